@@ -1,0 +1,3 @@
+//! The emulated modem as a program.
+
+fn main() {}

@@ -1,0 +1,152 @@
+//! The world beyond the modem's antenna, as its core sees it.
+//!
+//! The core asks for TLS connections and moves bytes; who answers is the caller's choice: `simulated` for
+//! tests in simulated time, `real` for OpenSSL and TCP.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// Names one connection. The core never uses a number twice in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// TLS connections, and the few other services a modem uses of its network.
+///
+/// Nothing here blocks. The caller drives the world and then calls `Modem::network_changed`, upon which the
+/// core asks about its connections again.
+pub trait Network {
+    /// Starts a connection; its outcome is seen through [`Network::state`].
+    fn open(&mut self, id: ConnectionId, request: OpenRequest, now: Instant);
+
+    /// How far the connection is.
+    fn state(&mut self, id: ConnectionId) -> ConnectionState;
+
+    /// Hands bytes to the connection and returns how many it took; 0 when its send buffer is full.
+    fn send(&mut self, id: ConnectionId, bytes: &[u8], now: Instant) -> usize;
+
+    /// Takes received bytes. What is not taken stays in the connection, whose receive window then fills up
+    /// and stops the far end.
+    fn receive(&mut self, id: ConnectionId, buffer: &mut [u8], now: Instant) -> Received;
+
+    /// How many bytes were handed over and have not yet been acknowledged by the far end.
+    fn unsent(&mut self, id: ConnectionId) -> usize;
+
+    /// Ends the connection: orderly (close_notify, FIN) or at once (RST). The id is forgotten.
+    fn close(&mut self, id: ConnectionId, how: Close, now: Instant);
+
+    /// The time now in seconds since 1970, for AT+QNTP; `None` where there is no such service.
+    fn time(&mut self, server: &str, now: Instant) -> Option<i64>;
+
+    /// The earliest time at which something may happen by itself; real networks answer `None`.
+    fn next_deadline(&self) -> Option<Instant>;
+}
+
+/// What a TLS connection shall be.
+#[derive(Clone, Debug)]
+pub struct OpenRequest {
+    /// Name or address of the server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The TLS settings in force at this moment.
+    pub tls: TlsParameters,
+}
+
+/// The settings of an SSL context, with files already read and the modem's clock already looked at.
+#[derive(Clone, Debug)]
+pub struct TlsParameters {
+    /// Value of "sslversion": 0 SSL 3.0, 1 TLS 1.0, 2 TLS 1.1, 3 TLS 1.2, 4 all.
+    pub version: u8,
+    /// The suites to offer, by their registered codes; never empty ("all" is spelled out by the core).
+    pub cipher_suites: Vec<u16>,
+    /// Value of "seclevel".
+    pub security_level: u8,
+    /// Contents of the CA files.
+    pub authorities: Vec<Vec<u8>>,
+    /// Contents of the client certificate file.
+    pub client_certificate: Option<Vec<u8>>,
+    /// Contents of the client key file.
+    pub client_key: Option<Vec<u8>>,
+    /// Password of the client key.
+    pub client_key_password: Option<String>,
+    /// Whether to send the server's name.
+    pub sni: bool,
+    /// The protocol to offer; empty for none.
+    pub alpn: String,
+    /// Identity and key.
+    pub psk: Option<(String, String)>,
+    /// Which SSL context this is, so that sessions are resumed within it only; `None` switches resumption
+    /// off.
+    pub session_cache: Option<u8>,
+    /// Whether renegotiation by the server is allowed.
+    pub renegotiation: bool,
+    /// The modem's own clock, in seconds since 1970, against which validity is checked; `None` ignores
+    /// validity dates.
+    pub check_time: Option<i64>,
+    /// Whether the certificate's name must be the host's (the common-name item of "ignorecertitem" where
+    /// the family has it).
+    pub check_host: bool,
+    /// Value of "ignorecertitem".
+    pub ignore_items: u32,
+    /// Value of "ignoremulticertchainverify".
+    pub ignore_chain: bool,
+    /// Value of "ignoreinvalidcertsign".
+    pub ignore_signature: bool,
+    /// Value of "negotiatetime".
+    pub negotiate_seconds: u16,
+}
+
+/// How far a connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Name look-up, TCP or TLS handshake under way.
+    Opening,
+    /// Ready for bytes. The addresses are for AT+QSSLSTATE.
+    Open {
+        /// The server's address.
+        remote: IpAddr,
+        /// Our port.
+        local_port: u16,
+    },
+    /// It never came to be.
+    Failed(OpenFailure),
+}
+
+/// Why a connection never came to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenFailure {
+    /// The name could not be resolved.
+    Dns,
+    /// TCP was refused or reset.
+    Refused,
+    /// TCP or TLS took too long.
+    TimedOut,
+    /// The handshake failed; the text says how.
+    Handshake(String),
+    /// The server's certificate was not accepted; the text says why.
+    Verification(String),
+    /// A setting cannot be used (a file that is not a certificate, a key that does not fit).
+    Setting(String),
+}
+
+/// The outcome of a receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes were put into the buffer; at least one.
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    /// The far end closed in order, and everything it sent has been taken.
+    Ended,
+    /// The connection broke, and what can still be had has been taken.
+    Broken,
+}
+
+/// How to end a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// Send what is unsent, then close_notify and FIN.
+    Orderly,
+    /// Drop what is unsent and reset.
+    Abort,
+}
