@@ -2,4 +2,11 @@
 
 pub mod at;
 pub mod buffer;
+pub mod cli;
+pub mod client_io;
 pub mod config;
+pub mod exit_status;
+pub mod listener;
+pub mod peer;
+pub mod port;
+pub mod trust;

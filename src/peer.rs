@@ -1,0 +1,1 @@
+//! (see its owner's next commit)
