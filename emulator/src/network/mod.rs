@@ -19,7 +19,7 @@ pub trait Network {
     fn open(&mut self, id: ConnectionId, request: OpenRequest, now: Instant);
 
     /// How far the connection is.
-    fn state(&mut self, id: ConnectionId) -> ConnectionState;
+    fn state(&mut self, id: ConnectionId, now: Instant) -> ConnectionState;
 
     /// Hands bytes to the connection and returns how many it took; 0 when its send buffer is full.
     fn send(&mut self, id: ConnectionId, bytes: &[u8], now: Instant) -> usize;
@@ -29,7 +29,7 @@ pub trait Network {
     fn receive(&mut self, id: ConnectionId, buffer: &mut [u8], now: Instant) -> Received;
 
     /// How many bytes were handed over and have not yet been acknowledged by the far end.
-    fn unsent(&mut self, id: ConnectionId) -> usize;
+    fn unsent(&mut self, id: ConnectionId, now: Instant) -> usize;
 
     /// Ends the connection: orderly (close_notify, FIN) or at once (RST). The id is forgotten.
     fn close(&mut self, id: ConnectionId, how: Close, now: Instant);
@@ -41,15 +41,15 @@ pub trait Network {
     fn next_deadline(&self) -> Option<Instant>;
 }
 
-/// What a TLS connection shall be.
+/// What a connection shall be.
 #[derive(Clone, Debug)]
 pub struct OpenRequest {
     /// Name or address of the server.
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// The TLS settings in force at this moment.
-    pub tls: TlsParameters,
+    /// The TLS settings in force at this moment; `None` asks for plain TCP.
+    pub tls: Option<TlsParameters>,
 }
 
 /// The settings of an SSL context, with files already read and the modem's clock already looked at.
