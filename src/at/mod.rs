@@ -1,7 +1,24 @@
 //! The language of the modem: command → bytes, bytes → message.
+//!
+//! Nothing in here knows about sockets that are open or clients that wait; it only knows how a thing is
+//! written. [`Command`] is what we say, [`Message`] is what the modem says, [`Decoder`] finds messages in a
+//! stream of bytes, and [`ResultCode`] puts the modem's numbers into words.
 
+mod command;
+mod decoder;
+mod parse;
+mod result_code;
+pub mod transcript;
 mod value;
 
+pub use command::{AccessMode, Command, Expects, Line};
+pub use decoder::{Decoder, Final, Message, PUSH_LENGTH_MAX, Urc};
+pub use parse::{Fields, fields};
+pub use result_code::{CmeError, ResultCode};
 pub use value::{
     AtText, AtTextError, IdSet, PdpContextId, SOCKET_COUNT, SSL_CONTEXT_COUNT, SocketId, SslContextId,
 };
+
+/// The most bytes that one AT+QSSLSEND or AT+QSSLRECV carries (EG800Q manual, 2.2.3; the EC20 manual says
+/// 1500 for some, which real modules refuse).
+pub const CHUNK_MAX: usize = 1460;

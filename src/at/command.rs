@@ -1,0 +1,286 @@
+//! What we say to the modem: each command, the bytes it is on the line, and how its answer ends.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::{AtText, PdpContextId, SocketId, SslContextId};
+
+/// A command line. The ones of the data path are plain numbers, so that carrying bytes allocates nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// AT+QSSLSEND=\<id>,\<len>: a prompt, then exactly `length` bytes (both manuals, 2.1.3 and 2.2.3).
+    Send {
+        /// The socket that the bytes go to.
+        socket: SocketId,
+        /// 1–[`super::CHUNK_MAX`].
+        length: usize,
+    },
+    /// AT+QSSLRECV=\<id>,\<len>: `+QSSLRECV: <n>` and n bytes (2.1.4 and 2.2.4).
+    Receive {
+        /// The socket that is read.
+        socket: SocketId,
+        /// The most bytes wanted, 1–[`super::CHUNK_MAX`].
+        length: usize,
+    },
+    /// AT+QSSLOPEN (2.1.2 and 2.2.2).
+    Open {
+        /// The socket number to use.
+        socket: SocketId,
+        /// The data session that carries it.
+        pdp: PdpContextId,
+        /// The TLS settings to use.
+        ssl: SslContextId,
+        /// Name or address of the server.
+        host: AtText,
+        /// Its port.
+        port: u16,
+        /// How bytes are carried.
+        mode: AccessMode,
+        /// How long the module may take in transparent mode, where the answer itself waits.
+        patience: Duration,
+    },
+    /// AT+QSSLCLOSE=\<id>,\<timeout> (2.1.5 and 2.2.5).
+    Close {
+        /// The socket to close.
+        socket: SocketId,
+        /// 0–65535; 0 is at once, and what the module has not sent yet is dropped.
+        timeout_seconds: u16,
+    },
+    /// AT+QSSLSTATE=\<id> (2.1.6 and 2.2.6).
+    State {
+        /// The socket asked about.
+        socket: SocketId,
+    },
+    /// AT+QISWTMD=\<id>,\<mode> (both manuals, 1.3).
+    SwitchMode {
+        /// The socket to switch.
+        socket: SocketId,
+        /// The mode it shall have.
+        mode: AccessMode,
+    },
+    /// ATO: back into transparent mode with the connection that left it last.
+    ReturnToData,
+    /// Any other line whose answer is some information lines and a result.
+    Line(Line),
+    /// AT+QFUPL: CONNECT, then the bytes, then `+QFUPL: <size>,<checksum>`.
+    Upload {
+        /// The name in the module's store.
+        name: AtText,
+        /// The file.
+        content: Vec<u8>,
+    },
+    /// AT+QFDWL: CONNECT, the bytes, `+QFDWL: <size>,<checksum>`.
+    Download {
+        /// The name in the module's store.
+        name: AtText,
+        /// Its size as AT+QFLST said, which is what frames the bytes.
+        size: usize,
+    },
+}
+
+/// A command line given as text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The line, without CR.
+    pub text: String,
+    /// How long the answer may take once the line has left.
+    pub patience: Duration,
+    /// Whether the text must stay out of logs.
+    pub secret: bool,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.secret { f.write_str("Line(***)") } else { write!(f, "Line({:?})", self.text) }
+    }
+}
+
+/// How a socket carries bytes (both manuals, 1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessMode {
+    /// 0: received bytes wait in the module until AT+QSSLRECV fetches them.
+    Buffer = 0,
+    /// 1: received bytes come by themselves.
+    Push = 1,
+    /// 2: the port becomes the stream.
+    Transparent = 2,
+}
+
+/// What stands between a command and its final result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expects {
+    /// Information lines at most.
+    Result,
+    /// A prompt, upon which the payload is due; then `SEND OK` or `SEND FAIL`.
+    Prompt,
+    /// `CONNECT`, upon which the file is due.
+    ConnectThenUpload,
+    /// `CONNECT`, upon which so many bytes come.
+    ConnectThenDownload(usize),
+    /// `CONNECT` is the final result: the port is in data mode.
+    ConnectThenData,
+}
+
+impl Command {
+    /// A line with the usual patience of five seconds.
+    pub fn line(text: impl Into<String>) -> Self {
+        Command::patient_line(text, QUICK)
+    }
+
+    /// A line whose answer may take `patience`.
+    pub fn patient_line(text: impl Into<String>, patience: Duration) -> Self {
+        Command::Line(Line { text: text.into(), patience, secret: false })
+    }
+
+    /// A line that must not be shown.
+    pub fn secret_line(text: impl Into<String>) -> Self {
+        Command::Line(Line { text: text.into(), patience: QUICK, secret: true })
+    }
+
+    /// Appends the line to `out`, ended by CR alone: an LF behind it would reach the modem after the command
+    /// has begun and could become the first byte of a payload.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let written = match self {
+            Command::Send { socket, length } => write!(out, "AT+QSSLSEND={socket},{length}"),
+            Command::Receive { socket, length } => write!(out, "AT+QSSLRECV={socket},{length}"),
+            Command::Open { socket, pdp, ssl, host, port, mode, .. } => {
+                write!(out, "AT+QSSLOPEN={pdp},{ssl},{socket},\"{host}\",{port},{}", *mode as u8)
+            }
+            Command::Close { socket, timeout_seconds } => {
+                write!(out, "AT+QSSLCLOSE={socket},{timeout_seconds}")
+            }
+            Command::State { socket } => write!(out, "AT+QSSLSTATE={socket}"),
+            Command::SwitchMode { socket, mode } => write!(out, "AT+QISWTMD={socket},{}", *mode as u8),
+            Command::ReturnToData => write!(out, "ATO"),
+            Command::Line(line) => write!(out, "{}", line.text),
+            Command::Upload { name, content } => {
+                write!(out, "AT+QFUPL=\"{name}\",{},{}", content.len(), UPLOAD_TIMEOUT_SECONDS)
+            }
+            Command::Download { name, .. } => write!(out, "AT+QFDWL=\"{name}\""),
+        };
+        written.expect("a vector takes every write");
+        out.push(b'\r');
+    }
+
+    /// What stands between this command and its final result.
+    pub fn expects(&self) -> Expects {
+        match self {
+            Command::Send { .. } => Expects::Prompt,
+            Command::Upload { .. } => Expects::ConnectThenUpload,
+            Command::Download { size, .. } => Expects::ConnectThenDownload(*size),
+            Command::Open { mode: AccessMode::Transparent, .. }
+            | Command::SwitchMode { mode: AccessMode::Transparent, .. }
+            | Command::ReturnToData => Expects::ConnectThenData,
+            _ => Expects::Result,
+        }
+    }
+
+    /// How long to wait for the answer, or for its next part, from when the last byte has left the line.
+    /// The manuals promise 300 ms for most.
+    pub fn patience(&self) -> Duration {
+        match self {
+            Command::Line(line) => line.patience,
+            Command::Close { timeout_seconds, .. } => {
+                Duration::from_secs(u64::from(*timeout_seconds)) + QUICK
+            }
+            Command::Open { mode: AccessMode::Transparent, patience, .. } => *patience + QUICK,
+            Command::Upload { .. } | Command::Download { .. } => {
+                Duration::from_secs(UPLOAD_TIMEOUT_SECONDS) + QUICK
+            }
+            _ => QUICK,
+        }
+    }
+
+    /// The socket that this command is about.
+    pub fn socket(&self) -> Option<SocketId> {
+        match self {
+            Command::Send { socket, .. }
+            | Command::Receive { socket, .. }
+            | Command::Open { socket, .. }
+            | Command::Close { socket, .. }
+            | Command::State { socket }
+            | Command::SwitchMode { socket, .. } => Some(*socket),
+            _ => None,
+        }
+    }
+
+    /// The name that begins this command's information lines, such as `+QSSLRECV: `; empty where any line
+    /// is part of the answer.
+    pub fn answer_prefix(&self) -> &str {
+        match self {
+            Command::Send { .. } => "+QSSLSEND",
+            Command::Receive { .. } => "+QSSLRECV",
+            Command::Open { .. } => "+QSSLOPEN",
+            Command::Close { .. } => "+QSSLCLOSE",
+            Command::State { .. } => "+QSSLSTATE",
+            Command::SwitchMode { .. } => "+QISWTMD",
+            Command::Upload { .. } => "+QFUPL",
+            Command::Download { .. } => "+QFDWL",
+            Command::ReturnToData => "+",
+            Command::Line(line) => {
+                let name = line.text.strip_prefix("AT").unwrap_or("");
+                if name.starts_with('+') {
+                    &name[..name.find(['=', '?', ';']).unwrap_or(name.len())]
+                } else {
+                    ""
+                }
+            }
+        }
+    }
+}
+
+/// What shows in logs: the command line itself, unless it is secret.
+impl std::fmt::Display for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Command::Line(Line { secret: true, text, .. }) = self {
+            let shown = text.find(['=', '?']).map_or(text.as_str(), |end| &text[..end]);
+            return write!(f, "{shown}=***");
+        }
+        let mut line = Vec::new();
+        self.encode(&mut line);
+        line.pop();
+        f.write_str(&String::from_utf8_lossy(&line))
+    }
+}
+
+/// What we wait where the manuals say 300 ms.
+const QUICK: Duration = Duration::from_secs(5);
+
+/// The module ends an upload that has stalled for this long (FILE application note, AT+QFUPL).
+const UPLOAD_TIMEOUT_SECONDS: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(command: &Command) -> String {
+        let mut out = Vec::new();
+        command.encode(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn commands_are_written_as_in_the_manuals() {
+        let socket = SocketId::new(4).unwrap();
+        assert_eq!(bytes(&Command::Send { socket, length: 18 }), "AT+QSSLSEND=4,18\r");
+        assert_eq!(bytes(&Command::Close { socket, timeout_seconds: 0 }), "AT+QSSLCLOSE=4,0\r");
+        let open = Command::Open {
+            socket,
+            pdp: PdpContextId::new(1).unwrap(),
+            ssl: SslContextId::new(1).unwrap(),
+            host: AtText::new("220.180.239.201").unwrap(),
+            port: 8011,
+            mode: AccessMode::Push,
+            patience: Duration::ZERO,
+        };
+        assert_eq!(bytes(&open), "AT+QSSLOPEN=1,1,4,\"220.180.239.201\",8011,1\r");
+    }
+
+    #[test]
+    fn a_secret_line_is_never_shown() {
+        let pin = Command::secret_line("AT+CPIN=\"1234\"");
+        assert_eq!(pin.to_string(), "AT+CPIN=***");
+        assert!(!format!("{pin:?}").contains("1234"));
+        assert_eq!(pin.answer_prefix(), "+CPIN");
+    }
+}

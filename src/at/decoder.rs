@@ -1,0 +1,466 @@
+//! Bytes → messages: the one place that decides where a message of the modem ends.
+//!
+//! ```text
+//!            line ended by CR or LF                     announced length > 0
+//!   ┌────► Line ────────────────────► Message   Line ──────────────────────► HeaderLf ──► Payload
+//!   └────────┘                                                                              │ length reached
+//!                                                                                           ▼
+//!                                                                                          Line
+//! ```
+//! Payload is framed by its announced length and by nothing else; nobody searches it for terminators. The
+//! prompt has no line end, so it is recognised at the start of a line, and only while one is expected.
+
+use super::{SocketId, fields};
+
+/// Something the modem said. Texts and payload are borrowed from the input or from the decoder.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// The result that ends a command.
+    Final(Final<'a>),
+    /// `> `: the modem waits for the announced number of bytes.
+    Prompt,
+    /// Something unsolicited.
+    Urc(Urc),
+    /// Any other line: part of an answer, or something we do not know.
+    Information(&'a str),
+    /// Our own command, echoed.
+    Echo,
+    /// `+QSSLRECV: <n>`; its payload follows unless n is 0.
+    ReceivedHeader {
+        /// How many bytes follow.
+        length: usize,
+    },
+    /// A piece of what the last header announced, or of what was asked for with [`Decoder::expect_raw`].
+    Payload {
+        /// The piece.
+        bytes: &'a [u8],
+        /// How many bytes are still to come after it.
+        left: usize,
+    },
+    /// A line that announces the impossible or has no end. Framing can no longer be trusted.
+    Malformed(&'a str),
+}
+
+/// A final result (PROTOCOL: `OK`, `ERROR`, `+CME ERROR`, `CONNECT`, `NO CARRIER`, `SEND OK`, `SEND FAIL`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Final<'a> {
+    /// `OK`
+    Ok,
+    /// `ERROR`
+    Error,
+    /// `+CME ERROR: …` or `+CMS ERROR: …`, a number or a text.
+    CmeError(&'a str),
+    /// `CONNECT`, with or without a speed behind it.
+    Connect,
+    /// `NO CARRIER`
+    NoCarrier,
+    /// `SEND OK`
+    SendOk,
+    /// `SEND FAIL`
+    SendFail,
+}
+
+/// An unsolicited result code that matters to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urc {
+    /// `+QSSLURC: "recv",<id>`: bytes wait in the module (buffer mode).
+    Receivable(SocketId),
+    /// `+QSSLURC: "recv",<id>,<len>`: the payload follows (push mode). `None`: a number no socket has.
+    Pushed(Option<SocketId>, usize),
+    /// `+QSSLURC: "closed",<id>`
+    Closed(SocketId),
+    /// `+QSSLOPEN: <id>,<err>`; 0 is success.
+    Opened(SocketId, u16),
+    /// `+QIURC: "pdpdeact",<ctx>`
+    PdpDeactivated(u8),
+    /// `RDY`: the module has (re)booted.
+    Ready,
+    /// `POWERED DOWN` or `NORMAL POWER DOWN`.
+    PoweredDown,
+}
+
+/// Finds messages in the bytes of one channel.
+#[derive(Debug)]
+pub struct Decoder {
+    state: State,
+    /// The line so far, or the line that was last returned.
+    line: Vec<u8>,
+    line_done: bool,
+    prompt_expected: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Line,
+    /// The CR of a payload header was seen; its LF is not payload.
+    HeaderLf {
+        length: usize,
+    },
+    Payload {
+        left: usize,
+    },
+    /// The rest of a line that is too long.
+    Discarding,
+}
+
+impl Decoder {
+    /// A decoder at the start of a line.
+    pub fn new() -> Self {
+        Decoder { state: State::Line, line: Vec::new(), line_done: false, prompt_expected: false }
+    }
+
+    /// Whether a `>` at the start of a line is the prompt.
+    pub fn expect_prompt(&mut self, expected: bool) {
+        self.prompt_expected = expected;
+    }
+
+    /// The next `length` bytes are payload, whatever they look like. `length` counts from the LF that ends
+    /// the line just decoded, as after the `CONNECT` of AT+QFDWL.
+    pub fn expect_raw(&mut self, length: usize) {
+        self.state = if length > 0 { State::HeaderLf { length } } else { State::Line };
+    }
+
+    /// How many bytes of an announced payload are still to come.
+    pub fn payload_left(&self) -> usize {
+        match self.state {
+            State::HeaderLf { length } => length,
+            State::Payload { left } => left,
+            State::Line | State::Discarding => 0,
+        }
+    }
+
+    /// Whether some part of a line or payload has arrived and the rest has not.
+    pub fn is_inside_message(&self) -> bool {
+        self.state != State::Line || (!self.line.is_empty() && !self.line_done)
+    }
+
+    /// Forgets everything half-done, as after a resynchronisation.
+    pub fn reset(&mut self) {
+        *self = Decoder { line: std::mem::take(&mut self.line), ..Decoder::new() };
+        self.line.clear();
+    }
+
+    /// Takes bytes from the front of `input` until a message is complete or the input is used up.
+    pub fn decode<'m, 'i: 'm>(&'m mut self, input: &mut &'i [u8]) -> Option<Message<'m>> {
+        if self.line_done {
+            self.line.clear();
+            self.line_done = false;
+        }
+        loop {
+            match self.state {
+                State::Line => {
+                    if self.line.is_empty() {
+                        // Empty lines, wake bytes and noise before a line mean nothing.
+                        let noise = input.iter().take_while(|b| !(0x21..0x7F).contains(*b)).count();
+                        *input = &input[noise..];
+                        if self.prompt_expected && input.first() == Some(&b'>') {
+                            *input = &input[1..];
+                            self.prompt_expected = false;
+                            return Some(Message::Prompt);
+                        }
+                    }
+                    let end = input.iter().position(|b| matches!(b, b'\r' | b'\n'));
+                    let count = end.unwrap_or(input.len()).min(LINE_MAX + 1 - self.line.len());
+                    self.line.extend_from_slice(&input[..count]);
+                    *input = &input[count..];
+                    if self.line.len() > LINE_MAX {
+                        self.state = State::Discarding;
+                        self.line.truncate(SHOWN_MAX);
+                        self.line_done = true;
+                        return Some(Message::Malformed(text(&self.line)));
+                    }
+                    let Some(&terminator) = input.first() else { return None };
+                    *input = &input[1..];
+                    self.line_done = true;
+                    let (message, payload) = message(&self.line);
+                    if let Some(length) = payload {
+                        self.state = match terminator {
+                            b'\r' => State::HeaderLf { length },
+                            _ => State::Payload { left: length },
+                        };
+                    }
+                    return Some(message);
+                }
+                State::HeaderLf { length } => {
+                    let first = input.first()?;
+                    if *first == b'\n' {
+                        *input = &input[1..];
+                    }
+                    self.state = State::Payload { left: length };
+                }
+                State::Payload { left } => {
+                    if input.is_empty() {
+                        return None;
+                    }
+                    let (bytes, rest) = input.split_at(left.min(input.len()));
+                    *input = rest;
+                    let left = left - bytes.len();
+                    self.state = if left > 0 { State::Payload { left } } else { State::Line };
+                    return Some(Message::Payload { bytes, left });
+                }
+                State::Discarding => {
+                    let end = input.iter().position(|b| matches!(b, b'\r' | b'\n'));
+                    *input = &input[end.unwrap_or(input.len())..];
+                    end?;
+                    self.state = State::Line;
+                }
+            }
+        }
+    }
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Decoder::new()
+    }
+}
+
+/// What a complete line says, and how many bytes of payload follow it.
+fn message(line: &[u8]) -> (Message<'_>, Option<usize>) {
+    let line = text(line).trim_end();
+    let plain = |message| (message, None);
+    match line {
+        "OK" => return plain(Message::Final(Final::Ok)),
+        "ERROR" => return plain(Message::Final(Final::Error)),
+        "SEND OK" => return plain(Message::Final(Final::SendOk)),
+        "SEND FAIL" => return plain(Message::Final(Final::SendFail)),
+        "NO CARRIER" => return plain(Message::Final(Final::NoCarrier)),
+        "CONNECT" => return plain(Message::Final(Final::Connect)),
+        "RDY" => return plain(Message::Urc(Urc::Ready)),
+        "POWERED DOWN" | "NORMAL POWER DOWN" => return plain(Message::Urc(Urc::PoweredDown)),
+        _ => {}
+    }
+    let Some((name, rest)) = line.split_once(':') else {
+        let is_echo = line.len() >= 2 && line.as_bytes()[..2].eq_ignore_ascii_case(b"AT");
+        if is_echo {
+            return plain(Message::Echo);
+        }
+        if line.strip_prefix("CONNECT ").is_some_and(|speed| speed.bytes().all(|b| b.is_ascii_digit())) {
+            return plain(Message::Final(Final::Connect));
+        }
+        return plain(Message::Information(line));
+    };
+    let rest = rest.strip_prefix(' ').unwrap_or(rest);
+    let understood = match name {
+        "+CME ERROR" | "+CMS ERROR" => Some((Message::Final(Final::CmeError(rest)), None)),
+        "+QSSLURC" => ssl_urc(rest),
+        "+QSSLRECV" => received_header(rest),
+        "+QSSLOPEN" => opened(rest).map(|urc| (Message::Urc(urc), None)),
+        "+QIURC" => pdp_deactivated(rest).map(|urc| (Message::Urc(urc), None)),
+        _ if name.len() >= 2 && name.as_bytes()[..2].eq_ignore_ascii_case(b"AT") => {
+            Some((Message::Echo, None))
+        }
+        _ => Some((Message::Information(line), None)),
+    };
+    understood.unwrap_or(plain(Message::Information(line)))
+}
+
+/// `"recv",4` · `"recv",4,16` · `"closed",4`
+fn ssl_urc(rest: &str) -> Option<(Message<'_>, Option<usize>)> {
+    let mut fields = fields(rest);
+    match fields.next()? {
+        "recv" => {
+            let socket = fields.next()?;
+            let id = socket.parse().ok().and_then(SocketId::new);
+            match fields.next() {
+                None => Some((Message::Urc(Urc::Receivable(id?)), None)),
+                Some(length) => match length.parse::<usize>() {
+                    Ok(0) => Some((Message::Urc(Urc::Pushed(id, 0)), None)),
+                    Ok(length) if length <= PUSH_LENGTH_MAX => {
+                        Some((Message::Urc(Urc::Pushed(id, length)), Some(length)))
+                    }
+                    _ => Some((Message::Malformed(rest), None)),
+                },
+            }
+        }
+        "closed" => {
+            let id = fields.number().and_then(SocketId::new)?;
+            Some((Message::Urc(Urc::Closed(id)), None))
+        }
+        _ => None,
+    }
+}
+
+/// `15`, but not the `(0-11),(1-1500)` of the test command nor the `120,100,20` of an unread count.
+fn received_header(rest: &str) -> Option<(Message<'_>, Option<usize>)> {
+    if rest.starts_with('(') || rest.contains(',') {
+        return None;
+    }
+    match rest.trim().parse::<usize>() {
+        Ok(0) => Some((Message::ReceivedHeader { length: 0 }, None)),
+        Ok(length) if length <= RECEIVE_LENGTH_MAX => {
+            Some((Message::ReceivedHeader { length }, Some(length)))
+        }
+        _ => Some((Message::Malformed(rest), None)),
+    }
+}
+
+/// `4,0`, but not the `(1-16),(0-5),…` of the test command.
+fn opened(rest: &str) -> Option<Urc> {
+    let mut fields = fields(rest);
+    let id: u32 = fields.number()?;
+    let error = fields.number()?;
+    Some(Urc::Opened(SocketId::new(id)?, error))
+}
+
+/// `"pdpdeact",1`
+fn pdp_deactivated(rest: &str) -> Option<Urc> {
+    let mut fields = fields(rest);
+    (fields.next()? == "pdpdeact").then_some(())?;
+    Some(Urc::PdpDeactivated(fields.number()?))
+}
+
+/// A line of the modem is ASCII; anything else in it is noise and is not worth more than the valid part.
+fn text(line: &[u8]) -> &str {
+    match std::str::from_utf8(line) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&line[..error.valid_up_to()]).expect("valid up to here"),
+    }
+}
+
+/// The longest payload that a push URC may announce, in bytes. The manuals state no maximum.
+pub const PUSH_LENGTH_MAX: usize = 16_384;
+
+/// The longest payload that `+QSSLRECV` may announce, in bytes (both manuals).
+const RECEIVE_LENGTH_MAX: usize = 1_500;
+
+/// The longest line, in bytes; the longest known one is a list of cipher suites of about 400.
+const LINE_MAX: usize = 2_048;
+
+/// How much of an overlong line is shown, in bytes.
+const SHOWN_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All messages of `input`, fed in pieces of `step` bytes, as text; payload pieces are joined.
+    fn decode_all(input: &[u8], step: usize) -> Vec<String> {
+        let mut decoder = Decoder::new();
+        let mut all: Vec<String> = Vec::new();
+        let mut payload: Vec<u8> = Vec::new();
+        for mut piece in input.chunks(step) {
+            while let Some(message) = decoder.decode(&mut piece) {
+                match message {
+                    Message::Payload { bytes, left } => {
+                        payload.extend_from_slice(bytes);
+                        if left == 0 {
+                            all.push(format!("payload {}", payload.escape_ascii()));
+                            payload.clear();
+                        }
+                    }
+                    other => all.push(format!("{other:?}")),
+                }
+            }
+        }
+        all
+    }
+
+    fn decodes_to(input: &[u8], expected: &[&str]) {
+        for step in 1..=input.len() {
+            assert_eq!(decode_all(input, step), expected, "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn field_answers_of_qsslrecv() {
+        let expected = ["ReceivedHeader { length: 6 }", "payload julian", "Final(Ok)"];
+        decodes_to(b"\r\n+QSSLRECV: 6\r\njulian\r\n\r\nOK\r\n", &expected);
+        decodes_to(b"\r\n+QSSLRECV: 6\r\njulian\r\nOK\r\n", &expected);
+        decodes_to(
+            b"AT+QSSLRECV=10,1500\r\r\n+QSSLRECV: 6\r\njulian\r\n\r\nOK\r\n",
+            &["Echo", expected[0], expected[1], expected[2]],
+        );
+        decodes_to(b"\r\n+QSSLRECV: 0\r\n\r\nOK\r\n", &["ReceivedHeader { length: 0 }", "Final(Ok)"]);
+    }
+
+    #[test]
+    fn payload_is_framed_by_its_length_and_by_nothing_else() {
+        decodes_to(
+            b"\r\n+QSSLURC: \"recv\",4,18\r\n\r\nOK\r\nNO CARRIER\r\n\r\nOK\r\n",
+            &["Urc(Pushed(Some(SocketId(4)), 18))", "payload \\r\\nOK\\r\\nNO CARRIER\\r\\n", "Final(Ok)"],
+        );
+        decodes_to(
+            b"\r\n+QSSLURC: \"recv\",0,2\r\n\n>\r\n+QSSLURC: \"closed\",0\r\n",
+            &["Urc(Pushed(Some(SocketId(0)), 2))", "payload \\n>", "Urc(Closed(SocketId(0)))"],
+        );
+    }
+
+    #[test]
+    fn a_urc_without_its_head_is_information_and_nothing_more() {
+        decodes_to(
+            b"QIURC: \"recv\",11\r\nAT+QSSLSTATE=11\r\r\nOK\r\n",
+            &["Information(\"QIURC: \\\"recv\\\",11\")", "Echo", "Final(Ok)"],
+        );
+    }
+
+    #[test]
+    fn open_results_in_any_shape() {
+        decodes_to(b"\r\nOK\r\n\r\n+QSSLOPEN: 1,0\r\n", &["Final(Ok)", "Urc(Opened(SocketId(1), 0))"]);
+        decodes_to(b"\r\nOK\r\n+QSSLOPEN: 0,559\r\n", &["Final(Ok)", "Urc(Opened(SocketId(0), 559))"]);
+    }
+
+    #[test]
+    fn the_prompt_is_seen_without_a_line_end_but_only_when_expected() {
+        for prompt in [&b"\r\n> "[..], b"\r\n>", b">", b"\r\n> \r\n"] {
+            let mut decoder = Decoder::new();
+            decoder.expect_prompt(true);
+            let mut input = prompt;
+            assert_eq!(decoder.decode(&mut input), Some(Message::Prompt));
+            assert_eq!(decoder.decode(&mut input), None);
+            let mut input = &b"\r\nSEND OK\r\n"[..];
+            assert_eq!(decoder.decode(&mut input), Some(Message::Final(Final::SendOk)));
+        }
+        decodes_to(b"\r\n> \r\nOK\r\n", &["Information(\">\")", "Final(Ok)"]);
+    }
+
+    #[test]
+    fn errors_come_as_numbers_and_as_texts() {
+        decodes_to(b"\r\n+CME ERROR: 10\r\n", &["Final(CmeError(\"10\"))"]);
+        decodes_to(b"\r\n+CME ERROR: SIM failure\r\n", &["Final(CmeError(\"SIM failure\"))"]);
+    }
+
+    #[test]
+    fn noise_before_a_line_is_skipped() {
+        decodes_to(b"\xE0\0\r\nOK\r\n", &["Final(Ok)"]);
+    }
+
+    #[test]
+    fn impossible_lengths_are_malformed_and_impossible_ids_keep_the_framing() {
+        for line in [
+            "+QSSLURC: \"recv\",1,-5",
+            "+QSSLURC: \"recv\",1,16385",
+            "+QSSLURC: \"recv\",1,99999999999999999999999",
+            "+QSSLRECV: 1501",
+            "+QSSLRECV: x",
+        ] {
+            let input = format!("\r\n{line}\r\n");
+            let all = decode_all(input.as_bytes(), 7);
+            assert!(all.len() == 1 && all[0].starts_with("Malformed"), "{line}: {all:?}");
+        }
+        decodes_to(
+            b"\r\n+QSSLURC: \"recv\",77,2\r\nOK\r\nOK\r\n",
+            &["Urc(Pushed(None, 2))", "payload OK", "Final(Ok)"],
+        );
+    }
+
+    #[test]
+    fn a_line_without_end_is_reported_once_and_takes_no_memory() {
+        let mut input = vec![b'x'; 1_000_000];
+        input.extend_from_slice(b"\r\nOK\r\n");
+        let all = decode_all(&input, 1000);
+        assert_eq!(all.len(), 2);
+        assert!(all[0].starts_with("Malformed"));
+        assert_eq!(all[1], "Final(Ok)");
+    }
+
+    #[test]
+    fn test_answers_are_information() {
+        decodes_to(
+            b"\r\n+QSSLRECV: (0-11),(1-1500)\r\n\r\nOK\r\n",
+            &["Information(\"+QSSLRECV: (0-11),(1-1500)\")", "Final(Ok)"],
+        );
+        let open = b"\r\n+QSSLOPEN: (1-16),(0-5),(0-11),<serveraddr>,<server_port>[,(0-2)]\r\n";
+        assert!(decode_all(open, 5)[0].starts_with("Information"));
+    }
+}
