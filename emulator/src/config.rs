@@ -1,0 +1,196 @@
+//! What the emulated modem is: its family, ports, SIM, network, memory and speed, as plain data.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::quirks::Quirks;
+
+/// Everything about a modem that is decided before it is switched on.
+///
+/// The default is an EG800Q with one UART, a SIM without PIN, registered, with no latency anywhere and a
+/// right clock missing, as a module comes up that has never seen the network's time.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which manual it follows.
+    pub family: Family,
+    /// Its ports, in the order of the port numbers of `Modem`; at least one. Of several with one name the
+    /// first gets that name's URCs.
+    pub ports: Vec<PortName>,
+    /// Where it differs from the manual.
+    pub quirks: Quirks,
+    /// Model, and behind a space the firmware revision, for ATI, AT+CGMM and AT+CGMR; `None` for the
+    /// family's own.
+    pub identity: Option<String>,
+    /// Serial number, 15 digits.
+    pub imei: String,
+    /// Subscriber, up to 15 digits.
+    pub imsi: String,
+    /// Number of the SIM card, up to 20 digits.
+    pub iccid: String,
+    /// State of the SIM card.
+    pub sim: Sim,
+    /// Whether and when it registers.
+    pub registration: Registration,
+    /// First figure of AT+CSQ: 0 to 31, 99 unknown.
+    pub signal: u8,
+    /// The access point without which no context is activated; `None` takes any, even none.
+    pub required_apn: Option<String>,
+    /// Address of a PDP context.
+    pub pdp_address: Ipv4Addr,
+    /// Whether all name look-ups fail.
+    pub dns_fails: bool,
+    /// Bytes a socket takes from the host before SEND FAIL; not less than one full send, 1460.
+    pub send_buffer_bytes: usize,
+    /// Bytes a socket holds for the host before the far end is stopped; at least 1.
+    pub receive_buffer_bytes: usize,
+    /// Most bytes in one pushed message, 1 to 16,384.
+    pub push_limit_bytes: usize,
+    /// Bytes of output above which the modem hands no more received data to a port.
+    pub port_buffer_bytes: usize,
+    /// Longest command line in bytes, without its CR.
+    pub command_line_limit_bytes: usize,
+    /// Size of the file storage UFS.
+    pub storage_bytes: usize,
+    /// Bytes of it that are taken by the module itself.
+    pub storage_occupied_bytes: usize,
+    /// Size of the file storage RAM.
+    pub ram_storage_bytes: usize,
+    /// The clock at power-up in seconds since 1970; `None` is a clock never set, 1980-01-06.
+    pub clock: Option<i64>,
+    /// Speed of a UART after boot, in baud.
+    pub baud: u32,
+    /// Whether the modem is up when it is made; otherwise it boots then, and says RDY when it is done.
+    pub booted: bool,
+    /// From the end of a command line to its answer, where none of the others applies.
+    pub command_latency: Duration,
+    /// From AT+QSSLSEND to its prompt.
+    pub prompt_latency: Duration,
+    /// From the last byte of payload to SEND OK.
+    pub send_latency: Duration,
+    /// Added to `send_latency` for every byte of payload.
+    pub send_latency_per_byte: Duration,
+    /// From AT+QSSLRECV to its answer.
+    pub receive_latency: Duration,
+    /// The least time from AT+QSSLOPEN to its outcome.
+    pub open_latency: Duration,
+    /// The least time from AT+QSSLCLOSE to its answer.
+    pub close_latency: Duration,
+    /// From AT+QIACT or AT+QIDEACT to the answer.
+    pub activation_latency: Duration,
+    /// From the reset to RDY.
+    pub boot_time: Duration,
+    /// Silence that must surround +++, and the longest time the three may take.
+    pub escape_guard: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            family: Family::Eg800q,
+            ports: vec![PortName::Uart1],
+            quirks: Quirks::strict(),
+            identity: None,
+            imei: "490154203237518".into(),
+            imsi: "001010123456789".into(),
+            iccid: "89860000000000000007".into(),
+            sim: Sim::Ready,
+            registration: Registration::After(Duration::ZERO),
+            signal: 28,
+            required_apn: None,
+            pdp_address: Ipv4Addr::new(10, 7, 157, 1),
+            dns_fails: false,
+            send_buffer_bytes: 10_240,
+            receive_buffer_bytes: 10_240,
+            push_limit_bytes: 1_460,
+            port_buffer_bytes: 2_048,
+            command_line_limit_bytes: 1_024,
+            storage_bytes: 286_720,
+            storage_occupied_bytes: 106_496,
+            ram_storage_bytes: 131_072,
+            clock: None,
+            baud: 115_200,
+            booted: true,
+            command_latency: Duration::ZERO,
+            prompt_latency: Duration::ZERO,
+            send_latency: Duration::ZERO,
+            send_latency_per_byte: Duration::ZERO,
+            receive_latency: Duration::ZERO,
+            open_latency: Duration::ZERO,
+            close_latency: Duration::ZERO,
+            activation_latency: Duration::ZERO,
+            boot_time: Duration::from_secs(4),
+            escape_guard: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Which of the two manuals the modem follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Family {
+    /// EC20 SSL AT Commands Manual, 2015.
+    Ec20,
+    /// EG800Q and EG91xQ SSL Application Note, 2024.
+    #[default]
+    Eg800q,
+}
+
+/// A port of the modem, as AT+QSSLSTATE and AT+QURCCFG name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortName {
+    /// USB AT port; on the EC20 without transparent mode.
+    UsbAt,
+    /// USB modem port.
+    UsbModem,
+    /// Main UART.
+    Uart1,
+    /// Auxiliary UART.
+    Uart2,
+}
+
+impl PortName {
+    /// All of them.
+    pub const ALL: [PortName; 4] = [PortName::UsbAt, PortName::UsbModem, PortName::Uart1, PortName::Uart2];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            PortName::UsbAt => "usbat",
+            PortName::UsbModem => "usbmodem",
+            PortName::Uart1 => "uart1",
+            PortName::Uart2 => "uart2",
+        }
+    }
+
+    /// The port of that name.
+    pub fn from_name(name: &str) -> Option<PortName> {
+        PortName::ALL.into_iter().find(|port| port.name() == name)
+    }
+}
+
+/// The SIM card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sim {
+    /// Usable.
+    Ready,
+    /// Wants this PIN, and the PUK after three wrong ones.
+    Pin(String),
+    /// There is none: CME error 10.
+    Absent,
+    /// It does not work: CME error 13.
+    Failed,
+    /// It stays busy: CME error 14.
+    Busy,
+}
+
+/// What the mobile network makes of us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// Registered at home so long after the SIM became usable.
+    After(Duration),
+    /// The same as a guest.
+    RoamingAfter(Duration),
+    /// Refused.
+    Denied,
+    /// No network in sight.
+    Searching,
+}

@@ -1,0 +1,156 @@
+//! What real modules do that the manuals do not say, as switches.
+//!
+//! Every switch is off in a strict modem, which speaks as the manuals read. The field set turns on what is
+//! common in real firmware, so that drivers written against hardware run unchanged. Each switch can be
+//! reached by its name, for a command line.
+
+use std::num::NonZeroU32;
+
+macro_rules! quirks {
+    ($($(#[doc = $text:literal])+ $name:ident: $in_the_field:literal,)+) => {
+        /// How this modem differs from the strict reading of the manuals.
+        #[derive(Clone, Debug, PartialEq, Eq, Default)]
+        pub struct Quirks {
+            $($(#[doc = $text])+ pub $name: bool,)+
+            /// After so many opens since the last boot every further one fails with 552; `None` never does.
+            pub opens_until_degraded: Option<NonZeroU32>,
+            /// With more opens of a named host than this under way at once, the next fails with 564, DNS
+            /// busy.
+            pub dns_busy_beyond: Option<usize>,
+            /// With more opens than this under way at once, the next fails with 568, operation busy.
+            pub opens_busy_beyond: Option<usize>,
+        }
+
+        impl Quirks {
+            /// The names and meanings of all switches, in the order of the declaration.
+            pub const SWITCHES: &'static [(&'static str, &'static str)] =
+                &[$((stringify!($name), concat!($($text),+)),)+];
+
+            /// The lenient set: what is common on real hardware.
+            pub fn field() -> Quirks {
+                Quirks { $($name: $in_the_field,)+ ..Quirks::default() }
+            }
+
+            /// Turns one switch on or off by its name, in which `-` may stand for `_`; false when there is
+            /// no such switch.
+            pub fn set(&mut self, name: &str, on: bool) -> bool {
+                match name.replace('-', "_").as_str() {
+                    $(stringify!($name) => self.$name = on,)+
+                    _ => return false,
+                }
+                true
+            }
+        }
+    };
+}
+
+quirks! {
+    /// The send prompt is `>` without the space behind it.
+    prompt_without_space: false,
+    /// The send prompt ends with CR LF.
+    prompt_with_line_end: false,
+    /// Payload bytes that arrive before the prompt count as payload instead of being swallowed.
+    early_payload_kept: false,
+    /// The LF of a command line that ends with CR LF is dropped, whenever it arrives.
+    line_feed_dropped: true,
+    /// Payload is echoed while it is being collected, if commands are.
+    payload_echoed: false,
+    /// Behind the bytes of +QSSLRECV follows one CR LF and then OK, not an empty line.
+    receive_tail_short: false,
+    /// Behind the bytes of a pushed message follows CR LF.
+    push_ends_with_line_end: false,
+    /// +QSSLOPEN comes before the OK of its command.
+    open_result_before_ok: false,
+    /// +QSSLOPEN comes without the empty line before it.
+    open_result_without_empty_line: false,
+    /// +QSSLOPEN leaves by the URC port and not by the port of its command.
+    open_result_on_urc_port: false,
+    /// A transparent open is answered with OK and then CONNECT.
+    ok_before_connect: false,
+    /// The recv URC of buffer mode comes with every arrival, not once until the buffer was read empty.
+    receive_urc_per_arrival: false,
+    /// CME errors are given as texts even under CMEE=1.
+    errors_as_text: false,
+    /// Socket commands fail with a CME error and its number, not with a plain ERROR.
+    socket_errors_as_cme: false,
+    /// AT+QIGETERROR says 0 for failures that came by URC.
+    urc_failures_forgotten: true,
+    /// An open on a socket in use is refused at once instead of by URC with 563.
+    used_socket_refused_at_once: false,
+    /// A failed open leaves the socket occupied until AT+QSSLCLOSE.
+    failed_open_keeps_socket: true,
+    /// Bytes left over at a switch back to push mode wait for the next arrival.
+    leftovers_held: false,
+    /// AT+QISWTMD to buffer or push mode is refused.
+    mode_switch_refused: false,
+    /// Closing the last socket of an SSL context puts the context back to its defaults.
+    context_forgotten_on_last_close: false,
+    /// A socket that is closing has state 3.
+    closing_is_state_three: false,
+    /// AT+QSSLSTATE of a free socket lists it with state 0.
+    free_sockets_listed: false,
+    /// The local port in AT+QSSLSTATE is always 0.
+    local_port_zero: true,
+    /// Closing a free socket is answered with OK.
+    closing_free_socket_is_ok: true,
+    /// Bytes still unread are lost when the connection was cut.
+    unread_lost_when_cut: false,
+    /// The year of AT+CCLK has four digits.
+    four_digit_year: false,
+    /// AT+QFLST lists nothing.
+    file_list_empty: false,
+    /// ATO always answers NO CARRIER.
+    return_unreliable: false,
+    /// A +++ that the modem misses reaches the far end as payload.
+    missed_escape_is_payload: false,
+    /// AT+QIACT of an active context is answered with OK.
+    second_activation_is_ok: false,
+    /// Numbers may stand in quotes.
+    quoted_numbers: true,
+    /// AT+QSSLSTATE=1,id is understood.
+    typed_state_query: true,
+    /// AT+QSSLRECV=id,0 answers with the counts of all, read and unread bytes.
+    unread_query: true,
+    /// AT+QSSLRECV of more than 1500 bytes is served with what there is room for.
+    long_reads: true,
+    /// AT+QSSLCFG=? of the EG800Q spells out the cipher codes.
+    cipher_codes_listed: true,
+    /// A pending URC leaves when a command has arrived, before its echo.
+    urc_before_echo: false,
+    /// A pending URC leaves between a command and its answer.
+    urc_before_answer: false,
+    /// A pending URC leaves while payload is being collected, before SEND OK.
+    urc_before_send_result: false,
+    /// A pending URC leaves between two lines of an answer.
+    urc_inside_answer: false,
+}
+
+impl Quirks {
+    /// As the manuals read: every switch off.
+    pub fn strict() -> Quirks {
+        Quirks::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_is_reached_by_its_name_in_both_spellings() {
+        let mut quirks = Quirks::strict();
+        assert!(quirks.set("prompt-without-space", true));
+        assert!(quirks.set("leftovers_held", true));
+        assert!(!quirks.set("prompt", true));
+        assert_eq!(quirks, Quirks { prompt_without_space: true, leftovers_held: true, ..Quirks::strict() });
+    }
+
+    #[test]
+    fn every_listed_switch_changes_something() {
+        for (name, _) in Quirks::SWITCHES {
+            let (mut on, mut off) = (Quirks::strict(), Quirks::strict());
+            assert!(on.set(name, true) && off.set(name, false), "{name}");
+            assert_ne!(on, off, "{name}");
+        }
+    }
+}
