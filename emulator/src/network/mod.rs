@@ -6,6 +6,9 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+#[cfg(feature = "openssl")]
+pub mod real;
+
 /// Names one connection. The core never uses a number twice in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -53,7 +56,7 @@ pub struct OpenRequest {
 }
 
 /// The settings of an SSL context, with files already read and the modem's clock already looked at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsParameters {
     /// Value of "sslversion": 0 SSL 3.0, 1 TLS 1.0, 2 TLS 1.1, 3 TLS 1.2, 4 all.
     pub version: u8,

@@ -1,0 +1,203 @@
+//! The real network: TCP, name look-up and OpenSSL, without ever blocking.
+//!
+//! The driver's poll watches the sockets; events come in through [`RealNetwork::handle_event`], and the core
+//! then asks as it would ask any [`Network`].
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::event::Event;
+use mio::{Registry, Token, Waker};
+
+use self::connection::{Connection, Departure};
+use self::name_lookup::NameLookup;
+use self::tls::SessionCache;
+use super::{Close, ConnectionId, ConnectionState, Network, OpenRequest, Received};
+
+mod cipher_suites;
+mod connection;
+mod name_lookup;
+pub(crate) mod tls;
+mod verification;
+
+/// Sends one name to another address, as an entry of /etc/hosts would, but by port too.
+///
+/// The TLS name stays the one that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// The name or address asked for, in any case.
+    pub host: String,
+    /// The port asked for.
+    pub port: u16,
+    /// Where the connection really goes.
+    pub address: SocketAddr,
+}
+
+/// TLS and TCP connections of this machine.
+pub struct RealNetwork {
+    registry: Registry,
+    first_token: usize,
+    mappings: Vec<Mapping>,
+    names: NameLookup,
+    sessions: SessionCache,
+    connections: BTreeMap<ConnectionId, Connection>,
+    /// Closed by the core, not yet by the world.
+    departures: BTreeMap<ConnectionId, Departure>,
+    /// No event tells that bytes were acknowledged: while the core waits for it, this is when to look again.
+    look_again: Option<Instant>,
+}
+
+impl RealNetwork {
+    /// A network whose sockets are registered with `registry` under tokens from `first_token` up.
+    ///
+    /// `waker` is the poll's waker: after it woke the poll, call [`RealNetwork::woken`].
+    pub fn new(registry: Registry, waker: Arc<Waker>, first_token: usize, mappings: Vec<Mapping>) -> Self {
+        RealNetwork {
+            registry,
+            first_token,
+            mappings,
+            names: NameLookup::new(waker),
+            sessions: SessionCache::default(),
+            connections: BTreeMap::new(),
+            departures: BTreeMap::new(),
+            look_again: None,
+        }
+    }
+
+    /// Takes an event of the poll; false when it belongs to somebody else.
+    pub fn handle_event(&mut self, event: &Event, now: Instant) -> bool {
+        let Some(number) = event.token().0.checked_sub(self.first_token) else { return false };
+        let id = ConnectionId(number as u64);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            // An error is found by reading and by writing.
+            let error = event.is_error();
+            connection.ready(
+                error || event.is_readable() || event.is_read_closed(),
+                error || event.is_writable() || event.is_write_closed(),
+            );
+            if let Some((slot, session)) = connection.advance(&self.registry, now) {
+                self.sessions.store(&slot, &session);
+            }
+        } else if let Some(departure) = self.departures.get_mut(&id)
+            && departure.advance()
+        {
+            self.departures.remove(&id);
+        }
+        true
+    }
+
+    /// Takes the results of name look-ups.
+    pub fn woken(&mut self) {
+        while let Some(outcome) = self.names.finished() {
+            if let Some(connection) = self.connections.get_mut(&outcome.id) {
+                connection.resolved(outcome.addresses, &self.registry);
+            }
+        }
+    }
+
+    /// Ends what took too long. Call it when [`Network::next_deadline`] has passed.
+    pub fn deadline_passed(&mut self, now: Instant) {
+        for connection in self.connections.values_mut() {
+            connection.deadline_passed(now);
+        }
+        self.departures.retain(|_, departure| departure.deadline > now);
+        if self.look_again.is_some_and(|time| time <= now) {
+            self.look_again = None;
+        }
+    }
+
+    fn mapped(&self, host: &str, port: u16) -> Option<SocketAddr> {
+        let mapping = self
+            .mappings
+            .iter()
+            .find(|mapping| mapping.port == port && mapping.host.eq_ignore_ascii_case(host));
+        mapping.map(|mapping| mapping.address)
+    }
+}
+
+impl Network for RealNetwork {
+    fn open(&mut self, id: ConnectionId, request: OpenRequest, now: Instant) {
+        let token = Token(self.first_token + id.0 as usize);
+        let (host, port) = (request.host.trim_start_matches('[').trim_end_matches(']'), request.port);
+        let (preparation, negotiate) = match &request.tls {
+            None => (Ok(None), Duration::ZERO),
+            Some(parameters) => {
+                let negotiate = Duration::from_secs(parameters.negotiate_seconds.into());
+                (self.sessions.prepare(host, port, parameters).map(Some), negotiate)
+            }
+        };
+        let preparation = match preparation {
+            Ok(preparation) => preparation,
+            Err(failure) => {
+                self.connections.insert(id, Connection::failed(token, failure, now));
+                return;
+            }
+        };
+        let mut connection = Connection::resolving(token, preparation, negotiate, now);
+        let literal = host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port));
+        match self.mapped(host, port).or(literal) {
+            Some(address) => connection.resolved(vec![address], &self.registry),
+            None => {
+                if !self.names.start(id, host.to_owned(), port) {
+                    connection.resolved(Vec::new(), &self.registry);
+                }
+            }
+        }
+        self.connections.insert(id, connection);
+    }
+
+    fn state(&mut self, id: ConnectionId, _now: Instant) -> ConnectionState {
+        match self.connections.get(&id) {
+            Some(connection) => connection.state(),
+            None => ConnectionState::Failed(super::OpenFailure::Refused),
+        }
+    }
+
+    fn send(&mut self, id: ConnectionId, bytes: &[u8], _now: Instant) -> usize {
+        self.connections.get_mut(&id).map_or(0, |connection| connection.send(bytes))
+    }
+
+    fn receive(&mut self, id: ConnectionId, buffer: &mut [u8], _now: Instant) -> Received {
+        self.connections.get_mut(&id).map_or(Received::Broken, |connection| connection.receive(buffer))
+    }
+
+    fn unsent(&mut self, id: ConnectionId, now: Instant) -> usize {
+        let unsent = self.connections.get(&id).map_or(0, Connection::unsent);
+        if unsent > 0 && self.look_again.is_none() {
+            self.look_again = Some(now + ACKNOWLEDGEMENT_INTERVAL);
+        }
+        unsent
+    }
+
+    fn close(&mut self, id: ConnectionId, how: Close, now: Instant) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        match how {
+            Close::Abort => connection.abort(),
+            Close::Orderly => {
+                if let Some(mut departure) = connection.depart(now)
+                    && !departure.advance()
+                {
+                    self.departures.insert(id, departure);
+                }
+            }
+        }
+    }
+
+    /// Any server is answered for by this machine's clock.
+    fn time(&mut self, _server: &str, _now: Instant) -> Option<i64> {
+        #[allow(clippy::disallowed_methods, reason = "this is the network's time service")]
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        i64::try_from(elapsed.as_secs()).ok()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let openings = self.connections.values().filter_map(Connection::deadline);
+        let departures = self.departures.values().map(|departure| departure.deadline);
+        openings.chain(departures).chain(self.look_again).min()
+    }
+}
+
+/// How often to look whether the far end has acknowledged.
+const ACKNOWLEDGEMENT_INTERVAL: Duration = Duration::from_millis(10);
