@@ -10,9 +10,19 @@
 //! [`Quirks`].
 
 pub mod config;
+pub mod line;
 pub mod modem;
 pub mod network;
+mod parser;
+mod queue;
 pub mod quirks;
+mod result_code;
+mod store;
+#[cfg(test)]
+mod testing;
+mod time;
+#[cfg(feature = "openssl")]
+pub mod test_server;
 
 pub use config::{Config, Family, PortName, Registration, Sim};
 pub use modem::Modem;
