@@ -1,0 +1,408 @@
+//! Finding the modem's tty by what is plugged in, through sysfs.
+//!
+//! Names like `/dev/ttyUSB2` change when a modem re-enumerates, and not every system has
+//! `/dev/serial/by-id` (OpenWrt has not), so a modem is identified by what the kernel says of its USB
+//! device. Sysfs and /dev are arguments, so that tests can bring their own.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::OpenError;
+use crate::config::Device;
+
+/// Quectel's USB vendor id.
+const QUECTEL: u16 = 0x2c7c;
+
+/// The AT port of EC2x and EG9x modules (usbat), and the modem port (usbmodem), which speaks AT as well.
+const AT_INTERFACE: u8 = 2;
+const MODEM_INTERFACE: u8 = 3;
+
+/// Drivers of USB modems: no real serial line lies behind their ttys. All others are UART adapters.
+const MODEM_DRIVERS: [&str; 6] = ["option", "option1", "qcserial", "cdc_acm", "sierra", "hso"];
+
+/// Where this host keeps what discovery looks at.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// `/sys`
+    pub sysfs: PathBuf,
+    /// `/dev`
+    pub dev: PathBuf,
+    /// ModemManager is here. It takes interface 2 of a Quectel modem as its primary port, so 3 is for us.
+    pub has_modem_manager: bool,
+}
+
+impl Host {
+    /// The host that we run on.
+    pub fn this() -> Host {
+        let traces = ["/usr/sbin/ModemManager", "/usr/lib/udev/rules.d/77-mm-quectel-port-types.rules"];
+        Host {
+            sysfs: PathBuf::from("/sys"),
+            dev: PathBuf::from("/dev"),
+            has_modem_manager: traces.iter().any(|trace| Path::new(trace).exists()),
+        }
+    }
+}
+
+/// A tty that may lead to the modem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The device to open.
+    pub path: PathBuf,
+    /// What it is plugged into; `None` for what is not on USB.
+    pub usb: Option<Usb>,
+}
+
+/// The USB side of a tty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usb {
+    /// Vendor id.
+    pub vendor: u16,
+    /// Product id.
+    pub product: u16,
+    /// Interface number (`bInterfaceNumber`).
+    pub interface: u8,
+    /// The driver of the interface, as `option`.
+    pub driver: String,
+    /// Where it is plugged in, as `1-1.2`: one per modem at any time.
+    pub location: String,
+    /// The product's name.
+    pub product_name: Option<String>,
+    /// The manufacturer's name.
+    pub manufacturer: Option<String>,
+    /// The serial number, which many modems leave empty or at a dummy.
+    pub serial: Option<String>,
+}
+
+impl Usb {
+    /// Made by Quectel. Old EC20 modules have Qualcomm's vendor id and only the name to tell.
+    fn is_quectel(&self) -> bool {
+        self.vendor == QUECTEL || self.manufacturer.as_deref().is_some_and(|name| name.starts_with("Quectel"))
+    }
+}
+
+/// What lies behind a tty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wiring {
+    /// A serial line, from a UART of the host or a USB adapter.
+    Uart,
+    /// A USB modem's own interface.
+    UsbModem {
+        /// Its number.
+        interface: u8,
+    },
+    /// A pseudo-terminal, or nothing that sysfs knows.
+    Pseudo,
+}
+
+/// The ttys that `device` stands for, best first; never empty. For `imei:` that is the AT port of every
+/// Quectel modem, and the caller asks each with AT+GSN. For devices that are not ttys: nothing fits.
+///
+/// # Errors
+/// [`OpenError::Missing`] when nothing fits, [`OpenError::Ambiguous`] when several modems do and only one
+/// can be meant.
+pub fn candidates(device: &Device, host: &Host) -> Result<Vec<Candidate>, OpenError> {
+    let (name, found, is_one_modem) = match device {
+        Device::Path(path) => {
+            return Ok(vec![Candidate { path: path.clone(), usb: usb_of(path, host) }]);
+        }
+        Device::Glob(pattern) => (pattern.clone(), matching(pattern, host), false),
+        Device::Auto => ("auto".to_owned(), at_ports(host, Usb::is_quectel), true),
+        Device::Imei(imei) => {
+            // Of the IMEI only what says which type of device it is; the rest is personal.
+            let visible: String = imei.chars().take(8).collect();
+            (format!("imei:{visible}…"), at_ports(host, Usb::is_quectel), false)
+        }
+        Device::Usb { vendor, product, interface: None } => {
+            let is_meant = |usb: &Usb| usb.vendor == *vendor && usb.product == *product;
+            (format!("usb:{vendor:04x}:{product:04x}"), at_ports(host, is_meant), true)
+        }
+        Device::Usb { vendor, product, interface: Some(interface) } => {
+            let is_meant =
+                |usb: &Usb| usb.vendor == *vendor && usb.product == *product && usb.interface == *interface;
+            let mut found = usb_ttys(host);
+            found.retain(|candidate| candidate.usb.as_ref().is_some_and(is_meant));
+            (format!("usb:{vendor:04x}:{product:04x},if={interface}"), found, true)
+        }
+        Device::Rfc2217(_) | Device::Tcp(_) | Device::Emulator(_) => {
+            ("not a tty".to_owned(), Vec::new(), false)
+        }
+    };
+    if found.is_empty() {
+        return Err(OpenError::Missing { name, hint: hint(device, host) });
+    }
+    if is_one_modem && found.len() > 1 {
+        let found: Vec<String> = found.iter().map(|one| one.path.display().to_string()).collect();
+        return Err(OpenError::Ambiguous { name, found: found.join(", ") });
+    }
+    Ok(found)
+}
+
+/// What kind of line the tty at `path`, or what it links to, has behind it.
+pub fn wiring(path: &Path, host: &Host) -> Wiring {
+    let Some(name) = tty_name(path) else { return Wiring::Pseudo };
+    if !host.sysfs.join("class/tty").join(&name).join("device").exists() {
+        return Wiring::Pseudo;
+    }
+    match usb_of(path, host) {
+        None => Wiring::Uart,
+        Some(usb) if MODEM_DRIVERS.contains(&usb.driver.as_str()) || usb.vendor == QUECTEL => {
+            Wiring::UsbModem { interface: usb.interface }
+        }
+        Some(_) => Wiring::Uart,
+    }
+}
+
+/// One tty for each modem that is meant, the one to speak AT on, sorted by where they are plugged in.
+fn at_ports(host: &Host, is_meant: impl Fn(&Usb) -> bool) -> Vec<Candidate> {
+    let mut ttys = usb_ttys(host);
+    ttys.retain(|candidate| candidate.usb.as_ref().is_some_and(&is_meant));
+    ttys.sort_by_key(|candidate| {
+        let usb = candidate.usb.as_ref().expect("usb_ttys gives only ttys on USB");
+        (usb.location.clone(), at_rank(usb.interface, host))
+    });
+    ttys.dedup_by(|later, first| {
+        later.usb.as_ref().map(|usb| &usb.location) == first.usb.as_ref().map(|usb| &usb.location)
+    });
+    ttys
+}
+
+/// How likely AT commands are understood and nobody else speaks there: lower is better. Interfaces 0 and
+/// 1 are diagnosis and positions on most modules, so they come last.
+fn at_rank(interface: u8, host: &Host) -> u16 {
+    match interface {
+        AT_INTERFACE => 1,
+        MODEM_INTERFACE if host.has_modem_manager => 0,
+        MODEM_INTERFACE => 2,
+        0 | 1 => 0x200 - u16::from(interface),
+        other => 0x100 + u16::from(other),
+    }
+}
+
+/// All ttys on USB, sorted by name.
+fn usb_ttys(host: &Host) -> Vec<Candidate> {
+    let Ok(entries) = fs::read_dir(host.sysfs.join("class/tty")) else { return Vec::new() };
+    let names: BTreeSet<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let path = host.dev.join(name);
+            let usb = usb_of(&path, host)?;
+            Some(Candidate { path, usb: Some(usb) })
+        })
+        .collect()
+}
+
+fn matching(pattern: &str, host: &Host) -> Vec<Candidate> {
+    let Ok(paths) = glob::glob(pattern) else { return Vec::new() };
+    // What cannot be read is as good as not there.
+    paths.flatten().map(|path| Candidate { usb: usb_of(&path, host), path }).collect()
+}
+
+/// The USB interface and device above a tty.
+fn usb_of(path: &Path, host: &Host) -> Option<Usb> {
+    let entry = host.sysfs.join("class/tty").join(tty_name(path)?).join("device");
+    let start = fs::canonicalize(entry).ok()?;
+    let interface = start.ancestors().find(|folder| folder.join("bInterfaceNumber").exists())?;
+    let device = interface.ancestors().find(|folder| folder.join("idVendor").exists())?;
+    let driver = fs::canonicalize(interface.join("driver")).ok();
+    Some(Usb {
+        vendor: hexadecimal(&device.join("idVendor"))?,
+        product: hexadecimal(&device.join("idProduct"))?,
+        interface: u8::try_from(hexadecimal(&interface.join("bInterfaceNumber"))?).ok()?,
+        driver: driver.as_deref().and_then(file_name).unwrap_or_default(),
+        location: file_name(device)?,
+        product_name: text(&device.join("product")),
+        manufacturer: text(&device.join("manufacturer")),
+        serial: text(&device.join("serial")),
+    })
+}
+
+/// What to say beside "no such device": a modem that is there but has no tty lacks its driver.
+fn hint(device: &Device, host: &Host) -> String {
+    let wanted = match device {
+        Device::Auto | Device::Imei(_) => QUECTEL,
+        Device::Usb { vendor, .. } => *vendor,
+        Device::Path(_) | Device::Glob(_) => return String::new(),
+        Device::Rfc2217(_) | Device::Tcp(_) | Device::Emulator(_) => return String::new(),
+    };
+    let Ok(entries) = fs::read_dir(host.sysfs.join("bus/usb/devices")) else { return String::new() };
+    let plugged: BTreeSet<u16> = entries
+        .flatten()
+        .filter(|entry| hexadecimal(&entry.path().join("idVendor")) == Some(wanted))
+        .filter_map(|entry| hexadecimal(&entry.path().join("idProduct")))
+        .collect();
+    match plugged.first() {
+        Some(product) => format!(
+            ": usb {wanted:04x}:{product:04x} is plugged in, but no tty fits: is the kernel's option driver \
+             loaded, and are product and interface right"
+        ),
+        None => ": nothing like it is plugged in".to_owned(),
+    }
+}
+
+/// `ttyUSB2` for `/dev/ttyUSB2` and for links to it.
+fn tty_name(path: &Path) -> Option<String> {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    file_name(&target)
+}
+
+fn file_name(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_str()?.to_owned())
+}
+
+fn hexadecimal(path: &Path) -> Option<u16> {
+    u16::from_str_radix(&text(path)?, 16).ok()
+}
+
+fn text(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let text = text.trim();
+    if text.is_empty() { None } else { Some(text.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A host in a folder of its own, removed at the end.
+    struct TestHost(Host);
+
+    impl TestHost {
+        fn new(test: &str) -> TestHost {
+            let root = std::env::temp_dir().join(format!("qssl-discover-{}-{test}", std::process::id()));
+            let host = Host { sysfs: root.join("sys"), dev: root.join("dev"), has_modem_manager: false };
+            fs::create_dir_all(host.sysfs.join("class/tty")).unwrap();
+            fs::create_dir_all(host.sysfs.join("bus/usb/devices")).unwrap();
+            fs::create_dir_all(&host.dev).unwrap();
+            TestHost(host)
+        }
+
+        /// Plugs in a device with these interfaces and their ttys, as the kernel shows it.
+        fn plug(&self, location: &str, id: (&str, &str), driver: &str, ttys: &[(u8, &str)]) {
+            let sysfs = &self.0.sysfs;
+            let device = sysfs.join("devices/usb1").join(location);
+            fs::create_dir_all(&device).unwrap();
+            fs::write(device.join("idVendor"), format!("{}\n", id.0)).unwrap();
+            fs::write(device.join("idProduct"), format!("{}\n", id.1)).unwrap();
+            fs::write(device.join("product"), "EC25-EUX\n").unwrap();
+            fs::write(device.join("manufacturer"), "Quectel\n").unwrap();
+            symlink(&device, sysfs.join("bus/usb/devices").join(location)).unwrap();
+            let drivers = sysfs.join("bus/usb/drivers").join(driver);
+            fs::create_dir_all(&drivers).unwrap();
+            for (number, tty) in ttys {
+                let interface = device.join(format!("{location}:1.{number}"));
+                let port = interface.join(tty);
+                fs::create_dir_all(port.join("tty").join(tty)).unwrap();
+                fs::write(interface.join("bInterfaceNumber"), format!("{number:02x}\n")).unwrap();
+                symlink(&drivers, interface.join("driver")).unwrap();
+                symlink(&port, port.join("tty").join(tty).join("device")).unwrap();
+                symlink(port.join("tty").join(tty), sysfs.join("class/tty").join(tty)).unwrap();
+                fs::write(self.0.dev.join(tty), "").unwrap();
+            }
+        }
+
+        fn plug_modem(&self, location: &str, first: usize) {
+            let names: Vec<String> = (first..first + 4).map(|index| format!("ttyUSB{index}")).collect();
+            let ttys: Vec<(u8, &str)> = (0..4).zip(names.iter().map(String::as_str)).collect();
+            self.plug(location, ("2c7c", "0125"), "option", &ttys);
+        }
+
+        fn found(&self, device: &Device) -> Vec<String> {
+            let found = candidates(device, &self.0).unwrap();
+            found
+                .iter()
+                .map(|one| one.path.strip_prefix(&self.0.dev).unwrap().display().to_string())
+                .collect()
+        }
+
+        fn error(&self, device: &Device) -> String {
+            candidates(device, &self.0).unwrap_err().to_string()
+        }
+    }
+
+    impl Drop for TestHost {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(self.0.sysfs.parent().unwrap());
+        }
+    }
+
+    const EC25: Device = Device::Usb { vendor: 0x2c7c, product: 0x0125, interface: None };
+
+    #[test]
+    fn auto_takes_the_at_port_under_whatever_name_it_came_up() {
+        let host = TestHost::new("auto");
+        host.plug("1-2", ("0403", "6001"), "ftdi_sio", &[]);
+        host.plug_modem("1-1.4", 4);
+        assert_eq!(host.found(&Device::Auto), ["ttyUSB6"]);
+        assert_eq!(host.found(&EC25), ["ttyUSB6"]);
+        let third = Device::Usb { vendor: 0x2c7c, product: 0x0125, interface: Some(3) };
+        assert_eq!(host.found(&third), ["ttyUSB7"]);
+        let usb = candidates(&Device::Auto, &host.0).unwrap().remove(0).usb.unwrap();
+        assert_eq!((usb.interface, usb.location.as_str(), usb.driver.as_str()), (2, "1-1.4", "option"));
+        assert_eq!(usb.product_name.as_deref(), Some("EC25-EUX"));
+        assert_eq!(usb.serial, None);
+    }
+
+    #[test]
+    fn interface_2_is_left_to_modem_manager() {
+        let mut host = TestHost::new("mm");
+        host.plug_modem("1-1", 0);
+        host.0.has_modem_manager = true;
+        assert_eq!(host.found(&Device::Auto), ["ttyUSB3"]);
+        host.plug("1-3", ("2c7c", "0700"), "option", &[(0, "ttyUSB8"), (2, "ttyUSB9")]);
+        assert_eq!(
+            host.found(&Device::Usb { vendor: 0x2c7c, product: 0x0700, interface: None }),
+            ["ttyUSB9"]
+        );
+    }
+
+    #[test]
+    fn two_modems_are_not_guessed_between() {
+        let host = TestHost::new("two");
+        host.plug_modem("1-1", 0);
+        host.plug_modem("1-2", 4);
+        let message = host.error(&Device::Auto);
+        assert!(message.contains("ttyUSB2") && message.contains("ttyUSB6"), "{message}");
+        assert_eq!(host.found(&Device::Imei("867698041234567".to_owned())), ["ttyUSB2", "ttyUSB6"]);
+    }
+
+    #[test]
+    fn a_modem_without_tty_is_told_from_no_modem() {
+        let host = TestHost::new("driver");
+        assert!(host.error(&EC25).ends_with(": nothing like it is plugged in"));
+        host.plug("1-1", ("2c7c", "0125"), "none", &[]);
+        assert!(host.error(&EC25).contains("2c7c:0125 is plugged in, but no tty fits"));
+        let message = host.error(&Device::Imei("867698041234567".to_owned()));
+        assert!(!message.contains("1234567"), "{message}");
+    }
+
+    #[test]
+    fn a_pattern_takes_what_matches_in_sorted_order() {
+        let host = TestHost::new("glob");
+        host.plug_modem("1-1", 0);
+        let pattern = format!("{}/ttyUSB[13]", host.0.dev.display());
+        assert_eq!(host.found(&Device::Glob(pattern)), ["ttyUSB1", "ttyUSB3"]);
+        let message = host.error(&Device::Glob("/nowhere/tty*".to_owned()));
+        assert_eq!(message, "/nowhere/tty*: no such device");
+    }
+
+    #[test]
+    fn flow_control_matters_only_where_a_line_is() {
+        let host = TestHost::new("wiring");
+        host.plug_modem("1-1", 0);
+        host.plug("1-2", ("0403", "6001"), "ftdi_sio", &[(0, "ttyUSB4")]);
+        host.plug("1-3", ("1fc9", "0083"), "cdc_acm", &[(0, "ttyACM0")]);
+        let uart = host.0.sysfs.join("class/tty/ttyS0");
+        fs::create_dir_all(uart.join("device")).unwrap();
+        let wiring = |name: &str| wiring(&host.0.dev.join(name), &host.0);
+        assert_eq!(wiring("ttyUSB3"), Wiring::UsbModem { interface: 3 });
+        assert_eq!(wiring("ttyUSB4"), Wiring::Uart);
+        assert_eq!(wiring("ttyACM0"), Wiring::UsbModem { interface: 0 });
+        assert_eq!(wiring("ttyS0"), Wiring::Uart);
+        assert_eq!(wiring("pts/3"), Wiring::Pseudo);
+        symlink(host.0.dev.join("ttyUSB4"), host.0.dev.join("modem")).unwrap();
+        assert_eq!(wiring("modem"), Wiring::Uart);
+    }
+}

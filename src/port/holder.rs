@@ -1,0 +1,108 @@
+//! Who keeps a tty open or locked: program names for messages.
+//!
+//! Two sources: the open descriptors of all processes, which only root may see of others, and the
+//! kernel's list of file locks, which everybody may read. Both are looked through only after an open has
+//! failed.
+
+use std::fs;
+use std::os::linux::fs::MetadataExt as _;
+use std::path::Path;
+
+/// How many holders are named in one message; more is no help to the reader.
+const HOLDERS_MAX: usize = 4;
+
+/// The programs that have the tty at `device` open or hold a lock on it, as `ModemManager (pid 123)`,
+/// separated by commas. `None` if none can be seen, which for an ordinary user says little.
+pub fn holders_of(device: &Path) -> Option<String> {
+    list(pids_of(device))
+}
+
+/// The same without this process, for asking while the device is open here.
+pub fn others_of(device: &Path) -> Option<String> {
+    let own = std::process::id();
+    list(pids_of(device).into_iter().filter(|pid| *pid != own).collect())
+}
+
+fn pids_of(device: &Path) -> Vec<u32> {
+    let Ok(metadata) = fs::metadata(device) else { return Vec::new() };
+    let mut pids = processes_with_open(metadata.st_rdev());
+    if let Ok(locks) = fs::read_to_string("/proc/locks") {
+        pids.extend(lock_owners(&locks, metadata.st_dev(), metadata.st_ino()));
+    }
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
+
+fn list(pids: Vec<u32>) -> Option<String> {
+    let names: Vec<String> = pids.into_iter().take(HOLDERS_MAX).map(describe).collect();
+    if names.is_empty() { None } else { Some(names.join(", ")) }
+}
+
+/// The processes that have a descriptor of the character device number `rdev`.
+fn processes_with_open(rdev: u64) -> Vec<u32> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    processes
+        .flatten()
+        .filter_map(|process| process.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| {
+            let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+            descriptors.flatten().any(|descriptor| {
+                let path = descriptor.path();
+                // Only what lies in /dev is followed: a look at a file on a dead network share would hang.
+                fs::read_link(&path).is_ok_and(|target| target.starts_with("/dev"))
+                    && fs::metadata(&path).is_ok_and(|metadata| metadata.st_rdev() == rdev)
+            })
+        })
+        .collect()
+}
+
+/// The owners of locks on the file with this device and inode number, out of the text of `/proc/locks`:
+/// `3: FLOCK  ADVISORY  WRITE 1234 00:05:678 0 EOF`, device numbers in hexadecimal.
+fn lock_owners(locks: &str, device: u64, inode: u64) -> Vec<u32> {
+    let file = format!("{:02x}:{:02x}:{inode}", rustix::fs::major(device), rustix::fs::minor(device));
+    locks
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let place = words.clone().position(|word| word == file)?;
+            words.nth(place.checked_sub(1)?)?.parse::<u32>().ok()
+        })
+        // 0 stands for a process outside of our view (another container).
+        .filter(|pid| *pid != 0)
+        .collect()
+}
+
+fn describe(pid: u32) -> String {
+    if pid == std::process::id() {
+        return format!("this very process (pid {pid}): the device is given twice");
+    }
+    match fs::read_to_string(format!("/proc/{pid}/comm")) {
+        Ok(name) => format!("{} (pid {pid})", name.trim_end()),
+        Err(_) => format!("pid {pid}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serialport::{SerialPort as _, TTYPort};
+
+    #[test]
+    fn an_open_terminal_is_traced_to_this_process() {
+        let (_master, slave) = TTYPort::pair().unwrap();
+        let holders = holders_of(Path::new(&slave.name().unwrap())).unwrap();
+        assert!(holders.contains(&format!("pid {}", std::process::id())), "{holders}");
+    }
+
+    #[test]
+    fn a_lock_is_traced_to_its_owner_without_a_look_at_descriptors() {
+        let locks = "1: POSIX  ADVISORY  WRITE 12 00:05:77 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 4711 00:05:678 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 4712 00:05:678 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 0 00:05:678 0 EOF\n\
+                     nonsense\n00:05:678\n";
+        assert_eq!(lock_owners(locks, rustix::fs::makedev(0, 5), 678), [4711, 4712]);
+        assert!(lock_owners(locks, rustix::fs::makedev(0, 6), 678).is_empty());
+    }
+}

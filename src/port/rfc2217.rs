@@ -1,0 +1,610 @@
+//! A modem behind a serial device server: Telnet with COM port control (RFC 2217), as ser2net speaks it.
+//!
+//! [`Telnet`] is the framing without any I/O; [`Rfc2217`] puts it on a connection. Our options and
+//! settings are sent at once, without waiting for the server's consent: TCP keeps the order, so the speed
+//! is set before the first command arrives, and a server that does not know an option skips it. Answers
+//! to settings are not waited for either; many servers give none to SET-CONTROL.
+//!
+//! Binary mode is asked for both ways (RFC 856), so that CR is a byte like any other; 0xFF is doubled.
+
+use std::io;
+
+use mio::{Registry, Token};
+
+use super::tcp::Connection;
+use super::{Lines, OpenError, PortKind, PortSettings, unsupported};
+use crate::config::{FlowControl, HostPort};
+
+/// How much payload is escaped in one go; it is at most twice as long afterwards.
+const WRITE_BYTES_MAX: usize = 16 * 1024;
+
+/// How many bytes may wait for the connection. Escaped payload fits; beyond it a server asks faster than
+/// it reads our answers, and is given up.
+const PENDING_BYTES_MAX: usize = 64 * 1024;
+
+/// How much of a subnegotiation is kept. RFC 2217 needs 6 bytes, except for SIGNATURE, which we ignore.
+const SUBNEGOTIATION_BYTES_MAX: usize = 16;
+
+/// The connection to a device server.
+#[derive(Debug)]
+pub struct Rfc2217 {
+    connection: Connection,
+    telnet: Telnet,
+    flow_control: FlowControl,
+    /// Bytes for the server that have not left.
+    pending: Vec<u8>,
+    /// The speed last asked for, and how often one was asked for.
+    baud: u32,
+    baud_requests: u64,
+    has_warned: bool,
+    may_continue: bool,
+}
+
+impl Rfc2217 {
+    /// Begins to connect, and prepares the settings: 8N1, `baud`, RTS/CTS unless told otherwise, DTR on.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub fn open(server: &HostPort, settings: &PortSettings) -> Result<Rfc2217, OpenError> {
+        let connection = Connection::open("rfc2217", server)?;
+        // What lies behind a device server is a UART.
+        let flow_control = settings.flow_control.unwrap_or(FlowControl::RtsCts);
+        let mut pending = Vec::new();
+        let telnet = Telnet::new(settings.baud, flow_control, &mut pending);
+        Ok(Rfc2217 {
+            connection,
+            telnet,
+            flow_control,
+            pending,
+            baud: settings.baud,
+            baud_requests: 1,
+            has_warned: false,
+            may_continue: false,
+        })
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.connection.register(registry, token)
+    }
+
+    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.connection.deregister(registry)
+    }
+
+    pub(super) fn finish_connecting(&mut self) -> io::Result<bool> {
+        let is_connected = self.connection.finish_connecting()?;
+        if is_connected {
+            self.flush()?;
+        }
+        Ok(is_connected)
+    }
+
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.connection.read(buffer)?;
+            let was_suspended = self.telnet.is_suspended;
+            let payload = self.telnet.received(&mut buffer[..count], &mut self.pending);
+            self.may_continue |= was_suspended && !self.telnet.is_suspended;
+            if self.pending.len() > PENDING_BYTES_MAX {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the server negotiates without end: is it a Telnet server with RFC 2217",
+                ));
+            }
+            self.warn_once();
+            self.flush()?;
+            if payload > 0 {
+                return Ok(payload);
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.flush()?;
+        if !self.pending.is_empty() || self.telnet.is_suspended || !self.connection.finish_connecting()? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let count = bytes.len().min(WRITE_BYTES_MAX);
+        escape(&bytes[..count], &mut self.pending);
+        self.flush()?;
+        Ok(count)
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let mut sent = 0;
+        let result = loop {
+            if sent == self.pending.len() {
+                break Ok(());
+            }
+            match self.connection.write(&self.pending[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.pending.drain(..sent);
+        result
+    }
+
+    pub(super) fn write_may_continue(&mut self) -> bool {
+        std::mem::take(&mut self.may_continue)
+    }
+
+    pub(super) fn set_baud(&mut self, baud: u32) -> io::Result<()> {
+        self.com_port()?;
+        self.baud = baud;
+        self.baud_requests += 1;
+        self.command(|output| set_baud(baud, output))
+    }
+
+    pub(super) fn set_dtr(&mut self, high: bool) -> io::Result<()> {
+        self.com_port()?;
+        let value = if high { CONTROL_DTR_ON } else { CONTROL_DTR_OFF };
+        self.command(|output| subnegotiate(SET_CONTROL, &[value], output))
+    }
+
+    pub(super) fn lines(&self) -> io::Result<Lines> {
+        self.com_port()?;
+        self.telnet.lines.ok_or_else(|| unsupported("the device server has not reported its lines"))
+    }
+
+    pub(super) fn output_queued(&self) -> usize {
+        self.pending.len() + self.connection.output_queued()
+    }
+
+    pub(super) fn flow_control(&self) -> FlowControl {
+        self.flow_control
+    }
+
+    pub(super) fn kind(&self) -> PortKind {
+        PortKind {
+            is_uart: true,
+            has_dcd: self.telnet.lines.is_some(),
+            has_dtr: self.telnet.com_port == Agreement::Agreed,
+            usb_interface: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.connection.name()
+    }
+
+    /// Queues a command behind the payload that was written before it.
+    fn command(&mut self, append: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        if self.pending.len() > PENDING_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the device server takes no commands"));
+        }
+        append(&mut self.pending);
+        self.flush()
+    }
+
+    fn com_port(&self) -> io::Result<()> {
+        match self.telnet.com_port {
+            Agreement::Refused => Err(unsupported("the device server has no COM port control (RFC 2217)")),
+            Agreement::Asked | Agreement::Agreed => Ok(()),
+        }
+    }
+
+    fn warn_once(&mut self) {
+        if self.has_warned {
+            return;
+        }
+        let name = self.connection.name();
+        self.has_warned = true;
+        if self.telnet.com_port == Agreement::Refused {
+            log::warn!("{name}: the server refuses COM port control: speed and lines stay as it has them");
+        } else if self.telnet.sends_binary == Agreement::Refused
+            || self.telnet.takes_binary == Agreement::Refused
+        {
+            log::warn!("{name}: the server refuses binary mode: bytes 0x0d and 0x00 may get changed");
+        } else if let Some(baud) = self.telnet.baud
+            && baud != self.baud
+            && self.telnet.baud_answers >= self.baud_requests
+        {
+            log::warn!("{name}: the server has set {baud} baud instead of {}", self.baud);
+        } else {
+            self.has_warned = false;
+        }
+    }
+}
+
+/// Telnet framing for one connection, without I/O: takes what has been received, gives back the payload
+/// and the answers that are due.
+#[derive(Debug)]
+pub struct Telnet {
+    state: State,
+    subnegotiation: Vec<u8>,
+    com_port: Agreement,
+    /// Ours: what we send is binary.
+    sends_binary: Agreement,
+    /// The server's: what it sends is binary.
+    takes_binary: Agreement,
+    sends_without_go_ahead: Agreement,
+    takes_without_go_ahead: Agreement,
+    lines: Option<Lines>,
+    /// The speed that the server says it has set, in bits per second.
+    baud: Option<u32>,
+    /// How often it has said so: an answer to an earlier request says nothing of the last.
+    baud_answers: u64,
+    /// The server has asked us to send no payload for now.
+    is_suspended: bool,
+}
+
+/// An option that we have asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Agreement {
+    Asked,
+    Agreed,
+    Refused,
+}
+
+/// Where in the byte stream we are.
+///
+/// ```text
+///   Payload ──IAC──► Command ──WILL WONT DO DONT──► Option ──► Payload
+///                       │ └──SB──► Subnegotiation ──IAC──► SubnegotiationCommand ──SE──► Payload
+///                       └──IAC (payload 0xFF) or others──► Payload
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Payload,
+    Command,
+    Option(u8),
+    Subnegotiation,
+    SubnegotiationCommand,
+}
+
+impl Telnet {
+    /// A new connection; what is to be sent first is appended to `output`.
+    pub fn new(baud: u32, flow_control: FlowControl, output: &mut Vec<u8>) -> Telnet {
+        output.extend_from_slice(&[IAC, WILL, COM_PORT]);
+        output.extend_from_slice(&[IAC, WILL, BINARY, IAC, DO, BINARY]);
+        output.extend_from_slice(&[IAC, WILL, SUPPRESS_GO_AHEAD, IAC, DO, SUPPRESS_GO_AHEAD]);
+        set_baud(baud, output);
+        subnegotiate(SET_DATASIZE, &[8], output);
+        subnegotiate(SET_PARITY, &[PARITY_NONE], output);
+        subnegotiate(SET_STOPSIZE, &[STOPSIZE_1], output);
+        let flow = match flow_control {
+            FlowControl::RtsCts => CONTROL_FLOW_HARDWARE,
+            FlowControl::None => CONTROL_FLOW_NONE,
+        };
+        subnegotiate(SET_CONTROL, &[flow], output);
+        subnegotiate(SET_CONTROL, &[CONTROL_DTR_ON], output);
+        subnegotiate(SET_MODEMSTATE_MASK, &[0xff], output);
+        Telnet {
+            state: State::Payload,
+            subnegotiation: Vec::with_capacity(SUBNEGOTIATION_BYTES_MAX),
+            com_port: Agreement::Asked,
+            sends_binary: Agreement::Asked,
+            takes_binary: Agreement::Asked,
+            sends_without_go_ahead: Agreement::Asked,
+            takes_without_go_ahead: Agreement::Asked,
+            lines: None,
+            baud: None,
+            baud_answers: 0,
+            is_suspended: false,
+        }
+    }
+
+    /// Takes received bytes. The payload among them is moved to the front of `bytes`, and its length
+    /// returned; answers to the server are appended to `output`, at most three bytes for each three
+    /// received.
+    pub fn received(&mut self, bytes: &mut [u8], output: &mut Vec<u8>) -> usize {
+        let mut payload = 0;
+        let mut position = 0;
+        while position < bytes.len() {
+            if self.state == State::Payload {
+                // The usual case in one move: everything up to the next command.
+                let rest = &bytes[position..];
+                let run = rest.iter().position(|byte| *byte == IAC).unwrap_or(rest.len());
+                bytes.copy_within(position..position + run, payload);
+                payload += run;
+                position += run;
+                if position == bytes.len() {
+                    break;
+                }
+            }
+            let byte = bytes[position];
+            position += 1;
+            if self.step(byte, output) {
+                bytes[payload] = IAC;
+                payload += 1;
+            }
+        }
+        payload
+    }
+
+    /// One byte that is not plain payload; true if it completes an escaped 0xFF.
+    fn step(&mut self, byte: u8, output: &mut Vec<u8>) -> bool {
+        match (self.state, byte) {
+            (State::Payload, _) => self.state = State::Command,
+            (State::Command, IAC) => {
+                self.state = State::Payload;
+                return true;
+            }
+            (State::Command, WILL | WONT | DO | DONT) => self.state = State::Option(byte),
+            (State::Command, SB) => {
+                self.subnegotiation.clear();
+                self.state = State::Subnegotiation;
+            }
+            // NOP, go ahead and the like ask nothing of us.
+            (State::Command, _) => self.state = State::Payload,
+            (State::Option(verb), option) => {
+                self.negotiated(verb, option, output);
+                self.state = State::Payload;
+            }
+            (State::Subnegotiation, IAC) => self.state = State::SubnegotiationCommand,
+            (State::Subnegotiation, _) => self.keep(byte),
+            (State::SubnegotiationCommand, IAC) => {
+                self.keep(byte);
+                self.state = State::Subnegotiation;
+            }
+            (State::SubnegotiationCommand, SE) => {
+                self.subnegotiated();
+                self.state = State::Payload;
+            }
+            // The server broke off: what follows is a command of its own.
+            (State::SubnegotiationCommand, _) => {
+                self.state = State::Command;
+                return self.step(byte, output);
+            }
+        }
+        false
+    }
+
+    fn keep(&mut self, byte: u8) {
+        if self.subnegotiation.len() < SUBNEGOTIATION_BYTES_MAX {
+            self.subnegotiation.push(byte);
+        }
+    }
+
+    /// WILL, WONT, DO, DONT. As RFC 854 demands, only a change is answered, so that two sides never
+    /// acknowledge each other's acknowledgements for ever.
+    fn negotiated(&mut self, verb: u8, option: u8, output: &mut Vec<u8>) {
+        let (is_agreed, yes, no) = match verb {
+            DO | DONT => (verb == DO, WILL, WONT),
+            _ => (verb == WILL, DO, DONT),
+        };
+        let agreement = match (verb, option) {
+            (DO | DONT, COM_PORT) => Some(&mut self.com_port),
+            (DO | DONT, BINARY) => Some(&mut self.sends_binary),
+            (DO | DONT, SUPPRESS_GO_AHEAD) => Some(&mut self.sends_without_go_ahead),
+            (_, BINARY) => Some(&mut self.takes_binary),
+            (_, SUPPRESS_GO_AHEAD) => Some(&mut self.takes_without_go_ahead),
+            _ => None,
+        };
+        match (agreement, is_agreed) {
+            (Some(state @ Agreement::Asked), _) => {
+                *state = if is_agreed { Agreement::Agreed } else { Agreement::Refused };
+            }
+            (Some(Agreement::Agreed), true) | (Some(Agreement::Refused), false) => {}
+            (Some(state @ Agreement::Refused), true) => {
+                *state = Agreement::Agreed;
+                output.extend_from_slice(&[IAC, yes, option]);
+            }
+            (Some(state @ Agreement::Agreed), false) => {
+                *state = Agreement::Refused;
+                output.extend_from_slice(&[IAC, no, option]);
+            }
+            (None, true) => output.extend_from_slice(&[IAC, no, option]),
+            (None, false) => {}
+        }
+    }
+
+    fn subnegotiated(&mut self) {
+        match self.subnegotiation[..] {
+            [COM_PORT, ANSWER_BAUDRATE, a, b, c, d] => {
+                self.baud = Some(u32::from_be_bytes([a, b, c, d]));
+                self.baud_answers += 1;
+            }
+            [COM_PORT, NOTIFY_MODEMSTATE, state] => {
+                self.lines = Some(Lines {
+                    dcd: state & 0x80 != 0,
+                    ri: state & 0x40 != 0,
+                    dsr: state & 0x20 != 0,
+                    cts: state & 0x10 != 0,
+                });
+            }
+            [COM_PORT, ANSWER_SUSPEND] => self.is_suspended = true,
+            [COM_PORT, ANSWER_RESUME] => self.is_suspended = false,
+            _ => {}
+        }
+    }
+}
+
+/// Appends `payload` to `output` with every 0xFF doubled.
+pub fn escape(payload: &[u8], output: &mut Vec<u8>) {
+    for run in payload.split_inclusive(|byte| *byte == IAC) {
+        output.extend_from_slice(run);
+        if run.last() == Some(&IAC) {
+            output.push(IAC);
+        }
+    }
+}
+
+fn set_baud(baud: u32, output: &mut Vec<u8>) {
+    subnegotiate(SET_BAUDRATE, &baud.to_be_bytes(), output);
+}
+
+fn subnegotiate(command: u8, value: &[u8], output: &mut Vec<u8>) {
+    output.extend_from_slice(&[IAC, SB, COM_PORT, command]);
+    escape(value, output);
+    output.extend_from_slice(&[IAC, SE]);
+}
+
+// RFC 854, 855
+const IAC: u8 = 255;
+const DONT: u8 = 254;
+const DO: u8 = 253;
+const WONT: u8 = 252;
+const WILL: u8 = 251;
+const SB: u8 = 250;
+const SE: u8 = 240;
+// RFC 856, 858, 2217
+const BINARY: u8 = 0;
+const SUPPRESS_GO_AHEAD: u8 = 3;
+const COM_PORT: u8 = 44;
+// RFC 2217, client to server; the server's answers are 100 higher.
+const SET_BAUDRATE: u8 = 1;
+const SET_DATASIZE: u8 = 2;
+const SET_PARITY: u8 = 3;
+const SET_STOPSIZE: u8 = 4;
+const SET_CONTROL: u8 = 5;
+const SET_MODEMSTATE_MASK: u8 = 11;
+const ANSWER_BAUDRATE: u8 = 101;
+const NOTIFY_MODEMSTATE: u8 = 107;
+const ANSWER_SUSPEND: u8 = 108;
+const ANSWER_RESUME: u8 = 109;
+const PARITY_NONE: u8 = 1;
+const STOPSIZE_1: u8 = 1;
+const CONTROL_FLOW_NONE: u8 = 1;
+const CONTROL_FLOW_HARDWARE: u8 = 3;
+const CONTROL_DTR_ON: u8 = 8;
+const CONTROL_DTR_OFF: u8 = 9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    fn telnet() -> Telnet {
+        Telnet::new(115_200, FlowControl::None, &mut Vec::new())
+    }
+
+    /// What comes out when `input` arrives in pieces of these lengths.
+    fn receive(telnet: &mut Telnet, input: &[u8], split: usize) -> (Vec<u8>, Vec<u8>) {
+        let (mut payload, mut output) = (Vec::new(), Vec::new());
+        for piece in [&input[..split], &input[split..]] {
+            let mut piece = piece.to_vec();
+            let count = telnet.received(&mut piece, &mut output);
+            payload.extend_from_slice(&piece[..count]);
+        }
+        (payload, output)
+    }
+
+    #[test]
+    fn payload_commands_and_answers_are_the_same_however_the_input_is_cut() {
+        let input = [
+            b"\r\nO".as_slice(),
+            &[IAC, DO, COM_PORT, IAC, WILL, 1, IAC, IAC, b'K', IAC, 241],
+            &[IAC, SB, COM_PORT, NOTIFY_MODEMSTATE, 0xb0, IAC, SE, IAC, IAC, IAC, IAC],
+            &[IAC, SB, COM_PORT, ANSWER_BAUDRATE, 0, 0, 0x25, 0x80, IAC, SE],
+            &[IAC, SB, 24, 1, IAC, SE, IAC, DO, 31, b'!'],
+        ]
+        .concat();
+        for split in 0..=input.len() {
+            let mut telnet = telnet();
+            let (payload, output) = receive(&mut telnet, &input, split);
+            assert_eq!(payload, b"\r\nO\xffK\xff\xff!", "cut at {split}");
+            assert_eq!(output, [IAC, DONT, 1, IAC, WONT, 31], "cut at {split}");
+            assert_eq!(telnet.com_port, Agreement::Agreed);
+            assert_eq!(telnet.lines, Some(Lines { dcd: true, cts: true, dsr: true, ri: false }));
+            assert_eq!(telnet.baud, Some(9600));
+        }
+    }
+
+    #[test]
+    fn escaped_payload_comes_back_whole() {
+        let all: Vec<u8> = (0..=255).chain([255, 255, 240, 255]).collect();
+        let mut wire = Vec::new();
+        escape(&all, &mut wire);
+        assert_eq!(wire.len(), all.len() + 4);
+        for split in 0..=wire.len() {
+            assert_eq!(receive(&mut telnet(), &wire, split).0, all, "cut at {split}");
+        }
+    }
+
+    #[test]
+    fn a_speed_with_the_byte_255_in_it_is_escaped() {
+        let mut output = Vec::new();
+        set_baud(0x0000_ff00, &mut output);
+        assert_eq!(output, [IAC, SB, COM_PORT, SET_BAUDRATE, 0, 0, 255, 255, 0, IAC, SE]);
+    }
+
+    #[test]
+    fn settings_stand_before_the_first_payload_and_say_what_was_asked_for() {
+        let mut output = Vec::new();
+        Telnet::new(921_600, FlowControl::RtsCts, &mut output);
+        let has = |bytes: &[u8]| output.windows(bytes.len()).any(|window| window == bytes);
+        assert!(output.starts_with(&[IAC, WILL, COM_PORT]));
+        assert!(has(&[IAC, SB, COM_PORT, SET_BAUDRATE, 0, 0x0e, 0x10, 0, IAC, SE]));
+        assert!(has(&[IAC, SB, COM_PORT, SET_CONTROL, CONTROL_FLOW_HARDWARE, IAC, SE]));
+        assert!(has(&[IAC, DO, BINARY]) && has(&[IAC, WILL, BINARY]));
+    }
+
+    #[test]
+    fn consent_is_not_acknowledged_again_and_refusal_is_noticed() {
+        let mut telnet = telnet();
+        let (_, output) = receive(&mut telnet, &[IAC, DO, BINARY, IAC, DO, BINARY, IAC, DONT, COM_PORT], 4);
+        assert_eq!(output, b"");
+        assert_eq!((telnet.sends_binary, telnet.com_port), (Agreement::Agreed, Agreement::Refused));
+        let (_, output) = receive(&mut telnet, &[IAC, DONT, BINARY, IAC, DO, COM_PORT], 0);
+        assert_eq!(output, [IAC, WONT, BINARY, IAC, WILL, COM_PORT]);
+    }
+
+    #[test]
+    fn an_endless_subnegotiation_takes_no_memory_and_a_broken_one_ends() {
+        let mut telnet = telnet();
+        let mut input = vec![7; 100_000];
+        input[..2].copy_from_slice(&[IAC, SB]);
+        assert_eq!(receive(&mut telnet, &input, 50).0, b"");
+        assert!(telnet.subnegotiation.capacity() <= 4 * SUBNEGOTIATION_BYTES_MAX);
+        let (payload, output) = receive(&mut telnet, &[IAC, WILL, 1, b'x'], 1);
+        assert_eq!((payload, output), (b"x".to_vec(), vec![IAC, DONT, 1]));
+    }
+
+    /// Goal of this test: the whole port against a server on a real connection, including a pause that
+    /// the server asks for, which must neither lose bytes nor leave the writer stuck.
+    #[test]
+    fn a_server_on_a_connection_is_spoken_to_and_its_pause_respected() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = HostPort { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+        let settings = PortSettings { baud: 115_200, flow_control: None };
+        let mut port = Rfc2217::open(&server, &settings).unwrap();
+        let mut poll = Poll::new().unwrap();
+        let mut events = Events::with_capacity(8);
+        port.register(poll.registry(), Token(1)).unwrap();
+        assert!(port.lines().is_err());
+        while !port.finish_connecting().unwrap() {
+            poll.poll(&mut events, None).unwrap();
+        }
+        let (mut server, _) = listener.accept().unwrap();
+        let mut greeting = Vec::new();
+        Telnet::new(115_200, FlowControl::RtsCts, &mut greeting);
+        let mut received = vec![0; greeting.len()];
+        server.read_exact(&mut received).unwrap();
+        assert_eq!(received, greeting);
+
+        let mut read = |port: &mut Rfc2217, wanted: &[u8]| {
+            let (mut all, mut buffer) = (Vec::new(), [0; 64]);
+            while all.len() < wanted.len() {
+                match port.read(&mut buffer) {
+                    Ok(count) => all.extend_from_slice(&buffer[..count]),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        poll.poll(&mut events, None).unwrap();
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert_eq!(all, wanted);
+        };
+        server.write_all(&[IAC, DO, COM_PORT, IAC, SB, COM_PORT, ANSWER_SUSPEND, IAC, SE, b'1']).unwrap();
+        read(&mut port, b"1");
+        assert_eq!(port.write(b"AT\r").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(!port.write_may_continue());
+        server.write_all(&[IAC, SB, COM_PORT, ANSWER_RESUME, IAC, SE]).unwrap();
+        server.write_all(&[IAC, SB, COM_PORT, NOTIFY_MODEMSTATE, 0x80, IAC, SE, b'2']).unwrap();
+        read(&mut port, b"2");
+        assert!(port.write_may_continue());
+        assert!(!port.write_may_continue());
+        assert!(port.lines().unwrap().dcd);
+        assert_eq!(port.write(b"a\xffb").unwrap(), 3);
+        port.set_dtr(false).unwrap();
+        let mut received = [0; 11];
+        server.read_exact(&mut received).unwrap();
+        let dtr_off = [IAC, SB, COM_PORT, SET_CONTROL, CONTROL_DTR_OFF, IAC, SE];
+        assert_eq!(received[..], [b"a\xff\xffb".as_slice(), &dtr_off].concat());
+    }
+}
