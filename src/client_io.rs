@@ -1,1 +1,406 @@
-//! (see its owner's next commit)
+//! The client's side as bytes: a TCP or Unix connection that was accepted, or standard input and output.
+//!
+//! All are non-blocking and meant for mio, edge-triggered: reads and writes are repeated until they say
+//! `WouldBlock`.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use mio::net::{TcpStream, UnixStream};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use socket2::{SockRef, TcpKeepalive};
+
+use crate::port::ioctl;
+
+/// A silent TCP client is probed after this time, and is lost after that many probes, one every
+/// `KEEPALIVE_INTERVAL`, without an answer. Nothing of this reaches the modem.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// The bytes of a client.
+#[derive(Debug)]
+pub enum ClientStream {
+    /// An accepted TCP connection.
+    Tcp(TcpStream),
+    /// An accepted connection of a Unix socket.
+    Unix(UnixStream),
+    /// Standard input and output.
+    Stdio(Stdio),
+}
+
+impl ClientStream {
+    /// A TCP client, with TCP_NODELAY and SO_KEEPALIVE set. Where the system refuses these, the client
+    /// is served without.
+    pub fn tcp(stream: TcpStream) -> ClientStream {
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL)
+            .with_retries(KEEPALIVE_PROBES);
+        let result = stream.set_nodelay(true).and(SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+        if let Err(error) = result {
+            log::debug!("client: keep-alive cannot be set: {error}");
+        }
+        ClientStream::Tcp(stream)
+    }
+
+    /// Asks mio for readable and writable events under `token`.
+    ///
+    /// Returns the directions for which no event will ever come because they never block, as with a
+    /// regular file: these are to be taken as ready at all times.
+    ///
+    /// # Errors
+    /// Those of epoll.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<AlwaysReady> {
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            ClientStream::Tcp(stream) => registry.register(stream, token, interests)?,
+            ClientStream::Unix(stream) => registry.register(stream, token, interests)?,
+            ClientStream::Stdio(stdio) => return stdio.register(registry, token),
+        }
+        Ok(AlwaysReady::default())
+    }
+
+    /// Ends what [`ClientStream::register`] began.
+    ///
+    /// # Errors
+    /// Those of epoll.
+    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            ClientStream::Tcp(stream) => registry.deregister(stream),
+            ClientStream::Unix(stream) => registry.deregister(stream),
+            ClientStream::Stdio(stdio) => stdio.deregister(registry),
+        }
+    }
+
+    /// Reads what the client has sent; 0 is the end: it will send no more.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there. Every other error means that the client is lost.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        retry_interrupted(|| match self {
+            ClientStream::Tcp(stream) => stream.read(buffer),
+            ClientStream::Unix(stream) => stream.read(buffer),
+            ClientStream::Stdio(stdio) => Ok(rustix::io::read(&stdio.input.fd, &mut *buffer)?),
+        })
+    }
+
+    /// Writes to the client, and returns how many bytes were taken.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none can be taken now. Every other error means that the client reads no more.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        retry_interrupted(|| match self {
+            ClientStream::Tcp(stream) => stream.write(bytes),
+            ClientStream::Unix(stream) => stream.write(bytes),
+            ClientStream::Stdio(stdio) => match &stdio.output {
+                Some(output) => Ok(rustix::io::write(&output.fd, bytes)?),
+                None => Err(io::ErrorKind::BrokenPipe.into()),
+            },
+        })
+    }
+
+    /// Tells the client that nothing more will come, behind what was written. It can go on sending.
+    ///
+    /// # Errors
+    /// `NotConnected` when the client has gone meanwhile.
+    pub fn shutdown_write(&mut self) -> io::Result<()> {
+        match self {
+            ClientStream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            ClientStream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            ClientStream::Stdio(stdio) => stdio.shutdown_write(),
+        }
+    }
+
+    /// Ends the connection in a way that cannot be mistaken for an orderly end: RST on TCP, which also
+    /// throws away what the client has not received yet (see [`ClientStream::send_queue`]). Unix sockets
+    /// and standard output know no such thing and are just closed.
+    pub fn abort(self) {
+        if let ClientStream::Tcp(stream) = &self {
+            // An error means that the connection is gone already.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// How many written bytes the client's system has not acknowledged (TCP; an end that is under way
+    /// counts as one more byte), or the client has not read (Unix, counted as memory and therefore more
+    /// than the bytes). 0 for standard output.
+    pub fn send_queue(&self) -> usize {
+        match self {
+            ClientStream::Tcp(stream) => ioctl::output_queued(stream).unwrap_or(0),
+            ClientStream::Unix(stream) => ioctl::output_queued(stream).unwrap_or(0),
+            ClientStream::Stdio(_) => 0,
+        }
+    }
+}
+
+/// Directions for which mio gives no events because they never block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AlwaysReady {
+    /// Reading never blocks.
+    pub read: bool,
+    /// Writing never blocks.
+    pub write: bool,
+}
+
+/// Standard input and output, taken over from the process.
+///
+/// O_NONBLOCK belongs to the open file, which the shell and others share, and not to the descriptor. So
+/// terminals and pipes are opened once more, which gives an open file of our own; where that is not
+/// possible (sockets) the flag is set, and taken back when this is dropped.
+#[derive(Debug)]
+pub struct Stdio {
+    input: Stream,
+    /// `None` after [`Stdio::shutdown_write`].
+    output: Option<Stream>,
+}
+
+impl Stdio {
+    /// Takes over the standard input and output of the process. In their place /dev/null is put, so that
+    /// a stray message cannot get into the stream, and closing ours is the end for the reader.
+    ///
+    /// # Errors
+    /// `EBADF` when the process was started with one of them closed.
+    pub fn take() -> io::Result<Stdio> {
+        // Numbers from 3 on: the first three keep their meaning.
+        let input = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+        let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdin(&null)?;
+        rustix::stdio::dup2_stdout(&null)?;
+        Stdio::from_fds(input, output)
+    }
+
+    /// A stream that reads from one descriptor and writes to the other.
+    ///
+    /// # Errors
+    /// Those of fcntl.
+    pub fn from_fds(input: OwnedFd, output: OwnedFd) -> io::Result<Stdio> {
+        let input = Stream::open(input, OFlags::RDONLY)?;
+        let output = Stream::open(output, OFlags::WRONLY)?;
+        Ok(Stdio { input, output: Some(output) })
+    }
+
+    /// What is read from, and what is written to while it is open.
+    pub(crate) fn fds(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
+        (self.input.fd.as_fd(), self.output.as_ref().map(|output| output.fd.as_fd()))
+    }
+
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<AlwaysReady> {
+        let read = self.input.register(registry, token, Interest::READABLE)?;
+        let write = match &mut self.output {
+            Some(output) => output.register(registry, token, Interest::WRITABLE)?,
+            None => false,
+        };
+        Ok(AlwaysReady { read, write })
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.input.deregister(registry)?;
+        self.output.as_mut().map_or(Ok(()), |output| output.deregister(registry))
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        let Some(output) = &self.output else { return Ok(()) };
+        match output.kind {
+            // The same socket may be our input: it stays open, and non-blocking.
+            FileType::Socket => Ok(rustix::net::shutdown(&output.fd, rustix::net::Shutdown::Write)?),
+            // A terminal or a file has no end to be told of.
+            _ => {
+                self.output = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// One direction of [`Stdio`].
+#[derive(Debug)]
+struct Stream {
+    fd: OwnedFd,
+    kind: FileType,
+    /// The flags of the shared open file, if we have changed them.
+    restore: Option<OFlags>,
+    is_registered: bool,
+}
+
+impl Stream {
+    fn open(fd: OwnedFd, access: OFlags) -> io::Result<Stream> {
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
+        if matches!(kind, FileType::Fifo | FileType::CharacterDevice) {
+            let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            if let Ok(own) = rustix::fs::open(path, flags, Mode::empty()) {
+                return Ok(Stream { fd: own, kind, restore: None, is_registered: false });
+            }
+        }
+        let flags = rustix::fs::fcntl_getfl(&fd)?;
+        let restore = if flags.contains(OFlags::NONBLOCK) { None } else { Some(flags) };
+        rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
+        Ok(Stream { fd, kind, restore, is_registered: false })
+    }
+
+    /// Returns whether there will be no events because this never blocks.
+    fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<bool> {
+        match registry.register(&mut SourceFd(&self.fd.as_raw_fd()), token, interest) {
+            Ok(()) => {
+                self.is_registered = true;
+                Ok(false)
+            }
+            // epoll's word for a regular file or /dev/null.
+            Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        if !std::mem::take(&mut self.is_registered) {
+            return Ok(());
+        }
+        registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(flags) = self.restore {
+            // Nobody is left to be told of an error.
+            let _ = rustix::fs::fcntl_setfl(&self.fd, flags);
+        }
+    }
+}
+
+fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::Poll;
+    use std::net::TcpListener;
+
+    /// An accepted client and its other end.
+    fn tcp_pair() -> (ClientStream, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        (ClientStream::tcp(TcpStream::from_std(accepted)), peer)
+    }
+
+    #[test]
+    fn a_half_close_lets_the_other_direction_live() {
+        let (mut client, mut peer) = tcp_pair();
+        client.write(b"reply").unwrap();
+        client.shutdown_write().unwrap();
+        let mut reply = String::new();
+        peer.read_to_string(&mut reply).unwrap();
+        assert_eq!(reply, "reply");
+        peer.write_all(b"more").unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(client.read(&mut buffer).unwrap(), 4);
+    }
+
+    #[test]
+    fn an_abort_is_a_reset_for_the_client() {
+        let (client, mut peer) = tcp_pair();
+        client.abort();
+        assert_eq!(peer.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn what_the_client_has_not_taken_is_visible_before_a_reset() {
+        let (mut client, mut peer) = tcp_pair();
+        assert_eq!(client.send_queue(), 0);
+        let mut written = 0;
+        while let Ok(count) = client.write(&[7; 65536]) {
+            written += count;
+        }
+        assert!(client.send_queue() > 0);
+        let mut received = vec![0; written];
+        peer.read_exact(&mut received).unwrap();
+        let (mut unix, _peer) = UnixStream::pair().unwrap();
+        unix.write_all(b"x").unwrap();
+        assert!(ClientStream::Unix(unix).send_queue() > 0);
+    }
+
+    #[test]
+    fn tcp_clients_are_probed_and_not_delayed() {
+        let (client, _peer) = tcp_pair();
+        let ClientStream::Tcp(stream) = &client else { unreachable!("made by tcp_pair") };
+        assert!(stream.nodelay().unwrap());
+        assert!(SockRef::from(stream).keepalive().unwrap());
+    }
+
+    #[test]
+    fn pipes_do_not_block_while_the_shell_keeps_its_flags() {
+        let (input, mut writer) = io::pipe().unwrap();
+        let (mut reader, output) = io::pipe().unwrap();
+        let (shell_input, shell_output) = (input.try_clone().unwrap(), output.try_clone().unwrap());
+        let mut client = ClientStream::Stdio(Stdio::from_fds(input.into(), output.into()).unwrap());
+        for fd in [shell_input.as_fd(), shell_output.as_fd()] {
+            assert!(!rustix::fs::fcntl_getfl(fd).unwrap().contains(OFlags::NONBLOCK));
+        }
+        let mut buffer = [0; 8];
+        assert_eq!(client.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        writer.write_all(b"in").unwrap();
+        assert_eq!(client.read(&mut buffer).unwrap(), 2);
+        drop(writer);
+        assert_eq!(client.read(&mut buffer).unwrap(), 0);
+
+        drop(shell_output);
+        client.write(b"out").unwrap();
+        client.shutdown_write().unwrap();
+        let mut all = String::new();
+        reader.read_to_string(&mut all).unwrap();
+        assert_eq!(all, "out");
+        assert_eq!(client.write(b"late").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn one_socket_for_both_directions_ends_one_at_a_time_and_gets_its_flags_back() {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let kept = ours.try_clone().unwrap();
+        let both = ours.try_clone().unwrap();
+        let mut client = ClientStream::Stdio(Stdio::from_fds(ours.into(), both.into()).unwrap());
+        let mut poll = Poll::new().unwrap();
+        let ready = client.register(poll.registry(), Token(0)).unwrap();
+        assert_eq!(ready, AlwaysReady::default());
+        client.shutdown_write().unwrap();
+        assert_eq!(theirs.read(&mut [0; 8]).unwrap(), 0);
+        theirs.write_all(b"on").unwrap();
+        let mut events = mio::Events::with_capacity(8);
+        while !events.iter().any(|event| event.is_readable()) {
+            poll.poll(&mut events, None).unwrap();
+        }
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 2);
+        assert_eq!(client.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        client.deregister(poll.registry()).unwrap();
+        drop(client);
+        assert!(!rustix::fs::fcntl_getfl(&kept).unwrap().contains(OFlags::NONBLOCK));
+    }
+
+    #[test]
+    fn a_file_is_read_to_its_end_without_events() {
+        let regular = File::open(std::env::current_exe().unwrap()).unwrap();
+        let null = File::options().write(true).open("/dev/null").unwrap();
+        let mut client = ClientStream::Stdio(Stdio::from_fds(regular.into(), null.into()).unwrap());
+        let poll = Poll::new().unwrap();
+        let ready = client.register(poll.registry(), Token(0)).unwrap();
+        assert_eq!(ready, AlwaysReady { read: true, write: true });
+        assert_eq!(client.read(&mut [0; 64]).unwrap(), 64);
+        client.deregister(poll.registry()).unwrap();
+    }
+}

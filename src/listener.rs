@@ -1,1 +1,612 @@
-//! (see its owner's next commit)
+//! Where clients come in: listening TCP and Unix sockets, our own or passed by systemd.
+//!
+//! Sockets are bound here and accepted from; nothing is read or waited for.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use mio::net::{TcpListener, UnixListener};
+use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::client_io::ClientStream;
+use crate::config::Listen;
+use crate::peer::Peer;
+
+/// How many connections the kernel keeps for us before they are accepted. When it is full, clients' SYNs
+/// are not answered, and they try again.
+const BACKLOG: i32 = 128;
+
+/// How often a free port is looked for that is free in both address families.
+const FREE_PORT_ATTEMPTS_MAX: u32 = 16;
+
+/// How many connections that were lost before they were accepted are skipped in one go.
+const LOST_CONNECTIONS_MAX: u32 = BACKLOG as u32;
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    kind: Kind,
+    name: String,
+    /// The socket file that is ours to remove: by being dropped.
+    _file: Option<SocketFile>,
+}
+
+/// What became of one [`Listen`]: at least one listener, unless it was [`Listen::Stdio`].
+#[derive(Debug, Default)]
+pub struct Bound {
+    /// The sockets, all listening.
+    pub listeners: Vec<Listener>,
+    /// What the user should know although it works, one line each.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Binds and listens.
+    ///
+    /// - A loopback port is bound on 127.0.0.1 and ::1; if the host lacks one of the two, that is a
+    ///   warning. Port 0 takes a free port, the same in both.
+    /// - A socket file that nobody listens on any more is replaced. Mode and owner are set before the
+    ///   first client can connect, and the file is removed when the listener is dropped.
+    /// - A socket from systemd is used as it is, and can be bound again after it was dropped.
+    /// - Standard input and output are no listener: the result is empty.
+    ///
+    /// # Errors
+    /// See [`BindError`]. Sockets that were bound before the failing one are closed again.
+    pub fn bind(listen: &Listen) -> Result<Bound, BindError> {
+        match listen {
+            Listen::Loopback(port) => bind_loopback(*port),
+            Listen::Address(address) => {
+                let listener = bind_tcp(*address, false)?;
+                Ok(Bound { listeners: vec![listener], warnings: Vec::new() })
+            }
+            Listen::Unix { path, mode, owner, group } => {
+                let listener = bind_unix(path, *mode, owner.as_deref(), group.as_deref())?;
+                Ok(Bound { listeners: vec![listener], warnings: Vec::new() })
+            }
+            Listen::Systemd(name) => {
+                let passed = sd_notify::listen_fds_with_names()
+                    .map_err(|source| BindError::Passed { name: name.clone(), source })?;
+                take_passed(name, passed)
+            }
+            Listen::Stdio => Ok(Bound::default()),
+        }
+    }
+
+    /// Asks mio for an event under `token` when clients come.
+    ///
+    /// # Errors
+    /// Those of epoll.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match &mut self.kind {
+            Kind::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Kind::Unix(listener) => registry.register(listener, token, Interest::READABLE),
+        }
+    }
+
+    /// Ends what [`Listener::register`] began.
+    ///
+    /// # Errors
+    /// Those of epoll.
+    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match &mut self.kind {
+            Kind::Tcp(listener) => registry.deregister(listener),
+            Kind::Unix(listener) => registry.deregister(listener),
+        }
+    }
+
+    /// Accepts one client; `None` when no more wait. Clients that have gone before they were accepted are
+    /// skipped.
+    ///
+    /// # Errors
+    /// [`AcceptError::Exhausted`] is to be met with a pause: the client still waits in the kernel, and no
+    /// new event will come for it.
+    pub fn accept(&self) -> Result<Option<(ClientStream, Peer)>, AcceptError> {
+        for _ in 0..LOST_CONNECTIONS_MAX {
+            let accepted = match &self.kind {
+                Kind::Tcp(listener) => {
+                    listener.accept().map(|(stream, address)| (ClientStream::tcp(stream), Peer::tcp(address)))
+                }
+                Kind::Unix(listener) => {
+                    listener.accept().map(|(stream, _)| (ClientStream::Unix(stream), Peer::Unix))
+                }
+            };
+            let error = match accepted {
+                Ok(client) => return Ok(Some(client)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => error,
+            };
+            match Errno::from_io_error(&error) {
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    return Err(AcceptError::Exhausted { name: self.name.clone(), source: error });
+                }
+                // accept(2): errors of the new connection, which is gone; the next one may be fine.
+                Some(
+                    Errno::INTR
+                    | Errno::CONNABORTED
+                    | Errno::NETDOWN
+                    | Errno::PROTO
+                    | Errno::NOPROTOOPT
+                    | Errno::HOSTDOWN
+                    | Errno::NONET
+                    | Errno::HOSTUNREACH
+                    | Errno::OPNOTSUPP
+                    | Errno::NETUNREACH
+                    | Errno::PERM,
+                ) => {}
+                _ => return Err(AcceptError::Failed { name: self.name.clone(), source: error }),
+            }
+        }
+        // Whoever comes here is told to come back, as with a lack of resources.
+        let source = io::Error::other("connections are lost as fast as they come in");
+        Err(AcceptError::Exhausted { name: self.name.clone(), source })
+    }
+
+    /// The address in the notation of LISTEN: `127.0.0.1:8443`, `unix:/run/tunnel.sock`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The TCP address; `None` for a Unix socket. With port 0 this tells which one it became.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Tcp(listener) => listener.local_addr().ok(),
+            Kind::Unix(_) => None,
+        }
+    }
+}
+
+/// The addresses of several listeners for a message: `127.0.0.1:8443, [::1]:8443`.
+pub fn local_addresses(listeners: &[Listener]) -> String {
+    let names: Vec<&str> = listeners.iter().map(Listener::name).collect();
+    names.join(", ")
+}
+
+/// Why a client could not be accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The process or the system has no descriptors or no memory left.
+    #[error(
+        "{name}: cannot accept clients for now: {source}: raise the limit of open files or lower --max-clients"
+    )]
+    Exhausted {
+        /// The listener.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The listener itself does not work any more.
+    #[error("{name}: cannot accept clients: {source}")]
+    Failed {
+        /// The listener.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why an address could not be listened on, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody listens there.
+    #[error("{0}: already in use: stop the program that listens there or choose another port")]
+    InUse(String),
+    /// Ports below 1024 belong to root.
+    #[error("{0}: permission denied: take a port above 1023 or give the program CAP_NET_BIND_SERVICE")]
+    Denied(String),
+    /// The address is not one of this host.
+    #[error("{0}: this host has no such address: choose one that `ip address` shows")]
+    NotOurs(String),
+    /// A program is listening on the socket file.
+    #[error("{}: another program listens on this socket: stop it or choose another path", .0.display())]
+    Live(PathBuf),
+    /// The path is taken by something that is not a socket.
+    #[error("{}: exists and is not a socket: remove it or choose another path", .0.display())]
+    NotASocket(PathBuf),
+    /// No such user or group.
+    #[error("{}: no such {what}: {name}", .path.display())]
+    NoAccount {
+        /// The socket file.
+        path: PathBuf,
+        /// "user" or "group".
+        what: &'static str,
+        /// The name as given.
+        name: String,
+    },
+    /// systemd has passed no socket of this name.
+    #[error(
+        "systemd:{name}: no such socket was passed ({passed}): look at FileDescriptorName= in the socket unit"
+    )]
+    NotPassed {
+        /// The name as given.
+        name: String,
+        /// The names that were passed.
+        passed: String,
+    },
+    /// What systemd has passed cannot be used.
+    #[error("systemd:{name}: {source}: a listening stream socket is needed (ListenStream=, Accept=no)")]
+    Passed {
+        /// The name as given.
+        name: String,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// Anything else.
+    #[error("{name}: cannot listen: {source}")]
+    Io {
+        /// The address or path.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn bind_loopback(port: u16) -> Result<Bound, BindError> {
+    for attempt in 1.. {
+        let mut bound = Bound::default();
+        let mut number = port;
+        let mut result = Ok(());
+        for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            match bind_tcp(SocketAddr::new(address, number), true) {
+                Ok(listener) => {
+                    number = listener.local_address().map_or(number, |address| address.port());
+                    bound.listeners.push(listener);
+                }
+                Err(BindError::NotOurs(name)) => {
+                    bound
+                        .warnings
+                        .push(format!("{name}: this host has no such address: not listening there"));
+                }
+                Err(error) => result = Err(error),
+            }
+        }
+        match result {
+            // A port that one family has given may be taken in the other: another one, then.
+            Err(BindError::InUse(_)) if port == 0 && attempt < FREE_PORT_ATTEMPTS_MAX => {}
+            Err(error) => return Err(error),
+            Ok(()) if bound.listeners.is_empty() => {
+                return Err(BindError::NotOurs(format!("127.0.0.1:{port} and [::1]:{port}")));
+            }
+            Ok(()) => return Ok(bound),
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+fn bind_tcp(address: SocketAddr, is_v6_only: bool) -> Result<Listener, BindError> {
+    let try_bind = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+        if address.is_ipv6() && is_v6_only {
+            socket.set_only_v6(true)?;
+        }
+        // Old connections in TIME_WAIT must not keep us from starting again.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener::from_std(socket.into()))
+    };
+    let kind = try_bind().map_err(|source| {
+        let name = address.to_string();
+        match Errno::from_io_error(&source) {
+            Some(Errno::ADDRINUSE) => BindError::InUse(name),
+            Some(Errno::ACCESS) => BindError::Denied(name),
+            Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT) => BindError::NotOurs(name),
+            _ => BindError::Io { name, source },
+        }
+    })?;
+    let name = kind.local_addr().unwrap_or(address).to_string();
+    Ok(Listener { kind: Kind::Tcp(kind), name, _file: None })
+}
+
+fn bind_unix(
+    path: &Path,
+    mode: Option<u32>,
+    owner: Option<&str>,
+    group: Option<&str>,
+) -> Result<Listener, BindError> {
+    let name = format!("unix:{}", path.display());
+    let io_error = |source: io::Error| BindError::Io { name: name.clone(), source };
+    let owner = owner.map(|owner| user_id(path, owner)).transpose()?;
+    let group = group.map(|group| group_id(path, group)).transpose()?;
+    remove_stale(path)?;
+
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).map_err(io_error)?;
+    socket.bind(&SockAddr::unix(path).map_err(io_error)?).map_err(|error| {
+        match Errno::from_io_error(&error) {
+            // Somebody was faster, after we had looked.
+            Some(Errno::ADDRINUSE) => BindError::Live(path.to_owned()),
+            _ => io_error(error),
+        }
+    })?;
+    let metadata = fs::symlink_metadata(path).map_err(io_error)?;
+    // From here on the file goes when anything fails.
+    let file = SocketFile { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
+    if owner.is_some() || group.is_some() {
+        std::os::unix::fs::chown(path, owner, group).map_err(io_error)?;
+    }
+    if let Some(mode) = mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(io_error)?;
+    }
+    socket.listen(BACKLOG).map_err(io_error)?;
+    let listener = UnixListener::from_std(socket.into());
+    Ok(Listener { kind: Kind::Unix(listener), name, _file: Some(file) })
+}
+
+/// Makes way for a new socket file: an old one on which nobody listens is removed.
+fn remove_stale(path: &Path) -> Result<(), BindError> {
+    let io_error = |source| BindError::Io { name: format!("unix:{}", path.display()), source };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io_error(error)),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(BindError::NotASocket(path.to_owned()));
+        }
+        Ok(_) => {}
+    }
+    // Not blocking, so that a program with a full backlog does not hold us up: it is alive.
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).map_err(io_error)?;
+    match socket.connect(&SockAddr::unix(path).map_err(io_error)?) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(io_error)
+        }
+        Ok(()) | Err(_) => Err(BindError::Live(path.to_owned())),
+    }
+}
+
+/// A socket file to be removed at the end, unless somebody has put another one in its place.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let is_ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode));
+        if is_ours {
+            // A file that stays behind is stale, and is replaced at the next start.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn user_id(path: &Path, name: &str) -> Result<u32, BindError> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    match nix::unistd::User::from_name(name) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        Ok(None) | Err(_) => {
+            Err(BindError::NoAccount { path: path.to_owned(), what: "user", name: name.to_owned() })
+        }
+    }
+}
+
+fn group_id(path: &Path, name: &str) -> Result<u32, BindError> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    match nix::unistd::Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        Ok(None) | Err(_) => {
+            Err(BindError::NoAccount { path: path.to_owned(), what: "group", name: name.to_owned() })
+        }
+    }
+}
+
+/// Picks the sockets called `name` out of what systemd has passed. They are duplicated, because the
+/// originals belong to the process for its whole life: a reload may need them again.
+fn take_passed(
+    name: &str,
+    passed: impl Iterator<Item = (std::os::fd::RawFd, String)>,
+) -> Result<Bound, BindError> {
+    let mut bound = Bound::default();
+    let mut names = Vec::new();
+    for (fd, passed_name) in passed {
+        if passed_name == name {
+            // SAFETY: sd_notify has just set a flag on this descriptor, so it is open, and nothing in this
+            // process closes descriptors that it has not opened itself.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            let listener =
+                inherit(name, fd).map_err(|source| BindError::Passed { name: name.to_owned(), source })?;
+            bound.listeners.push(listener);
+        }
+        names.push(passed_name);
+    }
+    if bound.listeners.is_empty() {
+        let passed = if names.is_empty() { "none at all".to_owned() } else { names.join(", ") };
+        return Err(BindError::NotPassed { name: name.to_owned(), passed });
+    }
+    Ok(bound)
+}
+
+fn inherit(name: &str, fd: BorrowedFd<'_>) -> io::Result<Listener> {
+    let socket: OwnedFd = rustix::io::fcntl_dupfd_cloexec(fd, 3)?;
+    let unsuitable = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a listening stream socket");
+    let is_listening = rustix::net::sockopt::socket_acceptconn(&socket).map_err(|_| unsuitable())?;
+    if !is_listening || rustix::net::sockopt::socket_type(&socket)? != rustix::net::SocketType::STREAM {
+        return Err(unsuitable());
+    }
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    let socket = Socket::from(socket);
+    let address = socket.local_addr()?;
+    let name = match (address.as_socket(), address.as_pathname()) {
+        (Some(address), _) => address.to_string(),
+        (None, Some(path)) => format!("unix:{}", path.display()),
+        (None, None) => format!("systemd:{name}"),
+    };
+    let kind = match address.domain() {
+        Domain::IPV4 | Domain::IPV6 => Kind::Tcp(TcpListener::from_std(socket.into())),
+        Domain::UNIX => Kind::Unix(UnixListener::from_std(socket.into())),
+        _ => return Err(unsuitable()),
+    };
+    Ok(Listener { kind, name, _file: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::net::UnixStream;
+
+    /// A path of its own for each test, removed at the end.
+    struct TestPath(PathBuf);
+
+    impl TestPath {
+        fn new(test: &str) -> TestPath {
+            TestPath(std::env::temp_dir().join(format!("qssl-listener-{}-{test}", std::process::id())))
+        }
+
+        fn listen(&self) -> Listen {
+            Listen::Unix { path: self.0.clone(), mode: Some(0o660), owner: None, group: None }
+        }
+    }
+
+    impl Drop for TestPath {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+
+    fn only(bound: Bound) -> Listener {
+        let mut listeners = bound.listeners;
+        assert_eq!(listeners.len(), 1);
+        listeners.remove(0)
+    }
+
+    #[test]
+    fn a_bare_port_is_loopback_in_both_families_and_nowhere_else() {
+        let bound = Listener::bind(&Listen::Loopback(0)).unwrap();
+        assert_eq!(bound.warnings, [""; 0]);
+        let [v4, v6] = &bound.listeners[..] else { panic!("two listeners expected") };
+        let port = v4.local_address().unwrap().port();
+        assert_eq!(v4.name(), format!("127.0.0.1:{port}"));
+        assert_eq!(v6.name(), format!("[::1]:{port}"));
+        assert_eq!(local_addresses(&bound.listeners), format!("127.0.0.1:{port}, [::1]:{port}"));
+        for (listener, host) in [(v4, "127.0.0.1"), (v6, "::1")] {
+            assert!(listener.accept().unwrap().is_none());
+            let peer = TcpStream::connect((host, port)).unwrap();
+            let (_, from) = listener.accept().unwrap().unwrap();
+            assert_eq!(from, Peer::Tcp(peer.local_addr().unwrap()));
+        }
+    }
+
+    #[test]
+    fn half_of_a_port_that_is_taken_is_no_mere_warning() {
+        let other = std::net::TcpListener::bind("[::1]:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let error = Listener::bind(&Listen::Loopback(port)).unwrap_err();
+        assert!(matches!(&error, BindError::InUse(name) if *name == format!("[::1]:{port}")), "{error}");
+    }
+
+    #[test]
+    fn a_port_can_be_taken_again_right_after_its_connections_ended() {
+        let listener = only(Listener::bind(&Listen::Address("127.0.0.1:0".parse().unwrap())).unwrap());
+        let address = listener.local_address().unwrap();
+        let mut peer = TcpStream::connect(address).unwrap();
+        // We close first, so TIME_WAIT is on our side.
+        drop(listener.accept().unwrap().unwrap());
+        assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
+        drop(peer);
+        drop(listener);
+        Listener::bind(&Listen::Address(address)).unwrap();
+    }
+
+    #[test]
+    fn an_address_of_another_host_is_named_as_such() {
+        let error = Listener::bind(&Listen::Address("192.0.2.1:8443".parse().unwrap())).unwrap_err();
+        assert!(error.to_string().starts_with("192.0.2.1:8443: this host has no such address"), "{error}");
+    }
+
+    #[test]
+    fn a_socket_file_is_made_with_its_mode_used_and_removed() {
+        let path = TestPath::new("made");
+        let listener = only(Listener::bind(&path.listen()).unwrap());
+        assert_eq!(fs::metadata(&path.0).unwrap().permissions().mode() & 0o777, 0o660);
+        let mut peer = UnixStream::connect(&path.0).unwrap();
+        peer.write_all(b"hello").unwrap();
+        let (mut client, from) = listener.accept().unwrap().unwrap();
+        assert_eq!((from, from.ip()), (Peer::Unix, None));
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 5);
+        drop(listener);
+        assert!(!path.0.exists());
+    }
+
+    #[test]
+    fn a_stale_socket_file_is_replaced_a_live_one_and_others_are_not() {
+        let path = TestPath::new("stale");
+        drop(std::os::unix::net::UnixListener::bind(&path.0).unwrap());
+        assert!(path.0.exists());
+        let live = only(Listener::bind(&path.listen()).unwrap());
+        assert!(matches!(Listener::bind(&path.listen()), Err(BindError::Live(_))));
+        assert!(path.0.exists());
+        drop(live);
+        fs::write(&path.0, "precious").unwrap();
+        assert!(matches!(Listener::bind(&path.listen()), Err(BindError::NotASocket(_))));
+        assert_eq!(fs::read(&path.0).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn the_file_of_a_successor_is_left_alone() {
+        let path = TestPath::new("successor");
+        let first = only(Listener::bind(&path.listen()).unwrap());
+        fs::remove_file(&path.0).unwrap();
+        let _second = only(Listener::bind(&path.listen()).unwrap());
+        drop(first);
+        UnixStream::connect(&path.0).unwrap();
+    }
+
+    #[test]
+    fn accounts_are_found_by_name_and_number() {
+        let path = TestPath::new("accounts");
+        assert_eq!(user_id(&path.0, "root").unwrap(), 0);
+        assert_eq!(group_id(&path.0, "4711").unwrap(), 4711);
+        let error = user_id(&path.0, "nobody-of-that-name").unwrap_err();
+        assert!(error.to_string().ends_with("no such user: nobody-of-that-name"), "{error}");
+    }
+
+    #[test]
+    fn passed_sockets_are_picked_by_name_and_never_removed() {
+        let path = TestPath::new("passed");
+        let unix = std::os::unix::net::UnixListener::bind(&path.0).unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let file = fs::File::open("/dev/null").unwrap();
+        let passed = || {
+            [(unix.as_raw_fd(), "a"), (tcp.as_raw_fd(), "b"), (file.as_raw_fd(), "c"), (tcp.as_raw_fd(), "a")]
+                .map(|(fd, name)| (fd, name.to_owned()))
+                .into_iter()
+        };
+        let bound = take_passed("a", passed()).unwrap();
+        let address = tcp.local_addr().unwrap();
+        let names = format!("unix:{}, {address}", path.0.display());
+        assert_eq!(local_addresses(&bound.listeners), names);
+        let _peer = TcpStream::connect(address).unwrap();
+        assert!(bound.listeners[0].accept().unwrap().is_none());
+        assert!(bound.listeners[1].accept().unwrap().is_some());
+        drop(bound);
+        assert!(path.0.exists());
+        assert_eq!(take_passed("b", passed()).unwrap().listeners.len(), 1);
+        let error = take_passed("c", passed()).unwrap_err();
+        assert!(error.to_string().contains("not a listening stream socket"), "{error}");
+        let error = take_passed("d", passed()).unwrap_err();
+        assert!(error.to_string().contains("(a, b, c, a)"), "{error}");
+        let connected = TcpStream::connect(address).unwrap();
+        let error = take_passed("e", [(connected.as_raw_fd(), "e".to_owned())].into_iter()).unwrap_err();
+        assert!(matches!(error, BindError::Passed { .. }), "{error}");
+    }
+}
