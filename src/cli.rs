@@ -1,1 +1,539 @@
-//! (see its owner's next commit)
+//! The command line: the clap definition and nothing else.
+//!
+//! Help, manual pages and completions are generated from it, and the configuration file takes its keys
+//! and their types from it (`config::file`), so that an option exists in one place. Nearly everything is
+//! optional here: defaults and the rules between options are applied by the checks behind `config`, which
+//! serve the command line and the file alike. A default that a help text names is held to those by a test.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint, value_parser};
+
+use crate::at::{AtText, IdSet, PdpContextId};
+use crate::config::ca::CaSource;
+use crate::config::certificate_items::CertificateItem;
+use crate::config::cipher::Cipher;
+use crate::config::values::{at_text, host, pdp_context};
+use crate::config::{
+    ApnAuth, Cidr, Device, FlowControl, Listen, Mode, OnClosed, OpenOn, PdpType, Recovery, Target,
+    TlsVersion, WhenFull, duration, ranges,
+};
+
+/// Bridges local TCP to TLS connections made inside a Quectel cellular modem
+///
+/// Clients connect to a local address; for each of them the modem opens a TLS connection of its own
+/// (AT+QSSLOPEN) over its serial port, and bytes are carried both ways.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "qssl-tunnel", bin_name = "qssl-tunnel", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Listen locally and connect every client to a TLS server through the modem
+    Listen(Box<ListenArgs>),
+    /// Connect standard input and output to a TLS server through the modem
+    Connect(Box<ConnectArgs>),
+    /// Run the tunnels of a configuration file
+    Run(Box<RunArgs>),
+    /// Show a verified transfer through the embedded modem and a local TLS server
+    #[cfg(feature = "emulator")]
+    Demo(DemoArgs),
+}
+
+/// Arguments of `listen`.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  qssl-tunnel listen 8443 --to example.org:443 --ca 'system:ISRG Root X1'
+  curl --connect-to example.org:443:127.0.0.1:8443 http://example.org:443/
+
+  qssl-tunnel listen 1883 --to broker.example:8883 --ca broker-ca.pem -d /dev/ttyUSB2
+  mosquitto_pub -h 127.0.0.1 -t greeting -m hello
+
+  qssl-tunnel listen unix:/run/web.sock,mode=0660,group=web --to [2001:db8::1]:443 --insecure")]
+pub struct ListenArgs {
+    /// Where clients connect: PORT (loopback), ADDRESS:PORT, unix:/PATH or systemd:NAME
+    ///
+    /// A bare port listens on 127.0.0.1 and ::1 only; every other address is typed out, 0.0.0.0:8443 for
+    /// all. unix:/path may be followed by ,mode=0660 ,owner=NAME and ,group=NAME. systemd:NAME takes the
+    /// socket that systemd passes under this name. May be given several times.
+    #[arg(required = true, value_name = "LISTEN")]
+    pub listen: Vec<Listen>,
+
+    /// TLS server that the modem connects to; an IPv6 address in brackets
+    #[arg(long, required = true, value_name = "HOST:PORT", env = "QSSL_TUNNEL_TO", value_hint = ValueHint::Hostname)]
+    pub to: Target,
+
+    /// How a connection is carried and ended.
+    #[command(flatten)]
+    pub stream: StreamOptions,
+    /// Who is served, and for how long.
+    #[command(flatten)]
+    pub clients: ClientOptions,
+    /// TLS settings.
+    #[command(flatten)]
+    pub tls: TlsOptions,
+    /// The modem.
+    #[command(flatten)]
+    pub modem: ModemOptions,
+    /// The process.
+    #[command(flatten)]
+    pub process: ProcessOptions,
+    /// Logging.
+    #[command(flatten)]
+    pub logging: LoggingOptions,
+}
+
+/// Arguments of `connect`.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  printf 'GET / HTTP/1.0\\r\\nHost: example.org\\r\\n\\r\\n' |
+      qssl-tunnel connect example.org:443 --ca 'system:ISRG Root X1'
+
+  ssh -o ProxyCommand='qssl-tunnel connect %h:443 --ca front.pem' gateway.example")]
+pub struct ConnectArgs {
+    /// TLS server that the modem connects to; an IPv6 address in brackets
+    #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
+    pub to: Target,
+
+    /// How the connection is carried and ended.
+    #[command(flatten)]
+    pub stream: StreamOptions,
+    /// TLS settings.
+    #[command(flatten)]
+    pub tls: TlsOptions,
+    /// The modem.
+    #[command(flatten)]
+    pub modem: ModemOptions,
+    /// The process.
+    #[command(flatten)]
+    pub process: ProcessOptions,
+    /// Logging.
+    #[command(flatten)]
+    pub logging: LoggingOptions,
+}
+
+/// Arguments of `run`. The options here, and their environment variables, go before what the file says.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  qssl-tunnel run --check
+  qssl-tunnel run --config /etc/qssl-tunnel.toml -d /dev/ttyUSB3 -v")]
+pub struct RunArgs {
+    /// Configuration file, see qssl-tunnel.toml(5) [default: /etc/qssl-tunnel.toml]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONFIG", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+
+    /// Check the configuration, print what is in effect, and end
+    ///
+    /// What is printed is TOML, defaults included, with secrets masked. Nothing is opened.
+    #[arg(long, env = "QSSL_TUNNEL_CHECK", value_parser = BoolishValueParser::new())]
+    pub check: bool,
+
+    /// The modem.
+    #[command(flatten)]
+    pub modem: ModemOptions,
+    /// The process.
+    #[command(flatten)]
+    pub process: ProcessOptions,
+    /// Logging.
+    #[command(flatten)]
+    pub logging: LoggingOptions,
+}
+
+/// Arguments of `demo`.
+#[cfg(feature = "emulator")]
+#[derive(Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// End after the transfer instead of staying up to be tried
+    #[arg(long, env = "QSSL_TUNNEL_ONCE", value_parser = BoolishValueParser::new())]
+    pub once: bool,
+
+    /// Logging.
+    #[command(flatten)]
+    pub logging: LoggingOptions,
+}
+
+/// How a connection is carried and ended.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Connection options")]
+pub struct StreamOptions {
+    /// How the modem hands over what it receives [default: push]
+    ///
+    /// push needs the fewest commands. buffer lets a slow client slow down its server and nobody else.
+    /// transparent carries one connection a port without any commands around the data.
+    #[arg(long, value_enum, value_name = "MODE", env = "QSSL_TUNNEL_MODE")]
+    pub mode: Option<Mode>,
+
+    /// How long opening a connection may take, TLS handshake included [default: 60s]
+    #[arg(short = 'w', long, value_name = "TIME", value_parser = duration::parse,
+        env = "QSSL_TUNNEL_CONNECT_TIMEOUT")]
+    pub connect_timeout: Option<Duration>,
+
+    /// How long a reply may still flow after the client's half-close, from its last byte [default: 60s]
+    ///
+    /// A half-close itself cannot be passed on to the server: no AT command sends it.
+    #[arg(short = 't', long, value_name = "TIME", value_parser = duration::parse,
+        env = "QSSL_TUNNEL_HALF_CLOSE_TIMEOUT")]
+    pub half_close_timeout: Option<Duration>,
+
+    /// Reset a connection on which nothing has moved for this long [default: off]
+    #[arg(short = 'T', long, value_name = "TIME", value_parser = duration::parse,
+        env = "QSSL_TUNNEL_IDLE_TIMEOUT")]
+    pub idle_timeout: Option<Duration>,
+
+    /// Reset a connection that is this old [default: off]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_LIFETIME")]
+    pub lifetime: Option<Duration>,
+
+    /// How long the modem may take to close a connection, 0-65535 whole seconds [default: 10s]
+    ///
+    /// 0 closes at once; what the module has not sent by then may be lost.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_CLOSE_TIMEOUT")]
+    pub close_timeout: Option<Duration>,
+
+    /// How the end of a connection is passed on when the modem says `closed` [default: eof]
+    ///
+    /// The modem does not tell a regular end from a cut. eof gives an end of file unless something known
+    /// speaks against it; reset is for the strict.
+    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_ON_CLOSED")]
+    pub on_closed: Option<OnClosed>,
+}
+
+/// Who is served, and for how long.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Client options")]
+pub struct ClientOptions {
+    /// Serve clients from this network only; may be repeated or separated by commas [default: all]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', env = "QSSL_TUNNEL_ALLOW")]
+    pub allow: Vec<Cidr>,
+
+    /// Serve at most this many clients of the tunnel at once, waiting ones included [default: no limit]
+    #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(1..=65_536),
+        env = "QSSL_TUNNEL_MAX_CLIENTS")]
+    pub max_clients: Option<u32>,
+
+    /// What a client meets when every connection of the modem is busy [default: wait]
+    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_WHEN_FULL")]
+    pub when_full: Option<WhenFull>,
+
+    /// How long a client waits for a free connection [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_QUEUE_TIMEOUT")]
+    pub queue_timeout: Option<Duration>,
+
+    /// How long a client may hold up the others by not reading [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_STALL_TIMEOUT")]
+    pub stall_timeout: Option<Duration>,
+
+    /// When the modem's connection is opened [default: accept]
+    ///
+    /// first-byte spares the handshake for clients that never send, such as a port scan. It does not suit
+    /// protocols in which the server speaks first.
+    #[arg(long, value_enum, value_name = "WHEN", env = "QSSL_TUNNEL_OPEN_ON")]
+    pub open_on: Option<OpenOn>,
+
+    /// Reset a client that has sent nothing by then [default: off]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_FIRST_BYTE_TIMEOUT")]
+    pub first_byte_timeout: Option<Duration>,
+}
+
+/// TLS settings of the modem's connections.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "TLS options")]
+pub struct TlsOptions {
+    /// Authenticate the server against this certificate authority; may be repeated [default: system]
+    ///
+    /// FILE is PEM and is uploaded to the modem once. system:NAME picks one root from this machine's
+    /// trust store by its common name or organisation; system is the whole store, which few modules have
+    /// room for.
+    #[arg(long, value_name = "FILE|system:NAME", env = "QSSL_TUNNEL_CA", value_hint = ValueHint::FilePath)]
+    pub ca: Vec<CaSource>,
+
+    /// Do not authenticate the server: anybody on the way can read and alter everything
+    #[arg(long, env = "QSSL_TUNNEL_INSECURE", value_parser = BoolishValueParser::new())]
+    pub insecure: bool,
+
+    /// Client certificate, PEM; needs --key
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CERT", value_hint = ValueHint::FilePath)]
+    pub cert: Option<PathBuf>,
+
+    /// Private key of the client certificate, PEM; needs --cert
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_KEY", value_hint = ValueHint::FilePath)]
+    pub key: Option<PathBuf>,
+
+    /// File with the password of an encrypted --key
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_KEY_PASSWORD_FILE", value_hint = ValueHint::FilePath)]
+    pub key_password_file: Option<PathBuf>,
+
+    /// TLS version [default: 1.2]
+    #[arg(long, value_enum, value_name = "VERSION", env = "QSSL_TUNNEL_TLS_VERSION")]
+    pub tls_version: Option<TlsVersion>,
+
+    /// The one cipher suite to offer, by registered name or code, or any [default: any]
+    ///
+    /// Such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 or 0XC02F.
+    #[arg(long, value_name = "NAME|0XCODE|any", env = "QSSL_TUNNEL_CIPHER")]
+    pub cipher: Option<Cipher>,
+
+    /// Tell the server the host name (SNI), an error where the module cannot [default: where it can]
+    #[arg(long, env = "QSSL_TUNNEL_SNI", value_parser = BoolishValueParser::new())]
+    pub sni: bool,
+
+    /// Do not tell the server the host name (SNI)
+    #[arg(long, env = "QSSL_TUNNEL_NO_SNI", value_parser = BoolishValueParser::new())]
+    pub no_sni: bool,
+
+    /// Application protocol to ask for (ALPN), 1-255 characters
+    #[arg(long, value_name = "NAME", value_parser = at_text, env = "QSSL_TUNNEL_ALPN")]
+    pub alpn: Option<AtText>,
+
+    /// Identity of a pre-shared key, 1-255 characters; needs --psk-key-file
+    ///
+    /// A pre-shared key does not replace --ca: the server decides which of the two is used.
+    #[arg(long, value_name = "ID", value_parser = at_text, env = "QSSL_TUNNEL_PSK_IDENTITY", hide_env_values = true)]
+    pub psk_identity: Option<AtText>,
+
+    /// File with the pre-shared key, 1-255 characters; needs --psk-identity
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_PSK_KEY_FILE", value_hint = ValueHint::FilePath)]
+    pub psk_key_file: Option<PathBuf>,
+
+    /// Resume earlier TLS sessions, which spares most of the handshake
+    #[arg(long, env = "QSSL_TUNNEL_SESSION_RESUMPTION", value_parser = BoolishValueParser::new())]
+    pub session_resumption: bool,
+
+    /// Allow TLS renegotiation
+    #[arg(long, env = "QSSL_TUNNEL_RENEGOTIATION", value_parser = BoolishValueParser::new())]
+    pub renegotiation: bool,
+
+    /// Check the validity dates of certificates [default: unless --insecure]
+    #[arg(long, env = "QSSL_TUNNEL_CHECK_TIME", value_parser = BoolishValueParser::new())]
+    pub check_time: bool,
+
+    /// Do not check the validity dates of certificates
+    #[arg(long, env = "QSSL_TUNNEL_NO_CHECK_TIME", value_parser = BoolishValueParser::new())]
+    pub no_check_time: bool,
+
+    /// Switch off one check of the server's certificate; may be repeated or separated by commas
+    ///
+    /// One of expired, common-name, untrusted, other, key-usage, extended-key-usage, ns-cert-type,
+    /// bad-key-algorithm, bad-key, all.
+    #[arg(long, value_name = "ITEM", value_delimiter = ',', env = "QSSL_TUNNEL_IGNORE_CERTIFICATE")]
+    pub ignore_certificate: Vec<CertificateItem>,
+
+    /// Do not verify certificate chains of more than one level
+    #[arg(long, env = "QSSL_TUNNEL_IGNORE_CHAIN", value_parser = BoolishValueParser::new())]
+    pub ignore_chain: bool,
+
+    /// Do not verify the signatures of certificates
+    #[arg(long, env = "QSSL_TUNNEL_IGNORE_SIGNATURE", value_parser = BoolishValueParser::new())]
+    pub ignore_signature: bool,
+
+    /// Refused: reserved for a datagram mode
+    #[arg(long, hide = true, env = "QSSL_TUNNEL_DTLS", value_parser = BoolishValueParser::new())]
+    pub dtls: bool,
+
+    /// Refused: reserved for a datagram mode
+    #[arg(long, hide = true, value_name = "VERSION", env = "QSSL_TUNNEL_DTLS_VERSION")]
+    pub dtls_version: Option<String>,
+}
+
+/// The modem, its ports, and its data session.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Modem options")]
+pub struct ModemOptions {
+    /// Port of the modem; may be repeated for several ports of one modem [default: auto]
+    ///
+    /// A tty path or pattern (/dev/ttyUSB2, /dev/ttyUSB*); auto for the AT port of the one Quectel modem
+    /// there is; usb:2c7c:0125 or usb:2c7c:0125,if=2; imei:NUMBER; rfc2217://HOST:PORT for a modem behind
+    /// a serial device server; tcp://HOST:PORT for raw bytes; emulator, or emulator:OPTIONS, in builds
+    /// that have it.
+    #[arg(short, long, value_name = "DEVICE", env = "QSSL_TUNNEL_DEVICE", value_hint = ValueHint::FilePath)]
+    pub device: Vec<Device>,
+
+    /// Speed of a UART in bits per second; USB ports ignore it [default: 115200]
+    #[arg(short, long, value_name = "BAUD", value_parser = value_parser!(u32).range(300..=4_000_000),
+        env = "QSSL_TUNNEL_BAUD")]
+    pub baud: Option<u32>,
+
+    /// Flow control on the serial line [default: rtscts on UARTs]
+    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_FLOW_CONTROL")]
+    pub flow_control: Option<FlowControl>,
+
+    /// Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]
+    #[arg(long, value_name = "RANGE", value_parser = ranges::sockets, env = "QSSL_TUNNEL_SOCKETS")]
+    pub sockets: Option<IdSet>,
+
+    /// SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]
+    #[arg(long, value_name = "RANGE", value_parser = ranges::ssl_contexts, env = "QSSL_TUNNEL_SSL_CONTEXTS")]
+    pub ssl_contexts: Option<IdSet>,
+
+    /// File with the PIN of the SIM, 4-8 digits; tried once, never again if refused
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_SIM_PIN_FILE", value_hint = ValueHint::FilePath)]
+    pub sim_pin_file: Option<PathBuf>,
+
+    /// Access point name [default: what the modem has]
+    #[arg(long, value_name = "NAME", value_parser = at_text, env = "QSSL_TUNNEL_APN")]
+    pub apn: Option<AtText>,
+
+    /// User name at the access point; needs --apn
+    #[arg(long, value_name = "NAME", value_parser = at_text, env = "QSSL_TUNNEL_APN_USER", hide_env_values = true)]
+    pub apn_user: Option<AtText>,
+
+    /// File with the password at the access point; needs --apn-user
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_APN_PASSWORD_FILE", value_hint = ValueHint::FilePath)]
+    pub apn_password_file: Option<PathBuf>,
+
+    /// How user name and password are sent [default: pap with --apn-user, else none]
+    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_APN_AUTH")]
+    pub apn_auth: Option<ApnAuth>,
+
+    /// Number of the data session (PDP context), 1-16 [default: 1]
+    #[arg(long, value_name = "NUMBER", value_parser = pdp_context, env = "QSSL_TUNNEL_PDP_CONTEXT")]
+    pub pdp_context: Option<PdpContextId>,
+
+    /// Addresses of the data session; needs --apn [default: ipv4]
+    #[arg(long, value_enum, value_name = "TYPE", env = "QSSL_TUNNEL_PDP_TYPE")]
+    pub pdp_type: Option<PdpType>,
+
+    /// Name server for the modem, one or two separated by a comma [default: the network's]
+    #[arg(long, value_name = "ADDR[,ADDR]", value_delimiter = ',', env = "QSSL_TUNNEL_DNS")]
+    pub dns: Vec<std::net::IpAddr>,
+
+    /// Set the modem's clock from this NTP server [default: from this machine's clock]
+    #[arg(long, value_name = "HOST", value_parser = host, env = "QSSL_TUNNEL_NTP", value_hint = ValueHint::Hostname)]
+    pub ntp: Option<AtText>,
+
+    /// How far recovery from a fault may go [default: session]
+    #[arg(long, value_enum, value_name = "STEP", env = "QSSL_TUNNEL_RECOVERY")]
+    pub recovery: Option<Recovery>,
+
+    /// Give up at the first failure instead of waiting for device, SIM and network
+    #[arg(long, env = "QSSL_TUNNEL_NO_WAIT", value_parser = BoolishValueParser::new())]
+    pub no_wait: bool,
+
+    /// Give up when the modem has been unusable for this long [default: never]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_RETRY_FOR")]
+    pub retry_for: Option<Duration>,
+
+    /// Give up after this many further attempts [default: never]
+    #[arg(long, value_name = "NUMBER", env = "QSSL_TUNNEL_MAX_RETRIES")]
+    pub max_retries: Option<u32>,
+
+    /// How often an idle modem is asked whether it still answers; 0 is never [default: 60s]
+    ///
+    /// It is asked over the serial port; nothing is sent over the air.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_LIVENESS_INTERVAL")]
+    pub liveness_interval: Option<Duration>,
+}
+
+/// The process as a whole.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Process options")]
+pub struct ProcessOptions {
+    /// How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_SHUTDOWN_TIMEOUT")]
+    pub shutdown_timeout: Option<Duration>,
+
+    /// Print the traffic of clients in hexadecimal to standard error
+    #[arg(short = 'x', long, env = "QSSL_TUNNEL_HEX_DUMP", value_parser = BoolishValueParser::new())]
+    pub hex_dump: bool,
+
+    /// Record what clients send in FILE, raw
+    #[arg(short = 'r', long, value_name = "FILE", env = "QSSL_TUNNEL_RECORD_UP", value_hint = ValueHint::FilePath)]
+    pub record_up: Option<PathBuf>,
+
+    /// Record what servers send in FILE, raw
+    #[arg(short = 'R', long, value_name = "FILE", env = "QSSL_TUNNEL_RECORD_DOWN", value_hint = ValueHint::FilePath)]
+    pub record_down: Option<PathBuf>,
+}
+
+/// Logging.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Logging")]
+pub struct LoggingOptions {
+    /// Log commands and answers; twice, the whole transcript without payload
+    #[arg(short, long, action = ArgAction::Count, env = "QSSL_TUNNEL_VERBOSE")]
+    pub verbose: u8,
+
+    /// Log warnings and errors only
+    #[arg(short, long, env = "QSSL_TUNNEL_QUIET", value_parser = BoolishValueParser::new())]
+    pub quiet: bool,
+}
+
+/// The one line that says what is wrong with the arguments, of the several that clap would print.
+///
+/// Only for errors: what `--help` and `--version` print comes in the same type and is to be printed whole.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let said = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let said =
+        said.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
+    let mut line = said.collect::<Vec<_>>().join(" ");
+    line = line.trim_start_matches("error: ").to_owned();
+    line.replace("  tip: ", " tip: ").replace(" tip: ", "; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_its_environment_variable() {
+        for subcommand in Cli::command().get_subcommands() {
+            for option in subcommand.get_arguments().filter(|arg| !arg.is_positional()) {
+                let long = option.get_long().expect("every option has a long name");
+                let name = format!("QSSL_TUNNEL_{}", long.to_uppercase().replace('-', "_"));
+                assert_eq!(option.get_env().and_then(|env| env.to_str()), Some(name.as_str()), "--{long}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_letters_are_those_that_neighbours_taught() {
+        let command = Cli::command();
+        let listen = command.find_subcommand("listen").expect("listen exists");
+        let long_of = |short| {
+            let option = listen.get_arguments().find(|arg| arg.get_short() == Some(short));
+            option.and_then(|arg| arg.get_long()).unwrap_or("none")
+        };
+        let letters = ['d', 'b', 't', 'T', 'w', 'v', 'q', 'x', 'r', 'R'].map(long_of);
+        let names =
+            ["device", "baud", "half-close-timeout", "idle-timeout", "connect-timeout", "verbose", "quiet"];
+        assert_eq!(letters[..7], names);
+        assert_eq!(letters[7..], ["hex-dump", "record-up", "record-down"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        let said = |args: &[&str]| {
+            let args = ["qssl-tunnel", "listen"].iter().chain(args);
+            one_line(&Cli::try_parse_from(args).unwrap_err())
+        };
+        assert_eq!(
+            said(&["localhost:1", "--to", "a:1"]),
+            "invalid value 'localhost:1' for '<LISTEN>...': for loopback give the port alone: 1"
+        );
+        assert_eq!(
+            said(&["1", "--to", "a:1", "--mode", "pull"]),
+            "invalid value 'pull' for '--mode <MODE>' [possible values: buffer, push, transparent]"
+        );
+        assert_eq!(said(&["1"]), "the following required arguments were not provided: --to <HOST:PORT>");
+        let unknown = said(&["1", "--to", "a:1", "--devcie", "x"]);
+        assert_eq!(unknown, "unexpected argument '--devcie' found; a similar argument exists: '--device'");
+    }
+}

@@ -2,12 +2,79 @@
 //!
 //! The command line and the configuration file both end here, in one [`Configuration`]. Everything in it
 //! is in range and every text is safe to put into an AT command, so nothing behind this module checks again.
+//!
+//! The way there: `cli` has the options as clap read them; `file` reads the same options from TOML; each
+//! small grammar has a file of its own; `checks` turns options into the types below, for both alike.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::at::{AtText, IdSet, PdpContextId};
+
+pub mod ca;
+pub mod certificate_items;
+mod checks;
+pub mod cidr;
+pub mod cipher;
+mod defaults;
+pub mod device;
+pub mod duration;
+pub mod file;
+mod grammar;
+pub mod listen;
+pub mod ranges;
+mod render;
+pub(crate) mod secret;
+pub mod target;
+pub mod values;
+
+pub use checks::{from_connect, from_listen, from_run, from_text};
+pub use grammar::GrammarError;
+pub(crate) use grammar::nearest;
+
+/// A configuration, and what its maker has to say about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// What to do.
+    pub configuration: Configuration,
+    /// How much to log, from the command line, else from the file.
+    pub verbosity: Verbosity,
+    /// What the user should know at start, one line each; to be logged as warnings.
+    pub warnings: Vec<String>,
+}
+
+/// What the checks need to know of the machine; passed in, so that they can be tested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The host's clock, in seconds since 1970. A clock that is plainly unset (before 2024) judges no
+    /// certificate.
+    pub unix_seconds: i64,
+    /// The environment's SSL_CERT_FILE: the host's trust store, if not where distributions put it.
+    pub ssl_cert_file: Option<PathBuf>,
+}
+
+/// Why there is no configuration: one line, with the option or with file, line and column in front. The
+/// exit status is 2.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// `-q`: warnings and errors.
+    Quiet,
+    /// Start, readiness, one line a connection.
+    Normal,
+    /// `-v`: commands and answers as well.
+    Commands,
+    /// `-vv`: the whole transcript, payload as `[n]`, secrets masked.
+    Transcript,
+}
 
 /// A complete, checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,24 +136,24 @@ pub struct Pdp {
 }
 
 /// `--pdp-type`: the `context_type` of AT+QICSGP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PdpType {
-    /// 1
+    /// IPv4 alone
     Ipv4,
-    /// 2
+    /// IPv6 alone
     Ipv6,
-    /// 3
+    /// both
     Ipv4v6,
 }
 
 /// `--apn-auth`: the `authentication` of AT+QICSGP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ApnAuth {
-    /// 0
+    /// no user and password
     None,
-    /// 1
+    /// user and password in clear
     Pap,
-    /// 2
+    /// challenge and response
     Chap,
 }
 
@@ -128,24 +195,25 @@ pub struct HostPort {
 }
 
 /// `--flow-control`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FlowControl {
-    /// RTS/CTS on both sides: CRTSCTS and AT+IFC=2,2.
+    /// RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)
+    #[value(name = "rtscts")]
     RtsCts,
-    /// AT+IFC=0,0.
+    /// off on both sides (AT+IFC=0,0)
     None,
 }
 
 /// `--recovery`: the highest step of the recovery ladder that may be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Recovery {
-    /// Drain and resynchronise the conversation.
+    /// drain and resynchronise the conversation
     Resync,
-    /// Close and open the port again.
+    /// close the port and open it again
     Port,
-    /// Rebuild the data session.
+    /// rebuild the data session
     Session,
-    /// AT+CFUN=1,1, then the reset command.
+    /// reboot the modem, which also cuts whatever else uses it
     Reboot,
 }
 
@@ -218,13 +286,13 @@ pub struct Target {
 }
 
 /// `--mode`: the access mode of a tunnel's sockets (both manuals, 1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
-    /// Mode 0: the module keeps received bytes until they are read.
+    /// the module keeps received bytes until they are read (mode 0)
     Buffer,
-    /// Mode 1: the module sends received bytes as they come.
+    /// the module sends received bytes as they come (mode 1)
     Push,
-    /// Mode 2: the port becomes the stream.
+    /// the port becomes the stream of one connection (mode 2)
     Transparent,
 }
 
@@ -260,17 +328,20 @@ pub struct Tls {
 }
 
 /// `--tls-version`: the value of "sslversion".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TlsVersion {
-    /// 0
+    /// SSL 3.0, long broken
     Ssl3,
-    /// 1
+    /// TLS 1.0
+    #[value(name = "1.0")]
     Tls10,
-    /// 2
+    /// TLS 1.1
+    #[value(name = "1.1")]
     Tls11,
-    /// 3
+    /// TLS 1.2
+    #[value(name = "1.2")]
     Tls12,
-    /// 4
+    /// whichever of these the server takes
     Any,
 }
 
@@ -287,7 +358,8 @@ pub enum Authentication {
 /// A PEM file's content, checked on the host to be what it claims.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem {
-    /// Where it came from, for messages: a file name or `system:NAME`.
+    /// Where it came from, for messages: a file name, `system:NAME`, or `system` alone for the host's
+    /// whole trust store, which is what stands in when no `--ca` is given.
     pub source: String,
     /// The PEM text that is uploaded.
     pub bytes: Vec<u8>,
@@ -348,29 +420,29 @@ pub struct Limits {
 }
 
 /// `--when-full`: what a client meets when all sockets are busy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum WhenFull {
-    /// It waits in line.
+    /// it waits in line
     Wait,
-    /// It is reset.
+    /// it is reset
     Reset,
 }
 
 /// `--on-closed`: how a client learns of a `closed` URC, which does not tell an end from a cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OnClosed {
-    /// As an end of file, if nothing known speaks against it.
+    /// as an end of file, if nothing known speaks against it
     Eof,
-    /// As a reset.
+    /// as a reset
     Reset,
 }
 
 /// `--open-on`: when the modem's socket is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OpenOn {
-    /// When the client is accepted.
+    /// when the client is accepted
     Accept,
-    /// When the client has sent its first byte.
+    /// when the client has sent its first byte
     FirstByte,
 }
 
@@ -411,14 +483,14 @@ pub struct Budget {
     pub stop: bool,
 }
 
-impl std::fmt::Debug for Pem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pem({}, {} bytes)", self.source, self.bytes.len())
     }
 }
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }

@@ -1,0 +1,900 @@
+//! From options, wherever they were given, to a checked configuration: defaults, the rules between
+//! options, and the files that options name.
+//!
+//! There is one set of rules. What differs between the command line and the file is only how a complaint
+//! names its option and its place.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::ca::CaSource;
+use super::certificate_items::{self, names_of};
+use super::file::{FileOptions, Section};
+use super::{
+    ApnAuth, Authentication, Checked, ClientCertificate, ConfigError, Configuration, Limits, Listen, Mode,
+    Modem, Pdp, Pem, Process, Psk, Secret, Surroundings, Target, Tls, Tunnel, Verbosity, Wait, file, secret,
+};
+use crate::cli::{
+    ClientOptions, ConnectArgs, ListenArgs, LoggingOptions, ModemOptions, ProcessOptions, RunArgs,
+    StreamOptions, TlsOptions,
+};
+use crate::trust::{Certificate, PrivateKey, TrustStore, Validity};
+
+/// The configuration of `listen`: one tunnel.
+///
+/// # Errors
+/// One line that names the option.
+pub fn from_listen(args: &ListenArgs, around: &Surroundings) -> Result<Checked, ConfigError> {
+    let mut checks = Checks::new(around, Style::CommandLine);
+    let make = |checks: &mut Checks| {
+        no_collisions(&args.listen, &[])?;
+        let tunnel = Tunnel {
+            name: tunnel_name(&args.listen),
+            listen: args.listen.clone(),
+            target: args.to.clone(),
+            mode: args.stream.mode.unwrap_or(DEFAULT_MODE),
+            tls: checks.tls(&args.tls, None)?,
+            limits: checks.limits(&args.stream, &args.clients)?,
+            allow: args.clients.allow.clone(),
+        };
+        Ok(Configuration {
+            modem: checks.modem(&args.modem, Wait::Forever)?,
+            tunnels: vec![tunnel],
+            process: checks.process(&args.process)?,
+        })
+    };
+    let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
+    let verbosity = checks.verbosity(&args.logging).map_err(Complaint::on_command_line)?;
+    Ok(Checked { configuration, verbosity, warnings: checks.warnings })
+}
+
+/// The configuration of `connect`: one tunnel that listens on standard input and output. It waits for
+/// nothing unless `--retry-for` or `--max-retries` say so, and its reader may be as slow as it likes.
+///
+/// # Errors
+/// One line that names the option.
+pub fn from_connect(args: &ConnectArgs, around: &Surroundings) -> Result<Checked, ConfigError> {
+    let mut checks = Checks::new(around, Style::CommandLine);
+    let make = |checks: &mut Checks| {
+        let limits = checks.limits(&args.stream, &ClientOptions::default())?;
+        let tunnel = Tunnel {
+            name: tunnel_name(&[Listen::Stdio]),
+            listen: vec![Listen::Stdio],
+            target: args.to.clone(),
+            mode: args.stream.mode.unwrap_or(DEFAULT_MODE),
+            tls: checks.tls(&args.tls, None)?,
+            limits: Limits { stall_timeout: Duration::ZERO, ..limits },
+            allow: Vec::new(),
+        };
+        Ok(Configuration {
+            modem: checks.modem(&args.modem, Wait::Not)?,
+            tunnels: vec![tunnel],
+            process: checks.process(&args.process)?,
+        })
+    };
+    let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
+    let verbosity = checks.verbosity(&args.logging).map_err(Complaint::on_command_line)?;
+    Ok(Checked { configuration, verbosity, warnings: checks.warnings })
+}
+
+/// The configuration of `run`, from the file that `args` names.
+///
+/// # Errors
+/// One line that names the file, the place in it, or the option.
+pub fn from_run(args: &RunArgs, around: &Surroundings) -> Result<Checked, ConfigError> {
+    let path = args.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
+    let name = path.display().to_string();
+    let bytes = secret::read_limited(path, LARGEST_CONFIG_BYTES)
+        .map_err(|why| ConfigError(format!("{name}: {why}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| ConfigError(format!("{name}: not text in UTF-8")))?;
+    from_text(&name, &text, args, around)
+}
+
+/// The configuration that `text`, the content of the file called `name`, and the options in `args` make
+/// together. What `args` say about modem, process and logging goes before the file.
+///
+/// # Errors
+/// As [`from_run`].
+pub fn from_text(
+    name: &str,
+    text: &str,
+    args: &RunArgs,
+    around: &Surroundings,
+) -> Result<Checked, ConfigError> {
+    let file = file::parse(name, text)?;
+    let mut checks = Checks::new(around, Style::File);
+    let modem = modem_over(&args.modem, &file.modem.options);
+    let modem = checks.modem(&modem, Wait::Forever).map_err(|complaint| complaint.at(&file.modem))?;
+    let process = process_over(&args.process, &file.process.options.process);
+    let process = checks.process(&process).map_err(|complaint| complaint.at(&file.process))?;
+    let logging = logging_over(&args.logging, &file.process.options.logging);
+    let verbosity = checks.verbosity(&logging).map_err(|complaint| complaint.at(&file.process))?;
+    let tunnels = checks.tunnels(&file)?;
+    let configuration = Configuration { modem, tunnels, process };
+    Ok(Checked { configuration, verbosity, warnings: checks.warnings })
+}
+
+/// What is wrong, and which option is to blame.
+struct Complaint {
+    option: &'static str,
+    reason: String,
+}
+
+impl Complaint {
+    fn new(option: &'static str, reason: impl Into<String>) -> Self {
+        Complaint { option, reason: reason.into() }
+    }
+
+    fn on_command_line(self) -> ConfigError {
+        match self.option {
+            "listen" => ConfigError(format!("LISTEN: {}", self.reason)),
+            option => ConfigError(format!("--{option}: {}", self.reason)),
+        }
+    }
+
+    /// In a section of the file; unless the option is not in it, and so came from the command line or the
+    /// environment, or is missing.
+    fn at<A>(self, section: &Section<A>) -> ConfigError {
+        match section.place_of(self.option) {
+            Some(place) => ConfigError(format!("{place}: {}: {}", self.option, self.reason)),
+            None if section.allows_overrides => self.on_command_line(),
+            None => ConfigError(format!("{}: {}: {}", section.place, self.option, self.reason)),
+        }
+    }
+}
+
+/// How options are called in messages.
+#[derive(Clone, Copy)]
+enum Style {
+    CommandLine,
+    File,
+}
+
+struct Checks<'a> {
+    around: &'a Surroundings,
+    style: Style,
+    warnings: Vec<String>,
+    /// Read at most once, and only if something asks for it.
+    store: Option<TrustStore>,
+}
+
+impl<'a> Checks<'a> {
+    fn new(around: &'a Surroundings, style: Style) -> Self {
+        Checks { around, style, warnings: Vec::new(), store: None }
+    }
+
+    /// The name of an option as the user knows it.
+    fn option(&self, name: &str) -> String {
+        match self.style {
+            Style::CommandLine => format!("--{name}"),
+            Style::File => format!("`{name}`"),
+        }
+    }
+
+    /// Complains if `given` options come without the one they need.
+    fn needs(&self, given: bool, option: &'static str, needed: bool, other: &str) -> Result<(), Complaint> {
+        match given && !needed {
+            true => Err(Complaint::new(option, format!("needs {}", self.option(other)))),
+            false => Ok(()),
+        }
+    }
+
+    /// Complains if two options that contradict each other are both given.
+    fn excludes(
+        &self,
+        given: bool,
+        option: &'static str,
+        excluded: bool,
+        other: &str,
+    ) -> Result<(), Complaint> {
+        match given && excluded {
+            true => {
+                Err(Complaint::new(option, format!("contradicts {}: give one of them", self.option(other))))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn modem(&mut self, options: &ModemOptions, default_wait: Wait) -> Result<Modem, Complaint> {
+        let defaults = Modem::default();
+        for (index, device) in options.device.iter().enumerate() {
+            if device.is_one_port() && options.device[..index].contains(device) {
+                return Err(Complaint::new("device", format!("{device} is given twice")));
+            }
+        }
+        Ok(Modem {
+            devices: if options.device.is_empty() { defaults.devices } else { options.device.clone() },
+            baud: options.baud.unwrap_or(defaults.baud),
+            flow_control: options.flow_control,
+            sockets: options.sockets.unwrap_or(defaults.sockets),
+            ssl_contexts: options.ssl_contexts.unwrap_or(defaults.ssl_contexts),
+            sim_pin: read_by(&options.sim_pin_file, "sim-pin-file", secret::read_pin)?,
+            pdp: self.pdp(options)?,
+            ntp: options.ntp.clone(),
+            recovery: options.recovery.unwrap_or(defaults.recovery),
+            reset_command: None,
+            wait: self.wait(options, default_wait)?,
+            liveness_interval: options.liveness_interval.unwrap_or(defaults.liveness_interval),
+        })
+    }
+
+    fn pdp(&self, options: &ModemOptions) -> Result<Pdp, Complaint> {
+        let defaults = Pdp::default();
+        let has_user = options.apn_user.is_some();
+        self.needs(options.pdp_type.is_some(), "pdp-type", options.apn.is_some(), "apn")?;
+        self.needs(has_user, "apn-user", options.apn.is_some(), "apn")?;
+        self.needs(options.apn_password_file.is_some(), "apn-password-file", has_user, "apn-user")?;
+        let authenticates = options.apn_auth.is_some_and(|auth| auth != ApnAuth::None);
+        self.needs(authenticates, "apn-auth", has_user, "apn-user")?;
+        if options.dns.len() > MOST_NAME_SERVERS {
+            return Err(Complaint::new(
+                "dns",
+                format!("a modem takes at most {MOST_NAME_SERVERS} name servers"),
+            ));
+        }
+        let auth = options.apn_auth.unwrap_or(if has_user { ApnAuth::Pap } else { defaults.auth });
+        Ok(Pdp {
+            context: options.pdp_context.unwrap_or(defaults.context),
+            kind: options.pdp_type.unwrap_or(defaults.kind),
+            apn: options.apn.clone(),
+            user: options.apn_user.clone(),
+            password: read_by(&options.apn_password_file, "apn-password-file", secret::read)?,
+            auth,
+            dns: options.dns.clone(),
+        })
+    }
+
+    fn wait(&self, options: &ModemOptions, default: Wait) -> Result<Wait, Complaint> {
+        self.excludes(options.no_wait, "no-wait", options.retry_for.is_some(), "retry-for")?;
+        self.excludes(options.no_wait, "no-wait", options.max_retries.is_some(), "max-retries")?;
+        let time = options.retry_for.filter(|time| !time.is_zero());
+        Ok(match (options.no_wait, options.retry_for, options.max_retries) {
+            (true, _, _) => Wait::Not,
+            (false, None, None) => default,
+            (false, _, retries) if time.is_some() || retries.is_some() => Wait::Limited { time, retries },
+            (false, _, _) => Wait::Forever,
+        })
+    }
+
+    fn limits(&self, stream: &StreamOptions, clients: &ClientOptions) -> Result<Limits, Complaint> {
+        let defaults = Limits::default();
+        let close_timeout = stream.close_timeout.unwrap_or(defaults.close_timeout);
+        if close_timeout.subsec_nanos() != 0 || close_timeout > LONGEST_CLOSE_TIMEOUT {
+            return Err(Complaint::new("close-timeout", "0-65535 whole seconds"));
+        }
+        Ok(Limits {
+            connect_timeout: stream.connect_timeout.unwrap_or(defaults.connect_timeout),
+            half_close_timeout: stream.half_close_timeout.unwrap_or(defaults.half_close_timeout),
+            idle_timeout: stream.idle_timeout.unwrap_or(defaults.idle_timeout),
+            lifetime: stream.lifetime.unwrap_or(defaults.lifetime),
+            first_byte_timeout: clients.first_byte_timeout.unwrap_or(defaults.first_byte_timeout),
+            queue_timeout: clients.queue_timeout.unwrap_or(defaults.queue_timeout),
+            stall_timeout: clients.stall_timeout.unwrap_or(defaults.stall_timeout),
+            close_timeout,
+            when_full: clients.when_full.unwrap_or(defaults.when_full),
+            on_closed: stream.on_closed.unwrap_or(defaults.on_closed),
+            open_on: clients.open_on.unwrap_or(defaults.open_on),
+            max_clients: clients.max_clients.map(|count| count as usize),
+        })
+    }
+
+    fn process(&self, options: &ProcessOptions) -> Result<Process, Complaint> {
+        let defaults = Process::default();
+        if options.record_up.is_some() && options.record_up == options.record_down {
+            return Err(Complaint::new("record-down", "the two directions need a file each"));
+        }
+        Ok(Process {
+            shutdown_timeout: options.shutdown_timeout.unwrap_or(defaults.shutdown_timeout),
+            hex_dump: options.hex_dump,
+            record_up: options.record_up.clone(),
+            record_down: options.record_down.clone(),
+            ..defaults
+        })
+    }
+
+    fn verbosity(&self, options: &LoggingOptions) -> Result<Verbosity, Complaint> {
+        self.excludes(options.quiet, "quiet", options.verbose > 0, "verbose")?;
+        Ok(match (options.quiet, options.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, 0) => Verbosity::Normal,
+            (false, 1) => Verbosity::Commands,
+            (false, _) => Verbosity::Transcript,
+        })
+    }
+
+    /// TLS settings; `whose` names them in warnings where there can be several.
+    fn tls(&mut self, options: &TlsOptions, whose: Option<&str>) -> Result<Tls, Complaint> {
+        if options.dtls || options.dtls_version.is_some() {
+            let option = if options.dtls { "dtls" } else { "dtls-version" };
+            return Err(Complaint::new(
+                option,
+                "datagrams are not carried: a tunnel carries TCP streams only",
+            ));
+        }
+        self.excludes(options.sni, "sni", options.no_sni, "no-sni")?;
+        self.excludes(options.check_time, "check-time", options.no_check_time, "no-check-time")?;
+        self.needs(options.cert.is_some(), "cert", options.key.is_some(), "key")?;
+        self.needs(options.key.is_some(), "key", options.cert.is_some(), "cert")?;
+        self.needs(options.key_password_file.is_some(), "key-password-file", options.key.is_some(), "key")?;
+        let (has_identity, has_key) = (options.psk_identity.is_some(), options.psk_key_file.is_some());
+        self.needs(has_identity, "psk-identity", has_key, "psk-key-file")?;
+        self.needs(has_key, "psk-key-file", has_identity, "psk-identity")?;
+
+        let items = options.ignore_certificate.iter().fold(0, |sum, item| sum | item.0);
+        let dates_count = !options.no_check_time && items & certificate_items::EXPIRED == 0;
+        let first_warning = self.warnings.len();
+        let authentication = self.authentication(options, dates_count)?;
+        if authentication != Authentication::Insecure {
+            self.warn_of_checks_switched_off(options, items);
+        }
+        let tls = Tls {
+            version: options.tls_version.unwrap_or(super::TlsVersion::Tls12),
+            cipher: options.cipher.unwrap_or(super::cipher::Cipher::ANY).0,
+            client: self.client_certificate(options, dates_count)?,
+            sni: flag(options.sni, options.no_sni),
+            alpn: options.alpn.clone(),
+            psk: self.psk(options)?,
+            session_resumption: options.session_resumption,
+            renegotiation: options.renegotiation,
+            check_time: flag(options.check_time, options.no_check_time),
+            ignore_certificate_items: items,
+            ignore_chain: options.ignore_chain,
+            ignore_signature: options.ignore_signature,
+            authentication,
+        };
+        if let Some(whose) = whose {
+            self.warnings[first_warning..]
+                .iter_mut()
+                .for_each(|warning| *warning = format!("{whose}: {warning}"));
+        }
+        Ok(tls)
+    }
+
+    fn authentication(
+        &mut self,
+        options: &TlsOptions,
+        dates_count: bool,
+    ) -> Result<Authentication, Complaint> {
+        self.excludes(options.insecure, "insecure", !options.ca.is_empty(), "ca")?;
+        if options.insecure {
+            let option = self.option("insecure");
+            self.warnings.push(format!(
+                "{option}: the server is not authenticated, anybody on the way can read and alter everything"
+            ));
+            return Ok(Authentication::Insecure);
+        }
+        let whole = [CaSource::Whole];
+        let sources = if options.ca.is_empty() { &whole[..] } else { &options.ca[..] };
+        let mut authorities: Vec<Pem> = Vec::new();
+        for source in sources {
+            for authority in self.authorities(source, dates_count)? {
+                if !authorities.iter().any(|known| known.bytes == authority.bytes) {
+                    authorities.push(authority);
+                }
+            }
+        }
+        match authorities.is_empty() {
+            true => Err(Complaint::new(
+                "ca",
+                "every certificate of the trust store has expired: is the clock right?",
+            )),
+            false => Ok(Authentication::Authorities(authorities)),
+        }
+    }
+
+    fn authorities(&mut self, source: &CaSource, dates_count: bool) -> Result<Vec<Pem>, Complaint> {
+        let name = source.to_string();
+        let certificates = match source {
+            CaSource::Whole => {
+                let clock = self.clock().filter(|_| dates_count);
+                return Ok(self.store()?.authorities(clock));
+            }
+            CaSource::Named(root) => {
+                let found = self.store()?.find(root).cloned();
+                vec![found.map_err(|error| Complaint::new("ca", format!("{name}: {error}")))?]
+            }
+            CaSource::File(path) => {
+                let text = read_pem(path, "ca")?;
+                Certificate::all(&text).map_err(|error| Complaint::new("ca", format!("{name}: {error}")))?
+            }
+        };
+        for certificate in &certificates {
+            self.check_dates(certificate, "ca", &name, dates_count)?;
+            if !certificate.is_authority {
+                let who = certificate.name();
+                self.warnings.push(format!(
+                    "{name}: {who} is not a certificate authority, so it can vouch for no server but itself"
+                ));
+            }
+        }
+        Ok(certificates.iter().map(|certificate| certificate.to_pem(name.clone())).collect())
+    }
+
+    fn store(&mut self) -> Result<&TrustStore, Complaint> {
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => TrustStore::read(self.around.ssl_cert_file.as_deref())
+                .map_err(|error| Complaint::new("ca", error.to_string()))?,
+        };
+        Ok(self.store.insert(store))
+    }
+
+    fn client_certificate(
+        &mut self,
+        options: &TlsOptions,
+        dates_count: bool,
+    ) -> Result<Option<ClientCertificate>, Complaint> {
+        let (Some(certificate_path), Some(key_path)) = (&options.cert, &options.key) else { return Ok(None) };
+        let (certificate_name, key_name) = (certificate_path.display(), key_path.display());
+        let text = read_pem(certificate_path, "cert")?;
+        let chain = Certificate::all(&text)
+            .map_err(|error| Complaint::new("cert", format!("{certificate_name}: {error}")))?;
+        let own = chain.first().expect("there is at least one certificate, else it would be an error");
+        self.check_dates(own, "cert", &certificate_name.to_string(), dates_count)?;
+        let key = PrivateKey::read(&read_pem(key_path, "key")?)
+            .map_err(|error| Complaint::new("key", format!("{key_name}: {error}")))?;
+        let key_password = read_by(&options.key_password_file, "key-password-file", secret::read)?;
+        match (key.is_encrypted, key_password.is_some()) {
+            (true, false) => self.needs(true, "key", false, "key-password-file")?,
+            (false, true) => self
+                .warnings
+                .push(format!("{key_name}: the key is not encrypted, its password is not needed")),
+            _ => {}
+        }
+        match key.belongs_to(own) {
+            Some(true) => {}
+            Some(false) => {
+                let whose = own.name();
+                let reason = format!("{key_name}: does not belong to {certificate_name} ({whose})");
+                return Err(Complaint::new("key", reason));
+            }
+            None => self
+                .warnings
+                .push(format!("{key_name}: cannot tell whether it belongs to {certificate_name}")),
+        }
+        let bytes = chain.into_iter().flat_map(|certificate| certificate.pem.into_bytes()).collect();
+        Ok(Some(ClientCertificate {
+            certificate: Pem { source: certificate_name.to_string(), bytes },
+            key: Pem { source: key_name.to_string(), bytes: key.pem.into_bytes() },
+            key_password,
+        }))
+    }
+
+    fn psk(&self, options: &TlsOptions) -> Result<Option<Psk>, Complaint> {
+        let key: Option<Secret> = read_by(&options.psk_key_file, "psk-key-file", secret::read)?;
+        Ok(options.psk_identity.clone().zip(key).map(|(identity, key)| Psk { identity, key }))
+    }
+
+    fn check_dates(
+        &mut self,
+        certificate: &Certificate,
+        option: &'static str,
+        file: &str,
+        dates_count: bool,
+    ) -> Result<(), Complaint> {
+        let Some(now) = self.clock() else { return Ok(()) };
+        let who = certificate.name();
+        match certificate.validity(now) {
+            Validity::Valid => {}
+            Validity::Expired if dates_count => {
+                let reason = format!("{file}: {who} expired on {}", certificate.last_day());
+                return Err(Complaint::new(option, reason));
+            }
+            Validity::Expired => {
+                self.warnings.push(format!("{file}: {who} expired on {}", certificate.last_day()));
+            }
+            Validity::NotYet => {
+                self.warnings.push(format!("{file}: {who} is not valid before {}", certificate.first_day()));
+            }
+            Validity::EndsSoon(days) => {
+                let last = certificate.last_day();
+                self.warnings.push(format!("{file}: {who} expires in {days} days, on {last}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn warn_of_checks_switched_off(&mut self, options: &TlsOptions, items: u32) {
+        if items != 0 {
+            let option = self.option("ignore-certificate");
+            let names = names_of(items).join(", ");
+            self.warnings.push(format!("{option}: the server's certificate is not checked for: {names}"));
+        }
+        for (given, name) in
+            [(options.ignore_chain, "ignore-chain"), (options.ignore_signature, "ignore-signature")]
+        {
+            if given {
+                let option = self.option(name);
+                self.warnings.push(format!("{option}: the server is only half authenticated"));
+            }
+        }
+    }
+
+    /// The host's clock, unless it is plainly unset.
+    fn clock(&self) -> Option<i64> {
+        Some(self.around.unix_seconds).filter(|now| *now >= START_OF_2024)
+    }
+
+    fn tunnels(&mut self, file: &FileOptions) -> Result<Vec<Tunnel>, ConfigError> {
+        let mut profiles: Vec<(&str, Tls)> = Vec::new();
+        for (name, section) in &file.tls {
+            let tls = self.tls(&section.options, Some(&format!("tls.{name}")));
+            profiles.push((name, tls.map_err(|complaint| complaint.at(section))?));
+            if !file.tunnels.iter().any(|tunnel| tunnel.options.head.tls.as_ref() == Some(name)) {
+                self.warnings.push(format!("{}: no tunnel uses [tls.{name}]", section.place));
+            }
+        }
+        let mut tunnels: Vec<Tunnel> = Vec::new();
+        for section in &file.tunnels {
+            let tunnel =
+                self.tunnel(section, &profiles, &tunnels).map_err(|complaint| complaint.at(section))?;
+            tunnels.push(tunnel);
+        }
+        Ok(tunnels)
+    }
+
+    fn tunnel(
+        &mut self,
+        section: &Section<file::TunnelSection>,
+        profiles: &[(&str, Tls)],
+        earlier: &[Tunnel],
+    ) -> Result<Tunnel, Complaint> {
+        let options = &section.options;
+        let target: Target = options.head.to.clone().ok_or_else(|| Complaint::new("to", "is missing"))?;
+        let listen = options.head.listen.clone();
+        if listen.is_empty() {
+            return Err(Complaint::new("listen", "is missing"));
+        }
+        no_collisions(&listen, earlier)?;
+        let name = options.head.name.clone().unwrap_or_else(|| tunnel_name(&listen));
+        if earlier.iter().any(|tunnel| tunnel.name == name) {
+            return Err(Complaint::new("name", format!("another tunnel is called {name}")));
+        }
+        let tls = match &options.head.tls {
+            Some(wanted) => {
+                if let Some(key) = file::tls_keys().into_iter().find(|key| section.place_of(key).is_some()) {
+                    return Err(Complaint::new(
+                        "tls",
+                        format!("excludes `{key}` here: put it into [tls.{wanted}]"),
+                    ));
+                }
+                let known = profiles.iter().find(|(name, _)| name == wanted);
+                known.map(|(_, tls)| tls.clone()).ok_or_else(|| {
+                    let nearest = super::nearest(wanted, profiles.iter().map(|(name, _)| *name));
+                    let hint = nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+                    Complaint::new("tls", format!("there is no [tls.{wanted}]{hint}"))
+                })?
+            }
+            None => self.tls(&options.tls, Some(&format!("tunnel {name}")))?,
+        };
+        Ok(Tunnel {
+            limits: self.limits(&options.stream, &options.clients)?,
+            mode: options.stream.mode.unwrap_or(DEFAULT_MODE),
+            allow: options.clients.allow.clone(),
+            name,
+            listen,
+            target,
+            tls,
+        })
+    }
+}
+
+/// Complains of an address that is listened on twice.
+fn no_collisions(listen: &[Listen], earlier: &[Tunnel]) -> Result<(), Complaint> {
+    for (index, address) in listen.iter().enumerate() {
+        if listen[..index].iter().any(|other| address.collides_with(other)) {
+            return Err(Complaint::new("listen", format!("{address} is given twice")));
+        }
+        let taken =
+            earlier.iter().find(|tunnel| tunnel.listen.iter().any(|other| address.collides_with(other)));
+        if let Some(tunnel) = taken {
+            return Err(Complaint::new(
+                "listen",
+                format!("{address} is taken by the tunnel {}", tunnel.name),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What a tunnel without a name is called.
+fn tunnel_name(listen: &[Listen]) -> String {
+    listen.first().map(Listen::to_string).unwrap_or_default()
+}
+
+/// Two opposite flags, or neither.
+fn flag(on: bool, off: bool) -> Option<bool> {
+    (on || off).then_some(on)
+}
+
+fn read_by<T>(
+    path: &Option<PathBuf>,
+    option: &'static str,
+    read: impl Fn(&Path) -> Result<T, String>,
+) -> Result<Option<T>, Complaint> {
+    path.as_deref().map(read).transpose().map_err(|reason| Complaint::new(option, reason))
+}
+
+fn read_pem(path: &Path, option: &'static str) -> Result<Vec<u8>, Complaint> {
+    let named = |reason| Complaint::new(option, format!("{}: {reason}", path.display()));
+    secret::read_limited(path, LARGEST_PEM_BYTES).map_err(named)
+}
+
+/// The command line's modem options over the file's. Those about waiting go together: one of them given
+/// on the command line replaces all of the file's.
+fn modem_over(args: &ModemOptions, file: &ModemOptions) -> ModemOptions {
+    let (args, file) = (args.clone(), file.clone());
+    let waits = if args.no_wait || args.retry_for.is_some() || args.max_retries.is_some() {
+        (args.no_wait, args.retry_for, args.max_retries)
+    } else {
+        (file.no_wait, file.retry_for, file.max_retries)
+    };
+    ModemOptions {
+        device: if args.device.is_empty() { file.device } else { args.device },
+        baud: args.baud.or(file.baud),
+        flow_control: args.flow_control.or(file.flow_control),
+        sockets: args.sockets.or(file.sockets),
+        ssl_contexts: args.ssl_contexts.or(file.ssl_contexts),
+        sim_pin_file: args.sim_pin_file.or(file.sim_pin_file),
+        apn: args.apn.or(file.apn),
+        apn_user: args.apn_user.or(file.apn_user),
+        apn_password_file: args.apn_password_file.or(file.apn_password_file),
+        apn_auth: args.apn_auth.or(file.apn_auth),
+        pdp_context: args.pdp_context.or(file.pdp_context),
+        pdp_type: args.pdp_type.or(file.pdp_type),
+        dns: if args.dns.is_empty() { file.dns } else { args.dns },
+        ntp: args.ntp.or(file.ntp),
+        recovery: args.recovery.or(file.recovery),
+        no_wait: waits.0,
+        retry_for: waits.1,
+        max_retries: waits.2,
+        liveness_interval: args.liveness_interval.or(file.liveness_interval),
+    }
+}
+
+fn process_over(args: &ProcessOptions, file: &ProcessOptions) -> ProcessOptions {
+    let (args, file) = (args.clone(), file.clone());
+    ProcessOptions {
+        shutdown_timeout: args.shutdown_timeout.or(file.shutdown_timeout),
+        hex_dump: args.hex_dump || file.hex_dump,
+        record_up: args.record_up.or(file.record_up),
+        record_down: args.record_down.or(file.record_down),
+    }
+}
+
+fn logging_over(args: &LoggingOptions, file: &LoggingOptions) -> LoggingOptions {
+    if args.verbose > 0 || args.quiet { args.clone() } else { file.clone() }
+}
+
+/// Where `run` looks without `--config`.
+pub(super) const DEFAULT_PATH: &str = "/etc/qssl-tunnel.toml";
+
+const DEFAULT_MODE: Mode = Mode::Push;
+/// AT+QSSLCLOSE (both manuals).
+const LONGEST_CLOSE_TIMEOUT: Duration = Duration::from_secs(65_535);
+/// AT+QIDNSCFG takes a primary and a secondary server.
+const MOST_NAME_SERVERS: usize = 2;
+const LARGEST_CONFIG_BYTES: u64 = 1 << 20;
+const LARGEST_PEM_BYTES: u64 = 1 << 20;
+/// A clock before this was never set: 2024-01-01, in seconds since 1970.
+const START_OF_2024: i64 = 1_704_067_200;
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    const ROOT: &str = "tests/config_files/certificates/root.pem";
+
+    fn certificate(name: &str) -> String {
+        format!("tests/config_files/certificates/{name}")
+    }
+
+    /// 2100-01-01.
+    fn around() -> Surroundings {
+        let store = certificate("store.pem");
+        Surroundings { unix_seconds: 4_102_444_800, ssl_cert_file: Some(store.into()) }
+    }
+
+    fn checked_in(around: &Surroundings, args: &[&str]) -> Result<Checked, String> {
+        let args = ["qssl-tunnel"].iter().chain(args);
+        let checked = match Cli::try_parse_from(args).map_err(|error| crate::cli::one_line(&error))?.command {
+            Command::Listen(args) => from_listen(&args, around),
+            Command::Connect(args) => from_connect(&args, around),
+            other => panic!("not a subcommand of these tests: {other:?}"),
+        };
+        checked.map_err(|error| error.to_string())
+    }
+
+    fn checked(args: &[&str]) -> Result<Checked, String> {
+        checked_in(&around(), args)
+    }
+
+    fn listen(args: &[&str]) -> Result<Checked, String> {
+        checked(&[&["listen", "8443", "--to", "example.org:443"], args].concat())
+    }
+
+    fn error(args: &[&str]) -> String {
+        listen(args).expect_err("it should be refused")
+    }
+
+    #[test]
+    fn every_default_that_a_help_text_names_is_the_one_in_effect() {
+        let mut typed: Vec<String> = Vec::new();
+        let command = Cli::command();
+        let listen_command = command.find_subcommand("listen").expect("listen exists");
+        for option in listen_command.get_arguments() {
+            let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+            let Some((_, default)) = help.rsplit_once("[default: ") else { continue };
+            let default = default.trim_end_matches(']');
+            let long = option.get_long().expect("only options have defaults");
+            let in_words =
+                ["where it can", "unless --insecure", "what the modem has", "the network's", "never", "all"];
+            match default {
+                "off" => typed.push(format!("--{long}=0")),
+                "no limit"
+                | "rtscts on UARTs"
+                | "pap with --apn-user, else none"
+                | "from this machine's clock" => {}
+                "ipv4" => typed.extend(["--apn=internet".to_owned(), "--pdp-type=ipv4".to_owned()]),
+                default if in_words.contains(&default) => {}
+                default => typed.push(format!("--{long}={default}")),
+            }
+        }
+        assert!(typed.len() > 20, "defaults were found: {typed:?}");
+        let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
+        assert_eq!(
+            listen(&typed).expect("defaults are valid"),
+            listen(&["--apn=internet"]).expect("a configuration")
+        );
+    }
+
+    #[test]
+    fn the_server_is_authenticated_unless_the_user_typed_otherwise() {
+        let authentication = |args: &[&str]| {
+            listen(args).expect("a configuration").configuration.tunnels[0].tls.authentication.clone()
+        };
+        let sources = |args: &[&str]| match authentication(args) {
+            Authentication::Authorities(authorities) => {
+                authorities.into_iter().map(|pem| pem.source).collect::<Vec<_>>()
+            }
+            Authentication::Insecure => Vec::new(),
+        };
+        assert_eq!(sources(&[]), ["system", "system"]);
+        assert_eq!(sources(&["--ca", ROOT]), [ROOT]);
+        assert_eq!(sources(&["--ca", "system:second root ca"]), ["system:second root ca"]);
+        assert_eq!(sources(&["--ca", ROOT, "--ca", "system:Example Root CA"]), [ROOT]);
+        assert_eq!(authentication(&["--insecure"]), Authentication::Insecure);
+        let warnings = listen(&["--insecure"]).expect("a configuration").warnings;
+        assert!(warnings[0].starts_with("--insecure: the server is not authenticated"), "{warnings:?}");
+    }
+
+    #[test]
+    fn options_that_contradict_or_need_each_other_are_named() {
+        assert_eq!(error(&["--insecure", "--ca", ROOT]), "--insecure: contradicts --ca: give one of them");
+        assert_eq!(error(&["--sni", "--no-sni"]), "--sni: contradicts --no-sni: give one of them");
+        assert_eq!(error(&["--cert", "c.pem"]), "--cert: needs --key");
+        assert_eq!(error(&["--key", "k.pem"]), "--key: needs --cert");
+        assert_eq!(error(&["--psk-identity", "me"]), "--psk-identity: needs --psk-key-file");
+        assert_eq!(error(&["--apn-user", "me"]), "--apn-user: needs --apn");
+        assert_eq!(error(&["--apn-auth", "pap"]), "--apn-auth: needs --apn-user");
+        assert_eq!(
+            error(&["--no-wait", "--retry-for", "5"]),
+            "--no-wait: contradicts --retry-for: give one of them"
+        );
+        assert_eq!(error(&["-q", "-v"]), "--quiet: contradicts --verbose: give one of them");
+        assert_eq!(
+            error(&["--dns", "1.1.1.1,8.8.8.8,9.9.9.9"]),
+            "--dns: a modem takes at most 2 name servers"
+        );
+        assert_eq!(
+            error(&["-r", "same", "-R", "same"]),
+            "--record-down: the two directions need a file each"
+        );
+        assert_eq!(error(&["-d", "/dev/a", "-d", "/dev/a"]), "--device: /dev/a is given twice");
+        assert_eq!(error(&["--close-timeout", "500ms"]), "--close-timeout: 0-65535 whole seconds");
+        assert_eq!(error(&["--close-timeout", "65536"]), "--close-timeout: 0-65535 whole seconds");
+        assert_eq!(
+            error(&["--dtls"]),
+            "--dtls: datagrams are not carried: a tunnel carries TCP streams only"
+        );
+        let twice = checked(&["listen", "8443", "[::1]:8443", "--to", "a:1", "--insecure"]);
+        assert_eq!(twice.unwrap_err(), "LISTEN: [::1]:8443 is given twice");
+    }
+
+    #[test]
+    fn a_file_that_cannot_work_is_found_before_it_is_uploaded() {
+        let (rsa, key) = (certificate("client-rsa.pem"), certificate("key-ec-sec1.pem"));
+        let (encrypted, old) = (certificate("key-ec-encrypted.pem"), certificate("old.pem"));
+        let ec = certificate("client-ec.pem");
+        assert_eq!(error(&["--ca", "/nonexistent.pem"]), "--ca: /nonexistent.pem: no such file or directory");
+        assert_eq!(error(&["--ca", "tests"]), "--ca: tests: is a directory");
+        assert_eq!(error(&["--ca", &key]), format!("--ca: {key}: holds a EC PRIVATE KEY, not a CERTIFICATE"));
+        assert_eq!(error(&["--ca", &old]), format!("--ca: {old}: Class 2 Authority expired on 2010-01-01"));
+        assert_eq!(
+            error(&["--ca", "system:nobody"]),
+            format!("--ca: system:nobody: no root of this name in {}", certificate("store.pem"))
+        );
+        assert_eq!(
+            error(&["--cert", &rsa, "--key", &key]),
+            format!("--key: {key}: does not belong to {rsa} (client one)")
+        );
+        assert_eq!(error(&["--cert", &ec, "--key", &encrypted]), "--key: needs --key-password-file");
+    }
+
+    #[test]
+    fn an_expired_authority_is_only_a_warning_where_dates_do_not_count() {
+        let old = certificate("old.pem");
+        let expected = format!("{old}: Class 2 Authority expired on 2010-01-01");
+        for switch in ["--no-check-time", "--ignore-certificate=expired"] {
+            let warnings = listen(&["--ca", &old, switch]).expect("a configuration").warnings;
+            assert!(warnings.contains(&expected), "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_judges_no_certificate() {
+        let unset = Surroundings { unix_seconds: 0, ..around() };
+        let old = certificate("old.pem");
+        let checked = checked_in(&unset, &["listen", "1", "--to", "a:1", "--ca", &old]);
+        assert_eq!(checked.expect("a configuration").warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_certificate_that_is_about_to_expire_or_is_no_authority_is_warned_about() {
+        let soon = Surroundings { unix_seconds: 4_733_510_400 - 12 * 24 * 3600, ..around() };
+        let checked =
+            checked_in(&soon, &["listen", "1", "--to", "a:1", "--ca", ROOT]).expect("a configuration");
+        assert_eq!(checked.warnings, [format!("{ROOT}: Example Root CA expires in 12 days, on 2120-01-01")]);
+        let leaf = certificate("client-ec.pem");
+        assert_eq!(
+            listen(&["--ca", &leaf]).expect("a configuration").warnings,
+            [format!(
+                "{leaf}: client two is not a certificate authority, so it can vouch for no server but itself"
+            )]
+        );
+    }
+
+    #[test]
+    fn a_client_certificate_comes_with_its_own_key() {
+        let (certificate, key) = (certificate("client-ec.pem"), certificate("key-ec-pkcs8.pem"));
+        let checked = listen(&["--cert", &certificate, "--key", &key]).expect("a configuration");
+        let client = checked.configuration.tunnels[0].tls.client.clone().expect("a client certificate");
+        assert_eq!(client.certificate.bytes, std::fs::read(&certificate).expect("the file exists"));
+        assert_eq!(client.key.bytes, std::fs::read(&key).expect("the file exists"));
+        assert_eq!(checked.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn connect_waits_for_nothing_unless_told_to() {
+        let wait = |args: &[&str]| {
+            let args = [&["connect", "example.org:443", "--ca", ROOT], args].concat();
+            checked(&args).expect("a configuration").configuration.modem.wait
+        };
+        let minute = Some(Duration::from_secs(60));
+        assert_eq!(wait(&[]), Wait::Not);
+        assert_eq!(wait(&["--retry-for", "1min"]), Wait::Limited { time: minute, retries: None });
+        assert_eq!(wait(&["--max-retries", "3"]), Wait::Limited { time: None, retries: Some(3) });
+        assert_eq!(wait(&["--retry-for", "0"]), Wait::Forever);
+        assert_eq!(listen(&[]).expect("a configuration").configuration.modem.wait, Wait::Forever);
+        let connect = checked(&["connect", "a:1", "--ca", ROOT]).expect("a configuration").configuration;
+        assert_eq!(connect.tunnels[0].listen, [Listen::Stdio]);
+        assert_eq!(connect.tunnels[0].limits.stall_timeout, Duration::ZERO);
+    }
+
+    #[test]
+    fn checks_of_the_certificate_that_are_off_are_warned_about() {
+        let args = ["--ca", ROOT, "--ignore-certificate", "common-name,expired", "--ignore-chain"];
+        let checked = listen(&args).expect("a configuration");
+        assert_eq!(checked.configuration.tunnels[0].tls.ignore_certificate_items, 5);
+        assert_eq!(
+            checked.warnings,
+            [
+                "--ignore-certificate: the server's certificate is not checked for: expired, common-name",
+                "--ignore-chain: the server is only half authenticated"
+            ]
+        );
+    }
+}

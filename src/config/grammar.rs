@@ -1,0 +1,38 @@
+//! What the small grammars of option values share: their error, and the guess at what was meant.
+
+/// Why an option's value is not one. Says it without the value, which whoever shows it puts in front.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct GrammarError(String);
+
+impl GrammarError {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        GrammarError(reason.into())
+    }
+}
+
+/// The name that `text` was probably meant to be, if one is near enough to be named.
+pub(crate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|name| (strsim::normalized_damerau_levenshtein(text, name), name))
+        .filter(|(likeness, _)| *likeness >= LEAST_LIKENESS)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
+/// From 0 (nothing in common) to 1 (the same). Below this a guess would be noise.
+const LEAST_LIKENESS: f64 = 0.6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_recognised_and_nonsense_is_not() {
+        let names = ["device", "baud", "flow-control"];
+        assert_eq!(nearest("devcie", names.into_iter()), Some("device"));
+        assert_eq!(nearest("flow_control", names.into_iter()), Some("flow-control"));
+        assert_eq!(nearest("colour", names.into_iter()), None);
+        assert_eq!(nearest("", names.into_iter()), None);
+    }
+}

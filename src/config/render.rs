@@ -1,0 +1,226 @@
+//! A configuration as TOML, for `run --check`: what is in effect, defaults included, secrets masked.
+
+use std::fmt::Write;
+
+use clap::ValueEnum;
+
+use super::cipher::Cipher;
+use super::{Authentication, Configuration, Limits, Modem, Process, Tls, Tunnel, Wait, certificate_items};
+use super::{duration, ranges};
+
+impl Configuration {
+    /// This configuration as TOML. But for the secrets, of which only the presence is shown, it can be
+    /// read again and means the same.
+    pub fn render(&self) -> String {
+        let mut out = Document::default();
+        modem(&mut out, &self.modem);
+        for tunnel in &self.tunnels {
+            self::tunnel(&mut out, tunnel);
+        }
+        process(&mut out, &self.process);
+        out.text
+    }
+}
+
+fn modem(out: &mut Document, modem: &Modem) {
+    out.section("[modem]");
+    out.list("device", modem.devices.iter().map(|device| device.to_string()));
+    out.number("baud", modem.baud);
+    if let Some(flow_control) = modem.flow_control {
+        out.choice("flow-control", flow_control);
+    }
+    out.string("sockets", &ranges::format(modem.sockets));
+    out.string("ssl-contexts", &ranges::format(modem.ssl_contexts));
+    out.secret("sim-pin-file", modem.sim_pin.is_some());
+    out.number("pdp-context", modem.pdp.context.number());
+    if let Some(apn) = &modem.pdp.apn {
+        out.string("apn", apn.as_str());
+        out.choice("pdp-type", modem.pdp.kind);
+        out.choice("apn-auth", modem.pdp.auth);
+    }
+    out.secret("apn-user", modem.pdp.user.is_some());
+    out.secret("apn-password-file", modem.pdp.password.is_some());
+    if !modem.pdp.dns.is_empty() {
+        out.list("dns", modem.pdp.dns.iter().map(|address| address.to_string()));
+    }
+    if let Some(server) = &modem.ntp {
+        out.string("ntp", server.as_str());
+    }
+    out.choice("recovery", modem.recovery);
+    match modem.wait {
+        Wait::Forever => {}
+        Wait::Not => out.switch("no-wait", true),
+        Wait::Limited { time, retries } => {
+            if let Some(time) = time {
+                out.string("retry-for", &duration::format(time));
+            }
+            if let Some(retries) = retries {
+                out.number("max-retries", retries);
+            }
+        }
+    }
+    out.string("liveness-interval", &duration::format(modem.liveness_interval));
+}
+
+fn tunnel(out: &mut Document, tunnel: &Tunnel) {
+    out.section("[[tunnel]]");
+    out.string("name", &tunnel.name);
+    out.list("listen", tunnel.listen.iter().map(|address| address.to_string()));
+    out.string("to", &tunnel.target.to_string());
+    out.choice("mode", tunnel.mode);
+    tls(out, &tunnel.tls);
+    limits(out, &tunnel.limits);
+    if !tunnel.allow.is_empty() {
+        out.list("allow", tunnel.allow.iter().map(|network| network.to_string()));
+    }
+}
+
+fn tls(out: &mut Document, tls: &Tls) {
+    match &tls.authentication {
+        Authentication::Insecure => out.switch("insecure", true),
+        Authentication::Authorities(authorities) => {
+            let mut sources: Vec<&str> =
+                authorities.iter().map(|authority| authority.source.as_str()).collect();
+            sources.dedup();
+            out.list("ca", sources.into_iter().map(str::to_owned));
+        }
+    }
+    out.choice("tls-version", tls.version);
+    out.string("cipher", &Cipher(tls.cipher).to_string());
+    if let Some(client) = &tls.client {
+        out.string("cert", &client.certificate.source);
+        out.string("key", &client.key.source);
+        out.secret("key-password-file", client.key_password.is_some());
+    }
+    if let Some(on) = tls.sni {
+        out.switch("sni", on);
+    }
+    if let Some(protocol) = &tls.alpn {
+        out.string("alpn", protocol.as_str());
+    }
+    out.secret("psk-identity", tls.psk.is_some());
+    out.secret("psk-key-file", tls.psk.is_some());
+    out.switch("session-resumption", tls.session_resumption);
+    out.switch("renegotiation", tls.renegotiation);
+    if let Some(on) = tls.check_time {
+        out.switch("check-time", on);
+    }
+    if tls.ignore_certificate_items != 0 {
+        let names = certificate_items::names_of(tls.ignore_certificate_items);
+        out.list("ignore-certificate", names.into_iter().map(str::to_owned));
+    }
+    out.switch("ignore-chain", tls.ignore_chain);
+    out.switch("ignore-signature", tls.ignore_signature);
+}
+
+fn limits(out: &mut Document, limits: &Limits) {
+    for (key, value) in [
+        ("connect-timeout", limits.connect_timeout),
+        ("half-close-timeout", limits.half_close_timeout),
+        ("idle-timeout", limits.idle_timeout),
+        ("lifetime", limits.lifetime),
+        ("first-byte-timeout", limits.first_byte_timeout),
+        ("queue-timeout", limits.queue_timeout),
+        ("stall-timeout", limits.stall_timeout),
+        ("close-timeout", limits.close_timeout),
+    ] {
+        out.string(key, &duration::format(value));
+    }
+    out.choice("when-full", limits.when_full);
+    out.choice("on-closed", limits.on_closed);
+    out.choice("open-on", limits.open_on);
+    if let Some(count) = limits.max_clients {
+        out.number("max-clients", count);
+    }
+}
+
+fn process(out: &mut Document, process: &Process) {
+    out.section("[process]");
+    out.string("shutdown-timeout", &duration::format(process.shutdown_timeout));
+    out.switch("hex-dump", process.hex_dump);
+    for (key, path) in [("record-up", &process.record_up), ("record-down", &process.record_down)] {
+        if let Some(path) = path {
+            out.string(key, &path.display().to_string());
+        }
+    }
+}
+
+/// TOML in the making.
+#[derive(Default)]
+struct Document {
+    text: String,
+}
+
+impl Document {
+    fn section(&mut self, head: &str) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.line(head);
+    }
+
+    fn string(&mut self, key: &str, value: &str) {
+        self.line(&format!("{key} = {}", quoted(value)));
+    }
+
+    fn list(&mut self, key: &str, values: impl Iterator<Item = String>) {
+        let values: Vec<String> = values.map(|value| quoted(&value)).collect();
+        self.line(&format!("{key} = [{}]", values.join(", ")));
+    }
+
+    fn number(&mut self, key: &str, value: impl std::fmt::Display) {
+        self.line(&format!("{key} = {value}"));
+    }
+
+    fn switch(&mut self, key: &str, on: bool) {
+        self.line(&format!("{key} = {on}"));
+    }
+
+    fn choice(&mut self, key: &str, value: impl ValueEnum) {
+        let value = value.to_possible_value().expect("every variant can be typed");
+        self.string(key, value.get_name());
+    }
+
+    /// Shows only that there is one.
+    fn secret(&mut self, key: &str, given: bool) {
+        if given {
+            self.string(key, "***");
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => {
+                write!(quoted, "\\u{:04X}", u32::from(c)).expect("writing to a string cannot fail");
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_stands_in_a_string_it_is_one_string_of_toml() {
+        for text in ["plain", "with \"quotes\"", "back\\slash", "line\nend", "nul\0", "grüße", "tab\t\x7f"]
+        {
+            let document = format!("key = {}", quoted(text));
+            let table = toml::de::DeTable::parse(&document).expect("TOML");
+            assert_eq!(table.get_ref().get("key").and_then(|value| value.get_ref().as_str()), Some(text));
+        }
+    }
+}

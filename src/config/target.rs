@@ -1,0 +1,158 @@
+//! Targets as people type them: `HOST:PORT`, an IPv6 address in brackets.
+//!
+//! There are two kinds. A [`Target`] is told to the modem, so its host must be safe inside an AT command;
+//! a [`HostPort`] is on this machine's own network.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::str::FromStr;
+
+use super::{GrammarError, HostPort, Target};
+use crate::at::AtText;
+
+impl FromStr for Target {
+    type Err = GrammarError;
+
+    fn from_str(text: &str) -> Result<Self, GrammarError> {
+        let (host, port) = split(text)?;
+        Ok(Target { host: at_host(host)?, port })
+    }
+}
+
+impl FromStr for HostPort {
+    type Err = GrammarError;
+
+    fn from_str(text: &str) -> Result<Self, GrammarError> {
+        let (host, port) = split(text)?;
+        Ok(HostPort { host: host.to_owned(), port })
+    }
+}
+
+/// Reads a host that the modem is told of: a name or an address without a port, as after `--ntp`.
+///
+/// # Errors
+/// Names what cannot stand in a host name.
+pub fn at_host(host: &str) -> Result<AtText, GrammarError> {
+    check_host(host)?;
+    AtText::new(host).map_err(|error| GrammarError::new(error.to_string()))
+}
+
+/// Host without brackets, and port.
+fn split(text: &str) -> Result<(&str, u16), GrammarError> {
+    if text.contains("://") {
+        return Err(GrammarError::new("a URL is no target: give HOST:PORT, such as example.org:443"));
+    }
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest
+                .split_once(']')
+                .ok_or_else(|| GrammarError::new("the bracket is not closed: [::1]:443"))?;
+            host.parse::<Ipv6Addr>()
+                .map_err(|_| GrammarError::new(format!("{host} is not an IPv6 address")))?;
+            (host, rest.strip_prefix(':'))
+        }
+        None => match text.rsplit_once(':') {
+            Some((host, _)) if host.contains(':') => {
+                return Err(GrammarError::new("an IPv6 address needs brackets: [2001:db8::1]:443"));
+            }
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    check_host(host)?;
+    let port = port.ok_or_else(|| GrammarError::new("the port is missing: give HOST:PORT"))?;
+    Ok((host, self::port(port)?))
+}
+
+/// Reads a TCP port, 1–65535.
+pub(super) fn port(text: &str) -> Result<u16, GrammarError> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = text.parse::<u16>().ok().filter(|port| digits && *port > 0);
+    port.ok_or_else(|| GrammarError::new(format!("`{text}` is not a port: 1-65535")))
+}
+
+/// Names and addresses only: whatever else gets in here ends up in an AT command or a DNS query.
+fn check_host(host: &str) -> Result<(), GrammarError> {
+    if host.is_empty() {
+        return Err(GrammarError::new("the host is missing: give HOST:PORT"));
+    }
+    if host.len() > LONGEST_HOST {
+        return Err(GrammarError::new(format!("the host is longer than {LONGEST_HOST} characters")));
+    }
+    if !host.is_ascii() {
+        return Err(GrammarError::new("a host name beyond ASCII must be written in its xn-- form"));
+    }
+    let strange = |c: &char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | '_' | ':');
+    match host.chars().find(strange) {
+        Some(c) => Err(GrammarError::new(format!("{c:?} cannot stand in a host name"))),
+        None => Ok(()),
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        joined(f, self.host.as_str(), self.port)
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        joined(f, &self.host, self.port)
+    }
+}
+
+fn joined(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
+    match host.contains(':') {
+        true => write!(f, "[{host}]:{port}"),
+        false => write!(f, "{host}:{port}"),
+    }
+}
+
+/// The longest name that DNS has, in characters.
+const LONGEST_HOST: usize = 253;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        text.parse::<Target>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn names_and_addresses_are_targets_and_are_written_as_they_were_read() {
+        for text in
+            ["example.org:443", "192.0.2.1:8883", "[2001:db8::1]:443", "under_score.example:1", "a:65535"]
+        {
+            assert_eq!(text.parse::<Target>().expect("a target").to_string(), text);
+            assert_eq!(text.parse::<HostPort>().expect("a host and port").to_string(), text);
+        }
+        assert_eq!("[::1]:443".parse::<Target>().expect("a target").host.as_str(), "::1");
+    }
+
+    #[test]
+    fn nothing_that_would_break_out_of_an_at_command_is_a_host() {
+        for host in
+            ["a\"b", "a;b", "a\rb", "a\nb", "a\0b", "a b", "a,b", "a+b", "a\x1ab", "", "ü", "a/b", "[a]"]
+        {
+            assert!(format!("{host}:443").parse::<Target>().is_err(), "{host:?}");
+            assert!(at_host(host).is_err(), "{host:?}");
+        }
+        assert!(format!("{}:443", "a".repeat(254)).parse::<Target>().is_err());
+    }
+
+    #[test]
+    fn a_slip_is_answered_with_what_to_type() {
+        assert_eq!(
+            error("https://example.org"),
+            "a URL is no target: give HOST:PORT, such as example.org:443"
+        );
+        assert_eq!(error("example.org"), "the port is missing: give HOST:PORT");
+        assert_eq!(error("2001:db8::1:443"), "an IPv6 address needs brackets: [2001:db8::1]:443");
+        assert_eq!(error("[2001:db8::1:443"), "the bracket is not closed: [::1]:443");
+        assert_eq!(error("[::1]"), "the port is missing: give HOST:PORT");
+        for port in ["0", "65536", "", "+1", "-1", "https", "4 43"] {
+            assert_eq!(error(&format!("a:{port}")), format!("`{port}` is not a port: 1-65535"));
+        }
+    }
+}
