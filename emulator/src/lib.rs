@@ -9,21 +9,38 @@
 //! what they leave open is documented where it is decided. What real modules do differently is a switch in
 //! [`Quirks`].
 
+#[cfg(feature = "program")]
+pub mod cli;
+mod at_port;
+#[cfg(feature = "program")]
+pub mod cli;
+mod commands;
 pub mod config;
+mod connections;
+mod delivery;
+#[cfg(feature = "program")]
+pub mod driver;
+mod execution;
+mod faults;
+mod input;
 pub mod line;
 pub mod modem;
 pub mod network;
 mod parser;
+mod power;
 mod queue;
 pub mod quirks;
 mod result_code;
+mod session;
+mod socket;
 mod store;
+#[cfg(feature = "openssl")]
+pub mod test_server;
 #[cfg(test)]
 mod testing;
 mod time;
-#[cfg(feature = "openssl")]
-pub mod test_server;
+mod transparent;
 
 pub use config::{Config, Family, PortName, Registration, Sim};
-pub use modem::Modem;
+pub use modem::{Counters, FlowControl, Modem, ModemLines};
 pub use quirks::Quirks;

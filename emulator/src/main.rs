@@ -1,3 +1,43 @@
-//! The emulated modem as a program.
+//! The emulated modem as a program: options in, ports out, until a signal comes.
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use qssl_modem_emulator::cli::Options;
+use qssl_modem_emulator::driver::Driver;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let level = match options.verbose {
+        0 => log::LevelFilter::Warn,
+        1 => log::LevelFilter::Info,
+        _ => log::LevelFilter::Debug,
+    };
+    env_logger::Builder::new().filter_level(level).parse_default_env().init();
+    if let Some(list) = options.quirk_list() {
+        print!("{list}");
+        return ExitCode::SUCCESS;
+    }
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("qssl-modem-emulator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> anyhow::Result<()> {
+    let mut driver = Driver::new(options, 0)?;
+    driver.heed_signals()?;
+    let mut output = std::io::stdout().lock();
+    for location in driver.locations() {
+        writeln!(output, "{location}")?;
+    }
+    // Whoever starts this program waits for these lines.
+    output.flush()?;
+    driver.run()?;
+    eprintln!("{}", driver.report());
+    Ok(())
+}

@@ -170,7 +170,7 @@ impl Identity {
 
     /// The certificate and the intermediate ones behind it, in PEM.
     pub fn chain_pem(&self) -> Vec<u8> {
-        self.chain.iter().flat_map(|certificate| pem(certificate)).collect()
+        self.chain.iter().flat_map(pem).collect()
     }
 
     /// The key in PEM, not encrypted.

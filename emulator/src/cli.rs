@@ -1,0 +1,382 @@
+//! The emulator's command line, which is also the text behind `emulator:` in the tunnel's device address.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+
+use crate::config::{Config, Family, PortName, Registration, Sim};
+use crate::network::real::Mapping;
+use crate::quirks::Quirks;
+
+/// A Quectel cellular modem with real TLS behind it.
+///
+/// Prints where its ports are, one a line, and runs until it is interrupted. SIGUSR1 prints what was done
+/// and what was lost. Durations are seconds, or have a unit: 500ms, 2s, 5min.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "qssl-modem-emulator", version, disable_help_subcommand = true)]
+pub struct Options {
+    /// The manual to follow.
+    #[arg(long, value_enum, default_value_t = FamilyName::Eg800q)]
+    pub family: FamilyName,
+    /// Make a pseudoterminal and this symbolic link to it; may be repeated. Without any port option there is
+    /// one pseudoterminal without a link.
+    #[arg(long, value_name = "PATH")]
+    pub link: Vec<PathBuf>,
+    /// Make a port that is reached by RFC 2217; may be repeated.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub rfc2217: Vec<SocketAddr>,
+    /// Make a port that is reached by plain TCP; may be repeated.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub tcp: Vec<SocketAddr>,
+    /// The modem's name for a port: usbat, usbmodem, uart1 or uart2; repeated in the order of the ports
+    /// (links, rfc2217, tcp). Default: uart1, usbmodem, usbat, uart2.
+    #[arg(long, value_name = "NAME", value_parser = port_name)]
+    pub port_name: Vec<PortName>,
+    /// Let bytes take as long as on a UART of this speed; 0 is without limit. USB ports take no time. With
+    /// hardware flow control (AT+IFC=2,2) a host that does not read holds the modem, without it bytes are
+    /// lost and counted; without limit nothing is ever lost.
+    #[arg(long, value_name = "BAUD", default_value_t = 0)]
+    pub baud: u32,
+    /// Lose bytes when the host has set another speed than the modem, as a UART does. Needs --baud.
+    #[arg(long)]
+    pub check_speed: bool,
+
+    /// From a command to its answer.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
+    pub command_latency: Duration,
+    /// From AT+QSSLSEND to its prompt.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
+    pub prompt_latency: Duration,
+    /// From the last byte of payload to SEND OK.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
+    pub send_latency: Duration,
+    /// From AT+QSSLRECV to its answer.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
+    pub receive_latency: Duration,
+    /// The least time that an open takes.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
+    pub open_latency: Duration,
+    /// From a reset to RDY.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "4")]
+    pub boot_time: Duration,
+    /// Bytes a socket takes before SEND FAIL.
+    #[arg(long, value_name = "BYTES", default_value_t = Config::default().send_buffer_bytes)]
+    pub send_buffer: usize,
+    /// Bytes a socket holds for the host before the far end is stopped.
+    #[arg(long, value_name = "BYTES", default_value_t = Config::default().receive_buffer_bytes)]
+    pub receive_buffer: usize,
+    /// Bytes of the file storage, the module's own files included.
+    #[arg(long, value_name = "BYTES", default_value_t = Config::default().storage_bytes)]
+    pub storage: usize,
+
+    /// Send connections to HOST:PORT to another address; may be repeated.
+    #[arg(long, value_name = "HOST:PORT=ADDR:PORT", value_parser = mapping)]
+    pub map: Vec<Mapping>,
+    /// Let every name look-up fail.
+    #[arg(long)]
+    pub dns_fails: bool,
+
+    /// Model, and behind a space the revision, for ATI, AT+CGMM and AT+CGMR.
+    #[arg(long, value_name = "TEXT")]
+    pub identity: Option<String>,
+    /// The SIM card wants this PIN.
+    #[arg(long, value_name = "PIN", conflicts_with = "no_sim")]
+    pub sim_pin: Option<String>,
+    /// There is no SIM card.
+    #[arg(long)]
+    pub no_sim: bool,
+    /// Register so long after the SIM became usable.
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "registration_denied")]
+    pub registration_after: Option<Duration>,
+    /// Never register: the network refuses.
+    #[arg(long)]
+    pub registration_denied: bool,
+    /// The access point without which no context is activated.
+    #[arg(long, value_name = "APN")]
+    pub required_apn: Option<String>,
+    /// The modem's clock at the beginning: `unset`, `host`, or seconds since 1970.
+    #[arg(long, value_name = "TIME", value_parser = starting_clock, default_value = "unset")]
+    pub clock: StartingClock,
+
+    /// Act as the manuals read; this is the default.
+    #[arg(long, conflicts_with = "field")]
+    pub strict: bool,
+    /// Act as modules in the field commonly do, where the manuals are stricter.
+    #[arg(long)]
+    pub field: bool,
+    /// Switch on one deviation from the manuals, or give it a value; `--quirk help` lists them. May be
+    /// repeated.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub quirk: Vec<String>,
+
+    /// Write down what passes on the ports; a second port has `.1` behind the name, and so on.
+    #[arg(long, value_name = "FILE")]
+    pub transcript: Option<PathBuf>,
+    /// Log more; twice for everything.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// `--family`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FamilyName {
+    /// EC20 SSL AT Commands Manual, 2015.
+    Ec20,
+    /// EG800Q and EG91xQ SSL Application Note, 2024.
+    Eg800q,
+}
+
+/// `--clock`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartingClock {
+    /// As a module comes up that has never seen the network's time.
+    Unset,
+    /// As this machine's.
+    Host,
+    /// Seconds since 1970.
+    Seconds(i64),
+}
+
+impl Options {
+    /// Reads options from one line, such as `--family ec20 --baud 115200`. Words are separated by blanks,
+    /// and there is no quoting.
+    ///
+    /// # Errors
+    /// What the program itself would say about the same words.
+    pub fn parse_text(text: &str) -> anyhow::Result<Options> {
+        let words = std::iter::once("qssl-modem-emulator").chain(text.split_whitespace());
+        Options::try_parse_from(words).map_err(|error| {
+            let text = error.render().to_string();
+            let first_line = text.lines().next().unwrap_or_default();
+            anyhow::anyhow!("emulator: {}", first_line.trim_start_matches("error: "))
+        })
+    }
+
+    /// The modem that these options describe, with so many ports.
+    ///
+    /// # Errors
+    /// More ports than there are names for, an unknown quirk, a buffer too small.
+    pub fn config(&self, ports: usize, host_seconds: i64) -> anyhow::Result<Config> {
+        let defaults = Config::default();
+        if self.send_buffer < LEAST_SEND_BUFFER_BYTES {
+            bail!("--send-buffer must be at least {LEAST_SEND_BUFFER_BYTES}, one full send");
+        }
+        if self.receive_buffer == 0 {
+            bail!("--receive-buffer must be at least 1");
+        }
+        if self.storage < defaults.storage_occupied_bytes {
+            bail!(
+                "--storage must be at least {}, which the module takes for itself",
+                defaults.storage_occupied_bytes
+            );
+        }
+        Ok(Config {
+            family: match self.family {
+                FamilyName::Ec20 => Family::Ec20,
+                FamilyName::Eg800q => Family::Eg800q,
+            },
+            ports: self.port_names(ports)?,
+            quirks: self.quirks()?,
+            identity: self.identity.clone(),
+            sim: match &self.sim_pin {
+                Some(pin) => Sim::Pin(pin.clone()),
+                None if self.no_sim => Sim::Absent,
+                None => Sim::Ready,
+            },
+            registration: match self.registration_after {
+                _ if self.registration_denied => Registration::Denied,
+                Some(time) => Registration::After(time),
+                None => defaults.registration,
+            },
+            required_apn: self.required_apn.clone(),
+            dns_fails: self.dns_fails,
+            send_buffer_bytes: self.send_buffer,
+            receive_buffer_bytes: self.receive_buffer,
+            storage_bytes: self.storage,
+            clock: match self.clock {
+                StartingClock::Unset => None,
+                StartingClock::Host => Some(host_seconds),
+                StartingClock::Seconds(seconds) => Some(seconds),
+            },
+            baud: if self.baud > 0 { self.baud } else { defaults.baud },
+            command_latency: self.command_latency,
+            prompt_latency: self.prompt_latency,
+            send_latency: self.send_latency,
+            receive_latency: self.receive_latency,
+            open_latency: self.open_latency,
+            boot_time: self.boot_time,
+            ..defaults
+        })
+    }
+
+    fn port_names(&self, ports: usize) -> anyhow::Result<Vec<PortName>> {
+        if self.port_name.len() > ports {
+            bail!("--port-name is given {} times, but there are {ports} ports", self.port_name.len());
+        }
+        let mut names = self.port_name.clone();
+        for name in USUAL_NAMES {
+            if names.len() < ports && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        if names.len() < ports {
+            bail!("a modem has at most {} ports, {ports} are asked for", USUAL_NAMES.len());
+        }
+        Ok(names)
+    }
+
+    fn quirks(&self) -> anyhow::Result<Quirks> {
+        let mut quirks = if self.field { Quirks::field() } else { Quirks::strict() };
+        for text in &self.quirk {
+            let (name, value) = text.split_once('=').unwrap_or((text, "on"));
+            let number = || value.parse::<u32>().with_context(|| format!("--quirk {name} needs a number"));
+            match name.replace('-', "_").as_str() {
+                "opens_until_degraded" => quirks.opens_until_degraded = number()?.try_into().ok(),
+                "dns_busy_beyond" => quirks.dns_busy_beyond = Some(number()? as usize),
+                "opens_busy_beyond" => quirks.opens_busy_beyond = Some(number()? as usize),
+                _ => {
+                    let on = match value {
+                        "on" => true,
+                        "off" => false,
+                        _ => bail!("--quirk {name} is either on or off, not {value:?}"),
+                    };
+                    if !quirks.set(name, on) {
+                        bail!("no quirk is called {name:?}, see --quirk help");
+                    }
+                }
+            }
+        }
+        Ok(quirks)
+    }
+
+    /// Every quirk and what it does, one a line; `None` unless `--quirk help` was given.
+    pub fn quirk_list(&self) -> Option<String> {
+        if !self.quirk.iter().any(|name| name == "help") {
+            return None;
+        }
+        let numbers = [
+            ("opens_until_degraded=N", "After N opens every further one fails with 552 until a reboot."),
+            ("dns_busy_beyond=N", "With more than N opens by name under way the next fails with 564."),
+            ("opens_busy_beyond=N", "With more than N opens under way the next fails with 568."),
+        ];
+        let all = Quirks::SWITCHES.iter().chain(&numbers);
+        let lines =
+            all.map(|(name, meaning)| format!("{}\n    {}\n", name.replace('_', "-"), meaning.trim()));
+        Some(lines.collect())
+    }
+}
+
+/// The names that ports get when none is given.
+const USUAL_NAMES: [PortName; 4] = [PortName::Uart1, PortName::UsbModem, PortName::UsbAt, PortName::Uart2];
+/// One full AT+QSSLSEND.
+const LEAST_SEND_BUFFER_BYTES: usize = 1460;
+
+fn port_name(text: &str) -> Result<PortName, String> {
+    PortName::from_name(text).ok_or_else(|| "not one of usbat, usbmodem, uart1, uart2".into())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(number_end);
+    let factor = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "min" => 60.0,
+        _ => return Err("not a time, write 500ms, 2s, 5min or plain seconds".into()),
+    };
+    let number: f64 = number.parse().map_err(|_| "not a time, write 500ms, 2s, 5min or plain seconds")?;
+    let time = Duration::try_from_secs_f64(number * factor).map_err(|_| "longer than time itself")?;
+    if time > LONGEST_TIME { Err("longer than a day".into()) } else { Ok(time) }
+}
+
+/// No latency is longer.
+const LONGEST_TIME: Duration = Duration::from_secs(86_400);
+
+fn mapping(text: &str) -> Result<Mapping, String> {
+    let (from, to) = text.split_once('=').ok_or("write HOST:PORT=ADDR:PORT")?;
+    let (host, port) = from.rsplit_once(':').ok_or("write HOST:PORT before the equals sign")?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() {
+        return Err("the host before the equals sign is missing".into());
+    }
+    let port = port.parse().map_err(|_| "the port before the equals sign is not one of 0 to 65535")?;
+    let address = to.parse().map_err(|_| "write ADDR:PORT behind the equals sign, with a numeric address")?;
+    Ok(Mapping { host: host.to_owned(), port, address })
+}
+
+fn starting_clock(text: &str) -> Result<StartingClock, String> {
+    match text {
+        "unset" => Ok(StartingClock::Unset),
+        "host" => Ok(StartingClock::Host),
+        _ => text.parse().map(StartingClock::Seconds).map_err(|_| "write unset, host, or seconds".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn a_line_of_text_is_read_like_arguments() {
+        let options =
+            Options::parse_text("--family ec20  --baud 115200 --send-latency 16ms --quirk leftovers-held");
+        let config = options.expect("the text is right").config(2, 0).expect("the options are right");
+        assert_eq!(config.family, Family::Ec20);
+        assert_eq!(config.baud, 115_200);
+        assert_eq!(config.send_latency, Duration::from_millis(16));
+        assert_eq!(config.ports, [PortName::Uart1, PortName::UsbModem]);
+        assert_eq!(config.quirks, Quirks { leftovers_held: true, ..Quirks::strict() });
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        let message = |text| Options::parse_text(text).expect_err("the text is wrong").to_string();
+        assert_eq!(message("--bauds 1"), "emulator: unexpected argument '--bauds' found");
+        assert!(
+            message("--map x=1").contains("write HOST:PORT before the equals sign"),
+            "{}",
+            message("--map x=1")
+        );
+        let quirk = Options::parse_text("--quirk flies").expect("any name is read");
+        let error = quirk.config(1, 0).expect_err("there is no such quirk").to_string();
+        assert_eq!(error, "no quirk is called \"flies\", see --quirk help");
+        let many = Options::parse_text("").expect("nothing is right").config(5, 0);
+        assert_eq!(
+            many.expect_err("too many ports").to_string(),
+            "a modem has at most 4 ports, 5 are asked for"
+        );
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(duration("0.25s"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("5min"), Ok(Duration::from_secs(300)));
+        for wrong in ["", "ms", "-1", "1h", "1e99", "99999999", "1.2.3"] {
+            assert!(duration(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_mapping_keeps_name_and_port_apart() {
+        let expected = Mapping {
+            host: "2001:db8::1".into(),
+            port: 443,
+            address: "127.0.0.1:8443".parse().expect("an address"),
+        };
+        assert_eq!(mapping("[2001:db8::1]:443=127.0.0.1:8443"), Ok(expected));
+        for wrong in ["", "a:443", "a=127.0.0.1:1", ":1=127.0.0.1:1", "a:x=127.0.0.1:1", "a:1=localhost:1"] {
+            assert!(mapping(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

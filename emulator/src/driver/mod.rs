@@ -1,0 +1,419 @@
+//! The modem in the real world: one thread that waits on ports, network and clock, and moves bytes between
+//! them and the core.
+//!
+//! [`Driver`] is the loop; [`spawn`] runs it on a thread of its own, for programs that want a modem inside.
+
+use std::any::Any;
+use std::fmt;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use anyhow::Context;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use self::port::{Link, Pace, Port, Surroundings};
+use self::pty::Pty;
+use self::server::{Protocol, Server};
+use self::timer::Timer;
+use self::transcript::Transcript;
+use crate::cli::Options;
+use crate::config::PortName;
+use crate::modem::{Counters, Modem};
+use crate::network::Network;
+use crate::network::real::RealNetwork;
+
+pub use self::port::Losses;
+
+mod port;
+mod pty;
+mod server;
+mod telnet;
+mod timer;
+mod transcript;
+
+/// A modem with its ports, ready to run.
+pub struct Driver {
+    poll: Poll,
+    waker: Arc<Waker>,
+    timer: Timer,
+    modem: Modem,
+    network: RealNetwork,
+    ports: Vec<Port>,
+    buffer: Vec<u8>,
+    stop: Arc<AtomicBool>,
+    report_wanted: Arc<AtomicBool>,
+    signals: Option<UnixStream>,
+    task_sender: Sender<Task>,
+    tasks: Receiver<Task>,
+}
+
+/// Where a host finds a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortLocation {
+    /// A pseudoterminal, or the link to it.
+    Path(PathBuf),
+    /// RFC 2217.
+    Rfc2217(SocketAddr),
+    /// Bytes as they are.
+    Tcp(SocketAddr),
+}
+
+/// What a modem has done, for people.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The core's counters.
+    pub counters: Counters,
+    /// By port, what was lost between core and host.
+    pub losses: Vec<Losses>,
+}
+
+/// A modem running on a thread of its own. Dropping it stops the thread and takes its ports away.
+pub struct Embedded {
+    paths: Vec<PathBuf>,
+    locations: Vec<PortLocation>,
+    waker: Arc<Waker>,
+    stop: Arc<AtomicBool>,
+    tasks: Sender<Task>,
+    thread: Option<JoinHandle<()>>,
+}
+
+type Task = Box<dyn FnOnce(&mut Modem, &mut dyn Network, Instant) + Send>;
+
+/// Starts a modem with at least `ports` pseudoterminals on a thread of its own.
+///
+/// # Errors
+/// What [`Driver::new`] cannot have, or no thread.
+pub fn spawn(options: Options, ports: usize) -> anyhow::Result<Embedded> {
+    let mut driver = Driver::new(&options, ports)?;
+    let locations = driver.locations();
+    let mut embedded = Embedded {
+        paths: driver.ports.iter().filter_map(|port| port.link().path().map(Path::to_owned)).collect(),
+        locations,
+        waker: Arc::clone(&driver.waker),
+        stop: Arc::clone(&driver.stop),
+        tasks: driver.task_sender.clone(),
+        thread: None,
+    };
+    let run = move || {
+        if let Err(error) = driver.run() {
+            log::error!("the emulated modem stopped: {error:#}");
+        }
+    };
+    let thread = std::thread::Builder::new().name("modem emulator".into()).spawn(run);
+    embedded.thread = Some(thread.context("no thread for the emulated modem")?);
+    Ok(embedded)
+}
+
+impl Embedded {
+    /// The pseudoterminals, to be opened like any tty.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    /// All ports, in the order of their numbers.
+    pub fn locations(&self) -> &[PortLocation] {
+        &self.locations
+    }
+
+    /// Does something to the modem between two events, and waits for the answer; `None` when the modem has
+    /// stopped.
+    pub fn with_modem<T: Any + Send>(
+        &self,
+        action: impl FnOnce(&mut Modem, &mut dyn Network, Instant) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, answer) = channel();
+        let task: Task = Box::new(move |modem, network, now| {
+            // Nobody waits any more if this fails.
+            let _ = sender.send(action(modem, network, now));
+        });
+        self.tasks.send(task).ok()?;
+        self.waker.wake().ok()?;
+        answer.recv().ok()
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        // The loop sees the flag when it wakes; failing means that it has ended.
+        let _ = self.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Driver {
+    /// Makes the ports: the links, then RFC 2217, then raw TCP, and further pseudoterminals up to
+    /// `least_ptys`; one if nothing else is asked for.
+    ///
+    /// # Errors
+    /// A port that cannot be had, a transcript that cannot be written.
+    pub fn new(options: &Options, least_ptys: usize) -> anyhow::Result<Driver> {
+        let poll = Poll::new().context("no poll")?;
+        let registry = poll.registry();
+        let waker = Arc::new(Waker::new(registry, WAKER).context("no waker")?);
+        let timer = Timer::new(registry, TIMER).context("no timer")?;
+
+        let servers = options.rfc2217.len() + options.tcp.len();
+        let ptys = options.link.len().max(least_ptys).max(usize::from(servers == 0));
+        let config = options.config(ptys + servers, unix_seconds())?;
+        let mut links = Vec::new();
+        for number in 0..ptys {
+            let link = options.link.get(number).map(PathBuf::as_path);
+            links.push(Link::Pty(Pty::new(link, config.baud)?));
+        }
+        let addresses = options.rfc2217.iter().map(|address| (*address, Protocol::Rfc2217));
+        for (address, protocol) in
+            addresses.chain(options.tcp.iter().map(|address| (*address, Protocol::Raw)))
+        {
+            let tokens = [port_token(links.len(), 0), port_token(links.len(), 1)];
+            links.push(Link::Server(Box::new(Server::bind(address, protocol, registry, tokens)?)));
+        }
+
+        let mut ports = Vec::new();
+        for (number, link) in links.into_iter().enumerate() {
+            link.register(registry, port_token(number, 0))?;
+            let is_uart = matches!(config.ports[number], PortName::Uart1 | PortName::Uart2);
+            let pace = match options.baud {
+                baud if baud > 0 && is_uart => Pace::Serial { baud, check_speed: options.check_speed },
+                _ => Pace::None,
+            };
+            ports.push(Port::new(number, link, pace, transcript(options, number)?));
+        }
+
+        let network_registry = registry.try_clone().context("no registry")?;
+        let network =
+            RealNetwork::new(network_registry, Arc::clone(&waker), NETWORK_TOKENS, options.map.clone());
+        let (task_sender, tasks) = channel();
+        Ok(Driver {
+            poll,
+            waker,
+            timer,
+            modem: Modem::new(config, clock()),
+            network,
+            ports,
+            buffer: vec![0; BUFFER_BYTES],
+            stop: Arc::default(),
+            report_wanted: Arc::default(),
+            signals: None,
+            task_sender,
+            tasks,
+        })
+    }
+
+    /// Where the ports are, in the order of their numbers.
+    pub fn locations(&self) -> Vec<PortLocation> {
+        self.ports.iter().map(|port| port.link().location()).collect()
+    }
+
+    /// Ends the loop on SIGINT and SIGTERM, and logs a report on SIGUSR1.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn heed_signals(&mut self) -> anyhow::Result<()> {
+        use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+        let (receiver, sender) = UnixStream::pair()?;
+        receiver.set_nonblocking(true)?;
+        for (signal, flag) in [(SIGINT, &self.stop), (SIGTERM, &self.stop), (SIGUSR1, &self.report_wanted)] {
+            // First the flag, then the byte that makes the loop look at it.
+            signal_hook::flag::register(signal, Arc::clone(flag))?;
+            signal_hook::low_level::pipe::register(signal, sender.try_clone()?)?;
+        }
+        use std::os::fd::AsRawFd;
+        let mut source = SourceFd(&receiver.as_raw_fd());
+        self.poll.registry().register(&mut source, SIGNALS, Interest::READABLE)?;
+        self.signals = Some(receiver);
+        Ok(())
+    }
+
+    /// What was done so far.
+    pub fn report(&self) -> Report {
+        Report {
+            counters: self.modem.counters(),
+            losses: self.ports.iter().map(|port| port.losses).collect(),
+        }
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// Only when waiting itself fails.
+    pub fn run(&mut self) -> anyhow::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_AT_ONCE);
+        loop {
+            self.settle();
+            let now = clock();
+            self.timer.set(self.next_deadline(now), now).context("the timer cannot be set")?;
+            if let Err(error) = self.poll.poll(&mut events, None)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                return Err(error).context("waiting failed");
+            }
+            for event in &events {
+                self.handle_event(event);
+            }
+            if self.stop.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            if self.report_wanted.swap(false, Ordering::AcqRel) {
+                eprintln!("{}", self.report());
+            }
+        }
+    }
+
+    /// Lets ports and deadlines work until none of them has anything to do.
+    fn settle(&mut self) {
+        loop {
+            let now = clock();
+            let mut moved = false;
+            if self.network.next_deadline().is_some_and(|deadline| deadline <= now) {
+                self.network.deadline_passed(now);
+                self.modem.network_changed(now, &mut self.network);
+                moved = true;
+            }
+            if self.modem.next_deadline().is_some_and(|deadline| deadline <= now) {
+                self.modem.deadline_passed(now, &mut self.network);
+                moved = true;
+            }
+            let mut around = Surroundings {
+                modem: &mut self.modem,
+                network: &mut self.network,
+                buffer: &mut self.buffer,
+                now,
+            };
+            for port in &mut self.ports {
+                moved |= port.pump(&mut around);
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let lines = self.ports.iter().filter_map(|port| port.next_deadline(&self.modem, now));
+        lines.chain(self.modem.next_deadline()).chain(self.network.next_deadline()).min()
+    }
+
+    fn handle_event(&mut self, event: &mio::event::Event) {
+        let now = clock();
+        match event.token() {
+            TIMER => self.timer.rang(),
+            WAKER => {
+                self.network.woken();
+                while let Ok(task) = self.tasks.try_recv() {
+                    task(&mut self.modem, &mut self.network, now);
+                }
+                self.modem.network_changed(now, &mut self.network);
+            }
+            SIGNALS => {
+                if let Some(signals) = &mut self.signals {
+                    // Only drained: the flags say which signals they were.
+                    while signals.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+                }
+            }
+            Token(number) if number < NETWORK_TOKENS => {
+                let (number, part) = ((number - PORT_TOKENS) / 2, (number - PORT_TOKENS) % 2);
+                let Some(port) = self.ports.get_mut(number) else { return };
+                if part == 0 && port.link().is_server() {
+                    let mut around = Surroundings {
+                        modem: &mut self.modem,
+                        network: &mut self.network,
+                        buffer: &mut self.buffer,
+                        now,
+                    };
+                    port.accept(self.poll.registry(), &mut around);
+                } else {
+                    let gone = event.is_error() || event.is_read_closed();
+                    port.ready(event.is_readable() || gone, event.is_writable());
+                }
+            }
+            _ => {
+                if self.network.handle_event(event, now) {
+                    self.modem.network_changed(now, &mut self.network);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for PortLocation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PortLocation::Path(path) => write!(formatter, "{}", path.display()),
+            PortLocation::Rfc2217(address) => write!(formatter, "rfc2217://{address}"),
+            PortLocation::Tcp(address) => write!(formatter, "tcp://{address}"),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counters = &self.counters;
+        write!(
+            formatter,
+            "sockets asked for {}, opened {}; sends done {}, failed {}; boots {}; bytes dropped while busy {}, \
+             lost without flow control {}; urcs lost {}",
+            counters.opens,
+            counters.opened,
+            counters.send_oks,
+            counters.send_fails,
+            counters.boots,
+            counters.bytes_dropped_while_busy,
+            counters.bytes_lost_without_flow_control
+                + self.losses.iter().map(|losses| losses.not_taken_bytes).sum::<u64>(),
+            counters.urcs_lost,
+        )?;
+        let wrong_speed: u64 = self.losses.iter().map(|losses| losses.wrong_speed_bytes).sum();
+        if wrong_speed > 0 {
+            write!(formatter, "; bytes at a wrong speed {wrong_speed}")?;
+        }
+        Ok(())
+    }
+}
+
+const WAKER: Token = Token(0);
+const TIMER: Token = Token(1);
+const SIGNALS: Token = Token(2);
+/// Two tokens for each port follow: the pseudoterminal or listener, and the listener's client.
+const PORT_TOKENS: usize = 16;
+/// The connections' tokens follow.
+const NETWORK_TOKENS: usize = 1024;
+const EVENTS_AT_ONCE: usize = 256;
+const BUFFER_BYTES: usize = 16_384;
+
+fn port_token(number: usize, part: usize) -> Token {
+    Token(PORT_TOKENS + 2 * number + part)
+}
+
+/// A file for each port: the name given for the first one, with `.1`, `.2` and so on for the others.
+fn transcript(options: &Options, number: usize) -> anyhow::Result<Option<Transcript>> {
+    let Some(path) = &options.transcript else { return Ok(None) };
+    let mut name = path.clone().into_os_string();
+    if number > 0 {
+        name.push(format!(".{number}"));
+    }
+    let file = std::fs::File::create(&name)
+        .with_context(|| format!("cannot write the transcript {}", Path::new(&name).display()))?;
+    Ok(Some(Transcript::new(Box::new(file))))
+}
+
+#[allow(clippy::disallowed_methods, reason = "this loop is the edge where time comes from")]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+#[allow(clippy::disallowed_methods, reason = "this loop is the edge where time comes from")]
+fn unix_seconds() -> i64 {
+    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    elapsed.map_or(0, |elapsed| i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))
+}

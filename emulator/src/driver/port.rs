@@ -1,0 +1,452 @@
+//! One port of the modem: the link to the host, the serial line's pace, and the modem's lines.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::time::Instant;
+
+use mio::{Registry, Token};
+
+use super::PortLocation;
+use super::pty::Pty;
+use super::server::Server;
+use super::telnet::Request;
+use super::transcript::Transcript;
+use crate::line::Line;
+use crate::modem::Modem;
+use crate::network::Network;
+
+/// A port and what lies between it and the modem's core.
+pub(super) struct Port {
+    number: usize,
+    link: Link,
+    /// `None` where bytes take no time, as on USB.
+    pacing: Option<Pacing>,
+    /// Whether reading or writing is worth a system call: set by events, cleared by "would block".
+    readable: bool,
+    writable: bool,
+    transcript: Option<Transcript>,
+    /// What was lost on this side of the core.
+    pub(super) losses: Losses,
+}
+
+/// The way to the host.
+pub(super) enum Link {
+    /// A pseudoterminal.
+    Pty(Pty),
+    /// A TCP port.
+    Server(Box<Server>),
+}
+
+/// How fast bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// As fast as they can, as on USB.
+    None,
+    /// Ten bits each.
+    Serial {
+        /// The modem's speed at first.
+        baud: u32,
+        /// Whether bytes sent at another speed than the receiver's are lost.
+        check_speed: bool,
+    },
+}
+
+/// Bytes that did not arrive, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// The host did not take them, and flow control was off.
+    pub not_taken_bytes: u64,
+    /// The host's speed was not the modem's.
+    pub wrong_speed_bytes: u64,
+}
+
+/// The serial line, one for each direction.
+struct Pacing {
+    from_host: Line,
+    to_host: Line,
+    /// Whether bytes sent at another speed than the receiver's are lost.
+    check_speed: bool,
+    /// The host's speed in baud as far as it is known.
+    host_baud: Option<u32>,
+}
+
+/// Everything outside a port that it moves bytes to and from.
+pub(super) struct Surroundings<'a> {
+    pub(super) modem: &'a mut Modem,
+    pub(super) network: &'a mut dyn Network,
+    pub(super) buffer: &'a mut [u8],
+    pub(super) now: Instant,
+}
+
+impl Port {
+    /// A port of that number of the modem's.
+    pub(super) fn new(number: usize, link: Link, pace: Pace, transcript: Option<Transcript>) -> Self {
+        let pacing = match pace {
+            Pace::None => None,
+            Pace::Serial { baud, check_speed } => Some(Pacing {
+                from_host: Line::new(baud, LINE_BYTES),
+                to_host: Line::new(baud, LINE_BYTES),
+                check_speed,
+                host_baud: None,
+            }),
+        };
+        Port { number, link, pacing, readable: true, writable: true, transcript, losses: Losses::default() }
+    }
+
+    /// Where the host finds it: a path or an address.
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Something happened on the link.
+    pub(super) fn ready(&mut self, readable: bool, writable: bool) {
+        self.readable |= readable;
+        self.writable |= writable;
+    }
+
+    /// Somebody knocks at the link's listener.
+    pub(super) fn accept(&mut self, registry: &Registry, around: &mut Surroundings<'_>) {
+        let Link::Server(server) = &mut self.link else { return };
+        if server.accept(registry, around.modem.baud(self.number)) {
+            self.readable = true;
+            self.writable = true;
+            if server.carries_lines() {
+                around.modem.host_lines(self.number, true, true, around.now, around.network);
+            }
+        }
+    }
+
+    /// Moves bytes as far as they go now; true if any moved.
+    pub(super) fn pump(&mut self, around: &mut Surroundings<'_>) -> bool {
+        let mut moved = false;
+        self.follow_speed(around);
+        while self.read(around) {
+            moved = true;
+        }
+        while self.deliver_to_modem(around) {
+            moved = true;
+        }
+        while self.write(around) {
+            moved = true;
+        }
+        self.show_lines(around);
+        moved
+    }
+
+    /// When the line brings bytes that are not here yet.
+    pub(super) fn next_deadline(&self, modem: &Modem, now: Instant) -> Option<Instant> {
+        let pacing = self.pacing.as_ref()?;
+        // Bytes come in by the millisecond, or the last of them to the nanosecond.
+        let quantum = (modem.baud(self.number) / 10_000).max(1) as usize;
+        let upcoming = |line: &Line| {
+            let arrived = line.arrived(now).len();
+            let all = LINE_BYTES - line.room();
+            if arrived == all { None } else { line.deadline_for(arrived + quantum) }
+        };
+        let from_host = if self.holds_host(modem) { None } else { upcoming(&pacing.from_host) };
+        let to_host = if self.writable || !modem.flow_control(self.number).rts {
+            upcoming(&pacing.to_host)
+        } else {
+            None
+        };
+        from_host.into_iter().chain(to_host).min()
+    }
+
+    /// A changed speed holds for bytes that begin later than the change.
+    fn follow_speed(&mut self, around: &Surroundings<'_>) {
+        let Some(pacing) = &mut self.pacing else { return };
+        let baud = around.modem.baud(self.number);
+        for line in [&mut pacing.from_host, &mut pacing.to_host] {
+            if line.is_empty() {
+                line.set_baud(baud, around.now);
+            }
+        }
+        if pacing.check_speed
+            && let Link::Pty(pty) = &self.link
+        {
+            pacing.host_baud = pty.host_baud();
+        }
+    }
+
+    /// Whether the modem holds CTS down.
+    fn holds_host(&self, modem: &Modem) -> bool {
+        modem.flow_control(self.number).cts && modem.wants_bytes(self.number) == 0
+    }
+
+    /// From the host onto the line, or into the modem where there is none.
+    fn read(&mut self, around: &mut Surroundings<'_>) -> bool {
+        let wanted = around.modem.wants_bytes(self.number);
+        let room = match &self.pacing {
+            // A link without pace never has to lose anything: it waits, as USB does.
+            None => wanted,
+            Some(pacing) if around.modem.flow_control(self.number).cts => {
+                let under_way = LINE_BYTES - pacing.from_host.room();
+                pacing.from_host.room().min(wanted.saturating_sub(under_way))
+            }
+            Some(pacing) => pacing.from_host.room(),
+        };
+        if !self.readable || room == 0 {
+            return false;
+        }
+        let room = room.min(around.buffer.len());
+        let count = match self.link.read(&mut around.buffer[..room]) {
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return true,
+            Err(error) => {
+                self.readable = false;
+                if error.kind() == ErrorKind::NotConnected {
+                    self.host_gone(around);
+                }
+                return false;
+            }
+        };
+        self.apply_requests(around);
+        let bytes = &around.buffer[..count];
+        match &mut self.pacing {
+            None => Self::receive(
+                &mut self.transcript,
+                self.number,
+                around.modem,
+                around.network,
+                bytes,
+                around.now,
+            ),
+            Some(pacing) if pacing.speeds_differ(around.modem, self.number) => {
+                self.losses.wrong_speed_bytes += count as u64;
+            }
+            Some(pacing) => {
+                pacing.from_host.push(bytes, around.now);
+            }
+        }
+        true
+    }
+
+    /// From the line into the modem.
+    fn deliver_to_modem(&mut self, around: &mut Surroundings<'_>) -> bool {
+        let Some(pacing) = &mut self.pacing else { return false };
+        let arrived = pacing.from_host.arrived(around.now);
+        // Without flow control the modem gets what arrives, and loses and counts what it has no room for.
+        let limit = match around.modem.flow_control(self.number).cts {
+            true => around.modem.wants_bytes(self.number),
+            false => usize::MAX,
+        };
+        let count = arrived.len().min(limit);
+        if count == 0 {
+            return false;
+        }
+        Self::receive(
+            &mut self.transcript,
+            self.number,
+            around.modem,
+            around.network,
+            &arrived[..count],
+            around.now,
+        );
+        pacing.from_host.consume(count);
+        true
+    }
+
+    fn receive(
+        transcript: &mut Option<Transcript>,
+        number: usize,
+        modem: &mut Modem,
+        network: &mut dyn Network,
+        bytes: &[u8],
+        now: Instant,
+    ) {
+        if let Some(transcript) = transcript {
+            transcript.host(bytes, now);
+        }
+        modem.received(number, bytes, now, network);
+    }
+
+    /// From the modem onto the line, and from the line to the host.
+    fn write(&mut self, around: &mut Surroundings<'_>) -> bool {
+        let (modem, number, now) = (&mut *around.modem, self.number, around.now);
+        let Some(pacing) = &mut self.pacing else {
+            let count = self.write_to_host_from(modem, now);
+            modem.written(number, count, now);
+            return count > 0;
+        };
+        let output = modem.output(number);
+        let taken = if pacing.speeds_differ(modem, number) {
+            self.losses.wrong_speed_bytes += output.len() as u64;
+            output.len()
+        } else {
+            pacing.to_host.push(output, now)
+        };
+        if taken > 0 {
+            modem.written(number, taken, now);
+        }
+        self.write_arrived(around.modem, now) || taken > 0
+    }
+
+    /// Without pace: straight to the host.
+    fn write_to_host_from(&mut self, modem: &Modem, now: Instant) -> usize {
+        let output = modem.output(self.number);
+        if !self.writable || output.is_empty() {
+            if self.writable {
+                self.link.flush();
+            }
+            return 0;
+        }
+        match self.link.write(output) {
+            Ok(count) => {
+                if let Some(transcript) = &mut self.transcript {
+                    transcript.modem(&output[..count], now);
+                }
+                count
+            }
+            Err(error) => {
+                self.writable = error.kind() == ErrorKind::Interrupted;
+                0
+            }
+        }
+    }
+
+    /// With pace: what has come to the host's end of the line.
+    fn write_arrived(&mut self, modem: &Modem, now: Instant) -> bool {
+        let Some(pacing) = &mut self.pacing else { return false };
+        let arrived = pacing.to_host.arrived(now);
+        if self.writable {
+            self.link.flush();
+        }
+        if arrived.is_empty() {
+            return false;
+        }
+        if self.writable {
+            match self.link.write(arrived) {
+                Ok(count) => {
+                    if let Some(transcript) = &mut self.transcript {
+                        transcript.modem(&arrived[..count], now);
+                    }
+                    pacing.to_host.consume(count);
+                    return count > 0;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => return true,
+                Err(_) => self.writable = false,
+            }
+        }
+        if modem.flow_control(self.number).rts {
+            return false;
+        }
+        // Nobody takes them and nothing holds the modem: that is how bytes are lost on a real line.
+        let count = arrived.len();
+        self.losses.not_taken_bytes += count as u64;
+        pacing.to_host.consume(count);
+        true
+    }
+
+    fn apply_requests(&mut self, around: &mut Surroundings<'_>) {
+        let Link::Server(server) = &mut self.link else { return };
+        for request in server.requests() {
+            match request {
+                Request::Dtr(_) | Request::Rts(_) => {
+                    let (dtr, rts) = server.host_lines();
+                    around.modem.host_lines(self.number, dtr, rts, around.now, around.network);
+                }
+                Request::Baud(baud) => {
+                    if let Some(pacing) = &mut self.pacing {
+                        pacing.host_baud = Some(baud);
+                    }
+                }
+                Request::Suspend(suspended) => self.writable |= !suspended,
+                Request::PurgeTowardsHost => {
+                    if let Some(pacing) = &mut self.pacing {
+                        let count = pacing.to_host.arrived(around.now).len();
+                        pacing.to_host.consume(count);
+                    }
+                }
+                Request::PurgeTowardsModem => {
+                    if let Some(pacing) = &mut self.pacing {
+                        let count = pacing.from_host.arrived(around.now).len();
+                        pacing.from_host.consume(count);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A cable pulled: DTR and RTS fall.
+    fn host_gone(&mut self, around: &mut Surroundings<'_>) {
+        if let Some(pacing) = &mut self.pacing {
+            pacing.host_baud = None;
+        }
+        if let Link::Server(server) = &self.link
+            && server.carries_lines()
+        {
+            around.modem.host_lines(self.number, false, false, around.now, around.network);
+        }
+        self.writable = true;
+    }
+
+    /// The modem's lines change behind the last byte that left before them.
+    fn show_lines(&mut self, around: &Surroundings<'_>) {
+        let line_is_empty = self.pacing.as_ref().is_none_or(|pacing| pacing.to_host.is_empty());
+        if let Link::Server(server) = &mut self.link
+            && line_is_empty
+            && around.modem.output(self.number).is_empty()
+        {
+            server.set_lines(around.modem.modem_lines(self.number));
+        }
+    }
+}
+
+impl Link {
+    /// Where the host finds it.
+    pub(super) fn location(&self) -> PortLocation {
+        match self {
+            Link::Pty(pty) => PortLocation::Path(pty.path().to_owned()),
+            Link::Server(server) => server.location(),
+        }
+    }
+
+    pub(super) fn is_server(&self) -> bool {
+        matches!(self, Link::Server(_))
+    }
+
+    /// The path, if it has one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Link::Pty(pty) => Some(pty.path()),
+            Link::Server(_) => None,
+        }
+    }
+
+    /// Registers what is known at the beginning; a server's client comes later.
+    pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Link::Pty(pty) => pty.register(registry, token),
+            Link::Server(_) => Ok(()),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Link::Pty(pty) => pty.read(buffer),
+            Link::Server(server) => server.read(buffer),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Link::Pty(pty) => pty.write(bytes),
+            Link::Server(server) => server.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Link::Server(server) = self {
+            server.flush();
+        }
+    }
+}
+
+impl Pacing {
+    fn speeds_differ(&self, modem: &Modem, number: usize) -> bool {
+        self.check_speed && self.host_baud.is_some_and(|baud| baud != modem.baud(number))
+    }
+}
+
+/// What one direction of a line holds: 9 ms at 921600 baud, so that the loop need not be punctual.
+const LINE_BYTES: usize = 1024;

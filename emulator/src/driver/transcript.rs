@@ -1,0 +1,326 @@
+//! What passed on a port, written down for people: `>` the host, `<` the modem, `@` the time since the last
+//! line, `[n]` n bytes of payload.
+//!
+//! Payload is told from text by what was announced (AT+QSSLSEND, +QSSLRECV, the recv URC, AT+QFUPL), and by
+//! CONNECT in data mode, whose end is recognised by the modem's words. It is a log, not a judge.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// One port's transcript.
+pub(super) struct Transcript {
+    output: Box<dyn Write + Send>,
+    host: Side,
+    modem: Side,
+    /// What the host's last command makes of the modem's next prompt or CONNECT.
+    announced: Announced,
+    last_line: Option<Instant>,
+}
+
+/// One direction: text up to a line end, or payload.
+#[derive(Default)]
+struct Side {
+    text: Vec<u8>,
+    mode: Mode,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    Lines,
+    /// So many bytes are still to come.
+    Payload(usize),
+    /// Until Ctrl+Z or ESC.
+    Terminated,
+    /// Data mode.
+    Stream,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Announced {
+    #[default]
+    Nothing,
+    /// Behind the prompt.
+    Send(Option<usize>),
+    /// Behind CONNECT.
+    Upload(usize),
+}
+
+impl Transcript {
+    pub(super) fn new(output: Box<dyn Write + Send>) -> Self {
+        Transcript {
+            output,
+            host: Side::default(),
+            modem: Side::default(),
+            announced: Announced::Nothing,
+            last_line: None,
+        }
+    }
+
+    /// Bytes that reached the modem.
+    pub(super) fn host(&mut self, bytes: &[u8], now: Instant) {
+        let mut rest = bytes;
+        while let Some((&byte, tail)) = rest.split_first() {
+            match self.host.mode {
+                Mode::Lines => {
+                    rest = tail;
+                    match byte {
+                        b'\r' => self.command(now),
+                        b'\n' if self.host.text.is_empty() => {}
+                        _ => self.collect('>', byte, now),
+                    }
+                }
+                Mode::Payload(missing) => {
+                    let (payload, tail) = rest.split_at(missing.min(rest.len()));
+                    rest = tail;
+                    self.host.text.extend_from_slice(payload);
+                    self.host.mode = Mode::Payload(missing - payload.len());
+                    if missing == payload.len() {
+                        self.host.mode = Mode::Lines;
+                        let text = std::mem::take(&mut self.host.text);
+                        self.line('>', &payload_text(&text), now);
+                    }
+                }
+                Mode::Terminated => {
+                    rest = tail;
+                    self.host.text.push(byte);
+                    if matches!(byte, CTRL_Z | ESC) {
+                        self.host.mode = Mode::Lines;
+                        let text = std::mem::take(&mut self.host.text);
+                        self.line('>', &payload_text(&text), now);
+                    }
+                }
+                Mode::Stream => {
+                    self.line('>', &payload_text(rest), now);
+                    rest = &[];
+                }
+            }
+        }
+    }
+
+    /// Bytes that left for the host.
+    pub(super) fn modem(&mut self, bytes: &[u8], now: Instant) {
+        let mut rest = bytes;
+        while let Some((&byte, tail)) = rest.split_first() {
+            match self.modem.mode {
+                Mode::Stream => {
+                    if let Some(words) = LEAVING.iter().find(|words| rest.ends_with(words.as_bytes())) {
+                        let payload = &rest[..rest.len() - words.len()];
+                        if !payload.is_empty() {
+                            self.line('<', &payload_text(payload), now);
+                        }
+                        self.line('<', words.trim(), now);
+                        self.host.mode = Mode::Lines;
+                        self.modem.mode = Mode::Lines;
+                    } else {
+                        self.line('<', &payload_text(rest), now);
+                    }
+                    rest = &[];
+                }
+                Mode::Payload(missing) => {
+                    let (payload, tail) = rest.split_at(missing.min(rest.len()));
+                    rest = tail;
+                    self.modem.text.extend_from_slice(payload);
+                    self.modem.mode = Mode::Payload(missing - payload.len());
+                    if missing == payload.len() {
+                        self.modem.mode = Mode::Lines;
+                        let text = std::mem::take(&mut self.modem.text);
+                        self.line('<', &payload_text(&text), now);
+                    }
+                }
+                Mode::Lines | Mode::Terminated => {
+                    rest = tail;
+                    match byte {
+                        b'\n' => self.answer(now),
+                        _ => self.collect('<', byte, now),
+                    }
+                    if self.modem.text.as_slice() == b"> " {
+                        self.prompt(now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, now: Instant) {
+        let text = std::mem::take(&mut self.host.text);
+        let text = text_of(&text);
+        if text.is_empty() {
+            return;
+        }
+        self.line('>', &text, now);
+        let upper = text.to_ascii_uppercase();
+        let parameters = |name: &str| upper.rsplit_once(name).map(|(_, values)| values);
+        self.announced = if let Some(values) = parameters("+QSSLSEND=") {
+            Announced::Send(number_at(values, 1))
+        } else if let Some(values) = parameters("+QFUPL=") {
+            number_at(values, 1).map_or(Announced::Nothing, Announced::Upload)
+        } else {
+            Announced::Nothing
+        };
+    }
+
+    fn answer(&mut self, now: Instant) {
+        let text = std::mem::take(&mut self.modem.text);
+        // An echoed command ends with a CR of its own.
+        let text = text_of(text.trim_ascii_end());
+        // The prompt of some firmware has a line end.
+        if text == ">" {
+            return self.prompt(now);
+        }
+        if text.is_empty() {
+            return;
+        }
+        self.line('<', &text, now);
+        if let Some(count) = text.strip_prefix("+QSSLRECV: ") {
+            self.modem.mode = payload_of(count.parse().ok());
+        } else if let Some(values) = text.strip_prefix("+QSSLURC: \"recv\",") {
+            self.modem.mode = payload_of(number_at(values, 1));
+        } else if text == "CONNECT" {
+            match self.announced {
+                Announced::Upload(size) => self.host.mode = payload_of(Some(size)),
+                _ => (self.host.mode, self.modem.mode) = (Mode::Stream, Mode::Stream),
+            }
+            self.announced = Announced::Nothing;
+        }
+    }
+
+    fn prompt(&mut self, now: Instant) {
+        self.modem.text.clear();
+        self.line('<', ">", now);
+        if let Announced::Send(size) = self.announced {
+            self.host.mode = if size.is_some() { payload_of(size) } else { Mode::Terminated };
+            self.announced = Announced::Nothing;
+        }
+    }
+
+    fn collect(&mut self, sign: char, byte: u8, now: Instant) {
+        let side = if sign == '>' { &mut self.host } else { &mut self.modem };
+        side.text.push(byte);
+        if side.text.len() >= LINE_LIMIT_BYTES {
+            let text = std::mem::take(&mut side.text);
+            self.line(sign, &text_of(&text), now);
+        }
+    }
+
+    fn line(&mut self, sign: char, text: &str, now: Instant) {
+        let pause = self.last_line.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        self.last_line = Some(now);
+        let mut lines = String::new();
+        if pause >= WORTH_MENTIONING {
+            lines = format!("@ +{:.3}s\n", pause.as_secs_f64());
+        }
+        lines.push_str(&format!("{sign} {text}\n"));
+        if let Err(error) = self.output.write_all(lines.as_bytes()) {
+            log::warn!("transcript cannot be written: {error}");
+            self.output = Box::new(std::io::sink());
+        }
+    }
+}
+
+/// Pauses shorter than this are not written down.
+const WORTH_MENTIONING: Duration = Duration::from_millis(10);
+/// A line without end is cut here.
+const LINE_LIMIT_BYTES: usize = 4096;
+/// Payload up to this length is shown behind its length.
+const SHOWN_PAYLOAD_BYTES: usize = 64;
+const CTRL_Z: u8 = 0x1A;
+const ESC: u8 = 0x1B;
+/// How data mode ends, when it stands at the end of what arrived together.
+const LEAVING: [&str; 2] = ["\r\nOK\r\n", "\r\nNO CARRIER\r\n"];
+
+fn payload_of(count: Option<usize>) -> Mode {
+    match count {
+        Some(count) if count > 0 => Mode::Payload(count),
+        _ => Mode::Lines,
+    }
+}
+
+fn payload_text(payload: &[u8]) -> String {
+    if payload.len() > SHOWN_PAYLOAD_BYTES {
+        return format!("[{}]", payload.len());
+    }
+    format!("[{}] {}", payload.len(), text_of(payload))
+}
+
+/// Everything that is not printable as a C escape.
+fn text_of(bytes: &[u8]) -> String {
+    let escape = |byte: &u8| match byte {
+        b'\'' | b'"' => char::from(*byte).to_string(),
+        _ => byte.escape_ascii().to_string(),
+    };
+    bytes.iter().map(escape).collect()
+}
+
+/// The number at a position of a list separated by commas.
+fn number_at(values: &str, position: usize) -> Option<usize> {
+    values.split([',', ';']).nth(position)?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::testing::start;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no test panics while writing").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Plays a dialogue in pieces of `size` and returns what was written down.
+    fn written(dialogue: &[(char, &[u8])], size: usize) -> String {
+        let page = Page::default();
+        let mut transcript = Transcript::new(Box::new(page.clone()));
+        for (sign, bytes) in dialogue {
+            for piece in bytes.chunks(size) {
+                match sign {
+                    '>' => transcript.host(piece, start()),
+                    _ => transcript.modem(piece, start()),
+                }
+            }
+        }
+        let text = page.0.lock().expect("no test panics while writing").clone();
+        String::from_utf8(text).expect("a transcript is text")
+    }
+
+    #[test]
+    fn payload_that_looks_like_an_answer_is_payload() {
+        let dialogue: [(char, &[u8]); 6] = [
+            ('>', b"AT+QSSLSEND=4,8\r"),
+            ('<', b"\r\n> "),
+            ('>', b"\r\nOK\r\n> "),
+            ('<', b"\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",4,6\r\n\r\nOK\r\n"),
+            ('>', b"AT+QSSLRECV=4,1500\r"),
+            ('<', b"\r\n+QSSLRECV: 2\r\n> \r\n\r\nOK\r\n"),
+        ];
+        let expected = "> AT+QSSLSEND=4,8\n< >\n> [8] \\r\\nOK\\r\\n> \n< SEND OK\n< +QSSLURC: \"recv\",4,6\n\
+                        < [6] \\r\\nOK\\r\\n\n> AT+QSSLRECV=4,1500\n< +QSSLRECV: 2\n< [2] > \n< OK\n";
+        for size in [1, 2, 3, 7, 1000] {
+            assert_eq!(written(&dialogue, size), expected, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn data_mode_ends_with_the_modems_words() {
+        let dialogue: [(char, &[u8]); 5] = [
+            ('>', b"ATO\r"),
+            ('<', b"\r\nCONNECT\r\n"),
+            ('>', b"hello"),
+            ('<', b"world\r\nNO CARRIER\r\n"),
+            ('>', b"AT\r"),
+        ];
+        let expected = "> ATO\n< CONNECT\n> [5] hello\n< [5] world\n< NO CARRIER\n> AT\n";
+        assert_eq!(written(&dialogue, 1000), expected);
+    }
+}
