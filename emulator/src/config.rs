@@ -134,6 +134,16 @@ pub enum Family {
     Eg800q,
 }
 
+impl Family {
+    /// How many PDP contexts there are, numbered from 1.
+    pub(crate) fn pdp_contexts(self) -> u8 {
+        match self {
+            Family::Ec20 => 16,
+            Family::Eg800q => 15,
+        }
+    }
+}
+
 /// A port of the modem, as AT+QSSLSTATE and AT+QURCCFG name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortName {

@@ -1,24 +1,53 @@
-//! The modem: its ports, and the order in which things happen.
+//! The modem: its parts, its interface, and the order in which things happen.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::at_port::{Carrier, Escape, Mode, Port};
 use crate::config::Config;
-use crate::network::Network;
+use crate::faults::Faults;
+use crate::network::{ConnectionId, Network};
+use crate::power::{Event, Power};
+use crate::session::Session;
+use crate::socket::{Service, Socket, State};
+use crate::store::Store;
+use crate::time::Clock;
 
 /// One emulated modem.
 ///
 /// After every call that changes something, drain [`Modem::output`] of every port, apply
 /// [`Modem::modem_lines`], and ask [`Modem::next_deadline`] again. The network's own deadline is the
 /// caller's to watch: when it passes, call [`Modem::network_changed`].
+///
+/// Ports are named by their index in [`Config::ports`]; an index beyond panics.
+#[derive(Debug)]
 pub struct Modem {
-    config: Config,
-    outputs: Vec<Vec<u8>>,
+    pub(crate) config: Config,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) power: Power,
+    /// What a reboot forgets.
+    pub(crate) session: Session,
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    /// Wrong PINs since the last right one.
+    pub(crate) wrong_pins: u8,
+    pub(crate) faults: Faults,
+    pub(crate) counters: Counters,
+    /// What happens by itself later, in order of time.
+    pub(crate) events: Vec<(Instant, Event)>,
+    /// Connections to be given up as soon as there is a network to tell.
+    pub(crate) doomed: Vec<ConnectionId>,
+    next_connection: u64,
+    /// Work left by a call that had no network, since then.
+    pub(crate) work_since: Option<Instant>,
+    /// When everything due was last carried out.
+    looked_at: Instant,
 }
 
 /// The lines a modem drives, true for asserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct ModemLines {
-    /// Data carrier detect: a transparent connection is up (AT&C1), or always (AT&C0).
+    /// Data carrier detect: a transparent connection is up (AT&C1), or always (AT&C0). It falls when the
+    /// connection's last byte has left the port.
     pub dcd: bool,
     /// Clear to send: the modem takes bytes.
     pub cts: bool,
@@ -43,10 +72,13 @@ pub struct Counters {
     /// Bytes lost on the line because one side did not hold the other: host bytes that found no room, and
     /// modem bytes that the host did not take.
     pub bytes_lost_without_flow_control: u64,
-    /// Host bytes that came while a command was being carried out, and were dropped.
+    /// Host bytes that came while a command was being carried out, or before the modem was up, and were
+    /// dropped.
     pub bytes_dropped_while_busy: u64,
     /// URCs that found no port or no room.
     pub urcs_lost: u64,
+    /// Received bytes that were pushed where no port was.
+    pub pushed_bytes_lost: u64,
     /// Sockets asked for.
     pub opens: u64,
     /// Sockets that came up.
@@ -61,80 +93,261 @@ pub struct Counters {
 
 impl Modem {
     /// A modem with power on: up, or booting if the configuration says so.
-    pub fn new(config: Config, now: Instant) -> Modem {
-        let _ = now;
-        let outputs = config.ports.iter().map(|_| Vec::new()).collect();
-        Modem { config, outputs }
+    ///
+    /// # Panics
+    /// When the configuration has no port.
+    pub fn new(mut config: Config, now: Instant) -> Modem {
+        assert!(!config.ports.is_empty(), "a modem has at least one port");
+        config.send_buffer_bytes = config.send_buffer_bytes.max(LONGEST_SEND_BYTES);
+        config.receive_buffer_bytes = config.receive_buffer_bytes.max(1);
+        config.push_limit_bytes = config.push_limit_bytes.clamp(1, 16_384);
+        config.port_buffer_bytes = config.port_buffer_bytes.max(1);
+        let mut modem = Modem {
+            ports: config.ports.iter().map(|name| Port::new(*name, &config)).collect(),
+            power: Power::Off,
+            session: Session::new(&config),
+            store: Store::new(config.storage_bytes, config.storage_occupied_bytes, config.ram_storage_bytes),
+            clock: Clock::new(config.clock, now),
+            wrong_pins: 0,
+            faults: Faults::default(),
+            counters: Counters::default(),
+            events: Vec::new(),
+            doomed: Vec::new(),
+            next_connection: 0,
+            work_since: None,
+            looked_at: now,
+            config,
+        };
+        modem.power_up(now);
+        modem
     }
 
-    /// Bytes from the host have arrived on a port. What exceeds [`Modem::wants_bytes`] is lost and counted.
+    /// Bytes from the host have arrived on a port. What finds no room is lost and counted.
     pub fn received(&mut self, port: usize, bytes: &[u8], now: Instant, network: &mut dyn Network) {
-        let _ = (port, bytes, now, network);
+        self.advance(now, network);
+        if self.stalled(now) {
+            self.keep_for_later(port, bytes);
+        } else {
+            self.take_input(port, bytes, now, network);
+        }
+        self.advance(now, network);
     }
 
     /// The bytes ready to leave by a port; empty while the host holds the modem by RTS.
     pub fn output(&self, port: usize) -> &[u8] {
-        &self.outputs[port]
+        let port = &self.ports[port];
+        match port.settings.rts_flow && !port.rts {
+            true => &[],
+            false => port.output.as_slice(),
+        }
     }
 
     /// The line took so many of the bytes of [`Modem::output`].
     pub fn written(&mut self, port: usize, count: usize, now: Instant) {
-        let _ = (now, self.outputs[port].drain(..count));
+        let port = &mut self.ports[port];
+        port.written(count);
+        let room = port.output.len() < self.config.port_buffer_bytes;
+        let waits = !port.urcs.is_empty()
+            || self.session.sockets.iter().any(|socket| {
+                !socket.incoming.is_empty() || matches!(socket.state, State::Ended { told: false, .. })
+            });
+        if room && waits {
+            self.work_since.get_or_insert(now);
+        }
     }
 
     /// The line had to transmit so many bytes that nobody took: without flow control they are gone.
     pub fn overrun(&mut self, port: usize, count: usize, now: Instant) {
+        let count = count.min(self.ports[port].output.len());
+        self.counters.bytes_lost_without_flow_control += count as u64;
         self.written(port, count, now);
     }
 
-    /// Room for host bytes; 0 when the modem holds CTS down.
+    /// Room for host bytes; 0 when the modem holds CTS down. Without CTS flow control there seems always to
+    /// be room, and what finds none in truth is lost.
     pub fn wants_bytes(&self, port: usize) -> usize {
-        let _ = port;
-        self.config.command_line_limit_bytes
+        let state = &self.ports[port];
+        if !state.settings.cts_flow || self.power != Power::On {
+            return INPUT_LIMIT_BYTES;
+        }
+        if self.faults.stalled_until.is_some() {
+            return INPUT_LIMIT_BYTES.saturating_sub(state.stalled_input.len());
+        }
+        match &state.mode {
+            Mode::Data { connection, escape } => {
+                let held = match escape {
+                    Escape::None => 0,
+                    Escape::Begun { count, .. } => usize::from(*count),
+                    Escape::Complete { .. } => 3,
+                };
+                self.socket_of(*connection)
+                    .map_or(INPUT_LIMIT_BYTES, |socket| self.send_room(socket).saturating_sub(held))
+            }
+            _ if state.output.len() > ANSWERS_LIMIT_BYTES => 0,
+            _ => INPUT_LIMIT_BYTES,
+        }
     }
 
     /// Flow control in force on a port.
     pub fn flow_control(&self, port: usize) -> FlowControl {
-        let _ = port;
-        FlowControl::default()
+        let settings = &self.ports[port].settings;
+        FlowControl { rts: settings.rts_flow, cts: settings.cts_flow }
     }
 
     /// Speed in force on a port, in baud. It changes when the OK to AT+IPR has been written.
     pub fn baud(&self, port: usize) -> u32 {
-        let _ = port;
-        self.config.baud
+        self.ports[port].settings.baud
     }
 
     /// The host's lines: DTR acts as AT&D says, RTS holds the output under AT+IFC=2. Both are asserted at
     /// first.
     pub fn host_lines(&mut self, port: usize, dtr: bool, rts: bool, now: Instant, network: &mut dyn Network) {
-        let _ = (port, dtr, rts, now, network);
+        self.advance(now, network);
+        let state = &mut self.ports[port];
+        state.rts = rts;
+        let dropped = state.dtr && !dtr;
+        state.dtr = dtr;
+        if dropped && self.power == Power::On {
+            self.dtr_dropped(port, now, network);
+        }
+        self.advance(now, network);
     }
 
     /// The modem's lines.
     pub fn modem_lines(&self, port: usize) -> ModemLines {
-        let _ = port;
-        ModemLines { dcd: false, cts: true, dsr: true, ri: false }
+        let on = self.power == Power::On;
+        ModemLines {
+            dcd: on && self.ports[port].dcd(),
+            cts: on && self.wants_bytes(port) > 0,
+            dsr: on,
+            ri: false,
+        }
     }
 
     /// Something may have happened in the network: the modem looks after its connections.
     pub fn network_changed(&mut self, now: Instant, network: &mut dyn Network) {
-        let _ = (now, network);
+        self.advance(now, network);
     }
 
     /// The time of [`Modem::next_deadline`] has come.
     pub fn deadline_passed(&mut self, now: Instant, network: &mut dyn Network) {
-        let _ = (now, network);
+        self.advance(now, network);
     }
 
     /// When something happens next by itself; `None` when nothing is due. It can lie in the past, after a
     /// call without a network that left work for it.
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        let stalled_until = self.faults.stalled_until;
+        if stalled_until.is_some() {
+            return stalled_until;
+        }
+        let ports = self.ports.iter().filter_map(|port| port.due(self.config.escape_guard));
+        let sockets = self.session.sockets.iter().filter_map(|socket| socket.due(self.looked_at));
+        let events = self.events.first().map(|(at, _)| *at);
+        ports.chain(sockets).chain(events).chain(self.work_since).min()
     }
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
-        Counters::default()
+        self.counters
+    }
+
+    /// Carries out everything that is due, until nothing moves any more.
+    pub(crate) fn advance(&mut self, now: Instant, network: &mut dyn Network) {
+        self.looked_at = self.looked_at.max(now);
+        if self.stalled(now) {
+            return;
+        }
+        self.work_since = None;
+        if self.faults.stalled_until.take().is_some() {
+            for port in 0..self.ports.len() {
+                let kept = std::mem::take(&mut self.ports[port].stalled_input);
+                self.take_input(port, &kept, now, network);
+            }
+        }
+        loop {
+            let mut moved = self.happen(now);
+            moved |= self.poll_connections(now, network);
+            for port in 0..self.ports.len() {
+                moved |= self.carry_out(port, now, network);
+            }
+            moved |= self.deliver();
+            if !moved {
+                break;
+            }
+        }
+    }
+
+    fn stalled(&self, now: Instant) -> bool {
+        self.faults.stalled_until.is_some_and(|until| now < until)
+    }
+
+    fn keep_for_later(&mut self, port: usize, bytes: &[u8]) {
+        let kept = &mut self.ports[port].stalled_input;
+        let count = bytes.len().min(INPUT_LIMIT_BYTES.saturating_sub(kept.len()));
+        kept.extend_from_slice(&bytes[..count]);
+        self.counters.bytes_lost_without_flow_control += (bytes.len() - count) as u64;
+    }
+
+    pub(crate) fn new_connection(&mut self) -> ConnectionId {
+        self.next_connection += 1;
+        ConnectionId(self.next_connection)
+    }
+
+    pub(crate) fn socket_of(&self, connection: ConnectionId) -> Option<&Socket> {
+        self.session.sockets.iter().find(|socket| socket.connection == connection)
+    }
+
+    pub(crate) fn socket_of_mut(&mut self, connection: ConnectionId) -> Option<&mut Socket> {
+        self.session.sockets.iter_mut().find(|socket| socket.connection == connection)
+    }
+
+    pub(crate) fn socket(&self, service: Service, id: u8) -> Option<&Socket> {
+        self.session.sockets.iter().find(|socket| socket.service == service && socket.id == id)
+    }
+
+    /// How many bytes the socket takes from the host now.
+    pub(crate) fn send_room(&self, socket: &Socket) -> usize {
+        self.config.send_buffer_bytes.saturating_sub(socket.send_buffer_used())
     }
 }
+
+impl Port {
+    /// When this port has something to do by itself.
+    fn due(&self, escape_guard: Duration) -> Option<Instant> {
+        match &self.mode {
+            Mode::Executing { due, .. } | Mode::Sending { due, .. } => Some(*due),
+            Mode::Upload(upload) => Some(upload.due),
+            Mode::Data { escape: Escape::Begun { first_at, .. }, .. } => Some(*first_at + escape_guard),
+            Mode::Data { escape: Escape::Complete { last_at }, .. } => Some(*last_at + escape_guard),
+            _ => None,
+        }
+    }
+
+    /// The carrier of a connection that is no more falls, at once if the port does not carry it.
+    pub(crate) fn carrier_lost(&mut self, connection: ConnectionId) {
+        if self.carrier == Carrier::Up(connection) && !self.in_data_mode() {
+            self.carrier = Carrier::Down;
+        }
+    }
+}
+
+impl Socket {
+    /// When this socket has something to do by itself; times already looked at wait for the network.
+    fn due(&self, looked_at: Instant) -> Option<Instant> {
+        match self.state {
+            State::Opening { silent: true, .. } => None,
+            State::Opening { told_at, .. } if told_at > looked_at => Some(told_at),
+            State::Opening { given_up_at, .. } => Some(given_up_at),
+            State::Closing { until, .. } => Some(until),
+            State::Connected | State::Ended { .. } => None,
+        }
+    }
+}
+
+/// Longest payload of one send (both manuals' test commands).
+pub(crate) const LONGEST_SEND_BYTES: usize = 1_460;
+/// Host bytes that a port takes at a time.
+const INPUT_LIMIT_BYTES: usize = 4_096;
+/// Output beyond which a port with CTS flow control reads no more commands.
+const ANSWERS_LIMIT_BYTES: usize = 65_536;

@@ -1,0 +1,266 @@
+//! Commands about the conversation and the module itself.
+
+use crate::at_port::Settings;
+use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
+use crate::config::{Family, PortName};
+use crate::modem::Modem;
+use crate::parser::{Kind, Parameter};
+use crate::power::Event;
+use crate::result_code::{cme, socket_text};
+use crate::session::UrcPort;
+
+pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
+    let name = call.command.name.as_str();
+    let settings = &mut modem.ports[call.port].settings;
+    Some(match (name, &call.command.kind) {
+        ("E", kind) => switch(kind).map(|on| settings.echo = on).map_or_else(Err, |()| ok()),
+        ("V", kind) => switch(kind).map(|on| settings.verbose = on).map_or_else(Err, |()| ok()),
+        ("Q", kind) => switch(kind).map(|on| settings.quiet = on).map_or_else(Err, |()| ok()),
+        ("&C", kind) => level(kind, 1).map(|value| settings.dcd = value).map_or_else(Err, |()| ok()),
+        ("&D", kind) => level(kind, 2).map(|value| settings.dtr = value).map_or_else(Err, |()| ok()),
+        ("X", kind) => level(kind, 4).map_or_else(Err, |_| ok()),
+        ("H", kind) => level(kind, 0).map_or_else(Err, |_| ok()),
+        ("Z" | "&F", kind) => level(kind, 0).map_or_else(Err, |_| {
+            // The speed is no part of the profile: the answer must arrive.
+            *settings = Settings { baud: settings.baud, ..Settings::new(&modem.config) };
+            ok()
+        }),
+        ("I", kind) => level(kind, 0).map_or_else(Err, |_| modem.identify()),
+        ("O", kind) => level(kind, 0).map_or_else(Err, |_| modem.return_to_stream(call.port)),
+        ("CMEE", Kind::Read) => line(format!("+CMEE: {}", settings.error_form)),
+        ("CMEE", Kind::Test) => line("+CMEE: (0-2)"),
+        ("CMEE", Kind::Write(list)) => match modem.parameters(list).small(0, 0..=2) {
+            Ok(form) => {
+                modem.ports[call.port].settings.error_form = form;
+                ok()
+            }
+            Err(invalid) => Err(invalid.into()),
+        },
+        ("IFC", Kind::Read) => {
+            let number = |on: bool| if on { 2 } else { 0 };
+            line(format!("+IFC: {},{}", number(settings.rts_flow), number(settings.cts_flow)))
+        }
+        ("IFC", Kind::Test) => line("+IFC: (0,2),(0,2)"),
+        ("IFC", Kind::Write(list)) => modem.set_flow_control(call.port, list),
+        ("IPR", Kind::Read) => line(format!("+IPR: {}", settings.baud)),
+        ("IPR", Kind::Test) => line(format!("+IPR: (),({})", BAUDS.map(|baud| baud.to_string()).join(","))),
+        ("IPR", Kind::Write(list)) => modem.set_baud(call.port, list),
+        ("CGMI" | "GMI", Kind::Execute) => line("Quectel"),
+        ("CGMM" | "GMM", Kind::Execute) => line(modem.model_and_revision().0),
+        ("CGMR" | "GMR" | "QGMR", Kind::Execute) => line(modem.model_and_revision().1),
+        ("CGSN" | "GSN", Kind::Execute) => line(modem.config.imei.clone()),
+        ("CGMI" | "GMI" | "CGMM" | "GMM" | "CGMR" | "GMR" | "CGSN" | "GSN", Kind::Test) => ok(),
+        ("CFUN", Kind::Read) => line(format!("+CFUN: {}", modem.session.functionality)),
+        ("CFUN", Kind::Test) => line("+CFUN: (0,1,4),(0,1)"),
+        ("CFUN", Kind::Write(list)) => modem.set_functionality(call, list),
+        ("QPOWD", Kind::Execute | Kind::Write(_)) => {
+            modem.schedule(call.now, Event::PowerDown { restart: false });
+            ok()
+        }
+        ("CCLK", Kind::Read) => {
+            let text = modem.clock.local_text(call.now, modem.config.quirks.four_digit_year);
+            line(format!("+CCLK: \"{text}\""))
+        }
+        ("CCLK", Kind::Write(list)) => match modem.parameters(list).text(0) {
+            Ok(text) if modem.clock.set_local(text, call.now) => ok(),
+            _ => Err(Failure::Cme(cme::INVALID_PARAMETER)),
+        },
+        ("CCLK", Kind::Test) => ok(),
+        ("QIGETERROR", Kind::Execute) => {
+            let code = modem.session.last_error;
+            line(format!("+QIGETERROR: {code},{}", socket_text(code, modem.config.family)))
+        }
+        ("QURCCFG", Kind::Test) => line("+QURCCFG: \"urcport\",(\"usbat\",\"usbmodem\",\"uart1\",\"all\")"),
+        ("QURCCFG", Kind::Write(list)) => modem.set_urc_port(list),
+        ("QCFG", Kind::Write(list)) => modem.configure(list),
+        ("CTZU" | "CTZR" | "QSCLK", kind) => modem.keep(call.command.name.as_str(), kind),
+        (name, kind) if name.len() > 1 && name.starts_with('S') && name[1..].parse::<u8>().is_ok() => {
+            let number = name[1..].parse().unwrap_or(u8::MAX);
+            modem.s_register(call.port, number, kind)
+        }
+        _ => return None,
+    })
+}
+
+/// A basic command's number, 0 if left out.
+fn level(kind: &Kind, highest: u8) -> Result<u8, Failure> {
+    let number = match kind {
+        Kind::Execute => 0,
+        Kind::Write(list) => match list.as_slice() {
+            [Parameter::Bare(digits)] => digits.parse().map_err(|_| Failure::Error)?,
+            _ => return Err(Failure::Error),
+        },
+        Kind::Read | Kind::Test => return Err(Failure::Error),
+    };
+    if number <= highest { Ok(number) } else { Err(Failure::Error) }
+}
+
+fn switch(kind: &Kind) -> Result<bool, Failure> {
+    level(kind, 1).map(|number| number == 1)
+}
+
+impl Modem {
+    fn model_and_revision(&self) -> (String, String) {
+        let own = match self.config.family {
+            Family::Ec20 => "EC20F EC20EFAR02A04M4G",
+            Family::Eg800q => "EG800Q EG800QEULCR01A05M04",
+        };
+        let identity = self.config.identity.as_deref().unwrap_or(own);
+        match identity.split_once(' ') {
+            Some((model, revision)) => (model.into(), revision.into()),
+            None => (identity.into(), format!("{identity}R01A01")),
+        }
+    }
+
+    fn identify(&self) -> Answer {
+        let (model, revision) = self.model_and_revision();
+        Ok(Outcome::Done(vec!["Quectel".into(), model, format!("Revision: {revision}")]))
+    }
+
+    fn set_flow_control(&mut self, port: usize, list: &[Parameter]) -> Answer {
+        let parameters = self.parameters(list);
+        parameters.at_most(2)?;
+        let method = |index| match parameters.small(index, 0..=2)? {
+            0 => Ok(false),
+            2 => Ok(true),
+            // XON/XOFF would make payload unsafe, and this modem has none.
+            _ => Err(Failure::Error),
+        };
+        let rts_flow = method(0)?;
+        let cts_flow = if parameters.len() > 1 { method(1)? } else { rts_flow };
+        let settings = &mut self.ports[port].settings;
+        settings.rts_flow = rts_flow;
+        settings.cts_flow = cts_flow;
+        ok()
+    }
+
+    /// The answer still leaves at the old speed.
+    fn set_baud(&mut self, port: usize, list: &[Parameter]) -> Answer {
+        let parameters = self.parameters(list);
+        parameters.at_most(1)?;
+        let baud = parameters.number(0, 0..=u32::MAX)?;
+        if !BAUDS.contains(&baud) {
+            return Err(Failure::Error);
+        }
+        self.ports[port].next_baud = Some(baud);
+        ok()
+    }
+
+    /// 0 minimum, 1 full, 4 no radio; `1,1` reboots. Anything but full takes the data session away.
+    fn set_functionality(&mut self, call: &Call, list: &[Parameter]) -> Answer {
+        let parameters = self.parameters(list);
+        parameters.at_most(2)?;
+        let functionality = parameters.small(0, 0..=4)?;
+        let reset = parameters.optional_small(1, 0..=1)?.unwrap_or(0) == 1;
+        match (functionality, reset) {
+            (1, true) => self.schedule(call.now, Event::PowerDown { restart: true }),
+            (0 | 1 | 4, false) => {
+                let before = std::mem::replace(&mut self.session.functionality, functionality);
+                if functionality == 1 && before != 1 && self.session.sim_usable {
+                    self.search_network(call.now);
+                } else if functionality != 1 {
+                    self.session.searching_since = None;
+                    self.tell_registration(call.now);
+                    for context in 1..=self.config.family.pdp_contexts() {
+                        self.deactivate(context, call.now);
+                    }
+                }
+            }
+            _ => return Err(Failure::Error),
+        }
+        ok()
+    }
+
+    fn set_urc_port(&mut self, list: &[Parameter]) -> Answer {
+        let parameters = self.parameters(list);
+        parameters.at_most(2)?;
+        if parameters.text(0)? != "urcport" {
+            return Err(Failure::Error);
+        }
+        let Some(name) = parameters.optional_text(1)? else {
+            let name = match self.session.urc_port {
+                UrcPort::All => "all",
+                UrcPort::One(port) => port.name(),
+            };
+            return line(format!("+QURCCFG: \"urcport\",\"{name}\""));
+        };
+        self.session.urc_port = match (name, PortName::from_name(name)) {
+            ("all", _) => UrcPort::All,
+            (_, Some(port)) if port != PortName::Uart2 => UrcPort::One(port),
+            _ => return Err(Failure::Error),
+        };
+        ok()
+    }
+
+    /// Keys that drivers set; the values are kept and shown, and change nothing here.
+    fn configure(&mut self, list: &[Parameter]) -> Answer {
+        let parameters = self.parameters(list);
+        let key = parameters.text(0)?;
+        let (_, default) = QCFG_KEYS.iter().find(|(known, _)| *known == key).ok_or(Failure::Error)?;
+        if parameters.len() == 1 {
+            let value = self.session.kept.get(key).map_or(*default, String::as_str);
+            return line(format!("+QCFG: \"{key}\",{value}"));
+        }
+        self.session.kept.insert(key.into(), written(&list[1..]));
+        ok()
+    }
+
+    /// A setting of one number that changes nothing here.
+    fn keep(&mut self, name: &str, kind: &Kind) -> Answer {
+        match kind {
+            Kind::Read => {
+                let value = self.session.kept.get(name).map_or("0", String::as_str);
+                line(format!("+{name}: {value}"))
+            }
+            Kind::Test => line(format!("+{name}: (0-3)")),
+            Kind::Write(list) => {
+                let value = self.parameters(list).small(0, 0..=3)?;
+                self.session.kept.insert(name.into(), value.to_string());
+                ok()
+            }
+            Kind::Execute => Err(Failure::Error),
+        }
+    }
+
+    fn s_register(&mut self, port: usize, number: u8, kind: &Kind) -> Answer {
+        let register = self.ports[port].settings.registers.get_mut(usize::from(number));
+        let register = register.ok_or(Failure::Error)?;
+        match kind {
+            Kind::Read => line(format!("{register:03}")),
+            Kind::Write(list) => match list.as_slice() {
+                [Parameter::Bare(digits)] => {
+                    *register = digits.parse().map_err(|_| Failure::Error)?;
+                    ok()
+                }
+                _ => Err(Failure::Error),
+            },
+            Kind::Execute | Kind::Test => Err(Failure::Error),
+        }
+    }
+}
+
+/// Parameters as they were written.
+pub(crate) fn written(list: &[Parameter]) -> String {
+    let texts: Vec<String> = list
+        .iter()
+        .map(|parameter| match parameter {
+            Parameter::Omitted => String::new(),
+            Parameter::Bare(text) => text.clone(),
+            Parameter::Quoted(text) => format!("\"{text}\""),
+        })
+        .collect();
+    texts.join(",")
+}
+
+const BAUDS: [u32; 9] = [4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600];
+
+const QCFG_KEYS: [(&str, &str); 8] = [
+    ("nwscanmode", "0"),
+    ("nwscanseq", "00"),
+    ("roamservice", "2"),
+    ("servicedomain", "2"),
+    ("usbnet", "0"),
+    ("cmux/urcport", "0"),
+    ("urc/ri/other", "\"pulse\",120,1"),
+    ("risignaltype", "\"respective\""),
+];

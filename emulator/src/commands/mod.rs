@@ -1,0 +1,92 @@
+//! All commands: which file knows which, and what a command can come to.
+
+pub(crate) mod files;
+pub(crate) mod general;
+pub(crate) mod pdp;
+pub(crate) mod sim_and_network;
+pub(crate) mod sockets;
+pub(crate) mod ssl_config;
+pub(crate) mod tcp_sockets;
+pub(crate) mod tls_sockets;
+
+use std::time::Instant;
+
+use crate::at_port::{Payload, Upload, Wait};
+use crate::modem::Modem;
+use crate::network::{ConnectionId, Network};
+use crate::parser::{Command, Invalid, Parameter, Parameters};
+
+/// A command that is to be carried out now.
+pub(crate) struct Call<'a> {
+    pub(crate) port: usize,
+    pub(crate) command: &'a Command,
+    pub(crate) now: Instant,
+    pub(crate) network: &'a mut dyn Network,
+}
+
+/// What a command came to, if it did not fail.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Lines of information, perhaps none; then the next command of the line, or OK.
+    Done(Vec<String>),
+    /// The same with information that has its own frame.
+    Raw(Vec<u8>),
+    /// The send prompt, then payload.
+    Prompt(Payload),
+    /// CONNECT, then a file.
+    Upload(Upload),
+    /// CONNECT, then the stream of a connection.
+    Stream(ConnectionId),
+    /// The port is blocked for now.
+    Wait(Wait),
+}
+
+/// How a command failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// ERROR
+    Error,
+    /// +CME ERROR with this number.
+    Cme(u16),
+    /// ERROR of a socket command, with this result code for AT+QIGETERROR.
+    Socket(u16),
+    /// NO CARRIER
+    NoCarrier,
+}
+
+/// Both.
+pub(crate) type Answer = Result<Outcome, Failure>;
+
+impl From<Invalid> for Failure {
+    fn from(_: Invalid) -> Failure {
+        Failure::Error
+    }
+}
+
+impl Modem {
+    /// Carries out one command. What no file knows is an ERROR.
+    pub(crate) fn run(&mut self, call: &mut Call) -> Answer {
+        general::run(self, call)
+            .or_else(|| sim_and_network::run(self, call))
+            .or_else(|| pdp::run(self, call))
+            .or_else(|| files::run(self, call))
+            .or_else(|| ssl_config::run(self, call))
+            .or_else(|| tls_sockets::run(self, call))
+            .or_else(|| tcp_sockets::run(self, call))
+            .unwrap_or(Err(Failure::Error))
+    }
+
+    pub(crate) fn parameters<'a>(&self, list: &'a [Parameter]) -> Parameters<'a> {
+        Parameters { list, quoted_numbers: self.config.quirks.quoted_numbers }
+    }
+}
+
+/// Just OK.
+pub(crate) fn ok() -> Answer {
+    Ok(Outcome::Done(Vec::new()))
+}
+
+/// One line of information.
+pub(crate) fn line(text: impl Into<String>) -> Answer {
+    Ok(Outcome::Done(vec![text.into()]))
+}

@@ -1,0 +1,251 @@
+//! Commands about the data session: PDP contexts, name servers, network time.
+
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
+use crate::modem::Modem;
+use crate::parser::{Kind, Parameter};
+use crate::power::Event;
+use crate::result_code::socket;
+
+/// One PDP context.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PdpContext {
+    pub(crate) settings: Option<PdpSettings>,
+    /// Its address while it is active.
+    pub(crate) address: Option<Ipv4Addr>,
+    /// It claims to be active and carries nothing.
+    pub(crate) worn_out: bool,
+    activations: u8,
+    name_servers: Vec<String>,
+}
+
+/// AT+QICSGP.
+#[derive(Clone, Debug)]
+pub(crate) struct PdpSettings {
+    kind: u8,
+    pub(crate) apn: String,
+    user: String,
+    password: String,
+    authentication: u8,
+}
+
+pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
+    let now = call.now;
+    let contexts = modem.config.family.pdp_contexts();
+    Some(match (call.command.name.as_str(), &call.command.kind) {
+        ("QICSGP", Kind::Test) => {
+            line(format!("+QICSGP: (1-{contexts}),(1-3),<apn>,<username>,<password>,(0-3)"))
+        }
+        ("QICSGP", Kind::Write(list)) => modem.set_context(list),
+        ("CGDCONT", Kind::Read) => modem.list_definitions(),
+        ("CGDCONT", Kind::Write(list)) => modem.define_context(list),
+        ("CGDCONT", Kind::Test) => line(format!("+CGDCONT: (1-{contexts}),\"IP\",,,(0-2),(0-4)")),
+        ("QIACT", Kind::Test) => line(format!("+QIACT: (1-{contexts})")),
+        ("QIACT", Kind::Read) => modem.list_active(),
+        ("QIACT", Kind::Write(list)) => modem.activate(list, now),
+        ("QIDEACT", Kind::Test) => line(format!("+QIDEACT: (1-{contexts})")),
+        ("QIDEACT", Kind::Write(list)) => modem.context_number(list, 1).map_or_else(Err, |context| {
+            modem.deactivate(context, now);
+            modem.session.last_error = socket::OK;
+            ok()
+        }),
+        ("QIDNSCFG", Kind::Write(list)) => modem.name_servers(list),
+        ("CGATT", Kind::Read) => line(format!("+CGATT: {}", u8::from(modem.is_registered(now)))),
+        ("CGATT", Kind::Write(list)) => {
+            modem.parameters(list).small(0, 0..=1).map_or_else(|invalid| Err(invalid.into()), |_| ok())
+        }
+        ("CGPADDR", Kind::Execute) => {
+            let all = (1..=contexts).filter(|context| modem.active_context(*context).is_some());
+            Ok(Outcome::Done(all.map(|context| modem.address_line(context)).collect()))
+        }
+        ("CGPADDR", Kind::Write(list)) => {
+            modem.context_number(list, 1).map_or_else(Err, |context| line(modem.address_line(context)))
+        }
+        ("QNTP", Kind::Write(list)) => modem.network_time(call, list),
+        _ => return None,
+    })
+}
+
+impl Modem {
+    /// The context if it is active.
+    pub(crate) fn active_context(&self, context: u8) -> Option<&PdpContext> {
+        let index = usize::from(context).checked_sub(1)?;
+        self.session.pdp_contexts.get(index).filter(|pdp| pdp.address.is_some())
+    }
+
+    fn context_number(&self, list: &[Parameter], at_most: usize) -> Result<u8, Failure> {
+        let parameters = self.parameters(list);
+        let invalid = |_| Failure::Socket(socket::INVALID_PARAMETER);
+        parameters.at_most(at_most).map_err(invalid)?;
+        parameters.small(0, 1..=self.config.family.pdp_contexts()).map_err(invalid)
+    }
+
+    fn context_mut(&mut self, context: u8) -> &mut PdpContext {
+        &mut self.session.pdp_contexts[usize::from(context) - 1]
+    }
+
+    fn set_context(&mut self, list: &[Parameter]) -> Answer {
+        let context = self.context_number(list, 6)?;
+        let parameters = self.parameters(list);
+        if parameters.len() == 1 {
+            let text = match &self.context_mut(context).settings {
+                Some(set) => format!(
+                    "{},\"{}\",\"{}\",\"{}\",{}",
+                    set.kind, set.apn, set.user, set.password, set.authentication
+                ),
+                None => "1,\"\",\"\",\"\",0".into(),
+            };
+            return line(format!("+QICSGP: {text}"));
+        }
+        let before = self.context_mut(context).settings.clone();
+        let kind = parameters.small(1, 1..=3)?;
+        let text = |index, before: Option<&String>| -> Result<String, Failure> {
+            let given = parameters.optional_text(index)?;
+            Ok(given.map_or_else(|| before.cloned().unwrap_or_default(), String::from))
+        };
+        let settings = PdpSettings {
+            kind,
+            apn: text(2, before.as_ref().map(|set| &set.apn))?,
+            user: text(3, before.as_ref().map(|set| &set.user))?,
+            password: text(4, before.as_ref().map(|set| &set.password))?,
+            authentication: parameters
+                .optional_small(5, 0..=3)?
+                .unwrap_or_else(|| before.as_ref().map_or(0, |set| set.authentication)),
+        };
+        self.context_mut(context).settings = Some(settings);
+        ok()
+    }
+
+    fn define_context(&mut self, list: &[Parameter]) -> Answer {
+        let context = self.context_number(list, 7)?;
+        let parameters = self.parameters(list);
+        let kind = match parameters.optional_text(1)? {
+            None | Some("IP") => 1,
+            Some("IPV6") => 2,
+            Some("IPV4V6") => 3,
+            Some(_) => return Err(Failure::Error),
+        };
+        let apn = parameters.optional_text(2)?.unwrap_or_default().into();
+        let (user, password) = (String::new(), String::new());
+        self.context_mut(context).settings =
+            Some(PdpSettings { kind, apn, user, password, authentication: 0 });
+        ok()
+    }
+
+    fn list_definitions(&self) -> Answer {
+        let set = (1..).zip(&self.session.pdp_contexts);
+        let lines = set.filter_map(|(number, pdp)| {
+            let set = pdp.settings.as_ref()?;
+            let kind = ["IP", "IPV6", "IPV4V6"][usize::from(set.kind) - 1];
+            Some(format!("+CGDCONT: {number},\"{kind}\",\"{}\",\"0.0.0.0\",0,0", set.apn))
+        });
+        Ok(Outcome::Done(lines.collect()))
+    }
+
+    fn list_active(&self) -> Answer {
+        let contexts = (1..).zip(&self.session.pdp_contexts);
+        let lines = contexts.filter_map(|(number, pdp)| {
+            let address = pdp.address?;
+            let kind = pdp.settings.as_ref().map_or(1, |set| set.kind);
+            Some(format!("+QIACT: {number},1,{kind},\"{address}\""))
+        });
+        Ok(Outcome::Done(lines.collect()))
+    }
+
+    fn address_line(&self, context: u8) -> String {
+        let address = self.active_context(context).and_then(|pdp| pdp.address);
+        let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        format!("+CGPADDR: {context},\"{address}\"")
+    }
+
+    /// An active context refuses to be activated again. Each activation gets a new address.
+    fn activate(&mut self, list: &[Parameter], now: Instant) -> Answer {
+        let context = self.context_number(list, 1)?;
+        if self.active_context(context).is_some() {
+            return match self.config.quirks.second_activation_is_ok {
+                true => ok(),
+                false => Err(Failure::Socket(socket::NOT_ALLOWED)),
+            };
+        }
+        if !self.is_registered(now) {
+            return Err(Failure::Socket(socket::PDP_OPEN_FAILED));
+        }
+        let apn = self.context_mut(context).settings.as_ref().map(|set| set.apn.clone());
+        match (&self.config.required_apn, apn) {
+            (Some(_), None) => return Err(Failure::Socket(socket::APN_NOT_CONFIGURED)),
+            (Some(required), Some(apn)) if *required != apn => {
+                return Err(Failure::Socket(socket::PDP_OPEN_FAILED));
+            }
+            _ => {}
+        }
+        let base = u32::from(self.config.pdp_address);
+        let pdp = self.context_mut(context);
+        let step = u32::from(context - 1) + 256 * u32::from(pdp.activations);
+        pdp.address = Some(Ipv4Addr::from(base.wrapping_add(step)));
+        pdp.activations = pdp.activations.wrapping_add(1);
+        pdp.worn_out = false;
+        self.session.last_error = socket::OK;
+        ok()
+    }
+
+    /// Takes a context down and cuts its connections; false if it was not active.
+    pub(crate) fn deactivate(&mut self, context: u8, now: Instant) -> bool {
+        if self.active_context(context).is_none() {
+            return false;
+        }
+        let pdp = self.context_mut(context);
+        pdp.address = None;
+        pdp.worn_out = false;
+        self.cut_connections(context, now);
+        true
+    }
+
+    fn name_servers(&mut self, list: &[Parameter]) -> Answer {
+        let context = self.context_number(list, 3)?;
+        let parameters = self.parameters(list);
+        if parameters.len() == 1 {
+            let servers = self.context_mut(context).name_servers.clone();
+            let server =
+                |index: usize| servers.get(index).map_or(DEFAULT_NAME_SERVERS[index], String::as_str);
+            return line(format!("+QIDNSCFG: {context},\"{}\",\"{}\"", server(0), server(1)));
+        }
+        let mut servers = vec![String::from(parameters.text(1)?)];
+        servers.extend(parameters.optional_text(2)?.map(String::from));
+        if servers.iter().any(|server| server.parse::<std::net::IpAddr>().is_err()) {
+            return Err(Failure::Socket(socket::INVALID_PARAMETER));
+        }
+        self.context_mut(context).name_servers = servers;
+        ok()
+    }
+
+    /// `AT+QNTP=<context>,"<server>"[,<port>[,<autosettime>]]`: OK, then the URC with the new time.
+    fn network_time(&mut self, call: &mut Call, list: &[Parameter]) -> Answer {
+        let context = self.context_number(list, 4)?;
+        let parameters = self.parameters(list);
+        let server = parameters.text(1)?;
+        parameters.optional_number(2, 1..=65_535)?;
+        let set = parameters.optional_small(3, 0..=1)?.unwrap_or(1) == 1;
+        if self.active_context(context).is_none() {
+            return Err(Failure::Socket(socket::PDP_OPEN_FAILED));
+        }
+        let text = match call.network.time(server, call.now) {
+            Some(_) if self.config.dns_fails => format!("+QNTP: {}", socket::DNS_FAILED),
+            Some(seconds) => {
+                let mut clock = self.clock.clone();
+                clock.set(seconds, call.now);
+                let text = clock.local_text(call.now, true);
+                if set {
+                    self.clock = clock;
+                }
+                format!("+QNTP: 0,\"{text}\"")
+            }
+            None => format!("+QNTP: {}", socket::UNKNOWN),
+        };
+        self.schedule(call.now + self.config.open_latency, Event::Urc(text));
+        ok()
+    }
+}
+
+const DEFAULT_NAME_SERVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];

@@ -1,0 +1,174 @@
+//! Commands about the SIM card and the mobile network.
+
+use std::time::Instant;
+
+use crate::commands::{Answer, Call, Failure, line, ok};
+use crate::config::{Family, Registration, Sim};
+use crate::modem::Modem;
+use crate::parser::{Kind, Parameter};
+use crate::power::{Event, PIN_ATTEMPTS};
+use crate::result_code::cme;
+
+pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
+    let now = call.now;
+    Some(match (call.command.name.as_str(), &call.command.kind) {
+        ("CPIN", Kind::Read) => modem.sim_state().map_or_else(Err, |state| line(format!("+CPIN: {state}"))),
+        ("CPIN", Kind::Write(list)) => modem.enter_pin(list, now),
+        ("CPIN", Kind::Test) => ok(),
+        ("CIMI", Kind::Execute) => modem.sim_usable().map_or_else(Err, |()| line(modem.config.imsi.clone())),
+        ("QCCID" | "CCID", Kind::Execute) => {
+            let name = &call.command.name;
+            modem.sim_present().map_or_else(Err, |()| line(format!("+{name}: {}", modem.config.iccid)))
+        }
+        ("QSIMSTAT", Kind::Read) => {
+            let inserted = u8::from(modem.config.sim != Sim::Absent);
+            line(format!("+QSIMSTAT: 0,{inserted}"))
+        }
+        ("CREG" | "CGREG" | "CEREG", kind) => modem.registration_command(&call.command.name, kind, now),
+        ("CSQ", Kind::Execute) => line(format!("+CSQ: {},99", modem.config.signal)),
+        ("CSQ", Kind::Test) => line("+CSQ: (0-31,99),(0-7,99)"),
+        ("COPS", Kind::Read) if modem.is_registered(now) => line("+COPS: 0,0,\"Emulated\",7"),
+        ("COPS", Kind::Read) => line("+COPS: 0"),
+        ("COPS", Kind::Write(list)) => {
+            modem.parameters(list).small(0, 0..=4).map_or_else(|invalid| Err(invalid.into()), |_| ok())
+        }
+        ("QNWINFO", Kind::Execute) if modem.is_registered(now) => {
+            line("+QNWINFO: \"FDD LTE\",\"00101\",\"LTE BAND 3\",1650")
+        }
+        ("QNWINFO", Kind::Execute) => line("+QNWINFO: No Service"),
+        _ => return None,
+    })
+}
+
+impl Modem {
+    /// The word of AT+CPIN?.
+    fn sim_state(&self) -> Result<&'static str, Failure> {
+        match &self.config.sim {
+            _ if self.session.sim_usable => Ok("READY"),
+            Sim::Ready => Ok("READY"),
+            Sim::Pin(_) if self.wrong_pins >= PIN_ATTEMPTS => Ok("SIM PUK"),
+            Sim::Pin(_) => Ok("SIM PIN"),
+            Sim::Absent => Err(Failure::Cme(cme::SIM_NOT_INSERTED)),
+            Sim::Failed => Err(Failure::Cme(cme::SIM_FAILURE)),
+            Sim::Busy => Err(Failure::Cme(cme::SIM_BUSY)),
+        }
+    }
+
+    fn sim_present(&self) -> Result<(), Failure> {
+        self.sim_state().map(|_| ())
+    }
+
+    fn sim_usable(&self) -> Result<(), Failure> {
+        match self.sim_state()? {
+            "READY" => Ok(()),
+            "SIM PUK" => Err(Failure::Cme(cme::SIM_PUK_REQUIRED)),
+            _ => Err(Failure::Cme(cme::SIM_PIN_REQUIRED)),
+        }
+    }
+
+    /// The third wrong PIN locks the card; then only a PUK would help, which this modem does not take.
+    fn enter_pin(&mut self, list: &[Parameter], now: Instant) -> Answer {
+        let state = self.sim_state()?;
+        let parameters = self.parameters(list);
+        parameters.at_most(2)?;
+        // Some drivers leave out the quotes.
+        let entered = match list.first() {
+            Some(Parameter::Bare(digits)) => digits.as_str(),
+            _ => parameters.text(0)?,
+        };
+        match (&self.config.sim, state) {
+            (_, "SIM PUK") => Err(Failure::Cme(cme::SIM_PUK_REQUIRED)),
+            (Sim::Pin(pin), "SIM PIN") if pin == entered => {
+                self.wrong_pins = 0;
+                self.session.sim_usable = true;
+                self.schedule(now, Event::Urc("+CPIN: READY".into()));
+                self.search_network(now);
+                ok()
+            }
+            (_, "SIM PIN") => {
+                self.wrong_pins += 1;
+                Err(Failure::Cme(cme::INCORRECT_PASSWORD))
+            }
+            _ => Err(Failure::Cme(cme::NOT_ALLOWED)),
+        }
+    }
+
+    /// The number behind the comma of AT+CEREG?: 0 not searching, 1 home, 2 searching, 3 denied, 5 roaming.
+    pub(crate) fn registration_status(&self, now: Instant) -> u8 {
+        let Some(since) = self.session.searching_since.filter(|_| self.session.functionality == 1) else {
+            return 0;
+        };
+        let searched = now.saturating_duration_since(since);
+        match self.config.registration {
+            Registration::After(time) if searched >= time => 1,
+            Registration::RoamingAfter(time) if searched >= time => 5,
+            Registration::Denied => 3,
+            Registration::After(_) | Registration::RoamingAfter(_) | Registration::Searching => 2,
+        }
+    }
+
+    pub(crate) fn is_registered(&self, now: Instant) -> bool {
+        matches!(self.registration_status(now), 1 | 5)
+    }
+
+    /// Looks again when the registration is to come.
+    pub(crate) fn schedule_registration(&mut self, now: Instant) {
+        self.schedule(now, Event::Registration);
+        if let (Registration::After(time) | Registration::RoamingAfter(time), Some(since)) =
+            (self.config.registration, self.session.searching_since)
+        {
+            self.schedule((since + time).max(now), Event::Registration);
+        }
+    }
+
+    /// Tells a changed registration by the URCs that were asked for.
+    pub(crate) fn tell_registration(&mut self, now: Instant) {
+        let status = self.registration_status(now);
+        if std::mem::replace(&mut self.session.registration_told, status) == status {
+            return;
+        }
+        for (index, name) in REGISTRATIONS.iter().enumerate() {
+            let urcs = self.session.registration_urcs[index];
+            if urcs > 0 {
+                let status = self.status_for(index, status);
+                let location = location(urcs, status);
+                self.urc(&format!("+{name}: {status}{location}"));
+            }
+        }
+    }
+
+    /// An EG800Q has LTE only: the other two services are never registered.
+    fn status_for(&self, index: usize, status: u8) -> u8 {
+        let lte = REGISTRATIONS[index] == "CEREG";
+        if lte || self.config.family == Family::Ec20 { status } else { 0 }
+    }
+
+    fn registration_command(&mut self, name: &str, kind: &Kind, now: Instant) -> Answer {
+        let index = REGISTRATIONS.iter().position(|known| *known == name).ok_or(Failure::Error)?;
+        match kind {
+            Kind::Read => {
+                let urcs = self.session.registration_urcs[index];
+                let status = self.status_for(index, self.registration_status(now));
+                line(format!("+{name}: {urcs},{status}{}", location(urcs, status)))
+            }
+            Kind::Test => line(format!("+{name}: (0-2)")),
+            Kind::Write(list) => {
+                let parameters = self.parameters(list);
+                parameters.at_most(1)?;
+                self.session.registration_urcs[index] = parameters.small(0, 0..=2)?;
+                ok()
+            }
+            Kind::Execute => Err(Failure::Error),
+        }
+    }
+}
+
+/// Area, cell and technology, where they are asked for and there are any.
+fn location(urcs: u8, status: u8) -> &'static str {
+    match (urcs, status) {
+        (2, 1 | 5) => ",\"1F2A\",\"A3B4C01\",7",
+        _ => "",
+    }
+}
+
+const REGISTRATIONS: [&str; 3] = ["CREG", "CGREG", "CEREG"];

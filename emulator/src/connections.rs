@@ -1,0 +1,272 @@
+//! The modem's side of its network: outcomes of opens, bytes both ways, ends and closes.
+
+use std::time::Instant;
+
+use crate::at_port::{Mode, Wait};
+use crate::modem::Modem;
+use crate::network::{Close, ConnectionId, ConnectionState, Network, Received};
+use crate::result_code::{open_failure, socket as code};
+use crate::socket::{AccessMode, End, Socket, State};
+
+impl Modem {
+    /// Looks after every connection; true if anything happened.
+    pub(crate) fn poll_connections(&mut self, now: Instant, network: &mut dyn Network) -> bool {
+        for connection in std::mem::take(&mut self.doomed) {
+            network.close(connection, Close::Abort, now);
+        }
+        let mut moved = false;
+        let mut index = 0;
+        while let Some(socket) = self.session.sockets.get(index) {
+            let connection = socket.connection;
+            moved |= match socket.state {
+                State::Opening { silent: true, .. } => false,
+                State::Opening { told_at, .. } if told_at > now => false,
+                State::Opening { given_up_at, predetermined, .. } => {
+                    self.poll_opening(connection, predetermined, now >= given_up_at, now, network)
+                }
+                State::Connected => self.pump(connection, now, network),
+                State::Ended { how: End::Closed, .. } => self.pump_out(connection, now, network),
+                State::Ended { how: End::Cut, .. } => false,
+                State::Closing { until, answers } => {
+                    self.poll_closing(connection, until, answers, now, network)
+                }
+            };
+            if self.session.sockets.get(index).is_some_and(|socket| socket.connection == connection) {
+                index += 1;
+            }
+        }
+        moved
+    }
+
+    fn poll_opening(
+        &mut self,
+        connection: ConnectionId,
+        predetermined: Option<u16>,
+        too_late: bool,
+        now: Instant,
+        network: &mut dyn Network,
+    ) -> bool {
+        let outcome = match predetermined {
+            Some(code) => Err(code),
+            None => match network.state(connection, now) {
+                ConnectionState::Opening if too_late => Err(code::TIMEOUT),
+                ConnectionState::Opening => return false,
+                ConnectionState::Open { remote, local_port } => Ok((remote, local_port)),
+                ConnectionState::Failed(failure) => Err(open_failure(&failure)),
+            },
+        };
+        let Some(socket) = self.socket_of_mut(connection) else { return false };
+        let code = match outcome {
+            Ok((remote, local_port)) => {
+                socket.state = State::Connected;
+                socket.remote = Some(remote);
+                socket.local_port = local_port;
+                self.counters.opened += 1;
+                code::OK
+            }
+            Err(code) => {
+                socket.state = State::Ended { how: End::Cut, told: true };
+                if std::mem::replace(&mut socket.linked, false) {
+                    network.close(connection, Close::Abort, now);
+                }
+                code
+            }
+        };
+        self.tell_open_result(connection, code, now, network);
+        true
+    }
+
+    /// Tells the host how an open went, in the way that its command and its port ask for.
+    fn tell_open_result(
+        &mut self,
+        connection: ConnectionId,
+        code: u16,
+        now: Instant,
+        network: &mut dyn Network,
+    ) {
+        let Some(socket) = self.socket_of(connection) else { return };
+        let text = format!("{}: {},{code}", socket.service.open_result(), socket.id);
+        let port = socket.port;
+        let waiting = self.ports.iter().position(|port| port.connection() == Some(connection));
+        let waits = waiting.map(|waiting| (waiting, self.ports[waiting].mode.clone()));
+        match waits {
+            Some((waiting, Mode::Waiting(Wait::Open(_)))) => {
+                self.session.last_error = code;
+                if code == code::OK {
+                    self.enter_data_mode(waiting, connection);
+                } else {
+                    self.ports[waiting].mode = Mode::Command;
+                    self.ports[waiting].error();
+                }
+            }
+            Some((waiting, _)) => {
+                self.session.last_error = code;
+                self.ports[waiting].mode = Mode::Command;
+                self.ports[waiting].emit(format!("\r\n{text}\r\n").as_bytes());
+                self.ports[waiting].ok();
+            }
+            None => {
+                if code == code::OK || !self.config.quirks.urc_failures_forgotten {
+                    self.session.last_error = code;
+                }
+                self.open_result_urc(port, &text);
+            }
+        }
+        if code != code::OK && !self.config.quirks.failed_open_keeps_socket {
+            self.free(connection, Close::Abort, now, network);
+        }
+    }
+
+    /// Moves bytes both ways.
+    fn pump(&mut self, connection: ConnectionId, now: Instant, network: &mut dyn Network) -> bool {
+        let mut moved = self.pump_out(connection, now, network);
+        let limit = self.config.receive_buffer_bytes;
+        let mut buffer = [0; 4_096];
+        loop {
+            let Some(socket) = self.socket_of_mut(connection) else { return moved };
+            let room = limit.saturating_sub(socket.incoming.len()).min(buffer.len());
+            if room == 0 {
+                return moved;
+            }
+            match network.receive(connection, &mut buffer[..room], now) {
+                Received::Bytes(count) => {
+                    socket.arrived(&buffer[..count.min(room)]);
+                    self.announce(connection);
+                }
+                Received::Nothing => return moved,
+                Received::Ended => self.connection_ended(connection, End::Closed),
+                Received::Broken => self.connection_ended(connection, End::Cut),
+            }
+            moved = true;
+            if self.socket_of(connection).is_none_or(|socket| socket.state != State::Connected) {
+                return moved;
+            }
+        }
+    }
+
+    /// Tells of an arrival in buffer mode: once until the host has read 0, or each time by a quirk.
+    fn announce(&mut self, connection: ConnectionId) {
+        let each = self.config.quirks.receive_urc_per_arrival;
+        let Some(socket) = self.socket_of_mut(connection) else { return };
+        if socket.access == AccessMode::Buffer && (!socket.announced || each) {
+            socket.announced = true;
+            let text = format!("{}: \"recv\",{}", socket.service.urc(), socket.id);
+            self.urc(&text);
+        }
+    }
+
+    fn pump_out(&mut self, connection: ConnectionId, now: Instant, network: &mut dyn Network) -> bool {
+        let Some(socket) = self.socket_of_mut(connection) else { return false };
+        let mut moved = false;
+        while !socket.outgoing.is_empty() {
+            let count = network.send(connection, socket.outgoing.as_slice(), now);
+            if count == 0 {
+                break;
+            }
+            socket.outgoing.consume(count);
+            moved = true;
+        }
+        // Without anything new or unacknowledged the answer would be 0 again.
+        if moved || socket.unsent > 0 {
+            socket.unsent = network.unsent(connection, now);
+        }
+        moved
+    }
+
+    /// Closes as soon as everything was sent, or the time is over. What still arrives is dropped.
+    fn poll_closing(
+        &mut self,
+        connection: ConnectionId,
+        until: Instant,
+        answers: Option<usize>,
+        now: Instant,
+        network: &mut dyn Network,
+    ) -> bool {
+        let linked = self.socket_of(connection).is_some_and(|socket| socket.linked);
+        let mut cut = !linked;
+        if linked {
+            self.pump_out(connection, now, network);
+            let mut dropped = [0; 4_096];
+            loop {
+                match network.receive(connection, &mut dropped, now) {
+                    Received::Bytes(_) => {}
+                    Received::Nothing | Received::Ended => break,
+                    Received::Broken => {
+                        cut = true;
+                        break;
+                    }
+                }
+            }
+        }
+        let Some(socket) = self.socket_of(connection) else { return false };
+        let sent = socket.send_buffer_used() == 0;
+        let text = format!("+QSSLCLOSE: {},0", socket.id);
+        if !sent && !cut && now < until {
+            return false;
+        }
+        let how = if sent && !cut { Close::Orderly } else { Close::Abort };
+        self.free(connection, how, now, network);
+        if let Some(port) = answers {
+            self.urc_by(port, &text);
+        }
+        true
+    }
+
+    /// The socket's number is free again. With the last socket of an SSL context the module releases the
+    /// context (manuals, AT+QSSLCLOSE); whether it forgets its settings is a quirk.
+    pub(crate) fn free(
+        &mut self,
+        connection: ConnectionId,
+        how: Close,
+        now: Instant,
+        network: &mut dyn Network,
+    ) {
+        let sockets = &mut self.session.sockets;
+        let Some(index) = sockets.iter().position(|socket| socket.connection == connection) else { return };
+        let Socket { linked, ssl_context, .. } = sockets.remove(index);
+        let last_of_context = !sockets.iter().any(|socket| socket.ssl_context == ssl_context);
+        if linked {
+            network.close(connection, how, now);
+        }
+        if last_of_context && self.config.quirks.context_forgotten_on_last_close {
+            self.session.ssl.forget(ssl_context, self.config.family);
+        }
+        self.detach_ports(connection);
+    }
+
+    /// Ends a connection for the host without the network having a part in it.
+    pub(crate) fn cut_connection(&mut self, connection: ConnectionId, now: Instant) {
+        let Some(socket) = self.socket_of_mut(connection) else { return };
+        let was_linked = std::mem::replace(&mut socket.linked, false);
+        match &mut socket.state {
+            State::Opening { told_at, predetermined, .. } => {
+                *predetermined = Some(code::PDP_BROKEN);
+                *told_at = (*told_at).min(now);
+            }
+            State::Connected => self.connection_ended(connection, End::Cut),
+            State::Ended { .. } => {}
+            State::Closing { until, .. } => *until = now,
+        }
+        if was_linked {
+            self.doomed.push(connection);
+        }
+    }
+
+    /// Cuts all connections of a PDP context.
+    pub(crate) fn cut_connections(&mut self, context: u8, now: Instant) {
+        let sockets = self.session.sockets.iter().filter(|socket| socket.pdp_context == context);
+        let connections: Vec<ConnectionId> = sockets.map(|socket| socket.connection).collect();
+        for connection in connections {
+            self.cut_connection(connection, now);
+        }
+    }
+}
+
+impl Socket {
+    /// Received bytes go into the buffer; what was held there goes with them.
+    fn arrived(&mut self, bytes: &[u8]) {
+        self.incoming.push(bytes);
+        self.received_total += bytes.len() as u64;
+        self.held = false;
+    }
+}

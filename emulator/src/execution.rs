@@ -1,0 +1,258 @@
+//! Carrying out command lines: what is due, what it answers, and what the port does next.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::at_port::{Escape, Mode, Payload, PayloadEnd, Upload, Wait};
+use crate::commands::{Call, Failure, Outcome};
+use crate::modem::{LONGEST_SEND_BYTES, Modem};
+use crate::network::Network;
+use crate::parser::{Command, parse};
+use crate::result_code::{cme, cme_text, socket, socket_text};
+use crate::socket::State;
+use crate::store::checksum;
+
+impl Modem {
+    /// A command line is complete: its first command becomes due.
+    pub(crate) fn begin_command_line(&mut self, port: usize, now: Instant) {
+        let state = &mut self.ports[port];
+        let line = std::mem::take(&mut state.line);
+        let too_long = std::mem::take(&mut state.line_too_long);
+        state.early_payload.clear();
+        if self.config.quirks.urc_before_echo {
+            self.emit_urcs(port);
+            let state = &mut self.ports[port];
+            if state.settings.echo {
+                state.emit(&line);
+                state.emit(b"\r");
+            }
+        }
+        // A line too long is one command that nobody knows.
+        let commands = if too_long { parse(b"?") } else { parse(&line[2..]) };
+        self.make_due(port, commands, now);
+    }
+
+    fn make_due(&mut self, port: usize, commands: VecDeque<Command>, now: Instant) {
+        let latency = match commands.front() {
+            Some(command) if command.is_write("QSSLSEND") => self.config.prompt_latency,
+            Some(command) if command.is_write("QSSLRECV") => self.config.receive_latency,
+            Some(command) if command.is_write("QSSLCLOSE") => self.config.close_latency,
+            Some(command) if command.is_write("QIACT") || command.is_write("QIDEACT") => {
+                self.config.activation_latency
+            }
+            _ => self.config.command_latency,
+        };
+        let due = now + latency + std::mem::take(&mut self.faults.answer_delay);
+        self.ports[port].mode = Mode::Executing { commands, due };
+    }
+
+    /// Carries out what is due on a port; true if anything was.
+    pub(crate) fn carry_out(&mut self, port: usize, now: Instant, network: &mut dyn Network) -> bool {
+        let mut moved = false;
+        loop {
+            let guard = self.config.escape_guard;
+            match &self.ports[port].mode {
+                Mode::Executing { due, .. } if *due <= now => self.next_command(port, now, network),
+                Mode::Sending { due, .. } if *due <= now => self.finish_send(port, now, network),
+                Mode::Upload(upload) if upload.due <= now => self.finish_upload(port),
+                Mode::Data { escape: Escape::Begun { first_at, .. }, .. } if *first_at + guard <= now => {
+                    self.escape_was_payload(port);
+                }
+                Mode::Data { escape: Escape::Complete { last_at }, .. } if *last_at + guard <= now => {
+                    self.escaped(port);
+                }
+                Mode::Waiting(Wait::Close(connection)) if self.socket_of(*connection).is_none() => {
+                    self.ports[port].mode = Mode::Command;
+                    self.ports[port].ok();
+                }
+                _ => return moved,
+            }
+            moved = true;
+        }
+    }
+
+    fn next_command(&mut self, port: usize, now: Instant, network: &mut dyn Network) {
+        let mode = std::mem::replace(&mut self.ports[port].mode, Mode::Command);
+        let Mode::Executing { mut commands, .. } = mode else { return };
+        let Some(command) = commands.pop_front() else {
+            self.ports[port].ok();
+            return;
+        };
+        let outcome = self.run(&mut Call { port, command: &command, now, network });
+        match outcome {
+            Ok(Outcome::Done(lines)) => {
+                self.information(port, &lines);
+                self.go_on(port, commands, now);
+            }
+            Ok(Outcome::Raw(bytes)) => {
+                self.ports[port].emit(&bytes);
+                self.go_on(port, commands, now);
+            }
+            Ok(Outcome::Prompt(payload)) => self.prompt(port, payload, now),
+            Ok(Outcome::Upload(mut upload)) => {
+                self.ports[port].connect();
+                upload.due = if upload.size == 0 { now } else { now + upload.timeout };
+                self.ports[port].mode = Mode::Upload(upload);
+            }
+            Ok(Outcome::Stream(connection)) => self.enter_data_mode(port, connection),
+            Ok(Outcome::Wait(wait)) => self.ports[port].mode = Mode::Waiting(wait),
+            Err(failure) => self.fail(port, failure),
+        }
+    }
+
+    fn go_on(&mut self, port: usize, commands: VecDeque<Command>, now: Instant) {
+        if commands.is_empty() {
+            self.ports[port].ok();
+        } else {
+            self.make_due(port, commands, now);
+        }
+    }
+
+    /// Lines of information: CR LF, the lines, each with CR LF.
+    fn information(&mut self, port: usize, lines: &[String]) {
+        let Some((first, others)) = lines.split_first() else { return };
+        let head = if self.ports[port].settings.verbose { "\r\n" } else { "" };
+        self.ports[port].emit(format!("{head}{first}\r\n").as_bytes());
+        for line in others {
+            if self.config.quirks.urc_inside_answer {
+                self.emit_urcs(port);
+            }
+            self.ports[port].emit(format!("{line}\r\n").as_bytes());
+        }
+    }
+
+    pub(crate) fn fail(&mut self, port: usize, failure: Failure) {
+        let quirks = &self.config.quirks;
+        let state = &mut self.ports[port];
+        match failure {
+            Failure::Error => state.error(),
+            Failure::Cme(code) => state.cme_error(code, cme_text(code), quirks.errors_as_text),
+            Failure::NoCarrier => state.no_carrier(),
+            Failure::Socket(code) => {
+                self.session.last_error = code;
+                if quirks.socket_errors_as_cme {
+                    let text = socket_text(code, self.config.family);
+                    state.cme_error(code, text, quirks.errors_as_text);
+                } else {
+                    state.error();
+                }
+            }
+        }
+    }
+
+    fn prompt(&mut self, port: usize, payload: Payload, now: Instant) {
+        let quirks = &self.config.quirks;
+        let text: &[u8] = match (quirks.prompt_without_space, quirks.prompt_with_line_end) {
+            (false, false) => b"\r\n> ",
+            (true, false) => b"\r\n>",
+            (false, true) => b"\r\n> \r\n",
+            (true, true) => b"\r\n>\r\n",
+        };
+        let state = &mut self.ports[port];
+        state.emit(text);
+        let early = std::mem::take(&mut state.early_payload);
+        let mut payload = payload;
+        let (_, complete) = payload.take(&early);
+        state.mode = Mode::Payload(payload);
+        if complete {
+            self.payload_complete(port, now);
+        }
+    }
+
+    /// The last byte of a payload is there.
+    pub(crate) fn payload_complete(&mut self, port: usize, now: Instant) {
+        let mode = std::mem::replace(&mut self.ports[port].mode, Mode::Command);
+        let Mode::Payload(payload) = mode else { return };
+        let bytes = u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX);
+        let per_byte: Duration = self.config.send_latency_per_byte * bytes;
+        let due = now + self.config.send_latency + per_byte;
+        self.ports[port].mode = Mode::Sending { payload, due };
+    }
+
+    fn finish_send(&mut self, port: usize, now: Instant, network: &mut dyn Network) {
+        let mode = std::mem::replace(&mut self.ports[port].mode, Mode::Command);
+        let Mode::Sending { payload, .. } = mode else { return };
+        match self.send(&payload, now, network) {
+            Ok(Sent::All(id, count)) => {
+                self.counters.send_oks += 1;
+                self.session.last_error = socket::OK;
+                if self.session.data_format.send_info {
+                    self.information(port, &[format!("+QISEND: {id},{count}")]);
+                } else {
+                    self.information(port, &["SEND OK".into()]);
+                }
+            }
+            Ok(Sent::Nothing) => {
+                self.counters.send_fails += 1;
+                self.information(port, &["SEND FAIL".into()]);
+            }
+            // The manuals do not say what a cancelled send is answered with.
+            Ok(Sent::Cancelled) => {
+                self.session.last_error = socket::SEND_CANCELLED;
+                self.ports[port].ok();
+            }
+            Err(failure) => self.fail(port, failure),
+        }
+    }
+
+    /// Hands a payload to its socket: all of it or nothing.
+    fn send(&mut self, payload: &Payload, now: Instant, network: &mut dyn Network) -> Result<Sent, Failure> {
+        if payload.end == PayloadEnd::Cancelled {
+            return Ok(Sent::Cancelled);
+        }
+        let decoded;
+        let bytes = if self.session.data_format.hex_to_modem {
+            decoded = from_hex(&payload.bytes).ok_or(Failure::Socket(socket::INVALID_PARAMETER))?;
+            &decoded
+        } else {
+            &payload.bytes
+        };
+        if bytes.len() > LONGEST_SEND_BYTES {
+            return Err(Failure::Socket(socket::INVALID_PARAMETER));
+        }
+        let limit = self.config.send_buffer_bytes;
+        let ordered_to_fail = self.faults.failing_sends > 0;
+        let target = self.socket_of_mut(payload.connection);
+        let target = target.filter(|target| target.state == State::Connected);
+        let target = target.ok_or(Failure::Socket(socket::CLOSED))?;
+        target.unsent = network.unsent(target.connection, now);
+        let full = target.send_buffer_used() + bytes.len() > limit;
+        if !full && !ordered_to_fail {
+            target.outgoing.push(bytes);
+            return Ok(Sent::All(target.id, bytes.len()));
+        }
+        self.faults.failing_sends = self.faults.failing_sends.saturating_sub(1);
+        Ok(Sent::Nothing)
+    }
+
+    /// A file is complete, or the wait for the rest of it is over; what came is stored in both cases.
+    fn finish_upload(&mut self, port: usize) {
+        let mode = std::mem::replace(&mut self.ports[port].mode, Mode::Command);
+        let Mode::Upload(Upload { name, size, bytes, .. }) = mode else { return };
+        let complete = bytes.len() == size;
+        self.information(port, &[format!("+QFUPL: {},{:x}", bytes.len(), checksum(&bytes))]);
+        self.store.put(name, bytes);
+        if complete {
+            self.ports[port].ok();
+        } else {
+            self.fail(port, Failure::Cme(cme::FILE_TIMEOUT));
+        }
+    }
+}
+
+/// What became of a payload.
+enum Sent {
+    /// The socket of this number took so many bytes, which are all.
+    All(u8, usize),
+    /// There was no room.
+    Nothing,
+    Cancelled,
+}
+
+fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    digits.chunks(2).map(|pair| u8::try_from(value(pair[0])? * 16 + value(pair[1])?).ok()).collect()
+}

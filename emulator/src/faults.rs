@@ -1,0 +1,203 @@
+//! What a test or a demo does to a modem, and looks at in it, from behind.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::config::{Registration, Sim};
+use crate::modem::Modem;
+use crate::power::{Event, Power};
+use crate::socket::Service;
+use crate::store::FileName;
+
+/// Faults that lie in wait.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    /// Outcomes of the next opens.
+    pub(crate) opens: VecDeque<OpenFault>,
+    pub(crate) failing_sends: u32,
+    pub(crate) refused_closes: u32,
+    pub(crate) missed_escapes: u32,
+    pub(crate) answer_delay: Duration,
+    /// Bytes cut off the head of the next URC.
+    pub(crate) urc_head_lost: usize,
+    /// The modem does nothing until then.
+    pub(crate) stalled_until: Option<Instant>,
+}
+
+/// What becomes of an open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenFault {
+    /// It fails with this result code.
+    Code(u16),
+    /// Nothing is ever heard of it.
+    Silence,
+}
+
+impl Faults {
+    pub(crate) fn power_lost(&mut self) {
+        self.stalled_until = None;
+    }
+}
+
+impl Modem {
+    /// Reboots as after a crash or a loss of power: nothing is said, what was on its way to the host is
+    /// lost, and RDY comes after [`crate::Config::boot_time`]. It also switches a modem on that is off.
+    pub fn reboot(&mut self, now: Instant) {
+        self.power_lost();
+        for port in &mut self.ports {
+            port.output.clear();
+        }
+        self.power_up(now);
+        self.work_since = Some(now);
+    }
+
+    /// Whether the modem is up.
+    pub fn is_up(&self) -> bool {
+        self.power == Power::On
+    }
+
+    /// The network takes a PDP context away: its connections are cut, and `+QIURC: "pdpdeact"` says so.
+    pub fn drop_pdp(&mut self, context: u8, now: Instant) {
+        if self.deactivate(context, now) {
+            self.urc(&format!("+QIURC: \"pdpdeact\",{context}"));
+        }
+        self.work_since = Some(now);
+    }
+
+    /// A PDP context still claims to be active and carries nothing any more, until it is activated anew:
+    /// its connections are cut, and opens fail.
+    pub fn wear_out_pdp(&mut self, context: u8, now: Instant) {
+        let index = usize::from(context).wrapping_sub(1);
+        if let Some(pdp) = self.session.pdp_contexts.get_mut(index) {
+            pdp.worn_out = true;
+        }
+        self.cut_connections(context, now);
+        self.work_since = Some(now);
+    }
+
+    /// Changes what the mobile network makes of the modem. Losing it takes the PDP contexts away.
+    pub fn set_registration(&mut self, registration: Registration, now: Instant) {
+        self.config.registration = registration;
+        if self.session.searching_since.is_some() {
+            self.search_network(now);
+        }
+        if !self.is_registered(now) {
+            for context in 1..=self.config.family.pdp_contexts() {
+                self.drop_pdp(context, now);
+            }
+        }
+        self.work_since = Some(now);
+    }
+
+    /// Changes the first figure of AT+CSQ.
+    pub fn set_signal(&mut self, signal: u8) {
+        self.config.signal = signal;
+    }
+
+    /// Puts another SIM in; it counts from the next boot.
+    pub fn set_sim(&mut self, sim: Sim) {
+        self.config.sim = sim;
+        self.wrong_pins = 0;
+    }
+
+    /// Sets the modem's clock, in seconds since 1970.
+    pub fn set_clock(&mut self, seconds: i64, now: Instant) {
+        self.clock.set(seconds, now);
+    }
+
+    /// The modem's clock, in seconds since 1970.
+    pub fn clock(&self, now: Instant) -> i64 {
+        self.clock.seconds(now)
+    }
+
+    /// Whether name look-ups fail.
+    pub fn dns_fails(&mut self, fails: bool) {
+        self.config.dns_fails = fails;
+    }
+
+    /// The modem does and says nothing until then; what the host sends waits as far as there is room.
+    pub fn stall(&mut self, until: Instant) {
+        self.faults.stalled_until = Some(until);
+    }
+
+    /// Puts bytes on a port as they are: noise, or a URC that belongs to nothing.
+    pub fn inject(&mut self, port: usize, bytes: &[u8]) {
+        self.ports[port].emit(bytes);
+    }
+
+    /// Sends a URC, given without its frame, by the URC port as soon as it may.
+    pub fn inject_urc(&mut self, text: &str, now: Instant) {
+        self.schedule(now, Event::Urc(text.into()));
+    }
+
+    /// Cuts so many bytes off the head of the next URC.
+    pub fn cut_next_urc(&mut self, bytes: usize) {
+        self.faults.urc_head_lost = bytes;
+    }
+
+    /// The next open fails with this result code; several calls are for several opens.
+    pub fn fail_next_open(&mut self, code: u16) {
+        self.faults.opens.push_back(OpenFault::Code(code));
+    }
+
+    /// Of the next open nothing is heard after its OK.
+    pub fn never_answer_next_open(&mut self) {
+        self.faults.opens.push_back(OpenFault::Silence);
+    }
+
+    /// The next sends are answered with SEND FAIL.
+    pub fn fail_next_sends(&mut self, count: u32) {
+        self.faults.failing_sends = count;
+    }
+
+    /// The next closes are answered with ERROR, and close nothing.
+    pub fn refuse_next_closes(&mut self, count: u32) {
+        self.faults.refused_closes = count;
+    }
+
+    /// The next `+++` are not noticed.
+    pub fn miss_next_escapes(&mut self, count: u32) {
+        self.faults.missed_escapes = count;
+    }
+
+    /// The next command is answered so much later.
+    pub fn delay_next_answer(&mut self, delay: Duration) {
+        self.faults.answer_delay = delay;
+    }
+
+    /// A TLS connection is cut, as if the network had reset it.
+    pub fn close_socket(&mut self, id: u8, now: Instant) {
+        if let Some(connection) = self.socket(Service::Tls, id).map(|socket| socket.connection) {
+            self.cut_connection(connection, now);
+            self.work_since = Some(now);
+        }
+    }
+
+    /// The numbers of the TLS sockets that are not free.
+    pub fn sockets_in_use(&self) -> Vec<u8> {
+        let tls = self.session.sockets.iter().filter(|socket| socket.service == Service::Tls);
+        let mut numbers: Vec<u8> = tls.map(|socket| socket.id).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Whether a PDP context is active.
+    pub fn pdp_active(&self, context: u8) -> bool {
+        self.active_context(context).is_some()
+    }
+
+    /// The content of a file, by its path as in AT+QFLST.
+    pub fn file(&self, path: &str) -> Option<&[u8]> {
+        self.store.read(path)
+    }
+
+    /// Puts a file into the modem; false if the path is no file's, or there is no room.
+    pub fn put_file(&mut self, path: &str, content: &[u8]) -> bool {
+        let Some(name) = FileName::parse(path) else { return false };
+        let room = self.store.drive(name.drive).has_room_for(content.len());
+        if room {
+            self.store.put(name, content.to_vec());
+        }
+        room
+    }
+}

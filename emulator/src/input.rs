@@ -1,0 +1,172 @@
+//! Bytes from the host: command lines, payload, files, and the stream of data mode.
+//!
+//! What comes while a command is being carried out is dropped and counted, as real modules do; so payload
+//! sent before its prompt is lost and the announced length is never reached.
+
+use std::time::Instant;
+
+use crate::at_port::{Mode, Payload, PayloadEnd, Upload};
+use crate::modem::{LONGEST_SEND_BYTES, Modem};
+use crate::network::Network;
+use crate::power::Power;
+
+impl Modem {
+    /// Takes all of the bytes, carrying out what they complete.
+    pub(crate) fn take_input(&mut self, port: usize, bytes: &[u8], now: Instant, network: &mut dyn Network) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.power != Power::On {
+                self.counters.bytes_dropped_while_busy += rest.len() as u64;
+                return;
+            }
+            let count = self.take_some(port, rest, now);
+            self.ports[port].last_byte_at = Some(now);
+            self.carry_out(port, now, network);
+            rest = &rest[count..];
+        }
+    }
+
+    /// Takes at least one byte, and no more than belong together.
+    fn take_some(&mut self, port: usize, bytes: &[u8], now: Instant) -> usize {
+        let state = &mut self.ports[port];
+        let after_return = std::mem::take(&mut state.after_return);
+        if after_return && bytes[0] == LF && self.config.quirks.line_feed_dropped {
+            return 1;
+        }
+        match &mut state.mode {
+            Mode::Command => self.read_command_line(port, bytes, now),
+            Mode::Executing { .. } | Mode::Waiting(_) | Mode::Sending { .. } => {
+                if self.config.quirks.early_payload_kept {
+                    let room = LONGEST_SEND_BYTES.saturating_sub(state.early_payload.len());
+                    state.early_payload.extend_from_slice(&bytes[..room.min(bytes.len())]);
+                } else {
+                    self.counters.bytes_dropped_while_busy += bytes.len() as u64;
+                }
+                bytes.len()
+            }
+            Mode::Payload(payload) => {
+                let (count, complete) = payload.take(bytes);
+                if self.config.quirks.payload_echoed && state.settings.echo {
+                    state.emit(&bytes[..count]);
+                }
+                if complete {
+                    self.payload_complete(port, now);
+                }
+                count
+            }
+            Mode::Upload(upload) => {
+                let (count, acknowledgements) = upload.take(bytes, now);
+                for _ in 0..acknowledgements {
+                    state.emit(b"A");
+                }
+                count
+            }
+            Mode::Data { .. } => {
+                self.data_from_host(port, bytes, now);
+                bytes.len()
+            }
+        }
+    }
+
+    /// Reads up to the end of a command line, and begins to carry it out.
+    fn read_command_line(&mut self, port: usize, bytes: &[u8], now: Instant) -> usize {
+        let limit = self.config.command_line_limit_bytes;
+        // Where URCs may come before the echo, the echo waits for the end of the line.
+        let echo_waits = self.config.quirks.urc_before_echo;
+        let state = &mut self.ports[port];
+        let echo_at_once = state.settings.echo && !echo_waits;
+        for (index, &byte) in bytes.iter().enumerate() {
+            let kept = match state.line.len() {
+                0 => matches!(byte, b'A' | b'a'),
+                1 if matches!(byte, b'T' | b't') => true,
+                1 => {
+                    // Another A may be the first of the real one.
+                    if !matches!(byte, b'A' | b'a') {
+                        state.line.clear();
+                    }
+                    false
+                }
+                _ if byte == CR => {
+                    if echo_at_once {
+                        state.emit(b"\r");
+                    }
+                    state.after_return = true;
+                    self.begin_command_line(port, now);
+                    return index + 1;
+                }
+                _ if byte == BACKSPACE => {
+                    state.line.pop();
+                    if echo_at_once {
+                        state.emit(&[BACKSPACE]);
+                    }
+                    false
+                }
+                _ => true,
+            };
+            if kept {
+                if state.line.len() < limit + PREFIX.len() {
+                    state.line.push(byte);
+                } else {
+                    state.line_too_long = true;
+                }
+                if echo_at_once {
+                    state.emit(&[byte]);
+                }
+            }
+        }
+        bytes.len()
+    }
+}
+
+impl Payload {
+    /// Takes what belongs to the payload; the second value says whether that was its end.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
+        match self.end {
+            PayloadEnd::Length(length) => {
+                let count = bytes.len().min(length - self.bytes.len());
+                self.bytes.extend_from_slice(&bytes[..count]);
+                (count, self.bytes.len() == length)
+            }
+            PayloadEnd::Mark | PayloadEnd::Cancelled => {
+                let end = bytes.iter().position(|byte| matches!(*byte, CTRL_Z | ESC));
+                // One byte too many is kept, to know that it was too much.
+                let room = (LONGEST_SEND_BYTES + 1).saturating_sub(self.bytes.len());
+                let count = end.unwrap_or(bytes.len());
+                self.bytes.extend_from_slice(&bytes[..count.min(room)]);
+                match end {
+                    None => (count, false),
+                    Some(end) => {
+                        if bytes[end] == ESC {
+                            self.end = PayloadEnd::Cancelled;
+                        }
+                        (end + 1, true)
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Upload {
+    /// Takes what belongs to the file; the second value is how many more acknowledgements are due.
+    fn take(&mut self, bytes: &[u8], now: Instant) -> (usize, usize) {
+        let acknowledged_before = self.bytes.len() / ACKNOWLEDGED_BYTES;
+        let count = bytes.len().min(self.size - self.bytes.len());
+        self.bytes.extend_from_slice(&bytes[..count]);
+        self.due = if self.bytes.len() == self.size { now } else { now + self.timeout };
+        let acknowledgements = match self.acknowledged {
+            true => self.bytes.len() / ACKNOWLEDGED_BYTES - acknowledged_before,
+            false => 0,
+        };
+        (count, acknowledgements)
+    }
+}
+
+const PREFIX: &[u8] = b"AT";
+const CR: u8 = b'\r';
+const LF: u8 = b'\n';
+const BACKSPACE: u8 = 0x08;
+const CTRL_Z: u8 = 0x1A;
+const ESC: u8 = 0x1B;
+/// Bytes of an upload that get one acknowledgement, where asked for.
+const ACKNOWLEDGED_BYTES: usize = 1_024;

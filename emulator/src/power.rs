@@ -1,0 +1,129 @@
+//! Boot, power-down, and what happens by itself later.
+
+use std::time::{Duration, Instant};
+
+use crate::config::{Family, Sim};
+use crate::modem::Modem;
+use crate::session::Session;
+use crate::store::DriveName;
+
+/// Whether the modem runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Power {
+    Off,
+    Booting,
+    On,
+}
+
+/// Something that happens by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// It goes down, and comes up again if it is to.
+    PowerDown { restart: bool },
+    /// It is up.
+    Booted,
+    /// A URC without its frame.
+    Urc(String),
+    /// The registration may have changed.
+    Registration,
+}
+
+impl Modem {
+    /// Adds an event behind those of the same time.
+    pub(crate) fn schedule(&mut self, at: Instant, event: Event) {
+        let index = self.events.partition_point(|(other, _)| *other <= at);
+        self.events.insert(index, (at, event));
+    }
+
+    /// Power comes on.
+    pub(crate) fn power_up(&mut self, now: Instant) {
+        if self.config.booted && self.counters.boots == 0 {
+            self.booted(now);
+        } else {
+            self.power = Power::Booting;
+            self.schedule(now + self.config.boot_time, Event::Booted);
+        }
+    }
+
+    /// Everything volatile is gone: connections, settings, half-read commands.
+    pub(crate) fn power_lost(&mut self) {
+        self.power = Power::Off;
+        let linked = self.session.sockets.iter().filter(|socket| socket.linked);
+        self.doomed.extend(linked.map(|socket| socket.connection));
+        self.session = Session::new(&self.config);
+        self.store.remove_all(DriveName::Ram);
+        self.events.clear();
+        self.faults.power_lost();
+        for port in &mut self.ports {
+            port.reset(&self.config);
+        }
+    }
+
+    /// Carries out the events whose time has come.
+    pub(crate) fn happen(&mut self, now: Instant) -> bool {
+        let mut moved = false;
+        while self.events.first().is_some_and(|(at, _)| *at <= now) {
+            let (_, event) = self.events.remove(0);
+            moved = true;
+            match event {
+                Event::PowerDown { restart } => self.go_down(restart, now),
+                Event::Booted => self.booted(now),
+                Event::Urc(text) => self.urc(&text),
+                Event::Registration => self.tell_registration(now),
+            }
+        }
+        moved
+    }
+
+    fn go_down(&mut self, restart: bool, now: Instant) {
+        self.power_lost();
+        for port in &mut self.ports {
+            port.emit(b"\r\nPOWERED DOWN\r\n");
+        }
+        if restart {
+            self.power_up(now);
+        }
+    }
+
+    fn booted(&mut self, now: Instant) {
+        let first = self.counters.boots == 0;
+        self.counters.boots += 1;
+        self.power = Power::On;
+        if self.session.sim_usable {
+            self.search_network(now);
+        }
+        if first && self.config.booted {
+            self.session.registration_told = self.registration_status(now);
+            return;
+        }
+        for port in &mut self.ports {
+            port.emit(b"\r\nRDY\r\n");
+        }
+        let sim = match &self.config.sim {
+            Sim::Ready => "+CPIN: READY",
+            Sim::Pin(_) if self.wrong_pins >= PIN_ATTEMPTS => "+CPIN: SIM PUK",
+            Sim::Pin(_) => "+CPIN: SIM PIN",
+            Sim::Absent => "+CPIN: NOT INSERTED",
+            Sim::Failed | Sim::Busy => "+CPIN: NOT READY",
+        };
+        let mut urcs = vec![(0, "+CFUN: 1"), (200, sim)];
+        if self.config.sim == Sim::Ready {
+            urcs.extend([(400, "+QUSIM: 1"), (800, "+QIND: SMS DONE")]);
+            if self.config.family == Family::Ec20 {
+                urcs.push((1_200, "+QIND: PB DONE"));
+            }
+        }
+        for (milliseconds, text) in urcs {
+            self.schedule(now + Duration::from_millis(milliseconds), Event::Urc(text.into()));
+        }
+    }
+
+    /// The modem begins to look for its network.
+    pub(crate) fn search_network(&mut self, now: Instant) {
+        self.session.searching_since = Some(now);
+        self.schedule_registration(now);
+    }
+}
+
+/// Wrong PINs after which the SIM wants its PUK.
+pub(crate) const PIN_ATTEMPTS: u8 = 3;

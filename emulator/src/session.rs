@@ -1,0 +1,87 @@
+//! What a modem forgets when it reboots: sockets, contexts, settings, registration.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::commands::pdp::PdpContext;
+use crate::commands::ssl_config::SslSettings;
+use crate::config::{Config, PortName, Sim};
+use crate::network::ConnectionId;
+use crate::socket::Socket;
+
+/// Everything volatile but the ports.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) sockets: Vec<Socket>,
+    /// By number less one.
+    pub(crate) pdp_contexts: Vec<PdpContext>,
+    pub(crate) ssl: SslSettings,
+    pub(crate) urc_port: UrcPort,
+    /// The code of AT+QIGETERROR.
+    pub(crate) last_error: u16,
+    /// The connection that left transparent mode last, for ATO.
+    pub(crate) last_transparent: Option<ConnectionId>,
+    /// Sockets opened since the boot.
+    pub(crate) opens: u32,
+    /// The connection that was pushed last; the next one is another's turn.
+    pub(crate) pushed_last: Option<ConnectionId>,
+    /// AT+CFUN: 0, 1 or 4
+    pub(crate) functionality: u8,
+    pub(crate) sim_usable: bool,
+    /// Since when the modem looks for a network.
+    pub(crate) searching_since: Option<Instant>,
+    /// AT+CREG, AT+CGREG and AT+CEREG: 0 no URC, 1 URC, 2 URC with location
+    pub(crate) registration_urcs: [u8; 3],
+    /// The state that was last told by URC.
+    pub(crate) registration_told: u8,
+    pub(crate) data_format: DataFormat,
+    /// Values of AT+QCFG by key, AT+CTZU, AT+CTZR and the like: kept and shown, without effect.
+    pub(crate) kept: BTreeMap<String, String>,
+}
+
+/// AT+QICFG: how payload is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct DataFormat {
+    /// "viewmode": payload behind its header on one line
+    pub(crate) one_line: bool,
+    /// "dataformat": payload of sends is hexadecimal
+    pub(crate) hex_to_modem: bool,
+    /// "dataformat": received payload is hexadecimal
+    pub(crate) hex_to_host: bool,
+    /// "sendinfo": +QISEND instead of SEND OK
+    pub(crate) send_info: bool,
+    /// "close/mode": a close is answered before it is done
+    pub(crate) close_later: bool,
+}
+
+/// AT+QURCCFG="urcport".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UrcPort {
+    One(PortName),
+    All,
+}
+
+impl Session {
+    pub(crate) fn new(config: &Config) -> Session {
+        let has = |port| config.ports.contains(&port);
+        // Not in the SSL manuals: usbat where there is one, else uart1, else what there is.
+        let urc_port = [PortName::UsbAt, PortName::Uart1].into_iter().find(|port| has(*port));
+        Session {
+            sockets: Vec::new(),
+            pdp_contexts: vec![PdpContext::default(); usize::from(config.family.pdp_contexts())],
+            ssl: SslSettings::new(config.family),
+            urc_port: UrcPort::One(urc_port.unwrap_or(config.ports[0])),
+            last_error: 0,
+            last_transparent: None,
+            opens: 0,
+            pushed_last: None,
+            functionality: 1,
+            sim_usable: config.sim == Sim::Ready,
+            searching_since: None,
+            registration_urcs: [0; 3],
+            registration_told: 0,
+            data_format: DataFormat::default(),
+            kept: BTreeMap::new(),
+        }
+    }
+}

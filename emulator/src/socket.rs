@@ -1,0 +1,160 @@
+//! One connection of the modem as the host sees it: its number, its state, and its two buffers.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use crate::network::ConnectionId;
+use crate::queue::Queue;
+
+/// One connection, from its open to its close.
+#[derive(Clone, Debug)]
+pub(crate) struct Socket {
+    pub(crate) service: Service,
+    /// The host's number for it, 0 to 11.
+    pub(crate) id: u8,
+    pub(crate) connection: ConnectionId,
+    pub(crate) pdp_context: u8,
+    pub(crate) ssl_context: u8,
+    pub(crate) access: AccessMode,
+    /// Index of the port it was opened on, or that carries it.
+    pub(crate) port: usize,
+    pub(crate) remote_port: u16,
+    pub(crate) remote: Option<IpAddr>,
+    pub(crate) local_port: u16,
+    pub(crate) state: State,
+    /// Whether the network knows the connection.
+    pub(crate) linked: bool,
+    /// From the host, not yet taken by the network.
+    pub(crate) outgoing: Queue,
+    /// Bytes that the network took and the far end has not, when last asked.
+    pub(crate) unsent: usize,
+    /// From the far end, not yet taken by the host.
+    pub(crate) incoming: Queue,
+    /// All bytes that were ever put into `incoming`.
+    pub(crate) received_total: u64,
+    /// Whether the host was told of what lies in `incoming`, and is not told again until it read 0.
+    pub(crate) announced: bool,
+    /// Whether `incoming` waits for the next arrival.
+    pub(crate) held: bool,
+}
+
+/// What kind of connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// AT+QSSLOPEN
+    Tls,
+    /// AT+QIOPEN
+    Tcp,
+}
+
+/// How received data reaches the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AccessMode {
+    Buffer,
+    Push,
+    Transparent,
+}
+
+/// Where a connection is in its life.
+///
+/// ```text
+/// Opening ──► Connected ──► Ended ──► (free)
+///    │            └───────► Closing ────▲
+///    └─► (free), or Ended where a quirk keeps failed opens
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Under way since `since`; its outcome, once known, is told no sooner than `told_at`, and without one
+    /// it is given up at `given_up_at`. A silent one is never told.
+    /// One that is `predetermined` fails with that code whatever the network says.
+    Opening {
+        told_at: Instant,
+        given_up_at: Instant,
+        silent: bool,
+        predetermined: Option<u16>,
+    },
+    Connected,
+    /// Gone. `told` says whether the host knows by a URC.
+    Ended {
+        how: End,
+        told: bool,
+    },
+    /// AT+QSSLCLOSE was given; at `until` the rest is dropped. `answers` is the port that gets a late
+    /// result where closing is asynchronous.
+    Closing {
+        until: Instant,
+        answers: Option<usize>,
+    },
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The far end closed in order.
+    Closed,
+    /// It was cut.
+    Cut,
+}
+
+impl Service {
+    /// The name in AT+QSSLSTATE and AT+QISTATE.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Service::Tls => "SSLClient",
+            Service::Tcp => "TCP",
+        }
+    }
+
+    /// The name of its URC for arrivals and ends.
+    pub(crate) fn urc(self) -> &'static str {
+        match self {
+            Service::Tls => "+QSSLURC",
+            Service::Tcp => "+QIURC",
+        }
+    }
+
+    pub(crate) fn open_result(self) -> &'static str {
+        match self {
+            Service::Tls => "+QSSLOPEN",
+            Service::Tcp => "+QIOPEN",
+        }
+    }
+}
+
+impl AccessMode {
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            AccessMode::Buffer => 0,
+            AccessMode::Push => 1,
+            AccessMode::Transparent => 2,
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<AccessMode> {
+        [AccessMode::Buffer, AccessMode::Push, AccessMode::Transparent].get(usize::from(number)).copied()
+    }
+}
+
+impl Socket {
+    /// The number of the state in AT+QSSLSTATE.
+    pub(crate) fn state_number(&self, closing: u8) -> u8 {
+        match self.state {
+            State::Opening { .. } => 1,
+            State::Connected => 2,
+            State::Ended { .. } | State::Closing { .. } => closing,
+        }
+    }
+
+    /// Bytes of the send buffer in use.
+    pub(crate) fn send_buffer_used(&self) -> usize {
+        self.outgoing.len() + self.unsent
+    }
+
+    /// Changes the way data reaches the host. What already lies in the buffer is not announced, and if
+    /// leftovers are held it waits for the next arrival.
+    pub(crate) fn switch(&mut self, access: AccessMode, leftovers_held: bool) {
+        self.access = access;
+        self.announced = access == AccessMode::Buffer && !self.incoming.is_empty();
+        self.held = access == AccessMode::Push && leftovers_held && !self.incoming.is_empty();
+    }
+}
