@@ -9,8 +9,6 @@
 //! what they leave open is documented where it is decided. What real modules do differently is a switch in
 //! [`Quirks`].
 
-#[cfg(feature = "program")]
-pub mod cli;
 mod at_port;
 #[cfg(feature = "program")]
 pub mod cli;
