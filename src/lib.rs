@@ -7,6 +7,7 @@ pub mod client_io;
 pub mod config;
 pub mod exit_status;
 pub mod listener;
+pub mod modem;
 pub mod peer;
 pub mod port;
 pub mod trust;

@@ -1,0 +1,374 @@
+//! One AT conversation: a port, at most one command in flight, and the bytes that wait to leave.
+//!
+//! ```text
+//!           port opened             answers                     CONNECT
+//!  Closed ─────────────► Waking ───────────────► Command ───────────────► Data
+//!    ▲                     ▲                        │ a command was silent   │ left data mode
+//!    │ port lost           └────────────────────────┴────────────────────────┘
+//! ```
+
+use std::time::{Duration, Instant};
+
+use super::data_mode::DataMode;
+use super::failure::Refusal;
+use super::waking::Waking;
+use crate::at::{CmeError, Command, Decoder, Expects, Final, SocketId};
+
+/// A channel: how it stands, what is in flight on it, and what waits for its port.
+#[derive(Debug)]
+pub struct Channel {
+    /// Where in the diagram it is.
+    pub state: State,
+    /// Finds messages in what the port received.
+    pub decoder: Decoder,
+    /// The part of the answer that has arrived.
+    pub answer: Answer,
+    /// Where the payload that the decoder yields belongs.
+    pub payload_for: Destination,
+    /// The line's speed in bit/s, for deadlines.
+    pub baud: u32,
+    /// The wire settings that must still be made on this channel, by their place in the list; `None` once
+    /// all are made.
+    pub wire_step: Option<usize>,
+    /// In data mode: the LF that ends `CONNECT` has not come yet.
+    pub line_feed_due: bool,
+    pub(super) in_flight: Option<InFlight>,
+    output: Vec<u8>,
+    output_written: usize,
+    /// Since when the port is deliberately not read.
+    paused_since: Option<Instant>,
+    /// When an announced payload whose next byte does not come is given up.
+    payload_deadline: Option<Instant>,
+}
+
+/// What a channel is good for at the moment.
+#[derive(Debug)]
+pub enum State {
+    /// Its port is not open.
+    Closed,
+    /// It is being brought to answer.
+    Waking(Waking),
+    /// It takes commands.
+    Command,
+    /// It is the stream of one socket.
+    Data(Box<DataMode>),
+}
+
+/// The command that was sent and not yet answered.
+#[derive(Debug)]
+pub struct InFlight {
+    /// The command.
+    pub command: Command,
+    /// Who wants its answer.
+    pub origin: Origin,
+    /// How far it is.
+    pub stage: Stage,
+    /// When it counts as silent.
+    deadline: Instant,
+}
+
+/// Who wants the answer of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The channel's own wire settings.
+    Wire,
+    /// The set-up of the data session.
+    Session,
+    /// The settings of an SSL context, by its place in the list.
+    Context(usize),
+    /// The question whether the data session stands.
+    Judge,
+    /// The socket that the command names.
+    Socket,
+}
+
+/// How far a command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its final result is awaited.
+    Result,
+    /// The prompt, or the `CONNECT` of an upload, is awaited: no payload has left.
+    Prompt,
+    /// The payload is leaving; so many bytes of it have.
+    Payload(usize),
+    /// The whole payload has left.
+    AfterPayload,
+}
+
+/// The information lines of an answer, and what came with it.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// Information lines that belong to the command, at most [`ANSWER_LINES_MAX`].
+    pub lines: Vec<String>,
+    /// The length in the `+QSSLRECV` header.
+    pub received: Option<usize>,
+    /// The bytes of a downloaded file.
+    pub file: Vec<u8>,
+    /// A `recv` URC for the socket being read came while the read was under way.
+    pub receivable_again: bool,
+}
+
+impl Answer {
+    /// Adds a line, if it belongs to the answer of the command in flight.
+    pub fn take_line(&mut self, in_flight: Option<&InFlight>, line: &str) -> bool {
+        let belongs = in_flight.is_some_and(|it| line.starts_with(it.command.answer_prefix()));
+        if belongs && self.lines.len() < ANSWER_LINES_MAX {
+            self.lines.push(line.to_owned());
+        }
+        belongs
+    }
+}
+
+/// Whose payload it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Nobody's: of a socket that is not open, or of an answer that came too late.
+    Nobody,
+    /// This socket's.
+    Socket(SocketId),
+    /// The answer's own, as in AT+QFDWL.
+    Answer,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// `OK`
+    Ok,
+    /// `SEND OK`
+    SendOk,
+    /// `SEND FAIL`
+    SendFail,
+    /// `CONNECT`, and the port is in data mode.
+    Connect,
+    /// `NO CARRIER`
+    NoCarrier,
+    /// An error.
+    Refused(Refusal),
+}
+
+impl From<Final<'_>> for Outcome {
+    fn from(result: Final<'_>) -> Self {
+        match result {
+            Final::Ok => Outcome::Ok,
+            Final::SendOk => Outcome::SendOk,
+            Final::SendFail => Outcome::SendFail,
+            Final::Connect => Outcome::Connect,
+            Final::NoCarrier => Outcome::NoCarrier,
+            Final::Error => Outcome::Refused(Refusal::Plain),
+            Final::CmeError(text) => Outcome::Refused(Refusal::Cme(CmeError(text.to_owned()))),
+        }
+    }
+}
+
+impl Channel {
+    /// A channel whose port is not open.
+    pub fn new(baud: u32) -> Self {
+        Channel {
+            state: State::Closed,
+            decoder: Decoder::new(),
+            answer: Answer::default(),
+            payload_for: Destination::Nobody,
+            baud,
+            wire_step: Some(0),
+            line_feed_due: false,
+            in_flight: None,
+            output: Vec::new(),
+            output_written: 0,
+            paused_since: None,
+            payload_deadline: None,
+        }
+    }
+
+    /// Whether a command may be sent now: nothing is in flight, nothing waits to leave, no message is half
+    /// received that would hide the answer's beginning.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Command) && self.in_flight.is_none() && self.output.is_empty()
+    }
+
+    /// Whether its port is open.
+    pub fn is_open(&self) -> bool {
+        !matches!(self.state, State::Closed)
+    }
+
+    /// The command in flight.
+    pub fn in_flight(&self) -> Option<&InFlight> {
+        self.in_flight.as_ref()
+    }
+
+    /// Sends `command`.
+    pub fn start(&mut self, command: Command, origin: Origin, now: Instant) {
+        assert!(self.in_flight.is_none(), "one command in flight per channel");
+        log::debug!(target: "at", "> {command}");
+        command.encode(&mut self.output);
+        let stage = match command.expects() {
+            Expects::Prompt => {
+                self.decoder.expect_prompt(true);
+                Stage::Prompt
+            }
+            Expects::ConnectThenUpload | Expects::ConnectThenDownload(_) => Stage::Prompt,
+            Expects::Result | Expects::ConnectThenData => Stage::Result,
+        };
+        self.answer.lines.clear();
+        self.answer.file.clear();
+        self.answer.received = None;
+        self.answer.receivable_again = false;
+        let deadline = now + command.patience() + self.wire_time(self.output.len());
+        self.in_flight = Some(InFlight { command, origin, stage, deadline });
+    }
+
+    /// Sends bytes that are no command: filler, an escape, an `AT` that wakes.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Command bytes that wait for the port.
+    pub fn output(&self) -> &[u8] {
+        &self.output[self.output_written..]
+    }
+
+    /// The port took `count` bytes of what [`Channel::output`] showed.
+    pub fn output_written(&mut self, count: usize) {
+        self.output_written += count;
+        if self.output_written == self.output.len() {
+            self.output.clear();
+            self.output_written = 0;
+        }
+    }
+
+    /// The prompt was seen: the payload is due.
+    pub fn prompted(&mut self, now: Instant) {
+        if let Some(in_flight) = &mut self.in_flight
+            && in_flight.stage == Stage::Prompt
+        {
+            in_flight.stage = Stage::Payload(0);
+            in_flight.deadline = now + in_flight.command.patience();
+        }
+    }
+
+    /// The port took `count` bytes of payload, of `length` in all.
+    pub fn payload_written(&mut self, count: usize, length: usize, now: Instant) {
+        let wire_time = self.wire_time(length);
+        if let Some(in_flight) = &mut self.in_flight
+            && let Stage::Payload(sent) = in_flight.stage
+        {
+            let sent = sent + count;
+            debug_assert!(sent <= length, "no more than announced");
+            in_flight.stage = if sent == length { Stage::AfterPayload } else { Stage::Payload(sent) };
+            in_flight.deadline = now + SEND_RESULT_WAIT.max(in_flight.command.patience()) + wire_time;
+        }
+    }
+
+    /// A final result arrived. `Some` if it ends the command in flight, which is then no longer in flight.
+    pub fn concluded(&mut self, result: Outcome) -> Option<(InFlight, Outcome)> {
+        let in_flight = self.in_flight.as_ref()?;
+        let expects = in_flight.command.expects();
+        let payload_left = in_flight.stage == Stage::AfterPayload;
+        let ends = match (&result, expects) {
+            (Outcome::Refused(_), _) => true,
+            (Outcome::SendOk, Expects::Prompt) => payload_left,
+            (Outcome::SendFail, Expects::Prompt) => true,
+            (Outcome::Ok, Expects::Result) => true,
+            (Outcome::Ok, Expects::ConnectThenUpload | Expects::ConnectThenDownload(_)) => payload_left,
+            (Outcome::Connect | Outcome::NoCarrier, Expects::ConnectThenData) => true,
+            // Some modules say OK before the CONNECT of a transparent open; anything else here answers
+            // something that nobody asked.
+            _ => false,
+        };
+        if !ends {
+            log::debug!(target: "at", "ignored a result that ends nothing: {result:?}");
+            return None;
+        }
+        self.decoder.expect_prompt(false);
+        self.in_flight.take().map(|in_flight| (in_flight, result))
+    }
+
+    /// `CONNECT` of a file command arrived.
+    pub fn connected(&mut self, now: Instant) -> bool {
+        let Some(in_flight) = &mut self.in_flight else { return false };
+        if in_flight.stage != Stage::Prompt {
+            return false;
+        }
+        match in_flight.command.expects() {
+            Expects::ConnectThenUpload => {
+                self.prompted(now);
+                true
+            }
+            Expects::ConnectThenDownload(size) => {
+                in_flight.stage = Stage::AfterPayload;
+                self.payload_for = Destination::Answer;
+                self.decoder.expect_raw(size);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the command in flight away without an answer.
+    pub fn abandon(&mut self) -> Option<InFlight> {
+        self.decoder.expect_prompt(false);
+        self.in_flight.take()
+    }
+
+    /// Forgets everything that was under way, as when the port is lost.
+    pub fn forget(&mut self) -> Option<InFlight> {
+        self.decoder.reset();
+        self.output.clear();
+        self.output_written = 0;
+        self.payload_for = Destination::Nobody;
+        self.payload_deadline = None;
+        self.paused_since = None;
+        self.abandon()
+    }
+
+    /// Bytes arrived: what they took of the line's time is not counted against the modem.
+    pub fn heard(&mut self, count: usize, now: Instant) {
+        let wire_time = self.wire_time(count);
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.deadline += wire_time;
+        }
+        self.payload_deadline = (self.decoder.payload_left() > 0).then(|| now + PAYLOAD_WAIT);
+    }
+
+    /// The port is, or is no longer, deliberately left unread; deadlines stand still meanwhile.
+    pub fn set_paused(&mut self, paused: bool, now: Instant) {
+        match (paused, self.paused_since) {
+            (true, None) => self.paused_since = Some(now),
+            (false, Some(since)) => {
+                let pause = now.saturating_duration_since(since);
+                if let Some(in_flight) = &mut self.in_flight {
+                    in_flight.deadline += pause;
+                }
+                if let Some(deadline) = &mut self.payload_deadline {
+                    *deadline += pause;
+                }
+                self.paused_since = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// When the command in flight, or an unfinished payload, counts as silent.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.paused_since.is_some() {
+            return None;
+        }
+        let in_flight = self.in_flight.as_ref().map(|in_flight| in_flight.deadline);
+        in_flight.into_iter().chain(self.payload_deadline).min()
+    }
+
+    /// How long `count` bytes take on the line.
+    pub fn wire_time(&self, count: usize) -> Duration {
+        let bits = count as u64 * 10;
+        Duration::from_micros(bits * 1_000_000 / u64::from(self.baud.max(1)))
+    }
+}
+
+/// The most information lines kept of one answer.
+pub const ANSWER_LINES_MAX: usize = 128;
+
+/// What we wait for `SEND OK` once the payload has left; the manuals say 300 ms.
+const SEND_RESULT_WAIT: Duration = Duration::from_secs(10);
+
+/// What we wait for the next byte of an announced payload.
+const PAYLOAD_WAIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,555 @@
+//! Transparent mode: the channel is the stream of one socket, and the only words left are escapes.
+//!
+//! ```text
+//!              leave() or a suspicion
+//!   Flowing ───────────────────────────► Draining ──► Guard ──► Escaped ──OK──► left
+//!      ▲  │ DCD dropped                                 ▲          │ missed
+//!      │  └───────────► HungUp ──► ended                └──────────┘ (three times, then lost)
+//!      └── the suspicion was wrong
+//! ```
+//! Up, the bytes on the line never end in `+++` before a pause, or the modem would take them for the escape.
+//! Down, `NO CARRIER` may be payload or the end of it; what looks like it is held back until that is known.
+//! Where the port has a DCD line, that line knows.
+
+use std::time::{Duration, Instant};
+
+use crate::at::SocketId;
+
+/// A channel in data mode.
+#[derive(Debug)]
+pub struct DataMode {
+    /// The socket whose stream it is.
+    pub socket: SocketId,
+    stage: Stage,
+    /// Why it is being left.
+    reason: Reason,
+    /// `+`es at the end of what is on the line.
+    line_pluses: usize,
+    /// Received and not yet known to be payload.
+    held: Vec<u8>,
+    /// When `held` was last added to.
+    held_since: Instant,
+    /// A part of what turned out to be a terminator was delivered as payload.
+    pub leaked: bool,
+    has_dcd: bool,
+    has_dtr: bool,
+    /// Whether everything written has left the tty, and since when.
+    drained: Drained,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Flowing,
+    Draining,
+    Guard { until: Instant, tries: u32 },
+    Escaped { since: Instant, tries: u32, by_dtr: bool },
+    HungUp { until: Instant },
+}
+
+/// Why data mode is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The client is done.
+    Done,
+    /// Something that looks like `NO CARRIER` arrived: is the socket still connected?
+    Suspicion,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drained {
+    /// Bytes were written; the tty is asked at this time whether they have left.
+    AskAt(Instant),
+    /// Asked, not answered.
+    Asked,
+    /// Nothing is in the tty since then.
+    Since(Instant),
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing before the deadline.
+    Wait,
+    /// Ask the port how many bytes it has not sent yet.
+    AskQueue,
+    /// Send the escape.
+    SendEscape,
+    /// Set DTR.
+    SetDtr(bool),
+    /// What was held back is payload now: [`DataMode::deliverable`].
+    Deliver,
+    /// The modem is in command mode, the socket in buffer mode; the rest of what was held is what
+    /// [`DataMode::take_held`] gives.
+    Left(Reason),
+    /// The modem left data mode by itself: the connection is gone.
+    Ended,
+    /// Every escape was missed.
+    Lost,
+}
+
+impl DataMode {
+    /// The channel has just answered `CONNECT`.
+    pub fn new(socket: SocketId, has_dcd: bool, has_dtr: bool, now: Instant) -> Self {
+        DataMode {
+            socket,
+            stage: Stage::Flowing,
+            reason: Reason::Done,
+            line_pluses: 0,
+            held: Vec::new(),
+            held_since: now,
+            leaked: false,
+            has_dcd,
+            has_dtr,
+            drained: Drained::Since(now),
+        }
+    }
+
+    /// Whether payload may leave. While it is unsure whether the modem still listens, nothing does.
+    pub fn is_flowing(&self) -> bool {
+        self.stage == Stage::Flowing && !self.is_suspicious()
+    }
+
+    /// How many of the `pending` bytes may be written now.
+    ///
+    /// The rest is a `+` or two that would complete `+++` at the end of the line.
+    pub fn sendable(&self, pending: &[u8]) -> usize {
+        if !self.is_flowing() {
+            return 0;
+        }
+        let trailing = pending.iter().rev().take_while(|byte| **byte == b'+').count();
+        let on_line = if trailing == pending.len() { self.line_pluses } else { 0 };
+        let run = on_line + trailing;
+        if run < ESCAPE_PLUSES || run > RUN_NO_MODEM_ESCAPES_ON {
+            pending.len()
+        } else {
+            pending.len() - (run - (ESCAPE_PLUSES - 1)).min(trailing)
+        }
+    }
+
+    /// These bytes went to the port, which needs `wire_time` to send them.
+    pub fn sent(&mut self, bytes: &[u8], now: Instant, wire_time: Duration) {
+        let trailing = bytes.iter().rev().take_while(|byte| **byte == b'+').count();
+        self.line_pluses = if trailing == bytes.len() { self.line_pluses + trailing } else { trailing };
+        self.drained = Drained::AskAt(now + wire_time);
+    }
+
+    /// The port has so many bytes that have not left yet.
+    pub fn queue_answered(&mut self, bytes: usize, now: Instant, wire_time: Duration) {
+        if self.drained == Drained::Asked {
+            self.drained = if bytes == 0 {
+                Drained::Since(now)
+            } else {
+                Drained::AskAt(now + wire_time.max(Duration::from_millis(1)))
+            };
+        }
+    }
+
+    /// Takes received bytes, and gives back in `payload` what is known to be payload.
+    pub fn received(&mut self, bytes: &[u8], now: Instant, payload: &mut impl FnMut(&[u8])) {
+        match self.stage {
+            Stage::Flowing => {
+                if self.held.is_empty() && matched_tail(bytes) == 0 {
+                    return payload(bytes);
+                }
+                self.held.extend_from_slice(bytes);
+                let keep = matched_tail(&self.held);
+                let deliver = self.held.len() - keep;
+                payload(&self.held[..deliver]);
+                self.held.drain(..deliver);
+                if self.has_dcd && !self.is_suspicious() {
+                    // DCD tells an end from payload; only a whole match waits for it.
+                    payload(&self.held);
+                    self.leaked = !self.held.is_empty();
+                    self.held.clear();
+                }
+                self.held_since = now;
+            }
+            Stage::Draining | Stage::Guard { .. } | Stage::Escaped { .. } | Stage::HungUp { .. } => {
+                self.held.extend_from_slice(bytes);
+                self.held_since = now;
+                if !matches!(self.stage, Stage::HungUp { .. }) && self.reason == Reason::Done {
+                    // Everything but a possible `OK` at the end is payload.
+                    let keep = self.held.len().min(HELD_WHILE_LEAVING);
+                    let deliver = self.held.len() - keep;
+                    payload(&self.held[..deliver]);
+                    self.held.drain(..deliver);
+                }
+            }
+        }
+    }
+
+    /// How many more bytes can be held back.
+    pub fn room(&self) -> usize {
+        HELD_LIMIT_BYTES.saturating_sub(self.held.len())
+    }
+
+    /// How many bytes are held back.
+    pub fn held_len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The DCD line changed.
+    pub fn dcd_changed(&mut self, dcd: bool, now: Instant) {
+        if self.has_dcd && !dcd && !matches!(self.stage, Stage::HungUp { .. }) {
+            self.stage = Stage::HungUp { until: now + HANG_UP_TAIL };
+        }
+    }
+
+    /// The client is done and everything it sent has been written.
+    pub fn leave(&mut self, now: Instant) {
+        if self.stage == Stage::Flowing {
+            self.reason = Reason::Done;
+            self.stage = Stage::Draining;
+            if let Drained::AskAt(at) = &mut self.drained {
+                *at = (*at).min(now);
+            }
+        }
+    }
+
+    /// Whether it is being left, or has ended.
+    pub fn is_leaving(&self) -> bool {
+        self.stage != Stage::Flowing
+    }
+
+    /// When [`DataMode::deadline_passed`] is due. `wants_drain`: a `+` waits in the socket.
+    pub fn deadline(&self, holds_plus: bool) -> Option<Instant> {
+        let ask = match self.drained {
+            Drained::AskAt(at) if holds_plus || self.stage == Stage::Draining => Some(at),
+            Drained::Since(since) if holds_plus && self.stage == Stage::Flowing => Some(since + GUARD),
+            _ => None,
+        };
+        let stage = match self.stage {
+            Stage::Flowing if self.held.is_empty() => None,
+            Stage::Flowing if self.is_suspicious() && !self.has_dcd => {
+                Some(self.held_since + SUSPICION_QUIET)
+            }
+            Stage::Flowing => Some(self.held_since + HOLD),
+            Stage::Draining => match self.drained {
+                Drained::Since(since) => Some(since),
+                _ => None,
+            },
+            Stage::Guard { until, .. } | Stage::HungUp { until } => Some(until),
+            Stage::Escaped { since, .. } if ends_in_ok(&self.held).is_some() => {
+                Some((self.held_since + OK_QUIET).max(since))
+            }
+            Stage::Escaped { since, by_dtr, .. } => Some(since + if by_dtr { DTR_WAIT } else { ESCAPE_WAIT }),
+        };
+        ask.into_iter().chain(stage).min()
+    }
+
+    /// Something is due.
+    pub fn deadline_passed(&mut self, now: Instant, holds_plus: bool) -> Next {
+        if let Drained::AskAt(at) = self.drained
+            && at <= now
+            && (holds_plus || self.stage == Stage::Draining)
+        {
+            self.drained = Drained::Asked;
+            return Next::AskQueue;
+        }
+        if let Drained::Since(since) = self.drained
+            && holds_plus
+            && self.stage == Stage::Flowing
+            && since + GUARD <= now
+            && self.line_pluses > 0
+        {
+            // The line has been quiet for longer than a guard time: what follows begins anew.
+            self.line_pluses = 0;
+        }
+        match self.stage {
+            Stage::Flowing if self.held.is_empty() => Next::Wait,
+            Stage::Flowing if self.is_suspicious() && !self.has_dcd => {
+                if self.held_since + SUSPICION_QUIET > now {
+                    return Next::Wait;
+                }
+                self.reason = Reason::Suspicion;
+                self.begin_escape(now, 1)
+            }
+            Stage::Flowing if self.held_since + HOLD <= now => Next::Deliver,
+            Stage::Flowing => Next::Wait,
+            Stage::Draining => match self.drained {
+                Drained::Since(_) => self.begin_escape(now, 1),
+                _ => Next::Wait,
+            },
+            Stage::Guard { until, tries } if until <= now => {
+                self.stage = Stage::Escaped { since: now, tries, by_dtr: false };
+                Next::SendEscape
+            }
+            Stage::Guard { .. } => Next::Wait,
+            Stage::Escaped { since, tries, by_dtr } => {
+                if ends_in_ok(&self.held).is_some() {
+                    return if self.held_since + OK_QUIET <= now {
+                        Next::Left(self.reason)
+                    } else {
+                        Next::Wait
+                    };
+                }
+                let wait = if by_dtr { DTR_WAIT } else { ESCAPE_WAIT };
+                if since + wait > now {
+                    return Next::Wait;
+                }
+                if by_dtr {
+                    // The pin may not be wired: fall back on the characters.
+                    self.has_dtr = false;
+                    self.stage = Stage::Guard { until: now + GUARD, tries: 1 };
+                    return Next::SetDtr(true);
+                }
+                if tries >= ESCAPE_TRIES { Next::Lost } else { self.begin_escape(now, tries + 1) }
+            }
+            Stage::HungUp { until } if until <= now => Next::Ended,
+            Stage::HungUp { .. } => Next::Wait,
+        }
+    }
+
+    /// What was held back and is payload after all.
+    pub fn deliverable(&mut self) -> Vec<u8> {
+        self.leaked |= !self.held.is_empty();
+        std::mem::take(&mut self.held)
+    }
+
+    /// What was held back when data mode ended, parted into payload before the terminator or `OK`, and the
+    /// modem's own words after it.
+    pub fn take_held(&mut self, ended: bool) -> (Vec<u8>, Vec<u8>) {
+        let mut held = std::mem::take(&mut self.held);
+        let split = if ended {
+            TERMINATORS.iter().filter_map(|terminator| find(&held, terminator)).min()
+        } else {
+            ends_in_ok(&held)
+        };
+        match split {
+            Some(at) => {
+                let words = held.split_off(at);
+                (held, words)
+            }
+            None => (held, Vec::new()),
+        }
+    }
+
+    /// The suspicion was wrong: what was held is payload, the stream goes on after `CONNECT`.
+    pub fn resumed(&mut self, now: Instant) {
+        self.stage = Stage::Flowing;
+        self.line_pluses = 0;
+        self.drained = Drained::Since(now);
+    }
+
+    fn begin_escape(&mut self, now: Instant, tries: u32) -> Next {
+        if self.has_dtr && tries == 1 {
+            self.stage = Stage::Escaped { since: now, tries, by_dtr: true };
+            return Next::SetDtr(false);
+        }
+        self.stage = Stage::Guard { until: now + GUARD, tries };
+        Next::Wait
+    }
+
+    /// Whether what is held is a whole terminator.
+    fn is_suspicious(&self) -> bool {
+        TERMINATORS.iter().any(|terminator| self.held == *terminator)
+    }
+}
+
+/// How many bytes at the end of `bytes` begin, or are, one of the terminators.
+fn matched_tail(bytes: &[u8]) -> usize {
+    let longest = TERMINATORS.iter().map(|terminator| terminator.len()).max().unwrap_or(0);
+    let window = &bytes[bytes.len().saturating_sub(longest)..];
+    for start in 0..window.len() {
+        if window[start] == b'\r'
+            && TERMINATORS.iter().any(|terminator| terminator.starts_with(&window[start..]))
+        {
+            return window.len() - start;
+        }
+    }
+    0
+}
+
+/// Where `\r\nOK\r\n` begins, if only whole lines of URCs follow it.
+fn ends_in_ok(held: &[u8]) -> Option<usize> {
+    let mut from = held.len();
+    while let Some(at) = held[..from].windows(OK.len()).rposition(|window| window == OK) {
+        let behind = &held[at + OK.len()..];
+        let mut lines = behind.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| !line.is_empty());
+        let whole = behind.is_empty() || behind.ends_with(b"\r\n");
+        if whole && lines.all(|line| line.starts_with(b"+")) {
+            return Some(at);
+        }
+        from = at + OK.len() - 1;
+    }
+    None
+}
+
+fn find(held: &[u8], what: &[u8]) -> Option<usize> {
+    held.windows(what.len()).position(|window| window == what)
+}
+
+const OK: &[u8] = b"\r\nOK\r\n";
+
+/// What the modem says when data mode ends by itself.
+const TERMINATORS: [&[u8]; 4] =
+    [b"\r\nNO CARRIER\r\n", b"\r\nRDY\r\n", b"\r\nPOWERED DOWN\r\n", b"\r\nNORMAL POWER DOWN\r\n"];
+
+/// The escape is so many `+` between two pauses (both manuals, 1.3).
+const ESCAPE_PLUSES: usize = 3;
+
+/// A run of more `+` than this, without a pause in it, is nobody's escape; payload of nothing but `+` would
+/// otherwise crawl.
+const RUN_NO_MODEM_ESCAPES_ON: usize = 16;
+
+/// Without a byte on the line for this long, an escape may begin or end; a little more than the manuals' 1 s.
+const GUARD: Duration = Duration::from_millis(1_200);
+
+/// What the `OK` of `+++` may take, its guard time included.
+const ESCAPE_WAIT: Duration = Duration::from_millis(2_500);
+
+/// What the `OK` may take after DTR has dropped.
+const DTR_WAIT: Duration = Duration::from_millis(1_000);
+
+/// How often `+++` is tried.
+const ESCAPE_TRIES: u32 = 3;
+
+/// How long the beginning of a terminator is held back.
+const HOLD: Duration = Duration::from_millis(100);
+
+/// How long after a whole terminator the quiet must last before it is settled whether it was one.
+const SUSPICION_QUIET: Duration = Duration::from_millis(300);
+
+/// How long after `OK` the quiet must last before it is believed.
+const OK_QUIET: Duration = Duration::from_millis(100);
+
+/// What still arrives after DCD has dropped: the modem's words.
+const HANG_UP_TAIL: Duration = Duration::from_millis(200);
+
+/// What is held back while leaving on the client's side: an `OK` and some URCs.
+const HELD_WHILE_LEAVING: usize = 512;
+
+/// The most that is ever held back, in bytes.
+pub const HELD_LIMIT_BYTES: usize = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    mod clock {
+        #[allow(clippy::disallowed_methods)]
+        pub fn now() -> Instant {
+            Instant::now()
+        }
+        use std::time::Instant;
+    }
+
+    fn mode(has_dcd: bool) -> (DataMode, Instant) {
+        let now = clock::now();
+        (DataMode::new(SocketId::new(0).unwrap(), has_dcd, false, now), now)
+    }
+
+    /// Everything that reaches the line, with the time since the start, until `pending` is gone.
+    fn line(mode: &mut DataMode, mut now: Instant, mut pending: &[u8]) -> Vec<(Duration, Vec<u8>)> {
+        let start = now;
+        let mut all = Vec::new();
+        while !pending.is_empty() {
+            let count = mode.sendable(pending);
+            if count > 0 {
+                mode.sent(&pending[..count], now, Duration::from_millis(1));
+                all.push((now - start, pending[..count].to_vec()));
+                pending = &pending[count..];
+                continue;
+            }
+            now = mode.deadline(true).expect("something is due while a + waits");
+            if mode.deadline_passed(now, true) == Next::AskQueue {
+                mode.queue_answered(0, now, Duration::ZERO);
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn no_burst_on_the_line_ends_in_three_pluses() {
+        for payload in [&b"+++"[..], b"++++", b"+++++++", b"x+++", b"+++x", b"abc++++++", b"++", b"+"] {
+            let (mut mode, now) = mode(false);
+            let bursts = line(&mut mode, now, payload);
+            let joined: Vec<u8> = bursts.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+            assert_eq!(joined, payload, "nothing lost, nothing added");
+            // Bytes without a pause of a second between them are one burst.
+            let mut burst: Vec<u8> = Vec::new();
+            let mut last = Duration::ZERO;
+            for (at, bytes) in bursts {
+                if at - last >= Duration::from_secs(1) {
+                    burst.clear();
+                }
+                burst.extend_from_slice(&bytes);
+                assert!(!burst.ends_with(b"+++"), "{payload:?}: {burst:?}");
+                last = at;
+            }
+        }
+    }
+
+    #[test]
+    fn pluses_in_the_middle_of_payload_are_not_held_back() {
+        let (mode, _) = mode(false);
+        assert_eq!(mode.sendable(b"a+++b"), 5);
+        assert_eq!(mode.sendable(b"a+++"), 3);
+        assert_eq!(mode.sendable(&[b'+'; 1000]), 1000);
+    }
+
+    fn receive(mode: &mut DataMode, bytes: &[u8], now: Instant) -> Vec<u8> {
+        let mut got = Vec::new();
+        mode.received(bytes, now, &mut |payload| got.extend_from_slice(payload));
+        got
+    }
+
+    #[test]
+    fn no_carrier_inside_payload_is_payload() {
+        let payload = b"before\r\nNO CARRIER\r\nafter\r\nNO CARRIE and more";
+        for split in 0..payload.len() {
+            let (mut mode, now) = mode(false);
+            let mut got = receive(&mut mode, &payload[..split], now);
+            got.extend(receive(&mut mode, &payload[split..], now));
+            assert_eq!(got, payload, "split at {split}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_terminator_waits_a_tenth_of_a_second() {
+        let (mut mode, now) = mode(false);
+        assert_eq!(receive(&mut mode, b"text\r\n", now), b"text");
+        assert_eq!(mode.deadline(false), Some(now + HOLD));
+        assert_eq!(mode.deadline_passed(now + HOLD, false), Next::Deliver);
+        assert_eq!(mode.deliverable(), b"\r\n");
+    }
+
+    #[test]
+    fn a_whole_terminator_and_quiet_is_settled_by_escaping() {
+        let (mut mode, now) = mode(false);
+        assert_eq!(receive(&mut mode, b"text\r\nNO CARRIER\r\n", now), b"text");
+        assert!(!mode.is_flowing(), "while unsure nothing is sent");
+        let now = now + SUSPICION_QUIET;
+        assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+        receive(&mut mode, b"\r\nOK\r\n", now + GUARD * 2);
+        let left = mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false);
+        assert_eq!(left, Next::Left(Reason::Suspicion));
+        assert_eq!(mode.take_held(false).0, b"\r\nNO CARRIER\r\n");
+    }
+
+    #[test]
+    fn with_dcd_nothing_but_a_whole_terminator_is_held() {
+        let (mut mode, now) = mode(true);
+        assert_eq!(receive(&mut mode, b"text\r\nNO CAR", now), b"text\r\nNO CAR");
+        assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
+        mode.dcd_changed(false, now);
+        assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
+        assert_eq!(mode.take_held(true), (b"".to_vec(), b"\r\nNO CARRIER\r\n".to_vec()));
+    }
+
+    #[test]
+    fn data_that_arrives_while_escaping_is_delivered() {
+        let (mut mode, now) = mode(false);
+        mode.leave(now);
+        assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+        let mut got = receive(&mut mode, b"late \r\nOK\r\n data", now + GUARD);
+        got.extend(receive(&mut mode, b"\r\nOK\r\n\r\n+QSSLURC: \"recv\",0\r\n", now + GUARD * 2));
+        assert_eq!(mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false), Next::Left(Reason::Done));
+        let (payload, words) = mode.take_held(false);
+        got.extend(payload);
+        assert_eq!(got, b"late \r\nOK\r\n data");
+        assert_eq!(words, b"\r\nOK\r\n\r\n+QSSLURC: \"recv\",0\r\n");
+    }
+}

@@ -1,0 +1,145 @@
+//! Why the modem cannot do what it was asked: words for people and an exit status for scripts.
+
+use crate::at::{CmeError, ResultCode};
+use crate::exit_status::ExitStatus;
+
+/// A failure that ends the process where nobody wants to wait, and is logged and retried where one does.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What a script is told.
+    pub status: ExitStatus,
+    /// Who is to blame, what happened, and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with its exit status.
+    pub fn new(status: ExitStatus, message: impl Into<String>) -> Self {
+        Failure { status, message: message.into() }
+    }
+}
+
+/// How the modem refused a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `ERROR`
+    Plain,
+    /// `+CME ERROR: …`
+    Cme(CmeError),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::Plain => f.write_str("ERROR"),
+            Refusal::Cme(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Refusal {
+    /// The result code, where the modem gave one.
+    pub fn result_code(&self) -> Option<ResultCode> {
+        match self {
+            Refusal::Plain => None,
+            Refusal::Cme(error) => error.result_code(),
+        }
+    }
+}
+
+/// Why a socket could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenFailure {
+    /// The modem said so, with this code.
+    Code(ResultCode),
+    /// The modem refused without a code.
+    Refused(Refusal),
+    /// No answer within `--connect-timeout`.
+    TimedOut,
+    /// The modem was lost, rebooted or lost its data session meanwhile.
+    Lost(Cut),
+}
+
+impl OpenFailure {
+    /// The exit status of `connect` after this.
+    pub fn status(&self) -> ExitStatus {
+        let code = match self {
+            OpenFailure::Code(code) => Some(*code),
+            OpenFailure::Refused(refusal) => refusal.result_code(),
+            OpenFailure::TimedOut => Some(ResultCode::TIMED_OUT),
+            OpenFailure::Lost(Cut::SessionLost) => Some(ResultCode::PDP_BROKEN),
+            OpenFailure::Lost(_) => return ExitStatus::ModemLost,
+        };
+        match code {
+            Some(ResultCode::DNS_FAILED | ResultCode::DNS_BUSY) => ExitStatus::DnsFailed,
+            Some(ResultCode::CONNECT_FAILED | ResultCode::TIMED_OUT) => ExitStatus::ConnectFailed,
+            Some(ResultCode::PDP_BROKEN | ResultCode::PDP_OPEN_FAILED | ResultCode(573)) => {
+                ExitStatus::NoDataSession
+            }
+            _ => ExitStatus::Failed,
+        }
+    }
+}
+
+impl std::fmt::Display for OpenFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OpenFailure::Code(code) => code.fmt(f),
+            OpenFailure::Refused(refusal) => refusal.fmt(f),
+            OpenFailure::TimedOut => f.write_str("no answer in time (see --connect-timeout)"),
+            OpenFailure::Lost(cut) => cut.fmt(f),
+        }
+    }
+}
+
+/// Why a stream is broken. A client never takes one of these for an end of file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The port is gone.
+    PortLost,
+    /// The modem rebooted.
+    Rebooted,
+    /// The modem stopped answering and had to be brought back.
+    Silent,
+    /// The modem said something that cannot be framed.
+    Garbled,
+    /// The data session (PDP context) was lost or came back with another address.
+    SessionLost,
+    /// An AT+QSSLSEND was refused or not answered after its bytes had gone out: their fate is unknown.
+    SendUncertain,
+    /// The modem refused an AT+QSSLSEND: the connection is gone.
+    SendRefused,
+    /// Every AT+QSSLSEND failed with SEND FAIL for too long.
+    SendStuck,
+    /// An AT+QSSLRECV failed before it said that nothing is left.
+    ReceiveFailed,
+    /// The client did not read, and its buffer is full or holds up others.
+    ClientStalled,
+    /// The far end closed, and `--on-closed reset` is in force or AT+QSSLCLOSE failed.
+    ClosedUncertain,
+    /// The connection ended in data mode, and how cannot be known.
+    CarrierLost,
+    /// The process is shutting down.
+    ShuttingDown,
+}
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Cut::PortLost => "the port is gone",
+            Cut::Rebooted => "the modem rebooted",
+            Cut::Silent => "the modem stopped answering",
+            Cut::Garbled => "the modem sent what cannot be understood",
+            Cut::SessionLost => "the data session was lost",
+            Cut::SendUncertain => "a send was not confirmed, its bytes may be lost",
+            Cut::SendRefused => "the modem refused a send, the connection is gone",
+            Cut::SendStuck => "the modem's send buffer stayed full",
+            Cut::ReceiveFailed => "a receive failed before the end",
+            Cut::ClientStalled => "the client did not read",
+            Cut::ClosedUncertain => "the far end closed, cleanly or not",
+            Cut::CarrierLost => "the connection was lost",
+            Cut::ShuttingDown => "shutting down",
+        })
+    }
+}

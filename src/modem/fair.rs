@@ -1,0 +1,91 @@
+//! Whose turn it is: start-time fair queueing over the flows of one modem.
+//!
+//! Each socket has two flows, up and down. A flow that has been idle starts at the present virtual time and
+//! so goes before the backlogged ones, as in fq_codel; backlogged flows take turns by bytes.
+
+use crate::at::{SOCKET_COUNT, SocketId};
+
+/// Which way a flow goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// AT+QSSLSEND
+    Up,
+    /// AT+QSSLRECV
+    Down,
+}
+
+/// The account of who has had how much.
+#[derive(Debug, Default)]
+pub struct FairQueue {
+    /// The start tag of the flow served last, in bytes.
+    virtual_time: u64,
+    /// Where each flow's last service ended, in bytes of virtual time.
+    finish: [[u64; 2]; SOCKET_COUNT],
+    /// A count of services, so that equals take turns.
+    services: u64,
+    last_service: [[u64; 2]; SOCKET_COUNT],
+}
+
+impl FairQueue {
+    /// Orders flows: the smallest goes first.
+    pub fn rank(&self, socket: SocketId, way: Way) -> (u64, u64) {
+        let (socket, way) = (socket.index(), way as usize);
+        (self.finish[socket][way].max(self.virtual_time), self.last_service[socket][way])
+    }
+
+    /// The flow is served and costs so many bytes.
+    pub fn served(&mut self, socket: SocketId, way: Way, bytes: usize) {
+        let (start, _) = self.rank(socket, way);
+        let (socket, way) = (socket.index(), way as usize);
+        self.virtual_time = start;
+        self.finish[socket][way] = start + bytes as u64;
+        self.services += 1;
+        self.last_service[socket][way] = self.services;
+    }
+
+    /// The socket has a new user, who does not inherit the old one's account.
+    pub fn forget(&mut self, socket: SocketId) {
+        self.finish[socket.index()] = [0; 2];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(queue: &FairQueue, flows: &[(SocketId, Way)]) -> (SocketId, Way) {
+        *flows.iter().min_by_key(|(socket, way)| queue.rank(*socket, *way)).expect("some flow")
+    }
+
+    #[test]
+    fn backlogged_flows_get_the_same_number_of_bytes() {
+        let flows: Vec<_> = SocketId::all().map(|socket| (socket, Way::Up)).collect();
+        let mut queue = FairQueue::default();
+        let mut bytes = [0usize; SOCKET_COUNT];
+        for _ in 0..10_000 {
+            let (socket, way) = next(&queue, &flows);
+            // Sockets with small chunks take more turns.
+            let chunk = if socket.index() % 2 == 0 { 1460 } else { 100 };
+            queue.served(socket, way, chunk);
+            bytes[socket.index()] += chunk;
+        }
+        let (least, most) = (bytes.iter().min().unwrap(), bytes.iter().max().unwrap());
+        assert!(most - least <= 2 * 1460, "{bytes:?}");
+    }
+
+    #[test]
+    fn a_sparse_flow_goes_before_the_backlogged_ones() {
+        let bulk: Vec<_> = SocketId::all().skip(1).map(|socket| (socket, Way::Up)).collect();
+        let sparse = (SocketId::new(0).unwrap(), Way::Up);
+        let mut queue = FairQueue::default();
+        for round in 0..1000 {
+            if round % 20 == 19 {
+                let all: Vec<_> = bulk.iter().copied().chain([sparse]).collect();
+                assert_eq!(next(&queue, &all), sparse);
+                queue.served(sparse.0, sparse.1, 64);
+            }
+            let (socket, way) = next(&queue, &bulk);
+            queue.served(socket, way, 1460);
+        }
+    }
+}

@@ -1,0 +1,1346 @@
+//! One modem: its channels and sockets, the data session that carries them, and what is said next.
+//!
+//! The relay asks for sockets and hands over bytes; the event loop brings the bytes of the ports and tells
+//! the time. In between, [`Modem::run`] decides what each channel says next. It is the only place that
+//! does, and it is called after every change.
+
+mod channel;
+mod data_mode;
+mod failure;
+mod fair;
+mod profile;
+mod schedule;
+mod session;
+mod socket;
+mod ssl_context;
+mod transparent;
+mod waking;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+pub use failure::{Cut, Failure, OpenFailure, Refusal};
+pub use profile::{Family, Profile};
+pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
+
+use crate::at::{
+    AccessMode, Command, IdSet, Message, ResultCode, SOCKET_COUNT, SSL_CONTEXT_COUNT, SocketId, SslContextId,
+    Urc,
+};
+use crate::buffer::ByteQueue;
+use crate::config::{self, Authentication, Mode};
+use crate::exit_status::ExitStatus;
+use channel::{Channel, Destination, InFlight, Origin, Outcome, Stage, State};
+use fair::{FairQueue, Way};
+use session::{Session, Step};
+use socket::{Closing, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
+use ssl_context::{SslContext, Standing};
+use waking::{FILLER, Waking};
+
+/// A modem.
+#[derive(Debug)]
+pub struct Modem {
+    settings: config::Modem,
+    tunnels: Vec<config::Tunnel>,
+    /// Which of `contexts` each tunnel uses.
+    context_of: Vec<usize>,
+    contexts: Vec<SslContext>,
+    channels: Vec<Channel>,
+    ports: Vec<PortFacts>,
+    /// When each port that is not open is tried again.
+    reopen_at: Vec<Option<Instant>>,
+    sockets: Vec<Socket>,
+    profile: Profile,
+    session: Session,
+    fair: FairQueue,
+    events: VecDeque<Event>,
+    actions: VecDeque<Action>,
+    /// The modem has said that it is going down or has come up; nothing is said to it before this time.
+    booting_until: Option<Instant>,
+    /// No further sockets and ports: the end is near.
+    releasing: bool,
+}
+
+/// What a port is, as the event loop found when it opened it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortFacts {
+    /// For messages.
+    pub name: String,
+    /// It has a speed and modem lines that matter.
+    pub is_uart: bool,
+    /// A DCD line that can be read.
+    pub has_dcd: bool,
+    /// A DTR line that can be set.
+    pub has_dtr: bool,
+    /// What the modem calls this port, where that is known: "usbat", "usbmodem" or "uart1".
+    pub at_port: Option<&'static str>,
+}
+
+/// What the relay must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Sockets can be opened.
+    Up,
+    /// They no longer can; every socket has ended.
+    Down,
+    /// The socket carries bytes now.
+    Opened(SocketId),
+    /// It never will.
+    OpenFailed(SocketId, OpenFailure),
+    /// No more bytes will come. The ones that came are in [`Modem::received`], for the last time.
+    Ended(SocketId, End),
+    /// Waiting any longer is not wanted, or cannot help.
+    GaveUp(Failure),
+    /// After [`Modem::release`]: the modem is as it was found.
+    Released,
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The far end closed, and nothing known speaks against its having sent everything.
+    Eof,
+    /// The stream is broken.
+    Cut(Cut),
+}
+
+/// What the event loop must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Open this port and say [`Modem::port_opened`] or [`Modem::port_failed`].
+    OpenPort(usize),
+    /// Close this port; no [`Modem::port_lost`] is due.
+    ClosePort(usize),
+    /// Set its speed, in bit/s.
+    SetBaud(usize, u32),
+    /// Set DTR.
+    SetDtr(usize, bool),
+    /// Switch off RTS/CTS.
+    DropFlowControl(usize),
+    /// Say [`Modem::port_queue`]: how many bytes its tty has not sent yet.
+    AskQueue(usize),
+    /// Say [`Modem::host_clock`].
+    TellTime,
+}
+
+/// How a socket is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GiveUp {
+    /// Everything was handed over; the module may take its time to send it.
+    Orderly,
+    /// What is unsent is dropped.
+    Abort,
+}
+
+impl Modem {
+    /// A modem whose ports are not open yet.
+    pub fn new(settings: config::Modem, tunnels: Vec<config::Tunnel>, now: Instant) -> Self {
+        let count = settings.devices.len();
+        let mut modem = Modem {
+            channels: (0..count).map(|_| Channel::new(settings.baud)).collect(),
+            ports: vec![PortFacts::default(); count],
+            reopen_at: vec![None; count],
+            sockets: (0..SOCKET_COUNT).map(|_| Socket::new(now)).collect(),
+            context_of: Vec::new(),
+            contexts: Vec::new(),
+            profile: Profile::unknown(),
+            session: Session::new(now),
+            fair: FairQueue::default(),
+            events: VecDeque::new(),
+            actions: (0..count).map(Action::OpenPort).collect(),
+            booting_until: None,
+            releasing: false,
+            settings,
+            tunnels,
+        };
+        for socket in SocketId::all() {
+            if !modem.settings.sockets.contains(socket.index()) {
+                modem.sockets[socket.index()].phase = Phase::Foreign;
+            }
+        }
+        modem
+    }
+
+    // Questions.
+
+    /// Whether sockets can be opened at present.
+    pub fn is_up(&self) -> bool {
+        self.session.is_up()
+    }
+
+    /// What is known of the module.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Whether a socket for this tunnel could be opened now.
+    pub fn can_open(&self, tunnel: usize) -> bool {
+        if !self.is_up() || self.releasing || self.free_socket().is_none() {
+            return false;
+        }
+        match self.tunnels[tunnel].mode {
+            Mode::Transparent => self.port_for_transparent().is_some(),
+            Mode::Push | Mode::Buffer => {
+                self.channels.iter().any(|channel| matches!(channel.state, State::Command))
+            }
+        }
+    }
+
+    /// How many bytes the port may deliver now; 0 leaves them in the port, so that its flow control stops
+    /// the modem.
+    pub fn wants_port_bytes(&self, port: usize) -> usize {
+        let room = match &self.channels[port].state {
+            State::Closed => 0,
+            State::Data(data) => {
+                let socket = &self.sockets[data.socket.index()];
+                socket.incoming.room().saturating_sub(data.held_len()).min(data.room())
+            }
+            State::Waking(_) | State::Command => self
+                .sockets
+                .iter()
+                .filter(|socket| socket.joined && socket.is_pushing())
+                .map(|socket| socket.incoming.room())
+                .min()
+                .unwrap_or(INCOMING_LIMIT_BYTES),
+        };
+        // Less than this is not worth a system call, and a client that reads makes more soon.
+        if room < READ_MIN_BYTES { 0 } else { room }
+    }
+
+    /// The client of this socket does not read, and holds up a port by that.
+    pub fn holds_up_port(&self, socket: SocketId) -> bool {
+        let socket = &self.sockets[socket.index()];
+        socket.joined && socket.is_pushing() && socket.incoming.room() < READ_MIN_BYTES
+    }
+
+    /// Whether bytes that the port cannot deliver are lost: the line has no flow control.
+    pub fn loses_unread_bytes(&self) -> bool {
+        self.settings.flow_control == Some(config::FlowControl::None)
+    }
+
+    /// When [`Modem::deadline_passed`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let channels = self.channels.iter().filter_map(|channel| match &channel.state {
+            State::Closed => None,
+            State::Waking(_) if self.booting_until.is_some() => None,
+            State::Waking(waking) => Some(waking.deadline()),
+            State::Command => channel.deadline(),
+            State::Data(data) => {
+                let socket = &self.sockets[data.socket.index()];
+                data.deadline(holds_plus(data, socket))
+            }
+        });
+        let sockets = self.sockets.iter().filter_map(|socket| match &socket.phase {
+            Phase::Opening(Opening { stage: OpenStage::Again { at, .. }, deadline, .. }) => {
+                Some(deadline.map_or(*at, |deadline| deadline.min(*at)))
+            }
+            Phase::Opening(opening) => opening.deadline,
+            Phase::Open(_) if !socket.outgoing.is_empty() => socket.backoff.map(|backoff| backoff.at),
+            Phase::Checking { again_at, .. } => *again_at,
+            _ => None,
+        });
+        let reopen = self.reopen_at.iter().flatten().copied();
+        let session = self.session.deadline().filter(|_| self.has_commander());
+        channels.chain(sockets).chain(reopen).chain(session).chain(self.booting_until).min()
+    }
+
+    // What happened to the ports.
+
+    /// The port is open.
+    pub fn port_opened(&mut self, port: usize, facts: PortFacts, now: Instant) {
+        log::info!("port {} open", facts.name);
+        let baud = self.settings.baud;
+        self.channels[port].forget();
+        self.channels[port].baud = baud;
+        self.channels[port].wire_step = Some(0);
+        self.channels[port].state = State::Waking(Waking::new(facts.is_uart, baud, now));
+        self.ports[port] = facts;
+        self.reopen_at[port] = None;
+        self.run(now);
+    }
+
+    /// The port could not be opened; it is tried again later.
+    pub fn port_failed(&mut self, port: usize, now: Instant) {
+        self.reopen_at[port] = Some(now + REOPEN_PAUSE);
+    }
+
+    /// The port is gone.
+    pub fn port_lost(&mut self, port: usize, now: Instant) {
+        if !self.channels[port].is_open() {
+            return;
+        }
+        self.close_channel(port, Cut::PortLost, now);
+        self.reopen_at[port] = Some(now + REOPEN_PAUSE);
+        if !self.channels.iter().any(Channel::is_open) {
+            self.session_lost(Cut::PortLost, Step::Down, now);
+            if self.releasing {
+                self.session_release();
+            }
+        }
+        self.run(now);
+    }
+
+    /// A modem line of the port changed.
+    pub fn port_lines(&mut self, port: usize, dcd: bool, now: Instant) {
+        if let State::Data(data) = &mut self.channels[port].state {
+            data.dcd_changed(dcd, now);
+        }
+    }
+
+    /// The answer to [`Action::AskQueue`].
+    pub fn port_queue(&mut self, port: usize, bytes: usize, now: Instant) {
+        let wire_time = self.channels[port].wire_time(bytes);
+        if let State::Data(data) = &mut self.channels[port].state {
+            data.queue_answered(bytes, now, wire_time);
+        }
+        self.run(now);
+    }
+
+    /// The host's clock, in seconds since 1970: the answer to [`Action::TellTime`].
+    pub fn host_clock(&mut self, unix_seconds: i64, now: Instant) {
+        self.session.set_host_clock(unix_seconds, now);
+    }
+
+    /// Bytes came out of the port, no more than [`Modem::wants_port_bytes`] allowed.
+    pub fn port_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
+        let mut input = bytes;
+        while !input.is_empty() {
+            if let State::Data(_) = &self.channels[port].state {
+                self.data_received(port, input, now);
+                break;
+            }
+            if !self.channels[port].is_open() {
+                break;
+            }
+            if let State::Waking(waking) = &mut self.channels[port].state {
+                waking.heard_bytes(now);
+            }
+            self.decode(port, &mut input, now);
+        }
+        self.channels[port].heard(bytes.len(), now);
+        self.run(now);
+    }
+
+    /// Bytes that wait to leave by this port.
+    pub fn port_output(&self, port: usize) -> &[u8] {
+        let channel = &self.channels[port];
+        if !channel.output().is_empty() {
+            return channel.output();
+        }
+        match (&channel.state, channel.in_flight()) {
+            (State::Data(data), _) => {
+                let pending = self.sockets[data.socket.index()].outgoing.as_slice();
+                &pending[..data.sendable(pending)]
+            }
+            (_, Some(InFlight { stage: Stage::Payload(sent), command, .. })) => match command {
+                Command::Send { socket, length } => {
+                    &self.sockets[socket.index()].outgoing.as_slice()[*sent..*length]
+                }
+                Command::Upload { content, .. } => &content[*sent..],
+                _ => &[],
+            },
+            _ => &[],
+        }
+    }
+
+    /// The port took `count` bytes of [`Modem::port_output`].
+    pub fn port_written(&mut self, port: usize, count: usize, now: Instant) {
+        let channel = &mut self.channels[port];
+        if !channel.output().is_empty() {
+            channel.output_written(count);
+        } else if let State::Data(data) = &mut channel.state {
+            let wire_time = Duration::from_micros(count as u64 * 10_000_000 / u64::from(channel.baud.max(1)));
+            let socket = &mut self.sockets[data.socket.index()];
+            data.sent(&socket.outgoing.as_slice()[..count], now, wire_time);
+            socket.outgoing.consume(count);
+            socket.sent_bytes += count as u64;
+        } else if let Some(InFlight { command, .. }) = channel.in_flight() {
+            let length = match command {
+                Command::Send { length, .. } => *length,
+                Command::Upload { content, .. } => content.len(),
+                _ => return,
+            };
+            channel.payload_written(count, length, now);
+        }
+        self.run(now);
+    }
+
+    /// Something is due.
+    pub fn deadline_passed(&mut self, now: Instant) {
+        if self.booting_until.is_some_and(|until| until <= now) {
+            self.booting_until = None;
+        }
+        for port in 0..self.channels.len() {
+            if self.reopen_at[port].is_some_and(|at| at <= now) && !self.releasing {
+                self.reopen_at[port] = None;
+                self.actions.push_back(Action::OpenPort(port));
+            }
+            match &self.channels[port].state {
+                State::Closed => {}
+                State::Waking(_) => self.waking_deadline(port, now),
+                State::Command => {
+                    if self.channels[port].deadline().is_some_and(|deadline| deadline <= now) {
+                        self.channel_silent(port, Cut::Silent, now);
+                    }
+                }
+                State::Data(_) => self.data_deadline(port, now),
+            }
+        }
+        for id in SocketId::all() {
+            let Phase::Opening(opening) = &self.sockets[id.index()].phase else { continue };
+            if opening.deadline.is_some_and(|deadline| deadline <= now)
+                && matches!(opening.stage, OpenStage::Awaited | OpenStage::Again { .. })
+            {
+                self.open_failed(id, OpenFailure::TimedOut, now);
+            }
+        }
+        self.run(now);
+    }
+
+    // What the relay wants.
+
+    /// Begins a connection for this tunnel, on the socket that has been free longest.
+    pub fn open(&mut self, tunnel: usize, now: Instant) -> Option<SocketId> {
+        if !self.can_open(tunnel) {
+            return None;
+        }
+        let id = self.free_socket()?;
+        let context = &self.contexts[self.context_of[tunnel]];
+        let ssl = Some(context.id);
+        let socket = &mut self.sockets[id.index()];
+        socket.clear();
+        socket.joined = true;
+        socket.ssl = ssl;
+        socket.tunnel = tunnel;
+        socket.phase = Phase::Opening(Opening { stage: OpenStage::Due, deadline: None, repeated: false });
+        self.fair.forget(id);
+        self.run(now);
+        Some(id)
+    }
+
+    /// How many bytes [`Modem::send`] takes now.
+    pub fn room(&self, socket: SocketId) -> usize {
+        let socket = &self.sockets[socket.index()];
+        if socket.takes_bytes() { socket.outgoing.room() } else { 0 }
+    }
+
+    /// Hands over bytes for the far end and returns how many were taken.
+    pub fn send(&mut self, socket: SocketId, bytes: &[u8], now: Instant) -> usize {
+        let taken = self.room(socket).min(bytes.len());
+        self.sockets[socket.index()].outgoing.append(&bytes[..taken]);
+        self.run(now);
+        taken
+    }
+
+    /// How many bytes have not been taken by the module yet.
+    pub fn unsent(&self, socket: SocketId) -> usize {
+        self.sockets[socket.index()].outgoing.len()
+    }
+
+    /// How many bytes the module has taken, and how many have come, since the socket was opened.
+    pub fn carried(&self, socket: SocketId) -> (u64, u64) {
+        let socket = &self.sockets[socket.index()];
+        (socket.sent_bytes, socket.received_bytes)
+    }
+
+    /// What has come from the far end.
+    pub fn received(&self, socket: SocketId) -> &[u8] {
+        self.sockets[socket.index()].incoming.as_slice()
+    }
+
+    /// The client took `count` of [`Modem::received`].
+    pub fn consume(&mut self, socket: SocketId, count: usize, now: Instant) {
+        self.sockets[socket.index()].incoming.consume(count);
+        self.run(now);
+    }
+
+    /// Takes what has come and was not consumed, at [`Event::Ended`].
+    pub fn take_rest(&mut self, socket: SocketId) -> ByteQueue {
+        let socket = &mut self.sockets[socket.index()];
+        std::mem::replace(&mut socket.incoming, ByteQueue::new(INCOMING_LIMIT_BYTES))
+    }
+
+    /// The client is done with the socket; nothing more is heard of it.
+    pub fn give_up(&mut self, socket: SocketId, how: GiveUp, now: Instant) {
+        self.sockets[socket.index()].joined = false;
+        self.retire(socket, how);
+        self.run(now);
+    }
+
+    /// Leave the modem as it was found; [`Event::Released`] says when that is so.
+    pub fn release(&mut self, now: Instant) {
+        self.releasing = true;
+        for id in SocketId::all() {
+            if self.sockets[id.index()].joined {
+                self.cut(id, Cut::ShuttingDown, now);
+                self.retire(id, GiveUp::Abort);
+            }
+        }
+        self.run(now);
+    }
+
+    // What came of it.
+
+    /// The next thing that the relay must know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next thing that the event loop must do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    // Inside.
+
+    /// Decodes messages from the front of `input` until it is used up or the channel changes state.
+    fn decode(&mut self, port: usize, input: &mut &[u8], now: Instant) {
+        let channel = &mut self.channels[port];
+        let Some(message) = channel.decoder.decode(input) else { return };
+        match message {
+            Message::Payload { bytes, left } => {
+                log::trace!(target: "wire", "< [{}]", bytes.len());
+                match channel.payload_for {
+                    Destination::Nobody => {}
+                    Destination::Answer => channel.answer.file.extend_from_slice(bytes),
+                    Destination::Socket(id) => {
+                        let socket = &mut self.sockets[id.index()];
+                        socket.received_bytes += bytes.len() as u64;
+                        if socket.incoming.append(bytes) < bytes.len() {
+                            self.overflowed(id, now);
+                        }
+                    }
+                }
+                if left == 0 {
+                    self.channels[port].payload_for = Destination::Nobody;
+                }
+            }
+            Message::ReceivedHeader { length } => {
+                log::trace!(target: "wire", "< +QSSLRECV: {length}");
+                channel.payload_for = match channel.in_flight() {
+                    Some(InFlight { command: Command::Receive { socket, length: asked }, .. })
+                        if channel.answer.received.is_none() && length <= *asked =>
+                    {
+                        let socket = *socket;
+                        channel.answer.received = Some(length);
+                        match self.sockets[socket.index()].joined {
+                            true => Destination::Socket(socket),
+                            false => Destination::Nobody,
+                        }
+                    }
+                    _ => Destination::Nobody,
+                };
+            }
+            Message::Prompt => {
+                log::trace!(target: "wire", "< >");
+                channel.prompted(now);
+            }
+            Message::Echo => {}
+            Message::Information(line) => {
+                log::debug!(target: "at", "< {line}");
+                if !channel.answer.take_line(channel.in_flight.as_ref(), line) {
+                    log::trace!(target: "wire", "ignored: {line}");
+                }
+            }
+            Message::Malformed(text) => {
+                log::warn!("{} says what cannot be understood: {text:?}", self.ports[port].name);
+                self.channel_silent(port, Cut::Garbled, now);
+            }
+            Message::Urc(urc) => {
+                log::debug!(target: "at", "< {urc:?}");
+                self.urc(port, urc, now);
+            }
+            Message::Final(result) => {
+                log::debug!(target: "at", "< {result:?}");
+                let result = Outcome::from(result);
+                if let State::Waking(waking) = &mut channel.state {
+                    match result {
+                        Outcome::Ok => waking.heard_ok(now),
+                        _ => waking.heard_other_result(now),
+                    }
+                } else if result == Outcome::Connect && channel.connected(now) {
+                    // The file is due, or comes.
+                } else if let Some((in_flight, outcome)) = channel.concluded(result) {
+                    self.answered(port, in_flight, outcome, now);
+                }
+            }
+        }
+    }
+
+    /// Something unsolicited. It may come out of any channel, whichever its socket's commands go to.
+    fn urc(&mut self, port: usize, urc: Urc, now: Instant) {
+        match urc {
+            Urc::Pushed(id, length) => {
+                let known = id.filter(|id| self.sockets[id.index()].joined);
+                if known.is_none() && length > 0 {
+                    log::debug!("{length} bytes for a socket that is not open are dropped");
+                }
+                self.channels[port].payload_for = known.map_or(Destination::Nobody, Destination::Socket);
+            }
+            Urc::Receivable(id) => {
+                if let Phase::Open(open) = &mut self.sockets[id.index()].phase {
+                    match &mut open.flow {
+                        Flow::Buffer { readable } | Flow::ToPush { readable } => *readable = true,
+                        Flow::Push | Flow::ToBuffer | Flow::Transparent { .. } | Flow::Suspected { .. } => {}
+                    }
+                }
+                for channel in &mut self.channels {
+                    if channel.in_flight().is_some_and(
+                        |it| matches!(it.command, Command::Receive { socket, .. } if socket == id),
+                    ) {
+                        channel.answer.receivable_again = true;
+                    }
+                }
+            }
+            Urc::Closed(id) => self.far_end_closed(id),
+            Urc::Opened(id, result) => {
+                let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else { return };
+                match opening.stage {
+                    OpenStage::InFlight { .. } => {
+                        opening.stage = OpenStage::InFlight { result: Some(result) };
+                    }
+                    OpenStage::Awaited => self.opened(id, result, now),
+                    OpenStage::Due | OpenStage::CloseFirst | OpenStage::Again { .. } => {}
+                }
+            }
+            Urc::PdpDeactivated(context) => {
+                if context == self.settings.pdp.context.number() && self.session.is_up() {
+                    self.session_lost(Cut::SessionLost, Step::Sim, now);
+                }
+            }
+            Urc::PoweredDown | Urc::Ready => {
+                let waking = matches!(self.channels[port].state, State::Waking(_));
+                if urc == Urc::PoweredDown || !waking {
+                    log::warn!("the modem reboots");
+                }
+                self.rebooted(now);
+                self.booting_until = Some(now + if urc == Urc::Ready { READY_PAUSE } else { BOOT_PAUSE });
+            }
+        }
+    }
+
+    /// A command has its answer.
+    fn answered(&mut self, port: usize, in_flight: InFlight, outcome: Outcome, now: Instant) {
+        let lines = std::mem::take(&mut self.channels[port].answer.lines);
+        match in_flight.origin {
+            Origin::Wire => self.wire_answered(port, &in_flight.command, &outcome, now),
+            Origin::Session => self.session_answered(outcome, lines, now),
+            Origin::Context(index) => self.context_answered(index, outcome, &lines, now),
+            Origin::Judge => {
+                let stands =
+                    self.pdp_address(&lines).is_some_and(|address| Some(address) == self.session.address);
+                self.judged(stands && outcome == Outcome::Ok, now);
+            }
+            Origin::Socket => self.socket_answered(port, in_flight, outcome, &lines, now),
+        }
+    }
+
+    /// A command about a socket has its answer.
+    fn socket_answered(
+        &mut self,
+        port: usize,
+        in_flight: InFlight,
+        outcome: Outcome,
+        lines: &[String],
+        now: Instant,
+    ) {
+        let Some(id) = in_flight.command.socket() else { return };
+        self.sockets[id.index()].busy = None;
+        match in_flight.command {
+            Command::Send { length, .. } => {
+                self.send_answered(id, length, in_flight.stage, outcome, port, now)
+            }
+            Command::Receive { .. } => {
+                let answer = &mut self.channels[port].answer;
+                let (received, again) = (answer.received.take(), answer.receivable_again);
+                self.receive_answered(id, received, again, outcome, now);
+            }
+            Command::Open { mode, .. } => self.open_answered(port, id, mode, outcome, now),
+            Command::Close { .. } => self.close_answered(id, outcome, now),
+            Command::State { .. } => self.state_answered(port, id, outcome, lines, now),
+            Command::SwitchMode { mode, .. } => self.switch_answered(port, id, mode, outcome, now),
+            _ => {}
+        }
+    }
+
+    fn send_answered(
+        &mut self,
+        id: SocketId,
+        length: usize,
+        stage: Stage,
+        outcome: Outcome,
+        port: usize,
+        now: Instant,
+    ) {
+        let socket = &mut self.sockets[id.index()];
+        match outcome {
+            Outcome::SendOk => {
+                socket.outgoing.consume(length);
+                socket.sent_bytes += length as u64;
+                socket.backoff = None;
+                self.fair.served(id, Way::Up, length);
+            }
+            Outcome::SendFail => {
+                self.fair.served(id, Way::Up, 0);
+                if socket.send_failed(now) {
+                    self.cut(id, Cut::SendStuck, now);
+                    self.retire(id, GiveUp::Abort);
+                }
+            }
+            _ => {
+                let cut = if stage == Stage::Prompt { Cut::SendRefused } else { Cut::SendUncertain };
+                self.send_broken(id, cut, now);
+                if matches!(stage, Stage::Payload(_)) {
+                    // It stopped taking payload half-way: what still leaves would be read as commands.
+                    self.channel_silent(port, Cut::SendUncertain, now);
+                }
+            }
+        }
+        let socket = &mut self.sockets[id.index()];
+        if !socket.joined && !matches!(socket.phase, Phase::Open(_)) {
+            socket.outgoing.reset();
+        }
+    }
+
+    /// A send went wrong in a way that cannot be mended. What the far end has sent may still be whole: the
+    /// `closed` URC often comes together with the refusal, and then its end is judged as usual.
+    fn send_broken(&mut self, id: SocketId, cut: Cut, now: Instant) {
+        self.cut(id, cut, now);
+        self.retire(id, GiveUp::Abort);
+    }
+
+    fn receive_answered(
+        &mut self,
+        id: SocketId,
+        received: Option<usize>,
+        receivable_again: bool,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        let Phase::Open(open) = &mut self.sockets[id.index()].phase else { return };
+        match (outcome, received) {
+            (Outcome::Ok, Some(0)) => {
+                self.fair.served(id, Way::Down, 0);
+                match &mut open.flow {
+                    Flow::Buffer { readable } => *readable = receivable_again,
+                    Flow::Suspected { stage, .. } if !receivable_again => *stage = Settling::Resume,
+                    _ => {}
+                }
+                if open.far_end_closed && !receivable_again {
+                    self.begin_closing(id, true);
+                }
+            }
+            (Outcome::Ok, Some(count)) => self.fair.served(id, Way::Down, count),
+            _ => {
+                self.cut(id, Cut::ReceiveFailed, now);
+                self.retire(id, GiveUp::Abort);
+            }
+        }
+    }
+
+    fn open_answered(&mut self, port: usize, id: SocketId, mode: AccessMode, outcome: Outcome, now: Instant) {
+        let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else { return };
+        match (outcome, mode) {
+            (Outcome::Ok, _) => match opening.stage {
+                OpenStage::InFlight { result: Some(result) } => self.opened(id, result, now),
+                _ => opening.stage = OpenStage::Awaited,
+            },
+            (Outcome::Connect, _) => self.connected(port, id, now),
+            (Outcome::Refused(refusal), _) => match refusal.result_code() {
+                Some(code) => self.opened(id, code.0, now),
+                None => self.open_failed(id, OpenFailure::Refused(refusal), now),
+            },
+            (_, _) => self.open_failed(id, OpenFailure::Refused(Refusal::Plain), now),
+        }
+    }
+
+    /// The result of an open.
+    fn opened(&mut self, id: SocketId, result: u16, now: Instant) {
+        let code = ResultCode(result);
+        let socket = &mut self.sockets[id.index()];
+        let Phase::Opening(opening) = &mut socket.phase else { return };
+        if result == 0 {
+            let mode = self.tunnels[socket.tunnel].mode;
+            let flow = match mode {
+                Mode::Buffer => Flow::Buffer { readable: true },
+                Mode::Push | Mode::Transparent => Flow::Push,
+            };
+            socket.phase = Phase::Open(Open { flow, far_end_closed: false });
+            if socket.joined {
+                self.events.push_back(Event::Opened(id));
+            } else {
+                self.retire(id, GiveUp::Abort);
+            }
+        } else if socket.joined && !opening.repeated && code == ResultCode::IDENTITY_IN_USE {
+            log::debug!("socket {id} is taken in the modem; closing it and trying once more");
+            opening.repeated = true;
+            opening.stage = OpenStage::CloseFirst;
+        } else if socket.joined && !opening.repeated && code.is_busy() {
+            opening.repeated = true;
+            opening.stage = OpenStage::Again { at: now + REPEAT_PAUSE, alone: true };
+        } else {
+            self.open_failed(id, OpenFailure::Code(code), now);
+        }
+    }
+
+    fn open_failed(&mut self, id: SocketId, failure: OpenFailure, now: Instant) {
+        let socket = &mut self.sockets[id.index()];
+        if std::mem::take(&mut socket.joined) {
+            self.events.push_back(Event::OpenFailed(id, failure));
+        }
+        self.begin_closing(id, false);
+        let _ = now;
+    }
+
+    fn close_answered(&mut self, id: SocketId, outcome: Outcome, now: Instant) {
+        let channels = self.commanding_channels();
+        let socket = &mut self.sockets[id.index()];
+        match &mut socket.phase {
+            Phase::Opening(opening) => {
+                opening.stage = OpenStage::Again { at: now + REPEAT_PAUSE, alone: false };
+            }
+            Phase::Closing(closing) => {
+                let refused = outcome != Outcome::Ok;
+                if closing.judge && socket.joined && !refused {
+                    socket.phase = Phase::Judging { asked: false };
+                    return;
+                }
+                if closing.judge && refused {
+                    self.cut(id, Cut::ClosedUncertain, now);
+                }
+                self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
+            }
+            _ => {}
+        }
+    }
+
+    /// The data session stands, or not, now that these far ends have closed.
+    fn judged(&mut self, stands: bool, now: Instant) {
+        let channels = self.commanding_channels();
+        for id in SocketId::all() {
+            if self.sockets[id.index()].phase != (Phase::Judging { asked: true }) {
+                continue;
+            }
+            if stands {
+                self.end(id, End::Eof);
+            } else {
+                self.cut(id, Cut::SessionLost, now);
+            }
+            self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
+        }
+        if !stands && self.session.is_up() {
+            self.session_lost(Cut::SessionLost, Step::Sim, now);
+        }
+    }
+
+    fn state_answered(
+        &mut self,
+        port: usize,
+        id: SocketId,
+        outcome: Outcome,
+        lines: &[String],
+        now: Instant,
+    ) {
+        if let Some(connected) = self.suspicion_answered(id, lines) {
+            return self.suspicion_settled(id, connected, now);
+        }
+        let socket = &mut self.sockets[id.index()];
+        let Phase::Checking { channels, again_at, tries } = &mut socket.phase else { return };
+        let open = lines
+            .iter()
+            .any(|line| state_of(line).is_some_and(|(line_id, state)| line_id == id && state != 0));
+        if open {
+            *tries += 1;
+            if *tries >= CHECK_TRIES {
+                log::warn!("the modem does not free socket {id}; closing it again");
+                socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+            } else {
+                *again_at = Some(now + CHECK_PAUSE);
+            }
+            return;
+        }
+        let _ = outcome;
+        *channels &= !(1 << port);
+        let left = *channels;
+        let present = self.commanding_channels();
+        let socket = &mut self.sockets[id.index()];
+        if left & present == 0 {
+            socket.clear();
+            socket.phase = Phase::Free;
+            socket.free_since = now;
+            self.context_perhaps_released(id);
+        }
+    }
+
+    /// The last socket of a context was closed: the module may release its settings (both manuals, 2.1.5
+    /// and 2.2.5).
+    fn context_perhaps_released(&mut self, id: SocketId) {
+        let Some(ssl) = self.sockets[id.index()].ssl.take() else { return };
+        let in_use = self.sockets.iter().any(|socket| socket.ssl == Some(ssl) && socket.phase != Phase::Free);
+        if in_use {
+            return;
+        }
+        for context in &mut self.contexts {
+            if context.id == ssl && context.standing == Standing::Known {
+                context.standing = Standing::Doubtful(0);
+            }
+        }
+    }
+
+    fn switch_answered(
+        &mut self,
+        port: usize,
+        id: SocketId,
+        mode: AccessMode,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        if mode == AccessMode::Transparent {
+            return self.resume_answered(port, id, outcome, now);
+        }
+        let worked = outcome == Outcome::Ok;
+        if !worked && self.profile.switches_mode.is_none() {
+            log::warn!(
+                "{} cannot switch a socket's mode (AT+QISWTMD): a client that does not read can hold up others",
+                self.profile.name
+            );
+        }
+        // What worked once is not unlearnt by one failure.
+        self.profile.switches_mode = Some(worked || self.profile.switches_mode == Some(true));
+        let Phase::Open(open) = &mut self.sockets[id.index()].phase else { return };
+        open.flow = match (open.flow, worked) {
+            // Bytes may lie inside without a `recv` URC: read unasked.
+            (Flow::ToBuffer, true) => Flow::Buffer { readable: true },
+            (Flow::ToBuffer, false) => Flow::Push,
+            // Something came between the last read and the switch, and may be held until more comes.
+            (Flow::ToPush { readable: true }, true) => Flow::ToBuffer,
+            (Flow::ToPush { readable: false }, true) => Flow::Push,
+            (Flow::ToPush { .. }, false) => Flow::Buffer { readable: true },
+            (flow, _) => flow,
+        };
+    }
+
+    /// The `closed` URC, or its equal in data mode.
+    fn far_end_closed(&mut self, id: SocketId) {
+        let socket = &mut self.sockets[id.index()];
+        match &mut socket.phase {
+            Phase::Open(open) => {
+                open.far_end_closed = true;
+                match open.flow {
+                    Flow::Push => self.begin_closing(id, true),
+                    // Received bytes can still wait in the module: read to 0 first, unasked.
+                    Flow::Buffer { .. } => open.flow = Flow::Buffer { readable: true },
+                    Flow::ToBuffer | Flow::ToPush { .. } => {}
+                    Flow::Transparent { .. } | Flow::Suspected { .. } => {}
+                }
+            }
+            Phase::Opening(opening) if !matches!(opening.stage, OpenStage::Due) => {
+                // It may have come and gone before the open's own URC; that one is still awaited.
+            }
+            _ => {}
+        }
+    }
+
+    /// AT+QSSLCLOSE is next. `judge`: the far end closed first.
+    fn begin_closing(&mut self, id: SocketId, judge: bool) {
+        let socket = &mut self.sockets[id.index()];
+        if matches!(socket.phase, Phase::Foreign | Phase::Unknown | Phase::Free) {
+            return;
+        }
+        socket.phase =
+            Phase::Closing(Closing { timeout_seconds: 0, judge: judge && socket.joined, tries: 0 });
+    }
+
+    /// The socket is no longer wanted: whatever its phase, it ends up free.
+    fn retire(&mut self, id: SocketId, how: GiveUp) {
+        let releasing = self.releasing;
+        let close_timeout = self.close_timeout(id);
+        let socket = &mut self.sockets[id.index()];
+        let in_flight = socket.busy.is_some();
+        if !in_flight && how == GiveUp::Abort {
+            socket.outgoing.reset();
+        }
+        socket.incoming.reset();
+        match &mut socket.phase {
+            Phase::Opening(opening) => match opening.stage {
+                // The modem knows nothing of it yet.
+                OpenStage::Due => {
+                    socket.clear();
+                    socket.phase = Phase::Free;
+                }
+                OpenStage::Again { .. } if !in_flight => begin(socket, 0),
+                OpenStage::CloseFirst => begin(socket, 0),
+                // The number comes back when the modem has answered.
+                _ if !releasing => {}
+                _ => begin(socket, 0),
+            },
+            Phase::Open(Open { flow: Flow::Transparent { channel }, .. }) => {
+                let channel = *channel;
+                self.leave_data_mode(channel, how);
+            }
+            Phase::Open(open) => {
+                let timeout = match how {
+                    GiveUp::Orderly if !open.far_end_closed => close_timeout,
+                    _ => 0,
+                };
+                begin(socket, timeout);
+            }
+            Phase::Closing(closing) => closing.judge = false,
+            Phase::Judging { .. } => {
+                let channels = self.commanding_channels();
+                self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
+            }
+            Phase::Unknown | Phase::Foreign | Phase::Free | Phase::Checking { .. } => {}
+        }
+
+        fn begin(socket: &mut Socket, timeout_seconds: u16) {
+            socket.phase = Phase::Closing(Closing { timeout_seconds, judge: false, tries: 0 });
+        }
+    }
+
+    /// The stream is broken: its client hears so, if it has not heard otherwise.
+    fn cut(&mut self, id: SocketId, cut: Cut, now: Instant) {
+        let _ = now;
+        let socket = &mut self.sockets[id.index()];
+        let opening = matches!(socket.phase, Phase::Opening(_));
+        if opening && std::mem::take(&mut socket.joined) {
+            self.events.push_back(Event::OpenFailed(id, OpenFailure::Lost(cut)));
+        } else {
+            self.end(id, End::Cut(cut));
+        }
+    }
+
+    fn end(&mut self, id: SocketId, end: End) {
+        let socket = &mut self.sockets[id.index()];
+        if !std::mem::take(&mut socket.joined) {
+            return;
+        }
+        let strict = self.tunnels[socket.tunnel].limits.on_closed == config::OnClosed::Reset;
+        let end = if end == End::Eof && strict { End::Cut(Cut::ClosedUncertain) } else { end };
+        self.events.push_back(Event::Ended(id, end));
+    }
+
+    /// The timeout of an orderly AT+QSSLCLOSE, 0–65535 s.
+    fn close_timeout(&self, id: SocketId) -> u16 {
+        let timeout = self.tunnels[self.sockets[id.index()].tunnel].limits.close_timeout;
+        timeout.as_secs().min(65_535) as u16
+    }
+
+    /// More came than there was room for: the line has no flow control that we can use, or the modem pushed
+    /// more than it announced.
+    fn overflowed(&mut self, id: SocketId, now: Instant) {
+        self.cut(id, Cut::ClientStalled, now);
+        self.retire(id, GiveUp::Abort);
+    }
+
+    /// The channel did not answer, or said what cannot be framed: whatever was in flight on it is settled,
+    /// and it is brought back.
+    fn channel_silent(&mut self, port: usize, cut: Cut, now: Instant) {
+        let payload_for = self.channels[port].payload_for;
+        let in_flight = self.channels[port].forget();
+        if let Destination::Socket(id) = payload_for {
+            self.cut(id, cut, now);
+            self.retire(id, GiveUp::Abort);
+        }
+        if cut == Cut::Garbled {
+            // Nobody knows whose bytes went missing.
+            for id in SocketId::all() {
+                if self.sockets[id.index()].is_pushing() {
+                    self.cut(id, cut, now);
+                    self.retire(id, GiveUp::Abort);
+                }
+            }
+        }
+        let (is_uart, baud) = (self.ports[port].is_uart, self.channels[port].baud);
+        self.channels[port].state = State::Waking(Waking::new(is_uart, baud, now));
+        if let Some(in_flight) = in_flight {
+            if cut == Cut::Silent {
+                log::warn!(
+                    "{} did not answer {}; bringing it back",
+                    self.ports[port].name,
+                    in_flight.command
+                );
+            }
+            self.unanswered(in_flight, now);
+        }
+    }
+
+    /// A command will never have its answer.
+    fn unanswered(&mut self, in_flight: InFlight, now: Instant) {
+        match in_flight.origin {
+            Origin::Wire | Origin::Context(_) => {}
+            Origin::Session => self.session_unanswered(now),
+            Origin::Judge => {
+                for socket in &mut self.sockets {
+                    if socket.phase == (Phase::Judging { asked: true }) {
+                        socket.phase = Phase::Judging { asked: false };
+                    }
+                }
+            }
+            Origin::Socket => {
+                let Some(id) = in_flight.command.socket() else { return };
+                self.sockets[id.index()].busy = None;
+                match in_flight.command {
+                    // Before the prompt nothing has left, but filler may follow: the stream cannot go on.
+                    Command::Send { .. } => self.send_broken(id, Cut::SendUncertain, now),
+                    Command::Receive { .. } => {
+                        self.cut(id, Cut::ReceiveFailed, now);
+                        self.retire(id, GiveUp::Abort);
+                    }
+                    Command::Open { mode, .. } => {
+                        if let Phase::Opening(opening) = &mut self.sockets[id.index()].phase {
+                            if mode == AccessMode::Transparent {
+                                self.open_failed(id, OpenFailure::TimedOut, now);
+                            } else if let OpenStage::InFlight { result: Some(result) } = opening.stage {
+                                self.opened(id, result, now);
+                            } else {
+                                opening.stage = OpenStage::Awaited;
+                            }
+                        }
+                    }
+                    // These are simply due again.
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// The modem has rebooted: nothing of what it knew is left.
+    fn rebooted(&mut self, now: Instant) {
+        for port in 0..self.channels.len() {
+            if !self.channels[port].is_open() {
+                continue;
+            }
+            let facts = &self.ports[port];
+            let waking = Waking::new(facts.is_uart, self.settings.baud, now);
+            if let Some(in_flight) = self.channels[port].forget()
+                && let Some(id) = in_flight.command.socket()
+            {
+                self.sockets[id.index()].busy = None;
+            }
+            self.channels[port].wire_step = Some(0);
+            self.channels[port].state = State::Waking(waking);
+        }
+        self.session_lost(Cut::Rebooted, Step::Down, now);
+        self.session.activated = false;
+    }
+
+    /// The port is gone, and with it whatever was under way there.
+    fn close_channel(&mut self, port: usize, cut: Cut, now: Instant) {
+        let payload_for = self.channels[port].payload_for;
+        let data_socket = match &self.channels[port].state {
+            State::Data(data) => Some(data.socket),
+            _ => None,
+        };
+        let in_flight = self.channels[port].forget();
+        self.channels[port].state = State::Closed;
+        let broken = match payload_for {
+            Destination::Socket(id) => Some(id),
+            _ => None,
+        };
+        for id in broken.into_iter().chain(data_socket) {
+            self.cut(id, cut, now);
+            let socket = &mut self.sockets[id.index()];
+            socket.outgoing.reset();
+            socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+        }
+        if let Some(in_flight) = in_flight {
+            self.unanswered(in_flight, now);
+        }
+        // URCs that were on their way out of this port are lost with it.
+        if self.channels.iter().any(Channel::is_open) {
+            for id in SocketId::all() {
+                if matches!(self.sockets[id.index()].phase, Phase::Open(Open { flow, .. })
+                    if !matches!(flow, Flow::Transparent { .. }))
+                {
+                    self.cut(id, cut, now);
+                    self.retire(id, GiveUp::Abort);
+                }
+            }
+        }
+        self.actions.push_back(Action::ClosePort(port));
+    }
+
+    fn waking_deadline(&mut self, port: usize, now: Instant) {
+        if self.booting_until.is_some() {
+            return;
+        }
+        let baud = self.channels[port].baud;
+        let State::Waking(waking) = &mut self.channels[port].state else { return };
+        if waking.deadline() > now {
+            return;
+        }
+        let wire_time =
+            |count: usize| Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud.max(1)));
+        match waking.deadline_passed(now, wire_time) {
+            waking::Next::Wait => {}
+            waking::Next::Send(bytes) => {
+                self.channels[port].decoder.reset();
+                self.channels[port].send_raw(bytes);
+            }
+            waking::Next::Fill => self.channels[port].send_raw(&FILLER),
+            waking::Next::SetBaud(baud) => {
+                self.channels[port].baud = baud;
+                self.actions.push_back(Action::SetBaud(port, baud));
+            }
+            waking::Next::DropFlowControl => {
+                self.channels[port].baud = self.settings.baud;
+                self.actions.push_back(Action::SetBaud(port, self.settings.baud));
+                self.actions.push_back(Action::DropFlowControl(port));
+            }
+            waking::Next::Awake { without_flow_control: true, .. } => {
+                let message = format!(
+                    "the modem on {} answers only without hardware flow control: wire RTS and CTS, or give \
+                     --flow-control none",
+                    self.ports[port].name
+                );
+                self.silent(port, Failure::new(ExitStatus::ModemSilent, message), now);
+            }
+            waking::Next::Awake { baud, .. } => {
+                self.channels[port].baud = baud;
+                self.channels[port].decoder.reset();
+                self.channels[port].state = State::Command;
+            }
+            waking::Next::Silent => {
+                let message = format!(
+                    "the modem on {} does not answer: check that it has power, that this is its AT port, and \
+                     that no other program (ModemManager?) talks to it",
+                    self.ports[port].name
+                );
+                self.silent(port, Failure::new(ExitStatus::ModemSilent, message), now);
+            }
+        }
+    }
+
+    /// Nothing brings this channel back: its port is opened anew.
+    fn silent(&mut self, port: usize, failure: Failure, now: Instant) {
+        self.close_channel(port, Cut::Silent, now);
+        self.reopen_at[port] = Some(now + REOPEN_PAUSE);
+        if !self.channels.iter().any(Channel::is_open) {
+            self.session_lost(Cut::Silent, Step::Down, now);
+            self.session_failed(failure, false, now);
+            if self.releasing {
+                self.session_release();
+            }
+        } else {
+            log::warn!("{failure}");
+        }
+    }
+
+    /// The socket that has been free longest.
+    fn free_socket(&self) -> Option<SocketId> {
+        SocketId::all()
+            .filter(|id| self.sockets[id.index()].phase == Phase::Free)
+            .min_by_key(|id| self.sockets[id.index()].free_since)
+    }
+
+    /// The channels that take commands, a bit each.
+    fn commanding_channels(&self) -> u32 {
+        let takes = |channel: &Channel| matches!(channel.state, State::Command);
+        self.channels
+            .iter()
+            .enumerate()
+            .filter(|(_, channel)| takes(channel))
+            .fold(0, |bits, (i, _)| bits | 1 << i)
+    }
+
+    fn has_commander(&self) -> bool {
+        self.commanding_channels() != 0
+    }
+
+    /// Gives every tunnel its SSL context, equal settings sharing one.
+    fn make_contexts(&mut self) -> Result<(), Failure> {
+        let ours: Vec<SslContextId> =
+            SslContextId::all().filter(|id| self.settings.ssl_contexts.contains(id.index())).collect();
+        self.contexts.clear();
+        self.context_of.clear();
+        for tunnel in &self.tunnels {
+            let timeout = tunnel.limits.connect_timeout;
+            let same = self
+                .contexts
+                .iter()
+                .position(|context| context.tls == tunnel.tls && context.connect_timeout == timeout);
+            let index = match same {
+                Some(index) => index,
+                None => {
+                    let Some(id) = ours.get(self.contexts.len()) else {
+                        let message = format!(
+                            "the tunnels need more than the {} SSL contexts there are: give some the same TLS \
+                             options, or widen --ssl-contexts",
+                            ours.len().min(SSL_CONTEXT_COUNT)
+                        );
+                        return Err(Failure::new(ExitStatus::Usage, message));
+                    };
+                    let settings = ssl_context::settings(&tunnel.tls, timeout, &self.profile)?;
+                    self.contexts.push(SslContext {
+                        id: *id,
+                        tls: tunnel.tls.clone(),
+                        connect_timeout: timeout,
+                        standing: Standing::Unwritten(0),
+                        settings,
+                    });
+                    self.contexts.len() - 1
+                }
+            };
+            self.context_of.push(index);
+        }
+        self.warn_about_authentication();
+        self.check_transparent_ports()
+    }
+
+    fn warn_about_authentication(&self) {
+        for tunnel in &self.tunnels {
+            if tunnel.tls.authentication == Authentication::Insecure {
+                log::warn!("{}: the server is not authenticated (--insecure)", tunnel.name);
+            } else if !self.profile.checks_host_name() {
+                log::warn!(
+                    "{}: {} does not compare the server's certificate with its name: any certificate of the given \
+                     authority is accepted; a private authority is the answer",
+                    tunnel.name,
+                    self.profile.name
+                );
+            }
+        }
+    }
+}
+
+/// One of the settings that fix the wire format of a channel.
+#[derive(Debug)]
+struct WireSetting {
+    line: String,
+}
+
+/// Whether a `+` at the end waits in the socket for the line to be quiet.
+fn holds_plus(data: &data_mode::DataMode, socket: &Socket) -> bool {
+    let pending = socket.outgoing.as_slice();
+    !pending.is_empty() && data.is_flowing() && data.sendable(pending) == 0
+}
+
+/// The socket and its state in a line of AT+QSSLSTATE.
+fn state_of(line: &str) -> Option<(SocketId, u8)> {
+    let mut all = crate::at::fields(line.strip_prefix("+QSSLSTATE:")?);
+    let id = all.number().and_then(SocketId::new)?;
+    Some((id, all.nth(4)?.parse().ok()?))
+}
+
+/// The sockets `0..count` that are ours, for messages.
+pub fn socket_count(sockets: IdSet) -> usize {
+    sockets.len()
+}
+
+/// A read of less is not worth its system call, in bytes.
+const READ_MIN_BYTES: usize = 512;
+
+/// The pause before a port is opened again.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// The pause before an open that was refused as busy, or whose number was taken, is tried once more.
+const REPEAT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a socket may take to become free after AT+QSSLCLOSE, in questions and the pause between them.
+const CHECK_TRIES: u32 = 20;
+const CHECK_PAUSE: Duration = Duration::from_millis(500);
+
+/// A module says nothing sensible for some seconds after `POWERED DOWN`, and for a moment after `RDY`.
+const BOOT_PAUSE: Duration = Duration::from_secs(10);
+const READY_PAUSE: Duration = Duration::from_millis(500);

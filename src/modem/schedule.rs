@@ -1,0 +1,327 @@
+//! What each channel says next: the only place where a command is chosen.
+//!
+//! In order: the channel's own settings, the set-up of the session, the question whether the session stands,
+//! switches of mode (they free memory), closes and checks of sockets whose clients are gone, settings of SSL
+//! contexts, opens, and then bytes, sparse flows first.
+
+use std::time::Instant;
+
+use super::channel::{Origin, Outcome, State};
+use super::fair::Way;
+use super::session::Step;
+use super::socket::{
+    Closing, Flow, INCOMING_HIGH_BYTES, INCOMING_LOW_BYTES, Open, OpenStage, Opening, Phase, Settling,
+};
+use super::ssl_context::{Standing, negotiate_seconds};
+use super::{Modem, WireSetting};
+use crate::at::{AccessMode, Command, SocketId};
+use crate::config::{self, Mode};
+
+impl Modem {
+    /// Gives every idle channel its next command. Called after every change.
+    pub(super) fn run(&mut self, now: Instant) {
+        self.adjust_flows();
+        self.notice_release();
+        for port in 0..self.channels.len() {
+            self.leave_if_drained(port, now);
+            self.channels[port].set_paused(false, now);
+            let reading_stops = self.channels[port].is_open() && self.wants_port_bytes(port) == 0;
+            self.channels[port].set_paused(reading_stops, now);
+            if !self.channels[port].is_idle() || self.booting_until.is_some() {
+                continue;
+            }
+            if let Some((command, origin)) = self.next_command(port, now) {
+                if origin == Origin::Socket
+                    && let Some(socket) = command.socket()
+                {
+                    self.sockets[socket.index()].busy = Some(port);
+                }
+                self.channels[port].start(command, origin, now);
+            }
+        }
+    }
+
+    fn next_command(&mut self, port: usize, now: Instant) -> Option<(Command, Origin)> {
+        if let Some(setting) = self.wire_setting(port) {
+            return Some((Command::line(setting.line), Origin::Wire));
+        }
+        let is_first = self
+            .channels
+            .iter()
+            .position(|channel| matches!(channel.state, State::Command) && channel.wire_step.is_none())
+            == Some(port);
+        if !self.session.is_up() && self.session.step != Step::Contexts {
+            let in_flight = self
+                .channels
+                .iter()
+                .any(|channel| channel.in_flight().is_some_and(|it| it.origin == Origin::Session));
+            if is_first && !in_flight {
+                return self.session_command(port, now).map(|command| (command, Origin::Session));
+            }
+            return None;
+        }
+        if let Some(command) = self.judge_command() {
+            return Some((command, Origin::Judge));
+        }
+        if let Some(command) = self.socket_command(port, now) {
+            return Some((command, Origin::Socket));
+        }
+        let context_busy = self
+            .channels
+            .iter()
+            .any(|channel| channel.in_flight().is_some_and(|it| matches!(it.origin, Origin::Context(_))));
+        if !context_busy && (self.session.step == Step::Contexts || self.an_open_waits_for_its_context()) {
+            if let Some(command) = self.context_command() {
+                return Some(command);
+            }
+            self.contexts_written(now);
+        }
+        if let Some(command) = self.open_command(port, now) {
+            return Some((command, Origin::Socket));
+        }
+        self.byte_command(now).map(|command| (command, Origin::Socket))
+    }
+
+    /// The next of the settings that fix the wire format of a channel.
+    fn wire_setting(&mut self, port: usize) -> Option<WireSetting> {
+        let step = self.channels[port].wire_step?;
+        let settings = self.wire_settings(port);
+        let setting = settings.into_iter().nth(step);
+        if setting.is_none() {
+            self.channels[port].wire_step = None;
+        }
+        setting
+    }
+
+    fn wire_settings(&self, port: usize) -> Vec<WireSetting> {
+        let facts = &self.ports[port];
+        let transparent = self.tunnels.iter().any(|tunnel| tunnel.mode == Mode::Transparent);
+        let flow = match self.settings.flow_control {
+            Some(config::FlowControl::None) => "AT+IFC=0,0",
+            Some(config::FlowControl::RtsCts) | None => "AT+IFC=2,2",
+        };
+        let mut lines: Vec<String> = ["ATE0", "ATV1", "ATQ0", "AT+CMEE=1"].map(str::to_owned).into();
+        // With &D1 a drop of DTR leaves data mode; otherwise DTR, which closing a tty can move, means nothing.
+        lines.push(if transparent && facts.has_dtr { "AT&D1" } else { "AT&D0" }.to_owned());
+        lines.push("AT&C1".to_owned());
+        lines.push(flow.to_owned());
+        let speed = self.settings.baud;
+        if facts.is_uart && self.channels[port].baud != speed {
+            lines.push(format!("AT+IPR={speed}"));
+        }
+        lines.into_iter().map(|line| WireSetting { line }).collect()
+    }
+
+    /// The answer to a wire setting. Older modules refuse some; only the echo and the texts matter, and
+    /// nothing depends on those either.
+    pub(super) fn wire_answered(&mut self, port: usize, command: &Command, outcome: &Outcome, now: Instant) {
+        if let Outcome::Refused(refusal) = outcome {
+            log::debug!("{} refused {command}: {refusal}", self.ports[port].name);
+        } else if let Command::Line(line) = command
+            && line.text.starts_with("AT+IPR=")
+        {
+            // It was answered at the old speed; the next byte is at the new one.
+            let baud = self.settings.baud;
+            self.channels[port].baud = baud;
+            self.actions.push_back(super::Action::SetBaud(port, baud));
+            let is_uart = self.ports[port].is_uart;
+            self.channels[port].wire_step = None;
+            self.channels[port].state = State::Waking(super::Waking::new(is_uart, baud, now));
+            return;
+        }
+        self.channels[port].wire_step = self.channels[port].wire_step.map(|step| step + 1);
+    }
+
+    /// Does the data session still stand, now that a far end has closed?
+    fn judge_command(&mut self) -> Option<Command> {
+        let asked = self.sockets.iter().any(|socket| socket.phase == Phase::Judging { asked: true });
+        let due = self.sockets.iter().any(|socket| socket.phase == Phase::Judging { asked: false });
+        if asked || !due {
+            return None;
+        }
+        for socket in &mut self.sockets {
+            if let Phase::Judging { asked } = &mut socket.phase {
+                *asked = true;
+            }
+        }
+        Some(Command::line("AT+QIACT?"))
+    }
+
+    /// Switches of mode, closes and checks.
+    fn socket_command(&mut self, port: usize, now: Instant) -> Option<Command> {
+        let mut best: Option<(u32, Command)> = None;
+        for id in SocketId::all() {
+            let socket = &self.sockets[id.index()];
+            if socket.busy.is_some() {
+                continue;
+            }
+            let candidate = match &socket.phase {
+                Phase::Open(Open { flow: Flow::Suspected { channel, stage }, .. }) if *channel == port => {
+                    match stage {
+                        Settling::Ask => (0, Command::State { socket: id }),
+                        Settling::Read => continue,
+                        Settling::Resume => {
+                            (0, Command::SwitchMode { socket: id, mode: AccessMode::Transparent })
+                        }
+                    }
+                }
+                Phase::Open(Open { flow: Flow::ToBuffer, .. }) => {
+                    (0, Command::SwitchMode { socket: id, mode: AccessMode::Buffer })
+                }
+                Phase::Open(Open { flow: Flow::ToPush { .. }, .. }) => {
+                    (0, Command::SwitchMode { socket: id, mode: AccessMode::Push })
+                }
+                Phase::Closing(Closing { timeout_seconds, .. }) => {
+                    // A close that may block its port goes last.
+                    let rank = if *timeout_seconds == 0 { 1 } else { 3 };
+                    (rank, Command::Close { socket: id, timeout_seconds: *timeout_seconds })
+                }
+                Phase::Opening(Opening { stage: OpenStage::CloseFirst, .. }) => {
+                    (1, Command::Close { socket: id, timeout_seconds: 0 })
+                }
+                Phase::Checking { channels, again_at, .. }
+                    if channels & (1 << port) != 0 && again_at.is_none_or(|at| at <= now) =>
+                {
+                    (2, Command::State { socket: id })
+                }
+                _ => continue,
+            };
+            if best.as_ref().is_none_or(|(rank, _)| candidate.0 < *rank) {
+                best = Some(candidate);
+            }
+        }
+        best.map(|(_, command)| command)
+    }
+
+    /// Whether an open is held up by settings that may not stand.
+    fn an_open_waits_for_its_context(&self) -> bool {
+        self.sockets.iter().any(|socket| match &socket.phase {
+            Phase::Opening(opening) => {
+                matches!(opening.stage, OpenStage::Due | OpenStage::Again { .. })
+                    && self.contexts[self.context_of[socket.tunnel]].standing != Standing::Known
+            }
+            _ => false,
+        })
+    }
+
+    fn open_command(&mut self, port: usize, now: Instant) -> Option<Command> {
+        let others_open = |id: SocketId| {
+            SocketId::all().any(|other| {
+                other != id
+                    && matches!(
+                        self.sockets[other.index()].phase,
+                        Phase::Opening(Opening {
+                            stage: OpenStage::InFlight { .. } | OpenStage::Awaited,
+                            ..
+                        })
+                    )
+            })
+        };
+        let id = SocketId::all().find(|id| {
+            let socket = &self.sockets[id.index()];
+            let Phase::Opening(opening) = &socket.phase else { return false };
+            let due = match opening.stage {
+                OpenStage::Due => true,
+                OpenStage::Again { at, alone } => at <= now && !(alone && others_open(*id)),
+                _ => false,
+            };
+            let tunnel = &self.tunnels[socket.tunnel];
+            let port_fits = tunnel.mode != Mode::Transparent || self.port_for_transparent() == Some(port);
+            let stands = self.contexts[self.context_of[socket.tunnel]].standing == Standing::Known;
+            due && socket.busy.is_none() && stands && port_fits
+        })?;
+        let pdp = self.settings.pdp.context;
+        let tunnel_index = self.sockets[id.index()].tunnel;
+        let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else { return None };
+        let tunnel = &self.tunnels[tunnel_index];
+        opening.stage = OpenStage::InFlight { result: None };
+        let timeout = tunnel.limits.connect_timeout;
+        let patience = match timeout.is_zero() {
+            true => std::time::Duration::from_secs(OPEN_MAX_SECONDS),
+            false => timeout.max(std::time::Duration::from_secs(1)),
+        };
+        opening.deadline = Some(opening.deadline.unwrap_or(now + patience));
+        let mode = match tunnel.mode {
+            Mode::Buffer => AccessMode::Buffer,
+            Mode::Push => AccessMode::Push,
+            Mode::Transparent => AccessMode::Transparent,
+        };
+        let context = &self.contexts[self.context_of[tunnel_index]];
+        let negotiate = std::time::Duration::from_secs(negotiate_seconds(timeout));
+        Some(Command::Open {
+            socket: id,
+            pdp,
+            ssl: context.id,
+            host: tunnel.target.host.clone(),
+            port: tunnel.target.port,
+            mode,
+            patience: patience.max(negotiate),
+        })
+    }
+
+    /// A send or a receive: whoever has had least.
+    fn byte_command(&mut self, now: Instant) -> Option<Command> {
+        let (_, way, id) = SocketId::all()
+            .flat_map(|id| [(Way::Up, id), (Way::Down, id)])
+            .filter(|(way, id)| {
+                let socket = &self.sockets[id.index()];
+                match way {
+                    Way::Up => socket.wants_to_send(now),
+                    Way::Down => socket.wants_to_receive() > 0,
+                }
+            })
+            .map(|(way, id)| (self.fair.rank(id, way), way, id))
+            .min_by_key(|(rank, _, _)| *rank)?;
+        let socket = &self.sockets[id.index()];
+        Some(match way {
+            Way::Up => Command::Send { socket: id, length: socket.outgoing.len().min(self.profile.send_max) },
+            Way::Down => Command::Receive { socket: id, length: socket.wants_to_receive() },
+        })
+    }
+
+    /// Pushing sockets whose clients read too slowly are switched to buffer mode, and back.
+    fn adjust_flows(&mut self) {
+        let can_switch = self.profile.switches_mode != Some(false);
+        let tunnels = &self.tunnels;
+        for socket in &mut self.sockets {
+            let pushes = tunnels.get(socket.tunnel).is_some_and(|tunnel| tunnel.mode == Mode::Push);
+            let waiting = socket.incoming.len();
+            let busy = socket.busy.is_some();
+            let Phase::Open(open) = &mut socket.phase else { continue };
+            match open.flow {
+                Flow::Push if can_switch && waiting >= INCOMING_HIGH_BYTES => open.flow = Flow::ToBuffer,
+                Flow::ToBuffer if !busy && waiting <= INCOMING_LOW_BYTES => open.flow = Flow::Push,
+                Flow::Buffer { readable: false }
+                    if pushes
+                        && can_switch
+                        && waiting <= INCOMING_LOW_BYTES
+                        && !open.far_end_closed
+                        && !busy =>
+                {
+                    open.flow = Flow::ToPush { readable: false };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// At the end, once every socket is free, the session is released.
+    fn notice_release(&mut self) {
+        if !self.releasing || !matches!(self.session.step, Step::Up | Step::Contexts) {
+            if self.releasing {
+                self.session_release();
+            }
+            return;
+        }
+        let busy = self
+            .sockets
+            .iter()
+            .any(|socket| !matches!(socket.phase, Phase::Free | Phase::Foreign | Phase::Unknown));
+        if !busy {
+            self.session_release();
+        }
+    }
+}
+
+/// What an open may take where `--connect-timeout` is off: the manuals' 150 s and the longest negotiation.
+const OPEN_MAX_SECONDS: u64 = 450;

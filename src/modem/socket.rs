@@ -1,0 +1,301 @@
+//! One socket: a TLS connection in the modem, from the moment its number is given out until it is known to
+//! be free again.
+//!
+//! ```text
+//!            begin             opened(0)              closed URC, all read
+//!   Free ──────────► Opening ───────────► Open ─────────────────────────┐
+//!    ▲                  │ failed            │ given up by the relay      │
+//!    │                  ▼                   ▼                            ▼
+//!    └──── Checking ◄────────────────── Closing ◄──────────── (cause: far end)
+//!              ▲                            │ far end had closed: does the data session stand?
+//!              └──────────── Judging ◄──────┘
+//! ```
+//! `Checking` asks AT+QSSLSTATE=\<id> on every channel: the modem then has said that the number is free, and
+//! no late URC of the old connection can be on its way on any channel.
+
+use std::time::{Duration, Instant};
+
+use crate::at::SslContextId;
+use crate::buffer::ByteQueue;
+
+/// A socket and what waits in it.
+#[derive(Debug)]
+pub struct Socket {
+    /// Where in the diagram it is.
+    pub phase: Phase,
+    /// The tunnel it was last opened for.
+    pub tunnel: usize,
+    /// What was held back when a suspicion arose.
+    pub suspicion: Option<Suspicion>,
+    /// Whether the relay still wants to hear of it.
+    pub joined: bool,
+    /// The channel with a command about this socket in flight.
+    pub busy: Option<usize>,
+    /// From the client, to be sent. What is in flight stays here until `SEND OK`.
+    pub outgoing: ByteQueue,
+    /// From the far end, for the client.
+    pub incoming: ByteQueue,
+    /// The SSL context that it was opened on.
+    pub ssl: Option<SslContextId>,
+    /// After SEND FAIL: when the same bytes are sent again.
+    pub backoff: Option<Backoff>,
+    /// Bytes that the module has taken since the socket was opened.
+    pub sent_bytes: u64,
+    /// Bytes that have arrived since the socket was opened.
+    pub received_bytes: u64,
+    /// When it was last given back.
+    pub free_since: Instant,
+}
+
+/// Where a socket is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The modem has not said yet; nobody may use it.
+    Unknown,
+    /// Somebody else's (`--sockets`), or taken by somebody else and not ours to close.
+    Foreign,
+    /// Ready to be given out.
+    Free,
+    /// AT+QSSLOPEN is due, in flight, or its URC is awaited.
+    Opening(Opening),
+    /// Bytes flow.
+    Open(Open),
+    /// AT+QSSLCLOSE is due or in flight.
+    Closing(Closing),
+    /// The far end closed in what may be good order: the data session is being asked about.
+    Judging {
+        /// Whether the question has left already.
+        asked: bool,
+    },
+    /// AT+QSSLSTATE is due or in flight on these channels (a bit each).
+    Checking {
+        /// Channels that have not answered yet.
+        channels: u32,
+        /// When to ask again, where the modem said that it is not free yet.
+        again_at: Option<Instant>,
+        /// How often it was not free yet.
+        tries: u32,
+    },
+}
+
+/// A socket that is being opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// What is next.
+    pub stage: OpenStage,
+    /// When the far end counts as unreachable; set when the command leaves.
+    pub deadline: Option<Instant>,
+    /// The one repetition after 563, 564 or 568 has been used up.
+    pub repeated: bool,
+}
+
+/// How far an open is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenStage {
+    /// The command is due as soon as the SSL context's settings are known to stand.
+    Due,
+    /// In flight; the URC may come before the command's own `OK`.
+    InFlight {
+        /// The URC's result, if it came first.
+        result: Option<u16>,
+    },
+    /// The URC is awaited.
+    Awaited,
+    /// The number is taken (563): close it first.
+    CloseFirst,
+    /// Once more, at this time.
+    Again {
+        /// When.
+        at: Instant,
+        /// Only while no other open is under way (564, 568).
+        alone: bool,
+    },
+}
+
+/// An open socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// How received bytes come.
+    pub flow: Flow,
+    /// The far end is gone; what the module still holds is being read.
+    pub far_end_closed: bool,
+}
+
+/// How received bytes come out of the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// By themselves.
+    Push,
+    /// They came by themselves; the switch to buffer mode is due or in flight.
+    ToBuffer,
+    /// They wait to be read. `readable`: there may be some.
+    Buffer {
+        /// Whether a read may give something.
+        readable: bool,
+    },
+    /// Read to the end; the switch back to push mode is due or in flight. `readable`: a `recv` URC came
+    /// meanwhile, so something may be left inside.
+    ToPush {
+        /// Whether something may be left inside.
+        readable: bool,
+    },
+    /// They are the bytes of this channel.
+    Transparent {
+        /// The channel.
+        channel: usize,
+    },
+    /// They were; data mode was left to find out whether `NO CARRIER` was payload.
+    Suspected {
+        /// The channel, whose stream it becomes again if it was.
+        channel: usize,
+        /// What is next.
+        stage: Settling,
+    },
+}
+
+/// Settling whether `NO CARRIER` was payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settling {
+    /// AT+QSSLSTATE is due.
+    Ask,
+    /// It was payload: what came meanwhile is read to the end.
+    Read,
+    /// Back into data mode, with AT+QISWTMD.
+    Resume,
+}
+
+/// What was held back when a suspicion arose.
+#[derive(Debug)]
+pub struct Suspicion {
+    /// The bytes that are payload or the modem's words.
+    pub held: Vec<u8>,
+    /// A part of them was delivered already.
+    pub leaked: bool,
+}
+
+/// A socket that is being closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// The timeout of AT+QSSLCLOSE; 0 drops what the module has not sent yet.
+    pub timeout_seconds: u16,
+    /// The far end closed first, and the client waits to hear whether that was an end or a cut.
+    pub judge: bool,
+    /// How often it was refused.
+    pub tries: u32,
+}
+
+/// The pause after SEND FAIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// When to send again.
+    pub at: Instant,
+    /// The pause, doubled each time.
+    pub pause: Duration,
+    /// The first of these SEND FAILs in a row.
+    pub since: Instant,
+}
+
+impl Socket {
+    /// A socket that the modem has not been asked about.
+    pub fn new(now: Instant) -> Self {
+        Socket {
+            phase: Phase::Unknown,
+            tunnel: 0,
+            suspicion: None,
+            joined: false,
+            busy: None,
+            outgoing: ByteQueue::new(OUTGOING_LIMIT_BYTES),
+            incoming: ByteQueue::new(INCOMING_LIMIT_BYTES),
+            ssl: None,
+            backoff: None,
+            sent_bytes: 0,
+            received_bytes: 0,
+            free_since: now,
+        }
+    }
+
+    /// Whether bytes can come without being asked for.
+    pub fn is_pushing(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Open(Open {
+                flow: Flow::Push | Flow::ToBuffer | Flow::ToPush { .. } | Flow::Transparent { .. },
+                ..
+            })
+        ) || matches!(self.phase, Phase::Opening(_))
+    }
+
+    /// Whether the relay may still hand over bytes.
+    pub fn takes_bytes(&self) -> bool {
+        self.joined
+            && match &self.phase {
+                Phase::Opening(_) => true,
+                Phase::Open(open) => !open.far_end_closed,
+                _ => false,
+            }
+    }
+
+    /// Whether an AT+QSSLSEND is worth while now.
+    pub fn wants_to_send(&self, now: Instant) -> bool {
+        self.busy.is_none()
+            && !self.outgoing.is_empty()
+            && self.backoff.is_none_or(|backoff| backoff.at <= now)
+            && matches!(&self.phase, Phase::Open(Open { far_end_closed: false, flow })
+                if !matches!(flow, Flow::Transparent { .. } | Flow::Suspected { .. }))
+    }
+
+    /// How many bytes an AT+QSSLRECV should ask for now; 0 is none.
+    pub fn wants_to_receive(&self) -> usize {
+        let readable = matches!(
+            self.phase,
+            Phase::Open(Open {
+                flow: Flow::Buffer { readable: true } | Flow::Suspected { stage: Settling::Read, .. },
+                ..
+            })
+        );
+        if !readable || self.busy.is_some() {
+            return 0;
+        }
+        // Small reads cost as much of the line's time as full ones: wait for room for a full one.
+        if self.incoming.room() >= crate::at::CHUNK_MAX { crate::at::CHUNK_MAX } else { 0 }
+    }
+
+    /// SEND FAIL: nothing was taken. Returns whether this has gone on for too long.
+    pub fn send_failed(&mut self, now: Instant) -> bool {
+        let (pause, since) = match self.backoff {
+            None => (BACKOFF_MIN, now),
+            Some(backoff) => ((backoff.pause * 2).min(BACKOFF_MAX), backoff.since),
+        };
+        self.backoff = Some(Backoff { at: now + pause, pause, since });
+        now.saturating_duration_since(since) >= SEND_STUCK_LIMIT
+    }
+
+    /// Empties it for the next connection.
+    pub fn clear(&mut self) {
+        self.outgoing.reset();
+        self.incoming.reset();
+        self.backoff = None;
+        self.suspicion = None;
+        self.joined = false;
+        self.sent_bytes = 0;
+        self.received_bytes = 0;
+    }
+}
+
+/// What waits to be sent, per socket, in bytes: some chunks, so that there is always a full one.
+pub const OUTGOING_LIMIT_BYTES: usize = 16 * 1024;
+
+/// What waits for a client, per socket, in bytes.
+pub const INCOMING_LIMIT_BYTES: usize = 96 * 1024;
+
+/// Above this many waiting bytes a pushing socket is switched to buffer mode.
+pub const INCOMING_HIGH_BYTES: usize = 32 * 1024;
+
+/// Below this many waiting bytes it may be switched back.
+pub const INCOMING_LOW_BYTES: usize = 4 * 1024;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// After SEND FAILs without progress for this long the stream counts as broken.
+pub const SEND_STUCK_LIMIT: Duration = Duration::from_secs(120);

@@ -1,0 +1,264 @@
+//! The modem's side of transparent mode: which port a stream gets, and what leaving it means.
+
+use std::time::Instant;
+
+use super::channel::{Outcome, State};
+use super::data_mode::{DataMode, Next, Reason};
+use super::socket::{Closing, Flow, Open, Phase, Settling};
+use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, Waking, holds_plus, state_of};
+use crate::at::SocketId;
+use crate::config::{FlowControl, Mode};
+use crate::exit_status::ExitStatus;
+
+impl Modem {
+    /// The port that the next transparent stream gets: the last one that can, so that the first stays for
+    /// commands; the only one if nobody else needs it.
+    pub(super) fn port_for_transparent(&self) -> Option<usize> {
+        let commanding =
+            self.channels.iter().filter(|channel| matches!(channel.state, State::Command)).count();
+        let others = self.sockets.iter().any(|socket| {
+            socket.joined
+                && matches!(socket.phase, Phase::Open(_) | Phase::Opening(_))
+                && self.tunnels[socket.tunnel].mode != Mode::Transparent
+        });
+        if commanding == 0 || (commanding == 1 && (self.channels.len() > 1 || others)) {
+            let only_transparent = self.tunnels.iter().all(|tunnel| tunnel.mode == Mode::Transparent);
+            if commanding == 0 || !only_transparent {
+                return None;
+            }
+        }
+        (0..self.channels.len()).rev().find(|port| {
+            matches!(self.channels[*port].state, State::Command) && self.can_be_transparent(*port)
+        })
+    }
+
+    fn can_be_transparent(&self, port: usize) -> bool {
+        !(self.profile.family == Family::Ec20 && self.ports[port].at_port == Some("usbat"))
+    }
+
+    /// A tunnel that wants transparent mode needs a port that has it.
+    pub(super) fn check_transparent_ports(&self) -> Result<(), Failure> {
+        let Some(tunnel) = self.tunnels.iter().find(|tunnel| tunnel.mode == Mode::Transparent) else {
+            return Ok(());
+        };
+        let open = (0..self.channels.len()).filter(|port| self.channels[*port].is_open());
+        if !open.clone().any(|port| self.can_be_transparent(port)) {
+            return Err(Failure::new(
+                ExitStatus::Usage,
+                format!(
+                    "{}: {} has no transparent mode on its USB AT port: give --device its USB modem port \
+                     (interface 3) or its UART, or another --mode",
+                    tunnel.name, self.profile.name
+                ),
+            ));
+        }
+        if self.settings.flow_control == Some(FlowControl::None)
+            && open.clone().any(|port| self.ports[port].is_uart)
+        {
+            log::warn!(
+                "{}: transparent mode without hardware flow control: bytes lost on the line cannot be noticed",
+                tunnel.name
+            );
+        }
+        Ok(())
+    }
+
+    /// `CONNECT`: the channel is the stream now.
+    pub(super) fn connected(&mut self, port: usize, id: SocketId, now: Instant) {
+        self.enter_data_mode(port, id, now);
+        if self.sockets[id.index()].joined {
+            self.events.push_back(Event::Opened(id));
+        } else if let State::Data(data) = &mut self.channels[port].state {
+            data.leave(now);
+        }
+    }
+
+    fn enter_data_mode(&mut self, port: usize, id: SocketId, now: Instant) {
+        let facts = &self.ports[port];
+        let data = DataMode::new(id, facts.has_dcd, facts.has_dtr, now);
+        let channel = &mut self.channels[port];
+        channel.decoder.reset();
+        channel.line_feed_due = true;
+        channel.state = State::Data(Box::new(data));
+        self.sockets[id.index()].phase =
+            Phase::Open(Open { flow: Flow::Transparent { channel: port }, far_end_closed: false });
+    }
+
+    pub(super) fn data_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
+        let channel = &mut self.channels[port];
+        // The LF of `CONNECT\r\n` is not payload.
+        let line_feed = std::mem::take(&mut channel.line_feed_due) && bytes.first() == Some(&b'\n');
+        let bytes = &bytes[usize::from(line_feed)..];
+        let State::Data(data) = &mut channel.state else { return };
+        let socket = &mut self.sockets[data.socket.index()];
+        let mut overflowed = false;
+        data.received(bytes, now, &mut |payload| {
+            socket.received_bytes += payload.len() as u64;
+            overflowed |= socket.joined && socket.incoming.append(payload) < payload.len();
+        });
+        let id = data.socket;
+        if overflowed {
+            self.overflowed(id, now);
+        }
+    }
+
+    /// Once the client is done and everything it sent has been written, data mode is left.
+    pub(super) fn leave_if_drained(&mut self, port: usize, now: Instant) {
+        if let State::Data(data) = &mut self.channels[port].state {
+            let socket = &mut self.sockets[data.socket.index()];
+            if !socket.joined && socket.outgoing.is_empty() {
+                data.leave(now);
+            }
+        }
+    }
+
+    /// The client is gone. What it sent is written first, unless it is to be dropped.
+    pub(super) fn leave_data_mode(&mut self, port: usize, how: GiveUp) {
+        if let State::Data(data) = &self.channels[port].state
+            && how == GiveUp::Abort
+        {
+            self.sockets[data.socket.index()].outgoing.reset();
+        }
+    }
+
+    pub(super) fn data_deadline(&mut self, port: usize, now: Instant) {
+        let State::Data(data) = &mut self.channels[port].state else { return };
+        let id = data.socket;
+        let holds = holds_plus(data, &self.sockets[id.index()]);
+        if data.deadline(holds).is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        match data.deadline_passed(now, holds) {
+            Next::Wait => {}
+            Next::AskQueue => self.actions.push_back(Action::AskQueue(port)),
+            Next::SendEscape => self.channels[port].send_raw(b"+++"),
+            Next::SetDtr(on) => self.actions.push_back(Action::SetDtr(port, on)),
+            Next::Deliver => {
+                let bytes = data.deliverable();
+                self.deliver(id, &bytes);
+            }
+            Next::Left(reason) => self.data_mode_left(port, reason, now),
+            Next::Ended => self.data_mode_ended(port, now),
+            Next::Lost => {
+                // No OK to any escape: the modem was in command mode already, so the words were its own.
+                self.data_mode_ended(port, now);
+            }
+        }
+    }
+
+    /// The modem answered the escape with `OK`: the channel takes commands, the socket is in buffer mode.
+    fn data_mode_left(&mut self, port: usize, reason: Reason, now: Instant) {
+        let State::Data(data) = &mut self.channels[port].state else { return };
+        let id = data.socket;
+        let leaked = data.leaked;
+        let (payload, words) = data.take_held(false);
+        self.actions.push_back(Action::SetDtr(port, true));
+        self.channels[port].state = State::Command;
+        self.channels[port].decoder.reset();
+        match reason {
+            Reason::Done => {
+                self.deliver(id, &payload);
+                self.sockets[id.index()].phase = Phase::Closing(Closing {
+                    timeout_seconds: self.close_timeout(id),
+                    judge: false,
+                    tries: 0,
+                });
+            }
+            Reason::Suspicion => {
+                let socket = &mut self.sockets[id.index()];
+                socket.suspicion = Some(super::socket::Suspicion { held: payload, leaked });
+                socket.phase = Phase::Open(Open {
+                    flow: Flow::Suspected { channel: port, stage: Settling::Ask },
+                    far_end_closed: false,
+                });
+            }
+        }
+        self.hear_words(port, &words, now);
+    }
+
+    /// The connection is gone: `NO CARRIER`, or DCD dropped.
+    fn data_mode_ended(&mut self, port: usize, now: Instant) {
+        let State::Data(data) = &mut self.channels[port].state else { return };
+        let id = data.socket;
+        let leaked = data.leaked;
+        let (payload, words) = data.take_held(true);
+        let is_uart = self.ports[port].is_uart;
+        let baud = self.channels[port].baud;
+        self.channels[port].decoder.reset();
+        self.channels[port].state = State::Waking(Waking::new(is_uart, baud, now));
+        self.deliver(id, &payload);
+        let unsent = !self.sockets[id.index()].outgoing.is_empty();
+        if leaked || unsent {
+            self.cut(id, Cut::CarrierLost, now);
+        }
+        self.sockets[id.index()].outgoing.reset();
+        let joined = self.sockets[id.index()].joined;
+        self.sockets[id.index()].phase =
+            Phase::Closing(Closing { timeout_seconds: 0, judge: joined, tries: 0 });
+        let reboot = [&b"RDY"[..], b"POWERED DOWN"]
+            .iter()
+            .any(|word| words.windows(word.len()).any(|window| window == *word));
+        if reboot {
+            self.urc(port, crate::at::Urc::Ready, now);
+        }
+    }
+
+    /// Words of the modem that followed the payload.
+    fn hear_words(&mut self, port: usize, words: &[u8], now: Instant) {
+        let mut input = words;
+        while !input.is_empty() {
+            self.decode(port, &mut input, now);
+        }
+    }
+
+    fn deliver(&mut self, id: SocketId, bytes: &[u8]) {
+        let socket = &mut self.sockets[id.index()];
+        if socket.joined {
+            socket.received_bytes += bytes.len() as u64;
+            let taken = socket.incoming.append(bytes);
+            debug_assert_eq!(taken, bytes.len(), "wants_port_bytes leaves room for what is held");
+        }
+    }
+
+    /// The answer of AT+QSSLSTATE about a socket that is under suspicion: `Some(connected)`.
+    pub(super) fn suspicion_answered(&self, id: SocketId, lines: &[String]) -> Option<bool> {
+        let Phase::Open(Open { flow: Flow::Suspected { stage: Settling::Ask, .. }, .. }) =
+            self.sockets[id.index()].phase
+        else {
+            return None;
+        };
+        Some(lines.iter().any(|line| state_of(line) == Some((id, 2))))
+    }
+
+    /// Still connected: the words were payload, and the stream goes on. Otherwise they were the modem's.
+    pub(super) fn suspicion_settled(&mut self, id: SocketId, connected: bool, now: Instant) {
+        let socket = &mut self.sockets[id.index()];
+        let Some(suspicion) = socket.suspicion.take() else { return };
+        if connected {
+            log::debug!("socket {id} is still connected: what looked like the end was payload");
+            if let Phase::Open(Open { flow: Flow::Suspected { stage, .. }, .. }) = &mut socket.phase {
+                *stage = Settling::Read;
+            }
+            self.deliver(id, &suspicion.held);
+        } else {
+            if suspicion.leaked || !socket.outgoing.is_empty() {
+                self.cut(id, Cut::CarrierLost, now);
+            }
+            let socket = &mut self.sockets[id.index()];
+            socket.outgoing.reset();
+            // In buffer mode received bytes can still wait in the module: read to 0, then close.
+            socket.phase = Phase::Open(Open { flow: Flow::Buffer { readable: true }, far_end_closed: true });
+        }
+    }
+
+    /// The answer of AT+QISWTMD=\<id>,2 or ATO after a wrong suspicion.
+    pub(super) fn resume_answered(&mut self, port: usize, id: SocketId, outcome: Outcome, now: Instant) {
+        if outcome == Outcome::Connect {
+            return self.enter_data_mode(port, id, now);
+        }
+        self.cut(id, Cut::CarrierLost, now);
+        self.sockets[id.index()].outgoing.reset();
+        self.sockets[id.index()].phase =
+            Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+    }
+}

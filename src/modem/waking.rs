@@ -1,0 +1,271 @@
+//! Getting a modem to answer, whatever state its last user left it in.
+//!
+//! ```text
+//!   Quiet ──► Asking ──OK──► Settling ──quiet──► awake
+//!               │ silent
+//!               ▼
+//!   Guard ──► Escaped ──► Asking   (it was in data mode: +++)
+//!               │ silent
+//!               ▼
+//!   Filling ──► Asking             (it was waiting for the payload of a send)
+//!               │ silent
+//!               ▼
+//!   next speed ──► Asking          (it had another baud rate; UARTs only)
+//!               │ silent
+//!               ▼
+//!   without RTS/CTS ──► Asking     (to name that as the cause; UARTs only)
+//! ```
+//! The order is PROTOCOL section 6's; all of it is plain data and time is an argument.
+
+use std::time::{Duration, Instant};
+
+/// Where the attempt is.
+#[derive(Debug)]
+pub struct Waking {
+    step: Step,
+    remedy: Remedy,
+    /// Asks left before the next remedy.
+    asks_left: u32,
+    /// When the step is over if nothing happens.
+    due: Instant,
+    /// When waiting for quiet has lasted long enough.
+    patience_ends: Instant,
+    /// A UART has a speed and modem lines worth trying.
+    is_uart: bool,
+    configured_baud: u32,
+    baud: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Quiet,
+    Asking,
+    Settling,
+    Guard,
+    Escaped,
+    Filling,
+}
+
+/// What has been tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remedy {
+    None,
+    Escape,
+    Filler,
+    Speed(usize),
+    NoFlowControl,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing before [`Waking::deadline`].
+    Wait,
+    /// Send these bytes.
+    Send(&'static [u8]),
+    /// Send the filler: [`FILLER`] once.
+    Fill,
+    /// Set the port to this speed.
+    SetBaud(u32),
+    /// Switch off RTS/CTS on the port.
+    DropFlowControl,
+    /// It answers, at this speed.
+    Awake {
+        /// The speed it was found at.
+        baud: u32,
+        /// It only answered once RTS/CTS was off.
+        without_flow_control: bool,
+    },
+    /// Everything was tried.
+    Silent,
+}
+
+impl Waking {
+    /// Begins with waiting for quiet.
+    pub fn new(is_uart: bool, baud: u32, now: Instant) -> Self {
+        Waking {
+            step: Step::Quiet,
+            remedy: Remedy::None,
+            asks_left: ASKS_AT_FIRST,
+            due: now + QUIET,
+            patience_ends: now + QUIET_MAX,
+            is_uart,
+            configured_baud: baud,
+            baud,
+        }
+    }
+
+    /// When [`Waking::deadline_passed`] is due.
+    pub fn deadline(&self) -> Instant {
+        self.due
+    }
+
+    /// Bytes arrived, whatever they are: it is not quiet.
+    pub fn heard_bytes(&mut self, now: Instant) {
+        if matches!(self.step, Step::Quiet | Step::Settling) {
+            self.due = (now + QUIET).min(self.patience_ends);
+        }
+    }
+
+    /// `OK` arrived.
+    pub fn heard_ok(&mut self, now: Instant) {
+        if matches!(self.step, Step::Asking | Step::Escaped) {
+            // An OK may be late, of an older command; the one that was asked for then still follows.
+            self.step = Step::Settling;
+            self.due = now + QUIET;
+            self.patience_ends = now + QUIET_MAX;
+        }
+    }
+
+    /// An error or another result arrived: it lives, and may have been in the middle of something.
+    pub fn heard_other_result(&mut self, now: Instant) {
+        if self.step == Step::Asking {
+            self.due = now + QUIET;
+        }
+    }
+
+    /// The step is over. What is sent takes `wire_time` per byte to leave.
+    pub fn deadline_passed(&mut self, now: Instant, wire_time: impl Fn(usize) -> Duration) -> Next {
+        if now < self.due {
+            return Next::Wait;
+        }
+        match self.step {
+            Step::Settling => {
+                Next::Awake { baud: self.baud, without_flow_control: self.remedy == Remedy::NoFlowControl }
+            }
+            Step::Guard => {
+                self.step = Step::Escaped;
+                self.due = now + ESCAPE_WAIT;
+                Next::Send(b"+++")
+            }
+            Step::Quiet | Step::Escaped | Step::Filling => self.ask(now),
+            Step::Asking if self.asks_left > 0 => self.ask(now),
+            Step::Asking => self.next_remedy(now, wire_time),
+        }
+    }
+
+    fn ask(&mut self, now: Instant) -> Next {
+        self.step = Step::Asking;
+        self.asks_left = self.asks_left.saturating_sub(1);
+        self.due = now + ANSWER_WAIT;
+        Next::Send(b"AT\r")
+    }
+
+    fn next_remedy(&mut self, now: Instant, wire_time: impl Fn(usize) -> Duration) -> Next {
+        self.asks_left = ASKS_PER_REMEDY;
+        self.remedy = match self.remedy {
+            Remedy::None => Remedy::Escape,
+            Remedy::Escape => Remedy::Filler,
+            Remedy::Filler if self.is_uart => Remedy::Speed(0),
+            Remedy::Speed(index) if index + 1 < BAUDS.len() => Remedy::Speed(index + 1),
+            Remedy::Speed(_) => Remedy::NoFlowControl,
+            Remedy::Filler | Remedy::NoFlowControl => return Next::Silent,
+        };
+        match self.remedy {
+            Remedy::None => Next::Silent,
+            Remedy::Escape => {
+                self.step = Step::Guard;
+                self.due = now + GUARD;
+                Next::Wait
+            }
+            Remedy::Filler => {
+                self.step = Step::Filling;
+                self.due = now + wire_time(FILLER.len()) + ANSWER_WAIT;
+                Next::Fill
+            }
+            Remedy::Speed(index) => {
+                self.step = Step::Quiet;
+                self.due = now;
+                self.baud = BAUDS[index];
+                Next::SetBaud(self.baud)
+            }
+            Remedy::NoFlowControl => {
+                self.step = Step::Quiet;
+                self.due = now;
+                self.baud = self.configured_baud;
+                Next::DropFlowControl
+            }
+        }
+    }
+}
+
+/// What a modem that waits for the payload of a send is fed: as many bytes as it can be waiting for. To any
+/// other modem they are empty command lines.
+pub const FILLER: [u8; 1500] = [b'\r'; 1500];
+
+/// Without a byte for this long, the modem is quiet.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// A modem that is never quiet is asked all the same after this.
+const QUIET_MAX: Duration = Duration::from_secs(3);
+
+/// What one `AT` may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
+
+/// `AT`s before the first remedy; a module that has just got power needs several.
+const ASKS_AT_FIRST: u32 = 3;
+
+/// `AT`s after each remedy.
+const ASKS_PER_REMEDY: u32 = 2;
+
+/// No byte before and after `+++`; real modules want a little more than the manual's second.
+const GUARD: Duration = Duration::from_millis(1_200);
+
+/// What the `OK` of an escape may take.
+const ESCAPE_WAIT: Duration = Duration::from_millis(1_500);
+
+/// The speeds that modems are found at, the most common first.
+const BAUDS: [u32; 6] = [115_200, 921_600, 460_800, 230_400, 57_600, 9_600];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clock::now;
+
+    mod clock {
+        #[allow(clippy::disallowed_methods)]
+        pub fn now() -> std::time::Instant {
+            std::time::Instant::now()
+        }
+    }
+
+    /// What a modem that never answers is offered, in order.
+    fn offers(is_uart: bool) -> Vec<String> {
+        let mut time = now();
+        let mut waking = Waking::new(is_uart, 115_200, time);
+        let mut all = Vec::new();
+        loop {
+            time = waking.deadline();
+            match waking.deadline_passed(time, |_| Duration::ZERO) {
+                Next::Wait => {}
+                Next::Send(bytes) => all.push(bytes.escape_ascii().to_string()),
+                Next::Silent => return all,
+                other => all.push(format!("{other:?}")),
+            }
+        }
+    }
+
+    #[test]
+    fn a_silent_modem_is_offered_every_remedy_in_the_protocols_order() {
+        let usb = offers(false);
+        assert_eq!(usb, ["AT\\r", "AT\\r", "AT\\r", "+++", "AT\\r", "AT\\r", "Fill", "AT\\r", "AT\\r"]);
+        let uart = offers(true);
+        assert_eq!(uart[..usb.len()], usb);
+        assert_eq!(uart[usb.len()], "SetBaud(115200)");
+        assert_eq!(uart[uart.len() - 3], "DropFlowControl");
+    }
+
+    #[test]
+    fn a_late_answer_is_not_taken_for_the_last_word() {
+        let start = now();
+        let mut waking = Waking::new(false, 115_200, start);
+        let mut time = waking.deadline();
+        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Send(b"AT\r"));
+        waking.heard_ok(time);
+        time += QUIET / 2;
+        waking.heard_bytes(time);
+        assert_eq!(waking.deadline_passed(time + QUIET / 2, |_| Duration::ZERO), Next::Wait);
+        let awake = waking.deadline_passed(time + QUIET, |_| Duration::ZERO);
+        assert_eq!(awake, Next::Awake { baud: 115_200, without_flow_control: false });
+    }
+}
