@@ -49,7 +49,9 @@ pub enum Command {
 
 /// Arguments of `listen`.
 #[derive(Args, Clone, Debug)]
-#[command(after_long_help = "\
+#[command(after_help = ENVIRONMENT, after_long_help = "\
+Every option can be set in the environment: --connect-timeout as QSSL_TUNNEL_CONNECT_TIMEOUT.
+
 Examples:
   qssl-tunnel listen 8443 --to example.org:443 --ca 'system:ISRG Root X1'
   curl --connect-to example.org:443:127.0.0.1:8443 http://example.org:443/
@@ -68,7 +70,7 @@ pub struct ListenArgs {
     pub listen: Vec<Listen>,
 
     /// TLS server that the modem connects to; an IPv6 address in brackets
-    #[arg(long, required = true, value_name = "HOST:PORT", env = "QSSL_TUNNEL_TO", value_hint = ValueHint::Hostname)]
+    #[arg(long, required = true, value_name = "HOST:PORT", env = "QSSL_TUNNEL_TO", hide_env = true, value_hint = ValueHint::Hostname)]
     pub to: Target,
 
     /// How a connection is carried and ended.
@@ -93,7 +95,9 @@ pub struct ListenArgs {
 
 /// Arguments of `connect`.
 #[derive(Args, Clone, Debug)]
-#[command(after_long_help = "\
+#[command(after_help = ENVIRONMENT, after_long_help = "\
+Every option can be set in the environment: --connect-timeout as QSSL_TUNNEL_CONNECT_TIMEOUT.
+
 Examples:
   printf 'GET / HTTP/1.0\\r\\nHost: example.org\\r\\n\\r\\n' |
       qssl-tunnel connect example.org:443 --ca 'system:ISRG Root X1'
@@ -123,19 +127,21 @@ pub struct ConnectArgs {
 
 /// Arguments of `run`. The options here, and their environment variables, go before what the file says.
 #[derive(Args, Clone, Debug)]
-#[command(after_long_help = "\
+#[command(after_help = ENVIRONMENT, after_long_help = "\
+Every option can be set in the environment: --connect-timeout as QSSL_TUNNEL_CONNECT_TIMEOUT.
+
 Examples:
   qssl-tunnel run --check
   qssl-tunnel run --config /etc/qssl-tunnel.toml -d /dev/ttyUSB3 -v")]
 pub struct RunArgs {
     /// Configuration file, see qssl-tunnel.toml(5) [default: /etc/qssl-tunnel.toml]
-    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONFIG", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONFIG", hide_env = true, value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 
     /// Check the configuration, print what is in effect, and end
     ///
     /// What is printed is TOML, defaults included, with secrets masked. Nothing is opened.
-    #[arg(long, env = "QSSL_TUNNEL_CHECK", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "QSSL_TUNNEL_CHECK", hide_env = true, value_parser = BoolishValueParser::new())]
     pub check: bool,
 
     /// The modem.
@@ -154,7 +160,7 @@ pub struct RunArgs {
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
     /// End after the transfer instead of staying up to be tried
-    #[arg(long, env = "QSSL_TUNNEL_ONCE", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "QSSL_TUNNEL_ONCE", hide_env = true, value_parser = BoolishValueParser::new())]
     pub once: bool,
 
     /// Logging.
@@ -170,41 +176,41 @@ pub struct StreamOptions {
     ///
     /// push needs the fewest commands. buffer lets a slow client slow down its server and nobody else.
     /// transparent carries one connection a port without any commands around the data.
-    #[arg(long, value_enum, value_name = "MODE", env = "QSSL_TUNNEL_MODE")]
+    #[arg(long, value_enum, value_name = "MODE", env = "QSSL_TUNNEL_MODE", hide_env = true)]
     pub mode: Option<Mode>,
 
     /// How long opening a connection may take, TLS handshake included [default: 60s]
     #[arg(short = 'w', long, value_name = "TIME", value_parser = duration::parse,
-        env = "QSSL_TUNNEL_CONNECT_TIMEOUT")]
+        env = "QSSL_TUNNEL_CONNECT_TIMEOUT", hide_env = true)]
     pub connect_timeout: Option<Duration>,
 
     /// How long a reply may still flow after the client's half-close, from its last byte [default: 60s]
     ///
     /// A half-close itself cannot be passed on to the server: no AT command sends it.
     #[arg(short = 't', long, value_name = "TIME", value_parser = duration::parse,
-        env = "QSSL_TUNNEL_HALF_CLOSE_TIMEOUT")]
+        env = "QSSL_TUNNEL_HALF_CLOSE_TIMEOUT", hide_env = true)]
     pub half_close_timeout: Option<Duration>,
 
     /// Reset a connection on which nothing has moved for this long [default: off]
     #[arg(short = 'T', long, value_name = "TIME", value_parser = duration::parse,
-        env = "QSSL_TUNNEL_IDLE_TIMEOUT")]
+        env = "QSSL_TUNNEL_IDLE_TIMEOUT", hide_env = true)]
     pub idle_timeout: Option<Duration>,
 
     /// Reset a connection that is this old [default: off]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_LIFETIME")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_LIFETIME", hide_env = true)]
     pub lifetime: Option<Duration>,
 
     /// How long the modem may take to close a connection, 0-65535 whole seconds [default: 10s]
     ///
     /// 0 closes at once; what the module has not sent by then may be lost.
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_CLOSE_TIMEOUT")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_CLOSE_TIMEOUT", hide_env = true)]
     pub close_timeout: Option<Duration>,
 
     /// How the end of a connection is passed on when the modem says `closed` [default: eof]
     ///
     /// The modem does not tell a regular end from a cut. eof gives an end of file unless something known
     /// speaks against it; reset is for the strict.
-    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_ON_CLOSED")]
+    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_ON_CLOSED", hide_env = true)]
     pub on_closed: Option<OnClosed>,
 }
 
@@ -213,35 +219,35 @@ pub struct StreamOptions {
 #[command(next_help_heading = "Client options")]
 pub struct ClientOptions {
     /// Serve clients from this network only; may be repeated or separated by commas [default: all]
-    #[arg(long, value_name = "CIDR", value_delimiter = ',', env = "QSSL_TUNNEL_ALLOW")]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', env = "QSSL_TUNNEL_ALLOW", hide_env = true)]
     pub allow: Vec<Cidr>,
 
     /// Serve at most this many clients of the tunnel at once, waiting ones included [default: no limit]
     #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(1..=65_536),
-        env = "QSSL_TUNNEL_MAX_CLIENTS")]
+        env = "QSSL_TUNNEL_MAX_CLIENTS", hide_env = true)]
     pub max_clients: Option<u32>,
 
     /// What a client meets when every connection of the modem is busy [default: wait]
-    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_WHEN_FULL")]
+    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_WHEN_FULL", hide_env = true)]
     pub when_full: Option<WhenFull>,
 
     /// How long a client waits for a free connection [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_QUEUE_TIMEOUT")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_QUEUE_TIMEOUT", hide_env = true)]
     pub queue_timeout: Option<Duration>,
 
     /// How long a client may hold up the others by not reading [default: 60s]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_STALL_TIMEOUT")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_STALL_TIMEOUT", hide_env = true)]
     pub stall_timeout: Option<Duration>,
 
     /// When the modem's connection is opened [default: accept]
     ///
     /// first-byte spares the handshake for clients that never send, such as a port scan. It does not suit
     /// protocols in which the server speaks first.
-    #[arg(long, value_enum, value_name = "WHEN", env = "QSSL_TUNNEL_OPEN_ON")]
+    #[arg(long, value_enum, value_name = "WHEN", env = "QSSL_TUNNEL_OPEN_ON", hide_env = true)]
     pub open_on: Option<OpenOn>,
 
     /// Reset a client that has sent nothing by then [default: off]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_FIRST_BYTE_TIMEOUT")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_FIRST_BYTE_TIMEOUT", hide_env = true)]
     pub first_byte_timeout: Option<Duration>,
 }
 
@@ -254,94 +260,100 @@ pub struct TlsOptions {
     /// FILE is PEM and is uploaded to the modem once. system:NAME picks one root from this machine's
     /// trust store by its common name or organisation; system is the whole store, which few modules have
     /// room for.
-    #[arg(long, value_name = "FILE|system:NAME", env = "QSSL_TUNNEL_CA", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE|system:NAME", env = "QSSL_TUNNEL_CA", hide_env = true, value_hint = ValueHint::FilePath)]
     pub ca: Vec<CaSource>,
 
     /// Do not authenticate the server: anybody on the way can read and alter everything
-    #[arg(long, env = "QSSL_TUNNEL_INSECURE", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "QSSL_TUNNEL_INSECURE", hide_env = true, value_parser = BoolishValueParser::new())]
     pub insecure: bool,
 
     /// Client certificate, PEM; needs --key
-    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CERT", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CERT", hide_env = true, value_hint = ValueHint::FilePath)]
     pub cert: Option<PathBuf>,
 
     /// Private key of the client certificate, PEM; needs --cert
-    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_KEY", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_KEY", hide_env = true, value_hint = ValueHint::FilePath)]
     pub key: Option<PathBuf>,
 
     /// File with the password of an encrypted --key
-    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_KEY_PASSWORD_FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_KEY_PASSWORD_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub key_password_file: Option<PathBuf>,
 
     /// TLS version [default: 1.2]
-    #[arg(long, value_enum, value_name = "VERSION", env = "QSSL_TUNNEL_TLS_VERSION")]
+    #[arg(long, value_enum, value_name = "VERSION", env = "QSSL_TUNNEL_TLS_VERSION", hide_env = true)]
     pub tls_version: Option<TlsVersion>,
 
     /// The one cipher suite to offer, by registered name or code, or any [default: any]
     ///
     /// Such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 or 0XC02F.
-    #[arg(long, value_name = "NAME|0XCODE|any", env = "QSSL_TUNNEL_CIPHER")]
+    #[arg(long, value_name = "NAME|0XCODE|any", env = "QSSL_TUNNEL_CIPHER", hide_env = true)]
     pub cipher: Option<Cipher>,
 
     /// Tell the server the host name (SNI), an error where the module cannot [default: where it can]
-    #[arg(long, env = "QSSL_TUNNEL_SNI", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "QSSL_TUNNEL_SNI", hide_env = true, value_parser = BoolishValueParser::new())]
     pub sni: bool,
 
     /// Do not tell the server the host name (SNI)
-    #[arg(long, env = "QSSL_TUNNEL_NO_SNI", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "QSSL_TUNNEL_NO_SNI", hide_env = true, value_parser = BoolishValueParser::new())]
     pub no_sni: bool,
 
     /// Application protocol to ask for (ALPN), 1-255 characters
-    #[arg(long, value_name = "NAME", value_parser = at_text, env = "QSSL_TUNNEL_ALPN")]
+    #[arg(long, value_name = "NAME", value_parser = at_text, env = "QSSL_TUNNEL_ALPN", hide_env = true)]
     pub alpn: Option<AtText>,
 
     /// Identity of a pre-shared key, 1-255 characters; needs --psk-key-file
     ///
     /// A pre-shared key does not replace --ca: the server decides which of the two is used.
-    #[arg(long, value_name = "ID", value_parser = at_text, env = "QSSL_TUNNEL_PSK_IDENTITY", hide_env_values = true)]
+    #[arg(long, value_name = "ID", value_parser = at_text, env = "QSSL_TUNNEL_PSK_IDENTITY", hide_env = true)]
     pub psk_identity: Option<AtText>,
 
     /// File with the pre-shared key, 1-255 characters; needs --psk-identity
-    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_PSK_KEY_FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_PSK_KEY_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub psk_key_file: Option<PathBuf>,
 
     /// Resume earlier TLS sessions, which spares most of the handshake
-    #[arg(long, env = "QSSL_TUNNEL_SESSION_RESUMPTION", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "QSSL_TUNNEL_SESSION_RESUMPTION", hide_env = true, value_parser = BoolishValueParser::new())]
     pub session_resumption: bool,
 
     /// Allow TLS renegotiation
-    #[arg(long, env = "QSSL_TUNNEL_RENEGOTIATION", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "QSSL_TUNNEL_RENEGOTIATION", hide_env = true, value_parser = BoolishValueParser::new())]
     pub renegotiation: bool,
 
     /// Check the validity dates of certificates [default: unless --insecure]
-    #[arg(long, env = "QSSL_TUNNEL_CHECK_TIME", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "QSSL_TUNNEL_CHECK_TIME", hide_env = true, value_parser = BoolishValueParser::new())]
     pub check_time: bool,
 
     /// Do not check the validity dates of certificates
-    #[arg(long, env = "QSSL_TUNNEL_NO_CHECK_TIME", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "QSSL_TUNNEL_NO_CHECK_TIME", hide_env = true, value_parser = BoolishValueParser::new())]
     pub no_check_time: bool,
 
     /// Switch off one check of the server's certificate; may be repeated or separated by commas
     ///
     /// One of expired, common-name, untrusted, other, key-usage, extended-key-usage, ns-cert-type,
     /// bad-key-algorithm, bad-key, all.
-    #[arg(long, value_name = "ITEM", value_delimiter = ',', env = "QSSL_TUNNEL_IGNORE_CERTIFICATE")]
+    #[arg(
+        long,
+        value_name = "ITEM",
+        value_delimiter = ',',
+        env = "QSSL_TUNNEL_IGNORE_CERTIFICATE",
+        hide_env = true
+    )]
     pub ignore_certificate: Vec<CertificateItem>,
 
     /// Do not verify certificate chains of more than one level
-    #[arg(long, env = "QSSL_TUNNEL_IGNORE_CHAIN", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "QSSL_TUNNEL_IGNORE_CHAIN", hide_env = true, value_parser = BoolishValueParser::new())]
     pub ignore_chain: bool,
 
     /// Do not verify the signatures of certificates
-    #[arg(long, env = "QSSL_TUNNEL_IGNORE_SIGNATURE", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "QSSL_TUNNEL_IGNORE_SIGNATURE", hide_env = true, value_parser = BoolishValueParser::new())]
     pub ignore_signature: bool,
 
     /// Refused: reserved for a datagram mode
-    #[arg(long, hide = true, env = "QSSL_TUNNEL_DTLS", value_parser = BoolishValueParser::new())]
+    #[arg(long, hide = true, env = "QSSL_TUNNEL_DTLS", hide_env = true, value_parser = BoolishValueParser::new())]
     pub dtls: bool,
 
     /// Refused: reserved for a datagram mode
-    #[arg(long, hide = true, value_name = "VERSION", env = "QSSL_TUNNEL_DTLS_VERSION")]
+    #[arg(long, hide = true, value_name = "VERSION", env = "QSSL_TUNNEL_DTLS_VERSION", hide_env = true)]
     pub dtls_version: Option<String>,
 }
 
@@ -355,82 +367,82 @@ pub struct ModemOptions {
     /// there is; usb:2c7c:0125 or usb:2c7c:0125,if=2; imei:NUMBER; rfc2217://HOST:PORT for a modem behind
     /// a serial device server; tcp://HOST:PORT for raw bytes; emulator, or emulator:OPTIONS, in builds
     /// that have it.
-    #[arg(short, long, value_name = "DEVICE", env = "QSSL_TUNNEL_DEVICE", value_hint = ValueHint::FilePath)]
+    #[arg(short, long, value_name = "DEVICE", env = "QSSL_TUNNEL_DEVICE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub device: Vec<Device>,
 
     /// Speed of a UART in bits per second; USB ports ignore it [default: 115200]
     #[arg(short, long, value_name = "BAUD", value_parser = value_parser!(u32).range(300..=4_000_000),
-        env = "QSSL_TUNNEL_BAUD")]
+        env = "QSSL_TUNNEL_BAUD", hide_env = true)]
     pub baud: Option<u32>,
 
     /// Flow control on the serial line [default: rtscts on UARTs]
-    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_FLOW_CONTROL")]
+    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_FLOW_CONTROL", hide_env = true)]
     pub flow_control: Option<FlowControl>,
 
     /// Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]
-    #[arg(long, value_name = "RANGE", value_parser = ranges::sockets, env = "QSSL_TUNNEL_SOCKETS")]
+    #[arg(long, value_name = "RANGE", value_parser = ranges::sockets, env = "QSSL_TUNNEL_SOCKETS", hide_env = true)]
     pub sockets: Option<IdSet>,
 
     /// SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]
-    #[arg(long, value_name = "RANGE", value_parser = ranges::ssl_contexts, env = "QSSL_TUNNEL_SSL_CONTEXTS")]
+    #[arg(long, value_name = "RANGE", value_parser = ranges::ssl_contexts, env = "QSSL_TUNNEL_SSL_CONTEXTS", hide_env = true)]
     pub ssl_contexts: Option<IdSet>,
 
     /// File with the PIN of the SIM, 4-8 digits; tried once, never again if refused
-    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_SIM_PIN_FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_SIM_PIN_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub sim_pin_file: Option<PathBuf>,
 
     /// Access point name [default: what the modem has]
-    #[arg(long, value_name = "NAME", value_parser = at_text, env = "QSSL_TUNNEL_APN")]
+    #[arg(long, value_name = "NAME", value_parser = at_text, env = "QSSL_TUNNEL_APN", hide_env = true)]
     pub apn: Option<AtText>,
 
     /// User name at the access point; needs --apn
-    #[arg(long, value_name = "NAME", value_parser = at_text, env = "QSSL_TUNNEL_APN_USER", hide_env_values = true)]
+    #[arg(long, value_name = "NAME", value_parser = at_text, env = "QSSL_TUNNEL_APN_USER", hide_env = true)]
     pub apn_user: Option<AtText>,
 
     /// File with the password at the access point; needs --apn-user
-    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_APN_PASSWORD_FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_APN_PASSWORD_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub apn_password_file: Option<PathBuf>,
 
     /// How user name and password are sent [default: pap with --apn-user, else none]
-    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_APN_AUTH")]
+    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_APN_AUTH", hide_env = true)]
     pub apn_auth: Option<ApnAuth>,
 
     /// Number of the data session (PDP context), 1-16 [default: 1]
-    #[arg(long, value_name = "NUMBER", value_parser = pdp_context, env = "QSSL_TUNNEL_PDP_CONTEXT")]
+    #[arg(long, value_name = "NUMBER", value_parser = pdp_context, env = "QSSL_TUNNEL_PDP_CONTEXT", hide_env = true)]
     pub pdp_context: Option<PdpContextId>,
 
     /// Addresses of the data session; needs --apn [default: ipv4]
-    #[arg(long, value_enum, value_name = "TYPE", env = "QSSL_TUNNEL_PDP_TYPE")]
+    #[arg(long, value_enum, value_name = "TYPE", env = "QSSL_TUNNEL_PDP_TYPE", hide_env = true)]
     pub pdp_type: Option<PdpType>,
 
     /// Name server for the modem, one or two separated by a comma [default: the network's]
-    #[arg(long, value_name = "ADDR[,ADDR]", value_delimiter = ',', env = "QSSL_TUNNEL_DNS")]
+    #[arg(long, value_name = "ADDR[,ADDR]", value_delimiter = ',', env = "QSSL_TUNNEL_DNS", hide_env = true)]
     pub dns: Vec<std::net::IpAddr>,
 
     /// Set the modem's clock from this NTP server [default: from this machine's clock]
-    #[arg(long, value_name = "HOST", value_parser = host, env = "QSSL_TUNNEL_NTP", value_hint = ValueHint::Hostname)]
+    #[arg(long, value_name = "HOST", value_parser = host, env = "QSSL_TUNNEL_NTP", hide_env = true, value_hint = ValueHint::Hostname)]
     pub ntp: Option<AtText>,
 
     /// How far recovery from a fault may go [default: session]
-    #[arg(long, value_enum, value_name = "STEP", env = "QSSL_TUNNEL_RECOVERY")]
+    #[arg(long, value_enum, value_name = "STEP", env = "QSSL_TUNNEL_RECOVERY", hide_env = true)]
     pub recovery: Option<Recovery>,
 
     /// Give up at the first failure instead of waiting for device, SIM and network
-    #[arg(long, env = "QSSL_TUNNEL_NO_WAIT", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "QSSL_TUNNEL_NO_WAIT", hide_env = true, value_parser = BoolishValueParser::new())]
     pub no_wait: bool,
 
     /// Give up when the modem has been unusable for this long [default: never]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_RETRY_FOR")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_RETRY_FOR", hide_env = true)]
     pub retry_for: Option<Duration>,
 
     /// Give up after this many further attempts [default: never]
-    #[arg(long, value_name = "NUMBER", env = "QSSL_TUNNEL_MAX_RETRIES")]
+    #[arg(long, value_name = "NUMBER", env = "QSSL_TUNNEL_MAX_RETRIES", hide_env = true)]
     pub max_retries: Option<u32>,
 
     /// How often an idle modem is asked whether it still answers; 0 is never [default: 60s]
     ///
     /// It is asked over the serial port; nothing is sent over the air.
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_LIVENESS_INTERVAL")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_LIVENESS_INTERVAL", hide_env = true)]
     pub liveness_interval: Option<Duration>,
 }
 
@@ -439,19 +451,19 @@ pub struct ModemOptions {
 #[command(next_help_heading = "Process options")]
 pub struct ProcessOptions {
     /// How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_SHUTDOWN_TIMEOUT")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_SHUTDOWN_TIMEOUT", hide_env = true)]
     pub shutdown_timeout: Option<Duration>,
 
     /// Print the traffic of clients in hexadecimal to standard error
-    #[arg(short = 'x', long, env = "QSSL_TUNNEL_HEX_DUMP", value_parser = BoolishValueParser::new())]
+    #[arg(short = 'x', long, env = "QSSL_TUNNEL_HEX_DUMP", hide_env = true, value_parser = BoolishValueParser::new())]
     pub hex_dump: bool,
 
     /// Record what clients send in FILE, raw
-    #[arg(short = 'r', long, value_name = "FILE", env = "QSSL_TUNNEL_RECORD_UP", value_hint = ValueHint::FilePath)]
+    #[arg(short = 'r', long, value_name = "FILE", env = "QSSL_TUNNEL_RECORD_UP", hide_env = true, value_hint = ValueHint::FilePath)]
     pub record_up: Option<PathBuf>,
 
     /// Record what servers send in FILE, raw
-    #[arg(short = 'R', long, value_name = "FILE", env = "QSSL_TUNNEL_RECORD_DOWN", value_hint = ValueHint::FilePath)]
+    #[arg(short = 'R', long, value_name = "FILE", env = "QSSL_TUNNEL_RECORD_DOWN", hide_env = true, value_hint = ValueHint::FilePath)]
     pub record_down: Option<PathBuf>,
 }
 
@@ -460,13 +472,17 @@ pub struct ProcessOptions {
 #[command(next_help_heading = "Logging")]
 pub struct LoggingOptions {
     /// Log commands and answers; twice, the whole transcript without payload
-    #[arg(short, long, action = ArgAction::Count, env = "QSSL_TUNNEL_VERBOSE")]
+    #[arg(short, long, action = ArgAction::Count, env = "QSSL_TUNNEL_VERBOSE", hide_env = true)]
     pub verbose: u8,
 
     /// Log warnings and errors only
-    #[arg(short, long, env = "QSSL_TUNNEL_QUIET", value_parser = BoolishValueParser::new())]
+    #[arg(short, long, env = "QSSL_TUNNEL_QUIET", hide_env = true, value_parser = BoolishValueParser::new())]
     pub quiet: bool,
 }
+
+/// One sentence for all options, in place of a note at each.
+const ENVIRONMENT: &str =
+    "Every option can be set in the environment: --connect-timeout as QSSL_TUNNEL_CONNECT_TIMEOUT.";
 
 /// The one line that says what is wrong with the arguments, of the several that clap would print.
 ///
@@ -499,6 +515,15 @@ mod tests {
                 let long = option.get_long().expect("every option has a long name");
                 let name = format!("QSSL_TUNNEL_{}", long.to_uppercase().replace('-', "_"));
                 assert_eq!(option.get_env().and_then(|env| env.to_str()), Some(name.as_str()), "--{long}");
+            }
+        }
+    }
+
+    #[test]
+    fn help_shows_no_value_of_the_environment() {
+        for subcommand in Cli::command().get_subcommands() {
+            for option in subcommand.get_arguments().filter(|arg| arg.get_env().is_some()) {
+                assert!(option.is_hide_env_set(), "{}", option.get_id());
             }
         }
     }

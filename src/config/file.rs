@@ -139,6 +139,15 @@ pub fn sections() -> Vec<(&'static str, Command)> {
     SECTIONS.iter().map(|(head, command)| (*head, command())).collect()
 }
 
+/// What TOML value a key takes, in words, for the manual page.
+pub fn value_in_words(option: &Arg) -> &'static str {
+    match option.get_action() {
+        ArgAction::SetTrue => SWITCH,
+        ArgAction::Count => COUNT,
+        action => Kind::of(option).wanted(action),
+    }
+}
+
 /// The keys of `[tls.NAME]`.
 pub(super) fn tls_keys() -> Vec<String> {
     keys(&command::<TlsOptions>())
@@ -248,11 +257,11 @@ impl Reader<'_> {
         match option.get_action() {
             ArgAction::SetTrue => match value.get_ref() {
                 DeValue::Boolean(on) => Ok(vec![(switch(name, *on), value.span())]),
-                _ => Err(wrong(value, "true or false")),
+                _ => Err(wrong(value, SWITCH)),
             },
             ArgAction::Count => match integer(value.get_ref()) {
                 Some(count @ 0..=2) => Ok((0..count).map(|_| (format!("--{name}"), value.span())).collect()),
-                _ => Err(wrong(value, "a number 0-2")),
+                _ => Err(wrong(value, COUNT)),
             },
             action => {
                 let kind = Kind::of(option);
@@ -402,6 +411,8 @@ fn name(text: &str) -> Result<String, GrammarError> {
 }
 
 const LONGEST_NAME: usize = 64;
+const SWITCH: &str = "true or false";
+const COUNT: &str = "a number 0-2";
 
 type MakeCommand = fn() -> Command;
 

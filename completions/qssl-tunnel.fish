@@ -1,0 +1,222 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_qssl_tunnel_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_qssl_tunnel_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_qssl_tunnel_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_qssl_tunnel_using_subcommand
+    set -l cmd (__fish_qssl_tunnel_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -s h -l help -d 'Print help'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -s V -l version -d 'Print version'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "listen" -d 'Listen locally and connect every client to a TLS server through the modem'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "connect" -d 'Connect standard input and output to a TLS server through the modem'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "run" -d 'Run the tunnels of a configuration file'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l to -d 'TLS server that the modem connects to; an IPv6 address in brackets' -r -f -a "(__fish_print_hostnames)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l mode -d 'How the modem hands over what it receives [default: push]' -r -f -a "buffer\t'the module keeps received bytes until they are read (mode 0)'
+push\t'the module sends received bytes as they come (mode 1)'
+transparent\t'the port becomes the stream of one connection (mode 2)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s w -l connect-timeout -d 'How long opening a connection may take, TLS handshake included [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s t -l half-close-timeout -d 'How long a reply may still flow after the client\'s half-close, from its last byte [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s T -l idle-timeout -d 'Reset a connection on which nothing has moved for this long [default: off]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l lifetime -d 'Reset a connection that is this old [default: off]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l close-timeout -d 'How long the modem may take to close a connection, 0-65535 whole seconds [default: 10s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l on-closed -d 'How the end of a connection is passed on when the modem says `closed` [default: eof]' -r -f -a "eof\t'as an end of file, if nothing known speaks against it'
+reset\t'as a reset'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l allow -d 'Serve clients from this network only; may be repeated or separated by commas [default: all]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-clients -d 'Serve at most this many clients of the tunnel at once, waiting ones included [default: no limit]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l when-full -d 'What a client meets when every connection of the modem is busy [default: wait]' -r -f -a "wait\t'it waits in line'
+reset\t'it is reset'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l queue-timeout -d 'How long a client waits for a free connection [default: 30s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l stall-timeout -d 'How long a client may hold up the others by not reading [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l open-on -d 'When the modem\'s connection is opened [default: accept]' -r -f -a "accept\t'when the client is accepted'
+first-byte\t'when the client has sent its first byte'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l first-byte-timeout -d 'Reset a client that has sent nothing by then [default: off]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ca -d 'Authenticate the server against this certificate authority; may be repeated [default: system]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cert -d 'Client certificate, PEM; needs --key' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l key -d 'Private key of the client certificate, PEM; needs --cert' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l key-password-file -d 'File with the password of an encrypted --key' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l tls-version -d 'TLS version [default: 1.2]' -r -f -a "ssl3\t'SSL 3.0, long broken'
+1.0\t'TLS 1.0'
+1.1\t'TLS 1.1'
+1.2\t'TLS 1.2'
+any\t'whichever of these the server takes'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cipher -d 'The one cipher suite to offer, by registered name or code, or any [default: any]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l alpn -d 'Application protocol to ask for (ALPN), 1-255 characters' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l psk-identity -d 'Identity of a pre-shared key, 1-255 characters; needs --psk-key-file' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l psk-key-file -d 'File with the pre-shared key, 1-255 characters; needs --psk-identity' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ignore-certificate -d 'Switch off one check of the server\'s certificate; may be repeated or separated by commas' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
+none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l apn-user -d 'User name at the access point; needs --apn' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
+pap\t'user and password in clear'
+chap\t'challenge and response'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l pdp-context -d 'Number of the data session (PDP context), 1-16 [default: 1]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l pdp-type -d 'Addresses of the data session; needs --apn [default: ipv4]' -r -f -a "ipv4\t'IPv4 alone'
+ipv6\t'IPv6 alone'
+ipv4v6\t'both'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l dns -d 'Name server for the modem, one or two separated by a comma [default: the network\'s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ntp -d 'Set the modem\'s clock from this NTP server [default: from this machine\'s clock]' -r -f -a "(__fish_print_hostnames)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
+port\t'close the port and open it again'
+session\t'rebuild the data session'
+reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l insecure -d 'Do not authenticate the server: anybody on the way can read and alter everything'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sni -d 'Tell the server the host name (SNI), an error where the module cannot [default: where it can]'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-sni -d 'Do not tell the server the host name (SNI)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l session-resumption -d 'Resume earlier TLS sessions, which spares most of the handshake'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l renegotiation -d 'Allow TLS renegotiation'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l check-time -d 'Check the validity dates of certificates [default: unless --insecure]'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-check-time -d 'Do not check the validity dates of certificates'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ignore-chain -d 'Do not verify certificate chains of more than one level'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ignore-signature -d 'Do not verify the signatures of certificates'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s x -l hex-dump -d 'Print the traffic of clients in hexadecimal to standard error'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s q -l quiet -d 'Log warnings and errors only'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l mode -d 'How the modem hands over what it receives [default: push]' -r -f -a "buffer\t'the module keeps received bytes until they are read (mode 0)'
+push\t'the module sends received bytes as they come (mode 1)'
+transparent\t'the port becomes the stream of one connection (mode 2)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s w -l connect-timeout -d 'How long opening a connection may take, TLS handshake included [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s t -l half-close-timeout -d 'How long a reply may still flow after the client\'s half-close, from its last byte [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s T -l idle-timeout -d 'Reset a connection on which nothing has moved for this long [default: off]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l lifetime -d 'Reset a connection that is this old [default: off]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l close-timeout -d 'How long the modem may take to close a connection, 0-65535 whole seconds [default: 10s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l on-closed -d 'How the end of a connection is passed on when the modem says `closed` [default: eof]' -r -f -a "eof\t'as an end of file, if nothing known speaks against it'
+reset\t'as a reset'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ca -d 'Authenticate the server against this certificate authority; may be repeated [default: system]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cert -d 'Client certificate, PEM; needs --key' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l key -d 'Private key of the client certificate, PEM; needs --cert' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l key-password-file -d 'File with the password of an encrypted --key' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l tls-version -d 'TLS version [default: 1.2]' -r -f -a "ssl3\t'SSL 3.0, long broken'
+1.0\t'TLS 1.0'
+1.1\t'TLS 1.1'
+1.2\t'TLS 1.2'
+any\t'whichever of these the server takes'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cipher -d 'The one cipher suite to offer, by registered name or code, or any [default: any]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l alpn -d 'Application protocol to ask for (ALPN), 1-255 characters' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l psk-identity -d 'Identity of a pre-shared key, 1-255 characters; needs --psk-key-file' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l psk-key-file -d 'File with the pre-shared key, 1-255 characters; needs --psk-identity' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ignore-certificate -d 'Switch off one check of the server\'s certificate; may be repeated or separated by commas' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
+none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l apn-user -d 'User name at the access point; needs --apn' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
+pap\t'user and password in clear'
+chap\t'challenge and response'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l pdp-context -d 'Number of the data session (PDP context), 1-16 [default: 1]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l pdp-type -d 'Addresses of the data session; needs --apn [default: ipv4]' -r -f -a "ipv4\t'IPv4 alone'
+ipv6\t'IPv6 alone'
+ipv4v6\t'both'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l dns -d 'Name server for the modem, one or two separated by a comma [default: the network\'s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ntp -d 'Set the modem\'s clock from this NTP server [default: from this machine\'s clock]' -r -f -a "(__fish_print_hostnames)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
+port\t'close the port and open it again'
+session\t'rebuild the data session'
+reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l insecure -d 'Do not authenticate the server: anybody on the way can read and alter everything'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sni -d 'Tell the server the host name (SNI), an error where the module cannot [default: where it can]'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l no-sni -d 'Do not tell the server the host name (SNI)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l session-resumption -d 'Resume earlier TLS sessions, which spares most of the handshake'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l renegotiation -d 'Allow TLS renegotiation'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l check-time -d 'Check the validity dates of certificates [default: unless --insecure]'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l no-check-time -d 'Do not check the validity dates of certificates'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ignore-chain -d 'Do not verify certificate chains of more than one level'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ignore-signature -d 'Do not verify the signatures of certificates'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s x -l hex-dump -d 'Print the traffic of clients in hexadecimal to standard error'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s q -l quiet -d 'Log warnings and errors only'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l config -d 'Configuration file, see qssl-tunnel.toml(5) [default: /etc/qssl-tunnel.toml]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
+none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l apn-user -d 'User name at the access point; needs --apn' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
+pap\t'user and password in clear'
+chap\t'challenge and response'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l pdp-context -d 'Number of the data session (PDP context), 1-16 [default: 1]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l pdp-type -d 'Addresses of the data session; needs --apn [default: ipv4]' -r -f -a "ipv4\t'IPv4 alone'
+ipv6\t'IPv6 alone'
+ipv4v6\t'both'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l dns -d 'Name server for the modem, one or two separated by a comma [default: the network\'s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l ntp -d 'Set the modem\'s clock from this NTP server [default: from this machine\'s clock]' -r -f -a "(__fish_print_hostnames)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
+port\t'close the port and open it again'
+session\t'rebuild the data session'
+reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l check -d 'Check the configuration, print what is in effect, and end'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s x -l hex-dump -d 'Print the traffic of clients in hexadecimal to standard error'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s q -l quiet -d 'Log warnings and errors only'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -l once -d 'End after the transfer instead of staying up to be tried'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s q -l quiet -d 'Log warnings and errors only'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run demo help" -f -a "listen" -d 'Listen locally and connect every client to a TLS server through the modem'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run demo help" -f -a "connect" -d 'Connect standard input and output to a TLS server through the modem'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run demo help" -f -a "run" -d 'Run the tunnels of a configuration file'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run demo help" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,0 +1,146 @@
+//! Goal of this test: the manual pages and the completions that are checked in are those of this program.
+//!
+//! A stale file is written anew, and the test fails once so that somebody looks at it. What is generated
+//! carries no date. Sections that no definition knows of are in `generated_files/*.roff`.
+//!
+//! Only with every feature, so that there is one text whatever a build leaves out.
+#![cfg(feature = "emulator")]
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use clap::{Arg, Command, CommandFactory};
+use clap_complete::Shell;
+use qssl_tunnel::cli::Cli;
+use qssl_tunnel::{config, exit_status};
+
+#[test]
+fn manual_pages_and_completions_are_fresh() {
+    let completion = |shell: Shell| {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut shown(&Cli::command()), "qssl-tunnel", &mut script);
+        String::from_utf8(script).expect("completions are text")
+    };
+    let generated = [
+        ("man/qssl-tunnel.1", program_page()),
+        ("man/qssl-tunnel.toml.5", file_page()),
+        ("completions/qssl-tunnel.bash", completion(Shell::Bash)),
+        ("completions/_qssl-tunnel", completion(Shell::Zsh)),
+        ("completions/qssl-tunnel.fish", completion(Shell::Fish)),
+    ];
+    let stale: Vec<&str> =
+        generated.iter().filter(|(path, text)| !holds(path, text)).map(|(path, _)| *path).collect();
+    assert!(stale.is_empty(), "written anew, look at them and commit them: {}", stale.join(", "));
+}
+
+/// The definition without what is hidden, which the completions would offer.
+fn shown(command: &Command) -> Command {
+    let mut shown = Command::new(command.get_name().to_owned()).version(env!("CARGO_PKG_VERSION"));
+    shown = shown.disable_version_flag(command.get_version().is_none());
+    if let Some(about) = command.get_about() {
+        shown = shown.about(about.clone());
+    }
+    let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    shown.args(arguments).subcommands(command.get_subcommands().map(self::shown))
+}
+
+/// Whether the file holds `text`; if not, it does afterwards.
+fn holds(path: &str, text: &str) -> bool {
+    let fresh = fs::read_to_string(path).is_ok_and(|old| old == text);
+    if !fresh {
+        let folder = Path::new(path).parent().expect("generated files are in folders");
+        fs::create_dir_all(folder).and_then(|()| fs::write(path, text)).expect("the checkout is writable");
+    }
+    fresh
+}
+
+/// qssl-tunnel(1)
+fn program_page() -> String {
+    let mut command = Cli::command();
+    command.build();
+    let mut page = include_str!("generated_files/program_head.roff").to_owned();
+    page += ".SH COMMANDS\n";
+    for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+        let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
+        writeln!(page, ".SS {}\n{}", escaped(subcommand.get_name()), escaped(&about)).expect("a string");
+        let own = subcommand.get_arguments().filter(|option| option.get_help_heading().is_none());
+        page += &options(own.filter(|option| option.get_id() != "help")).replace(".SH OPTIONS\n", "");
+        let mut headings: Vec<&str> = subcommand.get_arguments().filter_map(Arg::get_help_heading).collect();
+        headings.dedup();
+        writeln!(page, ".PP\nTakes: {}.", escaped(&headings.join(", "))).expect("a string");
+    }
+    let listen = command.find_subcommand("listen").expect("listen has every group of options");
+    page += &options(listen.get_arguments().filter(|option| option.get_help_heading().is_some()));
+    page += ".SH EXIT STATUS\n";
+    for row in exit_status::TABLE {
+        writeln!(page, ".TP\n.B {}\n{} ({})", row.number, escaped(row.meaning), escaped(row.id))
+            .expect("a string");
+    }
+    let (meaning, id) = (exit_status::SIGNAL_MEANING, exit_status::SIGNAL_ID);
+    writeln!(page, ".TP\n.B 128+\\fIn\\fR\n{}; \\fIn\\fR is its number ({id})", escaped(meaning))
+        .expect("a string");
+    page + include_str!("generated_files/program_tail.roff")
+}
+
+/// qssl-tunnel.toml(5)
+fn file_page() -> String {
+    let mut page = include_str!("generated_files/file_head.roff").to_owned();
+    page += ".SH SECTIONS\n";
+    for (head, section) in config::file::sections() {
+        writeln!(page, ".SS {}", escaped(head)).expect("a string");
+        page += match head {
+            "[modem]" => "The modem, its ports and its data session. Optional.\n",
+            "[[tunnel]]" => {
+                "One for each tunnel, at least one. Besides the keys below, those of [tls.NAME] may stand here.\n"
+            }
+            "[tls.NAME]" => {
+                "TLS settings that tunnels refer to by NAME. As many as there are different ones.\n"
+            }
+            _ => "The process as a whole. Optional.\n",
+        };
+        let repeated =
+            |option: &&Arg| head == "[[tunnel]]" && option.get_help_heading() == Some("TLS options");
+        for option in section.get_arguments().filter(|option| !option.is_hide_set() && !repeated(option)) {
+            page += &key(option);
+        }
+    }
+    page + include_str!("generated_files/file_tail.roff")
+}
+
+/// A key of the file. Its help is the option's, in which other options are called by their keys.
+fn key(option: &Arg) -> String {
+    let name = option.get_long().expect("every key is a long option");
+    let help = option.get_long_help().or(option.get_help()).map(ToString::to_string).unwrap_or_default();
+    let help = help.replace(" --", " ").replace("\n\n", "\n.sp\n");
+    let values: Vec<String> =
+        option.get_possible_values().iter().map(|value| format!("\"{}\"", value.get_name())).collect();
+    let kind = match config::file::value_in_words(option) {
+        "a string" if !values.is_empty() && values[0] != "\"true\"" => values.join(" | "),
+        words => words.to_owned(),
+    };
+    let lines: Vec<String> =
+        help.lines().map(|line| if line == ".sp" { line.to_owned() } else { escaped(line) }).collect();
+    format!(".TP\n\\fB{}\\fR = {}\n{}\n", escaped(name), escaped(&kind), lines.join("\n"))
+}
+
+/// The options as sections of a manual page.
+fn options<'a>(options: impl Iterator<Item = &'a Arg>) -> String {
+    let man = clap_mangen::Man::new(Command::new("qssl-tunnel").disable_help_flag(true).args(options));
+    rendered(|out| man.render_options_section(out))
+}
+
+/// What a renderer writes, without the preamble that it puts before every piece.
+fn rendered(render: impl Fn(&mut dyn std::io::Write) -> std::io::Result<()>) -> String {
+    let mut bytes = Vec::new();
+    render(&mut bytes).expect("writing to memory cannot fail");
+    let text = String::from_utf8(bytes).expect("manual pages are text");
+    let preamble = |line: &&str| line.starts_with(".ie \\n(.g") || line.starts_with(".el .ds Aq");
+    text.lines().filter(|line| !preamble(line)).map(|line| line.replace("\\*(Aq", "\\(aq") + "\n").collect()
+}
+
+/// Plain text for roff.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+    if text.starts_with('.') { format!("\\&{text}") } else { text }
+}
