@@ -10,4 +10,5 @@ pub mod listener;
 pub mod modem;
 pub mod peer;
 pub mod port;
+pub mod relay;
 pub mod trust;

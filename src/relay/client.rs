@@ -1,0 +1,102 @@
+//! One client: a local connection that we accepted, from then until it is closed or reset.
+//!
+//! ```text
+//!   Silent ──first byte──► Waiting ──socket free──► Joined ──socket ended──► Ending ──delivered──► Lingering
+//!   (--open-on first-byte)                            │                        │ cut                  │
+//!                                                     └────── reset ◄──────────┴──────────────────────┘
+//! ```
+
+use std::time::Instant;
+
+use crate::at::SocketId;
+use crate::buffer::ByteQueue;
+
+/// Names a client while it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub usize);
+
+/// A client.
+#[derive(Debug)]
+pub struct Client {
+    /// The tunnel that it came through.
+    pub tunnel: usize,
+    /// Who it is, for logs.
+    pub peer: String,
+    /// Where in the diagram it is.
+    pub state: State,
+    /// It has sent its last byte.
+    pub finished: bool,
+    /// It is not there any more: nobody reads what we would write.
+    pub gone: bool,
+    /// Bytes of it could not be delivered: it must not end cleanly.
+    pub undelivered: bool,
+    /// What it sent before it had a socket.
+    pub early: ByteQueue,
+    /// Bytes from it and to it.
+    pub up_bytes: u64,
+    /// Bytes that were written to it.
+    pub down_bytes: u64,
+    /// When it was accepted.
+    pub since: Instant,
+    /// When a byte last came from it or went to it.
+    pub last_byte: Instant,
+    /// Since when it holds up a port by not reading.
+    pub stalled_since: Option<Instant>,
+    /// When to look whether it is still there.
+    pub look_at: Option<Instant>,
+}
+
+/// Where a client is in its life.
+#[derive(Debug)]
+pub enum State {
+    /// It has not sent anything, and gets a socket when it does.
+    Silent,
+    /// It waits for a socket.
+    Waiting,
+    /// It has one; `open` once bytes flow.
+    Joined {
+        /// The socket.
+        socket: SocketId,
+        /// The far end is there.
+        open: bool,
+    },
+    /// The stream has ended in order; this is still to be written to the client.
+    Ending {
+        /// What is left.
+        rest: ByteQueue,
+    },
+    /// It has been told of the end; its own is awaited.
+    Lingering,
+}
+
+impl Client {
+    /// A client that has just been accepted.
+    pub fn new(tunnel: usize, peer: String, now: Instant) -> Self {
+        Client {
+            tunnel,
+            peer,
+            state: State::Waiting,
+            finished: false,
+            gone: false,
+            undelivered: false,
+            early: ByteQueue::new(EARLY_LIMIT_BYTES),
+            up_bytes: 0,
+            down_bytes: 0,
+            since: now,
+            last_byte: now,
+            stalled_since: None,
+            look_at: None,
+        }
+    }
+
+    /// The socket that it is joined to.
+    pub fn socket(&self) -> Option<SocketId> {
+        match self.state {
+            State::Joined { socket, .. } => Some(socket),
+            _ => None,
+        }
+    }
+}
+
+/// What a client may send before it has a socket, in bytes.
+const EARLY_LIMIT_BYTES: usize = 4 * 1024;

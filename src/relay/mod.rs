@@ -1,0 +1,712 @@
+//! Clients joined to sockets: the waiting line, half-closes, ends, and every limit of time.
+//!
+//! This is the object that the event loop holds: it passes on what happened, moves the bytes that are
+//! offered, and does the actions that are asked for. The modem is inside.
+
+mod client;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::at::{SOCKET_COUNT, SocketId};
+use crate::config::{Configuration, Limits, Listen, OpenOn, WhenFull};
+use crate::exit_status::ExitStatus;
+use crate::modem::{self, Cut, End, Event, GiveUp, Modem, PortFacts};
+use client::{Client, State};
+
+pub use client::ClientId;
+
+/// The heart: one modem, its tunnels, and their clients.
+#[derive(Debug)]
+pub struct Relay {
+    modem: Modem,
+    configuration: Configuration,
+    clients: Vec<Option<Client>>,
+    /// Clients without a socket, in the order of their arrival.
+    line: VecDeque<ClientId>,
+    /// Whose each socket is.
+    client_of: [Option<ClientId>; SOCKET_COUNT],
+    actions: VecDeque<Action>,
+    ending: Ending,
+    /// `connect`: the one client is the whole job.
+    is_single: bool,
+    /// How the last client ended, for `connect`.
+    last_end: ExitStatus,
+    was_up: bool,
+}
+
+/// Whether the end of the process has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Not,
+    /// Clients are served until they end or this time comes.
+    Draining {
+        until: Instant,
+    },
+    /// The modem is being left as it was found; this is the status that is due then.
+    Releasing {
+        status: ExitStatus,
+        until: Instant,
+    },
+    Over,
+}
+
+/// What the event loop must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Something at a port or with the clock.
+    Modem(modem::Action),
+    /// No more bytes will be written to this client: shut down that direction.
+    FinishClient(ClientId),
+    /// Close it in order.
+    CloseClient(ClientId),
+    /// Write what of `rest` can be written at once, then reset it.
+    ResetClient {
+        /// The client.
+        client: ClientId,
+        /// What had come for it before the stream broke.
+        rest: Vec<u8>,
+    },
+    /// Say [`Relay::client_gone`] if nobody is there any more.
+    LookForClient(ClientId),
+    /// Sockets can be opened now.
+    Ready,
+    /// End the process with this status.
+    Stop(ExitStatus),
+}
+
+impl Relay {
+    /// A relay whose ports are not open yet.
+    pub fn new(configuration: Configuration, now: Instant) -> Self {
+        let is_single = configuration.tunnels.iter().any(|tunnel| tunnel.listen.contains(&Listen::Stdio));
+        let modem = Modem::new(configuration.modem.clone(), configuration.tunnels.clone(), now);
+        let mut relay = Relay {
+            modem,
+            configuration,
+            clients: Vec::new(),
+            line: VecDeque::new(),
+            client_of: [None; SOCKET_COUNT],
+            actions: VecDeque::new(),
+            ending: Ending::Not,
+            is_single,
+            last_end: ExitStatus::Done,
+            was_up: false,
+        };
+        relay.settle(now);
+        relay
+    }
+
+    // Questions.
+
+    /// The modem, to look at.
+    pub fn modem(&self) -> &Modem {
+        &self.modem
+    }
+
+    /// How many clients there are.
+    pub fn client_count(&self) -> usize {
+        self.clients.iter().flatten().count()
+    }
+
+    /// Whether this tunnel accepts another client; the rest waits in the kernel's backlog.
+    pub fn wants_clients(&self, tunnel: usize) -> bool {
+        let limit = self.configuration.tunnels[tunnel].limits.max_clients;
+        let of_tunnel = || self.clients.iter().flatten().filter(|client| client.tunnel == tunnel).count();
+        self.ending == Ending::Not
+            && self.line.len() < LINE_MAX
+            && self.client_count() < CLIENTS_MAX
+            && limit.is_none_or(|limit| of_tunnel() < limit)
+    }
+
+    /// How many bytes this client may send now.
+    pub fn wants_client_bytes(&self, client: ClientId) -> usize {
+        let Some(client) = self.get(client) else { return 0 };
+        if client.finished {
+            return 0;
+        }
+        match client.state {
+            State::Silent => client.early.room(),
+            State::Waiting => 0,
+            State::Joined { socket, .. } => self.modem.room(socket),
+            State::Ending { .. } | State::Lingering => DISCARD_BYTES,
+        }
+    }
+
+    /// How many bytes the port may deliver now.
+    pub fn wants_port_bytes(&self, port: usize) -> usize {
+        self.modem.wants_port_bytes(port)
+    }
+
+    /// When [`Relay::deadline_passed`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let clients = self.clients.iter().flatten().filter_map(|client| self.client_deadline(client));
+        let ending = match self.ending {
+            Ending::Draining { until } | Ending::Releasing { until, .. } => Some(until),
+            Ending::Not | Ending::Over => None,
+        };
+        let reclaim = self.reclaimable().map(|(_, at)| at);
+        clients.chain(ending).chain(reclaim).chain(self.modem.next_deadline()).min()
+    }
+
+    // What happened to clients.
+
+    /// A client was accepted.
+    pub fn client_accepted(&mut self, tunnel: usize, peer: String, now: Instant) -> ClientId {
+        let free = self.clients.iter().position(Option::is_none);
+        let id = ClientId(free.unwrap_or(self.clients.len()));
+        if free.is_none() {
+            self.clients.push(None);
+        }
+        let mut client = Client::new(tunnel, peer, now);
+        let limits = &self.configuration.tunnels[tunnel].limits;
+        match limits.open_on {
+            OpenOn::FirstByte => client.state = State::Silent,
+            OpenOn::Accept => self.line.push_back(id),
+        }
+        self.clients[id.0] = Some(client);
+        self.settle(now);
+        if limits_when_full(&self.configuration, tunnel) == WhenFull::Reset && self.line.contains(&id) {
+            self.reset(id, "all sockets are busy (--when-full reset)", ExitStatus::Failed, now);
+        }
+        self.settle(now);
+        id
+    }
+
+    /// The client sent bytes, no more than [`Relay::wants_client_bytes`] allowed.
+    pub fn client_received(&mut self, id: ClientId, bytes: &[u8], now: Instant) {
+        let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
+        client.last_byte = now;
+        match &mut client.state {
+            State::Silent => {
+                let taken = client.early.append(bytes);
+                debug_assert_eq!(taken, bytes.len(), "no more than wanted");
+                client.up_bytes += taken as u64;
+                client.state = State::Waiting;
+                self.line.push_back(id);
+            }
+            State::Joined { socket, .. } => {
+                let taken = self.modem.send(*socket, bytes, now);
+                client.up_bytes += taken as u64;
+                // The far end may have closed in this very turn.
+                client.undelivered |= taken < bytes.len();
+            }
+            State::Waiting | State::Ending { .. } | State::Lingering => client.undelivered = true,
+        }
+        self.settle(now);
+    }
+
+    /// The client will send nothing more; it may still read.
+    pub fn client_finished(&mut self, id: ClientId, now: Instant) {
+        let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
+        if client.finished {
+            return;
+        }
+        client.finished = true;
+        client.last_byte = now;
+        client.look_at = Some(now + LOOK_AGAIN_MIN);
+        self.actions.push_back(Action::LookForClient(id));
+        match client.state {
+            State::Lingering => self.conclude(id, now),
+            State::Silent => self.close(id, "the client left without a word", now),
+            _ => {}
+        }
+        self.settle(now);
+    }
+
+    /// Nobody is there any more: the client has closed both directions.
+    pub fn client_gone(&mut self, id: ClientId, now: Instant) {
+        let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
+        client.gone = true;
+        client.look_at = None;
+        match client.state {
+            State::Ending { .. } => self.close(id, "the client closed before it had read everything", now),
+            State::Lingering => self.close(id, FAR_END_CLOSED, now),
+            State::Silent | State::Waiting | State::Joined { .. } => {}
+        }
+        self.settle(now);
+    }
+
+    /// The connection to the client broke.
+    pub fn client_lost(&mut self, id: ClientId, now: Instant) {
+        if let Some(client) = self.get(id) {
+            if let Some(socket) = client.socket() {
+                self.leave_socket(socket, GiveUp::Abort, now);
+            }
+            self.reset(id, "the client reset the connection", ExitStatus::StreamCut, now);
+        }
+        self.settle(now);
+    }
+
+    /// Bytes for this client.
+    pub fn client_output(&self, id: ClientId) -> &[u8] {
+        match self.get(id).map(|client| &client.state) {
+            Some(State::Joined { socket, .. }) => self.modem.received(*socket),
+            Some(State::Ending { rest }) => rest.as_slice(),
+            _ => &[],
+        }
+    }
+
+    /// The client took `count` bytes of [`Relay::client_output`].
+    pub fn client_written(&mut self, id: ClientId, count: usize, now: Instant) {
+        let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
+        client.down_bytes += count as u64;
+        client.last_byte = now;
+        match &mut client.state {
+            State::Joined { socket, .. } => self.modem.consume(*socket, count, now),
+            State::Ending { rest } => rest.consume(count),
+            State::Silent | State::Waiting | State::Lingering => {}
+        }
+        self.conclude(id, now);
+        self.settle(now);
+    }
+
+    // What happened to ports.
+
+    /// The port is open.
+    pub fn port_opened(&mut self, port: usize, facts: PortFacts, now: Instant) {
+        self.modem.port_opened(port, facts, now);
+        self.settle(now);
+    }
+
+    /// The port could not be opened.
+    pub fn port_failed(&mut self, port: usize, now: Instant) {
+        self.modem.port_failed(port, now);
+        self.settle(now);
+    }
+
+    /// The port is gone.
+    pub fn port_lost(&mut self, port: usize, now: Instant) {
+        self.modem.port_lost(port, now);
+        self.settle(now);
+    }
+
+    /// Bytes came out of the port.
+    pub fn port_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
+        self.modem.port_received(port, bytes, now);
+        self.settle(now);
+    }
+
+    /// A modem line of the port changed.
+    pub fn port_lines(&mut self, port: usize, dcd: bool, now: Instant) {
+        self.modem.port_lines(port, dcd, now);
+        self.settle(now);
+    }
+
+    /// How many bytes the port's tty has not sent yet.
+    pub fn port_queue(&mut self, port: usize, bytes: usize, now: Instant) {
+        self.modem.port_queue(port, bytes, now);
+        self.settle(now);
+    }
+
+    /// Bytes that wait to leave by this port.
+    pub fn port_output(&self, port: usize) -> &[u8] {
+        self.modem.port_output(port)
+    }
+
+    /// The port took `count` bytes of [`Relay::port_output`].
+    pub fn port_written(&mut self, port: usize, count: usize, now: Instant) {
+        self.modem.port_written(port, count, now);
+        self.settle(now);
+    }
+
+    /// The host's clock, in seconds since 1970.
+    pub fn host_clock(&mut self, unix_seconds: i64, now: Instant) {
+        self.modem.host_clock(unix_seconds, now);
+    }
+
+    // What happened besides.
+
+    /// Something is due.
+    pub fn deadline_passed(&mut self, now: Instant) {
+        self.modem.deadline_passed(now);
+        self.settle(now);
+        for index in 0..self.clients.len() {
+            self.client_due(ClientId(index), now);
+        }
+        if let Some((id, at)) = self.reclaimable()
+            && at <= now
+        {
+            if let Some(socket) = self.get(id).and_then(Client::socket) {
+                self.leave_socket(socket, GiveUp::Orderly, now);
+            }
+            self.reset(id, "half-closed and quiet while others wait", ExitStatus::StreamCut, now);
+        }
+        match self.ending {
+            Ending::Draining { until } if until <= now => {
+                log::warn!("{} connections did not end in time; resetting them", self.client_count());
+                self.reset_all("shutting down", now);
+                self.begin_release(ExitStatus::DrainTimeout, now);
+            }
+            Ending::Releasing { status, until } if until <= now => {
+                log::warn!("the modem could not be left as it was found");
+                self.stop(status);
+            }
+            _ => {}
+        }
+        self.settle(now);
+    }
+
+    /// SIGTERM or SIGINT: serve the clients that are there, then end. `signal` is its number.
+    pub fn shutdown(&mut self, signal: u8, now: Instant) {
+        match self.ending {
+            Ending::Not => {
+                let timeout = self.configuration.process.shutdown_timeout;
+                log::info!("draining {} connections (again to stop at once)", self.client_count());
+                self.ending = Ending::Draining { until: now + timeout };
+            }
+            Ending::Draining { .. } | Ending::Releasing { .. } => {
+                self.reset_all("stopped", now);
+                self.stop(ExitStatus::Signal(signal));
+            }
+            Ending::Over => {}
+        }
+        self.settle(now);
+    }
+
+    /// The next thing that the event loop must do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.modem.poll_action().map(Action::Modem).or_else(|| self.actions.pop_front())
+    }
+
+    // Inside.
+
+    fn get(&self, id: ClientId) -> Option<&Client> {
+        self.clients.get(id.0)?.as_ref()
+    }
+
+    fn limits(&self, client: &Client) -> &Limits {
+        &self.configuration.tunnels[client.tunnel].limits
+    }
+
+    /// Draws the consequences of a change, until nothing changes any more.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            if let Some(event) = self.modem.poll_event() {
+                self.event(event, now);
+            } else if !self.serve_line(now) {
+                break;
+            }
+        }
+        for index in 0..SOCKET_COUNT {
+            if let Some(id) = self.client_of[index] {
+                self.look_after(id, now);
+            }
+        }
+        if matches!(self.ending, Ending::Draining { .. }) && self.client_count() == 0 {
+            let status = if self.is_single { self.last_end } else { ExitStatus::Done };
+            self.begin_release(status, now);
+        }
+    }
+
+    fn event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Up => {
+                if !std::mem::replace(&mut self.was_up, true) {
+                    self.actions.push_back(Action::Ready);
+                }
+            }
+            Event::Down => {}
+            Event::Opened(socket) => {
+                let Some(id) = self.client_of[socket.index()] else { return };
+                if let Some(Client { state: State::Joined { open, .. }, .. }) = &mut self.clients[id.0] {
+                    *open = true;
+                }
+            }
+            Event::OpenFailed(socket, failure) => {
+                let Some(id) = self.client_of[socket.index()].take() else { return };
+                let target = self.target(id);
+                self.reset(id, &format!("cannot connect to {target}: {failure}"), failure.status(), now);
+            }
+            Event::Ended(socket, end) => self.socket_ended(socket, end, now),
+            Event::GaveUp(failure) => {
+                log::error!("{failure}");
+                self.reset_all("the modem cannot be used", now);
+                self.stop(failure.status);
+            }
+            Event::Released => {
+                if let Ending::Releasing { status, .. } = self.ending {
+                    self.stop(status);
+                }
+            }
+        }
+    }
+
+    /// Joins the first client in line to a socket, if there is one for it. Returns whether it did.
+    fn serve_line(&mut self, now: Instant) -> bool {
+        let Some(place) = self
+            .line
+            .iter()
+            .position(|id| self.get(*id).is_some_and(|client| self.modem.can_open(client.tunnel)))
+        else {
+            return false;
+        };
+        let id = self.line[place];
+        let Some(client) = self.clients[id.0].as_mut() else { return false };
+        let Some(socket) = self.modem.open(client.tunnel, now) else { return false };
+        self.line.remove(place);
+        client.state = State::Joined { socket, open: false };
+        client.last_byte = now;
+        self.client_of[socket.index()] = Some(id);
+        let early = std::mem::replace(&mut client.early, crate::buffer::ByteQueue::new(0));
+        let taken = self.modem.send(socket, early.as_slice(), now);
+        debug_assert_eq!(taken, early.len(), "an empty socket has room for what a client may send early");
+        true
+    }
+
+    /// The socket has ended: what is left of it belongs to the client alone.
+    fn socket_ended(&mut self, socket: SocketId, end: End, now: Instant) {
+        let Some(id) = self.client_of[socket.index()].take() else { return };
+        let unsent = self.modem.unsent(socket) > 0;
+        let rest = self.modem.take_rest(socket);
+        let Some(client) = self.clients[id.0].as_mut() else { return };
+        client.undelivered |= unsent;
+        client.stalled_since = None;
+        let gone = client.gone;
+        client.state = State::Ending { rest };
+        match end {
+            End::Cut(cut) => {
+                let status = match cut {
+                    Cut::ShuttingDown => ExitStatus::DrainTimeout,
+                    Cut::PortLost | Cut::Rebooted | Cut::Silent => ExitStatus::ModemLost,
+                    _ => ExitStatus::StreamCut,
+                };
+                self.reset(id, &cut.to_string(), status, now);
+            }
+            End::Eof if gone => self.close(id, "both sides closed", now),
+            End::Eof => self.conclude(id, now),
+        }
+    }
+
+    /// A client whose stream ended in order, as far as it has taken its bytes.
+    fn conclude(&mut self, id: ClientId, now: Instant) {
+        let Some(client) = self.clients[id.0].as_mut() else { return };
+        match &client.state {
+            State::Ending { rest } if rest.is_empty() => {
+                client.state = State::Lingering;
+                client.last_byte = now;
+                self.actions.push_back(Action::FinishClient(id));
+                if client.finished {
+                    self.conclude(id, now);
+                }
+            }
+            State::Lingering if client.finished => {
+                if client.undelivered {
+                    self.reset(
+                        id,
+                        "the far end closed before it had taken everything",
+                        ExitStatus::StreamCut,
+                        now,
+                    );
+                } else {
+                    self.close(id, FAR_END_CLOSED, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What follows for a joined client from how it and its socket stand.
+    fn look_after(&mut self, id: ClientId, now: Instant) {
+        let loses = self.modem.loses_unread_bytes();
+        let Some(client) = self.clients[id.0].as_mut() else { return };
+        let State::Joined { socket, .. } = client.state else { return };
+        let holds_up = self.modem.holds_up_port(socket);
+        match (holds_up, client.stalled_since) {
+            (true, None) => client.stalled_since = Some(now),
+            (false, Some(_)) => client.stalled_since = None,
+            _ => {}
+        }
+        if holds_up && (loses || client.gone) {
+            self.leave_socket(socket, GiveUp::Abort, now);
+            self.reset(id, "the client does not read", ExitStatus::StreamCut, now);
+            return;
+        }
+        // A client that has closed fully frees its socket as soon as its bytes are out.
+        if client.gone && client.finished && self.modem.unsent(socket) == 0 {
+            self.leave_socket(socket, GiveUp::Orderly, now);
+            self.close(id, "the client closed", now);
+        }
+    }
+
+    fn leave_socket(&mut self, socket: SocketId, how: GiveUp, now: Instant) {
+        self.client_of[socket.index()] = None;
+        self.modem.give_up(socket, how, now);
+    }
+
+    /// The half-closed client that has been quiet longest, and when its socket may be taken back for those
+    /// who wait.
+    fn reclaimable(&self) -> Option<(ClientId, Instant)> {
+        if self.line.is_empty() {
+            return None;
+        }
+        self.client_of
+            .iter()
+            .flatten()
+            .filter_map(|id| Some((*id, self.get(*id)?)))
+            .filter(|(_, client)| client.finished)
+            .filter(|(_, client)| client.socket().is_some_and(|socket| self.modem.unsent(socket) == 0))
+            .map(|(id, client)| (id, client.last_byte + RECLAIM_AFTER))
+            .min_by_key(|(_, at)| *at)
+    }
+
+    /// When something is due for this client.
+    fn client_deadline(&self, client: &Client) -> Option<Instant> {
+        self.client_limits(client).map(|(at, _)| at).chain(client.look_at).min()
+    }
+
+    /// The limits of time that hold for this client now, and what each is called.
+    fn client_limits<'a>(&'a self, client: &'a Client) -> impl Iterator<Item = (Instant, &'static str)> + 'a {
+        let limits = self.limits(client);
+        let limit =
+            |from: Instant, length: Duration, reason| (!length.is_zero()).then(|| (from + length, reason));
+        let by_state = match &client.state {
+            State::Silent => {
+                limit(client.since, limits.first_byte_timeout, "the client sent nothing in time")
+            }
+            State::Waiting => {
+                limit(client.since, limits.queue_timeout, "no free socket in time (--queue-timeout)")
+            }
+            State::Joined { .. } if client.finished => limit(
+                client.last_byte,
+                limits.half_close_timeout,
+                "half-closed and quiet (--half-close-timeout)",
+            ),
+            State::Joined { open: true, .. } => {
+                limit(client.last_byte, limits.idle_timeout, "idle (--idle-timeout)")
+            }
+            State::Joined { .. } => None,
+            State::Ending { .. } => limit(client.last_byte, limits.stall_timeout, "the client does not read"),
+            State::Lingering => limit(client.last_byte, LINGER, LINGERED),
+        };
+        let stall = client.stalled_since.and_then(|since| {
+            limit(
+                since,
+                limits.stall_timeout,
+                "the client does not read and holds up others (--stall-timeout)",
+            )
+        });
+        let lifetime = limit(client.since, limits.lifetime, "too old (--lifetime)");
+        by_state.into_iter().chain(stall).chain(lifetime)
+    }
+
+    /// Does what is due for this client.
+    fn client_due(&mut self, id: ClientId, now: Instant) {
+        let Some(client) = self.get(id) else { return };
+        let over = self.client_limits(client).find(|(at, _)| *at <= now).map(|(_, reason)| reason);
+        let looks = client.look_at.is_some_and(|at| at <= now);
+        if let Some(reason) = over {
+            if reason == LINGERED {
+                let undelivered = client.undelivered;
+                return match undelivered {
+                    true => self.reset(id, reason, ExitStatus::StreamCut, now),
+                    false => self.close(id, FAR_END_CLOSED, now),
+                };
+            }
+            if let Some(socket) = client.socket() {
+                self.leave_socket(socket, GiveUp::Abort, now);
+            }
+            return self.reset(id, reason, ExitStatus::StreamCut, now);
+        }
+        if looks && let Some(client) = self.clients[id.0].as_mut() {
+            let quiet = now.saturating_duration_since(client.last_byte);
+            client.look_at = Some(now + quiet.clamp(LOOK_AGAIN_MIN, LOOK_AGAIN_MAX));
+            self.actions.push_back(Action::LookForClient(id));
+        }
+        self.conclude(id, now);
+    }
+
+    /// Ends a client in order.
+    fn close(&mut self, id: ClientId, reason: &str, now: Instant) {
+        let Some(client) = self.remove(id) else { return };
+        self.actions.push_back(Action::CloseClient(id));
+        log::info!("{}", self.account(&client, reason, now));
+        self.ended(ExitStatus::Done, now);
+    }
+
+    /// Ends a client so that it notices.
+    fn reset(&mut self, id: ClientId, reason: &str, status: ExitStatus, now: Instant) {
+        let Some(client) = self.remove(id) else { return };
+        log::warn!("{}", self.account(&client, reason, now));
+        let rest = match client.state {
+            State::Ending { rest } => rest.as_slice().to_vec(),
+            _ => Vec::new(),
+        };
+        self.actions.push_back(Action::ResetClient { client: id, rest });
+        self.ended(status, now);
+    }
+
+    fn remove(&mut self, id: ClientId) -> Option<Client> {
+        self.line.retain(|waiting| *waiting != id);
+        self.clients.get_mut(id.0).and_then(Option::take)
+    }
+
+    /// The one line that is logged of a connection.
+    fn account(&self, client: &Client, reason: &str, now: Instant) -> String {
+        let target = &self.configuration.tunnels[client.tunnel].target;
+        let seconds = now.saturating_duration_since(client.since).as_secs_f64();
+        let (up, down) = (client.up_bytes, client.down_bytes);
+        format!("{} to {target}: {up} bytes up, {down} down, {seconds:.1} s: {reason}", client.peer)
+    }
+
+    /// A client has ended. With `connect` that is the end of everything.
+    fn ended(&mut self, status: ExitStatus, now: Instant) {
+        self.last_end = status;
+        if self.is_single && self.ending == Ending::Not {
+            self.ending = Ending::Draining { until: now + self.configuration.process.shutdown_timeout };
+        }
+    }
+
+    fn target(&self, id: ClientId) -> String {
+        let target = self.get(id).map(|client| &self.configuration.tunnels[client.tunnel].target);
+        target.map_or(String::new(), |target| target.to_string())
+    }
+
+    fn reset_all(&mut self, reason: &str, now: Instant) {
+        for index in 0..self.clients.len() {
+            let id = ClientId(index);
+            if let Some(socket) = self.get(id).and_then(Client::socket) {
+                self.leave_socket(socket, GiveUp::Abort, now);
+            }
+            self.reset(id, reason, ExitStatus::StreamCut, now);
+        }
+    }
+
+    fn begin_release(&mut self, status: ExitStatus, now: Instant) {
+        self.ending = Ending::Releasing { status, until: now + RELEASE_LIMIT };
+        self.modem.release(now);
+    }
+
+    fn stop(&mut self, status: ExitStatus) {
+        self.ending = Ending::Over;
+        self.actions.push_back(Action::Stop(status));
+    }
+}
+
+fn limits_when_full(configuration: &Configuration, tunnel: usize) -> WhenFull {
+    configuration.tunnels[tunnel].limits.when_full
+}
+
+/// The most clients that wait for a socket; further ones wait in the kernel's backlog.
+pub const LINE_MAX: usize = 64;
+
+/// The most clients at all.
+pub const CLIENTS_MAX: usize = 512;
+
+/// How much is read at once of a client whose bytes go nowhere any more.
+const DISCARD_BYTES: usize = 4 * 1024;
+
+/// How long a half-closed client must have been quiet before its socket is taken back for those who wait.
+const RECLAIM_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a client may take to close after it has been told of the end.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a half-closed client has closed fully: the longer it is quiet the rarer.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(100);
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(5);
+
+/// How long the modem may take to be left as it was found.
+const RELEASE_LIMIT: Duration = Duration::from_secs(45);
+
+const FAR_END_CLOSED: &str = "the far end closed";
+const LINGERED: &str = "the far end closed and the client stayed";
