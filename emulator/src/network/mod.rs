@@ -8,6 +8,7 @@ use std::time::Instant;
 
 #[cfg(feature = "openssl")]
 pub mod real;
+pub mod simulated;
 
 /// Names one connection. The core never uses a number twice in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
