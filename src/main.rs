@@ -1,3 +1,68 @@
 //! Arguments → configuration → run → exit status, nothing else.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Parser as _;
+use qssl_tunnel::cli::{self, Cli, Command};
+use qssl_tunnel::config::{self, Checked, Surroundings};
+use qssl_tunnel::event_loop;
+use qssl_tunnel::exit_status::ExitStatus;
+use qssl_tunnel::logging;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            eprintln!("qssl-tunnel: {}", cli::one_line(&error));
+            return ExitStatus::Usage.into();
+        }
+        Err(help_or_version) => {
+            // Nothing can be done where standard output is closed.
+            let _ = help_or_version.print();
+            return ExitStatus::Done.into();
+        }
+    };
+    match run(cli.command) {
+        Ok(status) => status.into(),
+        Err(error) => {
+            eprintln!("qssl-tunnel: {error:#}");
+            let is_usage = error.downcast_ref::<config::ConfigError>().is_some();
+            if is_usage { ExitStatus::Usage.into() } else { ExitStatus::Failed.into() }
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitStatus> {
+    let surroundings = surroundings();
+    let checked = match &command {
+        Command::Listen(args) => config::from_listen(args, &surroundings)?,
+        Command::Connect(args) => config::from_connect(args, &surroundings)?,
+        Command::Run(args) => config::from_run(args, &surroundings)?,
+        #[cfg(feature = "emulator")]
+        Command::Demo(_) => anyhow::bail!("not yet"),
+    };
+    let Checked { configuration, verbosity, warnings } = checked;
+    if let Command::Run(args) = &command
+        && args.check
+    {
+        print!("{}", configuration.render());
+        return Ok(ExitStatus::Done);
+    }
+    logging::start(verbosity);
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+    event_loop::run(configuration)
+}
+
+/// What the checks of a configuration need to know of the machine.
+#[allow(clippy::disallowed_methods)] // Certificates are judged by the clock at the start.
+fn surroundings() -> Surroundings {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Surroundings {
+        unix_seconds: i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX),
+        ssl_cert_file: std::env::var_os("SSL_CERT_FILE").map(PathBuf::from),
+    }
+}

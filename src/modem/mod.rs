@@ -207,6 +207,11 @@ impl Modem {
         if room < READ_MIN_BYTES { 0 } else { room }
     }
 
+    /// Whether the port's DCD line matters now: in data mode it tells an end from payload.
+    pub fn wants_port_lines(&self, port: usize) -> bool {
+        self.ports[port].has_dcd && matches!(self.channels[port].state, State::Data(_))
+    }
+
     /// The client of this socket does not read, and holds up a port by that.
     pub fn holds_up_port(&self, socket: SocketId) -> bool {
         let socket = &self.sockets[socket.index()];

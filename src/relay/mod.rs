@@ -137,6 +137,11 @@ impl Relay {
         self.modem.wants_port_bytes(port)
     }
 
+    /// Whether the port's DCD line matters now.
+    pub fn wants_port_lines(&self, port: usize) -> bool {
+        self.modem.wants_port_lines(port)
+    }
+
     /// When [`Relay::deadline_passed`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         let clients = self.clients.iter().flatten().filter_map(|client| self.client_deadline(client));

@@ -1,0 +1,743 @@
+//! The only file that waits, reads the clock, or moves bytes between the system and the heart.
+//!
+//! ```text
+//!   wait for events or the deadline ──► set ready flags ──► say what happened ──► drain ──┐
+//!        ▲                                                                                │
+//!        └────────────── nothing left to move, nothing left to do ◄───────────────────────┘
+//! ```
+//! mio is edge-triggered: an event only sets a flag, and the flag stays until the system says that it would
+//! block. `drain` moves bytes and does actions until neither has work; then, and only then, the loop sleeps.
+
+// The one place where time is not an argument.
+#![allow(clippy::disallowed_methods)]
+
+use std::io::{self, Read as _};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use mio::net::UnixStream;
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::client_io::{ClientStream, Stdio};
+use crate::config::{Configuration, Device, Listen, Wait};
+use crate::exit_status::ExitStatus;
+use crate::listener::{AcceptError, Listener};
+use crate::modem::{self, PortFacts};
+use crate::peer::{Peer, peer_is_gone};
+use crate::port::{OpenError, Port, PortSettings};
+use crate::relay::{Action, CLIENTS_MAX, ClientId, Relay};
+
+/// Runs this configuration until its end.
+///
+/// # Errors
+/// What keeps the loop itself from working: no epoll, an address that cannot be listened on. Everything
+/// that concerns the modem or clients ends in an exit status or is dealt with on the way.
+pub fn run(configuration: Configuration) -> anyhow::Result<ExitStatus> {
+    let mut event_loop = EventLoop::new(configuration)?;
+    event_loop.run()
+}
+
+struct EventLoop {
+    poll: Poll,
+    relay: Relay,
+    configuration: Configuration,
+    ports: Vec<PortSlot>,
+    listeners: Vec<ListenerSlot>,
+    clients: Vec<Option<ClientSlot>>,
+    signals: Vec<(i32, UnixStream)>,
+    #[cfg(feature = "emulator")]
+    emulator: Option<qssl_modem_emulator::driver::Embedded>,
+    /// What is read goes through here once.
+    buffer: Box<[u8]>,
+    now: Instant,
+    stopped: Option<ExitStatus>,
+}
+
+/// A port of the modem.
+struct PortSlot {
+    device: Device,
+    port: Option<Port>,
+    /// Bytes can be carried; a network port first has to connect.
+    connected: bool,
+    readable: bool,
+    writable: bool,
+    /// What was said last about why it cannot be opened: it is said once.
+    said: Option<String>,
+    attempts: u32,
+    first_attempt: Instant,
+}
+
+/// A listening socket.
+struct ListenerSlot {
+    listener: Listener,
+    tunnel: usize,
+    /// Clients may be waiting in the kernel.
+    ready: bool,
+    /// Out of descriptors: not before this time.
+    paused_until: Option<Instant>,
+}
+
+/// A client's connection.
+struct ClientSlot {
+    stream: ClientStream,
+    readable: bool,
+    writable: bool,
+    /// Reading or writing never blocks, so no event will ever say so.
+    always_readable: bool,
+    always_writable: bool,
+}
+
+impl EventLoop {
+    fn new(configuration: Configuration) -> anyhow::Result<Self> {
+        let now = Instant::now();
+        let poll = Poll::new().context("cannot wait for events")?;
+        let mut event_loop = EventLoop {
+            relay: Relay::new(configuration.clone(), now),
+            ports: Vec::new(),
+            listeners: Vec::new(),
+            clients: Vec::new(),
+            signals: Vec::new(),
+            #[cfg(feature = "emulator")]
+            emulator: None,
+            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            poll,
+            configuration,
+            now,
+            stopped: None,
+        };
+        event_loop.catch_signals()?;
+        event_loop.start_emulator()?;
+        event_loop.listen()?;
+        for device in event_loop.configuration.modem.devices.clone() {
+            event_loop.ports.push(PortSlot::new(device, now));
+        }
+        Ok(event_loop)
+    }
+
+    fn run(&mut self) -> anyhow::Result<ExitStatus> {
+        let mut events = Events::with_capacity(128);
+        loop {
+            self.drain();
+            if let Some(status) = self.stopped {
+                return Ok(status);
+            }
+            let deadline = self.next_deadline();
+            let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => result.context("cannot wait for events")?,
+            }
+            self.now = Instant::now();
+            for event in &events {
+                self.mark(event);
+            }
+            if deadline.is_some_and(|deadline| deadline <= self.now) {
+                self.relay.deadline_passed(self.now);
+                for slot in &mut self.listeners {
+                    slot.paused_until = slot.paused_until.filter(|until| *until > self.now);
+                }
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let listeners = self.listeners.iter().filter_map(|slot| slot.paused_until);
+        listeners.chain(self.relay.next_deadline()).min()
+    }
+
+    /// Notes what an event says.
+    fn mark(&mut self, event: &mio::event::Event) {
+        match Place::of(event.token()) {
+            Place::Port(index) => {
+                let Some(slot) = self.ports.get_mut(index) else { return };
+                slot.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                slot.writable |= event.is_writable();
+                if !slot.connected {
+                    self.finish_connecting(index);
+                }
+            }
+            Place::Signal(index) => self.signalled(index),
+            Place::Listener(index) => {
+                if let Some(slot) = self.listeners.get_mut(index) {
+                    slot.ready = true;
+                }
+            }
+            Place::Client(index) => {
+                let Some(Some(slot)) = self.clients.get_mut(index) else { return };
+                slot.readable |= event.is_readable() || event.is_read_closed();
+                slot.writable |= event.is_writable();
+                if event.is_error() {
+                    // Nobody may be reading from it just now: a reset must be noticed all the same.
+                    self.drop_client(index);
+                    self.relay.client_lost(ClientId(index), self.now);
+                }
+            }
+        }
+    }
+
+    /// Moves bytes and does actions until neither has work.
+    fn drain(&mut self) {
+        loop {
+            let mut moved = false;
+            while let Some(action) = self.relay.poll_action() {
+                self.act(action);
+                moved = true;
+                if self.stopped.is_some() {
+                    return;
+                }
+            }
+            for index in 0..self.ports.len() {
+                moved |= self.write_port(index);
+                moved |= self.read_port(index);
+            }
+            for index in 0..self.listeners.len() {
+                moved |= self.accept(index);
+            }
+            for index in 0..self.clients.len() {
+                moved |= self.write_client(index);
+                moved |= self.read_client(index);
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Modem(action) => self.act_on_modem(action),
+            Action::FinishClient(ClientId(index)) => {
+                if let Some(Some(slot)) = self.clients.get_mut(index) {
+                    // It may be gone already, which the next read tells.
+                    let _ = slot.stream.shutdown_write();
+                }
+            }
+            Action::CloseClient(ClientId(index)) => {
+                self.drop_client(index);
+            }
+            Action::ResetClient { client: ClientId(index), rest } => {
+                if let Some(mut slot) = self.drop_client(index) {
+                    if !rest.is_empty() {
+                        // The stream is broken; what came in order before that is still the client's.
+                        let _ = slot.stream.write(&rest);
+                    }
+                    slot.stream.abort();
+                }
+            }
+            Action::LookForClient(id) => {
+                let gone = match self.clients.get(id.0) {
+                    Some(Some(slot)) => peer_is_gone(&slot.stream),
+                    _ => None,
+                };
+                if gone == Some(true) {
+                    self.relay.client_gone(id, self.now);
+                }
+            }
+            Action::Ready => log::info!("ready"),
+            Action::Stop(status) => self.stopped = Some(status),
+        }
+    }
+
+    fn act_on_modem(&mut self, action: modem::Action) {
+        match action {
+            modem::Action::OpenPort(index) => self.open_port(index),
+            modem::Action::ClosePort(index) => self.close_port(index),
+            modem::Action::SetBaud(index, baud) => {
+                if let Some(port) = &mut self.ports[index].port
+                    && let Err(error) = port.set_baud(baud)
+                {
+                    log::debug!("{}: cannot set {baud} baud: {error}", port.name());
+                }
+            }
+            modem::Action::SetDtr(index, high) => {
+                if let Some(port) = &mut self.ports[index].port
+                    && let Err(error) = port.set_dtr(high)
+                {
+                    log::debug!("{}: cannot set DTR: {error}", port.name());
+                }
+            }
+            modem::Action::DropFlowControl(index) => self.reopen_without_flow_control(index),
+            modem::Action::AskQueue(index) => {
+                let queued = self.ports[index].port.as_ref().map_or(0, Port::output_queued);
+                self.relay.port_queue(index, queued, self.now);
+            }
+            modem::Action::TellTime => {
+                let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
+                self.relay.host_clock(seconds, self.now);
+            }
+        }
+    }
+
+    // Ports.
+
+    fn open_port(&mut self, index: usize) {
+        let settings = PortSettings {
+            baud: self.configuration.modem.baud,
+            flow_control: self.configuration.modem.flow_control,
+        };
+        let result = self.open_device(index, &settings);
+        let slot = &mut self.ports[index];
+        slot.attempts += 1;
+        let registered = result.and_then(|mut port| {
+            port.register(self.poll.registry(), Token(index))
+                .map_err(|source| OpenError::Io { name: port.name().to_owned(), source })?;
+            Ok(port)
+        });
+        match registered {
+            Ok(port) => {
+                slot.port = Some(port);
+                slot.connected = false;
+                // A tty that became ready before it was registered gets no edge of its own.
+                slot.readable = true;
+                slot.writable = true;
+                self.finish_connecting(index);
+            }
+            Err(error) => self.open_failed(index, &error),
+        }
+    }
+
+    #[cfg(feature = "emulator")]
+    fn open_device(&self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
+        let slot = &self.ports[index];
+        if let (Device::Emulator(_), Some(emulator)) = (&slot.device, &self.emulator) {
+            let place =
+                self.ports[..index].iter().filter(|other| matches!(other.device, Device::Emulator(_)));
+            if let Some(path) = emulator.paths().get(place.count()) {
+                return Port::open_path(path, settings);
+            }
+        }
+        Port::open(&slot.device, settings)
+    }
+
+    #[cfg(not(feature = "emulator"))]
+    fn open_device(&self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
+        Port::open(&self.ports[index].device, settings)
+    }
+
+    #[cfg(feature = "emulator")]
+    fn start_emulator(&mut self) -> anyhow::Result<()> {
+        use qssl_modem_emulator::{cli::Options, driver};
+        let devices = self.configuration.modem.devices.iter();
+        let emulated: Vec<&str> = devices
+            .filter_map(|device| match device {
+                Device::Emulator(options) => Some(options.as_str()),
+                _ => None,
+            })
+            .collect();
+        let Some(text) = emulated.iter().find(|text| !text.is_empty()).or(emulated.first()) else {
+            return Ok(());
+        };
+        let options = Options::parse_text(text).context("--device emulator")?;
+        self.emulator = Some(driver::spawn(options, emulated.len())?);
+        Ok(())
+    }
+
+    #[cfg(not(feature = "emulator"))]
+    fn start_emulator(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// A tty is connected at once; the network takes a moment.
+    fn finish_connecting(&mut self, index: usize) {
+        let slot = &mut self.ports[index];
+        let Some(port) = &mut slot.port else { return };
+        match port.finish_connecting() {
+            Ok(false) => {}
+            Ok(true) => {
+                slot.connected = true;
+                slot.said = None;
+                slot.attempts = 0;
+                let facts = facts(port);
+                self.relay.port_opened(index, facts, self.now);
+            }
+            Err(error) => {
+                let name = port.name().to_owned();
+                self.close_port(index);
+                self.open_failed(index, &OpenError::Unreachable { name, source: error });
+            }
+        }
+    }
+
+    /// The reason is said once; whether that is the end is the configuration's choice.
+    fn open_failed(&mut self, index: usize, error: &OpenError) {
+        let status = match error {
+            OpenError::Locked { .. } | OpenError::Busy { .. } => ExitStatus::PortLocked,
+            _ => ExitStatus::PortUnavailable,
+        };
+        let slot = &mut self.ports[index];
+        if slot.attempts == 1 {
+            slot.first_attempt = self.now;
+        }
+        let gives_up = match self.configuration.modem.wait {
+            Wait::Forever => false,
+            Wait::Not => true,
+            Wait::Limited { time, retries } => {
+                let waited = self.now.saturating_duration_since(slot.first_attempt);
+                time.is_some_and(|time| waited >= time) || retries.is_some_and(|most| slot.attempts > most)
+            }
+        };
+        let text = error.to_string();
+        if gives_up {
+            log::error!("{text}");
+            self.stopped = Some(status);
+            return;
+        }
+        if slot.said.as_ref() != Some(&text) {
+            log::warn!("{text}; waiting for it");
+            slot.said = Some(text);
+        }
+        self.relay.port_failed(index, self.now);
+    }
+
+    fn close_port(&mut self, index: usize) {
+        let slot = &mut self.ports[index];
+        if let Some(mut port) = slot.port.take() {
+            // Closing takes it out of epoll in any case.
+            let _ = port.deregister(self.poll.registry());
+        }
+        slot.connected = false;
+        slot.readable = false;
+        slot.writable = false;
+    }
+
+    /// Opened anew, the port has the same facts but no RTS/CTS.
+    fn reopen_without_flow_control(&mut self, index: usize) {
+        self.close_port(index);
+        let settings = PortSettings {
+            baud: self.configuration.modem.baud,
+            flow_control: Some(crate::config::FlowControl::None),
+        };
+        let opened = self.open_device(index, &settings).and_then(|mut port| {
+            port.register(self.poll.registry(), Token(index))
+                .map_err(|source| OpenError::Io { name: port.name().to_owned(), source })?;
+            Ok(port)
+        });
+        let slot = &mut self.ports[index];
+        match opened {
+            Ok(port) => {
+                slot.port = Some(port);
+                slot.connected = true;
+                slot.readable = true;
+                slot.writable = true;
+            }
+            Err(error) => {
+                log::debug!("{error}");
+                self.relay.port_lost(index, self.now);
+            }
+        }
+    }
+
+    fn write_port(&mut self, index: usize) -> bool {
+        let slot = &mut self.ports[index];
+        let Some(port) = &mut slot.port else { return false };
+        if !slot.connected || !slot.writable {
+            return false;
+        }
+        if let Err(error) = port.flush() {
+            return self.port_lost(index, &error);
+        }
+        let output = self.relay.port_output(index);
+        if output.is_empty() {
+            return false;
+        }
+        match port.write(output) {
+            Ok(count) => {
+                self.relay.port_written(index, count, self.now);
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                slot.writable = false;
+                false
+            }
+            Err(error) => self.port_lost(index, &error),
+        }
+    }
+
+    fn read_port(&mut self, index: usize) -> bool {
+        let wanted = self.relay.wants_port_bytes(index).min(self.buffer.len());
+        let slot = &mut self.ports[index];
+        let Some(port) = &mut slot.port else { return false };
+        if !slot.connected || !slot.readable || wanted == 0 {
+            return false;
+        }
+        let result = port.read(&mut self.buffer[..wanted]);
+        if port.write_may_continue() {
+            slot.writable = true;
+        }
+        let dcd = match self.relay.wants_port_lines(index) {
+            true => port.lines().ok().map(|lines| lines.dcd),
+            false => None,
+        };
+        if let Some(dcd) = dcd {
+            self.relay.port_lines(index, dcd, self.now);
+        }
+        match result {
+            Ok(count) => {
+                self.relay.port_received(index, &self.buffer[..count], self.now);
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                slot.readable = false;
+                false
+            }
+            Err(error) => self.port_lost(index, &error),
+        }
+    }
+
+    fn port_lost(&mut self, index: usize, error: &io::Error) -> bool {
+        log::warn!("{error}");
+        // Closed at once, so that a device that comes back gets its old name.
+        self.close_port(index);
+        self.relay.port_lost(index, self.now);
+        true
+    }
+
+    // Clients.
+
+    fn listen(&mut self) -> anyhow::Result<()> {
+        for (tunnel, settings) in self.configuration.tunnels.clone().iter().enumerate() {
+            let first = self.listeners.len();
+            for listen in &settings.listen {
+                if *listen == Listen::Stdio {
+                    let stdio = Stdio::take().context("cannot use standard input and output")?;
+                    self.add_client(tunnel, ClientStream::Stdio(stdio), Peer::Stdio);
+                    continue;
+                }
+                let bound = Listener::bind(listen)?;
+                for warning in bound.warnings {
+                    log::warn!("{warning}");
+                }
+                for mut listener in bound.listeners {
+                    let token = Place::Listener(self.listeners.len()).token();
+                    listener.register(self.poll.registry(), token).context("cannot wait for clients")?;
+                    self.listeners.push(ListenerSlot { listener, tunnel, ready: true, paused_until: None });
+                }
+            }
+            let own: Vec<&str> = self.listeners[first..].iter().map(|slot| slot.listener.name()).collect();
+            if !own.is_empty() {
+                log::info!("listening on {} for {}", own.join(", "), settings.target);
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, index: usize) -> bool {
+        let slot = &mut self.listeners[index];
+        if !slot.ready || slot.paused_until.is_some() || !self.relay.wants_clients(slot.tunnel) {
+            return false;
+        }
+        let tunnel = slot.tunnel;
+        match slot.listener.accept() {
+            Ok(None) => {
+                slot.ready = false;
+                false
+            }
+            Ok(Some((stream, peer))) => {
+                let allow = &self.configuration.tunnels[tunnel].allow;
+                let allowed = allow.is_empty()
+                    || peer.ip().is_none_or(|ip| allow.iter().any(|network| network.contains(ip)));
+                if allowed {
+                    self.add_client(tunnel, stream, peer);
+                } else {
+                    log::warn!("{peer} may not connect (--allow); reset");
+                    stream.abort();
+                }
+                true
+            }
+            Err(AcceptError::Exhausted { name, source }) => {
+                log::warn!("{name}: cannot accept clients for now: {source}");
+                slot.paused_until = Some(self.now + ACCEPT_PAUSE);
+                false
+            }
+            Err(error) => {
+                log::error!("{error}");
+                slot.paused_until = Some(self.now + ACCEPT_PAUSE);
+                false
+            }
+        }
+    }
+
+    fn add_client(&mut self, tunnel: usize, mut stream: ClientStream, peer: Peer) {
+        let id = self.relay.client_accepted(tunnel, peer.to_string(), self.now);
+        let token = Place::Client(id.0).token();
+        let always = match stream.register(self.poll.registry(), token) {
+            Ok(always) => always,
+            Err(error) => {
+                log::warn!("{peer}: cannot wait for it: {error}");
+                self.relay.client_lost(id, self.now);
+                return;
+            }
+        };
+        if self.clients.len() <= id.0 {
+            self.clients.resize_with(id.0 + 1, || None);
+        }
+        self.clients[id.0] = Some(ClientSlot {
+            stream,
+            // What was ready before it was registered gets an event as well: epoll tells the present state.
+            readable: always.read,
+            writable: always.write,
+            always_readable: always.read,
+            always_writable: always.write,
+        });
+    }
+
+    fn drop_client(&mut self, index: usize) -> Option<ClientSlot> {
+        let mut slot = self.clients.get_mut(index)?.take()?;
+        // Closing takes it out of epoll in any case.
+        let _ = slot.stream.deregister(self.poll.registry());
+        Some(slot)
+    }
+
+    fn write_client(&mut self, index: usize) -> bool {
+        let Some(slot) = &mut self.clients[index] else { return false };
+        if !slot.writable {
+            return false;
+        }
+        let output = self.relay.client_output(ClientId(index));
+        if output.is_empty() {
+            return false;
+        }
+        match slot.stream.write(output) {
+            Ok(count) => {
+                self.relay.client_written(ClientId(index), count, self.now);
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                slot.writable = slot.always_writable;
+                false
+            }
+            Err(_) => self.client_lost(index),
+        }
+    }
+
+    fn read_client(&mut self, index: usize) -> bool {
+        let Some(slot) = &mut self.clients[index] else { return false };
+        if !slot.readable {
+            return false;
+        }
+        let wanted = self.relay.wants_client_bytes(ClientId(index)).min(self.buffer.len());
+        if wanted == 0 {
+            return false;
+        }
+        match slot.stream.read(&mut self.buffer[..wanted]) {
+            Ok(0) => {
+                slot.readable = false;
+                slot.always_readable = false;
+                self.relay.client_finished(ClientId(index), self.now);
+                true
+            }
+            Ok(count) => {
+                self.relay.client_received(ClientId(index), &self.buffer[..count], self.now);
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                slot.readable = slot.always_readable;
+                false
+            }
+            Err(_) => self.client_lost(index),
+        }
+    }
+
+    fn client_lost(&mut self, index: usize) -> bool {
+        self.drop_client(index);
+        self.relay.client_lost(ClientId(index), self.now);
+        true
+    }
+
+    // Signals.
+
+    fn catch_signals(&mut self) -> anyhow::Result<()> {
+        for signal in [SIGTERM, SIGINT] {
+            let (mut receiver, sender) = UnixStream::pair().context("cannot catch signals")?;
+            let token = Place::Signal(self.signals.len()).token();
+            self.poll.registry().register(&mut receiver, token, Interest::READABLE)?;
+            signal_hook::low_level::pipe::register(signal, std::os::unix::net::UnixStream::from(sender))
+                .context("cannot catch signals")?;
+            self.signals.push((signal, receiver));
+        }
+        Ok(())
+    }
+
+    fn signalled(&mut self, index: usize) {
+        let Some((signal, receiver)) = self.signals.get_mut(index) else { return };
+        let mut bytes = [0; 16];
+        // One byte a signal; two that come together are two.
+        while let Ok(count @ 1..) = receiver.read(&mut bytes) {
+            for _ in 0..count {
+                self.relay.shutdown(*signal as u8, self.now);
+            }
+        }
+    }
+}
+
+impl PortSlot {
+    fn new(device: Device, now: Instant) -> Self {
+        PortSlot {
+            device,
+            port: None,
+            connected: false,
+            readable: false,
+            writable: false,
+            said: None,
+            attempts: 0,
+            first_attempt: now,
+        }
+    }
+}
+
+/// What the heart is told of a port.
+fn facts(port: &Port) -> PortFacts {
+    let kind = port.kind();
+    PortFacts {
+        name: port.name().to_owned(),
+        is_uart: kind.is_uart,
+        has_dcd: kind.has_dcd,
+        has_dtr: kind.has_dtr,
+        at_port: match kind.usb_interface {
+            Some(2) => Some("usbat"),
+            Some(3) => Some("usbmodem"),
+            Some(_) => None,
+            None => kind.is_uart.then_some("uart1"),
+        },
+    }
+}
+
+/// What a token stands for.
+enum Place {
+    Port(usize),
+    Signal(usize),
+    Listener(usize),
+    Client(usize),
+}
+
+impl Place {
+    fn token(&self) -> Token {
+        Token(match self {
+            Place::Port(index) => *index,
+            Place::Signal(index) => FIRST_SIGNAL + index,
+            Place::Client(index) => FIRST_CLIENT + index,
+            Place::Listener(index) => FIRST_LISTENER + index,
+        })
+    }
+
+    fn of(Token(number): Token) -> Self {
+        match number {
+            FIRST_LISTENER.. => Place::Listener(number - FIRST_LISTENER),
+            FIRST_CLIENT.. => Place::Client(number - FIRST_CLIENT),
+            FIRST_SIGNAL.. => Place::Signal(number - FIRST_SIGNAL),
+            _ => Place::Port(number),
+        }
+    }
+}
+
+const FIRST_SIGNAL: usize = 1_000;
+const FIRST_CLIENT: usize = 2_000;
+const FIRST_LISTENER: usize = FIRST_CLIENT + CLIENTS_MAX;
+
+/// One read of a port or a client, in bytes.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The pause after running out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
