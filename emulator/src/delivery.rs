@@ -260,3 +260,214 @@ pub(crate) fn payload_text(bytes: &[u8], hex: bool) -> Vec<u8> {
 
 /// URCs that wait for a seam of one port; further ones are lost.
 const URCS_LIMIT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use crate::network::simulated::{Behaviour, Plan, pattern};
+    use crate::testing::{Bench, milliseconds, seconds};
+    use crate::{Config, PortName, Quirks};
+
+    fn facing_speakers(config: Config) -> Bench {
+        Bench::with(config, Plan::new(Behaviour::sink())).get_online()
+    }
+
+    fn three_ports() -> Vec<PortName> {
+        vec![PortName::Uart1, PortName::UsbAt, PortName::UsbModem]
+    }
+
+    #[test]
+    fn a_direct_push_from_the_field_byte_by_byte() {
+        let mut bench = Bench::online(Config::default());
+        bench.open(4, 1);
+        assert_eq!(
+            bench.send(4, b"NuModem-P5-PUSH\n"),
+            "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",4,16\r\nNuModem-P5-PUSH\n"
+        );
+    }
+
+    #[test]
+    fn urcs_leave_by_the_usb_at_port_until_told_otherwise() {
+        let mut bench = facing_speakers(Config { ports: three_ports(), ..Config::default() });
+        bench.open(0, 0);
+        bench.say(0, b"x");
+        assert_eq!(bench.heard_on(1), "\r\n+QSSLURC: \"recv\",0\r\n");
+        assert_eq!(bench.ask("AT+QURCCFG=\"urcport\""), "\r\n+QURCCFG: \"urcport\",\"usbat\"\r\n\r\nOK\r\n");
+        bench.ask("AT+QURCCFG=\"urcport\",\"usbmodem\";+QISWTMD=0,1");
+        bench.say(0, b"y");
+        assert_eq!(bench.heard_on(2), "\r\n+QSSLURC: \"recv\",0,1\r\nx\r\n+QSSLURC: \"recv\",0,1\r\ny");
+        assert_eq!((bench.heard_on(0), bench.heard_on(1)), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn urcs_for_a_port_that_is_not_there_are_never_seen() {
+        let mut bench = facing_speakers(Config::default());
+        assert_eq!(bench.ask("AT+QURCCFG=\"urcport\",\"usbat\""), "\r\nOK\r\n");
+        bench.open(0, 1);
+        bench.say(0, b"lost");
+        bench.modem.close_socket(0, bench.now);
+        bench.look();
+        assert_eq!(bench.heard(), "");
+        let counters = bench.modem.counters();
+        assert_eq!((counters.urcs_lost, counters.pushed_bytes_lost), (1, 4));
+    }
+
+    #[test]
+    fn all_ports_get_urcs_when_all_are_named() {
+        let mut bench = facing_speakers(Config { ports: three_ports(), ..Config::default() });
+        bench.ask("AT+QURCCFG=\"urcport\",\"all\"");
+        bench.open(0, 1);
+        bench.say(0, b"x");
+        for port in 0..3 {
+            assert_eq!(bench.heard_on(port), "\r\n+QSSLURC: \"recv\",0,1\r\nx");
+        }
+    }
+
+    #[test]
+    fn urcs_wait_for_the_end_of_a_command_and_of_a_payload() {
+        let latency = milliseconds(10);
+        let config = Config { command_latency: latency, send_latency: latency, ..Config::default() };
+        let mut bench = Bench::with(config, Plan::new(Behaviour::sink()));
+        for command in ["ATE0\r", "AT+QIACT=1\r", "AT+QSSLOPEN=1,1,0,\"a.example\",443,1\r"] {
+            bench.type_bytes(command.as_bytes());
+            bench.pass(latency);
+        }
+        bench.heard();
+        bench.type_bytes(b"AT+CSQ\r");
+        bench.say(0, b"one");
+        assert_eq!(bench.heard(), "");
+        bench.pass(milliseconds(10));
+        assert_eq!(bench.heard(), "\r\n+CSQ: 28,99\r\n\r\nOK\r\n\r\n+QSSLURC: \"recv\",0,3\r\none");
+        bench.type_bytes(b"AT+QSSLSEND=0,4\r");
+        assert_eq!(bench.heard(), "\r\n> ");
+        bench.type_bytes(b"ab");
+        bench.say(0, b"two");
+        bench.type_bytes(b"cd");
+        assert_eq!(bench.heard(), "");
+        bench.pass(milliseconds(10));
+        assert_eq!(bench.heard(), "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0,3\r\ntwo");
+    }
+
+    #[test]
+    fn quirks_open_the_other_seams() {
+        let quirks = Quirks {
+            urc_before_echo: true,
+            urc_before_answer: true,
+            urc_before_send_result: true,
+            ..Quirks::strict()
+        };
+        let config = Config { quirks, command_latency: milliseconds(10), ..Config::default() };
+        let mut bench = Bench::with(config, Plan::new(Behaviour::sink()));
+        for command in ["AT+QIACT=1\r", "AT+QSSLOPEN=1,1,0,\"a.example\",443,1\r"] {
+            bench.type_bytes(command.as_bytes());
+            bench.pass(milliseconds(10));
+        }
+        bench.heard();
+        bench.type_bytes(b"AT+C");
+        bench.say(0, b"one");
+        bench.type_bytes(b"SQ\r");
+        bench.say(0, b"two");
+        bench.pass(milliseconds(10));
+        assert_eq!(
+            bench.heard(),
+            "\r\n+QSSLURC: \"recv\",0,3\r\noneAT+CSQ\r\r\n+QSSLURC: \"recv\",0,3\r\ntwo\
+             \r\n+CSQ: 28,99\r\n\r\nOK\r\n"
+        );
+        bench.type_bytes(b"AT+QSSLSEND=0,4\r");
+        bench.type_bytes(b"ab");
+        bench.heard();
+        bench.say(0, b"six");
+        bench.type_bytes(b"cd");
+        assert_eq!(bench.heard(), "\r\n+QSSLURC: \"recv\",0,3\r\nsix\r\nSEND OK\r\n");
+    }
+
+    #[test]
+    fn a_urc_inside_an_answer_comes_only_by_a_quirk() {
+        for (inside, heard) in [
+            (false, "\r\nQuectel\r\nEC25\r\nRevision: X\r\n\r\nOK\r\n\r\nRING\r\n"),
+            (true, "\r\nQuectel\r\n\r\nRING\r\nEC25\r\nRevision: X\r\n\r\nOK\r\n"),
+        ] {
+            let quirks = Quirks { urc_inside_answer: inside, ..Quirks::strict() };
+            let identity = Some("EC25 X".into());
+            let latency = milliseconds(10);
+            let mut bench =
+                Bench::new(Config { quirks, identity, command_latency: latency, ..Config::default() });
+            bench.type_bytes(b"ATE0\r");
+            bench.pass(latency);
+            bench.heard();
+            bench.type_bytes(b"ATI\r");
+            bench.modem.inject_urc("RING", bench.now);
+            bench.pass(latency);
+            assert_eq!(bench.heard(), heard);
+        }
+    }
+
+    #[test]
+    fn a_urc_can_lose_its_head() {
+        let mut bench = facing_speakers(Config::default());
+        bench.open(11, 0);
+        bench.modem.cut_next_urc(6);
+        bench.say(0, b"x");
+        assert_eq!(bench.heard(), "LURC: \"recv\",11\r\n");
+    }
+
+    #[test]
+    fn pushed_messages_are_limited_and_sockets_take_turns() {
+        let mut bench = facing_speakers(Config { push_limit_bytes: 1_000, ..Config::default() });
+        bench.open(0, 1);
+        bench.open(1, 1);
+        bench.host_reads(0, false);
+        bench.say(0, &pattern(0, 0, 6_000));
+        bench.say(1, &pattern(1, 0, 6_000));
+        bench.host_reads(0, true);
+        let mut heard = &bench.heard_bytes(0)[..];
+        let mut order = Vec::new();
+        let mut got = [Vec::new(), Vec::new()];
+        while !heard.is_empty() {
+            let id = usize::from(heard[19] - b'0');
+            assert_eq!(&heard[..27], format!("\r\n+QSSLURC: \"recv\",{id},1000\r\n").as_bytes());
+            got[id].extend_from_slice(&heard[27..1_027]);
+            order.push(id);
+            heard = &heard[1_027..];
+        }
+        assert_eq!(got, [pattern(0, 0, 6_000), pattern(1, 0, 6_000)]);
+        // Two of the first fill the port before the second has anything.
+        assert_eq!(order, [0, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 1]);
+    }
+
+    #[test]
+    fn a_pushed_message_ends_with_a_line_end_only_by_a_quirk() {
+        let quirks = Quirks { push_ends_with_line_end: true, ..Quirks::strict() };
+        let mut bench = facing_speakers(Config { quirks, ..Config::default() });
+        bench.open(0, 1);
+        bench.say(0, b"abc");
+        assert_eq!(bench.heard(), "\r\n+QSSLURC: \"recv\",0,3\r\nabc\r\n");
+    }
+
+    #[test]
+    fn a_host_that_does_not_read_stops_the_far_end_of_a_push_socket() {
+        let plan = Plan::new(Behaviour::source(300_000, 8)).window(8_000);
+        let mut bench = Bench::with(Config::default(), plan).get_online();
+        bench.host_reads(0, false);
+        bench.type_bytes(b"AT+QSSLOPEN=1,1,0,\"a.example\",443,1\r");
+        bench.pass(seconds(60));
+        assert!(bench.modem.output(0).len() < 2_048 + 1_500);
+        assert!(bench.network.records()[0].said_bytes < 30_000);
+        bench.host_reads(0, true);
+        bench.look();
+        let heard = bench.heard_bytes(0);
+        assert!(heard.ends_with(b"\r\n+QSSLURC: \"closed\",0\r\n"));
+        assert_eq!(bench.network.records()[0].said_bytes, 300_000);
+    }
+
+    #[test]
+    fn what_nobody_takes_without_flow_control_is_counted() {
+        let mut bench = facing_speakers(Config::default());
+        bench.open(0, 1);
+        bench.host_reads(0, false);
+        bench.say(0, b"abc");
+        bench.modem.overrun(0, 10, bench.now);
+        assert_eq!(bench.modem.counters().bytes_lost_without_flow_control, 10);
+        bench.host_reads(0, true);
+        assert_eq!(bench.heard(), ": \"recv\",0,3\r\nabc");
+    }
+}

@@ -101,7 +101,8 @@ impl Modem {
                     }
                     false
                 }
-                _ => true,
+                // Other control characters mean nothing (V.250 5.2.2).
+                _ => byte >= b' ',
             };
             if kept {
                 if state.line.len() < limit + PREFIX.len() {

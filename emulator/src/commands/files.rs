@@ -129,3 +129,79 @@ impl Modem {
 
 const DEFAULT_FILE_BYTES: u32 = 10_240;
 const DEFAULT_TIMEOUT_SECONDS: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use crate::Config;
+    use crate::testing::{Bench, seconds};
+
+    fn bench() -> Bench {
+        let mut bench = Bench::new(Config::default());
+        bench.ask("ATE0");
+        bench
+    }
+
+    #[test]
+    fn an_upload_is_answered_with_its_checksum_and_can_be_read_back() {
+        let mut bench = bench();
+        assert_eq!(bench.ask("AT+QFUPL=\"ca.pem\",3,60"), "\r\nCONNECT\r\n");
+        bench.type_bytes(b"\x12");
+        bench.pass(seconds(59));
+        bench.type_bytes(b"\x34\x56AT\r");
+        assert_eq!(bench.heard(), "\r\n+QFUPL: 3,4434\r\n\r\nOK\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QFLST=\"*\""), "\r\n+QFLST: \"UFS:ca.pem\",3\r\n\r\nOK\r\n");
+        assert_eq!(
+            bench.ask("AT+QFDWL=\"UFS:ca.pem\""),
+            "\r\nCONNECT\r\n\x124V\r\n+QFDWL: 3,4434\r\n\r\nOK\r\n"
+        );
+    }
+
+    #[test]
+    fn an_existing_name_is_refused_by_number_or_by_an_eg800ks_words() {
+        let mut bench = bench();
+        assert!(bench.modem.put_file("isrgx1.pem", &[0; 1939]));
+        assert_eq!(bench.ask("AT+QFUPL=\"isrgx1.pem\",1939,60"), "\r\n+CME ERROR: 407\r\n");
+        bench.ask("AT+CMEE=2");
+        assert_eq!(bench.ask("AT+QFUPL=\"isrgx1.pem\",1939,60"), "\r\n+CME ERROR: file already exist\r\n");
+    }
+
+    #[test]
+    fn a_file_cut_short_is_an_error_and_is_stored_all_the_same() {
+        let mut bench = bench();
+        bench.ask("AT+QFUPL=\"isrgx1.pem\",3000,60");
+        bench.type_bytes(&[7; 1939]);
+        bench.pass(seconds(60));
+        assert_eq!(bench.heard(), "\r\n+QFUPL: 1939,7\r\n\r\n+CME ERROR: 421\r\n");
+        assert_eq!(bench.modem.file("isrgx1.pem"), Some(&[7; 1939][..]));
+    }
+
+    #[test]
+    fn storage_is_as_an_eg800ks_and_fills_up() {
+        let mut bench = bench();
+        assert_eq!(bench.ask("AT+QFLDS=\"UFS\""), "\r\n+QFLDS: 180224,286720\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QFUPL=\"big\",180225"), "\r\n+CME ERROR: 403\r\n");
+        assert!(bench.modem.put_file("big", &[0; 180_224]));
+        assert_eq!(bench.ask("AT+QFLDS=\"UFS\""), "\r\n+QFLDS: 0,286720\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QFUPL=\"small\",1"), "\r\n+CME ERROR: 403\r\n");
+        assert_eq!(bench.ask("AT+QFUPL=\"RAM:small\",1"), "\r\nCONNECT\r\n");
+    }
+
+    #[test]
+    fn files_in_ram_go_with_a_reboot_and_files_in_flash_stay() {
+        let mut bench = bench();
+        bench.modem.put_file("RAM:a", b"a");
+        bench.modem.put_file("UFS:b", b"b");
+        bench.modem.reboot(bench.now);
+        assert_eq!((bench.modem.file("RAM:a"), bench.modem.file("b")), (None, Some(&b"b"[..])));
+    }
+
+    #[test]
+    fn what_is_deleted_is_gone_and_cannot_be_deleted_again() {
+        let mut bench = bench();
+        bench.modem.put_file("a", b"a");
+        assert_eq!(bench.ask("AT+QFDEL=\"a\""), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QFDEL=\"a\""), "\r\n+CME ERROR: 405\r\n");
+        assert_eq!(bench.ask("AT+QFDWL=\"a\""), "\r\n+CME ERROR: 405\r\n");
+        assert_eq!(bench.ask("AT+QFDEL=a"), "\r\n+CME ERROR: 400\r\n");
+    }
+}

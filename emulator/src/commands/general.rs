@@ -264,3 +264,170 @@ const QCFG_KEYS: [(&str, &str); 8] = [
     ("urc/ri/other", "\"pulse\",120,1"),
     ("risignaltype", "\"respective\""),
 ];
+
+#[cfg(test)]
+mod tests {
+    use crate::Config;
+    use crate::testing::{Bench, milliseconds, seconds};
+
+    fn silent(config: Config) -> Bench {
+        let mut bench = Bench::new(config);
+        bench.ask("ATE0");
+        bench
+    }
+
+    #[test]
+    fn echo_is_on_after_boot_and_repeats_the_command_with_its_return() {
+        let mut bench = Bench::new(Config::default());
+        assert_eq!(bench.ask("AT"), "AT\r\r\nOK\r\n");
+        assert_eq!(bench.ask("ATE0"), "ATE0\r\r\nOK\r\n");
+        assert_eq!(bench.ask("AT"), "\r\nOK\r\n");
+    }
+
+    #[test]
+    fn identity_is_framed_as_an_ec25_frames_it() {
+        let identity = Some("EC25 EC25AUXGAR08A03M1G".into());
+        let mut bench = silent(Config { identity, ..Config::default() });
+        assert_eq!(bench.ask("ATI"), "\r\nQuectel\r\nEC25\r\nRevision: EC25AUXGAR08A03M1G\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CGMM"), "\r\nEC25\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CGMR"), "\r\nEC25AUXGAR08A03M1G\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn numbers_instead_of_words_and_no_results_at_all() {
+        let mut bench = silent(Config::default());
+        assert_eq!(bench.ask("ATV0"), "0\r");
+        assert_eq!(bench.ask("AT+NONSENSE"), "4\r");
+        assert_eq!(bench.ask("AT+CSQ"), "+CSQ: 28,99\r\n0\r");
+        assert_eq!(bench.ask("ATQ1"), "");
+        assert_eq!(bench.ask("AT+CSQ"), "+CSQ: 28,99\r\n");
+        assert_eq!(bench.ask("ATQ0V1"), "\r\nOK\r\n");
+    }
+
+    #[test]
+    fn joined_commands_answer_in_turn_and_stop_at_the_first_error() {
+        let mut bench = silent(Config::default());
+        assert_eq!(bench.ask("AT+CSQ;+CREG?"), "\r\n+CSQ: 28,99\r\n\r\n+CREG: 0,0\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CMEE=2;+NONSENSE;+CMEE=0"), "\r\nERROR\r\n");
+        assert_eq!(bench.ask("AT+CMEE?"), "\r\n+CMEE: 2\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_an_error_and_the_next_one_is_not() {
+        let mut bench = silent(Config { command_line_limit_bytes: 20, ..Config::default() });
+        assert_eq!(bench.ask(&format!("AT{}", "E0".repeat(10))), "\r\nOK\r\n");
+        assert_eq!(bench.ask(&format!("AT{}", "E0".repeat(11))), "\r\nERROR\r\n");
+        assert_eq!(bench.ask("AT"), "\r\nOK\r\n");
+    }
+
+    #[test]
+    fn noise_before_a_command_is_passed_over() {
+        let mut bench = silent(Config::default());
+        bench.type_bytes(b"\xE0\x00\nxxA+++Z\r");
+        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.ask("\n\rAAAT"), "\r\nOK\r\n");
+    }
+
+    #[test]
+    fn the_answer_takes_its_latency_and_what_comes_meanwhile_is_dropped() {
+        let mut bench = Bench::new(Config { command_latency: milliseconds(20), ..Config::default() });
+        bench.type_bytes(b"ATE0\rAT+CSQ\r");
+        assert_eq!(bench.heard(), "ATE0\r");
+        bench.pass(milliseconds(19));
+        assert_eq!(bench.heard(), "");
+        bench.pass(milliseconds(1));
+        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        bench.pass(seconds(9));
+        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.modem.counters().bytes_dropped_while_busy, 7);
+    }
+
+    #[test]
+    fn a_new_speed_counts_when_its_ok_has_left() {
+        let mut bench = silent(Config::default());
+        bench.host_reads(0, false);
+        bench.type_bytes(b"AT+IPR=921600\r");
+        assert_eq!(bench.modem.baud(0), 115_200);
+        bench.host_reads(0, true);
+        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.modem.baud(0), 921_600);
+        assert_eq!(bench.ask("AT+IPR=921601"), "\r\nERROR\r\n");
+    }
+
+    #[test]
+    fn flow_control_is_hardware_or_none() {
+        let mut bench = silent(Config::default());
+        assert_eq!(bench.ask("AT+IFC?"), "\r\n+IFC: 0,0\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+IFC=2,2"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+IFC?"), "\r\n+IFC: 2,2\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+IFC=1,1"), "\r\nERROR\r\n");
+    }
+
+    #[test]
+    fn a_host_that_lowers_rts_holds_the_modem() {
+        let mut bench = silent(Config::default());
+        bench.ask("AT+IFC=2,2");
+        bench.lines(0, true, false);
+        assert_eq!(bench.ask("AT"), "");
+        bench.lines(0, true, true);
+        assert_eq!(bench.heard(), "\r\nOK\r\n");
+    }
+
+    #[test]
+    fn the_clock_is_set_in_local_time_and_shown_again() {
+        let mut bench = silent(Config::default());
+        assert_eq!(bench.ask("AT+CCLK?"), "\r\n+CCLK: \"80/01/06,00:00:00+00\"\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CCLK=\"26/08/07,13:54:02+32\""), "\r\nOK\r\n");
+        bench.pass(seconds(3));
+        assert_eq!(bench.ask("AT+CCLK?"), "\r\n+CCLK: \"26/08/07,13:54:05+32\"\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CCLK=\"26/13/07,13:54:02+32\""), "\r\n+CME ERROR: 50\r\n");
+    }
+
+    #[test]
+    fn a_reboot_says_so_forgets_everything_volatile_and_comes_back_with_echo() {
+        let mut bench = silent(Config::default());
+        bench.ask("AT+CMEE=2");
+        assert_eq!(bench.ask("AT+CFUN=1,1"), "\r\nOK\r\n\r\nPOWERED DOWN\r\n");
+        assert_eq!(bench.ask("AT"), "");
+        bench.pass(milliseconds(3_999));
+        assert_eq!(bench.heard(), "");
+        bench.pass(milliseconds(1));
+        assert_eq!(bench.heard(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
+        bench.pass(seconds(2));
+        assert_eq!(bench.heard(), "\r\n+CPIN: READY\r\n\r\n+QUSIM: 1\r\n\r\n+QIND: SMS DONE\r\n");
+        assert_eq!(bench.ask("AT+CMEE?"), "AT+CMEE?\r\r\n+CMEE: 1\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn power_down_is_for_good_until_somebody_switches_it_on() {
+        let mut bench = silent(Config::default());
+        assert_eq!(bench.ask("AT+QPOWD"), "\r\nOK\r\n\r\nPOWERED DOWN\r\n");
+        bench.pass(seconds(60));
+        assert_eq!(bench.ask("AT"), "");
+        assert!(!bench.modem.modem_lines(0).dsr);
+        bench.modem.reboot(bench.now);
+        bench.pass(seconds(4));
+        assert_eq!(bench.heard(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
+    }
+
+    #[test]
+    fn settings_of_drivers_are_kept_and_unknown_ones_refused() {
+        let mut bench = silent(Config::default());
+        assert_eq!(bench.ask("AT+QCFG=\"nwscanmode\",3,1;+CTZU=3;+CTZR=1"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QCFG=\"nwscanmode\""), "\r\n+QCFG: \"nwscanmode\",3,1\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CTZU?"), "\r\n+CTZU: 3\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QCFG=\"nonsense\",1"), "\r\nERROR\r\n");
+        assert_eq!(bench.ask("ATS0=1;S3?"), "\r\n013\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn a_stalled_modem_answers_when_it_goes_on() {
+        let mut bench = silent(Config::default());
+        bench.modem.stall(bench.now + seconds(7));
+        bench.type_bytes(b"AT\rAT\r");
+        bench.pass(milliseconds(6_999));
+        assert_eq!(bench.heard(), "");
+        bench.pass(milliseconds(1));
+        assert_eq!(bench.heard(), "\r\nOK\r\n\r\nOK\r\n");
+    }
+}

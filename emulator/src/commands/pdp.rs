@@ -249,3 +249,89 @@ impl Modem {
 }
 
 const DEFAULT_NAME_SERVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Bench, seconds};
+    use crate::{Config, Registration};
+
+    fn bench(config: Config) -> Bench {
+        let mut bench = Bench::new(config);
+        bench.ask("ATE0");
+        bench
+    }
+
+    #[test]
+    fn the_manuals_example_of_a_data_session() {
+        let mut bench = bench(Config::default());
+        assert_eq!(bench.ask("AT+QICSGP=1,1,\"UNINET\",\"\",\"\",1"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QICSGP=1"), "\r\n+QICSGP: 1,\"UNINET\",\"\",\"\",1\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QIACT?"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QIACT=1"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QIACT?"), "\r\n+QIACT: 1,1,1,\"10.7.157.1\"\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CGPADDR=1"), "\r\n+CGPADDR: 1,\"10.7.157.1\"\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QIACT=1"), "\r\nERROR\r\n");
+        assert_eq!(bench.ask("AT+QIDEACT=1"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QIACT?"), "\r\nOK\r\n");
+    }
+
+    #[test]
+    fn without_a_network_or_the_right_access_point_nothing_is_activated() {
+        let mut bench = bench(Config {
+            registration: Registration::After(seconds(3)),
+            required_apn: Some("internet".into()),
+            ..Config::default()
+        });
+        assert_eq!(bench.ask("AT+QIACT=1"), "\r\nERROR\r\n");
+        assert_eq!(bench.ask("AT+QIGETERROR"), "\r\n+QIGETERROR: 561,Open PDP context failed\r\n\r\nOK\r\n");
+        bench.pass(seconds(3));
+        assert_eq!(bench.ask("AT+QIACT=1"), "\r\nERROR\r\n");
+        assert_eq!(bench.ask("AT+QIGETERROR"), "\r\n+QIGETERROR: 573,APN not configured\r\n\r\nOK\r\n");
+        bench.ask("AT+QICSGP=1,1,\"internet\"");
+        assert_eq!(bench.ask("AT+QIACT=1"), "\r\nOK\r\n");
+    }
+
+    #[test]
+    fn a_dropped_context_says_so_cuts_its_sockets_and_returns_with_another_address() {
+        let mut bench = bench(Config::default());
+        bench.ask("AT+QIACT=1");
+        bench.open(0, 1);
+        bench.modem.drop_pdp(1, bench.now);
+        bench.look();
+        assert_eq!(bench.heard(), "\r\n+QIURC: \"pdpdeact\",1\r\n\r\n+QSSLURC: \"closed\",0\r\n");
+        assert_eq!(bench.ask("AT+QIACT=1"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QIACT?"), "\r\n+QIACT: 1,1,1,\"10.7.158.1\"\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn a_worn_out_context_claims_to_be_active_until_it_is_activated_anew() {
+        let mut bench = bench(Config::default());
+        bench.ask("AT+QIACT=1");
+        bench.modem.wear_out_pdp(1, bench.now);
+        assert_eq!(bench.ask("AT+QIACT?"), "\r\n+QIACT: 1,1,1,\"10.7.157.1\"\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QSSLOPEN=1,1,0,\"a.example\",443,0"), "\r\nOK\r\n\r\n+QSSLOPEN: 0,565\r\n");
+        assert_eq!(bench.ask("AT+QIDEACT=1;+QIACT=1"), "\r\nOK\r\n");
+        bench.open(0, 0);
+    }
+
+    #[test]
+    fn network_time_sets_the_clock() {
+        let mut bench = bench(Config::default());
+        bench.network.set_time(1_786_082_042, bench.now);
+        assert_eq!(bench.ask("AT+QNTP=1,\"pool.ntp.org\""), "\r\nERROR\r\n");
+        bench.ask("AT+QIACT=1");
+        assert_eq!(
+            bench.ask("AT+QNTP=1,\"pool.ntp.org\""),
+            "\r\nOK\r\n\r\n+QNTP: 0,\"2026/08/07,05:54:02+00\"\r\n"
+        );
+        assert_eq!(bench.modem.clock(bench.now), 1_786_082_042);
+    }
+
+    #[test]
+    fn name_servers_are_addresses() {
+        let mut bench = bench(Config::default());
+        assert_eq!(bench.ask("AT+QIDNSCFG=1,\"9.9.9.9\""), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QIDNSCFG=1"), "\r\n+QIDNSCFG: 1,\"9.9.9.9\",\"8.8.4.4\"\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QIDNSCFG=1,\"nine\""), "\r\nERROR\r\n");
+    }
+}

@@ -172,3 +172,84 @@ fn location(urcs: u8, status: u8) -> &'static str {
 }
 
 const REGISTRATIONS: [&str; 3] = ["CREG", "CGREG", "CEREG"];
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Bench, seconds};
+    use crate::{Config, Family, Registration, Sim};
+
+    fn bench(config: Config) -> Bench {
+        let mut bench = Bench::new(config);
+        bench.ask("ATE0");
+        bench
+    }
+
+    #[test]
+    fn a_sim_without_pin_is_ready() {
+        let mut bench = bench(Config::default());
+        assert_eq!(bench.ask("AT+CPIN?"), "\r\n+CPIN: READY\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CIMI"), "\r\n001010123456789\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QCCID"), "\r\n+QCCID: 89860000000000000007\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CPIN=\"1234\""), "\r\n+CME ERROR: 3\r\n");
+    }
+
+    #[test]
+    fn the_right_pin_opens_the_sim_and_starts_the_search() {
+        let mut bench = bench(Config { sim: Sim::Pin("1234".into()), ..Config::default() });
+        assert_eq!(bench.ask("AT+CPIN?"), "\r\n+CPIN: SIM PIN\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CEREG?"), "\r\n+CEREG: 0,0\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CIMI"), "\r\n+CME ERROR: 11\r\n");
+        assert_eq!(bench.ask("AT+CPIN=\"1234\""), "\r\nOK\r\n\r\n+CPIN: READY\r\n");
+        assert_eq!(bench.ask("AT+CEREG?"), "\r\n+CEREG: 0,1\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn three_wrong_pins_lock_the_sim_beyond_a_reboot() {
+        let mut bench = bench(Config { sim: Sim::Pin("1234".into()), ..Config::default() });
+        for _ in 0..3 {
+            assert_eq!(bench.ask("AT+CPIN=\"0000\""), "\r\n+CME ERROR: 16\r\n");
+        }
+        assert_eq!(bench.ask("AT+CPIN=\"1234\""), "\r\n+CME ERROR: 12\r\n");
+        bench.modem.reboot(bench.now);
+        bench.pass(seconds(9));
+        bench.heard();
+        bench.ask("ATE0");
+        bench.heard();
+        assert_eq!(bench.ask("AT+CPIN?"), "\r\n+CPIN: SIM PUK\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn missing_and_broken_sims_have_their_errors() {
+        for (sim, number) in [(Sim::Absent, 10), (Sim::Failed, 13), (Sim::Busy, 14)] {
+            let mut bench = bench(Config { sim, ..Config::default() });
+            assert_eq!(bench.ask("AT+CPIN?"), format!("\r\n+CME ERROR: {number}\r\n"));
+            assert_eq!(bench.ask("AT+CEREG?"), "\r\n+CEREG: 0,0\r\n\r\nOK\r\n");
+        }
+        let mut bench = bench(Config { sim: Sim::Failed, ..Config::default() });
+        bench.ask("AT+CMEE=2");
+        assert_eq!(bench.ask("AT+CPIN?"), "\r\n+CME ERROR: SIM failure\r\n");
+    }
+
+    #[test]
+    fn registration_takes_its_time_and_is_told_where_asked_for() {
+        let mut bench = bench(Config {
+            family: Family::Ec20,
+            registration: Registration::RoamingAfter(seconds(7)),
+            ..Config::default()
+        });
+        assert_eq!(bench.ask("AT+CREG=1;+CEREG=2"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CEREG?"), "\r\n+CEREG: 2,2\r\n\r\nOK\r\n");
+        bench.pass(seconds(7));
+        assert_eq!(bench.heard(), "\r\n+CREG: 5\r\n\r\n+CEREG: 5,\"1F2A\",\"A3B4C01\",7\r\n");
+        assert_eq!(bench.ask("AT+CGREG?"), "\r\n+CGREG: 0,5\r\n\r\nOK\r\n");
+        bench.modem.set_registration(Registration::Denied, bench.now);
+        bench.look();
+        assert_eq!(bench.heard(), "\r\n+CREG: 3\r\n\r\n+CEREG: 3\r\n");
+    }
+
+    #[test]
+    fn an_lte_only_module_registers_nowhere_else() {
+        let mut bench = bench(Config::default());
+        assert_eq!(bench.ask("AT+CREG?;+CEREG?"), "\r\n+CREG: 0,0\r\n\r\n+CEREG: 0,1\r\n\r\nOK\r\n");
+    }
+}

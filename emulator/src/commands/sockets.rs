@@ -230,3 +230,197 @@ impl Modem {
 
 /// Longest network response of an open, without "negotiatetime".
 const OPEN_LIMIT: Duration = Duration::from_secs(150);
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use crate::network::simulated::{Behaviour, Opening, Plan};
+    use crate::network::{Close, OpenFailure};
+    use crate::testing::{Bench, milliseconds, seconds};
+    use crate::{Config, Family, PortName, Quirks};
+
+    const OPEN: &str = "AT+QSSLOPEN=1,1,0,\"a.example\",443,0";
+
+    fn opening(opening: Opening, config: Config) -> Bench {
+        let plan = Plan::new(Behaviour::sink()).opening(opening);
+        Bench::with(config, plan).get_online()
+    }
+
+    #[test]
+    fn failures_are_told_by_urc_with_their_codes_and_leave_the_number_free() {
+        for (failure, code, text) in [
+            (OpenFailure::Dns, 565, "DNS parse failed"),
+            (OpenFailure::Refused, 566, "Socket connection failed"),
+            (OpenFailure::TimedOut, 569, "Operation timeout"),
+            (OpenFailure::Verification("expired".into()), 566, "Socket connection failed"),
+        ] {
+            let mut bench = opening(Opening::Fails(seconds(2), failure), Config::default());
+            assert_eq!(bench.ask(OPEN), "\r\nOK\r\n");
+            assert!(bench.ask("AT+QSSLSTATE=0").contains(",443,0,1,1,0,0,\"uart1\",1\r\n"));
+            bench.pass(seconds(2));
+            assert_eq!(bench.heard(), format!("\r\n+QSSLOPEN: 0,{code}\r\n"));
+            assert_eq!(bench.ask("AT+QIGETERROR"), format!("\r\n+QIGETERROR: {code},{text}\r\n\r\nOK\r\n"));
+            assert_eq!(bench.ask("AT+QSSLSTATE=0"), "\r\nOK\r\n");
+        }
+    }
+
+    #[test]
+    fn opens_are_under_way_together() {
+        let mut bench = opening(Opening::Opens(seconds(2)), Config::default());
+        for id in 0..12 {
+            assert_eq!(bench.ask(&format!("AT+QSSLOPEN=1,1,{id},\"a.example\",443,1")), "\r\nOK\r\n");
+        }
+        bench.pass(seconds(2));
+        let all: String = (0..12).map(|id| format!("\r\n+QSSLOPEN: {id},0\r\n")).collect();
+        assert_eq!(bench.heard(), all);
+    }
+
+    #[test]
+    fn an_outcome_comes_no_sooner_than_the_open_latency() {
+        let config = Config { open_latency: milliseconds(500), ..Config::default() };
+        let mut bench = opening(Opening::Opens(milliseconds(100)), config);
+        bench.ask(OPEN);
+        bench.pass(milliseconds(499));
+        assert_eq!(bench.heard(), "");
+        bench.pass(milliseconds(1));
+        assert_eq!(bench.heard(), "\r\n+QSSLOPEN: 0,0\r\n");
+    }
+
+    #[test]
+    fn an_open_that_goes_nowhere_times_out_after_150_seconds_and_negotiatetime() {
+        let mut bench = opening(Opening::Never, Config::default());
+        bench.ask("AT+QSSLCFG=\"negotiatetime\",1,10");
+        bench.ask(OPEN);
+        bench.pass(milliseconds(159_999));
+        assert_eq!(bench.heard(), "");
+        bench.pass(milliseconds(1));
+        assert_eq!(bench.heard(), "\r\n+QSSLOPEN: 0,569\r\n");
+    }
+
+    #[test]
+    fn a_close_ends_an_open_that_is_under_way_without_a_word_about_it() {
+        let mut bench = opening(Opening::Opens(seconds(2)), Config::default());
+        bench.ask(OPEN);
+        assert_eq!(bench.ask("AT+QSSLCLOSE=0,0"), "\r\nOK\r\n");
+        assert_eq!(bench.network.records()[0].closed, Some(Close::Abort));
+        bench.pass(seconds(9));
+        assert_eq!(bench.heard(), "");
+    }
+
+    #[test]
+    fn a_number_in_use_is_563() {
+        let mut bench = Bench::online(Config::default());
+        bench.open(0, 0);
+        assert_eq!(bench.ask(OPEN), "\r\nOK\r\n\r\n+QSSLOPEN: 0,563\r\n");
+        let quirks = Quirks { used_socket_refused_at_once: true, ..Quirks::strict() };
+        let mut bench = Bench::online(Config { quirks, ..Config::default() });
+        bench.open(0, 0);
+        assert_eq!(bench.ask(OPEN), "\r\nERROR\r\n");
+        assert_eq!(
+            bench.ask("AT+QIGETERROR"),
+            "\r\n+QIGETERROR: 563,Socket identity has been used\r\n\r\nOK\r\n"
+        );
+    }
+
+    #[test]
+    fn without_a_data_session_nothing_is_opened() {
+        let mut bench = Bench::new(Config::default());
+        bench.ask("ATE0");
+        assert_eq!(bench.ask(OPEN), "\r\nERROR\r\n");
+        assert_eq!(bench.ask("AT+QIGETERROR"), "\r\n+QIGETERROR: 561,Open PDP context failed\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn a_worn_module_answers_552_until_it_is_rebooted() {
+        let quirks = Quirks { opens_until_degraded: NonZeroU32::new(2), ..Quirks::strict() };
+        let mut bench = Bench::online(Config { quirks, ..Config::default() });
+        for _ in 0..2 {
+            bench.open(0, 0);
+            bench.ask("AT+QSSLCLOSE=0,0");
+        }
+        for _ in 0..3 {
+            assert_eq!(bench.ask(OPEN), "\r\nOK\r\n\r\n+QSSLOPEN: 0,552\r\n");
+        }
+        bench.ask("AT+CFUN=1,1");
+        bench.pass(seconds(9));
+        bench.heard();
+        let mut bench = bench.get_online();
+        bench.open(0, 0);
+    }
+
+    #[test]
+    fn too_many_opens_at_once_meet_busy_codes_where_a_quirk_has_them() {
+        let quirks = Quirks { dns_busy_beyond: Some(1), opens_busy_beyond: Some(2), ..Quirks::strict() };
+        let mut bench = opening(Opening::Opens(seconds(2)), Config { quirks, ..Config::default() });
+        assert_eq!(bench.ask(OPEN), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QSSLOPEN=1,1,1,\"b.example\",443,0"), "\r\nOK\r\n\r\n+QSSLOPEN: 1,564\r\n");
+        assert_eq!(bench.ask("AT+QSSLOPEN=1,1,1,\"192.0.2.9\",443,0"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QSSLOPEN=1,1,2,\"192.0.2.9\",443,0"), "\r\nOK\r\n\r\n+QSSLOPEN: 2,568\r\n");
+    }
+
+    #[test]
+    fn faults_of_opens_and_closes_come_once_each() {
+        let mut bench = Bench::online(Config::default());
+        bench.modem.fail_next_open(568);
+        bench.modem.never_answer_next_open();
+        assert_eq!(bench.ask(OPEN), "\r\nOK\r\n\r\n+QSSLOPEN: 0,568\r\n");
+        assert_eq!(bench.ask(OPEN), "\r\nOK\r\n");
+        bench.pass(seconds(1_000));
+        assert_eq!(bench.heard(), "");
+        bench.modem.refuse_next_closes(1);
+        assert_eq!(bench.ask("AT+QSSLCLOSE=0"), "\r\nERROR\r\n");
+        assert_eq!(bench.ask("AT+QSSLCLOSE=0"), "\r\nOK\r\n");
+        bench.open(0, 0);
+    }
+
+    #[test]
+    fn the_result_of_an_open_comes_where_and_how_the_quirks_put_it() {
+        let before = Quirks { open_result_before_ok: true, ..Quirks::strict() };
+        let bare = Quirks { open_result_without_empty_line: true, ..Quirks::strict() };
+        for (quirks, answer) in
+            [(before, "\r\n+QSSLOPEN: 0,0\r\n\r\nOK\r\n"), (bare, "\r\nOK\r\n+QSSLOPEN: 0,0\r\n")]
+        {
+            let mut bench = Bench::online(Config { quirks, ..Config::default() });
+            assert_eq!(bench.ask(OPEN), answer);
+        }
+        let ports = vec![PortName::UsbAt, PortName::UsbModem];
+        for (by_urc_port, heard) in
+            [(false, ["", "\r\n+QSSLOPEN: 0,0\r\n"]), (true, ["\r\n+QSSLOPEN: 0,0\r\n", ""])]
+        {
+            let quirks = Quirks { open_result_on_urc_port: by_urc_port, ..Quirks::strict() };
+            let mut bench = Bench::online(Config { quirks, ports: ports.clone(), ..Config::default() });
+            assert_eq!(bench.ask_on(1, OPEN), format!("\r\nOK\r\n{}", heard[1]));
+            assert_eq!(bench.heard_on(0), heard[0]);
+        }
+    }
+
+    #[test]
+    fn a_failed_open_occupies_its_number_by_a_quirk() {
+        let quirks = Quirks { failed_open_keeps_socket: true, ..Quirks::strict() };
+        let config = Config { quirks, ..Config::default() };
+        let mut bench = opening(Opening::Fails(seconds(0), OpenFailure::Refused), config);
+        assert_eq!(bench.ask(OPEN), "\r\nOK\r\n\r\n+QSSLOPEN: 0,566\r\n");
+        assert_eq!(bench.ask(OPEN), "\r\nOK\r\n\r\n+QSSLOPEN: 0,563\r\n");
+        assert_eq!(bench.ask("AT+QSSLCLOSE=0"), "\r\nOK\r\n");
+        assert_eq!(bench.ask(OPEN), "\r\nOK\r\n\r\n+QSSLOPEN: 0,566\r\n");
+    }
+
+    #[test]
+    fn plain_tcp_opens_and_closes_beside_tls() {
+        let mut bench = Bench::online(Config { family: Family::Ec20, ..Config::default() });
+        bench.open(0, 0);
+        assert_eq!(
+            bench.ask("AT+QIOPEN=1,0,\"TCP\",\"a.example\",443,0,0"),
+            "\r\nOK\r\n\r\n+QIOPEN: 0,0\r\n"
+        );
+        assert!(bench.network.records()[1].request.tls.is_none());
+        assert_eq!(
+            bench.ask("AT+QISTATE=1,0"),
+            "\r\n+QISTATE: 0,\"TCP\",\"192.0.2.2\",443,49154,2,1,0,0,\"uart1\"\r\n\r\nOK\r\n"
+        );
+        assert_eq!(bench.ask("AT+QICLOSE=0"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QISTATE?"), "\r\nOK\r\n");
+        assert_eq!(bench.modem.sockets_in_use(), [0]);
+    }
+}

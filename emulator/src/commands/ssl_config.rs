@@ -341,3 +341,169 @@ const CIPHER_CODES: [u16; 31] = [
     0xC00A, 0xC011, 0xC012, 0xC013, 0xC014, 0xC00C, 0xC00D, 0xC00E, 0xC00F, 0xC023, 0xC024, 0xC025, 0xC026,
     0xC027, 0xC028, 0xC029, 0xC02A, 0xC02F,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+    use crate::{Config, Quirks};
+
+    fn bench(family: Family) -> Bench {
+        Bench::online(Config { family, ..Config::default() })
+    }
+
+    /// The settings that the network saw with the last open.
+    fn opened_with(bench: &mut Bench) -> TlsParameters {
+        bench.ask("AT+QSSLCLOSE=0,0");
+        bench.open(0, 0);
+        let record = bench.network.records().last().expect("a socket was opened");
+        record.request.tls.clone().expect("it was a TLS socket")
+    }
+
+    #[test]
+    fn the_test_command_answers_as_the_ec20s_manual_prints_it() {
+        assert_eq!(
+            bench(Family::Ec20).ask("AT+QSSLCFG=?"),
+            "\r\n+QSSLCFG: \"sslversion\",(0-5),(0-4)\r\n\
+             +QSSLCFG: \"ciphersuite\",(0-5),(0X0035,0X002F,0X0005,0X0004,0X000A,0X003D,0XFFFF)\r\n\
+             +QSSLCFG: \"cacert\",(0-5),<cacertpath>\r\n\
+             +QSSLCFG: \"clientcert\",(0-5),<client_cert_path>\r\n\
+             +QSSLCFG: \"clientkey\",(0-5),<client_key_path>\r\n\
+             +QSSLCFG: \"seclevel\",(0-5),(0-2)\r\n\
+             +QSSLCFG: \"ignorelocaltime\",(0-5),(0,1)\r\n\
+             +QSSLCFG: \"negotiatetime\",(0-5),(10-300)\r\n\r\nOK\r\n"
+        );
+    }
+
+    #[test]
+    fn the_eg800q_has_all_twenty_keys_and_names_its_ciphers_only_by_a_quirk() {
+        let answer = bench(Family::Eg800q).ask("AT+QSSLCFG=?");
+        assert_eq!(answer.matches("+QSSLCFG: ").count(), 20);
+        assert!(answer.contains("\r\n+QSSLCFG: \"ciphersuite\",(0-5),<cs_id>\r\n"));
+        assert!(answer.contains("\r\n+QSSLCFG: \"clientkey\",(0-5),<client_key_path>,<key_pwd>\r\n"));
+        let quirks = Quirks { cipher_codes_listed: true, ..Quirks::strict() };
+        let answer = Bench::online(Config { quirks, ..Config::default() }).ask("AT+QSSLCFG=?");
+        assert!(answer.contains(",0XC02A,0XC02F,0XFFFF)\r\n"));
+    }
+
+    #[test]
+    fn values_are_kept_by_context_and_checked_for_range() {
+        let mut bench = bench(Family::Eg800q);
+        for (set, asked, answer) in [
+            ("\"sslversion\",1,3", "\"sslversion\",1", "\"sslversion\",1,3"),
+            ("\"ciphersuite\",5,0Xc02f", "\"ciphersuite\",5", "\"ciphersuite\",5,0XC02F"),
+            ("\"cacert\",0,\"RAM:cacert.pem\"", "\"cacert\",0", "\"cacert\",0,\"RAM:cacert.pem\""),
+            ("\"cacertex\",3,\"UFS:a\"", "\"cacertex\",3", "\"cacertex\",3,\"UFS:a\""),
+            ("\"clientkey\",0,\"UFS:k\",\"pw\"", "\"clientkey\",0", "\"clientkey\",0,\"UFS:k\",\"pw\""),
+            ("\"psk\",0,\"me\",\"00ff\"", "\"psk\",0", "\"psk\",0,\"me\",\"00ff\""),
+            ("\"ignorecertitem\",0,1048575", "\"ignorecertitem\",0", "\"ignorecertitem\",0,1048575"),
+            ("\"alpn\",0,\"\"", "\"alpn\",0", "\"alpn\",0,\"\""),
+        ] {
+            assert_eq!(bench.ask(&format!("AT+QSSLCFG={set}")), "\r\nOK\r\n", "{set}");
+            let expected = format!("\r\n+QSSLCFG: {answer}\r\n\r\nOK\r\n");
+            assert_eq!(bench.ask(&format!("AT+QSSLCFG={asked}")), expected);
+        }
+        for refused in [
+            "\"sslversion\",6,3",
+            "\"sslversion\",1,5",
+            "\"SSLVERSION\",1,3",
+            "\"ciphersuite\",1,0XC030",
+            "\"ciphersuite\",1,\"0X0035\"",
+            "\"negotiatetime\",1,9",
+            "\"negotiatetime\",1,301",
+            "\"psk\",0,\"me\"",
+            "\"seclevel\",1,1,1",
+            "\"checkhost\",1,1",
+            "sslversion,1,3",
+            "\"cacert\",1,ca",
+        ] {
+            assert_eq!(bench.ask(&format!("AT+QSSLCFG={refused}")), "\r\nERROR\r\n", "{refused}");
+        }
+        assert_eq!(bench.ask("AT+QIGETERROR"), "\r\n+QIGETERROR: 552,Invalid parameter\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn the_ec20_lacks_keys_and_answers_one_by_another_name() {
+        let mut bench = bench(Family::Ec20);
+        assert_eq!(bench.ask("AT+QSSLCFG=\"sni\",1,1"), "\r\nERROR\r\n");
+        assert_eq!(bench.ask("AT+QSSLCFG=\"clientkey\",1,\"UFS:k\",\"pw\""), "\r\nERROR\r\n");
+        assert_eq!(bench.ask("AT+QSSLCFG=\"ciphersuite\",1,0XC02F"), "\r\nERROR\r\n");
+        assert_eq!(
+            bench.ask("AT+QSSLCFG=\"negotiatetime\",1"),
+            "\r\n+QSSLCFG: \"negotiatetimeout\",1,300\r\n\r\nOK\r\n"
+        );
+        assert_eq!(
+            bench.ask("AT+QSSLCFG=\"ciphersuite\",1"),
+            "\r\n+QSSLCFG: \"ciphersuite\",1,0X0005\r\n\r\nOK\r\n"
+        );
+    }
+
+    #[test]
+    fn settings_reach_the_connection() {
+        let mut bench = bench(Family::Eg800q);
+        let defaults = opened_with(&mut bench);
+        assert_eq!((defaults.version, defaults.cipher_suites.len()), (4, 31));
+        assert_eq!((defaults.security_level, defaults.check_time, defaults.sni), (0, None, false));
+        bench.modem.put_file("ca.pem", b"CA");
+        bench.modem.put_file("more.pem", b"MORE");
+        bench.modem.put_file("key.pem", b"KEY");
+        for setting in [
+            "\"seclevel\",1,2",
+            "\"cacert\",1,\"UFS:ca.pem\"",
+            "\"cacertex\",0,\"more.pem\"",
+            "\"clientkey\",1,\"key.pem\",\"pw\"",
+            "\"sni\",1,1",
+            "\"ignorelocaltime\",1,0",
+            "\"ciphersuite\",1,0XC02F",
+            "\"session_cache\",1,1",
+            "\"alpn\",1,\"mqtt\"",
+        ] {
+            assert_eq!(bench.ask(&format!("AT+QSSLCFG={setting}")), "\r\nOK\r\n");
+        }
+        bench.modem.set_clock(1_786_082_042, bench.now);
+        let set = opened_with(&mut bench);
+        assert_eq!(set.authorities, [b"CA".to_vec(), b"MORE".to_vec()]);
+        assert_eq!((set.client_key, set.client_key_password), (Some(b"KEY".to_vec()), Some("pw".into())));
+        assert_eq!((set.cipher_suites, set.session_cache), (vec![0xC02F], Some(1)));
+        assert_eq!((set.sni, set.check_host, set.alpn.as_str()), (true, true, "mqtt"));
+        assert_eq!(set.check_time, Some(1_786_082_042));
+        bench.ask("AT+QSSLCFG=\"ignorecertitem\",1,4");
+        assert!(!opened_with(&mut bench).check_host);
+    }
+
+    #[test]
+    fn an_ec20_checks_no_host_name() {
+        let mut bench = bench(Family::Ec20);
+        bench.modem.put_file("ca.pem", b"CA");
+        bench.ask("AT+QSSLCFG=\"cacert\",1,\"ca.pem\"");
+        bench.ask("AT+QSSLCFG=\"seclevel\",1,1");
+        assert!(!opened_with(&mut bench).check_host);
+    }
+
+    #[test]
+    fn authentication_without_a_certificate_to_check_by_fails() {
+        let mut bench = bench(Family::Ec20);
+        bench.ask("AT+QSSLCFG=\"seclevel\",1,1");
+        let failed = "\r\nOK\r\n\r\n+QSSLOPEN: 0,566\r\n";
+        assert_eq!(bench.ask("AT+QSSLOPEN=1,1,0,\"a.example\",443,0"), failed);
+        bench.ask("AT+QSSLCFG=\"cacert\",1,\"UFS:missing.pem\"");
+        assert_eq!(bench.ask("AT+QSSLOPEN=1,1,0,\"a.example\",443,0"), failed);
+    }
+
+    #[test]
+    fn a_released_context_forgets_its_settings_only_by_a_quirk() {
+        for forgets in [false, true] {
+            let quirks = Quirks { context_forgotten_on_last_close: forgets, ..Quirks::strict() };
+            let mut bench = Bench::online(Config { quirks, ..Config::default() });
+            bench.ask("AT+QSSLCFG=\"sslversion\",1,3");
+            bench.open(0, 0);
+            bench.open(1, 0);
+            bench.ask("AT+QSSLCLOSE=0");
+            let asked = "AT+QSSLCFG=\"sslversion\",1";
+            assert_eq!(bench.ask(asked), "\r\n+QSSLCFG: \"sslversion\",1,3\r\n\r\nOK\r\n");
+            bench.ask("AT+QSSLCLOSE=1");
+            let version = if forgets { 4 } else { 3 };
+            assert_eq!(bench.ask(asked), format!("\r\n+QSSLCFG: \"sslversion\",1,{version}\r\n\r\nOK\r\n"));
+        }
+    }
+}
