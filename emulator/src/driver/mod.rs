@@ -3,7 +3,6 @@
 //!
 //! [`Driver`] is the loop; [`spawn`] runs it on a thread of its own, for programs that want a modem inside.
 
-use std::any::Any;
 use std::fmt;
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -85,7 +84,7 @@ pub struct Embedded {
     thread: Option<JoinHandle<()>>,
 }
 
-type Task = Box<dyn FnOnce(&mut Modem, &mut dyn Network, Instant) + Send>;
+type Task = Box<dyn FnOnce(&mut Driver, Instant) + Send>;
 
 /// Starts a modem with at least `ports` pseudoterminals on a thread of its own.
 ///
@@ -125,14 +124,26 @@ impl Embedded {
 
     /// Does something to the modem between two events, and waits for the answer; `None` when the modem has
     /// stopped.
-    pub fn with_modem<T: Any + Send>(
+    pub fn with_modem<T: Send + 'static>(
         &self,
         action: impl FnOnce(&mut Modem, &mut dyn Network, Instant) -> T + Send + 'static,
     ) -> Option<T> {
+        self.with_driver(|driver, now| action(&mut driver.modem, &mut driver.network, now))
+    }
+
+    /// What was done so far; `None` when the modem has stopped.
+    pub fn report(&self) -> Option<Report> {
+        self.with_driver(|driver, _| driver.report())
+    }
+
+    fn with_driver<T: Send + 'static>(
+        &self,
+        action: impl FnOnce(&mut Driver, Instant) -> T + Send + 'static,
+    ) -> Option<T> {
         let (sender, answer) = channel();
-        let task: Task = Box::new(move |modem, network, now| {
+        let task: Task = Box::new(move |driver, now| {
             // Nobody waits any more if this fails.
-            let _ = sender.send(action(modem, network, now));
+            let _ = sender.send(action(driver, now));
         });
         self.tasks.send(task).ok()?;
         self.waker.wake().ok()?;
@@ -250,9 +261,10 @@ impl Driver {
     pub fn run(&mut self) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(EVENTS_AT_ONCE);
         loop {
-            self.settle();
+            let unsettled = !self.settle();
             let now = clock();
-            self.timer.set(self.next_deadline(now), now).context("the timer cannot be set")?;
+            let deadline = if unsettled { Some(now) } else { self.next_deadline(now) };
+            self.timer.set(deadline, now).context("the timer cannot be set")?;
             if let Err(error) = self.poll.poll(&mut events, None)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -270,9 +282,10 @@ impl Driver {
         }
     }
 
-    /// Lets ports and deadlines work until none of them has anything to do.
-    fn settle(&mut self) {
-        loop {
+    /// Lets ports and deadlines work until none of them has anything to do, or it is time to look at events
+    /// again; true when all is settled.
+    fn settle(&mut self) -> bool {
+        for _ in 0..ROUNDS_BETWEEN_EVENTS {
             let now = clock();
             let mut moved = false;
             if self.network.next_deadline().is_some_and(|deadline| deadline <= now) {
@@ -294,9 +307,10 @@ impl Driver {
                 moved |= port.pump(&mut around);
             }
             if !moved {
-                return;
+                return true;
             }
         }
+        false
     }
 
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
@@ -311,7 +325,7 @@ impl Driver {
             WAKER => {
                 self.network.woken();
                 while let Ok(task) = self.tasks.try_recv() {
-                    task(&mut self.modem, &mut self.network, now);
+                    task(self, now);
                 }
                 self.modem.network_changed(now, &mut self.network);
             }
@@ -388,6 +402,8 @@ const SIGNALS: Token = Token(2);
 const PORT_TOKENS: usize = 16;
 /// The connections' tokens follow.
 const NETWORK_TOKENS: usize = 1024;
+/// A host and a far end that are both fast can keep a modem busy for ever; others want to be heard too.
+const ROUNDS_BETWEEN_EVENTS: usize = 256;
 const EVENTS_AT_ONCE: usize = 256;
 const BUFFER_BYTES: usize = 16_384;
 

@@ -265,7 +265,10 @@ impl Port {
         let (modem, number, now) = (&mut *around.modem, self.number, around.now);
         let Some(pacing) = &mut self.pacing else {
             let count = self.write_to_host_from(modem, now);
-            modem.written(number, count, now);
+            // Nothing written is nothing to tell: the modem would look after its sockets for nothing.
+            if count > 0 {
+                modem.written(number, count, now);
+            }
             return count > 0;
         };
         let output = modem.output(number);
