@@ -1,0 +1,519 @@
+//! Log lines on standard error: `2026-11-21T10:00:00.123Z info  message`, or `<6>message` where standard
+//! error is the journal, which has a clock and levels of its own.
+//!
+//! The message is one line whatever is in it: control characters are escaped. A line that keeps coming is
+//! shown a few times, then counted, then summed up, so that a fault that lasts for days does not fill a disk.
+//! Besides our own messages there are two targets: `at` has commands and answers (debug, from `-v`), `wire`
+//! has the transcript (trace, from `-vv`).
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use env_logger::Target;
+use log::{Level, Log, Metadata, Record};
+
+use crate::config::Verbosity;
+
+/// Starts logging to standard error; a second call changes nothing. RUST_LOG, where it is set and not
+/// empty, goes before `verbosity`.
+///
+/// At the end of the process call `log::logger().flush()`, which tells of repetitions not yet summed up.
+pub fn start(verbosity: Verbosity) {
+    let style = match stderr_is_the_journal() {
+        true => Style::Journal,
+        false => Style::Plain,
+    };
+    let rust_log = std::env::var("RUST_LOG").ok();
+    let logger = Logger::new(verbosity, rust_log.as_deref(), style, Target::Stderr);
+    let level = logger.inner.filter();
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// What stands before the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// Time and level in words.
+    Plain,
+    /// The syslog priority in angle brackets (sd-daemon(3)).
+    Journal,
+}
+
+/// env_logger behind a look at what was said before.
+struct Logger {
+    inner: env_logger::Logger,
+    repeats: Mutex<Repeats>,
+}
+
+impl Logger {
+    fn new(verbosity: Verbosity, rust_log: Option<&str>, style: Style, target: Target) -> Logger {
+        let filters = rust_log.filter(|filters| !filters.is_empty()).unwrap_or(filters(verbosity));
+        let inner = env_logger::Builder::new()
+            .parse_filters(filters)
+            .target(target)
+            .format(move |out, record| write_line(out, style, since_1970(), record))
+            .build();
+        Logger { inner, repeats: Mutex::default() }
+    }
+
+    /// A poisoned lock only means that another thread panicked; counting goes on.
+    fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn log_at(&self, record: &Record<'_>, now: Instant) {
+        if !self.inner.matches(record) {
+            return;
+        }
+        if record.level() > Level::Info {
+            // Debug and trace were asked for, and a transcript with holes in it is worth nothing.
+            return self.inner.log(record);
+        }
+        let (is_shown, summaries) =
+            self.repeats().admit(record.level(), record.target(), record.args().to_string(), now);
+        self.log_summaries(summaries);
+        if is_shown {
+            self.inner.log(record);
+        }
+    }
+
+    fn log_summaries(&self, summaries: Vec<Summary>) {
+        for Summary { level, target, message, times } in summaries {
+            let times = if times == 1 { "once more".to_owned() } else { format!("{times} more times") };
+            self.inner.log(
+                &Record::builder()
+                    .level(level)
+                    .target(&target)
+                    .args(format_args!("repeated {times}: {message}"))
+                    .build(),
+            );
+        }
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.inner.enabled(metadata)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "logging is an edge: what is logged does not depend on it")]
+    fn log(&self, record: &Record<'_>) {
+        self.log_at(record, Instant::now());
+    }
+
+    fn flush(&self) {
+        let summaries = self.repeats().finish();
+        self.log_summaries(summaries);
+    }
+}
+
+/// The lines of late, and how often they came.
+#[derive(Debug, Default)]
+struct Repeats {
+    lines: Vec<Line>,
+}
+
+/// A line that was shown, and may be being counted instead.
+#[derive(Debug)]
+struct Line {
+    level: Level,
+    target: String,
+    message: String,
+    shown: u32,
+    suppressed: u64,
+    window: Duration,
+    window_end: Instant,
+}
+
+/// How often a line was kept back.
+#[derive(Debug, PartialEq, Eq)]
+struct Summary {
+    level: Level,
+    target: String,
+    message: String,
+    times: u64,
+}
+
+impl Repeats {
+    /// Whether this line is to be shown, and the summaries that are to be shown before it.
+    fn admit(&mut self, level: Level, target: &str, message: String, now: Instant) -> (bool, Vec<Summary>) {
+        let mut summaries = self.windows_passed(now);
+        if message.len() > LONGEST_COUNTED_LINE_BYTES {
+            return (true, summaries);
+        }
+        let same = |line: &&mut Line| line.level == level && line.target == target && line.message == message;
+        if let Some(line) = self.lines.iter_mut().find(same) {
+            let is_shown = line.shown < SAME_LINES_SHOWN;
+            match is_shown {
+                true => line.shown += 1,
+                false => line.suppressed += 1,
+            }
+            return (is_shown, summaries);
+        }
+        if self.lines.len() >= LINES_COUNTED {
+            let soonest = (0..self.lines.len()).min_by_key(|index| self.lines[*index].window_end);
+            summaries.extend(soonest.and_then(|index| self.lines.remove(index).summary()));
+        }
+        let window_end = now + FIRST_WINDOW;
+        let target = target.to_owned();
+        self.lines.push(Line {
+            level,
+            target,
+            message,
+            shown: 1,
+            suppressed: 0,
+            window: FIRST_WINDOW,
+            window_end,
+        });
+        (true, summaries)
+    }
+
+    /// Sums up what has gone on during its window, which is then twice as long; what has stopped is forgotten.
+    fn windows_passed(&mut self, now: Instant) -> Vec<Summary> {
+        let mut summaries = Vec::new();
+        self.lines.retain_mut(|line| {
+            if now < line.window_end {
+                return true;
+            }
+            line.window = (line.window * 2).min(LONGEST_WINDOW);
+            line.window_end = now + line.window;
+            let summary = line.summary();
+            let goes_on = summary.is_some();
+            summaries.extend(summary);
+            goes_on
+        });
+        summaries
+    }
+
+    /// All that was kept back and not yet summed up.
+    fn finish(&mut self) -> Vec<Summary> {
+        self.lines.drain(..).filter_map(|mut line| line.summary()).collect()
+    }
+}
+
+impl Line {
+    fn summary(&mut self) -> Option<Summary> {
+        let times = mem::take(&mut self.suppressed);
+        let (level, target, message) = (self.level, self.target.clone(), self.message.clone());
+        (times > 0).then_some(Summary { level, target, message, times })
+    }
+}
+
+/// What is shown of ours, and warnings of everybody else.
+fn filters(verbosity: Verbosity) -> &'static str {
+    match verbosity {
+        Verbosity::Quiet => "warn",
+        Verbosity::Normal => "warn,qssl_tunnel=info",
+        Verbosity::Commands => "warn,qssl_tunnel=debug,at=debug",
+        Verbosity::Transcript => "warn,qssl_tunnel=trace,at=trace,wire=trace",
+    }
+}
+
+fn write_line(out: &mut dyn Write, style: Style, time: Duration, record: &Record<'_>) -> io::Result<()> {
+    match style {
+        Style::Plain => write!(out, "{} {:<5} ", timestamp(time), level_in_words(record.level()))?,
+        Style::Journal => write!(out, "<{}>", priority(record.level()))?,
+    }
+    if !is_ours(record.target()) {
+        write!(out, "{}: ", escaped(record.target()))?;
+    }
+    writeln!(out, "{}", escaped(&record.args().to_string()))
+}
+
+fn is_ours(target: &str) -> bool {
+    matches!(target, "at" | "wire") || target.split("::").next() == Some("qssl_tunnel")
+}
+
+/// RFC 3339 in UTC with milliseconds, from the time since 1970.
+fn timestamp(time: Duration) -> String {
+    let seconds = i64::try_from(time.as_secs()).ok();
+    let date_time = seconds.and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let Some(at) = date_time else {
+        return format!("@{}", time.as_secs());
+    };
+    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
+    let (hour, minute, second) = at.to_hms();
+    let millisecond = time.subsec_millis();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
+}
+
+#[allow(clippy::disallowed_methods, reason = "a log line says when it was written; nothing depends on it")]
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+fn level_in_words(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    }
+}
+
+/// The priority of syslog(3).
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// The text on one line, with nothing in it that a terminal would act on.
+fn escaped(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => line.push_str("\\n"),
+            '\r' => line.push_str("\\r"),
+            '\t' => line.push_str("\\t"),
+            c if c.is_ascii_control() => {
+                write!(line, "\\x{:02x}", u32::from(c)).expect("writing to a String does not fail");
+            }
+            c if c.is_control() => line.extend(c.escape_unicode()),
+            c => line.push(c),
+        }
+    }
+    line
+}
+
+/// Whether our standard error leads to the journal: JOURNAL_STREAM has its device and inode (systemd.exec(5)).
+/// The variable alone does not tell: it is inherited by processes whose standard error is elsewhere.
+fn stderr_is_the_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    rustix::fs::fstat(rustix::stdio::stderr()).is_ok_and(|stat| names_file(&stream, stat.st_dev, stat.st_ino))
+}
+
+fn names_file(stream: &str, device: u64, inode: u64) -> bool {
+    let Some((stream_device, stream_inode)) = stream.split_once(':') else { return false };
+    stream_device.parse() == Ok(device) && stream_inode.parse() == Ok(inode)
+}
+
+/// How often the same line is shown before it is counted instead.
+const SAME_LINES_SHOWN: u32 = 5;
+/// Within which time a line must come again to count as repeated, and when the first summary is due.
+const FIRST_WINDOW: Duration = Duration::from_secs(10);
+/// Summaries of a line that goes on become rarer up to this interval.
+const LONGEST_WINDOW: Duration = Duration::from_secs(600);
+/// How many different lines are counted at once; with more of them the one due next is summed up early.
+const LINES_COUNTED: usize = 16;
+/// Longer lines are shown and not remembered.
+const LONGEST_COUNTED_LINE_BYTES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// What a logger has written.
+    #[derive(Clone, Default)]
+    struct Output(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no test panics while writing").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Output {
+        fn lines(&self) -> Vec<String> {
+            let bytes = self.0.lock().expect("no test panics while writing");
+            String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+        }
+    }
+
+    fn logger(verbosity: Verbosity, rust_log: Option<&str>) -> (Logger, Output) {
+        let output = Output::default();
+        let target = Target::Pipe(Box::new(output.clone()));
+        (Logger::new(verbosity, rust_log, Style::Journal, target), output)
+    }
+
+    fn say(logger: &Logger, level: Level, target: &str, message: &str) {
+        let args = format_args!("{message}");
+        logger.log(&Record::builder().level(level).target(target).args(args).build());
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "a moment to count from; no test depends on which")]
+    fn some_moment() -> Instant {
+        Instant::now()
+    }
+
+    /// The lines shown of one message logged at these seconds.
+    fn shown_at(logger: &Logger, start: Instant, message: &str, seconds: impl Iterator<Item = u64>) {
+        for second in seconds {
+            let args = format_args!("{message}");
+            let record = Record::builder().level(Level::Warn).target("qssl_tunnel").args(args).build();
+            logger.log_at(&record, start + Duration::from_secs(second));
+        }
+    }
+
+    fn line(style: Style, time: Duration, level: Level, target: &str, message: &str) -> String {
+        let mut out = Vec::new();
+        let args = format_args!("{message}");
+        write_line(&mut out, style, time, &Record::builder().level(level).target(target).args(args).build())
+            .expect("a vector takes everything");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn a_line_has_time_level_and_message() {
+        let time = Duration::from_millis(1_795_255_200_123);
+        let ours = "qssl_tunnel::relay";
+        assert_eq!(
+            line(Style::Plain, time, Level::Info, ours, "ready"),
+            "2026-11-21T10:00:00.123Z info  ready\n"
+        );
+        assert_eq!(
+            line(Style::Plain, time, Level::Error, ours, "gone"),
+            "2026-11-21T10:00:00.123Z error gone\n"
+        );
+        assert_eq!(
+            line(Style::Plain, Duration::ZERO, Level::Warn, "mio::poll", "odd"),
+            "1970-01-01T00:00:00.000Z warn  mio::poll: odd\n"
+        );
+    }
+
+    #[test]
+    fn a_clock_beyond_all_dates_still_gives_a_line() {
+        let said = line(Style::Plain, Duration::MAX, Level::Info, "at", "hello");
+        assert_eq!(said, format!("@{} info  hello\n", u64::MAX));
+    }
+
+    #[test]
+    fn the_journal_gets_priorities_and_no_time() {
+        let levels = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
+        let said = levels.map(|level| line(Style::Journal, Duration::ZERO, level, "at", "x"));
+        assert_eq!(said, ["<3>x\n", "<4>x\n", "<6>x\n", "<7>x\n", "<7>x\n"]);
+    }
+
+    #[test]
+    fn a_message_cannot_break_out_of_its_line() {
+        let said = line(Style::Journal, Duration::ZERO, Level::Info, "wire", "a\r\n<0>b\t\0\x1b[2J\u{9b}é");
+        assert_eq!(said, "<6>a\\r\\n<0>b\\t\\x00\\x1b[2J\\u{9b}é\n");
+    }
+
+    #[test]
+    fn each_verbosity_shows_what_the_manual_page_says() {
+        let said = |verbosity| {
+            let (logger, output) = logger(verbosity, None);
+            say(&logger, Level::Warn, "qssl_tunnel", "warning");
+            say(&logger, Level::Info, "qssl_tunnel::relay", "connection");
+            say(&logger, Level::Debug, "at", "command");
+            say(&logger, Level::Trace, "wire", "transcript");
+            say(&logger, Level::Info, "mio::poll", "chatter");
+            say(&logger, Level::Warn, "mio::poll", "stranger");
+            output.lines().iter().map(|line| line[3..].to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(said(Verbosity::Quiet), "warning mio::poll: stranger");
+        assert_eq!(said(Verbosity::Normal), "warning connection mio::poll: stranger");
+        assert_eq!(said(Verbosity::Commands), "warning connection command mio::poll: stranger");
+        assert_eq!(said(Verbosity::Transcript), "warning connection command transcript mio::poll: stranger");
+    }
+
+    #[test]
+    fn rust_log_goes_first_unless_it_is_empty() {
+        let (asked, output) = logger(Verbosity::Quiet, Some("error,mio=info"));
+        say(&asked, Level::Warn, "qssl_tunnel", "warning");
+        say(&asked, Level::Info, "mio::poll", "chatter");
+        assert_eq!(output.lines(), ["<6>mio::poll: chatter"]);
+
+        let (empty, output) = logger(Verbosity::Quiet, Some(""));
+        say(&empty, Level::Warn, "qssl_tunnel", "warning");
+        assert_eq!(output.lines(), ["<4>warning"]);
+    }
+
+    #[test]
+    fn a_repeated_line_is_counted_and_summed_up() {
+        let (logger, output) = logger(Verbosity::Normal, None);
+        let start = some_moment();
+        shown_at(&logger, start, "refused", [0; 8].into_iter());
+        assert_eq!(output.lines(), ["<4>refused"; 5]);
+        shown_at(&logger, start, "other", [9, 10].into_iter());
+        assert_eq!(output.lines()[5..], ["<4>other", "<4>repeated 3 more times: refused", "<4>other"]);
+    }
+
+    #[test]
+    fn lines_that_take_turns_are_counted_as_well() {
+        let (logger, output) = logger(Verbosity::Normal, None);
+        let start = some_moment();
+        for _ in 0..6 {
+            shown_at(&logger, start, "lost", [0].into_iter());
+            shown_at(&logger, start, "found", [0].into_iter());
+        }
+        logger.flush();
+        assert_eq!(output.lines().len(), 12);
+        assert_eq!(output.lines()[10..], ["<4>repeated once more: lost", "<4>repeated once more: found"]);
+        logger.flush();
+        assert_eq!(output.lines().len(), 12, "nothing is told twice");
+    }
+
+    #[test]
+    fn a_fault_that_lasts_for_a_day_takes_few_lines_and_no_repetition_is_lost() {
+        let (logger, output) = logger(Verbosity::Normal, None);
+        shown_at(&logger, some_moment(), "silent", 0..86_400);
+        logger.flush();
+        let lines = output.lines();
+        assert!(lines.len() < 200, "{} lines", lines.len());
+        let times = |line: &String| match line.strip_prefix("<4>repeated ") {
+            Some(rest) => rest.split(' ').next().and_then(|times| times.parse().ok()).unwrap_or(1),
+            None => 1_u64,
+        };
+        assert_eq!(lines.iter().map(times).sum::<u64>(), 86_400);
+    }
+
+    #[test]
+    fn what_had_stopped_is_shown_again() {
+        let (logger, output) = logger(Verbosity::Normal, None);
+        let start = some_moment();
+        shown_at(&logger, start, "lost", [0, 60, 120, 180, 240, 300, 360].into_iter());
+        assert_eq!(output.lines(), ["<4>lost"; 7]);
+    }
+
+    #[test]
+    fn memory_stays_bounded_with_ever_new_lines_and_counts_are_not_lost() {
+        let mut repeats = Repeats::default();
+        let now = some_moment();
+        let mut summaries = Vec::new();
+        for _ in 0..7 {
+            summaries.extend(repeats.admit(Level::Warn, "at", "same".to_owned(), now).1);
+        }
+        for number in 0..1000 {
+            summaries.extend(repeats.admit(Level::Warn, "at", number.to_string(), now).1);
+            let long = "x".repeat(LONGEST_COUNTED_LINE_BYTES + 1);
+            assert!(repeats.admit(Level::Warn, "at", long, now).0);
+        }
+        assert_eq!(repeats.lines.len(), LINES_COUNTED);
+        let message = "same".to_owned();
+        assert_eq!(summaries, [Summary { level: Level::Warn, target: "at".to_owned(), message, times: 2 }]);
+    }
+
+    #[test]
+    fn a_transcript_has_no_holes() {
+        let (logger, output) = logger(Verbosity::Transcript, None);
+        for _ in 0..20 {
+            say(&logger, Level::Trace, "wire", "> AT");
+        }
+        assert_eq!(output.lines().len(), 20);
+    }
+
+    #[test]
+    fn the_journal_is_recognised_by_device_and_inode_both() {
+        assert!(names_file("8:4711", 8, 4711));
+        for other in ["8:4712", "9:4711", "8", "", ":", "8:", "8:4711:1", "x:y", "18446744073709551616:1"] {
+            assert!(!names_file(other, 8, 4711), "{other}");
+        }
+    }
+}
