@@ -106,6 +106,9 @@ impl Port {
 
     /// Somebody knocks at the link's listener.
     pub(super) fn accept(&mut self, registry: &Registry, around: &mut Surroundings<'_>) {
+        // A client that comes back may overtake the news that it has gone.
+        self.readable = true;
+        self.pump(around);
         let Link::Server(server) = &mut self.link else { return };
         if server.accept(registry, around.modem.baud(self.number)) {
             self.readable = true;

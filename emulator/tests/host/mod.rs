@@ -1,6 +1,8 @@
 //! What the tests of ports share: a host that talks to the modem over a descriptor, and never waits for
 //! ever.
 
+#![allow(dead_code, reason = "no test needs all of it")]
+
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -112,7 +114,6 @@ pub fn poll_for(stream: &impl AsFd, flags: PollFlags) -> bool {
 }
 
 /// Turns `question` over until it is answered with yes, at most 30 s; for facts that nothing announces.
-#[allow(dead_code, reason = "not every test has such facts")]
 pub fn eventually(what: &str, mut question: impl FnMut() -> bool) {
     let give_up = now() + Duration::from_secs(30);
     while !question() {
