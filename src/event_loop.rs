@@ -235,6 +235,8 @@ impl EventLoop {
                 }
             }
             Action::Ready => log::info!("ready"),
+            // Nobody outside can ask yet.
+            Action::Answered(..) | Action::TcpOpened(..) => {}
             Action::Stop(status) => self.stopped = Some(status),
         }
     }

@@ -71,6 +71,8 @@ pub enum Urc {
     Closed(SocketId),
     /// `+QSSLOPEN: <id>,<err>`; 0 is success.
     Opened(SocketId, u16),
+    /// `+QIOPEN: <id>,<err>`: a plain TCP connection; 0 is success.
+    TcpOpened(u8, u16),
     /// `+QIURC: "pdpdeact",<ctx>`
     PdpDeactivated(u8),
     /// `RDY`: the module has (re)booted.
@@ -246,6 +248,7 @@ fn message(line: &[u8]) -> (Message<'_>, Option<usize>) {
         "+QSSLURC" => ssl_urc(rest),
         "+QSSLRECV" => received_header(rest),
         "+QSSLOPEN" => opened(rest).map(|urc| (Message::Urc(urc), None)),
+        "+QIOPEN" => tcp_opened(rest).map(|urc| (Message::Urc(urc), None)),
         "+QIURC" => pdp_deactivated(rest).map(|urc| (Message::Urc(urc), None)),
         _ if name.len() >= 2 && name.as_bytes()[..2].eq_ignore_ascii_case(b"AT") => {
             Some((Message::Echo, None))
@@ -301,6 +304,12 @@ fn opened(rest: &str) -> Option<Urc> {
     let id: u32 = fields.number()?;
     let error = fields.number()?;
     Some(Urc::Opened(SocketId::new(id)?, error))
+}
+
+/// `11,0`, but not the `(1-15),(0-11),…` of the test command.
+fn tcp_opened(rest: &str) -> Option<Urc> {
+    let mut fields = fields(rest);
+    Some(Urc::TcpOpened(fields.number()?, fields.number()?))
 }
 
 /// `"pdpdeact",1`

@@ -9,6 +9,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::UserCommand;
 use super::data_mode::DataMode;
 use super::failure::Refusal;
 use super::waking::Waking;
@@ -80,6 +81,8 @@ pub enum Origin {
     Judge,
     /// The socket that the command names.
     Socket,
+    /// Somebody outside.
+    User(UserCommand),
 }
 
 /// How far a command is.

@@ -206,11 +206,6 @@ impl DataMode {
         }
     }
 
-    /// Whether it is being left, or has ended.
-    pub fn is_leaving(&self) -> bool {
-        self.stage != Stage::Flowing
-    }
-
     /// When [`DataMode::deadline_passed`] is due. `wants_drain`: a `+` waits in the socket.
     pub fn deadline(&self, holds_plus: bool) -> Option<Instant> {
         let ask = match self.drained {
@@ -322,13 +317,6 @@ impl DataMode {
             }
             None => (held, Vec::new()),
         }
-    }
-
-    /// The suspicion was wrong: what was held is payload, the stream goes on after `CONNECT`.
-    pub fn resumed(&mut self, now: Instant) {
-        self.stage = Stage::Flowing;
-        self.line_pluses = 0;
-        self.drained = Drained::Since(now);
     }
 
     fn begin_escape(&mut self, now: Instant, tries: u32) -> Next {

@@ -5,6 +5,7 @@
 //! does, and it is called after every change.
 
 mod channel;
+mod counters;
 mod data_mode;
 mod failure;
 mod fair;
@@ -19,6 +20,8 @@ mod waking;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+pub use channel::Outcome;
+pub use counters::Counters;
 pub use failure::{Cut, Failure, OpenFailure, Refusal};
 pub use profile::{Family, Profile};
 pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
@@ -30,7 +33,7 @@ use crate::at::{
 use crate::buffer::ByteQueue;
 use crate::config::{self, Authentication, Mode};
 use crate::exit_status::ExitStatus;
-use channel::{Channel, Destination, InFlight, Origin, Outcome, Stage, State};
+use channel::{Channel, Destination, InFlight, Origin, Stage, State};
 use fair::{FairQueue, Way};
 use session::{Session, Step};
 use socket::{Closing, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
@@ -59,7 +62,17 @@ pub struct Modem {
     booting_until: Option<Instant>,
     /// No further sockets and ports: the end is near.
     releasing: bool,
+    /// Where URCs of several ports are the same ones: the port whose copies count.
+    urc_port: Option<usize>,
+    /// Commands from outside, waiting for their turn.
+    user_commands: VecDeque<(UserCommand, Command)>,
+    next_user_command: u64,
+    counters: Counters,
 }
+
+/// Names a command that came from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UserCommand(pub u64);
 
 /// What a port is, as the event loop found when it opened it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,6 +106,21 @@ pub enum Event {
     GaveUp(Failure),
     /// After [`Modem::release`]: the modem is as it was found.
     Released,
+    /// `+QIOPEN: <id>,<err>`: a plain TCP connection, asked for from outside, came to be (0) or not.
+    TcpOpened(u8, u16),
+    /// A command from outside is done.
+    Answered(UserCommand, UserAnswer),
+}
+
+/// The answer to a command from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserAnswer {
+    /// How it ended; `None`: the modem did not answer.
+    pub outcome: Option<Outcome>,
+    /// Its information lines.
+    pub lines: Vec<String>,
+    /// The bytes of a downloaded file.
+    pub file: Vec<u8>,
 }
 
 /// How a stream ended.
@@ -144,12 +172,16 @@ impl Modem {
             context_of: Vec::new(),
             contexts: Vec::new(),
             profile: Profile::unknown(),
-            session: Session::new(now),
+            session: Session::new(!tunnels.is_empty(), now),
             fair: FairQueue::default(),
             events: VecDeque::new(),
             actions: (0..count).map(Action::OpenPort).collect(),
             booting_until: None,
             releasing: false,
+            urc_port: None,
+            user_commands: VecDeque::new(),
+            next_user_command: 0,
+            counters: Counters::default(),
             settings,
             tunnels,
         };
@@ -166,6 +198,11 @@ impl Modem {
     /// Whether sockets can be opened at present.
     pub fn is_up(&self) -> bool {
         self.session.is_up()
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// What is known of the module.
@@ -308,6 +345,7 @@ impl Modem {
 
     /// Bytes came out of the port, no more than [`Modem::wants_port_bytes`] allowed.
     pub fn port_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
+        self.counters.wire_bytes_in += bytes.len() as u64;
         let mut input = bytes;
         while !input.is_empty() {
             if let State::Data(_) = &self.channels[port].state {
@@ -350,6 +388,7 @@ impl Modem {
 
     /// The port took `count` bytes of [`Modem::port_output`].
     pub fn port_written(&mut self, port: usize, count: usize, now: Instant) {
+        self.counters.wire_bytes_out += count as u64;
         let channel = &mut self.channels[port];
         if !channel.output().is_empty() {
             channel.output_written(count);
@@ -417,6 +456,7 @@ impl Modem {
         socket.joined = true;
         socket.ssl = ssl;
         socket.tunnel = tunnel;
+        socket.opening_since = now;
         socket.phase = Phase::Opening(Opening { stage: OpenStage::Due, deadline: None, repeated: false });
         self.fair.forget(id);
         self.run(now);
@@ -472,6 +512,18 @@ impl Modem {
         self.run(now);
     }
 
+    /// Puts a command from outside in line, behind what the tunnels need at once. `None`: the line is full.
+    pub fn command(&mut self, command: Command, now: Instant) -> Option<UserCommand> {
+        if self.user_commands.len() >= USER_COMMANDS_MAX {
+            return None;
+        }
+        let id = UserCommand(self.next_user_command);
+        self.next_user_command += 1;
+        self.user_commands.push_back((id, command));
+        self.run(now);
+        Some(id)
+    }
+
     /// Leave the modem as it was found; [`Event::Released`] says when that is so.
     pub fn release(&mut self, now: Instant) {
         self.releasing = true;
@@ -511,6 +563,7 @@ impl Modem {
                     Destination::Socket(id) => {
                         let socket = &mut self.sockets[id.index()];
                         socket.received_bytes += bytes.len() as u64;
+                        self.counters.received_bytes += bytes.len() as u64;
                         if socket.incoming.append(bytes) < bytes.len() {
                             self.overflowed(id, now);
                         }
@@ -574,6 +627,14 @@ impl Modem {
 
     /// Something unsolicited. It may come out of any channel, whichever its socket's commands go to.
     fn urc(&mut self, port: usize, urc: Urc, now: Instant) {
+        if self.urc_port.is_some_and(|first| first != port && self.channels[first].is_open()) {
+            match urc {
+                // The same URC comes out of the port whose copies count, in order with the payload there.
+                Urc::Pushed(..) => return self.channels[port].payload_for = Destination::Nobody,
+                Urc::Receivable(_) | Urc::Closed(_) | Urc::PdpDeactivated(_) => return,
+                Urc::Opened(..) | Urc::TcpOpened(..) | Urc::Ready | Urc::PoweredDown => {}
+            }
+        }
         match urc {
             Urc::Pushed(id, length) => {
                 let known = id.filter(|id| self.sockets[id.index()].joined);
@@ -608,6 +669,7 @@ impl Modem {
                     OpenStage::Due | OpenStage::CloseFirst | OpenStage::Again { .. } => {}
                 }
             }
+            Urc::TcpOpened(id, result) => self.events.push_back(Event::TcpOpened(id, result)),
             Urc::PdpDeactivated(context) => {
                 if context == self.settings.pdp.context.number() && self.session.is_up() {
                     self.session_lost(Cut::SessionLost, Step::Sim, now);
@@ -629,7 +691,7 @@ impl Modem {
         let lines = std::mem::take(&mut self.channels[port].answer.lines);
         match in_flight.origin {
             Origin::Wire => self.wire_answered(port, &in_flight.command, &outcome, now),
-            Origin::Session => self.session_answered(outcome, lines, now),
+            Origin::Session => self.session_answered(port, outcome, lines, now),
             Origin::Context(index) => self.context_answered(index, outcome, &lines, now),
             Origin::Judge => {
                 let stands =
@@ -637,6 +699,11 @@ impl Modem {
                 self.judged(stands && outcome == Outcome::Ok, now);
             }
             Origin::Socket => self.socket_answered(port, in_flight, outcome, &lines, now),
+            Origin::User(id) => {
+                let file = std::mem::take(&mut self.channels[port].answer.file);
+                let answer = UserAnswer { outcome: Some(outcome), lines, file };
+                self.events.push_back(Event::Answered(id, answer));
+            }
         }
     }
 
@@ -682,10 +749,12 @@ impl Modem {
             Outcome::SendOk => {
                 socket.outgoing.consume(length);
                 socket.sent_bytes += length as u64;
+                self.counters.sent_bytes += length as u64;
                 socket.backoff = None;
                 self.fair.served(id, Way::Up, length);
             }
             Outcome::SendFail => {
+                self.counters.send_fails += 1;
                 self.fair.served(id, Way::Up, 0);
                 if socket.send_failed(now) {
                     self.cut(id, Cut::SendStuck, now);
@@ -771,6 +840,7 @@ impl Modem {
                 Mode::Push | Mode::Transparent => Flow::Push,
             };
             socket.phase = Phase::Open(Open { flow, far_end_closed: false });
+            self.counters.opened(now.saturating_duration_since(socket.opening_since));
             if socket.joined {
                 self.events.push_back(Event::Opened(id));
             } else {
@@ -791,6 +861,7 @@ impl Modem {
     fn open_failed(&mut self, id: SocketId, failure: OpenFailure, now: Instant) {
         let socket = &mut self.sockets[id.index()];
         if std::mem::take(&mut socket.joined) {
+            self.counters.open_failed(&failure);
             self.events.push_back(Event::OpenFailed(id, failure));
         }
         self.begin_closing(id, false);
@@ -1043,6 +1114,7 @@ impl Modem {
     fn channel_silent(&mut self, port: usize, cut: Cut, now: Instant) {
         let payload_for = self.channels[port].payload_for;
         let in_flight = self.channels[port].forget();
+        self.counters.resyncs += 1;
         if let Destination::Socket(id) = payload_for {
             self.cut(id, cut, now);
             self.retire(id, GiveUp::Abort);
@@ -1074,6 +1146,10 @@ impl Modem {
     fn unanswered(&mut self, in_flight: InFlight, now: Instant) {
         match in_flight.origin {
             Origin::Wire | Origin::Context(_) => {}
+            Origin::User(id) => {
+                let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
+                self.events.push_back(Event::Answered(id, answer));
+            }
             Origin::Session => self.session_unanswered(now),
             Origin::Judge => {
                 for socket in &mut self.sockets {
@@ -1112,6 +1188,7 @@ impl Modem {
 
     /// The modem has rebooted: nothing of what it knew is left.
     fn rebooted(&mut self, now: Instant) {
+        self.counters.reboots += 1;
         for port in 0..self.channels.len() {
             if !self.channels[port].is_open() {
                 continue;
@@ -1239,6 +1316,14 @@ impl Modem {
             .min_by_key(|id| self.sockets[id.index()].free_since)
     }
 
+    /// Every waiting command from outside is told that it cannot be done.
+    fn refuse_user_commands(&mut self) {
+        while let Some((id, _)) = self.user_commands.pop_front() {
+            let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
+            self.events.push_back(Event::Answered(id, answer));
+        }
+    }
+
     /// The channels that take commands, a bit each.
     fn commanding_channels(&self) -> u32 {
         let takes = |channel: &Channel| matches!(channel.state, State::Command);
@@ -1332,6 +1417,9 @@ fn state_of(line: &str) -> Option<(SocketId, u8)> {
 pub fn socket_count(sockets: IdSet) -> usize {
     sockets.len()
 }
+
+/// Commands from outside that may wait.
+const USER_COMMANDS_MAX: usize = 16;
 
 /// A read of less is not worth its system call, in bytes.
 const READ_MIN_BYTES: usize = 512;

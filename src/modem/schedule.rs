@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::channel::{Origin, Outcome, State};
+use super::channel::{Channel, Origin, Outcome, State};
 use super::fair::Way;
 use super::session::Step;
 use super::socket::{
@@ -22,6 +22,9 @@ impl Modem {
     pub(super) fn run(&mut self, now: Instant) {
         self.adjust_flows();
         self.notice_release();
+        if !self.channels.iter().any(Channel::is_open) {
+            self.refuse_user_commands();
+        }
         for port in 0..self.channels.len() {
             self.leave_if_drained(port, now);
             self.channels[port].set_paused(false, now);
@@ -50,6 +53,9 @@ impl Modem {
             .iter()
             .position(|channel| matches!(channel.state, State::Command) && channel.wire_step.is_none())
             == Some(port);
+        if let Some((id, command)) = self.user_commands.pop_front() {
+            return Some((command, Origin::User(id)));
+        }
         if !self.session.is_up() && self.session.step != Step::Contexts {
             let in_flight = self
                 .channels

@@ -47,6 +47,8 @@ pub struct Session {
 /// A step of the set-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// There are no tunnels, so nothing is set up: commands come from outside alone.
+    Unwanted,
     /// No channel answers yet.
     Down,
     /// ATI
@@ -108,9 +110,9 @@ pub enum Step {
 
 impl Session {
     /// No session yet.
-    pub fn new(now: Instant) -> Self {
+    pub fn new(wanted: bool, now: Instant) -> Self {
         Session {
-            step: Step::Down,
+            step: if wanted { Step::Down } else { Step::Unwanted },
             not_before: None,
             address: None,
             activated: false,
@@ -241,12 +243,18 @@ impl Modem {
                 log::info!("uploading {} to the modem ({} bytes)", file.source, file.content.len());
                 Some(Command::Upload { name: file.name.clone(), content: file.content.clone() })
             }
-            Step::Contexts | Step::Up | Step::Ended => None,
+            Step::Unwanted | Step::Contexts | Step::Up | Step::Ended => None,
         }
     }
 
     /// The answer to the command of [`Modem::session_command`].
-    pub(super) fn session_answered(&mut self, outcome: Outcome, lines: Vec<String>, now: Instant) {
+    pub(super) fn session_answered(
+        &mut self,
+        channel: usize,
+        outcome: Outcome,
+        lines: Vec<String>,
+        now: Instant,
+    ) {
         let refused = match &outcome {
             Outcome::Refused(refusal) => Some(refusal.to_string()),
             _ => None,
@@ -267,7 +275,11 @@ impl Modem {
                 self.session.go(Step::UrcPort { all_refused: true });
             }
             // A module without the setting has one port only.
-            Step::UrcPort { .. } => self.session.go(Step::WireFormat(0)),
+            Step::UrcPort { all_refused } => {
+                let everywhere = !all_refused && refused.is_none() && self.ports[channel].at_port.is_none();
+                self.urc_port = everywhere.then_some(channel);
+                self.session.go(Step::WireFormat(0));
+            }
             Step::WireFormat(index) if index + 1 < WIRE_FORMAT.len() => {
                 self.session.go(Step::WireFormat(index + 1));
             }
@@ -370,7 +382,7 @@ impl Modem {
                 self.session.go(Step::Ended);
                 self.events.push_back(Event::Released);
             }
-            Step::Down | Step::Failed | Step::Contexts | Step::Up | Step::Ended => {}
+            Step::Unwanted | Step::Down | Step::Failed | Step::Contexts | Step::Up | Step::Ended => {}
         }
     }
 
@@ -394,8 +406,10 @@ impl Modem {
         self.session.failures += 1;
         let exponent = self.session.failures.min(6) - 1;
         let pause = (RETRY_MIN * 2u32.pow(exponent)).min(RETRY_MAX);
-        self.session.step = Step::Failed;
-        self.session.not_before = Some(now + pause);
+        if self.session.step != Step::Unwanted {
+            self.session.step = Step::Failed;
+            self.session.not_before = Some(now + pause);
+        }
         let gives_up = final_word
             || match self.settings.wait {
                 Wait::Forever => false,
@@ -442,7 +456,9 @@ impl Modem {
             context.standing = Standing::Unwritten(0);
         }
         self.session.address = None;
-        self.session.go(step);
+        if self.session.step != Step::Unwanted {
+            self.session.go(step);
+        }
     }
 
     /// Every SSL context that was not written yet has been.

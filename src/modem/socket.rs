@@ -45,6 +45,8 @@ pub struct Socket {
     pub received_bytes: u64,
     /// When it was last given back.
     pub free_since: Instant,
+    /// When it was last given out.
+    pub opening_since: Instant,
 }
 
 /// Where a socket is in its life.
@@ -211,6 +213,7 @@ impl Socket {
             sent_bytes: 0,
             received_bytes: 0,
             free_since: now,
+            opening_since: now,
         }
     }
 

@@ -8,10 +8,10 @@ mod client;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::at::{SOCKET_COUNT, SocketId};
+use crate::at::{Command, SOCKET_COUNT, SocketId};
 use crate::config::{Configuration, Limits, Listen, OpenOn, WhenFull};
 use crate::exit_status::ExitStatus;
-use crate::modem::{self, Cut, End, Event, GiveUp, Modem, PortFacts};
+use crate::modem::{self, Cut, End, Event, GiveUp, Modem, PortFacts, UserAnswer, UserCommand};
 use client::{Client, State};
 
 pub use client::ClientId;
@@ -71,6 +71,10 @@ pub enum Action {
     LookForClient(ClientId),
     /// Sockets can be opened now.
     Ready,
+    /// A plain TCP connection, asked for by a command from outside, came to be (0) or not.
+    TcpOpened(u8, u16),
+    /// The answer to a command that came from outside.
+    Answered(UserCommand, UserAnswer),
     /// End the process with this status.
     Stop(ExitStatus),
 }
@@ -351,6 +355,13 @@ impl Relay {
         self.settle(now);
     }
 
+    /// Puts a command from outside in line; its answer comes as [`Action::Answered`]. `None`: too many wait.
+    pub fn command(&mut self, command: Command, now: Instant) -> Option<UserCommand> {
+        let id = self.modem.command(command, now);
+        self.settle(now);
+        id
+    }
+
     /// SIGTERM or SIGINT: serve the clients that are there, then end. `signal` is its number.
     pub fn shutdown(&mut self, signal: u8, now: Instant) {
         match self.ending {
@@ -428,6 +439,8 @@ impl Relay {
                 self.reset_all("the modem cannot be used", now);
                 self.stop(failure.status);
             }
+            Event::TcpOpened(id, result) => self.actions.push_back(Action::TcpOpened(id, result)),
+            Event::Answered(id, answer) => self.actions.push_back(Action::Answered(id, answer)),
             Event::Released => {
                 if let Ending::Releasing { status, .. } = self.ending {
                     self.stop(status);
