@@ -185,14 +185,9 @@ impl Port {
         self.rts = old.rts;
     }
 
-    /// Room in the output before it is dropped, whatever it is.
-    fn output_room(&self) -> usize {
-        OUTPUT_LIMIT_BYTES.saturating_sub(self.output.len())
-    }
-
-    /// Adds to the output; false if it had to be dropped.
+    /// Adds to the output; false if it had to be dropped because the host does not read.
     pub(crate) fn emit(&mut self, bytes: &[u8]) -> bool {
-        let fits = bytes.len() <= self.output_room();
+        let fits = self.output.len() <= OUTPUT_LIMIT_BYTES;
         if fits {
             self.output.push(bytes);
         }
@@ -296,6 +291,5 @@ impl Settings {
     }
 }
 
-/// Output beyond this is dropped: more than the largest file and its frame, so that only a host that never
-/// reads gets there.
+/// With more output than this waiting, nothing is added: only a host that never reads gets there.
 const OUTPUT_LIMIT_BYTES: usize = 1 << 20;

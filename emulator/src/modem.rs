@@ -351,3 +351,159 @@ pub(crate) const LONGEST_SEND_BYTES: usize = 1_460;
 const INPUT_LIMIT_BYTES: usize = 4_096;
 /// Output beyond which a port with CTS flow control reads no more commands.
 const ANSWERS_LIMIT_BYTES: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::simulated::{Behaviour, Plan, pattern_byte};
+    use crate::testing::{Bench, milliseconds, seconds};
+    use crate::{Family, PortName, Quirks, Registration};
+
+    #[test]
+    fn a_modem_that_is_not_up_yet_says_nothing_until_it_is_ready() {
+        let mut bench = Bench::new(Config { booted: false, ..Config::default() });
+        assert_eq!(bench.ask("AT"), "");
+        assert_eq!(bench.modem.modem_lines(0), ModemLines::default());
+        bench.pass(seconds(4));
+        assert_eq!(bench.heard(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
+        assert_eq!(bench.modem.counters().boots, 1);
+    }
+
+    #[test]
+    fn a_modem_with_nothing_to_do_has_no_deadline() {
+        let mut bench = Bench::online(Config::default());
+        bench.open(0, 0);
+        bench.send(0, b"hello");
+        bench.pass(seconds(1));
+        assert_eq!(bench.modem.next_deadline(), None);
+    }
+
+    #[test]
+    fn commands_of_two_ports_are_carried_out_side_by_side() {
+        let ports = vec![PortName::UsbAt, PortName::UsbModem];
+        let plan = Plan::new(Behaviour::deaf()).window(1);
+        let mut bench = Bench::with(Config { ports, ..Config::default() }, plan).get_online();
+        bench.open(0, 0);
+        bench.send(0, b"unsent");
+        assert_eq!(bench.ask("AT+QSSLCLOSE=0,10"), "");
+        assert!(bench.ask_on(1, "AT+QSSLSTATE=0").contains(",4,1,0,0,\"usbat\",1\r\n"));
+        bench.pass(seconds(10));
+        assert_eq!(bench.heard(), "\r\nOK\r\n");
+    }
+
+    #[test]
+    fn a_reboot_in_the_middle_of_everything_leaves_nothing_behind() {
+        let mut bench = Bench::online(Config::default());
+        bench.open(0, 1);
+        bench.ask("AT+QSSLSEND=0,100");
+        bench.type_bytes(b"half of it");
+        bench.modem.reboot(bench.now);
+        bench.pass(seconds(9));
+        assert_eq!(bench.network.open_connections(), 0);
+        bench.heard();
+        assert_eq!(bench.ask("AT+QIACT?"), "AT+QIACT?\r\r\nOK\r\n");
+        assert!(bench.modem.sockets_in_use().is_empty());
+    }
+
+    /// Whatever a host types, in whatever pieces, and whatever befalls the modem: nothing panics, and no
+    /// queue grows beyond its limit.
+    #[test]
+    fn nothing_that_is_typed_or_that_happens_breaks_the_modem() {
+        const PIECES: [&[u8]; 40] = [
+            b"AT",
+            b"ATE0",
+            b"ATE1",
+            b"ATO",
+            b"AT&D2",
+            b"AT&D1",
+            b"AT+IFC=2,2",
+            b"AT+IFC=0,0",
+            b"\r",
+            b"\r",
+            b"\r",
+            b"\r",
+            b"\r",
+            b"\n",
+            b"+++",
+            b"+",
+            b"AT+QIACT=1",
+            b"AT+QIDEACT=1",
+            b"AT+QSSLOPEN=1,0,0,\"a\",1,0",
+            b"AT+QSSLOPEN=1,0,1,\"b\",1,1",
+            b"AT+QSSLOPEN=1,0,2,\"c\",1,2",
+            b"AT+QSSLSEND=0,5",
+            b"AT+QSSLSEND=1,1460",
+            b"AT+QSSLSEND=1",
+            b"\x1A",
+            b"\x1B",
+            b"AT+QSSLRECV=0,1500",
+            b"AT+QSSLCLOSE=0",
+            b"AT+QSSLCLOSE=1,0",
+            b"AT+QSSLCLOSE=2",
+            b"AT+QISWTMD=0,1",
+            b"AT+QISWTMD=1,2",
+            b"AT+QFUPL=\"f\",9,1",
+            b"AT+QFDEL=\"*\"",
+            b"AT+CFUN=1,1",
+            b"AT+QSSLSTATE",
+            b"AT+QURCCFG=\"urcport\",\"all\"",
+            b"AT+QICFG=\"dataformat\",1,1",
+            b"AT+CMEE=\"",
+            b"AT+CSQ;+CREG=2;;+CGREG=,,",
+        ];
+        for seed in 0..60 {
+            let mut step = 0u64;
+            let mut roll = |sides: u64| {
+                step += 1;
+                let byte = |offset| u64::from(pattern_byte(seed, step * 2 + offset));
+                (byte(0) * 256 + byte(1)) % sides
+            };
+            let config = Config {
+                family: if roll(2) == 0 { Family::Ec20 } else { Family::Eg800q },
+                ports: vec![PortName::Uart1, PortName::UsbAt],
+                quirks: if roll(2) == 0 { Quirks::strict() } else { Quirks::field() },
+                command_latency: milliseconds(roll(3) * 10),
+                prompt_latency: milliseconds(roll(3) * 10),
+                send_latency: milliseconds(roll(3) * 10),
+                ..Config::default()
+            };
+            let behaviour = [Behaviour::echo(), Behaviour::source(20_000, seed), Behaviour::deaf()];
+            let behaviour = behaviour[roll(3) as usize].clone();
+            let plan = Plan::new(behaviour).latency(milliseconds(roll(2) * 30)).window(5_000);
+            let mut bench = Bench::with(config, plan);
+            for _ in 0..400 {
+                let port = roll(2) as usize;
+                match roll(40) {
+                    0 => bench.pass(seconds(roll(3))),
+                    1 => bench.host_reads(port, roll(2) == 0),
+                    2 => bench.lines(port, roll(2) == 0, true),
+                    3 => bench.modem.close_socket(roll(3) as u8, bench.now),
+                    4 if roll(9) == 0 => bench.modem.reboot(bench.now),
+                    5 => bench.modem.drop_pdp(1, bench.now),
+                    6 => bench.modem.stall(bench.now + milliseconds(roll(99))),
+                    7 => bench.modem.set_registration(Registration::Searching, bench.now),
+                    8 => bench.modem.set_registration(Registration::After(milliseconds(5)), bench.now),
+                    9 => bench.modem.fail_next_sends(roll(3) as u32),
+                    10 => bench.modem.fail_next_open(550 + roll(25) as u16),
+                    11 => bench.type_on(port, &[roll(256) as u8, roll(256) as u8, b'\r']),
+                    12..20 => bench.pass(milliseconds(roll(1_100))),
+                    _ => bench.type_on(port, PIECES[roll(40) as usize]),
+                }
+                for port in 0..2 {
+                    assert!(bench.modem.output(port).len() <= 1 << 21, "seed {seed}");
+                }
+            }
+            // Left alone, whatever state it is in, a reboot makes it answer.
+            for port in 0..2 {
+                bench.host_reads(port, true);
+                bench.lines(port, true, true);
+            }
+            bench.modem.reboot(bench.now);
+            bench.pass(seconds(30));
+            bench.heard();
+            bench.type_bytes(b"AT\r");
+            bench.pass(milliseconds(20));
+            assert_eq!(bench.heard(), "AT\r\r\nOK\r\n", "seed {seed}");
+        }
+    }
+}

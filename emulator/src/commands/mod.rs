@@ -1,5 +1,6 @@
 //! All commands: which file knows which, and what a command can come to.
 
+pub(crate) mod access_modes;
 pub(crate) mod files;
 pub(crate) mod general;
 pub(crate) mod pdp;
@@ -72,6 +73,7 @@ impl Modem {
             .or_else(|| files::run(self, call))
             .or_else(|| ssl_config::run(self, call))
             .or_else(|| tls_sockets::run(self, call))
+            .or_else(|| access_modes::run(self, call))
             .or_else(|| tcp_sockets::run(self, call))
             .unwrap_or(Err(Failure::Error))
     }
