@@ -8,6 +8,15 @@
 //! misreading cannot hide on both sides. By default it is strict: what the manuals refuse is an error, and
 //! what they leave open is documented where it is decided. What real modules do differently is a switch in
 //! [`Quirks`].
+//!
+//! Where to look:
+//! - [`modem`]: the parts, the interface, the order in which things happen; [`config`], [`quirks`]
+//! - `at_port`, `input`, `parser`, `execution`: a port, from bytes to commands and back to answers
+//! - `commands`: what each command does
+//! - `socket`, `connections`, `delivery`, `transparent`: connections, and how their bytes reach the host
+//! - `session`, `power`, `faults`: what a reboot forgets, how it goes, and what a test can do to a modem
+//! - `store`, `time`, `result_code`, `queue`: files, clock, numbers and words, bytes
+//! - [`mod@line`], [`network`]: a serial line and the world beyond the antenna
 
 mod at_port;
 #[cfg(feature = "program")]

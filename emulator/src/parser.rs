@@ -73,7 +73,9 @@ fn next_command(text: &str) -> Option<(Command, &str)> {
         let (name, rest) = text.split_at(end);
         let (kind, rest) = kind_of(rest)?;
         let at_separator = rest.is_empty() || rest.starts_with(';');
-        (!name.is_empty() && at_separator).then(|| (Command { name: name.to_ascii_uppercase(), kind }, rest))
+        // Three letters at least: so no extended command can be taken for a basic one of the same name.
+        let named = name.len() >= 3 && name.bytes().take(3).all(|letter| letter.is_ascii_alphabetic());
+        (named && at_separator).then(|| (Command { name: name.to_ascii_uppercase(), kind }, rest))
     } else {
         let length = if text.starts_with('&') { 2 } else { 1 };
         let name = text.get(..length).filter(|name| name.ends_with(|c: char| c.is_ascii_alphabetic()))?;
@@ -291,9 +293,9 @@ mod tests {
     #[test]
     fn omitted_parameters_keep_their_places() {
         assert_eq!(
-            names("+X=1,,\"\","),
+            names("+XYZ=1,,\"\","),
             [(
-                "X".into(),
+                "XYZ".into(),
                 Kind::Write(vec![
                     bare("1"),
                     Parameter::Omitted,
@@ -306,9 +308,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_an_unknown_command_behind_the_readable_ones() {
-        for line in
-            ["+CSQ;+X=\"open", "+CSQ;+X=\"a\"b", "+CSQ;?", "+CSQ;+", "+CSQ;+X=1?\"", "+CSQ;&", "+CSQ;&é"]
-        {
+        for line in [
+            "+CSQ;+XYZ=\"open",
+            "+CSQ;+XYZ=\"a\"b",
+            "+CSQ;?",
+            "+CSQ;+",
+            "+CSQ;+XYZ=1?\"",
+            "+CSQ;+E0",
+            "+CSQ;+S12?",
+            "+CSQ;&",
+            "+CSQ;&é",
+        ] {
             let commands = parse(line.as_bytes());
             assert_eq!(commands.front().map(|command| command.name.as_str()), Some("CSQ"), "{line}");
             assert_eq!(commands.back(), Some(&Command::unreadable()), "{line}");
