@@ -1,0 +1,90 @@
+//! A far end that remembers what it said and read, and that can be told to say more or to end.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, FarEnd};
+
+/// What is known of a far end, shared between the network that acts it and the test that looks.
+#[derive(Clone, Debug, Default)]
+pub struct Far(Arc<Mutex<Memory>>);
+
+/// What a far end did.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Connections that came up.
+    pub opened: usize,
+    /// What it has read, in order.
+    pub read: Vec<u8>,
+    /// What it has said, in order.
+    pub said: Vec<u8>,
+    /// How it ended the connection.
+    pub ended: Option<Ending>,
+    to_say: VecDeque<u8>,
+    told_to_end: Option<Ending>,
+}
+
+impl Far {
+    /// What is known of it.
+    pub fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().expect("only one thread runs a simulation")
+    }
+
+    /// Makes it say more.
+    pub fn say(&self, bytes: &[u8]) {
+        self.memory().to_say.extend(bytes);
+    }
+
+    /// Makes it end the connection behind what it has said.
+    pub fn end(&self, how: Ending) {
+        self.memory().told_to_end = Some(how);
+    }
+
+    /// A connection to it.
+    pub fn start(&self, behaviour: Behaviour) -> Box<dyn FarEnd> {
+        Box::new(Remembering { far: self.clone(), acts: behaviour.start() })
+    }
+}
+
+struct Remembering {
+    far: Far,
+    acts: Box<dyn FarEnd>,
+}
+
+impl FarEnd for Remembering {
+    fn opened(&mut self, now: Instant) {
+        self.far.memory().opened += 1;
+        self.acts.opened(now);
+    }
+
+    fn wants(&self, now: Instant) -> usize {
+        self.acts.wants(now)
+    }
+
+    fn received(&mut self, bytes: &[u8], now: Instant) {
+        self.far.memory().read.extend_from_slice(bytes);
+        self.acts.received(bytes, now);
+    }
+
+    fn send(&mut self, room: usize, now: Instant) -> Vec<u8> {
+        let mut memory = self.far.memory();
+        let by_hand = memory.to_say.len().min(room);
+        let mut said: Vec<u8> = memory.to_say.drain(..by_hand).collect();
+        said.extend(self.acts.send(room - by_hand, now));
+        memory.said.extend_from_slice(&said);
+        said
+    }
+
+    fn ending(&self, now: Instant) -> Option<Ending> {
+        let mut memory = self.far.memory();
+        let told = memory.told_to_end.filter(|_| memory.to_say.is_empty());
+        let ending = told.or_else(|| self.acts.ending(now));
+        memory.ended = memory.ended.or(ending);
+        ending
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        self.acts.next_deadline(now)
+    }
+}

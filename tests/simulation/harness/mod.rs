@@ -1,0 +1,634 @@
+//! Heart, line and modem in one simulated time: what the event loop does, without a system.
+//!
+//! ```text
+//!   actors ◄──► Relay (the heart) ◄──► Wire ◄──► Modem (the emulator) ◄──► Simulated network ◄──► Far
+//! ```
+//! After each change everything that can move is moved; then time jumps to the next deadline of anybody. What
+//! must hold always is checked after every step, so that no test has to ask for it.
+
+mod actor;
+mod chance;
+mod far;
+mod trace;
+mod wire;
+pub mod wiring;
+
+use std::time::{Duration, Instant};
+
+use qssl_modem_emulator as emulator;
+use qssl_modem_emulator::network::simulated::{Plan, Simulated};
+use qssl_modem_emulator::network::{Network, simulated};
+use qssl_tunnel::at::SocketId;
+use qssl_tunnel::config::{self, Authentication, Configuration, Device, Tls, Tunnel};
+use qssl_tunnel::exit_status::ExitStatus;
+use qssl_tunnel::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
+use qssl_tunnel::relay::{Action, ClientId, Relay};
+
+pub use actor::{Actor, Outcome};
+pub use far::Far;
+use wire::Wire;
+use wiring::{Fault, Wiring};
+
+/// What the host's clock says at the start, in seconds since 1970.
+pub const HOST_CLOCK: i64 = 1_790_000_000;
+
+/// A run.
+pub struct Simulation {
+    wiring: Wiring,
+    start: Instant,
+    /// The time now.
+    pub now: Instant,
+    /// The heart.
+    pub relay: Relay,
+    /// The modem.
+    pub modem: emulator::Modem,
+    network: Simulated,
+    wires: Vec<Wire>,
+    /// The clients, as the wiring's connections.
+    pub clients: Vec<Actor>,
+    /// Their far ends.
+    pub fars: Vec<Far>,
+    /// How many bytes of each were compared already: what the far end read, what the client received.
+    compared: Vec<(usize, usize)>,
+    faults: Vec<(Instant, Fault)>,
+    /// When the heart said that sockets can be opened, each time.
+    pub ready_at: Vec<Instant>,
+    /// The status that it ended with.
+    pub stopped: Option<ExitStatus>,
+    /// Bytes from the host to the modem and back, per port.
+    pub carried: Vec<(u64, u64)>,
+    /// Every command line and payload that the host sent, in order, as far as it is text.
+    pub host_said: Vec<Vec<u8>>,
+    /// The modem's counters when the heart was ready for the first time.
+    counters_when_ready: Option<emulator::Counters>,
+    idle_steps: u32,
+    steps: u64,
+}
+
+impl Wiring {
+    /// Begins the run.
+    pub fn start(&self) -> Simulation {
+        Simulation::new(self.clone(), true)
+    }
+
+    /// Begins the run without keeping its trace.
+    pub fn start_quietly(&self) -> Simulation {
+        Simulation::new(self.clone(), false)
+    }
+}
+
+impl Simulation {
+    fn new(wiring: Wiring, traced: bool) -> Self {
+        trace::begin(traced);
+        let start = base();
+        let fars: Vec<Far> = wiring.connections.iter().map(|_| Far::default()).collect();
+        let mut network = Simulated::new(start, Plan::new(simulated::Behaviour::sink()));
+        network.keep_bytes(false);
+        network.set_time(HOST_CLOCK, start);
+        for (index, connection) in wiring.connections.iter().enumerate() {
+            let (far, behaviour) = (fars[index].clone(), connection.far_end.clone());
+            let plan = Plan {
+                opening: connection.opening.clone(),
+                latency: connection.latency,
+                window_bytes: connection.window_bytes,
+                far_end: Box::new(move |_| far.start(behaviour.clone())),
+            };
+            network.plan(Wiring::host(index).as_str(), SERVER_PORT, plan);
+        }
+        let mut modem = emulator::Modem::new(wiring.modem.clone(), start);
+        let mut now = start;
+        for bytes in &wiring.typed_before {
+            modem.received(0, bytes, now, &mut network);
+            // The other program has its time, and takes what it is told.
+            let until = now + Duration::from_secs(3);
+            while now < until {
+                let due = modem.next_deadline().into_iter().chain(network.next_deadline()).min();
+                now = due.map_or(until, |due| due.clamp(now + Duration::from_micros(1), until));
+                network.advance(now);
+                modem.deadline_passed(now, &mut network);
+                for port in 0..wiring.ports.len() {
+                    let count = modem.output(port).len();
+                    modem.written(port, count, now);
+                }
+            }
+        }
+        let wires = wiring.ports.iter().enumerate().map(|(index, port)| {
+            let modem_baud = modem.baud(index);
+            Wire::new(port.clone(), wiring.settings.baud, modem_baud, wiring.seed ^ index as u64)
+        });
+        let wires = wires.collect();
+        let clients = wiring.connections.iter().enumerate();
+        let clients =
+            clients.map(|(index, it)| Actor::new(it.client.clone(), 1_000 + index as u64)).collect();
+        let relay = Relay::new(configuration(&wiring), now);
+        let faults = wiring.faults.iter().map(|(at, fault)| (now + *at, fault.clone())).collect();
+        Simulation {
+            start: now,
+            now,
+            relay,
+            modem,
+            network,
+            wires,
+            clients,
+            compared: vec![(0, 0); fars.len()],
+            fars,
+            faults,
+            ready_at: Vec::new(),
+            stopped: None,
+            carried: vec![(0, 0); wiring.ports.len()],
+            host_said: Vec::new(),
+            counters_when_ready: None,
+            idle_steps: 0,
+            steps: 0,
+            wiring,
+        }
+    }
+
+    // Going on.
+
+    /// Lets so much time pass.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.step(end) {}
+    }
+
+    /// Goes on until `goal` is reached, and fails if that takes longer than `limit`. Returns how long it took.
+    pub fn run_until(&mut self, what: &str, limit: Duration, goal: impl Fn(&Simulation) -> bool) -> Duration {
+        let (begin, end) = (self.now, self.now + limit);
+        self.drain();
+        while !goal(self) {
+            assert!(self.step(end), "{what}: not within {limit:?}");
+        }
+        self.now - begin
+    }
+
+    /// Goes on until the heart is ready for connections.
+    pub fn run_until_ready(&mut self) -> Duration {
+        self.run_until("the heart is ready", Duration::from_secs(120), |sim| sim.relay.modem().is_up())
+    }
+
+    /// Goes on until every client has ended, and then until every socket is free again.
+    pub fn run_to_the_end(&mut self, limit: Duration) {
+        self.run_until("every client ends", limit, |sim| {
+            sim.clients.iter().all(|client| client.outcome.is_some())
+        });
+        self.run_until("every socket is given back", Duration::from_secs(200), |sim| {
+            sim.modem.sockets_in_use().is_empty() && sim.relay.client_count() == 0
+        });
+    }
+
+    /// Everything that can be said of a run without faults: nothing was swallowed or lost anywhere.
+    pub fn assert_nothing_swallowed(&self) {
+        let before = self.counters_when_ready.expect("the heart was ready");
+        let after = self.modem.counters();
+        assert_eq!(
+            after.bytes_dropped_while_busy, before.bytes_dropped_while_busy,
+            "bytes before a prompt or result"
+        );
+        assert_eq!(
+            after.bytes_lost_without_flow_control, before.bytes_lost_without_flow_control,
+            "bytes lost"
+        );
+        assert_eq!(after.pushed_bytes_lost, before.pushed_bytes_lost, "pushed bytes lost");
+        assert_eq!(after.urcs_lost, before.urcs_lost, "urcs lost");
+    }
+
+    /// Everything was delivered in both directions, and the client saw the end.
+    pub fn assert_complete(&self, connection: usize) {
+        let (client, far) = (&self.clients[connection], self.fars[connection].memory());
+        assert_eq!(client.received.len(), far.said.len(), "connection {connection}: down");
+        assert_eq!(client.sent, far.read.len() as u64, "connection {connection}: up");
+        assert_ne!(client.outcome, Some(Outcome::Reset), "connection {connection}");
+    }
+
+    /// How the client of a connection ended.
+    pub fn outcome(&self, connection: usize) -> Option<Outcome> {
+        self.clients[connection].outcome
+    }
+
+    /// Time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    /// SIGTERM.
+    pub fn shutdown(&mut self) {
+        self.relay.shutdown(15, self.now);
+        self.drain();
+    }
+
+    /// Something goes wrong now.
+    pub fn inject(&mut self, fault: Fault) {
+        self.go_wrong(fault);
+        self.drain();
+    }
+
+    /// How many commands of the host begin so.
+    pub fn said(&self, beginning: &str) -> usize {
+        self.host_said.iter().filter(|line| line.starts_with(beginning.as_bytes())).count()
+    }
+
+    // One step.
+
+    /// Moves what can be moved, and then time to the next deadline, but not beyond `end`. Returns whether
+    /// there is any time left.
+    fn step(&mut self, end: Instant) -> bool {
+        self.drain();
+        self.check();
+        if self.stopped.is_some() {
+            self.now = end;
+            return false;
+        }
+        self.steps += 1;
+        assert!(self.steps < STEPS_MAX, "the run does not end");
+        let Some((due, whose)) = self.next_deadline().filter(|(due, _)| *due <= end) else {
+            self.now = end;
+            trace::at(self.elapsed());
+            return false;
+        };
+        if due <= self.now {
+            self.idle_steps += 1;
+            assert!(
+                self.idle_steps < IDLE_STEPS_MAX,
+                "{whose} spins: its deadline passes and nothing comes of it"
+            );
+        } else {
+            self.idle_steps = 0;
+        }
+        self.now = self.now.max(due);
+        trace::at(self.elapsed());
+        self.network.advance(self.now);
+        self.modem.network_changed(self.now, &mut self.network);
+        while self.faults.iter().any(|(at, _)| *at <= self.now) {
+            let index = self.faults.iter().position(|(at, _)| *at <= self.now).expect("one is due");
+            let (_, fault) = self.faults.remove(index);
+            self.go_wrong(fault);
+        }
+        if self.relay.next_deadline().is_some_and(|due| due <= self.now) {
+            self.relay.deadline_passed(self.now);
+        }
+        true
+    }
+
+    fn next_deadline(&self) -> Option<(Instant, &'static str)> {
+        let relay = self.relay.next_deadline().map(|due| (due, "the heart"));
+        let modem = self.modem.next_deadline().map(|due| (due, "the modem"));
+        let network = self.network.next_deadline().map(|due| (due, "the network"));
+        let wires = self.wires.iter().enumerate().filter_map(|(port, wire)| {
+            wire.next_deadline(self.relay.wants_port_bytes(port) > 0, self.now).map(|due| (due, "a line"))
+        });
+        let clients = self
+            .clients
+            .iter()
+            .filter_map(|client| client.next_deadline(self.start, self.now).map(|due| (due, "a client")));
+        let faults = self.faults.iter().map(|(at, _)| (*at, "a fault"));
+        wires
+            .chain(clients)
+            .chain(faults)
+            .chain(relay)
+            .chain(modem)
+            .chain(network)
+            .min_by_key(|(due, _)| *due)
+    }
+
+    /// Moves everything that can be moved.
+    fn drain(&mut self) {
+        let mut rounds = 0;
+        loop {
+            let mut moved = self.act();
+            for port in 0..self.wires.len() {
+                moved |= self.move_port(port);
+            }
+            for index in 0..self.clients.len() {
+                moved |= self.move_client(index);
+            }
+            if self.modem.next_deadline().is_some_and(|due| due <= self.now) {
+                self.modem.deadline_passed(self.now, &mut self.network);
+            }
+            if !moved {
+                break;
+            }
+            rounds += 1;
+            assert!(rounds < DRAIN_ROUNDS_MAX, "things move for ever without any time passing");
+        }
+    }
+
+    fn act(&mut self) -> bool {
+        let mut acted = false;
+        while let Some(action) = self.relay.poll_action() {
+            acted = true;
+            trace::note(|| format!("   action {action:?}"));
+            match action {
+                Action::Modem(action) => self.act_on_port(action),
+                Action::FinishClient(id) => {
+                    if let Some(client) = self.client(id) {
+                        client.shut = true;
+                    }
+                }
+                Action::CloseClient(id) => self.end_client(id, Outcome::Eof),
+                Action::ResetClient { client: id, rest } => {
+                    if let Some(client) = self.client(id) {
+                        client.write(&rest);
+                    }
+                    let now = self.now;
+                    if let Some(client) = self.client(id) {
+                        client.act(now);
+                    }
+                    self.end_client(id, Outcome::Reset);
+                }
+                Action::LookForClient(id) => {
+                    if self.client(id).is_some_and(|client| client.is_seen_gone()) {
+                        self.relay.client_gone(id, self.now);
+                    }
+                }
+                Action::Ready => {
+                    self.ready_at.push(self.now);
+                    self.counters_when_ready.get_or_insert(self.modem.counters());
+                }
+                Action::Stop(status) => self.stopped = Some(status),
+                // Answers to questions that nobody asks here.
+                _ => {}
+            }
+        }
+        acted
+    }
+
+    fn act_on_port(&mut self, action: modem::Action) {
+        match action {
+            modem::Action::OpenPort(port) => {
+                let wire = &mut self.wires[port];
+                if wire.missing_until.is_some_and(|until| until > self.now) {
+                    self.relay.port_failed(port, self.now);
+                    return;
+                }
+                wire.is_open = true;
+                wire.host_flow_control = true;
+                wire.set_host_baud(self.wiring.settings.baud, self.now);
+                let facts = PortFacts {
+                    name: format!("port{port}"),
+                    is_uart: wire.port.is_uart,
+                    has_dcd: wire.port.has_dcd,
+                    has_dtr: wire.port.has_dtr,
+                    at_port: Some(wire.port.name.name()),
+                };
+                self.relay.port_opened(port, facts, self.now);
+            }
+            modem::Action::ClosePort(port) => self.wires[port].cut(),
+            modem::Action::SetBaud(port, baud) => self.wires[port].set_host_baud(baud, self.now),
+            modem::Action::SetDtr(port, on) => {
+                if self.wires[port].port.has_dtr {
+                    self.modem.host_lines(port, on, true, self.now, &mut self.network);
+                }
+            }
+            modem::Action::DropFlowControl(port) => self.wires[port].host_flow_control = false,
+            modem::Action::AskQueue(port) => {
+                let queued = self.wires[port].queued(self.now);
+                self.relay.port_queue(port, queued, self.now);
+            }
+            modem::Action::TellTime => {
+                let passed = self.elapsed().as_secs() as i64;
+                self.relay.host_clock(HOST_CLOCK + passed, self.now);
+            }
+        }
+    }
+
+    fn move_port(&mut self, port: usize) -> bool {
+        let mut moved = false;
+        let wire = &mut self.wires[port];
+        if wire.is_open {
+            let output = self.relay.port_output(port);
+            let count = wire.host_writes(output);
+            if count > 0 {
+                let bytes = output[..count].to_vec();
+                trace::note(|| format!("{port} > {}", trace::shown(&bytes)));
+                self.carried[port].0 += count as u64;
+                self.host_said.push(bytes);
+                self.relay.port_written(port, count, self.now);
+                moved = true;
+            }
+        }
+        let wire = &mut self.wires[port];
+        moved |= wire.transmit(self.modem.wants_bytes(port), self.now);
+        let bytes = wire.to_modem(self.now);
+        if !bytes.is_empty() {
+            self.modem.received(port, &bytes, self.now, &mut self.network);
+            moved = true;
+        }
+        let wire = &mut self.wires[port];
+        let baud = self.modem.baud(port);
+        let held = self.modem.flow_control(port).rts;
+        let (taken, lost) = wire.modem_writes(self.modem.output(port), baud, held, self.now);
+        if lost > 0 {
+            self.modem.written(port, taken - lost, self.now);
+            self.modem.overrun(port, lost, self.now);
+        } else if taken > 0 {
+            self.modem.written(port, taken, self.now);
+        }
+        moved |= taken > 0;
+        wire.set_modem_baud(self.modem.baud(port), self.now);
+        wire.set_dcd(self.modem.modem_lines(port).dcd, self.now);
+        let wanted = if wire.is_open { self.relay.wants_port_bytes(port) } else { 0 };
+        let bytes = wire.to_host(wanted, self.now);
+        if !bytes.is_empty() {
+            trace::note(|| format!("{port} < {}", trace::shown(&bytes)));
+            self.carried[port].1 += bytes.len() as u64;
+            if self.relay.wants_port_lines(port) {
+                let dcd = self.wires[port].dcd;
+                self.relay.port_lines(port, dcd, self.now);
+            }
+            self.relay.port_received(port, &bytes, self.now);
+            moved = true;
+        }
+        moved
+    }
+
+    fn move_client(&mut self, index: usize) -> bool {
+        let mut moved = false;
+        if self.clients[index].is_knocking(self.start, self.now) && self.relay.wants_clients(index) {
+            let id = self.relay.client_accepted(index, format!("client {index}"), self.now);
+            trace::note(|| format!("   client {index} accepted as {id:?}"));
+            self.clients[index].accepted(id, self.now);
+            moved = true;
+        }
+        let Some(id) = self.clients[index].id.filter(|_| self.clients[index].is_connected()) else {
+            return moved;
+        };
+        let output = self.relay.client_output(id);
+        if !output.is_empty() {
+            let count = self.clients[index].write(output);
+            if count > 0 {
+                self.relay.client_written(id, count, self.now);
+                moved = true;
+            }
+        }
+        moved |= self.clients[index].act(self.now);
+        if self.clients[index].breaks(self.now) {
+            trace::note(|| format!("   client {index} resets"));
+            self.clients[index].ended(Outcome::Left, self.now);
+            self.relay.client_lost(id, self.now);
+            return true;
+        }
+        if self.clients[index].outcome.is_some() {
+            return moved;
+        }
+        let wanted = self.relay.wants_client_bytes(id);
+        if wanted > 0 {
+            let bytes = self.clients[index].read(wanted, self.now);
+            if !bytes.is_empty() {
+                self.relay.client_received(id, &bytes, self.now);
+                moved = true;
+            } else if self.clients[index].has_finished(self.now) && !self.clients[index].finish_told {
+                trace::note(|| format!("   client {index} has finished"));
+                self.clients[index].finish_told = true;
+                self.relay.client_finished(id, self.now);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    fn client(&mut self, id: ClientId) -> Option<&mut Actor> {
+        self.clients.iter_mut().find(|client| client.id == Some(id) && client.is_connected())
+    }
+
+    fn end_client(&mut self, id: ClientId, outcome: Outcome) {
+        let now = self.now;
+        if let Some(client) = self.client(id) {
+            client.ended(outcome, now);
+        }
+    }
+
+    fn go_wrong(&mut self, fault: Fault) {
+        trace::note(|| format!("   fault {fault:?}"));
+        let now = self.now;
+        match fault {
+            Fault::SendFails(count) => self.modem.fail_next_sends(count),
+            Fault::CutSocket(id) => self.modem.close_socket(id, now),
+            Fault::EndFarEnd(index, how) => self.fars[index].end(how),
+            Fault::Say(index, bytes) => self.fars[index].say(&bytes),
+            Fault::DropPdp => self.modem.drop_pdp(1, now),
+            Fault::WearOutPdp => self.modem.wear_out_pdp(1, now),
+            Fault::Reboot => self.modem.reboot(now),
+            Fault::Stall(time) => self.modem.stall(now + time),
+            Fault::DelayAnswer(time) => self.modem.delay_next_answer(time),
+            Fault::Urc(text) => self.modem.inject_urc(&text, now),
+            Fault::CutUrcHead(count) => self.modem.cut_next_urc(count),
+            Fault::FailOpen(code) => self.modem.fail_next_open(code),
+            Fault::NeverOpen => self.modem.never_answer_next_open(),
+            Fault::RefuseCloses(count) => self.modem.refuse_next_closes(count),
+            Fault::MissEscapes(count) => self.modem.miss_next_escapes(count),
+            Fault::LosePort(port, time) => {
+                if self.wires[port].is_open {
+                    self.wires[port].cut();
+                    self.relay.port_lost(port, now);
+                }
+                self.wires[port].missing_until = Some(now + time);
+            }
+            Fault::Noise(port, bytes) => self.modem.inject(port, &bytes),
+            Fault::Shutdown => self.relay.shutdown(15, now),
+        }
+        self.network.advance(now);
+        self.modem.network_changed(now, &mut self.network);
+    }
+
+    // What always holds.
+
+    /// Bytes come out as they went in, in order, in both directions; nothing holds more than it may.
+    fn check(&mut self) {
+        for index in 0..self.clients.len() {
+            let (client, far) = (&self.clients[index], self.fars[index].memory());
+            let (up, down) = &mut self.compared[index];
+            assert!(far.read.len() as u64 <= client.sent, "connection {index}: bytes were invented upwards");
+            if far.read.len() > *up {
+                let sent = client.sent_bytes();
+                assert_eq!(
+                    trace::shown(&far.read[*up..]),
+                    trace::shown(&sent[*up..far.read.len()]),
+                    "connection {index}: upwards from byte {up}"
+                );
+                assert!(
+                    far.read[*up..] == sent[*up..far.read.len()],
+                    "connection {index}: upwards after byte {up}"
+                );
+                *up = far.read.len();
+            }
+            let received = &client.received;
+            assert!(received.len() <= far.said.len(), "connection {index}: bytes were invented downwards");
+            assert_eq!(
+                trace::shown(&received[*down..]),
+                trace::shown(&far.said[*down..received.len()]),
+                "connection {index}: downwards from byte {down}"
+            );
+            assert!(
+                received[*down..] == far.said[*down..received.len()],
+                "connection {index}: after byte {down}"
+            );
+            *down = received.len();
+            if client.saw_end && client.outcome != Some(Outcome::Reset) {
+                assert!(
+                    far.ended.is_some() || !self.wiring.faults.is_empty(),
+                    "connection {index}: an end nobody made"
+                );
+                if far.ended.is_some() && !self.ends_can_be_cut() {
+                    assert_eq!(
+                        received.len(),
+                        far.said.len(),
+                        "connection {index}: an end before the last byte"
+                    );
+                }
+            }
+        }
+        let heart = self.relay.modem();
+        for socket in SocketId::all() {
+            assert!(heart.received(socket).len() <= INCOMING_LIMIT_BYTES, "socket {socket}: too much held");
+            assert!(heart.unsent(socket) <= OUTGOING_LIMIT_BYTES, "socket {socket}: too much held");
+        }
+    }
+
+    /// The modem itself loses bytes and says `closed` all the same.
+    fn ends_can_be_cut(&self) -> bool {
+        let cuts = |fault: &Fault| matches!(fault, Fault::CutSocket(_));
+        self.wiring.faults.iter().any(|(_, fault)| cuts(fault))
+    }
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            trace::print();
+            eprintln!("seed {}, {} steps, at {:?}", self.wiring.seed, self.steps, self.elapsed());
+        }
+    }
+}
+
+fn configuration(wiring: &Wiring) -> Configuration {
+    let device = |port: usize| Device::Path(format!("/dev/port{port}").into());
+    let devices = (0..wiring.ports.len()).map(device).collect();
+    let tunnels = wiring.connections.iter().enumerate().map(|(index, connection)| Tunnel {
+        name: format!("t{index}"),
+        listen: Vec::new(),
+        target: config::Target { host: Wiring::host(index), port: SERVER_PORT },
+        mode: connection.mode,
+        tls: Tls::new(Authentication::Insecure),
+        limits: connection.limits.clone(),
+        allow: Vec::new(),
+    });
+    Configuration {
+        modem: config::Modem { devices, ..wiring.settings.clone() },
+        tunnels: tunnels.collect(),
+        process: wiring.process.clone(),
+    }
+}
+
+/// The beginning of all times; nothing else in a simulation looks at a clock.
+#[allow(clippy::disallowed_methods)]
+fn base() -> Instant {
+    use std::sync::OnceLock;
+    static BASE: OnceLock<Instant> = OnceLock::new();
+    *BASE.get_or_init(Instant::now)
+}
+
+const SERVER_PORT: u16 = 443;
+const STEPS_MAX: u64 = 20_000_000;
+const IDLE_STEPS_MAX: u32 = 20;
+const DRAIN_ROUNDS_MAX: u32 = 1_000_000;

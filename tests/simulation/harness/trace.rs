@@ -1,0 +1,80 @@
+//! The last things that were said, on the wire and in the log, for whoever has to find out why a run failed.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Begins anew, and says whether anything is kept at all.
+pub fn begin(kept: bool) {
+    LINES.with_borrow_mut(|lines| {
+        lines.clear();
+    });
+    KEPT.set(kept);
+    // Another test may have installed it already.
+    if log::set_logger(&LOGGER).is_ok() {
+        log::set_max_level(log::LevelFilter::Debug);
+    }
+}
+
+/// Sets what the time is in the lines that follow.
+pub fn at(time: Duration) {
+    TIME.set(time);
+}
+
+/// Keeps a line.
+pub fn note(line: impl FnOnce() -> String) {
+    if KEPT.get() {
+        let text = line();
+        LINES.with_borrow_mut(|lines| {
+            if lines.len() == LINES_MAX {
+                lines.pop_front();
+            }
+            let time = TIME.get();
+            lines.push_back(format!("{:>12.6} {text}", time.as_secs_f64()));
+        });
+    }
+}
+
+/// Bytes as a line shows them.
+pub fn shown(bytes: &[u8]) -> String {
+    match bytes.len() {
+        0..=160 => bytes.escape_ascii().to_string(),
+        count => {
+            let (head, tail) = (&bytes[..80], &bytes[count - 40..]);
+            format!("[{count}] {}…{}", head.escape_ascii(), tail.escape_ascii())
+        }
+    }
+}
+
+/// Prints what was kept.
+pub fn print() {
+    LINES.with_borrow(|lines| {
+        for line in lines {
+            eprintln!("{line}");
+        }
+    });
+}
+
+thread_local! {
+    static LINES: RefCell<VecDeque<String>> = const { RefCell::new(VecDeque::new()) };
+    static KEPT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static TIME: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };
+}
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        KEPT.get()
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        note(|| format!("   {}: {}", record.level(), record.args()));
+    }
+
+    fn flush(&self) {}
+}
+
+static LOGGER: Logger = Logger;
+
+const LINES_MAX: usize = 300;

@@ -1,0 +1,362 @@
+//! What a run is made of, as plain data: ports, connections with both their ends, and faults with their times.
+//!
+//! A wiring says everything: started twice it runs twice the same, byte for byte.
+
+use std::time::Duration;
+
+use qssl_modem_emulator as emulator;
+use qssl_modem_emulator::PortName;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Opening};
+use qssl_tunnel::at::{AtText, IdSet};
+use qssl_tunnel::config;
+
+/// Everything that a run is made of.
+#[derive(Clone, Debug)]
+pub struct Wiring {
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// The modem.
+    pub modem: emulator::Config,
+    /// How the heart is told to treat it; its devices follow from `ports`.
+    pub settings: config::Modem,
+    /// What concerns the process as a whole.
+    pub process: config::Process,
+    /// One entry for each port of the modem that the heart uses.
+    pub ports: Vec<Port>,
+    /// Each is a tunnel of its own with one client and a server of its own.
+    pub connections: Vec<Connection>,
+    /// What goes wrong, and when, counted from the start.
+    pub faults: Vec<(Duration, Fault)>,
+    /// Lines that another program typed before us, on port 0.
+    pub typed_before: Vec<Vec<u8>>,
+}
+
+/// A port and the line behind it.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// Its name in the modem.
+    pub name: PortName,
+    /// Bytes take their time: ten bits each.
+    pub paced: bool,
+    /// A speed and modem lines matter.
+    pub is_uart: bool,
+    /// DCD reaches the host.
+    pub has_dcd: bool,
+    /// DTR reaches the modem.
+    pub has_dtr: bool,
+    /// RTS and CTS are not wired: with flow control on, nothing leaves the host.
+    pub without_cts: bool,
+    /// Bytes arrive at the host in pieces of any size, some of them late.
+    pub splits: bool,
+    /// One byte of so many is lost on its way to the host; 0 is none.
+    pub loses_one_of: u64,
+}
+
+/// A client, its tunnel, its server.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The access mode of the tunnel.
+    pub mode: config::Mode,
+    /// The limits of the tunnel.
+    pub limits: config::Limits,
+    /// The client.
+    pub client: Client,
+    /// The far end.
+    pub far_end: Behaviour,
+    /// How opening goes.
+    pub opening: Opening,
+    /// How long a byte takes through the network, each way.
+    pub latency: Duration,
+    /// Most bytes under way or unread in the network, each way.
+    pub window_bytes: usize,
+}
+
+/// What a client does.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// When it connects, counted from the start.
+    pub at: Duration,
+    /// What it sends.
+    pub sends: Sends,
+    /// How it reads.
+    pub reads: Reads,
+    /// When it leaves, and how.
+    pub leaves: Leaves,
+    /// What its kernel holds for it, in bytes.
+    pub buffer_bytes: usize,
+    /// Whether it can be known that nobody is there any more.
+    pub is_seen_leaving: bool,
+}
+
+/// What a client sends. Times count from when it was accepted.
+#[derive(Clone, Debug)]
+pub enum Sends {
+    /// Nothing.
+    Nothing,
+    /// So many bytes of its pattern, as fast as they are taken.
+    Pattern(u64),
+    /// Some of its pattern each time the interval has passed.
+    Drip {
+        /// Bytes each time.
+        bytes: u64,
+        /// The interval.
+        every: Duration,
+        /// How many in all.
+        total: u64,
+    },
+    /// These bytes, at these times.
+    Steps(Vec<(Duration, Vec<u8>)>),
+}
+
+/// How a client reads. Times count from when it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// Everything at once.
+    All,
+    /// Nothing, ever.
+    Nothing,
+    /// Nothing before this time, then everything.
+    After(Duration),
+    /// So many bytes each time the interval has passed.
+    Drip(usize, Duration),
+}
+
+/// When a client leaves, and how. Times count from when it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// It closes when it has seen the end.
+    AtTheEnd,
+    /// It half-closes when it has sent everything, and closes when it has seen the end.
+    HalfCloses,
+    /// It half-closes at this time or when it has sent everything, whichever is later.
+    HalfClosesAfter(Duration),
+    /// It closes when it has sent everything.
+    WhenSent,
+    /// It closes when it has read so many bytes.
+    WhenRead(u64),
+    /// It closes at this time.
+    After(Duration),
+    /// It resets at this time.
+    ResetsAfter(Duration),
+    /// It stays, even when it has seen the end.
+    Never,
+}
+
+/// Something that goes wrong.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// The next sends are answered with SEND FAIL.
+    SendFails(u32),
+    /// The connection on this socket is cut in the modem.
+    CutSocket(u8),
+    /// The far end of this connection ends it.
+    EndFarEnd(usize, Ending),
+    /// The far end of this connection says this besides.
+    Say(usize, Vec<u8>),
+    /// The network takes the data session away.
+    DropPdp,
+    /// The data session claims to be active and carries nothing.
+    WearOutPdp,
+    /// The modem reboots as after a crash.
+    Reboot,
+    /// The modem does nothing for so long.
+    Stall(Duration),
+    /// The next command is answered so much later.
+    DelayAnswer(Duration),
+    /// Something unasked, given without its frame.
+    Urc(String),
+    /// So many bytes are cut off the head of the next URC.
+    CutUrcHead(usize),
+    /// The next open fails with this code.
+    FailOpen(u16),
+    /// Nothing is heard of the next open.
+    NeverOpen,
+    /// The next closes are refused.
+    RefuseCloses(u32),
+    /// The next escapes are missed.
+    MissEscapes(u32),
+    /// The port is gone, and can be opened again after so long.
+    LosePort(usize, Duration),
+    /// Bytes that mean nothing come out of the port.
+    Noise(usize, Vec<u8>),
+    /// The next prompt is never said: the send before it is forgotten.
+    Shutdown,
+}
+
+impl Wiring {
+    /// An EG800Q on its USB AT port, unpaced, with nobody connected.
+    pub fn new() -> Self {
+        Wiring {
+            seed: 1,
+            modem: emulator::Config {
+                ports: vec![PortName::UsbAt],
+                open_latency: Duration::from_millis(200),
+                // A module that was online before: its clock is right.
+                clock: Some(super::HOST_CLOCK),
+                ..emulator::Config::default()
+            },
+            settings: config::Modem { sockets: IdSet::first(12), ..config::Modem::default() },
+            process: config::Process::default(),
+            ports: vec![Port::usb(PortName::UsbAt)],
+            connections: Vec::new(),
+            faults: Vec::new(),
+            typed_before: Vec::new(),
+        }
+    }
+
+    /// With these ports instead.
+    pub fn ports(mut self, ports: impl IntoIterator<Item = Port>) -> Self {
+        self.ports = ports.into_iter().collect();
+        self.modem.ports = self.ports.iter().map(|port| port.name).collect();
+        self
+    }
+
+    /// With one UART at this speed, wired in full.
+    pub fn uart(mut self, baud: u32) -> Self {
+        self.settings.baud = baud;
+        self.modem.baud = baud;
+        self.ports([Port::uart()])
+    }
+
+    /// With another modem.
+    pub fn modem(mut self, change: impl FnOnce(&mut emulator::Config)) -> Self {
+        change(&mut self.modem);
+        self
+    }
+
+    /// With other settings of the heart.
+    pub fn settings(mut self, change: impl FnOnce(&mut config::Modem)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// With one more connection.
+    pub fn connect(mut self, connection: Connection) -> Self {
+        self.connections.push(connection);
+        self
+    }
+
+    /// With several equal connections.
+    pub fn connect_many(mut self, count: usize, connection: &Connection) -> Self {
+        self.connections.extend((0..count).map(|_| connection.clone()));
+        self
+    }
+
+    /// With something that goes wrong.
+    pub fn fault(mut self, at: Duration, fault: Fault) -> Self {
+        self.faults.push((at, fault));
+        self
+    }
+
+    /// With lines that were typed before us.
+    pub fn typed_before(mut self, bytes: &[u8]) -> Self {
+        self.typed_before.push(bytes.to_vec());
+        self
+    }
+
+    /// The host of the server of a connection.
+    pub fn host(connection: usize) -> AtText {
+        AtText::new(format!("s{connection}.example")).expect("letters, digits and a dot")
+    }
+}
+
+impl Port {
+    /// A USB port: no speed, no modem lines.
+    pub fn usb(name: PortName) -> Self {
+        Port {
+            name,
+            paced: false,
+            is_uart: false,
+            has_dcd: false,
+            has_dtr: false,
+            without_cts: false,
+            splits: false,
+            loses_one_of: 0,
+        }
+    }
+
+    /// A UART, paced, with all its lines.
+    pub fn uart() -> Self {
+        Port { paced: true, is_uart: true, has_dcd: true, has_dtr: true, ..Port::usb(PortName::Uart1) }
+    }
+
+    /// With bytes that arrive in pieces.
+    pub fn splits(self) -> Self {
+        Port { splits: true, ..self }
+    }
+}
+
+impl Connection {
+    /// A connection in this mode that comes up after `open_latency`, with a client and a far end that do
+    /// nothing.
+    pub fn new(mode: config::Mode) -> Self {
+        Connection {
+            mode,
+            limits: config::Limits::default(),
+            client: Client {
+                at: Duration::ZERO,
+                sends: Sends::Nothing,
+                reads: Reads::All,
+                leaves: Leaves::AtTheEnd,
+                buffer_bytes: 64 * 1024,
+                is_seen_leaving: true,
+            },
+            far_end: Behaviour::sink(),
+            opening: Opening::Opens(Duration::ZERO),
+            latency: Duration::from_millis(30),
+            window_bytes: 64 * 1024,
+        }
+    }
+
+    /// With a client that connects then.
+    pub fn at(mut self, at: Duration) -> Self {
+        self.client.at = at;
+        self
+    }
+
+    /// With a client that sends this.
+    pub fn sends(mut self, sends: Sends) -> Self {
+        self.client.sends = sends;
+        self
+    }
+
+    /// With a client that reads so.
+    pub fn reads(mut self, reads: Reads) -> Self {
+        self.client.reads = reads;
+        self
+    }
+
+    /// With a client that leaves so.
+    pub fn leaves(mut self, leaves: Leaves) -> Self {
+        self.client.leaves = leaves;
+        self
+    }
+
+    /// With this far end.
+    pub fn far_end(mut self, far_end: Behaviour) -> Self {
+        self.far_end = far_end;
+        self
+    }
+
+    /// With another opening.
+    pub fn opening(mut self, opening: Opening) -> Self {
+        self.opening = opening;
+        self
+    }
+
+    /// With other limits.
+    pub fn limits(mut self, change: impl FnOnce(&mut config::Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+}
+
+/// Seconds.
+pub const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// Milliseconds.
+pub const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
