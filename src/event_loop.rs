@@ -264,6 +264,11 @@ impl EventLoop {
                 let queued = self.ports[index].port.as_ref().map_or(0, Port::output_queued);
                 self.relay.port_queue(index, queued, self.now);
             }
+            modem::Action::RunResetCommand => {
+                if let Some(command) = &self.configuration.modem.reset_command {
+                    run_reset_command(command);
+                }
+            }
             modem::Action::TellTime => {
                 let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
@@ -686,6 +691,22 @@ impl PortSlot {
             attempts: 0,
             first_attempt: now,
         }
+    }
+}
+
+/// Starts the user's reset command; what it says goes where our own words go.
+fn run_reset_command(command: &str) {
+    let started = std::process::Command::new("/bin/sh").args(["-c", command]).stdin(std::process::Stdio::null()).spawn();
+    match started {
+        Ok(mut child) => {
+            // Reaped on a thread of its own: it may take its time, and nothing here waits for it.
+            std::thread::spawn(move || match child.wait() {
+                Ok(status) if status.success() => log::info!("--reset-command has ended"),
+                Ok(status) => log::warn!("--reset-command failed: {status}"),
+                Err(error) => log::warn!("--reset-command: {error}"),
+            });
+        }
+        Err(error) => log::error!("--reset-command cannot be started: {error}"),
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Channel {
     /// The wire settings that must still be made on this channel, by their place in the list; `None` once
     /// all are made.
     pub wire_step: Option<usize>,
+    /// When a byte last came, or the port was opened.
+    pub last_heard: Instant,
     /// In data mode: the LF that ends `CONNECT` has not come yet.
     pub line_feed_due: bool,
     pub(super) in_flight: Option<InFlight>,
@@ -81,6 +83,10 @@ pub enum Origin {
     Judge,
     /// The socket that the command names.
     Socket,
+    /// Nobody: it only shows that the modem still answers.
+    Liveness,
+    /// The recovery ladder: AT+CFUN=1,1.
+    Reboot,
     /// Somebody outside.
     User(UserCommand),
 }
@@ -166,7 +172,7 @@ impl From<Final<'_>> for Outcome {
 
 impl Channel {
     /// A channel whose port is not open.
-    pub fn new(baud: u32) -> Self {
+    pub fn new(baud: u32, now: Instant) -> Self {
         Channel {
             state: State::Closed,
             decoder: Decoder::new(),
@@ -174,6 +180,7 @@ impl Channel {
             payload_for: Destination::Nobody,
             baud,
             wire_step: Some(0),
+            last_heard: now,
             line_feed_due: false,
             in_flight: None,
             output: Vec::new(),
@@ -326,6 +333,7 @@ impl Channel {
 
     /// Bytes arrived: what they took of the line's time is not counted against the modem.
     pub fn heard(&mut self, count: usize, now: Instant) {
+        self.last_heard = now;
         let wire_time = self.wire_time(count);
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.deadline += wire_time;

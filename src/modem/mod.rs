@@ -10,6 +10,7 @@ mod data_mode;
 mod failure;
 mod fair;
 mod profile;
+mod recovery;
 mod schedule;
 mod session;
 mod socket;
@@ -35,6 +36,7 @@ use crate::config::{self, Authentication, Mode};
 use crate::exit_status::ExitStatus;
 use channel::{Channel, Destination, InFlight, Origin, Stage, State};
 use fair::{FairQueue, Way};
+use recovery::{Ladder, Rung};
 use session::{Session, Step};
 use socket::{Closing, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
 use ssl_context::{SslContext, Standing};
@@ -66,6 +68,9 @@ pub struct Modem {
     urc_port: Option<usize>,
     /// Commands from outside, waiting for their turn.
     user_commands: VecDeque<(UserCommand, Command)>,
+    ladder: Ladder,
+    /// AT+CFUN=1,1 is due on the next channel that takes commands.
+    reboot_due: bool,
     next_user_command: u64,
     counters: Counters,
 }
@@ -149,6 +154,8 @@ pub enum Action {
     AskQueue(usize),
     /// Say [`Modem::host_clock`].
     TellTime,
+    /// Run `--reset-command`.
+    RunResetCommand,
 }
 
 /// How a socket is given up.
@@ -165,7 +172,7 @@ impl Modem {
     pub fn new(settings: config::Modem, tunnels: Vec<config::Tunnel>, now: Instant) -> Self {
         let count = settings.devices.len();
         let mut modem = Modem {
-            channels: (0..count).map(|_| Channel::new(settings.baud)).collect(),
+            channels: (0..count).map(|_| Channel::new(settings.baud, now)).collect(),
             ports: vec![PortFacts::default(); count],
             reopen_at: vec![None; count],
             sockets: (0..SOCKET_COUNT).map(|_| Socket::new(now)).collect(),
@@ -180,6 +187,8 @@ impl Modem {
             releasing: false,
             urc_port: None,
             user_commands: VecDeque::new(),
+            ladder: Ladder::new(settings.recovery, settings.reset_command.is_some()),
+            reboot_due: false,
             next_user_command: 0,
             counters: Counters::default(),
             settings,
@@ -266,7 +275,7 @@ impl Modem {
             State::Closed => None,
             State::Waking(_) if self.booting_until.is_some() => None,
             State::Waking(waking) => Some(waking.deadline()),
-            State::Command => channel.deadline(),
+            State::Command => channel.deadline().or(self.liveness_due(channel)),
             State::Data(data) => {
                 let socket = &self.sockets[data.socket.index()];
                 data.deadline(holds_plus(data, socket))
@@ -293,6 +302,7 @@ impl Modem {
         log::info!("port {} open", facts.name);
         let baud = self.settings.baud;
         self.channels[port].forget();
+        self.channels[port].last_heard = now;
         self.channels[port].baud = baud;
         self.channels[port].wire_step = Some(0);
         self.channels[port].state = State::Waking(Waking::new(facts.is_uart, baud, now));
@@ -692,6 +702,14 @@ impl Modem {
         match in_flight.origin {
             Origin::Wire => self.wire_answered(port, &in_flight.command, &outcome, now),
             Origin::Session => self.session_answered(port, outcome, lines, now),
+            Origin::Liveness => {}
+            Origin::Reboot => match outcome {
+                Outcome::Ok => {
+                    self.rebooted(now);
+                    self.booting_until = Some(now + BOOT_PAUSE);
+                }
+                _ => log::warn!("the modem refuses to reboot"),
+            },
             Origin::Context(index) => self.context_answered(index, outcome, &lines, now),
             Origin::Judge => {
                 let stands =
@@ -840,6 +858,7 @@ impl Modem {
                 Mode::Push | Mode::Transparent => Flow::Push,
             };
             socket.phase = Phase::Open(Open { flow, far_end_closed: false });
+            self.ladder.worked();
             self.counters.opened(now.saturating_duration_since(socket.opening_since));
             if socket.joined {
                 self.events.push_back(Event::Opened(id));
@@ -859,13 +878,18 @@ impl Modem {
     }
 
     fn open_failed(&mut self, id: SocketId, failure: OpenFailure, now: Instant) {
+        let climbs = self.ladder.open_failed(&failure, now);
         let socket = &mut self.sockets[id.index()];
         if std::mem::take(&mut socket.joined) {
             self.counters.open_failed(&failure);
             self.events.push_back(Event::OpenFailed(id, failure));
         }
         self.begin_closing(id, false);
-        let _ = now;
+        if let Some((rung, why)) = climbs {
+            log::warn!("{why}");
+            let port = (0..self.channels.len()).find(|port| self.channels[*port].is_open()).unwrap_or(0);
+            self.climb(rung, port, now);
+        }
     }
 
     fn close_answered(&mut self, id: SocketId, outcome: Outcome, now: Instant) {
@@ -1112,6 +1136,10 @@ impl Modem {
     /// The channel did not answer, or said what cannot be framed: whatever was in flight on it is settled,
     /// and it is brought back.
     fn channel_silent(&mut self, port: usize, cut: Cut, now: Instant) {
+        let rung = match cut {
+            Cut::Silent | Cut::Garbled => self.ladder.strike(now),
+            _ => Rung::Resync,
+        };
         let payload_for = self.channels[port].payload_for;
         let in_flight = self.channels[port].forget();
         self.counters.resyncs += 1;
@@ -1140,12 +1168,45 @@ impl Modem {
             }
             self.unanswered(in_flight, now);
         }
+        self.climb(rung, port, now);
+    }
+
+    /// Takes a rung of the recovery ladder, beyond the resynchronisation that is under way.
+    fn climb(&mut self, rung: Rung, port: usize, now: Instant) {
+        if rung != Rung::Resync {
+            log::warn!("recovery: {rung}");
+        }
+        match rung {
+            Rung::Resync => {}
+            Rung::Port => self.reopen(port, now),
+            Rung::Session => {
+                self.session.rebuild = true;
+                self.session_lost(Cut::SessionLost, Step::Sim, now);
+            }
+            Rung::Reboot => {
+                self.reboot_due = true;
+                self.session_lost(Cut::SessionLost, Step::Sim, now);
+            }
+            Rung::ResetCommand => {
+                self.actions.push_back(Action::RunResetCommand);
+                self.reopen(port, now);
+            }
+        }
+    }
+
+    /// Closes the port, to open it again after a pause.
+    fn reopen(&mut self, port: usize, now: Instant) {
+        self.close_channel(port, Cut::Silent, now);
+        self.reopen_at[port] = Some(now + REOPEN_PAUSE);
+        if !self.channels.iter().any(Channel::is_open) {
+            self.session_lost(Cut::Silent, Step::Down, now);
+        }
     }
 
     /// A command will never have its answer.
     fn unanswered(&mut self, in_flight: InFlight, now: Instant) {
         match in_flight.origin {
-            Origin::Wire | Origin::Context(_) => {}
+            Origin::Wire | Origin::Context(_) | Origin::Liveness | Origin::Reboot => {}
             Origin::User(id) => {
                 let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
                 self.events.push_back(Event::Answered(id, answer));
@@ -1189,6 +1250,8 @@ impl Modem {
     /// The modem has rebooted: nothing of what it knew is left.
     fn rebooted(&mut self, now: Instant) {
         self.counters.reboots += 1;
+        self.ladder.rebooted();
+        self.reboot_due = false;
         for port in 0..self.channels.len() {
             if !self.channels[port].is_open() {
                 continue;
@@ -1296,10 +1359,19 @@ impl Modem {
 
     /// Nothing brings this channel back: its port is opened anew.
     fn silent(&mut self, port: usize, failure: Failure, now: Instant) {
-        self.close_channel(port, Cut::Silent, now);
-        self.reopen_at[port] = Some(now + REOPEN_PAUSE);
-        if !self.channels.iter().any(Channel::is_open) {
+        let rung = self.ladder.strike(now);
+        if rung == Rung::Resync && self.settings.recovery == config::Recovery::Resync {
+            let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, now + REOPEN_PAUSE);
+            self.channels[port].state = State::Waking(waking);
             self.session_lost(Cut::Silent, Step::Down, now);
+            return self.session_failed(failure, false, now);
+        }
+        if rung == Rung::ResetCommand {
+            log::warn!("recovery: {rung}");
+            self.actions.push_back(Action::RunResetCommand);
+        }
+        self.reopen(port, now);
+        if !self.channels.iter().any(Channel::is_open) {
             self.session_failed(failure, false, now);
             if self.releasing {
                 self.session_release();
@@ -1307,6 +1379,12 @@ impl Modem {
         } else {
             log::warn!("{failure}");
         }
+    }
+
+    /// When an idle channel that has said nothing is asked whether it still answers.
+    fn liveness_due(&self, channel: &Channel) -> Option<Instant> {
+        let interval = self.settings.liveness_interval;
+        (self.session.is_up() && channel.is_idle() && !interval.is_zero()).then(|| channel.last_heard + interval)
     }
 
     /// The socket that has been free longest.

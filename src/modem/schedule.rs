@@ -66,6 +66,10 @@ impl Modem {
             }
             return None;
         }
+        if self.reboot_due {
+            self.reboot_due = false;
+            return Some((Command::line("AT+CFUN=1,1"), Origin::Reboot));
+        }
         if let Some(command) = self.judge_command() {
             return Some((command, Origin::Judge));
         }
@@ -85,7 +89,11 @@ impl Modem {
         if let Some(command) = self.open_command(port, now) {
             return Some((command, Origin::Socket));
         }
-        self.byte_command(now).map(|command| (command, Origin::Socket))
+        if let Some(command) = self.byte_command(now) {
+            return Some((command, Origin::Socket));
+        }
+        let probe = self.liveness_due(&self.channels[port]).is_some_and(|due| due <= now);
+        probe.then(|| (Command::line("AT"), Origin::Liveness))
     }
 
     /// The next of the settings that fix the wire format of a channel.

@@ -42,6 +42,8 @@ pub struct Session {
     host_clock: Option<(i64, Instant)>,
     /// The PDP context has been deactivated once already in this attempt.
     torn_down: bool,
+    /// A context of ours that is active shall be torn down: it carries nothing.
+    pub rebuild: bool,
 }
 
 /// A step of the set-up.
@@ -122,6 +124,7 @@ impl Session {
             missing: Vec::new(),
             host_clock: None,
             torn_down: false,
+            rebuild: false,
         }
     }
 
@@ -301,7 +304,9 @@ impl Modem {
             }
             Step::PdpState => {
                 self.session.address = self.pdp_address(&lines);
+                let rebuild = std::mem::take(&mut self.session.rebuild) && self.session.activated;
                 let next = match (&self.session.address, &self.settings.pdp.apn) {
+                    (Some(_), _) if rebuild => Step::TearDown,
                     (Some(_), _) => Step::Dns,
                     (None, Some(_)) => Step::Apn,
                     (None, None) => Step::Activate,
