@@ -5,6 +5,9 @@ pub mod buffer;
 pub mod cli;
 pub mod client_io;
 pub mod config;
+pub mod control;
+#[cfg(feature = "emulator")]
+pub mod demo;
 pub mod event_loop;
 pub mod exit_status;
 pub mod listener;

@@ -41,7 +41,7 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
         Command::Connect(args) => config::from_connect(args, &surroundings)?,
         Command::Run(args) => config::from_run(args, &surroundings)?,
         #[cfg(feature = "emulator")]
-        Command::Demo(_) => anyhow::bail!("not yet"),
+        Command::Demo(args) => return qssl_tunnel::demo::run(args, &surroundings),
     };
     let Checked { configuration, verbosity, warnings } = checked;
     if let Command::Run(args) = &command
