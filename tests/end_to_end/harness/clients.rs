@@ -1,0 +1,113 @@
+//! Local clients: curl, and plain TCP under the test's control; and what they should have received.
+
+use std::io::{ErrorKind, Read, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{fs, io};
+
+use qssl_modem_emulator::test_server::fill_pattern;
+use sha2::{Digest as _, Sha256};
+
+use super::PATIENCE;
+use super::process::program;
+use super::site::NAME;
+use super::tunnel::Tunnel;
+
+/// A connection to the tunnel.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the tunnel listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("the limit is not zero");
+    stream.set_write_timeout(Some(PATIENCE)).expect("the limit is not zero");
+    stream
+}
+
+/// curl, told to ask for this path through the tunnel.
+pub fn curl(tunnel: &Tunnel, path: &str) -> Command {
+    let address = tunnel.address();
+    let mut command = Command::new(program("curl"));
+    command.env_clear().args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "60"]);
+    command.arg("--connect-to").arg(format!("{NAME}:443:{}:{}", address.ip(), address.port()));
+    command.arg(format!("http://{NAME}:443{path}"));
+    command
+}
+
+/// How a connection ended for a client that read until nothing more came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// End of file.
+    InOrder,
+    /// ECONNRESET.
+    Reset,
+}
+
+/// Reads to the end: how many bytes came, their SHA-256, and how it ended.
+///
+/// # Panics
+/// When no end comes in time.
+pub fn read_to_end(stream: &mut impl Read) -> (u64, String, Ended) {
+    let mut sha = Sha256::new();
+    let mut count = 0;
+    let mut buffer = [0; 65_536];
+    let ended = loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break Ended::InOrder,
+            Ok(more) => {
+                count += more as u64;
+                sha.update(&buffer[..more]);
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break Ended::Reset,
+            Err(error) => panic!("neither end nor reset after {count} bytes: {error}"),
+        }
+    };
+    (count, hex(sha), ended)
+}
+
+/// What a client that was refused sees: the error of its next read or write.
+pub fn reset_of(stream: &mut TcpStream) -> ErrorKind {
+    let mut buffer = [0; 1];
+    match stream.read(&mut buffer) {
+        Ok(count) => panic!("{count} bytes instead of a reset"),
+        Err(error) => error.kind(),
+    }
+}
+
+/// SHA-256 of the first `bytes` bytes of the servers' pattern, in hexadecimal.
+pub fn digest(bytes: u64) -> String {
+    let mut sha = Sha256::new();
+    each_chunk(bytes, |chunk| {
+        sha.update(chunk);
+        Ok(())
+    })
+    .expect("hashing does not fail");
+    hex(sha)
+}
+
+/// SHA-256 of these bytes, in hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(Sha256::new_with_prefix(bytes))
+}
+
+/// A file of so many bytes of the pattern.
+pub fn patterned_file(directory: &Path, bytes: u64) -> PathBuf {
+    let path = directory.join(format!("pattern-{bytes}"));
+    let mut file = fs::File::create(&path).expect("the directory is ours");
+    each_chunk(bytes, |chunk| file.write_all(chunk)).expect("there is room in the temporary directory");
+    path
+}
+
+fn each_chunk(bytes: u64, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut buffer = [0; 65_536];
+    let mut done = 0;
+    while done < bytes {
+        let length = (bytes - done).min(buffer.len() as u64) as usize;
+        fill_pattern(done, &mut buffer[..length]);
+        take(&buffer[..length])?;
+        done += length as u64;
+    }
+    Ok(())
+}
+
+fn hex(sha: Sha256) -> String {
+    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,23 @@
+//! What the tests share: a modem with its ports, servers behind it, the tunnel's own program in front.
+//!
+//! Everything is real but the radio: processes, pseudoterminals, sockets on loopback, TLS by OpenSSL. Nothing
+//! here sleeps; waiting ends with what is waited for, and [`PATIENCE`] only keeps a broken test from hanging.
+
+mod clients;
+mod log;
+mod process;
+mod site;
+mod tunnel;
+
+use std::time::Duration;
+
+pub use self::clients::{Ended, connect, curl, digest, patterned_file, read_to_end, reset_of, sha256_hex};
+pub use self::process::{Finished, Running, program, run, run_with_input};
+pub use self::site::{Modem, NAME, Site, authority, certificate_file, identity, temporary_directory};
+pub use self::tunnel::{Tunnel, tunnel_command};
+
+/// No test waits longer for anything.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the tests with much payload move: 16 MiB.
+pub const MUCH_BYTES: u64 = 16 * 1024 * 1024;

@@ -1,0 +1,161 @@
+//! Other programs: found or named as missing, run with a limit of time, ended with the test.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+use super::PATIENCE;
+use super::log::Log;
+
+/// Where a program is.
+///
+/// # Panics
+/// When it is missing: a test that cannot be done has not passed.
+pub fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
+    let found = std::env::split_paths(&path).chain(system).map(|folder| folder.join(name));
+    found
+        .into_iter()
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("{name} is not installed, and this test needs it (./check installs it)"))
+}
+
+/// How a program that ran to its end came out.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit status, 128 + n after a signal, as a shell says it.
+    pub status: i32,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// The standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// The same, if the program succeeded.
+    #[track_caller]
+    pub fn expect_success(self) -> Finished {
+        assert_eq!(self.status, 0, "stdout: {}\nstderr: {}", self.text(), self.stderr);
+        self
+    }
+}
+
+/// Runs a program to its end, with nothing to read.
+pub fn run(command: &mut Command) -> Finished {
+    run_with_input(command, b"")
+}
+
+/// Runs a program to its end, with this to read.
+///
+/// # Panics
+/// When it does not end in time.
+pub fn run_with_input(command: &mut Command, input: &[u8]) -> Finished {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    let (mut stdin, mut stdout) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+    let stderr = Log::collect(vec![Box::new(child.stderr.take().expect("piped"))]);
+    let input = input.to_vec();
+    // The program may end without reading everything; then the pipe is broken, and that is its affair.
+    thread::spawn(move || stdin.write_all(&input));
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is there all the same.
+        let _ = stdout.read_to_end(&mut bytes);
+        bytes
+    });
+    let Some(status) = wait(&mut child) else {
+        kill(&mut child);
+        panic!("{command:?} does not end:\n{}", stderr.so_far());
+    };
+    let stdout = reader.join().expect("reading does not panic");
+    let finished = Finished { status: shell_status(status), stdout, stderr: stderr.whole() };
+    assert!(!finished.stderr.contains("panicked"), "{command:?}: {}", finished.stderr);
+    finished
+}
+
+/// A program in the background. Dropping it kills it.
+pub struct Running {
+    child: Child,
+    /// What it prints on standard output and standard error.
+    pub log: Log,
+    name: String,
+}
+
+impl Running {
+    /// Starts it with nothing to read.
+    pub fn start(command: &mut Command) -> Running {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let name = format!("{:?}", command.get_program());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        Running { child, log: Log::collect(vec![Box::new(stdout), Box::new(stderr)]), name }
+    }
+
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.expect("the system gave it this number");
+        kill_process(pid, signal).expect("it is ours and not yet waited for");
+    }
+
+    /// Waits for its end: the exit status as a shell says it, and everything it printed.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn wait(&mut self) -> (i32, String) {
+        let Some(status) = wait(&mut self.child) else {
+            panic!("{} does not end:\n{}", self.name, self.log.so_far());
+        };
+        (shell_status(status), self.log.whole())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        kill(&mut self.child);
+        let said = self.log.so_far();
+        if thread::panicking() {
+            eprintln!("--- {} said:\n{said}\n---", self.name);
+        } else {
+            assert!(!said.contains("panicked"), "{}: {said}", self.name);
+        }
+    }
+}
+
+fn kill(child: &mut Child) {
+    // It may have ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// `None` when it takes too long.
+fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process has a number");
+    if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) {
+        let limit = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+        if poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&limit)) == Ok(0) {
+            return None;
+        }
+    }
+    Some(child.wait().expect("it is our child"))
+}
+
+fn shell_status(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
+}

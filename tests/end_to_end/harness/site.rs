@@ -1,0 +1,119 @@
+//! Far end and modem: servers with throw-away certificates, and an emulated modem that reaches them.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use qssl_modem_emulator::cli::Options;
+use qssl_modem_emulator::driver::{Embedded, PortLocation, spawn};
+use qssl_modem_emulator::test_server::{
+    Authority, Behaviour, CertificateRequest, Identity, ServerOptions, TestServer,
+};
+use tempfile::TempDir;
+
+use super::tunnel::Tunnel;
+
+/// The name by which servers are known to the tunnel; the modem maps it to loopback.
+pub const NAME: &str = "server.test";
+
+static AUTHORITY: LazyLock<Authority> =
+    LazyLock::new(|| Authority::new("end to end root").expect("OpenSSL makes a root"));
+
+static IDENTITY: LazyLock<Identity> =
+    LazyLock::new(|| AUTHORITY.issue(&CertificateRequest::server(NAME)).expect("OpenSSL signs"));
+
+static DIRECTORY: LazyLock<TempDir> = LazyLock::new(temporary_directory);
+
+/// The authority that everything good is signed by.
+pub fn authority() -> &'static Authority {
+    &AUTHORITY
+}
+
+/// A good certificate for [`NAME`], with its key.
+pub fn identity() -> &'static Identity {
+    &IDENTITY
+}
+
+/// The authority's certificate as a file.
+pub fn certificate_file() -> &'static str {
+    static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let file = DIRECTORY.path().join("root.pem");
+        fs::write(&file, AUTHORITY.pem()).expect("the temporary directory can be written");
+        file
+    });
+    FILE.to_str().expect("temporary paths are text")
+}
+
+/// An empty directory that goes away with the test.
+pub fn temporary_directory() -> TempDir {
+    tempfile::Builder::new().prefix("qssl-tunnel-test-").tempdir().expect("a temporary directory")
+}
+
+/// An emulated modem.
+pub struct Modem {
+    /// To be asked and disturbed.
+    pub embedded: Embedded,
+}
+
+impl Modem {
+    /// A modem with one pseudoterminal, or the ports that the options name, which maps `NAME:443` to `server`.
+    pub fn start(server: SocketAddr, options: &str) -> Modem {
+        Modem::with_options(&format!("--map {NAME}:443={server} {options}"))
+    }
+
+    /// A modem of these options.
+    pub fn with_options(options: &str) -> Modem {
+        let options = Options::parse_text(options).expect("the options are right");
+        Modem { embedded: spawn(options, 0).expect("the modem starts") }
+    }
+
+    /// Where its port is, for `-d`.
+    pub fn device(&self, port: usize) -> String {
+        match &self.embedded.locations()[port] {
+            PortLocation::Path(path) => path.to_str().expect("device paths are text").to_owned(),
+            PortLocation::Rfc2217(address) => format!("rfc2217://{address}"),
+            PortLocation::Tcp(address) => format!("tcp://{address}"),
+        }
+    }
+
+    /// The path of its pseudoterminal.
+    pub fn path(&self) -> &Path {
+        &self.embedded.paths()[0]
+    }
+}
+
+/// One server, one modem that reaches it as `server.test:443`.
+pub struct Site {
+    /// The modem.
+    pub modem: Modem,
+    /// The server.
+    pub server: TestServer,
+}
+
+impl Site {
+    /// A server with a good certificate that behaves like this, and a modem with these options.
+    pub fn new(behaviour: Behaviour, modem_options: &str) -> Site {
+        Site::with_server(ServerOptions { behaviour, ..ServerOptions::default() }, modem_options)
+    }
+
+    /// The same with more to say about the server; its certificate is the good one unless another is given.
+    pub fn with_server(server: ServerOptions, modem_options: &str) -> Site {
+        let identity = server.identity.clone().unwrap_or_else(|| identity().clone());
+        let server = ServerOptions { identity: Some(identity), ..server };
+        let server = TestServer::start(server).expect("the server starts");
+        let modem = Modem::start(server.address(), modem_options);
+        Site { modem, server }
+    }
+
+    /// A tunnel from a free loopback port through the modem's first port to the server, authenticated.
+    pub fn tunnel(&self, arguments: &[&str]) -> Tunnel {
+        let device = self.modem.device(0);
+        Tunnel::listen(&[&self.usual(&device)[..], arguments].concat())
+    }
+
+    /// Target, authority and device, as every command line has them.
+    pub fn usual<'a>(&self, device: &'a str) -> [&'a str; 6] {
+        ["--to", "server.test:443", "--ca", certificate_file(), "-d", device]
+    }
+}

@@ -1,0 +1,10 @@
+//! End to end: the program itself, a modem on a pseudoterminal or behind a device server, real TLS, and the
+//! real programs that people use with it.
+//!
+//! One behaviour a file, one test binary, so that it links once. A program that is missing fails the tests
+//! that need it by name.
+
+mod harness;
+
+mod curl;
+mod payload;
