@@ -29,9 +29,9 @@ fn once_moves_data_both_ways_and_ends_well() {
     assert!(said.contains("the modem authenticated the server; TLSv1.2"), "{said}");
     let lines: Vec<&str> = said.lines().collect();
     let checksums = ["up", "down"].map(|direction| {
-        let head = format!("{direction}: 8.00 MiB in ");
-        let at = lines.iter().position(|line| line.starts_with(&head));
+        let at = lines.iter().position(|line| line.starts_with(&format!("{direction}: ")));
         let at = at.unwrap_or_else(|| panic!("nothing about {direction} in {said}"));
+        assert!(lines[at].contains(" 8.00 MiB in "), "{said}");
         assert!(lines[at].ends_with("/s; the checksums agree, SHA-256"), "{said}");
         lines[at + 1].trim()
     });
