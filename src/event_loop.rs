@@ -25,6 +25,8 @@ use crate::exit_status::ExitStatus;
 use crate::listener::{AcceptError, Listener};
 use crate::modem::{self, PortFacts};
 use crate::peer::{Peer, peer_is_gone};
+use crate::port::discover::Host;
+use crate::port::finder::Finder;
 use crate::port::{OpenError, Port, PortSettings};
 use crate::relay::{Action, CLIENTS_MAX, ClientId, Relay};
 
@@ -56,7 +58,7 @@ struct EventLoop {
 
 /// A port of the modem.
 struct PortSlot {
-    device: Device,
+    finder: Finder,
     port: Option<Port>,
     /// Bytes can be carried; a network port first has to connect.
     connected: bool,
@@ -264,6 +266,7 @@ impl EventLoop {
                 let queued = self.ports[index].port.as_ref().map_or(0, Port::output_queued);
                 self.relay.port_queue(index, queued, self.now);
             }
+            modem::Action::NextDevice(index) => self.ports[index].finder.next_candidate(),
             modem::Action::RunResetCommand => {
                 if let Some(command) = &self.configuration.modem.reset_command {
                     run_reset_command(command);
@@ -315,12 +318,12 @@ impl EventLoop {
                 return Port::open_path(path, settings);
             }
         }
-        Port::open(&slot.device, settings)
+        self.ports[index].finder.open(settings)
     }
 
     #[cfg(not(feature = "emulator"))]
-    fn open_device(&self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
-        Port::open(&self.ports[index].device, settings)
+    fn open_device(&mut self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
+        self.ports[index].finder.open(settings)
     }
 
     #[cfg(feature = "emulator")]
@@ -682,7 +685,7 @@ impl EventLoop {
 impl PortSlot {
     fn new(device: Device, now: Instant) -> Self {
         PortSlot {
-            device,
+            finder: Finder::new(device, Host::this()),
             port: None,
             connected: false,
             readable: false,
@@ -696,7 +699,10 @@ impl PortSlot {
 
 /// Starts the user's reset command; what it says goes where our own words go.
 fn run_reset_command(command: &str) {
-    let started = std::process::Command::new("/bin/sh").args(["-c", command]).stdin(std::process::Stdio::null()).spawn();
+    let started = std::process::Command::new("/bin/sh")
+        .args(["-c", command])
+        .stdin(std::process::Stdio::null())
+        .spawn();
     match started {
         Ok(mut child) => {
             // Reaped on a thread of its own: it may take its time, and nothing here waits for it.

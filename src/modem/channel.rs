@@ -120,7 +120,11 @@ pub struct Answer {
 impl Answer {
     /// Adds a line, if it belongs to the answer of the command in flight.
     pub fn take_line(&mut self, in_flight: Option<&InFlight>, line: &str) -> bool {
-        let belongs = in_flight.is_some_and(|it| line.starts_with(it.command.answer_prefix()));
+        let belongs = in_flight.is_some_and(|it| {
+            // AT+GSN and its like answer with a bare line.
+            let bare = matches!(it.command, Command::Line(_)) && !line.starts_with('+');
+            bare || line.starts_with(it.command.answer_prefix())
+        });
         if belongs && self.lines.len() < ANSWER_LINES_MAX {
             self.lines.push(line.to_owned());
         }

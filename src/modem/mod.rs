@@ -28,8 +28,7 @@ pub use profile::{Family, Profile};
 pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
 
 use crate::at::{
-    AccessMode, Command, IdSet, Message, ResultCode, SOCKET_COUNT, SSL_CONTEXT_COUNT, SocketId, SslContextId,
-    Urc,
+    AccessMode, Command, IdSet, Message, ResultCode, SOCKET_COUNT, SocketId, SslContextId, Urc,
 };
 use crate::buffer::ByteQueue;
 use crate::config::{self, Authentication, Mode};
@@ -39,7 +38,7 @@ use fair::{FairQueue, Way};
 use recovery::{Ladder, Rung};
 use session::{Session, Step};
 use socket::{Closing, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
-use ssl_context::{SslContext, Standing};
+use ssl_context::{Authorities, SslContext, Standing};
 use waking::{FILLER, Waking};
 
 /// A modem.
@@ -154,6 +153,8 @@ pub enum Action {
     AskQueue(usize),
     /// Say [`Modem::host_clock`].
     TellTime,
+    /// The modem on this port is not the one that was meant: the next candidate is due.
+    NextDevice(usize),
     /// Run `--reset-command`.
     RunResetCommand,
 }
@@ -1418,8 +1419,12 @@ impl Modem {
 
     /// Gives every tunnel its SSL context, equal settings sharing one.
     fn make_contexts(&mut self) -> Result<(), Failure> {
-        let ours: Vec<SslContextId> =
-            SslContextId::all().filter(|id| self.settings.ssl_contexts.contains(id.index())).collect();
+        let ours: Vec<SslContextId> = SslContextId::all()
+            .filter(|id| self.settings.ssl_contexts.contains(id.index()))
+            .filter(|id| self.profile.ssl_contexts.contains(id.index() as u32))
+            .collect();
+        self.check_numbers()?;
+        let authorities = Authorities::of(&self.tunnels, &self.profile);
         self.contexts.clear();
         self.context_of.clear();
         for tunnel in &self.tunnels {
@@ -1433,19 +1438,22 @@ impl Modem {
                 None => {
                     let Some(id) = ours.get(self.contexts.len()) else {
                         let message = format!(
-                            "the tunnels need more than the {} SSL contexts there are: give some the same TLS \
+                            "the tunnels need more than the {} SSL contexts of {}: give some the same TLS \
                              options, or widen --ssl-contexts",
-                            ours.len().min(SSL_CONTEXT_COUNT)
+                            ours.len(),
+                            self.profile.name
                         );
                         return Err(Failure::new(ExitStatus::Usage, message));
                     };
-                    let settings = ssl_context::settings(&tunnel.tls, timeout, &self.profile)?;
+                    let settings =
+                        ssl_context::settings(&tunnel.tls, timeout, &self.profile, authorities)?;
                     self.contexts.push(SslContext {
                         id: *id,
                         tls: tunnel.tls.clone(),
                         connect_timeout: timeout,
                         standing: Standing::Unwritten(0),
                         settings,
+                        files: ssl_context::files(&tunnel.tls, authorities),
                     });
                     self.contexts.len() - 1
                 }
@@ -1454,6 +1462,24 @@ impl Modem {
         }
         self.warn_about_authentication();
         self.check_transparent_ports()
+    }
+
+    /// Whether the module has what `--sockets` and `--pdp-context` name.
+    fn check_numbers(&self) -> Result<(), Failure> {
+        let name = &self.profile.name;
+        let has = |id: &SocketId| {
+            self.settings.sockets.contains(id.index()) && self.profile.sockets.contains(id.index() as u32)
+        };
+        if !SocketId::all().any(|id| has(&id)) {
+            let message = format!("{name} has none of the connections of --sockets: widen it");
+            return Err(Failure::new(ExitStatus::Usage, message));
+        }
+        let pdp = self.settings.pdp.context.number();
+        if !self.profile.pdp_contexts.contains(pdp.into()) {
+            let message = format!("{name} has no PDP context {pdp}: give --pdp-context a lower number");
+            return Err(Failure::new(ExitStatus::Usage, message));
+        }
+        Ok(())
     }
 
     fn warn_about_authentication(&self) {

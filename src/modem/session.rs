@@ -55,6 +55,8 @@ pub enum Step {
     Down,
     /// ATI
     Identity,
+    /// AT+GSN, where `--device imei:…` names the modem
+    Imei,
     /// AT+QSSLCFG=?
     Keys,
     /// AT+QURCCFG="urcport",…: `all` first, then the port we are believed to be on.
@@ -182,6 +184,7 @@ impl Modem {
                 line("ATI".into())
             }
             Step::Identity => line("ATI".into()),
+            Step::Imei => line("AT+GSN".into()),
             Step::Keys => line("AT+QSSLCFG=?".into()),
             Step::UrcPort { all_refused } => {
                 let port = self.ports[channel].at_port.unwrap_or("uart1");
@@ -265,7 +268,18 @@ impl Modem {
         match self.session.step {
             Step::Identity => {
                 self.profile.learn_identity(&lines);
-                self.session.go(Step::Keys);
+                let named = matches!(self.settings.devices[channel], config::Device::Imei(_));
+                self.session.go(if named { Step::Imei } else { Step::Keys });
+            }
+            Step::Imei => {
+                let config::Device::Imei(wanted) = &self.settings.devices[channel] else { return };
+                if lines.iter().any(|line| line.trim().trim_matches('"') == wanted) {
+                    self.session.go(Step::Keys);
+                } else {
+                    log::debug!("{} is another modem", self.ports[channel].name);
+                    self.actions.push_back(Action::NextDevice(channel));
+                    self.reopen(channel, now);
+                }
             }
             Step::Keys => {
                 self.profile.learn_keys(&lines);

@@ -180,7 +180,7 @@ fn at_rank(interface: u8, host: &Host) -> u16 {
 }
 
 /// All ttys on USB, sorted by name.
-fn usb_ttys(host: &Host) -> Vec<Candidate> {
+pub(super) fn usb_ttys(host: &Host) -> Vec<Candidate> {
     let Ok(entries) = fs::read_dir(host.sysfs.join("class/tty")) else { return Vec::new() };
     let names: BTreeSet<_> = entries.flatten().map(|entry| entry.file_name()).collect();
     names
@@ -262,15 +262,15 @@ fn text(path: &Path) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
     /// A host in a folder of its own, removed at the end.
-    struct TestHost(Host);
+    pub(in crate::port) struct TestHost(pub(in crate::port) Host);
 
     impl TestHost {
-        fn new(test: &str) -> TestHost {
+        pub(in crate::port) fn new(test: &str) -> TestHost {
             let root = std::env::temp_dir().join(format!("qssl-discover-{}-{test}", std::process::id()));
             let host = Host { sysfs: root.join("sys"), dev: root.join("dev"), has_modem_manager: false };
             fs::create_dir_all(host.sysfs.join("class/tty")).unwrap();
@@ -303,7 +303,22 @@ mod tests {
             }
         }
 
-        fn plug_modem(&self, location: &str, first: usize) {
+        /// Takes a device away again, as the kernel does.
+        pub(in crate::port) fn unplug(&self, location: &str) {
+            let sysfs = &self.0.sysfs;
+            for entry in fs::read_dir(sysfs.join("class/tty")).unwrap().flatten() {
+                let leads_there = fs::read_link(entry.path())
+                    .is_ok_and(|target| target.components().any(|part| part.as_os_str() == location));
+                if leads_there {
+                    fs::remove_file(self.0.dev.join(entry.file_name())).unwrap();
+                    fs::remove_file(entry.path()).unwrap();
+                }
+            }
+            fs::remove_file(sysfs.join("bus/usb/devices").join(location)).unwrap();
+            fs::remove_dir_all(sysfs.join("devices/usb1").join(location)).unwrap();
+        }
+
+        pub(in crate::port) fn plug_modem(&self, location: &str, first: usize) {
             let names: Vec<String> = (first..first + 4).map(|index| format!("ttyUSB{index}")).collect();
             let ttys: Vec<(u8, &str)> = (0..4).zip(names.iter().map(String::as_str)).collect();
             self.plug(location, ("2c7c", "0125"), "option", &ttys);

@@ -6,6 +6,7 @@
 //! edge-triggered, so [`Port::read`] and [`Port::write`] are repeated until they say `WouldBlock`.
 
 pub mod discover;
+pub mod finder;
 pub mod holder;
 pub(crate) mod ioctl;
 pub mod rfc2217;

@@ -1,0 +1,133 @@
+//! Finding a device, and finding it again: a modem that re-enumerates comes back under another name.
+//!
+//! A path is opened as it is. If it was a USB device and is gone, the same interface of the same device,
+//! known by its serial number or else by where it is plugged in, is taken wherever it re-appears. A pattern
+//! or `imei:` may stand for several ttys, which are tried in turn.
+
+use std::path::PathBuf;
+
+use super::discover::{Candidate, Host, Usb, candidates, usb_ttys};
+use super::{OpenError, Port, PortSettings};
+use crate::config::Device;
+
+/// Opens one `--device`, time and again.
+#[derive(Debug)]
+pub struct Finder {
+    device: Device,
+    host: Host,
+    /// What was behind a path when it was opened last.
+    known: Option<Usb>,
+    /// Which of several candidates is due.
+    turn: usize,
+}
+
+impl Finder {
+    /// Nothing is opened yet.
+    pub fn new(device: Device, host: Host) -> Self {
+        Finder { device, host, known: None, turn: 0 }
+    }
+
+    /// The device as the user named it.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Opens it where it is now.
+    ///
+    /// # Errors
+    /// As [`Port::open`].
+    pub fn open(&mut self, settings: &PortSettings) -> Result<Port, OpenError> {
+        if matches!(self.device, Device::Rfc2217(_) | Device::Tcp(_) | Device::Emulator(_)) {
+            return Port::open(&self.device, settings);
+        }
+        let path = self.path()?;
+        let port = Port::open_path(&path, settings)?;
+        let opened = candidates(&Device::Path(path), &self.host);
+        self.known = opened.ok().and_then(|mut all| all.pop()).and_then(|candidate| candidate.usb);
+        Ok(port)
+    }
+
+    /// What was opened is another modem: the next candidate is due.
+    pub fn next_candidate(&mut self) {
+        self.turn += 1;
+        self.known = None;
+    }
+
+    fn path(&self) -> Result<PathBuf, OpenError> {
+        if let Device::Path(path) = &self.device {
+            if !path.exists()
+                && let Some(moved) = self.known.as_ref().and_then(|known| self.same_device(known))
+            {
+                log::info!("{} is {} now", path.display(), moved.display());
+                return Ok(moved);
+            }
+            return Ok(path.clone());
+        }
+        let found = candidates(&self.device, &self.host)?;
+        let turn = self.turn % found.len();
+        Ok(found.into_iter().nth(turn).map(|candidate| candidate.path).unwrap_or_default())
+    }
+
+    /// Where the same interface of the same device is now.
+    fn same_device(&self, known: &Usb) -> Option<PathBuf> {
+        let is_same = |candidate: &Candidate| {
+            candidate.usb.as_ref().is_some_and(|usb| {
+                let same_kind = (usb.vendor, usb.product, usb.interface)
+                    == (known.vendor, known.product, known.interface);
+                let same_one = match (&usb.serial, &known.serial) {
+                    (Some(serial), Some(known)) => serial == known,
+                    _ => usb.location == known.location,
+                };
+                same_kind && same_one
+            })
+        };
+        usb_ttys(&self.host).into_iter().find(is_same).map(|candidate| candidate.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::discover::tests::TestHost;
+
+    #[test]
+    fn a_modem_that_comes_back_under_another_name_is_found() {
+        let host = TestHost::new("renamed");
+        host.plug_modem("1-1", 0);
+        let path = host.0.dev.join("ttyUSB2");
+        let mut finder = Finder::new(Device::Path(path.clone()), host.0.clone());
+        finder.known = usb_ttys(&host.0).into_iter().find(|tty| tty.path == path).and_then(|tty| tty.usb);
+        assert_eq!(finder.path().unwrap(), path);
+        host.unplug("1-1");
+        // Nothing there: the error is about the path that the user typed.
+        assert_eq!(finder.path().unwrap(), path);
+        host.plug_modem("1-1", 5);
+        assert_eq!(finder.path().unwrap(), host.0.dev.join("ttyUSB7"));
+    }
+
+    #[test]
+    fn another_modem_in_another_place_is_not_taken_for_it() {
+        let host = TestHost::new("stranger");
+        host.plug_modem("1-1", 0);
+        let path = host.0.dev.join("ttyUSB2");
+        let mut finder = Finder::new(Device::Path(path.clone()), host.0.clone());
+        finder.known = usb_ttys(&host.0).into_iter().find(|tty| tty.path == path).and_then(|tty| tty.usb);
+        host.unplug("1-1");
+        host.plug_modem("1-2", 5);
+        assert_eq!(finder.path().unwrap(), path);
+    }
+
+    #[test]
+    fn candidates_of_an_imei_take_turns() {
+        let host = TestHost::new("imei");
+        host.plug_modem("1-1", 0);
+        host.plug_modem("1-2", 4);
+        let mut finder = Finder::new(Device::Imei("861234567890123".into()), host.0.clone());
+        let first = finder.path().unwrap();
+        finder.next_candidate();
+        let second = finder.path().unwrap();
+        assert_ne!(first, second);
+        finder.next_candidate();
+        assert_eq!(finder.path().unwrap(), first);
+    }
+}
