@@ -31,12 +31,11 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> anyhow::Result<()> {
     let mut driver = Driver::new(options, 0)?;
     driver.heed_signals()?;
-    let mut output = std::io::stdout().lock();
     for location in driver.locations() {
-        writeln!(output, "{location}")?;
+        println!("{location}");
     }
     // Whoever starts this program waits for these lines.
-    output.flush()?;
+    std::io::stdout().flush()?;
     driver.run()?;
     eprintln!("{}", driver.report());
     Ok(())

@@ -217,6 +217,27 @@ fn the_modem_inside_can_be_made_to_reboot() {
 }
 
 #[test]
+fn the_claim_of_a_host_ends_when_it_closes_the_port() {
+    use rustix::termios::ioctl_tiocexcl;
+    let modem = modem("", 1);
+    let mut host = Host::open(&modem.paths()[0]);
+    ioctl_tiocexcl(&host.stream).expect("a tty can be claimed");
+    host.send(b"AT\r");
+    host.expect(b"AT\r\r\nOK\r\n");
+    drop(host);
+    eventually("the end of the claim", || !claimed(&Host::open(&modem.paths()[0]).stream));
+}
+
+/// Whether somebody has claimed the tty; the superuser can open it all the same.
+fn claimed(tty: &std::fs::File) -> bool {
+    const TIOCGEXCL: rustix::ioctl::Opcode = 0x8004_5440;
+    // SAFETY: TIOCGEXCL writes one int to its argument.
+    let getter = unsafe { rustix::ioctl::Getter::<TIOCGEXCL, i32>::new() };
+    // SAFETY: `tty` is a tty, and there the number means TIOCGEXCL.
+    unsafe { rustix::ioctl::ioctl(tty, getter) }.expect("a tty tells") != 0
+}
+
+#[test]
 fn a_link_is_made_replaced_and_removed_but_a_file_is_left_alone() {
     let directory = Directory::new("links");
     let link = directory.0.join("tty");

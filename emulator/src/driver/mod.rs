@@ -186,13 +186,13 @@ impl Driver {
         for (address, protocol) in
             addresses.chain(options.tcp.iter().map(|address| (*address, Protocol::Raw)))
         {
-            let tokens = [port_token(links.len(), 0), port_token(links.len(), 1)];
-            links.push(Link::Server(Box::new(Server::bind(address, protocol, registry, tokens)?)));
+            let server = Server::bind(address, protocol, registry, port_tokens(links.len()))?;
+            links.push(Link::Server(Box::new(server)));
         }
 
         let mut ports = Vec::new();
         for (number, link) in links.into_iter().enumerate() {
-            link.register(registry, port_token(number, 0))?;
+            link.register(registry, port_tokens(number))?;
             let is_uart = matches!(config.ports[number], PortName::Uart1 | PortName::Uart2);
             let pace = match options.baud {
                 baud if baud > 0 && is_uart => Pace::Serial { baud, check_speed: options.check_speed },
@@ -338,15 +338,13 @@ impl Driver {
             Token(number) if number < NETWORK_TOKENS => {
                 let (number, part) = ((number - PORT_TOKENS) / 2, (number - PORT_TOKENS) % 2);
                 let Some(port) = self.ports.get_mut(number) else { return };
-                if part == 0 && port.link().is_server() {
-                    let mut around = Surroundings {
-                        modem: &mut self.modem,
-                        network: &mut self.network,
-                        buffer: &mut self.buffer,
-                        now,
-                    };
-                    port.accept(self.poll.registry(), &mut around);
-                } else {
+                let mut around = Surroundings {
+                    modem: &mut self.modem,
+                    network: &mut self.network,
+                    buffer: &mut self.buffer,
+                    now,
+                };
+                if !port.link_changed(part, self.poll.registry(), &mut around) {
                     let gone = event.is_error() || event.is_read_closed();
                     port.ready(event.is_readable() || gone, event.is_writable());
                 }
@@ -398,7 +396,7 @@ impl fmt::Display for Report {
 const WAKER: Token = Token(0);
 const TIMER: Token = Token(1);
 const SIGNALS: Token = Token(2);
-/// Two tokens for each port follow: the pseudoterminal or listener, and the listener's client.
+/// Two tokens for each port follow: a pseudoterminal and its watch, or a listener and its client.
 const PORT_TOKENS: usize = 16;
 /// The connections' tokens follow.
 const NETWORK_TOKENS: usize = 1024;
@@ -407,8 +405,8 @@ const ROUNDS_BETWEEN_EVENTS: usize = 256;
 const EVENTS_AT_ONCE: usize = 256;
 const BUFFER_BYTES: usize = 16_384;
 
-fn port_token(number: usize, part: usize) -> Token {
-    Token(PORT_TOKENS + 2 * number + part)
+fn port_tokens(number: usize) -> [Token; 2] {
+    [Token(PORT_TOKENS + 2 * number), Token(PORT_TOKENS + 2 * number + 1)]
 }
 
 /// A file for each port: the name given for the first one, with `.1`, `.2` and so on for the others.

@@ -104,8 +104,23 @@ impl Port {
         self.writable |= writable;
     }
 
-    /// Somebody knocks at the link's listener.
-    pub(super) fn accept(&mut self, registry: &Registry, around: &mut Surroundings<'_>) {
+    /// Something happened to the link that is no payload, by the token of the given part: a host has closed
+    /// the pseudoterminal, somebody knocks at the listener. False if it is payload after all.
+    pub(super) fn link_changed(
+        &mut self,
+        part: usize,
+        registry: &Registry,
+        around: &mut Surroundings<'_>,
+    ) -> bool {
+        match (&mut self.link, part) {
+            (Link::Pty(pty), 1) => pty.host_closed(),
+            (Link::Server(_), 0) => self.accept(registry, around),
+            _ => return false,
+        }
+        true
+    }
+
+    fn accept(&mut self, registry: &Registry, around: &mut Surroundings<'_>) {
         // A client that comes back may overtake the news that it has gone.
         self.readable = true;
         self.pump(around);
@@ -407,10 +422,6 @@ impl Link {
         }
     }
 
-    pub(super) fn is_server(&self) -> bool {
-        matches!(self, Link::Server(_))
-    }
-
     /// The path, if it has one.
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
@@ -419,10 +430,10 @@ impl Link {
         }
     }
 
-    /// Registers what is known at the beginning; a server's client comes later.
-    pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+    /// Registers what is known at the beginning; a server has done so, and its client comes later.
+    pub(super) fn register(&self, registry: &Registry, tokens: [Token; 2]) -> io::Result<()> {
         match self {
-            Link::Pty(pty) => pty.register(registry, token),
+            Link::Pty(pty) => pty.register(registry, tokens),
             Link::Server(_) => Ok(()),
         }
     }

@@ -11,15 +11,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, Termios, ioctl_tiocnxcl, tcgetattr, tcsetattr};
 
 /// The modem's end of a pseudoterminal.
 pub(super) struct Pty {
     master: File,
     /// Kept open, so that a host that comes and goes does not look like a broken line.
     slave: OwnedFd,
+    /// Tells when a host has closed the slave.
+    watch: OwnedFd,
     path: PathBuf,
     link: Option<PathBuf>,
 }
@@ -40,7 +43,10 @@ impl Pty {
         attributes.set_speed(baud).with_context(|| format!("no pseudoterminal has {baud} baud"))?;
         tcsetattr(&slave, OptionalActions::Now, &attributes)?;
         fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
-        let mut pty = Pty { master: File::from(master), slave, path, link: None };
+        let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).context("no inotify")?;
+        inotify::add_watch(&watch, &path, WatchFlags::CLOSE_WRITE)
+            .with_context(|| format!("cannot watch {}", path.display()))?;
+        let mut pty = Pty { master: File::from(master), slave, watch, path, link: None };
         if let Some(link) = link {
             place_link(&pty.path, link)?;
             pty.link = Some(link.to_owned());
@@ -53,9 +59,21 @@ impl Pty {
         self.link.as_deref().unwrap_or(&self.path)
     }
 
-    pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        let descriptor = self.master.as_raw_fd();
-        registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE | Interest::WRITABLE)
+    /// Registers the line under the first token, and the watch under the second.
+    pub(super) fn register(&self, registry: &Registry, tokens: [Token; 2]) -> io::Result<()> {
+        let (line, watch) = (self.master.as_raw_fd(), self.watch.as_raw_fd());
+        registry.register(&mut SourceFd(&line), tokens[0], Interest::READABLE | Interest::WRITABLE)?;
+        registry.register(&mut SourceFd(&watch), tokens[1], Interest::READABLE)
+    }
+
+    /// The watch has something to say: a host has closed the slave. On a real port its claim (TIOCEXCL)
+    /// would end with that; here the slave stays open, and the claim would lock out the next host.
+    pub(super) fn host_closed(&mut self) {
+        let mut buffer = [0; 512];
+        while rustix::io::read(&self.watch, &mut buffer).is_ok_and(|count| count > 0) {}
+        if let Err(error) = ioctl_tiocnxcl(&self.slave) {
+            log::warn!("{} may stay locked: {error}", self.path.display());
+        }
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
