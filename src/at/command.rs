@@ -219,7 +219,8 @@ impl Command {
             Command::ReturnToData => "+",
             Command::Line(line) => {
                 let name = line.text.strip_prefix("AT").unwrap_or("");
-                if name.starts_with('+') {
+                let bare = BARE_ANSWERS.contains(&name) || name.contains(';');
+                if name.starts_with('+') && !bare {
                     &name[..name.find(['=', '?', ';']).unwrap_or(name.len())]
                 } else {
                     ""
@@ -242,6 +243,9 @@ impl std::fmt::Display for Command {
         f.write_str(&String::from_utf8_lossy(&line))
     }
 }
+
+/// Identity and numbers, which are answered without the command's name (3GPP TS 27.007, 5; TS 27.005).
+const BARE_ANSWERS: [&str; 9] = ["+CGMI", "+CGMM", "+CGMR", "+CGSN", "+CIMI", "+GMI", "+GMM", "+GMR", "+GSN"];
 
 /// What we wait where the manuals say 300 ms.
 const QUICK: Duration = Duration::from_secs(5);

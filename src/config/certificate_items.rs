@@ -40,13 +40,15 @@ pub fn names_of(sum: u32) -> Vec<&'static str> {
 
 /// The bit for an expired certificate.
 pub const EXPIRED: u32 = 1;
+/// The bit for a name that is not the server's.
+pub const COMMON_NAME: u32 = 4;
 /// Every check, the manual's 1048575.
 pub const ALL: u32 = 1_048_575;
 
 /// Name and bit. They are mbedTLS's X.509 verify flags.
 pub const ITEMS: &[(&str, u32)] = &[
     ("expired", EXPIRED),
-    ("common-name", 4),
+    ("common-name", COMMON_NAME),
     ("untrusted", 8),
     ("other", 256),
     ("key-usage", 2048),

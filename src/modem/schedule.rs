@@ -289,7 +289,10 @@ impl Modem {
         let socket = &self.sockets[id.index()];
         Some(match way {
             Way::Up => Command::Send { socket: id, length: socket.outgoing.len().min(self.profile.send_max) },
-            Way::Down => Command::Receive { socket: id, length: socket.wants_to_receive() },
+            Way::Down => Command::Receive {
+                socket: id,
+                length: socket.wants_to_receive().min(self.profile.receive_max),
+            },
         })
     }
 

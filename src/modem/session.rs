@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::channel::{Channel, Origin, Outcome};
 use super::failure::{Cut, Failure};
 use super::socket::{Closing, Phase};
-use super::ssl_context::{self, File, Standing};
+use super::ssl_context::{self, Authorities, File, Standing};
 use super::{Action, Event, Modem};
 use crate::at::{AtText, Command, Line, SOCKET_COUNT, SocketId, fields};
 use crate::config::{self, ApnAuth, PdpType, Wait};
@@ -57,8 +57,13 @@ pub enum Step {
     Identity,
     /// AT+GSN, where `--device imei:…` names the modem
     Imei,
-    /// AT+QSSLCFG=?
-    Keys,
+    /// AT+CGMM and AT+CGMR, where ATI said too little
+    Model,
+    /// AT+QSSLCFG=?, AT+QSSLOPEN=?, …: all in one line, or one of [`TESTS`] alone
+    Keys {
+        /// The one, where the module does not take them joined.
+        alone: Option<usize>,
+    },
     /// AT+QURCCFG="urcport",…: `all` first, then the port we are believed to be on.
     UrcPort {
         /// `all` was refused.
@@ -100,6 +105,8 @@ pub enum Step {
     Space,
     /// AT+QFUPL
     Upload,
+    /// AT+QSSLCFG="cacertex"
+    Chain,
     /// AT+QSSLCFG for each context
     Contexts,
     /// Sockets can be opened.
@@ -185,7 +192,10 @@ impl Modem {
             }
             Step::Identity => line("ATI".into()),
             Step::Imei => line("AT+GSN".into()),
-            Step::Keys => line("AT+QSSLCFG=?".into()),
+            Step::Model => line("AT+CGMM;+CGMR".into()),
+            Step::Keys { alone: None } => line(format!("AT{}", TESTS.join(";"))),
+            Step::Keys { alone: Some(index) } => line(format!("AT{}", TESTS[index])),
+            Step::Chain => line("AT+QSSLCFG=\"cacertex\"".into()),
             Step::UrcPort { all_refused } => {
                 let port = self.ports[channel].at_port.unwrap_or("uart1");
                 let port = if all_refused || self.ports[channel].at_port.is_some() { port } else { "all" };
@@ -269,19 +279,37 @@ impl Modem {
             Step::Identity => {
                 self.profile.learn_identity(&lines);
                 let named = matches!(self.settings.devices[channel], config::Device::Imei(_));
-                self.session.go(if named { Step::Imei } else { Step::Keys });
+                let next = match self.profile.identity_is_incomplete() {
+                    _ if named => Step::Imei,
+                    true => Step::Model,
+                    false => Step::Keys { alone: None },
+                };
+                self.session.go(next);
             }
             Step::Imei => {
                 let config::Device::Imei(wanted) = &self.settings.devices[channel] else { return };
                 if lines.iter().any(|line| line.trim().trim_matches('"') == wanted) {
-                    self.session.go(Step::Keys);
+                    self.session.go(Step::Keys { alone: None });
                 } else {
                     log::debug!("{} is another modem", self.ports[channel].name);
                     self.actions.push_back(Action::NextDevice(channel));
                     self.reopen(channel, now);
                 }
             }
-            Step::Keys => {
+            Step::Model => {
+                if refused.is_none() {
+                    self.profile.learn_identity(&lines);
+                }
+                self.session.go(Step::Keys { alone: None });
+            }
+            Step::Keys { alone: None } if refused.is_some() => {
+                self.session.go(Step::Keys { alone: Some(0) });
+            }
+            Step::Keys { alone: Some(index) } if index + 1 < TESTS.len() => {
+                self.profile.learn_keys(&lines);
+                self.session.go(Step::Keys { alone: Some(index + 1) });
+            }
+            Step::Keys { .. } => {
                 self.profile.learn_keys(&lines);
                 match self.make_contexts() {
                     Ok(()) => self.session.go(Step::UrcPort { all_refused: false }),
@@ -396,6 +424,12 @@ impl Modem {
             Step::DeleteFile => self.session.go(Step::Space),
             Step::Space => self.space_answered(&lines, now),
             Step::Upload => self.uploaded(&outcome, &lines, now),
+            Step::Chain => {
+                if refused.is_none() {
+                    self.chain_answered(&lines);
+                }
+                self.session.go(Step::Contexts);
+            }
             Step::Deactivate => {
                 self.session.activated = false;
                 self.session.go(Step::Ended);
@@ -574,7 +608,8 @@ impl Modem {
             open[id.index()] = state != 0;
         }
         for id in SocketId::all() {
-            let ours = self.settings.sockets.contains(id.index());
+            let ours = self.settings.sockets.contains(id.index())
+                && self.profile.sockets.contains(id.index() as u32);
             let socket = &mut self.sockets[id.index()];
             if socket.joined {
                 continue;
@@ -607,15 +642,19 @@ impl Modem {
         let checks_time = self.contexts.iter().any(|context| {
             context.tls.check_time.unwrap_or(context.tls.authentication != config::Authentication::Insecure)
         });
+        let authenticates = self
+            .contexts
+            .iter()
+            .any(|context| context.tls.authentication != config::Authentication::Insecure);
         let step = match step {
             Step::Dns if self.settings.pdp.dns.is_empty() => return self.go_or_skip(Step::Ntp),
             Step::Ntp if !checks_time => return self.go_or_skip(Step::ListFiles),
             Step::Ntp if self.settings.ntp.is_none() => Step::Clock,
-            Step::ListFiles
-                if self.contexts.iter().all(|context| ssl_context::files(&context.tls).is_empty()) =>
-            {
-                Step::Contexts
+            Step::ListFiles if self.contexts.iter().all(|context| context.files.is_empty()) => {
+                return self.go_or_skip(Step::Chain);
             }
+            // What another program left there would be trusted in all SSL contexts, ours among them.
+            Step::Chain if !authenticates || !self.profile.has_key("cacertex") => Step::Contexts,
             step => step,
         };
         self.session.go(step);
@@ -655,7 +694,7 @@ impl Modem {
             })
             .collect();
         let mut missing: Vec<File> = Vec::new();
-        for file in self.contexts.iter().flat_map(|context| ssl_context::files(&context.tls)) {
+        for file in self.contexts.iter().flat_map(|context| context.files.iter().cloned()) {
             let there = stored
                 .iter()
                 .any(|(name, size)| *name == file.name.as_str() && *size == file.content.len() as u64);
@@ -667,7 +706,7 @@ impl Modem {
             missing.first().is_some_and(|file| stored.iter().any(|(name, _)| *name == file.name.as_str()));
         self.session.missing = missing;
         match self.session.missing.is_empty() {
-            true => self.session.go(Step::Contexts),
+            true => self.go_or_skip(Step::Chain),
             false if half_there => self.session.go(Step::DeleteFile),
             false => self.session.go(Step::Space),
         }
@@ -703,7 +742,10 @@ impl Modem {
             if error.number() == Some(407) || error.0.contains("exist"));
         if stored {
             self.session.missing.remove(0);
-            self.session.go(if self.session.missing.is_empty() { Step::Contexts } else { Step::Upload });
+            match self.session.missing.is_empty() {
+                true => self.go_or_skip(Step::Chain),
+                false => self.session.go(Step::Upload),
+            }
         } else if exists {
             self.session.go(Step::DeleteFile);
         } else {
@@ -721,6 +763,32 @@ impl Modem {
             self.session.step = Step::DeleteFile;
             self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), false, now);
         }
+    }
+
+    /// "cacertex" holds for the whole module: what it should hold is written with the first context, and
+    /// what else stands there is taken away where all contexts are ours.
+    fn chain_answered(&mut self, lines: &[String]) {
+        let chained = Authorities::of(&self.tunnels, &self.profile) == Authorities::Chain;
+        let all_ours = self.settings.ssl_contexts == config::Modem::default().ssl_contexts;
+        let Some(context) = self.contexts.first_mut() else { return };
+        let trusted = match chained {
+            true => ssl_context::authority_files(&context.tls, Authorities::Chain),
+            false => Vec::new(),
+        };
+        context.settings.retain(|setting| setting.ca_id.is_none());
+        for setting in ssl_context::chain_settings(&trusted, lines) {
+            let ours = setting.value != "\"\"";
+            if ours || all_ours {
+                context.settings.push(setting);
+            } else {
+                log::warn!(
+                    "another program has given the modem an authority (\"cacertex\" {}) that holds for all SSL \
+                     contexts: servers that it vouches for are accepted as well",
+                    setting.ca_id.unwrap_or_default()
+                );
+            }
+        }
+        context.standing = Standing::Unwritten(0);
     }
 
     /// The setting of an SSL context that must be written or asked for next.
@@ -827,6 +895,9 @@ fn clock_text(unix_seconds: i64) -> Option<String> {
 /// answers ERROR, which is as good.
 const WIRE_FORMAT: [&str; 3] =
     ["AT+QICFG=\"viewmode\",0", "AT+QICFG=\"dataformat\",0,0", "AT+QICFG=\"sendinfo\",0"];
+
+/// What the module says of its own ranges.
+const TESTS: [&str; 4] = ["+QSSLCFG=?", "+QSSLOPEN=?", "+QSSLSEND=?", "+QSSLRECV=?"];
 
 /// LTE, packet-switched, circuit-switched.
 const REGISTRATION: [&str; 3] = ["AT+CEREG?", "AT+CGREG?", "AT+CREG?"];

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::failure::Failure;
 use super::profile::Profile;
-use crate::at::{AtText, SslContextId};
+use crate::at::{AtText, SslContextId, fields};
 use crate::config;
 use crate::exit_status::ExitStatus;
 
@@ -23,6 +23,8 @@ pub struct SslContext {
     pub standing: Standing,
     /// The settings as key and value, in the order of writing.
     pub settings: Vec<Setting>,
+    /// The files that must be in the modem before it is used.
+    pub files: Vec<File>,
 }
 
 /// Whether a context's settings are known to stand.
@@ -41,6 +43,8 @@ pub enum Standing {
 pub struct Setting {
     /// The key.
     pub key: &'static str,
+    /// For "cacertex": its number, which stands in the place of the context's.
+    pub ca_id: Option<u8>,
     /// Everything behind the context's number, as written.
     pub value: String,
     /// Whether the value must stay out of logs.
@@ -48,14 +52,28 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// A setting of one context.
+    pub fn new(key: &'static str, value: String) -> Self {
+        Setting { key, ca_id: None, value, secret: false }
+    }
+
+    /// The authority `ca_id` of "cacertex", which all contexts have in common; `None` takes it away.
+    pub fn chain(ca_id: u8, file: Option<&File>) -> Self {
+        let path = file.map_or("\"\"".to_owned(), File::path);
+        Setting { ca_id: Some(ca_id), ..Setting::new("cacertex", path) }
+    }
+
     /// The line that writes it.
     pub fn write_line(&self, context: SslContextId) -> String {
-        format!("AT+QSSLCFG=\"{}\",{context},{}", self.key, self.value)
+        format!("{},{}", self.query_line(context), self.value)
     }
 
     /// The line that asks for it.
     pub fn query_line(&self, context: SslContextId) -> String {
-        format!("AT+QSSLCFG=\"{}\",{context}", self.key)
+        match self.ca_id {
+            Some(ca_id) => format!("AT+QSSLCFG=\"{}\",{ca_id}", self.key),
+            None => format!("AT+QSSLCFG=\"{}\",{context}", self.key),
+        }
     }
 
     /// Whether this answer to the query says that it stands.
@@ -111,6 +129,11 @@ impl File {
         File { name, content, source }
     }
 
+    /// Its path as a setting's value.
+    pub fn path(&self) -> String {
+        format!("\"UFS:{}\"", self.name)
+    }
+
     /// The checksum that the module answers to an upload: 16-bit XOR of big-endian byte pairs, an odd last
     /// byte in the high half (FILE application note, AT+QFUPL).
     pub fn checksum(&self) -> u16 {
@@ -120,12 +143,35 @@ impl File {
     }
 }
 
-/// The files that these settings need: CA, client certificate, client key.
-pub fn files(tls: &config::Tls) -> Vec<File> {
-    let mut files = Vec::new();
-    if let config::Authentication::Authorities(authorities) = &tls.authentication {
-        files.push(File::of("pem", authorities.iter()));
+/// How the authorities of all tunnels are given to the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authorities {
+    /// One file for each context, "cacert", with all its authorities one behind the other.
+    Bundle,
+    /// All tunnels trust the same few: a file for each authority, under the numbers of "cacertex", which
+    /// all contexts have in common.
+    Chain,
+}
+
+impl Authorities {
+    /// "cacertex" is one list for all contexts, so it serves only tunnels that all trust the same, and only
+    /// as many as it has numbers.
+    pub fn of(tunnels: &[config::Tunnel], profile: &Profile) -> Self {
+        let mut sets = tunnels.iter().map(|tunnel| &tunnel.tls.authentication);
+        let Some(config::Authentication::Authorities(first)) = sets.next() else {
+            return Authorities::Bundle;
+        };
+        let same = sets.all(
+            |set| matches!(set, config::Authentication::Authorities(authorities) if authorities == first),
+        );
+        let fits = (2..=CHAIN_MAX).contains(&first.len()) && profile.has_key("cacertex");
+        if same && fits { Authorities::Chain } else { Authorities::Bundle }
     }
+}
+
+/// The files that these settings need: authorities, client certificate, client key.
+pub fn files(tls: &config::Tls, authorities: Authorities) -> Vec<File> {
+    let mut files = authority_files(tls, authorities);
     if let Some(client) = &tls.client {
         files.push(File::of("pem", std::iter::once(&client.certificate)));
         files.push(File::of("key", std::iter::once(&client.key)));
@@ -133,116 +179,201 @@ pub fn files(tls: &config::Tls) -> Vec<File> {
     files
 }
 
+/// The files of the authorities alone.
+pub fn authority_files(tls: &config::Tls, authorities: Authorities) -> Vec<File> {
+    match (&tls.authentication, authorities) {
+        (config::Authentication::Insecure, _) => Vec::new(),
+        (config::Authentication::Authorities(all), Authorities::Bundle) => {
+            vec![File::of("pem", all.iter())]
+        }
+        (config::Authentication::Authorities(all), Authorities::Chain) => {
+            all.iter().map(|one| File::of("pem", std::iter::once(one))).collect()
+        }
+    }
+}
+
 /// The settings that make an SSL context what `tls` says, for this module.
 ///
 /// # Errors
-/// Names the first option that the module has no key for.
+/// Names the first option that the module has no key for, or whose value its key does not take.
 pub fn settings(
     tls: &config::Tls,
     connect_timeout: Duration,
     profile: &Profile,
+    authorities: Authorities,
 ) -> Result<Vec<Setting>, Failure> {
-    let mut settings = Vec::new();
-    let mut set = |key: &'static str, value: String| settings.push(Setting { key, value, secret: false });
-    let lacks = |key: &str| !profile.has_key(key);
-    let refuse = |option: &str, key: &str| {
-        Err(Failure::new(
-            ExitStatus::Usage,
-            format!("{} has no setting {key:?}, which {option} needs: leave {option} out", profile.name),
-        ))
-    };
-
-    set("sslversion", (tls.version as u8).to_string());
-    set("ciphersuite", format!("0X{:04X}", tls.cipher));
-    let authenticated = match &tls.authentication {
-        config::Authentication::Insecure => false,
-        config::Authentication::Authorities(authorities) => {
-            set("cacert", format!("\"UFS:{}\"", File::of("pem", authorities.iter()).name));
-            true
-        }
-    };
-    let mut level = u8::from(authenticated);
+    let mut settings = Settings { profile, all: Vec::new() };
+    settings.number("--tls-version", "sslversion", tls.version as u32, 0)?;
+    settings.cipher(tls.cipher)?;
+    let trusted = authority_files(tls, authorities);
+    if let Some(first) = trusted.first() {
+        settings.put("cacert", first.path());
+    }
+    let authenticated = !trusted.is_empty();
+    let mut level = u32::from(authenticated);
     if let Some(client) = &tls.client {
         level = 2;
-        set("clientcert", format!("\"UFS:{}\"", File::of("pem", std::iter::once(&client.certificate)).name));
-        let key = File::of("key", std::iter::once(&client.key));
-        match &client.key_password {
-            None => set("clientkey", format!("\"UFS:{}\"", key.name)),
-            Some(_) if profile.family == super::profile::Family::Ec20 => {
-                return Err(Failure::new(
-                    ExitStatus::Usage,
-                    format!(
-                        "{} takes no password for a key: give --key a file without one and leave \
-                         --key-password-file out",
-                        profile.name
-                    ),
-                ));
-            }
-            Some(password) => settings.push(Setting {
-                key: "clientkey",
-                value: format!("\"UFS:{}\",\"{}\"", key.name, password.0),
-                secret: true,
-            }),
-        }
+        settings.client(client)?;
     }
-    let mut set = |key: &'static str, value: String| settings.push(Setting { key, value, secret: false });
-    set("seclevel", level.to_string());
+    settings.number("--ca", "seclevel", level, u32::MAX)?;
     let check_time = tls.check_time.unwrap_or(authenticated);
-    set("ignorelocaltime", u8::from(!check_time).to_string());
-    set("negotiatetime", negotiate_seconds(connect_timeout).to_string());
-
+    settings.number("--check-time", "ignorelocaltime", u32::from(!check_time), 1)?;
+    if let Some(key) = profile.key("negotiatetime") {
+        let seconds = negotiate_seconds(connect_timeout) as u32;
+        let seconds = key.range.as_ref().map_or(seconds, |range| range.nearest(seconds));
+        settings.put("negotiatetime", seconds.to_string());
+    }
     match tls.sni {
-        Some(true) if lacks("sni") => return refuse("--sni", "sni"),
-        wanted if !lacks("sni") => set("sni", u8::from(wanted.unwrap_or(true)).to_string()),
-        _ => {}
-    }
-    // What is off by default is written as off where the module has it: it may remember an older user.
-    let switches = [
-        ("--session-resumption", "session_cache", tls.session_resumption),
-        ("--renegotiation", "renegotiation", tls.renegotiation),
-        ("--ignore-chain", "ignoremulticertchainverify", tls.ignore_chain),
-        ("--ignore-signature", "ignoreinvalidcertsign", tls.ignore_signature),
-    ];
-    for (option, key, on) in switches {
-        if on && lacks(key) {
-            return refuse(option, key);
-        }
-        if !lacks(key) {
-            set(key, u8::from(on).to_string());
-        }
-    }
-    if tls.ignore_certificate_items != 0 && lacks("ignorecertitem") {
-        return refuse("--ignore-certificate", "ignorecertitem");
-    }
-    if !lacks("ignorecertitem") {
-        set("ignorecertitem", tls.ignore_certificate_items.to_string());
-    }
-    if !lacks("checkhost") {
-        set("checkhost", u8::from(authenticated).to_string());
-    }
-    match &tls.alpn {
-        Some(_) if lacks("alpn") => return refuse("--alpn", "alpn"),
-        alpn if !lacks("alpn") => {
-            set("alpn", format!("\"{}\"", alpn.as_ref().map_or("", AtText::as_str)));
-        }
-        _ => {}
-    }
-    if !lacks("dtls") {
-        set("dtls", "0".to_owned());
-    }
-    if !lacks("closetimemode") {
-        set("closetimemode", "0".to_owned());
-    }
-    match &tls.psk {
-        Some(_) if lacks("psk") => return refuse("--psk-identity", "psk"),
-        Some(psk) => settings.push(Setting {
-            key: "psk",
-            value: format!("\"{}\",\"{}\"", psk.identity, psk.key.0),
-            secret: true,
-        }),
+        Some(wanted) => settings.number("--sni", "sni", u32::from(wanted), 0)?,
+        None if profile.has_key("sni") => settings.number("--sni", "sni", 1, 1)?,
         None => {}
     }
-    Ok(settings)
+    // What is off by default is written as off where the module has it: it may remember an older user.
+    let chain_key = match profile.has_key("ignorecertchain") {
+        // BG96 and its like
+        true => "ignorecertchain",
+        false => "ignoremulticertchainverify",
+    };
+    for (option, key, on) in [
+        ("--session-resumption", "session_cache", tls.session_resumption),
+        ("--renegotiation", "renegotiation", tls.renegotiation),
+        ("--ignore-chain", chain_key, tls.ignore_chain),
+        ("--ignore-signature", "ignoreinvalidcertsign", tls.ignore_signature),
+    ] {
+        settings.number(option, key, u32::from(on), 0)?;
+    }
+    settings.number("--ignore-certificate", "ignorecertitem", tls.ignore_certificate_items, 0)?;
+    if profile.has_key("checkhost") {
+        let ignores_name = tls.ignore_certificate_items & config::certificate_items::COMMON_NAME != 0;
+        settings.put("checkhost", u8::from(authenticated && !ignores_name).to_string());
+    }
+    match &tls.alpn {
+        None if !profile.has_key("alpn") => {}
+        None => settings.put("alpn", "\"\"".to_owned()),
+        Some(name) => settings.text("--alpn", "alpn", format!("\"{name}\""))?,
+    }
+    for key in ["dtls", "closetimemode"] {
+        settings.number("", key, 0, 0)?;
+    }
+    if let Some(psk) = &tls.psk {
+        settings.text("--psk-identity", "psk", format!("\"{}\",\"{}\"", psk.identity, psk.key.0))?;
+        settings.last_is_secret();
+    }
+    Ok(settings.all)
+}
+
+/// "cacertex" as these tunnels need it, from what stands there now: `stored` are the lines of its answer.
+/// Returns what must be written, once for the whole module.
+pub fn chain_settings(trusted: &[File], stored: &[String]) -> Vec<Setting> {
+    let standing = |ca_id: u8| {
+        stored.iter().find_map(|line| {
+            let mut all = fields(line.strip_prefix("+QSSLCFG:")?);
+            (all.next()? == "cacertex" && all.number::<u8>()? == ca_id).then(|| all.next().unwrap_or(""))
+        })
+    };
+    let wanted = |ca_id: u8| trusted.get(usize::from(ca_id));
+    let mut settings = Vec::new();
+    for ca_id in 0..CHAIN_MAX as u8 {
+        let stands = match (standing(ca_id), wanted(ca_id)) {
+            (Some(path), Some(file)) => normal(path) == normal(&file.path()),
+            (Some(path), None) => path.is_empty(),
+            (None, wanted) => wanted.is_none(),
+        };
+        if !stands {
+            settings.push(Setting::chain(ca_id, wanted(ca_id)));
+        }
+    }
+    settings
+}
+
+/// Settings being put together for a module.
+struct Settings<'a> {
+    profile: &'a Profile,
+    all: Vec<Setting>,
+}
+
+impl Settings<'_> {
+    fn put(&mut self, key: &'static str, value: String) {
+        self.all.push(Setting::new(key, value));
+    }
+
+    fn last_is_secret(&mut self) {
+        if let Some(setting) = self.all.last_mut() {
+            setting.secret = true;
+        }
+    }
+
+    /// A number. `usual` is what a module without the key does anyway.
+    fn number(&mut self, option: &str, key: &'static str, value: u32, usual: u32) -> Result<(), Failure> {
+        match (self.profile.has_key(key), self.profile.takes(key, value)) {
+            (true, true) => self.put(key, value.to_string()),
+            (false, _) if value == usual => {}
+            (true, false) if value == usual => {}
+            (false, _) => return Err(self.lacks(option, key)),
+            (true, false) => {
+                let message = format!(
+                    "{} does not take {value} for {key:?}, which {option} needs: it takes {}",
+                    self.profile.name,
+                    self.profile.key(key).map_or("", |key| key.values.as_str())
+                );
+                return Err(Failure::new(ExitStatus::Usage, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Texts: the key must be there.
+    fn text(&mut self, option: &str, key: &'static str, value: String) -> Result<(), Failure> {
+        if !self.profile.has_key(key) {
+            return Err(self.lacks(option, key));
+        }
+        self.put(key, value);
+        Ok(())
+    }
+
+    fn cipher(&mut self, code: u16) -> Result<(), Failure> {
+        if !self.profile.takes("ciphersuite", code.into()) {
+            let message = format!(
+                "{} does not have the cipher suite {} of --cipher: it has {}",
+                self.profile.name,
+                config::cipher::Cipher(code),
+                self.profile.key("ciphersuite").map_or("none", |key| key.values.as_str())
+            );
+            return Err(Failure::new(ExitStatus::Usage, message));
+        }
+        self.put("ciphersuite", format!("0X{code:04X}"));
+        Ok(())
+    }
+
+    fn client(&mut self, client: &config::ClientCertificate) -> Result<(), Failure> {
+        let certificate = File::of("pem", std::iter::once(&client.certificate)).path();
+        self.text("--cert", "clientcert", certificate)?;
+        let key = File::of("key", std::iter::once(&client.key)).path();
+        match &client.key_password {
+            None => self.text("--key", "clientkey", key),
+            Some(_) if !self.profile.takes_key_password() => {
+                let message = format!(
+                    "{} takes no password for a key: give --key a file without one and leave \
+                     --key-password-file out",
+                    self.profile.name
+                );
+                Err(Failure::new(ExitStatus::Usage, message))
+            }
+            Some(password) => {
+                self.text("--key", "clientkey", format!("{key},\"{}\"", password.0))?;
+                self.last_is_secret();
+                Ok(())
+            }
+        }
+    }
+
+    fn lacks(&self, option: &str, key: &str) -> Failure {
+        let name = &self.profile.name;
+        Failure::new(
+            ExitStatus::Usage,
+            format!("{name} has no setting {key:?}, which {option} needs: leave {option} out"),
+        )
+    }
 }
 
 /// "negotiatetime" has a range of 10–300 s (both manuals, AT+QSSLCFG); 0, which is off, is the most.
@@ -261,6 +392,9 @@ fn normal(value: &str) -> String {
 /// What the names of our files in the modem begin with.
 pub const FILE_PREFIX: &str = "qt-";
 
+/// "cacertex" has the numbers 0–5 (EG800Q manual, 2.2.1).
+const CHAIN_MAX: usize = 6;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,42 +412,140 @@ mod tests {
 
     #[test]
     fn an_answer_may_be_quoted_differently() {
-        let setting = Setting { key: "cacert", value: "\"UFS:a.pem\"".into(), secret: false };
+        let setting = Setting::new("cacert", "\"UFS:a.pem\"".into());
         assert!(setting.stands_in(&["+QSSLCFG: \"cacert\",1,UFS:a.pem".into()]));
         assert!(!setting.stands_in(&["+QSSLCFG: \"cacert\",1,\"\"".into()]));
-        let cipher = Setting { key: "ciphersuite", value: "0XFFFF".into(), secret: false };
+        let cipher = Setting::new("ciphersuite", "0XFFFF".into());
         assert!(cipher.stands_in(&["+QSSLCFG: \"ciphersuite\",1,0xffff".into()]));
     }
 
-    #[test]
-    fn an_option_that_the_module_lacks_is_named() {
+    fn module(identity: &str) -> Profile {
         let mut profile = Profile::unknown();
-        profile.learn_identity(&["Quectel".into(), "EC20F".into(), "Revision: EC20CEFAR02A09M4G".into()]);
-        let tls = config::Tls {
-            version: config::TlsVersion::Tls12,
-            cipher: 0xFFFF,
-            authentication: config::Authentication::Insecure,
-            client: None,
-            sni: Some(true),
-            alpn: None,
-            psk: None,
-            session_resumption: false,
-            renegotiation: false,
-            check_time: None,
-            ignore_certificate_items: 0,
-            ignore_chain: false,
-            ignore_signature: false,
-        };
-        let failure = settings(&tls, Duration::from_secs(60), &profile).unwrap_err();
-        assert_eq!(failure.status, ExitStatus::Usage);
-        assert!(failure.message.contains("EC20F") && failure.message.contains("--sni"), "{failure}");
-        let plain = config::Tls { sni: None, ..tls };
-        let written: Vec<_> = settings(&plain, Duration::from_secs(5), &profile)
-            .unwrap()
+        profile.learn_identity(&["Quectel".into(), identity.into(), "Revision: R1".into()]);
+        profile
+    }
+
+    fn insecure() -> config::Tls {
+        config::Tls::new(config::Authentication::Insecure)
+    }
+
+    fn trusting(names: &[&str]) -> config::Tls {
+        let pem = |name: &&str| config::Pem { source: (*name).into(), bytes: name.as_bytes().to_vec() };
+        config::Tls::new(config::Authentication::Authorities(names.iter().map(pem).collect()))
+    }
+
+    fn written(tls: &config::Tls, profile: &Profile, authorities: Authorities) -> Vec<String> {
+        let context = SslContextId::new(0).unwrap();
+        settings(tls, Duration::from_secs(5), profile, authorities)
+            .expect("the module has all of this")
             .iter()
-            .map(|setting| setting.write_line(SslContextId::new(0).unwrap()))
-            .collect();
-        assert!(written.contains(&"AT+QSSLCFG=\"sslversion\",0,3".to_owned()), "{written:?}");
-        assert!(written.contains(&"AT+QSSLCFG=\"negotiatetime\",0,10".to_owned()), "{written:?}");
+            .map(|setting| setting.write_line(context))
+            .collect()
+    }
+
+    fn refused(tls: &config::Tls, profile: &Profile) -> String {
+        let failure = settings(tls, Duration::from_secs(60), profile, Authorities::Bundle).unwrap_err();
+        assert_eq!(failure.status, ExitStatus::Usage);
+        failure.message
+    }
+
+    #[test]
+    fn an_option_that_the_module_lacks_is_named_with_the_module() {
+        let ec20 = module("EC20F");
+        let plain = insecure();
+        assert_eq!(
+            refused(&config::Tls { sni: Some(true), ..plain.clone() }, &ec20),
+            "EC20F R1 has no setting \"sni\", which --sni needs: leave --sni out"
+        );
+        assert_eq!(
+            refused(&config::Tls { session_resumption: true, ..plain.clone() }, &ec20),
+            "EC20F R1 has no setting \"session_cache\", which --session-resumption needs: leave \
+             --session-resumption out"
+        );
+        assert!(refused(&config::Tls { cipher: 0xC02F, ..plain.clone() }, &ec20).starts_with(
+            "EC20F R1 does not have the cipher suite TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 of --cipher"
+        ));
+        let all = written(&config::Tls { sni: Some(false), ..plain }, &ec20, Authorities::Bundle);
+        assert!(all.contains(&"AT+QSSLCFG=\"sslversion\",0,3".to_owned()), "{all:?}");
+        assert!(all.contains(&"AT+QSSLCFG=\"negotiatetime\",0,10".to_owned()), "{all:?}");
+        assert!(!all.iter().any(|line| line.contains("sni")), "{all:?}");
+    }
+
+    #[test]
+    fn a_value_beyond_the_modules_own_range_is_refused_before_anything_is_opened() {
+        let mut profile = module("EG915Q");
+        profile.learn_keys(&[
+            "+QSSLCFG: \"sslversion\",(0-5),(3,4)".into(),
+            "+QSSLCFG: \"ciphersuite\",(0-5),<cs_id>".into(),
+            "+QSSLCFG: \"seclevel\",(0-5),(0-2)".into(),
+            "+QSSLCFG: \"ignorelocaltime\",(0-5),(0,1)".into(),
+            "+QSSLCFG: \"negotiatetime\",(0-5),(30-60)".into(),
+        ]);
+        let old = config::Tls { version: config::TlsVersion::Tls10, ..insecure() };
+        assert_eq!(
+            refused(&old, &profile),
+            "EG915Q R1 does not take 1 for \"sslversion\", which --tls-version needs: it takes (3,4)"
+        );
+        // A list that names no codes leaves the last word to the module.
+        let exotic = config::Tls { cipher: 0xC030, ..insecure() };
+        let all = written(&exotic, &profile, Authorities::Bundle);
+        assert!(all.contains(&"AT+QSSLCFG=\"ciphersuite\",0,0XC030".to_owned()), "{all:?}");
+        assert!(all.contains(&"AT+QSSLCFG=\"negotiatetime\",0,30".to_owned()), "{all:?}");
+    }
+
+    #[test]
+    fn a_bg96_ignores_chains_under_a_name_of_its_own() {
+        let mut bg96 = module("BG96");
+        bg96.learn_keys(&[
+            "+QSSLCFG: \"sslversion\",(0-5),(0-4)".into(),
+            "+QSSLCFG: \"ciphersuite\",(0-5),(0X0035,0XFFFF)".into(),
+            "+QSSLCFG: \"seclevel\",(0-5),(0-2)".into(),
+            "+QSSLCFG: \"checkhost\",(0-5),(0,1)".into(),
+            "+QSSLCFG: \"ignorecertchain\",(0-5),(0,1)".into(),
+            "+QSSLCFG: \"ignorelocaltime\",(0-5),(0,1)".into(),
+        ]);
+        let tls = config::Tls { ignore_chain: true, ..trusting(&["one"]) };
+        let all = written(&tls, &bg96, Authorities::Bundle);
+        assert!(all.contains(&"AT+QSSLCFG=\"ignorecertchain\",0,1".to_owned()), "{all:?}");
+        assert!(all.contains(&"AT+QSSLCFG=\"checkhost\",0,1".to_owned()), "{all:?}");
+        assert!(all.contains(&"AT+QSSLCFG=\"seclevel\",0,1".to_owned()), "{all:?}");
+    }
+
+    #[test]
+    fn authorities_that_all_tunnels_share_go_into_the_modules_one_chain() {
+        let tunnel = |tls: config::Tls| config::Tunnel {
+            name: String::new(),
+            listen: Vec::new(),
+            target: "a:1".parse().expect("a target"),
+            mode: config::Mode::Push,
+            tls,
+            limits: config::Limits::default(),
+            allow: Vec::new(),
+        };
+        let (one, two, many) = (trusting(&["a"]), trusting(&["a", "b"]), trusting(&["a"; 7]));
+        let chain = |tunnels: &[&config::Tls], module: &Profile| {
+            let tunnels: Vec<_> = tunnels.iter().map(|tls| tunnel((*tls).clone())).collect();
+            Authorities::of(&tunnels, module) == Authorities::Chain
+        };
+        let (new, old) = (module("EG800Q"), module("EC20"));
+        assert!(chain(&[&two, &two], &new));
+        assert!(!chain(&[&two, &two], &old), "an EC20 has no cacertex");
+        assert!(!chain(&[&two, &one], &new), "the chain would be trusted by both");
+        assert!(!chain(&[&two, &insecure()], &new));
+        assert!(!chain(&[&one], &new) && !chain(&[&many], &new));
+        let files = authority_files(&two, Authorities::Chain);
+        let stored = ["+QSSLCFG: \"cacertex\",0,\"\"", "+QSSLCFG: \"cacertex\",5,\"UFS:theirs.pem\""];
+        let stored: Vec<String> = stored.map(str::to_owned).into();
+        let context = SslContextId::new(3).unwrap();
+        let lines: Vec<String> =
+            chain_settings(&files, &stored).iter().map(|setting| setting.write_line(context)).collect();
+        assert_eq!(
+            lines,
+            [
+                format!("AT+QSSLCFG=\"cacertex\",0,\"UFS:{}\"", files[0].name),
+                format!("AT+QSSLCFG=\"cacertex\",1,\"UFS:{}\"", files[1].name),
+                "AT+QSSLCFG=\"cacertex\",5,\"\"".to_owned(),
+            ]
+        );
     }
 }
