@@ -1,0 +1,37 @@
+//! Goal of this test: shellcheck has nothing to say about any shell script of the project.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::tools::{folder, packaging, run, said, write};
+
+fn complaints(script: &Path) -> String {
+    let (stdout, stderr) = said(&run(Command::new("shellcheck").arg(script)));
+    format!("{stdout}{stderr}")
+}
+
+#[test]
+fn shellcheck_has_nothing_to_say() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let openwrt = packaging().join("openwrt/files/etc");
+    let scripts = [
+        top.join("check"),
+        top.join(".ci/run"),
+        packaging().join("debian/postinst"),
+        packaging().join("debian/prerm"),
+        packaging().join("debian/postrm"),
+        openwrt.join("init.d/qssl-tunnel"),
+        openwrt.join("hotplug.d/tty/70-qssl-tunnel"),
+    ];
+    for script in scripts {
+        assert_eq!(complaints(&script), "", "{}", script.display());
+    }
+}
+
+#[test]
+fn shellcheck_would_have_said_something_about_a_slip() {
+    let folder = folder();
+    let script = folder.path().join("script");
+    write(&script, "#!/bin/sh\nrm $1/*\n");
+    assert!(complaints(&script).contains("SC2086"));
+}

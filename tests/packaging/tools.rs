@@ -1,0 +1,62 @@
+//! Running the tools of the system, reading shipped files, and configurations as the tests need them.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use clap::Parser;
+use qssl_tunnel::cli::{self, Cli};
+use qssl_tunnel::config::{self, Configuration, Surroundings};
+
+/// Where the shipped files are.
+pub fn packaging() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging")
+}
+
+/// The text of a file that must be there.
+pub fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Writes a file and the folders above it.
+pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    let path = path.as_ref();
+    let folder = path.parent().expect("a file has a folder");
+    fs::create_dir_all(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    fs::write(path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// A folder of its own that goes away with the test.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("the temporary directory is writable")
+}
+
+/// Runs a tool to its end.
+pub fn run(command: &mut Command) -> Output {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.output().unwrap_or_else(|error| match error.kind() {
+        ErrorKind::NotFound => panic!("the program {name} is missing: let ./check install it"),
+        _ => panic!("{name} cannot be run: {error}"),
+    })
+}
+
+/// Both outputs as text.
+pub fn said(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// What a configuration file means, in the year 2100 and with the tests' own trust store.
+pub fn configuration(text: &str) -> Result<Configuration, String> {
+    let Ok(Cli { command: cli::Command::Run(args) }) = Cli::try_parse_from(["qssl-tunnel", "run"]) else {
+        panic!("`run` needs no arguments");
+    };
+    let around = Surroundings {
+        unix_seconds: 4_102_444_800,
+        ssl_cert_file: Some("tests/config_files/certificates/store.pem".into()),
+    };
+    let checked = config::from_text("FILE", text, &args, &around);
+    checked.map(|checked| checked.configuration).map_err(|error| error.to_string())
+}
