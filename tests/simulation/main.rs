@@ -5,5 +5,18 @@
 // Each test uses its part of the harness.
 #![allow(dead_code)]
 
+mod buffer_mode;
+mod client_leaves;
+mod far_end_closes;
+mod flow_control;
 mod harness;
+mod losses;
+mod many_clients;
+mod opening;
 mod push_mode;
+mod sending;
+mod several_ports;
+mod shutting_down;
+mod starting;
+mod transparent_mode;
+mod unsolicited;

@@ -16,6 +16,7 @@ pub mod wiring;
 use std::time::{Duration, Instant};
 
 use qssl_modem_emulator as emulator;
+use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Plan, Simulated};
 use qssl_modem_emulator::network::{Network, simulated};
 use qssl_tunnel::at::SocketId;
@@ -78,8 +79,11 @@ impl Wiring {
 }
 
 impl Simulation {
-    fn new(wiring: Wiring, traced: bool) -> Self {
+    fn new(mut wiring: Wiring, traced: bool) -> Self {
         trace::begin(traced);
+        if wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::OtherProgram(_))) {
+            wiring.modem.ports.push(PortName::Uart2);
+        }
         let start = base();
         let fars: Vec<Far> = wiring.connections.iter().map(|_| Far::default()).collect();
         let mut network = Simulated::new(start, Plan::new(simulated::Behaviour::sink()));
@@ -157,7 +161,8 @@ impl Simulation {
         let (begin, end) = (self.now, self.now + limit);
         self.drain();
         while !goal(self) {
-            assert!(self.step(end), "{what}: not within {limit:?}");
+            let goes_on = self.step(end);
+            assert!(goes_on || goal(self), "{what}: not within {limit:?}");
         }
         self.now - begin
     }
@@ -302,6 +307,11 @@ impl Simulation {
             for index in 0..self.clients.len() {
                 moved |= self.move_client(index);
             }
+            for port in self.wires.len()..self.wiring.modem.ports.len() {
+                // The other program reads whatever it is told.
+                let count = self.modem.output(port).len();
+                self.modem.written(port, count, self.now);
+            }
             if self.modem.next_deadline().is_some_and(|due| due <= self.now) {
                 self.modem.deadline_passed(self.now, &mut self.network);
             }
@@ -389,6 +399,8 @@ impl Simulation {
                 let passed = self.elapsed().as_secs() as i64;
                 self.relay.host_clock(HOST_CLOCK + passed, self.now);
             }
+            // There is one device for each port, and nothing to run.
+            _ => {}
         }
     }
 
@@ -509,6 +521,10 @@ impl Simulation {
             Fault::DropPdp => self.modem.drop_pdp(1, now),
             Fault::WearOutPdp => self.modem.wear_out_pdp(1, now),
             Fault::Reboot => self.modem.reboot(now),
+            Fault::OtherProgram(bytes) => {
+                let port = self.wires.len();
+                self.modem.received(port, &bytes, now, &mut self.network);
+            }
             Fault::Stall(time) => self.modem.stall(now + time),
             Fault::DelayAnswer(time) => self.modem.delay_next_answer(time),
             Fault::Urc(text) => self.modem.inject_urc(&text, now),

@@ -159,6 +159,8 @@ pub enum Fault {
     WearOutPdp,
     /// The modem reboots as after a crash.
     Reboot,
+    /// Another program types this on a port of its own.
+    OtherProgram(Vec<u8>),
     /// The modem does nothing for so long.
     Stall(Duration),
     /// The next command is answered so much later.
@@ -179,7 +181,7 @@ pub enum Fault {
     LosePort(usize, Duration),
     /// Bytes that mean nothing come out of the port.
     Noise(usize, Vec<u8>),
-    /// The next prompt is never said: the send before it is forgotten.
+    /// SIGTERM.
     Shutdown,
 }
 

@@ -1,0 +1,110 @@
+//! Goal of this test: in push mode a client that reads nothing does not stop its neighbours, holds no more
+//! memory than it may, and gets every byte when it wakes up.
+
+use qssl_modem_emulator::network::simulated::Behaviour;
+use qssl_tunnel::config::{FlowControl, Mode};
+
+use crate::harness::wiring::{Connection, Reads, Wiring, seconds};
+use crate::harness::{Outcome, Simulation};
+
+const TOTAL: u64 = 400_000;
+
+fn fast() -> Connection {
+    Connection::new(Mode::Push).at(seconds(5)).far_end(Behaviour::source(TOTAL, 4))
+}
+
+fn asleep_until(at: u64) -> Connection {
+    let mut connection = Connection::new(Mode::Push)
+        .far_end(Behaviour::source(TOTAL, 5))
+        .reads(Reads::After(seconds(at)))
+        .limits(|limits| limits.stall_timeout = seconds(400));
+    connection.client.buffer_bytes = 20_000;
+    connection
+}
+
+/// How long the eleven need for everything.
+fn time_of_eleven(sim: &mut Simulation) -> f64 {
+    sim.run_for(seconds(5));
+    let took = sim.run_until("the eleven end", seconds(600), |sim| {
+        sim.clients[..11].iter().all(|client| client.outcome.is_some())
+    });
+    for client in &sim.clients[..11] {
+        assert_eq!(client.outcome, Some(Outcome::Eof));
+        assert_eq!(client.received.len() as u64, TOTAL);
+    }
+    took.as_secs_f64()
+}
+
+#[test]
+fn eleven_fast_clients_beside_one_that_reads_nothing_keep_their_rate() {
+    let mut alone = Wiring::new().uart(921_600).connect_many(11, &fast()).start();
+    let without = time_of_eleven(&mut alone);
+    for leftovers_held in [false, true] {
+        let mut sim = Wiring::new()
+            .uart(921_600)
+            .modem(|modem| modem.quirks.leftovers_held = leftovers_held)
+            .connect_many(11, &fast())
+            .connect(asleep_until(150))
+            .start();
+        let with = time_of_eleven(&mut sim);
+        assert!(without / with >= 0.95, "alone {without} s, beside it {with} s");
+        assert!(sim.fars[11].memory().said.len() < 300_000, "its far end is stopped");
+        assert_eq!(sim.outcome(11), None);
+        sim.run_to_the_end(seconds(400));
+        assert_eq!(sim.outcome(11), Some(Outcome::Eof));
+        assert_eq!(sim.clients[11].received.len() as u64, TOTAL);
+        sim.assert_nothing_swallowed();
+    }
+}
+
+#[test]
+fn a_module_that_refuses_the_switch_holds_everybody_up_until_the_stall_timeout() {
+    let slow = asleep_until(1_000).limits(|limits| limits.stall_timeout = seconds(30));
+    let fast = Connection::new(Mode::Push).at(seconds(10)).far_end(Behaviour::source(TOTAL, 4));
+    let mut sim = Wiring::new()
+        .uart(921_600)
+        .modem(|modem| modem.quirks.mode_switch_refused = true)
+        .connect(slow)
+        .connect(fast)
+        .start();
+    sim.run_to_the_end(seconds(200));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+    assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+    sim.assert_nothing_swallowed();
+}
+
+#[test]
+fn without_flow_control_on_the_line_the_client_that_does_not_read_is_reset_alone() {
+    let slow = asleep_until(1_000);
+    let fast = Connection::new(Mode::Push).at(seconds(10)).far_end(Behaviour::source(TOTAL, 4));
+    let mut sim = Wiring::new()
+        .uart(921_600)
+        .settings(|settings| settings.flow_control = Some(FlowControl::None))
+        .modem(|modem| modem.quirks.mode_switch_refused = true)
+        .connect(slow)
+        .connect(fast)
+        .start();
+    sim.run_to_the_end(seconds(200));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+    assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+    assert_eq!(sim.modem.counters().bytes_lost_without_flow_control, 0);
+}
+
+#[test]
+fn a_client_that_reads_in_fits_and_starts_is_switched_to_and_fro_without_losing_a_byte() {
+    for leftovers_held in [false, true] {
+        for bytes in [3_000, 30_000, 120_000] {
+            let mut connection = Connection::new(Mode::Push)
+                .far_end(Behaviour::source(2_000_000, 5))
+                .reads(Reads::Drip(bytes, seconds(1)));
+            connection.client.buffer_bytes = 150_000;
+            let mut sim = Wiring::new()
+                .modem(|modem| modem.quirks.leftovers_held = leftovers_held)
+                .connect(connection)
+                .start();
+            sim.run_to_the_end(seconds(1_000));
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+            assert_eq!(sim.clients[0].received.len(), 2_000_000);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Goal of this test: two ports of one modem are two channels: they work side by side, and one is enough.
+
+use qssl_modem_emulator::PortName;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
+use qssl_tunnel::config::Mode;
+
+use crate::harness::Outcome;
+use crate::harness::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, seconds};
+
+fn two_ports() -> Wiring {
+    Wiring::new().ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)])
+}
+
+fn paced() -> Wiring {
+    let port = |name| Port { paced: true, ..Port::usb(name) };
+    Wiring::new().ports([port(PortName::UsbAt), port(PortName::UsbModem)])
+}
+
+fn uploads(mode: Mode) -> Connection {
+    let far = Behaviour { ends: Ends::AfterReading(100_000), ..Behaviour::sink() };
+    Connection::new(mode).sends(Sends::Pattern(100_000)).far_end(far)
+}
+
+#[test]
+fn commands_of_different_sockets_run_in_parallel() {
+    let mut sim = paced().connect_many(4, &uploads(Mode::Push)).start();
+    sim.run_to_the_end(seconds(60));
+    (0..4).for_each(|index| sim.assert_complete(index));
+    let (first, second) = (sim.carried[0].0, sim.carried[1].0);
+    assert!(first.min(second) * 2 > first.max(second), "{first} bytes by one port, {second} by the other");
+    sim.assert_nothing_swallowed();
+}
+
+#[test]
+fn pushed_bytes_come_once_although_urcs_leave_by_both_ports() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let connection = Connection::new(mode).far_end(Behaviour::source(100_000, 1));
+        let mut sim = two_ports().connect_many(3, &connection).start();
+        sim.run_to_the_end(seconds(60));
+        (0..3).for_each(|index| sim.assert_complete(index));
+    }
+}
+
+#[test]
+fn one_port_is_a_stream_and_the_other_takes_commands() {
+    let stream = Connection::new(Mode::Transparent).far_end(Behaviour::source(200_000, 1));
+    let mut sim = two_ports()
+        .connect(stream)
+        .connect(uploads(Mode::Push))
+        .connect(Connection::new(Mode::Buffer).far_end(Behaviour::source(50_000, 2)))
+        .start();
+    sim.run_to_the_end(seconds(120));
+    (0..3).for_each(|index| sim.assert_complete(index));
+}
+
+#[test]
+fn losing_one_port_keeps_the_modem_in_use() {
+    for lost in [0, 1] {
+        let busy = Connection::new(Mode::Push)
+            .sends(Sends::Pattern(5_000_000))
+            .far_end(Behaviour::echo())
+            .leaves(Leaves::After(seconds(20)));
+        let later = Connection::new(Mode::Push).at(seconds(12)).far_end(Behaviour::source(50_000, 2));
+        let mut sim =
+            paced().connect(busy).connect(later).fault(seconds(8), Fault::LosePort(lost, seconds(300))).start();
+        sim.run_until("the later one ends", seconds(60), |sim| sim.outcome(1).is_some());
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "port {lost} lost");
+        assert_eq!(sim.ready_at.len(), 1, "the data session was not touched");
+        assert_eq!(sim.said("AT+QIACT=1\r"), 1);
+    }
+}
+
+#[test]
+fn a_stream_survives_the_loss_of_the_command_port() {
+    let stream = Connection::new(Mode::Transparent).far_end(Behaviour::source(300_000, 1));
+    let mut sim = paced().connect(stream).fault(seconds(8), Fault::LosePort(0, seconds(3))).start();
+    sim.run_to_the_end(seconds(120));
+    assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+    sim.assert_complete(0);
+}
+
+#[test]
+fn losing_both_ports_and_getting_them_back() {
+    let busy = Connection::new(Mode::Push).sends(Sends::Pattern(5_000_000)).far_end(Behaviour::echo());
+    let later = Connection::new(Mode::Push).at(seconds(30)).far_end(Behaviour::source(50_000, 2));
+    let mut sim = paced()
+        .connect(busy)
+        .connect(later)
+        .fault(seconds(8), Fault::LosePort(0, seconds(5)))
+        .fault(seconds(9), Fault::LosePort(1, seconds(5)))
+        .start();
+    sim.run_to_the_end(seconds(120));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+    assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+}

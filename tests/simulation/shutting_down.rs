@@ -1,0 +1,71 @@
+//! Goal of this test: the end is orderly: clients are served to theirs, and the modem is left as it was found.
+
+use qssl_modem_emulator::network::simulated::Behaviour;
+use qssl_tunnel::config::Mode;
+use qssl_tunnel::exit_status::ExitStatus;
+
+use crate::harness::Outcome;
+use crate::harness::wiring::{Connection, Fault, Wiring, millis, seconds};
+
+#[test]
+fn clients_are_served_to_their_end() {
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        let connection = Connection::new(mode).far_end(Behaviour::source(200_000, 1));
+        let mut sim = Wiring::new().uart(115_200).connect(connection).start();
+        sim.run_for(seconds(8));
+        sim.shutdown();
+        sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
+        assert_eq!(sim.stopped, Some(ExitStatus::Done));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
+        assert_eq!(sim.clients[0].received.len(), 200_000);
+        assert!(sim.modem.sockets_in_use().is_empty());
+        assert!(!sim.modem.pdp_active(1), "we activated it");
+    }
+}
+
+#[test]
+fn whoever_does_not_end_in_time_is_reset() {
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        let mut sim = Wiring::new().uart(115_200).connect(Connection::new(mode)).start();
+        sim.run_for(seconds(8));
+        sim.shutdown();
+        let took = sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
+        assert_eq!(sim.stopped, Some(ExitStatus::DrainTimeout));
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+        assert!(took >= seconds(30) && took < seconds(36), "{took:?}");
+        assert!(sim.modem.sockets_in_use().is_empty(), "{mode:?}");
+        assert!(!sim.modem.pdp_active(1), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let mut sim = Wiring::new().connect(Connection::new(Mode::Push)).start();
+    sim.run_for(seconds(8));
+    sim.shutdown();
+    sim.shutdown();
+    assert_eq!(sim.stopped, Some(ExitStatus::Signal(15)));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+}
+
+#[test]
+fn a_data_session_that_was_there_before_us_stays() {
+    let mut sim = Wiring::new().typed_before(b"AT+QIACT=1\r").start();
+    sim.run_until_ready();
+    sim.shutdown();
+    sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
+    assert_eq!(sim.stopped, Some(ExitStatus::Done));
+    assert!(sim.modem.pdp_active(1));
+    assert_eq!(sim.said("AT+QIDEACT"), 0);
+}
+
+#[test]
+fn at_any_moment_of_the_set_up_it_stops_and_leaves_no_data_session_behind() {
+    for ms in (0..3_000).step_by(31) {
+        let wiring = Wiring::new().uart(115_200).modem(|modem| modem.activation_latency = seconds(1));
+        let mut sim = wiring.fault(millis(ms), Fault::Shutdown).start();
+        sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
+        sim.run_for(seconds(5));
+        assert!(!sim.modem.pdp_active(1), "after {ms} ms");
+    }
+}

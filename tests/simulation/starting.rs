@@ -1,0 +1,138 @@
+//! Goal of this test: whatever state the modem was left in, the heart brings it to serve connections.
+
+use qssl_modem_emulator::PortName;
+use qssl_modem_emulator::network::simulated::Behaviour;
+use qssl_tunnel::at::IdSet;
+use qssl_tunnel::config::Mode;
+
+use crate::harness::wiring::{Connection, Port, Wiring, seconds};
+use crate::harness::{Outcome, Simulation};
+
+/// One connection that fetches something: if it works, everything was set up.
+fn fetching(wiring: Wiring) -> Wiring {
+    wiring.connect(Connection::new(Mode::Push).far_end(Behaviour::source(5_000, 3)))
+}
+
+fn serves(wiring: Wiring) -> Simulation {
+    let mut sim = fetching(wiring).start();
+    sim.run_until_ready();
+    sim.run_to_the_end(seconds(60));
+    assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+    sim.assert_nothing_swallowed();
+    sim
+}
+
+#[test]
+fn a_fresh_modem_whose_echo_is_on() {
+    serves(Wiring::new());
+}
+
+#[test]
+fn a_modem_that_is_still_booting() {
+    serves(Wiring::new().modem(|modem| modem.booted = false));
+}
+
+#[test]
+fn a_command_half_typed() {
+    serves(Wiring::new().typed_before(b"AT+QSSLCF"));
+}
+
+#[test]
+fn a_send_that_waits_for_its_payload() {
+    let wiring = Wiring::new()
+        .typed_before(b"AT+QIACT=1\r")
+        .typed_before(b"AT+QSSLOPEN=1,1,4,\"elsewhere.example\",443,1\r")
+        .typed_before(b"AT+QSSLSEND=4,1460\r")
+        .typed_before(b"half");
+    let sim = serves(wiring);
+    assert!(sim.modem.sockets_in_use().is_empty(), "the socket of an earlier run is closed");
+}
+
+#[test]
+fn data_mode() {
+    let wiring = Wiring::new()
+        .uart(115_200)
+        .typed_before(b"AT+QIACT=1\r")
+        .typed_before(b"AT+QSSLOPEN=1,1,4,\"elsewhere.example\",443,2\r");
+    let sim = serves(wiring);
+    assert!(sim.modem.sockets_in_use().is_empty(), "the socket of an earlier run is closed");
+}
+
+#[test]
+fn another_speed() {
+    for baud in [921_600, 460_800, 57_600, 9_600] {
+        let wiring = Wiring::new().uart(115_200).modem(|modem| modem.baud = baud);
+        serves(wiring);
+    }
+}
+
+#[test]
+fn a_speed_above_the_default_is_set() {
+    let sim = serves(Wiring::new().uart(921_600).modem(|modem| modem.baud = 115_200));
+    assert_eq!(sim.modem.baud(0), 921_600);
+}
+
+#[test]
+fn latencies_as_in_the_field() {
+    let latencies = |modem: &mut qssl_modem_emulator::Config| {
+        let ms = std::time::Duration::from_millis;
+        (modem.command_latency, modem.prompt_latency, modem.send_latency) = (ms(15), ms(8), ms(16));
+        (modem.receive_latency, modem.open_latency, modem.activation_latency) = (ms(20), ms(2_000), ms(1_500));
+    };
+    serves(Wiring::new().uart(115_200).modem(latencies));
+}
+
+#[test]
+fn the_lenient_set_of_quirks_and_the_older_family() {
+    serves(Wiring::new().modem(|modem| modem.quirks = qssl_modem_emulator::Quirks::field()));
+    serves(Wiring::new().modem(|modem| modem.family = qssl_modem_emulator::Family::Ec20));
+}
+
+#[test]
+fn sockets_of_an_earlier_run_are_closed_and_foreign_ones_are_not_touched() {
+    let open = |wiring: Wiring, id: u8| {
+        let line = format!("AT+QSSLOPEN=1,1,{id},\"elsewhere.example\",443,1\r");
+        wiring.typed_before(line.as_bytes())
+    };
+    let mut wiring = Wiring::new().typed_before(b"AT+QIACT=1\r");
+    for id in [0, 5, 7, 11] {
+        wiring = open(wiring, id);
+    }
+    let mut ours = IdSet::empty();
+    (4..8).for_each(|id| ours.insert(id));
+    let wiring = wiring.settings(|settings| settings.sockets = ours);
+    let mut sim = fetching(wiring).start();
+    sim.run_until("the client ends", seconds(60), |sim| sim.outcome(0).is_some());
+    sim.run_for(seconds(30));
+    assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+    assert_eq!(sim.modem.sockets_in_use(), [0, 11], "5 and 7 were ours to close");
+    for foreign in ["AT+QSSLCLOSE=0", "AT+QSSLCLOSE=11", "AT+QSSLSTATE=0", "AT+QSSLSTATE=11"] {
+        assert_eq!(sim.said(foreign), 0, "{foreign}");
+    }
+}
+
+#[test]
+fn a_uart_whose_cts_is_not_wired_is_named_as_such() {
+    let port = Port { without_cts: true, ..Port::uart() };
+    let wiring = Wiring::new().uart(115_200).ports([port]);
+    let wiring = wiring.settings(|settings| settings.wait = qssl_tunnel::config::Wait::Not);
+    let mut sim = fetching(wiring).start();
+    sim.run_until("it gives up", seconds(200), |sim| sim.stopped.is_some());
+    assert_eq!(sim.stopped, Some(qssl_tunnel::exit_status::ExitStatus::ModemSilent));
+}
+
+#[test]
+fn a_sim_that_is_busy_at_first_and_a_registration_that_takes_its_time() {
+    let wiring = Wiring::new().modem(|modem| {
+        modem.registration = qssl_modem_emulator::Registration::After(seconds(25));
+    });
+    serves(wiring);
+}
+
+#[test]
+fn the_urcs_of_a_socket_come_although_they_were_set_to_another_port() {
+    let ports = [Port::usb(PortName::UsbModem)];
+    let mut wiring = Wiring::new().ports(ports);
+    wiring.modem.ports.push(PortName::UsbAt);
+    serves(wiring);
+}

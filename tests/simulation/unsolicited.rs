@@ -1,0 +1,111 @@
+//! Goal of this test: what the modem says unasked can stand anywhere and harms nothing.
+
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
+use qssl_tunnel::config::Mode;
+
+use crate::harness::wiring::{Connection, Fault, Port, Sends, Wiring, millis, seconds};
+
+const SEAMS: [&str; 4] = ["urc_before_echo", "urc_before_answer", "urc_before_send_result", "urc_inside_answer"];
+
+fn exchange(mode: Mode) -> Connection {
+    let far = Behaviour { ends: Ends::AfterReading(50_000), ..Behaviour::echo() };
+    Connection::new(mode).sends(Sends::Pattern(50_000)).far_end(far)
+}
+
+#[test]
+fn at_every_seam() {
+    for seam in SEAMS {
+        for mode in [Mode::Push, Mode::Buffer] {
+            let latencies = |modem: &mut qssl_modem_emulator::Config| {
+                (modem.command_latency, modem.prompt_latency) = (millis(15), millis(8));
+                (modem.send_latency, modem.receive_latency) = (millis(16), millis(20));
+            };
+            let mut wiring = Wiring::new().uart(115_200).modem(latencies).connect_many(3, &exchange(mode));
+            assert!(wiring.modem.quirks.set(seam, true));
+            for at in 1..200 {
+                let text = ["+QIND: SMS DONE", "RING", "+CREG: 1", "+CMTI: \"SM\",3", "+QIURC: \"recv\",11"];
+                let text = text[at as usize % text.len()];
+                wiring = wiring.fault(millis(at * 97), Fault::Urc(text.into()));
+            }
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(120));
+            (0..3).for_each(|index| sim.assert_complete(index));
+            sim.assert_nothing_swallowed();
+        }
+    }
+}
+
+#[test]
+fn with_its_head_cut_off() {
+    for cut in 1..30 {
+        let mut wiring = Wiring::new().connect(exchange(Mode::Push));
+        for at in 0..20 {
+            wiring = wiring.fault(millis(700 + at * 40), Fault::CutUrcHead(cut));
+            wiring = wiring.fault(millis(700 + at * 40), Fault::Urc("+QIURC: \"recv\",11".into()));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        sim.assert_complete(0);
+    }
+}
+
+#[test]
+fn late_ones_of_sockets_that_were_closed_reach_no_new_client() {
+    let mut wiring = Wiring::new();
+    for index in 0..30 {
+        let connection = Connection::new(Mode::Push).at(millis(index * 1_000)).far_end(Behaviour::source(9_000, index));
+        wiring = wiring.connect(connection);
+    }
+    for at in 0..300 {
+        let id = at % 12;
+        wiring = wiring.fault(millis(2_000 + at * 100), Fault::Urc(format!("+QSSLURC: \"recv\",{id}")));
+    }
+    let mut sim = wiring.start();
+    sim.run_to_the_end(seconds(120));
+    (0..30).for_each(|index| sim.assert_complete(index));
+}
+
+#[test]
+fn bytes_in_pieces_of_any_size_and_noise_between_messages() {
+    for seed in 1..10 {
+        let port = Port::usb(qssl_modem_emulator::PortName::UsbAt).splits();
+        let mut wiring = Wiring::new().ports([port]);
+        wiring.seed = seed;
+        wiring = wiring.connect(exchange(Mode::Push)).connect(exchange(Mode::Buffer));
+        for at in 0..40 {
+            let noise: [&[u8]; 3] = [b"\0", b"\xE0", b"\r\n\r\n"];
+            wiring = wiring.fault(millis(700 + at * 31), Fault::Noise(0, noise[at as usize % 3].to_vec()));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(200));
+        (0..2).for_each(|index| sim.assert_complete(index));
+    }
+}
+
+#[test]
+fn prompts_and_tails_of_all_shapes() {
+    let shapes = [
+        "prompt_without_space",
+        "prompt_with_line_end",
+        "receive_tail_short",
+        "push_ends_with_line_end",
+        "line_feed_dropped",
+        "free_sockets_listed",
+        "closing_free_socket_is_ok",
+        "failed_open_keeps_socket",
+        "errors_as_text",
+        "socket_errors_as_cme",
+        "local_port_zero",
+        "context_forgotten_on_last_close",
+        "second_activation_is_ok",
+        "four_digit_year",
+        "file_list_empty",
+    ];
+    for shape in shapes {
+        let mut wiring = Wiring::new().connect(exchange(Mode::Push)).connect(exchange(Mode::Buffer));
+        assert!(wiring.modem.quirks.set(shape, true), "{shape}");
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        (0..2).for_each(|index| sim.assert_complete(index));
+    }
+}
