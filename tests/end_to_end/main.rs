@@ -7,4 +7,9 @@
 mod harness;
 
 mod curl;
+mod ends;
+mod full_send_buffer;
+mod many_clients;
 mod payload;
+mod short_connections;
+mod shutdown;

@@ -63,15 +63,6 @@ pub fn read_to_end(stream: &mut impl Read) -> (u64, String, Ended) {
     (count, hex(sha), ended)
 }
 
-/// What a client that was refused sees: the error of its next read or write.
-pub fn reset_of(stream: &mut TcpStream) -> ErrorKind {
-    let mut buffer = [0; 1];
-    match stream.read(&mut buffer) {
-        Ok(count) => panic!("{count} bytes instead of a reset"),
-        Err(error) => error.kind(),
-    }
-}
-
 /// SHA-256 of the first `bytes` bytes of the servers' pattern, in hexadecimal.
 pub fn digest(bytes: u64) -> String {
     let mut sha = Sha256::new();
@@ -86,6 +77,13 @@ pub fn digest(bytes: u64) -> String {
 /// SHA-256 of these bytes, in hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(Sha256::new_with_prefix(bytes))
+}
+
+/// So many bytes of the pattern.
+pub fn patterned_bytes(bytes: u64) -> Vec<u8> {
+    let mut all = vec![0; bytes as usize];
+    fill_pattern(0, &mut all);
+    all
 }
 
 /// A file of so many bytes of the pattern.

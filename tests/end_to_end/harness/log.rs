@@ -48,6 +48,19 @@ impl Log {
         found(&state).unwrap_or_else(|| panic!("{what} was never said:\n{}", state.lines.join("\n")))
     }
 
+    /// Waits until so many lines are of this kind.
+    ///
+    /// # Panics
+    /// As [`Log::wait_for`].
+    pub fn wait_for_lines(&self, what: &str, count: usize, is_one: impl Fn(&str) -> bool) {
+        let found = |state: &State| state.lines.iter().filter(|line| is_one(line)).count();
+        let goes_on = |state: &mut State| state.open_sources > 0 && found(state) < count;
+        let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), PATIENCE, goes_on);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let found = found(&state);
+        assert!(found >= count, "{what} was said {found} times, not {count}:\n{}", state.lines.join("\n"));
+    }
+
     /// Waits until the process has closed its end, and returns everything.
     pub fn whole(&self) -> String {
         let goes_on = |state: &mut State| state.open_sources > 0;

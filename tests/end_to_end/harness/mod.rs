@@ -4,6 +4,7 @@
 //! here sleeps; waiting ends with what is waited for, and [`PATIENCE`] only keeps a broken test from hanging.
 
 mod clients;
+mod gate;
 mod log;
 mod process;
 mod site;
@@ -11,7 +12,10 @@ mod tunnel;
 
 use std::time::Duration;
 
-pub use self::clients::{Ended, connect, curl, digest, patterned_file, read_to_end, reset_of, sha256_hex};
+pub use self::clients::{
+    Ended, connect, curl, digest, patterned_bytes, patterned_file, read_to_end, sha256_hex,
+};
+pub use self::gate::Gate;
 pub use self::process::{Finished, Running, program, run, run_with_input};
 pub use self::site::{Modem, NAME, Site, authority, certificate_file, identity, temporary_directory};
 pub use self::tunnel::{Tunnel, tunnel_command};
@@ -21,3 +25,6 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the tests with much payload move: 16 MiB.
 pub const MUCH_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The access modes of the manuals.
+pub const MODES: [&str; 3] = ["push", "buffer", "transparent"];

@@ -44,6 +44,11 @@ impl Tunnel {
         self.running.log.wait_for(text, |line| line.contains(text).then(|| line.to_owned()))
     }
 
+    /// Waits until so many lines had this in them.
+    pub fn wait_for_count(&self, text: &str, count: usize) {
+        self.running.log.wait_for_lines(text, count, |line| line.contains(text));
+    }
+
     /// Waits until the modem can be used.
     pub fn wait_until_ready(&self) {
         self.running.log.wait_for("readiness", |line| line.ends_with("ready").then_some(()));

@@ -1,0 +1,55 @@
+//! Goal of this test: a server that reads slowly makes the modem say SEND FAIL again and again, and still
+//! every byte arrives once and in order.
+
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+
+use qssl_modem_emulator::test_server::{Behaviour, ServerOptions, TestServer};
+
+use crate::harness::{Gate, Modem, Tunnel, certificate_file, connect, digest, identity, patterned_bytes};
+
+#[test]
+fn a_storm_of_send_fail_loses_and_doubles_nothing() {
+    const BYTES: u64 = 8 * 1024 * 1024;
+    const STEP_BYTES: u64 = 512 * 1024;
+    for mode in ["push", "buffer"] {
+        let server = TestServer::start(ServerOptions {
+            identity: Some(identity().clone()),
+            behaviour: Behaviour::Digest { bytes: BYTES },
+            ..ServerOptions::default()
+        });
+        let server = server.expect("the server starts");
+        let gate = Gate::closed(server.address());
+        // The handshake passes.
+        gate.pass(16_384);
+        let modem = Modem::start(gate.address(), "--send-buffer 1460");
+        let device = modem.device(0);
+        let tunnel = Tunnel::listen(&[
+            "--to",
+            "server.test:443",
+            "--ca",
+            certificate_file(),
+            "-d",
+            &device,
+            "--mode",
+            mode,
+            "-v",
+        ]);
+        let mut client = connect(tunnel.address());
+        let mut sender = client.try_clone().expect("descriptors are not used up");
+        let sending = std::thread::spawn(move || {
+            sender.write_all(&patterned_bytes(BYTES)).expect("the tunnel takes it in the end");
+            sender.shutdown(Shutdown::Write).expect("it stands");
+        });
+        let steps = BYTES / STEP_BYTES - 4;
+        for step in 0..steps {
+            tunnel.wait_for_count("SEND FAIL", step as usize + 1);
+            gate.pass(STEP_BYTES);
+        }
+        gate.pass(u64::MAX);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{mode}: {error}"));
+        sending.join().expect("everything was taken");
+        assert_eq!(answer.trim(), digest(BYTES), "{mode}");
+    }
+}

@@ -1,0 +1,111 @@
+//! A TCP relay that lets bytes through only as far as the test says: a slow server, or a line that breaks.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// A relay in front of one address, on a free port of loopback. What comes from behind passes freely, what
+/// goes there as far as the gate is open.
+pub struct Gate {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// How many bytes may still pass, of all connections together.
+    allowance: u64,
+    streams: Vec<TcpStream>,
+}
+
+impl Gate {
+    /// An open gate.
+    pub fn open(behind: SocketAddr) -> Gate {
+        Gate::with_allowance(behind, u64::MAX)
+    }
+
+    /// A closed gate.
+    pub fn closed(behind: SocketAddr) -> Gate {
+        Gate::with_allowance(behind, 0)
+    }
+
+    fn with_allowance(behind: SocketAddr, allowance: u64) -> Gate {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let shared = Arc::new(Shared::default());
+        shared.lock().allowance = allowance;
+        let for_thread = Arc::clone(&shared);
+        // The threads end with their connections, the acceptor with the test program.
+        thread::spawn(move || {
+            for front in listener.incoming().flatten() {
+                let Ok(back) = TcpStream::connect(behind) else { continue };
+                for_thread.relay(&front, &back);
+            }
+        });
+        Gate { address, shared }
+    }
+
+    /// Where to connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets so many bytes more through.
+    pub fn pass(&self, bytes: u64) {
+        let mut state = self.shared.lock();
+        state.allowance = state.allowance.saturating_add(bytes);
+        self.shared.changed.notify_all();
+    }
+
+    /// Cuts the connections that there are.
+    pub fn cut(&self) {
+        for stream in self.shared.lock().streams.drain(..) {
+            // It may be over already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn relay(self: &Arc<Self>, front: &TcpStream, back: &TcpStream) {
+        let copy = |stream: &TcpStream| stream.try_clone().expect("descriptors are not used up");
+        self.lock().streams.extend([copy(front), copy(back)]);
+        let (from, to, shared) = (copy(front), copy(back), Arc::clone(self));
+        thread::spawn(move || carry(from, to, |wanted| shared.take(wanted)));
+        let (from, to) = (copy(back), copy(front));
+        thread::spawn(move || carry(from, to, |wanted| wanted));
+    }
+
+    /// Waits until something may pass, and says how much of what is wanted.
+    fn take(&self, wanted: usize) -> usize {
+        let waited = self.changed.wait_while(self.lock(), |state| state.allowance == 0);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let taken = state.allowance.min(wanted as u64);
+        state.allowance -= taken;
+        taken as usize
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, may: impl Fn(usize) -> usize) {
+    let mut buffer = [0; 16_384];
+    loop {
+        // Asked before reading, so that a closed gate leaves the bytes with the sender.
+        let limit = may(buffer.len());
+        match from.read(&mut buffer[..limit]) {
+            Ok(count @ 1..) if to.write_all(&buffer[..count]).is_ok() => {}
+            _ => break,
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
