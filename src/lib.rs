@@ -16,5 +16,7 @@ pub mod modem;
 pub mod notify;
 pub mod peer;
 pub mod port;
+pub mod recorder;
 pub mod relay;
+pub mod status;
 pub mod trust;

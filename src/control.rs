@@ -1,0 +1,240 @@
+//! The control socket: how other programs see and steer a running daemon.
+//!
+//! A Unix stream socket. Whoever may open it may ask; its permissions are its only lock. Both sides speak JSON,
+//! one object a line, no line longer than [`REQUEST_LIMIT_BYTES`] towards the daemon. Every request gets exactly
+//! one reply, in order; the next request of a connection is read when the reply is on its way. Unknown fields are
+//! ignored, an unknown request gets an `error`.
+//!
+//! ```text
+//!  > {"request":"at","command":"AT+CSQ"}
+//!  < {"reply":"answer","outcome":"ok","result":"OK","lines":["+CSQ: 28,99"]}
+//!  > {"request":"at","command":"AT+CFUN=0"}
+//!  < {"reply":"error","id":"refused","message":"AT+CFUN=0 would cut every connection; force it if you mean it"}
+//! ```
+//! [`Request`] and [`Reply`] are the whole protocol, in the words of the JSON. `server` is the daemon's side,
+//! `client` the other one, `guard` knows which commands would break a tunnel.
+
+pub mod client;
+pub mod guard;
+pub(crate) mod server;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::status::Status;
+
+pub use client::{Client, ControlError};
+
+/// What can be asked of a daemon: `{"request":"NAME",…}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// How it is. Reply: `status`. The modem is asked for signal, operator and registration if that was last done
+    /// more than a minute ago.
+    Status,
+    /// One AT command, between the tunnels' own. Reply: `answer`.
+    At {
+        /// The line: begins with `AT`, printable ASCII, at most [`COMMAND_LIMIT_BYTES`].
+        command: String,
+        /// Say it even if it would break tunnels.
+        #[serde(default)]
+        force: bool,
+        /// How long the modem may take, 1–600 s; 5 s if left out.
+        #[serde(default)]
+        timeout_seconds: Option<u16>,
+    },
+    /// The result of the last `AT+QIOPEN` or `AT+QSSLOPEN` that this connection has sent by `at`, when its URC
+    /// comes. Reply: `opened`.
+    AwaitOpen {
+        /// How long to wait, 1–600 s.
+        timeout_seconds: u16,
+    },
+    /// Stores a file in the modem. Reply: `answer` with the line `+QFUPL: <size>,<checksum>`.
+    Upload {
+        /// Its name there.
+        name: String,
+        /// Its bytes, two hexadecimal digits each; at most [`FILE_LIMIT_BYTES`].
+        content: String,
+    },
+    /// Fetches a file from the modem. Reply: `answer` with `content`.
+    Download {
+        /// Its name there.
+        name: String,
+        /// Its size in bytes as AT+QFLST says it, which is what frames it; at most [`FILE_LIMIT_BYTES`].
+        size: usize,
+    },
+    /// The flight recorder. Reply: `transcript`.
+    Transcript {
+        /// From now on record what payload consists of (`true`), or only how much there is (`false`).
+        #[serde(default)]
+        payload: Option<bool>,
+    },
+    /// Connects this connection to a TLS server, if there is a tunnel to it. Reply: `connected`; from then on the
+    /// connection carries the stream. Bytes sent before the reply are part of it.
+    Connect {
+        /// The tunnel's target, as `HOST:PORT`, or its name.
+        to: String,
+    },
+}
+
+/// What the daemon replies: `{"reply":"NAME",…}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// To `status`.
+    Status(Box<Status>),
+    /// The modem's answer.
+    Answer {
+        /// How it ended.
+        outcome: Outcome,
+        /// The result in the modem's words, such as `OK` or `+CME ERROR: 10`.
+        result: String,
+        /// The information lines, in order.
+        lines: Vec<String>,
+        /// To `download`: the bytes, two hexadecimal digits each.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        content: String,
+    },
+    /// To `await-open`.
+    Opened {
+        /// The connection's number in the modem.
+        id: u8,
+        /// 0, or the modem's result code.
+        result: u16,
+    },
+    /// To `transcript`: one text for each port, in the notation of tests/transcripts.
+    Transcript {
+        /// The ports in the order of the configuration.
+        ports: Vec<PortTranscript>,
+    },
+    /// To `connect`.
+    Connected,
+    /// It was not done.
+    Error {
+        /// A stable short name: `bad-request`, `refused`, `busy` (a sole port is in data mode, or too many commands
+        /// wait), `modem-silent`, `port-unavailable`, `no-tunnel`, `timeout`.
+        id: String,
+        /// Who is to blame, what happened, and what to do.
+        message: String,
+    },
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// `OK`, `SEND OK`, `CONNECT`
+    Ok,
+    /// `ERROR`, `+CME ERROR`, `SEND FAIL`, `NO CARRIER`
+    Error,
+}
+
+/// What was recorded of one port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortTranscript {
+    /// The port's name.
+    pub port: String,
+    /// The last lines, at most [`crate::recorder::LIMIT_BYTES`].
+    pub text: String,
+}
+
+impl Reply {
+    /// A request that was not done.
+    pub fn error(id: &str, message: impl Into<String>) -> Self {
+        Reply::Error { id: id.to_owned(), message: message.into() }
+    }
+}
+
+/// Where the control socket is, unless `--control` says otherwise: in $RUNTIME_DIRECTORY, which systemd gives to a
+/// unit with `RuntimeDirectory=`, else in /run/qssl-tunnel.
+pub fn default_path(runtime_directory: Option<&Path>) -> PathBuf {
+    runtime_directory.unwrap_or(Path::new("/run/qssl-tunnel")).join("control")
+}
+
+/// Bytes as text of two hexadecimal digits each.
+pub fn to_hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[digit as usize]))
+        .collect()
+}
+
+/// The reverse of [`to_hex`]; `None` where there is something else in the text.
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    };
+    text.as_bytes().chunks(2).map(pair).collect()
+}
+
+/// The longest request, line end included, in bytes.
+pub const REQUEST_LIMIT_BYTES: usize = 2 * FILE_LIMIT_BYTES + 1024;
+
+/// The longest AT command, in bytes.
+pub const COMMAND_LIMIT_BYTES: usize = 512;
+
+/// The largest file that is moved to or from the modem, in bytes; many modules have less storage.
+pub const FILE_LIMIT_BYTES: usize = 256 * 1024;
+
+/// The most control connections at once; a further one is closed.
+pub const CONNECTIONS_MAX: usize = 8;
+
+/// How long a command from outside waits for its turn.
+pub const TURN_LIMIT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_as_documented() {
+        let parsed: Request = serde_json::from_str(r#"{"request":"at","command":"AT+CSQ","new":1}"#).unwrap();
+        assert_eq!(parsed, Request::At { command: "AT+CSQ".into(), force: false, timeout_seconds: None });
+        assert_eq!(serde_json::to_string(&Request::Status).unwrap(), r#"{"request":"status"}"#);
+        for bad in [
+            "",
+            "{}",
+            r#"{"request":"stat"}"#,
+            r#"{"request":"at"}"#,
+            "[1]",
+            "{\"request\":\"at\",\"command\":1}",
+        ] {
+            assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn replies_are_as_documented() {
+        let reply = Reply::Answer {
+            outcome: Outcome::Ok,
+            result: "OK".into(),
+            lines: vec!["+CSQ: 28,99".into()],
+            content: String::new(),
+        };
+        assert_eq!(
+            serde_json::to_string(&reply).unwrap(),
+            r#"{"reply":"answer","outcome":"ok","result":"OK","lines":["+CSQ: 28,99"]}"#
+        );
+    }
+
+    #[test]
+    fn bytes_survive_as_text() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(from_hex(&to_hex(&all)), Some(all));
+        for bad in ["0", "0g", "é"] {
+            assert_eq!(from_hex(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_unit_has_its_own_runtime_directory() {
+        assert_eq!(default_path(None), Path::new("/run/qssl-tunnel/control"));
+        assert_eq!(default_path(Some(Path::new("/run/other"))), Path::new("/run/other/control"));
+    }
+}

@@ -1,0 +1,256 @@
+//! The flight recorder: the last that passed on a port, kept in memory as readable text.
+//!
+//! The notation is that of tests/transcripts: `>` the host, `<` the modem, `@ +1.250s` a pause, `#` a remark,
+//! `[n]` so many bytes of payload. It is the one place that hears the conversation: what is logged under `-v` and
+//! `-vv` (targets `at` and `wire`) is logged here. Secrets are masked before they get here, numbers that identify
+//! a modem, a SIM or a person are masked here, and payload is left out unless somebody asks for it.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// The last lines of one port's conversation.
+#[derive(Debug)]
+pub struct Recorder {
+    /// Whole lines with their line ends; a pause stands in one entry with what followed it.
+    entries: VecDeque<Box<str>>,
+    bytes: usize,
+    limit_bytes: usize,
+    last_line: Option<Instant>,
+    /// Payload of which more is to come.
+    unfinished: Option<Unfinished>,
+    records_payload: bool,
+}
+
+/// Who said it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// We.
+    Host,
+    /// The modem.
+    Modem,
+}
+
+#[derive(Debug)]
+struct Unfinished {
+    side: Side,
+    length: usize,
+    /// What it consists of, escaped, if that is wanted.
+    text: String,
+}
+
+impl Recorder {
+    /// Keeps at most `limit_bytes` of text.
+    pub fn new(limit_bytes: usize) -> Self {
+        Recorder {
+            entries: VecDeque::new(),
+            bytes: 0,
+            limit_bytes,
+            last_line: None,
+            unfinished: None,
+            records_payload: false,
+        }
+    }
+
+    /// From now on record what payload consists of, or only how much there is.
+    pub fn record_payload(&mut self, wanted: bool) {
+        self.records_payload = wanted;
+    }
+
+    /// A line was said: a command without its secrets, or a line of the modem.
+    pub fn line(&mut self, side: Side, text: &str, now: Instant) {
+        let shown = masked(&escaped(text.as_bytes()));
+        log::debug!(target: "at", "{} {shown}", side.sign());
+        self.add(side, &shown, now);
+    }
+
+    /// The prompt was seen.
+    pub fn prompt(&mut self, now: Instant) {
+        log::trace!(target: "wire", "< >");
+        self.add(Side::Modem, ">", now);
+    }
+
+    /// A piece of payload passed; `left` bytes of the same message are still to come.
+    pub fn payload(&mut self, side: Side, bytes: &[u8], left: usize, now: Instant) {
+        if self.unfinished.as_ref().is_some_and(|it| it.side != side) {
+            self.finish(now);
+        }
+        let records = self.records_payload;
+        let unfinished =
+            self.unfinished.get_or_insert_with(|| Unfinished { side, length: 0, text: String::new() });
+        unfinished.length += bytes.len();
+        if records {
+            unfinished.text.push_str(&escaped(bytes));
+        }
+        if left == 0 {
+            self.finish(now);
+        }
+    }
+
+    /// Something that is worth knowing besides, such as a change of speed.
+    pub fn remark(&mut self, text: &str) {
+        self.push(format!("# {}\n", escaped(text.as_bytes())));
+    }
+
+    /// Everything that is kept, oldest first; empty or whole lines.
+    pub fn text(&self) -> String {
+        let mut text: String = self.entries.iter().map(|entry| &**entry).collect();
+        if let Some(unfinished) = &self.unfinished {
+            let _ = writeln!(text, "# then {} bytes of payload, unfinished", unfinished.length);
+        }
+        text
+    }
+
+    fn finish(&mut self, now: Instant) {
+        let Some(Unfinished { side, length, text }) = self.unfinished.take() else { return };
+        log::trace!(target: "wire", "{} [{length}]", side.sign());
+        let shown = if text.is_empty() { format!("[{length}]") } else { format!("[{length}] {text}") };
+        self.write(side, &shown, now);
+    }
+
+    fn add(&mut self, side: Side, text: &str, now: Instant) {
+        // A message of the other side cannot stand inside a payload, one of the same side ends a broken one.
+        if self.unfinished.as_ref().is_some_and(|it| it.side == side) {
+            self.finish(now);
+        }
+        self.write(side, text, now);
+    }
+
+    fn write(&mut self, side: Side, text: &str, now: Instant) {
+        let pause = self.last_line.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        self.last_line = Some(now);
+        let mut entry = String::new();
+        if pause >= WORTH_MENTIONING {
+            let _ = writeln!(entry, "@ +{:.3}s", pause.as_secs_f64());
+        }
+        let _ = writeln!(entry, "{} {text}", side.sign());
+        self.push(entry);
+    }
+
+    fn push(&mut self, entry: String) {
+        self.bytes += entry.len();
+        self.entries.push_back(entry.into_boxed_str());
+        while self.bytes > self.limit_bytes
+            && let Some(oldest) = self.entries.pop_front()
+        {
+            self.bytes -= oldest.len();
+        }
+    }
+}
+
+impl Side {
+    fn sign(self) -> char {
+        match self {
+            Side::Host => '>',
+            Side::Modem => '<',
+        }
+    }
+}
+
+/// Everything that is not printable as a C escape; quotes stay as they are.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            b'"' | b'\'' => text.push(char::from(*byte)),
+            byte => text.extend(byte.escape_ascii().map(char::from)),
+        }
+    }
+    text
+}
+
+/// IMEI, IMSI and ICCID are the only numbers of so many digits in a modem's words.
+fn masked(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, digits) = rest.split_at(start);
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        out.push_str(before);
+        out.push_str(if end >= IDENTITY_DIGITS { "***" } else { &digits[..end] });
+        rest = &digits[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What is kept in all, in bytes.
+pub const LIMIT_BYTES: usize = 256 * 1024;
+
+/// Shorter pauses are not written down.
+const WORTH_MENTIONING: Duration = Duration::from_millis(10);
+
+/// An IMSI may have 14 digits, an IMEI has 15, an ICCID 19 or 20.
+const IDENTITY_DIGITS: usize = 14;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(clippy::disallowed_methods, reason = "a moment to count from; no test depends on which")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn a_conversation_is_written_in_the_notation_of_transcripts() {
+        let start = start();
+        let mut recorder = Recorder::new(1000);
+        recorder.line(Side::Host, "AT+QSSLSEND=4,18", start);
+        recorder.prompt(start + Duration::from_millis(9));
+        recorder.payload(Side::Host, b"0123456789", 8, start + Duration::from_millis(9));
+        recorder.payload(Side::Host, b"01234567", 0, start + Duration::from_millis(9));
+        recorder.line(Side::Modem, "SEND OK", start + Duration::from_millis(1259));
+        recorder.remark("a reboot");
+        assert_eq!(recorder.text(), "> AT+QSSLSEND=4,18\n< >\n> [18]\n@ +1.250s\n< SEND OK\n# a reboot\n");
+    }
+
+    #[test]
+    fn payload_is_shown_only_when_asked_for() {
+        let now = start();
+        let mut recorder = Recorder::new(1000);
+        recorder.payload(Side::Modem, b"secret", 0, now);
+        recorder.record_payload(true);
+        recorder.payload(Side::Modem, b"\r\nOK\r\n", 1, now);
+        recorder.payload(Side::Modem, b"\\", 0, now);
+        assert_eq!(recorder.text(), "< [6]\n< [7] \\r\\nOK\\r\\n\\\\\n");
+    }
+
+    #[test]
+    fn payload_that_is_cut_short_does_not_swallow_what_follows() {
+        let now = start();
+        let mut recorder = Recorder::new(1000);
+        recorder.payload(Side::Modem, b"abc", 7, now);
+        assert_eq!(recorder.text(), "# then 3 bytes of payload, unfinished\n");
+        recorder.line(Side::Modem, "RDY", now);
+        assert_eq!(recorder.text(), "< [3]\n< RDY\n");
+    }
+
+    #[test]
+    fn the_oldest_lines_make_room_for_new_ones() {
+        let now = start();
+        let mut recorder = Recorder::new(64);
+        for number in 0..1000 {
+            recorder.line(Side::Host, &format!("AT+X={number}"), now);
+            assert!(recorder.text().len() <= 64);
+        }
+        let text = recorder.text();
+        assert!(text.ends_with("> AT+X=998\n> AT+X=999\n") && text.starts_with("> AT+X="), "{text}");
+        recorder.line(Side::Host, &"x".repeat(100), now);
+        assert_eq!(recorder.text(), "", "a line that is longer than everything is not kept");
+    }
+
+    #[test]
+    fn numbers_that_identify_somebody_are_masked() {
+        let now = start();
+        let mut recorder = Recorder::new(1000);
+        recorder.line(Side::Modem, "861536030196001", now);
+        recorder.line(Side::Modem, "+QCCID: 89860025128306012474", now);
+        recorder.line(Side::Modem, "+QIACT: 1,1,1,\"10.7.157.1\"", now);
+        recorder.line(Side::Modem, "+CCLK: \"26/08/07,13:54:02+32\"", now);
+        assert_eq!(
+            recorder.text(),
+            "< ***\n< +QCCID: ***\n< +QIACT: 1,1,1,\"10.7.157.1\"\n< +CCLK: \"26/08/07,13:54:02+32\"\n"
+        );
+    }
+}

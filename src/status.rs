@@ -1,0 +1,228 @@
+//! How the daemon and its modem are, as plain data: what `qssl-tunnel status` shows.
+//!
+//! A [`Status`] is built by the event loop from the heart's counters, travels as JSON over the control socket, and
+//! is shown as a table, as that JSON, or as metrics for Prometheus. Bytes are payload unless they are called wire
+//! bytes; times are seconds.
+
+mod prometheus;
+mod table;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use prometheus::metrics;
+pub use table::table;
+
+/// The daemon and its modem at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// How long it has been running.
+    pub uptime_seconds: f64,
+    /// What clients meet: waiting (the modem cannot open connections yet, or no longer), up, or draining.
+    pub state: String,
+    /// The modem and its network.
+    pub modem: Modem,
+    /// The ports in the order of the configuration.
+    pub ports: Vec<Port>,
+    /// How many TLS connections of the modem are in each state: free, foreign, opening, open, closing.
+    pub sockets: BTreeMap<String, usize>,
+    /// The tunnels in the order of the configuration.
+    pub tunnels: Vec<Tunnel>,
+    /// Counts since the start.
+    pub counters: Counters,
+}
+
+/// The modem and its network, as last heard.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Modem {
+    /// Model and firmware, once it has said them.
+    pub module: Option<String>,
+    /// The network's name.
+    pub operator: Option<String>,
+    /// How it is registered there: home, roaming, searching, denied, not registered.
+    pub registration: Option<String>,
+    /// Received signal strength in dBm, -113 to -51.
+    pub signal_dbm: Option<i16>,
+    /// How long ago operator, registration and signal were heard; `None`: never.
+    pub heard_seconds_ago: Option<f64>,
+    /// The data session's address.
+    pub address: Option<String>,
+    /// What the set-up of the data session does, or why it waits.
+    pub session: String,
+    /// How long the session has been as it is.
+    pub session_seconds: f64,
+}
+
+/// A port of the modem.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Port {
+    /// Its name; as configured while it is not open.
+    pub name: String,
+    /// closed, waking, command, data.
+    pub state: String,
+    /// Bits per second, where the port has a speed.
+    pub baud: Option<u32>,
+    /// Bytes that the host's UART has lost because nobody took them in time; `None` where it does not count.
+    pub overruns: Option<u32>,
+    /// The share of the last minute that the line was busy, towards the modem and back, 0-1; `None` without a speed.
+    pub utilisation: Option<[f64; 2]>,
+}
+
+/// A tunnel.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tunnel {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// The TLS server.
+    pub target: String,
+    /// buffer, push or transparent.
+    pub mode: String,
+    /// How many clients are in each state: silent, waiting, opening, open, ending.
+    pub clients: BTreeMap<String, usize>,
+    /// Clients accepted since the start.
+    pub accepted: u64,
+    /// Clients turned away: by `--allow`, `--when-full reset` or a spent budget.
+    pub refused: u64,
+    /// TLS connections opened since the start.
+    pub opens: u64,
+    /// Connections that were reset since the start.
+    pub resets: u64,
+    /// Payload from clients since the start.
+    pub up_bytes: u64,
+    /// Payload to clients since the start.
+    pub down_bytes: u64,
+    /// Payload both ways today, over restarts where there is a state directory.
+    pub today_bytes: u64,
+    /// Payload both ways this month, over restarts where there is a state directory.
+    pub month_bytes: u64,
+}
+
+/// Counts since the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counters {
+    /// TLS connections opened.
+    pub opens: u64,
+    /// Opens that failed, by their cause.
+    pub open_failures: BTreeMap<String, u64>,
+    /// How long opens took, of the last [`crate::modem::OPEN_TIMES_MAX`]: the shares 0.5, 0.9 and 1.
+    pub open_seconds: Option<[f64; 3]>,
+    /// Payload that the module has taken.
+    pub sent_bytes: u64,
+    /// Payload that has come.
+    pub received_bytes: u64,
+    /// Everything written to ports.
+    pub wire_bytes_out: u64,
+    /// Everything read from ports.
+    pub wire_bytes_in: u64,
+    /// SEND FAIL answers.
+    pub send_fails: u64,
+    /// How often a port's conversation had to be brought back.
+    pub resyncs: u64,
+    /// How often a port was opened.
+    pub port_opens: u64,
+    /// Reboots of the module that were seen.
+    pub reboots: u64,
+    /// Clients that wait for a TLS connection.
+    pub waiting_clients: usize,
+    /// Commands from outside that wait for their turn.
+    pub waiting_commands: usize,
+    /// The month's budget in bytes, and what is used of it.
+    pub budget: Option<Budget>,
+}
+
+/// The monthly budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    /// What may be used in a calendar month (UTC), in bytes.
+    pub limit_bytes: u64,
+    /// What has been used: payload both ways and an estimate for each TLS handshake.
+    pub used_bytes: u64,
+}
+
+impl Status {
+    /// The same, for programs: one object, indented.
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain data without keys that are no text")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A daemon with one tunnel.
+    pub(super) fn example() -> Status {
+        let counts =
+            |all: &[(&str, usize)]| all.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        Status {
+            version: "1.2.3".into(),
+            uptime_seconds: 90_000.0,
+            state: "up".into(),
+            modem: Modem {
+                module: Some("EG800Q EG800QEULCR07A07M04".into()),
+                operator: Some("Example Net".into()),
+                registration: Some("roaming".into()),
+                signal_dbm: Some(-57),
+                heard_seconds_ago: Some(12.3),
+                address: Some("10.7.157.1".into()),
+                session: "up".into(),
+                session_seconds: 3_600.0,
+            },
+            ports: vec![Port {
+                name: "/dev/ttyUSB2".into(),
+                state: "command".into(),
+                baud: Some(115_200),
+                overruns: Some(3),
+                utilisation: Some([0.51, 0.02]),
+            }],
+            sockets: counts(&[("free", 10), ("open", 2), ("closing", 0)]),
+            tunnels: vec![Tunnel {
+                name: "web".into(),
+                listen: vec!["127.0.0.1:8443".into()],
+                target: "example.org:443".into(),
+                mode: "push".into(),
+                clients: counts(&[("open", 2), ("waiting", 0)]),
+                accepted: 9,
+                up_bytes: 1_500_000,
+                down_bytes: 20_000_000,
+                today_bytes: 21_000_000,
+                month_bytes: 250_000_000,
+                ..Tunnel::default()
+            }],
+            counters: Counters {
+                opens: 7,
+                open_failures: [("566 (connect failed)".to_owned(), 2)].into(),
+                open_seconds: Some([2.0, 2.5, 9.1]),
+                send_fails: 1,
+                resyncs: 4,
+                port_opens: 2,
+                waiting_clients: 1,
+                budget: Some(Budget { limit_bytes: 1_000_000_000, used_bytes: 250_000_000 }),
+                ..Counters::default()
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_written_as_json_is_read_back() {
+        let status = example();
+        assert_eq!(serde_json::from_str::<Status>(&status.json()).unwrap(), status);
+    }
+
+    #[test]
+    fn a_status_of_another_version_is_read_as_far_as_it_goes() {
+        let read: Status =
+            serde_json::from_str(r#"{"version":"9","novelty":[1],"modem":{"signal_dbm":-90}}"#).unwrap();
+        assert_eq!((read.version.as_str(), read.modem.signal_dbm), ("9", Some(-90)));
+    }
+}

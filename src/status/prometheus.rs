@@ -1,0 +1,176 @@
+//! A status as metrics in the text format of Prometheus.
+
+use std::fmt::Write as _;
+
+use super::Status;
+
+/// The status in the text exposition format, version 0.0.4. Names begin with `qssl_tunnel_`, times are seconds, and
+/// what only grows ends in `_total`.
+pub fn metrics(status: &Status) -> String {
+    let mut page = Page::default();
+    let (modem, counters) = (&status.modem, &status.counters);
+    let none: &[(&str, &str)] = &[];
+    page.family("up", "gauge", "Whether connections can be opened.");
+    page.sample("up", none, if status.state == "up" { 1.0 } else { 0.0 });
+    page.family("uptime_seconds", "gauge", "How long the daemon has been running.");
+    page.sample("uptime_seconds", none, status.uptime_seconds);
+    page.family("modem_info", "gauge", "The modem, its operator and registration.");
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (module, operator, registration) =
+        (text(&modem.module), text(&modem.operator), text(&modem.registration));
+    page.sample(
+        "modem_info",
+        &[("module", &module), ("operator", &operator), ("registration", &registration)],
+        1.0,
+    );
+    if let Some(dbm) = modem.signal_dbm {
+        page.family("signal_dbm", "gauge", "Received signal strength.");
+        page.sample("signal_dbm", none, f64::from(dbm));
+    }
+    page.family("sockets", "gauge", "TLS connections of the modem by state.");
+    for (state, count) in &status.sockets {
+        page.sample("sockets", &[("state", state)], *count as f64);
+    }
+    page.family("port_overruns_total", "counter", "Bytes lost by the host's UART.");
+    for port in &status.ports {
+        if let Some(overruns) = port.overruns {
+            page.sample("port_overruns_total", &[("port", &port.name)], f64::from(overruns));
+        }
+    }
+    page.family("line_utilisation_ratio", "gauge", "Share of the last minute that the line was busy.");
+    for port in &status.ports {
+        if let Some([up, down]) = port.utilisation {
+            page.sample("line_utilisation_ratio", &[("port", &port.name), ("direction", "up")], up);
+            page.sample("line_utilisation_ratio", &[("port", &port.name), ("direction", "down")], down);
+        }
+    }
+    page.family("opens_total", "counter", "TLS connections opened.");
+    page.sample("opens_total", none, counters.opens as f64);
+    page.family("open_failures_total", "counter", "TLS connections that could not be opened, by cause.");
+    for (cause, count) in &counters.open_failures {
+        page.sample("open_failures_total", &[("cause", cause)], *count as f64);
+    }
+    if let Some(times) = counters.open_seconds {
+        page.family("open_seconds", "gauge", "How long the last opens took.");
+        for (quantile, seconds) in ["0.5", "0.9", "1"].into_iter().zip(times) {
+            page.sample("open_seconds", &[("quantile", quantile)], seconds);
+        }
+    }
+    for (name, help, count) in [
+        ("sent_bytes_total", "Payload that the module has taken.", counters.sent_bytes),
+        ("received_bytes_total", "Payload that has come.", counters.received_bytes),
+        ("wire_out_bytes_total", "Bytes written to ports.", counters.wire_bytes_out),
+        ("wire_in_bytes_total", "Bytes read from ports.", counters.wire_bytes_in),
+        ("send_fails_total", "SEND FAIL answers.", counters.send_fails),
+        ("resyncs_total", "Conversations brought back.", counters.resyncs),
+        ("port_opens_total", "Ports opened.", counters.port_opens),
+        ("reboots_total", "Reboots of the module seen.", counters.reboots),
+    ] {
+        page.family(name, "counter", help);
+        page.sample(name, none, count as f64);
+    }
+    page.family("waiting_clients", "gauge", "Clients that wait for a TLS connection.");
+    page.sample("waiting_clients", none, counters.waiting_clients as f64);
+    if let Some(budget) = counters.budget {
+        page.family("budget_bytes", "gauge", "What may be used in a month.");
+        page.sample("budget_bytes", none, budget.limit_bytes as f64);
+        page.family("budget_used_bytes", "gauge", "What was used of it this month.");
+        page.sample("budget_used_bytes", none, budget.used_bytes as f64);
+    }
+    page.family("clients", "gauge", "Clients by state.");
+    for tunnel in &status.tunnels {
+        for (state, count) in &tunnel.clients {
+            page.sample("clients", &[("tunnel", &tunnel.name), ("state", state)], *count as f64);
+        }
+    }
+    type Value = fn(&super::Tunnel) -> u64;
+    let families: [(&str, &str, &str, Value); 7] = [
+        ("tunnel_accepted_total", "counter", "Clients accepted.", |tunnel| tunnel.accepted),
+        ("tunnel_refused_total", "counter", "Clients turned away.", |tunnel| tunnel.refused),
+        ("tunnel_opens_total", "counter", "TLS connections opened.", |tunnel| tunnel.opens),
+        ("tunnel_resets_total", "counter", "Connections reset.", |tunnel| tunnel.resets),
+        ("tunnel_up_bytes_total", "counter", "Payload from clients.", |tunnel| tunnel.up_bytes),
+        ("tunnel_down_bytes_total", "counter", "Payload to clients.", |tunnel| tunnel.down_bytes),
+        ("tunnel_month_bytes", "gauge", "Payload both ways this month.", |tunnel| tunnel.month_bytes),
+    ];
+    for (name, kind, help, value) in families {
+        page.family(name, kind, help);
+        for tunnel in &status.tunnels {
+            page.sample(name, &[("tunnel", &tunnel.name)], value(tunnel) as f64);
+        }
+    }
+    page.text
+}
+
+/// Metrics in the making.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // A String takes every write.
+        let _ = writeln!(self.text, "# HELP qssl_tunnel_{name} {help}\n# TYPE qssl_tunnel_{name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.text.push_str("qssl_tunnel_");
+        self.text.push_str(name);
+        for (index, (label, text)) in labels.iter().enumerate() {
+            self.text.push(if index == 0 { '{' } else { ',' });
+            let _ = write!(self.text, "{label}=\"{}\"", escaped(text));
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        let _ = writeln!(self.text, " {value}");
+    }
+}
+
+/// A label's value: the format escapes these three and nothing else.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::example;
+    use super::*;
+
+    #[test]
+    fn every_sample_has_a_type_and_every_family_stands_once() {
+        let text = metrics(&example());
+        let mut family = String::new();
+        let mut seen = Vec::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                family = rest.split(' ').next().unwrap().to_owned();
+                assert!(!seen.contains(&family), "{family} twice");
+                seen.push(family.clone());
+            } else if !line.starts_with('#') {
+                let name = line.split(['{', ' ']).next().unwrap();
+                assert_eq!(name, family, "{line}");
+                let value = line.rsplit(' ').next().unwrap();
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+            }
+        }
+        for line in [
+            "qssl_tunnel_up 1",
+            "qssl_tunnel_signal_dbm -57",
+            "qssl_tunnel_sockets{state=\"open\"} 2",
+            "qssl_tunnel_open_failures_total{cause=\"566 (connect failed)\"} 2",
+            "qssl_tunnel_tunnel_down_bytes_total{tunnel=\"web\"} 20000000",
+            "qssl_tunnel_line_utilisation_ratio{port=\"/dev/ttyUSB2\",direction=\"up\"} 0.51",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is missing:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_label_cannot_break_out_of_its_quotes() {
+        let mut status = example();
+        status.modem.operator = Some("a\"b\\c\nd".into());
+        assert!(metrics(&status).contains(r#"operator="a\"b\\c\nd""#));
+    }
+}

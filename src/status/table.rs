@@ -1,0 +1,239 @@
+//! A status as a table for people.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::{Status, Tunnel};
+
+/// The status in lines that fit on a terminal where the names do. `before`: an earlier status and how long ago it
+/// was taken, from which rates are shown.
+pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
+    let mut out = String::new();
+    let mut line = |head: &str, text: String| {
+        if !text.is_empty() {
+            // A String takes every write.
+            let _ = writeln!(out, "{head:<10} {text}");
+        }
+    };
+    line(
+        "daemon",
+        format!(
+            "qssl-tunnel {}, {}, running for {}",
+            status.version,
+            status.state,
+            span(status.uptime_seconds)
+        ),
+    );
+    let modem = &status.modem;
+    line("modem", modem.module.clone().unwrap_or_else(|| "not heard of yet".into()));
+    line("session", {
+        let address = modem.address.as_ref().map_or(String::new(), |address| format!(", address {address}"));
+        format!("{} for {}{address}", modem.session, span(modem.session_seconds))
+    });
+    line("network", network(status));
+    for port in &status.ports {
+        let mut text = format!("{} ({}", port.name, port.state);
+        if let Some(baud) = port.baud {
+            let _ = write!(text, ", {baud} baud");
+        }
+        if let Some([up, down]) = port.utilisation {
+            let _ = write!(text, ", line {:.0} % busy up, {:.0} % down", up * 100.0, down * 100.0);
+        }
+        if let Some(lost @ 1..) = port.overruns {
+            let _ = write!(text, ", {lost} bytes lost by the host");
+        }
+        line("port", text + ")");
+    }
+    let states: Vec<String> = ["open", "opening", "closing", "free", "foreign"]
+        .iter()
+        .filter_map(|state| Some((state, status.sockets.get(*state).filter(|count| **count > 0)?)))
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    line("sockets", states.join(", "));
+
+    let counters = &status.counters;
+    let failures: u64 = counters.open_failures.values().sum();
+    let mut opens = format!("{} done, {failures} failed", counters.opens);
+    if let Some([half, most, all]) = counters.open_seconds {
+        let _ = write!(opens, "; took {half:.1} s (half), {most:.1} s (nine in ten), {all:.1} s (all)");
+    }
+    line("opens", opens);
+    for (cause, count) in &counters.open_failures {
+        line("", format!("{count} × {cause}"));
+    }
+    line(
+        "troubles",
+        format!(
+            "{} SEND FAIL, {} resyncs, {} ports opened, {} reboots",
+            counters.send_fails, counters.resyncs, counters.port_opens, counters.reboots
+        ),
+    );
+    line(
+        "wire",
+        format!(
+            "{} out, {} in, for {} and {} of payload",
+            size(counters.wire_bytes_out),
+            size(counters.wire_bytes_in),
+            size(counters.sent_bytes),
+            size(counters.received_bytes)
+        ),
+    );
+    line("waiting", format!("{} clients, {} commands", counters.waiting_clients, counters.waiting_commands));
+    if let Some(budget) = counters.budget {
+        let share = budget.used_bytes as f64 * 100.0 / budget.limit_bytes.max(1) as f64;
+        line(
+            "budget",
+            format!("{} of {} a month ({share:.0} %)", size(budget.used_bytes), size(budget.limit_bytes)),
+        );
+    }
+
+    out.push('\n');
+    out.push_str(&tunnels(status, before));
+    out
+}
+
+fn network(status: &Status) -> String {
+    let modem = &status.modem;
+    let Some(ago) = modem.heard_seconds_ago else { return "not asked yet".into() };
+    let mut facts: Vec<String> = modem.operator.iter().chain(&modem.registration).cloned().collect();
+    facts.extend(modem.signal_dbm.map(|dbm| format!("{dbm} dBm")));
+    if facts.is_empty() {
+        facts.push("unknown".into());
+    }
+    format!("{} ({} ago)", facts.join(", "), span(ago))
+}
+
+/// One row a tunnel, columns as wide as they must be.
+fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
+    let mut rows = vec![
+        ["TUNNEL", "LISTEN", "TARGET", "MODE", "CLIENTS", "UP", "DOWN", "TODAY", "MONTH"].map(str::to_owned),
+    ];
+    for tunnel in &status.tunnels {
+        let earlier = before.and_then(|(status, time)| {
+            Some((status.tunnels.iter().find(|earlier| earlier.name == tunnel.name)?, time))
+        });
+        let moved = |now: u64, then: fn(&Tunnel) -> u64| match earlier {
+            Some((earlier, time)) if !time.is_zero() => {
+                let rate = now.saturating_sub(then(earlier)) as f64 / time.as_secs_f64();
+                format!("{} ({}/s)", size(now), size(rate as u64))
+            }
+            _ => size(now),
+        };
+        let clients: Vec<String> = tunnel
+            .clients
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
+        rows.push([
+            tunnel.name.clone(),
+            tunnel.listen.join(" "),
+            tunnel.target.clone(),
+            tunnel.mode.clone(),
+            if clients.is_empty() { "-".into() } else { clients.join(" ") },
+            moved(tunnel.up_bytes, |tunnel| tunnel.up_bytes),
+            moved(tunnel.down_bytes, |tunnel| tunnel.down_bytes),
+            size(tunnel.today_bytes),
+            size(tunnel.month_bytes),
+        ]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let mut out = String::new();
+    for row in &rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        out.push_str(cells.join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// Bytes for people: `999 B`, `1.5 MB`.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for larger in ["kB", "MB", "GB", "TB"] {
+        if value < 999.5 {
+            break;
+        }
+        value /= 1000.0;
+        unit = larger;
+    }
+    match unit {
+        "B" => format!("{bytes} B"),
+        _ if value < 9.95 => format!("{value:.1} {unit}"),
+        _ => format!("{value:.0} {unit}"),
+    }
+}
+
+/// Seconds for people, in the two largest units.
+fn span(seconds: f64) -> String {
+    let seconds = seconds as u64;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::example;
+    use super::*;
+
+    #[test]
+    fn everything_that_matters_is_in_the_table() {
+        let shown = table(&example(), None);
+        for part in [
+            "qssl-tunnel 1.2.3, up, running for 1 d 1 h",
+            "modem      EG800Q EG800QEULCR07A07M04",
+            "session    up for 1 h 0 min, address 10.7.157.1",
+            "network    Example Net, roaming, -57 dBm (12 s ago)",
+            "port       /dev/ttyUSB2 (command, 115200 baud, line 51 % busy up, 2 % down, 3 bytes lost by the host)",
+            "sockets    2 open, 10 free",
+            "opens      7 done, 2 failed; took 2.0 s (half), 2.5 s (nine in ten), 9.1 s (all)",
+            "2 × 566 (connect failed)",
+            "troubles   1 SEND FAIL, 4 resyncs, 2 ports opened, 0 reboots",
+            "waiting    1 clients, 0 commands",
+            "budget     250 MB of 1.0 GB a month (25 %)",
+        ] {
+            assert!(shown.contains(part), "{part:?} is missing:\n{shown}");
+        }
+        let rows: Vec<&str> = shown.lines().rev().take(2).collect();
+        assert_eq!(
+            rows[0],
+            "web     127.0.0.1:8443  example.org:443  push  2 open  1.5 MB  20 MB  21 MB  250 MB"
+        );
+        assert!(rows[1].starts_with("TUNNEL  LISTEN          TARGET"), "{}", rows[1]);
+    }
+
+    #[test]
+    fn rates_are_of_the_time_between_two_looks() {
+        let before = example();
+        let mut after = example();
+        after.tunnels[0].up_bytes += 50_000;
+        let shown = table(&after, Some((&before, Duration::from_secs(2))));
+        assert!(shown.contains("1.6 MB (25 kB/s)  20 MB (0 B/s)"), "{shown}");
+        // A daemon that was started again counts from zero.
+        after.tunnels[0].up_bytes = 10;
+        let shown = table(&after, Some((&before, Duration::from_secs(2))));
+        assert!(shown.contains("10 B (0 B/s)"), "{shown}");
+    }
+
+    #[test]
+    fn a_daemon_that_knows_nothing_yet_has_a_table() {
+        let shown = table(&Status::default(), None);
+        assert!(shown.contains("not heard of yet") && shown.contains("not asked yet"), "{shown}");
+    }
+
+    #[test]
+    fn sizes_and_spans_are_short() {
+        let sizes = [0, 999, 1000, 9_949, 9_950, 999_499, 999_500, u64::MAX].map(size);
+        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "9.9 kB", "10 kB", "999 kB", "1.0 MB", "18446744 TB"]);
+        let spans = [0.9, 59.0, 61.0, 3_600.0, 90_000.0].map(span);
+        assert_eq!(spans, ["0 s", "59 s", "1 min 1 s", "1 h 0 min", "1 d 1 h"]);
+    }
+}
