@@ -679,6 +679,8 @@ impl EventLoop {
                 self.relay.shutdown(*signal as u8, self.now);
             }
         }
+        // Whoever connects from now on is refused at once instead of hanging in the backlog.
+        self.listeners.clear();
     }
 }
 

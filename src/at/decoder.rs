@@ -10,6 +10,8 @@
 //! Payload is framed by its announced length and by nothing else; nobody searches it for terminators. The
 //! prompt has no line end, so it is recognised at the start of a line, and only while one is expected.
 
+use std::fmt;
+
 use super::{SocketId, fields};
 
 /// Something the modem said. Texts and payload are borrowed from the input or from the decoder.
@@ -79,6 +81,36 @@ pub enum Urc {
     Ready,
     /// `POWERED DOWN` or `NORMAL POWER DOWN`.
     PoweredDown,
+}
+
+impl fmt::Display for Final<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Final::Ok => f.write_str("OK"),
+            Final::Error => f.write_str("ERROR"),
+            Final::CmeError(text) => write!(f, "+CME ERROR: {text}"),
+            Final::Connect => f.write_str("CONNECT"),
+            Final::NoCarrier => f.write_str("NO CARRIER"),
+            Final::SendOk => f.write_str("SEND OK"),
+            Final::SendFail => f.write_str("SEND FAIL"),
+        }
+    }
+}
+
+impl fmt::Display for Urc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Urc::Receivable(id) => write!(f, "+QSSLURC: \"recv\",{id}"),
+            Urc::Pushed(Some(id), length) => write!(f, "+QSSLURC: \"recv\",{id},{length}"),
+            Urc::Pushed(None, length) => write!(f, "+QSSLURC: \"recv\",?,{length}"),
+            Urc::Closed(id) => write!(f, "+QSSLURC: \"closed\",{id}"),
+            Urc::Opened(id, result) => write!(f, "+QSSLOPEN: {id},{result}"),
+            Urc::TcpOpened(id, result) => write!(f, "+QIOPEN: {id},{result}"),
+            Urc::PdpDeactivated(context) => write!(f, "+QIURC: \"pdpdeact\",{context}"),
+            Urc::Ready => f.write_str("RDY"),
+            Urc::PoweredDown => f.write_str("POWERED DOWN"),
+        }
+    }
 }
 
 /// Finds messages in the bytes of one channel.

@@ -81,6 +81,8 @@ pub enum Origin {
     Context(usize),
     /// The question whether the data session stands.
     Judge,
+    /// The question why the open of this socket was refused.
+    Reason(SocketId),
     /// The socket that the command names.
     Socket,
     /// Nobody: it only shows that the modem still answers.

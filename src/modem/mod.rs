@@ -444,7 +444,10 @@ impl Modem {
         for id in SocketId::all() {
             let Phase::Opening(opening) = &self.sockets[id.index()].phase else { continue };
             if opening.deadline.is_some_and(|deadline| deadline <= now)
-                && matches!(opening.stage, OpenStage::Awaited | OpenStage::Again { .. })
+                && matches!(
+                    opening.stage,
+                    OpenStage::Awaited | OpenStage::Again { .. } | OpenStage::Refused { .. }
+                )
             {
                 self.open_failed(id, OpenFailure::TimedOut, now);
             }
@@ -616,11 +619,11 @@ impl Modem {
                 self.channel_silent(port, Cut::Garbled, now);
             }
             Message::Urc(urc) => {
-                log::debug!(target: "at", "< {urc:?}");
+                log::debug!(target: "at", "< {urc}");
                 self.urc(port, urc, now);
             }
             Message::Final(result) => {
-                log::debug!(target: "at", "< {result:?}");
+                log::debug!(target: "at", "< {result}");
                 let result = Outcome::from(result);
                 if let State::Waking(waking) = &mut channel.state {
                     match result {
@@ -677,7 +680,10 @@ impl Modem {
                         opening.stage = OpenStage::InFlight { result: Some(result) };
                     }
                     OpenStage::Awaited => self.opened(id, result, now),
-                    OpenStage::Due | OpenStage::CloseFirst | OpenStage::Again { .. } => {}
+                    OpenStage::Due
+                    | OpenStage::CloseFirst
+                    | OpenStage::Again { .. }
+                    | OpenStage::Refused { .. } => {}
                 }
             }
             Urc::TcpOpened(id, result) => self.events.push_back(Event::TcpOpened(id, result)),
@@ -717,6 +723,7 @@ impl Modem {
                     self.pdp_address(&lines).is_some_and(|address| Some(address) == self.session.address);
                 self.judged(stands && outcome == Outcome::Ok, now);
             }
+            Origin::Reason(id) => self.reason_answered(id, &lines, now),
             Origin::Socket => self.socket_answered(port, in_flight, outcome, &lines, now),
             Origin::User(id) => {
                 let file = std::mem::take(&mut self.channels[port].answer.file);
@@ -841,9 +848,23 @@ impl Modem {
             (Outcome::Connect, _) => self.connected(port, id, now),
             (Outcome::Refused(refusal), _) => match refusal.result_code() {
                 Some(code) => self.opened(id, code.0, now),
+                None if refusal == Refusal::Plain => opening.stage = OpenStage::Refused { port },
                 None => self.open_failed(id, OpenFailure::Refused(refusal), now),
             },
             (_, _) => self.open_failed(id, OpenFailure::Refused(Refusal::Plain), now),
+        }
+    }
+
+    /// AT+QIGETERROR after a bare ERROR: in transparent mode the only way to learn the reason. Without an
+    /// answer, or with one that is no reason, the refusal remains all that is known.
+    fn reason_answered(&mut self, id: SocketId, lines: &[String], now: Instant) {
+        let Phase::Opening(Opening { stage: OpenStage::Refused { .. }, .. }) = self.sockets[id.index()].phase
+        else {
+            return;
+        };
+        match lines.iter().find_map(|line| error_of(line)).filter(|code| (550..=574).contains(code)) {
+            Some(code) => self.opened(id, code, now),
+            None => self.open_failed(id, OpenFailure::Refused(Refusal::Plain), now),
         }
     }
 
@@ -1213,6 +1234,7 @@ impl Modem {
                 self.events.push_back(Event::Answered(id, answer));
             }
             Origin::Session => self.session_unanswered(now),
+            Origin::Reason(id) => self.reason_answered(id, &[], now),
             Origin::Judge => {
                 for socket in &mut self.sockets {
                     if socket.phase == (Phase::Judging { asked: true }) {
@@ -1515,6 +1537,11 @@ fn state_of(line: &str) -> Option<(SocketId, u8)> {
     let mut all = crate::at::fields(line.strip_prefix("+QSSLSTATE:")?);
     let id = all.number().and_then(SocketId::new)?;
     Some((id, all.nth(4)?.parse().ok()?))
+}
+
+/// The code in the answer to AT+QIGETERROR.
+fn error_of(line: &str) -> Option<u16> {
+    crate::at::fields(line.strip_prefix("+QIGETERROR:")?).number()
 }
 
 /// The sockets `0..count` that are ours, for messages.

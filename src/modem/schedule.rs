@@ -1,8 +1,8 @@
 //! What each channel says next: the only place where a command is chosen.
 //!
-//! In order: the channel's own settings, the set-up of the session, the question whether the session stands,
-//! switches of mode (they free memory), closes and checks of sockets whose clients are gone, settings of SSL
-//! contexts, opens, and then bytes, sparse flows first.
+//! In order: the channel's own settings, the reason of an open just refused, the set-up of the session, the
+//! question whether the session stands, switches of mode (they free memory), closes and checks of sockets
+//! whose clients are gone, settings of SSL contexts, opens, and then bytes, sparse flows first.
 
 use std::time::Instant;
 
@@ -53,6 +53,9 @@ impl Modem {
             .iter()
             .position(|channel| matches!(channel.state, State::Command) && channel.wire_step.is_none())
             == Some(port);
+        if let Some(id) = self.refused_open(port) {
+            return Some((Command::line("AT+QIGETERROR"), Origin::Reason(id)));
+        }
         if let Some((id, command)) = self.user_commands.pop_front() {
             return Some((command, Origin::User(id)));
         }
@@ -94,6 +97,15 @@ impl Modem {
         }
         let probe = self.liveness_due(&self.channels[port]).is_some_and(|due| due <= now);
         probe.then(|| (Command::line("AT"), Origin::Liveness))
+    }
+
+    /// The socket whose open this channel has just refused without a reason: the answer to AT+QIGETERROR
+    /// speaks of the last command, so nothing may come in between.
+    fn refused_open(&self, port: usize) -> Option<SocketId> {
+        SocketId::all().find(|id| {
+            let phase = &self.sockets[id.index()].phase;
+            matches!(phase, Phase::Opening(Opening { stage: OpenStage::Refused { port: by }, .. }) if *by == port)
+        })
     }
 
     /// The next of the settings that fix the wire format of a channel.

@@ -103,6 +103,11 @@ pub enum OpenStage {
     },
     /// The URC is awaited.
     Awaited,
+    /// Refused without a reason, which is to be asked for on the same channel.
+    Refused {
+        /// The channel.
+        port: usize,
+    },
     /// The number is taken (563): close it first.
     CloseFirst,
     /// Once more, at this time.
