@@ -6,9 +6,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use qssl_modem_emulator::test_server::{
-    Authority, Behaviour, CertificateRequest, ClientEnd, ServerOptions,
-};
+use qssl_modem_emulator::test_server::{Authority, Behaviour, CertificateRequest, ClientEnd, ServerOptions};
 
 use crate::harness::{
     Ended, MODES, MUCH_BYTES, Modem, NAME, Site, Tunnel, certificate_file, connect, digest, read_to_end,

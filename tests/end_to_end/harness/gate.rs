@@ -82,9 +82,11 @@ impl Shared {
         let copy = |stream: &TcpStream| stream.try_clone().expect("descriptors are not used up");
         self.lock().streams.extend([copy(front), copy(back)]);
         let (from, to, shared) = (copy(front), copy(back), Arc::clone(self));
-        thread::spawn(move || carry(from, to, |wanted| shared.take(wanted)));
+        thread::spawn(move || {
+            carry(from, to, |wanted| shared.take(wanted), |unused| shared.give_back(unused))
+        });
         let (from, to) = (copy(back), copy(front));
-        thread::spawn(move || carry(from, to, |wanted| wanted));
+        thread::spawn(move || carry(from, to, |wanted| wanted, |_| ()));
     }
 
     /// Waits until something may pass, and says how much of what is wanted.
@@ -95,14 +97,22 @@ impl Shared {
         state.allowance -= taken;
         taken as usize
     }
+
+    fn give_back(&self, unused: usize) {
+        let mut state = self.lock();
+        state.allowance = state.allowance.saturating_add(unused as u64);
+        self.changed.notify_all();
+    }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, may: impl Fn(usize) -> usize) {
+fn carry(mut from: TcpStream, mut to: TcpStream, may: impl Fn(usize) -> usize, unused: impl Fn(usize)) {
     let mut buffer = [0; 16_384];
     loop {
         // Asked before reading, so that a closed gate leaves the bytes with the sender.
         let limit = may(buffer.len());
-        match from.read(&mut buffer[..limit]) {
+        let result = from.read(&mut buffer[..limit]);
+        unused(limit - result.as_ref().map_or(0, |count| *count));
+        match result {
             Ok(count @ 1..) if to.write_all(&buffer[..count]).is_ok() => {}
             _ => break,
         }
