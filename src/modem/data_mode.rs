@@ -27,10 +27,12 @@ pub struct DataMode {
     line_pluses: usize,
     /// Received and not yet known to be payload.
     held: Vec<u8>,
-    /// When `held` was last added to.
+    /// Since when the oldest of `held` waits; of a whole terminator, when the last byte came.
     held_since: Instant,
-    /// A part of what turned out to be a terminator was delivered as payload.
-    pub leaked: bool,
+    /// The end of what was delivered, as far as it begins a terminator: `held` goes on from here.
+    leaked: Vec<u8>,
+    /// The port is deliberately not read.
+    paused: bool,
     has_dcd: bool,
     has_dtr: bool,
     /// Whether everything written has left the tty, and since when.
@@ -79,7 +81,7 @@ pub enum Next {
     /// What was held back is payload now: [`DataMode::deliverable`].
     Deliver,
     /// The modem is in command mode, the socket in buffer mode; the rest of what was held is what
-    /// [`DataMode::take_held`] gives.
+    /// [`DataMode::take_left`] gives.
     Left(Reason),
     /// The modem left data mode by itself: the connection is gone.
     Ended,
@@ -97,7 +99,8 @@ impl DataMode {
             line_pluses: 0,
             held: Vec::new(),
             held_since: now,
-            leaked: false,
+            leaked: Vec::new(),
+            paused: false,
             has_dcd,
             has_dtr,
             drained: Drained::Since(now),
@@ -146,28 +149,22 @@ impl DataMode {
 
     /// Takes received bytes, and gives back in `payload` what is known to be payload.
     pub fn received(&mut self, bytes: &[u8], now: Instant, payload: &mut impl FnMut(&[u8])) {
+        if let Stage::HungUp { until } = &mut self.stage {
+            *until = now + HANG_UP_TAIL;
+        }
         match self.stage {
-            Stage::Flowing => {
-                if self.held.is_empty() && matched_tail(bytes) == 0 {
-                    return payload(bytes);
-                }
-                self.held.extend_from_slice(bytes);
-                let keep = matched_tail(&self.held);
-                let deliver = self.held.len() - keep;
-                payload(&self.held[..deliver]);
-                self.held.drain(..deliver);
-                if self.has_dcd && !self.is_suspicious() {
+            Stage::Flowing | Stage::HungUp { .. } => {
+                self.part(bytes, now, payload);
+                if self.has_dcd && self.stage == Stage::Flowing && !self.is_suspicious() {
                     // DCD tells an end from payload; only a whole match waits for it.
                     payload(&self.held);
-                    self.leaked = !self.held.is_empty();
-                    self.held.clear();
+                    self.leaked.append(&mut self.held);
                 }
-                self.held_since = now;
             }
-            Stage::Draining | Stage::Guard { .. } | Stage::Escaped { .. } | Stage::HungUp { .. } => {
+            Stage::Draining | Stage::Guard { .. } | Stage::Escaped { .. } => {
                 self.held.extend_from_slice(bytes);
                 self.held_since = now;
-                if !matches!(self.stage, Stage::HungUp { .. }) && self.reason == Reason::Done {
+                if self.reason == Reason::Done {
                     // Everything but a possible `OK` at the end is payload.
                     let keep = self.held.len().min(HELD_WHILE_LEAVING);
                     let deliver = self.held.len() - keep;
@@ -176,6 +173,37 @@ impl DataMode {
                 }
             }
         }
+    }
+
+    /// Parts what came into payload and what may be the modem's words, which is held back.
+    fn part(&mut self, bytes: &[u8], now: Instant, payload: &mut impl FnMut(&[u8])) {
+        if self.leaked.is_empty() && self.held.is_empty() && words_tail(bytes) == 0 {
+            return payload(bytes);
+        }
+        let delivered = self.leaked.len();
+        let mut all = std::mem::take(&mut self.leaked);
+        let waited = !self.held.is_empty();
+        all.append(&mut self.held);
+        all.extend_from_slice(bytes);
+        let begins_at = all.len() - words_tail(&all);
+        payload(&all[delivered..begins_at.max(delivered)]);
+        self.leaked = all[begins_at.min(delivered)..delivered].to_vec();
+        self.held = all[begins_at.max(delivered)..].to_vec();
+        if !waited || begins_at > 0 || self.is_suspicious() {
+            self.held_since = now;
+        }
+    }
+
+    /// The port is, or is no longer, deliberately left unread: what follows the end of the stream is still
+    /// in it.
+    pub fn set_paused(&mut self, paused: bool, now: Instant) {
+        if let Stage::HungUp { until } = &mut self.stage
+            && self.paused
+            && !paused
+        {
+            *until = (*until).max(now + HANG_UP_TAIL);
+        }
+        self.paused = paused;
     }
 
     /// How many more bytes can be held back.
@@ -223,6 +251,7 @@ impl DataMode {
                 Drained::Since(since) => Some(since),
                 _ => None,
             },
+            Stage::HungUp { .. } if self.paused => None,
             Stage::Guard { until, .. } | Stage::HungUp { until } => Some(until),
             Stage::Escaped { since, .. } if ends_in_ok(&self.held).is_some() => {
                 Some((self.held_since + OK_QUIET).max(since))
@@ -290,33 +319,37 @@ impl DataMode {
                 }
                 if tries >= ESCAPE_TRIES { Next::Lost } else { self.begin_escape(now, tries + 1) }
             }
-            Stage::HungUp { until } if until <= now => Next::Ended,
+            Stage::HungUp { until } if until <= now && !self.paused => Next::Ended,
             Stage::HungUp { .. } => Next::Wait,
         }
     }
 
     /// What was held back and is payload after all.
     pub fn deliverable(&mut self) -> Vec<u8> {
-        self.leaked |= !self.held.is_empty();
+        self.leaked.extend_from_slice(&self.held);
         std::mem::take(&mut self.held)
     }
 
-    /// What was held back when data mode ended, parted into payload before the terminator or `OK`, and the
-    /// modem's own words after it.
-    pub fn take_held(&mut self, ended: bool) -> (Vec<u8>, Vec<u8>) {
+    /// What was held back when the modem left data mode by itself.
+    pub fn take_ended(&mut self) -> Ended {
+        let delivered = self.leaked.len();
+        let mut all = std::mem::take(&mut self.leaked);
+        all.append(&mut self.held);
+        let words = all.split_off(all.len() - words_tail(&all));
+        let is_whole = words_from(&words) == Some(Match::Whole);
+        let terminators = TERMINATORS.iter().map(|terminator| count(&words, terminator)).sum::<usize>();
+        // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
+        let certain = is_whole && terminators == 1 && all.len() >= delivered;
+        Ended { payload: all.split_off(delivered.min(all.len())), words, certain }
+    }
+
+    /// What was held back when data mode was left by an escape, parted into payload before the `OK` and the
+    /// modem's own words from there on.
+    pub fn take_left(&mut self) -> (Vec<u8>, Vec<u8>) {
+        self.leaked.clear();
         let mut held = std::mem::take(&mut self.held);
-        let split = if ended {
-            TERMINATORS.iter().filter_map(|terminator| find(&held, terminator)).min()
-        } else {
-            ends_in_ok(&held)
-        };
-        match split {
-            Some(at) => {
-                let words = held.split_off(at);
-                (held, words)
-            }
-            None => (held, Vec::new()),
-        }
+        let words = ends_in_ok(&held).map_or(Vec::new(), |at| held.split_off(at));
+        (held, words)
     }
 
     fn begin_escape(&mut self, now: Instant, tries: u32) -> Next {
@@ -328,24 +361,66 @@ impl DataMode {
         Next::Wait
     }
 
-    /// Whether what is held is a whole terminator.
+    /// Whether a whole terminator is held, or at least its end.
     fn is_suspicious(&self) -> bool {
-        TERMINATORS.iter().any(|terminator| self.held == *terminator)
+        if self.held.is_empty() {
+            return false;
+        }
+        let whole = |bytes: &[u8]| words_from(bytes) == Some(Match::Whole);
+        match self.leaked.is_empty() {
+            true => whole(&self.held),
+            false => whole(&[&self.leaked[..], &self.held].concat()),
+        }
     }
 }
 
-/// How many bytes at the end of `bytes` begin, or are, one of the terminators.
-fn matched_tail(bytes: &[u8]) -> usize {
-    let longest = TERMINATORS.iter().map(|terminator| terminator.len()).max().unwrap_or(0);
-    let window = &bytes[bytes.len().saturating_sub(longest)..];
-    for start in 0..window.len() {
-        if window[start] == b'\r'
-            && TERMINATORS.iter().any(|terminator| terminator.starts_with(&window[start..]))
-        {
-            return window.len() - start;
-        }
+/// What is left when the modem has left data mode by itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Payload that was held back.
+    pub payload: Vec<u8>,
+    /// The modem's own words.
+    pub words: Vec<u8>,
+    /// It is certain which is which.
+    pub certain: bool,
+}
+
+/// Whether bytes are the modem's words: a terminator, and behind it nothing but unsolicited lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Match {
+    /// They are the beginning of a terminator.
+    Part,
+    /// They are a whole terminator at least.
+    Whole,
+}
+
+/// How many bytes at the end of `bytes` may be the modem's words.
+fn words_tail(bytes: &[u8]) -> usize {
+    let window = &bytes[bytes.len().saturating_sub(WORDS_MAX)..];
+    let returns = window.iter().enumerate().filter(|(_, byte)| **byte == b'\r');
+    let mut starts = returns.map(|(start, _)| start);
+    starts.find(|start| words_from(&window[*start..]).is_some()).map_or(0, |start| window.len() - start)
+}
+
+fn words_from(bytes: &[u8]) -> Option<Match> {
+    if let Some(terminator) = TERMINATORS.iter().find(|terminator| bytes.starts_with(terminator)) {
+        let mut lines = bytes[terminator.len()..].split_inclusive(|byte| matches!(byte, b'\r' | b'\n'));
+        return lines.all(is_unsolicited).then_some(Match::Whole);
     }
-    0
+    let begins = !bytes.is_empty() && TERMINATORS.iter().any(|terminator| terminator.starts_with(bytes));
+    begins.then_some(Match::Part)
+}
+
+/// Whether this is an unsolicited line, or the beginning of one.
+fn is_unsolicited(line: &[u8]) -> bool {
+    let ended = line.ends_with(b"\r") || line.ends_with(b"\n");
+    let text = &line[..line.len() - usize::from(ended)];
+    text.is_empty()
+        || text[0] == b'+'
+        || TERMINATORS.iter().any(|terminator| {
+            let word = &terminator[2..terminator.len() - 2];
+            if ended { text == word } else { word.starts_with(text) }
+        })
 }
 
 /// Where `\r\nOK\r\n` begins, if only whole lines of URCs follow it.
@@ -363,8 +438,8 @@ fn ends_in_ok(held: &[u8]) -> Option<usize> {
     None
 }
 
-fn find(held: &[u8], what: &[u8]) -> Option<usize> {
-    held.windows(what.len()).position(|window| window == what)
+fn count(bytes: &[u8], what: &[u8]) -> usize {
+    bytes.windows(what.len()).filter(|window| *window == what).count()
 }
 
 const OK: &[u8] = b"\r\nOK\r\n";
@@ -379,6 +454,9 @@ const ESCAPE_PLUSES: usize = 3;
 /// A run of more `+` than this, without a pause in it, is nobody's escape; payload of nothing but `+` would
 /// otherwise crawl.
 const RUN_NO_MODEM_ESCAPES_ON: usize = 16;
+
+/// The most bytes that are taken for a terminator and the unsolicited lines behind it.
+const WORDS_MAX: usize = 1_024;
 
 /// Without a byte on the line for this long, an escape may begin or end; a little more than the manuals' 1 s.
 const GUARD: Duration = Duration::from_millis(1_200);
@@ -513,7 +591,7 @@ mod tests {
         receive(&mut mode, b"\r\nOK\r\n", now + GUARD * 2);
         let left = mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false);
         assert_eq!(left, Next::Left(Reason::Suspicion));
-        assert_eq!(mode.take_held(false).0, b"\r\nNO CARRIER\r\n");
+        assert_eq!(mode.take_left().0, b"\r\nNO CARRIER\r\n");
     }
 
     #[test]
@@ -523,7 +601,8 @@ mod tests {
         assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
         mode.dcd_changed(false, now);
         assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
-        assert_eq!(mode.take_held(true), (b"".to_vec(), b"\r\nNO CARRIER\r\n".to_vec()));
+        let words = b"\r\nNO CARRIER\r\n".to_vec();
+        assert_eq!(mode.take_ended(), Ended { payload: Vec::new(), words, certain: true });
     }
 
     #[test]
@@ -535,9 +614,79 @@ mod tests {
         let mut got = receive(&mut mode, b"late \r\nOK\r\n data", now + GUARD);
         got.extend(receive(&mut mode, b"\r\nOK\r\n\r\n+QSSLURC: \"recv\",0\r\n", now + GUARD * 2));
         assert_eq!(mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false), Next::Left(Reason::Done));
-        let (payload, words) = mode.take_held(false);
+        let (payload, words) = mode.take_left();
         got.extend(payload);
         assert_eq!(got, b"late \r\nOK\r\n data");
         assert_eq!(words, b"\r\nOK\r\n\r\n+QSSLURC: \"recv\",0\r\n");
+    }
+
+    #[test]
+    fn words_that_follow_the_end_are_not_payload() {
+        let words = b"\r\nNO CARRIER\r\n\r\n+QIURC: \"pdpdeact\",1\r\n";
+        for split in 0..words.len() {
+            let (mut mode, now) = mode(false);
+            assert_eq!(receive(&mut mode, &words[..split], now), b"");
+            assert_eq!(receive(&mut mode, &words[split..], now), b"");
+            assert_eq!(
+                mode.take_ended(),
+                Ended { payload: Vec::new(), words: words.to_vec(), certain: true }
+            );
+        }
+        let (mut mode, now) = mode(false);
+        assert_eq!(receive(&mut mode, b"\r\nNO CARRIER\r\n+x\r\npayload", now).len(), 25);
+    }
+
+    #[test]
+    fn a_carriage_return_that_was_delivered_long_ago_makes_no_end_uncertain() {
+        let (mut mode, now) = mode(true);
+        assert_eq!(receive(&mut mode, b"one\r", now), b"one\r");
+        assert_eq!(receive(&mut mode, b"two", now), b"two");
+        receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+        mode.dcd_changed(false, now);
+        assert!(mode.take_ended().certain);
+    }
+
+    #[test]
+    fn words_whose_head_was_delivered_as_payload_are_an_uncertain_end() {
+        let (mut mode, now) = mode(false);
+        assert_eq!(receive(&mut mode, b"x\r\nNO CARR", now), b"x");
+        assert_eq!(mode.deadline_passed(now + HOLD, false), Next::Deliver);
+        assert_eq!(mode.deliverable(), b"\r\nNO CARR");
+        assert_eq!(receive(&mut mode, b"IER\r\n", now + HOLD), b"");
+        assert!(!mode.is_flowing(), "it may be an end all the same");
+        assert!(!mode.take_ended().certain);
+    }
+
+    #[test]
+    fn of_two_ends_in_a_row_nobody_knows_which_was_payload() {
+        let (mut mode, now) = mode(false);
+        let text = b"\r\nNO CARRIER\r\n\r\nNO CARRIER\r\n";
+        assert_eq!(receive(&mut mode, text, now), b"");
+        assert!(!mode.take_ended().certain);
+    }
+
+    #[test]
+    fn an_end_inside_the_payload_is_not_taken_for_the_end_when_dcd_has_dropped() {
+        let (mut mode, now) = mode(true);
+        mode.dcd_changed(false, now);
+        let mut got = receive(&mut mode, b"a\r\nNO CARRIER\r\nb", now);
+        got.extend(receive(&mut mode, b"c\r\nNO CARRIER\r\n", now));
+        assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
+        let ended = mode.take_ended();
+        got.extend(ended.payload);
+        assert_eq!(got, b"a\r\nNO CARRIER\r\nbc");
+        assert!(ended.certain);
+    }
+
+    #[test]
+    fn an_end_is_not_believed_while_the_port_is_left_unread() {
+        let (mut mode, now) = mode(true);
+        mode.dcd_changed(false, now);
+        mode.set_paused(true, now);
+        assert_eq!(mode.deadline(false), None);
+        assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Wait);
+        mode.set_paused(false, now + HANG_UP_TAIL);
+        assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL * 2, false), Next::Ended);
     }
 }

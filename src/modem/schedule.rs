@@ -20,6 +20,7 @@ use crate::config::{self, Mode};
 impl Modem {
     /// Gives every idle channel its next command. Called after every change.
     pub(super) fn run(&mut self, now: Instant) {
+        self.last_run = now;
         self.adjust_flows();
         self.notice_release();
         if !self.channels.iter().any(Channel::is_open) {
@@ -184,7 +185,7 @@ impl Modem {
             let candidate = match &socket.phase {
                 Phase::Open(Open { flow: Flow::Suspected { channel, stage }, .. }) if *channel == port => {
                     match stage {
-                        Settling::Ask => (0, Command::State { socket: id }),
+                        Settling::Ask | Settling::AskWhyNot => (0, Command::State { socket: id }),
                         Settling::Read => continue,
                         Settling::Resume => {
                             (0, Command::SwitchMode { socket: id, mode: AccessMode::Transparent })

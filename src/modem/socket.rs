@@ -25,8 +25,6 @@ pub struct Socket {
     pub phase: Phase,
     /// The tunnel it was last opened for.
     pub tunnel: usize,
-    /// What was held back when a suspicion arose.
-    pub suspicion: Option<Suspicion>,
     /// Whether the relay still wants to hear of it.
     pub joined: bool,
     /// The channel with a command about this socket in flight.
@@ -169,15 +167,8 @@ pub enum Settling {
     Read,
     /// Back into data mode, with AT+QISWTMD.
     Resume,
-}
-
-/// What was held back when a suspicion arose.
-#[derive(Debug)]
-pub struct Suspicion {
-    /// The bytes that are payload or the modem's words.
-    pub held: Vec<u8>,
-    /// A part of them was delivered already.
-    pub leaked: bool,
+    /// That was refused: AT+QSSLSTATE is due again.
+    AskWhyNot,
 }
 
 /// A socket that is being closed.
@@ -208,7 +199,6 @@ impl Socket {
         Socket {
             phase: Phase::Unknown,
             tunnel: 0,
-            suspicion: None,
             joined: false,
             busy: None,
             outgoing: ByteQueue::new(OUTGOING_LIMIT_BYTES),
@@ -283,7 +273,6 @@ impl Socket {
         self.outgoing.reset();
         self.incoming.reset();
         self.backoff = None;
-        self.suspicion = None;
         self.joined = false;
         self.sent_bytes = 0;
         self.received_bytes = 0;

@@ -104,7 +104,9 @@ impl Modem {
 
     /// Once the client is done and everything it sent has been written, data mode is left.
     pub(super) fn leave_if_drained(&mut self, port: usize, now: Instant) {
+        let paused = self.wants_port_bytes(port) == 0;
         if let State::Data(data) = &mut self.channels[port].state {
+            data.set_paused(paused, now);
             let socket = &mut self.sockets[data.socket.index()];
             if !socket.joined && socket.outgoing.is_empty() {
                 data.leave(now);
@@ -131,7 +133,7 @@ impl Modem {
         match data.deadline_passed(now, holds) {
             Next::Wait => {}
             Next::AskQueue => self.actions.push_back(Action::AskQueue(port)),
-            Next::SendEscape => self.channels[port].send_raw(b"+++"),
+            Next::SendEscape => self.channels[port].send_raw(b"+++", now),
             Next::SetDtr(on) => self.actions.push_back(Action::SetDtr(port, on)),
             Next::Deliver => {
                 let bytes = data.deliverable();
@@ -150,14 +152,14 @@ impl Modem {
     fn data_mode_left(&mut self, port: usize, reason: Reason, now: Instant) {
         let State::Data(data) = &mut self.channels[port].state else { return };
         let id = data.socket;
-        let leaked = data.leaked;
-        let (payload, words) = data.take_held(false);
+        let (payload, words) = data.take_left();
         self.actions.push_back(Action::SetDtr(port, true));
         self.channels[port].state = State::Command;
         self.channels[port].decoder.reset();
+        // There would be no `OK` if the modem had left data mode before: what looked like its words was not.
+        self.deliver(id, &payload);
         match reason {
             Reason::Done => {
-                self.deliver(id, &payload);
                 self.sockets[id.index()].phase = Phase::Closing(Closing {
                     timeout_seconds: self.close_timeout(id),
                     judge: false,
@@ -165,9 +167,8 @@ impl Modem {
                 });
             }
             Reason::Suspicion => {
-                let socket = &mut self.sockets[id.index()];
-                socket.suspicion = Some(super::socket::Suspicion { held: payload, leaked });
-                socket.phase = Phase::Open(Open {
+                log::debug!("socket {id}: what looked like the end was payload");
+                self.sockets[id.index()].phase = Phase::Open(Open {
                     flow: Flow::Suspected { channel: port, stage: Settling::Ask },
                     far_end_closed: false,
                 });
@@ -180,27 +181,21 @@ impl Modem {
     fn data_mode_ended(&mut self, port: usize, now: Instant) {
         let State::Data(data) = &mut self.channels[port].state else { return };
         let id = data.socket;
-        let leaked = data.leaked;
-        let (payload, words) = data.take_held(true);
+        let ended = data.take_ended();
         let is_uart = self.ports[port].is_uart;
         let baud = self.channels[port].baud;
         self.channels[port].decoder.reset();
         self.channels[port].state = State::Waking(Waking::new(is_uart, baud, now));
-        self.deliver(id, &payload);
+        self.deliver(id, &ended.payload);
         let unsent = !self.sockets[id.index()].outgoing.is_empty();
-        if leaked || unsent {
+        if !ended.certain || unsent {
             self.cut(id, Cut::CarrierLost, now);
         }
         self.sockets[id.index()].outgoing.reset();
         let joined = self.sockets[id.index()].joined;
         self.sockets[id.index()].phase =
             Phase::Closing(Closing { timeout_seconds: 0, judge: joined, tries: 0 });
-        let reboot = [&b"RDY"[..], b"POWERED DOWN"]
-            .iter()
-            .any(|word| words.windows(word.len()).any(|window| window == *word));
-        if reboot {
-            self.urc(port, crate::at::Urc::Ready, now);
-        }
+        self.hear_words(port, &ended.words, now);
     }
 
     /// Words of the modem that followed the payload.
@@ -220,34 +215,34 @@ impl Modem {
         }
     }
 
-    /// The answer of AT+QSSLSTATE about a socket that is under suspicion: `Some(connected)`.
+    /// The answer of AT+QSSLSTATE about a socket whose stream was interrupted: `Some(connected)`.
     pub(super) fn suspicion_answered(&self, id: SocketId, lines: &[String]) -> Option<bool> {
-        let Phase::Open(Open { flow: Flow::Suspected { stage: Settling::Ask, .. }, .. }) =
-            self.sockets[id.index()].phase
+        let Phase::Open(Open {
+            flow: Flow::Suspected { stage: Settling::Ask | Settling::AskWhyNot, .. }, ..
+        }) = self.sockets[id.index()].phase
         else {
             return None;
         };
         Some(lines.iter().any(|line| state_of(line) == Some((id, 2))))
     }
 
-    /// Still connected: the words were payload, and the stream goes on. Otherwise they were the modem's.
+    /// Still connected: the stream goes on. Otherwise it ended meanwhile, like any that is in buffer mode.
     pub(super) fn suspicion_settled(&mut self, id: SocketId, connected: bool, now: Instant) {
         let socket = &mut self.sockets[id.index()];
-        let Some(suspicion) = socket.suspicion.take() else { return };
-        if connected {
-            log::debug!("socket {id} is still connected: what looked like the end was payload");
-            if let Phase::Open(Open { flow: Flow::Suspected { stage, .. }, .. }) = &mut socket.phase {
+        let Phase::Open(Open { flow, far_end_closed }) = &mut socket.phase else { return };
+        match flow {
+            Flow::Suspected { stage, .. } if connected && *stage == Settling::Ask => {
                 *stage = Settling::Read;
             }
-            self.deliver(id, &suspicion.held);
-        } else {
-            if suspicion.leaked || !socket.outgoing.is_empty() {
-                self.cut(id, Cut::CarrierLost, now);
+            _ if connected => self.stream_not_resumed(id, now),
+            _ => {
+                // Received bytes can still wait in the module: read to 0, then close.
+                (*flow, *far_end_closed) = (Flow::Buffer { readable: true }, true);
+                if !socket.outgoing.is_empty() {
+                    self.cut(id, Cut::CarrierLost, now);
+                    self.sockets[id.index()].outgoing.reset();
+                }
             }
-            let socket = &mut self.sockets[id.index()];
-            socket.outgoing.reset();
-            // In buffer mode received bytes can still wait in the module: read to 0, then close.
-            socket.phase = Phase::Open(Open { flow: Flow::Buffer { readable: true }, far_end_closed: true });
         }
     }
 
@@ -256,9 +251,19 @@ impl Modem {
         if outcome == Outcome::Connect {
             return self.enter_data_mode(port, id, now);
         }
+        match &mut self.sockets[id.index()].phase {
+            // The far end may have closed in this very moment.
+            Phase::Open(Open { flow: Flow::Suspected { stage, .. }, .. }) => *stage = Settling::AskWhyNot,
+            _ => self.stream_not_resumed(id, now),
+        }
+    }
+
+    fn stream_not_resumed(&mut self, id: SocketId, now: Instant) {
         self.cut(id, Cut::CarrierLost, now);
-        self.sockets[id.index()].outgoing.reset();
-        self.sockets[id.index()].phase =
-            Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+        let socket = &mut self.sockets[id.index()];
+        socket.outgoing.reset();
+        if matches!(socket.phase, Phase::Open(_)) {
+            socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+        }
     }
 }

@@ -429,7 +429,11 @@ impl Simulation {
         let wire = &mut self.wires[port];
         let baud = self.modem.baud(port);
         let held = self.modem.flow_control(port).rts;
-        let (taken, lost) = wire.modem_writes(self.modem.output(port), baud, held, self.now);
+        let output = self.modem.output(port);
+        // DCD falls between the last payload and the words: they do not leave in one piece.
+        let words = output.windows(NO_CARRIER.len()).position(|window| window == NO_CARRIER);
+        let piece = words.filter(|at| *at > 0).unwrap_or(output.len());
+        let (taken, lost) = wire.modem_writes(&output[..piece], baud, held, self.now);
         if lost > 0 {
             self.modem.written(port, taken - lost, self.now);
             self.modem.overrun(port, lost, self.now);
@@ -554,18 +558,17 @@ impl Simulation {
         for index in 0..self.clients.len() {
             let (client, far) = (&self.clients[index], self.fars[index].memory());
             let (up, down) = &mut self.compared[index];
-            assert!(far.read.len() as u64 <= client.sent, "connection {index}: bytes were invented upwards");
             if far.read.len() > *up {
                 let sent = client.sent_bytes();
-                assert_eq!(
-                    trace::shown(&far.read[*up..]),
-                    trace::shown(&sent[*up..far.read.len()]),
-                    "connection {index}: upwards from byte {up}"
-                );
-                assert!(
-                    far.read[*up..] == sent[*up..far.read.len()],
-                    "connection {index}: upwards after byte {up}"
-                );
+                let sent = &sent[..sent.len().min(far.read.len())];
+                let (new, expected) = (&far.read[*up..], &sent[(*up).min(sent.len())..]);
+                // A send that was interrupted can only be ended by filling it up. Its client was reset before.
+                let right = match client.outcome {
+                    Some(Outcome::Reset) => is_filled_up(new, expected),
+                    _ => new == expected,
+                };
+                let (new, expected) = (trace::shown(new), trace::shown(expected));
+                assert!(right, "connection {index}: upwards from byte {up}: {new} instead of {expected}");
                 *up = far.read.len();
             }
             let received = &client.received;
@@ -617,6 +620,12 @@ impl Drop for Simulation {
     }
 }
 
+/// Whether the first bytes are as expected and the rest is what a stuck send is filled up with.
+fn is_filled_up(bytes: &[u8], expected: &[u8]) -> bool {
+    let same = bytes.iter().zip(expected).take_while(|(byte, expected)| byte == expected).count();
+    bytes[same..].iter().all(|byte| b"AT\r+".contains(byte))
+}
+
 fn configuration(wiring: &Wiring) -> Configuration {
     let device = |port: usize| Device::Path(format!("/dev/port{port}").into());
     let devices = (0..wiring.ports.len()).map(device).collect();
@@ -644,6 +653,7 @@ fn base() -> Instant {
     *BASE.get_or_init(Instant::now)
 }
 
+const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
 const SERVER_PORT: u16 = 443;
 const STEPS_MAX: u64 = 20_000_000;
 const IDLE_STEPS_MAX: u32 = 20;

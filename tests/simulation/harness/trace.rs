@@ -25,6 +25,7 @@ pub fn at(time: Duration) {
 pub fn note(line: impl FnOnce() -> String) {
     if KEPT.get() {
         let text = line();
+        let text = if text.len() > 400 { text.chars().take(400).collect() } else { text };
         LINES.with_borrow_mut(|lines| {
             if lines.len() == LINES_MAX {
                 lines.pop_front();
@@ -35,14 +36,15 @@ pub fn note(line: impl FnOnce() -> String) {
     }
 }
 
-/// Bytes as a line shows them.
+/// Bytes as a line shows them: text in full, anything else by its ends.
 pub fn shown(bytes: &[u8]) -> String {
+    let is_text = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b' '..=b'~'));
     match bytes.len() {
-        0..=160 => bytes.escape_ascii().to_string(),
-        count => {
-            let (head, tail) = (&bytes[..80], &bytes[count - 40..]);
+        count if count > 48 && !(is_text && count < 400) => {
+            let (head, tail) = (&bytes[..20], &bytes[count - 20..]);
             format!("[{count}] {}…{}", head.escape_ascii(), tail.escape_ascii())
         }
+        _ => bytes.escape_ascii().to_string(),
     }
 }
 
