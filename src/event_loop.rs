@@ -19,11 +19,12 @@ use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::at::Command;
 use crate::client_io::{ClientStream, Stdio};
 use crate::config::{Configuration, Device, Listen, Wait};
 use crate::exit_status::ExitStatus;
 use crate::listener::{AcceptError, Listener};
-use crate::modem::{self, PortFacts};
+use crate::modem::{self, Failure, PortFacts, UserAnswer, UserCommand};
 use crate::peer::{Peer, peer_is_gone};
 use crate::port::discover::Host;
 use crate::port::finder::Finder;
@@ -40,6 +41,117 @@ pub fn run(configuration: Configuration) -> anyhow::Result<ExitStatus> {
     event_loop.run()
 }
 
+/// A modem that only answers commands: no tunnels, no data session, the port and its wire settings alone.
+pub struct Commanded {
+    event_loop: EventLoop,
+    events: Events,
+}
+
+impl Commanded {
+    /// Nothing is opened before the first command. `configuration` has no tunnels.
+    ///
+    /// # Errors
+    /// What keeps the loop itself from working.
+    pub fn new(configuration: Configuration) -> anyhow::Result<Self> {
+        debug_assert!(configuration.tunnels.is_empty(), "tunnels would set up a data session");
+        let mut event_loop = EventLoop::new(configuration)?;
+        event_loop.outside = Some(Outside::default());
+        Ok(Commanded { event_loop, events: Events::with_capacity(16) })
+    }
+
+    /// Waits until the modem answers.
+    ///
+    /// # Errors
+    /// The port cannot be opened, the modem is silent, or a signal came.
+    pub fn wait_until_ready(&mut self) -> anyhow::Result<Result<(), Failure>> {
+        self.wait(None, |event_loop| event_loop.relay.modem().takes_commands().then_some(()))
+            .map(|ready| ready.map(|_| ()))
+    }
+
+    /// Says a command and waits for its answer.
+    ///
+    /// # Errors
+    /// As [`Commanded::wait_until_ready`]. That the modem does not answer this command is an answer without an
+    /// outcome.
+    pub fn ask(&mut self, command: Command) -> anyhow::Result<Result<UserAnswer, Failure>> {
+        if let Err(failure) = self.wait_until_ready()? {
+            return Ok(Err(failure));
+        }
+        let now = Instant::now();
+        self.event_loop.now = now;
+        let Some(id) = self.event_loop.relay.command(command, now) else {
+            let message = "too many commands wait for the modem";
+            return Ok(Err(Failure::new(ExitStatus::Failed, message)));
+        };
+        let answer = self.wait(None, |event_loop| {
+            let outside = event_loop.outside.as_mut()?;
+            outside.answered.take_if(|(answered, _)| *answered == id).map(|(_, answer)| answer)
+        })?;
+        Ok(answer.map(|answer| answer.expect("without a time limit only an answer ends the wait")))
+    }
+
+    /// The result of an open that was asked for: of a TLS connection, or of a plain TCP connection. `None`: it
+    /// did not come within `limit`.
+    ///
+    /// # Errors
+    /// As [`Commanded::wait_until_ready`].
+    pub fn await_open(
+        &mut self,
+        is_tls: bool,
+        id: u8,
+        limit: Duration,
+    ) -> anyhow::Result<Result<Option<u16>, Failure>> {
+        let until = Instant::now() + limit;
+        self.wait(Some(until), |event_loop| {
+            let opened = &mut event_loop.outside.as_mut()?.opened;
+            let place = opened.iter().position(|open| (open.0, open.1) == (is_tls, id))?;
+            Some(opened.remove(place).2)
+        })
+    }
+
+    /// Results that came so far are of earlier opens.
+    pub fn forget_opens(&mut self) {
+        if let Some(outside) = &mut self.event_loop.outside {
+            outside.opened.clear();
+        }
+    }
+
+    /// Turns the loop over until `find` finds something; `None` when `until` has come.
+    fn wait<T>(
+        &mut self,
+        until: Option<Instant>,
+        find: impl Fn(&mut EventLoop) -> Option<T>,
+    ) -> anyhow::Result<Result<Option<T>, Failure>> {
+        loop {
+            self.event_loop.drain();
+            if let Some(found) = find(&mut self.event_loop) {
+                return Ok(Ok(Some(found)));
+            }
+            if let Some(status) = self.event_loop.stopped {
+                return Ok(Err(self.event_loop.why_stopped(status)));
+            }
+            // Taken, so that what must be put back can still be said after it.
+            if let Some(signal) = self.event_loop.outside.as_mut().and_then(|it| it.signal.take()) {
+                return Ok(Err(Failure::new(ExitStatus::Signal(signal), "stopped by a signal")));
+            }
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return Ok(Ok(None));
+            }
+            self.event_loop.turn(&mut self.events, until)?;
+        }
+    }
+}
+
+/// What commands from outside wait for.
+#[derive(Default)]
+struct Outside {
+    answered: Option<(UserCommand, UserAnswer)>,
+    /// Whether it is TLS, the number, and the result.
+    opened: Vec<(bool, u8, u16)>,
+    /// One that came, and nobody has heard of yet.
+    signal: Option<u8>,
+}
+
 struct EventLoop {
     poll: Poll,
     relay: Relay,
@@ -54,6 +166,10 @@ struct EventLoop {
     buffer: Box<[u8]>,
     now: Instant,
     stopped: Option<ExitStatus>,
+    /// Why the port was given up.
+    port_failure: Option<String>,
+    /// Somebody waits for the answers to commands from outside.
+    outside: Option<Outside>,
 }
 
 /// A port of the modem.
@@ -107,6 +223,8 @@ impl EventLoop {
             configuration,
             now,
             stopped: None,
+            port_failure: None,
+            outside: None,
         };
         event_loop.catch_signals()?;
         event_loop.start_emulator()?;
@@ -124,22 +242,38 @@ impl EventLoop {
             if let Some(status) = self.stopped {
                 return Ok(status);
             }
-            let deadline = self.next_deadline();
-            let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => result.context("cannot wait for events")?,
+            self.turn(&mut events, None)?;
+        }
+    }
+
+    /// Sleeps until something happens or is due, at the latest until `until`, and notes it.
+    fn turn(&mut self, events: &mut Events, until: Option<Instant>) -> anyhow::Result<()> {
+        let deadline = self.next_deadline();
+        let wake_at = deadline.into_iter().chain(until).min();
+        let timeout = wake_at.map(|wake_at| wake_at.saturating_duration_since(Instant::now()));
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => result.context("cannot wait for events")?,
+        }
+        self.now = Instant::now();
+        for event in &*events {
+            self.mark(event);
+        }
+        if deadline.is_some_and(|deadline| deadline <= self.now) {
+            self.relay.deadline_passed(self.now);
+            for slot in &mut self.listeners {
+                slot.paused_until = slot.paused_until.filter(|until| *until > self.now);
             }
-            self.now = Instant::now();
-            for event in &events {
-                self.mark(event);
-            }
-            if deadline.is_some_and(|deadline| deadline <= self.now) {
-                self.relay.deadline_passed(self.now);
-                for slot in &mut self.listeners {
-                    slot.paused_until = slot.paused_until.filter(|until| *until > self.now);
-                }
-            }
+        }
+        Ok(())
+    }
+
+    /// In words, for whoever waits for the modem.
+    fn why_stopped(&self, status: ExitStatus) -> Failure {
+        match (self.relay.failure(), &self.port_failure) {
+            (Some(failure), _) => failure.clone(),
+            (None, Some(message)) => Failure::new(status, message),
+            (None, None) => Failure::new(status, "stopped"),
         }
     }
 
@@ -237,9 +371,22 @@ impl EventLoop {
                 }
             }
             Action::Ready => log::info!("ready"),
-            // Nobody outside can ask yet.
-            Action::Answered(..) | Action::TcpOpened(..) => {}
+            Action::Answered(id, answer) => {
+                if let Some(outside) = &mut self.outside {
+                    outside.answered = Some((id, answer));
+                }
+            }
+            Action::TcpOpened(id, result) => self.opened_outside(false, id, result),
+            Action::TlsOpened(id, result) => self.opened_outside(true, id, result),
             Action::Stop(status) => self.stopped = Some(status),
+        }
+    }
+
+    fn opened_outside(&mut self, is_tls: bool, id: u8, result: u16) {
+        if let Some(outside) = &mut self.outside
+            && outside.opened.len() < OPENED_MAX
+        {
+            outside.opened.push((is_tls, id, result));
         }
     }
 
@@ -392,6 +539,7 @@ impl EventLoop {
         if gives_up {
             log::error!("{text}");
             self.stopped = Some(status);
+            self.port_failure = Some(text);
             return;
         }
         if slot.said.as_ref() != Some(&text) {
@@ -676,7 +824,10 @@ impl EventLoop {
         // One byte a signal; two that come together are two.
         while let Ok(count @ 1..) = receiver.read(&mut bytes) {
             for _ in 0..count {
-                self.relay.shutdown(*signal as u8, self.now);
+                match &mut self.outside {
+                    Some(outside) => outside.signal = Some(*signal as u8),
+                    None => self.relay.shutdown(*signal as u8, self.now),
+                }
             }
         }
         // Whoever connects from now on is refused at once instead of hanging in the backlog.
@@ -769,6 +920,9 @@ const FIRST_LISTENER: usize = FIRST_CLIENT + CLIENTS_MAX;
 
 /// One read of a port or a client, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Results of opens from outside that nobody has asked for yet; the most that one modem can have under way.
+const OPENED_MAX: usize = 24;
 
 /// The pause after running out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);

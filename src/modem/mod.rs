@@ -112,6 +112,8 @@ pub enum Event {
     Released,
     /// `+QIOPEN: <id>,<err>`: a plain TCP connection, asked for from outside, came to be (0) or not.
     TcpOpened(u8, u16),
+    /// `+QSSLOPEN: <id>,<err>` of a socket that no tunnel opens: asked for from outside as well.
+    TlsOpened(SocketId, u16),
     /// A command from outside is done.
     Answered(UserCommand, UserAnswer),
 }
@@ -208,6 +210,13 @@ impl Modem {
     /// Whether sockets can be opened at present.
     pub fn is_up(&self) -> bool {
         self.session.is_up()
+    }
+
+    /// Whether a command from outside would be said now or soon: a channel answers, and has its settings.
+    pub fn takes_commands(&self) -> bool {
+        self.channels
+            .iter()
+            .any(|channel| matches!(channel.state, State::Command) && channel.wire_step.is_none())
     }
 
     /// What has happened so far.
@@ -674,7 +683,9 @@ impl Modem {
             }
             Urc::Closed(id) => self.far_end_closed(id),
             Urc::Opened(id, result) => {
-                let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else { return };
+                let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else {
+                    return self.events.push_back(Event::TlsOpened(id, result));
+                };
                 match opening.stage {
                     OpenStage::InFlight { .. } => {
                         opening.stage = OpenStage::InFlight { result: Some(result) };

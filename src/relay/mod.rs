@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::at::{Command, SOCKET_COUNT, SocketId};
 use crate::config::{Configuration, Limits, Listen, OpenOn, WhenFull};
 use crate::exit_status::ExitStatus;
-use crate::modem::{self, Cut, End, Event, GiveUp, Modem, PortFacts, UserAnswer, UserCommand};
+use crate::modem::{self, Cut, End, Event, Failure, GiveUp, Modem, PortFacts, UserAnswer, UserCommand};
 use client::{Client, State};
 
 pub use client::ClientId;
@@ -33,6 +33,8 @@ pub struct Relay {
     /// How the last client ended, for `connect`.
     last_end: ExitStatus,
     was_up: bool,
+    /// Why the modem was given up.
+    failure: Option<Failure>,
 }
 
 /// Whether the end of the process has begun.
@@ -73,6 +75,8 @@ pub enum Action {
     Ready,
     /// A plain TCP connection, asked for by a command from outside, came to be (0) or not.
     TcpOpened(u8, u16),
+    /// A TLS connection, asked for by a command from outside, came to be (0) or not.
+    TlsOpened(u8, u16),
     /// The answer to a command that came from outside.
     Answered(UserCommand, UserAnswer),
     /// End the process with this status.
@@ -95,6 +99,7 @@ impl Relay {
             is_single,
             last_end: ExitStatus::Done,
             was_up: false,
+            failure: None,
         };
         relay.settle(now);
         relay
@@ -105,6 +110,11 @@ impl Relay {
     /// The modem, to look at.
     pub fn modem(&self) -> &Modem {
         &self.modem
+    }
+
+    /// Why the modem was given up, if it was.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
     }
 
     /// How many clients there are.
@@ -438,6 +448,10 @@ impl Relay {
                 log::error!("{failure}");
                 self.reset_all("the modem cannot be used", now);
                 self.stop(failure.status);
+                self.failure = Some(failure);
+            }
+            Event::TlsOpened(id, result) => {
+                self.actions.push_back(Action::TlsOpened(id.index() as u8, result));
             }
             Event::TcpOpened(id, result) => self.actions.push_back(Action::TcpOpened(id, result)),
             Event::Answered(id, answer) => self.actions.push_back(Action::Answered(id, answer)),
