@@ -64,6 +64,15 @@ impl Recorder {
         self.add(side, &shown, now);
     }
 
+    /// A line of the modem that may belong to the answer of a command; of a secret one, only its name is kept.
+    pub fn answer(&mut self, text: &str, secret: bool, now: Instant) {
+        match text.split_once(':').filter(|_| secret) {
+            Some((name, _)) => self.line(Side::Modem, &format!("{name}: ***"), now),
+            None if secret => self.line(Side::Modem, "***", now),
+            None => self.line(Side::Modem, text, now),
+        }
+    }
+
     /// The prompt was seen.
     pub fn prompt(&mut self, now: Instant) {
         log::trace!(target: "wire", "< >");
@@ -81,6 +90,19 @@ impl Recorder {
         unfinished.length += bytes.len();
         if records {
             unfinished.text.push_str(&escaped(bytes));
+        }
+        if left == 0 {
+            self.finish(now);
+        }
+    }
+
+    /// A piece of a file passed: it may be a key, so what is in it is never recorded.
+    pub fn file(&mut self, side: Side, count: usize, left: usize, now: Instant) {
+        let records = std::mem::take(&mut self.records_payload);
+        self.payload(side, &[], left.max(1), now);
+        self.records_payload = records;
+        if let Some(unfinished) = &mut self.unfinished {
+            unfinished.length += count;
         }
         if left == 0 {
             self.finish(now);
@@ -214,6 +236,27 @@ mod tests {
         recorder.payload(Side::Modem, b"\r\nOK\r\n", 1, now);
         recorder.payload(Side::Modem, b"\\", 0, now);
         assert_eq!(recorder.text(), "< [6]\n< [7] \\r\\nOK\\r\\n\\\\\n");
+    }
+
+    #[test]
+    fn what_is_in_a_file_is_never_recorded() {
+        let now = start();
+        let mut recorder = Recorder::new(1000);
+        recorder.record_payload(true);
+        recorder.file(Side::Host, 100, 28, now);
+        recorder.file(Side::Host, 28, 0, now);
+        recorder.payload(Side::Modem, b"x", 0, now);
+        assert_eq!(recorder.text(), "> [128]\n< [1] x\n");
+    }
+
+    #[test]
+    fn the_answer_to_a_secret_command_is_masked() {
+        let now = start();
+        let mut recorder = Recorder::new(1000);
+        recorder.answer("+QICSGP: 1,\"net\",\"user\",\"password\",1", true, now);
+        recorder.answer("password", true, now);
+        recorder.answer("+CSQ: 28,99", false, now);
+        assert_eq!(recorder.text(), "< +QICSGP: ***\n< ***\n< +CSQ: 28,99\n");
     }
 
     #[test]

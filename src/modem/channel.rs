@@ -14,6 +14,7 @@ use super::data_mode::DataMode;
 use super::failure::Refusal;
 use super::waking::Waking;
 use crate::at::{CmeError, Command, Decoder, Expects, Final, SocketId};
+use crate::recorder::{Recorder, Side};
 
 /// A channel: how it stands, what is in flight on it, and what waits for its port.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Channel {
     pub last_heard: Instant,
     /// In data mode: the LF that ends `CONNECT` has not come yet.
     pub line_feed_due: bool,
+    /// What passes, for logs and for whoever has to find out what went wrong.
+    pub recorder: Recorder,
     pub(super) in_flight: Option<InFlight>,
     output: Vec<u8>,
     output_written: usize,
@@ -91,6 +94,13 @@ pub enum Origin {
     Reboot,
     /// Somebody outside.
     User(UserCommand),
+}
+
+impl InFlight {
+    /// Whether this line of the modem may repeat a secret of the command.
+    pub fn is_secret(&self) -> bool {
+        matches!(&self.command, Command::Line(line) if line.secret)
+    }
 }
 
 /// How far a command is.
@@ -178,7 +188,8 @@ impl From<Final<'_>> for Outcome {
 
 impl Channel {
     /// A channel whose port is not open.
-    pub fn new(baud: u32, now: Instant) -> Self {
+    /// `recorder_bytes`: how much of its conversation it remembers.
+    pub fn new(baud: u32, recorder_bytes: usize, now: Instant) -> Self {
         Channel {
             state: State::Closed,
             decoder: Decoder::new(),
@@ -188,6 +199,7 @@ impl Channel {
             wire_step: Some(0),
             last_heard: now,
             line_feed_due: false,
+            recorder: Recorder::new(recorder_bytes),
             in_flight: None,
             output: Vec::new(),
             output_written: 0,
@@ -215,7 +227,7 @@ impl Channel {
     /// Sends `command`.
     pub fn start(&mut self, command: Command, origin: Origin, now: Instant) {
         assert!(self.in_flight.is_none(), "one command in flight per channel");
-        log::debug!(target: "at", "> {command}");
+        self.recorder.line(Side::Host, &command.to_string(), now);
         command.encode(&mut self.output);
         let stage = match command.expects() {
             Expects::Prompt => {
@@ -234,7 +246,14 @@ impl Channel {
     }
 
     /// Sends bytes that are no command: filler, an escape, an `AT` that wakes.
-    pub fn send_raw(&mut self, bytes: &[u8]) {
+    pub fn send_raw(&mut self, bytes: &[u8], now: Instant) {
+        let line = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        match std::str::from_utf8(line) {
+            Ok(line) if line.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                self.recorder.line(Side::Host, line, now);
+            }
+            _ => self.recorder.payload(Side::Host, bytes, 0, now),
+        }
         self.output.extend_from_slice(bytes);
     }
 

@@ -9,6 +9,7 @@ use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, Waking, holds_pl
 use crate::at::SocketId;
 use crate::config::{FlowControl, Mode};
 use crate::exit_status::ExitStatus;
+use crate::recorder::Side;
 
 impl Modem {
     /// The port that the next transparent stream gets: the last one that can, so that the first stays for
@@ -89,6 +90,7 @@ impl Modem {
         // The LF of `CONNECT\r\n` is not payload.
         let line_feed = std::mem::take(&mut channel.line_feed_due) && bytes.first() == Some(&b'\n');
         let bytes = &bytes[usize::from(line_feed)..];
+        channel.recorder.payload(Side::Modem, bytes, 0, now);
         let State::Data(data) = &mut channel.state else { return };
         let socket = &mut self.sockets[data.socket.index()];
         let mut overflowed = false;
