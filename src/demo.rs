@@ -40,7 +40,10 @@ pub fn run(args: &DemoArgs, around: &Surroundings) -> anyhow::Result<ExitStatus>
     let (server, authority) = start_server().context("cannot start the TLS server")?;
     let address = free_address().context("no free port on 127.0.0.1")?;
     let tunnel = Tunnel::start(configuration(address, server.address(), authority, around)?)?;
-    println!("client ──► qssl-tunnel, {address} ──► emulated modem ══ TLS ══► {HOST}, {}", server.address());
+    say(&format!(
+        "client ──► qssl-tunnel, {address} ──► emulated modem ══ TLS ══► {HOST}, {}",
+        server.address()
+    ))?;
 
     if let Err(error) = transfer(&tunnel, address, &server) {
         // A tunnel that has ended is the better explanation.
@@ -51,7 +54,7 @@ pub fn run(args: &DemoArgs, around: &Surroundings) -> anyhow::Result<ExitStatus>
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
             .context("cannot send SIGTERM to this process")?;
     } else {
-        println!("\ntry it, from another terminal; Ctrl-C ends it:\n\n  {}\n", curl(address));
+        say(&format!("\ntry it, from another terminal; Ctrl-C ends it:\n\n  {}\n", curl(address)))?;
     }
     let status = tunnel.wait()?;
     log::logger().flush();
@@ -177,12 +180,12 @@ fn transfer(tunnel: &Tunnel, address: SocketAddr, server: &TestServer) -> anyhow
     greet(&mut client).context("the first request failed")?;
     let records = server.records();
     if let Some(Ok(seen)) = records.last().and_then(|record| record.handshake.as_ref()) {
-        println!("the modem authenticated the server; {}, {}", seen.version, seen.cipher);
+        say(&format!("the modem authenticated the server; {}, {}", seen.version, seen.cipher))?;
     }
     let up = upload(&mut client).context("the transfer to the server failed")?;
-    println!("up:   {up}");
+    say(&format!("up:   {up}"))?;
     let down = download(&mut client).context("the transfer from the server failed")?;
-    println!("down: {down}");
+    say(&format!("down: {down}"))?;
     Ok(())
 }
 
@@ -312,6 +315,11 @@ fn agree(sent: &str, received: &str) -> anyhow::Result<()> {
 
 fn hexadecimal(sha: Sha256) -> String {
     sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Prints a line; whoever is to read it may have gone, as `head` does.
+fn say(line: &str) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{line}").context("cannot write to standard output")
 }
 
 /// A bar on standard error; nothing where that is no terminal.
