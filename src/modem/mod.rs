@@ -33,6 +33,7 @@ use crate::at::{
 use crate::buffer::ByteQueue;
 use crate::config::{self, Authentication, Mode};
 use crate::exit_status::ExitStatus;
+use crate::recorder::{LIMIT_BYTES, Side};
 use channel::{Channel, Destination, InFlight, Origin, Stage, State};
 use fair::{FairQueue, Way};
 use recovery::{Ladder, Rung};
@@ -175,7 +176,7 @@ impl Modem {
     pub fn new(settings: config::Modem, tunnels: Vec<config::Tunnel>, now: Instant) -> Self {
         let count = settings.devices.len();
         let mut modem = Modem {
-            channels: (0..count).map(|_| Channel::new(settings.baud, now)).collect(),
+            channels: (0..count).map(|_| Channel::new(settings.baud, LIMIT_BYTES / count, now)).collect(),
             ports: vec![PortFacts::default(); count],
             reopen_at: vec![None; count],
             sockets: (0..SOCKET_COUNT).map(|_| Socket::new(now)).collect(),
@@ -415,13 +416,26 @@ impl Modem {
         } else if let State::Data(data) = &mut channel.state {
             let wire_time = Duration::from_micros(count as u64 * 10_000_000 / u64::from(channel.baud.max(1)));
             let socket = &mut self.sockets[data.socket.index()];
-            data.sent(&socket.outgoing.as_slice()[..count], now, wire_time);
+            let bytes = &socket.outgoing.as_slice()[..count];
+            channel.recorder.payload(Side::Host, bytes, 0, now);
+            data.sent(bytes, now, wire_time);
             socket.outgoing.consume(count);
             socket.sent_bytes += count as u64;
-        } else if let Some(InFlight { command, .. }) = channel.in_flight() {
+        } else if let Some(InFlight { command, stage, .. }) = &channel.in_flight {
+            let sent = match stage {
+                Stage::Payload(sent) => *sent,
+                _ => return,
+            };
             let length = match command {
-                Command::Send { length, .. } => *length,
-                Command::Upload { content, .. } => content.len(),
+                Command::Send { socket, length } => {
+                    let bytes = &self.sockets[socket.index()].outgoing.as_slice()[sent..sent + count];
+                    channel.recorder.payload(Side::Host, bytes, length - sent - count, now);
+                    *length
+                }
+                Command::Upload { content, .. } => {
+                    channel.recorder.file(Side::Host, count, content.len() - sent - count, now);
+                    content.len()
+                }
                 _ => return,
             };
             channel.payload_written(count, length, now);
@@ -579,7 +593,10 @@ impl Modem {
         let Some(message) = channel.decoder.decode(input) else { return };
         match message {
             Message::Payload { bytes, left } => {
-                log::trace!(target: "wire", "< [{}]", bytes.len());
+                match channel.payload_for {
+                    Destination::Answer => channel.recorder.file(Side::Modem, bytes.len(), left, now),
+                    _ => channel.recorder.payload(Side::Modem, bytes, left, now),
+                }
                 match channel.payload_for {
                     Destination::Nobody => {}
                     Destination::Answer => channel.answer.file.extend_from_slice(bytes),
@@ -597,7 +614,7 @@ impl Modem {
                 }
             }
             Message::ReceivedHeader { length } => {
-                log::trace!(target: "wire", "< +QSSLRECV: {length}");
+                channel.recorder.line(Side::Modem, &format!("+QSSLRECV: {length}"), now);
                 channel.payload_for = match channel.in_flight() {
                     Some(InFlight { command: Command::Receive { socket, length: asked }, .. })
                         if channel.answer.received.is_none() && length <= *asked =>
@@ -613,12 +630,13 @@ impl Modem {
                 };
             }
             Message::Prompt => {
-                log::trace!(target: "wire", "< >");
+                channel.recorder.prompt(now);
                 channel.prompted(now);
             }
             Message::Echo => {}
             Message::Information(line) => {
-                log::debug!(target: "at", "< {line}");
+                let secret = channel.in_flight.as_ref().is_some_and(InFlight::is_secret);
+                channel.recorder.answer(line, secret, now);
                 if !channel.answer.take_line(channel.in_flight.as_ref(), line) {
                     log::trace!(target: "wire", "ignored: {line}");
                 }
@@ -628,11 +646,11 @@ impl Modem {
                 self.channel_silent(port, Cut::Garbled, now);
             }
             Message::Urc(urc) => {
-                log::debug!(target: "at", "< {urc}");
+                channel.recorder.line(Side::Modem, &urc.to_string(), now);
                 self.urc(port, urc, now);
             }
             Message::Final(result) => {
-                log::debug!(target: "at", "< {result}");
+                channel.recorder.line(Side::Modem, &result.to_string(), now);
                 let result = Outcome::from(result);
                 if let State::Waking(waking) = &mut channel.state {
                     match result {
@@ -1355,9 +1373,9 @@ impl Modem {
             waking::Next::Wait => {}
             waking::Next::Send(bytes) => {
                 self.channels[port].decoder.reset();
-                self.channels[port].send_raw(bytes);
+                self.channels[port].send_raw(bytes, now);
             }
-            waking::Next::Fill => self.channels[port].send_raw(&FILLER),
+            waking::Next::Fill => self.channels[port].send_raw(&FILLER, now),
             waking::Next::SetBaud(baud) => {
                 self.channels[port].baud = baud;
                 self.actions.push_back(Action::SetBaud(port, baud));

@@ -205,7 +205,7 @@ mod tests {
         let rows: Vec<&str> = shown.lines().rev().take(2).collect();
         assert_eq!(
             rows[0],
-            "web     127.0.0.1:8443  example.org:443  push  2 open  1.5 MB  20 MB  21 MB  250 MB"
+            "web     127.0.0.1:8443  example.org:443  push  2 open   1.5 MB  20 MB  21 MB  250 MB"
         );
         assert!(rows[1].starts_with("TUNNEL  LISTEN          TARGET"), "{}", rows[1]);
     }
