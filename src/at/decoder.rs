@@ -203,7 +203,7 @@ impl Decoder {
                         self.line_done = true;
                         return Some(Message::Malformed(text(&self.line)));
                     }
-                    let Some(&terminator) = input.first() else { return None };
+                    let &terminator = input.first()?;
                     *input = &input[1..];
                     self.line_done = true;
                     let (message, payload) = message(&self.line);

@@ -345,6 +345,32 @@ impl Channel {
         self.in_flight.take()
     }
 
+    /// Gives up what was under way, to be brought to answer anew. What the modem still says keeps its
+    /// framing, unless that is what has been lost.
+    pub fn give_up(&mut self, unframed: bool) -> Option<InFlight> {
+        if unframed {
+            return self.forget();
+        }
+        self.output.clear();
+        self.output_written = 0;
+        self.payload_for = Destination::Nobody;
+        self.abandon()
+    }
+
+    /// Whether an announced payload has not come in time.
+    pub fn payload_overdue(&self, now: Instant) -> bool {
+        self.payload_deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Half a line, or a payload that no longer comes, would hide the answer to the next question.
+    pub fn drop_half_message(&mut self, now: Instant) {
+        if self.decoder.payload_left() == 0 || self.last_heard + PAYLOAD_PAUSE_MAX <= now {
+            self.decoder.reset();
+            self.payload_for = Destination::Nobody;
+            self.payload_deadline = None;
+        }
+    }
+
     /// Forgets everything that was under way, as when the port is lost.
     pub fn forget(&mut self) -> Option<InFlight> {
         self.decoder.reset();
@@ -405,6 +431,9 @@ pub const ANSWER_LINES_MAX: usize = 128;
 
 /// What we wait for `SEND OK` once the payload has left; the manuals say 300 ms.
 const SEND_RESULT_WAIT: Duration = Duration::from_secs(10);
+
+/// A payload without a byte for this long does not hold up the question whether the modem answers.
+const PAYLOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What we wait for the next byte of an announced payload.
 const PAYLOAD_WAIT: Duration = Duration::from_secs(10);

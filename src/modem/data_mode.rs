@@ -122,7 +122,7 @@ impl DataMode {
         let trailing = pending.iter().rev().take_while(|byte| **byte == b'+').count();
         let on_line = if trailing == pending.len() { self.line_pluses } else { 0 };
         let run = on_line + trailing;
-        if run < ESCAPE_PLUSES || run > RUN_NO_MODEM_ESCAPES_ON {
+        if !(ESCAPE_PLUSES..=RUN_NO_MODEM_ESCAPES_ON).contains(&run) {
             pending.len()
         } else {
             pending.len() - (run - (ESCAPE_PLUSES - 1)).min(trailing)

@@ -116,7 +116,10 @@ impl Ladder {
         }
         let (least, why) = if self.invalid_opens >= FAILED_OPENS_MAX {
             self.invalid_opens = 0;
-            (Rung::Reboot, "the module refuses every open with 552 although opens have worked: it needs a reboot")
+            (
+                Rung::Reboot,
+                "the module refuses every open with 552 although opens have worked: it needs a reboot",
+            )
         } else if self.dead_opens >= FAILED_OPENS_MAX {
             self.dead_opens = 0;
             (Rung::Session, "the data session claims to be active and carries nothing")

@@ -220,7 +220,8 @@ impl Modem {
     /// The answer of AT+QSSLSTATE about a socket whose stream was interrupted: `Some(connected)`.
     pub(super) fn suspicion_answered(&self, id: SocketId, lines: &[String]) -> Option<bool> {
         let Phase::Open(Open {
-            flow: Flow::Suspected { stage: Settling::Ask | Settling::AskWhyNot, .. }, ..
+            flow: Flow::Suspected { stage: Settling::Ask | Settling::AskWhyNot, .. },
+            ..
         }) = self.sockets[id.index()].phase
         else {
             return None;
