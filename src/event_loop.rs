@@ -68,12 +68,17 @@ impl Commanded {
             .map(|ready| ready.map(|_| ()))
     }
 
-    /// Says a command and waits for its answer.
+    /// Says a command and waits for its answer, telling of the progress of an upload: bytes that have left, and
+    /// bytes in all.
     ///
     /// # Errors
     /// As [`Commanded::wait_until_ready`]. That the modem does not answer this command is an answer without an
     /// outcome.
-    pub fn ask(&mut self, command: Command) -> anyhow::Result<Result<UserAnswer, Failure>> {
+    pub fn ask(
+        &mut self,
+        command: Command,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> anyhow::Result<Result<UserAnswer, Failure>> {
         if let Err(failure) = self.wait_until_ready()? {
             return Ok(Err(failure));
         }
@@ -84,6 +89,9 @@ impl Commanded {
             return Ok(Err(Failure::new(ExitStatus::Failed, message)));
         };
         let answer = self.wait(None, |event_loop| {
+            if let Some((done, all)) = event_loop.relay.modem().upload_progress() {
+                progress(done, all);
+            }
             let outside = event_loop.outside.as_mut()?;
             outside.answered.take_if(|(answered, _)| *answered == id).map(|(_, answer)| answer)
         })?;
@@ -120,7 +128,7 @@ impl Commanded {
     fn wait<T>(
         &mut self,
         until: Option<Instant>,
-        find: impl Fn(&mut EventLoop) -> Option<T>,
+        mut find: impl FnMut(&mut EventLoop) -> Option<T>,
     ) -> anyhow::Result<Result<Option<T>, Failure>> {
         loop {
             self.event_loop.drain();

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client_io;
 pub mod config;
 pub mod control;
+pub mod conversation;
 #[cfg(feature = "emulator")]
 pub mod demo;
 pub mod event_loop;

@@ -27,7 +27,9 @@ pub use failure::{Cut, Failure, OpenFailure, Refusal};
 pub use profile::{Family, Profile};
 pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
 
-use crate::at::{AccessMode, Command, IdSet, Message, ResultCode, SOCKET_COUNT, SocketId, SslContextId, Urc};
+use crate::at::{
+    AccessMode, Command, IdSet, Message, ResultCode, SOCKET_COUNT, SocketId, SslContextId, Urc,
+};
 use crate::buffer::ByteQueue;
 use crate::config::{self, Authentication, Mode};
 use crate::exit_status::ExitStatus;
@@ -67,8 +69,6 @@ pub struct Modem {
     /// Commands from outside, waiting for their turn.
     user_commands: VecDeque<(UserCommand, Command)>,
     ladder: Ladder,
-    /// When it was last decided what is said next.
-    last_run: Instant,
     /// AT+CFUN=1,1 is due on the next channel that takes commands.
     reboot_due: bool,
     next_user_command: u64,
@@ -193,7 +193,6 @@ impl Modem {
             user_commands: VecDeque::new(),
             ladder: Ladder::new(settings.recovery, settings.reset_command.is_some()),
             reboot_due: false,
-            last_run: now,
             next_user_command: 0,
             counters: Counters::default(),
             settings,
@@ -295,13 +294,11 @@ impl Modem {
 
     /// When [`Modem::deadline_passed`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        // What was due at the last run and did not happen waits for something else, not for the time.
-        let waits = |at: Instant| (at > self.last_run).then_some(at);
         let channels = self.channels.iter().filter_map(|channel| match &channel.state {
             State::Closed => None,
             State::Waking(_) if self.booting_until.is_some() => None,
             State::Waking(waking) => Some(waking.deadline()),
-            State::Command => channel.deadline().or(self.liveness_due(channel).and_then(waits)),
+            State::Command => channel.deadline().or(self.liveness_due(channel)),
             State::Data(data) => {
                 let socket = &self.sockets[data.socket.index()];
                 data.deadline(holds_plus(data, socket))
@@ -309,21 +306,15 @@ impl Modem {
         });
         let sockets = self.sockets.iter().filter_map(|socket| match &socket.phase {
             Phase::Opening(Opening { stage: OpenStage::Again { at, .. }, deadline, .. }) => {
-                waits(*at).into_iter().chain(*deadline).min()
+                Some(deadline.map_or(*at, |deadline| deadline.min(*at)))
             }
-            Phase::Opening(Opening {
-                stage: OpenStage::Awaited | OpenStage::Refused { .. },
-                deadline,
-                ..
-            }) => *deadline,
-            Phase::Open(_) if !socket.outgoing.is_empty() => {
-                socket.backoff.and_then(|backoff| waits(backoff.at))
-            }
-            Phase::Checking { again_at, .. } => again_at.and_then(waits),
+            Phase::Opening(opening) => opening.deadline,
+            Phase::Open(_) if !socket.outgoing.is_empty() => socket.backoff.map(|backoff| backoff.at),
+            Phase::Checking { again_at, .. } => *again_at,
             _ => None,
         });
         let reopen = self.reopen_at.iter().flatten().copied();
-        let session = self.session.deadline().and_then(waits).filter(|_| self.has_commander());
+        let session = self.session.deadline().filter(|_| self.has_commander());
         channels.chain(sockets).chain(reopen).chain(session).chain(self.booting_until).min()
     }
 
@@ -479,10 +470,7 @@ impl Modem {
                 State::Waking(_) => self.waking_deadline(port, now),
                 State::Command => {
                     if self.channels[port].deadline().is_some_and(|deadline| deadline <= now) {
-                        // An announced payload that does not come leaves nothing to go by.
-                        let unframed = self.channels[port].payload_overdue(now);
-                        let cut = if unframed { Cut::Garbled } else { Cut::Silent };
-                        self.channel_silent(port, cut, now);
+                        self.channel_silent(port, Cut::Silent, now);
                     }
                 }
                 State::Data(_) => self.data_deadline(port, now),
@@ -1216,16 +1204,16 @@ impl Modem {
             _ => Rung::Resync,
         };
         let payload_for = self.channels[port].payload_for;
-        let in_flight = self.channels[port].give_up(cut == Cut::Garbled);
+        let in_flight = self.channels[port].forget();
         self.counters.resyncs += 1;
         if let Destination::Socket(id) = payload_for {
             self.cut(id, cut, now);
             self.retire(id, GiveUp::Abort);
         }
         if cut == Cut::Garbled {
-            // Nobody knows whose bytes went missing, and what still comes may look like anything.
+            // Nobody knows whose bytes went missing.
             for id in SocketId::all() {
-                if self.sockets[id.index()].joined {
+                if self.sockets[id.index()].is_pushing() {
                     self.cut(id, cut, now);
                     self.retire(id, GiveUp::Abort);
                 }
@@ -1396,7 +1384,7 @@ impl Modem {
         match waking.deadline_passed(now, wire_time) {
             waking::Next::Wait => {}
             waking::Next::Send(bytes) => {
-                self.channels[port].drop_half_message(now);
+                self.channels[port].decoder.reset();
                 self.channels[port].send_raw(bytes, now);
             }
             waking::Next::Fill => self.channels[port].send_raw(&FILLER, now),
@@ -1419,6 +1407,7 @@ impl Modem {
             }
             waking::Next::Awake { baud, .. } => {
                 self.channels[port].baud = baud;
+                self.channels[port].decoder.reset();
                 self.channels[port].state = State::Command;
             }
             waking::Next::Silent => {
@@ -1459,8 +1448,7 @@ impl Modem {
     /// When an idle channel that has said nothing is asked whether it still answers.
     fn liveness_due(&self, channel: &Channel) -> Option<Instant> {
         let interval = self.settings.liveness_interval;
-        (self.session.is_up() && channel.is_idle() && !interval.is_zero())
-            .then(|| channel.last_heard + interval)
+        (self.session.is_up() && channel.is_idle() && !interval.is_zero()).then(|| channel.last_heard + interval)
     }
 
     /// The socket that has been free longest.
@@ -1520,7 +1508,8 @@ impl Modem {
                         );
                         return Err(Failure::new(ExitStatus::Usage, message));
                     };
-                    let settings = ssl_context::settings(&tunnel.tls, timeout, &self.profile, authorities)?;
+                    let settings =
+                        ssl_context::settings(&tunnel.tls, timeout, &self.profile, authorities)?;
                     self.contexts.push(SslContext {
                         id: *id,
                         tls: tunnel.tls.clone(),

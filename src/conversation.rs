@@ -1,0 +1,271 @@
+//! Commands and answers with a modem from outside the tunnels, as `doctor`, `cert` and `at` need them.
+//!
+//! Where a daemon runs, its control socket carries them and the daemon says them between its tunnels' own;
+//! otherwise the port is opened here, with its wire settings and nothing else. Whoever asks cannot tell which.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::at::{CmeError, Command, Line};
+use crate::config::{self, Configuration, Process};
+use crate::control::{self, Client, ControlError, Reply, Request};
+use crate::event_loop::Commanded;
+use crate::exit_status::{self, ExitStatus};
+use crate::modem::{Failure, Outcome, Refusal, UserAnswer};
+
+/// A conversation with one modem.
+pub struct Conversation {
+    way: Way,
+}
+
+enum Way {
+    Port(Box<Commanded>),
+    Daemon(Client),
+}
+
+/// How a conversation is to be had.
+#[derive(Clone, Debug, Default)]
+pub struct Access<'a> {
+    /// `--control`: this daemon and nothing else.
+    pub control: Option<&'a Path>,
+    /// The port was typed out: it, and no daemon, is meant.
+    pub device_is_given: bool,
+    /// The environment's RUNTIME_DIRECTORY, where a daemon under systemd has its control socket.
+    pub runtime_directory: Option<&'a Path>,
+}
+
+/// Which connection an open is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// AT+QIOPEN
+    Tcp,
+    /// AT+QSSLOPEN
+    Tls,
+}
+
+impl Conversation {
+    /// With the daemon that `access` names or that runs, else with the modem on its own port, which is opened
+    /// at the first command.
+    ///
+    /// # Errors
+    /// The daemon that was named does not answer, or nothing can be waited for.
+    pub fn open(modem: config::Modem, access: &Access<'_>) -> Result<Self, Failure> {
+        let way = match daemon(access)? {
+            Some(client) => Way::Daemon(client),
+            None => {
+                let configuration = Configuration { modem, tunnels: Vec::new(), process: Process::default() };
+                Way::Port(Box::new(Commanded::new(configuration).map_err(internal)?))
+            }
+        };
+        Ok(Conversation { way })
+    }
+
+    /// Whether a daemon with tunnels of its own is between us and the modem.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.way, Way::Daemon(_))
+    }
+
+    /// Waits until the modem answers.
+    ///
+    /// # Errors
+    /// The port cannot be opened, the modem is silent, or a signal came.
+    pub fn wait_until_ready(&mut self) -> Result<(), Failure> {
+        match &mut self.way {
+            Way::Port(modem) => modem.wait_until_ready().map_err(internal)?,
+            Way::Daemon(_) => self.ask(Command::line("AT")).map(|_| ()),
+        }
+    }
+
+    /// Says a command and waits for its answer. A daemon refuses what would break its tunnels.
+    ///
+    /// # Errors
+    /// No answer can come: the port, the modem or the daemon is gone, or a signal came. That the modem does not
+    /// answer this one command is an answer without an outcome.
+    pub fn ask(&mut self, command: Command) -> Result<UserAnswer, Failure> {
+        self.say(command, false, &mut |_, _| ())
+    }
+
+    /// The same, even where a daemon would refuse it: for what is known to touch no tunnel.
+    ///
+    /// # Errors
+    /// As [`Conversation::ask`].
+    pub fn insist(&mut self, command: Command) -> Result<UserAnswer, Failure> {
+        self.say(command, true, &mut |_, _| ())
+    }
+
+    /// [`Conversation::insist`], telling of the progress of an upload: bytes that have left, and bytes in all.
+    ///
+    /// # Errors
+    /// As [`Conversation::ask`].
+    pub fn upload(
+        &mut self,
+        command: Command,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<UserAnswer, Failure> {
+        self.say(command, true, progress)
+    }
+
+    fn say(
+        &mut self,
+        command: Command,
+        force: bool,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<UserAnswer, Failure> {
+        match &mut self.way {
+            Way::Port(modem) => modem.ask(command, progress).map_err(internal)?,
+            Way::Daemon(client) => {
+                let limit = command.patience() + control::TURN_LIMIT + LATENCY;
+                match client.ask(&request(&command, force), limit) {
+                    Ok(Reply::Answer { result, lines, content, .. }) => {
+                        let file = control::from_hex(&content).unwrap_or_default();
+                        Ok(UserAnswer { outcome: Some(outcome(&result)), lines, file })
+                    }
+                    Err(ControlError::Refused { id, .. }) if id == ExitStatus::ModemSilent.id() => {
+                        Ok(UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() })
+                    }
+                    other => Err(unexpected(other)),
+                }
+            }
+        }
+    }
+
+    /// The result of an open that was just asked for: 0, or the modem's result code. `None`: it did not come
+    /// within `limit`, 1–600 s.
+    ///
+    /// # Errors
+    /// As [`Conversation::ask`].
+    pub fn await_open(&mut self, service: Service, id: u8, limit: Duration) -> Result<Option<u16>, Failure> {
+        match &mut self.way {
+            Way::Port(modem) => modem.await_open(service == Service::Tls, id, limit).map_err(internal)?,
+            Way::Daemon(client) => {
+                let timeout_seconds = seconds(limit);
+                match client.ask(&Request::AwaitOpen { timeout_seconds }, limit + LATENCY) {
+                    Ok(Reply::Opened { result, .. }) => Ok(Some(result)),
+                    Err(ControlError::Refused { id, .. }) if id == "timeout" => Ok(None),
+                    other => Err(unexpected(other)),
+                }
+            }
+        }
+    }
+
+    /// Results of opens that came so far are of earlier ones.
+    pub fn forget_opens(&mut self) {
+        if let Way::Port(modem) = &mut self.way {
+            modem.forget_opens();
+        }
+    }
+}
+
+/// The daemon to talk to, if it is to be one.
+fn daemon(access: &Access<'_>) -> Result<Option<Client>, Failure> {
+    if let Some(path) = access.control {
+        return Client::connect(path).map(Some).map_err(|error| unexpected(Err(error)));
+    }
+    if access.device_is_given {
+        return Ok(None);
+    }
+    match Client::connect(&control::default_path(access.runtime_directory)) {
+        Ok(client) => Ok(Some(client)),
+        // It is there and lets nobody in: the port would be found locked and nobody would know by whom.
+        Err(ControlError::NoDaemon { path, source }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            let message = format!("{}: not allowed: ask as the user or group of the daemon", path.display());
+            Err(Failure::new(ExitStatus::Failed, message))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+fn request(command: &Command, force: bool) -> Request {
+    let line = |text: String, patience| Request::At {
+        command: text,
+        force,
+        timeout_seconds: Some(seconds(patience)),
+    };
+    match command {
+        Command::Line(Line { text, patience, .. }) => line(text.clone(), *patience),
+        Command::Upload { name, content } => {
+            Request::Upload { name: name.to_string(), content: control::to_hex(content) }
+        }
+        Command::Download { name, size } => Request::Download { name: name.to_string(), size: *size },
+        other => {
+            let mut bytes = Vec::new();
+            other.encode(&mut bytes);
+            let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+            line(text, other.patience())
+        }
+    }
+}
+
+/// The result in the modem's words.
+fn outcome(result: &str) -> Outcome {
+    match result {
+        "OK" => Outcome::Ok,
+        "SEND OK" => Outcome::SendOk,
+        "SEND FAIL" => Outcome::SendFail,
+        "NO CARRIER" => Outcome::NoCarrier,
+        "CONNECT" => Outcome::Connect,
+        other => match other.split_once("ERROR:") {
+            Some((_, text)) => Outcome::Refused(Refusal::Cme(CmeError(text.trim().to_owned()))),
+            None => Outcome::Refused(Refusal::Plain),
+        },
+    }
+}
+
+/// A reply that is no answer.
+fn unexpected(reply: Result<Reply, ControlError>) -> Failure {
+    match reply {
+        Ok(_) => Failure::new(ExitStatus::Failed, "the daemon answered something else than was asked"),
+        Err(ControlError::Refused { id, message }) => {
+            let row = exit_status::TABLE.iter().find(|row| row.id == id);
+            Failure::new(row.map_or(ExitStatus::Failed, |row| row.status), message)
+        }
+        Err(error) => Failure::new(ExitStatus::Failed, error.to_string()),
+    }
+}
+
+fn internal(error: anyhow::Error) -> Failure {
+    Failure::new(ExitStatus::Failed, format!("{error:#}"))
+}
+
+fn seconds(time: Duration) -> u16 {
+    time.as_secs().clamp(1, 600) as u16
+}
+
+/// What a daemon may take beyond the modem.
+const LATENCY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_means_the_same_through_a_daemon() {
+        assert_eq!(outcome("OK"), Outcome::Ok);
+        assert_eq!(outcome("ERROR"), Outcome::Refused(Refusal::Plain));
+        assert_eq!(outcome("+CME ERROR: 10"), Outcome::Refused(Refusal::Cme(CmeError("10".into()))));
+        assert_eq!(outcome("+CMS ERROR: 500"), Outcome::Refused(Refusal::Cme(CmeError("500".into()))));
+    }
+
+    #[test]
+    fn a_daemons_error_keeps_its_exit_status() {
+        let refused = |id: &str| ControlError::Refused { id: id.into(), message: "why".into() };
+        assert_eq!(unexpected(Err(refused("port-unavailable"))).status, ExitStatus::PortUnavailable);
+        assert_eq!(unexpected(Err(refused("busy"))).status, ExitStatus::Failed);
+        assert_eq!(unexpected(Err(refused("busy"))).message, "why");
+    }
+
+    #[test]
+    fn every_command_has_its_request() {
+        let patience = Duration::from_secs(150);
+        assert_eq!(
+            request(&Command::patient_line("AT+QIACT=1", patience), false),
+            Request::At { command: "AT+QIACT=1".into(), force: false, timeout_seconds: Some(150) }
+        );
+        let close = Command::Close { socket: crate::at::SocketId::new(3).expect("0-11"), timeout_seconds: 0 };
+        assert_eq!(
+            request(&close, true),
+            Request::At { command: "AT+QSSLCLOSE=3,0".into(), force: true, timeout_seconds: Some(5) }
+        );
+    }
+}
