@@ -554,7 +554,7 @@ fn a_far_end_that_does_not_read_stops_the_sender() {
 }
 
 #[test]
-fn bytes_count_as_unsent_until_the_far_end_has_them() {
+fn bytes_do_not_count_as_unsent_once_they_have_left() {
     let mut world = World::new(server_of(good_identity().1));
     let id = world.open(parameters()).expect("it opens");
     world.send_all(id, &[1; 1000]);

@@ -154,13 +154,10 @@ impl Port {
     /// When the line brings bytes that are not here yet.
     pub(super) fn next_deadline(&self, modem: &Modem, now: Instant) -> Option<Instant> {
         let pacing = self.pacing.as_ref()?;
-        // Bytes come in by the millisecond, or the last of them to the nanosecond.
-        let quantum = (modem.baud(self.number) / 10_000).max(1) as usize;
-        let upcoming = |line: &Line| {
-            let arrived = line.arrived(now).len();
-            let all = LINE_BYTES - line.room();
-            if arrived == all { None } else { line.deadline_for(arrived + quantum) }
-        };
+        let quantum = quantum_bytes(modem.baud(self.number));
+        // What is due already waits for the other side, not for time.
+        let upcoming =
+            |line: &Line| if due(line, quantum, now).is_empty() { line.deadline_for(quantum) } else { None };
         let from_host = if self.holds_host(modem) { None } else { upcoming(&pacing.from_host) };
         let to_host = if self.writable || !modem.flow_control(self.number).rts {
             upcoming(&pacing.to_host)
@@ -242,7 +239,8 @@ impl Port {
     /// From the line into the modem.
     fn deliver_to_modem(&mut self, around: &mut Surroundings<'_>) -> bool {
         let Some(pacing) = &mut self.pacing else { return false };
-        let arrived = pacing.from_host.arrived(around.now);
+        let quantum = quantum_bytes(around.modem.baud(self.number));
+        let arrived = due(&pacing.from_host, quantum, around.now);
         // Without flow control the modem gets what arrives, and loses and counts what it has no room for.
         let limit = match around.modem.flow_control(self.number).cts {
             true => around.modem.wants_bytes(self.number),
@@ -328,7 +326,7 @@ impl Port {
     /// With pace: what has come to the host's end of the line.
     fn write_arrived(&mut self, modem: &Modem, now: Instant) -> bool {
         let Some(pacing) = &mut self.pacing else { return false };
-        let arrived = pacing.to_host.arrived(now);
+        let arrived = due(&pacing.to_host, quantum_bytes(modem.baud(self.number)), now);
         if self.writable {
             self.link.flush();
         }
@@ -463,6 +461,18 @@ impl Pacing {
     fn speeds_differ(&self, modem: &Modem, number: usize) -> bool {
         self.check_speed && self.host_baud.is_some_and(|baud| baud != modem.baud(number))
     }
+}
+
+/// The bytes that have arrived, once they are worth a system call or no more are under way.
+fn due(line: &Line, quantum: usize, now: Instant) -> &[u8] {
+    let arrived = line.arrived(now);
+    let all = LINE_BYTES - line.room();
+    if arrived.len() >= quantum || arrived.len() == all { arrived } else { &[] }
+}
+
+/// Bytes are handed on by the millisecond, and the last of them to the nanosecond.
+fn quantum_bytes(baud: u32) -> usize {
+    (baud / 10_000).max(1) as usize
 }
 
 /// What one direction of a line holds: 9 ms at 921600 baud, so that the loop need not be punctual.

@@ -45,7 +45,7 @@ pub struct RealNetwork {
     connections: BTreeMap<ConnectionId, Connection>,
     /// Closed by the core, not yet by the world.
     departures: BTreeMap<ConnectionId, Departure>,
-    /// No event tells that bytes were acknowledged: while the core waits for it, this is when to look again.
+    /// No event tells that the last bytes have left: while the core waits for it, this is when to look again.
     look_again: Option<Instant>,
 }
 
@@ -166,7 +166,7 @@ impl Network for RealNetwork {
     fn unsent(&mut self, id: ConnectionId, now: Instant) -> usize {
         let unsent = self.connections.get(&id).map_or(0, Connection::unsent);
         if unsent > 0 && self.look_again.is_none() {
-            self.look_again = Some(now + ACKNOWLEDGEMENT_INTERVAL);
+            self.look_again = Some(now + UNSENT_INTERVAL);
         }
         unsent
     }
@@ -199,5 +199,5 @@ impl Network for RealNetwork {
     }
 }
 
-/// How often to look whether the far end has acknowledged.
-const ACKNOWLEDGEMENT_INTERVAL: Duration = Duration::from_millis(10);
+/// How often to look whether the far end takes more.
+const UNSENT_INTERVAL: Duration = Duration::from_millis(10);
