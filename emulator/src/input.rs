@@ -14,6 +14,10 @@ impl Modem {
     /// Takes all of the bytes, carrying out what they complete.
     pub(crate) fn take_input(&mut self, port: usize, bytes: &[u8], now: Instant, network: &mut dyn Network) {
         let mut rest = bytes;
+        if matches!(self.ports[port].mode, Mode::Payload(_) | Mode::Upload(_) | Mode::Data { .. }) {
+            // Whoever has waited for the prompt means every byte, even a line feed.
+            self.ports[port].after_return = false;
+        }
         while !rest.is_empty() {
             if self.power != Power::On {
                 self.counters.bytes_dropped_while_busy += rest.len() as u64;

@@ -327,6 +327,10 @@ impl DataMode {
     /// What was held back and is payload after all.
     pub fn deliverable(&mut self) -> Vec<u8> {
         self.leaked.extend_from_slice(&self.held);
+        if words_from(&self.leaked) == Some(Match::Whole) {
+            // DCD has shown that it was none.
+            self.leaked.clear();
+        }
         std::mem::take(&mut self.held)
     }
 

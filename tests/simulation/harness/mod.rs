@@ -81,6 +81,7 @@ impl Wiring {
 impl Simulation {
     fn new(mut wiring: Wiring, traced: bool) -> Self {
         trace::begin(traced);
+        trace::at(Duration::ZERO);
         if wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::OtherProgram(_))) {
             wiring.modem.ports.push(PortName::Uart2);
         }
@@ -153,16 +154,19 @@ impl Simulation {
     /// Lets so much time pass.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
-        while self.step(end) {}
+        self.settle();
+        while self.pass(end) {
+            self.settle();
+        }
     }
 
     /// Goes on until `goal` is reached, and fails if that takes longer than `limit`. Returns how long it took.
     pub fn run_until(&mut self, what: &str, limit: Duration, goal: impl Fn(&Simulation) -> bool) -> Duration {
         let (begin, end) = (self.now, self.now + limit);
-        self.drain();
+        self.settle();
         while !goal(self) {
-            let goes_on = self.step(end);
-            assert!(goes_on || goal(self), "{what}: not within {limit:?}");
+            assert!(self.pass(end), "{what}: not within {limit:?}");
+            self.settle();
         }
         self.now - begin
     }
@@ -235,11 +239,14 @@ impl Simulation {
 
     // One step.
 
-    /// Moves what can be moved, and then time to the next deadline, but not beyond `end`. Returns whether
-    /// there is any time left.
-    fn step(&mut self, end: Instant) -> bool {
+    /// Moves what can be moved, and checks what always holds.
+    fn settle(&mut self) {
         self.drain();
         self.check();
+    }
+
+    /// Moves time to the next deadline, but not beyond `end`. Returns whether there is any time left.
+    fn pass(&mut self, end: Instant) -> bool {
         if self.stopped.is_some() {
             self.now = end;
             return false;
@@ -427,6 +434,7 @@ impl Simulation {
             moved = true;
         }
         let wire = &mut self.wires[port];
+        wire.set_dcd(self.modem.modem_lines(port).dcd, self.now);
         let baud = self.modem.baud(port);
         let held = self.modem.flow_control(port).rts;
         let output = self.modem.output(port);
@@ -616,6 +624,7 @@ impl Drop for Simulation {
         if std::thread::panicking() {
             trace::print();
             eprintln!("seed {}, {} steps, at {:?}", self.wiring.seed, self.steps, self.elapsed());
+            eprintln!("ports {:?}", self.wiring.ports);
         }
     }
 }
