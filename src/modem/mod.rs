@@ -10,7 +10,9 @@ mod data_mode;
 mod failure;
 mod fair;
 mod profile;
+mod reconfigure;
 mod recovery;
+mod report;
 mod schedule;
 mod session;
 mod socket;
@@ -25,6 +27,8 @@ pub use channel::Outcome;
 pub use counters::Counters;
 pub use failure::{Cut, Failure, OpenFailure, Refusal};
 pub use profile::{Family, Profile};
+pub use reconfigure::Reluctance;
+pub use report::{PortReport, Report};
 pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
 
 use crate::at::{
@@ -47,6 +51,10 @@ use waking::{FILLER, Waking};
 pub struct Modem {
     settings: config::Modem,
     tunnels: Vec<config::Tunnel>,
+    /// Tunnels that are no more, and keep their place for the sockets that they still have.
+    retired: Vec<bool>,
+    /// Settings that hold from the next data session on.
+    next_settings: Option<config::Modem>,
     /// Which of `contexts` each tunnel uses.
     context_of: Vec<usize>,
     contexts: Vec<SslContext>,
@@ -195,6 +203,8 @@ impl Modem {
             reboot_due: false,
             next_user_command: 0,
             counters: Counters::default(),
+            retired: vec![false; tunnels.len()],
+            next_settings: None,
             settings,
             tunnels,
         };
@@ -244,7 +254,7 @@ impl Modem {
 
     /// Whether a socket for this tunnel could be opened now.
     pub fn can_open(&self, tunnel: usize) -> bool {
-        if !self.is_up() || self.releasing || self.free_socket().is_none() {
+        if !self.is_up() || self.releasing || self.retired[tunnel] || self.free_socket().is_none() {
             return false;
         }
         match self.tunnels[tunnel].mode {
@@ -729,7 +739,7 @@ impl Modem {
             }
             Urc::TcpOpened(id, result) => self.events.push_back(Event::TcpOpened(id, result)),
             Urc::PdpDeactivated(context) => {
-                if context == self.settings.pdp.context.number() && self.session.is_up() {
+                if context == self.settings.pdp.context.number() && self.session.is_serving() {
                     self.session_lost(Cut::SessionLost, Step::Sim, now);
                 }
             }
@@ -991,7 +1001,7 @@ impl Modem {
             }
             self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
         }
-        if !stands && self.session.is_up() {
+        if !stands && self.session.is_serving() {
             self.session_lost(Cut::SessionLost, Step::Sim, now);
         }
     }
@@ -1490,7 +1500,12 @@ impl Modem {
         let authorities = Authorities::of(&self.tunnels, &self.profile);
         self.contexts.clear();
         self.context_of.clear();
-        for tunnel in &self.tunnels {
+        for (tunnel, retired) in self.tunnels.iter().zip(&self.retired) {
+            if *retired {
+                // It opens nothing any more.
+                self.context_of.push(0);
+                continue;
+            }
             let timeout = tunnel.limits.connect_timeout;
             let same = self
                 .contexts

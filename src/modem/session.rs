@@ -42,6 +42,8 @@ pub struct Session {
     host_clock: Option<(i64, Instant)>,
     /// The PDP context has been deactivated once already in this attempt.
     torn_down: bool,
+    /// It stands, and files for new tunnels are being stored meanwhile.
+    pub refreshing: bool,
     /// A context of ours that is active shall be torn down: it carries nothing.
     pub rebuild: bool,
 }
@@ -133,6 +135,7 @@ impl Session {
             missing: Vec::new(),
             host_clock: None,
             torn_down: false,
+            refreshing: false,
             rebuild: false,
         }
     }
@@ -140,6 +143,16 @@ impl Session {
     /// Whether sockets can be opened.
     pub fn is_up(&self) -> bool {
         self.step == Step::Up
+    }
+
+    /// Whether sockets may be open.
+    pub fn is_serving(&self) -> bool {
+        self.is_up() || self.refreshing
+    }
+
+    /// Why the set-up waits, if it does.
+    pub fn reason_for_waiting(&self) -> Option<&str> {
+        self.said.as_deref().filter(|_| self.not_before.is_some())
     }
 
     /// When the present step is due, if that is in the future.
@@ -185,6 +198,7 @@ impl Modem {
         let line = |text: String| Some(Command::line(text));
         match self.session.step {
             Step::Down | Step::Failed => {
+                self.take_next_settings();
                 self.session.go(Step::Identity);
                 self.session.torn_down = false;
                 self.actions.push_back(Action::TellTime);
@@ -456,6 +470,11 @@ impl Modem {
 
     /// The attempt failed. `final_word`: another attempt cannot end differently.
     pub(super) fn session_failed(&mut self, failure: Failure, final_word: bool, now: Instant) {
+        if std::mem::take(&mut self.session.refreshing) {
+            log::error!("{failure}; the new tunnels cannot connect until that is mended");
+            self.session.go(Step::Up);
+            return;
+        }
         self.session.failures += 1;
         let exponent = self.session.failures.min(6) - 1;
         let pause = (RETRY_MIN * 2u32.pow(exponent)).min(RETRY_MAX);
@@ -488,7 +507,9 @@ impl Modem {
         if self.session.step == Step::Ended || self.session.step == Step::Deactivate {
             return;
         }
-        if self.session.is_up() {
+        let served = self.session.is_serving();
+        self.session.refreshing = false;
+        if served {
             log::warn!("{cut}; every connection is reset");
             self.session.down_since = now;
             self.session.failures = 0;
@@ -509,6 +530,7 @@ impl Modem {
             context.standing = Standing::Unwritten(0);
         }
         self.session.address = None;
+        let step = if self.take_next_settings() { Step::Down } else { step };
         if self.session.step != Step::Unwanted {
             self.session.go(step);
         }
@@ -520,6 +542,9 @@ impl Modem {
             return;
         }
         self.session.go(Step::Up);
+        if std::mem::take(&mut self.session.refreshing) {
+            return;
+        }
         self.session.failures = 0;
         self.session.said = None;
         let took = now.saturating_duration_since(self.session.down_since);

@@ -4,6 +4,8 @@
 //! offered, and does the actions that are asked for. The modem is inside.
 
 mod client;
+mod reconfigure;
+mod report;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use crate::modem::{self, Cut, End, Event, Failure, GiveUp, Modem, PortFacts, Use
 use client::{Client, State};
 
 pub use client::ClientId;
+pub use report::{Moved, TunnelCounters, TunnelReport};
 
 /// The heart: one modem, its tunnels, and their clients.
 #[derive(Debug)]
@@ -35,6 +38,12 @@ pub struct Relay {
     was_up: bool,
     /// Why the modem was given up.
     failure: Option<Failure>,
+    /// The places of the configured tunnels, in order; others are only kept for the clients that they still have.
+    order: Vec<usize>,
+    /// By the place of the tunnel.
+    counters: Vec<TunnelCounters>,
+    /// When the data session came up, or went down.
+    session_since: Instant,
 }
 
 /// Whether the end of the process has begun.
@@ -87,6 +96,7 @@ impl Relay {
     /// A relay whose ports are not open yet.
     pub fn new(configuration: Configuration, now: Instant) -> Self {
         let is_single = configuration.tunnels.iter().any(|tunnel| tunnel.listen.contains(&Listen::Stdio));
+        let count = configuration.tunnels.len();
         let modem = Modem::new(configuration.modem.clone(), configuration.tunnels.clone(), now);
         let mut relay = Relay {
             modem,
@@ -100,6 +110,9 @@ impl Relay {
             last_end: ExitStatus::Done,
             was_up: false,
             failure: None,
+            order: (0..count).collect(),
+            counters: vec![TunnelCounters::default(); count],
+            session_since: now,
         };
         relay.settle(now);
         relay
@@ -177,6 +190,7 @@ impl Relay {
             self.clients.push(None);
         }
         let mut client = Client::new(tunnel, peer, now);
+        self.counters[tunnel].accepted += 1;
         let limits = &self.configuration.tunnels[tunnel].limits;
         match limits.open_on {
             OpenOn::FirstByte => client.state = State::Silent,
@@ -200,12 +214,14 @@ impl Relay {
                 let taken = client.early.append(bytes);
                 debug_assert_eq!(taken, bytes.len(), "no more than wanted");
                 client.up_bytes += taken as u64;
+                self.counters[client.tunnel].moved_up(taken);
                 client.state = State::Waiting;
                 self.line.push_back(id);
             }
             State::Joined { socket, .. } => {
                 let taken = self.modem.send(*socket, bytes, now);
                 client.up_bytes += taken as u64;
+                self.counters[client.tunnel].moved_up(taken);
                 // The far end may have closed in this very turn.
                 client.undelivered |= taken < bytes.len();
             }
@@ -251,7 +267,8 @@ impl Relay {
             if let Some(socket) = client.socket() {
                 self.leave_socket(socket, GiveUp::Abort, now);
             }
-            self.reset(id, "the client reset the connection", ExitStatus::StreamCut, now);
+            // Its own doing, and nobody is left to be told.
+            self.leave(id, "the client broke off", ExitStatus::StreamCut, now);
         }
         self.settle(now);
     }
@@ -269,6 +286,7 @@ impl Relay {
     pub fn client_written(&mut self, id: ClientId, count: usize, now: Instant) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         client.down_bytes += count as u64;
+        self.counters[client.tunnel].moved_down(count);
         client.last_byte = now;
         match &mut client.state {
             State::Joined { socket, .. } => self.modem.consume(*socket, count, now),
@@ -427,15 +445,17 @@ impl Relay {
     fn event(&mut self, event: Event, now: Instant) {
         match event {
             Event::Up => {
+                self.session_since = now;
                 if !std::mem::replace(&mut self.was_up, true) {
                     self.actions.push_back(Action::Ready);
                 }
             }
-            Event::Down => {}
+            Event::Down => self.session_since = now,
             Event::Opened(socket) => {
                 let Some(id) = self.client_of[socket.index()] else { return };
-                if let Some(Client { state: State::Joined { open, .. }, .. }) = &mut self.clients[id.0] {
+                if let Some(Client { state: State::Joined { open, .. }, tunnel, .. }) = &mut self.clients[id.0] {
                     *open = true;
+                    self.counters[*tunnel].opened();
                 }
             }
             Event::OpenFailed(socket, failure) => {
@@ -649,16 +669,22 @@ impl Relay {
 
     /// Ends a client in order.
     fn close(&mut self, id: ClientId, reason: &str, now: Instant) {
+        self.leave(id, reason, ExitStatus::Done, now);
+    }
+
+    /// Closes a client that has no more to expect.
+    fn leave(&mut self, id: ClientId, reason: &str, status: ExitStatus, now: Instant) {
         let Some(client) = self.remove(id) else { return };
         self.actions.push_back(Action::CloseClient(id));
         log::info!("{}", self.account(&client, reason, now));
-        self.ended(ExitStatus::Done, now);
+        self.ended(status, now);
     }
 
     /// Ends a client so that it notices.
     fn reset(&mut self, id: ClientId, reason: &str, status: ExitStatus, now: Instant) {
         let Some(client) = self.remove(id) else { return };
         log::warn!("{}", self.account(&client, reason, now));
+        self.counters[client.tunnel].resets += 1;
         let rest = match client.state {
             State::Ending { rest } => rest.as_slice().to_vec(),
             _ => Vec::new(),

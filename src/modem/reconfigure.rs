@@ -1,0 +1,178 @@
+//! New tunnels and settings for a modem that is in use: what is unchanged goes on as it is.
+
+use super::channel::Origin;
+use super::session::Step;
+use super::ssl_context::{self, Authorities, SslContext, Standing};
+use super::{Ladder, Modem};
+use crate::at::SslContextId;
+use crate::config;
+
+/// Why new tunnels are not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reluctance {
+    /// The modem is in the middle of something: again a moment later.
+    NotNow,
+    /// In words.
+    Never(String),
+}
+
+impl Modem {
+    /// Takes these tunnels in place of the ones it has. A tunnel keeps its place in the list while sockets of it
+    /// are in use; `retired` says which places are only kept for that. Settings of the modem that need a new data
+    /// session wait for it.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn reconfigure(
+        &mut self,
+        settings: config::Modem,
+        tunnels: Vec<config::Tunnel>,
+        retired: Vec<bool>,
+    ) -> Result<(), Reluctance> {
+        debug_assert_eq!(tunnels.len(), retired.len(), "a flag for each tunnel");
+        // Before the module has said what it knows there are no contexts, and later steps make them.
+        if !self.contexts.is_empty() {
+            self.change_contexts(&tunnels, &retired)?;
+        }
+        self.tunnels = tunnels;
+        self.retired = retired;
+        self.settings.wait = settings.wait;
+        self.settings.liveness_interval = settings.liveness_interval;
+        if (self.settings.recovery, &self.settings.reset_command)
+            != (settings.recovery, &settings.reset_command)
+        {
+            self.settings.recovery = settings.recovery;
+            self.settings.reset_command.clone_from(&settings.reset_command);
+            self.ladder = Ladder::new(settings.recovery, settings.reset_command.is_some());
+        }
+        self.next_settings = (self.settings != settings).then_some(settings);
+        if let Some(next) = &mut self.next_settings {
+            // These belong to the open ports.
+            next.devices.clone_from(&self.settings.devices);
+            next.baud = self.settings.baud;
+            next.flow_control = self.settings.flow_control;
+        }
+        Ok(())
+    }
+
+    /// A new session begins: what waited for it holds now. Returns whether there was something.
+    pub(super) fn take_next_settings(&mut self) -> bool {
+        match self.next_settings.take() {
+            Some(settings) => {
+                self.settings = settings;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The SIM has refused the PIN, so it is not tried again.
+    pub fn has_dropped_pin(&self) -> bool {
+        self.settings.sim_pin.is_none()
+    }
+
+    fn change_contexts(&mut self, tunnels: &[config::Tunnel], retired: &[bool]) -> Result<(), Reluctance> {
+        let setting_up = matches!(
+            self.session.step,
+            Step::ListFiles | Step::DeleteFile | Step::Space | Step::Upload | Step::Chain
+        );
+        if setting_up {
+            return Err(Reluctance::NotNow);
+        }
+        let active = |tunnels: &[config::Tunnel], retired: &[bool]| -> Vec<config::Tunnel> {
+            let active = tunnels.iter().zip(retired).filter(|(_, retired)| !**retired);
+            active.map(|(tunnel, _)| tunnel.clone()).collect()
+        };
+        let authorities = Authorities::of(&active(tunnels, retired), &self.profile);
+        if authorities != Authorities::of(&active(&self.tunnels, &self.retired), &self.profile) {
+            return Err(Reluctance::Never(
+                "the authorities of --ca are stored in the module for all tunnels alike (cacertex): this change \
+                 needs a restart"
+                    .into(),
+            ));
+        }
+        let ours: Vec<SslContextId> = SslContextId::all()
+            .filter(|id| self.settings.ssl_contexts.contains(id.index()))
+            .filter(|id| self.profile.ssl_contexts.contains(id.index() as u32))
+            .collect();
+        let fits = |context: &SslContext, tunnel: &config::Tunnel| {
+            context.tls == tunnel.tls && context.connect_timeout == tunnel.limits.connect_timeout
+        };
+        // Which contexts must stay as they are.
+        let mut kept: Vec<bool> = (0..self.contexts.len())
+            .map(|index| {
+                let context = &self.contexts[index];
+                self.sockets.iter().any(|socket| socket.ssl == Some(context.id))
+                    || self.channels.iter().any(|channel| {
+                        channel.in_flight().is_some_and(|it| it.origin == Origin::Context(index))
+                    })
+                    || tunnels.iter().zip(retired).any(|(tunnel, retired)| !retired && fits(context, tunnel))
+            })
+            .collect();
+        let mut made: Vec<(usize, SslContext)> = Vec::new();
+        let mut context_of = Vec::with_capacity(tunnels.len());
+        for (place, tunnel) in tunnels.iter().enumerate() {
+            if retired[place] {
+                context_of.push(self.context_of.get(place).copied().unwrap_or(0));
+                continue;
+            }
+            let present = self
+                .contexts
+                .iter()
+                .enumerate()
+                .find(|(index, context)| kept[*index] && fits(context, tunnel));
+            let new = made.iter().find(|(_, context)| fits(context, tunnel));
+            if let Some(index) = present.map(|(index, _)| index).or(new.map(|(index, _)| *index)) {
+                context_of.push(index);
+                continue;
+            }
+            let (index, id) = match kept.iter().position(|kept| !kept) {
+                Some(index) if index < self.contexts.len() => (index, self.contexts[index].id),
+                _ => {
+                    let taken = |id: &SslContextId| {
+                        self.contexts.iter().chain(made.iter().map(|(_, it)| it)).any(|it| it.id == *id)
+                    };
+                    let Some(id) = ours.iter().find(|id| !taken(id)) else {
+                        return Err(Reluctance::Never(format!(
+                            "the tunnels need more than the {} SSL contexts of {}, connections under the old settings \
+                             included: give some the same TLS options, or try again when those have ended",
+                            ours.len(),
+                            self.profile.name
+                        )));
+                    };
+                    (kept.len(), *id)
+                }
+            };
+            let timeout = tunnel.limits.connect_timeout;
+            let settings = ssl_context::settings(&tunnel.tls, timeout, &self.profile, authorities)
+                .map_err(|failure| Reluctance::Never(failure.message))?;
+            let context = SslContext {
+                id,
+                tls: tunnel.tls.clone(),
+                connect_timeout: timeout,
+                standing: Standing::Unwritten(0),
+                settings,
+                files: ssl_context::files(&tunnel.tls, authorities),
+            };
+            match index < kept.len() {
+                true => kept[index] = true,
+                false => kept.push(true),
+            }
+            made.push((index, context));
+            context_of.push(index);
+        }
+        let files_needed = made.iter().any(|(_, context)| !context.files.is_empty());
+        for (index, context) in made {
+            match self.contexts.get_mut(index) {
+                Some(place) => *place = context,
+                None => self.contexts.push(context),
+            }
+        }
+        self.context_of = context_of;
+        if files_needed && self.session.is_up() {
+            self.session.refreshing = true;
+            self.session.step = Step::ListFiles;
+        }
+        Ok(())
+    }
+}

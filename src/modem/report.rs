@@ -1,0 +1,121 @@
+//! What can be seen of a modem from outside, as plain data, and the line in which outside commands wait.
+
+use std::collections::BTreeMap;
+
+use super::channel::State;
+use super::socket::Phase;
+use super::{Modem, Step, UserCommand};
+use crate::recorder::Recorder;
+
+/// A modem at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Its ports in the order of the configuration.
+    pub ports: Vec<PortReport>,
+    /// What the set-up of the data session does, or why it waits; "up" when sockets can be opened.
+    pub session: String,
+    /// The data session's address.
+    pub address: Option<String>,
+    /// How many sockets are in each state: free, foreign, opening, open, closing, unknown.
+    pub sockets: BTreeMap<&'static str, usize>,
+    /// Commands from outside that wait for their turn.
+    pub waiting_commands: usize,
+}
+
+/// A port at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortReport {
+    /// Its name; empty until it was first opened.
+    pub name: String,
+    /// closed, waking, command or data.
+    pub state: &'static str,
+    /// Its speed in bit/s, if it is open and has one.
+    pub baud: Option<u32>,
+}
+
+impl Modem {
+    /// How it is.
+    pub fn report(&self) -> Report {
+        let port = |(channel, facts): (&super::Channel, &super::PortFacts)| PortReport {
+            name: facts.name.clone(),
+            state: match channel.state {
+                State::Closed => "closed",
+                State::Waking(_) => "waking",
+                State::Command => "command",
+                State::Data(_) => "data",
+            },
+            baud: (channel.is_open() && facts.is_uart).then_some(channel.baud),
+        };
+        let mut sockets = BTreeMap::new();
+        for socket in &self.sockets {
+            let state = match socket.phase {
+                Phase::Unknown => "unknown",
+                Phase::Foreign => "foreign",
+                Phase::Free => "free",
+                Phase::Opening(_) => "opening",
+                Phase::Open(_) => "open",
+                Phase::Closing(_) | Phase::Judging { .. } | Phase::Checking { .. } => "closing",
+            };
+            *sockets.entry(state).or_default() += 1;
+        }
+        Report {
+            ports: self.channels.iter().zip(&self.ports).map(port).collect(),
+            session: self.session_in_words(),
+            address: self.session.address.clone(),
+            sockets,
+            waiting_commands: self.user_commands.len(),
+        }
+    }
+
+    /// Whether a socket is, or is about to be free of, a connection of this tunnel.
+    pub fn uses_tunnel(&self, tunnel: usize) -> bool {
+        let in_use = |phase: &Phase| !matches!(phase, Phase::Free | Phase::Foreign | Phase::Unknown);
+        self.sockets.iter().any(|socket| socket.tunnel == tunnel && in_use(&socket.phase))
+    }
+
+    /// What passed on this port.
+    pub fn recorder(&self, port: usize) -> Option<&Recorder> {
+        self.channels.get(port).map(|channel| &channel.recorder)
+    }
+
+    /// From now on record what payload consists of, or only how much there is.
+    pub fn record_payload(&mut self, wanted: bool) {
+        for channel in &mut self.channels {
+            channel.recorder.record_payload(wanted);
+        }
+    }
+
+    /// Takes a command from outside out of the line. One that is in flight is answered all the same.
+    pub fn cancel_command(&mut self, command: UserCommand) {
+        self.user_commands.retain(|(id, _)| *id != command);
+    }
+
+    /// Every open port is the stream of a connection: commands have to wait for its end.
+    pub fn is_all_data(&self) -> bool {
+        let mut open = self.channels.iter().filter(|channel| channel.is_open()).peekable();
+        open.peek().is_some() && open.all(|channel| matches!(channel.state, State::Data(_)))
+    }
+
+    fn session_in_words(&self) -> String {
+        if !self.channels.iter().any(super::Channel::is_open) {
+            return "waiting for the port".into();
+        }
+        if let Some(reason) = self.session.reason_for_waiting() {
+            return format!("waiting: {reason}");
+        }
+        match self.session.step {
+            Step::Up => "up",
+            Step::Unwanted => "not wanted",
+            Step::Down | Step::Failed => "waiting for the modem",
+            Step::Sim | Step::EnterPin => "asking for the SIM",
+            Step::Registration(_) => "asking for the registration",
+            Step::PdpState | Step::Apn | Step::Activate | Step::TearDown | Step::Address => {
+                "activating the data session"
+            }
+            Step::ListFiles | Step::DeleteFile | Step::Space | Step::Upload => "storing certificates",
+            Step::Deactivate | Step::Ended => "released",
+            _ => "setting up the modem",
+        }
+        .into()
+    }
+}

@@ -1,0 +1,148 @@
+//! What can be seen of the tunnels from outside, as plain data.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::client::State;
+use super::{ClientId, Ending, Relay};
+use crate::config;
+
+/// What a tunnel has done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TunnelCounters {
+    /// Clients accepted.
+    pub accepted: u64,
+    /// Clients turned away.
+    pub refused: u64,
+    /// TLS connections opened.
+    pub opens: u64,
+    /// Clients that were reset.
+    pub resets: u64,
+    /// Bytes from clients.
+    pub up_bytes: u64,
+    /// Bytes to clients.
+    pub down_bytes: u64,
+    /// What has not been taken by [`Relay::take_moved`] yet.
+    pub(super) untold: Moved,
+}
+
+/// Payload that a tunnel moved, and connections that it opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Bytes from clients.
+    pub up_bytes: u64,
+    /// Bytes to clients.
+    pub down_bytes: u64,
+    /// TLS handshakes.
+    pub opens: u64,
+}
+
+/// A tunnel at one moment.
+#[derive(Clone, Debug)]
+pub struct TunnelReport<'a> {
+    /// Its settings.
+    pub settings: &'a config::Tunnel,
+    /// What it has done.
+    pub counters: TunnelCounters,
+    /// How many clients are in each state: silent, waiting, opening, open, ending.
+    pub clients: BTreeMap<&'static str, usize>,
+}
+
+impl TunnelCounters {
+    pub(super) fn opened(&mut self) {
+        self.opens += 1;
+        self.untold.opens += 1;
+    }
+
+    pub(super) fn moved_up(&mut self, bytes: usize) {
+        self.up_bytes += bytes as u64;
+        self.untold.up_bytes += bytes as u64;
+    }
+
+    pub(super) fn moved_down(&mut self, bytes: usize) {
+        self.down_bytes += bytes as u64;
+        self.untold.down_bytes += bytes as u64;
+    }
+}
+
+impl Relay {
+    /// The tunnels in the order of the configuration.
+    pub fn tunnels(&self) -> Vec<TunnelReport<'_>> {
+        let report = |place: &usize| {
+            let mut clients = BTreeMap::new();
+            for client in self.clients.iter().flatten().filter(|client| client.tunnel == *place) {
+                let state = match client.state {
+                    State::Silent => "silent",
+                    State::Waiting => "waiting",
+                    State::Joined { open: false, .. } => "opening",
+                    State::Joined { open: true, .. } => "open",
+                    State::Ending { .. } | State::Lingering => "ending",
+                };
+                *clients.entry(state).or_default() += 1;
+            }
+            TunnelReport {
+                settings: &self.configuration.tunnels[*place],
+                counters: self.counters[*place],
+                clients,
+            }
+        };
+        self.order.iter().map(report).collect()
+    }
+
+    /// The settings of the tunnel in this place.
+    pub fn tunnel(&self, place: usize) -> &config::Tunnel {
+        &self.configuration.tunnels[place]
+    }
+
+    /// The place of the tunnel that has this name, or this target.
+    pub fn find_tunnel(&self, name_or_target: &str) -> Option<usize> {
+        let tunnel = |place: &usize| &self.configuration.tunnels[*place];
+        let named = self.order.iter().find(|place| tunnel(place).name == name_or_target);
+        named
+            .or_else(|| self.order.iter().find(|place| tunnel(place).target.to_string() == name_or_target))
+            .copied()
+    }
+
+    /// The modem, to set what is no business of the tunnels.
+    pub fn modem_mut(&mut self) -> &mut crate::modem::Modem {
+        &mut self.modem
+    }
+
+    /// A client of this tunnel was turned away before it was accepted.
+    pub fn client_refused(&mut self, tunnel: usize) {
+        self.counters[tunnel].refused += 1;
+    }
+
+    /// How many clients wait for a socket.
+    pub fn waiting_clients(&self) -> usize {
+        self.line.len()
+    }
+
+    /// What clients meet: waiting, up or draining.
+    pub fn state(&self) -> &'static str {
+        match (self.ending, self.modem.is_up()) {
+            (Ending::Not, true) => "up",
+            (Ending::Not, false) => "waiting",
+            _ => "draining",
+        }
+    }
+
+    /// How long the data session has been up, or down.
+    pub fn session_age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.session_since)
+    }
+
+    /// What was moved since this was last asked, by tunnel; nothing is told twice.
+    pub fn take_moved(&mut self) -> Vec<(String, Moved)> {
+        let tunnels = self.configuration.tunnels.iter().zip(&mut self.counters);
+        tunnels
+            .filter(|(_, counters)| counters.untold != Moved::default())
+            .map(|(tunnel, counters)| (tunnel.name.clone(), std::mem::take(&mut counters.untold)))
+            .collect()
+    }
+
+    /// Who this client is, and its tunnel's place.
+    pub fn client(&self, id: ClientId) -> Option<(&str, usize)> {
+        self.get(id).map(|client| (client.peer.as_str(), client.tunnel))
+    }
+}
