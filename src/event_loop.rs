@@ -464,11 +464,10 @@ impl EventLoop {
     }
 
     #[cfg(feature = "emulator")]
-    fn open_device(&self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
-        let slot = &self.ports[index];
-        if let (Device::Emulator(_), Some(emulator)) = (&slot.device, &self.emulator) {
-            let place =
-                self.ports[..index].iter().filter(|other| matches!(other.device, Device::Emulator(_)));
+    fn open_device(&mut self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
+        if let (Device::Emulator(_), Some(emulator)) = (self.ports[index].finder.device(), &self.emulator) {
+            let is_emulated = |slot: &&PortSlot| matches!(slot.finder.device(), Device::Emulator(_));
+            let place = self.ports[..index].iter().filter(is_emulated);
             if let Some(path) = emulator.paths().get(place.count()) {
                 return Port::open_path(path, settings);
             }
