@@ -1,7 +1,7 @@
 //! One modem: its channels and sockets, the data session that carries them, and what is said next.
 //!
 //! The relay asks for sockets and hands over bytes; the event loop brings the bytes of the ports and tells
-//! the time. In between, [`Modem::run`] decides what each channel says next. It is the only place that
+//! the time. In between, `run` decides what each channel says next. It is the only place that
 //! does, and it is called after every change.
 
 mod channel;
@@ -31,9 +31,7 @@ pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
 pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
 
-use crate::at::{
-    AccessMode, Command, IdSet, Message, ResultCode, SOCKET_COUNT, SocketId, SslContextId, Urc,
-};
+use crate::at::{AccessMode, Command, Message, ResultCode, SOCKET_COUNT, SocketId, SslContextId, Urc};
 use crate::buffer::ByteQueue;
 use crate::config::{self, Authentication, Mode};
 use crate::exit_status::ExitStatus;
@@ -77,6 +75,8 @@ pub struct Modem {
     /// Commands from outside, waiting for their turn.
     user_commands: VecDeque<(UserCommand, Command)>,
     ladder: Ladder,
+    /// When it was last decided what is said next.
+    last_run: Instant,
     /// AT+CFUN=1,1 is due on the next channel that takes commands.
     reboot_due: bool,
     next_user_command: u64,
@@ -201,6 +201,7 @@ impl Modem {
             user_commands: VecDeque::new(),
             ladder: Ladder::new(settings.recovery, settings.reset_command.is_some()),
             reboot_due: false,
+            last_run: now,
             next_user_command: 0,
             counters: Counters::default(),
             retired: vec![false; tunnels.len()],
@@ -304,11 +305,13 @@ impl Modem {
 
     /// When [`Modem::deadline_passed`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
+        // What was due at the last run and did not happen waits for something else, not for the time.
+        let waits = |at: Instant| (at > self.last_run).then_some(at);
         let channels = self.channels.iter().filter_map(|channel| match &channel.state {
             State::Closed => None,
             State::Waking(_) if self.booting_until.is_some() => None,
             State::Waking(waking) => Some(waking.deadline()),
-            State::Command => channel.deadline().or(self.liveness_due(channel)),
+            State::Command => channel.deadline().or(self.liveness_due(channel).and_then(waits)),
             State::Data(data) => {
                 let socket = &self.sockets[data.socket.index()];
                 data.deadline(holds_plus(data, socket))
@@ -316,15 +319,21 @@ impl Modem {
         });
         let sockets = self.sockets.iter().filter_map(|socket| match &socket.phase {
             Phase::Opening(Opening { stage: OpenStage::Again { at, .. }, deadline, .. }) => {
-                Some(deadline.map_or(*at, |deadline| deadline.min(*at)))
+                waits(*at).into_iter().chain(*deadline).min()
             }
-            Phase::Opening(opening) => opening.deadline,
-            Phase::Open(_) if !socket.outgoing.is_empty() => socket.backoff.map(|backoff| backoff.at),
-            Phase::Checking { again_at, .. } => *again_at,
+            Phase::Opening(Opening {
+                stage: OpenStage::Awaited | OpenStage::Refused { .. },
+                deadline,
+                ..
+            }) => *deadline,
+            Phase::Open(_) if !socket.outgoing.is_empty() => {
+                socket.backoff.and_then(|backoff| waits(backoff.at))
+            }
+            Phase::Checking { again_at, .. } => again_at.and_then(waits),
             _ => None,
         });
         let reopen = self.reopen_at.iter().flatten().copied();
-        let session = self.session.deadline().filter(|_| self.has_commander());
+        let session = self.session.deadline().and_then(waits).filter(|_| self.has_commander());
         channels.chain(sockets).chain(reopen).chain(session).chain(self.booting_until).min()
     }
 
@@ -480,7 +489,10 @@ impl Modem {
                 State::Waking(_) => self.waking_deadline(port, now),
                 State::Command => {
                     if self.channels[port].deadline().is_some_and(|deadline| deadline <= now) {
-                        self.channel_silent(port, Cut::Silent, now);
+                        // An announced payload that does not come leaves nothing to go by.
+                        let unframed = self.channels[port].payload_overdue(now);
+                        let cut = if unframed { Cut::Garbled } else { Cut::Silent };
+                        self.channel_silent(port, cut, now);
                     }
                 }
                 State::Data(_) => self.data_deadline(port, now),
@@ -539,12 +551,6 @@ impl Modem {
     /// How many bytes have not been taken by the module yet.
     pub fn unsent(&self, socket: SocketId) -> usize {
         self.sockets[socket.index()].outgoing.len()
-    }
-
-    /// How many bytes the module has taken, and how many have come, since the socket was opened.
-    pub fn carried(&self, socket: SocketId) -> (u64, u64) {
-        let socket = &self.sockets[socket.index()];
-        (socket.sent_bytes, socket.received_bytes)
     }
 
     /// What has come from the far end.
@@ -1214,16 +1220,16 @@ impl Modem {
             _ => Rung::Resync,
         };
         let payload_for = self.channels[port].payload_for;
-        let in_flight = self.channels[port].forget();
+        let in_flight = self.channels[port].give_up(cut == Cut::Garbled);
         self.counters.resyncs += 1;
         if let Destination::Socket(id) = payload_for {
             self.cut(id, cut, now);
             self.retire(id, GiveUp::Abort);
         }
         if cut == Cut::Garbled {
-            // Nobody knows whose bytes went missing.
+            // Nobody knows whose bytes went missing, and what still comes may look like anything.
             for id in SocketId::all() {
-                if self.sockets[id.index()].is_pushing() {
+                if self.sockets[id.index()].joined {
                     self.cut(id, cut, now);
                     self.retire(id, GiveUp::Abort);
                 }
@@ -1394,7 +1400,7 @@ impl Modem {
         match waking.deadline_passed(now, wire_time) {
             waking::Next::Wait => {}
             waking::Next::Send(bytes) => {
-                self.channels[port].decoder.reset();
+                self.channels[port].drop_half_message(now);
                 self.channels[port].send_raw(bytes, now);
             }
             waking::Next::Fill => self.channels[port].send_raw(&FILLER, now),
@@ -1417,7 +1423,6 @@ impl Modem {
             }
             waking::Next::Awake { baud, .. } => {
                 self.channels[port].baud = baud;
-                self.channels[port].decoder.reset();
                 self.channels[port].state = State::Command;
             }
             waking::Next::Silent => {
@@ -1458,7 +1463,8 @@ impl Modem {
     /// When an idle channel that has said nothing is asked whether it still answers.
     fn liveness_due(&self, channel: &Channel) -> Option<Instant> {
         let interval = self.settings.liveness_interval;
-        (self.session.is_up() && channel.is_idle() && !interval.is_zero()).then(|| channel.last_heard + interval)
+        (self.session.is_up() && channel.is_idle() && !interval.is_zero())
+            .then(|| channel.last_heard + interval)
     }
 
     /// The socket that has been free longest.
@@ -1523,8 +1529,7 @@ impl Modem {
                         );
                         return Err(Failure::new(ExitStatus::Usage, message));
                     };
-                    let settings =
-                        ssl_context::settings(&tunnel.tls, timeout, &self.profile, authorities)?;
+                    let settings = ssl_context::settings(&tunnel.tls, timeout, &self.profile, authorities)?;
                     self.contexts.push(SslContext {
                         id: *id,
                         tls: tunnel.tls.clone(),
@@ -1598,11 +1603,6 @@ fn state_of(line: &str) -> Option<(SocketId, u8)> {
 /// The code in the answer to AT+QIGETERROR.
 fn error_of(line: &str) -> Option<u16> {
     crate::at::fields(line.strip_prefix("+QIGETERROR:")?).number()
-}
-
-/// The sockets `0..count` that are ours, for messages.
-pub fn socket_count(sockets: IdSet) -> usize {
-    sockets.len()
 }
 
 /// Commands from outside that may wait.
