@@ -17,7 +17,7 @@ use crate::config::certificate_items::CertificateItem;
 use crate::config::cipher::Cipher;
 use crate::config::values::{at_text, host, pdp_context};
 use crate::config::{
-    ApnAuth, Cidr, Device, FlowControl, Listen, Mode, OnClosed, OpenOn, PdpType, Recovery, Target,
+    ApnAuth, Budget, Cidr, Control, Device, FlowControl, Listen, Mode, OnClosed, OpenOn, PdpType, Recovery, Target,
     TlsVersion, WhenFull, duration, ranges,
 };
 
@@ -453,6 +453,24 @@ pub struct ProcessOptions {
     /// How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_SHUTDOWN_TIMEOUT", hide_env = true)]
     pub shutdown_timeout: Option<Duration>,
+
+    /// Make the control socket here, or none [default: none; with run: $RUNTIME_DIRECTORY/control]
+    ///
+    /// /PATH may be followed by ,mode=0660 ,owner=NAME and ,group=NAME; without these it is for its owner alone.
+    /// Without RUNTIME_DIRECTORY, run makes it in /run/qssl-tunnel.
+    #[arg(long, value_name = "/PATH|none", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub control: Option<Control>,
+
+    /// Keep data volumes and flight recordings here [default: none; with run: $STATE_DIRECTORY]
+    #[arg(long, value_name = "DIRECTORY", env = "QSSL_TUNNEL_STATE_DIRECTORY", hide_env = true, value_hint = ValueHint::DirPath)]
+    pub state_directory: Option<PathBuf>,
+
+    /// Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop [default: no limit]
+    ///
+    /// Counted are payload in both directions and 7 kB for each TLS handshake, over restarts if there is a state
+    /// directory. With ,stop further clients are reset until the month is over.
+    #[arg(long, value_name = "VOLUME[,stop]", env = "QSSL_TUNNEL_MONTHLY_BUDGET", hide_env = true)]
+    pub monthly_budget: Option<Budget>,
 
     /// Print the traffic of clients in hexadecimal to standard error
     #[arg(short = 'x', long, env = "QSSL_TUNNEL_HEX_DUMP", hide_env = true, value_parser = BoolishValueParser::new())]

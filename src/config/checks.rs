@@ -288,7 +288,9 @@ impl<'a> Checks<'a> {
             hex_dump: options.hex_dump,
             record_up: options.record_up.clone(),
             record_down: options.record_down.clone(),
-            ..defaults
+            control: options.control.clone().unwrap_or_default(),
+            state_directory: options.state_directory.clone(),
+            monthly_budget: options.monthly_budget,
         })
     }
 
@@ -659,6 +661,9 @@ fn process_over(args: &ProcessOptions, file: &ProcessOptions) -> ProcessOptions 
         hex_dump: args.hex_dump || file.hex_dump,
         record_up: args.record_up.or(file.record_up),
         record_down: args.record_down.or(file.record_down),
+        control: args.control.or(file.control),
+        state_directory: args.state_directory.or(file.state_directory),
+        monthly_budget: args.monthly_budget.or(file.monthly_budget),
     }
 }
 

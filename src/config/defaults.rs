@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    ApnAuth, Authentication, Device, Limits, Modem, OnClosed, OpenOn, Pdp, PdpType, Process, Recovery, Tls,
+    ApnAuth, Authentication, Control, Device, Limits, Modem, OnClosed, OpenOn, Pdp, PdpType, Process, Recovery, Tls,
     TlsVersion, Wait, WhenFull, cipher,
 };
 use crate::at::{IdSet, PdpContextId, SOCKET_COUNT, SSL_CONTEXT_COUNT};
@@ -64,7 +64,7 @@ impl Default for Process {
     fn default() -> Self {
         Process {
             shutdown_timeout: Duration::from_secs(30),
-            control: None,
+            control: Control::Default,
             state_directory: None,
             monthly_budget: None,
             hex_dump: false,

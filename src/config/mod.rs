@@ -17,9 +17,11 @@ use crate::at::{AtText, IdSet, PdpContextId};
 
 pub mod ca;
 pub mod certificate_items;
+mod budget;
 mod checks;
 pub mod cidr;
 pub mod cipher;
+mod control;
 mod defaults;
 pub mod device;
 pub mod duration;
@@ -460,8 +462,8 @@ pub struct Cidr {
 pub struct Process {
     /// `--shutdown-timeout`, 30 s.
     pub shutdown_timeout: Duration,
-    /// `--control`: where the control socket is made; `None` is no control socket.
-    pub control: Option<PathBuf>,
+    /// `--control`: where the control socket is made.
+    pub control: Control,
     /// `--state-directory`: what is kept over restarts.
     pub state_directory: Option<PathBuf>,
     /// `--monthly-budget`: bytes a month, and what happens then.
@@ -474,10 +476,22 @@ pub struct Process {
     pub record_down: Option<PathBuf>,
 }
 
+/// `--control`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Control {
+    /// Nothing was said: `run` has a control socket in the usual place, others have none.
+    #[default]
+    Default,
+    /// `none`
+    Off,
+    /// Here, which is a [`Listen::Unix`].
+    At(Listen),
+}
+
 /// A limit on the data volume of a calendar month.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Bytes on the wire in both directions.
+    /// Payload in both directions and an estimate for each TLS handshake.
     pub bytes: u64,
     /// Stop accepting clients when it is spent, rather than only warn.
     pub stop: bool,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::ValueEnum;
 
 use super::cipher::Cipher;
-use super::{Authentication, Configuration, Limits, Modem, Process, Tls, Tunnel, Wait, certificate_items};
+use super::{Authentication, Configuration, Control, Limits, Modem, Process, Tls, Tunnel, Wait, certificate_items};
 use super::{duration, ranges};
 
 impl Configuration {
@@ -137,8 +137,18 @@ fn limits(out: &mut Document, limits: &Limits) {
 fn process(out: &mut Document, process: &Process) {
     out.section("[process]");
     out.string("shutdown-timeout", &duration::format(process.shutdown_timeout));
+    if process.control != Control::Default {
+        out.string("control", &process.control.to_string());
+    }
+    if let Some(budget) = process.monthly_budget {
+        out.string("monthly-budget", &budget.to_string());
+    }
     out.switch("hex-dump", process.hex_dump);
-    for (key, path) in [("record-up", &process.record_up), ("record-down", &process.record_down)] {
+    for (key, path) in [
+        ("state-directory", &process.state_directory),
+        ("record-up", &process.record_up),
+        ("record-down", &process.record_down),
+    ] {
         if let Some(path) = path {
             out.string(key, &path.display().to_string());
         }
