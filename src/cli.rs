@@ -454,18 +454,19 @@ pub struct ProcessOptions {
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_SHUTDOWN_TIMEOUT", hide_env = true)]
     pub shutdown_timeout: Option<Duration>,
 
-    /// Make the control socket here, or none [default: none; with run: $RUNTIME_DIRECTORY/control]
+    /// Make the control socket here, or none
     ///
     /// /PATH may be followed by ,mode=0660 ,owner=NAME and ,group=NAME; without these it is for its owner alone.
-    /// Without RUNTIME_DIRECTORY, run makes it in /run/qssl-tunnel.
+    /// By default run makes it as $RUNTIME_DIRECTORY/control, without that variable as /run/qssl-tunnel/control;
+    /// listen and connect have none.
     #[arg(long, value_name = "/PATH|none", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<Control>,
 
-    /// Keep data volumes and flight recordings here [default: none; with run: $STATE_DIRECTORY]
+    /// Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY
     #[arg(long, value_name = "DIRECTORY", env = "QSSL_TUNNEL_STATE_DIRECTORY", hide_env = true, value_hint = ValueHint::DirPath)]
     pub state_directory: Option<PathBuf>,
 
-    /// Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop [default: no limit]
+    /// Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop
     ///
     /// Counted are payload in both directions and 7 kB for each TLS handshake, over restarts if there is a state
     /// directory. With ,stop further clients are reset until the month is over.

@@ -9,6 +9,7 @@ pub mod control;
 pub mod conversation;
 #[cfg(feature = "emulator")]
 pub mod demo;
+pub mod dump;
 pub mod event_loop;
 pub mod exit_status;
 pub mod listener;
@@ -21,3 +22,4 @@ pub mod recorder;
 pub mod relay;
 pub mod status;
 pub mod trust;
+pub mod volume;

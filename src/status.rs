@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use prometheus::metrics;
-pub use table::table;
+pub use table::{size, table};
 
 /// The daemon and its modem at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,0 +1,355 @@
+//! How much each tunnel has carried on each day, kept over restarts, and the budget of a calendar month.
+//!
+//! Days and months are those of UTC by the host's clock. The file `volume` in the state directory is text, one line
+//! a day and tunnel: `2026-11-21 NAME UP DOWN OPENS`, bytes and TLS handshakes. It is replaced as a whole, so that
+//! a loss of power leaves the old one or the new one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use time::{Date, OffsetDateTime};
+
+use crate::config::Budget;
+use crate::relay::Moved;
+
+/// What was carried, by day and tunnel.
+#[derive(Debug)]
+pub struct Volume {
+    days: BTreeMap<(Date, String), Moved>,
+    budget: Option<Budget>,
+    file: Option<PathBuf>,
+    /// Since when there is something that the file does not have.
+    changed_since: Option<Instant>,
+    /// How much of the month's budget the last warning was about, in percent, and in which month.
+    warned: (u8, i32, u8),
+    write_failed: bool,
+}
+
+impl Volume {
+    /// What the state directory knows, if there is one. A file that cannot be read, or parts of it, are warned
+    /// about and left out.
+    pub fn open(state_directory: Option<&Path>, budget: Option<Budget>) -> Volume {
+        let file = state_directory.map(|directory| directory.join(FILE_NAME));
+        let mut volume = Volume {
+            days: BTreeMap::new(),
+            budget,
+            file,
+            changed_since: None,
+            warned: (0, 0, 0),
+            write_failed: false,
+        };
+        if let Some(path) = &volume.file {
+            match read(path) {
+                Ok(text) => volume.days = parse(&text, &path.display().to_string()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => log::warn!("{} cannot be read, counting from zero: {error}", path.display()),
+            }
+        }
+        volume
+    }
+
+    /// Another budget holds from now on.
+    pub fn set_budget(&mut self, budget: Option<Budget>) {
+        self.budget = budget;
+    }
+
+    /// This was carried. `unix_seconds` is the host's clock.
+    pub fn add(&mut self, moved: Vec<(String, Moved)>, unix_seconds: i64, now: Instant) {
+        if moved.is_empty() {
+            return;
+        }
+        let day = date(unix_seconds);
+        for (tunnel, more) in moved {
+            let sum = self.days.entry((day, tunnel)).or_default();
+            sum.up_bytes = sum.up_bytes.saturating_add(more.up_bytes);
+            sum.down_bytes = sum.down_bytes.saturating_add(more.down_bytes);
+            sum.opens = sum.opens.saturating_add(more.opens);
+        }
+        while self.days.len() > ENTRIES_MAX {
+            self.days.pop_first();
+        }
+        self.changed_since.get_or_insert(now);
+        self.warn(day);
+    }
+
+    /// When the file is to be written, if it is.
+    pub fn write_at(&self) -> Option<Instant> {
+        self.file.as_ref().and(self.changed_since).map(|since| since + WRITE_INTERVAL)
+    }
+
+    /// Writes the file, if there is something to write.
+    pub fn write(&mut self) {
+        if self.changed_since.take().is_none() {
+            return;
+        }
+        let Some(path) = &self.file else { return };
+        match replace(path, self.text().as_bytes()) {
+            Ok(()) => self.write_failed = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.write_failed, true) {
+                    log::warn!(
+                        "{} cannot be written: {error}; volumes are lost at the next start",
+                        path.display()
+                    );
+                }
+            }
+        }
+    }
+
+    /// Payload both ways of a tunnel: of this day, and of this month.
+    pub fn of_tunnel(&self, tunnel: &str, unix_seconds: i64) -> (u64, u64) {
+        let today = date(unix_seconds);
+        let mut sums = (0, 0);
+        for ((day, _), moved) in self.month(today).filter(|((_, name), _)| name == tunnel) {
+            let bytes = moved.up_bytes.saturating_add(moved.down_bytes);
+            sums.1 = bytes.saturating_add(sums.1);
+            if *day == today {
+                sums.0 = bytes.saturating_add(sums.0);
+            }
+        }
+        sums
+    }
+
+    /// The budget, and what is used of it this month.
+    pub fn used(&self, unix_seconds: i64) -> Option<(Budget, u64)> {
+        self.budget.map(|budget| (budget, self.used_in_month(date(unix_seconds))))
+    }
+
+    /// Whether no further clients are to be served.
+    pub fn is_spent(&self, unix_seconds: i64) -> bool {
+        self.used(unix_seconds).is_some_and(|(budget, used)| budget.stop && used >= budget.bytes)
+    }
+
+    fn month(&self, day: Date) -> impl Iterator<Item = (&(Date, String), &Moved)> {
+        let of_month = move |other: &Date| (other.year(), other.month()) == (day.year(), day.month());
+        self.days.iter().filter(move |((other, _), _)| of_month(other))
+    }
+
+    fn used_in_month(&self, day: Date) -> u64 {
+        let used = |moved: &Moved| {
+            moved
+                .opens
+                .saturating_mul(HANDSHAKE_BYTES)
+                .saturating_add(moved.up_bytes)
+                .saturating_add(moved.down_bytes)
+        };
+        self.month(day).fold(0, |sum, (_, moved)| used(moved).saturating_add(sum))
+    }
+
+    /// Once a month for each of the shares that are worth a word.
+    fn warn(&mut self, day: Date) {
+        let Some(budget) = self.budget else { return };
+        let used = self.used_in_month(day);
+        let percent = u128::from(used) * 100 / u128::from(budget.bytes.max(1));
+        let Some(reached) = WARN_PERCENTS.into_iter().rev().find(|share| percent >= u128::from(*share))
+        else {
+            return;
+        };
+        let this = (reached, day.year(), u8::from(day.month()));
+        let same_month = (self.warned.1, self.warned.2) == (this.1, this.2);
+        if same_month && self.warned.0 >= reached {
+            return;
+        }
+        self.warned = this;
+        let size = crate::status::size;
+        let what_then = match (budget.stop, reached >= 100) {
+            (true, true) => "; further clients are reset until the month is over",
+            _ => "",
+        };
+        log::warn!(
+            "{percent} % of the month's budget of {} is used ({}){what_then}",
+            size(budget.bytes),
+            size(used)
+        );
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::from("# day tunnel up-bytes down-bytes handshakes\n");
+        for ((day, tunnel), moved) in &self.days {
+            let (year, month, day) = (day.year(), u8::from(day.month()), day.day());
+            let Moved { up_bytes, down_bytes, opens } = moved;
+            // A String takes every write.
+            let _ = writeln!(text, "{year:04}-{month:02}-{day:02} {tunnel} {up_bytes} {down_bytes} {opens}");
+        }
+        text
+    }
+}
+
+/// Replaces a file: whoever looks at it, also after a loss of power, sees the old one or the new one.
+///
+/// # Errors
+/// Those of the file system; the old file is then still there.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    let new = PathBuf::from(name);
+    // What an earlier attempt left there is ours; anybody else's stays, and makes the next line fail.
+    let _ = fs::remove_file(&new);
+    let write = || {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        fs::rename(&new, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&new);
+    })
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    fs::File::open(path)?.take(FILE_LIMIT_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn parse(text: &str, name: &str) -> BTreeMap<(Date, String), Moved> {
+    let mut days = BTreeMap::new();
+    for (index, line) in text.lines().enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match entry(line) {
+            Some((day, moved)) if days.len() < ENTRIES_MAX => {
+                days.insert(day, moved);
+            }
+            Some(_) => {}
+            None => log::warn!("{name}:{}: not a day's volume; left out", index + 1),
+        }
+    }
+    days
+}
+
+fn entry(line: &str) -> Option<((Date, String), Moved)> {
+    let mut words = line.split(' ');
+    let mut day = words.next()?.splitn(3, '-');
+    let (year, month, number) =
+        (day.next()?.parse().ok()?, day.next()?.parse::<u8>().ok()?, day.next()?.parse().ok()?);
+    let day = Date::from_calendar_date(year, time::Month::try_from(month).ok()?, number).ok()?;
+    let tunnel = words.next()?.to_owned();
+    let mut count = || words.next()?.parse().ok();
+    let moved = Moved { up_bytes: count()?, down_bytes: count()?, opens: count()? };
+    words.next().is_none().then_some(((day, tunnel), moved))
+}
+
+/// The day of a time that may be beyond all calendars.
+fn date(unix_seconds: i64) -> Date {
+    OffsetDateTime::from_unix_timestamp(unix_seconds).map_or(Date::MAX, OffsetDateTime::date)
+}
+
+const FILE_NAME: &str = "volume";
+
+/// A thousand tunnels for a month, or one for eighty years.
+const ENTRIES_MAX: usize = 30_000;
+
+const FILE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// What a TLS handshake costs on the air.
+const HANDSHAKE_BYTES: u64 = 7_000;
+
+/// The file is not written more often.
+const WRITE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The shares of the budget that are warned about.
+const WARN_PERCENTS: [u8; 2] = [80, 100];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-21, 12:00.
+    const NOON: i64 = 1_795_262_400;
+    const DAY: i64 = 86_400;
+
+    #[allow(clippy::disallowed_methods, reason = "a moment to count from; no test depends on which")]
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    fn moved(up_bytes: u64, down_bytes: u64, opens: u64) -> Moved {
+        Moved { up_bytes, down_bytes, opens }
+    }
+
+    #[test]
+    fn volumes_are_kept_over_restarts() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut volume = Volume::open(Some(directory.path()), None);
+        assert_eq!(volume.write_at(), None);
+        let now = now();
+        volume.add(vec![("web".into(), moved(1, 10, 1)), ("mail".into(), moved(5, 5, 0))], NOON - DAY, now);
+        volume.add(vec![("web".into(), moved(2, 20, 0))], NOON, now + Duration::from_secs(5));
+        volume.add(vec![("web".into(), moved(4, 40, 0))], NOON - 40 * DAY, now);
+        assert_eq!(volume.write_at(), Some(now + WRITE_INTERVAL));
+        volume.write();
+        assert_eq!(volume.write_at(), None);
+
+        let again = Volume::open(Some(directory.path()), None);
+        assert_eq!(again.days, volume.days);
+        assert_eq!(again.of_tunnel("web", NOON), (22, 33));
+        assert_eq!(again.of_tunnel("mail", NOON), (0, 10));
+        assert_eq!(again.of_tunnel("web", NOON + 10 * DAY), (0, 0), "another month has begun");
+        let files: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files, [FILE_NAME]);
+    }
+
+    #[test]
+    fn a_broken_file_costs_its_broken_lines_alone() {
+        let text = "# remark\n\n2026-11-21 web 1 2 3\n2026-13-01 web 1 2 3\n2026-11-20 web 1 2\nx\n2026-11-19 web 1 2 3 4\n\
+                    2026-11-22 web -1 2 3\n99999999999-1-1 a 1 1 1\n";
+        assert_eq!(parse(text, "volume").len(), 1);
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(FILE_NAME), b"\xff\xfe\0").unwrap();
+        assert!(Volume::open(Some(directory.path()), None).days.is_empty());
+    }
+
+    #[test]
+    fn a_budget_counts_payload_and_handshakes_of_the_month() {
+        let budget = Budget { bytes: 100_000, stop: true };
+        let mut volume = Volume::open(None, Some(budget));
+        volume.add(vec![("web".into(), moved(10_000, 19_999, 10))], NOON, now());
+        assert_eq!(volume.used(NOON), Some((budget, 99_999)));
+        assert!(!volume.is_spent(NOON));
+        volume.add(vec![("mail".into(), moved(1, 0, 0))], NOON + DAY, now());
+        assert!(volume.is_spent(NOON + DAY) && volume.is_spent(NOON));
+        assert!(!volume.is_spent(NOON + 20 * DAY), "another month has begun");
+        volume.set_budget(Some(Budget { stop: false, ..budget }));
+        assert!(!volume.is_spent(NOON), "a warning is all that was asked for");
+        volume.set_budget(None);
+        assert_eq!(volume.used(NOON), None);
+    }
+
+    #[test]
+    fn each_share_of_the_budget_is_warned_about_once_a_month() {
+        let mut volume = Volume::open(None, Some(Budget { bytes: 1000, stop: false }));
+        let mut warnings = Vec::new();
+        for (time, bytes) in [(0, 799), (0, 1), (0, 1), (0, 198), (0, 1), (0, 5000), (20, 799), (20, 1)] {
+            let before = volume.warned;
+            volume.add(vec![("web".into(), moved(bytes, 0, 0))], NOON + time * DAY, now());
+            warnings.push(volume.warned != before);
+        }
+        assert_eq!(warnings, [false, true, false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn a_clock_beyond_all_calendars_still_counts() {
+        let mut volume = Volume::open(None, None);
+        volume.add(vec![("web".into(), moved(u64::MAX, 1, 1))], i64::MAX, now());
+        volume.add(vec![("web".into(), moved(u64::MAX, 1, 1))], i64::MAX, now());
+        assert_eq!(volume.of_tunnel("web", i64::MAX).0, u64::MAX);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_stops_nothing() {
+        let mut volume = Volume::open(Some(Path::new("/nonexistent")), None);
+        volume.add(vec![("web".into(), moved(1, 1, 1))], NOON, now());
+        volume.write();
+        assert!(volume.write_failed);
+        assert_eq!(volume.of_tunnel("web", NOON), (2, 2));
+    }
+}
