@@ -70,8 +70,7 @@ pub struct Modem {
     booting_until: Option<Instant>,
     /// No further sockets and ports: the end is near.
     releasing: bool,
-    /// Where URCs of several ports are the same ones: the port whose copies count.
-    urc_port: Option<usize>,
+    urc_port: UrcPort,
     /// Commands from outside, waiting for their turn.
     user_commands: VecDeque<(UserCommand, Command)>,
     ladder: Ladder,
@@ -81,6 +80,20 @@ pub struct Modem {
     reboot_due: bool,
     next_user_command: u64,
     counters: Counters,
+}
+
+/// By which ports URCs leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UrcPort {
+    /// Nobody has said.
+    Unknown,
+    /// By all, the same ones; the copies of this port count.
+    All {
+        /// The port.
+        heard: usize,
+    },
+    /// By this one alone.
+    One(usize),
 }
 
 /// Names a command that came from outside.
@@ -197,7 +210,7 @@ impl Modem {
             actions: (0..count).map(Action::OpenPort).collect(),
             booting_until: None,
             releasing: false,
-            urc_port: None,
+            urc_port: UrcPort::Unknown,
             user_commands: VecDeque::new(),
             ladder: Ladder::new(settings.recovery, settings.reset_command.is_some()),
             reboot_due: false,
@@ -696,7 +709,7 @@ impl Modem {
 
     /// Something unsolicited. It may come out of any channel, whichever its socket's commands go to.
     fn urc(&mut self, port: usize, urc: Urc, now: Instant) {
-        if self.urc_port.is_some_and(|first| first != port && self.channels[first].is_open()) {
+        if matches!(self.urc_port, UrcPort::All { heard } if heard != port) {
             match urc {
                 // The same URC comes out of the port whose copies count, in order with the payload there.
                 Urc::Pushed(..) => return self.channels[port].payload_for = Destination::Nobody,
@@ -1359,6 +1372,11 @@ impl Modem {
         };
         let in_flight = self.channels[port].forget();
         self.channels[port].state = State::Closed;
+        if self.urc_port == (UrcPort::All { heard: port })
+            && let Some(heard) = self.channels.iter().position(Channel::is_open)
+        {
+            self.urc_port = UrcPort::All { heard };
+        }
         let broken = match payload_for {
             Destination::Socket(id) => Some(id),
             _ => None,

@@ -13,7 +13,7 @@ use super::socket::{
     Closing, Flow, INCOMING_HIGH_BYTES, INCOMING_LOW_BYTES, Open, OpenStage, Opening, Phase, Settling,
 };
 use super::ssl_context::{Standing, negotiate_seconds};
-use super::{Modem, WireSetting};
+use super::{Modem, UrcPort, WireSetting};
 use crate::at::{AccessMode, Command, SocketId};
 use crate::config::{self, Mode};
 
@@ -73,6 +73,9 @@ impl Modem {
         if self.reboot_due {
             self.reboot_due = false;
             return Some((Command::line("AT+CFUN=1,1"), Origin::Reboot));
+        }
+        if let Some(command) = self.urc_port_command(port) {
+            return Some((command, Origin::Wire));
         }
         if let Some(command) = self.judge_command() {
             return Some((command, Origin::Judge));
@@ -144,7 +147,16 @@ impl Modem {
     pub(super) fn wire_answered(&mut self, port: usize, command: &Command, outcome: &Outcome, now: Instant) {
         if let Outcome::Refused(refusal) = outcome {
             log::debug!("{} refused {command}: {refusal}", self.ports[port].name);
-        } else if let Command::Line(line) = command
+        }
+        if let Command::Line(line) = command
+            && line.text.starts_with(URC_PORT)
+        {
+            // Whether or not it has such a setting: there is no other port to try.
+            self.urc_port = UrcPort::One(port);
+            return;
+        }
+        if *outcome == Outcome::Ok
+            && let Command::Line(line) = command
             && line.text.starts_with("AT+IPR=")
         {
             // It was answered at the old speed; the next byte is at the new one.
@@ -157,6 +169,14 @@ impl Modem {
             return;
         }
         self.channels[port].wire_step = self.channels[port].wire_step.map(|step| step + 1);
+    }
+
+    /// The port that URCs leave by is lost, or has become a stream: they leave by this one from now on.
+    fn urc_port_command(&self, port: usize) -> Option<Command> {
+        let UrcPort::One(gone) = self.urc_port else { return None };
+        let speaks = matches!(self.channels[gone].state, State::Command | State::Waking(_));
+        let name = self.ports[port].at_port.unwrap_or("uart1");
+        (!speaks).then(|| Command::line(format!("{URC_PORT}\"{name}\"")))
     }
 
     /// Does the data session still stand, now that a far end has closed?
@@ -352,6 +372,9 @@ impl Modem {
         }
     }
 }
+
+/// AT+QURCCFG: the port that URCs leave by.
+const URC_PORT: &str = "AT+QURCCFG=\"urcport\",";
 
 /// What an open may take where `--connect-timeout` is off: the manuals' 150 s and the longest negotiation.
 const OPEN_MAX_SECONDS: u64 = 450;

@@ -335,8 +335,12 @@ impl Modem {
             }
             // A module without the setting has one port only.
             Step::UrcPort { all_refused } => {
-                let everywhere = !all_refused && refused.is_none() && self.ports[channel].at_port.is_none();
-                self.urc_port = everywhere.then_some(channel);
+                let everywhere = !all_refused && self.ports[channel].at_port.is_none();
+                self.urc_port = match refused {
+                    Some(_) => super::UrcPort::Unknown,
+                    None if everywhere => super::UrcPort::All { heard: channel },
+                    None => super::UrcPort::One(channel),
+                };
                 self.session.go(Step::WireFormat(0));
             }
             Step::WireFormat(index) if index + 1 < WIRE_FORMAT.len() => {
@@ -552,10 +556,19 @@ impl Modem {
         self.events.push_back(Event::Up);
     }
 
+    /// Whether a command of the set-up has not been answered yet.
+    fn session_in_flight(&self) -> bool {
+        let of_session =
+            |channel: &Channel| channel.in_flight().is_some_and(|it| it.origin == Origin::Session);
+        self.channels.iter().any(of_session)
+    }
+
     /// Begins the end: the data session is deactivated if we activated it.
     pub(super) fn session_release(&mut self) {
         match self.session.step {
             Step::Ended | Step::Deactivate => {}
+            // Whether there is something to be deactivated shows when the modem has answered.
+            Step::Activate if self.session_in_flight() => {}
             _ if self.session.activated && self.channels.iter().any(Channel::is_open) => {
                 self.session.go(Step::Deactivate);
             }

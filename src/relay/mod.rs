@@ -425,20 +425,26 @@ impl Relay {
     /// Draws the consequences of a change, until nothing changes any more.
     fn settle(&mut self, now: Instant) {
         loop {
-            if let Some(event) = self.modem.poll_event() {
+            while let Some(event) = self.modem.poll_event() {
                 self.event(event, now);
-            } else if !self.serve_line(now) {
-                break;
             }
-        }
-        for index in 0..SOCKET_COUNT {
-            if let Some(id) = self.client_of[index] {
-                self.look_after(id, now);
+            if self.serve_line(now) {
+                continue;
             }
-        }
-        if matches!(self.ending, Ending::Draining { .. }) && self.client_count() == 0 {
-            let status = if self.is_single { self.last_end } else { ExitStatus::Done };
-            self.begin_release(status, now);
+            for index in 0..SOCKET_COUNT {
+                if let Some(id) = self.client_of[index] {
+                    self.look_after(id, now);
+                }
+            }
+            if matches!(self.ending, Ending::Draining { .. }) && self.client_count() == 0 {
+                let status = if self.is_single { self.last_end } else { ExitStatus::Done };
+                self.begin_release(status, now);
+            }
+            // What was just done may have come to something already.
+            match self.modem.poll_event() {
+                Some(event) => self.event(event, now),
+                None => break,
+            }
         }
     }
 
@@ -453,7 +459,9 @@ impl Relay {
             Event::Down => self.session_since = now,
             Event::Opened(socket) => {
                 let Some(id) = self.client_of[socket.index()] else { return };
-                if let Some(Client { state: State::Joined { open, .. }, tunnel, .. }) = &mut self.clients[id.0] {
+                if let Some(Client { state: State::Joined { open, .. }, tunnel, .. }) =
+                    &mut self.clients[id.0]
+                {
                     *open = true;
                     self.counters[*tunnel].opened();
                 }

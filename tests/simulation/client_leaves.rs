@@ -34,7 +34,8 @@ fn a_half_close_without_any_answer_ends_at_its_timeout_from_the_last_byte() {
         let mut sim = Wiring::new().connect(connection).start();
         sim.run_to_the_end(seconds(120));
         assert_eq!(sim.outcome(0), Some(Outcome::Reset));
-        let lived = sim.clients[0].ended_at.expect("it ended") - sim.clients[0].accepted_at().expect("it began");
+        let lived =
+            sim.clients[0].ended_at.expect("it ended") - sim.clients[0].accepted_at().expect("it began");
         assert!(lived >= seconds(60) && lived < seconds(62), "{lived:?}");
     }
 }
@@ -52,9 +53,8 @@ fn a_client_that_closes_fully_frees_its_socket_once_its_bytes_are_out() {
 #[test]
 fn bytes_for_a_client_that_has_closed_are_dropped_with_its_socket() {
     for mode in MODES {
-        let connection = Connection::new(mode)
-            .far_end(Behaviour::source(1_000_000, 1))
-            .leaves(Leaves::WhenRead(20_000));
+        let connection =
+            Connection::new(mode).far_end(Behaviour::source(1_000_000, 1)).leaves(Leaves::WhenRead(20_000));
         let mut sim = Wiring::new().uart(115_200).connect(connection).start();
         sim.run_to_the_end(seconds(60));
         assert_eq!(sim.outcome(0), Some(Outcome::Left));
@@ -83,8 +83,7 @@ fn where_it_cannot_be_known_that_a_client_has_left_the_half_close_timeout_ends_i
 
 #[test]
 fn a_client_that_stays_after_the_end_is_let_go() {
-    let connection =
-        Connection::new(Mode::Push).far_end(Behaviour::source(1_000, 1)).leaves(Leaves::Never);
+    let connection = Connection::new(Mode::Push).far_end(Behaviour::source(1_000, 1)).leaves(Leaves::Never);
     let mut sim = Wiring::new().connect(connection).start();
     sim.run_to_the_end(seconds(60));
     assert_eq!(sim.outcome(0), Some(Outcome::Eof));

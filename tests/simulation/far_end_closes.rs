@@ -27,7 +27,8 @@ fn strict_users_get_a_reset_for_every_closed() {
 fn closed_and_a_lost_data_session_is_a_reset() {
     for mode in MODES {
         let connection = Connection::new(mode).far_end(Behaviour::source(1_000_000, 1));
-        let mut sim = Wiring::new().uart(115_200).connect(connection).fault(seconds(6), Fault::DropPdp).start();
+        let mut sim =
+            Wiring::new().uart(115_200).connect(connection).fault(seconds(6), Fault::DropPdp).start();
         sim.run_until("the client ends", seconds(60), |sim| sim.outcome(0).is_some());
         assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{mode:?}");
         sim.run_until("the session is back", seconds(120), |sim| sim.relay.modem().is_up());
@@ -55,7 +56,8 @@ fn a_far_end_that_closes_at_any_moment_of_an_exchange_leaves_nobody_hanging() {
             let says = Says::Drip { bytes: 700, every: millis(11), total: 1_000_000, seed: 3 };
             let far = Behaviour { says, ends: Ends::After(millis(ms)), ..Behaviour::sink() };
             let connection = Connection::new(mode).sends(Sends::Pattern(100_000)).far_end(far);
-            let mut sim = Wiring::new().modem(|modem| modem.send_latency = millis(5)).connect(connection).start();
+            let mut sim =
+                Wiring::new().modem(|modem| modem.send_latency = millis(5)).connect(connection).start();
             sim.run_to_the_end(seconds(60));
         }
     }
@@ -66,7 +68,8 @@ fn the_same_with_a_cut() {
     for mode in MODES {
         for ms in (0..400).step_by(13) {
             let says = Says::Drip { bytes: 700, every: millis(11), total: 1_000_000, seed: 3 };
-            let far = Behaviour { says, ends: Ends::After(millis(ms)), how: Ending::Cut, ..Behaviour::sink() };
+            let far =
+                Behaviour { says, ends: Ends::After(millis(ms)), how: Ending::Cut, ..Behaviour::sink() };
             let connection = Connection::new(mode).sends(Sends::Pattern(100_000)).far_end(far);
             let mut sim = Wiring::new().uart(115_200).connect(connection).start();
             sim.run_to_the_end(seconds(60));

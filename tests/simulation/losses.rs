@@ -62,8 +62,11 @@ fn a_modem_that_stalls_for_longer_than_anybody_waits() {
 fn a_stall_that_is_shorter_than_the_patience_costs_nobody_anything() {
     for mode in MODES {
         let connection = Connection::new(mode).far_end(Behaviour::source(200_000, 1));
-        let mut sim =
-            Wiring::new().uart(115_200).connect(connection).fault(seconds(7), Fault::Stall(seconds(4))).start();
+        let mut sim = Wiring::new()
+            .uart(115_200)
+            .connect(connection)
+            .fault(seconds(7), Fault::Stall(seconds(4)))
+            .start();
         sim.run_to_the_end(seconds(100));
         assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
     }
@@ -73,7 +76,8 @@ fn a_stall_that_is_shorter_than_the_patience_costs_nobody_anything() {
 fn a_loss_at_any_moment_of_the_set_up() {
     for ms in (0..2_000).step_by(53) {
         for fault in [Fault::Reboot, Fault::LosePort(0, seconds(2)), Fault::DropPdp] {
-            let connection = Connection::new(Mode::Push).at(seconds(40)).far_end(Behaviour::source(10_000, 2));
+            let connection =
+                Connection::new(Mode::Push).at(seconds(40)).far_end(Behaviour::source(10_000, 2));
             let mut sim = Wiring::new()
                 .uart(115_200)
                 .connect(connection)

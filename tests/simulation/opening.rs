@@ -74,7 +74,8 @@ fn operation_busy_is_tried_once_more_alone() {
 
 #[test]
 fn a_number_that_is_taken_is_closed_and_tried_once_more() {
-    let mut sim = Wiring::new().connect(fetches().at(seconds(5))).fault(seconds(4), Fault::FailOpen(563)).start();
+    let mut sim =
+        Wiring::new().connect(fetches().at(seconds(5))).fault(seconds(4), Fault::FailOpen(563)).start();
     sim.run_to_the_end(seconds(60));
     assert_eq!(sim.outcome(0), Some(Outcome::Eof));
     assert_eq!(sim.said("AT+QSSLOPEN"), 2);
@@ -105,7 +106,8 @@ fn a_client_that_leaves_while_its_socket_opens_gives_it_back_when_the_modem_has_
     let leaves = [Leaves::After(millis(500)), Leaves::ResetsAfter(millis(500)), Leaves::WhenSent];
     for how in leaves {
         let connection = fetches().sends(Sends::Pattern(10)).leaves(how);
-        let mut sim = Wiring::new().modem(|modem| modem.open_latency = seconds(5)).connect(connection).start();
+        let mut sim =
+            Wiring::new().modem(|modem| modem.open_latency = seconds(5)).connect(connection).start();
         sim.run_to_the_end(seconds(60));
         assert_eq!(sim.said("AT+QSSLCLOSE=0"), 1, "{how:?}");
     }

@@ -27,8 +27,9 @@ fn chunks_are_full_under_load_and_never_longer() {
 
 #[test]
 fn a_single_byte_goes_out_at_once_when_nothing_else_is_under_way() {
-    let connection = uploads(1);
-    let mut sim = Wiring::new().uart(115_200).connect(connection).start();
+    let connection = uploads(1).at(seconds(5));
+    let at_once = |modem: &mut qssl_modem_emulator::Config| modem.open_latency = millis(0);
+    let mut sim = Wiring::new().uart(115_200).modem(at_once).connect(connection).start();
     sim.run_until_ready();
     let opened = |sim: &crate::harness::Simulation| sim.fars[0].memory().opened > 0;
     sim.run_until("it is open", seconds(10), opened);
@@ -53,7 +54,8 @@ fn a_storm_of_send_fails_loses_nothing_and_doubles_nothing() {
 
 #[test]
 fn a_full_send_buffer_delays_one_socket_and_not_its_neighbour() {
-    let slow = Behaviour { reads: FarReads::Drip { bytes: 1_000, every: millis(200) }, ..far_that_reads(60_000) };
+    let slow =
+        Behaviour { reads: FarReads::Drip { bytes: 1_000, every: millis(200) }, ..far_that_reads(60_000) };
     let slow = Connection { window_bytes: 2_000, ..uploads(60_000).far_end(slow) };
     let mut sim = Wiring::new().connect(slow).connect(uploads(60_000)).start();
     sim.run_until("the fast one ends", seconds(5), |sim| sim.outcome(1).is_some());
@@ -90,10 +92,8 @@ fn a_socket_that_is_cut_after_the_payload_left_is_reset_and_nothing_is_sent_agai
 
 #[test]
 fn silence_after_the_payload_is_never_answered_by_sending_it_again() {
-    let mut sim = Wiring::new()
-        .modem(|modem| modem.send_latency = seconds(30))
-        .connect(uploads(3_000))
-        .start();
+    let mut sim =
+        Wiring::new().modem(|modem| modem.send_latency = seconds(30)).connect(uploads(3_000)).start();
     sim.run_until("it is reset", seconds(60), |sim| sim.outcome(0).is_some());
     assert_eq!(sim.outcome(0), Some(Outcome::Reset));
     sim.run_for(seconds(120));

@@ -61,8 +61,11 @@ fn losing_one_port_keeps_the_modem_in_use() {
             .far_end(Behaviour::echo())
             .leaves(Leaves::After(seconds(20)));
         let later = Connection::new(Mode::Push).at(seconds(12)).far_end(Behaviour::source(50_000, 2));
-        let mut sim =
-            paced().connect(busy).connect(later).fault(seconds(8), Fault::LosePort(lost, seconds(300))).start();
+        let mut sim = paced()
+            .connect(busy)
+            .connect(later)
+            .fault(seconds(8), Fault::LosePort(lost, seconds(300)))
+            .start();
         sim.run_until("the later one ends", seconds(60), |sim| sim.outcome(1).is_some());
         assert_eq!(sim.outcome(1), Some(Outcome::Eof), "port {lost} lost");
         assert_eq!(sim.ready_at.len(), 1, "the data session was not touched");

@@ -50,10 +50,11 @@ fn a_second_signal_stops_at_once() {
 
 #[test]
 fn a_data_session_that_was_there_before_us_stays() {
-    let mut sim = Wiring::new().typed_before(b"AT+QIACT=1\r").start();
+    let later = Connection::new(Mode::Push).at(seconds(100));
+    let mut sim = Wiring::new().typed_before(b"AT+QIACT=1\r").connect(later).start();
     sim.run_until_ready();
     sim.shutdown();
-    sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
+    sim.run_until("it stops at once", seconds(1), |sim| sim.stopped.is_some());
     assert_eq!(sim.stopped, Some(ExitStatus::Done));
     assert!(sim.modem.pdp_active(1));
     assert_eq!(sim.said("AT+QIDEACT"), 0);
@@ -63,7 +64,8 @@ fn a_data_session_that_was_there_before_us_stays() {
 fn at_any_moment_of_the_set_up_it_stops_and_leaves_no_data_session_behind() {
     for ms in (0..3_000).step_by(31) {
         let wiring = Wiring::new().uart(115_200).modem(|modem| modem.activation_latency = seconds(1));
-        let mut sim = wiring.fault(millis(ms), Fault::Shutdown).start();
+        let later = Connection::new(Mode::Push).at(seconds(100));
+        let mut sim = wiring.connect(later).fault(millis(ms), Fault::Shutdown).start();
         sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
         sim.run_for(seconds(5));
         assert!(!sim.modem.pdp_active(1), "after {ms} ms");

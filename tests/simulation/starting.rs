@@ -10,7 +10,8 @@ use crate::harness::{Outcome, Simulation};
 
 /// One connection that fetches something: if it works, everything was set up.
 fn fetching(wiring: Wiring) -> Wiring {
-    wiring.connect(Connection::new(Mode::Push).far_end(Behaviour::source(5_000, 3)))
+    // Trying every speed takes its time.
+    wiring.connect(Connection::new(Mode::Push).at(seconds(45)).far_end(Behaviour::source(5_000, 3)))
 }
 
 fn serves(wiring: Wiring) -> Simulation {
@@ -77,7 +78,8 @@ fn latencies_as_in_the_field() {
     let latencies = |modem: &mut qssl_modem_emulator::Config| {
         let ms = std::time::Duration::from_millis;
         (modem.command_latency, modem.prompt_latency, modem.send_latency) = (ms(15), ms(8), ms(16));
-        (modem.receive_latency, modem.open_latency, modem.activation_latency) = (ms(20), ms(2_000), ms(1_500));
+        (modem.receive_latency, modem.open_latency, modem.activation_latency) =
+            (ms(20), ms(2_000), ms(1_500));
     };
     serves(Wiring::new().uart(115_200).modem(latencies));
 }

@@ -13,7 +13,11 @@ use crate::harness::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiri
 
 /// Ports with all modem lines, without DCD, without any.
 fn ports() -> [Port; 3] {
-    [Port::uart(), Port { has_dcd: false, ..Port::uart() }, Port { has_dcd: false, has_dtr: false, ..Port::uart() }]
+    [
+        Port::uart(),
+        Port { has_dcd: false, ..Port::uart() },
+        Port { has_dcd: false, has_dtr: false, ..Port::uart() },
+    ]
 }
 
 fn wiring(port: Port) -> Wiring {
@@ -151,7 +155,10 @@ fn an_escape_at_every_offset_of_a_payload() {
         for offset in 0..=length {
             let mut payload = vec![b'p'; length];
             payload.splice(offset..offset, *b"+++");
-            arrives_as_it_is(Port { has_dcd: false, ..Port::uart() }, steps(&[(4_000, &payload), (8_000, &payload)]));
+            arrives_as_it_is(
+                Port { has_dcd: false, ..Port::uart() },
+                steps(&[(4_000, &payload), (8_000, &payload)]),
+            );
         }
     }
 }
@@ -249,7 +256,8 @@ fn a_slow_far_end_slows_its_client_and_loses_nothing() {
         ends: Ends::AfterReading(60_000),
         ..Behaviour::sink()
     };
-    let connection = Connection { window_bytes: 2_000, ..stream().sends(Sends::Pattern(60_000)).far_end(far) };
+    let connection =
+        Connection { window_bytes: 2_000, ..stream().sends(Sends::Pattern(60_000)).far_end(far) };
     let mut sim = wiring(Port::uart()).connect(connection).start();
     sim.run_to_the_end(seconds(200));
     sim.assert_complete(0);

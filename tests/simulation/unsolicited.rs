@@ -5,7 +5,8 @@ use qssl_tunnel::config::Mode;
 
 use crate::harness::wiring::{Connection, Fault, Port, Sends, Wiring, millis, seconds};
 
-const SEAMS: [&str; 4] = ["urc_before_echo", "urc_before_answer", "urc_before_send_result", "urc_inside_answer"];
+const SEAMS: [&str; 4] =
+    ["urc_before_echo", "urc_before_answer", "urc_before_send_result", "urc_inside_answer"];
 
 fn exchange(mode: Mode) -> Connection {
     let far = Behaviour { ends: Ends::AfterReading(50_000), ..Behaviour::echo() };
@@ -53,7 +54,8 @@ fn with_its_head_cut_off() {
 fn late_ones_of_sockets_that_were_closed_reach_no_new_client() {
     let mut wiring = Wiring::new();
     for index in 0..30 {
-        let connection = Connection::new(Mode::Push).at(millis(index * 1_000)).far_end(Behaviour::source(9_000, index));
+        let connection =
+            Connection::new(Mode::Push).at(millis(index * 1_000)).far_end(Behaviour::source(9_000, index));
         wiring = wiring.connect(connection);
     }
     for at in 0..300 {
