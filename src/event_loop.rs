@@ -11,17 +11,22 @@
 // The one place where time is not an argument.
 #![allow(clippy::disallowed_methods)]
 
+mod control;
+mod daemon;
+mod reload;
+
 use std::io::{self, Read as _};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::at::Command;
 use crate::client_io::{ClientStream, Stdio};
 use crate::config::{Configuration, Device, Listen, Wait};
+use crate::dump::Way;
 use crate::exit_status::ExitStatus;
 use crate::listener::{AcceptError, Listener};
 use crate::modem::{self, Failure, PortFacts, UserAnswer, UserCommand};
@@ -30,6 +35,9 @@ use crate::port::discover::Host;
 use crate::port::finder::Finder;
 use crate::port::{OpenError, Port, PortSettings};
 use crate::relay::{Action, CLIENTS_MAX, ClientId, Relay};
+use daemon::Daemon;
+
+pub use daemon::{Life, Reload, usual_control_path};
 
 /// Runs this configuration until its end.
 ///
@@ -37,8 +45,21 @@ use crate::relay::{Action, CLIENTS_MAX, ClientId, Relay};
 /// What keeps the loop itself from working: no epoll, an address that cannot be listened on. Everything
 /// that concerns the modem or clients ends in an exit status or is dealt with on the way.
 pub fn run(configuration: Configuration) -> anyhow::Result<ExitStatus> {
+    run_daemon(configuration, Life::default())
+}
+
+/// The same, for a process that can be steered from outside.
+///
+/// # Errors
+/// As [`run`], and a control socket that was asked for and cannot be made.
+pub fn run_daemon(configuration: Configuration, life: Life) -> anyhow::Result<ExitStatus> {
     let mut event_loop = EventLoop::new(configuration)?;
-    event_loop.run()
+    event_loop.catch_signals(&[SIGHUP, SIGUSR1])?;
+    event_loop.become_daemon(life)?;
+    event_loop.say_ready();
+    let status = event_loop.run();
+    event_loop.close_daemon();
+    status
 }
 
 /// A modem that only answers commands: no tunnels, no data session, the port and its wire settings alone.
@@ -178,6 +199,8 @@ struct EventLoop {
     port_failure: Option<String>,
     /// Somebody waits for the answers to commands from outside.
     outside: Option<Outside>,
+    /// What there is besides a modem and clients.
+    daemon: Option<Daemon>,
 }
 
 /// A port of the modem.
@@ -197,6 +220,9 @@ struct PortSlot {
 /// A listening socket.
 struct ListenerSlot {
     listener: Listener,
+    /// What it was made from.
+    listen: Listen,
+    /// The place of its tunnel.
     tunnel: usize,
     /// Clients may be waiting in the kernel.
     ready: bool,
@@ -233,8 +259,9 @@ impl EventLoop {
             stopped: None,
             port_failure: None,
             outside: None,
+            daemon: None,
         };
-        event_loop.catch_signals()?;
+        event_loop.catch_signals(&[SIGTERM, SIGINT])?;
         event_loop.start_emulator()?;
         event_loop.listen()?;
         for device in event_loop.configuration.modem.devices.clone() {
@@ -273,6 +300,7 @@ impl EventLoop {
                 slot.paused_until = slot.paused_until.filter(|until| *until > self.now);
             }
         }
+        self.look_after_daemon();
         Ok(())
     }
 
@@ -287,7 +315,7 @@ impl EventLoop {
 
     fn next_deadline(&self) -> Option<Instant> {
         let listeners = self.listeners.iter().filter_map(|slot| slot.paused_until);
-        listeners.chain(self.relay.next_deadline()).min()
+        listeners.chain(self.relay.next_deadline()).chain(self.daemon_deadline()).min()
     }
 
     /// Notes what an event says.
@@ -302,6 +330,18 @@ impl EventLoop {
                 }
             }
             Place::Signal(index) => self.signalled(index),
+            Place::Control(index) => {
+                let Some(server) = self.daemon.as_mut().and_then(|daemon| daemon.control.as_mut()) else {
+                    return;
+                };
+                match index.checked_sub(1) {
+                    None => server.mark_listener(),
+                    Some(index) => {
+                        let gone = event.is_error() || (event.is_read_closed() && event.is_write_closed());
+                        server.mark(index, event.is_readable(), event.is_writable(), gone);
+                    }
+                }
+            }
             Place::Listener(index) => {
                 if let Some(slot) = self.listeners.get_mut(index) {
                     slot.ready = true;
@@ -342,6 +382,7 @@ impl EventLoop {
                 moved |= self.write_client(index);
                 moved |= self.read_client(index);
             }
+            moved |= self.serve_control();
             if !moved {
                 return;
             }
@@ -379,11 +420,10 @@ impl EventLoop {
                 }
             }
             Action::Ready => log::info!("ready"),
-            Action::Answered(id, answer) => {
-                if let Some(outside) = &mut self.outside {
-                    outside.answered = Some((id, answer));
-                }
-            }
+            Action::Answered(id, answer) => match &mut self.outside {
+                Some(outside) => outside.answered = Some((id, answer)),
+                None => self.control_answered(id, answer),
+            },
             Action::TcpOpened(id, result) => self.opened_outside(false, id, result),
             Action::TlsOpened(id, result) => self.opened_outside(true, id, result),
             Action::Stop(status) => self.stopped = Some(status),
@@ -391,6 +431,7 @@ impl EventLoop {
     }
 
     fn opened_outside(&mut self, is_tls: bool, id: u8, result: u16) {
+        self.control_opened(id, result);
         if let Some(outside) = &mut self.outside
             && outside.opened.len() < OPENED_MAX
         {
@@ -428,9 +469,7 @@ impl EventLoop {
                 }
             }
             modem::Action::TellTime => {
-                let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
-                self.relay.host_clock(seconds, self.now);
+                self.relay.host_clock(unix_seconds(), self.now);
             }
         }
     }
@@ -515,6 +554,7 @@ impl EventLoop {
                 slot.attempts = 0;
                 let facts = facts(port);
                 self.relay.port_opened(index, facts, self.now);
+                self.count_port_open();
             }
             Err(error) => {
                 let name = port.name().to_owned();
@@ -677,7 +717,9 @@ impl EventLoop {
                 for mut listener in bound.listeners {
                     let token = Place::Listener(self.listeners.len()).token();
                     listener.register(self.poll.registry(), token).context("cannot wait for clients")?;
-                    self.listeners.push(ListenerSlot { listener, tunnel, ready: true, paused_until: None });
+                    let listen = listen.clone();
+                    let slot = ListenerSlot { listener, listen, tunnel, ready: true, paused_until: None };
+                    self.listeners.push(slot);
                 }
             }
             let own: Vec<&str> = self.listeners[first..].iter().map(|slot| slot.listener.name()).collect();
@@ -700,13 +742,20 @@ impl EventLoop {
                 false
             }
             Ok(Some((stream, peer))) => {
-                let allow = &self.configuration.tunnels[tunnel].allow;
+                if self.is_spent() {
+                    log::warn!("{peer} is reset: the month's budget is spent (--monthly-budget)");
+                    self.relay.client_refused(tunnel);
+                    stream.abort();
+                    return true;
+                }
+                let allow = &self.relay.tunnel(tunnel).allow;
                 let allowed = allow.is_empty()
                     || peer.ip().is_none_or(|ip| allow.iter().any(|network| network.contains(ip)));
                 if allowed {
                     self.add_client(tunnel, stream, peer);
                 } else {
                     log::warn!("{peer} may not connect (--allow); reset");
+                    self.relay.client_refused(tunnel);
                     stream.abort();
                 }
                 true
@@ -766,6 +815,10 @@ impl EventLoop {
         }
         match slot.stream.write(output) {
             Ok(count) => {
+                if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.dump.is_wanted()) {
+                    let peer = self.relay.client(ClientId(index)).map_or("", |(peer, _)| peer);
+                    daemon.dump.passed(Way::Down, peer, &output[..count]);
+                }
                 self.relay.client_written(ClientId(index), count, self.now);
                 true
             }
@@ -794,6 +847,10 @@ impl EventLoop {
                 true
             }
             Ok(count) => {
+                if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.dump.is_wanted()) {
+                    let peer = self.relay.client(ClientId(index)).map_or("", |(peer, _)| peer);
+                    daemon.dump.passed(Way::Up, peer, &self.buffer[..count]);
+                }
                 self.relay.client_received(ClientId(index), &self.buffer[..count], self.now);
                 true
             }
@@ -813,8 +870,8 @@ impl EventLoop {
 
     // Signals.
 
-    fn catch_signals(&mut self) -> anyhow::Result<()> {
-        for signal in [SIGTERM, SIGINT] {
+    fn catch_signals(&mut self, signals: &[i32]) -> anyhow::Result<()> {
+        for &signal in signals {
             let (mut receiver, sender) = UnixStream::pair().context("cannot catch signals")?;
             let token = Place::Signal(self.signals.len()).token();
             self.poll.registry().register(&mut receiver, token, Interest::READABLE)?;
@@ -827,18 +884,40 @@ impl EventLoop {
 
     fn signalled(&mut self, index: usize) {
         let Some((signal, receiver)) = self.signals.get_mut(index) else { return };
+        let signal = *signal;
         let mut bytes = [0; 16];
         // One byte a signal; two that come together are two.
-        while let Ok(count @ 1..) = receiver.read(&mut bytes) {
-            for _ in 0..count {
-                match &mut self.outside {
-                    Some(outside) => outside.signal = Some(*signal as u8),
-                    None => self.relay.shutdown(*signal as u8, self.now),
-                }
-            }
+        let mut count = 0;
+        while let Ok(more @ 1..) = receiver.read(&mut bytes) {
+            count += more;
+        }
+        for _ in 0..count {
+            self.signal(signal);
+        }
+    }
+
+    fn signal(&mut self, signal: i32) {
+        match signal {
+            SIGUSR1 => return self.log_statistics(),
+            // Where standard input is the client, there is a terminal, and it is gone.
+            SIGHUP if !self.serves_stdio() => return self.reload(),
+            _ => {}
+        }
+        match &mut self.outside {
+            Some(outside) => outside.signal = Some(signal as u8),
+            None => self.relay.shutdown(signal as u8, self.now),
         }
         // Whoever connects from now on is refused at once instead of hanging in the backlog.
         self.listeners.clear();
+        self.say_stopping();
+    }
+
+    fn serves_stdio(&self) -> bool {
+        self.configuration.tunnels.iter().any(|tunnel| tunnel.listen.contains(&Listen::Stdio))
+    }
+
+    fn is_spent(&self) -> bool {
+        self.daemon.as_ref().is_some_and(|daemon| daemon.volume.is_spent(unix_seconds()))
     }
 }
 
@@ -893,10 +972,18 @@ fn facts(port: &Port) -> PortFacts {
     }
 }
 
+/// The host's clock, in seconds since 1970.
+fn unix_seconds() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX)
+}
+
 /// What a token stands for.
 enum Place {
     Port(usize),
     Signal(usize),
+    /// 0 is the control socket itself, its connections follow.
+    Control(usize),
     Listener(usize),
     Client(usize),
 }
@@ -906,6 +993,7 @@ impl Place {
         Token(match self {
             Place::Port(index) => *index,
             Place::Signal(index) => FIRST_SIGNAL + index,
+            Place::Control(index) => FIRST_CONTROL + index,
             Place::Client(index) => FIRST_CLIENT + index,
             Place::Listener(index) => FIRST_LISTENER + index,
         })
@@ -915,6 +1003,7 @@ impl Place {
         match number {
             FIRST_LISTENER.. => Place::Listener(number - FIRST_LISTENER),
             FIRST_CLIENT.. => Place::Client(number - FIRST_CLIENT),
+            FIRST_CONTROL.. => Place::Control(number - FIRST_CONTROL),
             FIRST_SIGNAL.. => Place::Signal(number - FIRST_SIGNAL),
             _ => Place::Port(number),
         }
@@ -922,6 +1011,7 @@ impl Place {
 }
 
 const FIRST_SIGNAL: usize = 1_000;
+const FIRST_CONTROL: usize = 1_500;
 const FIRST_CLIENT: usize = 2_000;
 const FIRST_LISTENER: usize = FIRST_CLIENT + CLIENTS_MAX;
 

@@ -36,6 +36,11 @@ impl Notifier {
         })
     }
 
+    /// Whether anybody listens.
+    pub fn is_heard(&self) -> bool {
+        self.service_manager.is_some()
+    }
+
     /// Listening: clients may come.
     pub fn ready(&mut self) {
         self.send("READY=1");

@@ -41,6 +41,12 @@ pub fn is_secret(line: &str) -> bool {
     })
 }
 
+/// Whether this line opens a connection whose result comes as a URC.
+pub fn opens(line: &str) -> bool {
+    commands(line)
+        .any(|command| command.form == Form::Set && matches!(command.name.as_str(), "+QIOPEN" | "+QSSLOPEN"))
+}
+
 /// One command of a line.
 #[derive(Debug)]
 struct Command<'a> {
@@ -227,6 +233,12 @@ mod tests {
         }
         assert!(check_line(&format!("AT{}", "1".repeat(511))).is_err());
         assert_eq!(check_line("at+csq"), Ok(()));
+    }
+
+    #[test]
+    fn opens_are_known_by_name() {
+        assert!(opens("AT+QIOPEN=1,11,\"TCP\",\"a\",80") && opens("at+qsslopen=1,1,4,\"a\",443,1"));
+        assert!(!opens("AT+QIOPEN?") && !opens("AT+QICLOSE=11"));
     }
 
     #[test]

@@ -1,1 +1,400 @@
-//! The daemon's side of the control socket.
+//! The daemon's side of the control socket: a few connections, each with one request at a time.
+//!
+//! Everything is bounded: the number of connections, the length of a request, and what is read while a reply is
+//! due, which is nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use mio::{Registry, Token};
+
+use super::{CONNECTIONS_MAX, REQUEST_LIMIT_BYTES, Reply, Request};
+use crate::client_io::ClientStream;
+use crate::config::Listen;
+use crate::listener::{BindError, Listener};
+use crate::modem::UserCommand;
+
+/// The control socket and its connections.
+#[derive(Debug)]
+pub(crate) struct Server {
+    listener: Listener,
+    path: PathBuf,
+    ready: bool,
+    connections: Vec<Option<Connection>>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: ClientStream,
+    readable: bool,
+    writable: bool,
+    input: Vec<u8>,
+    /// So much of `input` has no line end in it.
+    searched: usize,
+    output: Vec<u8>,
+    written: usize,
+    /// It will send nothing more.
+    finished: bool,
+    waits: Option<Waits>,
+    /// The results of its opens that it has not asked for yet, newest last: the number and the result.
+    opened: Vec<(u8, u16)>,
+    opens: bool,
+}
+
+/// What a connection's reply depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// On the answer to this command.
+    Command { id: UserCommand, until: Instant },
+    /// On what the modem says about its network.
+    Status { until: Instant },
+    /// On the result of an open.
+    Open { until: Instant },
+}
+
+impl Waits {
+    pub(crate) fn until(self) -> Instant {
+        match self {
+            Waits::Command { until, .. } | Waits::Status { until } | Waits::Open { until } => until,
+        }
+    }
+}
+
+impl Server {
+    /// Makes the control socket.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub(crate) fn bind(listen: &Listen) -> Result<Server, BindError> {
+        let path = match listen {
+            Listen::Unix { path, .. } => path.clone(),
+            _ => PathBuf::new(),
+        };
+        let mut bound = Listener::bind(listen)?;
+        let listener = bound.listeners.pop().expect("a Unix socket is one listener");
+        Ok(Server { listener, path, ready: true, connections: Vec::new() })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.listener.register(registry, token)
+    }
+
+    /// Somebody may want to connect.
+    pub(crate) fn mark_listener(&mut self) {
+        self.ready = true;
+    }
+
+    /// A connection may be read or written. `gone`: nobody is there any more.
+    pub(crate) fn mark(&mut self, index: usize, readable: bool, writable: bool, gone: bool) {
+        if let Some(place) = self.connections.get_mut(index)
+            && let Some(connection) = place
+        {
+            connection.readable |= readable;
+            connection.writable |= writable;
+            if gone {
+                *place = None;
+            }
+        }
+    }
+
+    /// Accepts whoever waits. Returns whether there was somebody.
+    pub(crate) fn accept(&mut self, registry: &Registry, token: impl Fn(usize) -> Token) -> bool {
+        if !self.ready {
+            return false;
+        }
+        let Ok(Some((mut stream, _))) = self.listener.accept() else {
+            // Without descriptors the next connection, or the end of another one, brings the next attempt.
+            self.ready = false;
+            return false;
+        };
+        let free = self.connections.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.connections.len());
+        if index >= CONNECTIONS_MAX {
+            log::warn!("more than {CONNECTIONS_MAX} control connections: one is closed");
+            return true;
+        }
+        if let Err(error) = stream.register(registry, token(index)) {
+            log::warn!("cannot wait for a control connection: {error}");
+            return true;
+        }
+        let connection = Connection {
+            stream,
+            readable: true,
+            writable: true,
+            input: Vec::new(),
+            searched: 0,
+            output: Vec::new(),
+            written: 0,
+            finished: false,
+            waits: None,
+            opened: Vec::new(),
+            opens: false,
+        };
+        match free {
+            Some(index) => self.connections[index] = Some(connection),
+            None => self.connections.push(Some(connection)),
+        }
+        true
+    }
+
+    /// Moves bytes. Returns the next request that is complete, or what is wrong with it, and its connection.
+    pub(crate) fn turn(&mut self) -> Option<(usize, Result<Request, String>)> {
+        for index in 0..self.connections.len() {
+            let Some(connection) = &mut self.connections[index] else { continue };
+            match connection.turn() {
+                Ok(None) => {}
+                Ok(Some(line)) => {
+                    let request = serde_json::from_slice(&line).map_err(|error| error.to_string());
+                    return Some((index, request));
+                }
+                Err(_) => self.connections[index] = None,
+            }
+        }
+        None
+    }
+
+    /// Sends the reply that is due.
+    pub(crate) fn reply(&mut self, index: usize, reply: &Reply) {
+        let Some(Some(connection)) = self.connections.get_mut(index) else { return };
+        connection.waits = None;
+        let mut line = serde_json::to_vec(reply).expect("plain data without keys that are no text");
+        line.push(b'\n');
+        connection.output.append(&mut line);
+    }
+
+    /// The reply will be due when this has happened.
+    pub(crate) fn wait(&mut self, index: usize, waits: Waits) {
+        if let Some(Some(connection)) = self.connections.get_mut(index) {
+            connection.waits = Some(waits);
+        }
+    }
+
+    /// Who waits for what.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (usize, Waits)> + '_ {
+        let waits = |(index, place): (usize, &Option<Connection>)| Some((index, place.as_ref()?.waits?));
+        self.connections.iter().enumerate().filter_map(waits)
+    }
+
+    /// The connection is about to open something in the modem: earlier results are of no interest.
+    pub(crate) fn expect_open(&mut self, index: usize) {
+        if let Some(Some(connection)) = self.connections.get_mut(index) {
+            connection.opened.clear();
+            connection.opens = true;
+        }
+    }
+
+    /// Something was opened, or not, that the tunnels did not ask for.
+    pub(crate) fn opened(&mut self, id: u8, result: u16) {
+        for connection in self.connections.iter_mut().flatten().filter(|connection| connection.opens) {
+            if connection.opened.len() < OPENED_MAX {
+                connection.opened.push((id, result));
+            }
+        }
+    }
+
+    /// The oldest result of an open that this connection has not had yet.
+    pub(crate) fn take_opened(&mut self, index: usize) -> Option<(u8, u16)> {
+        let connection = self.connections.get_mut(index)?.as_mut()?;
+        (!connection.opened.is_empty()).then(|| connection.opened.remove(0))
+    }
+
+    /// Takes a connection out, with what it has sent that is no request.
+    pub(crate) fn take(&mut self, index: usize) -> Option<(ClientStream, Vec<u8>)> {
+        let connection = self.connections.get_mut(index)?.take()?;
+        Some((connection.stream, connection.input))
+    }
+
+    /// When the first of those who wait has waited long enough.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.waiting().map(|(_, waits)| waits.until()).min()
+    }
+}
+
+impl Connection {
+    /// Writes, reads, and takes a line from what was read.
+    fn turn(&mut self) -> io::Result<Option<Vec<u8>>> {
+        self.write()?;
+        if self.waits.is_some() || !self.output.is_empty() {
+            return Ok(None);
+        }
+        loop {
+            if let Some(end) = self.input[self.searched..].iter().position(|byte| *byte == b'\n') {
+                let rest = self.input.split_off(self.searched + end + 1);
+                self.searched = 0;
+                return Ok(Some(std::mem::replace(&mut self.input, rest)));
+            }
+            self.searched = self.input.len();
+            if self.input.len() > REQUEST_LIMIT_BYTES {
+                log::warn!(
+                    "a control connection sends more than {REQUEST_LIMIT_BYTES} bytes without a line end"
+                );
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            if self.finished {
+                // Nothing more will come, and there is nothing to reply to.
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if !self.readable {
+                return Ok(None);
+            }
+            let mut buffer = [0; 8192];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => self.finished = true,
+                Ok(count) => self.input.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        while self.writable && self.written < self.output.len() {
+            match self.stream.write(&self.output[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.written == self.output.len() {
+            // Not cleared: a large reply's memory is given back.
+            self.output = Vec::new();
+            self.written = 0;
+        }
+        Ok(())
+    }
+}
+
+/// As many as one modem can have under way.
+const OPENED_MAX: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    struct Fixture {
+        _directory: tempfile::TempDir,
+        poll: mio::Poll,
+        server: Server,
+    }
+
+    impl Fixture {
+        fn new() -> Fixture {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("control");
+            let listen = Listen::Unix { path, mode: Some(0o600), owner: None, group: None };
+            let server = Server::bind(&listen).unwrap();
+            Fixture { _directory: directory, poll: mio::Poll::new().unwrap(), server }
+        }
+
+        /// Connections on the same machine are there when connect returns.
+        fn connect(&mut self) -> UnixStream {
+            let stream = UnixStream::connect(self.server.path()).unwrap();
+            self.server.mark_listener();
+            self.server.accept(self.poll.registry(), |index| Token(index + 1));
+            stream
+        }
+
+        fn requests(&mut self) -> Vec<(usize, Result<Request, String>)> {
+            for index in 0..CONNECTIONS_MAX {
+                self.server.mark(index, true, true, false);
+            }
+            let mut requests = Vec::new();
+            while let Some((index, request)) = self.server.turn() {
+                requests.push((index, request));
+                self.server.reply(index, &Reply::Connected);
+            }
+            requests
+        }
+    }
+
+    #[test]
+    fn requests_in_one_piece_or_many_are_replied_to_in_order() {
+        let mut fixture = Fixture::new();
+        let mut stream = fixture.connect();
+        stream.write_all(b"{\"request\":\"status\"}\n{\"request\":").unwrap();
+        assert_eq!(fixture.requests(), [(0, Ok(Request::Status))]);
+        stream.write_all(b"\"nonsense\"}\n").unwrap();
+        let requests = fixture.requests();
+        assert!(matches!(&requests[..], [(0, Err(_))]), "{requests:?}");
+        let mut replies = BufReader::new(stream).lines();
+        for _ in 0..2 {
+            assert_eq!(replies.next().unwrap().unwrap(), r#"{"reply":"connected"}"#);
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_while_a_reply_is_due() {
+        let mut fixture = Fixture::new();
+        let mut stream = fixture.connect();
+        stream.write_all(b"{\"request\":\"status\"}\n{\"request\":\"status\"}\n").unwrap();
+        let (index, _) = fixture.server.turn().unwrap();
+        #[allow(clippy::disallowed_methods, reason = "a moment; no test depends on which")]
+        let until = Instant::now();
+        fixture.server.wait(index, Waits::Status { until });
+        assert!(fixture.server.turn().is_none());
+        assert_eq!(fixture.server.next_deadline(), Some(until));
+        fixture.server.reply(index, &Reply::Connected);
+        assert_eq!(fixture.requests().len(), 1);
+    }
+
+    #[test]
+    fn a_request_without_end_ends_its_connection() {
+        let mut fixture = Fixture::new();
+        let mut stream = fixture.connect();
+        stream.set_nonblocking(true).unwrap();
+        let piece = [b'x'; 65_536];
+        let mut sent = 0;
+        let ended = (0..1000).any(|_| {
+            let result = stream.write(&piece);
+            sent += result.as_ref().copied().unwrap_or(0);
+            assert!(fixture.requests().is_empty());
+            result.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        });
+        assert!(ended && sent < REQUEST_LIMIT_BYTES + 1_000_000, "{sent} bytes were taken");
+    }
+
+    #[test]
+    fn connections_are_few_and_their_places_come_back() {
+        let mut fixture = Fixture::new();
+        let mut streams: Vec<UnixStream> = (0..CONNECTIONS_MAX).map(|_| fixture.connect()).collect();
+        let mut refused = BufReader::new(fixture.connect());
+        assert_eq!(refused.read_line(&mut String::new()).unwrap(), 0, "one too many is closed");
+        drop(streams.remove(3));
+        fixture.requests();
+        let mut stream = fixture.connect();
+        stream.write_all(b"{\"request\":\"status\"}\n").unwrap();
+        assert_eq!(fixture.requests(), [(3, Ok(Request::Status))]);
+    }
+
+    #[test]
+    fn a_connection_that_has_finished_still_gets_its_reply() {
+        let mut fixture = Fixture::new();
+        let mut stream = fixture.connect();
+        stream.write_all(b"{\"request\":\"status\"}\n").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(fixture.requests().len(), 1);
+        let mut reply = String::new();
+        BufReader::new(stream).read_line(&mut reply).unwrap();
+        assert_eq!(reply, "{\"reply\":\"connected\"}\n");
+    }
+
+    #[test]
+    fn results_of_opens_go_to_who_opens() {
+        let mut fixture = Fixture::new();
+        let _streams = [fixture.connect(), fixture.connect()];
+        fixture.server.expect_open(1);
+        fixture.server.opened(11, 566);
+        assert_eq!(fixture.server.take_opened(0), None);
+        assert_eq!(fixture.server.take_opened(1), Some((11, 566)));
+        assert_eq!(fixture.server.take_opened(1), None);
+    }
+}

@@ -1,0 +1,407 @@
+//! What the event loop does for the control socket: requests to the heart, and answers back.
+
+use std::time::{Duration, Instant};
+
+use super::daemon::Daemon;
+use super::{EventLoop, Place};
+use crate::at::{AtText, Command, fields};
+use crate::client_io::ClientStream;
+use crate::control::server::{Server, Waits};
+use crate::control::{self, FILE_LIMIT_BYTES, Outcome, PortTranscript, Reply, Request, TURN_LIMIT, guard};
+use crate::modem::{self, Refusal, UserAnswer, UserCommand};
+use crate::peer::Peer;
+
+/// What the modem says about its network, asked for only when somebody wants to know.
+#[derive(Debug, Default)]
+pub(super) struct Radio {
+    pub operator: Option<String>,
+    pub registration: Option<String>,
+    pub signal_dbm: Option<i16>,
+    pub heard_at: Option<Instant>,
+    asked: Vec<UserCommand>,
+}
+
+impl EventLoop {
+    /// Serves the control connections. Returns whether there was something to do.
+    pub(super) fn serve_control(&mut self) -> bool {
+        let registry = self.poll.registry();
+        let Some(server) = self.daemon.as_mut().and_then(|daemon| daemon.control.as_mut()) else {
+            return false;
+        };
+        let mut moved = server.accept(registry, |index| Place::Control(index + 1).token());
+        while let Some((connection, request)) = self.server().and_then(Server::turn) {
+            moved = true;
+            match request {
+                Ok(request) => self.request(connection, request),
+                Err(why) => self.reply(connection, &Reply::error("bad-request", why)),
+            }
+        }
+        self.forget_the_gone();
+        moved
+    }
+
+    /// Replies to those who have waited long enough.
+    pub(super) fn control_due(&mut self) {
+        let Some(server) = self.server() else { return };
+        let waiting: Vec<(usize, Waits)> = server.waiting().collect();
+        for (connection, waits) in waiting {
+            if waits.until() > self.now {
+                continue;
+            }
+            match waits {
+                Waits::Command { id, .. } => {
+                    self.cancel(id);
+                    let message = "the modem did not come to it in time: other commands take long; try again";
+                    self.reply(connection, &Reply::error("timeout", message));
+                }
+                Waits::Open { .. } => {
+                    let message = "the modem did not say in time how the open ended";
+                    self.reply(connection, &Reply::error("timeout", message));
+                }
+                Waits::Status { .. } => self.reply_status(connection),
+            }
+        }
+    }
+
+    /// The modem has answered a command from outside.
+    pub(super) fn control_answered(&mut self, id: UserCommand, answer: UserAnswer) {
+        let Some(daemon) = &mut self.daemon else { return };
+        daemon.commands.retain(|other| *other != id);
+        if daemon.radio.heard(id, &answer, self.now) {
+            if daemon.radio.asked.is_empty() {
+                self.reply_statuses();
+            }
+            return;
+        }
+        let asks =
+            |(_, waits): &(usize, Waits)| matches!(waits, Waits::Command { id: asked, .. } if *asked == id);
+        let Some((connection, _)) = self.server().and_then(|server| server.waiting().find(asks)) else {
+            return;
+        };
+        let reply = self.answer_in_words(answer);
+        self.reply(connection, &reply);
+    }
+
+    /// Something that no tunnel asked for was opened, or not.
+    pub(super) fn control_opened(&mut self, id: u8, result: u16) {
+        let Some(server) = self.server() else { return };
+        server.opened(id, result);
+        let waiting: Vec<usize> = server
+            .waiting()
+            .filter(|(_, waits)| matches!(waits, Waits::Open { .. }))
+            .map(|(connection, _)| connection)
+            .collect();
+        for connection in waiting {
+            self.reply_opened(connection);
+        }
+    }
+
+    fn request(&mut self, connection: usize, request: Request) {
+        match request {
+            Request::Status => self.status_wanted(connection),
+            Request::At { command, force, timeout_seconds } => {
+                self.command_wanted(connection, command, force, timeout_seconds);
+            }
+            Request::AwaitOpen { timeout_seconds } => {
+                let until =
+                    self.now + Duration::from_secs(timeout_seconds.clamp(1, LONGEST_TIMEOUT_SECONDS).into());
+                if let Some(server) = self.server() {
+                    server.wait(connection, Waits::Open { until });
+                }
+                self.reply_opened(connection);
+            }
+            Request::Upload { name, content } => match (AtText::new(name), control::from_hex(&content)) {
+                (Ok(name), Some(content)) if !content.is_empty() && content.len() <= FILE_LIMIT_BYTES => {
+                    self.say(connection, Command::Upload { name, content });
+                }
+                (Ok(_), Some(_)) => {
+                    let message = format!("a file has 1-{FILE_LIMIT_BYTES} bytes");
+                    self.reply(connection, &Reply::error("bad-request", message));
+                }
+                (Ok(_), None) => {
+                    let message = "content is no sequence of hexadecimal digits in pairs";
+                    self.reply(connection, &Reply::error("bad-request", message));
+                }
+                (Err(why), _) => {
+                    self.reply(connection, &Reply::error("bad-request", format!("name: {why}")));
+                }
+            },
+            Request::Download { name, size } => match AtText::new(name) {
+                Ok(name) if size <= FILE_LIMIT_BYTES => {
+                    self.say(connection, Command::Download { name, size })
+                }
+                Ok(_) => {
+                    let message = format!("a file has at most {FILE_LIMIT_BYTES} bytes");
+                    self.reply(connection, &Reply::error("bad-request", message));
+                }
+                Err(why) => self.reply(connection, &Reply::error("bad-request", format!("name: {why}"))),
+            },
+            Request::Transcript { payload } => {
+                if let Some(wanted) = payload {
+                    self.relay.modem_mut().record_payload(wanted);
+                }
+                let reply = Reply::Transcript { ports: self.transcripts("on request") };
+                self.reply(connection, &reply);
+            }
+            Request::Connect { to } => self.connect_wanted(connection, &to),
+        }
+    }
+
+    fn command_wanted(&mut self, connection: usize, line: String, force: bool, timeout_seconds: Option<u16>) {
+        let settings = &self.configuration.modem;
+        if let Err(why) = guard::check_line(&line) {
+            return self.reply(connection, &Reply::error("bad-request", format!("the command {why}")));
+        }
+        if !force && let Some(harm) = guard::harm(&line, settings.sockets, settings.ssl_contexts) {
+            let message = format!("{} {harm}: --force says it all the same", shown(&line));
+            return self.reply(connection, &Reply::error("refused", message));
+        }
+        let seconds = timeout_seconds.unwrap_or(USUAL_TIMEOUT_SECONDS).clamp(1, LONGEST_TIMEOUT_SECONDS);
+        let patience = Duration::from_secs(seconds.into());
+        let secret = guard::is_secret(&line);
+        if guard::opens(&line)
+            && let Some(server) = self.server()
+        {
+            server.expect_open(connection);
+        }
+        self.say(connection, Command::Line(crate::at::Line { text: line, patience, secret }));
+    }
+
+    /// Puts a command in line; its answer is the reply.
+    fn say(&mut self, connection: usize, command: Command) {
+        if self.relay.modem().is_all_data() {
+            let message = "busy: transparent (every port of the modem carries a connection)";
+            return self.reply(connection, &Reply::error("busy", message));
+        }
+        if !self.ports.iter().any(|slot| slot.connected) {
+            let message = "the modem's port is not open; the daemon's log says why";
+            return self.reply(connection, &Reply::error("port-unavailable", message));
+        }
+        let until = self.now + TURN_LIMIT + 2 * command.patience();
+        // It may be on its way before this returns, but its answer only comes when bytes have been read.
+        match self.relay.command(command, self.now) {
+            Some(id) => {
+                if let Some(daemon) = &mut self.daemon {
+                    daemon.commands.push(id);
+                }
+                if let Some(server) = self.server() {
+                    server.wait(connection, Waits::Command { id, until });
+                }
+            }
+            None => {
+                let message = "busy: too many commands wait for the modem; try again";
+                self.reply(connection, &Reply::error("busy", message));
+            }
+        }
+    }
+
+    fn status_wanted(&mut self, connection: usize) {
+        let now = self.now;
+        let can_ask = self.relay.modem().takes_commands() && !self.relay.modem().is_all_data();
+        let Some(Daemon { radio, .. }) = &mut self.daemon else { return };
+        let fresh = radio.heard_at.is_some_and(|at| now.saturating_duration_since(at) < RADIO_AGE_MAX);
+        if fresh || !can_ask {
+            return self.reply_status(connection);
+        }
+        if radio.asked.is_empty() {
+            for line in RADIO_QUESTIONS {
+                let asked = self.relay.command(Command::line(line), now);
+                if let (Some(id), Some(daemon)) = (asked, &mut self.daemon) {
+                    daemon.radio.asked.push(id);
+                }
+            }
+        }
+        if let Some(server) = self.server() {
+            server.wait(connection, Waits::Status { until: now + STATUS_LIMIT });
+        }
+    }
+
+    fn reply_statuses(&mut self) {
+        let Some(server) = self.server() else { return };
+        let waiting: Vec<usize> = server
+            .waiting()
+            .filter(|(_, waits)| matches!(waits, Waits::Status { .. }))
+            .map(|(connection, _)| connection)
+            .collect();
+        for connection in waiting {
+            self.reply_status(connection);
+        }
+    }
+
+    fn reply_status(&mut self, connection: usize) {
+        let status = self.status();
+        self.reply(connection, &Reply::Status(Box::new(status)));
+    }
+
+    fn reply_opened(&mut self, connection: usize) {
+        if let Some((id, result)) = self.server().and_then(|server| server.take_opened(connection)) {
+            self.reply(connection, &Reply::Opened { id, result });
+        }
+    }
+
+    /// The connection becomes a client of the tunnel.
+    fn connect_wanted(&mut self, connection: usize, to: &str) {
+        let Some(tunnel) = self.relay.find_tunnel(to) else {
+            let message = format!("the daemon has no tunnel to {to}: it connects only where its tunnels do");
+            return self.reply(connection, &Reply::error("no-tunnel", message));
+        };
+        if !self.relay.wants_clients(tunnel) {
+            let message = format!("busy: the tunnel to {to} takes no further clients now");
+            return self.reply(connection, &Reply::error("busy", message));
+        }
+        let Some((mut stream, early)) = self.server().and_then(|server| server.take(connection)) else {
+            return;
+        };
+        // Nothing was written to it yet, so that this fits into the socket's buffer.
+        let greeting = b"{\"reply\":\"connected\"}\n";
+        let _ = ClientStream::deregister(&mut stream, self.poll.registry());
+        if early.is_empty() && stream.write(greeting).is_ok_and(|count| count == greeting.len()) {
+            self.add_client(tunnel, stream, Peer::Unix);
+        } else {
+            log::warn!("a control connection sent data before it was connected; closed");
+        }
+    }
+
+    fn answer_in_words(&self, answer: UserAnswer) -> Reply {
+        let Some(outcome) = answer.outcome else {
+            return match self.ports.iter().any(|slot| slot.connected) {
+                true => Reply::error("modem-silent", "the modem did not answer"),
+                false => Reply::error("port-unavailable", "the modem's port was lost"),
+            };
+        };
+        let (outcome, result) = match outcome {
+            modem::Outcome::Ok => (Outcome::Ok, "OK".to_owned()),
+            modem::Outcome::SendOk => (Outcome::Ok, "SEND OK".to_owned()),
+            modem::Outcome::Connect => (Outcome::Ok, "CONNECT".to_owned()),
+            modem::Outcome::SendFail => (Outcome::Error, "SEND FAIL".to_owned()),
+            modem::Outcome::NoCarrier => (Outcome::Error, "NO CARRIER".to_owned()),
+            modem::Outcome::Refused(Refusal::Plain) => (Outcome::Error, "ERROR".to_owned()),
+            modem::Outcome::Refused(Refusal::Cme(error)) => {
+                (Outcome::Error, format!("+CME ERROR: {}", error.0))
+            }
+        };
+        Reply::Answer { outcome, result, lines: answer.lines, content: control::to_hex(&answer.file) }
+    }
+
+    /// What was recorded of every port, each with a head that says whence it is.
+    pub(super) fn transcripts(&self, reason: &str) -> Vec<PortTranscript> {
+        let module = &self.relay.modem().profile().name;
+        let names = self.relay.modem().report().ports.into_iter().map(|port| port.name).enumerate();
+        names
+            .map(|(index, name)| {
+                let port = if name.is_empty() { self.ports[index].finder.device().to_string() } else { name };
+                let version = env!("CARGO_PKG_VERSION");
+                let text =
+                    self.relay.modem().recorder(index).map_or(String::new(), |recorder| recorder.text());
+                let head = format!("# qssl-tunnel {version}, {module} on {port}, {reason}\n");
+                PortTranscript { port, text: head + &text }
+            })
+            .collect()
+    }
+
+    /// Commands of connections that are gone are taken out of the line.
+    fn forget_the_gone(&mut self) {
+        let Some(daemon) = &mut self.daemon else { return };
+        let Some(server) = &daemon.control else { return };
+        let wanted = |id: &UserCommand| {
+            server
+                .waiting()
+                .any(|(_, waits)| matches!(waits, Waits::Command { id: waited, .. } if waited == *id))
+        };
+        let gone: Vec<UserCommand> = daemon.commands.iter().filter(|id| !wanted(id)).copied().collect();
+        for id in gone {
+            self.cancel(id);
+        }
+    }
+
+    fn cancel(&mut self, id: UserCommand) {
+        self.relay.modem_mut().cancel_command(id);
+        if let Some(daemon) = &mut self.daemon {
+            daemon.commands.retain(|other| *other != id);
+        }
+    }
+
+    fn server(&mut self) -> Option<&mut Server> {
+        self.daemon.as_mut()?.control.as_mut()
+    }
+
+    fn reply(&mut self, connection: usize, reply: &Reply) {
+        if let Some(server) = self.server() {
+            server.reply(connection, reply);
+        }
+    }
+}
+
+impl Radio {
+    /// Takes the answer to one of [`RADIO_QUESTIONS`]; returns whether it was one.
+    fn heard(&mut self, id: UserCommand, answer: &UserAnswer, now: Instant) -> bool {
+        let Some(place) = self.asked.iter().position(|asked| *asked == id) else { return false };
+        self.asked.remove(place);
+        self.learn(&answer.lines);
+        if answer.outcome.is_some() {
+            self.heard_at = Some(now);
+        }
+        true
+    }
+
+    fn learn(&mut self, lines: &[String]) {
+        for line in lines {
+            if let Some(rest) = line.strip_prefix("+CSQ:") {
+                // 0-31 is -113 to -51 dBm in steps of two; 99 is unknown (3GPP TS 27.007, 8.5).
+                let strength = fields(rest).number::<i16>().filter(|strength| (0..=31).contains(strength));
+                self.signal_dbm = strength.map(|strength| 2 * strength - 113);
+            } else if let Some(rest) = line.strip_prefix("+COPS:") {
+                self.operator = fields(rest).nth(2).map(str::to_owned).filter(|name| !name.is_empty());
+            } else if let Some(rest) = line.strip_prefix("+CEREG:") {
+                // 3GPP TS 27.007, 10.1.22
+                let state = fields(rest).nth(1).and_then(|state| state.parse::<u8>().ok());
+                self.registration = state.map(|state| {
+                    match state {
+                        1 => "home",
+                        5 => "roaming",
+                        2 => "searching",
+                        3 => "denied",
+                        _ => "not registered",
+                    }
+                    .to_owned()
+                });
+            }
+        }
+    }
+}
+
+/// The line without what may be a secret.
+fn shown(line: &str) -> String {
+    match guard::is_secret(line) {
+        true => Command::secret_line(line).to_string(),
+        false => line.to_owned(),
+    }
+}
+
+/// Asked when somebody wants to know the status, and at most so often.
+const RADIO_QUESTIONS: [&str; 3] = ["AT+CSQ", "AT+COPS?", "AT+CEREG?"];
+const RADIO_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// How long a status waits for the modem's answers; without them it shows what was last heard.
+const STATUS_LIMIT: Duration = Duration::from_secs(5);
+
+const USUAL_TIMEOUT_SECONDS: u16 = 5;
+const LONGEST_TIMEOUT_SECONDS: u16 = 600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_network_is_learnt_from_the_modems_answers() {
+        let mut radio = Radio::default();
+        let lines = ["+CSQ: 28,99", "+COPS: 0,0,\"Example, Net\",7", "+CEREG: 0,5"].map(str::to_owned);
+        radio.learn(&lines);
+        assert_eq!(radio.signal_dbm, Some(-57));
+        assert_eq!(radio.operator.as_deref(), Some("Example, Net"));
+        assert_eq!(radio.registration.as_deref(), Some("roaming"));
+        radio.learn(&["+CSQ: 99,99", "+COPS: 0", "+CEREG: 0,2"].map(str::to_owned));
+        assert_eq!((radio.signal_dbm, radio.operator), (None, None));
+        assert_eq!(radio.registration.as_deref(), Some("searching"));
+    }
+}

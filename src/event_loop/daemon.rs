@@ -1,0 +1,433 @@
+//! What a process has besides a modem and clients: the service manager, the control socket, volumes, recordings.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::control::Radio;
+use super::{EventLoop, Place, unix_seconds};
+use crate::config::{Checked, ConfigError, Process};
+use crate::control::{self, server::Server};
+use crate::dump::Dump;
+use crate::modem::{Counters, UserCommand};
+use crate::notify::Notifier;
+use crate::status::{self, Status};
+use crate::volume::{self, Volume};
+
+/// What a process gets from those who start it.
+#[derive(Default)]
+pub struct Life {
+    /// Reads the configuration again; `None` where there is no file to read.
+    pub reload: Option<Reload>,
+    /// Where the control socket is made and where state is kept, if the configuration does not say; `None`: not at
+    /// all.
+    pub default_control_path: Option<PathBuf>,
+    /// The same for state.
+    pub default_state_directory: Option<PathBuf>,
+}
+
+/// Reads the configuration again.
+pub type Reload = Box<dyn Fn() -> Result<Checked, ConfigError>>;
+
+pub(super) struct Daemon {
+    started: Instant,
+    pub notifier: Notifier,
+    /// When the service manager hears from us next, if it watches.
+    watchdog_at: Option<Instant>,
+    pub control: Option<Server>,
+    /// Commands of control connections that were not answered yet.
+    pub commands: Vec<UserCommand>,
+    pub radio: Radio,
+    pub volume: Volume,
+    pub dump: Dump,
+    gauge: Gauge,
+    pub reload: Option<Reload>,
+    /// A reload that came at a bad moment is due again then.
+    pub reload_at: Option<Instant>,
+    state_directory: Option<PathBuf>,
+    /// Resynchronisations and reboots that have been recorded.
+    troubles: u64,
+    recorded_at: Option<Instant>,
+    port_opens: u64,
+}
+
+impl EventLoop {
+    /// Makes this loop that of a daemon: from now on it can be seen and steered from outside.
+    ///
+    /// # Errors
+    /// A control socket that was asked for and cannot be made, or a recording that cannot be written.
+    pub(super) fn become_daemon(&mut self, life: Life) -> anyhow::Result<()> {
+        let process = &self.configuration.process;
+        let state_directory = process.state_directory.clone().or(life.default_state_directory);
+        let notifier = Notifier::from_env();
+        let daemon = Daemon {
+            started: self.now,
+            watchdog_at: notifier.watchdog_interval().map(|_| self.now),
+            notifier,
+            control: self.make_control_socket(process, life.default_control_path.as_deref())?,
+            commands: Vec::new(),
+            radio: Radio::default(),
+            volume: Volume::open(state_directory.as_deref(), process.monthly_budget),
+            dump: Dump::new(process)?,
+            gauge: Gauge::default(),
+            reload: life.reload,
+            reload_at: None,
+            state_directory,
+            troubles: 0,
+            recorded_at: None,
+            port_opens: 0,
+        };
+        self.daemon = Some(daemon);
+        Ok(())
+    }
+
+    fn make_control_socket(
+        &self,
+        process: &Process,
+        default_path: Option<&Path>,
+    ) -> anyhow::Result<Option<Server>> {
+        let Some(listen) = process.control.listen(default_path) else { return Ok(None) };
+        let is_default = process.control == crate::config::Control::Default;
+        if is_default && let Some(directory) = default_path.and_then(Path::parent) {
+            // Where it cannot be made, the next line says why.
+            let _ = std::fs::create_dir_all(directory);
+        }
+        let bound = Server::bind(&listen).map_err(anyhow::Error::from).and_then(|mut server| {
+            server.register(self.poll.registry(), Place::Control(0).token())?;
+            Ok(server)
+        });
+        match bound {
+            Ok(server) => {
+                log::info!("control socket at {}", server.path().display());
+                Ok(Some(server))
+            }
+            Err(error) if is_default => {
+                log::warn!("no control socket, so status and at cannot ask this daemon: {error:#}");
+                Ok(None)
+            }
+            Err(error) => Err(error.context("control socket")),
+        }
+    }
+
+    /// The daemon listens: whoever waits for that may go on.
+    pub(super) fn say_ready(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.notifier.ready();
+        }
+    }
+
+    /// What is due besides clients and modem, after every turn.
+    pub(super) fn look_after_daemon(&mut self) {
+        self.control_due();
+        let now = self.now;
+        let next_deadline = self.relay.next_deadline();
+        let Some(daemon) = &mut self.daemon else { return };
+        if daemon.watchdog_at.is_some_and(|at| at <= now) {
+            daemon.watchdog_at = daemon.notifier.watchdog_interval().map(|interval| now + interval);
+            if keeps_deadlines(next_deadline, now) {
+                daemon.notifier.watchdog();
+            }
+        }
+        if daemon.notifier.is_heard() {
+            let status = one_line(self.relay.state(), &self.relay.modem().report().session);
+            daemon.notifier.status(&status);
+        }
+        let counters = self.relay.modem().counters();
+        daemon.gauge.note(counters.wire_bytes_out, counters.wire_bytes_in, now);
+        let troubles = counters.resyncs + counters.reboots;
+        daemon.volume.add(self.relay.take_moved(), unix_seconds(), now);
+        if daemon.volume.write_at().is_some_and(|at| at <= now) {
+            daemon.volume.write();
+        }
+        if troubles > std::mem::replace(&mut daemon.troubles, troubles)
+            && daemon.recorded_at.is_none_or(|at| now.saturating_duration_since(at) >= RECORD_INTERVAL)
+        {
+            daemon.recorded_at = Some(now);
+            self.write_transcripts("after a failure of the modem");
+        }
+        if self.daemon.as_ref().and_then(|daemon| daemon.reload_at).is_some_and(|at| at <= now) {
+            self.reload();
+        }
+    }
+
+    /// When [`EventLoop::look_after_daemon`] has something to do.
+    pub(super) fn daemon_deadline(&self) -> Option<Instant> {
+        let daemon = self.daemon.as_ref()?;
+        let control = daemon.control.as_ref().and_then(Server::next_deadline);
+        [daemon.watchdog_at, control, daemon.volume.write_at(), daemon.reload_at].into_iter().flatten().min()
+    }
+
+    /// The end: what must be kept is written.
+    pub(super) fn close_daemon(&mut self) {
+        let moved = self.relay.take_moved();
+        if let Some(daemon) = &mut self.daemon {
+            daemon.notifier.stopping();
+            daemon.volume.add(moved, unix_seconds(), self.now);
+            daemon.volume.write();
+        }
+    }
+
+    /// Draining has begun.
+    pub(super) fn say_stopping(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.notifier.stopping();
+        }
+    }
+
+    pub(super) fn count_port_open(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.port_opens += 1;
+        }
+    }
+
+    /// SIGUSR1: one block of statistics, and the flight recorder.
+    pub(super) fn log_statistics(&mut self) {
+        for line in status::table(&self.status(), None).lines().filter(|line| !line.is_empty()) {
+            log::info!("{line}");
+        }
+        self.write_transcripts("on request");
+    }
+
+    /// Writes the flight recorder into the state directory, else into the one for temporary files. The one before
+    /// is kept.
+    fn write_transcripts(&self, reason: &str) {
+        let Some(daemon) = &self.daemon else { return };
+        let (directory, name) = match &daemon.state_directory {
+            Some(directory) => (directory.clone(), RECORD_NAME.to_owned()),
+            None => (std::env::temp_dir(), format!("qssl-tunnel-{RECORD_NAME}")),
+        };
+        for (index, port) in self.transcripts(reason).into_iter().enumerate() {
+            let name = if index == 0 { name.clone() } else { format!("{name}.{index}") };
+            let path = directory.join(&name);
+            // There may be none.
+            let _ = std::fs::rename(&path, directory.join(format!("{name}.old")));
+            match volume::replace(&path, port.text.as_bytes()) {
+                Ok(()) => log::warn!("flight recorder of {} written to {}", port.port, path.display()),
+                Err(error) => log::warn!("flight recorder cannot be written to {}: {error}", path.display()),
+            }
+        }
+    }
+
+    /// How everything is.
+    pub(super) fn status(&mut self) -> Status {
+        let Some(daemon) = &mut self.daemon else { return Status::default() };
+        let (now, today) = (self.now, unix_seconds());
+        // What was carried in this very turn counts as well.
+        daemon.volume.add(self.relay.take_moved(), today, now);
+        let modem = self.relay.modem();
+        let report = modem.report();
+        let counts = |all: &BTreeMap<&'static str, usize>| {
+            all.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<BTreeMap<String, usize>>()
+        };
+        let bauds: u64 = report.ports.iter().filter_map(|port| port.baud).map(u64::from).sum();
+        let utilisation = daemon.gauge.utilisation(bauds, now);
+        let ports = report.ports.iter().zip(&self.ports).map(|(port, slot)| status::Port {
+            name: match port.name.is_empty() {
+                true => slot.finder.device().to_string(),
+                false => port.name.clone(),
+            },
+            state: port.state.to_owned(),
+            baud: port.baud,
+            overruns: slot.port.as_ref().and_then(crate::port::Port::overruns),
+            utilisation: port.baud.and(utilisation),
+        });
+        let tunnels = self.relay.tunnels().into_iter().map(|tunnel| {
+            let settings = tunnel.settings;
+            let (today_bytes, month_bytes) = daemon.volume.of_tunnel(&settings.name, today);
+            status::Tunnel {
+                name: settings.name.clone(),
+                listen: settings.listen.iter().map(ToString::to_string).collect(),
+                target: settings.target.to_string(),
+                mode: mode_in_words(settings.mode).to_owned(),
+                clients: counts(&tunnel.clients),
+                accepted: tunnel.counters.accepted,
+                refused: tunnel.counters.refused,
+                opens: tunnel.counters.opens,
+                resets: tunnel.counters.resets,
+                up_bytes: tunnel.counters.up_bytes,
+                down_bytes: tunnel.counters.down_bytes,
+                today_bytes,
+                month_bytes,
+            }
+        });
+        let name = &modem.profile().name;
+        let radio = &daemon.radio;
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_seconds: now.saturating_duration_since(daemon.started).as_secs_f64(),
+            state: self.relay.state().into(),
+            modem: status::Modem {
+                module: (name != &crate::modem::Profile::unknown().name).then(|| name.clone()),
+                operator: radio.operator.clone(),
+                registration: radio.registration.clone(),
+                signal_dbm: radio.signal_dbm,
+                heard_seconds_ago: radio.heard_at.map(|at| now.saturating_duration_since(at).as_secs_f64()),
+                address: report.address.clone(),
+                session: report.session.clone(),
+                session_seconds: self.relay.session_age(now).as_secs_f64(),
+            },
+            ports: ports.collect(),
+            sockets: counts(&report.sockets),
+            tunnels: tunnels.collect(),
+            counters: counters(modem.counters(), &report, daemon, self.relay.waiting_clients(), today),
+        }
+    }
+}
+
+fn counters(
+    counters: &Counters,
+    report: &crate::modem::Report,
+    daemon: &Daemon,
+    waiting_clients: usize,
+    today: i64,
+) -> status::Counters {
+    let times = [0.5, 0.9, 1.0].map(|share| counters.open_time(share).map(|time| time.as_secs_f64()));
+    status::Counters {
+        opens: counters.opens,
+        open_failures: counters.open_failures.clone(),
+        open_seconds: match times {
+            [Some(half), Some(most), Some(all)] => Some([half, most, all]),
+            _ => None,
+        },
+        sent_bytes: counters.sent_bytes,
+        received_bytes: counters.received_bytes,
+        wire_bytes_out: counters.wire_bytes_out,
+        wire_bytes_in: counters.wire_bytes_in,
+        send_fails: counters.send_fails,
+        resyncs: counters.resyncs,
+        port_opens: daemon.port_opens,
+        reboots: counters.reboots,
+        waiting_clients,
+        waiting_commands: report.waiting_commands,
+        budget: daemon
+            .volume
+            .used(today)
+            .map(|(budget, used_bytes)| status::Budget { limit_bytes: budget.bytes, used_bytes }),
+    }
+}
+
+fn mode_in_words(mode: crate::config::Mode) -> &'static str {
+    match mode {
+        crate::config::Mode::Buffer => "buffer",
+        crate::config::Mode::Push => "push",
+        crate::config::Mode::Transparent => "transparent",
+    }
+}
+
+/// For `systemctl status`: whether clients are served, and what the modem does.
+fn one_line(state: &str, session: &str) -> String {
+    match (state, session) {
+        ("up", _) => "up".into(),
+        ("waiting", session) if session.starts_with("waiting") => session.into(),
+        (state, session) => format!("{state}: {session}"),
+    }
+}
+
+/// Whether the heart does in time what it means to do. It always has a deadline while it waits for something, be it
+/// the next step of the recovery ladder; one that has been overdue for so long shows that no step is taken.
+fn keeps_deadlines(next_deadline: Option<Instant>, now: Instant) -> bool {
+    next_deadline.is_none_or(|deadline| now.saturating_duration_since(deadline) <= OVERDUE_MAX)
+}
+
+/// How busy the line was in the last minute, from counts of bytes.
+#[derive(Debug, Default)]
+struct Gauge {
+    /// When, and the counts of bytes out and in; at least a second apart, oldest first.
+    samples: VecDeque<(Instant, u64, u64)>,
+}
+
+impl Gauge {
+    fn note(&mut self, out: u64, back: u64, now: Instant) {
+        match self.samples.back() {
+            Some((at, ..)) if now.saturating_duration_since(*at) < SAMPLE_INTERVAL => {}
+            Some((_, last_out, last_back)) if (*last_out, *last_back) == (out, back) => {}
+            _ => self.samples.push_back((now, out, back)),
+        }
+        // One sample from before the minute tells how it began.
+        while self.samples.get(1).is_some_and(|(at, ..)| now.saturating_duration_since(*at) > WINDOW) {
+            self.samples.pop_front();
+        }
+    }
+
+    /// The shares of `bauds` that were used out and back.
+    fn utilisation(&self, bauds: u64, now: Instant) -> Option<[f64; 2]> {
+        let (first, last) = (self.samples.front()?, self.samples.back()?);
+        let window = now.saturating_duration_since(first.0).min(WINDOW).max(SAMPLE_INTERVAL).as_secs_f64();
+        // Ten bits a byte: start, eight, stop.
+        let capacity = bauds as f64 / 10.0 * window;
+        let share = |then: u64, now: u64| (now.saturating_sub(then) as f64 / capacity).clamp(0.0, 1.0);
+        let stale = now.saturating_duration_since(last.0) > WINDOW;
+        match (bauds, stale) {
+            (0, _) => None,
+            (_, true) => Some([0.0, 0.0]),
+            _ => Some([share(first.1, last.1), share(first.2, last.2)]),
+        }
+    }
+}
+
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// How overdue a deadline may be before we count as hung.
+const OVERDUE_MAX: Duration = Duration::from_secs(60);
+
+/// A modem that fails all the time is recorded no more often.
+const RECORD_INTERVAL: Duration = Duration::from_secs(600);
+
+const RECORD_NAME: &str = "flight-recorder.txt";
+
+/// The path of the control socket that a client is to use where nothing was said.
+pub fn usual_control_path() -> PathBuf {
+    let runtime_directory = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
+    control::default_path(runtime_directory.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(clippy::disallowed_methods, reason = "a moment to count from; no test depends on which")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_unless_a_deadline_is_long_overdue() {
+        let due = start() + Duration::from_secs(1000);
+        let after = |seconds| keeps_deadlines(Some(due), due + Duration::from_secs(seconds));
+        assert!(keeps_deadlines(None, due), "nothing is waited for");
+        assert!(
+            keeps_deadlines(Some(due), due - Duration::from_secs(900)),
+            "what is due later is waited for"
+        );
+        assert!(after(0) && after(60));
+        assert!(!after(61) && !after(86_400));
+    }
+
+    #[test]
+    fn utilisation_is_of_the_last_minute() {
+        let start = start();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut gauge = Gauge::default();
+        gauge.note(0, 0, at(0));
+        for second in 1..=60 {
+            gauge.note(second * 11_520, second * 1_152, at(second));
+        }
+        let [out, back] = gauge.utilisation(115_200, at(60)).unwrap();
+        assert!((out - 1.0).abs() < 0.02 && (back - 0.1).abs() < 0.01, "{out} {back}");
+        assert_eq!(gauge.utilisation(0, at(60)), None);
+        for second in 61..=600 {
+            gauge.note(60 * 11_520, 60 * 1_152, at(second));
+        }
+        assert_eq!(gauge.utilisation(115_200, at(600)), Some([0.0, 0.0]));
+        assert!(gauge.samples.len() < 70);
+    }
+
+    #[test]
+    fn the_service_manager_is_told_what_is_waited_for() {
+        assert_eq!(one_line("up", "up"), "up");
+        assert_eq!(one_line("waiting", "waiting for the port"), "waiting for the port");
+        assert_eq!(one_line("waiting", "asking for the SIM"), "waiting: asking for the SIM");
+        assert_eq!(one_line("draining", "up"), "draining: up");
+    }
+}

@@ -1,0 +1,154 @@
+//! SIGHUP: the configuration is read again, and what is unchanged goes on as it is.
+
+use std::time::Duration;
+
+use super::{EventLoop, ListenerSlot, Place};
+use crate::config::{Configuration, Listen};
+use crate::exit_status::ExitStatus;
+use crate::listener::Listener;
+use crate::modem::Reluctance;
+use crate::notify::monotonic_usec;
+
+impl EventLoop {
+    /// Reads the configuration again and takes it, as a whole or not at all.
+    pub(super) fn reload(&mut self) {
+        let Some(daemon) = &mut self.daemon else { return };
+        daemon.reload_at = None;
+        if self.relay.state() == "draining" {
+            log::info!("ignoring SIGHUP: draining");
+            return;
+        }
+        let Some(reload) = &daemon.reload else {
+            log::info!("ignoring SIGHUP: there is no configuration file to read again");
+            return;
+        };
+        daemon.notifier.reloading(monotonic_usec());
+        match reload() {
+            Ok(checked) => {
+                for warning in checked.warnings {
+                    log::warn!("{warning}");
+                }
+                if let Err(why) = self.reconfigure(checked.configuration) {
+                    log::error!("{why}; the old configuration stays");
+                }
+            }
+            Err(error) => log::error!("{error}; the old configuration stays"),
+        }
+        self.say_ready();
+    }
+
+    fn reconfigure(&mut self, new: Configuration) -> Result<(), String> {
+        // New addresses first: one that cannot be had is found out while nothing has changed.
+        let mut bound = Vec::new();
+        for tunnel in &new.tunnels {
+            for listen in &tunnel.listen {
+                if *listen == Listen::Stdio || self.listeners.iter().any(|slot| slot.listen == *listen) {
+                    continue;
+                }
+                let made = Listener::bind(listen).map_err(|error| error.to_string())?;
+                for warning in made.warnings {
+                    log::warn!("{warning}");
+                }
+                bound.extend(made.listeners.into_iter().map(|listener| (listen.clone(), listener)));
+            }
+        }
+        let old: Vec<String> =
+            self.relay.tunnels().iter().map(|tunnel| tunnel.settings.name.clone()).collect();
+        let unchanged: usize =
+            self.relay.tunnels().iter().filter(|tunnel| new.tunnels.contains(tunnel.settings)).count();
+        let moved = self.relay.take_moved();
+        let places = match self.relay.reconfigure(new.clone(), self.now) {
+            Ok(places) => places,
+            Err(Reluctance::Never(why)) => return Err(why),
+            Err(Reluctance::NotNow) => {
+                if let Some(daemon) = &mut self.daemon {
+                    daemon.reload_at = Some(self.now + RELOAD_PAUSE);
+                }
+                return Ok(());
+            }
+        };
+        self.rearrange_listeners(&new, &places, bound);
+        self.say_what_waits(&new);
+        let added = new.tunnels.iter().filter(|tunnel| !old.contains(&tunnel.name)).count();
+        let gone = old.iter().filter(|name| !new.tunnels.iter().any(|tunnel| tunnel.name == **name)).count();
+        let changed = new.tunnels.len() - added - unchanged.min(new.tunnels.len() - added);
+        log::info!(
+            "configuration reloaded: tunnels: {unchanged} unchanged, {changed} changed, {added} added, {gone} removed"
+        );
+        if let Some(daemon) = &mut self.daemon {
+            daemon.volume.add(moved, super::unix_seconds(), self.now);
+            daemon.volume.set_budget(new.process.monthly_budget);
+        }
+        let old = std::mem::replace(&mut self.configuration, new);
+        // These belong to the open ports.
+        self.configuration.modem.devices = old.modem.devices;
+        self.configuration.modem.baud = old.modem.baud;
+        self.configuration.modem.flow_control = old.modem.flow_control;
+        Ok(())
+    }
+
+    /// Listening sockets that are still wanted go to their tunnel's new place, the others are closed.
+    fn rearrange_listeners(&mut self, new: &Configuration, places: &[usize], bound: Vec<(Listen, Listener)>) {
+        let place_of = |listen: &Listen| {
+            let position = new.tunnels.iter().position(|tunnel| tunnel.listen.contains(listen));
+            position.and_then(|position| places.get(position)).copied()
+        };
+        let mut kept = Vec::new();
+        for mut slot in std::mem::take(&mut self.listeners) {
+            // Closing takes it out of epoll in any case; the others get another token.
+            let _ = slot.listener.deregister(self.poll.registry());
+            if let Some(place) = place_of(&slot.listen) {
+                slot.tunnel = place;
+                kept.push(slot);
+            }
+        }
+        kept.extend(bound.into_iter().filter_map(|(listen, listener)| {
+            let tunnel = place_of(&listen)?;
+            Some(ListenerSlot { listener, listen, tunnel, ready: true, paused_until: None })
+        }));
+        for (index, slot) in kept.iter_mut().enumerate() {
+            // Who came meanwhile gives an event of its own only to the old token.
+            slot.ready = true;
+            if let Err(error) = slot.listener.register(self.poll.registry(), Place::Listener(index).token()) {
+                log::error!("cannot wait for clients of {}: {error}", slot.listener.name());
+                self.stopped = Some(ExitStatus::Failed);
+            }
+        }
+        self.listeners = kept;
+    }
+
+    /// Names what is changed and not in force yet.
+    fn say_what_waits(&self, new: &Configuration) {
+        let (old, modem) = (&self.configuration.modem, &new.modem);
+        let restart = [
+            ("device", old.devices != modem.devices),
+            ("baud", old.baud != modem.baud),
+            ("flow-control", old.flow_control != modem.flow_control),
+            ("control", self.configuration.process.control != new.process.control),
+            ("state-directory", self.configuration.process.state_directory != new.process.state_directory),
+            ("hex-dump", self.configuration.process.hex_dump != new.process.hex_dump),
+            ("record-up", self.configuration.process.record_up != new.process.record_up),
+            ("record-down", self.configuration.process.record_down != new.process.record_down),
+        ];
+        let session = [
+            ("sockets", old.sockets != modem.sockets),
+            ("ssl-contexts", old.ssl_contexts != modem.ssl_contexts),
+            ("sim-pin-file", old.sim_pin != modem.sim_pin),
+            ("apn and data session", old.pdp != modem.pdp),
+            ("ntp", old.ntp != modem.ntp),
+        ];
+        let names = |all: &[(&'static str, bool)]| -> Vec<&'static str> {
+            all.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
+        };
+        let (restart, session) = (names(&restart), names(&session));
+        if !restart.is_empty() {
+            log::warn!("{}: the change waits for a restart", restart.join(", "));
+        }
+        if !session.is_empty() {
+            log::warn!("{}: the change waits for the next data session", session.join(", "));
+        }
+    }
+}
+
+/// How long after a reload at a bad moment the next attempt follows.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
