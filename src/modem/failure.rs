@@ -5,7 +5,7 @@ use crate::exit_status::ExitStatus;
 
 /// A failure that ends the process where nobody wants to wait, and is logged and retried where one does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{message} [{status}]")]
 pub struct Failure {
     /// What a script is told.
     pub status: ExitStatus,

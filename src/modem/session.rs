@@ -224,27 +224,7 @@ impl Modem {
             Step::Registration(index) => line(REGISTRATION[index].into()),
             Step::Leftovers => line("AT+QSSLSTATE".into()),
             Step::PdpState | Step::Address => line("AT+QIACT?".into()),
-            Step::Apn => {
-                let kind = match pdp.kind {
-                    PdpType::Ipv4 => 1,
-                    PdpType::Ipv6 => 2,
-                    PdpType::Ipv4v6 => 3,
-                };
-                let auth = match pdp.auth {
-                    ApnAuth::None => 0,
-                    ApnAuth::Pap => 1,
-                    ApnAuth::Chap => 2,
-                };
-                let text = |text: &Option<AtText>| text.as_ref().map_or(String::new(), AtText::to_string);
-                let password = pdp.password.as_ref().map_or("", |secret| secret.0.as_str());
-                let (apn, user) = (text(&pdp.apn), text(&pdp.user));
-                let text = format!("AT+QICSGP={context},{kind},\"{apn}\",\"{user}\",\"{password}\",{auth}");
-                Some(Command::Line(Line {
-                    text,
-                    patience: Duration::from_secs(5),
-                    secret: pdp.password.is_some(),
-                }))
-            }
+            Step::Apn => Some(Command::Line(access_point_line(pdp))),
             Step::Activate => Some(Command::patient_line(format!("AT+QIACT={context}"), ACTIVATE_WAIT)),
             Step::TearDown | Step::Deactivate => {
                 Some(Command::patient_line(format!("AT+QIDEACT={context}"), DEACTIVATE_WAIT))
@@ -722,15 +702,7 @@ impl Modem {
 
     /// Lines of AT+QFLST: what is there already is not uploaded again.
     fn files_listed(&mut self, lines: &[String]) {
-        let stored: Vec<(String, u64)> = lines
-            .iter()
-            .filter_map(|line| {
-                let mut all = fields(line.strip_prefix("+QFLST:")?);
-                let name = all.next()?;
-                let name = name.strip_prefix("UFS:").unwrap_or(name).to_owned();
-                Some((name, all.number()?))
-            })
-            .collect();
+        let stored = ssl_context::stored_files(lines);
         let mut missing: Vec<File> = Vec::new();
         for file in self.contexts.iter().flat_map(|context| context.files.iter().cloned()) {
             let there = stored
@@ -770,11 +742,7 @@ impl Modem {
     /// `+QFUPL: <size>,<checksum>`
     fn uploaded(&mut self, outcome: &Outcome, lines: &[String], now: Instant) {
         let Some(file) = self.session.missing.first() else { return };
-        let answer = lines.iter().find_map(|line| {
-            let mut all = fields(line.strip_prefix("+QFUPL:")?);
-            let size: usize = all.number()?;
-            Some((size, u16::from_str_radix(all.next()?.trim(), 16).ok()?))
-        });
+        let answer = ssl_context::upload_sum(lines);
         let stored = answer == Some((file.content.len(), file.checksum())) && *outcome == Outcome::Ok;
         let exists = matches!(outcome, Outcome::Refused(super::Refusal::Cme(error))
             if error.number() == Some(407) || error.0.contains("exist"));
@@ -900,9 +868,28 @@ impl Modem {
     }
 }
 
+/// AT+QICSGP for this access point.
+pub(crate) fn access_point_line(pdp: &config::Pdp) -> Line {
+    let kind = match pdp.kind {
+        PdpType::Ipv4 => 1,
+        PdpType::Ipv6 => 2,
+        PdpType::Ipv4v6 => 3,
+    };
+    let auth = match pdp.auth {
+        ApnAuth::None => 0,
+        ApnAuth::Pap => 1,
+        ApnAuth::Chap => 2,
+    };
+    let text = |text: &Option<AtText>| text.as_ref().map_or(String::new(), AtText::to_string);
+    let password = pdp.password.as_ref().map_or("", |secret| secret.0.as_str());
+    let (context, apn, user) = (pdp.context, text(&pdp.apn), text(&pdp.user));
+    let text = format!("AT+QICSGP={context},{kind},\"{apn}\",\"{user}\",\"{password}\",{auth}");
+    Line { text, patience: Duration::from_secs(5), secret: pdp.password.is_some() }
+}
+
 /// Seconds since 1970 of `"yy/MM/dd,hh:mm:ss±zz"`; the year has two or four digits, the zone counts quarter
 /// hours (PROTOCOL section 5).
-fn unix_seconds(text: &str) -> Option<i64> {
+pub(crate) fn unix_seconds(text: &str) -> Option<i64> {
     let text = text.trim().trim_matches('"');
     let (date, time) = text.split_once(',')?;
     let mut date = date.split('/');
@@ -941,7 +928,7 @@ const TESTS: [&str; 4] = ["+QSSLCFG=?", "+QSSLOPEN=?", "+QSSLSEND=?", "+QSSLRECV
 const REGISTRATION: [&str; 3] = ["AT+CEREG?", "AT+CGREG?", "AT+CREG?"];
 
 /// A host without a battery for its clock starts in 1970: believe nothing before 2025 or after 2100.
-const PLAUSIBLE_UNIX_SECONDS: std::ops::Range<i64> = 1_735_689_600..4_102_444_800;
+pub(crate) const PLAUSIBLE_UNIX_SECONDS: std::ops::Range<i64> = 1_735_689_600..4_102_444_800;
 
 /// Validity dates are checked by the day; a minute is near enough.
 const CLOCK_TOLERANCE_SECONDS: u64 = 60;

@@ -137,10 +137,15 @@ impl File {
     /// The checksum that the module answers to an upload: 16-bit XOR of big-endian byte pairs, an odd last
     /// byte in the high half (FILE application note, AT+QFUPL).
     pub fn checksum(&self) -> u16 {
-        self.content
-            .chunks(2)
-            .fold(0, |sum, pair| sum ^ (u16::from(pair[0]) << 8 | pair.get(1).copied().map_or(0, u16::from)))
+        checksum(&self.content)
     }
+}
+
+/// The checksum of AT+QFUPL and AT+QFDWL.
+pub fn checksum(content: &[u8]) -> u16 {
+    content
+        .chunks(2)
+        .fold(0, |sum, pair| sum ^ (u16::from(pair[0]) << 8 | pair.get(1).copied().map_or(0, u16::from)))
 }
 
 /// How the authorities of all tunnels are given to the module.
@@ -286,6 +291,71 @@ pub fn chain_settings(trusted: &[File], stored: &[String]) -> Vec<Setting> {
     settings
 }
 
+/// Names and sizes in the lines of AT+QFLST, the names without their storage.
+pub fn stored_files(lines: &[String]) -> Vec<(String, u64)> {
+    let file = |line: &String| {
+        let mut all = fields(line.strip_prefix("+QFLST:")?);
+        let name = all.next()?;
+        Some((name.strip_prefix("UFS:").unwrap_or(name).to_owned(), all.number()?))
+    };
+    lines.iter().filter_map(file).collect()
+}
+
+/// `+QFUPL: <size>,<checksum>`
+pub fn upload_sum(lines: &[String]) -> Option<(usize, u16)> {
+    sum(lines, "+QFUPL:")
+}
+
+/// `+QFDWL: <size>,<checksum>`
+pub fn download_sum(lines: &[String]) -> Option<(usize, u16)> {
+    sum(lines, "+QFDWL:")
+}
+
+fn sum(lines: &[String], name: &str) -> Option<(usize, u16)> {
+    lines.iter().find_map(|line| {
+        let mut all = fields(line.strip_prefix(name)?);
+        Some((all.number()?, u16::from_str_radix(all.next()?.trim(), 16).ok()?))
+    })
+}
+
+/// What is likely wrong where TLS fails and TCP does not, for these settings on this module, the likeliest
+/// first.
+pub fn likely_causes(tls: &config::Tls, profile: &Profile) -> String {
+    let name = &profile.name;
+    let mut causes = Vec::new();
+    if tls.cipher != config::cipher::Cipher::ANY.0 {
+        causes.push("the server does not take the cipher suite of --cipher".to_owned());
+    } else if !ECDHE.iter().any(|code| profile.takes("ciphersuite", *code)) {
+        causes.push(format!("no common cipher suite: {name} has no ECDHE, which most servers demand"));
+    }
+    match tls.sni {
+        Some(false) => causes.push("the server wants its name (leave --no-sni out)".to_owned()),
+        _ if !profile.has_key("sni") => {
+            causes.push(format!("the server wants its name (SNI), which {name} cannot send"));
+        }
+        _ => {}
+    }
+    if tls.authentication != config::Authentication::Insecure {
+        let mut cause =
+            "the server's certificate: signed by another than --ca, or an incomplete chain".to_owned();
+        if tls.check_time != Some(false) {
+            cause.push_str(", or expired (or the modem's clock is wrong)");
+        }
+        if profile.checks_host_name() {
+            cause.push_str(", or for another name");
+        }
+        causes.push(cause);
+    }
+    if tls.client.is_none() {
+        causes.push("the server demands a client certificate (--cert, --key)".to_owned());
+    }
+    causes.push(match tls.version {
+        config::TlsVersion::Any | config::TlsVersion::Tls12 => "the server speaks TLS 1.3 only".to_owned(),
+        _ => "the server does not speak the version of --tls-version".to_owned(),
+    });
+    causes.join("; or ")
+}
+
 /// Settings being put together for a module.
 struct Settings<'a> {
     profile: &'a Profile,
@@ -391,6 +461,9 @@ fn normal(value: &str) -> String {
 
 /// What the names of our files in the modem begin with.
 pub const FILE_PREFIX: &str = "qt-";
+
+/// Suites with an ephemeral key exchange, of which some server takes at least one.
+const ECDHE: [u32; 8] = [0xC009, 0xC00A, 0xC013, 0xC014, 0xC023, 0xC027, 0xC02F, 0xC030];
 
 /// "cacertex" has the numbers 0–5 (EG800Q manual, 2.2.1).
 const CHAIN_MAX: usize = 6;

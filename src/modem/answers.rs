@@ -1,0 +1,360 @@
+//! What the answers to commands mean for sockets: the edges of the diagram in `socket`.
+//!
+//! Each answer settles what was in flight and leaves the socket in the phase from which the scheduler sees
+//! what is due next.
+
+use std::time::Instant;
+
+use super::{
+    AccessMode, BOOT_PAUSE, CHECK_PAUSE, CHECK_TRIES, Closing, Command, Cut, End, Event, Flow, GiveUp,
+    InFlight, Mode, Modem, Open, OpenFailure, OpenStage, Opening, Origin, Outcome, Phase, REPEAT_PAUSE,
+    Refusal, ResultCode, Settling, SocketId, Stage, Standing, Step, UserAnswer, Way, error_of, state_of,
+};
+
+impl Modem {
+    /// A command has its answer.
+    pub(super) fn answered(&mut self, port: usize, in_flight: InFlight, outcome: Outcome, now: Instant) {
+        let lines = std::mem::take(&mut self.channels[port].answer.lines);
+        match in_flight.origin {
+            Origin::Wire => self.wire_answered(port, &in_flight.command, &outcome, now),
+            Origin::Session => self.session_answered(port, outcome, lines, now),
+            Origin::Liveness => {}
+            Origin::Reboot => match outcome {
+                Outcome::Ok => {
+                    self.rebooted(now);
+                    self.booting_until = Some(now + BOOT_PAUSE);
+                }
+                _ => log::warn!("the modem refuses to reboot"),
+            },
+            Origin::Context(index) => self.context_answered(index, outcome, &lines, now),
+            Origin::Judge => {
+                let stands =
+                    self.pdp_address(&lines).is_some_and(|address| Some(address) == self.session.address);
+                self.judged(stands && outcome == Outcome::Ok, now);
+            }
+            Origin::Reason(id) => self.reason_answered(id, &lines, now),
+            Origin::Socket => self.socket_answered(port, in_flight, outcome, &lines, now),
+            Origin::User(id) => {
+                let file = std::mem::take(&mut self.channels[port].answer.file);
+                let answer = UserAnswer { outcome: Some(outcome), lines, file };
+                self.events.push_back(Event::Answered(id, answer));
+            }
+        }
+    }
+
+    /// A command about a socket has its answer.
+    pub(super) fn socket_answered(
+        &mut self,
+        port: usize,
+        in_flight: InFlight,
+        outcome: Outcome,
+        lines: &[String],
+        now: Instant,
+    ) {
+        let Some(id) = in_flight.command.socket() else { return };
+        self.sockets[id.index()].busy = None;
+        match in_flight.command {
+            Command::Send { length, .. } => {
+                self.send_answered(id, length, in_flight.stage, outcome, port, now)
+            }
+            Command::Receive { .. } => {
+                let answer = &mut self.channels[port].answer;
+                let (received, again) = (answer.received.take(), answer.receivable_again);
+                self.receive_answered(id, received, again, outcome, now);
+            }
+            Command::Open { mode, .. } => self.open_answered(port, id, mode, outcome, now),
+            Command::Close { .. } => self.close_answered(id, outcome, now),
+            Command::State { .. } => self.state_answered(port, id, outcome, lines, now),
+            Command::SwitchMode { mode, .. } => self.switch_answered(port, id, mode, outcome, now),
+            _ => {}
+        }
+    }
+
+    pub(super) fn send_answered(
+        &mut self,
+        id: SocketId,
+        length: usize,
+        stage: Stage,
+        outcome: Outcome,
+        port: usize,
+        now: Instant,
+    ) {
+        let socket = &mut self.sockets[id.index()];
+        match outcome {
+            Outcome::SendOk => {
+                socket.outgoing.consume(length);
+                socket.sent_bytes += length as u64;
+                self.counters.sent_bytes += length as u64;
+                socket.backoff = None;
+                self.fair.served(id, Way::Up, length);
+            }
+            Outcome::SendFail => {
+                self.counters.send_fails += 1;
+                self.fair.served(id, Way::Up, 0);
+                if socket.send_failed(now) {
+                    self.cut(id, Cut::SendStuck, now);
+                    self.retire(id, GiveUp::Abort);
+                }
+            }
+            _ => {
+                let cut = if stage == Stage::Prompt { Cut::SendRefused } else { Cut::SendUncertain };
+                self.send_broken(id, cut, now);
+                if matches!(stage, Stage::Payload(_)) {
+                    // It stopped taking payload half-way: what still leaves would be read as commands.
+                    self.channel_silent(port, Cut::SendUncertain, now);
+                }
+            }
+        }
+        let socket = &mut self.sockets[id.index()];
+        if !socket.joined && !matches!(socket.phase, Phase::Open(_)) {
+            socket.outgoing.reset();
+        }
+    }
+
+    /// A send went wrong in a way that cannot be mended. What the far end has sent may still be whole: the
+    /// `closed` URC often comes together with the refusal, and then its end is judged as usual.
+    pub(super) fn send_broken(&mut self, id: SocketId, cut: Cut, now: Instant) {
+        self.cut(id, cut, now);
+        self.retire(id, GiveUp::Abort);
+    }
+
+    pub(super) fn receive_answered(
+        &mut self,
+        id: SocketId,
+        received: Option<usize>,
+        receivable_again: bool,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        let Phase::Open(open) = &mut self.sockets[id.index()].phase else { return };
+        match (outcome, received) {
+            (Outcome::Ok, Some(0)) => {
+                self.fair.served(id, Way::Down, 0);
+                match &mut open.flow {
+                    Flow::Buffer { readable } => *readable = receivable_again,
+                    Flow::Suspected { stage, .. } if !receivable_again => *stage = Settling::Resume,
+                    _ => {}
+                }
+                if open.far_end_closed && !receivable_again {
+                    self.begin_closing(id, true);
+                }
+            }
+            (Outcome::Ok, Some(count)) => self.fair.served(id, Way::Down, count),
+            _ => {
+                self.cut(id, Cut::ReceiveFailed, now);
+                self.retire(id, GiveUp::Abort);
+            }
+        }
+    }
+
+    pub(super) fn open_answered(
+        &mut self,
+        port: usize,
+        id: SocketId,
+        mode: AccessMode,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else { return };
+        match (outcome, mode) {
+            (Outcome::Ok, _) => match opening.stage {
+                OpenStage::InFlight { result: Some(result) } => self.opened(id, result, now),
+                _ => opening.stage = OpenStage::Awaited,
+            },
+            (Outcome::Connect, _) => self.connected(port, id, now),
+            (Outcome::Refused(refusal), _) => match refusal.result_code() {
+                Some(code) => self.opened(id, code.0, now),
+                None if refusal == Refusal::Plain => opening.stage = OpenStage::Refused { port },
+                None => self.open_failed(id, OpenFailure::Refused(refusal), now),
+            },
+            (_, _) => self.open_failed(id, OpenFailure::Refused(Refusal::Plain), now),
+        }
+    }
+
+    /// AT+QIGETERROR after a bare ERROR: in transparent mode the only way to learn the reason. Without an
+    /// answer, or with one that is no reason, the refusal remains all that is known.
+    pub(super) fn reason_answered(&mut self, id: SocketId, lines: &[String], now: Instant) {
+        let Phase::Opening(Opening { stage: OpenStage::Refused { .. }, .. }) = self.sockets[id.index()].phase
+        else {
+            return;
+        };
+        match lines.iter().find_map(|line| error_of(line)).filter(|code| (550..=574).contains(code)) {
+            Some(code) => self.opened(id, code, now),
+            None => self.open_failed(id, OpenFailure::Refused(Refusal::Plain), now),
+        }
+    }
+
+    /// The result of an open.
+    pub(super) fn opened(&mut self, id: SocketId, result: u16, now: Instant) {
+        let code = ResultCode(result);
+        let socket = &mut self.sockets[id.index()];
+        let Phase::Opening(opening) = &mut socket.phase else { return };
+        if result == 0 {
+            let mode = self.tunnels[socket.tunnel].mode;
+            let flow = match mode {
+                Mode::Buffer => Flow::Buffer { readable: true },
+                Mode::Push | Mode::Transparent => Flow::Push,
+            };
+            socket.phase = Phase::Open(Open { flow, far_end_closed: false });
+            self.ladder.worked();
+            self.counters.opened(now.saturating_duration_since(socket.opening_since));
+            if socket.joined {
+                self.events.push_back(Event::Opened(id));
+            } else {
+                self.retire(id, GiveUp::Abort);
+            }
+        } else if socket.joined && !opening.repeated && code == ResultCode::IDENTITY_IN_USE {
+            log::debug!("socket {id} is taken in the modem; closing it and trying once more");
+            opening.repeated = true;
+            opening.stage = OpenStage::CloseFirst;
+        } else if socket.joined && !opening.repeated && code.is_busy() {
+            opening.repeated = true;
+            opening.stage = OpenStage::Again { at: now + REPEAT_PAUSE, alone: true };
+        } else {
+            self.open_failed(id, OpenFailure::Code(code), now);
+        }
+    }
+
+    pub(super) fn open_failed(&mut self, id: SocketId, failure: OpenFailure, now: Instant) {
+        let climbs = self.ladder.open_failed(&failure, now);
+        let socket = &mut self.sockets[id.index()];
+        if std::mem::take(&mut socket.joined) {
+            self.counters.open_failed(&failure);
+            self.events.push_back(Event::OpenFailed(id, failure));
+        }
+        self.begin_closing(id, false);
+        if let Some((rung, why)) = climbs {
+            log::warn!("{why}");
+            let port = (0..self.channels.len()).find(|port| self.channels[*port].is_open()).unwrap_or(0);
+            self.climb(rung, port, now);
+        }
+    }
+
+    pub(super) fn close_answered(&mut self, id: SocketId, outcome: Outcome, now: Instant) {
+        let channels = self.commanding_channels();
+        let socket = &mut self.sockets[id.index()];
+        match &mut socket.phase {
+            Phase::Opening(opening) => {
+                opening.stage = OpenStage::Again { at: now + REPEAT_PAUSE, alone: false };
+            }
+            Phase::Closing(closing) => {
+                let refused = outcome != Outcome::Ok;
+                if closing.judge && socket.joined && !refused {
+                    socket.phase = Phase::Judging { asked: false };
+                    return;
+                }
+                if closing.judge && refused {
+                    self.cut(id, Cut::ClosedUncertain, now);
+                }
+                self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
+            }
+            _ => {}
+        }
+    }
+
+    /// The data session stands, or not, now that these far ends have closed.
+    pub(super) fn judged(&mut self, stands: bool, now: Instant) {
+        let channels = self.commanding_channels();
+        for id in SocketId::all() {
+            if self.sockets[id.index()].phase != (Phase::Judging { asked: true }) {
+                continue;
+            }
+            if stands {
+                self.end(id, End::Eof);
+            } else {
+                self.cut(id, Cut::SessionLost, now);
+            }
+            self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
+        }
+        if !stands && self.session.is_serving() {
+            self.session_lost(Cut::SessionLost, Step::Sim, now);
+        }
+    }
+
+    pub(super) fn state_answered(
+        &mut self,
+        port: usize,
+        id: SocketId,
+        outcome: Outcome,
+        lines: &[String],
+        now: Instant,
+    ) {
+        if let Some(connected) = self.suspicion_answered(id, lines) {
+            return self.suspicion_settled(id, connected, now);
+        }
+        let socket = &mut self.sockets[id.index()];
+        let Phase::Checking { channels, again_at, tries } = &mut socket.phase else { return };
+        let open = lines
+            .iter()
+            .any(|line| state_of(line).is_some_and(|(line_id, state)| line_id == id && state != 0));
+        if open {
+            *tries += 1;
+            if *tries >= CHECK_TRIES {
+                log::warn!("the modem does not free socket {id}; closing it again");
+                socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+            } else {
+                *again_at = Some(now + CHECK_PAUSE);
+            }
+            return;
+        }
+        let _ = outcome;
+        *channels &= !(1 << port);
+        let left = *channels;
+        let present = self.commanding_channels();
+        let socket = &mut self.sockets[id.index()];
+        if left & present == 0 {
+            socket.clear();
+            socket.phase = Phase::Free;
+            socket.free_since = now;
+            self.context_perhaps_released(id);
+        }
+    }
+
+    /// The last socket of a context was closed: the module may release its settings (both manuals, 2.1.5
+    /// and 2.2.5).
+    pub(super) fn context_perhaps_released(&mut self, id: SocketId) {
+        let Some(ssl) = self.sockets[id.index()].ssl.take() else { return };
+        let in_use = self.sockets.iter().any(|socket| socket.ssl == Some(ssl) && socket.phase != Phase::Free);
+        if in_use {
+            return;
+        }
+        for context in &mut self.contexts {
+            if context.id == ssl && context.standing == Standing::Known {
+                context.standing = Standing::Doubtful(0);
+            }
+        }
+    }
+
+    pub(super) fn switch_answered(
+        &mut self,
+        port: usize,
+        id: SocketId,
+        mode: AccessMode,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        if mode == AccessMode::Transparent {
+            return self.resume_answered(port, id, outcome, now);
+        }
+        let worked = outcome == Outcome::Ok;
+        if !worked && self.profile.switches_mode.is_none() {
+            log::warn!(
+                "{} cannot switch a socket's mode (AT+QISWTMD): a client that does not read can hold up others",
+                self.profile.name
+            );
+        }
+        // What worked once is not unlearnt by one failure.
+        self.profile.switches_mode = Some(worked || self.profile.switches_mode == Some(true));
+        let Phase::Open(open) = &mut self.sockets[id.index()].phase else { return };
+        open.flow = match (open.flow, worked) {
+            // Bytes may lie inside without a `recv` URC: read unasked.
+            (Flow::ToBuffer, true) => Flow::Buffer { readable: true },
+            (Flow::ToBuffer, false) => Flow::Push,
+            // Something came between the last read and the switch, and may be held until more comes.
+            (Flow::ToPush { readable: true }, true) => Flow::ToBuffer,
+            (Flow::ToPush { readable: false }, true) => Flow::Push,
+            (Flow::ToPush { .. }, false) => Flow::Buffer { readable: true },
+            (flow, _) => flow,
+        };
+    }
+}

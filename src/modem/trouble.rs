@@ -1,0 +1,267 @@
+//! When the modem does not behave: silence, nonsense, reboots, lost ports, and the way back up.
+//!
+//! Whatever was in flight is settled first, by what can be known of it; then the channel is brought back, and
+//! the recovery ladder says whether that is enough.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    AccessMode, Action, Channel, Closing, Command, Cut, Destination, Event, ExitStatus, FILLER, Failure,
+    Flow, GiveUp, InFlight, Modem, Open, OpenFailure, OpenStage, Origin, Phase, REOPEN_PAUSE, Rung, SocketId,
+    State, Step, UrcPort, UserAnswer, Waking, config, waking,
+};
+
+impl Modem {
+    /// The channel did not answer, or said what cannot be framed: whatever was in flight on it is settled,
+    /// and it is brought back.
+    pub(super) fn channel_silent(&mut self, port: usize, cut: Cut, now: Instant) {
+        let rung = match cut {
+            Cut::Silent | Cut::Garbled => self.ladder.strike(now),
+            _ => Rung::Resync,
+        };
+        let payload_for = self.channels[port].payload_for;
+        let in_flight = self.channels[port].give_up(cut == Cut::Garbled);
+        self.counters.resyncs += 1;
+        if let Destination::Socket(id) = payload_for {
+            self.cut(id, cut, now);
+            self.retire(id, GiveUp::Abort);
+        }
+        if cut == Cut::Garbled {
+            // Nobody knows whose bytes went missing, and what still comes may look like anything.
+            for id in SocketId::all() {
+                if self.sockets[id.index()].joined {
+                    self.cut(id, cut, now);
+                    self.retire(id, GiveUp::Abort);
+                }
+            }
+        }
+        let (is_uart, baud) = (self.ports[port].is_uart, self.channels[port].baud);
+        self.channels[port].state = State::Waking(Waking::new(is_uart, baud, now));
+        if let Some(in_flight) = in_flight {
+            if cut == Cut::Silent {
+                log::warn!(
+                    "{} did not answer {}; bringing it back",
+                    self.ports[port].name,
+                    in_flight.command
+                );
+            }
+            self.unanswered(in_flight, now);
+        }
+        self.climb(rung, port, now);
+    }
+
+    /// Takes a rung of the recovery ladder, beyond the resynchronisation that is under way.
+    pub(super) fn climb(&mut self, rung: Rung, port: usize, now: Instant) {
+        if rung != Rung::Resync {
+            log::warn!("recovery: {rung}");
+        }
+        match rung {
+            Rung::Resync => {}
+            Rung::Port => self.reopen(port, now),
+            Rung::Session => {
+                self.session.rebuild = true;
+                self.session_lost(Cut::SessionLost, Step::Sim, now);
+            }
+            Rung::Reboot => {
+                self.reboot_due = true;
+                self.session_lost(Cut::SessionLost, Step::Sim, now);
+            }
+            Rung::ResetCommand => {
+                self.actions.push_back(Action::RunResetCommand);
+                self.reopen(port, now);
+            }
+        }
+    }
+
+    /// Closes the port, to open it again after a pause.
+    pub(super) fn reopen(&mut self, port: usize, now: Instant) {
+        self.close_channel(port, Cut::Silent, now);
+        self.reopen_at[port] = Some(now + REOPEN_PAUSE);
+        if !self.channels.iter().any(Channel::is_open) {
+            self.session_lost(Cut::Silent, Step::Down, now);
+        }
+    }
+
+    /// A command will never have its answer.
+    pub(super) fn unanswered(&mut self, in_flight: InFlight, now: Instant) {
+        match in_flight.origin {
+            Origin::Wire | Origin::Context(_) | Origin::Liveness | Origin::Reboot => {}
+            Origin::User(id) => {
+                let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
+                self.events.push_back(Event::Answered(id, answer));
+            }
+            Origin::Session => self.session_unanswered(now),
+            Origin::Reason(id) => self.reason_answered(id, &[], now),
+            Origin::Judge => {
+                for socket in &mut self.sockets {
+                    if socket.phase == (Phase::Judging { asked: true }) {
+                        socket.phase = Phase::Judging { asked: false };
+                    }
+                }
+            }
+            Origin::Socket => {
+                let Some(id) = in_flight.command.socket() else { return };
+                self.sockets[id.index()].busy = None;
+                match in_flight.command {
+                    // Before the prompt nothing has left, but filler may follow: the stream cannot go on.
+                    Command::Send { .. } => self.send_broken(id, Cut::SendUncertain, now),
+                    Command::Receive { .. } => {
+                        self.cut(id, Cut::ReceiveFailed, now);
+                        self.retire(id, GiveUp::Abort);
+                    }
+                    Command::Open { mode, .. } => {
+                        if let Phase::Opening(opening) = &mut self.sockets[id.index()].phase {
+                            if mode == AccessMode::Transparent {
+                                self.open_failed(id, OpenFailure::TimedOut, now);
+                            } else if let OpenStage::InFlight { result: Some(result) } = opening.stage {
+                                self.opened(id, result, now);
+                            } else {
+                                opening.stage = OpenStage::Awaited;
+                            }
+                        }
+                    }
+                    // These are simply due again.
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// The modem has rebooted: nothing of what it knew is left.
+    pub(super) fn rebooted(&mut self, now: Instant) {
+        self.counters.reboots += 1;
+        self.ladder.rebooted();
+        self.reboot_due = false;
+        for port in 0..self.channels.len() {
+            if !self.channels[port].is_open() {
+                continue;
+            }
+            let facts = &self.ports[port];
+            let waking = Waking::new(facts.is_uart, self.settings.baud, now);
+            if let Some(in_flight) = self.channels[port].forget()
+                && let Some(id) = in_flight.command.socket()
+            {
+                self.sockets[id.index()].busy = None;
+            }
+            self.channels[port].wire_step = Some(0);
+            self.channels[port].state = State::Waking(waking);
+        }
+        self.session_lost(Cut::Rebooted, Step::Down, now);
+        self.session.activated = false;
+    }
+
+    /// The port is gone, and with it whatever was under way there.
+    pub(super) fn close_channel(&mut self, port: usize, cut: Cut, now: Instant) {
+        let payload_for = self.channels[port].payload_for;
+        let data_socket = match &self.channels[port].state {
+            State::Data(data) => Some(data.socket),
+            _ => None,
+        };
+        let in_flight = self.channels[port].forget();
+        self.channels[port].state = State::Closed;
+        if self.urc_port == (UrcPort::All { heard: port })
+            && let Some(heard) = self.channels.iter().position(Channel::is_open)
+        {
+            self.urc_port = UrcPort::All { heard };
+        }
+        let broken = match payload_for {
+            Destination::Socket(id) => Some(id),
+            _ => None,
+        };
+        for id in broken.into_iter().chain(data_socket) {
+            self.cut(id, cut, now);
+            let socket = &mut self.sockets[id.index()];
+            socket.outgoing.reset();
+            socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+        }
+        if let Some(in_flight) = in_flight {
+            self.unanswered(in_flight, now);
+        }
+        // URCs that were on their way out of this port are lost with it.
+        if self.channels.iter().any(Channel::is_open) {
+            for id in SocketId::all() {
+                if matches!(self.sockets[id.index()].phase, Phase::Open(Open { flow, .. })
+                    if !matches!(flow, Flow::Transparent { .. }))
+                {
+                    self.cut(id, cut, now);
+                    self.retire(id, GiveUp::Abort);
+                }
+            }
+        }
+        self.actions.push_back(Action::ClosePort(port));
+    }
+
+    pub(super) fn waking_deadline(&mut self, port: usize, now: Instant) {
+        if self.booting_until.is_some() {
+            return;
+        }
+        let baud = self.channels[port].baud;
+        let State::Waking(waking) = &mut self.channels[port].state else { return };
+        if waking.deadline() > now {
+            return;
+        }
+        let wire_time =
+            |count: usize| Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud.max(1)));
+        match waking.deadline_passed(now, wire_time) {
+            waking::Next::Wait => {}
+            waking::Next::Send(bytes) => {
+                self.channels[port].drop_half_message(now);
+                self.channels[port].send_raw(bytes, now);
+            }
+            waking::Next::Fill => self.channels[port].send_raw(&FILLER, now),
+            waking::Next::SetBaud(baud) => {
+                self.channels[port].baud = baud;
+                self.actions.push_back(Action::SetBaud(port, baud));
+            }
+            waking::Next::DropFlowControl => {
+                self.channels[port].baud = self.settings.baud;
+                self.actions.push_back(Action::SetBaud(port, self.settings.baud));
+                self.actions.push_back(Action::DropFlowControl(port));
+            }
+            waking::Next::Awake { without_flow_control: true, .. } => {
+                let message = format!(
+                    "the modem on {} answers only without hardware flow control: wire RTS and CTS, or give \
+                     --flow-control none",
+                    self.ports[port].name
+                );
+                self.silent(port, Failure::new(ExitStatus::ModemSilent, message), now);
+            }
+            waking::Next::Awake { baud, .. } => {
+                self.channels[port].baud = baud;
+                self.channels[port].state = State::Command;
+            }
+            waking::Next::Silent => {
+                let message = format!(
+                    "the modem on {} does not answer: check that it has power, that this is its AT port, and \
+                     that no other program (ModemManager?) talks to it",
+                    self.ports[port].name
+                );
+                self.silent(port, Failure::new(ExitStatus::ModemSilent, message), now);
+            }
+        }
+    }
+
+    /// Nothing brings this channel back: its port is opened anew.
+    pub(super) fn silent(&mut self, port: usize, failure: Failure, now: Instant) {
+        let rung = self.ladder.strike(now);
+        if rung == Rung::Resync && self.settings.recovery == config::Recovery::Resync {
+            let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, now + REOPEN_PAUSE);
+            self.channels[port].state = State::Waking(waking);
+            self.session_lost(Cut::Silent, Step::Down, now);
+            return self.session_failed(failure, false, now);
+        }
+        if rung == Rung::ResetCommand {
+            log::warn!("recovery: {rung}");
+            self.actions.push_back(Action::RunResetCommand);
+        }
+        self.reopen(port, now);
+        if !self.channels.iter().any(Channel::is_open) {
+            self.session_failed(failure, false, now);
+            if self.releasing {
+                self.session_release();
+            }
+        } else {
+            log::warn!("{failure}");
+        }
+    }
+}
