@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::at::fields;
+
 pub use prometheus::metrics;
 pub use table::{size, table};
 
@@ -149,12 +151,43 @@ pub struct Budget {
     pub used_bytes: u64,
 }
 
+impl Modem {
+    /// Takes the information lines of the answers to [`NETWORK_QUESTIONS`].
+    pub fn learn(&mut self, lines: &[String]) {
+        for line in lines {
+            if let Some(rest) = line.strip_prefix("+CSQ:") {
+                // 0-31 is -113 to -51 dBm in steps of two; 99 is unknown (3GPP TS 27.007, 8.5).
+                let strength = fields(rest).number::<i16>().filter(|strength| (0..=31).contains(strength));
+                self.signal_dbm = strength.map(|strength| 2 * strength - 113);
+            } else if let Some(rest) = line.strip_prefix("+COPS:") {
+                self.operator = fields(rest).nth(2).map(str::to_owned).filter(|name| !name.is_empty());
+            } else if let Some(rest) = line.strip_prefix("+CEREG:") {
+                // 3GPP TS 27.007, 10.1.22
+                let state = fields(rest).nth(1).and_then(|state| state.parse::<u8>().ok());
+                self.registration = state.map(|state| {
+                    match state {
+                        1 => "home",
+                        5 => "roaming",
+                        2 => "searching",
+                        3 => "denied",
+                        _ => "not registered",
+                    }
+                    .to_owned()
+                });
+            }
+        }
+    }
+}
+
 impl Status {
     /// The same, for programs: one object, indented.
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).expect("plain data without keys that are no text")
     }
 }
+
+/// What the modem is asked about its network: signal, operator, registration.
+pub const NETWORK_QUESTIONS: [&str; 3] = ["AT+CSQ", "AT+COPS?", "AT+CEREG?"];
 
 #[cfg(test)]
 mod tests {
@@ -211,6 +244,18 @@ mod tests {
                 ..Counters::default()
             },
         }
+    }
+
+    #[test]
+    fn the_network_is_learnt_from_the_modems_answers() {
+        let mut modem = Modem::default();
+        modem.learn(&["+CSQ: 28,99", "+COPS: 0,0,\"Example, Net\",7", "+CEREG: 0,5"].map(str::to_owned));
+        assert_eq!(modem.signal_dbm, Some(-57));
+        assert_eq!(modem.operator.as_deref(), Some("Example, Net"));
+        assert_eq!(modem.registration.as_deref(), Some("roaming"));
+        modem.learn(&["+CSQ: 99,99", "+COPS: 0", "+CEREG: 0,2"].map(str::to_owned));
+        assert_eq!((modem.signal_dbm, modem.operator), (None, None));
+        assert_eq!(modem.registration.as_deref(), Some("searching"));
     }
 
     #[test]

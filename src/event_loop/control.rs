@@ -4,19 +4,18 @@ use std::time::{Duration, Instant};
 
 use super::daemon::Daemon;
 use super::{EventLoop, Place};
-use crate::at::{AtText, Command, fields};
+use crate::at::{AtText, Command};
 use crate::client_io::ClientStream;
 use crate::control::server::{Server, Waits};
 use crate::control::{self, FILE_LIMIT_BYTES, Outcome, PortTranscript, Reply, Request, TURN_LIMIT, guard};
 use crate::modem::{self, Refusal, UserAnswer, UserCommand};
 use crate::peer::Peer;
+use crate::status;
 
 /// What the modem says about its network, asked for only when somebody wants to know.
 #[derive(Debug, Default)]
 pub(super) struct Radio {
-    pub operator: Option<String>,
-    pub registration: Option<String>,
-    pub signal_dbm: Option<i16>,
+    pub known: status::Modem,
     pub heard_at: Option<Instant>,
     asked: Vec<UserCommand>,
 }
@@ -177,7 +176,7 @@ impl EventLoop {
             let message = "the modem's port is not open; the daemon's log says why";
             return self.reply(connection, &Reply::error("port-unavailable", message));
         }
-        let until = self.now + TURN_LIMIT + 2 * command.patience();
+        let until = self.now + TURN_LIMIT + command.patience();
         // It may be on its way before this returns, but its answer only comes when bytes have been read.
         match self.relay.command(command, self.now) {
             Some(id) => {
@@ -204,7 +203,7 @@ impl EventLoop {
             return self.reply_status(connection);
         }
         if radio.asked.is_empty() {
-            for line in RADIO_QUESTIONS {
+            for line in status::NETWORK_QUESTIONS {
                 let asked = self.relay.command(Command::line(line), now);
                 if let (Some(id), Some(daemon)) = (asked, &mut self.daemon) {
                     daemon.radio.asked.push(id);
@@ -333,40 +332,15 @@ impl EventLoop {
 }
 
 impl Radio {
-    /// Takes the answer to one of [`RADIO_QUESTIONS`]; returns whether it was one.
+    /// Takes the answer to one of [`status::NETWORK_QUESTIONS`]; returns whether it was one.
     fn heard(&mut self, id: UserCommand, answer: &UserAnswer, now: Instant) -> bool {
         let Some(place) = self.asked.iter().position(|asked| *asked == id) else { return false };
         self.asked.remove(place);
-        self.learn(&answer.lines);
+        self.known.learn(&answer.lines);
         if answer.outcome.is_some() {
             self.heard_at = Some(now);
         }
         true
-    }
-
-    fn learn(&mut self, lines: &[String]) {
-        for line in lines {
-            if let Some(rest) = line.strip_prefix("+CSQ:") {
-                // 0-31 is -113 to -51 dBm in steps of two; 99 is unknown (3GPP TS 27.007, 8.5).
-                let strength = fields(rest).number::<i16>().filter(|strength| (0..=31).contains(strength));
-                self.signal_dbm = strength.map(|strength| 2 * strength - 113);
-            } else if let Some(rest) = line.strip_prefix("+COPS:") {
-                self.operator = fields(rest).nth(2).map(str::to_owned).filter(|name| !name.is_empty());
-            } else if let Some(rest) = line.strip_prefix("+CEREG:") {
-                // 3GPP TS 27.007, 10.1.22
-                let state = fields(rest).nth(1).and_then(|state| state.parse::<u8>().ok());
-                self.registration = state.map(|state| {
-                    match state {
-                        1 => "home",
-                        5 => "roaming",
-                        2 => "searching",
-                        3 => "denied",
-                        _ => "not registered",
-                    }
-                    .to_owned()
-                });
-            }
-        }
     }
 }
 
@@ -378,8 +352,7 @@ fn shown(line: &str) -> String {
     }
 }
 
-/// Asked when somebody wants to know the status, and at most so often.
-const RADIO_QUESTIONS: [&str; 3] = ["AT+CSQ", "AT+COPS?", "AT+CEREG?"];
+/// The modem is asked about its network at most so often, and only when somebody wants to know the status.
 const RADIO_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// How long a status waits for the modem's answers; without them it shows what was last heard.
@@ -387,21 +360,3 @@ const STATUS_LIMIT: Duration = Duration::from_secs(5);
 
 const USUAL_TIMEOUT_SECONDS: u16 = 5;
 const LONGEST_TIMEOUT_SECONDS: u16 = 600;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_network_is_learnt_from_the_modems_answers() {
-        let mut radio = Radio::default();
-        let lines = ["+CSQ: 28,99", "+COPS: 0,0,\"Example, Net\",7", "+CEREG: 0,5"].map(str::to_owned);
-        radio.learn(&lines);
-        assert_eq!(radio.signal_dbm, Some(-57));
-        assert_eq!(radio.operator.as_deref(), Some("Example, Net"));
-        assert_eq!(radio.registration.as_deref(), Some("roaming"));
-        radio.learn(&["+CSQ: 99,99", "+COPS: 0", "+CEREG: 0,2"].map(str::to_owned));
-        assert_eq!((radio.signal_dbm, radio.operator), (None, None));
-        assert_eq!(radio.registration.as_deref(), Some("searching"));
-    }
-}

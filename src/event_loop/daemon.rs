@@ -258,13 +258,11 @@ impl EventLoop {
             state: self.relay.state().into(),
             modem: status::Modem {
                 module: (name != &crate::modem::Profile::unknown().name).then(|| name.clone()),
-                operator: radio.operator.clone(),
-                registration: radio.registration.clone(),
-                signal_dbm: radio.signal_dbm,
                 heard_seconds_ago: radio.heard_at.map(|at| now.saturating_duration_since(at).as_secs_f64()),
                 address: report.address.clone(),
                 session: report.session.clone(),
                 session_seconds: self.relay.session_age(now).as_secs_f64(),
+                ..radio.known.clone()
             },
             ports: ports.collect(),
             sockets: counts(&report.sockets),

@@ -1,0 +1,167 @@
+//! `qssl-tunnel status` and `qssl-tunnel at`: questions to a running daemon, or to the modem itself where none runs.
+
+use std::fs;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::at::{Command, Line};
+use crate::cli::{AtArgs, StatusArgs};
+use crate::config::{self, Surroundings, Verbosity};
+use crate::control::{Client, Reply, Request, guard};
+use crate::conversation::{Access, Conversation};
+use crate::exit_status::ExitStatus;
+use crate::logging;
+use crate::modem::{Failure, Outcome, Profile};
+use crate::status::{self, Status};
+
+/// Says one command and shows its answer; the exit status tells `OK` from everything else.
+///
+/// # Errors
+/// The options are wrong, or the modem or the daemon cannot be asked.
+pub fn at(args: &AtArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
+    let checked = config::from_modem(&args.modem, &args.logging, around)?;
+    start_logging(checked.verbosity);
+    if let Err(why) = guard::check_line(&args.command) {
+        return Err(Failure::new(ExitStatus::Usage, format!("the command {why}")).into());
+    }
+    let access = Access::new(args.control.as_deref(), &args.modem);
+    let mut conversation = Conversation::open(checked.configuration.modem, &access)?;
+    let patience = args.timeout.unwrap_or(USUAL_TIMEOUT).clamp(Duration::from_secs(1), LONGEST_TIMEOUT);
+    let secret = guard::is_secret(&args.command);
+    let command = Command::Line(Line { text: args.command.clone(), patience, secret });
+    let answer = match args.force {
+        true => conversation.insist(command)?,
+        false => conversation.ask(command)?,
+    };
+    let mut out = io::stdout().lock();
+    for line in &answer.lines {
+        writeln!(out, "{line}")?;
+    }
+    let Some(outcome) = answer.outcome else {
+        return Err(Failure::new(ExitStatus::ModemSilent, "the modem did not answer").into());
+    };
+    let (text, status) = match outcome {
+        Outcome::Ok => ("OK".to_owned(), ExitStatus::Done),
+        Outcome::SendOk => ("SEND OK".to_owned(), ExitStatus::Done),
+        Outcome::Connect => ("CONNECT".to_owned(), ExitStatus::Done),
+        Outcome::SendFail => ("SEND FAIL".to_owned(), ExitStatus::Failed),
+        Outcome::NoCarrier => ("NO CARRIER".to_owned(), ExitStatus::Failed),
+        Outcome::Refused(crate::modem::Refusal::Plain) => ("ERROR".to_owned(), ExitStatus::Failed),
+        Outcome::Refused(crate::modem::Refusal::Cme(error)) => {
+            (format!("+CME ERROR: {}", error.0), ExitStatus::Failed)
+        }
+    };
+    writeln!(out, "{text}")?;
+    Ok(status)
+}
+
+/// Shows how the daemon and its modem are.
+///
+/// # Errors
+/// The options are wrong, or nobody can be asked.
+pub fn status(args: &StatusArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
+    let checked = config::from_modem(&args.modem, &args.logging, around)?;
+    start_logging(checked.verbosity);
+    let access = Access::new(args.control.as_deref(), &args.modem);
+    let Some(mut client) = access.daemon()? else {
+        if args.dump_recorder.is_some() || args.record_payload.is_some() || args.watch {
+            let message = "no daemon runs here: it alone has a flight recorder and something to watch";
+            return Err(Failure::new(ExitStatus::Failed, message).into());
+        }
+        let mut conversation = Conversation::open(checked.configuration.modem, &access)?;
+        show(args, &of_modem(&mut conversation)?, None)?;
+        return Ok(ExitStatus::Done);
+    };
+    if args.dump_recorder.is_some() || args.record_payload.is_some() {
+        dump(&mut client, args.dump_recorder.as_deref(), args.record_payload)?;
+        return Ok(ExitStatus::Done);
+    }
+    let mut before: Option<(Status, Instant)> = None;
+    loop {
+        let status = match client.ask(&Request::Status, REPLY_LIMIT)? {
+            Reply::Status(status) => *status,
+            other => anyhow::bail!("the daemon answered something else than was asked: {other:?}"),
+        };
+        #[allow(clippy::disallowed_methods, reason = "an edge: rates are of the time between two looks")]
+        let now = Instant::now();
+        let since = before.as_ref().map(|(status, at)| (status, now.saturating_duration_since(*at)));
+        show(args, &status, since)?;
+        if !args.watch {
+            return Ok(ExitStatus::Done);
+        }
+        before = Some((status, now));
+        std::thread::sleep(WATCH_INTERVAL);
+    }
+}
+
+/// What is shown is the answer; that a port was opened for it is told on request.
+fn start_logging(verbosity: Verbosity) {
+    logging::start(if verbosity == Verbosity::Normal { Verbosity::Quiet } else { verbosity });
+}
+
+fn show(args: &StatusArgs, status: &Status, before: Option<(&Status, Duration)>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if args.watch && out.is_terminal() {
+        // Clears the screen and goes to its top.
+        out.write_all(b"\x1b[2J\x1b[H")?;
+    }
+    let text = match (args.json, args.prometheus) {
+        (true, _) => status.json() + "\n",
+        (_, true) => status::metrics(status),
+        _ => status::table(status, before),
+    };
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Fetches the flight recorder. Further ports go into files with `.1`, `.2` and so on behind the name.
+fn dump(client: &mut Client, file: Option<&Path>, payload: Option<bool>) -> anyhow::Result<()> {
+    let ports = match client.ask(&Request::Transcript { payload }, REPLY_LIMIT)? {
+        Reply::Transcript { ports } => ports,
+        other => anyhow::bail!("the daemon answered something else than was asked: {other:?}"),
+    };
+    let Some(file) = file else { return Ok(()) };
+    for (index, port) in ports.iter().enumerate() {
+        let mut name = file.as_os_str().to_owned();
+        if index > 0 {
+            name.push(format!(".{index}"));
+        }
+        fs::write(&name, &port.text)
+            .with_context(|| format!("cannot write {}", Path::new(&name).display()))?;
+    }
+    Ok(())
+}
+
+/// What a modem says about itself when no daemon has its port.
+fn of_modem(conversation: &mut Conversation) -> Result<Status, Failure> {
+    let mut status = Status {
+        state: "no daemon runs".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        ..Status::default()
+    };
+    let mut profile = Profile::unknown();
+    profile.learn_identity(&conversation.ask(Command::line("ATI"))?.lines);
+    status.modem.module = Some(profile.name);
+    status.modem.session = "not looked at".into();
+    for question in status::NETWORK_QUESTIONS {
+        status.modem.learn(&conversation.ask(Command::line(question))?.lines);
+    }
+    status.modem.heard_seconds_ago = Some(0.0);
+    status.ports.push(status::Port {
+        name: conversation.name(),
+        state: "command".into(),
+        ..status::Port::default()
+    });
+    Ok(status)
+}
+
+/// How long the daemon may take: it may ask the modem first.
+const REPLY_LIMIT: Duration = Duration::from_secs(15);
+
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+const USUAL_TIMEOUT: Duration = Duration::from_secs(5);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
