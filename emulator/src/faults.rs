@@ -165,6 +165,12 @@ impl Modem {
         self.faults.answer_delay = delay;
     }
 
+    /// Nothing lies in wait any more.
+    pub fn calm_down(&mut self) {
+        let stalled_until = self.faults.stalled_until;
+        self.faults = Faults { stalled_until, ..Faults::default() };
+    }
+
     /// A TLS connection is cut, as if the network had reset it.
     pub fn close_socket(&mut self, id: u8, now: Instant) {
         if let Some(connection) = self.socket(Service::Tls, id).map(|socket| socket.connection) {

@@ -339,7 +339,8 @@ impl DataMode {
         let delivered = self.leaked.len();
         let mut all = std::mem::take(&mut self.leaked);
         all.append(&mut self.held);
-        let words = all.split_off(all.len() - words_tail(&all));
+        let first = TERMINATORS.iter().filter_map(|terminator| find(&all, terminator)).min();
+        let words = all.split_off(first.unwrap_or(all.len() - words_tail(&all)));
         let is_whole = words_from(&words) == Some(Match::Whole);
         let terminators = TERMINATORS.iter().map(|terminator| count(&words, terminator)).sum::<usize>();
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
@@ -419,6 +420,9 @@ fn words_from(bytes: &[u8]) -> Option<Match> {
 fn is_unsolicited(line: &[u8]) -> bool {
     let ended = line.ends_with(b"\r") || line.ends_with(b"\n");
     let text = &line[..line.len() - usize::from(ended)];
+    // Noise may precede a line.
+    let noise = text.iter().take_while(|byte| !(0x21..0x7F).contains(*byte)).count();
+    let text = &text[noise..];
     text.is_empty()
         || text[0] == b'+'
         || TERMINATORS.iter().any(|terminator| {
@@ -440,6 +444,10 @@ fn ends_in_ok(held: &[u8]) -> Option<usize> {
         from = at + OK.len() - 1;
     }
     None
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
 }
 
 fn count(bytes: &[u8], what: &[u8]) -> usize {

@@ -14,6 +14,7 @@ mod losses;
 mod many_clients;
 mod opening;
 mod push_mode;
+mod random;
 mod sending;
 mod several_ports;
 mod shutting_down;

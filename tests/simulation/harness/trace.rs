@@ -79,4 +79,4 @@ impl log::Log for Logger {
 
 static LOGGER: Logger = Logger;
 
-const LINES_MAX: usize = 300;
+const LINES_MAX: usize = 20_000;

@@ -181,6 +181,8 @@ pub enum Fault {
     LosePort(usize, Duration),
     /// Bytes that mean nothing come out of the port.
     Noise(usize, Vec<u8>),
+    /// Nothing lies in wait any more.
+    Calm,
     /// SIGTERM.
     Shutdown,
 }

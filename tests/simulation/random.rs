@@ -1,0 +1,321 @@
+//! Goal of this test: whatever meets whatever, nothing is lost, nothing is invented, everybody comes to an end,
+//! and once nothing goes wrong any more, new clients are served.
+//!
+//! `SIMULATION_SEED=N cargo test --test simulation random` repeats one run exactly and prints what was said.
+//! `SIMULATION_RUNS=N` makes more runs than usual.
+
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use qssl_modem_emulator as emulator;
+use qssl_modem_emulator::PortName;
+use qssl_modem_emulator::network::OpenFailure;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Reads as FarReads, Says};
+use qssl_tunnel::config::Mode;
+
+use crate::harness::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
+use crate::harness::{Chance, Outcome};
+
+#[test]
+fn runs_of_many_seeds() {
+    if let Some(seed) = number("SIMULATION_SEED") {
+        let wiring = draw(seed);
+        eprintln!("{wiring:#?}");
+        run(&wiring, true);
+        return;
+    }
+    let runs = number("SIMULATION_RUNS").unwrap_or(RUNS);
+    let first = number("SIMULATION_FIRST").unwrap_or(1);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let failed = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let failed = &failed;
+            scope.spawn(move || {
+                for seed in (first..first + runs).filter(|seed| seed % threads == thread) {
+                    try_seed(seed, failed);
+                }
+            });
+        }
+    });
+    assert_eq!(failed.into_inner(), 0, "of {runs} runs so many failed");
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Runs a seed; when it fails, once more with everything that is said.
+fn try_seed(seed: u64, failed: &AtomicU64) {
+    let wiring = draw(seed);
+    if catch_unwind(|| run(&wiring, false)).is_err() {
+        eprintln!("SIMULATION_SEED={seed} repeats this failure");
+        if failed.fetch_add(1, Ordering::Relaxed) == 0 {
+            eprintln!("{wiring:#?}");
+            let _ = catch_unwind(|| run(&wiring, true));
+        }
+    }
+}
+
+fn run(wiring: &Wiring, traced: bool) {
+    let mut sim = if traced { wiring.start() } else { wiring.start_quietly() };
+    sim.run_to_the_end(seconds(1_500));
+    let last = wiring.connections.len() - 1;
+    assert_eq!(sim.outcome(last), Some(Outcome::Eof), "after everything went wrong, a new client is served");
+    let served = sim.clients[last].ended_at.zip(sim.clients[last].accepted_at());
+    let took = served.map(|(end, begin)| end - begin);
+    assert!(took.is_some_and(|took| took < seconds(60)), "and in time: {took:?}");
+    if wiring.faults.is_empty() {
+        for (index, connection) in wiring.connections.iter().enumerate() {
+            if is_simple(connection) && everybody_reads(wiring) {
+                assert_eq!(sim.outcome(index), Some(Outcome::Eof), "connection {index} meets no trouble");
+                sim.assert_complete(index);
+            }
+        }
+        sim.assert_nothing_swallowed();
+    }
+}
+
+/// Whether nothing in this connection keeps it from ending in order.
+fn is_simple(connection: &Connection) -> bool {
+    let stays = matches!(connection.client.leaves, Leaves::AtTheEnd);
+    let ends = match (&connection.far_end.says, connection.far_end.ends) {
+        (Says::Pattern { .. } | Says::Text(_), Ends::AfterSaying(_)) => {
+            matches!(connection.client.sends, Sends::Nothing)
+        }
+        _ => false,
+    };
+    let opens = matches!(connection.opening, Opening::Opens(time) if time < seconds(10));
+    stays && ends && opens && connection.far_end.how == Ending::Closed
+}
+
+/// Whether nobody holds up anybody: whoever waits longer than the queue timeout is reset.
+fn everybody_reads(wiring: &Wiring) -> bool {
+    let reads = |connection: &Connection| connection.client.reads == Reads::All;
+    wiring.connections.len() <= 12
+        && wiring
+            .connections
+            .iter()
+            .all(|connection| connection.mode != Mode::Transparent && reads(connection))
+}
+
+/// The wiring of a seed.
+fn draw(seed: u64) -> Wiring {
+    let chance = &mut Chance::new(seed);
+    let mut wiring = Wiring { seed, ..Wiring::new() };
+    draw_ports(&mut wiring, chance);
+    draw_modem(&mut wiring, chance);
+    let modes: &[Mode] = match chance.below(6) {
+        0 => &[Mode::Push],
+        1 => &[Mode::Buffer],
+        2 => &[Mode::Transparent],
+        3 => &[Mode::Push, Mode::Buffer],
+        _ => &[Mode::Push, Mode::Buffer, Mode::Transparent],
+    };
+    for _ in 0..chance.within(1..=14) {
+        wiring.connections.push(draw_connection(*chance.pick(modes), chance));
+    }
+    let last_fault = seconds(60);
+    if !chance.once_in(4) {
+        for _ in 0..chance.within(1..=6) {
+            let at = Duration::from_micros(chance.below(last_fault.as_micros() as u64));
+            let fault = draw_fault(&wiring, chance);
+            wiring.faults.push((at, fault));
+        }
+        wiring.faults.push((seconds(120), Fault::Calm));
+    }
+    let late = Connection::new(*chance.pick(modes)).at(seconds(400)).far_end(Behaviour::source(3_000, seed));
+    wiring.connections.push(late.limits(|limits| limits.queue_timeout = seconds(50)));
+    wiring
+}
+
+fn draw_ports(wiring: &mut Wiring, chance: &mut Chance) {
+    let uart = chance.once_in(2);
+    if uart {
+        let baud = *chance.pick(&[9_600, 57_600, 115_200, 115_200, 460_800, 921_600]);
+        wiring.settings.baud = baud;
+        wiring.modem.baud = if chance.once_in(6) { 115_200 } else { baud };
+        let port = Port { has_dcd: !chance.once_in(3), has_dtr: !chance.once_in(3), ..Port::uart() };
+        wiring.ports = vec![Port { splits: chance.once_in(2), ..port }];
+    } else {
+        let names = [PortName::UsbAt, PortName::UsbModem, PortName::Uart1];
+        let count = chance.within(1..=3) as usize;
+        let paced = chance.once_in(3);
+        let splits = chance.once_in(2);
+        let port = |name| Port { paced, splits, ..Port::usb(name) };
+        wiring.ports = names[..count].iter().map(|name| port(*name)).collect();
+    }
+    wiring.modem.ports = wiring.ports.iter().map(|port| port.name).collect();
+}
+
+fn draw_modem(wiring: &mut Wiring, chance: &mut Chance) {
+    let modem = &mut wiring.modem;
+    let mut latency = |most: u64| match chance.below(3) {
+        0 => Duration::ZERO,
+        _ => Duration::from_micros(chance.below(most * 1_000)),
+    };
+    modem.command_latency = latency(30);
+    modem.prompt_latency = latency(20);
+    modem.send_latency = latency(40);
+    modem.receive_latency = latency(40);
+    modem.open_latency = latency(3_000);
+    modem.close_latency = latency(500);
+    modem.activation_latency = latency(3_000);
+    modem.escape_guard = millis(1_000) + latency(100);
+    modem.send_buffer_bytes = chance.within(1_460..=20_000) as usize;
+    modem.receive_buffer_bytes = chance.within(500..=20_000) as usize;
+    modem.push_limit_bytes = *chance.pick(&[1, 100, 1_460, 1_500, 4_000, 16_384]);
+    modem.booted = !chance.once_in(8);
+    if chance.once_in(2) {
+        for (name, _) in emulator::Quirks::SWITCHES {
+            if chance.once_in(6) && !UNFAIR.contains(name) {
+                modem.quirks.set(name, true);
+            }
+        }
+    }
+    if chance.once_in(4) {
+        modem.quirks = emulator::Quirks::field();
+    }
+}
+
+fn draw_connection(mode: Mode, chance: &mut Chance) -> Connection {
+    let mut connection = Connection::new(mode).at(millis(chance.below(50_000)));
+    let bytes = *chance.pick(&[1, 10, 1_459, 1_460, 1_461, 5_000, 20_000]);
+    let every = millis(chance.within(1..=900));
+    let nasty: Vec<u8> = (0..chance.within(1..=4)).flat_map(|_| chance.pick(&NASTY).to_vec()).collect();
+    connection.client.sends = match chance.below(6) {
+        0 => Sends::Nothing,
+        1 => Sends::Drip { bytes: chance.within(1..=200), every, total: bytes.min(2_000) },
+        2 => Sends::Steps((0..3).map(|step| (every * step, nasty.clone())).collect()),
+        _ => Sends::Pattern(bytes),
+    };
+    connection.client.reads = match chance.below(8) {
+        0 => Reads::After(millis(chance.below(20_000))),
+        1 => Reads::Drip(chance.within(1..=2_000) as usize, every),
+        2 => Reads::Nothing,
+        _ => Reads::All,
+    };
+    connection.client.leaves = match chance.below(10) {
+        0 => Leaves::HalfCloses,
+        1 => Leaves::HalfClosesAfter(millis(chance.below(10_000))),
+        2 => Leaves::WhenSent,
+        3 => Leaves::WhenRead(bytes),
+        4 => Leaves::After(millis(chance.below(20_000))),
+        5 => Leaves::ResetsAfter(millis(chance.below(20_000))),
+        6 => Leaves::Never,
+        _ => Leaves::AtTheEnd,
+    };
+    connection.client.buffer_bytes = *chance.pick(&[1_000, 20_000, 100_000]);
+    connection.client.is_seen_leaving = !chance.once_in(3);
+    let said = *chance.pick(&[1, 100, 1_460, 9_000, 60_000]);
+    let seed = chance.next();
+    let says = match chance.below(7) {
+        0 => Says::Nothing,
+        1 => Says::Echo,
+        2 => Says::Text(nasty.clone()),
+        3 => Says::Drip { bytes: chance.within(1..=500), every, total: said.min(3_000), seed },
+        4 => Says::Reply { request_bytes: bytes, response_bytes: said, after: every, seed },
+        _ => Says::Pattern { bytes: said, seed },
+    };
+    let all = match &says {
+        Says::Text(text) => text.len() as u64,
+        Says::Drip { total, .. } => *total,
+        _ => said,
+    };
+    let ends = match chance.below(5) {
+        0 => Ends::Never,
+        1 => Ends::AfterReading(bytes),
+        2 => Ends::After(millis(chance.below(20_000))),
+        _ => Ends::AfterSaying(all),
+    };
+    let reads = match chance.below(8) {
+        0 => FarReads::Nothing,
+        1 => FarReads::Drip { bytes: chance.within(1..=2_000) as usize, every },
+        _ => FarReads::All,
+    };
+    let how = if chance.once_in(4) { Ending::Cut } else { Ending::Closed };
+    connection.far_end = Behaviour { reads, says, ends, how };
+    connection.opening = match chance.below(12) {
+        0 => Opening::Fails(millis(chance.below(4_000)), OpenFailure::Refused),
+        1 => Opening::Never,
+        _ => Opening::Opens(millis(chance.below(3_000))),
+    };
+    connection.latency = millis(*chance.pick(&[0, 1, 30, 300]));
+    connection.window_bytes = *chance.pick(&[500, 5_000, 65_536]);
+    let limits = &mut connection.limits;
+    // Each value needs an SSL context of its own.
+    limits.connect_timeout = seconds(*chance.pick(&[8, 20]));
+    limits.half_close_timeout = seconds(chance.within(5..=30));
+    limits.idle_timeout = seconds(chance.within(20..=60));
+    limits.stall_timeout = seconds(chance.within(5..=30));
+    limits.queue_timeout = seconds(chance.within(10..=60));
+    limits.close_timeout = seconds(chance.within(0..=10));
+    limits.lifetime = seconds(200);
+    connection
+}
+
+fn draw_fault(wiring: &Wiring, chance: &mut Chance) -> Fault {
+    let connection = chance.below(wiring.connections.len() as u64) as usize;
+    let port = chance.below(wiring.ports.len() as u64) as usize;
+    let noise: [&[u8]; 4] = [b"\0", b"\xE0\xFF", b"\r\n", b"\r\n\r\n"];
+    match chance.below(22) {
+        0 | 1 => Fault::SendFails(chance.within(1..=20) as u32),
+        2 | 3 => Fault::CutSocket(chance.below(12) as u8),
+        4 => Fault::EndFarEnd(connection, Ending::Closed),
+        5 => Fault::EndFarEnd(connection, Ending::Cut),
+        6 => Fault::Say(connection, chance.pick(&NASTY).to_vec()),
+        7 => Fault::DropPdp,
+        8 | 9 => Fault::Reboot,
+        10 => Fault::Stall(millis(chance.below(30_000))),
+        11 | 12 => Fault::DelayAnswer(millis(chance.below(15_000))),
+        13 => Fault::Urc(chance.pick(&URCS).to_string()),
+        14 => Fault::CutUrcHead(chance.below(40) as usize),
+        15 => Fault::FailOpen(*chance.pick(&[550, 552, 563, 564, 565, 566, 568, 569])),
+        // Where the result comes before the port is free again, silence would be for ever.
+        16 if !wiring.modem.quirks.open_result_before_ok && !has_streams(wiring) => Fault::NeverOpen,
+        17 => Fault::RefuseCloses(chance.within(1..=3) as u32),
+        18 => Fault::MissEscapes(chance.within(1..=4) as u32),
+        19 => Fault::LosePort(port, millis(chance.below(20_000))),
+        20 => Fault::OtherProgram(b"AT+CFUN=1,1\r".to_vec()),
+        _ => Fault::Noise(port, chance.pick(&noise).to_vec()),
+    }
+}
+
+fn has_streams(wiring: &Wiring) -> bool {
+    wiring.connections.iter().any(|connection| connection.mode == Mode::Transparent)
+}
+
+/// Payload that looks like something else.
+const NASTY: [&[u8]; 12] = [
+    b"\r\nNO CARRIER\r\n",
+    b"\r\nOK\r\n",
+    b"\r\nERROR\r\n",
+    b"\r\nSEND OK\r\n",
+    b"\r\n> ",
+    b"+++",
+    b"+",
+    b"\r\n+QSSLURC: \"recv\",0,4\r\n",
+    b"\r\n+QSSLURC: \"closed\",1\r\n",
+    b"\r\nRDY\r\n",
+    b"\r",
+    b"\x1A\x1B\0",
+];
+
+/// What may come unasked and means nothing that matters, or something about sockets that are not open.
+const URCS: [&str; 8] = [
+    "+QIND: SMS DONE",
+    "RING",
+    "+CREG: 1",
+    "+CPIN: READY",
+    "+QSSLURC: \"recv\",11",
+    "+QIURC: \"pdpdeact\",5",
+    "+QSSLURC: \"recv\",77,0",
+    "+QSSLURC: nonsense",
+];
+
+/// Switches that take from the heart what no heart could do without.
+const UNFAIR: [&str; 2] = ["early_payload_kept", "payload_echoed"];
+
+/// Runs of an ordinary `cargo test`.
+const RUNS: u64 = 600;
