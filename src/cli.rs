@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint, value_parser};
 
 use crate::at::{AtText, IdSet, PdpContextId};
@@ -507,6 +508,9 @@ const ENVIRONMENT: &str =
 ///
 /// Only for errors: what `--help` and `--version` print comes in the same type and is to be printed whole.
 pub fn one_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing: `qssl-tunnel --help` lists them".to_owned();
+    }
     let text = error.render().to_string();
     let said = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let said =
