@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueHint, value_parser};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
 
 use crate::at::{AtText, IdSet, PdpContextId};
 use crate::config::ca::CaSource;
@@ -18,8 +18,8 @@ use crate::config::certificate_items::CertificateItem;
 use crate::config::cipher::Cipher;
 use crate::config::values::{at_text, host, pdp_context};
 use crate::config::{
-    ApnAuth, Budget, Cidr, Control, Device, FlowControl, Listen, Mode, OnClosed, OpenOn, PdpType, Recovery, Target,
-    TlsVersion, WhenFull, duration, ranges,
+    ApnAuth, Budget, Cidr, Control, Device, FlowControl, Listen, Mode, OnClosed, OpenOn, PdpType, Recovery,
+    Target, TlsVersion, WhenFull, duration, ranges,
 };
 
 /// Bridges local TCP to TLS connections made inside a Quectel cellular modem
@@ -43,6 +43,14 @@ pub enum Command {
     Connect(Box<ConnectArgs>),
     /// Run the tunnels of a configuration file
     Run(Box<RunArgs>),
+    /// Show how a running daemon and its modem are
+    Status(Box<StatusArgs>),
+    /// Say one AT command to the modem, between the commands of a running daemon
+    At(Box<AtArgs>),
+    /// Find out why a modem does not connect, step by step
+    Doctor(Box<DoctorArgs>),
+    /// Manage the certificates and keys that are stored in the modem
+    Cert(Box<CertArgs>),
     /// Show a verified transfer through the embedded modem and a local TLS server
     #[cfg(feature = "emulator")]
     Demo(DemoArgs),
@@ -151,6 +159,187 @@ pub struct RunArgs {
     /// The process.
     #[command(flatten)]
     pub process: ProcessOptions,
+    /// Logging.
+    #[command(flatten)]
+    pub logging: LoggingOptions,
+}
+
+/// Arguments of `status`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = ENVIRONMENT, after_long_help = "\
+Every option can be set in the environment: --control as QSSL_TUNNEL_CONTROL.
+
+Examples:
+  qssl-tunnel status
+  qssl-tunnel status --watch
+  qssl-tunnel status --prometheus > /var/lib/node_exporter/qssl-tunnel.prom")]
+pub struct StatusArgs {
+    /// Print JSON
+    #[arg(long, conflicts_with = "prometheus", env = "QSSL_TUNNEL_JSON", hide_env = true, value_parser = BoolishValueParser::new())]
+    pub json: bool,
+
+    /// Print metrics for Prometheus
+    #[arg(long, env = "QSSL_TUNNEL_PROMETHEUS", hide_env = true, value_parser = BoolishValueParser::new())]
+    pub prometheus: bool,
+
+    /// Show it again every two seconds, with rates
+    #[arg(long, env = "QSSL_TUNNEL_WATCH", hide_env = true, value_parser = BoolishValueParser::new())]
+    pub watch: bool,
+
+    /// Write the daemon's flight recorder to FILE instead: what passed on the modem's port last
+    ///
+    /// Secrets are masked and payload is left out. Of a modem with several ports the others are written to
+    /// FILE.1 and so on.
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_DUMP_RECORDER", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub dump_recorder: Option<PathBuf>,
+
+    /// From now on record what payload consists of, or only how much there is
+    #[arg(long, value_name = "true|false", env = "QSSL_TUNNEL_RECORD_PAYLOAD", hide_env = true, value_parser = BoolishValueParser::new())]
+    pub record_payload: Option<bool>,
+
+    /// Control socket of the daemon to ask [default: the running one, else the port is opened]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub control: Option<PathBuf>,
+
+    /// The modem.
+    #[command(flatten)]
+    pub modem: ModemOptions,
+    /// Logging.
+    #[command(flatten)]
+    pub logging: LoggingOptions,
+}
+
+/// Arguments of `at`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = ENVIRONMENT, after_long_help = "\
+Every option can be set in the environment: --control as QSSL_TUNNEL_CONTROL.
+
+Examples:
+  qssl-tunnel at AT+CSQ
+  qssl-tunnel at 'AT+QPING=1,\"example.org\"' --timeout 30s")]
+pub struct AtArgs {
+    /// The command, such as AT+CSQ
+    #[arg(value_name = "COMMAND")]
+    pub command: String,
+
+    /// Say it even if it would break the tunnels of the daemon
+    #[arg(long, env = "QSSL_TUNNEL_FORCE", hide_env = true, value_parser = BoolishValueParser::new())]
+    pub force: bool,
+
+    /// How long the modem may take to answer, 1s-600s [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_TIMEOUT", hide_env = true)]
+    pub timeout: Option<Duration>,
+
+    /// Control socket of the daemon to ask [default: the running one, else the port is opened]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub control: Option<PathBuf>,
+
+    /// The modem.
+    #[command(flatten)]
+    pub modem: ModemOptions,
+    /// Logging.
+    #[command(flatten)]
+    pub logging: LoggingOptions,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = ENVIRONMENT, after_long_help = "\
+Every option can be set in the environment: --connect-timeout as QSSL_TUNNEL_CONNECT_TIMEOUT.
+
+Examples:
+  qssl-tunnel doctor
+  qssl-tunnel doctor example.org:443 --ca 'system:ISRG Root X1' -d /dev/ttyUSB2")]
+pub struct DoctorArgs {
+    /// TLS server to connect to in the end, without a client: TCP first, then TLS
+    ///
+    /// Where TLS fails, settings are tried one at a time to find the one that makes the difference. Everything
+    /// is put back afterwards.
+    #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
+    pub to: Option<Target>,
+
+    /// Print the findings as JSON
+    #[arg(long, env = "QSSL_TUNNEL_JSON", hide_env = true, value_parser = BoolishValueParser::new())]
+    pub json: bool,
+
+    /// How long opening a connection may take, TLS handshake included [default: 60s]
+    #[arg(short = 'w', long, value_name = "TIME", value_parser = duration::parse,
+        env = "QSSL_TUNNEL_CONNECT_TIMEOUT", hide_env = true)]
+    pub connect_timeout: Option<Duration>,
+
+    /// Control socket of the daemon to ask [default: the running one, else the port is opened]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub control: Option<PathBuf>,
+
+    /// TLS settings.
+    #[command(flatten)]
+    pub tls: TlsOptions,
+    /// The modem.
+    #[command(flatten)]
+    pub modem: ModemOptions,
+    /// Logging.
+    #[command(flatten)]
+    pub logging: LoggingOptions,
+}
+
+/// What `cert` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CertAction {
+    /// store FILE, a certificate or a key in PEM, and print its name there
+    Put,
+    /// list the files
+    List,
+    /// print the file called NAME
+    Get,
+    /// remove the file called NAME
+    Remove,
+    /// remove what this program has stored and no tunnel uses
+    Prune,
+    /// judge FILE, or else every certificate in the modem
+    Check,
+}
+
+/// Arguments of `cert`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = ENVIRONMENT, after_long_help = "\
+Every option can be set in the environment: --config as QSSL_TUNNEL_CONFIG.
+
+Examples:
+  qssl-tunnel cert list
+  qssl-tunnel cert put broker-ca.pem -d /dev/ttyUSB2
+  qssl-tunnel cert check client.pem --key client.key")]
+pub struct CertArgs {
+    /// What to do
+    #[arg(value_enum, value_name = "ACTION")]
+    pub action: CertAction,
+
+    /// The file to put or check, or the name to get or remove
+    #[arg(value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
+    pub file: Option<String>,
+
+    /// For check: the private key that should belong to the certificate
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_KEY", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub key: Option<PathBuf>,
+
+    /// For get: write to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE", env = "QSSL_TUNNEL_OUTPUT", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+
+    /// For list and check: print JSON
+    #[arg(long, env = "QSSL_TUNNEL_JSON", hide_env = true, value_parser = BoolishValueParser::new())]
+    pub json: bool,
+
+    /// For prune: keep what the tunnels of this configuration use [default: /etc/qssl-tunnel.toml]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONFIG", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+
+    /// Control socket of the daemon to ask [default: the running one, else the port is opened]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub control: Option<PathBuf>,
+
+    /// The modem.
+    #[command(flatten)]
+    pub modem: ModemOptions,
     /// Logging.
     #[command(flatten)]
     pub logging: LoggingOptions,

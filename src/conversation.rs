@@ -4,10 +4,11 @@
 //! otherwise the port is opened here, with its wire settings and nothing else. Whoever asks cannot tell which.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::at::{CmeError, Command, Line};
+use crate::cli::ModemOptions;
 use crate::config::{self, Configuration, Process};
 use crate::control::{self, Client, ControlError, Reply, Request};
 use crate::event_loop::Commanded;
@@ -17,6 +18,8 @@ use crate::modem::{Failure, Outcome, Refusal, UserAnswer};
 /// A conversation with one modem.
 pub struct Conversation {
     way: Way,
+    /// What is at the other end, for people.
+    name: String,
 }
 
 enum Way {
@@ -25,14 +28,54 @@ enum Way {
 }
 
 /// How a conversation is to be had.
-#[derive(Clone, Debug, Default)]
-pub struct Access<'a> {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
     /// `--control`: this daemon and nothing else.
-    pub control: Option<&'a Path>,
+    pub control: Option<PathBuf>,
     /// The port was typed out: it, and no daemon, is meant.
     pub device_is_given: bool,
     /// The environment's RUNTIME_DIRECTORY, where a daemon under systemd has its control socket.
-    pub runtime_directory: Option<&'a Path>,
+    pub runtime_directory: Option<PathBuf>,
+}
+
+impl Access {
+    /// As the options and the environment say.
+    pub fn new(control: Option<&Path>, modem: &ModemOptions) -> Self {
+        Access {
+            control: control.map(Path::to_owned),
+            device_is_given: !modem.device.is_empty(),
+            runtime_directory: std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from),
+        }
+    }
+
+    /// The daemon to talk to, if it is to be one.
+    ///
+    /// # Errors
+    /// The one that was named does not answer, or the one that runs lets nobody in.
+    pub fn daemon(&self) -> Result<Option<Client>, Failure> {
+        if self.control.is_none() && self.device_is_given {
+            return Ok(None);
+        }
+        let path = self.daemon_path();
+        match Client::connect(&path) {
+            Ok(client) => Ok(Some(client)),
+            Err(error) if self.control.is_some() => Err(unexpected(Err(error))),
+            // It is there and lets nobody in: the port would be found locked and nobody would know by whom.
+            Err(ControlError::NoDaemon { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                let message =
+                    format!("{}: not allowed: ask as the user or group of the daemon", path.display());
+                Err(Failure::new(ExitStatus::Failed, message))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn daemon_path(&self) -> PathBuf {
+        let usual = || control::default_path(self.runtime_directory.as_deref());
+        self.control.clone().unwrap_or_else(usual)
+    }
 }
 
 /// Which connection an open is of.
@@ -50,15 +93,38 @@ impl Conversation {
     ///
     /// # Errors
     /// The daemon that was named does not answer, or nothing can be waited for.
-    pub fn open(modem: config::Modem, access: &Access<'_>) -> Result<Self, Failure> {
-        let way = match daemon(access)? {
-            Some(client) => Way::Daemon(client),
-            None => {
-                let configuration = Configuration { modem, tunnels: Vec::new(), process: Process::default() };
-                Way::Port(Box::new(Commanded::new(configuration).map_err(internal)?))
-            }
+    pub fn open(modem: config::Modem, access: &Access) -> Result<Self, Failure> {
+        if let Some(client) = access.daemon()? {
+            let name = format!("through the daemon at {}", access.daemon_path().display());
+            return Ok(Conversation { way: Way::Daemon(client), name });
+        }
+        let name = modem.devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let configuration = Configuration { modem, tunnels: Vec::new(), process: Process::default() };
+        let way = Way::Port(Box::new(Commanded::new(configuration).map_err(internal)?));
+        Ok(Conversation { way, name })
+    }
+
+    /// What is at the other end: the ports that are open, or the daemon.
+    pub fn name(&self) -> String {
+        let ports = match &self.way {
+            Way::Port(modem) => modem.port_names(),
+            Way::Daemon(_) => Vec::new(),
         };
-        Ok(Conversation { way })
+        if ports.is_empty() { self.name.clone() } else { ports.join(", ") }
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// As [`Conversation::wait_until_ready`].
+    pub fn pause(&mut self, time: Duration) -> Result<(), Failure> {
+        match &mut self.way {
+            Way::Port(modem) => modem.pause(time).map_err(internal)?,
+            Way::Daemon(_) => {
+                std::thread::sleep(time);
+                Ok(())
+            }
+        }
     }
 
     /// Whether a daemon with tunnels of its own is between us and the modem.
@@ -154,25 +220,6 @@ impl Conversation {
         if let Way::Port(modem) = &mut self.way {
             modem.forget_opens();
         }
-    }
-}
-
-/// The daemon to talk to, if it is to be one.
-fn daemon(access: &Access<'_>) -> Result<Option<Client>, Failure> {
-    if let Some(path) = access.control {
-        return Client::connect(path).map(Some).map_err(|error| unexpected(Err(error)));
-    }
-    if access.device_is_given {
-        return Ok(None);
-    }
-    match Client::connect(&control::default_path(access.runtime_directory)) {
-        Ok(client) => Ok(Some(client)),
-        // It is there and lets nobody in: the port would be found locked and nobody would know by whom.
-        Err(ControlError::NoDaemon { path, source }) if source.kind() == io::ErrorKind::PermissionDenied => {
-            let message = format!("{}: not allowed: ask as the user or group of the daemon", path.display());
-            Err(Failure::new(ExitStatus::Failed, message))
-        }
-        Err(_) => Ok(None),
     }
 }
 

@@ -138,6 +138,21 @@ impl Commanded {
         })
     }
 
+    /// Turns the loop over for so long.
+    ///
+    /// # Errors
+    /// As [`Commanded::wait_until_ready`].
+    pub fn pause(&mut self, time: Duration) -> anyhow::Result<Result<(), Failure>> {
+        let until = Instant::now() + time;
+        self.wait(Some(until), |_| None::<()>).map(|waited| waited.map(|_| ()))
+    }
+
+    /// The ports that are open.
+    pub fn port_names(&self) -> Vec<String> {
+        let ports = self.event_loop.ports.iter().filter_map(|slot| slot.port.as_ref());
+        ports.map(|port| port.name().to_owned()).collect()
+    }
+
     /// Results that came so far are of earlier opens.
     pub fn forget_opens(&mut self) {
         if let Some(outside) = &mut self.event_loop.outside {
@@ -584,7 +599,7 @@ impl EventLoop {
         };
         let text = error.to_string();
         if gives_up {
-            log::error!("{text}");
+            log::error!("{text} [{status}]");
             self.stopped = Some(status);
             self.port_failure = Some(text);
             return;

@@ -7,9 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Parser as _;
 use qssl_tunnel::cli::{self, Cli, Command};
 use qssl_tunnel::config::{self, Checked, Surroundings};
-use qssl_tunnel::event_loop;
+use qssl_tunnel::event_loop::{self, Life};
 use qssl_tunnel::exit_status::ExitStatus;
 use qssl_tunnel::logging;
+use qssl_tunnel::modem::Failure;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -29,7 +30,12 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("qssl-tunnel: {error:#}");
             let is_usage = error.downcast_ref::<config::ConfigError>().is_some();
-            if is_usage { ExitStatus::Usage.into() } else { ExitStatus::Failed.into() }
+            let status = match error.downcast_ref::<Failure>() {
+                Some(failure) => failure.status,
+                None if is_usage => ExitStatus::Usage,
+                None => ExitStatus::Failed,
+            };
+            status.into()
         }
     }
 }
@@ -40,6 +46,10 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
         Command::Listen(args) => config::from_listen(args, &surroundings)?,
         Command::Connect(args) => config::from_connect(args, &surroundings)?,
         Command::Run(args) => config::from_run(args, &surroundings)?,
+        Command::Status(args) => return qssl_tunnel::inquiry::status(args, &surroundings),
+        Command::At(args) => return qssl_tunnel::inquiry::at(args, &surroundings),
+        Command::Cert(args) => return qssl_tunnel::certificates::run(args, &surroundings),
+        Command::Doctor(args) => return qssl_tunnel::doctor::run(args, &surroundings),
         #[cfg(feature = "emulator")]
         Command::Demo(args) => return qssl_tunnel::demo::run(args, &surroundings),
     };
@@ -54,7 +64,20 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
     for warning in warnings {
         log::warn!("{warning}");
     }
-    event_loop::run(configuration)
+    let life = life(command);
+    let result = event_loop::run_daemon(configuration, life);
+    log::logger().flush();
+    result
+}
+
+/// Only `run` has a file to read again, and a place of its own for its control socket and its state.
+fn life(command: Command) -> Life {
+    let Command::Run(args) = command else { return Life::default() };
+    Life {
+        reload: Some(Box::new(move || config::from_run(&args, &surroundings()))),
+        default_control_path: Some(event_loop::usual_control_path()),
+        default_state_directory: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
+    }
 }
 
 /// What the checks of a configuration need to know of the machine.

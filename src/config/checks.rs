@@ -15,8 +15,8 @@ use super::{
     Modem, Pdp, Pem, Process, Psk, Secret, Surroundings, Target, Tls, Tunnel, Verbosity, Wait, file, secret,
 };
 use crate::cli::{
-    ClientOptions, ConnectArgs, ListenArgs, LoggingOptions, ModemOptions, ProcessOptions, RunArgs,
-    StreamOptions, TlsOptions,
+    ClientOptions, ConnectArgs, DoctorArgs, ListenArgs, LoggingOptions, ModemOptions, ProcessOptions,
+    RunArgs, StreamOptions, TlsOptions,
 };
 use crate::trust::{Certificate, PrivateKey, TrustStore, Validity};
 
@@ -74,6 +74,53 @@ pub fn from_connect(args: &ConnectArgs, around: &Surroundings) -> Result<Checked
     };
     let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
     let verbosity = checks.verbosity(&args.logging).map_err(Complaint::on_command_line)?;
+    Ok(Checked { configuration, verbosity, warnings: checks.warnings })
+}
+
+/// What `doctor` examines: the modem, and if there is one the server, as a tunnel that nobody can connect to.
+/// Like `connect` it waits for nothing unless told to.
+///
+/// # Errors
+/// One line that names the option.
+pub fn from_doctor(args: &DoctorArgs, around: &Surroundings) -> Result<Checked, ConfigError> {
+    let mut checks = Checks::new(around, Style::CommandLine);
+    let stream = StreamOptions { connect_timeout: args.connect_timeout, ..StreamOptions::default() };
+    let make = |checks: &mut Checks| {
+        let tunnel = |to: &Target| {
+            Ok(Tunnel {
+                name: to.to_string(),
+                listen: Vec::new(),
+                target: to.clone(),
+                mode: Mode::Buffer,
+                tls: checks.tls(&args.tls, None)?,
+                limits: checks.limits(&stream, &ClientOptions::default())?,
+                allow: Vec::new(),
+            })
+        };
+        Ok(Configuration {
+            tunnels: args.to.as_ref().map(tunnel).transpose()?.into_iter().collect(),
+            modem: checks.modem(&args.modem, Wait::Not)?,
+            process: Process::default(),
+        })
+    };
+    let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
+    let verbosity = checks.verbosity(&args.logging).map_err(Complaint::on_command_line)?;
+    Ok(Checked { configuration, verbosity, warnings: checks.warnings })
+}
+
+/// What a command about the modem alone needs: no tunnels. It waits for nothing unless told to.
+///
+/// # Errors
+/// One line that names the option.
+pub fn from_modem(
+    modem: &ModemOptions,
+    logging: &LoggingOptions,
+    around: &Surroundings,
+) -> Result<Checked, ConfigError> {
+    let mut checks = Checks::new(around, Style::CommandLine);
+    let modem = checks.modem(modem, Wait::Not).map_err(Complaint::on_command_line)?;
+    let verbosity = checks.verbosity(logging).map_err(Complaint::on_command_line)?;
+    let configuration = Configuration { modem, tunnels: Vec::new(), process: Process::default() };
     Ok(Checked { configuration, verbosity, warnings: checks.warnings })
 }
 
@@ -672,7 +719,7 @@ fn logging_over(args: &LoggingOptions, file: &LoggingOptions) -> LoggingOptions 
 }
 
 /// Where `run` looks without `--config`.
-pub(super) const DEFAULT_PATH: &str = "/etc/qssl-tunnel.toml";
+pub(crate) const DEFAULT_PATH: &str = "/etc/qssl-tunnel.toml";
 
 const DEFAULT_MODE: Mode = Mode::Push;
 /// AT+QSSLCLOSE (both manuals).

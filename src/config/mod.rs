@@ -34,7 +34,8 @@ pub(crate) mod secret;
 pub mod target;
 pub mod values;
 
-pub use checks::{from_connect, from_listen, from_run, from_text};
+pub(crate) use checks::DEFAULT_PATH;
+pub use checks::{from_connect, from_doctor, from_listen, from_modem, from_run, from_text};
 pub use grammar::GrammarError;
 pub(crate) use grammar::nearest;
 
@@ -83,7 +84,7 @@ pub enum Verbosity {
 pub struct Configuration {
     /// The modem and how it is reached.
     pub modem: Modem,
-    /// The tunnels; at least one.
+    /// The tunnels; at least one, but for commands that are about the modem alone.
     pub tunnels: Vec<Tunnel>,
     /// What concerns the process as a whole.
     pub process: Process,

@@ -691,7 +691,7 @@ impl Relay {
     /// Ends a client so that it notices.
     fn reset(&mut self, id: ClientId, reason: &str, status: ExitStatus, now: Instant) {
         let Some(client) = self.remove(id) else { return };
-        log::warn!("{}", self.account(&client, reason, now));
+        log::warn!("{} [{status}]", self.account(&client, reason, now));
         self.counters[client.tunnel].resets += 1;
         let rest = match client.state {
             State::Ending { rest } => rest.as_slice().to_vec(),

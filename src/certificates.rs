@@ -1,0 +1,533 @@
+//! `qssl-tunnel cert`: the certificates and keys that are stored in the modem.
+//!
+//! Files of this program are named by a hash of their content, so that the same file is stored once, whoever
+//! asks for it. What is stored is held against its checksum, and judged on the host before it is stored.
+
+use std::fs;
+use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use crate::at::{AtText, Command, SslContextId, fields};
+use crate::cli::{CertAction, CertArgs, RunArgs};
+use crate::config::{self, Checked, Pem, Surroundings, Verbosity};
+use crate::conversation::{Access, Conversation};
+use crate::exit_status::ExitStatus;
+use crate::logging;
+use crate::modem::ssl_context::{self, Authorities, FILE_PREFIX, File};
+use crate::modem::{Failure, Outcome, UserAnswer};
+use crate::trust::{Certificate, PrivateKey, TrustError, Validity};
+
+/// Does what `args` say.
+///
+/// # Errors
+/// A [`Failure`] with its exit status, or what is wrong with the options or a file.
+pub fn run(args: &CertArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
+    let Checked { configuration, verbosity, .. } = config::from_modem(&args.modem, &args.logging, around)?;
+    if verbosity > Verbosity::Normal {
+        logging::start(verbosity);
+    }
+    check_arguments(args)?;
+    let mut out = io::stdout().lock();
+    if let (CertAction::Check, Some(file)) = (args.action, &args.file) {
+        let judgements = judge_file(Path::new(file), args.key.as_deref(), around.unix_seconds)?;
+        return Ok(show(&mut out, &judgements, args.json)?);
+    }
+    // Judged before a port is opened.
+    let wanted = match (args.action, &args.file) {
+        (CertAction::Put, Some(file)) => Some(file_to_put(Path::new(file), around.unix_seconds)?),
+        _ => None,
+    };
+    let access = Access::new(args.control.as_deref(), &args.modem);
+    let conversation = Conversation::open(configuration.modem.clone(), &access)?;
+    let mut store = Store { conversation };
+    store.conversation.wait_until_ready()?;
+    match (args.action, &args.file) {
+        (CertAction::Put, _) => {
+            let file = wanted.expect("check_arguments demands a file to put");
+            store.put(&file)?;
+            writeln!(out, "{}", file.name)?;
+        }
+        (CertAction::List, _) => store.list()?.show(&mut out, args.json)?,
+        (CertAction::Get, name) => {
+            let content = store.get(&file_name(name.as_deref().unwrap_or_default())?)?;
+            match &args.output {
+                Some(path) => {
+                    fs::write(path, &content).with_context(|| format!("cannot write {}", path.display()))?;
+                }
+                None => out.write_all(&content)?,
+            }
+        }
+        (CertAction::Remove, name) => store.remove(&file_name(name.as_deref().unwrap_or_default())?)?,
+        (CertAction::Prune, _) => {
+            let mut kept = store.used_in_modem()?;
+            kept.extend(used_by_tunnels(args.config.as_deref(), around)?);
+            for name in store.prune(&kept)? {
+                writeln!(out, "{name}")?;
+            }
+        }
+        (CertAction::Check, _) => {
+            let judgements = store.judge(around.unix_seconds)?;
+            return Ok(show(&mut out, &judgements, args.json)?);
+        }
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// Whether the arguments go together.
+fn check_arguments(args: &CertArgs) -> Result<(), Failure> {
+    let usage = |message: &str| Err(Failure::new(ExitStatus::Usage, message));
+    match (args.action, &args.file) {
+        (CertAction::Put, None) => return usage("cert put: name the file to store"),
+        (CertAction::Get | CertAction::Remove, None) => {
+            return usage("cert get and remove: name the file in the modem, as cert list shows it");
+        }
+        (CertAction::List | CertAction::Prune, Some(_)) => return usage("cert list and prune take no file"),
+        _ => {}
+    }
+    if args.key.is_some() && (args.action != CertAction::Check || args.file.is_none()) {
+        return usage("--key: is for cert check with a file");
+    }
+    Ok(())
+}
+
+/// The modem's files.
+struct Store {
+    conversation: Conversation,
+}
+
+/// What is stored.
+#[derive(Debug, Serialize)]
+struct Listing {
+    /// Room that is left; `None`: the modem does not say.
+    free_bytes: Option<u64>,
+    /// Room in all.
+    total_bytes: Option<u64>,
+    files: Vec<Stored>,
+}
+
+/// A file in the modem.
+#[derive(Debug, Serialize)]
+struct Stored {
+    name: String,
+    bytes: u64,
+    /// It was put there by this program.
+    ours: bool,
+}
+
+impl Store {
+    fn say(&mut self, text: &str) -> Result<UserAnswer, Failure> {
+        self.conversation.ask(Command::line(text))
+    }
+
+    fn list(&mut self) -> Result<Listing, Failure> {
+        let list = self.say("AT+QFLST=\"*\"")?;
+        // A module without files may answer with an error.
+        let files = ssl_context::stored_files(&list.lines)
+            .into_iter()
+            .map(|(name, bytes)| Stored { ours: name.starts_with(FILE_PREFIX), name, bytes })
+            .collect();
+        let space = self.say("AT+QFLDS=\"UFS\"")?;
+        let mut room = space.lines.iter().find_map(|line| line.strip_prefix("+QFLDS:")).map(fields);
+        let mut number = || room.as_mut().and_then(|room| room.number());
+        Ok(Listing { free_bytes: number(), total_bytes: number(), files })
+    }
+
+    /// Stores a file, unless it is there.
+    fn put(&mut self, file: &File) -> Result<(), Failure> {
+        let size = file.content.len();
+        let listing = self.list()?;
+        let there = listing.files.iter().find(|stored| stored.name == file.name.as_str());
+        match (there, listing.free_bytes) {
+            (Some(stored), _) if stored.bytes == size as u64 => return Ok(()),
+            // A part of it, from an upload that was cut short.
+            (Some(_), _) => self.remove(&file.name)?,
+            (None, Some(free)) if free < size as u64 => {
+                let message = format!(
+                    "{} takes {size} bytes and the modem has {free} left: remove what is not needed (cert prune), or \
+                     give the one root",
+                    file.source
+                );
+                return Err(Failure::new(ExitStatus::Failed, message));
+            }
+            (None, _) => {}
+        }
+        let mut bar = Bar::new(&file.source);
+        let upload = Command::Upload { name: file.name.clone(), content: file.content.clone() };
+        let answer = self.conversation.upload(upload, &mut |done, all| bar.show(done, all))?;
+        drop(bar);
+        let sum = ssl_context::upload_sum(&answer.lines);
+        if answer.outcome == Some(Outcome::Ok) && sum == Some((size, file.checksum())) {
+            return Ok(());
+        }
+        let why = match sum.filter(|_| answer.outcome == Some(Outcome::Ok)) {
+            Some((size, sum)) => format!("it has {size} bytes with the checksum {sum:04x}"),
+            None => refusal(&answer),
+        };
+        let message = format!("the modem did not store {} ({size} bytes): {why}", file.source);
+        Err(Failure::new(ExitStatus::Failed, message))
+    }
+
+    /// Fetches a file and holds it against its checksum.
+    fn get(&mut self, name: &AtText) -> Result<Vec<u8>, Failure> {
+        let listing = self.list()?;
+        let Some(stored) = listing.files.iter().find(|stored| stored.name == name.as_str()) else {
+            let message = format!("the modem lists no file {name}: see cert list");
+            return Err(Failure::new(ExitStatus::Failed, message));
+        };
+        let size = usize::try_from(stored.bytes).unwrap_or(usize::MAX);
+        if size > LARGEST_FILE_BYTES {
+            let message = format!("{name} has {size} bytes: that is no certificate");
+            return Err(Failure::new(ExitStatus::Failed, message));
+        }
+        let answer = self.conversation.insist(Command::Download { name: name.clone(), size })?;
+        let sum = ssl_context::download_sum(&answer.lines);
+        if answer.outcome != Some(Outcome::Ok) {
+            let message = format!("the modem did not hand out {name}: {}", refusal(&answer));
+            return Err(Failure::new(ExitStatus::Failed, message));
+        }
+        if answer.file.len() != size || sum.is_some_and(|(_, sum)| sum != ssl_context::checksum(&answer.file))
+        {
+            let message = format!("{name} did not come over whole: its checksum is wrong; try again");
+            return Err(Failure::new(ExitStatus::Failed, message));
+        }
+        Ok(answer.file)
+    }
+
+    fn remove(&mut self, name: &AtText) -> Result<(), Failure> {
+        let answer = self.conversation.insist(Command::line(format!("AT+QFDEL=\"{name}\"")))?;
+        match answer.outcome {
+            Some(Outcome::Ok) => Ok(()),
+            _ => {
+                let message = format!("the modem did not remove {name}: {}", refusal(&answer));
+                Err(Failure::new(ExitStatus::Failed, message))
+            }
+        }
+    }
+
+    /// Removes files of this program that are not among `kept`, and returns their names.
+    fn prune(&mut self, kept: &[String]) -> Result<Vec<AtText>, Failure> {
+        let mut removed = Vec::new();
+        for stored in self.list()?.files {
+            if stored.ours && !kept.contains(&stored.name) {
+                let name = file_name(&stored.name)?;
+                self.remove(&name)?;
+                removed.push(name);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// The files that SSL contexts of the modem name at this moment, whoever has set them up.
+    fn used_in_modem(&mut self) -> Result<Vec<String>, Failure> {
+        let mut used = Vec::new();
+        let mut has_clients = false;
+        let mut questions = vec!["AT+QSSLCFG=\"cacertex\"".to_owned()];
+        for context in SslContextId::all() {
+            for key in ["cacert", "clientcert"] {
+                questions.push(format!("AT+QSSLCFG=\"{key}\",{context}"));
+            }
+        }
+        for question in questions {
+            for line in self.say(&question)?.lines {
+                let Some(path) = line.strip_prefix("+QSSLCFG:").and_then(|rest| fields(rest).nth(2)) else {
+                    continue;
+                };
+                let name = path.strip_prefix("UFS:").unwrap_or(path);
+                has_clients |= !name.is_empty() && question.contains("clientcert");
+                used.push(name.to_owned());
+            }
+        }
+        if has_clients {
+            // Which key goes with it is not asked: the answer could hold the key's password.
+            let keys = self.list()?.files.into_iter().filter(|stored| stored.name.ends_with(".key"));
+            used.extend(keys.map(|stored| stored.name));
+        }
+        Ok(used)
+    }
+
+    /// Judges every certificate that is stored.
+    fn judge(&mut self, unix_seconds: i64) -> Result<Vec<Judgement>, Failure> {
+        let mut judgements = Vec::new();
+        for stored in self.list()?.files {
+            let is_certificate =
+                [".pem", ".crt", ".cer"].iter().any(|end| stored.name.to_ascii_lowercase().ends_with(end));
+            if !is_certificate {
+                continue;
+            }
+            let content = self.get(&file_name(&stored.name)?)?;
+            match Certificate::all(&content) {
+                Ok(certificates) => judgements.extend(
+                    certificates.iter().map(|one| Judgement::of_certificate(&stored.name, one, unix_seconds)),
+                ),
+                // A key may be called .pem as well.
+                Err(TrustError::Other { found, .. }) if found.ends_with("PRIVATE KEY") => {}
+                Err(error) => judgements.push(Judgement::bad(&stored.name, error.to_string())),
+            }
+        }
+        Ok(judgements)
+    }
+}
+
+impl Listing {
+    fn show(&self, out: &mut dyn Write, as_json: bool) -> io::Result<()> {
+        if as_json {
+            serde_json::to_writer_pretty(&mut *out, self)?;
+            return writeln!(out);
+        }
+        for Stored { name, bytes, ours } in &self.files {
+            let whose = if *ours { "" } else { "  (not of this program)" };
+            writeln!(out, "{bytes:>8}  {name}{whose}")?;
+        }
+        match (self.free_bytes, self.total_bytes) {
+            (Some(free), Some(total)) => writeln!(out, "{free:>8}  bytes free of {total}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the host can tell of a certificate or a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Judgement {
+    /// The file.
+    file: String,
+    ok: bool,
+    /// What it is, and what is wrong.
+    seen: String,
+    /// The end of a certificate's validity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+impl Judgement {
+    fn good(file: &str, seen: impl Into<String>) -> Self {
+        Judgement { file: file.to_owned(), ok: true, seen: seen.into(), expires: None }
+    }
+
+    fn bad(file: &str, seen: impl Into<String>) -> Self {
+        Judgement { ok: false, ..Judgement::good(file, seen) }
+    }
+
+    fn of_certificate(file: &str, certificate: &Certificate, unix_seconds: i64) -> Self {
+        let kind = if certificate.is_authority { "authority" } else { "no authority" };
+        let who = format!("{}, {kind}", certificate.name());
+        let judgement = match certificate.validity(unix_seconds) {
+            Validity::Valid => {
+                Judgement::good(file, format!("{who}, valid until {}", certificate.last_day()))
+            }
+            Validity::EndsSoon(days) => {
+                let seen = format!("{who}, expires in {days} days, on {}", certificate.last_day());
+                Judgement::good(file, seen)
+            }
+            Validity::NotYet => {
+                Judgement::bad(file, format!("{who}, not valid before {}", certificate.first_day()))
+            }
+            Validity::Expired => {
+                Judgement::bad(file, format!("{who}, expired on {}", certificate.last_day()))
+            }
+        };
+        Judgement { expires: Some(certificate.last_day()), ..judgement }
+    }
+}
+
+fn show(out: &mut dyn Write, judgements: &[Judgement], as_json: bool) -> io::Result<ExitStatus> {
+    if as_json {
+        serde_json::to_writer_pretty(&mut *out, judgements)?;
+        writeln!(out)?;
+    } else {
+        for Judgement { file, ok, seen, .. } in judgements {
+            writeln!(out, "{} {file}: {seen}", if *ok { '✓' } else { '✗' })?;
+        }
+    }
+    let all_well = judgements.iter().all(|judgement| judgement.ok);
+    Ok(if all_well { ExitStatus::Done } else { ExitStatus::Failed })
+}
+
+/// Judges a file on the host, and whether the key belongs to it.
+fn judge_file(path: &Path, key: Option<&Path>, unix_seconds: i64) -> anyhow::Result<Vec<Judgement>> {
+    let name = path.display().to_string();
+    let text = read(path)?;
+    let certificates = Certificate::all(&text);
+    let mut judgements: Vec<Judgement> = match (&certificates, PrivateKey::read(&text)) {
+        (Ok(all), _) => all.iter().map(|one| Judgement::of_certificate(&name, one, unix_seconds)).collect(),
+        (Err(_), Ok(key)) => vec![Judgement::good(
+            &name,
+            if key.is_encrypted { "a private key, encrypted" } else { "a private key, not encrypted" },
+        )],
+        (Err(error), Err(_)) => vec![Judgement::bad(&name, error.to_string())],
+    };
+    if let Some(path) = key {
+        let name = path.display().to_string();
+        let own = certificates.ok().and_then(|all| all.into_iter().next());
+        judgements.push(match (PrivateKey::read(&read(path)?), own) {
+            (Err(error), _) => Judgement::bad(&name, error.to_string()),
+            (Ok(_), None) => Judgement::bad(&name, "there is no certificate that it could belong to"),
+            (Ok(key), Some(own)) => match key.belongs_to(&own) {
+                Some(true) => Judgement::good(&name, format!("belongs to {}", own.name())),
+                Some(false) => Judgement::bad(&name, format!("does not belong to {}", own.name())),
+                None => Judgement::good(&name, "a private key; whether it belongs there cannot be told"),
+            },
+        });
+    }
+    Ok(judgements)
+}
+
+/// A certificate, several, or a key, as it is stored in the modem. Says on standard error what is doubtful.
+fn file_to_put(path: &Path, unix_seconds: i64) -> anyhow::Result<File> {
+    let text = read(path)?;
+    let source = path.display().to_string();
+    match (Certificate::all(&text), PrivateKey::read(&text)) {
+        (Ok(certificates), _) => {
+            for certificate in &certificates {
+                let Judgement { ok, seen, .. } =
+                    Judgement::of_certificate(&source, certificate, unix_seconds);
+                let soon = matches!(certificate.validity(unix_seconds), Validity::EndsSoon(_));
+                if !ok || soon {
+                    eprintln!("qssl-tunnel: {source}: {seen}");
+                }
+            }
+            let pems: Vec<Pem> = certificates.iter().map(|one| one.to_pem(source.clone())).collect();
+            Ok(File::of("pem", pems.iter()))
+        }
+        (Err(_), Ok(key)) => {
+            let pem = Pem { source, bytes: key.pem.into_bytes() };
+            Ok(File::of("key", std::iter::once(&pem)))
+        }
+        (Err(error), Err(_)) => Err(Failure::new(ExitStatus::Usage, format!("{source}: {error}")).into()),
+    }
+}
+
+/// The names of the files that the tunnels of a configuration use; of none, if the usual one does not exist.
+fn used_by_tunnels(path: Option<&Path>, around: &Surroundings) -> anyhow::Result<Vec<String>> {
+    if path.is_none() && !Path::new(config::DEFAULT_PATH).exists() {
+        return Ok(Vec::new());
+    }
+    let args = RunArgs {
+        config: path.map(Path::to_owned),
+        check: false,
+        modem: Default::default(),
+        process: Default::default(),
+        logging: Default::default(),
+    };
+    let checked = config::from_run(&args, around)?;
+    let files = checked.configuration.tunnels.iter().flat_map(|tunnel| {
+        [Authorities::Bundle, Authorities::Chain].map(|how| ssl_context::files(&tunnel.tls, how))
+    });
+    Ok(files.flatten().map(|file| file.name.to_string()).collect())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    config::secret::read_limited(path, LARGEST_FILE_BYTES as u64)
+        .map_err(|reason| Failure::new(ExitStatus::Usage, format!("{}: {reason}", path.display())))
+}
+
+/// A name that may stand in an AT command, with or without its storage.
+fn file_name(text: &str) -> Result<AtText, Failure> {
+    AtText::new(text.strip_prefix("UFS:").unwrap_or(text))
+        .map_err(|error| Failure::new(ExitStatus::Usage, format!("{text:?}: {error}")))
+}
+
+fn refusal(answer: &UserAnswer) -> String {
+    match &answer.outcome {
+        Some(Outcome::Refused(refusal)) => refusal.to_string(),
+        Some(_) => "it answered something else than was expected".to_owned(),
+        None => "it did not answer".to_owned(),
+    }
+}
+
+/// How far an upload is, on a terminal.
+struct Bar {
+    what: String,
+    is_shown: bool,
+}
+
+impl Bar {
+    fn new(what: &str) -> Self {
+        Bar { what: what.to_owned(), is_shown: io::stderr().is_terminal() }
+    }
+
+    fn show(&mut self, done: usize, all: usize) {
+        if self.is_shown {
+            // A terminal that takes nothing is no reason to stop.
+            let _ = write!(io::stderr(), "\r{}", bar(&self.what, done, all));
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if self.is_shown {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn bar(what: &str, done: usize, all: usize) -> String {
+    let filled = (done * BAR_CELLS).checked_div(all).unwrap_or(BAR_CELLS).min(BAR_CELLS);
+    let (full, empty) = ("#".repeat(filled), ".".repeat(BAR_CELLS - filled));
+    format!("{what} [{full}{empty}] {done} of {all} bytes")
+}
+
+const BAR_CELLS: usize = 30;
+
+/// Far above any certificate, far below what would fill this machine's memory.
+const LARGEST_FILE_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIRECTORY: &str = "tests/config_files/certificates";
+    /// 2100-01-01.
+    const IN_2100: i64 = 4_102_444_800;
+
+    fn judged(file: &str, key: Option<&str>) -> Vec<(bool, String)> {
+        let path = |name: &str| Path::new(DIRECTORY).join(name);
+        let judgements = judge_file(&path(file), key.map(path).as_deref(), IN_2100).expect("it can be read");
+        judgements.into_iter().map(|judgement| (judgement.ok, judgement.seen)).collect()
+    }
+
+    #[test]
+    fn a_certificate_is_judged_by_kind_and_dates() {
+        assert_eq!(
+            judged("root.pem", None),
+            [(true, "Example Root CA, authority, valid until 2120-01-01".into())]
+        );
+        assert_eq!(
+            judged("old.pem", None),
+            [(false, "Class 2 Authority, authority, expired on 2010-01-01".into())]
+        );
+        let (ok, seen) = judged("root.der", None).remove(0);
+        assert!(!ok && seen.starts_with("DER, not PEM"), "{seen}");
+    }
+
+    #[test]
+    fn a_key_is_told_from_another() {
+        let of_key = |key| judged("client-ec.pem", Some(key)).remove(1);
+        assert_eq!(of_key("key-ec-pkcs8.pem"), (true, "belongs to client two".into()));
+        assert_eq!(of_key("key-rsa-pkcs8.pem"), (false, "does not belong to client two".into()));
+        assert!(!of_key("root.pem").0);
+        assert_eq!(judged("key-ec-encrypted.pem", None), [(true, "a private key, encrypted".into())]);
+    }
+
+    #[test]
+    fn a_file_is_stored_under_the_name_that_tunnels_use() {
+        let path = Path::new(DIRECTORY).join("root.pem");
+        let put = file_to_put(&path, IN_2100).expect("a certificate");
+        let pem = Pem { source: "ca".into(), bytes: fs::read(&path).expect("it exists") };
+        let authority = config::Authentication::Authorities(vec![pem]);
+        let used = ssl_context::files(&config::Tls::new(authority), Authorities::Bundle);
+        assert_eq!(put.name, used[0].name);
+        let key = file_to_put(&Path::new(DIRECTORY).join("key-ec-sec1.pem"), IN_2100).expect("a key");
+        assert!(key.name.as_str().starts_with(FILE_PREFIX) && key.name.as_str().ends_with(".key"));
+    }
+
+    #[test]
+    fn the_bar_is_full_when_all_has_left() {
+        assert_eq!(bar("a", 0, 10), format!("a [{}] 0 of 10 bytes", ".".repeat(30)));
+        assert_eq!(bar("a", 10, 10), format!("a [{}] 10 of 10 bytes", "#".repeat(30)));
+        assert!(bar("a", 0, 0).contains(&"#".repeat(30)));
+    }
+}

@@ -1,0 +1,572 @@
+//! `qssl-tunnel doctor`: why a modem does not connect, step by step from the port to TLS.
+//!
+//! Straight-line code over a [`Conversation`]. It stops at nothing that it can get past, and puts back what it
+//! changed: the settings of a spare SSL context, files that it uploaded, a data session that it activated.
+
+// An edge: it compares the modem's clock with this machine's.
+#![allow(clippy::disallowed_methods)]
+
+mod report;
+mod server;
+mod trials;
+
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::at::{Command, fields};
+use crate::cli::DoctorArgs;
+use crate::config::{self, Checked, Surroundings, Verbosity};
+use crate::conversation::{Access, Conversation};
+use crate::exit_status::ExitStatus;
+use crate::logging;
+use crate::modem::{
+    Failure, Outcome, PLAUSIBLE_UNIX_SECONDS, Profile, Refusal, UserAnswer, access_point_line, unix_seconds,
+};
+use report::Report;
+
+/// Examines the modem, and the way to the server if one is named.
+///
+/// # Errors
+/// The options are wrong, or the report cannot be written.
+pub fn run(args: &DoctorArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
+    let Checked { configuration, verbosity, warnings } = config::from_doctor(args, around)?;
+    if verbosity > Verbosity::Normal {
+        // Otherwise the report says everything.
+        logging::start(verbosity);
+    }
+    let access = Access::new(args.control.as_deref(), &args.modem);
+    let mut out = io::stdout().lock();
+    let mut report = Report::new(&mut out, args.json);
+    let tunnel = configuration.tunnels.first();
+    match Conversation::open(configuration.modem.clone(), &access) {
+        Ok(conversation) => {
+            let mut doctor = Doctor {
+                conversation,
+                modem: &configuration.modem,
+                tunnel,
+                notes: &warnings,
+                profile: Profile::unknown(),
+                clock_is_right: true,
+                free_bytes: None,
+                stored: None,
+                undo: Vec::new(),
+                report,
+            };
+            if let Err(failure) = doctor.examine() {
+                let check = doctor.report.next();
+                doctor.report.failed(check, failure.status, failure.message, "");
+                doctor.report.skip_rest(tunnel.is_some(), "the modem cannot be asked any more");
+            }
+            doctor.put_back();
+            report = doctor.report;
+        }
+        Err(failure) => {
+            report.failed("port", failure.status, failure.message, "");
+            report.skip_rest(tunnel.is_some(), "there is no port");
+        }
+    }
+    Ok(report.end()?)
+}
+
+/// The examination.
+struct Doctor<'a> {
+    conversation: Conversation,
+    modem: &'a config::Modem,
+    tunnel: Option<&'a config::Tunnel>,
+    /// What the host has to say about the certificates given.
+    notes: &'a [String],
+    profile: Profile,
+    /// The modem's clock agrees with this machine's, as far as that can be told.
+    clock_is_right: bool,
+    /// Room in the module's storage.
+    free_bytes: Option<u64>,
+    /// Names and sizes of the files there; `None`: it does not list them.
+    stored: Option<Vec<(String, u64)>>,
+    /// What puts back the changes, the last first.
+    undo: Vec<Command>,
+    report: Report<'a>,
+}
+
+/// An answer, as the checks look at it.
+struct Heard {
+    lines: Vec<String>,
+    /// How it was refused, in words.
+    error: Option<String>,
+    /// The number of the error.
+    number: Option<u16>,
+}
+
+impl Heard {
+    /// What stands behind this name in the first line that begins with it.
+    fn value(&self, name: &str) -> Option<&str> {
+        self.lines.iter().find_map(|line| line.strip_prefix(name)).map(str::trim)
+    }
+}
+
+impl From<UserAnswer> for Heard {
+    fn from(answer: UserAnswer) -> Self {
+        let (error, number) = match &answer.outcome {
+            Some(Outcome::Ok) => (None, None),
+            Some(Outcome::Refused(refusal)) => (Some(refusal.to_string()), number(refusal)),
+            Some(other) => (Some(format!("{other:?}")), None),
+            None => (Some("no answer".to_owned()), None),
+        };
+        Heard { lines: answer.lines, error, number }
+    }
+}
+
+fn number(refusal: &Refusal) -> Option<u16> {
+    match refusal {
+        Refusal::Plain => None,
+        Refusal::Cme(error) => error.number(),
+    }
+}
+
+impl Doctor<'_> {
+    fn examine(&mut self) -> Result<(), Failure> {
+        if !self.reach()? {
+            return Ok(());
+        }
+        self.identify()?;
+        self.sim()?;
+        self.signal()?;
+        self.registration()?;
+        self.session()?;
+        let tcp = match self.tunnel.filter(|_| self.report.is_ok("session")) {
+            Some(tunnel) => Some(self.open_tcp(&tunnel.target, tunnel.limits.connect_timeout)?),
+            None => None,
+        };
+        self.dns(tcp)?;
+        self.clock()?;
+        self.certificates()?;
+        let Some(tunnel) = self.tunnel else { return Ok(()) };
+        let Some(tcp) = tcp else {
+            self.report.skip_rest(true, "there is no data session");
+            return Ok(());
+        };
+        self.judge_tcp(tunnel, tcp);
+        self.tls(tunnel, tcp)
+    }
+
+    /// Says a line.
+    fn say(&mut self, text: impl Into<String>) -> Result<Heard, Failure> {
+        self.conversation.ask(Command::line(text)).map(Heard::from)
+    }
+
+    /// Says a line that touches none of a daemon's tunnels, whatever it looks like.
+    fn insist(&mut self, command: Command) -> Result<Heard, Failure> {
+        self.conversation.insist(command).map(Heard::from)
+    }
+
+    /// Port and modem. Without them nothing else can be asked.
+    fn reach(&mut self) -> Result<bool, Failure> {
+        let ready = self.conversation.wait_until_ready();
+        match ready {
+            Ok(()) => {
+                let name = self.conversation.name();
+                self.report.ok("port", name);
+                self.report.ok("modem", "answers");
+                Ok(true)
+            }
+            Err(failure) if matches!(failure.status, ExitStatus::Signal(_)) => Err(failure),
+            Err(failure) => {
+                if failure.status == ExitStatus::ModemSilent {
+                    let name = self.conversation.name();
+                    self.report.ok("port", name);
+                }
+                let check = self.report.next();
+                self.report.failed(check, failure.status, failure.message, "");
+                self.report.skip_rest(self.tunnel.is_some(), "the modem cannot be asked");
+                Ok(false)
+            }
+        }
+    }
+
+    fn identify(&mut self) -> Result<(), Failure> {
+        let identity = self.say("ATI")?;
+        self.profile.learn_identity(&identity.lines);
+        if self.profile.identity_is_incomplete() {
+            let model = self.say("AT+CGMM;+CGMR")?;
+            if model.error.is_none() {
+                self.profile.learn_identity(&model.lines);
+            }
+        }
+        for test in ["AT+QSSLCFG=?", "AT+QSSLOPEN=?", "AT+QSSLSEND=?", "AT+QSSLRECV=?"] {
+            let answer = self.say(test)?;
+            self.profile.learn_keys(&answer.lines);
+            if answer.error.is_some() && test == "AT+QSSLCFG=?" {
+                let advice = "a Quectel module with AT+QSSLCFG is needed; is this its AT port?";
+                let seen = format!("{} has no TLS of its own", self.profile.name);
+                self.report.failed("identity", ExitStatus::SetUpFailed, seen, advice);
+                return Ok(());
+            }
+        }
+        let profile = &self.profile;
+        if profile.model.is_empty() {
+            self.report.failed("identity", ExitStatus::Failed, "the modem does not say what it is", "");
+            return Ok(());
+        }
+        let sockets = profile.sockets.count_below(crate::at::SOCKET_COUNT);
+        let contexts = profile.ssl_contexts.count_below(crate::at::SSL_CONTEXT_COUNT);
+        let seen = format!(
+            "{}; {sockets} connections, {contexts} SSL contexts, {} bytes a send",
+            profile.name, profile.send_max
+        );
+        self.report.ok("identity", seen);
+        Ok(())
+    }
+
+    fn sim(&mut self) -> Result<(), Failure> {
+        let failed = ExitStatus::SimFailed;
+        let mut answer = self.say("AT+CPIN?")?;
+        let mut note = "";
+        if answer.value("+CPIN:") == Some("SIM PIN") {
+            let Some(pin) = &self.modem.sim_pin else {
+                self.report.failed("sim", failed, "wants its PIN", "give --sim-pin-file");
+                return Ok(());
+            };
+            // Once: a second try with a wrong one could lock the SIM.
+            let entered = self.insist(Command::secret_line(format!("AT+CPIN=\"{}\"", pin.0)))?;
+            if let Some(error) = entered.error {
+                let advice = "check --sim-pin-file before trying again: after three the SIM is locked";
+                self.report.failed("sim", failed, format!("refused the PIN ({error})"), advice);
+                return Ok(());
+            }
+            note = " (PIN entered)";
+            answer = self.say("AT+CPIN?")?;
+        }
+        match (answer.value("+CPIN:"), answer.number, answer.error.as_deref()) {
+            (Some("READY"), ..) => self.report.ok("sim", format!("ready{note}")),
+            (Some("SIM PUK"), ..) => {
+                let advice = "unlock it with its PUK in a telephone";
+                self.report.failed("sim", failed, "locked after wrong PINs", advice);
+            }
+            (Some(other), ..) => self.report.failed("sim", failed, format!("says {other:?}"), ""),
+            (None, Some(10), _) => self.report.failed("sim", failed, "not inserted", "insert one"),
+            (None, Some(14), _) => self.report.failed("sim", failed, "busy", "try again in a moment"),
+            (None, _, error) => {
+                let seen = format!("cannot be used: {}", error.unwrap_or("no answer"));
+                self.report.failed("sim", failed, seen, "check that it sits well, or try another");
+            }
+        }
+        Ok(())
+    }
+
+    fn signal(&mut self) -> Result<(), Failure> {
+        let answer = self.say("AT+CSQ")?;
+        let figure: Option<u8> = answer.value("+CSQ:").and_then(|value| fields(value).number());
+        match figure.and_then(dbm) {
+            Some(dbm) if dbm < WEAK_DBM => self.report.ok("signal", format!("{dbm} dBm, which is weak")),
+            Some(dbm) => self.report.ok("signal", format!("{dbm} dBm")),
+            None => {
+                let status = ExitStatus::NoRegistration;
+                self.report.failed("signal", status, "none", "check the antenna and the coverage");
+            }
+        }
+        Ok(())
+    }
+
+    fn registration(&mut self) -> Result<(), Failure> {
+        let mut waited = Duration::ZERO;
+        let state = loop {
+            let mut best = Registration::Unknown;
+            for question in ["AT+CEREG?", "AT+CGREG?", "AT+CREG?"] {
+                let answer = self.say(question)?;
+                best = best.max(answer.lines.iter().find_map(|line| registration(line)).unwrap_or(best));
+                if best.is_registered() {
+                    break;
+                }
+            }
+            let may_come = matches!(best, Registration::Searching | Registration::Not);
+            if !may_come || !self.report.is_ok("sim") || waited >= REGISTRATION_PATIENCE {
+                break best;
+            }
+            self.conversation.pause(REGISTRATION_POLL)?;
+            waited += REGISTRATION_POLL;
+        };
+        let failed = ExitStatus::NoRegistration;
+        let seconds = waited.as_secs();
+        match state {
+            Registration::Home | Registration::Roaming => {
+                let operator = self.say("AT+COPS?")?;
+                let name = operator.value("+COPS:").and_then(|value| fields(value).nth(2));
+                let how = if state == Registration::Home { "at home" } else { "roaming" };
+                let network = name.map_or(String::new(), |name| format!(" in {name}"));
+                self.report.ok("registration", format!("{how}{network}"));
+            }
+            Registration::Denied => {
+                let advice = "check the SIM's contract, and whether it may roam here";
+                self.report.failed("registration", failed, "the network denies it", advice);
+            }
+            Registration::Searching => {
+                let seen = format!("still searching for a network after {seconds} s");
+                self.report.failed("registration", failed, seen, "check antenna and coverage");
+            }
+            Registration::Not | Registration::Unknown => {
+                let advice = "check SIM, antenna and coverage";
+                self.report.failed("registration", failed, "not registered in a network", advice);
+            }
+        }
+        Ok(())
+    }
+
+    fn session(&mut self) -> Result<(), Failure> {
+        let context = self.modem.pdp.context.number();
+        let active = self.say("AT+QIACT?")?;
+        if let Some(address) = pdp_address(&active.lines, context) {
+            self.report.ok("session", format!("PDP context {context}, address {address}"));
+            return Ok(());
+        }
+        let failed = ExitStatus::NoDataSession;
+        if !self.report.is_ok("registration") {
+            self.report.skipped("session", "the modem is not registered in a network");
+            return Ok(());
+        }
+        if self.conversation.is_shared() {
+            let advice = "the daemon sets it up; see qssl-tunnel status";
+            self.report.failed("session", failed, format!("PDP context {context} is not active"), advice);
+            return Ok(());
+        }
+        if let Some(refusal) = self.set_access_point()? {
+            let seen = format!("the modem refused the access point: {refusal}");
+            self.report.failed("session", failed, seen, "check --apn and what goes with it");
+            return Ok(());
+        }
+        let activation = Command::patient_line(format!("AT+QIACT={context}"), ACTIVATION_WAIT);
+        let deactivation = Command::patient_line(format!("AT+QIDEACT={context}"), DEACTIVATION_WAIT);
+        let activated = self.insist(activation)?;
+        if activated.error.is_none() {
+            self.undo.push(deactivation);
+        }
+        let active = self.say("AT+QIACT?")?;
+        match (pdp_address(&active.lines, context), activated.error) {
+            (Some(address), _) => {
+                let seen = format!("PDP context {context} can be activated, address {address}");
+                self.report.ok("session", seen);
+            }
+            (None, error) => {
+                let error = error.unwrap_or("it has no address".to_owned());
+                let seen = format!("PDP context {context} cannot be activated: {error}");
+                let advice = "check --apn, the SIM's data plan and the signal";
+                self.report.failed("session", failed, seen, advice);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets what `--apn` says, and remembers what was there. `Some`: the refusal.
+    fn set_access_point(&mut self) -> Result<Option<String>, Failure> {
+        let pdp = &self.modem.pdp;
+        if pdp.apn.is_none() {
+            return Ok(None);
+        }
+        let context = pdp.context.number();
+        let before = self.say(format!("AT+QICSGP={context}"))?;
+        let set = self.insist(Command::Line(access_point_line(pdp)))?;
+        if let (None, Some(before)) = (&set.error, before.value("+QICSGP:")) {
+            // Some answer without the context's number.
+            let values = match fields(before).count() {
+                6.. => before.split_once(',').map_or(before, |(_, values)| values),
+                _ => before,
+            };
+            self.undo.push(Command::secret_line(format!("AT+QICSGP={context},{values}")));
+        }
+        Ok(set.error)
+    }
+
+    /// The name servers, and with a server whether its name could be resolved.
+    fn dns(&mut self, tcp: Option<u16>) -> Result<(), Failure> {
+        if !self.report.is_ok("session") {
+            self.report.skipped("dns", "there is no data session");
+            return Ok(());
+        }
+        let context = self.modem.pdp.context.number();
+        let answer = self.say(format!("AT+QIDNSCFG={context}"))?;
+        let servers: Vec<String> = answer
+            .value("+QIDNSCFG:")
+            .map(|value| fields(value).skip(1).map(str::to_owned).collect())
+            .unwrap_or_default();
+        let servers: Vec<String> = servers
+            .into_iter()
+            .filter(|server| !matches!(server.as_str(), "" | "0.0.0.0" | "::" | "0:0:0:0:0:0:0:0"))
+            .collect();
+        let listed = match servers.is_empty() {
+            true => "name servers unknown".to_owned(),
+            false => format!("name servers {}", servers.join(", ")),
+        };
+        let host = self.tunnel.map(|tunnel| tunnel.target.host.as_str());
+        match (tcp, host) {
+            (Some(code @ (564 | 565)), Some(host)) => {
+                let seen = format!("{host} cannot be resolved ({code}); {listed}");
+                let advice = "check the name, or give --dns ADDR";
+                self.report.failed("dns", ExitStatus::DnsFailed, seen, advice);
+            }
+            (Some(_), Some(host)) if host.parse::<std::net::IpAddr>().is_err() => {
+                self.report.ok("dns", format!("{host} can be resolved; {listed}"));
+            }
+            _ => self.report.ok("dns", listed),
+        }
+        Ok(())
+    }
+
+    fn clock(&mut self) -> Result<(), Failure> {
+        let answer = self.say("AT+CCLK?")?;
+        let modem = answer.value("+CCLK:").and_then(unix_seconds);
+        let host = host_seconds().filter(|host| PLAUSIBLE_UNIX_SECONDS.contains(host));
+        let Some(modem) = modem else {
+            self.clock_is_right = false;
+            self.report.failed("clock", ExitStatus::Failed, "the modem does not tell the time", "");
+            return Ok(());
+        };
+        let shown = clock_words(modem);
+        let advice = "certificates look expired or not yet valid to it: a tunnel sets the clock when it starts, \
+                      --ntp HOST does so from the network";
+        match host {
+            Some(host) if modem.abs_diff(host) <= CLOCK_TOLERANCE_SECONDS => self.report.ok("clock", shown),
+            Some(host) => {
+                self.clock_is_right = false;
+                let seen = format!("{shown}, while this machine has {}", clock_words(host));
+                self.report.failed("clock", ExitStatus::Failed, seen, advice);
+            }
+            None if PLAUSIBLE_UNIX_SECONDS.contains(&modem) => {
+                self.report.ok("clock", format!("{shown}; this machine's is not set"));
+            }
+            None => {
+                self.clock_is_right = false;
+                let seen = format!("{shown}; this machine's is not set either");
+                self.report.failed("clock", ExitStatus::Failed, seen, advice);
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes every change, the last first.
+    fn put_back(&mut self) {
+        let mut refused = Vec::new();
+        while let Some(command) = self.undo.pop() {
+            let shown = command.to_string();
+            match self.insist(command) {
+                Ok(Heard { error: None, .. }) => {}
+                Ok(Heard { error: Some(error), .. }) => refused.push(format!("{shown} ({error})")),
+                Err(failure) => refused.push(format!("{shown} ({failure})")),
+            }
+        }
+        if !refused.is_empty() {
+            let seen = format!("could not be put back: {}", refused.join(", "));
+            let advice = "a reboot of the modem (AT+CFUN=1,1) clears TLS settings";
+            self.report.failed("restore", ExitStatus::Failed, seen, advice);
+        }
+    }
+}
+
+/// How a modem stands with the network; the better the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Registration {
+    Unknown,
+    Not,
+    Searching,
+    Denied,
+    Roaming,
+    Home,
+}
+
+impl Registration {
+    fn is_registered(self) -> bool {
+        matches!(self, Registration::Home | Registration::Roaming)
+    }
+}
+
+/// `+CEREG: <n>,<stat>[,…]`
+fn registration(line: &str) -> Option<Registration> {
+    let (name, rest) = line.split_once(':')?;
+    if !name.ends_with("REG") {
+        return None;
+    }
+    let mut fields = fields(rest);
+    fields.next()?;
+    Some(match fields.number::<u8>()? {
+        0 => Registration::Not,
+        1 => Registration::Home,
+        2 => Registration::Searching,
+        3 => Registration::Denied,
+        5 => Registration::Roaming,
+        _ => Registration::Unknown,
+    })
+}
+
+/// The first figure of AT+CSQ in dBm (3GPP TS 27.007, 8.5); `None` for 99, unknown.
+fn dbm(figure: u8) -> Option<i16> {
+    (figure <= 31).then(|| i16::from(figure) * 2 - 113)
+}
+
+/// `+QIACT: <context>,<state>,<type>,"<address>"` of this context, if it is active.
+fn pdp_address(lines: &[String], context: u8) -> Option<String> {
+    lines.iter().find_map(|line| {
+        let mut all = fields(line.strip_prefix("+QIACT:")?);
+        let (number, state): (u8, u8) = (all.number()?, all.number()?);
+        let address = all.nth(1)?;
+        (number == context && state == 1 && !address.is_empty()).then(|| address.to_owned())
+    })
+}
+
+fn host_seconds() -> Option<i64> {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since_1970.as_secs()).ok()
+}
+
+/// A time for people, in UTC.
+fn clock_words(unix_seconds: i64) -> String {
+    let Ok(time) = time::OffsetDateTime::from_unix_timestamp(unix_seconds) else {
+        return "an impossible time".to_owned();
+    };
+    let (hour, minute, second) = time.to_hms();
+    format!("{} {hour:02}:{minute:02}:{second:02} UTC", time.date())
+}
+
+/// Below this a connection is often lost.
+const WEAK_DBM: i16 = -100;
+
+/// Validity dates are checked by the day; a minute is near enough.
+const CLOCK_TOLERANCE_SECONDS: u64 = 60;
+
+/// How long a registration may take, and how often it is asked about.
+const REGISTRATION_PATIENCE: Duration = Duration::from_secs(30);
+const REGISTRATION_POLL: Duration = Duration::from_secs(2);
+
+/// AT+QIACT and AT+QIDEACT (PROTOCOL section 7).
+const ACTIVATION_WAIT: Duration = Duration::from_secs(150);
+const DEACTIVATION_WAIT: Duration = Duration::from_secs(40);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_is_read_in_all_its_forms() {
+        assert_eq!(registration("+CEREG: 0,1"), Some(Registration::Home));
+        assert_eq!(registration("+CREG: 2,5,\"1F2A\",\"A3B4C01\",7"), Some(Registration::Roaming));
+        assert_eq!(registration("+CGREG: 0,3"), Some(Registration::Denied));
+        assert_eq!(registration("+CEREG: 1"), None);
+        assert_eq!(registration("+CSQ: 0,1"), None);
+        // LTE-only modules say 0 for the services that they do not have.
+        assert!(Registration::Denied > Registration::Not);
+    }
+
+    #[test]
+    fn signal_is_told_in_dbm() {
+        assert_eq!([0, 28, 31, 32, 99].map(dbm), [Some(-113), Some(-57), Some(-51), None, None]);
+    }
+
+    #[test]
+    fn only_an_active_context_of_ours_has_an_address() {
+        let lines = ["+QIACT: 2,1,1,\"10.0.0.2\"".to_owned(), "+QIACT: 1,0,1,\"10.0.0.1\"".to_owned()];
+        assert_eq!(pdp_address(&lines, 1), None);
+        assert_eq!(pdp_address(&lines, 2).as_deref(), Some("10.0.0.2"));
+    }
+
+    #[test]
+    fn a_time_is_shown_with_its_date() {
+        assert_eq!(clock_words(315_964_803), "1980-01-06 00:00:03 UTC");
+        assert_eq!(clock_words(i64::MAX), "an impossible time");
+    }
+}

@@ -1,0 +1,367 @@
+//! The doctor on the way to a server: certificates, TCP, TLS, and the cause where TLS fails.
+
+use std::time::Duration;
+
+use super::trials::{Trial, trials};
+use super::{Doctor, Heard};
+use crate::at::{AccessMode, Command, ResultCode, SOCKET_COUNT, SocketId, SslContextId, fields};
+use crate::config::{Target, Tunnel};
+use crate::conversation::Service;
+use crate::exit_status::ExitStatus;
+use crate::modem::ssl_context::{self, Authorities, File, Setting};
+use crate::modem::{Failure, OpenFailure, Outcome};
+
+/// The SSL context and the connections that nobody uses.
+struct Spare {
+    context: SslContextId,
+    sockets: Vec<SocketId>,
+}
+
+impl Doctor<'_> {
+    /// The modem's storage, and whether the certificates of the tunnel are or would fit there.
+    pub(super) fn certificates(&mut self) -> Result<(), Failure> {
+        let space = self.say("AT+QFLDS=\"UFS\"")?;
+        let mut room = space.value("+QFLDS:").map(fields);
+        let free: Option<u64> = room.as_mut().and_then(|room| room.number());
+        let total: Option<u64> = room.as_mut().and_then(|room| room.number());
+        let list = self.say("AT+QFLST=\"*\"")?;
+        let stored = ssl_context::stored_files(&list.lines);
+        let ours = stored.iter().filter(|(name, _)| name.starts_with(ssl_context::FILE_PREFIX)).count();
+        let mut seen = match (free, total) {
+            (Some(free), Some(total)) => format!("{free} of {total} bytes free"),
+            _ => "the modem does not tell its storage".to_owned(),
+        };
+        seen.push_str(&format!("; {} files there, {ours} of this program", stored.len()));
+        let tls = self.tunnel.map(|tunnel| &tunnel.tls);
+        let files = tls.map_or(Vec::new(), |tls| ssl_context::files(tls, Authorities::Bundle));
+        let is_stored = |file: &&File| {
+            stored
+                .iter()
+                .any(|(name, size)| *name == *file.name.as_str() && *size == file.content.len() as u64)
+        };
+        let missing: u64 =
+            files.iter().filter(|file| !is_stored(file)).map(|file| file.content.len() as u64).sum();
+        self.free_bytes = free;
+        let fits = free.is_none_or(|free| missing <= free);
+        let source = files.first().map_or("", |file| file.source.as_str());
+        self.stored = (!stored.is_empty()).then_some(stored);
+        let notes: String = self.notes.iter().map(|note| format!("; {note}")).collect();
+        match (fits, missing) {
+            (false, _) => {
+                let seen = format!("{seen}; the certificates of {source} take {missing}");
+                let advice = "give the one root that is needed with --ca FILE or --ca system:NAME";
+                self.report.failed("certificates", ExitStatus::Usage, seen, advice);
+            }
+            (true, 0) if !files.is_empty() => {
+                self.report.ok("certificates", format!("{seen}; {source} is there{notes}"));
+            }
+            (true, 0) => self.report.ok("certificates", format!("{seen}{notes}")),
+            (true, _) => {
+                let seen = format!("{seen}; {source} takes {missing} and will be stored{notes}");
+                self.report.ok("certificates", seen);
+            }
+        }
+        Ok(())
+    }
+
+    /// A plain TCP connection to the server, closed at once: its result code.
+    pub(super) fn open_tcp(&mut self, target: &Target, limit: Duration) -> Result<u16, Failure> {
+        let states = self.say("AT+QISTATE")?;
+        let used = numbers(&states, "+QISTATE:");
+        let free = (0..SOCKET_COUNT as u32).rev().find(|id| !used.contains(id));
+        let Some(id) = free.and_then(|id| u8::try_from(id).ok()) else {
+            return Ok(ResultCode::IDENTITY_IN_USE.0);
+        };
+        let pdp = self.modem.pdp.context;
+        let open = format!("AT+QIOPEN={pdp},{id},\"TCP\",\"{}\",{},0,0", target.host, target.port);
+        let close = Command::patient_line(format!("AT+QICLOSE={id},0"), QUICK);
+        self.conversation.forget_opens();
+        self.undo.push(close.clone());
+        let answer = self.conversation.insist(Command::line(open))?;
+        let code = self.open_result(Service::Tcp, id, answer.outcome, limit)?;
+        self.undo.pop();
+        // An id that did not open need not be free, and one that is free does no harm.
+        self.insist(close)?;
+        Ok(code)
+    }
+
+    pub(super) fn judge_tcp(&mut self, tunnel: &Tunnel, code: u16) {
+        let Target { host, port } = &tunnel.target;
+        match code {
+            0 => self.report.ok("tcp", format!("{host} port {port} answers")),
+            564 | 565 => self.report.skipped("tcp", "the name cannot be resolved"),
+            566 => {
+                let advice = "check the port, and whether the server lets the mobile network in";
+                let seen = format!("{host} port {port} refuses the connection or cannot be reached");
+                self.report.failed("tcp", ExitStatus::ConnectFailed, seen, advice);
+            }
+            code => {
+                let status = OpenFailure::Code(ResultCode(code)).status();
+                self.report.failed("tcp", status, ResultCode(code).to_string(), "");
+            }
+        }
+    }
+
+    /// TLS as a tunnel would do it, in a spare context; where it fails, what makes the difference.
+    pub(super) fn tls(&mut self, tunnel: &Tunnel, tcp: u16) -> Result<(), Failure> {
+        if tcp != 0 {
+            let why = match tcp {
+                564 | 565 => "the name cannot be resolved",
+                _ => "there is no TCP connection to the server",
+            };
+            self.report.skipped("tls", why);
+            return Ok(());
+        }
+        let Some(mut spare) = self.spare()? else {
+            self.report.skipped("tls", "no SSL context or no connection of the modem is spare");
+            return Ok(());
+        };
+        let (tls, limit) = (&tunnel.tls, tunnel.limits.connect_timeout);
+        let settings = match ssl_context::settings(tls, limit, &self.profile, Authorities::Bundle) {
+            Ok(settings) => settings,
+            Err(failure) => {
+                self.report.failed("tls", failure.status, failure.message, "");
+                return Ok(());
+            }
+        };
+        let prepared = match self.store(&ssl_context::files(tls, Authorities::Bundle))? {
+            None => self.set(&spare, &settings)?,
+            refused => refused,
+        };
+        if let Some(refused) = prepared {
+            self.report.failed("tls", ExitStatus::SetUpFailed, refused, "");
+            return Ok(());
+        }
+        let Target { host, port } = &tunnel.target;
+        match self.open_tls(&mut spare, &tunnel.target, limit)? {
+            0 => {
+                let mut seen = format!("{host} port {port} is connected");
+                if tls.authentication == crate::config::Authentication::Insecure {
+                    seen.push_str("; it is not authenticated (--insecure)");
+                } else if !self.profile.checks_host_name() {
+                    seen.push_str(&format!(
+                        "; {} does not compare names: any certificate of this authority is accepted",
+                        self.profile.name
+                    ));
+                }
+                self.report.ok("tls", seen);
+            }
+            566 => match self.find_cause(&mut spare, tunnel, &settings)? {
+                Some(trial) => {
+                    self.report.failed("tls", ExitStatus::TlsFailed, trial.cause, trial.advice);
+                }
+                None => {
+                    let seen = "the handshake fails whatever is changed, one setting at a time";
+                    let likely = ssl_context::likely_causes(tls, &self.profile);
+                    self.report.failed("tls", ExitStatus::TlsFailed, seen, format!("likely {likely}"));
+                }
+            },
+            code => {
+                let status = OpenFailure::Code(ResultCode(code)).status();
+                self.report.failed("tls", status, ResultCode(code).to_string(), "");
+            }
+        }
+        Ok(())
+    }
+
+    /// The first change with which the connection works.
+    fn find_cause(
+        &mut self,
+        spare: &mut Spare,
+        tunnel: &Tunnel,
+        settings: &[Setting],
+    ) -> Result<Option<Trial>, Failure> {
+        for trial in trials(&tunnel.tls, &self.profile, self.clock_is_right) {
+            let changed = self.insist(Command::line(trial.setting.write_line(spare.context)))?;
+            if changed.error.is_some() {
+                continue;
+            }
+            let code = self.open_tls(spare, &tunnel.target, tunnel.limits.connect_timeout)?;
+            if code == 0 {
+                return Ok(Some(trial));
+            }
+            if let Some(before) = settings.iter().find(|setting| setting.key == trial.setting.key) {
+                self.insist(Command::line(before.write_line(spare.context)))?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// An SSL context and connections that nobody uses. Between a daemon's tunnels a context counts as unused
+    /// only while it stands at the module's defaults.
+    fn spare(&mut self) -> Result<Option<Spare>, Failure> {
+        let states = self.say("AT+QSSLSTATE")?;
+        let used = numbers(&states, "+QSSLSTATE:");
+        let used_contexts: Vec<u32> = states
+            .lines
+            .iter()
+            .filter_map(|line| fields(line.strip_prefix("+QSSLSTATE:")?).nth(10)?.parse().ok())
+            .collect();
+        let sockets: Vec<SocketId> = SocketId::all()
+            .rev()
+            .filter(|id| {
+                let number = id.index() as u32;
+                self.modem.sockets.contains(id.index())
+                    && self.profile.sockets.contains(number)
+                    && !used.contains(&number)
+            })
+            .collect();
+        let contexts: Vec<SslContextId> = SslContextId::all()
+            .rev()
+            .filter(|id| {
+                let number = id.index() as u32;
+                self.modem.ssl_contexts.contains(id.index())
+                    && self.profile.ssl_contexts.contains(number)
+                    && !used_contexts.contains(&number)
+            })
+            .collect();
+        for context in contexts {
+            if !self.conversation.is_shared() || self.is_untouched(context)? {
+                return Ok((!sockets.is_empty()).then_some(Spare { context, sockets }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the settings are those of a context that nobody has written to.
+    fn is_untouched(&mut self, context: SslContextId) -> Result<bool, Failure> {
+        for (key, usual) in [("seclevel", "0"), ("cacert", ""), ("negotiatetime", "300")] {
+            let answer = self.say(format!("AT+QSSLCFG=\"{key}\",{context}"))?;
+            if setting_value(&answer).map(|value| value.trim_matches('"')) != Some(usual) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Stores what is not there yet, until the end of the examination. `Some`: why that failed.
+    fn store(&mut self, files: &[File]) -> Result<Option<String>, Failure> {
+        for file in files {
+            let size = file.content.len() as u64;
+            let there = |(name, stored): &(String, u64)| *name == *file.name.as_str() && *stored == size;
+            if self.stored.as_ref().is_some_and(|stored| stored.iter().any(there)) {
+                continue;
+            }
+            if let Some(free) = self.free_bytes.filter(|free| *free < size) {
+                let source = &file.source;
+                return Ok(Some(format!("{source} takes {size} bytes, and the modem has {free} left")));
+            }
+            let upload = Command::Upload { name: file.name.clone(), content: file.content.clone() };
+            let answer = self.insist(upload)?;
+            let is_there_already = answer.number == Some(407);
+            let sum = ssl_context::upload_sum(&answer.lines);
+            if answer.error.is_none() && sum == Some((file.content.len(), file.checksum())) {
+                self.undo.push(Command::line(format!("AT+QFDEL=\"{}\"", file.name)));
+            } else if !is_there_already {
+                let error = answer.error.unwrap_or("another checksum".to_owned());
+                return Ok(Some(format!("the modem did not store {} ({error})", file.source)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes the settings, and remembers what was there. `Some`: why that failed.
+    fn set(&mut self, spare: &Spare, settings: &[Setting]) -> Result<Option<String>, Failure> {
+        let context = spare.context;
+        for setting in settings {
+            let key = setting.key;
+            let before = match setting.secret {
+                // Somebody's secret might be in the answer.
+                true => Some(if key == "psk" { "\"\",\"\"" } else { "\"\"" }.to_owned()),
+                false => {
+                    let answer = self.say(setting.query_line(context))?;
+                    setting_value(&answer).map(str::to_owned)
+                }
+            };
+            let line = setting.write_line(context);
+            let command = if setting.secret { Command::secret_line(line) } else { Command::line(line) };
+            let answer = self.insist(command)?;
+            match (answer.error, before) {
+                (None, Some(before)) => {
+                    self.undo.push(Command::line(format!("AT+QSSLCFG=\"{key}\",{context},{before}")));
+                }
+                (None, None) => {}
+                (Some(error), _) if setting.is_needed() => {
+                    let name = &self.profile.name;
+                    return Ok(Some(format!("{name} refused the TLS setting {key:?} ({error})")));
+                }
+                (Some(_), _) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens a TLS connection and closes it at once: its result code.
+    fn open_tls(&mut self, spare: &mut Spare, target: &Target, limit: Duration) -> Result<u16, Failure> {
+        // What one attempt has left closing is not free for the next.
+        while let Some(socket) = spare.sockets.first().copied() {
+            let open = Command::Open {
+                socket,
+                pdp: self.modem.pdp.context,
+                ssl: spare.context,
+                host: target.host.clone(),
+                port: target.port,
+                mode: AccessMode::Buffer,
+                patience: limit,
+            };
+            let close = Command::Close { socket, timeout_seconds: 0 };
+            self.conversation.forget_opens();
+            self.undo.push(close.clone());
+            let answer = self.conversation.insist(open)?;
+            let code = self.open_result(Service::Tls, socket.index() as u8, answer.outcome, limit)?;
+            self.undo.pop();
+            if code != ResultCode::IDENTITY_IN_USE.0 {
+                self.insist(close)?;
+                spare.sockets.rotate_left(1);
+                return Ok(code);
+            }
+            // Somebody has taken it meanwhile: it is not ours to close.
+            spare.sockets.remove(0);
+        }
+        Ok(ResultCode::IDENTITY_IN_USE.0)
+    }
+
+    /// What came of an open: its URC, or the reason for its refusal.
+    fn open_result(
+        &mut self,
+        service: Service,
+        id: u8,
+        outcome: Option<Outcome>,
+        limit: Duration,
+    ) -> Result<u16, Failure> {
+        let limit = if limit.is_zero() { OPEN_LIMIT } else { limit };
+        match outcome {
+            Some(Outcome::Ok) => {
+                let result = self.conversation.await_open(service, id, limit)?;
+                Ok(result.unwrap_or(ResultCode::TIMED_OUT.0))
+            }
+            Some(Outcome::Refused(refusal)) => match refusal.result_code() {
+                Some(code) => Ok(code.0),
+                None => {
+                    let answer = self.say("AT+QIGETERROR")?;
+                    let code = answer.value("+QIGETERROR:").and_then(|value| fields(value).number());
+                    Ok(code.filter(|code| *code != 0).unwrap_or(UNKNOWN_ERROR))
+                }
+            },
+            _ => Ok(UNKNOWN_ERROR),
+        }
+    }
+}
+
+/// The first field of every line that begins with `name`.
+fn numbers(answer: &Heard, name: &str) -> Vec<u32> {
+    answer.lines.iter().filter_map(|line| fields(line.strip_prefix(name)?).number()).collect()
+}
+
+/// The value in `+QSSLCFG: "<key>",<context>,<value>`.
+fn setting_value(answer: &Heard) -> Option<&str> {
+    answer.value("+QSSLCFG:").and_then(|rest| rest.splitn(3, ',').nth(2))
+}
+
+const QUICK: Duration = Duration::from_secs(15);
+
+/// Where `--connect-timeout` is off: what the manuals grant an open without its negotiation.
+const OPEN_LIMIT: Duration = Duration::from_secs(150);
+
+/// 550, for a refusal without a reason.
+const UNKNOWN_ERROR: u16 = 550;

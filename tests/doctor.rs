@@ -1,0 +1,242 @@
+//! Goal of this test: `qssl-tunnel doctor` names what is wrong with a modem, a network or a server, says it
+//! with the exit status of the first failure, and leaves the modem as it found it.
+
+#[allow(dead_code, unused_imports, reason = "shared with tests that need other parts of it")]
+#[path = "end_to_end/harness/mod.rs"]
+mod harness;
+
+use std::fs;
+
+use qssl_tunnel::at::Command;
+use qssl_tunnel::config;
+use qssl_tunnel::conversation::{Access, Conversation};
+
+use harness::{Finished, Modem, NAME, Site, authority, certificate_file, run, tunnel_command};
+use qssl_modem_emulator::test_server::{
+    Authority, Behaviour, CertificateRequest, ServerOptions, SslVersion, TestServer,
+};
+
+/// Runs the doctor on this modem.
+fn doctor(modem: &Modem, arguments: &[&str]) -> Finished {
+    let device = modem.device(0);
+    run(&mut tunnel_command(&[&["doctor", "-d", &device], arguments].concat()))
+}
+
+/// Runs it on the way to the server, with the authority that the server's good certificate is of.
+fn doctor_to_server(modem: &Modem, arguments: &[&str]) -> Finished {
+    let target = format!("{NAME}:443");
+    doctor(modem, &[&[target.as_str(), "--ca", certificate_file(), "-w", "20s"], arguments].concat())
+}
+
+/// The line of a check.
+#[track_caller]
+fn line<'a>(report: &'a str, check: &str) -> &'a str {
+    let found = report.lines().find(|line| line.split_whitespace().nth(1) == Some(check));
+    found.unwrap_or_else(|| panic!("no line for {check}:\n{report}"))
+}
+
+#[track_caller]
+fn failed(finished: &Finished, status: i32, check: &str, words: &[&str]) {
+    let report = finished.text();
+    let line = line(&report, check);
+    assert!(line.starts_with('✗'), "{report}\n{}", finished.stderr);
+    for word in words {
+        assert!(line.contains(word), "{word:?} is not in: {line}");
+    }
+    assert_eq!(finished.status, status, "{report}\n{}", finished.stderr);
+}
+
+fn server(identity: &CertificateRequest) -> ServerOptions {
+    let identity = authority().issue(identity).expect("OpenSSL signs");
+    ServerOptions { identity: Some(identity), ..ServerOptions::default() }
+}
+
+#[test]
+fn a_modem_that_is_well_gets_a_tick_at_every_check() {
+    let site = Site::new(Behaviour::Echo, "--clock host");
+    let finished = doctor_to_server(&site.modem, &[]);
+    let report = finished.text();
+    let checks: Vec<&str> = report.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(
+        checks,
+        [
+            "port",
+            "modem",
+            "identity",
+            "sim",
+            "signal",
+            "registration",
+            "session",
+            "dns",
+            "clock",
+            "certificates",
+            "tcp",
+            "tls"
+        ],
+        "{report}{}",
+        finished.stderr
+    );
+    assert!(report.lines().all(|line| line.starts_with('✓')), "{report}");
+    assert_eq!((finished.status, finished.stderr.as_str()), (0, ""));
+    assert!(line(&report, "identity").contains("12 connections, 6 SSL contexts, 1460 bytes a send"));
+    assert!(line(&report, "signal").contains("-57 dBm"));
+    assert!(line(&report, "registration").contains("at home in Emulated"));
+    assert!(line(&report, "session").contains("address 10.7.157.1"));
+    assert!(line(&report, "tls").contains("server.test port 443 is connected"));
+}
+
+/// What the modem answers to these lines, through its port.
+fn ask(modem: &Modem, lines: &[&str]) -> Vec<String> {
+    let device = modem.device(0).parse().expect("a device");
+    let settings = config::Modem { devices: vec![device], wait: config::Wait::Not, ..Default::default() };
+    let access = Access { device_is_given: true, ..Access::default() };
+    let mut conversation = Conversation::open(settings, &access).expect("the port is free");
+    let answers = lines.iter().map(|line| conversation.ask(Command::line(*line)).expect("it answers").lines);
+    answers.flatten().collect()
+}
+
+#[test]
+fn the_modem_is_left_as_it_was_found() {
+    let site = Site::with_server(server(&CertificateRequest::server(NAME).expired()), "--clock host");
+    let keys = [
+        "sslversion",
+        "ciphersuite",
+        "cacert",
+        "seclevel",
+        "ignorelocaltime",
+        "negotiatetime",
+        "sni",
+        "alpn",
+    ];
+    let mut questions: Vec<String> = Vec::new();
+    for context in 0..6 {
+        questions.extend(keys.map(|key| format!("AT+QSSLCFG=\"{key}\",{context}")));
+    }
+    questions.extend(["AT+QIACT?", "AT+QFLST=\"*\"", "AT+QSSLSTATE", "AT+QISTATE"].map(str::to_owned));
+    let questions: Vec<&str> = questions.iter().map(String::as_str).collect();
+    let before = ask(&site.modem, &questions);
+    assert_eq!(before.len(), 6 * keys.len(), "{before:?}");
+    failed(&doctor_to_server(&site.modem, &[]), 14, "tls", &["expired"]);
+    assert_eq!(ask(&site.modem, &questions), before);
+}
+
+#[test]
+fn json_has_the_same_findings() {
+    let modem = Modem::with_options("--no-sim --clock host");
+    let finished = doctor(&modem, &["--json"]);
+    let findings: serde_json::Value = serde_json::from_slice(&finished.stdout).expect("JSON");
+    let sim = findings.as_array().expect("an array").iter().find(|one| one["check"] == "sim");
+    let sim = sim.expect("the SIM is checked");
+    assert_eq!((sim["verdict"].as_str(), sim["id"].as_str()), (Some("failed"), Some("sim-failed")));
+    assert_eq!(finished.status, 9);
+}
+
+#[test]
+fn no_port_and_a_silent_port_are_told_apart() {
+    let missing = run(&mut tunnel_command(&["doctor", "-d", "/dev/ttyNONE9"]));
+    failed(&missing, 7, "port", &["/dev/ttyNONE9", "port-unavailable"]);
+    assert!(line(&missing.text(), "modem").starts_with("– modem"), "{}", missing.text());
+    assert!(!missing.text().contains("tls"), "no server was named");
+}
+
+#[test]
+fn a_sim_without_its_pin_and_with_it() {
+    let modem = Modem::with_options("--sim-pin 1234 --clock host");
+    failed(&doctor(&modem, &[]), 9, "sim", &["wants its PIN", "--sim-pin-file"]);
+    let directory = harness::temporary_directory();
+    let pin = directory.path().join("pin");
+    fs::write(&pin, "0000\n").expect("the directory is ours");
+    let pin_file = pin.to_str().expect("text");
+    failed(&doctor(&modem, &["--sim-pin-file", pin_file]), 9, "sim", &["refused the PIN"]);
+    fs::write(&pin, "1234\n").expect("the directory is ours");
+    let entered = doctor(&modem, &["--sim-pin-file", pin_file]);
+    assert_eq!(entered.status, 0, "{}", entered.text());
+}
+
+#[test]
+fn a_network_that_denies_the_modem_is_named() {
+    let modem = Modem::with_options("--registration-denied --clock host");
+    let finished = doctor(&modem, &[]);
+    failed(&finished, 10, "registration", &["the network denies it", "no-registration"]);
+    assert!(line(&finished.text(), "session").contains("not tried"));
+}
+
+#[test]
+fn an_access_point_that_is_missing_is_named_and_one_that_is_given_is_used() {
+    let modem = Modem::with_options("--required-apn internet --clock host");
+    failed(&doctor(&modem, &[]), 11, "session", &["cannot be activated", "--apn"]);
+    let finished = doctor(&modem, &["--apn", "internet"]);
+    assert_eq!(finished.status, 0, "{}", finished.text());
+    // What --apn had set is gone again.
+    failed(&doctor(&modem, &[]), 11, "session", &["cannot be activated"]);
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_is_told_from_a_server_that_refuses() {
+    let modem = Modem::with_options("--dns-fails --clock host");
+    let finished = doctor_to_server(&modem, &[]);
+    failed(&finished, 12, "dns", &["server.test cannot be resolved"]);
+    assert!(line(&finished.text(), "tls").contains("not tried"));
+
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = closed.local_addr().expect("an address");
+    drop(closed);
+    let modem = Modem::start(address, "--clock host");
+    let finished = doctor_to_server(&modem, &[]);
+    failed(&finished, 13, "tcp", &["refuses the connection"]);
+    assert!(line(&finished.text(), "dns").starts_with('✓'));
+}
+
+#[test]
+fn a_wrong_clock_is_named_twice() {
+    let site = Site::new(Behaviour::Echo, "");
+    let finished = doctor_to_server(&site.modem, &[]);
+    failed(&finished, 1, "clock", &["1980-01-06", "while this machine has"]);
+    assert!(line(&finished.text(), "tls").contains("the modem's clock is wrong"), "{}", finished.text());
+}
+
+#[test]
+fn the_cause_of_a_566_is_named() {
+    let host = "--clock host";
+    let old = Site::with_server(server(&CertificateRequest::server(NAME).expired()), host);
+    failed(&doctor_to_server(&old.modem, &[]), 14, "tls", &["expired or is not valid yet"]);
+
+    let other = Site::with_server(server(&CertificateRequest::server("other.test")), host);
+    failed(&doctor_to_server(&other.modem, &[]), 14, "tls", &["for another name"]);
+
+    let stranger = Authority::new("a stranger").expect("OpenSSL makes a root");
+    let identity = stranger.issue(&CertificateRequest::server(NAME)).expect("OpenSSL signs");
+    let strange =
+        Site::with_server(ServerOptions { identity: Some(identity), ..ServerOptions::default() }, host);
+    failed(&doctor_to_server(&strange.modem, &[]), 14, "tls", &["do not vouch for the server", "--ca"]);
+
+    let narrow =
+        ServerOptions { cipher_list: Some("ECDHE-RSA-AES128-GCM-SHA256".into()), ..ServerOptions::default() };
+    let narrow = Site::with_server(narrow, host);
+    let one = ["--cipher", "TLS_RSA_WITH_AES_128_CBC_SHA"];
+    failed(&doctor_to_server(&narrow.modem, &one), 14, "tls", &["does not take the one cipher suite"]);
+}
+
+#[test]
+fn an_ec20_at_a_server_with_ecdhe_only_hears_of_the_cipher_suites() {
+    let narrow = ServerOptions {
+        cipher_list: Some("ECDHE-RSA-AES128-GCM-SHA256".into()),
+        highest_version: Some(SslVersion::TLS1_2),
+        ..ServerOptions::default()
+    };
+    let site = Site::with_server(narrow, "--family ec20 --clock host");
+    let finished = doctor_to_server(&site.modem, &[]);
+    failed(&finished, 14, "tls", &["no common cipher suite", "has no ECDHE"]);
+}
+
+#[test]
+fn certificates_that_do_not_fit_are_named_with_their_sizes() {
+    let server = TestServer::start(ServerOptions {
+        identity: Some(harness::identity().clone()),
+        ..ServerOptions::default()
+    })
+    .expect("the server starts");
+    let modem = Modem::start(server.address(), "--clock host --storage 106600");
+    let finished = doctor_to_server(&modem, &[]);
+    failed(&finished, 2, "certificates", &["104 of 106600 bytes free", "--ca"]);
+}
