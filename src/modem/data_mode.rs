@@ -423,12 +423,10 @@ fn is_unsolicited(line: &[u8]) -> bool {
     // Noise may precede a line.
     let noise = text.iter().take_while(|byte| !(0x21..0x7F).contains(*byte)).count();
     let text = &text[noise..];
+    let mut words = TERMINATORS.iter().map(|terminator| &terminator[2..terminator.len() - 2]).chain(RESULTS);
     text.is_empty()
         || text[0] == b'+'
-        || TERMINATORS.iter().any(|terminator| {
-            let word = &terminator[2..terminator.len() - 2];
-            if ended { text == word } else { word.starts_with(text) }
-        })
+        || words.any(|word| if ended { text == word } else { word.starts_with(text) })
 }
 
 /// Where `\r\nOK\r\n` begins, if only whole lines of URCs follow it.
@@ -459,6 +457,9 @@ const OK: &[u8] = b"\r\nOK\r\n";
 /// What the modem says when data mode ends by itself.
 const TERMINATORS: [&[u8]; 4] =
     [b"\r\nNO CARRIER\r\n", b"\r\nRDY\r\n", b"\r\nPOWERED DOWN\r\n", b"\r\nNORMAL POWER DOWN\r\n"];
+
+/// What the modem says to payload that reaches it behind the end and looks like a command to it.
+const RESULTS: [&[u8]; 2] = [b"OK", b"ERROR"];
 
 /// The escape is so many `+` between two pauses (both manuals, 1.3).
 const ESCAPE_PLUSES: usize = 3;
