@@ -1,0 +1,133 @@
+//! Goal of this test: `qssl-tunnel cert` stores, lists, hands back and removes certificates in the modem, judges
+//! them, and takes away only what it has put there and no tunnel uses.
+
+#[allow(dead_code, unused_imports, reason = "shared with tests that need other parts of it")]
+#[path = "end_to_end/harness/mod.rs"]
+mod harness;
+
+use std::fs;
+
+use harness::{Finished, Modem, Site, certificate_file, run, tunnel_command};
+use qssl_modem_emulator::test_server::{Behaviour, CertificateRequest};
+
+fn cert(modem: &Modem, arguments: &[&str]) -> Finished {
+    let device = modem.device(0);
+    run(&mut tunnel_command(&[&["cert"], arguments, &["-d", &device]].concat()))
+}
+
+fn listed(modem: &Modem) -> Vec<(String, bool)> {
+    let finished = cert(modem, &["list", "--json"]).expect_success();
+    let listing: serde_json::Value = serde_json::from_slice(&finished.stdout).expect("JSON");
+    let files = listing["files"].as_array().expect("an array").iter();
+    let name = |file: &serde_json::Value| file["name"].as_str().expect("a name").to_owned();
+    files.map(|file| (name(file), file["ours"] == true)).collect()
+}
+
+fn put_foreign(modem: &Modem) {
+    let put = modem.embedded.with_modem(|modem, _, _| modem.put_file("UFS:theirs.pem", b"hello"));
+    assert_eq!(put, Some(true));
+}
+
+#[test]
+fn a_certificate_is_stored_once_and_comes_back_byte_for_byte() {
+    let modem = Modem::with_options("");
+    let stored = cert(&modem, &["put", certificate_file()]).expect_success();
+    let name = stored.text().trim().to_owned();
+    assert!(name.starts_with("qt-") && name.ends_with(".pem"), "{name}");
+    let again = cert(&modem, &["put", certificate_file()]).expect_success();
+    assert_eq!(again.text(), stored.text());
+    assert_eq!(listed(&modem), [(name.clone(), true)]);
+    let original = fs::read(certificate_file()).expect("it exists");
+    assert_eq!(cert(&modem, &["get", &name]).expect_success().stdout, original);
+    let directory = harness::temporary_directory();
+    let copy = directory.path().join("copy.pem");
+    cert(&modem, &["get", &name, "-o", copy.to_str().expect("text")]).expect_success();
+    assert_eq!(fs::read(copy).expect("it was written"), original);
+    cert(&modem, &["remove", &name]).expect_success();
+    assert_eq!(listed(&modem), []);
+    let gone = cert(&modem, &["get", &name]);
+    assert_eq!(gone.status, 1);
+    assert!(gone.stderr.contains("lists no file") && gone.stderr.contains("[failed]"), "{}", gone.stderr);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_its_size() {
+    let modem = Modem::with_options("--storage 106600");
+    let refused = cert(&modem, &["put", certificate_file()]);
+    assert_eq!(refused.status, 1);
+    assert!(refused.stderr.contains("the modem has 104 left"), "{}", refused.stderr);
+    assert_eq!(listed(&modem), []);
+}
+
+#[test]
+fn something_else_than_a_certificate_is_refused_before_a_port_is_opened() {
+    let directory = harness::temporary_directory();
+    let text = directory.path().join("text");
+    fs::write(&text, "hello").expect("the directory is ours");
+    let path = text.to_str().expect("text");
+    let refused = run(&mut tunnel_command(&["cert", "put", path, "-d", "/dev/ttyNONE9"]));
+    assert_eq!(refused.status, 2);
+    assert!(refused.stderr.contains("no CERTIFICATE in it"), "{}", refused.stderr);
+    let without = run(&mut tunnel_command(&["cert", "put", "-d", "/dev/ttyNONE9"]));
+    assert_eq!(without.status, 2);
+    assert!(without.stderr.contains("name the file"), "{}", without.stderr);
+}
+
+#[test]
+fn prune_takes_only_what_is_ours_and_unused() {
+    let directory = harness::temporary_directory();
+    let unused =
+        harness::authority().issue(&CertificateRequest::server("unused.test")).expect("OpenSSL signs");
+    let unused_file = directory.path().join("unused.pem");
+    fs::write(&unused_file, unused.certificate_pem()).expect("the directory is ours");
+
+    let site = Site::new(Behaviour::Echo, "--clock host");
+    put_foreign(&site.modem);
+    let unused_name =
+        cert(&site.modem, &["put", unused_file.to_str().expect("text")]).expect_success().text();
+    // A tunnel stores its authority and sets it; it has ended since, and the setting still names the file.
+    let tunnel = site.tunnel(&[]);
+    tunnel.wait_until_ready();
+    tunnel.signal(rustix::process::Signal::TERM);
+    let (status, log) = tunnel.wait();
+    assert_eq!(status, 0, "{log}");
+    assert_eq!(listed(&site.modem).len(), 3);
+    let pruned = cert(&site.modem, &["prune"]).expect_success();
+    assert_eq!(pruned.text(), unused_name);
+
+    // A configuration keeps what its tunnels use, even where the modem has forgotten its settings.
+    let kept = cert(&site.modem, &["put", unused_file.to_str().expect("text")]).expect_success().text();
+    let config = directory.path().join("tunnels.toml");
+    let text = format!(
+        "[[tunnel]]\nlisten = [\"8443\"]\nto = \"a:1\"\nca = [{:?}]\n",
+        unused_file.to_str().expect("text")
+    );
+    fs::write(&config, text).expect("the directory is ours");
+    let config = config.to_str().expect("text");
+    assert_eq!(cert(&site.modem, &["prune", "--config", config]).expect_success().text(), "");
+    let names: Vec<String> = listed(&site.modem).into_iter().map(|(name, _)| name).collect();
+    assert!(names.contains(&kept.trim().to_owned()) && names.contains(&"theirs.pem".to_owned()), "{names:?}");
+}
+
+#[test]
+fn expired_certificates_are_found_on_the_host_and_in_the_modem() {
+    let directory = harness::temporary_directory();
+    let old = CertificateRequest::server("old.test").expired();
+    let old = harness::authority().issue(&old).expect("OpenSSL signs");
+    let file = directory.path().join("old.pem");
+    fs::write(&file, old.certificate_pem()).expect("the directory is ours");
+    let path = file.to_str().expect("text");
+
+    let judged = run(&mut tunnel_command(&["cert", "check", path]));
+    assert_eq!(judged.status, 1);
+    assert!(judged.text().starts_with('✗') && judged.text().contains("expired on"), "{}", judged.text());
+    let good = run(&mut tunnel_command(&["cert", "check", certificate_file()])).expect_success();
+    assert!(good.text().starts_with('✓') && good.text().contains("authority"), "{}", good.text());
+
+    let modem = Modem::with_options("");
+    let stored = cert(&modem, &["put", path]).expect_success();
+    assert!(stored.stderr.contains("expired on"), "{}", stored.stderr);
+    let in_modem = cert(&modem, &["check"]);
+    assert_eq!(in_modem.status, 1);
+    assert!(in_modem.text().contains(stored.text().trim()), "{}", in_modem.text());
+}
