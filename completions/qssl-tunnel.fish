@@ -29,6 +29,10 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -s V -l version -d
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "listen" -d 'Listen locally and connect every client to a TLS server through the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "connect" -d 'Connect standard input and output to a TLS server through the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "run" -d 'Run the tunnels of a configuration file'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "status" -d 'Show how a running daemon and its modem are'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "at" -d 'Say one AT command to the modem, between the commands of a running daemon'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "doctor" -d 'Find out why a modem does not connect, step by step'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l to -d 'TLS server that the modem connects to; an IPv6 address in brackets' -r -f -a "(__fish_print_hostnames)"
@@ -92,6 +96,9 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l retry
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l control -d 'Make the control socket here, or none' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l insecure -d 'Do not authenticate the server: anybody on the way can read and alter everything'
@@ -159,6 +166,9 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l retr
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l control -d 'Make the control socket here, or none' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l insecure -d 'Do not authenticate the server: anybody on the way can read and alter everything'
@@ -203,6 +213,9 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l retry-fo
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l control -d 'Make the control socket here, or none' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l check -d 'Check the configuration, print what is in effect, and end'
@@ -211,12 +224,177 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s x -l hex
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l dump-recorder -d 'Write the daemon\'s flight recorder to FILE instead: what passed on the modem\'s port last' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l record-payload -d 'From now on record what payload consists of, or only how much there is' -r -f -a "true\t''
+false\t''"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l control -d 'Control socket of the daemon to ask [default: the running one, else the port is opened]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
+none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l apn-user -d 'User name at the access point; needs --apn' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
+pap\t'user and password in clear'
+chap\t'challenge and response'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l pdp-context -d 'Number of the data session (PDP context), 1-16 [default: 1]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l pdp-type -d 'Addresses of the data session; needs --apn [default: ipv4]' -r -f -a "ipv4\t'IPv4 alone'
+ipv6\t'IPv6 alone'
+ipv4v6\t'both'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l dns -d 'Name server for the modem, one or two separated by a comma [default: the network\'s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l ntp -d 'Set the modem\'s clock from this NTP server [default: from this machine\'s clock]' -r -f -a "(__fish_print_hostnames)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
+port\t'close the port and open it again'
+session\t'rebuild the data session'
+reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l json -d 'Print JSON'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l prometheus -d 'Print metrics for Prometheus'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l watch -d 'Show it again every two seconds, with rates'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s q -l quiet -d 'Log warnings and errors only'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l timeout -d 'How long the modem may take to answer, 1s-600s [default: 5s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l control -d 'Control socket of the daemon to ask [default: the running one, else the port is opened]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
+none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l apn-user -d 'User name at the access point; needs --apn' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
+pap\t'user and password in clear'
+chap\t'challenge and response'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l pdp-context -d 'Number of the data session (PDP context), 1-16 [default: 1]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l pdp-type -d 'Addresses of the data session; needs --apn [default: ipv4]' -r -f -a "ipv4\t'IPv4 alone'
+ipv6\t'IPv6 alone'
+ipv4v6\t'both'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l dns -d 'Name server for the modem, one or two separated by a comma [default: the network\'s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l ntp -d 'Set the modem\'s clock from this NTP server [default: from this machine\'s clock]' -r -f -a "(__fish_print_hostnames)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
+port\t'close the port and open it again'
+session\t'rebuild the data session'
+reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l force -d 'Say it even if it would break the tunnels of the daemon'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s q -l quiet -d 'Log warnings and errors only'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s w -l connect-timeout -d 'How long opening a connection may take, TLS handshake included [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l control -d 'Control socket of the daemon to ask [default: the running one, else the port is opened]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ca -d 'Authenticate the server against this certificate authority; may be repeated [default: system]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cert -d 'Client certificate, PEM; needs --key' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l key -d 'Private key of the client certificate, PEM; needs --cert' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l key-password-file -d 'File with the password of an encrypted --key' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l tls-version -d 'TLS version [default: 1.2]' -r -f -a "ssl3\t'SSL 3.0, long broken'
+1.0\t'TLS 1.0'
+1.1\t'TLS 1.1'
+1.2\t'TLS 1.2'
+any\t'whichever of these the server takes'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cipher -d 'The one cipher suite to offer, by registered name or code, or any [default: any]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l alpn -d 'Application protocol to ask for (ALPN), 1-255 characters' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l psk-identity -d 'Identity of a pre-shared key, 1-255 characters; needs --psk-key-file' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l psk-key-file -d 'File with the pre-shared key, 1-255 characters; needs --psk-identity' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ignore-certificate -d 'Switch off one check of the server\'s certificate; may be repeated or separated by commas' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
+none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l apn-user -d 'User name at the access point; needs --apn' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
+pap\t'user and password in clear'
+chap\t'challenge and response'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l pdp-context -d 'Number of the data session (PDP context), 1-16 [default: 1]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l pdp-type -d 'Addresses of the data session; needs --apn [default: ipv4]' -r -f -a "ipv4\t'IPv4 alone'
+ipv6\t'IPv6 alone'
+ipv4v6\t'both'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l dns -d 'Name server for the modem, one or two separated by a comma [default: the network\'s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ntp -d 'Set the modem\'s clock from this NTP server [default: from this machine\'s clock]' -r -f -a "(__fish_print_hostnames)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
+port\t'close the port and open it again'
+session\t'rebuild the data session'
+reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l json -d 'Print the findings as JSON'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l insecure -d 'Do not authenticate the server: anybody on the way can read and alter everything'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sni -d 'Tell the server the host name (SNI), an error where the module cannot [default: where it can]'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-sni -d 'Do not tell the server the host name (SNI)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l session-resumption -d 'Resume earlier TLS sessions, which spares most of the handshake'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l renegotiation -d 'Allow TLS renegotiation'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l check-time -d 'Check the validity dates of certificates [default: unless --insecure]'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-check-time -d 'Do not check the validity dates of certificates'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ignore-chain -d 'Do not verify certificate chains of more than one level'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ignore-signature -d 'Do not verify the signatures of certificates'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s q -l quiet -d 'Log warnings and errors only'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l key -d 'For check: the private key that should belong to the certificate' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s o -l output -d 'For get: write to FILE instead of standard output' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l config -d 'For prune: keep what the tunnels of this configuration use [default: /etc/qssl-tunnel.toml]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l control -d 'Control socket of the daemon to ask [default: the running one, else the port is opened]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
+none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l apn-user -d 'User name at the access point; needs --apn' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
+pap\t'user and password in clear'
+chap\t'challenge and response'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l pdp-context -d 'Number of the data session (PDP context), 1-16 [default: 1]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l pdp-type -d 'Addresses of the data session; needs --apn [default: ipv4]' -r -f -a "ipv4\t'IPv4 alone'
+ipv6\t'IPv6 alone'
+ipv4v6\t'both'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l dns -d 'Name server for the modem, one or two separated by a comma [default: the network\'s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l ntp -d 'Set the modem\'s clock from this NTP server [default: from this machine\'s clock]' -r -f -a "(__fish_print_hostnames)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
+port\t'close the port and open it again'
+session\t'rebuild the data session'
+reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l json -d 'For list and check: print JSON'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s q -l quiet -d 'Log warnings and errors only'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -l once -d 'End after the transfer instead of staying up to be tried'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s h -l help -d 'Print help'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run demo help" -f -a "listen" -d 'Listen locally and connect every client to a TLS server through the modem'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run demo help" -f -a "connect" -d 'Connect standard input and output to a TLS server through the modem'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run demo help" -f -a "run" -d 'Run the tunnels of a configuration file'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run demo help" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo help" -f -a "listen" -d 'Listen locally and connect every client to a TLS server through the modem'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo help" -f -a "connect" -d 'Connect standard input and output to a TLS server through the modem'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo help" -f -a "run" -d 'Run the tunnels of a configuration file'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo help" -f -a "status" -d 'Show how a running daemon and its modem are'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo help" -f -a "at" -d 'Say one AT command to the modem, between the commands of a running daemon'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo help" -f -a "doctor" -d 'Find out why a modem does not connect, step by step'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo help" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo help" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
