@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::Modem;
 use super::failure::Failure;
 use super::profile::Profile;
 use crate::at::{AtText, SslContextId, fields};
@@ -354,6 +355,13 @@ pub fn likely_causes(tls: &config::Tls, profile: &Profile) -> String {
         _ => "the server does not speak the version of --tls-version".to_owned(),
     });
     causes.join("; or ")
+}
+
+impl Modem {
+    /// [`likely_causes`] for this tunnel.
+    pub fn likely_causes(&self, tunnel: usize) -> String {
+        likely_causes(&self.tunnels[tunnel].tls, &self.profile)
+    }
 }
 
 /// Settings being put together for a module.

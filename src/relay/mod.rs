@@ -4,17 +4,21 @@
 //! offered, and does the actions that are asked for. The modem is inside.
 
 mod client;
+mod probe;
 mod reconfigure;
 mod report;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::at::{Command, SOCKET_COUNT, SocketId};
+use crate::at::{Command, ResultCode, SOCKET_COUNT, SocketId};
 use crate::config::{Configuration, Limits, Listen, OpenOn, WhenFull};
 use crate::exit_status::ExitStatus;
-use crate::modem::{self, Cut, End, Event, Failure, GiveUp, Modem, PortFacts, UserAnswer, UserCommand};
+use crate::modem::{
+    self, Cut, End, Event, Failure, GiveUp, Modem, OpenFailure, PortFacts, UserAnswer, UserCommand,
+};
 use client::{Client, State};
+use probe::Probe;
 
 pub use client::ClientId;
 pub use report::{Moved, TunnelCounters, TunnelReport};
@@ -38,6 +42,8 @@ pub struct Relay {
     was_up: bool,
     /// Why the modem was given up.
     failure: Option<Failure>,
+    /// `connect`: the cause of a failed open is being looked for.
+    probe: Option<Probe>,
     /// The places of the configured tunnels, in order; others are only kept for the clients that they still have.
     order: Vec<usize>,
     /// By the place of the tunnel.
@@ -110,6 +116,7 @@ impl Relay {
             last_end: ExitStatus::Done,
             was_up: false,
             failure: None,
+            probe: None,
             order: (0..count).collect(),
             counters: vec![TunnelCounters::default(); count],
             session_since: now,
@@ -177,6 +184,7 @@ impl Relay {
             Ending::Not | Ending::Over => None,
         };
         let reclaim = self.reclaimable().map(|(_, at)| at);
+        let reclaim = reclaim.into_iter().chain(self.probe.map(|probe| probe.until));
         clients.chain(ending).chain(reclaim).chain(self.modem.next_deadline()).min()
     }
 
@@ -357,6 +365,9 @@ impl Relay {
     pub fn deadline_passed(&mut self, now: Instant) {
         self.modem.deadline_passed(now);
         self.settle(now);
+        if self.probe.is_some_and(|probe| probe.until <= now) {
+            self.end_probe(false, now);
+        }
         for index in 0..self.clients.len() {
             self.client_due(ClientId(index), now);
         }
@@ -468,8 +479,15 @@ impl Relay {
             }
             Event::OpenFailed(socket, failure) => {
                 let Some(id) = self.client_of[socket.index()].take() else { return };
+                if self.begin_probe(id, &failure, now) {
+                    return;
+                }
                 let target = self.target(id);
-                self.reset(id, &format!("cannot connect to {target}: {failure}"), failure.status(), now);
+                let mut reason = format!("cannot connect to {target}: {failure}");
+                if failure == OpenFailure::Code(ResultCode::CONNECT_FAILED) {
+                    reason.push_str(&format!("; if it is TLS, then likely {}", self.likely_causes(id)));
+                }
+                self.reset(id, &reason, failure.status(), now);
             }
             Event::Ended(socket, end) => self.socket_ended(socket, end, now),
             Event::GaveUp(failure) => {
@@ -481,8 +499,16 @@ impl Relay {
             Event::TlsOpened(id, result) => {
                 self.actions.push_back(Action::TlsOpened(id.index() as u8, result));
             }
-            Event::TcpOpened(id, result) => self.actions.push_back(Action::TcpOpened(id, result)),
-            Event::Answered(id, answer) => self.actions.push_back(Action::Answered(id, answer)),
+            Event::TcpOpened(id, result) => {
+                if !self.probe_opened(id, result, now) {
+                    self.actions.push_back(Action::TcpOpened(id, result));
+                }
+            }
+            Event::Answered(id, answer) => {
+                if !self.probe_answered(id, &answer, now) {
+                    self.actions.push_back(Action::Answered(id, answer));
+                }
+            }
             Event::Released => {
                 if let Ending::Releasing { status, .. } = self.ending {
                     self.stop(status);
@@ -703,6 +729,7 @@ impl Relay {
 
     fn remove(&mut self, id: ClientId) -> Option<Client> {
         self.line.retain(|waiting| *waiting != id);
+        self.probe = self.probe.filter(|probe| probe.client != id);
         self.clients.get_mut(id.0).and_then(Option::take)
     }
 

@@ -1,0 +1,79 @@
+//! Why an open failed, for `connect`: result code 566 stands for a refused connection and for every TLS failure
+//! alike, so a plain TCP connection to the same server is tried, and closed at once.
+
+use std::time::{Duration, Instant};
+
+use super::{ClientId, Relay};
+use crate::at::{Command, ResultCode};
+use crate::exit_status::ExitStatus;
+use crate::modem::{OpenFailure, UserAnswer, UserCommand};
+
+/// A plain TCP connection that is being tried for a client whose TLS connection failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The client, which still waits to hear.
+    pub client: ClientId,
+    /// The AT+QIOPEN.
+    command: UserCommand,
+    /// When it counts as failed.
+    pub until: Instant,
+}
+
+impl Relay {
+    /// Begins to find out why; `false` if that is not worth while.
+    pub(super) fn begin_probe(&mut self, client: ClientId, failure: &OpenFailure, now: Instant) -> bool {
+        if !self.is_single || *failure != OpenFailure::Code(ResultCode::CONNECT_FAILED) {
+            return false;
+        }
+        let Some(tunnel) = self.get(client).map(|client| &self.configuration.tunnels[client.tunnel]) else {
+            return false;
+        };
+        let (pdp, target) = (self.configuration.modem.pdp.context, &tunnel.target);
+        let open = format!("AT+QIOPEN={pdp},{PROBE_ID},\"TCP\",\"{}\",{},0,0", target.host, target.port);
+        let until = now + PROBE_LIMIT;
+        let command = self.modem.command(Command::line(open), now);
+        self.probe = command.map(|command| Probe { client, command, until });
+        self.probe.is_some()
+    }
+
+    /// The modem has answered AT+QIOPEN itself. Returns whether it was ours.
+    pub(super) fn probe_answered(&mut self, id: UserCommand, answer: &UserAnswer, now: Instant) -> bool {
+        let ours = self.probe.is_some_and(|probe| probe.command == id);
+        if ours && answer.outcome != Some(crate::modem::Outcome::Ok) {
+            self.end_probe(false, now);
+        }
+        ours
+    }
+
+    /// The plain TCP connection came to be, or not. Returns whether it was ours.
+    pub(super) fn probe_opened(&mut self, id: u8, result: u16, now: Instant) -> bool {
+        let ours = id == PROBE_ID && self.probe.is_some();
+        if ours {
+            self.modem.command(Command::line(format!("AT+QICLOSE={PROBE_ID},0")), now);
+            self.end_probe(result == 0, now);
+        }
+        ours
+    }
+
+    /// The client hears why.
+    pub(super) fn end_probe(&mut self, is_reachable: bool, now: Instant) {
+        let Some(Probe { client: id, .. }) = self.probe.take() else { return };
+        let (target, likely) = (self.target(id), self.likely_causes(id));
+        let (reason, status) = match is_reachable {
+            true => (format!("the TLS handshake failed; likely {likely}"), ExitStatus::TlsFailed),
+            false => (OpenFailure::Code(ResultCode::CONNECT_FAILED).to_string(), ExitStatus::ConnectFailed),
+        };
+        self.reset(id, &format!("cannot connect to {target}: {reason}"), status, now);
+    }
+
+    /// What this tunnel's settings make likely where TLS fails.
+    pub(super) fn likely_causes(&self, id: ClientId) -> String {
+        self.get(id).map_or(String::new(), |client| self.modem.likely_causes(client.tunnel))
+    }
+}
+
+/// The highest of the numbers of plain TCP connections, which few programs reach.
+const PROBE_ID: u8 = 11;
+
+/// How long a plain TCP connection may take; TLS has been tried before it.
+const PROBE_LIMIT: Duration = Duration::from_secs(20);
