@@ -50,7 +50,7 @@ impl Doctor<'_> {
             (false, _) => {
                 let seen = format!("{seen}; the certificates of {source} take {missing}");
                 let advice = "give the one root that is needed with --ca FILE or --ca system:NAME";
-                self.report.failed("certificates", ExitStatus::Usage, seen, advice);
+                self.report.failed("certificates", ExitStatus::SetUpFailed, seen, advice);
             }
             (true, 0) if !files.is_empty() => {
                 self.report.ok("certificates", format!("{seen}; {source} is there{notes}"));

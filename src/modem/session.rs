@@ -42,6 +42,8 @@ pub struct Session {
     host_clock: Option<(i64, Instant)>,
     /// The PDP context has been deactivated once already in this attempt.
     torn_down: bool,
+    /// The network denies the registration, by one of the services asked so far.
+    denied: bool,
     /// It stands, and files for new tunnels are being stored meanwhile.
     pub refreshing: bool,
     /// A context of ours that is active shall be torn down: it carries nothing.
@@ -135,6 +137,7 @@ impl Session {
             missing: Vec::new(),
             host_clock: None,
             torn_down: false,
+            denied: false,
             refreshing: false,
             rebuild: false,
         }
@@ -593,6 +596,8 @@ impl Modem {
             fields.next()?;
             fields.number::<u8>()
         });
+        // LTE-only modules say 0 for the services that they do not have: a denial stands beside that.
+        self.session.denied = state == Some(3) || (self.session.denied && index > 0);
         match state {
             Some(1 | 5) => return self.session.go(Step::Leftovers),
             _ if index + 1 < REGISTRATION.len() => {
@@ -601,12 +606,12 @@ impl Modem {
             _ => {}
         }
         let words = match state {
-            Some(3) => "the network denies the registration",
+            _ if self.session.denied => "the network denied the registration",
             Some(2) => "the modem searches for a network",
             _ => "the modem is not registered in a network",
         };
         let waited = now.saturating_duration_since(self.session.down_since);
-        if self.settings.wait != Wait::Forever && (state == Some(3) || waited > REGISTRATION_PATIENCE) {
+        if self.settings.wait != Wait::Forever && (self.session.denied || waited > REGISTRATION_PATIENCE) {
             let message = format!("{words}: check antenna, SIM and coverage");
             self.session_failed(Failure::new(ExitStatus::NoRegistration, message), false, now);
             return;
@@ -733,7 +738,7 @@ impl Modem {
                      one root that is needed with --ca FILE or --ca system:NAME, or --insecure",
                     self.session.missing.first().map_or("", |file| file.source.as_str())
                 );
-                self.session_failed(Failure::new(ExitStatus::Usage, message), true, now);
+                self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), true, now);
             }
             _ => self.session.go(Step::Upload),
         }
