@@ -121,6 +121,10 @@ impl Conversation {
         match &mut self.way {
             Way::Port(modem) => modem.pause(time).map_err(internal)?,
             Way::Daemon(_) => {
+                #[allow(
+                    clippy::disallowed_methods,
+                    reason = "the daemon has the port: only time can pass here"
+                )]
                 std::thread::sleep(time);
                 Ok(())
             }

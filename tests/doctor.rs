@@ -6,6 +6,7 @@
 mod harness;
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 
 use qssl_tunnel::at::Command;
 use qssl_tunnel::config;
@@ -239,4 +240,40 @@ fn certificates_that_do_not_fit_are_named_with_their_sizes() {
     let modem = Modem::start(server.address(), "--clock host --storage 106600");
     let finished = doctor_to_server(&modem, &[]);
     failed(&finished, 8, "certificates", &["104 of 106600 bytes free", "--ca"]);
+}
+
+#[test]
+fn a_running_daemon_is_asked_and_its_connections_go_on() {
+    let site = Site::new(Behaviour::Echo, "--clock host");
+    let directory = harness::temporary_directory();
+    let socket = directory.path().join("control");
+    let socket = socket.to_str().expect("text");
+    let tunnel = site.tunnel(&["--control", socket]);
+    tunnel.wait_until_ready();
+    let mut client = harness::connect(tunnel.address());
+    echoes(&mut client, b"before");
+
+    let target = format!("{NAME}:443");
+    let arguments = ["doctor", &target, "--ca", certificate_file(), "-w", "20s", "--control", socket];
+    let finished = run(&mut tunnel_command(&arguments));
+    let report = finished.text();
+    assert_eq!(finished.status, 0, "{report}{}\n{}", finished.stderr, tunnel.log());
+    assert!(line(&report, "port").contains("through the daemon at"), "{report}");
+    assert!(line(&report, "tls").starts_with('✓'), "{report}");
+
+    // The certificate is the tunnel's, and stays.
+    let listed = run(&mut tunnel_command(&["cert", "list", "--control", socket])).expect_success();
+    assert!(listed.text().contains("qt-"), "{}", listed.text());
+    let pruned = run(&mut tunnel_command(&["cert", "prune", "--control", socket])).expect_success();
+    assert_eq!(pruned.text(), "");
+
+    echoes(&mut client, b"after");
+}
+
+#[track_caller]
+fn echoes(client: &mut std::net::TcpStream, bytes: &[u8]) {
+    client.write_all(bytes).expect("the tunnel takes bytes");
+    let mut back = vec![0; bytes.len()];
+    client.read_exact(&mut back).expect("the server answers");
+    assert_eq!(back, bytes);
 }
