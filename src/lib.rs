@@ -32,13 +32,18 @@
 //! |---|---|
 //! | [`at`] | The language of the modem: command → bytes, bytes → message |
 //! | [`buffer`] | A byte queue with a limit |
+//! | [`certificates`] | `qssl-tunnel cert`: the certificates and keys that are stored in the modem |
 //! | [`cli`] | The command line: the clap definition and nothing else |
 //! | [`client_io`] | The client's side as bytes: a TCP or Unix connection that was accepted, or standard input and output |
 //! | [`config`] | What the user wants, checked: plain data that the rest of the program reads and never doubts |
 //! | [`control`] | The control socket: how other programs see and steer a running daemon |
+//! | [`conversation`] | Commands and answers with a modem from outside the tunnels, as `doctor`, `cert` and `at` need them |
 //! | `demo` | `qssl-tunnel demo`: a verified tunnel with everything it needs on this machine, and a transfer through it |
+//! | [`doctor`] | `qssl-tunnel doctor`: why a modem does not connect, step by step from the port to TLS |
+//! | [`dump`] | The traffic of clients as seen by people and tools: `-x` prints it in hexadecimal, `-r` and `-R` record the two directions as they are |
 //! | [`event_loop`] | The only file that waits, reads the clock, or moves bytes between the system and the heart |
 //! | [`exit_status`] | The exit statuses: one table of numbers, stable short ids, and meanings |
+//! | [`inquiry`] | `qssl-tunnel status` and `qssl-tunnel at`: questions to a running daemon, or to the modem itself where none runs |
 //! | [`listener`] | Where clients come in: listening TCP and Unix sockets, our own or passed by systemd |
 //! | [`logging`] | Log lines on standard error: `2026-11-21T10:00:00.123Z info  message`, or `<6>message` where standard error is the journal, which has a clock and levels of its own |
 //! | `main` | Arguments → configuration → run → exit status, nothing else |
@@ -50,6 +55,7 @@
 //! | [`relay`] | Clients joined to sockets: the waiting line, half-closes, ends, and every limit of time |
 //! | [`status`] | How the daemon and its modem are, as plain data: what `qssl-tunnel status` shows |
 //! | [`trust`] | Certificates and keys as far as they can be judged on the host: PEM, dates, names, and the host's own trust store |
+//! | [`volume`] | How much each tunnel has carried on each day, kept over restarts, and the budget of a calendar month |
 //!
 //! # Invariants
 //!
