@@ -477,6 +477,11 @@ impl EventLoop {
                 let queued = self.ports[index].port.as_ref().map_or(0, Port::output_queued);
                 self.relay.port_queue(index, queued, self.now);
             }
+            modem::Action::AskLines(index) => {
+                if let Some(lines) = self.ports[index].port.as_mut().and_then(|port| port.lines().ok()) {
+                    self.relay.port_lines(index, lines.dcd, self.now);
+                }
+            }
             modem::Action::NextDevice(index) => self.ports[index].finder.next_candidate(),
             modem::Action::RunResetCommand => {
                 if let Some(command) = &self.configuration.modem.reset_command {

@@ -26,7 +26,9 @@ impl Modem {
                 }
                 _ => log::warn!("the modem refuses to reboot"),
             },
-            Origin::Context(index) => self.context_answered(index, outcome, &lines, now),
+            Origin::Context(index) => {
+                self.context_answered(index, &in_flight.command, outcome, &lines, now);
+            }
             Origin::Judge => {
                 let stands =
                     self.pdp_address(&lines).is_some_and(|address| Some(address) == self.session.address);
@@ -195,20 +197,26 @@ impl Modem {
                 Mode::Buffer => Flow::Buffer { readable: true },
                 Mode::Push | Mode::Transparent => Flow::Push,
             };
+            let closed = opening.closed;
             socket.phase = Phase::Open(Open { flow, far_end_closed: false });
             self.ladder.worked();
             self.counters.opened(now.saturating_duration_since(socket.opening_since));
             if socket.joined {
                 self.events.push_back(Event::Opened(id));
+                if closed {
+                    self.far_end_closed(id);
+                }
             } else {
                 self.retire(id, GiveUp::Abort);
             }
         } else if socket.joined && !opening.repeated && code == ResultCode::IDENTITY_IN_USE {
             log::debug!("socket {id} is taken in the modem; closing it and trying once more");
             opening.repeated = true;
+            opening.closed = false;
             opening.stage = OpenStage::CloseFirst;
         } else if socket.joined && !opening.repeated && code.is_busy() {
             opening.repeated = true;
+            opening.closed = false;
             opening.stage = OpenStage::Again { at: now + REPEAT_PAUSE, alone: true };
         } else {
             self.open_failed(id, OpenFailure::Code(code), now);

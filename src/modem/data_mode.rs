@@ -33,6 +33,8 @@ pub struct DataMode {
     leaked: Vec<u8>,
     /// The port is deliberately not read.
     paused: bool,
+    /// DCD was asked for what is held.
+    lines_asked: bool,
     has_dcd: bool,
     has_dtr: bool,
     /// Whether everything written has left the tty, and since when.
@@ -74,6 +76,8 @@ pub enum Next {
     Wait,
     /// Ask the port how many bytes it has not sent yet.
     AskQueue,
+    /// Ask the port for its DCD line.
+    AskLines,
     /// Send the escape.
     SendEscape,
     /// Set DTR.
@@ -101,6 +105,7 @@ impl DataMode {
             held_since: now,
             leaked: Vec::new(),
             paused: false,
+            lines_asked: false,
             has_dcd,
             has_dtr,
             drained: Drained::Since(now),
@@ -191,6 +196,7 @@ impl DataMode {
         self.held = all[begins_at.max(delivered)..].to_vec();
         if !waited || begins_at > 0 || self.is_suspicious() {
             self.held_since = now;
+            self.lines_asked = false;
         }
     }
 
@@ -288,6 +294,12 @@ impl DataMode {
                 self.reason = Reason::Suspicion;
                 self.begin_escape(now, 1)
             }
+            // DCD may have dropped with the words themselves, or before `CONNECT` had been read.
+            Stage::Flowing if self.held_since + HOLD <= now && self.is_suspicious() && !self.lines_asked => {
+                self.lines_asked = true;
+                self.held_since = now;
+                Next::AskLines
+            }
             Stage::Flowing if self.held_since + HOLD <= now => Next::Deliver,
             Stage::Flowing => Next::Wait,
             Stage::Draining => match self.drained {
@@ -326,6 +338,7 @@ impl DataMode {
 
     /// What was held back and is payload after all.
     pub fn deliverable(&mut self) -> Vec<u8> {
+        self.lines_asked = false;
         self.leaked.extend_from_slice(&self.held);
         if words_from(&self.leaked) == Some(Match::Whole) {
             // DCD has shown that it was none.

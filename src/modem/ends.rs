@@ -26,7 +26,8 @@ impl Modem {
                 }
             }
             Phase::Opening(opening) if !matches!(opening.stage, OpenStage::Due) => {
-                // It may have come and gone before the open's own URC; that one is still awaited.
+                // The open's own URC is still awaited; it left by another port, or later.
+                opening.closed = true;
             }
             _ => {}
         }

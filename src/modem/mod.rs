@@ -179,6 +179,8 @@ pub enum Action {
     DropFlowControl(usize),
     /// Say [`Modem::port_queue`]: how many bytes its tty has not sent yet.
     AskQueue(usize),
+    /// Say [`Modem::port_lines`]: how its DCD stands now.
+    AskLines(usize),
     /// Say [`Modem::host_clock`].
     TellTime,
     /// The modem on this port is not the one that was meant: the next candidate is due.
@@ -545,7 +547,12 @@ impl Modem {
         socket.ssl = ssl;
         socket.tunnel = tunnel;
         socket.opening_since = now;
-        socket.phase = Phase::Opening(Opening { stage: OpenStage::Due, deadline: None, repeated: false });
+        socket.phase = Phase::Opening(Opening {
+            stage: OpenStage::Due,
+            deadline: None,
+            repeated: false,
+            closed: false,
+        });
         self.fair.forget(id);
         self.run(now);
         Some(id)
@@ -762,7 +769,7 @@ impl Modem {
             }
             Urc::TcpOpened(id, result) => self.events.push_back(Event::TcpOpened(id, result)),
             Urc::PdpDeactivated(context) => {
-                if context == self.settings.pdp.context.number() && self.session.is_serving() {
+                if context == self.settings.pdp.context.number() && self.session.has_address() {
                     self.session_lost(Cut::SessionLost, Step::Sim, now);
                 }
             }

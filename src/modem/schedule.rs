@@ -66,7 +66,9 @@ impl Modem {
                 .iter()
                 .any(|channel| channel.in_flight().is_some_and(|it| it.origin == Origin::Session));
             if is_first && !in_flight {
-                return self.session_command(port, now).map(|command| (command, Origin::Session));
+                let command = self.session_command(port, now)?;
+                self.session.asked = self.session.step;
+                return Some((command, Origin::Session));
             }
             return None;
         }

@@ -24,6 +24,8 @@ use crate::exit_status::ExitStatus;
 pub struct Session {
     /// The step whose command is due or in flight.
     pub step: Step,
+    /// The step whose command left last: an answer to anything else comes too late.
+    pub asked: Step,
     /// Not before this time.
     pub not_before: Option<Instant>,
     /// The address that the network gave; a session with another address is another session.
@@ -128,6 +130,7 @@ impl Session {
     pub fn new(wanted: bool, now: Instant) -> Self {
         Session {
             step: if wanted { Step::Down } else { Step::Unwanted },
+            asked: Step::Unwanted,
             not_before: None,
             address: None,
             activated: false,
@@ -151,6 +154,11 @@ impl Session {
     /// Whether sockets may be open.
     pub fn is_serving(&self) -> bool {
         self.is_up() || self.refreshing
+    }
+
+    /// Whether there is a data session that can be lost.
+    pub fn has_address(&self) -> bool {
+        self.is_serving() || self.address.is_some() || self.step == Step::Address
     }
 
     /// Why the set-up waits, if it does.
@@ -268,6 +276,9 @@ impl Modem {
         lines: Vec<String>,
         now: Instant,
     ) {
+        if self.session.asked != self.session.step {
+            return;
+        }
         let refused = match &outcome {
             Outcome::Refused(refusal) => Some(refusal.to_string()),
             _ => None,
@@ -442,6 +453,9 @@ impl Modem {
 
     /// A step of the set-up was not answered; the channel is being brought back, and the step is repeated.
     pub(super) fn session_unanswered(&mut self, now: Instant) {
+        if self.session.asked != self.session.step {
+            return;
+        }
         match self.session.step {
             Step::Deactivate => {
                 self.session.go(Step::Ended);
@@ -842,12 +856,22 @@ impl Modem {
     pub(super) fn context_answered(
         &mut self,
         index: usize,
+        command: &Command,
         outcome: Outcome,
         lines: &[String],
         now: Instant,
     ) {
         let name = self.profile.name.clone();
         let Some(context) = self.contexts.get_mut(index) else { return };
+        let asked = match context.standing {
+            Standing::Known => return,
+            Standing::Unwritten(at) => context.settings.get(at).map(|it| it.write_line(context.id)),
+            Standing::Doubtful(at) => context.settings.get(at).map(|it| it.query_line(context.id)),
+        };
+        if !matches!(command, Command::Line(line) if Some(&line.text) == asked.as_ref()) {
+            // It was asked before the session was lost, and the settings begin anew.
+            return;
+        }
         match context.standing {
             Standing::Known => {}
             Standing::Unwritten(at) => {

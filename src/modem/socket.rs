@@ -87,6 +87,8 @@ pub struct Opening {
     pub deadline: Option<Instant>,
     /// The one repetition after 563, 564 or 568 has been used up.
     pub repeated: bool,
+    /// `closed` came already: it can overtake the open's own URC on another port.
+    pub closed: bool,
 }
 
 /// How far an open is.

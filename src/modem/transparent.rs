@@ -135,6 +135,7 @@ impl Modem {
         match data.deadline_passed(now, holds) {
             Next::Wait => {}
             Next::AskQueue => self.actions.push_back(Action::AskQueue(port)),
+            Next::AskLines => self.actions.push_back(Action::AskLines(port)),
             Next::SendEscape => self.channels[port].send_raw(b"+++", now),
             Next::SetDtr(on) => self.actions.push_back(Action::SetDtr(port, on)),
             Next::Deliver => {

@@ -146,7 +146,9 @@ impl Relay {
     pub fn wants_clients(&self, tunnel: usize) -> bool {
         let limit = self.configuration.tunnels[tunnel].limits.max_clients;
         let of_tunnel = || self.clients.iter().flatten().filter(|client| client.tunnel == tunnel).count();
+        // What is still to be done for an old client must not meet a new one of the same name.
         self.ending == Ending::Not
+            && self.actions.is_empty()
             && self.line.len() < LINE_MAX
             && self.client_count() < CLIENTS_MAX
             && limit.is_none_or(|limit| of_tunnel() < limit)

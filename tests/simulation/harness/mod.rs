@@ -403,6 +403,11 @@ impl Simulation {
                 let queued = self.wires[port].queued(self.now);
                 self.relay.port_queue(port, queued, self.now);
             }
+            modem::Action::AskLines(port) => {
+                let level = self.modem.modem_lines(port).dcd;
+                self.wires[port].set_dcd(level, self.now);
+                self.relay.port_lines(port, self.wires[port].dcd, self.now);
+            }
             modem::Action::TellTime => {
                 let passed = self.elapsed().as_secs() as i64;
                 self.relay.host_clock(HOST_CLOCK + passed, self.now);
