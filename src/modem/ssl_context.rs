@@ -358,7 +358,7 @@ pub fn likely_causes(tls: &config::Tls, profile: &Profile) -> String {
 }
 
 impl Modem {
-    /// [`likely_causes`] for this tunnel.
+    /// What is likely wrong where TLS fails and TCP does not, with the settings of this tunnel.
     pub fn likely_causes(&self, tunnel: usize) -> String {
         likely_causes(&self.tunnels[tunnel].tls, &self.profile)
     }
