@@ -45,7 +45,7 @@ use fair::{FairQueue, Way};
 use recovery::{Ladder, Rung};
 use session::{Session, Step};
 use socket::{Closing, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
-use ssl_context::{Authorities, SslContext, Standing};
+use ssl_context::{SslContext, Standing};
 use waking::{FILLER, Waking};
 
 /// A modem.
@@ -827,7 +827,7 @@ impl Modem {
             .filter(|id| self.profile.ssl_contexts.contains(id.index() as u32))
             .collect();
         self.check_numbers()?;
-        let authorities = Authorities::of(&self.tunnels, &self.profile);
+        let authorities = self.authorities();
         self.contexts.clear();
         self.context_of.clear();
         for (tunnel, retired) in self.tunnels.iter().zip(&self.retired) {
@@ -891,9 +891,9 @@ impl Modem {
 
     fn warn_about_authentication(&self) {
         for tunnel in &self.tunnels {
-            if tunnel.tls.authentication == Authentication::Insecure {
-                log::warn!("{}: the server is not authenticated (--insecure)", tunnel.name);
-            } else if !self.profile.checks_host_name() {
+            // That --insecure is in force was said when it was read.
+            let authenticates = tunnel.tls.authentication != Authentication::Insecure;
+            if authenticates && !self.profile.checks_host_name() {
                 log::warn!(
                     "{}: {} does not compare the server's certificate with its name: any certificate of the given \
                      authority is accepted; a private authority is the answer",

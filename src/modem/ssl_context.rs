@@ -10,6 +10,7 @@ use super::profile::Profile;
 use crate::at::{AtText, SslContextId, fields};
 use crate::config;
 use crate::exit_status::ExitStatus;
+use crate::trust::WHOLE_STORE;
 
 /// An SSL context in use.
 #[derive(Debug)]
@@ -116,7 +117,10 @@ impl File {
         let mut source = String::new();
         for pem in pems {
             if source.is_empty() {
-                source.push_str(&pem.source);
+                source.push_str(match pem.source.as_str() {
+                    WHOLE_STORE => "the host's trust store",
+                    named => named,
+                });
             }
             content.extend_from_slice(&pem.bytes);
             if !content.ends_with(b"\n") {
