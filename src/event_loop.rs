@@ -53,8 +53,7 @@ pub fn run(configuration: Configuration) -> anyhow::Result<ExitStatus> {
 /// # Errors
 /// As [`run`], and a control socket that was asked for and cannot be made.
 pub fn run_daemon(configuration: Configuration, life: Life) -> anyhow::Result<ExitStatus> {
-    let mut event_loop = EventLoop::new(configuration)?;
-    event_loop.catch_signals(&[SIGHUP, SIGUSR1])?;
+    let mut event_loop = EventLoop::new(configuration, &[SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     event_loop.become_daemon(life)?;
     event_loop.say_ready();
     let status = event_loop.run();
@@ -75,7 +74,7 @@ impl Commanded {
     /// What keeps the loop itself from working.
     pub fn new(configuration: Configuration) -> anyhow::Result<Self> {
         debug_assert!(configuration.tunnels.is_empty(), "tunnels would set up a data session");
-        let mut event_loop = EventLoop::new(configuration)?;
+        let mut event_loop = EventLoop::new(configuration, &[SIGTERM, SIGINT])?;
         event_loop.outside = Some(Outside::default());
         Ok(Commanded { event_loop, events: Events::with_capacity(16) })
     }
@@ -256,7 +255,7 @@ struct ClientSlot {
 }
 
 impl EventLoop {
-    fn new(configuration: Configuration) -> anyhow::Result<Self> {
+    fn new(configuration: Configuration, signals: &[i32]) -> anyhow::Result<Self> {
         let now = Instant::now();
         let poll = Poll::new().context("cannot wait for events")?;
         let mut event_loop = EventLoop {
@@ -276,7 +275,7 @@ impl EventLoop {
             outside: None,
             daemon: None,
         };
-        event_loop.catch_signals(&[SIGTERM, SIGINT])?;
+        event_loop.catch_signals(signals)?;
         event_loop.start_emulator()?;
         event_loop.listen()?;
         for device in event_loop.configuration.modem.devices.clone() {

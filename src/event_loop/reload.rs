@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{EventLoop, ListenerSlot, Place};
-use crate::config::{Configuration, Listen};
+use crate::config::{Configuration, Listen, Tunnel};
 use crate::exit_status::ExitStatus;
 use crate::listener::Listener;
 use crate::modem::Reluctance;
@@ -38,18 +38,23 @@ impl EventLoop {
     }
 
     fn reconfigure(&mut self, new: Configuration) -> Result<(), String> {
+        // Which of the new tunnels each listening socket goes to; the others are closed.
+        let heirs: Vec<Option<usize>> = self.listeners.iter().map(|slot| self.heir(slot, &new)).collect();
         // New addresses first: one that cannot be had is found out while nothing has changed.
         let mut bound = Vec::new();
-        for tunnel in &new.tunnels {
+        for (position, tunnel) in new.tunnels.iter().enumerate() {
             for listen in &tunnel.listen {
-                if *listen == Listen::Stdio || self.listeners.iter().any(|slot| slot.listen == *listen) {
+                let mut inherited = self.listeners.iter().zip(&heirs);
+                let is_inherited =
+                    inherited.any(|(slot, heir)| *heir == Some(position) && slot.listen == *listen);
+                if is_inherited || *listen == Listen::Stdio {
                     continue;
                 }
                 let made = Listener::bind(listen).map_err(|error| error.to_string())?;
                 for warning in made.warnings {
                     log::warn!("{warning}");
                 }
-                bound.extend(made.listeners.into_iter().map(|listener| (listen.clone(), listener)));
+                bound.extend(made.listeners.into_iter().map(|listener| (position, listen.clone(), listener)));
             }
         }
         let old: Vec<String> =
@@ -67,7 +72,7 @@ impl EventLoop {
                 return Ok(());
             }
         };
-        self.rearrange_listeners(&new, &places, bound);
+        self.rearrange_listeners(&heirs, &places, bound);
         self.say_what_waits(&new);
         let added = new.tunnels.iter().filter(|tunnel| !old.contains(&tunnel.name)).count();
         let gone = old.iter().filter(|name| !new.tunnels.iter().any(|tunnel| tunnel.name == **name)).count();
@@ -87,25 +92,41 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Listening sockets that are still wanted go to their tunnel's new place, the others are closed.
-    fn rearrange_listeners(&mut self, new: &Configuration, places: &[usize], bound: Vec<(Listen, Listener)>) {
-        let place_of = |listen: &Listen| {
-            let position = new.tunnels.iter().position(|tunnel| tunnel.listen.contains(listen));
-            position.and_then(|position| places.get(position)).copied()
+    /// The position of the new tunnel that takes over this listening socket.
+    fn heir(&self, slot: &ListenerSlot, new: &Configuration) -> Option<usize> {
+        let name = &self.relay.tunnel(slot.tunnel).name;
+        // Sockets on free ports look all alike.
+        let any_port = match &slot.listen {
+            Listen::Loopback(port) => *port == 0,
+            Listen::Address(address) => address.port() == 0,
+            _ => false,
         };
+        let takes_over =
+            |tunnel: &Tunnel| tunnel.listen.contains(&slot.listen) && (tunnel.name == *name || !any_port);
+        new.tunnels.iter().position(takes_over)
+    }
+
+    /// Listening sockets that are still wanted go to their tunnel's new place, the others are closed.
+    fn rearrange_listeners(
+        &mut self,
+        heirs: &[Option<usize>],
+        places: &[usize],
+        bound: Vec<(usize, Listen, Listener)>,
+    ) {
         let mut kept = Vec::new();
-        for mut slot in std::mem::take(&mut self.listeners) {
+        for (mut slot, heir) in std::mem::take(&mut self.listeners).into_iter().zip(heirs) {
             // Closing takes it out of epoll in any case; the others get another token.
             let _ = slot.listener.deregister(self.poll.registry());
-            if let Some(place) = place_of(&slot.listen) {
-                slot.tunnel = place;
+            if let Some(heir) = heir {
+                slot.tunnel = places[*heir];
                 kept.push(slot);
             }
         }
-        kept.extend(bound.into_iter().filter_map(|(listen, listener)| {
-            let tunnel = place_of(&listen)?;
-            Some(ListenerSlot { listener, listen, tunnel, ready: true, paused_until: None })
-        }));
+        for (position, listen, listener) in bound {
+            log::info!("listening on {}", listener.name());
+            let tunnel = places[position];
+            kept.push(ListenerSlot { listener, listen, tunnel, ready: true, paused_until: None });
+        }
         for (index, slot) in kept.iter_mut().enumerate() {
             // Who came meanwhile gives an event of its own only to the old token.
             slot.ready = true;

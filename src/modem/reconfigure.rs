@@ -1,5 +1,7 @@
 //! New tunnels and settings for a modem that is in use: what is unchanged goes on as it is.
 
+use std::time::Instant;
+
 use super::channel::Origin;
 use super::session::Step;
 use super::ssl_context::{self, Authorities, SslContext, Standing};
@@ -28,6 +30,7 @@ impl Modem {
         settings: config::Modem,
         tunnels: Vec<config::Tunnel>,
         retired: Vec<bool>,
+        now: Instant,
     ) -> Result<(), Reluctance> {
         debug_assert_eq!(tunnels.len(), retired.len(), "a flag for each tunnel");
         // Before the module has said what it knows there are no contexts, and later steps make them.
@@ -52,7 +55,13 @@ impl Modem {
             next.baud = self.settings.baud;
             next.flow_control = self.settings.flow_control;
         }
+        self.run(now);
         Ok(())
+    }
+
+    /// How the authorities of all tunnels are given to the module.
+    pub(super) fn authorities(&self) -> Authorities {
+        Authorities::of(&active(&self.tunnels, &self.retired), &self.profile)
     }
 
     /// A new session begins: what waited for it holds now. Returns whether there was something.
@@ -79,12 +88,8 @@ impl Modem {
         if setting_up {
             return Err(Reluctance::NotNow);
         }
-        let active = |tunnels: &[config::Tunnel], retired: &[bool]| -> Vec<config::Tunnel> {
-            let active = tunnels.iter().zip(retired).filter(|(_, retired)| !**retired);
-            active.map(|(tunnel, _)| tunnel.clone()).collect()
-        };
         let authorities = Authorities::of(&active(tunnels, retired), &self.profile);
-        if authorities != Authorities::of(&active(&self.tunnels, &self.retired), &self.profile) {
+        if authorities != self.authorities() {
             return Err(Reluctance::Never(
                 "the authorities of --ca are stored in the module for all tunnels alike (cacertex): this change \
                  needs a restart"
@@ -175,4 +180,10 @@ impl Modem {
         }
         Ok(())
     }
+}
+
+/// The tunnels that still take clients.
+fn active(tunnels: &[config::Tunnel], retired: &[bool]) -> Vec<config::Tunnel> {
+    let active = tunnels.iter().zip(retired).filter(|(_, retired)| !**retired);
+    active.map(|(tunnel, _)| tunnel.clone()).collect()
 }

@@ -793,7 +793,7 @@ impl Modem {
     /// "cacertex" holds for the whole module: what it should hold is written with the first context, and
     /// what else stands there is taken away where all contexts are ours.
     fn chain_answered(&mut self, lines: &[String]) {
-        let chained = Authorities::of(&self.tunnels, &self.profile) == Authorities::Chain;
+        let chained = self.authorities() == Authorities::Chain;
         let all_ours = self.settings.ssl_contexts == config::Modem::default().ssl_contexts;
         let Some(context) = self.contexts.first_mut() else { return };
         let trusted = match chained {

@@ -54,7 +54,7 @@ impl Relay {
         if modem.sim_pin == self.configuration.modem.sim_pin && self.modem.has_dropped_pin() {
             modem.sim_pin = None;
         }
-        self.modem.reconfigure(modem, tunnels.clone(), retired)?;
+        self.modem.reconfigure(modem, tunnels.clone(), retired, now)?;
 
         self.move_waiting_clients(&tunnels, &order, now);
         self.counters.resize(tunnels.len(), TunnelCounters::default());

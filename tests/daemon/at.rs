@@ -1,0 +1,129 @@
+//! Goal of this test: `at` says one command between the tunnel's own and shows the answer; what would break the
+//! tunnel is refused.
+
+use std::io::{Read as _, Write as _};
+use std::thread;
+
+use qssl_modem_emulator::test_server::Behaviour;
+use qssl_tunnel::control::{ControlError, Outcome, Reply, Request};
+
+use crate::daemon::Daemon;
+use crate::harness::{Site, connect, run, tunnel_command};
+
+fn at(command: &str) -> Request {
+    Request::At { command: command.into(), force: false, timeout_seconds: None }
+}
+
+#[test]
+fn the_answer_and_the_exit_status_are_the_modems() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let answer = daemon.tool(&["at", "AT+CSQ"]).expect_success();
+    assert!(answer.text().starts_with("+CSQ: ") && answer.text().ends_with("\nOK\n"), "{:?}", answer.text());
+    let refused = daemon.tool(&["at", "AT+NONSENSE"]);
+    assert_eq!(refused.status, 1, "{}", refused.stderr);
+    assert!(refused.text().contains("ERROR"), "{:?}", refused.text());
+}
+
+#[test]
+fn without_a_daemon_the_port_is_opened() {
+    let site = Site::new(Behaviour::Echo, "");
+    let answer = run(&mut tunnel_command(&["at", "ATI", "-d", &site.modem.device(0)])).expect_success();
+    assert!(answer.text().contains("Quectel") && answer.text().ends_with("OK\n"), "{:?}", answer.text());
+}
+
+#[test]
+fn what_would_break_the_tunnel_is_refused_unless_forced() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    for command in ["AT+CFUN=0", "AT+QSSLCLOSE=0", "ATZ", "AT+QIDEACT=1", "ATE1"] {
+        match daemon.ask(&at(command)) {
+            Err(ControlError::Refused { id, message }) => {
+                assert_eq!(id, "refused");
+                assert!(message.contains(command), "{message}");
+            }
+            other => panic!("{command}: {other:?}"),
+        }
+    }
+    for command in ["AT+CSQ\r\nAT+CFUN=0", "", "CSQ", "AT\u{1a}"] {
+        match daemon.ask(&at(command)) {
+            Err(ControlError::Refused { id, .. }) => assert_eq!(id, "bad-request", "{command:?}"),
+            other => panic!("{command:?}: {other:?}"),
+        }
+    }
+    let forced = Request::At { command: "AT+QSSLCLOSE=11".into(), force: true, timeout_seconds: None };
+    assert!(matches!(daemon.ask(&forced), Ok(Reply::Answer { .. })));
+    assert!(!daemon.log().contains("> AT+CFUN"), "{}", daemon.log());
+}
+
+#[test]
+fn answers_are_not_mixed_up_under_load() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let address = daemon.address(0);
+    let client = thread::spawn(move || {
+        let mut client = connect(address);
+        let mut echo = vec![0; 20_000];
+        for round in 0..20_u8 {
+            client.write_all(&vec![round; 20_000]).expect("the tunnel reads");
+            client.read_exact(&mut echo).expect("the server echoes");
+            assert!(echo.iter().all(|byte| *byte == round), "somebody else's bytes");
+        }
+    });
+    thread::scope(|scope| {
+        for (command, begins) in [("AT+CSQ", "+CSQ: "), ("AT+COPS?", "+COPS: "), ("AT+CCLK?", "+CCLK: ")] {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                let mut control = daemon.control();
+                for _ in 0..30 {
+                    match control.ask(&at(command), crate::harness::PATIENCE) {
+                        Ok(Reply::Answer { outcome: Outcome::Ok, lines, .. }) => {
+                            assert!(lines.len() == 1 && lines[0].starts_with(begins), "{command}: {lines:?}");
+                        }
+                        other => panic!("{command}: {other:?}\n{}", daemon.log()),
+                    }
+                }
+            });
+        }
+    });
+    client.join().expect("its bytes came back");
+}
+
+#[test]
+fn files_go_to_the_modem_and_back() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let content: Vec<u8> = (0..3000_u32).map(|number| (number % 251) as u8).collect();
+    let upload = Request::Upload { name: "a.bin".into(), content: qssl_tunnel::control::to_hex(&content) };
+    match daemon.ask(&upload) {
+        Ok(Reply::Answer { outcome: Outcome::Ok, lines, .. }) => {
+            assert!(lines[0].starts_with("+QFUPL: 3000,"), "{lines:?}");
+        }
+        other => panic!("{other:?}\n{}", daemon.log()),
+    }
+    match daemon.ask(&Request::Download { name: "a.bin".into(), size: 3000 }) {
+        Ok(Reply::Answer { outcome: Outcome::Ok, content: hex, .. }) => {
+            assert_eq!(qssl_tunnel::control::from_hex(&hex), Some(content));
+        }
+        other => panic!("{other:?}\n{}", daemon.log()),
+    }
+}
+
+#[test]
+fn a_connection_can_become_a_client_of_the_tunnel() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    assert!(matches!(
+        daemon.ask(&Request::Connect { to: "elsewhere.test:443".into() }),
+        Err(ControlError::Refused { id, .. }) if id == "no-tunnel"
+    ));
+    let mut control = daemon.control();
+    let reply = control.ask(&Request::Connect { to: "server.test:443".into() }, crate::harness::PATIENCE);
+    assert!(matches!(reply, Ok(Reply::Connected)), "{reply:?}");
+    let (mut stream, early) = control.into_stream();
+    assert!(early.is_empty());
+    stream.write_all(b"hello").expect("the tunnel reads");
+    let mut echo = [0; 5];
+    stream.read_exact(&mut echo).expect("the server echoes");
+    assert_eq!(&echo, b"hello");
+}

@@ -1,0 +1,159 @@
+//! `qssl-tunnel run` with a configuration file, a control socket and a directory of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use qssl_tunnel::control::{Client, ControlError, Reply, Request};
+use qssl_tunnel::status::Status;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::harness::{
+    Finished, PATIENCE, Running, Site, certificate_file, run, temporary_directory, tunnel_command,
+};
+
+/// A running daemon. Dropping it kills it.
+pub struct Daemon {
+    running: Running,
+    directory: TempDir,
+    device: String,
+}
+
+impl Daemon {
+    /// One tunnel called `web` from a free port to the site's server.
+    pub fn start(site: &Site) -> Daemon {
+        Daemon::with(site, &tunnel("web", ""), "", |_| ())
+    }
+
+    /// These `[[tunnel]]` sections and lines of `[process]`, and whatever is to be done to the command.
+    pub fn with(site: &Site, tunnels: &str, process: &str, prepare: impl FnOnce(&mut Command)) -> Daemon {
+        let directory = temporary_directory();
+        let device = site.modem.device(0);
+        fs::write(directory.path().join("run.toml"), text(&directory, &device, tunnels, process))
+            .expect("the directory is ours");
+        let mut command = tunnel_command(&["run", "-v", "--config"]);
+        command.arg(directory.path().join("run.toml")).env("TMPDIR", directory.path());
+        prepare(&mut command);
+        let daemon = Daemon { running: Running::start(&mut command), directory, device };
+        daemon.wait_for("listening on");
+        daemon.wait_for("ready");
+        daemon
+    }
+
+    /// Other `[[tunnel]]` sections; nothing is said to the daemon yet.
+    pub fn rewrite(&self, tunnels: &str, process: &str) {
+        self.rewrite_whole(&text(&self.directory, &self.device, tunnels, process));
+    }
+
+    /// Another file altogether.
+    pub fn rewrite_whole(&self, text: &str) {
+        fs::write(self.path("run.toml"), text).expect("the directory is ours");
+    }
+
+    /// SIGHUP, and the wait for what it says then.
+    pub fn reload(&self, says: &str) -> String {
+        let before = self.log().matches(says).count();
+        self.running.signal(Signal::HUP);
+        self.running.log.wait_for_lines(says, before + 1, |line| line.contains(says));
+        self.log()
+    }
+
+    /// Where this tunnel's first listener is.
+    pub fn address(&self, number: usize) -> SocketAddr {
+        self.running.log.wait_for_lines("listening on", number + 1, |line| line.contains("listening on"));
+        let log = self.log();
+        let line = log.lines().filter(|line| line.contains("listening on")).nth(number).expect("waited for");
+        let (_, rest) = line.split_once("listening on ").expect("looked for by this");
+        let address = rest.split([',', ' ']).next().and_then(|address| address.parse().ok());
+        address.unwrap_or_else(|| panic!("no address in {line:?}"))
+    }
+
+    /// A file in its directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A connection to its control socket.
+    pub fn control(&self) -> Client {
+        Client::connect(&self.path("control")).expect("the daemon has a control socket")
+    }
+
+    /// Asks it.
+    pub fn ask(&self, request: &Request) -> Result<Reply, ControlError> {
+        self.control().ask(request, PATIENCE)
+    }
+
+    /// Its status.
+    pub fn status(&self) -> Status {
+        match self.ask(&Request::Status) {
+            Ok(Reply::Status(status)) => *status,
+            other => panic!("{other:?}\n{}", self.log()),
+        }
+    }
+
+    /// `qssl-tunnel` with these arguments and this daemon's control socket.
+    pub fn tool(&self, arguments: &[&str]) -> Finished {
+        let mut command = tunnel_command(arguments);
+        run(command.arg("--control").arg(self.path("control")))
+    }
+
+    /// Waits until the status is as it should be. Asking is the only way to learn of it, so this asks again and
+    /// again, as a person would.
+    pub fn wait_until(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
+        let mut tries = PATIENCE.as_millis() / PAUSE.as_millis();
+        loop {
+            let status = self.status();
+            if is_so(&status) {
+                return status;
+            }
+            tries -= 1;
+            assert!(tries > 0, "{what} never came to be: {status:#?}\n{}", self.log());
+            rustix::event::poll(&mut [], Some(&timespec(PAUSE))).expect("nothing is waited for but time");
+        }
+    }
+
+    pub fn wait_for(&self, text: &str) -> String {
+        self.running.log.wait_for(text, |line| line.contains(text).then(|| line.to_owned()))
+    }
+
+    pub fn log(&self) -> String {
+        self.running.log.so_far()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.running.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
+    }
+
+    /// Waits for its end: exit status, and everything it has said. Its directory goes away.
+    pub fn wait(mut self) -> (i32, String) {
+        self.running.wait()
+    }
+}
+
+/// A `[[tunnel]]` section, and further lines for it.
+pub fn tunnel(name: &str, more: &str) -> String {
+    let ca = certificate_file();
+    format!(
+        "[[tunnel]]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\nto = \"server.test:443\"\nca = \"{ca}\"\n{more}\n"
+    )
+}
+
+fn text(directory: &TempDir, device: &str, tunnels: &str, process: &str) -> String {
+    let path = directory.path().display();
+    let place =
+        if process.contains("control =") { String::new() } else { format!("control = \"{path}/control\"\n") };
+    format!("[modem]\ndevice = \"{device}\"\n[process]\n{place}{process}\n{tunnels}")
+}
+
+fn timespec(time: Duration) -> rustix::event::Timespec {
+    rustix::event::Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) }
+}
+
+const PAUSE: Duration = Duration::from_millis(20);

@@ -1,0 +1,58 @@
+//! Goal of this test: thousands of connections, one after the other, leave neither memory nor descriptors behind.
+//! DAEMON_CONNECTIONS=10000 makes them as many as one likes.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+
+use qssl_modem_emulator::test_server::Behaviour;
+
+use crate::daemon::Daemon;
+use crate::harness::{Site, connect, read_to_end};
+
+#[test]
+fn connections_in_sequence_leave_nothing_behind() {
+    let count: u32 =
+        std::env::var("DAEMON_CONNECTIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(1500);
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::with(&site, &crate::daemon::tunnel("web", ""), "verbose = 0", |_| ());
+    let one = || {
+        let mut client = connect(daemon.address(0));
+        client.write_all(b"hello").expect("the tunnel reads");
+        client.read_exact(&mut [0; 5]).expect("the server echoes");
+        client.shutdown(std::net::Shutdown::Write).expect("it is connected");
+        let _ = read_to_end(&mut client);
+    };
+    // What is allocated once is there after a few.
+    for _ in 0..count / 5 {
+        one();
+    }
+    let before = Footprint::of(&daemon);
+    for _ in 0..count {
+        one();
+    }
+    let after = Footprint::of(&daemon);
+    assert!(after.descriptors <= before.descriptors, "{before:?} {after:?}");
+    assert!(after.kilobytes <= before.kilobytes + 1024, "{before:?} {after:?}");
+}
+
+#[derive(Debug)]
+struct Footprint {
+    descriptors: usize,
+    kilobytes: u64,
+}
+
+impl Footprint {
+    /// Once no client is left.
+    fn of(daemon: &Daemon) -> Footprint {
+        daemon.wait_until("the end of every client", |status| {
+            status.tunnels[0].clients.is_empty() && status.sockets.get("free") == Some(&12)
+        });
+        let folder = format!("/proc/{}", daemon.id());
+        let status = fs::read_to_string(format!("{folder}/status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("every process has it");
+        Footprint {
+            descriptors: fs::read_dir(format!("{folder}/fd")).expect("it is ours").count(),
+            kilobytes: line.trim().trim_end_matches(" kB").parse().expect("a number"),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Goal of this test: SIGHUP takes a new configuration as a whole or not at all, and unchanged connections live on.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use qssl_modem_emulator::test_server::Behaviour;
+
+use crate::daemon::{Daemon, tunnel};
+use crate::harness::{Site, Tunnel, connect};
+
+fn echoes(client: &mut TcpStream, text: &[u8]) {
+    client.write_all(text).expect("the tunnel reads");
+    let mut echo = vec![0; text.len()];
+    client.read_exact(&mut echo).expect("the server echoes");
+    assert_eq!(echo, text);
+}
+
+#[test]
+fn tunnels_come_and_go_and_connections_stay() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let mut old = connect(daemon.address(0));
+    echoes(&mut old, b"before");
+
+    daemon.rewrite(&(tunnel("web", "") + &tunnel("more", "")), "");
+    daemon.reload("1 unchanged, 0 changed, 1 added, 0 removed");
+    echoes(&mut old, b"after");
+    let mut new = connect(daemon.address(1));
+    echoes(&mut new, b"new");
+    echoes(&mut connect(daemon.address(0)), b"as before");
+
+    daemon.rewrite(&tunnel("more", ""), "");
+    daemon.reload("1 unchanged, 0 changed, 0 added, 1 removed");
+    assert!(TcpStream::connect(daemon.address(0)).is_err(), "nobody listens there any more");
+    echoes(&mut old, b"still there");
+    echoes(&mut new, b"still there");
+    let names: Vec<String> = daemon.status().tunnels.into_iter().map(|tunnel| tunnel.name).collect();
+    assert_eq!(names, ["more"]);
+}
+
+#[test]
+fn a_changed_tunnel_serves_new_clients_under_new_settings_at_the_same_address() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let mut old = connect(daemon.address(0));
+    echoes(&mut old, b"push");
+    // Another SSL context as well: the TLS settings differ.
+    daemon.rewrite(&tunnel("web", "mode = \"buffer\"\nalpn = \"h2\""), "");
+    daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
+    echoes(&mut connect(daemon.address(0)), b"buffer");
+    echoes(&mut old, b"push still");
+    let log = daemon.log();
+    assert!(log.contains("> AT+QSSLCFG=\"alpn\",1,\"h2\""), "{log}");
+    assert_eq!(daemon.status().tunnels[0].mode, "buffer");
+}
+
+#[test]
+fn a_bad_file_changes_nothing() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let mut client = connect(daemon.address(0));
+    echoes(&mut client, b"before");
+    let before = daemon.status().tunnels[0].clone();
+    for text in ["", "[[tunnel]]\nlisten = 1\n", "nonsense", "[modem]\nbaud = \"fast\"\n"] {
+        daemon.rewrite_whole(text);
+        daemon.reload("the old configuration stays");
+    }
+    // Good in itself, but the address cannot be had.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = taken.local_addr().expect("it is bound");
+    let other = tunnel("other", "").replace("127.0.0.1:0", &address.to_string());
+    daemon.rewrite(&(tunnel("web", "idle-timeout = 5") + &other), "");
+    daemon.reload("the old configuration stays");
+    echoes(&mut client, b"after");
+    echoes(&mut connect(daemon.address(0)), b"after");
+    let after = daemon.status().tunnels;
+    assert_eq!((after.len(), &after[0].name, &after[0].mode), (1, &before.name, &before.mode));
+}
+
+#[test]
+fn under_load_no_byte_is_lost() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let address = daemon.address(0);
+    let ends = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..4_u8 {
+            let ends = &ends;
+            scope.spawn(move || {
+                let mut client = connect(address);
+                while !ends.load(Ordering::Relaxed) {
+                    echoes(&mut client, &vec![number; 10_000]);
+                }
+            });
+        }
+        for round in 0..10 {
+            let more = if round % 2 == 0 { tunnel("more", "mode = \"buffer\"") } else { String::new() };
+            daemon.rewrite(&(tunnel("web", "") + &more), "");
+            daemon.reload("configuration reloaded");
+        }
+        ends.store(true, Ordering::Relaxed);
+    });
+    let status = daemon.status();
+    assert_eq!((status.tunnels[0].accepted, status.tunnels[0].resets), (4, 0));
+}
+
+#[test]
+fn settings_of_the_modem_say_what_they_wait_for() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let device = site.modem.device(0);
+    daemon.rewrite_whole(&format!(
+        "[modem]\ndevice = \"{device}\"\nbaud = 9600\nntp = \"time.test\"\nrecovery = \"port\"\n{}",
+        tunnel("web", "")
+    ));
+    daemon.reload("1 unchanged");
+    daemon.wait_for("baud, control: the change waits for a restart");
+    daemon.wait_for("ntp: the change waits for the next data session");
+}
+
+#[test]
+fn listen_has_nothing_to_read_again() {
+    let site = Site::new(Behaviour::Echo, "");
+    let tunnel = site.tunnel(&[]);
+    tunnel.signal(rustix::process::Signal::HUP);
+    tunnel.wait_for("ignoring SIGHUP");
+    let address = Tunnel::address(&tunnel);
+    echoes(&mut connect(address), b"alive");
+}

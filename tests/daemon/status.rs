@@ -1,0 +1,105 @@
+//! Goal of this test: `status` tells what the daemon does, as a table, as JSON and as metrics.
+
+use std::io::{Read as _, Write as _};
+
+use qssl_modem_emulator::test_server::Behaviour;
+
+use crate::daemon::Daemon;
+use crate::harness::{Site, connect, run, tunnel_command};
+
+#[test]
+fn what_a_client_does_shows_in_the_status() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let status = daemon.status();
+    assert_eq!((status.state.as_str(), status.modem.session.as_str()), ("up", "up"));
+    assert!(status.modem.module.as_ref().is_some_and(|module| module.starts_with("EG")), "{status:#?}");
+    assert!(status.modem.signal_dbm.is_some_and(|dbm| (-113..=-51).contains(&dbm)), "{status:#?}");
+    assert_eq!(status.modem.registration.as_deref(), Some("home"));
+    assert!(status.modem.operator.is_some() && status.modem.address.is_some());
+    assert_eq!(status.sockets.get("free"), Some(&12));
+
+    let mut client = connect(daemon.address(0));
+    client.write_all(&[7; 5000]).expect("the tunnel reads");
+    let mut echo = [0; 5000];
+    client.read_exact(&mut echo).expect("the server echoes");
+    let status = daemon.status();
+    let tunnel = &status.tunnels[0];
+    assert_eq!(
+        (tunnel.name.as_str(), tunnel.target.as_str(), tunnel.mode.as_str()),
+        ("web", "server.test:443", "push")
+    );
+    assert_eq!((tunnel.up_bytes, tunnel.down_bytes, tunnel.accepted, tunnel.opens), (5000, 5000, 1, 1));
+    assert_eq!((tunnel.clients.get("open"), status.sockets.get("open")), (Some(&1), Some(&1)));
+    assert_eq!(
+        (status.counters.opens, status.counters.sent_bytes, status.counters.received_bytes),
+        (1, 5000, 5000)
+    );
+    assert!(status.counters.open_seconds.is_some() && status.counters.wire_bytes_out > 5000);
+
+    drop(client);
+    daemon.wait_until("the client's end", |status| status.tunnels[0].clients.is_empty());
+}
+
+#[test]
+fn the_three_ways_to_show_it_agree() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let table = daemon.tool(&["status"]).expect_success().text();
+    assert!(
+        table.contains("qssl-tunnel ") && table.contains("web") && table.contains("server.test:443"),
+        "{table}"
+    );
+    let json = daemon.tool(&["status", "--json"]).expect_success().text();
+    let status: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(status["state"], "up");
+    assert_eq!(status["tunnels"][0]["name"], "web");
+    let metrics = daemon.tool(&["status", "--prometheus"]).expect_success().text();
+    assert!(metrics.lines().any(|line| line == "qssl_tunnel_up 1"), "{metrics}");
+}
+
+#[test]
+fn the_modem_is_asked_about_its_network_once_a_minute_at_most() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    for _ in 0..5 {
+        assert!(daemon.status().modem.heard_seconds_ago.is_some());
+    }
+    assert_eq!(daemon.log().matches("> AT+CSQ").count(), 1, "{}", daemon.log());
+}
+
+#[test]
+fn in_data_mode_the_status_is_what_was_last_heard() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::with(&site, &crate::daemon::tunnel("web", "mode = \"transparent\""), "", |_| ());
+    let mut client = connect(daemon.address(0));
+    client.write_all(b"x").expect("the tunnel reads");
+    client.read_exact(&mut [0]).expect("the server echoes");
+    let status = daemon.status();
+    assert_eq!(status.ports[0].state, "data");
+    assert_eq!(status.modem.heard_seconds_ago, None);
+    let answer = daemon.tool(&["at", "AT+CSQ"]);
+    assert!(answer.stderr.contains("busy: transparent"), "{}", answer.stderr);
+    assert_ne!(answer.status, 0);
+}
+
+#[test]
+fn without_a_daemon_the_modem_itself_is_asked() {
+    let site = Site::new(Behaviour::Echo, "");
+    let shown = run(&mut tunnel_command(&["status", "-d", &site.modem.device(0)])).expect_success();
+    assert!(shown.text().contains("no daemon runs") && shown.text().contains("dBm"), "{}", shown.text());
+}
+
+#[test]
+fn a_control_socket_is_for_its_owner_alone_and_goes_with_the_daemon() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let path = daemon.path("control");
+    let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    daemon.signal(rustix::process::Signal::TERM);
+    let (status, log) = daemon.wait();
+    assert_eq!(status, 0, "{log}");
+    assert!(!path.exists());
+}
