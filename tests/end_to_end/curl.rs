@@ -2,13 +2,13 @@
 //! openssl s_server, in every access mode.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::harness::{
-    Modem, Running, Tunnel, certificate_file, curl, identity, program, run, temporary_directory,
+    Modem, Running, Tunnel, certificate_file, curl, free_address, identity, program, run, temporary_directory,
 };
 
 const PAGE: &str = "the page of server.test\n";
@@ -123,10 +123,4 @@ impl SServer {
         });
         SServer { address, _process: process, _directory: directory }
     }
-}
-
-/// An address of loopback that was free a moment ago, for programs that cannot ask for one themselves.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    listener.local_addr().expect("a bound socket has an address")
 }

@@ -2,15 +2,15 @@
 //! a close comes after the last byte, and what is cut or refused is a reset, never an end of file.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpListener};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use qssl_modem_emulator::test_server::{Authority, Behaviour, CertificateRequest, ClientEnd, ServerOptions};
 
 use crate::harness::{
-    Ended, MODES, MUCH_BYTES, Modem, NAME, Site, Tunnel, certificate_file, connect, digest, read_to_end,
-    temporary_directory,
+    Ended, MODES, MUCH_BYTES, Modem, NAME, Site, Tunnel, certificate_file, connect, digest, free_address,
+    read_to_end, temporary_directory,
 };
 
 #[test]
@@ -85,10 +85,7 @@ fn a_client_that_closes_ends_the_connection_to_the_server() {
 
 #[test]
 fn a_refused_connection_is_a_reset_and_says_why() {
-    // A port of our own on which nobody listens.
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    let address = taken.local_addr().expect("it is bound");
-    drop(taken);
+    let address = free_address();
     for mode in MODES {
         let modem = Modem::start(address, "");
         let device = modem.device(0);

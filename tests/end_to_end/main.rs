@@ -6,10 +6,16 @@
 
 mod harness;
 
+mod connect_mode;
 mod curl;
+mod devices;
 mod ends;
 mod full_send_buffer;
+mod hostile_payload;
 mod many_clients;
+mod mqtt;
 mod payload;
 mod short_connections;
 mod shutdown;
+mod ssh;
+mod usage;

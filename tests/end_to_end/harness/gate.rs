@@ -23,6 +23,8 @@ struct State {
     /// How many bytes may still pass, of all connections together.
     allowance: u64,
     streams: Vec<TcpStream>,
+    /// Whoever connects is cut off at once.
+    is_shut: bool,
 }
 
 impl Gate {
@@ -45,6 +47,9 @@ impl Gate {
         // The threads end with their connections, the acceptor with the test program.
         thread::spawn(move || {
             for front in listener.incoming().flatten() {
+                if for_thread.lock().is_shut {
+                    continue;
+                }
                 let Ok(back) = TcpStream::connect(behind) else { continue };
                 for_thread.relay(&front, &back);
             }
@@ -64,9 +69,11 @@ impl Gate {
         self.shared.changed.notify_all();
     }
 
-    /// Cuts the connections that there are.
-    pub fn cut(&self) {
-        for stream in self.shared.lock().streams.drain(..) {
+    /// Cuts the connections that there are, and every one that comes.
+    pub fn shut(&self) {
+        let mut state = self.shared.lock();
+        state.is_shut = true;
+        for stream in state.streams.drain(..) {
             // It may be over already.
             let _ = stream.shutdown(Shutdown::Both);
         }

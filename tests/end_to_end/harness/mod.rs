@@ -17,7 +17,9 @@ pub use self::clients::{
 };
 pub use self::gate::Gate;
 pub use self::process::{Finished, Running, program, run, run_with_input};
-pub use self::site::{Modem, NAME, Site, authority, certificate_file, identity, temporary_directory};
+pub use self::site::{
+    Modem, NAME, Site, authority, certificate_file, free_address, identity, temporary_directory,
+};
 pub use self::tunnel::{Tunnel, tunnel_command};
 
 /// No test waits longer for anything.

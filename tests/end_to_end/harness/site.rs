@@ -1,7 +1,7 @@
 //! Far end and modem: servers with throw-away certificates, and an emulated modem that reaches them.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -48,6 +48,12 @@ pub fn certificate_file() -> &'static str {
 /// An empty directory that goes away with the test.
 pub fn temporary_directory() -> TempDir {
     tempfile::Builder::new().prefix("qssl-tunnel-test-").tempdir().expect("a temporary directory")
+}
+
+/// An address of loopback that was free a moment ago, for programs that cannot ask for one themselves.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+    listener.local_addr().expect("a bound socket has an address")
 }
 
 /// An emulated modem.

@@ -1,0 +1,206 @@
+//! Goal of this test: the modem's ports may come late, be locked, be several, or sit behind a device server.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+
+use qssl_modem_emulator::test_server::{Behaviour, ServerOptions, TestServer};
+
+use crate::harness::{
+    Ended, Gate, MODES, MUCH_BYTES, Modem, Running, Site, Tunnel, certificate_file, connect, curl, digest,
+    free_address, identity, patterned_file, program, read_to_end, run, sha256_hex, temporary_directory,
+    tunnel_command,
+};
+
+#[test]
+fn a_device_that_appears_later_is_waited_for_and_that_is_said_once() {
+    let directory = temporary_directory();
+    let link = directory.path().join("modem");
+    let link = link.to_str().expect("temporary paths are text");
+    let server = echo_server();
+    let tunnel = Tunnel::listen(&["--to", "server.test:443", "--ca", certificate_file(), "-d", link]);
+    let said = tunnel.wait_for("waiting for it");
+    assert!(said.contains(&format!("{link}: no such device")), "{said}");
+    // A client that comes meanwhile is served when the modem is there.
+    let mut client = connect(tunnel.address());
+    client.write_all(b"early").expect("the tunnel takes it");
+    let _modem = Modem::start(server.address(), &format!("--link {link}"));
+    tunnel.wait_until_ready();
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer).expect("the server answers");
+    assert_eq!(&answer, b"early");
+    let log = tunnel.log();
+    assert_eq!(log.matches("waiting for it").count(), 1, "{log}");
+}
+
+#[test]
+fn listen_does_not_wait_where_that_is_not_wanted() {
+    let arguments =
+        ["listen", "127.0.0.1:0", "--to", "server.test:443", "--insecure", "-d", "/nonexistent/modem"];
+    let finished = run(tunnel_command(&arguments).arg("--no-wait"));
+    assert_eq!(finished.status, 7, "{}", finished.stderr);
+    assert!(finished.stderr.contains("/nonexistent/modem: no such device"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_file_that_is_no_tty_is_called_so() {
+    let directory = temporary_directory();
+    let file = directory.path().join("file");
+    fs::write(&file, "").expect("the directory is ours");
+    let file = file.to_str().expect("temporary paths are text");
+    let finished = run(&mut tunnel_command(&["connect", "server.test:443", "--insecure", "-d", file]));
+    assert_eq!(finished.status, 7, "{}", finished.stderr);
+    assert!(finished.stderr.contains("not a serial device"), "{}", finished.stderr);
+}
+
+#[test]
+fn two_ports_of_one_modem_carry_all_its_sockets() {
+    let server = echo_server();
+    let directory = temporary_directory();
+    let path =
+        |name: &str| directory.path().join(name).to_str().expect("temporary paths are text").to_owned();
+    let (first, second) = (path("first"), path("second"));
+    let _modem = Modem::start(server.address(), &format!("--link {first} --link {second}"));
+    for mode in MODES {
+        let tunnel = Tunnel::listen(&[
+            "--to",
+            "server.test:443",
+            "--ca",
+            certificate_file(),
+            "-d",
+            &first,
+            "-d",
+            &second,
+            "--mode",
+            mode,
+        ]);
+        // In transparent mode one port is kept for commands.
+        let count = if mode == "transparent" { 1 } else { 12 };
+        let mut clients: Vec<TcpStream> = (0..count).map(|_| connect(tunnel.address())).collect();
+        for _ in 0..5 {
+            for client in &mut clients {
+                echo(client, mode.repeat(1000).as_bytes());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_loss_of_one_port_leaves_the_other() {
+    let server = echo_server();
+    let modem = Modem::start(server.address(), "--tcp 127.0.0.1:0 --tcp 127.0.0.1:0");
+    let address_of = |port: usize| {
+        let device = modem.device(port);
+        device.trim_start_matches("tcp://").parse().expect("an address")
+    };
+    for lost in 0..2 {
+        let gates = [Gate::open(address_of(0)), Gate::open(address_of(1))];
+        let devices = gates.each_ref().map(|gate| format!("tcp://{}", gate.address()));
+        let tunnel = Tunnel::listen(&[
+            "--to",
+            "server.test:443",
+            "--ca",
+            certificate_file(),
+            "-d",
+            &devices[0],
+            "-d",
+            &devices[1],
+        ]);
+        tunnel.wait_for_count("open", 2);
+        echo(&mut connect(tunnel.address()), b"before");
+        gates[lost].shut();
+        tunnel.wait_for("port lost");
+        for _ in 0..3 {
+            echo(&mut connect(tunnel.address()), b"afterwards");
+        }
+    }
+}
+
+#[test]
+fn behind_a_real_ser2net_in_every_mode() {
+    for mode in MODES {
+        let site = Site::new(Behaviour::Http, "");
+        let ser2net = Ser2net::start(&site.modem.device(0));
+        let tunnel = Tunnel::listen(&[
+            "--to",
+            "server.test:443",
+            "--ca",
+            certificate_file(),
+            "-d",
+            &ser2net.device,
+            "--mode",
+            mode,
+        ]);
+        let directory = temporary_directory();
+        let file = patterned_file(directory.path(), MUCH_BYTES);
+        let answer = run(curl(&tunnel, "/").arg("--upload-file").arg(file)).expect_success();
+        assert_eq!(answer.text().trim(), digest(MUCH_BYTES), "{mode}: {}", tunnel.log());
+        let body = run(&mut curl(&tunnel, &format!("/bytes/{MUCH_BYTES}"))).expect_success().stdout;
+        assert_eq!(sha256_hex(&body), digest(MUCH_BYTES), "{mode}: {}", tunnel.log());
+    }
+}
+
+#[test]
+fn a_device_server_that_dies_resets_clients_and_is_waited_for() {
+    let site = Site::new(Behaviour::Echo, "");
+    let ser2net = Ser2net::start(&site.modem.device(0));
+    let tunnel =
+        Tunnel::listen(&["--to", "server.test:443", "--ca", certificate_file(), "-d", &ser2net.device]);
+    let mut client = connect(tunnel.address());
+    echo(&mut client, b"hello");
+    let again = ser2net.restart();
+    assert_eq!(read_to_end(&mut client).2, Ended::Reset, "{}", tunnel.log());
+    echo(&mut connect(tunnel.address()), b"hello again");
+    drop(again);
+}
+
+/// The device server that people have, in front of one tty.
+struct Ser2net {
+    device: String,
+    configuration: tempfile::NamedTempFile,
+    process: Running,
+}
+
+impl Ser2net {
+    fn start(tty: &str) -> Ser2net {
+        let address = free_address();
+        let text = format!(
+            "%YAML 1.1\n---\nconnection: &modem\n  accepter: telnet(rfc2217),tcp,{},{}\n  \
+             connector: serialdev,{tty},115200n81,local\n  options:\n    kickolduser: true\n    chardelay: false\n",
+            address.ip(),
+            address.port()
+        );
+        let configuration = tempfile::NamedTempFile::new().expect("a temporary file");
+        fs::write(configuration.path(), text).expect("the file is ours");
+        let process = Ser2net::run(&configuration);
+        // The tunnel tries until it is reached.
+        Ser2net { device: format!("rfc2217://{address}"), configuration, process }
+    }
+
+    fn run(configuration: &tempfile::NamedTempFile) -> Running {
+        let mut command = Command::new(program("ser2net"));
+        Running::start(command.args(["-n", "-d", "-u", "-c"]).arg(configuration.path()))
+    }
+
+    fn restart(self) -> Ser2net {
+        let Ser2net { device, configuration, process } = self;
+        drop(process);
+        let process = Ser2net::run(&configuration);
+        Ser2net { device, configuration, process }
+    }
+}
+
+fn echo_server() -> TestServer {
+    let identity = Some(identity().clone());
+    let options = ServerOptions { identity, behaviour: Behaviour::Echo, ..ServerOptions::default() };
+    TestServer::start(options).expect("the server starts")
+}
+
+#[track_caller]
+fn echo(client: &mut TcpStream, bytes: &[u8]) {
+    client.write_all(bytes).expect("the tunnel takes it");
+    let mut answer = vec![0; bytes.len()];
+    client.read_exact(&mut answer).expect("the server answers");
+    assert_eq!(answer, bytes);
+}

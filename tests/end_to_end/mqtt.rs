@@ -1,0 +1,86 @@
+//! Goal of this test: MQTT through the tunnel to a TLS broker: a long-lived subscriber is kept alive by its
+//! own pings and still gets what is published, in every access mode.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::harness::{
+    MODES, Modem, Running, Tunnel, certificate_file, free_address, identity, program, run,
+    temporary_directory,
+};
+
+#[test]
+fn a_subscriber_is_kept_alive_and_gets_its_message_in_every_mode() {
+    let broker = Broker::start();
+    // All three at once, as the pings come after five seconds.
+    let sites = MODES.map(|mode| (mode, Through::new(&broker, mode), Through::new(&broker, mode)));
+    let subscribers = sites.each_ref().map(|(mode, near, _)| {
+        let mut command = mosquitto("mosquitto_sub", near, mode);
+        // One message is enough.
+        Running::start(command.args(["-i", mode, "-q", "1", "-k", "5", "-C", "1"]))
+    });
+    for ((mode, _, far), mut subscriber) in sites.iter().zip(subscribers) {
+        let ping = format!("Sending PINGRESP to {mode}");
+        broker.process.log.wait_for(&ping, |line| line.contains(&ping).then_some(()));
+        let mut publish = mosquitto("mosquitto_pub", far, mode);
+        run(publish.args(["-q", "1", "-m", "the message"])).expect_success();
+        let (status, said) = subscriber.wait();
+        assert_eq!(status, 0, "{mode}: {said}");
+        assert!(said.lines().any(|line| line == "the message"), "{mode}: {said}");
+    }
+}
+
+struct Broker {
+    address: SocketAddr,
+    process: Running,
+    _directory: TempDir,
+}
+
+impl Broker {
+    fn start() -> Broker {
+        let directory = temporary_directory();
+        let root = directory.path();
+        fs::write(root.join("chain.pem"), identity().chain_pem()).expect("the directory is ours");
+        fs::write(root.join("key.pem"), identity().key_pem()).expect("the directory is ours");
+        let address = free_address();
+        let configuration = format!(
+            "listener {} {}\nallow_anonymous true\ncertfile {2}/chain.pem\nkeyfile {2}/key.pem\n\
+             tls_version tlsv1.2\nlog_dest stderr\nlog_type all\nuser root\n",
+            address.port(),
+            address.ip(),
+            root.display()
+        );
+        let file = root.join("mosquitto.conf");
+        fs::write(&file, configuration).expect("the directory is ours");
+        let process = Running::start(Command::new(program("mosquitto")).arg("-c").arg(file));
+        process.log.wait_for("mosquitto's readiness", |line| line.ends_with(" running").then_some(()));
+        Broker { address, process, _directory: directory }
+    }
+}
+
+/// A tunnel to the broker, and the modem in between.
+struct Through {
+    tunnel: Tunnel,
+    _modem: Modem,
+}
+
+impl Through {
+    fn new(broker: &Broker, mode: &str) -> Through {
+        let modem = Modem::start(broker.address, "");
+        let device = modem.device(0);
+        let arguments =
+            ["--to", "server.test:443", "--ca", certificate_file(), "-d", &device, "--mode", mode];
+        Through { tunnel: Tunnel::listen(&arguments), _modem: modem }
+    }
+}
+
+fn mosquitto(name: &str, through: &Through, topic: &str) -> Command {
+    let address = through.tunnel.address();
+    let mut command = Command::new(program(name));
+    command.arg("-h").arg(address.ip().to_string()).arg("-p").arg(address.port().to_string());
+    command.args(["-t", topic]);
+    command
+}
