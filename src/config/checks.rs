@@ -63,7 +63,8 @@ pub fn from_connect(args: &ConnectArgs, around: &Surroundings) -> Result<Checked
             target: args.to.clone(),
             mode: args.stream.mode.unwrap_or(DEFAULT_MODE),
             tls: checks.tls(&args.tls, None)?,
-            limits: Limits { stall_timeout: Duration::ZERO, ..limits },
+            // Nobody else is served: how long to wait is decided by what the modem waits for.
+            limits: Limits { stall_timeout: Duration::ZERO, queue_timeout: Duration::ZERO, ..limits },
             allow: Vec::new(),
         };
         Ok(Configuration {
