@@ -935,6 +935,7 @@ mod tests {
         let connect = checked(&["connect", "a:1", "--ca", ROOT]).expect("a configuration").configuration;
         assert_eq!(connect.tunnels[0].listen, [Listen::Stdio]);
         assert_eq!(connect.tunnels[0].limits.stall_timeout, Duration::ZERO);
+        assert_eq!(connect.tunnels[0].limits.queue_timeout, Duration::ZERO);
     }
 
     #[test]
