@@ -359,7 +359,7 @@ pub struct DemoArgs {
 }
 
 /// How a connection is carried and ended.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Connection options")]
 pub struct StreamOptions {
     /// How the modem hands over what it receives [default: push]
@@ -442,7 +442,7 @@ pub struct ClientOptions {
 }
 
 /// TLS settings of the modem's connections.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "TLS options")]
 pub struct TlsOptions {
     /// Authenticate the server against this certificate authority; may be repeated [default: system]

@@ -71,12 +71,6 @@ pub enum Request {
         #[serde(default)]
         payload: Option<bool>,
     },
-    /// Connects this connection to a TLS server, if there is a tunnel to it. Reply: `connected`; from then on the
-    /// connection carries the stream. Bytes sent before the reply are part of it.
-    Connect {
-        /// The tunnel's target, as `HOST:PORT`, or its name.
-        to: String,
-    },
 }
 
 /// What the daemon replies: `{"reply":"NAME",…}`.
@@ -109,12 +103,10 @@ pub enum Reply {
         /// The ports in the order of the configuration.
         ports: Vec<PortTranscript>,
     },
-    /// To `connect`.
-    Connected,
     /// It was not done.
     Error {
         /// A stable short name: `bad-request`, `refused`, `busy` (a sole port is in data mode, or too many commands
-        /// wait), `modem-silent`, `port-unavailable`, `no-tunnel`, `timeout`.
+        /// wait), `modem-silent`, `port-unavailable`, `timeout`.
         id: String,
         /// Who is to blame, what happened, and what to do.
         message: String,

@@ -1,14 +1,16 @@
-//! `qssl-tunnel status` and `qssl-tunnel at`: questions to a running daemon, or to the modem itself where none runs.
+//! `qssl-tunnel status` and `qssl-tunnel at`: questions to a running daemon, or to the modem itself where none runs;
+//! and `qssl-tunnel connect` where a daemon has a tunnel to the server.
 
 use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
 use crate::at::{Command, Line};
-use crate::cli::{AtArgs, StatusArgs};
+use crate::cli::{AtArgs, ConnectArgs, StatusArgs, StreamOptions, TlsOptions};
 use crate::config::{self, Surroundings, Verbosity};
 use crate::control::{Client, Reply, Request, guard};
 use crate::conversation::{Access, Conversation};
@@ -62,6 +64,7 @@ pub fn at(args: &AtArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
 ///
 /// # Errors
 /// The options are wrong, or nobody can be asked.
+#[allow(clippy::disallowed_methods, reason = "an edge: it lets time pass between two looks, and measures it")]
 pub fn status(args: &StatusArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
     let checked = config::from_modem(&args.modem, &args.logging, around)?;
     start_logging(checked.verbosity);
@@ -85,7 +88,6 @@ pub fn status(args: &StatusArgs, around: &Surroundings) -> anyhow::Result<ExitSt
             Reply::Status(status) => *status,
             other => anyhow::bail!("the daemon answered something else than was asked: {other:?}"),
         };
-        #[allow(clippy::disallowed_methods, reason = "an edge: rates are of the time between two looks")]
         let now = Instant::now();
         let since = before.as_ref().map(|(status, at)| (status, now.saturating_duration_since(*at)));
         show(args, &status, since)?;
@@ -100,6 +102,60 @@ pub fn status(args: &StatusArgs, around: &Surroundings) -> anyhow::Result<ExitSt
 /// What is shown is the answer; that a port was opened for it is told on request.
 fn start_logging(verbosity: Verbosity) {
     logging::start(if verbosity == Verbosity::Normal { Verbosity::Quiet } else { verbosity });
+}
+
+/// Connects standard input and output through the tunnel of a running daemon, if there is one to this server and
+/// nothing was said about modem, TLS or the connection that could differ from the tunnel's. `None`: there is none.
+///
+/// # Errors
+/// The daemon's tunnel cannot be connected to, or standard output cannot be written.
+pub fn connect(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Result<Option<ExitStatus>> {
+    if args.tls != TlsOptions::default() || args.stream != StreamOptions::default() {
+        return Ok(None);
+    }
+    let access = Access::new(None, &args.modem);
+    // Whoever may not ask the daemon finds the port locked, with the daemon's name.
+    let Ok(Some(mut client)) = access.daemon() else { return Ok(None) };
+    let Reply::Status(status) = client.ask(&Request::Status, REPLY_LIMIT)? else { return Ok(None) };
+    let target = args.to.to_string();
+    let tunnel = status.tunnels.iter().find(|tunnel| tunnel.target == target);
+    // A Unix socket cannot tell a stream that was cut from one that has ended.
+    let address =
+        |tunnel: &status::Tunnel| tunnel.listen.iter().find_map(|listen| listen.parse::<SocketAddr>().ok());
+    let Some((tunnel, address)) = tunnel.and_then(|tunnel| Some((tunnel, address(tunnel)?))) else {
+        return Ok(None);
+    };
+    logging::start(verbosity);
+    log::info!("through the tunnel {} of the running daemon, with its settings", tunnel.name);
+    let stream =
+        TcpStream::connect(address).with_context(|| format!("the daemon's tunnel {}", tunnel.name))?;
+    carry(stream).map(Some)
+}
+
+/// Carries bytes both ways until the stream ends.
+fn carry(mut stream: TcpStream) -> anyhow::Result<ExitStatus> {
+    let mut up = stream.try_clone()?;
+    std::thread::spawn(move || {
+        // However this ends, the other direction tells.
+        let _ = io::copy(&mut io::stdin().lock(), &mut up);
+        let _ = up.shutdown(Shutdown::Write);
+    });
+    let mut out = io::stdout().lock();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(ExitStatus::Done),
+            Ok(count) => {
+                out.write_all(&buffer[..count]).context("standard output")?;
+                out.flush().context("standard output")?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let message = format!("the connection was cut ({error}); the daemon's log says why");
+                return Err(Failure::new(ExitStatus::StreamCut, message).into());
+            }
+        }
+    }
 }
 
 fn show(args: &StatusArgs, status: &Status, before: Option<(&Status, Duration)>) -> io::Result<()> {

@@ -44,7 +44,13 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
     let surroundings = surroundings();
     let checked = match &command {
         Command::Listen(args) => config::from_listen(args, &surroundings)?,
-        Command::Connect(args) => config::from_connect(args, &surroundings)?,
+        Command::Connect(args) => {
+            let checked = config::from_connect(args, &surroundings)?;
+            if let Some(status) = qssl_tunnel::inquiry::connect(args, checked.verbosity)? {
+                return Ok(status);
+            }
+            checked
+        }
         Command::Run(args) => config::from_run(args, &surroundings)?,
         Command::Status(args) => return qssl_tunnel::inquiry::status(args, &surroundings),
         Command::At(args) => return qssl_tunnel::inquiry::at(args, &surroundings),

@@ -81,12 +81,6 @@ impl Client {
         }
     }
 
-    /// The connection itself, after [`Reply::Connected`], with what has already come of the stream.
-    pub fn into_stream(self) -> (UnixStream, Vec<u8>) {
-        let read = self.stream.buffer().to_vec();
-        (self.stream.into_inner(), read)
-    }
-
     fn exchange(&mut self, request: &Request, limit: Duration) -> io::Result<String> {
         let mut line = serde_json::to_string(request)?;
         line.push('\n');

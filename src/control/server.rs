@@ -204,12 +204,6 @@ impl Server {
         (!connection.opened.is_empty()).then(|| connection.opened.remove(0))
     }
 
-    /// Takes a connection out, with what it has sent that is no request.
-    pub(crate) fn take(&mut self, index: usize) -> Option<(ClientStream, Vec<u8>)> {
-        let connection = self.connections.get_mut(index)?.take()?;
-        Some((connection.stream, connection.input))
-    }
-
     /// When the first of those who wait has waited long enough.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.waiting().map(|(_, waits)| waits.until()).min()
@@ -280,6 +274,10 @@ mod tests {
 
     use super::*;
 
+    fn reply() -> Reply {
+        Reply::Opened { id: 1, result: 0 }
+    }
+
     struct Fixture {
         _directory: tempfile::TempDir,
         poll: mio::Poll,
@@ -310,7 +308,7 @@ mod tests {
             let mut requests = Vec::new();
             while let Some((index, request)) = self.server.turn() {
                 requests.push((index, request));
-                self.server.reply(index, &Reply::Connected);
+                self.server.reply(index, &reply());
             }
             requests
         }
@@ -327,7 +325,7 @@ mod tests {
         assert!(matches!(&requests[..], [(0, Err(_))]), "{requests:?}");
         let mut replies = BufReader::new(stream).lines();
         for _ in 0..2 {
-            assert_eq!(replies.next().unwrap().unwrap(), r#"{"reply":"connected"}"#);
+            assert_eq!(replies.next().unwrap().unwrap(), r#"{"reply":"opened","id":1,"result":0}"#);
         }
     }
 
@@ -342,7 +340,7 @@ mod tests {
         fixture.server.wait(index, Waits::Status { until });
         assert!(fixture.server.turn().is_none());
         assert_eq!(fixture.server.next_deadline(), Some(until));
-        fixture.server.reply(index, &Reply::Connected);
+        fixture.server.reply(index, &reply());
         assert_eq!(fixture.requests().len(), 1);
     }
 
@@ -384,7 +382,7 @@ mod tests {
         assert_eq!(fixture.requests().len(), 1);
         let mut reply = String::new();
         BufReader::new(stream).read_line(&mut reply).unwrap();
-        assert_eq!(reply, "{\"reply\":\"connected\"}\n");
+        assert_eq!(reply, "{\"reply\":\"opened\",\"id\":1,\"result\":0}\n");
     }
 
     #[test]

@@ -5,11 +5,9 @@ use std::time::{Duration, Instant};
 use super::daemon::Daemon;
 use super::{EventLoop, Place};
 use crate::at::{AtText, Command};
-use crate::client_io::ClientStream;
 use crate::control::server::{Server, Waits};
 use crate::control::{self, FILE_LIMIT_BYTES, Outcome, PortTranscript, Reply, Request, TURN_LIMIT, guard};
 use crate::modem::{self, Refusal, UserAnswer, UserCommand};
-use crate::peer::Peer;
 use crate::status;
 
 /// What the modem says about its network, asked for only when somebody wants to know.
@@ -142,7 +140,6 @@ impl EventLoop {
                 let reply = Reply::Transcript { ports: self.transcripts("on request") };
                 self.reply(connection, &reply);
             }
-            Request::Connect { to } => self.connect_wanted(connection, &to),
         }
     }
 
@@ -235,29 +232,6 @@ impl EventLoop {
     fn reply_opened(&mut self, connection: usize) {
         if let Some((id, result)) = self.server().and_then(|server| server.take_opened(connection)) {
             self.reply(connection, &Reply::Opened { id, result });
-        }
-    }
-
-    /// The connection becomes a client of the tunnel.
-    fn connect_wanted(&mut self, connection: usize, to: &str) {
-        let Some(tunnel) = self.relay.find_tunnel(to) else {
-            let message = format!("the daemon has no tunnel to {to}: it connects only where its tunnels do");
-            return self.reply(connection, &Reply::error("no-tunnel", message));
-        };
-        if !self.relay.wants_clients(tunnel) {
-            let message = format!("busy: the tunnel to {to} takes no further clients now");
-            return self.reply(connection, &Reply::error("busy", message));
-        }
-        let Some((mut stream, early)) = self.server().and_then(|server| server.take(connection)) else {
-            return;
-        };
-        // Nothing was written to it yet, so that this fits into the socket's buffer.
-        let greeting = b"{\"reply\":\"connected\"}\n";
-        let _ = ClientStream::deregister(&mut stream, self.poll.registry());
-        if early.is_empty() && stream.write(greeting).is_ok_and(|count| count == greeting.len()) {
-            self.add_client(tunnel, stream, Peer::Unix);
-        } else {
-            log::warn!("a control connection sent data before it was connected; closed");
         }
     }
 

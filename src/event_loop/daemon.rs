@@ -231,12 +231,16 @@ impl EventLoop {
             overruns: slot.port.as_ref().and_then(crate::port::Port::overruns),
             utilisation: port.baud.and(utilisation),
         });
+        let listeners = |place: usize| {
+            let own = self.listeners.iter().filter(|slot| slot.tunnel == place);
+            own.map(|slot| slot.listener.name().to_owned()).collect()
+        };
         let tunnels = self.relay.tunnels().into_iter().map(|tunnel| {
             let settings = tunnel.settings;
             let (today_bytes, month_bytes) = daemon.volume.of_tunnel(&settings.name, today);
             status::Tunnel {
                 name: settings.name.clone(),
-                listen: settings.listen.iter().map(ToString::to_string).collect(),
+                listen: listeners(tunnel.place),
                 target: settings.target.to_string(),
                 mode: mode_in_words(settings.mode).to_owned(),
                 clients: counts(&tunnel.clients),

@@ -34,7 +34,7 @@ impl Relay {
             .iter()
             .zip(unchanged)
             .map(|(tunnel, unchanged)| {
-                let place = unchanged.unwrap_or_else(|| {
+                unchanged.unwrap_or_else(|| {
                     let place = taken.iter().position(|taken| !taken).unwrap_or(tunnels.len());
                     match place < tunnels.len() {
                         true => (tunnels[place], taken[place]) = (tunnel.clone(), true),
@@ -45,8 +45,7 @@ impl Relay {
                     }
                     fresh.push(place);
                     place
-                });
-                place
+                })
             })
             .collect();
         let retired = (0..tunnels.len()).map(|place| !order.contains(&place)).collect();

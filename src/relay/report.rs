@@ -40,6 +40,8 @@ pub struct Moved {
 /// A tunnel at one moment.
 #[derive(Clone, Debug)]
 pub struct TunnelReport<'a> {
+    /// Its place, by which clients are accepted for it.
+    pub place: usize,
     /// Its settings.
     pub settings: &'a config::Tunnel,
     /// What it has done.
@@ -81,6 +83,7 @@ impl Relay {
                 *clients.entry(state).or_default() += 1;
             }
             TunnelReport {
+                place: *place,
                 settings: &self.configuration.tunnels[*place],
                 counters: self.counters[*place],
                 clients,
@@ -92,15 +95,6 @@ impl Relay {
     /// The settings of the tunnel in this place.
     pub fn tunnel(&self, place: usize) -> &config::Tunnel {
         &self.configuration.tunnels[place]
-    }
-
-    /// The place of the tunnel that has this name, or this target.
-    pub fn find_tunnel(&self, name_or_target: &str) -> Option<usize> {
-        let tunnel = |place: &usize| &self.configuration.tunnels[*place];
-        let named = self.order.iter().find(|place| tunnel(place).name == name_or_target);
-        named
-            .or_else(|| self.order.iter().find(|place| tunnel(place).target.to_string() == name_or_target))
-            .copied()
     }
 
     /// The modem, to set what is no business of the tunnels.

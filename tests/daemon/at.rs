@@ -108,22 +108,3 @@ fn files_go_to_the_modem_and_back() {
         other => panic!("{other:?}\n{}", daemon.log()),
     }
 }
-
-#[test]
-fn a_connection_can_become_a_client_of_the_tunnel() {
-    let site = Site::new(Behaviour::Echo, "");
-    let daemon = Daemon::start(&site);
-    assert!(matches!(
-        daemon.ask(&Request::Connect { to: "elsewhere.test:443".into() }),
-        Err(ControlError::Refused { id, .. }) if id == "no-tunnel"
-    ));
-    let mut control = daemon.control();
-    let reply = control.ask(&Request::Connect { to: "server.test:443".into() }, crate::harness::PATIENCE);
-    assert!(matches!(reply, Ok(Reply::Connected)), "{reply:?}");
-    let (mut stream, early) = control.into_stream();
-    assert!(early.is_empty());
-    stream.write_all(b"hello").expect("the tunnel reads");
-    let mut echo = [0; 5];
-    stream.read_exact(&mut echo).expect("the server echoes");
-    assert_eq!(&echo, b"hello");
-}

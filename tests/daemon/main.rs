@@ -11,6 +11,7 @@ mod daemon;
 mod activation;
 mod at;
 mod budget;
+mod connect;
 mod growth;
 mod notify;
 mod recorder;

@@ -1,0 +1,44 @@
+//! Goal of this test: `connect` goes through the tunnel of a running daemon, and an end is told from a cut.
+
+use qssl_modem_emulator::test_server::Behaviour;
+
+use crate::daemon::Daemon;
+use crate::harness::{Finished, Site, run_with_input, tunnel_command};
+
+fn connect(daemon: &Daemon, arguments: &[&str], input: &[u8]) -> Finished {
+    let mut command = tunnel_command(&[&["connect"], arguments].concat());
+    run_with_input(command.env("RUNTIME_DIRECTORY", daemon.path("")), input)
+}
+
+#[test]
+fn bytes_go_through_the_daemons_tunnel() {
+    let response = b"an answer".to_vec();
+    let behaviour = Behaviour::Respond { request_bytes: 5, delay: std::time::Duration::ZERO, response };
+    let site = Site::new(behaviour, "");
+    let daemon = Daemon::start(&site);
+    let answer = connect(&daemon, &["server.test:443"], b"hello").expect_success();
+    assert_eq!(answer.text(), "an answer");
+    assert!(answer.stderr.contains("through the tunnel web"), "{}", answer.stderr);
+}
+
+#[test]
+fn a_stream_that_is_cut_is_no_success() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    site.modem.embedded.with_modem(|modem, _, _| modem.fail_next_open(566)).expect("the modem runs");
+    let answer = connect(&daemon, &["server.test:443"], b"hello");
+    assert_eq!(answer.status, 17, "{}", answer.stderr);
+}
+
+#[test]
+fn other_servers_and_other_settings_are_not_the_daemons() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let device = site.modem.device(0);
+    for arguments in
+        [&["other.test:443", "-d", &device][..], &["server.test:443", "--insecure", "-d", &device]]
+    {
+        let answer = connect(&daemon, arguments, b"");
+        assert_eq!(answer.status, 6, "the port is locked by the daemon: {}", answer.stderr);
+    }
+}
