@@ -51,12 +51,12 @@ pub struct CertificateRequest {
 }
 
 impl CertificateRequest {
-    /// A good server certificate: valid from yesterday on for a month.
+    /// A good server certificate: valid from yesterday on for three months.
     pub fn server(name: &str) -> Self {
         CertificateRequest {
             names: vec![name.to_owned()],
             valid_from_days: -1,
-            valid_until_days: 30,
+            valid_until_days: 90,
             key: KeyKind::Rsa,
             usage: Usage::Server,
         }
@@ -74,7 +74,7 @@ impl CertificateRequest {
 
     /// The same, beginning in a day.
     pub fn not_yet_valid(self) -> Self {
-        CertificateRequest { valid_from_days: 1, valid_until_days: 30, ..self }
+        CertificateRequest { valid_from_days: 1, valid_until_days: 90, ..self }
     }
 
     /// The same with another key.
@@ -103,7 +103,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A root with a P-256 key, valid for a month.
+    /// A root with a P-256 key, valid for a year.
     ///
     /// # Errors
     /// What OpenSSL refuses.
@@ -204,7 +204,7 @@ fn new_key(kind: KeyKind) -> Result<PKey<Private>, ErrorStack> {
 }
 
 fn build_authority(name: &str, key: &PKey<Private>, issuer: Option<&Authority>) -> Result<X509, ErrorStack> {
-    let mut builder = begin(name, key, issuer, (-2, 30))?;
+    let mut builder = begin(name, key, issuer, (-2, 365))?;
     builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
     builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build()?)?;
     finish(builder, key, issuer)
