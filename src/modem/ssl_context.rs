@@ -351,8 +351,15 @@ pub fn likely_causes(tls: &config::Tls, profile: &Profile) -> String {
         }
         causes.push(cause);
     }
-    if tls.client.is_none() {
-        causes.push("the server demands a client certificate (--cert, --key)".to_owned());
+    causes.push(match tls.client {
+        None => "the server demands a client certificate (--cert, --key)".to_owned(),
+        Some(_) => "the server does not accept the client certificate of --cert".to_owned(),
+    });
+    if tls.psk.is_some() {
+        causes.push("the server knows another identity or key than --psk-identity and --psk-key-file".to_owned());
+    }
+    if tls.alpn.is_some() {
+        causes.push("the server does not speak the protocol of --alpn".to_owned());
     }
     causes.push(match tls.version {
         config::TlsVersion::Any | config::TlsVersion::Tls12 => "the server speaks TLS 1.3 only".to_owned(),
