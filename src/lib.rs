@@ -43,7 +43,7 @@
 //! | [`dump`] | The traffic of clients as seen by people and tools: `-x` prints it in hexadecimal, `-r` and `-R` record the two directions as they are |
 //! | [`event_loop`] | The only file that waits, reads the clock, or moves bytes between the system and the heart |
 //! | [`exit_status`] | The exit statuses: one table of numbers, stable short ids, and meanings |
-//! | [`inquiry`] | `qssl-tunnel status` and `qssl-tunnel at`: questions to a running daemon, or to the modem itself where none runs |
+//! | [`inquiry`] | `qssl-tunnel status` and `qssl-tunnel at`: questions to a running daemon, or to the modem itself where none runs; and `qssl-tunnel connect` where a daemon has a tunnel to the server |
 //! | [`listener`] | Where clients come in: listening TCP and Unix sockets, our own or passed by systemd |
 //! | [`logging`] | Log lines on standard error: `2026-11-21T10:00:00.123Z info  message`, or `<6>message` where standard error is the journal, which has a clock and levels of its own |
 //! | `main` | Arguments → configuration → run → exit status, nothing else |
