@@ -239,7 +239,7 @@ impl Modem {
     }
 
     pub(super) fn close_answered(&mut self, id: SocketId, outcome: Outcome, now: Instant) {
-        let channels = self.commanding_channels();
+        let channels = self.speaking_channels();
         let socket = &mut self.sockets[id.index()];
         match &mut socket.phase {
             Phase::Opening(opening) => {
@@ -262,7 +262,7 @@ impl Modem {
 
     /// The data session stands, or not, now that these far ends have closed.
     pub(super) fn judged(&mut self, stands: bool, now: Instant) {
-        let channels = self.commanding_channels();
+        let channels = self.speaking_channels();
         for id in SocketId::all() {
             if self.sockets[id.index()].phase != (Phase::Judging { asked: true }) {
                 continue;
@@ -308,7 +308,7 @@ impl Modem {
         let _ = outcome;
         *channels &= !(1 << port);
         let left = *channels;
-        let present = self.commanding_channels();
+        let present = self.speaking_channels();
         let socket = &mut self.sockets[id.index()];
         if left & present == 0 {
             socket.clear();

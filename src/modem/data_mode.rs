@@ -44,9 +44,9 @@ pub struct DataMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Flowing,
-    Draining,
+    Draining { since: Instant },
     Guard { until: Instant, tries: u32 },
-    Escaped { since: Instant, tries: u32, by_dtr: bool },
+    Escaped { since: Instant, tries: u32, by_dtr: bool, from: usize },
     HungUp { until: Instant },
 }
 
@@ -166,7 +166,7 @@ impl DataMode {
                     self.leaked.append(&mut self.held);
                 }
             }
-            Stage::Draining | Stage::Guard { .. } | Stage::Escaped { .. } => {
+            Stage::Draining { .. } | Stage::Guard { .. } | Stage::Escaped { .. } => {
                 self.held.extend_from_slice(bytes);
                 self.held_since = now;
                 if self.reason == Reason::Done {
@@ -175,6 +175,9 @@ impl DataMode {
                     let deliver = self.held.len() - keep;
                     payload(&self.held[..deliver]);
                     self.held.drain(..deliver);
+                    if let Stage::Escaped { from, .. } = &mut self.stage {
+                        *from = from.saturating_sub(deliver);
+                    }
                 }
             }
         }
@@ -233,7 +236,7 @@ impl DataMode {
     pub fn leave(&mut self, now: Instant) {
         if self.stage == Stage::Flowing {
             self.reason = Reason::Done;
-            self.stage = Stage::Draining;
+            self.stage = Stage::Draining { since: now };
             if let Drained::AskAt(at) = &mut self.drained {
                 *at = (*at).min(now);
             }
@@ -243,7 +246,7 @@ impl DataMode {
     /// When [`DataMode::deadline_passed`] is due. `wants_drain`: a `+` waits in the socket.
     pub fn deadline(&self, holds_plus: bool) -> Option<Instant> {
         let ask = match self.drained {
-            Drained::AskAt(at) if holds_plus || self.stage == Stage::Draining => Some(at),
+            Drained::AskAt(at) if holds_plus || self.is_draining() => Some(at),
             Drained::Since(since) if holds_plus && self.stage == Stage::Flowing => Some(since + GUARD),
             _ => None,
         };
@@ -253,15 +256,13 @@ impl DataMode {
                 Some(self.held_since + SUSPICION_QUIET)
             }
             Stage::Flowing => Some(self.held_since + HOLD),
-            Stage::Draining => match self.drained {
+            Stage::Draining { since } => match self.drained {
                 Drained::Since(since) => Some(since),
-                _ => None,
+                _ => Some(since + DRAIN_LIMIT),
             },
             Stage::HungUp { .. } if self.paused => None,
             Stage::Guard { until, .. } | Stage::HungUp { until } => Some(until),
-            Stage::Escaped { since, .. } if ends_in_ok(&self.held).is_some() => {
-                Some((self.held_since + OK_QUIET).max(since))
-            }
+            Stage::Escaped { .. } if self.escape_answered() => Some(self.held_since + OK_QUIET),
             Stage::Escaped { since, by_dtr, .. } => Some(since + if by_dtr { DTR_WAIT } else { ESCAPE_WAIT }),
         };
         ask.into_iter().chain(stage).min()
@@ -271,7 +272,7 @@ impl DataMode {
     pub fn deadline_passed(&mut self, now: Instant, holds_plus: bool) -> Next {
         if let Drained::AskAt(at) = self.drained
             && at <= now
-            && (holds_plus || self.stage == Stage::Draining)
+            && (holds_plus || self.is_draining())
         {
             self.drained = Drained::Asked;
             return Next::AskQueue;
@@ -302,17 +303,19 @@ impl DataMode {
             }
             Stage::Flowing if self.held_since + HOLD <= now => Next::Deliver,
             Stage::Flowing => Next::Wait,
-            Stage::Draining => match self.drained {
+            Stage::Draining { since } => match self.drained {
                 Drained::Since(_) => self.begin_escape(now, 1),
+                // The far end takes nothing any more, and so the modem does not either.
+                _ if since + DRAIN_LIMIT <= now => self.begin_escape(now, 1),
                 _ => Next::Wait,
             },
             Stage::Guard { until, tries } if until <= now => {
-                self.stage = Stage::Escaped { since: now, tries, by_dtr: false };
+                self.stage = Stage::Escaped { since: now, tries, by_dtr: false, from: self.held.len() };
                 Next::SendEscape
             }
             Stage::Guard { .. } => Next::Wait,
-            Stage::Escaped { since, tries, by_dtr } => {
-                if ends_in_ok(&self.held).is_some() {
+            Stage::Escaped { since, tries, by_dtr, .. } => {
+                if self.escape_answered() {
                     return if self.held_since + OK_QUIET <= now {
                         Next::Left(self.reason)
                     } else {
@@ -370,9 +373,20 @@ impl DataMode {
         (held, words)
     }
 
+    fn is_draining(&self) -> bool {
+        matches!(self.stage, Stage::Draining { .. })
+    }
+
+    /// Whether the last thing that came is the `OK` of the escape, and not one that was payload.
+    fn escape_answered(&self) -> bool {
+        let Stage::Escaped { since, by_dtr, from, .. } = self.stage else { return false };
+        let in_time = by_dtr || self.held_since >= since + OK_NOT_BEFORE;
+        in_time && ends_in_ok(&self.held).is_some_and(|at| at >= from)
+    }
+
     fn begin_escape(&mut self, now: Instant, tries: u32) -> Next {
         if self.has_dtr && tries == 1 {
-            self.stage = Stage::Escaped { since: now, tries, by_dtr: true };
+            self.stage = Stage::Escaped { since: now, tries, by_dtr: true, from: self.held.len() };
             return Next::SetDtr(false);
         }
         self.stage = Stage::Guard { until: now + GUARD, tries };
@@ -492,6 +506,12 @@ const ESCAPE_WAIT: Duration = Duration::from_millis(2_500);
 
 /// What the `OK` may take after DTR has dropped.
 const DTR_WAIT: Duration = Duration::from_millis(1_000);
+
+/// The modem waits for its own guard time, about a second, before it answers `+++`.
+const OK_NOT_BEFORE: Duration = Duration::from_millis(500);
+
+/// How long what was written may take to leave the port before data mode is left all the same.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often `+++` is tried.
 const ESCAPE_TRIES: u32 = 3;
@@ -714,5 +734,34 @@ mod tests {
         mode.set_paused(false, now + HANG_UP_TAIL);
         assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Wait);
         assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL * 2, false), Next::Ended);
+    }
+
+    #[test]
+    fn an_ok_in_the_payload_is_not_taken_for_the_answer_to_the_escape() {
+        let (mut mode, now) = mode(false);
+        receive(&mut mode, b"\r\nNO CARRIER\r\n\r\nOK\r\n", now);
+        let escaped = now + SUSPICION_QUIET + GUARD;
+        assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+        assert_eq!(mode.deadline_passed(escaped + OK_QUIET, false), Next::Wait, "it came before");
+        receive(&mut mode, b"\r\nOK\r\n", escaped + OK_QUIET);
+        assert_eq!(mode.deadline_passed(escaped + OK_QUIET * 2, false), Next::Wait, "it came too early");
+        receive(&mut mode, b"\r\nOK\r\n", escaped + Duration::from_secs(1));
+        let left = mode.deadline_passed(escaped + Duration::from_secs(1) + OK_QUIET, false);
+        assert_eq!(left, Next::Left(Reason::Suspicion));
+        assert_eq!(mode.take_left().0, b"\r\nNO CARRIER\r\n\r\nOK\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn a_far_end_that_takes_nothing_does_not_hold_the_port_for_ever() {
+        let (mut mode, now) = mode(false);
+        mode.sent(b"payload", now, Duration::ZERO);
+        mode.leave(now);
+        assert_eq!(mode.deadline_passed(now, false), Next::AskQueue);
+        mode.queue_answered(7, now, Duration::ZERO);
+        assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT, false), Next::AskQueue);
+        mode.queue_answered(7, now + DRAIN_LIMIT, Duration::from_secs(1));
+        assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT + GUARD, false), Next::SendEscape);
     }
 }

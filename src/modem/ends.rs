@@ -79,7 +79,7 @@ impl Modem {
             }
             Phase::Closing(closing) => closing.judge = false,
             Phase::Judging { .. } => {
-                let channels = self.commanding_channels();
+                let channels = self.speaking_channels();
                 self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
             }
             Phase::Unknown | Phase::Foreign | Phase::Free | Phase::Checking { .. } => {}

@@ -547,12 +547,8 @@ impl Modem {
         socket.ssl = ssl;
         socket.tunnel = tunnel;
         socket.opening_since = now;
-        socket.phase = Phase::Opening(Opening {
-            stage: OpenStage::Due,
-            deadline: None,
-            repeated: false,
-            closed: false,
-        });
+        socket.phase =
+            Phase::Opening(Opening { stage: OpenStage::Due, deadline: None, repeated: false, closed: false });
         self.fair.forget(id);
         self.run(now);
         Some(id)
@@ -753,7 +749,12 @@ impl Modem {
             }
             Urc::Closed(id) => self.far_end_closed(id),
             Urc::Opened(id, result) => {
-                let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else {
+                let socket = &mut self.sockets[id.index()];
+                if result == 0 && matches!(socket.phase, Phase::Free | Phase::Checking { .. }) {
+                    log::warn!("socket {id} came up long after its open had been given up; closing it");
+                    socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+                }
+                let Phase::Opening(opening) = &mut socket.phase else {
                     return self.events.push_back(Event::TlsOpened(id, result));
                 };
                 match opening.stage {
@@ -808,12 +809,17 @@ impl Modem {
 
     /// The channels that take commands, a bit each.
     fn commanding_channels(&self) -> u32 {
-        let takes = |channel: &Channel| matches!(channel.state, State::Command);
-        self.channels
-            .iter()
-            .enumerate()
-            .filter(|(_, channel)| takes(channel))
-            .fold(0, |bits, (i, _)| bits | 1 << i)
+        self.channels_that(|state| matches!(state, State::Command))
+    }
+
+    /// The channels on which URCs can still be on their way, a bit each.
+    fn speaking_channels(&self) -> u32 {
+        self.channels_that(|state| matches!(state, State::Command | State::Waking(_)))
+    }
+
+    fn channels_that(&self, are: impl Fn(&State) -> bool) -> u32 {
+        let matching = self.channels.iter().enumerate().filter(|(_, channel)| are(&channel.state));
+        matching.fold(0, |bits, (port, _)| bits | 1 << port)
     }
 
     fn has_commander(&self) -> bool {

@@ -199,6 +199,7 @@ impl Modem {
     /// Switches of mode, closes and checks.
     fn socket_command(&mut self, port: usize, now: Instant) -> Option<Command> {
         let mut best: Option<(u32, Command)> = None;
+        let speaking = self.speaking_channels();
         for id in SocketId::all() {
             let socket = &self.sockets[id.index()];
             if socket.busy.is_some() {
@@ -228,8 +229,10 @@ impl Modem {
                 Phase::Opening(Opening { stage: OpenStage::CloseFirst, .. }) => {
                     (1, Command::Close { socket: id, timeout_seconds: 0 })
                 }
+                // Where no channel is left to be asked, any will do.
                 Phase::Checking { channels, again_at, .. }
-                    if channels & (1 << port) != 0 && again_at.is_none_or(|at| at <= now) =>
+                    if (channels & (1 << port) != 0 || channels & speaking == 0)
+                        && again_at.is_none_or(|at| at <= now) =>
                 {
                     (2, Command::State { socket: id })
                 }

@@ -232,6 +232,8 @@ fn draw_connection(mode: Mode, chance: &mut Chance) -> Connection {
         _ => Ends::AfterSaying(all),
     };
     let reads = match chance.below(8) {
+        // A stream whose far end takes nothing holds its port for as long as it likes.
+        _ if mode == Mode::Transparent => FarReads::All,
         0 => FarReads::Nothing,
         1 => FarReads::Drip { bytes: chance.within(1..=2_000) as usize, every },
         _ => FarReads::All,
