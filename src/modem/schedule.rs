@@ -26,7 +26,13 @@ impl Modem {
         if !self.channels.iter().any(Channel::is_open) {
             self.refuse_user_commands();
         }
-        for port in 0..self.channels.len() {
+        // Where pushed payload comes out, prompt and result of a send wait behind it: that port comes last.
+        let last = match self.urc_port {
+            UrcPort::One(port) | UrcPort::All { heard: port } => port,
+            UrcPort::Unknown => 0,
+        };
+        let count = self.channels.len();
+        for port in (0..count).map(|turn| (last + 1 + turn) % count) {
             self.leave_if_drained(port, now);
             self.channels[port].set_paused(false, now);
             let reading_stops = self.channels[port].is_open() && self.wants_port_bytes(port) == 0;

@@ -171,7 +171,10 @@ impl Modem {
         for id in broken.into_iter().chain(data_socket) {
             self.cut(id, cut, now);
             let socket = &mut self.sockets[id.index()];
-            socket.outgoing.reset();
+            // A send on another port goes on, and its payload must stay.
+            if socket.busy.is_none_or(|by| by == port) {
+                socket.outgoing.reset();
+            }
             socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
         }
         if let Some(in_flight) = in_flight {

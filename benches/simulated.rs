@@ -1,0 +1,243 @@
+//! Figures in simulated time: heart, line and emulated modem without a system, so that they are exact.
+//!
+//! The bench prints them and `tests/figures.rs` asserts them; both bring the harness of the simulation.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use qssl_modem_emulator::PortName;
+use qssl_modem_emulator::network::simulated::Behaviour;
+use qssl_tunnel::config::Mode;
+
+use crate::harness::Simulation;
+use crate::harness::wiring::{Connection, Port, Sends, Wiring, millis, seconds};
+
+/// Which way payload goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the client to the far end.
+    Up,
+    /// From the far end to the client.
+    Down,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if *self == Way::Up { "up" } else { "down" })
+    }
+}
+
+/// What the modem itself takes besides the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modem {
+    /// Nothing.
+    Instant,
+    /// 8 ms for the prompt, 16 ms for a send, 20 ms for a receive.
+    AsInTheField,
+}
+
+/// The payload of one message, in bytes.
+const CHUNK: u64 = 1_460;
+
+/// What one chunk takes at least: its bytes on the wire at ten bits each (echo off, numbers of one digit), and
+/// the modem's own time.
+pub fn least_time_per_chunk(mode: Mode, way: Way, baud: u32, modem: Modem) -> Duration {
+    let (bytes, latency) = match (mode, way) {
+        // 19 of command, 4 of prompt, 11 of SEND OK
+        (Mode::Push | Mode::Buffer, Way::Up) => (19 + 4 + CHUNK + 11, millis(8 + 16)),
+        // +QSSLURC: "recv",0,1460 and its line ends
+        (Mode::Push, Way::Down) => (27 + CHUNK, Duration::ZERO),
+        // 19 of command, 19 of header, 8 of OK
+        (Mode::Buffer, Way::Down) => (19 + 19 + CHUNK + 8, millis(20)),
+        (Mode::Transparent, _) => (CHUNK, Duration::ZERO),
+    };
+    let latency = if modem == Modem::AsInTheField { latency } else { Duration::ZERO };
+    Duration::from_nanos(bytes * 10 * 1_000_000_000 / u64::from(baud)) + latency
+}
+
+/// Goodput ÷ what the dialogue allows, of one client that always has something to send, or to receive.
+pub fn utilisation(mode: Mode, way: Way, baud: u32, modem: Modem) -> f64 {
+    let connection = match way {
+        Way::Up => Connection::new(mode).sends(Sends::Pattern(ENDLESS)),
+        Way::Down => Connection::new(mode).far_end(Behaviour::source(ENDLESS, 7)),
+    };
+    let mut sim = wiring(baud, modem).connect(near(connection)).start_quietly();
+    let (bytes, time) = steady(&mut sim, way);
+    let least = least_time_per_chunk(mode, way, baud, modem).as_secs_f64() * bytes as f64 / CHUNK as f64;
+    least / time.as_secs_f64()
+}
+
+/// Both ways at once in byte/s: on one port, or on two of which the second carries no URCs.
+pub fn both_ways(mode: Mode, baud: u32, ports: usize) -> (f64, f64) {
+    let up = Connection::new(mode).sends(Sends::Pattern(ENDLESS));
+    let down = Connection::new(mode).far_end(Behaviour::source(ENDLESS, 7));
+    let wiring = wiring(baud, Modem::Instant).ports(paced_ports(ports));
+    let mut sim = wiring.connect(near(up)).connect(near(down)).start_quietly();
+    sim.run_until_ready();
+    sim.run_for(seconds(3));
+    let state =
+        |sim: &Simulation| (sim.fars[0].memory().read.len() as f64, sim.clients[1].received.len() as f64);
+    let before = state(&sim);
+    sim.run_for(BOTH_WAYS_TIME);
+    let after = state(&sim);
+    let time = BOTH_WAYS_TIME.as_secs_f64();
+    ((after.0 - before.0) / time, (after.1 - before.1) / time)
+}
+
+/// Jain's index of twelve bulk transfers over 30 s at 115200 baud: 1 is the same for all, 1/12 all for one.
+pub fn jains_index(mode: Mode, way: Way) -> f64 {
+    let connection = match way {
+        Way::Up => Connection::new(mode).sends(Sends::Pattern(ENDLESS)),
+        Way::Down => Connection::new(mode).far_end(Behaviour::source(ENDLESS, 7)),
+    };
+    let mut sim = wiring(115_200, Modem::Instant).connect_many(12, &near(connection)).start_quietly();
+    all_open(&mut sim);
+    let before = carried(&sim, way);
+    sim.run_for(seconds(30));
+    let shares: Vec<f64> =
+        carried(&sim, way).iter().zip(&before).map(|(after, before)| (after - before) as f64).collect();
+    let (sum, squares): (f64, f64) = (shares.iter().sum(), shares.iter().map(|share| share * share).sum());
+    sum * sum / (12.0 * squares)
+}
+
+/// What a sparse client waits among eleven bulk ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Sparse {
+    /// Its wait at p99, in times of one chunk: from its bytes to their arrival, without the network and without
+    /// what its own message takes on an idle line.
+    pub wait_in_chunks: f64,
+    /// What the bulk clients get, in parts of what they get without it and its own bytes' share of the wire.
+    pub bulk: f64,
+}
+
+/// 64 bytes every 500 ms among eleven bulk transfers, at 115200 baud.
+pub fn sparse_among_bulk(mode: Mode, way: Way) -> Sparse {
+    let (bulk, sparse) = match way {
+        Way::Up => (
+            Connection::new(mode).sends(Sends::Pattern(ENDLESS)),
+            Connection::new(mode).sends(Sends::Drip { bytes: 64, every: SPARSE_INTERVAL, total: ENDLESS }),
+        ),
+        Way::Down => (Connection::new(mode).far_end(Behaviour::source(ENDLESS, 7)), Connection::new(mode)),
+    };
+    let with_bulk = |sparse: Option<Connection>| {
+        let wiring = wiring(115_200, Modem::Instant).connect_many(11, &near(bulk.clone()));
+        let wiring = sparse.into_iter().fold(wiring, |wiring, it| wiring.connect(near(it)));
+        let mut sim = wiring.start_quietly();
+        all_open(&mut sim);
+        sim
+    };
+    let mut alone = with_bulk(None);
+    let before: usize = carried(&alone, way).iter().sum();
+    alone.run_for(SPARSE_TIME);
+    let undisturbed = carried(&alone, way).iter().sum::<usize>() - before;
+
+    let mut sim = with_bulk(Some(sparse));
+    let before: usize = carried(&sim, way)[..11].iter().sum();
+    let begin = sim.now;
+    let mut waits = Vec::new();
+    let rounds = (SPARSE_TIME.as_nanos() / SPARSE_INTERVAL.as_nanos()) as u32;
+    for round in 0..rounds {
+        let there = carried(&sim, way)[11];
+        let due = match way {
+            Way::Up => {
+                // It speaks at whole intervals from when it was accepted.
+                let since = sim.clients[11].accepted_at().expect("it is connected");
+                let spoken =
+                    (sim.now.saturating_duration_since(since).as_nanos() / SPARSE_INTERVAL.as_nanos()) as u32;
+                since + SPARSE_INTERVAL * (spoken + 1)
+            }
+            Way::Down => {
+                sim.fars[11].say(&[b'.'; 64]);
+                sim.now
+            }
+        };
+        sim.run_until("the sparse bytes arrive", seconds(20), |sim| carried(sim, way)[11] >= there + 64);
+        waits.push(sim.now - due);
+        let next = begin + SPARSE_INTERVAL * (round + 1);
+        sim.run_for(next.saturating_duration_since(sim.now));
+    }
+    sim.run_for((begin + SPARSE_TIME).saturating_duration_since(sim.now));
+    let disturbed = carried(&sim, way)[..11].iter().sum::<usize>() - before;
+    waits.sort();
+    // Up 64 bytes and the 34 of their dialogue; down the URC of 22 before them and 46 of dialogue, and then the
+    // 41 of an empty read.
+    let (message, all) = if way == Way::Up { (98, 98) } else { (22 + 46 + 64, 22 + 46 + 64 + 41) };
+    let line = |bytes: u32| Duration::from_secs(1) * bytes / 11_520;
+    let p99 = waits[(waits.len() * 99).div_ceil(100) - 1].saturating_sub(NETWORK_LATENCY + line(message));
+    let chunk = least_time_per_chunk(mode, way, 115_200, Modem::Instant);
+    let left = SPARSE_TIME.as_secs_f64() - (line(all) * rounds).as_secs_f64();
+    Sparse {
+        wait_in_chunks: p99.as_secs_f64() / chunk.as_secs_f64(),
+        bulk: disturbed as f64 / undisturbed as f64 * SPARSE_TIME.as_secs_f64() / left,
+    }
+}
+
+/// From the opening of the port to readiness.
+#[derive(Clone, Copy, Debug)]
+pub struct StartUp {
+    /// Questions that were answered.
+    pub round_trips: usize,
+    /// The time at 115200 baud.
+    pub time: Duration,
+}
+
+/// The start-up dialogue with this module, which has its files already or needs none.
+pub fn start_up(wiring: Wiring) -> StartUp {
+    let mut sim = wiring.start_quietly();
+    let time = sim.run_until_ready();
+    StartUp { round_trips: sim.said("AT"), time }
+}
+
+/// A UART at this speed.
+pub fn wiring(baud: u32, modem: Modem) -> Wiring {
+    Wiring::new().uart(baud).modem(|config| {
+        if modem == Modem::AsInTheField {
+            config.prompt_latency = millis(8);
+            config.send_latency = millis(16);
+            config.receive_latency = millis(20);
+        }
+    })
+}
+
+/// From the first of the steady bytes to the last of them, as the receiver sees them.
+fn steady(sim: &mut Simulation, way: Way) -> (usize, Duration) {
+    sim.run_until_ready();
+    let mut reach = |bytes: usize| -> (usize, Instant) {
+        sim.run_until("the bytes arrive", seconds(600), |sim| carried(sim, way)[0] >= bytes);
+        (carried(sim, way)[0], sim.now)
+    };
+    let (first, begin) = reach(WARM_UP_CHUNKS * CHUNK as usize);
+    let (last, end) = reach((WARM_UP_CHUNKS + STEADY_CHUNKS) * CHUNK as usize);
+    (last - first, end - begin)
+}
+
+/// What each receiver has.
+fn carried(sim: &Simulation, way: Way) -> Vec<usize> {
+    match way {
+        Way::Up => sim.fars.iter().map(|far| far.memory().read.len()).collect(),
+        Way::Down => sim.clients.iter().map(|client| client.received.len()).collect(),
+    }
+}
+
+fn all_open(sim: &mut Simulation) {
+    sim.run_until("all are open", seconds(60), |sim| sim.fars.iter().all(|far| far.memory().opened == 1));
+    sim.run_for(seconds(5));
+}
+
+fn paced_ports(count: usize) -> Vec<Port> {
+    let names = [PortName::Uart1, PortName::Uart2];
+    names.into_iter().take(count).map(|name| Port { name, ..Port::uart() }).collect()
+}
+
+/// A network that holds nothing up.
+fn near(connection: Connection) -> Connection {
+    Connection { latency: NETWORK_LATENCY, ..connection }
+}
+
+const ENDLESS: u64 = 1 << 40;
+const NETWORK_LATENCY: Duration = millis(1);
+const WARM_UP_CHUNKS: usize = 20;
+const STEADY_CHUNKS: usize = 100;
+const BOTH_WAYS_TIME: Duration = seconds(10);
+const SPARSE_INTERVAL: Duration = millis(500);
+const SPARSE_TIME: Duration = seconds(60);

@@ -1,0 +1,69 @@
+//! Goal of this test: the figures that the documentation gives hold, in simulated time and in counts.
+
+// The harness is the simulation's; each test uses its part of it.
+#![allow(dead_code)]
+
+#[path = "simulation/harness/mod.rs"]
+mod harness;
+#[path = "../benches/simulated.rs"]
+mod simulated;
+
+use qssl_tunnel::config::Mode;
+
+use simulated::{Modem, Way};
+
+const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
+
+/// Of what the dialogue allows.
+fn assert_utilisation(baud: u32, modem: Modem, at_least: f64) {
+    for mode in MODES {
+        for way in [Way::Up, Way::Down] {
+            let utilisation = simulated::utilisation(mode, way, baud, modem);
+            println!("{mode:?} {way} at {baud}, {modem:?}: {utilisation:.4}");
+            assert!(utilisation >= at_least, "{mode:?} {way} at {baud}: {utilisation:.4}");
+            assert!(utilisation <= 1.0005, "{mode:?} {way}: more than the wire can carry: {utilisation:.4}");
+        }
+    }
+}
+
+#[test]
+fn the_line_is_used_to_99_percent_of_what_the_dialogue_allows() {
+    assert_utilisation(115_200, Modem::Instant, 0.99);
+    assert_utilisation(921_600, Modem::Instant, 0.99);
+}
+
+#[test]
+fn latencies_as_in_the_field_leave_98_percent_of_what_they_allow() {
+    assert_utilisation(115_200, Modem::AsInTheField, 0.98);
+    assert_utilisation(921_600, Modem::AsInTheField, 0.98);
+}
+
+#[test]
+fn twelve_bulk_transfers_get_the_same() {
+    for (mode, way) in [(Mode::Push, Way::Up), (Mode::Buffer, Way::Up), (Mode::Buffer, Way::Down)] {
+        let index = simulated::jains_index(mode, way);
+        println!("{mode:?} {way}: {index:.5}");
+        assert!(index >= 0.99, "{mode:?} {way}: {index:.5}");
+    }
+}
+
+#[test]
+fn a_sparse_client_waits_for_two_chunks_at_most_and_costs_the_others_nothing() {
+    for (mode, way) in [(Mode::Push, Way::Up), (Mode::Buffer, Way::Up), (Mode::Buffer, Way::Down)] {
+        let sparse = simulated::sparse_among_bulk(mode, way);
+        println!("{mode:?} {way}: {sparse:?}");
+        assert!(sparse.wait_in_chunks <= 2.0, "{mode:?} {way}: {sparse:?}");
+        assert!(sparse.bulk >= 0.99, "{mode:?} {way}: {sparse:?}");
+    }
+}
+
+#[test]
+fn a_second_port_lets_both_ways_go_at_nearly_full_speed() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let (up, down) = simulated::both_ways(mode, 115_200, 2);
+        // 11,520 byte/s less the dialogue of each way (PROTOCOL section 8).
+        let most = if mode == Mode::Push { (11_257.0, 11_310.0) } else { (11_257.0, 11_168.0) };
+        println!("{mode:?}: {up:.0} byte/s up, {down:.0} down");
+        assert!(up >= 0.97 * most.0 && down >= 0.97 * most.1, "{mode:?}: {up:.0} up, {down:.0} down");
+    }
+}
