@@ -81,8 +81,8 @@ pub mod control;
 pub mod conversation;
 #[cfg(feature = "emulator")]
 pub mod demo;
-pub mod dump;
 pub mod doctor;
+pub mod dump;
 pub mod event_loop;
 pub mod exit_status;
 pub mod inquiry;

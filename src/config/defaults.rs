@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    ApnAuth, Authentication, Control, Device, Limits, Modem, OnClosed, OpenOn, Pdp, PdpType, Process, Recovery, Tls,
-    TlsVersion, Wait, WhenFull, cipher,
+    ApnAuth, Authentication, Control, Device, Limits, Modem, OnClosed, OpenOn, Pdp, PdpType, Process,
+    Recovery, Tls, TlsVersion, Wait, WhenFull, cipher,
 };
 use crate::at::{IdSet, PdpContextId, SOCKET_COUNT, SSL_CONTEXT_COUNT};
 

@@ -15,9 +15,9 @@ use clap::ValueEnum;
 
 use crate::at::{AtText, IdSet, PdpContextId};
 
+mod budget;
 pub mod ca;
 pub mod certificate_items;
-mod budget;
 mod checks;
 pub mod cidr;
 pub mod cipher;

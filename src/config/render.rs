@@ -5,7 +5,9 @@ use std::fmt::Write;
 use clap::ValueEnum;
 
 use super::cipher::Cipher;
-use super::{Authentication, Configuration, Control, Limits, Modem, Process, Tls, Tunnel, Wait, certificate_items};
+use super::{
+    Authentication, Configuration, Control, Limits, Modem, Process, Tls, Tunnel, Wait, certificate_items,
+};
 use super::{duration, ranges};
 
 impl Configuration {

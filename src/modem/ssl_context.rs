@@ -356,7 +356,9 @@ pub fn likely_causes(tls: &config::Tls, profile: &Profile) -> String {
         Some(_) => "the server does not accept the client certificate of --cert".to_owned(),
     });
     if tls.psk.is_some() {
-        causes.push("the server knows another identity or key than --psk-identity and --psk-key-file".to_owned());
+        causes.push(
+            "the server knows another identity or key than --psk-identity and --psk-key-file".to_owned(),
+        );
     }
     if tls.alpn.is_some() {
         causes.push("the server does not speak the protocol of --alpn".to_owned());
