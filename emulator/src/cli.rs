@@ -115,6 +115,10 @@ pub struct Options {
     /// Write down what passes on the ports; a second port has `.1` behind the name, and so on.
     #[arg(long, value_name = "FILE")]
     pub transcript: Option<PathBuf>,
+    /// Play back a transcript, such as a flight recording, instead of being a modem; of the other options only
+    /// --link counts.
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
     /// Log more; twice for everything.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,

@@ -37,6 +37,7 @@ mod parser;
 mod power;
 mod queue;
 pub mod quirks;
+pub mod replay;
 mod result_code;
 mod session;
 mod socket;

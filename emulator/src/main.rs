@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use qssl_modem_emulator::cli::Options;
-use qssl_modem_emulator::driver::Driver;
+use qssl_modem_emulator::driver::{Driver, Player};
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -29,6 +29,12 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
+    if let Some(file) = &options.replay {
+        let mut player = Player::new(options, file)?;
+        println!("{}", player.path().display());
+        std::io::stdout().flush()?;
+        return player.run();
+    }
     let mut driver = Driver::new(options, 0)?;
     driver.heed_signals()?;
     for location in driver.locations() {

@@ -15,6 +15,7 @@ mod connect;
 mod growth;
 mod notify;
 mod recorder;
+mod replay;
 mod reload;
 mod status;
 mod traffic;

@@ -30,9 +30,11 @@ use crate::network::Network;
 use crate::network::real::RealNetwork;
 
 pub use self::port::Losses;
+pub use self::replay::{Player, Stop};
 
 mod port;
 mod pty;
+mod replay;
 mod server;
 mod telnet;
 mod timer;
