@@ -9,12 +9,16 @@ use crate::harness::{MODES, Site, connect};
 
 #[test]
 fn words_of_the_modem_are_payload() {
-    MODES.map(|mode| carry(mode, ""));
+    for mode in MODES {
+        carry(mode, "");
+    }
 }
 
 #[test]
 fn words_of_the_modem_are_payload_behind_a_device_server() {
-    MODES.map(|mode| carry(mode, "--rfc2217 127.0.0.1:0"));
+    for mode in MODES {
+        carry(mode, "--rfc2217 127.0.0.1:0");
+    }
 }
 
 fn carry(mode: &str, options: &str) {

@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod certificates;
 mod connect_mode;
 mod curl;
 mod devices;

@@ -106,7 +106,11 @@ impl Site {
     /// The same with more to say about the server; its certificate is the good one unless another is given.
     pub fn with_server(server: ServerOptions, modem_options: &str) -> Site {
         let identity = server.identity.clone().unwrap_or_else(|| identity().clone());
-        let server = ServerOptions { identity: Some(identity), ..server };
+        Site::with_options(ServerOptions { identity: Some(identity), ..server }, modem_options)
+    }
+
+    /// The same with exactly this server.
+    pub fn with_options(server: ServerOptions, modem_options: &str) -> Site {
         let server = TestServer::start(server).expect("the server starts");
         let modem = Modem::start(server.address(), modem_options);
         Site { modem, server }

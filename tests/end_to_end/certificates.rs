@@ -1,0 +1,298 @@
+//! Goal of this test: every kind of server against every setting that bears on it, on both families of
+//! modules: who is accepted, who is refused, and the words that the user gets.
+
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use qssl_modem_emulator::test_server::{
+    Authority, Behaviour, CertificateRequest, Identity, KeyKind, ServerOptions, SslVersion,
+};
+use tempfile::TempDir;
+
+use crate::harness::{
+    NAME, Site, authority, certificate_file, identity, patterned_bytes, run, temporary_directory,
+    tunnel_command,
+};
+
+const BYTES: u64 = 1_000;
+const EC20: &str = "ec20";
+const EG800Q: &str = "eg800q";
+const BOTH: &[&str] = &[EC20, EG800Q];
+
+/// What becomes of a connection.
+enum Verdict {
+    /// Everything comes, and nobody is warned.
+    Accepted,
+    /// Everything comes, with this warning.
+    AcceptedWith(&'static str),
+    /// The handshake fails: status 14, no payload, and the reason holds this.
+    Refused(&'static str),
+    /// The module cannot do it: status 2, and this is said.
+    Unsupported(&'static str),
+    /// The server hangs up behind the handshake without a byte.
+    NothingComes,
+}
+
+use Verdict::{Accepted, AcceptedWith, NothingComes, Refused, Unsupported};
+
+const UNTRUSTED: &str = "the server's certificate: signed by another than --ca";
+const EXPIRED: &str = "or expired (or the modem's clock is wrong)";
+const OTHER_NAME: &str = "or for another name";
+const INSECURE: &str = "--insecure: the server is not authenticated";
+
+#[test]
+fn a_good_server() {
+    let server = server(identity().clone());
+    judge(&server, BOTH, &[], &Accepted);
+    judge(&server, BOTH, &["--tls-version", "any"], &Accepted);
+    judge_insecure(&server, BOTH, &AcceptedWith(INSECURE));
+}
+
+#[test]
+fn an_expired_certificate() {
+    let server = server(issued(&CertificateRequest::server(NAME).expired()));
+    judge(&server, BOTH, &[], &Refused(EXPIRED));
+    judge(&server, BOTH, &["--no-check-time"], &Accepted);
+    judge(&server, &[EG800Q], &["--ignore-certificate", "expired"], &AcceptedWith("expired"));
+    judge(&server, &[EC20], &["--ignore-certificate", "expired"], &Unsupported("ignorecertitem"));
+    judge_insecure(&server, BOTH, &AcceptedWith(INSECURE));
+}
+
+#[test]
+fn a_certificate_that_is_not_yet_valid() {
+    let server = server(issued(&CertificateRequest::server(NAME).not_yet_valid()));
+    judge(&server, BOTH, &[], &Refused(EXPIRED));
+    judge(&server, BOTH, &["--no-check-time"], &Accepted);
+    judge_insecure(&server, BOTH, &AcceptedWith(INSECURE));
+}
+
+#[test]
+fn a_certificate_for_another_host() {
+    let server = server(issued(&CertificateRequest::server("elsewhere.test")));
+    judge(&server, &[EC20], &[], &AcceptedWith("does not compare the server's certificate with its name"));
+    judge(&server, &[EG800Q], &[], &Refused(OTHER_NAME));
+    judge(&server, &[EG800Q], &["--ignore-certificate", "common-name"], &AcceptedWith("common-name"));
+    judge_insecure(&server, BOTH, &AcceptedWith(INSECURE));
+}
+
+#[test]
+fn a_self_signed_certificate() {
+    let own = CertificateRequest::server(NAME).self_signed().expect("OpenSSL signs");
+    let file = file("self-signed.pem", &own.certificate_pem());
+    let server = server(own);
+    judge(&server, BOTH, &[], &Refused(UNTRUSTED));
+    judge_with(&server, BOTH, &["--ca", &file], &AcceptedWith("self-signed.pem"));
+    judge_insecure(&server, BOTH, &AcceptedWith(INSECURE));
+}
+
+#[test]
+fn a_certificate_of_an_untrusted_root() {
+    let stranger = Authority::new("stranger").expect("OpenSSL makes a root");
+    let server = server(stranger.issue(&CertificateRequest::server(NAME)).expect("OpenSSL signs"));
+    judge(&server, BOTH, &[], &Refused(UNTRUSTED));
+    judge(&server, &[EG800Q], &["--ignore-certificate", "untrusted"], &AcceptedWith("untrusted"));
+    judge_insecure(&server, BOTH, &AcceptedWith(INSECURE));
+}
+
+#[test]
+fn a_server_that_forgets_its_intermediate_certificate() {
+    let between = authority().intermediate("between").expect("OpenSSL signs");
+    let identity = between.issue(&CertificateRequest::server(NAME)).expect("OpenSSL signs");
+    let file = file("between.pem", &between.pem());
+    judge(&server(identity.clone()), BOTH, &[], &Accepted);
+    let server = server(identity.without_intermediates());
+    judge(&server, BOTH, &[], &Refused("or an incomplete chain"));
+    judge(&server, BOTH, &["--ca", &file], &Accepted);
+    judge(&server, &[EG800Q], &["--ignore-chain"], &AcceptedWith("--ignore-chain"));
+    judge_insecure(&server, BOTH, &AcceptedWith(INSECURE));
+}
+
+#[test]
+fn a_server_that_demands_a_client_certificate() {
+    let client = CertificateRequest::client("a client");
+    let ours = authority().issue(&client).expect("OpenSSL signs");
+    let stranger = Authority::new("stranger").expect("OpenSSL makes a root");
+    let theirs = stranger.issue(&client).expect("OpenSSL signs");
+    let server = ServerOptions {
+        client_authority: Some(authority().certificate().clone()),
+        ..server(identity().clone())
+    };
+    let certificate = file("client.pem", &ours.chain_pem());
+    let key = file("client-key.pem", &ours.key_pem());
+    let locked = file("client-key-locked.pem", &ours.encrypted_key_pem("secret"));
+    let password = file("password", b"secret\n");
+    let (strange, strange_key) =
+        (file("strange.pem", &theirs.chain_pem()), file("strange-key.pem", &theirs.key_pem()));
+
+    judge(&server, BOTH, &[], &Refused("the server demands a client certificate (--cert, --key)"));
+    judge(&server, BOTH, &["--cert", &certificate, "--key", &key], &Accepted);
+    judge(
+        &server,
+        BOTH,
+        &["--cert", &strange, "--key", &strange_key],
+        &Refused("the server does not accept the client certificate of --cert"),
+    );
+    let with_password = ["--cert", &certificate, "--key", &locked, "--key-password-file", &password];
+    judge(&server, &[EG800Q], &with_password, &AcceptedWith("cannot tell whether it belongs to"));
+    judge(&server, &[EC20], &with_password, &Unsupported("--key-password-file"));
+}
+
+#[test]
+fn a_server_that_knows_a_shared_key_only() {
+    let key = "0123456789abcdef";
+    let server = ServerOptions {
+        identity: None,
+        psk: Some(("the modem".to_owned(), key.as_bytes().to_vec())),
+        highest_version: Some(SslVersion::TLS1_2),
+        ..server(identity().clone())
+    };
+    let (right, wrong) = (file("psk", key.as_bytes()), file("other-psk", b"fedcba9876543210"));
+    judge(&server, BOTH, &[], &Refused("the TLS handshake failed"));
+    let with = |file| ["--psk-identity", "the modem", "--psk-key-file", file];
+    judge(&server, &[EG800Q], &with(&right), &Accepted);
+    judge(
+        &server,
+        &[EG800Q],
+        &with(&wrong),
+        &Refused("the server knows another identity or key than --psk-identity"),
+    );
+    judge(&server, &[EC20], &with(&right), &Unsupported("psk"));
+}
+
+#[test]
+fn a_server_of_one_version() {
+    let of = |version| ServerOptions {
+        lowest_version: Some(version),
+        highest_version: Some(version),
+        ..server(identity().clone())
+    };
+    judge(&of(SslVersion::TLS1_2), BOTH, &[], &Accepted);
+    let other = Refused("the server does not speak the version of --tls-version");
+    judge(&of(SslVersion::TLS1_2), BOTH, &["--tls-version", "1.0"], &other);
+    judge(&of(SslVersion::TLS1), BOTH, &["--tls-version", "1.0"], &Accepted);
+    judge(&of(SslVersion::TLS1_1), BOTH, &["--tls-version", "any"], &Accepted);
+    judge(&of(SslVersion::TLS1_3), BOTH, &[], &Refused("the server speaks TLS 1.3 only"));
+    judge(
+        &of(SslVersion::TLS1_3),
+        BOTH,
+        &["--tls-version", "any"],
+        &Refused("the server speaks TLS 1.3 only"),
+    );
+}
+
+#[test]
+fn a_server_of_few_cipher_suites() {
+    let of = |list: &str| ServerOptions {
+        cipher_list: Some(list.to_owned()),
+        highest_version: Some(SslVersion::TLS1_2),
+        ..server(identity().clone())
+    };
+    let rsa = of("AES128-SHA");
+    judge(&rsa, BOTH, &[], &Accepted);
+    judge(&rsa, BOTH, &["--cipher", "TLS_RSA_WITH_AES_128_CBC_SHA"], &Accepted);
+    let other = Refused("the server does not take the cipher suite of --cipher");
+    judge(&rsa, BOTH, &["--cipher", "TLS_RSA_WITH_AES_256_CBC_SHA"], &other);
+
+    let ecdhe = of("ECDHE+AESGCM");
+    judge(&ecdhe, &[EG800Q], &[], &Accepted);
+    judge(&ecdhe, &[EG800Q], &["--cipher", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"], &Accepted);
+    judge(
+        &ecdhe,
+        &[EC20],
+        &[],
+        &Refused("likely no common cipher suite: EC20F EC20EFAR02A04M4G has no ECDHE"),
+    );
+}
+
+#[test]
+fn a_server_with_an_elliptic_key() {
+    let server = server(issued(&CertificateRequest::server(NAME).with_key(KeyKind::Ec)));
+    judge(&server, &[EG800Q], &[], &Accepted);
+    judge(&server, &[EC20], &[], &Refused("no common cipher suite"));
+}
+
+#[test]
+fn a_server_that_insists_on_a_protocol() {
+    let server = ServerOptions { alpn: Some("mqtt".to_owned()), ..server(identity().clone()) };
+    judge(&server, BOTH, &[], &NothingComes);
+    judge(&server, &[EG800Q], &["--alpn", "mqtt"], &Accepted);
+    judge(
+        &server,
+        &[EG800Q],
+        &["--alpn", "http/1.1"],
+        &Refused("the server does not speak the protocol of --alpn"),
+    );
+    judge(&server, &[EC20], &["--alpn", "mqtt"], &Unsupported("alpn"));
+}
+
+#[test]
+fn the_whole_message() {
+    let stranger = Authority::new("stranger").expect("OpenSSL makes a root");
+    let server = server(stranger.issue(&CertificateRequest::server(NAME)).expect("OpenSSL signs"));
+    let eg800q = "cannot connect to server.test:443: the TLS handshake failed; likely the server's certificate: \
+         signed by another than --ca, or an incomplete chain, or expired (or the modem's clock is wrong), or for \
+         another name; or the server demands a client certificate (--cert, --key); or the server speaks TLS 1.3 \
+         only [tls-failed]";
+    let ec20 = "cannot connect to server.test:443: the TLS handshake failed; likely no common cipher suite: EC20F \
+         EC20EFAR02A04M4G has no ECDHE, which most servers demand; or the server wants its name (SNI), which \
+         EC20F EC20EFAR02A04M4G cannot send; or the server's certificate: signed by another than --ca, or an \
+         incomplete chain, or expired (or the modem's clock is wrong); or the server demands a client certificate \
+         (--cert, --key); or the server speaks TLS 1.3 only [tls-failed]";
+    judge(&server, &[EG800Q], &[], &Refused(eg800q));
+    judge(&server, &[EC20], &[], &Refused(ec20));
+}
+
+/// A server that sends a thousand bytes to whoever completes the handshake.
+fn server(identity: Identity) -> ServerOptions {
+    let behaviour = Behaviour::Source { bytes: BYTES };
+    ServerOptions { identity: Some(identity), behaviour, ..ServerOptions::default() }
+}
+
+fn issued(request: &CertificateRequest) -> Identity {
+    authority().issue(request).expect("OpenSSL signs")
+}
+
+/// With the authority that signs the good, and these options.
+fn judge(server: &ServerOptions, families: &[&str], options: &[&str], verdict: &Verdict) {
+    judge_with(server, families, &[&["--ca", certificate_file()], options].concat(), verdict);
+}
+
+fn judge_insecure(server: &ServerOptions, families: &[&str], verdict: &Verdict) {
+    judge_with(server, families, &["--insecure"], verdict);
+}
+
+#[track_caller]
+fn judge_with(server: &ServerOptions, families: &[&str], options: &[&str], verdict: &Verdict) {
+    for family in families {
+        let site = Site::with_options(server.clone(), &format!("--family {family}"));
+        let device = site.modem.device(0);
+        let arguments = [&["connect", "server.test:443", "-d", &device], options].concat();
+        let finished = run(&mut tunnel_command(&arguments));
+        let said = &finished.stderr;
+        let (status, bytes, words) = match verdict {
+            Accepted => (0, BYTES, ""),
+            AcceptedWith(warning) => (0, BYTES, *warning),
+            Refused(reason) => (14, 0, *reason),
+            Unsupported(setting) => (2, 0, *setting),
+            NothingComes => (0, 0, ""),
+        };
+        assert_eq!(finished.status, status, "{family} {options:?}: {said}");
+        assert!(finished.stdout == patterned_bytes(bytes), "{family} {options:?}: {said}");
+        assert!(said.contains(words), "{family} {options:?}: {words:?} is not said: {said}");
+        if matches!(verdict, Accepted) && *family == EG800Q {
+            assert!(!said.contains(" warn "), "{options:?}: {said}");
+        }
+        if matches!(verdict, Refused(_)) {
+            assert!(said.contains("[tls-failed]"), "{family} {options:?}: {said}");
+        }
+    }
+}
+
+/// A file of this test program, for its whole run.
+fn file(name: &str, content: &[u8]) -> String {
+    static DIRECTORY: LazyLock<TempDir> = LazyLock::new(temporary_directory);
+    let path: &Path = &DIRECTORY.path().join(name);
+    fs::write(path, content).expect("the directory is ours");
+    path.to_str().expect("temporary paths are text").to_owned()
+}
