@@ -232,6 +232,15 @@ impl Modem {
             waking::Next::Awake { baud, .. } => {
                 self.channels[port].baud = baud;
                 self.channels[port].state = State::Command;
+                if baud != self.settings.baud && self.channels[port].wire_step.is_none() {
+                    // It forgets its speed only then; its `RDY` came at the wrong one.
+                    log::warn!("the modem has rebooted: it is back at {baud} baud");
+                    self.counters.reboots += 1;
+                    self.ladder.rebooted();
+                    self.channels[port].wire_step = Some(0);
+                    self.session_lost(Cut::Rebooted, Step::Down, now);
+                    self.session.activated = false;
+                }
             }
             waking::Next::Silent => {
                 let message = format!(

@@ -127,8 +127,12 @@ fn draw(seed: u64) -> Wiring {
         }
         wiring.faults.push((seconds(120), Fault::Calm));
     }
-    let late = Connection::new(*chance.pick(modes)).at(seconds(400)).far_end(Behaviour::source(3_000, seed));
-    wiring.connections.push(late.limits(|limits| limits.queue_timeout = seconds(50)));
+    // A data session that carries nothing shows when opens fail.
+    for at in [400, 430, 460, 500] {
+        let late =
+            Connection::new(*chance.pick(modes)).at(seconds(at)).far_end(Behaviour::source(3_000, seed));
+        wiring.connections.push(late.limits(|limits| limits.queue_timeout = seconds(50)));
+    }
     wiring
 }
 
