@@ -43,10 +43,6 @@ impl Dump {
 
     /// Bytes have passed between the client called `peer` and its server.
     pub fn passed(&mut self, way: Way, peer: &str, bytes: &[u8]) {
-        if self.prints {
-            // Nothing can be done where standard error is closed.
-            let _ = std::io::stderr().lock().write_all(hex_dump(way, peer, bytes).as_bytes());
-        }
         let file = match way {
             Way::Up => &mut self.up,
             Way::Down => &mut self.down,
@@ -56,6 +52,11 @@ impl Dump {
         {
             log::warn!("the recording ends here: it cannot be written: {error}");
             *file = None;
+        }
+        // Printed last: who sees it on the screen finds it in the file.
+        if self.prints {
+            // Nothing can be done where standard error is closed.
+            let _ = std::io::stderr().lock().write_all(hex_dump(way, peer, bytes).as_bytes());
         }
     }
 
