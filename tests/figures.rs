@@ -1,7 +1,7 @@
 //! Goal of this test: the figures that the documentation gives hold, in simulated time and in counts.
 
 // The harness is the simulation's; each test uses its part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "simulation/harness/mod.rs"]
 mod harness;

@@ -15,7 +15,7 @@ mod connect;
 mod growth;
 mod notify;
 mod recorder;
-mod replay;
 mod reload;
+mod replay;
 mod status;
 mod traffic;

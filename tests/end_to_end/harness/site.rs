@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use qssl_modem_emulator::cli::Options;
@@ -81,11 +81,6 @@ impl Modem {
             PortLocation::Rfc2217(address) => format!("rfc2217://{address}"),
             PortLocation::Tcp(address) => format!("tcp://{address}"),
         }
-    }
-
-    /// The path of its pseudoterminal.
-    pub fn path(&self) -> &Path {
-        &self.embedded.paths()[0]
     }
 }
 

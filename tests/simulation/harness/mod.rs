@@ -354,10 +354,8 @@ impl Simulation {
                     }
                     self.end_client(id, Outcome::Reset);
                 }
-                Action::LookForClient(id) => {
-                    if self.client(id).is_some_and(|client| client.is_seen_gone()) {
-                        self.relay.client_gone(id, self.now);
-                    }
+                Action::LookForClient(id) if self.client(id).is_some_and(|client| client.is_seen_gone()) => {
+                    self.relay.client_gone(id, self.now);
                 }
                 Action::Ready => {
                     self.ready_at.push(self.now);
@@ -393,10 +391,8 @@ impl Simulation {
             }
             modem::Action::ClosePort(port) => self.wires[port].cut(),
             modem::Action::SetBaud(port, baud) => self.wires[port].set_host_baud(baud, self.now),
-            modem::Action::SetDtr(port, on) => {
-                if self.wires[port].port.has_dtr {
-                    self.modem.host_lines(port, on, true, self.now, &mut self.network);
-                }
+            modem::Action::SetDtr(port, on) if self.wires[port].port.has_dtr => {
+                self.modem.host_lines(port, on, true, self.now, &mut self.network);
             }
             modem::Action::DropFlowControl(port) => self.wires[port].host_flow_control = false,
             modem::Action::AskQueue(port) => {
@@ -434,7 +430,7 @@ impl Simulation {
         }
         let wire = &mut self.wires[port];
         moved |= wire.transmit(self.modem.wants_bytes(port), self.now);
-        let bytes = wire.to_modem(self.now);
+        let bytes = wire.take_for_modem(self.now);
         if !bytes.is_empty() {
             let before = self.modem.counters().bytes_dropped_while_busy;
             self.modem.received(port, &bytes, self.now, &mut self.network);
@@ -463,7 +459,7 @@ impl Simulation {
         wire.set_modem_baud(self.modem.baud(port), self.now);
         wire.set_dcd(self.modem.modem_lines(port).dcd, self.now);
         let wanted = if wire.is_open { self.relay.wants_port_bytes(port) } else { 0 };
-        let bytes = wire.to_host(wanted, self.now);
+        let bytes = wire.take_for_host(wanted, self.now);
         if !bytes.is_empty() {
             trace::note(|| format!("{port} < {}", trace::shown(&bytes)));
             self.carried[port].1 += bytes.len() as u64;

@@ -101,7 +101,7 @@ impl Wire {
     }
 
     /// What has arrived at the modem.
-    pub fn to_modem(&mut self, now: Instant) -> Vec<u8> {
+    pub fn take_for_modem(&mut self, now: Instant) -> Vec<u8> {
         let mut bytes = self.up.arrived(now).to_vec();
         self.up.consume(bytes.len());
         if self.port.is_uart && self.host_baud != self.modem_baud {
@@ -154,7 +154,7 @@ impl Wire {
     }
 
     /// What the host can read now, at most so many bytes.
-    pub fn to_host(&mut self, limit: usize, now: Instant) -> Vec<u8> {
+    pub fn take_for_host(&mut self, limit: usize, now: Instant) -> Vec<u8> {
         if self.late_until.is_some_and(|until| until > now) {
             return Vec::new();
         }
