@@ -13,7 +13,7 @@ use qssl_tunnel::config::{self, Authentication, Configuration, Device, Mode, Tls
 use qssl_tunnel::modem::{self, PortFacts};
 use qssl_tunnel::relay::{Action, ClientId, Relay};
 
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     "bg96-reboot.txt",
     "ec25-bytes.txt",
     "eg800k-buffer-mode.txt",
@@ -21,6 +21,7 @@ const ALL: [&str; 7] = [
     "eg800k-files.txt",
     "manual-buffer.txt",
     "manual-push.txt",
+    "manual-transparent.txt",
 ];
 
 fn transcript(name: &str) -> Transcript {
@@ -179,13 +180,12 @@ impl Host {
                         self.relay.client_finished(self.client, self.now);
                     }
                     Action::ResetClient { .. } => self.end = Some("reset"),
+                    Action::CloseClient(_) if self.end.is_none() => self.end = Some("left"),
+                    Action::Modem(modem::Action::AskQueue(port)) => self.relay.port_queue(port, 0, self.now),
                     _ => {}
                 }
             }
-            let output = self.relay.client_output(self.client).to_vec();
-            if !output.is_empty() {
-                self.received.extend_from_slice(&output);
-                self.relay.client_written(self.client, output.len(), self.now);
+            if self.client_reads() {
                 continue;
             }
             let said = self.relay.port_output(0).to_vec();
@@ -200,9 +200,20 @@ impl Host {
         panic!("the heart goes round in circles");
     }
 
+    /// Returns whether there was something.
+    fn client_reads(&mut self) -> bool {
+        let output = self.relay.client_output(self.client).to_vec();
+        self.received.extend_from_slice(&output);
+        if !output.is_empty() {
+            self.relay.client_written(self.client, output.len(), self.now);
+        }
+        !output.is_empty()
+    }
+
     fn hears(&mut self, bytes: &[u8]) {
         self.now += Duration::from_millis(1);
         self.relay.port_received(0, bytes, self.now);
+        self.client_reads();
     }
 }
 
@@ -234,6 +245,11 @@ fn play_against_the_heart(name: &str, mode: Mode, cuts: &[usize]) {
         match &entry.event {
             Event::Host(bytes) => {
                 let expected = bytes.made_up();
+                if expected == b"+++" {
+                    // The client has what it wanted, and leaves; that is why data mode is left.
+                    host.relay.client_finished(host.client, host.now);
+                    host.relay.client_gone(host.client, host.now);
+                }
                 while said.len() < expected.len() {
                     let more = host.says();
                     assert!(!more.is_empty(), "{name}:{}: the heart says nothing more", entry.line);
@@ -259,12 +275,17 @@ fn play_against_the_heart(name: &str, mode: Mode, cuts: &[usize]) {
     }
     host.says();
     assert_eq!(host.received, b"Test data from SSL", "{name}: cut at {cuts:?}");
-    assert_eq!(host.end, Some("end of file"), "{name}: cut at {cuts:?}");
+    let end = if mode == Mode::Transparent { "left" } else { "end of file" };
+    assert_eq!(host.end, Some(end), "{name}: cut at {cuts:?}");
 }
 
 #[test]
 fn the_heart_says_what_the_host_says() {
-    for (name, mode) in [("manual-push.txt", Mode::Push), ("manual-buffer.txt", Mode::Buffer)] {
+    for (name, mode) in [
+        ("manual-push.txt", Mode::Push),
+        ("manual-buffer.txt", Mode::Buffer),
+        ("manual-transparent.txt", Mode::Transparent),
+    ] {
         play_against_the_heart(name, mode, &[]);
         let length = modem_bytes(&transcript(name));
         play_against_the_heart(name, mode, &(0..length).collect::<Vec<_>>());
@@ -335,7 +356,7 @@ fn play_against_the_emulator(name: &str, step: usize) {
 
 #[test]
 fn the_emulated_modem_says_what_the_modem_says() {
-    for name in ["manual-push.txt", "manual-buffer.txt"] {
+    for name in ["manual-push.txt", "manual-buffer.txt", "manual-transparent.txt"] {
         play_against_the_emulator(name, usize::MAX);
         play_against_the_emulator(name, 1);
     }
