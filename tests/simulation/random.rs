@@ -328,4 +328,4 @@ const URCS: [&str; 8] = [
 const UNFAIR: [&str; 3] = ["early_payload_kept", "payload_echoed", "open_result_before_ok"];
 
 /// Runs of an ordinary `cargo test`.
-const RUNS: u64 = 600;
+const RUNS: u64 = 200;
