@@ -10,6 +10,7 @@ mod simulated;
 
 use qssl_tunnel::config::Mode;
 
+use harness::wiring::Connection;
 use simulated::{Modem, Way};
 
 const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
@@ -65,5 +66,24 @@ fn a_second_port_lets_both_ways_go_at_nearly_full_speed() {
         let most = if mode == Mode::Push { (11_257.0, 11_310.0) } else { (11_257.0, 11_168.0) };
         println!("{mode:?}: {up:.0} byte/s up, {down:.0} down");
         assert!(up >= 0.97 * most.0 && down >= 0.97 * most.1, "{mode:?}: {up:.0} up, {down:.0} down");
+    }
+}
+
+#[test]
+fn the_start_up_dialogue_takes_few_round_trips() {
+    use qssl_modem_emulator::Family;
+    let plain = || simulated::wiring(115_200, Modem::Instant);
+    let ec20 = || plain().modem(|modem| modem.family = Family::Ec20);
+    let active = || plain().typed_before(b"AT+QIACT=1\r");
+    for (name, wiring, most) in [
+        // AT, wire settings, ATI, ranges, URC port, wire format, a glance, AT+QIACT=, AT+QIACT?, TLS settings in two lines
+        ("EG800Q", plain(), 12),
+        // It lacks one of the keys of the wire format, which then go one by one.
+        ("EC20", ec20(), 14),
+        ("EG800Q, data session up", active(), 10),
+    ] {
+        let start = simulated::start_up(wiring.connect(Connection::new(Mode::Push)));
+        println!("{name}: {start:?}");
+        assert!(start.round_trips <= most, "{name}: {start:?}");
     }
 }

@@ -138,11 +138,20 @@ impl Modem {
             Some(config::FlowControl::None) => "AT+IFC=0,0",
             Some(config::FlowControl::RtsCts) | None => "AT+IFC=2,2",
         };
-        let mut lines: Vec<String> = ["ATE0", "ATV1", "ATQ0", "AT+CMEE=1"].map(str::to_owned).into();
         // With &D1 a drop of DTR leaves data mode; otherwise DTR, which closing a tty can move, means nothing.
-        lines.push(if transparent && facts.has_dtr { "AT&D1" } else { "AT&D0" }.to_owned());
-        lines.push("AT&C1".to_owned());
-        lines.push(flow.to_owned());
+        let dtr = if transparent && facts.has_dtr { "AT&D1" } else { "AT&D0" };
+        let singly: [&str; WIRE_SETTINGS] = ["ATE0", "ATV1", "ATQ0", dtr, "AT&C1", "AT+CMEE=1", flow];
+        // All in one line first (V.250: basic commands follow one another, extended ones end with a semicolon);
+        // one by one where the module does not take that, or lacks one of them.
+        let mut joined = String::from("AT");
+        for line in singly {
+            let name = line.strip_prefix("AT").unwrap_or(line);
+            joined.push_str(name);
+            joined.push_str(if name.starts_with('+') { ";" } else { "" });
+        }
+        let joined = joined.trim_end_matches(';').to_owned();
+        let mut lines: Vec<String> =
+            std::iter::once(joined).chain(singly.into_iter().map(str::to_owned)).collect();
         let speed = self.settings.baud;
         if facts.is_uart && self.channels[port].baud != speed {
             lines.push(format!("AT+IPR={speed}"));
@@ -176,7 +185,11 @@ impl Modem {
             self.channels[port].state = State::Waking(super::Waking::new(is_uart, baud, now));
             return;
         }
-        self.channels[port].wire_step = self.channels[port].wire_step.map(|step| step + 1);
+        let all_at_once = *outcome == Outcome::Ok;
+        self.channels[port].wire_step = self.channels[port].wire_step.map(|step| match step {
+            0 if all_at_once => 1 + WIRE_SETTINGS,
+            step => step + 1,
+        });
     }
 
     /// The port that URCs leave by is lost, or has become a stream: they leave by this one from now on.
@@ -383,6 +396,9 @@ impl Modem {
         }
     }
 }
+
+/// How many settings fix the wire format of a channel, its speed aside.
+const WIRE_SETTINGS: usize = 7;
 
 /// AT+QURCCFG: the port that URCs leave by.
 const URC_PORT: &str = "AT+QURCCFG=\"urcport\",";

@@ -50,6 +50,8 @@ pub struct Session {
     pub refreshing: bool,
     /// A context of ours that is active shall be torn down: it carries nothing.
     pub rebuild: bool,
+    /// Several TLS settings go into one line; until the module has refused that.
+    pub joins_settings: bool,
 }
 
 /// A step of the set-up.
@@ -75,8 +77,14 @@ pub enum Step {
         /// `all` was refused.
         all_refused: bool,
     },
-    /// One of [`WIRE_FORMAT`].
-    WireFormat(usize),
+    /// [`WIRE_FORMAT`]: all in one line, or one alone
+    WireFormat {
+        /// The one, where the module does not take them joined, or lacks one.
+        alone: Option<usize>,
+    },
+    /// SIM, registration, leftovers and PDP context asked for in one line: where all is well nothing more is
+    /// asked of them
+    Glance,
     /// AT+CPIN?
     Sim,
     /// AT+CPIN="…"
@@ -143,6 +151,7 @@ impl Session {
             denied: false,
             refreshing: false,
             rebuild: false,
+            joins_settings: true,
         }
     }
 
@@ -212,6 +221,7 @@ impl Modem {
                 self.take_next_settings();
                 self.session.go(Step::Identity);
                 self.session.torn_down = false;
+                self.session.joins_settings = true;
                 self.actions.push_back(Action::TellTime);
                 line("ATI".into())
             }
@@ -226,7 +236,9 @@ impl Modem {
                 let port = if all_refused || self.ports[channel].at_port.is_some() { port } else { "all" };
                 line(format!("AT+QURCCFG=\"urcport\",\"{port}\""))
             }
-            Step::WireFormat(index) => line(WIRE_FORMAT[index].into()),
+            Step::WireFormat { alone: None } => line(format!("AT{}", WIRE_FORMAT.join(";"))),
+            Step::WireFormat { alone: Some(index) } => line(format!("AT{}", WIRE_FORMAT[index])),
+            Step::Glance => line("AT+CPIN?;+CEREG?;+QSSLSTATE;+QIACT?".into()),
             Step::Sim => line("AT+CPIN?".into()),
             Step::EnterPin => {
                 let pin = self.settings.sim_pin.as_ref()?;
@@ -335,12 +347,26 @@ impl Modem {
                     None if everywhere => super::UrcPort::All { heard: channel },
                     None => super::UrcPort::One(channel),
                 };
-                self.session.go(Step::WireFormat(0));
+                self.session.go(Step::WireFormat { alone: None });
             }
-            Step::WireFormat(index) if index + 1 < WIRE_FORMAT.len() => {
-                self.session.go(Step::WireFormat(index + 1));
+            Step::WireFormat { alone: None } if refused.is_some() => {
+                self.session.go(Step::WireFormat { alone: Some(0) });
             }
-            Step::WireFormat(_) => self.session.go(Step::Sim),
+            Step::WireFormat { alone: Some(index) } if index + 1 < WIRE_FORMAT.len() => {
+                self.session.go(Step::WireFormat { alone: Some(index + 1) });
+            }
+            Step::WireFormat { .. } => self.session.go(Step::Glance),
+            Step::Glance => {
+                let has_sim = lines.iter().any(|line| sim_state(line) == Some("READY"));
+                let is_registered = matches!(registration_state(&lines), Some(1 | 5));
+                if refused.is_none() && has_sim && is_registered {
+                    self.leftovers(&lines);
+                    self.pdp_state_answered(&lines);
+                } else {
+                    // Something is not as it should be, or not asked in this way: one question at a time tells.
+                    self.session.go(Step::Sim);
+                }
+            }
             Step::Sim => self.sim_answered(&outcome, &lines, now),
             Step::EnterPin => match refused {
                 None => self.session.go(Step::Sim),
@@ -356,17 +382,7 @@ impl Modem {
                 self.leftovers(&lines);
                 self.session.go(Step::PdpState);
             }
-            Step::PdpState => {
-                self.session.address = self.pdp_address(&lines);
-                let rebuild = std::mem::take(&mut self.session.rebuild) && self.session.activated;
-                let next = match (&self.session.address, &self.settings.pdp.apn) {
-                    (Some(_), _) if rebuild => Step::TearDown,
-                    (Some(_), _) => Step::Dns,
-                    (None, Some(_)) => Step::Apn,
-                    (None, None) => Step::Activate,
-                };
-                self.go_or_skip(next);
-            }
+            Step::PdpState => self.pdp_state_answered(&lines),
             Step::Apn => match refused {
                 None => self.session.go(Step::Activate),
                 Some(refusal) => {
@@ -576,8 +592,20 @@ impl Modem {
         }
     }
 
+    fn pdp_state_answered(&mut self, lines: &[String]) {
+        self.session.address = self.pdp_address(lines);
+        let rebuild = std::mem::take(&mut self.session.rebuild) && self.session.activated;
+        let next = match (&self.session.address, &self.settings.pdp.apn) {
+            (Some(_), _) if rebuild => Step::TearDown,
+            (Some(_), _) => Step::Dns,
+            (None, Some(_)) => Step::Apn,
+            (None, None) => Step::Activate,
+        };
+        self.go_or_skip(next);
+    }
+
     fn sim_answered(&mut self, outcome: &Outcome, lines: &[String], now: Instant) {
-        let state = lines.iter().find_map(|line| line.strip_prefix("+CPIN:")).map(str::trim);
+        let state = lines.iter().find_map(|line| sim_state(line));
         match (state, outcome) {
             (Some("READY"), _) => self.session.go(Step::Registration(0)),
             (Some("SIM PIN"), _) if self.settings.sim_pin.is_some() => self.session.go(Step::EnterPin),
@@ -604,12 +632,7 @@ impl Modem {
     }
 
     fn registration_answered(&mut self, index: usize, lines: &[String], now: Instant) {
-        // `+CEREG: <n>,<stat>[,…]`
-        let state = lines.iter().find_map(|line| {
-            let mut fields = fields(line.split_once(':')?.1);
-            fields.next()?;
-            fields.number::<u8>()
-        });
+        let state = registration_state(lines);
         // LTE-only modules say 0 for the services that they do not have: a denial stands beside that.
         self.session.denied = state == Some(3) || (self.session.denied && index > 0);
         match state {
@@ -822,21 +845,22 @@ impl Modem {
             return None;
         }
         for (index, context) in self.contexts.iter_mut().enumerate() {
-            let (setting, line) = match context.standing {
+            let (secret, line) = match context.standing {
                 Standing::Known => continue,
-                Standing::Unwritten(at) => match context.settings.get(at) {
-                    Some(setting) => (setting, setting.write_line(context.id)),
-                    None => {
-                        context.standing = Standing::Known;
-                        continue;
-                    }
-                },
+                Standing::Unwritten(at) if at < context.settings.len() => {
+                    let (count, line) = context.write_line(at, self.session.joins_settings);
+                    (context.settings[at..at + count].iter().any(|setting| setting.secret), line)
+                }
+                Standing::Unwritten(_) => {
+                    context.standing = Standing::Known;
+                    continue;
+                }
                 Standing::Doubtful(at) => {
                     match context.settings.iter().enumerate().skip(at).find(|(_, setting)| setting.is_vital())
                     {
                         Some((at, setting)) => {
                             context.standing = Standing::Doubtful(at);
-                            (setting, setting.query_line(context.id))
+                            (false, setting.query_line(context.id))
                         }
                         None => {
                             context.standing = Standing::Known;
@@ -845,7 +869,6 @@ impl Modem {
                     }
                 }
             };
-            let secret = setting.secret && matches!(context.standing, Standing::Unwritten(_));
             let command = if secret { Command::secret_line(line) } else { Command::line(line) };
             return Some((command, Origin::Context(index)));
         }
@@ -865,7 +888,10 @@ impl Modem {
         let Some(context) = self.contexts.get_mut(index) else { return };
         let asked = match context.standing {
             Standing::Known => return,
-            Standing::Unwritten(at) => context.settings.get(at).map(|it| it.write_line(context.id)),
+            Standing::Unwritten(at) if at < context.settings.len() => {
+                Some(context.write_line(at, self.session.joins_settings).1)
+            }
+            Standing::Unwritten(_) => None,
             Standing::Doubtful(at) => context.settings.get(at).map(|it| it.query_line(context.id)),
         };
         if !matches!(command, Command::Line(line) if Some(&line.text) == asked.as_ref()) {
@@ -876,7 +902,14 @@ impl Modem {
             Standing::Known => {}
             Standing::Unwritten(at) => {
                 let setting = &context.settings[at];
+                let (count, _) = context.write_line(at, self.session.joins_settings);
                 if let Outcome::Refused(refusal) = &outcome {
+                    if count > 1 {
+                        // Which of them it was, and whether it is joined lines that it does not take, shows
+                        // when they are written one by one.
+                        self.session.joins_settings = false;
+                        return;
+                    }
                     if setting.is_needed() {
                         let message = format!("{name} refused the TLS setting {:?}: {refusal}", setting.key);
                         self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), false, now);
@@ -884,7 +917,7 @@ impl Modem {
                     }
                     log::debug!("{name} refused {:?}, which is only a default: {refusal}", setting.key);
                 }
-                context.standing = Standing::Unwritten(at + 1);
+                context.standing = Standing::Unwritten(at + count);
             }
             Standing::Doubtful(at) => {
                 let stands = outcome == Outcome::Ok && context.settings[at].stands_in(lines);
@@ -895,6 +928,21 @@ impl Modem {
             }
         }
     }
+}
+
+/// `+CPIN: <state>`
+fn sim_state(line: &str) -> Option<&str> {
+    line.strip_prefix("+CPIN:").map(str::trim)
+}
+
+/// `+CEREG: <n>,<stat>[,…]`, and likewise of the other services.
+fn registration_state(lines: &[String]) -> Option<u8> {
+    lines.iter().find_map(|line| {
+        let (name, rest) = line.split_once(':')?;
+        let mut fields = fields(rest);
+        fields.next().filter(|_| name.ends_with("REG"))?;
+        fields.number()
+    })
 }
 
 /// AT+QICSGP for this access point.
@@ -948,7 +996,7 @@ fn clock_text(unix_seconds: i64) -> Option<String> {
 /// What another program may have left behind and what changes how payload looks. A module without the key
 /// answers ERROR, which is as good.
 const WIRE_FORMAT: [&str; 3] =
-    ["AT+QICFG=\"viewmode\",0", "AT+QICFG=\"dataformat\",0,0", "AT+QICFG=\"sendinfo\",0"];
+    ["+QICFG=\"viewmode\",0", "+QICFG=\"dataformat\",0,0", "+QICFG=\"sendinfo\",0"];
 
 /// What the module says of its own ranges.
 const TESTS: [&str; 4] = ["+QSSLCFG=?", "+QSSLOPEN=?", "+QSSLSEND=?", "+QSSLRECV=?"];

@@ -29,6 +29,29 @@ pub struct SslContext {
     pub files: Vec<File>,
 }
 
+impl SslContext {
+    /// The line that writes the setting at this place, and with `joined` as many after it as one line may carry;
+    /// and how many it writes.
+    pub fn write_line(&self, at: usize, joined: bool) -> (usize, String) {
+        let mut line = self.settings[at].write_line(self.id);
+        let mut count = 1;
+        for setting in self.settings[at + 1..].iter().take_while(|_| joined) {
+            let next = setting.write_line(self.id);
+            let next = next.strip_prefix("AT").unwrap_or(&next);
+            if line.len() + 1 + next.len() > JOINED_LINE_BYTES {
+                break;
+            }
+            line.push(';');
+            line.push_str(next);
+            count += 1;
+        }
+        (count, line)
+    }
+}
+
+/// The longest line of several settings: less than any module is known to take.
+const JOINED_LINE_BYTES: usize = 255;
+
 /// Whether a context's settings are known to stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
