@@ -33,7 +33,7 @@ use crate::modem::{self, Failure, PortFacts, UserAnswer, UserCommand};
 use crate::peer::{Peer, peer_is_gone};
 use crate::port::discover::Host;
 use crate::port::finder::Finder;
-use crate::port::{OpenError, Port, PortSettings};
+use crate::port::{OpenError, Port, PortKind, PortSettings};
 use crate::relay::{Action, CLIENTS_MAX, ClientId, Relay};
 use daemon::Daemon;
 
@@ -225,6 +225,8 @@ struct PortSlot {
     connected: bool,
     readable: bool,
     writable: bool,
+    /// What the heart has been told of it.
+    kind: PortKind,
     /// What was said last about why it cannot be opened: it is said once.
     said: Option<String>,
     attempts: u32,
@@ -571,6 +573,7 @@ impl EventLoop {
                 slot.connected = true;
                 slot.said = None;
                 slot.attempts = 0;
+                slot.kind = port.kind();
                 let facts = facts(port);
                 self.relay.port_opened(index, facts, self.now);
                 self.count_port_open();
@@ -689,6 +692,11 @@ impl EventLoop {
         let result = port.read(&mut self.buffer[..wanted]);
         if port.write_may_continue() {
             slot.writable = true;
+        }
+        let kind = port.kind();
+        if kind != slot.kind {
+            slot.kind = kind;
+            self.relay.port_facts(index, facts(port), self.now);
         }
         let dcd = match self.relay.wants_port_lines(index) {
             true => port.lines().ok().map(|lines| lines.dcd),
@@ -948,6 +956,7 @@ impl PortSlot {
             connected: false,
             readable: false,
             writable: false,
+            kind: PortKind::default(),
             said: None,
             attempts: 0,
             first_attempt: now,

@@ -393,6 +393,16 @@ impl Modem {
         self.run(now);
     }
 
+    /// More has become known of an open port: a device server tells of its lines when it answers.
+    pub fn port_facts(&mut self, port: usize, facts: PortFacts, now: Instant) {
+        if facts.has_dtr && !self.ports[port].has_dtr && self.channels[port].is_open() {
+            // The settings depend on it (AT&D1), and may have been written already.
+            self.channels[port].wire_step = Some(0);
+        }
+        self.ports[port] = facts;
+        self.run(now);
+    }
+
     /// A modem line of the port changed.
     pub fn port_lines(&mut self, port: usize, dcd: bool, now: Instant) {
         if let State::Data(data) = &mut self.channels[port].state {

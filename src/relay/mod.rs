@@ -333,6 +333,12 @@ impl Relay {
         self.settle(now);
     }
 
+    /// More has become known of an open port.
+    pub fn port_facts(&mut self, port: usize, facts: PortFacts, now: Instant) {
+        self.modem.port_facts(port, facts, now);
+        self.settle(now);
+    }
+
     /// A modem line of the port changed.
     pub fn port_lines(&mut self, port: usize, dcd: bool, now: Instant) {
         self.modem.port_lines(port, dcd, now);
