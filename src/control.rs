@@ -174,7 +174,7 @@ pub const COMMAND_LIMIT_BYTES: usize = 512;
 /// The largest file that is moved to or from the modem, in bytes; many modules have less storage.
 pub const FILE_LIMIT_BYTES: usize = 256 * 1024;
 
-/// The most control connections at once; a further one is closed.
+/// The most control connections at once; further ones wait.
 pub const CONNECTIONS_MAX: usize = 8;
 
 /// How long a command from outside waits for its turn.

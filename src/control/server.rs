@@ -105,7 +105,10 @@ impl Server {
 
     /// Accepts whoever waits. Returns whether there was somebody.
     pub(crate) fn accept(&mut self, registry: &Registry, token: impl Fn(usize) -> Token) -> bool {
-        if !self.ready {
+        let free = self.connections.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.connections.len());
+        if !self.ready || index >= CONNECTIONS_MAX {
+            // Further ones wait in the kernel until a place is free.
             return false;
         }
         let Ok(Some((mut stream, _))) = self.listener.accept() else {
@@ -113,12 +116,6 @@ impl Server {
             self.ready = false;
             return false;
         };
-        let free = self.connections.iter().position(Option::is_none);
-        let index = free.unwrap_or(self.connections.len());
-        if index >= CONNECTIONS_MAX {
-            log::warn!("more than {CONNECTIONS_MAX} control connections: one is closed");
-            return true;
-        }
         if let Err(error) = stream.register(registry, token(index)) {
             log::warn!("cannot wait for a control connection: {error}");
             return true;
@@ -361,15 +358,15 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_few_and_their_places_come_back() {
+    fn connections_are_few_and_further_ones_wait_for_a_place() {
         let mut fixture = Fixture::new();
         let mut streams: Vec<UnixStream> = (0..CONNECTIONS_MAX).map(|_| fixture.connect()).collect();
-        let mut refused = BufReader::new(fixture.connect());
-        assert_eq!(refused.read_line(&mut String::new()).unwrap(), 0, "one too many is closed");
+        let mut waiting = fixture.connect();
+        waiting.write_all(b"{\"request\":\"status\"}\n").unwrap();
+        assert!(fixture.requests().is_empty(), "one too many is not served");
         drop(streams.remove(3));
         fixture.requests();
-        let mut stream = fixture.connect();
-        stream.write_all(b"{\"request\":\"status\"}\n").unwrap();
+        assert!(fixture.server.accept(fixture.poll.registry(), |index| Token(index + 1)));
         assert_eq!(fixture.requests(), [(3, Ok(Request::Status))]);
     }
 

@@ -129,7 +129,7 @@ impl EventLoop {
             }
         }
         if daemon.notifier.is_heard() {
-            let status = one_line(self.relay.state(), &self.relay.modem().report().session);
+            let status = one_line(self.relay.state(), &self.relay.modem().session_in_words());
             daemon.notifier.status(&status);
         }
         let counters = self.relay.modem().counters();

@@ -96,7 +96,8 @@ impl Modem {
         open.peek().is_some() && open.all(|channel| matches!(channel.state, State::Data(_)))
     }
 
-    fn session_in_words(&self) -> String {
+    /// What the set-up of the data session does, or why it waits; "up" when sockets can be opened.
+    pub fn session_in_words(&self) -> String {
         if !self.channels.iter().any(super::Channel::is_open) {
             return "waiting for the port".into();
         }

@@ -30,6 +30,13 @@ impl Daemon {
 
     /// These `[[tunnel]]` sections and lines of `[process]`, and whatever is to be done to the command.
     pub fn with(site: &Site, tunnels: &str, process: &str, prepare: impl FnOnce(&mut Command)) -> Daemon {
+        let daemon = Daemon::launch(site, tunnels, process, prepare);
+        daemon.wait_for("ready");
+        daemon
+    }
+
+    /// The same, without waiting for the modem.
+    pub fn launch(site: &Site, tunnels: &str, process: &str, prepare: impl FnOnce(&mut Command)) -> Daemon {
         let directory = temporary_directory();
         let device = site.modem.device(0);
         fs::write(directory.path().join("run.toml"), text(&directory, &device, tunnels, process))
@@ -39,7 +46,6 @@ impl Daemon {
         prepare(&mut command);
         let daemon = Daemon { running: Running::start(&mut command), directory, device };
         daemon.wait_for("listening on");
-        daemon.wait_for("ready");
         daemon
     }
 

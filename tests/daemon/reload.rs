@@ -52,7 +52,7 @@ fn a_changed_tunnel_serves_new_clients_under_new_settings_at_the_same_address() 
     echoes(&mut connect(daemon.address(0)), b"buffer");
     echoes(&mut old, b"push still");
     let log = daemon.log();
-    assert!(log.contains("> AT+QSSLCFG=\"alpn\",1,\"h2\""), "{log}");
+    assert!(log.contains("+QSSLCFG=\"alpn\",1,\"h2\""), "{log}");
     assert_eq!(daemon.status().tunnels[0].mode, "buffer");
 }
 
@@ -128,4 +128,31 @@ fn listen_has_nothing_to_read_again() {
     tunnel.wait_for("ignoring SIGHUP");
     let address = Tunnel::address(&tunnel);
     echoes(&mut connect(address), b"alive");
+}
+
+#[test]
+fn a_reload_while_the_modem_is_being_set_up_is_made_up_for() {
+    let site = Site::new(Behaviour::Echo, "--command-latency 30ms");
+    let daemon = Daemon::launch(&site, &tunnel("web", ""), "", |_| ());
+    daemon.wait_for("uploading");
+    daemon.rewrite(&(tunnel("web", "") + &tunnel("more", "alpn = \"h2\"")), "");
+    daemon.reload("1 unchanged, 0 changed, 1 added, 0 removed");
+    echoes(&mut connect(daemon.address(0)), b"old");
+    echoes(&mut connect(daemon.address(1)), b"new");
+}
+
+#[test]
+fn while_draining_nothing_is_reloaded() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let mut client = connect(daemon.address(0));
+    echoes(&mut client, b"before");
+    daemon.signal(rustix::process::Signal::TERM);
+    daemon.wait_for("draining 1 connections");
+    daemon.rewrite(&tunnel("other", ""), "");
+    daemon.reload("ignoring SIGHUP: draining");
+    echoes(&mut client, b"still served");
+    drop(client);
+    let (status, log) = daemon.wait();
+    assert_eq!(status, 0, "{log}");
 }

@@ -103,3 +103,40 @@ fn a_control_socket_is_for_its_owner_alone_and_goes_with_the_daemon() {
     assert_eq!(status, 0, "{log}");
     assert!(!path.exists());
 }
+
+#[test]
+fn watching_shows_it_again_and_again() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let mut command = tunnel_command(&["status", "--watch", "--control"]);
+    let watching = crate::harness::Running::start(command.arg(daemon.path("control")));
+    watching.log.wait_for_lines("two tables", 2, |line| line.starts_with("TUNNEL"));
+    watching.log.wait_for("a rate", |line| line.contains("/s)").then_some(()));
+}
+
+#[test]
+fn whatever_a_control_connection_sends_the_daemon_goes_on() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let path = daemon.path("control");
+    for text in [
+        &b"\n"[..],
+        b"{}\n",
+        b"\xff\xfe\0\n",
+        b"GET / HTTP/1.0\r\n",
+        b"[[[[[[[[[[\n",
+        b"{\"request\":\"at\"}\n",
+    ] {
+        let mut stream = std::os::unix::net::UnixStream::connect(&path).expect("the daemon listens");
+        stream.write_all(text).expect("the daemon reads");
+        let mut reply = [0; 29];
+        stream.read_exact(&mut reply).expect("the daemon replies");
+        assert_eq!(&reply, b"{\"reply\":\"error\",\"id\":\"bad-re", "{text:?}");
+    }
+    // Gone in the middle of a question.
+    for _ in 0..20 {
+        let mut stream = std::os::unix::net::UnixStream::connect(&path).expect("the daemon listens");
+        stream.write_all(b"{\"request\":\"at\",\"command\":\"AT+COPS?\"}\n{\"req").expect("the daemon reads");
+    }
+    assert_eq!(daemon.status().state, "up");
+}
