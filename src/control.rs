@@ -17,6 +17,7 @@
 pub mod client;
 pub mod guard;
 pub(crate) mod server;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub use client::{Client, ControlError};
 
 /// What can be asked of a daemon: `{"request":"NAME",…}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "kebab-case")]
+#[serde(tag = "request", rename_all = "kebab-case", try_from = "wire::RequestFields")]
 pub enum Request {
     /// How it is. Reply: `status`. The modem is asked for signal, operator and registration if that was last done
     /// more than a minute ago.
@@ -38,11 +39,9 @@ pub enum Request {
     At {
         /// The line: begins with `AT`, printable ASCII, at most [`COMMAND_LIMIT_BYTES`].
         command: String,
-        /// Say it even if it would break tunnels.
-        #[serde(default)]
+        /// Say it even if it would break tunnels; no if left out.
         force: bool,
         /// How long the modem may take, 1–600 s; 5 s if left out.
-        #[serde(default)]
         timeout_seconds: Option<u16>,
     },
     /// The result of the last `AT+QIOPEN` or `AT+QSSLOPEN` that this connection has sent by `at`, when its URC
@@ -68,17 +67,19 @@ pub enum Request {
     /// The flight recorder. Reply: `transcript`.
     Transcript {
         /// From now on record what payload consists of (`true`), or only how much there is (`false`).
-        #[serde(default)]
         payload: Option<bool>,
     },
 }
 
 /// What the daemon replies: `{"reply":"NAME",…}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "reply", rename_all = "kebab-case")]
+#[serde(tag = "reply", rename_all = "kebab-case", try_from = "wire::ReplyFields")]
 pub enum Reply {
     /// To `status`.
-    Status(Box<Status>),
+    Status {
+        /// How everything is.
+        status: Box<Status>,
+    },
     /// The modem's answer.
     Answer {
         /// How it ended.
@@ -88,15 +89,15 @@ pub enum Reply {
         /// The information lines, in order.
         lines: Vec<String>,
         /// To `download`: the bytes, two hexadecimal digits each.
-        #[serde(default, skip_serializing_if = "String::is_empty")]
+        #[serde(skip_serializing_if = "String::is_empty")]
         content: String,
     },
     /// To `await-open`.
     Opened {
         /// The connection's number in the modem.
-        id: u8,
+        connection: u8,
         /// 0, or the modem's result code.
-        result: u16,
+        code: u16,
     },
     /// To `transcript`: one text for each port, in the notation of tests/transcripts.
     Transcript {
@@ -213,6 +214,38 @@ mod tests {
             serde_json::to_string(&reply).unwrap(),
             r#"{"reply":"answer","outcome":"ok","result":"OK","lines":["+CSQ: 28,99"]}"#
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let requests = [
+            Request::Status,
+            Request::At { command: "AT".into(), force: true, timeout_seconds: Some(9) },
+            Request::AwaitOpen { timeout_seconds: 1 },
+            Request::Upload { name: "a".into(), content: "00".into() },
+            Request::Download { name: "a".into(), size: 1 },
+            Request::Transcript { payload: Some(true) },
+        ];
+        for request in requests {
+            let text = serde_json::to_string(&request).unwrap();
+            assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request, "{text}");
+        }
+        let replies = [
+            Reply::Status { status: Box::default() },
+            Reply::Answer {
+                outcome: Outcome::Error,
+                result: "ERROR".into(),
+                lines: vec![],
+                content: "00".into(),
+            },
+            Reply::Opened { connection: 11, code: 566 },
+            Reply::Transcript { ports: vec![PortTranscript { port: "a".into(), text: "b".into() }] },
+            Reply::error("busy", "later"),
+        ];
+        for reply in replies {
+            let text = serde_json::to_string(&reply).unwrap();
+            assert_eq!(serde_json::from_str::<Reply>(&text).unwrap(), reply, "{text}");
+        }
     }
 
     #[test]

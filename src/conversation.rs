@@ -211,7 +211,7 @@ impl Conversation {
             Way::Daemon(client) => {
                 let timeout_seconds = seconds(limit);
                 match client.ask(&Request::AwaitOpen { timeout_seconds }, limit + LATENCY) {
-                    Ok(Reply::Opened { result, .. }) => Ok(Some(result)),
+                    Ok(Reply::Opened { code, .. }) => Ok(Some(code)),
                     Err(ControlError::Refused { id, .. }) if id == "timeout" => Ok(None),
                     other => Err(unexpected(other)),
                 }

@@ -85,7 +85,7 @@ pub fn status(args: &StatusArgs, around: &Surroundings) -> anyhow::Result<ExitSt
     let mut before: Option<(Status, Instant)> = None;
     loop {
         let status = match client.ask(&Request::Status, REPLY_LIMIT)? {
-            Reply::Status(status) => *status,
+            Reply::Status { status } => *status,
             other => anyhow::bail!("the daemon answered something else than was asked: {other:?}"),
         };
         let now = Instant::now();
@@ -116,7 +116,7 @@ pub fn connect(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Result<Optio
     let access = Access::new(None, &args.modem);
     // Whoever may not ask the daemon finds the port locked, with the daemon's name.
     let Ok(Some(mut client)) = access.daemon() else { return Ok(None) };
-    let Reply::Status(status) = client.ask(&Request::Status, REPLY_LIMIT)? else { return Ok(None) };
+    let Reply::Status { status } = client.ask(&Request::Status, REPLY_LIMIT)? else { return Ok(None) };
     let target = args.to.to_string();
     let tunnel = status.tunnels.iter().find(|tunnel| tunnel.target == target);
     // A Unix socket cannot tell a stream that was cut from one that has ended.

@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     fn reply() -> Reply {
-        Reply::Opened { id: 1, result: 0 }
+        Reply::Opened { connection: 1, code: 0 }
     }
 
     struct Fixture {
@@ -322,7 +322,7 @@ mod tests {
         assert!(matches!(&requests[..], [(0, Err(_))]), "{requests:?}");
         let mut replies = BufReader::new(stream).lines();
         for _ in 0..2 {
-            assert_eq!(replies.next().unwrap().unwrap(), r#"{"reply":"opened","id":1,"result":0}"#);
+            assert_eq!(replies.next().unwrap().unwrap(), r#"{"reply":"opened","connection":1,"code":0}"#);
         }
     }
 
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(fixture.requests().len(), 1);
         let mut reply = String::new();
         BufReader::new(stream).read_line(&mut reply).unwrap();
-        assert_eq!(reply, "{\"reply\":\"opened\",\"id\":1,\"result\":0}\n");
+        assert_eq!(reply, "{\"reply\":\"opened\",\"connection\":1,\"code\":0}\n");
     }
 
     #[test]

@@ -226,12 +226,12 @@ impl EventLoop {
 
     fn reply_status(&mut self, connection: usize) {
         let status = self.status();
-        self.reply(connection, &Reply::Status(Box::new(status)));
+        self.reply(connection, &Reply::Status { status: Box::new(status) });
     }
 
     fn reply_opened(&mut self, connection: usize) {
-        if let Some((id, result)) = self.server().and_then(|server| server.take_opened(connection)) {
-            self.reply(connection, &Reply::Opened { id, result });
+        if let Some((id, code)) = self.server().and_then(|server| server.take_opened(connection)) {
+            self.reply(connection, &Reply::Opened { connection: id, code });
         }
     }
 

@@ -95,7 +95,7 @@ impl Daemon {
     /// Its status.
     pub fn status(&self) -> Status {
         match self.ask(&Request::Status) {
-            Ok(Reply::Status(status)) => *status,
+            Ok(Reply::Status { status }) => *status,
             other => panic!("{other:?}\n{}", self.log()),
         }
     }

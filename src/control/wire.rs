@@ -1,0 +1,97 @@
+//! Requests and replies as they are read: every field that any of them has, before it is known which one it is.
+//!
+//! What serde makes of an enum with a tag keeps a copy of everything it reads and is many times as large.
+
+use serde::Deserialize;
+
+use super::{Outcome, PortTranscript, Reply, Request};
+use crate::status::Status;
+
+/// The fields of all requests.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RequestFields {
+    request: Option<String>,
+    command: Option<String>,
+    force: Option<bool>,
+    timeout_seconds: Option<u16>,
+    name: Option<String>,
+    content: Option<String>,
+    size: Option<usize>,
+    payload: Option<bool>,
+}
+
+/// The fields of all replies.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ReplyFields {
+    reply: Option<String>,
+    status: Option<Box<Status>>,
+    outcome: Option<Outcome>,
+    result: Option<String>,
+    lines: Option<Vec<String>>,
+    content: Option<String>,
+    connection: Option<u8>,
+    code: Option<u16>,
+    ports: Option<Vec<PortTranscript>>,
+    id: Option<String>,
+    message: Option<String>,
+}
+
+impl TryFrom<RequestFields> for Request {
+    type Error = String;
+
+    fn try_from(fields: RequestFields) -> Result<Request, String> {
+        let name = needed(fields.request, "request")?;
+        Ok(match name.as_str() {
+            "status" => Request::Status,
+            "at" => Request::At {
+                command: needed(fields.command, "command")?,
+                force: fields.force.unwrap_or(false),
+                timeout_seconds: fields.timeout_seconds,
+            },
+            "await-open" => {
+                Request::AwaitOpen { timeout_seconds: needed(fields.timeout_seconds, "timeout_seconds")? }
+            }
+            "upload" => Request::Upload {
+                name: needed(fields.name, "name")?,
+                content: needed(fields.content, "content")?,
+            },
+            "download" => {
+                Request::Download { name: needed(fields.name, "name")?, size: needed(fields.size, "size")? }
+            }
+            "transcript" => Request::Transcript { payload: fields.payload },
+            _ => return Err(format!("there is no request {name:?}")),
+        })
+    }
+}
+
+impl TryFrom<ReplyFields> for Reply {
+    type Error = String;
+
+    fn try_from(fields: ReplyFields) -> Result<Reply, String> {
+        let name = needed(fields.reply, "reply")?;
+        Ok(match name.as_str() {
+            "status" => Reply::Status { status: needed(fields.status, "status")? },
+            "answer" => Reply::Answer {
+                outcome: needed(fields.outcome, "outcome")?,
+                result: needed(fields.result, "result")?,
+                lines: needed(fields.lines, "lines")?,
+                content: fields.content.unwrap_or_default(),
+            },
+            "opened" => Reply::Opened {
+                connection: needed(fields.connection, "connection")?,
+                code: needed(fields.code, "code")?,
+            },
+            "transcript" => Reply::Transcript { ports: needed(fields.ports, "ports")? },
+            "error" => {
+                Reply::Error { id: needed(fields.id, "id")?, message: needed(fields.message, "message")? }
+            }
+            _ => return Err(format!("there is no reply {name:?}")),
+        })
+    }
+}
+
+fn needed<T>(field: Option<T>, name: &str) -> Result<T, String> {
+    field.ok_or_else(|| format!("the field {name:?} is missing"))
+}
