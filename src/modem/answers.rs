@@ -16,7 +16,7 @@ impl Modem {
     pub(super) fn answered(&mut self, port: usize, in_flight: InFlight, outcome: Outcome, now: Instant) {
         let lines = std::mem::take(&mut self.channels[port].answer.lines);
         match in_flight.origin {
-            Origin::Wire => self.wire_answered(port, &in_flight.command, &outcome, now),
+            Origin::Wire => self.wire_answered(port, &in_flight.command, &outcome, &lines, now),
             Origin::Session => self.session_answered(port, outcome, lines, now),
             Origin::Liveness => {}
             Origin::Reboot => match outcome {

@@ -152,6 +152,9 @@ impl Modem {
         let joined = joined.trim_end_matches(';').to_owned();
         let mut lines: Vec<String> =
             std::iter::once(joined).chain(singly.into_iter().map(str::to_owned)).collect();
+        if matches!(self.settings.devices[port], config::Device::Imei(_)) {
+            lines.push(SERIAL_NUMBER.to_owned());
+        }
         let speed = self.settings.baud;
         if facts.is_uart && self.channels[port].baud != speed {
             lines.push(format!("AT+IPR={speed}"));
@@ -161,9 +164,24 @@ impl Modem {
 
     /// The answer to a wire setting. Older modules refuse some; only the echo and the texts matter, and
     /// nothing depends on those either.
-    pub(super) fn wire_answered(&mut self, port: usize, command: &Command, outcome: &Outcome, now: Instant) {
+    pub(super) fn wire_answered(
+        &mut self,
+        port: usize,
+        command: &Command,
+        outcome: &Outcome,
+        lines: &[String],
+        now: Instant,
+    ) {
         if let Outcome::Refused(refusal) = outcome {
             log::debug!("{} refused {command}: {refusal}", self.ports[port].name);
+        }
+        if let (Command::Line(line), config::Device::Imei(wanted)) = (command, &self.settings.devices[port])
+            && line.text == SERIAL_NUMBER
+            && !lines.iter().any(|line| serial_number(line) == wanted)
+        {
+            log::debug!("{} is another modem", self.ports[port].name);
+            self.actions.push_back(super::Action::NextDevice(port));
+            return self.reopen(port, now);
         }
         if let Command::Line(line) = command
             && line.text.starts_with(URC_PORT)
@@ -396,6 +414,14 @@ impl Modem {
         }
     }
 }
+
+/// The number in the answer to AT+GSN: alone, in quotes, or behind the command's name.
+fn serial_number(line: &str) -> &str {
+    line.rsplit(':').next().unwrap_or(line).trim().trim_matches('"')
+}
+
+/// The IMEI, where `--device imei:…` names the modem: asked for before anything else is said to it.
+const SERIAL_NUMBER: &str = "AT+GSN";
 
 /// How many settings fix the wire format of a channel, its speed aside.
 const WIRE_SETTINGS: usize = 7;

@@ -63,8 +63,6 @@ pub enum Step {
     Down,
     /// ATI
     Identity,
-    /// AT+GSN, where `--device imei:…` names the modem
-    Imei,
     /// AT+CGMM and AT+CGMR, where ATI said too little
     Model,
     /// AT+QSSLCFG=?, AT+QSSLOPEN=?, …: all in one line, or one of [`TESTS`] alone
@@ -226,7 +224,6 @@ impl Modem {
                 line("ATI".into())
             }
             Step::Identity => line("ATI".into()),
-            Step::Imei => line("AT+GSN".into()),
             Step::Model => line("AT+CGMM;+CGMR".into()),
             Step::Keys { alone: None } => line(format!("AT{}", TESTS.join(";"))),
             Step::Keys { alone: Some(index) } => line(format!("AT{}", TESTS[index])),
@@ -298,23 +295,11 @@ impl Modem {
         match self.session.step {
             Step::Identity => {
                 self.profile.learn_identity(&lines);
-                let named = matches!(self.settings.devices[channel], config::Device::Imei(_));
                 let next = match self.profile.identity_is_incomplete() {
-                    _ if named => Step::Imei,
                     true => Step::Model,
                     false => Step::Keys { alone: None },
                 };
                 self.session.go(next);
-            }
-            Step::Imei => {
-                let config::Device::Imei(wanted) = &self.settings.devices[channel] else { return };
-                if lines.iter().any(|line| line.trim().trim_matches('"') == wanted) {
-                    self.session.go(Step::Keys { alone: None });
-                } else {
-                    log::debug!("{} is another modem", self.ports[channel].name);
-                    self.actions.push_back(Action::NextDevice(channel));
-                    self.reopen(channel, now);
-                }
             }
             Step::Model => {
                 if refused.is_none() {

@@ -2,7 +2,7 @@
 //!
 //! A path is opened as it is. If it was a USB device and is gone, the same interface of the same device,
 //! known by its serial number or else by where it is plugged in, is taken wherever it re-appears. A pattern
-//! or `imei:` may stand for several ttys, which are tried in turn.
+//! or `imei:` may stand for several ttys, which are tried in turn; when all have been, there is no such device.
 
 use std::path::PathBuf;
 
@@ -40,11 +40,27 @@ impl Finder {
         if matches!(self.device, Device::Rfc2217(_) | Device::Tcp(_) | Device::Emulator(_)) {
             return Port::open(&self.device, settings);
         }
-        let path = self.path()?;
-        let port = Port::open_path(&path, settings)?;
-        let opened = candidates(&Device::Path(path), &self.host);
-        self.known = opened.ok().and_then(|mut all| all.pop()).and_then(|candidate| candidate.usb);
-        Ok(port)
+        let mut failed = None;
+        loop {
+            let path = match self.path() {
+                Ok(path) => path,
+                Err(error) => return Err(failed.unwrap_or(error)),
+            };
+            match Port::open_path(&path, settings) {
+                Ok(port) => {
+                    let opened = candidates(&Device::Path(path), &self.host);
+                    self.known =
+                        opened.ok().and_then(|mut all| all.pop()).and_then(|candidate| candidate.usb);
+                    return Ok(port);
+                }
+                // Another program may well hold another modem.
+                Err(error) if matches!(self.device, Device::Imei(_)) => {
+                    self.turn += 1;
+                    failed = Some(failed.unwrap_or(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// What was opened is another modem: the next candidate is due.
@@ -53,7 +69,7 @@ impl Finder {
         self.known = None;
     }
 
-    fn path(&self) -> Result<PathBuf, OpenError> {
+    fn path(&mut self) -> Result<PathBuf, OpenError> {
         if let Device::Path(path) = &self.device {
             if !path.exists()
                 && let Some(moved) = self.known.as_ref().and_then(|known| self.same_device(known))
@@ -64,8 +80,15 @@ impl Finder {
             return Ok(path.clone());
         }
         let found = candidates(&self.device, &self.host)?;
-        let turn = self.turn % found.len();
-        Ok(found.into_iter().nth(turn).map(|candidate| candidate.path).unwrap_or_default())
+        let count = found.len();
+        match found.into_iter().nth(self.turn) {
+            Some(candidate) => Ok(candidate.path),
+            None => {
+                self.turn = 0;
+                let hint = format!(" ({count} asked)");
+                Err(OpenError::Missing { name: self.device.to_string(), hint })
+            }
+        }
     }
 
     /// Where the same interface of the same device is now.
@@ -128,6 +151,9 @@ mod tests {
         let second = finder.path().unwrap();
         assert_ne!(first, second);
         finder.next_candidate();
+        let message = finder.path().unwrap_err().to_string();
+        assert_eq!(message, "imei:***0123: no such device (2 asked)");
+        // The next attempt asks all of them again.
         assert_eq!(finder.path().unwrap(), first);
     }
 }

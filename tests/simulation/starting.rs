@@ -3,7 +3,7 @@
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::Behaviour;
 use qssl_tunnel::at::IdSet;
-use qssl_tunnel::config::Mode;
+use qssl_tunnel::config::{Device, Mode};
 
 use crate::harness::wiring::{Connection, Port, Wiring, seconds};
 use crate::harness::{Outcome, Simulation};
@@ -137,4 +137,42 @@ fn the_urcs_of_a_socket_come_although_they_were_set_to_another_port() {
     let mut wiring = Wiring::new().ports(ports);
     wiring.modem.ports.push(PortName::UsbAt);
     serves(wiring);
+}
+
+/// The modem of this number is meant; the one that is there has the emulator's.
+fn meaning(imei: &str, wiring: Wiring) -> Wiring {
+    let device = Device::Imei(imei.to_owned());
+    wiring.settings(|settings| settings.devices = vec![device])
+}
+
+const ITS_IMEI: &str = "490154203237518";
+const ANOTHER_IMEI: &str = "490154203237526";
+
+#[test]
+fn a_modem_named_by_its_serial_number() {
+    let sim = serves(meaning(ITS_IMEI, Wiring::new()));
+    assert_eq!(sim.said("AT+GSN"), 1);
+}
+
+#[test]
+fn another_modem_than_the_one_that_is_named_is_left_alone() {
+    let mut sim = fetching(meaning(ANOTHER_IMEI, Wiring::new())).start();
+    sim.run_for(seconds(60));
+    assert!(sim.ready_at.is_empty());
+    assert!(sim.said("AT+GSN") > 1, "each time that the port is opened");
+    for touched in ["ATI", "AT+Q", "AT+CPIN"] {
+        assert_eq!(sim.said(touched), 0, "{touched}");
+    }
+}
+
+#[test]
+fn commands_from_outside_too_reach_only_the_modem_that_is_named() {
+    for (imei, takes) in [(ITS_IMEI, true), (ANOTHER_IMEI, false)] {
+        let mut sim = meaning(imei, Wiring::new()).start();
+        sim.run_for(seconds(1));
+        sim.relay.command(qssl_tunnel::at::Command::line("AT+CSQ"), sim.now);
+        sim.run_for(seconds(60));
+        assert_eq!(sim.said("AT+CSQ"), usize::from(takes), "{imei}");
+        assert_eq!(sim.relay.modem().takes_commands(), takes, "{imei}");
+    }
 }

@@ -641,7 +641,10 @@ fn is_filled_up(bytes: &[u8], expected: &[u8]) -> bool {
 }
 
 fn configuration(wiring: &Wiring) -> Configuration {
-    let device = |port: usize| Device::Path(format!("/dev/port{port}").into());
+    let device = |port: usize| match wiring.settings.devices.get(port) {
+        Some(named @ Device::Imei(_)) => named.clone(),
+        _ => Device::Path(format!("/dev/port{port}").into()),
+    };
     let devices = (0..wiring.ports.len()).map(device).collect();
     let tunnels = wiring.connections.iter().enumerate().map(|(index, connection)| Tunnel {
         name: format!("t{index}"),
