@@ -20,7 +20,8 @@ use crate::conversation::{Access, Conversation};
 use crate::exit_status::ExitStatus;
 use crate::logging;
 use crate::modem::{
-    Failure, Outcome, PLAUSIBLE_UNIX_SECONDS, Profile, Refusal, UserAnswer, access_point_line, unix_seconds,
+    Failure, Outcome, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal, UserAnswer, access_point_line,
+    unix_seconds,
 };
 use report::Report;
 
@@ -191,10 +192,10 @@ impl Doctor<'_> {
                 self.profile.learn_identity(&model.lines);
             }
         }
-        for test in ["AT+QSSLCFG=?", "AT+QSSLOPEN=?", "AT+QSSLSEND=?", "AT+QSSLRECV=?"] {
-            let answer = self.say(test)?;
+        for question in QUESTIONS {
+            let answer = self.say(format!("AT{question}"))?;
             self.profile.learn_keys(&answer.lines);
-            if answer.error.is_some() && test == "AT+QSSLCFG=?" {
+            if answer.error.is_some() && question == "+QSSLCFG=?" {
                 let advice = "a Quectel module with AT+QSSLCFG is needed; is this its AT port?";
                 let seen = format!("{} has no TLS of its own", self.profile.name);
                 self.report.failed("identity", ExitStatus::SetUpFailed, seen, advice);

@@ -112,10 +112,10 @@ impl Modem {
         self.events.push_back(Event::Ended(id, end));
     }
 
-    /// The timeout of an orderly AT+QSSLCLOSE, 0–65535 s.
+    /// The timeout of an orderly AT+QSSLCLOSE in seconds, as far as the module takes it.
     pub(super) fn close_timeout(&self, id: SocketId) -> u16 {
         let timeout = self.tunnels[self.sockets[id.index()].tunnel].limits.close_timeout;
-        timeout.as_secs().min(65_535) as u16
+        timeout.as_secs().min(self.profile.close_timeout_max.into()) as u16
     }
 
     /// More came than there was room for: the line has no flow control that we can use, or the modem pushed

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 pub use channel::Outcome;
 pub use counters::Counters;
 pub use failure::{Cut, Failure, OpenFailure, Refusal};
-pub use profile::{Family, Profile};
+pub use profile::{Family, Profile, QUESTIONS};
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
 pub(crate) use session::{PLAUSIBLE_UNIX_SECONDS, access_point_line, unix_seconds};
@@ -883,7 +883,7 @@ impl Modem {
             };
             self.context_of.push(index);
         }
-        self.warn_about_authentication();
+        self.warn_of_shortcomings();
         self.check_transparent_ports()
     }
 
@@ -905,9 +905,18 @@ impl Modem {
         Ok(())
     }
 
-    fn warn_about_authentication(&self) {
+    fn warn_of_shortcomings(&self) {
         for tunnel in &self.tunnels {
             // That --insecure is in force was said when it was read.
+            let most = Duration::from_secs(self.profile.close_timeout_max.into());
+            if tunnel.limits.close_timeout > most {
+                log::warn!(
+                    "{}: {} takes no longer than {} s to close a connection, so --close-timeout is that",
+                    tunnel.name,
+                    self.profile.name,
+                    most.as_secs()
+                );
+            }
             let authenticates = tunnel.tls.authentication != Authentication::Insecure;
             if authenticates && !self.profile.checks_host_name() {
                 log::warn!(

@@ -1,7 +1,8 @@
 //! What this module can do: learnt from its own answers, with the manuals' tables as the fallback.
 //!
 //! The module says itself which keys AT+QSSLCFG has and which values they take, how many sockets and SSL
-//! contexts there are, and how much one AT+QSSLSEND or AT+QSSLRECV carries. What it does not say is taken
+//! contexts there are, how much one AT+QSSLSEND or AT+QSSLRECV carries, and how long AT+QSSLCLOSE may be told to take.
+//! What it does not say is taken
 //! from the table of its family's manual; what it says beyond the manual is believed.
 
 use std::ops::RangeInclusive;
@@ -40,6 +41,8 @@ pub struct Profile {
     pub send_max: usize,
     /// The most bytes to ask for with one AT+QSSLRECV, 1–[`CHUNK_MAX`].
     pub receive_max: usize,
+    /// The longest timeout of AT+QSSLCLOSE, in seconds.
+    pub close_timeout_max: u16,
     /// Whether AT+QISWTMD works on its TLS sockets; learnt when it is first tried.
     pub switches_mode: Option<bool>,
 }
@@ -110,6 +113,7 @@ impl Profile {
             pdp_contexts: Ranges::one(1..=16),
             send_max: CHUNK_MAX,
             receive_max: CHUNK_MAX,
+            close_timeout_max: u16::MAX,
             switches_mode: None,
         }
     }
@@ -146,8 +150,7 @@ impl Profile {
         };
     }
 
-    /// Takes the answers to AT+QSSLCFG=?, AT+QSSLOPEN=?, AT+QSSLSEND=? and AT+QSSLRECV=?, together or one by
-    /// one. What a module does not say, or says so that it makes no sense, stays as it was.
+    /// Takes the answers to [`QUESTIONS`], together or one by one. What a module does not say, or says so that it makes no sense, stays as it was.
     pub fn learn_keys(&mut self, lines: &[String]) {
         let listed: Vec<Key> = lines.iter().filter_map(|line| key(line)).take(KEYS_MAX).collect();
         if let Some(contexts) = lines
@@ -163,8 +166,9 @@ impl Profile {
         for line in lines {
             let Some((name, rest)) = line.split_once(':') else { continue };
             let mut lists = lists(rest);
+            let greatest = |lists: &[Ranges]| lists.get(1..)?.last()?.greatest();
             let most = |lists: &[Ranges]| {
-                let most = lists.get(1..)?.last()?.greatest()? as usize;
+                let most = greatest(lists)? as usize;
                 (most > 0).then_some(most.min(CHUNK_MAX))
             };
             match name {
@@ -180,6 +184,11 @@ impl Profile {
                 }
                 "+QSSLSEND" => self.send_max = most(&lists).unwrap_or(self.send_max),
                 "+QSSLRECV" => self.receive_max = most(&lists).unwrap_or(self.receive_max),
+                "+QSSLCLOSE" => {
+                    if let Some(seconds) = greatest(&lists) {
+                        self.close_timeout_max = seconds.min(u16::MAX.into()) as u16;
+                    }
+                }
                 _ => {}
             }
         }
@@ -314,6 +323,10 @@ const EG800Q_KEYS: &[(&str, &str)] = &[
     ("ignorecertitem", "(0-1048575)"),
 ];
 
+/// What a module is asked about itself: its keys, numbers and ranges. The names stand without `AT`, so that they
+/// can be joined in a line.
+pub const QUESTIONS: [&str; 5] = ["+QSSLCFG=?", "+QSSLOPEN=?", "+QSSLSEND=?", "+QSSLRECV=?", "+QSSLCLOSE=?"];
+
 /// The most keys and ranges that are kept of what a module lists.
 const KEYS_MAX: usize = 64;
 const RANGES_MAX: usize = 128;
@@ -387,6 +400,9 @@ mod tests {
         ));
         assert_eq!((profile.send_max, profile.receive_max), (1024, 1460));
         assert_eq!(profile.sockets.count_below(SOCKET_COUNT), 6);
+        assert_eq!(profile.close_timeout_max, 65_535);
+        profile.learn_keys(&lines("+QSSLCLOSE: (0-5),(0-300)"));
+        assert_eq!(profile.close_timeout_max, 300);
         assert_eq!(profile.ssl_contexts.count_below(SSL_CONTEXT_COUNT), 2);
         assert!(profile.pdp_contexts.contains(16) && !profile.pdp_contexts.contains(17));
     }
@@ -397,9 +413,10 @@ mod tests {
         let mut profile = before.clone();
         profile.learn_keys(&lines(
             "+QSSLOPEN: (a-b),(),(99999999999)\n+QSSLOPEN: (1-16),(9-7),(40-50),<x>\n+QSSLSEND: (0-11)[,(0)]\n\
-             +QSSLRECV: (((\n+QSSLCFG: \n+QSSLCFG\n+QSSLCFG: \"\",(0-5),(0,1)",
+             +QSSLRECV: (((\n+QSSLCLOSE: (0-11)\n+QSSLCFG: \n+QSSLCFG\n+QSSLCFG: \"\",(0-5),(0,1)",
         ));
         assert_eq!((profile.send_max, profile.receive_max), (CHUNK_MAX, CHUNK_MAX));
+        assert_eq!(profile.close_timeout_max, u16::MAX);
         assert_eq!((profile.sockets, profile.ssl_contexts), (before.sockets, before.ssl_contexts));
         assert_eq!(profile.keys, before.keys);
     }

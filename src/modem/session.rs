@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::channel::{Channel, Origin, Outcome};
 use super::failure::{Cut, Failure};
+use super::profile::QUESTIONS;
 use super::socket::{Closing, Phase};
 use super::ssl_context::{self, Authorities, File, Standing};
 use super::{Action, Event, Modem};
@@ -65,7 +66,7 @@ pub enum Step {
     Identity,
     /// AT+CGMM and AT+CGMR, where ATI said too little
     Model,
-    /// AT+QSSLCFG=?, AT+QSSLOPEN=?, …: all in one line, or one of [`TESTS`] alone
+    /// AT+QSSLCFG=?, AT+QSSLOPEN=?, …: all in one line, or one of [`QUESTIONS`] alone
     Keys {
         /// The one, where the module does not take them joined.
         alone: Option<usize>,
@@ -225,8 +226,8 @@ impl Modem {
             }
             Step::Identity => line("ATI".into()),
             Step::Model => line("AT+CGMM;+CGMR".into()),
-            Step::Keys { alone: None } => line(format!("AT{}", TESTS.join(";"))),
-            Step::Keys { alone: Some(index) } => line(format!("AT{}", TESTS[index])),
+            Step::Keys { alone: None } => line(format!("AT{}", QUESTIONS.join(";"))),
+            Step::Keys { alone: Some(index) } => line(format!("AT{}", QUESTIONS[index])),
             Step::Chain => line("AT+QSSLCFG=\"cacertex\"".into()),
             Step::UrcPort { all_refused } => {
                 let port = self.ports[channel].at_port.unwrap_or("uart1");
@@ -310,7 +311,7 @@ impl Modem {
             Step::Keys { alone: None } if refused.is_some() => {
                 self.session.go(Step::Keys { alone: Some(0) });
             }
-            Step::Keys { alone: Some(index) } if index + 1 < TESTS.len() => {
+            Step::Keys { alone: Some(index) } if index + 1 < QUESTIONS.len() => {
                 self.profile.learn_keys(&lines);
                 self.session.go(Step::Keys { alone: Some(index + 1) });
             }
@@ -982,9 +983,6 @@ fn clock_text(unix_seconds: i64) -> Option<String> {
 /// answers ERROR, which is as good.
 const WIRE_FORMAT: [&str; 3] =
     ["+QICFG=\"viewmode\",0", "+QICFG=\"dataformat\",0,0", "+QICFG=\"sendinfo\",0"];
-
-/// What the module says of its own ranges.
-const TESTS: [&str; 4] = ["+QSSLCFG=?", "+QSSLOPEN=?", "+QSSLSEND=?", "+QSSLRECV=?"];
 
 /// LTE, packet-switched, circuit-switched.
 const REGISTRATION: [&str; 3] = ["AT+CEREG?", "AT+CGREG?", "AT+CREG?"];
