@@ -224,7 +224,10 @@ impl Modem {
     }
 
     pub(super) fn open_failed(&mut self, id: SocketId, failure: OpenFailure, now: Instant) {
-        let climbs = self.ladder.open_failed(&failure, now);
+        let stands =
+            |socket: &super::Socket| matches!(&socket.phase, Phase::Open(open) if !open.far_end_closed);
+        let others_stand = self.sockets.iter().any(stands);
+        let climbs = self.ladder.open_failed(&failure, others_stand, now);
         let socket = &mut self.sockets[id.index()];
         if std::mem::take(&mut socket.joined) {
             self.counters.open_failed(&failure);

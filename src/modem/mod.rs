@@ -662,6 +662,7 @@ impl Modem {
                         let socket = &mut self.sockets[id.index()];
                         socket.received_bytes += bytes.len() as u64;
                         self.counters.received_bytes += bytes.len() as u64;
+                        self.ladder.heard();
                         if socket.incoming.append(bytes) < bytes.len() {
                             self.overflowed(id, now);
                         }

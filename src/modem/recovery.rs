@@ -9,6 +9,10 @@
 //! A strike is a sign that something is wrong. Each rung gets a few strikes before the next one is climbed;
 //! a socket that opens, or a long time without a strike, leads back down. `--recovery` says how far up it
 //! may go: a reboot also cuts whatever else uses the module.
+//!
+//! A data session that claims to be active and carries nothing shows by its opens. One server that is down, or
+//! a name that does not exist, looks the same, so connections that stand are not cut for it before nothing at all
+//! has come from the network for a while.
 
 use std::time::{Duration, Instant};
 
@@ -44,6 +48,8 @@ pub struct Ladder {
     invalid_opens: u32,
     /// Opens in a row that failed in a way that a dead data session would explain.
     dead_opens: u32,
+    /// When the first of those was.
+    dead_since: Option<Instant>,
     /// A socket has been opened since the last reboot.
     has_worked: bool,
 }
@@ -65,6 +71,7 @@ impl Ladder {
             last_strike: None,
             invalid_opens: 0,
             dead_opens: 0,
+            dead_since: None,
             has_worked: false,
         }
     }
@@ -86,19 +93,31 @@ impl Ladder {
     pub fn worked(&mut self) {
         self.has_worked = true;
         self.invalid_opens = 0;
-        self.dead_opens = 0;
+        self.heard();
         self.descend();
+    }
+
+    /// Bytes came from a far end: the data session is alive.
+    pub fn heard(&mut self) {
+        self.dead_opens = 0;
+        self.dead_since = None;
     }
 
     /// The module has rebooted: what it answered before says nothing about it now.
     pub fn rebooted(&mut self) {
         self.has_worked = false;
         self.invalid_opens = 0;
-        self.dead_opens = 0;
+        self.heard();
     }
 
-    /// An open failed. `Some`: it was one too many of its kind; the rung that is due, and why.
-    pub fn open_failed(&mut self, failure: &OpenFailure, now: Instant) -> Option<(Rung, &'static str)> {
+    /// An open failed while others stood or not. `Some`: it was one too many of its kind; the rung that is due,
+    /// and why.
+    pub fn open_failed(
+        &mut self,
+        failure: &OpenFailure,
+        others_stand: bool,
+        now: Instant,
+    ) -> Option<(Rung, &'static str)> {
         let code = match failure {
             OpenFailure::Code(code) => Some(*code),
             OpenFailure::Refused(refusal) => refusal.result_code(),
@@ -108,20 +127,24 @@ impl Ladder {
         match code {
             Some(ResultCode::INVALID_PARAMETER) if self.has_worked => self.invalid_opens += 1,
             Some(ResultCode::PDP_BROKEN | ResultCode::PDP_OPEN_FAILED | ResultCode::DNS_FAILED)
-            | Some(ResultCode::TIMED_OUT) => self.dead_opens += 1,
+            | Some(ResultCode::TIMED_OUT) => {
+                self.dead_opens += 1;
+                self.dead_since.get_or_insert(now);
+            }
             _ => {
                 self.invalid_opens = 0;
-                self.dead_opens = 0;
+                self.heard();
             }
         }
+        let silence = self.dead_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let (least, why) = if self.invalid_opens >= FAILED_OPENS_MAX {
             self.invalid_opens = 0;
             (
                 Rung::Reboot,
                 "the module refuses every open with 552 although opens have worked: it needs a reboot",
             )
-        } else if self.dead_opens >= FAILED_OPENS_MAX {
-            self.dead_opens = 0;
+        } else if self.dead_opens >= FAILED_OPENS_MAX && (!others_stand || silence >= SILENCE) {
+            self.heard();
             (Rung::Session, "the data session claims to be active and carries nothing")
         } else {
             return None;
@@ -175,6 +198,10 @@ const STRIKES_PER_RUNG: u32 = 2;
 /// Opens in a row that may fail in the same suspicious way.
 const FAILED_OPENS_MAX: u32 = 3;
 
+/// How long nothing may come from any far end before connections that stand are given up for failed opens: longer
+/// than the keep-alives of most protocols.
+const SILENCE: Duration = Duration::from_secs(120);
+
 /// Strikes further apart than this have nothing to do with each other.
 const MEMORY: Duration = Duration::from_secs(600);
 
@@ -219,13 +246,38 @@ mod tests {
         let failure = OpenFailure::Code(ResultCode::INVALID_PARAMETER);
         let mut ladder = Ladder::new(Recovery::Reboot, false);
         for _ in 0..10 {
-            assert_eq!(ladder.open_failed(&failure, now), None, "it has never worked: the fault may be ours");
+            assert_eq!(
+                ladder.open_failed(&failure, false, now),
+                None,
+                "it has never worked: the fault may be ours"
+            );
         }
         ladder.worked();
-        assert_eq!(ladder.open_failed(&failure, now), None);
-        assert_eq!(ladder.open_failed(&failure, now), None);
-        assert_eq!(ladder.open_failed(&failure, now).map(|(rung, _)| rung), Some(Rung::Reboot));
+        assert_eq!(ladder.open_failed(&failure, false, now), None);
+        assert_eq!(ladder.open_failed(&failure, false, now), None);
+        assert_eq!(ladder.open_failed(&failure, false, now).map(|(rung, _)| rung), Some(Rung::Reboot));
         let refused = OpenFailure::Code(ResultCode::CONNECT_FAILED);
-        assert_eq!((0..10).find_map(|_| ladder.open_failed(&refused, now)), None, "a far end may be down");
+        assert_eq!(
+            (0..10).find_map(|_| ladder.open_failed(&refused, false, now)),
+            None,
+            "a far end may be down"
+        );
+    }
+
+    #[test]
+    fn one_name_that_cannot_be_resolved_does_not_cost_the_others_their_connections() {
+        let now = now();
+        let failure = OpenFailure::Code(ResultCode::DNS_FAILED);
+        let fails = |ladder: &mut Ladder, others_stand, after: u64| {
+            let at = now + Duration::from_secs(after);
+            ladder.open_failed(&failure, others_stand, at).map(|(rung, _)| rung)
+        };
+        let mut ladder = Ladder::new(Recovery::Reboot, false);
+        assert_eq!((0..100).find_map(|second| fails(&mut ladder, true, second)), None);
+        ladder.heard();
+        assert_eq!((100..219).find_map(|second| fails(&mut ladder, true, second)), None);
+        assert_eq!(fails(&mut ladder, true, 220), Some(Rung::Session), "nothing has come for two minutes");
+        let mut alone = Ladder::new(Recovery::Reboot, false);
+        assert_eq!((0..3).find_map(|second| fails(&mut alone, false, second)), Some(Rung::Session));
     }
 }

@@ -31,8 +31,10 @@ pub struct Session {
     pub not_before: Option<Instant>,
     /// The address that the network gave; a session with another address is another session.
     pub address: Option<String>,
-    /// The PDP context was inactive and we activated it, so we deactivate it at the end.
+    /// We activated the PDP context, so it is ours to be torn down.
     pub activated: bool,
+    /// It was active when we came, so it is left active at the end.
+    found_active: bool,
     /// The reason for waiting that was said last: it is said once.
     said: Option<String>,
     /// Since when there has been no session.
@@ -141,6 +143,7 @@ impl Session {
             not_before: None,
             address: None,
             activated: false,
+            found_active: false,
             said: None,
             down_since: now,
             failures: 0,
@@ -177,6 +180,12 @@ impl Session {
     /// When the present step is due, if that is in the future.
     pub fn deadline(&self) -> Option<Instant> {
         self.not_before
+    }
+
+    /// The modem has rebooted, and no PDP context is active any more.
+    pub fn context_gone(&mut self) {
+        self.activated = false;
+        self.found_active = false;
     }
 
     /// The host's clock, in seconds since 1970.
@@ -464,6 +473,8 @@ impl Modem {
                 self.events.push_back(Event::Released);
             }
             Step::Activate | Step::TearDown => {
+                // It was inactive before, so whatever comes of this is ours.
+                self.session.activated |= self.session.step == Step::Activate;
                 let message = "no data session: the modem did not answer its activation".to_owned();
                 self.session_failed(Failure::new(ExitStatus::NoDataSession, message), false, now);
             }
@@ -568,7 +579,10 @@ impl Modem {
             Step::Ended | Step::Deactivate => {}
             // Whether there is something to be deactivated shows when the modem has answered.
             Step::Activate if self.session_in_flight() => {}
-            _ if self.session.activated && self.channels.iter().any(Channel::is_open) => {
+            _ if self.session.activated
+                && !self.session.found_active
+                && self.channels.iter().any(Channel::is_open) =>
+            {
                 self.session.go(Step::Deactivate);
             }
             _ => {
@@ -580,12 +594,23 @@ impl Modem {
 
     fn pdp_state_answered(&mut self, lines: &[String]) {
         self.session.address = self.pdp_address(lines);
-        let rebuild = std::mem::take(&mut self.session.rebuild) && self.session.activated;
-        let next = match (&self.session.address, &self.settings.pdp.apn) {
-            (Some(_), _) if rebuild => Step::TearDown,
-            (Some(_), _) => Step::Dns,
-            (None, Some(_)) => Step::Apn,
-            (None, None) => Step::Activate,
+        let (pdp, is_active) = (&self.settings.pdp, self.session.address.is_some());
+        self.session.found_active |= is_active && !self.session.activated;
+        // With --apn it is set up as we are told to, whoever has activated it.
+        let is_ours = self.session.activated || pdp.apn.is_some();
+        let rebuild = std::mem::take(&mut self.session.rebuild);
+        if rebuild && is_active && !is_ours {
+            log::warn!(
+                "PDP context {0} was active before this program came, and may be in use by others: it is left as it \
+                 is; --apn lets it be set up anew, AT+QIDEACT={0} deactivates it",
+                pdp.context
+            );
+        }
+        let next = match (is_active, &pdp.apn) {
+            (true, _) if rebuild && is_ours => Step::TearDown,
+            (true, _) => Step::Dns,
+            (false, Some(_)) => Step::Apn,
+            (false, None) => Step::Activate,
         };
         self.go_or_skip(next);
     }

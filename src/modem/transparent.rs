@@ -96,6 +96,7 @@ impl Modem {
         let mut overflowed = false;
         data.received(bytes, now, &mut |payload| {
             socket.received_bytes += payload.len() as u64;
+            self.ladder.heard();
             overflowed |= socket.joined && socket.incoming.append(payload) < payload.len();
         });
         let id = data.socket;
@@ -213,6 +214,7 @@ impl Modem {
         let socket = &mut self.sockets[id.index()];
         if socket.joined {
             socket.received_bytes += bytes.len() as u64;
+            self.ladder.heard();
             let taken = socket.incoming.append(bytes);
             debug_assert_eq!(taken, bytes.len(), "wants_port_bytes leaves room for what is held");
         }

@@ -147,7 +147,7 @@ impl Modem {
             self.channels[port].state = State::Waking(waking);
         }
         self.session_lost(Cut::Rebooted, Step::Down, now);
-        self.session.activated = false;
+        self.session.context_gone();
     }
 
     /// The port is gone, and with it whatever was under way there.
@@ -239,7 +239,7 @@ impl Modem {
                     self.ladder.rebooted();
                     self.channels[port].wire_step = Some(0);
                     self.session_lost(Cut::Rebooted, Step::Down, now);
-                    self.session.activated = false;
+                    self.session.context_gone();
                 }
             }
             waking::Next::Silent => {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use qssl_modem_emulator::network::simulated::Behaviour;
+use qssl_modem_emulator::network::OpenFailure;
+use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
+use qssl_tunnel::at::AtText;
 use qssl_tunnel::config::Mode;
 
-use crate::harness::Outcome;
 use crate::harness::wiring::{Connection, Fault, Sends, Wiring, millis, seconds};
+use crate::harness::{Outcome, Simulation};
 
 const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
 
@@ -87,4 +89,59 @@ fn a_loss_at_any_moment_of_the_set_up() {
             assert_eq!(sim.outcome(0), Some(Outcome::Eof));
         }
     }
+}
+
+/// Clients that come one after the other while the data session carries nothing, and one at the end.
+fn in_a_session_that_lies(wiring: Wiring) -> Simulation {
+    let client = Connection::new(Mode::Push).far_end(Behaviour::source(1_000, 2));
+    let wiring = (0..4).fold(wiring, |wiring, turn| wiring.connect(client.clone().at(seconds(5 + turn))));
+    let mut sim = wiring.connect(client.at(seconds(60))).fault(seconds(4), Fault::WearOutPdp).start();
+    sim.run_until("every client ends", seconds(200), |sim| {
+        sim.clients.iter().all(|client| client.outcome.is_some())
+    });
+    sim
+}
+
+#[test]
+fn a_data_session_of_ours_that_carries_nothing_is_set_up_again() {
+    let sim = in_a_session_that_lies(Wiring::new());
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+    assert_eq!(sim.outcome(4), Some(Outcome::Eof));
+    assert_eq!(sim.said("AT+QIDEACT=1"), 1);
+}
+
+#[test]
+fn a_data_session_that_others_may_use_is_set_up_again_only_where_apn_makes_it_ours() {
+    let found_active = || Wiring::new().typed_before(b"AT+QIACT=1\r");
+    let mut sim = in_a_session_that_lies(found_active());
+    assert_eq!(sim.outcome(4), Some(Outcome::Reset));
+    sim.shutdown();
+    sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
+    assert_eq!(sim.said("AT+QIDEACT=1"), 0);
+
+    let apn = AtText::new("internet").expect("a name");
+    let mut sim = in_a_session_that_lies(found_active().settings(|settings| settings.pdp.apn = Some(apn)));
+    assert_eq!(sim.outcome(4), Some(Outcome::Eof));
+    sim.shutdown();
+    sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
+    assert_eq!(sim.said("AT+QIDEACT=1"), 1);
+    assert!(sim.modem.pdp_active(1), "as it was found");
+}
+
+#[test]
+fn servers_whose_names_do_not_exist_cost_nobody_else_a_connection() {
+    let lives = Connection::new(Mode::Push).far_end(Behaviour::echo()).sends(Sends::Drip {
+        bytes: 10,
+        every: seconds(60),
+        total: 60,
+    });
+    let lost = Connection::new(Mode::Push).opening(Opening::Fails(millis(100), OpenFailure::Dns));
+    let mut wiring = Wiring::new().connect(lives);
+    for turn in 0..50 {
+        wiring = wiring.connect(lost.clone().at(seconds(10 + 5 * turn)));
+    }
+    let mut sim = wiring.start();
+    sim.run_for(seconds(290));
+    assert_eq!(sim.outcome(0), None, "it goes on");
+    assert!(sim.clients[1..].iter().all(|client| client.outcome == Some(Outcome::Reset)));
 }
