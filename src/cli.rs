@@ -582,6 +582,9 @@ pub struct ModemOptions {
     pub sim_pin_file: Option<PathBuf>,
 
     /// Access point name [default: what the modem has]
+    ///
+    /// With it the data session is this program's to set up: one that is active already and carries nothing is
+    /// torn down and set up anew. Without it that is done only to one that this program has activated.
     #[arg(long, value_name = "NAME", value_parser = at_text, env = "QSSL_TUNNEL_APN", hide_env = true)]
     pub apn: Option<AtText>,
 
@@ -610,6 +613,8 @@ pub struct ModemOptions {
     pub dns: Vec<std::net::IpAddr>,
 
     /// Set the modem's clock from this NTP server [default: from this machine's clock]
+    ///
+    /// Where the server does not answer within 15 s, from this machine's clock.
     #[arg(long, value_name = "HOST", value_parser = host, env = "QSSL_TUNNEL_NTP", hide_env = true, value_hint = ValueHint::Hostname)]
     pub ntp: Option<AtText>,
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 
-use crate::config::{Config, Family, PortName, Registration, Sim};
+use crate::config::{Config, Family, PortName, Registration, Sim, TimeService};
 use crate::network::real::Mapping;
 use crate::quirks::Quirks;
 
@@ -79,6 +79,13 @@ pub struct Options {
     #[arg(long)]
     pub dns_fails: bool,
 
+    /// What becomes of AT+QNTP.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = TimeServiceName::Answers)]
+    pub time_service: TimeServiceName,
+    /// From AT+QNTP to its result.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
+    pub time_latency: Duration,
+
     /// Model, and behind a space the revision, for ATI, AT+CGMM and AT+CGMR.
     #[arg(long, value_name = "TEXT")]
     pub identity: Option<String>,
@@ -131,6 +138,17 @@ pub enum FamilyName {
     Ec20,
     /// EG800Q and EG91xQ SSL Application Note, 2024.
     Eg800q,
+}
+
+/// `--time-service`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TimeServiceName {
+    /// The network tells the time.
+    Answers,
+    /// It fails with a result code.
+    Fails,
+    /// Nothing is ever heard of it.
+    Silent,
 }
 
 /// `--clock`.
@@ -197,6 +215,12 @@ impl Options {
             },
             required_apn: self.required_apn.clone(),
             dns_fails: self.dns_fails,
+            time_service: match self.time_service {
+                TimeServiceName::Answers => TimeService::Answers,
+                TimeServiceName::Fails => TimeService::Fails,
+                TimeServiceName::Silent => TimeService::Silent,
+            },
+            time_latency: self.time_latency,
             send_buffer_bytes: self.send_buffer,
             receive_buffer_bytes: self.receive_buffer,
             storage_bytes: self.storage,

@@ -39,6 +39,10 @@ pub struct Config {
     pub pdp_address: Ipv4Addr,
     /// Whether all name look-ups fail.
     pub dns_fails: bool,
+    /// What becomes of AT+QNTP.
+    pub time_service: TimeService,
+    /// From AT+QNTP to its result.
+    pub time_latency: Duration,
     /// Bytes a socket takes from the host before SEND FAIL; not less than one full send, 1460.
     pub send_buffer_bytes: usize,
     /// Bytes a socket holds for the host before the far end is stopped; at least 1.
@@ -99,6 +103,8 @@ impl Default for Config {
             required_apn: None,
             pdp_address: Ipv4Addr::new(10, 7, 157, 1),
             dns_fails: false,
+            time_service: TimeService::Answers,
+            time_latency: Duration::ZERO,
             send_buffer_bytes: 10_240,
             receive_buffer_bytes: 10_240,
             push_limit_bytes: 1_460,
@@ -203,4 +209,16 @@ pub enum Registration {
     Denied,
     /// No network in sight.
     Searching,
+}
+
+/// What becomes of AT+QNTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum TimeService {
+    /// The network tells the time.
+    #[default]
+    Answers,
+    /// It fails with a result code.
+    Fails,
+    /// Nothing is ever heard of it.
+    Silent,
 }

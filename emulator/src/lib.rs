@@ -49,6 +49,6 @@ mod testing;
 mod time;
 mod transparent;
 
-pub use config::{Config, Family, PortName, Registration, Sim};
+pub use config::{Config, Family, PortName, Registration, Sim, TimeService};
 pub use modem::{Counters, FlowControl, Modem, ModemLines};
 pub use quirks::Quirks;

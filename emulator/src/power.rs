@@ -26,6 +26,8 @@ pub(crate) enum Event {
     Urc(String),
     /// The registration may have changed.
     Registration,
+    /// The network tells the time, in seconds since 1970.
+    Clock(i64),
 }
 
 impl Modem {
@@ -63,13 +65,14 @@ impl Modem {
     pub(crate) fn happen(&mut self, now: Instant) -> bool {
         let mut moved = false;
         while self.events.first().is_some_and(|(at, _)| *at <= now) {
-            let (_, event) = self.events.remove(0);
+            let (due, event) = self.events.remove(0);
             moved = true;
             match event {
                 Event::PowerDown { restart } => self.go_down(restart, now),
                 Event::Booted => self.booted(now),
                 Event::Urc(text) => self.urc(&text),
                 Event::Registration => self.tell_registration(now),
+                Event::Clock(seconds) => self.clock.set(seconds, due),
             }
         }
         moved

@@ -77,6 +77,8 @@ pub enum Urc {
     TcpOpened(u8, u16),
     /// `+QIURC: "pdpdeact",<ctx>`
     PdpDeactivated(u8),
+    /// `+QNTP: <err>[,"<time>"]`: the clock was set from the network (0), or not.
+    NetworkTime(u16),
     /// `RDY`: the module has (re)booted.
     Ready,
     /// `POWERED DOWN` or `NORMAL POWER DOWN`.
@@ -107,6 +109,7 @@ impl fmt::Display for Urc {
             Urc::Opened(id, result) => write!(f, "+QSSLOPEN: {id},{result}"),
             Urc::TcpOpened(id, result) => write!(f, "+QIOPEN: {id},{result}"),
             Urc::PdpDeactivated(context) => write!(f, "+QIURC: \"pdpdeact\",{context}"),
+            Urc::NetworkTime(result) => write!(f, "+QNTP: {result}"),
             Urc::Ready => f.write_str("RDY"),
             Urc::PoweredDown => f.write_str("POWERED DOWN"),
         }
@@ -281,6 +284,7 @@ fn message(line: &[u8]) -> (Message<'_>, Option<usize>) {
         "+QSSLRECV" => received_header(rest),
         "+QSSLOPEN" => opened(rest).map(|urc| (Message::Urc(urc), None)),
         "+QIOPEN" => tcp_opened(rest).map(|urc| (Message::Urc(urc), None)),
+        "+QNTP" => network_time(rest).map(|urc| (Message::Urc(urc), None)),
         "+QIURC" => pdp_deactivated(rest).map(|urc| (Message::Urc(urc), None)),
         _ if name.len() >= 2 && name.as_bytes()[..2].eq_ignore_ascii_case(b"AT") => {
             Some((Message::Echo, None))
@@ -342,6 +346,11 @@ fn opened(rest: &str) -> Option<Urc> {
 fn tcp_opened(rest: &str) -> Option<Urc> {
     let mut fields = fields(rest);
     Some(Urc::TcpOpened(fields.number()?, fields.number()?))
+}
+
+/// `0,"2026/08/07,05:54:02+00"` · `565`, but not the `"pool.ntp.org",123` of the read command.
+fn network_time(rest: &str) -> Option<Urc> {
+    Some(Urc::NetworkTime(fields(rest).number()?))
 }
 
 /// `"pdpdeact",1`

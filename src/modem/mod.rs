@@ -731,7 +731,7 @@ impl Modem {
             match urc {
                 // The same URC comes out of the port whose copies count, in order with the payload there.
                 Urc::Pushed(..) => return self.channels[port].payload_for = Destination::Nobody,
-                Urc::Receivable(_) | Urc::Closed(_) | Urc::PdpDeactivated(_) => return,
+                Urc::Receivable(_) | Urc::Closed(_) | Urc::PdpDeactivated(_) | Urc::NetworkTime(_) => return,
                 Urc::Opened(..) | Urc::TcpOpened(..) | Urc::Ready | Urc::PoweredDown => {}
             }
         }
@@ -785,6 +785,7 @@ impl Modem {
                     self.session_lost(Cut::SessionLost, Step::Sim, now);
                 }
             }
+            Urc::NetworkTime(result) => self.network_time_told(result),
             Urc::PoweredDown | Urc::Ready => {
                 let waking = matches!(self.channels[port].state, State::Waking(_));
                 if urc == Urc::PoweredDown || !waking {

@@ -16,7 +16,7 @@ use super::profile::QUESTIONS;
 use super::socket::{Closing, Phase};
 use super::ssl_context::{self, Authorities, File, Standing};
 use super::{Action, Event, Modem};
-use crate::at::{AtText, Command, Line, SOCKET_COUNT, SocketId, fields};
+use crate::at::{AtText, Command, Line, ResultCode, SOCKET_COUNT, SocketId, fields};
 use crate::config::{self, ApnAuth, PdpType, Wait};
 use crate::exit_status::ExitStatus;
 
@@ -45,6 +45,8 @@ pub struct Session {
     missing: Vec<File>,
     /// Seconds since 1970 by the host's clock, and when that was so.
     host_clock: Option<(i64, Instant)>,
+    /// What the network's time service said: 0, or the reason why it did not set the clock.
+    network_time: Option<NetworkTime>,
     /// The PDP context has been deactivated once already in this attempt.
     torn_down: bool,
     /// The network denies the registration, by one of the services asked so far.
@@ -55,6 +57,15 @@ pub struct Session {
     pub rebuild: bool,
     /// Several TLS settings go into one line; until the module has refused that.
     pub joins_settings: bool,
+}
+
+/// How far AT+QNTP is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NetworkTime {
+    /// Asked for; the URC is awaited.
+    Awaited,
+    /// It came, with 0 or the reason why the clock was not set.
+    Told(u16),
 }
 
 /// A step of the set-up.
@@ -106,7 +117,7 @@ pub enum Step {
     Address,
     /// AT+QIDNSCFG
     Dns,
-    /// AT+QNTP
+    /// AT+QNTP, whose result comes unasked: it is waited for in the same step
     Ntp,
     /// AT+CCLK?
     Clock,
@@ -149,6 +160,7 @@ impl Session {
             failures: 0,
             missing: Vec::new(),
             host_clock: None,
+            network_time: None,
             torn_down: false,
             denied: false,
             refreshing: false,
@@ -229,6 +241,7 @@ impl Modem {
                 self.take_next_settings();
                 self.session.go(Step::Identity);
                 self.session.torn_down = false;
+                self.session.network_time = None;
                 self.session.joins_settings = true;
                 self.actions.push_back(Action::TellTime);
                 line("ATI".into())
@@ -265,6 +278,13 @@ impl Modem {
             }
             Step::Ntp => {
                 let server = self.settings.ntp.as_ref()?;
+                if self.session.network_time == Some(NetworkTime::Awaited) {
+                    // Its time is up.
+                    log::warn!("the time server {server} of --ntp did not answer");
+                    self.session.go(Step::Clock);
+                    return line("AT+CCLK?".into());
+                }
+                self.session.network_time = Some(NetworkTime::Awaited);
                 Some(Command::patient_line(format!("AT+QNTP={context},\"{server}\""), NTP_WAIT))
             }
             Step::Clock => line("AT+CCLK?".into()),
@@ -428,12 +448,18 @@ impl Modem {
                 }
                 self.go_or_skip(Step::Ntp);
             }
-            Step::Ntp => {
-                if let Some(refusal) = refused {
-                    log::warn!("the modem refused --ntp: {refusal}");
+            Step::Ntp => match (refused, self.session.network_time, &self.settings.ntp) {
+                (None, Some(NetworkTime::Awaited), Some(server)) => {
+                    let reason = format!("for the time from {server}");
+                    self.session.wait(reason, now + NTP_RESULT_WAIT);
                 }
-                self.session.go(Step::Clock);
-            }
+                (Some(refusal), ..) => {
+                    log::warn!("the modem refused --ntp: {refusal}");
+                    self.session.network_time = None;
+                    self.session.go(Step::Clock);
+                }
+                _ => self.session.go(Step::Clock),
+            },
             Step::Clock => self.clock_answered(&lines, now),
             Step::SetClock => {
                 if let Some(refusal) = refused {
@@ -731,14 +757,35 @@ impl Modem {
         self.session.go(step);
     }
 
+    /// `+QNTP: <err>`, which comes some time after the OK, or before it.
+    pub(super) fn network_time_told(&mut self, result: u16) {
+        if self.session.step != Step::Ntp || self.session.network_time != Some(NetworkTime::Awaited) {
+            return;
+        }
+        self.session.network_time = Some(NetworkTime::Told(result));
+        if result != 0
+            && let Some(server) = &self.settings.ntp
+        {
+            log::warn!("the time server {server} of --ntp did not set the clock: {}", ResultCode(result));
+        }
+        if !self.session_in_flight() {
+            self.session.go(Step::Clock);
+        }
+    }
+
     fn clock_answered(&mut self, lines: &[String], now: Instant) {
         let modem = lines.iter().find_map(|line| unix_seconds(line.strip_prefix("+CCLK:")?));
         let host = self.session.unix_seconds(now);
+        let is_set = self.session.network_time.take() == Some(NetworkTime::Told(0));
         match (modem, host) {
+            (Some(modem), _) if is_set && PLAUSIBLE_UNIX_SECONDS.contains(&modem) => {
+                log::info!("the modem's clock was set by the time server");
+                self.go_or_skip(Step::ListFiles);
+            }
             (Some(modem), Some(host)) if modem.abs_diff(host) <= CLOCK_TOLERANCE_SECONDS => {
                 self.go_or_skip(Step::ListFiles);
             }
-            (_, Some(_)) if self.settings.ntp.is_none() => {
+            (_, Some(_)) => {
                 log::info!("setting the modem's clock from the host's");
                 self.session.go(Step::SetClock);
             }
@@ -1032,7 +1079,9 @@ const RETRY_MAX: Duration = Duration::from_secs(120);
 const ACTIVATE_WAIT: Duration = Duration::from_secs(150);
 /// AT+QIDEACT (PROTOCOL section 7).
 const DEACTIVATE_WAIT: Duration = Duration::from_secs(40);
+/// AT+QNTP's OK, and how long its result may take before the host's clock is good enough: clients wait meanwhile.
 const NTP_WAIT: Duration = Duration::from_secs(10);
+const NTP_RESULT_WAIT: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@
 
 mod buffer_mode;
 mod client_leaves;
+mod clock;
 mod far_end_closes;
 mod flow_control;
 mod harness;

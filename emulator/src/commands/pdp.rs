@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
+use crate::config::TimeService;
 use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
 use crate::power::Event;
@@ -230,20 +231,27 @@ impl Modem {
         if self.active_context(context).is_none() {
             return Err(Failure::Socket(socket::PDP_OPEN_FAILED));
         }
-        let text = match call.network.time(server, call.now) {
-            Some(_) if self.config.dns_fails => format!("+QNTP: {}", socket::DNS_FAILED),
-            Some(seconds) => {
-                let mut clock = self.clock.clone();
-                clock.set(seconds, call.now);
-                let text = clock.local_text(call.now, true);
-                if set {
-                    self.clock = clock;
-                }
-                format!("+QNTP: 0,\"{text}\"")
-            }
-            None => format!("+QNTP: {}", socket::UNKNOWN),
+        let due = call.now + self.config.time_latency;
+        let result = match (self.config.time_service, call.network.time(server, call.now)) {
+            (TimeService::Silent, _) => return ok(),
+            (TimeService::Fails, _) => Err(socket::TIMEOUT),
+            (TimeService::Answers, _) if self.config.dns_fails => Err(socket::DNS_FAILED),
+            (TimeService::Answers, None) => Err(socket::UNKNOWN),
+            (TimeService::Answers, Some(seconds)) => Ok(seconds),
         };
-        self.schedule(call.now + self.config.open_latency, Event::Urc(text));
+        let text = match result {
+            Ok(seconds) => {
+                let seconds = seconds + self.config.time_latency.as_secs() as i64;
+                let mut clock = self.clock.clone();
+                clock.set(seconds, due);
+                if set {
+                    self.schedule(due, Event::Clock(seconds));
+                }
+                format!("+QNTP: 0,\"{}\"", clock.local_text(due, true))
+            }
+            Err(code) => format!("+QNTP: {code}"),
+        };
+        self.schedule(due, Event::Urc(text));
         ok()
     }
 }
@@ -253,7 +261,7 @@ const DEFAULT_NAME_SERVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 #[cfg(test)]
 mod tests {
     use crate::testing::{Bench, seconds};
-    use crate::{Config, Registration};
+    use crate::{Config, Registration, TimeService};
 
     fn bench(config: Config) -> Bench {
         let mut bench = Bench::new(config);
@@ -325,6 +333,27 @@ mod tests {
             "\r\nOK\r\n\r\n+QNTP: 0,\"2026/08/07,05:54:02+00\"\r\n"
         );
         assert_eq!(bench.modem.clock(bench.now), 1_786_082_042);
+    }
+
+    #[test]
+    fn network_time_takes_its_time_fails_or_is_never_heard_of() {
+        let mut late = bench(Config { time_latency: seconds(3), ..Config::default() });
+        late.network.set_time(1_786_082_042, late.now);
+        late.ask("AT+QIACT=1");
+        assert_eq!(late.ask("AT+QNTP=1,\"pool.ntp.org\""), "\r\nOK\r\n");
+        assert!(late.modem.clock(late.now) < 1_000_000_000, "not yet");
+        late.pass(seconds(3));
+        assert_eq!(late.modem.clock(late.now), 1_786_082_045);
+        assert!(late.heard().starts_with("\r\n+QNTP: 0,\""));
+        for (time_service, heard) in [(TimeService::Fails, "\r\n+QNTP: 569\r\n"), (TimeService::Silent, "")] {
+            let mut bench = bench(Config { time_service, ..Config::default() });
+            bench.network.set_time(1_786_082_042, bench.now);
+            bench.ask("AT+QIACT=1");
+            assert_eq!(bench.ask("AT+QNTP=1,\"pool.ntp.org\""), format!("\r\nOK\r\n{heard}"));
+            bench.pass(seconds(300));
+            assert_eq!(bench.heard(), "");
+            assert!(bench.modem.clock(bench.now) < 1_000_000_000, "it was not set");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Plan, Simulated};
 use qssl_modem_emulator::network::{Network, simulated};
 use qssl_tunnel::at::SocketId;
-use qssl_tunnel::config::{self, Authentication, Configuration, Device, Tls, Tunnel};
+use qssl_tunnel::config::{self, Configuration, Device, Tunnel};
 use qssl_tunnel::exit_status::ExitStatus;
 use qssl_tunnel::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
 use qssl_tunnel::relay::{Action, ClientId, Relay};
@@ -651,7 +651,7 @@ fn configuration(wiring: &Wiring) -> Configuration {
         listen: Vec::new(),
         target: config::Target { host: Wiring::host(index), port: SERVER_PORT },
         mode: connection.mode,
-        tls: Tls::new(Authentication::Insecure),
+        tls: wiring.tls.clone(),
         limits: connection.limits.clone(),
         allow: Vec::new(),
     });

@@ -19,6 +19,8 @@ pub struct Wiring {
     pub modem: emulator::Config,
     /// How the heart is told to treat it; its devices follow from `ports`.
     pub settings: config::Modem,
+    /// The TLS settings of every tunnel.
+    pub tls: config::Tls,
     /// What concerns the process as a whole.
     pub process: config::Process,
     /// One entry for each port of the modem that the heart uses.
@@ -200,6 +202,7 @@ impl Wiring {
                 ..emulator::Config::default()
             },
             settings: config::Modem { sockets: IdSet::first(12), ..config::Modem::default() },
+            tls: config::Tls::new(config::Authentication::Insecure),
             process: config::Process::default(),
             ports: vec![Port::usb(PortName::UsbAt)],
             connections: Vec::new(),
