@@ -15,6 +15,7 @@ mod control;
 mod daemon;
 mod reload;
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read as _};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -277,6 +278,7 @@ impl EventLoop {
             outside: None,
             daemon: None,
         };
+        event_loop.relay.modem_mut().set_seed(by_chance());
         event_loop.catch_signals(signals)?;
         event_loop.start_emulator()?;
         event_loop.listen()?;
@@ -998,6 +1000,11 @@ fn facts(port: &Port) -> PortFacts {
             None => kind.is_uart.then_some("uart1"),
         },
     }
+}
+
+/// A number that no other device has: hash maps get theirs from the system in this way.
+fn by_chance() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The host's clock, in seconds since 1970.

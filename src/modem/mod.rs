@@ -5,6 +5,7 @@
 //! does, and it is called after every change.
 
 mod answers;
+mod backoff;
 mod channel;
 mod counters;
 mod data_mode;
@@ -82,6 +83,8 @@ pub struct Modem {
     last_run: Instant,
     /// AT+CFUN=1,1 is due on the next channel that takes commands.
     reboot_due: bool,
+    /// The modem has rebooted, and has answered nothing since.
+    is_rebooting: bool,
     next_user_command: u64,
     counters: Counters,
 }
@@ -220,6 +223,7 @@ impl Modem {
             user_commands: VecDeque::new(),
             ladder: Ladder::new(settings.recovery, settings.reset_command.is_some()),
             reboot_due: false,
+            is_rebooting: false,
             last_run: now,
             next_user_command: 0,
             counters: Counters::default(),
@@ -234,6 +238,12 @@ impl Modem {
             }
         }
         modem
+    }
+
+    /// Chance decides by this how long pauses between attempts are.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.ladder.set_seed(seed);
+        self.session.backoff.set_seed(seed.rotate_left(32));
     }
 
     // Questions.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::channel::Origin;
 use super::session::Step;
 use super::ssl_context::{self, Authorities, SslContext, Standing};
-use super::{Ladder, Modem};
+use super::Modem;
 use crate::at::SslContextId;
 use crate::config;
 
@@ -41,13 +41,9 @@ impl Modem {
         self.retired = retired;
         self.settings.wait = settings.wait;
         self.settings.liveness_interval = settings.liveness_interval;
-        if (self.settings.recovery, &self.settings.reset_command)
-            != (settings.recovery, &settings.reset_command)
-        {
-            self.settings.recovery = settings.recovery;
-            self.settings.reset_command.clone_from(&settings.reset_command);
-            self.ladder = Ladder::new(settings.recovery, settings.reset_command.is_some());
-        }
+        self.settings.recovery = settings.recovery;
+        self.settings.reset_command.clone_from(&settings.reset_command);
+        self.ladder.allow(settings.recovery, settings.reset_command.is_some());
         self.next_settings = (self.settings != settings).then_some(settings);
         if let Some(next) = &mut self.next_settings {
             // These belong to the open ports.

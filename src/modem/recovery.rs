@@ -8,7 +8,8 @@
 //! ```
 //! A strike is a sign that something is wrong. Each rung gets a few strikes before the next one is climbed;
 //! a socket that opens, or a long time without a strike, leads back down. `--recovery` says how far up it
-//! may go: a reboot also cuts whatever else uses the module.
+//! may go: a reboot also cuts whatever else uses the module. What cuts connections, from Session on, is taken
+//! with growing pauses; what strikes in a pause only has the milder steps.
 //!
 //! A data session that claims to be active and carries nothing shows by its opens. One server that is down, or
 //! a name that does not exist, looks the same, so connections that stand are not cut for it before nothing at all
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use crate::at::ResultCode;
 use crate::config::Recovery;
 
+use super::backoff::Backoff;
 use super::failure::OpenFailure;
 
 /// A step of the ladder.
@@ -52,20 +54,17 @@ pub struct Ladder {
     dead_since: Option<Instant>,
     /// A socket has been opened since the last reboot.
     has_worked: bool,
+    /// Between two steps that cut connections.
+    backoff: Backoff,
+    /// The next of them is not taken before.
+    costly_from: Option<Instant>,
 }
 
 impl Ladder {
     /// At the foot; `has_reset_command`: there is a rung above the reboot.
     pub fn new(recovery: Recovery, has_reset_command: bool) -> Self {
-        let highest = match recovery {
-            Recovery::Resync => Rung::Resync,
-            Recovery::Port => Rung::Port,
-            Recovery::Session => Rung::Session,
-            Recovery::Reboot if has_reset_command => Rung::ResetCommand,
-            Recovery::Reboot => Rung::Reboot,
-        };
         Ladder {
-            highest,
+            highest: highest(recovery, has_reset_command),
             rung: Rung::Resync,
             strikes: 0,
             last_strike: None,
@@ -73,20 +72,60 @@ impl Ladder {
             dead_opens: 0,
             dead_since: None,
             has_worked: false,
+            backoff: Backoff::new(PAUSE_MIN, PAUSE_MAX),
+            costly_from: None,
         }
     }
 
-    /// Something is wrong: which rung is due.
-    pub fn strike(&mut self, now: Instant) -> Rung {
+    /// Chance decides the pauses by this.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.backoff.set_seed(seed);
+    }
+
+    /// From now on it may go so far.
+    pub fn allow(&mut self, recovery: Recovery, has_reset_command: bool) {
+        self.highest = highest(recovery, has_reset_command);
+        self.rung = self.rung.min(self.highest);
+    }
+
+    /// Something is wrong: which rung is due. A modem that is silent cannot be told to do anything, so what is left
+    /// there is the port and the reset command.
+    pub fn strike(&mut self, is_silent: bool, now: Instant) -> Rung {
         if self.last_strike.is_some_and(|at| now.saturating_duration_since(at) > MEMORY) {
             self.descend();
+            if self.costly_from.is_none_or(|from| from <= now) {
+                self.backoff.reset();
+            }
         }
         self.last_strike = Some(now);
-        if self.strikes >= STRIKES_PER_RUNG {
-            self.climb_to(self.rung.next());
+        let mut rung = if self.strikes < STRIKES_PER_RUNG { self.rung } else { self.rung.next() };
+        if is_silent && matches!(rung, Rung::Session | Rung::Reboot) {
+            rung = if self.highest == Rung::ResetCommand { Rung::ResetCommand } else { Rung::Port };
+        }
+        self.take(rung, now).unwrap_or(Rung::Port)
+    }
+
+    /// Takes a rung, or the highest one allowed. `None`: it cuts connections, and the last one that did is not long
+    /// enough ago.
+    fn take(&mut self, rung: Rung, now: Instant) -> Option<Rung> {
+        let rung = rung.min(self.highest);
+        if rung >= Rung::Session {
+            if self.costly_from.is_some_and(|from| now < from) {
+                return None;
+            }
+            self.costly_from = Some(now + self.backoff.next());
+        }
+        if rung != self.rung {
+            self.rung = rung;
+            self.strikes = 0;
         }
         self.strikes += 1;
-        self.rung
+        Some(rung)
+    }
+
+    /// For how long from now nothing is done that cuts connections.
+    pub fn pause(&self, now: Instant) -> Duration {
+        self.costly_from.map_or(Duration::ZERO, |from| from.saturating_duration_since(now))
     }
 
     /// A socket was opened: all is well.
@@ -95,6 +134,9 @@ impl Ladder {
         self.invalid_opens = 0;
         self.heard();
         self.descend();
+        // What was done last has helped.
+        self.backoff.reset();
+        self.costly_from = None;
     }
 
     /// Bytes came from a far end: the data session is alive.
@@ -137,29 +179,30 @@ impl Ladder {
             }
         }
         let silence = self.dead_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let (least, why) = if self.invalid_opens >= FAILED_OPENS_MAX {
+        if self.invalid_opens >= FAILED_OPENS_MAX {
             self.invalid_opens = 0;
-            (
-                Rung::Reboot,
-                "the module refuses every open with 552 although opens have worked: it needs a reboot",
-            )
+            let (rung, why) = match self.highest {
+                Rung::Reboot | Rung::ResetCommand => (
+                    Rung::Reboot,
+                    "the module refuses every open with 552 although opens have worked: it needs a reboot",
+                ),
+                _ => (
+                    // It costs nobody anything then, though it is unlikely to help.
+                    if others_stand { Rung::Resync } else { Rung::Session },
+                    "the module refuses every open with 552 although opens have worked: it needs a reboot, which \
+                     --recovery reboot would allow",
+                ),
+            };
+            self.last_strike = Some(now);
+            Some((self.take(rung.max(self.rung), now).unwrap_or(Rung::Resync), why))
         } else if self.dead_opens >= FAILED_OPENS_MAX && (!others_stand || silence >= SILENCE) {
+            let rung = if self.strikes < STRIKES_PER_RUNG { self.rung } else { self.rung.next() };
+            let rung = self.take(rung.max(Rung::Session), now)?;
             self.heard();
-            (Rung::Session, "the data session claims to be active and carries nothing")
+            self.last_strike = Some(now);
+            Some((rung, "the data session claims to be active and carries nothing"))
         } else {
-            return None;
-        };
-        self.last_strike = Some(now);
-        self.climb_to(self.rung.max(least));
-        self.strikes += 1;
-        Some((self.rung, why))
-    }
-
-    fn climb_to(&mut self, rung: Rung) {
-        let rung = rung.min(self.highest);
-        if rung != self.rung {
-            self.rung = rung;
-            self.strikes = 0;
+            None
         }
     }
 
@@ -192,6 +235,16 @@ impl std::fmt::Display for Rung {
     }
 }
 
+fn highest(recovery: Recovery, has_reset_command: bool) -> Rung {
+    match recovery {
+        Recovery::Resync => Rung::Resync,
+        Recovery::Port => Rung::Port,
+        Recovery::Session => Rung::Session,
+        Recovery::Reboot if has_reset_command => Rung::ResetCommand,
+        Recovery::Reboot => Rung::Reboot,
+    }
+}
+
 /// Strikes that a rung gets before the next one is climbed.
 const STRIKES_PER_RUNG: u32 = 2;
 
@@ -205,6 +258,10 @@ const SILENCE: Duration = Duration::from_secs(120);
 /// Strikes further apart than this have nothing to do with each other.
 const MEMORY: Duration = Duration::from_secs(600);
 
+/// Between two steps that cut connections: a module takes half a minute to boot and to register again.
+const PAUSE_MIN: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_secs(1800);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,15 +271,49 @@ mod tests {
         Instant::now()
     }
 
+    /// The rungs that a modem climbs that strikes every 20 s, without those that a pause allows only mild steps in.
+    fn climbed(ladder: &mut Ladder, is_silent: bool, count: u32) -> Vec<Rung> {
+        let now = now();
+        let rungs = (0..count).map(|turn| ladder.strike(is_silent, now + turn * Duration::from_secs(20)));
+        let mut rungs: Vec<Rung> = rungs.collect();
+        rungs.dedup();
+        rungs
+    }
+
     #[test]
     fn each_rung_gets_two_strikes_and_none_above_the_allowed_one_is_taken() {
+        use Rung::{Port, Reboot, ResetCommand, Resync, Session};
         let now = now();
         let mut ladder = Ladder::new(Recovery::Session, true);
-        let rungs: Vec<Rung> = (0..8).map(|_| ladder.strike(now)).collect();
-        use Rung::{Port, Resync, Session};
-        assert_eq!(rungs, [Resync, Resync, Port, Port, Session, Session, Session, Session]);
+        let rungs: Vec<Rung> = (0..5).map(|_| ladder.strike(false, now)).collect();
+        assert_eq!(rungs, [Resync, Resync, Port, Port, Session]);
         let mut ladder = Ladder::new(Recovery::Reboot, false);
-        assert_eq!((0..20).map(|_| ladder.strike(now)).max(), Some(Rung::Reboot));
+        let rungs = climbed(&mut ladder, false, 100);
+        assert_eq!(rungs[..8], [Resync, Port, Session, Port, Session, Port, Reboot, Port]);
+        assert!(!rungs.contains(&ResetCommand));
+    }
+
+    #[test]
+    fn what_cuts_connections_is_taken_with_growing_pauses() {
+        let now = now();
+        let mut ladder = Ladder::new(Recovery::Reboot, false);
+        let at = |second: u32| now + second * Duration::from_secs(1);
+        let costly: Vec<u32> = (0..36_000)
+            .step_by(10)
+            .filter(|second| ladder.strike(false, at(*second)) >= Rung::Session)
+            .collect();
+        let pauses: Vec<u32> = costly.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(pauses[0] <= 60 && pauses.iter().all(|pause| *pause <= 1810), "{pauses:?}");
+        assert!(pauses.len() < 30 && *pauses.last().expect("ten hours") > 1200, "{pauses:?}");
+    }
+
+    #[test]
+    fn a_silent_modem_is_not_asked_to_reboot_and_has_time_to_boot_after_a_reset_command() {
+        use Rung::{Port, ResetCommand, Resync};
+        let rungs = climbed(&mut Ladder::new(Recovery::Reboot, true), true, 50);
+        assert_eq!(rungs[..5], [Resync, Port, ResetCommand, Port, ResetCommand]);
+        let rungs = climbed(&mut Ladder::new(Recovery::Reboot, false), true, 50);
+        assert_eq!(rungs, [Resync, Port]);
     }
 
     #[test]
@@ -230,14 +321,14 @@ mod tests {
         let now = now();
         let mut ladder = Ladder::new(Recovery::Reboot, true);
         for _ in 0..4 {
-            ladder.strike(now);
+            ladder.strike(false, now);
         }
         ladder.worked();
-        assert_eq!(ladder.strike(now), Rung::Resync);
+        assert_eq!(ladder.strike(false, now), Rung::Resync);
         for _ in 0..4 {
-            ladder.strike(now);
+            ladder.strike(false, now);
         }
-        assert_eq!(ladder.strike(now + MEMORY + MEMORY), Rung::Resync);
+        assert_eq!(ladder.strike(false, now + MEMORY + MEMORY), Rung::Resync);
     }
 
     #[test]
@@ -262,6 +353,20 @@ mod tests {
             None,
             "a far end may be down"
         );
+    }
+
+    #[test]
+    fn where_no_reboot_is_allowed_552_does_not_cost_the_others_their_connections() {
+        let now = now();
+        let failure = OpenFailure::Code(ResultCode::INVALID_PARAMETER);
+        let mut ladder = Ladder::new(Recovery::Session, false);
+        ladder.worked();
+        let rungs = (0..9).filter_map(|_| ladder.open_failed(&failure, true, now));
+        let rungs: Vec<Rung> = rungs.map(|(rung, _)| rung).collect();
+        assert_eq!(rungs, [Rung::Resync; 3], "it is only named");
+        let alone = (0..9).filter_map(|_| ladder.open_failed(&failure, false, now));
+        let alone: Vec<Rung> = alone.map(|(rung, _)| rung).collect();
+        assert_eq!(alone, [Rung::Session, Rung::Resync, Rung::Resync]);
     }
 
     #[test]

@@ -66,6 +66,9 @@ impl Modem {
         if let Some((id, command)) = self.user_commands.pop_front() {
             return Some((command, Origin::User(id)));
         }
+        if std::mem::take(&mut self.reboot_due) {
+            return Some((Command::line("AT+CFUN=1,1"), Origin::Reboot));
+        }
         if !self.session.is_up() && self.session.step != Step::Contexts {
             let in_flight = self
                 .channels
@@ -77,10 +80,6 @@ impl Modem {
                 return Some((command, Origin::Session));
             }
             return None;
-        }
-        if self.reboot_due {
-            self.reboot_due = false;
-            return Some((Command::line("AT+CFUN=1,1"), Origin::Reboot));
         }
         if let Some(command) = self.urc_port_command(port) {
             return Some((command, Origin::Wire));

@@ -10,6 +10,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::backoff::Backoff;
 use super::channel::{Channel, Origin, Outcome};
 use super::failure::{Cut, Failure};
 use super::profile::QUESTIONS;
@@ -41,6 +42,8 @@ pub struct Session {
     down_since: Instant,
     /// Failed attempts in a row.
     failures: u32,
+    /// Between two of them.
+    pub backoff: Backoff,
     /// Files that are still to be uploaded.
     missing: Vec<File>,
     /// Seconds since 1970 by the host's clock, and when that was so.
@@ -158,6 +161,7 @@ impl Session {
             said: None,
             down_since: now,
             failures: 0,
+            backoff: Backoff::new(RETRY_MIN, RETRY_MAX),
             missing: Vec::new(),
             host_clock: None,
             network_time: None,
@@ -516,8 +520,7 @@ impl Modem {
             return;
         }
         self.session.failures += 1;
-        let exponent = self.session.failures.min(6) - 1;
-        let pause = (RETRY_MIN * 2u32.pow(exponent)).min(RETRY_MAX);
+        let pause = self.session.backoff.next();
         if self.session.step != Step::Unwanted {
             self.session.step = Step::Failed;
             self.session.not_before = Some(now + pause);
@@ -553,6 +556,7 @@ impl Modem {
             log::warn!("{cut}; every connection is reset");
             self.session.down_since = now;
             self.session.failures = 0;
+            self.session.backoff.reset();
             self.session.said = None;
             self.events.push_back(Event::Down);
         }
@@ -586,6 +590,7 @@ impl Modem {
             return;
         }
         self.session.failures = 0;
+        self.session.backoff.reset();
         self.session.said = None;
         let took = now.saturating_duration_since(self.session.down_since);
         log::info!("{} ready after {:.1} s", self.profile.name, took.as_secs_f64());

@@ -16,7 +16,7 @@ impl Modem {
     /// and it is brought back.
     pub(super) fn channel_silent(&mut self, port: usize, cut: Cut, now: Instant) {
         let rung = match cut {
-            Cut::Silent | Cut::Garbled => self.ladder.strike(now),
+            Cut::Silent | Cut::Garbled => self.ladder.strike(false, now),
             _ => Rung::Resync,
         };
         let payload_for = self.channels[port].payload_for;
@@ -52,9 +52,7 @@ impl Modem {
 
     /// Takes a rung of the recovery ladder, beyond the resynchronisation that is under way.
     pub(super) fn climb(&mut self, rung: Rung, port: usize, now: Instant) {
-        if rung != Rung::Resync {
-            log::warn!("recovery: {rung}");
-        }
+        self.say_rung(rung, now);
         match rung {
             Rung::Resync => {}
             Rung::Port => self.reopen(port, now),
@@ -69,6 +67,19 @@ impl Modem {
             Rung::ResetCommand => {
                 self.actions.push_back(Action::RunResetCommand);
                 self.reopen(port, now);
+            }
+        }
+    }
+
+    fn say_rung(&self, rung: Rung, now: Instant) {
+        match rung {
+            Rung::Resync => {}
+            Rung::Port => log::warn!("recovery: {rung}"),
+            _ => {
+                let pause = self.ladder.pause(now).as_secs();
+                log::warn!(
+                    "recovery: {rung}; the next step that cuts connections comes after {pause} s or later"
+                );
             }
         }
     }
@@ -129,7 +140,10 @@ impl Modem {
 
     /// The modem has rebooted: nothing of what it knew is left.
     pub(super) fn rebooted(&mut self, now: Instant) {
-        self.counters.reboots += 1;
+        // `OK`, `POWERED DOWN` and `RDY` tell of the same reboot.
+        if !std::mem::replace(&mut self.is_rebooting, true) {
+            self.counters.reboots += 1;
+        }
         self.ladder.rebooted();
         self.reboot_due = false;
         for port in 0..self.channels.len() {
@@ -230,6 +244,7 @@ impl Modem {
                 self.silent(port, Failure::new(ExitStatus::ModemSilent, message), now);
             }
             waking::Next::Awake { baud, .. } => {
+                self.is_rebooting = false;
                 self.channels[port].baud = baud;
                 self.channels[port].state = State::Command;
                 if baud != self.settings.baud && self.channels[port].wire_step.is_none() {
@@ -255,7 +270,7 @@ impl Modem {
 
     /// Nothing brings this channel back: its port is opened anew.
     pub(super) fn silent(&mut self, port: usize, failure: Failure, now: Instant) {
-        let rung = self.ladder.strike(now);
+        let rung = self.ladder.strike(true, now);
         if rung == Rung::Resync && self.settings.recovery == config::Recovery::Resync {
             let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, now + REOPEN_PAUSE);
             self.channels[port].state = State::Waking(waking);
@@ -263,7 +278,7 @@ impl Modem {
             return self.session_failed(failure, false, now);
         }
         if rung == Rung::ResetCommand {
-            log::warn!("recovery: {rung}");
+            self.say_rung(rung, now);
             self.actions.push_back(Action::RunResetCommand);
         }
         self.reopen(port, now);

@@ -19,7 +19,8 @@ use crate::harness::{
 pub struct Daemon {
     running: Running,
     directory: TempDir,
-    device: String,
+    /// The lines of `[modem]`.
+    modem: String,
 }
 
 impl Daemon {
@@ -37,21 +38,32 @@ impl Daemon {
 
     /// The same, without waiting for the modem.
     pub fn launch(site: &Site, tunnels: &str, process: &str, prepare: impl FnOnce(&mut Command)) -> Daemon {
+        Daemon::on(&site.modem.device(0), "", tunnels, process, prepare)
+    }
+
+    /// The same on this device, with further lines of `[modem]`.
+    pub fn on(
+        device: &str,
+        modem: &str,
+        tunnels: &str,
+        process: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Daemon {
         let directory = temporary_directory();
-        let device = site.modem.device(0);
-        fs::write(directory.path().join("run.toml"), text(&directory, &device, tunnels, process))
+        let modem = format!("device = \"{device}\"\n{modem}");
+        fs::write(directory.path().join("run.toml"), text(&directory, &modem, tunnels, process))
             .expect("the directory is ours");
         let mut command = tunnel_command(&["run", "-v", "--config"]);
         command.arg(directory.path().join("run.toml")).env("TMPDIR", directory.path());
         prepare(&mut command);
-        let daemon = Daemon { running: Running::start(&mut command), directory, device };
+        let daemon = Daemon { running: Running::start(&mut command), directory, modem };
         daemon.wait_for("listening on");
         daemon
     }
 
     /// Other `[[tunnel]]` sections; nothing is said to the daemon yet.
     pub fn rewrite(&self, tunnels: &str, process: &str) {
-        self.rewrite_whole(&text(&self.directory, &self.device, tunnels, process));
+        self.rewrite_whole(&text(&self.directory, &self.modem, tunnels, process));
     }
 
     /// Another file altogether.
@@ -125,6 +137,11 @@ impl Daemon {
         self.running.log.wait_for(text, |line| line.contains(text).then(|| line.to_owned()))
     }
 
+    /// Waits until so many lines had this in them.
+    pub fn wait_for_count(&self, text: &str, count: usize) {
+        self.running.log.wait_for_lines(text, count, |line| line.contains(text));
+    }
+
     pub fn log(&self) -> String {
         self.running.log.so_far()
     }
@@ -151,11 +168,11 @@ pub fn tunnel(name: &str, more: &str) -> String {
     )
 }
 
-fn text(directory: &TempDir, device: &str, tunnels: &str, process: &str) -> String {
+fn text(directory: &TempDir, modem: &str, tunnels: &str, process: &str) -> String {
     let path = directory.path().display();
     let place =
         if process.contains("control =") { String::new() } else { format!("control = \"{path}/control\"\n") };
-    format!("[modem]\ndevice = \"{device}\"\n[process]\n{place}{process}\n{tunnels}")
+    format!("[modem]\n{modem}\n[process]\n{place}{process}\n{tunnels}")
 }
 
 fn timespec(time: Duration) -> rustix::event::Timespec {

@@ -14,6 +14,7 @@ mod budget;
 mod connect;
 mod growth;
 mod notify;
+mod outages;
 mod recorder;
 mod reload;
 mod replay;

@@ -126,7 +126,8 @@ impl Simulation {
         let clients = wiring.connections.iter().enumerate();
         let clients =
             clients.map(|(index, it)| Actor::new(it.client.clone(), 1_000 + index as u64)).collect();
-        let relay = Relay::new(configuration(&wiring), now);
+        let mut relay = Relay::new(configuration(&wiring), now);
+        relay.modem_mut().set_seed(wiring.seed);
         let faults = wiring.faults.iter().map(|(at, fault)| (now + *at, fault.clone())).collect();
         Simulation {
             start: now,
