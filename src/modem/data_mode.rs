@@ -44,10 +44,24 @@ pub struct DataMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Flowing,
-    Draining { since: Instant },
-    Guard { until: Instant, tries: u32 },
-    Escaped { since: Instant, tries: u32, by_dtr: bool, from: usize },
-    HungUp { until: Instant },
+    /// Since the port last had fewer bytes than the `least` it had before.
+    Draining {
+        since: Instant,
+        least: usize,
+    },
+    Guard {
+        until: Instant,
+        tries: u32,
+    },
+    Escaped {
+        since: Instant,
+        tries: u32,
+        by_dtr: bool,
+        from: usize,
+    },
+    HungUp {
+        until: Instant,
+    },
 }
 
 /// Why data mode is left.
@@ -147,8 +161,14 @@ impl DataMode {
             self.drained = if bytes == 0 {
                 Drained::Since(now)
             } else {
-                Drained::AskAt(now + wire_time.max(Duration::from_millis(1)))
+                Drained::AskAt(now + wire_time.clamp(ASK_AGAIN_MIN, ASK_AGAIN_MAX))
             };
+            if let Stage::Draining { since, least } = &mut self.stage
+                && bytes < *least
+            {
+                *since = now;
+                *least = bytes;
+            }
         }
     }
 
@@ -236,7 +256,7 @@ impl DataMode {
     pub fn leave(&mut self, now: Instant) {
         if self.stage == Stage::Flowing {
             self.reason = Reason::Done;
-            self.stage = Stage::Draining { since: now };
+            self.stage = Stage::Draining { since: now, least: usize::MAX };
             if let Drained::AskAt(at) = &mut self.drained {
                 *at = (*at).min(now);
             }
@@ -256,7 +276,7 @@ impl DataMode {
                 Some(self.held_since + SUSPICION_QUIET)
             }
             Stage::Flowing => Some(self.held_since + HOLD),
-            Stage::Draining { since } => match self.drained {
+            Stage::Draining { since, .. } => match self.drained {
                 Drained::Since(since) => Some(since),
                 _ => Some(since + DRAIN_LIMIT),
             },
@@ -303,7 +323,7 @@ impl DataMode {
             }
             Stage::Flowing if self.held_since + HOLD <= now => Next::Deliver,
             Stage::Flowing => Next::Wait,
-            Stage::Draining { since } => match self.drained {
+            Stage::Draining { since, .. } => match self.drained {
                 Drained::Since(_) => self.begin_escape(now, 1),
                 // The far end takes nothing any more, and so the modem does not either.
                 _ if since + DRAIN_LIMIT <= now => self.begin_escape(now, 1),
@@ -510,8 +530,13 @@ const DTR_WAIT: Duration = Duration::from_millis(1_000);
 /// The modem waits for its own guard time, about a second, before it answers `+++`.
 const OK_NOT_BEFORE: Duration = Duration::from_millis(500);
 
-/// How long what was written may take to leave the port before data mode is left all the same.
+/// How long nothing of what was written may leave the port before data mode is left all the same.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// When a port is asked again how much it has left. Behind a device server the speed says little about when
+/// that will be: the line may be faster, and so is the network.
+const ASK_AGAIN_MIN: Duration = Duration::from_millis(1);
+const ASK_AGAIN_MAX: Duration = Duration::from_millis(100);
 
 /// How often `+++` is tried.
 const ESCAPE_TRIES: u32 = 3;
@@ -750,6 +775,25 @@ mod tests {
         let left = mode.deadline_passed(escaped + Duration::from_secs(1) + OK_QUIET, false);
         assert_eq!(left, Next::Left(Reason::Suspicion));
         assert_eq!(mode.take_left().0, b"\r\nNO CARRIER\r\n\r\nOK\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn a_long_queue_is_waited_for_as_long_as_it_shrinks() {
+        let (mut mode, now) = mode(false);
+        mode.sent(b"payload", now, Duration::from_secs(100));
+        mode.leave(now);
+        let mut at = now;
+        for bytes in (1..=300).rev() {
+            assert_eq!(mode.deadline_passed(at, false), Next::AskQueue, "{bytes} bytes");
+            mode.queue_answered(bytes, at, Duration::from_secs(100));
+            let due = mode.deadline(false).expect("it is to be asked again");
+            assert!(due <= at + ASK_AGAIN_MAX, "not only when a slow line would be done");
+            at += Duration::from_secs(1);
+        }
+        assert_eq!(mode.deadline_passed(at, false), Next::AskQueue);
+        mode.queue_answered(0, at, Duration::ZERO);
+        assert_eq!(mode.deadline_passed(at, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(at + GUARD, false), Next::SendEscape);
     }
 
     #[test]
