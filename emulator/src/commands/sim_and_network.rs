@@ -22,13 +22,24 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         }
         ("QSIMSTAT", Kind::Read) => {
             let inserted = u8::from(modem.config.sim != Sim::Absent);
-            line(format!("+QSIMSTAT: 0,{inserted}"))
+            let told = modem.session.kept.get("QSIMSTAT").map_or("0", String::as_str);
+            line(format!("+QSIMSTAT: {told},{inserted}"))
         }
+        // Nobody changes the card of a running modem, so the URC never comes.
+        ("QSIMSTAT", Kind::Write(list)) => modem.parameters(list).small(0, 0..=1).map_or_else(
+            |invalid| Err(invalid.into()),
+            |told| {
+                modem.session.kept.insert("QSIMSTAT".into(), told.to_string());
+                ok()
+            },
+        ),
+        ("QSIMSTAT", Kind::Test) => line("+QSIMSTAT: (0,1)"),
         ("CREG" | "CGREG" | "CEREG", kind) => modem.registration_command(&call.command.name, kind, now),
         ("CSQ", Kind::Execute) => line(format!("+CSQ: {},99", modem.config.signal)),
         ("CSQ", Kind::Test) => line("+CSQ: (0-31,99),(0-7,99)"),
         ("COPS", Kind::Read) if modem.is_registered(now) => line("+COPS: 0,0,\"Emulated\",7"),
         ("COPS", Kind::Read) => line("+COPS: 0"),
+        ("COPS", Kind::Test) => line("+COPS: (2,\"Emulated\",\"Emulated\",\"00101\",7),,(0-4),(0-2)"),
         ("COPS", Kind::Write(list)) => {
             modem.parameters(list).small(0, 0..=4).map_or_else(|invalid| Err(invalid.into()), |_| ok())
         }

@@ -1,0 +1,394 @@
+//! Goal of this test: drivers that were written against modules run against the emulator as they are: what they
+//! say, byte for byte, gets what a module answers.
+//!
+//! Each dialogue follows the habits of some driver in the field. Under `--strict` the emulator refuses what the
+//! manuals do not have; under `--field` it is as lenient as modules are.
+
+use std::time::{Duration, Instant};
+
+use qssl_modem_emulator::Modem;
+use qssl_modem_emulator::cli::Options;
+use qssl_modem_emulator::network::Network;
+use qssl_modem_emulator::network::simulated::{Behaviour, Opening, Plan, Simulated};
+
+/// A driver, the modem at the other end of its line, and a server that echoes.
+struct Driver {
+    modem: Modem,
+    network: Simulated,
+    now: Instant,
+}
+
+impl Driver {
+    /// At a modem that has just come up, of these command-line options.
+    fn new(options: &str) -> Driver {
+        Driver::facing(Behaviour::echo(), options)
+    }
+
+    fn facing(server: Behaviour, options: &str) -> Driver {
+        let options = Options::parse_text(options).expect("the options are right");
+        let config = options.config(1, 0).expect("the options are right");
+        #[allow(clippy::disallowed_methods, reason = "the beginning of simulated time")]
+        let now = Instant::now();
+        let plan = Plan::new(server).opening(Opening::Opens(Duration::from_millis(100)));
+        Driver { modem: Modem::new(config, now), network: Simulated::new(now, plan), now }
+    }
+
+    /// The same with echo off, a data session, and one open socket in this mode.
+    fn connected(options: &str, mode: u8) -> Driver {
+        let mut driver = Driver::new(options);
+        driver.run(&[("ATE0\r", "ATE0\r\r\nOK\r\n"), ("AT+QIACT=1\r", OK)]);
+        let open = format!("AT+QSSLOPEN=1,1,0,\"a.example\",443,{mode}\r");
+        driver.run(&[(&open, OK)]);
+        let opened = driver.after(Duration::from_millis(100));
+        assert!(opened.ends_with("+QSSLOPEN: 0,0\r\n"), "{opened:?}");
+        driver
+    }
+
+    /// Says something and returns what comes back at once.
+    fn say(&mut self, bytes: &str) -> String {
+        self.modem.received(0, bytes.as_bytes(), self.now, &mut self.network);
+        self.after(Duration::ZERO)
+    }
+
+    /// What has come when so much time has passed.
+    fn after(&mut self, time: Duration) -> String {
+        let end = self.now + time;
+        let mut heard = Vec::new();
+        loop {
+            let output = self.modem.output(0).to_vec();
+            if !output.is_empty() {
+                self.modem.written(0, output.len(), self.now);
+                heard.extend_from_slice(&output);
+            }
+            let due = self.modem.next_deadline().into_iter().chain(self.network.next_deadline()).min();
+            match due.filter(|due| *due <= end) {
+                Some(due) => {
+                    self.now = self.now.max(due);
+                    self.network.advance(self.now);
+                    self.modem.deadline_passed(self.now, &mut self.network);
+                }
+                None if output.is_empty() => break,
+                None => {}
+            }
+        }
+        self.now = end;
+        String::from_utf8(heard).expect("this server sends text")
+    }
+
+    /// What is said, and exactly what is answered.
+    #[track_caller]
+    fn run(&mut self, dialogue: &[(&str, &str)]) {
+        for (said, answer) in dialogue {
+            assert_eq!(self.say(said), *answer, "{said:?}");
+        }
+    }
+}
+
+const OK: &str = "\r\nOK\r\n";
+const ERROR: &str = "\r\nERROR\r\n";
+
+#[test]
+fn a_driver_that_starts_from_the_factory_settings_and_asks_for_everything() {
+    for options in ["--strict", "--field", "--family ec20", "--family ec20 --field"] {
+        let mut driver = Driver::new(options);
+        // Its lines end with CR LF, and the echo has the CR alone.
+        driver.run(&[
+            ("AT\r\n", "AT\r\r\nOK\r\n"),
+            ("AT&F\r\n", "AT&F\r\r\nOK\r\n"),
+            ("ATE0\r\n", "ATE0\r\r\nOK\r\n"),
+            ("AT+CMEE=2\r\n", OK),
+            ("AT+CTZU=1\r\n", OK),
+            ("AT+CTZR=1\r\n", OK),
+            ("AT+GSN\r\n", "\r\n490154203237518\r\n\r\nOK\r\n"),
+            ("AT+CIMI\r\n", "\r\n001010123456789\r\n\r\nOK\r\n"),
+            ("AT+QCCID\r\n", "\r\n+QCCID: 89860000000000000007\r\n\r\nOK\r\n"),
+            ("AT+CPIN?\r\n", "\r\n+CPIN: READY\r\n\r\nOK\r\n"),
+            ("AT+QSIMSTAT?\r\n", "\r\n+QSIMSTAT: 0,1\r\n\r\nOK\r\n"),
+            ("AT+QSIMSTAT=1\r\n", OK),
+            ("AT+QSIMSTAT?\r\n", "\r\n+QSIMSTAT: 1,1\r\n\r\nOK\r\n"),
+            ("AT+QCFG=\"nwscanmode\",3,1\r\n", OK),
+            ("AT+QCFG=\"nwscanmode\"\r\n", "\r\n+QCFG: \"nwscanmode\",3,1\r\n\r\nOK\r\n"),
+            ("AT+QCFG=\"nwscanseq\",00,1\r\n", OK),
+            ("AT+COPS=0\r\n", OK),
+            ("AT+COPS=3,0\r\n", OK),
+            ("AT+COPS?\r\n", "\r\n+COPS: 0,0,\"Emulated\",7\r\n\r\nOK\r\n"),
+            ("AT+QNWINFO\r\n", "\r\n+QNWINFO: \"FDD LTE\",\"00101\",\"LTE BAND 3\",1650\r\n\r\nOK\r\n"),
+            ("AT+CEREG=2\r\n", OK),
+            ("AT+CEREG?\r\n", "\r\n+CEREG: 2,1,\"1F2A\",\"A3B4C01\",7\r\n\r\nOK\r\n"),
+            ("AT+CSQ\r\n", "\r\n+CSQ: 28,99\r\n\r\nOK\r\n"),
+            ("AT+CGATT=1\r\n", OK),
+            ("AT+CGATT?\r\n", "\r\n+CGATT: 1\r\n\r\nOK\r\n"),
+            // Before it activates a context it makes sure that it is not active.
+            ("AT+QIDEACT=1\r\n", OK),
+            ("AT+QICSGP=1,1,\"internet\",\"\",\"\",0\r\n", OK),
+            ("AT+QIACT=1\r\n", OK),
+            ("AT+QIACT?\r\n", "\r\n+QIACT: 1,1,1,\"10.7.157.1\"\r\n\r\nOK\r\n"),
+            ("AT+CGPADDR=1\r\n", "\r\n+CGPADDR: 1,\"10.7.157.1\"\r\n\r\nOK\r\n"),
+            ("AT+CGPADDR\r\n", "\r\n+CGPADDR: 1,\"10.7.157.1\"\r\n\r\nOK\r\n"),
+        ]);
+    }
+}
+
+#[test]
+fn commands_joined_by_semicolon_and_plus_answer_one_after_the_other() {
+    let mut driver = Driver::new("");
+    driver.run(&[
+        ("ATE0;+CMEE=2\r", "ATE0;+CMEE=2\r\r\nOK\r\n"),
+        ("AT+CSQ;+CGMM;+QSIMSTAT?\r", "\r\n+CSQ: 28,99\r\n\r\nEG800Q\r\n\r\n+QSIMSTAT: 0,1\r\n\r\nOK\r\n"),
+        ("AT+CTZU=1;+CTZR=1;+COPS=0;+CGATT=1\r", OK),
+        // What stands behind the first error is not carried out.
+        ("AT+CTZU=3;+NONSENSE;+CTZR=0\r", "\r\nERROR\r\n"),
+        ("AT+CTZU?;+CTZR?\r", "\r\n+CTZU: 3\r\n\r\n+CTZR: 1\r\n\r\nOK\r\n"),
+    ]);
+}
+
+#[test]
+fn a_line_feed_that_comes_after_the_command_has_begun() {
+    // Between commands it means nothing, however late it comes.
+    for options in ["--strict", "--field"] {
+        let mut driver = Driver::new(options);
+        driver.run(&[("ATE0\r", "ATE0\r\r\nOK\r\n"), ("\n", ""), ("AT+CGATT=1\r", OK), ("\n", "")]);
+        driver.run(&[("AT\r", OK)]);
+    }
+    // Before a prompt that takes its time it is dropped with everything else that comes too soon.
+    let mut driver = Driver::connected("--prompt-latency 10ms", 0);
+    driver.run(&[("AT+QSSLSEND=0,5\r", ""), ("\n", "")]);
+    assert_eq!(driver.after(Duration::from_millis(10)), "\r\n> ");
+    driver.run(&[("hello", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n")]);
+    assert_eq!(driver.network.records()[0].received, b"hello");
+    // At a prompt that is quicker it is payload: the driver's last byte is left over, and spoils its next line.
+    let mut driver = Driver::connected("--strict", 0);
+    driver
+        .run(&[("AT+QSSLSEND=0,5\r", "\r\n> "), ("\nhello", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n")]);
+    assert_eq!(driver.network.records()[0].received, b"\nhell");
+    // Some modules know that it belongs to the CR, where it comes at once with it.
+    let mut driver = Driver::connected("--field", 0);
+    driver
+        .run(&[("AT+QSSLSEND=0,5\r\n", "\r\n> "), ("hello", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n")]);
+    assert_eq!(driver.network.records()[0].received, b"hello");
+}
+
+#[test]
+fn an_open_without_a_mode_is_in_buffer_mode() {
+    for options in ["--strict", "--field", "--family ec20"] {
+        let mut driver = Driver::new(options);
+        driver.run(&[("ATE0;+QIACT=1\r", "ATE0;+QIACT=1\r\r\nOK\r\n")]);
+        driver.run(&[("AT+QSSLOPEN=1,1,4,\"a.example\",443\r", OK)]);
+        assert_eq!(driver.after(Duration::from_millis(100)), "\r\n+QSSLOPEN: 4,0\r\n");
+        driver.run(&[
+            ("AT+QSSLSEND=4,5\r", "\r\n> "),
+            ("hello", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",4\r\n"),
+            ("AT+QSSLRECV=4,1500\r", "\r\n+QSSLRECV: 5\r\nhello\r\n\r\nOK\r\n"),
+            ("AT+QSSLCLOSE=4\r", OK),
+        ]);
+    }
+}
+
+#[test]
+fn the_state_of_one_socket_in_the_form_of_the_tcp_command() {
+    let line = "\r\n+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.2\",443,0,2,1,0,0,\"uart1\",1\r\n\r\nOK\r\n";
+    let mut driver = Driver::connected("--field", 0);
+    driver.run(&[("AT+QSSLSTATE=1,0\r", line), ("AT+QSSLSTATE=0\r", line), ("AT+QSSLSTATE=1,5\r", OK)]);
+    let mut driver = Driver::connected("--strict", 0);
+    driver.run(&[("AT+QSSLSTATE=1,0\r", ERROR)]);
+}
+
+#[test]
+fn unread_counts_and_reads_of_more_than_1500_bytes() {
+    let mut driver = Driver::connected("--field", 0);
+    let payload = "x".repeat(1_460);
+    for _ in 0..2 {
+        driver.say("AT+QSSLSEND=0,1460\r");
+        driver.say(&payload);
+    }
+    driver.run(&[("AT+QSSLRECV=0,0\r", "\r\n+QSSLRECV: 2920,0,2920\r\n\r\nOK\r\n")]);
+    let read = driver.say("AT+QSSLRECV=0,4096\r");
+    assert!(read.starts_with("\r\n+QSSLRECV: 1500\r\nxxx") && read.ends_with("x\r\n\r\nOK\r\n"));
+    driver.run(&[("AT+QSSLRECV=0,0\r", "\r\n+QSSLRECV: 2920,1500,1420\r\n\r\nOK\r\n")]);
+    let mut driver = Driver::connected("--strict", 0);
+    driver.run(&[("AT+QSSLRECV=0,0\r", ERROR), ("AT+QSSLRECV=0,1501\r", ERROR)]);
+}
+
+#[test]
+fn cipher_codes_and_other_numbers_in_quotes() {
+    let mut driver = Driver::new("--field");
+    driver.run(&[
+        ("ATE0\r", "ATE0\r\r\nOK\r\n"),
+        ("AT+QSSLCFG=\"ciphersuite\",1,\"0XFFFF\"\r", OK),
+        ("AT+QSSLCFG=\"ciphersuite\",1,\"0X0035\"\r", OK),
+        ("AT+QSSLCFG=\"ciphersuite\",1\r", "\r\n+QSSLCFG: \"ciphersuite\",1,0X0035\r\n\r\nOK\r\n"),
+        ("AT+QSSLCFG=\"sslversion\",\"1\",\"3\"\r", OK),
+        ("AT+QSSLCFG=\"sslversion\",1\r", "\r\n+QSSLCFG: \"sslversion\",1,3\r\n\r\nOK\r\n"),
+    ]);
+    let mut driver = Driver::new("--strict");
+    driver.run(&[
+        ("ATE0\r", "ATE0\r\r\nOK\r\n"),
+        ("AT+QSSLCFG=\"ciphersuite\",1,\"0X0035\"\r", ERROR),
+        ("AT+QSSLCFG=\"ciphersuite\",1,0X0035\r", OK),
+    ]);
+}
+
+#[test]
+fn what_a_driver_sets_about_the_form_of_payload_takes_effect() {
+    // viewmode: what is pushed or read stands on one line with its header.
+    let mut driver = Driver::connected("", 1);
+    driver.run(&[
+        ("AT+QICFG=\"viewmode\",1\r", OK),
+        ("AT+QSSLSEND=0,2\r", "\r\n> "),
+        ("Hi", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0,2,Hi\r\n"),
+        // dataformat: hexadecimal both ways.
+        ("AT+QICFG=\"dataformat\",1,1\r", OK),
+        ("AT+QSSLSEND=0,4\r", "\r\n> "),
+        ("4869", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0,2,4869\r\n"),
+        ("AT+QICFG=\"viewmode\",0;+QICFG=\"dataformat\",0,1\r", OK),
+        ("AT+QSSLSEND=0,2\r", "\r\n> "),
+        ("Hi", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0,2\r\n4869"),
+        // sendinfo: how much was sent, in place of SEND OK.
+        ("AT+QICFG=\"dataformat\",0,0;+QICFG=\"sendinfo\",1\r", OK),
+        ("AT+QSSLSEND=0,2\r", "\r\n> "),
+        ("Hi", "\r\n+QISEND: 0,2\r\n\r\n+QSSLURC: \"recv\",0,2\r\nHi"),
+        // close/mode: OK at once, and the end of the closing unasked.
+        ("AT+QICFG=\"close/mode\",1\r", OK),
+        ("AT+QSSLCLOSE=0\r", "\r\nOK\r\n\r\n+QSSLCLOSE: 0,0\r\n"),
+    ]);
+    assert_eq!(driver.network.records()[0].received, b"HiHiHiHi");
+    let mut driver = Driver::connected("", 0);
+    driver.run(&[
+        ("AT+QICFG=\"viewmode\",1\r", OK),
+        ("AT+QICFG=\"viewmode\"\r", "\r\n+QICFG: \"viewmode\",1\r\n\r\nOK\r\n"),
+        ("AT+QSSLSEND=0,2\r", "\r\n> "),
+        ("Hi", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n"),
+        ("AT+QSSLRECV=0,1500\r", "\r\n+QSSLRECV: 2,Hi\r\n\r\nOK\r\n"),
+    ]);
+}
+
+#[test]
+fn payload_that_is_written_one_byte_at_a_time() {
+    let mut driver = Driver::connected("--send-latency 16ms", 0);
+    driver.run(&[("AT+QSSLSEND=0,300\r", "\r\n> ")]);
+    let payload: String = ('a'..='z').cycle().take(300).collect();
+    for byte in payload.chars() {
+        driver.run(&[(&byte.to_string(), "")]);
+        driver.after(Duration::from_micros(87));
+    }
+    assert_eq!(driver.after(Duration::from_millis(20)), "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n");
+    assert_eq!(driver.network.records()[0].received, payload.as_bytes());
+}
+
+#[test]
+fn a_driver_that_looks_for_its_module_by_name() {
+    let mut options = Options::parse_text("").expect("none");
+    options.identity = Some("BG96 BG96MAR02A07M1G".into());
+    let config = options.config(1, 0).expect("the options are right");
+    let mut driver = Driver::new("");
+    driver.modem = Modem::new(config, driver.now);
+    driver.run(&[
+        ("ATE0\r", "ATE0\r\r\nOK\r\n"),
+        ("ATI\r", "\r\nQuectel\r\nBG96\r\nRevision: BG96MAR02A07M1G\r\n\r\nOK\r\n"),
+        ("AT+CGMM\r", "\r\nBG96\r\n\r\nOK\r\n"),
+        ("AT+CGMR\r", "\r\nBG96MAR02A07M1G\r\n\r\nOK\r\n"),
+        ("AT+CGMI\r", "\r\nQuectel\r\n\r\nOK\r\n"),
+        ("AT+QGMR\r", "\r\nBG96MAR02A07M1G\r\n\r\nOK\r\n"),
+    ]);
+    let mut driver = Driver::new("--identity EC25");
+    driver.run(&[("AT+CGMM\r", "AT+CGMM\r\r\nEC25\r\n\r\nOK\r\n")]);
+}
+
+#[test]
+fn the_prompt_in_every_shape_and_what_comes_before_it() {
+    for (quirks, prompt) in [
+        ("", "\r\n> "),
+        ("--quirk prompt-without-space", "\r\n>"),
+        ("--quirk prompt-with-line-end", "\r\n> \r\n"),
+        ("--quirk prompt-without-space --quirk prompt-with-line-end", "\r\n>\r\n"),
+    ] {
+        let mut driver = Driver::connected(quirks, 0);
+        driver.run(&[("AT+QSSLSEND=0,2\r", prompt), ("Hi", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n")]);
+    }
+    // A driver that does not wait: what it sends is dropped, and the modem waits for all of it.
+    let mut driver = Driver::connected("--prompt-latency 8ms", 0);
+    driver.run(&[("AT+QSSLSEND=0,2\rHi", "")]);
+    assert_eq!(driver.after(Duration::from_secs(60)), "\r\n> ");
+    driver.run(&[("AT", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n")]);
+    assert_eq!(driver.network.records()[0].received, b"AT");
+    let mut driver = Driver::connected("--prompt-latency 8ms --quirk early-payload-kept", 0);
+    driver.run(&[("AT+QSSLSEND=0,2\rHi", "")]);
+    assert!(driver.after(Duration::from_millis(8)).starts_with("\r\n> \r\nSEND OK\r\n"));
+}
+
+#[test]
+fn an_answer_to_a_read_ends_with_one_line_end_or_two() {
+    for (quirks, answer) in [
+        ("", "\r\n+QSSLRECV: 2\r\nHi\r\n\r\nOK\r\n"),
+        ("--quirk receive-tail-short", "\r\n+QSSLRECV: 2\r\nHi\r\nOK\r\n"),
+    ] {
+        let mut driver = Driver::connected(quirks, 0);
+        driver.say("AT+QSSLSEND=0,2\r");
+        driver.say("Hi");
+        driver.run(&[("AT+QSSLRECV=0,1460\r", answer)]);
+    }
+}
+
+#[test]
+fn the_result_of_an_open_with_or_without_an_empty_line_and_before_or_after_the_ok() {
+    for (quirks, at_once, later) in [
+        ("", OK, "\r\n+QSSLOPEN: 0,0\r\n"),
+        ("--quirk open-result-without-empty-line", OK, "+QSSLOPEN: 0,0\r\n"),
+        ("--quirk open-result-before-ok", "", "\r\n+QSSLOPEN: 0,0\r\n\r\nOK\r\n"),
+    ] {
+        let mut driver = Driver::new(quirks);
+        driver.run(&[("ATE0;+QIACT=1\r", "ATE0;+QIACT=1\r\r\nOK\r\n")]);
+        driver.run(&[("AT+QSSLOPEN=1,1,0,\"a.example\",443,0\r", at_once)]);
+        assert_eq!(driver.after(Duration::from_millis(100)), later, "{quirks}");
+    }
+}
+
+#[test]
+fn arrivals_are_announced_once_or_each_time() {
+    for (quirks, again) in [("", ""), ("--quirk receive-urc-per-arrival", "\r\n+QSSLURC: \"recv\",0\r\n")] {
+        let mut driver = Driver::connected(quirks, 0);
+        driver.say("AT+QSSLSEND=0,2\r");
+        driver.run(&[("Hi", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n")]);
+        driver.say("AT+QSSLSEND=0,2\r");
+        driver.run(&[("Hi", &format!("\r\nSEND OK\r\n{again}"))]);
+        // Once everything has been read, the next arrival is announced again.
+        driver.say("AT+QSSLRECV=0,1460\r");
+        driver.say("AT+QSSLRECV=0,1460\r");
+        driver.say("AT+QSSLSEND=0,2\r");
+        driver.run(&[("Hi", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n")]);
+    }
+}
+
+#[test]
+fn errors_as_numbers_or_as_texts() {
+    for (options, answer) in [
+        ("--no-sim", "\r\n+CME ERROR: 10\r\n"),
+        ("--no-sim --quirk errors-as-text", "\r\n+CME ERROR: SIM not inserted\r\n"),
+    ] {
+        let mut driver = Driver::new(options);
+        driver.run(&[("ATE0;+CMEE=1\r", "ATE0;+CMEE=1\r\r\nOK\r\n"), ("AT+CPIN?\r", answer)]);
+    }
+    let mut driver = Driver::new("--quirk socket-errors-as-cme --quirk errors-as-text");
+    driver.run(&[("ATE0\r", "ATE0\r\r\nOK\r\n")]);
+    assert!(driver.say("AT+QSSLSEND=0,2\r").starts_with("\r\n+CME ERROR: "));
+}
+
+#[test]
+fn a_module_that_answers_552_after_some_opens_until_it_is_rebooted() {
+    let mut driver = Driver::new("--quirk opens-until-degraded=2");
+    let opens = |driver: &mut Driver| {
+        driver.run(&[("ATE0;+QIACT=1\r", "ATE0;+QIACT=1\r\r\nOK\r\n")]);
+        for _ in 0..2 {
+            driver.say("AT+QSSLOPEN=1,1,0,\"a.example\",443,0\r");
+            assert_eq!(driver.after(Duration::from_millis(100)), "\r\n+QSSLOPEN: 0,0\r\n");
+            driver.run(&[("AT+QSSLCLOSE=0\r", OK)]);
+        }
+    };
+    opens(&mut driver);
+    for _ in 0..3 {
+        driver.run(&[("AT+QSSLOPEN=1,1,0,\"a.example\",443,0\r", "\r\nOK\r\n\r\n+QSSLOPEN: 0,552\r\n")]);
+    }
+    driver.say("AT+CFUN=1,1\r");
+    assert!(driver.after(Duration::from_secs(10)).starts_with("\r\nRDY\r\n"));
+    opens(&mut driver);
+}
