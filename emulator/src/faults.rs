@@ -89,6 +89,11 @@ impl Modem {
         self.work_since = Some(now);
     }
 
+    /// Changes the access point without which no PDP context is activated; active ones stay.
+    pub fn require_apn(&mut self, name: Option<String>) {
+        self.config.required_apn = name;
+    }
+
     /// Changes the first figure of AT+CSQ.
     pub fn set_signal(&mut self, signal: u8) {
         self.config.signal = signal;

@@ -52,8 +52,9 @@ pub struct Session {
     network_time: Option<NetworkTime>,
     /// The PDP context has been deactivated once already in this attempt.
     torn_down: bool,
-    /// The network denies the registration, by one of the services asked so far.
-    denied: bool,
+    /// What the services asked so far say that tells most: 3, the network denies the registration, or 2, the modem
+    /// searches.
+    registration: Option<u8>,
     /// It stands, and files for new tunnels are being stored meanwhile.
     pub refreshing: bool,
     /// A context of ours that is active shall be torn down: it carries nothing.
@@ -166,7 +167,7 @@ impl Session {
             host_clock: None,
             network_time: None,
             torn_down: false,
-            denied: false,
+            registration: None,
             refreshing: false,
             rebuild: false,
             joins_settings: true,
@@ -675,8 +676,9 @@ impl Modem {
 
     fn registration_answered(&mut self, index: usize, lines: &[String], now: Instant) {
         let state = registration_state(lines);
-        // LTE-only modules say 0 for the services that they do not have: a denial stands beside that.
-        self.session.denied = state == Some(3) || (self.session.denied && index > 0);
+        // LTE-only modules say 0 for the services that they do not have: a search or a denial stands beside that.
+        let so_far = self.session.registration.filter(|_| index > 0);
+        self.session.registration = so_far.into_iter().chain(state).filter(|it| matches!(it, 2 | 3)).max();
         match state {
             Some(1 | 5) => return self.session.go(Step::Leftovers),
             _ if index + 1 < REGISTRATION.len() => {
@@ -684,13 +686,14 @@ impl Modem {
             }
             _ => {}
         }
-        let words = match state {
-            _ if self.session.denied => "the network denied the registration",
+        let denied = self.session.registration == Some(3);
+        let words = match self.session.registration {
+            Some(3) => "the network denied the registration",
             Some(2) => "the modem searches for a network",
             _ => "the modem is not registered in a network",
         };
         let waited = now.saturating_duration_since(self.session.down_since);
-        if self.settings.wait != Wait::Forever && (self.session.denied || waited > REGISTRATION_PATIENCE) {
+        if self.settings.wait != Wait::Forever && (denied || waited > REGISTRATION_PATIENCE) {
             let message = format!("{words}: check antenna, SIM and coverage");
             self.session_failed(Failure::new(ExitStatus::NoRegistration, message), false, now);
             return;

@@ -657,9 +657,7 @@ impl Relay {
             State::Silent => {
                 limit(client.since, limits.first_byte_timeout, "the client sent nothing in time")
             }
-            State::Waiting => {
-                limit(client.since, limits.queue_timeout, "no free socket in time (--queue-timeout)")
-            }
+            State::Waiting => limit(client.since, limits.queue_timeout, WAITED),
             State::Joined { .. } if client.finished => limit(
                 client.last_byte,
                 limits.half_close_timeout,
@@ -698,6 +696,11 @@ impl Relay {
             }
             if let Some(socket) = client.socket() {
                 self.leave_socket(socket, GiveUp::Abort, now);
+            }
+            if reason == WAITED && !self.modem.is_up() {
+                let state = self.modem.session_in_words();
+                let reason = format!("the modem was not ready in time (--queue-timeout): {state}");
+                return self.reset(id, &reason, ExitStatus::StreamCut, now);
             }
             return self.reset(id, reason, ExitStatus::StreamCut, now);
         }
@@ -810,4 +813,5 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_secs(5);
 const RELEASE_LIMIT: Duration = Duration::from_secs(45);
 
 const FAR_END_CLOSED: &str = "the far end closed";
+const WAITED: &str = "no free socket in time (--queue-timeout)";
 const LINGERED: &str = "the far end closed and the client stayed";

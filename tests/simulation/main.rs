@@ -13,6 +13,7 @@ mod flow_control;
 mod harness;
 mod losses;
 mod many_clients;
+mod no_network;
 mod opening;
 mod push_mode;
 mod random;

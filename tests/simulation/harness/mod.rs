@@ -234,6 +234,11 @@ impl Simulation {
         self.drain();
     }
 
+    /// What was logged and would be shown without `-v`.
+    pub fn logged(&self) -> Vec<String> {
+        trace::logged()
+    }
+
     /// How many commands of the host begin so.
     pub fn said(&self, beginning: &str) -> usize {
         self.host_said.iter().filter(|line| line.starts_with(beginning.as_bytes())).count()
@@ -539,6 +544,8 @@ impl Simulation {
             Fault::EndFarEnd(index, how) => self.fars[index].end(how),
             Fault::Say(index, bytes) => self.fars[index].say(&bytes),
             Fault::DropPdp => self.modem.drop_pdp(1, now),
+            Fault::Network(registration) => self.modem.set_registration(registration, now),
+            Fault::RequireApn(name) => self.modem.require_apn(name),
             Fault::WearOutPdp => self.modem.wear_out_pdp(1, now),
             Fault::Reboot => self.modem.reboot(now),
             Fault::OtherProgram(bytes) => {

@@ -36,6 +36,13 @@ pub fn note(line: impl FnOnce() -> String) {
     }
 }
 
+/// What of the log would be shown without `-v`, among the lines that were kept.
+pub fn logged() -> Vec<String> {
+    let is_shown =
+        |line: &&String| [" ERROR: ", " WARN: ", " INFO: "].iter().any(|level| line.contains(level));
+    LINES.with_borrow(|lines| lines.iter().filter(is_shown).cloned().collect())
+}
+
 /// Bytes as a line shows them: text in full, anything else by its ends.
 pub fn shown(bytes: &[u8]) -> String {
     let is_text = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b' '..=b'~'));

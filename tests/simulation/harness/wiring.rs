@@ -157,6 +157,10 @@ pub enum Fault {
     Say(usize, Vec<u8>),
     /// The network takes the data session away.
     DropPdp,
+    /// What the mobile network makes of the modem from now on.
+    Network(emulator::Registration),
+    /// From now on the network gives no data session but by this access point.
+    RequireApn(Option<String>),
     /// The data session claims to be active and carries nothing.
     WearOutPdp,
     /// The modem reboots as after a crash.
