@@ -87,7 +87,11 @@ impl Notifier {
         }
     }
 
-    fn from_variables(
+    /// The same from these values of the three variables.
+    ///
+    /// # Errors
+    /// A name that is neither a path nor an abstract one, or no socket.
+    pub fn from_variables(
         notify_socket: Option<&OsStr>,
         watchdog_usec: Option<&OsStr>,
         watchdog_pid: Option<&OsStr>,
