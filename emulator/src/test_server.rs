@@ -8,8 +8,9 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use foreign_types::ForeignTypeRef as _;
 use openssl::error::ErrorStack;
 use openssl::sha::Sha256;
 use openssl::ssl::{
@@ -47,6 +48,8 @@ pub struct ServerOptions {
     /// Clients that offer other protocols are refused in the handshake, those that offer none are cut off
     /// right behind it.
     pub alpn: Option<String>,
+    /// Negotiates anew right behind the handshake, and cuts off clients that will not. Up to TLS 1.2.
+    pub renegotiates: bool,
     /// What it does with a connection.
     pub behaviour: Behaviour,
     /// What it does when the behaviour is over.
@@ -357,6 +360,9 @@ impl Connection<'_> {
                 None => return,
             },
         };
+        if options.renegotiates && !renegotiate(&mut stream) {
+            return;
+        }
         if self.behave(&mut stream, &options.behaviour).is_ok() && !self.stopped {
             self.end(stream, options.ending);
         }
@@ -517,6 +523,46 @@ impl Stream {
         }
         let _ = self.tcp().shutdown(Shutdown::Write);
     }
+}
+
+/// Whether the client went along with a second handshake. It sends nothing of its own meanwhile.
+fn renegotiate(stream: &mut Stream) -> bool {
+    let Stream::Tls(stream) = stream else { return false };
+    let asked = {
+        // SAFETY: the pointer is that of a live connection, which this call does not keep.
+        let asked = unsafe { SSL_renegotiate(stream.ssl().as_ptr()) };
+        asked == 1 && stream.do_handshake().is_ok()
+    };
+    // Its answer is dealt with while reading.
+    let _ = stream.get_ref().set_read_timeout(Some(RENEGOTIATION_LOOK));
+    let began = now();
+    let done = loop {
+        // SAFETY: as above.
+        let pending = asked && unsafe { SSL_renegotiate_pending(stream.ssl().as_ptr()) } == 1;
+        if !pending || now().saturating_duration_since(began) > PATIENCE {
+            break asked && !pending;
+        }
+        match stream.ssl_read(&mut [0; 1]) {
+            Err(error) if error.code() == ErrorCode::WANT_READ => {}
+            _ => break false,
+        }
+    };
+    let _ = stream.get_ref().set_read_timeout(None);
+    done
+}
+
+// openssl-sys does not declare these two.
+unsafe extern "C" {
+    fn SSL_renegotiate(ssl: *mut openssl_sys::SSL) -> std::ffi::c_int;
+    fn SSL_renegotiate_pending(ssl: *const openssl_sys::SSL) -> std::ffi::c_int;
+}
+
+/// How often to look whether a client has answered.
+const RENEGOTIATION_LOOK: Duration = Duration::from_millis(20);
+
+fn now() -> Instant {
+    #[allow(clippy::disallowed_methods, reason = "real clients live in real time")]
+    Instant::now()
 }
 
 fn send_pattern(stream: &mut Stream, bytes: u64) -> io::Result<()> {

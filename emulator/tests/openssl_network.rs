@@ -480,6 +480,33 @@ fn sessions_are_resumed_within_one_context_and_its_settings() {
 }
 
 #[test]
+fn a_signature_that_is_wrong_counts_unless_signatures_are_ignored() {
+    let (authority, _) = good_identity();
+    let forger = authority.forger().expect("a forger");
+    let mut world = World::new(server_of(forger.issue(&CertificateRequest::server(HOST)).expect("forged")));
+    is_refused_because(world.open(trusting(&authority)), "signature");
+    world
+        .open(TlsParameters { ignore_signature: true, ..trusting(&authority) })
+        .expect("signatures are not looked at");
+    world.open(TlsParameters { ignore_items: 8, ..trusting(&authority) }).expect("trust is not looked at");
+}
+
+#[test]
+fn a_server_that_negotiates_anew_is_followed_only_where_that_is_allowed() {
+    let options = ServerOptions {
+        renegotiates: true,
+        behaviour: Behaviour::Source { bytes: 5000 },
+        ..server_of(good_identity().1)
+    };
+    let mut world = World::new(options);
+    let id = world.open(TlsParameters { renegotiation: true, ..parameters() }).expect("it opens");
+    assert_eq!(world.receive_all(id).0.len(), 5000);
+    let id = world.open(parameters()).expect("it opens");
+    let (bytes, end) = world.receive_all(id);
+    assert_eq!((bytes.len(), end), (0, Received::Broken));
+}
+
+#[test]
 fn an_end_is_told_from_a_cut() {
     let (_, identity) = good_identity();
     let endings = [

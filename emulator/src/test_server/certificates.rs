@@ -133,6 +133,14 @@ impl Authority {
         Ok(Authority { certificate, key, intermediates })
     }
 
+    /// Somebody who claims to be this authority: what it issues looks the same and is signed with another key.
+    ///
+    /// # Errors
+    /// What OpenSSL refuses.
+    pub fn forger(&self) -> Result<Self, ErrorStack> {
+        Ok(Authority { key: new_key(KeyKind::Ec)?, ..self.clone() })
+    }
+
     /// Signs a certificate.
     ///
     /// # Errors
