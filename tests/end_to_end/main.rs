@@ -19,4 +19,5 @@ mod payload;
 mod short_connections;
 mod shutdown;
 mod ssh;
+mod tls_options;
 mod usage;
