@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::exit_status;
 use crate::status::Status;
 
 pub use client::{Client, ControlError};
@@ -106,8 +107,7 @@ pub enum Reply {
     },
     /// It was not done.
     Error {
-        /// A stable short name: `bad-request`, `refused`, `busy` (a sole port is in data mode, or too many commands
-        /// wait), `modem-silent`, `port-unavailable`, `timeout`.
+        /// A stable short name, one of [`exit_status::REPLY_IDS`] or of [`exit_status::TABLE`].
         id: String,
         /// Who is to blame, what happened, and what to do.
         message: String,
@@ -136,6 +136,7 @@ pub struct PortTranscript {
 impl Reply {
     /// A request that was not done.
     pub fn error(id: &str, message: impl Into<String>) -> Self {
+        debug_assert!(exit_status::is_known(id), "{id} is in no table");
         Reply::Error { id: id.to_owned(), message: message.into() }
     }
 }

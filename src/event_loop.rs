@@ -795,7 +795,7 @@ impl EventLoop {
                 false
             }
             Err(error) => {
-                log::error!("{error}");
+                log::error!("{error} [{}]", ExitStatus::Failed);
                 slot.paused_until = Some(self.now + ACCEPT_PAUSE);
                 false
             }
@@ -981,7 +981,7 @@ fn run_reset_command(command: &str) {
                 Err(error) => log::warn!("--reset-command: {error}"),
             });
         }
-        Err(error) => log::error!("--reset-command cannot be started: {error}"),
+        Err(error) => log::error!("--reset-command cannot be started: {error} [{}]", ExitStatus::Failed),
     }
 }
 

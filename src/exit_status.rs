@@ -143,6 +143,19 @@ pub const SIGNAL_ID: &str = "signal";
 /// The meaning of every [`ExitStatus::Signal`].
 pub const SIGNAL_MEANING: &str = "a second signal ended it before it had drained";
 
+/// Ids that only replies of the control socket have, and their meanings: no process ends with them.
+pub const REPLY_IDS: &[(&str, &str)] = &[
+    ("bad-request", "the request to the daemon makes no sense"),
+    ("refused", "the command would break the daemon's tunnels"),
+    ("busy", "the only port is in data mode, or too many commands wait"),
+    ("timeout", "the modem did not come to the command in time"),
+];
+
+/// Whether this is the id of some error.
+pub fn is_known(id: &str) -> bool {
+    id == SIGNAL_ID || TABLE.iter().any(|row| row.id == id) || REPLY_IDS.iter().any(|(known, _)| *known == id)
+}
+
 const fn row(status: ExitStatus, number: u8, id: &'static str, meaning: &'static str) -> Row {
     Row { status, number, id, meaning }
 }
@@ -173,9 +186,11 @@ mod tests {
 
     #[test]
     fn ids_are_lower_case_words_joined_by_hyphens() {
-        for row in TABLE {
-            assert!(row.id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", row.id);
+        for id in TABLE.iter().map(|row| row.id).chain(REPLY_IDS.iter().map(|(id, _)| *id)) {
+            assert!(id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{id}");
+            assert!(is_known(id));
         }
+        assert!(!is_known("Failed"));
         assert_eq!(ExitStatus::TlsFailed.to_string(), "tls-failed");
         assert_eq!(ExitStatus::NoRegistration.to_string(), "no-registration");
     }

@@ -16,8 +16,9 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            eprintln!("qssl-tunnel: {}", cli::one_line(&error));
-            return ExitStatus::Usage.into();
+            let status = ExitStatus::Usage;
+            eprintln!("qssl-tunnel: {} [{status}]", cli::one_line(&error));
+            return status.into();
         }
         Err(help_or_version) => {
             // Nothing can be done where standard output is closed.
@@ -28,13 +29,17 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(status) => status.into(),
         Err(error) => {
-            eprintln!("qssl-tunnel: {error:#}");
             let is_usage = error.downcast_ref::<config::ConfigError>().is_some();
             let status = match error.downcast_ref::<Failure>() {
-                Some(failure) => failure.status,
+                Some(failure) => {
+                    // It tells its id itself.
+                    eprintln!("qssl-tunnel: {error:#}");
+                    return failure.status.into();
+                }
                 None if is_usage => ExitStatus::Usage,
                 None => ExitStatus::Failed,
             };
+            eprintln!("qssl-tunnel: {error:#} [{status}]");
             status.into()
         }
     }

@@ -80,7 +80,26 @@ fn program_page() -> String {
     let (meaning, id) = (exit_status::SIGNAL_MEANING, exit_status::SIGNAL_ID);
     writeln!(page, ".TP\n.B 128+\\fIn\\fR\n{}; \\fIn\\fR is its number ({id})", escaped(meaning))
         .expect("a string");
+    page += ".PP\nThe word in brackets is the same in logs, in JSON, and in messages. Replies of the control socket \
+             have these besides:\n";
+    for (id, meaning) in exit_status::REPLY_IDS {
+        writeln!(page, ".TP\n.B {}\n{}", escaped(id), escaped(meaning)).expect("a string");
+    }
     page + include_str!("generated_files/program_tail.roff")
+}
+
+#[test]
+fn every_id_of_an_error_stands_in_the_manual_page() {
+    let page = fs::read_to_string("man/qssl-tunnel.1").expect("it is checked in");
+    let table = page.split(".SH EXIT STATUS").nth(1).and_then(|rest| rest.split(".SH ").next());
+    let table = table.expect("there is such a section");
+    let ids = exit_status::TABLE.iter().map(|row| row.id).chain([exit_status::SIGNAL_ID]);
+    for id in ids {
+        assert!(table.contains(&format!("({})\n", escaped(id))), "{id}");
+    }
+    for (id, _) in exit_status::REPLY_IDS {
+        assert!(table.contains(&format!(".B {}\n", escaped(id))), "{id}");
+    }
 }
 
 /// qssl-tunnel.toml(5)

@@ -29,10 +29,10 @@ impl EventLoop {
                     log::warn!("{warning}");
                 }
                 if let Err(why) = self.reconfigure(checked.configuration) {
-                    log::error!("{why}; the old configuration stays");
+                    log::error!("{why}; the old configuration stays [{}]", ExitStatus::Usage);
                 }
             }
-            Err(error) => log::error!("{error}; the old configuration stays"),
+            Err(error) => log::error!("{error}; the old configuration stays [{}]", ExitStatus::Usage),
         }
         self.say_ready();
     }
@@ -131,7 +131,11 @@ impl EventLoop {
             // Who came meanwhile gives an event of its own only to the old token.
             slot.ready = true;
             if let Err(error) = slot.listener.register(self.poll.registry(), Place::Listener(index).token()) {
-                log::error!("cannot wait for clients of {}: {error}", slot.listener.name());
+                log::error!(
+                    "cannot wait for clients of {}: {error} [{}]",
+                    slot.listener.name(),
+                    ExitStatus::Failed
+                );
                 self.stopped = Some(ExitStatus::Failed);
             }
         }

@@ -53,6 +53,7 @@ fn one_line_and_status_2() {
         assert_eq!(finished.status, 2, "{arguments:?}: {}", finished.stderr);
         assert_eq!(finished.stderr.lines().count(), 1, "{arguments:?}: {}", finished.stderr);
         assert!(finished.stderr.starts_with("qssl-tunnel: "), "{arguments:?}: {}", finished.stderr);
+        assert!(finished.stderr.trim_end().ends_with(" [usage]"), "{arguments:?}: {}", finished.stderr);
         assert!(finished.stderr.contains(said), "{arguments:?} without {said:?}: {}", finished.stderr);
         assert_eq!(finished.text(), "", "{arguments:?}");
     }
