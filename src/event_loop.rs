@@ -992,6 +992,7 @@ fn facts(port: &Port) -> PortFacts {
         name: port.name().to_owned(),
         is_uart: kind.is_uart,
         has_dcd: kind.has_dcd,
+        dcd_is_live: matches!(port, Port::Serial(_)),
         has_dtr: kind.has_dtr,
         at_port: match kind.usb_interface {
             Some(2) => Some("usbat"),

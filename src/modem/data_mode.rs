@@ -20,6 +20,8 @@ use crate::at::SocketId;
 pub struct DataMode {
     /// The socket whose stream it is.
     pub socket: SocketId,
+    /// The client broke off: the far end must not hear of an end in order.
+    pub aborted: bool,
     stage: Stage,
     /// Why it is being left.
     reason: Reason,
@@ -35,7 +37,9 @@ pub struct DataMode {
     paused: bool,
     /// DCD was asked for what is held.
     lines_asked: bool,
-    has_dcd: bool,
+    dcd: Dcd,
+    /// DCD is read as it stands, not as it was last reported.
+    dcd_is_live: bool,
     has_dtr: bool,
     /// Whether everything written has left the tty, and since when.
     drained: Drained,
@@ -62,6 +66,16 @@ enum Stage {
     HungUp {
         until: Instant,
     },
+}
+
+/// What DCD says of this stream. On many boards it is not wired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dcd {
+    /// It has not been on since `CONNECT`, and says nothing.
+    Unproven,
+    On,
+    /// It was on, and has dropped.
+    Off,
 }
 
 /// Why data mode is left.
@@ -109,9 +123,10 @@ pub enum Next {
 
 impl DataMode {
     /// The channel has just answered `CONNECT`.
-    pub fn new(socket: SocketId, has_dcd: bool, has_dtr: bool, now: Instant) -> Self {
+    pub fn new(socket: SocketId, dcd_is_live: bool, has_dtr: bool, now: Instant) -> Self {
         DataMode {
             socket,
+            aborted: false,
             stage: Stage::Flowing,
             reason: Reason::Done,
             line_pluses: 0,
@@ -120,7 +135,8 @@ impl DataMode {
             leaked: Vec::new(),
             paused: false,
             lines_asked: false,
-            has_dcd,
+            dcd: Dcd::Unproven,
+            dcd_is_live,
             has_dtr,
             drained: Drained::Since(now),
         }
@@ -180,7 +196,7 @@ impl DataMode {
         match self.stage {
             Stage::Flowing | Stage::HungUp { .. } => {
                 self.part(bytes, now, payload);
-                if self.has_dcd && self.stage == Stage::Flowing && !self.is_suspicious() {
+                if self.dcd_tells_payload() && self.stage == Stage::Flowing && !self.is_suspicious() {
                     // DCD tells an end from payload; only a whole match waits for it.
                     payload(&self.held);
                     self.leaked.append(&mut self.held);
@@ -201,6 +217,7 @@ impl DataMode {
                 }
             }
         }
+        self.hang_up_if_dropped(now);
     }
 
     /// Parts what came into payload and what may be the modem's words, which is held back.
@@ -245,11 +262,30 @@ impl DataMode {
         self.held.len()
     }
 
-    /// The DCD line changed.
+    /// How DCD stands, or was reported to stand.
     pub fn dcd_changed(&mut self, dcd: bool, now: Instant) {
-        if self.has_dcd && !dcd && !matches!(self.stage, Stage::HungUp { .. }) {
+        self.dcd = match (dcd, self.dcd) {
+            (true, _) => Dcd::On,
+            (false, Dcd::Unproven) => Dcd::Unproven,
+            (false, Dcd::On | Dcd::Off) => Dcd::Off,
+        };
+        self.hang_up_if_dropped(now);
+    }
+
+    /// A report may be late, and be about an earlier stream: it needs the modem's words beside it.
+    fn hang_up_if_dropped(&mut self, now: Instant) {
+        let holds_words = || TERMINATORS.iter().any(|words| find(&self.held, words).is_some());
+        if self.dcd == Dcd::Off
+            && !matches!(self.stage, Stage::HungUp { .. })
+            && (self.dcd_is_live || self.is_suspicious() || holds_words())
+        {
             self.stage = Stage::HungUp { until: now + HANG_UP_TAIL };
         }
+    }
+
+    /// Whether the modem's words are payload as long as DCD is on.
+    fn dcd_tells_payload(&self) -> bool {
+        self.dcd == Dcd::On && self.dcd_is_live
     }
 
     /// The client is done and everything it sent has been written.
@@ -272,7 +308,7 @@ impl DataMode {
         };
         let stage = match self.stage {
             Stage::Flowing if self.held.is_empty() => None,
-            Stage::Flowing if self.is_suspicious() && !self.has_dcd => {
+            Stage::Flowing if self.is_suspicious() && !self.dcd_tells_payload() => {
                 Some(self.held_since + SUSPICION_QUIET)
             }
             Stage::Flowing => Some(self.held_since + HOLD),
@@ -308,7 +344,7 @@ impl DataMode {
         }
         match self.stage {
             Stage::Flowing if self.held.is_empty() => Next::Wait,
-            Stage::Flowing if self.is_suspicious() && !self.has_dcd => {
+            Stage::Flowing if self.is_suspicious() && !self.dcd_tells_payload() => {
                 if self.held_since + SUSPICION_QUIET > now {
                     return Next::Wait;
                 }
@@ -573,7 +609,11 @@ mod tests {
 
     fn mode(has_dcd: bool) -> (DataMode, Instant) {
         let now = clock::now();
-        (DataMode::new(SocketId::new(0).unwrap(), has_dcd, false, now), now)
+        let mut mode = DataMode::new(SocketId::new(0).unwrap(), true, false, now);
+        if has_dcd {
+            mode.dcd_changed(true, now);
+        }
+        (mode, now)
     }
 
     /// Everything that reaches the line, with the time since the start, until `pending` is gone.
@@ -674,6 +714,36 @@ mod tests {
         assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
         let words = b"\r\nNO CARRIER\r\n".to_vec();
         assert_eq!(mode.take_ended(), Ended { payload: Vec::new(), words, certain: true });
+    }
+
+    #[test]
+    fn a_dcd_that_has_not_been_on_says_nothing() {
+        let (mut mode, now) = mode(false);
+        mode.dcd_changed(false, now);
+        assert_eq!(mode.deadline(false), None, "it is no end");
+        assert!(mode.is_flowing());
+        // And no proof that it is not.
+        assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
+        assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET + GUARD, false), Next::SendEscape);
+    }
+
+    #[test]
+    fn a_late_report_of_dcd_ends_nothing_without_the_modems_words() {
+        let now = clock::now();
+        let mut mode = DataMode::new(SocketId::new(0).unwrap(), false, false, now);
+        // Of the stream before.
+        mode.dcd_changed(true, now);
+        mode.dcd_changed(false, now);
+        assert!(mode.is_flowing());
+        assert_eq!(mode.deadline(false), None, "it is no end");
+        mode.dcd_changed(true, now);
+        // On may be what was before as well.
+        assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
+        assert_eq!(mode.deadline(false), Some(now + SUSPICION_QUIET));
+        mode.dcd_changed(false, now);
+        assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
+        assert!(mode.take_ended().certain);
     }
 
     #[test]

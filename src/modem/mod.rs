@@ -116,6 +116,8 @@ pub struct PortFacts {
     pub is_uart: bool,
     /// A DCD line that can be read.
     pub has_dcd: bool,
+    /// DCD is read as it stands, not as a device server last reported it.
+    pub dcd_is_live: bool,
     /// A DTR line that can be set.
     pub has_dtr: bool,
     /// What the modem calls this port, where that is known: "usbat", "usbmodem" or "uart1".

@@ -76,7 +76,10 @@ impl Modem {
 
     fn enter_data_mode(&mut self, port: usize, id: SocketId, now: Instant) {
         let facts = &self.ports[port];
-        let data = DataMode::new(id, facts.has_dcd, facts.has_dtr, now);
+        if facts.has_dcd {
+            self.actions.push_back(Action::AskLines(port));
+        }
+        let data = DataMode::new(id, facts.dcd_is_live, facts.has_dtr, now);
         let channel = &mut self.channels[port];
         channel.decoder.reset();
         channel.line_feed_due = true;
@@ -119,9 +122,10 @@ impl Modem {
 
     /// The client is gone. What it sent is written first, unless it is to be dropped.
     pub(super) fn leave_data_mode(&mut self, port: usize, how: GiveUp) {
-        if let State::Data(data) = &self.channels[port].state
+        if let State::Data(data) = &mut self.channels[port].state
             && how == GiveUp::Abort
         {
+            data.aborted = true;
             self.sockets[data.socket.index()].outgoing.reset();
         }
     }
@@ -155,7 +159,7 @@ impl Modem {
     /// The modem answered the escape with `OK`: the channel takes commands, the socket is in buffer mode.
     fn data_mode_left(&mut self, port: usize, reason: Reason, now: Instant) {
         let State::Data(data) = &mut self.channels[port].state else { return };
-        let id = data.socket;
+        let (id, aborted) = (data.socket, data.aborted);
         let (payload, words) = data.take_left();
         self.actions.push_back(Action::SetDtr(port, true));
         self.channels[port].state = State::Command;
@@ -165,7 +169,7 @@ impl Modem {
         match reason {
             Reason::Done => {
                 self.sockets[id.index()].phase = Phase::Closing(Closing {
-                    timeout_seconds: self.close_timeout(id),
+                    timeout_seconds: if aborted { 0 } else { self.close_timeout(id) },
                     judge: false,
                     tries: 0,
                 });

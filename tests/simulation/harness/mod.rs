@@ -390,6 +390,7 @@ impl Simulation {
                     name: format!("port{port}"),
                     is_uart: wire.port.is_uart,
                     has_dcd: wire.port.has_dcd,
+                    dcd_is_live: true,
                     has_dtr: wire.port.has_dtr,
                     at_port: Some(wire.port.name.name()),
                 };
