@@ -135,7 +135,7 @@ fn json_has_the_same_findings() {
 #[test]
 fn no_port_and_a_silent_port_are_told_apart() {
     let missing = run(&mut tunnel_command(&["doctor", "-d", "/dev/ttyNONE9"]));
-    failed(&missing, 7, "port", &["/dev/ttyNONE9", "port-unavailable"]);
+    failed(&missing, 7, "port", &["/dev/ttyNONE9", "plugged in", "port-unavailable"]);
     assert!(line(&missing.text(), "modem").starts_with("– modem"), "{}", missing.text());
     assert!(!missing.text().contains("tls"), "no server was named");
 }
@@ -216,6 +216,59 @@ fn the_cause_of_a_566_is_named() {
     let narrow = Site::with_server(narrow, host);
     let one = ["--cipher", "TLS_RSA_WITH_AES_128_CBC_SHA"];
     failed(&doctor_to_server(&narrow.modem, &one), 14, "tls", &["does not take the one cipher suite"]);
+}
+
+#[test]
+fn a_server_that_wants_its_name_or_an_older_version_is_recognised_as_such() {
+    let named = ServerOptions { demands_name: true, ..ServerOptions::default() };
+    let named = Site::with_server(named, "--clock host");
+    failed(&doctor_to_server(&named.modem, &["--no-sni"]), 14, "tls", &["wants to be told its name (SNI)"]);
+    assert_eq!(doctor_to_server(&named.modem, &[]).status, 0);
+
+    let old = ServerOptions { highest_version: Some(SslVersion::TLS1_1), ..ServerOptions::default() };
+    let old = Site::with_server(old, "--clock host");
+    failed(
+        &doctor_to_server(&old.modem, &[]),
+        14,
+        "tls",
+        &["does not speak the TLS version", "--tls-version"],
+    );
+
+    let site = Site::with_server(
+        ServerOptions { demands_name: true, ..ServerOptions::default() },
+        "--clock host --family ec20",
+    );
+    failed(&doctor_to_server(&site.modem, &[]), 14, "tls", &["whatever is changed", "(SNI), which EC20F"]);
+}
+
+#[test]
+fn a_certificate_that_is_wrong_twice_is_not_blamed_on_its_authority() {
+    let bad = server(&CertificateRequest::server("other.test").expired());
+    let site = Site::with_server(bad, "--clock host");
+    failed(&doctor_to_server(&site.modem, &[]), 14, "tls", &["wrong in more than one way"]);
+}
+
+#[test]
+fn a_data_session_that_was_there_before_and_carries_nothing_comes_under_suspicion() {
+    let site = Site::new(Behaviour::Echo, "--clock host");
+    ask(&site.modem, &["AT+QIACT=1"]);
+    site.modem.embedded.with_modem(|modem, _, now| modem.wear_out_pdp(1, now));
+    let finished = doctor_to_server(&site.modem, &[]);
+    failed(
+        &finished,
+        12,
+        "dns",
+        &["cannot be resolved", "the data session, which was there before", "--apn"],
+    );
+}
+
+#[test]
+fn a_wrong_clock_matters_only_where_dates_are_checked() {
+    let site = Site::new(Behaviour::Echo, "");
+    let target = format!("{NAME}:443");
+    let finished = doctor(&site.modem, &[&target, "--insecure", "-w", "20s"]);
+    assert_eq!(finished.status, 0, "{}", finished.text());
+    assert!(line(&finished.text(), "clock").contains("dates are not checked"));
 }
 
 #[test]

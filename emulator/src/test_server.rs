@@ -14,8 +14,8 @@ use foreign_types::ForeignTypeRef as _;
 use openssl::error::ErrorStack;
 use openssl::sha::Sha256;
 use openssl::ssl::{
-    AlpnError, ErrorCode, HandshakeError, NameType, Ssl, SslContext, SslMethod, SslOptions, SslStream,
-    SslVerifyMode,
+    AlpnError, ErrorCode, HandshakeError, NameType, SniError, Ssl, SslContext, SslMethod, SslOptions,
+    SslStream, SslVerifyMode,
 };
 use openssl::x509::store::X509StoreBuilder;
 
@@ -48,6 +48,8 @@ pub struct ServerOptions {
     /// Clients that offer other protocols are refused in the handshake, those that offer none are cut off
     /// right behind it.
     pub alpn: Option<String>,
+    /// Clients that do not tell the name that they want are refused in the handshake.
+    pub demands_name: bool,
     /// Negotiates anew right behind the handshake, and cuts off clients that will not. Up to TLS 1.2.
     pub renegotiates: bool,
     /// What it does with a connection.
@@ -319,6 +321,12 @@ fn context(options: &ServerOptions) -> Result<SslContext, ErrorStack> {
             }
             buffer[..key.len()].copy_from_slice(&key);
             Ok(key.len())
+        });
+    }
+    if options.demands_name {
+        context.set_servername_callback(|ssl, _| match ssl.servername(NameType::HOST_NAME) {
+            Some(_) => Ok(()),
+            None => Err(SniError::ALERT_FATAL),
         });
     }
     if let Some(protocol) = options.alpn.clone() {

@@ -42,6 +42,8 @@ pub fn names_of(sum: u32) -> Vec<&'static str> {
 pub const EXPIRED: u32 = 1;
 /// The bit for a name that is not the server's.
 pub const COMMON_NAME: u32 = 4;
+/// The bit for a certificate that no given authority vouches for.
+pub const UNTRUSTED: u32 = 8;
 /// Every check, the manual's 1048575.
 pub const ALL: u32 = 1_048_575;
 
@@ -49,7 +51,7 @@ pub const ALL: u32 = 1_048_575;
 pub const ITEMS: &[(&str, u32)] = &[
     ("expired", EXPIRED),
     ("common-name", COMMON_NAME),
-    ("untrusted", 8),
+    ("untrusted", UNTRUSTED),
     ("other", 256),
     ("key-usage", 2048),
     ("extended-key-usage", 4096),

@@ -330,6 +330,13 @@ pub struct Tls {
     pub ignore_signature: bool,
 }
 
+impl Tls {
+    /// Whether the validity dates of certificates are looked at.
+    pub fn checks_time(&self) -> bool {
+        self.check_time.unwrap_or(self.authentication != Authentication::Insecure)
+    }
+}
+
 /// `--tls-version`: the value of "sslversion".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TlsVersion {

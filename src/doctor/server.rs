@@ -91,13 +91,18 @@ impl Doctor<'_> {
             0 => self.report.ok("tcp", format!("{host} port {port} answers")),
             564 | 565 => self.report.skipped("tcp", "the name cannot be resolved"),
             566 => {
-                let advice = "check the port, and whether the server lets the mobile network in";
+                let advice = format!(
+                    "check the port, and whether the server lets the mobile network in{}",
+                    self.doubt()
+                );
                 let seen = format!("{host} port {port} refuses the connection or cannot be reached");
                 self.report.failed("tcp", ExitStatus::ConnectFailed, seen, advice);
             }
             code => {
                 let status = OpenFailure::Code(ResultCode(code)).status();
-                self.report.failed("tcp", status, ResultCode(code).to_string(), "");
+                let doubt = self.doubt();
+                let advice = doubt.trim_start_matches("; ");
+                self.report.failed("tcp", status, ResultCode(code).to_string(), advice);
             }
         }
     }

@@ -76,25 +76,33 @@ pub fn trials(tls: &config::Tls, profile: &Profile, clock_is_right: bool) -> Vec
             "leave --alpn out, or give one that it speaks",
         );
     }
-    let ignores_name = tls.ignore_certificate_items & certificate_items::COMMON_NAME != 0;
+    let ignored = tls.ignore_certificate_items;
+    let ignores_name = ignored & certificate_items::COMMON_NAME != 0;
     if authenticated && !ignores_name && profile.checks_host_name() {
         let cause = "the server's certificate is for another name";
         let advice = "connect to the name in the certificate";
         if profile.has_key("ignorecertitem") {
-            let items = tls.ignore_certificate_items | certificate_items::COMMON_NAME;
-            add("ignorecertitem", items.to_string(), cause, advice);
+            add("ignorecertitem", (ignored | certificate_items::COMMON_NAME).to_string(), cause, advice);
         } else {
             add("checkhost", "0".into(), cause, advice);
         }
     }
     if authenticated {
-        add(
-            "seclevel",
-            "0".into(),
-            "the given authorities do not vouch for the server: it is signed by another, or sends its chain \
-             incompletely",
-            "give its root with --ca FILE or --ca system:NAME",
-        );
+        let cause = "the given authorities do not vouch for the server: it is signed by another, or sends its chain \
+                     incompletely";
+        let advice = "give its root with --ca FILE or --ca system:NAME";
+        if profile.has_key("ignorecertitem") {
+            add("ignorecertitem", (ignored | certificate_items::UNTRUSTED).to_string(), cause, advice);
+            add(
+                "seclevel",
+                "0".into(),
+                "the server's certificate is wrong in more than one way: its dates, its name, its use, or who has \
+                 signed it",
+                "look at it with openssl s_client; --insecure connects without looking",
+            );
+        } else {
+            add("seclevel", "0".into(), cause, advice);
+        }
     }
     trials
 }
@@ -123,7 +131,7 @@ mod tests {
         let tls = trusting();
         assert_eq!(
             keys(&tls, &module("EG800Q")),
-            ["sni", "ignorelocaltime", "sslversion", "ignorecertitem", "seclevel"]
+            ["sni", "ignorelocaltime", "sslversion", "ignorecertitem", "ignorecertitem", "seclevel"]
         );
         assert_eq!(keys(&tls, &module("EC20")), ["ignorelocaltime", "sslversion", "seclevel"]);
         let insecure = config::Tls { authentication: Authentication::Insecure, ..tls.clone() };

@@ -744,9 +744,7 @@ impl Modem {
 
     /// Goes to `step`, or past it where the configuration has nothing for it.
     fn go_or_skip(&mut self, step: Step) {
-        let checks_time = self.contexts.iter().any(|context| {
-            context.tls.check_time.unwrap_or(context.tls.authentication != config::Authentication::Insecure)
-        });
+        let checks_time = self.contexts.iter().any(|context| context.tls.checks_time());
         let authenticates = self
             .contexts
             .iter()

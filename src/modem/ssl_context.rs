@@ -249,8 +249,7 @@ pub fn settings(
         settings.client(client)?;
     }
     settings.number("--ca", "seclevel", level, u32::MAX)?;
-    let check_time = tls.check_time.unwrap_or(authenticated);
-    settings.number("--check-time", "ignorelocaltime", u32::from(!check_time), 1)?;
+    settings.number("--check-time", "ignorelocaltime", u32::from(!tls.checks_time()), 1)?;
     if let Some(key) = profile.key("negotiatetime") {
         let seconds = negotiate_seconds(connect_timeout) as u32;
         let seconds = key.range.as_ref().map_or(seconds, |range| range.nearest(seconds));
