@@ -363,7 +363,7 @@ impl Modem {
             Phase::Checking { again_at, .. } => again_at.and_then(waits),
             _ => None,
         });
-        let reopen = self.reopen_at.iter().flatten().copied();
+        let reopen = self.reopen_at.iter().flatten().copied().filter(|_| !self.releasing);
         let session = self.session.deadline().and_then(waits).filter(|_| self.has_commander());
         channels.chain(sockets).chain(reopen).chain(session).chain(self.booting_until).min()
     }
