@@ -37,6 +37,8 @@ struct Unfinished {
     length: usize,
     /// What it consists of, escaped, if that is wanted.
     text: String,
+    /// How many bytes of it `text` has.
+    recorded: usize,
 }
 
 impl Recorder {
@@ -59,7 +61,7 @@ impl Recorder {
 
     /// A line was said: a command without its secrets, or a line of the modem.
     pub fn line(&mut self, side: Side, text: &str, now: Instant) {
-        let shown = masked(&escaped(text.as_bytes()));
+        let shown = unmistakable(masked(&escaped(text.as_bytes())));
         log::debug!(target: "at", "{} {shown}", side.sign());
         self.add(side, &shown, now);
     }
@@ -86,10 +88,11 @@ impl Recorder {
         }
         let records = self.records_payload;
         let unfinished =
-            self.unfinished.get_or_insert_with(|| Unfinished { side, length: 0, text: String::new() });
+            self.unfinished.get_or_insert(Unfinished { side, length: 0, text: String::new(), recorded: 0 });
         unfinished.length += bytes.len();
         if records {
             unfinished.text.push_str(&escaped(bytes));
+            unfinished.recorded += bytes.len();
         }
         if left == 0 {
             self.finish(now);
@@ -124,9 +127,13 @@ impl Recorder {
     }
 
     fn finish(&mut self, now: Instant) {
-        let Some(Unfinished { side, length, text }) = self.unfinished.take() else { return };
+        let Some(Unfinished { side, length, text, recorded }) = self.unfinished.take() else { return };
         log::trace!(target: "wire", "{} [{length}]", side.sign());
-        let shown = if text.is_empty() { format!("[{length}]") } else { format!("[{length}] {text}") };
+        // A part of it would be read as the whole.
+        let shown = match recorded == length && length > 0 {
+            true => format!("[{length}] {}", unmistakable(text)),
+            false => format!("[{length}]"),
+        };
         self.write(side, &shown, now);
     }
 
@@ -181,6 +188,15 @@ fn escaped(bytes: &[u8]) -> String {
     text
 }
 
+/// The same text so that a reader of transcripts takes it for nothing else: no payload, no quotation, no prompt, no
+/// remark on a payload.
+fn unmistakable(text: String) -> String {
+    match text.as_bytes() {
+        [first @ (b'[' | b'"' | b'('), ..] | [first @ b'>'] => format!("\\x{first:02x}{}", &text[1..]),
+        _ => text,
+    }
+}
+
 /// IMEI, IMSI and ICCID are the only numbers of so many digits in a modem's words.
 fn masked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -208,6 +224,7 @@ const IDENTITY_DIGITS: usize = 14;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::at::transcript::{Bytes, Event, Transcript};
 
     #[allow(clippy::disallowed_methods, reason = "a moment to count from; no test depends on which")]
     fn start() -> Instant {
@@ -236,6 +253,26 @@ mod tests {
         recorder.payload(Side::Modem, b"\r\nOK\r\n", 1, now);
         recorder.payload(Side::Modem, b"\\", 0, now);
         assert_eq!(recorder.text(), "< [6]\n< [7] \\r\\nOK\\r\\n\\\\\n");
+    }
+
+    #[test]
+    fn what_looks_like_the_notation_is_read_back_as_it_was_said() {
+        let now = start();
+        let mut recorder = Recorder::new(1000);
+        let lines = ["[4] abcd", "[x]", "\"open", ">", "(remark)", "\\q"];
+        lines.iter().for_each(|line| recorder.line(Side::Modem, line, now));
+        recorder.payload(Side::Modem, b"unrecorded", 8, now);
+        recorder.record_payload(true);
+        recorder.payload(Side::Modem, b"recorded", 0, now);
+        recorder.payload(Side::Modem, b"(remark)", 0, now);
+        let text = recorder.text();
+        let transcript = Transcript::parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
+        let said = |bytes: &[u8]| Event::Modem(Bytes::Exact(bytes.to_vec()));
+        let mut expected: Vec<Event> =
+            lines.iter().map(|line| said(format!("\r\n{line}\r\n").as_bytes())).collect();
+        expected.extend([Event::Modem(Bytes::Any(18)), said(b"(remark)")]);
+        let events: Vec<Event> = transcript.entries.into_iter().map(|entry| entry.event).collect();
+        assert_eq!(events, expected, "{text}");
     }
 
     #[test]
