@@ -7,6 +7,7 @@
 //! must hold always is checked after every step, so that no test has to ask for it.
 
 mod actor;
+pub mod by_hand;
 mod chance;
 mod far;
 mod trace;

@@ -1,0 +1,521 @@
+//! A heart whose modem is played by hand: it answers by rote what a modem in order would, and says between
+//! and instead of that whatever a test gives it.
+//!
+//! Simpler than the emulated modem, and without its good sense: it neither keeps to the manuals nor knows what
+//! it has said. What must hold of the heart whatever a modem says is checked after every step.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use qssl_tunnel::at::SocketId;
+use qssl_tunnel::config::{self, Authentication, Configuration, Device, Limits, Mode, Tls, Tunnel};
+use qssl_tunnel::exit_status::ExitStatus;
+use qssl_tunnel::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
+use qssl_tunnel::relay::{Action, ClientId, Relay};
+
+use super::wiring::Wiring;
+use super::{HOST_CLOCK, Outcome, SERVER_PORT, base, trace};
+
+/// A heart, and the two shores of it that a test plays.
+pub struct ByHand {
+    /// The heart.
+    pub relay: Relay,
+    /// The time now.
+    pub now: Instant,
+    start: Instant,
+    /// The ports, each a modem that answers by rote.
+    pub ports: Vec<Rote>,
+    /// The clients that connected, in order.
+    pub clients: Vec<HandClient>,
+    /// The status that it ended with.
+    pub stopped: Option<ExitStatus>,
+    /// When sockets could be opened, each time.
+    pub times_ready: usize,
+    idle_steps: u32,
+}
+
+/// A modem that answers by rote.
+#[derive(Default)]
+pub struct Rote {
+    /// The heart has it open.
+    pub is_open: bool,
+    /// It says nothing by itself.
+    pub is_mute: bool,
+    /// Commands that begin so are answered with these bytes, once each, in this order.
+    pub instead: VecDeque<(&'static str, Vec<u8>)>,
+    /// What each socket has for AT+QSSLRECV.
+    pub waiting: [VecDeque<u8>; 12],
+    /// What each socket has taken.
+    pub taken: [Vec<u8>; 12],
+    /// Sockets whose far end is gone: sends are refused.
+    pub closed: [bool; 12],
+    /// What each open asked for: socket and mode.
+    pub opened: Vec<(usize, u8)>,
+    /// How many bytes of payload it has given by itself.
+    pub said_bytes: usize,
+    /// Everything that it was told, commands only.
+    pub commands: Vec<String>,
+    /// How many messages it has said by itself.
+    pub messages: usize,
+    /// In front of the message of this number it says this.
+    pub before_message: Option<(usize, Vec<u8>)>,
+    /// Sockets that were open when that was said.
+    pub closes: Option<usize>,
+    heard: Vec<u8>,
+    payload: Option<(usize, usize)>,
+    stream: Option<usize>,
+    to_say: VecDeque<u8>,
+    dcd: bool,
+}
+
+/// A client that a test plays.
+pub struct HandClient {
+    /// Its name with the heart; of a client that has ended, it may be another's by now.
+    id: ClientId,
+    /// What it has read.
+    pub received: Vec<u8>,
+    /// Whether it reads.
+    pub reads: bool,
+    /// The heart has shut down its direction.
+    pub shut: bool,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    finished: bool,
+}
+
+impl ByHand {
+    /// A heart with a tunnel for each of these modes, and so many ports. `traced`: what passes is kept, to be
+    /// printed if the run fails.
+    pub fn new(
+        modes: &[Mode],
+        ports: usize,
+        traced: bool,
+        change: impl FnOnce(&mut Configuration),
+    ) -> ByHand {
+        trace::begin(traced);
+        let device = |port: usize| Device::Path(format!("/dev/port{port}").into());
+        let tunnel = |(index, mode): (usize, &Mode)| Tunnel {
+            name: format!("t{index}"),
+            listen: Vec::new(),
+            target: config::Target { host: Wiring::host(index), port: SERVER_PORT },
+            mode: *mode,
+            tls: Tls::new(Authentication::Insecure),
+            limits: Limits::default(),
+            allow: Vec::new(),
+        };
+        let mut configuration = Configuration {
+            modem: config::Modem { devices: (0..ports).map(device).collect(), ..config::Modem::default() },
+            tunnels: modes.iter().enumerate().map(tunnel).collect(),
+            process: config::Process::default(),
+        };
+        change(&mut configuration);
+        let now = base();
+        let mut hand = ByHand {
+            relay: Relay::new(configuration, now),
+            now,
+            start: now,
+            ports: (0..ports).map(|_| Rote::default()).collect(),
+            clients: Vec::new(),
+            stopped: None,
+            times_ready: 0,
+            idle_steps: 0,
+        };
+        hand.settle();
+        hand
+    }
+
+    /// Time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    /// Goes on until sockets can be opened.
+    pub fn run_until_ready(&mut self) {
+        self.run_until("the heart is ready", Duration::from_secs(600), |hand| hand.relay.modem().is_up());
+    }
+
+    /// Goes on until `goal` is reached, and fails if that takes longer than `limit`.
+    pub fn run_until(&mut self, what: &str, limit: Duration, goal: impl Fn(&ByHand) -> bool) {
+        let end = self.now + limit;
+        self.settle();
+        while !goal(self) {
+            assert!(self.pass(end), "{what}: not within {limit:?}");
+        }
+    }
+
+    /// Lets so much time pass.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.settle();
+        while self.pass(end) {}
+        self.now = end;
+    }
+
+    /// Moves time to the heart's next deadline, but not beyond `end`; false if there is none before it.
+    pub fn pass(&mut self, end: Instant) -> bool {
+        let Some(due) = self.relay.next_deadline().filter(|due| *due <= end && self.stopped.is_none()) else {
+            self.now = end;
+            return false;
+        };
+        self.idle_steps = if due <= self.now { self.idle_steps + 1 } else { 0 };
+        assert!(self.idle_steps < IDLE_STEPS_MAX, "a deadline passes and nothing comes of it");
+        self.now = self.now.max(due);
+        trace::at(self.elapsed());
+        self.relay.deadline_passed(self.now);
+        self.settle();
+        true
+    }
+
+    /// The modem says this on a port, as far as the heart takes it: at once, or when there is room.
+    pub fn says(&mut self, port: usize, bytes: &[u8]) {
+        self.ports[port].to_say.extend(bytes);
+        self.settle();
+    }
+
+    /// How many of the bytes that the modem said have not been taken yet.
+    pub fn held(&self, port: usize) -> usize {
+        self.ports[port].to_say.len()
+    }
+
+    /// The modem's carrier line.
+    pub fn set_dcd(&mut self, port: usize, level: bool) {
+        self.ports[port].dcd = level;
+        if self.ports[port].is_open {
+            self.relay.port_lines(port, level, self.now);
+        }
+        self.settle();
+    }
+
+    /// The port is gone; the heart may open it again when it likes.
+    pub fn lose_port(&mut self, port: usize) {
+        if std::mem::take(&mut self.ports[port].is_open) {
+            self.ports[port].to_say.clear();
+            self.relay.port_lost(port, self.now);
+            self.settle();
+        }
+    }
+
+    /// A client connects, if the tunnel takes one.
+    pub fn connect(&mut self, tunnel: usize) -> Option<usize> {
+        if !self.relay.wants_clients(tunnel) {
+            return None;
+        }
+        let id = self.relay.client_accepted(tunnel, format!("client {}", self.clients.len()), self.now);
+        let client =
+            HandClient { id, received: Vec::new(), reads: true, shut: false, outcome: None, finished: false };
+        self.clients.push(client);
+        self.settle();
+        Some(self.clients.len() - 1)
+    }
+
+    /// A client sends as much of this as is wanted of it; returns how much that was.
+    pub fn send(&mut self, client: usize, bytes: &[u8]) -> usize {
+        let Some(id) = self.there(client).filter(|_| !self.clients[client].finished) else { return 0 };
+        let count = bytes.len().min(self.relay.wants_client_bytes(id));
+        if count > 0 {
+            self.relay.client_received(id, &bytes[..count], self.now);
+            self.settle();
+        }
+        count
+    }
+
+    /// A client closes its direction; `gone`: and nobody reads any more.
+    pub fn finish(&mut self, client: usize, gone: bool) {
+        let Some(id) = self.there(client) else { return };
+        if !std::mem::replace(&mut self.clients[client].finished, true) {
+            self.relay.client_finished(id, self.now);
+            self.settle();
+        }
+        if gone && self.there(client).is_some() {
+            self.relay.client_gone(id, self.now);
+            self.settle();
+        }
+    }
+
+    /// A client breaks off.
+    pub fn lose(&mut self, client: usize) {
+        let Some(id) = self.there(client) else { return };
+        self.clients[client].outcome = Some(Outcome::Left);
+        self.relay.client_lost(id, self.now);
+        self.settle();
+    }
+
+    /// A client's name, while it is there.
+    fn there(&self, client: usize) -> Option<ClientId> {
+        self.clients.get(client).filter(|client| client.outcome.is_none()).map(|client| client.id)
+    }
+
+    fn client(&mut self, id: ClientId) -> Option<&mut HandClient> {
+        self.clients.iter_mut().rev().find(|client| client.id == id && client.outcome.is_none())
+    }
+
+    /// Moves everything that can be moved, and checks what always holds.
+    pub fn settle(&mut self) {
+        for rounds in 0.. {
+            assert!(rounds < ROUNDS_MAX, "things move for ever without any time passing");
+            let mut moved = self.act();
+            for port in 0..self.ports.len() {
+                moved |= self.move_port(port);
+            }
+            for client in 0..self.clients.len() {
+                moved |= self.read(client);
+            }
+            self.check();
+            if !moved {
+                break;
+            }
+        }
+    }
+
+    fn act(&mut self) -> bool {
+        let mut acted = false;
+        while let Some(action) = self.relay.poll_action() {
+            acted = true;
+            trace::note(|| format!("   action {action:?}"));
+            let now = self.now;
+            match action {
+                Action::Modem(modem::Action::OpenPort(port)) => {
+                    let facts = PortFacts {
+                        name: format!("port{port}"),
+                        is_uart: true,
+                        has_dcd: true,
+                        has_dtr: true,
+                        at_port: None,
+                    };
+                    let rote = &mut self.ports[port];
+                    rote.is_open = true;
+                    rote.heard.clear();
+                    (rote.payload, rote.stream) = (None, None);
+                    self.relay.port_opened(port, facts, now);
+                }
+                Action::Modem(modem::Action::ClosePort(port)) => {
+                    self.ports[port].is_open = false;
+                    self.ports[port].to_say.clear();
+                }
+                Action::Modem(modem::Action::SetDtr(port, false)) => self.ports[port].leaves_data_mode(),
+                Action::Modem(modem::Action::AskQueue(port)) => self.relay.port_queue(port, 0, now),
+                Action::Modem(modem::Action::AskLines(port)) => {
+                    self.relay.port_lines(port, self.ports[port].dcd, now);
+                }
+                Action::Modem(modem::Action::TellTime) => {
+                    self.relay.host_clock(HOST_CLOCK + self.elapsed().as_secs() as i64, now);
+                }
+                Action::FinishClient(id) => {
+                    if let Some(client) = self.client(id) {
+                        client.shut = true;
+                    }
+                    let index = self.clients.iter().rposition(|client| client.id == id);
+                    // Whoever has seen the end closes.
+                    self.finish_later(index);
+                }
+                Action::CloseClient(id) => {
+                    if let Some(client) = self.client(id) {
+                        client.outcome = Some(if client.shut { Outcome::Eof } else { Outcome::Left });
+                    }
+                }
+                Action::ResetClient { client: id, rest } => {
+                    if let Some(client) = self.client(id) {
+                        client.received.extend(rest);
+                        client.outcome = Some(Outcome::Reset);
+                    }
+                }
+                Action::Ready => self.times_ready += 1,
+                Action::Stop(status) => self.stopped = Some(status),
+                _ => {}
+            }
+        }
+        acted
+    }
+
+    fn finish_later(&mut self, index: Option<usize>) {
+        let Some(index) = index.filter(|index| self.there(*index).is_some()) else { return };
+        let id = self.clients[index].id;
+        if !std::mem::replace(&mut self.clients[index].finished, true) {
+            self.relay.client_finished(id, self.now);
+        }
+    }
+
+    fn move_port(&mut self, port: usize) -> bool {
+        let mut moved = false;
+        if self.ports[port].is_open {
+            let said = self.relay.port_output(port).to_vec();
+            if !said.is_empty() {
+                trace::note(|| format!("{port} > {}", trace::shown(&said)));
+                self.relay.port_written(port, said.len(), self.now);
+                self.ports[port].hears(&said);
+                moved = true;
+            }
+        }
+        let wanted = if self.ports[port].is_open { self.relay.wants_port_bytes(port) } else { 0 };
+        let count = wanted.min(self.ports[port].to_say.len());
+        if count > 0 {
+            let bytes: Vec<u8> = self.ports[port].to_say.drain(..count).collect();
+            trace::note(|| format!("{port} < {}", trace::shown(&bytes)));
+            self.relay.port_received(port, &bytes, self.now);
+            moved = true;
+        }
+        moved
+    }
+
+    fn read(&mut self, client: usize) -> bool {
+        let Some(id) = self.there(client).filter(|_| self.clients[client].reads) else { return false };
+        let output = self.relay.client_output(id).to_vec();
+        if !output.is_empty() {
+            self.clients[client].received.extend_from_slice(&output);
+            self.relay.client_written(id, output.len(), self.now);
+        }
+        !output.is_empty()
+    }
+
+    /// Nothing holds more than it may, whatever the modem says.
+    fn check(&self) {
+        let heart = self.relay.modem();
+        for socket in SocketId::all() {
+            assert!(heart.received(socket).len() <= INCOMING_LIMIT_BYTES, "socket {socket}: too much held");
+            assert!(heart.unsent(socket) <= OUTGOING_LIMIT_BYTES, "socket {socket}: too much held");
+        }
+        for port in 0..self.ports.len() {
+            let waiting = self.relay.port_output(port).len();
+            assert!(waiting <= PORT_OUTPUT_MAX, "port {port}: {waiting} bytes wait to be said");
+        }
+    }
+}
+
+impl Drop for ByHand {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            trace::print();
+            eprintln!("at {:?}", self.elapsed());
+        }
+    }
+}
+
+impl Rote {
+    /// The host said this.
+    fn hears(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if let Some((socket, left)) = &mut self.payload {
+                self.taken[*socket].push(byte);
+                *left -= 1;
+                if *left == 0 {
+                    self.payload = None;
+                    self.say("SEND OK");
+                }
+                continue;
+            }
+            self.heard.push(byte);
+            if let Some(socket) = self.stream {
+                // Data mode is left by the three signs alone; guard times are nothing to a modem of rote.
+                match self.heard.as_slice() {
+                    b"+" | b"++" => {}
+                    b"+++" => self.leaves_data_mode(),
+                    _ => self.taken[socket].append(&mut self.heard),
+                }
+            } else if self.heard == b"+++" {
+                self.heard.clear();
+            } else if byte == b'\r' {
+                let line = std::mem::take(&mut self.heard);
+                self.answer(String::from_utf8_lossy(&line).trim());
+            }
+            self.heard.truncate(HEARD_MAX);
+        }
+    }
+
+    fn leaves_data_mode(&mut self) {
+        if self.stream.take().is_some() {
+            self.heard.clear();
+            self.say("OK");
+        }
+    }
+
+    /// Says a message, with what belongs in front of it, unless it is mute.
+    fn message(&mut self, bytes: &[u8]) {
+        if self.is_mute {
+            return;
+        }
+        if let Some((_, before)) = self.before_message.take_if(|(number, _)| *number == self.messages) {
+            self.to_say.extend(before);
+            if let Some(socket) = self.closes {
+                self.closed[socket] = true;
+            }
+        }
+        self.messages += 1;
+        self.to_say.extend(bytes);
+    }
+
+    fn say(&mut self, words: &str) {
+        self.message(format!("\r\n{words}\r\n").as_bytes());
+    }
+
+    fn answer(&mut self, line: &str) {
+        if line.is_empty() {
+            return;
+        }
+        self.commands.push(line.to_owned());
+        if let Some(index) = self.instead.iter().position(|(start, _)| line.starts_with(start)) {
+            let (_, bytes) = self.instead.remove(index).expect("it was just found");
+            return self.message(&bytes);
+        }
+        let numbers: Vec<usize> = line
+            .split_once('=')
+            .map_or("", |(_, rest)| rest)
+            .split(',')
+            .map(|field| field.parse().unwrap_or(usize::MAX))
+            .collect();
+        let number = |index: usize| numbers.get(index).copied().unwrap_or(usize::MAX);
+        let socket = |index: usize| number(index).min(11);
+        if line.starts_with("AT+QSSLSEND=") {
+            match self.closed[socket(0)] || !(1..=1_460).contains(&number(1)) {
+                true => self.say("ERROR"),
+                false => {
+                    self.payload = Some((socket(0), number(1)));
+                    self.message(b"\r\n> ");
+                }
+            }
+        } else if line.starts_with("AT+QSSLRECV=") {
+            let queue = &mut self.waiting[socket(0)];
+            let count = queue.len().min(number(1)).min(1_460);
+            let mut bytes = format!("\r\n+QSSLRECV: {count}\r\n").into_bytes();
+            bytes.extend(queue.drain(..count));
+            self.said_bytes += count;
+            self.message(&bytes);
+            self.say("OK");
+        } else if line.starts_with("AT+QSSLOPEN=") {
+            let id = socket(2);
+            self.closed[id] = false;
+            self.taken[id].clear();
+            self.waiting[id].clear();
+            self.opened.push((id, number(5).min(255) as u8));
+            if number(5) == 2 {
+                self.stream = Some(id);
+                self.say("CONNECT");
+            } else {
+                self.say("OK");
+                self.say(&format!("+QSSLOPEN: {id},0"));
+            }
+        } else {
+            for (question, lines) in KNOWN {
+                if line.contains(question) {
+                    self.say(lines);
+                }
+            }
+            self.say("OK");
+        }
+    }
+}
+
+/// What is known by rote.
+const KNOWN: [(&str, &str); 5] = [
+    ("ATI", "Quectel\r\nEG800Q\r\nRevision: EG800QEULCR07A06M04"),
+    ("+CPIN?", "+CPIN: READY"),
+    ("+CEREG?", "+CEREG: 0,1"),
+    ("+QIACT?", "+QIACT: 1,1,1,\"10.7.157.1\""),
+    ("+CSQ", "+CSQ: 28,99"),
+];
+
+const IDLE_STEPS_MAX: u32 = 20;
+const ROUNDS_MAX: u32 = 1_000_000;
+/// A modem of rote needs no longer lines.
+const HEARD_MAX: usize = 4_096;
+/// A command line, a file being stored, or one send: 64 kB at most.
+const PORT_OUTPUT_MAX: usize = 64 * 1024;
