@@ -279,6 +279,7 @@ impl ByHand {
                         name: format!("port{port}"),
                         is_uart: true,
                         has_dcd: true,
+                        dcd_is_live: true,
                         has_dtr: true,
                         at_port: None,
                     };
