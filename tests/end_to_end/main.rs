@@ -10,6 +10,7 @@ mod certificates;
 mod connect_mode;
 mod curl;
 mod devices;
+mod differential;
 mod ends;
 mod full_send_buffer;
 mod hostile_payload;

@@ -7,6 +7,7 @@ mod clients;
 mod gate;
 mod log;
 mod process;
+mod script;
 mod site;
 mod tunnel;
 
@@ -17,6 +18,7 @@ pub use self::clients::{
 };
 pub use self::gate::Gate;
 pub use self::process::{Finished, Running, program, run, run_with_input};
+pub use self::script::{FarEnd, Step, Told, play_client};
 pub use self::site::{
     Modem, NAME, Site, authority, certificate_file, free_address, identity, temporary_directory,
 };
