@@ -66,7 +66,7 @@ enum End {
     /// It left before it saw one.
     NotSeen,
     /// FIN at the client.
-    EndOfFile,
+    Eof,
     /// close_notify at the far end.
     CloseNotify,
     /// FIN without close_notify at the far end.
@@ -91,7 +91,7 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = match self.end {
             End::NotSeen => "left first",
-            End::EndOfFile => "end of file",
+            End::Eof => "end of file",
             End::CloseNotify => "close_notify",
             End::FinAlone => "FIN without close_notify",
             End::Reset => "reset",
@@ -220,7 +220,7 @@ impl Wire {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, End> {
         match self {
             Wire::Plain(stream) => match stream.read(buffer) {
-                Ok(0) => Err(End::EndOfFile),
+                Ok(0) => Err(End::Eof),
                 Ok(count) => Ok(count),
                 Err(error) => Err(broken(&error)),
             },
@@ -317,7 +317,7 @@ impl Player {
                     if let Err(end) = self.receive(self.awaited.count() + SLOW_BYTES, SLOW_BYTES as usize) {
                         break Some(end);
                     }
-                    thread::sleep(SLOW_PAUSE);
+                    pause(SLOW_PAUSE);
                 };
                 Ok(())
             }
@@ -330,7 +330,7 @@ impl Player {
                 Ok(())
             }
             Step::Pause(milliseconds) => {
-                thread::sleep(Duration::from_millis(milliseconds));
+                pause(Duration::from_millis(milliseconds));
                 Ok(())
             }
             Step::Tell(what) => {
@@ -393,6 +393,11 @@ impl Player {
         self.sent = sending.join().expect("sending does not panic")?;
         received
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "programs pause, and so do those who act them")]
+fn pause(time: Duration) {
+    thread::sleep(time);
 }
 
 /// The bytes that one side sends, and how far they have gone.
