@@ -38,6 +38,8 @@ pub struct Client {
     pub down_bytes: u64,
     /// When it was accepted.
     pub since: Instant,
+    /// Since when its first byte is listened for.
+    pub heard_since: Instant,
     /// When a byte last came from it or went to it.
     pub last_byte: Instant,
     /// Since when it holds up a port by not reading.
@@ -83,6 +85,7 @@ impl Client {
             up_bytes: 0,
             down_bytes: 0,
             since: now,
+            heard_since: now,
             last_byte: now,
             stalled_since: None,
             look_at: None,

@@ -540,6 +540,7 @@ impl Relay {
         self.line.remove(place);
         client.state = State::Joined { socket, open: false };
         client.last_byte = now;
+        client.heard_since = now;
         self.client_of[socket.index()] = Some(id);
         let early = std::mem::replace(&mut client.early, crate::buffer::ByteQueue::new(0));
         let taken = self.modem.send(socket, early.as_slice(), now);
@@ -653,10 +654,13 @@ impl Relay {
         let limits = self.limits(client);
         let limit =
             |from: Instant, length: Duration, reason| (!length.is_zero()).then(|| (from + length, reason));
+        // Whoever waits in line is not read from, and may have sent something.
+        let listens = matches!(client.state, State::Silent | State::Joined { .. });
+        let first_byte = (listens && client.up_bytes == 0 && !client.finished)
+            .then(|| limit(client.heard_since, limits.first_byte_timeout, SILENT))
+            .flatten();
         let by_state = match &client.state {
-            State::Silent => {
-                limit(client.since, limits.first_byte_timeout, "the client sent nothing in time")
-            }
+            State::Silent => None,
             State::Waiting => limit(client.since, limits.queue_timeout, WAITED),
             State::Joined { .. } if client.finished => limit(
                 client.last_byte,
@@ -678,7 +682,7 @@ impl Relay {
             )
         });
         let lifetime = limit(client.since, limits.lifetime, "too old (--lifetime)");
-        by_state.into_iter().chain(stall).chain(lifetime)
+        by_state.into_iter().chain(first_byte).chain(stall).chain(lifetime)
     }
 
     /// Does what is due for this client.
@@ -813,5 +817,6 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_secs(5);
 const RELEASE_LIMIT: Duration = Duration::from_secs(45);
 
 const FAR_END_CLOSED: &str = "the far end closed";
+const SILENT: &str = "the client sent nothing in time (--first-byte-timeout)";
 const WAITED: &str = "no free socket in time (--queue-timeout)";
 const LINGERED: &str = "the far end closed and the client stayed";

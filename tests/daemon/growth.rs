@@ -1,5 +1,5 @@
-//! Goal of this test: thousands of connections, one after the other, leave neither memory nor descriptors behind.
-//! DAEMON_CONNECTIONS=10000 makes them as many as one likes.
+//! Goal of this test: thousands of connections, one after the other, leave neither memory nor descriptors behind:
+//! 2,000, and 10,000 with QSSL_TUNNEL_LONG_TESTS=1.
 
 use std::fs;
 
@@ -10,12 +10,13 @@ use crate::harness::{Ended, Site, connect, read_to_end};
 
 #[test]
 fn connections_in_sequence_leave_nothing_behind() {
-    let count: u32 =
-        std::env::var("DAEMON_CONNECTIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(1500);
+    let is_long = std::env::var_os("QSSL_TUNNEL_LONG_TESTS").is_some();
+    let count: u32 = if is_long { 10_000 } else { 2_000 };
     let site = Site::new(Behaviour::Source { bytes: 1000 }, "");
-    let daemon = Daemon::with(&site, &crate::daemon::tunnel("web", ""), "verbose = 0", |_| ());
+    let daemon = Daemon::start(&site);
+    let address = daemon.address(0);
     let one = || {
-        let mut client = connect(daemon.address(0));
+        let mut client = connect(address);
         let (bytes, _, ended) = read_to_end(&mut client);
         assert_eq!((bytes, ended), (1000, Ended::InOrder));
     };

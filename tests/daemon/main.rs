@@ -13,6 +13,7 @@ mod at;
 mod budget;
 mod connect;
 mod growth;
+mod limits;
 mod notify;
 mod outages;
 mod recorder;

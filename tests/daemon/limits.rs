@@ -1,0 +1,145 @@
+//! Goal of this test: who may connect, how many, and what happens when the system has no more to give.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use qssl_modem_emulator::test_server::Behaviour;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getgid, getuid, prlimit};
+
+use crate::daemon::{Daemon, tunnel};
+use crate::harness::{Ended, PATIENCE, Site, connect, read_to_end, temporary_directory};
+
+fn echoes(client: &mut (impl std::io::Read + std::io::Write)) {
+    client.write_all(b"hello").expect("the tunnel reads");
+    let mut echo = [0; 5];
+    client.read_exact(&mut echo).expect("the server echoes");
+    assert_eq!(&echo, b"hello");
+}
+
+#[test]
+fn peers_outside_the_allowed_networks_are_reset_and_counted() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::with(&site, &tunnel("web", "allow = [\"192.0.2.0/24\", \"::1\"]"), "", |_| ());
+    for _ in 0..3 {
+        assert_eq!(read_to_end(&mut connect(daemon.address(0))).2, Ended::Reset);
+    }
+    daemon.wait_for("may not connect (--allow)");
+    let status = daemon.status();
+    assert_eq!((status.tunnels[0].refused, status.tunnels[0].accepted, status.counters.opens), (3, 0, 0));
+
+    daemon.rewrite(&tunnel("web", "allow = \"127.0.0.0/8\""), "");
+    daemon.reload("0 unchanged, 1 changed");
+    echoes(&mut connect(daemon.address(0)));
+}
+
+#[test]
+fn no_more_clients_of_a_tunnel_are_accepted_than_it_may_have() {
+    let site = Site::new(Behaviour::Echo, "");
+    let tunnels = tunnel("small", "max-clients = 2") + &tunnel("other", "");
+    let daemon = Daemon::with(&site, &tunnels, "", |_| ());
+    let mut clients: Vec<TcpStream> = (0..3).map(|_| connect(daemon.address(0))).collect();
+    echoes(&mut clients[0]);
+    echoes(&mut clients[1]);
+    echoes(&mut connect(daemon.address(1)));
+    assert_eq!(daemon.status().tunnels[0].accepted, 2, "the third waits outside");
+    drop(clients.remove(0));
+    echoes(&mut clients[1]);
+}
+
+#[test]
+fn a_unix_socket_has_the_mode_and_the_owner_that_were_asked_for() {
+    let site = Site::new(Behaviour::Echo, "");
+    let directory = temporary_directory();
+    let path = directory.path().join("web");
+    // Whoever is not root can only give it to himself.
+    let (owner, group) = match getuid().is_root() {
+        true => (65_534, 65_533),
+        false => (getuid().as_raw(), getgid().as_raw()),
+    };
+    let listen = format!("unix:{},mode=0620,owner={owner},group={group}", path.display());
+    let section = tunnel("web", "").replace("127.0.0.1:0", &listen);
+    let daemon = Daemon::with(&site, &section, "", |_| ());
+    let metadata = fs::metadata(&path).expect("it is there");
+    assert_eq!(
+        (metadata.permissions().mode() & 0o777, metadata.uid(), metadata.gid()),
+        (0o620, owner, group)
+    );
+    echoes(&mut UnixStream::connect(&path).expect("the tunnel listens"));
+
+    // What a daemon leaves behind that is killed does not keep the next one from listening.
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    assert!(path.exists());
+    let daemon = Daemon::with(&site, &section, "", |_| ());
+    echoes(&mut UnixStream::connect(&path).expect("the tunnel listens"));
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().0, 0);
+    assert!(!path.exists());
+}
+
+#[test]
+fn limits_of_time_hold_in_a_running_daemon() {
+    let site = Site::new(Behaviour::Echo, "");
+    let tunnels = tunnel("old", "lifetime = \"300ms\"")
+        + &tunnel("idle", "idle-timeout = \"300ms\"")
+        + &tunnel("silent", "first-byte-timeout = \"300ms\"\nopen-on = \"first-byte\"");
+    let daemon = Daemon::with(&site, &tunnels, "", |_| ());
+    for (place, why) in
+        ["too old (--lifetime)", "idle (--idle-timeout)", "nothing in time (--first-byte-timeout)"]
+            .into_iter()
+            .enumerate()
+    {
+        assert_eq!(read_to_end(&mut connect(daemon.address(place))).2, Ended::Reset);
+        daemon.wait_for(why);
+    }
+    let opens: Vec<u64> = daemon.status().tunnels.iter().map(|tunnel| tunnel.opens).collect();
+    assert_eq!(opens, [1, 1, 0], "whoever says nothing costs no handshake");
+}
+
+#[test]
+fn without_descriptors_the_listener_neither_spins_nor_dies() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let address = daemon.address(0);
+    let mut served = connect(address);
+    echoes(&mut served);
+    // The three of every process and one more are taken, so that no number is left.
+    limit_descriptors(&daemon, 4);
+    let before = processor_ticks(&daemon);
+    let mut waiting = connect(address);
+    waiting.write_all(b"hello").expect("the kernel takes it");
+    daemon.wait_for("cannot accept clients for now");
+    // Nobody serves it for so long, and nobody tries all the time.
+    waiting.set_read_timeout(Some(Duration::from_secs(2))).expect("the limit is not zero");
+    let nothing = waiting.read(&mut [0; 5]).expect_err("there is no descriptor for it");
+    assert_eq!(nothing.kind(), ErrorKind::WouldBlock, "{}", daemon.log());
+    let ticks = processor_ticks(&daemon) - before;
+    assert!(ticks < TICKS_PER_SECOND / 2, "{ticks} ticks in two seconds");
+    echoes(&mut served);
+
+    limit_descriptors(&daemon, 1024);
+    waiting.set_read_timeout(Some(PATIENCE)).expect("the limit is not zero");
+    waiting.read_exact(&mut [0; 5]).unwrap_or_else(|error| panic!("{error}: {}", daemon.log()));
+    echoes(&mut connect(address));
+}
+
+fn limit_descriptors(daemon: &Daemon, count: u64) {
+    let pid = i32::try_from(daemon.id()).ok().and_then(Pid::from_raw);
+    let limit = Rlimit { current: Some(count), maximum: Some(1024) };
+    prlimit(pid, Resource::Nofile, limit).expect("it is our child");
+}
+
+/// What the daemon has used of the processor: fields 14 and 15 of proc_pid_stat(5).
+fn processor_ticks(daemon: &Daemon) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.id())).expect("it runs");
+    let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
+    let fields = fields.split_ascii_whitespace().skip(11).take(2);
+    fields.map(|field| field.parse::<u64>().expect("a number")).sum()
+}
+
+/// USER_HZ, the same on every Linux.
+const TICKS_PER_SECOND: u64 = 100;
