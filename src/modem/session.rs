@@ -575,7 +575,19 @@ impl Modem {
             context.standing = Standing::Unwritten(0);
         }
         self.session.address = None;
-        let step = if self.take_next_settings() { Step::Down } else { step };
+        // Nothing of the set-up is left out because it was not reached: the module's identity, the SSL contexts
+        // that follow from it, the format on the wire.
+        let is_known = !matches!(
+            self.session.step,
+            Step::Down
+                | Step::Identity
+                | Step::Model
+                | Step::Keys { .. }
+                | Step::UrcPort { .. }
+                | Step::WireFormat { .. }
+                | Step::Failed
+        );
+        let step = if self.take_next_settings() || !is_known { Step::Down } else { step };
         if self.session.step != Step::Unwanted {
             self.session.go(step);
         }
