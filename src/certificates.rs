@@ -4,7 +4,7 @@
 //! asks for it. What is stored is held against its checksum, and judged on the host before it is stored.
 
 use std::fs;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -19,6 +19,7 @@ use crate::logging;
 use crate::modem::ssl_context::{self, Authorities, FILE_PREFIX, File};
 use crate::modem::{Failure, Outcome, UserAnswer};
 use crate::trust::{Certificate, PrivateKey, TrustError, Validity};
+use crate::upload_bar::UploadBar;
 
 /// Does what `args` say.
 ///
@@ -154,7 +155,7 @@ impl Store {
             }
             (None, _) => {}
         }
-        let mut bar = Bar::new(&file.source);
+        let mut bar = UploadBar::new(&file.source);
         let upload = Command::Upload { name: file.name.clone(), content: file.content.clone() };
         let answer = self.conversation.upload(upload, &mut |done, all| bar.show(done, all))?;
         drop(bar);
@@ -437,41 +438,6 @@ fn refusal(answer: &UserAnswer) -> String {
     }
 }
 
-/// How far an upload is, on a terminal.
-struct Bar {
-    what: String,
-    is_shown: bool,
-}
-
-impl Bar {
-    fn new(what: &str) -> Self {
-        Bar { what: what.to_owned(), is_shown: io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, done: usize, all: usize) {
-        if self.is_shown {
-            // A terminal that takes nothing is no reason to stop.
-            let _ = write!(io::stderr(), "\r{}", bar(&self.what, done, all));
-        }
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        if self.is_shown {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
-}
-
-fn bar(what: &str, done: usize, all: usize) -> String {
-    let filled = (done * BAR_CELLS).checked_div(all).unwrap_or(BAR_CELLS).min(BAR_CELLS);
-    let (full, empty) = ("#".repeat(filled), ".".repeat(BAR_CELLS - filled));
-    format!("{what} [{full}{empty}] {done} of {all} bytes")
-}
-
-const BAR_CELLS: usize = 30;
-
 /// Far above any certificate, far below what would fill this machine's memory.
 const LARGEST_FILE_BYTES: usize = 1 << 20;
 
@@ -522,12 +488,5 @@ mod tests {
         assert_eq!(put.name, used[0].name);
         let key = file_to_put(&Path::new(DIRECTORY).join("key-ec-sec1.pem"), IN_2100).expect("a key");
         assert!(key.name.as_str().starts_with(FILE_PREFIX) && key.name.as_str().ends_with(".key"));
-    }
-
-    #[test]
-    fn the_bar_is_full_when_all_has_left() {
-        assert_eq!(bar("a", 0, 10), format!("a [{}] 0 of 10 bytes", ".".repeat(30)));
-        assert_eq!(bar("a", 10, 10), format!("a [{}] 10 of 10 bytes", "#".repeat(30)));
-        assert!(bar("a", 0, 0).contains(&"#".repeat(30)));
     }
 }

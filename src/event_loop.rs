@@ -36,6 +36,7 @@ use crate::port::discover::Host;
 use crate::port::finder::Finder;
 use crate::port::{OpenError, Port, PortKind, PortSettings};
 use crate::relay::{Action, CLIENTS_MAX, ClientId, Relay};
+use crate::upload_bar::UploadBar;
 use daemon::Daemon;
 
 pub use daemon::{Life, Reload, usual_control_path};
@@ -290,8 +291,15 @@ impl EventLoop {
 
     fn run(&mut self) -> anyhow::Result<ExitStatus> {
         let mut events = Events::with_capacity(128);
+        let mut bar = None;
         loop {
             self.drain();
+            match self.relay.modem().upload_progress() {
+                Some((done, all)) => {
+                    bar.get_or_insert_with(|| UploadBar::new("certificates")).show(done, all);
+                }
+                None => bar = None,
+            }
             if let Some(status) = self.stopped {
                 return Ok(status);
             }

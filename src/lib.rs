@@ -55,6 +55,7 @@
 //! | [`relay`] | Clients joined to sockets: the waiting line, half-closes, ends, and every limit of time |
 //! | [`status`] | How the daemon and its modem are, as plain data: what `qssl-tunnel status` shows |
 //! | [`trust`] | Certificates and keys as far as they can be judged on the host: PEM, dates, names, and the host's own trust store |
+//! | [`upload_bar`] | How far an upload to the modem is: a bar, if standard error is a terminal |
 //! | [`volume`] | How much each tunnel has carried on each day, kept over restarts, and the budget of a calendar month |
 //!
 //! # Invariants
@@ -96,4 +97,5 @@ pub mod recorder;
 pub mod relay;
 pub mod status;
 pub mod trust;
+pub mod upload_bar;
 pub mod volume;

@@ -22,5 +22,6 @@ mod sending;
 mod several_ports;
 mod shutting_down;
 mod starting;
+mod tls_settings;
 mod transparent_mode;
 mod unsolicited;

@@ -1,11 +1,11 @@
 //! Goal of this test: whatever state the modem was left in, the heart brings it to serve connections.
 
-use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::Behaviour;
-use qssl_tunnel::at::IdSet;
-use qssl_tunnel::config::{Device, Mode};
+use qssl_modem_emulator::{PortName, Sim};
+use qssl_tunnel::at::{AtText, IdSet};
+use qssl_tunnel::config::{Device, Mode, Secret};
 
-use crate::harness::wiring::{Connection, Port, Wiring, seconds};
+use crate::harness::wiring::{Connection, Fault, Port, Wiring, seconds};
 use crate::harness::{Outcome, Simulation};
 
 /// One connection that fetches something: if it works, everything was set up.
@@ -175,4 +175,19 @@ fn commands_from_outside_too_reach_only_the_modem_that_is_named() {
         assert_eq!(sim.said("AT+CSQ"), usize::from(takes), "{imei}");
         assert_eq!(sim.relay.modem().takes_commands(), takes, "{imei}");
     }
+}
+
+#[test]
+fn a_pin_is_entered_once_and_never_again_if_it_was_wrong() {
+    let locked = |pin: &str| {
+        let pin = Secret(AtText::new(pin).expect("digits"));
+        let wiring = Wiring::new().modem(|modem| modem.sim = Sim::Pin("1234".to_owned()));
+        wiring.settings(|settings| settings.sim_pin = Some(pin))
+    };
+    let sim = serves(locked("1234"));
+    assert_eq!(sim.said("AT+CPIN="), 1);
+    let mut sim = fetching(locked("0000")).fault(seconds(30), Fault::Reboot).start();
+    sim.run_for(seconds(300));
+    assert_eq!(sim.said("AT+CPIN="), 1);
+    assert!(sim.ready_at.is_empty());
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Plan, Simulated};
-use qssl_modem_emulator::network::{Network, simulated};
+use qssl_modem_emulator::network::{Network, TlsParameters, simulated};
 use qssl_tunnel::at::SocketId;
 use qssl_tunnel::config::{self, Configuration, Device, Tunnel};
 use qssl_tunnel::exit_status::ExitStatus;
@@ -238,6 +238,11 @@ impl Simulation {
     /// What was logged and would be shown without `-v`.
     pub fn logged(&self) -> Vec<String> {
         trace::logged()
+    }
+
+    /// The TLS settings that stood in the modem at each open, in order.
+    pub fn settings_at_opens(&self) -> Vec<TlsParameters> {
+        self.network.records().iter().filter_map(|record| record.request.tls.clone()).collect()
     }
 
     /// How many commands of the host begin so.

@@ -1,0 +1,55 @@
+//! How far an upload to the modem is: a bar, if standard error is a terminal.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+/// One upload, or several one after the other. Dropping it takes the bar away.
+#[derive(Debug)]
+pub struct UploadBar {
+    what: String,
+    is_shown: bool,
+    /// What was drawn last.
+    drawn: Option<(usize, usize)>,
+}
+
+impl UploadBar {
+    /// Nothing is drawn yet. `what` stands before the bar.
+    pub fn new(what: &str) -> Self {
+        UploadBar { what: what.to_owned(), is_shown: io::stderr().is_terminal(), drawn: None }
+    }
+
+    /// So many bytes of so many have left.
+    pub fn show(&mut self, done: usize, all: usize) {
+        if self.is_shown && self.drawn.replace((done, all)) != Some((done, all)) {
+            // A terminal that takes nothing is no reason to stop.
+            let _ = write!(io::stderr(), "\r{}", bar(&self.what, done, all));
+        }
+    }
+}
+
+impl Drop for UploadBar {
+    fn drop(&mut self) {
+        if self.is_shown {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn bar(what: &str, done: usize, all: usize) -> String {
+    let filled = (done * CELLS).checked_div(all).unwrap_or(CELLS).min(CELLS);
+    let (full, empty) = ("#".repeat(filled), ".".repeat(CELLS - filled));
+    format!("{what} [{full}{empty}] {done} of {all} bytes")
+}
+
+const CELLS: usize = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_is_full_when_all_has_left() {
+        assert_eq!(bar("a", 0, 10), format!("a [{}] 0 of 10 bytes", ".".repeat(30)));
+        assert_eq!(bar("a", 10, 10), format!("a [{}] 10 of 10 bytes", "#".repeat(30)));
+        assert!(bar("a", 0, 0).contains(&"#".repeat(30)));
+    }
+}
