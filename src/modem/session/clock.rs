@@ -1,0 +1,115 @@
+//! The modem's clock, by which certificates are judged: set by the network's time or by the host's.
+
+use std::time::Instant;
+
+use super::Step;
+use crate::at::ResultCode;
+use crate::modem::Modem;
+
+/// How far AT+QNTP is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NetworkTime {
+    /// Asked for; the URC is awaited.
+    Awaited,
+    /// It came, with 0 or the reason why the clock was not set.
+    Told(u16),
+}
+
+impl Modem {
+    /// `+QNTP: <err>`, which comes some time after the OK, or before it.
+    pub(in crate::modem) fn network_time_told(&mut self, result: u16) {
+        if self.session.step != Step::Ntp || self.session.network_time != Some(NetworkTime::Awaited) {
+            return;
+        }
+        self.session.network_time = Some(NetworkTime::Told(result));
+        if result != 0
+            && let Some(server) = &self.settings.ntp
+        {
+            log::warn!("the time server {server} of --ntp did not set the clock: {}", ResultCode(result));
+        }
+        if !self.session_in_flight() {
+            self.session.go(Step::Clock);
+        }
+    }
+
+    pub(super) fn clock_answered(&mut self, lines: &[String], now: Instant) {
+        let modem = lines.iter().find_map(|line| unix_seconds(line.strip_prefix("+CCLK:")?));
+        let host = self.session.unix_seconds(now);
+        let is_set = self.session.network_time.take() == Some(NetworkTime::Told(0));
+        match (modem, host) {
+            (Some(modem), _) if is_set && PLAUSIBLE_UNIX_SECONDS.contains(&modem) => {
+                log::info!("the modem's clock was set by the time server");
+                self.go_or_skip(Step::ListFiles);
+            }
+            (Some(modem), Some(host)) if modem.abs_diff(host) <= CLOCK_TOLERANCE_SECONDS => {
+                self.go_or_skip(Step::ListFiles);
+            }
+            (_, Some(_)) => {
+                log::info!("setting the modem's clock from the host's");
+                self.session.go(Step::SetClock);
+            }
+            (Some(modem), _) if PLAUSIBLE_UNIX_SECONDS.contains(&modem) => self.go_or_skip(Step::ListFiles),
+            _ => {
+                log::warn!(
+                    "neither the modem's clock nor the host's is set: certificates will look expired or not yet \
+                     valid (--ntp sets the modem's)"
+                );
+                self.go_or_skip(Step::ListFiles);
+            }
+        }
+    }
+}
+
+/// Seconds since 1970 of `"yy/MM/dd,hh:mm:ss±zz"`; the year has two or four digits, the zone counts quarter
+/// hours (PROTOCOL section 5).
+pub(crate) fn unix_seconds(text: &str) -> Option<i64> {
+    let text = text.trim().trim_matches('"');
+    let (date, time) = text.split_once(',')?;
+    let mut date = date.split('/');
+    let year: i32 = date.next()?.parse().ok()?;
+    let year = if year < 100 { if year >= 70 { 1900 + year } else { 2000 + year } } else { year };
+    let month: u8 = date.next()?.parse().ok()?;
+    let day: u8 = date.next()?.parse().ok()?;
+    let zone_at = time.find(['+', '-']).unwrap_or(time.len());
+    let (time, zone) = time.split_at(zone_at);
+    let zone: i64 = if zone.is_empty() { 0 } else { zone.parse().ok()? };
+    let mut parts = time.split(':').map(|part| part.parse::<u8>().ok());
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    let month = time::Month::try_from(month).ok()?;
+    let date = time::Date::from_calendar_date(year, month, day).ok()?;
+    let local = date.with_hms(hour, minute, second).ok()?;
+    Some(local.assume_utc().unix_timestamp() - zone.checked_mul(15 * 60)?)
+}
+
+/// The time as AT+CCLK takes it, in UTC.
+pub(super) fn clock_text(unix_seconds: i64) -> Option<String> {
+    let time = time::OffsetDateTime::from_unix_timestamp(unix_seconds).ok()?;
+    let (year, month, day) = (time.year() % 100, u8::from(time.month()), time.day());
+    let (hour, minute, second) = time.to_hms();
+    Some(format!("{year:02}/{month:02}/{day:02},{hour:02}:{minute:02}:{second:02}+00"))
+}
+
+/// A host without a battery for its clock starts in 1970: believe nothing before 2025 or after 2100.
+pub(crate) const PLAUSIBLE_UNIX_SECONDS: std::ops::Range<i64> = 1_735_689_600..4_102_444_800;
+
+/// Validity dates are checked by the day; a minute is near enough.
+const CLOCK_TOLERANCE_SECONDS: u64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_modems_clock_in_all_its_shapes() {
+        // 2026-08-07 13:54:02 at UTC+8
+        assert_eq!(unix_seconds(" \"26/08/07,13:54:02+32\""), Some(1_786_082_042));
+        assert_eq!(unix_seconds("\"2026/08/07,05:54:02+00\""), Some(1_786_082_042));
+        assert_eq!(unix_seconds("\"80/01/06,00:00:03+00\""), Some(315_964_803));
+        for bad in
+            ["", "26/13/07,13:54:02+32", "26/08/07", "26/08/07,25:00:00", "a/b/c,d:e:f+99999999999999999999"]
+        {
+            assert_eq!(unix_seconds(bad), None, "{bad}");
+        }
+        assert_eq!(clock_text(1_786_082_042).unwrap(), "26/08/07,05:54:02+00");
+    }
+}

@@ -1,0 +1,175 @@
+//! What the modem says of the mobile network: SIM, registration, PDP context, and the sockets that are left over.
+
+use std::time::{Duration, Instant};
+
+use super::Step;
+use crate::at::{AtText, Line, SOCKET_COUNT, SocketId, fields};
+use crate::config::{self, ApnAuth, PdpType, Wait};
+use crate::exit_status::ExitStatus;
+use crate::modem::Modem;
+use crate::modem::channel::Outcome;
+use crate::modem::failure::{Failure, Refusal};
+use crate::modem::socket::{Closing, Phase};
+
+impl Modem {
+    pub(super) fn pdp_state_answered(&mut self, lines: &[String]) {
+        self.session.address = self.pdp_address(lines);
+        let (pdp, is_active) = (&self.settings.pdp, self.session.address.is_some());
+        self.session.found_active |= is_active && !self.session.activated;
+        // With --apn it is set up as we are told to, whoever has activated it.
+        let is_ours = self.session.activated || pdp.apn.is_some();
+        let rebuild = std::mem::take(&mut self.session.rebuild);
+        if rebuild && is_active && !is_ours {
+            log::warn!(
+                "PDP context {0} was active before this program came, and may be in use by others: it is left as it \
+                 is; --apn lets it be set up anew, AT+QIDEACT={0} deactivates it",
+                pdp.context
+            );
+        }
+        let next = match (is_active, &pdp.apn) {
+            (true, _) if rebuild && is_ours => Step::TearDown,
+            (true, _) => Step::Dns,
+            (false, Some(_)) => Step::Apn,
+            (false, None) => Step::Activate,
+        };
+        self.go_or_skip(next);
+    }
+
+    pub(super) fn sim_answered(&mut self, outcome: &Outcome, lines: &[String], now: Instant) {
+        let state = lines.iter().find_map(|line| sim_state(line));
+        match (state, outcome) {
+            (Some("READY"), _) => self.session.go(Step::Registration(0)),
+            (Some("SIM PIN"), _) if self.settings.sim_pin.is_some() => self.session.go(Step::EnterPin),
+            (Some("SIM PIN"), _) => {
+                let message = "the SIM wants a PIN: give --sim-pin-file";
+                self.session_failed(Failure::new(ExitStatus::SimFailed, message), true, now);
+            }
+            (Some(state), _) => {
+                let message = format!("the SIM cannot be used: it says {state:?}");
+                self.session_failed(Failure::new(ExitStatus::SimFailed, message), false, now);
+            }
+            (None, Outcome::Refused(refusal)) => {
+                let busy = matches!(refusal, Refusal::Cme(error) if error.number() == Some(14));
+                let waited = now.saturating_duration_since(self.session.down_since);
+                if busy && waited < REGISTRATION_PATIENCE {
+                    self.session.wait("the SIM is busy".into(), now + POLL);
+                } else {
+                    let message = format!("the SIM cannot be used: {refusal}");
+                    self.session_failed(Failure::new(ExitStatus::SimFailed, message), false, now);
+                }
+            }
+            (None, _) => self.session.wait("the modem says nothing of its SIM".into(), now + POLL),
+        }
+    }
+
+    pub(super) fn registration_answered(&mut self, index: usize, lines: &[String], now: Instant) {
+        let state = registration_state(lines);
+        // LTE-only modules say 0 for the services that they do not have: a search or a denial stands beside that.
+        let so_far = self.session.registration.filter(|_| index > 0);
+        self.session.registration = so_far.into_iter().chain(state).filter(|it| matches!(it, 2 | 3)).max();
+        match state {
+            Some(1 | 5) => return self.session.go(Step::Leftovers),
+            _ if index + 1 < REGISTRATION.len() => {
+                return self.session.go(Step::Registration(index + 1));
+            }
+            _ => {}
+        }
+        let denied = self.session.registration == Some(3);
+        let words = match self.session.registration {
+            Some(3) => "the network denied the registration",
+            Some(2) => "the modem searches for a network",
+            _ => "the modem is not registered in a network",
+        };
+        let waited = now.saturating_duration_since(self.session.down_since);
+        if self.settings.wait != Wait::Forever && (denied || waited > REGISTRATION_PATIENCE) {
+            let message = format!("{words}: check antenna, SIM and coverage");
+            self.session_failed(Failure::new(ExitStatus::NoRegistration, message), false, now);
+            return;
+        }
+        self.session.go(Step::Registration(0));
+        self.session.wait(words.into(), now + POLL);
+    }
+
+    /// Lines of AT+QSSLSTATE: sockets that an earlier run left open are closed if they are ours.
+    pub(super) fn leftovers(&mut self, lines: &[String]) {
+        let mut open = [false; SOCKET_COUNT];
+        for line in lines {
+            let Some(rest) = line.strip_prefix("+QSSLSTATE:") else { continue };
+            let mut all = fields(rest);
+            let Some(id) = all.number().and_then(SocketId::new) else { continue };
+            let state: u8 = all.nth(4).and_then(|state| state.parse().ok()).unwrap_or(2);
+            open[id.index()] = state != 0;
+        }
+        for id in SocketId::all() {
+            let ours = self.settings.sockets.contains(id.index())
+                && self.profile.sockets.contains(id.index() as u32);
+            let socket = &mut self.sockets[id.index()];
+            if socket.joined {
+                continue;
+            }
+            socket.phase = match (ours, open[id.index()]) {
+                (false, _) => Phase::Foreign,
+                (true, false) => Phase::Free,
+                (true, true) => {
+                    log::info!("socket {id} was left open by an earlier run; closing it");
+                    Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 })
+                }
+            };
+        }
+    }
+
+    /// `+QIACT: <context>,<state>,<type>,"<address>"` of our context, if it is active.
+    pub(in crate::modem) fn pdp_address(&self, lines: &[String]) -> Option<String> {
+        lines.iter().find_map(|line| {
+            let mut all = fields(line.strip_prefix("+QIACT:")?);
+            let context: u8 = all.number()?;
+            let state: u8 = all.number()?;
+            let address = all.nth(1)?;
+            (context == self.settings.pdp.context.number() && state == 1 && !address.is_empty())
+                .then(|| address.to_owned())
+        })
+    }
+}
+
+/// `+CPIN: <state>`
+pub(super) fn sim_state(line: &str) -> Option<&str> {
+    line.strip_prefix("+CPIN:").map(str::trim)
+}
+
+/// `+CEREG: <n>,<stat>[,…]`, and likewise of the other services.
+pub(super) fn registration_state(lines: &[String]) -> Option<u8> {
+    lines.iter().find_map(|line| {
+        let (name, rest) = line.split_once(':')?;
+        let mut fields = fields(rest);
+        fields.next().filter(|_| name.ends_with("REG"))?;
+        fields.number()
+    })
+}
+
+/// AT+QICSGP for this access point.
+pub(crate) fn access_point_line(pdp: &config::Pdp) -> Line {
+    let kind = match pdp.kind {
+        PdpType::Ipv4 => 1,
+        PdpType::Ipv6 => 2,
+        PdpType::Ipv4v6 => 3,
+    };
+    let auth = match pdp.auth {
+        ApnAuth::None => 0,
+        ApnAuth::Pap => 1,
+        ApnAuth::Chap => 2,
+    };
+    let text = |text: &Option<AtText>| text.as_ref().map_or(String::new(), AtText::to_string);
+    let password = pdp.password.as_ref().map_or("", |secret| secret.0.as_str());
+    let (context, apn, user) = (pdp.context, text(&pdp.apn), text(&pdp.user));
+    let text = format!("AT+QICSGP={context},{kind},\"{apn}\",\"{user}\",\"{password}\",{auth}");
+    Line { text, patience: Duration::from_secs(5), secret: pdp.password.is_some() }
+}
+
+/// LTE, packet-switched, circuit-switched.
+pub(super) const REGISTRATION: [&str; 3] = ["AT+CEREG?", "AT+CGREG?", "AT+CREG?"];
+
+/// How often SIM and registration are asked about.
+const POLL: Duration = Duration::from_secs(2);
+
+/// How long a registration may take where nobody waits for ever.
+const REGISTRATION_PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,158 @@
+//! How the set-up comes out: up, failed for now, lost again, and at the end released.
+
+use std::time::Instant;
+
+use super::Step;
+use crate::at::SocketId;
+use crate::config::Wait;
+use crate::exit_status::ExitStatus;
+use crate::modem::channel::{Channel, Origin};
+use crate::modem::failure::{Cut, Failure};
+use crate::modem::socket::Phase;
+use crate::modem::ssl_context::Standing;
+use crate::modem::{Event, Modem};
+
+impl Modem {
+    /// A step of the set-up was not answered; the channel is being brought back, and the step is repeated.
+    pub(in crate::modem) fn session_unanswered(&mut self, now: Instant) {
+        if self.session.asked != self.session.step {
+            return;
+        }
+        match self.session.step {
+            Step::Deactivate => {
+                self.session.go(Step::Ended);
+                self.events.push_back(Event::Released);
+            }
+            Step::Activate | Step::TearDown => {
+                // It was inactive before, so whatever comes of this is ours.
+                self.session.activated |= self.session.step == Step::Activate;
+                let message = "no data session: the modem did not answer its activation".to_owned();
+                self.session_failed(Failure::new(ExitStatus::NoDataSession, message), false, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The attempt failed. `final_word`: another attempt cannot end differently.
+    pub(in crate::modem) fn session_failed(&mut self, failure: Failure, final_word: bool, now: Instant) {
+        if std::mem::take(&mut self.session.refreshing) {
+            log::error!("{failure}; the new tunnels cannot connect until that is mended");
+            self.session.go(Step::Up);
+            return;
+        }
+        self.session.failures += 1;
+        let pause = self.session.backoff.next();
+        if self.session.step != Step::Unwanted {
+            self.session.step = Step::Failed;
+            self.session.not_before = Some(now + pause);
+        }
+        let gives_up = final_word
+            || match self.settings.wait {
+                Wait::Forever => false,
+                Wait::Not => true,
+                Wait::Limited { time, retries } => {
+                    time.is_some_and(|time| now.saturating_duration_since(self.session.down_since) >= time)
+                        || retries.is_some_and(|retries| self.session.failures > retries)
+                }
+            };
+        if gives_up {
+            self.events.push_back(Event::GaveUp(failure));
+        } else {
+            let text = failure.to_string();
+            if self.session.said.as_deref() != Some(&text) {
+                log::warn!("{text}; trying again");
+                self.session.said = Some(text);
+            }
+        }
+    }
+
+    /// The session is gone: every stream is cut, and the set-up begins again at `step`.
+    pub(in crate::modem) fn session_lost(&mut self, cut: Cut, step: Step, now: Instant) {
+        if self.session.step == Step::Ended || self.session.step == Step::Deactivate {
+            return;
+        }
+        let served = self.session.is_serving();
+        self.session.refreshing = false;
+        if served {
+            log::warn!("{cut}; every connection is reset");
+            self.session.down_since = now;
+            self.session.failures = 0;
+            self.session.backoff.reset();
+            self.session.said = None;
+            self.events.push_back(Event::Down);
+        }
+        for socket in SocketId::all() {
+            self.cut(socket, cut, now);
+            let socket = &mut self.sockets[socket.index()];
+            if socket.phase != Phase::Foreign {
+                socket.phase = Phase::Unknown;
+            }
+            if socket.busy.is_none() {
+                socket.outgoing.reset();
+            }
+        }
+        for context in &mut self.contexts {
+            context.standing = Standing::Unwritten(0);
+        }
+        self.session.address = None;
+        // Nothing of the set-up is left out because it was not reached: the module's identity, the SSL contexts
+        // that follow from it, the format on the wire.
+        let is_known = !matches!(
+            self.session.step,
+            Step::Down
+                | Step::Identity
+                | Step::Model
+                | Step::Keys { .. }
+                | Step::UrcPort { .. }
+                | Step::WireFormat { .. }
+                | Step::Failed
+        );
+        let step = if self.take_next_settings() || !is_known { Step::Down } else { step };
+        if self.session.step != Step::Unwanted {
+            self.session.go(step);
+        }
+    }
+
+    /// Every SSL context that was not written yet has been.
+    pub(in crate::modem) fn contexts_written(&mut self, now: Instant) {
+        if self.session.step != Step::Contexts {
+            return;
+        }
+        self.session.go(Step::Up);
+        if std::mem::take(&mut self.session.refreshing) {
+            return;
+        }
+        self.session.failures = 0;
+        self.session.backoff.reset();
+        self.session.said = None;
+        let took = now.saturating_duration_since(self.session.down_since);
+        log::info!("{} ready after {:.1} s", self.profile.name, took.as_secs_f64());
+        self.events.push_back(Event::Up);
+    }
+
+    /// Whether a command of the set-up has not been answered yet.
+    pub(super) fn session_in_flight(&self) -> bool {
+        let of_session =
+            |channel: &Channel| channel.in_flight().is_some_and(|it| it.origin == Origin::Session);
+        self.channels.iter().any(of_session)
+    }
+
+    /// Begins the end: the data session is deactivated if we activated it.
+    pub(in crate::modem) fn session_release(&mut self) {
+        match self.session.step {
+            Step::Ended | Step::Deactivate => {}
+            // Whether there is something to be deactivated shows when the modem has answered.
+            Step::Activate if self.session_in_flight() => {}
+            _ if self.session.activated
+                && !self.session.found_active
+                && self.channels.iter().any(Channel::is_open) =>
+            {
+                self.session.go(Step::Deactivate);
+            }
+            _ => {
+                self.session.go(Step::Ended);
+                self.events.push_back(Event::Released);
+            }
+        }
+    }
+}
