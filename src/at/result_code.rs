@@ -13,6 +13,8 @@ pub struct CmeError(pub String);
 impl ResultCode {
     /// 552 invalid parameter
     pub const INVALID_PARAMETER: ResultCode = ResultCode(552);
+    /// 553 memory not enough
+    pub const NO_MEMORY: ResultCode = ResultCode(553);
     /// 561 open PDP context failed
     pub const PDP_OPEN_FAILED: ResultCode = ResultCode(561);
     /// 563 socket identity in use

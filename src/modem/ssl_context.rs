@@ -393,6 +393,12 @@ pub fn likely_causes(tls: &config::Tls, profile: &Profile) -> String {
 }
 
 impl Modem {
+    /// How many bytes the certificates and keys of this tunnel have, which the module holds in memory besides.
+    pub fn certificate_bytes(&self, tunnel: usize) -> usize {
+        let context = self.context_of.get(tunnel).and_then(|index| self.contexts.get(*index));
+        context.map_or(0, |context| context.files.iter().map(|file| file.content.len()).sum())
+    }
+
     /// What is likely wrong where TLS fails and TCP does not, with the settings of this tunnel.
     pub fn likely_causes(&self, tunnel: usize) -> String {
         likely_causes(&self.tunnels[tunnel].tls, &self.profile)

@@ -494,6 +494,8 @@ impl Relay {
                 let mut reason = format!("cannot connect to {target}: {failure}");
                 if failure == OpenFailure::Code(ResultCode::CONNECT_FAILED) {
                     reason.push_str(&format!("; if it is TLS, then likely {}", self.likely_causes(id)));
+                } else if failure == OpenFailure::Code(ResultCode::NO_MEMORY) {
+                    reason.push_str(&self.memory_advice(id));
                 }
                 self.reset(id, &reason, failure.status(), now);
             }

@@ -66,6 +66,18 @@ impl Relay {
         self.reset(id, &format!("cannot connect to {target}: {reason}"), status, now);
     }
 
+    /// What to do where the module's memory does not suffice.
+    pub(super) fn memory_advice(&self, id: ClientId) -> String {
+        let bytes = self.get(id).map_or(0, |client| self.modem.certificate_bytes(client.tunnel));
+        match bytes {
+            0 => String::new(),
+            bytes => format!(
+                "; the certificates for this tunnel have {bytes} bytes: give the one root that is needed with --ca \
+                 FILE or --ca system:NAME"
+            ),
+        }
+    }
+
     /// What this tunnel's settings make likely where TLS fails.
     pub(super) fn likely_causes(&self, id: ClientId) -> String {
         self.get(id).map_or(String::new(), |client| self.modem.likely_causes(client.tunnel))

@@ -91,6 +91,16 @@ fn status_8_a_module_without_room_for_the_certificate() {
 }
 
 #[test]
+fn a_module_without_memory_for_the_certificates_is_told_of_with_their_size() {
+    let site = Site::new(Behaviour::Echo, "");
+    site.modem.embedded.with_modem(|modem, _, _| modem.fail_next_open(553));
+    let size = fs::read(certificate_file()).expect("it exists").len();
+    let finished = pipe(&site, &[], b"");
+    fails(&finished, 1, "553 memory not enough");
+    fails(&finished, 1, &format!("have {size} bytes: give the one root"));
+}
+
+#[test]
 fn status_9_no_sim() {
     fails(&without_server("--no-sim", &[]), 9, "SIM not inserted");
 }

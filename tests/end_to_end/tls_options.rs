@@ -6,7 +6,8 @@ use std::io::{Read as _, Write as _};
 use qssl_modem_emulator::test_server::{Behaviour, CertificateRequest, Handshake, ServerOptions, SslVersion};
 
 use crate::harness::{
-    Finished, NAME, Site, authority, certificate_file, connect, identity, run, tunnel_command,
+    Finished, NAME, Site, authority, certificate_file, connect, identity, run, temporary_directory,
+    tunnel_command,
 };
 
 const BYTES: u64 = 100;
@@ -161,4 +162,50 @@ fn each_check_of_a_certificate_can_be_switched_off_alone() {
     }
     // What is good needs none of them.
     assert_eq!(fetch(&of(identity().clone()), &[]).status, 0);
+}
+
+#[test]
+fn secrets_reach_the_modem_and_no_log() {
+    let directory = temporary_directory();
+    let file = |name: &str, content: &[u8]| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).expect("the directory is ours");
+        path.to_str().expect("temporary paths are text").to_owned()
+    };
+    let client = authority().issue(&CertificateRequest::client("device")).expect("OpenSSL signs");
+    let (key_password, pin, psk, apn_password) =
+        ("key-pass-8412", "84127", "feedfacecafe8412", "apn-pass-8412");
+    let certificate = file("client.pem", &client.chain_pem());
+    let key = file("client.key", &client.encrypted_key_pem(key_password));
+    let files = [("key-password", key_password), ("psk", psk), ("pin", pin), ("apn-password", apn_password)]
+        .map(|(name, secret)| file(name, secret.as_bytes()));
+    let options = [
+        ["--cert", &certificate],
+        ["--key", &key],
+        ["--key-password-file", &files[0]],
+        ["--psk-identity", "device"],
+        ["--psk-key-file", &files[1]],
+        ["--sim-pin-file", &files[2]],
+        ["--apn", "internet"],
+        ["--apn-user", "me"],
+        ["--apn-password-file", &files[3]],
+    ]
+    .concat();
+    let demanding = ServerOptions {
+        client_authority: Some(authority().certificate().clone()),
+        highest_version: Some(SslVersion::TLS1_2),
+        ..server()
+    };
+    let site = Site::with_server(demanding, &format!("--sim-pin {pin}"));
+    let finished = fetch(&site, &[&options[..], &["-vv"]].concat());
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+    assert_eq!(seen(&site, 1).client_name.as_deref(), Some("device"), "the password opened the key");
+    assert!(finished.stderr.contains("> AT+QSSLOPEN"), "everything is logged: {}", finished.stderr);
+    for secret in [key_password, pin, psk, apn_password, "PRIVATE KEY"] {
+        assert!(!finished.stderr.contains(secret), "{secret}: {}", finished.stderr);
+    }
+    let ask = ["at", "AT+QSSLCFG=\"psk\",0", "-d", &site.modem.device(0), "-vv"];
+    let asked = run(&mut tunnel_command(&ask)).expect_success();
+    assert!(asked.text().contains(psk), "who asks for it gets it: {}", asked.text());
+    assert!(!asked.stderr.contains(psk), "{}", asked.stderr);
 }
