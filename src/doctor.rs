@@ -13,7 +13,7 @@ mod trials;
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::at::{Command, fields};
+use crate::at::{Command, ResultCode, fields};
 use crate::cli::DoctorArgs;
 use crate::config::{self, Checked, Surroundings, Verbosity};
 use crate::conversation::{Access, Conversation};
@@ -345,9 +345,15 @@ impl Doctor<'_> {
         }
         let activation = Command::patient_line(format!("AT+QIACT={context}"), ACTIVATION_WAIT);
         let deactivation = Command::patient_line(format!("AT+QIDEACT={context}"), DEACTIVATION_WAIT);
-        let activated = self.insist(activation)?;
-        if activated.error.is_none() {
-            self.undo.push(deactivation);
+        let mut activated = self.insist(activation)?;
+        match &mut activated.error {
+            None => self.undo.push(deactivation),
+            // The reason is that of the last command, so nothing may come in between.
+            Some(error) => {
+                if let Some(code) = self.reason()? {
+                    *error = code.to_string();
+                }
+            }
         }
         let active = self.say("AT+QIACT?")?;
         match (pdp_address(&active.lines, context), activated.error) {
@@ -363,6 +369,13 @@ impl Doctor<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Why the last command was refused, if the modem has said no more than ERROR.
+    fn reason(&mut self) -> Result<Option<ResultCode>, Failure> {
+        let answer = self.say("AT+QIGETERROR")?;
+        let code = answer.value("+QIGETERROR:").and_then(|value| fields(value).number());
+        Ok(code.filter(|code| *code != 0).map(ResultCode))
     }
 
     /// Sets what `--apn` says, and remembers what was there. `Some`: the refusal.

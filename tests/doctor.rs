@@ -165,7 +165,10 @@ fn a_network_that_denies_the_modem_is_named() {
 #[test]
 fn an_access_point_that_is_missing_is_named_and_one_that_is_given_is_used() {
     let modem = Modem::with_options("--required-apn internet --clock host");
-    failed(&doctor(&modem, &[]), 11, "session", &["cannot be activated", "--apn"]);
+    let said = ["cannot be activated", "573 APN not configured", "--apn"];
+    failed(&doctor(&modem, &[]), 11, "session", &said);
+    let said = ["cannot be activated", "561 open PDP context failed", "--apn"];
+    failed(&doctor(&modem, &["--apn", "other"]), 11, "session", &said);
     let finished = doctor(&modem, &["--apn", "internet"]);
     assert_eq!(finished.status, 0, "{}", finished.text());
     // What --apn had set is gone again.
@@ -186,6 +189,15 @@ fn a_name_that_cannot_be_resolved_is_told_from_a_server_that_refuses() {
     let finished = doctor_to_server(&modem, &[]);
     failed(&finished, 13, "tcp", &["refuses the connection"]);
     assert!(line(&finished.text(), "dns").starts_with('✓'));
+}
+
+#[test]
+fn a_port_behind_which_there_is_no_tls_is_recognised_as_such() {
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let modem = Modem::start(mute.local_addr().expect("an address"), "--clock host");
+    let target = format!("{NAME}:443");
+    let finished = doctor(&modem, &[&target, "--insecure", "-w", "10s"]);
+    failed(&finished, 13, "tls", &["569", "is this its TLS port?"]);
 }
 
 #[test]

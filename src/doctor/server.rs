@@ -163,7 +163,13 @@ impl Doctor<'_> {
             },
             code => {
                 let status = OpenFailure::Code(ResultCode(code)).status();
-                self.report.failed("tls", status, ResultCode(code).to_string(), "");
+                let advice = match ResultCode(code) {
+                    ResultCode::TIMED_OUT => {
+                        "it answers by TCP and says nothing of TLS: is this its TLS port?"
+                    }
+                    _ => "",
+                };
+                self.report.failed("tls", status, ResultCode(code).to_string(), advice);
             }
         }
         Ok(())
@@ -342,11 +348,7 @@ impl Doctor<'_> {
             }
             Some(Outcome::Refused(refusal)) => match refusal.result_code() {
                 Some(code) => Ok(code.0),
-                None => {
-                    let answer = self.say("AT+QIGETERROR")?;
-                    let code = answer.value("+QIGETERROR:").and_then(|value| fields(value).number());
-                    Ok(code.filter(|code| *code != 0).unwrap_or(UNKNOWN_ERROR))
-                }
+                None => Ok(self.reason()?.map_or(UNKNOWN_ERROR, |code| code.0)),
             },
             _ => Ok(UNKNOWN_ERROR),
         }
