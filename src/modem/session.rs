@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 use super::channel::Outcome;
-use super::failure::Failure;
+use super::failure::{Failure, Refusal};
 use super::profile::QUESTIONS;
 use super::ssl_context::File;
-use super::{Action, Event, Modem};
-use crate::at::Command;
+use super::{Action, Event, Modem, error_of};
+use crate::at::{Command, ResultCode};
 use crate::config;
 use crate::exit_status::ExitStatus;
 use clock::{NetworkTime, clock_text};
@@ -116,6 +116,8 @@ pub enum Step {
     Apn,
     /// AT+QIACT=
     Activate,
+    /// AT+QIGETERROR, where that was refused with ERROR and no more
+    ActivationRefused,
     /// AT+QIDEACT=, then again
     TearDown,
     /// AT+QIACT?, for the address
@@ -275,6 +277,7 @@ impl Modem {
             Step::PdpState | Step::Address => line("AT+QIACT?".into()),
             Step::Apn => Some(Command::Line(access_point_line(pdp))),
             Step::Activate => Some(Command::patient_line(format!("AT+QIACT={context}"), ACTIVATE_WAIT)),
+            Step::ActivationRefused => line("AT+QIGETERROR".into()),
             Step::TearDown | Step::Deactivate => {
                 Some(Command::patient_line(format!("AT+QIDEACT={context}"), DEACTIVATE_WAIT))
             }
@@ -421,15 +424,16 @@ impl Modem {
                     self.session.torn_down = true;
                     self.session.go(Step::TearDown);
                 }
-                Some(refusal) => {
-                    let message = format!(
-                        "no data session: the modem refused to activate PDP context {} ({refusal}): check --apn, \
-                         the SIM's data plan and the signal",
-                        self.settings.pdp.context
-                    );
-                    self.session_failed(Failure::new(ExitStatus::NoDataSession, message), false, now);
+                Some(_) if outcome == Outcome::Refused(Refusal::Plain) => {
+                    self.session.go(Step::ActivationRefused);
                 }
+                Some(refusal) => self.activation_refused(&refusal, now),
             },
+            Step::ActivationRefused => {
+                let code = lines.iter().find_map(|line| error_of(line)).filter(|code| *code != 0);
+                let reason = code.map_or("ERROR".to_owned(), |code| ResultCode(code).to_string());
+                self.activation_refused(&reason, now);
+            }
             Step::TearDown => {
                 let next = if self.settings.pdp.apn.is_some() { Step::Apn } else { Step::Activate };
                 self.session.go(next);

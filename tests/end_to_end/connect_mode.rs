@@ -124,7 +124,10 @@ fn status_10_a_network_that_refuses() {
 
 #[test]
 fn status_11_no_data_session() {
-    fails(&without_server("--required-apn right", &["--apn", "wrong"]), 11, "--apn");
+    let finished = without_server("--required-apn right", &["--apn", "wrong"]);
+    fails(&finished, 11, "561 open PDP context failed");
+    fails(&finished, 11, "check --apn");
+    fails(&without_server("--required-apn right", &[]), 11, "573 APN not configured");
 }
 
 #[test]

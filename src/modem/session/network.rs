@@ -35,6 +35,15 @@ impl Modem {
         self.go_or_skip(next);
     }
 
+    pub(super) fn activation_refused(&mut self, reason: &str, now: Instant) {
+        let message = format!(
+            "no data session: the modem refused to activate PDP context {} ({reason}): check --apn, the SIM's data \
+             plan and the signal",
+            self.settings.pdp.context
+        );
+        self.session_failed(Failure::new(ExitStatus::NoDataSession, message), false, now);
+    }
+
     pub(super) fn sim_answered(&mut self, outcome: &Outcome, lines: &[String], now: Instant) {
         let state = lines.iter().find_map(|line| sim_state(line));
         match (state, outcome) {
