@@ -61,7 +61,9 @@ impl Modem {
             }
             Command::Receive { .. } => {
                 let answer = &mut self.channels[port].answer;
-                let (received, again) = (answer.received.take(), answer.receivable_again);
+                // What was dropped because it contradicts what came before it may have been the client's.
+                let received = answer.received.take().filter(|_| !answer.contradicts);
+                let again = answer.receivable_again;
                 self.receive_answered(id, received, again, outcome, now);
             }
             Command::Open { mode, .. } => self.open_answered(port, id, mode, outcome, now),

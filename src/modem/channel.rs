@@ -123,6 +123,8 @@ pub struct Answer {
     pub lines: Vec<String>,
     /// The length in the `+QSSLRECV` header.
     pub received: Option<usize>,
+    /// A header came that does not fit the read: another one, or more than was asked for.
+    pub contradicts: bool,
     /// The bytes of a downloaded file.
     pub file: Vec<u8>,
     /// A `recv` URC for the socket being read came while the read was under way.
@@ -240,6 +242,7 @@ impl Channel {
         self.answer.lines.clear();
         self.answer.file.clear();
         self.answer.received = None;
+        self.answer.contradicts = false;
         self.answer.receivable_again = false;
         let deadline = now + command.patience() + self.wire_time(self.output.len());
         self.in_flight = Some(InFlight { command, origin, stage, deadline });

@@ -687,12 +687,11 @@ impl Modem {
             Message::ReceivedHeader { length } => {
                 channel.recorder.line(Side::Modem, &format!("+QSSLRECV: {length}"), now);
                 channel.payload_for = match channel.in_flight() {
-                    Some(InFlight { command: Command::Receive { socket, length: asked }, .. })
-                        if channel.answer.received.is_none() && length <= *asked =>
-                    {
+                    Some(InFlight { command: Command::Receive { socket, length: asked }, .. }) => {
                         let socket = *socket;
-                        channel.answer.received = Some(length);
-                        match self.sockets[socket.index()].joined {
+                        channel.answer.contradicts |= channel.answer.received.is_some() || length > *asked;
+                        channel.answer.received.get_or_insert(length);
+                        match self.sockets[socket.index()].joined && !channel.answer.contradicts {
                             true => Destination::Socket(socket),
                             false => Destination::Nobody,
                         }
@@ -752,6 +751,9 @@ impl Modem {
                 let known = id.filter(|id| self.sockets[id.index()].joined);
                 if known.is_none() && length > 0 {
                     log::debug!("{length} bytes for a socket that is not open are dropped");
+                }
+                if let Some(id) = known {
+                    self.sockets[id.index()].pushed_on = Some(port);
                 }
                 self.channels[port].payload_for = known.map_or(Destination::Nobody, Destination::Socket);
             }

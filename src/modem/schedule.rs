@@ -251,7 +251,10 @@ impl Modem {
                         }
                     }
                 }
-                Phase::Open(Open { flow: Flow::ToBuffer, .. }) => {
+                // Asked for on another channel, what is read then could overtake what was pushed before.
+                Phase::Open(Open { flow: Flow::ToBuffer, .. })
+                    if socket.pushed_on.is_none_or(|on| on == port || speaking & (1 << on) == 0) =>
+                {
                     (0, Command::SwitchMode { socket: id, mode: AccessMode::Buffer })
                 }
                 Phase::Open(Open { flow: Flow::ToPush { .. }, .. }) => {

@@ -29,6 +29,8 @@ pub struct Socket {
     pub joined: bool,
     /// The channel with a command about this socket in flight.
     pub busy: Option<usize>,
+    /// The channel by which the module last pushed bytes of it.
+    pub pushed_on: Option<usize>,
     /// From the client, to be sent. What is in flight stays here until `SEND OK`.
     pub outgoing: ByteQueue,
     /// From the far end, for the client.
@@ -203,6 +205,7 @@ impl Socket {
             tunnel: 0,
             joined: false,
             busy: None,
+            pushed_on: None,
             outgoing: ByteQueue::new(OUTGOING_LIMIT_BYTES),
             incoming: ByteQueue::new(INCOMING_LIMIT_BYTES),
             ssl: None,
@@ -275,6 +278,7 @@ impl Socket {
         self.outgoing.reset();
         self.incoming.reset();
         self.backoff = None;
+        self.pushed_on = None;
         self.joined = false;
         self.sent_bytes = 0;
         self.received_bytes = 0;

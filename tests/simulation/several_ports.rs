@@ -5,7 +5,7 @@ use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
 use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
-use crate::harness::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, seconds};
+use crate::harness::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
 
 fn two_ports() -> Wiring {
     Wiring::new().ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)])
@@ -95,4 +95,28 @@ fn losing_both_ports_and_getting_them_back() {
     sim.run_to_the_end(seconds(120));
     assert_eq!(sim.outcome(0), Some(Outcome::Reset));
     assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+}
+
+/// The switch to buffer mode was asked for on one port while bytes that had been pushed were still on their way
+/// out of another: what was then read overtook them.
+#[test]
+fn bytes_that_were_pushed_before_a_switch_stay_in_front_of_those_that_are_read_after_it() {
+    for seed in 1..=20 {
+        let mut slow = Connection::new(Mode::Push)
+            .far_end(Behaviour::source(100_000, seed))
+            .reads(Reads::Drip(10_000, millis(500)));
+        slow.client.buffer_bytes = 10_000;
+        let busy =
+            Connection::new(Mode::Push).sends(Sends::Pattern(30_000)).leaves(Leaves::After(seconds(5)));
+        let port = |name| Port::usb(name).splits();
+        let mut wiring = Wiring { seed, ..Wiring::new() }
+            .ports([port(PortName::UsbAt), port(PortName::UsbModem), port(PortName::Uart1)])
+            .connect(slow)
+            .connect(busy);
+        wiring.modem.receive_buffer_bytes = 20_000;
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(60));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "seed {seed}");
+        sim.assert_complete(0);
+    }
 }
