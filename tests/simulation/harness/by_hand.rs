@@ -29,8 +29,10 @@ pub struct ByHand {
     pub clients: Vec<HandClient>,
     /// The status that it ended with.
     pub stopped: Option<ExitStatus>,
-    /// When sockets could be opened, each time.
+    /// How often sockets could be opened for the first time.
     pub times_ready: usize,
+    /// How many bytes the heart has taken from all ports.
+    pub heard_bytes: usize,
     idle_steps: u32,
 }
 
@@ -51,8 +53,6 @@ pub struct Rote {
     pub closed: [bool; 12],
     /// What each open asked for: socket and mode.
     pub opened: Vec<(usize, u8)>,
-    /// How many bytes of payload it has given by itself.
-    pub said_bytes: usize,
     /// Everything that it was told, commands only.
     pub commands: Vec<String>,
     /// How many messages it has said by itself.
@@ -118,6 +118,7 @@ impl ByHand {
             clients: Vec::new(),
             stopped: None,
             times_ready: 0,
+            heard_bytes: 0,
             idle_steps: 0,
         };
         hand.settle();
@@ -352,6 +353,7 @@ impl ByHand {
         if count > 0 {
             let bytes: Vec<u8> = self.ports[port].to_say.drain(..count).collect();
             trace::note(|| format!("{port} < {}", trace::shown(&bytes)));
+            self.heard_bytes += count;
             self.relay.port_received(port, &bytes, self.now);
             moved = true;
         }
@@ -478,7 +480,6 @@ impl Rote {
             let count = queue.len().min(number(1)).min(1_460);
             let mut bytes = format!("\r\n+QSSLRECV: {count}\r\n").into_bytes();
             bytes.extend(queue.drain(..count));
-            self.said_bytes += count;
             self.message(&bytes);
             self.say("OK");
         } else if line.starts_with("AT+QSSLOPEN=") {
