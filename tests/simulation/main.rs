@@ -11,6 +11,7 @@ mod clock;
 mod far_end_closes;
 mod flow_control;
 mod harness;
+mod hostile_modem;
 mod limits;
 mod losses;
 mod many_clients;
