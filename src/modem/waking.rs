@@ -15,7 +15,7 @@
 //!               ▼
 //!   without RTS/CTS ──► Asking     (to name that as the cause; UARTs only)
 //! ```
-//! The order is PROTOCOL section 6's; all of it is plain data and time is an argument.
+//! A modem that never pauses is escaped first. The order is PROTOCOL section 6's otherwise; all of it is plain data and time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -138,6 +138,10 @@ impl Waking {
                 self.due = now + ESCAPE_WAIT;
                 Next::Send(b"+++")
             }
+            // What never pauses may be payload, in which anything can be read, and `AT` would be payload too.
+            Step::Quiet if self.remedy == Remedy::None && self.patience_ends <= now => {
+                self.next_remedy(now, wire_time)
+            }
             Step::Quiet | Step::Escaped | Step::Filling => self.ask(now),
             Step::Asking if self.asks_left > 0 => self.ask(now),
             Step::Asking => self.next_remedy(now, wire_time),
@@ -196,7 +200,7 @@ pub const FILLER: [u8; 1500] = [b'\r'; 1500];
 /// Without a byte for this long, the modem is quiet.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// A modem that is never quiet is asked all the same after this.
+/// A modem that is never quiet is dealt with all the same after this.
 const QUIET_MAX: Duration = Duration::from_secs(3);
 
 /// What one `AT` may take.
@@ -253,6 +257,22 @@ mod tests {
         assert_eq!(uart[..usb.len()], usb);
         assert_eq!(uart[usb.len()], "SetBaud(115200)");
         assert_eq!(uart[uart.len() - 3], "DropFlowControl");
+    }
+
+    #[test]
+    fn a_modem_that_never_pauses_is_escaped_before_anything_in_it_is_believed() {
+        let mut time = now();
+        let mut waking = Waking::new(false, 115_200, time);
+        let end = time + QUIET_MAX;
+        while time < end {
+            assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Wait);
+            waking.heard_ok(time);
+            waking.heard_bytes(time);
+            time += QUIET / 2;
+        }
+        assert_eq!(waking.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "the guard time");
+        waking.heard_bytes(end);
+        assert_eq!(waking.deadline_passed(end + GUARD, |_| Duration::ZERO), Next::Send(b"+++"));
     }
 
     #[test]
