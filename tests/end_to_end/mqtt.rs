@@ -8,28 +8,37 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::harness::{
-    MODES, Modem, Running, Tunnel, certificate_file, free_address, identity, program, run,
-    temporary_directory,
+    MODES, Running, Through, free_address, identity, program, rounds, run, temporary_directory,
 };
 
 #[test]
-fn a_subscriber_is_kept_alive_and_gets_its_message_in_every_mode() {
+fn a_subscriber_is_kept_alive_and_gets_its_messages_in_every_mode() {
+    let pings = rounds(1, 40);
+    let messages = rounds(2, 100);
     let broker = Broker::start();
     // All three at once, as the pings come after five seconds.
-    let sites = MODES.map(|mode| (mode, Through::new(&broker, mode), Through::new(&broker, mode)));
+    let sites =
+        MODES.map(|mode| (mode, Through::new(broker.address, mode), Through::new(broker.address, mode)));
+    let count = messages.to_string();
     let subscribers = sites.each_ref().map(|(mode, near, _)| {
         let mut command = mosquitto("mosquitto_sub", near, mode);
-        // One message is enough.
-        Running::start(command.args(["-i", mode, "-q", "1", "-k", "5", "-C", "1"]))
+        Running::start(command.args(["-i", mode, "-q", "1", "-k", "5", "-C", &count]))
     });
+    for ping in 1..=pings {
+        for mode in MODES {
+            let text = format!("Sending PINGRESP to {mode}");
+            broker.process.log.wait_for_lines(&text, ping, |line| line.contains(&text));
+        }
+    }
     for ((mode, _, far), mut subscriber) in sites.iter().zip(subscribers) {
-        let ping = format!("Sending PINGRESP to {mode}");
-        broker.process.log.wait_for(&ping, |line| line.contains(&ping).then_some(()));
-        let mut publish = mosquitto("mosquitto_pub", far, mode);
-        run(publish.args(["-q", "1", "-m", "the message"])).expect_success();
+        for number in 0..messages {
+            let mut publish = mosquitto("mosquitto_pub", far, mode);
+            run(publish.args(["-q", "1", "-m", &format!("message {number}")])).expect_success();
+        }
         let (status, said) = subscriber.wait();
         assert_eq!(status, 0, "{mode}: {said}");
-        assert!(said.lines().any(|line| line == "the message"), "{mode}: {said}");
+        let expected: Vec<String> = (0..messages).map(|number| format!("message {number}")).collect();
+        assert_eq!(said.lines().collect::<Vec<_>>(), expected, "{mode}");
     }
 }
 
@@ -58,22 +67,6 @@ impl Broker {
         let process = Running::start(Command::new(program("mosquitto")).arg("-c").arg(file));
         process.log.wait_for("mosquitto's readiness", |line| line.ends_with(" running").then_some(()));
         Broker { address, process, _directory: directory }
-    }
-}
-
-/// A tunnel to the broker, and the modem in between.
-struct Through {
-    tunnel: Tunnel,
-    _modem: Modem,
-}
-
-impl Through {
-    fn new(broker: &Broker, mode: &str) -> Through {
-        let modem = Modem::start(broker.address, "");
-        let device = modem.device(0);
-        let arguments =
-            ["--to", "server.test:443", "--ca", certificate_file(), "-d", &device, "--mode", mode];
-        Through { tunnel: Tunnel::listen(&arguments), _modem: modem }
     }
 }
 

@@ -10,28 +10,30 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::harness::{
-    MODES, Modem, Running, certificate_file, digest, free_address, identity, patterned_file, program, run,
-    sha256_hex, temporary_directory,
+    MODES, Modem, Running, certificate_file, digest, free_address, identity, patterned_file, program, rounds,
+    run, sha256_hex, temporary_directory,
 };
 
 #[test]
 fn ssh_and_scp_in_every_mode() {
-    const BYTES: u64 = 1024 * 1024;
+    let bytes = 1024 * 1024 * rounds(1, 32) as u64;
     let gateway = Gateway::start();
-    let file = patterned_file(gateway.directory.path(), BYTES);
+    let file = patterned_file(gateway.directory.path(), bytes);
     for mode in MODES {
         let modem = Modem::start(gateway.address, "");
         let said = run(gateway.ssh(&modem, mode, "ssh").args(["server.test", "cat; echo there"]));
         assert_eq!(said.expect_success().text(), "there\n", "{mode}");
 
-        let (there, back) = (gateway.path("there"), gateway.path("back"));
-        let remote = format!("server.test:{}", there.display());
-        run(gateway.ssh(&modem, mode, "scp").arg(&file).arg(&remote)).expect_success();
-        run(gateway.ssh(&modem, mode, "scp").arg(&remote).arg(&back)).expect_success();
-        let copied = fs::read(&back).expect("scp wrote it");
-        assert_eq!(sha256_hex(&copied), digest(BYTES), "{mode}");
-        fs::remove_file(&there).expect("scp wrote it");
-        fs::remove_file(&back).expect("scp wrote it");
+        for _ in 0..rounds(1, 5) {
+            let (there, back) = (gateway.path("there"), gateway.path("back"));
+            let remote = format!("server.test:{}", there.display());
+            run(gateway.ssh(&modem, mode, "scp").arg(&file).arg(&remote)).expect_success();
+            run(gateway.ssh(&modem, mode, "scp").arg(&remote).arg(&back)).expect_success();
+            let copied = fs::read(&back).expect("scp wrote it");
+            assert_eq!(sha256_hex(&copied), digest(bytes), "{mode}");
+            fs::remove_file(&there).expect("scp wrote it");
+            fs::remove_file(&back).expect("scp wrote it");
+        }
     }
 }
 
