@@ -60,6 +60,7 @@ fn program_page() -> String {
     let mut command = Cli::command();
     command.build();
     let mut page = include_str!("generated_files/program_head.roff").to_owned();
+    page += &measured_modes();
     page += ".SH COMMANDS\n";
     for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
         let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
@@ -100,6 +101,38 @@ fn every_id_of_an_error_stands_in_the_manual_page() {
     for (id, _) in exit_status::REPLY_IDS {
         assert!(table.contains(&format!(".B {}\n", escaped(id))), "{id}");
     }
+}
+
+/// How fast each access mode was: what the README says of it, its table as aligned columns.
+fn measured_modes() -> String {
+    let readme = fs::read_to_string("README.md").expect("there is a README");
+    let begin = "<!-- tests/generated_files.rs takes this into the manual page -->\n";
+    let (_, rest) = readme.split_once(begin).expect("the README has the measured modes");
+    let (text, _) = rest.split_once("<!-- end -->").expect("every block in the README has an end");
+    let mut page = String::new();
+    for paragraph in text.trim().split("\n\n") {
+        page += ".PP\n";
+        if !paragraph.starts_with('|') {
+            page += &paragraph.lines().map(|line| escaped(line) + "\n").collect::<String>();
+            continue;
+        }
+        let rows = paragraph.lines().filter(|line| !line.starts_with("|-"));
+        let rows: Vec<Vec<String>> = rows.map(cells).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+        page += ".nf\n";
+        for row in &rows {
+            let columns = row.iter().enumerate().map(|(at, cell)| format!("{cell:0$}", width(at)));
+            let line = columns.collect::<Vec<_>>().join("  ");
+            writeln!(page, "{}", escaped(line.trim_end())).expect("a string");
+        }
+        page += ".fi\n";
+    }
+    page
+}
+
+/// The cells of a line of a Markdown table, as plain text.
+fn cells(line: &str) -> Vec<String> {
+    line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect()
 }
 
 /// qssl-tunnel.toml(5)
