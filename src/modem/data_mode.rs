@@ -194,9 +194,20 @@ impl DataMode {
             *until = now + HANG_UP_TAIL;
         }
         match self.stage {
-            Stage::Flowing | Stage::HungUp { .. } => {
+            Stage::HungUp { .. } => {
+                // Payload that waited in the tty, the modem's words, or what a modem that boots says at another
+                // speed: known when all of it has come.
+                self.held.extend_from_slice(bytes);
+                if self.held.len() > HELD_LIMIT_BYTES / 2 {
+                    let deliver = self.held.len() - WORDS_MAX;
+                    payload(&self.held[..deliver]);
+                    self.held.drain(..deliver);
+                    self.leaked.clear();
+                }
+            }
+            Stage::Flowing => {
                 self.part(bytes, now, payload);
-                if self.dcd_tells_payload() && self.stage == Stage::Flowing && !self.is_suspicious() {
+                if self.dcd_tells_payload() && !self.is_suspicious() {
                     // DCD tells an end from payload; only a whole match waits for it.
                     payload(&self.held);
                     self.leaked.append(&mut self.held);
@@ -291,11 +302,7 @@ impl DataMode {
     /// The client is done and everything it sent has been written.
     pub fn leave(&mut self, now: Instant) {
         if self.stage == Stage::Flowing {
-            self.reason = Reason::Done;
-            self.stage = Stage::Draining { since: now, least: usize::MAX };
-            if let Drained::AskAt(at) = &mut self.drained {
-                *at = (*at).min(now);
-            }
+            self.begin_draining(Reason::Done, now);
         }
     }
 
@@ -348,8 +355,11 @@ impl DataMode {
                 if self.held_since + SUSPICION_QUIET > now {
                     return Next::Wait;
                 }
-                self.reason = Reason::Suspicion;
-                self.begin_escape(now, 1)
+                self.begin_draining(Reason::Suspicion, now);
+                match self.drained {
+                    Drained::Since(_) => self.begin_escape(now, 1),
+                    _ => Next::Wait,
+                }
             }
             // DCD may have dropped with the words themselves, or before `CONNECT` had been read.
             Stage::Flowing if self.held_since + HOLD <= now && self.is_suspicious() && !self.lines_asked => {
@@ -411,10 +421,18 @@ impl DataMode {
         let delivered = self.leaked.len();
         let mut all = std::mem::take(&mut self.leaked);
         all.append(&mut self.held);
-        let first = TERMINATORS.iter().filter_map(|terminator| find(&all, terminator)).min();
-        let words = all.split_off(first.unwrap_or(all.len() - words_tail(&all)));
+        let tail = all.len() - words_tail(&all);
+        let first = TERMINATORS.iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
+        let Some(first) = first.map(|at| tail + at) else {
+            // Without the modem's words nothing shows that the rest is payload.
+            return Ended { payload: Vec::new(), words: Vec::new(), certain: false };
+        };
+        let mut words = all.split_off(first);
         let is_whole = words_from(&words) == Some(Match::Whole);
         let terminators = TERMINATORS.iter().map(|terminator| count(&words, terminator)).sum::<usize>();
+        // What is behind the last end is the modem's own in any case; before it, a line may be payload.
+        let last = TERMINATORS.iter().filter_map(|terminator| find_last(&words, terminator)).max();
+        words.drain(..last.unwrap_or(0));
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
         let certain = is_whole && terminators == 1 && all.len() >= delivered;
         Ended { payload: all.split_off(delivered.min(all.len())), words, certain }
@@ -438,6 +456,14 @@ impl DataMode {
         let Stage::Escaped { since, by_dtr, from, .. } = self.stage else { return false };
         let in_time = by_dtr || self.held_since >= since + OK_NOT_BEFORE;
         in_time && ends_in_ok(&self.held).is_some_and(|at| at >= from)
+    }
+
+    fn begin_draining(&mut self, reason: Reason, now: Instant) {
+        self.reason = reason;
+        self.stage = Stage::Draining { since: now, least: usize::MAX };
+        if let Drained::AskAt(at) = &mut self.drained {
+            *at = (*at).min(now);
+        }
     }
 
     fn begin_escape(&mut self, now: Instant, tries: u32) -> Next {
@@ -467,7 +493,7 @@ impl DataMode {
 pub struct Ended {
     /// Payload that was held back.
     pub payload: Vec<u8>,
-    /// The modem's own words.
+    /// The modem's own words, from the last end on.
     pub words: Vec<u8>,
     /// It is certain which is which.
     pub certain: bool,
@@ -529,6 +555,10 @@ fn ends_in_ok(held: &[u8]) -> Option<usize> {
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
+}
+
+fn find_last(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).rposition(|window| window == what)
 }
 
 fn count(bytes: &[u8], what: &[u8]) -> usize {

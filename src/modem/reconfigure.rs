@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
+use super::Modem;
 use super::channel::Origin;
 use super::session::Step;
 use super::ssl_context::{self, Authorities, SslContext, Standing};
-use super::Modem;
 use crate::at::SslContextId;
 use crate::config;
 

@@ -139,7 +139,8 @@ fn draw(seed: u64) -> Wiring {
     for at in LATE_CLIENTS {
         let far_end = Behaviour::source(u64::from(LATE_BYTES), seed);
         let late = Connection::new(*chance.pick(modes)).at(seconds(at)).far_end(far_end);
-        wiring.connections.push(late.limits(|limits| limits.queue_timeout = seconds(50)));
+        let patience = seconds(50) + late_work(&wiring);
+        wiring.connections.push(late.limits(|limits| limits.queue_timeout = patience));
     }
     wiring
 }
