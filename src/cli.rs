@@ -111,7 +111,9 @@ Examples:
   printf 'GET / HTTP/1.0\\r\\nHost: example.org\\r\\n\\r\\n' |
       qssl-tunnel connect example.org:443 --ca 'system:ISRG Root X1'
 
-  ssh -o ProxyCommand='qssl-tunnel connect %h:443 --ca front.pem' gateway.example")]
+  ssh -o ProxyCommand='qssl-tunnel connect %h:443 --ca front.pem' gateway.example
+
+Where a daemon has the modem, connect goes through its tunnel to the server, with that tunnel's settings.")]
 pub struct ConnectArgs {
     /// TLS server that the modem connects to; an IPv6 address in brackets
     #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
@@ -653,7 +655,8 @@ pub struct ProcessOptions {
     ///
     /// /PATH may be followed by ,mode=0660 ,owner=NAME and ,group=NAME; without these it is for its owner alone.
     /// By default run makes it as $RUNTIME_DIRECTORY/control, without that variable as /run/qssl-tunnel/control;
-    /// listen and connect have none.
+    /// listen has none. connect goes through the tunnel of the daemon whose socket is here, or at the usual place;
+    /// with none it opens the modem's port itself.
     #[arg(long, value_name = "/PATH|none", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<Control>,
 

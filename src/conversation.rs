@@ -72,7 +72,8 @@ impl Access {
         }
     }
 
-    fn daemon_path(&self) -> PathBuf {
+    /// Where that daemon's control socket is, if there is a daemon.
+    pub fn daemon_path(&self) -> PathBuf {
         let usual = || control::default_path(self.runtime_directory.as_deref());
         self.control.clone().unwrap_or_else(usual)
     }

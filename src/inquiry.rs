@@ -11,7 +11,7 @@ use anyhow::Context as _;
 
 use crate::at::{Command, Line};
 use crate::cli::{AtArgs, ConnectArgs, StatusArgs, StreamOptions, TlsOptions};
-use crate::config::{self, Surroundings, Verbosity};
+use crate::config::{self, Control, Listen, Surroundings, Verbosity};
 use crate::control::{Client, Reply, Request, guard};
 use crate::conversation::{Access, Conversation};
 use crate::exit_status::ExitStatus;
@@ -106,26 +106,51 @@ fn start_logging(verbosity: Verbosity) {
 
 /// Connects standard input and output through the tunnel of a running daemon, if there is one to this server and
 /// nothing was said about modem, TLS or the connection that could differ from the tunnel's. `None`: there is none.
+/// Of the daemon that `--control` names, which has the modem, there must be one.
 ///
 /// # Errors
-/// The daemon's tunnel cannot be connected to, or standard output cannot be written.
+/// The daemon that was named has no such tunnel, its tunnel cannot be connected to, or standard output cannot be
+/// written.
 pub fn connect(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Result<Option<ExitStatus>> {
-    if args.tls != TlsOptions::default() || args.stream != StreamOptions::default() {
+    let named = match &args.process.control {
+        Some(Control::Off) => return Ok(None),
+        Some(Control::At(Listen::Unix { path, .. })) => Some(path.as_path()),
+        _ => None,
+    };
+    let has_settings = args.tls != TlsOptions::default() || args.stream != StreamOptions::default();
+    if has_settings && named.is_none() {
         return Ok(None);
     }
-    let access = Access::new(None, &args.modem);
-    // Whoever may not ask the daemon finds the port locked, with the daemon's name.
+    let access = Access::new(named, &args.modem);
+    // Whoever may not ask the daemon finds the port locked, with the daemon's name; where none is, a control socket
+    // can be made.
     let Ok(Some(mut client)) = access.daemon() else { return Ok(None) };
     let Reply::Status { status } = client.ask(&Request::Status, REPLY_LIMIT)? else { return Ok(None) };
+    logging::start(verbosity);
     let target = args.to.to_string();
-    let tunnel = status.tunnels.iter().find(|tunnel| tunnel.target == target);
     // A Unix socket cannot tell a stream that was cut from one that has ended.
     let address =
         |tunnel: &status::Tunnel| tunnel.listen.iter().find_map(|listen| listen.parse::<SocketAddr>().ok());
-    let Some((tunnel, address)) = tunnel.and_then(|tunnel| Some((tunnel, address(tunnel)?))) else {
+    let of_target = status.tunnels.iter().filter(|tunnel| tunnel.target == target);
+    let Some((tunnel, address)) = of_target.filter_map(|tunnel| Some((tunnel, address(tunnel)?))).next()
+    else {
+        let message = format!(
+            "the daemon at {} has no tunnel to {target} that listens on TCP: add one to its configuration",
+            access.daemon_path().display()
+        );
+        if named.is_some() {
+            return Err(Failure::new(ExitStatus::Failed, message).into());
+        }
+        log::info!("{message}; trying the modem without it");
         return Ok(None);
     };
-    logging::start(verbosity);
+    if has_settings {
+        let message = format!(
+            "the daemon's tunnel {} has settings of its own for TLS and connections: leave those options away",
+            tunnel.name
+        );
+        return Err(Failure::new(ExitStatus::Usage, message).into());
+    }
     log::info!("through the tunnel {} of the running daemon, with its settings", tunnel.name);
     let stream =
         TcpStream::connect(address).with_context(|| format!("the daemon's tunnel {}", tunnel.name))?;

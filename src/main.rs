@@ -11,6 +11,7 @@ use qssl_tunnel::event_loop::{self, Life};
 use qssl_tunnel::exit_status::ExitStatus;
 use qssl_tunnel::logging;
 use qssl_tunnel::modem::Failure;
+use signal_hook::consts::SIGPIPE;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -28,6 +29,8 @@ fn main() -> ExitCode {
     };
     match run(cli.command) {
         Ok(status) => status.into(),
+        // Whoever read what we print has had enough: as quiet as any program that SIGPIPE ends.
+        Err(error) if is_broken_pipe(&error) => ExitStatus::Signal(SIGPIPE as u8).into(),
         Err(error) => {
             let is_usage = error.downcast_ref::<config::ConfigError>().is_some();
             let status = match error.downcast_ref::<Failure>() {
@@ -43,6 +46,11 @@ fn main() -> ExitCode {
             status.into()
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io_error = error.downcast_ref::<std::io::Error>();
+    io_error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run(command: Command) -> anyhow::Result<ExitStatus> {

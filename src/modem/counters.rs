@@ -40,7 +40,7 @@ impl Counters {
     }
 
     pub(super) fn open_failed(&mut self, failure: &OpenFailure) {
-        let cause = failure.to_string();
+        let cause = failure.in_short();
         if self.open_failures.len() < FAILURE_CAUSES_MAX || self.open_failures.contains_key(&cause) {
             *self.open_failures.entry(cause).or_default() += 1;
         }

@@ -82,6 +82,22 @@ impl OpenFailure {
     }
 }
 
+impl OpenFailure {
+    /// The cause without the advice, for counters.
+    pub fn in_short(&self) -> String {
+        let code = match self {
+            OpenFailure::Code(code) => Some(*code),
+            OpenFailure::Refused(refusal) => refusal.result_code(),
+            _ => None,
+        };
+        match (code, self) {
+            (Some(code), _) => format!("{} {}", code.0, code.words()),
+            (None, OpenFailure::TimedOut) => "no answer in time".into(),
+            (None, _) => self.to_string(),
+        }
+    }
+}
+
 impl std::fmt::Display for OpenFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -71,6 +71,8 @@ pub fn metrics(status: &Status) -> String {
     }
     page.family("waiting_clients", "gauge", "Clients that wait for a TLS connection.");
     page.sample("waiting_clients", none, counters.waiting_clients as f64);
+    page.family("waiting_commands", "gauge", "AT commands from outside that wait for the modem.");
+    page.sample("waiting_commands", none, counters.waiting_commands as f64);
     if let Some(budget) = counters.budget {
         page.family("budget_bytes", "gauge", "What may be used in a month.");
         page.sample("budget_bytes", none, budget.limit_bytes as f64);

@@ -42,3 +42,28 @@ fn other_servers_and_other_settings_are_not_the_daemons() {
         assert_eq!(answer.status, 6, "the port is locked by the daemon: {}", answer.stderr);
     }
 }
+
+#[test]
+fn a_daemon_that_is_named_is_the_one() {
+    let response = b"an answer".to_vec();
+    let behaviour = Behaviour::Respond { request_bytes: 5, delay: std::time::Duration::ZERO, response };
+    let site = Site::new(behaviour, "");
+    let daemon = Daemon::start(&site);
+    let control = daemon.path("control");
+    let named = |arguments: &[&str]| {
+        let mut command = tunnel_command(&["connect"]);
+        run_with_input(command.args(arguments).arg("--control").arg(&control), b"hello")
+    };
+    assert_eq!(named(&["server.test:443"]).expect_success().text(), "an answer");
+    for (arguments, status, says) in [
+        (&["other.test:443"][..], 1, "has no tunnel to other.test:443 that listens on TCP"),
+        (&["server.test:443", "--insecure"], 2, "the daemon's tunnel web has settings of its own"),
+    ] {
+        let answer = named(arguments);
+        assert_eq!(answer.status, status, "{}", answer.stderr);
+        assert!(answer.stderr.contains(says), "{}", answer.stderr);
+    }
+    let mut alone = tunnel_command(&["connect", "server.test:443", "--control", "none", "--insecure", "-d"]);
+    let alone = run_with_input(alone.arg(site.modem.device(0)), b"hello");
+    assert_eq!(alone.status, 6, "the daemon is not asked, and has the port: {}", alone.stderr);
+}

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use qssl_modem_emulator::test_server::Behaviour;
 
 use crate::daemon::Daemon;
-use crate::harness::{Site, connect, run, tunnel_command};
+use crate::harness::{Ended, Site, connect, read_to_end, run, tunnel_command};
 
 #[test]
 fn what_a_client_does_shows_in_the_status() {
@@ -139,4 +139,47 @@ fn whatever_a_control_connection_sends_the_daemon_goes_on() {
         stream.write_all(b"{\"request\":\"at\",\"command\":\"AT+COPS?\"}\n{\"req").expect("the daemon reads");
     }
     assert_eq!(daemon.status().state, "up");
+}
+
+#[test]
+fn failures_are_counted_by_cause_and_a_uart_tells_how_busy_it_is() {
+    let site = Site::new(Behaviour::Echo, "--rfc2217 127.0.0.1:0 --port-name uart1 --baud 115200");
+    let daemon = Daemon::start(&site);
+    for code in [566, 566, 565] {
+        site.modem
+            .embedded
+            .with_modem(move |modem, _, _| modem.fail_next_open(code))
+            .expect("the modem runs");
+        assert_eq!(read_to_end(&mut connect(daemon.address(0))).2, Ended::Reset);
+    }
+    let mut client = connect(daemon.address(0));
+    client.write_all(&[7; 20_000]).expect("the tunnel reads");
+    client.read_exact(&mut [0; 20_000]).expect("the server echoes");
+    let status = daemon.status();
+    let failures: Vec<(&str, u64)> =
+        status.counters.open_failures.iter().map(|(cause, count)| (cause.as_str(), *count)).collect();
+    assert_eq!(failures, [("565 DNS parse failed", 1), ("566 socket connect failed", 2)]);
+    assert_eq!((status.counters.opens, status.ports[0].baud), (1, Some(115_200)));
+    let busy = status.ports[0].utilisation.expect("a UART has a capacity");
+    assert!(busy.iter().all(|share| *share > 0.01 && *share <= 1.0), "{busy:?}");
+    let table = daemon.tool(&["status"]).expect_success().text();
+    assert!(table.contains("2 × 566 socket connect failed\n") && table.contains("% busy up"), "{table}");
+    let metrics = daemon.tool(&["status", "--prometheus"]).expect_success().text();
+    for line in ["open_failures_total{cause=\"565 DNS parse failed\"} 1", "waiting_commands 0"] {
+        assert!(metrics.contains(&format!("\nqssl_tunnel_{line}\n")), "{line} is missing:\n{metrics}");
+    }
+}
+
+#[test]
+fn whoever_reads_no_further_ends_a_watch_without_a_word() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let watch = format!(
+        "{} status --watch --control {} | head -n 1",
+        env!("CARGO_BIN_EXE_qssl-tunnel"),
+        daemon.path("control").display()
+    );
+    let mut shell = std::process::Command::new("/bin/sh");
+    let shown = run(shell.args(["-c", &watch])).expect_success();
+    assert_eq!((shown.text().lines().count(), shown.stderr.as_str()), (1, ""));
 }
