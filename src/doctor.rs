@@ -20,8 +20,8 @@ use crate::conversation::{Access, Conversation};
 use crate::exit_status::ExitStatus;
 use crate::logging;
 use crate::modem::{
-    Failure, Outcome, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal, UserAnswer, access_point_line,
-    unix_seconds,
+    Failure, Outcome, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal, UserAnswer, access_point,
+    access_point_line, unix_seconds,
 };
 use report::Report;
 
@@ -325,7 +325,17 @@ impl Doctor<'_> {
         let active = self.say("AT+QIACT?")?;
         if let Some(address) = pdp_address(&active.lines, context) {
             self.session_is_found = true;
-            self.report.ok("session", format!("PDP context {context}, address {address}"));
+            let mut seen = format!("PDP context {context}, address {address}");
+            if let Some(wanted) = &self.modem.pdp.apn {
+                let settings = self.insist(Command::secret_line(format!("AT+QICSGP={context}")))?;
+                let active = access_point(&settings.lines).filter(|active| !active.is_empty());
+                if let Some(active) = active.filter(|active| !active.eq_ignore_ascii_case(wanted.as_str())) {
+                    seen.push_str(&format!(
+                        ", active with the access point {active:?} and not that of --apn: a tunnel sets it up anew"
+                    ));
+                }
+            }
+            self.report.ok("session", seen);
             return Ok(());
         }
         let failed = ExitStatus::NoDataSession;

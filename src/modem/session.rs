@@ -29,7 +29,7 @@ use clock::{NetworkTime, clock_text};
 use network::{REGISTRATION, registration_state, sim_state};
 
 pub(crate) use clock::{PLAUSIBLE_UNIX_SECONDS, unix_seconds};
-pub(crate) use network::access_point_line;
+pub(crate) use network::{access_point, access_point_line};
 
 /// How far the data session is.
 #[derive(Debug)]
@@ -112,6 +112,8 @@ pub enum Step {
     Leftovers,
     /// AT+QIACT?
     PdpState,
+    /// AT+QICSGP=, of a context that was found active: is it the access point of --apn?
+    ActiveApn,
     /// AT+QICSGP
     Apn,
     /// AT+QIACT=
@@ -275,6 +277,8 @@ impl Modem {
             Step::Registration(index) => line(REGISTRATION[index].into()),
             Step::Leftovers => line("AT+QSSLSTATE".into()),
             Step::PdpState | Step::Address => line("AT+QIACT?".into()),
+            // The answer has the password in it.
+            Step::ActiveApn => Some(Command::secret_line(format!("AT+QICSGP={context}"))),
             Step::Apn => Some(Command::Line(access_point_line(pdp))),
             Step::Activate => Some(Command::patient_line(format!("AT+QIACT={context}"), ACTIVATE_WAIT)),
             Step::ActivationRefused => line("AT+QIGETERROR".into()),
@@ -407,6 +411,7 @@ impl Modem {
                 self.session.go(Step::PdpState);
             }
             Step::PdpState => self.pdp_state_answered(&lines),
+            Step::ActiveApn => self.active_apn_answered(&lines),
             Step::Apn => match refused {
                 None => self.session.go(Step::Activate),
                 Some(refusal) => {

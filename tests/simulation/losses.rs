@@ -129,6 +129,25 @@ fn a_data_session_that_others_may_use_is_set_up_again_only_where_apn_makes_it_ou
 }
 
 #[test]
+fn a_data_session_with_another_access_point_is_set_up_anew_with_the_right_one() {
+    for (active, times) in [("internet", 0), ("elsewhere", 1)] {
+        let before = format!("AT+QICSGP=1,1,\"{active}\",\"\",\"\",0\r");
+        let apn = AtText::new("internet").expect("a name");
+        let mut sim = Wiring::new()
+            .typed_before(before.as_bytes())
+            .typed_before(b"AT+QIACT=1\r")
+            .settings(|settings| settings.pdp.apn = Some(apn))
+            .connect(Connection::new(Mode::Push).far_end(Behaviour::source(1_000, 2)))
+            .start();
+        sim.run_to_the_end(seconds(60));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{active}");
+        for line in ["AT+QIDEACT=1", "AT+QICSGP=1,1,\"internet\"", "AT+QIACT=1"] {
+            assert_eq!(sim.said(line), times, "{active}: {line}");
+        }
+    }
+}
+
+#[test]
 fn servers_whose_names_do_not_exist_cost_nobody_else_a_connection() {
     let lives = Connection::new(Mode::Push).far_end(Behaviour::echo()).sends(Sends::Drip {
         bytes: 10,

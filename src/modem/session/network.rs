@@ -28,11 +28,28 @@ impl Modem {
         }
         let next = match (is_active, &pdp.apn) {
             (true, _) if rebuild && is_ours => Step::TearDown,
+            (true, Some(_)) if !self.session.activated => Step::ActiveApn,
             (true, _) => Step::Dns,
             (false, Some(_)) => Step::Apn,
             (false, None) => Step::Activate,
         };
         self.go_or_skip(next);
+    }
+
+    /// A context that was found active may have been set up with another access point, by an earlier run perhaps.
+    pub(super) fn active_apn_answered(&mut self, lines: &[String]) {
+        let wanted = self.settings.pdp.apn.as_ref().map_or("", AtText::as_str);
+        match access_point(lines) {
+            Some(active) if !active.is_empty() && !active.eq_ignore_ascii_case(wanted) => {
+                log::warn!(
+                    "PDP context {} is active with the access point {active:?} and not that of --apn: setting it up \
+                     anew",
+                    self.settings.pdp.context
+                );
+                self.session.go(Step::TearDown);
+            }
+            _ => self.go_or_skip(Step::Dns),
+        }
     }
 
     pub(super) fn activation_refused(&mut self, reason: &str, now: Instant) {
@@ -155,6 +172,13 @@ pub(super) fn registration_state(lines: &[String]) -> Option<u8> {
     })
 }
 
+/// The access point's name in `+QICSGP: [<context>,]<type>,"<apn>","<user>","<password>",<auth>`.
+pub(crate) fn access_point(lines: &[String]) -> Option<&str> {
+    let values = lines.iter().find_map(|line| line.strip_prefix("+QICSGP:"))?;
+    let with_context = fields(values).count() > 5;
+    fields(values).nth(if with_context { 2 } else { 1 })
+}
+
 /// AT+QICSGP for this access point.
 pub(crate) fn access_point_line(pdp: &config::Pdp) -> Line {
     let kind = match pdp.kind {
@@ -182,3 +206,17 @@ const POLL: Duration = Duration::from_secs(2);
 
 /// How long a registration may take where nobody waits for ever.
 const REGISTRATION_PATIENCE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_access_point_is_read_with_and_without_the_number_of_its_context() {
+        let line = |text: &str| vec![text.to_owned()];
+        assert_eq!(access_point(&line("+QICSGP: 1,\"UNINET\",\"\",\"\",1")), Some("UNINET"));
+        assert_eq!(access_point(&line("+QICSGP: 1,1,\"UNINET\",\"\",\"\",1")), Some("UNINET"));
+        assert_eq!(access_point(&line("+QICSGP: 1,\"\",\"\",\"\",0")), Some(""));
+        assert_eq!(access_point(&line("+QICSGP")), None);
+    }
+}
