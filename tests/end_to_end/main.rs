@@ -14,6 +14,7 @@ mod differential;
 mod ends;
 mod full_send_buffer;
 mod git;
+mod hostile_clients;
 mod hostile_payload;
 mod killed;
 mod many_clients;

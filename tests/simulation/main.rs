@@ -8,9 +8,11 @@
 mod buffer_mode;
 mod client_leaves;
 mod clock;
+mod closed_everywhere;
 mod far_end_closes;
 mod flow_control;
 mod harness;
+mod hostile_clients;
 mod hostile_modem;
 mod limits;
 mod losses;

@@ -31,6 +31,8 @@ pub struct ByHand {
     pub stopped: Option<ExitStatus>,
     /// How often sockets could be opened for the first time.
     pub times_ready: usize,
+    /// The most bytes that are shown to the heart at once.
+    pub piece_bytes: usize,
     /// How many bytes the heart has taken from all ports.
     pub heard_bytes: usize,
     idle_steps: u32,
@@ -57,10 +59,8 @@ pub struct Rote {
     pub commands: Vec<String>,
     /// How many messages it has said by itself.
     pub messages: usize,
-    /// In front of the message of this number it says this.
-    pub before_message: Option<(usize, Vec<u8>)>,
-    /// Sockets that were open when that was said.
-    pub closes: Option<usize>,
+    /// In front of the message of this number it says that the far end of this socket has closed.
+    pub closes_before: Option<(usize, usize)>,
     heard: Vec<u8>,
     payload: Option<(usize, usize)>,
     stream: Option<usize>,
@@ -118,6 +118,7 @@ impl ByHand {
             clients: Vec::new(),
             stopped: None,
             times_ready: 0,
+            piece_bytes: usize::MAX,
             heard_bytes: 0,
             idle_steps: 0,
         };
@@ -170,6 +171,12 @@ impl ByHand {
     /// The modem says this on a port, as far as the heart takes it: at once, or when there is room.
     pub fn says(&mut self, port: usize, bytes: &[u8]) {
         self.ports[port].to_say.extend(bytes);
+        self.settle();
+    }
+
+    /// The modem says a message as it says its answers: with what belongs in front of it.
+    pub fn says_message(&mut self, port: usize, bytes: &[u8]) {
+        self.ports[port].message(bytes);
         self.settle();
     }
 
@@ -349,7 +356,7 @@ impl ByHand {
             }
         }
         let wanted = if self.ports[port].is_open { self.relay.wants_port_bytes(port) } else { 0 };
-        let count = wanted.min(self.ports[port].to_say.len());
+        let count = wanted.min(self.ports[port].to_say.len()).min(self.piece_bytes);
         if count > 0 {
             let bytes: Vec<u8> = self.ports[port].to_say.drain(..count).collect();
             trace::note(|| format!("{port} < {}", trace::shown(&bytes)));
@@ -436,14 +443,17 @@ impl Rote {
         if self.is_mute {
             return;
         }
-        if let Some((_, before)) = self.before_message.take_if(|(number, _)| *number == self.messages) {
-            self.to_say.extend(before);
-            if let Some(socket) = self.closes {
-                self.closed[socket] = true;
-            }
+        if let Some((_, socket)) = self.closes_before.take_if(|(number, _)| *number == self.messages) {
+            self.closes(socket);
         }
         self.messages += 1;
         self.to_say.extend(bytes);
+    }
+
+    /// The far end of a socket closes.
+    pub fn closes(&mut self, socket: usize) {
+        self.closed[socket] = true;
+        self.to_say.extend(format!("\r\n+QSSLURC: \"closed\",{socket}\r\n").bytes());
     }
 
     fn say(&mut self, words: &str) {

@@ -1,0 +1,108 @@
+//! Goal of this test: clients by the thousand that never send, or that reset as soon as they are there, are
+//! cleared away, while one that is served keeps its bytes and its pace.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use qssl_modem_emulator::test_server::Behaviour;
+use socket2::SockRef;
+
+use crate::harness::{Ended, Site, Tunnel, connect, read_to_end};
+
+/// A client that was there first: it asks and is answered for as long as the others do their worst.
+struct Served {
+    rounds: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl Served {
+    /// Runs `worst` beside it, which is given the number of its answers so far.
+    fn beside(address: SocketAddr, worst: impl FnOnce(&dyn Fn() -> u64)) {
+        let served = Served { rounds: AtomicU64::new(0), is_over: AtomicBool::new(false) };
+        let mut stream = connect(address);
+        served.ask(&mut stream);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !served.is_over.load(Ordering::Relaxed) {
+                    served.ask(&mut stream);
+                }
+            });
+            worst(&|| served.rounds.load(Ordering::Relaxed));
+            served.is_over.store(true, Ordering::Relaxed);
+        });
+    }
+
+    fn ask(&self, stream: &mut TcpStream) {
+        let round = self.rounds.load(Ordering::Relaxed);
+        let question = format!("question {round}: ").repeat(40);
+        stream.write_all(question.as_bytes()).expect("the tunnel takes it");
+        let mut answer = vec![0; question.len()];
+        stream.read_exact(&mut answer).expect("it is answered");
+        assert_eq!(answer, question.as_bytes());
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn wait_for_progress(tunnel: &Tunnel, rounds: &dyn Fn() -> u64) {
+    let before = rounds();
+    for _ in 0..600 {
+        if rounds() > before {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    panic!("the client that was there first is not served any more:\n{}", tunnel.log());
+}
+
+#[test]
+fn ten_thousand_that_never_send() {
+    // Fewer at once than the tunnel accepts, and than a process may have descriptors.
+    const AT_ONCE: usize = 400;
+    const TURNS: usize = 25;
+    let site = Site::new(Behaviour::Echo, "");
+    let tunnel = site.tunnel(&["--open-on", "first-byte", "--first-byte-timeout", "200ms"]);
+    tunnel.wait_until_ready();
+    Served::beside(tunnel.address(), |rounds| {
+        for turn in 0..TURNS {
+            let mut silent: Vec<TcpStream> = (0..AT_ONCE).map(|_| connect(tunnel.address())).collect();
+            for client in &mut silent {
+                let (count, _, ended) = read_to_end(client);
+                assert_eq!((count, ended), (0, Ended::Reset), "in turn {turn}");
+            }
+            wait_for_progress(&tunnel, rounds);
+        }
+    });
+    tunnel.wait_for_count("nothing in time (--first-byte-timeout)", AT_ONCE * TURNS);
+    assert_eq!(site.server.records().len(), 1, "no handshake was wasted on them");
+}
+
+#[test]
+fn storms_of_connects_and_resets() {
+    let site = Site::new(Behaviour::Echo, "");
+    let tunnel = site.tunnel(&[]);
+    tunnel.wait_until_ready();
+    Served::beside(tunnel.address(), |rounds| {
+        for turn in 0..20 {
+            for number in 0..100 {
+                let mut client = connect(tunnel.address());
+                if number % 3 == 0 {
+                    // It may have been reset already, as one too many.
+                    let _ = client.write_all(b"never mind");
+                }
+                SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("it is a socket");
+            }
+            if turn % 5 == 0 {
+                wait_for_progress(&tunnel, rounds);
+            }
+        }
+        wait_for_progress(&tunnel, rounds);
+    });
+    // Whoever comes after the storm is served like anybody.
+    let mut client = connect(tunnel.address());
+    client.write_all(b"afterwards").expect("the tunnel takes it");
+    let mut answer = [0; 10];
+    client.read_exact(&mut answer).unwrap_or_else(|error| panic!("{error}: {}", tunnel.log()));
+    assert_eq!(&answer, b"afterwards");
+}
