@@ -29,11 +29,11 @@ use qssl_tunnel::config::{self, FlowControl, Mode, OpenOn, Surroundings};
 use qssl_tunnel::port::rfc2217::{Telnet, escape};
 use qssl_tunnel::recorder::{Recorder, Side};
 
+pub use harness::Chance;
 use harness::Outcome;
 use harness::by_hand::ByHand;
 use harness::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
 
-#[allow(unused_imports)]
 #[path = "../tests/simulation/harness/mod.rs"]
 mod harness;
 
@@ -153,7 +153,7 @@ fn recorded(data: &[u8]) -> String {
     const LIMIT_BYTES: usize = 2_000;
     let mut recorder = Recorder::new(LIMIT_BYTES);
     let mut now = start();
-    recorder.record_payload(data.len() % 2 == 0);
+    recorder.record_payload(data.len().is_multiple_of(2));
     for (index, piece) in data.chunks(11).enumerate() {
         let (&kind, bytes) = piece.split_first().expect("chunks are not empty");
         let side = if kind & 1 == 0 { Side::Host } else { Side::Modem };
@@ -251,7 +251,11 @@ pub fn emulator(data: &[u8]) {
     let mut now = start();
     let config = emulator::Config {
         ports: vec![PortName::Uart1, PortName::UsbAt],
-        quirks: if data.len() % 2 == 0 { emulator::Quirks::field() } else { emulator::Quirks::strict() },
+        quirks: if data.len().is_multiple_of(2) {
+            emulator::Quirks::field()
+        } else {
+            emulator::Quirks::strict()
+        },
         ..emulator::Config::default()
     };
     let far = Behaviour { ends: Ends::AfterReading(500), ..Behaviour::echo() };

@@ -8,14 +8,10 @@ use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-#[allow(dead_code)]
-#[path = "simulation/harness/chance.rs"]
-mod chance;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
-use chance::Chance;
-use targets::{TARGETS, TRACED, Target};
+use targets::{Chance, TARGETS, TRACED, Target};
 
 /// The checked-in inputs of a target, in the order of their names.
 fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
