@@ -40,6 +40,8 @@ pub struct Session {
     pub asked: Step,
     /// Not before this time.
     pub not_before: Option<Instant>,
+    /// It failed because the modem said nothing.
+    pub is_silent: bool,
     /// The address that the network gave; a session with another address is another session.
     pub address: Option<String>,
     /// We activated the PDP context, so it is ours to be torn down.
@@ -161,6 +163,7 @@ impl Session {
             step: if wanted { Step::Down } else { Step::Unwanted },
             asked: Step::Unwanted,
             not_before: None,
+            is_silent: false,
             address: None,
             activated: false,
             found_active: false,

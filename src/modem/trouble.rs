@@ -245,6 +245,10 @@ impl Modem {
             }
             waking::Next::Awake { baud, .. } => {
                 self.is_rebooting = false;
+                if std::mem::take(&mut self.session.is_silent) {
+                    // Nothing else was wrong, so there is nothing more to wait for.
+                    self.session.not_before = None;
+                }
                 self.channels[port].baud = baud;
                 self.channels[port].state = State::Command;
                 if baud != self.settings.baud && self.channels[port].wire_step.is_none() {
@@ -271,6 +275,7 @@ impl Modem {
     /// Nothing brings this channel back: its port is opened anew.
     pub(super) fn silent(&mut self, port: usize, failure: Failure, now: Instant) {
         let rung = self.ladder.strike(true, now);
+        self.session.is_silent = true;
         if rung == Rung::Resync && self.settings.recovery == config::Recovery::Resync {
             let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, now + REOPEN_PAUSE);
             self.channels[port].state = State::Waking(waking);

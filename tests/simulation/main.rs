@@ -21,6 +21,7 @@ mod no_network;
 mod opening;
 mod push_mode;
 mod random;
+mod recovery;
 mod sending;
 mod several_ports;
 mod shutting_down;

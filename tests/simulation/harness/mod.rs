@@ -56,6 +56,8 @@ pub struct Simulation {
     faults: Vec<(Instant, Fault)>,
     /// When the heart said that sockets can be opened, each time.
     pub ready_at: Vec<Instant>,
+    /// When the user's reset command was to be run, each time.
+    pub reset_commands: Vec<Instant>,
     /// The status that it ended with.
     pub stopped: Option<ExitStatus>,
     /// Bytes from the host to the modem and back, per port.
@@ -142,6 +144,7 @@ impl Simulation {
             fars,
             faults,
             ready_at: Vec::new(),
+            reset_commands: Vec::new(),
             stopped: None,
             carried: vec![(0, 0); wiring.ports.len()],
             host_said: Vec::new(),
@@ -421,7 +424,8 @@ impl Simulation {
                 let passed = self.elapsed().as_secs() as i64;
                 self.relay.host_clock(HOST_CLOCK + passed, self.now);
             }
-            // There is one device for each port, and nothing to run.
+            modem::Action::RunResetCommand => self.reset_commands.push(self.now),
+            // There is one device for each port.
             _ => {}
         }
     }
