@@ -344,3 +344,44 @@ fn a_modem_that_reboots_without_end() {
     assert!(hand.clients.iter().all(|client| client.outcome != Some(Outcome::Eof)), "nobody was served");
     serves(&mut hand, "reboots");
 }
+
+#[test]
+fn a_stream_that_is_nothing_but_the_words_of_its_end() {
+    for words in [
+        "\r\nNO CARRIER\r\n",
+        "\r\nRDY\r\n",
+        "\r\nPOWERED DOWN\r\n",
+        "\r\nOK\r\n",
+        "\r\n+QSSLURC: \"closed\",0",
+    ] {
+        for pause in [Duration::ZERO, Duration::from_millis(400)] {
+            let mut hand = ByHand::new(&[Mode::Transparent], 1, true, |_| {});
+            hand.run_until_ready();
+            let client = hand.connect(0).expect("the heart takes clients");
+            hand.run_for(seconds(2));
+            let mut said = String::new();
+            for _ in 0..500 {
+                if hand.clients[client].outcome.is_some() {
+                    break;
+                }
+                hand.says(0, words.as_bytes());
+                said.push_str(words);
+                hand.run_for(pause);
+            }
+            hand.finish(client, true);
+            hand.run_until("the client ends", seconds(300), |hand| hand.clients[client].outcome.is_some());
+            let received = &hand.clients[client].received;
+            assert!(said.as_bytes().starts_with(received), "{words:?} with {pause:?} between");
+
+            // A new stream has its own bytes and nothing else.
+            hand.run_until("the heart is up", seconds(300), |hand| hand.relay.modem().is_up());
+            hand.run_for(seconds(30));
+            let (client, socket) = connect(&mut hand, 0);
+            hand.send(client, b"question");
+            hand.says(0, b"answer");
+            hand.run_for(seconds(2));
+            assert_eq!(hand.ports[0].taken[socket], b"question", "{words:?}");
+            assert_eq!(hand.clients[client].received, b"answer", "{words:?}");
+        }
+    }
+}
