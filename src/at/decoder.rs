@@ -445,6 +445,19 @@ mod tests {
     }
 
     #[test]
+    fn the_result_of_a_time_server_is_told_from_its_name() {
+        decodes_to(
+            b"\r\nOK\r\n\r\n+QNTP: 0,\"2026/08/07,05:54:02+00\"\r\n",
+            &["Final(Ok)", "Urc(NetworkTime(0))"],
+        );
+        decodes_to(b"\r\n+QNTP: 565\r\n", &["Urc(NetworkTime(565))"]);
+        decodes_to(
+            b"\r\n+QNTP: \"pool.ntp.org\",123\r\n\r\nOK\r\n",
+            &["Information(\"+QNTP: \\\"pool.ntp.org\\\",123\")", "Final(Ok)"],
+        );
+    }
+
+    #[test]
     fn open_results_in_any_shape() {
         decodes_to(b"\r\nOK\r\n\r\n+QSSLOPEN: 1,0\r\n", &["Final(Ok)", "Urc(Opened(SocketId(1), 0))"]);
         decodes_to(b"\r\nOK\r\n+QSSLOPEN: 0,559\r\n", &["Final(Ok)", "Urc(Opened(SocketId(0), 559))"]);
