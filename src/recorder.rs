@@ -6,16 +6,18 @@
 //! a modem, a SIM or a person are masked here, and payload is left out unless somebody asks for it.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
-/// The last lines of one port's conversation.
+/// The last lines of one port's conversation. Once it is full it takes no more memory from the system.
 #[derive(Debug)]
 pub struct Recorder {
-    /// Whole lines with their line ends; a pause stands in one entry with what followed it.
-    entries: VecDeque<Box<str>>,
-    bytes: usize,
+    /// Whole lines with their line ends, in ASCII.
+    kept: VecDeque<u8>,
     limit_bytes: usize,
+    /// What is being put together: a text, and the lines that come of it.
+    text: String,
+    entry: String,
     last_line: Option<Instant>,
     /// Payload of which more is to come.
     unfinished: Option<Unfinished>,
@@ -45,9 +47,10 @@ impl Recorder {
     /// Keeps at most `limit_bytes` of text.
     pub fn new(limit_bytes: usize) -> Self {
         Recorder {
-            entries: VecDeque::new(),
-            bytes: 0,
+            kept: VecDeque::new(),
             limit_bytes,
+            text: String::new(),
+            entry: String::new(),
             last_line: None,
             unfinished: None,
             records_payload: false,
@@ -60,16 +63,22 @@ impl Recorder {
     }
 
     /// A line was said: a command without its secrets, or a line of the modem.
-    pub fn line(&mut self, side: Side, text: &str, now: Instant) {
-        let shown = unmistakable(masked(&escaped(text.as_bytes())));
+    pub fn line(&mut self, side: Side, text: impl fmt::Display, now: Instant) {
+        let mut shown = std::mem::take(&mut self.text);
+        shown.clear();
+        // Writing to a String cannot fail.
+        let _ = write!(Masking(&mut shown), "{text}");
+        mask_end(&mut shown);
+        unmistakable(&mut shown);
         log::debug!(target: "at", "{} {shown}", side.sign());
         self.add(side, &shown, now);
+        self.text = shown;
     }
 
     /// A line of the modem that may belong to the answer of a command; of a secret one, only its name is kept.
     pub fn answer(&mut self, text: &str, secret: bool, now: Instant) {
         match text.split_once(':').filter(|_| secret) {
-            Some((name, _)) => self.line(Side::Modem, &format!("{name}: ***"), now),
+            Some((name, _)) => self.line(Side::Modem, format_args!("{name}: ***"), now),
             None if secret => self.line(Side::Modem, "***", now),
             None => self.line(Side::Modem, text, now),
         }
@@ -91,7 +100,7 @@ impl Recorder {
             self.unfinished.get_or_insert(Unfinished { side, length: 0, text: String::new(), recorded: 0 });
         unfinished.length += bytes.len();
         if records {
-            unfinished.text.push_str(&escaped(bytes));
+            escape(bytes, &mut unfinished.text);
             unfinished.recorded += bytes.len();
         }
         if left == 0 {
@@ -114,12 +123,16 @@ impl Recorder {
 
     /// Something that is worth knowing besides, such as a change of speed.
     pub fn remark(&mut self, text: &str) {
-        self.push(format!("# {}\n", escaped(text.as_bytes())));
+        self.entry.clear();
+        self.entry.push_str("# ");
+        escape(text.as_bytes(), &mut self.entry);
+        self.entry.push('\n');
+        self.keep();
     }
 
     /// Everything that is kept, oldest first; empty or whole lines.
     pub fn text(&self) -> String {
-        let mut text: String = self.entries.iter().map(|entry| &**entry).collect();
+        let mut text: String = self.kept.iter().copied().map(char::from).collect();
         if let Some(unfinished) = &self.unfinished {
             let _ = writeln!(text, "# then {} bytes of payload, unfinished", unfinished.length);
         }
@@ -127,14 +140,15 @@ impl Recorder {
     }
 
     fn finish(&mut self, now: Instant) {
-        let Some(Unfinished { side, length, text, recorded }) = self.unfinished.take() else { return };
+        let Some(Unfinished { side, length, mut text, recorded }) = self.unfinished.take() else { return };
         log::trace!(target: "wire", "{} [{length}]", side.sign());
         // A part of it would be read as the whole.
-        let shown = match recorded == length && length > 0 {
-            true => format!("[{length}] {}", unmistakable(text)),
-            false => format!("[{length}]"),
-        };
-        self.write(side, &shown, now);
+        if recorded == length && length > 0 {
+            unmistakable(&mut text);
+            self.write(side, format_args!("[{length}] {text}"), now);
+        } else {
+            self.write(side, format_args!("[{length}]"), now);
+        }
     }
 
     fn add(&mut self, side: Side, text: &str, now: Instant) {
@@ -145,24 +159,30 @@ impl Recorder {
         self.write(side, text, now);
     }
 
-    fn write(&mut self, side: Side, text: &str, now: Instant) {
+    fn write(&mut self, side: Side, text: impl fmt::Display, now: Instant) {
         let pause = self.last_line.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         self.last_line = Some(now);
-        let mut entry = String::new();
+        self.entry.clear();
         if pause >= WORTH_MENTIONING {
-            let _ = writeln!(entry, "@ +{:.3}s", pause.as_secs_f64());
+            let _ = writeln!(self.entry, "@ +{:.3}s", pause.as_secs_f64());
         }
-        let _ = writeln!(entry, "{} {text}", side.sign());
-        self.push(entry);
+        let _ = writeln!(self.entry, "{} {text}", side.sign());
+        self.keep();
     }
 
-    fn push(&mut self, entry: String) {
-        self.bytes += entry.len();
-        self.entries.push_back(entry.into_boxed_str());
-        while self.bytes > self.limit_bytes
-            && let Some(oldest) = self.entries.pop_front()
-        {
-            self.bytes -= oldest.len();
+    /// Keeps the entry, in the place of the oldest lines.
+    fn keep(&mut self) {
+        if self.kept.capacity() == 0 {
+            // The system gives it page by page, as it is filled.
+            self.kept.reserve_exact(self.limit_bytes);
+        }
+        let room = self.limit_bytes.saturating_sub(self.entry.len());
+        while self.kept.len() > room {
+            let end = self.kept.iter().position(|byte| *byte == b'\n');
+            self.kept.drain(..end.map_or(self.kept.len(), |end| end + 1));
+        }
+        if self.entry.len() <= self.limit_bytes {
+            self.kept.extend(self.entry.as_bytes());
         }
     }
 }
@@ -176,40 +196,48 @@ impl Side {
     }
 }
 
-/// Everything that is not printable as a C escape; quotes stay as they are.
-fn escaped(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
+/// Adds bytes, everything that is not printable as a C escape; quotes stay as they are.
+fn escape(bytes: &[u8], out: &mut String) {
     for byte in bytes {
         match byte {
-            b'"' | b'\'' => text.push(char::from(*byte)),
-            byte => text.extend(byte.escape_ascii().map(char::from)),
+            b'"' | b'\'' => out.push(char::from(*byte)),
+            byte => out.extend(byte.escape_ascii().map(char::from)),
         }
     }
-    text
 }
 
-/// The same text so that a reader of transcripts takes it for nothing else: no payload, no quotation, no prompt, no
+/// Makes the text one that a reader of transcripts takes for nothing else: no payload, no quotation, no prompt, no
 /// remark on a payload.
-fn unmistakable(text: String) -> String {
-    match text.as_bytes() {
-        [first @ (b'[' | b'"' | b'('), ..] | [first @ b'>'] => format!("\\x{first:02x}{}", &text[1..]),
-        _ => text,
+fn unmistakable(text: &mut String) {
+    if let [first @ (b'[' | b'"' | b'('), ..] | [first @ b'>'] = text.as_bytes() {
+        let escaped = format!("\\x{first:02x}");
+        text.replace_range(..1, &escaped);
     }
 }
 
-/// IMEI, IMSI and ICCID are the only numbers of so many digits in a modem's words.
-fn masked(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
-        let (before, digits) = rest.split_at(start);
-        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-        out.push_str(before);
-        out.push_str(if end >= IDENTITY_DIGITS { "***" } else { &digits[..end] });
-        rest = &digits[end..];
+/// Escapes what is written to it, and masks the numbers in it that identify somebody: IMEI, IMSI and ICCID are the
+/// only ones of so many digits in a modem's words.
+struct Masking<'a>(&'a mut String);
+
+impl fmt::Write for Masking<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if !byte.is_ascii_digit() {
+                mask_end(self.0);
+            }
+            escape(&[byte], self.0);
+        }
+        Ok(())
     }
-    out.push_str(rest);
-    out
+}
+
+/// Masks a number that identifies somebody at the end.
+fn mask_end(text: &mut String) {
+    let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
+    if digits >= IDENTITY_DIGITS {
+        text.truncate(text.len() - digits);
+        text.push_str("***");
+    }
 }
 
 /// What is kept in all, in bytes.

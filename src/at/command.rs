@@ -140,26 +140,7 @@ impl Command {
     /// Appends the line to `out`, ended by CR alone: an LF behind it would reach the modem after the command
     /// has begun and could become the first byte of a payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let written = match self {
-            Command::Send { socket, length } => write!(out, "AT+QSSLSEND={socket},{length}"),
-            Command::Receive { socket, length } => write!(out, "AT+QSSLRECV={socket},{length}"),
-            Command::Open { socket, pdp, ssl, host, port, mode, .. } => {
-                write!(out, "AT+QSSLOPEN={pdp},{ssl},{socket},\"{host}\",{port},{}", *mode as u8)
-            }
-            Command::Close { socket, timeout_seconds } => {
-                write!(out, "AT+QSSLCLOSE={socket},{timeout_seconds}")
-            }
-            Command::State { socket } => write!(out, "AT+QSSLSTATE={socket}"),
-            Command::SwitchMode { socket, mode } => write!(out, "AT+QISWTMD={socket},{}", *mode as u8),
-            Command::ReturnToData => write!(out, "ATO"),
-            Command::Line(line) => write!(out, "{}", line.text),
-            Command::Upload { name, content } => {
-                write!(out, "AT+QFUPL=\"{name}\",{},{}", content.len(), UPLOAD_TIMEOUT_SECONDS)
-            }
-            Command::Download { name, .. } => write!(out, "AT+QFDWL=\"{name}\""),
-        };
-        written.expect("a vector takes every write");
-        out.push(b'\r');
+        write!(out, "{}\r", Plain(self)).expect("a vector takes every write");
     }
 
     /// What stands between this command and its final result.
@@ -237,10 +218,33 @@ impl std::fmt::Display for Command {
             let shown = text.find(['=', '?']).map_or(text.as_str(), |end| &text[..end]);
             return write!(f, "{shown}=***");
         }
-        let mut line = Vec::new();
-        self.encode(&mut line);
-        line.pop();
-        f.write_str(&String::from_utf8_lossy(&line))
+        Plain(self).fmt(f)
+    }
+}
+
+/// The line as it is, secrets included, without CR.
+struct Plain<'a>(&'a Command);
+
+impl std::fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Command::Send { socket, length } => write!(f, "AT+QSSLSEND={socket},{length}"),
+            Command::Receive { socket, length } => write!(f, "AT+QSSLRECV={socket},{length}"),
+            Command::Open { socket, pdp, ssl, host, port, mode, .. } => {
+                write!(f, "AT+QSSLOPEN={pdp},{ssl},{socket},\"{host}\",{port},{}", *mode as u8)
+            }
+            Command::Close { socket, timeout_seconds } => {
+                write!(f, "AT+QSSLCLOSE={socket},{timeout_seconds}")
+            }
+            Command::State { socket } => write!(f, "AT+QSSLSTATE={socket}"),
+            Command::SwitchMode { socket, mode } => write!(f, "AT+QISWTMD={socket},{}", *mode as u8),
+            Command::ReturnToData => f.write_str("ATO"),
+            Command::Line(line) => f.write_str(&line.text),
+            Command::Upload { name, content } => {
+                write!(f, "AT+QFUPL=\"{name}\",{},{UPLOAD_TIMEOUT_SECONDS}", content.len())
+            }
+            Command::Download { name, .. } => write!(f, "AT+QFDWL=\"{name}\""),
+        }
     }
 }
 

@@ -229,7 +229,7 @@ impl Channel {
     /// Sends `command`.
     pub fn start(&mut self, command: Command, origin: Origin, now: Instant) {
         assert!(self.in_flight.is_none(), "one command in flight per channel");
-        self.recorder.line(Side::Host, &command.to_string(), now);
+        self.recorder.line(Side::Host, &command, now);
         command.encode(&mut self.output);
         let stage = match command.expects() {
             Expects::Prompt => {

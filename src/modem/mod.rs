@@ -685,7 +685,7 @@ impl Modem {
                 }
             }
             Message::ReceivedHeader { length } => {
-                channel.recorder.line(Side::Modem, &format!("+QSSLRECV: {length}"), now);
+                channel.recorder.line(Side::Modem, format_args!("+QSSLRECV: {length}"), now);
                 channel.payload_for = match channel.in_flight() {
                     Some(InFlight { command: Command::Receive { socket, length: asked }, .. }) => {
                         let socket = *socket;
@@ -716,11 +716,11 @@ impl Modem {
                 self.channel_silent(port, Cut::Garbled, now);
             }
             Message::Urc(urc) => {
-                channel.recorder.line(Side::Modem, &urc.to_string(), now);
+                channel.recorder.line(Side::Modem, &urc, now);
                 self.urc(port, urc, now);
             }
             Message::Final(result) => {
-                channel.recorder.line(Side::Modem, &result.to_string(), now);
+                channel.recorder.line(Side::Modem, &result, now);
                 let result = Outcome::from(result);
                 if let State::Waking(waking) = &mut channel.state {
                     match result {

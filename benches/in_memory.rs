@@ -1,0 +1,204 @@
+//! The heart in memory: bytes handed from client to emulated modem and back without a system or a line.
+//!
+//! What the heart itself takes is told apart from everything around it: [`in_heart`] says whether it is at work.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use qssl_modem_emulator as emulator;
+use qssl_modem_emulator::PortName;
+use qssl_tunnel::at::{AtText, IdSet};
+use qssl_tunnel::config::{self, Authentication, Configuration, Device, Mode, Tls, Tunnel};
+use qssl_tunnel::modem::{self, PortFacts};
+use qssl_tunnel::relay::{Action, ClientId, Relay};
+
+use crate::world::{FarEnd, World};
+
+thread_local! {
+    static IN_HEART: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is inside the heart.
+pub fn in_heart() -> bool {
+    IN_HEART.get()
+}
+
+/// Heart and modem, with clients that always read.
+pub struct Rig {
+    relay: Relay,
+    modem: emulator::Modem,
+    world: World,
+    now: Instant,
+    clients: Vec<ClientId>,
+    buffer: Vec<u8>,
+    /// What the clients have received, all together.
+    received: u64,
+    /// Processor time that the heart has taken so far.
+    pub spent: Duration,
+}
+
+impl Rig {
+    /// So many clients, whose connections in this mode are up.
+    pub fn new(mode: Mode, far_end: FarEnd, clients: usize) -> Rig {
+        let now = Instant::now();
+        let settings = config::Modem {
+            devices: vec![Device::Path("/dev/port".into())],
+            sockets: IdSet::first(12),
+            ..config::Modem::default()
+        };
+        let tunnel = Tunnel {
+            name: "bench".into(),
+            listen: Vec::new(),
+            target: config::Target {
+                host: AtText::new("server.test").expect("letters and a dot"),
+                port: 443,
+            },
+            mode,
+            tls: Tls::new(Authentication::Insecure),
+            limits: config::Limits::default(),
+            allow: Vec::new(),
+        };
+        let configuration =
+            Configuration { modem: settings, tunnels: vec![tunnel], process: config::Process::default() };
+        let modem = emulator::Config { ports: vec![PortName::UsbModem], ..emulator::Config::default() };
+        let mut rig = Rig {
+            relay: Relay::new(configuration, now),
+            modem: emulator::Modem::new(modem, now),
+            world: World::new(far_end),
+            now,
+            clients: Vec::new(),
+            buffer: vec![b'.'; 64 * 1024],
+            received: 0,
+            spent: Duration::ZERO,
+        };
+        for number in 0..clients {
+            let id = rig.relay.client_accepted(0, format!("client {number}"), now);
+            rig.clients.push(id);
+        }
+        while rig.world.opened < clients as u64 {
+            rig.step(&mut 0);
+        }
+        while rig.step(&mut 0) {}
+        rig
+    }
+
+    /// Sends so many bytes up, shared by all clients.
+    pub fn send(&mut self, bytes: u64) {
+        let mut left = bytes;
+        let until = self.world.read + bytes;
+        while self.world.read < until {
+            self.step(&mut left);
+        }
+    }
+
+    /// Receives so many bytes from sources.
+    pub fn receive(&mut self, bytes: u64) {
+        let until = self.received + bytes;
+        self.world.to_say += bytes;
+        self.modem.network_changed(self.now, &mut self.world);
+        while self.received < until {
+            self.step(&mut 0);
+        }
+    }
+
+    /// A client leaves in order, and another one takes its place.
+    pub fn exchange_a_client(&mut self) {
+        let now = self.now;
+        let id = self.clients.remove(0);
+        let opened = self.world.opened;
+        self.heart(|relay| {
+            relay.client_finished(id, now);
+            relay.client_gone(id, now);
+        });
+        let id = self.heart(|relay| relay.client_accepted(0, String::new(), now));
+        self.clients.push(id);
+        while self.world.opened == opened {
+            self.step(&mut 0);
+        }
+        while self.step(&mut 0) {}
+    }
+
+    /// Lets everything move that can; `to_send` is what clients still have. When nothing moves time goes on, and
+    /// the answer is false.
+    fn step(&mut self, to_send: &mut u64) -> bool {
+        let mut moved = false;
+        let now = self.now;
+        while let Some(action) = self.heart(Relay::poll_action) {
+            moved = true;
+            match action {
+                Action::Modem(modem::Action::OpenPort(port)) => {
+                    let facts = PortFacts { at_port: Some("usbmodem"), ..PortFacts::default() };
+                    self.heart(|relay| relay.port_opened(port, facts, now));
+                }
+                Action::Modem(modem::Action::TellTime) => {
+                    self.heart(|relay| relay.host_clock(HOST_CLOCK, now));
+                }
+                Action::Modem(modem::Action::AskQueue(port)) => {
+                    self.heart(|relay| relay.port_queue(port, 0, now));
+                }
+                Action::Stop(status) => panic!("the heart stopped: {status}"),
+                _ => {}
+            }
+        }
+        let output = self.relay.port_output(0);
+        if !output.is_empty() {
+            let count = output.len().min(self.modem.wants_bytes(0));
+            self.modem.received(0, &output[..count], now, &mut self.world);
+            self.heart(|relay| relay.port_written(0, count, now));
+            moved |= count > 0;
+        }
+        let output = self.modem.output(0);
+        let count = output.len().min(self.relay.wants_port_bytes(0));
+        if count > 0 {
+            let mut buffer = std::mem::take(&mut self.buffer);
+            buffer[..count].copy_from_slice(&output[..count]);
+            self.modem.written(0, count, now);
+            self.heart(|relay| relay.port_received(0, &buffer[..count], now));
+            self.buffer = buffer;
+            moved = true;
+        }
+        for index in 0..self.clients.len() {
+            let id = self.clients[index];
+            let count = self.relay.client_output(id).len();
+            if count > 0 {
+                self.received += count as u64;
+                self.heart(|relay| relay.client_written(id, count, now));
+                moved = true;
+            }
+            let count = self.relay.wants_client_bytes(id).min(*to_send as usize).min(CLIENT_BYTES);
+            if count > 0 {
+                *to_send -= count as u64;
+                let buffer = std::mem::take(&mut self.buffer);
+                self.heart(|relay| relay.client_received(id, &buffer[..count], now));
+                self.buffer = buffer;
+                moved = true;
+            }
+        }
+        if !moved {
+            self.now += Duration::from_millis(1);
+            let now = self.now;
+            if self.modem.next_deadline().is_some_and(|at| at <= now) {
+                self.modem.deadline_passed(now, &mut self.world);
+            }
+            if self.relay.next_deadline().is_some_and(|at| at <= now) {
+                self.heart(|relay| relay.deadline_passed(now));
+            }
+        }
+        moved
+    }
+
+    fn heart<T>(&mut self, act: impl FnOnce(&mut Relay) -> T) -> T {
+        let begin = Instant::now();
+        IN_HEART.set(true);
+        let result = act(&mut self.relay);
+        IN_HEART.set(false);
+        self.spent += begin.elapsed();
+        result
+    }
+}
+
+/// Seconds since 1970.
+const HOST_CLOCK: i64 = 1_790_000_000;
+
+/// What a client sends at once.
+const CLIENT_BYTES: usize = 4 * 1024;

@@ -1,0 +1,94 @@
+//! Far ends that cost nothing: the network behind the emulator's core, for figures in which it must not show.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use qssl_modem_emulator::network::{Close, ConnectionId, ConnectionState, Network, OpenRequest, Received};
+
+/// What the servers behind the modem do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FarEnd {
+    /// They read everything.
+    Sink,
+    /// They say so many bytes as they are told to.
+    Source,
+    /// They say what they read.
+    Echo,
+}
+
+/// Connections that come up at once to servers that are always there.
+#[derive(Debug)]
+pub struct World {
+    far_end: FarEnd,
+    /// What each server is still to say, where it echoes.
+    connections: BTreeMap<ConnectionId, VecDeque<u8>>,
+    /// What sources are still to say to the modem, in bytes, all together.
+    pub to_say: u64,
+    /// How many bytes sinks have read.
+    pub read: u64,
+    /// How many connections were asked for.
+    pub opened: u64,
+}
+
+impl World {
+    /// A world of such servers.
+    pub fn new(far_end: FarEnd) -> World {
+        World { far_end, connections: BTreeMap::new(), to_say: 0, read: 0, opened: 0 }
+    }
+}
+
+impl Network for World {
+    fn open(&mut self, id: ConnectionId, _request: OpenRequest, _now: Instant) {
+        self.connections.insert(id, VecDeque::new());
+        self.opened += 1;
+    }
+
+    fn state(&mut self, _id: ConnectionId, _now: Instant) -> ConnectionState {
+        ConnectionState::Open { remote: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), local_port: 49_152 }
+    }
+
+    fn send(&mut self, id: ConnectionId, bytes: &[u8], _now: Instant) -> usize {
+        match self.far_end {
+            FarEnd::Sink | FarEnd::Source => self.read += bytes.len() as u64,
+            FarEnd::Echo => self.connections.entry(id).or_default().extend(bytes),
+        }
+        bytes.len()
+    }
+
+    fn receive(&mut self, id: ConnectionId, buffer: &mut [u8], _now: Instant) -> Received {
+        let count = match self.far_end {
+            FarEnd::Sink => 0,
+            FarEnd::Source => {
+                let count = buffer.len().min(usize::try_from(self.to_say).unwrap_or(usize::MAX));
+                self.to_say -= count as u64;
+                count
+            }
+            FarEnd::Echo => {
+                let to_say = self.connections.entry(id).or_default();
+                let count = to_say.len().min(buffer.len());
+                for (place, byte) in buffer.iter_mut().zip(to_say.drain(..count)) {
+                    *place = byte;
+                }
+                count
+            }
+        };
+        if count > 0 { Received::Bytes(count) } else { Received::Nothing }
+    }
+
+    fn unsent(&mut self, _id: ConnectionId, _now: Instant) -> usize {
+        0
+    }
+
+    fn close(&mut self, id: ConnectionId, _how: Close, _now: Instant) {
+        self.connections.remove(&id);
+    }
+
+    fn time(&mut self, _server: &str, _now: Instant) -> Option<i64> {
+        None
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+}
