@@ -41,7 +41,7 @@
 //! | `demo` | `qssl-tunnel demo`: a verified tunnel with everything it needs on this machine, and a transfer through it |
 //! | [`doctor`] | `qssl-tunnel doctor`: why a modem does not connect, step by step from the port to TLS |
 //! | [`dump`] | The traffic of clients as seen by people and tools: `-x` prints it in hexadecimal, `-r` and `-R` record the two directions as they are |
-//! | [`event_loop`] | The only file that waits, reads the clock, or moves bytes between the system and the heart |
+//! | [`event_loop`] | The only place that waits, reads the clock, or moves bytes between the system and the heart |
 //! | [`exit_status`] | The exit statuses: one table of numbers, stable short ids, and meanings |
 //! | [`inquiry`] | `qssl-tunnel status` and `qssl-tunnel at`: questions to a running daemon, or to the modem itself where none runs; and `qssl-tunnel connect` where a daemon has a tunnel to the server |
 //! | [`listener`] | Where clients come in: listening TCP and Unix sockets, our own or passed by systemd |

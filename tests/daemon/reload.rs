@@ -51,8 +51,7 @@ fn a_changed_tunnel_serves_new_clients_under_new_settings_at_the_same_address() 
     daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
     echoes(&mut connect(daemon.address(0)), b"buffer");
     echoes(&mut old, b"push still");
-    let log = daemon.log();
-    assert!(log.contains("+QSSLCFG=\"alpn\",1,\"h2\""), "{log}");
+    daemon.wait_for("+QSSLCFG=\"alpn\",1,\"h2\"");
     assert_eq!(daemon.status().tunnels[0].mode, "buffer");
 }
 

@@ -1,0 +1,214 @@
+//! The clients' side of the loop: they are accepted, read, written and let go.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use super::{EventLoop, Place, unix_seconds};
+use crate::client_io::{ClientStream, Stdio};
+use crate::config::Listen;
+use crate::dump::Way;
+use crate::exit_status::ExitStatus;
+use crate::listener::{AcceptError, Listener};
+use crate::peer::Peer;
+use crate::relay::ClientId;
+
+/// A listening socket.
+pub(super) struct ListenerSlot {
+    pub listener: Listener,
+    /// What it was made from.
+    pub listen: Listen,
+    /// The place of its tunnel.
+    pub tunnel: usize,
+    /// Clients may be waiting in the kernel.
+    pub ready: bool,
+    /// Out of descriptors: not before this time.
+    pub paused_until: Option<Instant>,
+}
+
+/// A client's connection.
+pub(super) struct ClientSlot {
+    pub stream: ClientStream,
+    pub readable: bool,
+    pub writable: bool,
+    /// Reading or writing never blocks, so no event will ever say so.
+    pub always_readable: bool,
+    pub always_writable: bool,
+}
+
+impl EventLoop {
+    pub(super) fn listen(&mut self) -> anyhow::Result<()> {
+        for (tunnel, settings) in self.configuration.tunnels.clone().iter().enumerate() {
+            let first = self.listeners.len();
+            for listen in &settings.listen {
+                if *listen == Listen::Stdio {
+                    let stdio = Stdio::take().context("cannot use standard input and output")?;
+                    self.add_client(tunnel, ClientStream::Stdio(stdio), Peer::Stdio);
+                    continue;
+                }
+                let bound = Listener::bind(listen)?;
+                for warning in bound.warnings {
+                    log::warn!("{warning}");
+                }
+                for mut listener in bound.listeners {
+                    let token = Place::Listener(self.listeners.len()).token();
+                    listener.register(self.poll.registry(), token).context("cannot wait for clients")?;
+                    let listen = listen.clone();
+                    let slot = ListenerSlot { listener, listen, tunnel, ready: true, paused_until: None };
+                    self.listeners.push(slot);
+                }
+            }
+            let own: Vec<&str> = self.listeners[first..].iter().map(|slot| slot.listener.name()).collect();
+            if !own.is_empty() {
+                log::info!("listening on {} for {}", own.join(", "), settings.target);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn accept(&mut self, index: usize) -> bool {
+        let slot = &mut self.listeners[index];
+        if !slot.ready || slot.paused_until.is_some() || !self.relay.wants_clients(slot.tunnel) {
+            return false;
+        }
+        let tunnel = slot.tunnel;
+        match slot.listener.accept() {
+            Ok(None) => {
+                slot.ready = false;
+                false
+            }
+            Ok(Some((stream, peer))) => {
+                if self.is_spent() {
+                    log::warn!("{peer} is reset: the month's budget is spent (--monthly-budget)");
+                    self.relay.client_refused(tunnel);
+                    stream.abort();
+                    return true;
+                }
+                let allow = &self.relay.tunnel(tunnel).allow;
+                let allowed = allow.is_empty()
+                    || peer.ip().is_none_or(|ip| allow.iter().any(|network| network.contains(ip)));
+                if allowed {
+                    self.add_client(tunnel, stream, peer);
+                } else {
+                    log::warn!("{peer} may not connect (--allow); reset");
+                    self.relay.client_refused(tunnel);
+                    stream.abort();
+                }
+                true
+            }
+            Err(AcceptError::Exhausted { name, source }) => {
+                log::warn!("{name}: cannot accept clients for now: {source}");
+                slot.paused_until = Some(self.now + ACCEPT_PAUSE);
+                false
+            }
+            Err(error) => {
+                log::error!("{error} [{}]", ExitStatus::Failed);
+                slot.paused_until = Some(self.now + ACCEPT_PAUSE);
+                false
+            }
+        }
+    }
+
+    pub(super) fn add_client(&mut self, tunnel: usize, mut stream: ClientStream, peer: Peer) {
+        let id = self.relay.client_accepted(tunnel, peer.to_string(), self.now);
+        let token = Place::Client(id.0).token();
+        let always = match stream.register(self.poll.registry(), token) {
+            Ok(always) => always,
+            Err(error) => {
+                log::warn!("{peer}: cannot wait for it: {error}");
+                self.relay.client_lost(id, self.now);
+                return;
+            }
+        };
+        if self.clients.len() <= id.0 {
+            self.clients.resize_with(id.0 + 1, || None);
+        }
+        self.clients[id.0] = Some(ClientSlot {
+            stream,
+            // What was ready before it was registered gets an event as well: epoll tells the present state.
+            readable: always.read,
+            writable: always.write,
+            always_readable: always.read,
+            always_writable: always.write,
+        });
+    }
+
+    pub(super) fn drop_client(&mut self, index: usize) -> Option<ClientSlot> {
+        let mut slot = self.clients.get_mut(index)?.take()?;
+        // Closing takes it out of epoll in any case.
+        let _ = slot.stream.deregister(self.poll.registry());
+        Some(slot)
+    }
+
+    pub(super) fn write_client(&mut self, index: usize) -> bool {
+        let Some(slot) = &mut self.clients[index] else { return false };
+        if !slot.writable {
+            return false;
+        }
+        let output = self.relay.client_output(ClientId(index));
+        if output.is_empty() {
+            return false;
+        }
+        match slot.stream.write(output) {
+            Ok(count) => {
+                if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.dump.is_wanted()) {
+                    let peer = self.relay.client(ClientId(index)).map_or("", |(peer, _)| peer);
+                    daemon.dump.passed(Way::Down, peer, &output[..count]);
+                }
+                self.relay.client_written(ClientId(index), count, self.now);
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                slot.writable = slot.always_writable;
+                false
+            }
+            Err(_) => self.client_lost(index),
+        }
+    }
+
+    pub(super) fn read_client(&mut self, index: usize) -> bool {
+        let Some(slot) = &mut self.clients[index] else { return false };
+        if !slot.readable {
+            return false;
+        }
+        let wanted = self.relay.wants_client_bytes(ClientId(index)).min(self.buffer.len());
+        if wanted == 0 {
+            return false;
+        }
+        match slot.stream.read(&mut self.buffer[..wanted]) {
+            Ok(0) => {
+                slot.readable = false;
+                slot.always_readable = false;
+                self.relay.client_finished(ClientId(index), self.now);
+                true
+            }
+            Ok(count) => {
+                if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.dump.is_wanted()) {
+                    let peer = self.relay.client(ClientId(index)).map_or("", |(peer, _)| peer);
+                    daemon.dump.passed(Way::Up, peer, &self.buffer[..count]);
+                }
+                self.relay.client_received(ClientId(index), &self.buffer[..count], self.now);
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                slot.readable = slot.always_readable;
+                false
+            }
+            Err(_) => self.client_lost(index),
+        }
+    }
+
+    pub(super) fn client_lost(&mut self, index: usize) -> bool {
+        self.drop_client(index);
+        self.relay.client_lost(ClientId(index), self.now);
+        true
+    }
+
+    fn is_spent(&self) -> bool {
+        self.daemon.as_ref().is_some_and(|daemon| daemon.volume.is_spent(unix_seconds()))
+    }
+}
+
+/// The pause after running out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);

@@ -1,0 +1,149 @@
+//! A modem that only answers commands, for `doctor`, `cert` and `at`: the loop without clients.
+
+use std::time::{Duration, Instant};
+
+use mio::Events;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::EventLoop;
+use crate::at::Command;
+use crate::config::Configuration;
+use crate::exit_status::ExitStatus;
+use crate::modem::{Failure, UserAnswer, UserCommand};
+
+/// A modem that only answers commands: no tunnels, no data session, the port and its wire settings alone.
+pub struct Commanded {
+    event_loop: EventLoop,
+    events: Events,
+}
+
+impl Commanded {
+    /// Nothing is opened before the first command. `configuration` has no tunnels.
+    ///
+    /// # Errors
+    /// What keeps the loop itself from working.
+    pub fn new(configuration: Configuration) -> anyhow::Result<Self> {
+        debug_assert!(configuration.tunnels.is_empty(), "tunnels would set up a data session");
+        let mut event_loop = EventLoop::new(configuration, &[SIGTERM, SIGINT])?;
+        event_loop.outside = Some(Outside::default());
+        Ok(Commanded { event_loop, events: Events::with_capacity(16) })
+    }
+
+    /// Waits until the modem answers.
+    ///
+    /// # Errors
+    /// The port cannot be opened, the modem is silent, or a signal came.
+    pub fn wait_until_ready(&mut self) -> anyhow::Result<Result<(), Failure>> {
+        self.wait(None, |event_loop| event_loop.relay.modem().takes_commands().then_some(()))
+            .map(|ready| ready.map(|_| ()))
+    }
+
+    /// Says a command and waits for its answer, telling of the progress of an upload: bytes that have left, and
+    /// bytes in all.
+    ///
+    /// # Errors
+    /// As [`Commanded::wait_until_ready`]. That the modem does not answer this command is an answer without an
+    /// outcome.
+    pub fn ask(
+        &mut self,
+        command: Command,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> anyhow::Result<Result<UserAnswer, Failure>> {
+        if let Err(failure) = self.wait_until_ready()? {
+            return Ok(Err(failure));
+        }
+        let now = Instant::now();
+        self.event_loop.now = now;
+        let Some(id) = self.event_loop.relay.command(command, now) else {
+            let message = "too many commands wait for the modem";
+            return Ok(Err(Failure::new(ExitStatus::Failed, message)));
+        };
+        let answer = self.wait(None, |event_loop| {
+            if let Some((done, all)) = event_loop.relay.modem().upload_progress() {
+                progress(done, all);
+            }
+            let outside = event_loop.outside.as_mut()?;
+            outside.answered.take_if(|(answered, _)| *answered == id).map(|(_, answer)| answer)
+        })?;
+        Ok(answer.map(|answer| answer.expect("without a time limit only an answer ends the wait")))
+    }
+
+    /// The result of an open that was asked for: of a TLS connection, or of a plain TCP connection. `None`: it
+    /// did not come within `limit`.
+    ///
+    /// # Errors
+    /// As [`Commanded::wait_until_ready`].
+    pub fn await_open(
+        &mut self,
+        is_tls: bool,
+        id: u8,
+        limit: Duration,
+    ) -> anyhow::Result<Result<Option<u16>, Failure>> {
+        let until = Instant::now() + limit;
+        self.wait(Some(until), |event_loop| {
+            let opened = &mut event_loop.outside.as_mut()?.opened;
+            let place = opened.iter().position(|open| (open.0, open.1) == (is_tls, id))?;
+            Some(opened.remove(place).2)
+        })
+    }
+
+    /// Turns the loop over for so long.
+    ///
+    /// # Errors
+    /// As [`Commanded::wait_until_ready`].
+    pub fn pause(&mut self, time: Duration) -> anyhow::Result<Result<(), Failure>> {
+        let until = Instant::now() + time;
+        self.wait(Some(until), |_| None::<()>).map(|waited| waited.map(|_| ()))
+    }
+
+    /// The ports that are open.
+    pub fn port_names(&self) -> Vec<String> {
+        let ports = self.event_loop.ports.iter().filter_map(|slot| slot.port.as_ref());
+        ports.map(|port| port.name().to_owned()).collect()
+    }
+
+    /// Results that came so far are of earlier opens.
+    pub fn forget_opens(&mut self) {
+        if let Some(outside) = &mut self.event_loop.outside {
+            outside.opened.clear();
+        }
+    }
+
+    /// Turns the loop over until `find` finds something; `None` when `until` has come.
+    fn wait<T>(
+        &mut self,
+        until: Option<Instant>,
+        mut find: impl FnMut(&mut EventLoop) -> Option<T>,
+    ) -> anyhow::Result<Result<Option<T>, Failure>> {
+        loop {
+            self.event_loop.drain();
+            if let Some(found) = find(&mut self.event_loop) {
+                return Ok(Ok(Some(found)));
+            }
+            if let Some(status) = self.event_loop.stopped {
+                return Ok(Err(self.event_loop.why_stopped(status)));
+            }
+            // Taken, so that what must be put back can still be said after it.
+            if let Some(signal) = self.event_loop.outside.as_mut().and_then(|it| it.signal.take()) {
+                return Ok(Err(Failure::new(ExitStatus::Signal(signal), "stopped by a signal")));
+            }
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return Ok(Ok(None));
+            }
+            self.event_loop.turn(&mut self.events, until)?;
+        }
+    }
+}
+
+/// What commands from outside wait for.
+#[derive(Default)]
+pub(super) struct Outside {
+    pub answered: Option<(UserCommand, UserAnswer)>,
+    /// Whether it is TLS, the number, and the result.
+    pub opened: Vec<(bool, u8, u16)>,
+    /// One that came, and nobody has heard of yet.
+    pub signal: Option<u8>,
+}
+
+/// Results of opens from outside that nobody has asked for yet; the most that one modem can have under way.
+pub(super) const OPENED_MAX: usize = 24;

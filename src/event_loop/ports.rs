@@ -1,0 +1,295 @@
+//! The modem's side of the loop: ports are opened, closed, read and written.
+
+use std::io;
+use std::time::Instant;
+
+use mio::Token;
+
+use super::EventLoop;
+use crate::config::{Device, Wait};
+use crate::exit_status::ExitStatus;
+use crate::modem::PortFacts;
+use crate::port::discover::Host;
+use crate::port::finder::Finder;
+use crate::port::{OpenError, Port, PortKind, PortSettings};
+
+/// A port of the modem.
+pub(super) struct PortSlot {
+    pub finder: Finder,
+    pub port: Option<Port>,
+    /// Bytes can be carried; a network port first has to connect.
+    pub connected: bool,
+    pub readable: bool,
+    pub writable: bool,
+    /// What the heart has been told of it.
+    pub kind: PortKind,
+    /// What was said last about why it cannot be opened: it is said once.
+    pub said: Option<String>,
+    pub attempts: u32,
+    pub first_attempt: Instant,
+}
+
+impl EventLoop {
+    pub(super) fn open_port(&mut self, index: usize) {
+        let settings = PortSettings {
+            baud: self.configuration.modem.baud,
+            flow_control: self.configuration.modem.flow_control,
+        };
+        let result = self.open_device(index, &settings);
+        let slot = &mut self.ports[index];
+        slot.attempts += 1;
+        let registered = result.and_then(|mut port| {
+            port.register(self.poll.registry(), Token(index))
+                .map_err(|source| OpenError::Io { name: port.name().to_owned(), source })?;
+            Ok(port)
+        });
+        match registered {
+            Ok(port) => {
+                slot.port = Some(port);
+                slot.connected = false;
+                // A tty that became ready before it was registered gets no edge of its own.
+                slot.readable = true;
+                slot.writable = true;
+                self.finish_connecting(index);
+            }
+            Err(error) => self.open_failed(index, &error),
+        }
+    }
+
+    #[cfg(feature = "emulator")]
+    pub(super) fn open_device(&mut self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
+        if let (Device::Emulator(_), Some(emulator)) = (self.ports[index].finder.device(), &self.emulator) {
+            let is_emulated = |slot: &&PortSlot| matches!(slot.finder.device(), Device::Emulator(_));
+            let place = self.ports[..index].iter().filter(is_emulated);
+            if let Some(path) = emulator.paths().get(place.count()) {
+                return Port::open_path(path, settings);
+            }
+        }
+        self.ports[index].finder.open(settings)
+    }
+
+    #[cfg(not(feature = "emulator"))]
+    pub(super) fn open_device(&mut self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
+        self.ports[index].finder.open(settings)
+    }
+
+    #[cfg(feature = "emulator")]
+    pub(super) fn start_emulator(&mut self) -> anyhow::Result<()> {
+        use qssl_modem_emulator::{cli::Options, driver};
+        let devices = self.configuration.modem.devices.iter();
+        let emulated: Vec<&str> = devices
+            .filter_map(|device| match device {
+                Device::Emulator(options) => Some(options.as_str()),
+                _ => None,
+            })
+            .collect();
+        let Some(text) = emulated.iter().find(|text| !text.is_empty()).or(emulated.first()) else {
+            return Ok(());
+        };
+        let options = Options::parse_text(text).map_err(|error| error.context("--device emulator"))?;
+        self.emulator = Some(driver::spawn(options, emulated.len())?);
+        Ok(())
+    }
+
+    #[cfg(not(feature = "emulator"))]
+    pub(super) fn start_emulator(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// A tty is connected at once; the network takes a moment.
+    pub(super) fn finish_connecting(&mut self, index: usize) {
+        let slot = &mut self.ports[index];
+        let Some(port) = &mut slot.port else { return };
+        match port.finish_connecting() {
+            Ok(false) => {}
+            Ok(true) => {
+                slot.connected = true;
+                slot.said = None;
+                slot.attempts = 0;
+                slot.kind = port.kind();
+                let facts = facts(port);
+                self.relay.port_opened(index, facts, self.now);
+                self.count_port_open();
+            }
+            Err(error) => {
+                let name = port.name().to_owned();
+                self.close_port(index);
+                self.open_failed(index, &OpenError::Unreachable { name, source: error });
+            }
+        }
+    }
+
+    /// The reason is said once; whether that is the end is the configuration's choice.
+    pub(super) fn open_failed(&mut self, index: usize, error: &OpenError) {
+        let status = match error {
+            OpenError::Locked { .. } | OpenError::Busy { .. } => ExitStatus::PortLocked,
+            _ => ExitStatus::PortUnavailable,
+        };
+        let slot = &mut self.ports[index];
+        if slot.attempts == 1 {
+            slot.first_attempt = self.now;
+        }
+        let gives_up = match self.configuration.modem.wait {
+            Wait::Forever => false,
+            Wait::Not => true,
+            Wait::Limited { time, retries } => {
+                let waited = self.now.saturating_duration_since(slot.first_attempt);
+                time.is_some_and(|time| waited >= time) || retries.is_some_and(|most| slot.attempts > most)
+            }
+        };
+        let text = error.to_string();
+        if gives_up {
+            log::error!("{text} [{status}]");
+            self.stopped = Some(status);
+            self.port_failure = Some(text);
+            return;
+        }
+        if slot.said.as_ref() != Some(&text) {
+            log::warn!("{text}; waiting for it");
+            slot.said = Some(text);
+        }
+        self.relay.port_failed(index, self.now);
+    }
+
+    pub(super) fn close_port(&mut self, index: usize) {
+        let slot = &mut self.ports[index];
+        if let Some(mut port) = slot.port.take() {
+            // Closing takes it out of epoll in any case.
+            let _ = port.deregister(self.poll.registry());
+        }
+        slot.connected = false;
+        slot.readable = false;
+        slot.writable = false;
+    }
+
+    /// Opened anew, the port has the same facts but no RTS/CTS.
+    pub(super) fn reopen_without_flow_control(&mut self, index: usize) {
+        self.close_port(index);
+        let settings = PortSettings {
+            baud: self.configuration.modem.baud,
+            flow_control: Some(crate::config::FlowControl::None),
+        };
+        let opened = self.open_device(index, &settings).and_then(|mut port| {
+            port.register(self.poll.registry(), Token(index))
+                .map_err(|source| OpenError::Io { name: port.name().to_owned(), source })?;
+            Ok(port)
+        });
+        let slot = &mut self.ports[index];
+        match opened {
+            Ok(port) => {
+                slot.port = Some(port);
+                slot.connected = true;
+                slot.readable = true;
+                slot.writable = true;
+            }
+            Err(error) => {
+                log::debug!("{error}");
+                self.relay.port_lost(index, self.now);
+            }
+        }
+    }
+
+    pub(super) fn write_port(&mut self, index: usize) -> bool {
+        let slot = &mut self.ports[index];
+        let Some(port) = &mut slot.port else { return false };
+        if !slot.connected || !slot.writable {
+            return false;
+        }
+        if let Err(error) = port.flush() {
+            return self.port_lost(index, &error);
+        }
+        let output = self.relay.port_output(index);
+        if output.is_empty() {
+            return false;
+        }
+        match port.write(output) {
+            Ok(count) => {
+                self.relay.port_written(index, count, self.now);
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                slot.writable = false;
+                false
+            }
+            Err(error) => self.port_lost(index, &error),
+        }
+    }
+
+    pub(super) fn read_port(&mut self, index: usize) -> bool {
+        let wanted = self.relay.wants_port_bytes(index).min(self.buffer.len());
+        let slot = &mut self.ports[index];
+        let Some(port) = &mut slot.port else { return false };
+        if !slot.connected || !slot.readable || wanted == 0 {
+            return false;
+        }
+        let result = port.read(&mut self.buffer[..wanted]);
+        if port.write_may_continue() {
+            slot.writable = true;
+        }
+        let kind = port.kind();
+        if kind != slot.kind {
+            slot.kind = kind;
+            self.relay.port_facts(index, facts(port), self.now);
+        }
+        let dcd = match self.relay.wants_port_lines(index) {
+            true => port.lines().ok().map(|lines| lines.dcd),
+            false => None,
+        };
+        if let Some(dcd) = dcd {
+            self.relay.port_lines(index, dcd, self.now);
+        }
+        match result {
+            Ok(count) => {
+                self.relay.port_received(index, &self.buffer[..count], self.now);
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                slot.readable = false;
+                false
+            }
+            Err(error) => self.port_lost(index, &error),
+        }
+    }
+
+    pub(super) fn port_lost(&mut self, index: usize, error: &io::Error) -> bool {
+        log::warn!("{error}");
+        // Closed at once, so that a device that comes back gets its old name.
+        self.close_port(index);
+        self.relay.port_lost(index, self.now);
+        true
+    }
+}
+
+impl PortSlot {
+    pub fn new(device: Device, now: Instant) -> Self {
+        PortSlot {
+            finder: Finder::new(device, Host::this()),
+            port: None,
+            connected: false,
+            readable: false,
+            writable: false,
+            kind: PortKind::default(),
+            said: None,
+            attempts: 0,
+            first_attempt: now,
+        }
+    }
+}
+
+/// What the heart is told of a port.
+fn facts(port: &Port) -> PortFacts {
+    let kind = port.kind();
+    PortFacts {
+        name: port.name().to_owned(),
+        is_uart: kind.is_uart,
+        has_dcd: kind.has_dcd,
+        dcd_is_live: matches!(port, Port::Serial(_)),
+        has_dtr: kind.has_dtr,
+        at_port: match kind.usb_interface {
+            Some(2) => Some("usbat"),
+            Some(3) => Some("usbmodem"),
+            Some(_) => None,
+            None => kind.is_uart.then_some("uart1"),
+        },
+    }
+}
