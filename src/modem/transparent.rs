@@ -166,19 +166,22 @@ impl Modem {
         self.channels[port].decoder.reset();
         // There would be no `OK` if the modem had left data mode before: what looked like its words was not.
         self.deliver(id, &payload);
+        let socket = &self.sockets[id.index()];
+        let goes_on = socket.joined || !socket.outgoing.is_empty();
         match reason {
-            Reason::Done => {
-                self.sockets[id.index()].phase = Phase::Closing(Closing {
-                    timeout_seconds: if aborted { 0 } else { self.close_timeout(id) },
-                    judge: false,
-                    tries: 0,
-                });
-            }
-            Reason::Suspicion => {
+            Reason::Suspicion if goes_on => {
                 log::debug!("socket {id}: what looked like the end was payload");
                 self.sockets[id.index()].phase = Phase::Open(Open {
                     flow: Flow::Suspected { channel: port, stage: Settling::Ask },
                     far_end_closed: false,
+                });
+            }
+            // The client may have left while the end was doubted.
+            Reason::Suspicion | Reason::Done => {
+                self.sockets[id.index()].phase = Phase::Closing(Closing {
+                    timeout_seconds: if aborted { 0 } else { self.close_timeout(id) },
+                    judge: false,
+                    tries: 0,
                 });
             }
         }

@@ -14,7 +14,7 @@ use crate::harness::{
 #[test]
 fn a_subscriber_is_kept_alive_and_gets_its_messages_in_every_mode() {
     let pings = rounds(1, 40);
-    let messages = rounds(2, 100);
+    let messages = rounds(2, 20);
     let broker = Broker::start();
     // All three at once, as the pings come after five seconds.
     let sites =
