@@ -26,7 +26,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 pub fn curl(tunnel: &Tunnel, path: &str) -> Command {
     let address = tunnel.address();
     let mut command = Command::new(program("curl"));
-    command.env_clear().args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "60"]);
+    command.env_clear().args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "180"]);
     command.arg("--connect-to").arg(format!("{NAME}:443:{}:{}", address.ip(), address.port()));
     command.arg(format!("http://{NAME}:443{path}"));
     command

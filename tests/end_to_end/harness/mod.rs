@@ -29,7 +29,7 @@ pub use self::through::Through;
 pub use self::tunnel::{Tunnel, tunnel_command};
 
 /// No test waits longer for anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What the tests with much payload move: 16 MiB.
 pub const MUCH_BYTES: u64 = 16 * 1024 * 1024;
