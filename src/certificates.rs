@@ -163,6 +163,10 @@ impl Store {
         if answer.outcome == Some(Outcome::Ok) && sum == Some((size, file.checksum())) {
             return Ok(());
         }
+        if sum.is_some() {
+            // By its name and size it would pass for the right one.
+            self.conversation.insist(Command::line(format!("AT+QFDEL=\"{}\"", file.name)))?;
+        }
         let why = match sum.filter(|_| answer.outcome == Some(Outcome::Ok)) {
             Some((size, sum)) => format!("it has {size} bytes with the checksum {sum:04x}"),
             None => refusal(&answer),

@@ -51,6 +51,17 @@ fn a_certificate_is_stored_once_and_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn a_certificate_that_was_spoilt_on_its_way_is_refused_and_not_left_there() {
+    let modem = Modem::with_options("");
+    modem.embedded.with_modem(|modem, _, _| modem.spoil_next_uploads(1));
+    let refused = cert(&modem, &["put", certificate_file()]);
+    assert_eq!(refused.status, 1);
+    assert!(refused.stderr.contains("bytes with the checksum"), "{}", refused.stderr);
+    assert_eq!(listed(&modem), []);
+    cert(&modem, &["put", certificate_file()]).expect_success();
+}
+
+#[test]
 fn what_does_not_fit_is_refused_with_its_size() {
     let modem = Modem::with_options("--storage 106600");
     let refused = cert(&modem, &["put", certificate_file()]);

@@ -308,6 +308,16 @@ fn certificates_that_do_not_fit_are_named_with_their_sizes() {
 }
 
 #[test]
+fn a_certificate_that_was_spoilt_on_its_way_is_named_and_taken_away() {
+    let site = Site::new(Behaviour::Echo, "--clock host");
+    site.modem.embedded.with_modem(|modem, _, _| modem.spoil_next_uploads(1));
+    let finished = doctor_to_server(&site.modem, &[]);
+    failed(&finished, 8, "tls", &["did not store", "another checksum"]);
+    assert!(!finished.text().contains("restore"), "{}", finished.text());
+    assert_eq!(doctor_to_server(&site.modem, &[]).status, 0);
+}
+
+#[test]
 fn a_running_daemon_is_asked_and_its_connections_go_on() {
     let site = Site::new(Behaviour::Echo, "--clock host");
     let directory = harness::temporary_directory();

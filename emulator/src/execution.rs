@@ -228,8 +228,14 @@ impl Modem {
     /// A file is complete, or the wait for the rest of it is over; what came is stored in both cases.
     fn finish_upload(&mut self, port: usize) {
         let mode = std::mem::replace(&mut self.ports[port].mode, Mode::Command);
-        let Mode::Upload(Upload { name, size, bytes, .. }) = mode else { return };
+        let Mode::Upload(Upload { name, size, mut bytes, .. }) = mode else { return };
         let complete = bytes.len() == size;
+        if self.faults.spoiled_uploads > 0
+            && let Some(first) = bytes.first_mut()
+        {
+            self.faults.spoiled_uploads -= 1;
+            *first ^= 0x40;
+        }
         self.information(port, &[format!("+QFUPL: {},{:x}", bytes.len(), checksum(&bytes))]);
         self.store.put(name, bytes);
         if complete {

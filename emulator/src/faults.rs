@@ -17,6 +17,7 @@ pub(crate) struct Faults {
     pub(crate) failing_sends: u32,
     pub(crate) refused_closes: u32,
     pub(crate) missed_escapes: u32,
+    pub(crate) spoiled_uploads: u32,
     pub(crate) answer_delay: Duration,
     /// Bytes cut off the head of the next URC.
     pub(crate) urc_head_lost: usize,
@@ -163,6 +164,11 @@ impl Modem {
     /// The next `+++` are not noticed.
     pub fn miss_next_escapes(&mut self, count: u32) {
         self.faults.missed_escapes = count;
+    }
+
+    /// The first byte of each of the next uploads changes on its way.
+    pub fn spoil_next_uploads(&mut self, count: u32) {
+        self.faults.spoiled_uploads = count;
     }
 
     /// The next command is answered so much later.

@@ -261,9 +261,14 @@ impl Doctor<'_> {
             let answer = self.insist(upload)?;
             let is_there_already = answer.number == Some(407);
             let sum = ssl_context::upload_sum(&answer.lines);
-            if answer.error.is_none() && sum == Some((file.content.len(), file.checksum())) {
+            if is_there_already {
+                continue;
+            }
+            // Whatever came to be stored is taken away again, a spoilt file above all.
+            if answer.error.is_none() || sum.is_some() {
                 self.undo.push(Command::line(format!("AT+QFDEL=\"{}\"", file.name)));
-            } else if !is_there_already {
+            }
+            if answer.error.is_some() || sum != Some((file.content.len(), file.checksum())) {
                 let error = answer.error.unwrap_or("another checksum".to_owned());
                 return Ok(Some(format!("the modem did not store {} ({error})", file.source)));
             }

@@ -58,6 +58,8 @@ pub struct Session {
     pub backoff: Backoff,
     /// Files that are still to be uploaded.
     missing: Vec<File>,
+    /// The first of them came to be something else in the modem, and is being removed.
+    spoiled: Option<Failure>,
     /// Seconds since 1970 by the host's clock, and when that was so.
     host_clock: Option<(i64, Instant)>,
     /// What the network's time service said: 0, or the reason why it did not set the clock.
@@ -136,7 +138,7 @@ pub enum Step {
     SetClock,
     /// AT+QFLST="*"
     ListFiles,
-    /// AT+QFDEL of a file that has our name and not our size
+    /// AT+QFDEL of a file that has our name and not our content
     DeleteFile,
     /// AT+QFLDS="UFS"
     Space,
@@ -172,6 +174,7 @@ impl Session {
             failures: 0,
             backoff: Backoff::new(RETRY_MIN, RETRY_MAX),
             missing: Vec::new(),
+            spoiled: None,
             host_clock: None,
             network_time: None,
             torn_down: false,
@@ -255,6 +258,7 @@ impl Modem {
                 self.session.go(Step::Identity);
                 self.session.torn_down = false;
                 self.session.network_time = None;
+                self.session.spoiled = None;
                 self.session.joins_settings = true;
                 self.actions.push_back(Action::TellTime);
                 line("ATI".into())
@@ -488,9 +492,9 @@ impl Modem {
                 self.go_or_skip(Step::ListFiles);
             }
             Step::ListFiles => self.files_listed(&lines),
-            Step::DeleteFile => self.session.go(Step::Space),
+            Step::DeleteFile => self.file_deleted(refused, now),
             Step::Space => self.space_answered(&lines, now),
-            Step::Upload => self.uploaded(&outcome, &lines, now),
+            Step::Upload => self.uploaded(&outcome, &lines),
             Step::Chain => {
                 if refused.is_none() {
                     self.chain_answered(&lines);

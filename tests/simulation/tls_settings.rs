@@ -63,6 +63,19 @@ fn settings_that_another_program_has_overwritten_are_noticed_before_the_next_ope
     stays_authenticated(wiring.fault(seconds(30), Fault::OtherProgram(meddles)));
 }
 
+#[test]
+fn an_authority_that_was_spoilt_on_its_way_is_never_trusted_here_or_in_a_later_run() {
+    let spoilt = || Fault::SpoilUploads(1);
+    stays_authenticated(trusting().connect(fetches()).fault(seconds(0), spoilt()));
+    // Whoever does not wait leaves nothing behind that the next run would take for the right file.
+    let wiring = trusting().settings(|settings| settings.wait = Wait::Not).connect(fetches());
+    let mut sim = wiring.fault(seconds(0), spoilt()).start();
+    sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
+    assert_eq!(sim.stopped, Some(ExitStatus::SetUpFailed));
+    assert_eq!((sim.said("AT+QFUPL"), sim.said("AT+QFDEL")), (1, 1));
+    assert_eq!(sim.settings_at_opens(), []);
+}
+
 /// So many tunnels that differ.
 fn different(count: u64) -> Wiring {
     let tunnel = |index| fetches().limits(|limits| limits.connect_timeout = seconds(20 + index));

@@ -52,7 +52,7 @@ impl Modem {
     }
 
     /// `+QFUPL: <size>,<checksum>`
-    pub(super) fn uploaded(&mut self, outcome: &Outcome, lines: &[String], now: Instant) {
+    pub(super) fn uploaded(&mut self, outcome: &Outcome, lines: &[String]) {
         let Some(file) = self.session.missing.first() else { return };
         let answer = ssl_context::upload_sum(lines);
         let stored = answer == Some((file.content.len(), file.checksum())) && *outcome == Outcome::Ok;
@@ -78,8 +78,23 @@ impl Modem {
                     (None, _) => "nothing".into(),
                 }
             );
-            self.session.step = Step::DeleteFile;
-            self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), false, now);
+            // What it has stored under this name would pass for the right one by its size, here or in a later run.
+            self.session.spoiled = Some(Failure::new(ExitStatus::SetUpFailed, message));
+            self.session.go(Step::DeleteFile);
+        }
+    }
+
+    /// The answer to AT+QFDEL.
+    pub(super) fn file_deleted(&mut self, refused: Option<String>, now: Instant) {
+        let name = self.session.missing.first().map_or("", |file| file.name.as_str());
+        match (self.session.spoiled.take(), refused) {
+            (Some(failure), _) => self.session_failed(failure, false, now),
+            (None, Some(refusal)) => {
+                let message =
+                    format!("the modem has another file called {name} and does not remove it ({refusal})");
+                self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), false, now);
+            }
+            (None, None) => self.session.go(Step::Space),
         }
     }
 

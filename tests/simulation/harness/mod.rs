@@ -569,6 +569,7 @@ impl Simulation {
             Fault::CutUrcHead(count) => self.modem.cut_next_urc(count),
             Fault::FailOpen(code) => self.modem.fail_next_open(code),
             Fault::NeverOpen => self.modem.never_answer_next_open(),
+            Fault::SpoilUploads(count) => self.modem.spoil_next_uploads(count),
             Fault::RefuseCloses(count) => self.modem.refuse_next_closes(count),
             Fault::MissEscapes(count) => self.modem.miss_next_escapes(count),
             Fault::LosePort(port, time) => {

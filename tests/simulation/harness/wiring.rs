@@ -179,6 +179,8 @@ pub enum Fault {
     FailOpen(u16),
     /// Nothing is heard of the next open.
     NeverOpen,
+    /// The next files arrive with another first byte.
+    SpoilUploads(u32),
     /// The next closes are refused.
     RefuseCloses(u32),
     /// The next escapes are missed.
