@@ -91,7 +91,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__subcmd__tunnel__subcmd__at)
-            opts="-d -b -v -q -h --force --timeout --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help"
+            opts="-d -b -v -q -h --force --timeout --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -228,6 +228,10 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -W "resync port session reboot" -- "${cur}"))
                     return 0
                     ;;
+                --reset-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --retry-for)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -248,7 +252,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__subcmd__tunnel__subcmd__cert)
-            opts="-o -d -b -v -q -h --key --output --json --config --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help put list get remove prune check"
+            opts="-o -d -b -v -q -h --key --output --json --config --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help put list get remove prune check"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -441,6 +445,10 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -W "resync port session reboot" -- "${cur}"))
                     return 0
                     ;;
+                --reset-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --retry-for)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -461,7 +469,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__subcmd__tunnel__subcmd__connect)
-            opts="-w -t -T -d -b -x -r -R -v -q -h --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --no-wait --retry-for --max-retries --liveness-interval --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
+            opts="-w -t -T -d -b -x -r -R -v -q -h --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -714,6 +722,10 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -W "resync port session reboot" -- "${cur}"))
                     return 0
                     ;;
+                --reset-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --retry-for)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -838,7 +850,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__subcmd__tunnel__subcmd__doctor)
-            opts="-w -d -b -v -q -h --json --connect-timeout --control --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help"
+            opts="-w -d -b -v -q -h --json --connect-timeout --control --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1074,6 +1086,10 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -W "resync port session reboot" -- "${cur}"))
                     return 0
                     ;;
+                --reset-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --retry-for)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1234,7 +1250,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__subcmd__tunnel__subcmd__listen)
-            opts="-w -t -T -d -b -x -r -R -v -q -h --to --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --allow --max-clients --when-full --queue-timeout --stall-timeout --open-on --first-byte-timeout --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --no-wait --retry-for --max-retries --liveness-interval --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
+            opts="-w -t -T -d -b -x -r -R -v -q -h --to --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --allow --max-clients --when-full --queue-timeout --stall-timeout --open-on --first-byte-timeout --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1519,6 +1535,10 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -W "resync port session reboot" -- "${cur}"))
                     return 0
                     ;;
+                --reset-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --retry-for)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1629,7 +1649,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__subcmd__tunnel__subcmd__run)
-            opts="-d -b -x -r -R -v -q -h --config --check --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --no-wait --retry-for --max-retries --liveness-interval --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
+            opts="-d -b -x -r -R -v -q -h --config --check --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1762,6 +1782,10 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -W "resync port session reboot" -- "${cur}"))
                     return 0
                     ;;
+                --reset-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --retry-for)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1872,7 +1896,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__subcmd__tunnel__subcmd__status)
-            opts="-d -b -v -q -h --json --prometheus --watch --dump-recorder --record-payload --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help"
+            opts="-d -b -v -q -h --json --prometheus --watch --dump-recorder --record-payload --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2022,6 +2046,10 @@ _qssl__tunnel() {
                     ;;
                 --recovery)
                     COMPREPLY=($(compgen -W "resync port session reboot" -- "${cur}"))
+                    return 0
+                    ;;
+                --reset-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --retry-for)

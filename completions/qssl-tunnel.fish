@@ -92,6 +92,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l recov
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -162,6 +163,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l reco
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -209,6 +211,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l recovery
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -251,6 +254,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l recov
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -286,6 +290,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l recovery 
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -333,6 +338,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l recov
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -377,6 +383,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l recover
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r

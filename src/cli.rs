@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
 
@@ -623,6 +623,13 @@ pub struct ModemOptions {
     /// How far recovery from a fault may go [default: session]
     #[arg(long, value_enum, value_name = "STEP", env = "QSSL_TUNNEL_RECOVERY", hide_env = true)]
     pub recovery: Option<Recovery>,
+
+    /// Run this command when nothing else brings the modem back, such as one that takes its power away for a moment
+    ///
+    /// It is given to /bin/sh -c, and nothing waits for its end. Needs --recovery reboot. When it has not helped it is
+    /// run again, after a minute at first and after half an hour at most.
+    #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new(), env = "QSSL_TUNNEL_RESET_COMMAND", hide_env = true, value_hint = ValueHint::CommandString)]
+    pub reset_command: Option<String>,
 
     /// Give up at the first failure instead of waiting for device, SIM and network
     #[arg(long, env = "QSSL_TUNNEL_NO_WAIT", hide_env = true, value_parser = BoolishValueParser::new())]

@@ -451,3 +451,20 @@ const FIRST_LISTENER: usize = FIRST_CLIENT + CLIENTS_MAX;
 
 /// One read of a port or a client, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_command_is_run_by_the_shell() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (begun, done) = (directory.path().join("begun"), directory.path().join("done"));
+        run_reset_command(&format!("echo > {} && mv {0} {}", begun.display(), done.display()));
+        let until = Instant::now() + std::time::Duration::from_secs(60);
+        while !done.exists() {
+            assert!(Instant::now() < until, "it never ran");
+            std::thread::yield_now();
+        }
+    }
+}

@@ -12,7 +12,8 @@ use super::certificate_items::{self, names_of};
 use super::file::{FileOptions, Section};
 use super::{
     ApnAuth, Authentication, Checked, ClientCertificate, ConfigError, Configuration, Limits, Listen, Mode,
-    Modem, Pdp, Pem, Process, Psk, Secret, Surroundings, Target, Tls, Tunnel, Verbosity, Wait, file, secret,
+    Modem, Pdp, Pem, Process, Psk, Recovery, Secret, Surroundings, Target, Tls, Tunnel, Verbosity, Wait,
+    file, secret,
 };
 use crate::cli::{
     ClientOptions, ConnectArgs, DoctorArgs, ListenArgs, LoggingOptions, ModemOptions, ProcessOptions,
@@ -250,6 +251,10 @@ impl<'a> Checks<'a> {
                 return Err(Complaint::new("device", format!("{device} is given twice")));
             }
         }
+        if options.reset_command.is_some() && options.recovery != Some(Recovery::Reboot) {
+            let message = format!("needs {} to be reboot", self.option("recovery"));
+            return Err(Complaint::new("reset-command", message));
+        }
         Ok(Modem {
             devices: if options.device.is_empty() { defaults.devices } else { options.device.clone() },
             baud: options.baud.unwrap_or(defaults.baud),
@@ -260,7 +265,7 @@ impl<'a> Checks<'a> {
             pdp: self.pdp(options)?,
             ntp: options.ntp.clone(),
             recovery: options.recovery.unwrap_or(defaults.recovery),
-            reset_command: None,
+            reset_command: options.reset_command.clone(),
             wait: self.wait(options, default_wait)?,
             liveness_interval: options.liveness_interval.unwrap_or(defaults.liveness_interval),
         })
@@ -695,6 +700,7 @@ fn modem_over(args: &ModemOptions, file: &ModemOptions) -> ModemOptions {
         dns: if args.dns.is_empty() { file.dns } else { args.dns },
         ntp: args.ntp.or(file.ntp),
         recovery: args.recovery.or(file.recovery),
+        reset_command: args.reset_command.or(file.reset_command),
         no_wait: waits.0,
         retry_for: waits.1,
         max_retries: waits.2,

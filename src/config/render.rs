@@ -49,6 +49,9 @@ fn modem(out: &mut Document, modem: &Modem) {
         out.string("ntp", server.as_str());
     }
     out.choice("recovery", modem.recovery);
+    if let Some(command) = &modem.reset_command {
+        out.string("reset-command", command);
+    }
     match modem.wait {
         Wait::Forever => {}
         Wait::Not => out.switch("no-wait", true),
