@@ -1,0 +1,320 @@
+//! `cargo bench`: every figure in one go, each with its limit beside it.
+//!
+//! Prints the table on standard output and its progress on standard error, and writes docs/bench.svg. Figures in
+//! simulated time are exact; those by the wall clock are medians of rounds in which the programs take turns.
+
+#![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
+#![allow(dead_code, unused_imports, reason = "the harness is the simulation's; this uses a part of it")]
+
+#[path = "../tests/simulation/harness/mod.rs"]
+mod harness;
+mod in_memory;
+mod meter;
+mod modem;
+mod program;
+mod report;
+mod rote;
+mod simulated;
+mod wall_clock;
+mod world;
+
+use std::path::Path;
+use std::time::Duration;
+
+use harness::wiring::Connection;
+use in_memory::Rig;
+use qssl_tunnel::config::Mode;
+use report::{Bar, Limit, Report};
+use simulated::Way;
+use wall_clock::{Link, Round, Who, median, percentile};
+use world::FarEnd;
+
+const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
+const WAYS: [Way; 2] = [Way::Up, Way::Down];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, device, mode] = &arguments[..]
+        && word == "rote"
+    {
+        rote::run(device, mode.parse().expect("the number of a mode"));
+    }
+    let mut report = Report::default();
+    in_simulated_time(&mut report);
+    growth(&mut report);
+    let bars = paced(&mut report);
+    unpaced(&mut report);
+    latency(&mut report);
+    footprint(&mut report);
+    println!("{}", report.table());
+    let chart = report::chart(
+        "Line utilisation by the wall clock: the tunnel, and below it the minimal program",
+        &bars,
+    );
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bench.svg");
+    std::fs::write(&file, chart).expect("docs/ can be written");
+}
+
+fn in_simulated_time(report: &mut Report) {
+    for (modem, least, heading) in [
+        (simulated::Modem::Instant, 0.99, "Line utilisation in simulated time, of what the dialogue allows"),
+        (simulated::Modem::AsInTheField, 0.98, "The same with prompt 8 ms, send 16 ms, receive 20 ms"),
+    ] {
+        report.heading(heading);
+        for baud in [115_200, 921_600] {
+            for mode in MODES {
+                for way in WAYS {
+                    let share = simulated::utilisation(mode, way, baud, modem);
+                    report.figure(
+                        &format!("{mode:?} {way}, {baud} baud"),
+                        share,
+                        4,
+                        "",
+                        Limit::AtLeast(least),
+                    );
+                }
+            }
+        }
+    }
+    report.heading("Both ways at once in simulated time, 115200 baud, of 11,520 byte/s each way");
+    for mode in [Mode::Push, Mode::Buffer] {
+        for ports in [1, 2] {
+            let (up, down) = simulated::both_ways(mode, 115_200, ports);
+            let name = |way| format!("{mode:?} {way}, ports: {ports}");
+            report.figure(&name("up"), up / 11_520.0, 3, "", Limit::None);
+            report.figure(&name("down"), down / 11_520.0, 3, "", Limit::None);
+        }
+    }
+    report.heading("Fairness in simulated time, 115200 baud");
+    for (mode, way) in [(Mode::Push, Way::Up), (Mode::Buffer, Way::Up), (Mode::Buffer, Way::Down)] {
+        let index = simulated::jains_index(mode, way);
+        report.figure(
+            &format!("Jain's index of 12 transfers, {mode:?} {way}"),
+            index,
+            4,
+            "",
+            Limit::AtLeast(0.99),
+        );
+        let sparse = simulated::sparse_among_bulk(mode, way);
+        let name = format!("wait of a sparse client at p99 in chunk times, {mode:?} {way}");
+        report.figure(&name, sparse.wait_in_chunks, 2, "", Limit::AtMost(2.0));
+    }
+    report.heading("Start-up, EG800Q");
+    let start = simulated::wiring(115_200, simulated::Modem::Instant).connect(Connection::new(Mode::Push));
+    let start = simulated::start_up(start);
+    report.figure(
+        "round trips until sockets can be opened",
+        start.round_trips as f64,
+        0,
+        "",
+        Limit::AtMost(12.0),
+    );
+    report.figure(
+        "the same, time on the wire at 115200 baud",
+        start.time.as_secs_f64() * 1e3,
+        0,
+        "ms",
+        Limit::None,
+    );
+}
+
+/// The heart's own time for each byte, whoever and however many they are.
+fn growth(report: &mut Report) {
+    report.heading("Growth: the heart's time a byte in memory (push, up)");
+    let megabyte = 1_000_000;
+    let cost = |rig: &mut Rig, bytes: u64| {
+        let before = rig.spent;
+        rig.send(bytes);
+        (rig.spent - before).as_nanos() as f64 / bytes as f64
+    };
+    let mut one = Rig::new(Mode::Push, FarEnd::Sink, 1);
+    let mut twelve = Rig::new(Mode::Push, FarEnd::Sink, 12);
+    one.send(megabyte);
+    let rounds: Vec<(f64, f64)> =
+        (0..9).map(|_| (cost(&mut one, 8 * megabyte), cost(&mut twelve, 8 * megabyte))).collect();
+    let first = median(rounds.iter().map(|round| round.0));
+    report.figure("1 client, the first 80 MB", first, 2, "ns", Limit::None);
+    report.figure(
+        "12 clients, the first 80 MB",
+        median(rounds.iter().map(|round| round.1)),
+        2,
+        "ns",
+        Limit::None,
+    );
+    let long = std::env::var_os("QSSL_TUNNEL_LONG_TESTS").is_some();
+    let bytes = if long { 10_000 * megabyte } else { 900 * megabyte };
+    one.send(bytes);
+    let last = median((0..9).map(|_| cost(&mut one, 8 * megabyte)));
+    let name = format!("1 client, behind {} MB", bytes / megabyte + 73);
+    report.figure(&name, last, 2, "ns", Limit::None);
+}
+
+/// On a line as slow as a UART.
+fn paced(report: &mut Report) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    for (baud, least, chunks) in [(115_200, 0.98, 24), (921_600, 0.95, 96)] {
+        report
+            .heading(&format!("Line utilisation by the wall clock, {baud} baud, medians of {PACED_ROUNDS}"));
+        for mode in MODES {
+            for way in WAYS {
+                let skip = CHUNK * chunks / 6;
+                let links = [Who::Tunnel, Who::Rote];
+                let rounds = take_turns(&links, mode, baud, way, PACED_ROUNDS, skip, CHUNK * chunks);
+                let least_time = simulated::least_time_per_chunk(mode, way, baud, simulated::Modem::Instant);
+                let most = CHUNK as f64 / least_time.as_secs_f64();
+                let share = |who: usize| median(rounds[who].iter().map(|round| round.rate / most));
+                let name = format!("{mode:?} {way}, {baud}");
+                report.figure(&name, share(0), 3, "", Limit::AtLeast(least));
+                let ratio = ratio(&rounds[0], &rounds[1], |round| round.rate);
+                report.figure(&format!("{name}, of the minimal program"), ratio, 3, "", Limit::AtLeast(0.98));
+                bars.push(Bar { name, tunnel: share(0), rote: share(1) });
+            }
+        }
+    }
+    bars
+}
+
+/// As fast as the programs can.
+fn unpaced(report: &mut Report) {
+    report.heading("Without a limit of speed, over a pseudoterminal: ratios, medians of 9");
+    for way in WAYS {
+        let all = [Who::Tunnel, Who::Rote, Who::Socat];
+        let rounds = take_turns(&all, Mode::Transparent, 0, way, 9, 1 << 20, 16 << 20);
+        let speed = median(rounds[0].iter().map(|round| round.rate)) / 1e6;
+        report.figure(&format!("Transparent {way}"), speed, 1, "MB/s", Limit::None);
+        if rounds[2].is_empty() {
+            eprintln!("  socat is not installed: nothing to compare with");
+            continue;
+        }
+        let name = format!("Transparent {way}, of socat");
+        report.figure(&name, ratio(&rounds[0], &rounds[2], |round| round.rate), 2, "", Limit::AtLeast(0.95));
+        let name = format!("Transparent {way}, processor time a byte, of socat's");
+        report.figure(&name, ratio(&rounds[0], &rounds[2], |round| round.cost), 2, "", Limit::AtMost(1.1));
+    }
+    for mode in [Mode::Push, Mode::Buffer] {
+        for way in WAYS {
+            let rounds = take_turns(&[Who::Tunnel, Who::Rote], mode, 0, way, 9, 1 << 18, 4 << 20);
+            let name = format!("{mode:?} {way}, of the minimal program");
+            report.figure(
+                &name,
+                ratio(&rounds[0], &rounds[1], |round| round.rate),
+                2,
+                "",
+                Limit::AtLeast(0.9),
+            );
+            let name = format!("{mode:?} {way}, processor time a byte, of the minimal program's");
+            report.figure(&name, ratio(&rounds[0], &rounds[1], |round| round.cost), 2, "", Limit::None);
+        }
+    }
+}
+
+/// 64 bytes there and back.
+fn latency(report: &mut Report) {
+    report.heading(
+        "Ping-pong of 64 bytes without a limit of speed: ratios to the minimal program, medians of 15",
+    );
+    for mode in MODES {
+        let mut links = [Who::Tunnel, Who::Rote]
+            .map(|who| Link::new(who, mode, 0, FarEnd::Echo).expect("neither of them has to be installed"));
+        let mut rounds = [Vec::new(), Vec::new()];
+        for _ in 0..15 {
+            for (link, rounds) in links.iter_mut().zip(&mut rounds) {
+                let before = link.program.taken().switches;
+                let mut times = link.ping(PINGS);
+                let switches = (link.program.taken().switches - before) as f64 / PINGS as f64;
+                let at = |times: &mut Vec<Duration>, share| percentile(times, share).as_secs_f64();
+                rounds.push([at(&mut times, 0.5), at(&mut times, 0.99), switches]);
+            }
+        }
+        for (place, name, most) in [(0, "p50", 1.25), (1, "p99", 2.0)] {
+            let ratios = rounds[0].iter().zip(&rounds[1]).map(|(tunnel, rote)| tunnel[place] / rote[place]);
+            report.figure(&format!("{mode:?}, {name}"), median(ratios), 2, "", Limit::AtMost(most));
+        }
+        let of = |who: usize, place: usize| median(rounds[who].iter().map(|round: &[f64; 3]| round[place]));
+        report.figure(&format!("{mode:?}, p50 itself"), of(0, 0) * 1e6, 0, "µs", Limit::None);
+        report.figure(&format!("{mode:?}, wake-ups each, tunnel"), of(0, 2), 1, "", Limit::None);
+        report.figure(&format!("{mode:?}, wake-ups each, minimal program"), of(1, 2), 1, "", Limit::None);
+    }
+}
+
+/// What the tunnel takes of a machine.
+fn footprint(report: &mut Report) {
+    report.heading("Footprint");
+    let modem =
+        modem::Modem::start(modem::Settings { baud: 0, far_end: FarEnd::Echo, direct: modem::Direct::Never });
+    let tunnel = program::Program::tunnel(modem.path(), Mode::Push, 115_200);
+    report.figure("from start to listening", tunnel.took.as_secs_f64() * 1e3, 1, "ms", Limit::None);
+    let before = std::time::Instant::now();
+    let first = tunnel.connect();
+    let opened = modem.next_open().saturating_duration_since(before);
+    report.figure(
+        "from a client's connect to AT+QSSLOPEN on the wire",
+        opened.as_secs_f64() * 1e3,
+        2,
+        "ms",
+        Limit::None,
+    );
+    std::thread::sleep(Duration::from_secs(1));
+    let before = tunnel.taken().switches;
+    std::thread::sleep(Duration::from_secs(10));
+    let switches = tunnel.taken().switches - before;
+    report.figure(
+        "context switches in 10 s with one silent client",
+        switches as f64,
+        0,
+        "",
+        Limit::AtMost(0.0),
+    );
+    let mut clients = vec![first];
+    clients.extend((1..12).map(|_| tunnel.connect()));
+    for _ in 1..12 {
+        modem.next_open();
+    }
+    wall_clock::echo_through(&clients, 4 << 20);
+    report.figure(
+        "resident memory with 12 busy clients",
+        tunnel.resident_kib() as f64 / 1024.0,
+        2,
+        "MiB",
+        Limit::AtMost(5.0),
+    );
+    let size = std::fs::metadata(env!("CARGO_BIN_EXE_qssl-tunnel")).expect("it was just built").len();
+    report.figure(
+        "binary without the emulator, stripped",
+        size as f64 / (1 << 20) as f64,
+        2,
+        "MiB",
+        Limit::AtMost(2.0),
+    );
+}
+
+/// What each of these programs did in each round; nothing where it is not installed.
+fn take_turns(
+    all: &[Who],
+    mode: Mode,
+    baud: u32,
+    way: Way,
+    count: usize,
+    skip: u64,
+    total: u64,
+) -> Vec<Vec<Round>> {
+    let far_end = if way == Way::Up { FarEnd::Sink } else { FarEnd::Source };
+    let mut links: Vec<Option<Link>> = all.iter().map(|who| Link::new(*who, mode, baud, far_end)).collect();
+    let mut rounds = vec![Vec::new(); all.len()];
+    for _ in 0..count {
+        for (link, rounds) in links.iter_mut().zip(&mut rounds) {
+            rounds.extend(link.as_mut().map(|link| link.transfer(way, skip, total)));
+        }
+    }
+    rounds
+}
+
+/// The median of the ratios of rounds next to each other.
+fn ratio(ours: &[Round], theirs: &[Round], what: impl Fn(&Round) -> f64) -> f64 {
+    median(ours.iter().zip(theirs).map(|(ours, theirs)| what(ours) / what(theirs)))
+}
+
+/// The payload of one message, in bytes.
+const CHUNK: u64 = 1_460;
+const PACED_ROUNDS: usize = 3;
+const PINGS: usize = 1_000;

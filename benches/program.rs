@@ -1,0 +1,159 @@
+//! Programs under test: started, found listening, measured from outside, and ended.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use qssl_tunnel::config::Mode;
+
+/// A program that serves TCP clients. Dropping it kills it.
+pub struct Program {
+    child: Child,
+    lines: Receiver<String>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// From its start to its saying that it listens.
+    pub took: Duration,
+}
+
+/// What the system says that a process has taken so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// Time on a processor.
+    pub processor: Duration,
+    /// How often it has slept or been put aside.
+    pub switches: u64,
+}
+
+impl Program {
+    /// The tunnel, without TLS settings, a liveness probe, or a control socket.
+    pub fn tunnel(device: &Path, mode: Mode, baud: u32) -> Program {
+        let mode = word(mode);
+        let baud = baud.to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qssl-tunnel"));
+        command.env_clear().args(["listen", "127.0.0.1:0", "--to", "server.test:443", "--insecure", "-d"]);
+        command.arg(device).args(["--mode", mode, "-b", &baud, "--liveness-interval", "0"]);
+        let mut program = Program::start(&mut command);
+        program.wait_for("ready");
+        program
+    }
+
+    /// The yardstick, which is this very program.
+    pub fn rote(device: &Path, mode: Mode) -> Program {
+        let this = std::env::current_exe().expect("a program has a path");
+        let number = match mode {
+            Mode::Buffer => "0",
+            Mode::Push => "1",
+            Mode::Transparent => "2",
+        };
+        Program::start(Command::new(this).arg("rote").arg(device).arg(number))
+    }
+
+    /// socat between TCP and the port; `None` where it is not installed.
+    pub fn socat(device: &Path) -> Option<Program> {
+        Command::new("socat").arg("-V").output().ok()?;
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+        let port = free.local_addr().expect("it is bound").port();
+        drop(free);
+        let mut command = Command::new("socat");
+        command.args(["-d", "-d", "-b", "65536"]).arg(format!("TCP-LISTEN:{port},bind=127.0.0.1"));
+        Some(Program::start(command.arg(format!("OPEN:{},raw", device.display()))))
+    }
+
+    fn start(command: &mut Command) -> Program {
+        let started = Instant::now();
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let (sender, lines) = channel();
+        let outputs: [Option<Box<dyn Read + Send>>; 2] = [
+            child.stdout.take().map(|output| Box::new(output) as Box<dyn Read + Send>),
+            child.stderr.take().map(|output| Box::new(output) as Box<dyn Read + Send>),
+        ];
+        for output in outputs.into_iter().flatten() {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    // Nobody may listen any more.
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut program = Program { child, lines, address, took: Duration::ZERO };
+        let line = program.wait_for("listening on ");
+        program.took = started.elapsed();
+        let (_, rest) = line.split_once("listening on ").expect("it was waited for");
+        let address = rest.split([' ', ',']).find_map(|word| word.parse().ok());
+        program.address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        program
+    }
+
+    /// A client of it.
+    pub fn connect(&self) -> TcpStream {
+        let client = TcpStream::connect(self.address).expect("it listens");
+        client.set_nodelay(true).expect("TCP");
+        client
+    }
+
+    /// Waits for a line that ends in, or has in it, these words.
+    pub fn wait_for(&mut self, words: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        let mut said = String::new();
+        loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.contains(words) => return line,
+                Ok(line) => said = said + &line + "\n",
+                Err(error) => panic!("{words:?} was not said ({error}), but:\n{said}"),
+            }
+        }
+    }
+
+    /// What it has taken so far.
+    pub fn taken(&self) -> Taken {
+        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let mut taken = Taken { processor: Duration::ZERO, switches: 0 };
+        for task in std::fs::read_dir(process.join("task")).expect("it runs").flatten() {
+            let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+            let nanoseconds = read("schedstat").split(' ').next().and_then(|first| first.parse().ok());
+            taken.processor += Duration::from_nanos(nanoseconds.unwrap_or(0));
+            let status = read("status");
+            let switches = status.lines().filter_map(|line| line.split_once("_ctxt_switches:"));
+            taken.switches += switches.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum::<u64>();
+        }
+        taken
+    }
+
+    /// Its resident memory, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("every process has it");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            for line in self.lines.iter() {
+                eprintln!("the program said: {line}");
+            }
+        }
+    }
+}
+
+fn word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Buffer => "buffer",
+        Mode::Push => "push",
+        Mode::Transparent => "transparent",
+    }
+}
+
+/// No program takes longer for anything.
+const PATIENCE: Duration = Duration::from_secs(60);

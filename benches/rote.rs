@@ -1,0 +1,247 @@
+//! The yardstick: accepts one TCP client, says the AT dialogue by rote, carries its bytes, and nothing else.
+//!
+//! It knows that the modem is the bench's and that nothing ever goes wrong. It does not recover, does not check,
+//! does not record, serves nobody else and ends when the client does. What the tunnel needs beyond this is what
+//! the tunnel adds.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+
+/// Serves one client after the other, until it is killed. `mode` is that of AT+QSSLOPEN.
+pub fn run(device: &str, mode: u8) -> ! {
+    let tty = rustix::fs::open(device, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("the device");
+    let mut termios = tcgetattr(&tty).expect("a tty");
+    termios.make_raw();
+    tcsetattr(&tty, OptionalActions::Now, &termios).expect("a tty");
+    let mut rote = Rote {
+        tty: File::from(tty),
+        mode,
+        heard: Vec::with_capacity(BUFFER_BYTES),
+        up: Vec::with_capacity(BUFFER_BYTES),
+        down: Vec::with_capacity(BUFFER_BYTES),
+        stage: Stage::Idle,
+        readable: false,
+        receives_next: false,
+    };
+    for line in ["ATE0", "AT+IFC=2,2", "AT+QIACT=1", "AT+QSSLCFG=\"seclevel\",0,0"] {
+        rote.ask(line, "OK\r\n");
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+    println!("listening on {}", listener.local_addr().expect("it is bound"));
+    let (client, _) = listener.accept().expect("a client");
+    client.set_nodelay(true).expect("TCP");
+    client.set_nonblocking(true).expect("TCP");
+    let open = format!("AT+QSSLOPEN=1,0,0,\"server.test\",443,{mode}");
+    rote.ask(&open, if mode == 2 { "CONNECT\r\n" } else { "+QSSLOPEN: 0,0\r\n" });
+    let flags = rustix::fs::fcntl_getfl(&rote.tty).expect("a tty");
+    rustix::fs::fcntl_setfl(&rote.tty, flags | OFlags::NONBLOCK).expect("a tty");
+    match mode {
+        2 => rote.copy(client),
+        _ => rote.carry(client),
+    }
+    std::process::exit(0)
+}
+
+struct Rote {
+    tty: File,
+    mode: u8,
+    /// From the modem, not yet understood.
+    heard: Vec<u8>,
+    /// From the client, not yet sent.
+    up: Vec<u8>,
+    /// For the client.
+    down: Vec<u8>,
+    stage: Stage,
+    /// Buffer mode: there is something to be fetched.
+    readable: bool,
+    /// Sends and receives take turns.
+    receives_next: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Idle,
+    /// So many bytes are announced.
+    Prompt(usize),
+    SendOk(usize),
+    /// AT+QSSLRECV was said; so many bytes have come.
+    Header,
+    Ok,
+}
+
+impl Rote {
+    /// Says a line and waits for the end of its answer.
+    fn ask(&mut self, line: &str, end: &str) {
+        self.tty.write_all(format!("{line}\r").as_bytes()).expect("the modem takes it");
+        let mut answer = Vec::new();
+        let mut byte = [0];
+        while !answer.ends_with(end.as_bytes()) {
+            self.tty.read_exact(&mut byte).expect("the modem answers");
+            answer.push(byte[0]);
+            assert!(!answer.ends_with(b"ERROR"), "{line}: {}", answer.escape_ascii());
+        }
+    }
+
+    /// Push and buffer mode.
+    fn carry(&mut self, mut client: TcpStream) {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        self.readable = self.mode == 0;
+        loop {
+            self.speak();
+            let mut wanted = PollFlags::empty();
+            if self.up.len() < CHUNK {
+                wanted |= PollFlags::IN;
+            }
+            if !self.down.is_empty() {
+                wanted |= PollFlags::OUT;
+            }
+            let mut fds = [PollFd::new(&self.tty, PollFlags::IN), PollFd::new(&client, wanted)];
+            poll(&mut fds, None).expect("poll");
+            let (from_modem, from_client) = (fds[0].revents(), fds[1].revents());
+            if from_modem.contains(PollFlags::IN) {
+                let count = self.tty.read(&mut buffer).expect("the modem is there");
+                self.heard.extend_from_slice(&buffer[..count]);
+                while self.understand() {}
+            }
+            if from_client.contains(PollFlags::IN) && self.up.len() < CHUNK {
+                match client.read(&mut buffer) {
+                    Ok(0) => return,
+                    Ok(count) => self.up.extend_from_slice(&buffer[..count]),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => panic!("the client: {error}"),
+                }
+            }
+            if !self.down.is_empty() {
+                match client.write(&self.down) {
+                    Ok(count) => drop(self.down.drain(..count)),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => panic!("the client: {error}"),
+                }
+            }
+        }
+    }
+
+    /// The next command, if none is under way.
+    fn speak(&mut self) {
+        if !matches!(self.stage, Stage::Idle) {
+            return;
+        }
+        let receives = self.readable && (self.receives_next || self.up.is_empty()) && self.down.len() < CHUNK;
+        if receives {
+            self.write(b"AT+QSSLRECV=0,1460\r");
+            self.stage = Stage::Header;
+            self.receives_next = false;
+        } else if !self.up.is_empty() {
+            let count = self.up.len().min(CHUNK);
+            self.write(format!("AT+QSSLSEND=0,{count}\r").as_bytes());
+            self.stage = Stage::Prompt(count);
+            self.receives_next = true;
+        }
+    }
+
+    /// Takes one message out of what was heard.
+    fn understand(&mut self) -> bool {
+        let heard = &self.heard[..];
+        if let (Stage::Prompt(count), Some(b"\r\n> ")) = (self.stage, heard.get(..4)) {
+            self.heard.drain(..4);
+            let payload: Vec<u8> = self.up.drain(..count).collect();
+            self.write(&payload);
+            self.stage = Stage::SendOk(count);
+            return true;
+        }
+        let Some(begin) = heard.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else { return false };
+        let Some(end) = heard[begin..].windows(2).position(|two| two == b"\r\n") else { return false };
+        let line = &heard[begin..begin + end];
+        let rest = begin + end + 2;
+        let length = |prefix: &[u8]| -> Option<usize> {
+            std::str::from_utf8(line.strip_prefix(prefix)?).ok()?.parse().ok()
+        };
+        let payload = length(b"+QSSLURC: \"recv\",0,").or(length(b"+QSSLRECV: "));
+        if let Some(length) = payload {
+            if heard.len() < rest + length {
+                return false;
+            }
+            self.down.extend_from_slice(&heard[rest..rest + length]);
+            if matches!(self.stage, Stage::Header) {
+                self.readable = length > 0;
+                self.stage = Stage::Ok;
+            }
+            self.heard.drain(..rest + length);
+            return true;
+        }
+        match line {
+            b"SEND OK" | b"OK" => self.stage = Stage::Idle,
+            b"+QSSLURC: \"recv\",0" => self.readable = true,
+            other => panic!("the modem says {}", other.escape_ascii()),
+        }
+        self.heard.drain(..rest);
+        self.speak();
+        true
+    }
+
+    /// Transparent mode.
+    fn copy(&mut self, mut client: TcpStream) {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            let to_modem = if self.up.is_empty() { PollFlags::IN } else { PollFlags::empty() };
+            let to_client = if self.down.is_empty() { PollFlags::IN } else { PollFlags::empty() };
+            let blocked =
+                |bytes: &Vec<u8>| if bytes.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+            let mut fds = [
+                PollFd::new(&self.tty, to_client | blocked(&self.up)),
+                PollFd::new(&client, to_modem | blocked(&self.down)),
+            ];
+            poll(&mut fds, None).expect("poll");
+            let (from_modem, from_client) = (fds[0].revents(), fds[1].revents());
+            if from_modem.contains(PollFlags::IN) && self.down.is_empty() {
+                let count = self.tty.read(&mut buffer).expect("the modem is there");
+                self.down.extend_from_slice(&buffer[..count]);
+            }
+            if from_client.contains(PollFlags::IN) && self.up.is_empty() {
+                match client.read(&mut buffer) {
+                    Ok(0) => return,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => panic!("the client: {error}"),
+                    Ok(count) => self.up.extend_from_slice(&buffer[..count]),
+                }
+            }
+            if !self.up.is_empty() {
+                match self.tty.write(&self.up) {
+                    Ok(count) => drop(self.up.drain(..count)),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => panic!("the modem is there: {error}"),
+                }
+            }
+            if !self.down.is_empty() {
+                match client.write(&self.down) {
+                    Ok(count) => drop(self.down.drain(..count)),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => panic!("the client: {error}"),
+                }
+            }
+        }
+    }
+
+    /// Commands and payload fit into what a tty takes at once, unless the line is slow.
+    fn write(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match self.tty.write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    poll(&mut [PollFd::from_borrowed_fd(self.tty.as_fd(), PollFlags::OUT)], None)
+                        .expect("poll");
+                }
+                Err(error) => panic!("the modem is there: {error}"),
+            }
+        }
+    }
+}
+
+const CHUNK: usize = 1_460;
+const BUFFER_BYTES: usize = 64 * 1024;

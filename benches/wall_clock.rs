@@ -1,0 +1,150 @@
+//! Figures by the wall clock: the tunnel's own program, and others for comparison, each with a modem of its own.
+//!
+//! Everything is a comparison: the programs take turns, round by round, and what counts is the median of the rounds.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use qssl_tunnel::config::Mode;
+
+use crate::meter::{Meter, Rate};
+use crate::modem::{Direct, Modem, Settings};
+use crate::program::Program;
+use crate::simulated::Way;
+use crate::world::FarEnd;
+
+/// A program between a client and a modem.
+pub struct Link {
+    // In the order in which they are dropped.
+    client: TcpStream,
+    /// The program.
+    pub program: Program,
+    modem: Modem,
+}
+
+/// What one round showed.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// In byte/s.
+    pub rate: f64,
+    /// Processor time of the program, in nanoseconds a byte.
+    pub cost: f64,
+}
+
+/// Which program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The one that all this is about.
+    Tunnel,
+    /// The yardstick.
+    Rote,
+    /// socat, without any modem.
+    Socat,
+}
+
+impl Link {
+    /// A program with one client, whose connection is up. `None` where the program is not installed.
+    pub fn new(who: Who, mode: Mode, baud: u32, far_end: FarEnd) -> Option<Link> {
+        let direct = match (who, mode) {
+            (Who::Socat, _) => Direct::Always,
+            (_, Mode::Transparent) if baud == 0 => Direct::Connected,
+            _ => Direct::Never,
+        };
+        let modem = Modem::start(Settings { baud, far_end, direct });
+        let program = match who {
+            Who::Tunnel => Program::tunnel(modem.path(), mode, baud.max(115_200)),
+            Who::Rote => Program::rote(modem.path(), mode),
+            Who::Socat => Program::socat(modem.path())?,
+        };
+        let client = program.connect();
+        if who != Who::Socat {
+            modem.next_open();
+        }
+        Some(Link { client, program, modem })
+    }
+
+    /// Moves so many bytes, and measures behind the first `skip`.
+    pub fn transfer(&mut self, way: Way, skip: u64, total: u64) -> Round {
+        let (mut meter, result) = Meter::new(skip, total);
+        let before = self.program.taken();
+        let mut buffer = vec![b'.'; PIECE_BYTES];
+        match way {
+            Way::Up => {
+                self.modem.measure(meter);
+                let mut left = total;
+                while left > 0 {
+                    let count = left.min(PIECE_BYTES as u64) as usize;
+                    self.client.write_all(&buffer[..count]).expect("the program reads");
+                    left -= count as u64;
+                }
+            }
+            Way::Down => {
+                self.modem.say(total);
+                let mut left = total;
+                while left > 0 {
+                    let count = self.client.read(&mut buffer).expect("the program writes");
+                    assert!(count > 0, "the program has ended the connection");
+                    meter.saw(count);
+                    left -= count as u64;
+                }
+            }
+        }
+        let rate: Rate = result.recv_timeout(PATIENCE).expect("everything arrives");
+        let processor = self.program.taken().processor - before.processor;
+        Round { rate: rate.per_second(), cost: processor.as_nanos() as f64 / total as f64 }
+    }
+
+    /// 64 bytes there and back, so many times: each time how long it took.
+    pub fn ping(&mut self, count: usize) -> Vec<Duration> {
+        let mut buffer = [b'.'; 64];
+        let mut one = || {
+            let begin = Instant::now();
+            self.client.write_all(&buffer).expect("the program reads");
+            self.client.read_exact(&mut buffer).expect("the program writes");
+            begin.elapsed()
+        };
+        (0..count).map(|_| one()).collect()
+    }
+}
+
+/// The middle of some figures.
+pub fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.into_iter().collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// The figure that so many of all are not above.
+pub fn percentile(times: &mut [Duration], share: f64) -> Duration {
+    times.sort();
+    times[((times.len() as f64 * share).ceil() as usize).clamp(1, times.len()) - 1]
+}
+
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// No transfer takes longer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Sends so many bytes through all of these at once, to echoes, and reads what comes back.
+pub fn echo_through(clients: &[TcpStream], bytes_each: usize) {
+    std::thread::scope(|scope| {
+        for client in clients {
+            scope.spawn(move || {
+                let mut client = client;
+                let buffer = [b'.'; 16 * 1024];
+                for _ in 0..bytes_each / buffer.len() {
+                    client.write_all(&buffer).expect("the program reads");
+                }
+            });
+            scope.spawn(move || {
+                let mut client = client;
+                let mut buffer = [0; 16 * 1024];
+                let mut left = bytes_each / buffer.len() * buffer.len();
+                while left > 0 {
+                    left -= client.read(&mut buffer).expect("the program writes").min(left);
+                }
+            });
+        }
+    });
+}
