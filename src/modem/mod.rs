@@ -716,11 +716,11 @@ impl Modem {
                 self.channel_silent(port, Cut::Garbled, now);
             }
             Message::Urc(urc) => {
-                channel.recorder.line(Side::Modem, &urc, now);
+                channel.recorder.line(Side::Modem, urc, now);
                 self.urc(port, urc, now);
             }
             Message::Final(result) => {
-                channel.recorder.line(Side::Modem, &result, now);
+                channel.recorder.line(Side::Modem, result, now);
                 let result = Outcome::from(result);
                 if let State::Waking(waking) = &mut channel.state {
                     match result {
