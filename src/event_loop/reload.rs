@@ -120,6 +120,8 @@ impl EventLoop {
             if let Some(heir) = heir {
                 slot.tunnel = places[*heir];
                 kept.push(slot);
+            } else {
+                log::info!("{} takes no more clients", slot.listener.name());
             }
         }
         for (position, listen, listener) in bound {

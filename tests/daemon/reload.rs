@@ -33,6 +33,7 @@ fn tunnels_come_and_go_and_connections_stay() {
 
     daemon.rewrite(&tunnel("more", ""), "");
     daemon.reload("1 unchanged, 0 changed, 0 added, 1 removed");
+    daemon.wait_for(&format!("{} takes no more clients", daemon.address(0)));
     assert!(TcpStream::connect(daemon.address(0)).is_err(), "nobody listens there any more");
     echoes(&mut old, b"still there");
     echoes(&mut new, b"still there");
