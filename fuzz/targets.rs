@@ -160,7 +160,7 @@ fn recorded(data: &[u8]) -> String {
         now += Duration::from_millis(u64::from(kind));
         let left = usize::from(kind >> 4) * index;
         match kind >> 1 & 7 {
-            0 | 1 => recorder.line(side, &String::from_utf8_lossy(bytes), now),
+            0 | 1 => recorder.line(side, String::from_utf8_lossy(bytes), now),
             2 => recorder.answer(&String::from_utf8_lossy(bytes), kind & 128 != 0, now),
             3 => recorder.prompt(now),
             4 => recorder.file(side, bytes.len(), left, now),
