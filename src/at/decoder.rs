@@ -5,9 +5,10 @@
 //!   ┌────► Line ────────────────────► Message   Line ──────────────────────► HeaderLf ──► Payload
 //!   └────────┘                                                                              │ length reached
 //!                                                                                           ▼
-//!                                                                                          Line
+//!                                                                    Line ◄──── CR LF ──── Behind
 //! ```
-//! Payload is framed by its announced length and by nothing else; nobody searches it for terminators. The
+//! Payload is framed by its announced length and by nothing else; nobody searches it for terminators. Whatever
+//! comes behind it begins with CR LF: anything else shows that the line lost bytes of it, or added some. The
 //! prompt has no line end, so it is recognised at the start of a line, and only while one is expected.
 
 use std::fmt;
@@ -39,7 +40,8 @@ pub enum Message<'a> {
         /// How many bytes are still to come after it.
         left: usize,
     },
-    /// A line that announces the impossible or has no end. Framing can no longer be trusted.
+    /// A line that announces the impossible or has no end, or payload that does not end where it was announced
+    /// to. Framing can no longer be trusted.
     Malformed(&'a str),
 }
 
@@ -136,6 +138,10 @@ enum State {
     Payload {
         left: usize,
     },
+    /// Behind payload: CR, LF.
+    Behind {
+        cr_seen: bool,
+    },
     /// The rest of a line that is too long.
     Discarding,
 }
@@ -162,13 +168,18 @@ impl Decoder {
         match self.state {
             State::HeaderLf { length } => length,
             State::Payload { left } => left,
-            State::Line | State::Discarding => 0,
+            State::Line | State::Behind { .. } | State::Discarding => 0,
         }
     }
 
     /// Whether some part of a line or payload has arrived and the rest has not.
     pub fn is_inside_message(&self) -> bool {
-        self.state != State::Line || (!self.line.is_empty() && !self.line_done)
+        match self.state {
+            State::Line => !self.line.is_empty() && !self.line_done,
+            State::HeaderLf { .. } | State::Payload { .. } | State::Discarding => true,
+            // Nothing need follow.
+            State::Behind { .. } => false,
+        }
     }
 
     /// Forgets everything half-done, as after a resynchronisation.
@@ -232,8 +243,27 @@ impl Decoder {
                     let (bytes, rest) = input.split_at(left.min(input.len()));
                     *input = rest;
                     let left = left - bytes.len();
-                    self.state = if left > 0 { State::Payload { left } } else { State::Line };
+                    self.state = match left {
+                        0 => State::Behind { cr_seen: false },
+                        _ => State::Payload { left },
+                    };
                     return Some(Message::Payload { bytes, left });
+                }
+                State::Behind { cr_seen } => {
+                    // Wake bytes and noise between messages mean nothing.
+                    let noise = input.iter().take_while(|byte| is_noise(**byte)).count();
+                    *input = &input[noise..];
+                    let &first = input.first()?;
+                    match (cr_seen, first) {
+                        (false, b'\r') => self.state = State::Behind { cr_seen: true },
+                        (true, b'\n') => self.state = State::Line,
+                        _ => {
+                            self.state = State::Discarding;
+                            self.line_done = true;
+                            return Some(Message::Malformed("payload of another length than announced"));
+                        }
+                    }
+                    *input = &input[1..];
                 }
                 State::Discarding => {
                     let end = input.iter().position(|b| matches!(b, b'\r' | b'\n'));
@@ -250,6 +280,11 @@ impl Default for Decoder {
     fn default() -> Self {
         Decoder::new()
     }
+}
+
+/// What an idle UART may let through: nothing that a message begins with.
+fn is_noise(byte: u8) -> bool {
+    !(0x20..0x7F).contains(&byte) && !matches!(byte, b'\r' | b'\n')
 }
 
 /// What a complete line says, and how many bytes of payload follow it.
@@ -434,6 +469,25 @@ mod tests {
             b"\r\n+QSSLURC: \"recv\",0,2\r\n\n>\r\n+QSSLURC: \"closed\",0\r\n",
             &["Urc(Pushed(Some(SocketId(0)), 2))", "payload \\n>", "Urc(Closed(SocketId(0)))"],
         );
+    }
+
+    #[test]
+    fn lost_and_added_bytes_of_payload_are_noticed_where_it_should_end() {
+        let urc = |announced: usize, payload: &str| {
+            let next = "\r\n+QSSLURC: \"closed\",0\r\n";
+            format!("\r\n+QSSLURC: \"recv\",0,{announced}\r\n{payload}{next}").into_bytes()
+        };
+        for (announced, payload) in
+            [(8, "1234567"), (8, "123456"), (8, "1"), (7, "12345678"), (6, "12345678")]
+        {
+            for step in 1..40 {
+                let all = decode_all(&urc(announced, payload), step);
+                assert!(all[2].starts_with("Malformed"), "{announced} {payload}: {all:?}");
+            }
+        }
+        // What an idle line lets through is not part of anything.
+        let expected = ["Urc(Pushed(Some(SocketId(0)), 2))", "payload ok", "Urc(Closed(SocketId(0)))"];
+        decodes_to(b"\r\n+QSSLURC: \"recv\",0,2\r\nok\0\xFF\r\n+QSSLURC: \"closed\",0\r\n", &expected);
     }
 
     #[test]

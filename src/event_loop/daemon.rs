@@ -228,7 +228,7 @@ impl EventLoop {
             },
             state: port.state.to_owned(),
             baud: port.baud,
-            overruns: slot.port.as_ref().and_then(crate::port::Port::overruns),
+            overruns: slot.port.as_ref().and_then(|port| port.line_counters().map(|line| line.lost)),
             utilisation: port.baud.and(utilisation),
         });
         let listeners = |place: usize| {

@@ -11,7 +11,7 @@ use crate::exit_status::ExitStatus;
 use crate::modem::PortFacts;
 use crate::port::discover::Host;
 use crate::port::finder::Finder;
-use crate::port::{OpenError, Port, PortKind, PortSettings};
+use crate::port::{LineCounters, OpenError, Port, PortKind, PortSettings};
 
 /// A port of the modem.
 pub(super) struct PortSlot {
@@ -23,6 +23,8 @@ pub(super) struct PortSlot {
     pub writable: bool,
     /// What the heart has been told of it.
     pub kind: PortKind,
+    /// What its UART had counted when it was last read.
+    line: Option<LineCounters>,
     /// What was said last about why it cannot be opened: it is said once.
     pub said: Option<String>,
     pub attempts: u32,
@@ -45,6 +47,7 @@ impl EventLoop {
         });
         match registered {
             Ok(port) => {
+                slot.line = port.line_counters();
                 slot.port = Some(port);
                 slot.connected = false;
                 // A tty that became ready before it was registered gets no edge of its own.
@@ -238,6 +241,14 @@ impl EventLoop {
         if let Some(dcd) = dcd {
             self.relay.port_lines(index, dcd, self.now);
         }
+        // Asked behind the read, it cannot miss a gap in what was read.
+        let line = slot.line.and_then(|_| port.line_counters());
+        if let (Some(before), Some(now)) = (std::mem::replace(&mut slot.line, line), line)
+            && before != now
+        {
+            let (lost, wrong) = (now.lost.wrapping_sub(before.lost), now.wrong.wrapping_sub(before.wrong));
+            self.relay.port_garbled(index, lost, wrong, self.now);
+        }
         match result {
             Ok(count) => {
                 self.relay.port_received(index, &self.buffer[..count], self.now);
@@ -269,6 +280,7 @@ impl PortSlot {
             readable: false,
             writable: false,
             kind: PortKind::default(),
+            line: None,
             said: None,
             attempts: 0,
             first_attempt: now,

@@ -233,7 +233,7 @@ impl DataMode {
 
     /// Parts what came into payload and what may be the modem's words, which is held back.
     fn part(&mut self, bytes: &[u8], now: Instant, payload: &mut impl FnMut(&[u8])) {
-        if self.leaked.is_empty() && self.held.is_empty() && words_tail(bytes) == 0 {
+        if self.leaked.is_empty() && self.held.is_empty() && words_tail(bytes, WORDS_MAX) == 0 {
             return payload(bytes);
         }
         let delivered = self.leaked.len();
@@ -241,7 +241,7 @@ impl DataMode {
         let waited = !self.held.is_empty();
         all.append(&mut self.held);
         all.extend_from_slice(bytes);
-        let begins_at = all.len() - words_tail(&all);
+        let begins_at = all.len() - words_tail(&all, WORDS_MAX);
         payload(&all[delivered..begins_at.max(delivered)]);
         self.leaked = all[begins_at.min(delivered)..delivered].to_vec();
         self.held = all[begins_at.max(delivered)..].to_vec();
@@ -316,7 +316,7 @@ impl DataMode {
         let stage = match self.stage {
             Stage::Flowing if self.held.is_empty() => None,
             Stage::Flowing if self.is_suspicious() && !self.dcd_tells_payload() => {
-                Some(self.held_since + SUSPICION_QUIET)
+                Some(self.held_since + self.suspicion_time())
             }
             Stage::Flowing => Some(self.held_since + HOLD),
             Stage::Draining { since, .. } => match self.drained {
@@ -352,7 +352,7 @@ impl DataMode {
         match self.stage {
             Stage::Flowing if self.held.is_empty() => Next::Wait,
             Stage::Flowing if self.is_suspicious() && !self.dcd_tells_payload() => {
-                if self.held_since + SUSPICION_QUIET > now {
+                if self.held_since + self.suspicion_time() > now {
                     return Next::Wait;
                 }
                 self.begin_draining(Reason::Suspicion, now);
@@ -421,7 +421,7 @@ impl DataMode {
         let delivered = self.leaked.len();
         let mut all = std::mem::take(&mut self.leaked);
         all.append(&mut self.held);
-        let tail = all.len() - words_tail(&all);
+        let tail = all.len() - words_tail(&all, all.len());
         let first = TERMINATORS.iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
         let Some(first) = first.map(|at| tail + at) else {
             // Without the modem's words nothing shows that the rest is payload.
@@ -429,12 +429,11 @@ impl DataMode {
         };
         let mut words = all.split_off(first);
         let is_whole = words_from(&words) == Some(Match::Whole);
-        let terminators = TERMINATORS.iter().map(|terminator| count(&words, terminator)).sum::<usize>();
+        let ends = ends(&words);
         // What is behind the last end is the modem's own in any case; before it, a line may be payload.
-        let last = TERMINATORS.iter().filter_map(|terminator| find_last(&words, terminator)).max();
-        words.drain(..last.unwrap_or(0));
+        words.drain(..ends.last().copied().unwrap_or(0));
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
-        let certain = is_whole && terminators == 1 && all.len() >= delivered;
+        let certain = is_whole && ends.len() == 1 && all.len() >= delivered;
         Ended { payload: all.split_off(delivered.min(all.len())), words, certain }
     }
 
@@ -456,6 +455,11 @@ impl DataMode {
         let Stage::Escaped { since, by_dtr, from, .. } = self.stage else { return false };
         let in_time = by_dtr || self.held_since >= since + OK_NOT_BEFORE;
         in_time && ends_in_ok(&self.held).is_some_and(|at| at >= from)
+    }
+
+    /// How long it must be quiet behind a whole terminator. Where other sockets push, it never is.
+    fn suspicion_time(&self) -> Duration {
+        if self.held.len() > SUSPICION_BYTES { Duration::ZERO } else { SUSPICION_QUIET }
     }
 
     fn begin_draining(&mut self, reason: Reason, now: Instant) {
@@ -508,9 +512,9 @@ enum Match {
     Whole,
 }
 
-/// How many bytes at the end of `bytes` may be the modem's words.
-fn words_tail(bytes: &[u8]) -> usize {
-    let window = &bytes[bytes.len().saturating_sub(WORDS_MAX)..];
+/// How many bytes at the end of `bytes` may be the modem's words, `most` at most.
+fn words_tail(bytes: &[u8], most: usize) -> usize {
+    let window = &bytes[bytes.len().saturating_sub(most)..];
     let returns = window.iter().enumerate().filter(|(_, byte)| **byte == b'\r');
     let mut starts = returns.map(|(start, _)| start);
     starts.find(|start| words_from(&window[*start..]).is_some()).map_or(0, |start| window.len() - start)
@@ -518,11 +522,52 @@ fn words_tail(bytes: &[u8]) -> usize {
 
 fn words_from(bytes: &[u8]) -> Option<Match> {
     if let Some(terminator) = TERMINATORS.iter().find(|terminator| bytes.starts_with(terminator)) {
-        let mut lines = bytes[terminator.len()..].split_inclusive(|byte| matches!(byte, b'\r' | b'\n'));
-        return lines.all(is_unsolicited).then_some(Match::Whole);
+        let mut lines = Lines { bytes: &bytes[terminator.len()..], at: 0 };
+        return lines.all(|(_, line)| is_unsolicited(line)).then_some(Match::Whole);
     }
     let begins = !bytes.is_empty() && TERMINATORS.iter().any(|terminator| terminator.starts_with(bytes));
     begins.then_some(Match::Part)
+}
+
+/// The lines that a modem says, each with its place and its CR or LF. Payload that it pushes is left out.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = (usize, &'a [u8]);
+
+    fn next(&mut self) -> Option<(usize, &'a [u8])> {
+        let (at, rest) = (self.at, &self.bytes[self.at..]);
+        let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        let line = &rest[..end.map_or(rest.len(), |end| end + 1)];
+        self.at += line.len();
+        if let Some(length) = pushed_length(line) {
+            let line_feed = usize::from(self.bytes[self.at..].starts_with(b"\n"));
+            self.at = self.bytes.len().min((self.at + line_feed).saturating_add(length));
+        }
+        (!line.is_empty()).then_some((at, line))
+    }
+}
+
+/// `+QSSLURC: "recv",4,18`
+fn pushed_length(line: &[u8]) -> Option<usize> {
+    let line = std::str::from_utf8(line.strip_suffix(b"\r")?).ok()?;
+    let (_, length) = line.strip_prefix("+QSSLURC: \"recv\",")?.split_once(',')?;
+    length.parse().ok()
+}
+
+/// Where in `words` it is said that data mode is over: where the line end before that line begins.
+fn ends(words: &[u8]) -> Vec<usize> {
+    let is_end = |line: &[u8]| {
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        TERMINATORS.iter().any(|terminator| &terminator[2..terminator.len() - 2] == text)
+    };
+    Lines { bytes: words, at: 0 }
+        .filter(|(_, line)| is_end(line))
+        .map(|(at, _)| at.saturating_sub(2))
+        .collect()
 }
 
 /// Whether this is an unsolicited line, or the beginning of one.
@@ -557,14 +602,6 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-fn find_last(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).rposition(|window| window == what)
-}
-
-fn count(bytes: &[u8], what: &[u8]) -> usize {
-    bytes.windows(what.len()).filter(|window| *window == what).count()
-}
-
 const OK: &[u8] = b"\r\nOK\r\n";
 
 /// What the modem says when data mode ends by itself.
@@ -582,7 +619,10 @@ const ESCAPE_PLUSES: usize = 3;
 const RUN_NO_MODEM_ESCAPES_ON: usize = 16;
 
 /// The most bytes that are taken for a terminator and the unsolicited lines behind it.
-const WORDS_MAX: usize = 1_024;
+const WORDS_MAX: usize = 8 * 1_024;
+
+/// So much behind a whole terminator that nobody waits for quiet.
+const SUSPICION_BYTES: usize = 256;
 
 /// Without a byte on the line for this long, an escape may begin or end; a little more than the manuals' 1 s.
 const GUARD: Duration = Duration::from_millis(1_200);
@@ -789,6 +829,30 @@ mod tests {
         got.extend(payload);
         assert_eq!(got, b"late \r\nOK\r\n data");
         assert_eq!(words, b"\r\nOK\r\n\r\n+QSSLURC: \"recv\",0\r\n");
+    }
+
+    #[test]
+    fn what_other_sockets_are_pushed_behind_the_end_is_not_payload_of_this_one() {
+        let pushed: Vec<u8> = (0..200_u8)
+            .flat_map(|byte| [&b"\r\n+QSSLURC: \"recv\",3,4\r\nab\r"[..], &[byte]].concat())
+            .chain(*b"\r\n")
+            .collect();
+        let all = [&b"x\r\nNO CARRIER\r\n"[..], &pushed].concat();
+        for step in [1, 7, 64, all.len()] {
+            let (mut mode, now) = mode(false);
+            let mut got = Vec::new();
+            for piece in all.chunks(step) {
+                got.extend(receive(&mut mode, piece, now));
+                // No quiet comes, and it is settled all the same.
+                mode.deadline_passed(now, false);
+            }
+            assert_eq!(got, b"x", "in steps of {step}");
+            assert!(!mode.is_flowing());
+            assert!(mode.deadline(false).is_some_and(|due| due <= now + GUARD));
+            let ended = mode.take_ended();
+            assert!(ended.payload.is_empty() && ended.certain);
+            assert_eq!(ended.words, all[1..]);
+        }
     }
 
     #[test]

@@ -120,6 +120,8 @@ pub enum Cut {
     Silent,
     /// The modem said something that cannot be framed.
     Garbled,
+    /// The line lost or altered bytes on their way to the host.
+    LineError,
     /// The data session (PDP context) was lost or came back with another address.
     SessionLost,
     /// An AT+QSSLSEND was refused or not answered after its bytes had gone out: their fate is unknown.
@@ -147,6 +149,7 @@ impl std::fmt::Display for Cut {
             Cut::Rebooted => "the modem rebooted",
             Cut::Silent => "the modem stopped answering",
             Cut::Garbled => "the modem sent what cannot be understood",
+            Cut::LineError => "bytes were lost on the serial line",
             Cut::SessionLost => "the data session was lost",
             Cut::SendUncertain => "a send was not confirmed, its bytes may be lost",
             Cut::SendRefused => "the modem refused a send, the connection is gone",

@@ -202,6 +202,15 @@ impl Modem {
         if !ended.certain || unsent {
             self.cut(id, Cut::CarrierLost, now);
         }
+        if !ended.certain {
+            // What others were pushed here may have been taken for this stream's payload.
+            for other in SocketId::all().filter(|other| *other != id) {
+                if self.sockets[other.index()].is_pushing() && self.sockets[other.index()].joined {
+                    self.cut(other, Cut::Garbled, now);
+                    self.retire(other, GiveUp::Abort);
+                }
+            }
+        }
         self.sockets[id.index()].outgoing.reset();
         let joined = self.sockets[id.index()].joined;
         self.sockets[id.index()].phase =

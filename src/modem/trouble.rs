@@ -20,20 +20,15 @@ impl Modem {
             _ => Rung::Resync,
         };
         let payload_for = self.channels[port].payload_for;
-        let in_flight = self.channels[port].give_up(cut == Cut::Garbled);
+        let unframed = matches!(cut, Cut::Garbled | Cut::LineError);
+        let in_flight = self.channels[port].give_up(unframed);
         self.counters.resyncs += 1;
         if let Destination::Socket(id) = payload_for {
             self.cut(id, cut, now);
             self.retire(id, GiveUp::Abort);
         }
-        if cut == Cut::Garbled {
-            // Nobody knows whose bytes went missing, and what still comes may look like anything.
-            for id in SocketId::all() {
-                if self.sockets[id.index()].joined {
-                    self.cut(id, cut, now);
-                    self.retire(id, GiveUp::Abort);
-                }
-            }
+        if unframed {
+            self.cut_all(cut, now);
         }
         let (is_uart, baud) = (self.ports[port].is_uart, self.channels[port].baud);
         self.channels[port].state = State::Waking(Waking::new(is_uart, baud, now));
@@ -48,6 +43,38 @@ impl Modem {
             self.unanswered(in_flight, now);
         }
         self.climb(rung, port, now);
+    }
+
+    /// The host's UART counted bytes of this port that it lost, or received wrongly, by the time of what is
+    /// received next. Whose they were is not known.
+    pub fn port_garbled(&mut self, port: usize, lost: u32, wrong: u32, now: Instant) {
+        match &self.channels[port].state {
+            State::Closed => return,
+            // A modem that is looked for at its speed is received wrongly until it is found.
+            State::Waking(_) if !self.sockets.iter().any(|socket| socket.joined) => return,
+            State::Waking(_) => self.cut_all(Cut::LineError, now),
+            State::Command => self.channel_silent(port, Cut::LineError, now),
+            State::Data(data) => {
+                let id = data.socket;
+                self.cut(id, Cut::LineError, now);
+                self.retire(id, GiveUp::Abort);
+            }
+        }
+        log::warn!(
+            "{}: {lost} bytes lost on the line, {wrong} received wrongly: see to RTS and CTS \
+             (--flow-control rtscts) and to the wires, or lower --baud",
+            self.ports[port].name
+        );
+    }
+
+    /// Nobody knows whose bytes went missing, and what still comes may look like anything.
+    fn cut_all(&mut self, cut: Cut, now: Instant) {
+        for id in SocketId::all() {
+            if self.sockets[id.index()].joined {
+                self.cut(id, cut, now);
+                self.retire(id, GiveUp::Abort);
+            }
+        }
     }
 
     /// Takes a rung of the recovery ladder, beyond the resynchronisation that is under way.
@@ -126,7 +153,7 @@ impl Modem {
                                 self.open_failed(id, OpenFailure::TimedOut, now);
                             } else if let OpenStage::InFlight { result: Some(result) } = opening.stage {
                                 self.opened(id, result, now);
-                            } else {
+                            } else if opening.stage == (OpenStage::InFlight { result: None }) {
                                 opening.stage = OpenStage::Awaited;
                             }
                         }
@@ -227,6 +254,8 @@ impl Modem {
             }
             waking::Next::Fill => self.channels[port].send_raw(&FILLER, now),
             waking::Next::SetBaud(baud) => {
+                // What comes meanwhile cannot be read.
+                self.cut_all(Cut::Silent, now);
                 self.channels[port].baud = baud;
                 self.actions.push_back(Action::SetBaud(port, baud));
             }

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
+use super::LineCounters;
 use nix::libc;
 use rustix::ioctl::{Getter, Opcode, ioctl};
 
@@ -47,15 +48,17 @@ pub(super) fn is_exclusive(fd: impl AsFd) -> bool {
         .is_ok_and(|claimed| claimed != 0)
 }
 
-/// How many bytes the UART and the kernel have dropped since the driver was loaded, because nobody took
-/// them in time: the sum of overruns in the chip and in the kernel's buffer. `None` where the driver
-/// does not count.
-pub(super) fn overruns(fd: impl AsFd) -> Option<u32> {
+/// What the driver has counted since it was loaded. `None` where it does not count.
+pub(super) fn line_counters(fd: impl AsFd) -> Option<LineCounters> {
     // SAFETY: TIOCGICOUNT writes one `struct serial_icounter_struct`, declared below.
     let counters =
         unsafe { ioctl(fd, Getter::<{ libc::TIOCGICOUNT as Opcode }, InterruptCounters>::new()) }.ok()?;
-    // The kernel's counters wrap around, and so does their sum.
-    Some(counters.overrun.cast_unsigned().wrapping_add(counters.buffer_overrun.cast_unsigned()))
+    // The kernel's counters wrap around, and so do their sums.
+    let sum = |one: libc::c_int, other: libc::c_int| one.cast_unsigned().wrapping_add(other.cast_unsigned());
+    Some(LineCounters {
+        lost: sum(counters.overrun, counters.buffer_overrun),
+        wrong: sum(counters.frame, counters.parity),
+    })
 }
 
 /// The kernel's `struct serial_icounter_struct` (linux/serial.h): eleven counters and room for nine more.
@@ -100,7 +103,7 @@ mod tests {
         let file = std::fs::File::open("/proc/self/status").unwrap();
         assert!(output_queued(&file).is_err());
         assert!(lines(&file).is_err());
-        assert_eq!(overruns(&file), None);
+        assert_eq!(line_counters(&file), None);
         assert!(!is_exclusive(&file));
     }
 }

@@ -206,11 +206,11 @@ impl Port {
         }
     }
 
-    /// How many received bytes UART and kernel have dropped since the driver was loaded (wraps around);
-    /// `None` where nobody counts, as on a pseudo-terminal or over the network.
-    pub fn overruns(&self) -> Option<u32> {
+    /// What went wrong on the line on the way to the host; `None` where nobody counts, as on a
+    /// pseudo-terminal or over the network.
+    pub fn line_counters(&self) -> Option<LineCounters> {
         match self {
-            Port::Serial(port) => port.overruns(),
+            Port::Serial(port) => port.line_counters(),
             Port::Rfc2217(_) | Port::Tcp(_) => None,
         }
     }
@@ -258,6 +258,15 @@ pub struct PortSettings {
     pub baud: u32,
     /// `None` is RTS/CTS on UARTs and nothing elsewhere.
     pub flow_control: Option<FlowControl>,
+}
+
+/// What a UART and its driver have counted since the driver was loaded. The counters wrap around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineCounters {
+    /// Bytes that were dropped because nobody took them in time, in the chip or in the kernel.
+    pub lost: u32,
+    /// Bytes with an error of framing or parity.
+    pub wrong: u32,
 }
 
 /// What is known of a port.

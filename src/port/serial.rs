@@ -17,7 +17,7 @@ use rustix::termios::{ControlModes, OptionalActions, QueueSelector, SpecialCodeI
 use serialport::{SerialPort as _, TTYPort};
 
 use super::discover::{self, Wiring};
-use super::{Lines, OpenError, PortKind, PortSettings, holder, ioctl};
+use super::{LineCounters, Lines, OpenError, PortKind, PortSettings, holder, ioctl};
 use crate::config::FlowControl;
 
 /// How far the speed of the driver may be from what was asked for, in percent. A UART samples each bit
@@ -156,8 +156,8 @@ impl Serial {
         ioctl::output_queued(self.fd()).unwrap_or(0)
     }
 
-    pub(super) fn overruns(&self) -> Option<u32> {
-        ioctl::overruns(self.fd())
+    pub(super) fn line_counters(&self) -> Option<LineCounters> {
+        ioctl::line_counters(self.fd())
     }
 
     pub(super) fn kind(&self) -> PortKind {

@@ -345,6 +345,12 @@ impl Relay {
         self.settle(now);
     }
 
+    /// The UART counted bytes that were lost or altered before what is received next.
+    pub fn port_garbled(&mut self, port: usize, lost: u32, wrong: u32, now: Instant) {
+        self.modem.port_garbled(port, lost, wrong, now);
+        self.settle(now);
+    }
+
     /// How many bytes the port's tty has not sent yet.
     pub fn port_queue(&mut self, port: usize, bytes: usize, now: Instant) {
         self.modem.port_queue(port, bytes, now);

@@ -15,6 +15,7 @@ mod harness;
 mod hostile_clients;
 mod hostile_modem;
 mod limits;
+mod line_errors;
 mod losses;
 mod many_clients;
 mod no_network;

@@ -135,6 +135,10 @@ impl Modem {
             }
             socket.phase = match (ours, open[id.index()]) {
                 (false, _) => Phase::Foreign,
+                // What is still in flight may open it yet: nobody else may meet that.
+                (true, false) if socket.busy.is_some() => {
+                    Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 })
+                }
                 (true, false) => Phase::Free,
                 (true, true) => {
                     log::info!("socket {id} was left open by an earlier run; closing it");

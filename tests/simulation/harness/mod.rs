@@ -30,7 +30,7 @@ pub use actor::{Actor, Outcome};
 pub use chance::Chance;
 pub use far::Far;
 use wire::Wire;
-use wiring::{Fault, Wiring};
+use wiring::{Fault, Port, Wiring};
 
 /// What the host's clock says at the start, in seconds since 1970.
 pub const HOST_CLOCK: i64 = 1_790_000_000;
@@ -477,6 +477,13 @@ impl Simulation {
         wire.set_dcd(self.modem.modem_lines(port).dcd, self.now);
         let wanted = if wire.is_open { self.relay.wants_port_bytes(port) } else { 0 };
         let bytes = wire.take_for_host(wanted, self.now);
+        let (lost, wrong) = (std::mem::take(&mut wire.lost), std::mem::take(&mut wire.wrong));
+        if lost + wrong > 0 {
+            trace::note(|| format!("{port}   {lost} bytes lost, {wrong} altered"));
+            if wire.port.counts {
+                self.relay.port_garbled(port, lost, wrong, self.now);
+            }
+        }
         if !bytes.is_empty() {
             trace::note(|| format!("{port} < {}", trace::shown(&bytes)));
             self.carried[port].1 += bytes.len() as u64;
@@ -583,7 +590,11 @@ impl Simulation {
             Fault::Noise(port, _) if self.relay.modem().report().ports[port].state == "data" => {}
             Fault::Noise(port, _) if self.modem.modem_lines(port).dcd => {}
             Fault::Noise(port, bytes) => self.modem.inject(port, &bytes),
-            Fault::Calm => self.modem.calm_down(),
+            Fault::Disturb => self.wires.iter_mut().for_each(|wire| wire.is_disturbed = true),
+            Fault::Calm => {
+                self.modem.calm_down();
+                self.wires.iter_mut().for_each(|wire| wire.is_disturbed = false);
+            }
             Fault::Shutdown => self.relay.shutdown(15, now),
         }
         self.network.advance(now);
@@ -595,6 +606,9 @@ impl Simulation {
     /// Bytes come out as they went in, in order, in both directions; nothing holds more than it may.
     fn check(&mut self) {
         let garbled = self.can_be_garbled();
+        // Where nobody counts what a line does to the bytes, nothing can be promised of them.
+        let errors = |port: &Port| port.loses_one_of + port.alters_one_of > 0 && !port.counts;
+        let is_uncounted = self.wiring.ports.iter().any(errors);
         for index in 0..self.clients.len() {
             let (client, far) = (&self.clients[index], self.fars[index].memory());
             let (up, down) = &mut self.compared[index];
@@ -613,6 +627,9 @@ impl Simulation {
                 *up = far.read.len();
             }
             let received = &client.received;
+            if is_uncounted {
+                continue;
+            }
             if garbled && received.len() > *down && !far.said.starts_with(received) {
                 // Nobody can tell what a modem that boots says at another speed from what was announced before:
                 // the client must be told that it is broken.

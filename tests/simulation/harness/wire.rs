@@ -27,6 +27,11 @@ pub struct Wire {
     chance: Chance,
     /// Nothing is shown to the host before then.
     late_until: Option<Instant>,
+    /// It loses and alters bytes.
+    pub is_disturbed: bool,
+    /// Bytes that were lost, and that were altered, since the host asked.
+    pub lost: u32,
+    pub wrong: u32,
     /// The level of DCD that the host can see.
     pub dcd: bool,
     /// A level that it will see when what is ahead of it has arrived.
@@ -48,6 +53,9 @@ impl Wire {
             modem_baud,
             chance: Chance::new(seed),
             late_until: None,
+            is_disturbed: false,
+            lost: 0,
+            wrong: 0,
             dcd: false,
             dcd_due: None,
             port,
@@ -175,8 +183,18 @@ impl Wire {
         if self.port.is_uart && self.host_baud != self.modem_baud {
             garble(&mut bytes);
         }
-        if self.port.loses_one_of > 0 {
+        if self.is_disturbed && self.port.loses_one_of > 0 {
+            let before = bytes.len();
             bytes.retain(|_| !self.chance.once_in(self.port.loses_one_of));
+            self.lost += (before - bytes.len()) as u32;
+        }
+        if self.is_disturbed && self.port.alters_one_of > 0 {
+            for byte in &mut bytes {
+                if self.chance.once_in(self.port.alters_one_of) {
+                    *byte ^= 1 << self.chance.below(8);
+                    self.wrong += 1;
+                }
+            }
         }
         bytes
     }

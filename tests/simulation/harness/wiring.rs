@@ -50,8 +50,12 @@ pub struct Port {
     pub without_cts: bool,
     /// Bytes arrive at the host in pieces of any size, some of them late.
     pub splits: bool,
-    /// One byte of so many is lost on its way to the host; 0 is none.
+    /// While it is disturbed, one byte of so many is lost on its way to the host; 0 is none.
     pub loses_one_of: u64,
+    /// Likewise, one byte of so many arrives as another.
+    pub alters_one_of: u64,
+    /// The host's UART counts what it loses or receives wrongly.
+    pub counts: bool,
 }
 
 /// A client, its tunnel, its server.
@@ -189,6 +193,8 @@ pub enum Fault {
     LosePort(usize, Duration),
     /// Bytes that mean nothing come out of the port.
     Noise(usize, Vec<u8>),
+    /// The lines lose and alter bytes from now on, as their ports say.
+    Disturb,
     /// Nothing lies in wait any more.
     Calm,
     /// SIGTERM.
@@ -285,6 +291,8 @@ impl Port {
             without_cts: false,
             splits: false,
             loses_one_of: 0,
+            alters_one_of: 0,
+            counts: false,
         }
     }
 
