@@ -126,6 +126,8 @@ pub struct Decoder {
     line: Vec<u8>,
     line_done: bool,
     prompt_expected: bool,
+    /// Payload went before the line, and no line end between them: modules say `+QSSLOPEN` so, and nothing else.
+    follows_payload: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +151,13 @@ enum State {
 impl Decoder {
     /// A decoder at the start of a line.
     pub fn new() -> Self {
-        Decoder { state: State::Line, line: Vec::new(), line_done: false, prompt_expected: false }
+        Decoder {
+            state: State::Line,
+            line: Vec::new(),
+            line_done: false,
+            prompt_expected: false,
+            follows_payload: false,
+        }
     }
 
     /// Whether a `>` at the start of a line is the prompt.
@@ -220,6 +228,9 @@ impl Decoder {
                     let &terminator = input.first()?;
                     *input = &input[1..];
                     self.line_done = true;
+                    if std::mem::take(&mut self.follows_payload) && !self.line.starts_with(b"+QSSLOPEN:") {
+                        return Some(Message::Malformed(MISFRAMED));
+                    }
                     let (message, payload) = message(&self.line);
                     if let Some(length) = payload {
                         self.state = match terminator {
@@ -257,10 +268,15 @@ impl Decoder {
                     match (cr_seen, first) {
                         (false, b'\r') => self.state = State::Behind { cr_seen: true },
                         (true, b'\n') => self.state = State::Line,
+                        (false, b'+') => {
+                            self.state = State::Line;
+                            self.follows_payload = true;
+                            continue;
+                        }
                         _ => {
                             self.state = State::Discarding;
                             self.line_done = true;
-                            return Some(Message::Malformed("payload of another length than announced"));
+                            return Some(Message::Malformed(MISFRAMED));
                         }
                     }
                     *input = &input[1..];
@@ -281,6 +297,8 @@ impl Default for Decoder {
         Decoder::new()
     }
 }
+
+const MISFRAMED: &str = "payload of another length than announced";
 
 /// What an idle UART may let through: nothing that a message begins with.
 fn is_noise(byte: u8) -> bool {
@@ -485,6 +503,9 @@ mod tests {
                 assert!(all[2].starts_with("Malformed"), "{announced} {payload}: {all:?}");
             }
         }
+        // Some modules put no empty line before this one.
+        let expected = ["Urc(Pushed(Some(SocketId(0)), 2))", "payload ok", "Urc(Opened(SocketId(1), 0))"];
+        decodes_to(b"\r\n+QSSLURC: \"recv\",0,2\r\nok+QSSLOPEN: 1,0\r\n", &expected);
         // What an idle line lets through is not part of anything.
         let expected = ["Urc(Pushed(Some(SocketId(0)), 2))", "payload ok", "Urc(Closed(SocketId(0)))"];
         decodes_to(b"\r\n+QSSLURC: \"recv\",0,2\r\nok\0\xFF\r\n+QSSLURC: \"closed\",0\r\n", &expected);

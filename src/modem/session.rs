@@ -50,6 +50,8 @@ pub struct Session {
     found_active: bool,
     /// The reason for waiting that was said last: it is said once.
     said: Option<String>,
+    /// There was one since the start, with this modem.
+    has_stood: bool,
     /// Since when there has been no session.
     down_since: Instant,
     /// Failed attempts in a row.
@@ -170,6 +172,7 @@ impl Session {
             activated: false,
             found_active: false,
             said: None,
+            has_stood: false,
             down_since: now,
             failures: 0,
             backoff: Backoff::new(RETRY_MIN, RETRY_MAX),
@@ -368,7 +371,8 @@ impl Modem {
                 self.profile.learn_keys(&lines);
                 match self.make_contexts() {
                     Ok(()) => self.session.go(Step::UrcPort { all_refused: false }),
-                    Err(failure) => self.session_failed(failure, true, now),
+                    // What did before can have been misheard now.
+                    Err(failure) => self.session_failed(failure, !self.session.has_stood, now),
                 }
             }
             Step::UrcPort { all_refused: false } if refused.is_some() => {

@@ -34,7 +34,7 @@ fn draw(seed: u64, counts: bool) -> Wiring {
         wiring =
             wiring.connect(Connection::new(mode).at(seconds(at)).far_end(Behaviour::source(10_000, seed)));
     }
-    // What is asked at the start decides about the whole run; a module that is misheard there is another one.
+    // A module that is misheard at the very start is another one, which may lack what is needed.
     wiring.fault(seconds(5), Fault::Disturb).fault(seconds(60), Fault::Calm)
 }
 

@@ -119,6 +119,7 @@ impl Modem {
             return;
         }
         self.session.go(Step::Up);
+        self.session.has_stood = true;
         if std::mem::take(&mut self.session.refreshing) {
             return;
         }

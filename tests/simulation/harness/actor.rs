@@ -123,9 +123,10 @@ impl Actor {
         })
     }
 
-    /// Everything it sends, as far as it has been taken.
-    pub fn sent_bytes(&self) -> Vec<u8> {
-        self.bytes(0, self.sent as usize)
+    /// What it sends from one place to another, as far as it has been taken.
+    pub fn sent_bytes(&self, from: usize, to: usize) -> Vec<u8> {
+        let to = to.min(self.sent as usize);
+        self.bytes(from as u64, to.saturating_sub(from))
     }
 
     fn bytes(&self, from: u64, count: usize) -> Vec<u8> {

@@ -613,16 +613,14 @@ impl Simulation {
             let (client, far) = (&self.clients[index], self.fars[index].memory());
             let (up, down) = &mut self.compared[index];
             if far.read.len() > *up {
-                let sent = client.sent_bytes();
-                let sent = &sent[..sent.len().min(far.read.len())];
-                let (new, expected) = (&far.read[*up..], &sent[(*up).min(sent.len())..]);
+                let (new, expected) = (&far.read[*up..], client.sent_bytes(*up, far.read.len()));
                 // A send or an escape that was interrupted can only be ended by more bytes, and the client has
                 // ended before that.
                 let right = match client.outcome {
-                    Some(_) => is_filled_up(new, expected),
+                    Some(_) => is_filled_up(new, &expected),
                     None => new == expected,
                 };
-                let (new, expected) = (trace::shown(new), trace::shown(expected));
+                let (new, expected) = (trace::shown(new), trace::shown(&expected));
                 assert!(right, "connection {index}: upwards from byte {up}: {new} instead of {expected}");
                 *up = far.read.len();
             }
