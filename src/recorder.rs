@@ -339,12 +339,12 @@ mod tests {
         let now = start();
         let mut recorder = Recorder::new(64);
         for number in 0..1000 {
-            recorder.line(Side::Host, &format!("AT+X={number}"), now);
+            recorder.line(Side::Host, format!("AT+X={number}"), now);
             assert!(recorder.text().len() <= 64);
         }
         let text = recorder.text();
         assert!(text.ends_with("> AT+X=998\n> AT+X=999\n") && text.starts_with("> AT+X="), "{text}");
-        recorder.line(Side::Host, &"x".repeat(100), now);
+        recorder.line(Side::Host, "x".repeat(100), now);
         assert_eq!(recorder.text(), "", "a line that is longer than everything is not kept");
     }
 
