@@ -159,13 +159,16 @@ impl Modem {
         outcome: Outcome,
         now: Instant,
     ) {
+        if outcome == Outcome::Connect {
+            // Wanted or not, the channel is a stream from now on.
+            return self.connected(port, id, now);
+        }
         let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else { return };
         match (outcome, mode) {
             (Outcome::Ok, _) => match opening.stage {
                 OpenStage::InFlight { result: Some(result) } => self.opened(id, result, now),
                 _ => opening.stage = OpenStage::Awaited,
             },
-            (Outcome::Connect, _) => self.connected(port, id, now),
             (Outcome::Refused(refusal), _) => match refusal.result_code() {
                 Some(code) => self.opened(id, code.0, now),
                 None if refusal == Refusal::Plain => opening.stage = OpenStage::Refused { port },

@@ -365,12 +365,17 @@ impl Channel {
         self.payload_deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// Half a line, or a payload that no longer comes, would hide the answer to the next question.
-    pub fn drop_half_message(&mut self, now: Instant) {
-        if self.decoder.payload_left() == 0 || self.last_heard + PAYLOAD_PAUSE_MAX <= now {
-            self.decoder.reset();
-            self.payload_for = Destination::Nobody;
-            self.payload_deadline = None;
+    /// A payload that no longer comes would hide the answer to the next question; the socket that it was for is
+    /// given back. Half a line hides nothing: an answer begins with a line end, and the line may go on.
+    pub fn drop_half_payload(&mut self, now: Instant) -> Option<SocketId> {
+        if self.decoder.payload_left() == 0 || self.last_heard + PAYLOAD_PAUSE_MAX > now {
+            return None;
+        }
+        self.decoder.reset();
+        self.payload_deadline = None;
+        match std::mem::replace(&mut self.payload_for, Destination::Nobody) {
+            Destination::Socket(id) => Some(id),
+            Destination::Answer | Destination::Nobody => None,
         }
     }
 

@@ -249,8 +249,11 @@ impl Modem {
         match waking.deadline_passed(now, wire_time) {
             waking::Next::Wait => {}
             waking::Next::Send(bytes) => {
-                self.channels[port].drop_half_message(now);
                 self.channels[port].send_raw(bytes, now);
+                if let Some(id) = self.channels[port].drop_half_payload(now) {
+                    self.cut(id, Cut::Silent, now);
+                    self.retire(id, GiveUp::Abort);
+                }
             }
             waking::Next::Fill => self.channels[port].send_raw(&FILLER, now),
             waking::Next::SetBaud(baud) => {

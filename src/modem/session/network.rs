@@ -9,7 +9,7 @@ use crate::exit_status::ExitStatus;
 use crate::modem::Modem;
 use crate::modem::channel::Outcome;
 use crate::modem::failure::{Failure, Refusal};
-use crate::modem::socket::{Closing, Phase};
+use crate::modem::socket::{Closing, Flow, Open, Phase};
 
 impl Modem {
     pub(super) fn pdp_state_answered(&mut self, lines: &[String]) {
@@ -130,7 +130,8 @@ impl Modem {
             let ours = self.settings.sockets.contains(id.index())
                 && self.profile.sockets.contains(id.index() as u32);
             let socket = &mut self.sockets[id.index()];
-            if socket.joined {
+            let is_stream = matches!(socket.phase, Phase::Open(Open { flow: Flow::Transparent { .. }, .. }));
+            if socket.joined || is_stream {
                 continue;
             }
             socket.phase = match (ours, open[id.index()]) {
