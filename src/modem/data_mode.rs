@@ -211,6 +211,9 @@ impl DataMode {
                     // DCD tells an end from payload; only a whole match waits for it.
                     payload(&self.held);
                     self.leaked.append(&mut self.held);
+                } else if self.is_suspicious() && self.held.len() > SUSPICION_BYTES {
+                    // Before more comes than can be looked through.
+                    self.begin_draining(Reason::Suspicion, now);
                 }
             }
             Stage::Draining { .. } | Stage::Guard { .. } | Stage::Escaped { .. } => {
@@ -577,7 +580,7 @@ fn is_unsolicited(line: &[u8]) -> bool {
     // Noise may precede a line.
     let noise = text.iter().take_while(|byte| !(0x21..0x7F).contains(*byte)).count();
     let text = &text[noise..];
-    let mut words = TERMINATORS.iter().map(|terminator| &terminator[2..terminator.len() - 2]).chain(RESULTS);
+    let mut words = TERMINATORS.iter().map(|terminator| &terminator[2..terminator.len() - 2]).chain(WORDS);
     text.is_empty()
         || text[0] == b'+'
         || words.any(|word| if ended { text == word } else { word.starts_with(text) })
@@ -608,8 +611,10 @@ const OK: &[u8] = b"\r\nOK\r\n";
 const TERMINATORS: [&[u8]; 4] =
     [b"\r\nNO CARRIER\r\n", b"\r\nRDY\r\n", b"\r\nPOWERED DOWN\r\n", b"\r\nNORMAL POWER DOWN\r\n"];
 
-/// What the modem says to payload that reaches it behind the end and looks like a command to it.
-const RESULTS: [&[u8]; 2] = [b"OK", b"ERROR"];
+/// Lines without a `+`: what the modem says to payload that reaches it behind the end and looks like a command to
+/// it, and the unsolicited ones.
+const WORDS: [&[u8]; 8] =
+    [b"OK", b"ERROR", b"RING", b"PB DONE", b"SMS DONE", b"SMS Ready", b"Call Ready", b"APP RDY"];
 
 /// The escape is so many `+` between two pauses (both manuals, 1.3).
 const ESCAPE_PLUSES: usize = 3;

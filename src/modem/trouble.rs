@@ -288,10 +288,11 @@ impl Modem {
                     log::warn!("the modem has rebooted: it is back at {baud} baud");
                     self.counters.reboots += 1;
                     self.ladder.rebooted();
-                    self.channels[port].wire_step = Some(0);
                     self.session_lost(Cut::Rebooted, Step::Down, now);
                     self.session.context_gone();
                 }
+                // It may have rebooted unheard while it was looked for: echo is on then, and flow control off.
+                self.channels[port].wire_step = self.channels[port].wire_step.or(Some(0));
             }
             waking::Next::Silent => {
                 let message = format!(

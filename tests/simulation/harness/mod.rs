@@ -463,7 +463,7 @@ impl Simulation {
         let held = self.modem.flow_control(port).rts;
         let output = self.modem.output(port);
         // DCD falls between the last payload and the words: they do not leave in one piece.
-        let words = output.windows(NO_CARRIER.len()).position(|window| window == NO_CARRIER);
+        let words = output.windows(NO_CARRIER.len()).rposition(|window| window == NO_CARRIER);
         let piece = words.filter(|at| *at > 0).unwrap_or(output.len());
         let (taken, lost) = wire.modem_writes(&output[..piece], baud, held, self.now);
         if lost > 0 {
@@ -572,7 +572,9 @@ impl Simulation {
             }
             Fault::Stall(time) => self.modem.stall(now + time),
             Fault::DelayAnswer(time) => self.modem.delay_next_answer(time),
-            Fault::Urc(text) => self.modem.inject_urc(&text, now),
+            // In a stream whose modem boots it would be payload, and nobody could tell.
+            Fault::Urc(text) if self.modem.is_up() => self.modem.inject_urc(&text, now),
+            Fault::Urc(_) => {}
             Fault::CutUrcHead(count) => self.modem.cut_next_urc(count),
             Fault::FailOpen(code) => self.modem.fail_next_open(code),
             Fault::NeverOpen => self.modem.never_answer_next_open(),
