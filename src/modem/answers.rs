@@ -96,8 +96,7 @@ impl Modem {
                 self.counters.send_fails += 1;
                 self.fair.served(id, Way::Up, 0);
                 if socket.send_failed(now) {
-                    self.cut(id, Cut::SendStuck, now);
-                    self.retire(id, GiveUp::Abort);
+                    self.break_off(id, Cut::SendStuck, now);
                 }
             }
             _ => {
@@ -118,8 +117,7 @@ impl Modem {
     /// A send went wrong in a way that cannot be mended. What the far end has sent may still be whole: the
     /// `closed` URC often comes together with the refusal, and then its end is judged as usual.
     pub(super) fn send_broken(&mut self, id: SocketId, cut: Cut, now: Instant) {
-        self.cut(id, cut, now);
-        self.retire(id, GiveUp::Abort);
+        self.break_off(id, cut, now);
     }
 
     pub(super) fn receive_answered(
@@ -145,8 +143,7 @@ impl Modem {
             }
             (Outcome::Ok, Some(count)) => self.fair.served(id, Way::Down, count),
             _ => {
-                self.cut(id, Cut::ReceiveFailed, now);
-                self.retire(id, GiveUp::Abort);
+                self.break_off(id, Cut::ReceiveFailed, now);
             }
         }
     }

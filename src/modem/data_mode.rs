@@ -207,13 +207,17 @@ impl DataMode {
             }
             Stage::Flowing => {
                 self.part(bytes, now, payload);
-                if self.dcd_tells_payload() && !self.is_suspicious() {
+                match (self.dcd_tells_payload(), self.is_suspicious()) {
                     // DCD tells an end from payload; only a whole match waits for it.
-                    payload(&self.held);
-                    self.leaked.append(&mut self.held);
-                } else if self.is_suspicious() && self.held.len() > SUSPICION_BYTES {
-                    // Before more comes than can be looked through.
-                    self.begin_draining(Reason::Suspicion, now);
+                    (true, false) => {
+                        payload(&self.held);
+                        self.leaked.append(&mut self.held);
+                    }
+                    // Where other sockets push, it is never quiet, and more comes than can be looked through.
+                    (false, true) if self.held.len() > SUSPICION_BYTES => {
+                        self.begin_draining(Reason::Suspicion, now);
+                    }
+                    _ => {}
                 }
             }
             Stage::Draining { .. } | Stage::Guard { .. } | Stage::Escaped { .. } => {
@@ -319,7 +323,7 @@ impl DataMode {
         let stage = match self.stage {
             Stage::Flowing if self.held.is_empty() => None,
             Stage::Flowing if self.is_suspicious() && !self.dcd_tells_payload() => {
-                Some(self.held_since + self.suspicion_time())
+                Some(self.held_since + SUSPICION_QUIET)
             }
             Stage::Flowing => Some(self.held_since + HOLD),
             Stage::Draining { since, .. } => match self.drained {
@@ -355,7 +359,7 @@ impl DataMode {
         match self.stage {
             Stage::Flowing if self.held.is_empty() => Next::Wait,
             Stage::Flowing if self.is_suspicious() && !self.dcd_tells_payload() => {
-                if self.held_since + self.suspicion_time() > now {
+                if self.held_since + SUSPICION_QUIET > now {
                     return Next::Wait;
                 }
                 self.begin_draining(Reason::Suspicion, now);
@@ -458,11 +462,6 @@ impl DataMode {
         let Stage::Escaped { since, by_dtr, from, .. } = self.stage else { return false };
         let in_time = by_dtr || self.held_since >= since + OK_NOT_BEFORE;
         in_time && ends_in_ok(&self.held).is_some_and(|at| at >= from)
-    }
-
-    /// How long it must be quiet behind a whole terminator. Where other sockets push, it never is.
-    fn suspicion_time(&self) -> Duration {
-        if self.held.len() > SUSPICION_BYTES { Duration::ZERO } else { SUSPICION_QUIET }
     }
 
     fn begin_draining(&mut self, reason: Reason, now: Instant) {
@@ -858,6 +857,20 @@ mod tests {
             assert!(ended.payload.is_empty() && ended.certain);
             assert_eq!(ended.words, all[1..]);
         }
+    }
+
+    #[test]
+    fn while_dcd_is_on_no_look_alike_however_long_interrupts_the_stream() {
+        let (mut mode, now) = mode(true);
+        let mut all = b"x\r\nNO CARRIER\r\n".to_vec();
+        all.extend(b"\r\n+QSSLURC: \"recv\",3\r\n".repeat(20));
+        let mut got = receive(&mut mode, &all, now);
+        assert_eq!(mode.deadline_passed(now + HOLD, false), Next::AskLines);
+        mode.dcd_changed(true, now + HOLD);
+        assert_eq!(mode.deadline_passed(now + HOLD * 2, false), Next::Deliver);
+        got.extend(mode.deliverable());
+        assert_eq!(got, all);
+        assert!(mode.is_flowing());
     }
 
     #[test]

@@ -90,6 +90,12 @@ impl Modem {
         }
     }
 
+    /// The stream is broken, and its socket is given back.
+    pub(super) fn break_off(&mut self, id: SocketId, cut: Cut, now: Instant) {
+        self.cut(id, cut, now);
+        self.retire(id, GiveUp::Abort);
+    }
+
     /// The stream is broken: its client hears so, if it has not heard otherwise.
     pub(super) fn cut(&mut self, id: SocketId, cut: Cut, now: Instant) {
         let _ = now;
@@ -121,7 +127,6 @@ impl Modem {
     /// More came than there was room for: the line has no flow control that we can use, or the modem pushed
     /// more than it announced.
     pub(super) fn overflowed(&mut self, id: SocketId, now: Instant) {
-        self.cut(id, Cut::ClientStalled, now);
-        self.retire(id, GiveUp::Abort);
+        self.break_off(id, Cut::ClientStalled, now);
     }
 }

@@ -636,8 +636,7 @@ impl Modem {
         self.releasing = true;
         for id in SocketId::all() {
             if self.sockets[id.index()].joined {
-                self.cut(id, Cut::ShuttingDown, now);
-                self.retire(id, GiveUp::Abort);
+                self.break_off(id, Cut::ShuttingDown, now);
             }
         }
         self.run(now);

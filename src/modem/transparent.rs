@@ -206,8 +206,7 @@ impl Modem {
             // What others were pushed here may have been taken for this stream's payload.
             for other in SocketId::all().filter(|other| *other != id) {
                 if self.sockets[other.index()].is_pushing() && self.sockets[other.index()].joined {
-                    self.cut(other, Cut::Garbled, now);
-                    self.retire(other, GiveUp::Abort);
+                    self.break_off(other, Cut::Garbled, now);
                 }
             }
         }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::{
     AccessMode, Action, Channel, Closing, Command, Cut, Destination, Event, ExitStatus, FILLER, Failure,
-    Flow, GiveUp, InFlight, Modem, Open, OpenFailure, OpenStage, Origin, Phase, REOPEN_PAUSE, Rung, SocketId,
-    State, Step, UrcPort, UserAnswer, Waking, config, waking,
+    Flow, InFlight, Modem, Open, OpenFailure, OpenStage, Origin, Phase, REOPEN_PAUSE, Rung, SocketId, State,
+    Step, UrcPort, UserAnswer, Waking, config, waking,
 };
 
 impl Modem {
@@ -24,8 +24,7 @@ impl Modem {
         let in_flight = self.channels[port].give_up(unframed);
         self.counters.resyncs += 1;
         if let Destination::Socket(id) = payload_for {
-            self.cut(id, cut, now);
-            self.retire(id, GiveUp::Abort);
+            self.break_off(id, cut, now);
         }
         if unframed {
             self.cut_all(cut, now);
@@ -56,8 +55,7 @@ impl Modem {
             State::Command => self.channel_silent(port, Cut::LineError, now),
             State::Data(data) => {
                 let id = data.socket;
-                self.cut(id, Cut::LineError, now);
-                self.retire(id, GiveUp::Abort);
+                self.break_off(id, Cut::LineError, now);
             }
         }
         log::warn!(
@@ -71,8 +69,7 @@ impl Modem {
     fn cut_all(&mut self, cut: Cut, now: Instant) {
         for id in SocketId::all() {
             if self.sockets[id.index()].joined {
-                self.cut(id, cut, now);
-                self.retire(id, GiveUp::Abort);
+                self.break_off(id, cut, now);
             }
         }
     }
@@ -144,8 +141,7 @@ impl Modem {
                     // Before the prompt nothing has left, but filler may follow: the stream cannot go on.
                     Command::Send { .. } => self.send_broken(id, Cut::SendUncertain, now),
                     Command::Receive { .. } => {
-                        self.cut(id, Cut::ReceiveFailed, now);
-                        self.retire(id, GiveUp::Abort);
+                        self.break_off(id, Cut::ReceiveFailed, now);
                     }
                     Command::Open { mode, .. } => {
                         if let Phase::Opening(opening) = &mut self.sockets[id.index()].phase {
@@ -227,8 +223,7 @@ impl Modem {
                 if matches!(self.sockets[id.index()].phase, Phase::Open(Open { flow, .. })
                     if !matches!(flow, Flow::Transparent { .. }))
                 {
-                    self.cut(id, cut, now);
-                    self.retire(id, GiveUp::Abort);
+                    self.break_off(id, cut, now);
                 }
             }
         }
@@ -251,8 +246,7 @@ impl Modem {
             waking::Next::Send(bytes) => {
                 self.channels[port].send_raw(bytes, now);
                 if let Some(id) = self.channels[port].drop_half_payload(now) {
-                    self.cut(id, Cut::Silent, now);
-                    self.retire(id, GiveUp::Abort);
+                    self.break_off(id, Cut::Silent, now);
                 }
             }
             waking::Next::Fill => self.channels[port].send_raw(&FILLER, now),
