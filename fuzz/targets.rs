@@ -32,6 +32,7 @@ use qssl_tunnel::recorder::{Recorder, Side};
 pub use harness::Chance;
 use harness::Outcome;
 use harness::by_hand::ByHand;
+use harness::material::{NASTY, NOISE, UNFAIR, URCS};
 use harness::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
 
 #[path = "../tests/simulation/harness/mod.rs"]
@@ -683,7 +684,7 @@ fn fault(mishap: &Mishap, connections: usize, ports: usize) -> Option<Fault> {
             Fault::EndFarEnd(of(*index, connections)?, if *is_cut { Ending::Cut } else { Ending::Closed })
         }
         Mishap::Say(index, words) => {
-            let words = words.iter().flat_map(|word| WORDS[usize::from(*word) % WORDS.len()]);
+            let words = words.iter().flat_map(|word| NASTY[usize::from(*word) % NASTY.len()]);
             Fault::Say(of(*index, connections)?, words.copied().collect())
         }
         Mishap::DropPdp => Fault::DropPdp,
@@ -697,43 +698,10 @@ fn fault(mishap: &Mishap, connections: usize, ports: usize) -> Option<Fault> {
         Mishap::MissEscapes(count) => Fault::MissEscapes(1 + u32::from(count % 4)),
         Mishap::LosePort(port, long) => Fault::LosePort(of(*port, ports)?, time(*long)),
         Mishap::Noise(port, which) => {
-            let noise: [&[u8]; 4] = [b"\0", b"\xE0\xFF", b"\r\n", b"\r\n\r\n"];
-            Fault::Noise(of(*port, ports)?, noise[usize::from(*which) % 4].into())
+            Fault::Noise(of(*port, ports)?, NOISE[usize::from(*which) % NOISE.len()].into())
         }
     })
 }
-
-/// Payload that looks like something else.
-const WORDS: [&[u8]; 12] = [
-    b"\r\nNO CARRIER\r\n",
-    b"\r\nOK\r\n",
-    b"\r\nERROR\r\n",
-    b"\r\nSEND OK\r\n",
-    b"\r\n> ",
-    b"+++",
-    b"+",
-    b"\r\n+QSSLURC: \"recv\",0,4\r\n",
-    b"\r\n+QSSLURC: \"closed\",1\r\n",
-    b"\r\nRDY\r\n",
-    b"\r",
-    b"\x1A\x1B\0",
-];
-
-/// What may come unasked and means nothing that matters, or something about sockets that are not open.
-const URCS: [&str; 8] = [
-    "+QIND: SMS DONE",
-    "RING",
-    "+CREG: 1",
-    "+CPIN: READY",
-    "+QSSLURC: \"recv\",11",
-    "+QIURC: \"pdpdeact\",5",
-    "+QSSLURC: \"recv\",77,0",
-    "+QSSLURC: nonsense",
-];
-
-/// Switches that take from the heart what no heart could do without, and one that blocks a port for longer than
-/// a command may take.
-const UNFAIR: [&str; 3] = ["early_payload_kept", "payload_echoed", "open_result_before_ok"];
 
 /// A beginning of time; nothing here depends on which.
 #[allow(clippy::disallowed_methods)]

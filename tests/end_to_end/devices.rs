@@ -8,9 +8,8 @@ use std::process::Command;
 use qssl_modem_emulator::test_server::{Behaviour, ServerOptions, TestServer};
 
 use crate::harness::{
-    Ended, Gate, MODES, MUCH_BYTES, Modem, Running, Site, Tunnel, certificate_file, connect, curl, digest,
-    free_address, identity, patterned_file, program, read_to_end, run, sha256_hex, temporary_directory,
-    tunnel_command,
+    Ended, Gate, MODES, MUCH_BYTES, Modem, Running, Site, Tunnel, connect, curl, digest, free_address,
+    identity, patterned_file, program, read_to_end, run, sha256_hex, temporary_directory, tunnel_command,
 };
 
 #[test]
@@ -19,7 +18,7 @@ fn a_device_that_appears_later_is_waited_for_and_that_is_said_once() {
     let link = directory.path().join("modem");
     let link = link.to_str().expect("temporary paths are text");
     let server = echo_server();
-    let tunnel = Tunnel::listen(&["--to", "server.test:443", "--ca", certificate_file(), "-d", link]);
+    let tunnel = Tunnel::verified(&[link], &[]);
     let said = tunnel.wait_for("waiting for it");
     assert!(said.contains(&format!("{link}: no such device")), "{said}");
     // A client that comes meanwhile is served when the modem is there.
@@ -63,18 +62,7 @@ fn two_ports_of_one_modem_carry_all_its_sockets() {
     let (first, second) = (path("first"), path("second"));
     let _modem = Modem::start(server.address(), &format!("--link {first} --link {second}"));
     for mode in MODES {
-        let tunnel = Tunnel::listen(&[
-            "--to",
-            "server.test:443",
-            "--ca",
-            certificate_file(),
-            "-d",
-            &first,
-            "-d",
-            &second,
-            "--mode",
-            mode,
-        ]);
+        let tunnel = Tunnel::verified(&[&first, &second], &["--mode", mode]);
         // In transparent mode one port is kept for commands.
         let count = if mode == "transparent" { 1 } else { 12 };
         let mut clients: Vec<TcpStream> = (0..count).map(|_| connect(tunnel.address())).collect();
@@ -97,16 +85,7 @@ fn the_loss_of_one_port_leaves_the_other() {
     for lost in 0..2 {
         let gates = [Gate::open(address_of(0)), Gate::open(address_of(1))];
         let devices = gates.each_ref().map(|gate| format!("tcp://{}", gate.address()));
-        let tunnel = Tunnel::listen(&[
-            "--to",
-            "server.test:443",
-            "--ca",
-            certificate_file(),
-            "-d",
-            &devices[0],
-            "-d",
-            &devices[1],
-        ]);
+        let tunnel = Tunnel::verified(&[&devices[0], &devices[1]], &[]);
         tunnel.wait_for_count("open", 2);
         echo(&mut connect(tunnel.address()), b"before");
         gates[lost].shut();
@@ -122,16 +101,7 @@ fn behind_a_real_ser2net_in_every_mode() {
     for mode in MODES {
         let site = Site::new(Behaviour::Http, "");
         let ser2net = Ser2net::start(&site.modem.device(0));
-        let tunnel = Tunnel::listen(&[
-            "--to",
-            "server.test:443",
-            "--ca",
-            certificate_file(),
-            "-d",
-            &ser2net.device,
-            "--mode",
-            mode,
-        ]);
+        let tunnel = Tunnel::verified(&[&ser2net.device], &["--mode", mode]);
         let directory = temporary_directory();
         let file = patterned_file(directory.path(), MUCH_BYTES);
         let answer = run(curl(&tunnel, "/").arg("--upload-file").arg(file)).expect_success();
@@ -145,8 +115,7 @@ fn behind_a_real_ser2net_in_every_mode() {
 fn a_device_server_that_dies_resets_clients_and_is_waited_for() {
     let site = Site::new(Behaviour::Echo, "");
     let ser2net = Ser2net::start(&site.modem.device(0));
-    let tunnel =
-        Tunnel::listen(&["--to", "server.test:443", "--ca", certificate_file(), "-d", &ser2net.device]);
+    let tunnel = Tunnel::verified(&[&ser2net.device], &[]);
     let mut client = connect(tunnel.address());
     echo(&mut client, b"hello");
     let again = ser2net.restart();

@@ -89,16 +89,7 @@ fn a_refused_connection_is_a_reset_and_says_why() {
     for mode in MODES {
         let modem = Modem::start(address, "");
         let device = modem.device(0);
-        let tunnel = Tunnel::listen(&[
-            "--to",
-            "server.test:443",
-            "--ca",
-            certificate_file(),
-            "-d",
-            &device,
-            "--mode",
-            mode,
-        ]);
+        let tunnel = Tunnel::verified(&[&device], &["--mode", mode]);
         assert_eq!(read_to_end(&mut connect(tunnel.address())).2, Ended::Reset, "{mode}");
         tunnel.wait_for("refused, unreachable, or the TLS handshake failed");
     }

@@ -6,7 +6,7 @@ use std::net::Shutdown;
 
 use qssl_modem_emulator::test_server::{Behaviour, ServerOptions, TestServer};
 
-use crate::harness::{Gate, Modem, Tunnel, certificate_file, connect, digest, identity, patterned_bytes};
+use crate::harness::{Gate, Modem, Tunnel, connect, digest, identity, patterned_bytes};
 
 #[test]
 fn a_storm_of_send_fail_loses_and_doubles_nothing() {
@@ -24,17 +24,7 @@ fn a_storm_of_send_fail_loses_and_doubles_nothing() {
         gate.pass(16_384);
         let modem = Modem::start(gate.address(), "--send-buffer 1460");
         let device = modem.device(0);
-        let tunnel = Tunnel::listen(&[
-            "--to",
-            "server.test:443",
-            "--ca",
-            certificate_file(),
-            "-d",
-            &device,
-            "--mode",
-            mode,
-            "-v",
-        ]);
+        let tunnel = Tunnel::verified(&[&device], &["--mode", mode, "-v"]);
         let mut client = connect(tunnel.address());
         let mut sender = client.try_clone().expect("descriptors are not used up");
         let sending = std::thread::spawn(move || {

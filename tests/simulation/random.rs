@@ -16,6 +16,7 @@ use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Reads as FarReads, Says};
 use qssl_tunnel::config::Mode;
 
+use crate::harness::material::{NASTY, NOISE, UNFAIR, URCS};
 use crate::harness::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
 use crate::harness::{Chance, Outcome, Simulation};
 
@@ -322,7 +323,6 @@ fn draw_connection(mode: Mode, chance: &mut Chance) -> Connection {
 fn draw_fault(wiring: &Wiring, chance: &mut Chance) -> Fault {
     let connection = chance.below(wiring.connections.len() as u64) as usize;
     let port = chance.below(wiring.ports.len() as u64) as usize;
-    let noise: [&[u8]; 4] = [b"\0", b"\xE0\xFF", b"\r\n", b"\r\n\r\n"];
     match chance.below(22) {
         0 | 1 => Fault::SendFails(chance.within(1..=20) as u32),
         2 | 3 => Fault::CutSocket(chance.below(12) as u8),
@@ -346,45 +346,13 @@ fn draw_fault(wiring: &Wiring, chance: &mut Chance) -> Fault {
         }
         19 => Fault::LosePort(port, millis(chance.below(20_000))),
         20 => Fault::OtherProgram(b"AT+CFUN=1,1\r".to_vec()),
-        _ => Fault::Noise(port, chance.pick(&noise).to_vec()),
+        _ => Fault::Noise(port, chance.pick(&NOISE).to_vec()),
     }
 }
 
 fn has_streams(wiring: &Wiring) -> bool {
     wiring.connections.iter().any(|connection| connection.mode == Mode::Transparent)
 }
-
-/// Payload that looks like something else.
-const NASTY: [&[u8]; 12] = [
-    b"\r\nNO CARRIER\r\n",
-    b"\r\nOK\r\n",
-    b"\r\nERROR\r\n",
-    b"\r\nSEND OK\r\n",
-    b"\r\n> ",
-    b"+++",
-    b"+",
-    b"\r\n+QSSLURC: \"recv\",0,4\r\n",
-    b"\r\n+QSSLURC: \"closed\",1\r\n",
-    b"\r\nRDY\r\n",
-    b"\r",
-    b"\x1A\x1B\0",
-];
-
-/// What may come unasked and means nothing that matters, or something about sockets that are not open.
-const URCS: [&str; 8] = [
-    "+QIND: SMS DONE",
-    "RING",
-    "+CREG: 1",
-    "+CPIN: READY",
-    "+QSSLURC: \"recv\",11",
-    "+QIURC: \"pdpdeact\",5",
-    "+QSSLURC: \"recv\",77,0",
-    "+QSSLURC: nonsense",
-];
-
-/// Switches that take from the heart what no heart could do without, and one that blocks a port for longer than
-/// a command may take.
-const UNFAIR: [&str; 3] = ["early_payload_kept", "payload_echoed", "open_result_before_ok"];
 
 /// When clients come after everything went wrong, in seconds, and what each of them gets.
 const LATE_CLIENTS: [u64; 4] = [400, 430, 460, 500];

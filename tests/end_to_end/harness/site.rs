@@ -113,8 +113,7 @@ impl Site {
 
     /// A tunnel from a free loopback port through the modem's first port to the server, authenticated.
     pub fn tunnel(&self, arguments: &[&str]) -> Tunnel {
-        let device = self.modem.device(0);
-        Tunnel::listen(&[&self.usual(&device)[..], arguments].concat())
+        Tunnel::verified(&[&self.modem.device(0)], arguments)
     }
 
     /// Target, authority and device, as every command line has them.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::site::{Modem, certificate_file};
+use super::site::Modem;
 use super::tunnel::Tunnel;
 
 /// A tunnel, and the modem that must live as long.
@@ -17,8 +17,6 @@ impl Through {
     pub fn new(server: SocketAddr, mode: &str) -> Through {
         let modem = Modem::start(server, "");
         let device = modem.device(0);
-        let arguments =
-            ["--to", "server.test:443", "--ca", certificate_file(), "-d", &device, "--mode", mode];
-        Through { tunnel: Tunnel::listen(&arguments), _modem: modem }
+        Through { tunnel: Tunnel::verified(&[&device], &["--mode", mode]), _modem: modem }
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use super::process::Running;
+use super::site::certificate_file;
 
 /// `qssl-tunnel` with these arguments and an empty environment.
 pub fn tunnel_command(arguments: &[&str]) -> Command {
@@ -29,6 +30,13 @@ impl Tunnel {
         let tunnel = Tunnel { running: Running::start(&mut tunnel_command(&arguments)) };
         tunnel.wait_for("listening on");
         tunnel
+    }
+
+    /// A tunnel through these ports to `server.test`, authenticated.
+    pub fn verified(devices: &[&str], arguments: &[&str]) -> Tunnel {
+        let devices = devices.iter().flat_map(|device| ["-d", device]);
+        let usual = ["--to", "server.test:443", "--ca", certificate_file()].into_iter();
+        Tunnel::listen(&usual.chain(devices).chain(arguments.iter().copied()).collect::<Vec<_>>())
     }
 
     /// The first address on which it listens.

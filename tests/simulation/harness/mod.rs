@@ -10,6 +10,7 @@ mod actor;
 pub mod by_hand;
 mod chance;
 mod far;
+pub mod material;
 mod trace;
 mod wire;
 pub mod wiring;
