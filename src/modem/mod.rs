@@ -817,11 +817,12 @@ impl Modem {
             .then(|| channel.last_heard + interval)
     }
 
-    /// The socket that has been free longest.
+    /// The socket that has been free longest; one that an old command may still be carried out for is the last.
     fn free_socket(&self) -> Option<SocketId> {
-        SocketId::all()
-            .filter(|id| self.sockets[id.index()].phase == Phase::Free)
-            .min_by_key(|id| self.sockets[id.index()].free_since)
+        SocketId::all().filter(|id| self.sockets[id.index()].phase == Phase::Free).min_by_key(|id| {
+            let socket = &self.sockets[id.index()];
+            (socket.unanswered != 0, socket.free_since)
+        })
     }
 
     /// Every waiting command from outside is told that it cannot be done.

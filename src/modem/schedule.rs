@@ -22,6 +22,7 @@ impl Modem {
     pub(super) fn run(&mut self, now: Instant) {
         self.last_run = now;
         self.adjust_flows();
+        self.close_what_came_late();
         self.notice_release();
         if !self.channels.iter().any(Channel::is_open) {
             self.refuse_user_commands();

@@ -29,6 +29,9 @@ pub struct Socket {
     pub joined: bool,
     /// The channel with a command about this socket in flight.
     pub busy: Option<usize>,
+    /// The channels (a bit each) that were given up with a command about it unanswered: until they answer again
+    /// it may still be carried out.
+    pub unanswered: u32,
     /// The channel by which the module last pushed bytes of it.
     pub pushed_on: Option<usize>,
     /// From the client, to be sent. What is in flight stays here until `SEND OK`.
@@ -205,6 +208,7 @@ impl Socket {
             tunnel: 0,
             joined: false,
             busy: None,
+            unanswered: 0,
             pushed_on: None,
             outgoing: ByteQueue::new(OUTGOING_LIMIT_BYTES),
             incoming: ByteQueue::new(INCOMING_LIMIT_BYTES),

@@ -39,7 +39,7 @@ impl Modem {
                     in_flight.command
                 );
             }
-            self.unanswered(in_flight, now);
+            self.unanswered(port, in_flight, cut, now);
         }
         self.climb(rung, port, now);
     }
@@ -117,8 +117,8 @@ impl Modem {
         }
     }
 
-    /// A command will never have its answer.
-    pub(super) fn unanswered(&mut self, in_flight: InFlight, now: Instant) {
+    /// A command will never have its answer; the modem may carry it out all the same, and late.
+    fn unanswered(&mut self, port: usize, in_flight: InFlight, cut: Cut, now: Instant) {
         match in_flight.origin {
             Origin::Wire | Origin::Context(_) | Origin::Liveness | Origin::Reboot => {}
             Origin::User(id) => {
@@ -137,6 +137,7 @@ impl Modem {
             Origin::Socket => {
                 let Some(id) = in_flight.command.socket() else { return };
                 self.sockets[id.index()].busy = None;
+                self.sockets[id.index()].unanswered |= 1 << port;
                 match in_flight.command {
                     // Before the prompt nothing has left, but filler may follow: the stream cannot go on.
                     Command::Send { .. } => self.send_broken(id, Cut::SendUncertain, now),
@@ -146,7 +147,11 @@ impl Modem {
                     Command::Open { mode, .. } => {
                         if let Phase::Opening(opening) = &mut self.sockets[id.index()].phase {
                             if mode == AccessMode::Transparent {
-                                self.open_failed(id, OpenFailure::TimedOut, now);
+                                let failure = match cut {
+                                    Cut::Silent => OpenFailure::TimedOut,
+                                    cut => OpenFailure::Lost(cut),
+                                };
+                                self.open_failed(id, failure, now);
                             } else if let OpenStage::InFlight { result: Some(result) } = opening.stage {
                                 self.opened(id, result, now);
                             } else if opening.stage == (OpenStage::InFlight { result: None }) {
@@ -161,6 +166,26 @@ impl Modem {
         }
     }
 
+    /// What a channel had been asked for when it was given up has been carried out once it answers again, the
+    /// opening of sockets that have been given back meanwhile included.
+    pub(super) fn close_what_came_late(&mut self) {
+        let answering = self.commanding_channels();
+        for socket in &mut self.sockets {
+            let late = socket.unanswered & answering;
+            if late == 0 || socket.phase == Phase::Unknown {
+                continue;
+            }
+            socket.unanswered &= !late;
+            match &mut socket.phase {
+                Phase::Free => {
+                    socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+                }
+                Phase::Checking { channels, .. } => *channels |= late,
+                _ => {}
+            }
+        }
+    }
+
     /// The modem has rebooted: nothing of what it knew is left.
     pub(super) fn rebooted(&mut self, now: Instant) {
         // `OK`, `POWERED DOWN` and `RDY` tell of the same reboot.
@@ -169,6 +194,9 @@ impl Modem {
         }
         self.ladder.rebooted();
         self.reboot_due = false;
+        for socket in &mut self.sockets {
+            socket.unanswered = 0;
+        }
         for port in 0..self.channels.len() {
             if !self.channels[port].is_open() {
                 continue;
@@ -215,7 +243,7 @@ impl Modem {
             socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
         }
         if let Some(in_flight) = in_flight {
-            self.unanswered(in_flight, now);
+            self.unanswered(port, in_flight, cut, now);
         }
         // URCs that were on their way out of this port are lost with it.
         if self.channels.iter().any(Channel::is_open) {

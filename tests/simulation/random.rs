@@ -363,7 +363,7 @@ const RUNS: u64 = 1_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 17] = [
+const REGRESSIONS: [(u64, &str); 18] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -381,4 +381,5 @@ const REGRESSIONS: [(u64, &str); 17] = [
     (12_339, "as 3131, faster than anybody looks"),
     (12_850, "a reboot unheard while the port was looked for at another speed: flow control stayed off"),
     (14_602, "an unsolicited word without a plus behind the end of a stream"),
+    (20_670, "an open on a lost port, carried out when its socket had been given back"),
 ];

@@ -2,6 +2,7 @@
 
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
+use qssl_tunnel::at::IdSet;
 use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
@@ -119,4 +120,42 @@ fn bytes_that_were_pushed_before_a_switch_stay_in_front_of_those_that_are_read_a
         assert_eq!(sim.outcome(0), Some(Outcome::Eof), "seed {seed}");
         sim.assert_complete(0);
     }
+}
+
+/// A port was lost while the modem was slow to carry out what had been asked for there. By the time it did, the
+/// socket had been given back, and it stayed in use in the modem.
+#[test]
+fn what_a_lost_port_opens_late_is_closed_when_it_is_back() {
+    for mode in [Mode::Transparent, Mode::Buffer] {
+        let mut sim = two_ports().connect(Connection::new(mode).at(seconds(20))).start();
+        sim.run_until_ready();
+        sim.inject(Fault::DelayAnswer(seconds(20)));
+        sim.run_until("the open is on its way", seconds(30), |sim| sim.said("AT+QSSLOPEN") == 1);
+        sim.inject(Fault::LosePort(1, seconds(40)));
+        sim.run_until("it was carried out", seconds(100), |sim| !sim.modem.sockets_in_use().is_empty());
+        sim.run_for(seconds(60));
+        assert_eq!(sim.modem.sockets_in_use(), Vec::<u8>::new(), "{mode:?}");
+    }
+}
+
+/// A send that had been asked for on a lost port was carried out when the number belonged to the next client, and
+/// what the port was brought back with went to that client's server.
+#[test]
+fn what_a_lost_port_carries_out_late_does_not_meet_the_next_client() {
+    let speaks = Connection::new(Mode::Buffer).sends(Sends::Steps(vec![(seconds(10), b"x".to_vec())]));
+    let leaves = Connection::new(Mode::Buffer).leaves(Leaves::After(seconds(20)));
+    let next = Connection::new(Mode::Buffer).at(seconds(50)).leaves(Leaves::After(seconds(100)));
+    let mut sim = two_ports()
+        .settings(|settings| settings.sockets = IdSet::first(2))
+        .connect(speaks)
+        .connect(leaves)
+        .connect(next)
+        .start();
+    sim.run_until("both are open", seconds(30), |sim| sim.modem.counters().opened == 2);
+    sim.inject(Fault::DelayAnswer(seconds(60)));
+    sim.run_until("the send is on its way", seconds(20), |sim| sim.said("AT+QSSLSEND") == 1);
+    sim.inject(Fault::LosePort(1, seconds(90)));
+    sim.run_until("the next one is there", seconds(60), |sim| sim.modem.counters().opened == 3);
+    sim.run_to_the_end(seconds(200));
+    assert_eq!(sim.outcome(2), Some(Outcome::Left));
 }
