@@ -11,6 +11,7 @@
 //! comes behind it begins with CR LF: anything else shows that the line lost bytes of it, or added some. The
 //! prompt has no line end, so it is recognised at the start of a line, and only while one is expected.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::{SocketId, fields};
@@ -222,12 +223,14 @@ impl Decoder {
                     if self.line.len() > LINE_MAX {
                         self.state = State::Discarding;
                         self.line.truncate(SHOWN_MAX);
+                        make_text(&mut self.line);
                         self.line_done = true;
                         return Some(Message::Malformed(text(&self.line)));
                     }
                     let &terminator = input.first()?;
                     *input = &input[1..];
                     self.line_done = true;
+                    make_text(&mut self.line);
                     if std::mem::take(&mut self.follows_payload) && !self.line.starts_with(b"+QSSLOPEN:") {
                         return Some(Message::Malformed(MISFRAMED));
                     }
@@ -413,12 +416,17 @@ fn pdp_deactivated(rest: &str) -> Option<Urc> {
     Some(Urc::PdpDeactivated(fields.number()?))
 }
 
-/// A line of the modem is ASCII; anything else in it is noise and is not worth more than the valid part.
-fn text(line: &[u8]) -> &str {
-    match std::str::from_utf8(line) {
-        Ok(text) => text,
-        Err(error) => std::str::from_utf8(&line[..error.valid_up_to()]).expect("valid up to here"),
+/// Puts U+FFFD for what is not UTF-8: a line that noise or a wrong speed has altered is no message with the noise
+/// left out, and it is told from what the modem meant to say.
+fn make_text(line: &mut Vec<u8>) {
+    if let Cow::Owned(text) = String::from_utf8_lossy(line) {
+        *line = text.into_bytes();
     }
+}
+
+/// A line that [`make_text`] has seen.
+fn text(line: &[u8]) -> &str {
+    std::str::from_utf8(line).expect("a line is made text when it is complete")
 }
 
 /// The longest payload that a push URC may announce, in bytes. The manuals state no maximum.
@@ -561,6 +569,34 @@ mod tests {
     #[test]
     fn noise_before_a_line_is_skipped() {
         decodes_to(b"\xE0\0\r\nOK\r\n", &["Final(Ok)"]);
+    }
+
+    #[test]
+    fn a_line_with_noise_in_it_does_not_count_as_what_is_left_of_it_without() {
+        for (line, message) in [
+            (&b"OK\x80junk"[..], "Information(\"OK\u{FFFD}junk\")"),
+            (b"OK\xFF", "Information(\"OK\u{FFFD}\")"),
+            (b"SEND OK\xC3", "Information(\"SEND OK\u{FFFD}\")"),
+            (b"RDY\xFE\xFE", "Information(\"RDY\u{FFFD}\u{FFFD}\")"),
+            (b"+QSSLURC: \"closed\",1\x80", "Information(\"+QSSLURC: \\\"closed\\\",1\u{FFFD}\")"),
+            (b"+QSSLOPEN: 1,0\x80", "Information(\"+QSSLOPEN: 1,0\u{FFFD}\")"),
+            // Its payload follows, and nobody knows how much.
+            (b"+QSSLRECV: 1\x80", "Malformed(\"1\u{FFFD}\")"),
+            (b"+QSSLURC: \"recv\",1,1\x800", "Malformed(\"\\\"recv\\\",1,1\u{FFFD}0\")"),
+        ] {
+            let input = [b"\r\n", line, b"\r\n\r\nOK\r\n"].concat();
+            decodes_to(&input, &[message, "Final(Ok)"]);
+        }
+        // Some say so of an operator, a network, a file.
+        decodes_to(
+            "\r\n+COPS: 0,0,\"Télécom\"\r\n".as_bytes(),
+            &["Information(\"+COPS: 0,0,\\\"Télécom\\\"\")"],
+        );
+        // What is shown of a line without end is text wherever it is cut off.
+        decodes_to(
+            &[&[b'x'; 63][..], &"é".repeat(2_000).into_bytes()].concat(),
+            &[&format!("Malformed(\"{}\u{FFFD}\")", "x".repeat(63))],
+        );
     }
 
     #[test]
