@@ -39,14 +39,33 @@ fn main() {
     {
         rote::run(device, mode.parse().expect("the number of a mode"));
     }
+    // Cargo says --bench; words are the parts that are wanted, none are all.
+    let words: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
+    let wanted = |part: &str| words.is_empty() || words.iter().any(|word| *word == part);
     let mut report = Report::default();
-    in_simulated_time(&mut report);
-    growth(&mut report);
-    let bars = paced(&mut report);
-    unpaced(&mut report);
-    latency(&mut report);
-    footprint(&mut report);
+    let mut bars = Vec::new();
+    if wanted("simulated") {
+        in_simulated_time(&mut report);
+    }
+    if wanted("growth") {
+        growth(&mut report);
+    }
+    if wanted("paced") {
+        bars = paced(&mut report);
+    }
+    if wanted("unpaced") {
+        unpaced(&mut report);
+    }
+    if wanted("latency") {
+        latency(&mut report);
+    }
+    if wanted("footprint") {
+        footprint(&mut report);
+    }
     println!("{}", report.table());
+    if bars.is_empty() {
+        return;
+    }
     let chart = report::chart(
         "Line utilisation by the wall clock: the tunnel, and below it the minimal program",
         &bars,

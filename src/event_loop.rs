@@ -177,9 +177,13 @@ impl EventLoop {
         match Place::of(event.token()) {
             Place::Port(index) => {
                 let Some(slot) = self.ports.get_mut(index) else { return };
-                slot.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-                slot.writable |= event.is_writable();
-                if !slot.connected {
+                slot.hung_up |= event.is_read_closed() || event.is_error();
+                slot.readable |= event.is_readable() || slot.hung_up;
+                let connected = slot.connected;
+                if event.is_writable() {
+                    self.port_writable(index);
+                }
+                if !connected {
                     self.finish_connecting(index);
                 }
             }

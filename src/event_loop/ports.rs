@@ -20,7 +20,11 @@ pub(super) struct PortSlot {
     /// Bytes can be carried; a network port first has to connect.
     pub connected: bool,
     pub readable: bool,
+    /// An event has told of its end: reading goes on until that is met.
+    pub hung_up: bool,
     pub writable: bool,
+    /// Events tell when it is writable.
+    awaits_room: bool,
     /// What the heart has been told of it.
     pub kind: PortKind,
     /// What its UART had counted when it was last read.
@@ -162,7 +166,9 @@ impl EventLoop {
         }
         slot.connected = false;
         slot.readable = false;
+        slot.hung_up = false;
         slot.writable = false;
+        slot.awaits_room = false;
     }
 
     /// Opened anew, the port has the same facts but no RTS/CTS.
@@ -212,9 +218,29 @@ impl EventLoop {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 slot.writable = false;
+                self.await_room(index, true);
                 false
             }
             Err(error) => self.port_lost(index, &error),
+        }
+    }
+
+    /// Bytes can be written. If that was known, nobody waits to hear it again.
+    pub(super) fn port_writable(&mut self, index: usize) {
+        if std::mem::replace(&mut self.ports[index].writable, true) {
+            self.await_room(index, false);
+        }
+    }
+
+    fn await_room(&mut self, index: usize, is_awaited: bool) {
+        let slot = &mut self.ports[index];
+        let Some(port) = &mut slot.port else { return };
+        if slot.awaits_room == is_awaited {
+            return;
+        }
+        slot.awaits_room = is_awaited;
+        if let Err(error) = port.await_room(self.poll.registry(), Token(index), is_awaited) {
+            self.port_lost(index, &error);
         }
     }
 
@@ -251,6 +277,8 @@ impl EventLoop {
         }
         match result {
             Ok(count) => {
+                // A hang-up is seen only by reading on.
+                slot.readable = count == wanted || slot.hung_up || !port.short_read_is_last();
                 self.relay.port_received(index, &self.buffer[..count], self.now);
                 true
             }
@@ -278,7 +306,9 @@ impl PortSlot {
             port: None,
             connected: false,
             readable: false,
+            hung_up: false,
             writable: false,
+            awaits_room: false,
             kind: PortKind::default(),
             line: None,
             said: None,

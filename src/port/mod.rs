@@ -69,8 +69,8 @@ impl Port {
         serial::Serial::open(path, settings).map(Port::Serial)
     }
 
-    /// Asks mio for events of this port, readable and writable, under `token`. A port on the network
-    /// remembers both, because it registers anew when the first of several addresses does not answer.
+    /// Asks mio for events of this port under `token`. A port on the network remembers both, because it
+    /// registers anew when the first of several addresses does not answer.
     ///
     /// # Errors
     /// Those of epoll.
@@ -79,6 +79,19 @@ impl Port {
             Port::Serial(port) => port.register(registry, token),
             Port::Rfc2217(port) => port.register(registry, token),
             Port::Tcp(port) => port.register(registry, token),
+        }
+    }
+
+    /// Asks for an event when a write that was refused can go on, or no longer. A tty says so each time that
+    /// bytes have left it, which nobody wants to be woken for while nothing waits; the network says so only
+    /// after a refusal, and needs no asking.
+    ///
+    /// # Errors
+    /// Those of epoll.
+    pub fn await_room(&mut self, registry: &Registry, token: Token, is_awaited: bool) -> io::Result<()> {
+        match self {
+            Port::Serial(port) => port.await_room(registry, token, is_awaited),
+            Port::Rfc2217(_) | Port::Tcp(_) => Ok(()),
         }
     }
 
@@ -121,6 +134,12 @@ impl Port {
             Port::Tcp(port) => port.read(buffer),
         };
         result.map_err(|error| self.lost(error))
+    }
+
+    /// Whether a read that got less than it asked for has left nothing behind: what arrives later, and a
+    /// hang-up, come with an event. Not so on the network, where urgent data and Telnet cut reads short.
+    pub fn short_read_is_last(&self) -> bool {
+        matches!(self, Port::Serial(_))
     }
 
     /// Hands over bytes for the modem and returns how many were taken.

@@ -103,8 +103,15 @@ impl Serial {
     }
 
     pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        let interests = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut SourceFd(&self.tty.as_raw_fd()), token, interests)
+        registry.register(&mut SourceFd(&self.tty.as_raw_fd()), token, Interest::READABLE)
+    }
+
+    pub(super) fn await_room(&self, registry: &Registry, token: Token, is_awaited: bool) -> io::Result<()> {
+        let interests = match is_awaited {
+            true => Interest::READABLE | Interest::WRITABLE,
+            false => Interest::READABLE,
+        };
+        registry.reregister(&mut SourceFd(&self.tty.as_raw_fd()), token, interests)
     }
 
     pub(super) fn deregister(&self, registry: &Registry) -> io::Result<()> {
