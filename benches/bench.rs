@@ -195,10 +195,10 @@ fn paced(report: &mut Report) -> Vec<Bar> {
 
 /// As fast as the programs can.
 fn unpaced(report: &mut Report) {
-    report.heading("Without a limit of speed, over a pseudoterminal: ratios, medians of 9");
+    report.heading("Without a limit of speed, over a pseudoterminal: ratios, medians of 25");
     for way in WAYS {
         let all = [Who::Tunnel, Who::Rote, Who::Socat];
-        let rounds = take_turns(&all, Mode::Transparent, 0, way, 9, 1 << 20, 16 << 20);
+        let rounds = take_turns(&all, Mode::Transparent, 0, way, 25, 1 << 20, 16 << 20);
         let speed = median(rounds[0].iter().map(|round| round.rate)) / 1e6;
         report.figure(&format!("Transparent {way}"), speed, 1, "MB/s", Limit::None);
         if rounds[2].is_empty() {
@@ -212,7 +212,7 @@ fn unpaced(report: &mut Report) {
     }
     for mode in [Mode::Push, Mode::Buffer] {
         for way in WAYS {
-            let rounds = take_turns(&[Who::Tunnel, Who::Rote], mode, 0, way, 9, 1 << 18, 4 << 20);
+            let rounds = take_turns(&[Who::Tunnel, Who::Rote], mode, 0, way, 25, 1 << 18, 4 << 20);
             let name = format!("{mode:?} {way}, of the minimal program");
             report.figure(
                 &name,

@@ -120,11 +120,10 @@ impl EventLoop {
     pub(super) fn look_after_daemon(&mut self) {
         self.control_due();
         let now = self.now;
-        let next_deadline = self.relay.next_deadline();
         let Some(daemon) = &mut self.daemon else { return };
         if daemon.watchdog_at.is_some_and(|at| at <= now) {
             daemon.watchdog_at = daemon.notifier.watchdog_interval().map(|interval| now + interval);
-            if keeps_deadlines(next_deadline, now) {
+            if keeps_deadlines(self.relay.next_deadline(), now) {
                 daemon.notifier.watchdog();
             }
         }

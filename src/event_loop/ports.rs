@@ -213,16 +213,24 @@ impl EventLoop {
         }
         match port.write(output) {
             Ok(count) => {
+                let is_full = count < output.len() && port.short_is_last();
                 self.relay.port_written(index, count, self.now);
+                if is_full {
+                    self.port_full(index);
+                }
                 true
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                slot.writable = false;
-                self.await_room(index, true);
+                self.port_full(index);
                 false
             }
             Err(error) => self.port_lost(index, &error),
         }
+    }
+
+    fn port_full(&mut self, index: usize) {
+        self.ports[index].writable = false;
+        self.await_room(index, true);
     }
 
     /// Bytes can be written. If that was known, nobody waits to hear it again.
@@ -278,7 +286,7 @@ impl EventLoop {
         match result {
             Ok(count) => {
                 // A hang-up is seen only by reading on.
-                slot.readable = count == wanted || slot.hung_up || !port.short_read_is_last();
+                slot.readable = count == wanted || slot.hung_up || !port.short_is_last();
                 self.relay.port_received(index, &self.buffer[..count], self.now);
                 true
             }

@@ -290,7 +290,7 @@ impl Socket {
 }
 
 /// What waits to be sent, per socket, in bytes: some chunks, so that there is always a full one.
-pub const OUTGOING_LIMIT_BYTES: usize = 16 * 1024;
+pub const OUTGOING_LIMIT_BYTES: usize = 32 * 1024;
 
 /// What waits for a client, per socket, in bytes.
 pub const INCOMING_LIMIT_BYTES: usize = 96 * 1024;

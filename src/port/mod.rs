@@ -136,9 +136,10 @@ impl Port {
         result.map_err(|error| self.lost(error))
     }
 
-    /// Whether a read that got less than it asked for has left nothing behind: what arrives later, and a
-    /// hang-up, come with an event. Not so on the network, where urgent data and Telnet cut reads short.
-    pub fn short_read_is_last(&self) -> bool {
+    /// Whether a read that got less than it asked for has left nothing behind, and a write that was taken
+    /// in part has left no room: what arrives later, a hang-up, and new room come with an event. Not so on
+    /// the network, where urgent data cuts reads short, and Telnet both.
+    pub fn short_is_last(&self) -> bool {
         matches!(self, Port::Serial(_))
     }
 

@@ -15,7 +15,8 @@ use crate::at::{Command, ResultCode, SOCKET_COUNT, SocketId};
 use crate::config::{Configuration, Limits, Listen, OpenOn, WhenFull};
 use crate::exit_status::ExitStatus;
 use crate::modem::{
-    self, Cut, End, Event, Failure, GiveUp, Modem, OpenFailure, PortFacts, UserAnswer, UserCommand,
+    self, Cut, End, Event, Failure, GiveUp, Modem, OUTGOING_LIMIT_BYTES, OpenFailure, PortFacts, UserAnswer,
+    UserCommand,
 };
 use client::{Client, State};
 use probe::Probe;
@@ -163,7 +164,11 @@ impl Relay {
         match client.state {
             State::Silent => client.early.room(),
             State::Waiting => 0,
-            State::Joined { socket, .. } => self.modem.room(socket),
+            // Room comes in small pieces while the port is busy; what is queued lasts until they are one.
+            State::Joined { socket, .. } => match self.modem.room(socket) {
+                room if room < CLIENT_READ_MIN_BYTES => 0,
+                room => room,
+            },
             State::Ending { .. } | State::Lingering => DISCARD_BYTES,
         }
     }
@@ -807,6 +812,9 @@ pub const LINE_MAX: usize = 64;
 
 /// The most clients at all.
 pub const CLIENTS_MAX: usize = 512;
+
+/// A read of less is not worth its system call, in bytes; a full queue holds this and more.
+const CLIENT_READ_MIN_BYTES: usize = OUTGOING_LIMIT_BYTES / 2;
 
 /// How much is read at once of a client whose bytes go nowhere any more.
 const DISCARD_BYTES: usize = 4 * 1024;
