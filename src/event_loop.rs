@@ -230,8 +230,9 @@ impl EventLoop {
                 }
             }
             for index in 0..self.ports.len() {
-                moved |= self.write_port(index);
+                // What a message from the modem lets be said next is on the wire before anything else is done.
                 moved |= self.read_port(index);
+                moved |= self.write_port(index);
             }
             for index in 0..self.listeners.len() {
                 moved |= self.accept(index);
