@@ -173,7 +173,7 @@ impl Options {
         Options::try_parse_from(words).map_err(|error| {
             let text = error.render().to_string();
             let first_line = text.lines().next().unwrap_or_default();
-            anyhow::anyhow!("emulator: {}", first_line.trim_start_matches("error: "))
+            anyhow::anyhow!("{}", first_line.trim_start_matches("error: ").to_owned())
         })
     }
 
@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_in_one_line() {
         let message = |text| Options::parse_text(text).expect_err("the text is wrong").to_string();
-        assert_eq!(message("--bauds 1"), "emulator: unexpected argument '--bauds' found");
+        assert_eq!(message("--bauds 1"), "unexpected argument '--bauds' found");
         assert!(
             message("--map x=1").contains("write HOST:PORT before the equals sign"),
             "{}",

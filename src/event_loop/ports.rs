@@ -82,6 +82,7 @@ impl EventLoop {
 
     #[cfg(feature = "emulator")]
     pub(super) fn start_emulator(&mut self) -> anyhow::Result<()> {
+        use crate::modem::Failure;
         use qssl_modem_emulator::{cli::Options, driver};
         let devices = self.configuration.modem.devices.iter();
         let emulated: Vec<&str> = devices
@@ -93,7 +94,9 @@ impl EventLoop {
         let Some(text) = emulated.iter().find(|text| !text.is_empty()).or(emulated.first()) else {
             return Ok(());
         };
-        let options = Options::parse_text(text).map_err(|error| error.context("--device emulator"))?;
+        let options = Options::parse_text(text)
+            .and_then(|options| options.config(emulated.len(), 0).map(|_| options))
+            .map_err(|error| Failure::new(ExitStatus::Usage, format!("--device emulator: {error:#}")))?;
         self.emulator = Some(driver::spawn(options, emulated.len())?);
         Ok(())
     }

@@ -46,6 +46,14 @@ fn one_line_and_status_2() {
         (&["connect", "server.test:443", "--insecure", "--psk-identity", "me"], "--psk-key-file"),
         (&["connect", "server.test:443", "--insecure", "--dtls"], "datagram"),
         (&["connect", "server.test:443", "--insecure", "--device", "rfc2217://nowhere"], "rfc2217"),
+        (
+            &["connect", "server.test:443", "--ca", certificate_file(), "-d", "emulator:--fly"],
+            "emulator: unexpected argument '--fly'",
+        ),
+        (
+            &["connect", "server.test:443", "--ca", certificate_file(), "-d", "emulator:--quirk flies"],
+            "flies",
+        ),
         (&["run", "--config", "/nonexistent/tunnel.toml"], "/nonexistent/tunnel.toml"),
     ];
     for (arguments, said) in cases {
