@@ -29,6 +29,8 @@ pub struct Channel {
     pub payload_for: Destination,
     /// The line's speed in bit/s, for deadlines.
     pub baud: u32,
+    /// The speed that the modem answered at last: carrying a stream, it can be escaped only there.
+    pub answered_at: Option<u32>,
     /// The wire settings that must still be made on this channel, by their place in the list; `None` once
     /// all are made.
     pub wire_step: Option<usize>,
@@ -198,6 +200,7 @@ impl Channel {
             answer: Answer::default(),
             payload_for: Destination::Nobody,
             baud,
+            answered_at: None,
             wire_step: Some(0),
             last_heard: now,
             line_feed_due: false,

@@ -373,7 +373,13 @@ impl Modem {
     /// The port is open.
     pub fn port_opened(&mut self, port: usize, facts: PortFacts, now: Instant) {
         log::info!("port {} open", facts.name);
-        let baud = self.settings.baud;
+        let baud = match self.channels[port].answered_at {
+            Some(baud) if facts.is_uart => baud,
+            _ => self.settings.baud,
+        };
+        if baud != self.settings.baud {
+            self.actions.push_back(Action::SetBaud(port, baud));
+        }
         self.channels[port].forget();
         self.channels[port].last_heard = now;
         self.channels[port].baud = baud;

@@ -193,6 +193,8 @@ impl Modem {
         let State::Data(data) = &mut self.channels[port].state else { return };
         let id = data.socket;
         let ended = data.take_ended();
+        // The end may have come while it was being left.
+        self.actions.push_back(Action::SetDtr(port, true));
         let is_uart = self.ports[port].is_uart;
         let baud = self.channels[port].baud;
         self.channels[port].decoder.reset();

@@ -201,12 +201,15 @@ impl Modem {
             if !self.channels[port].is_open() {
                 continue;
             }
-            let facts = &self.ports[port];
-            let waking = Waking::new(facts.is_uart, self.settings.baud, now);
+            // Whoever has heard of it has heard it at this speed.
+            let waking = Waking::new(self.ports[port].is_uart, self.channels[port].baud, now);
             if let Some(in_flight) = self.channels[port].forget()
                 && let Some(id) = in_flight.command.socket()
             {
                 self.sockets[id.index()].busy = None;
+            }
+            if matches!(self.channels[port].state, State::Data(_)) {
+                self.actions.push_back(Action::SetDtr(port, true));
             }
             self.channels[port].wire_step = Some(0);
             self.channels[port].state = State::Waking(waking);
@@ -304,8 +307,9 @@ impl Modem {
                     self.session.not_before = None;
                 }
                 self.channels[port].baud = baud;
+                let is_new = self.channels[port].answered_at.replace(baud) != Some(baud);
                 self.channels[port].state = State::Command;
-                if baud != self.settings.baud && self.channels[port].wire_step.is_none() {
+                if is_new && baud != self.settings.baud && self.channels[port].wire_step.is_none() {
                     // It forgets its speed only then; its `RDY` came at the wrong one.
                     log::warn!("the modem has rebooted: it is back at {baud} baud");
                     self.counters.reboots += 1;
@@ -331,6 +335,7 @@ impl Modem {
     pub(super) fn silent(&mut self, port: usize, failure: Failure, now: Instant) {
         let rung = self.ladder.strike(true, now);
         self.session.is_silent = true;
+        self.channels[port].answered_at = None;
         if rung == Rung::Resync && self.settings.recovery == config::Recovery::Resync {
             let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, now + REOPEN_PAUSE);
             self.channels[port].state = State::Waking(waking);
