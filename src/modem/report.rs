@@ -36,15 +36,10 @@ pub struct PortReport {
 impl Modem {
     /// How it is.
     pub fn report(&self) -> Report {
-        let port = |(channel, facts): (&super::Channel, &super::PortFacts)| PortReport {
+        let port = |(port, facts): (usize, &super::PortFacts)| PortReport {
             name: facts.name.clone(),
-            state: match channel.state {
-                State::Closed => "closed",
-                State::Waking(_) => "waking",
-                State::Command => "command",
-                State::Data(_) => "data",
-            },
-            baud: (channel.is_open() && facts.is_uart).then_some(channel.baud),
+            state: self.port_state(port),
+            baud: (self.channels[port].is_open() && facts.is_uart).then_some(self.channels[port].baud),
         };
         let mut sockets = BTreeMap::new();
         for socket in &self.sockets {
@@ -59,11 +54,21 @@ impl Modem {
             *sockets.entry(state).or_default() += 1;
         }
         Report {
-            ports: self.channels.iter().zip(&self.ports).map(port).collect(),
+            ports: self.ports.iter().enumerate().map(port).collect(),
             session: self.session_in_words(),
             address: self.session.address.clone(),
             sockets,
             waiting_commands: self.user_commands.len(),
+        }
+    }
+
+    /// How a port is: closed, waking, command or data.
+    pub fn port_state(&self, port: usize) -> &'static str {
+        match self.channels[port].state {
+            State::Closed => "closed",
+            State::Waking(_) => "waking",
+            State::Command => "command",
+            State::Data(_) => "data",
         }
     }
 

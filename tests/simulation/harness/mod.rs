@@ -14,6 +14,7 @@ pub mod material;
 mod trace;
 mod wire;
 pub mod wiring;
+mod witness;
 
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,7 @@ pub use chance::Chance;
 pub use far::Far;
 use wire::Wire;
 use wiring::{Fault, Port, Wiring};
+use witness::{Seen, Witness};
 
 /// What the host's clock says at the start, in seconds since 1970.
 pub const HOST_CLOCK: i64 = 1_790_000_000;
@@ -48,6 +50,7 @@ pub struct Simulation {
     pub modem: emulator::Modem,
     network: Simulated,
     wires: Vec<Wire>,
+    witnesses: Vec<Witness>,
     /// The clients, as the wiring's connections.
     pub clients: Vec<Actor>,
     /// Their far ends.
@@ -127,6 +130,14 @@ impl Simulation {
             Wire::new(port.clone(), wiring.settings.baud, modem_baud, wiring.seed ^ index as u64)
         });
         let wires = wires.collect();
+        let longest = wiring.connections.iter().map(|it| it.limits.connect_timeout).max().unwrap_or_default();
+        let no_limit = wiring.connections.iter().any(|it| it.limits.connect_timeout.is_zero());
+        let stream_open_limit =
+            if no_limit { Duration::from_secs(450) } else { longest.max(Duration::from_secs(10)) };
+        // Deadlines count the line's time, and a modem that boots may speak more slowly.
+        let baud = wiring.settings.baud.min(wiring.modem.baud);
+        let witness = |port: &Port| Witness::new(port.alters_unseen(), baud, stream_open_limit, now);
+        let witnesses = wiring.ports.iter().map(witness).collect();
         let clients = wiring.connections.iter().enumerate();
         let clients =
             clients.map(|(index, it)| Actor::new(it.client.clone(), 1_000 + index as u64)).collect();
@@ -140,6 +151,7 @@ impl Simulation {
             modem,
             network,
             wires,
+            witnesses,
             clients,
             compared: vec![(0, 0); fars.len()],
             fars,
@@ -252,6 +264,15 @@ impl Simulation {
     /// How many commands of the host begin so.
     pub fn said(&self, beginning: &str) -> usize {
         self.host_said.iter().filter(|line| line.starts_with(beginning.as_bytes())).count()
+    }
+
+    /// What was seen on all ports together.
+    pub fn seen(&self) -> Seen {
+        self.witnesses.iter().fold(Seen::default(), |sum, witness| Seen {
+            commands: sum.commands + witness.seen.commands,
+            payloads: sum.payloads + witness.seen.payloads,
+            given_up: sum.given_up + witness.seen.given_up,
+        })
     }
 
     // One step.
@@ -396,6 +417,10 @@ impl Simulation {
                 wire.is_open = true;
                 wire.host_flow_control = true;
                 wire.set_host_baud(self.wiring.settings.baud, self.now);
+                if wire.port.has_dtr {
+                    self.modem.host_lines(port, true, true, self.now, &mut self.network);
+                }
+                let wire = &self.wires[port];
                 let facts = PortFacts {
                     name: format!("port{port}"),
                     is_uart: wire.port.is_uart,
@@ -439,6 +464,7 @@ impl Simulation {
             let count = wire.host_writes(output);
             if count > 0 {
                 let bytes = output[..count].to_vec();
+                self.witnesses[port].host_writes(&bytes, self.relay.modem().port_state(port), self.now);
                 trace::note(|| format!("{port} > {}", trace::shown(&bytes)));
                 self.carried[port].0 += count as u64;
                 self.host_said.push(bytes);
@@ -492,6 +518,7 @@ impl Simulation {
                 let dcd = self.wires[port].dcd;
                 self.relay.port_lines(port, dcd, self.now);
             }
+            self.witnesses[port].host_reads(&bytes);
             self.relay.port_received(port, &bytes, self.now);
             moved = true;
         }
@@ -590,9 +617,11 @@ impl Simulation {
                 self.wires[port].missing_until = Some(now + time);
             }
             // In a stream it would be payload, and nobody could tell.
-            Fault::Noise(port, _) if self.relay.modem().report().ports[port].state == "data" => {}
+            Fault::Noise(port, _) if self.relay.modem().port_state(port) == "data" => {}
             Fault::Noise(port, _) if self.modem.modem_lines(port).dcd => {}
-            Fault::Noise(port, bytes) => self.modem.inject(port, &bytes),
+            // What a modem that is down has announced and not said is still due, and it would be part of that.
+            Fault::Noise(port, bytes) if self.modem.is_up() => self.modem.inject(port, &bytes),
+            Fault::Noise(..) => {}
             Fault::Disturb => self.wires.iter_mut().for_each(|wire| wire.is_disturbed = true),
             Fault::Calm => {
                 self.modem.calm_down();
@@ -606,12 +635,12 @@ impl Simulation {
 
     // What always holds.
 
-    /// Bytes come out as they went in, in order, in both directions; nothing holds more than it may.
+    /// Bytes come out as they went in, in order, in both directions; nothing holds more than it may; the
+    /// conversation keeps its rules.
     fn check(&mut self) {
-        let garbled = self.can_be_garbled();
+        let (garbled, echoes) = (self.can_be_garbled(), self.can_be_echoed());
         // Where nobody counts what a line does to the bytes, nothing can be promised of them.
-        let errors = |port: &Port| port.loses_one_of + port.alters_one_of > 0 && !port.counts;
-        let is_uncounted = self.wiring.ports.iter().any(errors);
+        let is_uncounted = self.wiring.ports.iter().any(Port::alters_unseen);
         for index in 0..self.clients.len() {
             let (client, far) = (&self.clients[index], self.fars[index].memory());
             let (up, down) = &mut self.compared[index];
@@ -631,9 +660,10 @@ impl Simulation {
             if is_uncounted {
                 continue;
             }
-            if garbled && received.len() > *down && !far.said.starts_with(received) {
-                // Nobody can tell what a modem that boots says at another speed from what was announced before:
-                // the client must be told that it is broken.
+            let boots = || echoes && begins_with_boot(&received[*down..], &far.said[*down..]);
+            if (garbled || boots()) && received.len() > *down && !far.said.starts_with(received) {
+                // Nobody can tell what a modem that boots says at another speed from what was announced before,
+                // nor what it echoes behind its `RDY` from payload: the client must be told that it is broken.
                 assert_ne!(
                     client.outcome,
                     Some(Outcome::Eof),
@@ -658,6 +688,10 @@ impl Simulation {
             }
         }
         let heart = self.relay.modem();
+        for (port, witness) in self.witnesses.iter_mut().enumerate() {
+            let is_unread = heart.wants_port_bytes(port) == 0;
+            witness.check(heart.port_state(port), is_unread, self.relay.next_deadline(), self.now);
+        }
         for socket in SocketId::all() {
             assert!(heart.received(socket).len() <= INCOMING_LIMIT_BYTES, "socket {socket}: too much held");
             assert!(heart.unsent(socket) <= OUTGOING_LIMIT_BYTES, "socket {socket}: too much held");
@@ -666,10 +700,20 @@ impl Simulation {
 
     /// After a reboot a UART speaks at its first speed again, into whatever was announced at ours.
     fn can_be_garbled(&self) -> bool {
-        let reboots = |fault: &Fault| matches!(fault, Fault::Reboot | Fault::OtherProgram(_));
         self.wiring.ports.iter().any(|port| port.is_uart)
             && self.wiring.settings.baud != self.wiring.modem.baud
-            && self.wiring.faults.iter().any(|(_, fault)| reboots(fault))
+            && self.can_reboot()
+    }
+
+    /// Echo is on after a reboot, and payload is still on its way up. Without DCD nothing shows that its echo is
+    /// no payload, as nothing but whole lines of the modem's own is taken for its words.
+    fn can_be_echoed(&self) -> bool {
+        self.wiring.ports.iter().any(|port| port.is_uart && !port.has_dcd) && self.can_reboot()
+    }
+
+    fn can_reboot(&self) -> bool {
+        let reboots = |fault: &Fault| matches!(fault, Fault::Reboot | Fault::OtherProgram(_));
+        self.wiring.faults.iter().any(|(_, fault)| reboots(fault))
     }
 
     /// The modem says `closed` of a connection that is cut, and nothing that could be asked speaks against it.
@@ -696,6 +740,13 @@ impl Drop for Simulation {
 fn is_filled_up(bytes: &[u8], expected: &[u8]) -> bool {
     let same = bytes.iter().zip(expected).take_while(|(byte, expected)| byte == expected).count();
     bytes[same..].iter().all(|byte| FILLING.contains(byte))
+}
+
+/// Whether what was received parts from what was said where a modem says that it has booted.
+fn begins_with_boot(received: &[u8], said: &[u8]) -> bool {
+    let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
+    let around = &received[same.saturating_sub(BOOT.len())..received.len().min(same + BOOT.len())];
+    around.windows(BOOT.len()).any(|window| window == BOOT)
 }
 
 fn configuration(wiring: &Wiring) -> Configuration {
@@ -730,6 +781,7 @@ fn base() -> Instant {
 
 /// What a modem is woken and filled up with, at the right speed and at a wrong one.
 const FILLING: &[u8] = b"AT\r+\x8A\xA2\xE8\xD9";
+const BOOT: &[u8] = b"\r\nRDY\r\n";
 const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
 const SERVER_PORT: u16 = 443;
 const STEPS_MAX: u64 = 20_000_000;

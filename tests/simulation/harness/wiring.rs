@@ -301,6 +301,11 @@ impl Port {
         Port { paced: true, is_uart: true, has_dcd: true, has_dtr: true, ..Port::usb(PortName::Uart1) }
     }
 
+    /// It may lose and alter bytes, and nobody at the host can know.
+    pub fn alters_unseen(&self) -> bool {
+        self.loses_one_of + self.alters_one_of > 0 && !self.counts
+    }
+
     /// With bytes that arrive in pieces.
     pub fn splits(self) -> Self {
         Port { splits: true, ..self }

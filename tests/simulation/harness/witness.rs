@@ -1,0 +1,249 @@
+//! A witness on a port, between heart and line: it sees what the heart writes and what it is shown, and knows the
+//! rules of the conversation from PROTOCOL and not from the heart.
+//!
+//! Nothing is written while a command is in flight, but its payload: after the prompt, and no more of it than was
+//! announced. No command is in flight for longer than it may take; whoever gives one up must bring the modem to
+//! answer `AT` before anything else is said. Whatever could be a result or a prompt in what the heart is shown,
+//! payload included, counts as one, so that nobody is accused wrongly.
+
+use std::time::{Duration, Instant};
+
+/// What it knows of a port.
+pub struct Witness {
+    /// The line alters words, so that what the modem meant cannot be told.
+    is_blind: bool,
+    state: State,
+    /// The command line so far.
+    line: Vec<u8>,
+    /// The end of what the heart was shown since the last line left: words may go on.
+    tail: Vec<u8>,
+    checked_at: Instant,
+    /// The heart did not read the port then.
+    was_unread: bool,
+    /// Deadlines count the time of the line by this speed, in bit/s.
+    baud: u32,
+    /// What an open in transparent mode may take.
+    stream_open_limit: Duration,
+    /// What it has seen: a witness that sees nothing proves nothing.
+    pub seen: Seen,
+}
+
+/// How much a witness has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Command lines.
+    pub commands: u64,
+    /// Payloads that were announced and written in full.
+    pub payloads: u64,
+    /// Commands that were given up.
+    pub given_up: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The modem is being brought to answer; `answered`: it has, since `AT` was last written.
+    Asking { answered: bool },
+    /// Nothing is in flight.
+    Idle,
+    /// A command line has left.
+    InFlight(InFlight),
+    /// What may be a result came while payload was due: it may be either's turn.
+    Unsure,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    line: String,
+    /// When the modem has taken too long.
+    due: Instant,
+    /// Announced payload that has not been written.
+    left: usize,
+    /// What it waits for.
+    prompt: &'static [u8],
+    prompted: bool,
+    answered: bool,
+}
+
+impl Witness {
+    /// Of a port that is not open yet.
+    pub fn new(is_blind: bool, baud: u32, stream_open_limit: Duration, now: Instant) -> Self {
+        Witness {
+            is_blind,
+            state: State::Asking { answered: false },
+            line: Vec::new(),
+            tail: Vec::new(),
+            checked_at: now,
+            was_unread: false,
+            baud,
+            stream_open_limit,
+            seen: Seen::default(),
+        }
+    }
+
+    /// The heart, for which the port is `closed`, `waking`, `command` or `data`, writes.
+    pub fn host_writes(&mut self, bytes: &[u8], state: &str, now: Instant) {
+        self.follow(state);
+        match state {
+            _ if self.is_blind => {}
+            "command" => {
+                let mut rest = bytes;
+                while !rest.is_empty() {
+                    rest = &rest[self.written(rest, now)..];
+                }
+            }
+            "waking" => {
+                let wakes = bytes.iter().all(|byte| b"AT\r+".contains(byte));
+                assert!(wakes, "to a modem that must answer first: {}", bytes.escape_ascii());
+                let begin = bytes.iter().rposition(|byte| b"\r+".contains(byte)).map_or(0, |at| at + 1);
+                self.line = bytes[begin..].to_vec();
+                self.state = State::Asking { answered: false };
+                self.tail.clear();
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes some of what is written, and returns how much.
+    fn written(&mut self, bytes: &[u8], now: Instant) -> usize {
+        if let State::InFlight(it) = &mut self.state {
+            match (it.prompted && it.left > 0, it.answered) {
+                (false, false) => {
+                    panic!("{} is written while {} is in flight", bytes.escape_ascii(), it.line)
+                }
+                (true, true) => self.state = State::Unsure,
+                (false, true) => self.state = State::Idle,
+                (true, false) => {
+                    let count = it.left.min(bytes.len());
+                    it.left -= count;
+                    it.due = now + AFTER_PAYLOAD + wire_time(PAYLOAD_MAX, self.baud);
+                    self.seen.payloads += u64::from(it.left == 0);
+                    return count;
+                }
+            }
+        }
+        let is_line = bytes.starts_with(b"AT") && bytes.ends_with(b"\r");
+        if matches!(self.state, State::Unsure) && !is_line {
+            return bytes.len();
+        }
+        let Some(end) = bytes.iter().position(|byte| *byte == b'\r') else {
+            self.line.extend_from_slice(bytes);
+            return bytes.len();
+        };
+        self.line.extend_from_slice(&bytes[..end]);
+        let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
+        if let State::Asking { answered } = self.state {
+            if matches!(line.as_str(), "" | "AT") {
+                // It had not left when the answer came.
+                return end + 1;
+            }
+            assert!(answered, "{line} to a modem that has not answered AT");
+        }
+        assert!(line.starts_with("AT"), "{line} is no command");
+        self.seen.commands += 1;
+        self.tail.clear();
+        let limit = self.limit(&line);
+        let due = now + limit + wire_time(line.len() + 1, self.baud);
+        let (left, prompt) = payload(&line);
+        let (prompted, answered) = (false, false);
+        self.state = State::InFlight(InFlight { line, due, left, prompt, prompted, answered });
+        end + 1
+    }
+
+    /// The heart is shown what the modem said.
+    pub fn host_reads(&mut self, bytes: &[u8]) {
+        if matches!(self.state, State::Idle | State::Unsure) {
+            return;
+        }
+        self.tail.extend_from_slice(bytes);
+        let line_feeds = self.tail.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        for behind in line_feeds.map(|(at, _)| &self.tail[at + 1..]) {
+            match &mut self.state {
+                State::Asking { answered } => *answered |= behind.starts_with(b"OK\r"),
+                State::InFlight(it) => {
+                    let ends = |word: &&[u8]| *word != it.prompt && behind.starts_with(word);
+                    it.answered |= RESULTS.iter().any(ends);
+                    it.prompted |= behind.starts_with(it.prompt);
+                }
+                State::Idle | State::Unsure => {}
+            }
+        }
+        if let State::InFlight(it) = &mut self.state {
+            it.due += wire_time(bytes.len(), self.baud);
+        }
+        let more = self.tail.len().saturating_sub(WORDS_MAX);
+        self.tail.drain(..more);
+    }
+
+    /// Time has passed. `is_unread`: the heart leaves the port unread, and the modem's time stands still;
+    /// `next_deadline`: when the heart wants to be told of the time.
+    pub fn check(&mut self, state: &str, is_unread: bool, next_deadline: Option<Instant>, now: Instant) {
+        self.follow(state);
+        let passed = now - self.checked_at;
+        self.checked_at = now;
+        let was_unread = std::mem::replace(&mut self.was_unread, is_unread);
+        let State::InFlight(it) = &mut self.state else { return };
+        if was_unread {
+            it.due += passed;
+        }
+        if !it.answered && !is_unread {
+            assert!(it.due >= now, "{} is in flight for {:?} too long", it.line, now - it.due);
+            let late = next_deadline.map(|at| at.saturating_duration_since(it.due));
+            assert_eq!(late, Some(Duration::ZERO), "{} may be in flight for that much longer", it.line);
+        }
+    }
+
+    /// In data mode everything is payload; a command that the heart no longer waits for was given up.
+    fn follow(&mut self, state: &str) {
+        match (state, &self.state) {
+            ("command", _) | (_, State::Asking { .. }) if state != "data" => {}
+            ("data", _) => self.state = State::Idle,
+            (_, before) => {
+                self.seen.given_up += u64::from(matches!(before, State::InFlight(it) if !it.answered));
+                self.line.clear();
+                self.tail.clear();
+                self.state = State::Asking { answered: false };
+            }
+        }
+    }
+
+    /// How long the modem may take for a command.
+    fn limit(&self, line: &str) -> Duration {
+        let (name, values) = line.split_once('=').unwrap_or((line, ""));
+        let last = values.rsplit(',').next().and_then(|value| value.parse::<u64>().ok());
+        match (name, last) {
+            ("AT+QSSLCLOSE", Some(timeout)) => QUICK + Duration::from_secs(timeout),
+            ("AT+QSSLOPEN", Some(2)) => QUICK + self.stream_open_limit,
+            ("AT+QIACT", Some(_)) => Duration::from_secs(150),
+            ("AT+QIDEACT", Some(_)) => Duration::from_secs(40),
+            ("AT+QNTP", _) => Duration::from_secs(10),
+            ("AT+QFUPL", _) => Duration::from_secs(15),
+            _ => QUICK,
+        }
+    }
+}
+
+/// How much payload a command announces, and what it waits for.
+fn payload(line: &str) -> (usize, &'static [u8]) {
+    let mut values = line.split(['=', ',']).skip(2);
+    let length = values.next().and_then(|length| length.parse().ok());
+    match (line.split('=').next(), length) {
+        (Some("AT+QSSLSEND"), Some(length)) => (length, b">"),
+        (Some("AT+QFUPL"), Some(length)) => (length, b"CONNECT"),
+        _ => (0, b">"),
+    }
+}
+
+fn wire_time(count: usize, baud: u32) -> Duration {
+    Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud))
+}
+
+/// What ends a command, behind a line feed.
+const RESULTS: [&[u8]; 7] =
+    [b"OK\r", b"ERROR\r", b"+CME ERROR:", b"SEND OK\r", b"SEND FAIL\r", b"CONNECT", b"NO CARRIER\r"];
+/// As many bytes as may be the beginning of one of them.
+const WORDS_MAX: usize = 12;
+/// What most commands may take, and what the result of a send may take (PROTOCOL section 7).
+const QUICK: Duration = Duration::from_secs(5);
+const AFTER_PAYLOAD: Duration = Duration::from_secs(10);
+/// The most bytes that a send announces.
+const PAYLOAD_MAX: usize = 1_460;
