@@ -170,10 +170,7 @@ impl Modem {
         if !state.settings.cts_flow || self.power != Power::On {
             return INPUT_LIMIT_BYTES;
         }
-        if self.faults.stalled_until.is_some() {
-            return INPUT_LIMIT_BYTES.saturating_sub(state.stalled_input.len());
-        }
-        match &state.mode {
+        let room = match &state.mode {
             Mode::Data { connection, escape } => {
                 let held = match escape {
                     Escape::None => 0,
@@ -185,7 +182,9 @@ impl Modem {
             }
             _ if state.output.len() > ANSWERS_LIMIT_BYTES => 0,
             _ => INPUT_LIMIT_BYTES,
-        }
+        };
+        // What came while it was stalled is taken first.
+        room.min(INPUT_LIMIT_BYTES).saturating_sub(state.stalled_input.len())
     }
 
     /// Flow control in force on a port.
