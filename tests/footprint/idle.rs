@@ -1,0 +1,54 @@
+//! Goal of this test: a tunnel with a silent client sleeps; nothing wakes it up every now and then.
+
+#![allow(clippy::disallowed_methods, reason = "that nothing happens shows only after a while")]
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use qssl_modem_emulator::test_server::Behaviour;
+
+use crate::harness::{MODES, Site, Tunnel, connect};
+use crate::{echo, of_process};
+
+#[test]
+fn an_idle_tunnel_does_not_wake_up() {
+    // All at once, so that the time is spent once.
+    let sites = MODES.map(|mode| {
+        let site = Site::new(Behaviour::Echo, "");
+        let tunnel = site.tunnel(&["--mode", mode, "--liveness-interval", "0"]);
+        let mut client = connect(tunnel.address());
+        echo(&mut client, b"Is anybody there?");
+        (mode, site, tunnel, client)
+    });
+    let tunnels = sites.each_ref().map(|(mode, _, tunnel, _)| (*mode, tunnel));
+    settle(&tunnels);
+    let before = tunnels.map(|(_, tunnel)| sleeps(tunnel));
+    sleep(OBSERVED);
+    for ((mode, tunnel), before) in tunnels.into_iter().zip(before) {
+        assert_eq!(sleeps(tunnel) - before, 0, "wake-ups in {OBSERVED:?}, {mode} mode:\n{}", tunnel.log());
+    }
+}
+
+/// Waits until none of them has done anything for a while; what goes on for ever goes on below as well.
+fn settle(tunnels: &[(&str, &Tunnel)]) {
+    let all = || tunnels.iter().map(|(_, tunnel)| sleeps(tunnel)).sum::<u64>();
+    for _ in 0..SETTLING_ROUNDS {
+        let before = all();
+        sleep(Duration::from_secs(1));
+        if all() == before {
+            return;
+        }
+    }
+}
+
+/// How often all threads of it have gone to sleep.
+fn sleeps(tunnel: &Tunnel) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", tunnel.id())).expect("it runs").flatten();
+    let ids = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
+    ids.map(|id| of_process(id, "voluntary_ctxt_switches")).sum()
+}
+
+/// An interval to look at; nothing has to be done within it.
+const OBSERVED: Duration = Duration::from_secs(10);
+
+const SETTLING_ROUNDS: u32 = 20;
