@@ -34,6 +34,9 @@ pub struct Wire {
     pub wrong: u32,
     /// The level of DCD that the host can see.
     pub dcd: bool,
+    /// How much of what the modem has to say was looked through for its words, and where the last of them are.
+    looked_at: usize,
+    words: Option<usize>,
     /// A level that it will see when what is ahead of it has arrived.
     dcd_due: Option<(Instant, bool)>,
 }
@@ -58,6 +61,8 @@ impl Wire {
             wrong: 0,
             dcd: false,
             dcd_due: None,
+            looked_at: 0,
+            words: None,
             port,
         }
     }
@@ -116,6 +121,25 @@ impl Wire {
             garble(&mut bytes);
         }
         bytes
+    }
+
+    /// How much of what the modem has to say may leave in one piece: DCD falls between the last payload and the
+    /// words behind it.
+    pub fn piece(&mut self, output: &[u8]) -> usize {
+        if output.len() < self.looked_at {
+            (self.looked_at, self.words) = (0, None);
+        }
+        let from = self.looked_at.saturating_sub(NO_CARRIER.len() - 1);
+        let found = output[from..].windows(NO_CARRIER.len()).rposition(|window| window == NO_CARRIER);
+        self.words = found.map(|at| from + at).or(self.words);
+        self.looked_at = output.len();
+        self.words.filter(|at| *at > 0).unwrap_or(output.len())
+    }
+
+    /// So much of that has left.
+    pub fn took(&mut self, count: usize) {
+        self.looked_at -= count;
+        self.words = self.words.and_then(|at| at.checked_sub(count));
     }
 
     /// Takes bytes from the modem onto the line. Returns how many were taken, and how many of those found no
@@ -247,6 +271,7 @@ fn garble(bytes: &mut [u8]) {
     }
 }
 
+const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
 /// What a tty holds in each direction.
 const TTY_BYTES: usize = 4_096;
 /// Bytes that are on the line ahead of what a flow control stops.

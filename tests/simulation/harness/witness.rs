@@ -140,7 +140,10 @@ impl Witness {
         }
         assert!(line.starts_with("AT"), "{line} is no command");
         self.seen.commands += 1;
-        self.tail.clear();
+        // A word whose end has not been shown may be an older command's: on a line that is never quiet nobody can
+        // wait for all of those.
+        let begun = self.tail.iter().rposition(|byte| *byte == b'\n').unwrap_or(self.tail.len());
+        self.tail.drain(..begun);
         let limit = self.limit(&line);
         let due = now + limit + wire_time(line.len() + 1, self.baud);
         let (left, prompt) = payload(&line);
@@ -151,9 +154,6 @@ impl Witness {
 
     /// The heart is shown what the modem said.
     pub fn host_reads(&mut self, bytes: &[u8]) {
-        if matches!(self.state, State::Idle | State::Unsure) {
-            return;
-        }
         self.tail.extend_from_slice(bytes);
         let line_feeds = self.tail.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         for behind in line_feeds.map(|(at, _)| &self.tail[at + 1..]) {
