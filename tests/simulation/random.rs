@@ -394,7 +394,7 @@ const LATE_BYTES: u32 = 3_000;
 const LIFETIME: Duration = seconds(200);
 
 /// Runs of an ordinary `cargo test`.
-const RUNS: u64 = 1_000;
+const RUNS: u64 = 3_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
