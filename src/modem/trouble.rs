@@ -251,9 +251,17 @@ impl Modem {
         // URCs that were on their way out of this port are lost with it.
         if self.channels.iter().any(Channel::is_open) {
             for id in SocketId::all() {
-                if matches!(self.sockets[id.index()].phase, Phase::Open(Open { flow, .. })
-                    if !matches!(flow, Flow::Transparent { .. }))
-                {
+                let socket = &self.sockets[id.index()];
+                let is_heard = match &socket.phase {
+                    Phase::Open(Open { flow, .. }) => !matches!(flow, Flow::Transparent { .. }),
+                    // What it was pushed can come before the result of its open.
+                    Phase::Opening(opening) => {
+                        self.tunnels[socket.tunnel].mode != config::Mode::Transparent
+                            && matches!(opening.stage, OpenStage::InFlight { .. } | OpenStage::Awaited)
+                    }
+                    _ => false,
+                };
+                if is_heard {
                     self.break_off(id, cut, now);
                 }
             }

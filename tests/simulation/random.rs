@@ -398,7 +398,7 @@ const RUNS: u64 = 3_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 21] = [
+const REGRESSIONS: [(u64, &str); 23] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -420,4 +420,6 @@ const REGRESSIONS: [(u64, &str); 21] = [
     (33_112, "a stream that ended while it was left by DTR, which stayed low: the next one could not be left"),
     (39_717, "what a modem that has booted echoes of payload, which nobody can tell without DCD"),
     (42_886, "a port lost while it carries a stream at another speed than --baud"),
+    (93_601, "a port lost with what a socket was pushed before the result of its open"),
+    (97_752, "the same"),
 ];
