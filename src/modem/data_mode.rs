@@ -482,7 +482,7 @@ impl DataMode {
     }
 
     /// Whether a whole terminator is held, or at least its end.
-    fn is_suspicious(&self) -> bool {
+    pub fn is_suspicious(&self) -> bool {
         if self.held.is_empty() {
             return false;
         }

@@ -753,7 +753,13 @@ impl Modem {
         }
         match urc {
             Urc::Pushed(id, length) => {
-                let known = id.filter(|id| self.sockets[id.index()].joined);
+                let mut known = id.filter(|id| self.sockets[id.index()].joined);
+                if let Some(id) = known
+                    && self.earlier_pushes_are_held(id, port)
+                {
+                    self.break_off(id, Cut::Garbled, now);
+                    known = None;
+                }
                 if known.is_none() && length > 0 {
                     log::debug!("{length} bytes for a socket that is not open are dropped");
                 }
@@ -814,6 +820,15 @@ impl Modem {
                 self.booting_until = Some(now + if urc == Urc::Ready { READY_PAUSE } else { BOOT_PAUSE });
             }
         }
+    }
+
+    /// Whether what the socket was pushed before may still be held on the port that it came by until now, behind what
+    /// looks like the end of the stream that this port has become: it would be overtaken.
+    fn earlier_pushes_are_held(&self, id: SocketId, port: usize) -> bool {
+        let before = self.sockets[id.index()].pushed_on.filter(|before| *before != port);
+        before.is_some_and(
+            |before| matches!(&self.channels[before].state, State::Data(data) if data.is_suspicious()),
+        )
     }
 
     /// When an idle channel that has said nothing is asked whether it still answers.
