@@ -212,6 +212,11 @@ fn draw(seed: u64) -> Wiring {
             wiring.faults.push((at, fault));
         }
         wiring.faults.push((seconds(120), Fault::Calm));
+        // What a far end says just behind an escape that was missed is its answer, for all that anybody can tell.
+        if wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::MissEscapes(_))) {
+            let is_ok = |fault: &Fault| matches!(fault, Fault::Say(_, words) if words == b"\r\nOK\r\n");
+            wiring.faults.retain(|(_, fault)| !is_ok(fault));
+        }
     }
     // A data session that carries nothing shows when opens fail.
     for at in LATE_CLIENTS {
@@ -398,7 +403,7 @@ const RUNS: u64 = 3_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 23] = [
+const REGRESSIONS: [(u64, &str); 25] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -420,6 +425,8 @@ const REGRESSIONS: [(u64, &str); 23] = [
     (33_112, "a stream that ended while it was left by DTR, which stayed low: the next one could not be left"),
     (39_717, "what a modem that has booted echoes of payload, which nobody can tell without DCD"),
     (42_886, "a port lost while it carries a stream at another speed than --baud"),
+    (86_657, "an `OK` that a far end says just behind an escape that was missed, which nobody can tell"),
     (93_601, "a port lost with what a socket was pushed before the result of its open"),
     (97_752, "the same"),
+    (94_368, "what was pushed behind a stream's end overtaken by what came out of another port"),
 ];
