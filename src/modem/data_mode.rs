@@ -453,6 +453,11 @@ impl DataMode {
         (held, words)
     }
 
+    /// Whether an escape before the last one was not answered: it may have become payload.
+    pub fn has_missed_escape(&self) -> bool {
+        matches!(self.stage, Stage::Escaped { tries, .. } if tries > 1)
+    }
+
     fn is_draining(&self) -> bool {
         matches!(self.stage, Stage::Draining { .. })
     }

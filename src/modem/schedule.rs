@@ -261,6 +261,8 @@ impl Modem {
                 Phase::Open(Open { flow: Flow::ToPush { .. }, .. }) => {
                     (0, Command::SwitchMode { socket: id, mode: AccessMode::Push })
                 }
+                // Closed on another channel, it would look as if the far end had ended it.
+                Phase::Closing(Closing { judge: true, .. }) if self.is_doubted(id) => continue,
                 Phase::Closing(Closing { timeout_seconds, .. }) => {
                     // A close that may block its port goes last.
                     let rank = if *timeout_seconds == 0 { 1 } else { 3 };

@@ -150,8 +150,12 @@ impl Modem {
             Next::Left(reason) => self.data_mode_left(port, reason, now),
             Next::Ended => self.data_mode_ended(port, now),
             Next::Lost => {
-                // No OK to any escape: the modem was in command mode already, so the words were its own.
+                // No OK to any escape: the modem was in command mode already, so the words were its own. If it
+                // was only silent, it is still in data mode, and its answer to AT will have to wait for an escape.
                 self.data_mode_ended(port, now);
+                if let State::Waking(waking) = &mut self.channels[port].state {
+                    waking.doubt(id);
+                }
             }
         }
     }
@@ -159,7 +163,7 @@ impl Modem {
     /// The modem answered the escape with `OK`: the channel takes commands, the socket is in buffer mode.
     fn data_mode_left(&mut self, port: usize, reason: Reason, now: Instant) {
         let State::Data(data) = &mut self.channels[port].state else { return };
-        let (id, aborted) = (data.socket, data.aborted);
+        let (id, aborted, missed) = (data.socket, data.aborted, data.has_missed_escape());
         let (payload, words) = data.take_left();
         self.actions.push_back(Action::SetDtr(port, true));
         self.channels[port].state = State::Command;
@@ -169,6 +173,13 @@ impl Modem {
         let socket = &self.sockets[id.index()];
         let goes_on = socket.joined || !socket.outgoing.is_empty();
         match reason {
+            Reason::Suspicion if goes_on && missed => {
+                // What became of the escapes before this one nobody knows: they may be in the stream.
+                self.cut(id, Cut::Silent, now);
+                let socket = &mut self.sockets[id.index()];
+                socket.outgoing.reset();
+                socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+            }
             Reason::Suspicion if goes_on => {
                 log::debug!("socket {id}: what looked like the end was payload");
                 self.sockets[id.index()].phase = Phase::Open(Open {

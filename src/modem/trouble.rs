@@ -225,6 +225,7 @@ impl Modem {
             State::Data(data) => Some(data.socket),
             _ => None,
         };
+        self.end_doubted(port, cut, now);
         let in_flight = self.channels[port].forget();
         self.channels[port].state = State::Closed;
         if self.urc_port == (UrcPort::All { heard: port })
@@ -269,6 +270,22 @@ impl Modem {
         self.actions.push_back(Action::ClosePort(port));
     }
 
+    /// The modem did not answer as one in command mode does: it may carry the stream on, with `AT` in it.
+    fn end_doubted(&mut self, port: usize, cut: Cut, now: Instant) {
+        if let State::Waking(waking) = &self.channels[port].state
+            && let Some(id) = waking.doubted()
+            && matches!(self.sockets[id.index()].phase, Phase::Closing(Closing { judge: true, .. }))
+        {
+            self.break_off(id, cut, now);
+        }
+    }
+
+    /// Whether it is not known yet if the stream of this socket is over.
+    pub(super) fn is_doubted(&self, id: SocketId) -> bool {
+        let doubts = |state: &State| matches!(state, State::Waking(waking) if waking.doubted() == Some(id));
+        self.channels.iter().any(|channel| doubts(&channel.state))
+    }
+
     pub(super) fn waking_deadline(&mut self, port: usize, now: Instant) {
         if self.booting_until.is_some() {
             return;
@@ -283,6 +300,9 @@ impl Modem {
         match waking.deadline_passed(now, wire_time) {
             waking::Next::Wait => {}
             waking::Next::Send(bytes) => {
+                if bytes != b"AT\r" {
+                    self.end_doubted(port, Cut::Silent, now);
+                }
                 self.channels[port].send_raw(bytes, now);
                 if let Some(id) = self.channels[port].drop_half_payload(now) {
                     self.break_off(id, Cut::Silent, now);

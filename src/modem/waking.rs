@@ -19,6 +19,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::at::SocketId;
+
 /// Where the attempt is.
 #[derive(Debug)]
 pub struct Waking {
@@ -34,6 +36,8 @@ pub struct Waking {
     is_uart: bool,
     configured_baud: u32,
     baud: u32,
+    /// The stream that is over if this modem answers without an escape, and was only out of earshot otherwise.
+    doubted: Option<SocketId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +96,18 @@ impl Waking {
             is_uart,
             configured_baud: baud,
             baud,
+            doubted: None,
         }
+    }
+
+    /// The channel carried this stream, and nothing but silence shows that it does not any more.
+    pub fn doubt(&mut self, socket: SocketId) {
+        self.doubted = Some(socket);
+    }
+
+    /// The stream of [`Waking::doubt`].
+    pub fn doubted(&self) -> Option<SocketId> {
+        self.doubted
     }
 
     /// When [`Waking::deadline_passed`] is due.

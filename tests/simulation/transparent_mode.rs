@@ -84,6 +84,25 @@ fn a_client_that_leaves_and_another_that_comes_after_it() {
 }
 
 #[test]
+fn a_modem_that_stalls_while_an_end_is_doubted_breaks_the_stream() {
+    for stall in [6, 10, 13] {
+        let far = Behaviour { says: Says::Text(b"\r\nNO CARRIER\r\n".to_vec()), ..Behaviour::sink() };
+        let far = Behaviour { ends: Ends::After(seconds(40)), ..far };
+        let doubted = stream().at(seconds(10)).far_end(far);
+        let later = stream().at(seconds(60)).far_end(Behaviour::source(20_000, 3));
+        let port = Port { has_dcd: false, has_dtr: false, ..Port::uart() };
+        let mut sim = wiring(port).connect(doubted).connect(later);
+        sim = sim.fault(millis(11_000), Fault::Stall(seconds(stall)));
+        let mut sim = sim.start();
+        sim.run_to_the_end(seconds(120));
+        // The escapes that waited in the modem came to it as payload.
+        assert_ne!(sim.fars[0].memory().read, b"", "{stall} s");
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{stall} s");
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{stall} s");
+    }
+}
+
+#[test]
 fn data_that_arrives_while_escaping_harms_nobody() {
     for port in ports() {
         for every in [3, 150, 400, 900, 1_100, 1_300] {
