@@ -403,7 +403,7 @@ const RUNS: u64 = 3_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 25] = [
+const REGRESSIONS: [(u64, &str); 28] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -429,4 +429,7 @@ const REGRESSIONS: [(u64, &str); 25] = [
     (93_601, "a port lost with what a socket was pushed before the result of its open"),
     (97_752, "the same"),
     (94_368, "what was pushed behind a stream's end overtaken by what came out of another port"),
+    (65_317, "a stall while an end is doubted: two escapes become payload, and the stream went on behind them"),
+    (75_735, "a longer one, in which all escapes were taken for missed and the stream for ended"),
+    (77_865, "as 75735, on the only port"),
 ];
