@@ -101,7 +101,9 @@ impl Modem {
             }
             _ => {
                 let cut = if stage == Stage::Prompt { Cut::SendRefused } else { Cut::SendUncertain };
-                self.send_broken(id, cut, now);
+                // What the far end has sent may still be whole: the `closed` URC often comes together with the
+                // refusal, and then its end is judged as usual.
+                self.break_off(id, cut, now);
                 if matches!(stage, Stage::Payload(_)) {
                     // It stopped taking payload half-way: what still leaves would be read as commands.
                     self.channel_silent(port, Cut::SendUncertain, now);
@@ -112,12 +114,6 @@ impl Modem {
         if !socket.joined && !matches!(socket.phase, Phase::Open(_)) {
             socket.outgoing.reset();
         }
-    }
-
-    /// A send went wrong in a way that cannot be mended. What the far end has sent may still be whole: the
-    /// `closed` URC often comes together with the refusal, and then its end is judged as usual.
-    pub(super) fn send_broken(&mut self, id: SocketId, cut: Cut, now: Instant) {
-        self.break_off(id, cut, now);
     }
 
     pub(super) fn receive_answered(

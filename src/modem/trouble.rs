@@ -140,7 +140,7 @@ impl Modem {
                 self.sockets[id.index()].unanswered |= 1 << port;
                 match in_flight.command {
                     // Before the prompt nothing has left, but filler may follow: the stream cannot go on.
-                    Command::Send { .. } => self.send_broken(id, Cut::SendUncertain, now),
+                    Command::Send { .. } => self.break_off(id, Cut::SendUncertain, now),
                     Command::Receive { .. } => {
                         self.break_off(id, Cut::ReceiveFailed, now);
                     }
