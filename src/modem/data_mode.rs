@@ -18,8 +18,8 @@ use crate::at::SocketId;
 /// A channel in data mode.
 #[derive(Debug)]
 pub struct DataMode {
-    /// The socket whose stream it is.
-    pub socket: SocketId,
+    /// The socket whose stream it is; `None` if nobody wants the stream.
+    pub socket: Option<SocketId>,
     /// The client broke off: the far end must not hear of an end in order.
     pub aborted: bool,
     stage: Stage,
@@ -123,7 +123,7 @@ pub enum Next {
 
 impl DataMode {
     /// The channel has just answered `CONNECT`.
-    pub fn new(socket: SocketId, dcd_is_live: bool, has_dtr: bool, now: Instant) -> Self {
+    pub fn new(socket: Option<SocketId>, dcd_is_live: bool, has_dtr: bool, now: Instant) -> Self {
         DataMode {
             socket,
             aborted: false,
@@ -688,7 +688,7 @@ mod tests {
 
     fn mode(has_dcd: bool) -> (DataMode, Instant) {
         let now = clock::now();
-        let mut mode = DataMode::new(SocketId::new(0).unwrap(), true, false, now);
+        let mut mode = DataMode::new(SocketId::new(0), true, false, now);
         if has_dcd {
             mode.dcd_changed(true, now);
         }
@@ -810,7 +810,7 @@ mod tests {
     #[test]
     fn a_late_report_of_dcd_ends_nothing_without_the_modems_words() {
         let now = clock::now();
-        let mut mode = DataMode::new(SocketId::new(0).unwrap(), false, false, now);
+        let mut mode = DataMode::new(SocketId::new(0), false, false, now);
         // Of the stream before.
         mode.dcd_changed(true, now);
         mode.dcd_changed(false, now);

@@ -68,7 +68,7 @@ impl Modem {
             },
             Phase::Open(Open { flow: Flow::Transparent { channel }, .. }) => {
                 let channel = *channel;
-                self.leave_data_mode(channel, how);
+                self.leave_data_mode(channel, id, how);
             }
             Phase::Open(open) => {
                 let timeout = match how {

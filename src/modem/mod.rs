@@ -42,6 +42,7 @@ use crate::config::{self, Authentication, Mode};
 use crate::exit_status::ExitStatus;
 use crate::recorder::{LIMIT_BYTES, Side};
 use channel::{Channel, Destination, InFlight, Origin, Stage, State};
+use data_mode::DataMode;
 use fair::{FairQueue, Way};
 use recovery::{Ladder, Rung};
 use session::{Session, Step};
@@ -303,8 +304,9 @@ impl Modem {
         let room = match &self.channels[port].state {
             State::Closed => 0,
             State::Data(data) => {
-                let socket = &self.sockets[data.socket.index()];
-                socket.incoming.room().saturating_sub(data.held_len()).min(data.room())
+                let socket_room =
+                    data.socket.map_or(usize::MAX, |id| self.sockets[id.index()].incoming.room());
+                socket_room.saturating_sub(data.held_len()).min(data.room())
             }
             State::Waking(_) | State::Command => self
                 .sockets
@@ -343,10 +345,7 @@ impl Modem {
             State::Waking(_) if self.booting_until.is_some() => None,
             State::Waking(waking) => Some(waking.deadline()),
             State::Command => channel.deadline().or(self.liveness_due(channel).and_then(waits)),
-            State::Data(data) => {
-                let socket = &self.sockets[data.socket.index()];
-                data.deadline(holds_plus(data, socket))
-            }
+            State::Data(data) => data.deadline(self.holds_plus(data)),
         });
         let sockets = self.sockets.iter().filter_map(|socket| match &socket.phase {
             Phase::Opening(Opening { stage: OpenStage::Again { at, .. }, deadline, .. }) => {
@@ -384,8 +383,8 @@ impl Modem {
         self.channels[port].last_heard = now;
         self.channels[port].baud = baud;
         self.channels[port].wire_step = Some(0);
-        self.channels[port].state = State::Waking(Waking::new(facts.is_uart, baud, now));
         self.ports[port] = facts;
+        self.channels[port].state = self.waking(port, now);
         self.reopen_at[port] = None;
         self.run(now);
     }
@@ -471,7 +470,8 @@ impl Modem {
         }
         match (&channel.state, channel.in_flight()) {
             (State::Data(data), _) => {
-                let pending = self.sockets[data.socket.index()].outgoing.as_slice();
+                let Some(id) = data.socket else { return &[] };
+                let pending = self.sockets[id.index()].outgoing.as_slice();
                 &pending[..data.sendable(pending)]
             }
             (_, Some(InFlight { stage: Stage::Payload(sent), command, .. })) => match command {
@@ -492,8 +492,9 @@ impl Modem {
         if !channel.output().is_empty() {
             channel.output_written(count);
         } else if let State::Data(data) = &mut channel.state {
+            let Some(id) = data.socket else { return };
             let wire_time = Duration::from_micros(count as u64 * 10_000_000 / u64::from(channel.baud.max(1)));
-            let socket = &mut self.sockets[data.socket.index()];
+            let socket = &mut self.sockets[id.index()];
             let bytes = &socket.outgoing.as_slice()[..count];
             channel.recorder.payload(Side::Host, bytes, 0, now);
             data.sent(bytes, now, wire_time);
@@ -730,6 +731,7 @@ impl Modem {
                 if let State::Waking(waking) = &mut channel.state {
                     match result {
                         Outcome::Ok => waking.heard_ok(now),
+                        Outcome::Connect => self.connected_unwanted(port, now),
                         _ => waking.heard_other_result(now),
                     }
                 } else if result == Outcome::Connect && channel.connected(now) {
@@ -829,6 +831,12 @@ impl Modem {
         before.is_some_and(
             |before| matches!(&self.channels[before].state, State::Data(data) if data.is_suspicious()),
         )
+    }
+
+    /// Whether a `+` at the end waits in the socket of this stream for the line to be quiet.
+    fn holds_plus(&self, data: &DataMode) -> bool {
+        let pending = data.socket.map_or(&[][..], |id| self.sockets[id.index()].outgoing.as_slice());
+        !pending.is_empty() && data.is_flowing() && data.sendable(pending) == 0
     }
 
     /// When an idle channel that has said nothing is asked whether it still answers.
@@ -971,12 +979,6 @@ impl Modem {
 #[derive(Debug)]
 struct WireSetting {
     line: String,
-}
-
-/// Whether a `+` at the end waits in the socket for the line to be quiet.
-fn holds_plus(data: &data_mode::DataMode, socket: &Socket) -> bool {
-    let pending = socket.outgoing.as_slice();
-    !pending.is_empty() && data.is_flowing() && data.sendable(pending) == 0
 }
 
 /// The socket and its state in a line of AT+QSSLSTATE.

@@ -198,9 +198,8 @@ impl Modem {
             let baud = self.settings.baud;
             self.channels[port].baud = baud;
             self.actions.push_back(super::Action::SetBaud(port, baud));
-            let is_uart = self.ports[port].is_uart;
             self.channels[port].wire_step = None;
-            self.channels[port].state = State::Waking(super::Waking::new(is_uart, baud, now));
+            self.channels[port].state = self.waking(port, now);
             return;
         }
         let all_at_once = *outcome == Outcome::Ok;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::channel::{Outcome, State};
 use super::data_mode::{DataMode, Next, Reason};
 use super::socket::{Closing, Flow, Open, Phase, Settling};
-use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, Waking, holds_plus, state_of};
+use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, state_of};
 use crate::at::SocketId;
 use crate::config::{FlowControl, Mode};
 use crate::exit_status::ExitStatus;
@@ -66,7 +66,7 @@ impl Modem {
 
     /// `CONNECT`: the channel is the stream now.
     pub(super) fn connected(&mut self, port: usize, id: SocketId, now: Instant) {
-        self.enter_data_mode(port, id, now);
+        self.begin_stream(port, id, now);
         if self.sockets[id.index()].joined {
             self.events.push_back(Event::Opened(id));
         } else if let State::Data(data) = &mut self.channels[port].state {
@@ -74,7 +74,22 @@ impl Modem {
         }
     }
 
-    fn enter_data_mode(&mut self, port: usize, id: SocketId, now: Instant) {
+    /// `CONNECT` of a command that had been given up, perhaps by an earlier run of this program: what comes is a
+    /// far end's payload, whatever it looks like, until the stream is left.
+    pub(super) fn connected_unwanted(&mut self, port: usize, now: Instant) {
+        log::warn!("{} has become a stream that nobody wants any more; leaving it", self.ports[port].name);
+        self.end_doubted(port, Cut::Silent, now);
+        self.channels[port].forget();
+        self.enter_data_mode(port, None, now);
+    }
+
+    fn begin_stream(&mut self, port: usize, id: SocketId, now: Instant) {
+        self.enter_data_mode(port, Some(id), now);
+        self.sockets[id.index()].phase =
+            Phase::Open(Open { flow: Flow::Transparent { channel: port }, far_end_closed: false });
+    }
+
+    fn enter_data_mode(&mut self, port: usize, id: Option<SocketId>, now: Instant) {
         let facts = &self.ports[port];
         if facts.has_dcd {
             self.actions.push_back(Action::AskLines(port));
@@ -84,8 +99,6 @@ impl Modem {
         channel.decoder.reset();
         channel.line_feed_due = true;
         channel.state = State::Data(Box::new(data));
-        self.sockets[id.index()].phase =
-            Phase::Open(Open { flow: Flow::Transparent { channel: port }, far_end_closed: false });
     }
 
     pub(super) fn data_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
@@ -95,14 +108,14 @@ impl Modem {
         let bytes = &bytes[usize::from(line_feed)..];
         channel.recorder.payload(Side::Modem, bytes, 0, now);
         let State::Data(data) = &mut channel.state else { return };
-        let socket = &mut self.sockets[data.socket.index()];
+        let Some(id) = data.socket else { return data.received(bytes, now, &mut |_| {}) };
+        let socket = &mut self.sockets[id.index()];
         let mut overflowed = false;
         data.received(bytes, now, &mut |payload| {
             socket.received_bytes += payload.len() as u64;
             self.ladder.heard();
             overflowed |= socket.joined && socket.incoming.append(payload) < payload.len();
         });
-        let id = data.socket;
         if overflowed {
             self.overflowed(id, now);
         }
@@ -113,27 +126,27 @@ impl Modem {
         let paused = self.wants_port_bytes(port) == 0;
         if let State::Data(data) = &mut self.channels[port].state {
             data.set_paused(paused, now);
-            let socket = &mut self.sockets[data.socket.index()];
-            if !socket.joined && socket.outgoing.is_empty() {
+            let socket = data.socket.map(|id| &self.sockets[id.index()]);
+            if socket.is_none_or(|socket| !socket.joined && socket.outgoing.is_empty()) {
                 data.leave(now);
             }
         }
     }
 
     /// The client is gone. What it sent is written first, unless it is to be dropped.
-    pub(super) fn leave_data_mode(&mut self, port: usize, how: GiveUp) {
+    pub(super) fn leave_data_mode(&mut self, port: usize, id: SocketId, how: GiveUp) {
         if let State::Data(data) = &mut self.channels[port].state
             && how == GiveUp::Abort
         {
             data.aborted = true;
-            self.sockets[data.socket.index()].outgoing.reset();
+            self.sockets[id.index()].outgoing.reset();
         }
     }
 
     pub(super) fn data_deadline(&mut self, port: usize, now: Instant) {
+        let State::Data(data) = &self.channels[port].state else { return };
+        let (id, holds) = (data.socket, self.holds_plus(data));
         let State::Data(data) = &mut self.channels[port].state else { return };
-        let id = data.socket;
-        let holds = holds_plus(data, &self.sockets[id.index()]);
         if data.deadline(holds).is_none_or(|deadline| deadline > now) {
             return;
         }
@@ -145,7 +158,9 @@ impl Modem {
             Next::SetDtr(on) => self.actions.push_back(Action::SetDtr(port, on)),
             Next::Deliver => {
                 let bytes = data.deliverable();
-                self.deliver(id, &bytes);
+                if let Some(id) = id {
+                    self.deliver(id, &bytes);
+                }
             }
             Next::Left(reason) => self.data_mode_left(port, reason, now),
             Next::Ended => self.data_mode_ended(port, now),
@@ -153,7 +168,9 @@ impl Modem {
                 // No OK to any escape: the modem was in command mode already, so the words were its own. If it
                 // was only silent, it is still in data mode, and its answer to AT will have to wait for an escape.
                 self.data_mode_ended(port, now);
-                if let State::Waking(waking) = &mut self.channels[port].state {
+                if let State::Waking(waking) = &mut self.channels[port].state
+                    && let Some(id) = id
+                {
                     waking.doubt(id);
                 }
             }
@@ -166,34 +183,40 @@ impl Modem {
         let (id, aborted, missed) = (data.socket, data.aborted, data.has_missed_escape());
         let (payload, words) = data.take_left();
         self.actions.push_back(Action::SetDtr(port, true));
-        self.channels[port].state = State::Command;
+        self.channels[port].state = match id {
+            Some(_) => State::Command,
+            // It had been given up, and goes on being brought back.
+            None => self.waking(port, now),
+        };
         self.channels[port].decoder.reset();
-        // There would be no `OK` if the modem had left data mode before: what looked like its words was not.
-        self.deliver(id, &payload);
-        let socket = &self.sockets[id.index()];
-        let goes_on = socket.joined || !socket.outgoing.is_empty();
-        match reason {
-            Reason::Suspicion if goes_on && missed => {
-                // What became of the escapes before this one nobody knows: they may be in the stream.
-                self.cut(id, Cut::Silent, now);
-                let socket = &mut self.sockets[id.index()];
-                socket.outgoing.reset();
-                socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
-            }
-            Reason::Suspicion if goes_on => {
-                log::debug!("socket {id}: what looked like the end was payload");
-                self.sockets[id.index()].phase = Phase::Open(Open {
-                    flow: Flow::Suspected { channel: port, stage: Settling::Ask },
-                    far_end_closed: false,
-                });
-            }
-            // The client may have left while the end was doubted.
-            Reason::Suspicion | Reason::Done => {
-                self.sockets[id.index()].phase = Phase::Closing(Closing {
-                    timeout_seconds: if aborted { 0 } else { self.close_timeout(id) },
-                    judge: false,
-                    tries: 0,
-                });
+        if let Some(id) = id {
+            // There would be no `OK` if the modem had left data mode before: what looked like its words was not.
+            self.deliver(id, &payload);
+            let socket = &self.sockets[id.index()];
+            let goes_on = socket.joined || !socket.outgoing.is_empty();
+            match reason {
+                Reason::Suspicion if goes_on && missed => {
+                    // What became of the escapes before this one nobody knows: they may be in the stream.
+                    self.cut(id, Cut::Silent, now);
+                    let socket = &mut self.sockets[id.index()];
+                    socket.outgoing.reset();
+                    socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+                }
+                Reason::Suspicion if goes_on => {
+                    log::debug!("socket {id}: what looked like the end was payload");
+                    self.sockets[id.index()].phase = Phase::Open(Open {
+                        flow: Flow::Suspected { channel: port, stage: Settling::Ask },
+                        far_end_closed: false,
+                    });
+                }
+                // The client may have left while the end was doubted.
+                Reason::Suspicion | Reason::Done => {
+                    self.sockets[id.index()].phase = Phase::Closing(Closing {
+                        timeout_seconds: if aborted { 0 } else { self.close_timeout(id) },
+                        judge: false,
+                        tries: 0,
+                    });
+                }
             }
         }
         self.hear_words(port, &words, now);
@@ -206,27 +229,26 @@ impl Modem {
         let ended = data.take_ended();
         // The end may have come while it was being left.
         self.actions.push_back(Action::SetDtr(port, true));
-        let is_uart = self.ports[port].is_uart;
-        let baud = self.channels[port].baud;
         self.channels[port].decoder.reset();
-        self.channels[port].state = State::Waking(Waking::new(is_uart, baud, now));
-        self.deliver(id, &ended.payload);
-        let unsent = !self.sockets[id.index()].outgoing.is_empty();
-        if !ended.certain || unsent {
-            self.cut(id, Cut::CarrierLost, now);
+        self.channels[port].state = self.waking(port, now);
+        if let Some(id) = id {
+            self.deliver(id, &ended.payload);
+            let unsent = !self.sockets[id.index()].outgoing.is_empty();
+            if !ended.certain || unsent {
+                self.cut(id, Cut::CarrierLost, now);
+            }
+            let socket = &mut self.sockets[id.index()];
+            socket.outgoing.reset();
+            socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: socket.joined, tries: 0 });
         }
         if !ended.certain {
             // What others were pushed here may have been taken for this stream's payload.
-            for other in SocketId::all().filter(|other| *other != id) {
+            for other in SocketId::all().filter(|other| Some(*other) != id) {
                 if self.sockets[other.index()].is_pushing() && self.sockets[other.index()].joined {
                     self.break_off(other, Cut::Garbled, now);
                 }
             }
         }
-        self.sockets[id.index()].outgoing.reset();
-        let joined = self.sockets[id.index()].joined;
-        self.sockets[id.index()].phase =
-            Phase::Closing(Closing { timeout_seconds: 0, judge: joined, tries: 0 });
         self.hear_words(port, &ended.words, now);
     }
 
@@ -283,7 +305,7 @@ impl Modem {
     /// The answer of AT+QISWTMD=\<id>,2 or ATO after a wrong suspicion.
     pub(super) fn resume_answered(&mut self, port: usize, id: SocketId, outcome: Outcome, now: Instant) {
         if outcome == Outcome::Connect {
-            return self.enter_data_mode(port, id, now);
+            return self.begin_stream(port, id, now);
         }
         match &mut self.sockets[id.index()].phase {
             // The far end may have closed in this very moment.

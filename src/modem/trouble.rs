@@ -29,8 +29,7 @@ impl Modem {
         if unframed {
             self.cut_all(cut, now);
         }
-        let (is_uart, baud) = (self.ports[port].is_uart, self.channels[port].baud);
-        self.channels[port].state = State::Waking(Waking::new(is_uart, baud, now));
+        self.channels[port].state = self.waking(port, now);
         if let Some(in_flight) = in_flight {
             if cut == Cut::Silent {
                 log::warn!(
@@ -54,8 +53,9 @@ impl Modem {
             State::Waking(_) => self.cut_all(Cut::LineError, now),
             State::Command => self.channel_silent(port, Cut::LineError, now),
             State::Data(data) => {
-                let id = data.socket;
-                self.break_off(id, Cut::LineError, now);
+                if let Some(id) = data.socket {
+                    self.break_off(id, Cut::LineError, now);
+                }
             }
         }
         log::warn!(
@@ -159,6 +159,10 @@ impl Modem {
                             }
                         }
                     }
+                    // What the channel is asked until it answers may have become payload of the stream.
+                    Command::SwitchMode { mode: AccessMode::Transparent, .. } => {
+                        self.break_off(id, cut, now);
+                    }
                     // These are simply due again.
                     _ => {}
                 }
@@ -202,7 +206,7 @@ impl Modem {
                 continue;
             }
             // Whoever has heard of it has heard it at this speed.
-            let waking = Waking::new(self.ports[port].is_uart, self.channels[port].baud, now);
+            let waking = self.waking(port, now);
             if let Some(in_flight) = self.channels[port].forget()
                 && let Some(id) = in_flight.command.socket()
             {
@@ -212,7 +216,7 @@ impl Modem {
                 self.actions.push_back(Action::SetDtr(port, true));
             }
             self.channels[port].wire_step = Some(0);
-            self.channels[port].state = State::Waking(waking);
+            self.channels[port].state = waking;
         }
         self.session_lost(Cut::Rebooted, Step::Down, now);
         self.session.context_gone();
@@ -222,7 +226,7 @@ impl Modem {
     pub(super) fn close_channel(&mut self, port: usize, cut: Cut, now: Instant) {
         let payload_for = self.channels[port].payload_for;
         let data_socket = match &self.channels[port].state {
-            State::Data(data) => Some(data.socket),
+            State::Data(data) => data.socket,
             _ => None,
         };
         self.end_doubted(port, cut, now);
@@ -271,7 +275,7 @@ impl Modem {
     }
 
     /// The modem did not answer as one in command mode does: it may carry the stream on, with `AT` in it.
-    fn end_doubted(&mut self, port: usize, cut: Cut, now: Instant) {
+    pub(super) fn end_doubted(&mut self, port: usize, cut: Cut, now: Instant) {
         if let State::Waking(waking) = &self.channels[port].state
             && let Some(id) = waking.doubted()
             && matches!(self.sockets[id.index()].phase, Phase::Closing(Closing { judge: true, .. }))
@@ -284,6 +288,11 @@ impl Modem {
     pub(super) fn is_doubted(&self, id: SocketId) -> bool {
         let doubts = |state: &State| matches!(state, State::Waking(waking) if waking.doubted() == Some(id));
         self.channels.iter().any(|channel| doubts(&channel.state))
+    }
+
+    /// The channel is to be brought to answer, at the speed it has now.
+    pub(super) fn waking(&self, port: usize, now: Instant) -> State {
+        State::Waking(Waking::new(self.ports[port].is_uart, self.channels[port].baud, now))
     }
 
     pub(super) fn waking_deadline(&mut self, port: usize, now: Instant) {

@@ -403,7 +403,7 @@ const RUNS: u64 = 3_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 28] = [
+const REGRESSIONS: [(u64, &str); 30] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -432,4 +432,6 @@ const REGRESSIONS: [(u64, &str); 28] = [
     (65_317, "a stall while an end is doubted: two escapes become payload, and the stream went on behind them"),
     (75_735, "a longer one, in which all escapes were taken for missed and the stream for ended"),
     (77_865, "as 75735, on the only port"),
+    (61_558, "an open given up in a stall, which became a stream all the same: its payload was believed"),
+    (90_855, "the same"),
 ];

@@ -103,6 +103,38 @@ fn a_modem_that_stalls_while_an_end_is_doubted_breaks_the_stream() {
 }
 
 #[test]
+fn a_stream_that_comes_when_its_open_has_been_given_up_is_left_and_nothing_in_it_believed() {
+    for port in ports() {
+        // The shortest is just longer than the open may take, the longest lasts through every remedy but other speeds.
+        for stall in (15_000..25_000).step_by(410).map(millis) {
+            // What the far end says would answer the `AT` that brings the port back, and end the other connection.
+            let words = b"\r\nOK\r\n\r\n+QSSLURC: \"closed\",0\r\n".repeat(9);
+            let late = stream()
+                .at(seconds(10))
+                .limits(|limits| limits.connect_timeout = seconds(10))
+                .leaves(Leaves::After(seconds(60)))
+                .far_end(Behaviour { says: Says::Text(words), ..Behaviour::sink() });
+            let other = Connection::new(Mode::Push).far_end(Behaviour {
+                says: Says::Drip { bytes: 50, every: seconds(1), total: 5_000, seed: 2 },
+                ends: Ends::AfterSaying(5_000),
+                ..Behaviour::sink()
+            });
+            let next = stream().at(seconds(90)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone())
+                .ports([Port::usb(PortName::UsbAt), port.clone()])
+                .connect(late)
+                .connect(other)
+                .connect(next)
+                .fault(millis(9_900), Fault::Stall(stall))
+                .start();
+            sim.run_to_the_end(seconds(200));
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{stall:?}");
+            assert_eq!(sim.outcome(2), Some(Outcome::Eof), "{stall:?}");
+        }
+    }
+}
+
+#[test]
 fn data_that_arrives_while_escaping_harms_nobody() {
     for port in ports() {
         for every in [3, 150, 400, 900, 1_100, 1_300] {
