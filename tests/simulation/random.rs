@@ -109,6 +109,9 @@ fn try_seed(seed: u64, tally: &Mutex<Tally>) {
             }
         }
     }
+    if tally.runs.is_multiple_of(REPORT_EVERY) {
+        eprintln!("{} runs, {} failed", tally.runs, tally.failed);
+    }
 }
 
 fn run(wiring: &Wiring, traced: bool) -> Simulation {
@@ -400,6 +403,9 @@ const LIFETIME: Duration = seconds(200);
 
 /// Runs of an ordinary `cargo test`.
 const RUNS: u64 = 3_000;
+
+/// Long series say how far they are.
+const REPORT_EVERY: u64 = 10_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
