@@ -64,11 +64,11 @@ impl Modem {
                 // What was dropped because it contradicts what came before it may have been the client's.
                 let received = answer.received.take().filter(|_| !answer.contradicts);
                 let again = answer.receivable_again;
-                self.receive_answered(id, received, again, outcome, now);
+                self.receive_answered(id, received, again, outcome);
             }
             Command::Open { mode, .. } => self.open_answered(port, id, mode, outcome, now),
             Command::Close { .. } => self.close_answered(id, outcome, now),
-            Command::State { .. } => self.state_answered(port, id, outcome, lines, now),
+            Command::State { .. } => self.state_answered(port, id, lines, now),
             Command::SwitchMode { mode, .. } => self.switch_answered(port, id, mode, outcome, now),
             _ => {}
         }
@@ -96,14 +96,14 @@ impl Modem {
                 self.counters.send_fails += 1;
                 self.fair.served(id, Way::Up, 0);
                 if socket.send_failed(now) {
-                    self.break_off(id, Cut::SendStuck, now);
+                    self.break_off(id, Cut::SendStuck);
                 }
             }
             _ => {
                 let cut = if stage == Stage::Prompt { Cut::SendRefused } else { Cut::SendUncertain };
                 // What the far end has sent may still be whole: the `closed` URC often comes together with the
                 // refusal, and then its end is judged as usual.
-                self.break_off(id, cut, now);
+                self.break_off(id, cut);
                 if matches!(stage, Stage::Payload(_)) {
                     // It stopped taking payload half-way: what still leaves would be read as commands.
                     self.channel_silent(port, Cut::SendUncertain, now);
@@ -122,7 +122,6 @@ impl Modem {
         received: Option<usize>,
         receivable_again: bool,
         outcome: Outcome,
-        now: Instant,
     ) {
         let Phase::Open(open) = &mut self.sockets[id.index()].phase else { return };
         match (outcome, received) {
@@ -139,7 +138,7 @@ impl Modem {
             }
             (Outcome::Ok, Some(count)) => self.fair.served(id, Way::Down, count),
             _ => {
-                self.break_off(id, Cut::ReceiveFailed, now);
+                self.break_off(id, Cut::ReceiveFailed);
             }
         }
     }
@@ -253,7 +252,7 @@ impl Modem {
                     return;
                 }
                 if closing.judge && refused {
-                    self.cut(id, Cut::ClosedUncertain, now);
+                    self.cut(id, Cut::ClosedUncertain);
                 }
                 self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
             }
@@ -271,7 +270,7 @@ impl Modem {
             if stands {
                 self.end(id, End::Eof);
             } else {
-                self.cut(id, Cut::SessionLost, now);
+                self.cut(id, Cut::SessionLost);
             }
             self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
         }
@@ -280,16 +279,9 @@ impl Modem {
         }
     }
 
-    pub(super) fn state_answered(
-        &mut self,
-        port: usize,
-        id: SocketId,
-        outcome: Outcome,
-        lines: &[String],
-        now: Instant,
-    ) {
+    pub(super) fn state_answered(&mut self, port: usize, id: SocketId, lines: &[String], now: Instant) {
         if let Some(connected) = self.suspicion_answered(id, lines) {
-            return self.suspicion_settled(id, connected, now);
+            return self.suspicion_settled(id, connected);
         }
         let socket = &mut self.sockets[id.index()];
         let Phase::Checking { channels, again_at, tries } = &mut socket.phase else { return };
@@ -306,7 +298,6 @@ impl Modem {
             }
             return;
         }
-        let _ = outcome;
         *channels &= !(1 << port);
         let left = *channels;
         let present = self.speaking_channels();

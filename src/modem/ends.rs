@@ -3,8 +3,6 @@
 //! A socket's client hears of its end once: as an end of file if nothing known speaks against it, as a cut
 //! otherwise.
 
-use std::time::Instant;
-
 use super::{
     Closing, Cut, End, Event, Flow, GiveUp, Modem, Open, OpenFailure, OpenStage, Phase, Socket, SocketId,
     config,
@@ -91,14 +89,13 @@ impl Modem {
     }
 
     /// The stream is broken, and its socket is given back.
-    pub(super) fn break_off(&mut self, id: SocketId, cut: Cut, now: Instant) {
-        self.cut(id, cut, now);
+    pub(super) fn break_off(&mut self, id: SocketId, cut: Cut) {
+        self.cut(id, cut);
         self.retire(id, GiveUp::Abort);
     }
 
     /// The stream is broken: its client hears so, if it has not heard otherwise.
-    pub(super) fn cut(&mut self, id: SocketId, cut: Cut, now: Instant) {
-        let _ = now;
+    pub(super) fn cut(&mut self, id: SocketId, cut: Cut) {
         let socket = &mut self.sockets[id.index()];
         let opening = matches!(socket.phase, Phase::Opening(_));
         if opening && std::mem::take(&mut socket.joined) {
@@ -126,7 +123,7 @@ impl Modem {
 
     /// More came than there was room for: the line has no flow control that we can use, or the modem pushed
     /// more than it announced.
-    pub(super) fn overflowed(&mut self, id: SocketId, now: Instant) {
-        self.break_off(id, Cut::ClientStalled, now);
+    pub(super) fn overflowed(&mut self, id: SocketId) {
+        self.break_off(id, Cut::ClientStalled);
     }
 }

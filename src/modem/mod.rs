@@ -643,7 +643,7 @@ impl Modem {
         self.releasing = true;
         for id in SocketId::all() {
             if self.sockets[id.index()].joined {
-                self.break_off(id, Cut::ShuttingDown, now);
+                self.break_off(id, Cut::ShuttingDown);
             }
         }
         self.run(now);
@@ -682,7 +682,7 @@ impl Modem {
                         self.counters.received_bytes += bytes.len() as u64;
                         self.ladder.heard();
                         if socket.incoming.append(bytes) < bytes.len() {
-                            self.overflowed(id, now);
+                            self.overflowed(id);
                         }
                     }
                 }
@@ -759,7 +759,7 @@ impl Modem {
                 if let Some(id) = known
                     && self.earlier_pushes_are_held(id, port)
                 {
-                    self.break_off(id, Cut::Garbled, now);
+                    self.break_off(id, Cut::Garbled);
                     known = None;
                 }
                 if known.is_none() && length > 0 {

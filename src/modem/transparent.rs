@@ -78,7 +78,7 @@ impl Modem {
     /// far end's payload, whatever it looks like, until the stream is left.
     pub(super) fn connected_unwanted(&mut self, port: usize, now: Instant) {
         log::warn!("{} has become a stream that nobody wants any more; leaving it", self.ports[port].name);
-        self.end_doubted(port, Cut::Silent, now);
+        self.end_doubted(port, Cut::Silent);
         self.channels[port].forget();
         self.enter_data_mode(port, None, now);
     }
@@ -117,7 +117,7 @@ impl Modem {
             overflowed |= socket.joined && socket.incoming.append(payload) < payload.len();
         });
         if overflowed {
-            self.overflowed(id, now);
+            self.overflowed(id);
         }
     }
 
@@ -197,7 +197,7 @@ impl Modem {
             match reason {
                 Reason::Suspicion if goes_on && missed => {
                     // What became of the escapes before this one nobody knows: they may be in the stream.
-                    self.cut(id, Cut::Silent, now);
+                    self.cut(id, Cut::Silent);
                     let socket = &mut self.sockets[id.index()];
                     socket.outgoing.reset();
                     socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
@@ -235,7 +235,7 @@ impl Modem {
             self.deliver(id, &ended.payload);
             let unsent = !self.sockets[id.index()].outgoing.is_empty();
             if !ended.certain || unsent {
-                self.cut(id, Cut::CarrierLost, now);
+                self.cut(id, Cut::CarrierLost);
             }
             let socket = &mut self.sockets[id.index()];
             socket.outgoing.reset();
@@ -245,7 +245,7 @@ impl Modem {
             // What others were pushed here may have been taken for this stream's payload.
             for other in SocketId::all().filter(|other| Some(*other) != id) {
                 if self.sockets[other.index()].is_pushing() && self.sockets[other.index()].joined {
-                    self.break_off(other, Cut::Garbled, now);
+                    self.break_off(other, Cut::Garbled);
                 }
             }
         }
@@ -283,19 +283,19 @@ impl Modem {
     }
 
     /// Still connected: the stream goes on. Otherwise it ended meanwhile, like any that is in buffer mode.
-    pub(super) fn suspicion_settled(&mut self, id: SocketId, connected: bool, now: Instant) {
+    pub(super) fn suspicion_settled(&mut self, id: SocketId, connected: bool) {
         let socket = &mut self.sockets[id.index()];
         let Phase::Open(Open { flow, far_end_closed }) = &mut socket.phase else { return };
         match flow {
             Flow::Suspected { stage, .. } if connected && *stage == Settling::Ask => {
                 *stage = Settling::Read;
             }
-            _ if connected => self.stream_not_resumed(id, now),
+            _ if connected => self.stream_not_resumed(id),
             _ => {
                 // Received bytes can still wait in the module: read to 0, then close.
                 (*flow, *far_end_closed) = (Flow::Buffer { readable: true }, true);
                 if !socket.outgoing.is_empty() {
-                    self.cut(id, Cut::CarrierLost, now);
+                    self.cut(id, Cut::CarrierLost);
                     self.sockets[id.index()].outgoing.reset();
                 }
             }
@@ -310,12 +310,12 @@ impl Modem {
         match &mut self.sockets[id.index()].phase {
             // The far end may have closed in this very moment.
             Phase::Open(Open { flow: Flow::Suspected { stage, .. }, .. }) => *stage = Settling::AskWhyNot,
-            _ => self.stream_not_resumed(id, now),
+            _ => self.stream_not_resumed(id),
         }
     }
 
-    fn stream_not_resumed(&mut self, id: SocketId, now: Instant) {
-        self.cut(id, Cut::CarrierLost, now);
+    fn stream_not_resumed(&mut self, id: SocketId) {
+        self.cut(id, Cut::CarrierLost);
         let socket = &mut self.sockets[id.index()];
         socket.outgoing.reset();
         if matches!(socket.phase, Phase::Open(_)) {

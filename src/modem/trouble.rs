@@ -24,10 +24,10 @@ impl Modem {
         let in_flight = self.channels[port].give_up(unframed);
         self.counters.resyncs += 1;
         if let Destination::Socket(id) = payload_for {
-            self.break_off(id, cut, now);
+            self.break_off(id, cut);
         }
         if unframed {
-            self.cut_all(cut, now);
+            self.cut_all(cut);
         }
         self.channels[port].state = self.waking(port, now);
         if let Some(in_flight) = in_flight {
@@ -50,11 +50,11 @@ impl Modem {
             State::Closed => return,
             // A modem that is looked for at its speed is received wrongly until it is found.
             State::Waking(_) if !self.sockets.iter().any(|socket| socket.joined) => return,
-            State::Waking(_) => self.cut_all(Cut::LineError, now),
+            State::Waking(_) => self.cut_all(Cut::LineError),
             State::Command => self.channel_silent(port, Cut::LineError, now),
             State::Data(data) => {
                 if let Some(id) = data.socket {
-                    self.break_off(id, Cut::LineError, now);
+                    self.break_off(id, Cut::LineError);
                 }
             }
         }
@@ -66,10 +66,10 @@ impl Modem {
     }
 
     /// Nobody knows whose bytes went missing, and what still comes may look like anything.
-    fn cut_all(&mut self, cut: Cut, now: Instant) {
+    fn cut_all(&mut self, cut: Cut) {
         for id in SocketId::all() {
             if self.sockets[id.index()].joined {
-                self.break_off(id, cut, now);
+                self.break_off(id, cut);
             }
         }
     }
@@ -140,9 +140,9 @@ impl Modem {
                 self.sockets[id.index()].unanswered |= 1 << port;
                 match in_flight.command {
                     // Before the prompt nothing has left, but filler may follow: the stream cannot go on.
-                    Command::Send { .. } => self.break_off(id, Cut::SendUncertain, now),
+                    Command::Send { .. } => self.break_off(id, Cut::SendUncertain),
                     Command::Receive { .. } => {
-                        self.break_off(id, Cut::ReceiveFailed, now);
+                        self.break_off(id, Cut::ReceiveFailed);
                     }
                     Command::Open { mode, .. } => {
                         if let Phase::Opening(opening) = &mut self.sockets[id.index()].phase {
@@ -161,7 +161,7 @@ impl Modem {
                     }
                     // What the channel is asked until it answers may have become payload of the stream.
                     Command::SwitchMode { mode: AccessMode::Transparent, .. } => {
-                        self.break_off(id, cut, now);
+                        self.break_off(id, cut);
                     }
                     // These are simply due again.
                     _ => {}
@@ -229,7 +229,7 @@ impl Modem {
             State::Data(data) => data.socket,
             _ => None,
         };
-        self.end_doubted(port, cut, now);
+        self.end_doubted(port, cut);
         let in_flight = self.channels[port].forget();
         self.channels[port].state = State::Closed;
         if self.urc_port == (UrcPort::All { heard: port })
@@ -242,7 +242,7 @@ impl Modem {
             _ => None,
         };
         for id in broken.into_iter().chain(data_socket) {
-            self.cut(id, cut, now);
+            self.cut(id, cut);
             let socket = &mut self.sockets[id.index()];
             // A send on another port goes on, and its payload must stay.
             if socket.busy.is_none_or(|by| by == port) {
@@ -267,7 +267,7 @@ impl Modem {
                     _ => false,
                 };
                 if is_heard {
-                    self.break_off(id, cut, now);
+                    self.break_off(id, cut);
                 }
             }
         }
@@ -275,12 +275,12 @@ impl Modem {
     }
 
     /// The modem did not answer as one in command mode does: it may carry the stream on, with `AT` in it.
-    pub(super) fn end_doubted(&mut self, port: usize, cut: Cut, now: Instant) {
+    pub(super) fn end_doubted(&mut self, port: usize, cut: Cut) {
         if let State::Waking(waking) = &self.channels[port].state
             && let Some(id) = waking.doubted()
             && matches!(self.sockets[id.index()].phase, Phase::Closing(Closing { judge: true, .. }))
         {
-            self.break_off(id, cut, now);
+            self.break_off(id, cut);
         }
     }
 
@@ -310,17 +310,17 @@ impl Modem {
             waking::Next::Wait => {}
             waking::Next::Send(bytes) => {
                 if bytes != b"AT\r" {
-                    self.end_doubted(port, Cut::Silent, now);
+                    self.end_doubted(port, Cut::Silent);
                 }
                 self.channels[port].send_raw(bytes, now);
                 if let Some(id) = self.channels[port].drop_half_payload(now) {
-                    self.break_off(id, Cut::Silent, now);
+                    self.break_off(id, Cut::Silent);
                 }
             }
             waking::Next::Fill => self.channels[port].send_raw(&FILLER, now),
             waking::Next::SetBaud(baud) => {
                 // What comes meanwhile cannot be read.
-                self.cut_all(Cut::Silent, now);
+                self.cut_all(Cut::Silent);
                 self.channels[port].baud = baud;
                 self.actions.push_back(Action::SetBaud(port, baud));
             }

@@ -82,7 +82,7 @@ impl Modem {
             self.events.push_back(Event::Down);
         }
         for socket in SocketId::all() {
-            self.cut(socket, cut, now);
+            self.cut(socket, cut);
             let socket = &mut self.sockets[socket.index()];
             if socket.phase != Phase::Foreign {
                 socket.phase = Phase::Unknown;
