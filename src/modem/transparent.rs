@@ -193,31 +193,25 @@ impl Modem {
             // There would be no `OK` if the modem had left data mode before: what looked like its words was not.
             self.deliver(id, &payload);
             let socket = &self.sockets[id.index()];
-            let goes_on = socket.joined || !socket.outgoing.is_empty();
-            match reason {
-                Reason::Suspicion if goes_on && missed => {
+            // The client may have left while the end was doubted.
+            let goes_on = reason == Reason::Suspicion && (socket.joined || !socket.outgoing.is_empty());
+            self.sockets[id.index()].phase = match goes_on {
+                true if missed => {
                     // What became of the escapes before this one nobody knows: they may be in the stream.
                     self.cut(id, Cut::Silent);
-                    let socket = &mut self.sockets[id.index()];
-                    socket.outgoing.reset();
-                    socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+                    self.sockets[id.index()].outgoing.reset();
+                    Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 })
                 }
-                Reason::Suspicion if goes_on => {
+                true => {
                     log::debug!("socket {id}: what looked like the end was payload");
-                    self.sockets[id.index()].phase = Phase::Open(Open {
-                        flow: Flow::Suspected { channel: port, stage: Settling::Ask },
-                        far_end_closed: false,
-                    });
+                    let flow = Flow::Suspected { channel: port, stage: Settling::Ask };
+                    Phase::Open(Open { flow, far_end_closed: false })
                 }
-                // The client may have left while the end was doubted.
-                Reason::Suspicion | Reason::Done => {
-                    self.sockets[id.index()].phase = Phase::Closing(Closing {
-                        timeout_seconds: if aborted { 0 } else { self.close_timeout(id) },
-                        judge: false,
-                        tries: 0,
-                    });
+                false => {
+                    let timeout_seconds = if aborted { 0 } else { self.close_timeout(id) };
+                    Phase::Closing(Closing { timeout_seconds, judge: false, tries: 0 })
                 }
-            }
+            };
         }
         self.hear_words(port, &words, now);
     }

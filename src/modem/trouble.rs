@@ -308,8 +308,8 @@ impl Modem {
             |count: usize| Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud.max(1)));
         match waking.deadline_passed(now, wire_time) {
             waking::Next::Wait => {}
-            waking::Next::Send(bytes) => {
-                if bytes != b"AT\r" {
+            next @ (waking::Next::Ask(bytes) | waking::Next::Escape(bytes)) => {
+                if matches!(next, waking::Next::Escape(_)) {
                     self.end_doubted(port, Cut::Silent);
                 }
                 self.channels[port].send_raw(bytes, now);

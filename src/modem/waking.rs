@@ -65,8 +65,10 @@ enum Remedy {
 pub enum Next {
     /// Nothing before [`Waking::deadline`].
     Wait,
-    /// Send these bytes.
-    Send(&'static [u8]),
+    /// Send these bytes, a question to a modem that takes commands.
+    Ask(&'static [u8]),
+    /// Send these bytes, an escape from data mode.
+    Escape(&'static [u8]),
     /// Send the filler: [`FILLER`] once.
     Fill,
     /// Set the port to this speed.
@@ -151,7 +153,7 @@ impl Waking {
             Step::Guard => {
                 self.step = Step::Escaped;
                 self.due = now + ESCAPE_WAIT;
-                Next::Send(b"+++")
+                Next::Escape(b"+++")
             }
             // What never pauses may be payload, in which anything can be read, and `AT` would be payload too.
             Step::Quiet if self.remedy == Remedy::None && self.patience_ends <= now => {
@@ -167,7 +169,7 @@ impl Waking {
         self.step = Step::Asking;
         self.asks_left = self.asks_left.saturating_sub(1);
         self.due = now + ANSWER_WAIT;
-        Next::Send(b"AT\r")
+        Next::Ask(b"AT\r")
     }
 
     fn next_remedy(&mut self, now: Instant, wire_time: impl Fn(usize) -> Duration) -> Next {
@@ -257,7 +259,7 @@ mod tests {
             time = waking.deadline();
             match waking.deadline_passed(time, |_| Duration::ZERO) {
                 Next::Wait => {}
-                Next::Send(bytes) => all.push(bytes.escape_ascii().to_string()),
+                Next::Ask(bytes) | Next::Escape(bytes) => all.push(bytes.escape_ascii().to_string()),
                 Next::Silent => return all,
                 other => all.push(format!("{other:?}")),
             }
@@ -287,7 +289,7 @@ mod tests {
         }
         assert_eq!(waking.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "the guard time");
         waking.heard_bytes(end);
-        assert_eq!(waking.deadline_passed(end + GUARD, |_| Duration::ZERO), Next::Send(b"+++"));
+        assert_eq!(waking.deadline_passed(end + GUARD, |_| Duration::ZERO), Next::Escape(b"+++"));
     }
 
     #[test]
@@ -295,7 +297,7 @@ mod tests {
         let start = now();
         let mut waking = Waking::new(false, 115_200, start);
         let mut time = waking.deadline();
-        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Send(b"AT\r"));
+        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
         waking.heard_ok(time);
         time += QUIET / 2;
         waking.heard_bytes(time);
