@@ -6,7 +6,7 @@ use std::time::Instant;
 use mio::Token;
 
 use super::EventLoop;
-use crate::config::{Device, Wait};
+use crate::config::{Device, FlowControl, Wait};
 use crate::exit_status::ExitStatus;
 use crate::modem::PortFacts;
 use crate::port::discover::Host;
@@ -37,19 +37,10 @@ pub(super) struct PortSlot {
 
 impl EventLoop {
     pub(super) fn open_port(&mut self, index: usize) {
-        let settings = PortSettings {
-            baud: self.configuration.modem.baud,
-            flow_control: self.configuration.modem.flow_control,
-        };
-        let result = self.open_device(index, &settings);
+        let opened = self.open_and_register(index, self.configuration.modem.flow_control);
         let slot = &mut self.ports[index];
         slot.attempts += 1;
-        let registered = result.and_then(|mut port| {
-            port.register(self.poll.registry(), Token(index))
-                .map_err(|source| OpenError::Io { name: port.name().to_owned(), source })?;
-            Ok(port)
-        });
-        match registered {
+        match opened {
             Ok(port) => {
                 slot.line = port.line_counters();
                 slot.port = Some(port);
@@ -63,8 +54,20 @@ impl EventLoop {
         }
     }
 
+    fn open_and_register(
+        &mut self,
+        index: usize,
+        flow_control: Option<FlowControl>,
+    ) -> Result<Port, OpenError> {
+        let settings = PortSettings { baud: self.configuration.modem.baud, flow_control };
+        let mut port = self.open_device(index, &settings)?;
+        port.register(self.poll.registry(), Token(index))
+            .map_err(|source| OpenError::Io { name: port.name().to_owned(), source })?;
+        Ok(port)
+    }
+
     #[cfg(feature = "emulator")]
-    pub(super) fn open_device(&mut self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
+    fn open_device(&mut self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
         if let (Device::Emulator(_), Some(emulator)) = (self.ports[index].finder.device(), &self.emulator) {
             let is_emulated = |slot: &&PortSlot| matches!(slot.finder.device(), Device::Emulator(_));
             let place = self.ports[..index].iter().filter(is_emulated);
@@ -76,7 +79,7 @@ impl EventLoop {
     }
 
     #[cfg(not(feature = "emulator"))]
-    pub(super) fn open_device(&mut self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
+    fn open_device(&mut self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
         self.ports[index].finder.open(settings)
     }
 
@@ -177,15 +180,7 @@ impl EventLoop {
     /// Opened anew, the port has the same facts but no RTS/CTS.
     pub(super) fn reopen_without_flow_control(&mut self, index: usize) {
         self.close_port(index);
-        let settings = PortSettings {
-            baud: self.configuration.modem.baud,
-            flow_control: Some(crate::config::FlowControl::None),
-        };
-        let opened = self.open_device(index, &settings).and_then(|mut port| {
-            port.register(self.poll.registry(), Token(index))
-                .map_err(|source| OpenError::Io { name: port.name().to_owned(), source })?;
-            Ok(port)
-        });
+        let opened = self.open_and_register(index, Some(FlowControl::None));
         let slot = &mut self.ports[index];
         match opened {
             Ok(port) => {
