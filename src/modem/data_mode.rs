@@ -190,15 +190,19 @@ impl DataMode {
 
     /// Takes received bytes, and gives back in `payload` what is known to be payload.
     pub fn received(&mut self, bytes: &[u8], now: Instant, payload: &mut impl FnMut(&[u8])) {
-        if let Stage::HungUp { until } = &mut self.stage {
-            *until = now + HANG_UP_TAIL;
-        }
         match self.stage {
             Stage::HungUp { .. } => {
                 // Payload that waited in the tty, the modem's words, or what a modem that boots says at another
                 // speed: known when all of it has come.
                 self.held.extend_from_slice(bytes);
-                if self.held.len() > HELD_LIMIT_BYTES / 2 {
+                let is_full = self.held.len() > HELD_LIMIT_BYTES / 2;
+                if is_full && self.holds_end() {
+                    // Other sockets push behind the end without a pause.
+                    self.stage = Stage::HungUp { until: now };
+                    return;
+                }
+                self.stage = Stage::HungUp { until: now + HANG_UP_TAIL };
+                if is_full {
                     let deliver = self.held.len() - WORDS_MAX;
                     payload(&self.held[..deliver]);
                     self.held.drain(..deliver);
@@ -484,6 +488,12 @@ impl DataMode {
         }
         self.stage = Stage::Guard { until: now + GUARD, tries };
         Next::Wait
+    }
+
+    /// Whether what is held goes on from a whole terminator with nothing but unsolicited lines to its end.
+    fn holds_end(&self) -> bool {
+        let all = [&self.leaked[..], &self.held].concat();
+        words_from(&all[all.len() - words_tail(&all, all.len())..]) == Some(Match::Whole)
     }
 
     /// Whether a whole terminator is held, or at least its end.

@@ -713,6 +713,9 @@ impl Modem {
             Message::Information(line) => {
                 let secret = channel.in_flight.as_ref().is_some_and(InFlight::is_secret);
                 channel.recorder.answer(line, secret, now);
+                if let State::Waking(waking) = &mut channel.state {
+                    waking.heard_line(line);
+                }
                 if !channel.answer.take_line(channel.in_flight.as_ref(), line) {
                     log::trace!(target: "wire", "ignored: {line}");
                 }

@@ -209,12 +209,20 @@ impl Modem {
         });
     }
 
-    /// The port that URCs leave by is lost, or has become a stream: they leave by this one from now on.
+    /// The port that URCs leave by is lost, or has become a stream: they leave by this one from now on. Only one
+    /// port is told so, or what is pushed by the first could be overtaken by what is pushed by the next.
     fn urc_port_command(&self, port: usize) -> Option<Command> {
         let UrcPort::One(gone) = self.urc_port else { return None };
         let speaks = matches!(self.channels[gone].state, State::Command | State::Waking(_));
+        let is_told = |channel: &Channel| {
+            let command = channel.in_flight().map(|it| &it.command);
+            matches!(command, Some(Command::Line(line)) if line.text.starts_with(URC_PORT))
+        };
+        if speaks || self.channels.iter().any(is_told) {
+            return None;
+        }
         let name = self.ports[port].at_port.unwrap_or("uart1");
-        (!speaks).then(|| Command::line(format!("{URC_PORT}\"{name}\"")))
+        Some(Command::line(format!("{URC_PORT}\"{name}\"")))
     }
 
     /// Does the data session still stand, now that a far end has closed?

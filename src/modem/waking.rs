@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Quiet ──► Asking ──OK──► Settling ──quiet──► awake
-//!               │ silent
+//!               │ silent        │ never quiet      ▲
+//!               │               └──► Marking ──────┘
 //!               ▼
 //!   Guard ──► Escaped ──► Asking   (it was in data mode: +++)
 //!               │ silent
@@ -45,6 +46,10 @@ enum Step {
     Quiet,
     Asking,
     Settling,
+    /// Asked for something that no earlier question had for an answer; `seen`: it has come, and its `OK` is next.
+    Marking {
+        seen: bool,
+    },
     Guard,
     Escaped,
     Filling,
@@ -126,11 +131,23 @@ impl Waking {
 
     /// `OK` arrived.
     pub fn heard_ok(&mut self, now: Instant) {
-        if matches!(self.step, Step::Asking | Step::Escaped) {
+        if self.step == Step::Asking {
             // An OK may be late, of an older command; the one that was asked for then still follows.
             self.step = Step::Settling;
             self.due = now + QUIET;
             self.patience_ends = now + QUIET_MAX;
+        } else if self.step == Step::Escaped && now + (ESCAPE_WAIT - ESCAPE_OK_NOT_BEFORE) >= self.due {
+            // It may be late too, of an `AT` before the escape: the modem is asked once more.
+            self.due = self.due.min(now + QUIET);
+        } else if self.step == (Step::Marking { seen: true }) {
+            self.due = now;
+        }
+    }
+
+    /// A line of an answer arrived.
+    pub fn heard_line(&mut self, line: &str) {
+        if let Step::Marking { seen } = &mut self.step {
+            *seen |= line.starts_with(MARK_ANSWER);
         }
     }
 
@@ -147,7 +164,13 @@ impl Waking {
             return Next::Wait;
         }
         match self.step {
-            Step::Settling => {
+            // Where sockets push without a pause, late answers to `AT` may still be under way.
+            Step::Settling if self.patience_ends <= now => {
+                self.step = Step::Marking { seen: false };
+                self.due = now + MARK_WAIT;
+                Next::Ask(MARK)
+            }
+            Step::Settling | Step::Marking { .. } => {
                 Next::Awake { baud: self.baud, without_flow_control: self.remedy == Remedy::NoFlowControl }
             }
             Step::Guard => {
@@ -223,6 +246,13 @@ const QUIET_MAX: Duration = Duration::from_secs(3);
 /// What one `AT` may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
+/// A question whose answer is not `OK` alone, and how that begins.
+const MARK: &[u8] = b"AT+CMEE?\r";
+const MARK_ANSWER: &str = "+CMEE:";
+
+/// What the answer to [`MARK`] may take; behind it the modem is believed as it is.
+const MARK_WAIT: Duration = Duration::from_secs(5);
+
 /// `AT`s before the first remedy; a module that has just got power needs several.
 const ASKS_AT_FIRST: u32 = 3;
 
@@ -232,8 +262,9 @@ const ASKS_PER_REMEDY: u32 = 2;
 /// No byte before and after `+++`; real modules want a little more than the manual's second.
 const GUARD: Duration = Duration::from_millis(1_200);
 
-/// What the `OK` of an escape may take.
+/// What the `OK` of an escape may take, and takes at least.
 const ESCAPE_WAIT: Duration = Duration::from_millis(1_500);
+const ESCAPE_OK_NOT_BEFORE: Duration = Duration::from_millis(500);
 
 /// The speeds that modems are found at, the most common first.
 const BAUDS: [u32; 6] = [115_200, 921_600, 460_800, 230_400, 57_600, 9_600];
@@ -290,6 +321,29 @@ mod tests {
         assert_eq!(waking.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "the guard time");
         waking.heard_bytes(end);
         assert_eq!(waking.deadline_passed(end + GUARD, |_| Duration::ZERO), Next::Escape(b"+++"));
+    }
+
+    #[test]
+    fn on_a_line_that_is_never_quiet_late_answers_are_not_taken_for_those_of_what_comes_next() {
+        let mut time = now();
+        let mut waking = Waking::new(false, 115_200, time);
+        time = waking.deadline();
+        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        waking.heard_ok(time);
+        let end = time + QUIET_MAX;
+        while time < end {
+            assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Wait);
+            waking.heard_bytes(time);
+            time += QUIET / 2;
+        }
+        assert_eq!(waking.deadline_passed(end, |_| Duration::ZERO), Next::Ask(b"AT+CMEE?\r"));
+        waking.heard_ok(end);
+        assert_eq!(waking.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "that OK was late");
+        waking.heard_line("+CMEE: 1");
+        assert_eq!(waking.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "its own is still to come");
+        waking.heard_ok(end);
+        let awake = waking.deadline_passed(end, |_| Duration::ZERO);
+        assert_eq!(awake, Next::Awake { baud: 115_200, without_flow_control: false });
     }
 
     #[test]

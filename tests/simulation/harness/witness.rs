@@ -92,10 +92,14 @@ impl Witness {
                 }
             }
             "waking" => {
-                let wakes = bytes.iter().all(|byte| b"AT\r+".contains(byte));
+                let wakes = bytes.iter().all(|byte| b"AT\r+CME?".contains(byte));
                 assert!(wakes, "to a modem that must answer first: {}", bytes.escape_ascii());
-                let begin = bytes.iter().rposition(|byte| b"\r+".contains(byte)).map_or(0, |at| at + 1);
-                self.line = bytes[begin..].to_vec();
+                self.line.extend_from_slice(bytes);
+                let whole = self.line.iter().rposition(|byte| *byte == b'\r').map_or(0, |at| at + 1);
+                self.line.drain(..whole);
+                if self.line == b"+++" {
+                    self.line.clear();
+                }
                 self.state = State::Asking { answered: false };
                 self.tail.clear();
             }
@@ -132,7 +136,7 @@ impl Witness {
         self.line.extend_from_slice(&bytes[..end]);
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
         if let State::Asking { answered } = self.state {
-            if matches!(line.as_str(), "" | "AT") {
+            if matches!(line.as_str(), "" | "AT" | "AT+CMEE?") {
                 // It had not left when the answer came.
                 return end + 1;
             }
@@ -140,10 +144,7 @@ impl Witness {
         }
         assert!(line.starts_with("AT"), "{line} is no command");
         self.seen.commands += 1;
-        // A word whose end has not been shown may be an older command's: on a line that is never quiet nobody can
-        // wait for all of those.
-        let begun = self.tail.iter().rposition(|byte| *byte == b'\n').unwrap_or(self.tail.len());
-        self.tail.drain(..begun);
+        self.tail.clear();
         let limit = self.limit(&line);
         let due = now + limit + wire_time(line.len() + 1, self.baud);
         let (left, prompt) = payload(&line);
