@@ -65,9 +65,11 @@ impl fmt::Display for ResultCode {
 impl CmeError {
     /// The number, where the modem gave one or words that we know.
     pub fn number(&self) -> Option<u16> {
-        self.0.trim().parse().ok().or_else(|| {
-            CME_TABLE.iter().find(|(_, words)| words.eq_ignore_ascii_case(self.0.trim())).map(|row| row.0)
-        })
+        let text = self.0.trim();
+        let results = TABLE.iter().map(|row| (row.0, row.1));
+        let mut known = CME_TABLE.iter().copied().chain(results);
+        let of_words = || known.find(|(_, words)| words.eq_ignore_ascii_case(text)).map(|row| row.0);
+        text.parse().ok().or_else(of_words)
     }
 
     /// The same number as a result code, if it is one of those.
@@ -123,7 +125,7 @@ const TABLE: [(u16, &str, &str); 26] = [
 ];
 
 /// The CME errors that a set-up meets, with the standard's words.
-const CME_TABLE: [(u16, &str); 20] = [
+const CME_TABLE: [(u16, &str); 21] = [
     (0, "phone failure"),
     (3, "operation not allowed"),
     (4, "operation not supported"),
@@ -144,6 +146,8 @@ const CME_TABLE: [(u16, &str); 20] = [
     (406, "invalid file name"),
     (407, "file already exists"),
     (421, "file operation timed out"),
+    // What AT+QIGETERROR calls 566.
+    (566, "socket connection failed"),
 ];
 
 #[cfg(test)]
@@ -162,6 +166,11 @@ mod tests {
         assert_eq!(CmeError("13".into()).to_string(), "CME error 13 SIM failure");
         assert_eq!(CmeError("SIM failure".into()).number(), Some(13));
         assert_eq!(CmeError("563".into()).result_code(), Some(ResultCode::IDENTITY_IN_USE));
+        assert_eq!(
+            CmeError("Open PDP context failed".into()).result_code(),
+            Some(ResultCode::PDP_OPEN_FAILED)
+        );
+        assert_eq!(CmeError("Operation not allowed".into()).number(), Some(3), "the standard's, not 572");
         assert_eq!(CmeError("whatever".into()).to_string(), "CME error whatever");
     }
 }
