@@ -181,6 +181,11 @@ impl Decoder {
         }
     }
 
+    /// Whether the line so far announces payload: whatever ends it, its payload follows.
+    pub fn is_inside_header(&self) -> bool {
+        self.state == State::Line && !self.line_done && self.line.starts_with(b"+QSSLURC: \"recv\",")
+    }
+
     /// Whether some part of a line or payload has arrived and the rest has not.
     pub fn is_inside_message(&self) -> bool {
         match self.state {

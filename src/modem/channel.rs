@@ -400,7 +400,8 @@ impl Channel {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.deadline += wire_time;
         }
-        self.payload_deadline = (self.decoder.payload_left() > 0).then(|| now + PAYLOAD_WAIT);
+        let is_announced = self.decoder.payload_left() > 0 || self.decoder.is_inside_header();
+        self.payload_deadline = is_announced.then(|| now + PAYLOAD_WAIT);
     }
 
     /// The port is, or is no longer, deliberately left unread; deadlines stand still meanwhile.
@@ -446,6 +447,6 @@ const SEND_RESULT_WAIT: Duration = Duration::from_secs(10);
 /// A payload without a byte for this long does not hold up the question whether the modem answers.
 const PAYLOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// What we wait for the next byte of an announced payload: less than a module needs to boot, or the `RDY` of
+/// What we wait for the next byte of an announced payload, or of what announces it: less than a module needs to boot, or the `RDY` of
 /// one that has crashed would be taken for payload.
 const PAYLOAD_WAIT: Duration = Duration::from_millis(2_500);

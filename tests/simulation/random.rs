@@ -409,7 +409,7 @@ const REPORT_EVERY: u64 = 10_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 30] = [
+const REGRESSIONS: [(u64, &str); 37] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -440,4 +440,11 @@ const REGRESSIONS: [(u64, &str); 30] = [
     (77_865, "as 75735, on the only port"),
     (61_558, "an open given up in a stall, which became a stream all the same: its payload was believed"),
     (90_855, "the same"),
+    (116_200, "an `OK` behind an escape, of an `AT` before it"),
+    (128_606, "a reboot in the middle of what announces payload: `RDY` went on from there"),
+    (223_079, "the same"),
+    (307_610, "several ports told at once to be the one that URCs leave by"),
+    (309_115, "what others push behind a stream's end without a pause, given to the stream's client"),
+    (330_460, "a lost data session that opens are refused for in words"),
+    (356_910, "as 307610"),
 ];
