@@ -345,7 +345,9 @@ impl Modem {
         }
         // What worked once is not unlearnt by one failure.
         self.profile.switches_mode = Some(worked || self.profile.switches_mode == Some(true));
-        let Phase::Open(open) = &mut self.sockets[id.index()].phase else { return };
+        let socket = &mut self.sockets[id.index()];
+        socket.switch_again_at = (!worked).then_some(now + REPEAT_PAUSE);
+        let Phase::Open(open) = &mut socket.phase else { return };
         open.flow = match (open.flow, worked) {
             // Bytes may lie inside without a `recv` URC: read unasked.
             (Flow::ToBuffer, true) => Flow::Buffer { readable: true },

@@ -356,8 +356,10 @@ impl Modem {
                 deadline,
                 ..
             }) => *deadline,
-            Phase::Open(_) if !socket.outgoing.is_empty() => {
-                socket.backoff.and_then(|backoff| waits(backoff.at))
+            Phase::Open(_) => {
+                let backoff = socket.backoff.filter(|_| !socket.outgoing.is_empty());
+                let send_again_at = backoff.map(|backoff| backoff.at);
+                socket.switch_again_at.into_iter().chain(send_again_at).filter_map(waits).min()
             }
             Phase::Checking { again_at, .. } => again_at.and_then(waits),
             _ => None,
@@ -1005,7 +1007,8 @@ const READ_MIN_BYTES: usize = 512;
 /// The pause before a port is opened again.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pause before an open that was refused as busy, or whose number was taken, is tried once more.
+/// The pause before an open that was refused as busy, or whose number was taken, is tried once more, and before the
+/// next switch of mode when one was refused.
 const REPEAT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a socket may take to become free after AT+QSSLCLOSE, in questions and the pause between them.

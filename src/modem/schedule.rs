@@ -21,7 +21,7 @@ impl Modem {
     /// Gives every idle channel its next command. Called after every change.
     pub(super) fn run(&mut self, now: Instant) {
         self.last_run = now;
-        self.adjust_flows();
+        self.adjust_flows(now);
         self.close_what_came_late();
         self.notice_release();
         if !self.channels.iter().any(Channel::is_open) {
@@ -384,13 +384,14 @@ impl Modem {
     }
 
     /// Pushing sockets whose clients read too slowly are switched to buffer mode, and back.
-    fn adjust_flows(&mut self) {
+    fn adjust_flows(&mut self, now: Instant) {
         let can_switch = self.profile.switches_mode != Some(false);
         let tunnels = &self.tunnels;
         for socket in &mut self.sockets {
             let pushes = tunnels.get(socket.tunnel).is_some_and(|tunnel| tunnel.mode == Mode::Push);
             let waiting = socket.incoming.len();
             let busy = socket.busy.is_some();
+            let can_switch = can_switch && socket.switch_again_at.is_none_or(|at| at <= now);
             let Phase::Open(open) = &mut socket.phase else { continue };
             match open.flow {
                 Flow::Push if can_switch && waiting >= INCOMING_HIGH_BYTES => open.flow = Flow::ToBuffer,

@@ -42,6 +42,8 @@ pub struct Socket {
     pub ssl: Option<SslContextId>,
     /// After SEND FAIL: when the same bytes are sent again.
     pub backoff: Option<Backoff>,
+    /// After a refused switch of mode: when the next may be asked for.
+    pub switch_again_at: Option<Instant>,
     /// Bytes that the module has taken since the socket was opened.
     pub sent_bytes: u64,
     /// Bytes that have arrived since the socket was opened.
@@ -214,6 +216,7 @@ impl Socket {
             incoming: ByteQueue::new(INCOMING_LIMIT_BYTES),
             ssl: None,
             backoff: None,
+            switch_again_at: None,
             sent_bytes: 0,
             received_bytes: 0,
             free_since: now,
@@ -282,6 +285,7 @@ impl Socket {
         self.outgoing.reset();
         self.incoming.reset();
         self.backoff = None;
+        self.switch_again_at = None;
         self.pushed_on = None;
         self.joined = false;
         self.sent_bytes = 0;

@@ -290,6 +290,43 @@ fn a_client_that_does_not_read_while_the_modem_pushes_without_end() {
 }
 
 #[test]
+fn a_switch_of_mode_that_is_refused_although_others_were_not_is_asked_for_with_pauses() {
+    let mut hand = ready();
+    let (client, socket) = connect(&mut hand, 0);
+    hand.clients[client].reads = false;
+    let message = format!("\r\n+QSSLURC: \"recv\",{socket},1000\r\n{}", "p".repeat(1_000));
+    let switches = |hand: &ByHand| {
+        hand.ports[0].commands.iter().filter(|command| command.starts_with("AT+QISWTMD")).count()
+    };
+    hand.ports[0].instead.push_back(("AT+QISWTMD", b"\r\nOK\r\n".to_vec()));
+    // Back to push mode it is not switched, and then not to buffer mode again.
+    for _ in 0..6 {
+        hand.ports[0].instead.push_back(("AT+QISWTMD", b"\r\nERROR\r\n".to_vec()));
+    }
+    (0..50).for_each(|_| hand.says(0, message.as_bytes()));
+    hand.run_for(seconds(1));
+    assert_eq!(switches(&hand), 1);
+    hand.clients[client].reads = true;
+    hand.run_for(Duration::from_millis(3_500));
+    assert!((4..=6).contains(&switches(&hand)), "{} in 3.5 s", switches(&hand));
+    hand.run_for(seconds(4));
+    assert_eq!(switches(&hand), 8, "until it is taken");
+    hand.clients[client].reads = false;
+    for _ in 0..3 {
+        hand.ports[0].instead.push_back(("AT+QISWTMD", b"\r\nERROR\r\n".to_vec()));
+    }
+    (0..50).for_each(|_| hand.says(0, message.as_bytes()));
+    hand.run_for(Duration::from_millis(1_500));
+    assert_eq!(switches(&hand), 10);
+    hand.run_for(seconds(2));
+    hand.clients[client].reads = true;
+    hand.run_for(seconds(5));
+    assert_eq!(hand.clients[client].outcome, None);
+    assert_eq!(hand.clients[client].received, [b'p'; 100_000]);
+    serves(&mut hand, "refused switches");
+}
+
+#[test]
 fn binary_garbage_of_every_kind() {
     for seed in 1..=40 {
         let mut chance = crate::harness::Chance::new(seed);
