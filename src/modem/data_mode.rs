@@ -196,7 +196,7 @@ impl DataMode {
                 // speed: known when all of it has come.
                 self.held.extend_from_slice(bytes);
                 let is_full = self.held.len() > HELD_LIMIT_BYTES / 2;
-                if is_full && self.holds_end() {
+                if is_full && self.is_suspicious() {
                     // Other sockets push behind the end without a pause.
                     self.stage = Stage::HungUp { until: now };
                     return;
@@ -228,9 +228,12 @@ impl DataMode {
                 self.held.extend_from_slice(bytes);
                 self.held_since = now;
                 if self.reason == Reason::Done {
-                    // Everything but a possible `OK` at the end is payload.
-                    let keep = self.held.len().min(HELD_WHILE_LEAVING);
+                    // Everything but a possible end, or a possible `OK` at the end, is payload.
+                    let keep = self.words_held().max(HELD_WHILE_LEAVING).min(self.held.len());
                     let deliver = self.held.len() - keep;
+                    if deliver > 0 {
+                        self.leaked.clear();
+                    }
                     payload(&self.held[..deliver]);
                     self.held.drain(..deliver);
                     if let Stage::Escaped { from, .. } = &mut self.stage {
@@ -434,8 +437,9 @@ impl DataMode {
         all.append(&mut self.held);
         let tail = all.len() - words_tail(&all, all.len());
         let first = TERMINATORS.iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
-        let Some(first) = first.map(|at| tail + at) else {
-            // Without the modem's words nothing shows that the rest is payload.
+        let Some(first) = first.map(|at| tail + at).filter(|_| !self.paused) else {
+            // Without the modem's words nothing shows that the rest is payload; with its answer to the escape unread,
+            // nothing shows that they are its words.
             return Ended { payload: Vec::new(), words: Vec::new(), certain: false };
         };
         let mut words = all.split_off(first);
@@ -490,22 +494,20 @@ impl DataMode {
         Next::Wait
     }
 
-    /// Whether what is held goes on from a whole terminator with nothing but unsolicited lines to its end.
-    fn holds_end(&self) -> bool {
-        let all = [&self.leaked[..], &self.held].concat();
-        words_from(&all[all.len() - words_tail(&all, all.len())..]) == Some(Match::Whole)
+    /// Whether a whole terminator is held, or at least its end, and nothing but unsolicited lines behind it.
+    pub fn is_suspicious(&self) -> bool {
+        self.words_held() > 0
     }
 
-    /// Whether a whole terminator is held, or at least its end.
-    pub fn is_suspicious(&self) -> bool {
+    /// How many bytes of what is held may be a whole terminator, or the end of one, and unsolicited lines behind it.
+    fn words_held(&self) -> usize {
         if self.held.is_empty() {
-            return false;
+            return 0;
         }
-        let whole = |bytes: &[u8]| words_from(bytes) == Some(Match::Whole);
-        match self.leaked.is_empty() {
-            true => whole(&self.held),
-            false => whole(&[&self.leaked[..], &self.held].concat()),
-        }
+        let all = [&self.leaked[..], &self.held].concat();
+        let tail = words_tail(&all, all.len());
+        let is_whole = words_from(&all[all.len() - tail..]) == Some(Match::Whole);
+        if is_whole { tail.min(self.held.len()) } else { 0 }
     }
 }
 

@@ -104,6 +104,16 @@ enum UrcPort {
     One(usize),
 }
 
+impl UrcPort {
+    /// The port whose URCs are listened to.
+    fn heard(self) -> Option<usize> {
+        match self {
+            UrcPort::One(port) | UrcPort::All { heard: port } => Some(port),
+            UrcPort::Unknown => None,
+        }
+    }
+}
+
 /// Names a command that came from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UserCommand(pub u64);

@@ -28,10 +28,7 @@ impl Modem {
             self.refuse_user_commands();
         }
         // Where pushed payload comes out, prompt and result of a send wait behind it: that port comes last.
-        let last = match self.urc_port {
-            UrcPort::One(port) | UrcPort::All { heard: port } => port,
-            UrcPort::Unknown => 0,
-        };
+        let last = self.urc_port.heard().unwrap_or(0);
         let count = self.channels.len();
         for port in (0..count).map(|turn| (last + 1 + turn) % count) {
             self.leave_if_drained(port, now);
@@ -332,8 +329,10 @@ impl Modem {
             due && socket.busy.is_none() && stands && port_fits
         })?;
         let pdp = self.settings.pdp.context;
-        let tunnel_index = self.sockets[id.index()].tunnel;
-        let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else { return None };
+        let socket = &mut self.sockets[id.index()];
+        let tunnel_index = socket.tunnel;
+        socket.pushed_on = self.urc_port.heard();
+        let Phase::Opening(opening) = &mut socket.phase else { return None };
         let tunnel = &self.tunnels[tunnel_index];
         opening.stage = OpenStage::InFlight { result: None };
         let timeout = tunnel.limits.connect_timeout;
