@@ -15,8 +15,8 @@ impl Modem {
     /// The port that the next transparent stream gets: the last one that can, so that the first stays for
     /// commands; the only one if nobody else needs it.
     pub(super) fn port_for_transparent(&self) -> Option<usize> {
-        let commanding =
-            self.channels.iter().filter(|channel| matches!(channel.state, State::Command)).count();
+        let takers = (0..self.channels.len()).filter(|port| self.takes_opens(*port));
+        let commanding = takers.clone().count();
         let others = self.sockets.iter().any(|socket| {
             socket.joined
                 && matches!(socket.phase, Phase::Open(_) | Phase::Opening(_))
@@ -28,9 +28,7 @@ impl Modem {
                 return None;
             }
         }
-        (0..self.channels.len()).rev().find(|port| {
-            matches!(self.channels[*port].state, State::Command) && self.can_be_transparent(*port)
-        })
+        takers.rev().find(|port| self.can_be_transparent(*port))
     }
 
     fn can_be_transparent(&self, port: usize) -> bool {
