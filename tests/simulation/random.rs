@@ -409,7 +409,7 @@ const REPORT_EVERY: u64 = 10_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 38] = [
+const REGRESSIONS: [(u64, &str); 46] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -448,4 +448,12 @@ const REGRESSIONS: [(u64, &str); 38] = [
     (330_460, "a lost data session that opens are refused for in words"),
     (356_910, "as 307610"),
     (487_331, "switches of mode that are refused although others were not, asked for without a pause"),
+    (203_841, "a push socket opened beside a stream whose end was doubted: its `OK` taken for an escape's answer"),
+    (241_389, "an end while a stream is left, and what others are pushed behind it taken for its payload"),
+    (477_492, "a port that becomes a stream while URCs leave by it: overtaken by what the next one pushes"),
+    (579_194, "pluses sent with pauses to a modem that stalls, which sees an escape: `OK` taken for payload"),
+    (641_445, "as 241389, of a socket that had not been pushed anything before"),
+    (681_416, "as 579194, with DCD"),
+    (745_184, "as 477492"),
+    (1_323_541, "as 241389"),
 ];

@@ -98,6 +98,31 @@ fn losing_both_ports_and_getting_them_back() {
     assert_eq!(sim.outcome(1), Some(Outcome::Eof));
 }
 
+/// What was pushed by a port until it became a stream, or behind the end of that stream, could be read behind what was
+/// pushed by the next.
+#[test]
+fn urcs_leave_by_another_port_before_theirs_becomes_a_stream() {
+    for seed in 1..=20 {
+        let pushed = Connection::new(Mode::Push).at(seconds(20)).far_end(Behaviour::source(200_000, seed));
+        let stream = |at| Connection::new(Mode::Transparent).at(at).far_end(Behaviour::source(10, seed));
+        let port = |name| Port::usb(name).splits();
+        let mut sim = Wiring { seed, ..Wiring::new() }
+            .ports([port(PortName::UsbAt), port(PortName::UsbModem)])
+            .connect(pushed.clone())
+            .connect(stream(seconds(21)))
+            .connect(pushed.at(seconds(20) + millis(900)))
+            .start();
+        sim.run_to_the_end(seconds(60));
+        (0..3).for_each(|index| sim.assert_complete(index));
+        let told = |port: &str| {
+            let line = format!("AT+QURCCFG=\"urcport\",\"{port}\"");
+            sim.host_said.iter().position(|said| said.starts_with(line.as_bytes()))
+        };
+        let opens = sim.host_said.iter().position(|said| said.ends_with(b",443,2\r"));
+        assert!(told("usbmodem") < told("usbat") && told("usbat") < opens, "seed {seed}");
+    }
+}
+
 /// The switch to buffer mode was asked for on one port while bytes that had been pushed were still on their way
 /// out of another: what was then read overtook them.
 #[test]
