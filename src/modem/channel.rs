@@ -38,6 +38,8 @@ pub struct Channel {
     pub last_heard: Instant,
     /// In data mode: the LF that ends `CONNECT` has not come yet.
     pub line_feed_due: bool,
+    /// The stream that it carried, until it is certain whether it does no longer.
+    pub doubted: Option<SocketId>,
     /// What passes, for logs and for whoever has to find out what went wrong.
     pub recorder: Recorder,
     pub(super) in_flight: Option<InFlight>,
@@ -204,6 +206,7 @@ impl Channel {
             wire_step: Some(0),
             last_heard: now,
             line_feed_due: false,
+            doubted: None,
             recorder: Recorder::new(recorder_bytes),
             in_flight: None,
             output: Vec::new(),
@@ -390,6 +393,7 @@ impl Channel {
         self.payload_for = Destination::Nobody;
         self.payload_deadline = None;
         self.paused_since = None;
+        self.doubted = None;
         self.abandon()
     }
 

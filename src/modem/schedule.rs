@@ -86,7 +86,10 @@ impl Modem {
             return Some((command, Origin::Judge));
         }
         if let Some(command) = self.socket_command(port, now) {
-            return Some((command, Origin::Socket));
+            return Some(match self.urcs_moved_aside(port).filter(|_| command.begins_stream()) {
+                Some(aside) => (aside, Origin::Wire),
+                None => (command, Origin::Socket),
+            });
         }
         let context_busy = self
             .channels
@@ -186,8 +189,14 @@ impl Modem {
         if is_urc_port(command) {
             // Whether or not it has such a setting: there is no other port to try.
             let mut ports = std::iter::once(port).chain(0..self.channels.len());
-            let named = ports.find(|port| self.leave_by(*port) == *command);
-            self.urc_port = UrcPort::One(named.unwrap_or(port));
+            let named = ports.find(|port| self.leave_by(*port) == *command).unwrap_or(port);
+            self.urc_port = UrcPort::One(named);
+            if named != port {
+                // All that was pushed by this port has been read.
+                for socket in self.sockets.iter_mut().filter(|socket| socket.pushed_on == Some(port)) {
+                    socket.pushed_on = Some(named);
+                }
+            }
             return;
         }
         if *outcome == Outcome::Ok

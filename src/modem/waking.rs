@@ -37,8 +37,6 @@ pub struct Waking {
     is_uart: bool,
     configured_baud: u32,
     baud: u32,
-    /// The stream that is over if this modem answers without an escape, and was only out of earshot otherwise.
-    doubted: Option<SocketId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,18 +101,7 @@ impl Waking {
             is_uart,
             configured_baud: baud,
             baud,
-            doubted: None,
         }
-    }
-
-    /// The channel carried this stream, and nothing but silence shows that it does not any more.
-    pub fn doubt(&mut self, socket: SocketId) {
-        self.doubted = Some(socket);
-    }
-
-    /// The stream of [`Waking::doubt`].
-    pub fn doubted(&self) -> Option<SocketId> {
-        self.doubted
     }
 
     /// When [`Waking::deadline_passed`] is due.
