@@ -20,8 +20,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::at::SocketId;
-
 /// Where the attempt is.
 #[derive(Debug)]
 pub struct Waking {
