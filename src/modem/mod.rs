@@ -895,7 +895,10 @@ impl Modem {
     /// Whether sockets can be opened by this channel. Not by one that may become again the stream that it was: what is
     /// pushed there would end in it.
     fn takes_opens(&self, port: usize) -> bool {
-        let is_suspected = |socket: &Socket| matches!(socket.phase, Phase::Open(Open { flow: Flow::Suspected { channel, .. }, .. }) if channel == port);
+        let is_suspected = |socket: &Socket| match socket.phase {
+            Phase::Open(Open { flow: Flow::Suspected { channel, .. }, .. }) => channel == port,
+            _ => false,
+        };
         matches!(self.channels[port].state, State::Command) && !self.sockets.iter().any(is_suspected)
     }
 
