@@ -451,9 +451,10 @@ impl DataMode {
     /// What was held back when data mode was left by an escape, parted into payload before the `OK` and the
     /// modem's own words from there on.
     pub fn take_left(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let answer = self.answer_at();
         self.leaked.clear();
         let mut held = std::mem::take(&mut self.held);
-        let words = ends_in_ok(&held).map_or(Vec::new(), |at| held.split_off(at));
+        let words = answer.map_or(Vec::new(), |at| held.split_off(at));
         (held, words)
     }
 
@@ -468,9 +469,15 @@ impl DataMode {
 
     /// Whether the last thing that came is the `OK` of the escape, and not one that was payload.
     fn escape_answered(&self) -> bool {
-        let Stage::Escaped { since, by_dtr, from, .. } = self.stage else { return false };
+        let Stage::Escaped { since, by_dtr, .. } = self.stage else { return false };
         let in_time = by_dtr || self.held_since >= since + OK_NOT_BEFORE;
-        in_time && ends_in_ok(&self.held).is_some_and(|at| at >= from)
+        in_time && self.answer_at().is_some()
+    }
+
+    /// Where in what is held the `OK` of the escape begins, if it is that.
+    fn answer_at(&self) -> Option<usize> {
+        let Stage::Escaped { from, .. } = self.stage else { return None };
+        ends_in_ok(&self.held[from..]).map(|at| from + at)
     }
 
     fn begin_draining(&mut self, reason: Reason, now: Instant) {
@@ -594,25 +601,22 @@ fn is_unsolicited(line: &[u8]) -> bool {
     // Noise may precede a line.
     let noise = text.iter().take_while(|byte| !(0x21..0x7F).contains(*byte)).count();
     let text = &text[noise..];
-    let mut words = TERMINATORS.iter().map(|terminator| &terminator[2..terminator.len() - 2]).chain(WORDS);
+    let ends = TERMINATORS.iter().map(|terminator| &terminator[2..terminator.len() - 2]);
+    let mut words = ends.chain(RESULTS).chain(UNSOLICITED);
     text.is_empty()
         || text[0] == b'+'
         || words.any(|word| if ended { text == word } else { word.starts_with(text) })
 }
 
-/// Where `\r\nOK\r\n` begins, if only whole lines of URCs follow it.
+/// Where `\r\nOK\r\n` begins, if only whole lines of URCs and what they announce follow it.
 fn ends_in_ok(held: &[u8]) -> Option<usize> {
-    let mut from = held.len();
-    while let Some(at) = held[..from].windows(OK.len()).rposition(|window| window == OK) {
-        let behind = &held[at + OK.len()..];
-        let mut lines = behind.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| !line.is_empty());
-        let whole = behind.is_empty() || behind.ends_with(b"\r\n");
-        if whole && lines.all(|line| line.starts_with(b"+")) {
-            return Some(at);
-        }
-        from = at + OK.len() - 1;
-    }
-    None
+    let is_urc = |line: &[u8]| match line.strip_suffix(b"\r").or(line.strip_suffix(b"\n")) {
+        Some(text) => text.is_empty() || text[0] == b'+' || UNSOLICITED.contains(&text),
+        None => false,
+    };
+    let oks = held.windows(OK.len()).enumerate().filter(|(_, window)| *window == OK);
+    let mut places = oks.map(|(at, _)| at);
+    places.find(|at| Lines { bytes: &held[at + OK.len()..], at: 0 }.all(|(_, line)| is_urc(line)))
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
@@ -625,10 +629,11 @@ const OK: &[u8] = b"\r\nOK\r\n";
 const TERMINATORS: [&[u8]; 4] =
     [b"\r\nNO CARRIER\r\n", b"\r\nRDY\r\n", b"\r\nPOWERED DOWN\r\n", b"\r\nNORMAL POWER DOWN\r\n"];
 
-/// Lines without a `+`: what the modem says to payload that reaches it behind the end and looks like a command to
-/// it, and the unsolicited ones.
-const WORDS: [&[u8]; 8] =
-    [b"OK", b"ERROR", b"RING", b"PB DONE", b"SMS DONE", b"SMS Ready", b"Call Ready", b"APP RDY"];
+/// What the modem says to payload that reaches it behind the end and looks like a command to it.
+const RESULTS: [&[u8]; 2] = [b"OK", b"ERROR"];
+
+/// Unsolicited lines without a `+`.
+const UNSOLICITED: [&[u8]; 6] = [b"RING", b"PB DONE", b"SMS DONE", b"SMS Ready", b"Call Ready", b"APP RDY"];
 
 /// The escape is so many `+` between two pauses (both manuals, 1.3).
 const ESCAPE_PLUSES: usize = 3;
@@ -972,6 +977,28 @@ mod tests {
         let left = mode.deadline_passed(escaped + Duration::from_secs(1) + OK_QUIET, false);
         assert_eq!(left, Next::Left(Reason::Suspicion));
         assert_eq!(mode.take_left().0, b"\r\nNO CARRIER\r\n\r\nOK\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn what_a_modem_says_by_itself_behind_the_ok_of_an_escape_does_not_hide_it() {
+        for behind in [
+            &b"\r\nRING\r\n"[..],
+            b"\r\n+QSSLOPEN: 3,0\r\n\r\n+QSSLURC: \"recv\",3,1\r\n<",
+            b"\r\n+QSSLURC: \"recv\",3,6\r\n\r\nOK\r\n\r\n+QSSLURC: \"closed\",3\r\n",
+        ] {
+            let (mut mode, now) = mode(false);
+            mode.leave(now);
+            assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+            assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+            let words = [OK, behind].concat();
+            let mut got = receive(&mut mode, b"last", now + GUARD);
+            got.extend(receive(&mut mode, &words, now + GUARD * 2));
+            let left = mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false);
+            assert_eq!(left, Next::Left(Reason::Done), "{}", behind.escape_ascii());
+            let (payload, heard) = mode.take_left();
+            assert_eq!([got, payload].concat(), b"last");
+            assert_eq!(heard, words);
+        }
     }
 
     #[test]
