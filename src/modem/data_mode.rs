@@ -41,6 +41,8 @@ pub struct DataMode {
     /// DCD is read as it stands, not as it was last reported.
     dcd_is_live: bool,
     has_dtr: bool,
+    /// How much was held when the first `+++` left.
+    escaped_from: Option<usize>,
     /// Whether everything written has left the tty, and since when.
     drained: Drained,
 }
@@ -138,6 +140,7 @@ impl DataMode {
             dcd: Dcd::Unproven,
             dcd_is_live,
             has_dtr,
+            escaped_from: None,
             drained: Drained::Since(now),
         }
     }
@@ -206,6 +209,7 @@ impl DataMode {
                     let deliver = self.held.len() - WORDS_MAX;
                     payload(&self.held[..deliver]);
                     self.held.drain(..deliver);
+                    self.escaped_from = self.escaped_from.map(|from| from.saturating_sub(deliver));
                     self.leaked.clear();
                 }
             }
@@ -387,6 +391,7 @@ impl DataMode {
                 _ => Next::Wait,
             },
             Stage::Guard { until, tries } if until <= now => {
+                self.escaped_from.get_or_insert(self.held.len());
                 self.stage = Stage::Escaped { since: now, tries, by_dtr: false, from: self.held.len() };
                 Next::SendEscape
             }
@@ -436,7 +441,7 @@ impl DataMode {
         let first = TERMINATORS.iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
         let Some(first) = first.map(|at| tail + at) else {
             // Without the modem's words nothing shows that the rest is payload.
-            return Ended { payload: Vec::new(), words: Vec::new(), certain: false };
+            return Ended { payload: Vec::new(), words: Vec::new(), certain: false, escape_missed: false };
         };
         let mut words = all.split_off(first);
         let is_whole = words_from(&words) == Some(Match::Whole);
@@ -445,7 +450,9 @@ impl DataMode {
         words.drain(..ends.last().copied().unwrap_or(0));
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
         let certain = is_whole && ends.len() == 1 && all.len() >= delivered;
-        Ended { payload: all.split_off(delivered.min(all.len())), words, certain }
+        // The modem was in data mode still when the escape came.
+        let escape_missed = self.escaped_from.is_some_and(|from| all.len() >= delivered + from);
+        Ended { payload: all.split_off(delivered.min(all.len())), words, certain, escape_missed }
     }
 
     /// What was held back when data mode was left by an escape, parted into payload before the `OK` and the
@@ -525,6 +532,8 @@ pub struct Ended {
     pub words: Vec<u8>,
     /// It is certain which is which.
     pub certain: bool,
+    /// The words came behind an escape, which may have become payload.
+    pub escape_missed: bool,
 }
 
 /// Whether bytes are the modem's words: a terminator, and behind it nothing but unsolicited lines.
@@ -807,7 +816,10 @@ mod tests {
         mode.dcd_changed(false, now);
         assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
         let words = b"\r\nNO CARRIER\r\n".to_vec();
-        assert_eq!(mode.take_ended(), Ended { payload: Vec::new(), words, certain: true });
+        assert_eq!(
+            mode.take_ended(),
+            Ended { payload: Vec::new(), words, certain: true, escape_missed: false }
+        );
     }
 
     #[test]
@@ -902,7 +914,7 @@ mod tests {
             assert_eq!(receive(&mut mode, &words[split..], now), b"");
             assert_eq!(
                 mode.take_ended(),
-                Ended { payload: Vec::new(), words: words.to_vec(), certain: true }
+                Ended { payload: Vec::new(), words: words.to_vec(), certain: true, escape_missed: false }
             );
         }
         let (mut mode, now) = mode(false);
@@ -936,6 +948,19 @@ mod tests {
         let text = b"\r\nNO CARRIER\r\n\r\nNO CARRIER\r\n";
         assert_eq!(receive(&mut mode, text, now), b"");
         assert!(!mode.take_ended().certain);
+    }
+
+    #[test]
+    fn an_end_behind_an_escape_shows_that_it_was_missed() {
+        let (mut mode, now) = mode(false);
+        receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+        let escaped = now + SUSPICION_QUIET + GUARD;
+        assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+        receive(&mut mode, b"payload\r\nNO CARRIER\r\n", escaped + ESCAPE_WAIT);
+        let ended = mode.take_ended();
+        assert_eq!(ended.payload, b"\r\nNO CARRIER\r\npayload");
+        assert!(ended.certain && ended.escape_missed, "the far end may have got `+++`");
     }
 
     #[test]

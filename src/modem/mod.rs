@@ -737,6 +737,11 @@ impl Modem {
                     match result {
                         Outcome::Ok => waking.heard_ok(now),
                         Outcome::Connect => self.connected_unwanted(port, now),
+                        Outcome::NoCarrier => {
+                            // It was in data mode until now.
+                            waking.heard_other_result(now);
+                            self.end_doubted(port, Cut::CarrierLost);
+                        }
                         _ => waking.heard_other_result(now),
                     }
                 } else if result == Outcome::Connect && channel.connected(now) {

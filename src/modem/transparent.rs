@@ -228,7 +228,7 @@ impl Modem {
         if let Some(id) = id {
             self.deliver(id, &ended.payload);
             let unsent = !self.sockets[id.index()].outgoing.is_empty();
-            if !ended.certain || unsent {
+            if !ended.certain || ended.escape_missed || unsent {
                 self.cut(id, Cut::CarrierLost);
             }
             let socket = &mut self.sockets[id.index()];

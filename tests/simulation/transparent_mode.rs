@@ -103,6 +103,31 @@ fn a_modem_that_stalls_while_an_end_is_doubted_breaks_the_stream() {
 }
 
 #[test]
+fn a_far_end_that_ends_in_such_a_stall_is_no_end_if_it_got_an_escape() {
+    // In the second the end is taken for what is announced.
+    for text in [&b"\r\nNO CARRIER\r\n"[..], b"\r\nNO CARRIER\r\n\r\n+QSSLURC: \"recv\",0,4\r\n"] {
+        let mut spoiled = 0;
+        for (stall, ends) in (5..13).flat_map(|stall| (1..18).map(move |ends| (stall, ends))) {
+            let far = Behaviour { says: Says::Text(text.to_vec()), ..Behaviour::sink() };
+            let far = Behaviour { ends: Ends::After(seconds(ends)), ..far };
+            let port = Port { has_dcd: false, has_dtr: false, ..Port::uart() };
+            let doubted = wiring(port).connect(stream().at(seconds(10)).far_end(far));
+            let mut sim = doubted.fault(millis(11_000), Fault::Stall(seconds(stall))).start();
+            sim.run_to_the_end(seconds(120));
+            if !sim.fars[0].memory().read.is_empty() {
+                spoiled += 1;
+                assert_eq!(
+                    sim.outcome(0),
+                    Some(Outcome::Reset),
+                    "stalled for {stall} s, ended after {ends} s"
+                );
+            }
+        }
+        assert!(spoiled > 30, "{spoiled}");
+    }
+}
+
+#[test]
 fn a_stream_that_comes_when_its_open_has_been_given_up_is_left_and_nothing_in_it_believed() {
     for port in ports() {
         // The shortest is just longer than the open may take, the longest lasts through every remedy but other speeds.
