@@ -784,7 +784,10 @@ impl Modem {
                 if let Phase::Open(open) = &mut self.sockets[id.index()].phase {
                     match &mut open.flow {
                         Flow::Buffer { readable } | Flow::ToPush { readable } => *readable = true,
-                        Flow::Push | Flow::ToBuffer | Flow::Transparent { .. } | Flow::Suspected { .. } => {}
+                        Flow::Push
+                        | Flow::ToBuffer { .. }
+                        | Flow::Transparent { .. }
+                        | Flow::Suspected { .. } => {}
                     }
                 }
                 for channel in &mut self.channels {

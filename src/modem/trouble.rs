@@ -163,6 +163,13 @@ impl Modem {
                     Command::SwitchMode { mode: AccessMode::Transparent, .. } => {
                         self.break_off(id, cut);
                     }
+                    Command::SwitchMode { mode: AccessMode::Buffer, .. } => {
+                        if let Phase::Open(Open { flow: Flow::ToBuffer { unanswered }, .. }) =
+                            &mut self.sockets[id.index()].phase
+                        {
+                            *unanswered = true;
+                        }
+                    }
                     // These are simply due again.
                     _ => {}
                 }
