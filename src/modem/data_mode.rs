@@ -444,6 +444,13 @@ impl DataMode {
             return Ended { payload: Vec::new(), words: Vec::new(), certain: false, escape_missed: false };
         };
         let mut words = all.split_off(first);
+        if !words.starts_with(NO_CARRIER)
+            && let Some(earlier) =
+                TERMINATORS[1..].iter().filter_map(|terminator| find(&all, terminator)).min()
+        {
+            // It may have booted before, and then this is the echo of what was on its way to it.
+            all.truncate(earlier);
+        }
         let is_whole = words_from(&words) == Some(Match::Whole);
         let ends = ends(&words);
         // What is behind the last end is the modem's own in any case; before it, a line may be payload.
@@ -634,9 +641,11 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 
 const OK: &[u8] = b"\r\nOK\r\n";
 
-/// What the modem says when data mode ends by itself.
+/// What the modem says when data mode ends by itself, with the connection or with everything.
 const TERMINATORS: [&[u8]; 4] =
-    [b"\r\nNO CARRIER\r\n", b"\r\nRDY\r\n", b"\r\nPOWERED DOWN\r\n", b"\r\nNORMAL POWER DOWN\r\n"];
+    [NO_CARRIER, b"\r\nRDY\r\n", b"\r\nPOWERED DOWN\r\n", b"\r\nNORMAL POWER DOWN\r\n"];
+
+const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
 
 /// What the modem says to payload that reaches it behind the end and looks like a command to it.
 const RESULTS: [&[u8]; 2] = [b"OK", b"ERROR"];
@@ -961,6 +970,20 @@ mod tests {
         let ended = mode.take_ended();
         assert_eq!(ended.payload, b"\r\nNO CARRIER\r\npayload");
         assert!(ended.certain && ended.escape_missed, "the far end may have got `+++`");
+    }
+
+    #[test]
+    fn what_a_modem_echoes_between_two_reboots_is_not_payload() {
+        let (mut mode, now) = mode(false);
+        assert_eq!(receive(&mut mode, b"x\r\nPOWERED DOWN\r\n", now), b"x");
+        let escaped = now + SUSPICION_QUIET + GUARD;
+        assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+        receive(&mut mode, b"\r\nRDY\r\n\r\n+CFUN: 1\r\na\r\n+CPIN: READY\r\nAA", escaped);
+        receive(&mut mode, b"\r\nPOWERED DOWN\r\n\r\nRDY\r\n", escaped);
+        let ended = mode.take_ended();
+        assert!(ended.payload.is_empty() && !ended.certain, "{ended:?}");
+        assert_eq!(ended.words, b"\r\nRDY\r\n");
     }
 
     #[test]
