@@ -746,8 +746,10 @@ impl Modem {
                     }
                 } else if result == Outcome::Connect && channel.connected(now) {
                     // The file is due, or comes.
-                } else if let Some((in_flight, outcome)) = channel.concluded(result) {
+                } else if let Some((in_flight, outcome)) = channel.concluded(result.clone()) {
                     self.answered(port, in_flight, outcome, now);
+                } else if result == Outcome::Connect {
+                    self.connected_unwanted(port, now);
                 }
             }
         }

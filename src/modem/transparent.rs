@@ -79,8 +79,11 @@ impl Modem {
     pub(super) fn connected_unwanted(&mut self, port: usize, now: Instant) {
         log::warn!("{} has become a stream that nobody wants any more; leaving it", self.ports[port].name);
         self.end_doubted(port, Cut::Silent);
-        self.channels[port].forget();
+        let in_flight = self.channels[port].forget();
         self.enter_data_mode(port, None, now);
+        if let Some(in_flight) = in_flight {
+            self.unanswered(port, in_flight, Cut::Silent, now);
+        }
     }
 
     fn begin_stream(&mut self, port: usize, id: SocketId, now: Instant) {

@@ -118,7 +118,7 @@ impl Modem {
     }
 
     /// A command will never have its answer; the modem may carry it out all the same, and late.
-    fn unanswered(&mut self, port: usize, in_flight: InFlight, cut: Cut, now: Instant) {
+    pub(super) fn unanswered(&mut self, port: usize, in_flight: InFlight, cut: Cut, now: Instant) {
         match in_flight.origin {
             Origin::Wire | Origin::Context(_) | Origin::Liveness | Origin::Reboot => {}
             Origin::User(id) => {

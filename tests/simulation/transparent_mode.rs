@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Says};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Says};
 use qssl_modem_emulator::{Family, PortName};
 use qssl_tunnel::config::{Mode, Wait};
 use qssl_tunnel::exit_status::ExitStatus;
@@ -155,6 +155,29 @@ fn a_stream_that_comes_when_its_open_has_been_given_up_is_left_and_nothing_in_it
             sim.run_to_the_end(seconds(200));
             assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{stall:?}");
             assert_eq!(sim.outcome(2), Some(Outcome::Eof), "{stall:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_comes_behind_an_ok_that_was_taken_for_a_sign_of_life_gets_no_commands() {
+    for port in ports() {
+        for stall in (15_000..32_000).step_by(410).map(millis) {
+            let late = stream()
+                .at(seconds(10))
+                .limits(|limits| limits.connect_timeout = seconds(10))
+                .opening(Opening::Opens(millis(2_500)))
+                .leaves(Leaves::After(seconds(60)))
+                .far_end(Behaviour { says: Says::Text(b"\r\nERROR\r\n".repeat(9)), ..Behaviour::sink() });
+            let next = stream().at(seconds(90)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone())
+                .modem(|modem| modem.quirks.ok_before_connect = true)
+                .connect(late)
+                .connect(next)
+                .fault(millis(9_900), Fault::Stall(stall))
+                .start();
+            sim.run_to_the_end(seconds(200));
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{stall:?}");
         }
     }
 }
@@ -362,10 +385,7 @@ fn streams_on_one_port_take_turns() {
 
 #[test]
 fn a_refused_open_is_a_reset_and_the_port_takes_commands_again() {
-    let fails = qssl_modem_emulator::network::simulated::Opening::Fails(
-        seconds(1),
-        qssl_modem_emulator::network::OpenFailure::Refused,
-    );
+    let fails = Opening::Fails(seconds(1), qssl_modem_emulator::network::OpenFailure::Refused);
     let later = stream().at(seconds(10)).far_end(Behaviour::source(20_000, 3));
     let mut sim = wiring(Port::uart()).connect(stream().opening(fails)).connect(later).start();
     sim.run_to_the_end(seconds(60));
