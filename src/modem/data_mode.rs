@@ -231,6 +231,11 @@ impl DataMode {
             Stage::Draining { .. } | Stage::Guard { .. } | Stage::Escaped { .. } => {
                 self.held.extend_from_slice(bytes);
                 self.held_since = now;
+                if let Stage::Escaped { since, by_dtr: false, from, .. } = &mut self.stage
+                    && now < *since + OK_NOT_BEFORE
+                {
+                    *from = self.held.len();
+                }
                 if self.reason == Reason::Done {
                     // Everything but a possible `OK` at the end is payload.
                     let keep = self.held.len().min(HELD_WHILE_LEAVING);
@@ -340,7 +345,7 @@ impl DataMode {
             },
             Stage::HungUp { .. } if self.paused => None,
             Stage::Guard { until, .. } | Stage::HungUp { until } => Some(until),
-            Stage::Escaped { .. } if self.escape_answered() => Some(self.held_since + OK_QUIET),
+            Stage::Escaped { .. } if self.answer_at().is_some() => Some(self.held_since + OK_QUIET),
             Stage::Escaped { since, by_dtr, .. } => Some(since + if by_dtr { DTR_WAIT } else { ESCAPE_WAIT }),
         };
         ask.into_iter().chain(stage).min()
@@ -397,7 +402,7 @@ impl DataMode {
             }
             Stage::Guard { .. } => Next::Wait,
             Stage::Escaped { since, tries, by_dtr, .. } => {
-                if self.escape_answered() {
+                if self.answer_at().is_some() {
                     return if self.held_since + OK_QUIET <= now {
                         Next::Left(self.reason)
                     } else {
@@ -481,14 +486,7 @@ impl DataMode {
         matches!(self.stage, Stage::Draining { .. })
     }
 
-    /// Whether the last thing that came is the `OK` of the escape, and not one that was payload.
-    fn escape_answered(&self) -> bool {
-        let Stage::Escaped { since, by_dtr, .. } = self.stage else { return false };
-        let in_time = by_dtr || self.held_since >= since + OK_NOT_BEFORE;
-        in_time && self.answer_at().is_some()
-    }
-
-    /// Where in what is held the `OK` of the escape begins, if it is that.
+    /// Where in what is held the `OK` of the escape begins: the last thing that came, and not one that was payload.
     fn answer_at(&self) -> Option<usize> {
         let Stage::Escaped { from, .. } = self.stage else { return None };
         ends_in_ok(&self.held[from..]).map(|at| from + at)
@@ -675,8 +673,8 @@ const ESCAPE_WAIT: Duration = Duration::from_millis(2_500);
 /// What the `OK` may take after DTR has dropped.
 const DTR_WAIT: Duration = Duration::from_millis(1_000);
 
-/// The modem waits for its own guard time, about a second, before it answers `+++`.
-const OK_NOT_BEFORE: Duration = Duration::from_millis(500);
+/// The modem waits for its own guard time, a second or a little more, before it answers `+++`.
+const OK_NOT_BEFORE: Duration = Duration::from_millis(900);
 
 /// How long nothing of what was written may leave the port before data mode is left all the same.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -1019,12 +1017,14 @@ mod tests {
         assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
         assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
         assert_eq!(mode.deadline_passed(escaped + OK_QUIET, false), Next::Wait, "it came before");
-        receive(&mut mode, b"\r\nOK\r\n", escaped + OK_QUIET);
-        assert_eq!(mode.deadline_passed(escaped + OK_QUIET * 2, false), Next::Wait, "it came too early");
-        receive(&mut mode, b"\r\nOK\r\n", escaped + Duration::from_secs(1));
-        let left = mode.deadline_passed(escaped + Duration::from_secs(1) + OK_QUIET, false);
+        let early = escaped + Duration::from_millis(870);
+        receive(&mut mode, b"\r\nOK\r\n", early);
+        receive(&mut mode, b"\r\n+CREG: 1\r\n", early + OK_QUIET);
+        assert_eq!(mode.deadline_passed(early + OK_QUIET * 2, false), Next::Wait, "it came too early");
+        receive(&mut mode, b"\r\nOK\r\n", early + OK_QUIET * 2);
+        let left = mode.deadline_passed(early + OK_QUIET * 3, false);
         assert_eq!(left, Next::Left(Reason::Suspicion));
-        assert_eq!(mode.take_left().0, b"\r\nNO CARRIER\r\n\r\nOK\r\n\r\nOK\r\n");
+        assert_eq!(mode.take_left().0, b"\r\nNO CARRIER\r\n\r\nOK\r\n\r\nOK\r\n\r\n+CREG: 1\r\n");
     }
 
     #[test]
