@@ -36,6 +36,8 @@ pub struct Channel {
     pub wire_step: Option<usize>,
     /// When a byte last came, or the port was opened.
     pub last_heard: Instant,
+    /// The port was lost in data mode, and the modem has not answered since.
+    pub was_stream: bool,
     /// In data mode: the LF that ends `CONNECT` has not come yet.
     pub line_feed_due: bool,
     /// What passes, for logs and for whoever has to find out what went wrong.
@@ -205,6 +207,7 @@ impl Channel {
             last_heard: now,
             line_feed_due: false,
             recorder: Recorder::new(recorder_bytes),
+            was_stream: false,
             in_flight: None,
             output: Vec::new(),
             output_written: 0,

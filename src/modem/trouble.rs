@@ -238,6 +238,7 @@ impl Modem {
         };
         self.end_doubted(port, cut);
         let in_flight = self.channels[port].forget();
+        self.channels[port].was_stream |= matches!(self.channels[port].state, State::Data(_));
         self.channels[port].state = State::Closed;
         if self.urc_port == (UrcPort::All { heard: port })
             && let Some(heard) = self.channels.iter().position(Channel::is_open)
@@ -351,6 +352,7 @@ impl Modem {
                     self.session.not_before = None;
                 }
                 self.channels[port].baud = baud;
+                self.channels[port].was_stream = false;
                 let is_new = self.channels[port].answered_at.replace(baud) != Some(baud);
                 self.channels[port].state = State::Command;
                 if is_new && baud != self.settings.baud && self.channels[port].wire_step.is_none() {

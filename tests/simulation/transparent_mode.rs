@@ -183,6 +183,23 @@ fn a_stream_that_comes_behind_an_ok_that_was_taken_for_a_sign_of_life_gets_no_co
 }
 
 #[test]
+fn a_stream_whose_port_was_lost_is_left_before_anything_is_asked() {
+    for port in ports() {
+        for says in [&b""[..], b"\r\nOK\r\n"] {
+            let next = stream().at(seconds(30)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone()).connect(stream()).connect(next).start();
+            sim.run_for(seconds(8));
+            sim.inject(Fault::LosePort(0, seconds(2)));
+            sim.run_for(seconds(4));
+            sim.fars[0].say(says);
+            sim.run_to_the_end(seconds(120));
+            assert_eq!(sim.fars[0].memory().read, b"");
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+        }
+    }
+}
+
+#[test]
 fn data_that_arrives_while_escaping_harms_nobody() {
     for port in ports() {
         for every in [3, 150, 400, 900, 1_100, 1_300] {
