@@ -156,6 +156,11 @@ impl Command {
         }
     }
 
+    /// Whether the channel becomes a stream by it.
+    pub fn begins_stream(&self) -> bool {
+        self.expects() == Expects::ConnectThenData
+    }
+
     /// How long to wait for the answer, or for its next part, from when the last byte has left the line.
     /// The manuals promise 300 ms for most.
     pub fn patience(&self) -> Duration {

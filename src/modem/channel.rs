@@ -40,6 +40,8 @@ pub struct Channel {
     pub was_stream: bool,
     /// In data mode: the LF that ends `CONNECT` has not come yet.
     pub line_feed_due: bool,
+    /// The stream that it carried, until it is certain whether it does no longer.
+    pub doubted: Option<SocketId>,
     /// What passes, for logs and for whoever has to find out what went wrong.
     pub recorder: Recorder,
     pub(super) in_flight: Option<InFlight>,
@@ -206,6 +208,7 @@ impl Channel {
             wire_step: Some(0),
             last_heard: now,
             line_feed_due: false,
+            doubted: None,
             recorder: Recorder::new(recorder_bytes),
             was_stream: false,
             in_flight: None,
@@ -393,6 +396,7 @@ impl Channel {
         self.payload_for = Destination::Nobody;
         self.payload_deadline = None;
         self.paused_since = None;
+        self.doubted = None;
         self.abandon()
     }
 

@@ -27,6 +27,9 @@ pub struct DataMode {
     reason: Reason,
     /// `+`es at the end of what is on the line.
     line_pluses: usize,
+    /// When `+`es that would make an escape were last sent with a pause between them: a modem that was busy then does
+    /// not see the pause.
+    may_have_escaped: Option<Instant>,
     /// Received and not yet known to be payload.
     held: Vec<u8>,
     /// Since when the oldest of `held` waits; of a whole terminator, when the last byte came.
@@ -132,6 +135,7 @@ impl DataMode {
             stage: Stage::Flowing,
             reason: Reason::Done,
             line_pluses: 0,
+            may_have_escaped: None,
             held: Vec::new(),
             held_since: now,
             leaked: Vec::new(),
@@ -171,6 +175,9 @@ impl DataMode {
     pub fn sent(&mut self, bytes: &[u8], now: Instant, wire_time: Duration) {
         let trailing = bytes.iter().rev().take_while(|byte| **byte == b'+').count();
         self.line_pluses = if trailing == bytes.len() { self.line_pluses + trailing } else { trailing };
+        if trailing == 0 && self.may_have_escaped.is_some_and(|since| since + BUSY_MAX < now) {
+            self.may_have_escaped = None;
+        }
         self.drained = Drained::AskAt(now + wire_time);
     }
 
@@ -199,7 +206,7 @@ impl DataMode {
                 // speed: known when all of it has come.
                 self.held.extend_from_slice(bytes);
                 let is_full = self.held.len() > HELD_LIMIT_BYTES / 2;
-                if is_full && self.holds_end() {
+                if is_full && self.is_suspicious() {
                     // Other sockets push behind the end without a pause.
                     self.stage = Stage::HungUp { until: now };
                     return;
@@ -237,9 +244,12 @@ impl DataMode {
                     *from = self.held.len();
                 }
                 if self.reason == Reason::Done {
-                    // Everything but a possible `OK` at the end is payload.
-                    let keep = self.held.len().min(HELD_WHILE_LEAVING);
+                    // Everything but a possible end, or a possible `OK` at the end, is payload.
+                    let keep = self.words_held().max(HELD_WHILE_LEAVING).min(self.held.len());
                     let deliver = self.held.len() - keep;
+                    if deliver > 0 {
+                        self.leaked.clear();
+                    }
                     payload(&self.held[..deliver]);
                     self.held.drain(..deliver);
                     if let Stage::Escaped { from, .. } = &mut self.stage {
@@ -253,7 +263,10 @@ impl DataMode {
 
     /// Parts what came into payload and what may be the modem's words, which is held back.
     fn part(&mut self, bytes: &[u8], now: Instant, payload: &mut impl FnMut(&[u8])) {
-        if self.leaked.is_empty() && self.held.is_empty() && words_tail(bytes, WORDS_MAX) == 0 {
+        if self.leaked.is_empty()
+            && self.held.is_empty()
+            && words_tail(bytes, WORDS_MAX, self.terminators()) == 0
+        {
             return payload(bytes);
         }
         let delivered = self.leaked.len();
@@ -261,7 +274,7 @@ impl DataMode {
         let waited = !self.held.is_empty();
         all.append(&mut self.held);
         all.extend_from_slice(bytes);
-        let begins_at = all.len() - words_tail(&all, WORDS_MAX);
+        let begins_at = all.len() - words_tail(&all, WORDS_MAX, self.terminators());
         payload(&all[delivered..begins_at.max(delivered)]);
         self.leaked = all[begins_at.min(delivered)..delivered].to_vec();
         self.held = all[begins_at.max(delivered)..].to_vec();
@@ -281,6 +294,16 @@ impl DataMode {
             *until = (*until).max(now + HANG_UP_TAIL);
         }
         self.paused = paused;
+    }
+
+    /// Whether the modem's answer to an escape may wait unread.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Whether an `OK` came at last, perhaps for an earlier escape.
+    pub fn holds_ok(&self) -> bool {
+        ends_in_ok(&self.held).is_some()
     }
 
     /// How many more bytes can be held back.
@@ -314,9 +337,14 @@ impl DataMode {
         }
     }
 
-    /// Whether the modem's words are payload as long as DCD is on.
+    /// Whether the modem's words are payload as long as DCD is on. It stays on when data mode was left by an escape.
     fn dcd_tells_payload(&self) -> bool {
-        self.dcd == Dcd::On && self.dcd_is_live
+        self.dcd == Dcd::On && self.dcd_is_live && self.may_have_escaped.is_none()
+    }
+
+    /// What the modem may say when it leaves data mode by itself, or for an escape that it was not meant to see.
+    fn terminators(&self) -> &'static [&'static [u8]] {
+        if self.may_have_escaped.is_some() { &TERMINATORS_AND_OK } else { &TERMINATORS }
     }
 
     /// The client is done and everything it sent has been written.
@@ -368,6 +396,7 @@ impl DataMode {
         {
             // The line has been quiet for longer than a guard time: what follows begins anew.
             self.line_pluses = 0;
+            self.may_have_escaped = Some(now);
         }
         match self.stage {
             Stage::Flowing if self.held.is_empty() => Next::Wait,
@@ -430,7 +459,7 @@ impl DataMode {
     pub fn deliverable(&mut self) -> Vec<u8> {
         self.lines_asked = false;
         self.leaked.extend_from_slice(&self.held);
-        if words_from(&self.leaked) == Some(Match::Whole) {
+        if words_from(&self.leaked, self.terminators()) == Some(Match::Whole) {
             // DCD has shown that it was none.
             self.leaked.clear();
         }
@@ -442,26 +471,26 @@ impl DataMode {
         let delivered = self.leaked.len();
         let mut all = std::mem::take(&mut self.leaked);
         all.append(&mut self.held);
-        let tail = all.len() - words_tail(&all, all.len());
-        let first = TERMINATORS.iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
+        let tail = all.len() - words_tail(&all, all.len(), self.terminators());
+        let first = self.terminators().iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
         let Some(first) = first.map(|at| tail + at) else {
             // Without the modem's words nothing shows that the rest is payload.
             return Ended { payload: Vec::new(), words: Vec::new(), certain: false, escape_missed: false };
         };
         let mut words = all.split_off(first);
-        if !words.starts_with(NO_CARRIER)
-            && let Some(earlier) =
-                TERMINATORS[1..].iter().filter_map(|terminator| find(&all, terminator)).min()
+        let boots = &TERMINATORS[1..];
+        if boots.iter().any(|boot| words.starts_with(boot))
+            && let Some(earlier) = boots.iter().filter_map(|boot| find(&all, boot)).min()
         {
             // It may have booted before, and then this is the echo of what was on its way to it.
             all.truncate(earlier);
         }
-        let is_whole = words_from(&words) == Some(Match::Whole);
-        let ends = ends(&words);
+        let is_whole = words_from(&words, self.terminators()) == Some(Match::Whole);
+        let ends = ends(&words, self.terminators());
         // What is behind the last end is the modem's own in any case; before it, a line may be payload.
         words.drain(..ends.last().copied().unwrap_or(0));
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
-        let certain = is_whole && ends.len() == 1 && all.len() >= delivered;
+        let certain = is_whole && ends.len() == 1 && all.len() >= delivered && !words.starts_with(OK);
         // The modem was in data mode still when the escape came.
         let escape_missed = self.escaped_from.is_some_and(|from| all.len() >= delivered + from);
         Ended { payload: all.split_off(delivered.min(all.len())), words, certain, escape_missed }
@@ -509,22 +538,20 @@ impl DataMode {
         Next::Wait
     }
 
-    /// Whether what is held goes on from a whole terminator with nothing but unsolicited lines to its end.
-    fn holds_end(&self) -> bool {
-        let all = [&self.leaked[..], &self.held].concat();
-        words_from(&all[all.len() - words_tail(&all, all.len())..]) == Some(Match::Whole)
+    /// Whether a whole terminator is held, or at least its end, and nothing but unsolicited lines behind it.
+    pub fn is_suspicious(&self) -> bool {
+        self.words_held() > 0
     }
 
-    /// Whether a whole terminator is held, or at least its end.
-    pub fn is_suspicious(&self) -> bool {
+    /// How many bytes of what is held may be a whole terminator, or the end of one, and unsolicited lines behind it.
+    fn words_held(&self) -> usize {
         if self.held.is_empty() {
-            return false;
+            return 0;
         }
-        let whole = |bytes: &[u8]| words_from(bytes) == Some(Match::Whole);
-        match self.leaked.is_empty() {
-            true => whole(&self.held),
-            false => whole(&[&self.leaked[..], &self.held].concat()),
-        }
+        let all = [&self.leaked[..], &self.held].concat();
+        let tail = words_tail(&all, all.len(), self.terminators());
+        let is_whole = words_from(&all[all.len() - tail..], self.terminators()) == Some(Match::Whole);
+        if is_whole { tail.min(self.held.len()) } else { 0 }
     }
 }
 
@@ -551,19 +578,21 @@ enum Match {
 }
 
 /// How many bytes at the end of `bytes` may be the modem's words, `most` at most.
-fn words_tail(bytes: &[u8], most: usize) -> usize {
+fn words_tail(bytes: &[u8], most: usize, terminators: &[&[u8]]) -> usize {
     let window = &bytes[bytes.len().saturating_sub(most)..];
     let returns = window.iter().enumerate().filter(|(_, byte)| **byte == b'\r');
     let mut starts = returns.map(|(start, _)| start);
-    starts.find(|start| words_from(&window[*start..]).is_some()).map_or(0, |start| window.len() - start)
+    starts
+        .find(|start| words_from(&window[*start..], terminators).is_some())
+        .map_or(0, |start| window.len() - start)
 }
 
-fn words_from(bytes: &[u8]) -> Option<Match> {
-    if let Some(terminator) = TERMINATORS.iter().find(|terminator| bytes.starts_with(terminator)) {
+fn words_from(bytes: &[u8], terminators: &[&[u8]]) -> Option<Match> {
+    if let Some(terminator) = terminators.iter().find(|terminator| bytes.starts_with(terminator)) {
         let mut lines = Lines { bytes: &bytes[terminator.len()..], at: 0 };
         return lines.all(|(_, line)| is_unsolicited(line)).then_some(Match::Whole);
     }
-    let begins = !bytes.is_empty() && TERMINATORS.iter().any(|terminator| terminator.starts_with(bytes));
+    let begins = !bytes.is_empty() && terminators.iter().any(|terminator| terminator.starts_with(bytes));
     begins.then_some(Match::Part)
 }
 
@@ -597,10 +626,10 @@ fn pushed_length(line: &[u8]) -> Option<usize> {
 }
 
 /// Where in `words` it is said that data mode is over: where the line end before that line begins.
-fn ends(words: &[u8]) -> Vec<usize> {
+fn ends(words: &[u8], terminators: &[&[u8]]) -> Vec<usize> {
     let is_end = |line: &[u8]| {
         let text = line.strip_suffix(b"\r").unwrap_or(line);
-        TERMINATORS.iter().any(|terminator| &terminator[2..terminator.len() - 2] == text)
+        terminators.iter().any(|terminator| &terminator[2..terminator.len() - 2] == text)
     };
     Lines { bytes: words, at: 0 }
         .filter(|(_, line)| is_end(line))
@@ -641,9 +670,9 @@ const OK: &[u8] = b"\r\nOK\r\n";
 
 /// What the modem says when data mode ends by itself, with the connection or with everything.
 const TERMINATORS: [&[u8]; 4] =
-    [NO_CARRIER, b"\r\nRDY\r\n", b"\r\nPOWERED DOWN\r\n", b"\r\nNORMAL POWER DOWN\r\n"];
+    [b"\r\nNO CARRIER\r\n", b"\r\nRDY\r\n", b"\r\nPOWERED DOWN\r\n", b"\r\nNORMAL POWER DOWN\r\n"];
 
-const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
+const TERMINATORS_AND_OK: [&[u8]; 5] = [TERMINATORS[0], TERMINATORS[1], TERMINATORS[2], TERMINATORS[3], OK];
 
 /// What the modem says to payload that reaches it behind the end and looks like a command to it.
 const RESULTS: [&[u8]; 2] = [b"OK", b"ERROR"];
@@ -678,6 +707,9 @@ const OK_NOT_BEFORE: Duration = Duration::from_millis(900);
 
 /// How long nothing of what was written may leave the port before data mode is left all the same.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// A modem that is busy for so long has been reset since.
+const BUSY_MAX: Duration = Duration::from_secs(60);
 
 /// When a port is asked again how much it has left. Behind a device server the speed says little about when
 /// that will be: the line may be faster, and so is the network.
@@ -896,6 +928,50 @@ mod tests {
             assert!(ended.payload.is_empty() && ended.certain);
             assert_eq!(ended.words, all[1..]);
         }
+    }
+
+    #[test]
+    fn an_end_while_it_is_left_and_what_follows_is_kept_apart_from_payload() {
+        let pushed = b"\r\n+QSSLURC: \"recv\",3,4\r\nab\rc".repeat(100);
+        let all = [&b"last\r\nNO CARRIER\r\n"[..], &pushed, b"\r\n"].concat();
+        for step in [1, 7, 700, all.len()] {
+            let (mut mode, now) = mode(false);
+            mode.leave(now);
+            let mut got = Vec::new();
+            for piece in all.chunks(step) {
+                got.extend(receive(&mut mode, piece, now));
+            }
+            assert!(mode.is_suspicious(), "in steps of {step}");
+            let ended = mode.take_ended();
+            assert!(ended.certain);
+            assert_eq!([got, ended.payload].concat(), b"last");
+            assert_eq!(ended.words, all[4..]);
+        }
+    }
+
+    #[test]
+    fn an_ok_behind_pluses_that_a_busy_modem_may_have_seen_without_their_pause_is_settled_by_escaping() {
+        for has_dcd in [false, true] {
+            let (mut mode, now) = mode(has_dcd);
+            assert_eq!(receive(&mut mode, b"\r\nOK\r\n.", now), b"\r\nOK\r\n.");
+            line(&mut mode, now, b"+++");
+            let now = now + Duration::from_secs(5);
+            mode.drained = Drained::Since(now);
+            assert_eq!(receive(&mut mode, b"\r\nOK\r\n", now), b"");
+            assert!(!mode.is_flowing());
+            let now = now + SUSPICION_QUIET;
+            assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+            let escaped = now + GUARD;
+            assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+            // It was the modem's.
+            assert!(!mode.take_ended().certain);
+        }
+        // Long ago.
+        let (mut mode, now) = mode(false);
+        line(&mut mode, now, b"+++");
+        let now = now + BUSY_MAX * 2;
+        mode.sent(b"x", now, Duration::ZERO);
+        assert_eq!(receive(&mut mode, b"\r\nOK\r\n.", now), b"\r\nOK\r\n.");
     }
 
     #[test]

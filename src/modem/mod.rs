@@ -104,6 +104,16 @@ enum UrcPort {
     One(usize),
 }
 
+impl UrcPort {
+    /// The port whose URCs are listened to.
+    fn heard(self) -> Option<usize> {
+        match self {
+            UrcPort::One(port) | UrcPort::All { heard: port } => Some(port),
+            UrcPort::Unknown => None,
+        }
+    }
+}
+
 /// Names a command that came from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UserCommand(pub u64);
@@ -292,9 +302,7 @@ impl Modem {
         }
         match self.tunnels[tunnel].mode {
             Mode::Transparent => self.port_for_transparent().is_some(),
-            Mode::Push | Mode::Buffer => {
-                self.channels.iter().any(|channel| matches!(channel.state, State::Command))
-            }
+            Mode::Push | Mode::Buffer => (0..self.channels.len()).any(|port| self.takes_opens(port)),
         }
     }
 
@@ -303,6 +311,8 @@ impl Modem {
     pub fn wants_port_bytes(&self, port: usize) -> usize {
         let room = match &self.channels[port].state {
             State::Closed => 0,
+            // What has been pushed by the other port comes first.
+            _ if self.awaits_urcs(port) => 0,
             State::Data(data) => {
                 let socket_room =
                     data.socket.map_or(usize::MAX, |id| self.sockets[id.index()].incoming.room());
@@ -893,6 +903,13 @@ impl Modem {
     fn channels_that(&self, are: impl Fn(&State) -> bool) -> u32 {
         let matching = self.channels.iter().enumerate().filter(|(_, channel)| are(&channel.state));
         matching.fold(0, |bits, (port, _)| bits | 1 << port)
+    }
+
+    /// Whether sockets can be opened by this channel. Not by one that may become again the stream that it was: what is
+    /// pushed there would end in it.
+    fn takes_opens(&self, port: usize) -> bool {
+        let is_suspected = |socket: &Socket| matches!(socket.phase, Phase::Open(Open { flow: Flow::Suspected { channel, .. }, .. }) if channel == port);
+        matches!(self.channels[port].state, State::Command) && !self.sockets.iter().any(is_suspected)
     }
 
     fn has_commander(&self) -> bool {

@@ -28,10 +28,7 @@ impl Modem {
             self.refuse_user_commands();
         }
         // Where pushed payload comes out, prompt and result of a send wait behind it: that port comes last.
-        let last = match self.urc_port {
-            UrcPort::One(port) | UrcPort::All { heard: port } => port,
-            UrcPort::Unknown => 0,
-        };
+        let last = self.urc_port.heard().unwrap_or(0);
         let count = self.channels.len();
         for port in (0..count).map(|turn| (last + 1 + turn) % count) {
             self.leave_if_drained(port, now);
@@ -89,7 +86,10 @@ impl Modem {
             return Some((command, Origin::Judge));
         }
         if let Some(command) = self.socket_command(port, now) {
-            return Some((command, Origin::Socket));
+            return Some(match self.urcs_moved_aside(port).filter(|_| command.begins_stream()) {
+                Some(aside) => (aside, Origin::Wire),
+                None => (command, Origin::Socket),
+            });
         }
         let context_busy = self
             .channels
@@ -101,8 +101,11 @@ impl Modem {
             }
             self.contexts_written(now);
         }
-        if let Some(command) = self.open_command(port, now) {
-            return Some((command, Origin::Socket));
+        if let Some(id) = self.open_due(port, now) {
+            return Some(match self.urcs_moved_aside(port).filter(|_| self.is_for_stream(id)) {
+                Some(command) => (command, Origin::Wire),
+                None => (self.open_command(id, now), Origin::Socket),
+            });
         }
         if let Some(command) = self.byte_command(now) {
             return Some((command, Origin::Socket));
@@ -183,11 +186,17 @@ impl Modem {
             self.actions.push_back(super::Action::NextDevice(port));
             return self.reopen(port, now);
         }
-        if let Command::Line(line) = command
-            && line.text.starts_with(URC_PORT)
-        {
+        if is_urc_port(command) {
             // Whether or not it has such a setting: there is no other port to try.
-            self.urc_port = UrcPort::One(port);
+            let mut ports = std::iter::once(port).chain(0..self.channels.len());
+            let named = ports.find(|port| self.leave_by(*port) == *command).unwrap_or(port);
+            self.urc_port = UrcPort::One(named);
+            if named != port {
+                // All that was pushed by this port has been read.
+                for socket in self.sockets.iter_mut().filter(|socket| socket.pushed_on == Some(port)) {
+                    socket.pushed_on = Some(named);
+                }
+            }
             return;
         }
         if *outcome == Outcome::Ok
@@ -214,15 +223,31 @@ impl Modem {
     fn urc_port_command(&self, port: usize) -> Option<Command> {
         let UrcPort::One(gone) = self.urc_port else { return None };
         let speaks = matches!(self.channels[gone].state, State::Command | State::Waking(_));
-        let is_told = |channel: &Channel| {
-            let command = channel.in_flight().map(|it| &it.command);
-            matches!(command, Some(Command::Line(line)) if line.text.starts_with(URC_PORT))
+        let is_told = |channel: &Channel| channel.in_flight().is_some_and(|it| is_urc_port(&it.command));
+        (!speaks && !self.channels.iter().any(is_told)).then(|| self.leave_by(port))
+    }
+
+    /// URCs do not leave by a port that is about to become a stream, but by the first other one that takes commands.
+    /// The port that they move from is told so: its `OK` comes behind all that was pushed by it.
+    fn urcs_moved_aside(&self, port: usize) -> Option<Command> {
+        let is_other = |other: &usize| {
+            *other != port
+                && matches!(self.channels[*other].state, State::Command)
+                && self.ports[*other].at_port.is_some()
         };
-        if speaks || self.channels.iter().any(is_told) {
-            return None;
-        }
-        let name = self.ports[port].at_port.unwrap_or("uart1");
-        Some(Command::line(format!("{URC_PORT}\"{name}\"")))
+        let other = (0..self.channels.len()).find(is_other)?;
+        (self.urc_port == UrcPort::One(port)).then(|| self.leave_by(other))
+    }
+
+    fn leave_by(&self, port: usize) -> Command {
+        Command::line(format!("{URC_PORT}\"{}\"", self.ports[port].at_port.unwrap_or("uart1")))
+    }
+
+    /// Whether URCs are being moved to this port from another, whose last ones may not have been read yet.
+    pub(super) fn awaits_urcs(&self, port: usize) -> bool {
+        let others = self.channels.iter().enumerate().filter(|(other, _)| *other != port);
+        let mut commands = others.filter_map(|(_, channel)| Some(&channel.in_flight()?.command));
+        commands.any(|command| is_urc_port(command) && *command == self.leave_by(port))
     }
 
     /// Does the data session still stand, now that a far end has closed?
@@ -305,7 +330,8 @@ impl Modem {
         })
     }
 
-    fn open_command(&mut self, port: usize, now: Instant) -> Option<Command> {
+    /// The socket whose open is next on this channel.
+    fn open_due(&self, port: usize, now: Instant) -> Option<SocketId> {
         let others_open = |id: SocketId| {
             SocketId::all().any(|other| {
                 other != id
@@ -318,7 +344,7 @@ impl Modem {
                     )
             })
         };
-        let id = SocketId::all().find(|id| {
+        SocketId::all().filter(|_| self.takes_opens(port)).find(|id| {
             let socket = &self.sockets[id.index()];
             let Phase::Opening(opening) = &socket.phase else { return false };
             let due = match opening.stage {
@@ -326,38 +352,44 @@ impl Modem {
                 OpenStage::Again { at, alone } => at <= now && !(alone && others_open(*id)),
                 _ => false,
             };
-            let tunnel = &self.tunnels[socket.tunnel];
-            let port_fits = tunnel.mode != Mode::Transparent || self.port_for_transparent() == Some(port);
+            let port_fits = !self.is_for_stream(*id) || self.port_for_transparent() == Some(port);
             let stands = self.contexts[self.context_of[socket.tunnel]].standing == Standing::Known;
             due && socket.busy.is_none() && stands && port_fits
-        })?;
-        let pdp = self.settings.pdp.context;
-        let tunnel_index = self.sockets[id.index()].tunnel;
-        let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else { return None };
-        let tunnel = &self.tunnels[tunnel_index];
-        opening.stage = OpenStage::InFlight { result: None };
+        })
+    }
+
+    fn is_for_stream(&self, id: SocketId) -> bool {
+        self.tunnels[self.sockets[id.index()].tunnel].mode == Mode::Transparent
+    }
+
+    fn open_command(&mut self, id: SocketId, now: Instant) -> Command {
+        let socket = &mut self.sockets[id.index()];
+        let tunnel = &self.tunnels[socket.tunnel];
         let timeout = tunnel.limits.connect_timeout;
         let patience = match timeout.is_zero() {
             true => std::time::Duration::from_secs(OPEN_MAX_SECONDS),
             false => timeout.max(std::time::Duration::from_secs(1)),
         };
-        opening.deadline = Some(opening.deadline.unwrap_or(now + patience));
+        if let Phase::Opening(opening) = &mut socket.phase {
+            opening.stage = OpenStage::InFlight { result: None };
+            opening.deadline = Some(opening.deadline.unwrap_or(now + patience));
+        }
+        socket.pushed_on = self.urc_port.heard();
         let mode = match tunnel.mode {
             Mode::Buffer => AccessMode::Buffer,
             Mode::Push => AccessMode::Push,
             Mode::Transparent => AccessMode::Transparent,
         };
-        let context = &self.contexts[self.context_of[tunnel_index]];
         let negotiate = std::time::Duration::from_secs(negotiate_seconds(timeout));
-        Some(Command::Open {
+        Command::Open {
             socket: id,
-            pdp,
-            ssl: context.id,
+            pdp: self.settings.pdp.context,
+            ssl: self.contexts[self.context_of[socket.tunnel]].id,
             host: tunnel.target.host.clone(),
             port: tunnel.target.port,
             mode,
             patience: patience.max(negotiate),
-        })
+        }
     }
 
     /// A send or a receive: whoever has had least.
@@ -441,6 +473,10 @@ fn serial_number(line: &str) -> &str {
 
 /// The IMEI, where `--device imei:…` names the modem: asked for before anything else is said to it.
 const SERIAL_NUMBER: &str = "AT+GSN";
+
+fn is_urc_port(command: &Command) -> bool {
+    matches!(command, Command::Line(line) if line.text.starts_with(URC_PORT))
+}
 
 /// How many settings fix the wire format of a channel, its speed aside.
 const WIRE_SETTINGS: usize = 7;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::channel::{Outcome, State};
 use super::data_mode::{DataMode, Next, Reason};
 use super::socket::{Closing, Flow, Open, Phase, Settling};
-use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, state_of};
+use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, UrcPort, state_of};
 use crate::at::SocketId;
 use crate::config::{FlowControl, Mode};
 use crate::exit_status::ExitStatus;
@@ -15,22 +15,20 @@ impl Modem {
     /// The port that the next transparent stream gets: the last one that can, so that the first stays for
     /// commands; the only one if nobody else needs it.
     pub(super) fn port_for_transparent(&self) -> Option<usize> {
-        let commanding =
-            self.channels.iter().filter(|channel| matches!(channel.state, State::Command)).count();
+        let takers = (0..self.channels.len()).filter(|port| self.takes_opens(*port));
+        let commanding = takers.clone().count();
         let others = self.sockets.iter().any(|socket| {
             socket.joined
                 && matches!(socket.phase, Phase::Open(_) | Phase::Opening(_))
                 && self.tunnels[socket.tunnel].mode != Mode::Transparent
         });
-        if commanding == 0 || (commanding == 1 && (self.channels.len() > 1 || others)) {
-            let only_transparent = self.tunnels.iter().all(|tunnel| tunnel.mode == Mode::Transparent);
-            if commanding == 0 || !only_transparent {
-                return None;
-            }
+        let only_transparent = self.tunnels.iter().all(|tunnel| tunnel.mode == Mode::Transparent);
+        if commanding == 1 && (self.channels.len() > 1 || others) && !only_transparent {
+            return None;
         }
-        (0..self.channels.len()).rev().find(|port| {
-            matches!(self.channels[*port].state, State::Command) && self.can_be_transparent(*port)
-        })
+        // Where URCs leave by all ports, what is pushed to others is listened to on one.
+        let is_heard = |port| commanding > 1 && self.urc_port == UrcPort::All { heard: port };
+        takers.rev().find(|port| self.can_be_transparent(*port) && !is_heard(*port))
     }
 
     fn can_be_transparent(&self, port: usize) -> bool {
@@ -166,16 +164,19 @@ impl Modem {
                 }
             }
             Next::Left(reason) => self.data_mode_left(port, reason, now),
-            Next::Ended => self.data_mode_ended(port, now),
+            Next::Ended => self.data_mode_ended(port, true, now),
             Next::Lost => {
                 // No OK to any escape: the modem was in command mode already, so the words were its own. If it
                 // was only silent, it is still in data mode, and its answer to AT will have to wait for an escape.
-                self.data_mode_ended(port, now);
-                if let State::Waking(waking) = &mut self.channels[port].state
-                    && let Some(id) = id
-                {
-                    waking.doubt(id);
+                // Or it answers behind what is held and cannot be read on: then nothing is believed until that is
+                // known.
+                let is_read = !data.is_paused();
+                if id.is_none() && data.holds_ok() {
+                    self.end_doubted(port, Cut::CarrierLost);
                 }
+                self.data_mode_ended(port, is_read, now);
+                // Only now: another end than this one's own words shows that it was none.
+                self.channels[port].doubted = id.or(self.channels[port].doubted);
             }
         }
     }
@@ -186,6 +187,7 @@ impl Modem {
         let (id, aborted, missed) = (data.socket, data.aborted, data.has_missed_escape());
         let (payload, words) = data.take_left();
         self.actions.push_back(Action::SetDtr(port, true));
+        self.end_doubted(port, Cut::CarrierLost);
         self.channels[port].state = match id {
             Some(_) => State::Command,
             // It had been given up, and goes on being brought back.
@@ -219,15 +221,18 @@ impl Modem {
         self.hear_words(port, &words, now);
     }
 
-    /// The connection is gone: `NO CARRIER`, or DCD dropped.
-    fn data_mode_ended(&mut self, port: usize, now: Instant) {
+    /// The connection is gone: `NO CARRIER`, or DCD dropped. `is_believed`: what is held are the modem's words.
+    fn data_mode_ended(&mut self, port: usize, is_believed: bool, now: Instant) {
         let State::Data(data) = &mut self.channels[port].state else { return };
         let id = data.socket;
         let ended = data.take_ended();
         // The end may have come while it was being left.
         self.actions.push_back(Action::SetDtr(port, true));
         self.channels[port].decoder.reset();
-        self.channels[port].state = self.waking(port, now);
+        match is_believed {
+            true => self.channels[port].state = self.waking(port, now),
+            false => self.enter_data_mode(port, None, now),
+        }
         if let Some(id) = id {
             self.deliver(id, &ended.payload);
             let unsent = !self.sockets[id.index()].outgoing.is_empty();
@@ -238,15 +243,19 @@ impl Modem {
             socket.outgoing.reset();
             socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: socket.joined, tries: 0 });
         }
-        if !ended.certain {
-            // What others were pushed here may have been taken for this stream's payload.
+        if !ended.certain || !is_believed {
+            // What others were pushed here may have been taken for this stream's payload, or is dropped with the rest.
             for other in SocketId::all().filter(|other| Some(*other) != id) {
-                if self.sockets[other.index()].is_pushing() && self.sockets[other.index()].joined {
+                let socket = &self.sockets[other.index()];
+                let is_told_here = socket.pushed_on.is_none_or(|on| on == port);
+                if socket.joined && is_told_here && (socket.is_pushing() || !is_believed) {
                     self.break_off(other, Cut::Garbled);
                 }
             }
         }
-        self.hear_words(port, &ended.words, now);
+        if is_believed {
+            self.hear_words(port, &ended.words, now);
+        }
     }
 
     /// Words of the modem that followed the payload.

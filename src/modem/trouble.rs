@@ -284,8 +284,7 @@ impl Modem {
 
     /// The modem did not answer as one in command mode does: it may carry the stream on, with `AT` in it.
     pub(super) fn end_doubted(&mut self, port: usize, cut: Cut) {
-        if let State::Waking(waking) = &self.channels[port].state
-            && let Some(id) = waking.doubted()
+        if let Some(id) = self.channels[port].doubted.take()
             && matches!(self.sockets[id.index()].phase, Phase::Closing(Closing { judge: true, .. }))
         {
             self.break_off(id, cut);
@@ -294,8 +293,7 @@ impl Modem {
 
     /// Whether it is not known yet if the stream of this socket is over.
     pub(super) fn is_doubted(&self, id: SocketId) -> bool {
-        let doubts = |state: &State| matches!(state, State::Waking(waking) if waking.doubted() == Some(id));
-        self.channels.iter().any(|channel| doubts(&channel.state))
+        self.channels.iter().any(|channel| channel.doubted == Some(id))
     }
 
     /// The channel is to be brought to answer, at the speed it has now.
@@ -353,6 +351,7 @@ impl Modem {
                 }
                 self.channels[port].baud = baud;
                 self.channels[port].was_stream = false;
+                self.channels[port].doubted = None;
                 let is_new = self.channels[port].answered_at.replace(baud) != Some(baud);
                 self.channels[port].state = State::Command;
                 if is_new && baud != self.settings.baud && self.channels[port].wire_step.is_none() {

@@ -20,8 +20,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::at::SocketId;
-
 /// Where the attempt is.
 #[derive(Debug)]
 pub struct Waking {
@@ -37,8 +35,6 @@ pub struct Waking {
     is_uart: bool,
     configured_baud: u32,
     baud: u32,
-    /// The stream that is over if this modem answers without an escape, and was only out of earshot otherwise.
-    doubted: Option<SocketId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +99,6 @@ impl Waking {
             is_uart,
             configured_baud: baud,
             baud,
-            doubted: None,
         }
     }
 
@@ -111,16 +106,6 @@ impl Waking {
     pub fn in_data_mode(is_uart: bool, baud: u32, now: Instant) -> Self {
         let waking = Waking::new(is_uart, baud, now);
         Waking { step: Step::Guard, remedy: Remedy::Escape, due: now + GUARD, ..waking }
-    }
-
-    /// The channel carried this stream, and nothing but silence shows that it does not any more.
-    pub fn doubt(&mut self, socket: SocketId) {
-        self.doubted = Some(socket);
-    }
-
-    /// The stream of [`Waking::doubt`].
-    pub fn doubted(&self) -> Option<SocketId> {
-        self.doubted
     }
 
     /// When [`Waking::deadline_passed`] is due.

@@ -22,11 +22,13 @@ fn connections_in_sequence_leave_nothing_behind() {
     for _ in 0..COUNT / 5 {
         one();
     }
+    wait_for_the_end_of_all(&daemon);
     let before = Footprint::of(&daemon);
     for _ in 0..COUNT {
         one();
     }
-    // The connection of whoever asked for the status may not have been closed yet.
+    wait_for_the_end_of_all(&daemon);
+    // The connection of whoever asked may not have been closed yet.
     let mut after = Footprint::of(&daemon);
     for _ in 0..100 {
         if after.descriptors <= before.descriptors {
@@ -47,12 +49,14 @@ struct Footprint {
     kilobytes: u64,
 }
 
+fn wait_for_the_end_of_all(daemon: &Daemon) {
+    daemon.wait_until("the end of every client", |status| {
+        status.tunnels[0].clients.is_empty() && status.sockets.get("free") == Some(&12)
+    });
+}
+
 impl Footprint {
-    /// Once no client is left.
     fn of(daemon: &Daemon) -> Footprint {
-        daemon.wait_until("the end of every client", |status| {
-            status.tunnels[0].clients.is_empty() && status.sockets.get("free") == Some(&12)
-        });
         let folder = format!("/proc/{}", daemon.id());
         let status = fs::read_to_string(format!("{folder}/status")).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("every process has it");

@@ -1,7 +1,7 @@
 //! Goal of this test: two ports of one modem are two channels: they work side by side, and one is enough.
 
 use qssl_modem_emulator::PortName;
-use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 use qssl_tunnel::at::IdSet;
 use qssl_tunnel::config::Mode;
 
@@ -96,6 +96,75 @@ fn losing_both_ports_and_getting_them_back() {
     sim.run_to_the_end(seconds(120));
     assert_eq!(sim.outcome(0), Some(Outcome::Reset));
     assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+}
+
+/// What was pushed by a port until it became a stream, or behind the end of that stream, could be read behind what was
+/// pushed by the next.
+#[test]
+fn urcs_leave_by_another_port_before_theirs_becomes_a_stream() {
+    for seed in 1..=20 {
+        let pushed = Connection::new(Mode::Push).at(seconds(20)).far_end(Behaviour::source(200_000, seed));
+        let stream = |at| Connection::new(Mode::Transparent).at(at).far_end(Behaviour::source(10, seed));
+        let port = |name| Port::usb(name).splits();
+        let mut sim = Wiring { seed, ..Wiring::new() }
+            .ports([port(PortName::UsbAt), port(PortName::UsbModem)])
+            .connect(pushed.clone())
+            .connect(stream(seconds(21)))
+            .connect(pushed.at(seconds(20) + millis(900)))
+            .start();
+        sim.run_to_the_end(seconds(60));
+        (0..3).for_each(|index| sim.assert_complete(index));
+        let told = |port: &str| {
+            let line = format!("AT+QURCCFG=\"urcport\",\"{port}\"");
+            sim.host_said.iter().position(|said| said.starts_with(line.as_bytes()))
+        };
+        let opens = sim.host_said.iter().position(|said| said.ends_with(b",443,2\r"));
+        assert!(told("usbmodem") < told("usbat") && told("usbat") < opens, "seed {seed}");
+    }
+}
+
+/// URCs leave by all ports where the host does not know which is which, and one of them is listened to: not one that
+/// becomes a stream.
+#[test]
+fn what_is_pushed_beside_a_stream_is_heard_where_no_port_has_a_name() {
+    for seed in 1..=10 {
+        let port = |name| Port::usb(name).splits().unnamed();
+        let pushed = Connection::new(Mode::Push).at(seconds(22)).far_end(Behaviour::source(100_000, seed));
+        let stream = Connection::new(Mode::Transparent)
+            .at(seconds(20))
+            .far_end(Behaviour::source(200_000, seed))
+            .reads(Reads::Drip(20_000, seconds(1)));
+        let mut sim = Wiring { seed, ..Wiring::new() }
+            .ports([port(PortName::UsbAt), port(PortName::UsbModem)])
+            .connect(stream)
+            .connect(pushed)
+            .start();
+        sim.run_to_the_end(seconds(120));
+        (0..2).for_each(|index| sim.assert_complete(index));
+    }
+}
+
+/// A far end says what a modem says at the end of a stream, and so much behind it that the answers to escapes stay
+/// unread.
+#[test]
+fn a_far_end_does_not_speak_for_the_modem() {
+    let mut text = b"\r\nNO CARRIER\r\n".to_vec();
+    text.extend(b"\r\n+QSSLURC: \"recv\",0,4\r\nfake".repeat(4_000));
+    for named in [true, false] {
+        let port = |name| Port { is_named: named, ..Port::usb(name) };
+        let pushed = Connection::new(Mode::Push).at(seconds(20));
+        let lies = Behaviour { says: Says::Text(text.clone()), ..Behaviour::sink() };
+        let liar = Connection::new(Mode::Transparent).far_end(lies).at(seconds(21));
+        let stays = Behaviour { ends: Ends::Never, ..Behaviour::source(1_000, 1) };
+        let mut sim = Wiring::new()
+            .ports([port(PortName::UsbAt), port(PortName::UsbModem)])
+            .connect(pushed.far_end(stays))
+            .connect(liar)
+            .start();
+        sim.run_for(seconds(60));
+        assert_eq!(sim.clients[0].received.len(), 1_000, "named {named}");
+        assert!(text.starts_with(&sim.clients[1].received), "named {named}");
+    }
 }
 
 /// The switch to buffer mode was asked for on one port while bytes that had been pushed were still on their way

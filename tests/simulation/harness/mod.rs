@@ -430,7 +430,7 @@ impl Simulation {
                     has_dcd: wire.port.has_dcd,
                     dcd_is_live: true,
                     has_dtr: wire.port.has_dtr,
-                    at_port: Some(wire.port.name.name()),
+                    at_port: wire.port.is_named.then(|| wire.port.name.name()),
                 };
                 self.relay.port_opened(port, facts, self.now);
             }

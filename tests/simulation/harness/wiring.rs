@@ -38,6 +38,8 @@ pub struct Wiring {
 pub struct Port {
     /// Its name in the modem.
     pub name: PortName,
+    /// The heart knows that name.
+    pub is_named: bool,
     /// Bytes take their time: ten bits each.
     pub paced: bool,
     /// A speed and modem lines matter.
@@ -284,6 +286,7 @@ impl Port {
     pub fn usb(name: PortName) -> Self {
         Port {
             name,
+            is_named: true,
             paced: false,
             is_uart: false,
             has_dcd: false,
@@ -299,6 +302,11 @@ impl Port {
     /// A UART, paced, with all its lines.
     pub fn uart() -> Self {
         Port { paced: true, is_uart: true, has_dcd: true, has_dtr: true, ..Port::usb(PortName::Uart1) }
+    }
+
+    /// As behind a device server: which of the modem's ports it is the host does not know.
+    pub fn unnamed(self) -> Self {
+        Port { is_named: false, ..self }
     }
 
     /// It may lose and alter bytes, and nobody at the host can know.
