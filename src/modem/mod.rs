@@ -395,11 +395,8 @@ impl Modem {
         self.channels[port].last_heard = now;
         self.channels[port].baud = baud;
         self.channels[port].wire_step = Some(0);
-        self.channels[port].state = match self.channels[port].was_stream {
-            true => State::Waking(Waking::in_data_mode(facts.is_uart, baud, now)),
-            false => State::Waking(Waking::new(facts.is_uart, baud, now)),
-        };
         self.ports[port] = facts;
+        self.channels[port].state = self.waking(port, now);
         self.reopen_at[port] = None;
         self.run(now);
     }

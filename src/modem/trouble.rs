@@ -212,6 +212,7 @@ impl Modem {
             if !self.channels[port].is_open() {
                 continue;
             }
+            self.channels[port].was_stream = false;
             // Whoever has heard of it has heard it at this speed.
             let waking = self.waking(port, now);
             if let Some(in_flight) = self.channels[port].forget()
@@ -298,7 +299,11 @@ impl Modem {
 
     /// The channel is to be brought to answer, at the speed it has now.
     pub(super) fn waking(&self, port: usize, now: Instant) -> State {
-        State::Waking(Waking::new(self.ports[port].is_uart, self.channels[port].baud, now))
+        let (is_uart, channel) = (self.ports[port].is_uart, &self.channels[port]);
+        State::Waking(match channel.was_stream {
+            true => Waking::in_data_mode(is_uart, channel.baud, now),
+            false => Waking::new(is_uart, channel.baud, now),
+        })
     }
 
     pub(super) fn waking_deadline(&mut self, port: usize, now: Instant) {
