@@ -337,26 +337,35 @@ impl Modem {
             return self.resume_answered(port, id, outcome, now);
         }
         let worked = outcome == Outcome::Ok;
-        if !worked && self.profile.switches_mode.is_none() {
-            log::warn!(
-                "{} cannot switch a socket's mode (AT+QISWTMD): a client that does not read can hold up others",
-                self.profile.name
-            );
+        let closed = matches!(self.sockets[id.index()].phase, Phase::Open(Open { far_end_closed: true, .. }));
+        // Whose far end has closed can be refused anything.
+        if worked || !closed {
+            if !worked && self.profile.switches_mode.is_none() {
+                log::warn!(
+                    "{} cannot switch a socket's mode (AT+QISWTMD): a client that does not read can hold up others",
+                    self.profile.name
+                );
+            }
+            // What worked once is not unlearnt by one failure.
+            self.profile.switches_mode = Some(worked || self.profile.switches_mode == Some(true));
         }
-        // What worked once is not unlearnt by one failure.
-        self.profile.switches_mode = Some(worked || self.profile.switches_mode == Some(true));
         let socket = &mut self.sockets[id.index()];
         socket.switch_again_at = (!worked).then_some(now + REPEAT_PAUSE);
         let Phase::Open(open) = &mut socket.phase else { return };
         open.flow = match (open.flow, worked) {
             // Bytes may lie inside without a `recv` URC: read unasked.
-            (Flow::ToBuffer, true) => Flow::Buffer { readable: true },
-            (Flow::ToBuffer, false) => Flow::Push,
+            (Flow::ToBuffer { .. }, true) | (Flow::ToBuffer { unanswered: true }, false) => {
+                Flow::Buffer { readable: true }
+            }
+            (Flow::ToBuffer { unanswered: false }, false) => Flow::Push,
             // Something came between the last read and the switch, and may be held until more comes.
-            (Flow::ToPush { readable: true }, true) => Flow::ToBuffer,
+            (Flow::ToPush { readable: true }, true) => Flow::ToBuffer { unanswered: false },
             (Flow::ToPush { readable: false }, true) => Flow::Push,
             (Flow::ToPush { .. }, false) => Flow::Buffer { readable: true },
             (flow, _) => flow,
         };
+        if closed && open.flow == Flow::Push {
+            self.begin_closing(id, true);
+        }
     }
 }

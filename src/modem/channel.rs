@@ -36,6 +36,8 @@ pub struct Channel {
     pub wire_step: Option<usize>,
     /// When a byte last came, or the port was opened.
     pub last_heard: Instant,
+    /// The port was lost in data mode, and the modem has not answered since.
+    pub was_stream: bool,
     /// In data mode: the LF that ends `CONNECT` has not come yet.
     pub line_feed_due: bool,
     /// The stream that it carried, until it is certain whether it does no longer.
@@ -208,6 +210,7 @@ impl Channel {
             line_feed_due: false,
             doubted: None,
             recorder: Recorder::new(recorder_bytes),
+            was_stream: false,
             in_flight: None,
             output: Vec::new(),
             output_written: 0,

@@ -44,6 +44,8 @@ pub struct DataMode {
     /// DCD is read as it stands, not as it was last reported.
     dcd_is_live: bool,
     has_dtr: bool,
+    /// How much was held when the first `+++` left.
+    escaped_from: Option<usize>,
     /// Whether everything written has left the tty, and since when.
     drained: Drained,
 }
@@ -142,6 +144,7 @@ impl DataMode {
             dcd: Dcd::Unproven,
             dcd_is_live,
             has_dtr,
+            escaped_from: None,
             drained: Drained::Since(now),
         }
     }
@@ -213,6 +216,7 @@ impl DataMode {
                     let deliver = self.held.len() - WORDS_MAX;
                     payload(&self.held[..deliver]);
                     self.held.drain(..deliver);
+                    self.escaped_from = self.escaped_from.map(|from| from.saturating_sub(deliver));
                     self.leaked.clear();
                 }
             }
@@ -234,6 +238,11 @@ impl DataMode {
             Stage::Draining { .. } | Stage::Guard { .. } | Stage::Escaped { .. } => {
                 self.held.extend_from_slice(bytes);
                 self.held_since = now;
+                if let Stage::Escaped { since, by_dtr: false, from, .. } = &mut self.stage
+                    && now < *since + OK_NOT_BEFORE
+                {
+                    *from = self.held.len();
+                }
                 if self.reason == Reason::Done {
                     // Everything but a possible end, or a possible `OK` at the end, is payload.
                     let keep = self.words_held().max(HELD_WHILE_LEAVING).min(self.held.len());
@@ -364,7 +373,7 @@ impl DataMode {
             },
             Stage::HungUp { .. } if self.paused => None,
             Stage::Guard { until, .. } | Stage::HungUp { until } => Some(until),
-            Stage::Escaped { .. } if self.escape_answered() => Some(self.held_since + OK_QUIET),
+            Stage::Escaped { .. } if self.answer_at().is_some() => Some(self.held_since + OK_QUIET),
             Stage::Escaped { since, by_dtr, .. } => Some(since + if by_dtr { DTR_WAIT } else { ESCAPE_WAIT }),
         };
         ask.into_iter().chain(stage).min()
@@ -416,12 +425,13 @@ impl DataMode {
                 _ => Next::Wait,
             },
             Stage::Guard { until, tries } if until <= now => {
+                self.escaped_from.get_or_insert(self.held.len());
                 self.stage = Stage::Escaped { since: now, tries, by_dtr: false, from: self.held.len() };
                 Next::SendEscape
             }
             Stage::Guard { .. } => Next::Wait,
             Stage::Escaped { since, tries, by_dtr, .. } => {
-                if self.escape_answered() {
+                if self.answer_at().is_some() {
                     return if self.held_since + OK_QUIET <= now {
                         Next::Left(self.reason)
                     } else {
@@ -465,24 +475,34 @@ impl DataMode {
         let first = self.terminators().iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
         let Some(first) = first.map(|at| tail + at) else {
             // Without the modem's words nothing shows that the rest is payload.
-            return Ended { payload: Vec::new(), words: Vec::new(), certain: false };
+            return Ended { payload: Vec::new(), words: Vec::new(), certain: false, escape_missed: false };
         };
         let mut words = all.split_off(first);
+        let boots = &TERMINATORS[1..];
+        if boots.iter().any(|boot| words.starts_with(boot))
+            && let Some(earlier) = boots.iter().filter_map(|boot| find(&all, boot)).min()
+        {
+            // It may have booted before, and then this is the echo of what was on its way to it.
+            all.truncate(earlier);
+        }
         let is_whole = words_from(&words, self.terminators()) == Some(Match::Whole);
         let ends = ends(&words, self.terminators());
         // What is behind the last end is the modem's own in any case; before it, a line may be payload.
         words.drain(..ends.last().copied().unwrap_or(0));
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
         let certain = is_whole && ends.len() == 1 && all.len() >= delivered && !words.starts_with(OK);
-        Ended { payload: all.split_off(delivered.min(all.len())), words, certain }
+        // The modem was in data mode still when the escape came.
+        let escape_missed = self.escaped_from.is_some_and(|from| all.len() >= delivered + from);
+        Ended { payload: all.split_off(delivered.min(all.len())), words, certain, escape_missed }
     }
 
     /// What was held back when data mode was left by an escape, parted into payload before the `OK` and the
     /// modem's own words from there on.
     pub fn take_left(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let answer = self.answer_at();
         self.leaked.clear();
         let mut held = std::mem::take(&mut self.held);
-        let words = ends_in_ok(&held).map_or(Vec::new(), |at| held.split_off(at));
+        let words = answer.map_or(Vec::new(), |at| held.split_off(at));
         (held, words)
     }
 
@@ -495,11 +515,10 @@ impl DataMode {
         matches!(self.stage, Stage::Draining { .. })
     }
 
-    /// Whether the last thing that came is the `OK` of the escape, and not one that was payload.
-    fn escape_answered(&self) -> bool {
-        let Stage::Escaped { since, by_dtr, from, .. } = self.stage else { return false };
-        let in_time = by_dtr || self.held_since >= since + OK_NOT_BEFORE;
-        in_time && ends_in_ok(&self.held).is_some_and(|at| at >= from)
+    /// Where in what is held the `OK` of the escape begins: the last thing that came, and not one that was payload.
+    fn answer_at(&self) -> Option<usize> {
+        let Stage::Escaped { from, .. } = self.stage else { return None };
+        ends_in_ok(&self.held[from..]).map(|at| from + at)
     }
 
     fn begin_draining(&mut self, reason: Reason, now: Instant) {
@@ -545,6 +564,8 @@ pub struct Ended {
     pub words: Vec<u8>,
     /// It is certain which is which.
     pub certain: bool,
+    /// The words came behind an escape, which may have become payload.
+    pub escape_missed: bool,
 }
 
 /// Whether bytes are the modem's words: a terminator, and behind it nothing but unsolicited lines.
@@ -623,25 +644,22 @@ fn is_unsolicited(line: &[u8]) -> bool {
     // Noise may precede a line.
     let noise = text.iter().take_while(|byte| !(0x21..0x7F).contains(*byte)).count();
     let text = &text[noise..];
-    let mut words = TERMINATORS.iter().map(|terminator| &terminator[2..terminator.len() - 2]).chain(WORDS);
+    let ends = TERMINATORS.iter().map(|terminator| &terminator[2..terminator.len() - 2]);
+    let mut words = ends.chain(RESULTS).chain(UNSOLICITED);
     text.is_empty()
         || text[0] == b'+'
         || words.any(|word| if ended { text == word } else { word.starts_with(text) })
 }
 
-/// Where `\r\nOK\r\n` begins, if only whole lines of URCs follow it.
+/// Where `\r\nOK\r\n` begins, if only whole lines of URCs and what they announce follow it.
 fn ends_in_ok(held: &[u8]) -> Option<usize> {
-    let mut from = held.len();
-    while let Some(at) = held[..from].windows(OK.len()).rposition(|window| window == OK) {
-        let behind = &held[at + OK.len()..];
-        let mut lines = behind.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| !line.is_empty());
-        let whole = behind.is_empty() || behind.ends_with(b"\r\n");
-        if whole && lines.all(|line| line.starts_with(b"+")) {
-            return Some(at);
-        }
-        from = at + OK.len() - 1;
-    }
-    None
+    let is_urc = |line: &[u8]| match line.strip_suffix(b"\r").or(line.strip_suffix(b"\n")) {
+        Some(text) => text.is_empty() || text[0] == b'+' || UNSOLICITED.contains(&text),
+        None => false,
+    };
+    let oks = held.windows(OK.len()).enumerate().filter(|(_, window)| *window == OK);
+    let mut places = oks.map(|(at, _)| at);
+    places.find(|at| Lines { bytes: &held[at + OK.len()..], at: 0 }.all(|(_, line)| is_urc(line)))
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
@@ -650,16 +668,17 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 
 const OK: &[u8] = b"\r\nOK\r\n";
 
-/// What the modem says when data mode ends by itself.
+/// What the modem says when data mode ends by itself, with the connection or with everything.
 const TERMINATORS: [&[u8]; 4] =
     [b"\r\nNO CARRIER\r\n", b"\r\nRDY\r\n", b"\r\nPOWERED DOWN\r\n", b"\r\nNORMAL POWER DOWN\r\n"];
 
 const TERMINATORS_AND_OK: [&[u8]; 5] = [TERMINATORS[0], TERMINATORS[1], TERMINATORS[2], TERMINATORS[3], OK];
 
-/// Lines without a `+`: what the modem says to payload that reaches it behind the end and looks like a command to
-/// it, and the unsolicited ones.
-const WORDS: [&[u8]; 8] =
-    [b"OK", b"ERROR", b"RING", b"PB DONE", b"SMS DONE", b"SMS Ready", b"Call Ready", b"APP RDY"];
+/// What the modem says to payload that reaches it behind the end and looks like a command to it.
+const RESULTS: [&[u8]; 2] = [b"OK", b"ERROR"];
+
+/// Unsolicited lines without a `+`.
+const UNSOLICITED: [&[u8]; 6] = [b"RING", b"PB DONE", b"SMS DONE", b"SMS Ready", b"Call Ready", b"APP RDY"];
 
 /// The escape is so many `+` between two pauses (both manuals, 1.3).
 const ESCAPE_PLUSES: usize = 3;
@@ -683,8 +702,8 @@ const ESCAPE_WAIT: Duration = Duration::from_millis(2_500);
 /// What the `OK` may take after DTR has dropped.
 const DTR_WAIT: Duration = Duration::from_millis(1_000);
 
-/// The modem waits for its own guard time, about a second, before it answers `+++`.
-const OK_NOT_BEFORE: Duration = Duration::from_millis(500);
+/// The modem waits for its own guard time, a second or a little more, before it answers `+++`.
+const OK_NOT_BEFORE: Duration = Duration::from_millis(900);
 
 /// How long nothing of what was written may leave the port before data mode is left all the same.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -836,7 +855,10 @@ mod tests {
         mode.dcd_changed(false, now);
         assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
         let words = b"\r\nNO CARRIER\r\n".to_vec();
-        assert_eq!(mode.take_ended(), Ended { payload: Vec::new(), words, certain: true });
+        assert_eq!(
+            mode.take_ended(),
+            Ended { payload: Vec::new(), words, certain: true, escape_missed: false }
+        );
     }
 
     #[test]
@@ -975,7 +997,7 @@ mod tests {
             assert_eq!(receive(&mut mode, &words[split..], now), b"");
             assert_eq!(
                 mode.take_ended(),
-                Ended { payload: Vec::new(), words: words.to_vec(), certain: true }
+                Ended { payload: Vec::new(), words: words.to_vec(), certain: true, escape_missed: false }
             );
         }
         let (mut mode, now) = mode(false);
@@ -1012,6 +1034,33 @@ mod tests {
     }
 
     #[test]
+    fn an_end_behind_an_escape_shows_that_it_was_missed() {
+        let (mut mode, now) = mode(false);
+        receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+        let escaped = now + SUSPICION_QUIET + GUARD;
+        assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+        receive(&mut mode, b"payload\r\nNO CARRIER\r\n", escaped + ESCAPE_WAIT);
+        let ended = mode.take_ended();
+        assert_eq!(ended.payload, b"\r\nNO CARRIER\r\npayload");
+        assert!(ended.certain && ended.escape_missed, "the far end may have got `+++`");
+    }
+
+    #[test]
+    fn what_a_modem_echoes_between_two_reboots_is_not_payload() {
+        let (mut mode, now) = mode(false);
+        assert_eq!(receive(&mut mode, b"x\r\nPOWERED DOWN\r\n", now), b"x");
+        let escaped = now + SUSPICION_QUIET + GUARD;
+        assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+        receive(&mut mode, b"\r\nRDY\r\n\r\n+CFUN: 1\r\na\r\n+CPIN: READY\r\nAA", escaped);
+        receive(&mut mode, b"\r\nPOWERED DOWN\r\n\r\nRDY\r\n", escaped);
+        let ended = mode.take_ended();
+        assert!(ended.payload.is_empty() && !ended.certain, "{ended:?}");
+        assert_eq!(ended.words, b"\r\nRDY\r\n");
+    }
+
+    #[test]
     fn an_end_inside_the_payload_is_not_taken_for_the_end_when_dcd_has_dropped() {
         let (mut mode, now) = mode(true);
         mode.dcd_changed(false, now);
@@ -1044,12 +1093,36 @@ mod tests {
         assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
         assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
         assert_eq!(mode.deadline_passed(escaped + OK_QUIET, false), Next::Wait, "it came before");
-        receive(&mut mode, b"\r\nOK\r\n", escaped + OK_QUIET);
-        assert_eq!(mode.deadline_passed(escaped + OK_QUIET * 2, false), Next::Wait, "it came too early");
-        receive(&mut mode, b"\r\nOK\r\n", escaped + Duration::from_secs(1));
-        let left = mode.deadline_passed(escaped + Duration::from_secs(1) + OK_QUIET, false);
+        let early = escaped + Duration::from_millis(870);
+        receive(&mut mode, b"\r\nOK\r\n", early);
+        receive(&mut mode, b"\r\n+CREG: 1\r\n", early + OK_QUIET);
+        assert_eq!(mode.deadline_passed(early + OK_QUIET * 2, false), Next::Wait, "it came too early");
+        receive(&mut mode, b"\r\nOK\r\n", early + OK_QUIET * 2);
+        let left = mode.deadline_passed(early + OK_QUIET * 3, false);
         assert_eq!(left, Next::Left(Reason::Suspicion));
-        assert_eq!(mode.take_left().0, b"\r\nNO CARRIER\r\n\r\nOK\r\n\r\nOK\r\n");
+        assert_eq!(mode.take_left().0, b"\r\nNO CARRIER\r\n\r\nOK\r\n\r\nOK\r\n\r\n+CREG: 1\r\n");
+    }
+
+    #[test]
+    fn what_a_modem_says_by_itself_behind_the_ok_of_an_escape_does_not_hide_it() {
+        for behind in [
+            &b"\r\nRING\r\n"[..],
+            b"\r\n+QSSLOPEN: 3,0\r\n\r\n+QSSLURC: \"recv\",3,1\r\n<",
+            b"\r\n+QSSLURC: \"recv\",3,6\r\n\r\nOK\r\n\r\n+QSSLURC: \"closed\",3\r\n",
+        ] {
+            let (mut mode, now) = mode(false);
+            mode.leave(now);
+            assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+            assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+            let words = [OK, behind].concat();
+            let mut got = receive(&mut mode, b"last", now + GUARD);
+            got.extend(receive(&mut mode, &words, now + GUARD * 2));
+            let left = mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false);
+            assert_eq!(left, Next::Left(Reason::Done), "{}", behind.escape_ascii());
+            let (payload, heard) = mode.take_left();
+            assert_eq!([got, payload].concat(), b"last");
+            assert_eq!(heard, words);
+        }
     }
 
     #[test]

@@ -747,12 +747,19 @@ impl Modem {
                     match result {
                         Outcome::Ok => waking.heard_ok(now),
                         Outcome::Connect => self.connected_unwanted(port, now),
+                        Outcome::NoCarrier => {
+                            // It was in data mode until now.
+                            waking.heard_other_result(now);
+                            self.end_doubted(port, Cut::CarrierLost);
+                        }
                         _ => waking.heard_other_result(now),
                     }
                 } else if result == Outcome::Connect && channel.connected(now) {
                     // The file is due, or comes.
-                } else if let Some((in_flight, outcome)) = channel.concluded(result) {
+                } else if let Some((in_flight, outcome)) = channel.concluded(result.clone()) {
                     self.answered(port, in_flight, outcome, now);
+                } else if result == Outcome::Connect {
+                    self.connected_unwanted(port, now);
                 }
             }
         }
@@ -789,7 +796,10 @@ impl Modem {
                 if let Phase::Open(open) = &mut self.sockets[id.index()].phase {
                     match &mut open.flow {
                         Flow::Buffer { readable } | Flow::ToPush { readable } => *readable = true,
-                        Flow::Push | Flow::ToBuffer | Flow::Transparent { .. } | Flow::Suspected { .. } => {}
+                        Flow::Push
+                        | Flow::ToBuffer { .. }
+                        | Flow::Transparent { .. }
+                        | Flow::Suspected { .. } => {}
                     }
                 }
                 for channel in &mut self.channels {

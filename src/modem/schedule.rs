@@ -285,7 +285,7 @@ impl Modem {
                     }
                 }
                 // Asked for on another channel, what is read then could overtake what was pushed before.
-                Phase::Open(Open { flow: Flow::ToBuffer, .. })
+                Phase::Open(Open { flow: Flow::ToBuffer { .. }, .. })
                     if socket.pushed_on.is_none_or(|on| on == port || speaking & (1 << on) == 0) =>
                 {
                     (0, Command::SwitchMode { socket: id, mode: AccessMode::Buffer })
@@ -426,8 +426,14 @@ impl Modem {
             let can_switch = can_switch && socket.switch_again_at.is_none_or(|at| at <= now);
             let Phase::Open(open) = &mut socket.phase else { continue };
             match open.flow {
-                Flow::Push if can_switch && waiting >= INCOMING_HIGH_BYTES => open.flow = Flow::ToBuffer,
-                Flow::ToBuffer if !busy && waiting <= INCOMING_LOW_BYTES => open.flow = Flow::Push,
+                Flow::Push if can_switch && waiting >= INCOMING_HIGH_BYTES => {
+                    open.flow = Flow::ToBuffer { unanswered: false };
+                }
+                Flow::ToBuffer { unanswered: false }
+                    if !busy && waiting <= INCOMING_LOW_BYTES && !open.far_end_closed =>
+                {
+                    open.flow = Flow::Push;
+                }
                 Flow::Buffer { readable: false }
                     if pushes
                         && can_switch

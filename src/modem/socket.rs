@@ -141,8 +141,12 @@ pub struct Open {
 pub enum Flow {
     /// By themselves.
     Push,
-    /// They came by themselves; the switch to buffer mode is due or in flight.
-    ToBuffer,
+    /// They came by themselves; the switch to buffer mode is due or in flight. `unanswered`: it has been given up
+    /// before, and may have been made.
+    ToBuffer {
+        /// Whether they may wait to be read.
+        unanswered: bool,
+    },
     /// They wait to be read. `readable`: there may be some.
     Buffer {
         /// Whether a read may give something.
@@ -230,7 +234,7 @@ impl Socket {
         matches!(
             self.phase,
             Phase::Open(Open {
-                flow: Flow::Push | Flow::ToBuffer | Flow::ToPush { .. } | Flow::Transparent { .. },
+                flow: Flow::Push | Flow::ToBuffer { .. } | Flow::ToPush { .. } | Flow::Transparent { .. },
                 ..
             })
         ) || matches!(self.phase, Phase::Opening(_))

@@ -77,8 +77,11 @@ impl Modem {
     pub(super) fn connected_unwanted(&mut self, port: usize, now: Instant) {
         log::warn!("{} has become a stream that nobody wants any more; leaving it", self.ports[port].name);
         self.end_doubted(port, Cut::Silent);
-        self.channels[port].forget();
+        let in_flight = self.channels[port].forget();
         self.enter_data_mode(port, None, now);
+        if let Some(in_flight) = in_flight {
+            self.unanswered(port, in_flight, Cut::Silent, now);
+        }
     }
 
     fn begin_stream(&mut self, port: usize, id: SocketId, now: Instant) {
@@ -171,8 +174,9 @@ impl Modem {
                 if id.is_none() && data.holds_ok() {
                     self.end_doubted(port, Cut::CarrierLost);
                 }
-                self.channels[port].doubted = id.or(self.channels[port].doubted);
                 self.data_mode_ended(port, is_read, now);
+                // Only now: another end than this one's own words shows that it was none.
+                self.channels[port].doubted = id.or(self.channels[port].doubted);
             }
         }
     }
@@ -232,7 +236,7 @@ impl Modem {
         if let Some(id) = id {
             self.deliver(id, &ended.payload);
             let unsent = !self.sockets[id.index()].outgoing.is_empty();
-            if !ended.certain || unsent {
+            if !ended.certain || ended.escape_missed || unsent {
                 self.cut(id, Cut::CarrierLost);
             }
             let socket = &mut self.sockets[id.index()];

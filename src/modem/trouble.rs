@@ -118,7 +118,7 @@ impl Modem {
     }
 
     /// A command will never have its answer; the modem may carry it out all the same, and late.
-    fn unanswered(&mut self, port: usize, in_flight: InFlight, cut: Cut, now: Instant) {
+    pub(super) fn unanswered(&mut self, port: usize, in_flight: InFlight, cut: Cut, now: Instant) {
         match in_flight.origin {
             Origin::Wire | Origin::Context(_) | Origin::Liveness | Origin::Reboot => {}
             Origin::User(id) => {
@@ -163,6 +163,13 @@ impl Modem {
                     Command::SwitchMode { mode: AccessMode::Transparent, .. } => {
                         self.break_off(id, cut);
                     }
+                    Command::SwitchMode { mode: AccessMode::Buffer, .. } => {
+                        if let Phase::Open(Open { flow: Flow::ToBuffer { unanswered }, .. }) =
+                            &mut self.sockets[id.index()].phase
+                        {
+                            *unanswered = true;
+                        }
+                    }
                     // These are simply due again.
                     _ => {}
                 }
@@ -205,6 +212,7 @@ impl Modem {
             if !self.channels[port].is_open() {
                 continue;
             }
+            self.channels[port].was_stream = false;
             // Whoever has heard of it has heard it at this speed.
             let waking = self.waking(port, now);
             if let Some(in_flight) = self.channels[port].forget()
@@ -231,6 +239,7 @@ impl Modem {
         };
         self.end_doubted(port, cut);
         let in_flight = self.channels[port].forget();
+        self.channels[port].was_stream |= matches!(self.channels[port].state, State::Data(_));
         self.channels[port].state = State::Closed;
         if self.urc_port == (UrcPort::All { heard: port })
             && let Some(heard) = self.channels.iter().position(Channel::is_open)
@@ -290,7 +299,11 @@ impl Modem {
 
     /// The channel is to be brought to answer, at the speed it has now.
     pub(super) fn waking(&self, port: usize, now: Instant) -> State {
-        State::Waking(Waking::new(self.ports[port].is_uart, self.channels[port].baud, now))
+        let (is_uart, channel) = (self.ports[port].is_uart, &self.channels[port]);
+        State::Waking(match channel.was_stream {
+            true => Waking::in_data_mode(is_uart, channel.baud, now),
+            false => Waking::new(is_uart, channel.baud, now),
+        })
     }
 
     pub(super) fn waking_deadline(&mut self, port: usize, now: Instant) {
@@ -342,6 +355,7 @@ impl Modem {
                     self.session.not_before = None;
                 }
                 self.channels[port].baud = baud;
+                self.channels[port].was_stream = false;
                 self.channels[port].doubted = None;
                 let is_new = self.channels[port].answered_at.replace(baud) != Some(baud);
                 self.channels[port].state = State::Command;

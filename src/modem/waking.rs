@@ -16,7 +16,7 @@
 //!               ▼
 //!   without RTS/CTS ──► Asking     (to name that as the cause; UARTs only)
 //! ```
-//! A modem that never pauses is escaped first. The order is PROTOCOL section 6's otherwise; all of it is plain data and time is an argument.
+//! A modem that never pauses, or that was in data mode when its port was lost, is escaped first. The order is PROTOCOL section 6's otherwise; all of it is plain data and time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -100,6 +100,12 @@ impl Waking {
             configured_baud: baud,
             baud,
         }
+    }
+
+    /// Of a modem that was in data mode when it was last heard: `AT` would be payload.
+    pub fn in_data_mode(is_uart: bool, baud: u32, now: Instant) -> Self {
+        let waking = Waking::new(is_uart, baud, now);
+        Waking { step: Step::Guard, remedy: Remedy::Escape, due: now + GUARD, ..waking }
     }
 
     /// When [`Waking::deadline_passed`] is due.
@@ -249,7 +255,7 @@ const GUARD: Duration = Duration::from_millis(1_200);
 
 /// What the `OK` of an escape may take, and takes at least.
 const ESCAPE_WAIT: Duration = Duration::from_millis(1_500);
-const ESCAPE_OK_NOT_BEFORE: Duration = Duration::from_millis(500);
+const ESCAPE_OK_NOT_BEFORE: Duration = Duration::from_millis(900);
 
 /// The speeds that modems are found at, the most common first.
 const BAUDS: [u32; 6] = [115_200, 921_600, 460_800, 230_400, 57_600, 9_600];
@@ -290,6 +296,19 @@ mod tests {
         assert_eq!(uart[..usb.len()], usb);
         assert_eq!(uart[usb.len()], "SetBaud(115200)");
         assert_eq!(uart[uart.len() - 3], "DropFlowControl");
+    }
+
+    #[test]
+    fn a_modem_that_was_in_data_mode_is_escaped_before_it_is_asked() {
+        let mut time = now();
+        let mut waking = Waking::in_data_mode(false, 115_200, time);
+        waking.heard_ok(time);
+        time = waking.deadline();
+        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Escape(b"+++"));
+        waking.heard_ok(time + Duration::from_millis(870));
+        assert_eq!(waking.deadline(), time + ESCAPE_WAIT, "that OK was payload");
+        time = waking.deadline();
+        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
     }
 
     #[test]

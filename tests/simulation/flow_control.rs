@@ -4,7 +4,7 @@
 use qssl_modem_emulator::network::simulated::Behaviour;
 use qssl_tunnel::config::{FlowControl, Mode};
 
-use crate::harness::wiring::{Connection, Reads, Wiring, seconds};
+use crate::harness::wiring::{Connection, Fault, Reads, Wiring, millis, seconds};
 use crate::harness::{Outcome, Simulation};
 
 const TOTAL: u64 = 400_000;
@@ -106,5 +106,42 @@ fn a_client_that_reads_in_fits_and_starts_is_switched_to_and_fro_without_losing_
             assert_eq!(sim.outcome(0), Some(Outcome::Eof));
             assert_eq!(sim.clients[0].received.len(), 2_000_000);
         }
+    }
+}
+
+#[test]
+fn a_switch_to_buffer_mode_that_a_stalled_modem_makes_late_leaves_nothing_behind() {
+    let (mut late, mut complete) = (0, 0);
+    for moment in (0..2_000).step_by(20).map(millis) {
+        let mut slow =
+            Connection::new(Mode::Push).far_end(Behaviour::source(45_000, 5)).reads(Reads::After(seconds(6)));
+        slow.client.buffer_bytes = 1_000;
+        slow.latency = millis(300);
+        slow.window_bytes = 20_000;
+        let wiring =
+            Wiring::new().uart(921_600).modem(|modem| modem.command_latency = millis(20)).connect(slow);
+        let mut sim = wiring.fault(seconds(1) + moment, Fault::Stall(seconds(8))).start();
+        sim.run_to_the_end(seconds(200));
+        late += sim.seen().given_up;
+        // A switch that is refused may have been made before: what is left then nobody knows.
+        if sim.outcome(0) == Some(Outcome::Eof) {
+            sim.assert_complete(0);
+            complete += 1;
+        }
+    }
+    assert!(late > 5 && complete > 80, "{late}, {complete}");
+}
+
+#[test]
+fn a_far_end_that_ends_while_its_socket_is_switched_is_heard() {
+    for bytes in (32_000..36_000).step_by(100) {
+        let mut slow =
+            Connection::new(Mode::Push).far_end(Behaviour::source(bytes, 5)).reads(Reads::After(seconds(6)));
+        slow.client.buffer_bytes = 1_000;
+        let wiring = Wiring::new().modem(|modem| modem.command_latency = millis(20)).connect(slow);
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(20));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{bytes} bytes");
+        sim.assert_complete(0);
     }
 }

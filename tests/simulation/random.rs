@@ -416,7 +416,7 @@ const REPORT_EVERY: u64 = 10_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 46] = [
+const REGRESSIONS: [(u64, &str); 57] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -455,6 +455,17 @@ const REGRESSIONS: [(u64, &str); 46] = [
     (330_460, "a lost data session that opens are refused for in words"),
     (356_910, "as 307610"),
     (487_331, "switches of mode that are refused although others were not, asked for without a pause"),
+    (600_692, "another socket's payload behind the `OK` of an escape, which hid it: the stream was taken for ended"),
+    (839_098, "the same by `RING`, in a stream left by DTR"),
+    (861_602, "the same by `RING`"),
+    (1_155_024, "a far end that ends in a stall, when it has got escapes that were taken for missed"),
+    (1_184_543, "the same, heard only while the port was brought back"),
+    (1_077_672, "a switch to buffer mode that a stalled modem made late: what was left in it was missed"),
+    (156_958, "what a modem echoes between two reboots, taken for payload"),
+    (1_024_114, "as 39717, on a port that is no UART"),
+    (382_164, "a port lost in a stream: `AT` went to its server, which said `OK`"),
+    (431_608, "an `OK` that a far end says behind an escape, sooner than a modem can"),
+    (1_210_518, "an `OK` before the CONNECT of an open that had been given up: commands to the stream"),
     (203_841, "a push socket opened beside a stream whose end was doubted: its `OK` taken for an escape's answer"),
     (241_389, "an end while a stream is left, and what others are pushed behind it taken for its payload"),
     (477_492, "a port that becomes a stream while URCs leave by it: overtaken by what the next one pushes"),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Says};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Says};
 use qssl_modem_emulator::{Family, PortName};
 use qssl_tunnel::config::{Mode, Wait};
 use qssl_tunnel::exit_status::ExitStatus;
@@ -103,6 +103,31 @@ fn a_modem_that_stalls_while_an_end_is_doubted_breaks_the_stream() {
 }
 
 #[test]
+fn a_far_end_that_ends_in_such_a_stall_is_no_end_if_it_got_an_escape() {
+    // In the second the end is taken for what is announced.
+    for text in [&b"\r\nNO CARRIER\r\n"[..], b"\r\nNO CARRIER\r\n\r\n+QSSLURC: \"recv\",0,4\r\n"] {
+        let mut spoiled = 0;
+        for (stall, ends) in (5..13).flat_map(|stall| (1..18).map(move |ends| (stall, ends))) {
+            let far = Behaviour { says: Says::Text(text.to_vec()), ..Behaviour::sink() };
+            let far = Behaviour { ends: Ends::After(seconds(ends)), ..far };
+            let port = Port { has_dcd: false, has_dtr: false, ..Port::uart() };
+            let doubted = wiring(port).connect(stream().at(seconds(10)).far_end(far));
+            let mut sim = doubted.fault(millis(11_000), Fault::Stall(seconds(stall))).start();
+            sim.run_to_the_end(seconds(120));
+            if !sim.fars[0].memory().read.is_empty() {
+                spoiled += 1;
+                assert_eq!(
+                    sim.outcome(0),
+                    Some(Outcome::Reset),
+                    "stalled for {stall} s, ended after {ends} s"
+                );
+            }
+        }
+        assert!(spoiled > 30, "{spoiled}");
+    }
+}
+
+#[test]
 fn a_stream_that_comes_when_its_open_has_been_given_up_is_left_and_nothing_in_it_believed() {
     for port in ports() {
         // The shortest is just longer than the open may take, the longest lasts through every remedy but other speeds.
@@ -130,6 +155,46 @@ fn a_stream_that_comes_when_its_open_has_been_given_up_is_left_and_nothing_in_it
             sim.run_to_the_end(seconds(200));
             assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{stall:?}");
             assert_eq!(sim.outcome(2), Some(Outcome::Eof), "{stall:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_comes_behind_an_ok_that_was_taken_for_a_sign_of_life_gets_no_commands() {
+    for port in ports() {
+        for stall in (15_000..32_000).step_by(410).map(millis) {
+            let late = stream()
+                .at(seconds(10))
+                .limits(|limits| limits.connect_timeout = seconds(10))
+                .opening(Opening::Opens(millis(2_500)))
+                .leaves(Leaves::After(seconds(60)))
+                .far_end(Behaviour { says: Says::Text(b"\r\nERROR\r\n".repeat(9)), ..Behaviour::sink() });
+            let next = stream().at(seconds(90)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone())
+                .modem(|modem| modem.quirks.ok_before_connect = true)
+                .connect(late)
+                .connect(next)
+                .fault(millis(9_900), Fault::Stall(stall))
+                .start();
+            sim.run_to_the_end(seconds(200));
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{stall:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_whose_port_was_lost_is_left_before_anything_is_asked() {
+    for port in ports() {
+        for says in [&b""[..], b"\r\nOK\r\n"] {
+            let next = stream().at(seconds(30)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone()).connect(stream()).connect(next).start();
+            sim.run_for(seconds(8));
+            sim.inject(Fault::LosePort(0, seconds(2)));
+            sim.run_for(seconds(4));
+            sim.fars[0].say(says);
+            sim.run_to_the_end(seconds(120));
+            assert_eq!(sim.fars[0].memory().read, b"");
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof));
         }
     }
 }
@@ -337,10 +402,7 @@ fn streams_on_one_port_take_turns() {
 
 #[test]
 fn a_refused_open_is_a_reset_and_the_port_takes_commands_again() {
-    let fails = qssl_modem_emulator::network::simulated::Opening::Fails(
-        seconds(1),
-        qssl_modem_emulator::network::OpenFailure::Refused,
-    );
+    let fails = Opening::Fails(seconds(1), qssl_modem_emulator::network::OpenFailure::Refused);
     let later = stream().at(seconds(10)).far_end(Behaviour::source(20_000, 3));
     let mut sim = wiring(Port::uart()).connect(stream().opening(fails)).connect(later).start();
     sim.run_to_the_end(seconds(60));

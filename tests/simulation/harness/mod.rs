@@ -723,10 +723,10 @@ impl Simulation {
             && self.can_reboot()
     }
 
-    /// Echo is on after a reboot, and payload is still on its way up. Without DCD nothing shows that its echo is
-    /// no payload, as nothing but whole lines of the modem's own is taken for its words.
+    /// Echo is on after a reboot, and payload is still on its way up a line that takes its time. Without DCD nothing
+    /// shows that its echo is no payload, as nothing but whole lines of the modem's own is taken for its words.
     fn can_be_echoed(&self) -> bool {
-        self.wiring.ports.iter().any(|port| port.is_uart && !port.has_dcd) && self.can_reboot()
+        self.wiring.ports.iter().any(|port| port.paced && !port.has_dcd) && self.can_reboot()
     }
 
     fn can_reboot(&self) -> bool {
