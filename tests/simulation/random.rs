@@ -409,7 +409,7 @@ const REPORT_EVERY: u64 = 10_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 39] = [
+const REGRESSIONS: [(u64, &str); 40] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -448,5 +448,6 @@ const REGRESSIONS: [(u64, &str); 39] = [
     (330_460, "a lost data session that opens are refused for in words"),
     (356_910, "as 307610"),
     (487_331, "switches of mode that are refused although others were not, asked for without a pause"),
+    (562_752, "a copy of a URC that waits, dropped by the modem and counted as lost"),
     (1_244_745, "the answer to AT+IPR, garbled as if said at the new speed"),
 ];
