@@ -36,6 +36,8 @@ pub struct Channel {
     pub wire_step: Option<usize>,
     /// When a byte last came, or the port was opened.
     pub last_heard: Instant,
+    /// What was given up on it may still be answered.
+    pub owes_answers: bool,
     /// In data mode: the LF that ends `CONNECT` has not come yet.
     pub line_feed_due: bool,
     /// What passes, for logs and for whoever has to find out what went wrong.
@@ -203,6 +205,7 @@ impl Channel {
             answered_at: None,
             wire_step: Some(0),
             last_heard: now,
+            owes_answers: false,
             line_feed_due: false,
             recorder: Recorder::new(recorder_bytes),
             in_flight: None,
@@ -347,6 +350,8 @@ impl Channel {
 
     /// Takes the command in flight away without an answer.
     pub fn abandon(&mut self) -> Option<InFlight> {
+        let has_asked = matches!(&self.state, State::Waking(waking) if waking.has_asked());
+        self.owes_answers |= has_asked || self.in_flight.is_some();
         self.decoder.expect_prompt(false);
         self.in_flight.take()
     }
@@ -399,6 +404,9 @@ impl Channel {
         let wire_time = self.wire_time(count);
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.deadline += wire_time;
+        }
+        if let State::Waking(waking) = &mut self.state {
+            waking.line_was_busy(wire_time);
         }
         let is_announced = self.decoder.payload_left() > 0 || self.decoder.is_inside_header();
         self.payload_deadline = is_announced.then(|| now + PAYLOAD_WAIT);

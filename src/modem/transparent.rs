@@ -167,6 +167,7 @@ impl Modem {
             Next::Lost => {
                 // No OK to any escape: the modem was in command mode already, so the words were its own. If it
                 // was only silent, it is still in data mode, and its answer to AT will have to wait for an escape.
+                self.channels[port].owes_answers = true;
                 self.data_mode_ended(port, now);
                 if let State::Waking(waking) = &mut self.channels[port].state
                     && let Some(id) = id

@@ -205,8 +205,6 @@ impl Modem {
             if !self.channels[port].is_open() {
                 continue;
             }
-            // Whoever has heard of it has heard it at this speed.
-            let waking = self.waking(port, now);
             if let Some(in_flight) = self.channels[port].forget()
                 && let Some(id) = in_flight.command.socket()
             {
@@ -215,8 +213,10 @@ impl Modem {
             if matches!(self.channels[port].state, State::Data(_)) {
                 self.actions.push_back(Action::SetDtr(port, true));
             }
+            self.channels[port].owes_answers = false;
             self.channels[port].wire_step = Some(0);
-            self.channels[port].state = waking;
+            // Whoever has heard of it has heard it at this speed.
+            self.channels[port].state = self.waking(port, now);
         }
         self.session_lost(Cut::Rebooted, Step::Down, now);
         self.session.context_gone();
@@ -292,7 +292,8 @@ impl Modem {
 
     /// The channel is to be brought to answer, at the speed it has now.
     pub(super) fn waking(&self, port: usize, now: Instant) -> State {
-        State::Waking(Waking::new(self.ports[port].is_uart, self.channels[port].baud, now))
+        let channel = &self.channels[port];
+        State::Waking(Waking::new(self.ports[port].is_uart, channel.baud, channel.owes_answers, now))
     }
 
     pub(super) fn waking_deadline(&mut self, port: usize, now: Instant) {
@@ -345,6 +346,7 @@ impl Modem {
                 }
                 self.channels[port].baud = baud;
                 let is_new = self.channels[port].answered_at.replace(baud) != Some(baud);
+                self.channels[port].owes_answers = false;
                 self.channels[port].state = State::Command;
                 if is_new && baud != self.settings.baud && self.channels[port].wire_step.is_none() {
                     // It forgets its speed only then; its `RDY` came at the wrong one.
@@ -374,7 +376,7 @@ impl Modem {
         self.session.is_silent = true;
         self.channels[port].answered_at = None;
         if rung == Rung::Resync && self.settings.recovery == config::Recovery::Resync {
-            let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, now + REOPEN_PAUSE);
+            let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, true, now + REOPEN_PAUSE);
             self.channels[port].state = State::Waking(waking);
             self.session_lost(Cut::Silent, Step::Down, now);
             return self.session_failed(failure, false, now);

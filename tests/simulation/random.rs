@@ -409,7 +409,7 @@ const REPORT_EVERY: u64 = 10_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 40] = [
+const REGRESSIONS: [(u64, &str); 44] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -448,6 +448,10 @@ const REGRESSIONS: [(u64, &str); 40] = [
     (330_460, "a lost data session that opens are refused for in words"),
     (356_910, "as 307610"),
     (487_331, "switches of mode that are refused although others were not, asked for without a pause"),
+    (435_440, "an unmistakable answer that came later than five seconds, behind what was pushed: a socket taken for free"),
+    (928_529, "the same"),
     (562_752, "a copy of a URC that waits, dropped by the modem and counted as lost"),
+    (816_451, "an `OK` of a command given up long before, taken for the answer to `AT`"),
+    (870_526, "the same, with two `AT`s"),
     (1_244_745, "the answer to AT+IPR, garbled as if said at the new speed"),
 ];
