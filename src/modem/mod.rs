@@ -572,8 +572,13 @@ impl Modem {
         let id = self.free_socket()?;
         let context = &self.contexts[self.context_of[tunnel]];
         let ssl = Some(context.id);
+        let pushed_on = match self.urc_port {
+            UrcPort::One(port) | UrcPort::All { heard: port } => Some(port),
+            UrcPort::Unknown => None,
+        };
         let socket = &mut self.sockets[id.index()];
         socket.clear();
+        socket.pushed_on = pushed_on;
         socket.joined = true;
         socket.ssl = ssl;
         socket.tunnel = tunnel;

@@ -32,7 +32,7 @@ pub struct Socket {
     /// The channels (a bit each) that were given up with a command about it unanswered: until they answer again
     /// it may still be carried out.
     pub unanswered: u32,
-    /// The channel by which the module last pushed bytes of it.
+    /// The channel by which the module last pushed bytes of it, or would have when it was opened.
     pub pushed_on: Option<usize>,
     /// From the client, to be sent. What is in flight stays here until `SEND OK`.
     pub outgoing: ByteQueue,

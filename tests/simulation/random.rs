@@ -409,7 +409,7 @@ const REPORT_EVERY: u64 = 10_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 46] = [
+const REGRESSIONS: [(u64, &str); 48] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -456,4 +456,6 @@ const REGRESSIONS: [(u64, &str); 46] = [
     (1_244_745, "the answer to AT+IPR, garbled as if said at the new speed"),
     (382_164, "an `OK` that a far end says into the stream of a port that was lost and found again"),
     (1_210_518, "as 816451, and the open became a stream behind it"),
+    (211_492, "the first that a socket is pushed, held behind a stream's end and overtaken by what came out of another port"),
+    (2_008_354, "the same"),
 ];
