@@ -48,7 +48,8 @@ impl Modem {
         if urcs.len() < URCS_LIMIT {
             let cut = std::mem::take(&mut self.faults.urc_head_lost).min(framed.len());
             urcs.push_back(framed[cut..].to_vec());
-        } else {
+        } else if !urcs.iter().any(|waiting| waiting == framed) {
+            // A copy of one that waits would tell nothing more.
             self.counters.urcs_lost += 1;
         }
     }
@@ -399,6 +400,20 @@ mod tests {
             bench.pass(latency);
             assert_eq!(bench.heard(), heard);
         }
+    }
+
+    #[test]
+    fn a_copy_of_a_urc_that_waits_is_none_that_is_lost() {
+        let mut bench = Bench::new(Config { command_latency: milliseconds(10), ..Config::default() });
+        bench.type_bytes(b"AT\r");
+        for _ in 0..=super::URCS_LIMIT {
+            bench.modem.urc("+QSSLURC: \"recv\",0");
+        }
+        assert_eq!(bench.modem.counters().urcs_lost, 0);
+        bench.modem.urc("+QSSLURC: \"closed\",0");
+        assert_eq!(bench.modem.counters().urcs_lost, 1);
+        bench.pass(milliseconds(10));
+        assert_eq!(bench.heard().matches("recv").count(), super::URCS_LIMIT);
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub struct Counters {
     /// Host bytes that came while a command was being carried out, or before the modem was up, and were
     /// dropped.
     pub bytes_dropped_while_busy: u64,
-    /// URCs that found no port or no room.
+    /// URCs that found no port or no room, copies of waiting ones aside.
     pub urcs_lost: u64,
     /// Received bytes that were pushed where no port was.
     pub pushed_bytes_lost: u64,

@@ -38,6 +38,8 @@ pub struct Channel {
     pub last_heard: Instant,
     /// The port was lost in data mode, and the modem has not answered since.
     pub was_stream: bool,
+    /// What was given up on it may still be answered.
+    pub owes_answers: bool,
     /// In data mode: the LF that ends `CONNECT` has not come yet.
     pub line_feed_due: bool,
     /// The stream that it carried, until it is certain whether it does no longer.
@@ -207,6 +209,7 @@ impl Channel {
             answered_at: None,
             wire_step: Some(0),
             last_heard: now,
+            owes_answers: false,
             line_feed_due: false,
             doubted: None,
             recorder: Recorder::new(recorder_bytes),
@@ -353,6 +356,8 @@ impl Channel {
 
     /// Takes the command in flight away without an answer.
     pub fn abandon(&mut self) -> Option<InFlight> {
+        let has_asked = matches!(&self.state, State::Waking(waking) if waking.has_asked());
+        self.owes_answers |= has_asked || self.in_flight.is_some();
         self.decoder.expect_prompt(false);
         self.in_flight.take()
     }
@@ -406,6 +411,9 @@ impl Channel {
         let wire_time = self.wire_time(count);
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.deadline += wire_time;
+        }
+        if let State::Waking(waking) = &mut self.state {
+            waking.line_was_busy(wire_time);
         }
         let is_announced = self.decoder.payload_left() > 0 || self.decoder.is_inside_header();
         self.payload_deadline = is_announced.then(|| now + PAYLOAD_WAIT);

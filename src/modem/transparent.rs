@@ -174,6 +174,7 @@ impl Modem {
                 if id.is_none() && data.holds_ok() {
                     self.end_doubted(port, Cut::CarrierLost);
                 }
+                self.channels[port].owes_answers = true;
                 self.data_mode_ended(port, is_read, now);
                 // Only now: another end than this one's own words shows that it was none.
                 self.channels[port].doubted = id.or(self.channels[port].doubted);

@@ -213,8 +213,6 @@ impl Modem {
                 continue;
             }
             self.channels[port].was_stream = false;
-            // Whoever has heard of it has heard it at this speed.
-            let waking = self.waking(port, now);
             if let Some(in_flight) = self.channels[port].forget()
                 && let Some(id) = in_flight.command.socket()
             {
@@ -223,8 +221,10 @@ impl Modem {
             if matches!(self.channels[port].state, State::Data(_)) {
                 self.actions.push_back(Action::SetDtr(port, true));
             }
+            self.channels[port].owes_answers = false;
             self.channels[port].wire_step = Some(0);
-            self.channels[port].state = waking;
+            // Whoever has heard of it has heard it at this speed.
+            self.channels[port].state = self.waking(port, now);
         }
         self.session_lost(Cut::Rebooted, Step::Down, now);
         self.session.context_gone();
@@ -302,7 +302,7 @@ impl Modem {
         let (is_uart, channel) = (self.ports[port].is_uart, &self.channels[port]);
         State::Waking(match channel.was_stream {
             true => Waking::in_data_mode(is_uart, channel.baud, now),
-            false => Waking::new(is_uart, channel.baud, now),
+            false => Waking::new(is_uart, channel.baud, channel.owes_answers, now),
         })
     }
 
@@ -358,6 +358,7 @@ impl Modem {
                 self.channels[port].was_stream = false;
                 self.channels[port].doubted = None;
                 let is_new = self.channels[port].answered_at.replace(baud) != Some(baud);
+                self.channels[port].owes_answers = false;
                 self.channels[port].state = State::Command;
                 if is_new && baud != self.settings.baud && self.channels[port].wire_step.is_none() {
                     // It forgets its speed only then; its `RDY` came at the wrong one.
@@ -387,7 +388,7 @@ impl Modem {
         self.session.is_silent = true;
         self.channels[port].answered_at = None;
         if rung == Rung::Resync && self.settings.recovery == config::Recovery::Resync {
-            let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, now + REOPEN_PAUSE);
+            let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, true, now + REOPEN_PAUSE);
             self.channels[port].state = State::Waking(waking);
             self.session_lost(Cut::Silent, Step::Down, now);
             return self.session_failed(failure, false, now);

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   Quiet ──► Asking ──OK──► Settling ──quiet──► awake
-//!               │ silent        │ never quiet      ▲
+//!               │ silent        │ in doubt         ▲
 //!               │               └──► Marking ──────┘
-//!               ▼
+//!               ▼                      │ silent
 //!   Guard ──► Escaped ──► Asking   (it was in data mode: +++)
 //!               │ silent
 //!               ▼
@@ -35,6 +35,10 @@ pub struct Waking {
     is_uart: bool,
     configured_baud: u32,
     baud: u32,
+    /// Something has been asked.
+    has_asked: bool,
+    /// Answers to earlier questions may be under way.
+    in_doubt: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +46,12 @@ enum Step {
     Quiet,
     Asking,
     Settling,
-    /// Asked for something that no earlier question had for an answer; `seen`: it has come, and its `OK` is next.
+    /// Asked for something that no earlier question had for an answer.
     Marking {
+        /// It has come, and its `OK` is next.
         seen: bool,
+        /// The `OK` has come too, or an error: perhaps the modem cannot say it.
+        believed: bool,
     },
     Guard,
     Escaped,
@@ -88,8 +95,8 @@ pub enum Next {
 }
 
 impl Waking {
-    /// Begins with waiting for quiet.
-    pub fn new(is_uart: bool, baud: u32, now: Instant) -> Self {
+    /// Begins with waiting for quiet. `in_doubt`: answers to what was asked before may be under way.
+    pub fn new(is_uart: bool, baud: u32, in_doubt: bool, now: Instant) -> Self {
         Waking {
             step: Step::Quiet,
             remedy: Remedy::None,
@@ -99,13 +106,20 @@ impl Waking {
             is_uart,
             configured_baud: baud,
             baud,
+            has_asked: false,
+            in_doubt,
         }
     }
 
     /// Of a modem that was in data mode when it was last heard: `AT` would be payload.
     pub fn in_data_mode(is_uart: bool, baud: u32, now: Instant) -> Self {
-        let waking = Waking::new(is_uart, baud, now);
+        let waking = Waking::new(is_uart, baud, true, now);
         Waking { step: Step::Guard, remedy: Remedy::Escape, due: now + GUARD, ..waking }
+    }
+
+    /// Whether anything has been asked.
+    pub fn has_asked(&self) -> bool {
+        self.has_asked
     }
 
     /// When [`Waking::deadline_passed`] is due.
@@ -120,6 +134,13 @@ impl Waking {
         }
     }
 
+    /// The line was taken up for so long, which is not counted against the modem.
+    pub fn line_was_busy(&mut self, wire_time: Duration) {
+        if matches!(self.step, Step::Marking { .. }) {
+            self.due = (self.due + wire_time).min(self.patience_ends);
+        }
+    }
+
     /// `OK` arrived.
     pub fn heard_ok(&mut self, now: Instant) {
         if self.step == Step::Asking {
@@ -130,22 +151,25 @@ impl Waking {
         } else if self.step == Step::Escaped && now + (ESCAPE_WAIT - ESCAPE_OK_NOT_BEFORE) >= self.due {
             // It may be late too, of an `AT` before the escape: the modem is asked once more.
             self.due = self.due.min(now + QUIET);
-        } else if self.step == (Step::Marking { seen: true }) {
+        } else if let Step::Marking { seen: true, believed } = &mut self.step {
+            *believed = true;
             self.due = now;
         }
     }
 
     /// A line of an answer arrived.
     pub fn heard_line(&mut self, line: &str) {
-        if let Step::Marking { seen } = &mut self.step {
+        if let Step::Marking { seen, .. } = &mut self.step {
             *seen |= line.starts_with(MARK_ANSWER);
         }
     }
 
     /// An error or another result arrived: it lives, and may have been in the middle of something.
     pub fn heard_other_result(&mut self, now: Instant) {
-        if self.step == Step::Asking {
-            self.due = now + QUIET;
+        match &mut self.step {
+            Step::Asking => self.due = now + QUIET,
+            Step::Marking { believed, .. } => *believed = true,
+            _ => {}
         }
     }
 
@@ -155,17 +179,19 @@ impl Waking {
             return Next::Wait;
         }
         match self.step {
-            // Where sockets push without a pause, late answers to `AT` may still be under way.
-            Step::Settling if self.patience_ends <= now => {
-                self.step = Step::Marking { seen: false };
+            // Quiet or not, late answers may still be under way.
+            Step::Settling if self.in_doubt || self.patience_ends <= now => {
+                self.step = Step::Marking { seen: false, believed: false };
                 self.due = now + MARK_WAIT;
+                self.patience_ends = now + MARK_WAIT_MAX;
                 Next::Ask(MARK)
             }
-            Step::Settling | Step::Marking { .. } => {
+            Step::Settling | Step::Marking { believed: true, .. } => {
                 Next::Awake { baud: self.baud, without_flow_control: self.remedy == Remedy::NoFlowControl }
             }
             Step::Guard => {
                 self.step = Step::Escaped;
+                self.has_asked = true;
                 self.due = now + ESCAPE_WAIT;
                 Next::Escape(b"+++")
             }
@@ -174,13 +200,14 @@ impl Waking {
                 self.next_remedy(now, wire_time)
             }
             Step::Quiet | Step::Escaped | Step::Filling => self.ask(now),
-            Step::Asking if self.asks_left > 0 => self.ask(now),
-            Step::Asking => self.next_remedy(now, wire_time),
+            Step::Asking | Step::Marking { .. } if self.asks_left > 0 => self.ask(now),
+            Step::Asking | Step::Marking { .. } => self.next_remedy(now, wire_time),
         }
     }
 
     fn ask(&mut self, now: Instant) -> Next {
         self.step = Step::Asking;
+        self.in_doubt |= std::mem::replace(&mut self.has_asked, true);
         self.asks_left = self.asks_left.saturating_sub(1);
         self.due = now + ANSWER_WAIT;
         Next::Ask(b"AT\r")
@@ -241,8 +268,9 @@ const ANSWER_WAIT: Duration = Duration::from_secs(1);
 const MARK: &[u8] = b"AT+CMEE?\r";
 const MARK_ANSWER: &str = "+CMEE:";
 
-/// What the answer to [`MARK`] may take; behind it the modem is believed as it is.
+/// What the answer to [`MARK`] may take, and what it may take with the line's time for everything before it.
 const MARK_WAIT: Duration = Duration::from_secs(5);
+const MARK_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// `AT`s before the first remedy; a module that has just got power needs several.
 const ASKS_AT_FIRST: u32 = 3;
@@ -275,7 +303,7 @@ mod tests {
     /// What a modem that never answers is offered, in order.
     fn offers(is_uart: bool) -> Vec<String> {
         let mut time = now();
-        let mut waking = Waking::new(is_uart, 115_200, time);
+        let mut waking = Waking::new(is_uart, 115_200, false, time);
         let mut all = Vec::new();
         loop {
             time = waking.deadline();
@@ -314,7 +342,7 @@ mod tests {
     #[test]
     fn a_modem_that_never_pauses_is_escaped_before_anything_in_it_is_believed() {
         let mut time = now();
-        let mut waking = Waking::new(false, 115_200, time);
+        let mut waking = Waking::new(false, 115_200, false, time);
         let end = time + QUIET_MAX;
         while time < end {
             assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Wait);
@@ -330,7 +358,7 @@ mod tests {
     #[test]
     fn on_a_line_that_is_never_quiet_late_answers_are_not_taken_for_those_of_what_comes_next() {
         let mut time = now();
-        let mut waking = Waking::new(false, 115_200, time);
+        let mut waking = Waking::new(false, 115_200, false, time);
         time = waking.deadline();
         assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
         waking.heard_ok(time);
@@ -350,10 +378,63 @@ mod tests {
         assert_eq!(awake, Next::Awake { baud: 115_200, without_flow_control: false });
     }
 
+    /// A modem that has answered, late perhaps, and is asked for the mark now.
+    fn marking(mut waking: Waking, asks: u32) -> (Waking, Instant) {
+        let mut time = waking.deadline();
+        for _ in 0..asks {
+            time = waking.deadline();
+            assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        }
+        waking.heard_ok(time);
+        time += QUIET;
+        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(MARK));
+        (waking, time)
+    }
+
+    #[test]
+    fn an_ok_that_may_be_an_earlier_questions_is_followed_by_what_only_the_last_one_has_for_an_answer() {
+        let never_answered = Waking::new(false, 115_200, false, now());
+        let command_given_up = Waking::new(false, 115_200, true, now());
+        for (waking, asks) in [(never_answered, 2), (command_given_up, 1)] {
+            let (mut waking, mut time) = marking(waking, asks);
+            time += Duration::from_secs(1);
+            waking.heard_ok(time);
+            assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Wait, "that OK was late");
+            waking.heard_line("+CMEE: 2");
+            waking.heard_ok(time);
+            let awake = waking.deadline_passed(time, |_| Duration::ZERO);
+            assert_eq!(awake, Next::Awake { baud: 115_200, without_flow_control: false });
+        }
+    }
+
+    #[test]
+    fn the_time_that_the_line_needs_for_what_is_pushed_meanwhile_is_not_the_modems() {
+        let (mut waking, time) = marking(Waking::new(true, 9_600, true, now()), 1);
+        let pushed = Duration::from_secs(4);
+        waking.line_was_busy(pushed);
+        assert_eq!(waking.deadline(), time + MARK_WAIT + pushed);
+        for _ in 0..100 {
+            waking.line_was_busy(pushed);
+        }
+        assert_eq!(waking.deadline(), time + MARK_WAIT_MAX, "but it does not go on for ever");
+    }
+
+    #[test]
+    fn a_modem_that_does_not_answer_unmistakably_is_asked_again_and_one_that_cannot_is_believed() {
+        let (mut waking, time) = marking(Waking::new(false, 115_200, true, now()), 1);
+        waking.heard_ok(time);
+        assert_eq!(waking.deadline_passed(time + MARK_WAIT, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        let (mut waking, time) = marking(Waking::new(false, 115_200, true, now()), 1);
+        waking.heard_other_result(time);
+        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Wait, "it may be late as well");
+        let awake = waking.deadline_passed(time + MARK_WAIT, |_| Duration::ZERO);
+        assert_eq!(awake, Next::Awake { baud: 115_200, without_flow_control: false });
+    }
+
     #[test]
     fn a_late_answer_is_not_taken_for_the_last_word() {
         let start = now();
-        let mut waking = Waking::new(false, 115_200, start);
+        let mut waking = Waking::new(false, 115_200, false, start);
         let mut time = waking.deadline();
         assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
         waking.heard_ok(time);

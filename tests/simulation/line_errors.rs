@@ -43,7 +43,9 @@ fn survives(seed: u64, counts: bool) -> usize {
     let mut sim = wiring.start_quietly();
     sim.run_to_the_end(seconds(900));
     let count = wiring.connections.len();
-    for late in count - 2..count {
+    // An address that was misheard unnoticed when the data session was set up costs one more client.
+    let served = if counts { 2 } else { 1 };
+    for late in count - served..count {
         assert_eq!(sim.outcome(late), Some(Outcome::Eof), "seed {seed}: the line is good again");
         if counts {
             sim.assert_complete(late);

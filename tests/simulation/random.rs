@@ -416,7 +416,7 @@ const REPORT_EVERY: u64 = 10_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 57] = [
+const REGRESSIONS: [(u64, &str); 65] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -474,4 +474,12 @@ const REGRESSIONS: [(u64, &str); 57] = [
     (681_416, "as 579194, with DCD"),
     (745_184, "as 477492"),
     (1_323_541, "as 241389"),
+    (435_440, "an unmistakable answer that came later than five seconds, behind what was pushed: a socket taken for free"),
+    (928_529, "the same"),
+    (562_752, "a copy of a URC that waits, dropped by the modem and counted as lost"),
+    (816_451, "an `OK` of a command given up long before, taken for the answer to `AT`"),
+    (870_526, "the same, with two `AT`s"),
+    (1_244_745, "the answer to AT+IPR, garbled as if said at the new speed"),
+    (211_492, "the first that a socket is pushed, held behind a stream's end and overtaken by what came out of another port"),
+    (2_008_354, "the same"),
 ];

@@ -71,6 +71,7 @@ fn another_speed() {
 fn a_speed_above_the_default_is_set() {
     let sim = serves(Wiring::new().uart(921_600).modem(|modem| modem.baud = 115_200));
     assert_eq!(sim.modem.baud(0), 921_600);
+    assert_eq!(sim.relay.modem().counters().resyncs, 0, "its answer was read");
 }
 
 #[test]

@@ -517,7 +517,8 @@ impl Rote {
 }
 
 /// What is known by rote.
-const KNOWN: [(&str, &str); 5] = [
+const KNOWN: [(&str, &str); 6] = [
+    ("+CMEE?", "+CMEE: 1"),
     ("ATI", "Quectel\r\nEG800Q\r\nRevision: EG800QEULCR07A06M04"),
     ("+CPIN?", "+CPIN: READY"),
     ("+CEREG?", "+CEREG: 0,1"),

@@ -797,8 +797,8 @@ fn base() -> Instant {
     *BASE.get_or_init(Instant::now)
 }
 
-/// What a modem is woken and filled up with, at the right speed and at a wrong one.
-const FILLING: &[u8] = b"AT\r+\x8A\xA2\xE8\xD9";
+/// The letters of `AT`, `AT+CMEE?`, `+++` and filler, at the right speed and at a wrong one.
+const FILLING: &[u8] = b"AT\r+CME?\x8A\xA2\xE8\xD9\x9A\xEA\xAA\xF9";
 const BOOT: &[u8] = b"\r\nRDY\r\n";
 const SERVER_PORT: u16 = 443;
 const STEPS_MAX: u64 = 20_000_000;

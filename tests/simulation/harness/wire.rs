@@ -157,12 +157,7 @@ impl Wire {
         if !self.is_open {
             return (bytes.len(), 0);
         }
-        if baud != self.modem_baud && under_way(&self.down, now) == 0 {
-            self.modem_baud = baud;
-            if self.port.paced {
-                self.down.set_baud(baud, now);
-            }
-        }
+        self.set_modem_baud(baud, now);
         let on_the_way = under_way(&self.down, now);
         let count = match self.port.paced {
             true => bytes.len().min(WINDOW_BYTES.saturating_sub(on_the_way)),
@@ -175,9 +170,9 @@ impl Wire {
         }
     }
 
-    /// The speed that counts once the line is quiet.
+    /// The speed that counts once the host has read what was said before.
     pub fn set_modem_baud(&mut self, baud: u32, now: Instant) {
-        if baud != self.modem_baud && under_way(&self.down, now) == 0 {
+        if baud != self.modem_baud && self.down.is_empty() {
             self.modem_baud = baud;
             if self.port.paced {
                 self.down.set_baud(baud, now);

@@ -156,8 +156,9 @@ impl Witness {
     /// The heart is shown what the modem said.
     pub fn host_reads(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
-        let line_feeds = self.tail.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-        for behind in line_feeds.map(|(at, _)| &self.tail[at + 1..]) {
+        // A line may have lost the one or the other.
+        let line_ends = self.tail.iter().enumerate().filter(|(_, byte)| matches!(byte, b'\r' | b'\n'));
+        for behind in line_ends.map(|(at, _)| &self.tail[at + 1..]) {
             match &mut self.state {
                 State::Asking { answered } => *answered |= behind.starts_with(b"OK\r"),
                 State::InFlight(it) => {
@@ -238,7 +239,7 @@ fn wire_time(count: usize, baud: u32) -> Duration {
     Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud))
 }
 
-/// What ends a command, behind a line feed.
+/// What ends a command, behind a line end.
 const RESULTS: [&[u8]; 7] =
     [b"OK\r", b"ERROR\r", b"+CME ERROR:", b"SEND OK\r", b"SEND FAIL\r", b"CONNECT", b"NO CARRIER\r"];
 /// As many bytes as may be the beginning of one of them.
