@@ -136,7 +136,7 @@ impl Waking {
 
     /// The line was taken up for so long, which is not counted against the modem.
     pub fn line_was_busy(&mut self, wire_time: Duration) {
-        if matches!(self.step, Step::Marking { .. }) {
+        if matches!(self.step, Step::Marking { believed: false, .. }) {
             self.due = (self.due + wire_time).min(self.patience_ends);
         }
     }
@@ -417,6 +417,10 @@ mod tests {
             waking.line_was_busy(pushed);
         }
         assert_eq!(waking.deadline(), time + MARK_WAIT_MAX, "but it does not go on for ever");
+        waking.heard_line("+CMEE: 1");
+        waking.heard_ok(time + pushed);
+        waking.line_was_busy(pushed);
+        assert_eq!(waking.deadline(), time + pushed, "once it has come, nothing is waited for");
     }
 
     #[test]
