@@ -39,6 +39,8 @@ pub struct Waking {
     has_asked: bool,
     /// Answers to earlier questions may be under way.
     in_doubt: bool,
+    /// What only the last question has for an answer was refused once.
+    was_refused: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +52,10 @@ enum Step {
     Marking {
         /// It has come, and its `OK` is next.
         seen: bool,
-        /// The `OK` has come too, or an error: perhaps the modem cannot say it.
-        believed: bool,
+        /// The `OK` has come too.
+        answered: bool,
+        /// An error has come: perhaps the modem cannot say it.
+        refused: bool,
     },
     Guard,
     Escaped,
@@ -108,6 +112,7 @@ impl Waking {
             baud,
             has_asked: false,
             in_doubt,
+            was_refused: false,
         }
     }
 
@@ -136,7 +141,7 @@ impl Waking {
 
     /// The line was taken up for so long, which is not counted against the modem.
     pub fn line_was_busy(&mut self, wire_time: Duration) {
-        if matches!(self.step, Step::Marking { believed: false, .. }) {
+        if matches!(self.step, Step::Marking { answered: false, .. }) {
             self.due = (self.due + wire_time).min(self.patience_ends);
         }
     }
@@ -151,8 +156,8 @@ impl Waking {
         } else if self.step == Step::Escaped && now + (ESCAPE_WAIT - ESCAPE_OK_NOT_BEFORE) >= self.due {
             // It may be late too, of an `AT` before the escape: the modem is asked once more.
             self.due = self.due.min(now + QUIET);
-        } else if let Step::Marking { seen: true, believed } = &mut self.step {
-            *believed = true;
+        } else if let Step::Marking { seen: true, answered, .. } = &mut self.step {
+            *answered = true;
             self.due = now;
         }
     }
@@ -168,7 +173,7 @@ impl Waking {
     pub fn heard_other_result(&mut self, now: Instant) {
         match &mut self.step {
             Step::Asking => self.due = now + QUIET,
-            Step::Marking { believed, .. } => *believed = true,
+            Step::Marking { refused, .. } => *refused = true,
             _ => {}
         }
     }
@@ -181,13 +186,15 @@ impl Waking {
         match self.step {
             // Quiet or not, late answers may still be under way.
             Step::Settling if self.in_doubt || self.patience_ends <= now => {
-                self.step = Step::Marking { seen: false, believed: false };
+                self.step = Step::Marking { seen: false, answered: false, refused: false };
                 self.due = now + MARK_WAIT;
                 self.patience_ends = now + MARK_WAIT_MAX;
                 Next::Ask(MARK)
             }
-            Step::Settling | Step::Marking { believed: true, .. } => {
-                Next::Awake { baud: self.baud, without_flow_control: self.remedy == Remedy::NoFlowControl }
+            Step::Settling | Step::Marking { answered: true, .. } => self.awake(),
+            // One error may be late as well.
+            Step::Marking { refused: true, .. } if std::mem::replace(&mut self.was_refused, true) => {
+                self.awake()
             }
             Step::Guard => {
                 self.step = Step::Escaped;
@@ -203,6 +210,10 @@ impl Waking {
             Step::Asking | Step::Marking { .. } if self.asks_left > 0 => self.ask(now),
             Step::Asking | Step::Marking { .. } => self.next_remedy(now, wire_time),
         }
+    }
+
+    fn awake(&self) -> Next {
+        Next::Awake { baud: self.baud, without_flow_control: self.remedy == Remedy::NoFlowControl }
     }
 
     fn ask(&mut self, now: Instant) -> Next {
@@ -431,7 +442,12 @@ mod tests {
         let (mut waking, time) = marking(Waking::new(false, 115_200, true, now()), 1);
         waking.heard_other_result(time);
         assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Wait, "it may be late as well");
-        let awake = waking.deadline_passed(time + MARK_WAIT, |_| Duration::ZERO);
+        let time = time + MARK_WAIT;
+        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        waking.heard_ok(time);
+        assert_eq!(waking.deadline_passed(time + QUIET, |_| Duration::ZERO), Next::Ask(MARK));
+        waking.heard_other_result(time + QUIET);
+        let awake = waking.deadline_passed(time + QUIET + MARK_WAIT, |_| Duration::ZERO);
         assert_eq!(awake, Next::Awake { baud: 115_200, without_flow_control: false });
     }
 
