@@ -471,6 +471,8 @@ impl DataMode {
         let delivered = self.leaked.len();
         let mut all = std::mem::take(&mut self.leaked);
         all.append(&mut self.held);
+        let escaped_from = self.escaped_from.map(|from| all.len().min(delivered + from));
+        let is_answered_late = escaped_from.is_some_and(|from| ends_in_ok(&all[from..]).is_some());
         let tail = all.len() - words_tail(&all, all.len(), self.terminators());
         let first = self.terminators().iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
         let Some(first) = first.map(|at| tail + at) else {
@@ -492,7 +494,7 @@ impl DataMode {
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
         let certain = is_whole && ends.len() == 1 && all.len() >= delivered && !words.starts_with(OK);
         // The modem was in data mode still when the escape came.
-        let escape_missed = self.escaped_from.is_some_and(|from| all.len() >= delivered + from);
+        let escape_missed = is_answered_late || escaped_from.is_some_and(|from| all.len() >= from);
         Ended { payload: all.split_off(delivered.min(all.len())), words, certain, escape_missed }
     }
 
@@ -564,7 +566,7 @@ pub struct Ended {
     pub words: Vec<u8>,
     /// It is certain which is which.
     pub certain: bool,
-    /// The words came behind an escape, which may have become payload.
+    /// The words came behind an escape, which may have become payload, or an answer to one came too late.
     pub escape_missed: bool,
 }
 
@@ -1044,6 +1046,22 @@ mod tests {
         let ended = mode.take_ended();
         assert_eq!(ended.payload, b"\r\nNO CARRIER\r\npayload");
         assert!(ended.certain && ended.escape_missed, "the far end may have got `+++`");
+    }
+
+    #[test]
+    fn an_end_with_an_answer_to_an_escape_behind_it_is_none_however_late_that_came() {
+        let (mut mode, now) = mode(false);
+        receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+        let escaped = now + SUSPICION_QUIET + GUARD;
+        assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+        assert_eq!(mode.deadline_passed(escaped + ESCAPE_WAIT, false), Next::Wait);
+        receive(&mut mode, b"\r\nOK\r\n", escaped + ESCAPE_WAIT + HOLD);
+        let mut due = mode.deadline(false).expect("it goes on");
+        while mode.deadline_passed(due, false) != Next::Lost {
+            due = mode.deadline(false).expect("it goes on");
+        }
+        assert!(mode.take_ended().escape_missed);
     }
 
     #[test]
