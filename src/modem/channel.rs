@@ -462,6 +462,6 @@ const SEND_RESULT_WAIT: Duration = Duration::from_secs(10);
 /// A payload without a byte for this long does not hold up the question whether the modem answers.
 const PAYLOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// What we wait for the next byte of an announced payload, or of what announces it: less than a module needs to boot, or the `RDY` of
-/// one that has crashed would be taken for payload.
+/// What we wait for the next byte of an announced payload, or of what announces it: less than a module needs to
+/// boot, or the `RDY` of one that has crashed would be taken for payload.
 const PAYLOAD_WAIT: Duration = Duration::from_millis(2_500);

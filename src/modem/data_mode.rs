@@ -213,11 +213,7 @@ impl DataMode {
                 }
                 self.stage = Stage::HungUp { until: now + HANG_UP_TAIL };
                 if is_full {
-                    let deliver = self.held.len() - WORDS_MAX;
-                    payload(&self.held[..deliver]);
-                    self.held.drain(..deliver);
-                    self.escaped_from = self.escaped_from.map(|from| from.saturating_sub(deliver));
-                    self.leaked.clear();
+                    self.give_out(self.held.len() - WORDS_MAX, payload);
                 }
             }
             Stage::Flowing => {
@@ -246,19 +242,25 @@ impl DataMode {
                 if self.reason == Reason::Done {
                     // Everything but a possible end, or a possible `OK` at the end, is payload.
                     let keep = self.words_held().max(HELD_WHILE_LEAVING).min(self.held.len());
-                    let deliver = self.held.len() - keep;
-                    if deliver > 0 {
-                        self.leaked.clear();
-                    }
-                    payload(&self.held[..deliver]);
-                    self.held.drain(..deliver);
-                    if let Stage::Escaped { from, .. } = &mut self.stage {
-                        *from = from.saturating_sub(deliver);
-                    }
+                    self.give_out(self.held.len() - keep, payload);
                 }
             }
         }
         self.hang_up_if_dropped(now);
+    }
+
+    /// The first `count` bytes of what is held are payload.
+    fn give_out(&mut self, count: usize, payload: &mut impl FnMut(&[u8])) {
+        if count == 0 {
+            return;
+        }
+        payload(&self.held[..count]);
+        self.held.drain(..count);
+        self.leaked.clear();
+        self.escaped_from = self.escaped_from.map(|from| from.saturating_sub(count));
+        if let Stage::Escaped { from, .. } = &mut self.stage {
+            *from = from.saturating_sub(count);
+        }
     }
 
     /// Parts what came into payload and what may be the modem's words, which is held back.

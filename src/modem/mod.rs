@@ -743,6 +743,7 @@ impl Modem {
             Message::Final(result) => {
                 channel.recorder.line(Side::Modem, result, now);
                 let result = Outcome::from(result);
+                let is_connect = result == Outcome::Connect;
                 if let State::Waking(waking) = &mut channel.state {
                     match result {
                         Outcome::Ok => waking.heard_ok(now),
@@ -754,11 +755,11 @@ impl Modem {
                         }
                         _ => waking.heard_other_result(now),
                     }
-                } else if result == Outcome::Connect && channel.connected(now) {
+                } else if is_connect && channel.connected(now) {
                     // The file is due, or comes.
-                } else if let Some((in_flight, outcome)) = channel.concluded(result.clone()) {
+                } else if let Some((in_flight, outcome)) = channel.concluded(result) {
                     self.answered(port, in_flight, outcome, now);
-                } else if result == Outcome::Connect {
+                } else if is_connect {
                     self.connected_unwanted(port, now);
                 }
             }

@@ -86,7 +86,7 @@ impl Modem {
             return Some((command, Origin::Judge));
         }
         if let Some(command) = self.socket_command(port, now) {
-            return Some(match self.urcs_moved_aside(port).filter(|_| command.begins_stream()) {
+            return Some(match self.urcs_moved_aside(port, command.begins_stream()) {
                 Some(aside) => (aside, Origin::Wire),
                 None => (command, Origin::Socket),
             });
@@ -102,7 +102,7 @@ impl Modem {
             self.contexts_written(now);
         }
         if let Some(id) = self.open_due(port, now) {
-            return Some(match self.urcs_moved_aside(port).filter(|_| self.is_for_stream(id)) {
+            return Some(match self.urcs_moved_aside(port, self.is_for_stream(id)) {
                 Some(command) => (command, Origin::Wire),
                 None => (self.open_command(id, now), Origin::Socket),
             });
@@ -229,14 +229,16 @@ impl Modem {
 
     /// URCs do not leave by a port that is about to become a stream, but by the first other one that takes commands.
     /// The port that they move from is told so: its `OK` comes behind all that was pushed by it.
-    fn urcs_moved_aside(&self, port: usize) -> Option<Command> {
+    fn urcs_moved_aside(&self, port: usize, begins_stream: bool) -> Option<Command> {
+        if !begins_stream || self.urc_port != UrcPort::One(port) {
+            return None;
+        }
         let is_other = |other: &usize| {
             *other != port
                 && matches!(self.channels[*other].state, State::Command)
                 && self.ports[*other].at_port.is_some()
         };
-        let other = (0..self.channels.len()).find(is_other)?;
-        (self.urc_port == UrcPort::One(port)).then(|| self.leave_by(other))
+        (0..self.channels.len()).find(is_other).map(|other| self.leave_by(other))
     }
 
     fn leave_by(&self, port: usize) -> Command {

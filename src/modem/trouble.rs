@@ -357,8 +357,8 @@ impl Modem {
                 self.channels[port].baud = baud;
                 self.channels[port].was_stream = false;
                 self.channels[port].doubted = None;
-                let is_new = self.channels[port].answered_at.replace(baud) != Some(baud);
                 self.channels[port].owes_answers = false;
+                let is_new = self.channels[port].answered_at.replace(baud) != Some(baud);
                 self.channels[port].state = State::Command;
                 if is_new && baud != self.settings.baud && self.channels[port].wire_step.is_none() {
                     // It forgets its speed only then; its `RDY` came at the wrong one.

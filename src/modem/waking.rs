@@ -16,7 +16,8 @@
 //!               ▼
 //!   without RTS/CTS ──► Asking     (to name that as the cause; UARTs only)
 //! ```
-//! A modem that never pauses, or that was in data mode when its port was lost, is escaped first. The order is PROTOCOL section 6's otherwise; all of it is plain data and time is an argument.
+//! A modem that never pauses, or that was in data mode when its port was lost, is escaped first. All of it is plain
+//! data, and time is an argument.
 
 use std::time::{Duration, Instant};
 
