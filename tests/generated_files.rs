@@ -17,11 +17,6 @@ use qssl_tunnel::{config, exit_status};
 
 #[test]
 fn manual_pages_and_completions_are_fresh() {
-    let completion = |shell: Shell| {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut shown(&Cli::command()), "qssl-tunnel", &mut script);
-        String::from_utf8(script).expect("completions are text")
-    };
     let generated = [
         ("man/qssl-tunnel.1", program_page()),
         ("man/qssl-tunnel.toml.5", file_page()),
@@ -32,6 +27,52 @@ fn manual_pages_and_completions_are_fresh() {
     let stale: Vec<&str> =
         generated.iter().filter(|(path, text)| !holds(path, text)).map(|(path, _)| *path).collect();
     assert!(stale.is_empty(), "written anew, look at them and commit them: {}", stale.join(", "));
+}
+
+/// A shell's completions, with what clap_complete gets wrong put right.
+fn completion(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut shown(&Cli::command()), "qssl-tunnel", &mut script);
+    let script = String::from_utf8(script).expect("completions are text");
+    match shell {
+        // A program whose name has a hyphen has one name where subcommands are recognised and another one where
+        // their options are listed.
+        Shell::Bash => script.replace("qssl__subcmd__tunnel", "qssl__tunnel"),
+        Shell::Fish => fish_help(&script) + &fish_arguments(),
+        // After an argument that may be repeated, two colons would let options be offered no more.
+        Shell::Zsh => script.replace("'*::", "'*:"),
+        _ => script,
+    }
+}
+
+/// What follows `help` is offered unless a subcommand was seen, and `help` itself counts as one.
+fn fish_help(script: &str) -> String {
+    let lines = script.lines().map(|line| match line.contains("_using_subcommand help; and not") {
+        true => line.replacen(" help\" -f", "\" -f", 1) + "\n",
+        false => line.to_owned() + "\n",
+    });
+    lines.collect()
+}
+
+/// The values of arguments that are no options, which clap_complete does not write for fish.
+fn fish_arguments() -> String {
+    let mut script = String::new();
+    for subcommand in shown(&Cli::command()).get_subcommands() {
+        for argument in subcommand.get_positionals() {
+            for value in argument.get_possible_values() {
+                let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+                writeln!(
+                    script,
+                    "complete -c qssl-tunnel -n \"__fish_qssl_tunnel_using_subcommand {}\" -a '{}' -d '{}'",
+                    subcommand.get_name(),
+                    value.get_name(),
+                    help.replace('\'', "\\'")
+                )
+                .expect("a string");
+            }
+        }
+    }
+    script
 }
 
 /// The definition without what is hidden, which the completions would offer.
