@@ -23,9 +23,9 @@ use qssl_modem_emulator::network::Network as _;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Plan, Simulated};
 use qssl_modem_emulator::replay::Replay;
 use qssl_tunnel::at::transcript::Transcript;
-use qssl_tunnel::at::{Decoder, Final, Message};
+use qssl_tunnel::at::{AtText, Decoder, Final, Message};
 use qssl_tunnel::cli::{Cli, Command, RunArgs};
-use qssl_tunnel::config::{self, FlowControl, Mode, OpenOn, Surroundings};
+use qssl_tunnel::config::{self, Authentication, FlowControl, Mode, OpenOn, Surroundings};
 use qssl_tunnel::port::rfc2217::{Telnet, escape};
 use qssl_tunnel::recorder::{Recorder, Side};
 
@@ -42,7 +42,8 @@ mod harness;
 pub type Target = fn(&[u8]);
 
 /// All targets by name, which is also that of their corpus.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
+    ("answers", answers),
     ("config", config),
     ("decoder", decoder),
     ("emulator", emulator),
@@ -500,6 +501,172 @@ const ANSWERS: [&str; 16] = [
 ];
 
 const EVENTS_MAX: usize = 400;
+
+// Numbers.
+
+/// A modem, a device server or a daemon puts any numbers into everything that it says: each is read into its
+/// range or not at all, and nothing is reckoned with that could overflow.
+///
+/// Each byte says which number stands in the next place; the eight bytes after a [`RAW`] are the number itself.
+pub fn answers(data: &[u8]) {
+    let mut numbers = Numbers { input: data };
+    let mut hand =
+        ByHand::new(&[Mode::Push, Mode::Buffer], 1, TRACED.load(Ordering::Relaxed), |configuration| {
+            configuration.modem.ntp = Some(AtText::new("pool.ntp.org").expect("a text"));
+            if numbers.next_byte() & 1 == 0 {
+                // A file to be stored: the modem is asked for its files and its storage.
+                let pem = config::Pem { source: "ca.pem".into(), bytes: b"a certificate".to_vec() };
+                for tunnel in &mut configuration.tunnels {
+                    tunnel.tls.authentication = Authentication::Authorities(vec![pem.clone()]);
+                }
+            }
+        });
+    for _ in 0..8 {
+        for (command, answer) in NUMBERED {
+            if numbers.next_byte() & 1 == 0 {
+                hand.ports[0].instead.push_back((command, numbers.fill(answer).into_bytes()));
+            }
+        }
+        hand.run_for(seconds(20));
+        let client = hand.connect(usize::from(numbers.next_byte() & 1));
+        if let Some(client) = client {
+            hand.send(client, b"request");
+        }
+        for urc in NUMBERED_URCS {
+            hand.says(0, numbers.fill(urc).as_bytes());
+        }
+        hand.run_for(seconds(30));
+        if let Some(client) = client {
+            hand.finish(client, true);
+        }
+        hand.ports[0].instead.clear();
+        if hand.stopped.is_some() {
+            break;
+        }
+    }
+    let lines: Vec<String> =
+        ["+CSQ: #,#", "+COPS: #,#,\"net\",#", "+CEREG: #,#"].iter().map(|line| numbers.fill(line)).collect();
+    qssl_tunnel::status::Modem::default().learn(&lines);
+    let (before, after) = (numbers.fill(STATUS), numbers.fill(STATUS));
+    let read = |text: &str| serde_json::from_str::<qssl_tunnel::status::Status>(text).ok();
+    if let (Some(before), Some(after)) = (read(&before), read(&after)) {
+        qssl_tunnel::status::table(&after, Some((&before, seconds(1))));
+        qssl_tunnel::status::metrics(&after);
+        let _ = after.json();
+    }
+}
+
+/// Numbers from the input, as long as there is any.
+struct Numbers<'a> {
+    input: &'a [u8],
+}
+
+impl Numbers<'_> {
+    fn next_byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.input.split_first() else { return 1 };
+        self.input = rest;
+        *first
+    }
+
+    /// A number in the place of every `#`.
+    fn fill(&mut self, text: &str) -> String {
+        let mut filled = String::new();
+        for (index, part) in text.split('#').enumerate() {
+            if index > 0 {
+                filled.push_str(&self.next());
+            }
+            filled.push_str(part);
+        }
+        filled
+    }
+
+    fn next(&mut self) -> String {
+        match self.next_byte() {
+            RAW => {
+                let mut bytes = [0; 8];
+                bytes.fill_with(|| self.next_byte());
+                i64::from_be_bytes(bytes).to_string()
+            }
+            small @ 0..16 => small.to_string(),
+            other => EXTREMES[usize::from(other) % EXTREMES.len()].to_owned(),
+        }
+    }
+}
+
+const RAW: u8 = 255;
+
+/// The ends of all kinds of numbers, and what lies beyond them.
+const EXTREMES: [&str; 24] = [
+    "-1",
+    "-128",
+    "-129",
+    "127",
+    "128",
+    "255",
+    "256",
+    "32767",
+    "65535",
+    "65536",
+    "-2147483648",
+    "2147483647",
+    "2147483648",
+    "4294967295",
+    "4294967296",
+    "-9223372036854775808",
+    "9223372036854775807",
+    "-10248191152060862",
+    "18446744073709551615",
+    "18446744073709551616",
+    "99999999999999999999999999999999999999999",
+    "0XFFFFFFFF",
+    "+7",
+    "",
+];
+
+/// Every answer in which numbers are read, with the beginning of its command.
+const NUMBERED: [(&str, &str); 24] = [
+    ("AT+CCLK?", "\r\n+CCLK: \"26/11/26,17:00:00#\"\r\n\r\nOK\r\n"),
+    ("AT+CCLK?", "\r\n+CCLK: \"#/#/#,#:#:##\"\r\n\r\nOK\r\n"),
+    ("AT+QNTP", "\r\nOK\r\n\r\n+QNTP: #,\"26/11/26,17:00:00+#\"\r\n"),
+    ("AT+CPIN?", "\r\n+CPIN: READY\r\n\r\nOK\r\n"),
+    ("AT+QPINC", "\r\n+QPINC: \"SC\",#,#\r\n\r\nOK\r\n"),
+    ("AT+CEREG?", "\r\n+CEREG: #,#\r\n\r\nOK\r\n"),
+    ("AT+QIACT?", "\r\n+QIACT: #,#,#,\"10.7.157.1\"\r\n\r\nOK\r\n"),
+    ("AT+QICSGP", "\r\n+QICSGP: #,#,\"net\",\"\",\"\",#\r\n\r\nOK\r\n"),
+    ("AT+QFLST", "\r\n+QFLST: \"UFS:a\",#\r\n+QFLST: \"b\",#\r\n\r\nOK\r\n"),
+    ("AT+QFLDS", "\r\n+QFLDS: #,#\r\n\r\nOK\r\n"),
+    ("AT+QFUPL", "\r\nCONNECT\r\n\r\n+QFUPL: #,#\r\n\r\nOK\r\n"),
+    ("AT+QFDWL", "\r\nCONNECT\r\nabc\r\n+QFDWL: #,#\r\n\r\nOK\r\n"),
+    ("AT+QSSLSTATE", "\r\n+QSSLSTATE: #,\"SSLClient\",\"1.2.3.4\",#,#,#,#,#,#,\"uart1\",#\r\n\r\nOK\r\n"),
+    ("AT+QIGETERROR", "\r\n+QIGETERROR: #,x\r\n\r\nOK\r\n"),
+    ("AT+QSSLCFG=?", "\r\n+QSSLCFG: \"seclevel\",(#-#),(#-#)\r\n+QSSLCFG: \"sni\",(0-#),(#,#)\r\n\r\nOK\r\n"),
+    ("AT+QSSLOPEN=?", "\r\n+QSSLOPEN: (#-#),(#-#),(#-#),<serveraddr>,<server_port>[,(#-#)]\r\n\r\nOK\r\n"),
+    ("AT+QSSLSEND=?", "\r\n+QSSLSEND: (#-#),(#-#)\r\n\r\nOK\r\n"),
+    ("AT+QSSLRECV=?", "\r\n+QSSLRECV: (#-#),(#-#)\r\n\r\nOK\r\n"),
+    ("AT+QSSLCLOSE=?", "\r\n+QSSLCLOSE: (#-#),(#-#)\r\n\r\nOK\r\n"),
+    ("AT+QSSLCFG=\"", "\r\n+QSSLCFG: \"seclevel\",#,#\r\n\r\nOK\r\n"),
+    ("AT+QSSLOPEN", "\r\nOK\r\n\r\n+QSSLOPEN: #,#\r\n"),
+    ("AT+QSSLOPEN", "\r\n+CME ERROR: #\r\n"),
+    ("AT+QSSLRECV", "\r\n+QSSLRECV: #\r\nab\r\n\r\nOK\r\n"),
+    ("AT+QSSLSEND", "\r\nCONNECT #\r\n"),
+];
+
+/// What comes unasked and has numbers in it.
+const NUMBERED_URCS: [&str; 7] = [
+    "\r\n+QSSLOPEN: #,#\r\n",
+    "\r\n+QIOPEN: #,#\r\n",
+    "\r\n+QNTP: #\r\n",
+    "\r\n+QIURC: \"pdpdeact\",#\r\n",
+    "\r\n+QSSLURC: \"recv\",#\r\n",
+    "\r\n+QSSLURC: \"recv\",0,#\r\nab\r\n",
+    "\r\n+QSSLURC: \"closed\",#\r\n",
+];
+
+const STATUS: &str = r##"{"uptime_seconds":#,"modem":{"signal_dbm":-57,"heard_seconds_ago":#,"session_seconds":#},
+    "ports":[{"name":"p","baud":115200,"overruns":1,"utilisation":[#,#]}],"sockets":{"open":#,"free":#},
+    "tunnels":[{"name":"t","accepted":#,"up_bytes":#,"down_bytes":#,"today_bytes":#,"month_bytes":#}],
+    "counters":{"opens":#,"open_failures":{"a":#,"b":#},"open_seconds":[#,#,#],"wire_bytes_out":#,
+    "budget":{"limit_bytes":#,"used_bytes":#}}}"##;
 
 // Heart and emulated modem.
 

@@ -227,7 +227,7 @@ impl Session {
     /// Seconds since 1970 now, where the host's clock is plausible.
     fn unix_seconds(&self, now: Instant) -> Option<i64> {
         let (seconds, at) = self.host_clock?;
-        let present = seconds + now.saturating_duration_since(at).as_secs() as i64;
+        let present = seconds.saturating_add_unsigned(now.saturating_duration_since(at).as_secs());
         PLAUSIBLE_UNIX_SECONDS.contains(&present).then_some(present)
     }
 

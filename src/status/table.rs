@@ -52,7 +52,8 @@ pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
     line("sockets", states.join(", "));
 
     let counters = &status.counters;
-    let failures: u64 = counters.open_failures.values().sum();
+    // A daemon of whatever kind has said these numbers.
+    let failures = counters.open_failures.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
     let mut opens = format!("{} done, {failures} failed", counters.opens);
     if let Some([half, most, all]) = counters.open_seconds {
         let _ = write!(opens, "; took {half:.1} s (half), {most:.1} s (nine in ten), {all:.1} s (all)");

@@ -66,20 +66,29 @@ pub(crate) fn unix_seconds(text: &str) -> Option<i64> {
     let text = text.trim().trim_matches('"');
     let (date, time) = text.split_once(',')?;
     let mut date = date.split('/');
-    let year: i32 = date.next()?.parse().ok()?;
-    let year = if year < 100 { if year >= 70 { 1900 + year } else { 2000 + year } } else { year };
+    let year = match date.next()?.parse::<u16>().ok()? {
+        year @ 0..70 => 2000 + year,
+        year @ 70..100 => 1900 + year,
+        year => year,
+    };
     let month: u8 = date.next()?.parse().ok()?;
     let day: u8 = date.next()?.parse().ok()?;
     let zone_at = time.find(['+', '-']).unwrap_or(time.len());
     let (time, zone) = time.split_at(zone_at);
-    let zone: i64 = if zone.is_empty() { 0 } else { zone.parse().ok()? };
+    let zone: i8 = if zone.is_empty() { 0 } else { zone.parse().ok()? };
+    if !ZONE_QUARTER_HOURS.contains(&zone) {
+        return None;
+    }
     let mut parts = time.split(':').map(|part| part.parse::<u8>().ok());
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
     let month = time::Month::try_from(month).ok()?;
-    let date = time::Date::from_calendar_date(year, month, day).ok()?;
+    let date = time::Date::from_calendar_date(year.into(), month, day).ok()?;
     let local = date.with_hms(hour, minute, second).ok()?;
-    Some(local.assume_utc().unix_timestamp() - zone.checked_mul(15 * 60)?)
+    Some(local.assume_utc().unix_timestamp() - i64::from(zone) * 15 * 60)
 }
+
+/// What 3GPP TS 27.007, 8.15 gives AT+CCLK; no place on earth is further from UTC than 14 hours.
+const ZONE_QUARTER_HOURS: std::ops::RangeInclusive<i8> = -96..=96;
 
 /// The time as AT+CCLK takes it, in UTC.
 pub(super) fn clock_text(unix_seconds: i64) -> Option<String> {
@@ -110,6 +119,26 @@ mod tests {
         {
             assert_eq!(unix_seconds(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_number_beyond_its_range_is_no_time() {
+        assert_eq!(unix_seconds("26/11/26,17:00:00-96"), Some(1_795_798_800));
+        for bad in [
+            "26/11/26,17:00:00-10248191152060862",
+            "26/11/26,17:00:00+10248191152060862",
+            "26/11/26,17:00:00-97",
+            "26/11/26,17:00:00--128",
+            "2147483647/11/26,17:00:00+00",
+            "-2147483648/11/26,17:00:00+00",
+            "26/11/26,17:00:256+00",
+        ] {
+            assert_eq!(unix_seconds(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_clock_is_written_as_the_modem_takes_it() {
         assert_eq!(clock_text(1_786_082_042).unwrap(), "26/08/07,05:54:02+00");
     }
 }
