@@ -255,8 +255,9 @@ Examples:
 pub struct DoctorArgs {
     /// TLS server to connect to in the end, without a client: TCP first, then TLS
     ///
-    /// Where TLS fails, settings are tried one at a time to find the one that makes the difference. Everything
-    /// is put back afterwards.
+    /// Where TLS fails, settings are tried one at a time to find the one that makes the difference. A modem's clock
+    /// that is wrong is set, as a tunnel does; everything else is put back afterwards. Where a daemon has a tunnel to
+    /// this server and no TLS option is given, that tunnel's settings are examined.
     #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
     pub to: Option<Target>,
 

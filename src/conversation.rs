@@ -7,9 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::at::{CmeError, Command, Line};
+use crate::at::{CmeError, Command, Line, SslContextId};
 use crate::cli::ModemOptions;
-use crate::config::{self, Configuration, Process};
+use crate::config::{self, Configuration, Process, Target};
 use crate::control::{self, Client, ControlError, Reply, Request};
 use crate::event_loop::Commanded;
 use crate::exit_status::{self, ExitStatus};
@@ -135,6 +135,23 @@ impl Conversation {
     /// Whether a daemon with tunnels of its own is between us and the modem.
     pub fn is_shared(&self) -> bool {
         matches!(self.way, Way::Daemon(_))
+    }
+
+    /// The SSL context with the settings of a daemon's tunnel to this server. `None`: there is no such tunnel, or no
+    /// daemon.
+    ///
+    /// # Errors
+    /// The daemon is gone.
+    pub fn ssl_context_to(&mut self, target: &Target) -> Result<Option<SslContextId>, Failure> {
+        let Way::Daemon(client) = &mut self.way else { return Ok(None) };
+        match client.ask(&Request::Status, LATENCY + control::TURN_LIMIT) {
+            Ok(Reply::Status { status }) => {
+                let target = target.to_string();
+                let of_target = status.tunnels.iter().find(|tunnel| tunnel.target == target);
+                Ok(of_target.and_then(|tunnel| SslContextId::new(tunnel.ssl_context?)))
+            }
+            other => Err(unexpected(other)),
+        }
     }
 
     /// Waits until the modem answers.

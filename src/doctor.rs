@@ -13,17 +13,18 @@ mod trials;
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::at::{Command, ResultCode, fields};
-use crate::cli::DoctorArgs;
+use crate::at::{Command, ResultCode, SslContextId, fields};
+use crate::cli::{DoctorArgs, TlsOptions};
 use crate::config::{self, Checked, Surroundings, Verbosity};
 use crate::conversation::{Access, Conversation};
 use crate::exit_status::ExitStatus;
 use crate::logging;
 use crate::modem::{
     Failure, Outcome, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal, UserAnswer, access_point,
-    access_point_line, unix_seconds,
+    access_point_line, clock_text, unix_seconds,
 };
-use report::Report;
+use crate::terminal;
+use report::{Form, Report};
 
 /// Examines the modem, and the way to the server if one is named.
 ///
@@ -36,8 +37,12 @@ pub fn run(args: &DoctorArgs, around: &Surroundings) -> anyhow::Result<ExitStatu
         logging::start(verbosity);
     }
     let access = Access::new(args.control.as_deref(), &args.modem);
+    let form = match args.json {
+        true => Form::Json,
+        false => Form::Text { width: terminal::width(io::stdout()), unicode: terminal::takes_unicode() },
+    };
     let mut out = io::stdout().lock();
-    let mut report = Report::new(&mut out, args.json);
+    let mut report = Report::new(&mut out, form);
     let tunnel = configuration.tunnels.first();
     match Conversation::open(configuration.modem.clone(), &access) {
         Ok(conversation) => {
@@ -49,12 +54,14 @@ pub fn run(args: &DoctorArgs, around: &Surroundings) -> anyhow::Result<ExitStatu
                 profile: Profile::unknown(),
                 session_is_found: false,
                 clock_is_right: true,
+                settings: SettingsOf::Options,
                 free_bytes: None,
                 stored: None,
                 undo: Vec::new(),
                 report,
             };
-            if let Err(failure) = doctor.examine() {
+            let has_tls_options = args.tls != TlsOptions::default();
+            if let Err(failure) = doctor.examine(has_tls_options) {
                 let check = doctor.report.next();
                 doctor.report.failed(check, failure.status, failure.message, "");
                 doctor.report.skip_rest(tunnel.is_some(), "the modem cannot be asked any more");
@@ -80,8 +87,10 @@ struct Doctor<'a> {
     profile: Profile,
     /// The data session was there before.
     session_is_found: bool,
-    /// The modem's clock agrees with this machine's, as far as that can be told.
+    /// The modem's clock can be believed, as far as that can be told.
     clock_is_right: bool,
+    /// Whose TLS settings are examined.
+    settings: SettingsOf,
     /// Room in the module's storage.
     free_bytes: Option<u64>,
     /// Names and sizes of the files there; `None`: it does not list them.
@@ -89,6 +98,15 @@ struct Doctor<'a> {
     /// What puts back the changes, the last first.
     undo: Vec<Command>,
     report: Report<'a>,
+}
+
+/// Whose TLS settings are examined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SettingsOf {
+    /// The options.
+    Options,
+    /// A daemon's tunnel to the server, which has them in this SSL context.
+    DaemonsTunnel(SslContextId),
 }
 
 /// An answer, as the checks look at it.
@@ -127,9 +145,14 @@ fn number(refusal: &Refusal) -> Option<u16> {
 }
 
 impl Doctor<'_> {
-    fn examine(&mut self) -> Result<(), Failure> {
+    fn examine(&mut self, has_tls_options: bool) -> Result<(), Failure> {
         if !self.reach()? {
             return Ok(());
+        }
+        if let Some(tunnel) = self.tunnel.filter(|_| !has_tls_options)
+            && let Some(context) = self.conversation.ssl_context_to(&tunnel.target)?
+        {
+            self.settings = SettingsOf::DaemonsTunnel(context);
         }
         self.identify()?;
         self.sim()?;
@@ -455,39 +478,65 @@ impl Doctor<'_> {
         }
     }
 
+    /// The modem's clock. Where it is wrong it is set, as a tunnel does, so that what is judged is the server and not
+    /// the clock. It stays set.
     fn clock(&mut self) -> Result<(), Failure> {
         let answer = self.say("AT+CCLK?")?;
         let modem = answer.value("+CCLK:").and_then(unix_seconds);
         let host = host_seconds().filter(|host| PLAUSIBLE_UNIX_SECONDS.contains(host));
-        let Some(modem) = modem else {
-            self.clock_is_right = false;
-            self.report.failed("clock", ExitStatus::Failed, "the modem does not tell the time", "");
-            return Ok(());
-        };
-        let shown = clock_words(modem);
-        let advice = "certificates look expired or not yet valid to it: a tunnel sets the clock when it starts, \
-                      --ntp HOST does so from the network";
-        let counts = self.tunnel.is_none_or(|tunnel| tunnel.tls.checks_time());
+        let shown = modem.map_or("the modem does not report the time".to_owned(), clock_words);
+        let is_plausible = modem.is_some_and(|modem| PLAUSIBLE_UNIX_SECONDS.contains(&modem));
+        let is_near = |host: i64| modem.is_some_and(|modem| modem.abs_diff(host) <= CLOCK_TOLERANCE_SECONDS);
         match host {
-            Some(host) if modem.abs_diff(host) <= CLOCK_TOLERANCE_SECONDS => self.report.ok("clock", shown),
-            Some(host) => {
+            Some(host) if is_near(host) => self.report.ok("clock", shown),
+            // The later of two plausible clocks is right: a clock that was never set is behind.
+            Some(host) if is_plausible && modem.is_some_and(|modem| modem > host) => {
+                self.report.ok("clock", format!("{shown}; this machine's is behind: {}", clock_words(host)));
+            }
+            Some(host) if self.conversation.is_shared() => {
                 self.clock_is_right = false;
                 let seen = format!("{shown}, while this machine has {}", clock_words(host));
-                match counts {
-                    true => self.report.failed("clock", ExitStatus::Failed, seen, advice),
-                    false => self.report.ok("clock", format!("{seen}; dates are not checked")),
+                self.report.failed("clock", ExitStatus::Failed, seen, "the daemon sets it; see its log");
+            }
+            Some(_) => {
+                let refused = self.set_clock()?;
+                match refused {
+                    None => self.report.ok("clock", format!("was {shown}; set from this machine's")),
+                    Some(why) => self.wrong_clock(format!("{shown}, and it cannot be set: {why}")),
                 }
             }
-            None if PLAUSIBLE_UNIX_SECONDS.contains(&modem) => {
+            None if is_plausible => {
                 self.report.ok("clock", format!("{shown}; this machine's is not set"));
             }
-            None => {
-                self.clock_is_right = false;
-                let seen = format!("{shown}; this machine's is not set either");
-                self.report.failed("clock", ExitStatus::Failed, seen, advice);
-            }
+            None => self.wrong_clock(format!("{shown}; this machine's is not set either")),
         }
         Ok(())
+    }
+
+    /// Sets the modem's clock from this machine's and reads it back. `Some`: why that failed.
+    fn set_clock(&mut self) -> Result<Option<String>, Failure> {
+        let Some(now) = host_seconds().and_then(clock_text) else { return Ok(None) };
+        let set = self.insist(Command::line(format!("AT+CCLK=\"{now}\"")))?;
+        if set.error.is_some() {
+            return Ok(set.error);
+        }
+        let answer = self.say("AT+CCLK?")?;
+        let modem = answer.value("+CCLK:").and_then(unix_seconds);
+        let is_near = modem
+            .zip(host_seconds())
+            .is_some_and(|(modem, host)| modem.abs_diff(host) <= CLOCK_TOLERANCE_SECONDS);
+        Ok((!is_near).then(|| "the modem has another time afterwards".to_owned()))
+    }
+
+    /// A clock that cannot be set matters where dates are checked.
+    fn wrong_clock(&mut self, seen: String) {
+        self.clock_is_right = false;
+        let advice = "certificates look expired or not yet valid to the modem: --ntp HOST lets a tunnel set its clock \
+                      from the network";
+        match self.tunnel.is_none_or(|tunnel| tunnel.tls.checks_time()) {
+            true => self.report.failed("clock", ExitStatus::Failed, seen, advice),
+            false => self.report.ok("clock", format!("{seen}; dates are not checked")),
+        }
     }
 
     /// Undoes every change, the last first.

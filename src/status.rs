@@ -88,6 +88,8 @@ pub struct Tunnel {
     pub target: String,
     /// buffer, push or transparent.
     pub mode: String,
+    /// The SSL context of the modem that has its TLS settings; `None`: not configured yet.
+    pub ssl_context: Option<u32>,
     /// How many clients are in each state: silent, waiting, opening, open, ending.
     pub clients: BTreeMap<String, usize>,
     /// Clients accepted since the start.

@@ -1,10 +1,11 @@
-//! What the doctor found: one finding a check, as a line with ✓ or ✗ at once, or as JSON in the end.
+//! What the doctor found: one finding per check, as a line with ✓ or ✗ at once, or as JSON at the end.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
 use crate::exit_status::ExitStatus;
+use crate::terminal;
 
 /// The checks in their order, by the names that lines and JSON have.
 pub const CHECKS: &[&str] = &[
@@ -54,10 +55,26 @@ pub enum Verdict {
     Skipped,
 }
 
+/// How a report is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As JSON, at the end.
+    Json,
+    /// As text, each finding at once.
+    Text {
+        /// The columns of the terminal; `None` breaks no lines.
+        width: Option<usize>,
+        /// Whether more than ASCII can be shown.
+        unicode: bool,
+    },
+}
+
 /// The findings so far, and where they are shown.
 pub struct Report<'a> {
     out: &'a mut dyn Write,
-    is_json: bool,
+    form: Form,
+    /// The last line of the terminal shows what goes on.
+    has_progress: bool,
     findings: Vec<Finding>,
     first_failure: Option<ExitStatus>,
     error: Option<io::Error>,
@@ -65,8 +82,8 @@ pub struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// An empty report.
-    pub fn new(out: &'a mut dyn Write, is_json: bool) -> Self {
-        Report { out, is_json, findings: Vec::new(), first_failure: None, error: None }
+    pub fn new(out: &'a mut dyn Write, form: Form) -> Self {
+        Report { out, form, has_progress: false, findings: Vec::new(), first_failure: None, error: None }
     }
 
     /// All is well.
@@ -123,46 +140,70 @@ impl<'a> Report<'a> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        if self.is_json {
+        if self.form == Form::Json {
             serde_json::to_writer_pretty(&mut *self.out, &self.findings)?;
             writeln!(self.out)?;
         }
         Ok(self.first_failure.unwrap_or(ExitStatus::Done))
     }
 
+    /// Shows what goes on, on the terminal only and until the next finding.
+    pub fn progress(&mut self, text: &str) {
+        if let Form::Text { width: Some(width), unicode } = self.form {
+            let shown: String = terminal::shown(text, unicode).chars().take(width - 1).collect();
+            // A terminal that takes nothing is no reason to stop.
+            let _ = write!(self.out, "\r\x1b[K{shown}").and_then(|()| self.out.flush());
+            self.has_progress = true;
+        }
+    }
+
     fn add(&mut self, finding: Finding) {
-        if !self.is_json && self.error.is_none() {
-            let shown = writeln!(self.out, "{}", line(&finding)).and_then(|()| self.out.flush());
+        if std::mem::take(&mut self.has_progress) {
+            let _ = write!(self.out, "\r\x1b[K");
+        }
+        if let Form::Text { width, unicode } = self.form
+            && self.error.is_none()
+        {
+            let text = terminal::shown(&lines(&finding, width), unicode);
+            let shown = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
             self.error = shown.err();
         }
         self.findings.push(finding);
     }
 }
 
-fn line(finding: &Finding) -> String {
+/// What was seen after the name of the check, and on lines of their own what to do about it.
+fn lines(finding: &Finding, width: Option<usize>) -> String {
     let mark = match finding.verdict {
         Verdict::Ok => '✓',
         Verdict::Failed => '✗',
         Verdict::Skipped => '–',
     };
     let Finding { check, seen, advice, id, .. } = finding;
-    let mut line = format!("{mark} {check:<12}  {seen}");
+    let id = id.map_or(String::new(), |id| format!(" [{id}]"));
+    let mut lines =
+        terminal::wrapped(&format!("{seen}{id}"), width, &format!("{mark} {check:<12}  "), SEEN_INDENT);
     if let Some(advice) = advice {
-        line.push_str(&format!("; {advice}"));
+        lines.push('\n');
+        lines.push_str(&terminal::wrapped(advice, width, ADVICE_HEAD, ADVICE_INDENT));
     }
-    if let Some(id) = id {
-        line.push_str(&format!(" [{id}]"));
-    }
-    line
+    lines
 }
+
+/// Under what was seen: a mark, the longest name of a check, and the spaces around them.
+const SEEN_INDENT: &str = "                ";
+const ADVICE_HEAD: &str = "                → ";
+const ADVICE_INDENT: &str = "                  ";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn shown(is_json: bool, find: impl FnOnce(&mut Report<'_>)) -> (String, ExitStatus) {
+    const WIDE: Form = Form::Text { width: None, unicode: true };
+
+    fn shown(form: Form, find: impl FnOnce(&mut Report<'_>)) -> (String, ExitStatus) {
         let mut out = Vec::new();
-        let mut report = Report::new(&mut out, is_json);
+        let mut report = Report::new(&mut out, form);
         find(&mut report);
         let status = report.end().expect("memory takes every write");
         (String::from_utf8(out).expect("text"), status)
@@ -170,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_first_failure_decides_the_exit_status() {
-        let (text, status) = shown(false, |report| {
+        let (text, status) = shown(WIDE, |report| {
             report.ok("port", "/dev/ttyUSB2");
             report.failed("sim", ExitStatus::SimFailed, "wants a PIN", "give --sim-pin-file");
             report.failed("registration", ExitStatus::NoRegistration, "not registered", "");
@@ -180,15 +221,34 @@ mod tests {
         assert_eq!(
             text,
             "✓ port          /dev/ttyUSB2\n\
-             ✗ sim           wants a PIN; give --sim-pin-file [sim-failed]\n\
+             ✗ sim           wants a PIN [sim-failed]\n                → give --sim-pin-file\n\
              ✗ registration  not registered [no-registration]\n\
              – tcp           not tried: no data session\n"
         );
     }
 
     #[test]
+    fn lines_fit_the_terminal_and_the_locale() {
+        let form = Form::Text { width: Some(50), unicode: false };
+        let (text, _) = shown(form, |report| {
+            let seen = "the server's certificate is for another name";
+            report.failed(
+                "tls",
+                ExitStatus::TlsFailed,
+                seen,
+                "connect to the name in the certificate, or ignore it",
+            );
+        });
+        assert_eq!(
+            text,
+            "x tls           the server's certificate is for\n                another name [tls-failed]\n                \
+             -> connect to the name in the\n                  certificate, or ignore it\n"
+        );
+    }
+
+    #[test]
     fn json_has_every_check_once_and_none_of_a_server_that_was_not_named() {
-        let (text, status) = shown(true, |report| {
+        let (text, status) = shown(Form::Json, |report| {
             report.failed("port", ExitStatus::PortLocked, "held by another", "");
             assert_eq!(report.next(), "modem");
             report.skip_rest(false, "no port");

@@ -3,13 +3,22 @@
 use std::time::Duration;
 
 use super::trials::{Trial, trials};
-use super::{Doctor, Heard};
-use crate::at::{AccessMode, Command, ResultCode, SOCKET_COUNT, SocketId, SslContextId, fields};
-use crate::config::{Target, Tunnel};
+use super::{Doctor, Heard, SettingsOf};
+use crate::at::{AccessMode, AtText, Command, ResultCode, SOCKET_COUNT, SocketId, SslContextId, fields};
+use crate::config::{self, Authentication, Target, Tunnel};
 use crate::conversation::Service;
 use crate::exit_status::ExitStatus;
 use crate::modem::ssl_context::{self, Authorities, File, Setting};
 use crate::modem::{Failure, OpenFailure, Outcome};
+
+/// The TLS settings to examine.
+struct Wanted {
+    tls: config::Tls,
+    settings: Vec<Setting>,
+    files: Vec<File>,
+    /// The SSL context that has them already: that of a daemon's tunnel to this server.
+    stands_in: Option<SslContextId>,
+}
 
 /// The SSL context and the connections that nobody uses.
 struct Spare {
@@ -32,7 +41,9 @@ impl Doctor<'_> {
             _ => "the modem does not tell its storage".to_owned(),
         };
         seen.push_str(&format!("; {} files there, {ours} of this program", stored.len()));
-        let tls = self.tunnel.map(|tunnel| &tunnel.tls);
+        // A daemon looks after its own files.
+        let tunnel = self.tunnel.filter(|_| self.settings == SettingsOf::Options);
+        let tls = tunnel.map(|tunnel| &tunnel.tls);
         let files = tls.map_or(Vec::new(), |tls| ssl_context::files(tls, Authorities::Bundle));
         let is_stored = |file: &&File| {
             stored
@@ -45,7 +56,8 @@ impl Doctor<'_> {
         let fits = free.is_none_or(|free| missing <= free);
         let source = files.first().map_or("", |file| file.source.as_str());
         self.stored = (!stored.is_empty()).then_some(stored);
-        let notes: String = self.notes.iter().map(|note| format!("; {note}")).collect();
+        let notes = if self.settings == SettingsOf::Options { self.notes } else { &[] };
+        let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
         match (fits, missing) {
             (false, _) => {
                 let seen = format!("{seen}; the certificates of {source} take {missing}");
@@ -121,27 +133,31 @@ impl Doctor<'_> {
             self.report.skipped("tls", "no SSL context or no connection of the modem is spare");
             return Ok(());
         };
-        let (tls, limit) = (&tunnel.tls, tunnel.limits.connect_timeout);
-        let settings = match ssl_context::settings(tls, limit, &self.profile, Authorities::Bundle) {
-            Ok(settings) => settings,
+        let wanted = match self.wanted(tunnel)? {
+            Ok(wanted) => wanted,
             Err(failure) => {
                 self.report.failed("tls", failure.status, failure.message, "");
                 return Ok(());
             }
         };
-        let prepared = match self.store(&ssl_context::files(tls, Authorities::Bundle))? {
-            None => self.set(&spare, &settings)?,
+        let prepared = match self.store(&wanted.files)? {
+            None => self.set(&spare, &wanted.settings)?,
             refused => refused,
         };
         if let Some(refused) = prepared {
             self.report.failed("tls", ExitStatus::SetUpFailed, refused, "");
             return Ok(());
         }
+        let limit = tunnel.limits.connect_timeout;
         let Target { host, port } = &tunnel.target;
-        match self.open_tls(&mut spare, &tunnel.target, limit)? {
+        let context = wanted.stands_in.unwrap_or(spare.context);
+        match self.open_tls(&mut spare, context, &tunnel.target, limit)? {
             0 => {
                 let mut seen = format!("{host} port {port} is connected");
-                if tls.authentication == crate::config::Authentication::Insecure {
+                if wanted.stands_in.is_some() {
+                    seen.push_str(" with the settings of the daemon's tunnel");
+                }
+                if wanted.tls.authentication == Authentication::Insecure {
                     seen.push_str("; it is not authenticated (--insecure)");
                 } else if !self.profile.checks_host_name() {
                     seen.push_str(&format!(
@@ -151,21 +167,22 @@ impl Doctor<'_> {
                 }
                 self.report.ok("tls", seen);
             }
-            566 => match self.find_cause(&mut spare, tunnel, &settings)? {
+            566 => match self.find_cause(&mut spare, tunnel, &wanted)? {
                 Some(trial) => {
                     self.report.failed("tls", ExitStatus::TlsFailed, trial.cause, trial.advice);
                 }
                 None => {
                     let seen = "the handshake fails whatever is changed, one setting at a time";
-                    let likely = ssl_context::likely_causes(tls, &self.profile);
-                    self.report.failed("tls", ExitStatus::TlsFailed, seen, format!("likely {likely}"));
+                    let likely = ssl_context::likely_causes(&wanted.tls, &self.profile);
+                    let advice = format!("likely port {port} does not speak TLS; or {likely}");
+                    self.report.failed("tls", ExitStatus::TlsFailed, seen, advice);
                 }
             },
             code => {
                 let status = OpenFailure::Code(ResultCode(code)).status();
                 let advice = match ResultCode(code) {
                     ResultCode::TIMED_OUT => {
-                        "it answers by TCP and says nothing of TLS: is this its TLS port?"
+                        "the server accepts TCP and does not answer to TLS: is this its TLS port?"
                     }
                     _ => "",
                 };
@@ -175,23 +192,51 @@ impl Doctor<'_> {
         Ok(())
     }
 
+    /// What to examine. `Err` inside: the module cannot have the settings.
+    fn wanted(&mut self, tunnel: &Tunnel) -> Result<Result<Wanted, Failure>, Failure> {
+        if let SettingsOf::DaemonsTunnel(context) = self.settings {
+            let mut settings = Vec::new();
+            for key in COPIED_KEYS {
+                if !self.profile.has_key(key) {
+                    continue;
+                }
+                let answer = self.say(Setting::new(key, String::new()).query_line(context))?;
+                settings.extend(setting_value(&answer).map(|value| Setting::new(key, value.to_owned())));
+            }
+            let tls = read_back(&settings);
+            return Ok(Ok(Wanted { tls, settings, files: Vec::new(), stands_in: Some(context) }));
+        }
+        let tls = tunnel.tls.clone();
+        let limit = tunnel.limits.connect_timeout;
+        let settings = ssl_context::settings(&tls, limit, &self.profile, Authorities::Bundle);
+        let files = ssl_context::files(&tls, Authorities::Bundle);
+        Ok(settings.map(|settings| Wanted { tls, settings, files, stands_in: None }))
+    }
+
     /// The first change with which the connection works.
     fn find_cause(
         &mut self,
         spare: &mut Spare,
         tunnel: &Tunnel,
-        settings: &[Setting],
+        wanted: &Wanted,
     ) -> Result<Option<Trial>, Failure> {
-        for trial in trials(&tunnel.tls, &self.profile, self.clock_is_right) {
+        let trials = trials(&wanted.tls, &self.profile, self.clock_is_right);
+        let count = trials.len();
+        for (index, trial) in trials.into_iter().enumerate() {
+            let setting = &trial.setting;
+            let progress =
+                format!("tls fails: trying {} = {} ({} of {count})", setting.key, setting.value, index + 1);
+            self.report.progress(&progress);
             let changed = self.insist(Command::line(trial.setting.write_line(spare.context)))?;
             if changed.error.is_some() {
                 continue;
             }
-            let code = self.open_tls(spare, &tunnel.target, tunnel.limits.connect_timeout)?;
+            let context = spare.context;
+            let code = self.open_tls(spare, context, &tunnel.target, tunnel.limits.connect_timeout)?;
             if code == 0 {
                 return Ok(Some(trial));
             }
-            if let Some(before) = settings.iter().find(|setting| setting.key == trial.setting.key) {
+            if let Some(before) = wanted.settings.iter().find(|setting| setting.key == trial.setting.key) {
                 self.insist(Command::line(before.write_line(spare.context)))?;
             }
         }
@@ -308,13 +353,19 @@ impl Doctor<'_> {
     }
 
     /// Opens a TLS connection and closes it at once: its result code.
-    fn open_tls(&mut self, spare: &mut Spare, target: &Target, limit: Duration) -> Result<u16, Failure> {
+    fn open_tls(
+        &mut self,
+        spare: &mut Spare,
+        context: SslContextId,
+        target: &Target,
+        limit: Duration,
+    ) -> Result<u16, Failure> {
         // What one attempt has left closing is not free for the next.
         while let Some(socket) = spare.sockets.first().copied() {
             let open = Command::Open {
                 socket,
                 pdp: self.modem.pdp.context,
-                ssl: spare.context,
+                ssl: context,
                 host: target.host.clone(),
                 port: target.port,
                 mode: AccessMode::Buffer,
@@ -360,6 +411,42 @@ impl Doctor<'_> {
     }
 }
 
+/// The TLS settings that these stand for, as far as they tell. Files stay unnamed.
+fn read_back(settings: &[Setting]) -> config::Tls {
+    let text = |key: &str| {
+        let found = settings.iter().find(|setting| setting.key == key);
+        found.map(|setting| setting.value.trim_matches('"'))
+    };
+    let number = |key: &str| text(key).and_then(|value| value.parse::<u32>().ok());
+    let no_file = || config::Pem { source: String::new(), bytes: Vec::new() };
+    let authentication = match number("seclevel") {
+        None | Some(0) => Authentication::Insecure,
+        Some(_) => Authentication::Authorities(Vec::new()),
+    };
+    config::Tls {
+        version: match number("sslversion") {
+            Some(0) => config::TlsVersion::Ssl3,
+            Some(1) => config::TlsVersion::Tls10,
+            Some(2) => config::TlsVersion::Tls11,
+            Some(3) => config::TlsVersion::Tls12,
+            _ => config::TlsVersion::Any,
+        },
+        cipher: text("ciphersuite")
+            .and_then(|code| u16::from_str_radix(code.get(2..)?, 16).ok())
+            .unwrap_or(config::cipher::Cipher::ANY.0),
+        client: (number("seclevel") == Some(2)).then(|| config::ClientCertificate {
+            certificate: no_file(),
+            key: no_file(),
+            key_password: None,
+        }),
+        sni: number("sni").map(|sni| sni == 1),
+        alpn: text("alpn").filter(|name| !name.is_empty()).and_then(|name| AtText::new(name).ok()),
+        check_time: number("ignorelocaltime").map(|ignored| ignored == 0),
+        ignore_certificate_items: number("ignorecertitem").unwrap_or(0),
+        ..config::Tls::new(authentication)
+    }
+}
+
 /// The first field of every line that begins with `name`.
 fn numbers(answer: &Heard, name: &str) -> Vec<u32> {
     answer.lines.iter().filter_map(|line| fields(line.strip_prefix(name)?).number()).collect()
@@ -369,6 +456,27 @@ fn numbers(answer: &Heard, name: &str) -> Vec<u32> {
 fn setting_value(answer: &Heard) -> Option<&str> {
     answer.value("+QSSLCFG:").and_then(|rest| rest.splitn(3, ',').nth(2))
 }
+
+/// What makes a context like another, but for secrets.
+const COPIED_KEYS: [&str; 17] = [
+    "sslversion",
+    "ciphersuite",
+    "cacert",
+    "clientcert",
+    "clientkey",
+    "seclevel",
+    "ignorelocaltime",
+    "negotiatetime",
+    "sni",
+    "session_cache",
+    "renegotiation",
+    "ignoremulticertchainverify",
+    "ignorecertchain",
+    "ignoreinvalidcertsign",
+    "ignorecertitem",
+    "checkhost",
+    "alpn",
+];
 
 const QUICK: Duration = Duration::from_secs(15);
 

@@ -87,6 +87,15 @@ pub fn trials(tls: &config::Tls, profile: &Profile, clock_is_right: bool) -> Vec
             add("checkhost", "0".into(), cause, advice);
         }
     }
+    if tls.client.is_some() && authenticated {
+        add(
+            "seclevel",
+            "1".into(),
+            "the module cannot use the client certificate and its key, or the server refuses them",
+            "check the password of --key-password-file, and with qssl-tunnel cert check FILE --key FILE whether the key \
+             belongs to the certificate",
+        );
+    }
     if authenticated {
         let cause = "the given authorities do not vouch for the server: it is signed by another, or sends its chain \
                      incompletely";

@@ -242,6 +242,7 @@ impl EventLoop {
                 listen: listeners(tunnel.place),
                 target: settings.target.to_string(),
                 mode: mode_in_words(settings.mode).to_owned(),
+                ssl_context: modem.ssl_context_of(tunnel.place).map(|id| id.index() as u32),
                 clients: counts(&tunnel.clients),
                 accepted: tunnel.counters.accepted,
                 refused: tunnel.counters.refused,

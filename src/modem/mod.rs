@@ -12,6 +12,7 @@ mod data_mode;
 mod ends;
 mod failure;
 mod fair;
+mod outside;
 mod profile;
 mod reconfigure;
 mod recovery;
@@ -33,7 +34,7 @@ pub use failure::{Cut, Failure, OpenFailure, Refusal};
 pub use profile::{Family, Profile, QUESTIONS};
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
-pub(crate) use session::{PLAUSIBLE_UNIX_SECONDS, access_point, access_point_line, unix_seconds};
+pub(crate) use session::{PLAUSIBLE_UNIX_SECONDS, access_point, access_point_line, clock_text, unix_seconds};
 pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
 
 use crate::at::{AccessMode, Command, Message, ResultCode, SOCKET_COUNT, SocketId, SslContextId, Urc};

@@ -62,6 +62,7 @@ impl Modem {
             return Some((Command::line("AT+QIGETERROR"), Origin::Reason(id)));
         }
         if let Some((id, command)) = self.user_commands.pop_front() {
+            self.lend_socket(&command);
             return Some((command, Origin::User(id)));
         }
         if std::mem::take(&mut self.reboot_due) {

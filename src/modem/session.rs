@@ -25,10 +25,10 @@ use super::{Action, Event, Modem, error_of};
 use crate::at::{Command, ResultCode};
 use crate::config;
 use crate::exit_status::ExitStatus;
-use clock::{NetworkTime, clock_text};
+use clock::NetworkTime;
 use network::{REGISTRATION, registration_state, sim_state};
 
-pub(crate) use clock::{PLAUSIBLE_UNIX_SECONDS, unix_seconds};
+pub(crate) use clock::{PLAUSIBLE_UNIX_SECONDS, clock_text, unix_seconds};
 pub(crate) use network::{access_point, access_point_line};
 
 /// How far the data session is.

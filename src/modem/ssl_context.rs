@@ -399,6 +399,11 @@ impl Modem {
         context.map_or(0, |context| context.files.iter().map(|file| file.content.len()).sum())
     }
 
+    /// The SSL context that has the settings of this tunnel, once there is one.
+    pub fn ssl_context_of(&self, tunnel: usize) -> Option<SslContextId> {
+        self.contexts.get(*self.context_of.get(tunnel)?).map(|context| context.id)
+    }
+
     /// What is likely wrong where TLS fails and TCP does not, with the settings of this tunnel.
     pub fn likely_causes(&self, tunnel: usize) -> String {
         likely_causes(&self.tunnels[tunnel].tls, &self.profile)

@@ -91,7 +91,7 @@ pub(crate) fn unix_seconds(text: &str) -> Option<i64> {
 const ZONE_QUARTER_HOURS: std::ops::RangeInclusive<i8> = -96..=96;
 
 /// The time as AT+CCLK takes it, in UTC.
-pub(super) fn clock_text(unix_seconds: i64) -> Option<String> {
+pub(crate) fn clock_text(unix_seconds: i64) -> Option<String> {
     let time = time::OffsetDateTime::from_unix_timestamp(unix_seconds).ok()?;
     let (year, month, day) = (time.year() % 100, u8::from(time.month()), time.day());
     let (hour, minute, second) = time.to_hms();

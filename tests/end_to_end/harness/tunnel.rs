@@ -11,7 +11,7 @@ use super::site::certificate_file;
 /// `qssl-tunnel` with these arguments and an empty environment.
 pub fn tunnel_command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qssl-tunnel"));
-    command.env_clear().args(arguments);
+    command.env_clear().env("LANG", "C.UTF-8").args(arguments);
     command
 }
 

@@ -1,0 +1,53 @@
+//! Commands from outside that open and close TLS sockets: the numbers they name are theirs until they are closed.
+
+use super::Modem;
+use super::channel::Outcome;
+use super::socket::Phase;
+use crate::at::{Command, SocketId, fields};
+
+impl Modem {
+    /// A command from outside is about to leave. A free socket that it opens is not ours meanwhile: it is neither given
+    /// to a client nor closed.
+    pub(super) fn lend_socket(&mut self, command: &Command) {
+        if let Some(id) = named_socket(command, "+QSSLOPEN=", 2)
+            && self.sockets[id.index()].phase == Phase::Free
+        {
+            self.sockets[id.index()].phase = Phase::Foreign;
+        }
+    }
+
+    /// A command from outside was answered. A socket of ours that it closed is free again once every channel says so.
+    pub(super) fn take_socket_back(&mut self, command: &Command, outcome: &Outcome) {
+        if let Some(id) = named_socket(command, "+QSSLCLOSE=", 0)
+            && *outcome == Outcome::Ok
+            && self.settings.sockets.contains(id.index())
+            && self.sockets[id.index()].phase == Phase::Foreign
+        {
+            let channels = self.speaking_channels();
+            self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
+        }
+    }
+}
+
+/// The socket in the given field of this command's parameters.
+fn named_socket(command: &Command, name: &str, field: usize) -> Option<SocketId> {
+    let Command::Line(line) = command else { return None };
+    let upper = line.text.to_ascii_uppercase();
+    let parameters = upper.find(name)? + name.len();
+    fields(&upper[parameters..]).nth(field)?.trim().parse().ok().and_then(SocketId::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_of_a_command_is_read_from_its_text() {
+        let open = |text: &str| named_socket(&Command::line(text), "+QSSLOPEN=", 2);
+        assert_eq!(open("AT+QSSLOPEN=1,5,11,\"host, 3\",443,0"), SocketId::new(11));
+        assert_eq!(open("at+csq;+qsslopen=1,5,3,\"host\",443,0"), SocketId::new(3));
+        assert_eq!(open("AT+QSSLOPEN=1,5,99,\"host\",443,0"), None);
+        assert_eq!(open("AT+QSSLOPEN=?"), None);
+        assert_eq!(named_socket(&Command::line("AT+QSSLCLOSE=7"), "+QSSLCLOSE=", 0), SocketId::new(7));
+    }
+}
