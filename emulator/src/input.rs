@@ -78,8 +78,12 @@ impl Modem {
         // Where URCs may come before the echo, the echo waits for the end of the line.
         let echo_waits = self.config.quirks.urc_before_echo;
         let state = &mut self.ports[port];
-        let echo_at_once = state.settings.echo && !echo_waits;
+        let echoes_everything = self.config.quirks.everything_echoed && state.settings.echo;
+        let echo_at_once = state.settings.echo && !echo_waits && !echoes_everything;
         for (index, &byte) in bytes.iter().enumerate() {
+            if echoes_everything {
+                state.emit(&[byte]);
+            }
             let kept = match state.line.len() {
                 0 => matches!(byte, b'A' | b'a'),
                 1 if matches!(byte, b'T' | b't') => true,

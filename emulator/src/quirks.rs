@@ -123,6 +123,8 @@ quirks! {
     urc_before_send_result: false,
     /// A pending URC leaves between two lines of an answer.
     urc_inside_answer: false,
+    /// While echo is on, every byte is echoed, not only a command line from its AT on.
+    everything_echoed: false,
 }
 
 impl Quirks {

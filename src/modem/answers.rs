@@ -159,11 +159,11 @@ impl Modem {
         let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else { return };
         match (outcome, mode) {
             (Outcome::Ok, _) => match opening.stage {
-                OpenStage::InFlight { result: Some(result) } => self.opened(id, result, now),
+                OpenStage::InFlight { result: Some(result) } => self.open_settled(id, result, now),
                 _ => opening.stage = OpenStage::Awaited,
             },
             (Outcome::Refused(refusal), _) => match refusal.result_code() {
-                Some(code) => self.opened(id, code.0, now),
+                Some(code) => self.open_settled(id, code.0, now),
                 None if refusal == Refusal::Plain => opening.stage = OpenStage::Refused { port },
                 None => self.open_failed(id, OpenFailure::Refused(refusal), now),
             },
@@ -179,13 +179,13 @@ impl Modem {
             return;
         };
         match lines.iter().find_map(|line| error_of(line)).filter(|code| (550..=574).contains(code)) {
-            Some(code) => self.opened(id, code, now),
+            Some(code) => self.open_settled(id, code, now),
             None => self.open_failed(id, OpenFailure::Refused(Refusal::Plain), now),
         }
     }
 
-    /// The result of an open.
-    pub(super) fn opened(&mut self, id: SocketId, result: u16, now: Instant) {
+    /// The result of an open in push or buffer mode, or the reason of a refusal.
+    pub(super) fn open_settled(&mut self, id: SocketId, result: u16, now: Instant) {
         let code = ResultCode(result);
         let socket = &mut self.sockets[id.index()];
         let Phase::Opening(opening) = &mut socket.phase else { return };
@@ -196,16 +196,9 @@ impl Modem {
                 Mode::Push | Mode::Transparent => Flow::Push,
             };
             let closed = opening.closed;
-            socket.phase = Phase::Open(Open { flow, far_end_closed: false });
-            self.ladder.worked();
-            self.counters.opened(now.saturating_duration_since(socket.opening_since));
-            if socket.joined {
-                self.events.push_back(Event::Opened(id));
-                if closed {
-                    self.far_end_closed(id);
-                }
-            } else {
-                self.retire(id, GiveUp::Abort);
+            self.opened(id, flow, now);
+            if closed {
+                self.far_end_closed(id);
             }
         } else if socket.joined && !opening.repeated && code == ResultCode::IDENTITY_IN_USE {
             log::debug!("socket {id} is taken in the modem; closing it and trying once more");
@@ -218,6 +211,19 @@ impl Modem {
             opening.stage = OpenStage::Again { at: now + REPEAT_PAUSE, alone: true };
         } else {
             self.open_failed(id, OpenFailure::Code(code), now);
+        }
+    }
+
+    /// A socket is open, in whatever mode.
+    pub(super) fn opened(&mut self, id: SocketId, flow: Flow, now: Instant) {
+        let socket = &mut self.sockets[id.index()];
+        socket.phase = Phase::Open(Open { flow, far_end_closed: false });
+        self.ladder.worked();
+        self.counters.opened(now.saturating_duration_since(socket.opening_since));
+        if socket.joined {
+            self.events.push_back(Event::Opened(id));
+        } else {
+            self.retire(id, GiveUp::Abort);
         }
     }
 

@@ -513,6 +513,7 @@ impl Modem {
             data.sent(bytes, now, wire_time);
             socket.outgoing.consume(count);
             socket.sent_bytes += count as u64;
+            self.counters.sent_bytes += count as u64;
         } else if let Some(InFlight { command, stage, .. }) = &channel.in_flight {
             let sent = match stage {
                 Stage::Payload(sent) => *sent,
@@ -826,7 +827,7 @@ impl Modem {
                     OpenStage::InFlight { .. } => {
                         opening.stage = OpenStage::InFlight { result: Some(result) };
                     }
-                    OpenStage::Awaited => self.opened(id, result, now),
+                    OpenStage::Awaited => self.open_settled(id, result, now),
                     OpenStage::Due
                     | OpenStage::CloseFirst
                     | OpenStage::Again { .. }

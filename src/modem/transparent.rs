@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::channel::{Outcome, State};
 use super::data_mode::{DataMode, Next, Reason};
 use super::socket::{Closing, Flow, Open, Phase, Settling};
-use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, UrcPort, state_of};
+use super::{Action, Cut, Failure, Family, GiveUp, Modem, UrcPort, state_of};
 use crate::at::SocketId;
 use crate::config::{FlowControl, Mode};
 use crate::exit_status::ExitStatus;
@@ -64,12 +64,8 @@ impl Modem {
 
     /// `CONNECT`: the channel is the stream now.
     pub(super) fn connected(&mut self, port: usize, id: SocketId, now: Instant) {
-        self.begin_stream(port, id, now);
-        if self.sockets[id.index()].joined {
-            self.events.push_back(Event::Opened(id));
-        } else if let State::Data(data) = &mut self.channels[port].state {
-            data.leave(now);
-        }
+        self.enter_data_mode(port, Some(id), now);
+        self.opened(id, Flow::Transparent { channel: port }, now);
     }
 
     /// `CONNECT` of a command that had been given up, perhaps by an earlier run of this program: what comes is a
@@ -82,12 +78,6 @@ impl Modem {
         if let Some(in_flight) = in_flight {
             self.unanswered(port, in_flight, Cut::Silent, now);
         }
-    }
-
-    fn begin_stream(&mut self, port: usize, id: SocketId, now: Instant) {
-        self.enter_data_mode(port, Some(id), now);
-        self.sockets[id.index()].phase =
-            Phase::Open(Open { flow: Flow::Transparent { channel: port }, far_end_closed: false });
     }
 
     fn enter_data_mode(&mut self, port: usize, id: Option<SocketId>, now: Instant) {
@@ -114,6 +104,7 @@ impl Modem {
         let mut overflowed = false;
         data.received(bytes, now, &mut |payload| {
             socket.received_bytes += payload.len() as u64;
+            self.counters.received_bytes += payload.len() as u64;
             self.ladder.heard();
             overflowed |= socket.joined && socket.incoming.append(payload) < payload.len();
         });
@@ -271,6 +262,7 @@ impl Modem {
         let socket = &mut self.sockets[id.index()];
         if socket.joined {
             socket.received_bytes += bytes.len() as u64;
+            self.counters.received_bytes += bytes.len() as u64;
             self.ladder.heard();
             let taken = socket.incoming.append(bytes);
             debug_assert_eq!(taken, bytes.len(), "wants_port_bytes leaves room for what is held");
@@ -312,7 +304,10 @@ impl Modem {
     /// The answer of AT+QISWTMD=\<id>,2 or ATO after a wrong suspicion.
     pub(super) fn resume_answered(&mut self, port: usize, id: SocketId, outcome: Outcome, now: Instant) {
         if outcome == Outcome::Connect {
-            return self.begin_stream(port, id, now);
+            self.enter_data_mode(port, Some(id), now);
+            let flow = Flow::Transparent { channel: port };
+            self.sockets[id.index()].phase = Phase::Open(Open { flow, far_end_closed: false });
+            return;
         }
         match &mut self.sockets[id.index()].phase {
             // The far end may have closed in this very moment.

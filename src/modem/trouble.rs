@@ -153,7 +153,7 @@ impl Modem {
                                 };
                                 self.open_failed(id, failure, now);
                             } else if let OpenStage::InFlight { result: Some(result) } = opening.stage {
-                                self.opened(id, result, now);
+                                self.open_settled(id, result, now);
                             } else if opening.stage == (OpenStage::InFlight { result: None }) {
                                 opening.stage = OpenStage::Awaited;
                             }

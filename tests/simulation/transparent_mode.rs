@@ -433,3 +433,15 @@ fn a_connection_without_a_word_for_an_hour_is_left_alone() {
     sim.run_to_the_end(seconds(700));
     assert_eq!(sim.outcome(0), Some(Outcome::Eof));
 }
+
+#[test]
+fn opens_and_bytes_of_streams_are_counted_like_any_others() {
+    for port in ports() {
+        let far = Behaviour { ends: Ends::AfterReading(30_000), ..Behaviour::echo() };
+        let mut sim = wiring(port).connect(stream().sends(Sends::Pattern(30_000)).far_end(far)).start();
+        sim.run_to_the_end(seconds(60));
+        let counters = sim.relay.modem().counters();
+        assert_eq!((counters.opens, counters.sent_bytes, counters.received_bytes), (1, 30_000, 30_000));
+        assert!(counters.open_time(1.0).is_some_and(|time| time >= millis(200)));
+    }
+}
