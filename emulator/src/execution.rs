@@ -8,6 +8,7 @@ use crate::commands::{Call, Failure, Outcome};
 use crate::modem::{LONGEST_SEND_BYTES, Modem};
 use crate::network::Network;
 use crate::parser::{Command, parse};
+use crate::power::Event;
 use crate::result_code::{cme, cme_text, socket, socket_text};
 use crate::socket::State;
 use crate::store::checksum;
@@ -75,7 +76,7 @@ impl Modem {
         let mode = std::mem::replace(&mut self.ports[port].mode, Mode::Command);
         let Mode::Executing { mut commands, .. } = mode else { return };
         let Some(command) = commands.pop_front() else {
-            self.ports[port].ok();
+            self.conclude(port);
             return;
         };
         let outcome = self.run(&mut Call { port, command: &command, now, network });
@@ -102,9 +103,39 @@ impl Modem {
 
     fn go_on(&mut self, port: usize, commands: VecDeque<Command>, now: Instant) {
         if commands.is_empty() {
-            self.ports[port].ok();
+            self.conclude(port);
         } else {
             self.make_due(port, commands, now);
+        }
+    }
+
+    /// The last command of a line is done.
+    fn conclude(&mut self, port: usize) {
+        if !self.loses_result() {
+            self.ports[port].ok();
+        }
+    }
+
+    fn loses_result(&mut self) -> bool {
+        let loses = self.faults.lost_results > 0;
+        self.faults.lost_results = self.faults.lost_results.saturating_sub(1);
+        loses
+    }
+
+    /// A send whose SEND FAIL was wrong is confirmed.
+    pub(crate) fn late_send_ok(&mut self, port: usize) {
+        if !self.ports[port].in_data_mode() {
+            self.information(port, &["SEND OK".into()]);
+        }
+    }
+
+    /// What a port still has to say of the send before is said before it takes another payload.
+    fn hasten_send_ok(&mut self, port: usize) {
+        let is_due = |event: &Event| matches!(event, Event::LateSendOk(by) if *by == port);
+        let count = self.events.iter().filter(|(_, event)| is_due(event)).count();
+        self.events.retain(|(_, event)| !is_due(event));
+        for _ in 0..count {
+            self.late_send_ok(port);
         }
     }
 
@@ -141,6 +172,7 @@ impl Modem {
     }
 
     fn prompt(&mut self, port: usize, payload: Payload, now: Instant) {
+        self.hasten_send_ok(port);
         let quirks = &self.config.quirks;
         let text: &[u8] = match (quirks.prompt_without_space, quirks.prompt_with_line_end) {
             (false, false) => b"\r\n> ",
@@ -176,7 +208,12 @@ impl Modem {
             Ok(Sent::All(id, count)) => {
                 self.counters.send_oks += 1;
                 self.session.last_error = socket::OK;
-                if self.session.data_format.send_info {
+                if let Some(time) = self.faults.sends_late.pop_front() {
+                    self.schedule(now + time, Event::LateSendOk(port));
+                    self.information(port, &["SEND FAIL".into()]);
+                } else if self.loses_result() {
+                    // It would have come here.
+                } else if self.session.data_format.send_info {
                     self.information(port, &[format!("+QISEND: {id},{count}")]);
                 } else {
                     self.information(port, &["SEND OK".into()]);

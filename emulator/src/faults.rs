@@ -15,6 +15,10 @@ pub(crate) struct Faults {
     /// Outcomes of the next opens.
     pub(crate) opens: VecDeque<OpenFault>,
     pub(crate) failing_sends: u32,
+    /// The next sends are answered with SEND FAIL, and so much later with SEND OK.
+    pub(crate) sends_late: VecDeque<Duration>,
+    /// The next results are lost.
+    pub(crate) lost_results: u32,
     pub(crate) refused_closes: u32,
     pub(crate) missed_escapes: u32,
     pub(crate) spoiled_uploads: u32,
@@ -154,6 +158,27 @@ impl Modem {
     /// The next sends are answered with SEND FAIL.
     pub fn fail_next_sends(&mut self, count: u32) {
         self.faults.failing_sends = count;
+    }
+
+    /// The next send is answered with SEND FAIL and then with SEND OK, so much later: its bytes are taken. Several
+    /// calls are for several sends.
+    pub fn fail_next_send_for(&mut self, time: Duration) {
+        self.faults.sends_late.push_back(time);
+    }
+
+    /// The final results of the next commands are lost; what comes before them is not.
+    pub fn lose_next_results(&mut self, count: u32) {
+        self.faults.lost_results = count;
+    }
+
+    /// A PDP context is lost, and the modem does not say so: opens fail, AT+QIACT? shows it, and its connections stay
+    /// as they are.
+    pub fn lose_pdp_silently(&mut self, context: u8, now: Instant) {
+        let index = usize::from(context).wrapping_sub(1);
+        if let Some(pdp) = self.session.pdp_contexts.get_mut(index) {
+            pdp.address = None;
+        }
+        self.work_since = Some(now);
     }
 
     /// The next closes are answered with ERROR, and close nothing.

@@ -24,6 +24,8 @@ pub(crate) enum Event {
     Booted,
     /// A URC without its frame.
     Urc(String),
+    /// SEND OK after SEND FAIL, on this port.
+    LateSendOk(usize),
     /// The registration may have changed.
     Registration,
     /// The network tells the time, in seconds since 1970.
@@ -71,6 +73,7 @@ impl Modem {
                 Event::PowerDown { restart } => self.go_down(restart, now),
                 Event::Booted => self.booted(now),
                 Event::Urc(text) => self.urc(&text),
+                Event::LateSendOk(port) => self.late_send_ok(port),
                 Event::Registration => self.tell_registration(now),
                 Event::Clock(seconds) => self.clock.set(seconds, due),
             }

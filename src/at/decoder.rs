@@ -134,12 +134,22 @@ pub struct Decoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Line,
-    /// The CR of a payload header was seen; its LF is not payload.
+    /// A line that announces payload, behind a pause: its rest, or what a module says that has booted.
+    LateLine,
+    /// The CR of a payload header was seen; its LF is not payload. `late`: behind a pause, after which a module may
+    /// have booted.
     HeaderLf {
         length: usize,
+        late: bool,
     },
     Payload {
         left: usize,
+    },
+    /// Payload behind a pause, as long as it looks like what a module says that has booted. It is kept in `line`,
+    /// whose first `framing` bytes are none of it.
+    LatePayload {
+        left: usize,
+        framing: usize,
     },
     /// Behind payload: CR, LF.
     Behind {
@@ -169,28 +179,51 @@ impl Decoder {
     /// The next `length` bytes are payload, whatever they look like. `length` counts from the LF that ends
     /// the line just decoded, as after the `CONNECT` of AT+QFDWL.
     pub fn expect_raw(&mut self, length: usize) {
-        self.state = if length > 0 { State::HeaderLf { length } } else { State::Line };
+        self.state = if length > 0 { State::HeaderLf { length, late: false } } else { State::Line };
     }
 
     /// How many bytes of an announced payload are still to come.
     pub fn payload_left(&self) -> usize {
         match self.state {
-            State::HeaderLf { length } => length,
-            State::Payload { left } => left,
-            State::Line | State::Behind { .. } | State::Discarding => 0,
+            State::HeaderLf { length, .. } => length,
+            State::Payload { left } | State::LatePayload { left, .. } => left,
+            State::Line | State::LateLine | State::Behind { .. } | State::Discarding => 0,
         }
+    }
+
+    /// A pause went before what comes next. In the middle of announced payload it is compared with what a module
+    /// says that has booted meanwhile.
+    pub fn resumes(&mut self) {
+        self.state = match self.state {
+            State::Line if self.is_inside_header() => State::LateLine,
+            State::HeaderLf { length, .. } => State::HeaderLf { length, late: true },
+            State::Payload { left } => self.late_payload(left, b""),
+            state => state,
+        };
+    }
+
+    fn late_payload(&mut self, left: usize, framing: &[u8]) -> State {
+        self.line.clear();
+        self.line_done = false;
+        self.line.extend_from_slice(framing);
+        State::LatePayload { left, framing: framing.len() }
     }
 
     /// Whether the line so far announces payload: whatever ends it, its payload follows.
     pub fn is_inside_header(&self) -> bool {
-        self.state == State::Line && !self.line_done && self.line.starts_with(b"+QSSLURC: \"recv\",")
+        matches!(self.state, State::Line | State::LateLine)
+            && !self.line_done
+            && self.line.starts_with(b"+QSSLURC: \"recv\",")
     }
 
     /// Whether some part of a line or payload has arrived and the rest has not.
     pub fn is_inside_message(&self) -> bool {
         match self.state {
-            State::Line => !self.line.is_empty() && !self.line_done,
-            State::HeaderLf { .. } | State::Payload { .. } | State::Discarding => true,
+            State::Line | State::LateLine => !self.line.is_empty() && !self.line_done,
+            State::HeaderLf { .. }
+            | State::Payload { .. }
+            | State::LatePayload { .. }
+            | State::Discarding => true,
             // Nothing need follow.
             State::Behind { .. } => false,
         }
@@ -210,7 +243,7 @@ impl Decoder {
         }
         loop {
             match self.state {
-                State::Line => {
+                State::Line | State::LateLine => {
                     if self.line.is_empty() {
                         // Empty lines, wake bytes and noise before a line mean nothing.
                         let noise = input.iter().take_while(|b| !(0x21..0x7F).contains(*b)).count();
@@ -240,20 +273,46 @@ impl Decoder {
                         return Some(Message::Malformed(MISFRAMED));
                     }
                     let (message, payload) = message(&self.line);
-                    if let Some(length) = payload {
-                        self.state = match terminator {
-                            b'\r' => State::HeaderLf { length },
-                            _ => State::Payload { left: length },
-                        };
-                    }
+                    let late = self.state == State::LateLine;
+                    self.state = match (payload, terminator) {
+                        (Some(length), b'\r') => State::HeaderLf { length, late },
+                        (Some(length), _) => State::Payload { left: length },
+                        (None, _) => State::Line,
+                    };
                     return Some(message);
                 }
-                State::HeaderLf { length } => {
+                State::HeaderLf { length, late } => {
                     let first = input.first()?;
                     if *first == b'\n' {
                         *input = &input[1..];
                     }
-                    self.state = State::Payload { left: length };
+                    // This line end may be the one in front of `RDY`.
+                    self.state = match late {
+                        true => self.late_payload(length, b"\r\n"),
+                        false => State::Payload { left: length },
+                    };
+                }
+                State::LatePayload { left, framing } => {
+                    let (&byte, rest) = input.split_first()?;
+                    *input = rest;
+                    self.line.push(byte);
+                    let count = self.line.len() - framing;
+                    match boot_words(&self.line) {
+                        Boot::Perhaps if count < left => {}
+                        Boot::Said(urc) => {
+                            self.state = State::Line;
+                            self.line_done = true;
+                            return Some(Message::Urc(urc));
+                        }
+                        Boot::Perhaps | Boot::No => {
+                            self.state = after_payload(left - count);
+                            self.line_done = true;
+                            return Some(Message::Payload {
+                                bytes: &self.line[framing..],
+                                left: left - count,
+                            });
+                        }
+                    }
                 }
                 State::Payload { left } => {
                     if input.is_empty() {
@@ -262,10 +321,7 @@ impl Decoder {
                     let (bytes, rest) = input.split_at(left.min(input.len()));
                     *input = rest;
                     let left = left - bytes.len();
-                    self.state = match left {
-                        0 => State::Behind { cr_seen: false },
-                        _ => State::Payload { left },
-                    };
+                    self.state = after_payload(left);
                     return Some(Message::Payload { bytes, left });
                 }
                 State::Behind { cr_seen } => {
@@ -312,6 +368,46 @@ const MISFRAMED: &str = "payload of another length than announced";
 fn is_noise(byte: u8) -> bool {
     !(0x20..0x7F).contains(&byte) && !matches!(byte, b'\r' | b'\n')
 }
+
+fn after_payload(left: usize) -> State {
+    match left {
+        0 => State::Behind { cr_seen: false },
+        _ => State::Payload { left },
+    }
+}
+
+/// Whether bytes are what a module says that has booted.
+enum Boot {
+    /// They may become that.
+    Perhaps,
+    /// They are, with the line ends around it.
+    Said(Urc),
+    No,
+}
+
+fn boot_words(bytes: &[u8]) -> Boot {
+    for (words, urc) in BOOT_WORDS {
+        let framed = [b"\r\n", words.as_bytes(), b"\r\n"].concat();
+        if framed == bytes {
+            return Boot::Said(urc);
+        }
+        if framed.starts_with(bytes) {
+            return Boot::Perhaps;
+        }
+    }
+    Boot::No
+}
+
+/// The first words of a module that has booted, or goes down.
+const BOOT_WORDS: [(&str, Urc); 7] = [
+    ("RDY", Urc::Ready),
+    ("APP RDY", Urc::Ready),
+    ("+CFUN: 1", Urc::Ready),
+    ("+CPIN: READY", Urc::Ready),
+    ("+QUSIM: 1", Urc::Ready),
+    ("POWERED DOWN", Urc::PoweredDown),
+    ("NORMAL POWER DOWN", Urc::PoweredDown),
+];
 
 /// What a complete line says, and how many bytes of payload follow it.
 fn message(line: &[u8]) -> (Message<'_>, Option<usize>) {

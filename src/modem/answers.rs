@@ -6,9 +6,10 @@
 use std::time::Instant;
 
 use super::{
-    AccessMode, BOOT_PAUSE, CHECK_PAUSE, CHECK_TRIES, Closing, Command, Cut, End, Event, Flow, GiveUp,
-    InFlight, Mode, Modem, Open, OpenFailure, OpenStage, Opening, Origin, Outcome, Phase, REPEAT_PAUSE,
-    Refusal, ResultCode, Settling, SocketId, Stage, Standing, Step, UserAnswer, Way, error_of, state_of,
+    AccessMode, BOOT_PAUSE, CHECK_PAUSE, CHECK_TRIES, Closing, Command, Cut, Doubt, End, Event, FailedSend,
+    Flow, GiveUp, InFlight, Mode, Modem, Open, OpenFailure, OpenStage, Opening, Origin, Outcome, Phase,
+    REPEAT_PAUSE, Refusal, ResultCode, Settling, SocketId, Stage, Standing, Step, UserAnswer, Way, error_of,
+    state_of,
 };
 
 impl Modem {
@@ -96,7 +97,7 @@ impl Modem {
             Outcome::SendFail => {
                 self.counters.send_fails += 1;
                 self.fair.served(id, Way::Up, 0);
-                if socket.send_failed(now) {
+                if socket.send_failed(port, length, now) {
                     self.break_off(id, Cut::SendStuck);
                 }
             }
@@ -114,6 +115,21 @@ impl Modem {
         let socket = &mut self.sockets[id.index()];
         if !socket.joined && !matches!(socket.phase, Phase::Open(_)) {
             socket.outgoing.reset();
+        }
+    }
+
+    /// SEND OK while no payload has left that it could be the answer to: soon after SEND FAIL it says that the bytes
+    /// were taken after all. Whose they were must be certain.
+    pub(super) fn sent_after_all(&mut self, port: usize, now: Instant) {
+        let failed = |socket: &super::Socket| socket.send_just_failed(port, now);
+        let failed: Vec<(SocketId, FailedSend)> =
+            SocketId::all().filter_map(|id| Some((id, failed(&self.sockets[id.index()])?))).collect();
+        match failed[..] {
+            [(id, send)] => {
+                log::debug!("socket {id}: SEND OK after SEND FAIL, so the bytes were taken");
+                self.send_answered(id, send.length, Stage::AfterPayload, Outcome::SendOk, port, now);
+            }
+            _ => failed.iter().for_each(|(id, _)| self.break_off(*id, Cut::SendUncertain)),
         }
     }
 
@@ -231,6 +247,9 @@ impl Modem {
         let stands =
             |socket: &super::Socket| matches!(&socket.phase, Phase::Open(open) if !open.far_end_closed);
         let others_stand = self.sockets.iter().any(stands);
+        if failure.doubts_session() && self.session.is_serving() {
+            self.session.doubt.arises();
+        }
         let climbs = self.ladder.open_failed(&failure, others_stand, now);
         let socket = &mut self.sockets[id.index()];
         if std::mem::take(&mut socket.joined) {
@@ -269,6 +288,7 @@ impl Modem {
 
     /// The data session stands, or not, now that these far ends have closed.
     pub(super) fn judged(&mut self, stands: bool, now: Instant) {
+        self.session.doubt = Doubt::None;
         let channels = self.speaking_channels();
         for id in SocketId::all() {
             if self.sockets[id.index()].phase != (Phase::Judging { asked: true }) {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::UserCommand;
 use super::data_mode::DataMode;
+use super::deadline::Deadline;
 use super::failure::Refusal;
 use super::waking::Waking;
 use crate::at::{CmeError, Command, Decoder, Expects, Final, SocketId};
@@ -27,8 +28,10 @@ pub struct Channel {
     pub answer: Answer,
     /// Where the payload that the decoder yields belongs.
     pub payload_for: Destination,
-    /// The line's speed in bit/s, for deadlines.
+    /// The line's speed in bit/s.
     pub baud: u32,
+    /// Bytes take time at that speed, which is not counted against the modem.
+    pub is_paced: bool,
     /// The speed that the modem answered at last: carrying a stream, it can be escaped only there.
     pub answered_at: Option<u32>,
     /// The wire settings that must still be made on this channel, by their place in the list; `None` once
@@ -52,7 +55,7 @@ pub struct Channel {
     /// Since when the port is deliberately not read.
     paused_since: Option<Instant>,
     /// When an announced payload whose next byte does not come is given up.
-    payload_deadline: Option<Instant>,
+    payload_deadline: Option<Deadline>,
 }
 
 /// What a channel is good for at the moment.
@@ -78,7 +81,7 @@ pub struct InFlight {
     /// How far it is.
     pub stage: Stage,
     /// When it counts as silent.
-    deadline: Instant,
+    deadline: Deadline,
 }
 
 /// Who wants the answer of a command.
@@ -206,6 +209,7 @@ impl Channel {
             answer: Answer::default(),
             payload_for: Destination::Nobody,
             baud,
+            is_paced: false,
             answered_at: None,
             wire_step: Some(0),
             last_heard: now,
@@ -256,7 +260,8 @@ impl Channel {
         self.answer.received = None;
         self.answer.contradicts = false;
         self.answer.receivable_again = false;
-        let deadline = now + command.patience() + self.wire_time(self.output.len());
+        let wait = command.patience() + self.wire_time(self.output.len());
+        let deadline = Deadline::new(wait, LINE_BUSY_MAX, now);
         self.in_flight = Some(InFlight { command, origin, stage, deadline });
     }
 
@@ -292,7 +297,7 @@ impl Channel {
             && in_flight.stage == Stage::Prompt
         {
             in_flight.stage = Stage::Payload(0);
-            in_flight.deadline = now + in_flight.command.patience();
+            in_flight.deadline = Deadline::new(in_flight.command.patience(), LINE_BUSY_MAX, now);
         }
     }
 
@@ -302,10 +307,19 @@ impl Channel {
         if let Some(in_flight) = &mut self.in_flight
             && let Stage::Payload(sent) = in_flight.stage
         {
-            let sent = sent + count;
-            debug_assert!(sent <= length, "no more than announced");
-            in_flight.stage = if sent == length { Stage::AfterPayload } else { Stage::Payload(sent) };
-            in_flight.deadline = now + SEND_RESULT_WAIT.max(in_flight.command.patience()) + wire_time;
+            let all_sent = sent + count;
+            debug_assert!(all_sent <= length, "no more than announced");
+            let wait = SEND_RESULT_WAIT.max(in_flight.command.patience()) + wire_time;
+            if all_sent == length {
+                in_flight.stage = Stage::AfterPayload;
+                in_flight.deadline = Deadline::new(wait, LINE_BUSY_MAX, now);
+            } else {
+                if sent == 0 {
+                    in_flight.deadline = Deadline::new(wait, LINE_BUSY_MAX + wire_time, now);
+                }
+                in_flight.stage = Stage::Payload(all_sent);
+                in_flight.deadline.renew(wait, now);
+            }
         }
     }
 
@@ -348,6 +362,7 @@ impl Channel {
                 in_flight.stage = Stage::AfterPayload;
                 self.payload_for = Destination::Answer;
                 self.decoder.expect_raw(size);
+                self.announced(size, now);
                 true
             }
             _ => false,
@@ -376,7 +391,18 @@ impl Channel {
 
     /// Whether an announced payload has not come in time.
     pub fn payload_overdue(&self, now: Instant) -> bool {
-        self.payload_deadline.is_some_and(|deadline| deadline <= now)
+        self.payload_deadline.is_some_and(|deadline| deadline.due() <= now)
+    }
+
+    /// Whether payload that was announced has not all come.
+    pub fn awaits_payload(&self) -> bool {
+        self.payload_deadline.is_some()
+    }
+
+    /// So many bytes of payload are announced.
+    pub fn announced(&mut self, length: usize, now: Instant) {
+        let delay_max = LINE_BUSY_MAX + 2 * self.wire_time(length);
+        self.payload_deadline = Some(Deadline::new(PAYLOAD_WAIT, delay_max, now));
     }
 
     /// A payload that no longer comes would hide the answer to the next question; the socket that it was for is
@@ -405,18 +431,37 @@ impl Channel {
         self.abandon()
     }
 
-    /// Bytes arrived: what they took of the line's time is not counted against the modem.
-    pub fn heard(&mut self, count: usize, now: Instant) {
-        self.last_heard = now;
-        let wire_time = self.wire_time(count);
-        if let Some(in_flight) = &mut self.in_flight {
-            in_flight.deadline += wire_time;
+    /// Bytes arrive, and have not been looked at. Behind a pause in announced payload its rest may come, or what a
+    /// module says that has booted; until then no answer could come.
+    pub fn hears(&mut self, now: Instant) {
+        let pause = now.saturating_duration_since(self.last_heard);
+        if pause >= PAUSE_MIN && self.payload_deadline.is_some() {
+            self.decoder.resumes();
+            if let Some(in_flight) = &mut self.in_flight {
+                in_flight.deadline.line_was_busy(pause, now);
+            }
         }
-        if let State::Waking(waking) = &mut self.state {
-            waking.line_was_busy(wire_time);
+    }
+
+    /// Bytes have arrived: what they took of the line's time is not counted against the modem.
+    pub fn heard(&mut self, count: usize, now: Instant) {
+        let pause = now.saturating_duration_since(self.last_heard);
+        self.last_heard = now;
+        if self.is_paced {
+            let line_time = self.wire_time(count);
+            if let Some(in_flight) = &mut self.in_flight {
+                in_flight.deadline.line_was_busy(line_time, now);
+            }
+            if let State::Waking(waking) = &mut self.state {
+                waking.line_was_busy(line_time.min(pause));
+            }
         }
         let is_announced = self.decoder.payload_left() > 0 || self.decoder.is_inside_header();
-        self.payload_deadline = is_announced.then(|| now + PAYLOAD_WAIT);
+        match &mut self.payload_deadline {
+            Some(deadline) if is_announced => deadline.renew(PAYLOAD_WAIT, now),
+            None if is_announced => self.announced(0, now),
+            deadline => *deadline = None,
+        }
     }
 
     /// The port is, or is no longer, deliberately left unread; deadlines stand still meanwhile.
@@ -426,10 +471,10 @@ impl Channel {
             (false, Some(since)) => {
                 let pause = now.saturating_duration_since(since);
                 if let Some(in_flight) = &mut self.in_flight {
-                    in_flight.deadline += pause;
+                    in_flight.deadline.stood_still(pause);
                 }
                 if let Some(deadline) = &mut self.payload_deadline {
-                    *deadline += pause;
+                    deadline.stood_still(pause);
                 }
                 self.paused_since = None;
             }
@@ -442,8 +487,12 @@ impl Channel {
         if self.paused_since.is_some() {
             return None;
         }
-        let in_flight = self.in_flight.as_ref().map(|in_flight| in_flight.deadline);
-        in_flight.into_iter().chain(self.payload_deadline).min()
+        let in_flight = self.in_flight.as_ref().map(|in_flight| match &self.payload_deadline {
+            // No answer can come before the rest of the payload.
+            Some(_) => in_flight.deadline.latest(),
+            None => in_flight.deadline.due(),
+        });
+        in_flight.into_iter().chain(self.payload_deadline.map(|deadline| deadline.due())).min()
     }
 
     /// How long `count` bytes take on the line.
@@ -462,6 +511,13 @@ const SEND_RESULT_WAIT: Duration = Duration::from_secs(10);
 /// A payload without a byte for this long does not hold up the question whether the modem answers.
 const PAYLOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// What we wait for the next byte of an announced payload, or of what announces it: less than a module needs to
-/// boot, or the `RDY` of one that has crashed would be taken for payload.
-const PAYLOAD_WAIT: Duration = Duration::from_millis(2_500);
+/// What we wait for the next byte of an announced payload, or of what announces it: device servers and their networks
+/// make pauses of several seconds.
+const PAYLOAD_WAIT: Duration = Duration::from_secs(15);
+
+/// Behind a shorter pause no module has booted.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// By how much other bytes on the line can put off the answer to a command, and the rest of announced payload: what a
+/// module has ready to say takes no longer, at any speed.
+const LINE_BUSY_MAX: Duration = Duration::from_secs(30);

@@ -83,6 +83,16 @@ impl OpenFailure {
 }
 
 impl OpenFailure {
+    /// Whether the module says that there is no data session.
+    pub fn doubts_session(&self) -> bool {
+        let code = match self {
+            OpenFailure::Code(code) => Some(*code),
+            OpenFailure::Refused(refusal) => refusal.result_code(),
+            OpenFailure::TimedOut | OpenFailure::Lost(_) => None,
+        };
+        matches!(code, Some(ResultCode::PDP_BROKEN | ResultCode::PDP_OPEN_FAILED))
+    }
+
     /// The cause without the advice, for counters.
     pub fn in_short(&self) -> String {
         let code = match self {
@@ -120,6 +130,8 @@ pub enum Cut {
     Silent,
     /// The modem said something that cannot be framed.
     Garbled,
+    /// The modem stopped in the middle of what it had announced.
+    Unfinished,
     /// The line lost or altered bytes on their way to the host.
     LineError,
     /// The data session (PDP context) was lost or came back with another address.
@@ -149,6 +161,7 @@ impl std::fmt::Display for Cut {
             Cut::Rebooted => "the modem rebooted",
             Cut::Silent => "the modem stopped answering",
             Cut::Garbled => "the modem sent what cannot be understood",
+            Cut::Unfinished => "the modem stopped in the middle of announced data",
             Cut::LineError => "bytes were lost on the serial line",
             Cut::SessionLost => "the data session was lost",
             Cut::SendUncertain => "a send was not confirmed, its bytes may be lost",

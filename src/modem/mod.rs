@@ -9,6 +9,7 @@ mod backoff;
 mod channel;
 mod counters;
 mod data_mode;
+mod deadline;
 mod ends;
 mod failure;
 mod fair;
@@ -46,8 +47,8 @@ use channel::{Channel, Destination, InFlight, Origin, Stage, State};
 use data_mode::DataMode;
 use fair::{FairQueue, Way};
 use recovery::{Ladder, Rung};
-use session::{Session, Step};
-use socket::{Closing, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
+use session::{Doubt, Session, Step};
+use socket::{Closing, FailedSend, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
 use ssl_context::{SslContext, Standing};
 use waking::{FILLER, Waking};
 
@@ -126,6 +127,8 @@ pub struct PortFacts {
     pub name: String,
     /// It has a speed and modem lines that matter.
     pub is_uart: bool,
+    /// Its bytes take the time of a line of the set speed: a UART, here or behind a device server.
+    pub is_paced: bool,
     /// A DCD line that can be read.
     pub has_dcd: bool,
     /// DCD is read as it stands, not as a device server last reported it.
@@ -342,6 +345,18 @@ impl Modem {
         socket.joined && socket.is_pushing() && socket.incoming.room() < READ_MIN_BYTES
     }
 
+    /// The client of this socket does not read, and what it has not read hides that the module no longer pushes:
+    /// nothing but its bytes can come before the answer to the switch of mode.
+    pub fn holds_up_its_relief(&self, id: SocketId) -> bool {
+        let socket = &self.sockets[id.index()];
+        let is_switched = |port: usize| {
+            let in_flight = self.channels[port].in_flight();
+            in_flight
+                .is_some_and(|it| matches!(it.command, Command::SwitchMode { socket, .. } if socket == id))
+        };
+        self.holds_up_port(id) && socket.busy.is_some_and(is_switched)
+    }
+
     /// Whether bytes that the port cannot deliver are lost: the line has no flow control.
     pub fn loses_unread_bytes(&self) -> bool {
         self.settings.flow_control == Some(config::FlowControl::None)
@@ -395,6 +410,7 @@ impl Modem {
         self.channels[port].forget();
         self.channels[port].last_heard = now;
         self.channels[port].baud = baud;
+        self.channels[port].is_paced = facts.is_paced;
         self.channels[port].wire_step = Some(0);
         self.ports[port] = facts;
         self.channels[port].state = self.waking(port, now);
@@ -429,6 +445,7 @@ impl Modem {
             // The settings depend on it (AT&D1), and may have been written already.
             self.channels[port].wire_step = Some(0);
         }
+        self.channels[port].is_paced = facts.is_paced;
         self.ports[port] = facts;
         self.run(now);
     }
@@ -457,6 +474,7 @@ impl Modem {
     /// Bytes came out of the port, no more than [`Modem::wants_port_bytes`] allowed.
     pub fn port_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
         self.counters.wire_bytes_in += bytes.len() as u64;
+        self.channels[port].hears(now);
         let mut input = bytes;
         while !input.is_empty() {
             if let State::Data(_) = &self.channels[port].state {
@@ -553,7 +571,7 @@ impl Modem {
                     if self.channels[port].deadline().is_some_and(|deadline| deadline <= now) {
                         // An announced payload that does not come leaves nothing to go by.
                         let unframed = self.channels[port].payload_overdue(now);
-                        let cut = if unframed { Cut::Garbled } else { Cut::Silent };
+                        let cut = if unframed { Cut::Unfinished } else { Cut::Silent };
                         self.channel_silent(port, cut, now);
                     }
                 }
@@ -706,6 +724,9 @@ impl Modem {
             }
             Message::ReceivedHeader { length } => {
                 channel.recorder.line(Side::Modem, format_args!("+QSSLRECV: {length}"), now);
+                if length > 0 {
+                    channel.announced(length, now);
+                }
                 channel.payload_for = match channel.in_flight() {
                     Some(InFlight { command: Command::Receive { socket, length: asked }, .. }) => {
                         let socket = *socket;
@@ -740,12 +761,16 @@ impl Modem {
             }
             Message::Urc(urc) => {
                 channel.recorder.line(Side::Modem, urc, now);
+                if let Urc::Pushed(_, length @ 1..) = urc {
+                    channel.announced(length, now);
+                }
                 self.urc(port, urc, now);
             }
             Message::Final(result) => {
                 channel.recorder.line(Side::Modem, result, now);
                 let result = Outcome::from(result);
                 let is_connect = result == Outcome::Connect;
+                let is_send_ok = result == Outcome::SendOk;
                 if let State::Waking(waking) = &mut channel.state {
                     match result {
                         Outcome::Ok => waking.heard_ok(now),
@@ -763,6 +788,8 @@ impl Modem {
                     self.answered(port, in_flight, outcome, now);
                 } else if is_connect {
                     self.connected_unwanted(port, now);
+                } else if is_send_ok {
+                    self.sent_after_all(port, now);
                 }
             }
         }

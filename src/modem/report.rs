@@ -72,6 +72,11 @@ impl Modem {
         }
     }
 
+    /// Whether the rest of announced payload is awaited on a port, before which no answer can come.
+    pub fn awaits_payload(&self, port: usize) -> bool {
+        self.channels[port].awaits_payload()
+    }
+
     /// Whether a socket is, or is about to be free of, a connection of this tunnel.
     pub fn uses_tunnel(&self, tunnel: usize) -> bool {
         let in_use = |phase: &Phase| !matches!(phase, Phase::Free | Phase::Foreign | Phase::Unknown);

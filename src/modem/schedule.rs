@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::channel::{Channel, Origin, Outcome, State};
 use super::fair::Way;
-use super::session::Step;
+use super::session::{Doubt, Step};
 use super::socket::{
     Closing, Flow, INCOMING_HIGH_BYTES, INCOMING_LOW_BYTES, Open, OpenStage, Opening, Phase, Settling,
 };
@@ -253,12 +253,17 @@ impl Modem {
         commands.any(|command| is_urc_port(command) && *command == self.leave_by(port))
     }
 
-    /// Does the data session still stand, now that a far end has closed?
+    /// Does the data session still stand, now that a far end has closed, or an open was refused for want of it?
     fn judge_command(&mut self) -> Option<Command> {
-        let asked = self.sockets.iter().any(|socket| socket.phase == Phase::Judging { asked: true });
-        let due = self.sockets.iter().any(|socket| socket.phase == Phase::Judging { asked: false });
+        let doubt = self.session.doubt;
+        let is_judging = |asked| self.sockets.iter().any(|socket| socket.phase == Phase::Judging { asked });
+        let asked = doubt == Doubt::Asked || is_judging(true);
+        let due = doubt == Doubt::Due || is_judging(false);
         if asked || !due {
             return None;
+        }
+        if doubt == Doubt::Due {
+            self.session.doubt = Doubt::Asked;
         }
         for socket in &mut self.sockets {
             if let Phase::Judging { asked } = &mut socket.phase {

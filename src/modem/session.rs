@@ -75,8 +75,30 @@ pub struct Session {
     pub refreshing: bool,
     /// A context of ours that is active shall be torn down: it carries nothing.
     pub rebuild: bool,
+    /// Whether the module has been heard to doubt it.
+    pub doubt: Doubt,
     /// Several TLS settings go into one line; until the module has refused that.
     pub joins_settings: bool,
+}
+
+/// Whether a data session that is in use may be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Nothing speaks against it.
+    None,
+    /// An open was refused for want of one: AT+QIACT? is due.
+    Due,
+    /// It is in flight.
+    Asked,
+}
+
+impl Doubt {
+    /// Something speaks against the session.
+    pub fn arises(&mut self) {
+        if *self == Doubt::None {
+            *self = Doubt::Due;
+        }
+    }
 }
 
 /// A step of the set-up.
@@ -184,6 +206,7 @@ impl Session {
             registration: None,
             refreshing: false,
             rebuild: false,
+            doubt: Doubt::None,
             joins_settings: true,
         }
     }

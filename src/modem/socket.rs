@@ -205,6 +205,19 @@ pub struct Backoff {
     pub pause: Duration,
     /// The first of these SEND FAILs in a row.
     pub since: Instant,
+    /// The send that failed last: it may have been taken after all.
+    pub failed: FailedSend,
+}
+
+/// A send that was answered with SEND FAIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedSend {
+    /// The channel of the command.
+    pub port: usize,
+    /// Its bytes.
+    pub length: usize,
+    /// When it failed.
+    pub at: Instant,
 }
 
 impl Socket {
@@ -275,14 +288,22 @@ impl Socket {
         if self.incoming.room() >= crate::at::CHUNK_MAX { crate::at::CHUNK_MAX } else { 0 }
     }
 
-    /// SEND FAIL: nothing was taken. Returns whether this has gone on for too long.
-    pub fn send_failed(&mut self, now: Instant) -> bool {
+    /// SEND FAIL: nothing was taken, unless SEND OK follows soon. Returns whether this has gone on for too long.
+    pub fn send_failed(&mut self, port: usize, length: usize, now: Instant) -> bool {
         let (pause, since) = match self.backoff {
             None => (BACKOFF_MIN, now),
             Some(backoff) => ((backoff.pause * 2).min(BACKOFF_MAX), backoff.since),
         };
-        self.backoff = Some(Backoff { at: now + pause, pause, since });
+        let failed = FailedSend { port, length, at: now };
+        self.backoff = Some(Backoff { at: now + pause, pause, since, failed });
         now.saturating_duration_since(since) >= SEND_STUCK_LIMIT
+    }
+
+    /// The send on this channel that failed a moment ago, and may have been taken after all.
+    pub fn send_just_failed(&self, port: usize, now: Instant) -> Option<FailedSend> {
+        let failed = self.backoff?.failed;
+        let is_fresh = failed.port == port && now < failed.at + SEND_OK_LATE_MAX;
+        (is_fresh && self.busy.is_none() && self.outgoing.len() >= failed.length).then_some(failed)
     }
 
     /// Empties it for the next connection.
@@ -302,7 +323,8 @@ impl Socket {
 pub const OUTGOING_LIMIT_BYTES: usize = 32 * 1024;
 
 /// What waits for a client, per socket, in bytes.
-pub const INCOMING_LIMIT_BYTES: usize = 96 * 1024;
+/// Above [`INCOMING_HIGH_BYTES`] there is room for what a module still pushes until it has switched to buffer mode.
+pub const INCOMING_LIMIT_BYTES: usize = 160 * 1024;
 
 /// Above this many waiting bytes a pushing socket is switched to buffer mode.
 pub const INCOMING_HIGH_BYTES: usize = 32 * 1024;
@@ -310,7 +332,10 @@ pub const INCOMING_HIGH_BYTES: usize = 32 * 1024;
 /// Below this many waiting bytes it may be switched back.
 pub const INCOMING_LOW_BYTES: usize = 4 * 1024;
 
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// SEND OK can follow SEND FAIL within this time: then the bytes were taken.
+const SEND_OK_LATE_MAX: Duration = Duration::from_millis(500);
+
+const BACKOFF_MIN: Duration = SEND_OK_LATE_MAX;
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// After SEND FAILs without progress for this long the stream counts as broken.

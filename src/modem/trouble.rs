@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    AccessMode, Action, Channel, Closing, Command, Cut, Destination, Event, ExitStatus, FILLER, Failure,
-    Flow, InFlight, Modem, Open, OpenFailure, OpenStage, Origin, Phase, REOPEN_PAUSE, Rung, SocketId, State,
-    Step, UrcPort, UserAnswer, Waking, config, waking,
+    AccessMode, Action, Channel, Closing, Command, Cut, Destination, Doubt, Event, ExitStatus, FILLER,
+    Failure, Flow, InFlight, Modem, Open, OpenFailure, OpenStage, Origin, Phase, REOPEN_PAUSE, Rung,
+    SocketId, State, Step, UrcPort, UserAnswer, Waking, config, waking,
 };
 
 impl Modem {
@@ -16,11 +16,18 @@ impl Modem {
     /// and it is brought back.
     pub(super) fn channel_silent(&mut self, port: usize, cut: Cut, now: Instant) {
         let rung = match cut {
-            Cut::Silent | Cut::Garbled => self.ladder.strike(false, now),
+            Cut::Silent | Cut::Garbled | Cut::Unfinished => self.ladder.strike(false, now),
             _ => Rung::Resync,
         };
         let payload_for = self.channels[port].payload_for;
-        let unframed = matches!(cut, Cut::Garbled | Cut::LineError);
+        let unframed = matches!(cut, Cut::Garbled | Cut::Unfinished | Cut::LineError);
+        if cut == Cut::Unfinished {
+            log::warn!(
+                "{} stopped in the middle of announced data, {} bytes before its end; bringing it back",
+                self.ports[port].name,
+                self.channels[port].decoder.payload_left()
+            );
+        }
         let in_flight = self.channels[port].give_up(unframed);
         self.counters.resyncs += 1;
         if let Destination::Socket(id) = payload_for {
@@ -128,6 +135,9 @@ impl Modem {
             Origin::Session => self.session_unanswered(now),
             Origin::Reason(id) => self.reason_answered(id, &[], now),
             Origin::Judge => {
+                if self.session.doubt == Doubt::Asked {
+                    self.session.doubt = Doubt::Due;
+                }
                 for socket in &mut self.sockets {
                     if socket.phase == (Phase::Judging { asked: true }) {
                         socket.phase = Phase::Judging { asked: false };

@@ -688,9 +688,10 @@ impl Relay {
             State::Lingering => limit(client.last_byte, LINGER, LINGERED),
         };
         let stall = client.stalled_since.and_then(|since| {
+            let is_stuck = client.socket().is_some_and(|socket| self.modem.holds_up_its_relief(socket));
             limit(
                 since,
-                limits.stall_timeout,
+                if is_stuck { limits.stall_timeout.min(RELIEF_MAX) } else { limits.stall_timeout },
                 "the client does not read and holds up others (--stall-timeout)",
             )
         });
@@ -821,6 +822,9 @@ const DISCARD_BYTES: usize = 4 * 1024;
 
 /// How long a half-closed client must have been quiet before its socket is taken back for those who wait.
 const RECLAIM_AFTER: Duration = Duration::from_secs(5);
+
+/// For so long a client that does not read may hold up the answer that would let the others go on without it.
+const RELIEF_MAX: Duration = Duration::from_secs(1);
 
 /// How long a client may take to close after it has been told of the end.
 const LINGER: Duration = Duration::from_secs(10);

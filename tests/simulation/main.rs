@@ -9,6 +9,7 @@ mod buffer_mode;
 mod client_leaves;
 mod clock;
 mod closed_everywhere;
+mod deadlines;
 mod far_end_closes;
 mod flow_control;
 mod harness;

@@ -247,7 +247,30 @@ fn draw(seed: u64) -> Wiring {
 
 /// What other programs on the modem, its leftover settings and uncommon modules add. Drawn apart from everything else,
 /// so that other seeds keep their meaning.
-fn draw_shared_modem(_wiring: &mut Wiring, _chance: &mut Chance) {}
+fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
+    draw_lost_answers(wiring, chance);
+}
+
+/// Results that are lost while payload is pushed, pauses in the middle of it, reboots quicker than others, and SEND FAIL
+/// that SEND OK follows.
+fn draw_lost_answers(wiring: &mut Wiring, chance: &mut Chance) {
+    wiring.modem.boot_time = millis(chance.within(700..=6_000));
+    for _ in 0..chance.below(4) {
+        let port = chance.below(wiring.ports.len() as u64) as usize;
+        let at = Duration::from_micros(chance.below(60_000_000));
+        let fault = match chance.below(5) {
+            // The result of a stream's open is its beginning.
+            0 | 1 if !has_streams(wiring) => Fault::LoseResults(chance.within(1..=3) as u32),
+            0..=2 => Fault::SendFailsFor(millis(chance.within(1..=400))),
+            3 => Fault::HoldLine(port, millis(chance.below(14_000))),
+            _ => Fault::LosePdpSilently,
+        };
+        wiring.faults.push((at, fault));
+    }
+    if wiring.faults.iter().all(|(_, fault)| !matches!(fault, Fault::Calm)) {
+        wiring.faults.push((seconds(120), Fault::Calm));
+    }
+}
 
 fn draw_ports(wiring: &mut Wiring, chance: &mut Chance) {
     let uart = chance.once_in(2);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Step;
+use super::{Doubt, Step};
 use crate::at::SocketId;
 use crate::config::Wait;
 use crate::exit_status::ExitStatus;
@@ -95,6 +95,7 @@ impl Modem {
             context.standing = Standing::Unwritten(0);
         }
         self.session.address = None;
+        self.session.doubt = Doubt::None;
         // Nothing of the set-up is left out because it was not reached: the module's identity, the SSL contexts
         // that follow from it, the format on the wire.
         let is_known = !matches!(

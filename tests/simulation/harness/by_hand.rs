@@ -286,6 +286,7 @@ impl ByHand {
                     let facts = PortFacts {
                         name: format!("port{port}"),
                         is_uart: true,
+                        is_paced: true,
                         has_dcd: true,
                         dcd_is_live: true,
                         has_dtr: true,

@@ -138,7 +138,8 @@ impl Simulation {
             if no_limit { Duration::from_secs(450) } else { longest.max(Duration::from_secs(10)) };
         // Deadlines count the line's time, and a modem that boots may speak more slowly.
         let baud = wiring.settings.baud.min(wiring.modem.baud);
-        let witness = |port: &Port| Witness::new(port.alters_unseen(), baud, stream_open_limit, now);
+        let witness =
+            |port: &Port| Witness::new(port.alters_unseen(), port.is_uart, baud, stream_open_limit, now);
         let witnesses = wiring.ports.iter().map(witness).collect();
         let clients = wiring.connections.iter().enumerate();
         let clients =
@@ -427,6 +428,7 @@ impl Simulation {
                 let facts = PortFacts {
                     name: format!("port{port}"),
                     is_uart: wire.port.is_uart,
+                    is_paced: wire.port.is_uart,
                     has_dcd: wire.port.has_dcd,
                     dcd_is_live: true,
                     has_dtr: wire.port.has_dtr,
@@ -520,7 +522,7 @@ impl Simulation {
                 let dcd = self.wires[port].dcd;
                 self.relay.port_lines(port, dcd, self.now);
             }
-            self.witnesses[port].host_reads(&bytes);
+            self.witnesses[port].host_reads(&bytes, self.now);
             self.relay.port_received(port, &bytes, self.now);
             moved = true;
         }
@@ -630,6 +632,10 @@ impl Simulation {
                 self.wires.iter_mut().for_each(|wire| wire.is_disturbed = false);
             }
             Fault::Shutdown => self.relay.shutdown(15, now),
+            Fault::LoseResults(count) => self.modem.lose_next_results(count),
+            Fault::HoldLine(port, time) => self.wires[port].hold(now + time),
+            Fault::SendFailsFor(time) => self.modem.fail_next_send_for(time),
+            Fault::LosePdpSilently => self.modem.lose_pdp_silently(1, now),
         }
         self.network.advance(now);
         self.modem.network_changed(now, &mut self.network);
@@ -708,7 +714,8 @@ impl Simulation {
         let heart = self.relay.modem();
         for (port, witness) in self.witnesses.iter_mut().enumerate() {
             let is_unread = heart.wants_port_bytes(port) == 0;
-            witness.check(heart.port_state(port), is_unread, self.relay.next_deadline(), self.now);
+            let (state, awaits_payload) = (heart.port_state(port), heart.awaits_payload(port));
+            witness.check(state, is_unread, awaits_payload, self.relay.next_deadline(), self.now);
         }
         for socket in SocketId::all() {
             assert!(heart.received(socket).len() <= INCOMING_LIMIT_BYTES, "socket {socket}: too much held");

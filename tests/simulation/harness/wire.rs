@@ -113,6 +113,11 @@ impl Wire {
         true
     }
 
+    /// Nothing is shown to the host before then.
+    pub fn hold(&mut self, until: Instant) {
+        self.late_until = self.late_until.max(Some(until));
+    }
+
     /// What has arrived at the modem.
     pub fn take_for_modem(&mut self, now: Instant) -> Vec<u8> {
         let mut bytes = self.up.arrived(now).to_vec();

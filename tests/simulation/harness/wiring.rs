@@ -201,6 +201,14 @@ pub enum Fault {
     Calm,
     /// SIGTERM.
     Shutdown,
+    /// The final results of the next commands are lost.
+    LoseResults(u32),
+    /// Nothing comes out of the port for so long; then everything does.
+    HoldLine(usize, Duration),
+    /// The next send is answered with SEND FAIL, and so much later with SEND OK.
+    SendFailsFor(Duration),
+    /// The data session is lost, and the modem says so only when it is asked.
+    LosePdpSilently,
 }
 
 impl Wiring {

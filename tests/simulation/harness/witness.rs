@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 pub struct Witness {
     /// The line alters words, so that what the modem meant cannot be told.
     is_blind: bool,
+    /// What comes in meanwhile takes the line's time.
+    is_paced: bool,
     state: State,
     /// The command line so far.
     line: Vec<u8>,
@@ -20,6 +22,9 @@ pub struct Witness {
     checked_at: Instant,
     /// The heart did not read the port then.
     was_unread: bool,
+    /// The heart awaited the rest of announced payload then.
+    awaited_payload: bool,
+    read_at: Instant,
     /// Deadlines count the time of the line by this speed, in bit/s.
     baud: u32,
     /// What an open in transparent mode may take.
@@ -56,6 +61,8 @@ struct InFlight {
     line: String,
     /// When the modem has taken too long.
     due: Instant,
+    /// The same, whatever else it says meanwhile.
+    latest: Instant,
     /// Announced payload that has not been written.
     left: usize,
     /// What it waits for.
@@ -66,14 +73,17 @@ struct InFlight {
 
 impl Witness {
     /// Of a port that is not open yet.
-    pub fn new(is_blind: bool, baud: u32, stream_open_limit: Duration, now: Instant) -> Self {
+    pub fn new(is_blind: bool, is_paced: bool, baud: u32, stream_open_limit: Duration, now: Instant) -> Self {
         Witness {
             is_blind,
+            is_paced,
             state: State::Asking { answered: false },
             line: Vec::new(),
             tail: Vec::new(),
             checked_at: now,
             was_unread: false,
+            awaited_payload: false,
+            read_at: now,
             baud,
             stream_open_limit,
             seen: Seen::default(),
@@ -120,6 +130,7 @@ impl Witness {
                     let count = it.left.min(bytes.len());
                     it.left -= count;
                     it.due = now + AFTER_PAYLOAD + wire_time(PAYLOAD_MAX, self.baud);
+                    it.latest = it.due + BUSY_MAX;
                     self.seen.payloads += u64::from(it.left == 0);
                     return count;
                 }
@@ -148,13 +159,16 @@ impl Witness {
         let limit = self.limit(&line);
         let due = now + limit + wire_time(line.len() + 1, self.baud);
         let (left, prompt) = payload(&line);
-        let (prompted, answered) = (false, false);
-        self.state = State::InFlight(InFlight { line, due, left, prompt, prompted, answered });
+        let (prompted, answered, latest) = (false, false, due + BUSY_MAX);
+        self.state = State::InFlight(InFlight { line, due, latest, left, prompt, prompted, answered });
+        self.read_at = self.read_at.max(now);
         end + 1
     }
 
     /// The heart is shown what the modem said.
-    pub fn host_reads(&mut self, bytes: &[u8]) {
+    pub fn host_reads(&mut self, bytes: &[u8], now: Instant) {
+        let pause = now.saturating_duration_since(self.read_at);
+        self.read_at = now;
         self.tail.extend_from_slice(bytes);
         // A line may have lost the one or the other.
         let line_ends = self.tail.iter().enumerate().filter(|(_, byte)| matches!(byte, b'\r' | b'\n'));
@@ -170,7 +184,13 @@ impl Witness {
             }
         }
         if let State::InFlight(it) = &mut self.state {
-            it.due += wire_time(bytes.len(), self.baud);
+            // Other bytes count for the time that they needed, and never for more than has passed.
+            let busy = match (self.awaited_payload, self.is_paced) {
+                (true, _) => pause,
+                (false, true) => wire_time(bytes.len(), self.baud).min(pause),
+                (false, false) => Duration::ZERO,
+            };
+            it.due = (it.due + busy).min(it.latest);
         }
         let more = self.tail.len().saturating_sub(WORDS_MAX);
         self.tail.drain(..more);
@@ -178,18 +198,30 @@ impl Witness {
 
     /// Time has passed. `is_unread`: the heart leaves the port unread, and the modem's time stands still;
     /// `next_deadline`: when the heart wants to be told of the time.
-    pub fn check(&mut self, state: &str, is_unread: bool, next_deadline: Option<Instant>, now: Instant) {
+    /// `awaits_payload`: the rest of announced payload comes first.
+    pub fn check(
+        &mut self,
+        state: &str,
+        is_unread: bool,
+        awaits_payload: bool,
+        next_deadline: Option<Instant>,
+        now: Instant,
+    ) {
         self.follow(state);
         let passed = now - self.checked_at;
         self.checked_at = now;
         let was_unread = std::mem::replace(&mut self.was_unread, is_unread);
+        self.awaited_payload = awaits_payload;
         let State::InFlight(it) = &mut self.state else { return };
         if was_unread {
             it.due += passed;
+            it.latest += passed;
+            self.read_at += passed;
         }
+        let due = if awaits_payload { it.latest } else { it.due };
         if !it.answered && !is_unread {
-            assert!(it.due >= now, "{} is in flight for {:?} too long", it.line, now - it.due);
-            let late = next_deadline.map(|at| at.saturating_duration_since(it.due));
+            assert!(due >= now, "{} is in flight for {:?} too long", it.line, now - due);
+            let late = next_deadline.map(|at| at.saturating_duration_since(due));
             assert_eq!(late, Some(Duration::ZERO), "{} may be in flight for that much longer", it.line);
         }
     }
@@ -247,5 +279,7 @@ const WORDS_MAX: usize = 12;
 /// What most commands may take, and what the result of a send may take (PROTOCOL section 7).
 const QUICK: Duration = Duration::from_secs(5);
 const AFTER_PAYLOAD: Duration = Duration::from_secs(10);
+/// By how much other bytes may put that off.
+const BUSY_MAX: Duration = Duration::from_secs(30);
 /// The most bytes that a send announces.
 const PAYLOAD_MAX: usize = 1_460;
