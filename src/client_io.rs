@@ -36,6 +36,14 @@ pub enum ClientStream {
 }
 
 impl ClientStream {
+    /// The user at the other end of a Unix socket, where the system tells.
+    pub fn peer_uid(&self) -> Option<u32> {
+        match self {
+            ClientStream::Unix(stream) => crate::peer::credentials(stream).map(|(_, uid)| uid),
+            ClientStream::Tcp(_) | ClientStream::Stdio(_) => None,
+        }
+    }
+
     /// A TCP client, with TCP_NODELAY and SO_KEEPALIVE set. Where the system refuses these, the client
     /// is served without.
     pub fn tcp(stream: TcpStream) -> ClientStream {

@@ -3,10 +3,14 @@
 //! ```text
 //!   wait for events or the deadline ──► set ready flags ──► say what happened ──► drain ──┐
 //!        ▲                                                                                │
-//!        └────────────── nothing left to move, nothing left to do ◄───────────────────────┘
+//!        └─── nothing left to move, nothing left to do; or the turn's budget is spent ◄───┘
 //! ```
 //! mio is edge-triggered: an event only sets a flag, and the flag stays until the system says that it would
 //! block. `drain` moves bytes and does actions until neither has work; then, and only then, the loop sleeps.
+//! So that nobody who talks without pause keeps the clock, signals or others waiting, a turn has a budget
+//! ([`TURN_ROUNDS`], [`TURN_BYTES`]), and each round of it does a bounded piece of work for everybody: one read
+//! and one write for each port and client, one client for each listener, some actions, some requests. When the
+//! budget is spent, the flags still stand: the loop looks at events and the clock without sleeping, and goes on.
 
 // The one place where time is not an argument.
 #![allow(clippy::disallowed_methods)]
@@ -20,7 +24,7 @@ mod reload;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read as _};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use mio::net::UnixStream;
@@ -71,12 +75,16 @@ struct EventLoop {
     ports: Vec<PortSlot>,
     listeners: Vec<ListenerSlot>,
     clients: Vec<Option<ClientSlot>>,
-    signals: Vec<(i32, UnixStream)>,
+    signals: Vec<SignalSlot>,
     #[cfg(feature = "emulator")]
     emulator: Option<qssl_modem_emulator::driver::Embedded>,
     /// What is read goes through here once.
     buffer: Box<[u8]>,
     now: Instant,
+    /// What was moved since the loop last looked at the clock, in bytes.
+    moved_bytes: usize,
+    /// The budget of the last turn did not suffice: nobody may sleep.
+    is_unfinished: bool,
     stopped: Option<ExitStatus>,
     /// Why the port was given up.
     port_failure: Option<String>,
@@ -84,6 +92,14 @@ struct EventLoop {
     outside: Option<Outside>,
     /// What there is besides a modem and clients.
     daemon: Option<Daemon>,
+}
+
+/// A signal that is caught: it comes as a byte.
+struct SignalSlot {
+    signal: i32,
+    receiver: UnixStream,
+    /// Bytes may have come.
+    ready: bool,
 }
 
 impl EventLoop {
@@ -102,6 +118,8 @@ impl EventLoop {
             poll,
             configuration,
             now,
+            moved_bytes: 0,
+            is_unfinished: false,
             stopped: None,
             port_failure: None,
             outside: None,
@@ -139,7 +157,10 @@ impl EventLoop {
     fn turn(&mut self, events: &mut Events, until: Option<Instant>) -> anyhow::Result<()> {
         let deadline = self.next_deadline();
         let wake_at = deadline.into_iter().chain(until).min();
-        let timeout = wake_at.map(|wake_at| wake_at.saturating_duration_since(Instant::now()));
+        let timeout = match self.is_unfinished {
+            true => Some(Duration::ZERO),
+            false => wake_at.map(|wake_at| wake_at.saturating_duration_since(Instant::now())),
+        };
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => result.context("cannot wait for events")?,
@@ -148,6 +169,7 @@ impl EventLoop {
         for event in &*events {
             self.mark(event);
         }
+        self.take_signals();
         if deadline.is_some_and(|deadline| deadline <= self.now) {
             self.relay.deadline_passed(self.now);
             for slot in &mut self.listeners {
@@ -187,7 +209,11 @@ impl EventLoop {
                     self.finish_connecting(index);
                 }
             }
-            Place::Signal(index) => self.signalled(index),
+            Place::Signal(index) => {
+                if let Some(slot) = self.signals.get_mut(index) {
+                    slot.ready = true;
+                }
+            }
             Place::Control(index) => {
                 let Some(server) = self.daemon.as_mut().and_then(|daemon| daemon.control.as_mut()) else {
                     return;
@@ -218,34 +244,41 @@ impl EventLoop {
         }
     }
 
-    /// Moves bytes and does actions until neither has work.
+    /// Moves bytes and does actions until neither has work, or the turn's budget is spent.
     fn drain(&mut self) {
-        loop {
-            let mut moved = false;
-            while let Some(action) = self.relay.poll_action() {
-                self.act(action);
-                moved = true;
-                if self.stopped.is_some() {
-                    return;
-                }
-            }
-            for index in 0..self.ports.len() {
-                // What a message from the modem lets be said next is on the wire before anything else is done.
-                moved |= self.read_port(index);
-                moved |= self.write_port(index);
-            }
-            for index in 0..self.listeners.len() {
-                moved |= self.accept(index);
-            }
-            for index in 0..self.clients.len() {
-                moved |= self.write_client(index);
-                moved |= self.read_client(index);
-            }
-            moved |= self.serve_control();
-            if !moved {
+        self.moved_bytes = 0;
+        for _ in 0..TURN_ROUNDS {
+            self.is_unfinished = self.round();
+            if !self.is_unfinished || self.stopped.is_some() || self.moved_bytes >= TURN_BYTES {
                 return;
             }
         }
+    }
+
+    /// A bounded piece of work for everybody who has some. Returns whether there was any.
+    fn round(&mut self) -> bool {
+        let mut moved = false;
+        for _ in 0..ROUND_ACTIONS {
+            let Some(action) = self.relay.poll_action() else { break };
+            self.act(action);
+            moved = true;
+            if self.stopped.is_some() {
+                return moved;
+            }
+        }
+        for index in 0..self.ports.len() {
+            // What a message from the modem lets be said next is on the wire before anything else is done.
+            moved |= self.read_port(index);
+            moved |= self.write_port(index);
+        }
+        for index in 0..self.listeners.len() {
+            moved |= self.accept(index);
+        }
+        for index in 0..self.clients.len() {
+            moved |= self.write_client(index);
+            moved |= self.read_client(index);
+        }
+        moved | self.serve_control()
     }
 
     fn act(&mut self, action: Action) {
@@ -347,22 +380,28 @@ impl EventLoop {
             self.poll.registry().register(&mut receiver, token, Interest::READABLE)?;
             signal_hook::low_level::pipe::register(signal, std::os::unix::net::UnixStream::from(sender))
                 .context("cannot catch signals")?;
-            self.signals.push((signal, receiver));
+            self.signals.push(SignalSlot { signal, receiver, ready: false });
         }
         Ok(())
     }
 
-    fn signalled(&mut self, index: usize) {
-        let Some((signal, receiver)) = self.signals.get_mut(index) else { return };
-        let signal = *signal;
-        let mut bytes = [0; 16];
-        // One byte a signal; two that come together are two.
-        let mut count = 0;
-        while let Ok(more @ 1..) = receiver.read(&mut bytes) {
-            count += more;
-        }
-        for _ in 0..count {
-            self.signal(signal);
+    /// Does what signals ask for. What comes twice before it is looked at is twice only where that has a meaning:
+    /// a second SIGTERM cuts what the first lets end.
+    fn take_signals(&mut self) {
+        for index in 0..self.signals.len() {
+            let SignalSlot { signal, receiver, ready } = &mut self.signals[index];
+            if !*ready {
+                continue;
+            }
+            let mut bytes = [0; 64];
+            let count = receiver.read(&mut bytes).unwrap_or(0);
+            *ready = count == bytes.len();
+            self.is_unfinished |= *ready;
+            let signal = *signal;
+            let most = if matches!(signal, SIGTERM | SIGINT) { 2 } else { 1 };
+            for _ in 0..count.min(most) {
+                self.signal(signal);
+            }
         }
     }
 
@@ -456,6 +495,13 @@ const FIRST_LISTENER: usize = FIRST_CLIENT + CLIENTS_MAX;
 
 /// One read of a port or a client, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The budget of a turn, in rounds and in bytes that are moved: some milliseconds of work at the most.
+const TURN_ROUNDS: usize = 16;
+const TURN_BYTES: usize = 256 * 1024;
+
+/// So many of the heart's actions are done in a round.
+const ROUND_ACTIONS: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -6,21 +6,25 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::client_io::ClientStream;
 use crate::config::Listen;
-use crate::peer::Peer;
+use crate::peer::{Peer, credentials};
 
 /// How many connections the kernel keeps for us before they are accepted. When it is full, clients' SYNs
 /// are not answered, and they try again.
 const BACKLOG: i32 = 128;
+
+/// The mode of a socket file unless one is given: its owner and group may connect.
+const USUAL_MODE: u32 = 0o660;
 
 /// How often a free port is looked for that is free in both address families.
 const FREE_PORT_ATTEMPTS_MAX: u32 = 16;
@@ -209,8 +213,13 @@ pub enum BindError {
     #[error("{0}: this host has no such address: choose one that `ip address` shows")]
     NotOurs(String),
     /// A program is listening on the socket file.
-    #[error("{}: another program listens on this socket: stop it or choose another path", .0.display())]
-    Live(PathBuf),
+    #[error("{}: {holder} listens on this socket: stop it or choose another path", .path.display())]
+    Live {
+        /// The socket file.
+        path: PathBuf,
+        /// The program, as far as the system tells.
+        holder: String,
+    },
     /// The path is taken by something that is not a socket.
     #[error("{}: exists and is not a socket: remove it or choose another path", .0.display())]
     NotASocket(PathBuf),
@@ -322,25 +331,48 @@ fn bind_unix(
     remove_stale(path)?;
 
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).map_err(io_error)?;
-    socket.bind(&SockAddr::unix(path).map_err(io_error)?).map_err(|error| {
-        match Errno::from_io_error(&error) {
-            // Somebody was faster, after we had looked.
-            Some(Errno::ADDRINUSE) => BindError::Live(path.to_owned()),
-            _ => io_error(error),
-        }
+    let address = SockAddr::unix(path).map_err(io_error)?;
+    let mode = Mode::from_raw_mode(mode.unwrap_or(USUAL_MODE));
+    // The file is made with its mode: a chmod(2) of the path afterwards could be led to another file, and after a
+    // change of owner it may be forbidden.
+    rustix::fs::fchmod(&socket, mode).map_err(|error| io_error(error.into()))?;
+    let bound = with_umask(Mode::empty(), || socket.bind(&address));
+    bound.map_err(|error| match Errno::from_io_error(&error) {
+        // Somebody was faster, after we had looked.
+        Some(Errno::ADDRINUSE) => live(path, None),
+        _ => io_error(error),
     })?;
-    let metadata = fs::symlink_metadata(path).map_err(io_error)?;
     // From here on the file goes when anything fails.
-    let file = SocketFile { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
+    let file = SocketFile(FileId::at(path).map_err(io_error)?);
     if owner.is_some() || group.is_some() {
-        std::os::unix::fs::chown(path, owner, group).map_err(io_error)?;
-    }
-    if let Some(mode) = mode {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(io_error)?;
+        file.0.give_to(owner, group).map_err(io_error)?;
     }
     socket.listen(BACKLOG).map_err(io_error)?;
+    if !file.0.is_there() {
+        // Between bind and listen it looks like one that was left behind, and was taken for one.
+        return Err(live(path, None));
+    }
     let listener = UnixListener::from_std(socket.into());
     Ok(Listener { kind: Kind::Unix(listener), name, _file: Some(file) })
+}
+
+/// The mode of files that are made by `make` is not masked by the process's umask but by this. The umask is the whole
+/// process's, so `make` is short and runs nothing else.
+fn with_umask<T>(mask: Mode, make: impl FnOnce() -> T) -> T {
+    let before = rustix::process::umask(mask);
+    let made = make();
+    rustix::process::umask(before);
+    made
+}
+
+fn live(path: &Path, pid: Option<i32>) -> BindError {
+    let holder = pid.filter(|pid| *pid > 0).map_or("another program".to_owned(), |pid| {
+        match fs::read_to_string(format!("/proc/{pid}/comm")) {
+            Ok(name) => format!("{} (pid {pid})", name.trim_end()),
+            Err(_) => format!("pid {pid}"),
+        }
+    });
+    BindError::Live { path: path.to_owned(), holder }
 }
 
 /// Makes way for a new socket file: an old one on which nobody listens is removed.
@@ -354,31 +386,67 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
         }
         Ok(_) => {}
     }
+    let stale = FileId::at(path).map_err(io_error)?;
     // Not blocking, so that a program with a full backlog does not hold us up: it is alive.
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).map_err(io_error)?;
     match socket.connect(&SockAddr::unix(path).map_err(io_error)?) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(io_error)
+        // Only the one that was looked at: somebody may have been faster.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => match stale.is_there() {
+            true => fs::remove_file(path).map_err(io_error),
+            false => Ok(()),
+        },
+        result => {
+            let pid = result.ok().and_then(|()| credentials(&socket)).map(|(pid, _)| pid);
+            Err(live(path, pid))
         }
-        Ok(()) | Err(_) => Err(BindError::Live(path.to_owned())),
     }
 }
 
 /// A socket file to be removed at the end, unless somebody has put another one in its place.
 #[derive(Debug)]
-struct SocketFile {
+struct SocketFile(FileId);
+
+/// Which file a path led to.
+#[derive(Debug)]
+struct FileId {
     path: PathBuf,
     device: u64,
     inode: u64,
 }
 
+impl FileId {
+    fn at(path: &Path) -> io::Result<FileId> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(FileId { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    /// Whether the path still leads to it.
+    fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode))
+    }
+
+    /// Changes its owner and group. What the path leads to is held first and changed only if it is this file: whoever
+    /// may write to the directory could put another one there.
+    fn give_to(&self, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let held = rustix::fs::open(&self.path, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&held)?;
+        if (stat.st_dev, stat.st_ino, stat.st_nlink) != (self.device, self.inode, 1)
+            || !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_socket()
+        {
+            return Err(io::Error::other("the socket file was exchanged while it was made"));
+        }
+        let (owner, group) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
+        Ok(rustix::fs::chownat(&held, "", owner, group, AtFlags::EMPTY_PATH)?)
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode));
-        if is_ours {
+        if self.0.is_there() {
             // A file that stays behind is stale, and is replaced at the next start.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(&self.0.path);
         }
     }
 }
@@ -462,6 +530,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpStream;
     use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::net::UnixStream;
 
     /// A path of its own for each test, removed at the end.
@@ -548,12 +617,40 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_put_in_the_place_of_the_socket_is_not_given_away() {
+        let path = TestPath::new("exchanged");
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let give = |made: &FileId| made.give_to(Some(uid), Some(gid));
+        let _first = std::os::unix::net::UnixListener::bind(&path.0).unwrap();
+        let made = FileId::at(&path.0).unwrap();
+        give(&made).unwrap();
+        let aside = TestPath::new("aside");
+        fs::rename(&path.0, &aside.0).unwrap();
+        fs::write(&path.0, "precious").unwrap();
+        assert!(give(&made).is_err(), "another file");
+        fs::remove_file(&path.0).unwrap();
+        std::os::unix::fs::symlink(&aside.0, &path.0).unwrap();
+        assert!(give(&made).is_err(), "a link to it");
+        fs::remove_file(&path.0).unwrap();
+        fs::hard_link(&aside.0, &path.0).unwrap();
+        assert!(give(&made).is_err(), "it has another name besides");
+    }
+
+    #[test]
+    fn who_listens_on_a_socket_is_named() {
+        let path = TestPath::new("named");
+        let _live = only(Listener::bind(&path.listen()).unwrap());
+        let error = Listener::bind(&path.listen()).unwrap_err().to_string();
+        assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
+    }
+
+    #[test]
     fn a_stale_socket_file_is_replaced_a_live_one_and_others_are_not() {
         let path = TestPath::new("stale");
         drop(std::os::unix::net::UnixListener::bind(&path.0).unwrap());
         assert!(path.0.exists());
         let live = only(Listener::bind(&path.listen()).unwrap());
-        assert!(matches!(Listener::bind(&path.listen()), Err(BindError::Live(_))));
+        assert!(matches!(Listener::bind(&path.listen()), Err(BindError::Live { .. })));
         assert!(path.0.exists());
         drop(live);
         fs::write(&path.0, "precious").unwrap();

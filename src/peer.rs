@@ -9,7 +9,9 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
+
+use nix::libc;
 
 use mio::net::TcpStream;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -52,6 +54,25 @@ impl fmt::Display for Peer {
             Peer::Stdio => f.write_str("stdio"),
         }
     }
+}
+
+/// Process and user at the other end of a Unix socket, of who connected or began to listen (unix(7), SO_PEERCRED). A
+/// process that cannot be seen from here is 0.
+pub fn credentials(socket: impl AsFd) -> Option<(i32, u32)> {
+    // Not rustix's question: it has no room for the process 0.
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut size = libc::socklen_t::try_from(size_of::<libc::ucred>()).ok()?;
+    // SAFETY: the descriptor is open, and the kernel writes at most `size` bytes, which `credentials` has.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut size,
+        )
+    };
+    (result == 0).then_some((credentials.pid, credentials.uid))
 }
 
 /// Whether the peer of a client that has half-closed has closed fully. To be asked after the end of file

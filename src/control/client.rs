@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::net::RecvFlags;
+
 use super::{Reply, Request};
 
 /// A connection to a daemon. It blocks.
@@ -57,13 +59,8 @@ impl Client {
     /// # Errors
     /// [`ControlError::NoDaemon`]
     pub fn connect(path: &Path) -> Result<Client, ControlError> {
-        let connect = || {
-            let stream = UnixStream::connect(path)?;
-            stream.set_write_timeout(Some(WRITE_LIMIT))?;
-            Ok(stream)
-        };
-        match connect() {
-            Ok(stream) => Ok(Client { stream: BufReader::new(stream), path: path.to_owned() }),
+        match open(path) {
+            Ok(stream) => Ok(Client { stream, path: path.to_owned() }),
             Err(source) => Err(ControlError::NoDaemon { path: path.to_owned(), source }),
         }
     }
@@ -82,14 +79,21 @@ impl Client {
     }
 
     fn exchange(&mut self, request: &Request, limit: Duration) -> io::Result<String> {
+        if self.stream.buffer().is_empty() && is_closed(self.stream.get_ref()) {
+            // It drops whoever has asked nothing for a while.
+            self.stream = open(&self.path)?;
+        }
         let mut line = serde_json::to_string(request)?;
         line.push('\n');
         let stream = self.stream.get_mut();
         stream.set_read_timeout(Some(limit))?;
-        stream.write_all(line.as_bytes())?;
+        let written = stream.write_all(line.as_bytes());
         let mut reply = Vec::new();
-        let count = (&mut self.stream).take(REPLY_LIMIT_BYTES).read_until(b'\n', &mut reply)?;
-        if count == 0 || reply.pop() != Some(b'\n') {
+        let read = (&mut self.stream).take(REPLY_LIMIT_BYTES).read_until(b'\n', &mut reply);
+        if reply.pop() != Some(b'\n') {
+            // A daemon that is busy replies without having read.
+            written?;
+            read?;
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         String::from_utf8(reply).map_err(|_| io::ErrorKind::InvalidData.into())
@@ -98,6 +102,19 @@ impl Client {
     fn lost(&self, source: io::Error) -> ControlError {
         ControlError::Lost { path: self.path.clone(), source }
     }
+}
+
+fn open(path: &Path) -> io::Result<BufReader<UnixStream>> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_write_timeout(Some(WRITE_LIMIT))?;
+    Ok(BufReader::new(stream))
+}
+
+/// Whether the daemon has closed the connection. What it sends unasked stays to be read.
+fn is_closed(stream: &UnixStream) -> bool {
+    let mut byte = [0];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    rustix::net::recv(stream, &mut byte, flags).is_ok_and(|(_, count)| count == 0)
 }
 
 /// How long the daemon may take to read a request.

@@ -1,11 +1,12 @@
 //! The daemon's side of the control socket: a few connections, each with one request at a time.
 //!
-//! Everything is bounded: the number of connections, the length of a request, and what is read while a reply is
-//! due, which is nothing.
+//! Everything is bounded: the number of connections and how long one may be idle, the length of a request, and what
+//! is read while a reply is due, which is nothing. Some places are kept for the daemon's own user and root, so that
+//! nobody else who may open the socket can lock them out.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
 
@@ -22,6 +23,8 @@ pub(crate) struct Server {
     path: PathBuf,
     ready: bool,
     connections: Vec<Option<Connection>>,
+    /// The users who are served whatever others do: the daemon's and root.
+    owners: [u32; 2],
 }
 
 #[derive(Debug)]
@@ -37,6 +40,9 @@ struct Connection {
     /// It will send nothing more.
     finished: bool,
     waits: Option<Waits>,
+    /// Without a request under way it has been like this since then.
+    idle_since: Instant,
+    is_owners: bool,
     /// The results of its opens that it has not asked for yet, newest last: the number and the result.
     opened: Vec<(u8, u16)>,
     opens: bool,
@@ -51,6 +57,17 @@ pub(crate) enum Waits {
     Status { until: Instant },
     /// On the result of an open.
     Open { until: Instant },
+}
+
+/// What came of a look at a connection.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Turn {
+    /// There is nothing to do.
+    Nothing,
+    /// Something was read, and there may be more.
+    Moved,
+    /// A request, or what is wrong with it.
+    Request(Result<Request, String>),
 }
 
 impl Waits {
@@ -73,7 +90,8 @@ impl Server {
         };
         let mut bound = Listener::bind(listen)?;
         let listener = bound.listeners.pop().expect("a Unix socket is one listener");
-        Ok(Server { listener, path, ready: true, connections: Vec::new() })
+        let owners = [rustix::process::geteuid().as_raw(), 0];
+        Ok(Server { listener, path, ready: true, connections: Vec::new(), owners })
     }
 
     /// Where it is.
@@ -103,8 +121,13 @@ impl Server {
         }
     }
 
-    /// Accepts whoever waits. Returns whether there was somebody.
-    pub(crate) fn accept(&mut self, registry: &Registry, token: impl Fn(usize) -> Token) -> bool {
+    /// Accepts one of those who wait. Returns whether there was somebody.
+    pub(crate) fn accept(
+        &mut self,
+        registry: &Registry,
+        token: impl Fn(usize) -> Token,
+        now: Instant,
+    ) -> bool {
         let free = self.connections.iter().position(Option::is_none);
         let index = free.unwrap_or(self.connections.len());
         if !self.ready || index >= CONNECTIONS_MAX {
@@ -116,6 +139,15 @@ impl Server {
             self.ready = false;
             return false;
         };
+        let is_owners = stream.peer_uid().is_some_and(|uid| self.owners.contains(&uid));
+        let others = self.connections.iter().flatten().filter(|connection| !connection.is_owners).count();
+        if !is_owners && others >= OTHERS_MAX {
+            log::warn!("the control socket is busy: {OTHERS_MAX} connections of other users are open");
+            let message = "too many control connections of other users than the daemon's; try again";
+            // It may not read it.
+            let _ = stream.write(&line(&Reply::error("busy", message)));
+            return true;
+        }
         if let Err(error) = stream.register(registry, token(index)) {
             log::warn!("cannot wait for a control connection: {error}");
             return true;
@@ -130,6 +162,8 @@ impl Server {
             written: 0,
             finished: false,
             waits: None,
+            idle_since: now,
+            is_owners,
             opened: Vec::new(),
             opens: false,
         };
@@ -140,29 +174,39 @@ impl Server {
         true
     }
 
-    /// Moves bytes. Returns the next request that is complete, or what is wrong with it, and its connection.
-    pub(crate) fn turn(&mut self) -> Option<(usize, Result<Request, String>)> {
-        for index in 0..self.connections.len() {
-            let Some(connection) = &mut self.connections[index] else { continue };
-            match connection.turn() {
-                Ok(None) => {}
-                Ok(Some(line)) => {
-                    let request = serde_json::from_slice(&line).map_err(|error| error.to_string());
-                    return Some((index, request));
-                }
-                Err(_) => self.connections[index] = None,
+    /// The most connections there have been at once; each has its number.
+    pub(crate) fn places(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Moves a bounded number of bytes of a connection, and takes the next request that is complete.
+    pub(crate) fn turn(&mut self, index: usize, now: Instant) -> Turn {
+        let Some(Some(connection)) = self.connections.get_mut(index) else { return Turn::Nothing };
+        match connection.turn(now) {
+            Ok(Ok(line)) => Turn::Request(serde_json::from_slice(&line).map_err(|error| error.to_string())),
+            Ok(Err(turn)) => turn,
+            Err(_) => {
+                self.connections[index] = None;
+                Turn::Moved
             }
         }
-        None
     }
 
     /// Sends the reply that is due.
-    pub(crate) fn reply(&mut self, index: usize, reply: &Reply) {
+    pub(crate) fn reply(&mut self, index: usize, reply: &Reply, now: Instant) {
         let Some(Some(connection)) = self.connections.get_mut(index) else { return };
         connection.waits = None;
-        let mut line = serde_json::to_vec(reply).expect("plain data without keys that are no text");
-        line.push(b'\n');
-        connection.output.append(&mut line);
+        connection.idle_since = now;
+        connection.output.append(&mut line(reply));
+    }
+
+    /// Drops whoever has asked nothing for too long, or does not take its reply.
+    pub(crate) fn drop_idle(&mut self, now: Instant) {
+        for place in &mut self.connections {
+            if place.as_ref().and_then(Connection::idle_until).is_some_and(|until| until <= now) {
+                *place = None;
+            }
+        }
     }
 
     /// The reply will be due when this has happened.
@@ -201,24 +245,32 @@ impl Server {
         (!connection.opened.is_empty()).then(|| connection.opened.remove(0))
     }
 
-    /// When the first of those who wait has waited long enough.
+    /// When the first of those who wait has waited long enough, or the first who is idle is dropped.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.waiting().map(|(_, waits)| waits.until()).min()
+        let idle = self.connections.iter().flatten().filter_map(Connection::idle_until);
+        self.waiting().map(|(_, waits)| waits.until()).chain(idle).min()
     }
 }
 
 impl Connection {
-    /// Writes, reads, and takes a line from what was read.
-    fn turn(&mut self) -> io::Result<Option<Vec<u8>>> {
-        self.write()?;
-        if self.waits.is_some() || !self.output.is_empty() {
-            return Ok(None);
+    fn idle_until(&self) -> Option<Instant> {
+        self.waits.is_none().then(|| self.idle_since + IDLE_LIMIT)
+    }
+
+    /// Writes, reads, and takes a line from what was read, if there is one.
+    fn turn(&mut self, now: Instant) -> io::Result<Result<Vec<u8>, Turn>> {
+        if self.write()? {
+            self.idle_since = now;
         }
-        loop {
+        if self.waits.is_some() || !self.output.is_empty() {
+            return Ok(Err(Turn::Nothing));
+        }
+        for _ in 0..READS_MAX {
             if let Some(end) = self.input[self.searched..].iter().position(|byte| *byte == b'\n') {
                 let rest = self.input.split_off(self.searched + end + 1);
                 self.searched = 0;
-                return Ok(Some(std::mem::replace(&mut self.input, rest)));
+                self.idle_since = now;
+                return Ok(Ok(std::mem::replace(&mut self.input, rest)));
             }
             self.searched = self.input.len();
             if self.input.len() > REQUEST_LIMIT_BYTES {
@@ -232,7 +284,7 @@ impl Connection {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if !self.readable {
-                return Ok(None);
+                return Ok(Err(Turn::Nothing));
             }
             let mut buffer = [0; 8192];
             match self.stream.read(&mut buffer) {
@@ -242,9 +294,12 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
+        Ok(Err(Turn::Moved))
     }
 
-    fn write(&mut self) -> io::Result<()> {
+    /// Returns whether something was taken.
+    fn write(&mut self) -> io::Result<bool> {
+        let before = self.written;
         while self.writable && self.written < self.output.len() {
             match self.stream.write(&self.output[self.written..]) {
                 Ok(count) => self.written += count,
@@ -252,14 +307,31 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
+        let has_written = self.written > before;
         if self.written == self.output.len() {
             // Not cleared: a large reply's memory is given back.
             self.output = Vec::new();
             self.written = 0;
         }
-        Ok(())
+        Ok(has_written)
     }
 }
+
+/// A reply as it is sent.
+fn line(reply: &Reply) -> Vec<u8> {
+    let mut line = serde_json::to_vec(reply).expect("plain data without keys that are no text");
+    line.push(b'\n');
+    line
+}
+
+/// How long a connection may be there without a request, in the middle of one, or without taking its reply.
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The most connections of others than the daemon's user and root. The rest are kept for those.
+const OTHERS_MAX: usize = CONNECTIONS_MAX - 2;
+
+/// Reads of one connection in a turn.
+const READS_MAX: usize = 8;
 
 /// As many as one modem can have under way.
 const OPENED_MAX: usize = 24;
@@ -279,6 +351,7 @@ mod tests {
         _directory: tempfile::TempDir,
         poll: mio::Poll,
         server: Server,
+        now: Instant,
     }
 
     impl Fixture {
@@ -287,15 +360,21 @@ mod tests {
             let path = directory.path().join("control");
             let listen = Listen::Unix { path, mode: Some(0o600), owner: None, group: None };
             let server = Server::bind(&listen).unwrap();
-            Fixture { _directory: directory, poll: mio::Poll::new().unwrap(), server }
+            #[allow(clippy::disallowed_methods, reason = "a moment; no test depends on which")]
+            let now = Instant::now();
+            Fixture { _directory: directory, poll: mio::Poll::new().unwrap(), server, now }
         }
 
         /// Connections on the same machine are there when connect returns.
         fn connect(&mut self) -> UnixStream {
             let stream = UnixStream::connect(self.server.path()).unwrap();
             self.server.mark_listener();
-            self.server.accept(self.poll.registry(), |index| Token(index + 1));
+            self.accept();
             stream
+        }
+
+        fn accept(&mut self) -> bool {
+            self.server.accept(self.poll.registry(), |index| Token(index + 1), self.now)
         }
 
         fn requests(&mut self) -> Vec<(usize, Result<Request, String>)> {
@@ -303,9 +382,17 @@ mod tests {
                 self.server.mark(index, true, true, false);
             }
             let mut requests = Vec::new();
-            while let Some((index, request)) = self.server.turn() {
-                requests.push((index, request));
-                self.server.reply(index, &reply());
+            for index in 0..CONNECTIONS_MAX {
+                loop {
+                    match self.server.turn(index, self.now) {
+                        Turn::Nothing => break,
+                        Turn::Moved => {}
+                        Turn::Request(request) => {
+                            requests.push((index, request));
+                            self.server.reply(index, &reply(), self.now);
+                        }
+                    }
+                }
             }
             requests
         }
@@ -331,13 +418,12 @@ mod tests {
         let mut fixture = Fixture::new();
         let mut stream = fixture.connect();
         stream.write_all(b"{\"request\":\"status\"}\n{\"request\":\"status\"}\n").unwrap();
-        let (index, _) = fixture.server.turn().unwrap();
-        #[allow(clippy::disallowed_methods, reason = "a moment; no test depends on which")]
-        let until = Instant::now();
-        fixture.server.wait(index, Waits::Status { until });
-        assert!(fixture.server.turn().is_none());
-        assert_eq!(fixture.server.next_deadline(), Some(until));
-        fixture.server.reply(index, &reply());
+        let now = fixture.now;
+        assert_eq!(fixture.server.turn(0, now), Turn::Request(Ok(Request::Status)));
+        fixture.server.wait(0, Waits::Status { until: now });
+        assert_eq!(fixture.server.turn(0, now), Turn::Nothing);
+        assert_eq!(fixture.server.next_deadline(), Some(now));
+        fixture.server.reply(0, &reply(), now);
         assert_eq!(fixture.requests().len(), 1);
     }
 
@@ -366,8 +452,45 @@ mod tests {
         assert!(fixture.requests().is_empty(), "one too many is not served");
         drop(streams.remove(3));
         fixture.requests();
-        assert!(fixture.server.accept(fixture.poll.registry(), |index| Token(index + 1)));
+        assert!(fixture.accept());
         assert_eq!(fixture.requests(), [(3, Ok(Request::Status))]);
+    }
+
+    #[test]
+    fn whoever_asks_nothing_is_dropped_and_whoever_waits_is_not() {
+        let mut fixture = Fixture::new();
+        let _idle = fixture.connect();
+        let mut half = fixture.connect();
+        half.write_all(b"{\"request\":").unwrap();
+        let mut waiting = fixture.connect();
+        waiting.write_all(b"{\"request\":\"status\"}\n").unwrap();
+        let start = fixture.now;
+        assert_eq!(fixture.server.turn(1, start), Turn::Nothing);
+        assert_eq!(fixture.server.turn(2, start), Turn::Request(Ok(Request::Status)));
+        fixture.server.wait(2, Waits::Status { until: start + 60 * IDLE_LIMIT });
+        assert_eq!(fixture.server.next_deadline(), Some(start + IDLE_LIMIT));
+        fixture.server.drop_idle(start + IDLE_LIMIT - Duration::from_millis(1));
+        assert!(fixture.server.connections.iter().all(Option::is_some));
+        fixture.server.drop_idle(start + IDLE_LIMIT);
+        let left: Vec<bool> = fixture.server.connections.iter().map(Option::is_some).collect();
+        assert_eq!(left, [false, false, true]);
+        fixture.server.reply(2, &reply(), start + 2 * IDLE_LIMIT);
+        assert_eq!(fixture.server.next_deadline(), Some(start + 3 * IDLE_LIMIT));
+    }
+
+    #[test]
+    fn others_cannot_lock_out_the_owner() {
+        let mut fixture = Fixture::new();
+        // Whoever runs this test is another user for now.
+        let owners = std::mem::replace(&mut fixture.server.owners, [u32::MAX; 2]);
+        let _streams: Vec<UnixStream> = (0..OTHERS_MAX).map(|_| fixture.connect()).collect();
+        let mut reply = String::new();
+        BufReader::new(fixture.connect()).read_line(&mut reply).unwrap();
+        assert!(reply.contains("\"id\":\"busy\""), "{reply}");
+        fixture.server.owners = owners;
+        let mut own = fixture.connect();
+        own.write_all(b"{\"request\":\"status\"}\n").unwrap();
+        assert_eq!(fixture.requests(), [(OTHERS_MAX, Ok(Request::Status))]);
     }
 
     #[test]

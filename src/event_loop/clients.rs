@@ -156,6 +156,7 @@ impl EventLoop {
                     let peer = self.relay.client(ClientId(index)).map_or("", |(peer, _)| peer);
                     daemon.dump.passed(Way::Down, peer, &output[..count]);
                 }
+                self.moved_bytes += count;
                 self.relay.client_written(ClientId(index), count, self.now);
                 true
             }
@@ -188,6 +189,7 @@ impl EventLoop {
                     let peer = self.relay.client(ClientId(index)).map_or("", |(peer, _)| peer);
                     daemon.dump.passed(Way::Up, peer, &self.buffer[..count]);
                 }
+                self.moved_bytes += count;
                 self.relay.client_received(ClientId(index), &self.buffer[..count], self.now);
                 true
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::daemon::Daemon;
 use super::{EventLoop, Place};
 use crate::at::{AtText, Command};
-use crate::control::server::{Server, Waits};
+use crate::control::server::{Server, Turn, Waits};
 use crate::control::{self, FILE_LIMIT_BYTES, Outcome, PortTranscript, Reply, Request, TURN_LIMIT, guard};
 use crate::modem::{self, Refusal, UserAnswer, UserCommand};
 use crate::status;
@@ -19,19 +19,29 @@ pub(super) struct Radio {
 }
 
 impl EventLoop {
-    /// Serves the control connections. Returns whether there was something to do.
+    /// Serves the control connections: one new one, and one request of each. Returns whether there was something
+    /// to do.
     pub(super) fn serve_control(&mut self) -> bool {
         let registry = self.poll.registry();
         let Some(server) = self.daemon.as_mut().and_then(|daemon| daemon.control.as_mut()) else {
             return false;
         };
-        let mut moved = server.accept(registry, |index| Place::Control(index + 1).token());
-        while let Some((connection, request)) = self.server().and_then(Server::turn) {
-            moved = true;
-            match request {
-                Ok(request) => self.request(connection, request),
-                Err(why) => self.reply(connection, &Reply::error("bad-request", why)),
-            }
+        let mut moved = server.accept(registry, |index| Place::Control(index + 1).token(), self.now);
+        for connection in 0..server.places() {
+            let now = self.now;
+            let Some(server) = self.server() else { break };
+            moved |= match server.turn(connection, now) {
+                Turn::Nothing => continue,
+                Turn::Moved => true,
+                Turn::Request(Ok(request)) => {
+                    self.request(connection, request);
+                    true
+                }
+                Turn::Request(Err(why)) => {
+                    self.reply(connection, &Reply::error("bad-request", why));
+                    true
+                }
+            };
         }
         self.forget_the_gone();
         moved
@@ -39,7 +49,9 @@ impl EventLoop {
 
     /// Replies to those who have waited long enough.
     pub(super) fn control_due(&mut self) {
+        let now = self.now;
         let Some(server) = self.server() else { return };
+        server.drop_idle(now);
         let waiting: Vec<(usize, Waits)> = server.waiting().collect();
         for (connection, waits) in waiting {
             if waits.until() > self.now {
@@ -299,8 +311,9 @@ impl EventLoop {
     }
 
     fn reply(&mut self, connection: usize, reply: &Reply) {
+        let now = self.now;
         if let Some(server) = self.server() {
-            server.reply(connection, reply);
+            server.reply(connection, reply, now);
         }
     }
 }

@@ -211,6 +211,7 @@ impl EventLoop {
         }
         match port.write(output) {
             Ok(count) => {
+                self.moved_bytes += count;
                 let is_full = count < output.len() && port.short_is_last();
                 self.relay.port_written(index, count, self.now);
                 if is_full {
@@ -282,9 +283,12 @@ impl EventLoop {
             self.relay.port_garbled(index, lost, wrong, self.now);
         }
         match result {
+            // Nothing for the heart, and perhaps more to read.
+            Ok(0) => true,
             Ok(count) => {
                 // A hang-up is seen only by reading on.
                 slot.readable = count == wanted || slot.hung_up || !port.short_is_last();
+                self.moved_bytes += count;
                 self.relay.port_received(index, &self.buffer[..count], self.now);
                 true
             }

@@ -121,12 +121,13 @@ impl Port {
         result.map_err(|error| self.lost(error))
     }
 
-    /// Reads what has arrived, at least one byte.
+    /// Reads what has arrived. 0 is neither the end nor all that there is: the device server has said
+    /// something that is not for the modem's host.
     ///
     /// # Errors
     /// `WouldBlock` when nothing has. Every other error is a [`PortLost`]: the port is gone and must be
     /// dropped at once, so that a device that comes back gets its old name. A tty says this by end of
-    /// file or EIO, which is why 0 is never returned.
+    /// file or EIO.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let result = match self {
             Port::Serial(port) => port.read(buffer),

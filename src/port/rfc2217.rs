@@ -79,24 +79,21 @@ impl Rfc2217 {
         Ok(is_connected)
     }
 
+    /// 0: only commands have come, and more may have.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let count = self.connection.read(buffer)?;
-            let was_suspended = self.telnet.is_suspended;
-            let payload = self.telnet.received(&mut buffer[..count], &mut self.pending);
-            self.may_continue |= was_suspended && !self.telnet.is_suspended;
-            if self.pending.len() > PENDING_BYTES_MAX {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the server negotiates without end: is it a Telnet server with RFC 2217",
-                ));
-            }
-            self.warn_once();
-            self.flush()?;
-            if payload > 0 {
-                return Ok(payload);
-            }
+        let count = self.connection.read(buffer)?;
+        let was_suspended = self.telnet.is_suspended;
+        let payload = self.telnet.received(&mut buffer[..count], &mut self.pending);
+        self.may_continue |= was_suspended && !self.telnet.is_suspended;
+        if self.pending.len() > PENDING_BYTES_MAX {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the server negotiates without end: is it a Telnet server with RFC 2217",
+            ));
         }
+        self.warn_once();
+        self.flush()?;
+        Ok(payload)
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

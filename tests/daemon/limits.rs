@@ -11,7 +11,7 @@ use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getgid, getuid, prlimit};
 
 use crate::daemon::{Daemon, tunnel};
-use crate::harness::{Ended, PATIENCE, Site, connect, read_to_end, temporary_directory};
+use crate::harness::{Ended, PATIENCE, Site, connect, read_to_end, run, temporary_directory, tunnel_command};
 
 fn echoes(client: &mut (impl std::io::Read + std::io::Write)) {
     client.write_all(b"hello").expect("the tunnel reads");
@@ -48,6 +48,52 @@ fn no_more_clients_of_a_tunnel_are_accepted_than_it_may_have() {
     assert_eq!(daemon.status().tunnels[0].accepted, 2, "the third waits outside");
     drop(clients.remove(0));
     echoes(&mut clients[1]);
+}
+
+#[test]
+fn a_unix_socket_without_a_mode_is_for_owner_and_group_whatever_the_umask() {
+    use std::os::unix::process::CommandExt as _;
+    let site = Site::new(Behaviour::Echo, "");
+    for mask in [0o000, 0o022, 0o177] {
+        let directory = temporary_directory();
+        let path = directory.path().join("web");
+        let section = tunnel("web", "").replace("127.0.0.1:0", &format!("unix:{}", path.display()));
+        let daemon = Daemon::with(&site, &section, "", |command| {
+            let set = move || {
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+                Ok(())
+            };
+            // SAFETY: it makes one system call and touches no memory of the parent.
+            unsafe { command.pre_exec(set) };
+        });
+        let mode =
+            |path: &std::path::Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o660, "umask {mask:03o}");
+        assert_eq!(mode(&daemon.path("control")), 0o600, "umask {mask:03o}");
+        daemon.signal(Signal::TERM);
+        daemon.wait();
+    }
+}
+
+#[test]
+fn the_second_daemon_on_a_control_path_says_who_has_it() {
+    let site = Site::new(Behaviour::Echo, "");
+    let first = Daemon::start(&site);
+    let control = first.path("control");
+    let section = tunnel("web", "");
+    let config = first.path("second.toml");
+    let text = format!(
+        "[modem]\ndevice = \"{}\"\n[process]\ncontrol = \"{}\"\n{section}",
+        site.modem.device(0),
+        control.display()
+    );
+    fs::write(&config, text).expect("the directory is ours");
+    let mut command = tunnel_command(&["run", "--config"]);
+    let second = run(command.arg(&config));
+    assert_ne!(second.status, 0, "{}", second.stderr);
+    let named = format!("{}: qssl-tunnel (pid {}) listens on this socket", control.display(), first.id());
+    assert!(second.stderr.contains(&named), "{}", second.stderr);
+    assert_eq!(first.status().state, "up", "the first goes on");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod activation;
 mod at;
 mod budget;
 mod connect;
+mod flood;
 mod growth;
 mod limits;
 mod notify;

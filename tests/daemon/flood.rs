@@ -1,0 +1,99 @@
+//! Goal of this test: whoever talks to the daemon without pause, on a port or on the control socket, keeps neither
+//! signals nor others waiting.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use qssl_modem_emulator::test_server::Behaviour;
+use qssl_tunnel::control::{Reply, Request};
+use rustix::process::Signal;
+
+use crate::daemon::{Daemon, tunnel};
+use crate::harness::Site;
+
+/// Far more than it takes, on a machine that does much else; without budgets it takes for ever.
+const PROMPTLY: Duration = Duration::from_secs(20);
+
+/// A device server that says this again and again, as fast as it is read, to everybody who connects. Nothing that
+/// it hears matters to it. Returns its address and the count of the bytes that it has said.
+fn talker(words: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let said = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&said);
+    std::thread::spawn(move || {
+        let words = words.repeat(1 + 65_536 / words.len());
+        for stream in listener.incoming() {
+            let (mut stream, count) = (stream.expect("a connection"), Arc::clone(&count));
+            let (words, mut hears) = (words.clone(), stream.try_clone().expect("a descriptor"));
+            std::thread::spawn(move || std::io::copy(&mut hears, &mut std::io::sink()));
+            std::thread::spawn(move || {
+                while let Ok(more) = stream.write(&words) {
+                    count.fetch_add(more, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    (address, said)
+}
+
+/// Under the flood the status is shown, and SIGTERM ends the daemon.
+#[allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
+fn is_steered(daemon: Daemon, what: &str) {
+    let begun = Instant::now();
+    let reply = daemon.control().ask(&Request::Status, PROMPTLY);
+    assert!(matches!(reply, Ok(Reply::Status { .. })), "{what}: {reply:?}");
+    daemon.signal(Signal::TERM);
+    daemon.wait();
+    assert!(begun.elapsed() < PROMPTLY, "{what}: it took {:?}", begun.elapsed());
+}
+
+#[test]
+fn a_modem_that_talks_without_pause_keeps_nobody_waiting() {
+    let floods: [(&str, &str, &[u8]); 5] = [
+        ("tcp", "lines", b"\r\n+QIND: \"x\"\r\n"),
+        ("tcp", "results", b"OK\r\n"),
+        ("tcp", "one line without end", b"x"),
+        ("rfc2217", "lines", b"\r\n+QIND: \"x\"\r\n"),
+        ("rfc2217", "commands of Telnet", &[255, 241]),
+    ];
+    for (scheme, words, bytes) in floods {
+        let (address, said) = talker(bytes);
+        let daemon = Daemon::on(&format!("{scheme}://{address}"), "", &tunnel("web", ""), "", |command| {
+            command.env("RUST_LOG", "info");
+        });
+        while said.load(Ordering::Relaxed) < 4 * 1024 * 1024 {
+            std::thread::yield_now();
+        }
+        is_steered(daemon, &format!("{words} over {scheme}"));
+    }
+}
+
+#[test]
+fn a_control_client_that_asks_without_pause_keeps_nobody_waiting() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let replied = Arc::new(AtomicUsize::new(0));
+    for question in ["{\"request\":\"status\"}\n", "nonsense\n"] {
+        let mut asks = UnixStream::connect(daemon.path("control")).expect("the daemon has a control socket");
+        let (mut hears, replied) = (asks.try_clone().expect("a descriptor"), Arc::clone(&replied));
+        std::thread::spawn(move || {
+            let questions = question.repeat(1000);
+            while asks.write_all(questions.as_bytes()).is_ok() {}
+        });
+        std::thread::spawn(move || {
+            let mut buffer = [0; 65_536];
+            while let Ok(count @ 1..) = hears.read(&mut buffer) {
+                replied.fetch_add(count, Ordering::Relaxed);
+            }
+        });
+    }
+    while replied.load(Ordering::Relaxed) < 1024 * 1024 {
+        std::thread::yield_now();
+    }
+    is_steered(daemon, "questions");
+}
