@@ -1896,12 +1896,16 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__status)
-            opts="-d -b -v -q -h --json --prometheus --watch --dump-recorder --record-payload --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help"
+            opts="-d -b -v -q -h --json --prometheus --watch --kill --dump-recorder --record-payload --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --kill)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --dump-recorder)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then

@@ -227,6 +227,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s x -l hex
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l kill -d 'Reset the connection with this ID, as the table shows it' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l dump-recorder -d 'Write the daemon\'s flight recorder to FILE instead: what passed on the modem\'s port last' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l record-payload -d 'From now on record what payload consists of, or only how much there is' -r -f -a "true\t''
 false\t''"

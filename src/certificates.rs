@@ -18,6 +18,7 @@ use crate::exit_status::ExitStatus;
 use crate::logging;
 use crate::modem::ssl_context::{self, Authorities, FILE_PREFIX, File};
 use crate::modem::{Failure, Outcome, UserAnswer};
+use crate::terminal;
 use crate::trust::{Certificate, PrivateKey, TrustError, Validity};
 use crate::upload_bar::UploadBar;
 
@@ -342,8 +343,10 @@ fn show(out: &mut dyn Write, judgements: &[Judgement], as_json: bool) -> io::Res
         serde_json::to_writer_pretty(&mut *out, judgements)?;
         writeln!(out)?;
     } else {
+        let unicode = terminal::takes_unicode();
         for Judgement { file, ok, seen, .. } in judgements {
-            writeln!(out, "{} {file}: {seen}", if *ok { '✓' } else { '✗' })?;
+            let line = format!("{} {file}: {seen}", if *ok { '✓' } else { '✗' });
+            writeln!(out, "{}", terminal::shown(&line, unicode))?;
         }
     }
     let all_well = judgements.iter().all(|judgement| judgement.ok);

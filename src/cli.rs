@@ -188,6 +188,11 @@ pub struct StatusArgs {
     #[arg(long, env = "QSSL_TUNNEL_WATCH", hide_env = true, value_parser = BoolishValueParser::new())]
     pub watch: bool,
 
+    /// Reset the connection with this ID, as the table shows it
+    #[arg(long, value_name = "ID", conflicts_with_all = ["json", "prometheus", "watch"],
+        env = "QSSL_TUNNEL_KILL", hide_env = true)]
+    pub kill: Option<u64>,
+
     /// Write the daemon's flight recorder to FILE instead: what passed on the modem's port last
     ///
     /// Secrets are masked and payload is left out. Of a modem with several ports the others are written to

@@ -19,7 +19,7 @@ pub mod guard;
 pub(crate) mod server;
 mod wire;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,11 @@ pub enum Request {
         /// Its size in bytes as AT+QFLST says it, which is what frames it; at most [`FILE_LIMIT_BYTES`].
         size: usize,
     },
+    /// Resets a client. Reply: `done`.
+    Kill {
+        /// Its number, as `status` shows it.
+        client: u64,
+    },
     /// The flight recorder. Reply: `transcript`.
     Transcript {
         /// From now on record what payload consists of (`true`), or only how much there is (`false`).
@@ -105,6 +110,8 @@ pub enum Reply {
         /// The ports in the order of the configuration.
         ports: Vec<PortTranscript>,
     },
+    /// It was done, and there is nothing to say of it.
+    Done,
     /// It was not done.
     Error {
         /// A stable short name, one of [`exit_status::REPLY_IDS`] or of [`exit_status::TABLE`].
@@ -141,10 +148,26 @@ impl Reply {
     }
 }
 
-/// Where the control socket is, unless `--control` says otherwise: in $RUNTIME_DIRECTORY, which systemd gives to a
-/// unit with `RuntimeDirectory=`, else in /run/qssl-tunnel.
-pub fn default_path(runtime_directory: Option<&Path>) -> PathBuf {
-    runtime_directory.unwrap_or(Path::new("/run/qssl-tunnel")).join("control")
+/// Where a control socket is, unless `--control` says otherwise: a daemon makes the first of these, and whoever asks
+/// tries them in order.
+///
+/// In $RUNTIME_DIRECTORY, which systemd gives to a unit with `RuntimeDirectory=`. Without that root has it in
+/// /run/qssl-tunnel, and everybody else in qssl-tunnel under $XDG_RUNTIME_DIR, and may ask root's.
+pub fn usual_paths() -> Vec<PathBuf> {
+    let directory = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    paths_for(
+        rustix::process::geteuid().is_root(),
+        directory("RUNTIME_DIRECTORY"),
+        directory("XDG_RUNTIME_DIR"),
+    )
+}
+
+fn paths_for(is_root: bool, runtime: Option<PathBuf>, user: Option<PathBuf>) -> Vec<PathBuf> {
+    if let Some(runtime) = runtime {
+        return vec![runtime.join("control")];
+    }
+    let own = user.filter(|_| !is_root).map(|user| user.join("qssl-tunnel/control"));
+    own.into_iter().chain([PathBuf::from("/run/qssl-tunnel/control")]).collect()
 }
 
 /// Bytes as text of two hexadecimal digits each.
@@ -184,6 +207,8 @@ pub const TURN_LIMIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -225,6 +250,7 @@ mod tests {
             Request::AwaitOpen { timeout_seconds: 1 },
             Request::Upload { name: "a".into(), content: "00".into() },
             Request::Download { name: "a".into(), size: 1 },
+            Request::Kill { client: 7 },
             Request::Transcript { payload: Some(true) },
         ];
         for request in requests {
@@ -241,6 +267,7 @@ mod tests {
             },
             Reply::Opened { connection: 11, code: 566 },
             Reply::Transcript { ports: vec![PortTranscript { port: "a".into(), text: "b".into() }] },
+            Reply::Done,
             Reply::error("busy", "later"),
         ];
         for reply in replies {
@@ -259,8 +286,14 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_has_its_own_runtime_directory() {
-        assert_eq!(default_path(None), Path::new("/run/qssl-tunnel/control"));
-        assert_eq!(default_path(Some(Path::new("/run/other"))), Path::new("/run/other/control"));
+    fn the_usual_place_depends_on_who_runs_the_daemon() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        assert_eq!(paths_for(true, path("/run/other"), None), [Path::new("/run/other/control")]);
+        assert_eq!(paths_for(true, None, path("/run/user/0")), [Path::new("/run/qssl-tunnel/control")]);
+        assert_eq!(
+            paths_for(false, None, path("/run/user/7")),
+            [Path::new("/run/user/7/qssl-tunnel/control"), Path::new("/run/qssl-tunnel/control")]
+        );
+        assert_eq!(paths_for(false, None, None), [Path::new("/run/qssl-tunnel/control")]);
     }
 }

@@ -34,8 +34,8 @@ pub struct Access {
     pub control: Option<PathBuf>,
     /// The port was typed out: it, and no daemon, is meant.
     pub device_is_given: bool,
-    /// The environment's RUNTIME_DIRECTORY, where a daemon under systemd has its control socket.
-    pub runtime_directory: Option<PathBuf>,
+    /// Where a daemon is looked for otherwise.
+    pub usual_paths: Vec<PathBuf>,
 }
 
 impl Access {
@@ -44,38 +44,37 @@ impl Access {
         Access {
             control: control.map(Path::to_owned),
             device_is_given: !modem.device.is_empty(),
-            runtime_directory: std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from),
+            usual_paths: control::usual_paths(),
         }
     }
 
-    /// The daemon to talk to, if it is to be one.
+    /// The daemon to talk to, if it is to be one, and where its control socket is.
     ///
     /// # Errors
     /// The one that was named does not answer, or the one that runs lets nobody in.
-    pub fn daemon(&self) -> Result<Option<Client>, Failure> {
-        if self.control.is_none() && self.device_is_given {
+    pub fn daemon(&self) -> Result<Option<(Client, PathBuf)>, Failure> {
+        if let Some(path) = &self.control {
+            let client = Client::connect(path).map_err(|error| unexpected(Err(error)))?;
+            return Ok(Some((client, path.clone())));
+        }
+        if self.device_is_given {
             return Ok(None);
         }
-        let path = self.daemon_path();
-        match Client::connect(&path) {
-            Ok(client) => Ok(Some(client)),
-            Err(error) if self.control.is_some() => Err(unexpected(Err(error))),
-            // It is there and lets nobody in: the port would be found locked and nobody would know by whom.
-            Err(ControlError::NoDaemon { source, .. })
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                let message =
-                    format!("{}: not allowed: ask as the user or group of the daemon", path.display());
-                Err(Failure::new(ExitStatus::Failed, message))
+        for path in &self.usual_paths {
+            match Client::connect(path) {
+                Ok(client) => return Ok(Some((client, path.clone()))),
+                // It is there and lets nobody in: the port would be found locked, without the reason.
+                Err(ControlError::NoDaemon { source, .. })
+                    if source.kind() == io::ErrorKind::PermissionDenied =>
+                {
+                    let message =
+                        format!("{}: not allowed: ask as the user or group of the daemon", path.display());
+                    return Err(Failure::new(ExitStatus::Failed, message));
+                }
+                Err(_) => {}
             }
-            Err(_) => Ok(None),
         }
-    }
-
-    /// Where that daemon's control socket is, if there is a daemon.
-    pub fn daemon_path(&self) -> PathBuf {
-        let usual = || control::default_path(self.runtime_directory.as_deref());
-        self.control.clone().unwrap_or_else(usual)
+        Ok(None)
     }
 }
 
@@ -95,8 +94,8 @@ impl Conversation {
     /// # Errors
     /// The daemon that was named does not answer, or nothing can be waited for.
     pub fn open(modem: config::Modem, access: &Access) -> Result<Self, Failure> {
-        if let Some(client) = access.daemon()? {
-            let name = format!("through the daemon at {}", access.daemon_path().display());
+        if let Some((client, path)) = access.daemon()? {
+            let name = format!("through the daemon at {}", path.display());
             return Ok(Conversation { way: Way::Daemon(client), name });
         }
         let name = modem.devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -25,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 use crate::cli::{DemoArgs, LoggingOptions, ModemOptions, ProcessOptions, RunArgs};
 use crate::config::{self, Authentication, Checked, Configuration, Pem, Surroundings, Verbosity};
 use crate::exit_status::ExitStatus;
-use crate::{event_loop, logging};
+use crate::{event_loop, logging, terminal};
 
 /// Shows a transfer, and stays until a signal unless it is to be done once.
 ///
@@ -319,6 +319,7 @@ fn hexadecimal(sha: Sha256) -> String {
 
 /// Prints a line; whoever is to read it may have gone, as `head` does.
 fn say(line: &str) -> anyhow::Result<()> {
+    let line = terminal::shown(line, terminal::takes_unicode());
     writeln!(io::stdout(), "{line}").context("cannot write to standard output")
 }
 

@@ -44,7 +44,7 @@ use daemon::Daemon;
 use ports::PortSlot;
 
 pub use commanded::Commanded;
-pub use daemon::{Life, Reload, usual_control_path};
+pub use daemon::{Life, Reload};
 
 /// Runs this configuration until its end.
 ///
@@ -64,6 +64,11 @@ pub fn run_daemon(configuration: Configuration, life: Life) -> anyhow::Result<Ex
     event_loop.become_daemon(life)?;
     event_loop.say_ready();
     let status = event_loop.run();
+    if let Ok(status) = status
+        && let Some(failure) = event_loop.failure(status)
+    {
+        log::error!("{failure}");
+    }
     event_loop.close_daemon();
     status
 }
@@ -180,13 +185,10 @@ impl EventLoop {
         Ok(())
     }
 
-    /// In words, for whoever waits for the modem.
-    fn why_stopped(&self, status: ExitStatus) -> Failure {
-        match (self.relay.failure(), &self.port_failure) {
-            (Some(failure), _) => failure.clone(),
-            (None, Some(message)) => Failure::new(status, message),
-            (None, None) => Failure::new(status, "stopped"),
-        }
+    /// What made the modem unusable, if that is why the loop stopped with this status.
+    fn failure(&self, status: ExitStatus) -> Option<Failure> {
+        let of_port = || self.port_failure.as_ref().map(|message| Failure::new(status, message));
+        self.relay.failure().cloned().or_else(of_port)
     }
 
     fn next_deadline(&self) -> Option<Instant> {

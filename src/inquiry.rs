@@ -18,6 +18,7 @@ use crate::exit_status::ExitStatus;
 use crate::logging;
 use crate::modem::{Failure, Outcome, Profile};
 use crate::status::{self, Status};
+use crate::terminal;
 
 /// Says one command and shows its answer; the exit status tells `OK` from everything else.
 ///
@@ -69,9 +70,11 @@ pub fn status(args: &StatusArgs, around: &Surroundings) -> anyhow::Result<ExitSt
     let checked = config::from_modem(&args.modem, &args.logging, around)?;
     start_logging(checked.verbosity);
     let access = Access::new(args.control.as_deref(), &args.modem);
-    let Some(mut client) = access.daemon()? else {
-        if args.dump_recorder.is_some() || args.record_payload.is_some() || args.watch {
-            let message = "no daemon runs here: it alone has a flight recorder and something to watch";
+    let Some((mut client, _)) = access.daemon()? else {
+        if args.dump_recorder.is_some() || args.record_payload.is_some() || args.watch || args.kill.is_some()
+        {
+            let message =
+                "no daemon runs here: it alone has connections, a flight recorder and something to watch";
             return Err(Failure::new(ExitStatus::Failed, message).into());
         }
         let mut conversation = Conversation::open(checked.configuration.modem, &access)?;
@@ -81,6 +84,12 @@ pub fn status(args: &StatusArgs, around: &Surroundings) -> anyhow::Result<ExitSt
     if args.dump_recorder.is_some() || args.record_payload.is_some() {
         dump(&mut client, args.dump_recorder.as_deref(), args.record_payload)?;
         return Ok(ExitStatus::Done);
+    }
+    if let Some(number) = args.kill {
+        return match client.ask(&Request::Kill { client: number }, REPLY_LIMIT)? {
+            Reply::Done => Ok(ExitStatus::Done),
+            other => anyhow::bail!("the daemon answered something else than was asked: {other:?}"),
+        };
     }
     let mut before: Option<(Status, Instant)> = None;
     loop {
@@ -124,7 +133,7 @@ pub fn connect(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Result<Optio
     let access = Access::new(named, &args.modem);
     // Whoever may not ask the daemon finds the port locked, with the daemon's name; where none is, a control socket
     // can be made.
-    let Ok(Some(mut client)) = access.daemon() else { return Ok(None) };
+    let Ok(Some((mut client, path))) = access.daemon() else { return Ok(None) };
     let Reply::Status { status } = client.ask(&Request::Status, REPLY_LIMIT)? else { return Ok(None) };
     logging::start(verbosity);
     let target = args.to.to_string();
@@ -136,7 +145,7 @@ pub fn connect(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Result<Optio
     else {
         let message = format!(
             "the daemon at {} has no tunnel to {target} that listens on TCP: add one to its configuration",
-            access.daemon_path().display()
+            path.display()
         );
         if named.is_some() {
             return Err(Failure::new(ExitStatus::Failed, message).into());
@@ -192,7 +201,7 @@ fn show(args: &StatusArgs, status: &Status, before: Option<(&Status, Duration)>)
     let text = match (args.json, args.prometheus) {
         (true, _) => status.json() + "\n",
         (_, true) => status::metrics(status),
-        _ => status::table(status, before),
+        _ => terminal::shown(&status::table(status, before), terminal::takes_unicode()),
     };
     out.write_all(text.as_bytes())?;
     out.flush()
@@ -219,14 +228,13 @@ fn dump(client: &mut Client, file: Option<&Path>, payload: Option<bool>) -> anyh
 /// What a modem says about itself when no daemon has its port.
 fn of_modem(conversation: &mut Conversation) -> Result<Status, Failure> {
     let mut status = Status {
-        state: "no daemon runs".into(),
+        state: status::NO_DAEMON.into(),
         version: env!("CARGO_PKG_VERSION").into(),
         ..Status::default()
     };
     let mut profile = Profile::unknown();
     profile.learn_identity(&conversation.ask(Command::line("ATI"))?.lines);
     status.modem.module = Some(profile.name);
-    status.modem.session = "not looked at".into();
     for question in status::NETWORK_QUESTIONS {
         status.modem.learn(&conversation.ask(Command::line(question))?.lines);
     }

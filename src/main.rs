@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Parser as _;
 use qssl_tunnel::cli::{self, Cli, Command};
 use qssl_tunnel::config::{self, Checked, Surroundings};
+use qssl_tunnel::control;
 use qssl_tunnel::event_loop::{self, Life};
 use qssl_tunnel::exit_status::ExitStatus;
 use qssl_tunnel::logging;
@@ -94,7 +95,7 @@ fn life(command: Command) -> Life {
     let Command::Run(args) = command else { return Life::default() };
     Life {
         reload: Some(Box::new(move || config::from_run(&args, &surroundings()))),
-        default_control_path: Some(event_loop::usual_control_path()),
+        default_control_path: control::usual_paths().into_iter().next(),
         default_state_directory: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
     }
 }

@@ -24,7 +24,7 @@ pub struct Status {
     pub version: String,
     /// How long it has been running.
     pub uptime_seconds: f64,
-    /// What clients meet: waiting (the modem cannot open connections yet, or no longer), up, or draining.
+    /// [`NO_DAEMON`], or what clients meet: waiting (the modem cannot open connections yet, or no longer), up, or draining.
     pub state: String,
     /// The modem and its network.
     pub modem: Modem,
@@ -34,8 +34,30 @@ pub struct Status {
     pub sockets: BTreeMap<String, usize>,
     /// The tunnels in the order of the configuration.
     pub tunnels: Vec<Tunnel>,
+    /// The clients' connections, the oldest first.
+    pub connections: Vec<Connection>,
     /// Counts since the start.
     pub counters: Counters,
+}
+
+/// A client's connection.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Connection {
+    /// Counts the connections of the daemon, from 1; `--kill` takes it.
+    pub id: u64,
+    /// The tunnel's name.
+    pub tunnel: String,
+    /// Who the client is.
+    pub peer: String,
+    /// silent, waiting, opening, open, ending.
+    pub state: String,
+    /// How long ago the client was accepted.
+    pub age_seconds: f64,
+    /// Payload from the client.
+    pub up_bytes: u64,
+    /// Payload to the client.
+    pub down_bytes: u64,
 }
 
 /// The modem and its network, as last heard.
@@ -188,6 +210,9 @@ impl Status {
     }
 }
 
+/// The state where the modem itself was asked.
+pub const NO_DAEMON: &str = "no daemon runs";
+
 /// What the modem is asked about its network: signal, operator, registration.
 pub const NETWORK_QUESTIONS: [&str; 3] = ["AT+CSQ", "AT+COPS?", "AT+CEREG?"];
 
@@ -233,6 +258,15 @@ mod tests {
                 today_bytes: 21_000_000,
                 month_bytes: 250_000_000,
                 ..Tunnel::default()
+            }],
+            connections: vec![Connection {
+                id: 12,
+                tunnel: "web".into(),
+                peer: "127.0.0.1:50312".into(),
+                state: "open".into(),
+                age_seconds: 61.0,
+                up_bytes: 1_500,
+                down_bytes: 61_000,
             }],
             counters: Counters {
                 opens: 7,

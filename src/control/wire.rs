@@ -19,6 +19,7 @@ pub struct RequestFields {
     content: Option<String>,
     size: Option<usize>,
     payload: Option<bool>,
+    client: Option<u64>,
 }
 
 /// The fields of all replies.
@@ -60,6 +61,7 @@ impl TryFrom<RequestFields> for Request {
             "download" => {
                 Request::Download { name: needed(fields.name, "name")?, size: needed(fields.size, "size")? }
             }
+            "kill" => Request::Kill { client: needed(fields.client, "client")? },
             "transcript" => Request::Transcript { payload: fields.payload },
             _ => return Err(format!("there is no request {name:?}")),
         })
@@ -84,6 +86,7 @@ impl TryFrom<ReplyFields> for Reply {
                 code: needed(fields.code, "code")?,
             },
             "transcript" => Reply::Transcript { ports: needed(fields.ports, "ports")? },
+            "done" => Reply::Done,
             "error" => {
                 Reply::Error { id: needed(fields.id, "id")?, message: needed(fields.message, "message")? }
             }

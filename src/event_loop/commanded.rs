@@ -121,7 +121,8 @@ impl Commanded {
                 return Ok(Ok(Some(found)));
             }
             if let Some(status) = self.event_loop.stopped {
-                return Ok(Err(self.event_loop.why_stopped(status)));
+                let stopped = || Failure::new(status, "stopped");
+                return Ok(Err(self.event_loop.failure(status).unwrap_or_else(stopped)));
             }
             // Taken, so that what must be put back can still be said after it.
             if let Some(signal) = self.event_loop.outside.as_mut().and_then(|it| it.signal.take()) {

@@ -145,6 +145,16 @@ impl EventLoop {
                 }
                 Err(why) => self.reply(connection, &Reply::error("bad-request", format!("name: {why}"))),
             },
+            Request::Kill { client } => {
+                let reply = match self.relay.kill(client, self.now) {
+                    true => Reply::Done,
+                    false => Reply::error(
+                        "refused",
+                        format!("there is no connection {client}: see qssl-tunnel status"),
+                    ),
+                };
+                self.reply(connection, &reply);
+            }
             Request::Transcript { payload } => {
                 if let Some(wanted) = payload {
                     self.relay.modem_mut().record_payload(wanted);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::control::Radio;
 use super::{EventLoop, Place, unix_seconds};
 use crate::config::{Checked, ConfigError, Process};
-use crate::control::{self, server::Server};
+use crate::control::server::Server;
 use crate::dump::Dump;
 use crate::modem::{Counters, UserCommand};
 use crate::notify::Notifier;
@@ -254,6 +254,15 @@ impl EventLoop {
                 month_bytes,
             }
         });
+        let connections = self.relay.connections(now).into_iter().map(|connection| status::Connection {
+            id: connection.number,
+            tunnel: self.relay.tunnel(connection.tunnel).name.clone(),
+            peer: connection.peer.to_owned(),
+            state: connection.state.to_owned(),
+            age_seconds: connection.age.as_secs_f64(),
+            up_bytes: connection.up_bytes,
+            down_bytes: connection.down_bytes,
+        });
         let name = &modem.profile().name;
         let radio = &daemon.radio;
         Status {
@@ -271,6 +280,7 @@ impl EventLoop {
             ports: ports.collect(),
             sockets: counts(&report.sockets),
             tunnels: tunnels.collect(),
+            connections: connections.collect(),
             counters: counters(modem.counters(), &report, daemon, self.relay.waiting_clients(), today),
         }
     }
@@ -377,12 +387,6 @@ const OVERDUE_MAX: Duration = Duration::from_secs(60);
 const RECORD_INTERVAL: Duration = Duration::from_secs(600);
 
 const RECORD_NAME: &str = "flight-recorder.txt";
-
-/// The path of the control socket that a client is to use where nothing was said.
-pub fn usual_control_path() -> PathBuf {
-    let runtime_directory = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
-    control::default_path(runtime_directory.as_deref())
-}
 
 #[cfg(test)]
 mod tests {

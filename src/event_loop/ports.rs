@@ -152,7 +152,6 @@ impl EventLoop {
         };
         let text = error.to_string();
         if gives_up {
-            log::error!("{text} [{status}]");
             self.stopped = Some(status);
             self.port_failure = Some(text);
             return;

@@ -347,7 +347,7 @@ pub enum OpenError {
         found: String,
     },
     /// Another program has locked it with flock.
-    #[error("{}: locked by {}: stop that program or keep it off this port", .device.display(), by_whom(.holder))]
+    #[error("{}: locked by {}: {}", .device.display(), by_whom(.holder), way_out(.holder))]
     Locked {
         /// The tty.
         device: PathBuf,
@@ -355,7 +355,7 @@ pub enum OpenError {
         holder: Option<String>,
     },
     /// Another program has claimed it with TIOCEXCL, or the driver says that it is busy.
-    #[error("{}: in use by {}: stop that program or keep it off this port", .device.display(), by_whom(.holder))]
+    #[error("{}: in use by {}: {}", .device.display(), by_whom(.holder), way_out(.holder))]
     Busy {
         /// The tty.
         device: PathBuf,
@@ -404,6 +404,14 @@ pub enum OpenError {
 /// Who holds a device, in words that fit behind "by".
 fn by_whom(holder: &Option<String>) -> &str {
     holder.as_deref().unwrap_or("another program (only root can see which)")
+}
+
+/// What to do about it. A program of ours can be asked, if it can be reached.
+fn way_out(holder: &Option<String>) -> &'static str {
+    match holder.as_deref().is_some_and(|holder| holder.contains("qssl-tunnel (")) {
+        true => "stop it, or start it with --control PATH and ask it there (--control PATH)",
+        false => "stop that program or keep it off this port",
+    }
 }
 
 fn unsupported(reason: &'static str) -> io::Error {

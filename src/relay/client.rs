@@ -18,6 +18,8 @@ pub struct ClientId(pub usize);
 /// A client.
 #[derive(Debug)]
 pub struct Client {
+    /// Counts the clients of a process, from 1: what `status` shows and `--kill` takes.
+    pub number: u64,
     /// The tunnel that it came through.
     pub tunnel: usize,
     /// Who it is, for logs.
@@ -73,8 +75,9 @@ pub enum State {
 
 impl Client {
     /// A client that has just been accepted.
-    pub fn new(tunnel: usize, peer: String, now: Instant) -> Self {
+    pub fn new(number: u64, tunnel: usize, peer: String, now: Instant) -> Self {
         Client {
+            number,
             tunnel,
             peer,
             state: State::Waiting,

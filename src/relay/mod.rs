@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::at::{Command, ResultCode, SOCKET_COUNT, SocketId};
 use crate::config::{Configuration, Limits, Listen, OpenOn, WhenFull};
+use crate::counted;
 use crate::exit_status::ExitStatus;
 use crate::modem::{
     self, Cut, End, Event, Failure, GiveUp, Modem, OUTGOING_LIMIT_BYTES, OpenFailure, PortFacts, UserAnswer,
@@ -30,6 +31,8 @@ pub struct Relay {
     modem: Modem,
     configuration: Configuration,
     clients: Vec<Option<Client>>,
+    /// How many clients there have been.
+    accepted_clients: u64,
     /// Clients without a socket, in the order of their arrival.
     line: VecDeque<ClientId>,
     /// Whose each socket is.
@@ -109,6 +112,7 @@ impl Relay {
             modem,
             configuration,
             clients: Vec::new(),
+            accepted_clients: 0,
             line: VecDeque::new(),
             client_of: [None; SOCKET_COUNT],
             actions: VecDeque::new(),
@@ -204,7 +208,8 @@ impl Relay {
         if free.is_none() {
             self.clients.push(None);
         }
-        let mut client = Client::new(tunnel, peer, now);
+        self.accepted_clients += 1;
+        let mut client = Client::new(self.accepted_clients, tunnel, peer, now);
         self.counters[tunnel].accepted += 1;
         let limits = &self.configuration.tunnels[tunnel].limits;
         match limits.open_on {
@@ -286,6 +291,20 @@ impl Relay {
             self.leave(id, "the client broke off", ExitStatus::StreamCut, now);
         }
         self.settle(now);
+    }
+
+    /// Resets the client with this number. False: there is none.
+    pub fn kill(&mut self, number: u64, now: Instant) -> bool {
+        let has_number =
+            |client: &Option<Client>| client.as_ref().is_some_and(|client| client.number == number);
+        let Some(index) = self.clients.iter().position(has_number) else { return false };
+        let id = ClientId(index);
+        if let Some(socket) = self.get(id).and_then(Client::socket) {
+            self.leave_socket(socket, GiveUp::Abort, now);
+        }
+        self.reset(id, "ended by status --kill", ExitStatus::StreamCut, now);
+        self.settle(now);
+        true
     }
 
     /// Bytes for this client.
@@ -400,7 +419,7 @@ impl Relay {
         }
         match self.ending {
             Ending::Draining { until } if until <= now => {
-                log::warn!("{} connections did not end in time; resetting them", self.client_count());
+                log::warn!("{} did not end in time: resetting", counted(self.client_count(), "connection"));
                 self.reset_all("shutting down", now);
                 self.begin_release(ExitStatus::DrainTimeout, now);
             }
@@ -425,7 +444,10 @@ impl Relay {
         match self.ending {
             Ending::Not => {
                 let timeout = self.configuration.process.shutdown_timeout;
-                log::info!("draining {} connections (again to stop at once)", self.client_count());
+                if self.client_count() > 0 {
+                    let connections = counted(self.client_count(), "connection");
+                    log::info!("draining {connections} (again to stop at once)");
+                }
                 self.ending = Ending::Draining { until: now + timeout };
             }
             Ending::Draining { .. } | Ending::Releasing { .. } => {
@@ -495,24 +517,26 @@ impl Relay {
                     *open = true;
                     self.counters[*tunnel].opened();
                 }
+                if let Some(client) = self.get(id) {
+                    let seconds = now.saturating_duration_since(client.since).as_secs_f64();
+                    log::info!("{}: open after {seconds:.1} s, socket {socket}", self.between(client));
+                }
             }
             Event::OpenFailed(socket, failure) => {
                 let Some(id) = self.client_of[socket.index()].take() else { return };
                 if self.begin_probe(id, &failure, now) {
                     return;
                 }
-                let target = self.target(id);
-                let mut reason = format!("cannot connect to {target}: {failure}");
-                if failure == OpenFailure::Code(ResultCode::CONNECT_FAILED) {
-                    reason.push_str(&format!("; if it is TLS, then likely {}", self.likely_causes(id)));
-                } else if failure == OpenFailure::Code(ResultCode::NO_MEMORY) {
+                let mut reason = format!("cannot connect: {failure}");
+                if failure == OpenFailure::Code(ResultCode::NO_MEMORY) {
                     reason.push_str(&self.memory_advice(id));
+                } else {
+                    reason.push_str(&self.see_doctor(id));
                 }
                 self.reset(id, &reason, failure.status(), now);
             }
             Event::Ended(socket, end) => self.socket_ended(socket, end, now),
             Event::GaveUp(failure) => {
-                log::error!("{failure}");
                 self.reset_all("the modem cannot be used", now);
                 self.stop(failure.status);
                 self.failure = Some(failure);
@@ -762,12 +786,20 @@ impl Relay {
         self.clients.get_mut(id.0).and_then(Option::take)
     }
 
-    /// The one line that is logged of a connection.
+    /// The one line that is logged at the end of a connection.
     fn account(&self, client: &Client, reason: &str, now: Instant) -> String {
-        let target = &self.configuration.tunnels[client.tunnel].target;
         let seconds = now.saturating_duration_since(client.since).as_secs_f64();
         let (up, down) = (client.up_bytes, client.down_bytes);
-        format!("{} to {target}: {up} bytes up, {down} down, {seconds:.1} s: {reason}", client.peer)
+        let carried = match (up, down) {
+            (0, 0) => String::new(),
+            _ => format!("{up} bytes up, {down} down, "),
+        };
+        format!("{}: {carried}{seconds:.1} s: {reason}", self.between(client))
+    }
+
+    /// Who is connected to what.
+    fn between(&self, client: &Client) -> String {
+        format!("{} to {}", client.peer, self.configuration.tunnels[client.tunnel].target)
     }
 
     /// A client has ended. With `connect` that is the end of everything.
@@ -776,11 +808,6 @@ impl Relay {
         if self.is_single && self.ending == Ending::Not {
             self.ending = Ending::Draining { until: now + self.configuration.process.shutdown_timeout };
         }
-    }
-
-    fn target(&self, id: ClientId) -> String {
-        let target = self.get(id).map(|client| &self.configuration.tunnels[client.tunnel].target);
-        target.map_or(String::new(), |target| target.to_string())
     }
 
     fn reset_all(&mut self, reason: &str, now: Instant) {

@@ -58,12 +58,11 @@ impl Relay {
     /// The client hears why.
     pub(super) fn end_probe(&mut self, is_reachable: bool, now: Instant) {
         let Some(Probe { client: id, .. }) = self.probe.take() else { return };
-        let (target, likely) = (self.target(id), self.likely_causes(id));
         let (reason, status) = match is_reachable {
-            true => (format!("the TLS handshake failed; likely {likely}"), ExitStatus::TlsFailed),
+            true => ("the TLS handshake failed".to_owned(), ExitStatus::TlsFailed),
             false => (OpenFailure::Code(ResultCode::CONNECT_FAILED).to_string(), ExitStatus::ConnectFailed),
         };
-        self.reset(id, &format!("cannot connect to {target}: {reason}"), status, now);
+        self.reset(id, &format!("cannot connect: {reason}{}", self.see_doctor(id)), status, now);
     }
 
     /// What to do where the module's memory does not suffice.
@@ -78,9 +77,12 @@ impl Relay {
         }
     }
 
-    /// What this tunnel's settings make likely where TLS fails.
-    pub(super) fn likely_causes(&self, id: ClientId) -> String {
-        self.get(id).map_or(String::new(), |client| self.modem.likely_causes(client.tunnel))
+    /// How to find the cause. What the tunnel's settings make likely is logged with `-v`.
+    pub(super) fn see_doctor(&self, id: ClientId) -> String {
+        let Some(client) = self.get(id) else { return String::new() };
+        let target = &self.configuration.tunnels[client.tunnel].target;
+        log::debug!("if TLS fails at {target}, then likely {}", self.modem.likely_causes(client.tunnel));
+        format!("; see: qssl-tunnel doctor {target}")
     }
 }
 

@@ -50,6 +50,25 @@ pub struct TunnelReport<'a> {
     pub clients: BTreeMap<&'static str, usize>,
 }
 
+/// A client at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionReport<'a> {
+    /// Counts the clients of a process, from 1.
+    pub number: u64,
+    /// The place of its tunnel.
+    pub tunnel: usize,
+    /// Who it is.
+    pub peer: &'a str,
+    /// silent, waiting, opening, open, ending.
+    pub state: &'static str,
+    /// How long ago it was accepted.
+    pub age: Duration,
+    /// Bytes from it.
+    pub up_bytes: u64,
+    /// Bytes to it.
+    pub down_bytes: u64,
+}
+
 impl TunnelCounters {
     pub(super) fn opened(&mut self) {
         self.opens += 1;
@@ -73,14 +92,7 @@ impl Relay {
         let report = |place: &usize| {
             let mut clients = BTreeMap::new();
             for client in self.clients.iter().flatten().filter(|client| client.tunnel == *place) {
-                let state = match client.state {
-                    State::Silent => "silent",
-                    State::Waiting => "waiting",
-                    State::Joined { open: false, .. } => "opening",
-                    State::Joined { open: true, .. } => "open",
-                    State::Ending { .. } | State::Lingering => "ending",
-                };
-                *clients.entry(state).or_default() += 1;
+                *clients.entry(state_in_words(&client.state)).or_default() += 1;
             }
             TunnelReport {
                 place: *place,
@@ -90,6 +102,24 @@ impl Relay {
             }
         };
         self.order.iter().map(report).collect()
+    }
+
+    /// The clients, the oldest first.
+    pub fn connections(&self, now: Instant) -> Vec<ConnectionReport<'_>> {
+        let clients = self.clients.iter().flatten();
+        let mut all: Vec<_> = clients
+            .map(|client| ConnectionReport {
+                number: client.number,
+                tunnel: client.tunnel,
+                peer: &client.peer,
+                state: state_in_words(&client.state),
+                age: now.saturating_duration_since(client.since),
+                up_bytes: client.up_bytes,
+                down_bytes: client.down_bytes,
+            })
+            .collect();
+        all.sort_unstable_by_key(|connection| connection.number);
+        all
     }
 
     /// The settings of the tunnel in this place.
@@ -138,5 +168,15 @@ impl Relay {
     /// Who this client is, and its tunnel's place.
     pub fn client(&self, id: ClientId) -> Option<(&str, usize)> {
         self.get(id).map(|client| (client.peer.as_str(), client.tunnel))
+    }
+}
+
+fn state_in_words(state: &State) -> &'static str {
+    match state {
+        State::Silent => "silent",
+        State::Waiting => "waiting",
+        State::Joined { open: false, .. } => "opening",
+        State::Joined { open: true, .. } => "open",
+        State::Ending { .. } | State::Lingering => "ending",
     }
 }

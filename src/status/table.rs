@@ -3,33 +3,49 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Status, Tunnel};
+use crate::counted;
 
-/// The status in lines that fit on a terminal where the names do. `before`: an earlier status and how long ago it
+use super::{Connection, NO_DAEMON, Status, Tunnel};
+
+/// The status in lines that fit on 80 columns where the names do. `before`: an earlier status and how long ago it
 /// was taken, from which rates are shown.
 pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
+    let mut out = modem(status);
+    if status.state == NO_DAEMON {
+        return out;
+    }
+    out.push_str(&counts(status));
+    out.push('\n');
+    out.push_str(&tunnels(status, before));
+    if !status.connections.is_empty() {
+        out.push('\n');
+        out.push_str(&connections(status, before));
+    }
+    out
+}
+
+/// The daemon, and what is known of the modem. All there is where no daemon runs.
+fn modem(status: &Status) -> String {
     let mut out = String::new();
-    let mut line = |head: &str, text: String| {
-        if !text.is_empty() {
-            // A String takes every write.
-            let _ = writeln!(out, "{head:<10} {text}");
-        }
-    };
-    line(
-        "daemon",
-        format!(
-            "qssl-tunnel {}, {}, running for {}",
-            status.version,
-            status.state,
-            span(status.uptime_seconds)
+    let mut line = |head: &str, text: String| add_line(&mut out, head, &text);
+    match status.state == NO_DAEMON {
+        true => line("daemon", "none runs here; the modem was asked".into()),
+        false => line(
+            "daemon",
+            format!(
+                "qssl-tunnel {}, {}, running for {}",
+                status.version,
+                status.state,
+                span(status.uptime_seconds)
+            ),
         ),
-    );
+    }
     let modem = &status.modem;
-    line("modem", modem.module.clone().unwrap_or_else(|| "not heard of yet".into()));
-    line("session", {
+    line("modem", modem.module.clone().unwrap_or_else(|| "not known yet".into()));
+    if !modem.session.is_empty() {
         let address = modem.address.as_ref().map_or(String::new(), |address| format!(", address {address}"));
-        format!("{} for {}{address}", modem.session, span(modem.session_seconds))
-    });
+        line("session", format!("{} for {}{address}", modem.session, span(modem.session_seconds)));
+    }
     line("network", network(status));
     for port in &status.ports {
         let mut text = format!("{} ({}", port.name, port.state);
@@ -44,6 +60,20 @@ pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
         }
         line("port", text + ")");
     }
+    out
+}
+
+fn add_line(out: &mut String, head: &str, text: &str) {
+    if !text.is_empty() {
+        // A String takes every write.
+        let _ = writeln!(out, "{head:<10} {text}");
+    }
+}
+
+/// Sockets and counts since the start.
+fn counts(status: &Status) -> String {
+    let mut out = String::new();
+    let mut line = |head: &str, text: String| add_line(&mut out, head, &text);
     let states: Vec<String> = ["open", "opening", "closing", "free", "foreign"]
         .iter()
         .filter_map(|state| Some((state, status.sockets.get(*state).filter(|count| **count > 0)?)))
@@ -56,7 +86,8 @@ pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
     let failures = counters.open_failures.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
     let mut opens = format!("{} done, {failures} failed", counters.opens);
     if let Some([half, most, all]) = counters.open_seconds {
-        let _ = write!(opens, "; took {half:.1} s (half), {most:.1} s (nine in ten), {all:.1} s (all)");
+        let [half, most, all] = [half, most, all].map(|seconds| seconds * 1_000.0);
+        let _ = write!(opens, "; p50 {half:.0} ms, p90 {most:.0} ms, max {all:.0} ms");
     }
     line("opens", opens);
     for (cause, count) in &counters.open_failures {
@@ -79,7 +110,14 @@ pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
             size(counters.received_bytes)
         ),
     );
-    line("waiting", format!("{} clients, {} commands", counters.waiting_clients, counters.waiting_commands));
+    line(
+        "waiting",
+        format!(
+            "{}, {}",
+            counted(counters.waiting_clients, "client"),
+            counted(counters.waiting_commands, "command")
+        ),
+    );
     if let Some(budget) = counters.budget {
         let share = budget.used_bytes as f64 * 100.0 / budget.limit_bytes.max(1) as f64;
         line(
@@ -88,8 +126,6 @@ pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
         );
     }
 
-    out.push('\n');
-    out.push_str(&tunnels(status, before));
     out
 }
 
@@ -104,21 +140,16 @@ fn network(status: &Status) -> String {
     format!("{} ({} ago)", facts.join(", "), span(ago))
 }
 
-/// One row a tunnel, columns as wide as they must be.
+/// Two rows per tunnel: what it carries, and between whom.
 fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
-    let mut rows = vec![
-        ["TUNNEL", "LISTEN", "TARGET", "MODE", "CLIENTS", "UP", "DOWN", "TODAY", "MONTH"].map(str::to_owned),
-    ];
+    let mut rows = vec![["TUNNEL", "CLIENTS", "UP", "DOWN", "TODAY", "MONTH"].map(str::to_owned)];
     for tunnel in &status.tunnels {
         let earlier = before.and_then(|(status, time)| {
             Some((status.tunnels.iter().find(|earlier| earlier.name == tunnel.name)?, time))
         });
         let moved = |now: u64, then: fn(&Tunnel) -> u64| match earlier {
-            Some((earlier, time)) if !time.is_zero() => {
-                let rate = now.saturating_sub(then(earlier)) as f64 / time.as_secs_f64();
-                format!("{} ({}/s)", size(now), size(rate as u64))
-            }
-            _ => size(now),
+            Some((earlier, time)) => format!("{} ({})", size(now), rate(now, then(earlier), time)),
+            None => size(now),
         };
         let clients: Vec<String> = tunnel
             .clients
@@ -128,26 +159,69 @@ fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
             .collect();
         rows.push([
             tunnel.name.clone(),
-            tunnel.listen.join(" "),
-            tunnel.target.clone(),
-            tunnel.mode.clone(),
-            if clients.is_empty() { "-".into() } else { clients.join(" ") },
+            if clients.is_empty() { "-".into() } else { clients.join(", ") },
             moved(tunnel.up_bytes, |tunnel| tunnel.up_bytes),
             moved(tunnel.down_bytes, |tunnel| tunnel.down_bytes),
             size(tunnel.today_bytes),
             size(tunnel.month_bytes),
         ]);
     }
+    let between =
+        |tunnel: &Tunnel| format!("  {} → {}, {}", tunnel.listen.join(" "), tunnel.target, tunnel.mode);
+    let mut lines = columns(&rows);
+    for (place, tunnel) in status.tunnels.iter().enumerate().rev() {
+        lines.insert(place + 2, between(tunnel));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A row per connection.
+fn connections(status: &Status, before: Option<(&Status, Duration)>) -> String {
+    let mut rows = vec![["ID", "TUNNEL", "PEER", "STATE", "AGE", "UP", "DOWN", "RATE"].map(str::to_owned)];
+    for connection in &status.connections {
+        let earlier = before.and_then(|(status, time)| {
+            Some((status.connections.iter().find(|earlier| earlier.id == connection.id)?, time))
+        });
+        let moved = |connection: &Connection| connection.up_bytes + connection.down_bytes;
+        let rate = match earlier {
+            Some((earlier, time)) => rate(moved(connection), moved(earlier), time),
+            // Without an earlier look: since it began.
+            None => rate(
+                moved(connection),
+                0,
+                Duration::try_from_secs_f64(connection.age_seconds).unwrap_or_default(),
+            ),
+        };
+        rows.push([
+            connection.id.to_string(),
+            connection.tunnel.clone(),
+            connection.peer.clone(),
+            connection.state.clone(),
+            span(connection.age_seconds),
+            size(connection.up_bytes),
+            size(connection.down_bytes),
+            rate,
+        ]);
+    }
+    columns(&rows).join("\n") + "\n"
+}
+
+/// Bytes per second since then.
+fn rate(now: u64, then: u64, time: Duration) -> String {
+    let seconds = time.as_secs_f64().max(0.001);
+    format!("{}/s", size((now.saturating_sub(then) as f64 / seconds) as u64))
+}
+
+/// Columns as wide as they must be.
+fn columns<const COUNT: usize>(rows: &[[String; COUNT]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
-    let mut out = String::new();
-    for row in &rows {
+    let widths: Vec<usize> = (0..COUNT).map(width).collect();
+    let line = |row: &[String; COUNT]| {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        out.push_str(cells.join("  ").trim_end());
-        out.push('\n');
-    }
-    out
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
 }
 
 /// Bytes for people: `999 B`, `1.5 MB`.
@@ -195,20 +269,39 @@ mod tests {
             "network    Example Net, roaming, -57 dBm (12 s ago)",
             "port       /dev/ttyUSB2 (command, 115200 baud, line 51 % busy up, 2 % down, 3 bytes lost by the host)",
             "sockets    2 open, 10 free",
-            "opens      7 done, 2 failed; took 2.0 s (half), 2.5 s (nine in ten), 9.1 s (all)",
+            "opens      7 done, 2 failed; p50 2000 ms, p90 2500 ms, max 9100 ms",
             "2 × 566 (connect failed)",
             "troubles   1 SEND FAIL, 4 resyncs, 2 ports opened, 0 reboots",
-            "waiting    1 clients, 0 commands",
+            "waiting    1 client, 0 commands",
             "budget     250 MB of 1.0 GB a month (25 %)",
         ] {
             assert!(shown.contains(part), "{part:?} is missing:\n{shown}");
         }
-        let rows: Vec<&str> = shown.lines().rev().take(2).collect();
+        let rows: Vec<&str> = shown.lines().rev().take(6).collect();
         assert_eq!(
-            rows[0],
-            "web     127.0.0.1:8443  example.org:443  push  2 open   1.5 MB  20 MB  21 MB  250 MB"
+            rows,
+            [
+                "12  web     127.0.0.1:50312  open   1 min 1 s  1.5 kB  61 kB  1.0 kB/s",
+                "ID  TUNNEL  PEER             STATE  AGE        UP      DOWN   RATE",
+                "",
+                "  127.0.0.1:8443 → example.org:443, push",
+                "web     2 open   1.5 MB  20 MB  21 MB  250 MB",
+                "TUNNEL  CLIENTS  UP      DOWN   TODAY  MONTH",
+            ]
         );
-        assert!(rows[1].starts_with("TUNNEL  LISTEN          TARGET"), "{}", rows[1]);
+        assert!(
+            shown.lines().filter(|line| !line.starts_with("port")).all(|line| line.chars().count() <= 80)
+        );
+    }
+
+    #[test]
+    fn without_a_daemon_only_the_modem_is_shown() {
+        let status = Status { state: NO_DAEMON.into(), ..example() };
+        let status =
+            Status { modem: super::super::Modem { session: String::new(), ..status.modem }, ..status };
+        let shown = table(&status, None);
+        let heads: Vec<&str> = shown.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(heads, ["daemon", "modem", "network", "port"], "{shown}");
     }
 
     #[test]
@@ -216,8 +309,10 @@ mod tests {
         let before = example();
         let mut after = example();
         after.tunnels[0].up_bytes += 50_000;
+        after.connections[0].down_bytes += 80_000;
         let shown = table(&after, Some((&before, Duration::from_secs(2))));
         assert!(shown.contains("1.6 MB (25 kB/s)  20 MB (0 B/s)"), "{shown}");
+        assert!(shown.contains("40 kB/s"), "{shown}");
         // A daemon that was started again counts from zero.
         after.tunnels[0].up_bytes = 10;
         let shown = table(&after, Some((&before, Duration::from_secs(2))));
@@ -227,7 +322,7 @@ mod tests {
     #[test]
     fn a_daemon_that_knows_nothing_yet_has_a_table() {
         let shown = table(&Status::default(), None);
-        assert!(shown.contains("not heard of yet") && shown.contains("not asked yet"), "{shown}");
+        assert!(shown.contains("not known yet") && shown.contains("not asked yet"), "{shown}");
     }
 
     #[test]

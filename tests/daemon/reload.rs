@@ -148,7 +148,7 @@ fn while_draining_nothing_is_reloaded() {
     let mut client = connect(daemon.address(0));
     echoes(&mut client, b"before");
     daemon.signal(rustix::process::Signal::TERM);
-    daemon.wait_for("draining 1 connections");
+    daemon.wait_for("draining 1 connection ");
     daemon.rewrite(&tunnel("other", ""), "");
     daemon.reload("ignoring SIGHUP: draining");
     echoes(&mut client, b"still served");

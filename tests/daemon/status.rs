@@ -42,6 +42,30 @@ fn what_a_client_does_shows_in_the_status() {
 }
 
 #[test]
+fn a_connection_has_a_row_and_can_be_ended_by_its_id() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let mut client = connect(daemon.address(0));
+    client.write_all(b"hello").expect("the tunnel reads");
+    client.read_exact(&mut [0; 5]).expect("the server echoes");
+    let peer = client.local_addr().expect("it is connected").to_string();
+    let status = daemon.status();
+    let [connection] = &status.connections[..] else { panic!("one client, one row: {status:#?}") };
+    assert_eq!((connection.peer.as_str(), connection.tunnel.as_str()), (peer.as_str(), "web"));
+    assert_eq!((connection.up_bytes, connection.down_bytes, connection.state.as_str()), (5, 5, "open"));
+    let table = daemon.tool(&["status"]).expect_success().text();
+    assert!(table.lines().any(|line| line.starts_with("1 ") && line.contains(&peer)), "{table}");
+
+    let none = daemon.tool(&["status", "--kill", "99"]);
+    assert_ne!(none.status, 0);
+    assert!(none.stderr.contains("there is no connection 99"), "{}", none.stderr);
+    daemon.tool(&["status", "--kill", "1"]).expect_success();
+    assert_eq!(read_to_end(&mut client).2, Ended::Reset);
+    assert!(daemon.status().connections.is_empty());
+    daemon.wait_for("ended by status --kill");
+}
+
+#[test]
 fn the_three_ways_to_show_it_agree() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
@@ -89,7 +113,28 @@ fn in_data_mode_the_status_is_what_was_last_heard() {
 fn without_a_daemon_the_modem_itself_is_asked() {
     let site = Site::new(Behaviour::Echo, "");
     let shown = run(&mut tunnel_command(&["status", "-d", &site.modem.device(0)])).expect_success();
-    assert!(shown.text().contains("no daemon runs") && shown.text().contains("dBm"), "{}", shown.text());
+    let text = shown.text();
+    assert!(text.starts_with("daemon     none runs here") && text.contains("dBm"), "{text}");
+    assert!(!text.contains("sockets") && !text.contains("TUNNEL"), "only what the modem can tell: {text}");
+}
+
+#[test]
+fn beside_a_listener_without_a_control_socket_the_error_says_what_is_missing() {
+    let site = Site::new(Behaviour::Echo, "");
+    let tunnel = site.tunnel(&[]);
+    tunnel.wait_until_ready();
+    for arguments in [["status", "-d"], ["at", "AT"]] {
+        let device = site.modem.device(0);
+        let mut arguments: Vec<&str> = arguments.to_vec();
+        if arguments[0] == "at" {
+            arguments.push("-d");
+        }
+        arguments.push(&device);
+        let finished = run(&mut tunnel_command(&arguments));
+        assert_ne!(finished.status, 0);
+        assert!(finished.stderr.contains("start it with --control PATH"), "{}", finished.stderr);
+        assert_eq!(finished.stderr.lines().count(), 1, "said once: {}", finished.stderr);
+    }
 }
 
 #[test]

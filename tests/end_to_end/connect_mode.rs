@@ -154,7 +154,7 @@ fn status_14_a_server_of_another_authority_though_the_modem_says_566_to_both() {
     let device = site.modem.device(0);
     let file = file.to_str().expect("temporary paths are text");
     let finished = run(&mut tunnel_command(&["connect", "server.test:443", "--ca", file, "-d", &device]));
-    fails(&finished, 14, "the TLS handshake failed; likely the server's certificate");
+    fails(&finished, 14, "the TLS handshake failed; see: qssl-tunnel doctor server.test:443");
     assert_eq!(finished.stdout, b"");
 }
 
