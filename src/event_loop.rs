@@ -31,7 +31,7 @@ use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-use crate::config::{Configuration, Listen};
+use crate::config::Configuration;
 use crate::exit_status::ExitStatus;
 use crate::modem::{self, Failure};
 use crate::peer::peer_is_gone;
@@ -60,7 +60,12 @@ pub fn run(configuration: Configuration) -> anyhow::Result<ExitStatus> {
 /// # Errors
 /// As [`run`], and a control socket that was asked for and cannot be made.
 pub fn run_daemon(configuration: Configuration, life: Life) -> anyhow::Result<ExitStatus> {
-    let mut event_loop = EventLoop::new(configuration, &[SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    let mut signals = vec![SIGTERM, SIGINT, SIGUSR1];
+    // Under nohup(1) a process outlives its terminal. One that reads its configuration again wants the signal anyway.
+    if life.reload.is_some() || !is_hangup_ignored() {
+        signals.push(SIGHUP);
+    }
+    let mut event_loop = EventLoop::new(configuration, &signals)?;
     event_loop.become_daemon(life)?;
     event_loop.say_ready();
     let status = event_loop.run();
@@ -410,8 +415,10 @@ impl EventLoop {
     fn signal(&mut self, signal: i32) {
         match signal {
             SIGUSR1 => return self.log_statistics(),
-            // Where standard input is the client, there is a terminal, and it is gone.
-            SIGHUP if !self.serves_stdio() => return self.reload(),
+            // Without a configuration file there is a terminal, and it is gone.
+            SIGHUP if self.daemon.as_ref().is_some_and(|daemon| daemon.reload.is_some()) => {
+                return self.reload();
+            }
             _ => {}
         }
         match &mut self.outside {
@@ -422,10 +429,15 @@ impl EventLoop {
         self.listeners.clear();
         self.say_stopping();
     }
+}
 
-    fn serves_stdio(&self) -> bool {
-        self.configuration.tunnels.iter().any(|tunnel| tunnel.listen.contains(&Listen::Stdio))
-    }
+/// Whether whoever started this process wants it to ignore SIGHUP, as nohup(1) does.
+fn is_hangup_ignored() -> bool {
+    // Without /proc the signal is obeyed.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
 }
 
 /// Starts the user's reset command; what it says goes where our own words go.

@@ -18,10 +18,7 @@ impl EventLoop {
             log::info!("ignoring SIGHUP: draining");
             return;
         }
-        let Some(reload) = &daemon.reload else {
-            log::info!("ignoring SIGHUP: there is no configuration file to read again");
-            return;
-        };
+        let Some(reload) = &daemon.reload else { return };
         daemon.notifier.reloading(monotonic_usec());
         match reload() {
             Ok(checked) => {

@@ -8,7 +8,7 @@ use std::thread;
 use qssl_modem_emulator::test_server::Behaviour;
 
 use crate::daemon::{Daemon, tunnel};
-use crate::harness::{Site, Tunnel, connect};
+use crate::harness::{Site, connect};
 
 fn echoes(client: &mut TcpStream, text: &[u8]) {
     client.write_all(text).expect("the tunnel reads");
@@ -118,16 +118,6 @@ fn settings_of_the_modem_say_what_they_wait_for() {
     daemon.reload("1 unchanged");
     daemon.wait_for("baud, control: the change waits for a restart");
     daemon.wait_for("ntp: the change waits for the next data session");
-}
-
-#[test]
-fn listen_has_nothing_to_read_again() {
-    let site = Site::new(Behaviour::Echo, "");
-    let tunnel = site.tunnel(&[]);
-    tunnel.signal(rustix::process::Signal::HUP);
-    tunnel.wait_for("ignoring SIGHUP");
-    let address = Tunnel::address(&tunnel);
-    echoes(&mut connect(address), b"alive");
 }
 
 #[test]

@@ -1,13 +1,14 @@
-//! Goal of this test: SIGTERM and SIGINT let clients finish and leave the modem as it was found, a second one
+//! Goal of this test: SIGTERM, SIGINT and the end of the terminal let clients finish and leave the modem as it was found, a second one
 //! cuts, and the exit status says which it was.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 
 use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
-use crate::harness::{Ended, Site, Tunnel, connect, read_to_end};
+use crate::harness::{Ended, Running, Site, Tunnel, connect, read_to_end};
 
 #[test]
 fn sigterm_without_clients_ends_at_once_and_closes_the_data_session() {
@@ -58,6 +59,44 @@ fn a_second_signal_cuts() {
         assert_eq!(read_to_end(&mut client).2, Ended::Reset);
         assert_eq!(tunnel.wait().0, expected);
     }
+}
+
+#[test]
+fn listen_ends_with_its_terminal() {
+    let site = Site::new(Behaviour::Echo, "");
+    let tunnel = site.tunnel(&[]);
+    let mut client = connect(tunnel.address());
+    assert_eq!(echo(&mut client), *b"ping");
+    tunnel.signal(Signal::HUP);
+    tunnel.wait_for("draining 1 connection");
+    assert_eq!(echo(&mut client), *b"ping");
+    drop(client);
+    let (status, log) = tunnel.wait();
+    assert_eq!(status, 0, "{log}");
+}
+
+#[test]
+fn under_nohup_listen_outlives_its_terminal() {
+    let mut command = Command::new("sh");
+    command.env_clear().args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_qssl-tunnel")]);
+    command.args([
+        "listen",
+        "127.0.0.1:0",
+        "--to",
+        "server.test:443",
+        "--insecure",
+        "-d",
+        "/nonexistent/modem",
+    ]);
+    let mut running = Running::start(&mut command);
+    running.log.wait_for("waiting for it", |line| line.contains("waiting for it").then_some(()));
+    running.signal(Signal::HUP);
+    // Signals of different kinds are served in no order; this one is answered with a table.
+    running.signal(Signal::USR1);
+    running.log.wait_for("statistics", |line| line.contains("TUNNEL").then_some(()));
+    running.signal(Signal::TERM);
+    let (status, log) = running.wait();
+    assert_eq!(status, 0, "{log}");
 }
 
 #[test]
