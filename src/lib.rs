@@ -30,6 +30,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`activation`] | A process to which systemd has passed sockets, and which cannot serve them |
 //! | [`at`] | The language of the modem: command → bytes, bytes → message |
 //! | [`buffer`] | A byte queue with a limit |
 //! | [`certificates`] | `qssl-tunnel cert`: the certificates and keys that are stored in the modem |
@@ -73,6 +74,7 @@
 //! - A socket's number is given out again only when the modem has said on every channel that it is free.
 //! - Every queue, line, wait and retry has a named limit.
 
+pub mod activation;
 pub mod at;
 pub mod buffer;
 pub mod certificates;

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -171,6 +171,15 @@ impl Listener {
     }
 }
 
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.kind {
+            Kind::Tcp(listener) => listener.as_fd(),
+            Kind::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
 /// The addresses of several listeners for a message: `127.0.0.1:8443, [::1]:8443`.
 pub fn local_addresses(listeners: &[Listener]) -> String {
     let names: Vec<&str> = listeners.iter().map(Listener::name).collect();
@@ -230,6 +239,15 @@ pub enum BindError {
         path: PathBuf,
         /// "user" or "group".
         what: &'static str,
+        /// The name as given.
+        name: String,
+    },
+    /// systemd has passed no socket at all.
+    #[error(
+        "systemd:{name}: systemd has passed no socket: start the socket unit (systemctl enable --now \
+         qssl-tunnel.socket), which listens and starts the service"
+    )]
+    NonePassed {
         /// The name as given.
         name: String,
     },
@@ -495,10 +513,20 @@ fn take_passed(
         names.push(passed_name);
     }
     if bound.listeners.is_empty() {
-        let passed = if names.is_empty() { "none at all".to_owned() } else { names.join(", ") };
-        return Err(BindError::NotPassed { name: name.to_owned(), passed });
+        let name = name.to_owned();
+        return Err(match names.is_empty() {
+            true => BindError::NonePassed { name },
+            false => BindError::NotPassed { name, passed: names.join(", ") },
+        });
     }
     Ok(bound)
+}
+
+/// Every socket that systemd has passed and that clients can connect to.
+pub(crate) fn all_passed() -> Vec<Listener> {
+    let Ok(passed) = sd_notify::listen_fds_with_names() else { return Vec::new() };
+    // SAFETY: as in take_passed.
+    passed.filter_map(|(fd, name)| inherit(&name, unsafe { BorrowedFd::borrow_raw(fd) }).ok()).collect()
 }
 
 fn inherit(name: &str, fd: BorrowedFd<'_>) -> io::Result<Listener> {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser as _;
+use qssl_tunnel::activation;
 use qssl_tunnel::cli::{self, Cli, Command};
 use qssl_tunnel::config::{self, Checked, Surroundings};
 use qssl_tunnel::control;
@@ -28,25 +29,30 @@ fn main() -> ExitCode {
             return ExitStatus::Done.into();
         }
     };
-    match run(cli.command) {
-        Ok(status) => status.into(),
+    let status = match run(cli.command) {
+        Ok(status) => status,
         // Whoever read what we print has had enough: as quiet as any program that SIGPIPE ends.
-        Err(error) if is_broken_pipe(&error) => ExitStatus::Signal(SIGPIPE as u8).into(),
+        Err(error) if is_broken_pipe(&error) => ExitStatus::Signal(SIGPIPE as u8),
         Err(error) => {
             let is_usage = error.downcast_ref::<config::ConfigError>().is_some();
-            let status = match error.downcast_ref::<Failure>() {
+            match error.downcast_ref::<Failure>() {
+                // It tells its id itself.
                 Some(failure) => {
-                    // It tells its id itself.
                     eprintln!("qssl-tunnel: {error:#}");
-                    return failure.status.into();
+                    failure.status
                 }
-                None if is_usage => ExitStatus::Usage,
-                None => ExitStatus::Failed,
-            };
-            eprintln!("qssl-tunnel: {error:#} [{status}]");
-            status.into()
+                None => {
+                    let status = if is_usage { ExitStatus::Usage } else { ExitStatus::Failed };
+                    eprintln!("qssl-tunnel: {error:#} [{status}]");
+                    status
+                }
+            }
         }
+    };
+    if !matches!(status, ExitStatus::Done | ExitStatus::DrainTimeout | ExitStatus::Signal(_)) {
+        activation::turn_clients_away();
     }
+    status.into()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -77,7 +83,9 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
     if let Command::Run(args) = &command
         && args.check
     {
-        print!("{}", configuration.render());
+        if !args.logging.quiet {
+            print!("{}", configuration.render());
+        }
         return Ok(ExitStatus::Done);
     }
     logging::start(verbosity);

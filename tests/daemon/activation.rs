@@ -1,8 +1,10 @@
 //! Goal of this test: a socket that systemd passes is served (the real systemd-socket-activate does it here), and
-//! its file stays systemd's.
+//! its file stays systemd's. A daemon that cannot serve it leaves nobody waiting there who would start it again.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
@@ -10,7 +12,10 @@ use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
 use crate::daemon::tunnel;
-use crate::harness::{Running, Site, connect, free_address, program, temporary_directory};
+use crate::harness::{
+    Ended, Running, Site, connect, free_address, program, read_to_end, run, temporary_directory,
+    tunnel_command,
+};
 
 #[test]
 fn a_socket_of_systemd_is_listened_on() {
@@ -60,4 +65,36 @@ fn a_configuration_names_its_sockets_and_their_files_are_left_alone() {
     let (status, log) = running.wait();
     assert_eq!(status, 0, "{log}");
     assert!(path.exists(), "it is not ours to remove");
+}
+
+#[test]
+fn clients_are_turned_away_while_the_configuration_is_wrong() {
+    let directory = temporary_directory();
+    let configuration = directory.path().join("run.toml");
+    fs::write(&configuration, "[[tunnel]]\nlisten = \"systemd:web\"\n").expect("the directory is ours");
+    // systemd keeps the socket open whatever becomes of the daemon.
+    let socket = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = socket.local_addr().expect("it is bound");
+    let mut waiting = connect(address);
+    let inherited = rustix::io::dup(&socket).expect("a descriptor is free");
+    let mut command = Command::new("bash");
+    command.env_clear().env("PATH", "/usr/bin:/bin").arg("-c");
+    let descriptor = inherited.as_raw_fd();
+    command.arg(format!("exec 3<&{descriptor} env LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web \"$@\""));
+    command.args(["bash", env!("CARGO_BIN_EXE_qssl-tunnel"), "run", "--config"]).arg(&configuration);
+    let mut running = Running::start(&mut command);
+    assert_eq!(read_to_end(&mut waiting).2, Ended::Reset);
+    let (status, log) = running.wait();
+    assert_eq!(status, 2, "{log}");
+
+    let _next = connect(address);
+    socket.accept().expect("the next client waits for the next start");
+}
+
+#[test]
+fn a_service_that_was_started_without_its_socket_says_what_to_start() {
+    let mut command = tunnel_command(&["listen", "systemd:web", "--to", "server.test:443", "--insecure"]);
+    let finished = run(&mut command);
+    assert_eq!(finished.status, 1, "{}", finished.stderr);
+    assert!(finished.stderr.contains("start the socket unit"), "{}", finished.stderr);
 }
