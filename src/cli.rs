@@ -63,7 +63,7 @@ Every option can be set in the environment: --connect-timeout as QSSL_TUNNEL_CON
 
 Examples:
   qssl-tunnel listen 8443 --to example.org:443 --ca 'system:ISRG Root X1'
-  curl --connect-to example.org:443:127.0.0.1:8443 http://example.org:443/
+  curl --connect-to example.org:80:127.0.0.1:8443 http://example.org/
 
   qssl-tunnel listen 1883 --to broker.example:8883 --ca broker-ca.pem -d /dev/ttyUSB2
   mosquitto_pub -h 127.0.0.1 -t greeting -m hello
@@ -151,7 +151,7 @@ pub struct RunArgs {
 
     /// Check the configuration, print what is in effect, and end
     ///
-    /// What is printed is TOML, defaults included, with secrets masked. Nothing is opened.
+    /// What is printed is TOML, defaults included, with secrets masked; nothing with --quiet. Nothing is opened.
     #[arg(long, env = "QSSL_TUNNEL_CHECK", hide_env = true, value_parser = BoolishValueParser::new())]
     pub check: bool,
 

@@ -13,7 +13,8 @@ use std::path::Path;
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
 use qssl_tunnel::cli::Cli;
-use qssl_tunnel::{config, exit_status};
+use qssl_tunnel::control::{self, Request};
+use qssl_tunnel::{config, exit_status, recorder, status};
 
 #[test]
 fn manual_pages_and_completions_are_fresh() {
@@ -127,7 +128,202 @@ fn program_page() -> String {
     for (id, meaning) in exit_status::REPLY_IDS {
         writeln!(page, ".TP\n.B {}\n{}", escaped(id), escaped(meaning)).expect("a string");
     }
+    page += include_str!("generated_files/program_signals.roff");
+    page += include_str!("generated_files/program_status.roff");
+    page += &fields("Status", &documented("src/status.rs"), "");
+    page += include_str!("generated_files/program_metrics.roff");
+    page += &metrics();
+    page += include_str!("generated_files/program_control.roff");
+    let control = documented("src/control.rs");
+    page += &messages("Request", "request", &control);
+    page += &messages("Reply", "reply", &control);
+    page += include_str!("generated_files/program_stored.roff");
     page + include_str!("generated_files/program_tail.roff")
+}
+
+/// A struct, or an enum, with what its source says of it.
+struct Documented {
+    name: String,
+    members: Vec<Member>,
+}
+
+/// A field, or a variant with its fields.
+struct Member {
+    name: String,
+    kind: String,
+    words: String,
+    fields: Vec<Member>,
+}
+
+/// The public structs and enums of a source file.
+fn documented(path: &str) -> Vec<Documented> {
+    let source = fs::read_to_string(path).expect("it is checked in");
+    let source = source.split("#[cfg(test)]").next().expect("a file begins somewhere");
+    let mut all: Vec<Documented> = Vec::new();
+    let mut words = String::new();
+    let mut depth = 0;
+    for line in source.lines() {
+        let text = line.trim();
+        if let Some(doc) = text.strip_prefix("///") {
+            words += doc;
+            continue;
+        }
+        let begins = ["pub struct ", "pub enum "].iter().find_map(|begin| line.strip_prefix(begin));
+        if let Some(name) = begins.and_then(|rest| rest.strip_suffix(" {")) {
+            all.push(Documented { name: name.to_owned(), members: Vec::new() });
+            depth = 1;
+        } else if depth > 0 && text.starts_with('}') {
+            depth -= 1;
+        } else if depth > 0 && !text.starts_with("#[") && !text.is_empty() {
+            let is_block = text.ends_with('{');
+            let text = text.trim_start_matches("pub ").trim_end_matches([',', '{', ' ']);
+            let (name, kind) = text.split_once(": ").unwrap_or((text, ""));
+            let (name, kind) = (name.to_owned(), kind.to_owned());
+            let member = Member { name, kind, words: plain(&words), fields: Vec::new() };
+            let members = &mut all.last_mut().expect("something has begun").members;
+            match depth {
+                1 => members.push(member),
+                _ => members.last_mut().expect("a variant has begun").fields.push(member),
+            }
+            depth += usize::from(is_block);
+        }
+        if !text.starts_with("#[") {
+            words.clear();
+        }
+    }
+    all
+}
+
+/// What a comment says, without the marks of rustdoc, and with numbers in place of constants.
+fn plain(words: &str) -> String {
+    let words = words
+        .replace("[`COMMAND_LIMIT_BYTES`]", &format!("{} bytes", control::COMMAND_LIMIT_BYTES))
+        .replace("[`FILE_LIMIT_BYTES`]", &format!("{} bytes", control::FILE_LIMIT_BYTES))
+        .replace("[`crate::recorder::LIMIT_BYTES`]", &format!("{} bytes", recorder::LIMIT_BYTES))
+        .replace(", one of [`exit_status::REPLY_IDS`] or of [`exit_status::TABLE`]", ", see EXIT STATUS")
+        .replace("[`NO_DAEMON`]", status::NO_DAEMON)
+        .replace("`None`", "null")
+        .replace('`', "");
+    assert!(!words.contains('['), "a link that a manual page cannot have: {words}");
+    words.trim().to_owned()
+}
+
+/// The fields of a struct and of the structs in it, each under its path in the JSON.
+fn fields(name: &str, all: &[Documented], prefix: &str) -> String {
+    let structure = all.iter().find(|one| one.name == name).unwrap_or_else(|| panic!("no {name}"));
+    let mut page = String::new();
+    for member in &structure.members {
+        let path = format!("{prefix}{}", member.name);
+        let inner =
+            member.kind.trim_start_matches("Option<").trim_start_matches("Vec<").trim_end_matches('>');
+        writeln!(page, ".TP\n.B {}\n{}", escaped(&path), escaped(&member.words)).expect("a string");
+        if all.iter().any(|one| one.name == inner) {
+            let list = if member.kind.starts_with("Vec<") { "[]" } else { "" };
+            page += &fields(inner, all, &format!("{path}{list}."));
+        }
+    }
+    page
+}
+
+/// The variants of an enum that travels as JSON, with their fields.
+fn messages(name: &str, tag: &str, all: &[Documented]) -> String {
+    let messages = all.iter().find(|one| one.name == name).unwrap_or_else(|| panic!("no {name}"));
+    let mut page = format!(".PP\nEvery {tag} has a field {tag} with its name, and these fields:\n");
+    for message in &messages.members {
+        let mut kebab = String::new();
+        for letter in message.name.chars() {
+            if letter.is_ascii_uppercase() && !kebab.is_empty() {
+                kebab.push('-');
+            }
+            kebab.push(letter.to_ascii_lowercase());
+        }
+        writeln!(page, ".TP\n\\fB{}\\fR ({tag})\n{}", escaped(&kebab), escaped(&message.words))
+            .expect("a string");
+        if message.fields.is_empty() {
+            continue;
+        }
+        page += ".RS\n";
+        for field in &message.fields {
+            writeln!(page, ".TP\n.B {}\n{}", escaped(&field.name), escaped(&field.words)).expect("a string");
+        }
+        page += ".RE\n";
+    }
+    page
+}
+
+/// The metrics of a daemon of which everything is known.
+fn metrics() -> String {
+    let one = |name: &str| [(name.to_owned(), 1)].into();
+    let mut full = status::Status::default();
+    full.modem.signal_dbm = Some(-57);
+    full.sockets = one("open");
+    full.ports =
+        vec![status::Port { overruns: Some(0), utilisation: Some([0.0; 2]), ..status::Port::default() }];
+    full.tunnels = vec![status::Tunnel { clients: one("open"), ..status::Tunnel::default() }];
+    full.counters.open_failures = [("cause".to_owned(), 1)].into();
+    full.counters.open_seconds = Some([0.0; 3]);
+    full.counters.budget = Some(status::Budget::default());
+    let text = status::metrics(&full);
+    let mut page = String::new();
+    for line in text.lines() {
+        let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) else {
+            continue;
+        };
+        let sample = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
+        let labels: Vec<&str> = sample
+            .and_then(|rest| rest.split('}').next())
+            .map(|labels| labels.split(',').filter_map(|label| label.split('=').next()).collect())
+            .unwrap_or_default();
+        let labels = if labels.is_empty() { String::new() } else { format!(" {{{}}}", labels.join(", ")) };
+        writeln!(page, ".TP\n\\fB{}\\fR{}\n{}", escaped(name), escaped(&labels), escaped(help))
+            .expect("a string");
+    }
+    page
+}
+
+#[test]
+fn the_synopsis_lists_every_subcommand() {
+    let page = fs::read_to_string("man/qssl-tunnel.1").expect("it is checked in");
+    let synopsis = page.split(".SH ").find(|section| section.starts_with("SYNOPSIS")).expect("there is one");
+    let mut command = Cli::command();
+    command.build();
+    for subcommand in command.get_subcommands() {
+        let line = escaped(&format!("qssl-tunnel {}", subcommand.get_name()));
+        assert!(synopsis.lines().any(|listed| listed.starts_with(&format!(".B {line}"))), "{line}");
+    }
+}
+
+#[test]
+fn what_programs_read_stands_in_the_manual_page() {
+    let page = fs::read_to_string("man/qssl-tunnel.1").expect("it is checked in");
+    let mut status = status::Status::default();
+    status.ports.push(status::Port::default());
+    status.tunnels.push(status::Tunnel::default());
+    status.connections.push(status::Connection::default());
+    let json = serde_json::to_value(&status).expect("plain data");
+    let mut missing = Vec::new();
+    unnamed(&json, "", &page, &mut missing);
+    assert_eq!(missing, [""; 0], "fields of the JSON");
+    for request in [Request::Status, Request::AwaitOpen { timeout_seconds: 1 }] {
+        let json = serde_json::to_value(&request).expect("plain data");
+        let name = json["request"].as_str().expect("it has a name");
+        assert!(page.contains(&format!("\\fB{}\\fR (request)\n", escaped(name))), "{name}");
+    }
+}
+
+/// The fields, by their paths, that the page does not have.
+fn unnamed(value: &serde_json::Value, prefix: &str, page: &str, missing: &mut Vec<String>) {
+    let Some(object) = value.as_object() else { return };
+    for (key, value) in object {
+        let path = format!("{prefix}{key}");
+        if !page.contains(&format!(".B {}\n", escaped(&path))) {
+            missing.push(path.clone());
+        }
+        match value.as_array().and_then(|list| list.first()) {
+            Some(first) => unnamed(first, &format!("{path}[]."), page, missing),
+            None => unnamed(value, &format!("{path}."), page, missing),
+        }
+    }
 }
 
 #[test]
