@@ -62,6 +62,9 @@ pub struct Options {
     /// From a reset to RDY.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "4")]
     pub boot_time: Duration,
+    /// Let other programs on the same modem have it say something so often: pushed payload, SMS, MQTT.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub others_speak: Option<Duration>,
     /// Bytes a socket takes before SEND FAIL.
     #[arg(long, value_name = "BYTES", default_value_t = Config::default().send_buffer_bytes)]
     pub send_buffer: usize,
@@ -235,6 +238,7 @@ impl Options {
             send_latency: self.send_latency,
             receive_latency: self.receive_latency,
             open_latency: self.open_latency,
+            others_speak_every: self.others_speak,
             boot_time: self.boot_time,
             ..defaults
         })

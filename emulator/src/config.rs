@@ -81,6 +81,8 @@ pub struct Config {
     pub close_latency: Duration,
     /// From AT+QIACT or AT+QIDEACT to the answer.
     pub activation_latency: Duration,
+    /// How often another program has it say something; `None`: there is no other program.
+    pub others_speak_every: Option<Duration>,
     /// From the reset to RDY.
     pub boot_time: Duration,
     /// Silence that must surround +++, and the longest time the three may take.
@@ -124,6 +126,7 @@ impl Default for Config {
             open_latency: Duration::ZERO,
             close_latency: Duration::ZERO,
             activation_latency: Duration::ZERO,
+            others_speak_every: None,
             boot_time: Duration::from_secs(4),
             escape_guard: Duration::from_secs(1),
         }

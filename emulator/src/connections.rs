@@ -147,10 +147,15 @@ impl Modem {
     /// Tells of an arrival in buffer mode: once until the host has read 0, or each time by a quirk.
     fn announce(&mut self, connection: ConnectionId) {
         let each = self.config.quirks.receive_urc_per_arrival;
+        let with_length = self.session.data_format.length_announced;
         let Some(socket) = self.socket_of_mut(connection) else { return };
         if socket.access == AccessMode::Buffer && (!socket.announced || each) {
             socket.announced = true;
-            let text = format!("{}: \"recv\",{}", socket.service.urc(), socket.id);
+            let length = match with_length {
+                true => format!(",{}", socket.incoming.len()),
+                false => String::new(),
+            };
+            let text = format!("{}: \"recv\",{}{length}", socket.service.urc(), socket.id);
             self.urc(&text);
         }
     }

@@ -15,13 +15,17 @@ use crate::socket::{AccessMode, End, State};
 impl Modem {
     /// Says something unasked by the URC port.
     pub(crate) fn urc(&mut self, text: &str) {
-        let framed = format!("\r\n{text}\r\n");
+        self.urc_framed(format!("\r\n{text}\r\n").as_bytes());
+    }
+
+    /// The same with bytes that have their frame.
+    pub(crate) fn urc_framed(&mut self, framed: &[u8]) {
         let targets = self.urc_targets();
         if targets.is_empty() {
             self.counters.urcs_lost += 1;
         }
         for port in targets {
-            self.queue_urc(port, framed.as_bytes());
+            self.queue_urc(port, framed);
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Registration, Sim};
 use crate::modem::Modem;
 use crate::power::{Event, Power};
+use crate::session::UrcPort;
 use crate::socket::Service;
 use crate::store::FileName;
 
@@ -138,6 +139,34 @@ impl Modem {
     /// Sends a URC, given without its frame, by the URC port as soon as it may.
     pub fn inject_urc(&mut self, text: &str, now: Instant) {
         self.schedule(now, Event::Urc(text.into()));
+    }
+
+    /// Says what another program is the reason of, with its frame, by the URC port as soon as it may.
+    pub fn inject_foreign(&mut self, bytes: &[u8], now: Instant) {
+        self.schedule(now, Event::Foreign(bytes.to_vec()));
+    }
+
+    /// An SMS has come: it is shown, announced or only kept, as AT+CNMI says.
+    pub fn receive_sms(&mut self, text: &str, now: Instant) {
+        let said = match self.session.message_indications[1] {
+            0 => return,
+            1 => "\r\n+CMTI: \"ME\",0\r\n".to_owned(),
+            _ => format!("\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\"\r\n{text}\r\n"),
+        };
+        self.inject_foreign(said.as_bytes(), now);
+    }
+
+    /// The values of AT+CNMI.
+    pub fn message_indications(&self) -> [u8; 5] {
+        self.session.message_indications
+    }
+
+    /// The name of the port that URCs leave by, or `all`.
+    pub fn urc_port(&self) -> &'static str {
+        match self.session.urc_port {
+            UrcPort::All => "all",
+            UrcPort::One(port) => port.name(),
+        }
     }
 
     /// Cuts so many bytes off the head of the next URC.

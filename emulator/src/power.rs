@@ -26,6 +26,10 @@ pub(crate) enum Event {
     Urc(String),
     /// SEND OK after SEND FAIL, on this port.
     LateSendOk(usize),
+    /// What another program has it say, with its frame.
+    Foreign(Vec<u8>),
+    /// The next of [`OTHERS`] is due.
+    Others(usize),
     /// The registration may have changed.
     Registration,
     /// The network tells the time, in seconds since 1970.
@@ -74,6 +78,11 @@ impl Modem {
                 Event::Booted => self.booted(now),
                 Event::Urc(text) => self.urc(&text),
                 Event::LateSendOk(port) => self.late_send_ok(port),
+                Event::Foreign(bytes) => self.urc_framed(&bytes),
+                Event::Others(next) => {
+                    self.urc_framed(OTHERS[next % OTHERS.len()].as_bytes());
+                    self.schedule_others(next + 1, due);
+                }
                 Event::Registration => self.tell_registration(now),
                 Event::Clock(seconds) => self.clock.set(seconds, due),
             }
@@ -95,6 +104,7 @@ impl Modem {
         let first = self.counters.boots == 0;
         self.counters.boots += 1;
         self.power = Power::On;
+        self.schedule_others(0, now);
         if self.session.sim_usable {
             self.search_network(now);
         }
@@ -124,12 +134,29 @@ impl Modem {
         }
     }
 
+    /// What other programs have it say comes in turn, where it is configured.
+    fn schedule_others(&mut self, next: usize, now: Instant) {
+        if let Some(every) = self.config.others_speak_every.filter(|every| !every.is_zero()) {
+            self.schedule(now + every, Event::Others(next));
+        }
+    }
+
     /// The modem begins to look for its network.
     pub(crate) fn search_network(&mut self, now: Instant) {
         self.session.searching_since = Some(now);
         self.schedule_registration(now);
     }
 }
+
+/// What other programs on the same modem may have it say.
+const OTHERS: [&str; 6] = [
+    "\r\n+QIURC: \"recv\",5,52\r\n\r\n+QSSLURC: \"closed\",0\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX",
+    "\r\n+QIURC: \"recv\",5,4,\"192.0.2.7\",5683\r\nABCD",
+    "\r\n+QIURC: \"recv\",5\r\n",
+    "\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\"\r\n+QSSLURC: \"closed\",0\r\n",
+    "\r\n+QMTRECV: 0,0,\"alerts\",\"{\r\n+QSSLURC: \"closed\",0\r\n}\"\r\n",
+    "\r\n+CUSD: 0,\"balance:\r\n+QSSLURC: \"closed\",0\r\n\",15\r\n",
+];
 
 /// Wrong PINs after which the SIM wants its PUK.
 pub(crate) const PIN_ATTEMPTS: u8 = 3;

@@ -35,6 +35,8 @@ pub(crate) struct Session {
     /// The state that was last told by URC.
     pub(crate) registration_told: u8,
     pub(crate) data_format: DataFormat,
+    /// AT+CNMI
+    pub(crate) message_indications: [u8; 5],
     /// Values of AT+QCFG by key, AT+CTZU, AT+CTZR and the like: kept and shown, without effect.
     pub(crate) kept: BTreeMap<String, String>,
 }
@@ -50,6 +52,8 @@ pub(crate) struct DataFormat {
     pub(crate) hex_to_host: bool,
     /// "sendinfo": +QISEND instead of SEND OK
     pub(crate) send_info: bool,
+    /// "recvind": the URC of buffer mode tells how much waits
+    pub(crate) length_announced: bool,
     /// "close/mode": a close is answered before it is done
     pub(crate) close_later: bool,
 }
@@ -81,6 +85,7 @@ impl Session {
             registration_urcs: [0; 3],
             registration_told: 0,
             data_format: DataFormat::default(),
+            message_indications: [2, 1, 0, 0, 0],
             kept: BTreeMap::new(),
         }
     }

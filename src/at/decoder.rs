@@ -6,6 +6,9 @@
 //!   └────────┘                                                                              │ length reached
 //!                                                                                           ▼
 //!                                                                    Line ◄──── CR LF ──── Behind
+//!
+//!            announces free text                   its end
+//!      Line ────────────────────► Foreign text ──────────────► Line
 //! ```
 //! Payload is framed by its announced length and by nothing else; nobody searches it for terminators. Whatever
 //! comes behind it begins with CR LF: anything else shows that the line lost bytes of it, or added some. The
@@ -14,6 +17,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::foreign::{self, Follows, Step, Text};
 use super::{SocketId, fields};
 
 /// Something the modem said. Texts and payload are borrowed from the input or from the decoder.
@@ -29,6 +33,9 @@ pub enum Message<'a> {
     Information(&'a str),
     /// Our own command, echoed.
     Echo,
+    /// What another program has the modem say: payload may follow it, which is nobody's; a text that follows is
+    /// skipped.
+    Foreign(&'a str),
     /// `+QSSLRECV: <n>`; its payload follows unless n is 0.
     ReceivedHeader {
         /// How many bytes follow.
@@ -141,9 +148,11 @@ enum State {
     HeaderLf {
         length: usize,
         late: bool,
+        owner: Owner,
     },
     Payload {
         left: usize,
+        owner: Owner,
     },
     /// Payload behind a pause, as long as it looks like what a module says that has booted. It is kept in `line`,
     /// whose first `framing` bytes are none of it.
@@ -151,12 +160,23 @@ enum State {
         left: usize,
         framing: usize,
     },
+    /// Text that another program has the modem say.
+    ForeignText(Text),
     /// Behind payload: CR, LF.
     Behind {
         cr_seen: bool,
     },
     /// The rest of a line that is too long.
     Discarding,
+}
+
+/// Who announced payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// One of our sockets, or a command of ours.
+    Ours,
+    /// A URC of another program.
+    Foreign,
 }
 
 impl Decoder {
@@ -179,15 +199,22 @@ impl Decoder {
     /// The next `length` bytes are payload, whatever they look like. `length` counts from the LF that ends
     /// the line just decoded, as after the `CONNECT` of AT+QFDWL.
     pub fn expect_raw(&mut self, length: usize) {
-        self.state = if length > 0 { State::HeaderLf { length, late: false } } else { State::Line };
+        self.state = match length {
+            0 => State::Line,
+            _ => State::HeaderLf { length, late: false, owner: Owner::Ours },
+        };
     }
 
     /// How many bytes of an announced payload are still to come.
     pub fn payload_left(&self) -> usize {
         match self.state {
             State::HeaderLf { length, .. } => length,
-            State::Payload { left } | State::LatePayload { left, .. } => left,
-            State::Line | State::LateLine | State::Behind { .. } | State::Discarding => 0,
+            State::Payload { left, .. } | State::LatePayload { left, .. } => left,
+            State::Line
+            | State::LateLine
+            | State::Behind { .. }
+            | State::ForeignText(_)
+            | State::Discarding => 0,
         }
     }
 
@@ -196,8 +223,10 @@ impl Decoder {
     pub fn resumes(&mut self) {
         self.state = match self.state {
             State::Line if self.is_inside_header() => State::LateLine,
-            State::HeaderLf { length, .. } => State::HeaderLf { length, late: true },
-            State::Payload { left } => self.late_payload(left, b""),
+            State::HeaderLf { length, owner: Owner::Ours, .. } => {
+                State::HeaderLf { length, late: true, owner: Owner::Ours }
+            }
+            State::Payload { left, owner: Owner::Ours } => self.late_payload(left, b""),
             state => state,
         };
     }
@@ -207,6 +236,31 @@ impl Decoder {
         self.line_done = false;
         self.line.extend_from_slice(framing);
         State::LatePayload { left, framing: framing.len() }
+    }
+
+    /// Whether more is awaited of what another program has the modem say.
+    pub fn is_inside_foreign(&self) -> bool {
+        match self.state {
+            State::HeaderLf { owner, .. } | State::Payload { owner, .. } => owner == Owner::Foreign,
+            State::ForeignText(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the text that another program had the modem say has ended, if nothing more comes now.
+    pub fn foreign_may_be_over(&self) -> bool {
+        matches!(self.state, State::ForeignText(text) if text.may_be_over())
+    }
+
+    /// What is awaited of another program no longer comes: the next byte begins a line. Whether something was.
+    pub fn give_up_foreign(&mut self) -> bool {
+        let is_inside = self.is_inside_foreign();
+        if is_inside {
+            self.state = State::Line;
+            self.line.clear();
+            self.line_done = false;
+        }
+        is_inside
     }
 
     /// Whether the line so far announces payload: whatever ends it, its payload follows.
@@ -224,6 +278,7 @@ impl Decoder {
             | State::Payload { .. }
             | State::LatePayload { .. }
             | State::Discarding => true,
+            State::ForeignText(text) => !text.may_be_over(),
             // Nothing need follow.
             State::Behind { .. } => false,
         }
@@ -259,29 +314,52 @@ impl Decoder {
                     self.line.extend_from_slice(&input[..count]);
                     *input = &input[count..];
                     if self.line.len() > LINE_MAX {
-                        self.state = State::Discarding;
+                        let follows = foreign::follows(&self.line, None);
                         self.line.truncate(SHOWN_MAX);
                         make_text(&mut self.line);
                         self.line_done = true;
+                        if let Some(Follows::Text(text_state)) = follows {
+                            self.state = State::ForeignText(text_state);
+                            return Some(Message::Foreign(text(&self.line)));
+                        }
+                        self.state = State::Discarding;
                         return Some(Message::Malformed(text(&self.line)));
                     }
                     let &terminator = input.first()?;
                     *input = &input[1..];
                     self.line_done = true;
+                    let follows = foreign::follows(&self.line, Some(terminator));
                     make_text(&mut self.line);
                     if std::mem::take(&mut self.follows_payload) && !self.line.starts_with(b"+QSSLOPEN:") {
                         return Some(Message::Malformed(MISFRAMED));
                     }
-                    let (message, payload) = message(&self.line);
                     let late = self.state == State::LateLine;
-                    self.state = match (payload, terminator) {
-                        (Some(length), b'\r') => State::HeaderLf { length, late },
-                        (Some(length), _) => State::Payload { left: length },
-                        (None, _) => State::Line,
+                    let after_header = |length, owner| match terminator {
+                        b'\r' => State::HeaderLf { length, late, owner },
+                        _ => State::Payload { left: length, owner },
+                    };
+                    if let Some(follows) = follows {
+                        let is_answer = matches!(&follows, Follows::Text(text) if text.is_answer);
+                        self.state = match follows {
+                            Follows::Payload(length) => after_header(length, Owner::Foreign),
+                            Follows::Rest(0) => State::Behind { cr_seen: false },
+                            Follows::Rest(left) => State::Payload { left, owner: Owner::Foreign },
+                            Follows::Text(text) => State::ForeignText(text),
+                            Follows::Impossible => return Some(Message::Malformed(text(&self.line))),
+                        };
+                        return Some(match is_answer {
+                            true => Message::Information(text(&self.line).trim_end()),
+                            false => Message::Foreign(text(&self.line).trim_end()),
+                        });
+                    }
+                    let (message, payload) = message(&self.line);
+                    self.state = match payload {
+                        Some(length) => after_header(length, Owner::Ours),
+                        None => State::Line,
                     };
                     return Some(message);
                 }
-                State::HeaderLf { length, late } => {
+                State::HeaderLf { length, late, owner } => {
                     let first = input.first()?;
                     if *first == b'\n' {
                         *input = &input[1..];
@@ -289,7 +367,7 @@ impl Decoder {
                     // This line end may be the one in front of `RDY`.
                     self.state = match late {
                         true => self.late_payload(length, b"\r\n"),
-                        false => State::Payload { left: length },
+                        false => State::Payload { left: length, owner },
                     };
                 }
                 State::LatePayload { left, framing } => {
@@ -305,7 +383,7 @@ impl Decoder {
                             return Some(Message::Urc(urc));
                         }
                         Boot::Perhaps | Boot::No => {
-                            self.state = after_payload(left - count);
+                            self.state = after_payload(left - count, Owner::Ours);
                             self.line_done = true;
                             return Some(Message::Payload {
                                 bytes: &self.line[framing..],
@@ -314,14 +392,36 @@ impl Decoder {
                         }
                     }
                 }
-                State::Payload { left } => {
+                State::ForeignText(mut text_state) => {
+                    let &byte = input.first()?;
+                    let step = text_state.take(byte);
+                    *input = &input[1..];
+                    self.state = match step {
+                        Step::Over => State::Line,
+                        Step::Endless => State::Discarding,
+                        Step::Inside | Step::LineEnd | Step::Between => State::ForeignText(text_state),
+                    };
+                    match step {
+                        Step::Inside if text_state.is_answer && self.line.len() < LINE_MAX => {
+                            self.line.push(byte);
+                        }
+                        Step::LineEnd if text_state.is_answer && !self.line.is_empty() => {
+                            make_text(&mut self.line);
+                            self.line_done = true;
+                            return Some(Message::Information(text(&self.line)));
+                        }
+                        Step::Over | Step::Endless => self.line.clear(),
+                        _ => {}
+                    }
+                }
+                State::Payload { left, owner } => {
                     if input.is_empty() {
                         return None;
                     }
                     let (bytes, rest) = input.split_at(left.min(input.len()));
                     *input = rest;
                     let left = left - bytes.len();
-                    self.state = after_payload(left);
+                    self.state = after_payload(left, owner);
                     return Some(Message::Payload { bytes, left });
                 }
                 State::Behind { cr_seen } => {
@@ -369,10 +469,10 @@ fn is_noise(byte: u8) -> bool {
     !(0x20..0x7F).contains(&byte) && !matches!(byte, b'\r' | b'\n')
 }
 
-fn after_payload(left: usize) -> State {
+fn after_payload(left: usize, owner: Owner) -> State {
     match left {
         0 => State::Behind { cr_seen: false },
-        _ => State::Payload { left },
+        _ => State::Payload { left, owner },
     }
 }
 
@@ -432,7 +532,7 @@ fn message(line: &[u8]) -> (Message<'_>, Option<usize>) {
         if line.strip_prefix("CONNECT ").is_some_and(|speed| speed.bytes().all(|b| b.is_ascii_digit())) {
             return plain(Message::Final(Final::Connect));
         }
-        return plain(Message::Information(line));
+        return plain(without_name(line));
     };
     let rest = rest.strip_prefix(' ').unwrap_or(rest);
     let understood = match name {
@@ -446,9 +546,17 @@ fn message(line: &[u8]) -> (Message<'_>, Option<usize>) {
         _ if name.len() >= 2 && name.as_bytes()[..2].eq_ignore_ascii_case(b"AT") => {
             Some((Message::Echo, None))
         }
-        _ => Some((Message::Information(line), None)),
+        _ => Some((without_name(line), None)),
     };
     understood.unwrap_or(plain(Message::Information(line)))
+}
+
+/// A line that is nothing in particular; unless it is what is left of one that announced payload.
+fn without_name(line: &str) -> Message<'_> {
+    match foreign::has_lost_its_head(line) {
+        true => Message::Malformed(line),
+        false => Message::Information(line),
+    }
 }
 
 /// `"recv",4` · `"recv",4,16` · `"closed",4`
@@ -548,10 +656,14 @@ mod tests {
 
     /// All messages of `input`, fed in pieces of `step` bytes, as text; payload pieces are joined.
     fn decode_all(input: &[u8], step: usize) -> Vec<String> {
+        decode_pieces(&input.chunks(step).collect::<Vec<_>>())
+    }
+
+    fn decode_pieces(pieces: &[&[u8]]) -> Vec<String> {
         let mut decoder = Decoder::new();
         let mut all: Vec<String> = Vec::new();
         let mut payload: Vec<u8> = Vec::new();
-        for mut piece in input.chunks(step) {
+        for mut piece in pieces.iter().copied() {
             while let Some(message) = decoder.decode(&mut piece) {
                 match message {
                     Message::Payload { bytes, left } => {
@@ -737,5 +849,93 @@ mod tests {
         );
         let open = b"\r\n+QSSLOPEN: (1-16),(0-5),(0-11),<serveraddr>,<server_port>[,(0-2)]\r\n";
         assert!(decode_all(open, 5)[0].starts_with("Information"));
+    }
+
+    /// What the modem says of others between two messages of ours, and whatever its bytes come in.
+    #[test]
+    fn what_other_programs_make_the_modem_say_is_not_about_us() {
+        let file = include_str!("../../tests/answers/other-programs.txt");
+        let entries = super::super::transcript::Transcript::parse(file).unwrap().entries;
+        assert!(entries.len() > 25);
+        for entry in entries {
+            let super::super::transcript::Event::Modem(said) = entry.event else { panic!("{entry:?}") };
+            let said = said.made_up();
+            let input = [&said[..], b"\r\n+QSSLURC: \"recv\",1,2\r\nhi\r\nOK\r\n"].concat();
+            let ours = |all: Vec<String>| -> Vec<String> {
+                let is_ours = |one: &String| {
+                    ["Urc", "Final", "Malformed", "payload hi"].iter().any(|start| one.starts_with(start))
+                };
+                all.into_iter().filter(is_ours).collect()
+            };
+            let expected = ["Urc(Pushed(Some(SocketId(1)), 2))", "payload hi", "Final(Ok)"];
+            for step in 1..=input.len() {
+                assert_eq!(
+                    ours(decode_all(&input, step)),
+                    expected,
+                    "line {} in steps of {step}",
+                    entry.line
+                );
+            }
+            for split in 1..input.len() {
+                let pieces = [&input[..split], &input[split..]];
+                assert_eq!(ours(decode_pieces(&pieces)), expected, "line {} split at {split}", entry.line);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_come_of_another_program_is_given_up() {
+        for said in [
+            &b"\r\n+QIURC: \"recv\",5,52\r\n\r\n+QSS"[..],
+            b"\r\n+QIURC: \"recv\",5,52\r",
+            b"\r\n+CMT: \"+49\",,\"26/11/26,17:00:00+04\"\r\n",
+            b"\r\n+CMT: \"+49\",,\"26/11/26,17:00:00+04\"\r\nhello\r\n",
+            b"\r\n+CUSD: 0,\"hello\r\n",
+            b"\r\n+QMTRECV: 0,0,\"alerts\",70,\"x\r",
+        ] {
+            let mut decoder = Decoder::new();
+            let mut input = said;
+            while decoder.decode(&mut input).is_some() {}
+            assert!(decoder.is_inside_foreign() && decoder.give_up_foreign(), "{}", said.escape_ascii());
+            assert!(!decoder.give_up_foreign());
+            let mut input = &b"\r\nOK\r\n"[..];
+            assert_eq!(decoder.decode(&mut input), Some(Message::Final(Final::Ok)));
+        }
+    }
+
+    #[test]
+    fn text_without_end_takes_no_memory_and_breaks_nothing() {
+        let mut input = b"\r\n+QMTRECV: 0,0,\"alerts\",\"".to_vec();
+        input.resize(1_000_000, b'x');
+        input.extend_from_slice(b"\r\n\r\nOK\r\n");
+        let all = decode_all(&input, 1000);
+        assert!(all[0].starts_with("Foreign"), "{all:?}");
+        assert_eq!(&all[1..], ["Final(Ok)"]);
+    }
+
+    #[test]
+    fn the_text_of_stored_messages_is_an_answer_and_nothing_else() {
+        decodes_to(
+            b"\r\n+CMGL: 1,\"REC READ\",\"+49\",,\"26/11/26\"\r\n+QSSLURC: \"closed\",0\r\n+CMGL: 2\r\nOK\r\n\r\nOK\r\n",
+            &[
+                "Information(\"+CMGL: 1,\\\"REC READ\\\",\\\"+49\\\",,\\\"26/11/26\\\"\")",
+                "Information(\"+QSSLURC: \\\"closed\\\",0\")",
+                "Information(\"+CMGL: 2\")",
+                "Information(\"OK\")",
+                "Final(Ok)",
+            ],
+        );
+        decodes_to(b"\r\n+CMGR: 0,,0\r\n\r\nOK\r\n", &["Information(\"+CMGR: 0,,0\")", "Final(Ok)"]);
+    }
+
+    #[test]
+    fn payload_whose_announcement_lost_its_head_is_not_taken_for_messages() {
+        for line in
+            ["QSSLURC: \"recv\",0,4", "URC: \"recv\",0,4", "recv\",5,52", ",0,1460", "QIURC: \"recv\",5,52"]
+        {
+            let all = decode_all(format!("{line}\r\nBADX").as_bytes(), 3);
+            assert!(all[0].starts_with("Malformed"), "{line}: {all:?}");
+        }
+        assert!(decode_all(b"RC: \"recv\",11\r\n", 5)[0].starts_with("Information"));
     }
 }

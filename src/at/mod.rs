@@ -6,6 +6,7 @@
 
 mod command;
 mod decoder;
+mod foreign;
 mod parse;
 mod result_code;
 pub mod transcript;

@@ -405,10 +405,21 @@ impl Channel {
         self.payload_deadline = Some(Deadline::new(PAYLOAD_WAIT, delay_max, now));
     }
 
+    /// What another program has the modem say, and what has not come in time, is given up: nobody waits for it, and
+    /// what comes next is ours. Whether that was so.
+    pub fn give_up_foreign(&mut self, now: Instant) -> bool {
+        let is_given_up = self.payload_overdue(now) && self.decoder.give_up_foreign();
+        if is_given_up {
+            self.payload_deadline = None;
+        }
+        is_given_up
+    }
+
     /// A payload that no longer comes would hide the answer to the next question; the socket that it was for is
     /// given back. Half a line hides nothing: an answer begins with a line end, and the line may go on.
     pub fn drop_half_payload(&mut self, now: Instant) -> Option<SocketId> {
-        if self.decoder.payload_left() == 0 || self.last_heard + PAYLOAD_PAUSE_MAX > now {
+        let is_awaited = self.decoder.payload_left() > 0 || self.decoder.is_inside_foreign();
+        if !is_awaited || self.last_heard + PAYLOAD_PAUSE_MAX > now {
             return None;
         }
         self.decoder.reset();
@@ -457,6 +468,14 @@ impl Channel {
             }
         }
         let is_announced = self.decoder.payload_left() > 0 || self.decoder.is_inside_header();
+        if self.decoder.is_inside_foreign() {
+            let wait = match self.decoder.foreign_may_be_over() {
+                true => FOREIGN_TEXT_PAUSE,
+                false => FOREIGN_WAIT,
+            };
+            self.payload_deadline = Some(Deadline::new(wait, LINE_BUSY_MAX, now));
+            return;
+        }
         match &mut self.payload_deadline {
             Some(deadline) if is_announced => deadline.renew(PAYLOAD_WAIT, now),
             None if is_announced => self.announced(0, now),
@@ -510,6 +529,14 @@ const SEND_RESULT_WAIT: Duration = Duration::from_secs(10);
 
 /// A payload without a byte for this long does not hold up the question whether the modem answers.
 const PAYLOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How long nothing need come after a line of text that another program has the modem say, for the text to be over: a
+/// module says it in one go.
+const FOREIGN_TEXT_PAUSE: Duration = Duration::from_millis(500);
+
+/// What we wait for the next byte of what another program has the modem say: nothing is lost with it but an answer
+/// that it hides.
+const FOREIGN_WAIT: Duration = Duration::from_millis(2_500);
 
 /// What we wait for the next byte of an announced payload, or of what announces it: device servers and their networks
 /// make pauses of several seconds.

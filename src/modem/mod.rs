@@ -474,6 +474,7 @@ impl Modem {
     /// Bytes came out of the port, no more than [`Modem::wants_port_bytes`] allowed.
     pub fn port_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
         self.counters.wire_bytes_in += bytes.len() as u64;
+        self.channels[port].give_up_foreign(now);
         self.channels[port].hears(now);
         let mut input = bytes;
         while !input.is_empty() {
@@ -568,6 +569,7 @@ impl Modem {
                 State::Closed => {}
                 State::Waking(_) => self.waking_deadline(port, now),
                 State::Command => {
+                    self.channels[port].give_up_foreign(now);
                     if self.channels[port].deadline().is_some_and(|deadline| deadline <= now) {
                         // An announced payload that does not come leaves nothing to go by.
                         let unframed = self.channels[port].payload_overdue(now);
@@ -745,6 +747,11 @@ impl Modem {
                 channel.prompted(now);
             }
             Message::Echo => {}
+            Message::Foreign(line) => {
+                // What it is about concerns others, as does the number of a caller in it.
+                channel.recorder.answer(line, true, now);
+                channel.payload_for = Destination::Nobody;
+            }
             Message::Information(line) => {
                 let secret = channel.in_flight.as_ref().is_some_and(InFlight::is_secret);
                 channel.recorder.answer(line, secret, now);

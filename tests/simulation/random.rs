@@ -18,7 +18,7 @@ use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Reads as FarReads, Says};
 use qssl_tunnel::config::Mode;
 
-use crate::harness::material::{NASTY, NOISE, UNFAIR, URCS};
+use crate::harness::material::{NASTY, NOISE, UNFAIR, URCS, other_programs};
 use crate::harness::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
 use crate::harness::{Chance, Outcome, Simulation};
 
@@ -249,6 +249,7 @@ fn draw(seed: u64) -> Wiring {
 /// so that other seeds keep their meaning.
 fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_lost_answers(wiring, chance);
+    draw_other_programs(wiring, chance);
 }
 
 /// Results that are lost while payload is pushed, pauses in the middle of it, reboots quicker than others, and SEND FAIL
@@ -269,6 +270,25 @@ fn draw_lost_answers(wiring: &mut Wiring, chance: &mut Chance) {
     }
     if wiring.faults.iter().all(|(_, fault)| !matches!(fault, Fault::Calm)) {
         wiring.faults.push((seconds(120), Fault::Calm));
+    }
+}
+
+/// What other programs have the modem say, and texts that anybody can send it.
+fn draw_other_programs(wiring: &mut Wiring, chance: &mut Chance) {
+    // A message that lost its head can be anything.
+    if chance.once_in(3) || wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::CutUrcHead(_))) {
+        return;
+    }
+    let said = other_programs();
+    for _ in 0..chance.within(1..=12) {
+        let at = Duration::from_micros(chance.below(60_000_000));
+        let fault = match chance.below(4) {
+            0 => {
+                Fault::Sms("hello\r\n\r\n+QSSLURC: \"closed\",0\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX".into())
+            }
+            _ => Fault::Foreign(chance.pick(&said).clone()),
+        };
+        wiring.faults.push((at, fault));
     }
 }
 

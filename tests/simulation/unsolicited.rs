@@ -1,9 +1,12 @@
 //! Goal of this test: what the modem says unasked can stand anywhere and harms nothing.
 
+use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
 use qssl_tunnel::config::Mode;
 
-use crate::harness::wiring::{Connection, Fault, Port, Sends, Wiring, millis, seconds};
+use crate::harness::Outcome;
+use crate::harness::material::other_programs;
+use crate::harness::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 
 const SEAMS: [&str; 4] =
     ["urc_before_echo", "urc_before_answer", "urc_before_send_result", "urc_inside_answer"];
@@ -36,10 +39,11 @@ fn at_every_seam() {
     }
 }
 
+/// In buffer mode: where it follows pushed payload, what is cut off may as well be the end of that.
 #[test]
 fn with_its_head_cut_off() {
     for cut in 1..30 {
-        let mut wiring = Wiring::new().connect(exchange(Mode::Push));
+        let mut wiring = Wiring::new().connect(exchange(Mode::Buffer));
         for at in 0..20 {
             wiring = wiring.fault(millis(700 + at * 40), Fault::CutUrcHead(cut));
             wiring = wiring.fault(millis(700 + at * 40), Fault::Urc("+QIURC: \"recv\",11".into()));
@@ -109,5 +113,71 @@ fn prompts_and_tails_of_all_shapes() {
         let mut sim = wiring.start();
         sim.run_to_the_end(seconds(120));
         (0..2).for_each(|index| sim.assert_complete(index));
+    }
+}
+
+/// Words in the payload of another program's connection, in an SMS or in an MQTT message were taken for the modem's:
+/// they ended a stream in order, and added bytes to it.
+#[test]
+fn of_other_programs_beside_a_stream() {
+    let said = other_programs();
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        for splits in [false, true] {
+            let named = |name| Port { splits, paced: true, ..Port::usb(name) };
+            let idle = Behaviour { ends: Ends::Never, ..Behaviour::source(1_000, 2) };
+            let mut wiring = Wiring::new()
+                .ports([named(PortName::UsbAt), named(PortName::UsbModem)])
+                .connect(exchange(mode))
+                .connect(Connection::new(Mode::Buffer).at(seconds(1)).far_end(Behaviour::source(60_000, 1)))
+                .connect(
+                    Connection::new(Mode::Push)
+                        .at(seconds(2))
+                        .far_end(idle)
+                        .leaves(Leaves::After(seconds(60))),
+                );
+            for (index, said) in (0u64..).zip(&said) {
+                wiring = wiring.fault(millis(800 + index * 137), Fault::Foreign(said.clone()));
+                wiring = wiring.fault(millis(25_000 + index * 700), Fault::Foreign(said.clone()));
+            }
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(120));
+            for connection in 0..2 {
+                assert_eq!(
+                    sim.outcome(connection),
+                    Some(Outcome::Eof),
+                    "connection {connection} in {mode:?}"
+                );
+                sim.assert_complete(connection);
+            }
+            assert_eq!(sim.outcome(2), Some(Outcome::Left), "what is idle is not ended");
+            assert_eq!(sim.clients[2].received.len(), 1_000);
+            assert_eq!(sim.ready_at.len(), 1, "the data session was not touched");
+        }
+    }
+}
+
+/// An announced payload or text that does not come holds nobody up for long, and hides no more than one answer.
+#[test]
+fn of_other_programs_without_their_end() {
+    for said in [
+        "\r\n+QIURC: \"recv\",5,52\r\n",
+        "\r\n+CMT: \"+49\",,\"26/11/26,17:00:00+04\"\r\n",
+        "\r\n+CUSD: 0,\"a\r\n",
+    ] {
+        for mode in [Mode::Push, Mode::Buffer] {
+            let stays = Connection::new(mode)
+                .far_end(Behaviour { ends: Ends::Never, ..Behaviour::source(1_000, 1) })
+                .leaves(Leaves::After(seconds(60)));
+            let later = Connection::new(mode).at(seconds(30)).far_end(Behaviour::source(20_000, 2));
+            let mut sim = Wiring::new()
+                .connect(stays)
+                .connect(later)
+                .fault(seconds(20), Fault::Foreign(said.as_bytes().to_vec()))
+                .start();
+            sim.run_to_the_end(seconds(120));
+            assert_eq!(sim.outcome(0), Some(Outcome::Left), "{said:?} in {mode:?}");
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{said:?} in {mode:?}");
+            sim.assert_complete(1);
+        }
     }
 }

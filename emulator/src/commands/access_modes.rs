@@ -76,6 +76,7 @@ impl Modem {
         let values: Vec<&mut bool> = match key {
             "viewmode" => vec![&mut format.one_line],
             "dataformat" => vec![&mut format.hex_to_modem, &mut format.hex_to_host],
+            "recvind" => vec![&mut format.length_announced],
             "sendinfo" if own => vec![&mut format.send_info],
             "close/mode" if own => vec![&mut format.close_later],
             _ => return Err(Failure::Error),

@@ -34,6 +34,12 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
             },
         ),
         ("QSIMSTAT", Kind::Test) => line("+QSIMSTAT: (0,1)"),
+        ("CNMI", Kind::Test) => line("+CNMI: (0-2),(0-3),(0,2),(0-2),(0,1)"),
+        ("CNMI", Kind::Read) => modem.sim_usable().map_or_else(Err, |()| {
+            let values = modem.session.message_indications.map(|value| value.to_string());
+            line(format!("+CNMI: {}", values.join(",")))
+        }),
+        ("CNMI", Kind::Write(list)) => modem.show_messages(list),
         ("CREG" | "CGREG" | "CEREG", kind) => modem.registration_command(&call.command.name, kind, now),
         ("CSQ", Kind::Execute) => line(format!("+CSQ: {},99", modem.config.signal)),
         ("CSQ", Kind::Test) => line("+CSQ: (0-31,99),(0-7,99)"),
@@ -52,6 +58,19 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
 }
 
 impl Modem {
+    /// AT+CNMI: what becomes of messages that arrive. What is left out stays.
+    fn show_messages(&mut self, list: &[Parameter]) -> Answer {
+        self.sim_usable()?;
+        let parameters = self.parameters(list);
+        parameters.at_most(5)?;
+        let mut values = self.session.message_indications;
+        for (index, (value, most)) in values.iter_mut().zip([2, 3, 2, 2, 1]).enumerate() {
+            *value = parameters.optional_small(index, 0..=most)?.unwrap_or(*value);
+        }
+        self.session.message_indications = values;
+        ok()
+    }
+
     /// The word of AT+CPIN?.
     fn sim_state(&self) -> Result<&'static str, Failure> {
         match &self.config.sim {

@@ -636,6 +636,9 @@ impl Simulation {
             Fault::HoldLine(port, time) => self.wires[port].hold(now + time),
             Fault::SendFailsFor(time) => self.modem.fail_next_send_for(time),
             Fault::LosePdpSilently => self.modem.lose_pdp_silently(1, now),
+            Fault::Foreign(bytes) if self.modem.is_up() => self.modem.inject_foreign(&bytes, now),
+            Fault::Sms(text) if self.modem.is_up() => self.modem.receive_sms(&text, now),
+            Fault::Foreign(_) | Fault::Sms(_) => {}
         }
         self.network.advance(now);
         self.modem.network_changed(now, &mut self.network);

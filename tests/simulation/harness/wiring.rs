@@ -209,6 +209,10 @@ pub enum Fault {
     SendFailsFor(Duration),
     /// The data session is lost, and the modem says so only when it is asked.
     LosePdpSilently,
+    /// Another program is the reason that the modem says this, given with its frame.
+    Foreign(Vec<u8>),
+    /// An SMS with this text has come.
+    Sms(String),
 }
 
 impl Wiring {

@@ -1,0 +1,283 @@
+//! What other programs have the modem say on our port: how far it reaches, so that nothing in it is taken for a
+//! message.
+//!
+//! The far end of another connection, or anybody who can send an SMS, chooses these bytes. Payload with an announced
+//! length is skipped by its length; free text by its line end, and where it may hold line ends itself, by the empty
+//! line before the next message.
+
+use std::net::IpAddr;
+
+use super::fields;
+
+/// What follows a line that is not about our sockets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Follows {
+    /// So many bytes after the line's end.
+    Payload(usize),
+    /// So many bytes after the first byte of the line's end: payload that began in the line.
+    Rest(usize),
+    /// Text.
+    Text(Text),
+    /// A length that no module announces.
+    Impossible,
+}
+
+/// Free text, and how much of its end has been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Text {
+    /// Bytes that belong to it whatever they are: the header told its length.
+    owed: usize,
+    /// What its quotes tell of its end.
+    quotes: Quotes,
+    /// When it is over.
+    until: Until,
+    /// How much of its end has been seen.
+    end: End,
+    /// Bytes so far.
+    taken: usize,
+    /// It is the answer to a command: its lines are wanted.
+    pub(super) is_answer: bool,
+}
+
+/// What quotes tell of the end of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quotes {
+    /// Nothing.
+    Plain,
+    /// It ends outside of quoted strings.
+    Paired {
+        /// A string is open.
+        is_open: bool,
+    },
+    /// It ends with a quote, and can hold others.
+    Last {
+        /// The byte before was one.
+        is_behind: bool,
+    },
+}
+
+/// When a text is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// At its line end: its length was told, or is the only thing that can follow.
+    LineEnd,
+    /// At the first line end before an empty line: it can hold line ends itself.
+    EmptyLine,
+    /// Likewise, or at once if it is empty: some headers have none.
+    EmptyLineOrNothing,
+}
+
+/// How much of the end of a text has been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The CR of the header; its LF is not text.
+    HeaderCr,
+    Nothing,
+    Cr,
+    CrLf,
+    /// A line end, and the CR of an empty line.
+    LineCr,
+}
+
+/// What a byte of text was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A byte of it.
+    Inside,
+    /// The end of one of its lines.
+    LineEnd,
+    /// Neither: an LF after a CR.
+    Between,
+    /// Its last byte.
+    Over,
+    /// It has no end.
+    Endless,
+}
+
+impl Text {
+    fn new(until: Until, end: End) -> Text {
+        Text { owed: 0, quotes: Quotes::Plain, until, end, taken: 0, is_answer: false }
+    }
+
+    /// It may be over: nothing of it need follow.
+    pub(super) fn may_be_over(&self) -> bool {
+        self.end == End::CrLf
+    }
+
+    /// Takes a byte.
+    pub(super) fn take(&mut self, byte: u8) -> Step {
+        if self.end == End::HeaderCr {
+            self.end = End::Nothing;
+            if byte == b'\n' {
+                return Step::Between;
+            }
+        }
+        if self.owed > 0 {
+            self.owed -= 1;
+            self.taken += 1;
+            return Step::Inside;
+        }
+        match (self.end, byte) {
+            (End::LineCr, b'\n') => return Step::Over,
+            (End::Cr | End::CrLf, b'\r') => {
+                self.end = End::LineCr;
+                return Step::Between;
+            }
+            (End::Cr, b'\n') => {
+                let is_empty = self.taken == 0 && self.until == Until::EmptyLineOrNothing;
+                if is_empty || self.until == Until::LineEnd {
+                    return Step::Over;
+                }
+                self.end = End::CrLf;
+                return Step::Between;
+            }
+            (_, b'\r') if self.quotes.allow_end() => {
+                self.end = End::Cr;
+                return Step::LineEnd;
+            }
+            _ => {}
+        }
+        self.end = End::Nothing;
+        self.quotes.take(byte);
+        self.taken += 1;
+        if self.taken > TEXT_MAX { Step::Endless } else { Step::Inside }
+    }
+}
+
+impl Quotes {
+    fn allow_end(self) -> bool {
+        matches!(self, Quotes::Plain | Quotes::Paired { is_open: false } | Quotes::Last { is_behind: true })
+    }
+
+    fn take(&mut self, byte: u8) {
+        match self {
+            Quotes::Plain => {}
+            Quotes::Paired { is_open } => *is_open ^= byte == b'"',
+            Quotes::Last { is_behind } => *is_behind = byte == b'"',
+        }
+    }
+}
+
+/// What follows `line`, which was ended by `terminator`, or has become too long where that is `None`.
+pub(super) fn follows(line: &[u8], terminator: Option<u8>) -> Option<Follows> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let (name, values) = (&line[..colon], line[colon + 1..].trim_ascii_start());
+    let start = line.len() - values.len();
+    let end = match terminator {
+        Some(b'\r') => End::HeaderCr,
+        _ => End::Nothing,
+    };
+    let text = |until| Some(Follows::Text(Text::new(until, end)));
+    match name {
+        b"+QIURC" => received(values),
+        b"+QMTRECV" => published(line, start, terminator),
+        b"+CMT" => {
+            let owed = characters(values);
+            Some(Follows::Text(Text { owed, ..Text::new(Until::EmptyLine, end) }))
+        }
+        b"+CBM" => text(Until::EmptyLine),
+        // In text mode it has none.
+        b"+CDS" => text(Until::EmptyLineOrNothing),
+        b"+CMGR" | b"+CMGL" if !values.starts_with(b"(") => {
+            Some(Follows::Text(Text { is_answer: true, ..Text::new(Until::EmptyLineOrNothing, end) }))
+        }
+        _ if OURS.iter().any(|ours| name.starts_with(ours)) => None,
+        _ if name.starts_with(b"+") => {
+            let is_open = line.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+            let is_text = is_open || terminator.is_none();
+            let quotes = Quotes::Paired { is_open };
+            is_text.then_some(Follows::Text(Text { quotes, ..Text::new(Until::LineEnd, End::Nothing) }))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the line is the end of one that announced payload: its head was lost, and whose payload follows is not
+/// known.
+pub(super) fn has_lost_its_head(line: &str) -> bool {
+    let announces = |rest: &str| {
+        let mut all = fields(rest);
+        all.number::<u8>().is_some() && all.number::<u32>().is_some_and(|length| length > 0)
+    };
+    HEADS.iter().any(|head| (1..head.len()).any(|cut| line.strip_prefix(&head[cut..]).is_some_and(announces)))
+}
+
+/// `"recv",5,52` · `"recv",5,4,"192.0.2.7",5683` · `"recv",5,4,ABCD`, but not `"recv",5`
+fn received(values: &[u8]) -> Option<Follows> {
+    let mut parts = values.splitn(4, |byte| *byte == b',');
+    (parts.next()?.trim_ascii() == b"\"recv\"").then_some(())?;
+    parts.next()?;
+    let length = std::str::from_utf8(parts.next()?).ok()?.trim();
+    let length = match length.parse::<usize>() {
+        Ok(0) => return None,
+        Ok(length) if length <= LENGTH_MAX => length,
+        _ => return Some(Follows::Impossible),
+    };
+    match parts.next() {
+        None => Some(Follows::Payload(length)),
+        Some(address) if is_address(address) => Some(Follows::Payload(length)),
+        // "viewmode": payload stands in the same line.
+        Some(begun) => length.checked_sub(begun.len() + 1).map(Follows::Rest),
+    }
+}
+
+/// `"192.0.2.7",5683`
+fn is_address(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    let mut all = fields(text);
+    let address = all.next().is_some_and(|address| address.parse::<IpAddr>().is_ok());
+    address && all.number::<u16>().is_some() && all.rest().is_none()
+}
+
+/// `0,0,"topic","payload"` · `0,0,"topic",7,"payload"`, but not `0,1`. The payload can hold quotes and line ends.
+fn published(line: &[u8], start: usize, terminator: Option<u8>) -> Option<Follows> {
+    let values = &line[start..];
+    let topic = values.iter().position(|byte| *byte == b'"')?;
+    let is_behind =
+        values.ends_with(b"\"") && values[topic..].iter().filter(|byte| **byte == b'"').count() > 3;
+    let end = match terminator {
+        Some(b'\r') if is_behind => End::Cr,
+        _ => End::Nothing,
+    };
+    let text = Text { quotes: Quotes::Last { is_behind }, ..Text::new(Until::EmptyLine, end) };
+    let Some((length, begun)) = announced(&values[topic + 1..]) else { return Some(Follows::Text(text)) };
+    // The closing quote is counted; so is the byte that ended the line, if it is one of the payload.
+    let missing = (length + 1).checked_sub(begun)?;
+    let owed = missing.saturating_sub(usize::from(terminator.is_some()));
+    match missing {
+        0 => None,
+        _ => Some(Follows::Text(Text { owed, ..Text::new(Until::LineEnd, End::Nothing) })),
+    }
+}
+
+/// The length in `topic",7,"pay`, and how much of the payload stands there.
+fn announced(behind_quote: &[u8]) -> Option<(usize, usize)> {
+    let topic = behind_quote.windows(2).position(|pair| pair == b"\",")?;
+    let rest = &behind_quote[topic + 2..];
+    let digits = rest.iter().position(|byte| *byte == b',')?;
+    let length = std::str::from_utf8(&rest[..digits]).ok()?.trim().parse::<usize>().ok()?;
+    let payload = rest[digits + 1..].strip_prefix(b"\"")?;
+    (length <= LENGTH_MAX).then_some((length, payload.len()))
+}
+
+/// How many characters the text of an SMS has at least, where its header tells (AT+CSDH=1).
+fn characters(values: &[u8]) -> usize {
+    let all = String::from_utf8_lossy(values);
+    let length = fields(&all).nth(9).and_then(|length| length.parse::<usize>().ok());
+    length.unwrap_or(0).min(SMS_CHARACTERS_MAX)
+}
+
+/// The most bytes of payload that are skipped.
+const LENGTH_MAX: usize = 16_384;
+
+/// The longest text, in bytes; MQTT payload is the longest known one.
+const TEXT_MAX: usize = 16_384;
+
+/// The longest single SMS, in characters.
+const SMS_CHARACTERS_MAX: usize = 160;
+
+/// Names of lines whose quotes hold nothing that somebody else chose.
+const OURS: [&[u8]; 6] = [b"+QSSL", b"+QI", b"+QNTP", b"+CME ERROR", b"+CMS ERROR", b"+CPIN"];
+
+/// What stands before the numbers where payload is announced.
+const HEADS: [&str; 2] = ["+QSSLURC: \"recv\",", "+QIURC: \"recv\","];
