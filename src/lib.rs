@@ -69,8 +69,8 @@
 //! - Payload is framed by its announced length and by nothing else.
 //! - Bytes leave a socket's outgoing queue only when the module has said `SEND OK`. After `SEND FAIL` the same
 //!   bytes are sent again; after anything else the stream is broken, and nothing is sent again.
-//! - A client reads an end of file only if the modem said `closed`, nothing known speaks against it, and every
-//!   byte that came was delivered. Every other end is a reset.
+//! - A client reads an end of file only if the modem said `closed` and confirmed it when asked, nothing known speaks
+//!   against it, and every byte that came was delivered. Every other end is a reset.
 //! - A socket's number is given out again only when the modem has said on every channel that it is free.
 //! - Every queue, line, wait and retry has a named limit.
 

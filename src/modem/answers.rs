@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use super::socket::FarEnd;
 use super::{
     AccessMode, BOOT_PAUSE, CHECK_PAUSE, CHECK_TRIES, Closing, Command, Cut, Doubt, End, Event, FailedSend,
     Flow, GiveUp, InFlight, Mode, Modem, Open, OpenFailure, OpenStage, Opening, Origin, Outcome, Phase,
@@ -66,11 +67,11 @@ impl Modem {
                 // What was dropped because it contradicts what came before it may have been the client's.
                 let received = answer.received.take().filter(|_| !answer.contradicts);
                 let again = answer.receivable_again;
-                self.receive_answered(id, received, again, outcome);
+                self.receive_answered(id, received, again, outcome, now);
             }
             Command::Open { mode, .. } => self.open_answered(port, id, mode, outcome, now),
             Command::Close { .. } => self.close_answered(id, outcome, now),
-            Command::State { .. } => self.state_answered(port, id, lines, now),
+            Command::State { .. } => self.state_answered(port, id, &outcome, lines, now),
             Command::SwitchMode { mode, .. } => self.switch_answered(port, id, mode, outcome, now),
             _ => {}
         }
@@ -102,10 +103,7 @@ impl Modem {
                 }
             }
             _ => {
-                let cut = if stage == Stage::Prompt { Cut::SendRefused } else { Cut::SendUncertain };
-                // What the far end has sent may still be whole: the `closed` URC often comes together with the
-                // refusal, and then its end is judged as usual.
-                self.break_off(id, cut);
+                self.send_refused(id);
                 if matches!(stage, Stage::Payload(_)) {
                     // It stopped taking payload half-way: what still leaves would be read as commands.
                     self.channel_silent(port, Cut::SendUncertain, now);
@@ -139,6 +137,7 @@ impl Modem {
         received: Option<usize>,
         receivable_again: bool,
         outcome: Outcome,
+        now: Instant,
     ) {
         let Phase::Open(open) = &mut self.sockets[id.index()].phase else { return };
         match (outcome, received) {
@@ -149,11 +148,14 @@ impl Modem {
                     Flow::Suspected { stage, .. } if !receivable_again => *stage = Settling::Resume,
                     _ => {}
                 }
-                if open.far_end_closed && !receivable_again {
+                if open.far_end == FarEnd::Gone && !receivable_again {
                     self.begin_closing(id, true);
                 }
             }
-            (Outcome::Ok, Some(count)) => self.fair.served(id, Way::Down, count),
+            (Outcome::Ok, Some(count)) => {
+                self.fair.served(id, Way::Down, count);
+                self.heard_of(id, now);
+            }
             _ => {
                 self.break_off(id, Cut::ReceiveFailed);
             }
@@ -214,7 +216,7 @@ impl Modem {
             let closed = opening.closed;
             self.opened(id, flow, now);
             if closed {
-                self.far_end_closed(id);
+                self.far_end_closed(id, now);
             }
         } else if socket.joined && !opening.repeated && code == ResultCode::IDENTITY_IN_USE {
             log::debug!("socket {id} is taken in the modem; closing it and trying once more");
@@ -233,7 +235,7 @@ impl Modem {
     /// A socket is open, in whatever mode.
     pub(super) fn opened(&mut self, id: SocketId, flow: Flow, now: Instant) {
         let socket = &mut self.sockets[id.index()];
-        socket.phase = Phase::Open(Open { flow, far_end_closed: false });
+        socket.phase = Phase::Open(Open { flow, far_end: FarEnd::There });
         self.ladder.worked();
         self.counters.opened(now.saturating_duration_since(socket.opening_since));
         if socket.joined {
@@ -245,7 +247,7 @@ impl Modem {
 
     pub(super) fn open_failed(&mut self, id: SocketId, failure: OpenFailure, now: Instant) {
         let stands =
-            |socket: &super::Socket| matches!(&socket.phase, Phase::Open(open) if !open.far_end_closed);
+            |socket: &super::Socket| matches!(&socket.phase, Phase::Open(open) if open.far_end.takes_bytes());
         let others_stand = self.sockets.iter().any(stands);
         if failure.doubts_session() && self.session.is_serving() {
             self.session.doubt.arises();
@@ -306,7 +308,16 @@ impl Modem {
         }
     }
 
-    pub(super) fn state_answered(&mut self, port: usize, id: SocketId, lines: &[String], now: Instant) {
+    pub(super) fn state_answered(
+        &mut self,
+        port: usize,
+        id: SocketId,
+        outcome: &Outcome,
+        lines: &[String],
+        now: Instant,
+    ) {
+        self.doubt_answered(id, outcome, lines, now);
+        self.end_answered(id, outcome, lines, now);
         if let Some(connected) = self.suspicion_answered(id, lines) {
             return self.suspicion_settled(id, connected);
         }
@@ -364,7 +375,7 @@ impl Modem {
             return self.resume_answered(port, id, outcome, now);
         }
         let worked = outcome == Outcome::Ok;
-        let closed = matches!(self.sockets[id.index()].phase, Phase::Open(Open { far_end_closed: true, .. }));
+        let closed = matches!(self.sockets[id.index()].phase, Phase::Open(Open { far_end, .. }) if far_end != FarEnd::There);
         // Whose far end has closed can be refused anything.
         if worked || !closed {
             if !worked && self.profile.switches_mode.is_none() {
@@ -391,7 +402,7 @@ impl Modem {
             (Flow::ToPush { .. }, false) => Flow::Buffer { readable: true },
             (flow, _) => flow,
         };
-        if closed && open.flow == Flow::Push {
+        if open.far_end == FarEnd::Gone && open.flow == Flow::Push {
             self.begin_closing(id, true);
         }
     }

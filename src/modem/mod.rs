@@ -48,7 +48,7 @@ use data_mode::DataMode;
 use fair::{FairQueue, Way};
 use recovery::{Ladder, Rung};
 use session::{Doubt, Session, Step};
-use socket::{Closing, FailedSend, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
+use socket::{Closing, FailedSend, FarEnd, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
 use ssl_context::{SslContext, Standing};
 use waking::{FILLER, Waking};
 
@@ -382,10 +382,16 @@ impl Modem {
                 deadline,
                 ..
             }) => *deadline,
-            Phase::Open(_) => {
+            Phase::Open(Open { far_end: FarEnd::Unheard { until }, .. }) => Some(*until),
+            Phase::Confirming(question) => question.again_at.and_then(waits),
+            Phase::Open(open) => {
+                let doubt = match open.far_end {
+                    FarEnd::Doubted { question, .. } => question.again_at,
+                    _ => None,
+                };
                 let backoff = socket.backoff.filter(|_| !socket.outgoing.is_empty());
                 let send_again_at = backoff.map(|backoff| backoff.at);
-                socket.switch_again_at.into_iter().chain(send_again_at).filter_map(waits).min()
+                doubt.into_iter().chain(socket.switch_again_at).chain(send_again_at).filter_map(waits).min()
             }
             Phase::Checking { again_at, .. } => again_at.and_then(waits),
             _ => None,
@@ -581,6 +587,7 @@ impl Modem {
             }
         }
         for id in SocketId::all() {
+            self.end_unheard(id, now);
             let Phase::Opening(opening) = &self.sockets[id.index()].phase else { continue };
             if opening.deadline.is_some_and(|deadline| deadline <= now)
                 && matches!(
@@ -826,6 +833,7 @@ impl Modem {
                 }
                 if let Some(id) = known {
                     self.sockets[id.index()].pushed_on = Some(port);
+                    self.heard_of(id, now);
                 }
                 self.channels[port].payload_for = known.map_or(Destination::Nobody, Destination::Socket);
             }
@@ -847,7 +855,7 @@ impl Modem {
                     }
                 }
             }
-            Urc::Closed(id) => self.far_end_closed(id),
+            Urc::Closed(id) => self.far_end_closed(id, now),
             Urc::Opened(id, result) => {
                 let socket = &mut self.sockets[id.index()];
                 if result == 0 && matches!(socket.phase, Phase::Free | Phase::Checking { .. }) {

@@ -49,7 +49,9 @@ impl Modem {
                 Phase::Free => "free",
                 Phase::Opening(_) => "opening",
                 Phase::Open(_) => "open",
-                Phase::Closing(_) | Phase::Judging { .. } | Phase::Checking { .. } => "closing",
+                Phase::Confirming(_) | Phase::Closing(_) | Phase::Judging { .. } | Phase::Checking { .. } => {
+                    "closing"
+                }
             };
             *sockets.entry(state).or_default() += 1;
         }

@@ -10,7 +10,7 @@ use super::channel::{Channel, Origin, Outcome, State};
 use super::fair::Way;
 use super::session::{Doubt, Step};
 use super::socket::{
-    Closing, Flow, INCOMING_HIGH_BYTES, INCOMING_LOW_BYTES, Open, OpenStage, Opening, Phase, Settling,
+    Closing, FarEnd, Flow, INCOMING_HIGH_BYTES, INCOMING_LOW_BYTES, Open, OpenStage, Opening, Phase, Settling,
 };
 use super::ssl_context::{Standing, negotiate_seconds};
 use super::{Modem, UrcPort, WireSetting};
@@ -283,6 +283,11 @@ impl Modem {
                 continue;
             }
             let candidate = match &socket.phase {
+                Phase::Open(Open { far_end: FarEnd::Doubted { question, .. }, .. })
+                    if question.is_due(now) =>
+                {
+                    (0, Command::State { socket: id })
+                }
                 Phase::Open(Open { flow: Flow::Suspected { channel, stage }, .. }) if *channel == port => {
                     match stage {
                         Settling::Ask | Settling::AskWhyNot => (0, Command::State { socket: id }),
@@ -302,7 +307,10 @@ impl Modem {
                     (0, Command::SwitchMode { socket: id, mode: AccessMode::Push })
                 }
                 // Closed on another channel, it would look as if the far end had ended it.
-                Phase::Closing(Closing { judge: true, .. }) if self.is_doubted(id) => continue,
+                Phase::Confirming(_) | Phase::Closing(Closing { judge: true, .. }) if self.is_doubted(id) => {
+                    continue;
+                }
+                Phase::Confirming(question) if question.is_due(now) => (0, Command::State { socket: id }),
                 Phase::Closing(Closing { timeout_seconds, .. }) => {
                     // A close that may block its port goes last.
                     let rank = if *timeout_seconds == 0 { 1 } else { 3 };
@@ -434,11 +442,11 @@ impl Modem {
             let can_switch = can_switch && socket.switch_again_at.is_none_or(|at| at <= now);
             let Phase::Open(open) = &mut socket.phase else { continue };
             match open.flow {
-                Flow::Push if can_switch && waiting >= INCOMING_HIGH_BYTES => {
+                Flow::Push if can_switch && waiting >= INCOMING_HIGH_BYTES && !open.far_end.is_over() => {
                     open.flow = Flow::ToBuffer { unanswered: false };
                 }
                 Flow::ToBuffer { unanswered: false }
-                    if !busy && waiting <= INCOMING_LOW_BYTES && !open.far_end_closed =>
+                    if !busy && waiting <= INCOMING_LOW_BYTES && open.far_end.takes_bytes() =>
                 {
                     open.flow = Flow::Push;
                 }
@@ -446,7 +454,7 @@ impl Modem {
                     if pushes
                         && can_switch
                         && waiting <= INCOMING_LOW_BYTES
-                        && !open.far_end_closed
+                        && open.far_end.takes_bytes()
                         && !busy =>
                 {
                     open.flow = Flow::ToPush { readable: false };

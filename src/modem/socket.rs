@@ -2,14 +2,24 @@
 //! be free again.
 //!
 //! ```text
-//!            begin             opened(0)              closed URC, all read
+//!            begin             opened(0)              far end gone, all read
 //!   Free ──────────► Opening ───────────► Open ─────────────────────────┐
 //!    ▲                  │ failed            │ given up by the relay      │
 //!    │                  ▼                   ▼                            ▼
-//!    └──── Checking ◄────────────────── Closing ◄──────────── (cause: far end)
+//!    └──── Checking ◄────────────────── Closing ◄──────────── (cause: far end) ◄── Confirming
 //!              ▲                            │ far end had closed: does the data session stand?
 //!              └──────────── Judging ◄──────┘
+//!
+//!            `closed`, or a refused send            not connected, `closed` was heard
+//!   There ────────────────────────────────► Doubted ─────────────────────────────────► Gone
+//!     ▲          connected, no send refused    │ not connected, `closed` not heard       ▲
+//!     └────────────────────────────────────────┤                                         │ `closed`
+//!                                              └───────────► Unheard ────────────────────┘
 //! ```
+//! The lower diagram is [`FarEnd`]: an end needs two witnesses, the URC `closed`, which comes after everything that
+//! was pushed, and the module's own state of the socket. `Confirming` asks for the second where the end of a stream
+//! was seen in data mode.
+//!
 //! `Checking` asks AT+QSSLSTATE=\<id> on every channel: the modem then has said that the number is free, and
 //! no late URC of the old connection can be on its way on any channel.
 
@@ -68,6 +78,8 @@ pub enum Phase {
     Opening(Opening),
     /// Bytes flow.
     Open(Open),
+    /// Its stream ended in data mode: AT+QSSLSTATE is due or in flight, then AT+QSSLCLOSE.
+    Confirming(Question),
     /// AT+QSSLCLOSE is due or in flight.
     Closing(Closing),
     /// The far end closed in what may be good order: the data session is being asked about.
@@ -132,8 +144,50 @@ pub enum OpenStage {
 pub struct Open {
     /// How received bytes come.
     pub flow: Flow,
-    /// The far end is gone; what the module still holds is being read.
-    pub far_end_closed: bool,
+    /// What is known of its far end.
+    pub far_end: FarEnd,
+}
+
+/// What is known of the far end of an open socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FarEnd {
+    /// Nothing speaks against its being there.
+    There,
+    /// Something does: the module is asked whether the socket is connected.
+    Doubted {
+        /// What it was.
+        sign: Sign,
+        /// The question to the module.
+        question: Question,
+    },
+    /// The module says that the socket is not connected, and has not said `closed` yet, which comes after what it
+    /// still pushes.
+    Unheard {
+        /// When it no longer counts as being on its way.
+        until: Instant,
+    },
+    /// The module has said both. What it still holds is read.
+    Gone,
+}
+
+/// What speaks against a far end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// The URC `closed`.
+    Closed,
+    /// AT+QSSLSEND was answered with ERROR.
+    RefusedSend,
+    /// Both of them.
+    Both,
+}
+
+/// A question to the module that may be asked several times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// How often it was answered.
+    pub answers: u32,
+    /// When to ask again; `None`: at once.
+    pub again_at: Option<Instant>,
 }
 
 /// How received bytes come out of the module.
@@ -258,7 +312,7 @@ impl Socket {
         self.joined
             && match &self.phase {
                 Phase::Opening(_) => true,
-                Phase::Open(open) => !open.far_end_closed,
+                Phase::Open(open) => open.far_end.takes_bytes(),
                 _ => false,
             }
     }
@@ -268,8 +322,8 @@ impl Socket {
         self.busy.is_none()
             && !self.outgoing.is_empty()
             && self.backoff.is_none_or(|backoff| backoff.at <= now)
-            && matches!(&self.phase, Phase::Open(Open { far_end_closed: false, flow })
-                if !matches!(flow, Flow::Transparent { .. } | Flow::Suspected { .. }))
+            && matches!(&self.phase, Phase::Open(Open { far_end, flow })
+                if far_end.takes_bytes() && !matches!(flow, Flow::Transparent { .. } | Flow::Suspected { .. }))
     }
 
     /// How many bytes an AT+QSSLRECV should ask for now; 0 is none.
@@ -319,6 +373,44 @@ impl Socket {
     }
 }
 
+impl FarEnd {
+    /// Whether bytes are sent to it. A `closed` that the module did not confirm when it was first asked keeps
+    /// nothing back.
+    pub fn takes_bytes(self) -> bool {
+        match self {
+            FarEnd::There => true,
+            FarEnd::Doubted { sign, question } => sign == Sign::Closed && question.answers > 0,
+            FarEnd::Unheard { .. } | FarEnd::Gone => false,
+        }
+    }
+
+    /// Whether the module has said that the socket is not connected.
+    pub fn is_over(self) -> bool {
+        matches!(self, FarEnd::Unheard { .. } | FarEnd::Gone)
+    }
+}
+
+impl Question {
+    /// Whether it is to be asked now.
+    pub fn is_due(self, now: Instant) -> bool {
+        self.again_at.is_none_or(|at| at <= now)
+    }
+
+    /// It was answered, and is asked again after a pause that doubles. Returns whether that makes sense: no more than
+    /// `answers_max` times in all.
+    pub fn repeat(&mut self, answers_max: u32, now: Instant) -> bool {
+        self.again_at = Some(now + QUESTION_PAUSE * (1 << self.answers.min(QUESTION_DOUBLINGS_MAX)));
+        self.answers += 1;
+        self.answers < answers_max
+    }
+
+    /// There is a new reason to ask.
+    pub fn hasten(&mut self, now: Instant) {
+        let soonest = now + QUESTION_PAUSE;
+        self.again_at = self.again_at.map(|at| at.min(soonest));
+    }
+}
+
 /// What waits to be sent, per socket, in bytes: some chunks, so that there is always a full one.
 pub const OUTGOING_LIMIT_BYTES: usize = 32 * 1024;
 
@@ -336,6 +428,19 @@ pub const INCOMING_LOW_BYTES: usize = 4 * 1024;
 const SEND_OK_LATE_MAX: Duration = Duration::from_millis(500);
 
 const BACKOFF_MIN: Duration = SEND_OK_LATE_MAX;
+/// The pause before AT+QSSLSTATE is asked again, doubled each time: a module may say `closed` before its state changes.
+const QUESTION_PAUSE: Duration = Duration::from_millis(500);
+const QUESTION_DOUBLINGS_MAX: u32 = 6;
+
+/// Answers that the socket is connected after which a `closed` counts as foreign: within about a minute.
+pub const FOREIGN_CLOSED_ANSWERS: u32 = 8;
+
+/// The same after which a refused send, or the end of a stream that was seen in data mode, is a cut: within some seconds.
+pub const CONNECTED_ANSWERS_MAX: u32 = 4;
+
+/// How long `closed` may stay away when the module has said that the socket is not connected and pushes nothing more.
+pub const UNHEARD_WAIT: Duration = Duration::from_secs(10);
+
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// After SEND FAILs without progress for this long the stream counts as broken.

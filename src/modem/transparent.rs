@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::channel::{Outcome, State};
 use super::data_mode::{DataMode, Next, Reason};
-use super::socket::{Closing, Flow, Open, Phase, Settling};
+use super::socket::{Closing, FarEnd, Flow, Open, Phase, Question, Settling};
 use super::{Action, Cut, Failure, Family, GiveUp, Modem, UrcPort, state_of};
 use crate::at::SocketId;
 use crate::config::{FlowControl, Mode};
@@ -202,7 +202,7 @@ impl Modem {
                 true => {
                     log::debug!("socket {id}: what looked like the end was payload");
                     let flow = Flow::Suspected { channel: port, stage: Settling::Ask };
-                    Phase::Open(Open { flow, far_end_closed: false })
+                    Phase::Open(Open { flow, far_end: FarEnd::There })
                 }
                 false => {
                     let timeout_seconds = if aborted { 0 } else { self.close_timeout(id) };
@@ -233,7 +233,10 @@ impl Modem {
             }
             let socket = &mut self.sockets[id.index()];
             socket.outgoing.reset();
-            socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: socket.joined, tries: 0 });
+            socket.phase = match socket.joined {
+                true => Phase::Confirming(Question::default()),
+                false => Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 }),
+            };
         }
         if !ended.certain || !is_believed {
             // What others were pushed here may have been taken for this stream's payload, or is dropped with the rest.
@@ -284,7 +287,7 @@ impl Modem {
     /// Still connected: the stream goes on. Otherwise it ended meanwhile, like any that is in buffer mode.
     pub(super) fn suspicion_settled(&mut self, id: SocketId, connected: bool) {
         let socket = &mut self.sockets[id.index()];
-        let Phase::Open(Open { flow, far_end_closed }) = &mut socket.phase else { return };
+        let Phase::Open(Open { flow, far_end }) = &mut socket.phase else { return };
         match flow {
             Flow::Suspected { stage, .. } if connected && *stage == Settling::Ask => {
                 *stage = Settling::Read;
@@ -292,7 +295,7 @@ impl Modem {
             _ if connected => self.stream_not_resumed(id),
             _ => {
                 // Received bytes can still wait in the module: read to 0, then close.
-                (*flow, *far_end_closed) = (Flow::Buffer { readable: true }, true);
+                (*flow, *far_end) = (Flow::Buffer { readable: true }, FarEnd::Gone);
                 if !socket.outgoing.is_empty() {
                     self.cut(id, Cut::CarrierLost);
                     self.sockets[id.index()].outgoing.reset();
@@ -306,7 +309,7 @@ impl Modem {
         if outcome == Outcome::Connect {
             self.enter_data_mode(port, Some(id), now);
             let flow = Flow::Transparent { channel: port };
-            self.sockets[id.index()].phase = Phase::Open(Open { flow, far_end_closed: false });
+            self.sockets[id.index()].phase = Phase::Open(Open { flow, far_end: FarEnd::There });
             return;
         }
         match &mut self.sockets[id.index()].phase {

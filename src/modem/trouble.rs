@@ -296,7 +296,10 @@ impl Modem {
     /// The modem did not answer as one in command mode does: it may carry the stream on, with `AT` in it.
     pub(super) fn end_doubted(&mut self, port: usize, cut: Cut) {
         if let Some(id) = self.channels[port].doubted.take()
-            && matches!(self.sockets[id.index()].phase, Phase::Closing(Closing { judge: true, .. }))
+            && matches!(
+                self.sockets[id.index()].phase,
+                Phase::Confirming(_) | Phase::Closing(Closing { judge: true, .. })
+            )
         {
             self.break_off(id, cut);
         }

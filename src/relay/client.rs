@@ -30,8 +30,8 @@ pub struct Client {
     pub finished: bool,
     /// It is not there any more: nobody reads what we would write.
     pub gone: bool,
-    /// Bytes of it could not be delivered: it must not end cleanly.
-    pub undelivered: bool,
+    /// How many bytes of it could not be delivered: it must not end cleanly.
+    pub undelivered: u64,
     /// What it sent before it had a socket.
     pub early: ByteQueue,
     /// Bytes from it and to it.
@@ -83,7 +83,7 @@ impl Client {
             state: State::Waiting,
             finished: false,
             gone: false,
-            undelivered: false,
+            undelivered: 0,
             early: ByteQueue::new(EARLY_LIMIT_BYTES),
             up_bytes: 0,
             down_bytes: 0,

@@ -243,9 +243,11 @@ impl Relay {
                 client.up_bytes += taken as u64;
                 self.counters[client.tunnel].moved_up(taken);
                 // The far end may have closed in this very turn.
-                client.undelivered |= taken < bytes.len();
+                client.undelivered += (bytes.len() - taken) as u64;
             }
-            State::Waiting | State::Ending { .. } | State::Lingering => client.undelivered = true,
+            State::Waiting | State::Ending { .. } | State::Lingering => {
+                client.undelivered += bytes.len() as u64;
+            }
         }
         self.settle(now);
     }
@@ -588,10 +590,10 @@ impl Relay {
     /// The socket has ended: what is left of it belongs to the client alone.
     fn socket_ended(&mut self, socket: SocketId, end: End, now: Instant) {
         let Some(id) = self.client_of[socket.index()].take() else { return };
-        let unsent = self.modem.unsent(socket) > 0;
+        let unsent = self.modem.unsent(socket) as u64;
         let rest = self.modem.take_rest(socket);
         let Some(client) = self.clients[id.0].as_mut() else { return };
-        client.undelivered |= unsent;
+        client.undelivered += unsent;
         client.stalled_since = None;
         let gone = client.gone;
         client.state = State::Ending { rest };
@@ -604,6 +606,7 @@ impl Relay {
                 };
                 self.reset(id, &cut.to_string(), status, now);
             }
+            End::Eof if gone && client.undelivered > 0 => self.end_with_loss(id, now),
             End::Eof if gone => self.close(id, "both sides closed", now),
             End::Eof => self.conclude(id, now),
         }
@@ -622,19 +625,21 @@ impl Relay {
                 }
             }
             State::Lingering if client.finished => {
-                if client.undelivered {
-                    self.reset(
-                        id,
-                        "the far end closed before it had taken everything",
-                        ExitStatus::StreamCut,
-                        now,
-                    );
+                if client.undelivered > 0 {
+                    self.end_with_loss(id, now);
                 } else {
                     self.close(id, FAR_END_CLOSED, now);
                 }
             }
             _ => {}
         }
+    }
+
+    /// A client that has read everything up to the end, and whose own last bytes nobody took.
+    fn end_with_loss(&mut self, id: ClientId, now: Instant) {
+        let lost = self.get(id).map_or(0, |client| client.undelivered);
+        let reason = format!("the far end closed and did not take the last {lost} bytes of the client");
+        self.reset(id, &reason, ExitStatus::StreamCut, now);
     }
 
     /// What follows for a joined client from how it and its socket stand.
@@ -730,10 +735,9 @@ impl Relay {
         let looks = client.look_at.is_some_and(|at| at <= now);
         if let Some(reason) = over {
             if reason == LINGERED {
-                let undelivered = client.undelivered;
-                return match undelivered {
-                    true => self.reset(id, reason, ExitStatus::StreamCut, now),
-                    false => self.close(id, FAR_END_CLOSED, now),
+                return match client.undelivered {
+                    0 => self.close(id, FAR_END_CLOSED, now),
+                    _ => self.end_with_loss(id, now),
                 };
             }
             if let Some(socket) = client.socket() {

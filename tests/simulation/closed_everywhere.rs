@@ -44,8 +44,7 @@ fn exchange(mode: Mode, closes_before: usize, piece_bytes: usize, leaves: bool) 
             let messages = hand.ports[0].messages;
             if hand.ports[0].closes_before.is_some_and(|(before, _)| before == messages) {
                 hand.ports[0].closes_before = None;
-                hand.ports[0].closes(0);
-                hand.settle();
+                hand.far_end_closes(0, 0);
                 continue;
             }
             said.extend_from_slice(&bytes);

@@ -41,7 +41,7 @@ fn serves(hand: &mut ByHand, after: &str) {
                 hand.says(0, format!("\r\n+QSSLURC: \"recv\",{socket}\r\n").as_bytes());
             }
         }
-        hand.says(0, format!("\r\n+QSSLURC: \"closed\",{socket}\r\n").as_bytes());
+        hand.far_end_closes(0, socket);
         hand.run_until("the client ends", seconds(60), |hand| hand.clients[client].outcome.is_some());
         assert_eq!(hand.clients[client].outcome, Some(Outcome::Eof), "{after}");
         assert_eq!(hand.clients[client].received, b"answer", "{after}");
@@ -155,7 +155,7 @@ fn numbers_in_answers_that_were_not_asked_for() {
         hand.ports[0].instead.push_back((command, answer.into()));
         hand.ports[0].waiting[socket].extend(b"waiting");
         hand.says(0, format!("\r\n+QSSLURC: \"recv\",{socket}\r\n").as_bytes());
-        hand.says(0, format!("\r\n+QSSLURC: \"closed\",{socket}\r\n").as_bytes());
+        hand.far_end_closes(0, socket);
         hand.run_until("the client ends", seconds(300), |hand| hand.clients[client].outcome.is_some());
         let received = &hand.clients[client].received;
         let name = format!("{command} answered with {answer:?}");

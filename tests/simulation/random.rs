@@ -250,6 +250,7 @@ fn draw(seed: u64) -> Wiring {
 fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_lost_answers(wiring, chance);
     draw_other_programs(wiring, chance);
+    draw_stray_closed(wiring, chance);
 }
 
 /// Results that are lost while payload is pushed, pauses in the middle of it, reboots quicker than others, and SEND FAIL
@@ -289,6 +290,19 @@ fn draw_other_programs(wiring: &mut Wiring, chance: &mut Chance) {
             _ => Fault::Foreign(chance.pick(&said).clone()),
         };
         wiring.faults.push((at, fault));
+    }
+}
+
+/// `closed` for sockets that are connected, as other programs' words look.
+fn draw_stray_closed(wiring: &mut Wiring, chance: &mut Chance) {
+    // In a stream it is payload that nobody said.
+    if has_streams(wiring) || !chance.once_in(2) {
+        return;
+    }
+    for _ in 0..chance.within(1..=6) {
+        let at = millis(chance.below(60_000));
+        let urc = format!("+QSSLURC: \"closed\",{}", chance.below(12));
+        wiring.faults.push((at, Fault::Urc(urc)));
     }
 }
 

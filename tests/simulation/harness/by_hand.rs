@@ -53,6 +53,8 @@ pub struct Rote {
     pub taken: [Vec<u8>; 12],
     /// Sockets whose far end is gone: sends are refused.
     pub closed: [bool; 12],
+    /// Sockets whose number is in use.
+    pub in_use: [bool; 12],
     /// What each open asked for: socket and mode.
     pub opened: Vec<(usize, u8)>,
     /// Everything that it was told, commands only.
@@ -178,6 +180,18 @@ impl ByHand {
     pub fn says_message(&mut self, port: usize, bytes: &[u8]) {
         self.ports[port].message(bytes);
         self.settle();
+    }
+
+    /// The far end of a socket closes, and the modem says so.
+    pub fn far_end_closes(&mut self, port: usize, socket: usize) {
+        self.ports[port].closes(socket);
+        self.settle();
+    }
+
+    /// The modem takes commands again on this port.
+    pub fn stream_is_over(&mut self, port: usize) {
+        self.ports[port].stream = None;
+        self.ports[port].heard.clear();
     }
 
     /// How many of the bytes that the modem said have not been taken yet.
@@ -495,7 +509,7 @@ impl Rote {
             self.say("OK");
         } else if line.starts_with("AT+QSSLOPEN=") {
             let id = socket(2);
-            self.closed[id] = false;
+            (self.closed[id], self.in_use[id]) = (false, true);
             self.taken[id].clear();
             self.waiting[id].clear();
             self.opened.push((id, number(5).min(255) as u8));
@@ -506,6 +520,18 @@ impl Rote {
                 self.say("OK");
                 self.say(&format!("+QSSLOPEN: {id},0"));
             }
+        } else if line.starts_with("AT+QSSLSTATE=") {
+            let id = socket(0);
+            let state = if self.closed[id] { 4 } else { 2 };
+            if self.in_use[id] {
+                self.say(&format!(
+                    "+QSSLSTATE: {id},\"SSLClient\",\"192.0.2.2\",443,0,{state},1,{id},0,\"uart1\",0"
+                ));
+            }
+            self.say("OK");
+        } else if line.starts_with("AT+QSSLCLOSE=") {
+            self.in_use[socket(0)] = false;
+            self.say("OK");
         } else {
             for (question, lines) in KNOWN {
                 if line.contains(question) {
