@@ -231,7 +231,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l kill 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l dump-recorder -d 'Write the daemon\'s flight recorder to FILE instead: what passed on the modem\'s port last' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l record-payload -d 'From now on record what payload consists of, or only how much there is' -r -f -a "true\t''
 false\t''"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l control -d 'Control socket of the daemon to ask [default: the running one, else the port is opened]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
@@ -266,8 +266,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l no-wa
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l timeout -d 'How long the modem may take to answer, 1s-600s [default: 5s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l control -d 'Control socket of the daemon to ask [default: the running one, else the port is opened]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l timeout -d 'How long the modem may take to answer, 1s-600s; 0 is 600s [default: 5s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
@@ -301,7 +301,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s v -l verb
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s w -l connect-timeout -d 'How long opening a connection may take, TLS handshake included [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l control -d 'Control socket of the daemon to ask [default: the running one, else the port is opened]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ca -d 'Authenticate the server against this certificate authority; may be repeated [default: system]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cert -d 'Client certificate, PEM; needs --key' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l key -d 'Private key of the client certificate, PEM; needs --cert' -r -F
@@ -360,7 +360,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s h -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l key -d 'For check: the private key that should belong to the certificate' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s o -l output -d 'For get: write to FILE instead of standard output' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l config -d 'For prune: keep what the tunnels of this configuration use [default: /etc/qssl-tunnel.toml]' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l control -d 'Control socket of the daemon to ask [default: the running one, else the port is opened]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
+use clap::{
+    ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint,
+    value_parser,
+};
 
 use crate::at::{AtText, IdSet, PdpContextId};
 use crate::config::ca::CaSource;
@@ -54,6 +57,18 @@ pub enum Command {
     /// Show a verified transfer through the embedded modem and a local TLS server
     #[cfg(feature = "emulator")]
     Demo(DemoArgs),
+    /// Not in this build: says how to have it
+    #[cfg(not(feature = "emulator"))]
+    #[command(hide = true)]
+    Demo(MissingDemo),
+}
+
+/// Whatever `demo` is given in a build without the embedded modem.
+#[cfg(not(feature = "emulator"))]
+#[derive(Args, Clone, Debug)]
+pub struct MissingDemo {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    _rest: Vec<String>,
 }
 
 /// Arguments of `listen`.
@@ -204,7 +219,7 @@ pub struct StatusArgs {
     #[arg(long, value_name = "true|false", env = "QSSL_TUNNEL_RECORD_PAYLOAD", hide_env = true, value_parser = BoolishValueParser::new())]
     pub record_payload: Option<bool>,
 
-    /// Control socket of the daemon to ask [default: the running one, else the port is opened]
+    /// Control socket of the daemon to ask, or none: open the port [default: the running daemon's, if there is one]
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<PathBuf>,
 
@@ -233,11 +248,11 @@ pub struct AtArgs {
     #[arg(long, env = "QSSL_TUNNEL_FORCE", hide_env = true, value_parser = BoolishValueParser::new())]
     pub force: bool,
 
-    /// How long the modem may take to answer, 1s-600s [default: 5s]
+    /// How long the modem may take to answer, 1s-600s; 0 is 600s [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_TIMEOUT", hide_env = true)]
     pub timeout: Option<Duration>,
 
-    /// Control socket of the daemon to ask [default: the running one, else the port is opened]
+    /// Control socket of the daemon to ask, or none: open the port [default: the running daemon's, if there is one]
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<PathBuf>,
 
@@ -275,7 +290,7 @@ pub struct DoctorArgs {
         env = "QSSL_TUNNEL_CONNECT_TIMEOUT", hide_env = true)]
     pub connect_timeout: Option<Duration>,
 
-    /// Control socket of the daemon to ask [default: the running one, else the port is opened]
+    /// Control socket of the daemon to ask, or none: open the port [default: the running daemon's, if there is one]
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<PathBuf>,
 
@@ -341,7 +356,7 @@ pub struct CertArgs {
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONFIG", hide_env = true, value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 
-    /// Control socket of the daemon to ask [default: the running one, else the port is opened]
+    /// Control socket of the daemon to ask, or none: open the port [default: the running daemon's, if there is one]
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<PathBuf>,
 
@@ -730,10 +745,32 @@ pub fn one_line(error: &clap::Error) -> String {
     line.replace("  tip: ", " tip: ").replace(" tip: ", "; ")
 }
 
+/// The command line of this process.
+///
+/// # Errors
+/// Help, version, or what is wrong: [`one_line`] puts that into words.
+pub fn parse() -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&command().try_get_matches()?)
+}
+
+/// [`Cli`] as it is typed: a negative number is a value, not an option, and the short help of commands that only ask
+/// something leaves out most of what concerns the modem.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|subcommand| {
+        let only_asks = matches!(subcommand.get_name(), "at" | "cert" | "status");
+        subcommand.mut_args(|arg| {
+            let is_aside = only_asks
+                && arg.get_help_heading() == Some("Modem options")
+                && !matches!(arg.get_long(), Some("device" | "baud"));
+            let takes_value = arg.get_action().takes_values();
+            let arg = if is_aside { arg.hide_short_help(true) } else { arg };
+            if takes_value { arg.allow_negative_numbers(true) } else { arg }
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -774,6 +811,26 @@ mod tests {
             ["device", "baud", "half-close-timeout", "idle-timeout", "connect-timeout", "verbose", "quiet"];
         assert_eq!(letters[..7], names);
         assert_eq!(letters[7..], ["hex-dump", "record-up", "record-down"]);
+    }
+
+    #[test]
+    fn a_negative_number_is_a_wrong_value_and_no_option() {
+        let args = ["qssl-tunnel", "listen", "1", "--to", "a:1", "-t", "-5"];
+        let error = one_line(&command().try_get_matches_from(args).unwrap_err());
+        assert!(error.starts_with("invalid value '-5' for '--half-close-timeout <TIME>'"), "{error}");
+        assert!(!error.contains("-- -5"), "{error}");
+    }
+
+    #[test]
+    fn short_help_of_what_only_asks_is_short() {
+        for name in ["at", "cert", "status"] {
+            let mut command = command();
+            command.build();
+            let help = command.find_subcommand_mut(name).expect("it exists").render_help().to_string();
+            assert!(help.contains("--device") && help.contains("--control"), "{help}");
+            assert!(!help.contains("--apn"), "{help}");
+            assert!(help.lines().count() < 45, "{help}");
+        }
     }
 
     #[test]

@@ -41,9 +41,11 @@ pub struct Access {
 impl Access {
     /// As the options and the environment say.
     pub fn new(control: Option<&Path>, modem: &ModemOptions) -> Self {
+        // As for a daemon: none is no control socket.
+        let is_off = control == Some(Path::new("none"));
         Access {
-            control: control.map(Path::to_owned),
-            device_is_given: !modem.device.is_empty(),
+            control: control.filter(|_| !is_off).map(Path::to_owned),
+            device_is_given: is_off || !modem.device.is_empty(),
             usual_paths: control::usual_paths(),
         }
     }

@@ -32,7 +32,12 @@ pub fn at(args: &AtArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
     }
     let access = Access::new(args.control.as_deref(), &args.modem);
     let mut conversation = Conversation::open(checked.configuration.modem, &access)?;
-    let patience = args.timeout.unwrap_or(USUAL_TIMEOUT).clamp(Duration::from_secs(1), LONGEST_TIMEOUT);
+    let patience = match args.timeout {
+        None => USUAL_TIMEOUT,
+        // As everywhere: off.
+        Some(Duration::ZERO) => LONGEST_TIMEOUT,
+        Some(time) => time.clamp(Duration::from_secs(1), LONGEST_TIMEOUT),
+    };
     let secret = guard::is_secret(&args.command);
     let command = Command::Line(Line { text: args.command.clone(), patience, secret });
     let answer = match args.force {

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::Parser as _;
 use qssl_tunnel::activation;
-use qssl_tunnel::cli::{self, Cli, Command};
+use qssl_tunnel::cli::{self, Command};
 use qssl_tunnel::config::{self, Checked, Surroundings};
 use qssl_tunnel::control;
 use qssl_tunnel::event_loop::{self, Life};
@@ -16,7 +15,7 @@ use qssl_tunnel::modem::Failure;
 use signal_hook::consts::SIGPIPE;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let status = ExitStatus::Usage;
@@ -78,6 +77,12 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
         Command::Doctor(args) => return qssl_tunnel::doctor::run(args, &surroundings),
         #[cfg(feature = "emulator")]
         Command::Demo(args) => return qssl_tunnel::demo::run(args, &surroundings),
+        #[cfg(not(feature = "emulator"))]
+        Command::Demo(_) => {
+            let message =
+                "demo is not in this build: cargo build --release --features emulator makes one that has it";
+            return Err(Failure::new(ExitStatus::Usage, message).into());
+        }
     };
     let Checked { configuration, verbosity, warnings } = checked;
     if let Command::Run(args) = &command

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 /// The last lines of one port's conversation. Once it is full it takes no more memory from the system.
 #[derive(Debug)]
 pub struct Recorder {
+    /// Begins every logged line: the port's name where there are several, and a space.
+    label: String,
     /// Whole lines with their line ends, in ASCII.
     kept: VecDeque<u8>,
     limit_bytes: usize,
@@ -47,6 +49,7 @@ impl Recorder {
     /// Keeps at most `limit_bytes` of text.
     pub fn new(limit_bytes: usize) -> Self {
         Recorder {
+            label: String::new(),
             kept: VecDeque::new(),
             limit_bytes,
             text: String::new(),
@@ -55,6 +58,11 @@ impl Recorder {
             unfinished: None,
             records_payload: false,
         }
+    }
+
+    /// From now on logged lines begin with this name, for where several ports are logged.
+    pub fn set_label(&mut self, port: &str) {
+        self.label = format!("{port} ");
     }
 
     /// From now on record what payload consists of, or only how much there is.
@@ -70,7 +78,7 @@ impl Recorder {
         let _ = write!(Masking(&mut shown), "{text}");
         mask_end(&mut shown);
         unmistakable(&mut shown);
-        log::debug!(target: "at", "{} {shown}", side.sign());
+        log::debug!(target: "at", "{}{} {shown}", self.label, side.sign());
         self.add(side, &shown, now);
         self.text = shown;
     }
@@ -86,7 +94,7 @@ impl Recorder {
 
     /// The prompt was seen.
     pub fn prompt(&mut self, now: Instant) {
-        log::trace!(target: "wire", "< >");
+        log::trace!(target: "wire", "{}< >", self.label);
         self.add(Side::Modem, ">", now);
     }
 
@@ -141,7 +149,7 @@ impl Recorder {
 
     fn finish(&mut self, now: Instant) {
         let Some(Unfinished { side, length, mut text, recorded }) = self.unfinished.take() else { return };
-        log::trace!(target: "wire", "{} [{length}]", side.sign());
+        log::trace!(target: "wire", "{}{} [{length}]", self.label, side.sign());
         // A part of it would be read as the whole.
         if recorded == length && length > 0 {
             unmistakable(&mut text);

@@ -175,8 +175,10 @@ impl Options {
         let words = std::iter::once("qssl-modem-emulator").chain(text.split_whitespace());
         Options::try_parse_from(words).map_err(|error| {
             let text = error.render().to_string();
-            let first_line = text.lines().next().unwrap_or_default();
-            anyhow::anyhow!("{}", first_line.trim_start_matches("error: ").to_owned())
+            // The mistake and the values that are possible, without usage and hints.
+            let said = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+            let line = said.collect::<Vec<_>>().join(" ");
+            anyhow::anyhow!("{}", line.trim_start_matches("error: ").to_owned())
         })
     }
 
@@ -377,6 +379,10 @@ mod tests {
             message("--map x=1").contains("write HOST:PORT before the equals sign"),
             "{}",
             message("--map x=1")
+        );
+        assert_eq!(
+            message("--family ec99"),
+            "invalid value 'ec99' for '--family <FAMILY>' [possible values: ec20, eg800q]"
         );
         let quirk = Options::parse_text("--quirk flies").expect("any name is read");
         let error = quirk.config(1, 0).expect_err("there is no such quirk").to_string();

@@ -413,6 +413,9 @@ impl Modem {
         if baud != self.settings.baud {
             self.actions.push_back(Action::SetBaud(port, baud));
         }
+        if self.channels.len() > 1 {
+            self.channels[port].recorder.set_label(&facts.name);
+        }
         self.channels[port].forget();
         self.channels[port].last_heard = now;
         self.channels[port].baud = baud;
