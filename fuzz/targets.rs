@@ -666,6 +666,7 @@ const NUMBERED_URCS: [&str; 7] = [
 
 const STATUS: &str = r##"{"uptime_seconds":#,"modem":{"signal_dbm":-57,"heard_seconds_ago":#,"session_seconds":#},
     "ports":[{"name":"p","baud":115200,"overruns":1,"utilisation":[#,#]}],"sockets":{"open":#,"free":#},
+    "connections":[{"id":#,"age_seconds":#,"up_bytes":#,"down_bytes":#}],
     "tunnels":[{"name":"t","accepted":#,"up_bytes":#,"down_bytes":#,"today_bytes":#,"month_bytes":#}],
     "counters":{"opens":#,"open_failures":{"a":#,"b":#},"open_seconds":[#,#,#],"wire_bytes_out":#,
     "budget":{"limit_bytes":#,"used_bytes":#}}}"##;

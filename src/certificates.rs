@@ -3,7 +3,6 @@
 //! Files of this program are named by a hash of their content, so that the same file is stored once, whoever
 //! asks for it. What is stored is held against its checksum, and judged on the host before it is stored.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -18,9 +17,10 @@ use crate::exit_status::ExitStatus;
 use crate::logging;
 use crate::modem::ssl_context::{self, Authorities, FILE_PREFIX, File};
 use crate::modem::{Failure, Outcome, UserAnswer};
-use crate::terminal;
+use crate::terminal::{self, printable, printable_json};
 use crate::trust::{Certificate, PrivateKey, TrustError, Validity};
 use crate::upload_bar::UploadBar;
+use crate::volume;
 
 /// Does what `args` say.
 ///
@@ -57,7 +57,9 @@ pub fn run(args: &CertArgs, around: &Surroundings) -> anyhow::Result<ExitStatus>
             let content = store.get(&file_name(name.as_deref().unwrap_or_default())?)?;
             match &args.output {
                 Some(path) => {
-                    fs::write(path, &content).with_context(|| format!("cannot write {}", path.display()))?;
+                    volume::private(path)
+                        .and_then(|mut file| file.write_all(&content))
+                        .with_context(|| format!("cannot write {}", path.display()))?;
                 }
                 None => out.write_all(&content)?,
             }
@@ -280,12 +282,11 @@ impl Store {
 impl Listing {
     fn show(&self, out: &mut dyn Write, as_json: bool) -> io::Result<()> {
         if as_json {
-            serde_json::to_writer_pretty(&mut *out, self)?;
-            return writeln!(out);
+            return writeln!(out, "{}", printable_json(serde_json::to_string_pretty(self)?));
         }
         for Stored { name, bytes, ours } in &self.files {
             let whose = if *ours { "" } else { "  (not of this program)" };
-            writeln!(out, "{bytes:>8}  {name}{whose}")?;
+            writeln!(out, "{bytes:>8}  {}{whose}", printable(name))?;
         }
         match (self.free_bytes, self.total_bytes) {
             (Some(free), Some(total)) => writeln!(out, "{free:>8}  bytes free of {total}"),
@@ -340,13 +341,12 @@ impl Judgement {
 
 fn show(out: &mut dyn Write, judgements: &[Judgement], as_json: bool) -> io::Result<ExitStatus> {
     if as_json {
-        serde_json::to_writer_pretty(&mut *out, judgements)?;
-        writeln!(out)?;
+        writeln!(out, "{}", printable_json(serde_json::to_string_pretty(judgements)?))?;
     } else {
         let unicode = terminal::takes_unicode();
         for Judgement { file, ok, seen, .. } in judgements {
             let line = format!("{} {file}: {seen}", if *ok { '✓' } else { '✗' });
-            writeln!(out, "{}", terminal::shown(&line, unicode))?;
+            writeln!(out, "{}", terminal::shown(&printable(&line), unicode))?;
         }
     }
     let all_well = judgements.iter().all(|judgement| judgement.ok);
@@ -393,7 +393,7 @@ fn file_to_put(path: &Path, unix_seconds: i64) -> anyhow::Result<File> {
                     Judgement::of_certificate(&source, certificate, unix_seconds);
                 let soon = matches!(certificate.validity(unix_seconds), Validity::EndsSoon(_));
                 if !ok || soon {
-                    eprintln!("qssl-tunnel: {source}: {seen}");
+                    eprintln!("qssl-tunnel: {}", printable(&format!("{source}: {seen}")));
                 }
             }
             let pems: Vec<Pem> = certificates.iter().map(|one| one.to_pem(source.clone())).collect();
@@ -489,7 +489,7 @@ mod tests {
     fn a_file_is_stored_under_the_name_that_tunnels_use() {
         let path = Path::new(DIRECTORY).join("root.pem");
         let put = file_to_put(&path, IN_2100).expect("a certificate");
-        let pem = Pem { source: "ca".into(), bytes: fs::read(&path).expect("it exists") };
+        let pem = Pem { source: "ca".into(), bytes: std::fs::read(&path).expect("it exists") };
         let authority = config::Authentication::Authorities(vec![pem]);
         let used = ssl_context::files(&config::Tls::new(authority), Authorities::Bundle);
         assert_eq!(put.name, used[0].name);

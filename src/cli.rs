@@ -88,8 +88,8 @@ pub struct ListenArgs {
     /// Where clients connect: PORT (loopback), ADDRESS:PORT, unix:/PATH or systemd:NAME
     ///
     /// A bare port listens on 127.0.0.1 and ::1 only; every other address is typed out, 0.0.0.0:8443 for
-    /// all. unix:/path may be followed by ,mode=0660 ,owner=NAME and ,group=NAME. systemd:NAME takes the
-    /// socket that systemd passes under this name. May be given several times.
+    /// all. unix:/path may be followed by ,mode=0600 ,owner=NAME and ,group=NAME; the mode is 0660 unless given.
+    /// systemd:NAME takes the socket that systemd passes under this name. May be given several times.
     #[arg(required = true, value_name = "LISTEN")]
     pub listen: Vec<Listen>,
 
@@ -695,7 +695,9 @@ pub struct ProcessOptions {
     /// Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop
     ///
     /// Counted are payload in both directions and 7 kB for each TLS handshake, over restarts if there is a state
-    /// directory. With ,stop further clients are reset until the month is over.
+    /// directory: killed, the daemon forgets at most a thousandth of the volume, or what passed in the last five
+    /// seconds. With ,stop further clients are reset until the month is over. While the host's clock is not set, the
+    /// last month that is known goes on.
     #[arg(long, value_name = "VOLUME[,stop]", env = "QSSL_TUNNEL_MONTHLY_BUDGET", hide_env = true)]
     pub monthly_budget: Option<Budget>,
 

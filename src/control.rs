@@ -3,7 +3,9 @@
 //! A Unix stream socket. Whoever may open it may ask; its permissions are its only lock. Both sides speak JSON,
 //! one object a line, no line longer than [`REQUEST_LIMIT_BYTES`] towards the daemon. Every request gets exactly
 //! one reply, in order; the next request of a connection is read when the reply is on its way. Unknown fields are
-//! ignored, an unknown request gets an `error`.
+//! ignored, an unknown request gets an `error`. A connection that asks nothing for 10 s, or does not take its reply,
+//! is closed. Of the [`CONNECTIONS_MAX`] places two are kept for the daemon's own user and root; others who find no
+//! place are told `busy`.
 //!
 //! ```text
 //!  > {"request":"at","command":"AT+CSQ"}

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::config::Process;
+use crate::volume;
 
 /// Where traffic is shown and kept.
 #[derive(Debug, Default)]
@@ -67,7 +68,7 @@ impl Dump {
 }
 
 fn create(path: &Path) -> anyhow::Result<File> {
-    File::create(path).with_context(|| format!("cannot write {}", path.display()))
+    volume::private(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// `> PEER: 18 bytes` (`<` towards the client), then sixteen bytes a line: offset, hexadecimal, text.
@@ -128,6 +129,24 @@ mod tests {
         dump.passed(Way::Up, "b", b"\0three");
         assert_eq!(std::fs::read(file("up")).unwrap(), b"one\0three");
         assert_eq!(std::fs::read(file("down")).unwrap(), b"two");
+    }
+
+    #[test]
+    fn recordings_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let (new, old) = (directory.path().join("new"), directory.path().join("old"));
+        std::fs::write(&old, "before").unwrap();
+        std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let process =
+            Process { record_up: Some(new.clone()), record_down: Some(old.clone()), ..Process::default() };
+        Dump::new(&process).unwrap();
+        for file in [new, old] {
+            let metadata = std::fs::metadata(&file).unwrap();
+            assert_eq!((metadata.permissions().mode() & 0o777, metadata.len()), (0o600, 0), "{file:?}");
+        }
+        let process = Process { record_up: Some("/dev/null".into()), ..Process::default() };
+        assert!(Dump::new(&process).is_ok(), "what is no file is written to as it is");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `qssl-tunnel status` and `qssl-tunnel at`: questions to a running daemon, or to the modem itself where none runs;
 //! and `qssl-tunnel connect` where a daemon has a tunnel to the server.
 
-use std::fs;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
@@ -18,7 +17,8 @@ use crate::exit_status::ExitStatus;
 use crate::logging;
 use crate::modem::{Failure, Outcome, Profile};
 use crate::status::{self, Status};
-use crate::terminal;
+use crate::terminal::{self, printable};
+use crate::volume;
 
 /// Says one command and shows its answer; the exit status tells `OK` from everything else.
 ///
@@ -45,8 +45,11 @@ pub fn at(args: &AtArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
         false => conversation.ask(command)?,
     };
     let mut out = io::stdout().lock();
+    // A script gets what the modem says, a person what can be shown of it.
+    let is_person = out.is_terminal();
+    let shown = |line: &'_ str| if is_person { printable(line).into_owned() } else { line.to_owned() };
     for line in &answer.lines {
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", shown(line))?;
     }
     let Some(outcome) = answer.outcome else {
         return Err(Failure::new(ExitStatus::ModemSilent, "the modem did not answer").into());
@@ -62,7 +65,7 @@ pub fn at(args: &AtArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
             (format!("+CME ERROR: {}", error.0), ExitStatus::Failed)
         }
     };
-    writeln!(out, "{text}")?;
+    writeln!(out, "{}", shown(&text))?;
     Ok(status)
 }
 
@@ -224,7 +227,8 @@ fn dump(client: &mut Client, file: Option<&Path>, payload: Option<bool>) -> anyh
         if index > 0 {
             name.push(format!(".{index}"));
         }
-        fs::write(&name, &port.text)
+        volume::private(Path::new(&name))
+            .and_then(|mut file| file.write_all(port.text.as_bytes()))
             .with_context(|| format!("cannot write {}", Path::new(&name).display()))?;
     }
     Ok(())

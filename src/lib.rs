@@ -55,7 +55,7 @@
 //! | [`recorder`] | The flight recorder: the last that passed on a port, kept in memory as readable text |
 //! | [`relay`] | Clients joined to sockets: the waiting line, half-closes, ends, and every limit of time |
 //! | [`status`] | How the daemon and its modem are, as plain data: what `qssl-tunnel status` shows |
-//! | [`terminal`] | What the place that text is printed to can show: how wide it is, and whether it takes more than ASCII |
+//! | [`terminal`] | What the place that text is printed to can show: how wide it is, whether it takes more than ASCII, and what must not reach it |
 //! | [`trust`] | Certificates and keys as far as they can be judged on the host: PEM, dates, names, and the host's own trust store |
 //! | [`upload_bar`] | How far an upload to the modem is: a bar, if standard error is a terminal |
 //! | [`volume`] | How much each tunnel has carried on each day, kept over restarts, and the budget of a calendar month |

@@ -2,11 +2,11 @@
 //! error is the journal, which has a clock and levels of its own.
 //!
 //! The message is one line whatever is in it: control characters are escaped. A line that keeps coming is
-//! shown a few times, then counted, then summed up, so that a fault that lasts for days does not fill a disk.
+//! shown a few times, then counted, then summed up, so that a fault that lasts for days does not fill a disk. Of
+//! warnings and errors the numbers in them do not matter for that: a thousand clients that fail are one line a minute.
 //! Besides our own messages there are two targets: `at` has commands and answers (debug, from `-v`), `wire`
 //! has the transcript (trace, from `-vv`).
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +16,7 @@ use env_logger::Target;
 use log::{Level, Log, Metadata, Record};
 
 use crate::config::Verbosity;
+use crate::terminal::printable;
 
 /// Starts logging to standard error; a second call changes nothing. RUST_LOG, where it is set and not
 /// empty, goes before `verbosity`.
@@ -82,13 +83,17 @@ impl Logger {
     }
 
     fn log_summaries(&self, summaries: Vec<Summary>) {
-        for Summary { level, target, message, times } in summaries {
-            let times = if times == 1 { "once more".to_owned() } else { format!("{times} more times") };
+        for Summary { level, target, message, times, varies } in summaries {
+            let times = match (times, varies) {
+                (1, false) => "repeated once more".to_owned(),
+                (_, false) => format!("repeated {times} more times"),
+                (_, true) => format!("{times} more of this kind, the last"),
+            };
             self.inner.log(
                 &Record::builder()
                     .level(level)
                     .target(&target)
-                    .args(format_args!("repeated {times}: {message}"))
+                    .args(format_args!("{times}: {message}"))
                     .build(),
             );
         }
@@ -122,7 +127,10 @@ struct Repeats {
 struct Line {
     level: Level,
     target: String,
+    /// As it came last.
     message: String,
+    /// It came with other numbers as well.
+    varies: bool,
     shown: u32,
     suppressed: u64,
     window: Duration,
@@ -136,6 +144,7 @@ struct Summary {
     target: String,
     message: String,
     times: u64,
+    varies: bool,
 }
 
 impl Repeats {
@@ -145,8 +154,17 @@ impl Repeats {
         if message.len() > LONGEST_COUNTED_LINE_BYTES {
             return (true, summaries);
         }
-        let same = |line: &&mut Line| line.level == level && line.target == target && line.message == message;
+        let is_same = |other: &str| {
+            other == message || (level <= Level::Warn && without_numbers(other).eq(without_numbers(&message)))
+        };
+        let same = |line: &&mut Line| line.level == level && line.target == target && is_same(&line.message);
         if let Some(line) = self.lines.iter_mut().find(same) {
+            if line.message != message {
+                line.message = message;
+                if !std::mem::replace(&mut line.varies, true) {
+                    (line.window, line.window_end) = (KIND_WINDOW, now + KIND_WINDOW);
+                }
+            }
             let is_shown = line.shown < SAME_LINES_SHOWN;
             match is_shown {
                 true => line.shown += 1,
@@ -164,6 +182,7 @@ impl Repeats {
             level,
             target,
             message,
+            varies: false,
             shown: 1,
             suppressed: 0,
             window: FIRST_WINDOW,
@@ -179,7 +198,9 @@ impl Repeats {
             if now < line.window_end {
                 return true;
             }
-            line.window = (line.window * 2).min(LONGEST_WINDOW);
+            if !line.varies {
+                line.window = (line.window * 2).min(LONGEST_WINDOW);
+            }
             line.window_end = now + line.window;
             let summary = line.summary();
             let goes_on = summary.is_some();
@@ -199,8 +220,21 @@ impl Line {
     fn summary(&mut self) -> Option<Summary> {
         let times = mem::take(&mut self.suppressed);
         let (level, target, message) = (self.level, self.target.clone(), self.message.clone());
-        (times > 0).then_some(Summary { level, target, message, times })
+        (times > 0).then_some(Summary { level, target, message, times, varies: self.varies })
     }
+}
+
+/// The text with every number, address and port in it replaced by the same sign.
+fn without_numbers(text: &str) -> impl Iterator<Item = &str> {
+    let is_part = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':');
+    let pieces = text.split_inclusive(move |c| !is_part(c));
+    pieces.map(move |piece| {
+        let number = piece.trim_end_matches(move |c| !is_part(c));
+        match number.bytes().any(|byte| byte.is_ascii_digit()) {
+            true => &piece[number.len()..],
+            false => piece,
+        }
+    })
 }
 
 /// What is shown of ours, and warnings of everybody else.
@@ -219,9 +253,9 @@ fn write_line(out: &mut dyn Write, style: Style, time: Duration, record: &Record
         Style::Journal => write!(out, "<{}>", priority(record.level()))?,
     }
     if !is_ours(record.target()) {
-        write!(out, "{}: ", escaped(record.target()))?;
+        write!(out, "{}: ", printable(record.target()))?;
     }
-    writeln!(out, "{}", escaped(&record.args().to_string()))
+    writeln!(out, "{}", printable(&record.args().to_string()))
 }
 
 fn is_ours(target: &str) -> bool {
@@ -266,24 +300,6 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// The text on one line, with nothing in it that a terminal would act on.
-fn escaped(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\n' => line.push_str("\\n"),
-            '\r' => line.push_str("\\r"),
-            '\t' => line.push_str("\\t"),
-            c if c.is_ascii_control() => {
-                write!(line, "\\x{:02x}", u32::from(c)).expect("writing to a String does not fail");
-            }
-            c if c.is_control() => line.extend(c.escape_unicode()),
-            c => line.push(c),
-        }
-    }
-    line
-}
-
 /// Whether our standard error leads to the journal: JOURNAL_STREAM has its device and inode (systemd.exec(5)).
 /// The variable alone does not tell: it is inherited by processes whose standard error is elsewhere.
 fn stderr_is_the_journal() -> bool {
@@ -302,6 +318,8 @@ const SAME_LINES_SHOWN: u32 = 5;
 const FIRST_WINDOW: Duration = Duration::from_secs(10);
 /// Summaries of a line that goes on become rarer up to this interval.
 const LONGEST_WINDOW: Duration = Duration::from_secs(600);
+/// Lines that differ in numbers alone are summed up so often.
+const KIND_WINDOW: Duration = Duration::from_secs(60);
 /// How many different lines are counted at once; with more of them the one due next is summed up early.
 const LINES_COUNTED: usize = 16;
 /// Longer lines are shown and not remembered.
@@ -475,6 +493,31 @@ mod tests {
     }
 
     #[test]
+    fn clients_that_fail_one_after_the_other_are_one_line_a_minute() {
+        let (logger, output) = logger(Verbosity::Normal, None);
+        let start = some_moment();
+        for number in 0..6000_u64 {
+            let message =
+                format!("[2001:db8::{number:x}]:{} may not connect (--allow); reset", 40_000 + number);
+            shown_at(&logger, start, &message, [number / 20].into_iter());
+        }
+        shown_at(&logger, start, "another warning", [300].into_iter());
+        let lines = output.lines();
+        assert!(lines.len() <= 5 + 5 + 1, "{lines:#?}");
+        let last = &lines[lines.len() - 2];
+        assert!(last.contains("more of this kind, the last: [2001:db8::176f]:45999 may not"), "{last}");
+    }
+
+    #[test]
+    fn connections_that_end_in_order_have_a_line_each() {
+        let (logger, output) = logger(Verbosity::Normal, None);
+        for number in 0..20 {
+            say(&logger, Level::Info, "qssl_tunnel::relay", &format!("127.0.0.1:{number} has ended"));
+        }
+        assert_eq!(output.lines().len(), 20);
+    }
+
+    #[test]
     fn what_had_stopped_is_shown_again() {
         let (logger, output) = logger(Verbosity::Normal, None);
         let start = some_moment();
@@ -491,13 +534,14 @@ mod tests {
             summaries.extend(repeats.admit(Level::Warn, "at", "same".to_owned(), now).1);
         }
         for number in 0..1000 {
-            summaries.extend(repeats.admit(Level::Warn, "at", number.to_string(), now).1);
+            summaries.extend(repeats.admit(Level::Warn, "at", "x".repeat(number), now).1);
             let long = "x".repeat(LONGEST_COUNTED_LINE_BYTES + 1);
             assert!(repeats.admit(Level::Warn, "at", long, now).0);
         }
         assert_eq!(repeats.lines.len(), LINES_COUNTED);
         let message = "same".to_owned();
-        assert_eq!(summaries, [Summary { level: Level::Warn, target: "at".to_owned(), message, times: 2 }]);
+        let target = "at".to_owned();
+        assert_eq!(summaries, [Summary { level: Level::Warn, target, message, times: 2, varies: false }]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! from the socket that NOTIFY_SOCKET names. Without that variable nothing is sent.
 //!
 //! Sending is written here, not taken from a library, because it must reach abstract sockets and must not hold
-//! up the event loop for long whatever the service manager does.
+//! up the event loop for long whatever the service manager does: only what is said once in a while waits for it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,6 +10,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
+
+use crate::terminal::printable;
 
 /// Where the service manager listens, and how often it wants to hear from us.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ impl Notifier {
 
     /// Listening: clients may come.
     pub fn ready(&mut self) {
-        self.send("READY=1");
+        self.send("READY=1", Patience::Short);
     }
 
     /// One line for `systemctl status`. Sent only when it differs from the one before.
@@ -54,23 +56,23 @@ impl Notifier {
         self.last_status.clear();
         self.last_status.push_str(text);
         // A line break would begin another assignment.
-        self.send(&format!("STATUS={}", text.replace(char::is_control, " ")));
+        self.send(&format!("STATUS={}", printable(text)), Patience::None);
     }
 
     /// Re-reading the configuration; [`Notifier::ready`] ends it. `monotonic_usec` is the time of
     /// CLOCK_MONOTONIC in microseconds ([`monotonic_usec`]).
     pub fn reloading(&mut self, monotonic_usec: u64) {
-        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={monotonic_usec}"));
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={monotonic_usec}"), Patience::Short);
     }
 
     /// Draining, soon gone.
     pub fn stopping(&mut self) {
-        self.send("STOPPING=1");
+        self.send("STOPPING=1", Patience::Short);
     }
 
     /// All is well; to be sent every [`Notifier::watchdog_interval`].
     pub fn watchdog(&mut self) {
-        self.send("WATCHDOG=1");
+        self.send("WATCHDOG=1", Patience::None);
     }
 
     /// Half the time after which the service manager takes us for hung; `None` when it does not watch.
@@ -110,9 +112,12 @@ impl Notifier {
     }
 
     /// The address is named anew each time: a service manager that was started again has a new socket there.
-    fn send(&mut self, message: &str) {
+    fn send(&mut self, message: &str, patience: Patience) {
         let Some((socket, address)) = &self.service_manager else { return };
-        match socket.send_to_addr(message.as_bytes(), address) {
+        let sent = socket
+            .set_nonblocking(patience == Patience::None)
+            .and_then(|()| socket.send_to_addr(message.as_bytes(), address));
+        match sent {
             Ok(_) => self.has_failed = false,
             Err(error) => {
                 if !self.has_failed {
@@ -133,6 +138,15 @@ pub fn monotonic_usec() -> u64 {
     let seconds = u64::try_from(now.tv_sec).expect("the monotonic clock starts at zero");
     let nanoseconds = u64::try_from(now.tv_nsec).expect("nanoseconds of a time are not negative");
     seconds.saturating_mul(1_000_000).saturating_add(nanoseconds / 1000)
+}
+
+/// How long a datagram waits for room in the service manager's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// Not at all: it is said again.
+    None,
+    /// [`SEND_TIMEOUT`].
+    Short,
 }
 
 /// A path, or `@` and an abstract name.
@@ -244,7 +258,7 @@ mod tests {
         notifier.status("up");
         notifier.status("down\nWATCHDOG=trigger");
         notifier.status("up");
-        assert_eq!(manager.received(), ["STATUS=up", "STATUS=down WATCHDOG=trigger", "STATUS=up"]);
+        assert_eq!(manager.received(), ["STATUS=up", "STATUS=down\\nWATCHDOG=trigger", "STATUS=up"]);
     }
 
     #[test]
@@ -264,7 +278,7 @@ mod tests {
     fn a_service_manager_that_reads_nothing_does_not_stop_us() {
         let manager = Manager::at_abstract_name("full");
         let mut notifier = manager.notifier();
-        // Far more than a receive queue holds; the first that finds it full ends the test, after SEND_TIMEOUT.
+        // Far more than a receive queue holds; the first that finds it full ends the test.
         let told = (0..100_000).take_while(|_| {
             notifier.watchdog();
             !notifier.has_failed

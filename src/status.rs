@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::at::fields;
+use crate::terminal::printable_json;
 
 pub use prometheus::metrics;
 pub use table::{size, table};
@@ -206,7 +207,7 @@ impl Modem {
 impl Status {
     /// The same, for programs: one object, indented.
     pub fn json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("plain data without keys that are no text")
+        printable_json(serde_json::to_string_pretty(self).expect("plain data without keys that are no text"))
     }
 }
 

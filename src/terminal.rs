@@ -1,5 +1,7 @@
-//! What the place that text is printed to can show: how wide it is, and whether it takes more than ASCII.
+//! What the place that text is printed to can show: how wide it is, whether it takes more than ASCII, and what
+//! must not reach it.
 
+use std::borrow::Cow;
 use std::env;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -20,6 +22,65 @@ fn is_utf8(variables: [Option<OsString>; 3]) -> bool {
     let set = variables.into_iter().flatten().find(|value| !value.is_empty());
     let locale = set.map(|value| value.to_string_lossy().to_lowercase()).unwrap_or_default();
     locale.contains("utf-8") || locale.contains("utf8")
+}
+
+/// The text on one line, with nothing in it that a terminal would act on or that would show in another order than it
+/// stands: words of a modem, a network, a file or a client are shown through this, and through nothing else.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_printable) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' => line.push_str("\\n"),
+            '\r' => line.push_str("\\r"),
+            '\t' => line.push_str("\\t"),
+            c if is_printable(c) => line.push(c),
+            c if c.is_ascii() => line.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => line.extend(c.escape_unicode()),
+        }
+    }
+    Cow::Owned(line)
+}
+
+/// The same for JSON, which means the same afterwards. It escapes some of these characters itself, and can have the
+/// others only in strings.
+pub fn printable_json(json: String) -> String {
+    // Line ends and spaces between the values are its own.
+    let is_plain = |c: char| is_printable(c) || c == '\n';
+    if json.chars().all(is_plain) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_plain(c) {
+            escaped.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    escaped
+}
+
+/// Neither a control character (C0, DEL, C1) nor one that ends a line, turns the direction of text around, or is not
+/// seen at all.
+pub fn is_printable(c: char) -> bool {
+    !(c.is_control()
+        || matches!(
+            c,
+            '\u{AD}'
+                | '\u{61C}'
+                | '\u{180E}'
+                | '\u{200B}'..='\u{200F}'
+                | '\u{2028}'..='\u{202E}'
+                | '\u{2060}'..='\u{206F}'
+                | '\u{FEFF}'
+                | '\u{FFF9}'..='\u{FFFB}'
+                | '\u{E0000}'..='\u{E007F}'
+        ))
 }
 
 /// The text for a person, in a locale that may have ASCII only.
@@ -70,6 +131,24 @@ mod tests {
         assert!(!locale(["C", "", "de_DE.UTF-8"]));
         assert!(!locale(["POSIX", "", ""]));
         assert!(!is_utf8([None, None, None]));
+    }
+
+    const NASTY: &str = "a\x1b[2Jb\u{9b}2Jc\x7fd\ne\tf\r\u{202E}g\u{2066}h\u{2028}i\u{200B}j\u{E0041}é✓";
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_is_printed() {
+        assert_eq!(
+            printable(NASTY),
+            "a\\x1b[2Jb\\u{9b}2Jc\\x7fd\\ne\\tf\\r\\u{202e}g\\u{2066}h\\u{2028}i\\u{200b}j\\u{e0041}é✓"
+        );
+        assert!(matches!(printable("C:\\ é ✓"), Cow::Borrowed(_)), "what is printable stays as it is");
+    }
+
+    #[test]
+    fn json_means_the_same_and_has_nothing_raw() {
+        let json = printable_json(serde_json::to_string_pretty(&[NASTY]).expect("a string"));
+        assert!(json.chars().all(|c| is_printable(c) || c == '\n'), "{json:?}");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&json).expect("JSON")[0], NASTY);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use crate::terminal::printable;
+
 /// One upload, or several one after the other. Dropping it takes the bar away.
 #[derive(Debug)]
 pub struct UploadBar {
@@ -14,7 +16,7 @@ pub struct UploadBar {
 impl UploadBar {
     /// Nothing is drawn yet. `what` stands before the bar.
     pub fn new(what: &str) -> Self {
-        UploadBar { what: what.to_owned(), is_shown: io::stderr().is_terminal(), drawn: None }
+        UploadBar { what: printable(what).into_owned(), is_shown: io::stderr().is_terminal(), drawn: None }
     }
 
     /// So many bytes of so many have left.

@@ -2,7 +2,12 @@
 //!
 //! Days and months are those of UTC by the host's clock. The file `volume` in the state directory is text, one line
 //! a day and tunnel: `2026-11-21 NAME UP DOWN OPENS`, bytes and TLS handshakes. It is replaced as a whole, so that
-//! a loss of power leaves the old one or the new one.
+//! a loss of power leaves the old one or the new one, a minute after something was carried at the latest; with a
+//! budget also as soon as a thousandth of it is not in the file, but no more often than every five seconds. So much
+//! is what a kill costs.
+//!
+//! While the host's clock is not plausible, as after a boot without a battery, everything counts for the last day
+//! that is known; what was counted while none was known goes to the first day that is.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,6 +19,7 @@ use std::time::{Duration, Instant};
 use time::{Date, OffsetDateTime};
 
 use crate::config::Budget;
+use crate::modem::PLAUSIBLE_UNIX_SECONDS;
 use crate::relay::Moved;
 
 /// What was carried, by day and tunnel.
@@ -24,6 +30,9 @@ pub struct Volume {
     file: Option<PathBuf>,
     /// Since when there is something that the file does not have.
     changed_since: Option<Instant>,
+    /// How much that is, as the budget counts it.
+    unsaved_bytes: u64,
+    written_at: Option<Instant>,
     /// How much of the month's budget the last warning was about, in percent, and in which month.
     warned: (u8, i32, u8),
     write_failed: bool,
@@ -39,6 +48,8 @@ impl Volume {
             budget,
             file,
             changed_since: None,
+            unsaved_bytes: 0,
+            written_at: None,
             warned: (0, 0, 0),
             write_failed: false,
         };
@@ -62,12 +73,13 @@ impl Volume {
         if moved.is_empty() {
             return;
         }
-        let day = date(unix_seconds);
+        let day = self.day(unix_seconds);
+        if is_known(day) {
+            self.settle(day);
+        }
         for (tunnel, more) in moved {
-            let sum = self.days.entry((day, tunnel)).or_default();
-            sum.up_bytes = sum.up_bytes.saturating_add(more.up_bytes);
-            sum.down_bytes = sum.down_bytes.saturating_add(more.down_bytes);
-            sum.opens = sum.opens.saturating_add(more.opens);
+            self.unsaved_bytes = self.unsaved_bytes.saturating_add(cost(&more));
+            add(self.days.entry((day, tunnel)).or_default(), more);
         }
         while self.days.len() > ENTRIES_MAX {
             self.days.pop_first();
@@ -78,14 +90,22 @@ impl Volume {
 
     /// When the file is to be written, if it is.
     pub fn write_at(&self) -> Option<Instant> {
-        self.file.as_ref().and(self.changed_since).map(|since| since + WRITE_INTERVAL)
+        let since = self.file.as_ref().and(self.changed_since)?;
+        let is_much = self.budget.is_some_and(|budget| self.unsaved_bytes >= budget.bytes / 1000);
+        Some(match (is_much, self.written_at) {
+            (false, _) => since + WRITE_INTERVAL,
+            (true, None) => since,
+            (true, Some(at)) => since.max(at + SHORTEST_WRITE_INTERVAL),
+        })
     }
 
     /// Writes the file, if there is something to write.
-    pub fn write(&mut self) {
+    pub fn write(&mut self, now: Instant) {
         if self.changed_since.take().is_none() {
             return;
         }
+        self.unsaved_bytes = 0;
+        self.written_at = Some(now);
         let Some(path) = &self.file else { return };
         match replace(path, self.text().as_bytes()) {
             Ok(()) => self.write_failed = false,
@@ -102,7 +122,7 @@ impl Volume {
 
     /// Payload both ways of a tunnel: of this day, and of this month.
     pub fn of_tunnel(&self, tunnel: &str, unix_seconds: i64) -> (u64, u64) {
-        let today = date(unix_seconds);
+        let today = self.day(unix_seconds);
         let mut sums = (0, 0);
         for ((day, _), moved) in self.month(today).filter(|((_, name), _)| name == tunnel) {
             let bytes = moved.up_bytes.saturating_add(moved.down_bytes);
@@ -116,12 +136,29 @@ impl Volume {
 
     /// The budget, and what is used of it this month.
     pub fn used(&self, unix_seconds: i64) -> Option<(Budget, u64)> {
-        self.budget.map(|budget| (budget, self.used_in_month(date(unix_seconds))))
+        self.budget.map(|budget| (budget, self.used_in_month(self.day(unix_seconds))))
     }
 
     /// Whether no further clients are to be served.
     pub fn is_spent(&self, unix_seconds: i64) -> bool {
         self.used(unix_seconds).is_some_and(|(budget, used)| budget.stop && used >= budget.bytes)
+    }
+
+    /// The day by the host's clock; while that is not plausible, the last day that is known.
+    fn day(&self, unix_seconds: i64) -> Date {
+        let today = date(unix_seconds);
+        let last = || self.days.keys().rev().map(|(day, _)| *day).find(|day| is_known(*day));
+        if is_known(today) { today } else { last().unwrap_or(OffsetDateTime::UNIX_EPOCH.date()) }
+    }
+
+    /// What was counted while no day was known counts for this one.
+    fn settle(&mut self, day: Date) {
+        while let Some(((early, _), _)) = self.days.first_key_value()
+            && !is_known(*early)
+        {
+            let Some(((_, tunnel), moved)) = self.days.pop_first() else { break };
+            add(self.days.entry((day, tunnel)).or_default(), moved);
+        }
     }
 
     fn month(&self, day: Date) -> impl Iterator<Item = (&(Date, String), &Moved)> {
@@ -130,14 +167,7 @@ impl Volume {
     }
 
     fn used_in_month(&self, day: Date) -> u64 {
-        let used = |moved: &Moved| {
-            moved
-                .opens
-                .saturating_mul(HANDSHAKE_BYTES)
-                .saturating_add(moved.up_bytes)
-                .saturating_add(moved.down_bytes)
-        };
-        self.month(day).fold(0, |sum, (_, moved)| used(moved).saturating_add(sum))
+        self.month(day).fold(0, |sum, (_, moved)| cost(moved).saturating_add(sum))
     }
 
     /// Once a month for each of the shares that are worth a word.
@@ -179,6 +209,20 @@ impl Volume {
     }
 }
 
+/// Makes a file for payload or keys, or empties it: nobody but its owner may read it, whatever the umask and whatever
+/// it was before. What is no file, such as a pipe, stays as it is.
+///
+/// # Errors
+/// Those of the file system.
+pub fn private(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    if file.metadata()?.is_file() {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
 /// Replaces a file: whoever looks at it, also after a loss of power, sees the old one or the new one.
 ///
 /// # Errors
@@ -201,28 +245,42 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     })
 }
 
-fn read(path: &Path) -> io::Result<String> {
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
-    let mut text = String::new();
-    fs::File::open(path)?.take(FILE_LIMIT_BYTES).read_to_string(&mut text)?;
+    let mut text = Vec::new();
+    fs::File::open(path)?.take(FILE_LIMIT_BYTES).read_to_end(&mut text)?;
     Ok(text)
 }
 
-fn parse(text: &str, name: &str) -> BTreeMap<(Date, String), Moved> {
+fn parse(text: &[u8], name: &str) -> BTreeMap<(Date, String), Moved> {
     let mut days = BTreeMap::new();
-    for (index, line) in text.lines().enumerate() {
-        if line.is_empty() || line.starts_with('#') {
+    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        if line.is_empty() || line.starts_with(b"#") {
             continue;
         }
-        match entry(line) {
-            Some((day, moved)) if days.len() < ENTRIES_MAX => {
+        match std::str::from_utf8(line).ok().and_then(entry) {
+            Some((day, moved)) => {
                 days.insert(day, moved);
             }
-            Some(_) => {}
             None => log::warn!("{name}:{}: not a day's volume; left out", index + 1),
+        }
+        if days.len() > ENTRIES_MAX {
+            days.pop_first();
         }
     }
     days
+}
+
+fn add(sum: &mut Moved, more: Moved) {
+    sum.up_bytes = sum.up_bytes.saturating_add(more.up_bytes);
+    sum.down_bytes = sum.down_bytes.saturating_add(more.down_bytes);
+    sum.opens = sum.opens.saturating_add(more.opens);
+}
+
+/// What counts for the budget, in bytes.
+fn cost(moved: &Moved) -> u64 {
+    let handshakes = moved.opens.saturating_mul(HANDSHAKE_BYTES);
+    handshakes.saturating_add(moved.up_bytes).saturating_add(moved.down_bytes)
 }
 
 fn entry(line: &str) -> Option<((Date, String), Moved)> {
@@ -235,6 +293,11 @@ fn entry(line: &str) -> Option<((Date, String), Moved)> {
     let mut count = || words.next()?.parse().ok();
     let moved = Moved { up_bytes: count()?, down_bytes: count()?, opens: count()? };
     words.next().is_none().then_some(((day, tunnel), moved))
+}
+
+/// Whether a clock that shows this day is to be believed.
+fn is_known(day: Date) -> bool {
+    PLAUSIBLE_UNIX_SECONDS.contains(&day.midnight().assume_utc().unix_timestamp())
 }
 
 /// The day of a time that may be beyond all calendars.
@@ -252,8 +315,11 @@ const FILE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 /// What a TLS handshake costs on the air.
 const HANDSHAKE_BYTES: u64 = 7_000;
 
-/// The file is not written more often.
+/// Whatever was carried is in the file after so long.
 const WRITE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The file is not written more often: flash wears.
+const SHORTEST_WRITE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The shares of the budget that are warned about.
 const WARN_PERCENTS: [u8; 2] = [80, 100];
@@ -285,7 +351,7 @@ mod tests {
         volume.add(vec![("web".into(), moved(2, 20, 0))], NOON, now + Duration::from_secs(5));
         volume.add(vec![("web".into(), moved(4, 40, 0))], NOON - 40 * DAY, now);
         assert_eq!(volume.write_at(), Some(now + WRITE_INTERVAL));
-        volume.write();
+        volume.write(now);
         assert_eq!(volume.write_at(), None);
 
         let again = Volume::open(Some(directory.path()), None);
@@ -302,10 +368,12 @@ mod tests {
     fn a_broken_file_costs_its_broken_lines_alone() {
         let text = "# remark\n\n2026-11-21 web 1 2 3\n2026-13-01 web 1 2 3\n2026-11-20 web 1 2\nx\n2026-11-19 web 1 2 3 4\n\
                     2026-11-22 web -1 2 3\n99999999999-1-1 a 1 1 1\n";
-        assert_eq!(parse(text, "volume").len(), 1);
+        assert_eq!(parse(text.as_bytes(), "volume").len(), 1);
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join(FILE_NAME), b"\xff\xfe\0").unwrap();
-        assert!(Volume::open(Some(directory.path()), None).days.is_empty());
+        let bytes = b"2026-11-20 web 1 2 3\n2026-11-21 w\xffb 1 2 3\n\0\0\xfe\n2026-11-22 web 1 2 3\n";
+        fs::write(directory.path().join(FILE_NAME), bytes).unwrap();
+        let read = Volume::open(Some(directory.path()), None);
+        assert_eq!((read.days.len(), read.of_tunnel("web", NOON).1), (2, 6));
     }
 
     #[test]
@@ -322,6 +390,52 @@ mod tests {
         assert!(!volume.is_spent(NOON), "a warning is all that was asked for");
         volume.set_budget(None);
         assert_eq!(volume.used(NOON), None);
+    }
+
+    #[test]
+    fn a_budget_that_is_spent_stays_spent_while_the_clock_is_not_set() {
+        let budget = Some(Budget { bytes: 1000, stop: true });
+        let directory = tempfile::tempdir().unwrap();
+        let mut volume = Volume::open(Some(directory.path()), budget);
+        volume.add(vec![("web".into(), moved(600, 0, 0))], NOON, now());
+        volume.write(now());
+        // The next boot: the host's clock begins in 1970, or is far ahead.
+        let mut volume = Volume::open(Some(directory.path()), budget);
+        for (clock, used) in [(0, 600), (i64::MAX, 800)] {
+            assert_eq!(volume.used(clock).unwrap().1, used);
+            volume.add(vec![("web".into(), moved(200, 0, 0))], clock, now());
+        }
+        assert!(volume.is_spent(0) && volume.is_spent(i64::MAX) && volume.is_spent(NOON));
+        assert!(!volume.is_spent(NOON + 20 * DAY), "another month has begun");
+    }
+
+    #[test]
+    fn what_was_carried_before_any_day_was_known_counts_for_the_first_that_is() {
+        let mut volume = Volume::open(None, Some(Budget { bytes: 1000, stop: true }));
+        volume.add(vec![("web".into(), moved(600, 0, 0))], 0, now());
+        volume.add(vec![("web".into(), moved(300, 0, 0))], 5 * DAY, now());
+        assert_eq!(volume.of_tunnel("web", 0), (900, 900));
+        volume.add(vec![("web".into(), moved(100, 0, 0))], NOON, now());
+        assert_eq!(volume.of_tunnel("web", NOON), (1000, 1000));
+        assert!(volume.is_spent(NOON));
+    }
+
+    #[test]
+    fn a_kill_costs_a_thousandth_of_the_budget_or_a_few_seconds() {
+        let budget = Some(Budget { bytes: 1_000_000, stop: true });
+        let mut volume = Volume::open(Some(Path::new("/nonexistent")), budget);
+        let start = now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        volume.add(vec![("web".into(), moved(999, 0, 0))], NOON, at(0));
+        assert_eq!(volume.write_at(), Some(at(60)));
+        volume.add(vec![("web".into(), moved(1, 0, 0))], NOON, at(1));
+        assert_eq!(volume.write_at(), Some(at(0)), "at once");
+        volume.write(at(1));
+        volume.add(vec![("web".into(), moved(0, 5000, 0))], NOON, at(2));
+        assert_eq!(volume.write_at(), Some(at(6)), "not so soon again");
+        volume.write(at(6));
+        volume.add(vec![("web".into(), moved(0, 0, 1))], NOON, at(20));
+        assert_eq!(volume.write_at(), Some(at(20)), "a handshake costs more than it carries");
     }
 
     #[test]
@@ -348,7 +462,7 @@ mod tests {
     fn a_directory_that_cannot_be_written_stops_nothing() {
         let mut volume = Volume::open(Some(Path::new("/nonexistent")), None);
         volume.add(vec![("web".into(), moved(1, 1, 1))], NOON, now());
-        volume.write();
+        volume.write(now());
         assert!(volume.write_failed);
         assert_eq!(volume.of_tunnel("web", NOON), (2, 2));
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::at::{AtText, IdSet, PdpContextId};
+use crate::terminal::printable;
 
 mod budget;
 pub mod ca;
@@ -63,14 +64,8 @@ pub struct Surroundings {
 /// Why there is no configuration: one line, with the option or with file, line and column in front. The
 /// exit status is 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", on_one_line(.0))]
+#[error("{}", printable(.0))]
 pub struct ConfigError(String);
-
-/// What a file says is shown as it stands there, but for what would break the line or the terminal.
-fn on_one_line(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(shown).collect()
-}
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,6 +9,7 @@ use super::{
     Authentication, Configuration, Control, Limits, Modem, Process, Tls, Tunnel, Wait, certificate_items,
 };
 use super::{duration, ranges};
+use crate::terminal::is_printable;
 
 impl Configuration {
     /// This configuration as TOML. But for the secrets, of which only the presence is shown, it can be
@@ -215,8 +216,8 @@ fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => {
-                write!(quoted, "\\u{:04X}", u32::from(c)).expect("writing to a string cannot fail");
+            c if !is_printable(c) => {
+                write!(quoted, "\\U{:08X}", u32::from(c)).expect("writing to a string cannot fail");
             }
             c => quoted.push(c),
         }
@@ -231,8 +232,16 @@ mod tests {
 
     #[test]
     fn whatever_stands_in_a_string_it_is_one_string_of_toml() {
-        for text in ["plain", "with \"quotes\"", "back\\slash", "line\nend", "nul\0", "grüße", "tab\t\x7f"]
-        {
+        for text in [
+            "plain",
+            "with \"quotes\"",
+            "back\\slash",
+            "line\nend",
+            "nul\0",
+            "grüße",
+            "tab\t\x7f",
+            "\u{202E}\u{E0041}",
+        ] {
             let document = format!("key = {}", quoted(text));
             let table = toml::de::DeTable::parse(&document).expect("TOML");
             assert_eq!(table.get_ref().get("key").and_then(|value| value.get_ref().as_str()), Some(text));

@@ -15,6 +15,7 @@ use crate::client_io::ClientStream;
 use crate::config::Listen;
 use crate::listener::{BindError, Listener};
 use crate::modem::UserCommand;
+use crate::terminal::printable_json;
 
 /// The control socket and its connections.
 #[derive(Debug)]
@@ -319,9 +320,8 @@ impl Connection {
 
 /// A reply as it is sent.
 fn line(reply: &Reply) -> Vec<u8> {
-    let mut line = serde_json::to_vec(reply).expect("plain data without keys that are no text");
-    line.push(b'\n');
-    line
+    let json = serde_json::to_string(reply).expect("plain data without keys that are no text");
+    (printable_json(json) + "\n").into_bytes()
 }
 
 /// How long a connection may be there without a request, in the middle of one, or without taking its reply.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::exit_status::ExitStatus;
-use crate::terminal;
+use crate::terminal::{self, printable, printable_json};
 
 /// The checks in their order, by the names that lines and JSON have.
 pub const CHECKS: &[&str] = &[
@@ -141,8 +141,7 @@ impl<'a> Report<'a> {
             return Err(error);
         }
         if self.form == Form::Json {
-            serde_json::to_writer_pretty(&mut *self.out, &self.findings)?;
-            writeln!(self.out)?;
+            writeln!(self.out, "{}", printable_json(serde_json::to_string_pretty(&self.findings)?))?;
         }
         Ok(self.first_failure.unwrap_or(ExitStatus::Done))
     }
@@ -150,7 +149,7 @@ impl<'a> Report<'a> {
     /// Shows what goes on, on the terminal only and until the next finding.
     pub fn progress(&mut self, text: &str) {
         if let Form::Text { width: Some(width), unicode } = self.form {
-            let shown: String = terminal::shown(text, unicode).chars().take(width - 1).collect();
+            let shown: String = terminal::shown(&printable(text), unicode).chars().take(width - 1).collect();
             // A terminal that takes nothing is no reason to stop.
             let _ = write!(self.out, "\r\x1b[K{shown}").and_then(|()| self.out.flush());
             self.has_progress = true;
@@ -180,12 +179,13 @@ fn lines(finding: &Finding, width: Option<usize>) -> String {
         Verdict::Skipped => '–',
     };
     let Finding { check, seen, advice, id, .. } = finding;
+    let (seen, advice) = (printable(seen), advice.as_deref().map(printable));
     let id = id.map_or(String::new(), |id| format!(" [{id}]"));
     let mut lines =
         terminal::wrapped(&format!("{seen}{id}"), width, &format!("{mark} {check:<12}  "), SEEN_INDENT);
     if let Some(advice) = advice {
         lines.push('\n');
-        lines.push_str(&terminal::wrapped(advice, width, ADVICE_HEAD, ADVICE_INDENT));
+        lines.push_str(&terminal::wrapped(&advice, width, ADVICE_HEAD, ADVICE_INDENT));
     }
     lines
 }

@@ -9,6 +9,7 @@ use crate::control::server::{Server, Turn, Waits};
 use crate::control::{self, FILE_LIMIT_BYTES, Outcome, PortTranscript, Reply, Request, TURN_LIMIT, guard};
 use crate::modem::{self, Refusal, UserAnswer, UserCommand};
 use crate::status;
+use crate::terminal::printable;
 
 /// What the modem says about its network, asked for only when somebody wants to know.
 #[derive(Debug, Default)]
@@ -288,8 +289,8 @@ impl EventLoop {
                 let version = env!("CARGO_PKG_VERSION");
                 let text =
                     self.relay.modem().recorder(index).map_or(String::new(), |recorder| recorder.text());
-                let head = format!("# qssl-tunnel {version}, {module} on {port}, {reason}\n");
-                PortTranscript { port, text: head + &text }
+                let head = format!("# qssl-tunnel {version}, {module} on {port}, {reason}");
+                PortTranscript { text: format!("{}\n{text}", printable(&head)), port }
             })
             .collect()
     }

@@ -136,7 +136,7 @@ impl EventLoop {
         let troubles = counters.resyncs + counters.reboots;
         daemon.volume.add(self.relay.take_moved(), unix_seconds(), now);
         if daemon.volume.write_at().is_some_and(|at| at <= now) {
-            daemon.volume.write();
+            daemon.volume.write(now);
         }
         if troubles > std::mem::replace(&mut daemon.troubles, troubles)
             && daemon.recorded_at.is_none_or(|at| now.saturating_duration_since(at) >= RECORD_INTERVAL)
@@ -162,7 +162,7 @@ impl EventLoop {
         if let Some(daemon) = &mut self.daemon {
             daemon.notifier.stopping();
             daemon.volume.add(moved, unix_seconds(), self.now);
-            daemon.volume.write();
+            daemon.volume.write(self.now);
         }
     }
 
@@ -187,13 +187,13 @@ impl EventLoop {
         self.write_transcripts("on request");
     }
 
-    /// Writes the flight recorder into the state directory, else into the one for temporary files. The one before
-    /// is kept.
+    /// Writes the flight recorder into the state directory, else into the one for temporary files, where its name
+    /// has the number of the process. The one before is kept.
     fn write_transcripts(&self, reason: &str) {
         let Some(daemon) = &self.daemon else { return };
         let (directory, name) = match &daemon.state_directory {
             Some(directory) => (directory.clone(), RECORD_NAME.to_owned()),
-            None => (std::env::temp_dir(), format!("qssl-tunnel-{RECORD_NAME}")),
+            None => (std::env::temp_dir(), format!("qssl-tunnel-{}-{RECORD_NAME}", std::process::id())),
         };
         for (index, port) in self.transcripts(reason).into_iter().enumerate() {
             let name = if index == 0 { name.clone() } else { format!("{name}.{index}") };

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Status;
+use crate::terminal::printable;
 
 /// The status in the text exposition format, version 0.0.4. Names begin with `qssl_tunnel_`, times are seconds, and
 /// what only grows ends in `_total`.
@@ -130,9 +131,9 @@ impl Page {
     }
 }
 
-/// A label's value: the format escapes these three and nothing else.
+/// A label's value: the format escapes these three and nothing else. What else is not printable stands there escaped.
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    printable(text).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -173,6 +174,6 @@ mod tests {
     fn a_label_cannot_break_out_of_its_quotes() {
         let mut status = example();
         status.modem.operator = Some("a\"b\\c\nd".into());
-        assert!(metrics(&status).contains(r#"operator="a\"b\\c\nd""#));
+        assert!(metrics(&status).contains(r#"operator="a\"b\\c\\nd""#));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::counted;
+use crate::terminal::printable;
 
 use super::{Connection, NO_DAEMON, Status, Tunnel};
 
@@ -66,7 +67,7 @@ fn modem(status: &Status) -> String {
 fn add_line(out: &mut String, head: &str, text: &str) {
     if !text.is_empty() {
         // A String takes every write.
-        let _ = writeln!(out, "{head:<10} {text}");
+        let _ = writeln!(out, "{head:<10} {}", printable(text));
     }
 }
 
@@ -170,7 +171,7 @@ fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
         |tunnel: &Tunnel| format!("  {} → {}, {}", tunnel.listen.join(" "), tunnel.target, tunnel.mode);
     let mut lines = columns(&rows);
     for (place, tunnel) in status.tunnels.iter().enumerate().rev() {
-        lines.insert(place + 2, between(tunnel));
+        lines.insert(place + 2, printable(&between(tunnel)).into_owned());
     }
     lines.join("\n") + "\n"
 }
@@ -182,7 +183,7 @@ fn connections(status: &Status, before: Option<(&Status, Duration)>) -> String {
         let earlier = before.and_then(|(status, time)| {
             Some((status.connections.iter().find(|earlier| earlier.id == connection.id)?, time))
         });
-        let moved = |connection: &Connection| connection.up_bytes + connection.down_bytes;
+        let moved = |connection: &Connection| connection.up_bytes.saturating_add(connection.down_bytes);
         let rate = match earlier {
             Some((earlier, time)) => rate(moved(connection), moved(earlier), time),
             // Without an earlier look: since it began.
@@ -214,6 +215,8 @@ fn rate(now: u64, then: u64, time: Duration) -> String {
 
 /// Columns as wide as they must be.
 fn columns<const COUNT: usize>(rows: &[[String; COUNT]]) -> Vec<String> {
+    let shown = |row: &[String; COUNT]| row.each_ref().map(|cell| printable(cell).into_owned());
+    let rows: Vec<[String; COUNT]> = rows.iter().map(shown).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..COUNT).map(width).collect();
     let line = |row: &[String; COUNT]| {

@@ -12,6 +12,7 @@ mod activation;
 mod at;
 mod budget;
 mod connect;
+mod escapes;
 mod flood;
 mod growth;
 mod limits;

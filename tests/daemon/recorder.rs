@@ -46,12 +46,13 @@ fn statistics_are_logged_on_request() {
     talk(&daemon, b"hello");
     daemon.signal(Signal::USR1);
     let said = daemon.wait_for("flight recorder of");
-    assert!(said.contains("qssl-tunnel-flight-recorder.txt"), "{said}");
+    let name = format!("qssl-tunnel-{}-flight-recorder.txt", daemon.id());
+    assert!(said.contains(&name), "{said}");
     let log = daemon.log();
     for part in ["session    up for", "opens      1 done, 0 failed", "TUNNEL"] {
         assert!(log.contains(part), "{part} is missing:\n{log}");
     }
-    assert!(daemon.path("qssl-tunnel-flight-recorder.txt").exists());
+    assert!(daemon.path(&name).exists());
 }
 
 #[test]
