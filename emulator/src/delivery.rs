@@ -77,6 +77,8 @@ impl Modem {
         match state.mode {
             Mode::Command => state.line.is_empty() || !state.settings.echo || quirks.urc_before_echo,
             Mode::Executing { .. } | Mode::Waiting(_) => quirks.urc_before_answer,
+            // What is being echoed is not interrupted.
+            Mode::Payload(_) if quirks.payload_echoed && state.settings.echo => false,
             Mode::Payload(_) | Mode::Sending { .. } => quirks.urc_before_send_result,
             Mode::Upload(_) | Mode::Data { .. } => false,
         }

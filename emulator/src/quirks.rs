@@ -125,6 +125,8 @@ quirks! {
     urc_inside_answer: false,
     /// While echo is on, every byte is echoed, not only a command line from its AT on.
     everything_echoed: false,
+    /// ATE0 is answered with OK, and commands are echoed all the same.
+    echo_stays: false,
 }
 
 impl Quirks {

@@ -134,8 +134,10 @@ pub struct Decoder {
     line: Vec<u8>,
     line_done: bool,
     prompt_expected: bool,
-    /// Payload went before the line, and no line end between them: modules say `+QSSLOPEN` so, and nothing else.
+    /// Payload went before the line, and no line end between them: modules say `+QSSLOPEN` so, and an echo.
     follows_payload: bool,
+    /// The last lines that were sent, which a modem whose echo is on says straight after pushed payload.
+    echoes: [Vec<u8>; ECHOES],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,12 +190,20 @@ impl Decoder {
             line_done: false,
             prompt_expected: false,
             follows_payload: false,
+            echoes: Default::default(),
         }
     }
 
     /// Whether a `>` at the start of a line is the prompt.
     pub fn expect_prompt(&mut self, expected: bool) {
         self.prompt_expected = expected;
+    }
+
+    /// This line has been sent, and may come back.
+    pub fn expect_echo(&mut self, line: &[u8]) {
+        self.echoes.rotate_right(1);
+        self.echoes[0].clear();
+        self.echoes[0].extend_from_slice(line);
     }
 
     /// The next `length` bytes are payload, whatever they look like. `length` counts from the LF that ends
@@ -286,7 +296,8 @@ impl Decoder {
 
     /// Forgets everything half-done, as after a resynchronisation.
     pub fn reset(&mut self) {
-        *self = Decoder { line: std::mem::take(&mut self.line), ..Decoder::new() };
+        let echoes = std::mem::take(&mut self.echoes);
+        *self = Decoder { line: std::mem::take(&mut self.line), echoes, ..Decoder::new() };
         self.line.clear();
     }
 
@@ -330,7 +341,10 @@ impl Decoder {
                     self.line_done = true;
                     let follows = foreign::follows(&self.line, Some(terminator));
                     make_text(&mut self.line);
-                    if std::mem::take(&mut self.follows_payload) && !self.line.starts_with(b"+QSSLOPEN:") {
+                    if std::mem::take(&mut self.follows_payload)
+                        && !self.line.starts_with(b"+QSSLOPEN:")
+                        && !self.echoes.contains(&self.line)
+                    {
                         return Some(Message::Malformed(MISFRAMED));
                     }
                     let late = self.state == State::LateLine;
@@ -432,7 +446,7 @@ impl Decoder {
                     match (cr_seen, first) {
                         (false, b'\r') => self.state = State::Behind { cr_seen: true },
                         (true, b'\n') => self.state = State::Line,
-                        (false, b'+') => {
+                        (false, b'+' | b'A') => {
                             self.state = State::Line;
                             self.follows_payload = true;
                             continue;
@@ -647,6 +661,9 @@ const RECEIVE_LENGTH_MAX: usize = 1_500;
 /// The longest line, in bytes; the longest known one is a list of cipher suites of about 400.
 const LINE_MAX: usize = 2_048;
 
+/// How many of the lines that were sent may still come back: the last command, and an `AT` after it.
+const ECHOES: usize = 2;
+
 /// How much of an overlong line is shown, in bytes.
 const SHOWN_MAX: usize = 64;
 
@@ -730,6 +747,26 @@ mod tests {
         // What an idle line lets through is not part of anything.
         let expected = ["Urc(Pushed(Some(SocketId(0)), 2))", "payload ok", "Urc(Closed(SocketId(0)))"];
         decodes_to(b"\r\n+QSSLURC: \"recv\",0,2\r\nok\0\xFF\r\n+QSSLURC: \"closed\",0\r\n", &expected);
+    }
+
+    #[test]
+    fn an_echo_may_stand_straight_after_payload_and_nothing_else_that_looks_like_one() {
+        let said = b"\r\n+QSSLURC: \"recv\",0,2\r\nokAT+QSSLSEND=0,4\r\r\n> ";
+        for (echo, is_one) in [(&b"AT+QSSLSEND=0,4"[..], true), (b"AT+QSSLSEND=1,4", false), (b"AT", false)] {
+            let mut decoder = Decoder::new();
+            decoder.expect_echo(echo);
+            decoder.expect_prompt(true);
+            let mut all = Vec::new();
+            for piece in said.chunks(3) {
+                let mut piece = piece;
+                while let Some(message) = decoder.decode(&mut piece) {
+                    all.push(format!("{message:?}"));
+                }
+            }
+            let is_malformed = all.iter().any(|message| message.starts_with("Malformed"));
+            assert_eq!(is_malformed, !is_one, "{all:?}");
+            assert_eq!(all.last().is_some_and(|message| message == "Prompt"), is_one, "{all:?}");
+        }
     }
 
     #[test]

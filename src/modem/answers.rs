@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use super::echo::Habit;
 use super::socket::FarEnd;
 use super::{
     AccessMode, BOOT_PAUSE, CHECK_PAUSE, CHECK_TRIES, Closing, Command, Cut, Doubt, End, Event, FailedSend,
@@ -60,7 +61,14 @@ impl Modem {
         self.sockets[id.index()].busy = None;
         match in_flight.command {
             Command::Send { length, .. } => {
-                self.send_answered(id, length, in_flight.stage, outcome, port, now)
+                let is_cut_short = matches!(outcome, Outcome::Refused(_))
+                    && in_flight.owes_echo()
+                    && self.channels[port].habit == Habit::Payload;
+                self.send_answered(id, length, in_flight.stage, outcome, port, now);
+                if is_cut_short {
+                    // What still comes back would be taken for the modem's words.
+                    self.channel_silent(port, Cut::Garbled, now);
+                }
             }
             Command::Receive { .. } => {
                 let answer = &mut self.channels[port].answer;

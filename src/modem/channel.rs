@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::UserCommand;
 use super::data_mode::DataMode;
 use super::deadline::Deadline;
+use super::echo::{self, Echo, Habit};
 use super::failure::Refusal;
 use super::waking::Waking;
 use crate::at::{CmeError, Command, Decoder, Expects, Final, SocketId};
@@ -49,6 +50,8 @@ pub struct Channel {
     pub doubted: Option<SocketId>,
     /// What passes, for logs and for whoever has to find out what went wrong.
     pub recorder: Recorder,
+    /// Whether the modem echoes, as far as its echo cannot be switched off.
+    pub habit: Habit,
     pub(super) in_flight: Option<InFlight>,
     output: Vec<u8>,
     output_written: usize,
@@ -80,6 +83,8 @@ pub struct InFlight {
     pub origin: Origin,
     /// How far it is.
     pub stage: Stage,
+    /// The command line has come back, and so much of its payload.
+    pub echo: Option<Echo>,
     /// When it counts as silent.
     deadline: Deadline,
 }
@@ -108,6 +113,20 @@ pub enum Origin {
 }
 
 impl InFlight {
+    /// How much of the payload of a send has left.
+    pub fn payload_sent(&self) -> usize {
+        match (self.stage, &self.command) {
+            (Stage::Payload(sent), Command::Send { .. }) => sent,
+            (Stage::AfterPayload, Command::Send { length, .. }) => *length,
+            _ => 0,
+        }
+    }
+
+    /// Whether some of it may still come back.
+    pub fn owes_echo(&self) -> bool {
+        self.echo.is_some_and(|echo| echo.back() < self.payload_sent())
+    }
+
     /// Whether this line of the modem may repeat a secret of the command.
     pub fn is_secret(&self) -> bool {
         matches!(&self.command, Command::Line(line) if line.secret)
@@ -218,6 +237,7 @@ impl Channel {
             doubted: None,
             recorder: Recorder::new(recorder_bytes),
             was_stream: false,
+            habit: Habit::default(),
             in_flight: None,
             output: Vec::new(),
             output_written: 0,
@@ -247,6 +267,7 @@ impl Channel {
         assert!(self.in_flight.is_none(), "one command in flight per channel");
         self.recorder.line(Side::Host, &command, now);
         command.encode(&mut self.output);
+        self.decoder.expect_echo(self.output.trim_ascii_end());
         let stage = match command.expects() {
             Expects::Prompt => {
                 self.decoder.expect_prompt(true);
@@ -262,7 +283,7 @@ impl Channel {
         self.answer.receivable_again = false;
         let wait = command.patience() + self.wire_time(self.output.len());
         let deadline = Deadline::new(wait, LINE_BUSY_MAX, now);
-        self.in_flight = Some(InFlight { command, origin, stage, deadline });
+        self.in_flight = Some(InFlight { command, origin, stage, echo: None, deadline });
     }
 
     /// Sends bytes that are no command: filler, an escape, an `AT` that wakes.
@@ -274,6 +295,7 @@ impl Channel {
             }
             _ => self.recorder.payload(Side::Host, bytes, 0, now),
         }
+        self.decoder.expect_echo(line);
         self.output.extend_from_slice(bytes);
     }
 
@@ -345,6 +367,35 @@ impl Channel {
         }
         self.decoder.expect_prompt(false);
         self.in_flight.take().map(|in_flight| (in_flight, result))
+    }
+
+    /// A command came back.
+    pub fn echoed(&mut self) {
+        if let Some(in_flight) = &mut self.in_flight
+            && in_flight.echo.is_none()
+        {
+            in_flight.echo = Some(Echo::default());
+            self.habit.command_came_back();
+        }
+    }
+
+    /// Whether the payload in flight may come back.
+    pub fn may_echo_payload(&self) -> bool {
+        matches!(self.habit, Habit::Unknown | Habit::Payload) && !self.decoder.is_inside_message()
+    }
+
+    /// What `input` begins with, beside the payload in flight, which is the beginning of `outgoing`.
+    pub fn take_echo(&mut self, outgoing: &[u8], input: &[u8]) -> echo::Next {
+        let Some(in_flight) = &mut self.in_flight else { return echo::Next::Words };
+        let sent = in_flight.payload_sent();
+        let echo = in_flight.echo.as_mut().filter(|_| !input.is_empty());
+        echo.map_or(echo::Next::Words, |echo| echo.take(&outgoing[..sent], input))
+    }
+
+    /// Whether more of the payload in flight is still to come back: whoever does not know what it is takes it for the
+    /// modem's words.
+    pub fn owes_echo(&self) -> bool {
+        self.habit != Habit::CommandsOnly && self.in_flight.as_ref().is_some_and(InFlight::owes_echo)
     }
 
     /// `CONNECT` of a file command arrived.

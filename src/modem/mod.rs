@@ -10,6 +10,7 @@ mod channel;
 mod counters;
 mod data_mode;
 mod deadline;
+mod echo;
 mod ends;
 mod failure;
 mod fair;
@@ -710,7 +711,25 @@ impl Modem {
     /// Decodes messages from the front of `input` until it is used up or the channel changes state.
     fn decode(&mut self, port: usize, input: &mut &[u8], now: Instant) {
         let channel = &mut self.channels[port];
+        if let Some(InFlight { command: Command::Send { socket, .. }, .. }) = &channel.in_flight
+            && channel.may_echo_payload()
+        {
+            let outgoing = self.sockets[socket.index()].outgoing.as_slice();
+            match channel.take_echo(outgoing, input) {
+                echo::Next::Echo(count) => return *input = &input[count..],
+                echo::Next::Words => {}
+                echo::Next::Garbled => {
+                    let name = &self.ports[port].name;
+                    log::warn!("{name} echoes payload, and other bytes than it was sent");
+                    return self.channel_silent(port, Cut::Garbled, now);
+                }
+            }
+        }
+        let channel = &mut self.channels[port];
         let Some(message) = channel.decoder.decode(input) else { return };
+        if let Some(InFlight { echo: Some(echo), .. }) = &mut channel.in_flight {
+            echo.message_read();
+        }
         match message {
             Message::Payload { bytes, left } => {
                 match channel.payload_for {
@@ -756,7 +775,7 @@ impl Modem {
                 channel.recorder.prompt(now);
                 channel.prompted(now);
             }
-            Message::Echo => {}
+            Message::Echo => channel.echoed(),
             Message::Foreign(line) => {
                 // What it is about concerns others, as does the number of a caller in it.
                 channel.recorder.answer(line, true, now);
@@ -802,6 +821,13 @@ impl Modem {
                 } else if is_connect && channel.connected(now) {
                     // The file is due, or comes.
                 } else if let Some((in_flight, outcome)) = channel.concluded(result) {
+                    let sent = match (&in_flight.command, &outcome) {
+                        (Command::Send { socket, .. }, Outcome::SendOk) => {
+                            self.sockets[socket.index()].outgoing.as_slice()
+                        }
+                        _ => &[],
+                    };
+                    channel.habit.answered(in_flight.echo, sent);
                     self.answered(port, in_flight, outcome, now);
                 } else if is_connect {
                     self.connected_unwanted(port, now);

@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use super::channel::{Channel, Origin, Outcome, State};
+use super::echo::Habit;
 use super::fair::Way;
 use super::session::{Doubt, Step};
 use super::socket::{
@@ -108,7 +109,7 @@ impl Modem {
                 None => (self.open_command(id, now), Origin::Socket),
             });
         }
-        if let Some(command) = self.byte_command(now) {
+        if let Some(command) = self.byte_command(port, now) {
             return Some((command, Origin::Socket));
         }
         let probe = self.liveness_due(&self.channels[port]).is_some_and(|due| due <= now);
@@ -409,7 +410,7 @@ impl Modem {
     }
 
     /// A send or a receive: whoever has had least.
-    fn byte_command(&mut self, now: Instant) -> Option<Command> {
+    fn byte_command(&mut self, port: usize, now: Instant) -> Option<Command> {
         let (_, way, id) = SocketId::all()
             .flat_map(|id| [(Way::Up, id), (Way::Down, id)])
             .filter(|(way, id)| {
@@ -423,7 +424,12 @@ impl Modem {
             .min_by_key(|(rank, _, _)| *rank)?;
         let socket = &self.sockets[id.index()];
         Some(match way {
-            Way::Up => Command::Send { socket: id, length: socket.outgoing.len().min(self.profile.send_max) },
+            Way::Up => {
+                // A short one shows whether a modem that echoes commands echoes payload too.
+                let most =
+                    if self.channels[port].habit == Habit::Unknown { 1 } else { self.profile.send_max };
+                Command::Send { socket: id, length: socket.outgoing.len().min(most) }
+            }
             Way::Down => Command::Receive {
                 socket: id,
                 length: socket.wants_to_receive().min(self.profile.receive_max),

@@ -20,7 +20,9 @@ impl Modem {
             _ => Rung::Resync,
         };
         let payload_for = self.channels[port].payload_for;
-        let unframed = matches!(cut, Cut::Garbled | Cut::Unfinished | Cut::LineError);
+        // The rest of an echo, which still comes, would be taken for the modem's words.
+        let unframed =
+            matches!(cut, Cut::Garbled | Cut::Unfinished | Cut::LineError) || self.channels[port].owes_echo();
         if cut == Cut::Unfinished {
             log::warn!(
                 "{} stopped in the middle of announced data, {} bytes before its end; bringing it back",

@@ -10,6 +10,7 @@ mod client_leaves;
 mod clock;
 mod closed_everywhere;
 mod deadlines;
+mod echo;
 mod far_end_closes;
 mod flow_control;
 mod harness;

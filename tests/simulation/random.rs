@@ -251,6 +251,17 @@ fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_lost_answers(wiring, chance);
     draw_other_programs(wiring, chance);
     draw_stray_closed(wiring, chance);
+    draw_echo(wiring, chance);
+}
+
+/// Echo that cannot be switched off, of payload too.
+fn draw_echo(wiring: &mut Wiring, chance: &mut Chance) {
+    // What a modem echoes that has left a stream by itself nobody can tell from payload.
+    if has_streams(wiring) || !chance.once_in(3) {
+        return;
+    }
+    wiring.modem.quirks.echo_stays = true;
+    wiring.modem.quirks.payload_echoed = chance.once_in(2);
 }
 
 /// Results that are lost while payload is pushed, pauses in the middle of it, reboots quicker than others, and SEND FAIL

@@ -13,7 +13,10 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let name = call.command.name.as_str();
     let settings = &mut modem.ports[call.port].settings;
     Some(match (name, &call.command.kind) {
-        ("E", kind) => switch(kind).map(|on| settings.echo = on).map_or_else(Err, |()| ok()),
+        ("E", kind) => {
+            let stays = modem.config.quirks.echo_stays;
+            switch(kind).map(|on| settings.echo = on || stays).map_or_else(Err, |()| ok())
+        }
         ("V", kind) => switch(kind).map(|on| settings.verbose = on).map_or_else(Err, |()| ok()),
         ("Q", kind) => switch(kind).map(|on| settings.quiet = on).map_or_else(Err, |()| ok()),
         ("&C", kind) => level(kind, 1).map(|value| settings.dcd = value).map_or_else(Err, |()| ok()),

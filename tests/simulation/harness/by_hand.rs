@@ -65,6 +65,8 @@ pub struct Rote {
     pub closes_before: Option<(usize, usize)>,
     heard: Vec<u8>,
     payload: Option<(usize, usize)>,
+    /// What follows the next answer from `instead`.
+    payload_next: Option<(usize, usize)>,
     stream: Option<usize>,
     to_say: VecDeque<u8>,
     dcd: bool,
@@ -465,6 +467,11 @@ impl Rote {
         self.to_say.extend(bytes);
     }
 
+    /// So many bytes are payload for this socket.
+    pub fn takes_payload(&mut self, socket: usize, length: usize) {
+        self.payload_next = Some((socket, length));
+    }
+
     /// The far end of a socket closes.
     pub fn closes(&mut self, socket: usize) {
         self.closed[socket] = true;
@@ -482,6 +489,7 @@ impl Rote {
         self.commands.push(line.to_owned());
         if let Some(index) = self.instead.iter().position(|(start, _)| line.starts_with(start)) {
             let (_, bytes) = self.instead.remove(index).expect("it was just found");
+            self.payload = self.payload_next.take();
             return self.message(&bytes);
         }
         let numbers: Vec<usize> = line

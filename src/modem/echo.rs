@@ -1,0 +1,176 @@
+//! Our own payload, coming back: a modem whose echo stays on may echo what it collects for AT+QSSLSEND.
+//!
+//! What a client sends can look like anything that a modem says, so an echo is compared with what has left, byte by
+//! byte, and taken away before anything is looked for in it. Messages may stand before it, after it, and between two
+//! pieces of it.
+
+/// How much of the payload in flight has come back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Echo {
+    /// So many bytes.
+    back: usize,
+    /// The first of them that came without a message in between.
+    run_from: usize,
+}
+
+/// What is known of the echo of a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Habit {
+    /// The last command was not echoed.
+    #[default]
+    Silent,
+    /// Commands are echoed. Whether payload is shows by a first short send.
+    Unknown,
+    /// Commands are echoed, payload is not.
+    CommandsOnly,
+    /// Both are.
+    Payload,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// So many bytes of echo.
+    Echo(usize),
+    /// Something else.
+    Words,
+    /// Neither an echo nor anything that could stand inside one.
+    Garbled,
+}
+
+impl Echo {
+    /// How many bytes have come back.
+    pub fn back(self) -> usize {
+        self.back
+    }
+
+    /// What `input`, which is not empty, begins with. `sent`: what has left of the payload.
+    pub fn take(&mut self, sent: &[u8], input: &[u8]) -> Next {
+        let due = &sent[self.back.min(sent.len())..];
+        let count = due.iter().zip(input).take_while(|(due, byte)| due == byte).count();
+        self.back += count;
+        if count > 0 && (count == input.len() || count == due.len()) {
+            return Next::Echo(count);
+        }
+        if count < due.len() && self.back > self.run_from {
+            // A message stands in the middle of the echo. Line ends and blanks in front of it were its own.
+            let run = &sent[self.run_from..self.back];
+            let blanks = run.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
+            if blanks == 0 && input[count].is_ascii_graphic() && input[count] != b'+' {
+                return Next::Garbled;
+            }
+            self.back -= blanks;
+            self.run_from = self.back;
+        }
+        if count > 0 { Next::Echo(count) } else { Next::Words }
+    }
+
+    /// A message was read.
+    pub fn message_read(&mut self) {
+        self.run_from = self.back;
+    }
+}
+
+impl Habit {
+    /// A command came back.
+    pub fn command_came_back(&mut self) {
+        if *self == Habit::Silent {
+            *self = Habit::Unknown;
+        }
+    }
+
+    /// A command was answered. `echo`: it had come back, and so much of this payload.
+    pub fn answered(&mut self, echo: Option<Echo>, payload: &[u8]) {
+        match (echo, *self, payload.first()) {
+            (None, _, _) => *self = Habit::Silent,
+            // What no message begins with tells one from the other.
+            (Some(echo), Habit::Unknown, Some(first)) if first.is_ascii_graphic() && *first != b'+' => {
+                *self = if echo.back > 0 { Habit::Payload } else { Habit::CommandsOnly };
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is left of what a modem says when the echo of `sent` is taken away, in steps of so many bytes.
+    fn words(sent: &[u8], said: &[u8], step: usize) -> Option<Vec<u8>> {
+        let (mut echo, mut words) = (Echo::default(), Vec::new());
+        for mut input in said.chunks(step) {
+            while !input.is_empty() {
+                let count = match echo.take(sent, input) {
+                    Next::Echo(count) => count,
+                    Next::Words => {
+                        words.push(input[0]);
+                        if input[0] == b'\n' {
+                            echo.message_read();
+                        }
+                        1
+                    }
+                    Next::Garbled => return None,
+                };
+                input = &input[count..];
+            }
+        }
+        Some(words)
+    }
+
+    fn trimmed(words: Option<Vec<u8>>) -> String {
+        String::from_utf8(words.expect("it can be parted")).expect("text").split_whitespace().collect()
+    }
+
+    #[test]
+    fn an_echo_is_taken_away_whatever_it_looks_like() {
+        for sent in [
+            &b"hello"[..],
+            b"\r\nSEND OK\r\n",
+            b"\r\n+QSSLURC: \"recv\",1,4\r\nEVIL",
+            b"\r\n+QSSLURC: \"closed\",1\r\n",
+            b"\r",
+            b"  two blanks",
+        ] {
+            for step in 1..20 {
+                let said = [b"\r\n+CREG: 1\r\n", sent, b"\r\nSEND OK\r\n"].concat();
+                let left = trimmed(words(sent, &said, step));
+                assert_eq!(left, "+CREG:1SENDOK", "{} in steps of {step}", sent.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_may_stand_between_two_pieces() {
+        let sent = b"GET / HTTP/1.1\r\nHost: example\r\n\r\n";
+        for at in 0..=sent.len() {
+            let said = [&sent[..at], b"\r\n+CREG: 1\r\n", &sent[at..], b"\r\nSEND OK\r\n"].concat();
+            for step in [1, 3, 100] {
+                assert_eq!(trimmed(words(sent, &said, step)), "+CREG:1SENDOK", "at {at}, in steps of {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_neither_is_told() {
+        assert_eq!(words(b"hello", b"help", 4), None);
+    }
+
+    #[test]
+    fn a_first_send_shows_whether_payload_comes_back() {
+        for (back, first, habit) in [
+            (1, b'x', Habit::Payload),
+            (0, b'x', Habit::CommandsOnly),
+            // A message may begin so.
+            (1, b'\r', Habit::Unknown),
+            (0, b'+', Habit::Unknown),
+        ] {
+            let mut found = Habit::Silent;
+            found.command_came_back();
+            found.answered(Some(Echo { back, run_from: 0 }), &[first]);
+            assert_eq!(found, habit);
+            found.answered(None, b"");
+            assert_eq!(found, Habit::Silent);
+        }
+    }
+}
