@@ -29,7 +29,10 @@ impl Modem {
             }
         }
         // A line too long is one command that nobody knows.
-        let commands = if too_long { parse(b"?") } else { parse(&line[2..]) };
+        let mut commands = if too_long { parse(b"?") } else { parse(&line[2..]) };
+        if self.config.quirks.joined_settings_lost && commands.iter().all(|it| it.is_write("QSSLCFG")) {
+            commands.truncate(1);
+        }
         self.make_due(port, commands, now);
     }
 

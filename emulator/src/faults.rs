@@ -8,7 +8,7 @@ use crate::modem::Modem;
 use crate::power::{Event, Power};
 use crate::session::UrcPort;
 use crate::socket::Service;
-use crate::store::FileName;
+use crate::store::{DriveName, FileName};
 
 /// Faults that lie in wait.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,8 @@ pub(crate) struct Faults {
     pub(crate) refused_closes: u32,
     pub(crate) missed_escapes: u32,
     pub(crate) spoiled_uploads: u32,
+    /// So many settings of SSL contexts are answered with OK and not stored.
+    pub(crate) lost_settings: u32,
     pub(crate) answer_delay: Duration,
     /// Bytes cut off the head of the next URC.
     pub(crate) urc_head_lost: usize,
@@ -223,6 +225,21 @@ impl Modem {
     /// The first byte of each of the next uploads changes on its way.
     pub fn spoil_next_uploads(&mut self, count: u32) {
         self.faults.spoiled_uploads = count;
+    }
+
+    /// The next settings of SSL contexts are answered with OK and not stored.
+    pub fn lose_next_settings(&mut self, count: u32) {
+        self.faults.lost_settings = count;
+    }
+
+    /// Every file in flash gets other content of the same size and checksum, as far as it has 4 bytes.
+    pub fn forge_files(&mut self) {
+        self.store.forge();
+    }
+
+    /// Every file in flash is deleted.
+    pub fn delete_files(&mut self) {
+        self.store.remove_all(DriveName::Ufs);
     }
 
     /// The next command is answered so much later.

@@ -127,6 +127,18 @@ quirks! {
     everything_echoed: false,
     /// ATE0 is answered with OK, and commands are echoed all the same.
     echo_stays: false,
+    /// AT+QFDWL is refused: what was stored cannot be read back.
+    file_download_refused: false,
+    /// AT+QSSLCFG tells numbers in quotes.
+    setting_values_quoted: false,
+    /// AT+QSSLCFG=? lists neither "cacertex" nor anything that ignores errors of certificates.
+    key_list_short: false,
+    /// Of several AT+QSSLCFG in one line only the first is carried out.
+    joined_settings_lost: false,
+    /// AT+QSSLCFG="ignorecertitem" is answered with OK and changes nothing.
+    ignored_items_kept: false,
+    /// AT+QSSLCFG="ignorecertitem" is refused, once something is ignored.
+    ignored_items_stay: false,
 }
 
 impl Quirks {

@@ -101,6 +101,15 @@ impl Store {
         self.drive_mut(name.drive).files.remove(&name.name).is_some()
     }
 
+    /// Turns the first pairs of bytes of every file in flash about, so that its checksum stays.
+    pub(crate) fn forge(&mut self) {
+        for content in self.ufs.files.values_mut() {
+            if content.len() >= 4 && content[..2] != content[2..4] {
+                content[..4].rotate_left(2);
+            }
+        }
+    }
+
     pub(crate) fn remove_all(&mut self, drive: DriveName) {
         self.drive_mut(drive).files.clear();
     }

@@ -1,9 +1,8 @@
-//! Which commands from outside would break a tunnel, and which carry secrets.
+//! Which commands from outside may reach the modem beside the tunnels, and which carry secrets.
 //!
-//! The judgement is by name, and on the safe side: what only asks is let through, what sets something that the
-//! tunnels rely on is refused unless forced.
+//! What is known to ask only is let through; everything else needs `--force`. Each command of a line is judged by
+//! itself, and a line that can be read in more than one way is not let through.
 
-use crate::at::IdSet;
 use crate::control::COMMAND_LIMIT_BYTES;
 
 /// Why this line must not reach the modem, forced or not.
@@ -22,21 +21,26 @@ pub fn check_line(line: &str) -> Result<(), &'static str> {
     }
 }
 
-/// What this line would break, in words that follow the line; `None` if nothing. `sockets` and `ssl_contexts`
-/// are the daemon's own.
-pub fn harm(line: &str, sockets: IdSet, ssl_contexts: IdSet) -> Option<&'static str> {
-    commands(line).find_map(|command| harm_of(&command, sockets, ssl_contexts))
+/// What this line would break or may break, in words that follow the line; `None` if it only asks.
+pub fn harm(line: &str) -> Option<&'static str> {
+    if line.bytes().filter(|byte| *byte == b'"').count() % 2 == 1 {
+        return Some("has a quote that is not closed");
+    }
+    if line.split('"').skip(1).step_by(2).any(|quoted| quoted.contains(';')) {
+        return Some("has a semicolon in quotes, which some modules take for the end of a command");
+    }
+    commands(line).find_map(|command| command.harm())
 }
 
 /// Whether a PIN, a password or a key may be in this line or in its answer.
 pub fn is_secret(line: &str) -> bool {
     let secret_key = |arguments: &str| {
         let arguments = arguments.to_ascii_lowercase();
-        arguments.starts_with("\"psk\"") || arguments.starts_with("\"clientkey\"")
+        ["psk", "clientkey"].iter().any(|key| arguments.trim_start_matches(['"', ' ']).starts_with(key))
     };
     commands(line).any(|command| match command.name.as_str() {
         "+CPIN" | "+CLCK" | "+CPWD" | "+QICSGP" | "+CGAUTH" | "+QPIN" | "+CPINR" => command.form != Form::Ask,
-        "+QSSLCFG" => secret_key(command.arguments),
+        "+QSSLCFG" => secret_key(&command.arguments),
         _ => false,
     })
 }
@@ -49,101 +53,189 @@ pub fn opens(line: &str) -> bool {
 
 /// One command of a line.
 #[derive(Debug)]
-struct Command<'a> {
+struct Command {
     /// In capitals, with its `+`; of a basic command the whole text.
     name: String,
     form: Form,
-    /// Behind the `=`.
-    arguments: &'a str,
+    /// What follows the `=`.
+    arguments: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// `AT+X?` and `AT+X=?`
+    /// `AT+X?`
     Ask,
+    /// `AT+X=?`
+    Test,
     /// `AT+X=…`
     Set,
     /// `AT+X` and every basic command
     Do,
+    /// Something else
+    Odd,
 }
 
-/// The commands of a line: `AT+A=1;+B?` has two.
-fn commands(line: &str) -> impl Iterator<Item = Command<'_>> {
-    let rest = line.get(2..).unwrap_or("");
-    let mut quoted = false;
-    let split = move |c: char| {
-        quoted ^= c == '"';
-        c == ';' && !quoted
-    };
-    rest.split(split).map(|text| {
-        let text = text.trim();
-        let extended = text.starts_with(['+', '$', '^', '%']);
+/// The commands of a line: `AT+A=1;+B?` has two. Spaces outside of quotes mean nothing (V.250, 5.2.1).
+fn commands(line: &str) -> impl Iterator<Item = Command> + '_ {
+    line.get(2..).unwrap_or("").split(';').map(|text| {
+        let mut quoted = false;
+        let text: String = text
+            .chars()
+            .filter(|c| {
+                quoted ^= *c == '"';
+                quoted || *c != ' '
+            })
+            .collect();
+        let extended = text.starts_with(['+', '$', '^', '%', '*', '#']);
         let end = if extended { text.find(['=', '?']).unwrap_or(text.len()) } else { text.len() };
-        let (name, behind) = text.split_at(end);
-        let (form, arguments) = match behind.strip_prefix('=') {
-            Some("?") => (Form::Ask, ""),
-            Some(arguments) => (Form::Set, arguments.trim()),
-            None if behind.starts_with('?') => (Form::Ask, ""),
-            None => (Form::Do, ""),
+        let (name, rest) = text.split_at(end);
+        let (form, arguments) = match rest.strip_prefix('=') {
+            Some("?") => (Form::Test, ""),
+            Some(arguments) => (Form::Set, arguments),
+            None if rest == "?" => (Form::Ask, ""),
+            None if rest.is_empty() => (Form::Do, ""),
+            None => (Form::Odd, rest),
         };
-        Command { name: name.trim().to_ascii_uppercase(), form, arguments }
+        Command { name: name.to_ascii_uppercase(), form, arguments: arguments.to_owned() }
     })
 }
 
-fn harm_of(command: &Command<'_>, sockets: IdSet, ssl_contexts: IdSet) -> Option<&'static str> {
-    if command.form == Form::Ask {
-        return None;
+impl Command {
+    fn harm(&self) -> Option<&'static str> {
+        let name = self.name.as_str();
+        let is_plain = name
+            .get(1..)
+            .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+        let asks = match self.form {
+            Form::Do if !name.starts_with('+') => return self.basic(),
+            // It searches all networks for minutes, and holds up the connections meanwhile.
+            Form::Test => is_plain && !matches!(name, "+COPS" | "+QCOPS"),
+            Form::Ask => is_plain,
+            Form::Do => ASKING_ALONE.contains(&name),
+            Form::Set => match ASKING_WITH.iter().find(|(known, _)| *known == name) {
+                Some((_, most)) => fields(&self.arguments).is_some_and(|count| count <= *most),
+                None => false,
+            },
+            Form::Odd => false,
+        };
+        if asks {
+            return None;
+        }
+        Some(match name {
+            "+CFUN" | "+QPOWD" | "+QRST" | "+QFASTBOOT" => "would cut every connection",
+            "+COPS" | "+CGATT" | "+CGACT" | "+QIACT" | "+QIDEACT" | "+CGDCONT" | "+QICSGP"
+            | "+QNETDEVCTL" => "changes the data session that carries the connections",
+            "+IPR" | "+IFC" | "+ICF" | "+CMUX" | "+QURCCFG" | "+QICFG" | "+CMEE" | "+QSCLK" | "+QCFG" => {
+                "changes how the modem talks"
+            }
+            "+QISWTMD" | "+QSSLSEND" | "+QSSLRECV" | "+QSSLCLOSE" | "+QSSLOPEN" => {
+                "may be about a connection of the tunnels"
+            }
+            "+QSSLCFG" => "may change TLS settings of the tunnels",
+            "+QFUPL" | "+QFDWL" | "+QFREAD" | "+QFWRITE" | "+QFOPEN" | "+QISEND" | "+CMGS" | "+CMGW"
+            | "+QSMTPBODY" | "+QHTTPURL" | "+QHTTPPOST" | "+QMTPUB" => {
+                "moves data that is no text; see qssl-tunnel cert for files"
+            }
+            "+QFDEL" => "may delete certificates of the tunnels",
+            "+CPIN" | "+CLCK" | "+CPWD" => "can lock the SIM",
+            _ => "is not known to ask only",
+        })
     }
-    let number = |position: usize| {
-        let field = command.arguments.split(',').nth(position)?;
-        field.trim().trim_matches('"').parse::<usize>().ok()
-    };
-    let sets = command.form == Form::Set;
-    match command.name.as_str() {
-        "" | "I" | "E0" | "&V" => None,
-        name if !name.starts_with(['+', '$', '^', '%']) => {
-            Some("changes how the modem talks, or dials, hangs up or resets")
+
+    /// A basic command, or several of them, which follow one another without a separator.
+    fn basic(&self) -> Option<&'static str> {
+        match self.name.as_str() {
+            "" | "I" | "I0" | "E0" | "&V" => None,
+            _ => Some("changes how the modem talks, or dials, hangs up or resets"),
         }
-        "+CFUN" | "+QPOWD" | "+QRST" | "+QFASTBOOT" => Some("would cut every connection"),
-        "+COPS" | "+CGATT" | "+CGACT" | "+QIACT" | "+QIDEACT" | "+CGDCONT" | "+QICSGP" | "+QNETDEVCTL"
-            if sets || command.name == "+QIDEACT" =>
-        {
-            Some("changes the data session that carries the connections")
-        }
-        "+IPR" | "+IFC" | "+ICF" | "+CMUX" | "+QURCCFG" | "+QICFG" | "+CMEE" | "+QSCLK" | "+QCFG" if sets => {
-            Some("changes how the modem talks")
-        }
-        "+QISWTMD" | "+QSSLSEND" | "+QSSLRECV" | "+QSSLCLOSE"
-            if number(0).is_none_or(|socket| sockets.contains(socket)) =>
-        {
-            Some("is about a connection of the tunnels")
-        }
-        "+QSSLOPEN" if number(2).is_none_or(|socket| sockets.contains(socket)) => {
-            Some("would take a connection of the tunnels")
-        }
-        "+QSSLCFG" if command.arguments.split(',').count() > 2 => {
-            let theirs = number(1).is_none_or(|context| ssl_contexts.contains(context));
-            theirs.then_some("changes TLS settings of the tunnels")
-        }
-        "+QFUPL" | "+QFDWL" | "+QFREAD" | "+QFWRITE" | "+QISEND" | "+CMGS" | "+CMGW" | "+QSMTPBODY"
-        | "+QHTTPURL" | "+QHTTPPOST" | "+QMTPUB"
-            if sets =>
-        {
-            Some("moves data that is no text; see qssl-tunnel cert for files")
-        }
-        "+QFDEL" => Some("may delete certificates of the tunnels"),
-        _ => None,
     }
 }
+
+/// How many fields these arguments have; `None` if one is neither a number nor a text in quotes.
+fn fields(arguments: &str) -> Option<usize> {
+    let mut quoted = false;
+    let parts = arguments.split(|c: char| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    });
+    let mut count = 0;
+    for part in parts {
+        let inner = part.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let is_text = inner.is_some_and(|inner| !inner.contains('"'));
+        let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_text && !is_number {
+            return None;
+        }
+        count += 1;
+    }
+    Some(count)
+}
+
+/// What asks without a question mark.
+const ASKING_ALONE: [&str; 33] = [
+    "+CBC",
+    "+CCID",
+    "+CEER",
+    "+CGCONTRDP",
+    "+CGMI",
+    "+CGMM",
+    "+CGMR",
+    "+CGPADDR",
+    "+CGSN",
+    "+CIMI",
+    "+CLAC",
+    "+CNUM",
+    "+CPAS",
+    "+CSQ",
+    "+GMI",
+    "+GMM",
+    "+GMR",
+    "+GSN",
+    "+ICCID",
+    "+QCCID",
+    "+QCSQ",
+    "+QFLDS",
+    "+QFLST",
+    "+QGMR",
+    "+QICCID",
+    "+QIGETERROR",
+    "+QISTATE",
+    "+QLTS",
+    "+QNWINFO",
+    "+QPINC",
+    "+QSPN",
+    "+QSSLSTATE",
+    "+QTEMP",
+];
+
+/// What asks with so many arguments at most; with more it may change something.
+const ASKING_WITH: [(&str, usize); 18] = [
+    ("+CGCONTRDP", 1),
+    ("+CGPADDR", 1),
+    ("+CPINR", 1),
+    ("+QCFG", 1),
+    ("+QENG", 1),
+    ("+QFLDS", 1),
+    ("+QFLST", 1),
+    ("+QICFG", 1),
+    ("+QICSGP", 1),
+    ("+QIDNSCFG", 1),
+    ("+QIDNSGIP", 2),
+    ("+QISTATE", 2),
+    ("+QLTS", 1),
+    ("+QPINC", 1),
+    ("+QPING", 4),
+    ("+QSSLCFG", 2),
+    ("+QSSLSTATE", 2),
+    ("+QURCCFG", 1),
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn is_harmful(line: &str) -> bool {
-        let mut sockets = IdSet::first(4);
-        let _ = &mut sockets;
-        harm(line, sockets, IdSet::first(2)).is_some()
+        harm(line).is_some()
     }
 
     #[test]
@@ -160,22 +252,26 @@ mod tests {
             "AT+QSSLSTATE",
             "AT+QSSLSTATE=1",
             "AT+QSSLCFG=\"sni\",0",
+            "AT+QSSLCFG=\"cacertex\",5",
             "AT+QFLST=\"*\"",
             "AT+QIGETERROR",
             "AT+CSQ;+COPS?",
             "AT+CPIN?",
+            "AT+QPINC=\"SC\"",
             "AT+QPING=1,\"example.org\"",
+            "AT+NONSENSE?",
         ] {
             assert!(!is_harmful(line), "{line}");
         }
     }
 
     #[test]
-    fn what_would_break_a_tunnel_is_held_back() {
+    fn what_is_not_known_to_ask_only_is_held_back() {
         for line in [
             "AT+CFUN=0",
             "AT+CFUN=1,1",
             "at+cfun=1,1",
+            "AT+CFUN?=0",
             "AT+QIDEACT=1",
             "AT+QIDEACT",
             "ATZ",
@@ -185,45 +281,57 @@ mod tests {
             "AT+IFC=0,0",
             "ATE1",
             "ATE",
+            "ATE0Z",
+            "ATI+CFUN=0",
             "ATH",
             "ATO",
             "ATD*99#",
             "AT+CSQ;+CFUN=0",
             "AT+CSQ; +CFUN = 0",
+            "AT+CSQ;;+CFUN=0",
             "AT+QSSLCLOSE=3",
             "AT+QSSLCLOSE=x",
             "AT+QSSLSEND=0,4",
+            "AT+QSSLSEND=10",
             "AT+QSSLOPEN=1,1,2,\"a\",1,0",
             "AT+QISWTMD=0,2",
             "AT+QSSLCFG=\"seclevel\",1,0",
+            "AT+QSSLCFG=\"seclevel\",5,0",
+            "AT+QSSLCFG=\"cacertex\",5,\"UFS:theirs.pem\"",
+            "AT+QSSLCFG=\"cacertex\",5,",
             "AT+CMEE=0",
             "AT+QFDEL=\"*\"",
             "AT+QFUPL=\"a\",4",
+            "AT+QFOPEN=\"qt-0.pem\",1",
             "AT+COPS=2",
+            "AT+COPS=?",
             "AT+QICSGP=1,1,\"x\"",
             "AT+QURCCFG=\"urcport\",\"uart1\"",
             "AT+CMUX=0",
+            "AT+CLCK=\"SC\",1,\"1234\"",
+            "AT+CPIN=\"1234\"",
+            "AT+NONSENSE",
+            "AT+NONSENSE=1",
+            "AT^RESET",
+            "AT$QCRMCALL=1,1",
         ] {
             assert!(is_harmful(line), "{line}");
         }
     }
 
     #[test]
-    fn what_is_not_ours_may_be_used() {
+    fn quotes_hide_nothing() {
         for line in [
-            "AT+QSSLCLOSE=4",
-            "AT+QSSLOPEN=1,2,5,\"a\",1,0",
-            "AT+QSSLCFG=\"seclevel\",2,0",
-            "AT+QISWTMD=11,0",
+            "AT+QPING=1,\"a;+CFUN=0",
+            "AT+QPING=1,\"a;+CFUN=0\"",
+            "AT+QPING=1,\"a\";+CFUN=0",
+            "AT+QPING=1,\"a\"\";+CFUN=0\"",
+            "AT+CSQ\";+CFUN=0;\"",
+            "AT+QFLST=\"*\"x",
+            "AT\"+CFUN=0\"",
         ] {
-            assert!(!is_harmful(line), "{line}");
+            assert!(is_harmful(line), "{line}");
         }
-    }
-
-    #[test]
-    fn a_separator_in_quotes_separates_nothing() {
-        assert!(!is_harmful("AT+QPING=1,\"a;+CFUN=0\""));
-        assert!(is_harmful("AT+QPING=1,\"a\";+CFUN=0"));
     }
 
     #[test]
@@ -251,6 +359,7 @@ mod tests {
             "AT+QSSLCFG=\"psk\",0,\"a\",\"b\"",
             "AT+QSSLCFG=\"PSK\",0",
             "AT+CSQ;+CPIN=\"1234\"",
+            "AT+CSQ\";+CPIN=\"1234\"",
         ] {
             assert!(is_secret(line), "{line}");
         }

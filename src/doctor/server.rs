@@ -325,7 +325,7 @@ impl Doctor<'_> {
     fn set(&mut self, spare: &Spare, settings: &[Setting]) -> Result<Option<String>, Failure> {
         let context = spare.context;
         for setting in settings {
-            let key = setting.key;
+            let key = &*setting.key;
             let before = match setting.secret {
                 // Somebody's secret might be in the answer.
                 true => Some(if key == "psk" { "\"\",\"\"" } else { "\"\"" }.to_owned()),

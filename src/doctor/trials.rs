@@ -126,8 +126,8 @@ mod tests {
         profile
     }
 
-    fn keys(tls: &config::Tls, profile: &Profile) -> Vec<&'static str> {
-        trials(tls, profile, true).iter().map(|trial| trial.setting.key).collect()
+    fn keys(tls: &config::Tls, profile: &Profile) -> Vec<String> {
+        trials(tls, profile, true).iter().map(|trial| trial.setting.key.to_string()).collect()
     }
 
     fn trusting() -> config::Tls {

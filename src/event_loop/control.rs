@@ -167,11 +167,10 @@ impl EventLoop {
     }
 
     fn command_wanted(&mut self, connection: usize, line: String, force: bool, timeout_seconds: Option<u16>) {
-        let settings = &self.configuration.modem;
         if let Err(why) = guard::check_line(&line) {
             return self.reply(connection, &Reply::error("bad-request", format!("the command {why}")));
         }
-        if !force && let Some(harm) = guard::harm(&line, settings.sockets, settings.ssl_contexts) {
+        if !force && let Some(harm) = guard::harm(&line) {
             let message = format!("{} {harm}: --force says it all the same", shown(&line));
             return self.reply(connection, &Reply::error("refused", message));
         }

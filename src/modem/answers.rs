@@ -10,8 +10,7 @@ use super::socket::FarEnd;
 use super::{
     AccessMode, BOOT_PAUSE, CHECK_PAUSE, CHECK_TRIES, Closing, Command, Cut, Doubt, End, Event, FailedSend,
     Flow, GiveUp, InFlight, Mode, Modem, Open, OpenFailure, OpenStage, Opening, Origin, Outcome, Phase,
-    REPEAT_PAUSE, Refusal, ResultCode, Settling, SocketId, Stage, Standing, Step, UserAnswer, Way, error_of,
-    state_of,
+    REPEAT_PAUSE, Refusal, ResultCode, Settling, SocketId, Stage, Step, UserAnswer, Way, error_of, state_of,
 };
 
 impl Modem {
@@ -30,7 +29,7 @@ impl Modem {
                 _ => log::warn!("the modem refuses to reboot"),
             },
             Origin::Context(index) => {
-                self.context_answered(index, &in_flight.command, outcome, &lines, now);
+                self.context_answered(index, &outcome, &lines, now);
             }
             Origin::Judge => {
                 let stands =
@@ -185,8 +184,11 @@ impl Modem {
         let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else { return };
         match (outcome, mode) {
             (Outcome::Ok, _) => match opening.stage {
-                OpenStage::InFlight { result: Some(result) } => self.open_settled(id, result, now),
-                _ => opening.stage = OpenStage::Awaited,
+                OpenStage::InFlight { result: Some(result), .. } => self.open_settled(id, result, now),
+                OpenStage::InFlight { result: None, generation } => {
+                    opening.stage = OpenStage::Awaited { generation };
+                }
+                _ => {}
             },
             (Outcome::Refused(refusal), _) => match refusal.result_code() {
                 Some(code) => self.open_settled(id, code.0, now),
@@ -216,15 +218,19 @@ impl Modem {
         let socket = &mut self.sockets[id.index()];
         let Phase::Opening(opening) = &mut socket.phase else { return };
         if result == 0 {
-            let mode = self.tunnels[socket.tunnel].mode;
-            let flow = match mode {
-                Mode::Buffer => Flow::Buffer { readable: true },
-                Mode::Push | Mode::Transparent => Flow::Push,
-            };
-            let closed = opening.closed;
-            self.opened(id, flow, now);
-            if closed {
-                self.far_end_closed(id, now);
+            let ssl = socket.ssl;
+            let context = self.contexts.iter_mut().find(|context| Some(context.id) == ssl);
+            let guarded = context.filter(|context| context.is_guarded() && socket.joined);
+            match (guarded, opening.stage) {
+                (
+                    Some(context),
+                    OpenStage::InFlight { generation, .. } | OpenStage::Awaited { generation },
+                ) => {
+                    // By which settings it was opened only shows afterwards.
+                    context.doubt();
+                    opening.stage = OpenStage::Proving { generation };
+                }
+                _ => self.now_open(id, now),
             }
         } else if socket.joined && !opening.repeated && code == ResultCode::IDENTITY_IN_USE {
             log::debug!("socket {id} is taken in the modem; closing it and trying once more");
@@ -237,6 +243,21 @@ impl Modem {
             opening.stage = OpenStage::Again { at: now + REPEAT_PAUSE, alone: true };
         } else {
             self.open_failed(id, OpenFailure::Code(code), now);
+        }
+    }
+
+    /// It is open by the right settings: its client may have it.
+    pub(super) fn now_open(&mut self, id: SocketId, now: Instant) {
+        let socket = &self.sockets[id.index()];
+        let Phase::Opening(opening) = &socket.phase else { return };
+        let flow = match self.tunnels[socket.tunnel].mode {
+            Mode::Buffer => Flow::Buffer { readable: true },
+            Mode::Push | Mode::Transparent => Flow::Push,
+        };
+        let closed = opening.closed;
+        self.opened(id, flow, now);
+        if closed {
+            self.far_end_closed(id, now);
         }
     }
 
@@ -262,11 +283,20 @@ impl Modem {
         }
         let climbs = self.ladder.open_failed(&failure, others_stand, now);
         let socket = &mut self.sockets[id.index()];
+        let ssl = socket.ssl;
+        socket.incoming.reset();
+        let tells_of_trust = failure.may_be_lost_files();
         if std::mem::take(&mut socket.joined) {
             self.counters.open_failed(&failure);
             self.events.push_back(Event::OpenFailed(id, failure));
         }
         self.begin_closing(id, false);
+        let needs_files = |context: &&super::SslContext| {
+            Some(context.id) == ssl && (!context.files.is_empty() || context.is_guarded())
+        };
+        if tells_of_trust && climbs.is_none() && self.contexts.iter().any(|it| needs_files(&it)) {
+            self.look_after_trust();
+        }
         if let Some((rung, why)) = climbs {
             log::warn!("{why}");
             let port = (0..self.channels.len()).find(|port| self.channels[*port].is_open()).unwrap_or(0);
@@ -365,8 +395,8 @@ impl Modem {
             return;
         }
         for context in &mut self.contexts {
-            if context.id == ssl && context.standing == Standing::Known {
-                context.standing = Standing::Doubtful(0);
+            if context.id == ssl {
+                context.doubt();
             }
         }
     }

@@ -183,7 +183,7 @@ impl Modem {
                     socket.phase = Phase::Free;
                 }
                 OpenStage::Again { .. } if !in_flight => begin(socket, 0),
-                OpenStage::CloseFirst => begin(socket, 0),
+                OpenStage::CloseFirst | OpenStage::Proving { .. } => begin(socket, 0),
                 // The number comes back when the modem has answered.
                 _ if !releasing => {}
                 _ => begin(socket, 0),

@@ -59,6 +59,8 @@ pub enum OpenFailure {
     TimedOut,
     /// The modem was lost, rebooted or lost its data session meanwhile.
     Lost(Cut),
+    /// Its TLS settings or files are not as they must be, in words.
+    Untrusted(String),
 }
 
 impl OpenFailure {
@@ -70,6 +72,7 @@ impl OpenFailure {
             OpenFailure::TimedOut => Some(ResultCode::TIMED_OUT),
             OpenFailure::Lost(Cut::SessionLost) => Some(ResultCode::PDP_BROKEN),
             OpenFailure::Lost(_) => return ExitStatus::ModemLost,
+            OpenFailure::Untrusted(_) => return ExitStatus::SetUpFailed,
         };
         match code {
             Some(ResultCode::DNS_FAILED | ResultCode::DNS_BUSY) => ExitStatus::DnsFailed,
@@ -88,9 +91,19 @@ impl OpenFailure {
         let code = match self {
             OpenFailure::Code(code) => Some(*code),
             OpenFailure::Refused(refusal) => refusal.result_code(),
-            OpenFailure::TimedOut | OpenFailure::Lost(_) => None,
+            _ => None,
         };
         matches!(code, Some(ResultCode::PDP_BROKEN | ResultCode::PDP_OPEN_FAILED))
+    }
+
+    /// Whether a certificate or key that has vanished from the module would show in this way, or a wrong clock.
+    pub fn may_be_lost_files(&self) -> bool {
+        let code = match self {
+            OpenFailure::Code(code) => Some(*code),
+            OpenFailure::Refused(refusal) => refusal.result_code(),
+            _ => None,
+        };
+        matches!(code, Some(ResultCode::INVALID_PARAMETER | ResultCode::CONNECT_FAILED))
     }
 
     /// The cause without the advice, for counters.
@@ -103,6 +116,7 @@ impl OpenFailure {
         match (code, self) {
             (Some(code), _) => format!("{} {}", code.0, code.words()),
             (None, OpenFailure::TimedOut) => "no answer in time".into(),
+            (None, OpenFailure::Untrusted(_)) => "TLS settings not as wanted".into(),
             (None, _) => self.to_string(),
         }
     }
@@ -115,6 +129,7 @@ impl std::fmt::Display for OpenFailure {
             OpenFailure::Refused(refusal) => refusal.fmt(f),
             OpenFailure::TimedOut => f.write_str("no answer in time (see --connect-timeout)"),
             OpenFailure::Lost(cut) => cut.fmt(f),
+            OpenFailure::Untrusted(why) => f.write_str(why),
         }
     }
 }

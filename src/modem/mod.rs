@@ -50,7 +50,7 @@ use fair::{FairQueue, Way};
 use recovery::{Ladder, Rung};
 use session::{Doubt, Session, Step};
 use socket::{Closing, FailedSend, FarEnd, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
-use ssl_context::{SslContext, Standing};
+use ssl_context::SslContext;
 use waking::{FILLER, Waking};
 
 /// A modem.
@@ -326,7 +326,8 @@ impl Modem {
             State::Waking(_) | State::Command => self
                 .sockets
                 .iter()
-                .filter(|socket| socket.joined && socket.is_pushing())
+                // What is pushed to one whose settings are being read must not keep the answer from being read.
+                .filter(|socket| socket.joined && socket.is_pushing() && !socket.is_proving())
                 .map(|socket| socket.incoming.room())
                 .min()
                 .unwrap_or(INCOMING_LIMIT_BYTES),
@@ -379,7 +380,7 @@ impl Modem {
                 waits(*at).into_iter().chain(*deadline).min()
             }
             Phase::Opening(Opening {
-                stage: OpenStage::Awaited | OpenStage::Refused { .. },
+                stage: OpenStage::Awaited { .. } | OpenStage::Refused { .. } | OpenStage::Proving { .. },
                 deadline,
                 ..
             }) => *deadline,
@@ -596,7 +597,10 @@ impl Modem {
             if opening.deadline.is_some_and(|deadline| deadline <= now)
                 && matches!(
                     opening.stage,
-                    OpenStage::Awaited | OpenStage::Again { .. } | OpenStage::Refused { .. }
+                    OpenStage::Awaited { .. }
+                        | OpenStage::Again { .. }
+                        | OpenStage::Refused { .. }
+                        | OpenStage::Proving { .. }
                 )
             {
                 self.open_failed(id, OpenFailure::TimedOut, now);
@@ -647,9 +651,13 @@ impl Modem {
         self.sockets[socket.index()].outgoing.len()
     }
 
-    /// What has come from the far end.
+    /// What has come from the far end, once it is known that it is the right one.
     pub fn received(&self, socket: SocketId) -> &[u8] {
-        self.sockets[socket.index()].incoming.as_slice()
+        let socket = &self.sockets[socket.index()];
+        match socket.is_proving() {
+            true => &[],
+            false => socket.incoming.as_slice(),
+        }
     }
 
     /// The client took `count` of [`Modem::received`].
@@ -895,13 +903,14 @@ impl Modem {
                     return self.events.push_back(Event::TlsOpened(id, result));
                 };
                 match opening.stage {
-                    OpenStage::InFlight { .. } => {
-                        opening.stage = OpenStage::InFlight { result: Some(result) };
+                    OpenStage::InFlight { generation, .. } => {
+                        opening.stage = OpenStage::InFlight { result: Some(result), generation };
                     }
-                    OpenStage::Awaited => self.open_settled(id, result, now),
+                    OpenStage::Awaited { .. } => self.open_settled(id, result, now),
                     OpenStage::Due
                     | OpenStage::CloseFirst
                     | OpenStage::Again { .. }
+                    | OpenStage::Proving { .. }
                     | OpenStage::Refused { .. } => {}
                 }
             }
@@ -1023,15 +1032,8 @@ impl Modem {
                         );
                         return Err(Failure::new(ExitStatus::Usage, message));
                     };
-                    let settings = ssl_context::settings(&tunnel.tls, timeout, &self.profile, authorities)?;
-                    self.contexts.push(SslContext {
-                        id: *id,
-                        tls: tunnel.tls.clone(),
-                        connect_timeout: timeout,
-                        standing: Standing::Unwritten(0),
-                        settings,
-                        files: ssl_context::files(&tunnel.tls, authorities),
-                    });
+                    let context = SslContext::new(*id, &tunnel.tls, timeout, &self.profile, authorities)?;
+                    self.contexts.push(context);
                     self.contexts.len() - 1
                 }
             };

@@ -16,6 +16,8 @@ pub enum Family {
     Ec20,
     /// EG800Q, EG915Q, EG916Q and newer ones (EG800Q & EG91xQ application note).
     Eg800q,
+    /// BG95, BG96, BG77, BG770A, as they list their own settings.
+    Bg9x,
 }
 
 /// What is known of a module.
@@ -29,8 +31,10 @@ pub struct Profile {
     pub firmware: String,
     /// Which manual's tables to fall back on.
     pub family: Family,
-    /// The keys of AT+QSSLCFG with their ranges of values, as it listed them.
+    /// The keys of AT+QSSLCFG with their ranges of values, as it listed them, or as its family's manual does.
     pub keys: Vec<Key>,
+    /// The module has listed them itself.
+    pub lists_keys: bool,
     /// The numbers of its sockets (`clientID`), never beyond [`SOCKET_COUNT`].
     pub sockets: Ranges,
     /// The numbers of its SSL contexts, never beyond [`SSL_CONTEXT_COUNT`].
@@ -108,6 +112,7 @@ impl Profile {
             firmware: String::new(),
             family: Family::Eg800q,
             keys: table(Family::Eg800q),
+            lists_keys: false,
             sockets: Ranges::one(0..=SOCKET_COUNT as u32 - 1),
             ssl_contexts: Ranges::one(0..=SSL_CONTEXT_COUNT as u32 - 1),
             pdp_contexts: Ranges::one(1..=16),
@@ -136,7 +141,7 @@ impl Profile {
         }
         parts.truncate(2);
         let pdp_contexts = match family(&parts[0]) {
-            Family::Ec20 => 1..=16,
+            Family::Ec20 | Family::Bg9x => 1..=16,
             Family::Eg800q => 1..=15,
         };
         *self = Profile {
@@ -162,6 +167,7 @@ impl Profile {
         }
         if !listed.is_empty() {
             self.keys = listed;
+            self.lists_keys = true;
         }
         for line in lines {
             let Some((name, rest)) = line.split_once(':') else { continue };
@@ -215,10 +221,27 @@ impl Profile {
         self.key(name).is_some()
     }
 
-    /// Whether the key takes this number, as far as the module has said; a key without a list of numbers
-    /// takes any, and the module itself has the last word.
+    /// Whether it has this key, or its family's manual says so: a list may lack a line.
+    pub fn may_have_key(&self, name: &str) -> bool {
+        self.has_key(name) || manual(self.family).iter().any(|(key, _)| *key == name)
+    }
+
+    /// Whether the module itself has not said that it has this key.
+    pub fn is_unlisted(&self, name: &str) -> bool {
+        !self.lists_keys || !self.has_key(name)
+    }
+
+    /// Whether the key takes this number, as far as the module or else its family's manual has said; a key without a
+    /// list of numbers takes any, and the module itself has the last word.
     pub fn takes(&self, name: &str, number: u32) -> bool {
-        self.key(name).is_some_and(|key| key.range.as_ref().is_none_or(|range| range.contains(number)))
+        let takes = |key: &Key| key.range.as_ref().is_none_or(|range| range.contains(number));
+        match self.key(name) {
+            Some(key) => takes(key),
+            None => {
+                let entry = manual(self.family).iter().find(|(key, _)| *key == name);
+                entry.is_some_and(|(key, values)| takes(&Key::new(key, values)))
+            }
+        }
     }
 
     /// Whether "clientkey" takes a password behind the file.
@@ -236,9 +259,12 @@ impl Profile {
 fn family(model: &str) -> Family {
     let model = model.to_ascii_uppercase();
     let old = ["EC20", "EC21", "EC25", "EG21", "EG25", "EG95", "EC200T", "UC20"];
-    match old.iter().any(|old| model.starts_with(old)) {
-        true => Family::Ec20,
-        false => Family::Eg800q,
+    if old.iter().any(|old| model.starts_with(old)) {
+        Family::Ec20
+    } else if model.starts_with("BG") {
+        Family::Bg9x
+    } else {
+        Family::Eg800q
     }
 }
 
@@ -266,7 +292,7 @@ fn lists(text: &str) -> Vec<Ranges> {
 }
 
 /// A number as the modem writes it, decimal or `0X` and hexadecimal.
-fn number(text: &str) -> Option<u32> {
+pub(super) fn number(text: &str) -> Option<u32> {
     let text = text.trim();
     match text.strip_prefix("0X").or(text.strip_prefix("0x")) {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
@@ -276,11 +302,15 @@ fn number(text: &str) -> Option<u32> {
 
 /// The keys that a family's manual lists, with their values.
 fn table(family: Family) -> Vec<Key> {
-    let keys = match family {
+    manual(family).iter().map(|(name, values)| Key::new(name, values)).collect()
+}
+
+fn manual(family: Family) -> &'static [(&'static str, &'static str)] {
+    match family {
         Family::Ec20 => EC20_KEYS,
         Family::Eg800q => EG800Q_KEYS,
-    };
-    keys.iter().map(|(name, values)| Key::new(name, values)).collect()
+        Family::Bg9x => BG9X_KEYS,
+    }
 }
 
 /// AT+QSSLCFG of the EC20 manual, 2.1.1.
@@ -321,6 +351,22 @@ const EG800Q_KEYS: &[(&str, &str)] = &[
     ("ignoremulticertchainverify", "(0,1)"),
     ("ignoreinvalidcertsign", "(0,1)"),
     ("ignorecertitem", "(0-1048575)"),
+];
+
+/// AT+QSSLCFG as a BG96 lists it, and "session" of its later relatives.
+const BG9X_KEYS: &[(&str, &str)] = &[
+    ("sslversion", "(0-4)"),
+    ("ciphersuite", "(0X0035,0X002F,0X0005,0X0004,0X000A,0X003D,0XC011-0XC014,0XC027,0XC028,0XC02F,0XFFFF)"),
+    ("cacert", "<cacertpath>"),
+    ("clientcert", "<client_cert_path>"),
+    ("clientkey", "<client_key_path>"),
+    ("seclevel", "(0-2)"),
+    ("session", "(0,1)"),
+    ("sni", "(0,1)"),
+    ("checkhost", "(0,1)"),
+    ("ignorecertchain", "(0,1)"),
+    ("ignorelocaltime", "(0,1)"),
+    ("negotiatetime", "(10-300)"),
 ];
 
 /// What a module is asked about itself: its keys, numbers and ranges. The names stand without `AT`, so that they

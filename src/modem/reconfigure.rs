@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Modem;
 use super::channel::Origin;
 use super::session::Step;
-use super::ssl_context::{self, Authorities, SslContext, Standing};
+use super::ssl_context::{Authorities, SslContext};
 use crate::at::SslContextId;
 use crate::config;
 
@@ -57,7 +57,7 @@ impl Modem {
 
     /// How the authorities of all tunnels are given to the module.
     pub(super) fn authorities(&self) -> Authorities {
-        Authorities::of(&active(&self.tunnels, &self.retired), &self.profile)
+        Authorities::of(&active(&self.tunnels, &self.retired), &self.profile, self.owns_chain())
     }
 
     /// A new session begins: what waited for it holds now. Returns whether there was something.
@@ -79,12 +79,17 @@ impl Modem {
     fn change_contexts(&mut self, tunnels: &[config::Tunnel], retired: &[bool]) -> Result<(), Reluctance> {
         let setting_up = matches!(
             self.session.step,
-            Step::ListFiles | Step::DeleteFile | Step::Space | Step::Upload | Step::Chain
+            Step::ListFiles
+                | Step::Compare
+                | Step::DeleteFile
+                | Step::Space
+                | Step::Upload
+                | Step::LookAtClock
         );
         if setting_up {
             return Err(Reluctance::NotNow);
         }
-        let authorities = Authorities::of(&active(tunnels, retired), &self.profile);
+        let authorities = Authorities::of(&active(tunnels, retired), &self.profile, self.owns_chain());
         if authorities != self.authorities() {
             return Err(Reluctance::Never(
                 "the authorities of --ca are stored in the module for all tunnels alike (cacertex): this change \
@@ -145,16 +150,8 @@ impl Modem {
                 }
             };
             let timeout = tunnel.limits.connect_timeout;
-            let settings = ssl_context::settings(&tunnel.tls, timeout, &self.profile, authorities)
+            let context = SslContext::new(id, &tunnel.tls, timeout, &self.profile, authorities)
                 .map_err(|failure| Reluctance::Never(failure.message))?;
-            let context = SslContext {
-                id,
-                tls: tunnel.tls.clone(),
-                connect_timeout: timeout,
-                standing: Standing::Unwritten(0),
-                settings,
-                files: ssl_context::files(&tunnel.tls, authorities),
-            };
             match index < kept.len() {
                 true => kept[index] = true,
                 false => kept.push(true),

@@ -164,7 +164,7 @@ impl Ladder {
             OpenFailure::Code(code) => Some(*code),
             OpenFailure::Refused(refusal) => refusal.result_code(),
             OpenFailure::TimedOut => Some(ResultCode::TIMED_OUT),
-            OpenFailure::Lost(_) => return None,
+            OpenFailure::Lost(_) | OpenFailure::Untrusted(_) => return None,
         };
         match code {
             Some(ResultCode::INVALID_PARAMETER) if self.has_worked => self.invalid_opens += 1,

@@ -13,7 +13,7 @@ use super::session::{Doubt, Step};
 use super::socket::{
     Closing, FarEnd, Flow, INCOMING_HIGH_BYTES, INCOMING_LOW_BYTES, Open, OpenStage, Opening, Phase, Settling,
 };
-use super::ssl_context::{Standing, negotiate_seconds};
+use super::ssl_context::negotiate_seconds;
 use super::{Modem, UrcPort, WireSetting};
 use crate::at::{AccessMode, Command, SocketId};
 use crate::config::{self, Mode};
@@ -97,13 +97,27 @@ impl Modem {
             .channels
             .iter()
             .any(|channel| channel.in_flight().is_some_and(|it| matches!(it.origin, Origin::Context(_))));
-        if !context_busy && (self.session.step == Step::Contexts || self.an_open_waits_for_its_context()) {
+        let due = self.open_due(port, now);
+        if let Some(id) = due {
+            let index = self.context_of[self.sockets[id.index()].tunnel];
+            let context = &mut self.contexts[index];
+            if !context.files_stand && !context_busy && self.session.is_up() {
+                self.look_after_trust();
+                let command = self.session_command(port, now)?;
+                self.session.asked = self.session.step;
+                return Some((command, Origin::Session));
+            }
+            if context.stands() && context.is_stale(now) {
+                context.doubt();
+            }
+        }
+        if !context_busy {
             if let Some(command) = self.context_command() {
                 return Some(command);
             }
             self.contexts_written(now);
         }
-        if let Some(id) = self.open_due(port, now) {
+        if let Some(id) = due.filter(|id| self.context_stands_for(*id)) {
             return Some(match self.urcs_moved_aside(port, self.is_for_stream(id)) {
                 Some(command) => (command, Origin::Wire),
                 None => (self.open_command(id, now), Origin::Socket),
@@ -336,18 +350,14 @@ impl Modem {
         best.map(|(_, command)| command)
     }
 
-    /// Whether an open is held up by settings that may not stand.
-    fn an_open_waits_for_its_context(&self) -> bool {
-        self.sockets.iter().any(|socket| match &socket.phase {
-            Phase::Opening(opening) => {
-                matches!(opening.stage, OpenStage::Due | OpenStage::Again { .. })
-                    && self.contexts[self.context_of[socket.tunnel]].standing != Standing::Known
-            }
-            _ => false,
-        })
+    /// Whether the settings of this socket's SSL context are known to stand.
+    fn context_stands_for(&self, id: SocketId) -> bool {
+        let context = &self.contexts[self.context_of[self.sockets[id.index()].tunnel]];
+        context.stands() && context.files_stand && !context.is_stale(self.last_run)
     }
 
-    /// The socket whose open is next on this channel.
+    /// The socket whose open is next on this channel, once the settings of its SSL context stand. One whose settings
+    /// stand already comes first.
     fn open_due(&self, port: usize, now: Instant) -> Option<SocketId> {
         let others_open = |id: SocketId| {
             SocketId::all().any(|other| {
@@ -355,13 +365,13 @@ impl Modem {
                     && matches!(
                         self.sockets[other.index()].phase,
                         Phase::Opening(Opening {
-                            stage: OpenStage::InFlight { .. } | OpenStage::Awaited,
+                            stage: OpenStage::InFlight { .. } | OpenStage::Awaited { .. },
                             ..
                         })
                     )
             })
         };
-        SocketId::all().filter(|_| self.takes_opens(port)).find(|id| {
+        let is_due = |id: &SocketId| {
             let socket = &self.sockets[id.index()];
             let Phase::Opening(opening) = &socket.phase else { return false };
             let due = match opening.stage {
@@ -370,9 +380,10 @@ impl Modem {
                 _ => false,
             };
             let port_fits = !self.is_for_stream(*id) || self.port_for_transparent() == Some(port);
-            let stands = self.contexts[self.context_of[socket.tunnel]].standing == Standing::Known;
-            due && socket.busy.is_none() && stands && port_fits
-        })
+            due && socket.busy.is_none() && port_fits
+        };
+        let due = SocketId::all().filter(|_| self.takes_opens(port)).filter(is_due);
+        due.min_by_key(|id| !self.context_stands_for(*id))
     }
 
     fn is_for_stream(&self, id: SocketId) -> bool {
@@ -387,8 +398,9 @@ impl Modem {
             true => std::time::Duration::from_secs(OPEN_MAX_SECONDS),
             false => timeout.max(std::time::Duration::from_secs(1)),
         };
+        let generation = self.contexts[self.context_of[socket.tunnel]].generation;
         if let Phase::Opening(opening) = &mut socket.phase {
-            opening.stage = OpenStage::InFlight { result: None };
+            opening.stage = OpenStage::InFlight { result: None, generation };
             opening.deadline = Some(opening.deadline.unwrap_or(now + patience));
         }
         socket.pushed_on = self.urc_port.heard();

@@ -20,13 +20,13 @@ use super::backoff::Backoff;
 use super::channel::Outcome;
 use super::failure::{Failure, Refusal};
 use super::profile::QUESTIONS;
-use super::ssl_context::File;
+use super::ssl_context::Joins;
 use super::{Action, Event, Modem, error_of};
 use crate::at::{Command, ResultCode};
-use crate::config;
 use crate::exit_status::ExitStatus;
 use clock::NetworkTime;
 use network::{REGISTRATION, registration_state, sim_state};
+use tls::Files;
 
 pub(crate) use clock::{PLAUSIBLE_UNIX_SECONDS, clock_text, unix_seconds};
 pub(crate) use network::{access_point, access_point_line};
@@ -58,10 +58,10 @@ pub struct Session {
     failures: u32,
     /// Between two of them.
     pub backoff: Backoff,
-    /// Files that are still to be uploaded.
-    missing: Vec<File>,
-    /// The first of them came to be something else in the modem, and is being removed.
-    spoiled: Option<Failure>,
+    /// What is being done about the files in the modem.
+    files: Files,
+    /// When their bytes were compared.
+    compared_at: Option<Instant>,
     /// Seconds since 1970 by the host's clock, and when that was so.
     host_clock: Option<(i64, Instant)>,
     /// What the network's time service said: 0, or the reason why it did not set the clock.
@@ -77,8 +77,8 @@ pub struct Session {
     pub rebuild: bool,
     /// Whether the module has been heard to doubt it.
     pub doubt: Doubt,
-    /// Several TLS settings go into one line; until the module has refused that.
-    pub joins_settings: bool,
+    /// Several TLS settings go into one line; until the module has shown that this does not work.
+    pub joins: Joins,
 }
 
 /// Whether a data session that is in use may be gone.
@@ -160,16 +160,18 @@ pub enum Step {
     Clock,
     /// AT+CCLK="…"
     SetClock,
+    /// AT+CCLK? again, and only that, in a session that stands
+    LookAtClock,
     /// AT+QFLST="*"
     ListFiles,
+    /// AT+QFDWL: has a file that has our name our content too?
+    Compare,
     /// AT+QFDEL of a file that has our name and not our content
     DeleteFile,
     /// AT+QFLDS="UFS"
     Space,
     /// AT+QFUPL
     Upload,
-    /// AT+QSSLCFG="cacertex"
-    Chain,
     /// AT+QSSLCFG for each context
     Contexts,
     /// Sockets can be opened.
@@ -198,8 +200,8 @@ impl Session {
             down_since: now,
             failures: 0,
             backoff: Backoff::new(RETRY_MIN, RETRY_MAX),
-            missing: Vec::new(),
-            spoiled: None,
+            files: Files::default(),
+            compared_at: None,
             host_clock: None,
             network_time: None,
             torn_down: false,
@@ -207,7 +209,7 @@ impl Session {
             refreshing: false,
             rebuild: false,
             doubt: Doubt::None,
-            joins_settings: true,
+            joins: Joins { writing: true, asking: true },
         }
     }
 
@@ -284,8 +286,8 @@ impl Modem {
                 self.session.go(Step::Identity);
                 self.session.torn_down = false;
                 self.session.network_time = None;
-                self.session.spoiled = None;
-                self.session.joins_settings = true;
+                self.session.files = Files::default();
+                self.session.joins = Joins { writing: true, asking: true };
                 self.actions.push_back(Action::TellTime);
                 line("ATI".into())
             }
@@ -293,7 +295,6 @@ impl Modem {
             Step::Model => line("AT+CGMM;+CGMR".into()),
             Step::Keys { alone: None } => line(format!("AT{}", QUESTIONS.join(";"))),
             Step::Keys { alone: Some(index) } => line(format!("AT{}", QUESTIONS[index])),
-            Step::Chain => line("AT+QSSLCFG=\"cacertex\"".into()),
             Step::UrcPort { all_refused } => {
                 let port = self.ports[channel].at_port.unwrap_or("uart1");
                 let port = if all_refused || self.ports[channel].at_port.is_some() { port } else { "all" };
@@ -333,7 +334,7 @@ impl Modem {
                 self.session.network_time = Some(NetworkTime::Awaited);
                 Some(Command::patient_line(format!("AT+QNTP={context},\"{server}\""), NTP_WAIT))
             }
-            Step::Clock => line("AT+CCLK?".into()),
+            Step::Clock | Step::LookAtClock => line("AT+CCLK?".into()),
             Step::SetClock => {
                 let clock = self.session.unix_seconds(now).and_then(clock_text)?;
                 line(format!("AT+CCLK=\"{clock}\""))
@@ -341,11 +342,15 @@ impl Modem {
             Step::ListFiles => line("AT+QFLST=\"*\"".into()),
             Step::Space => line("AT+QFLDS=\"UFS\"".into()),
             Step::DeleteFile => {
-                let file = self.session.missing.first()?;
-                line(format!("AT+QFDEL=\"{}\"", file.name))
+                let name = self.session.files.wrong.first()?;
+                line(format!("AT+QFDEL=\"{name}\""))
+            }
+            Step::Compare => {
+                let file = self.session.files.unread.first()?;
+                Some(Command::Download { name: file.name.clone(), size: file.content.len() })
             }
             Step::Upload => {
-                let file = self.session.missing.first()?;
+                let file = self.session.files.missing.first()?;
                 log::info!("uploading {} to the modem ({} bytes)", file.source, file.content.len());
                 Some(Command::Upload { name: file.name.clone(), content: file.content.clone() })
             }
@@ -509,7 +514,7 @@ impl Modem {
                 }
                 _ => self.session.go(Step::Clock),
             },
-            Step::Clock => self.clock_answered(&lines, now),
+            Step::Clock | Step::LookAtClock => self.clock_answered(&lines, now),
             Step::SetClock => {
                 if let Some(refusal) = refused {
                     log::warn!(
@@ -518,16 +523,14 @@ impl Modem {
                 }
                 self.go_or_skip(Step::ListFiles);
             }
-            Step::ListFiles => self.files_listed(&lines),
+            Step::ListFiles => self.files_listed(&lines, now),
+            Step::Compare => {
+                let content = std::mem::take(&mut self.channels[channel].answer.file);
+                self.compared(Some(&outcome), &content);
+            }
             Step::DeleteFile => self.file_deleted(refused, now),
             Step::Space => self.space_answered(&lines, now),
             Step::Upload => self.uploaded(&outcome, &lines),
-            Step::Chain => {
-                if refused.is_none() {
-                    self.chain_answered(&lines);
-                }
-                self.session.go(Step::Contexts);
-            }
             Step::Deactivate => {
                 self.session.activated = false;
                 self.session.go(Step::Ended);
@@ -540,19 +543,11 @@ impl Modem {
     /// Goes to `step`, or past it where the configuration has nothing for it.
     fn go_or_skip(&mut self, step: Step) {
         let checks_time = self.contexts.iter().any(|context| context.tls.checks_time());
-        let authenticates = self
-            .contexts
-            .iter()
-            .any(|context| context.tls.authentication != config::Authentication::Insecure);
         let step = match step {
             Step::Dns if self.settings.pdp.dns.is_empty() => return self.go_or_skip(Step::Ntp),
-            Step::Ntp if !checks_time => return self.go_or_skip(Step::ListFiles),
+            Step::Ntp | Step::LookAtClock if !checks_time => return self.go_or_skip(Step::ListFiles),
             Step::Ntp if self.settings.ntp.is_none() => Step::Clock,
-            Step::ListFiles if self.contexts.iter().all(|context| context.files.is_empty()) => {
-                return self.go_or_skip(Step::Chain);
-            }
-            // What another program left there would be trusted in all SSL contexts, ours among them.
-            Step::Chain if !authenticates || !self.profile.has_key("cacertex") => Step::Contexts,
+            Step::ListFiles if self.contexts.iter().all(|context| context.files.is_empty()) => Step::Contexts,
             step => step,
         };
         self.session.go(step);

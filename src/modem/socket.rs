@@ -120,9 +120,19 @@ pub enum OpenStage {
     InFlight {
         /// The URC's result, if it came first.
         result: Option<u16>,
+        /// How often the SSL context's settings had been found wrong by then.
+        generation: u32,
     },
     /// The URC is awaited.
-    Awaited,
+    Awaited {
+        /// How often the SSL context's settings had been found wrong when it left.
+        generation: u32,
+    },
+    /// It is open, and nothing of it is given to the client before the SSL context's settings have been read again.
+    Proving {
+        /// How often the SSL context's settings had been found wrong when it left.
+        generation: u32,
+    },
     /// Refused without a reason, which is to be asked for on the same channel.
     Refused {
         /// The channel.
@@ -305,6 +315,11 @@ impl Socket {
                 ..
             })
         ) || matches!(self.phase, Phase::Opening(_))
+    }
+
+    /// Whether it is open and its client does not know yet: its TLS settings are being read again.
+    pub fn is_proving(&self) -> bool {
+        matches!(&self.phase, Phase::Opening(opening) if matches!(opening.stage, OpenStage::Proving { .. }))
     }
 
     /// Whether the relay may still hand over bytes.

@@ -1,6 +1,19 @@
 //! TLS settings of tunnels → SSL contexts of the modem, and the command lines that make them so.
+//!
+//! ```text
+//!                 OK                    read back as wanted
+//!   Due ────────────────► Written ────────────────────────────► Stands
+//!    │ ▲                   │  ▲                                  │
+//!    │ └───────────────────┘  └──────────────────────────────────┘
+//!    │    another value            doubt: a connection was opened or closed
+//!    │ refused            no such setting
+//!    └────────► Refused ──────────────────► Lacks
+//! ```
+//! What the module answers OK to is not believed: settings that trust depends on are read back after writing, before
+//! a connection is opened, and once more before a client is given one.
 
-use std::time::Duration;
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -21,71 +34,430 @@ pub struct SslContext {
     pub tls: config::Tls,
     /// `--connect-timeout`, which sets "negotiatetime".
     pub connect_timeout: Duration,
-    /// Whether the settings are known to stand in the modem.
-    pub standing: Standing,
-    /// The settings as key and value, in the order of writing.
+    /// The settings in the order of writing, each with its state.
     pub settings: Vec<Setting>,
     /// The files that must be in the modem before it is used.
     pub files: Vec<File>,
+    /// Their bytes have been compared or stored since the session began. Without that nothing is opened.
+    pub files_stand: bool,
+    /// How often the settings were found to be other than wanted. A connection that was opened before the last time
+    /// is not given to a client.
+    pub generation: u32,
+    /// The settings whose line is in flight.
+    said: Option<Said>,
+    /// How often they were found different since they stood the last time.
+    tries: u32,
+    /// Some were written by a joined line, which has not been shown to work by reading them back.
+    joined_unproven: bool,
+    /// When they were last known to stand.
+    stood_at: Option<Instant>,
+}
+
+/// A line about settings that is in flight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Which settings it is about, by their place.
+    pub about: Vec<usize>,
+    /// It asks for them, rather than writing them.
+    pub asks: bool,
+}
+
+/// What reading a context's settings has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Nothing that matters yet: more is to be written or asked.
+    Unfinished,
+    /// All of it stands.
+    Stands,
+    /// These were other than wanted, and are written again.
+    Different(String),
+    /// What is wanted cannot be had.
+    Failed(String),
 }
 
 impl SslContext {
-    /// The line that writes the setting at this place, and with `joined` as many after it as one line may carry;
-    /// and how many it writes.
-    pub fn write_line(&self, at: usize, joined: bool) -> (usize, String) {
-        let mut line = self.settings[at].write_line(self.id);
-        let mut count = 1;
-        for setting in self.settings[at + 1..].iter().take_while(|_| joined) {
-            let next = setting.write_line(self.id);
-            let next = next.strip_prefix("AT").unwrap_or(&next);
-            if line.len() + 1 + next.len() > JOINED_LINE_BYTES {
+    /// A context about which the modem has not been told anything yet.
+    pub fn new(
+        id: SslContextId,
+        tls: &config::Tls,
+        connect_timeout: Duration,
+        profile: &Profile,
+        authorities: Authorities,
+    ) -> Result<Self, Failure> {
+        let mut settings = settings(tls, connect_timeout, profile, authorities)?;
+        settings.extend(chain_settings(tls, profile, authorities));
+        let files = files(tls, authorities);
+        Ok(SslContext {
+            id,
+            tls: tls.clone(),
+            connect_timeout,
+            settings,
+            files_stand: files.is_empty(),
+            files,
+            generation: 0,
+            said: None,
+            tries: 0,
+            joined_unproven: false,
+            stood_at: None,
+        })
+    }
+
+    /// The modem knows nothing of it any more.
+    pub fn forget(&mut self) {
+        self.start_again();
+        self.files_stand = self.files.is_empty();
+    }
+
+    /// All settings must be written and read back.
+    pub fn start_again(&mut self) {
+        for setting in &mut self.settings {
+            setting.state = setting.initial_state();
+        }
+        self.said = None;
+        self.tries = 0;
+        self.joined_unproven = false;
+        self.stood_at = None;
+    }
+
+    /// Another program may have changed it: what matters is read again.
+    pub fn doubt(&mut self) {
+        for setting in self.settings.iter_mut().filter(|setting| setting.is_checked) {
+            if setting.state == State::Stands {
+                setting.state = State::Written;
+            }
+        }
+        if self.said.as_ref().is_some_and(|said| said.asks) {
+            // What is in flight was asked before.
+            self.said = None;
+        }
+        self.stood_at = None;
+    }
+
+    /// Whether everything stands as far as anybody can know.
+    pub fn stands(&self) -> bool {
+        self.settings.iter().all(|setting| !setting.is_due() && !setting.is_unread())
+    }
+
+    /// Whether connections of it are worth protecting: without authentication anybody can be in between.
+    pub fn is_guarded(&self) -> bool {
+        self.tls.authentication != config::Authentication::Insecure
+    }
+
+    /// Whether what was read is too old for a connection to be opened by it.
+    pub fn is_stale(&self, now: Instant) -> bool {
+        self.is_guarded() && self.stood_at.is_none_or(|at| now.saturating_duration_since(at) > FRESH)
+    }
+
+    /// The next line for the modem, and whether it has a secret in it. `joins`: several settings may be written by one
+    /// line, and asked for by one line.
+    pub fn next_line(&mut self, joins: Joins) -> Option<(String, bool)> {
+        let (said, line) = self.line_to_write(joins.writing).or_else(|| self.line_to_ask(joins.asking))?;
+        let is_secret = said.about.iter().any(|at| self.settings[*at].secret);
+        self.said = Some(said);
+        Some((line, is_secret))
+    }
+
+    fn line_to_write(&self, joined: bool) -> Option<(Said, String)> {
+        let due = |(at, setting): (usize, &Setting)| setting.is_due().then_some(at);
+        let about = self.settings.iter().enumerate().filter_map(due);
+        let part = |setting: &Setting| setting.write_line(self.id);
+        let is_single = |setting: &Setting| !joined || setting.is_unlisted;
+        let (about, line) = self.join(about, part, is_single)?;
+        Some((Said { about, asks: false }, line))
+    }
+
+    fn line_to_ask(&self, joined: bool) -> Option<(Said, String)> {
+        let unread = |(at, setting): (usize, &Setting)| setting.is_unread().then_some(at);
+        let about = self.settings.iter().enumerate().filter_map(unread);
+        let is_single =
+            |setting: &Setting| !joined || setting.is_unlisted || setting.secret || setting.is_refused();
+        let part = |setting: &Setting| match setting.ca_id {
+            // One question brings all numbers.
+            Some(_) if !is_single(setting) => "AT+QSSLCFG=\"cacertex\"".to_owned(),
+            _ => setting.query_line(self.id),
+        };
+        let (about, line) = self.join(about, part, is_single)?;
+        Some((Said { about, asks: true }, line))
+    }
+
+    /// The first setting alone, or as many as one line may carry.
+    fn join(
+        &self,
+        about: impl Iterator<Item = usize>,
+        part: impl Fn(&Setting) -> String,
+        is_single: impl Fn(&Setting) -> bool,
+    ) -> Option<(Vec<usize>, String)> {
+        let (mut all, mut line, mut last) = (Vec::new(), String::new(), String::new());
+        for at in about {
+            let setting = &self.settings[at];
+            let next = part(setting);
+            if all.is_empty() {
+                line.clone_from(&next);
+            } else if is_single(setting) {
+                continue;
+            } else if next != last {
+                let next = next.strip_prefix("AT").unwrap_or(&next);
+                if line.len() + 1 + next.len() > JOINED_LINE_BYTES {
+                    break;
+                }
+                line.push(';');
+                line.push_str(next);
+            }
+            all.push(at);
+            last = next;
+            if is_single(setting) {
                 break;
             }
-            line.push(';');
-            line.push_str(next);
-            count += 1;
         }
-        (count, line)
+        (!all.is_empty()).then_some((all, line))
     }
+
+    /// The answer to the line of [`SslContext::next_line`]. `refusal`: it was not OK, and in which words. `joins` is
+    /// switched off where joined lines have shown not to work; `owns_chain`: no other program has a right to entries
+    /// of "cacertex".
+    pub fn answered(
+        &mut self,
+        refusal: Option<&str>,
+        lines: &[String],
+        joins: &mut Joins,
+        owns_chain: bool,
+        now: Instant,
+    ) -> Reading {
+        // It was said before the session was lost, or before a connection was opened: it says nothing about now.
+        let Some(said) = self.said.take() else { return Reading::Unfinished };
+        let reading = match said.asks {
+            true => self.read(&said.about, refusal, lines, joins, owns_chain),
+            false => self.written(&said.about, refusal, joins),
+        };
+        if reading != Reading::Unfinished || !self.stands() {
+            return reading;
+        }
+        self.tries = 0;
+        self.joined_unproven = false;
+        self.stood_at = Some(now);
+        Reading::Stands
+    }
+
+    fn written(&mut self, about: &[usize], refusal: Option<&str>, joins: &mut Joins) -> Reading {
+        let Some(refusal) = refusal else {
+            about.iter().for_each(|at| self.settings[*at].state = State::Written);
+            self.joined_unproven |= about.len() > 1;
+            return Reading::Unfinished;
+        };
+        let [at] = *about else {
+            // Which of them it was, and whether it is joined lines that it does not take, shows when they are written
+            // one by one.
+            joins.writing = false;
+            return Reading::Unfinished;
+        };
+        let setting = &mut self.settings[at];
+        setting.state = match setting.need {
+            Need::Asked => {
+                return Reading::Failed(format!("refused the TLS setting {:?}: {refusal}", setting.key));
+            }
+            Need::Trust => State::Refused,
+            Need::IfItCan | Need::Wish => State::Lacks,
+        };
+        log::debug!("the TLS setting {:?} is refused: {refusal}", setting.key);
+        Reading::Unfinished
+    }
+
+    fn read(
+        &mut self,
+        about: &[usize],
+        refusal: Option<&str>,
+        lines: &[String],
+        joins: &mut Joins,
+        owns_chain: bool,
+    ) -> Reading {
+        let is_single = about.len() == 1;
+        if refusal.is_some() && !is_single {
+            joins.asking = false;
+            return Reading::Unfinished;
+        }
+        let mut different: Vec<(usize, String)> = Vec::new();
+        for at in about.iter().copied() {
+            let setting = &self.settings[at];
+            let value = refusal.is_none().then(|| setting.value_in(self.id, lines, is_single)).flatten();
+            match value {
+                Some(value) if setting.agrees(value) => self.settings[at].state = State::Stands,
+                Some(value) => {
+                    if let Some(why) = setting.cannot_be_changed(value, owns_chain) {
+                        return Reading::Failed(why);
+                    }
+                    different
+                        .push((at, if setting.secret { "another".to_owned() } else { value.to_owned() }));
+                }
+                None if !is_single => joins.asking = false,
+                None => {
+                    if let Some(why) = self.not_told(at, refusal) {
+                        return Reading::Failed(why);
+                    }
+                }
+            }
+        }
+        self.found_different(&different, joins)
+    }
+
+    /// The module does not tell a setting, however it is asked. `Some`: it cannot do without.
+    fn not_told(&mut self, at: usize, refusal: Option<&str>) -> Option<String> {
+        let setting = &mut self.settings[at];
+        let is_refused = setting.state == State::Refused;
+        if setting.is_chain_unknown() {
+            // It has no such list at all.
+            for setting in self.settings.iter_mut().filter(|setting| setting.is_chain_unknown()) {
+                setting.state = State::Lacks;
+            }
+            return None;
+        }
+        if setting.need != Need::Trust || is_refused && setting.may_lack {
+            setting.state = State::Lacks;
+            return None;
+        }
+        let key = &setting.key;
+        let refusal = refusal.map_or(String::new(), |refusal| format!(": {refusal}"));
+        Some(match is_refused {
+            true => format!("refused the TLS setting {key:?}{refusal}"),
+            false => format!("took the TLS setting {key:?} and does not tell what it is{refusal}"),
+        })
+    }
+
+    fn found_different(&mut self, different: &[(usize, String)], joins: &mut Joins) -> Reading {
+        let is_soft = |at: usize| self.settings[at].need == Need::Wish;
+        let Some((at, value)) = different.iter().min_by_key(|(at, _)| is_soft(*at)) else {
+            return Reading::Unfinished;
+        };
+        if is_soft(*at) && self.tries >= TRIES_MAX {
+            different.iter().for_each(|(at, _)| self.settings[*at].state = State::Stands);
+            return Reading::Unfinished;
+        }
+        let setting = &self.settings[*at];
+        let wanted = if setting.secret { "the one given" } else { &setting.value };
+        let words =
+            format!("{value} for the TLS setting {:?} of SSL context {}, not {wanted}", setting.key, self.id);
+        self.generation = self.generation.wrapping_add(1);
+        if self.tries >= TRIES_MAX {
+            return Reading::Failed(format!(
+                "has {words}, though that was written: it does not store it, or another program changes it"
+            ));
+        }
+        self.tries += 1;
+        if std::mem::take(&mut self.joined_unproven) {
+            joins.writing = false;
+        }
+        let only_chain = different.iter().all(|(at, _)| self.settings[*at].ca_id.is_some());
+        for (at, setting) in self.settings.iter_mut().enumerate() {
+            // A context that has lost one has lost all.
+            let is_lost = setting.ca_id.is_none() && !only_chain && setting.state != State::Lacks;
+            if is_lost || different.iter().any(|(other, _)| *other == at) {
+                setting.state = State::Due;
+            }
+        }
+        Reading::Different(words)
+    }
+}
+
+/// Whether several settings go into one line; until the module has shown that this does not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joins {
+    /// To write them.
+    pub writing: bool,
+    /// To ask for them.
+    pub asking: bool,
 }
 
 /// The longest line of several settings: less than any module is known to take.
 const JOINED_LINE_BYTES: usize = 255;
 
-/// Whether a context's settings are known to stand.
+/// For how long a reading is good enough to open a connection by.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How often settings that are not as they were written are written again.
+const TRIES_MAX: u32 = 2;
+
+/// How far a setting is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// They must be written, from this one on.
-    Unwritten(usize),
-    /// They stood, but the last socket of the context was closed since: ask, from this one on.
-    Doubtful(usize),
-    /// They stand.
-    Known,
+enum State {
+    /// It must be written.
+    Due,
+    /// The module has taken it, or had it once.
+    Written,
+    /// The module did not take it: it may be as wanted all the same.
+    Refused,
+    /// It was read back as wanted.
+    Stands,
+    /// The module has no such setting, and can do without.
+    Lacks,
 }
 
-/// A key of AT+QSSLCFG with the value that it shall have.
+/// How much depends on a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Whether the far end is who it should be.
+    Trust,
+    /// What the user has asked for.
+    Asked,
+    /// It must be so where the module takes it.
+    IfItCan,
+    /// Nothing that is promised.
+    Wish,
+}
+
+/// A key of AT+QSSLCFG with the value that it must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The key.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// For "cacertex": its number, which stands in the place of the context's.
     pub ca_id: Option<u8>,
-    /// Everything behind the context's number, as written.
+    /// Everything after the context's number, as written.
     pub value: String,
     /// Whether the value must stay out of logs.
     pub secret: bool,
+    need: Need,
+    /// It is read back, and must be as wanted unless the module has refused it and can do without.
+    is_checked: bool,
+    /// The module does not list the key, but its family's manual has it.
+    is_unlisted: bool,
+    /// A module without the key does as wanted anyway.
+    may_lack: bool,
+    state: State,
 }
 
 impl Setting {
-    /// A setting of one context.
-    pub fn new(key: &'static str, value: String) -> Self {
-        Setting { key, ca_id: None, value, secret: false }
+    /// A setting of one context that is written and not read back.
+    pub fn new(key: impl Into<Cow<'static, str>>, value: String) -> Self {
+        Setting {
+            key: key.into(),
+            ca_id: None,
+            value,
+            secret: false,
+            need: Need::Asked,
+            is_checked: false,
+            is_unlisted: false,
+            may_lack: false,
+            state: State::Due,
+        }
     }
 
-    /// The authority `ca_id` of "cacertex", which all contexts have in common; `None` takes it away.
-    pub fn chain(ca_id: u8, file: Option<&File>) -> Self {
+    /// The authority `ca_id` of "cacertex", which all contexts have in common; `None` is none.
+    fn chain(ca_id: u8, file: Option<&File>, is_unlisted: bool) -> Self {
         let path = file.map_or("\"\"".to_owned(), File::path);
-        Setting { ca_id: Some(ca_id), ..Setting::new("cacertex", path) }
+        let mut setting = Setting {
+            ca_id: Some(ca_id),
+            need: Need::Trust,
+            is_checked: true,
+            is_unlisted,
+            may_lack: file.is_none(),
+            ..Setting::new("cacertex", path)
+        };
+        setting.state = setting.initial_state();
+        setting
+    }
+
+    /// Where nothing is wanted in the common list, it is looked at first: it may be somebody's.
+    fn initial_state(&self) -> State {
+        if self.ca_id.is_some() && self.may_lack { State::Written } else { State::Due }
     }
 
     /// The line that writes it.
@@ -101,25 +473,75 @@ impl Setting {
         }
     }
 
-    /// Whether this answer to the query says that it stands.
-    pub fn stands_in(&self, lines: &[String]) -> bool {
-        lines.iter().any(|line| {
-            let value = line.splitn(3, ',').nth(2).unwrap_or("");
-            normal(value) == normal(&self.value)
+    /// Its value in this answer. Where nothing else was asked, the key may have another name, as the EC20's
+    /// "negotiatetimeout" has.
+    fn value_in<'a>(&self, context: SslContextId, lines: &'a [String], is_single: bool) -> Option<&'a str> {
+        let number = self.ca_id.map_or(context.index(), usize::from);
+        lines.iter().find_map(|line| {
+            let mut all = fields(line.strip_prefix("+QSSLCFG:")?);
+            let key = all.next()?.trim();
+            let is_same = key.eq_ignore_ascii_case(&self.key)
+                || is_single && key.len() > self.key.len() && key.starts_with(&*self.key);
+            let is_its = is_same && all.number::<usize>()? == number;
+            is_its.then(|| all.rest().unwrap_or(""))
         })
     }
 
-    /// Whether a connection without it would not be what the user asked for. What only repeats the module's
-    /// default may be refused.
-    pub fn is_needed(&self) -> bool {
-        !matches!(self.value.as_str(), "0" | "\"\"") || matches!(self.key, "seclevel" | "ignorelocaltime")
+    /// Whether the value that the module tells is the one wanted. Modules differ in quotes, case, and whether the
+    /// storage stands in front of a file's name; a number may be written otherwise.
+    fn agrees(&self, value: &str) -> bool {
+        match &*self.key {
+            "cacert" | "cacertex" | "clientcert" | "clientkey" => path(value) == path(&self.value),
+            _ => match (number(value), number(&self.value)) {
+                (Some(value), Some(wanted)) => value == wanted,
+                _ => normal(value) == normal(&self.value),
+            },
+        }
     }
 
-    /// Whether it is worth asking for after the module may have released the context: what would make a
-    /// connection unauthenticated, and one of those that always differ from the defaults.
-    pub fn is_vital(&self) -> bool {
-        matches!(self.key, "seclevel" | "cacert" | "ciphersuite")
+    /// Whether a connection without it would not be what the user asked for.
+    pub fn is_needed(&self) -> bool {
+        matches!(self.need, Need::Trust | Need::Asked) && !self.may_lack
     }
+
+    fn is_due(&self) -> bool {
+        self.state == State::Due
+    }
+
+    fn is_unread(&self) -> bool {
+        self.is_checked && matches!(self.state, State::Written | State::Refused)
+    }
+
+    fn is_refused(&self) -> bool {
+        self.state == State::Refused
+    }
+
+    /// Why the value that it has must stay as it is. Files of ours in the common list are ours to take away.
+    fn cannot_be_changed(&self, value: &str, owns_chain: bool) -> Option<String> {
+        let path = path(value);
+        let is_ours = owns_chain || path.is_empty() || path.starts_with(FILE_PREFIX);
+        let ca_id = self.ca_id.filter(|_| !is_ours)?;
+        Some(format!(
+            "has an authority of another program ({path}, \"cacertex\" {ca_id}) that would vouch for servers in all \
+             SSL contexts: have that program take it away, or leave --ssl-contexts out"
+        ))
+    }
+
+    /// Nothing is wanted in the common list here, and the module has not said that there is one.
+    fn is_chain_unknown(&self) -> bool {
+        self.ca_id.is_some() && self.may_lack && self.is_unread()
+    }
+}
+
+/// The file in a setting's value, without quotes and its usual storage. What follows it, a key's password, is left out.
+fn path(value: &str) -> &str {
+    let path = fields(value).next().unwrap_or("").trim();
+    path.strip_prefix("UFS:").unwrap_or(path)
+}
+
+/// A number as modules write it, in quotes or not.
+fn number(value: &str) -> Option<u32> {
+    super::profile::number(value.trim().trim_matches('"'))
 }
 
 /// A file that must be in the modem before a context can be used.
@@ -188,8 +610,8 @@ pub enum Authorities {
 
 impl Authorities {
     /// "cacertex" is one list for all contexts, so it serves only tunnels that all trust the same, and only
-    /// as many as it has numbers.
-    pub fn of(tunnels: &[config::Tunnel], profile: &Profile) -> Self {
+    /// as many as it has numbers; and not where other programs have contexts of their own (`owns_chain` is not set).
+    pub fn of(tunnels: &[config::Tunnel], profile: &Profile, owns_chain: bool) -> Self {
         let mut sets = tunnels.iter().map(|tunnel| &tunnel.tls.authentication);
         let Some(config::Authentication::Authorities(first)) = sets.next() else {
             return Authorities::Bundle;
@@ -197,7 +619,7 @@ impl Authorities {
         let same = sets.all(
             |set| matches!(set, config::Authentication::Authorities(authorities) if authorities == first),
         );
-        let fits = (2..=CHAIN_MAX).contains(&first.len()) && profile.has_key("cacertex");
+        let fits = (2..=CHAIN_MAX).contains(&first.len()) && profile.has_key("cacertex") && owns_chain;
         if same && fits { Authorities::Chain } else { Authorities::Bundle }
     }
 }
@@ -236,86 +658,113 @@ pub fn settings(
     authorities: Authorities,
 ) -> Result<Vec<Setting>, Failure> {
     let mut settings = Settings { profile, all: Vec::new() };
-    settings.number("--tls-version", "sslversion", tls.version as u32, 0)?;
-    settings.cipher(tls.cipher)?;
-    let trusted = authority_files(tls, authorities);
-    if let Some(first) = trusted.first() {
-        settings.put("cacert", first.path());
+    let authenticated = tls.authentication != config::Authentication::Insecure;
+    // Without authentication nothing depends on how certificates are judged.
+    let (judging, asked, basic) = match authenticated {
+        true => (Need::Trust, Need::Trust, Need::Trust),
+        false => (Need::Wish, Need::Asked, Need::IfItCan),
+    };
+    let default = config::Tls::new(tls.authentication.clone());
+    let version_option = (tls.version != default.version).then_some("--tls-version");
+    settings.number(version_option, "sslversion", tls.version as u32, 0, basic)?;
+    settings.cipher(tls.cipher, authenticated)?;
+    if let Some(first) = authority_files(tls, authorities).first() {
+        settings.text("--ca", "cacert", first.path(), Need::Trust)?;
     }
-    let authenticated = !trusted.is_empty();
     let mut level = u32::from(authenticated);
     if let Some(client) = &tls.client {
         level = 2;
         settings.client(client)?;
     }
-    settings.number("--ca", "seclevel", level, u32::MAX)?;
-    settings.number("--check-time", "ignorelocaltime", u32::from(!tls.checks_time()), 1)?;
+    settings.number(None, "seclevel", level, u32::MAX, basic)?;
+    let time_option = tls.check_time.map(|check| if check { "--check-time" } else { "--no-check-time" });
+    let time_need = match (tls.checks_time(), tls.check_time) {
+        (true, _) => asked,
+        (false, Some(_)) if authenticated => Need::Asked,
+        (false, _) => Need::Wish,
+    };
+    settings.number(time_option, "ignorelocaltime", u32::from(!tls.checks_time()), 1, time_need)?;
     if let Some(key) = profile.key("negotiatetime") {
         let seconds = negotiate_seconds(connect_timeout) as u32;
         let seconds = key.range.as_ref().map_or(seconds, |range| range.nearest(seconds));
-        settings.put("negotiatetime", seconds.to_string());
+        settings.put("negotiatetime", seconds.to_string(), Need::Wish);
     }
     match tls.sni {
-        Some(wanted) => settings.number("--sni", "sni", u32::from(wanted), 0)?,
-        None if profile.has_key("sni") => settings.number("--sni", "sni", 1, 1)?,
+        Some(true) => settings.number(Some("--sni"), "sni", 1, 0, Need::Trust)?,
+        Some(false) => settings.number(Some("--no-sni"), "sni", 0, 0, Need::Trust)?,
+        None if profile.may_have_key("sni") => {
+            settings.number(None, "sni", 1, 1, Need::IfItCan)?;
+        }
         None => {}
     }
     // What is off by default is written as off where the module has it: it may remember an older user.
-    let chain_key = match profile.has_key("ignorecertchain") {
-        // BG96 and its like
-        true => "ignorecertchain",
-        false => "ignoremulticertchainverify",
+    let session_key = if profile.has_key("session") && !profile.has_key("session_cache") {
+        // BG95, BG96 and their like
+        "session"
+    } else {
+        "session_cache"
     };
     for (option, key, on) in [
-        ("--session-resumption", "session_cache", tls.session_resumption),
+        ("--session-resumption", session_key, tls.session_resumption),
         ("--renegotiation", "renegotiation", tls.renegotiation),
-        ("--ignore-chain", chain_key, tls.ignore_chain),
-        ("--ignore-signature", "ignoreinvalidcertsign", tls.ignore_signature),
     ] {
-        settings.number(option, key, u32::from(on), 0)?;
+        let need = if on { Need::Asked } else { Need::Wish };
+        settings.number(Some(option), key, u32::from(on), 0, need)?;
     }
-    settings.number("--ignore-certificate", "ignorecertitem", tls.ignore_certificate_items, 0)?;
-    if profile.has_key("checkhost") {
+    let chain_keys = ["ignoremulticertchainverify", "ignorecertchain"];
+    let has_chain_key = chain_keys.iter().any(|key| profile.has_key(key));
+    for key in chain_keys.into_iter().filter(|key| profile.may_have_key(key) || !has_chain_key) {
+        // Where it has only one of them, that one does.
+        let wanted = tls.ignore_chain && (profile.has_key(key) || !has_chain_key);
+        settings.number(Some("--ignore-chain"), key, u32::from(wanted), 0, judging)?;
+    }
+    let signature = u32::from(tls.ignore_signature);
+    settings.number(Some("--ignore-signature"), "ignoreinvalidcertsign", signature, 0, judging)?;
+    let items = tls.ignore_certificate_items;
+    settings.number(Some("--ignore-certificate"), "ignorecertitem", items, 0, judging)?;
+    let others: Vec<String> = profile
+        .keys
+        .iter()
+        .filter(|key| key.name.starts_with("ignore") && settings.all.iter().all(|it| it.key != key.name))
+        .map(|key| key.name.clone())
+        .collect();
+    for key in others {
+        settings.put(key, "0".to_owned(), judging);
+    }
+    if profile.may_have_key("checkhost") {
         let ignores_name = tls.ignore_certificate_items & config::certificate_items::COMMON_NAME != 0;
-        settings.put("checkhost", u8::from(authenticated && !ignores_name).to_string());
+        settings.put("checkhost", u8::from(authenticated && !ignores_name).to_string(), judging);
     }
     match &tls.alpn {
         None if !profile.has_key("alpn") => {}
-        None => settings.put("alpn", "\"\"".to_owned()),
-        Some(name) => settings.text("--alpn", "alpn", format!("\"{name}\""))?,
+        None => settings.put("alpn", "\"\"".to_owned(), Need::Wish),
+        Some(name) => settings.text("--alpn", "alpn", format!("\"{name}\""), Need::Asked)?,
     }
     for key in ["dtls", "closetimemode"] {
-        settings.number("", key, 0, 0)?;
+        settings.number(None, key, 0, 0, Need::Wish)?;
     }
     if let Some(psk) = &tls.psk {
-        settings.text("--psk-identity", "psk", format!("\"{}\",\"{}\"", psk.identity, psk.key.0))?;
+        let value = format!("\"{}\",\"{}\"", psk.identity, psk.key.0);
+        settings.text("--psk-identity", "psk", value, Need::Asked)?;
         settings.last_is_secret();
     }
+    // What the module does not list goes last, a line for each.
+    settings.all.sort_by_key(|setting| setting.is_unlisted);
     Ok(settings.all)
 }
 
-/// "cacertex" as these tunnels need it, from what stands there now: `stored` are the lines of its answer.
-/// Returns what must be written, once for the whole module.
-pub fn chain_settings(trusted: &[File], stored: &[String]) -> Vec<Setting> {
-    let standing = |ca_id: u8| {
-        stored.iter().find_map(|line| {
-            let mut all = fields(line.strip_prefix("+QSSLCFG:")?);
-            (all.next()? == "cacertex" && all.number::<u8>()? == ca_id).then(|| all.next().unwrap_or(""))
-        })
-    };
-    let wanted = |ca_id: u8| trusted.get(usize::from(ca_id));
-    let mut settings = Vec::new();
-    for ca_id in 0..CHAIN_MAX as u8 {
-        let stands = match (standing(ca_id), wanted(ca_id)) {
-            (Some(path), Some(file)) => normal(path) == normal(&file.path()),
-            (Some(path), None) => path.is_empty(),
-            (None, wanted) => wanted.is_none(),
-        };
-        if !stands {
-            settings.push(Setting::chain(ca_id, wanted(ca_id)));
-        }
+/// "cacertex", which holds for the whole module, as it must be for these settings: what else stands there would be
+/// trusted in all SSL contexts. Empty where the module has no such list, or nobody is authenticated.
+fn chain_settings(tls: &config::Tls, profile: &Profile, authorities: Authorities) -> Vec<Setting> {
+    if tls.authentication == config::Authentication::Insecure || !profile.may_have_key("cacertex") {
+        return Vec::new();
     }
-    settings
+    let trusted = match authorities {
+        Authorities::Chain => authority_files(tls, authorities),
+        Authorities::Bundle => Vec::new(),
+    };
+    let is_unlisted = profile.is_unlisted("cacertex");
+    (0..CHAIN_MAX).map(|ca_id| Setting::chain(ca_id as u8, trusted.get(ca_id), is_unlisted)).collect()
 }
 
 /// Names and sizes in the lines of AT+QFLST, the names without their storage.
@@ -417,8 +866,13 @@ struct Settings<'a> {
 }
 
 impl Settings<'_> {
-    fn put(&mut self, key: &'static str, value: String) {
-        self.all.push(Setting::new(key, value));
+    fn put(&mut self, key: impl Into<Cow<'static, str>>, value: String, need: Need) {
+        let key = key.into();
+        let is_unlisted = self.profile.is_unlisted(&key);
+        // A module that does not know a setting that is off does not have it on.
+        let may_lack = is_unlisted && need != Need::Asked && (value == "0" || key == "checkhost");
+        let is_checked = matches!(need, Need::Trust | Need::IfItCan);
+        self.all.push(Setting { need, is_checked, is_unlisted, may_lack, ..Setting::new(key, value) });
     }
 
     fn last_is_secret(&mut self) {
@@ -427,17 +881,34 @@ impl Settings<'_> {
         }
     }
 
-    /// A number. `usual` is what a module without the key does anyway.
-    fn number(&mut self, option: &str, key: &'static str, value: u32, usual: u32) -> Result<(), Failure> {
-        match (self.profile.has_key(key), self.profile.takes(key, value)) {
-            (true, true) => self.put(key, value.to_string()),
-            (false, _) if value == usual => {}
-            (true, false) if value == usual => {}
+    fn last_is_checked(&mut self) {
+        if let Some(setting) = self.all.last_mut() {
+            setting.is_checked = true;
+        }
+    }
+
+    /// A number. `usual` is what a module without the key does anyway; `option` is named where it was given.
+    fn number(
+        &mut self,
+        option: Option<&str>,
+        key: &'static str,
+        value: u32,
+        usual: u32,
+        need: Need,
+    ) -> Result<(), Failure> {
+        let has = match need {
+            Need::Trust | Need::IfItCan => self.profile.may_have_key(key),
+            Need::Asked | Need::Wish => self.profile.has_key(key),
+        };
+        match (has, self.profile.takes(key, value)) {
+            (true, true) => self.put(key, value.to_string(), need),
+            _ if value == usual || need == Need::Wish => {}
             (false, _) => return Err(self.lacks(option, key)),
             (true, false) => {
                 let message = format!(
-                    "{} does not take {value} for {key:?}, which {option} needs: it takes {}",
+                    "{} does not take {value} for {key:?}{}: it takes {}",
                     self.profile.name,
+                    option.map_or(String::new(), |option| format!(", which {option} needs")),
                     self.profile.key(key).map_or("", |key| key.values.as_str())
                 );
                 return Err(Failure::new(ExitStatus::Usage, message));
@@ -447,16 +918,22 @@ impl Settings<'_> {
     }
 
     /// Texts: the key must be there.
-    fn text(&mut self, option: &str, key: &'static str, value: String) -> Result<(), Failure> {
-        if !self.profile.has_key(key) {
-            return Err(self.lacks(option, key));
+    fn text(&mut self, option: &str, key: &'static str, value: String, need: Need) -> Result<(), Failure> {
+        if !self.profile.may_have_key(key) {
+            return Err(self.lacks(Some(option), key));
         }
-        self.put(key, value);
+        self.put(key, value, need);
         Ok(())
     }
 
-    fn cipher(&mut self, code: u16) -> Result<(), Failure> {
+    /// Any cipher suite is only wished for: where a module cannot be told so, its own choice does. Without
+    /// authentication it is what shows that the module has forgotten the context.
+    fn cipher(&mut self, code: u16, authenticated: bool) -> Result<(), Failure> {
+        let is_any = code == config::cipher::Cipher::ANY.0;
         if !self.profile.takes("ciphersuite", code.into()) {
+            if is_any {
+                return Ok(());
+            }
             let message = format!(
                 "{} does not have the cipher suite {} of --cipher: it has {}",
                 self.profile.name,
@@ -465,16 +942,20 @@ impl Settings<'_> {
             );
             return Err(Failure::new(ExitStatus::Usage, message));
         }
-        self.put("ciphersuite", format!("0X{code:04X}"));
+        let need = if is_any { Need::Wish } else { Need::Asked };
+        self.put("ciphersuite", format!("0X{code:04X}"), need);
+        if !authenticated && self.profile.has_key("ciphersuite") {
+            self.last_is_checked();
+        }
         Ok(())
     }
 
     fn client(&mut self, client: &config::ClientCertificate) -> Result<(), Failure> {
         let certificate = File::of("pem", std::iter::once(&client.certificate)).path();
-        self.text("--cert", "clientcert", certificate)?;
+        self.text("--cert", "clientcert", certificate, Need::Trust)?;
         let key = File::of("key", std::iter::once(&client.key)).path();
         match &client.key_password {
-            None => self.text("--key", "clientkey", key),
+            None => self.text("--key", "clientkey", key, Need::Trust),
             Some(_) if !self.profile.takes_key_password() => {
                 let message = format!(
                     "{} takes no password for a key: give --key a file without one and leave \
@@ -484,19 +965,28 @@ impl Settings<'_> {
                 Err(Failure::new(ExitStatus::Usage, message))
             }
             Some(password) => {
-                self.text("--key", "clientkey", format!("{key},\"{}\"", password.0))?;
+                self.text("--key", "clientkey", format!("{key},\"{}\"", password.0), Need::Trust)?;
                 self.last_is_secret();
                 Ok(())
             }
         }
     }
 
-    fn lacks(&self, option: &str, key: &str) -> Failure {
+    fn lacks(&self, option: Option<&str>, key: &str) -> Failure {
         let name = &self.profile.name;
-        Failure::new(
-            ExitStatus::Usage,
-            format!("{name} has no setting {key:?}, which {option} needs: leave {option} out"),
-        )
+        let message = match (option, key) {
+            (Some(option), _) => {
+                format!("{name} has no setting {key:?}, which {option} needs: leave {option} out")
+            }
+            (None, "ignorelocaltime") => format!(
+                "{name} has no setting {key:?}, so it does not check the dates of certificates: --no-check-time \
+                 accepts that"
+            ),
+            (None, _) => {
+                format!("{name} has no setting {key:?}, without which servers cannot be authenticated")
+            }
+        };
+        Failure::new(ExitStatus::Usage, message)
     }
 }
 
@@ -540,10 +1030,27 @@ mod tests {
     #[test]
     fn an_answer_may_be_quoted_differently() {
         let setting = Setting::new("cacert", "\"UFS:a.pem\"".into());
-        assert!(setting.stands_in(&["+QSSLCFG: \"cacert\",1,UFS:a.pem".into()]));
-        assert!(!setting.stands_in(&["+QSSLCFG: \"cacert\",1,\"\"".into()]));
+        let said = |setting: &Setting, line: &str| {
+            let lines = [line.to_owned()];
+            setting.value_in(SslContextId::new(1).unwrap(), &lines, true).map(|value| setting.agrees(value))
+        };
+        for line in ["1,\"UFS:a.pem\"", "1,UFS:a.pem", "1, \"a.pem\"", "\"1\",\"UFS:a.pem\""] {
+            assert_eq!(said(&setting, &format!("+QSSLCFG: \"cacert\",{line}")), Some(true), "{line}");
+        }
+        for line in ["1", "1,", "1,\"\"", "1,\"RAM:a.pem\"", "1,\"UFS:A.pem\""] {
+            assert_eq!(said(&setting, &format!("+QSSLCFG: \"cacert\",{line}")), Some(false), "{line}");
+        }
+        assert_eq!(said(&setting, "+QSSLCFG: \"cacert\",2,\"UFS:a.pem\""), None, "of another context");
+        assert_eq!(said(&setting, "+QSSLCFG: \"sni\",1,\"UFS:a.pem\""), None, "another key");
+        let none = Setting::new("cacert", "\"\"".into());
+        assert_eq!(said(&none, "+QSSLCFG: \"cacert\",1"), Some(true));
         let cipher = Setting::new("ciphersuite", "0XFFFF".into());
-        assert!(cipher.stands_in(&["+QSSLCFG: \"ciphersuite\",1,0xffff".into()]));
+        assert_eq!(said(&cipher, "+QSSLCFG: \"ciphersuite\",1,0xffff"), Some(true));
+        let level = Setting::new("seclevel", "1".into());
+        assert_eq!(said(&level, "+QSSLCFG: \"seclevel\",1,\"1\""), Some(true));
+        assert_eq!(said(&level, "+QSSLCFG: \"seclevel\",1"), Some(false), "what is not said is not so");
+        let time = Setting::new("negotiatetime", "60".into());
+        assert_eq!(said(&time, "+QSSLCFG: \"negotiatetimeout\",1,60"), Some(true));
     }
 
     fn module(identity: &str) -> Profile {
@@ -652,7 +1159,7 @@ mod tests {
         let (one, two, many) = (trusting(&["a"]), trusting(&["a", "b"]), trusting(&["a"; 7]));
         let chain = |tunnels: &[&config::Tls], module: &Profile| {
             let tunnels: Vec<_> = tunnels.iter().map(|tls| tunnel((*tls).clone())).collect();
-            Authorities::of(&tunnels, module) == Authorities::Chain
+            Authorities::of(&tunnels, module, true) == Authorities::Chain
         };
         let (new, old) = (module("EG800Q"), module("EC20"));
         assert!(chain(&[&two, &two], &new));
@@ -661,18 +1168,17 @@ mod tests {
         assert!(!chain(&[&two, &insecure()], &new));
         assert!(!chain(&[&one], &new) && !chain(&[&many], &new));
         let files = authority_files(&two, Authorities::Chain);
-        let stored = ["+QSSLCFG: \"cacertex\",0,\"\"", "+QSSLCFG: \"cacertex\",5,\"UFS:theirs.pem\""];
-        let stored: Vec<String> = stored.map(str::to_owned).into();
         let context = SslContextId::new(3).unwrap();
-        let lines: Vec<String> =
-            chain_settings(&files, &stored).iter().map(|setting| setting.write_line(context)).collect();
+        let settings = chain_settings(&two, &new, Authorities::Chain);
+        let lines: Vec<String> = settings.iter().map(|setting| setting.write_line(context)).collect();
         assert_eq!(
-            lines,
+            lines[..3],
             [
                 format!("AT+QSSLCFG=\"cacertex\",0,\"UFS:{}\"", files[0].name),
                 format!("AT+QSSLCFG=\"cacertex\",1,\"UFS:{}\"", files[1].name),
-                "AT+QSSLCFG=\"cacertex\",5,\"\"".to_owned(),
+                "AT+QSSLCFG=\"cacertex\",2,\"\"".to_owned(),
             ]
         );
+        assert_eq!(lines.len(), CHAIN_MAX);
     }
 }

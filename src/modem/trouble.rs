@@ -164,10 +164,11 @@ impl Modem {
                                     cut => OpenFailure::Lost(cut),
                                 };
                                 self.open_failed(id, failure, now);
-                            } else if let OpenStage::InFlight { result: Some(result) } = opening.stage {
-                                self.open_settled(id, result, now);
-                            } else if opening.stage == (OpenStage::InFlight { result: None }) {
-                                opening.stage = OpenStage::Awaited;
+                            } else if let OpenStage::InFlight { result, generation } = opening.stage {
+                                match result {
+                                    Some(result) => self.open_settled(id, result, now),
+                                    None => opening.stage = OpenStage::Awaited { generation },
+                                }
                             }
                         }
                     }
@@ -283,7 +284,12 @@ impl Modem {
                     // What it was pushed can come before the result of its open.
                     Phase::Opening(opening) => {
                         self.tunnels[socket.tunnel].mode != config::Mode::Transparent
-                            && matches!(opening.stage, OpenStage::InFlight { .. } | OpenStage::Awaited)
+                            && matches!(
+                                opening.stage,
+                                OpenStage::InFlight { .. }
+                                    | OpenStage::Awaited { .. }
+                                    | OpenStage::Proving { .. }
+                            )
                     }
                     _ => false,
                 };

@@ -20,7 +20,7 @@ fn the_answer_and_the_exit_status_are_the_modems() {
     let daemon = Daemon::start(&site);
     let answer = daemon.tool(&["at", "AT+CSQ"]).expect_success();
     assert!(answer.text().starts_with("+CSQ: ") && answer.text().ends_with("\nOK\n"), "{:?}", answer.text());
-    let refused = daemon.tool(&["at", "AT+NONSENSE"]);
+    let refused = daemon.tool(&["at", "AT+NONSENSE?"]);
     assert_eq!(refused.status, 1, "{}", refused.stderr);
     assert!(refused.text().contains("ERROR"), "{:?}", refused.text());
 }
@@ -36,7 +36,15 @@ fn without_a_daemon_the_port_is_opened() {
 fn what_would_break_the_tunnel_is_refused_unless_forced() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
-    for command in ["AT+CFUN=0", "AT+QSSLCLOSE=0", "ATZ", "AT+QIDEACT=1", "ATE1"] {
+    for command in [
+        "AT+CFUN=0",
+        "AT+QSSLCLOSE=0",
+        "AT+QSSLSEND=10",
+        "ATZ",
+        "AT+QIDEACT=1",
+        "ATE1",
+        "AT+QPING=1,\"a;+CFUN=0",
+    ] {
         match daemon.ask(&at(command)) {
             Err(ControlError::Refused { id, message }) => {
                 assert_eq!(id, "refused");

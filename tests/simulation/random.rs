@@ -16,7 +16,7 @@ use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Reads as FarReads, Says};
-use qssl_tunnel::config::Mode;
+use qssl_tunnel::config::{Authentication, Mode, Pem, Tls};
 
 use crate::harness::material::{NASTY, NOISE, UNFAIR, URCS, other_programs};
 use crate::harness::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
@@ -262,6 +262,7 @@ fn draw_echo(wiring: &mut Wiring, chance: &mut Chance) {
     }
     wiring.modem.quirks.echo_stays = true;
     wiring.modem.quirks.payload_echoed = chance.once_in(2);
+    draw_trust(wiring, &mut Chance::new(wiring.seed.rotate_left(29)));
 }
 
 /// Results that are lost while payload is pushed, pauses in the middle of it, reboots quicker than others, and SEND FAIL
@@ -316,6 +317,59 @@ fn draw_stray_closed(wiring: &mut Wiring, chance: &mut Chance) {
         wiring.faults.push((at, Fault::Urc(urc)));
     }
 }
+
+/// Servers are verified, and the module and other programs make that hard: settings that are not stored, or changed, and
+/// files that are replaced or deleted.
+fn draw_trust(wiring: &mut Wiring, chance: &mut Chance) {
+    if chance.once_in(3) {
+        return;
+    }
+    let pem = |name: &str| Pem { source: format!("{name}.pem"), bytes: name.as_bytes().to_vec() };
+    let roots = if chance.once_in(3) { vec![pem("the root"), pem("another")] } else { vec![pem("the root")] };
+    wiring.tls = Tls::new(Authentication::Authorities(roots));
+    // Its USB AT port has no transparent mode.
+    if chance.once_in(4) && !has_streams(wiring) {
+        wiring.modem.family = emulator::Family::Ec20;
+    }
+    let quirks = &mut wiring.modem.quirks;
+    for quirk in [
+        &mut quirks.file_download_refused,
+        &mut quirks.setting_values_quoted,
+        &mut quirks.key_list_short,
+        &mut quirks.joined_settings_lost,
+    ] {
+        *quirk |= chance.once_in(5);
+    }
+    for _ in 0..chance.below(5) {
+        let at = Duration::from_micros(chance.below(60_000_000));
+        match chance.below(6) {
+            0 => wiring.faults.push((at, Fault::LoseSettings(chance.within(1..=4) as u32))),
+            1 => wiring.faults.push((at, Fault::DeleteFiles)),
+            2 => {
+                // In a session that stands their bytes are not looked at again.
+                wiring.faults.push((at, Fault::ForgeFiles));
+                wiring.faults.push((at, Fault::Reboot));
+            }
+            _ => {
+                let line = chance.pick(&MEDDLING).replace('N', &chance.below(3).to_string());
+                wiring.faults.push((at, Fault::OtherProgram(line.into_bytes())));
+            }
+        }
+        wiring.faults.push((seconds(120), Fault::Calm));
+    }
+}
+
+/// What another program may set, for itself or on purpose.
+const MEDDLING: [&str; 8] = [
+    "AT+QSSLCFG=\"seclevel\",N,0\r",
+    "AT+QSSLCFG=\"ignorelocaltime\",N,1\r",
+    "AT+QSSLCFG=\"ignorecertitem\",N,1048575\r",
+    "AT+QSSLCFG=\"ignoreinvalidcertsign\",N,1\r",
+    "AT+QSSLCFG=\"ignoremulticertchainverify\",N,1\r",
+    "AT+QSSLCFG=\"sslversion\",N,0\r",
+    "AT+QSSLCFG=\"cacert\",N,\"UFS:theirs.pem\"\r",
+    "AT+QSSLCFG=\"cacertex\",N,\"UFS:theirs.pem\"\r",
+];
 
 fn draw_ports(wiring: &mut Wiring, chance: &mut Chance) {
     let uart = chance.once_in(2);

@@ -2,11 +2,12 @@
 //! forgotten meanwhile; tunnels share an SSL context where they can, and there are never too many.
 
 use qssl_modem_emulator::network::simulated::Behaviour;
+use qssl_tunnel::at::IdSet;
 use qssl_tunnel::config::{Authentication, Mode, Pem, Tls, Wait};
 use qssl_tunnel::exit_status::ExitStatus;
 
 use crate::harness::Outcome;
-use crate::harness::wiring::{Connection, Fault, Wiring, seconds};
+use crate::harness::wiring::{Connection, Fault, Wiring, millis, seconds};
 
 /// Tunnels that trust one authority.
 fn trusting() -> Wiring {
@@ -74,6 +75,111 @@ fn an_authority_that_was_spoilt_on_its_way_is_never_trusted_here_or_in_a_later_r
     assert_eq!(sim.stopped, Some(ExitStatus::SetUpFailed));
     assert_eq!((sim.said("AT+QFUPL"), sim.said("AT+QFDEL")), (1, 1));
     assert_eq!(sim.settings_at_opens(), []);
+}
+
+/// A run that ends because of the TLS settings, without one connection opened; the last that was said of it.
+fn refuses(wiring: Wiring) -> String {
+    let mut sim = wiring.settings(|settings| settings.wait = Wait::Not).start();
+    sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
+    assert_eq!(sim.stopped, Some(ExitStatus::SetUpFailed));
+    assert_eq!(sim.settings_at_opens(), []);
+    sim.relay.failure().expect("it says why").message.clone()
+}
+
+#[test]
+fn a_setting_that_is_taken_and_not_stored_is_an_error_that_names_it() {
+    let loses =
+        |count| trusting().connect(fetches().at(seconds(40))).fault(seconds(0), Fault::LoseSettings(count));
+    assert!(refuses(loses(u32::MAX)).contains("\"sslversion\""));
+    // Where nobody gives up, clients wait, and are served when it is over.
+    stays_authenticated(loses(u32::MAX).fault(seconds(20), Fault::Calm));
+    for count in 1..6 {
+        stays_authenticated(loses(count));
+    }
+}
+
+#[test]
+fn an_ignored_error_that_cannot_be_reset_is_an_error_that_names_it() {
+    let leftover = || {
+        let wiring = trusting().connect(fetches());
+        wiring.typed_before(b"AT+QSSLCFG=\"ignorecertitem\",0,1048575\r")
+    };
+    stays_authenticated(leftover());
+    let kept =
+        refuses(leftover().typed_before(b"AT\r").modem(|modem| modem.quirks.ignored_items_stay = true));
+    assert!(kept.contains("1048575 for the TLS setting \"ignorecertitem\""), "{kept}");
+}
+
+#[test]
+fn modules_that_list_take_and_tell_settings_in_another_way_are_verified_all_the_same() {
+    type Quirk = fn(&mut qssl_modem_emulator::Quirks);
+    let quirks: [Quirk; 4] = [
+        |quirks| quirks.key_list_short = true,
+        |quirks| quirks.joined_settings_lost = true,
+        |quirks| quirks.setting_values_quoted = true,
+        |quirks| quirks.file_download_refused = true,
+    ];
+    for quirk in quirks {
+        let wiring = trusting().modem(|modem| quirk(&mut modem.quirks));
+        let wiring = wiring.typed_before(b"AT+QSSLCFG=\"ignorecertitem\",0,1048575\r");
+        let wiring = wiring.typed_before(b"AT+QSSLCFG=\"cacertex\",2,\"UFS:theirs.pem\"\r");
+        stays_authenticated(wiring.connect(fetches()).connect(fetches().at(seconds(30))));
+    }
+}
+
+#[test]
+fn no_client_gets_a_connection_that_was_opened_while_the_settings_were_changed() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        for step in 0..60 {
+            let connection = || Connection { mode, ..fetches() };
+            let meddles = Fault::OtherProgram(b"AT+QSSLCFG=\"seclevel\",0,0\r".to_vec());
+            let wiring = trusting().modem(|modem| modem.command_latency = millis(20));
+            let wiring = wiring.connect(connection()).connect(connection().at(seconds(5)));
+            let mut sim = wiring.fault(seconds(5) + millis(10 * step), meddles).start();
+            // That nobody is given another than a verified one is checked after every step.
+            sim.run_to_the_end(seconds(60));
+            for client in 0..2 {
+                assert_eq!(sim.outcome(client), Some(Outcome::Eof), "{mode:?}, step {step}, client {client}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_of_the_right_name_size_and_checksum_is_compared_byte_for_byte() {
+    let wiring = trusting().connect(fetches()).connect(fetches().at(seconds(60)));
+    let wiring = wiring.fault(seconds(30), Fault::ForgeFiles).fault(seconds(30), Fault::Reboot);
+    stays_authenticated(wiring.clone());
+    // What cannot be read back is stored anew, once a session.
+    let mut sim = wiring.modem(|modem| modem.quirks.file_download_refused = true).start();
+    sim.run_to_the_end(seconds(300));
+    assert_eq!((sim.said("AT+QFDEL"), sim.said("AT+QFUPL")), (1, 2));
+}
+
+#[test]
+fn an_authority_that_vanishes_is_restored_within_two_failed_opens() {
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        let wiring = (0..4).fold(trusting(), |wiring, turn| {
+            wiring.connect(Connection { mode, ..fetches().at(seconds(5 + 20 * turn)) })
+        });
+        let mut sim = wiring.fault(seconds(15), Fault::DeleteFiles).start();
+        sim.run_to_the_end(seconds(200));
+        assert_eq!(sim.outcome(3), Some(Outcome::Eof), "{mode:?}");
+        let failed = (0..4).filter(|index| sim.outcome(*index) != Some(Outcome::Eof)).count();
+        assert!(failed <= 2, "{mode:?}: {failed}");
+    }
+}
+
+#[test]
+fn an_authority_of_another_program_is_taken_away_or_refused() {
+    let foreign = || {
+        let wiring = trusting().connect(fetches());
+        wiring.typed_before(b"AT+QSSLCFG=\"cacertex\",3,\"UFS:theirs.pem\"\r")
+    };
+    stays_authenticated(foreign());
+    let shared = foreign().settings(|settings| settings.ssl_contexts = IdSet::first(2));
+    let why = refuses(shared);
+    assert!(why.contains("theirs.pem") && why.contains("cacertex"), "{why}");
 }
 
 /// So many tunnels that differ.

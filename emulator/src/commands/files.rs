@@ -63,6 +63,9 @@ impl Modem {
         self.parameters(list).at_most(1)?;
         let name = self.file_name(list)?;
         let content = self.store.get(&name).ok_or(Failure::Cme(cme::FILE_NOT_FOUND))?;
+        if self.config.quirks.file_download_refused {
+            return Err(Failure::Error);
+        }
         let mut answer = Vec::with_capacity(content.len() + 64);
         if self.ports[port].settings.verbose {
             answer.extend(b"\r\nCONNECT\r\n");

@@ -146,7 +146,9 @@ impl Modem {
             };
             format!("+QSSLCFG: \"{}\",(0-5),{values}", key.name)
         };
-        keys(family).iter().map(key_line).collect()
+        let is_short = self.config.quirks.key_list_short;
+        let is_listed = |key: &&Key| !is_short || key.name != "cacertex" && !key.name.starts_with("ignore");
+        keys(family).iter().filter(is_listed).map(key_line).collect()
     }
 
     /// `AT+QSSLCFG="<key>",<context>[,<value>…]`: without a value it answers the one in force.
@@ -159,10 +161,20 @@ impl Modem {
             return Ok(Outcome::Done((0..6).map(|index| self.session.ssl.chain_line(index)).collect()));
         }
         let index = usize::from(parameters.small(1, 0..=5)?);
+        let quotes = self.config.quirks.setting_values_quoted;
+        let is_items = key.name == "ignorecertitem";
+        let is_lost = parameters.len() > 2
+            && (self.faults.lost_settings > 0 || is_items && self.config.quirks.ignored_items_kept);
+        if is_lost {
+            self.faults.lost_settings = self.faults.lost_settings.saturating_sub(1);
+            return ok();
+        }
+        let stays = is_items && self.config.quirks.ignored_items_stay;
         let ssl = &mut self.session.ssl;
         let context = &mut ssl.contexts[index];
         if parameters.len() == 2 {
             let value = match &key.form {
+                Form::Number { .. } if quotes => format!("\"{}\"", context.number(key.name)),
                 Form::Number { .. } => context.number(key.name).to_string(),
                 Form::Cipher { .. } => format!("0X{:04X}", context.number(key.name)),
                 Form::Texts { .. } => quoted(&context.texts[key.name]),
@@ -178,6 +190,9 @@ impl Modem {
         match &key.form {
             Form::Number { range, .. } => {
                 parameters.at_most(3)?;
+                if stays && context.number(key.name) != 0 {
+                    return Err(Failure::Error);
+                }
                 context.numbers.insert(key.name, parameters.number(2, range.clone())?);
             }
             Form::Cipher { .. } => {

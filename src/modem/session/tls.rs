@@ -3,47 +3,122 @@
 use std::time::Instant;
 
 use super::Step;
-use crate::at::{Command, fields};
+use crate::at::{AtText, Command, SocketId, fields};
 use crate::config;
 use crate::exit_status::ExitStatus;
-use crate::modem::Modem;
 use crate::modem::channel::{Origin, Outcome};
-use crate::modem::failure::{Failure, Refusal};
-use crate::modem::ssl_context::{self, Authorities, File, Standing};
+use crate::modem::failure::{Failure, OpenFailure, Refusal};
+use crate::modem::socket::{OpenStage, Phase, Socket};
+use crate::modem::ssl_context::{self, File, Reading};
+use crate::modem::{Action, Modem};
+
+/// What is known of the files in the module while they are looked after.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// They are there by name and size: their bytes are to be compared.
+    pub(super) unread: Vec<File>,
+    /// They are to be deleted.
+    pub(super) wrong: Vec<AtText>,
+    /// They are to be stored.
+    pub(super) missing: Vec<File>,
+    /// One was stored and came to be something else; it is being deleted.
+    pub(super) spoiled: Option<Failure>,
+}
+
+/// Where opens fail the files are looked for each time, and their bytes compared again only after this time: a download
+/// holds up everybody.
+const COMPARE_PAUSE: std::time::Duration = std::time::Duration::from_secs(600);
 
 impl Modem {
-    /// Lines of AT+QFLST: what is there already is not uploaded again.
-    pub(super) fn files_listed(&mut self, lines: &[String]) {
+    /// Begins to look whether the certificates and keys in the module are still ours, and the clock right: files can be
+    /// deleted or replaced by other programs. Connections go on meanwhile, and none is opened.
+    pub(in crate::modem) fn look_after_trust(&mut self) {
+        if self.session.step != Step::Up {
+            return;
+        }
+        self.session.refreshing = true;
+        self.actions.push_back(Action::TellTime);
+        self.go_or_skip(Step::LookAtClock);
+    }
+
+    /// Lines of AT+QFLST: what is there already is not stored again, if its bytes are the right ones.
+    pub(super) fn files_listed(&mut self, lines: &[String], now: Instant) {
         let stored = ssl_context::stored_files(lines);
-        let mut missing: Vec<File> = Vec::new();
-        for file in self.contexts.iter().flat_map(|context| context.files.iter().cloned()) {
-            let there = stored
-                .iter()
-                .any(|(name, size)| *name == file.name.as_str() && *size == file.content.len() as u64);
-            if !there && !missing.contains(&file) {
-                missing.push(file);
+        let files = &mut self.session.files;
+        *files = Files::default();
+        let compares = self.contexts.iter().any(|context| !context.files_stand)
+            || self.session.compared_at.is_none_or(|at| now.saturating_duration_since(at) > COMPARE_PAUSE);
+        for file in self.contexts.iter().flat_map(|context| &context.files) {
+            let size = stored.iter().find(|(name, _)| *name == file.name.as_str()).map(|(_, size)| *size);
+            let is_known = files.missing.contains(file) || files.unread.contains(file);
+            match size {
+                _ if is_known => {}
+                Some(size) if size != file.content.len() as u64 => {
+                    files.wrong.push(file.name.clone());
+                    files.missing.push(file.clone());
+                }
+                Some(_) if compares => files.unread.push(file.clone()),
+                Some(_) => {}
+                None => files.missing.push(file.clone()),
             }
         }
-        let half_there =
-            missing.first().is_some_and(|file| stored.iter().any(|(name, _)| *name == file.name.as_str()));
-        self.session.missing = missing;
-        match self.session.missing.is_empty() {
-            true => self.go_or_skip(Step::Chain),
-            false if half_there => self.session.go(Step::DeleteFile),
-            false => self.session.go(Step::Space),
+        if compares {
+            self.session.compared_at = Some(now);
         }
+        self.next_file();
+    }
+
+    /// What is due next about the files: compare, delete, store.
+    fn next_file(&mut self) {
+        let files = &self.session.files;
+        if !files.unread.is_empty() {
+            self.session.go(Step::Compare);
+        } else if !files.wrong.is_empty() {
+            self.session.go(Step::DeleteFile);
+        } else if !files.missing.is_empty() {
+            self.session.go(Step::Space);
+        } else {
+            for context in &mut self.contexts {
+                context.files_stand = true;
+            }
+            self.session.go(Step::Contexts);
+        }
+    }
+
+    /// The answer to AT+QFDWL. Name, size and checksum prove nothing: another program can have stored something else of
+    /// the same. What cannot be read back, as keys in some modules, is stored anew.
+    pub(super) fn compared(&mut self, outcome: Option<&Outcome>, content: &[u8]) {
+        let files = &mut self.session.files;
+        if files.unread.is_empty() {
+            return self.next_file();
+        }
+        let file = files.unread.remove(0);
+        let is_read = outcome == Some(&Outcome::Ok);
+        if !(is_read && content == file.content) {
+            match is_read {
+                true => log::warn!(
+                    "the modem has another file under the name {}: storing {} anew",
+                    file.name,
+                    file.source
+                ),
+                false => log::info!("the modem does not hand out {}: storing it anew", file.name),
+            }
+            files.wrong.push(file.name.clone());
+            files.missing.push(file);
+        }
+        self.next_file();
     }
 
     /// `+QFLDS: <free>,<total>`
     pub(super) fn space_answered(&mut self, lines: &[String], now: Instant) {
         let free = lines.iter().find_map(|line| fields(line.strip_prefix("+QFLDS:")?).number::<u64>());
-        let needed: u64 = self.session.missing.iter().map(|file| file.content.len() as u64).sum();
+        let needed: u64 = self.session.files.missing.iter().map(|file| file.content.len() as u64).sum();
         match free {
             Some(free) if needed > free => {
                 let message = format!(
                     "the modem has {free} bytes of storage left and the certificates of {} take {needed}: give the \
                      one root that is needed with --ca FILE or --ca system:NAME, or --insecure",
-                    self.session.missing.first().map_or("", |file| file.source.as_str())
+                    self.session.files.missing.first().map_or("", |file| file.source.as_str())
                 );
                 self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), true, now);
             }
@@ -53,18 +128,20 @@ impl Modem {
 
     /// `+QFUPL: <size>,<checksum>`
     pub(super) fn uploaded(&mut self, outcome: &Outcome, lines: &[String]) {
-        let Some(file) = self.session.missing.first() else { return };
+        let files = &mut self.session.files;
+        let Some(file) = files.missing.first() else { return };
         let answer = ssl_context::upload_sum(lines);
         let stored = answer == Some((file.content.len(), file.checksum())) && *outcome == Outcome::Ok;
         let exists = matches!(outcome, Outcome::Refused(Refusal::Cme(error))
             if error.number() == Some(407) || error.0.contains("exist"));
         if stored {
-            self.session.missing.remove(0);
-            match self.session.missing.is_empty() {
-                true => self.go_or_skip(Step::Chain),
+            files.missing.remove(0);
+            match files.missing.is_empty() {
+                true => self.next_file(),
                 false => self.session.go(Step::Upload),
             }
         } else if exists {
+            files.wrong.push(file.name.clone());
             self.session.go(Step::DeleteFile);
         } else {
             let message = format!(
@@ -78,138 +155,158 @@ impl Modem {
                     (None, _) => "nothing".into(),
                 }
             );
-            // What it has stored under this name would pass for the right one by its size, here or in a later run.
-            self.session.spoiled = Some(Failure::new(ExitStatus::SetUpFailed, message));
+            files.wrong.push(file.name.clone());
+            // Nothing of it is left there.
+            files.spoiled = Some(Failure::new(ExitStatus::SetUpFailed, message));
             self.session.go(Step::DeleteFile);
         }
     }
 
     /// The answer to AT+QFDEL.
     pub(super) fn file_deleted(&mut self, refused: Option<String>, now: Instant) {
-        let name = self.session.missing.first().map_or("", |file| file.name.as_str());
-        match (self.session.spoiled.take(), refused) {
+        let files = &mut self.session.files;
+        if files.wrong.is_empty() {
+            return self.next_file();
+        }
+        let name = files.wrong.remove(0);
+        match (files.spoiled.take(), refused) {
             (Some(failure), _) => self.session_failed(failure, false, now),
             (None, Some(refusal)) => {
                 let message =
                     format!("the modem has another file called {name} and does not remove it ({refusal})");
                 self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), false, now);
             }
-            (None, None) => self.session.go(Step::Space),
+            (None, None) => self.next_file(),
         }
     }
 
-    /// "cacertex" holds for the whole module: what it should hold is written with the first context, and
-    /// what else stands there is taken away where all contexts are ours.
-    pub(super) fn chain_answered(&mut self, lines: &[String]) {
-        let chained = self.authorities() == Authorities::Chain;
-        let all_ours = self.settings.ssl_contexts == config::Modem::default().ssl_contexts;
-        let Some(context) = self.contexts.first_mut() else { return };
-        let trusted = match chained {
-            true => ssl_context::authority_files(&context.tls, Authorities::Chain),
-            false => Vec::new(),
-        };
-        context.settings.retain(|setting| setting.ca_id.is_none());
-        for setting in ssl_context::chain_settings(&trusted, lines) {
-            let ours = setting.value != "\"\"";
-            if ours || all_ours {
-                context.settings.push(setting);
-            } else {
-                log::warn!(
-                    "another program has given the modem an authority (\"cacertex\" {}) that holds for all SSL \
-                     contexts: servers that it vouches for are accepted as well",
-                    setting.ca_id.unwrap_or_default()
-                );
-            }
-        }
-        context.standing = Standing::Unwritten(0);
+    /// "cacertex" is one list for all SSL contexts: without contexts of other programs it is all ours.
+    pub(in crate::modem) fn owns_chain(&self) -> bool {
+        self.settings.ssl_contexts == config::Modem::default().ssl_contexts
     }
 
-    /// The setting of an SSL context that must be written or asked for next.
+    /// The line about settings of an SSL context that is due: of all of them while the session is set up, and then of
+    /// those that a connection waits for.
     pub(in crate::modem) fn context_command(&mut self) -> Option<(Command, Origin)> {
         if !matches!(self.session.step, Step::Contexts | Step::Up) {
             return None;
         }
-        for (index, context) in self.contexts.iter_mut().enumerate() {
-            let (secret, line) = match context.standing {
-                Standing::Known => continue,
-                Standing::Unwritten(at) if at < context.settings.len() => {
-                    let (count, line) = context.write_line(at, self.session.joins_settings);
-                    (context.settings[at..at + count].iter().any(|setting| setting.secret), line)
-                }
-                Standing::Unwritten(_) => {
-                    context.standing = Standing::Known;
-                    continue;
-                }
-                Standing::Doubtful(at) => {
-                    match context.settings.iter().enumerate().skip(at).find(|(_, setting)| setting.is_vital())
-                    {
-                        Some((at, setting)) => {
-                            context.standing = Standing::Doubtful(at);
-                            (false, setting.query_line(context.id))
-                        }
-                        None => {
-                            context.standing = Standing::Known;
-                            continue;
-                        }
-                    }
-                }
+        for index in 0..self.contexts.len() {
+            if self.session.step == Step::Up && !self.is_waited_for(index) {
+                continue;
+            }
+            let Some((line, is_secret)) = self.contexts[index].next_line(self.session.joins) else {
+                continue;
             };
-            let command = if secret { Command::secret_line(line) } else { Command::line(line) };
+            let command = if is_secret { Command::secret_line(line) } else { Command::line(line) };
             return Some((command, Origin::Context(index)));
         }
         None
+    }
+
+    /// Whether a connection waits until it is known that the settings of this context stand.
+    pub(in crate::modem) fn is_waited_for(&self, index: usize) -> bool {
+        let context = &self.contexts[index];
+        !context.stands()
+            && self.sockets.iter().any(|socket| {
+                let waits = |stage| {
+                    matches!(stage, OpenStage::Due | OpenStage::Again { .. } | OpenStage::Proving { .. })
+                };
+                matches!(&socket.phase, Phase::Opening(opening) if waits(opening.stage))
+                    && socket.ssl == Some(context.id)
+            })
     }
 
     /// The answer to the command of [`Modem::context_command`].
     pub(in crate::modem) fn context_answered(
         &mut self,
         index: usize,
-        command: &Command,
-        outcome: Outcome,
+        outcome: &Outcome,
         lines: &[String],
         now: Instant,
     ) {
-        let name = self.profile.name.clone();
+        let owns_chain = self.owns_chain();
         let Some(context) = self.contexts.get_mut(index) else { return };
-        let asked = match context.standing {
-            Standing::Known => return,
-            Standing::Unwritten(at) if at < context.settings.len() => {
-                Some(context.write_line(at, self.session.joins_settings).1)
-            }
-            Standing::Unwritten(_) => None,
-            Standing::Doubtful(at) => context.settings.get(at).map(|it| it.query_line(context.id)),
+        let refusal = match outcome {
+            Outcome::Ok => None,
+            Outcome::Refused(refusal) => Some(refusal.to_string()),
+            _ => Some("no OK".to_owned()),
         };
-        if !matches!(command, Command::Line(line) if Some(&line.text) == asked.as_ref()) {
-            // It was asked before the session was lost, and the settings begin anew.
+        let joins = &mut self.session.joins;
+        match context.answered(refusal.as_deref(), lines, joins, owns_chain, now) {
+            Reading::Unfinished => {}
+            Reading::Stands => self.context_stands(index, now),
+            Reading::Different(words) if self.session.has_stood => {
+                log::warn!(
+                    "{} has {words}: another program has changed it; writing it again",
+                    self.profile.name
+                );
+            }
+            Reading::Different(words) => log::info!("{} has {words}; writing it again", self.profile.name),
+            Reading::Failed(why) => {
+                let message = format!("{} {why}", self.profile.name);
+                self.context_failed(index, message, now);
+            }
+        }
+    }
+
+    /// The settings of this context stand: connections that were opened by them are given to their clients.
+    fn context_stands(&mut self, index: usize, now: Instant) {
+        let (ssl, present) = (self.contexts[index].id, self.contexts[index].generation);
+        for id in SocketId::all() {
+            let socket = &mut self.sockets[id.index()];
+            let Phase::Opening(opening) = &mut socket.phase else { continue };
+            let OpenStage::Proving { generation } = opening.stage else { continue };
+            if socket.ssl != Some(ssl) {
+                continue;
+            }
+            if generation == present {
+                self.now_open(id, now);
+            } else if socket.joined && !opening.repeated {
+                log::warn!("socket {id} was opened while its TLS settings were changed; opening it anew");
+                opening.repeated = true;
+                opening.closed = false;
+                opening.stage = OpenStage::CloseFirst;
+                socket.incoming.reset();
+            } else {
+                let why = "another program changes the TLS settings while connections are opened".to_owned();
+                self.open_failed(id, OpenFailure::Untrusted(why), now);
+            }
+        }
+    }
+
+    /// The settings of this context cannot be made to stand: nobody is served by it.
+    fn context_failed(&mut self, index: usize, message: String, now: Instant) {
+        let (ssl, serves) = (self.contexts[index].id, self.session.is_serving());
+        self.contexts[index].start_again();
+        if !serves {
+            self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), false, now);
             return;
         }
-        match context.standing {
-            Standing::Known => {}
-            Standing::Unwritten(at) => {
-                let setting = &context.settings[at];
-                let (count, _) = context.write_line(at, self.session.joins_settings);
-                if let Outcome::Refused(refusal) = &outcome {
-                    if count > 1 {
-                        // Which of them it was, and whether it is joined lines that it does not take, shows
-                        // when they are written one by one.
-                        self.session.joins_settings = false;
-                        return;
-                    }
-                    if setting.is_needed() {
-                        let message = format!("{name} refused the TLS setting {:?}: {refusal}", setting.key);
-                        self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), false, now);
-                        return;
-                    }
-                    log::debug!("{name} refused {:?}, which is only a default: {refusal}", setting.key);
-                }
-                context.standing = Standing::Unwritten(at + count);
-            }
-            Standing::Doubtful(at) => {
-                let stands = outcome == Outcome::Ok && context.settings[at].stands_in(lines);
-                context.standing = if stands { Standing::Doubtful(at + 1) } else { Standing::Unwritten(0) };
-                if !stands {
-                    log::debug!("SSL context {} has lost its settings; writing them again", context.id);
-                }
+        self.refuse_opens(|socket| socket.ssl == Some(ssl), &message, now);
+        if self.session.step == Step::Contexts {
+            // The others go on.
+            log::error!("{message}");
+            self.session.refreshing = false;
+            self.session.go(Step::Up);
+        }
+    }
+
+    /// Connections that have not been given to their clients never will be.
+    pub(in crate::modem) fn refuse_opens(
+        &mut self,
+        concerned: impl Fn(&Socket) -> bool,
+        why: &str,
+        now: Instant,
+    ) {
+        for id in SocketId::all() {
+            let socket = &self.sockets[id.index()];
+            let waits = matches!(&socket.phase, Phase::Opening(opening) if matches!(
+                opening.stage,
+                OpenStage::Due | OpenStage::Again { .. } | OpenStage::Proving { .. }
+            ));
+            if waits && concerned(socket) {
+                self.open_failed(id, OpenFailure::Untrusted(why.to_owned()), now);
             }
         }
     }

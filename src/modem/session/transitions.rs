@@ -9,7 +9,6 @@ use crate::exit_status::ExitStatus;
 use crate::modem::channel::{Channel, Origin};
 use crate::modem::failure::{Cut, Failure};
 use crate::modem::socket::Phase;
-use crate::modem::ssl_context::Standing;
 use crate::modem::{Event, Modem};
 
 impl Modem {
@@ -29,6 +28,8 @@ impl Modem {
                 let message = "no data session: the modem did not answer its activation".to_owned();
                 self.session_failed(Failure::new(ExitStatus::NoDataSession, message), false, now);
             }
+            // It cannot be read, whatever is there.
+            Step::Compare => self.compared(None, &[]),
             _ => {}
         }
     }
@@ -36,8 +37,11 @@ impl Modem {
     /// The attempt failed. `final_word`: another attempt cannot end differently.
     pub(in crate::modem) fn session_failed(&mut self, failure: Failure, final_word: bool, now: Instant) {
         if std::mem::take(&mut self.session.refreshing) {
-            log::error!("{failure}; the new tunnels cannot connect until that is mended");
+            log::error!("{failure}; tunnels that need it cannot connect until that is fixed");
             self.session.go(Step::Up);
+            let lacking: Vec<_> =
+                self.contexts.iter().filter(|it| !it.files_stand).map(|context| Some(context.id)).collect();
+            self.refuse_opens(|socket| lacking.contains(&socket.ssl), &failure.message, now);
             return;
         }
         self.session.failures += 1;
@@ -92,7 +96,7 @@ impl Modem {
             }
         }
         for context in &mut self.contexts {
-            context.standing = Standing::Unwritten(0);
+            context.forget();
         }
         self.session.address = None;
         self.session.doubt = Doubt::None;

@@ -54,7 +54,13 @@ struct Remembering {
 
 impl FarEnd for Remembering {
     fn opened(&mut self, now: Instant) {
-        self.far.memory().opened += 1;
+        let mut memory = self.far.memory();
+        memory.opened += 1;
+        if memory.opened > 1 {
+            // The connection before this one was not given to its client.
+            (memory.read, memory.said, memory.ended) = (Vec::new(), Vec::new(), None);
+        }
+        drop(memory);
         self.acts.opened(now);
     }
 

@@ -60,6 +60,11 @@ pub struct Simulation {
     /// To which far ends an escape went as payload while the client did not know of an end.
     spoiled: Vec<bool>,
     faults: Vec<(Instant, Fault)>,
+    /// How many opens have been looked at, and what is wrong with the TLS settings of each connection's last one.
+    opens_seen: usize,
+    weak: Vec<Option<String>>,
+    /// When another program said something last.
+    meddled_at: Option<Instant>,
     /// When the heart said that sockets can be opened, each time.
     pub ready_at: Vec<Instant>,
     /// When the user's reset command was to be run, each time.
@@ -158,6 +163,9 @@ impl Simulation {
             clients,
             compared: vec![(0, 0); fars.len()],
             spoiled: vec![false; fars.len()],
+            opens_seen: 0,
+            weak: vec![None; fars.len()],
+            meddled_at: None,
             fars,
             faults,
             ready_at: Vec::new(),
@@ -599,6 +607,7 @@ impl Simulation {
             Fault::WearOutPdp => self.modem.wear_out_pdp(1, now),
             Fault::Reboot => self.modem.reboot(now),
             Fault::OtherProgram(bytes) => {
+                self.meddled_at = Some(now);
                 let port = self.wires.len();
                 self.modem.received(port, &bytes, now, &mut self.network);
             }
@@ -611,6 +620,9 @@ impl Simulation {
             Fault::FailOpen(code) => self.modem.fail_next_open(code),
             Fault::NeverOpen => self.modem.never_answer_next_open(),
             Fault::SpoilUploads(count) => self.modem.spoil_next_uploads(count),
+            Fault::LoseSettings(count) => self.modem.lose_next_settings(count),
+            Fault::ForgeFiles => self.modem.forge_files(),
+            Fault::DeleteFiles => self.modem.delete_files(),
             Fault::RefuseCloses(count) => self.modem.refuse_next_closes(count),
             Fault::MissEscapes(count) => self.modem.miss_next_escapes(count),
             Fault::LosePort(port, time) => {
@@ -649,12 +661,22 @@ impl Simulation {
     /// Bytes come out as they went in, in order, in both directions; nothing holds more than it may; the
     /// conversation keeps its rules.
     fn check(&mut self) {
+        self.look_at_opens();
         let (garbled, echoes) = (self.can_be_garbled(), self.can_be_echoed());
         // Where nobody counts what a line does to the bytes, nothing can be promised of them.
         let is_uncounted = self.wiring.ports.iter().any(Port::alters_unseen);
         for index in 0..self.clients.len() {
             let (client, far) = (&self.clients[index], self.fars[index].memory());
             let (up, down) = &mut self.compared[index];
+            if let Some(weak) = &self.weak[index] {
+                let gave = client.outcome.is_none() && far.read.len() > *up;
+                let got =
+                    client.received.len() > *down || client.saw_end && client.outcome != Some(Outcome::Reset);
+                assert!(
+                    !gave && !got,
+                    "connection {index}: joined to a server that was not verified: {weak}"
+                );
+            }
             if far.read.len() > *up {
                 let (new, expected) = (&far.read[*up..], client.sent_bytes(*up, far.read.len()));
                 // A send or an escape that was interrupted can only be ended by more bytes, and the client has
@@ -726,6 +748,37 @@ impl Simulation {
         }
     }
 
+    /// Whether what was asked for stood in the modem at each open since the last look. In transparent mode nothing can
+    /// be asked after the open: what another program changes just before it is not noticed.
+    fn look_at_opens(&mut self) {
+        let tls = &self.wiring.tls;
+        let config::Authentication::Authorities(trusted) = &tls.authentication else { return };
+        let trusted: Vec<u8> = trusted.iter().flat_map(|pem| [&pem.bytes[..], b"\n"].concat()).collect();
+        let is_new = self.wiring.modem.family == emulator::Family::Eg800q;
+        for record in &self.network.records()[self.opens_seen..] {
+            let Some(open) = &record.request.tls else { continue };
+            let mut hosts = 0..self.weak.len();
+            let Some(index) = hosts.find(|index| Wiring::host(*index).as_str() == record.request.host) else {
+                continue;
+            };
+            let is_stream = self.wiring.connections[index].mode == Mode::Transparent;
+            let unseen = self.meddled_at.is_some_and(|at| self.now - at < Duration::from_secs(3));
+            // The first of several stands in two places.
+            let mut authorities = open.authorities.clone();
+            authorities.dedup();
+            let wrong = open.security_level == 0
+                || open.version != tls.version as u8
+                || authorities.concat() != trusted
+                || open.check_time.is_some() != tls.checks_time()
+                || open.ignore_items != tls.ignore_certificate_items
+                || open.ignore_chain != tls.ignore_chain
+                || open.ignore_signature != tls.ignore_signature
+                || is_new && !(open.sni && open.check_host);
+            self.weak[index] = (wrong && !(is_stream && unseen)).then(|| format!("{open:?}"));
+        }
+        self.opens_seen = self.network.records().len();
+    }
+
     /// After a reboot a UART speaks at its first speed again, into whatever was announced at ours.
     fn can_be_garbled(&self) -> bool {
         self.wiring.ports.iter().any(|port| port.is_uart)
@@ -740,7 +793,10 @@ impl Simulation {
     }
 
     fn can_reboot(&self) -> bool {
-        let reboots = |fault: &Fault| matches!(fault, Fault::Reboot | Fault::OtherProgram(_));
+        let reboots = |fault: &Fault| match fault {
+            Fault::OtherProgram(bytes) => !bytes.starts_with(b"AT+QSSLCFG"),
+            fault => matches!(fault, Fault::Reboot),
+        };
         self.wiring.faults.iter().any(|(_, fault)| reboots(fault))
     }
 

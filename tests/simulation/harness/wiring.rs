@@ -187,6 +187,12 @@ pub enum Fault {
     NeverOpen,
     /// The next files arrive with another first byte.
     SpoilUploads(u32),
+    /// The next settings of SSL contexts are answered with OK and not stored.
+    LoseSettings(u32),
+    /// Every file in the modem gets other content of the same size and checksum.
+    ForgeFiles,
+    /// Every file in the modem is deleted.
+    DeleteFiles,
     /// The next closes are refused.
     RefuseCloses(u32),
     /// The next escapes are missed.

@@ -129,7 +129,8 @@ impl Witness {
                 (true, false) => {
                     let count = it.left.min(bytes.len());
                     it.left -= count;
-                    it.due = now + AFTER_PAYLOAD + wire_time(PAYLOAD_MAX, self.baud);
+                    let limit = if it.line.starts_with("AT+QFUPL") { FILE } else { AFTER_PAYLOAD };
+                    it.due = now + limit + wire_time(PAYLOAD_MAX, self.baud);
                     it.latest = it.due + BUSY_MAX;
                     self.seen.payloads += u64::from(it.left == 0);
                     return count;
@@ -250,7 +251,7 @@ impl Witness {
             ("AT+QIACT", Some(_)) => Duration::from_secs(150),
             ("AT+QIDEACT", Some(_)) => Duration::from_secs(40),
             ("AT+QNTP", _) => Duration::from_secs(10),
-            ("AT+QFUPL", _) => Duration::from_secs(15),
+            ("AT+QFUPL" | "AT+QFDWL", _) => FILE,
             _ => QUICK,
         }
     }
@@ -281,5 +282,7 @@ const QUICK: Duration = Duration::from_secs(5);
 const AFTER_PAYLOAD: Duration = Duration::from_secs(10);
 /// By how much other bytes may put that off.
 const BUSY_MAX: Duration = Duration::from_secs(30);
+/// What a file may take that is stored or handed out.
+const FILE: Duration = Duration::from_secs(15);
 /// The most bytes that a send announces.
 const PAYLOAD_MAX: usize = 1_460;
