@@ -5,6 +5,7 @@
 //! optional here: defaults and the rules between options are applied by the checks behind `config`, which
 //! serve the command line and the file alike. A default that a help text names is held to those by a test.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -747,6 +748,38 @@ pub fn one_line(error: &clap::Error) -> String {
     line.replace("  tip: ", " tip: ").replace(" tip: ", "; ")
 }
 
+/// What is wrong with an option, and the variable if the environment has set it: whoever did not type the option
+/// would look for it in vain.
+pub fn with_variable(message: String) -> String {
+    let is_set = |variable: &OsStr| std::env::var_os(variable).is_some();
+    match variable_of(&message, std::env::args_os(), is_set) {
+        Some(variable) => format!("{message}; it comes from {variable} in the environment"),
+        None => message,
+    }
+}
+
+/// The variable of the first option in this message, where it is set and the option was not typed.
+fn variable_of(
+    message: &str,
+    typed: impl Iterator<Item = OsString>,
+    is_set: impl Fn(&OsStr) -> bool,
+) -> Option<String> {
+    let (_, rest) = message.split_once("--")?;
+    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).unwrap_or(rest.len());
+    let long = &rest[..end];
+    let command = command();
+    let mut all = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let option = all.find(|arg| arg.get_long() == Some(long))?;
+    let variable = option.get_env().filter(|variable| is_set(variable))?;
+    let is_it = |word: OsString| {
+        let word = word.to_string_lossy().into_owned();
+        let is_short = |short| word.starts_with('-') && !word.starts_with("--") && word.contains(short);
+        word.strip_prefix("--").is_some_and(|name| name.split('=').next() == Some(long))
+            || option.get_short().is_some_and(is_short)
+    };
+    (!typed.into_iter().any(is_it)).then(|| variable.to_string_lossy().into_owned())
+}
+
 /// The command line of this process.
 ///
 /// # Errors
@@ -774,6 +807,24 @@ fn command() -> clap::Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_that_the_environment_has_set_names_its_variable() {
+        let variable = |message: &str, typed: &[&str], set: &str| {
+            variable_of(message, typed.iter().map(OsString::from), |variable| variable == set)
+        };
+        let (message, baud) = ("invalid value 'x' for '--baud <BAUD>': no number", "QSSL_TUNNEL_BAUD");
+        assert_eq!(variable(message, &["listen", "-v"], baud).as_deref(), Some(baud));
+        assert_eq!(
+            variable("--ca: a: no such file", &[], "QSSL_TUNNEL_CA").as_deref(),
+            Some("QSSL_TUNNEL_CA")
+        );
+        for typed in ["--baud", "--baud=x", "-b", "-bx"] {
+            assert_eq!(variable(message, &["listen", typed], baud), None, "{typed}");
+        }
+        assert_eq!(variable(message, &[], "QSSL_TUNNEL_DEVICE"), None, "it is not set");
+        assert_eq!(variable("LISTEN: 1 is given twice", &[], baud), None);
+    }
 
     #[test]
     fn the_definition_holds_together() {

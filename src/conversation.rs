@@ -14,6 +14,7 @@ use crate::control::{self, Client, ControlError, Reply, Request};
 use crate::event_loop::Commanded;
 use crate::exit_status::{self, ExitStatus};
 use crate::modem::{Failure, Outcome, Refusal, UserAnswer};
+use crate::terminal::in_full;
 
 /// A conversation with one modem.
 pub struct Conversation {
@@ -295,7 +296,7 @@ fn unexpected(reply: Result<Reply, ControlError>) -> Failure {
 }
 
 fn internal(error: anyhow::Error) -> Failure {
-    Failure::new(ExitStatus::Failed, format!("{error:#}"))
+    Failure::new(ExitStatus::Failed, in_full(&error))
 }
 
 fn seconds(time: Duration) -> u16 {

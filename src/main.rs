@@ -12,7 +12,7 @@ use qssl_tunnel::event_loop::{self, Life};
 use qssl_tunnel::exit_status::ExitStatus;
 use qssl_tunnel::logging;
 use qssl_tunnel::modem::Failure;
-use qssl_tunnel::terminal::printable;
+use qssl_tunnel::terminal::{in_full, printable};
 use signal_hook::consts::SIGPIPE;
 
 fn main() -> ExitCode {
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let status = ExitStatus::Usage;
-            eprintln!("qssl-tunnel: {} [{status}]", printable(&cli::one_line(&error)));
+            eprintln!("qssl-tunnel: {} [{status}]", printable(&cli::with_variable(cli::one_line(&error))));
             return status.into();
         }
         Err(help_or_version) => {
@@ -38,12 +38,16 @@ fn main() -> ExitCode {
             match error.downcast_ref::<Failure>() {
                 // It tells its id itself.
                 Some(failure) => {
-                    eprintln!("qssl-tunnel: {}", printable(&format!("{error:#}")));
+                    eprintln!("qssl-tunnel: {}", printable(&in_full(&error)));
                     failure.status
                 }
                 None => {
                     let status = if is_usage { ExitStatus::Usage } else { ExitStatus::Failed };
-                    eprintln!("qssl-tunnel: {} [{status}]", printable(&format!("{error:#}")));
+                    let mut text = in_full(&error);
+                    if is_usage {
+                        text = cli::with_variable(text);
+                    }
+                    eprintln!("qssl-tunnel: {} [{status}]", printable(&text));
                     status
                 }
             }

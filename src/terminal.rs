@@ -24,6 +24,20 @@ fn is_utf8(variables: [Option<OsString>; 3]) -> bool {
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
+/// An error and its causes, each said once: many errors have the text of their cause in their own.
+pub fn in_full(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
 /// The text on one line, with nothing in it that a terminal would act on or that would show in another order than it
 /// stands: words of a modem, a network, a file or a client are shown through this, and through nothing else.
 pub fn printable(text: &str) -> Cow<'_, str> {
@@ -134,6 +148,19 @@ mod tests {
     }
 
     const NASTY: &str = "a\x1b[2Jb\u{9b}2Jc\x7fd\ne\tf\r\u{202E}g\u{2066}h\u{2028}i\u{200B}j\u{E0041}é✓";
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || std::io::Error::from_raw_os_error(2);
+        let bound = crate::listener::BindError::Io { name: "unix:/x".into(), source: cause() };
+        let error = anyhow::Error::from(bound).context("control socket");
+        assert_eq!(
+            in_full(&error),
+            "control socket: unix:/x: cannot listen: No such file or directory (os error 2)"
+        );
+        let error = anyhow::Error::from(cause()).context("cannot write /x");
+        assert_eq!(in_full(&error), "cannot write /x: No such file or directory (os error 2)");
+    }
 
     #[test]
     fn nothing_that_a_terminal_acts_on_is_printed() {

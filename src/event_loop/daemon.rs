@@ -12,6 +12,7 @@ use crate::dump::Dump;
 use crate::modem::{Counters, UserCommand};
 use crate::notify::Notifier;
 use crate::status::{self, Status};
+use crate::terminal::in_full;
 use crate::volume::{self, Volume};
 
 /// What a process gets from those who start it.
@@ -102,7 +103,7 @@ impl EventLoop {
                 Ok(Some(server))
             }
             Err(error) if is_default => {
-                log::warn!("no control socket, so status and at cannot ask this daemon: {error:#}");
+                log::warn!("no control socket, so status and at cannot ask this daemon: {}", in_full(&error));
                 Ok(None)
             }
             Err(error) => Err(error.context("control socket")),

@@ -99,7 +99,12 @@ impl EventLoop {
         };
         let options = Options::parse_text(text)
             .and_then(|options| options.config(emulated.len(), 0).map(|_| options))
-            .map_err(|error| Failure::new(ExitStatus::Usage, format!("--device emulator: {error:#}")))?;
+            .map_err(|error| {
+                Failure::new(
+                    ExitStatus::Usage,
+                    format!("--device emulator: {}", crate::terminal::in_full(&error)),
+                )
+            })?;
         self.emulator = Some(driver::spawn(options, emulated.len())?);
         Ok(())
     }

@@ -111,14 +111,13 @@ impl Port {
     /// To be asked after every event until it says true; reads and writes before say `WouldBlock`.
     ///
     /// # Errors
-    /// A [`PortLost`] when no address of the server could be connected to.
+    /// No address of the server could be connected to: that of the last one, without the port's name.
     pub fn finish_connecting(&mut self) -> io::Result<bool> {
-        let result = match self {
-            Port::Serial(_) => return Ok(true),
+        match self {
+            Port::Serial(_) => Ok(true),
             Port::Rfc2217(port) => port.finish_connecting(),
             Port::Tcp(port) => port.finish_connecting(),
-        };
-        result.map_err(|error| self.lost(error))
+        }
     }
 
     /// Reads what has arrived. 0 is neither the end nor all that there is: the device server has said

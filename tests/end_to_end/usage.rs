@@ -88,3 +88,30 @@ fn an_address_that_is_taken_is_named() {
     let said = format!("{address}: already in use");
     assert!(finished.stderr.contains(&said), "{}", finished.stderr);
 }
+
+#[test]
+fn a_wrong_value_from_the_environment_names_its_variable() {
+    let cases = [
+        ("QSSL_TUNNEL_BAUD", "fast", "--baud"),
+        ("QSSL_TUNNEL_MODE", "pull", "--mode"),
+        ("QSSL_TUNNEL_HEX_DUMP", "perhaps", "--hex-dump"),
+        ("QSSL_TUNNEL_CA", "/nonexistent/ca.pem", "/nonexistent/ca.pem"),
+        ("QSSL_TUNNEL_SIM_PIN_FILE", "/nonexistent/pin", "/nonexistent/pin"),
+    ];
+    for (variable, value, said) in cases {
+        let mut command = tunnel_command(&["connect", "server.test:443"]);
+        let finished = run(command.env(variable, value));
+        assert_eq!(finished.status, 2, "{variable}: {}", finished.stderr);
+        let stderr = &finished.stderr;
+        assert!(stderr.contains(&format!("comes from {variable} in the environment")), "{stderr}");
+        assert!(stderr.contains(said) && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
+fn a_cause_is_given_once() {
+    let path = "unix:/nonexistent/tunnel.sock";
+    let mut command = tunnel_command(&["listen", path, "--to", "server.test:443", "--insecure", "-q"]);
+    let finished = run(command.args(["-d", "/dev/nonexistent"]));
+    assert_eq!(finished.stderr.matches("No such file").count(), 1, "{}", finished.stderr);
+}
