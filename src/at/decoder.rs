@@ -138,6 +138,8 @@ pub struct Decoder {
     follows_payload: bool,
     /// The last lines that were sent, which a modem whose echo is on says straight after pushed payload.
     echoes: [Vec<u8>; ECHOES],
+    /// Sockets whose `recv` URCs only announce, a bit each.
+    announcing: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,12 +193,18 @@ impl Decoder {
             prompt_expected: false,
             follows_payload: false,
             echoes: Default::default(),
+            announcing: 0,
         }
     }
 
     /// Whether a `>` at the start of a line is the prompt.
     pub fn expect_prompt(&mut self, expected: bool) {
         self.prompt_expected = expected;
+    }
+
+    /// The `recv` URCs of these sockets (a bit each) only announce, even with a length: no payload follows.
+    pub fn set_announcing(&mut self, sockets: u16) {
+        self.announcing = sockets;
     }
 
     /// This line has been sent, and may come back.
@@ -366,7 +374,12 @@ impl Decoder {
                             false => Message::Foreign(text(&self.line).trim_end()),
                         });
                     }
-                    let (message, payload) = message(&self.line);
+                    let (mut message, mut payload) = message(&self.line);
+                    if let Some(id) = receivable(text(&self.line))
+                        && self.announcing & (1 << id.index()) != 0
+                    {
+                        (message, payload) = (Message::Urc(Urc::Receivable(id)), None);
+                    }
                     self.state = match payload {
                         Some(length) => after_header(length, Owner::Ours),
                         None => State::Line,
@@ -599,6 +612,13 @@ fn ssl_urc(rest: &str) -> Option<(Message<'_>, Option<usize>)> {
     }
 }
 
+/// The socket of a `recv` URC, whatever its length.
+fn receivable(line: &str) -> Option<SocketId> {
+    let mut fields = fields(line.strip_prefix("+QSSLURC:")?);
+    (fields.next()? == "recv").then_some(())?;
+    fields.number().and_then(SocketId::new)
+}
+
 /// `15`, but not the `(0-11),(1-1500)` of the test command nor the `120,100,20` of an unread count.
 fn received_header(rest: &str) -> Option<(Message<'_>, Option<usize>)> {
     if rest.starts_with('(') || rest.contains(',') {
@@ -766,6 +786,25 @@ mod tests {
             let is_malformed = all.iter().any(|message| message.starts_with("Malformed"));
             assert_eq!(is_malformed, !is_one, "{all:?}");
             assert_eq!(all.last().is_some_and(|message| message == "Prompt"), is_one, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_only_announces_where_nothing_is_pushed() {
+        let said = b"\r\n+QSSLURC: \"recv\",3,1460\r\n\r\n+QSSLURC: \"recv\",4,2\r\nOK\r\nOK\r\n";
+        for step in 1..said.len() {
+            let mut decoder = Decoder::new();
+            decoder.set_announcing(1 << 3);
+            let mut all = Vec::new();
+            for mut piece in said.chunks(step) {
+                while let Some(message) = decoder.decode(&mut piece) {
+                    all.push(format!("{message:?}"));
+                }
+            }
+            assert_eq!(all[0], "Urc(Receivable(SocketId(3)))");
+            assert_eq!(all[1], "Urc(Pushed(Some(SocketId(4)), 2))");
+            assert_eq!(all.last().map(String::as_str), Some("Final(Ok)"));
+            assert_eq!(all.iter().filter(|message| message.starts_with("Final")).count(), 1);
         }
     }
 

@@ -152,6 +152,7 @@ impl Modem {
                 self.fair.served(id, Way::Down, 0);
                 match &mut open.flow {
                     Flow::Buffer { readable } => *readable = receivable_again,
+                    flow @ Flow::Announced if !receivable_again => *flow = Flow::Push,
                     Flow::Suspected { stage, .. } if !receivable_again => *stage = Settling::Resume,
                     _ => {}
                 }
@@ -162,6 +163,13 @@ impl Modem {
             (Outcome::Ok, Some(count)) => {
                 self.fair.served(id, Way::Down, count);
                 self.heard_of(id, now);
+            }
+            // In push mode there is nothing to be read.
+            (Outcome::Refused(_), None) if open.flow == Flow::Announced => {
+                open.flow = Flow::Push;
+                if open.far_end == FarEnd::Gone {
+                    self.begin_closing(id, true);
+                }
             }
             _ => {
                 self.break_off(id, Cut::ReceiveFailed);

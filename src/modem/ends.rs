@@ -150,7 +150,7 @@ impl Modem {
             Flow::Push => self.begin_closing(id, true),
             // Received bytes can still wait in the module: read to 0 first, unasked.
             Flow::Buffer { .. } => open.flow = Flow::Buffer { readable: true },
-            Flow::ToBuffer { .. } | Flow::ToPush { .. } => {}
+            Flow::Announced | Flow::ToBuffer { .. } | Flow::ToPush { .. } => {}
             Flow::Transparent { .. } | Flow::Suspected { .. } => {}
         }
     }

@@ -733,7 +733,9 @@ impl Modem {
                 }
             }
         }
+        let announcing = self.announcing_sockets();
         let channel = &mut self.channels[port];
+        channel.decoder.set_announcing(announcing);
         let Some(message) = channel.decoder.decode(input) else { return };
         if let Some(InFlight { echo: Some(echo), .. }) = &mut channel.in_flight {
             echo.message_read();
@@ -878,7 +880,9 @@ impl Modem {
                 if let Phase::Open(open) = &mut self.sockets[id.index()].phase {
                     match &mut open.flow {
                         Flow::Buffer { readable } | Flow::ToPush { readable } => *readable = true,
-                        Flow::Push
+                        // It does not push after all: what waits is read.
+                        flow @ Flow::Push => *flow = Flow::Announced,
+                        Flow::Announced
                         | Flow::ToBuffer { .. }
                         | Flow::Transparent { .. }
                         | Flow::Suspected { .. } => {}
@@ -973,6 +977,16 @@ impl Modem {
     /// The channels that take commands, a bit each.
     fn commanding_channels(&self) -> u32 {
         self.channels_that(|state| matches!(state, State::Command))
+    }
+
+    /// The sockets that were never in push mode, a bit each: nothing is pushed to them.
+    fn announcing_sockets(&self) -> u16 {
+        let never_pushes = |socket: &Socket| {
+            let is_ours = !matches!(socket.phase, Phase::Unknown | Phase::Foreign | Phase::Free);
+            is_ours && self.tunnels[socket.tunnel].mode != Mode::Push
+        };
+        let all = self.sockets.iter().enumerate().filter(|(_, socket)| never_pushes(socket));
+        all.fold(0, |bits, (index, _)| bits | 1 << index)
     }
 
     /// The channels on which URCs can still be on their way, a bit each.

@@ -429,7 +429,7 @@ impl Modem {
                 let socket = &self.sockets[id.index()];
                 match way {
                     Way::Up => socket.wants_to_send(now),
-                    Way::Down => socket.wants_to_receive() > 0,
+                    Way::Down => socket.wants_to_receive() > 0 && self.reads_in_order(socket, port),
                 }
             })
             .map(|(way, id)| (self.fair.rank(id, way), way, id))
@@ -447,6 +447,13 @@ impl Modem {
                 length: socket.wants_to_receive().min(self.profile.receive_max),
             },
         })
+    }
+
+    /// Whether what is read on this port cannot overtake what was pushed before by another.
+    fn reads_in_order(&self, socket: &super::Socket, port: usize) -> bool {
+        let speaking = self.speaking_channels();
+        !matches!(socket.phase, Phase::Open(Open { flow: Flow::Announced, .. }))
+            || socket.pushed_on.is_none_or(|on| on == port || speaking & (1 << on) == 0)
     }
 
     /// Pushing sockets whose clients read too slowly are switched to buffer mode, and back.

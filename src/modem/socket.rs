@@ -205,6 +205,8 @@ pub struct Question {
 pub enum Flow {
     /// By themselves.
     Push,
+    /// They should come by themselves, and something waits to be read all the same: a `recv` URC came without a length.
+    Announced,
     /// They came by themselves; the switch to buffer mode is due or in flight. `unanswered`: it has been given up
     /// before, and may have been made.
     ToBuffer {
@@ -311,7 +313,11 @@ impl Socket {
         matches!(
             self.phase,
             Phase::Open(Open {
-                flow: Flow::Push | Flow::ToBuffer { .. } | Flow::ToPush { .. } | Flow::Transparent { .. },
+                flow: Flow::Push
+                    | Flow::Announced
+                    | Flow::ToBuffer { .. }
+                    | Flow::ToPush { .. }
+                    | Flow::Transparent { .. },
                 ..
             })
         ) || matches!(self.phase, Phase::Opening(_))
@@ -346,7 +352,9 @@ impl Socket {
         let readable = matches!(
             self.phase,
             Phase::Open(Open {
-                flow: Flow::Buffer { readable: true } | Flow::Suspected { stage: Settling::Read, .. },
+                flow: Flow::Announced
+                    | Flow::Buffer { readable: true }
+                    | Flow::Suspected { stage: Settling::Read, .. },
                 ..
             })
         );

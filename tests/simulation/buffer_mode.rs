@@ -4,7 +4,8 @@ use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
-use crate::harness::wiring::{Connection, Reads, Sends, Wiring, millis, seconds};
+use crate::harness::by_hand::ByHand;
+use crate::harness::wiring::{Connection, Fault, Reads, Sends, Wiring, millis, seconds};
 
 #[test]
 fn a_download_is_read_to_its_last_byte() {
@@ -67,4 +68,30 @@ fn both_directions_share_the_channel() {
     sim.run_to_the_end(seconds(120));
     sim.assert_complete(0);
     sim.assert_nothing_swallowed();
+}
+
+#[test]
+fn a_length_in_the_recv_urc_only_announces() {
+    // As AT+QICFG="recvind",1 leaves it behind.
+    let far = Behaviour { ends: Ends::AfterReading(3_000), ..Behaviour::echo() };
+    let connection = Connection::new(Mode::Buffer).at(seconds(10)).sends(Sends::Pattern(3_000)).far_end(far);
+    let left_behind = Fault::OtherProgram(b"AT+QICFG=\"recvind\",1\r".to_vec());
+    let mut sim = Wiring::new().connect(connection).fault(seconds(8), left_behind).start();
+    sim.run_to_the_end(seconds(60));
+    sim.assert_complete(0);
+    assert_eq!(sim.relay.modem().counters().resyncs, 0);
+    for length in [1, 700, 16_384, 99_999] {
+        let mut hand = ByHand::new(&[Mode::Buffer], 1, true, |_| {});
+        hand.run_until_ready();
+        let client = hand.connect(0).expect("the heart takes clients");
+        hand.run_for(seconds(1));
+        hand.ports[0].waiting[0].extend(b"answer");
+        hand.says(0, format!("\r\n+QSSLURC: \"recv\",0,{length}\r\n").as_bytes());
+        hand.run_for(seconds(10));
+        let name = format!("a length of {length}");
+        assert_eq!(hand.clients[client].received, b"answer", "{name}");
+        hand.far_end_closes(0, 0);
+        hand.run_until("the client ends", seconds(10), |hand| hand.clients[client].outcome.is_some());
+        assert_eq!(hand.clients[client].outcome, Some(Outcome::Eof), "{name}");
+    }
 }

@@ -252,6 +252,19 @@ fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_other_programs(wiring, chance);
     draw_stray_closed(wiring, chance);
     draw_echo(wiring, chance);
+    draw_recv_forms(wiring, chance);
+}
+
+/// `recv` with a length where nothing is pushed, and without one where everything is.
+fn draw_recv_forms(wiring: &mut Wiring, chance: &mut Chance) {
+    let all_are = |mode| wiring.connections.iter().all(|connection| connection.mode == mode);
+    let at = millis(chance.below(60_000));
+    let fault = match (all_are(Mode::Buffer), all_are(Mode::Push)) {
+        (true, _) => Fault::OtherProgram(b"AT+QICFG=\"recvind\",1\r".to_vec()),
+        (_, true) => Fault::Urc(format!("+QSSLURC: \"recv\",{}", chance.below(12))),
+        _ => return,
+    };
+    wiring.faults.push((at, fault));
 }
 
 /// Echo that cannot be switched off, of payload too.
