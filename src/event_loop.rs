@@ -356,6 +356,7 @@ impl EventLoop {
                     log::debug!("{}: cannot set DTR: {error}", port.name());
                 }
             }
+            modem::Action::RememberPin => self.remember_pin(),
             modem::Action::DropFlowControl(index) => self.reopen_without_flow_control(index),
             modem::Action::AskQueue(index) => {
                 let queued = self.ports[index].port.as_ref().map_or(0, Port::output_queued);

@@ -11,6 +11,7 @@ use crate::control::server::Server;
 use crate::dump::Dump;
 use crate::modem::{Counters, UserCommand};
 use crate::notify::Notifier;
+use crate::sim_pin;
 use crate::status::{self, Status};
 use crate::terminal::in_full;
 use crate::volume::{self, Volume};
@@ -78,8 +79,22 @@ impl EventLoop {
             recorded_at: None,
             port_opens: 0,
         };
+        let pin = self.configuration.modem.sim_pin.as_ref();
+        let refused = pin.zip(daemon.state_directory.as_deref());
+        if refused.is_some_and(|(pin, directory)| sim_pin::is_refused(directory, pin.0.as_str())) {
+            self.relay.modem_mut().forbid_pin();
+        }
         self.daemon = Some(daemon);
         Ok(())
+    }
+
+    /// The SIM has refused the PIN: neither this process nor the next may try it again.
+    pub(super) fn remember_pin(&self) {
+        let directory = self.daemon.as_ref().and_then(|daemon| daemon.state_directory.as_deref());
+        let Some((pin, directory)) = self.configuration.modem.sim_pin.as_ref().zip(directory) else { return };
+        if let Err(error) = sim_pin::remember(directory, pin.0.as_str()) {
+            log::warn!("{}: cannot keep that the PIN was refused: {error}", directory.display());
+        }
     }
 
     fn make_control_socket(

@@ -208,6 +208,8 @@ pub enum Action {
     NextDevice(usize),
     /// Run `--reset-command`.
     RunResetCommand,
+    /// The SIM has refused the PIN: no later process may try it again.
+    RememberPin,
 }
 
 /// How a socket is given up.
@@ -400,7 +402,13 @@ impl Modem {
         });
         let reopen = self.reopen_at.iter().flatten().copied().filter(|_| !self.releasing);
         let session = self.session.deadline().and_then(waits).filter(|_| self.has_commander());
-        channels.chain(sockets).chain(reopen).chain(session).chain(self.booting_until).min()
+        channels
+            .chain(sockets)
+            .chain(reopen)
+            .chain(session)
+            .chain(self.booting_until)
+            .chain(self.host_clock_due())
+            .min()
     }
 
     // What happened to the ports.
@@ -479,7 +487,9 @@ impl Modem {
 
     /// The host's clock, in seconds since 1970: the answer to [`Action::TellTime`].
     pub fn host_clock(&mut self, unix_seconds: i64, now: Instant) {
-        self.session.set_host_clock(unix_seconds, now);
+        if self.host_clock_told(unix_seconds, now) {
+            self.run(now);
+        }
     }
 
     /// Bytes came out of the port, no more than [`Modem::wants_port_bytes`] allowed.
@@ -570,6 +580,10 @@ impl Modem {
     pub fn deadline_passed(&mut self, now: Instant) {
         if self.booting_until.is_some_and(|until| until <= now) {
             self.booting_until = None;
+        }
+        if self.host_clock_due().is_some_and(|due| due <= now) {
+            self.session.look_at_host_clock = None;
+            self.actions.push_back(Action::TellTime);
         }
         for port in 0..self.channels.len() {
             if self.reopen_at[port].is_some_and(|at| at <= now) && !self.releasing {

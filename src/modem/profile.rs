@@ -206,6 +206,12 @@ impl Profile {
         }
     }
 
+    /// Whether this model is known to speak another language of TLS: NB-IoT and 2G modules.
+    pub fn has_other_commands(&self) -> bool {
+        let model = self.model.to_ascii_uppercase();
+        ["BC2", "BC3", "BC6", "BC9", "M95", "M66", "M26", "MC60"].iter().any(|other| model.starts_with(other))
+    }
+
     /// Whether model or firmware is still unknown, so that AT+CGMM and AT+CGMR are worth asking.
     pub fn identity_is_incomplete(&self) -> bool {
         self.model.is_empty() || self.firmware.is_empty()
@@ -401,6 +407,16 @@ mod tests {
         assert!(profile.has_key("sni") && profile.takes_key_password());
         assert!(profile.takes("ciphersuite", 0xC02F) && !profile.takes("ciphersuite", 0xC030));
         assert!(profile.pdp_contexts.contains(15) && !profile.pdp_contexts.contains(16));
+    }
+
+    #[test]
+    fn a_module_with_another_set_of_commands_is_known_by_its_model() {
+        for model in ["BC660K-GL", "BC26NA", "M95"] {
+            assert!(identified(&format!("Quectel\n{model}\nRevision: R1")).has_other_commands(), "{model}");
+        }
+        for model in ["EC25", "EG915Q", "BG96", "EG800Q"] {
+            assert!(!identified(&format!("Quectel\n{model}\nRevision: R1")).has_other_commands(), "{model}");
+        }
     }
 
     #[test]

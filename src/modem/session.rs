@@ -64,6 +64,10 @@ pub struct Session {
     compared_at: Option<Instant>,
     /// Seconds since 1970 by the host's clock, and when that was so.
     host_clock: Option<(i64, Instant)>,
+    /// The SIM has refused the PIN that was given.
+    pub pin_refused: bool,
+    /// When the host's clock is looked at for a jump.
+    pub look_at_host_clock: Option<Instant>,
     /// What the network's time service said: 0, or the reason why it did not set the clock.
     network_time: Option<NetworkTime>,
     /// The PDP context has been deactivated once already in this attempt.
@@ -132,6 +136,8 @@ pub enum Step {
     Glance,
     /// AT+CPIN?
     Sim,
+    /// AT+QPINC="SC": how many attempts are left for the PIN?
+    PinAttempts,
     /// AT+CPIN="…"
     EnterPin,
     /// AT+CEREG?, AT+CGREG?, AT+CREG?
@@ -203,6 +209,8 @@ impl Session {
             files: Files::default(),
             compared_at: None,
             host_clock: None,
+            pin_refused: false,
+            look_at_host_clock: None,
             network_time: None,
             torn_down: false,
             registration: None,
@@ -251,9 +259,14 @@ impl Session {
 
     /// Seconds since 1970 now, where the host's clock is plausible.
     fn unix_seconds(&self, now: Instant) -> Option<i64> {
+        self.host_seconds(now).filter(|present| PLAUSIBLE_UNIX_SECONDS.contains(present))
+    }
+
+    /// What the host's clock should say now, by what it said.
+    fn host_seconds(&self, now: Instant) -> Option<i64> {
         let (seconds, at) = self.host_clock?;
-        let present = seconds.saturating_add_unsigned(now.saturating_duration_since(at).as_secs());
-        PLAUSIBLE_UNIX_SECONDS.contains(&present).then_some(present)
+        let passed = now.saturating_duration_since(at).as_secs();
+        seconds.checked_add(i64::try_from(passed).ok()?)
     }
 
     fn go(&mut self, step: Step) {
@@ -304,6 +317,7 @@ impl Modem {
             Step::WireFormat { alone: Some(index) } => line(format!("AT{}", WIRE_FORMAT[index])),
             Step::Glance => line("AT+CPIN?;+CEREG?;+QSSLSTATE;+QIACT?".into()),
             Step::Sim => line("AT+CPIN?".into()),
+            Step::PinAttempts => line("AT+QPINC=\"SC\"".into()),
             Step::EnterPin => {
                 let pin = self.settings.sim_pin.as_ref()?;
                 Some(Command::secret_line(format!("AT+CPIN=\"{}\"", pin.0)))
@@ -376,6 +390,14 @@ impl Modem {
         match self.session.step {
             Step::Identity => {
                 self.profile.learn_identity(&lines);
+                if self.profile.has_other_commands() {
+                    let message = format!(
+                        "{} has another set of commands for TLS than this program speaks (AT+QSSLOPEN of EC2x, EG9x, \
+                         EG800Q, BG9x and their relatives)",
+                        self.profile.name
+                    );
+                    return self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), true, now);
+                }
                 let next = match self.profile.identity_is_incomplete() {
                     true => Step::Model,
                     false => Step::Keys { alone: None },
@@ -435,11 +457,13 @@ impl Modem {
                 }
             }
             Step::Sim => self.sim_answered(&outcome, &lines, now),
+            Step::PinAttempts => self.pin_attempts_answered(&lines, now),
             Step::EnterPin => match refused {
                 None => self.session.go(Step::Sim),
                 Some(refusal) => {
                     // A second try could lock the SIM.
-                    self.settings.sim_pin = None;
+                    self.forbid_pin();
+                    self.actions.push_back(Action::RememberPin);
                     let message = format!("the SIM refused the PIN of --sim-pin-file ({refusal})");
                     self.session_failed(Failure::new(ExitStatus::SimFailed, message), true, now);
                 }
@@ -542,7 +566,7 @@ impl Modem {
 
     /// Goes to `step`, or past it where the configuration has nothing for it.
     fn go_or_skip(&mut self, step: Step) {
-        let checks_time = self.contexts.iter().any(|context| context.tls.checks_time());
+        let checks_time = self.checks_time();
         let step = match step {
             Step::Dns if self.settings.pdp.dns.is_empty() => return self.go_or_skip(Step::Ntp),
             Step::Ntp | Step::LookAtClock if !checks_time => return self.go_or_skip(Step::ListFiles),

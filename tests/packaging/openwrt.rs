@@ -78,6 +78,7 @@ fn procd_runs_the_daemon_for_ever_and_logs_what_it_says() {
         "procd_open_instance".to_owned(),
         format!("procd_set_param command {command}/qssl-tunnel.toml"),
         "procd_set_param respawn 3600 5 0".to_owned(),
+        format!("procd_set_param env STATE_DIRECTORY={}", router.path("run").display()),
         "procd_set_param stdout 1".to_owned(),
         "procd_set_param stderr 1".to_owned(),
         "procd_set_param term_timeout 45".to_owned(),

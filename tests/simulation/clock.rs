@@ -72,3 +72,26 @@ fn the_host_sets_it_where_the_network_does_not() {
     let (sim, _) = runs(&with_time_server(late));
     assert_eq!((sim.said("AT+QNTP"), sim.said("AT+CCLK=")), (1, 1));
 }
+
+#[test]
+fn of_two_plausible_clocks_the_later_wins() {
+    const YEAR: i64 = 365 * 86_400;
+    for (ahead, set) in [(YEAR, 0), (-YEAR, 1)] {
+        let mut sim = unset().modem(|modem| modem.clock = Some(HOST_CLOCK + ahead)).start();
+        sim.run_until_ready();
+        assert_eq!(sim.said("AT+CCLK="), set, "{ahead}");
+        let expected = HOST_CLOCK + ahead.max(0);
+        assert!(sim.modem.clock(sim.now).abs_diff(expected) <= 2, "{ahead}");
+    }
+}
+
+#[test]
+fn a_jump_of_the_hosts_clock_is_noticed() {
+    let mut sim = unset().start();
+    sim.run_until_ready();
+    sim.run_for(seconds(10));
+    sim.host_clock_ahead = 86_400;
+    sim.run_for(seconds(120));
+    let host_clock = HOST_CLOCK + 86_400 + sim.elapsed().as_secs() as i64;
+    assert!(sim.modem.clock(sim.now).abs_diff(host_clock) <= 1);
+}

@@ -265,6 +265,7 @@ fn draw_recv_forms(wiring: &mut Wiring, chance: &mut Chance) {
         _ => return,
     };
     wiring.faults.push((at, fault));
+    draw_trust(wiring, &mut Chance::new(wiring.seed.rotate_left(29)));
 }
 
 /// Echo that cannot be switched off, of payload too.
@@ -275,7 +276,6 @@ fn draw_echo(wiring: &mut Wiring, chance: &mut Chance) {
     }
     wiring.modem.quirks.echo_stays = true;
     wiring.modem.quirks.payload_echoed = chance.once_in(2);
-    draw_trust(wiring, &mut Chance::new(wiring.seed.rotate_left(29)));
 }
 
 /// Results that are lost while payload is pushed, pauses in the middle of it, reboots quicker than others, and SEND FAIL

@@ -192,3 +192,17 @@ fn a_pin_is_entered_once_and_never_again_if_it_was_wrong() {
     assert_eq!(sim.said("AT+CPIN="), 1);
     assert!(sim.ready_at.is_empty());
 }
+
+#[test]
+fn the_last_attempt_for_a_pin_is_never_used() {
+    let locked = |wrong: &[u8]| {
+        let pin = Secret(AtText::new("1234").expect("digits"));
+        let wiring = Wiring::new().modem(|modem| modem.sim = Sim::Pin("1234".to_owned()));
+        wiring.settings(|settings| settings.sim_pin = Some(pin)).typed_before(wrong)
+    };
+    serves(locked(b"AT+CPIN=\"0000\"\r"));
+    let mut sim = fetching(locked(b"AT+CPIN=\"0000\"\rAT+CPIN=\"0000\"\r")).start();
+    sim.run_for(seconds(60));
+    assert_eq!(sim.said("AT+CPIN="), 0);
+    assert!(sim.ready_at.is_empty());
+}

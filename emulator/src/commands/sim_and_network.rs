@@ -15,6 +15,9 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("CPIN", Kind::Read) => modem.sim_state().map_or_else(Err, |state| line(format!("+CPIN: {state}"))),
         ("CPIN", Kind::Write(list)) => modem.enter_pin(list, now),
         ("CPIN", Kind::Test) => ok(),
+        ("QPINC", Kind::Write(list)) if modem.parameters(list).text(0) == Ok("SC") => {
+            line(format!("+QPINC: \"SC\",{},10", PIN_ATTEMPTS.saturating_sub(modem.wrong_pins)))
+        }
         ("CIMI", Kind::Execute) => modem.sim_usable().map_or_else(Err, |()| line(modem.config.imsi.clone())),
         ("QCCID" | "CCID", Kind::Execute) => {
             let name = &call.command.name;

@@ -1,6 +1,6 @@
 //! The modem's clock, by which certificates are judged: set by the network's time or by the host's.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Step;
 use crate::at::ResultCode;
@@ -16,6 +16,32 @@ pub(super) enum NetworkTime {
 }
 
 impl Modem {
+    /// The host's clock, in seconds since 1970. If it has jumped, the modem's is looked at again: returns
+    /// whether that is due.
+    pub(in crate::modem) fn host_clock_told(&mut self, unix_seconds: i64, now: Instant) -> bool {
+        let expected = self.session.host_seconds(now);
+        self.session.set_host_clock(unix_seconds, now);
+        self.session.look_at_host_clock = Some(now + LOOK_INTERVAL);
+        let tolerance = CLOCK_TOLERANCE_SECONDS.unsigned_abs();
+        let jumped = expected.is_some_and(|expected| expected.abs_diff(unix_seconds) > tolerance);
+        let due = jumped && self.checks_time() && self.session.is_up();
+        if due {
+            log::info!("the host's clock has jumped; looking at the modem's");
+            self.look_after_trust();
+        }
+        due
+    }
+
+    /// When the host's clock is looked at next.
+    pub(in crate::modem) fn host_clock_due(&self) -> Option<Instant> {
+        self.session.look_at_host_clock.filter(|_| self.session.is_up() && self.checks_time())
+    }
+
+    /// Whether the dates of any server's certificate are checked.
+    pub(super) fn checks_time(&self) -> bool {
+        self.contexts.iter().any(|context| context.tls.checks_time())
+    }
+
     /// `+QNTP: <err>`, which comes some time after the OK, or before it.
     pub(in crate::modem) fn network_time_told(&mut self, result: u16) {
         if self.session.step != Step::Ntp || self.session.network_time != Some(NetworkTime::Awaited) {
@@ -37,11 +63,14 @@ impl Modem {
         let host = self.session.unix_seconds(now);
         let is_set = self.session.network_time.take() == Some(NetworkTime::Told(0));
         match (modem, host) {
-            (Some(modem), _) if is_set && PLAUSIBLE_UNIX_SECONDS.contains(&modem) => {
-                log::info!("the modem's clock was set by the time server");
-                self.go_or_skip(Step::ListFiles);
-            }
-            (Some(modem), Some(host)) if modem.abs_diff(host) <= CLOCK_TOLERANCE_SECONDS => {
+            // Of two that are plausible the later wins: whoever sets one back has expired certificates look valid.
+            (Some(modem), Some(host))
+                if PLAUSIBLE_UNIX_SECONDS.contains(&modem)
+                    && modem.saturating_add(CLOCK_TOLERANCE_SECONDS) >= host =>
+            {
+                if is_set {
+                    log::info!("the modem's clock was set by the time server");
+                }
                 self.go_or_skip(Step::ListFiles);
             }
             (_, Some(_)) => {
@@ -102,7 +131,10 @@ pub(crate) fn clock_text(unix_seconds: i64) -> Option<String> {
 pub(crate) const PLAUSIBLE_UNIX_SECONDS: std::ops::Range<i64> = 1_735_689_600..4_102_444_800;
 
 /// Validity dates are checked by the day; a minute is near enough.
-const CLOCK_TOLERANCE_SECONDS: u64 = 60;
+const CLOCK_TOLERANCE_SECONDS: i64 = 60;
+
+/// How often the host's clock is looked at for a jump.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

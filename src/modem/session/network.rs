@@ -65,15 +65,23 @@ impl Modem {
         let state = lines.iter().find_map(|line| sim_state(line));
         match (state, outcome) {
             (Some("READY"), _) => self.session.go(Step::Registration(0)),
-            (Some("SIM PIN"), _) if self.settings.sim_pin.is_some() => self.session.go(Step::EnterPin),
+            (Some("SIM PIN"), _) if self.settings.sim_pin.is_some() => self.session.go(Step::PinAttempts),
             (Some("SIM PIN"), _) => {
-                let message = "the SIM wants a PIN: give --sim-pin-file";
+                let message = match self.session.pin_refused {
+                    true => {
+                        "the SIM has refused the PIN of --sim-pin-file before, and it is not tried again: give the right \
+                         one"
+                    }
+                    false => "the SIM wants a PIN: give --sim-pin-file",
+                };
                 self.session_failed(Failure::new(ExitStatus::SimFailed, message), true, now);
             }
             (Some(state), _) => {
                 let message = format!("the SIM cannot be used: it says {state:?}");
                 self.session_failed(Failure::new(ExitStatus::SimFailed, message), false, now);
             }
+            // A module that cannot say it may have one all the same: registration tells.
+            (None, Outcome::Refused(Refusal::Plain)) => self.session.go(Step::Registration(0)),
             (None, Outcome::Refused(refusal)) => {
                 let busy = matches!(refusal, Refusal::Cme(error) if error.number() == Some(14));
                 let waited = now.saturating_duration_since(self.session.down_since);
@@ -86,6 +94,29 @@ impl Modem {
             }
             (None, _) => self.session.wait("the modem says nothing of its SIM".into(), now + POLL),
         }
+    }
+
+    /// `+QPINC: "SC",<attempts for the PIN>,<attempts for the PUK>`. A module that cannot say it is trusted to have
+    /// more than one: a PIN that was refused is never tried again.
+    pub(super) fn pin_attempts_answered(&mut self, lines: &[String], now: Instant) {
+        let attempts =
+            lines.iter().find_map(|line| fields(line.strip_prefix("+QPINC:")?).nth(1)?.parse::<u8>().ok());
+        match attempts {
+            Some(attempts @ 0..=1) => {
+                let message = format!(
+                    "the SIM has {attempts} attempt left for its PIN, and the last one is not used: enter the PIN by \
+                     hand (qssl-tunnel at --force 'AT+CPIN=\"…\"'), or unlock the SIM in a telephone"
+                );
+                self.session_failed(Failure::new(ExitStatus::SimFailed, message), true, now);
+            }
+            _ => self.session.go(Step::EnterPin),
+        }
+    }
+
+    /// The PIN is not tried again: the SIM has refused it, now or when an earlier process tried it.
+    pub fn forbid_pin(&mut self) {
+        self.settings.sim_pin = None;
+        self.session.pin_refused = true;
     }
 
     pub(super) fn registration_answered(&mut self, index: usize, lines: &[String], now: Instant) {

@@ -63,6 +63,8 @@ pub struct Simulation {
     /// How many opens have been looked at, and what is wrong with the TLS settings of each connection's last one.
     opens_seen: usize,
     weak: Vec<Option<String>>,
+    /// By how many seconds the host's clock has jumped.
+    pub host_clock_ahead: i64,
     /// When another program said something last.
     meddled_at: Option<Instant>,
     /// When the heart said that sockets can be opened, each time.
@@ -165,6 +167,7 @@ impl Simulation {
             spoiled: vec![false; fars.len()],
             opens_seen: 0,
             weak: vec![None; fars.len()],
+            host_clock_ahead: 0,
             meddled_at: None,
             fars,
             faults,
@@ -461,7 +464,7 @@ impl Simulation {
             }
             modem::Action::TellTime => {
                 let passed = self.elapsed().as_secs() as i64;
-                self.relay.host_clock(HOST_CLOCK + passed, self.now);
+                self.relay.host_clock(HOST_CLOCK + self.host_clock_ahead + passed, self.now);
             }
             modem::Action::RunResetCommand => self.reset_commands.push(self.now),
             // There is one device for each port.
