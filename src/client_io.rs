@@ -4,7 +4,7 @@
 //! `WouldBlock`.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IoSliceMut, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -12,8 +12,10 @@ use std::time::Duration;
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvFlags};
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::port::ioctl;
@@ -30,7 +32,7 @@ pub enum ClientStream {
     /// An accepted TCP connection.
     Tcp(TcpStream),
     /// An accepted connection of a Unix socket.
-    Unix(UnixStream),
+    Unix(UnixClient),
     /// Standard input and output.
     Stdio(Stdio),
 }
@@ -39,13 +41,14 @@ impl ClientStream {
     /// The user at the other end of a Unix socket, where the system tells.
     pub fn peer_uid(&self) -> Option<u32> {
         match self {
-            ClientStream::Unix(stream) => crate::peer::credentials(stream).map(|(_, uid)| uid),
+            ClientStream::Unix(client) => crate::peer::credentials(&client.stream).map(|(_, uid)| uid),
             ClientStream::Tcp(_) | ClientStream::Stdio(_) => None,
         }
     }
 
-    /// A TCP client, with TCP_NODELAY and SO_KEEPALIVE set. Where the system refuses these, the client
-    /// is served without.
+    /// A TCP client, with TCP_NODELAY and SO_KEEPALIVE set, and SO_LINGER of 0 s: until
+    /// [`ClientStream::end_in_order`] says otherwise, closing it is a reset, by whatever the process ends. Where the
+    /// system refuses these, the client is served without.
     pub fn tcp(stream: TcpStream) -> ClientStream {
         let keepalive = TcpKeepalive::new()
             .with_time(KEEPALIVE_IDLE)
@@ -55,7 +58,16 @@ impl ClientStream {
         if let Err(error) = result {
             log::debug!("client: keep-alive cannot be set: {error}");
         }
+        if let Err(error) = SockRef::from(&stream).set_linger(Some(Duration::ZERO)) {
+            log::warn!("client: SO_LINGER cannot be set, so it will not see if this process is killed: {error}");
+        }
         ClientStream::Tcp(stream)
+    }
+
+    /// A client of a Unix socket. From its first byte on, closing it is a reset until
+    /// [`ClientStream::end_in_order`] says otherwise.
+    pub fn unix(stream: UnixStream) -> ClientStream {
+        ClientStream::Unix(UnixClient { stream, guard: Guard::Set { holds: false } })
     }
 
     /// Asks mio for readable and writable events under `token`.
@@ -69,7 +81,7 @@ impl ClientStream {
         let interests = Interest::READABLE | Interest::WRITABLE;
         match self {
             ClientStream::Tcp(stream) => registry.register(stream, token, interests)?,
-            ClientStream::Unix(stream) => registry.register(stream, token, interests)?,
+            ClientStream::Unix(client) => registry.register(&mut client.stream, token, interests)?,
             ClientStream::Stdio(stdio) => return stdio.register(registry, token),
         }
         Ok(AlwaysReady::default())
@@ -82,7 +94,7 @@ impl ClientStream {
     pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
             ClientStream::Tcp(stream) => registry.deregister(stream),
-            ClientStream::Unix(stream) => registry.deregister(stream),
+            ClientStream::Unix(client) => registry.deregister(&mut client.stream),
             ClientStream::Stdio(stdio) => stdio.deregister(registry),
         }
     }
@@ -94,7 +106,7 @@ impl ClientStream {
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         retry_interrupted(|| match self {
             ClientStream::Tcp(stream) => stream.read(buffer),
-            ClientStream::Unix(stream) => stream.read(buffer),
+            ClientStream::Unix(client) => client.read(buffer),
             ClientStream::Stdio(stdio) => Ok(rustix::io::read(&stdio.input.fd, &mut *buffer)?),
         })
     }
@@ -106,7 +118,7 @@ impl ClientStream {
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         retry_interrupted(|| match self {
             ClientStream::Tcp(stream) => stream.write(bytes),
-            ClientStream::Unix(stream) => stream.write(bytes),
+            ClientStream::Unix(client) => client.stream.write(bytes),
             ClientStream::Stdio(stdio) => match &stdio.output {
                 Some(output) => Ok(rustix::io::write(&output.fd, bytes)?),
                 None => Err(io::ErrorKind::BrokenPipe.into()),
@@ -114,21 +126,33 @@ impl ClientStream {
         })
     }
 
-    /// Tells the client that nothing more will come, behind what was written. It can go on sending.
+    /// From now on closing the connection is its end in order: everything was written.
+    pub fn end_in_order(&mut self) {
+        match self {
+            // An error means that the connection is gone already.
+            ClientStream::Tcp(stream) => drop(SockRef::from(&*stream).set_linger(None)),
+            ClientStream::Unix(client) => client.let_go(),
+            ClientStream::Stdio(_) => {}
+        }
+    }
+
+    /// Tells the client that nothing more will come, after what was written. It can go on sending.
     ///
     /// # Errors
     /// `NotConnected` when the client has gone meanwhile.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
+        self.end_in_order();
         match self {
             ClientStream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            ClientStream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            ClientStream::Unix(client) => client.stream.shutdown(Shutdown::Write),
             ClientStream::Stdio(stdio) => stdio.shutdown_write(),
         }
     }
 
     /// Ends the connection in a way that cannot be mistaken for an orderly end: RST on TCP, which also
-    /// throws away what the client has not received yet (see [`ClientStream::send_queue`]). Unix sockets
-    /// and standard output know no such thing and are just closed.
+    /// throws away what the client has not received yet (see [`ClientStream::send_queue`]). The client of a Unix
+    /// socket reads what was written and then ECONNRESET, if it had ever sent a byte. Standard output knows no such
+    /// thing and is just closed, and so is a Unix socket whose client has sent nothing.
     pub fn abort(self) {
         if let ClientStream::Tcp(stream) = &self {
             // An error means that the connection is gone already.
@@ -142,9 +166,91 @@ impl ClientStream {
     pub fn send_queue(&self) -> usize {
         match self {
             ClientStream::Tcp(stream) => ioctl::output_queued(stream).unwrap_or(0),
-            ClientStream::Unix(stream) => ioctl::output_queued(stream).unwrap_or(0),
+            ClientStream::Unix(client) => ioctl::output_queued(&client.stream).unwrap_or(0),
             ClientStream::Stdio(_) => 0,
         }
+    }
+}
+
+/// A client of a Unix socket.
+///
+/// Unix sockets have no SO_LINGER, and what is closed looks to the other end like an end of file, however the
+/// process has ended. But the kernel gives the other end ECONNRESET if bytes of it were still unread then. So the
+/// last byte that the client has sent is given out and stays in the kernel, until the connection ends in order.
+#[derive(Debug)]
+pub struct UnixClient {
+    stream: UnixStream,
+    guard: Guard,
+}
+
+/// What closing a Unix socket is to its other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guard {
+    /// A reset, where `holds`: the first byte that is unread has been given out already.
+    Set { holds: bool },
+    /// An end of file.
+    Off,
+}
+
+impl UnixClient {
+    /// Its socket, to be asked about.
+    pub(crate) fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Guard::Set { holds } = self.guard else { return self.stream.read(buffer) };
+        let held = usize::from(holds);
+        let mut found = self.receive(held, buffer, RecvFlags::PEEK)?;
+        if holds && found == held {
+            if !self.has_finished()? {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            // Nothing comes after its end, but something may have come just before it.
+            found = self.receive(held, buffer, RecvFlags::PEEK)?;
+        }
+        let fresh = found.saturating_sub(held);
+        if fresh == 0 {
+            return Ok(0);
+        }
+        let mut taken = 0;
+        while taken < found - 1 {
+            let held = held.saturating_sub(taken);
+            let rest = taken.saturating_sub(usize::from(holds))..fresh - 1;
+            taken += match self.receive(held, &mut buffer[rest], RecvFlags::empty())? {
+                0 => break,
+                count => count,
+            };
+        }
+        self.guard = Guard::Set { holds: true };
+        Ok(fresh)
+    }
+
+    /// What is there: `held` bytes that nobody wants, and then as much as the buffer takes.
+    fn receive(&self, held: usize, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
+        let mut known = [0];
+        let mut parts = [IoSliceMut::new(&mut known[..held]), IoSliceMut::new(buffer)];
+        let flags = flags | RecvFlags::DONTWAIT;
+        let received =
+            rustix::net::recvmsg(&self.stream, &mut parts, &mut RecvAncillaryBuffer::default(), flags)?;
+        Ok(received.bytes)
+    }
+
+    /// Whether the client has ended its direction.
+    fn has_finished(&self) -> io::Result<bool> {
+        let mut fds = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&at_once)))?;
+        Ok(fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR))
+    }
+
+    /// The byte that was held back is not needed any more.
+    fn let_go(&mut self) {
+        if self.guard == (Guard::Set { holds: true }) {
+            // It is there, as nobody else reads.
+            let _ = self.receive(1, &mut [], RecvFlags::empty());
+        }
+        self.guard = Guard::Off;
     }
 }
 
@@ -341,7 +447,86 @@ mod tests {
         peer.read_exact(&mut received).unwrap();
         let (mut unix, _peer) = UnixStream::pair().unwrap();
         unix.write_all(b"x").unwrap();
-        assert!(ClientStream::Unix(unix).send_queue() > 0);
+        assert!(ClientStream::unix(unix).send_queue() > 0);
+    }
+
+    /// What the other end of a connection that is closed just like that reads: how many bytes, and the error.
+    fn read_by(mut peer: impl io::Read) -> (usize, Option<io::ErrorKind>) {
+        let mut all = Vec::new();
+        let error = peer.read_to_end(&mut all).err();
+        (all.len(), error.map(|error| error.kind()))
+    }
+
+    fn unix_pair() -> (ClientStream, std::os::unix::net::UnixStream) {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (ClientStream::unix(UnixStream::from_std(ours)), theirs)
+    }
+
+    #[test]
+    fn a_connection_that_is_dropped_in_the_middle_was_reset() {
+        let (mut client, mut peer) = tcp_pair();
+        peer.write_all(b"request").unwrap();
+        assert_eq!(client.read(&mut [0; 64]).unwrap(), 7);
+        drop(client);
+        assert_eq!(read_by(peer), (0, Some(io::ErrorKind::ConnectionReset)));
+
+        let (mut client, mut peer) = unix_pair();
+        peer.write_all(b"request").unwrap();
+        assert_eq!(client.read(&mut [0; 64]).unwrap(), 7);
+        client.write(b"half of").unwrap();
+        drop(client);
+        assert_eq!(read_by(peer), (7, Some(io::ErrorKind::ConnectionReset)));
+    }
+
+    #[test]
+    fn a_connection_that_was_ended_in_order_has_an_end_whoever_drops_it() {
+        let (mut client, mut peer) = tcp_pair();
+        peer.write_all(b"request").unwrap();
+        assert_eq!(client.read(&mut [0; 64]).unwrap(), 7);
+        client.write(b"reply").unwrap();
+        client.shutdown_write().unwrap();
+        drop(client);
+        assert_eq!(read_by(peer), (5, None));
+
+        let (mut client, mut peer) = unix_pair();
+        peer.write_all(b"request").unwrap();
+        assert_eq!(client.read(&mut [0; 64]).unwrap(), 7);
+        client.write(b"reply").unwrap();
+        client.shutdown_write().unwrap();
+        drop(client);
+        assert_eq!(read_by(peer), (5, None));
+    }
+
+    #[test]
+    fn the_byte_that_is_held_back_is_given_out_once_and_hides_no_end() {
+        for size in [1, 2, 3, 7, 4_096] {
+            let (mut client, mut peer) = unix_pair();
+            let mut buffer = vec![0; size];
+            let mut all = Vec::new();
+            for word in ["a", "bc", "d", "efghijkl", "m"] {
+                peer.write_all(word.as_bytes()).unwrap();
+                let before = all.len();
+                while all.len() < before + word.len() {
+                    let count = client.read(&mut buffer).unwrap();
+                    assert!(count > 0, "no end yet");
+                    all.extend_from_slice(&buffer[..count]);
+                }
+                let error = client.read(&mut buffer).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "with {size} bytes");
+            }
+            peer.write_all(b"!").unwrap();
+            peer.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(client.read(&mut buffer).unwrap(), 1);
+            all.push(buffer[0]);
+            assert_eq!(client.read(&mut buffer).unwrap(), 0);
+            assert_eq!(client.read(&mut buffer).unwrap(), 0);
+            assert_eq!(all, b"abcdefghijklm!");
+            client.write(b"reply").unwrap();
+            client.shutdown_write().unwrap();
+            assert_eq!(client.read(&mut buffer).unwrap(), 0);
+            assert_eq!(read_by(peer), (5, None));
+        }
     }
 
     #[test]

@@ -298,7 +298,9 @@ impl EventLoop {
                 }
             }
             Action::CloseClient(ClientId(index)) => {
-                self.drop_client(index);
+                if let Some(mut slot) = self.drop_client(index) {
+                    slot.stream.end_in_order();
+                }
             }
             Action::ResetClient { client: ClientId(index), rest } => {
                 if let Some(mut slot) = self.drop_client(index) {

@@ -123,7 +123,7 @@ impl Listener {
                     listener.accept().map(|(stream, address)| (ClientStream::tcp(stream), Peer::tcp(address)))
                 }
                 Kind::Unix(listener) => {
-                    listener.accept().map(|(stream, _)| (ClientStream::Unix(stream), Peer::Unix))
+                    listener.accept().map(|(stream, _)| (ClientStream::unix(stream), Peer::Unix))
                 }
             };
             let error = match accepted {

@@ -83,7 +83,7 @@ pub fn credentials(socket: impl AsFd) -> Option<(i32, u32)> {
 pub fn peer_is_gone(stream: &ClientStream) -> Option<bool> {
     match stream {
         ClientStream::Tcp(stream) => tcp_peer_is_gone(stream),
-        ClientStream::Unix(stream) => has_hung_up(stream),
+        ClientStream::Unix(client) => has_hung_up(client.stream()),
         ClientStream::Stdio(stdio) => {
             // The reader of standard output decides: without it nothing that we do is of use.
             let (_, output) = stdio.fds();
@@ -336,7 +336,7 @@ mod tests {
     fn a_unix_peer_that_hangs_up_is_gone() {
         let (accepted, peer) = std::os::unix::net::UnixStream::pair().unwrap();
         accepted.set_nonblocking(true).unwrap();
-        let client = ClientStream::Unix(mio::net::UnixStream::from_std(accepted));
+        let client = ClientStream::unix(mio::net::UnixStream::from_std(accepted));
         peer.shutdown(Shutdown::Write).unwrap();
         assert_eq!(peer_is_gone(&client), Some(false));
         drop(peer);
