@@ -59,7 +59,9 @@ impl ClientStream {
             log::debug!("client: keep-alive cannot be set: {error}");
         }
         if let Err(error) = SockRef::from(&stream).set_linger(Some(Duration::ZERO)) {
-            log::warn!("client: SO_LINGER cannot be set, so it will not see if this process is killed: {error}");
+            log::warn!(
+                "client: SO_LINGER cannot be set, so it will not see if this process is killed: {error}"
+            );
         }
         ClientStream::Tcp(stream)
     }

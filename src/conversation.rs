@@ -333,7 +333,8 @@ mod tests {
             request(&Command::patient_line("AT+QIACT=1", patience), false),
             Request::At { command: "AT+QIACT=1".into(), force: false, timeout_seconds: Some(150) }
         );
-        let close = Command::Close { socket: crate::at::SocketId::new(3).expect("0-11"), timeout_seconds: 0 };
+        let close =
+            Command::Close { socket: crate::at::SocketId::new(3).expect("0-11"), timeout_seconds: Some(0) };
         assert_eq!(
             request(&close, true),
             Request::At { command: "AT+QSSLCLOSE=3,0".into(), force: true, timeout_seconds: Some(5) }

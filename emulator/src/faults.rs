@@ -217,6 +217,11 @@ impl Modem {
         self.faults.refused_closes = count;
     }
 
+    /// Every close is answered with ERROR, and closes nothing, until the modem boots again.
+    pub fn refuse_closes_until_boot(&mut self) {
+        self.session.closes_refused = true;
+    }
+
     /// The next `+++` are not noticed.
     pub fn miss_next_escapes(&mut self, count: u32) {
         self.faults.missed_escapes = count;

@@ -139,6 +139,10 @@ quirks! {
     ignored_items_kept: false,
     /// AT+QSSLCFG="ignorecertitem" is refused, once something is ignored.
     ignored_items_stay: false,
+    /// AT+QSSLCLOSE takes no time, only the number of a socket.
+    close_without_time: false,
+    /// AT+QSSLCLOSE of a socket that is being opened is refused.
+    close_of_opening_refused: false,
 }
 
 impl Quirks {

@@ -23,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) last_transparent: Option<ConnectionId>,
     /// Sockets opened since the boot.
     pub(crate) opens: u32,
+    /// A fault: no close works any more.
+    pub(crate) closes_refused: bool,
     /// The connection that was pushed last; the next one is another's turn.
     pub(crate) pushed_last: Option<ConnectionId>,
     /// AT+CFUN: 0, 1 or 4
@@ -78,6 +80,7 @@ impl Session {
             last_error: 0,
             last_transparent: None,
             opens: 0,
+            closes_refused: false,
             pushed_last: None,
             functionality: 1,
             sim_usable: config.sim == Sim::Ready,

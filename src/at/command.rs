@@ -44,7 +44,7 @@ pub enum Command {
         /// The socket to close.
         socket: SocketId,
         /// 0–65535; 0 is at once, and what the module has not sent yet is dropped.
-        timeout_seconds: u16,
+        timeout_seconds: Option<u16>,
     },
     /// AT+QSSLSTATE=\<id> (2.1.6 and 2.2.6).
     State {
@@ -167,7 +167,8 @@ impl Command {
         match self {
             Command::Line(line) => line.patience,
             Command::Close { timeout_seconds, .. } => {
-                Duration::from_secs(u64::from(*timeout_seconds)) + QUICK
+                let seconds = timeout_seconds.unwrap_or(CLOSE_SECONDS_UNSAID);
+                Duration::from_secs(seconds.into()) + QUICK
             }
             Command::Open { mode: AccessMode::Transparent, patience, .. } => *patience + QUICK,
             Command::Upload { .. } | Command::Download { .. } => {
@@ -238,9 +239,10 @@ impl std::fmt::Display for Plain<'_> {
             Command::Open { socket, pdp, ssl, host, port, mode, .. } => {
                 write!(f, "AT+QSSLOPEN={pdp},{ssl},{socket},\"{host}\",{port},{}", *mode as u8)
             }
-            Command::Close { socket, timeout_seconds } => {
-                write!(f, "AT+QSSLCLOSE={socket},{timeout_seconds}")
+            Command::Close { socket, timeout_seconds: Some(seconds) } => {
+                write!(f, "AT+QSSLCLOSE={socket},{seconds}")
             }
+            Command::Close { socket, timeout_seconds: None } => write!(f, "AT+QSSLCLOSE={socket}"),
             Command::State { socket } => write!(f, "AT+QSSLSTATE={socket}"),
             Command::SwitchMode { socket, mode } => write!(f, "AT+QISWTMD={socket},{}", *mode as u8),
             Command::ReturnToData => f.write_str("ATO"),
@@ -255,6 +257,9 @@ impl std::fmt::Display for Plain<'_> {
 
 /// Identity and numbers, which are answered without the command's name (3GPP TS 27.007, 5; TS 27.005).
 const BARE_ANSWERS: [&str; 9] = ["+CGMI", "+CGMM", "+CGMR", "+CGSN", "+CIMI", "+GMI", "+GMM", "+GMR", "+GSN"];
+
+/// How long AT+QSSLCLOSE takes at most where it is not told (both manuals, 2.2.5 and 2.1.5).
+const CLOSE_SECONDS_UNSAID: u16 = 10;
 
 /// What we wait where the manuals say 300 ms.
 const QUICK: Duration = Duration::from_secs(5);
@@ -276,7 +281,8 @@ mod tests {
     fn commands_are_written_as_in_the_manuals() {
         let socket = SocketId::new(4).unwrap();
         assert_eq!(bytes(&Command::Send { socket, length: 18 }), "AT+QSSLSEND=4,18\r");
-        assert_eq!(bytes(&Command::Close { socket, timeout_seconds: 0 }), "AT+QSSLCLOSE=4,0\r");
+        assert_eq!(bytes(&Command::Close { socket, timeout_seconds: Some(0) }), "AT+QSSLCLOSE=4,0\r");
+        assert_eq!(bytes(&Command::Close { socket, timeout_seconds: None }), "AT+QSSLCLOSE=4\r");
         let open = Command::Open {
             socket,
             pdp: PdpContextId::new(1).unwrap(),

@@ -405,7 +405,7 @@ pub struct Secret(pub AtText);
 pub struct Limits {
     /// `-w/--connect-timeout`, 60 s: how long an open may take; sets "negotiatetime".
     pub connect_timeout: Duration,
-    /// `-t/--half-close-timeout`, 60 s from the last byte.
+    /// `-t/--half-close-timeout`, 60 s from the last byte that moved, once everything was handed over.
     pub half_close_timeout: Duration,
     /// `-T/--idle-timeout`, off.
     pub idle_timeout: Duration,

@@ -371,7 +371,8 @@ impl Doctor<'_> {
                 mode: AccessMode::Buffer,
                 patience: limit,
             };
-            let close = Command::Close { socket, timeout_seconds: 0 };
+            let timeout_seconds = self.profile.close_time.at_most(0);
+            let close = Command::Close { socket, timeout_seconds };
             self.conversation.forget_opens();
             self.undo.push(close.clone());
             let answer = self.conversation.insist(open)?;

@@ -25,6 +25,15 @@ pub(super) struct ListenerSlot {
     pub ready: bool,
     /// Out of descriptors: not before this time.
     pub paused_until: Option<Instant>,
+    /// The same, since when: no client has been accepted since.
+    pub exhausted_since: Option<Instant>,
+}
+
+impl ListenerSlot {
+    /// Clients may be waiting already.
+    pub(super) fn new(listener: Listener, listen: Listen, tunnel: usize) -> Self {
+        ListenerSlot { listener, listen, tunnel, ready: true, paused_until: None, exhausted_since: None }
+    }
 }
 
 /// A client's connection.
@@ -55,7 +64,7 @@ impl EventLoop {
                     let token = Place::Listener(self.listeners.len()).token();
                     listener.register(self.poll.registry(), token).context("cannot wait for clients")?;
                     let listen = listen.clone();
-                    let slot = ListenerSlot { listener, listen, tunnel, ready: true, paused_until: None };
+                    let slot = ListenerSlot::new(listener, listen, tunnel);
                     self.listeners.push(slot);
                 }
             }
@@ -79,6 +88,10 @@ impl EventLoop {
                 false
             }
             Ok(Some((stream, peer))) => {
+                if let Some(since) = slot.exhausted_since.take() {
+                    let seconds = self.now.saturating_duration_since(since).as_secs_f64();
+                    log::info!("{}: clients are accepted again after {seconds:.1} s", slot.listener.name());
+                }
                 if self.is_spent() {
                     log::warn!("{peer} is reset: the month's budget is spent (--monthly-budget)");
                     self.relay.client_refused(tunnel);
@@ -98,7 +111,11 @@ impl EventLoop {
                 true
             }
             Err(AcceptError::Exhausted { name, source }) => {
-                log::warn!("{name}: cannot accept clients for now: {source}");
+                if slot.exhausted_since.is_none() {
+                    slot.exhausted_since = Some(self.now);
+                    log::warn!("{name}: cannot accept clients for now: {source}");
+                    self.relay.client_refused(tunnel);
+                }
                 slot.paused_until = Some(self.now + ACCEPT_PAUSE);
                 false
             }

@@ -124,7 +124,7 @@ impl EventLoop {
         for (position, listen, listener) in bound {
             log::info!("listening on {}", listener.name());
             let tunnel = places[position];
-            kept.push(ListenerSlot { listener, listen, tunnel, ready: true, paused_until: None });
+            kept.push(ListenerSlot::new(listener, listen, tunnel));
         }
         for (index, slot) in kept.iter_mut().enumerate() {
             // Who came meanwhile gives an event of its own only to the old token.

@@ -3,14 +3,15 @@
 //! Each answer settles what was in flight and leaves the socket in the phase from which the scheduler sees
 //! what is due next.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::echo::Habit;
 use super::socket::FarEnd;
 use super::{
-    AccessMode, BOOT_PAUSE, CHECK_PAUSE, CHECK_TRIES, Closing, Command, Cut, Doubt, End, Event, FailedSend,
-    Flow, GiveUp, InFlight, Mode, Modem, Open, OpenFailure, OpenStage, Opening, Origin, Outcome, Phase,
-    REPEAT_PAUSE, Refusal, ResultCode, Settling, SocketId, Stage, Step, UserAnswer, Way, error_of, state_of,
+    AccessMode, BOOT_PAUSE, CHECK_PAUSE, CHECK_TRIES, CLOSE_PAUSES_MAX, CLOSES_REFUSED_MAX, CloseTime,
+    Closing, Command, Cut, Doubt, End, Event, FailedSend, Flow, GiveUp, InFlight, Mode, Modem, Open,
+    OpenFailure, OpenStage, Opening, Origin, Outcome, Phase, REPEAT_PAUSE, Refusal, ResultCode, Rung, Settling,
+    SocketId, Stage, Step, TIMED_CLOSES, UserAnswer, Way, error_of, state_of,
 };
 
 impl Modem {
@@ -77,7 +78,7 @@ impl Modem {
                 self.receive_answered(id, received, again, outcome, now);
             }
             Command::Open { mode, .. } => self.open_answered(port, id, mode, outcome, now),
-            Command::Close { .. } => self.close_answered(id, outcome, now),
+            Command::Close { timeout_seconds, .. } => self.close_answered(id, timeout_seconds, outcome, now),
             Command::State { .. } => self.state_answered(port, id, &outcome, lines, now),
             Command::SwitchMode { mode, .. } => self.switch_answered(port, id, mode, outcome, now),
             _ => {}
@@ -101,6 +102,9 @@ impl Modem {
                 self.counters.sent_bytes += length as u64;
                 socket.backoff = None;
                 self.fair.served(id, Way::Up, length);
+                if !socket.joined {
+                    self.events.push_back(Event::SentLate { tunnel: socket.tunnel, bytes: length });
+                }
             }
             Outcome::SendFail => {
                 self.counters.send_fails += 1;
@@ -193,10 +197,7 @@ impl Modem {
         match (outcome, mode) {
             (Outcome::Ok, _) => match opening.stage {
                 OpenStage::InFlight { result: Some(result), .. } => self.open_settled(id, result, now),
-                OpenStage::InFlight { result: None, generation } => {
-                    opening.stage = OpenStage::Awaited { generation };
-                }
-                _ => {}
+                _ => self.await_open(id),
             },
             (Outcome::Refused(refusal), _) => match refusal.result_code() {
                 Some(code) => self.open_settled(id, code.0, now),
@@ -312,25 +313,119 @@ impl Modem {
         }
     }
 
-    pub(super) fn close_answered(&mut self, id: SocketId, outcome: Outcome, now: Instant) {
+    pub(super) fn close_answered(
+        &mut self,
+        id: SocketId,
+        timeout_seconds: Option<u16>,
+        outcome: Outcome,
+        now: Instant,
+    ) {
         let channels = self.speaking_channels();
+        let refused = outcome != Outcome::Ok;
         let socket = &mut self.sockets[id.index()];
         match &mut socket.phase {
+            Phase::Opening(Opening { stage: stage @ OpenStage::Abandoned { .. }, .. }) if refused => {
+                *stage = OpenStage::Abandoned { refused_at: Some(now) };
+                self.profile.closes_opening.get_or_insert(false);
+            }
+            Phase::Opening(Opening { stage: OpenStage::Abandoned { .. }, .. }) => {
+                self.profile.closes_opening = Some(true);
+                let hung = now.saturating_duration_since(socket.opening_since);
+                socket.phase = Phase::Checking { channels, again_at: None, tries: 0, refused: None };
+                self.open_abandoned(hung, now);
+            }
             Phase::Opening(opening) => {
                 opening.stage = OpenStage::Again { at: now + REPEAT_PAUSE, alone: false };
             }
+            Phase::Closing(closing) if refused => {
+                let judge = std::mem::take(&mut closing.judge);
+                closing.tries += 1;
+                let closing = *closing;
+                if judge {
+                    self.cut(id, Cut::ClosedUncertain);
+                }
+                // What it says now settles whether that was about something else.
+                let other_form = timeout_seconds.is_some() && self.close_command(id, closing).1.is_none();
+                let pause =
+                    (!other_form).then(|| REPEAT_PAUSE * 2_u32.pow(closing.tries.min(CLOSE_PAUSES_MAX)) / 2);
+                let again_at = pause.map(|pause| now + pause);
+                self.sockets[id.index()].phase =
+                    Phase::Checking { channels, again_at, tries: 0, refused: Some(closing) };
+                self.close_refused(id, closing.tries, now);
+            }
             Phase::Closing(closing) => {
-                let refused = outcome != Outcome::Ok;
-                if closing.judge && socket.joined && !refused {
+                if timeout_seconds.is_none()
+                    && closing.tries > 0
+                    && self.profile.close_time == CloseTime::Unknown
+                {
+                    self.profile.close_time = CloseTime::Never;
+                }
+                if closing.judge && socket.joined {
                     socket.phase = Phase::Judging { asked: false };
                     return;
                 }
-                if closing.judge && refused {
-                    self.cut(id, Cut::ClosedUncertain);
-                }
-                self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
+                socket.phase = Phase::Checking { channels, again_at: None, tries: 0, refused: None };
             }
             _ => {}
+        }
+    }
+
+    /// What is said to close a socket: how long it may block its port, and what the command says of that. The form
+    /// without a time is for modules that have none: with it, one that has would end in order what is broken off.
+    pub(super) fn close_command(&self, id: SocketId, closing: Closing) -> (u16, Option<u16>) {
+        let without_time = match self.profile.close_time {
+            CloseTime::Never => true,
+            CloseTime::Unknown => closing.tries % 2 == 1,
+            CloseTime::UpTo(_) => closing.tries >= TIMED_CLOSES && closing.tries % 2 == 1,
+        };
+        match without_time {
+            true => (self.close_timeout(id).max(1), None),
+            false => (closing.timeout_seconds, Some(closing.timeout_seconds)),
+        }
+    }
+
+    /// AT+QSSLCLOSE is refused again and again. Its socket is lost until the modem changes its mind; once that keeps
+    /// clients from being served, the recovery ladder is climbed.
+    fn close_refused(&mut self, id: SocketId, tries: u32, now: Instant) {
+        if tries == CLOSES_REFUSED_MAX {
+            log::warn!("the modem refuses to close socket {id} (AT+QSSLCLOSE); it stays in use there");
+        }
+        let is_needed = self.is_wanted || !self.sockets.iter().any(|socket| socket.joined);
+        if tries < CLOSES_REFUSED_MAX
+            || self.releasing.is_some()
+            || !is_needed
+            || self.free_socket().is_some()
+        {
+            return;
+        }
+        if let Some((rung, why)) = self.ladder.close_refused(now) {
+            log::warn!("{why}");
+            let port = (0..self.channels.len()).find(|port| self.channels[*port].is_open()).unwrap_or(0);
+            self.climb(rung, port, now);
+        }
+    }
+
+    /// An open whose client left was ended before its time. What it hung counts as if it had timed out.
+    fn open_abandoned(&mut self, hung: Duration, now: Instant) {
+        let stands =
+            |socket: &super::Socket| matches!(&socket.phase, Phase::Open(open) if !open.far_end_closed);
+        let others_stand = self.sockets.iter().any(stands);
+        if let Some((rung, why)) = self.ladder.open_abandoned(hung, others_stand, now) {
+            log::warn!("{why}");
+            let port = (0..self.channels.len()).find(|port| self.channels[*port].is_open()).unwrap_or(0);
+            self.climb(rung, port, now);
+        }
+    }
+
+    /// The modem has taken the open; its result comes by URC.
+    pub(super) fn await_open(&mut self, id: SocketId) {
+        let socket = &mut self.sockets[id.index()];
+        let Phase::Opening(opening) = &mut socket.phase else { return };
+        if let OpenStage::InFlight { generation, .. } = opening.stage {
+            opening.stage = match socket.joined {
+                true => OpenStage::Awaited { generation },
+                false => OpenStage::Abandoned { refused_at: None },
+            };
         }
     }
 
@@ -347,7 +442,8 @@ impl Modem {
             } else {
                 self.cut(id, Cut::SessionLost);
             }
-            self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
+            self.sockets[id.index()].phase =
+                Phase::Checking { channels, again_at: None, tries: 0, refused: None };
         }
         if !stands && self.session.is_serving() {
             self.session_lost(Cut::SessionLost, Step::Sim, now);
@@ -368,11 +464,15 @@ impl Modem {
             return self.suspicion_settled(id, connected);
         }
         let socket = &mut self.sockets[id.index()];
-        let Phase::Checking { channels, again_at, tries } = &mut socket.phase else { return };
+        let Phase::Checking { channels, again_at, tries, refused } = &mut socket.phase else { return };
         let open = lines
             .iter()
             .any(|line| state_of(line).is_some_and(|(line_id, state)| line_id == id && state != 0));
         if open {
+            if let Some(closing) = refused.take() {
+                socket.phase = Phase::Closing(closing);
+                return;
+            }
             *tries += 1;
             if *tries >= CHECK_TRIES {
                 log::warn!("the modem does not free socket {id}; closing it again");

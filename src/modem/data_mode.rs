@@ -181,6 +181,11 @@ impl DataMode {
         self.drained = Drained::AskAt(now + wire_time);
     }
 
+    /// Whether everything written has left the tty.
+    pub fn is_drained(&self) -> bool {
+        matches!(self.drained, Drained::Since(_))
+    }
+
     /// The port has so many bytes that have not left yet.
     pub fn queue_answered(&mut self, bytes: usize, now: Instant, wire_time: Duration) {
         if self.drained == Drained::Asked {

@@ -167,7 +167,7 @@ impl Modem {
 
     /// The socket is no longer wanted: whatever its phase, it ends up free.
     pub(super) fn retire(&mut self, id: SocketId, how: GiveUp) {
-        let releasing = self.releasing;
+        let releasing = self.releasing.is_some();
         let close_timeout = self.close_timeout(id);
         let socket = &mut self.sockets[id.index()];
         let in_flight = socket.busy.is_some();
@@ -184,9 +184,10 @@ impl Modem {
                 }
                 OpenStage::Again { .. } if !in_flight => begin(socket, 0),
                 OpenStage::CloseFirst | OpenStage::Proving { .. } => begin(socket, 0),
+                _ if releasing => begin(socket, 0),
+                OpenStage::Awaited { .. } => opening.stage = OpenStage::Abandoned { refused_at: None },
                 // The number comes back when the modem has answered.
-                _ if !releasing => {}
-                _ => begin(socket, 0),
+                _ => {}
             },
             Phase::Open(Open { flow: Flow::Transparent { channel }, .. }) => {
                 let channel = *channel;
@@ -203,7 +204,8 @@ impl Modem {
             Phase::Closing(closing) => closing.judge = false,
             Phase::Judging { .. } => {
                 let channels = self.speaking_channels();
-                self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
+                self.sockets[id.index()].phase =
+                    Phase::Checking { channels, again_at: None, tries: 0, refused: None };
             }
             Phase::Unknown | Phase::Foreign | Phase::Free | Phase::Checking { .. } => {}
         }
@@ -243,7 +245,7 @@ impl Modem {
     /// The timeout of an orderly AT+QSSLCLOSE in seconds, as far as the module takes it.
     pub(super) fn close_timeout(&self, id: SocketId) -> u16 {
         let timeout = self.tunnels[self.sockets[id.index()].tunnel].limits.close_timeout;
-        timeout.as_secs().min(self.profile.close_timeout_max.into()) as u16
+        self.profile.close_time.at_most(timeout.as_secs()).unwrap_or(0)
     }
 
     /// More came than there was room for: the line has no flow control that we can use, or the modem pushed

@@ -33,11 +33,11 @@ use std::time::{Duration, Instant};
 pub use channel::Outcome;
 pub use counters::Counters;
 pub use failure::{Cut, Failure, OpenFailure, Refusal};
-pub use profile::{Family, Profile, QUESTIONS};
+pub use profile::{CloseTime, Family, Profile, QUESTIONS};
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
 pub(crate) use session::{PLAUSIBLE_UNIX_SECONDS, access_point, access_point_line, clock_text, unix_seconds};
-pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
+pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
 
 use crate::at::{AccessMode, Command, Message, ResultCode, SOCKET_COUNT, SocketId, SslContextId, Urc};
 use crate::buffer::ByteQueue;
@@ -77,8 +77,11 @@ pub struct Modem {
     actions: VecDeque<Action>,
     /// The modem has said that it is going down or has come up; nothing is said to it before this time.
     booting_until: Option<Instant>,
-    /// No further sockets and ports: the end is near.
-    releasing: bool,
+    /// No further sockets and ports: the end is near. The sockets that are not free by this time go with the data
+    /// session.
+    releasing: Option<Instant>,
+    /// Clients wait for a socket.
+    is_wanted: bool,
     urc_port: UrcPort,
     /// Commands from outside, waiting for their turn.
     user_commands: VecDeque<(UserCommand, Command)>,
@@ -153,6 +156,13 @@ pub enum Event {
     OpenFailed(SocketId, OpenFailure),
     /// No more bytes will come. The ones that came are in [`Modem::received`], for the last time.
     Ended(SocketId, End),
+    /// The module has taken bytes of a client that is done with its socket.
+    SentLate {
+        /// Its tunnel.
+        tunnel: usize,
+        /// How many.
+        bytes: usize,
+    },
     /// Waiting any longer is not wanted, or cannot help.
     GaveUp(Failure),
     /// After [`Modem::release`]: the modem is as it was found.
@@ -212,6 +222,17 @@ pub enum Action {
     RememberPin,
 }
 
+/// What a socket has carried since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Bytes that the module has taken.
+    pub up_bytes: u64,
+    /// Bytes that have come from the far end.
+    pub down_bytes: u64,
+    /// There are bytes that it has not taken yet.
+    pub is_sending: bool,
+}
+
 /// How a socket is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GiveUp {
@@ -238,7 +259,8 @@ impl Modem {
             events: VecDeque::new(),
             actions: (0..count).map(Action::OpenPort).collect(),
             booting_until: None,
-            releasing: false,
+            releasing: None,
+            is_wanted: false,
             urc_port: UrcPort::Unknown,
             user_commands: VecDeque::new(),
             ladder: Ladder::new(settings.recovery, settings.reset_command.is_some()),
@@ -304,7 +326,7 @@ impl Modem {
 
     /// Whether a socket for this tunnel could be opened now.
     pub fn can_open(&self, tunnel: usize) -> bool {
-        if !self.is_up() || self.releasing || self.retired[tunnel] || self.free_socket().is_none() {
+        if !self.is_up() || self.releasing.is_some() || self.retired[tunnel] || self.free_socket().is_none() {
             return false;
         }
         match self.tunnels[tunnel].mode {
@@ -386,6 +408,10 @@ impl Modem {
                 deadline,
                 ..
             }) => *deadline,
+            Phase::Opening(Opening { stage: OpenStage::Abandoned { refused_at }, deadline, .. }) => {
+                let again_at = refused_at.filter(|_| self.is_wanted).map(|at| at + ABANDONED_PAUSE);
+                again_at.and_then(waits).into_iter().chain(*deadline).min()
+            }
             Phase::Open(Open { far_end: FarEnd::Unheard { until }, .. }) => Some(*until),
             Phase::Confirming(question) => question.again_at.and_then(waits),
             Phase::Open(open) => {
@@ -400,13 +426,15 @@ impl Modem {
             Phase::Checking { again_at, .. } => again_at.and_then(waits),
             _ => None,
         });
-        let reopen = self.reopen_at.iter().flatten().copied().filter(|_| !self.releasing);
+        let reopen = self.reopen_at.iter().flatten().copied().filter(|_| self.releasing.is_none());
         let session = self.session.deadline().and_then(waits).filter(|_| self.has_commander());
+        let releasing = self.releasing.and_then(waits);
         channels
             .chain(sockets)
             .chain(reopen)
             .chain(session)
             .chain(self.booting_until)
+            .chain(releasing)
             .chain(self.host_clock_due())
             .min()
     }
@@ -451,7 +479,7 @@ impl Modem {
         self.reopen_at[port] = Some(now + REOPEN_PAUSE);
         if !self.channels.iter().any(Channel::is_open) {
             self.session_lost(Cut::PortLost, Step::Down, now);
-            if self.releasing {
+            if self.releasing.is_some() {
                 self.session_release();
             }
         }
@@ -586,7 +614,7 @@ impl Modem {
             self.actions.push_back(Action::TellTime);
         }
         for port in 0..self.channels.len() {
-            if self.reopen_at[port].is_some_and(|at| at <= now) && !self.releasing {
+            if self.reopen_at[port].is_some_and(|at| at <= now) && self.releasing.is_none() {
                 self.reopen_at[port] = None;
                 self.actions.push_back(Action::OpenPort(port));
             }
@@ -612,6 +640,7 @@ impl Modem {
                 && matches!(
                     opening.stage,
                     OpenStage::Awaited { .. }
+                        | OpenStage::Abandoned { .. }
                         | OpenStage::Again { .. }
                         | OpenStage::Refused { .. }
                         | OpenStage::Proving { .. }
@@ -705,15 +734,38 @@ impl Modem {
         Some(id)
     }
 
-    /// Leave the modem as it was found; [`Event::Released`] says when that is so.
-    pub fn release(&mut self, now: Instant) {
-        self.releasing = true;
+    /// Leave the modem as it was found; [`Event::Released`] says when that is so. Nothing is done after `until`.
+    pub fn release(&mut self, now: Instant, until: Instant) {
+        self.releasing = Some(until.checked_sub(DEACTIVATION_TIME).unwrap_or(now).max(now));
         for id in SocketId::all() {
             if self.sockets[id.index()].joined {
                 self.break_off(id, Cut::ShuttingDown);
+            } else if matches!(self.sockets[id.index()].phase, Phase::Opening(_)) {
+                self.retire(id, GiveUp::Abort);
             }
         }
         self.run(now);
+    }
+
+    /// Whether clients wait for a socket: what is only being kept then makes way.
+    pub fn want_sockets(&mut self, wanted: bool, now: Instant) {
+        if std::mem::replace(&mut self.is_wanted, wanted) != wanted {
+            self.run(now);
+        }
+    }
+
+    /// What has been carried for the client of this socket.
+    pub fn carried(&self, id: SocketId) -> Carried {
+        let socket = &self.sockets[id.index()];
+        let is_on_the_way = self.channels.iter().any(|channel| match &channel.state {
+            State::Data(data) => data.socket == Some(id) && !data.is_drained(),
+            _ => false,
+        });
+        Carried {
+            up_bytes: socket.sent_bytes,
+            down_bytes: socket.received_bytes,
+            is_sending: is_on_the_way || !socket.outgoing.is_empty(),
+        }
     }
 
     // What came of it.
@@ -924,7 +976,7 @@ impl Modem {
                     OpenStage::InFlight { generation, .. } => {
                         opening.stage = OpenStage::InFlight { result: Some(result), generation };
                     }
-                    OpenStage::Awaited { .. } => self.open_settled(id, result, now),
+                    OpenStage::Awaited { .. } | OpenStage::Abandoned { .. } => self.open_settled(id, result, now),
                     OpenStage::Due
                     | OpenStage::CloseFirst
                     | OpenStage::Again { .. }
@@ -1092,14 +1144,21 @@ impl Modem {
     fn warn_of_shortcomings(&self) {
         for tunnel in &self.tunnels {
             // That --insecure is in force was said when it was read.
-            let most = Duration::from_secs(self.profile.close_timeout_max.into());
-            if tunnel.limits.close_timeout > most {
-                log::warn!(
-                    "{}: {} takes no longer than {} s to close a connection, so --close-timeout is that",
+            match self.profile.close_time {
+                CloseTime::UpTo(most) if tunnel.limits.close_timeout > Duration::from_secs(most.into()) => {
+                    log::warn!(
+                        "{}: {} takes no longer than {most} s to close a connection, so --close-timeout is that",
+                        tunnel.name,
+                        self.profile.name,
+                    );
+                }
+                CloseTime::Never => log::warn!(
+                    "{}: {} closes connections without a time, so the server may take a client that breaks off for \
+                     one that ended in order",
                     tunnel.name,
                     self.profile.name,
-                    most.as_secs()
-                );
+                ),
+                CloseTime::UpTo(_) | CloseTime::Unknown => {}
             }
             let authenticates = tunnel.tls.authentication != Authentication::Insecure;
             if authenticates && !self.profile.checks_host_name() {
@@ -1144,6 +1203,21 @@ const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 /// The pause before an open that was refused as busy, or whose number was taken, is tried once more, and before the
 /// next switch of mode when one was refused.
 const REPEAT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long after a refusal AT+QSSLCLOSE of an open that was abandoned is tried again, where somebody waits.
+const ABANDONED_PAUSE: Duration = Duration::from_secs(5);
+
+/// A close that is refused is repeated after REPEAT_PAUSE, and each time after twice as long, so often.
+const CLOSE_PAUSES_MAX: u32 = 6;
+
+/// How often a close is refused before the module counts as one that frees nothing.
+const CLOSES_REFUSED_MAX: u32 = 4;
+
+/// How often a module that has a close time refuses it before the form without is tried.
+const TIMED_CLOSES: u32 = 3;
+
+/// What of the time that stopping may take is kept for the data session.
+const DEACTIVATION_TIME: Duration = Duration::from_secs(2);
 
 /// How long a socket may take to become free after AT+QSSLCLOSE, in questions and the pause between them.
 const CHECK_TRIES: u32 = 20;

@@ -24,7 +24,8 @@ impl Modem {
             && self.sockets[id.index()].phase == Phase::Foreign
         {
             let channels = self.speaking_channels();
-            self.sockets[id.index()].phase = Phase::Checking { channels, again_at: None, tries: 0 };
+            self.sockets[id.index()].phase =
+                Phase::Checking { channels, again_at: None, tries: 0, refused: None };
         }
     }
 }

@@ -45,10 +45,35 @@ pub struct Profile {
     pub send_max: usize,
     /// The most bytes to ask for with one AT+QSSLRECV, 1–[`CHUNK_MAX`].
     pub receive_max: usize,
-    /// The longest timeout of AT+QSSLCLOSE, in seconds.
-    pub close_timeout_max: u16,
+    /// What AT+QSSLCLOSE may be told of its time.
+    pub close_time: CloseTime,
+    /// Whether AT+QSSLCLOSE ends an open that is under way; learnt when it is first tried.
+    pub closes_opening: Option<bool>,
     /// Whether AT+QISWTMD works on its TLS sockets; learnt when it is first tried.
     pub switches_mode: Option<bool>,
+}
+
+/// What AT+QSSLCLOSE may be told of the time that it takes to send the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseTime {
+    /// The module has not said.
+    Unknown,
+    /// As many seconds at most.
+    UpTo(u16),
+    /// Nothing: it takes the number of the socket alone (BG770A).
+    Never,
+}
+
+impl CloseTime {
+    /// What is said where so many seconds are wanted; `None`: no time at all.
+    pub fn at_most(self, seconds: u64) -> Option<u16> {
+        let most = match self {
+            CloseTime::Unknown => u16::MAX,
+            CloseTime::UpTo(most) => most,
+            CloseTime::Never => return None,
+        };
+        Some(seconds.min(most.into()) as u16)
+    }
 }
 
 /// A key of AT+QSSLCFG.
@@ -118,7 +143,8 @@ impl Profile {
             pdp_contexts: Ranges::one(1..=16),
             send_max: CHUNK_MAX,
             receive_max: CHUNK_MAX,
-            close_timeout_max: u16::MAX,
+            close_time: CloseTime::Unknown,
+            closes_opening: None,
             switches_mode: None,
         }
     }
@@ -192,7 +218,9 @@ impl Profile {
                 "+QSSLRECV" => self.receive_max = most(&lists).unwrap_or(self.receive_max),
                 "+QSSLCLOSE" => {
                     if let Some(seconds) = greatest(&lists) {
-                        self.close_timeout_max = seconds.min(u16::MAX.into()) as u16;
+                        self.close_time = CloseTime::UpTo(seconds.min(u16::MAX.into()) as u16);
+                    } else if lists.len() == 1 && !rest.contains([',', '<', '[']) {
+                        self.close_time = CloseTime::Never;
                     }
                 }
                 _ => {}
@@ -462,9 +490,9 @@ mod tests {
         ));
         assert_eq!((profile.send_max, profile.receive_max), (1024, 1460));
         assert_eq!(profile.sockets.count_below(SOCKET_COUNT), 6);
-        assert_eq!(profile.close_timeout_max, 65_535);
+        assert_eq!(profile.close_time, CloseTime::UpTo(65_535));
         profile.learn_keys(&lines("+QSSLCLOSE: (0-5),(0-300)"));
-        assert_eq!(profile.close_timeout_max, 300);
+        assert_eq!(profile.close_time, CloseTime::UpTo(300));
         assert_eq!(profile.ssl_contexts.count_below(SSL_CONTEXT_COUNT), 2);
         assert!(profile.pdp_contexts.contains(16) && !profile.pdp_contexts.contains(17));
     }
@@ -475,12 +503,21 @@ mod tests {
         let mut profile = before.clone();
         profile.learn_keys(&lines(
             "+QSSLOPEN: (a-b),(),(99999999999)\n+QSSLOPEN: (1-16),(9-7),(40-50),<x>\n+QSSLSEND: (0-11)[,(0)]\n\
-             +QSSLRECV: (((\n+QSSLCLOSE: (0-11)\n+QSSLCFG: \n+QSSLCFG\n+QSSLCFG: \"\",(0-5),(0,1)",
+             +QSSLRECV: (((\n+QSSLCLOSE: (0-11),<timeout>\n+QSSLCFG: \n+QSSLCFG\n+QSSLCFG: \"\",(0-5),(0,1)",
         ));
         assert_eq!((profile.send_max, profile.receive_max), (CHUNK_MAX, CHUNK_MAX));
-        assert_eq!(profile.close_timeout_max, u16::MAX);
+        assert_eq!(profile.close_time, CloseTime::Unknown);
         assert_eq!((profile.sockets, profile.ssl_contexts), (before.sockets, before.ssl_contexts));
         assert_eq!(profile.keys, before.keys);
+    }
+
+    #[test]
+    fn a_module_without_a_close_time_says_so() {
+        let mut profile = Profile::unknown();
+        assert_eq!(profile.close_time.at_most(100_000), Some(u16::MAX));
+        profile.learn_keys(&lines("+QSSLCLOSE: (0-11)"));
+        assert_eq!(profile.close_time, CloseTime::Never);
+        assert_eq!(profile.close_time.at_most(10), None);
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct Ladder {
     dead_opens: u32,
     /// When the first of those was.
     dead_since: Option<Instant>,
+    /// For how long opens hung that were ended because their clients had left, since one counted as failed.
+    hung: Duration,
     /// A socket has been opened since the last reboot.
     has_worked: bool,
     /// Between two steps that cut connections.
@@ -71,6 +73,7 @@ impl Ladder {
             invalid_opens: 0,
             dead_opens: 0,
             dead_since: None,
+            hung: Duration::ZERO,
             has_worked: false,
             backoff: Backoff::new(PAUSE_MIN, PAUSE_MAX),
             costly_from: None,
@@ -143,6 +146,7 @@ impl Ladder {
     pub fn heard(&mut self) {
         self.dead_opens = 0;
         self.dead_since = None;
+        self.hung = Duration::ZERO;
     }
 
     /// The module has rebooted: what it answered before says nothing about it now.
@@ -206,6 +210,33 @@ impl Ladder {
         }
     }
 
+    /// An open was ended after it had hung for so long, because its client had left. Impatient clients must not
+    /// hide that nothing gets through: what adds up counts as an open that timed out.
+    pub fn open_abandoned(
+        &mut self,
+        hung: Duration,
+        others_stand: bool,
+        now: Instant,
+    ) -> Option<(Rung, &'static str)> {
+        self.hung = self.hung.saturating_add(hung);
+        if self.hung < HUNG_OPEN {
+            return None;
+        }
+        self.hung = Duration::ZERO;
+        self.open_failed(&OpenFailure::TimedOut, others_stand, now)
+    }
+
+    /// AT+QSSLCLOSE was refused once too often, and no socket is left for those who wait.
+    pub fn close_refused(&mut self, now: Instant) -> Option<(Rung, &'static str)> {
+        if self.highest < Rung::Session {
+            return None;
+        }
+        let rung = if self.strikes < STRIKES_PER_RUNG { self.rung } else { self.rung.next() };
+        let rung = self.take(rung.max(Rung::Session), now)?;
+        self.last_strike = Some(now);
+        Some((rung, "the module closes no connection any more (AT+QSSLCLOSE is refused)"))
+    }
+
     fn descend(&mut self) {
         self.rung = Rung::Resync;
         self.strikes = 0;
@@ -250,6 +281,9 @@ const STRIKES_PER_RUNG: u32 = 2;
 
 /// Opens in a row that may fail in the same suspicious way.
 const FAILED_OPENS_MAX: u32 = 3;
+
+/// How long opens that were abandoned must have hung together to count as one that timed out.
+const HUNG_OPEN: Duration = Duration::from_secs(60);
 
 /// How long nothing may come from any far end before connections that stand are given up for failed opens: longer
 /// than the keep-alives of most protocols.
@@ -367,6 +401,33 @@ mod tests {
         let alone = (0..9).filter_map(|_| ladder.open_failed(&failure, false, now));
         let alone: Vec<Rung> = alone.map(|(rung, _)| rung).collect();
         assert_eq!(alone, [Rung::Session, Rung::Resync, Rung::Resync]);
+    }
+
+    #[test]
+    fn opens_that_impatient_clients_leave_add_up_to_ones_that_timed_out() {
+        let now = now();
+        let mut ladder = Ladder::new(Recovery::Session, false);
+        let second = |second: u32| now + second * Duration::from_secs(1);
+        let hung = Duration::from_secs(5);
+        let climbs =
+            (0..36).map(|turn| ladder.open_abandoned(hung, false, second(5 * turn)).map(|(rung, _)| rung));
+        let climbs: Vec<usize> = climbs.enumerate().filter_map(|(turn, it)| it.map(|_| turn)).collect();
+        assert_eq!(climbs, [35], "the third minute of nothing is one too many");
+    }
+
+    #[test]
+    fn closes_that_are_refused_lead_up_from_the_data_session_on_as_far_as_allowed() {
+        let climbed = |highest| {
+            let (now, mut ladder) = (now(), Ladder::new(highest, false));
+            let rungs =
+                (0..720_u32).filter_map(|turn| ladder.close_refused(now + turn * Duration::from_secs(5)));
+            let mut rungs: Vec<Rung> = rungs.map(|(rung, _)| rung).collect();
+            rungs.dedup();
+            rungs
+        };
+        assert_eq!(climbed(Recovery::Reboot), [Rung::Session, Rung::Reboot]);
+        assert_eq!(climbed(Recovery::Session), [Rung::Session]);
+        assert_eq!(climbed(Recovery::Port), []);
     }
 
     #[test]

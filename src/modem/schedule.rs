@@ -14,7 +14,7 @@ use super::socket::{
     Closing, FarEnd, Flow, INCOMING_HIGH_BYTES, INCOMING_LOW_BYTES, Open, OpenStage, Opening, Phase, Settling,
 };
 use super::ssl_context::negotiate_seconds;
-use super::{Modem, UrcPort, WireSetting};
+use super::{ABANDONED_PAUSE, Modem, UrcPort, WireSetting};
 use crate::at::{AccessMode, Command, SocketId};
 use crate::config::{self, Mode};
 
@@ -24,7 +24,7 @@ impl Modem {
         self.last_run = now;
         self.adjust_flows(now);
         self.close_what_came_late();
-        self.notice_release();
+        self.notice_release(now);
         if !self.channels.iter().any(Channel::is_open) {
             self.refuse_user_commands();
         }
@@ -326,13 +326,23 @@ impl Modem {
                     continue;
                 }
                 Phase::Confirming(question) if question.is_due(now) => (0, Command::State { socket: id }),
-                Phase::Closing(Closing { timeout_seconds, .. }) => {
+                Phase::Closing(closing) => {
+                    let (seconds, timeout_seconds) = self.close_command(id, *closing);
                     // A close that may block its port goes last.
-                    let rank = if *timeout_seconds == 0 { 1 } else { 3 };
-                    (rank, Command::Close { socket: id, timeout_seconds: *timeout_seconds })
+                    let rank = if seconds == 0 { 1 } else { 3 };
+                    (rank, Command::Close { socket: id, timeout_seconds })
                 }
                 Phase::Opening(Opening { stage: OpenStage::CloseFirst, .. }) => {
-                    (1, Command::Close { socket: id, timeout_seconds: 0 })
+                    (1, Command::Close { socket: id, timeout_seconds: self.profile.close_time.at_most(0) })
+                }
+                // Nobody waits for it any more; a module that has refused that is asked again where it matters.
+                Phase::Opening(Opening { stage: OpenStage::Abandoned { refused_at }, .. })
+                    if match refused_at {
+                        None => self.is_wanted || self.profile.closes_opening != Some(false),
+                        Some(at) => self.is_wanted && *at + ABANDONED_PAUSE <= now,
+                    } =>
+                {
+                    (1, Command::Close { socket: id, timeout_seconds: self.profile.close_time.at_most(0) })
                 }
                 // Where no channel is left to be asked, any will do.
                 Phase::Checking { channels, again_at, .. }
@@ -365,7 +375,9 @@ impl Modem {
                     && matches!(
                         self.sockets[other.index()].phase,
                         Phase::Opening(Opening {
-                            stage: OpenStage::InFlight { .. } | OpenStage::Awaited { .. },
+                            stage: OpenStage::InFlight { .. }
+                                | OpenStage::Awaited { .. }
+                                | OpenStage::Abandoned { .. },
                             ..
                         })
                     )
@@ -490,18 +502,16 @@ impl Modem {
     }
 
     /// At the end, once every socket is free, the session is released.
-    fn notice_release(&mut self) {
-        if !self.releasing || !matches!(self.session.step, Step::Up | Step::Contexts) {
-            if self.releasing {
-                self.session_release();
-            }
-            return;
+    fn notice_release(&mut self, now: Instant) {
+        let Some(until) = self.releasing else { return };
+        if !matches!(self.session.step, Step::Up | Step::Contexts) {
+            return self.session_release();
         }
         let busy = self
             .sockets
             .iter()
             .any(|socket| !matches!(socket.phase, Phase::Free | Phase::Foreign | Phase::Unknown));
-        if !busy {
+        if !busy || until <= now {
             self.session_release();
         }
     }

@@ -95,6 +95,8 @@ pub enum Phase {
         again_at: Option<Instant>,
         /// How often it was not free yet.
         tries: u32,
+        /// The close that was refused, and is due again where the number turns out not to be free.
+        refused: Option<Closing>,
     },
 }
 
@@ -127,6 +129,11 @@ pub enum OpenStage {
     Awaited {
         /// How often the SSL context's settings had been found wrong when it left.
         generation: u32,
+    },
+    /// The same, and the client has left: AT+QSSLCLOSE is due or in flight.
+    Abandoned {
+        /// When that was refused; it is due again only when somebody waits for a socket.
+        refused_at: Option<Instant>,
     },
     /// It is open, and nothing of it is given to the client before the SSL context's settings have been read again.
     Proving {
@@ -254,7 +261,7 @@ pub enum Settling {
 /// A socket that is being closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closing {
-    /// The timeout of AT+QSSLCLOSE; 0 drops what the module has not sent yet.
+    /// The timeout of AT+QSSLCLOSE, where the module takes one; 0 drops what it has not sent yet.
     pub timeout_seconds: u16,
     /// The far end closed first, and the client waits to hear whether that was an end or a cut.
     pub judge: bool,

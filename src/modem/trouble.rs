@@ -164,10 +164,10 @@ impl Modem {
                                     cut => OpenFailure::Lost(cut),
                                 };
                                 self.open_failed(id, failure, now);
-                            } else if let OpenStage::InFlight { result, generation } = opening.stage {
+                            } else if let OpenStage::InFlight { result, .. } = opening.stage {
                                 match result {
                                     Some(result) => self.open_settled(id, result, now),
-                                    None => opening.stage = OpenStage::Awaited { generation },
+                                    None => self.await_open(id),
                                 }
                             }
                         }
@@ -288,6 +288,7 @@ impl Modem {
                                 opening.stage,
                                 OpenStage::InFlight { .. }
                                     | OpenStage::Awaited { .. }
+                                    | OpenStage::Abandoned { .. }
                                     | OpenStage::Proving { .. }
                             )
                     }
@@ -421,7 +422,7 @@ impl Modem {
         self.reopen(port, now);
         if !self.channels.iter().any(Channel::is_open) {
             self.session_failed(failure, false, now);
-            if self.releasing {
+            if self.releasing.is_some() {
                 self.session_release();
             }
         } else {

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::at::SocketId;
 use crate::buffer::ByteQueue;
+use crate::modem::Carried;
 
 /// Names a client while it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,15 +35,15 @@ pub struct Client {
     pub undelivered: u64,
     /// What it sent before it had a socket.
     pub early: ByteQueue,
-    /// Bytes from it and to it.
+    /// Bytes from it that the module has taken.
     pub up_bytes: u64,
     /// Bytes that were written to it.
     pub down_bytes: u64,
     /// When it was accepted.
     pub since: Instant,
-    /// Since when its first byte is listened for.
-    pub heard_since: Instant,
-    /// When a byte last came from it or went to it.
+    /// Since when its first byte is listened for; `None`: it has come.
+    pub silent_since: Option<Instant>,
+    /// When a byte last moved, on either side of the tunnel.
     pub last_byte: Instant,
     /// Since when it holds up a port by not reading.
     pub stalled_since: Option<Instant>,
@@ -63,6 +64,8 @@ pub enum State {
         socket: SocketId,
         /// The far end is there.
         open: bool,
+        /// What the module had taken and given when that was last looked at.
+        carried: Carried,
     },
     /// The stream has ended in order; this is still to be written to the client.
     Ending {
@@ -88,7 +91,7 @@ impl Client {
             up_bytes: 0,
             down_bytes: 0,
             since: now,
-            heard_since: now,
+            silent_since: Some(now),
             last_byte: now,
             stalled_since: None,
             look_at: None,

@@ -16,8 +16,8 @@ use crate::config::{Configuration, Limits, Listen, OpenOn, WhenFull};
 use crate::counted;
 use crate::exit_status::ExitStatus;
 use crate::modem::{
-    self, Cut, End, Event, Failure, GiveUp, Modem, OUTGOING_LIMIT_BYTES, OpenFailure, PortFacts, UserAnswer,
-    UserCommand,
+    self, Carried, Cut, End, Event, Failure, GiveUp, Modem, OUTGOING_LIMIT_BYTES, OpenFailure, PortFacts,
+    SEND_STUCK_LIMIT, UserAnswer, UserCommand,
 };
 use client::{Client, State};
 use probe::Probe;
@@ -229,19 +229,16 @@ impl Relay {
     pub fn client_received(&mut self, id: ClientId, bytes: &[u8], now: Instant) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         client.last_byte = now;
+        client.silent_since = None;
         match &mut client.state {
             State::Silent => {
                 let taken = client.early.append(bytes);
                 debug_assert_eq!(taken, bytes.len(), "no more than wanted");
-                client.up_bytes += taken as u64;
-                self.counters[client.tunnel].moved_up(taken);
                 client.state = State::Waiting;
                 self.line.push_back(id);
             }
             State::Joined { socket, .. } => {
                 let taken = self.modem.send(*socket, bytes, now);
-                client.up_bytes += taken as u64;
-                self.counters[client.tunnel].moved_up(taken);
                 // The far end may have closed in this very turn.
                 client.undelivered += (bytes.len() - taken) as u64;
             }
@@ -417,7 +414,11 @@ impl Relay {
             if let Some(socket) = self.get(id).and_then(Client::socket) {
                 self.leave_socket(socket, GiveUp::Orderly, now);
             }
-            self.reset(id, "half-closed and quiet while others wait", ExitStatus::StreamCut, now);
+            let reason = match self.get(id).is_some_and(|client| client.gone) {
+                true => "the client left before there was a connection, and others wait",
+                false => "half-closed and quiet while others wait",
+            };
+            self.reset(id, reason, ExitStatus::StreamCut, now);
         }
         match self.ending {
             Ending::Draining { until } if until <= now => {
@@ -485,6 +486,7 @@ impl Relay {
             if self.serve_line(now) {
                 continue;
             }
+            self.modem.want_sockets(!self.line.is_empty(), now);
             for index in 0..SOCKET_COUNT {
                 if let Some(id) = self.client_of[index] {
                     self.look_after(id, now);
@@ -538,6 +540,7 @@ impl Relay {
                 self.reset(id, &reason, failure.status(), now);
             }
             Event::Ended(socket, end) => self.socket_ended(socket, end, now),
+            Event::SentLate { tunnel, bytes } => self.counters[tunnel].moved_up(bytes as u64),
             Event::GaveUp(failure) => {
                 self.reset_all("the modem cannot be used", now);
                 self.stop(failure.status);
@@ -577,9 +580,9 @@ impl Relay {
         let Some(client) = self.clients[id.0].as_mut() else { return false };
         let Some(socket) = self.modem.open(client.tunnel, now) else { return false };
         self.line.remove(place);
-        client.state = State::Joined { socket, open: false };
+        client.state = State::Joined { socket, open: false, carried: Carried::default() };
         client.last_byte = now;
-        client.heard_since = now;
+        client.silent_since = client.silent_since.map(|_| now);
         self.client_of[socket.index()] = Some(id);
         let early = std::mem::replace(&mut client.early, crate::buffer::ByteQueue::new(0));
         let taken = self.modem.send(socket, early.as_slice(), now);
@@ -590,6 +593,7 @@ impl Relay {
     /// The socket has ended: what is left of it belongs to the client alone.
     fn socket_ended(&mut self, socket: SocketId, end: End, now: Instant) {
         let Some(id) = self.client_of[socket.index()].take() else { return };
+        self.note_carried(id, now);
         let unsent = self.modem.unsent(socket) as u64;
         let rest = self.modem.take_rest(socket);
         let Some(client) = self.clients[id.0].as_mut() else { return };
@@ -642,8 +646,24 @@ impl Relay {
         self.reset(id, &reason, ExitStatus::StreamCut, now);
     }
 
+    /// Counts what the module has taken of a joined client and given for it: that moves as well.
+    fn note_carried(&mut self, id: ClientId, now: Instant) {
+        let Some(client) = self.clients[id.0].as_mut() else { return };
+        let State::Joined { socket, carried, .. } = &mut client.state else { return };
+        let (before, after) = (*carried, self.modem.carried(*socket));
+        if before == after {
+            return;
+        }
+        *carried = after;
+        client.last_byte = now;
+        let taken = after.up_bytes.saturating_sub(before.up_bytes);
+        client.up_bytes += taken;
+        self.counters[client.tunnel].moved_up(taken);
+    }
+
     /// What follows for a joined client from how it and its socket stand.
     fn look_after(&mut self, id: ClientId, now: Instant) {
+        self.note_carried(id, now);
         let loses = self.modem.loses_unread_bytes();
         let Some(client) = self.clients[id.0].as_mut() else { return };
         let State::Joined { socket, .. } = client.state else { return };
@@ -666,12 +686,14 @@ impl Relay {
     }
 
     fn leave_socket(&mut self, socket: SocketId, how: GiveUp, now: Instant) {
-        self.client_of[socket.index()] = None;
+        if let Some(id) = self.client_of[socket.index()].take() {
+            self.note_carried(id, now);
+        }
         self.modem.give_up(socket, how, now);
     }
 
     /// The half-closed client that has been quiet longest, and when its socket may be taken back for those
-    /// who wait.
+    /// who wait. A client that left while its connection was being opened is one too, even if it had sent something.
     fn reclaimable(&self) -> Option<(ClientId, Instant)> {
         if self.line.is_empty() {
             return None;
@@ -680,8 +702,11 @@ impl Relay {
             .iter()
             .flatten()
             .filter_map(|id| Some((*id, self.get(*id)?)))
-            .filter(|(_, client)| client.finished)
-            .filter(|(_, client)| client.socket().is_some_and(|socket| self.modem.unsent(socket) == 0))
+            .filter(|(_, client)| match client.state {
+                State::Joined { open: false, .. } if client.gone => true,
+                State::Joined { socket, .. } => client.finished && self.modem.unsent(socket) == 0,
+                _ => false,
+            })
             .map(|(id, client)| (id, client.last_byte + RECLAIM_AFTER))
             .min_by_key(|(_, at)| *at)
     }
@@ -698,23 +723,35 @@ impl Relay {
             |from: Instant, length: Duration, reason| (!length.is_zero()).then(|| (from + length, reason));
         // Whoever waits in line is not read from, and may have sent something.
         let listens = matches!(client.state, State::Silent | State::Joined { .. });
-        let first_byte = (listens && client.up_bytes == 0 && !client.finished)
-            .then(|| limit(client.heard_since, limits.first_byte_timeout, SILENT))
-            .flatten();
+        let first_byte = client
+            .silent_since
+            .filter(|_| listens && !client.finished)
+            .and_then(|since| limit(since, limits.first_byte_timeout, SILENT));
         let by_state = match &client.state {
             State::Silent => None,
             State::Waiting => limit(client.since, limits.queue_timeout, WAITED),
-            State::Joined { .. } if client.finished => limit(
-                client.last_byte,
-                limits.half_close_timeout,
-                "half-closed and quiet (--half-close-timeout)",
-            ),
+            // Its upload goes out first, for as long as that moves.
+            State::Joined { open: true, carried: Carried { is_sending: true, .. }, .. }
+                if client.finished =>
+            {
+                limit(
+                    client.last_byte,
+                    UNSENT_LIMIT,
+                    "half-closed, and nothing of the rest is taken any more",
+                )
+            }
+            State::Joined { open: true, .. } if client.finished => {
+                limit(client.last_byte, limits.half_close_timeout, HALF_CLOSED)
+            }
             State::Joined { open: true, .. } => {
                 limit(client.last_byte, limits.idle_timeout, "idle (--idle-timeout)")
             }
             State::Joined { .. } => None,
             State::Ending { .. } => limit(client.last_byte, limits.stall_timeout, "the client does not read"),
-            State::Lingering => limit(client.last_byte, LINGER, LINGERED),
+            State::Lingering => match self.ending {
+                Ending::Not => limit(client.last_byte, LINGER, LINGERED),
+                _ => limit(client.last_byte, LINGER_AT_THE_END, LINGERED),
+            },
         };
         let stall = client.stalled_since.and_then(|since| {
             let is_stuck = client.socket().is_some_and(|socket| self.modem.holds_up_its_relief(socket));
@@ -741,7 +778,9 @@ impl Relay {
                 };
             }
             if let Some(socket) = client.socket() {
-                self.leave_socket(socket, GiveUp::Abort, now);
+                // To the server a client that has sent everything has ended in order; only its answer is not waited for.
+                let how = if reason == HALF_CLOSED { GiveUp::Orderly } else { GiveUp::Abort };
+                self.leave_socket(socket, how, now);
             }
             if reason == WAITED && !self.modem.is_up() {
                 let state = self.modem.session_in_words();
@@ -825,8 +864,13 @@ impl Relay {
     }
 
     fn begin_release(&mut self, status: ExitStatus, now: Instant) {
-        self.ending = Ending::Releasing { status, until: now + RELEASE_LIMIT };
-        self.modem.release(now);
+        let drained_by = match self.ending {
+            Ending::Draining { until } => until.max(now),
+            _ => now,
+        };
+        let until = (drained_by + RELEASE_EXTRA).min(now + RELEASE_LIMIT);
+        self.ending = Ending::Releasing { status, until };
+        self.modem.release(now, until);
     }
 
     fn stop(&mut self, status: ExitStatus) {
@@ -860,14 +904,22 @@ const RELIEF_MAX: Duration = Duration::from_secs(1);
 /// How long a client may take to close after it has been told of the end.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// The same once the process is to end: what was written is with the client's system by then.
+const LINGER_AT_THE_END: Duration = Duration::from_secs(1);
+
+/// How long nothing of what a half-closed client has sent may be taken.
+const UNSENT_LIMIT: Duration = SEND_STUCK_LIMIT;
+
 /// How often it is looked whether a half-closed client has closed fully: the longer it is quiet the rarer.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(100);
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(5);
 
-/// How long the modem may take to be left as it was found.
+/// How long the modem may take to be left as it was found: so long, and so long beyond --shutdown-timeout.
 const RELEASE_LIMIT: Duration = Duration::from_secs(45);
+const RELEASE_EXTRA: Duration = Duration::from_secs(5);
 
 const FAR_END_CLOSED: &str = "the far end closed";
 const SILENT: &str = "the client sent nothing in time (--first-byte-timeout)";
 const WAITED: &str = "no free socket in time (--queue-timeout)";
+const HALF_CLOSED: &str = "half-closed and quiet (--half-close-timeout)";
 const LINGERED: &str = "the far end closed and the client stayed";

@@ -18,7 +18,7 @@ pub struct TunnelCounters {
     pub opens: u64,
     /// Clients that were reset.
     pub resets: u64,
-    /// Bytes from clients.
+    /// Bytes from clients that the module has taken.
     pub up_bytes: u64,
     /// Bytes to clients.
     pub down_bytes: u64,
@@ -29,7 +29,7 @@ pub struct TunnelCounters {
 /// Payload that a tunnel moved, and connections that it opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// Bytes from clients.
+    /// Bytes from clients that the module has taken.
     pub up_bytes: u64,
     /// Bytes to clients.
     pub down_bytes: u64,
@@ -75,9 +75,9 @@ impl TunnelCounters {
         self.untold.opens += 1;
     }
 
-    pub(super) fn moved_up(&mut self, bytes: usize) {
-        self.up_bytes += bytes as u64;
-        self.untold.up_bytes += bytes as u64;
+    pub(super) fn moved_up(&mut self, bytes: u64) {
+        self.up_bytes += bytes;
+        self.untold.up_bytes += bytes;
     }
 
     pub(super) fn moved_down(&mut self, bytes: usize) {

@@ -1,5 +1,6 @@
 //! Goal of this test: a client that half-closes hears its answer; one that leaves frees its socket.
 
+use qssl_modem_emulator::network::Close;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 use qssl_tunnel::config::Mode;
 
@@ -101,5 +102,40 @@ fn a_slow_client_gets_every_byte_of_a_far_end_that_closed_long_ago() {
         sim.run_to_the_end(seconds(120));
         assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
         assert_eq!(sim.clients[0].received.len(), 150_000);
+    }
+}
+
+#[test]
+fn a_client_that_has_sent_everything_ended_in_order_for_the_server_whoever_else_waits() {
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        for others_wait in [false, true] {
+            let connection = Connection::new(mode).sends(Sends::Pattern(1_000)).leaves(Leaves::HalfCloses);
+            let connection = connection.limits(|limits| limits.half_close_timeout = seconds(10));
+            let waits = Connection::new(mode).at(seconds(3)).leaves(Leaves::After(seconds(60)));
+            let mut wiring = Wiring::new().uart(115_200).connect(connection);
+            wiring.settings.sockets = qssl_tunnel::at::IdSet::first(1);
+            if others_wait {
+                wiring = wiring.connect(waits);
+            }
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(150));
+            assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{mode:?}: its answer never came");
+            assert_eq!(sim.fars[0].memory().read.len(), 1_000);
+            assert_eq!(sim.server_saw(0), Some(Close::Orderly), "{mode:?}, others wait: {others_wait}");
+        }
+    }
+}
+
+#[test]
+fn bytes_up_are_those_that_the_module_has_taken() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let resets =
+            Connection::new(mode).sends(Sends::Pattern(200_000)).leaves(Leaves::ResetsAfter(seconds(5)));
+        let mut sim = Wiring::new().uart(9_600).connect(resets).start();
+        sim.run_to_the_end(seconds(60));
+        sim.run_for(seconds(10));
+        let counted: u64 = sim.relay.take_moved().iter().map(|(_, moved)| moved.up_bytes).sum();
+        assert_eq!(counted, sim.relay.modem().counters().sent_bytes, "{mode:?}");
+        assert!(counted > 1_000 && counted < 20_000, "{mode:?}: {counted}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use qssl_modem_emulator::network::simulated::Behaviour;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 use qssl_tunnel::config::{Mode, OpenOn};
 
 use crate::harness::wiring::{Connection, Leaves, Sends, Wiring, millis, seconds};
@@ -97,4 +97,64 @@ fn a_port_scan_costs_no_handshake_where_opening_waits_for_the_first_byte() {
     assert_eq!(sim.said("AT+QSSLOPEN"), 0);
     sim.run_to_the_end(seconds(60));
     assert_eq!((sim.said("AT+QSSLOPEN"), sim.clients[0].received.len()), (1, 5_000));
+}
+
+#[test]
+fn an_upload_that_moves_is_not_idle_however_seldom_more_is_taken_of_its_client() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let uploads = Connection::new(mode).at(seconds(2)).sends(Sends::Pattern(80_000));
+        let far = Behaviour { ends: Ends::AfterReading(80_000), ..Behaviour::sink() };
+        let uploads = uploads.far_end(far).limits(|limits| limits.idle_timeout = seconds(10));
+        let mut sim = Wiring::new().uart(115_200).connect_many(12, &uploads).start();
+        sim.run_to_the_end(seconds(300));
+        for client in 0..12 {
+            assert_eq!(sim.outcome(client), Some(Outcome::Eof), "{mode:?}, client {client}");
+            sim.assert_complete(client);
+        }
+    }
+}
+
+#[test]
+fn the_rest_of_an_upload_goes_out_before_a_half_close_counts() {
+    for mode in MODES {
+        let says = Says::Reply { request_bytes: 30_000, response_bytes: 1_000, after: seconds(3), seed: 2 };
+        let far = Behaviour { says, ends: Ends::AfterSaying(1_000), ..Behaviour::sink() };
+        let client = Connection::new(mode).at(seconds(2)).sends(Sends::Pattern(30_000));
+        let client = client.far_end(far).leaves(Leaves::HalfCloses);
+        let client = client.limits(|limits| limits.half_close_timeout = seconds(5));
+        let mut sim = Wiring::new().uart(9_600).connect(client).start();
+        sim.run_to_the_end(seconds(120));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
+        sim.assert_complete(0);
+    }
+}
+
+#[test]
+fn a_half_closed_client_of_whom_nothing_is_taken_any_more_is_reset() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let deaf = Connection::new(mode).at(seconds(2)).sends(Sends::Pattern(200_000));
+        let mut deaf = deaf.far_end(Behaviour::deaf()).leaves(Leaves::HalfClosesAfter(seconds(1)));
+        // Twenty bytes short of what is taken, so that the client comes to its end.
+        deaf.client.sends = Sends::Pattern(60_000);
+        deaf.window_bytes = 20_000;
+        let mut sim = Wiring::new().modem(|modem| modem.send_buffer_bytes = 20_000).connect(deaf).start();
+        sim.run_to_the_end(seconds(300));
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{mode:?}");
+    }
+}
+
+#[test]
+fn every_socket_ends_at_once_when_all_are_too_old() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let old = chatting(mode).limits(|limits| limits.lifetime = seconds(60));
+        let young = chatting(mode).at(seconds(90)).limits(|limits| limits.lifetime = seconds(60));
+        let mut sim = Wiring::new().connect_many(12, &old).connect_many(12, &young).start();
+        sim.run_for(seconds(110));
+        (0..12).for_each(|client| assert_reset_at(&sim, client, seconds(60)));
+        for client in 12..24 {
+            assert_eq!(sim.outcome(client), None, "{mode:?}, client {client}");
+            assert!(sim.clients[client].received.len() > 10, "{mode:?}, client {client} is served");
+        }
+        sim.run_to_the_end(seconds(120));
+    }
 }

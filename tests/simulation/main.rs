@@ -9,6 +9,7 @@ mod buffer_mode;
 mod client_leaves;
 mod clock;
 mod closed_everywhere;
+mod closing;
 mod deadlines;
 mod echo;
 mod far_end_closes;

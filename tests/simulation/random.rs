@@ -16,7 +16,8 @@ use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Reads as FarReads, Says};
-use qssl_tunnel::config::{Authentication, Mode, Pem, Tls};
+use qssl_tunnel::at::IdSet;
+use qssl_tunnel::config::{Authentication, Mode, Pem, Recovery, Tls};
 
 use crate::harness::material::{NASTY, NOISE, UNFAIR, URCS, other_programs};
 use crate::harness::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
@@ -251,6 +252,7 @@ fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_lost_answers(wiring, chance);
     draw_other_programs(wiring, chance);
     draw_stray_closed(wiring, chance);
+    draw_closes(wiring, &mut Chance::new(wiring.seed.rotate_left(41)));
     draw_echo(wiring, chance);
     draw_recv_forms(wiring, chance);
 }
@@ -276,6 +278,18 @@ fn draw_echo(wiring: &mut Wiring, chance: &mut Chance) {
     }
     wiring.modem.quirks.echo_stays = true;
     wiring.modem.quirks.payload_echoed = chance.once_in(2);
+}
+
+/// Modules that close as others do not, or not at all.
+fn draw_closes(wiring: &mut Wiring, chance: &mut Chance) {
+    wiring.modem.quirks.close_without_time = chance.once_in(4);
+    wiring.modem.quirks.close_of_opening_refused = chance.once_in(4);
+    if chance.once_in(8) && wiring.connections.len() >= 8 {
+        // Few sockets, so that none is left long before the last clients come, and time to find that out.
+        wiring.settings.sockets = IdSet::first(2);
+        wiring.settings.recovery = Recovery::Reboot;
+        wiring.faults.push((millis(chance.below(60_000)), Fault::RefuseClosesUntilBoot));
+    }
 }
 
 /// Results that are lost while payload is pushed, pauses in the middle of it, reboots quicker than others, and SEND FAIL

@@ -158,12 +158,19 @@ impl Modem {
     /// Closes a socket, waiting up to the timeout for what is unsent; the port is blocked meanwhile. With no
     /// timeout what is unsent is dropped and the connection reset.
     pub(crate) fn close(&mut self, connection: ConnectionId, timeout: Duration, call: &mut Call) -> Answer {
+        if self.session.closes_refused {
+            return Err(Failure::Socket(code::UNKNOWN));
+        }
         if self.faults.refused_closes > 0 {
             self.faults.refused_closes -= 1;
             return Err(Failure::Socket(code::UNKNOWN));
         }
+        let keeps_opening = self.config.quirks.close_of_opening_refused;
         let Some(socket) = self.socket_of_mut(connection) else { return Err(Failure::Socket(code::CLOSED)) };
         match socket.state {
+            State::Opening { .. } if keeps_opening => {
+                return Err(Failure::Socket(code::NOT_ALLOWED));
+            }
             State::Opening { .. } => self.free(connection, Close::Abort, call.now, call.network),
             State::Ended { .. } => self.free(connection, Close::Orderly, call.now, call.network),
             State::Connected if timeout.is_zero() => {
@@ -306,6 +313,43 @@ mod tests {
         assert_eq!(bench.network.records()[0].closed, Some(Close::Abort));
         bench.pass(seconds(9));
         assert_eq!(bench.heard(), "");
+    }
+
+    #[test]
+    fn a_module_can_refuse_to_close_what_is_being_opened() {
+        let quirks = Quirks { close_of_opening_refused: true, ..Quirks::strict() };
+        let mut bench = opening(Opening::Opens(seconds(2)), Config { quirks, ..Config::default() });
+        bench.ask(OPEN);
+        assert_eq!(bench.ask("AT+QSSLCLOSE=0,0"), "\r\nERROR\r\n");
+        bench.pass(seconds(2));
+        assert_eq!(bench.heard(), "\r\n+QSSLOPEN: 0,0\r\n");
+        assert_eq!(bench.ask("AT+QSSLCLOSE=0,0"), "\r\nOK\r\n");
+    }
+
+    #[test]
+    fn a_module_without_a_close_time_refuses_one() {
+        let quirks = Quirks { close_without_time: true, ..Quirks::strict() };
+        let mut bench = Bench::online(Config { quirks, ..Config::default() });
+        assert_eq!(bench.ask("AT+QSSLCLOSE=?"), "\r\n+QSSLCLOSE: (0-11)\r\n\r\nOK\r\n");
+        bench.open(0, 0);
+        assert_eq!(bench.ask("AT+QSSLCLOSE=0,0"), "\r\nERROR\r\n");
+        assert_eq!(bench.ask("AT+QSSLCLOSE=0"), "\r\nOK\r\n");
+        assert_eq!(bench.network.records()[0].closed, Some(Close::Orderly));
+    }
+
+    #[test]
+    fn closes_that_are_refused_until_the_next_boot_are_refused_until_then() {
+        let mut bench = Bench::online(Config::default());
+        bench.open(0, 0);
+        bench.modem.refuse_closes_until_boot();
+        for command in ["AT+QSSLCLOSE=0,0", "AT+QSSLCLOSE=0,10", "AT+QSSLCLOSE=0"] {
+            assert_eq!(bench.ask(command), "\r\nERROR\r\n");
+        }
+        bench.modem.reboot(bench.now);
+        bench.pass(seconds(20));
+        let mut bench = bench.get_online();
+        bench.open(0, 0);
+        assert!(bench.ask("AT+QSSLCLOSE=0,0").ends_with("\r\nOK\r\n"));
     }
 
     #[test]

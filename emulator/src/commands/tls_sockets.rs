@@ -22,6 +22,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("QSSLSEND", Kind::Write(list)) => modem.tls_send(list),
         ("QSSLRECV", Kind::Test) => line("+QSSLRECV: (0-11),(1-1500)"),
         ("QSSLRECV", Kind::Write(list)) => modem.tls_receive(list),
+        ("QSSLCLOSE", Kind::Test) if modem.config.quirks.close_without_time => line("+QSSLCLOSE: (0-11)"),
         ("QSSLCLOSE", Kind::Test) => line("+QSSLCLOSE: (0-11),(0-65535)"),
         ("QSSLCLOSE", Kind::Write(list)) => modem.tls_close(list, call),
         ("QSSLSTATE", Kind::Test) => ok(),
@@ -131,7 +132,7 @@ impl Modem {
     /// `AT+QSSLCLOSE=<clientID>[,<timeout>]`, 10 s by default.
     fn tls_close(&mut self, list: &[Parameter], call: &mut Call) -> Answer {
         let parameters = self.parameters(list);
-        parameters.at_most(2)?;
+        parameters.at_most(if self.config.quirks.close_without_time { 1 } else { 2 })?;
         let timeout = parameters.optional_number(1, 0..=65_535)?.unwrap_or(DEFAULT_CLOSE_TIMEOUT);
         let Some(socket) = self.tls_socket(list)? else {
             return match self.config.quirks.closing_free_socket_is_ok {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Plan, Simulated};
-use qssl_modem_emulator::network::{Network, TlsParameters, simulated};
+use qssl_modem_emulator::network::{Close, Network, TlsParameters, simulated};
 use qssl_tunnel::at::SocketId;
 use qssl_tunnel::config::{self, Configuration, Device, Mode, Tunnel};
 use qssl_tunnel::exit_status::ExitStatus;
@@ -274,6 +274,13 @@ impl Simulation {
     /// The TLS settings that stood in the modem at each open, in order.
     pub fn settings_at_opens(&self) -> Vec<TlsParameters> {
         self.network.records().iter().filter_map(|record| record.request.tls.clone()).collect()
+    }
+
+    /// How the modem closed the last connection to the server of this one.
+    pub fn server_saw(&self, connection: usize) -> Option<Close> {
+        let host = Wiring::host(connection);
+        let mut records = self.network.records().iter().rev();
+        records.find(|record| record.request.host == host.as_str())?.closed
     }
 
     /// How many commands of the host begin so.
@@ -627,6 +634,7 @@ impl Simulation {
             Fault::ForgeFiles => self.modem.forge_files(),
             Fault::DeleteFiles => self.modem.delete_files(),
             Fault::RefuseCloses(count) => self.modem.refuse_next_closes(count),
+            Fault::RefuseClosesUntilBoot => self.modem.refuse_closes_until_boot(),
             Fault::MissEscapes(count) => self.modem.miss_next_escapes(count),
             Fault::LosePort(port, time) => {
                 if self.wires[port].is_open {

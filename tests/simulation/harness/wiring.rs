@@ -219,6 +219,8 @@ pub enum Fault {
     Foreign(Vec<u8>),
     /// An SMS with this text has come.
     Sms(String),
+    /// Every close is refused until the modem boots.
+    RefuseClosesUntilBoot,
 }
 
 impl Wiring {

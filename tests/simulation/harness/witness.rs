@@ -246,6 +246,7 @@ impl Witness {
         let (name, values) = line.split_once('=').unwrap_or((line, ""));
         let last = values.rsplit(',').next().and_then(|value| value.parse::<u64>().ok());
         match (name, last) {
+            ("AT+QSSLCLOSE", _) if !values.contains(',') => QUICK + Duration::from_secs(10),
             ("AT+QSSLCLOSE", Some(timeout)) => QUICK + Duration::from_secs(timeout),
             ("AT+QSSLOPEN", Some(2)) => QUICK + self.stream_open_limit,
             ("AT+QIACT", Some(_)) => Duration::from_secs(150),
