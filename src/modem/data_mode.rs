@@ -48,6 +48,8 @@ pub struct DataMode {
     escaped_from: Option<usize>,
     /// Whether everything written has left the tty, and since when.
     drained: Drained,
+    /// When all of it has left the line, by its speed; at most [`LINE_AHEAD_MAX`] after the last byte was written.
+    line_free_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +148,7 @@ impl DataMode {
             has_dtr,
             escaped_from: None,
             drained: Drained::Since(now),
+            line_free_at: None,
         }
     }
 
@@ -179,11 +182,13 @@ impl DataMode {
             self.may_have_escaped = None;
         }
         self.drained = Drained::AskAt(now + wire_time);
+        let begins = self.line_free_at.map_or(now, |at| at.max(now));
+        self.line_free_at = Some((begins + wire_time).min(now + LINE_AHEAD_MAX));
     }
 
-    /// Whether everything written has left the tty.
-    pub fn is_drained(&self) -> bool {
-        matches!(self.drained, Drained::Since(_))
+    /// When what was written has left the line, as far as its speed tells.
+    pub fn line_free_at(&self) -> Option<Instant> {
+        self.line_free_at
     }
 
     /// The port has so many bytes that have not left yet.
@@ -713,6 +718,9 @@ const DTR_WAIT: Duration = Duration::from_millis(1_000);
 
 /// The modem waits for its own guard time, a second or a little more, before it answers `+++`.
 const OK_NOT_BEFORE: Duration = Duration::from_millis(900);
+
+/// A tty holds some seconds of the slowest lines; of a port that has no speed nothing of the kind can be told.
+const LINE_AHEAD_MAX: Duration = Duration::from_secs(10);
 
 /// How long nothing of what was written may leave the port before data mode is left all the same.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);

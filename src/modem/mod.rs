@@ -229,8 +229,10 @@ pub struct Carried {
     pub up_bytes: u64,
     /// Bytes that have come from the far end.
     pub down_bytes: u64,
-    /// There are bytes that it has not taken yet.
+    /// There are bytes that have not left yet.
     pub is_sending: bool,
+    /// Of a stream: when the last that left is with the module.
+    pub line_free_at: Option<Instant>,
 }
 
 /// How a socket is given up.
@@ -757,14 +759,15 @@ impl Modem {
     /// What has been carried for the client of this socket.
     pub fn carried(&self, id: SocketId) -> Carried {
         let socket = &self.sockets[id.index()];
-        let is_on_the_way = self.channels.iter().any(|channel| match &channel.state {
-            State::Data(data) => data.socket == Some(id) && !data.is_drained(),
-            _ => false,
+        let line_free_at = self.channels.iter().find_map(|channel| match &channel.state {
+            State::Data(data) if data.socket == Some(id) => data.line_free_at(),
+            _ => None,
         });
         Carried {
             up_bytes: socket.sent_bytes,
             down_bytes: socket.received_bytes,
-            is_sending: is_on_the_way || !socket.outgoing.is_empty(),
+            is_sending: !socket.outgoing.is_empty(),
+            line_free_at,
         }
     }
 

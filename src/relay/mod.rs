@@ -655,7 +655,7 @@ impl Relay {
             return;
         }
         *carried = after;
-        client.last_byte = now;
+        client.last_byte = after.line_free_at.map_or(now, |at| at.max(now));
         let taken = after.up_bytes.saturating_sub(before.up_bytes);
         client.up_bytes += taken;
         self.counters[client.tunnel].moved_up(taken);

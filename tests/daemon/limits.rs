@@ -171,6 +171,33 @@ fn without_descriptors_the_listener_neither_spins_nor_dies() {
     waiting.set_read_timeout(Some(PATIENCE)).expect("the limit is not zero");
     waiting.read_exact(&mut [0; 5]).unwrap_or_else(|error| panic!("{error}: {}", daemon.log()));
     echoes(&mut connect(address));
+    assert_eq!(daemon.status().tunnels[0].refused, 1, "it could not be accepted when it came");
+}
+
+#[test]
+fn clients_that_use_up_all_descriptors_are_served_when_others_have_left() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let address = daemon.address(0);
+    echoes(&mut connect(address));
+    // Some more than it needs for itself: real clients use them up.
+    limit_descriptors(&daemon, 20);
+    for turn in 0..3 {
+        let mut crowd: Vec<TcpStream> = (0..40).map(|_| connect(address)).collect();
+        for client in &mut crowd {
+            client.write_all(b"hello").expect("the kernel takes it");
+        }
+        // Each leaves when it was served, which makes room for the next.
+        for (number, mut client) in crowd.into_iter().enumerate() {
+            client.read_exact(&mut [0; 5]).unwrap_or_else(|error| {
+                panic!("client {number} in turn {turn}: {error}: {}", daemon.log());
+            });
+        }
+    }
+    daemon.wait_for("cannot accept clients for now");
+    daemon.wait_for("clients are accepted again");
+    limit_descriptors(&daemon, 1024);
+    echoes(&mut connect(address));
 }
 
 fn limit_descriptors(daemon: &Daemon, count: u64) {

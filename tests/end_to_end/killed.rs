@@ -1,16 +1,21 @@
 //! Goal of this test: the tunnel killed in the middle of a transfer and started again has the modem back,
 //! whatever was half done: the port is taken over, a send or data mode is got out of, the old socket is closed,
-//! and a new client is served, in every access mode.
+//! and a new client is served, in every access mode. And its clients are reset, by whatever it was killed.
 
-use std::fs::OpenOptions;
-use std::io::{Read as _, Write as _};
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use qssl_modem_emulator::test_server::Behaviour;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
-use crate::harness::{MODES, Site, Tunnel, connect, curl, digest, patterned_bytes, run, sha256_hex};
+use crate::harness::{
+    Ended, MODES, PATIENCE, Site, Tunnel, connect, curl, digest, patterned_bytes, read_to_end, run,
+    sha256_hex, temporary_directory,
+};
 
 /// Enough to be in the middle of it.
 const SOME_BYTES: u64 = 500_000;
@@ -70,6 +75,115 @@ fn ten_times_in_a_row() {
         killed_while_uploading(&site, MODES[round % MODES.len()]);
     }
     has_the_modem_back(&site, "push");
+}
+
+#[test]
+fn its_clients_are_reset_in_every_mode() {
+    for mode in MODES {
+        let site = Site::new(Behaviour::Http, "--baud 921600");
+        let tunnel = site.tunnel(&["--mode", mode, "-b", "921600"]);
+        let clients = downloading(&tunnel, if mode == "transparent" { 1 } else { 12 });
+        kill(tunnel);
+        assert_all_reset(clients);
+    }
+}
+
+#[test]
+fn clients_that_only_read_are_reset_too() {
+    let site = Site::new(Behaviour::Source { bytes: 1_000_000_000 }, "--baud 921600");
+    let tunnel = site.tunnel(&["-b", "921600"]);
+    let clients = (0..6).map(|_| {
+        let mut client = connect(tunnel.address());
+        client.read_exact(&mut [0; 5_000]).expect("the server sends");
+        client
+    });
+    let clients: Vec<TcpStream> = clients.collect();
+    kill(tunnel);
+    assert_all_reset(clients);
+}
+
+#[test]
+fn clients_of_a_unix_socket_are_reset_once_they_have_sent_something() {
+    let site = Site::new(Behaviour::Http, "--baud 921600");
+    let directory = temporary_directory();
+    let path = directory.path().join("web");
+    let device = site.modem.device(0);
+    let listen = format!("unix:{}", path.display());
+    let usual = site.usual(&device);
+    let tunnel = Tunnel::listen(&[&[listen.as_str()], &usual[..], &["-b", "921600"]].concat());
+    let clients = (0..4).map(|_| {
+        let mut client = UnixStream::connect(&path).expect("the tunnel listens");
+        client.set_read_timeout(Some(PATIENCE)).expect("the limit is not zero");
+        ask(&mut client);
+        client
+    });
+    let clients: Vec<UnixStream> = clients.collect();
+    kill(tunnel);
+    assert_all_reset(clients);
+}
+
+/// By the memory limit of a cgroup where one can be made, else by the limit of its processor time.
+#[test]
+fn its_clients_are_reset_when_the_kernel_kills_it() {
+    let site = Site::new(Behaviour::Http, "--baud 921600");
+    let tunnel = site.tunnel(&["-b", "921600"]);
+    let clients = downloading(&tunnel, 12);
+    let limited = MemoryLimit::on(tunnel.id());
+    if limited.is_none() {
+        eprintln!("no cgroup can be made here: the limit of processor time kills it instead");
+        let pid = i32::try_from(tunnel.id()).ok().and_then(Pid::from_raw);
+        prlimit(pid, Resource::Cpu, Rlimit { current: Some(1), maximum: Some(1) }).expect("it is our child");
+    }
+    assert_all_reset(clients);
+    assert_eq!(tunnel.wait().0, 137);
+}
+
+/// A cgroup with next to no memory, and a process in it.
+struct MemoryLimit(PathBuf);
+
+impl MemoryLimit {
+    /// `None`: this machine lets us make none.
+    fn on(process: u32) -> Option<MemoryLimit> {
+        let name = format!("qssl-tunnel-test-{}", std::process::id());
+        let versions = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        versions.iter().find_map(|(root, limit)| {
+            let directory = Path::new(root).join(&name);
+            fs::create_dir(&directory).ok()?;
+            let group = MemoryLimit(directory);
+            fs::write(group.0.join(limit), "65536").ok()?;
+            fs::write(group.0.join("cgroup.procs"), process.to_string()).ok()?;
+            Some(group)
+        })
+    }
+}
+
+impl Drop for MemoryLimit {
+    fn drop(&mut self) {
+        // Empty by now; what stays is a directory without a process.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// So many clients in the middle of a download.
+fn downloading(tunnel: &Tunnel, count: usize) -> Vec<TcpStream> {
+    let clients = (0..count).map(|_| {
+        let mut client = connect(tunnel.address());
+        ask(&mut client);
+        client
+    });
+    clients.collect()
+}
+
+fn ask(client: &mut (impl Read + Write)) {
+    client.write_all(b"GET /bytes/1000000000 HTTP/1.1\r\nHost: server.test\r\n\r\n").expect("it is taken");
+    client.read_exact(&mut [0; 3_000]).expect("the server sends");
+}
+
+#[track_caller]
+fn assert_all_reset(mut clients: Vec<impl Read>) {
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(read_to_end(client).2, Ended::Reset, "client {number}");
+    }
 }
 
 fn killed_while_uploading(site: &Site, mode: &str) {

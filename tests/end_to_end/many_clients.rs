@@ -1,15 +1,18 @@
 //! Goal of this test: twelve clients are served at once, and one more waits its turn, in order and not for
-//! ever.
+//! ever. Nothing is left of those who have gone.
 
 #![allow(clippy::disallowed_methods, reason = "how long twelve opens take is what is tested")]
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use qssl_modem_emulator::test_server::{Behaviour, Record};
+use qssl_modem_emulator::test_server::{Behaviour, ClientEnd, Record};
+use socket2::SockRef;
 
-use crate::harness::{Ended, Site, connect, read_to_end};
+use crate::harness::{
+    Ended, Gate, Modem, Site, Tunnel, connect, digest, patterned_bytes, read_to_end, rounds,
+};
 
 #[test]
 fn twelve_clients_share_the_modem_and_the_thirteenth_waits() {
@@ -94,6 +97,138 @@ fn without_the_bytes_of_one_client_reaching_another() {
     }
     let served = site.server.wait_for(|records| records.iter().all(|record| record.over));
     assert_eq!(served.len(), 20 * ROUNDS, "{}", tunnel.log());
+}
+
+#[test]
+fn churn_by_six_threads_leaves_exact_counts_and_no_descriptor_behind() {
+    const THREADS: usize = 6;
+    let turns = rounds(12, 200);
+    let site = Site::new(Behaviour::Echo, "");
+    let tunnel = site.tunnel(&[]);
+    tunnel.wait_until_ready();
+    let address = tunnel.address();
+    let before = descriptors(&tunnel);
+    let churning = (0..THREADS).map(|thread| {
+        std::thread::spawn(move || {
+            let mut carried = 0;
+            for turn in 0..turns {
+                let sent = vec![(thread * turns + turn) as u8; 1 + (thread * 977 + turn * 3_331) % 9_000];
+                assert_eq!(echo(&mut connect(address), &sent), sent);
+                carried += sent.len() as u64;
+            }
+            carried
+        })
+    });
+    let carried = churning.collect::<Vec<_>>().into_iter();
+    let carried: u64 = carried.map(|thread| thread.join().expect("every client is served")).sum();
+    let served = site.server.wait_for(|records| records.iter().all(|record| record.over));
+    assert_eq!(served.len(), THREADS * turns);
+    assert_eq!(served.iter().map(|record| record.received_bytes).sum::<u64>(), carried);
+    tunnel.wait_for_count("the client closed", THREADS * turns);
+    let up: u64 = tunnel.log().lines().filter_map(bytes_up).sum();
+    assert_eq!(up, carried, "what the log says of all of them together");
+    wait_for_descriptors(&tunnel, before);
+}
+
+#[test]
+fn every_socket_is_usable_again_after_resets_abandoned_clients_and_contention() {
+    let site = Site::new(Behaviour::Echo, "--open-latency 50ms");
+    let tunnel = site.tunnel(&[]);
+    tunnel.wait_until_ready();
+    let before = descriptors(&tunnel);
+    for turn in 0..rounds(4, 60) {
+        // More than there are sockets, each leaving in another way.
+        let crowd: Vec<TcpStream> = (0..20).map(|_| connect(tunnel.address())).collect();
+        for (number, mut client) in crowd.into_iter().enumerate() {
+            match (number + turn) % 4 {
+                0 => {
+                    SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("it is a socket");
+                }
+                // Whoever waits in line is served in turn.
+                1 => assert_eq!(echo(&mut client, b"in turn"), b"in turn"),
+                2 => {
+                    // It may have been given up already, for those who wait.
+                    let _ = client.write_all(&[b'x'; 20_000]);
+                }
+                _ => client.shutdown(Shutdown::Write).expect("it is connected"),
+            }
+        }
+    }
+    let mut all: Vec<TcpStream> = (0..12).map(|_| connect(tunnel.address())).collect();
+    for client in &mut all {
+        assert_eq!(echo(client, b"all at once"), b"all at once", "{}", tunnel.log());
+    }
+    for client in &mut all {
+        assert_eq!(echo(client, b"and again"), b"and again");
+    }
+    drop(all);
+    wait_for_descriptors(&tunnel, before);
+}
+
+#[test]
+fn a_backend_that_flaps_is_served_whenever_it_is_there() {
+    let server = Site::new(Behaviour::Echo, "");
+    let gate = Gate::open(server.server.address());
+    let modem = Modem::start(gate.address(), "");
+    let tunnel = Tunnel::verified(&[&modem.device(0)], &[]);
+    tunnel.wait_until_ready();
+    for turn in 0..rounds(5, 50) {
+        let mut up = connect(tunnel.address());
+        assert_eq!(echo(&mut up, b"up"), b"up", "in turn {turn}: {}", tunnel.log());
+        gate.shut();
+        // Its server is gone: an end or a reset, but not silence.
+        read_to_end(&mut up);
+        for _ in 0..3 {
+            let refused = read_to_end(&mut connect(tunnel.address()));
+            assert_eq!((refused.0, refused.2), (0, Ended::Reset), "in turn {turn}");
+        }
+        gate.reopen();
+    }
+}
+
+#[test]
+fn a_half_close_while_most_of_the_echo_is_under_way_loses_none_of_it() {
+    let bytes = rounds(4, 64) as u64 * 1024 * 1024;
+    for mode in ["push", "buffer"] {
+        let site = Site::new(Behaviour::Echo, "");
+        let tunnel = site.tunnel(&["--mode", mode, "--half-close-timeout", "3s"]);
+        let mut client = connect(tunnel.address());
+        let mut writer = client.try_clone().expect("descriptors are not used up");
+        let writing = std::thread::spawn(move || {
+            writer.write_all(&patterned_bytes(bytes)).expect("the tunnel takes it");
+            writer.shutdown(Shutdown::Write).expect("it is connected");
+        });
+        let (count, sha256, ended) = read_to_end(&mut client);
+        writing.join().expect("writing does not panic");
+        // The server never hears of the half-close, so the end is that of the time-out.
+        assert_eq!((count, sha256, ended), (bytes, digest(bytes), Ended::Reset), "{mode}: {}", tunnel.log());
+        let served = site.server.wait_for(|records| records.iter().all(|record| record.over));
+        assert_eq!(
+            (served[0].received_bytes, served[0].client_end),
+            (bytes, Some(ClientEnd::Orderly)),
+            "{mode}"
+        );
+    }
+}
+
+/// How many bytes the line about a connection's end says went up.
+fn bytes_up(line: &str) -> Option<u64> {
+    let (before, _) = line.split_once(" bytes up, ")?;
+    before.rsplit(' ').next()?.parse().ok()
+}
+
+fn descriptors(tunnel: &Tunnel) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", tunnel.id())).expect("it runs").count()
+}
+
+fn wait_for_descriptors(tunnel: &Tunnel, count: usize) {
+    for _ in 0..1_800 {
+        if descriptors(tunnel) == count {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    panic!("{} descriptors, not {count}: {}", descriptors(tunnel), tunnel.log());
 }
 
 fn echo(client: &mut TcpStream, bytes: &[u8]) -> Vec<u8> {

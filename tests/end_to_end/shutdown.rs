@@ -1,14 +1,19 @@
 //! Goal of this test: SIGTERM, SIGINT and the end of the terminal let clients finish and leave the modem as it was found, a second one
 //! cuts, and the exit status says which it was.
 
+#![allow(clippy::disallowed_methods, reason = "how long stopping takes is what is tested")]
+
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
-use crate::harness::{Ended, Running, Site, Tunnel, connect, read_to_end};
+use crate::harness::{
+    Ended, MODES, Modem, Running, Site, Tunnel, certificate_file, connect, digest, read_to_end, rounds,
+};
 
 #[test]
 fn sigterm_without_clients_ends_at_once_and_closes_the_data_session() {
@@ -110,6 +115,66 @@ fn draining_ends_with_the_shutdown_timeout() {
     let (status, log) = tunnel.wait();
     assert_eq!(status, 124, "{log}");
 }
+
+#[test]
+fn what_is_still_moving_on_several_connections_goes_on_to_its_end() {
+    let bytes = rounds(1_000_000, 20_000_000) as u64;
+    for mode in ["push", "buffer"] {
+        let site = Site::new(Behaviour::Source { bytes }, "");
+        let tunnel = site.tunnel(&["--mode", mode, "--shutdown-timeout", "170s"]);
+        let mut clients: Vec<TcpStream> = (0..6).map(|_| connect(tunnel.address())).collect();
+        // In the middle of it: nobody reads on before the signal has been seen.
+        for client in &mut clients {
+            client.peek(&mut [0]).expect("the server sends");
+        }
+        tunnel.signal(Signal::TERM);
+        tunnel.wait_for("draining 6 connections");
+        let reading = clients.into_iter().map(|mut client| {
+            std::thread::spawn(move || {
+                let seen = read_to_end(&mut client);
+                drop(client);
+                seen
+            })
+        });
+        for reader in reading.collect::<Vec<_>>() {
+            let seen = reader.join().expect("reading does not panic");
+            assert_eq!(seen, (bytes, digest(bytes), Ended::InOrder), "{mode}: {}", tunnel.log());
+        }
+        let (status, log) = tunnel.wait();
+        assert_eq!(status, 0, "{log}");
+    }
+}
+
+#[test]
+fn an_open_that_hangs_delays_nothing_whether_its_client_waits_or_has_left() {
+    // The kernel accepts for it, and nobody ever says a word of TLS.
+    let dead = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+    let address = dead.local_addr().expect("a bound socket has an address");
+    for mode in MODES {
+        for leaves in [false, true] {
+            let modem = Modem::start(address, "");
+            let device = modem.device(0);
+            let usual = ["--to", "server.test:443", "--ca", certificate_file(), "-d", &device, "-v"];
+            let tunnel =
+                Tunnel::listen(&[&usual[..], &["--mode", mode, "--shutdown-timeout", "1s"]].concat());
+            let client = connect(tunnel.address());
+            tunnel.wait_for("AT+QSSLOPEN=");
+            let client = (!leaves).then_some(client);
+            let begin = Instant::now();
+            tunnel.signal(Signal::TERM);
+            let (_, log) = tunnel.wait();
+            let took = begin.elapsed();
+            assert!(
+                took < Duration::from_secs(1 + 5 + SLACK_SECONDS),
+                "{mode}, leaves: {leaves}: {took:?}\n{log}"
+            );
+            drop(client);
+        }
+    }
+}
+
+/// For a machine that has more to do.
+const SLACK_SECONDS: u64 = 8;
 
 fn echo(client: &mut TcpStream) -> [u8; 4] {
     client.write_all(b"ping").expect("the tunnel takes it");

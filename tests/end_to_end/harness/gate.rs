@@ -69,6 +69,11 @@ impl Gate {
         self.shared.changed.notify_all();
     }
 
+    /// Lets whoever connects from now on through again.
+    pub fn reopen(&self) {
+        self.shared.lock().is_shut = false;
+    }
+
     /// Cuts the connections that there are, and every one that comes.
     pub fn shut(&self) {
         let mut state = self.shared.lock();
