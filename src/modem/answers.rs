@@ -284,9 +284,7 @@ impl Modem {
     }
 
     pub(super) fn open_failed(&mut self, id: SocketId, failure: OpenFailure, now: Instant) {
-        let stands =
-            |socket: &super::Socket| matches!(&socket.phase, Phase::Open(open) if open.far_end.takes_bytes());
-        let others_stand = self.sockets.iter().any(stands);
+        let others_stand = self.connections_stand();
         if failure.doubts_session() && self.session.is_serving() {
             self.session.doubt.arises();
         }
@@ -306,11 +304,7 @@ impl Modem {
         if tells_of_trust && climbs.is_none() && self.contexts.iter().any(|it| needs_files(&it)) {
             self.look_after_trust();
         }
-        if let Some((rung, why)) = climbs {
-            log::warn!("{why}");
-            let port = (0..self.channels.len()).find(|port| self.channels[*port].is_open()).unwrap_or(0);
-            self.climb(rung, port, now);
-        }
+        self.climb_for(climbs, now);
     }
 
     pub(super) fn close_answered(
@@ -398,7 +392,20 @@ impl Modem {
         {
             return;
         }
-        if let Some((rung, why)) = self.ladder.close_refused(now) {
+        let climbs = self.ladder.close_refused(now);
+        self.climb_for(climbs, now);
+    }
+
+    /// Whether there are connections that the recovery ladder would cut.
+    fn connections_stand(&self) -> bool {
+        let stands =
+            |socket: &super::Socket| matches!(&socket.phase, Phase::Open(open) if open.far_end.takes_bytes());
+        self.sockets.iter().any(stands)
+    }
+
+    /// Takes the step of the recovery ladder that has come due, if one has.
+    fn climb_for(&mut self, step: Option<(Rung, &'static str)>, now: Instant) {
+        if let Some((rung, why)) = step {
             log::warn!("{why}");
             let port = (0..self.channels.len()).find(|port| self.channels[*port].is_open()).unwrap_or(0);
             self.climb(rung, port, now);
@@ -407,14 +414,8 @@ impl Modem {
 
     /// An open whose client left was ended before its time. What it hung counts as if it had timed out.
     fn open_abandoned(&mut self, hung: Duration, now: Instant) {
-        let stands =
-            |socket: &super::Socket| matches!(&socket.phase, Phase::Open(open) if !open.far_end_closed);
-        let others_stand = self.sockets.iter().any(stands);
-        if let Some((rung, why)) = self.ladder.open_abandoned(hung, others_stand, now) {
-            log::warn!("{why}");
-            let port = (0..self.channels.len()).find(|port| self.channels[*port].is_open()).unwrap_or(0);
-            self.climb(rung, port, now);
-        }
+        let climbs = self.ladder.open_abandoned(hung, self.connections_stand(), now);
+        self.climb_for(climbs, now);
     }
 
     /// The modem has taken the open; its result comes by URC.
