@@ -222,11 +222,6 @@ impl Modem {
         self.session.closes_refused = true;
     }
 
-    /// Whether no close works until the next boot.
-    pub fn refuses_closes(&self) -> bool {
-        self.session.closes_refused
-    }
-
     /// The next `+++` are not noticed.
     pub fn miss_next_escapes(&mut self, count: u32) {
         self.faults.missed_escapes = count;

@@ -10,8 +10,8 @@ use super::socket::FarEnd;
 use super::{
     AccessMode, BOOT_PAUSE, CHECK_PAUSE, CHECK_TRIES, CLOSE_PAUSES_MAX, CLOSES_REFUSED_MAX, CloseTime,
     Closing, Command, Cut, Doubt, End, Event, FailedSend, Flow, GiveUp, InFlight, Mode, Modem, Open,
-    OpenFailure, OpenStage, Opening, Origin, Outcome, Phase, REPEAT_PAUSE, Refusal, ResultCode, Rung, Settling,
-    SocketId, Stage, Step, TIMED_CLOSES, UserAnswer, Way, error_of, state_of,
+    OpenFailure, OpenStage, Opening, Origin, Outcome, Phase, REPEAT_PAUSE, Refusal, ResultCode, Rung,
+    Settling, SocketId, Stage, Step, TIMED_CLOSES, UserAnswer, Way, error_of, state_of,
 };
 
 impl Modem {

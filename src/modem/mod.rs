@@ -979,7 +979,9 @@ impl Modem {
                     OpenStage::InFlight { generation, .. } => {
                         opening.stage = OpenStage::InFlight { result: Some(result), generation };
                     }
-                    OpenStage::Awaited { .. } | OpenStage::Abandoned { .. } => self.open_settled(id, result, now),
+                    OpenStage::Awaited { .. } | OpenStage::Abandoned { .. } => {
+                        self.open_settled(id, result, now)
+                    }
                     OpenStage::Due
                     | OpenStage::CloseFirst
                     | OpenStage::Again { .. }

@@ -285,10 +285,12 @@ fn draw_closes(wiring: &mut Wiring, chance: &mut Chance) {
     wiring.modem.quirks.close_without_time = chance.once_in(4);
     wiring.modem.quirks.close_of_opening_refused = chance.once_in(4);
     if chance.once_in(8) && wiring.connections.len() >= 8 {
-        // Few sockets, so that none is left long before the last clients come, and time to find that out.
+        // Few sockets, so that none is left soon and the recovery ladder is climbed. How soon depends on what else
+        // goes wrong, so somebody reboots the module before the last clients come.
         wiring.settings.sockets = IdSet::first(2);
         wiring.settings.recovery = Recovery::Reboot;
         wiring.faults.push((millis(chance.below(60_000)), Fault::RefuseClosesUntilBoot));
+        wiring.faults.push((seconds(300), Fault::Reboot));
     }
 }
 
