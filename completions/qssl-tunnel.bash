@@ -91,7 +91,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__at)
-            opts="-d -b -v -q -h --force --timeout --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help"
+            opts="-d -b -v -q -h --force --timeout --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -244,6 +244,14 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --command-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --send-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -252,7 +260,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__cert)
-            opts="-o -d -b -v -q -h --key --output --json --config --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help put list get remove prune check"
+            opts="-o -d -b -v -q -h --key --output --json --config --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help put list get remove prune check"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -461,6 +469,14 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --command-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --send-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -469,7 +485,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__connect)
-            opts="-w -t -T -d -b -x -r -R -v -q -h --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
+            opts="-w -t -T -d -b -x -r -R -v -q -h --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -738,6 +754,14 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --command-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --send-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --shutdown-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -850,7 +874,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__doctor)
-            opts="-w -d -b -v -q -h --json --connect-timeout --control --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help"
+            opts="-w -d -b -v -q -h --json --connect-timeout --control --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1102,6 +1126,14 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --command-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --send-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1250,7 +1282,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__listen)
-            opts="-w -t -T -d -b -x -r -R -v -q -h --to --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --allow --max-clients --when-full --queue-timeout --stall-timeout --open-on --first-byte-timeout --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
+            opts="-w -t -T -d -b -x -r -R -v -q -h --to --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --allow --max-clients --when-full --queue-timeout --stall-timeout --open-on --first-byte-timeout --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1551,6 +1583,14 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --command-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --send-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --shutdown-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1649,7 +1689,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__run)
-            opts="-d -b -x -r -R -v -q -h --config --check --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
+            opts="-d -b -x -r -R -v -q -h --config --check --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1798,6 +1838,14 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --command-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --send-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --shutdown-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1896,7 +1944,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__status)
-            opts="-d -b -v -q -h --json --prometheus --watch --kill --dump-recorder --record-payload --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --verbose --quiet --help"
+            opts="-d -b -v -q -h --json --prometheus --watch --kill --dump-recorder --record-payload --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2065,6 +2113,14 @@ _qssl__tunnel() {
                     return 0
                     ;;
                 --liveness-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --command-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --send-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

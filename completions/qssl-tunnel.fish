@@ -96,6 +96,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l reset
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l control -d 'Make the control socket here, or none' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
@@ -167,6 +169,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l rese
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l control -d 'Make the control socket here, or none' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
@@ -215,6 +219,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l reset-co
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l control -d 'Make the control socket here, or none' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
@@ -259,6 +265,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l reset
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l json -d 'Print JSON'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l prometheus -d 'Print metrics for Prometheus'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l watch -d 'Show it again every two seconds, with rates'
@@ -295,6 +303,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l reset-com
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l force -d 'Say it even if it would break the tunnels of the daemon'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
@@ -343,6 +353,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l reset
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l json -d 'Print the findings as JSON'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l insecure -d 'Do not authenticate the server: anybody on the way can read and alter everything'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sni -d 'Tell the server the host name (SNI), an error where the module cannot [default: where it can]'
@@ -388,6 +400,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l reset-c
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l json -d 'For list and check: print JSON'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'

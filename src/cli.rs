@@ -670,6 +670,20 @@ pub struct ModemOptions {
     /// It is asked over the serial port; nothing is sent over the air.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_LIVENESS_INTERVAL", hide_env = true)]
     pub liveness_interval: Option<Duration>,
+
+    /// How long the modem may take to answer an ordinary command [default: 5s]
+    ///
+    /// Commands that wait for the network have limits of their own. A modem that does not answer in time is brought
+    /// back to answering. Between 1s and 10min.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_COMMAND_TIMEOUT", hide_env = true)]
+    pub command_timeout: Option<Duration>,
+
+    /// How long the modem may take to confirm bytes that it was given to send [default: 60s]
+    ///
+    /// Some modules confirm only what the far end has acknowledged. A connection whose bytes are not confirmed in time
+    /// is reset. Between 1s and 10min.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_SEND_TIMEOUT", hide_env = true)]
+    pub send_timeout: Option<Duration>,
 }
 
 /// The process as a whole.

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::at::{CmeError, Command, Line, SslContextId};
+use crate::at::{CmeError, Command, Line, SslContextId, USUAL_PATIENCE};
 use crate::cli::ModemOptions;
 use crate::config::{self, Configuration, Process, Target};
 use crate::control::{self, Client, ControlError, Reply, Request};
@@ -205,7 +205,7 @@ impl Conversation {
         match &mut self.way {
             Way::Port(modem) => modem.ask(command, progress).map_err(internal)?,
             Way::Daemon(client) => {
-                let limit = command.patience() + control::TURN_LIMIT + LATENCY;
+                let limit = command.patience(USUAL_PATIENCE) + control::TURN_LIMIT + LATENCY;
                 match client.ask(&request(&command, force), limit) {
                     Ok(Reply::Answer { result, lines, content, .. }) => {
                         let file = control::from_hex(&content).unwrap_or_default();
@@ -254,7 +254,7 @@ fn request(command: &Command, force: bool) -> Request {
         timeout_seconds: Some(seconds(patience)),
     };
     match command {
-        Command::Line(Line { text, patience, .. }) => line(text.clone(), *patience),
+        Command::Line(Line { text, .. }) => line(text.clone(), command.patience(USUAL_PATIENCE)),
         Command::Upload { name, content } => {
             Request::Upload { name: name.to_string(), content: control::to_hex(content) }
         }
@@ -263,7 +263,7 @@ fn request(command: &Command, force: bool) -> Request {
             let mut bytes = Vec::new();
             other.encode(&mut bytes);
             let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-            line(text, other.patience())
+            line(text, other.patience(USUAL_PATIENCE))
         }
     }
 }

@@ -39,7 +39,7 @@ pub fn at(args: &AtArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
         Some(time) => time.clamp(Duration::from_secs(1), LONGEST_TIMEOUT),
     };
     let secret = guard::is_secret(&args.command);
-    let command = Command::Line(Line { text: args.command.clone(), patience, secret });
+    let command = Command::Line(Line { text: args.command.clone(), patience: Some(patience), secret });
     let answer = match args.force {
         true => conversation.insist(command)?,
         false => conversation.ask(command)?,

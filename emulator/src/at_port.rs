@@ -29,6 +29,10 @@ pub(crate) struct Port {
     /// Bytes that came while the modem was stalled.
     pub(crate) stalled_input: Vec<u8>,
     pub(crate) last_byte_at: Option<Instant>,
+    /// When a byte last left.
+    pub(crate) last_left_at: Option<Instant>,
+    /// The rest of a command line that wakes the modem is lost.
+    pub(crate) wakes: bool,
     pub(crate) dtr: bool,
     pub(crate) rts: bool,
     pub(crate) carrier: Carrier,
@@ -170,6 +174,8 @@ impl Port {
             early_payload: Vec::new(),
             stalled_input: Vec::new(),
             last_byte_at: None,
+            last_left_at: None,
+            wakes: false,
             dtr: true,
             rts: true,
             carrier: Carrier::Down,
@@ -183,6 +189,12 @@ impl Port {
         self.output = old.output;
         self.dtr = old.dtr;
         self.rts = old.rts;
+    }
+
+    /// Whether it has been quiet for so long.
+    pub(crate) fn is_quiet_for(&self, time: std::time::Duration, now: Instant) -> bool {
+        let last = self.last_byte_at.max(self.last_left_at);
+        last.is_some_and(|last| now.saturating_duration_since(last) >= time)
     }
 
     /// Adds to the output; false if it had to be dropped because the host does not read.

@@ -122,6 +122,10 @@ pub struct Options {
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub quirk: Vec<String>,
 
+    /// Never answer a command line with TEXT in it; may be repeated.
+    #[arg(long, value_name = "TEXT")]
+    pub mute: Vec<String>,
+
     /// Write down what passes on the ports; a second port has `.1` behind the name, and so on.
     #[arg(long, value_name = "FILE")]
     pub transcript: Option<PathBuf>,
@@ -226,6 +230,7 @@ impl Options {
                 TimeServiceName::Silent => TimeService::Silent,
             },
             time_latency: self.time_latency,
+            mute: self.mute.clone(),
             send_buffer_bytes: self.send_buffer,
             receive_buffer_bytes: self.receive_buffer,
             storage_bytes: self.storage,

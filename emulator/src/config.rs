@@ -18,6 +18,8 @@ pub struct Config {
     pub ports: Vec<PortName>,
     /// Where it differs from the manual.
     pub quirks: Quirks,
+    /// A command line with one of these in it is never answered.
+    pub mute: Vec<String>,
     /// Model, and behind a space the firmware revision, for ATI, AT+CGMM and AT+CGMR; `None` for the
     /// family's own.
     pub identity: Option<String>,
@@ -95,6 +97,7 @@ impl Default for Config {
             family: Family::Eg800q,
             ports: vec![PortName::Uart1],
             quirks: Quirks::strict(),
+            mute: Vec::new(),
             identity: None,
             imei: "490154203237518".into(),
             imsi: "001010123456789".into(),

@@ -28,6 +28,10 @@ impl Modem {
                 state.emit(b"\r");
             }
         }
+        let text = String::from_utf8_lossy(&line);
+        if self.config.mute.iter().any(|muted| text.contains(muted.as_str())) {
+            return;
+        }
         // A line too long is one command that nobody knows.
         let mut commands = if too_long { parse(b"?") } else { parse(&line[2..]) };
         if self.config.quirks.joined_settings_lost && commands.iter().all(|it| it.is_write("QSSLCFG")) {

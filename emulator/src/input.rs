@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use crate::at_port::{Mode, Payload, PayloadEnd, Upload};
-use crate::modem::{LONGEST_SEND_BYTES, Modem};
+use crate::modem::{ASLEEP_AFTER, LONGEST_SEND_BYTES, Modem};
 use crate::network::Network;
 use crate::power::Power;
 
@@ -77,7 +77,14 @@ impl Modem {
         let limit = self.config.command_line_limit_bytes;
         // Where URCs may come before the echo, the echo waits for the end of the line.
         let echo_waits = self.config.quirks.urc_before_echo;
+        let sleeps = self.config.quirks.sleeps;
         let state = &mut self.ports[port];
+        state.wakes |= sleeps && state.is_quiet_for(ASLEEP_AFTER, now);
+        if state.wakes {
+            let end = bytes.iter().position(|byte| *byte == CR);
+            state.wakes = end.is_none();
+            return end.map_or(bytes.len(), |end| end + 1);
+        }
         let echoes_everything = self.config.quirks.everything_echoed && state.settings.echo;
         let echo_at_once = state.settings.echo && !echo_waits && !echoes_everything;
         for (index, &byte) in bytes.iter().enumerate() {

@@ -146,6 +146,9 @@ impl Modem {
     pub fn written(&mut self, port: usize, count: usize, now: Instant) {
         let port = &mut self.ports[port];
         port.written(count);
+        if count > 0 {
+            port.last_left_at = Some(now);
+        }
         let room = port.output.len() < self.config.port_buffer_bytes;
         let waits = !port.urcs.is_empty()
             || self.session.sockets.iter().any(|socket| {
@@ -346,6 +349,8 @@ impl Socket {
 
 /// Longest payload of one send (both manuals' test commands).
 pub(crate) const LONGEST_SEND_BYTES: usize = 1_460;
+/// A port that has been quiet for so long may sleep (AT+QSCLK=1).
+pub(crate) const ASLEEP_AFTER: Duration = Duration::from_secs(5);
 /// Host bytes that a port takes at a time.
 const INPUT_LIMIT_BYTES: usize = 4_096;
 /// Output beyond which a port with CTS flow control reads no more commands.

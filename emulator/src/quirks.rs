@@ -143,6 +143,8 @@ quirks! {
     close_without_time: false,
     /// AT+QSSLCLOSE of a socket that is being opened is refused.
     close_of_opening_refused: false,
+    /// The modem sleeps when a port has been quiet for 5 s, and the command line that wakes it is lost.
+    sleeps: false,
 }
 
 impl Quirks {

@@ -83,8 +83,8 @@ pub enum Command {
 pub struct Line {
     /// The line, without CR.
     pub text: String,
-    /// How long the answer may take once the line has left.
-    pub patience: Duration,
+    /// How long the answer may take once the line has left; `None`: as long as usual.
+    pub patience: Option<Duration>,
     /// Whether the text must stay out of logs.
     pub secret: bool,
 }
@@ -122,19 +122,19 @@ pub enum Expects {
 }
 
 impl Command {
-    /// A line with the usual patience of five seconds.
+    /// A line with the usual patience.
     pub fn line(text: impl Into<String>) -> Self {
-        Command::patient_line(text, QUICK)
+        Command::Line(Line { text: text.into(), patience: None, secret: false })
     }
 
     /// A line whose answer may take `patience`.
     pub fn patient_line(text: impl Into<String>, patience: Duration) -> Self {
-        Command::Line(Line { text: text.into(), patience, secret: false })
+        Command::Line(Line { text: text.into(), patience: Some(patience), secret: false })
     }
 
     /// A line that must not be shown.
     pub fn secret_line(text: impl Into<String>) -> Self {
-        Command::Line(Line { text: text.into(), patience: QUICK, secret: true })
+        Command::Line(Line { text: text.into(), patience: None, secret: true })
     }
 
     /// Appends the line to `out`, ended by CR alone: an LF behind it would reach the modem after the command
@@ -162,19 +162,30 @@ impl Command {
     }
 
     /// How long to wait for the answer, or for its next part, from when the last byte has left the line.
-    /// The manuals promise 300 ms for most.
-    pub fn patience(&self) -> Duration {
+    /// The manuals promise 300 ms for most; `usual` is what those may take (`--command-timeout`).
+    pub fn patience(&self, usual: Duration) -> Duration {
         match self {
-            Command::Line(line) => line.patience,
+            Command::Line(line) => line.patience.unwrap_or(usual),
             Command::Close { timeout_seconds, .. } => {
                 let seconds = timeout_seconds.unwrap_or(CLOSE_SECONDS_UNSAID);
-                Duration::from_secs(seconds.into()) + QUICK
+                Duration::from_secs(seconds.into()) + usual
             }
-            Command::Open { mode: AccessMode::Transparent, patience, .. } => *patience + QUICK,
+            Command::Open { mode: AccessMode::Transparent, patience, .. } => *patience + usual,
             Command::Upload { .. } | Command::Download { .. } => {
-                Duration::from_secs(UPLOAD_TIMEOUT_SECONDS) + QUICK
+                Duration::from_secs(UPLOAD_TIMEOUT_SECONDS) + usual
             }
-            _ => QUICK,
+            Command::SwitchMode { .. } => SWITCH_WAIT.max(usual),
+            _ => usual,
+        }
+    }
+
+    /// Whether it must not be lost to a module that sleeps: nobody could tell whether it was carried out.
+    pub fn must_arrive(&self) -> bool {
+        match self {
+            // What a longer one is followed by before its prompt comes cannot fill it up.
+            Command::Send { length, .. } => *length <= SHORT_SEND_BYTES,
+            Command::Receive { .. } | Command::Open { .. } | Command::SwitchMode { .. } => true,
+            _ => false,
         }
     }
 
@@ -261,8 +272,14 @@ const BARE_ANSWERS: [&str; 9] = ["+CGMI", "+CGMM", "+CGMR", "+CGSN", "+CIMI", "+
 /// How long AT+QSSLCLOSE takes at most where it is not told (both manuals, 2.2.5 and 2.1.5).
 const CLOSE_SECONDS_UNSAID: u16 = 10;
 
-/// What we wait where the manuals say 300 ms.
-const QUICK: Duration = Duration::from_secs(5);
+/// What we wait by default where the manuals say 300 ms.
+pub const USUAL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// AT+QISWTMD has taken up to 18 s on a busy EG91 (PROTOCOL section 3).
+const SWITCH_WAIT: Duration = Duration::from_secs(20);
+
+/// Whoever brings a module to answer may say so many bytes to it that are not the payload that it waits for.
+const SHORT_SEND_BYTES: usize = 16;
 
 /// The module ends an upload that has stalled for this long (FILE application note, AT+QFUPL).
 const UPLOAD_TIMEOUT_SECONDS: u64 = 10;

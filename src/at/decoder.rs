@@ -387,37 +387,47 @@ impl Decoder {
                     return Some(message);
                 }
                 State::HeaderLf { length, late, owner } => {
-                    let first = input.first()?;
-                    if *first == b'\n' {
+                    let has_line_feed = *input.first()? == b'\n';
+                    if has_line_feed {
                         *input = &input[1..];
                     }
-                    // This line end may be the one in front of `RDY`.
-                    self.state = match late {
-                        true => self.late_payload(length, b"\r\n"),
-                        false => State::Payload { left: length, owner },
+                    self.state = match (late, has_line_feed) {
+                        // This line end may be the one in front of `RDY`.
+                        (true, true) => self.late_payload(length, b"\r\n"),
+                        (true, false) => self.late_payload(length, b""),
+                        (false, _) => State::Payload { left: length, owner },
                     };
                 }
                 State::LatePayload { left, framing } => {
                     let (&byte, rest) = input.split_first()?;
-                    *input = rest;
                     self.line.push(byte);
                     let count = self.line.len() - framing;
-                    match boot_words(&self.line) {
-                        Boot::Perhaps if count < left => {}
-                        Boot::Said(urc) => {
-                            self.state = State::Line;
-                            self.line_done = true;
-                            return Some(Message::Urc(urc));
-                        }
-                        Boot::Perhaps | Boot::No => {
-                            self.state = after_payload(left - count, Owner::Ours);
-                            self.line_done = true;
-                            return Some(Message::Payload {
-                                bytes: &self.line[framing..],
-                                left: left - count,
-                            });
-                        }
+                    let boot = boot_words(&self.line);
+                    if let Boot::Said(urc) = boot {
+                        *input = rest;
+                        self.state = State::Line;
+                        self.line_done = true;
+                        return Some(Message::Urc(urc));
                     }
+                    // A line end that is missing in front of it belonged to the line before, and so may the length. So much
+                    // of the words is no chance, even where the payload would be complete.
+                    let is_likely = framing > 0 || count > BOOT_CHANCE_BYTES;
+                    if matches!(boot, Boot::Perhaps) && (count < left || is_likely) {
+                        *input = rest;
+                        continue;
+                    }
+                    self.line_done = true;
+                    if count > left + 1 {
+                        self.state = State::Discarding;
+                        return Some(Message::Malformed(MISFRAMED));
+                    }
+                    if count <= left {
+                        *input = rest;
+                    }
+                    let count = count.min(left);
+                    self.state = after_payload(left - count, Owner::Ours);
+                    let bytes = &self.line[framing..framing + count];
+                    return Some(Message::Payload { bytes, left: left - count });
                 }
                 State::ForeignText(mut text_state) => {
                     let &byte = input.first()?;
@@ -524,6 +534,9 @@ fn boot_words(bytes: &[u8]) -> Boot {
     }
     Boot::No
 }
+
+/// As much of them, with the line end in front, may well be the end of payload.
+const BOOT_CHANCE_BYTES: usize = 4;
 
 /// The first words of a module that has booted, or goes down.
 const BOOT_WORDS: [(&str, Urc); 7] = [
@@ -720,6 +733,49 @@ mod tests {
     fn decodes_to(input: &[u8], expected: &[&str]) {
         for step in 1..=input.len() {
             assert_eq!(decode_all(input, step), expected, "in steps of {step}");
+        }
+    }
+
+    /// All messages of what comes before and after a pause, the second in pieces of `step` bytes.
+    fn decode_with_pause(before: &[u8], after: &[u8], step: usize) -> Vec<String> {
+        let mut decoder = Decoder::new();
+        let mut all = Vec::new();
+        let mut payload = Vec::new();
+        for (index, mut piece) in std::iter::once(before).chain(after.chunks(step)).enumerate() {
+            if index == 1 {
+                decoder.resumes();
+            }
+            while let Some(message) = decoder.decode(&mut piece) {
+                match message {
+                    Message::Payload { bytes, .. } => payload.extend_from_slice(bytes),
+                    other => all.push(format!("{other:?}")),
+                }
+            }
+        }
+        all.push(format!("payload {}", payload.escape_ascii()));
+        all
+    }
+
+    #[test]
+    fn behind_a_pause_inside_payload_comes_its_rest_or_what_a_module_says_that_has_booted() {
+        let header = "\r\n+QSSLURC: \"recv\",4,16\r\n";
+        let pushed = "Urc(Pushed(Some(SocketId(4)), 16))";
+        for step in 1..12 {
+            for pause in header.len() - 3..=header.len() {
+                // In the line that announces it, behind its CR, behind its LF.
+                let (before, rest) = header.as_bytes().split_at(pause);
+                let goes_on = [rest, b"\r\nRDY?\r\n01234567\r\nOK\r\n"].concat();
+                let all = decode_with_pause(before, &goes_on, step);
+                assert_eq!(all, [pushed, "Final(Ok)", "payload \\r\\nRDY?\\r\\n01234567"], "{pause} {step}");
+                let all = decode_with_pause(before, b"\r\nRDY\r\n", step);
+                assert!(all.contains(&"Urc(Ready)".to_owned()), "{pause} {step}: {all:?}");
+                assert_eq!(all.last().map(String::as_str), Some("payload "), "{pause} {step}");
+            }
+            let begun = [header.as_bytes(), b"0123456"].concat();
+            let all = decode_with_pause(&begun, b"\r\nAPP RDY\r\n", step);
+            assert_eq!(all, [pushed, "Urc(Ready)", "payload 0123456"], "{step}");
+            let all = decode_with_pause(&begun, b"\r\nAPP 789\r\nOK\r\n", step);
+            assert_eq!(all, [pushed, "Final(Ok)", "payload 0123456\\r\\nAPP 789"], "{step}");
         }
     }
 

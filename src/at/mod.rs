@@ -12,7 +12,7 @@ mod result_code;
 pub mod transcript;
 mod value;
 
-pub use command::{AccessMode, Command, Expects, Line};
+pub use command::{AccessMode, Command, Expects, Line, USUAL_PATIENCE};
 pub use decoder::{Decoder, Final, Message, PUSH_LENGTH_MAX, Urc};
 pub use parse::{Fields, fields};
 pub use result_code::{CmeError, ResultCode};

@@ -126,6 +126,22 @@ pub fn from_modem(
     Ok(Checked { configuration, verbosity, warnings: checks.warnings })
 }
 
+/// What an answer may take: it cannot be waited for without a limit.
+fn answer_timeout(
+    option: &'static str,
+    given: Option<Duration>,
+    default: Duration,
+) -> Result<Duration, Complaint> {
+    let timeout = given.unwrap_or(default);
+    match ANSWER_TIMEOUTS.contains(&timeout) {
+        true => Ok(timeout),
+        false => Err(Complaint::new(option, "must be between 1s and 10min".to_owned())),
+    }
+}
+
+/// What `--command-timeout` and `--send-timeout` can be.
+const ANSWER_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+
 /// The configuration of `run`, from the file that `args` names.
 ///
 /// # Errors
@@ -268,6 +284,12 @@ impl<'a> Checks<'a> {
             reset_command: options.reset_command.clone(),
             wait: self.wait(options, default_wait)?,
             liveness_interval: options.liveness_interval.unwrap_or(defaults.liveness_interval),
+            command_timeout: answer_timeout(
+                "command-timeout",
+                options.command_timeout,
+                defaults.command_timeout,
+            )?,
+            send_timeout: answer_timeout("send-timeout", options.send_timeout, defaults.send_timeout)?,
         })
     }
 
@@ -705,6 +727,8 @@ fn modem_over(args: &ModemOptions, file: &ModemOptions) -> ModemOptions {
         retry_for: waits.1,
         max_retries: waits.2,
         liveness_interval: args.liveness_interval.or(file.liveness_interval),
+        command_timeout: args.command_timeout.or(file.command_timeout),
+        send_timeout: args.send_timeout.or(file.send_timeout),
     }
 }
 

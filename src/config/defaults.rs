@@ -6,7 +6,7 @@ use super::{
     ApnAuth, Authentication, Control, Device, Limits, Modem, OnClosed, OpenOn, Pdp, PdpType, Process,
     Recovery, Tls, TlsVersion, Wait, WhenFull, cipher,
 };
-use crate::at::{IdSet, PdpContextId, SOCKET_COUNT, SSL_CONTEXT_COUNT};
+use crate::at::{IdSet, PdpContextId, SOCKET_COUNT, SSL_CONTEXT_COUNT, USUAL_PATIENCE};
 
 impl Default for Modem {
     fn default() -> Self {
@@ -23,6 +23,8 @@ impl Default for Modem {
             reset_command: None,
             wait: Wait::Forever,
             liveness_interval: Duration::from_secs(60),
+            command_timeout: USUAL_PATIENCE,
+            send_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -118,6 +118,10 @@ pub struct Modem {
     pub wait: Wait,
     /// `--liveness-interval`: how often an idle modem is asked whether it still answers; zero is never.
     pub liveness_interval: Duration,
+    /// `--command-timeout`: how long the modem may take to answer a command that needs no network.
+    pub command_timeout: Duration,
+    /// `--send-timeout`: how long it may take to confirm that it has taken bytes.
+    pub send_timeout: Duration,
 }
 
 /// The data session (PDP context) that carries the sockets.

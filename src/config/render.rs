@@ -66,6 +66,8 @@ fn modem(out: &mut Document, modem: &Modem) {
         }
     }
     out.string("liveness-interval", &duration::format(modem.liveness_interval));
+    out.string("command-timeout", &duration::format(modem.command_timeout));
+    out.string("send-timeout", &duration::format(modem.send_timeout));
 }
 
 fn tunnel(out: &mut Document, tunnel: &Tunnel) {

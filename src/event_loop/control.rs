@@ -182,7 +182,7 @@ impl EventLoop {
         {
             server.expect_open(connection);
         }
-        self.say(connection, Command::Line(crate::at::Line { text: line, patience, secret }));
+        self.say(connection, Command::Line(crate::at::Line { text: line, patience: Some(patience), secret }));
     }
 
     /// Puts a command in line; its answer is the reply.
@@ -195,7 +195,7 @@ impl EventLoop {
             let message = "the modem's port is not open; the daemon's log says why";
             return self.reply(connection, &Reply::error("port-unavailable", message));
         }
-        let until = self.now + TURN_LIMIT + command.patience();
+        let until = self.now + TURN_LIMIT + command.patience(self.configuration.modem.command_timeout);
         // It may be on its way before this returns, but its answer only comes when bytes have been read.
         match self.relay.command(command, self.now) {
             Some(id) => {

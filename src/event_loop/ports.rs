@@ -342,6 +342,7 @@ fn facts(port: &Port) -> PortFacts {
         has_dcd: kind.has_dcd,
         dcd_is_live: matches!(port, Port::Serial(_)),
         has_dtr: kind.has_dtr,
+        lacks_flow_control: kind.is_uart && port.flow_control() == FlowControl::None,
         at_port: match kind.usb_interface {
             Some(2) => Some("usbat"),
             Some(3) => Some("usbmodem"),

@@ -18,9 +18,16 @@ impl Modem {
     /// A command has its answer.
     pub(super) fn answered(&mut self, port: usize, in_flight: InFlight, outcome: Outcome, now: Instant) {
         let lines = std::mem::take(&mut self.channels[port].answer.lines);
+        if in_flight.origin != Origin::Wire {
+            // Flow control works, if it is on.
+            self.channels[port].times_deaf = 0;
+        }
         match in_flight.origin {
             Origin::Wire => self.wire_answered(port, &in_flight.command, &outcome, &lines, now),
-            Origin::Session => self.session_answered(port, outcome, lines, now),
+            Origin::Session => {
+                self.session.has_answered();
+                self.session_answered(port, outcome, lines, now);
+            }
             Origin::Liveness => {}
             Origin::Reboot => match outcome {
                 Outcome::Ok => {
@@ -30,6 +37,7 @@ impl Modem {
                 _ => log::warn!("the modem refuses to reboot"),
             },
             Origin::Context(index) => {
+                self.session.contexts_unanswered = 0;
                 self.context_answered(index, &outcome, &lines, now);
             }
             Origin::Judge => {

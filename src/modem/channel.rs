@@ -40,6 +40,14 @@ pub struct Channel {
     pub wire_step: Option<usize>,
     /// When a byte last came, or the port was opened.
     pub last_heard: Instant,
+    /// When a command last left.
+    last_said: Instant,
+    /// The send whose fate is settled when the channel answers again.
+    pub unprompted: Option<Unprompted>,
+    /// How often in a row it answered only when its flow control was off.
+    pub times_deaf: u32,
+    /// Wire settings that were not answered since they last were, by their place in the list.
+    pub wire_unanswered: [u32; WIRE_SETTINGS_MAX],
     /// The port was lost in data mode, and the modem has not answered since.
     pub was_stream: bool,
     /// What was given up on it may still be answered.
@@ -85,8 +93,30 @@ pub struct InFlight {
     pub stage: Stage,
     /// The command line has come back, and so much of its payload.
     pub echo: Option<Echo>,
+    /// The line had been quiet: a module that slept may have woken by it, and lost it.
+    pub may_have_woken: bool,
+    patience: Patience,
     /// When it counts as silent.
     deadline: Deadline,
+}
+
+/// What answers may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// `--command-timeout`
+    pub usual: Duration,
+    /// `--send-timeout`: SEND OK once the payload has left.
+    pub send: Duration,
+}
+
+/// A send whose prompt did not come, on a channel that is being brought back: nothing of it has left, and as long as
+/// what is said there cannot fill it up, nothing wrong has either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unprompted {
+    /// The socket, whose bytes wait.
+    pub socket: SocketId,
+    /// A module that waits for the payload all the same waits for so many more bytes.
+    pub left: usize,
 }
 
 /// Who wants the answer of a command.
@@ -232,10 +262,14 @@ impl Channel {
             answered_at: None,
             wire_step: Some(0),
             last_heard: now,
+            last_said: now,
+            unprompted: None,
             owes_answers: false,
             line_feed_due: false,
             doubted: None,
             recorder: Recorder::new(recorder_bytes),
+            times_deaf: 0,
+            wire_unanswered: [0; WIRE_SETTINGS_MAX],
             was_stream: false,
             habit: Habit::default(),
             in_flight: None,
@@ -257,13 +291,18 @@ impl Channel {
         !matches!(self.state, State::Closed)
     }
 
+    /// Whether a module that sleeps when its line is quiet may sleep now: it loses the command that wakes it.
+    pub fn may_be_asleep(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_heard.max(self.last_said)) >= AWAKE_MIN
+    }
+
     /// The command in flight.
     pub fn in_flight(&self) -> Option<&InFlight> {
         self.in_flight.as_ref()
     }
 
     /// Sends `command`.
-    pub fn start(&mut self, command: Command, origin: Origin, now: Instant) {
+    pub fn start(&mut self, command: Command, origin: Origin, patience: Patience, now: Instant) {
         assert!(self.in_flight.is_none(), "one command in flight per channel");
         self.recorder.line(Side::Host, &command, now);
         command.encode(&mut self.output);
@@ -281,9 +320,12 @@ impl Channel {
         self.answer.received = None;
         self.answer.contradicts = false;
         self.answer.receivable_again = false;
-        let wait = command.patience() + self.wire_time(self.output.len());
+        let wait = command.patience(patience.usual) + self.wire_time(self.output.len());
         let deadline = Deadline::new(wait, LINE_BUSY_MAX, now);
-        self.in_flight = Some(InFlight { command, origin, stage, echo: None, deadline });
+        let may_have_woken = self.may_be_asleep(now);
+        self.in_flight =
+            Some(InFlight { command, origin, stage, echo: None, patience, may_have_woken, deadline });
+        self.last_said = now;
     }
 
     /// Sends bytes that are no command: filler, an escape, an `AT` that wakes.
@@ -319,7 +361,8 @@ impl Channel {
             && in_flight.stage == Stage::Prompt
         {
             in_flight.stage = Stage::Payload(0);
-            in_flight.deadline = Deadline::new(in_flight.command.patience(), LINE_BUSY_MAX, now);
+            in_flight.deadline =
+                Deadline::new(in_flight.command.patience(in_flight.patience.usual), LINE_BUSY_MAX, now);
         }
     }
 
@@ -331,7 +374,11 @@ impl Channel {
         {
             let all_sent = sent + count;
             debug_assert!(all_sent <= length, "no more than announced");
-            let wait = SEND_RESULT_WAIT.max(in_flight.command.patience()) + wire_time;
+            let wait = wire_time
+                + match in_flight.command {
+                    Command::Send { .. } => in_flight.patience.send,
+                    _ => in_flight.command.patience(in_flight.patience.usual),
+                };
             if all_sent == length {
                 in_flight.stage = Stage::AfterPayload;
                 in_flight.deadline = Deadline::new(wait, LINE_BUSY_MAX, now);
@@ -572,11 +619,14 @@ impl Channel {
     }
 }
 
+/// After so many times that is no chance.
+pub const TIMES_DEAF_MAX: u32 = 2;
+
+/// There are fewer wire settings than this.
+pub const WIRE_SETTINGS_MAX: usize = 16;
+
 /// The most information lines kept of one answer.
 pub const ANSWER_LINES_MAX: usize = 128;
-
-/// What we wait for `SEND OK` once the payload has left; the manuals say 300 ms.
-const SEND_RESULT_WAIT: Duration = Duration::from_secs(10);
 
 /// A payload without a byte for this long does not hold up the question whether the modem answers.
 const PAYLOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -592,6 +642,9 @@ const FOREIGN_WAIT: Duration = Duration::from_millis(2_500);
 /// What we wait for the next byte of an announced payload, or of what announces it: device servers and their networks
 /// make pauses of several seconds.
 const PAYLOAD_WAIT: Duration = Duration::from_secs(15);
+
+/// A module does not sleep sooner: AT+QSCLK=1 takes 5 s.
+const AWAKE_MIN: Duration = Duration::from_secs(4);
 
 /// Behind a shorter pause no module has booted.
 const PAUSE_MIN: Duration = Duration::from_millis(500);

@@ -44,14 +44,14 @@ use crate::buffer::ByteQueue;
 use crate::config::{self, Authentication, Mode};
 use crate::exit_status::ExitStatus;
 use crate::recorder::{LIMIT_BYTES, Side};
-use channel::{Channel, Destination, InFlight, Origin, Stage, State};
+use channel::{Channel, Destination, InFlight, Origin, Stage, State, TIMES_DEAF_MAX, Unprompted};
 use data_mode::DataMode;
 use fair::{FairQueue, Way};
 use recovery::{Ladder, Rung};
-use session::{Doubt, Session, Step};
+use session::{Doubt, Session, Step, UNANSWERED_MAX};
 use socket::{Closing, FailedSend, FarEnd, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
 use ssl_context::SslContext;
-use waking::{FILLER, Waking};
+use waking::{FILLER, Waking, Without};
 
 /// A modem.
 #[derive(Debug)]
@@ -139,6 +139,8 @@ pub struct PortFacts {
     pub dcd_is_live: bool,
     /// A DTR line that can be set.
     pub has_dtr: bool,
+    /// Nothing stops the modem when the host does not read: RTS/CTS is not wanted, or the driver has none.
+    pub lacks_flow_control: bool,
     /// What the modem calls this port, where that is known: "usbat", "usbmodem" or "uart1".
     pub at_port: Option<&'static str>,
 }
@@ -388,6 +390,12 @@ impl Modem {
     /// Whether bytes that the port cannot deliver are lost: the line has no flow control.
     pub fn loses_unread_bytes(&self) -> bool {
         self.settings.flow_control == Some(config::FlowControl::None)
+            || self.ports.iter().any(|facts| facts.lacks_flow_control)
+    }
+
+    /// Whether RTS and CTS hold both sides of a port.
+    fn wants_flow_control(&self, port: usize) -> bool {
+        self.settings.flow_control != Some(config::FlowControl::None) && !self.ports[port].lacks_flow_control
     }
 
     /// When [`Modem::deadline_passed`] is due.
@@ -842,7 +850,8 @@ impl Modem {
                         let socket = *socket;
                         channel.answer.contradicts |= channel.answer.received.is_some() || length > *asked;
                         channel.answer.received.get_or_insert(length);
-                        match self.sockets[socket.index()].joined && !channel.answer.contradicts {
+                        let joined = self.sockets[socket.index()].joined;
+                        match joined && length > 0 && !channel.answer.contradicts {
                             true => Destination::Socket(socket),
                             false => Destination::Nobody,
                         }
@@ -853,6 +862,8 @@ impl Modem {
             Message::Prompt => {
                 channel.recorder.prompt(now);
                 channel.prompted(now);
+                // It has heard the command after all, and may have taken what came behind it for payload.
+                self.settle_unprompted(port, false);
             }
             Message::Echo => channel.echoed(),
             Message::Foreign(line) => {
@@ -943,7 +954,8 @@ impl Modem {
                     self.sockets[id.index()].pushed_on = Some(port);
                     self.heard_of(id, now);
                 }
-                self.channels[port].payload_for = known.map_or(Destination::Nobody, Destination::Socket);
+                let whose = known.filter(|_| length > 0);
+                self.channels[port].payload_for = whose.map_or(Destination::Nobody, Destination::Socket);
             }
             Urc::Receivable(id) => {
                 if let Phase::Open(open) = &mut self.sockets[id.index()].phase {

@@ -4,12 +4,12 @@
 //! question whether the session stands, switches of mode (they free memory), closes and checks of sockets
 //! whose clients are gone, settings of SSL contexts, opens, and then bytes, sparse flows first.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::channel::{Channel, Origin, Outcome, State};
+use super::channel::{Channel, Origin, Outcome, Patience, State};
 use super::echo::Habit;
 use super::fair::Way;
-use super::session::{Doubt, Step};
+use super::session::{Doubt, Step, UNANSWERED_MAX};
 use super::socket::{
     Closing, FarEnd, Flow, INCOMING_HIGH_BYTES, INCOMING_LOW_BYTES, Open, OpenStage, Opening, Phase, Settling,
 };
@@ -29,6 +29,7 @@ impl Modem {
             self.refuse_user_commands();
         }
         // Where pushed payload comes out, prompt and result of a send wait behind it: that port comes last.
+        let patience = Patience { usual: self.settings.command_timeout, send: self.settings.send_timeout };
         let last = self.urc_port.heard().unwrap_or(0);
         let count = self.channels.len();
         for port in (0..count).map(|turn| (last + 1 + turn) % count) {
@@ -39,15 +40,45 @@ impl Modem {
             if !self.channels[port].is_idle() || self.booting_until.is_some() {
                 continue;
             }
+            if self.must_wake(port, now) {
+                self.channels[port].start(
+                    Command::patient_line("AT", WAKING_WAIT),
+                    Origin::Liveness,
+                    patience,
+                    now,
+                );
+                continue;
+            }
             if let Some((command, origin)) = self.next_command(port, now) {
                 if origin == Origin::Socket
                     && let Some(socket) = command.socket()
                 {
                     self.sockets[socket.index()].busy = Some(port);
                 }
-                self.channels[port].start(command, origin, now);
+                self.channels[port].start(command, origin, patience, now);
             }
         }
+    }
+
+    /// Whether the next command could be one that must not be lost, and the module may sleep: `AT` wakes it.
+    fn must_wake(&self, port: usize, now: Instant) -> bool {
+        let channel = &self.channels[port];
+        let is_due = |id: &SocketId| {
+            let socket = &self.sockets[id.index()];
+            let command = match &socket.phase {
+                Phase::Open(Open { flow: Flow::ToBuffer { .. } | Flow::ToPush { .. }, .. }) => return true,
+                _ if socket.wants_to_receive() > 0 => return true,
+                _ => Command::Send {
+                    socket: *id,
+                    length: socket.outgoing.len().clamp(1, self.profile.send_max),
+                },
+            };
+            socket.wants_to_send(now) && command.must_arrive()
+        };
+        self.session.is_up()
+            && channel.wire_step.is_none()
+            && channel.may_be_asleep(now)
+            && (self.open_due(port, now).is_some() || SocketId::all().any(|id| is_due(&id)))
     }
 
     fn next_command(&mut self, port: usize, now: Instant) -> Option<(Command, Origin)> {
@@ -141,9 +172,17 @@ impl Modem {
 
     /// The next of the settings that fix the wire format of a channel.
     fn wire_setting(&mut self, port: usize) -> Option<WireSetting> {
-        let step = self.channels[port].wire_step?;
+        let mut step = self.channels[port].wire_step?;
+        let never_answered = |step: &usize| {
+            let times = self.channels[port].wire_unanswered.get(*step);
+            times.is_some_and(|times| *times >= UNANSWERED_MAX)
+        };
+        while never_answered(&step) {
+            step += 1;
+        }
         let settings = self.wire_settings(port);
         let setting = settings.into_iter().nth(step);
+        self.channels[port].wire_step = Some(step);
         if setting.is_none() {
             self.channels[port].wire_step = None;
         }
@@ -153,10 +192,7 @@ impl Modem {
     fn wire_settings(&self, port: usize) -> Vec<WireSetting> {
         let facts = &self.ports[port];
         let transparent = self.tunnels.iter().any(|tunnel| tunnel.mode == Mode::Transparent);
-        let flow = match self.settings.flow_control {
-            Some(config::FlowControl::None) => "AT+IFC=0,0",
-            Some(config::FlowControl::RtsCts) | None => "AT+IFC=2,2",
-        };
+        let flow = if self.wants_flow_control(port) { "AT+IFC=2,2" } else { "AT+IFC=0,0" };
         // With &D1 a drop of DTR leaves data mode; otherwise DTR, which closing a tty can move, means nothing.
         let dtr = if transparent && facts.has_dtr { "AT&D1" } else { "AT&D0" };
         let singly: [&str; WIRE_SETTINGS] = ["ATE0", "ATV1", "ATQ0", dtr, "AT&C1", "AT+CMEE=1", flow];
@@ -193,6 +229,9 @@ impl Modem {
     ) {
         if let Outcome::Refused(refusal) = outcome {
             log::debug!("{} refused {command}: {refusal}", self.ports[port].name);
+        }
+        if let Some(times) = self.wire_times_unanswered(port) {
+            *times = 0;
         }
         if let (Command::Line(line), config::Device::Imei(wanted)) = (command, &self.settings.devices[port])
             && line.text == SERIAL_NUMBER
@@ -232,6 +271,27 @@ impl Modem {
             0 if all_at_once => 1 + WIRE_SETTINGS,
             step => step + 1,
         });
+    }
+
+    /// A wire setting was not answered. What can be done without is not said for ever: all but the question which
+    /// modem it is, and its speed.
+    pub(super) fn wire_unanswered(&mut self, port: usize, command: &Command) {
+        let needed = |line: &str| line == SERIAL_NUMBER || line.starts_with("AT+IPR=");
+        if is_urc_port(command) || matches!(command, Command::Line(line) if needed(&line.text)) {
+            return;
+        }
+        if let Some(times) = self.wire_times_unanswered(port) {
+            *times = times.saturating_add(1);
+            if *times == UNANSWERED_MAX {
+                log::warn!("{} does not answer {command} at all; going on without it", self.ports[port].name);
+            }
+        }
+    }
+
+    /// How often the wire setting that is in flight was not answered.
+    fn wire_times_unanswered(&mut self, port: usize) -> Option<&mut u32> {
+        let channel = &mut self.channels[port];
+        channel.wire_unanswered.get_mut(channel.wire_step?)
     }
 
     /// The port that URCs leave by is lost, or has become a stream: they leave by this one from now on. Only one
@@ -531,6 +591,9 @@ fn is_urc_port(command: &Command) -> bool {
 
 /// How many settings fix the wire format of a channel, its speed aside.
 const WIRE_SETTINGS: usize = 7;
+
+/// What the `AT` may take that wakes a module, if it sleeps.
+const WAKING_WAIT: Duration = Duration::from_secs(1);
 
 /// AT+QURCCFG: the port that URCs leave by.
 const URC_PORT: &str = "AT+QURCCFG=\"urcport\",";

@@ -83,6 +83,10 @@ pub struct Session {
     pub doubt: Doubt,
     /// Several TLS settings go into one line; until the module has shown that this does not work.
     pub joins: Joins,
+    /// Steps whose command was not answered since it last was, and how often.
+    unanswered: Vec<(Step, u32)>,
+    /// Settings of SSL contexts that were not answered in a row.
+    pub contexts_unanswered: u32,
 }
 
 /// Whether a data session that is in use may be gone.
@@ -190,6 +194,25 @@ pub enum Step {
     Failed,
 }
 
+impl Step {
+    /// Whether a module that does not answer its command at all can carry sockets: it is as if it refused it.
+    pub fn is_optional(self) -> bool {
+        matches!(
+            self,
+            Step::Model
+                | Step::Keys { .. }
+                | Step::UrcPort { .. }
+                | Step::WireFormat { .. }
+                | Step::Glance
+                | Step::ActivationRefused
+                | Step::Dns
+                | Step::Clock
+                | Step::SetClock
+                | Step::Space
+        )
+    }
+}
+
 impl Session {
     /// No session yet.
     pub fn new(wanted: bool, now: Instant) -> Self {
@@ -218,6 +241,8 @@ impl Session {
             rebuild: false,
             doubt: Doubt::None,
             joins: Joins { writing: true, asking: true },
+            unanswered: Vec::new(),
+            contexts_unanswered: 0,
         }
     }
 
@@ -248,6 +273,7 @@ impl Session {
 
     /// The modem has rebooted, and no PDP context is active any more.
     pub fn context_gone(&mut self) {
+        self.unanswered.clear();
         self.activated = false;
         self.found_active = false;
     }
@@ -267,6 +293,31 @@ impl Session {
         let (seconds, at) = self.host_clock?;
         let passed = now.saturating_duration_since(at).as_secs();
         seconds.checked_add(i64::try_from(passed).ok()?)
+    }
+
+    /// The command of this step was not answered: how often in a row.
+    fn missed(&mut self, step: Step) -> u32 {
+        match self.unanswered.iter_mut().find(|(missed, _)| *missed == step) {
+            Some((_, times)) => {
+                *times = times.saturating_add(1);
+                *times
+            }
+            None => {
+                self.unanswered.push((step, 1));
+                1
+            }
+        }
+    }
+
+    /// Whether this module does not answer the command of a step.
+    fn never_answers(&self, step: Step) -> bool {
+        self.unanswered.iter().any(|(missed, times)| *missed == step && *times >= UNANSWERED_MAX)
+    }
+
+    /// The command in flight has its answer.
+    pub fn has_answered(&mut self) {
+        let asked = self.asked;
+        self.unanswered.retain(|(step, _)| *step != asked);
     }
 
     fn go(&mut self, step: Step) {
@@ -290,6 +341,14 @@ impl Modem {
             return None;
         }
         self.session.not_before = None;
+        let step = self.session.step;
+        if step.is_optional() && self.session.never_answers(step) {
+            self.skip_step(channel, now);
+            return match self.session.step == step {
+                true => None,
+                false => self.session_command(channel, now),
+            };
+        }
         let pdp = &self.settings.pdp;
         let context = pdp.context;
         let line = |text: String| Some(Command::line(text));
@@ -370,6 +429,12 @@ impl Modem {
             }
             Step::Unwanted | Step::Contexts | Step::Up | Step::Ended => None,
         }
+    }
+
+    /// The module does not answer the command of this step: as if it had refused it.
+    pub(super) fn skip_step(&mut self, channel: usize, now: Instant) {
+        self.session.asked = self.session.step;
+        self.session_answered(channel, Outcome::Refused(Refusal::Plain), Vec::new(), now);
     }
 
     /// The answer to the command of [`Modem::session_command`].
@@ -582,6 +647,9 @@ impl Modem {
 /// answers ERROR, which is as good.
 const WIRE_FORMAT: [&str; 3] =
     ["+QICFG=\"viewmode\",0", "+QICFG=\"dataformat\",0,0", "+QICFG=\"sendinfo\",0"];
+
+/// A command that was not answered so often in a row is not said any more, where it can be done without.
+pub(super) const UNANSWERED_MAX: u32 = 3;
 
 /// The pause after a failed attempt, doubled up to the limit.
 const RETRY_MIN: Duration = Duration::from_secs(5);

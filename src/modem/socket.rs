@@ -387,7 +387,7 @@ impl Socket {
     pub fn send_just_failed(&self, port: usize, now: Instant) -> Option<FailedSend> {
         let failed = self.backoff?.failed;
         let is_fresh = failed.port == port && now < failed.at + SEND_OK_LATE_MAX;
-        (is_fresh && self.busy.is_none() && self.outgoing.len() >= failed.length).then_some(failed)
+        (is_fresh && self.outgoing.len() >= failed.length).then_some(failed)
     }
 
     /// Empties it for the next connection.

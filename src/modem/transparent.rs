@@ -7,7 +7,7 @@ use super::data_mode::{DataMode, Next, Reason};
 use super::socket::{Closing, FarEnd, Flow, Open, Phase, Question, Settling};
 use super::{Action, Cut, Failure, Family, GiveUp, Modem, UrcPort, state_of};
 use crate::at::SocketId;
-use crate::config::{FlowControl, Mode};
+use crate::config::Mode;
 use crate::exit_status::ExitStatus;
 use crate::recorder::Side;
 
@@ -51,9 +51,7 @@ impl Modem {
                 ),
             ));
         }
-        if self.settings.flow_control == Some(FlowControl::None)
-            && open.clone().any(|port| self.ports[port].is_uart)
-        {
+        if self.loses_unread_bytes() && open.clone().any(|port| self.ports[port].is_uart) {
             log::warn!(
                 "{}: transparent mode without hardware flow control: bytes lost on the line cannot be noticed",
                 tunnel.name

@@ -7,15 +7,19 @@ use std::time::{Duration, Instant};
 
 use super::{
     AccessMode, Action, Channel, Closing, Command, Cut, Destination, Doubt, Event, ExitStatus, FILLER,
-    Failure, Flow, InFlight, Modem, Open, OpenFailure, OpenStage, Origin, Phase, REOPEN_PAUSE, Rung,
-    SocketId, State, Step, UrcPort, UserAnswer, Waking, config, waking,
+    Failure, Flow, InFlight, Modem, Open, OpenFailure, OpenStage, Origin, Outcome, Phase, REOPEN_PAUSE,
+    Refusal, Rung, SocketId, Stage, State, Step, TIMES_DEAF_MAX, UNANSWERED_MAX, Unprompted, UrcPort,
+    UserAnswer, Waking, Without, config, waking,
 };
 
 impl Modem {
     /// The channel did not answer, or said what cannot be framed: whatever was in flight on it is settled,
     /// and it is brought back.
     pub(super) fn channel_silent(&mut self, port: usize, cut: Cut, now: Instant) {
+        self.settle_unprompted(port, false);
+        let is_excused = self.channels[port].in_flight().is_some_and(|it| self.is_excused(it));
         let rung = match cut {
+            Cut::Silent if is_excused => Rung::Resync,
             Cut::Silent | Cut::Garbled | Cut::Unfinished => self.ladder.strike(false, now),
             _ => Rung::Resync,
         };
@@ -40,7 +44,13 @@ impl Modem {
         }
         self.channels[port].state = self.waking(port, now);
         if let Some(in_flight) = in_flight {
-            if cut == Cut::Silent {
+            if cut == Cut::Silent && in_flight.may_have_woken {
+                log::debug!(
+                    "{} did not answer {}, it may have slept",
+                    self.ports[port].name,
+                    in_flight.command
+                );
+            } else if cut == Cut::Silent {
                 log::warn!(
                     "{} did not answer {}; bringing it back",
                     self.ports[port].name,
@@ -129,12 +139,21 @@ impl Modem {
     /// A command will never have its answer; the modem may carry it out all the same, and late.
     pub(super) fn unanswered(&mut self, port: usize, in_flight: InFlight, cut: Cut, now: Instant) {
         match in_flight.origin {
-            Origin::Wire | Origin::Context(_) | Origin::Liveness | Origin::Reboot => {}
+            Origin::Liveness | Origin::Reboot => {}
+            Origin::Wire => self.wire_unanswered(port, &in_flight.command),
+            Origin::Context(index) => {
+                self.session.contexts_unanswered += 1;
+                if self.session.contexts_unanswered >= UNANSWERED_MAX {
+                    self.session.contexts_unanswered = 0;
+                    let refused = Outcome::Refused(Refusal::Plain);
+                    self.context_answered(index, &refused, &[], now);
+                }
+            }
             Origin::User(id) => {
                 let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
                 self.events.push_back(Event::Answered(id, answer));
             }
-            Origin::Session => self.session_unanswered(now),
+            Origin::Session => self.session_unanswered(port, now),
             Origin::Reason(id) => self.reason_answered(id, &[], now),
             Origin::Judge => {
                 if self.session.doubt == Doubt::Asked {
@@ -148,6 +167,14 @@ impl Modem {
             }
             Origin::Socket => {
                 let Some(id) = in_flight.command.socket() else { return };
+                if let (Command::Send { length, .. }, Stage::Prompt, Cut::Silent) =
+                    (&in_flight.command, in_flight.stage, cut)
+                {
+                    // Nothing has left. Whether the module waits for it all the same shows when it is asked.
+                    self.channels[port].unprompted = Some(Unprompted { socket: id, left: *length });
+                    self.channels[port].decoder.expect_prompt(true);
+                    return;
+                }
                 self.sockets[id.index()].busy = None;
                 self.sockets[id.index()].unanswered |= 1 << port;
                 match in_flight.command {
@@ -190,6 +217,41 @@ impl Modem {
         }
     }
 
+    /// A send whose prompt did not come was never heard, if the module answers `AT` instead of taking it for payload.
+    /// Otherwise the stream is broken before anything else can become part of it.
+    pub(super) fn settle_unprompted(&mut self, port: usize, was_unheard: bool) {
+        let Some(Unprompted { socket: id, .. }) = self.channels[port].unprompted.take() else { return };
+        self.channels[port].decoder.expect_prompt(false);
+        self.sockets[id.index()].busy = None;
+        if !was_unheard {
+            self.sockets[id.index()].unanswered |= 1 << port;
+            self.break_off(id, Cut::SendUncertain);
+        }
+        let socket = &mut self.sockets[id.index()];
+        if !socket.joined && !matches!(socket.phase, Phase::Open(_)) {
+            socket.outgoing.reset();
+        }
+    }
+
+    /// So many bytes are about to be said to a module that may wait for the payload of a send.
+    fn beware_of_filling(&mut self, port: usize, question: Option<usize>) {
+        let Some(unprompted) = &mut self.channels[port].unprompted else { return };
+        match question.and_then(|count| unprompted.left.checked_sub(count)) {
+            Some(left @ 1..) => unprompted.left = left,
+            _ => self.settle_unprompted(port, false),
+        }
+    }
+
+    /// Whether a command that was not answered is no sign of a fault: another try, or doing without it, settles that.
+    fn is_excused(&self, in_flight: &InFlight) -> bool {
+        let is_optional = match in_flight.origin {
+            Origin::Session => self.session.step.is_optional(),
+            Origin::Wire | Origin::Context(_) => true,
+            _ => false,
+        };
+        is_optional || in_flight.may_have_woken
+    }
+
     /// What a channel had been asked for when it was given up has been carried out once it answers again, the
     /// opening of sockets that have been given back meanwhile included.
     pub(super) fn close_what_came_late(&mut self) {
@@ -226,6 +288,7 @@ impl Modem {
                 continue;
             }
             self.channels[port].was_stream = false;
+            self.settle_unprompted(port, false);
             if let Some(in_flight) = self.channels[port].forget()
                 && let Some(id) = in_flight.command.socket()
             {
@@ -251,6 +314,7 @@ impl Modem {
             _ => None,
         };
         self.end_doubted(port, cut);
+        self.settle_unprompted(port, false);
         let in_flight = self.channels[port].forget();
         self.channels[port].was_stream |= matches!(self.channels[port].state, State::Data(_));
         self.channels[port].state = State::Closed;
@@ -339,7 +403,14 @@ impl Modem {
         }
         let wire_time =
             |count: usize| Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud.max(1)));
-        match waking.deadline_passed(now, wire_time) {
+        let next = waking.deadline_passed(now, wire_time);
+        match &next {
+            waking::Next::Wait => return,
+            waking::Next::Ask(bytes) => self.beware_of_filling(port, Some(bytes.len())),
+            waking::Next::Awake { without: Without::Nothing, .. } => self.settle_unprompted(port, true),
+            _ => self.beware_of_filling(port, None),
+        }
+        match next {
             waking::Next::Wait => {}
             next @ (waking::Next::Ask(bytes) | waking::Next::Escape(bytes)) => {
                 if matches!(next, waking::Next::Escape(_)) {
@@ -351,6 +422,7 @@ impl Modem {
                 }
             }
             waking::Next::Fill => self.channels[port].send_raw(&FILLER, now),
+            waking::Next::Cancel(bytes) => self.channels[port].send_raw(bytes, now),
             waking::Next::SetBaud(baud) => {
                 // What comes meanwhile cannot be read.
                 self.cut_all(Cut::Silent);
@@ -362,13 +434,9 @@ impl Modem {
                 self.actions.push_back(Action::SetBaud(port, self.settings.baud));
                 self.actions.push_back(Action::DropFlowControl(port));
             }
-            waking::Next::Awake { without_flow_control: true, .. } => {
-                let message = format!(
-                    "the modem on {} answers only without hardware flow control: wire RTS and CTS, or give \
-                     --flow-control none",
-                    self.ports[port].name
-                );
-                self.silent(port, Failure::new(ExitStatus::ModemSilent, message), now);
+            waking::Next::Awake { without: Without::Host, .. } => self.silent_with_flow_control(port, now),
+            waking::Next::Awake { without: Without::Modem, .. } if self.seems_deaf(port) => {
+                self.silent_with_flow_control(port, now);
             }
             waking::Next::Awake { baud, .. } => {
                 self.is_rebooting = false;
@@ -402,6 +470,24 @@ impl Modem {
                 self.silent(port, Failure::new(ExitStatus::ModemSilent, message), now);
             }
         }
+    }
+
+    /// The modem has answered when its flow control was switched off. A modem that has only been slow answers again when it
+    /// is on.
+    fn seems_deaf(&mut self, port: usize) -> bool {
+        let times = &mut self.channels[port].times_deaf;
+        *times = times.saturating_add(1);
+        *times >= TIMES_DEAF_MAX && self.wants_flow_control(port)
+    }
+
+    /// The modem answers as soon as its flow control is off: it waited for lines that are not there.
+    fn silent_with_flow_control(&mut self, port: usize, now: Instant) {
+        let message = format!(
+            "the modem on {} answers only without hardware flow control: wire RTS and CTS, or give \
+             --flow-control none",
+            self.ports[port].name
+        );
+        self.silent(port, Failure::new(ExitStatus::ModemSilent, message), now);
     }
 
     /// Nothing brings this channel back: its port is opened anew.

@@ -8,7 +8,10 @@
 //!   Guard ──► Escaped ──► Asking   (it was in data mode: +++)
 //!               │ silent
 //!               ▼
-//!   Filling ──► Asking             (it was waiting for the payload of a send)
+//!   Filling ──► Asking             (it was waiting for the payload of a send: ESC, Ctrl-Z, then filler)
+//!               │ silent
+//!               ▼
+//!   AT+IFC=0,0 ──► Asking          (it waits for RTS that is not wired; UARTs only)
 //!               │ silent
 //!               ▼
 //!   next speed ──► Asking          (it had another baud rate; UARTs only)
@@ -68,9 +71,24 @@ enum Step {
 enum Remedy {
     None,
     Escape,
+    /// A key that ends a send of any length.
+    Key(usize),
     Filler,
+    /// The modem's flow control alone.
+    ModemFlowControl,
     Speed(usize),
     NoFlowControl,
+}
+
+/// What a modem had to do without before it answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Without {
+    /// Nothing.
+    Nothing,
+    /// Its own RTS/CTS: AT+IFC=0,0.
+    Modem,
+    /// The host's as well.
+    Host,
 }
 
 /// What to do next.
@@ -82,6 +100,8 @@ pub enum Next {
     Ask(&'static [u8]),
     /// Send these bytes, an escape from data mode.
     Escape(&'static [u8]),
+    /// Send these bytes, which end a send that somebody else has begun.
+    Cancel(&'static [u8]),
     /// Send the filler: [`FILLER`] once.
     Fill,
     /// Set the port to this speed.
@@ -92,8 +112,8 @@ pub enum Next {
     Awake {
         /// The speed it was found at.
         baud: u32,
-        /// It only answered once RTS/CTS was off.
-        without_flow_control: bool,
+        /// It only answered without that.
+        without: Without,
     },
     /// Everything was tried.
     Silent,
@@ -173,7 +193,7 @@ impl Waking {
     /// An error or another result arrived: it lives, and may have been in the middle of something.
     pub fn heard_other_result(&mut self, now: Instant) {
         match &mut self.step {
-            Step::Asking => self.due = now + QUIET,
+            Step::Asking => self.due = self.due.min(now + REFUSED_PAUSE),
             Step::Marking { refused, .. } => *refused = true,
             _ => {}
         }
@@ -214,7 +234,12 @@ impl Waking {
     }
 
     fn awake(&self) -> Next {
-        Next::Awake { baud: self.baud, without_flow_control: self.remedy == Remedy::NoFlowControl }
+        let without = match self.remedy {
+            Remedy::ModemFlowControl => Without::Modem,
+            Remedy::NoFlowControl => Without::Host,
+            _ => Without::Nothing,
+        };
+        Next::Awake { baud: self.baud, without }
     }
 
     fn ask(&mut self, now: Instant) -> Next {
@@ -229,8 +254,11 @@ impl Waking {
         self.asks_left = ASKS_PER_REMEDY;
         self.remedy = match self.remedy {
             Remedy::None => Remedy::Escape,
-            Remedy::Escape => Remedy::Filler,
-            Remedy::Filler if self.is_uart => Remedy::Speed(0),
+            Remedy::Escape => Remedy::Key(0),
+            Remedy::Key(index) if index + 1 < KEYS.len() => Remedy::Key(index + 1),
+            Remedy::Key(_) => Remedy::Filler,
+            Remedy::Filler if self.is_uart => Remedy::ModemFlowControl,
+            Remedy::ModemFlowControl => Remedy::Speed(0),
             Remedy::Speed(index) if index + 1 < BAUDS.len() => Remedy::Speed(index + 1),
             Remedy::Speed(_) => Remedy::NoFlowControl,
             Remedy::Filler | Remedy::NoFlowControl => return Next::Silent,
@@ -241,6 +269,18 @@ impl Waking {
                 self.step = Step::Guard;
                 self.due = now + GUARD;
                 Next::Wait
+            }
+            Remedy::Key(index) => {
+                self.step = Step::Filling;
+                self.asks_left = ASKS_PER_KEY;
+                self.due = now + QUIET;
+                Next::Cancel(KEYS[index])
+            }
+            Remedy::ModemFlowControl => {
+                self.step = Step::Asking;
+                self.asks_left = ASKS_PER_KEY;
+                self.due = now + ANSWER_WAIT;
+                Next::Ask(NO_FLOW_CONTROL)
             }
             Remedy::Filler => {
                 self.step = Step::Filling;
@@ -287,6 +327,18 @@ const MARK_WAIT_MAX: Duration = Duration::from_secs(60);
 /// `AT`s before the first remedy; a module that has just got power needs several.
 const ASKS_AT_FIRST: u32 = 3;
 
+/// What an error to `AT` is followed by: the next `AT` is no sooner.
+const REFUSED_PAUSE: Duration = Duration::from_millis(500);
+
+/// ESC gives up what was typed, Ctrl-Z sends it: both end a send without an announced length (QSSLSEND in both manuals).
+const KEYS: [&[u8]; 2] = [b"\x1B", b"\x1A"];
+
+/// `AT`s after each of them.
+const ASKS_PER_KEY: u32 = 1;
+
+/// Said blindly to a modem that may hold its answers back until RTS is on.
+const NO_FLOW_CONTROL: &[u8] = b"AT+IFC=0,0\r";
+
 /// `AT`s after each remedy.
 const ASKS_PER_REMEDY: u32 = 2;
 
@@ -321,7 +373,9 @@ mod tests {
             time = waking.deadline();
             match waking.deadline_passed(time, |_| Duration::ZERO) {
                 Next::Wait => {}
-                Next::Ask(bytes) | Next::Escape(bytes) => all.push(bytes.escape_ascii().to_string()),
+                Next::Ask(bytes) | Next::Escape(bytes) | Next::Cancel(bytes) => {
+                    all.push(bytes.escape_ascii().to_string())
+                }
                 Next::Silent => return all,
                 other => all.push(format!("{other:?}")),
             }
@@ -331,10 +385,11 @@ mod tests {
     #[test]
     fn a_silent_modem_is_offered_every_remedy_in_the_protocols_order() {
         let usb = offers(false);
-        assert_eq!(usb, ["AT\\r", "AT\\r", "AT\\r", "+++", "AT\\r", "AT\\r", "Fill", "AT\\r", "AT\\r"]);
+        let at = "AT\\r";
+        assert_eq!(usb, [at, at, at, "+++", at, at, "\\x1b", at, "\\x1a", at, "Fill", at, at]);
         let uart = offers(true);
         assert_eq!(uart[..usb.len()], usb);
-        assert_eq!(uart[usb.len()], "SetBaud(115200)");
+        assert_eq!(uart[usb.len()..usb.len() + 3], ["AT+IFC=0,0\\r", at, "SetBaud(115200)"]);
         assert_eq!(uart[uart.len() - 3], "DropFlowControl");
     }
 
@@ -387,7 +442,7 @@ mod tests {
         assert_eq!(waking.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "its own is still to come");
         waking.heard_ok(end);
         let awake = waking.deadline_passed(end, |_| Duration::ZERO);
-        assert_eq!(awake, Next::Awake { baud: 115_200, without_flow_control: false });
+        assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
     }
 
     /// A modem that has answered, late perhaps, and is asked for the mark now.
@@ -415,7 +470,7 @@ mod tests {
             waking.heard_line("+CMEE: 2");
             waking.heard_ok(time);
             let awake = waking.deadline_passed(time, |_| Duration::ZERO);
-            assert_eq!(awake, Next::Awake { baud: 115_200, without_flow_control: false });
+            assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
         }
     }
 
@@ -449,7 +504,7 @@ mod tests {
         assert_eq!(waking.deadline_passed(time + QUIET, |_| Duration::ZERO), Next::Ask(MARK));
         waking.heard_other_result(time + QUIET);
         let awake = waking.deadline_passed(time + QUIET + MARK_WAIT, |_| Duration::ZERO);
-        assert_eq!(awake, Next::Awake { baud: 115_200, without_flow_control: false });
+        assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
     }
 
     #[test]
@@ -463,6 +518,6 @@ mod tests {
         waking.heard_bytes(time);
         assert_eq!(waking.deadline_passed(time + QUIET / 2, |_| Duration::ZERO), Next::Wait);
         let awake = waking.deadline_passed(time + QUIET, |_| Duration::ZERO);
-        assert_eq!(awake, Next::Awake { baud: 115_200, without_flow_control: false });
+        assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
     }
 }

@@ -355,6 +355,40 @@ fn binary_garbage_of_every_kind() {
 }
 
 #[test]
+fn a_modem_that_refuses_what_it_is_asked_is_asked_with_pauses() {
+    let everything = ["AT"].as_slice();
+    let alone = ["AT+QSSLSTATE", "AT+QIACT?", "AT+QSSLCFG", "AT+QISWTMD", "AT+QSSLSEND"];
+    let alone = alone.iter().map(std::slice::from_ref).chain([["AT+CMEE?"].as_slice(), &["AT+QSSLRECV"]]);
+    for refused in std::iter::once(everything).chain(alone) {
+        for (from_the_start, clients) in [(true, false), (true, true), (false, false), (false, true)] {
+            let mut hand = ByHand::new(&[Mode::Push, Mode::Buffer], 1, false, |_| {});
+            if !from_the_start {
+                hand.run_until_ready();
+            }
+            hand.ports[0].refuses = refused.to_vec();
+            let mut most = 0;
+            for second in 0..300 {
+                let before = hand.ports[0].commands.len();
+                if clients && second % 10 == 0 {
+                    let client = hand.connect(0);
+                    hand.connect(1);
+                    hand.run_for(Duration::from_millis(100));
+                    client.map(|client| hand.send(client, b"question"));
+                    let socket = second % 12;
+                    let pushed = format!(
+                        "\r\n+QSSLURC: \"recv\",{socket},4\r\ndata\r\n+QSSLURC: \"closed\",{socket}\r\n"
+                    );
+                    hand.says(0, pushed.as_bytes());
+                }
+                hand.run_for(seconds(1));
+                most = most.max(hand.ports[0].commands.len() - before);
+            }
+            assert!(most < 100, "{refused:?}: {most} commands in a second");
+        }
+    }
+}
+
+#[test]
 fn garbage_from_the_first_byte_on_and_a_modem_only_later() {
     let mut hand = ByHand::new(&[Mode::Push, Mode::Buffer], 1, true, |_| {});
     hand.ports[0].is_mute = true;

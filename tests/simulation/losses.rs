@@ -17,8 +17,13 @@ fn survives(mode: Mode, fault: Fault) {
     let busy = Connection::new(mode).sends(Sends::Pattern(2_000_000)).far_end(Behaviour::echo());
     let later = Connection::new(mode).at(seconds(60)).far_end(Behaviour::source(10_000, 2));
     let name = format!("{mode:?}, {fault:?}");
-    let mut sim =
-        Wiring::new().uart(115_200).connect(busy).connect(later).fault(millis(8_123), fault).start();
+    let mut sim = Wiring::new()
+        .uart(115_200)
+        .settings(|settings| settings.send_timeout = seconds(10))
+        .connect(busy)
+        .connect(later)
+        .fault(millis(8_123), fault)
+        .start();
     sim.run_until("the client hears of it", seconds(60), |sim| sim.outcome(0).is_some());
     assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
     sim.run_to_the_end(seconds(200));

@@ -298,6 +298,11 @@ fn draw_closes(wiring: &mut Wiring, chance: &mut Chance) {
 /// that SEND OK follows.
 fn draw_lost_answers(wiring: &mut Wiring, chance: &mut Chance) {
     wiring.modem.boot_time = millis(chance.within(700..=6_000));
+    wiring.modem.quirks.sleeps = chance.once_in(5);
+    if chance.once_in(8) {
+        let never = ["+QICFG", "+QURCCFG", "+QSSLCLOSE=?", "&C1", "+CMEE=1", "+CCLK"];
+        wiring.modem.mute.push(chance.pick(&never).to_string());
+    }
     for _ in 0..chance.below(4) {
         let port = chance.below(wiring.ports.len() as u64) as usize;
         let at = Duration::from_micros(chance.below(60_000_000));

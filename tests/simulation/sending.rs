@@ -93,13 +93,47 @@ fn a_socket_that_is_cut_after_the_payload_left_is_reset_and_nothing_is_sent_agai
 #[test]
 fn silence_after_the_payload_is_never_answered_by_sending_it_again() {
     let mut sim =
-        Wiring::new().modem(|modem| modem.send_latency = seconds(30)).connect(uploads(3_000)).start();
-    sim.run_until("it is reset", seconds(60), |sim| sim.outcome(0).is_some());
+        Wiring::new().modem(|modem| modem.send_latency = seconds(100)).connect(uploads(3_000)).start();
+    sim.run_until("it is reset", seconds(90), |sim| sim.outcome(0).is_some());
     assert_eq!(sim.outcome(0), Some(Outcome::Reset));
-    sim.run_for(seconds(120));
+    sim.run_for(seconds(180));
     assert_eq!(sim.said("AT+QSSLSEND"), 1);
     assert!(sim.fars[0].memory().read.len() <= 1_460, "at most what was sent once");
     assert!(sim.modem.sockets_in_use().is_empty());
+}
+
+#[test]
+fn send_ok_that_waits_for_the_far_end_is_waited_for() {
+    let connection = uploads(6_000);
+    let mut sim = Wiring::new().modem(|modem| modem.send_latency = seconds(13)).connect(connection).start();
+    sim.run_to_the_end(seconds(100));
+    sim.assert_complete(0);
+}
+
+#[test]
+fn a_module_that_sleeps_and_loses_the_command_that_wakes_it_costs_no_stream() {
+    let drips = |mode, bytes| {
+        let total = 20 * bytes;
+        let far = Behaviour { ends: Ends::AfterReading(total), ..Behaviour::echo() };
+        let sends = Sends::Drip { bytes, every: seconds(7), total };
+        Connection::new(mode).sends(sends).far_end(far).limits(|limits| limits.idle_timeout = seconds(600))
+    };
+    for mode in [Mode::Push, Mode::Buffer] {
+        for bytes in [1, 3, 40, 1_000] {
+            let mut sim = Wiring::new()
+                .modem(|modem| modem.quirks.sleeps = true)
+                .connect(drips(mode, bytes))
+                .connect(drips(mode, bytes).at(seconds(63)))
+                .start();
+            sim.run_to_the_end(seconds(600));
+            for connection in [0, 1] {
+                assert_eq!(sim.outcome(connection), Some(Outcome::Eof), "{mode:?}, {bytes} bytes");
+                sim.assert_complete(connection);
+            }
+            let log = sim.logged().join("\n");
+            assert!(!log.contains("recovery"), "{log}");
+        }
+    }
 }
 
 #[test]

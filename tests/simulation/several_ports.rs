@@ -196,7 +196,7 @@ fn bytes_that_were_pushed_before_a_switch_stay_in_front_of_those_that_are_read_a
 #[test]
 fn what_a_lost_port_opens_late_is_closed_when_it_is_back() {
     for mode in [Mode::Transparent, Mode::Buffer] {
-        let mut sim = two_ports().connect(Connection::new(mode).at(seconds(20))).start();
+        let mut sim = two_ports().connect(Connection::new(mode).at(seconds(3))).start();
         sim.run_until_ready();
         sim.inject(Fault::DelayAnswer(seconds(20)));
         sim.run_until("the open is on its way", seconds(30), |sim| sim.said("AT+QSSLOPEN") == 1);
@@ -211,7 +211,7 @@ fn what_a_lost_port_opens_late_is_closed_when_it_is_back() {
 /// what the port was brought back with went to that client's server.
 #[test]
 fn what_a_lost_port_carries_out_late_does_not_meet_the_next_client() {
-    let speaks = Connection::new(Mode::Buffer).sends(Sends::Steps(vec![(seconds(10), b"x".to_vec())]));
+    let speaks = Connection::new(Mode::Buffer).sends(Sends::Steps(vec![(seconds(3), b"x".to_vec())]));
     let leaves = Connection::new(Mode::Buffer).leaves(Leaves::After(seconds(20)));
     let next = Connection::new(Mode::Buffer).at(seconds(50)).leaves(Leaves::After(seconds(100)));
     let mut sim = two_ports()

@@ -50,6 +50,51 @@ fn a_send_that_waits_for_its_payload() {
 }
 
 #[test]
+fn a_send_without_a_length_that_somebody_else_began_is_given_up() {
+    let wiring = Wiring::new()
+        .typed_before(b"AT+QIACT=1\r")
+        .typed_before(b"AT+QSSLOPEN=1,1,4,\"elsewhere.example\",443,1\r")
+        .typed_before(b"AT+QSSLSEND=4\r")
+        .typed_before(b"half");
+    let sim = serves(wiring);
+    assert_eq!(sim.modem.counters().send_oks, 0, "what was typed there is not sent");
+}
+
+#[test]
+fn a_uart_whose_rts_is_not_wired_is_named_as_such_and_the_modem_is_not_left_deaf() {
+    let port = Port { without_rts: true, ..Port::uart() };
+    let wiring = Wiring::new().uart(115_200).ports([port]);
+    let wiring = wiring.settings(|settings| settings.wait = qssl_tunnel::config::Wait::Not);
+    let mut sim = fetching(wiring).start();
+    sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
+    assert_eq!(sim.stopped, Some(qssl_tunnel::exit_status::ExitStatus::ModemSilent));
+    assert!(!sim.modem.flow_control(0).rts, "the next program hears it");
+}
+
+#[test]
+fn flow_control_that_the_driver_does_not_have_is_not_asked_of_the_modem() {
+    let port = Port { lacks_flow_control: true, ..Port::uart() };
+    let sim = serves(Wiring::new().uart(115_200).ports([port]));
+    let flow = sim.modem.flow_control(0);
+    assert!(!flow.rts && !flow.cts);
+}
+
+#[test]
+fn a_command_that_is_never_answered_does_not_keep_the_tunnel_down_where_it_can_be_done_without() {
+    for text in
+        ["+QICFG", "+QURCCFG", "+QSSLCLOSE=?", "+QSSLCFG=?", "&C1", "+CMEE=1", "+IFC=", "+CCLK", "+QFLDS"]
+    {
+        let wiring = Wiring::new().modem(|modem| modem.mute = vec![text.to_owned()]);
+        let mut sim =
+            wiring.connect(Connection::new(Mode::Push).far_end(Behaviour::source(1_000, 1))).start();
+        sim.run_until("it is ready", seconds(120), |sim| sim.relay.modem().is_up());
+        sim.run_until("a client is served", seconds(60), |sim| sim.outcome(0).is_some());
+        let again = sim.logged().iter().filter(|line| line.contains("recovery")).count();
+        assert_eq!(again, 0, "{text}: {:#?}", sim.logged());
+    }
+}
+
+#[test]
 fn data_mode() {
     let wiring = Wiring::new()
         .uart(115_200)

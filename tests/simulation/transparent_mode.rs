@@ -135,7 +135,7 @@ fn a_stream_that_comes_when_its_open_has_been_given_up_is_left_and_nothing_in_it
             // What the far end says would answer the `AT` that brings the port back, and end the other connection.
             let words = b"\r\nOK\r\n\r\n+QSSLURC: \"closed\",0\r\n".repeat(9);
             let late = stream()
-                .at(seconds(10))
+                .at(seconds(3))
                 .limits(|limits| limits.connect_timeout = seconds(10))
                 .leaves(Leaves::After(seconds(60)))
                 .far_end(Behaviour { says: Says::Text(words), ..Behaviour::sink() });
@@ -150,7 +150,7 @@ fn a_stream_that_comes_when_its_open_has_been_given_up_is_left_and_nothing_in_it
                 .connect(late)
                 .connect(other)
                 .connect(next)
-                .fault(millis(9_900), Fault::Stall(stall))
+                .fault(millis(2_900), Fault::Stall(stall))
                 .start();
             sim.run_to_the_end(seconds(200));
             assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{stall:?}");

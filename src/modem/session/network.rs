@@ -231,7 +231,7 @@ pub(crate) fn access_point_line(pdp: &config::Pdp) -> Line {
     let password = pdp.password.as_ref().map_or("", |secret| secret.0.as_str());
     let (context, apn, user) = (pdp.context, text(&pdp.apn), text(&pdp.user));
     let text = format!("AT+QICSGP={context},{kind},\"{apn}\",\"{user}\",\"{password}\",{auth}");
-    Line { text, patience: Duration::from_secs(5), secret: pdp.password.is_some() }
+    Line { text, patience: None, secret: pdp.password.is_some() }
 }
 
 /// LTE, packet-switched, circuit-switched.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Doubt, Step};
+use super::{Doubt, Step, UNANSWERED_MAX};
 use crate::at::SocketId;
 use crate::config::Wait;
 use crate::exit_status::ExitStatus;
@@ -13,11 +13,12 @@ use crate::modem::{Event, Modem};
 
 impl Modem {
     /// A step of the set-up was not answered; the channel is being brought back, and the step is repeated.
-    pub(in crate::modem) fn session_unanswered(&mut self, now: Instant) {
+    pub(in crate::modem) fn session_unanswered(&mut self, port: usize, now: Instant) {
         if self.session.asked != self.session.step {
             return;
         }
-        match self.session.step {
+        let step = self.session.step;
+        match step {
             Step::Deactivate => {
                 self.session.go(Step::Ended);
                 self.events.push_back(Event::Released);
@@ -30,6 +31,10 @@ impl Modem {
             }
             // It cannot be read, whatever is there.
             Step::Compare => self.compared(None, &[]),
+            _ if step.is_optional() && self.session.missed(step) >= UNANSWERED_MAX => {
+                log::warn!("{} does not answer that at all; going on without it", self.profile.name);
+                self.skip_step(port, now);
+            }
             _ => {}
         }
     }

@@ -45,6 +45,8 @@ pub struct Rote {
     pub is_open: bool,
     /// It says nothing by itself.
     pub is_mute: bool,
+    /// It answers ERROR to what begins so.
+    pub refuses: Vec<&'static str>,
     /// Commands that begin so are answered with these bytes, once each, in this order.
     pub instead: VecDeque<(&'static str, Vec<u8>)>,
     /// What each socket has for AT+QSSLRECV.
@@ -306,6 +308,7 @@ impl ByHand {
                         has_dcd: true,
                         dcd_is_live: true,
                         has_dtr: true,
+                        lacks_flow_control: false,
                         at_port: None,
                     };
                     let rote = &mut self.ports[port];
@@ -487,6 +490,9 @@ impl Rote {
             return;
         }
         self.commands.push(line.to_owned());
+        if self.refuses.iter().any(|start| line.starts_with(start)) {
+            return self.say("ERROR");
+        }
         if let Some(index) = self.instead.iter().position(|(start, _)| line.starts_with(start)) {
             let (_, bytes) = self.instead.remove(index).expect("it was just found");
             self.payload = self.payload_next.take();

@@ -439,10 +439,11 @@ impl Simulation {
                     return;
                 }
                 wire.is_open = true;
-                wire.host_flow_control = true;
+                wire.host_flow_control = !wire.port.lacks_flow_control;
                 wire.set_host_baud(self.wiring.settings.baud, self.now);
-                if wire.port.has_dtr {
-                    self.modem.host_lines(port, true, true, self.now, &mut self.network);
+                if wire.port.has_dtr || wire.port.without_rts {
+                    let rts = !wire.port.without_rts;
+                    self.modem.host_lines(port, true, rts, self.now, &mut self.network);
                 }
                 let wire = &self.wires[port];
                 let facts = PortFacts {
@@ -452,6 +453,7 @@ impl Simulation {
                     has_dcd: wire.port.has_dcd,
                     dcd_is_live: true,
                     has_dtr: wire.port.has_dtr,
+                    lacks_flow_control: wire.port.lacks_flow_control,
                     at_port: wire.port.is_named.then(|| wire.port.name.name()),
                 };
                 self.relay.port_opened(port, facts, self.now);
@@ -459,7 +461,8 @@ impl Simulation {
             modem::Action::ClosePort(port) => self.wires[port].cut(),
             modem::Action::SetBaud(port, baud) => self.wires[port].set_host_baud(baud, self.now),
             modem::Action::SetDtr(port, on) if self.wires[port].port.has_dtr => {
-                self.modem.host_lines(port, on, true, self.now, &mut self.network);
+                let rts = !self.wires[port].port.without_rts;
+                self.modem.host_lines(port, on, rts, self.now, &mut self.network);
             }
             modem::Action::DropFlowControl(port) => self.wires[port].host_flow_control = false,
             modem::Action::AskQueue(port) => {
@@ -876,8 +879,8 @@ fn base() -> Instant {
     *BASE.get_or_init(Instant::now)
 }
 
-/// The letters of `AT`, `AT+CMEE?`, `+++` and filler, at the right speed and at a wrong one.
-const FILLING: &[u8] = b"AT\r+CME?\x8A\xA2\xE8\xD9\x9A\xEA\xAA\xF9";
+/// The letters of `AT`, `AT+CMEE?`, `AT+IFC=0,0`, `+++`, ESC, Ctrl-Z and filler, at the right speed and at a wrong one.
+const FILLING: &[u8] = b"AT\r+CME?IF=0,\x1A\x1B\x8A\xA2\xE8\xD9\x9A\xEA\xAA\xF9\xCA\xB2\xE9\x81\xE1\xD0\xD8";
 const BOOT: &[u8] = b"\r\nRDY\r\n";
 const SERVER_PORT: u16 = 443;
 const STEPS_MAX: u64 = 20_000_000;

@@ -50,6 +50,10 @@ pub struct Port {
     pub has_dtr: bool,
     /// RTS and CTS are not wired: with flow control on, nothing leaves the host.
     pub without_cts: bool,
+    /// RTS is not wired: with flow control on, nothing leaves the modem.
+    pub without_rts: bool,
+    /// The host's driver has no flow control.
+    pub lacks_flow_control: bool,
     /// Bytes arrive at the host in pieces of any size, some of them late.
     pub splits: bool,
     /// While it is disturbed, one byte of so many is lost on its way to the host; 0 is none.
@@ -312,6 +316,8 @@ impl Port {
             has_dcd: false,
             has_dtr: false,
             without_cts: false,
+            without_rts: false,
+            lacks_flow_control: false,
             splits: false,
             loses_one_of: 0,
             alters_one_of: 0,

@@ -102,7 +102,7 @@ impl Witness {
                 }
             }
             "waking" => {
-                let wakes = bytes.iter().all(|byte| b"AT\r+CME?".contains(byte));
+                let wakes = bytes.iter().all(|byte| b"AT\r+CME?IF=0,\x1A\x1B".contains(byte));
                 assert!(wakes, "to a modem that must answer first: {}", bytes.escape_ascii());
                 self.line.extend_from_slice(bytes);
                 let whole = self.line.iter().rposition(|byte| *byte == b'\r').map_or(0, |at| at + 1);
@@ -148,7 +148,7 @@ impl Witness {
         self.line.extend_from_slice(&bytes[..end]);
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
         if let State::Asking { answered } = self.state {
-            if matches!(line.as_str(), "" | "AT" | "AT+CMEE?") {
+            if matches!(line.as_str(), "" | "AT" | "AT+CMEE?" | "AT+IFC=0,0") {
                 // It had not left when the answer came.
                 return end + 1;
             }
@@ -249,6 +249,7 @@ impl Witness {
             ("AT+QSSLCLOSE", _) if !values.contains(',') => QUICK + Duration::from_secs(10),
             ("AT+QSSLCLOSE", Some(timeout)) => QUICK + Duration::from_secs(timeout),
             ("AT+QSSLOPEN", Some(2)) => QUICK + self.stream_open_limit,
+            ("AT+QISWTMD", _) => SWITCH,
             ("AT+QIACT", Some(_)) => Duration::from_secs(150),
             ("AT+QIDEACT", Some(_)) => Duration::from_secs(40),
             ("AT+QNTP", _) => Duration::from_secs(10),
@@ -280,7 +281,9 @@ const RESULTS: [&[u8]; 7] =
 const WORDS_MAX: usize = 12;
 /// What most commands may take, and what the result of a send may take (PROTOCOL section 7).
 const QUICK: Duration = Duration::from_secs(5);
-const AFTER_PAYLOAD: Duration = Duration::from_secs(10);
+const AFTER_PAYLOAD: Duration = Duration::from_secs(60);
+/// What a switch of mode may take (PROTOCOL section 3).
+const SWITCH: Duration = Duration::from_secs(20);
 /// By how much other bytes may put that off.
 const BUSY_MAX: Duration = Duration::from_secs(30);
 /// What a file may take that is stored or handed out.
