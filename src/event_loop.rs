@@ -116,6 +116,7 @@ impl EventLoop {
     fn new(configuration: Configuration, signals: &[i32]) -> anyhow::Result<Self> {
         let now = Instant::now();
         let poll = Poll::new().context("cannot wait for events")?;
+        crate::peer::prepare();
         let mut event_loop = EventLoop {
             relay: Relay::new(configuration.clone(), now),
             ports: Vec::new(),

@@ -5,11 +5,12 @@
 //! then the kernel can be asked: a Unix socket is hung up, and the TCP socket of a client that has closed
 //! belongs to nobody any more. Knowing it frees a socket of the modem a minute earlier.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 use nix::libc;
 
@@ -125,18 +126,40 @@ enum Found {
 /// Looks up one TCP socket by its addresses through sock_diag(7): a hash look-up in the kernel, however
 /// many sockets there are.
 fn ask_kernel(local: SocketAddr, remote: SocketAddr) -> io::Result<Found> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        Some(netlink::SOCK_DIAG),
-    )?;
-    let kernel = SocketAddrNetlink::new(0, 0);
-    rustix::net::sendto(&socket, &diag_request(local, remote), SendFlags::empty(), &kernel)?;
-    // The kernel has answered when the request has been sent: nothing is waited for.
-    let mut answer = [0_u8; 512];
-    let (_, length) = rustix::net::recv(&socket, &mut answer, RecvFlags::DONTWAIT)?;
-    diag_answer(answer.get(..length).unwrap_or(&answer))
+    with_diag_socket(|socket| {
+        let mut answer = [0_u8; 512];
+        // What an earlier question may have left behind is no answer to this one.
+        while rustix::net::recv(socket, &mut answer, RecvFlags::DONTWAIT).is_ok() {}
+        let kernel = SocketAddrNetlink::new(0, 0);
+        rustix::net::sendto(socket, &diag_request(local, remote), SendFlags::empty(), &kernel)?;
+        // The kernel has answered when the request has been sent: nothing is waited for.
+        let (_, length) = rustix::net::recv(socket, &mut answer, RecvFlags::DONTWAIT)?;
+        diag_answer(answer.get(..length).unwrap_or(&answer))
+    })
+}
+
+thread_local! {
+    /// The socket that the kernel is asked through. It stays open: when descriptors have run out, those that clients
+    /// have left behind could not be found otherwise, and nobody would be accepted before a time-out.
+    static DIAG_SOCKET: OnceCell<OwnedFd> = const { OnceCell::new() };
+}
+
+fn with_diag_socket<T>(ask: impl FnOnce(&OwnedFd) -> io::Result<T>) -> io::Result<T> {
+    DIAG_SOCKET.with(|cell| {
+        if let Some(socket) = cell.get() {
+            return ask(socket);
+        }
+        let (family, kind, flags) = (AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC);
+        let socket = rustix::net::socket_with(family, kind, flags, Some(netlink::SOCK_DIAG))?;
+        ask(cell.get_or_init(|| socket))
+    })
+}
+
+/// Takes the descriptor that [`peer_is_gone`] needs, while there are some.
+pub fn prepare() {
+    if let Err(error) = with_diag_socket(|_| Ok(())) {
+        log::debug!("sockets cannot be looked up through sock_diag: {error}");
+    }
 }
 
 /// `struct nlmsghdr` and `struct inet_diag_req_v2` (linux/netlink.h, linux/inet_diag.h), host byte order
