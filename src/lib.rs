@@ -54,7 +54,7 @@
 //! | [`port`] | Ports: the ways to reach the modem, each as non-blocking bytes with a few lines beside them |
 //! | [`recorder`] | The flight recorder: the last that passed on a port, kept in memory as readable text |
 //! | [`relay`] | Clients joined to sockets: the waiting line, half-closes, ends, and every limit of time |
-//! | [`sim_pin`] | The PIN that a SIM has refused, kept over restarts as a salted hash |
+//! | [`sim_pin`] | The PIN that a SIM has refused, kept over restarts as a salted hash: a second try by the next process, and a third, would lock the SIM |
 //! | [`status`] | How the daemon and its modem are, as plain data: what `qssl-tunnel status` shows |
 //! | [`terminal`] | What the place that text is printed to can show: how wide it is, whether it takes more than ASCII, and what must not reach it |
 //! | [`trust`] | Certificates and keys as far as they can be judged on the host: PEM, dates, names, and the host's own trust store |

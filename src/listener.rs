@@ -616,8 +616,10 @@ mod tests {
         let listener = only(Listener::bind(&Listen::Address("127.0.0.1:0".parse().unwrap())).unwrap());
         let address = listener.local_address().unwrap();
         let mut peer = TcpStream::connect(address).unwrap();
-        // We close first, so TIME_WAIT is on our side.
-        drop(listener.accept().unwrap().unwrap());
+        // We end first, in order, so TIME_WAIT is on our side.
+        let (mut client, _) = listener.accept().unwrap().unwrap();
+        client.end_in_order();
+        drop(client);
         assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
         drop(peer);
         drop(listener);

@@ -53,14 +53,24 @@ impl Echo {
             return Next::Echo(count);
         }
         if count < due.len() && self.back > self.run_from {
-            // A message stands in the middle of the echo. Line ends and blanks in front of it were its own.
+            // A message stands in the middle of the echo. The line end in front of it may have been its own.
             let run = &sent[self.run_from..self.back];
-            let blanks = run.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
-            if blanks == 0 && input[count].is_ascii_graphic() && input[count] != b'+' {
+            let is_text = input[count].is_ascii_graphic();
+            let line_end = match run {
+                _ if !is_text => 0,
+                [.., b'\r', b'\n'] => 2,
+                [.., b'\n'] => 1,
+                _ => 0,
+            };
+            if line_end == 0 && is_text && input[count] != b'+' {
                 return Next::Garbled;
             }
-            self.back -= blanks;
+            self.back -= line_end;
             self.run_from = self.back;
+            if count == 0 {
+                // What comes may still be the echo of that line end.
+                return self.take(sent, input);
+            }
         }
         if count > 0 { Next::Echo(count) } else { Next::Words }
     }
@@ -96,18 +106,21 @@ impl Habit {
 mod tests {
     use super::*;
 
-    /// What is left of what a modem says when the echo of `sent` is taken away, in steps of so many bytes.
+    /// What is left of what a modem says when the echo of `sent` is taken away, in steps of so many bytes. As in the
+    /// channel, nothing is looked for inside a message.
     fn words(sent: &[u8], said: &[u8], step: usize) -> Option<Vec<u8>> {
-        let (mut echo, mut words) = (Echo::default(), Vec::new());
+        let (mut echo, mut words, mut is_inside) = (Echo::default(), Vec::new(), false);
         for mut input in said.chunks(step) {
-            while !input.is_empty() {
-                let count = match echo.take(sent, input) {
+            while let Some(first) = input.first() {
+                let next = if is_inside { Next::Words } else { echo.take(sent, input) };
+                let count = match next {
                     Next::Echo(count) => count,
                     Next::Words => {
-                        words.push(input[0]);
-                        if input[0] == b'\n' {
+                        words.push(*first);
+                        if is_inside && *first == b'\n' {
                             echo.message_read();
                         }
+                        is_inside = first.is_ascii_graphic() || (is_inside && *first != b'\n');
                         1
                     }
                     Next::Garbled => return None,
@@ -134,8 +147,11 @@ mod tests {
         ] {
             for step in 1..20 {
                 let said = [b"\r\n+CREG: 1\r\n", sent, b"\r\nSEND OK\r\n"].concat();
-                let left = trimmed(words(sent, &said, step));
-                assert_eq!(left, "+CREG:1SENDOK", "{} in steps of {step}", sent.escape_ascii());
+                let left = words(sent, &said, step);
+                // A message that begins like the payload cannot be told from it: better none than a wrong one.
+                if left.is_some() || !sent.starts_with(b"\r\n+") {
+                    assert_eq!(trimmed(left), "+CREG:1SENDOK", "{} in steps of {step}", sent.escape_ascii());
+                }
             }
         }
     }

@@ -255,6 +255,7 @@ fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_closes(wiring, &mut Chance::new(wiring.seed.rotate_left(41)));
     draw_echo(wiring, chance);
     draw_recv_forms(wiring, chance);
+    draw_trust(wiring, &mut Chance::new(wiring.seed.rotate_left(29)));
 }
 
 /// `recv` with a length where nothing is pushed, and without one where everything is.
@@ -267,7 +268,6 @@ fn draw_recv_forms(wiring: &mut Wiring, chance: &mut Chance) {
         _ => return,
     };
     wiring.faults.push((at, fault));
-    draw_trust(wiring, &mut Chance::new(wiring.seed.rotate_left(29)));
 }
 
 /// Echo that cannot be switched off, of payload too.

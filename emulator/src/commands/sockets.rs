@@ -347,6 +347,7 @@ mod tests {
         }
         bench.modem.reboot(bench.now);
         bench.pass(seconds(20));
+        assert!(bench.heard_bytes(0).starts_with(b"\r\nRDY\r\n"));
         let mut bench = bench.get_online();
         bench.open(0, 0);
         assert!(bench.ask("AT+QSSLCLOSE=0,0").ends_with("\r\nOK\r\n"));
