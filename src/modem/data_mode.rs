@@ -13,6 +13,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::sent::Sent;
+use super::state_of;
 use crate::at::SocketId;
 
 /// A channel in data mode.
@@ -36,6 +38,10 @@ pub struct DataMode {
     held_since: Instant,
     /// The end of what was delivered, as far as it begins a terminator: `held` goes on from here.
     leaked: Vec<u8>,
+    /// The last bytes that came before `leaked`.
+    context: Vec<u8>,
+    /// What was sent last.
+    sent: Sent,
     /// The port is deliberately not read.
     paused: bool,
     /// DCD was asked for what is held.
@@ -68,6 +74,12 @@ enum Stage {
         since: Instant,
         tries: u32,
         by_dtr: bool,
+        from: usize,
+    },
+    /// The first escape was not answered in time; the socket's state was asked for, which only a modem in command
+    /// mode answers.
+    Asked {
+        since: Instant,
         from: usize,
     },
     HungUp {
@@ -115,6 +127,8 @@ pub enum Next {
     AskLines,
     /// Send the escape.
     SendEscape,
+    /// Ask for the state of this socket.
+    AskState(SocketId),
     /// Set DTR.
     SetDtr(bool),
     /// What was held back is payload now: [`DataMode::deliverable`].
@@ -141,6 +155,8 @@ impl DataMode {
             held: Vec::new(),
             held_since: now,
             leaked: Vec::new(),
+            context: Vec::new(),
+            sent: Sent::new(now),
             paused: false,
             lines_asked: false,
             dcd: Dcd::Unproven,
@@ -181,6 +197,7 @@ impl DataMode {
         if trailing == 0 && self.may_have_escaped.is_some_and(|since| since + BUSY_MAX < now) {
             self.may_have_escaped = None;
         }
+        self.sent.push(bytes, now);
         self.drained = Drained::AskAt(now + wire_time);
         let begins = self.line_free_at.map_or(now, |at| at.max(now));
         self.line_free_at = Some((begins + wire_time).min(now + LINE_AHEAD_MAX));
@@ -227,6 +244,7 @@ impl DataMode {
                 }
             }
             Stage::Flowing => {
+                self.sent.forget_old(now);
                 self.part(bytes, now, payload);
                 match (self.dcd_tells_payload(), self.is_suspicious()) {
                     // DCD tells an end from payload; only a whole match waits for it.
@@ -235,13 +253,16 @@ impl DataMode {
                         self.leaked.append(&mut self.held);
                     }
                     // Where other sockets push, it is never quiet, and more comes than can be looked through.
-                    (false, true) if self.held.len() > SUSPICION_BYTES => {
+                    (false, true)
+                        if self.held.len() > ECHO_HELD_MAX
+                            || (self.held.len() > SUSPICION_BYTES && !self.holds_more_than_words()) =>
+                    {
                         self.begin_draining(Reason::Suspicion, now);
                     }
                     _ => {}
                 }
             }
-            Stage::Draining { .. } | Stage::Guard { .. } | Stage::Escaped { .. } => {
+            Stage::Draining { .. } | Stage::Guard { .. } | Stage::Escaped { .. } | Stage::Asked { .. } => {
                 self.held.extend_from_slice(bytes);
                 self.held_since = now;
                 if let Stage::Escaped { since, by_dtr: false, from, .. } = &mut self.stage
@@ -265,20 +286,25 @@ impl DataMode {
             return;
         }
         payload(&self.held[..count]);
-        self.held.drain(..count);
-        self.leaked.clear();
+        let given: Vec<u8> = self.leaked.drain(..).chain(self.held.drain(..count)).collect();
+        self.passed(&given);
         self.escaped_from = self.escaped_from.map(|from| from.saturating_sub(count));
-        if let Stage::Escaped { from, .. } = &mut self.stage {
+        if let Stage::Escaped { from, .. } | Stage::Asked { from, .. } = &mut self.stage {
             *from = from.saturating_sub(count);
         }
     }
 
+    /// These bytes came, and none of them begins what is held.
+    fn passed(&mut self, bytes: &[u8]) {
+        self.context.extend_from_slice(&bytes[bytes.len().saturating_sub(CONTEXT_BYTES)..]);
+        let more = self.context.len().saturating_sub(CONTEXT_BYTES);
+        self.context.drain(..more);
+    }
+
     /// Parts what came into payload and what may be the modem's words, which is held back.
     fn part(&mut self, bytes: &[u8], now: Instant, payload: &mut impl FnMut(&[u8])) {
-        if self.leaked.is_empty()
-            && self.held.is_empty()
-            && words_tail(bytes, WORDS_MAX, self.terminators()) == 0
-        {
+        if self.leaked.is_empty() && self.held.is_empty() && self.words_in(bytes, self.most()).is_none() {
+            self.passed(bytes);
             return payload(bytes);
         }
         let delivered = self.leaked.len();
@@ -286,7 +312,8 @@ impl DataMode {
         let waited = !self.held.is_empty();
         all.append(&mut self.held);
         all.extend_from_slice(bytes);
-        let begins_at = all.len() - words_tail(&all, WORDS_MAX, self.terminators());
+        let begins_at = self.words_in(&all, self.most()).map_or(all.len(), |(begins_at, _)| begins_at);
+        self.passed(&all[..begins_at]);
         payload(&all[delivered..begins_at.max(delivered)]);
         self.leaked = all[begins_at.min(delivered)..delivered].to_vec();
         self.held = all[begins_at.max(delivered)..].to_vec();
@@ -349,9 +376,72 @@ impl DataMode {
         }
     }
 
-    /// Whether the modem's words are payload as long as DCD is on. It stays on when data mode was left by an escape.
+    /// Whether the modem's words are payload as long as DCD is on. It stays on when data mode was left by an escape,
+    /// and after a reboot where AT&C0 is the default; then what is echoed shows that.
     fn dcd_tells_payload(&self) -> bool {
-        self.dcd == Dcd::On && self.dcd_is_live && self.may_have_escaped.is_none()
+        self.dcd == Dcd::On && self.dcd_is_live && self.may_have_escaped.is_none() && !self.holds_echo()
+    }
+
+    /// Whether what follows the modem's words is what was just sent.
+    fn holds_echo(&self) -> bool {
+        self.after_words().is_some_and(|after| self.sent.compare(&after, is_unsolicited).echoed >= ECHO_BYTES)
+    }
+
+    /// Whether more than the modem's lines follows its words.
+    fn holds_more_than_words(&self) -> bool {
+        self.after_words().is_some_and(|after| !is_all_unsolicited(&after))
+    }
+
+    /// What follows the whole terminator that is held.
+    fn after_words(&self) -> Option<Vec<u8>> {
+        let all = [&self.leaked[..], &self.held].concat();
+        let (start, Match::Whole) = self.words_in(&all, all.len())? else { return None };
+        let terminator = self.terminators().iter().find(|terminator| all[start..].starts_with(terminator))?;
+        Some(all[start + terminator.len()..].to_vec())
+    }
+
+    /// Where in `all` what may be the modem's words begins, in the last `most` bytes: a terminator, and after it
+    /// nothing but what a modem may say then.
+    fn words_in(&self, all: &[u8], most: usize) -> Option<(usize, Match)> {
+        let from = all.len().saturating_sub(most);
+        let returns = (from..all.len()).filter(|at| all[*at] == b'\r');
+        for start in returns {
+            let rest = &all[start..];
+            match self.terminators().iter().find(|terminator| rest.starts_with(terminator)) {
+                Some(terminator)
+                    if self.may_be_the_end(&all[..start], terminator, &rest[terminator.len()..]) =>
+                {
+                    return Some((start, Match::Whole));
+                }
+                Some(_) => {}
+                None if self.terminators().iter().any(|terminator| terminator.starts_with(rest)) => {
+                    return Some((start, Match::Part));
+                }
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// Whether a terminator may be the modem's, by what came before and after it.
+    fn may_be_the_end(&self, before: &[u8], terminator: &[u8], after: &[u8]) -> bool {
+        if is_all_unsolicited(after) {
+            return true;
+        }
+        if !self.sent.may_explain(after, is_unsolicited) {
+            return false;
+        }
+        // A far end that echoes has been sent its words as well, and what stands before them.
+        let mut echoed = [&self.context[..], before].concat();
+        echoed.drain(..echoed.len().saturating_sub(CONTEXT_BYTES));
+        let is_known = echoed.len() >= CONTEXT_BYTES / 2;
+        echoed.extend_from_slice(terminator);
+        !(is_known && self.sent.contains(&echoed))
+    }
+
+    /// How far back the modem's words are looked for: echo of what was sent may follow them.
+    fn most(&self) -> usize {
+        if self.sent.is_empty() { WORDS_MAX } else { usize::MAX }
     }
 
     /// What the modem may say when it leaves data mode by itself, or for an escape that it was not meant to see.
@@ -386,7 +476,12 @@ impl DataMode {
             Stage::HungUp { .. } if self.paused => None,
             Stage::Guard { until, .. } | Stage::HungUp { until } => Some(until),
             Stage::Escaped { .. } if self.answer_at().is_some() => Some(self.held_since + OK_QUIET),
-            Stage::Escaped { since, by_dtr, .. } => Some(since + if by_dtr { DTR_WAIT } else { ESCAPE_WAIT }),
+            Stage::Escaped { since, .. } => Some(since + self.escape_wait()),
+            Stage::Asked { since, .. } => match self.state_answer() {
+                Some(StateAnswer::TakesCommands) => Some((self.held_since + LATE_STATE).max(since)),
+                Some(_) => Some(since),
+                None => Some(since + STATE_WAIT),
+            },
         };
         ask.into_iter().chain(stage).min()
     }
@@ -450,18 +545,29 @@ impl DataMode {
                         Next::Wait
                     };
                 }
-                let wait = if by_dtr { DTR_WAIT } else { ESCAPE_WAIT };
-                if since + wait > now {
+                if since + self.escape_wait() > now {
                     return Next::Wait;
                 }
                 if by_dtr {
                     // The pin may not be wired: fall back on the characters.
                     self.has_dtr = false;
-                    self.stage = Stage::Guard { until: now + GUARD, tries: 1 };
+                    self.stage = Stage::Guard { until: self.guarded_until(now), tries: 1 };
                     return Next::SetDtr(true);
+                }
+                if let (Reason::Suspicion, 1, Some(id)) = (self.reason, tries, self.socket) {
+                    self.stage = Stage::Asked { since: now, from: self.held.len() };
+                    return Next::AskState(id);
                 }
                 if tries >= ESCAPE_TRIES { Next::Lost } else { self.begin_escape(now, tries + 1) }
             }
+            Stage::Asked { since, .. } => match self.state_answer() {
+                Some(StateAnswer::Connected { .. }) => Next::Left(self.reason),
+                Some(StateAnswer::NotConnected) => Next::Ended,
+                // It may be the late answer to the escape, and that to the question still comes.
+                Some(StateAnswer::TakesCommands) if self.held_since + LATE_STATE <= now => Next::Lost,
+                None if since + STATE_WAIT <= now => self.begin_escape(now, 2),
+                Some(StateAnswer::TakesCommands) | None => Next::Wait,
+            },
             Stage::HungUp { until } if until <= now && !self.paused => Next::Ended,
             Stage::HungUp { .. } => Next::Wait,
         }
@@ -471,9 +577,10 @@ impl DataMode {
     pub fn deliverable(&mut self) -> Vec<u8> {
         self.lines_asked = false;
         self.leaked.extend_from_slice(&self.held);
-        if words_from(&self.leaked, self.terminators()) == Some(Match::Whole) {
+        if matches!(self.words_in(&self.leaked, self.leaked.len()), Some((_, Match::Whole))) {
             // DCD has shown that it was none.
-            self.leaked.clear();
+            let leaked = std::mem::take(&mut self.leaked);
+            self.passed(&leaked);
         }
         std::mem::take(&mut self.held)
     }
@@ -481,17 +588,27 @@ impl DataMode {
     /// What was held back when the modem left data mode by itself.
     pub fn take_ended(&mut self) -> Ended {
         let delivered = self.leaked.len();
+        let has_missed_escape = self.has_missed_escape();
         let mut all = std::mem::take(&mut self.leaked);
         all.append(&mut self.held);
         let escaped_from = self.escaped_from.map(|from| all.len().min(delivered + from));
-        let is_answered_late = escaped_from.is_some_and(|from| ends_in_ok(&all[from..]).is_some());
-        let tail = all.len() - words_tail(&all, all.len(), self.terminators());
+        let asked_from =
+            if let Stage::Asked { from, .. } = self.stage { Some(from + delivered) } else { None };
+        let is_answered_late =
+            asked_from.is_none() && escaped_from.is_some_and(|from| ends_in_ok(&all[from..]).is_some());
+        // The answer to the question that showed the end is no part of it.
+        all.truncate(asked_from.unwrap_or(all.len()));
+        let tail = self.words_in(&all, all.len()).map_or(all.len(), |(start, _)| start);
         let first = self.terminators().iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
         let Some(first) = first.map(|at| tail + at) else {
             // Without the modem's words nothing shows that the rest is payload.
             return Ended { payload: Vec::new(), words: Vec::new(), certain: false, escape_missed: false };
         };
         let mut words = all.split_off(first);
+        // Echo is not to be heard as words.
+        let spoken = spoken(&words);
+        let is_echoed = spoken < words.len();
+        words.truncate(spoken);
         let boots = &TERMINATORS[1..];
         if boots.iter().any(|boot| words.starts_with(boot))
             && let Some(earlier) = boots.iter().filter_map(|boot| find(&all, boot)).min()
@@ -499,21 +616,27 @@ impl DataMode {
             // It may have booted before, and then this is the echo of what was on its way to it.
             all.truncate(earlier);
         }
-        let is_whole = words_from(&words, self.terminators()) == Some(Match::Whole);
+        let is_whole = self.terminators().iter().any(|terminator| words.starts_with(terminator));
         let ends = ends(&words, self.terminators());
         // What is behind the last end is the modem's own in any case; before it, a line may be payload.
         words.drain(..ends.last().copied().unwrap_or(0));
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
-        let certain = is_whole && ends.len() == 1 && all.len() >= delivered && !words.starts_with(OK);
-        // The modem was in data mode still when the escape came.
-        let escape_missed = is_answered_late || escaped_from.is_some_and(|from| all.len() >= from);
+        let certain =
+            is_whole && !is_echoed && ends.len() == 1 && all.len() >= delivered && !words.starts_with(OK);
+        // The modem was in data mode still when the escape came, or does not answer in command mode.
+        let is_unanswered = self.reason == Reason::Suspicion && has_missed_escape && asked_from.is_none();
+        let escape_missed =
+            is_answered_late || is_unanswered || escaped_from.is_some_and(|from| all.len() >= from);
         Ended { payload: all.split_off(delivered.min(all.len())), words, certain, escape_missed }
     }
 
     /// What was held back when data mode was left by an escape, parted into payload before the `OK` and the
     /// modem's own words from there on.
     pub fn take_left(&mut self) -> (Vec<u8>, Vec<u8>) {
-        let answer = self.answer_at();
+        let answer = match self.state_answer() {
+            Some(StateAnswer::Connected { answer, .. }) => Some(answer),
+            _ => self.answer_at(),
+        };
         self.leaked.clear();
         let mut held = std::mem::take(&mut self.held);
         let words = answer.map_or(Vec::new(), |at| held.split_off(at));
@@ -522,7 +645,50 @@ impl DataMode {
 
     /// Whether an escape before the last one was not answered: it may have become payload.
     pub fn has_missed_escape(&self) -> bool {
-        matches!(self.stage, Stage::Escaped { tries, .. } if tries > 1)
+        match self.stage {
+            Stage::Escaped { tries, .. } => tries > 1,
+            Stage::Asked { .. } => {
+                !matches!(self.state_answer(), Some(StateAnswer::Connected { was_escaped: true, .. }))
+            }
+            Stage::Flowing | Stage::Draining { .. } | Stage::Guard { .. } | Stage::HungUp { .. } => false,
+        }
+    }
+
+    /// What a modem that was asked for the state of the socket has answered.
+    fn state_answer(&self) -> Option<StateAnswer> {
+        let Stage::Asked { from, .. } = self.stage else { return None };
+        let heard = &self.held[from..];
+        let line_at = find(heard, STATE);
+        let ok_at = find(heard, OK);
+        let done = match line_at {
+            Some(line_at) => find(&heard[line_at..], OK).is_some(),
+            None => ok_at.is_some() || find(heard, ERROR).is_some() || find(heard, CME_ERROR).is_some(),
+        };
+        if !done {
+            return None;
+        }
+        let Some(line_at) = line_at else { return Some(StateAnswer::TakesCommands) };
+        let line = &heard[line_at + 2..];
+        let end = line.iter().position(|byte| *byte == b'\r').unwrap_or(line.len());
+        let state = std::str::from_utf8(&line[..end]).ok().and_then(state_of);
+        let is_connected = state.is_some_and(|(id, state)| Some(id) == self.socket && state == CONNECTED);
+        Some(match is_connected {
+            false => StateAnswer::NotConnected,
+            true => {
+                let escaped_at = ok_at.filter(|ok_at| *ok_at < line_at);
+                let answer = from + escaped_at.unwrap_or(line_at);
+                StateAnswer::Connected { answer, was_escaped: escaped_at.is_some() }
+            }
+        })
+    }
+
+    /// What the answer to an escape may take, before something else is tried.
+    fn escape_wait(&self) -> Duration {
+        match (&self.stage, self.reason) {
+            (Stage::Escaped { by_dtr: true, .. }, _) => DTR_WAIT,
+            (Stage::Escaped { tries: 1, .. }, Reason::Suspicion) if self.socket.is_some() => ASK_AFTER,
+            _ => ESCAPE_WAIT,
+        }
     }
 
     fn is_draining(&self) -> bool {
@@ -548,8 +714,17 @@ impl DataMode {
             self.stage = Stage::Escaped { since: now, tries, by_dtr: true, from: self.held.len() };
             return Next::SetDtr(false);
         }
-        self.stage = Stage::Guard { until: now + GUARD, tries };
+        let until = if tries == 1 { self.guarded_until(now) } else { now + GUARD };
+        self.stage = Stage::Guard { until, tries };
         Next::Wait
+    }
+
+    /// When the line will have been quiet for the guard time.
+    fn guarded_until(&self, now: Instant) -> Instant {
+        match self.drained {
+            Drained::Since(since) => now.max(since + GUARD),
+            Drained::AskAt(_) | Drained::Asked => now + GUARD,
+        }
     }
 
     /// Whether a whole terminator is held, or at least its end, and nothing but unsolicited lines behind it.
@@ -563,9 +738,10 @@ impl DataMode {
             return 0;
         }
         let all = [&self.leaked[..], &self.held].concat();
-        let tail = words_tail(&all, all.len(), self.terminators());
-        let is_whole = words_from(&all[all.len() - tail..], self.terminators()) == Some(Match::Whole);
-        if is_whole { tail.min(self.held.len()) } else { 0 }
+        match self.words_in(&all, all.len()) {
+            Some((start, Match::Whole)) => (all.len() - start).min(self.held.len()),
+            Some((_, Match::Part)) | None => 0,
+        }
     }
 }
 
@@ -591,23 +767,31 @@ enum Match {
     Whole,
 }
 
-/// How many bytes at the end of `bytes` may be the modem's words, `most` at most.
-fn words_tail(bytes: &[u8], most: usize, terminators: &[&[u8]]) -> usize {
-    let window = &bytes[bytes.len().saturating_sub(most)..];
-    let returns = window.iter().enumerate().filter(|(_, byte)| **byte == b'\r');
-    let mut starts = returns.map(|(start, _)| start);
-    starts
-        .find(|start| words_from(&window[*start..], terminators).is_some())
-        .map_or(0, |start| window.len() - start)
+/// What the modem answers when it is asked for the state of the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StateAnswer {
+    /// It takes commands, and carries the connection: it was no end.
+    Connected {
+        /// Where in what is held its answers begin.
+        answer: usize,
+        /// The escape was answered as well, late.
+        was_escaped: bool,
+    },
+    /// It takes commands, and the connection is gone.
+    NotConnected,
+    /// It takes commands; perhaps it has no such socket.
+    TakesCommands,
 }
 
-fn words_from(bytes: &[u8], terminators: &[&[u8]]) -> Option<Match> {
-    if let Some(terminator) = terminators.iter().find(|terminator| bytes.starts_with(terminator)) {
-        let mut lines = Lines { bytes: &bytes[terminator.len()..], at: 0 };
-        return lines.all(|(_, line)| is_unsolicited(line)).then_some(Match::Whole);
-    }
-    let begins = !bytes.is_empty() && terminators.iter().any(|terminator| terminator.starts_with(bytes));
-    begins.then_some(Match::Part)
+/// Whether nothing but unsolicited lines is there.
+fn is_all_unsolicited(bytes: &[u8]) -> bool {
+    Lines { bytes, at: 0 }.all(|(_, line)| is_unsolicited(line))
+}
+
+/// How many bytes of these are the modem's lines, from the first on.
+fn spoken(words: &[u8]) -> usize {
+    let mut lines = Lines { bytes: words, at: 0 };
+    lines.find(|(_, line)| !is_unsolicited(line)).map_or(words.len(), |(at, _)| at)
 }
 
 /// The lines that a modem says, each with its place and its CR or LF. Payload that it pushes is left out.
@@ -681,6 +865,12 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 const OK: &[u8] = b"\r\nOK\r\n";
+const ERROR: &[u8] = b"\r\nERROR\r\n";
+const CME_ERROR: &[u8] = b"\r\n+CME ERROR:";
+const STATE: &[u8] = b"\r\n+QSSLSTATE:";
+
+/// A connected socket, in AT+QSSLSTATE.
+const CONNECTED: u8 = 2;
 
 /// What the modem says when data mode ends by itself, with the connection or with everything.
 const TERMINATORS: [&[u8]; 4] =
@@ -704,17 +894,36 @@ const RUN_NO_MODEM_ESCAPES_ON: usize = 16;
 /// The most bytes that are taken for a terminator and the unsolicited lines behind it.
 const WORDS_MAX: usize = 8 * 1_024;
 
-/// So much behind a whole terminator that nobody waits for quiet.
+/// So many bytes of lines after a whole terminator that nobody waits for quiet.
 const SUSPICION_BYTES: usize = 256;
+
+/// The same, where some of it may be echo: more than can be under way to the modem.
+const ECHO_HELD_MAX: usize = 28 * 1024;
+
+/// So much that was sent and comes back after the modem's words is no chance.
+const ECHO_BYTES: usize = 32;
+
+/// So many bytes before the words of an end show whether a far end echoes them.
+const CONTEXT_BYTES: usize = 16;
 
 /// Without a byte on the line for this long, an escape may begin or end; a little more than the manuals' 1 s.
 const GUARD: Duration = Duration::from_millis(1_200);
 
-/// What the `OK` of `+++` may take, its guard time included.
-const ESCAPE_WAIT: Duration = Duration::from_millis(2_500);
+/// What the `OK` of `+++` may take, its guard time included: up to 3 s in the field.
+const ESCAPE_WAIT: Duration = Duration::from_millis(3_500);
 
 /// What the `OK` may take after DTR has dropped.
-const DTR_WAIT: Duration = Duration::from_millis(1_000);
+const DTR_WAIT: Duration = Duration::from_millis(700);
+
+/// Where the end of a stream is doubted, the socket's state is asked for so long after the first escape: most modems
+/// have answered that by then. One that has missed it gets the question as payload, but its stream is broken anyway.
+const ASK_AFTER: Duration = Duration::from_millis(1_400);
+
+/// What the answer may take, together with [`ASK_AFTER`] as long as that of an escape.
+const STATE_WAIT: Duration = Duration::from_millis(2_100);
+
+/// How long after an `OK` that may be the escape's the state may follow.
+const LATE_STATE: Duration = Duration::from_millis(300);
 
 /// The modem waits for its own guard time, a second or a little more, before it answers `+++`.
 const OK_NOT_BEFORE: Duration = Duration::from_millis(900);
@@ -1070,8 +1279,10 @@ mod tests {
         let escaped = now + SUSPICION_QUIET + GUARD;
         assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
         assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
-        assert_eq!(mode.deadline_passed(escaped + ESCAPE_WAIT, false), Next::Wait);
-        receive(&mut mode, b"\r\nOK\r\n", escaped + ESCAPE_WAIT + HOLD);
+        let asked = escaped + ASK_AFTER;
+        assert_eq!(mode.deadline_passed(asked, false), Next::AskState(SocketId::new(0).expect("it is one")));
+        assert_eq!(mode.deadline_passed(asked + STATE_WAIT, false), Next::Wait, "not answered");
+        receive(&mut mode, b"\r\nOK\r\n", asked + STATE_WAIT + HOLD);
         let mut due = mode.deadline(false).expect("it goes on");
         while mode.deadline_passed(due, false) != Next::Lost {
             due = mode.deadline(false).expect("it goes on");

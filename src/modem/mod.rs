@@ -20,6 +20,7 @@ mod reconfigure;
 mod recovery;
 mod report;
 mod schedule;
+mod sent;
 mod session;
 mod socket;
 pub(crate) mod ssl_context;

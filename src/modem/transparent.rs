@@ -145,6 +145,9 @@ impl Modem {
             Next::AskQueue => self.actions.push_back(Action::AskQueue(port)),
             Next::AskLines => self.actions.push_back(Action::AskLines(port)),
             Next::SendEscape => self.channels[port].send_raw(b"+++", now),
+            Next::AskState(id) => {
+                self.channels[port].send_raw(format!("AT+QSSLSTATE={id}\r").as_bytes(), now);
+            }
             Next::SetDtr(on) => self.actions.push_back(Action::SetDtr(port, on)),
             Next::Deliver => {
                 let bytes = data.deliverable();

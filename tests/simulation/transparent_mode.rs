@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Says};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Says, pattern};
 use qssl_modem_emulator::{Family, PortName};
 use qssl_tunnel::config::{Mode, Wait};
 use qssl_tunnel::exit_status::ExitStatus;
@@ -443,5 +443,38 @@ fn opens_and_bytes_of_streams_are_counted_like_any_others() {
         let counters = sim.relay.modem().counters();
         assert_eq!((counters.opens, counters.sent_bytes, counters.received_bytes), (1, 30_000, 30_000));
         assert!(counters.open_time(1.0).is_some_and(|time| time >= millis(200)));
+    }
+}
+
+/// What a client sends that a modem in command mode would take for commands.
+fn commanding_payload(bytes: usize) -> Vec<u8> {
+    b"some text and then\r\nAT+CSQ\r\nATI\r\nAT+QSSLURC\r\n".iter().copied().cycle().take(bytes).collect()
+}
+
+#[test]
+fn a_reboot_with_echo_during_an_upload_is_a_reset_soon_and_stops_the_upload() {
+    let usb = Port { paced: true, ..Port::usb(PortName::UsbModem) };
+    for port in ports().into_iter().chain([usb]) {
+        for everything_echoed in [true, false] {
+            for payload in [pattern(7, 0, 120_000), commanding_payload(120_000)] {
+                let client = stream().at(seconds(12)).sends(Sends::Steps(vec![(Duration::ZERO, payload)]));
+                let next = stream().at(seconds(100)).far_end(Behaviour::source(20_000, 3));
+                let mut sim = wiring(port.clone())
+                    .modem(|modem| modem.quirks.everything_echoed = everything_echoed)
+                    .connect(client)
+                    .connect(next)
+                    .fault(seconds(15), Fault::Reboot)
+                    .start();
+                let name = format!("dcd {} dtr {} {everything_echoed}", port.has_dcd, port.has_dtr);
+                sim.run_until("the modem is up again", seconds(30), |sim| sim.modem.counters().boots == 2);
+                let carried = sim.carried[0].0;
+                sim.run_until("the client hears of it", seconds(5), |sim| sim.outcome(0).is_some());
+                assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
+                assert_eq!(sim.clients[0].received, b"", "{name}: the server has said nothing");
+                assert!(sim.carried[0].0 - carried < 100, "{name}: {}", sim.carried[0].0 - carried);
+                sim.run_to_the_end(seconds(200));
+                assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{name}");
+            }
+        }
     }
 }

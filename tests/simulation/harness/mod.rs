@@ -879,8 +879,10 @@ fn base() -> Instant {
     *BASE.get_or_init(Instant::now)
 }
 
-/// The letters of `AT`, `AT+CMEE?`, `AT+IFC=0,0`, `+++`, ESC, Ctrl-Z and filler, at the right speed and at a wrong one.
-const FILLING: &[u8] = b"AT\r+CME?IF=0,\x1A\x1B\x8A\xA2\xE8\xD9\x9A\xEA\xAA\xF9\xCA\xB2\xE9\x81\xE1\xD0\xD8";
+/// The letters of `AT`, `AT+CMEE?`, `AT+IFC=0,0`, `AT+QSSLSTATE=0`, `+++`, ESC, Ctrl-Z and filler, at the right speed
+/// and at a wrong one.
+const FILLING: &[u8] =
+    b"AT\r+CME?IF=0,QSL123456789\x1A\x1B\x8A\xA2\xE8\xD9\x9A\xEA\xAA\xF9\xCA\xB2\xE9\x81\xE1\xD0\xD8";
 const BOOT: &[u8] = b"\r\nRDY\r\n";
 const SERVER_PORT: u16 = 443;
 const STEPS_MAX: u64 = 20_000_000;

@@ -1,0 +1,233 @@
+//! What has just been sent in data mode, to be known again where it comes back.
+//!
+//! A modem that has rebooted is in command mode with echo on, and echoes what was still on its way to it. The line is
+//! then never quiet after its words. A far end may echo as well, but then its words were among what it was sent.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The end of what was sent.
+#[derive(Debug)]
+pub struct Sent {
+    bytes: VecDeque<u8>,
+    last: Instant,
+}
+
+/// What was received, compared with what was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Bytes that were sent, in the same order.
+    pub echoed: usize,
+    /// Bytes that are neither that nor lines that a modem says.
+    pub other: usize,
+}
+
+impl Sent {
+    /// Nothing yet.
+    pub fn new(now: Instant) -> Self {
+        Sent { bytes: VecDeque::new(), last: now }
+    }
+
+    /// These bytes went to the port.
+    pub fn push(&mut self, bytes: &[u8], now: Instant) {
+        self.last = now;
+        let bytes = &bytes[bytes.len().saturating_sub(SENT_KEPT_BYTES)..];
+        let more = (self.bytes.len() + bytes.len()).saturating_sub(SENT_KEPT_BYTES);
+        self.bytes.drain(..more);
+        self.bytes.extend(bytes);
+    }
+
+    /// What was sent so long ago is no longer on its way.
+    pub fn forget_old(&mut self, now: Instant) {
+        if self.last + UNDER_WAY_MAX < now {
+            self.bytes.clear();
+        }
+    }
+
+    /// Whether nothing was sent lately.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Whether these bytes were sent, one after the other.
+    pub fn contains(&self, what: &[u8]) -> bool {
+        let (front, back) = self.bytes.as_slices();
+        if back.is_empty() {
+            return front.windows(what.len()).any(|window| window == what);
+        }
+        let all: Vec<u8> = self.bytes.iter().copied().collect();
+        all.windows(what.len()).any(|window| window == what)
+    }
+
+    /// Whether all of `heard`, which came after what may be the end of a stream, may be a modem's: its lines, echo of
+    /// what was sent, and answers to commands that it saw in that. `is_word`: whether a line, or the beginning of one,
+    /// is such that modems say it.
+    pub fn may_explain(&self, heard: &[u8], is_word: impl Fn(&[u8]) -> bool) -> bool {
+        if self.bytes.is_empty() {
+            return false;
+        }
+        let sent: Vec<u8> = self.bytes.iter().copied().collect();
+        let most = OTHER_MAX_BYTES + commands(&sent) * ANSWER_BYTES;
+        compare(&sent, heard, most, is_word).other <= most
+    }
+
+    /// Compares `heard` with what was sent.
+    pub fn compare(&self, heard: &[u8], is_word: impl Fn(&[u8]) -> bool) -> Comparison {
+        let sent: Vec<u8> = self.bytes.iter().copied().collect();
+        compare(&sent, heard, usize::MAX, is_word)
+    }
+}
+
+/// Stops when there is more that is not explained than `most`.
+fn compare(sent: &[u8], heard: &[u8], most: usize, is_word: impl Fn(&[u8]) -> bool) -> Comparison {
+    let index = Index::new(sent);
+    let mut comparison = Comparison::default();
+    // Echo goes on behind what was echoed last, or further on: a busy modem loses some of what it is sent.
+    let mut from = 0;
+    let mut at = 0;
+    while at < heard.len() && comparison.other <= most {
+        let rest = &heard[at..];
+        let run = common(rest, &sent[from..]);
+        let goes_on = from > 0 && (run >= RUN_MIN_BYTES || (run > 0 && run == rest.len()));
+        let found = match rest.get(..RUN_MIN_BYTES) {
+            _ if goes_on => Some(from),
+            Some(head) if index.may_contain(head) => {
+                sent[from..].windows(RUN_MIN_BYTES).position(|window| window == head).map(|skip| from + skip)
+            }
+            _ => None,
+        };
+        if let Some(found) = found {
+            let run = common(rest, &sent[found..]);
+            comparison.echoed += run;
+            from = found + run;
+            at += run;
+            continue;
+        }
+        let begins_line = at == 0 || matches!(heard[at - 1], b'\r' | b'\n');
+        let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        let line = &rest[..end.map_or(rest.len(), |end| end + 1)];
+        if begins_line && is_word(line) {
+            at += line.len();
+        } else {
+            comparison.other += 1;
+            at += 1;
+        }
+    }
+    comparison
+}
+
+fn common(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one == other).count()
+}
+
+/// How many command lines a modem finds in these bytes.
+fn commands(bytes: &[u8]) -> usize {
+    let lines = bytes.split(|byte| *byte == b'\r');
+    lines.filter(|line| line.windows(2).any(|pair| pair.eq_ignore_ascii_case(b"AT"))).count()
+}
+
+/// Which beginnings of a run there may be among many bytes, so that few are looked for in vain.
+struct Index {
+    bits: Vec<u64>,
+}
+
+impl Index {
+    fn new(bytes: &[u8]) -> Self {
+        let mut index = Index { bits: vec![0; INDEX_BITS / 64] };
+        for window in bytes.windows(HASHED_BYTES) {
+            let bit = Index::bit(window);
+            index.bits[bit / 64] |= 1 << (bit % 64);
+        }
+        index
+    }
+
+    fn may_contain(&self, head: &[u8]) -> bool {
+        head.windows(HASHED_BYTES).all(|window| {
+            let bit = Index::bit(window);
+            self.bits[bit / 64] & (1 << (bit % 64)) != 0
+        })
+    }
+
+    fn bit(window: &[u8]) -> usize {
+        let number = window.iter().fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));
+        (number.wrapping_mul(0x9E37_79B1) >> 14) as usize % INDEX_BITS
+    }
+}
+
+/// So much of what was sent is kept: more than is under way on a line.
+const SENT_KEPT_BYTES: usize = 24 * 1024;
+
+/// A modem that boots may leave what it was sent waiting on the line for as long.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
+
+/// As few equal bytes in a row may be chance.
+const RUN_MIN_BYTES: usize = 8;
+
+/// So much that nothing explains is the beginning of something else than an end.
+const OTHER_MAX_BYTES: usize = 512;
+
+/// What the answer to a command may be long beyond lines that are known.
+const ANSWER_BYTES: usize = 128;
+
+const INDEX_BITS: usize = 1 << 18;
+const HASHED_BYTES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(bytes: &[u8]) -> Sent {
+        #[allow(clippy::disallowed_methods)]
+        let mut sent = Sent::new(Instant::now());
+        sent.push(bytes, sent.last);
+        sent
+    }
+
+    fn noise(seed: u32, count: usize) -> Vec<u8> {
+        let mut state = seed;
+        let step = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..count).map(step).collect()
+    }
+
+    fn nothing(_: &[u8]) -> bool {
+        false
+    }
+
+    #[test]
+    fn an_echo_is_known_wherever_it_begins_and_whatever_is_lost_of_it() {
+        let all = noise(1, 20_000);
+        let sent = sent(&all);
+        assert_eq!(sent.compare(&all[7_000..9_000], nothing), Comparison { echoed: 2_000, other: 0 });
+        let gaps = [&all[100..300], &all[320..500], &all[9_000..9_100]].concat();
+        assert_eq!(sent.compare(&gaps, nothing), Comparison { echoed: 480, other: 0 });
+    }
+
+    #[test]
+    fn payload_of_a_far_end_is_no_echo() {
+        let sent = sent(&noise(1, 20_000));
+        let heard = noise(2, 2_000);
+        assert_eq!(sent.compare(&heard, nothing), Comparison { echoed: 0, other: 2_000 });
+        assert!(!sent.may_explain(&heard, nothing));
+        assert!(sent.may_explain(&heard[..500], nothing), "it is too early to tell");
+    }
+
+    #[test]
+    fn a_modems_lines_between_echoed_ones_are_explained() {
+        let sent = sent(&b"upload\r\nAT+NOTHING\r\nupload".repeat(50));
+        let heard = b"upload\r\nAT+NOTHING\r\r\nERROR\r\n\nupload".repeat(50);
+        let is_word = |line: &[u8]| matches!(line, b"\r" | b"\n" | b"ERROR\r");
+        assert!(sent.compare(&heard, is_word).echoed > 1_000);
+        assert!(sent.may_explain(&heard, is_word));
+    }
+
+    #[test]
+    fn what_was_sent_long_ago_explains_nothing() {
+        let mut sent = sent(b"upload and more");
+        assert!(sent.may_explain(b"upload", nothing) && sent.contains(b"and more"));
+        sent.forget_old(sent.last + UNDER_WAY_MAX * 2);
+        assert!(!sent.may_explain(b"upload", nothing) && !sent.contains(b"and more"));
+    }
+}
