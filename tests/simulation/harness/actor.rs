@@ -132,8 +132,13 @@ impl Actor {
     fn bytes(&self, from: u64, count: usize) -> Vec<u8> {
         match &self.plan.sends {
             Sends::Steps(steps) => {
-                let all = steps.iter().flat_map(|(_, bytes)| bytes.iter().copied());
-                all.skip(from as usize).take(count).collect()
+                let mut skipped = from as usize;
+                let rest = steps.iter().flat_map(|(_, bytes)| {
+                    let skip = skipped.min(bytes.len());
+                    skipped -= skip;
+                    &bytes[skip..]
+                });
+                rest.take(count).copied().collect()
             }
             _ => pattern(self.seed, from, count),
         }
