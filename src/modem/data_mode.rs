@@ -34,6 +34,8 @@ pub struct DataMode {
     may_have_escaped: Option<Instant>,
     /// Received and not yet known to be payload.
     held: Vec<u8>,
+    /// What there is of the modem's words in that.
+    verdict: Verdict,
     /// Since when the oldest of `held` waits; of a whole terminator, when the last byte came.
     held_since: Instant,
     /// The end of what was delivered, as far as it begins a terminator: `held` goes on from here.
@@ -153,6 +155,7 @@ impl DataMode {
             line_pluses: 0,
             may_have_escaped: None,
             held: Vec::new(),
+            verdict: Verdict::default(),
             held_since: now,
             leaked: Vec::new(),
             context: Vec::new(),
@@ -232,6 +235,7 @@ impl DataMode {
                 // Payload that waited in the tty, the modem's words, or what a modem that boots says at another
                 // speed: known when all of it has come.
                 self.held.extend_from_slice(bytes);
+                self.judge();
                 let is_full = self.held.len() > HELD_LIMIT_BYTES / 2;
                 if is_full && self.is_suspicious() {
                     // Other sockets push behind the end without a pause.
@@ -251,11 +255,12 @@ impl DataMode {
                     (true, false) => {
                         payload(&self.held);
                         self.leaked.append(&mut self.held);
+                        self.verdict = Verdict::default();
                     }
                     // Where other sockets push, it is never quiet, and more comes than can be looked through.
                     (false, true)
                         if self.held.len() > ECHO_HELD_MAX
-                            || (self.held.len() > SUSPICION_BYTES && !self.holds_more_than_words()) =>
+                            || (self.held.len() > SUSPICION_BYTES && !self.verdict.is_more_than_lines) =>
                     {
                         self.begin_draining(Reason::Suspicion, now);
                     }
@@ -264,6 +269,7 @@ impl DataMode {
             }
             Stage::Draining { .. } | Stage::Guard { .. } | Stage::Escaped { .. } | Stage::Asked { .. } => {
                 self.held.extend_from_slice(bytes);
+                self.judge();
                 self.held_since = now;
                 if let Stage::Escaped { since, by_dtr: false, from, .. } = &mut self.stage
                     && now < *since + OK_NOT_BEFORE
@@ -272,7 +278,7 @@ impl DataMode {
                 }
                 if self.reason == Reason::Done {
                     // Everything but a possible end, or a possible `OK` at the end, is payload.
-                    let keep = self.words_held().max(HELD_WHILE_LEAVING).min(self.held.len());
+                    let keep = self.verdict.words.max(HELD_WHILE_LEAVING).min(self.held.len());
                     self.give_out(self.held.len() - keep, payload);
                 }
             }
@@ -288,6 +294,7 @@ impl DataMode {
         payload(&self.held[..count]);
         let given: Vec<u8> = self.leaked.drain(..).chain(self.held.drain(..count)).collect();
         self.passed(&given);
+        self.judge();
         self.escaped_from = self.escaped_from.map(|from| from.saturating_sub(count));
         if let Stage::Escaped { from, .. } | Stage::Asked { from, .. } = &mut self.stage {
             *from = from.saturating_sub(count);
@@ -317,6 +324,7 @@ impl DataMode {
         payload(&all[delivered..begins_at.max(delivered)]);
         self.leaked = all[begins_at.min(delivered)..delivered].to_vec();
         self.held = all[begins_at.max(delivered)..].to_vec();
+        self.judge();
         if !waited || begins_at > 0 || self.is_suspicious() {
             self.held_since = now;
             self.lines_asked = false;
@@ -379,25 +387,25 @@ impl DataMode {
     /// Whether the modem's words are payload as long as DCD is on. It stays on when data mode was left by an escape,
     /// and after a reboot where AT&C0 is the default; then what is echoed shows that.
     fn dcd_tells_payload(&self) -> bool {
-        self.dcd == Dcd::On && self.dcd_is_live && self.may_have_escaped.is_none() && !self.holds_echo()
+        self.dcd == Dcd::On && self.dcd_is_live && self.may_have_escaped.is_none() && !self.verdict.is_echoed
     }
 
-    /// Whether what follows the modem's words is what was just sent.
-    fn holds_echo(&self) -> bool {
-        self.after_words().is_some_and(|after| self.sent.compare(&after, is_unsolicited).echoed >= ECHO_BYTES)
-    }
-
-    /// Whether more than the modem's lines follows its words.
-    fn holds_more_than_words(&self) -> bool {
-        self.after_words().is_some_and(|after| !is_all_unsolicited(&after))
-    }
-
-    /// What follows the whole terminator that is held.
-    fn after_words(&self) -> Option<Vec<u8>> {
+    /// Looks through what is held, whenever that has changed.
+    fn judge(&mut self) {
+        self.verdict = Verdict::default();
+        if self.held.is_empty() {
+            return;
+        }
         let all = [&self.leaked[..], &self.held].concat();
-        let (start, Match::Whole) = self.words_in(&all, all.len())? else { return None };
-        let terminator = self.terminators().iter().find(|terminator| all[start..].starts_with(terminator))?;
-        Some(all[start + terminator.len()..].to_vec())
+        let Some((start, Match::Whole)) = self.words_in(&all, all.len()) else { return };
+        let mut terminators = self.terminators().iter();
+        let length =
+            terminators.find(|terminator| all[start..].starts_with(terminator)).map_or(0, |it| it.len());
+        let after = &all[start + length..];
+        let is_more_than_lines = !is_all_unsolicited(after);
+        let is_echoed = is_more_than_lines && self.sent.compare(after, is_unsolicited).echoed >= ECHO_BYTES;
+        let words = (all.len() - start).min(self.held.len());
+        self.verdict = Verdict { words, is_more_than_lines, is_echoed };
     }
 
     /// Where in `all` what may be the modem's words begins, in the last `most` bytes: a terminator, and after it
@@ -582,6 +590,7 @@ impl DataMode {
             let leaked = std::mem::take(&mut self.leaked);
             self.passed(&leaked);
         }
+        self.verdict = Verdict::default();
         std::mem::take(&mut self.held)
     }
 
@@ -591,6 +600,7 @@ impl DataMode {
         let has_missed_escape = self.has_missed_escape();
         let mut all = std::mem::take(&mut self.leaked);
         all.append(&mut self.held);
+        self.verdict = Verdict::default();
         let escaped_from = self.escaped_from.map(|from| all.len().min(delivered + from));
         let asked_from =
             if let Stage::Asked { from, .. } = self.stage { Some(from + delivered) } else { None };
@@ -638,6 +648,7 @@ impl DataMode {
             _ => self.answer_at(),
         };
         self.leaked.clear();
+        self.verdict = Verdict::default();
         let mut held = std::mem::take(&mut self.held);
         let words = answer.map_or(Vec::new(), |at| held.split_off(at));
         (held, words)
@@ -729,20 +740,19 @@ impl DataMode {
 
     /// Whether a whole terminator is held, or at least its end, and nothing but unsolicited lines behind it.
     pub fn is_suspicious(&self) -> bool {
-        self.words_held() > 0
+        self.verdict.words > 0
     }
+}
 
-    /// How many bytes of what is held may be a whole terminator, or the end of one, and unsolicited lines behind it.
-    fn words_held(&self) -> usize {
-        if self.held.is_empty() {
-            return 0;
-        }
-        let all = [&self.leaked[..], &self.held].concat();
-        match self.words_in(&all, all.len()) {
-            Some((start, Match::Whole)) => (all.len() - start).min(self.held.len()),
-            Some((_, Match::Part)) | None => 0,
-        }
-    }
+/// What there is of the modem's words in what is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Verdict {
+    /// How many bytes may be a whole terminator, or the end of one, and what a modem may say after it.
+    words: usize,
+    /// Not all of that are lines that a modem says unasked.
+    is_more_than_lines: bool,
+    /// Some of it is what was just sent.
+    is_echoed: bool,
 }
 
 /// What is left when the modem has left data mode by itself.

@@ -455,26 +455,28 @@ fn commanding_payload(bytes: usize) -> Vec<u8> {
 fn a_reboot_with_echo_during_an_upload_is_a_reset_soon_and_stops_the_upload() {
     let usb = Port { paced: true, ..Port::usb(PortName::UsbModem) };
     for port in ports().into_iter().chain([usb]) {
-        for everything_echoed in [true, false] {
-            for payload in [pattern(7, 0, 120_000), commanding_payload(120_000)] {
-                let client = stream().at(seconds(12)).sends(Sends::Steps(vec![(Duration::ZERO, payload)]));
-                let next = stream().at(seconds(100)).far_end(Behaviour::source(20_000, 3));
-                let mut sim = wiring(port.clone())
-                    .modem(|modem| modem.quirks.everything_echoed = everything_echoed)
-                    .connect(client)
-                    .connect(next)
-                    .fault(seconds(15), Fault::Reboot)
-                    .start();
-                let name = format!("dcd {} dtr {} {everything_echoed}", port.has_dcd, port.has_dtr);
-                sim.run_until("the modem is up again", seconds(30), |sim| sim.modem.counters().boots == 2);
-                let carried = sim.carried[0].0;
-                sim.run_until("the client hears of it", seconds(5), |sim| sim.outcome(0).is_some());
-                assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
-                assert_eq!(sim.clients[0].received, b"", "{name}: the server has said nothing");
-                assert!(sim.carried[0].0 - carried < 100, "{name}: {}", sim.carried[0].0 - carried);
-                sim.run_to_the_end(seconds(200));
-                assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{name}");
-            }
+        for (everything_echoed, payload) in [
+            (true, pattern(7, 0, 120_000)),
+            (true, commanding_payload(120_000)),
+            (false, commanding_payload(120_000)),
+        ] {
+            let client = stream().at(seconds(12)).sends(Sends::Steps(vec![(Duration::ZERO, payload)]));
+            let next = stream().at(seconds(100)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone())
+                .modem(|modem| modem.quirks.everything_echoed = everything_echoed)
+                .connect(client)
+                .connect(next)
+                .fault(seconds(15), Fault::Reboot)
+                .start();
+            let name = format!("dcd {} dtr {} {everything_echoed}", port.has_dcd, port.has_dtr);
+            sim.run_until("the modem is up again", seconds(30), |sim| sim.modem.counters().boots == 2);
+            let carried = sim.carried[0].0;
+            sim.run_until("the client hears of it", seconds(5), |sim| sim.outcome(0).is_some());
+            assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
+            assert_eq!(sim.clients[0].received, b"", "{name}: the server has said nothing");
+            assert!(sim.carried[0].0 - carried < 100, "{name}: {}", sim.carried[0].0 - carried);
+            sim.run_to_the_end(seconds(200));
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{name}");
         }
     }
 }
