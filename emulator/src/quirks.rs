@@ -145,6 +145,10 @@ quirks! {
     close_of_opening_refused: false,
     /// The modem sleeps when a port has been quiet for 5 s, and the command line that wakes it is lost.
     sleeps: false,
+    /// AT+QURCCFG is refused.
+    urc_port_refused: false,
+    /// AT+QURCCFG takes no "all".
+    urc_port_all_refused: false,
 }
 
 impl Quirks {

@@ -269,6 +269,7 @@ impl Modem {
         let Phase::Opening(opening) = &socket.phase else { return };
         let flow = match self.tunnels[socket.tunnel].mode {
             Mode::Buffer => Flow::Buffer { readable: true },
+            Mode::Push if socket.opened_in_buffer_mode => Flow::Buffer { readable: true },
             Mode::Push | Mode::Transparent => Flow::Push,
         };
         let closed = opening.closed;

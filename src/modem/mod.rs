@@ -15,6 +15,7 @@ mod ends;
 mod failure;
 mod fair;
 mod outside;
+mod port_names;
 mod profile;
 mod reconfigure;
 mod recovery;
@@ -48,6 +49,7 @@ use crate::recorder::{LIMIT_BYTES, Side};
 use channel::{Channel, Destination, InFlight, Origin, Stage, State, TIMES_DEAF_MAX, Unprompted};
 use data_mode::DataMode;
 use fair::{FairQueue, Way};
+use port_names::Routing;
 use recovery::{Ladder, Rung};
 use session::{Doubt, Session, Step, UNANSWERED_MAX};
 use socket::{Closing, FailedSend, FarEnd, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
@@ -84,6 +86,7 @@ pub struct Modem {
     /// Clients wait for a socket.
     is_wanted: bool,
     urc_port: UrcPort,
+    routing: Routing,
     /// Commands from outside, waiting for their turn.
     user_commands: VecDeque<(UserCommand, Command)>,
     ladder: Ladder,
@@ -267,6 +270,7 @@ impl Modem {
             releasing: None,
             is_wanted: false,
             urc_port: UrcPort::Unknown,
+            routing: Routing::new(count),
             user_commands: VecDeque::new(),
             ladder: Ladder::new(settings.recovery, settings.reset_command.is_some()),
             reboot_due: false,
@@ -432,18 +436,21 @@ impl Modem {
                 };
                 let backoff = socket.backoff.filter(|_| !socket.outgoing.is_empty());
                 let send_again_at = backoff.map(|backoff| backoff.at);
-                doubt.into_iter().chain(socket.switch_again_at).chain(send_again_at).filter_map(waits).min()
+                let due = doubt.into_iter().chain(socket.switch_again_at).chain(send_again_at);
+                due.chain(socket.poll_at).filter_map(waits).min()
             }
             Phase::Checking { again_at, .. } => again_at.and_then(waits),
             _ => None,
         });
         let reopen = self.reopen_at.iter().flatten().copied().filter(|_| self.releasing.is_none());
         let session = self.session.deadline().and_then(waits).filter(|_| self.has_commander());
+        let name = self.next_name_due().and_then(waits).filter(|_| self.session.is_up());
         let releasing = self.releasing.and_then(waits);
         channels
             .chain(sockets)
             .chain(reopen)
             .chain(session)
+            .chain(name)
             .chain(self.booting_until)
             .chain(releasing)
             .chain(self.host_clock_due())
@@ -471,6 +478,7 @@ impl Modem {
         self.channels[port].is_paced = facts.is_paced;
         self.channels[port].wire_step = Some(0);
         self.ports[port] = facts;
+        self.routing.port_opened(port);
         self.channels[port].state = self.waking(port, now);
         self.reopen_at[port] = None;
         self.run(now);
@@ -938,6 +946,11 @@ impl Modem {
                 Urc::Receivable(_) | Urc::Closed(_) | Urc::PdpDeactivated(_) | Urc::NetworkTime(_) => return,
                 Urc::Opened(..) | Urc::TcpOpened(..) | Urc::Ready | Urc::PoweredDown => {}
             }
+        }
+        if let Urc::Pushed(Some(id), _) | Urc::Receivable(id) | Urc::Closed(id) = urc
+            && self.sockets[id.index()].joined
+        {
+            self.routing.heard();
         }
         match urc {
             Urc::Pushed(id, length) => {

@@ -112,7 +112,7 @@ impl Modem {
             }
             return None;
         }
-        if let Some(command) = self.urc_port_command(port) {
+        if let Some(command) = self.urc_port_command(port).or_else(|| self.name_question(now)) {
             return Some((command, Origin::Wire));
         }
         if let Some(command) = self.judge_command() {
@@ -151,7 +151,7 @@ impl Modem {
         if let Some(id) = due.filter(|id| self.context_stands_for(*id)) {
             return Some(match self.urcs_moved_aside(port, self.is_for_stream(id)) {
                 Some(command) => (command, Origin::Wire),
-                None => (self.open_command(id, now), Origin::Socket),
+                None => (self.open_command(port, id, now), Origin::Socket),
             });
         }
         if let Some(command) = self.byte_command(port, now) {
@@ -241,11 +241,19 @@ impl Modem {
             self.actions.push_back(super::Action::NextDevice(port));
             return self.reopen(port, now);
         }
+        if self.name_answered(command, lines) {
+            return;
+        }
         if is_urc_port(command) {
             // Whether or not it has such a setting: there is no other port to try.
             let mut ports = std::iter::once(port).chain(0..self.channels.len());
             let named = ports.find(|port| self.leave_by(*port) == *command).unwrap_or(port);
-            self.urc_port = UrcPort::One(named);
+            let before = (self.urc_port, self.urcs_told().to_owned());
+            let name = self.name_of(named).unwrap_or("uart1").to_owned();
+            self.urcs_leave_by(UrcPort::One(named), &name);
+            if before.0 == UrcPort::One(named) && before.1 != name {
+                self.urcs_were_elsewhere(&before.1);
+            }
             if named != port {
                 // All that was pushed by this port has been read.
                 for socket in self.sockets.iter_mut().filter(|socket| socket.pushed_on == Some(port)) {
@@ -297,6 +305,9 @@ impl Modem {
     /// The port that URCs leave by is lost, or has become a stream: they leave by this one from now on. Only one
     /// port is told so, or what is pushed by the first could be overtaken by what is pushed by the next.
     fn urc_port_command(&self, port: usize) -> Option<Command> {
+        if self.is_misrouted(port) {
+            return Some(self.leave_by(port));
+        }
         let UrcPort::One(gone) = self.urc_port else { return None };
         let speaks = matches!(self.channels[gone].state, State::Command | State::Waking(_));
         let is_told = |channel: &Channel| channel.in_flight().is_some_and(|it| is_urc_port(&it.command));
@@ -312,13 +323,13 @@ impl Modem {
         let is_other = |other: &usize| {
             *other != port
                 && matches!(self.channels[*other].state, State::Command)
-                && self.ports[*other].at_port.is_some()
+                && self.name_of(*other).is_some()
         };
         (0..self.channels.len()).find(is_other).map(|other| self.leave_by(other))
     }
 
     fn leave_by(&self, port: usize) -> Command {
-        Command::line(format!("{URC_PORT}\"{}\"", self.ports[port].at_port.unwrap_or("uart1")))
+        Command::line(format!("{URC_PORT}\"{}\"", self.name_of(port).unwrap_or("uart1")))
     }
 
     /// Whether URCs are being moved to this port from another, whose last ones may not have been read yet.
@@ -462,7 +473,8 @@ impl Modem {
         self.tunnels[self.sockets[id.index()].tunnel].mode == Mode::Transparent
     }
 
-    fn open_command(&mut self, id: SocketId, now: Instant) -> Command {
+    fn open_command(&mut self, port: usize, id: SocketId, now: Instant) -> Command {
+        let urcs_reach_us = self.urcs_reach_us();
         let socket = &mut self.sockets[id.index()];
         let tunnel = &self.tunnels[socket.tunnel];
         let timeout = tunnel.limits.connect_timeout;
@@ -476,8 +488,12 @@ impl Modem {
             opening.deadline = Some(opening.deadline.unwrap_or(now + patience));
         }
         socket.pushed_on = self.urc_port.heard();
+        socket.opened_by = Some(port);
+        // What is pushed to where nobody listens is lost; what waits in the module is not.
+        socket.opened_in_buffer_mode = tunnel.mode == Mode::Push && !urcs_reach_us;
         let mode = match tunnel.mode {
             Mode::Buffer => AccessMode::Buffer,
+            Mode::Push if socket.opened_in_buffer_mode => AccessMode::Buffer,
             Mode::Push => AccessMode::Push,
             Mode::Transparent => AccessMode::Transparent,
         };
@@ -531,6 +547,8 @@ impl Modem {
     /// Pushing sockets whose clients read too slowly are switched to buffer mode, and back.
     fn adjust_flows(&mut self, now: Instant) {
         let can_switch = self.profile.switches_mode != Some(false);
+        let urcs_reach_us = self.urcs_reach_us();
+        let poll_interval = self.poll_interval();
         let tunnels = &self.tunnels;
         for socket in &mut self.sockets {
             let pushes = tunnels.get(socket.tunnel).is_some_and(|tunnel| tunnel.mode == Mode::Push);
@@ -538,6 +556,14 @@ impl Modem {
             let busy = socket.busy.is_some();
             let can_switch = can_switch && socket.switch_again_at.is_none_or(|at| at <= now);
             let Phase::Open(open) = &mut socket.phase else { continue };
+            socket.poll_at = match (&mut open.flow, poll_interval, socket.poll_at) {
+                (Flow::Buffer { readable: readable @ false }, Some(_), Some(at)) if at <= now => {
+                    *readable = true;
+                    None
+                }
+                (Flow::Buffer { readable: false }, Some(interval), at) => at.or(Some(now + interval)),
+                _ => None,
+            };
             match open.flow {
                 Flow::Push if can_switch && waiting >= INCOMING_HIGH_BYTES && !open.far_end.is_over() => {
                     open.flow = Flow::ToBuffer { unanswered: false };
@@ -550,6 +576,7 @@ impl Modem {
                 Flow::Buffer { readable: false }
                     if pushes
                         && can_switch
+                        && urcs_reach_us
                         && waiting <= INCOMING_LOW_BYTES
                         && open.far_end.takes_bytes()
                         && !busy =>

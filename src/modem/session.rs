@@ -3,13 +3,14 @@
 //! ```text
 //!  Down ─► identity, keys ─► URC port, wire format ─► SIM ─► registration ─► leftovers
 //!                                                                              │
-//!   Up ◄── SSL contexts ◄── files ◄── clock ◄── DNS ◄── PDP context ◄──────────┘
+//!   Up ◄── SSL contexts ◄── files ◄── clock ◄── DNS ◄── SMS ◄── PDP context ◄──┘
 //! ```
 //! Each step is one command; its answer decides the next. Nothing here waits: a step that must be repeated
 //! later sets `not_before`. Here are the steps and their order; `network`, `clock` and `tls` know what the longer
 //! answers mean, `transitions` how the whole comes out.
 
 mod clock;
+mod found;
 mod network;
 mod tls;
 mod transitions;
@@ -25,6 +26,7 @@ use super::{Action, Event, Modem, error_of};
 use crate::at::{Command, ResultCode};
 use crate::exit_status::ExitStatus;
 use clock::NetworkTime;
+use found::{Found, Reports, SHARED};
 use network::{REGISTRATION, registration_state, sim_state};
 use tls::Files;
 
@@ -81,6 +83,8 @@ pub struct Session {
     pub rebuild: bool,
     /// Whether the module has been heard to doubt it.
     pub doubt: Doubt,
+    /// What the modem's shared settings were.
+    pub(in crate::modem) found: Found,
     /// Several TLS settings go into one line; until the module has shown that this does not work.
     pub joins: Joins,
     /// Steps whose command was not answered since it last was, and how often.
@@ -125,12 +129,17 @@ pub enum Step {
         /// The one, where the module does not take them joined.
         alone: Option<usize>,
     },
+    /// [`SHARED`]: all in one line, or one alone
+    Shared {
+        /// The one, where the module does not take them joined, or lacks one.
+        alone: Option<usize>,
+    },
     /// AT+QURCCFG="urcport",…: `all` first, then the port we are believed to be on.
     UrcPort {
         /// `all` was refused.
         all_refused: bool,
     },
-    /// [`WIRE_FORMAT`]: all in one line, or one alone
+    /// The wire format: all in one line, or one setting alone
     WireFormat {
         /// The one, where the module does not take them joined, or lacks one.
         alone: Option<usize>,
@@ -162,6 +171,10 @@ pub enum Step {
     TearDown,
     /// AT+QIACT?, for the address
     Address,
+    /// AT+CNMI?
+    Messages,
+    /// AT+CNMI=, where SMS would be shown
+    KeepMessages(Reports),
     /// AT+QIDNSCFG
     Dns,
     /// AT+QNTP, whose result comes unasked: it is waited for in the same step
@@ -186,6 +199,11 @@ pub enum Step {
     Contexts,
     /// Sockets can be opened.
     Up,
+    /// What was found is put back at the end: all in one line, or one setting alone
+    Restore {
+        /// The one, where the module does not take them joined.
+        alone: Option<usize>,
+    },
     /// AT+QIDEACT at the end
     Deactivate,
     /// All is as we found it.
@@ -239,6 +257,7 @@ impl Session {
             registration: None,
             refreshing: false,
             rebuild: false,
+            found: Found::default(),
             doubt: Doubt::None,
             joins: Joins { writing: true, asking: true },
             unanswered: Vec::new(),
@@ -276,6 +295,7 @@ impl Session {
         self.unanswered.clear();
         self.activated = false;
         self.found_active = false;
+        self.found.forget();
     }
 
     /// The host's clock, in seconds since 1970.
@@ -368,12 +388,15 @@ impl Modem {
             Step::Keys { alone: None } => line(format!("AT{}", QUESTIONS.join(";"))),
             Step::Keys { alone: Some(index) } => line(format!("AT{}", QUESTIONS[index])),
             Step::UrcPort { all_refused } => {
-                let port = self.ports[channel].at_port.unwrap_or("uart1");
-                let port = if all_refused || self.ports[channel].at_port.is_some() { port } else { "all" };
-                line(format!("AT+QURCCFG=\"urcport\",\"{port}\""))
+                line(format!("AT+QURCCFG=\"urcport\",\"{}\"", self.first_urc_port(channel, all_refused)))
             }
-            Step::WireFormat { alone: None } => line(format!("AT{}", WIRE_FORMAT.join(";"))),
-            Step::WireFormat { alone: Some(index) } => line(format!("AT{}", WIRE_FORMAT[index])),
+            Step::Shared { alone } => line(format!("AT{}", one_or_all(&SHARED, alone))),
+            Step::WireFormat { alone } => {
+                line(format!("AT{}", one_or_all(&self.session.found.wire_format(), alone)))
+            }
+            Step::Restore { alone } => line(format!("AT{}", one_or_all(&self.session.found.lines(), alone))),
+            Step::Messages => line("AT+CNMI?".into()),
+            Step::KeepMessages(reports) => line(self.session.found.keep_messages(reports)?),
             Step::Glance => line("AT+CPIN?;+CEREG?;+QSSLSTATE;+QIACT?".into()),
             Step::Sim => line("AT+CPIN?".into()),
             Step::PinAttempts => line("AT+QPINC=\"SC\"".into()),
@@ -485,31 +508,50 @@ impl Modem {
             Step::Keys { .. } => {
                 self.profile.learn_keys(&lines);
                 match self.make_contexts() {
-                    Ok(()) => self.session.go(Step::UrcPort { all_refused: false }),
+                    Ok(()) => self.session.go(Step::Shared { alone: None }),
                     // What did before can have been misheard now.
                     Err(failure) => self.session_failed(failure, !self.session.has_stood, now),
                 }
             }
-            Step::UrcPort { all_refused: false } if refused.is_some() => {
-                self.session.go(Step::UrcPort { all_refused: true });
+            Step::Shared { alone } => {
+                self.session.found.learn(&lines);
+                match next_alone(alone, refused.is_some(), SHARED.len()) {
+                    Some(index) => self.session.go(Step::Shared { alone: Some(index) }),
+                    None => self.session.go(Step::UrcPort { all_refused: false }),
+                }
             }
-            // A module without the setting has one port only.
             Step::UrcPort { all_refused } => {
-                let everywhere = !all_refused && self.ports[channel].at_port.is_none();
-                self.urc_port = match refused {
+                let name = self.first_urc_port(channel, all_refused);
+                let urc_port = match refused {
+                    Some(_) if name == "all" => {
+                        return self.session.go(Step::UrcPort { all_refused: true });
+                    }
+                    // A module without the setting has one port only.
                     Some(_) => super::UrcPort::Unknown,
-                    None if everywhere => super::UrcPort::All { heard: channel },
+                    None if name == "all" => super::UrcPort::All { heard: channel },
                     None => super::UrcPort::One(channel),
                 };
-                self.session.go(Step::WireFormat { alone: None });
+                match urc_port {
+                    super::UrcPort::Unknown => self.urc_port = urc_port,
+                    _ => self.urcs_leave_by(urc_port, &name),
+                }
+                self.session.go(match self.session.found.wire_format().is_empty() {
+                    true => Step::Glance,
+                    false => Step::WireFormat { alone: None },
+                });
             }
-            Step::WireFormat { alone: None } if refused.is_some() => {
-                self.session.go(Step::WireFormat { alone: Some(0) });
+            Step::WireFormat { alone } => {
+                let count = self.session.found.wire_format().len();
+                match next_alone(alone, refused.is_some(), count) {
+                    Some(index) => self.session.go(Step::WireFormat { alone: Some(index) }),
+                    None => {
+                        self.session.found.wire_format_set();
+                        self.session.go(Step::Glance);
+                    }
+                }
             }
-            Step::WireFormat { alone: Some(index) } if index + 1 < WIRE_FORMAT.len() => {
-                self.session.go(Step::WireFormat { alone: Some(index + 1) });
-            }
-            Step::WireFormat { .. } => self.session.go(Step::Glance),
+            Step::Messages => self.messages_answered(&lines),
+            Step::KeepMessages(reports) => self.messages_kept(reports, refused.is_some()),
             Step::Glance => {
                 let has_sim = lines.iter().any(|line| sim_state(line) == Some("READY"));
                 let is_registered = matches!(registration_state(&lines), Some(1 | 5));
@@ -575,7 +617,7 @@ impl Modem {
                 Some(address) => {
                     log::info!("data session up, address {address}");
                     self.session.address = Some(address);
-                    self.go_or_skip(Step::Dns);
+                    self.session.go(Step::Messages);
                 }
                 None => {
                     let message = format!(
@@ -620,6 +662,13 @@ impl Modem {
             Step::DeleteFile => self.file_deleted(refused, now),
             Step::Space => self.space_answered(&lines, now),
             Step::Upload => self.uploaded(&outcome, &lines),
+            Step::Restore { alone } => {
+                let count = self.session.found.lines().len();
+                match next_alone(alone, refused.is_some(), count) {
+                    Some(index) => self.session.go(Step::Restore { alone: Some(index) }),
+                    None => self.session_restored(),
+                }
+            }
             Step::Deactivate => {
                 self.session.activated = false;
                 self.session.go(Step::Ended);
@@ -643,10 +692,23 @@ impl Modem {
     }
 }
 
-/// What another program may have left behind and what changes how payload looks. A module without the key
-/// answers ERROR, which is as good.
-const WIRE_FORMAT: [&str; 3] =
-    ["+QICFG=\"viewmode\",0", "+QICFG=\"dataformat\",0,0", "+QICFG=\"sendinfo\",0"];
+/// Commands without `AT`, joined or one alone.
+fn one_or_all(commands: &[impl std::borrow::Borrow<str>], alone: Option<usize>) -> String {
+    match alone {
+        None => commands.join(";"),
+        Some(index) => commands.get(index).map_or("", std::borrow::Borrow::borrow).to_owned(),
+    }
+}
+
+/// Which of `count` commands is next where they are sent one by one: joined ones were refused.
+fn next_alone(alone: Option<usize>, is_refused: bool, count: usize) -> Option<usize> {
+    let next = match alone {
+        None if is_refused => 0,
+        None => return None,
+        Some(index) => index + 1,
+    };
+    (next < count).then_some(next)
+}
 
 /// A command that was not answered so often in a row is not said any more, where it can be done without.
 pub(super) const UNANSWERED_MAX: u32 = 3;

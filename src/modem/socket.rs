@@ -45,6 +45,12 @@ pub struct Socket {
     /// The channel by which the module last pushed bytes of it; before that, the one that URCs left by when it was
     /// opened.
     pub pushed_on: Option<usize>,
+    /// The channel that it was opened by.
+    pub opened_by: Option<usize>,
+    /// It was opened in buffer mode for a tunnel in push mode.
+    pub opened_in_buffer_mode: bool,
+    /// Where URCs may not reach us: when it is read unasked.
+    pub poll_at: Option<Instant>,
     /// From the client, to be sent. What is in flight stays here until `SEND OK`.
     pub outgoing: ByteQueue,
     /// From the far end, for the client.
@@ -303,6 +309,9 @@ impl Socket {
             busy: None,
             unanswered: 0,
             pushed_on: None,
+            opened_by: None,
+            opened_in_buffer_mode: false,
+            poll_at: None,
             outgoing: ByteQueue::new(OUTGOING_LIMIT_BYTES),
             incoming: ByteQueue::new(INCOMING_LIMIT_BYTES),
             ssl: None,
@@ -397,6 +406,9 @@ impl Socket {
         self.backoff = None;
         self.switch_again_at = None;
         self.pushed_on = None;
+        self.opened_by = None;
+        self.opened_in_buffer_mode = false;
+        self.poll_at = None;
         self.joined = false;
         self.sent_bytes = 0;
         self.received_bytes = 0;

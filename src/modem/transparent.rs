@@ -32,7 +32,7 @@ impl Modem {
     }
 
     fn can_be_transparent(&self, port: usize) -> bool {
-        !(self.profile.family == Family::Ec20 && self.ports[port].at_port == Some("usbat"))
+        !(self.profile.family == Family::Ec20 && self.name_of(port) == Some("usbat"))
     }
 
     /// A tunnel that wants transparent mode needs a port that has it.

@@ -228,3 +228,68 @@ fn what_a_lost_port_carries_out_late_does_not_meet_the_next_client() {
     sim.run_to_the_end(seconds(200));
     assert_eq!(sim.outcome(2), Some(Outcome::Left));
 }
+
+/// A modem with two ports, of which the host has one that it has no name for, or a wrong one.
+fn one_of_two(port: Port) -> Wiring {
+    let mut wiring = Wiring::new().ports([port]);
+    wiring.modem.ports = vec![port_name(&wiring), PortName::UsbAt];
+    wiring
+}
+
+fn port_name(wiring: &Wiring) -> PortName {
+    wiring.ports[0].name
+}
+
+/// Behind a device server nothing tells which of the modem's ports it is. Opens succeeded there, and nothing was ever
+/// heard of what came.
+#[test]
+fn a_port_without_a_name_learns_it_from_its_own_socket() {
+    for quirk in [None, Some("urc_port_all_refused")] {
+        for mode in [Mode::Push, Mode::Buffer] {
+            let connection = Connection::new(mode).far_end(Behaviour::source(50_000, 1));
+            let mut wiring = one_of_two(Port::usb(PortName::UsbModem).unnamed())
+                .connect(connection.clone())
+                .connect(connection.at(seconds(20)));
+            quirk.inspect(|name| assert!(wiring.modem.quirks.set(name, true)));
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(60));
+            (0..2).for_each(|index| sim.assert_complete(index));
+            assert_eq!(sim.modem.urc_port(), "usbmodem", "URCs leave by no more ports than needed");
+        }
+    }
+}
+
+/// The name that was expected of it was another port's.
+#[test]
+fn a_port_with_another_name_than_expected_is_heard_all_the_same() {
+    for (mode, first) in [(Mode::Push, Outcome::Reset), (Mode::Buffer, Outcome::Eof)] {
+        let connection = Connection::new(mode).far_end(Behaviour::source(50_000, 1));
+        let mut sim = one_of_two(Port::usb(PortName::UsbModem).believed("usbat"))
+            .connect(connection.clone())
+            .connect(connection.at(seconds(30)))
+            .start();
+        sim.run_to_the_end(seconds(60));
+        assert_eq!(
+            sim.outcome(0),
+            Some(first),
+            "what was pushed elsewhere is lost, and not kept silent about"
+        );
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{mode:?}");
+        sim.assert_complete(1);
+    }
+}
+
+/// URCs leave by a port that the host has not, and cannot be told to leave by another.
+#[test]
+fn where_nothing_is_heard_sockets_are_read_unasked() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let far = Behaviour { ends: Ends::AfterReading(5), ..Behaviour::source(50_000, 1) };
+        let says = Sends::Steps(vec![(seconds(20), b"hello".to_vec())]);
+        let mut wiring = one_of_two(Port::usb(PortName::UsbModem).unnamed())
+            .connect(Connection::new(mode).sends(says).far_end(far).leaves(Leaves::After(seconds(60))));
+        assert!(wiring.modem.quirks.set("urc_port_refused", true));
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        assert_eq!(sim.clients[0].received.len(), 50_000, "{mode:?}");
+    }
+}

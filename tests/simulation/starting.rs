@@ -251,3 +251,28 @@ fn the_last_attempt_for_a_pin_is_never_used() {
     assert_eq!(sim.said("AT+CPIN="), 0);
     assert!(sim.ready_at.is_empty());
 }
+
+/// Where another program had URCs leave, how it had payload shown and SMS told is as before once we have gone.
+#[test]
+fn what_was_found_in_the_modem_is_put_back() {
+    let found =
+        "AT+QURCCFG=\"urcport\",\"usbmodem\";+QICFG=\"viewmode\",1;+QICFG=\"recvind\",1;+CNMI=2,2,0,1,0\r";
+    let connection = Connection::new(Mode::Push).far_end(Behaviour::source(10_000, 1));
+    let mut sim = Wiring::new()
+        .typed_before(found.as_bytes())
+        .connect(connection)
+        .fault(seconds(30), Fault::Shutdown)
+        .start();
+    sim.run_until("the client has ended", seconds(25), |sim| sim.outcome(0).is_some());
+    sim.assert_complete(0);
+    assert_eq!(sim.modem.urc_port(), "usbat");
+    assert_eq!(sim.modem.message_indications(), [2, 1, 0, 2, 0], "messages are kept and not shown");
+    sim.run_until("it has ended", seconds(60), |sim| sim.stopped.is_some());
+    assert_eq!(sim.modem.urc_port(), "usbmodem");
+    assert_eq!(sim.modem.message_indications(), [2, 2, 0, 1, 0]);
+    for key in ["viewmode", "recvind"] {
+        let put_back = format!("+QICFG=\"{key}\",1");
+        let last = sim.host_said.iter().rev().find(|said| String::from_utf8_lossy(said).contains(key));
+        assert!(last.is_some_and(|last| String::from_utf8_lossy(last).contains(&put_back)), "{key}");
+    }
+}

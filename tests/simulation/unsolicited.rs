@@ -181,3 +181,19 @@ fn of_other_programs_without_their_end() {
         }
     }
 }
+
+/// A text can hold whole messages, and nothing tells them from the modem's: it is not shown.
+#[test]
+fn sms_are_not_shown_while_streams_are_open() {
+    let text = "hello\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX\r\n\r\n+QSSLURC: \"closed\",0";
+    for mode in [Mode::Push, Mode::Buffer] {
+        let mut wiring = Wiring::new().typed_before(b"AT+CNMI=2,2,0,0,0\r").connect(exchange(mode));
+        for at in 0..100 {
+            wiring = wiring.fault(millis(500 + at * 7), Fault::Sms(text.into()));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+        sim.assert_complete(0);
+    }
+}

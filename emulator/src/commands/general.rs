@@ -73,7 +73,11 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
             let code = modem.session.last_error;
             line(format!("+QIGETERROR: {code},{}", socket_text(code, modem.config.family)))
         }
-        ("QURCCFG", Kind::Test) => line("+QURCCFG: \"urcport\",(\"usbat\",\"usbmodem\",\"uart1\",\"all\")"),
+        ("QURCCFG", _) if modem.config.quirks.urc_port_refused => Err(Failure::Error),
+        ("QURCCFG", Kind::Test) => {
+            let all = if modem.config.quirks.urc_port_all_refused { "" } else { ",\"all\"" };
+            line(format!("+QURCCFG: \"urcport\",(\"usbat\",\"usbmodem\",\"uart1\"{all})"))
+        }
         ("QURCCFG", Kind::Write(list)) => modem.set_urc_port(list),
         ("QCFG", Kind::Write(list)) => modem.configure(list),
         ("CTZU" | "CTZR" | "QSCLK", kind) => modem.keep(call.command.name.as_str(), kind),
@@ -188,7 +192,7 @@ impl Modem {
             return line(format!("+QURCCFG: \"urcport\",\"{name}\""));
         };
         self.session.urc_port = match (name, PortName::from_name(name)) {
-            ("all", _) => UrcPort::All,
+            ("all", _) if !self.config.quirks.urc_port_all_refused => UrcPort::All,
             (_, Some(port)) if port != PortName::Uart2 => UrcPort::One(port),
             _ => return Err(Failure::Error),
         };

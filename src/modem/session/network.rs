@@ -29,7 +29,7 @@ impl Modem {
         let next = match (is_active, &pdp.apn) {
             (true, _) if rebuild && is_ours => Step::TearDown,
             (true, Some(_)) if !self.session.activated => Step::ActiveApn,
-            (true, _) => Step::Dns,
+            (true, _) => Step::Messages,
             (false, Some(_)) => Step::Apn,
             (false, None) => Step::Activate,
         };
@@ -48,7 +48,7 @@ impl Modem {
                 );
                 self.session.go(Step::TearDown);
             }
-            _ => self.go_or_skip(Step::Dns),
+            _ => self.session.go(Step::Messages),
         }
     }
 

@@ -19,6 +19,7 @@ impl Modem {
         }
         let step = self.session.step;
         match step {
+            Step::Restore { .. } => self.session_restored(),
             Step::Deactivate => {
                 self.session.go(Step::Ended);
                 self.events.push_back(Event::Released);
@@ -113,6 +114,7 @@ impl Modem {
                 | Step::Identity
                 | Step::Model
                 | Step::Keys { .. }
+                | Step::Shared { .. }
                 | Step::UrcPort { .. }
                 | Step::WireFormat { .. }
                 | Step::Failed
@@ -148,12 +150,22 @@ impl Modem {
         self.channels.iter().any(of_session)
     }
 
-    /// Begins the end: the data session is deactivated if we activated it.
+    /// What was found in the modem has been put back, as far as it takes it.
+    pub(super) fn session_restored(&mut self) {
+        self.session.found.forget();
+        self.session.go(Step::Contexts);
+        self.session_release();
+    }
+
+    /// Begins the end: settings are put back, and the data session is deactivated if we activated it.
     pub(in crate::modem) fn session_release(&mut self) {
         match self.session.step {
-            Step::Ended | Step::Deactivate => {}
+            Step::Ended | Step::Deactivate | Step::Restore { .. } => {}
             // Whether there is something to be deactivated shows when the modem has answered.
             Step::Activate if self.session_in_flight() => {}
+            _ if self.has_commander() && !self.session.found.lines().is_empty() => {
+                self.session.go(Step::Restore { alone: None });
+            }
             _ if self.session.activated
                 && !self.session.found_active
                 && self.channels.iter().any(Channel::is_open) =>

@@ -454,7 +454,10 @@ impl Simulation {
                     dcd_is_live: true,
                     has_dtr: wire.port.has_dtr,
                     lacks_flow_control: wire.port.lacks_flow_control,
-                    at_port: wire.port.is_named.then(|| wire.port.name.name()),
+                    at_port: match wire.port.is_named {
+                        true => Some(wire.port.believed.unwrap_or(wire.port.name.name())),
+                        false => None,
+                    },
                 };
                 self.relay.port_opened(port, facts, self.now);
             }

@@ -40,6 +40,8 @@ pub struct Port {
     pub name: PortName,
     /// The heart knows that name.
     pub is_named: bool,
+    /// It takes this for the name.
+    pub believed: Option<&'static str>,
     /// Bytes take their time: ten bits each.
     pub paced: bool,
     /// A speed and modem lines matter.
@@ -311,6 +313,7 @@ impl Port {
         Port {
             name,
             is_named: true,
+            believed: None,
             paced: false,
             is_uart: false,
             has_dcd: false,
@@ -333,6 +336,11 @@ impl Port {
     /// As behind a device server: which of the modem's ports it is the host does not know.
     pub fn unnamed(self) -> Self {
         Port { is_named: false, ..self }
+    }
+
+    /// The heart takes another name for its.
+    pub fn believed(self, name: &'static str) -> Self {
+        Port { believed: Some(name), ..self }
     }
 
     /// It may lose and alter bytes, and nobody at the host can know.

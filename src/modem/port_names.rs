@@ -1,0 +1,218 @@
+//! Which of the modem's ports each of ours is, and whether what the modem says unasked reaches us.
+//!
+//! URCs leave by one port, and on the wrong one no `recv` and no `closed` is ever heard. The module itself tells its
+//! name for a port: AT+QSSLSTATE lists the one that a socket was opened by. Until it has, the name is guessed from
+//! what the port is, or URCs leave by all ports.
+
+use std::time::{Duration, Instant};
+
+use super::socket::{FarEnd, Flow, Open, Phase};
+use super::{Cut, Modem, UrcPort};
+use crate::at::{Command, SocketId, fields};
+
+/// How URCs come to us.
+#[derive(Debug, Default)]
+pub(super) struct Routing {
+    /// What each of our ports is called, as far as the module was asked.
+    names: Vec<Name>,
+    /// The name that URCs were told to leave by.
+    told: String,
+    /// One of a socket of ours has come since the session began: they reach us.
+    is_proven: bool,
+}
+
+/// The module's name for a port of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Name {
+    /// It was not asked.
+    #[default]
+    Unasked,
+    /// It was asked, and has not said.
+    Asked,
+    /// This.
+    Is(String),
+}
+
+impl Routing {
+    /// For so many ports.
+    pub(super) fn new(ports: usize) -> Self {
+        Routing { names: vec![Name::Unasked; ports], ..Routing::default() }
+    }
+
+    /// The port was opened: what is behind it may be another one.
+    pub(super) fn port_opened(&mut self, port: usize) {
+        self.names[port] = Name::Unasked;
+        self.is_proven = false;
+    }
+
+    /// URCs have been told to leave by the port of this name.
+    pub(super) fn told(&mut self, name: &str) {
+        name.clone_into(&mut self.told);
+        self.is_proven = false;
+    }
+
+    /// A URC of a socket of ours has come.
+    pub(super) fn heard(&mut self) {
+        self.is_proven = true;
+    }
+}
+
+impl Modem {
+    /// What the module calls this port, as it said itself, or as the port's kind lets expect.
+    pub(super) fn name_of(&self, port: usize) -> Option<&str> {
+        match &self.routing.names[port] {
+            Name::Is(name) => Some(name),
+            Name::Unasked | Name::Asked => self.ports[port].at_port,
+        }
+    }
+
+    /// The name to have URCs leave by at the set-up; `all` where the port's is not known, so that it can be learnt
+    /// before anything is lost.
+    pub(super) fn first_urc_port(&self, port: usize, all_refused: bool) -> String {
+        let listed = &self.session.found.urc_ports;
+        let mut only = listed.iter().filter(|name| *name != "all");
+        let guess = self.name_of(port).filter(|name| listed.is_empty() || listed.iter().any(|it| it == name));
+        match (guess, only.next(), only.next()) {
+            (Some(name), ..) => name.to_owned(),
+            (None, Some(name), None) => name.clone(),
+            (None, ..) if all_refused => "uart1".to_owned(),
+            (None, ..) => "all".to_owned(),
+        }
+    }
+
+    /// Whether what the modem says unasked is known to come to us, or nothing speaks against it.
+    pub(super) fn urcs_reach_us(&self) -> bool {
+        self.routing.is_proven
+            || match self.urc_port {
+                UrcPort::All { .. } => true,
+                UrcPort::One(port) => self.name_of(port).is_some_and(|name| name == self.routing.told),
+                UrcPort::Unknown => (0..self.ports.len()).any(|port| self.ports[port].at_port.is_some()),
+            }
+    }
+
+    /// The port of ours whose name the module should be asked for, and a socket that was opened by it: one that has no
+    /// name, or one on which nothing has been heard.
+    fn nameless(&self, now: Instant) -> Option<(usize, SocketId)> {
+        SocketId::all().find_map(|id| {
+            let port = self.asks_name_by(id)?;
+            let is_due = self.ports[port].at_port.is_none() || self.name_due(id) <= now;
+            is_due.then_some((port, id))
+        })
+    }
+
+    fn asks_name_by(&self, id: SocketId) -> Option<usize> {
+        let socket = &self.sockets[id.index()];
+        let is_heard = matches!(
+            &socket.phase,
+            Phase::Open(Open { flow: Flow::Push | Flow::Buffer { .. }, far_end: FarEnd::There })
+        );
+        let port = socket.opened_by.filter(|_| is_heard && socket.joined)?;
+        let is_open = self.routing.names[port] == Name::Unasked && self.ports[port].at_port.is_none()
+            || self.routing.names[port] == Name::Unasked && !self.routing.is_proven;
+        (is_open && self.urc_port.heard().is_none_or(|heard| heard == port)).then_some(port)
+    }
+
+    fn name_due(&self, id: SocketId) -> Instant {
+        self.sockets[id.index()].opening_since + UNHEARD_MAX
+    }
+
+    /// When a port on which nothing has been heard is asked for its name.
+    pub(super) fn next_name_due(&self) -> Option<Instant> {
+        SocketId::all().filter(|id| self.asks_name_by(*id).is_some()).map(|id| self.name_due(id)).min()
+    }
+
+    /// The question what the module calls a port of ours.
+    pub(super) fn name_question(&mut self, now: Instant) -> Option<Command> {
+        let (port, id) = self.nameless(now)?;
+        self.routing.names[port] = Name::Asked;
+        Some(Command::line(format!("{STATE}{id}")))
+    }
+
+    /// The answer to [`Modem::name_question`]. `false`: it was another command.
+    pub(super) fn name_answered(&mut self, command: &Command, lines: &[String]) -> bool {
+        let Command::Line(line) = command else { return false };
+        if !line.text.starts_with(STATE) {
+            return false;
+        }
+        for (id, name) in lines.iter().filter_map(|line| port_in_state(line)) {
+            let Some(port) = self.sockets[id.index()].opened_by else { continue };
+            if self.name_of(port) != Some(name.as_str()) {
+                log::info!("{} is the modem's {name}", self.ports[port].name);
+            }
+            self.routing.names[port] = Name::Is(name);
+        }
+        true
+    }
+
+    /// URCs leave by a port that is not the one that they are listened to on, or by more than that one.
+    pub(super) fn is_misrouted(&self, port: usize) -> bool {
+        let Name::Is(name) = &self.routing.names[port] else { return false };
+        match self.urc_port {
+            UrcPort::One(heard) => heard == port && *name != self.routing.told,
+            UrcPort::All { heard } => heard == port && self.channels.len() == 1,
+            UrcPort::Unknown => false,
+        }
+    }
+
+    /// URCs that were told to leave by `before` went where nobody listens: what was pushed is lost, what waits in the
+    /// module is not.
+    pub(super) fn urcs_were_elsewhere(&mut self, before: &str) {
+        log::warn!("what the modem said unasked left by its port {before}, which is not the one in use");
+        for id in SocketId::all() {
+            match &mut self.sockets[id.index()].phase {
+                Phase::Open(Open { flow: Flow::Buffer { readable }, .. }) => *readable = true,
+                Phase::Open(Open { flow: Flow::Push, .. }) => self.break_off(id, Cut::Unheard),
+                _ => {}
+            }
+        }
+    }
+
+    /// The name that URCs were told to leave by.
+    pub(super) fn urcs_told(&self) -> &str {
+        &self.routing.told
+    }
+
+    /// How often a socket is read of which nothing is heard; `None`: URCs tell.
+    pub(super) fn poll_interval(&self) -> Option<Duration> {
+        (!self.urcs_reach_us()).then_some(POLL_INTERVAL)
+    }
+}
+
+/// The socket and the port's name in `+QSSLSTATE: <id>,"SSLClient","<ip>",<port>,<port>,<state>,<PDP>,<server>,<mode>,
+/// "<AT port>",<SSL ctx>`.
+fn port_in_state(line: &str) -> Option<(SocketId, String)> {
+    let mut all = fields(line.strip_prefix("+QSSLSTATE:")?);
+    let id = all.number().and_then(SocketId::new)?;
+    let name = all.nth(8)?;
+    let is_name =
+        !name.is_empty() && name.len() <= NAME_MAX && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    is_name.then(|| (id, name.to_owned()))
+}
+
+const STATE: &str = "AT+QSSLSTATE=";
+
+/// After an open, nothing need be heard for so long before the port's name is asked for.
+const UNHEARD_MAX: Duration = Duration::from_secs(5);
+
+/// How often a socket in buffer mode is read where URCs may not reach us.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The longest name of a port, in bytes.
+const NAME_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_port_is_read_and_nothing_else_is_taken_for_one() {
+        let line = |name: &str| {
+            format!("+QSSLSTATE: 4,\"SSLClient\",\"220.180.239.201\",8011,0,2,1,4,1,\"{name}\",1")
+        };
+        assert_eq!(port_in_state(&line("usbmodem")), SocketId::new(4).map(|id| (id, "usbmodem".to_owned())));
+        for wrong in ["", "a;b", "seventeenletters17"] {
+            assert_eq!(port_in_state(&line(wrong)), None, "{wrong}");
+        }
+        assert_eq!(port_in_state("+QSSLSTATE: 4,\"SSLClient\""), None);
+    }
+}

@@ -1,0 +1,268 @@
+//! Settings that every program on the modem shares: set as the tunnel needs them, and put back at the end.
+//!
+//! What a setting was is asked before it is changed, once since the modem booted. A program that is killed leaves its
+//! own values behind, and the next one takes them for what it found.
+
+use super::Step;
+use crate::at::fields;
+use crate::modem::{Modem, UrcPort};
+
+/// What was found in the modem.
+#[derive(Debug, Default)]
+pub(in crate::modem) struct Found {
+    settings: Vec<Setting>,
+    /// The ports that AT+QURCCFG=? lists.
+    pub(in crate::modem) urc_ports: Vec<String>,
+}
+
+/// One setting.
+#[derive(Debug)]
+struct Setting {
+    /// The command that asks for it, without `AT`: `+QICFG="viewmode"`.
+    name: &'static str,
+    /// What it was.
+    found: String,
+    /// What it is now.
+    now: String,
+}
+
+impl Found {
+    /// The modem has rebooted: it has its own values again.
+    pub(in crate::modem) fn forget(&mut self) {
+        self.settings.clear();
+    }
+
+    /// Takes the answers to [`SHARED`], together or one by one.
+    pub(super) fn learn(&mut self, lines: &[String]) {
+        for line in lines {
+            if let Some((name, value)) = setting(line) {
+                self.is_now(name, value);
+            } else if let Some(ports) = listed_ports(line) {
+                self.urc_ports = ports;
+            }
+        }
+    }
+
+    /// It has been asked for or set.
+    pub(super) fn is_now(&mut self, name: &'static str, value: &str) {
+        match self.settings.iter_mut().find(|setting| setting.name == name) {
+            Some(setting) => value.clone_into(&mut setting.now),
+            None => self.settings.push(Setting { name, found: value.to_owned(), now: value.to_owned() }),
+        }
+    }
+
+    /// It has been set; where nobody could say what it was, there is nothing to put back.
+    pub(super) fn was_set(&mut self, name: &str, value: &str) {
+        if let Some(setting) = self.settings.iter_mut().find(|setting| setting.name == name) {
+            value.clone_into(&mut setting.now);
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.settings.iter().find(|setting| setting.name == name).map(|setting| setting.now.as_str())
+    }
+
+    /// What puts back what was found, without `AT`.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let changed = self.settings.iter().filter(|setting| setting.now != setting.found);
+        changed.map(|setting| line(setting.name, &setting.found)).collect()
+    }
+
+    /// The settings that fix the wire format and are not known to be as they are needed, without `AT`.
+    pub(super) fn wire_format(&self) -> Vec<String> {
+        let wrong = WIRE_FORMAT.iter().filter(|(name, value)| self.value(name) != Some(value));
+        wrong.map(|(name, value)| line(name, value)).collect()
+    }
+
+    /// They have been set.
+    pub(super) fn wire_format_set(&mut self) {
+        for (name, value) in WIRE_FORMAT {
+            self.was_set(name, value);
+        }
+    }
+
+    /// The command that has messages kept and not shown; `None` where they are.
+    pub(super) fn keep_messages(&self, reports: Reports) -> Option<String> {
+        self.kept(reports).map(|values| format!("AT{}", line(MESSAGES, &values)))
+    }
+
+    fn kept(&self, reports: Reports) -> Option<String> {
+        kept(self.value(MESSAGES)?, reports).map(|values| values.map(|value| value.to_string()).join(","))
+    }
+}
+
+/// What becomes of the reports on messages that were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reports {
+    /// They are kept.
+    Kept,
+    /// They are dropped: not every module keeps them.
+    Dropped,
+}
+
+impl Modem {
+    /// AT+CNMI? was answered. A message that is shown when it arrives is text that anybody can send: it is kept
+    /// instead, and only announced.
+    pub(super) fn messages_answered(&mut self, lines: &[String]) {
+        let value = lines.iter().find_map(|line| line.strip_prefix("+CNMI:"));
+        if let Some(value) = value {
+            self.session.found.is_now(MESSAGES, value.trim());
+        }
+        match self.session.found.keep_messages(Reports::Kept) {
+            Some(_) => self.session.go(Step::KeepMessages(Reports::Kept)),
+            None => self.go_or_skip(Step::Dns),
+        }
+    }
+
+    pub(super) fn messages_kept(&mut self, reports: Reports, is_refused: bool) {
+        let [kept, dropped] =
+            [Reports::Kept, Reports::Dropped].map(|reports| self.session.found.kept(reports));
+        if is_refused && reports == Reports::Kept && kept != dropped {
+            return self.session.go(Step::KeepMessages(Reports::Dropped));
+        }
+        match self.session.found.kept(reports) {
+            Some(values) if !is_refused => self.session.found.was_set(MESSAGES, &values),
+            _ => log::warn!(
+                "{} refused to keep SMS instead of showing them (AT+CNMI): a text in them can look like its own words",
+                self.profile.name
+            ),
+        }
+        self.go_or_skip(Step::Dns);
+    }
+
+    /// URCs have been told to leave by the port of this name.
+    pub(in crate::modem) fn urcs_leave_by(&mut self, urc_port: UrcPort, name: &str) {
+        self.urc_port = urc_port;
+        self.routing.told(name);
+        self.session.found.was_set(URC_PORT, &format!("\"{name}\""));
+    }
+}
+
+/// `+QICFG="viewmode"` and `0` make `+QICFG="viewmode",0`; `+CNMI?` and `2,1` make `+CNMI=2,1`.
+fn line(name: &str, value: &str) -> String {
+    match name.strip_suffix('?') {
+        Some(name) => format!("{name}={value}"),
+        None => format!("{name},{value}"),
+    }
+}
+
+/// `+QICFG: "viewmode",0` has the value of `+QICFG="viewmode"`.
+fn setting(line: &str) -> Option<(&'static str, &str)> {
+    let (command, rest) = line.split_once(": \"")?;
+    let (key, value) = rest.split_once("\",")?;
+    let is_asked = |name: &&&str| {
+        name.split_once("=\"")
+            .is_some_and(|(asked, its)| asked == command && its.strip_suffix('"') == Some(key))
+    };
+    let name = SHARED.iter().find(is_asked)?;
+    let value = value.trim();
+    (!value.starts_with('(')).then_some((name, value))
+}
+
+/// `+QURCCFG: "urcport",("usbat","usbmodem","uart1","all")`
+fn listed_ports(line: &str) -> Option<Vec<String>> {
+    let (_, list) = line.strip_prefix("+QURCCFG: \"urcport\",")?.split_once('(')?;
+    let names = fields(list.split_once(')')?.0).take(PORTS_MAX);
+    Some(names.filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
+/// The values of AT+CNMI with which nothing is shown that somebody else wrote; `None` where that is so already.
+fn kept(values: &str, reports: Reports) -> Option<[u8; 5]> {
+    let mut numbers = [0; 5];
+    for (number, text) in numbers.iter_mut().zip(fields(values)) {
+        *number = text.parse().ok()?;
+    }
+    let before = numbers;
+    // New messages: 2 and 3 show them, 1 only says where they are kept. Cell broadcasts likewise; 0 is neither.
+    numbers[1] = if numbers[1] >= 2 { 1 } else { numbers[1] };
+    numbers[2] = if numbers[2] >= 2 { 0 } else { numbers[2] };
+    // Reports: 1 shows them, 2 only says where they are kept.
+    numbers[3] = match (numbers[3], reports) {
+        (1, Reports::Kept) => 2,
+        (1, Reports::Dropped) => 0,
+        (other, _) => other,
+    };
+    (numbers != before).then_some(numbers)
+}
+
+/// What is asked before it is set. The names stand without `AT`, so that they can be joined in a line.
+pub(super) const SHARED: [&str; 6] = [
+    URC_PORT,
+    "+QURCCFG=?",
+    "+QICFG=\"viewmode\"",
+    "+QICFG=\"dataformat\"",
+    "+QICFG=\"sendinfo\"",
+    "+QICFG=\"recvind\"",
+];
+
+/// What another program may have left behind and what changes how payload looks. A module without the key
+/// answers ERROR, which is as good.
+const WIRE_FORMAT: [(&str, &str); 4] = [
+    ("+QICFG=\"viewmode\"", "0"),
+    ("+QICFG=\"dataformat\"", "0,0"),
+    ("+QICFG=\"sendinfo\"", "0"),
+    ("+QICFG=\"recvind\"", "0"),
+];
+
+const URC_PORT: &str = "+QURCCFG=\"urcport\"";
+const MESSAGES: &str = "+CNMI?";
+
+/// The most names of ports that are kept of what a module lists.
+const PORTS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_was_changed_is_put_back_and_nothing_else() {
+        let mut found = Found::default();
+        found.learn(&lines(
+            "+QURCCFG: \"urcport\",\"usbat\"\n+QURCCFG: \"urcport\",(\"usbat\",\"usbmodem\",\"uart1\",\"all\")\n\
+             +QICFG: \"viewmode\",1\n+QICFG: \"dataformat\",0,1\n+QICFG: \"sendinfo\",0",
+        ));
+        assert_eq!(found.urc_ports, ["usbat", "usbmodem", "uart1", "all"]);
+        assert_eq!(found.lines(), Vec::<String>::new());
+        assert_eq!(
+            found.wire_format(),
+            ["+QICFG=\"viewmode\",0", "+QICFG=\"dataformat\",0,0", "+QICFG=\"recvind\",0"]
+        );
+        found.wire_format_set();
+        found.was_set(URC_PORT, "\"uart1\"");
+        found.is_now(MESSAGES, "2,2,0,0,0");
+        assert_eq!(found.keep_messages(Reports::Kept).unwrap(), "AT+CNMI=2,1,0,0,0");
+        found.was_set(MESSAGES, "2,1,0,0,0");
+        let put_back = [
+            "+QURCCFG=\"urcport\",\"usbat\"",
+            "+QICFG=\"viewmode\",1",
+            "+QICFG=\"dataformat\",0,1",
+            "+CNMI=2,2,0,0,0",
+        ];
+        assert_eq!(found.lines(), put_back);
+        // Asked again while it is set, it was not found so.
+        found.learn(&lines("+QICFG: \"viewmode\",0"));
+        assert_eq!(found.lines(), put_back);
+        found.forget();
+        assert_eq!(found.lines(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn messages_are_kept_and_not_shown() {
+        for (values, wanted) in [
+            ("2,2,0,0,0", Some([2, 1, 0, 0, 0])),
+            ("1,3,2,1,0", Some([1, 1, 0, 2, 0])),
+            ("2,2", Some([2, 1, 0, 0, 0])),
+            ("2,1,0,0,0", None),
+            ("0,0,0,2,1", None),
+            ("", None),
+            ("2,999,0,0,0", None),
+        ] {
+            assert_eq!(kept(values, Reports::Kept), wanted, "{values}");
+        }
+        assert_eq!(kept("2,1,0,1,0", Reports::Dropped), Some([2, 1, 0, 0, 0]));
+    }
+}
