@@ -93,6 +93,8 @@ port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -166,6 +168,8 @@ port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -216,6 +220,8 @@ port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -262,6 +268,8 @@ port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -300,6 +308,8 @@ port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -350,6 +360,8 @@ port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -397,6 +409,8 @@ port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r

@@ -577,8 +577,8 @@ pub struct TlsOptions {
 pub struct ModemOptions {
     /// Port of the modem; may be repeated for several ports of one modem [default: auto]
     ///
-    /// A tty path or pattern (/dev/ttyUSB2, /dev/ttyUSB*); auto for the AT port of the one Quectel modem
-    /// there is; usb:2c7c:0125 or usb:2c7c:0125,if=2; imei:NUMBER; rfc2217://HOST:PORT for a modem behind
+    /// A tty path or pattern (/dev/ttyUSB2, /dev/ttyUSB*); auto for the port of the one Quectel modem there is
+    /// that answers AT; usb:2c7c:0125 or usb:2c7c:0125,if=2; imei:NUMBER; rfc2217://HOST:PORT for a modem behind
     /// a serial device server; tcp://HOST:PORT for raw bytes; emulator, or emulator:OPTIONS, in builds
     /// that have it.
     #[arg(short, long, value_name = "DEVICE", env = "QSSL_TUNNEL_DEVICE", hide_env = true, value_hint = ValueHint::FilePath)]
@@ -652,6 +652,20 @@ pub struct ModemOptions {
     /// run again, after a minute at first and after half an hour at most.
     #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new(), env = "QSSL_TUNNEL_RESET_COMMAND", hide_env = true, value_hint = ValueHint::CommandString)]
     pub reset_command: Option<String>,
+
+    /// Run --reset-command also when the modem's port has been away for this long; 0 is never [default: 60s]
+    ///
+    /// A modem whose USB side has died does not come back by itself. After the first time the pauses grow, up to half an
+    /// hour.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_RESET_AFTER", hide_env = true)]
+    pub reset_after: Option<Duration>,
+
+    /// In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is
+    /// not certain which of the modem's ports is in use, else never)
+    ///
+    /// What the modem says unasked leaves by one of its ports only.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_POLL_INTERVAL", hide_env = true)]
+    pub poll_interval: Option<Duration>,
 
     /// Give up at the first failure instead of waiting for device, SIM and network
     #[arg(long, env = "QSSL_TUNNEL_NO_WAIT", hide_env = true, value_parser = BoolishValueParser::new())]

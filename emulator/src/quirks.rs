@@ -149,6 +149,8 @@ quirks! {
     urc_port_refused: false,
     /// AT+QURCCFG takes no "all".
     urc_port_all_refused: false,
+    /// AT&C, AT&D, AT+IFC and AT+QICFG are refused, as on a BG770A.
+    line_settings_refused: false,
 }
 
 impl Quirks {

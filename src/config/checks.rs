@@ -282,6 +282,8 @@ impl<'a> Checks<'a> {
             ntp: options.ntp.clone(),
             recovery: options.recovery.unwrap_or(defaults.recovery),
             reset_command: options.reset_command.clone(),
+            reset_after: options.reset_after.unwrap_or(defaults.reset_after),
+            poll_interval: options.poll_interval,
             wait: self.wait(options, default_wait)?,
             liveness_interval: options.liveness_interval.unwrap_or(defaults.liveness_interval),
             command_timeout: answer_timeout(
@@ -723,6 +725,8 @@ fn modem_over(args: &ModemOptions, file: &ModemOptions) -> ModemOptions {
         ntp: args.ntp.or(file.ntp),
         recovery: args.recovery.or(file.recovery),
         reset_command: args.reset_command.or(file.reset_command),
+        reset_after: args.reset_after.or(file.reset_after),
+        poll_interval: args.poll_interval.or(file.poll_interval),
         no_wait: waits.0,
         retry_for: waits.1,
         max_retries: waits.2,

@@ -21,6 +21,8 @@ impl Default for Modem {
             ntp: None,
             recovery: Recovery::Session,
             reset_command: None,
+            reset_after: Duration::from_secs(60),
+            poll_interval: None,
             wait: Wait::Forever,
             liveness_interval: Duration::from_secs(60),
             command_timeout: USUAL_PATIENCE,

@@ -8,6 +8,11 @@ use std::str::FromStr;
 use super::{Device, GrammarError, HostPort};
 
 impl Device {
+    /// Whether it stands for several ttys, which are asked in turn.
+    pub fn has_candidates(&self) -> bool {
+        matches!(self, Device::Auto | Device::Imei(_) | Device::Usb { interface: None, .. })
+    }
+
     /// Whether this is one port however often it is looked for, so that giving it twice is a mistake.
     pub fn is_one_port(&self) -> bool {
         !matches!(self, Device::Emulator(_))

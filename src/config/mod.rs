@@ -114,6 +114,11 @@ pub struct Modem {
     pub recovery: Recovery,
     /// `--reset-command`: run when everything else has failed and `recovery` allows a reboot.
     pub reset_command: Option<String>,
+    /// `--reset-after`: for how long the modem's ports may be away before `reset_command` is run; zero is for ever.
+    pub reset_after: Duration,
+    /// `--poll-interval`: how often a socket in buffer mode of which nothing is heard is read; zero is never, `None` 5 s
+    /// where it is not certain that URCs reach us.
+    pub poll_interval: Option<Duration>,
     /// `--no-wait`: give up at start instead of waiting for the device, SIM or network.
     pub wait: Wait,
     /// `--liveness-interval`: how often an idle modem is asked whether it still answers; zero is never.
@@ -172,7 +177,7 @@ pub enum Device {
     Path(PathBuf),
     /// A pattern with `*`, `?` or `[`: the first match in sorted order.
     Glob(String),
-    /// `auto`: the AT port of the one Quectel modem in sysfs.
+    /// `auto`: of the ttys of the one Quectel modem in sysfs, the first that answers AT.
     Auto,
     /// `usb:2c7c:0125[,if=2]`.
     Usb {

@@ -52,6 +52,10 @@ fn modem(out: &mut Document, modem: &Modem) {
     out.choice("recovery", modem.recovery);
     if let Some(command) = &modem.reset_command {
         out.string("reset-command", command);
+        out.string("reset-after", &duration::format(modem.reset_after));
+    }
+    if let Some(interval) = modem.poll_interval {
+        out.string("poll-interval", &duration::format(interval));
     }
     match modem.wait {
         Wait::Forever => {}

@@ -1,7 +1,7 @@
 //! The modem's side of the loop: ports are opened, closed, read and written.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::Token;
 
@@ -31,6 +31,8 @@ pub(super) struct PortSlot {
     line: Option<LineCounters>,
     /// What was said last about why it cannot be opened: it is said once.
     pub said: Option<String>,
+    /// Since when its permissions forbid it.
+    denied_since: Option<Instant>,
     pub attempts: u32,
     pub first_attempt: Instant,
 }
@@ -123,6 +125,7 @@ impl EventLoop {
             Ok(true) => {
                 slot.connected = true;
                 slot.said = None;
+                slot.denied_since = None;
                 slot.attempts = 0;
                 slot.kind = port.kind();
                 let facts = facts(port);
@@ -161,11 +164,22 @@ impl EventLoop {
             self.port_failure = Some(text);
             return;
         }
-        if slot.said.as_ref() != Some(&text) {
+        // The device of a modem that was plugged in a moment ago has no group yet.
+        let denied_since = match error {
+            OpenError::Denied { .. } => *slot.denied_since.get_or_insert(self.now),
+            _ => {
+                slot.denied_since = None;
+                self.now
+            }
+        };
+        let is_settling = matches!(error, OpenError::Denied { .. })
+            && self.now.saturating_duration_since(denied_since) < DENIED_GRACE;
+        if slot.said.as_ref() != Some(&text) && !is_settling {
             log::warn!("{text}; waiting for it");
             slot.said = Some(text);
         }
-        self.relay.port_failed(index, self.now);
+        let is_missing = matches!(error, OpenError::Missing { .. } | OpenError::NoModem { .. });
+        self.relay.port_failed(index, is_missing, self.now);
     }
 
     pub(super) fn close_port(&mut self, index: usize) {
@@ -326,11 +340,15 @@ impl PortSlot {
             kind: PortKind::default(),
             line: None,
             said: None,
+            denied_since: None,
             attempts: 0,
             first_attempt: now,
         }
     }
 }
+
+/// udev gives a device its group a moment after the kernel has made it.
+const DENIED_GRACE: Duration = Duration::from_secs(5);
 
 /// What the heart is told of a port.
 fn facts(port: &Port) -> PortFacts {
@@ -343,11 +361,10 @@ fn facts(port: &Port) -> PortFacts {
         dcd_is_live: matches!(port, Port::Serial(_)),
         has_dtr: kind.has_dtr,
         lacks_flow_control: kind.is_uart && port.flow_control() == FlowControl::None,
-        at_port: match kind.usb_interface {
-            Some(2) => Some("usbat"),
-            Some(3) => Some("usbmodem"),
-            Some(_) => None,
-            None => kind.is_uart.then_some("uart1"),
+        // Behind a device server may be any port of the modem.
+        at_port: match port {
+            Port::Serial(_) => kind.at_port.or(kind.is_uart.then_some("uart1")),
+            Port::Rfc2217(_) | Port::Tcp(_) => None,
         },
     }
 }

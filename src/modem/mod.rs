@@ -50,7 +50,7 @@ use channel::{Channel, Destination, InFlight, Origin, Stage, State, TIMES_DEAF_M
 use data_mode::DataMode;
 use fair::{FairQueue, Way};
 use port_names::Routing;
-use recovery::{Ladder, Rung};
+use recovery::{Absence, Ladder, Rung};
 use session::{Doubt, Session, Step, UNANSWERED_MAX};
 use socket::{Closing, FailedSend, FarEnd, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
 use ssl_context::SslContext;
@@ -96,6 +96,8 @@ pub struct Modem {
     reboot_due: bool,
     /// The modem has rebooted, and has answered nothing since.
     is_rebooting: bool,
+    /// What becomes of a modem whose ports stay away.
+    absence: Absence,
     next_user_command: u64,
     counters: Counters,
 }
@@ -275,6 +277,7 @@ impl Modem {
             ladder: Ladder::new(settings.recovery, settings.reset_command.is_some()),
             reboot_due: false,
             is_rebooting: false,
+            absence: Absence::default(),
             last_run: now,
             next_user_command: 0,
             counters: Counters::default(),
@@ -484,9 +487,13 @@ impl Modem {
         self.run(now);
     }
 
-    /// The port could not be opened; it is tried again later.
-    pub fn port_failed(&mut self, port: usize, now: Instant) {
+    /// The port could not be opened; it is tried again later. `is_missing`: there is no such device, or nothing of
+    /// what there is answers.
+    pub fn port_failed(&mut self, port: usize, is_missing: bool, now: Instant) {
         self.reopen_at[port] = Some(now + REOPEN_PAUSE);
+        if is_missing && !self.channels.iter().any(Channel::is_open) {
+            self.port_stays_away(now);
+        }
     }
 
     /// The port is gone.

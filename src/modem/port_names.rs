@@ -107,8 +107,8 @@ impl Modem {
             Phase::Open(Open { flow: Flow::Push | Flow::Buffer { .. }, far_end: FarEnd::There })
         );
         let port = socket.opened_by.filter(|_| is_heard && socket.joined)?;
-        let is_open = self.routing.names[port] == Name::Unasked && self.ports[port].at_port.is_none()
-            || self.routing.names[port] == Name::Unasked && !self.routing.is_proven;
+        let is_open = self.routing.names[port] == Name::Unasked
+            && (self.ports[port].at_port.is_none() || !self.routing.is_proven);
         (is_open && self.urc_port.heard().is_none_or(|heard| heard == port)).then_some(port)
     }
 
@@ -174,7 +174,10 @@ impl Modem {
 
     /// How often a socket is read of which nothing is heard; `None`: URCs tell.
     pub(super) fn poll_interval(&self) -> Option<Duration> {
-        (!self.urcs_reach_us()).then_some(POLL_INTERVAL)
+        match self.settings.poll_interval {
+            Some(interval) => Some(interval).filter(|interval| !interval.is_zero()),
+            None => (!self.urcs_reach_us()).then_some(POLL_INTERVAL),
+        }
     }
 }
 

@@ -43,6 +43,8 @@ impl Modem {
         self.settings.liveness_interval = settings.liveness_interval;
         self.settings.recovery = settings.recovery;
         self.settings.reset_command.clone_from(&settings.reset_command);
+        self.settings.reset_after = settings.reset_after;
+        self.settings.poll_interval = settings.poll_interval;
         self.ladder.allow(settings.recovery, settings.reset_command.is_some());
         self.next_settings = (self.settings != settings).then_some(settings);
         if let Some(next) = &mut self.next_settings {

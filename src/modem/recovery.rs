@@ -38,6 +38,51 @@ pub enum Rung {
     ResetCommand,
 }
 
+/// Whether the ports of a modem are there, for `--reset-command`: one whose USB side has died does not come back by
+/// itself.
+#[derive(Debug, Default)]
+pub enum Absence {
+    /// It has never answered: it may not be there at all.
+    #[default]
+    Unknown,
+    /// It has answered.
+    Present,
+    /// None of them can be opened any more.
+    Away {
+        /// Since then, or since the command was run last.
+        since: Instant,
+        /// How often it was run.
+        resets: u32,
+    },
+}
+
+impl Absence {
+    /// No port can be opened. Whether the reset command is due: after `limit`, then after pauses twice as long each.
+    pub fn wants_reset(&mut self, limit: Duration, now: Instant) -> bool {
+        match self {
+            Absence::Unknown => false,
+            Absence::Present => {
+                *self = Absence::Away { since: now, resets: 0 };
+                false
+            }
+            Absence::Away { since, resets } => {
+                let pause = limit.saturating_mul(1 << (*resets).min(ABSENCE_DOUBLINGS_MAX));
+                let pause = pause.min(ABSENCE_PAUSE_MAX.max(limit));
+                let is_due = !limit.is_zero() && now.saturating_duration_since(*since) >= pause;
+                if is_due {
+                    *since = now;
+                    *resets += 1;
+                }
+                is_due
+            }
+        }
+    }
+}
+
+/// The pause between two runs of the reset command for ports that stay away is doubled so often, up to this.
+const ABSENCE_DOUBLINGS_MAX: u32 = 5;
+const ABSENCE_PAUSE_MAX: Duration = Duration::from_secs(1_800);
+
 /// Where on the ladder we are.
 #[derive(Debug)]
 pub struct Ladder {

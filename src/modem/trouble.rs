@@ -6,10 +6,10 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    AccessMode, Action, Channel, Closing, Command, Cut, Destination, Doubt, Event, ExitStatus, FILLER,
-    Failure, Flow, InFlight, Modem, Open, OpenFailure, OpenStage, Origin, Outcome, Phase, REOPEN_PAUSE,
-    Refusal, Rung, SocketId, Stage, State, Step, TIMES_DEAF_MAX, UNANSWERED_MAX, Unprompted, UrcPort,
-    UserAnswer, Waking, Without, config, waking,
+    Absence, AccessMode, Action, Channel, Closing, Command, Cut, Destination, Doubt, Event, ExitStatus,
+    FILLER, Failure, Flow, InFlight, Modem, Open, OpenFailure, OpenStage, Origin, Outcome, Phase,
+    REOPEN_PAUSE, Refusal, Rung, SocketId, Stage, State, Step, TIMES_DEAF_MAX, UNANSWERED_MAX, Unprompted,
+    UrcPort, UserAnswer, Waking, Without, config, waking,
 };
 
 impl Modem {
@@ -450,6 +450,7 @@ impl Modem {
                 self.channels[port].owes_answers = false;
                 let is_new = self.channels[port].answered_at.replace(baud) != Some(baud);
                 self.channels[port].state = State::Command;
+                self.absence = Absence::Present;
                 if is_new && baud != self.settings.baud && self.channels[port].wire_step.is_none() {
                     // It forgets its speed only then; its `RDY` came at the wrong one.
                     log::warn!("the modem has rebooted: it is back at {baud} baud");
@@ -490,11 +491,28 @@ impl Modem {
         self.silent(port, Failure::new(ExitStatus::ModemSilent, message), now);
     }
 
+    /// No port of the modem can be opened: the user's own means are due when that lasts.
+    pub(super) fn port_stays_away(&mut self, now: Instant) {
+        let may_reset = self.settings.reset_command.is_some() && self.releasing.is_none();
+        if may_reset && self.absence.wants_reset(self.settings.reset_after, now) {
+            log::warn!("recovery: the modem stays away: running --reset-command");
+            self.actions.push_back(Action::RunResetCommand);
+        }
+    }
+
     /// Nothing brings this channel back: its port is opened anew.
     pub(super) fn silent(&mut self, port: usize, failure: Failure, now: Instant) {
-        let rung = self.ladder.strike(true, now);
+        // One that has answered before is silent itself; of others it may not be the AT port.
+        let has_answered = self.channels[port].answered_at.take().is_some();
+        let is_next_due = !has_answered && self.settings.devices[port].has_candidates();
+        let rung = match is_next_due {
+            true => Rung::Port,
+            false => self.ladder.strike(true, now),
+        };
+        if is_next_due {
+            self.actions.push_back(Action::NextDevice(port));
+        }
         self.session.is_silent = true;
-        self.channels[port].answered_at = None;
         if rung == Rung::Resync && self.settings.recovery == config::Recovery::Resync {
             let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, true, now + REOPEN_PAUSE);
             self.channels[port].state = State::Waking(waking);

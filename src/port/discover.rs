@@ -14,10 +14,6 @@ use crate::config::Device;
 /// Quectel's USB vendor id.
 const QUECTEL: u16 = 0x2c7c;
 
-/// The AT port of EC2x and EG9x modules (usbat), and the modem port (usbmodem), which speaks AT as well.
-const AT_INTERFACE: u8 = 2;
-const MODEM_INTERFACE: u8 = 3;
-
 /// Drivers of USB modems: no real serial line lies behind their ttys. All others are UART adapters.
 const MODEM_DRIVERS: [&str; 6] = ["option", "option1", "qcserial", "cdc_acm", "sierra", "hso"];
 
@@ -28,19 +24,51 @@ pub struct Host {
     pub sysfs: PathBuf,
     /// `/dev`
     pub dev: PathBuf,
-    /// ModemManager is here. It takes interface 2 of a Quectel modem as its primary port, so 3 is for us.
-    pub has_modem_manager: bool,
+    /// `/usr`
+    pub usr: PathBuf,
 }
 
 impl Host {
     /// The host that we run on.
     pub fn this() -> Host {
-        let traces = ["/usr/sbin/ModemManager", "/usr/lib/udev/rules.d/77-mm-quectel-port-types.rules"];
-        Host {
-            sysfs: PathBuf::from("/sys"),
-            dev: PathBuf::from("/dev"),
-            has_modem_manager: traces.iter().any(|trace| Path::new(trace).exists()),
-        }
+        Host { sysfs: PathBuf::from("/sys"), dev: PathBuf::from("/dev"), usr: PathBuf::from("/usr") }
+    }
+
+    /// Whether ModemManager is here now: it can be installed while we run. It takes the AT port of a Quectel modem as
+    /// its primary port, so the modem port is for us.
+    fn has_modem_manager(&self) -> bool {
+        let traces = ["sbin/ModemManager", "lib/udev/rules.d/77-mm-quectel-port-types.rules"];
+        traces.iter().any(|trace| self.usr.join(trace).exists())
+    }
+}
+
+/// What an interface of a Quectel modem is for, as far as its number tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// The AT port (usbat).
+    At,
+    /// The modem port (usbmodem), which speaks AT as well.
+    Modem,
+    /// Diagnosis, positions, or nothing that is known.
+    Other,
+}
+
+/// What this interface of a modem is for, whose ttys have these interfaces. Nothing but an answer to AT proves it.
+fn role(product: u16, interface: u8, interfaces: &BTreeSet<u8>) -> Role {
+    let has = |wanted: &[u8]| wanted.iter().all(|interface| interfaces.contains(interface));
+    let (at, modem) = match product {
+        // EC200S, EC200A, EC200T
+        0x6002 | 0x6005 | 0x6026 => (3, Some(4)),
+        // EC200U: 3 is a log, and the modem port has a number above that.
+        0x0901 => (2, interfaces.last().copied().filter(|last| *last > 3)),
+        // The RNDIS composition of EC2x: the first two interfaces are the network's.
+        _ if has(&[2, 3, 4, 5]) && !interfaces.contains(&0) => (4, Some(5)),
+        _ => (2, Some(3)),
+    };
+    match interface {
+        _ if interface == at => Role::At,
+        _ if Some(interface) == modem => Role::Modem,
+        _ => Role::Other,
     }
 }
 
@@ -88,15 +116,16 @@ pub enum Wiring {
     Uart,
     /// A USB modem's own interface.
     UsbModem {
-        /// Its number.
-        interface: u8,
+        /// What the modem calls it, where its number tells: usbat or usbmodem.
+        at_port: Option<&'static str>,
     },
     /// A pseudo-terminal, or nothing that sysfs knows.
     Pseudo,
 }
 
-/// The ttys that `device` stands for, best first; never empty. For `imei:` that is the AT port of every
-/// Quectel modem, and the caller asks each with AT+GSN. For devices that are not ttys: nothing fits.
+/// The ttys that `device` stands for, best first; never empty. For `auto` and `usb:` those are all of one modem, and
+/// the caller asks each with AT until one answers; for `imei:` those of every Quectel modem, and AT+GSN tells which it
+/// is. For devices that are not ttys: nothing fits.
 ///
 /// # Errors
 /// [`OpenError::Missing`] when nothing fits, [`OpenError::Ambiguous`] when several modems do and only one
@@ -129,10 +158,21 @@ pub fn candidates(device: &Device, host: &Host) -> Result<Vec<Candidate>, OpenEr
         }
     };
     if found.is_empty() {
-        return Err(OpenError::Missing { name, hint: hint(device, host) });
+        let hint = hint(device, host);
+        return Err(match device {
+            Device::Auto => OpenError::NoModem { hint },
+            _ => OpenError::Missing { name, hint },
+        });
     }
-    if is_one_modem && found.len() > 1 {
-        let found: Vec<String> = found.iter().map(|one| one.path.display().to_string()).collect();
+    let mut modems: Vec<&Candidate> = Vec::new();
+    for candidate in &found {
+        let location = |one: &Candidate| one.usb.as_ref().map(|usb| usb.location.clone());
+        if !modems.iter().any(|one| location(one) == location(candidate)) {
+            modems.push(candidate);
+        }
+    }
+    if is_one_modem && modems.len() > 1 {
+        let found: Vec<String> = modems.iter().map(|one| one.path.display().to_string()).collect();
         return Err(OpenError::Ambiguous { name, found: found.join(", ") });
     }
     Ok(found)
@@ -147,35 +187,47 @@ pub fn wiring(path: &Path, host: &Host) -> Wiring {
     match usb_of(path, host) {
         None => Wiring::Uart,
         Some(usb) if MODEM_DRIVERS.contains(&usb.driver.as_str()) || usb.vendor == QUECTEL => {
-            Wiring::UsbModem { interface: usb.interface }
+            let at_port = match role(usb.product, usb.interface, &interfaces(&usb.location, &usb_ttys(host)))
+            {
+                Role::At => Some("usbat"),
+                Role::Modem => Some("usbmodem"),
+                Role::Other => None,
+            };
+            Wiring::UsbModem { at_port }
         }
         Some(_) => Wiring::Uart,
     }
 }
 
-/// One tty for each modem that is meant, the one to speak AT on, sorted by where they are plugged in.
+/// All ttys of the modems that are meant, the best one of each first, then the next best.
 fn at_ports(host: &Host, is_meant: impl Fn(&Usb) -> bool) -> Vec<Candidate> {
     let mut ttys = usb_ttys(host);
     ttys.retain(|candidate| candidate.usb.as_ref().is_some_and(&is_meant));
-    ttys.sort_by_key(|candidate| {
+    let has_modem_manager = host.has_modem_manager();
+    let all = ttys.clone();
+    ttys.sort_by_cached_key(|candidate| {
         let usb = candidate.usb.as_ref().expect("usb_ttys gives only ttys on USB");
-        (usb.location.clone(), at_rank(usb.interface, host))
-    });
-    ttys.dedup_by(|later, first| {
-        later.usb.as_ref().map(|usb| &usb.location) == first.usb.as_ref().map(|usb| &usb.location)
+        let role = role(usb.product, usb.interface, &interfaces(&usb.location, &all));
+        (at_rank(role, usb.interface, has_modem_manager), usb.location.clone())
     });
     ttys
 }
 
+/// The interfaces of the ttys of one device.
+fn interfaces(location: &str, ttys: &[Candidate]) -> BTreeSet<u8> {
+    let of_it = ttys.iter().filter_map(|tty| tty.usb.as_ref()).filter(|usb| usb.location == location);
+    of_it.map(|usb| usb.interface).collect()
+}
+
 /// How likely AT commands are understood and nobody else speaks there: lower is better. Interfaces 0 and
 /// 1 are diagnosis and positions on most modules, so they come last.
-fn at_rank(interface: u8, host: &Host) -> u16 {
-    match interface {
-        AT_INTERFACE => 1,
-        MODEM_INTERFACE if host.has_modem_manager => 0,
-        MODEM_INTERFACE => 2,
-        0 | 1 => 0x200 - u16::from(interface),
-        other => 0x100 + u16::from(other),
+fn at_rank(role: Role, interface: u8, has_modem_manager: bool) -> u16 {
+    match (role, interface) {
+        (Role::At, _) => 1,
+        (Role::Modem, _) if has_modem_manager => 0,
+        (Role::Modem, _) => 2,
+        (Role::Other, 0 | 1) => 0x200 - u16::from(interface),
+        (Role::Other, other) => 0x100 + u16::from(other),
     }
 }
 
@@ -272,7 +324,7 @@ pub(super) mod tests {
     impl TestHost {
         pub(in crate::port) fn new(test: &str) -> TestHost {
             let root = std::env::temp_dir().join(format!("qssl-discover-{}-{test}", std::process::id()));
-            let host = Host { sysfs: root.join("sys"), dev: root.join("dev"), has_modem_manager: false };
+            let host = Host { sysfs: root.join("sys"), dev: root.join("dev"), usr: root.join("usr") };
             fs::create_dir_all(host.sysfs.join("class/tty")).unwrap();
             fs::create_dir_all(host.sysfs.join("bus/usb/devices")).unwrap();
             fs::create_dir_all(&host.dev).unwrap();
@@ -350,8 +402,9 @@ pub(super) mod tests {
         let host = TestHost::new("auto");
         host.plug("1-2", ("0403", "6001"), "ftdi_sio", &[]);
         host.plug_modem("1-1.4", 4);
-        assert_eq!(host.found(&Device::Auto), ["ttyUSB6"]);
-        assert_eq!(host.found(&EC25), ["ttyUSB6"]);
+        // What does not answer there is asked on the next; diagnosis comes last.
+        assert_eq!(host.found(&Device::Auto), ["ttyUSB6", "ttyUSB7", "ttyUSB5", "ttyUSB4"]);
+        assert_eq!(host.found(&EC25)[0], "ttyUSB6");
         let third = Device::Usb { vendor: 0x2c7c, product: 0x0125, interface: Some(3) };
         assert_eq!(host.found(&third), ["ttyUSB7"]);
         let usb = candidates(&Device::Auto, &host.0).unwrap().remove(0).usb.unwrap();
@@ -362,15 +415,52 @@ pub(super) mod tests {
 
     #[test]
     fn interface_2_is_left_to_modem_manager() {
-        let mut host = TestHost::new("mm");
+        let host = TestHost::new("mm");
         host.plug_modem("1-1", 0);
-        host.0.has_modem_manager = true;
-        assert_eq!(host.found(&Device::Auto), ["ttyUSB3"]);
+        assert_eq!(host.found(&Device::Auto)[0], "ttyUSB2");
+        // Installed while we run, it counts from the next search on.
+        fs::create_dir_all(host.0.usr.join("sbin")).unwrap();
+        fs::write(host.0.usr.join("sbin/ModemManager"), "").unwrap();
+        assert_eq!(host.found(&Device::Auto)[..2], ["ttyUSB3", "ttyUSB2"]);
         host.plug("1-3", ("2c7c", "0700"), "option", &[(0, "ttyUSB8"), (2, "ttyUSB9")]);
         assert_eq!(
             host.found(&Device::Usb { vendor: 0x2c7c, product: 0x0700, interface: None }),
-            ["ttyUSB9"]
+            ["ttyUSB9", "ttyUSB8"]
         );
+    }
+
+    #[test]
+    fn the_at_port_is_looked_for_where_the_composition_has_it() {
+        type Ttys = &'static [(u8, &'static str)];
+        let cases: [(&str, Ttys, &[&str]); 5] = [
+            // EC25, RNDIS
+            (
+                "0125",
+                &[(2, "ttyUSB0"), (3, "ttyUSB1"), (4, "ttyUSB2"), (5, "ttyUSB3")],
+                &["ttyUSB2", "ttyUSB3"],
+            ),
+            // EC200U
+            ("0901", &[(2, "ttyUSB0"), (3, "ttyUSB1"), (7, "ttyUSB2")], &["ttyUSB0", "ttyUSB2", "ttyUSB1"]),
+            // EC200S, EC200T
+            ("6002", &[(2, "ttyUSB0"), (3, "ttyUSB1"), (4, "ttyUSB2")], &["ttyUSB1", "ttyUSB2", "ttyUSB0"]),
+            ("6026", &[(2, "ttyUSB0"), (3, "ttyUSB1"), (4, "ttyUSB2")], &["ttyUSB1", "ttyUSB2", "ttyUSB0"]),
+            // BG95
+            (
+                "0700",
+                &[(0, "ttyUSB0"), (1, "ttyUSB1"), (2, "ttyUSB2"), (3, "ttyUSB3")],
+                &["ttyUSB2", "ttyUSB3"],
+            ),
+        ];
+        for (product, ttys, expected) in cases {
+            let host = TestHost::new(&format!("composition-{product}"));
+            host.plug("1-1", ("2c7c", product), "option", ttys);
+            assert_eq!(host.found(&Device::Auto)[..expected.len()], *expected, "{product}");
+            assert_eq!(
+                wiring(&host.0.dev.join(expected[0]), &host.0),
+                Wiring::UsbModem { at_port: Some("usbat") },
+                "{product}"
+            );
+        }
     }
 
     #[test]
@@ -380,13 +470,17 @@ pub(super) mod tests {
         host.plug_modem("1-2", 4);
         let message = host.error(&Device::Auto);
         assert!(message.contains("ttyUSB2") && message.contains("ttyUSB6"), "{message}");
-        assert_eq!(host.found(&Device::Imei("867698041234567".to_owned())), ["ttyUSB2", "ttyUSB6"]);
+        assert_eq!(
+            host.found(&Device::Imei("867698041234567".to_owned())),
+            ["ttyUSB2", "ttyUSB6", "ttyUSB3", "ttyUSB7", "ttyUSB1", "ttyUSB5", "ttyUSB0", "ttyUSB4"]
+        );
     }
 
     #[test]
     fn a_modem_without_tty_is_told_from_no_modem() {
         let host = TestHost::new("driver");
         assert!(host.error(&EC25).ends_with(": nothing like it is plugged in"));
+        assert_eq!(host.error(&Device::Auto), "no Quectel modem found: nothing like it is plugged in");
         host.plug("1-1", ("2c7c", "0125"), "none", &[]);
         assert!(host.error(&EC25).contains("2c7c:0125 is plugged in, but no tty fits"));
         let message = host.error(&Device::Imei("867698041234567".to_owned()));
@@ -412,9 +506,9 @@ pub(super) mod tests {
         let uart = host.0.sysfs.join("class/tty/ttyS0");
         fs::create_dir_all(uart.join("device")).unwrap();
         let wiring = |name: &str| wiring(&host.0.dev.join(name), &host.0);
-        assert_eq!(wiring("ttyUSB3"), Wiring::UsbModem { interface: 3 });
+        assert_eq!(wiring("ttyUSB3"), Wiring::UsbModem { at_port: Some("usbmodem") });
         assert_eq!(wiring("ttyUSB4"), Wiring::Uart);
-        assert_eq!(wiring("ttyACM0"), Wiring::UsbModem { interface: 0 });
+        assert_eq!(wiring("ttyACM0"), Wiring::UsbModem { at_port: None });
         assert_eq!(wiring("ttyS0"), Wiring::Uart);
         assert_eq!(wiring("pts/3"), Wiring::Pseudo);
         symlink(host.0.dev.join("ttyUSB4"), host.0.dev.join("modem")).unwrap();

@@ -53,7 +53,7 @@ impl Finder {
                         opened.ok().and_then(|mut all| all.pop()).and_then(|candidate| candidate.usb);
                     return Ok(port);
                 }
-                // Another program may well hold another modem.
+                // Another program may well hold another modem, or another port of this one.
                 Err(error) if matches!(self.device, Device::Imei(_)) => {
                     self.turn += 1;
                     failed = Some(failed.unwrap_or(error));
@@ -63,7 +63,7 @@ impl Finder {
         }
     }
 
-    /// What was opened is another modem: the next candidate is due.
+    /// What was opened is another modem, or none of its AT ports: the next candidate is due.
     pub fn next_candidate(&mut self) {
         self.turn += 1;
         self.known = None;
@@ -86,7 +86,10 @@ impl Finder {
             None => {
                 self.turn = 0;
                 let hint = format!(" ({count} asked)");
-                Err(OpenError::Missing { name: self.device.to_string(), hint })
+                Err(match self.device {
+                    Device::Auto => OpenError::NoModem { hint },
+                    _ => OpenError::Missing { name: self.device.to_string(), hint },
+                })
             }
         }
     }
@@ -149,11 +152,24 @@ mod tests {
         let first = finder.path().unwrap();
         finder.next_candidate();
         let second = finder.path().unwrap();
-        assert_ne!(first, second);
-        finder.next_candidate();
+        assert_eq!([&first, &second], [&host.0.dev.join("ttyUSB2"), &host.0.dev.join("ttyUSB6")]);
+        (0..7).for_each(|_| finder.next_candidate());
         let message = finder.path().unwrap_err().to_string();
-        assert_eq!(message, "imei:***0123: no such device (2 asked)");
+        assert_eq!(message, "imei:***0123: no such device (8 asked)");
         // The next attempt asks all of them again.
         assert_eq!(finder.path().unwrap(), first);
+    }
+
+    #[test]
+    fn ports_of_one_modem_take_turns_until_one_answers() {
+        let host = TestHost::new("turns");
+        host.plug_modem("1-1", 0);
+        let mut finder = Finder::new(Device::Auto, host.0.clone());
+        for name in ["ttyUSB2", "ttyUSB3", "ttyUSB1", "ttyUSB0"] {
+            assert_eq!(finder.path().unwrap(), host.0.dev.join(name));
+            finder.next_candidate();
+        }
+        assert_eq!(finder.path().unwrap_err().to_string(), "no Quectel modem found (4 asked)");
+        assert_eq!(finder.path().unwrap(), host.0.dev.join("ttyUSB2"));
     }
 }

@@ -299,8 +299,8 @@ pub struct PortKind {
     pub has_dcd: bool,
     /// DTR can be set, with the same reserve.
     pub has_dtr: bool,
-    /// The number of the USB interface behind a tty of a USB modem.
-    pub usb_interface: Option<u8>,
+    /// What the modem calls it, where that can be told from the outside: usbat or usbmodem.
+    pub at_port: Option<&'static str>,
 }
 
 /// The input lines of a serial port; true is the active level ("on").
@@ -334,6 +334,12 @@ pub enum OpenError {
     Missing {
         /// The device as asked for.
         name: String,
+        /// What else was seen, starting with `: `, or empty.
+        hint: String,
+    },
+    /// `auto` found nothing.
+    #[error("no Quectel modem found{hint}")]
+    NoModem {
         /// What else was seen, starting with `: `, or empty.
         hint: String,
     },

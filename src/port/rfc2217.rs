@@ -158,7 +158,7 @@ impl Rfc2217 {
             is_uart: true,
             has_dcd: self.telnet.lines.is_some(),
             has_dtr: self.telnet.com_port == Agreement::Agreed,
-            usb_interface: None,
+            at_port: None,
         }
     }
 

@@ -55,14 +55,14 @@ impl Serial {
             true => FlowControl::RtsCts,
             false => FlowControl::None,
         });
-        let usb_interface = match wiring {
-            Wiring::UsbModem { interface } => Some(interface),
+        let at_port = match wiring {
+            Wiring::UsbModem { at_port } => at_port,
             Wiring::Uart | Wiring::Pseudo => None,
         };
         let mut port = Serial {
             tty,
             name: path.display().to_string(),
-            kind: PortKind { is_uart, has_dcd: false, has_dtr: false, usb_interface },
+            kind: PortKind { is_uart, has_dcd: false, has_dtr: false, at_port },
             flow_control,
         };
         port.set_up(path, settings.baud)?;

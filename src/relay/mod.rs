@@ -339,8 +339,8 @@ impl Relay {
     }
 
     /// The port could not be opened.
-    pub fn port_failed(&mut self, port: usize, now: Instant) {
-        self.modem.port_failed(port, now);
+    pub fn port_failed(&mut self, port: usize, is_missing: bool, now: Instant) {
+        self.modem.port_failed(port, is_missing, now);
         self.settle(now);
     }
 

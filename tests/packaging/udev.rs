@@ -109,6 +109,8 @@ impl Event {
                 match (term.key.as_str(), term.operator.as_str()) {
                     ("GOTO", "=") => label = Some(term.value.clone()),
                     ("LABEL", "=") => {}
+                    // Of several with one name.
+                    ("OPTIONS", "+=") => assert_eq!(term.value, "link_priority=10"),
                     ("SYMLINK", "+=") => outcome.symlinks.push(term.value.clone()),
                     ("ENV", "=") => {
                         let attribute = term.value.strip_prefix("$attr{").and_then(|s| s.strip_suffix('}'));
@@ -184,6 +186,30 @@ fn beside_modem_manager_interface_3_is_ours_alone() {
 fn without_modem_manager_interface_2_is_named() {
     for (interface, expected) in [("00", Outcome::default()), ("02", named()), ("03", Outcome::default())] {
         assert_eq!(ec25(interface).outcome(), expected, "{interface}");
+    }
+}
+
+/// The same table as that of `auto`.
+#[test]
+fn other_compositions_have_their_ports_at_other_interfaces() {
+    for (product, interface, is_at, is_modem) in [
+        ("6002", "02", false, false),
+        ("6002", "03", true, false),
+        ("6026", "04", false, true),
+        ("0901", "02", true, false),
+        ("0901", "03", false, false),
+        ("0901", "07", false, true),
+        ("0125", "04", true, false),
+        ("0121", "05", false, true),
+        ("0700", "02", true, false),
+        ("0700", "03", false, true),
+        ("0700", "04", false, false),
+    ] {
+        let tty = || usb(("2c7c", product), "Quectel", interface);
+        let expected = |is_it, outcome| if is_it { outcome } else { Outcome::default() };
+        assert_eq!(tty().outcome(), expected(is_at, named()), "{product} {interface}");
+        let beside = with_modem_manager(tty()).outcome();
+        assert_eq!(beside, expected(is_modem, named_and_ignored()), "{product} {interface}");
     }
 }
 

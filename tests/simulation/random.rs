@@ -251,6 +251,7 @@ fn draw(seed: u64) -> Wiring {
 fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_lost_answers(wiring, chance);
     draw_other_programs(wiring, chance);
+    draw_port_names(wiring, chance);
     draw_stray_closed(wiring, chance);
     draw_closes(wiring, &mut Chance::new(wiring.seed.rotate_left(41)));
     draw_echo(wiring, chance);
@@ -317,6 +318,20 @@ fn draw_lost_answers(wiring: &mut Wiring, chance: &mut Chance) {
     }
     if wiring.faults.iter().all(|(_, fault)| !matches!(fault, Fault::Calm)) {
         wiring.faults.push((seconds(120), Fault::Calm));
+    }
+}
+
+/// Ports that the heart has no name for or a wrong one, and modules that do not let URCs be moved.
+fn draw_port_names(wiring: &mut Wiring, chance: &mut Chance) {
+    let is_only = wiring.ports.len() == 1;
+    if is_only && chance.once_in(3) {
+        wiring.ports[0].is_named = false;
+        let refusal = *chance.pick(&["urc_port_refused", "urc_port_all_refused", "local_port_zero"]);
+        wiring.modem.quirks.set(refusal, true);
+        // The modem has other ports, which the host has not.
+        let name = wiring.ports[0].name;
+        wiring.modem.ports =
+            vec![name, if name == PortName::UsbAt { PortName::Uart1 } else { PortName::UsbAt }];
     }
 }
 

@@ -8,7 +8,7 @@ use qssl_modem_emulator::{Registration, Sim};
 use qssl_tunnel::config::{Mode, Recovery, Wait};
 use qssl_tunnel::exit_status::ExitStatus;
 
-use crate::harness::wiring::{Connection, Fault, Wiring, seconds};
+use crate::harness::wiring::{Connection, Fault, Leaves, Wiring, seconds};
 use crate::harness::{Outcome, Simulation};
 
 const SILENT_FROM: Duration = seconds(10);
@@ -98,4 +98,29 @@ fn whoever_does_not_want_to_wait_is_told_the_cause() {
         sim.run_for(seconds(3600));
         assert_eq!(sim.stopped, None, "{status:?}");
     }
+}
+
+/// The port vanished with a modem whose USB side had died, and nothing but its power brought it back: the command was
+/// only run for modems whose ports could be opened.
+#[test]
+fn the_reset_command_is_run_for_a_modem_that_stays_away() {
+    let away = |reset_after, time| {
+        let mut sim = Wiring::new()
+            .settings(|settings| {
+                settings.recovery = Recovery::Reboot;
+                settings.reset_command = Some("power-cycle-modem".into());
+                settings.reset_after = reset_after;
+            })
+            .connect(Connection::new(Mode::Push).leaves(Leaves::After(seconds(5))))
+            .fault(seconds(20), Fault::LosePort(0, time))
+            .start();
+        sim.run_for(seconds(320));
+        let lost_at = sim.now - sim.elapsed() + seconds(20);
+        sim.reset_commands.iter().map(|at| at.duration_since(lost_at).as_secs()).collect::<Vec<_>>()
+    };
+    let times = away(seconds(60), seconds(290));
+    assert_eq!(times.len(), 2, "{times:?}");
+    assert!((60..=64).contains(&times[0]) && (179..=188).contains(&times[1]), "{times:?}");
+    assert_eq!(away(seconds(60), seconds(40)), [] as [u64; 0], "it came back by itself");
+    assert_eq!(away(seconds(0), seconds(290)), [] as [u64; 0], "never is wanted");
 }

@@ -276,3 +276,21 @@ fn what_was_found_in_the_modem_is_put_back() {
         assert!(last.is_some_and(|last| String::from_utf8_lossy(last).contains(&put_back)), "{key}");
     }
 }
+
+/// A BG770A refuses to be told how its lines, its URCs and its payload shall be.
+#[test]
+fn a_module_that_refuses_every_setting_of_its_line_serves_all_the_same() {
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        let mut wiring = Wiring::new()
+            .uart(115_200)
+            .modem(|modem| modem.identity = Some("BG770A-GL BG770AGLAAR01A05_01.001".into()))
+            .connect(Connection::new(mode).at(seconds(45)).far_end(Behaviour::source(5_000, 3)));
+        for quirk in ["line_settings_refused", "urc_port_refused"] {
+            assert!(wiring.modem.quirks.set(quirk, true));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
+        sim.assert_complete(0);
+    }
+}

@@ -19,6 +19,9 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         }
         ("V", kind) => switch(kind).map(|on| settings.verbose = on).map_or_else(Err, |()| ok()),
         ("Q", kind) => switch(kind).map(|on| settings.quiet = on).map_or_else(Err, |()| ok()),
+        ("&C" | "&D" | "IFC" | "QICFG", _) if modem.config.quirks.line_settings_refused => {
+            Err(Failure::Error)
+        }
         ("&C", kind) => level(kind, 1).map(|value| settings.dcd = value).map_or_else(Err, |()| ok()),
         ("&D", kind) => level(kind, 2).map(|value| settings.dtr = value).map_or_else(Err, |()| ok()),
         ("X", kind) => level(kind, 4).map_or_else(Err, |_| ok()),

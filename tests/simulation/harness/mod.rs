@@ -435,7 +435,7 @@ impl Simulation {
             modem::Action::OpenPort(port) => {
                 let wire = &mut self.wires[port];
                 if wire.missing_until.is_some_and(|until| until > self.now) {
-                    self.relay.port_failed(port, self.now);
+                    self.relay.port_failed(port, true, self.now);
                     return;
                 }
                 wire.is_open = true;
