@@ -192,6 +192,24 @@ pub(super) fn follows(line: &[u8], terminator: Option<u8>) -> Option<Follows> {
     }
 }
 
+/// How many bytes of `after` belong to what another program has the modem say, where `line`, which has its end, begins
+/// that.
+pub fn foreign_length(line: &[u8], after: &[u8]) -> usize {
+    let Some((&terminator, text)) = line.split_last() else { return 0 };
+    match follows(text, Some(terminator)) {
+        Some(Follows::Payload(length)) => {
+            let line_feed = usize::from(terminator == b'\r' && after.starts_with(b"\n"));
+            after.len().min(line_feed + length)
+        }
+        Some(Follows::Rest(length)) => after.len().min(length),
+        Some(Follows::Text(mut text)) => {
+            let end = after.iter().position(|byte| matches!(text.take(*byte), Step::Over | Step::Endless));
+            end.map_or(after.len(), |end| end + 1)
+        }
+        Some(Follows::Impossible) | None => 0,
+    }
+}
+
 /// Whether the line is the end of one that announced payload: its head was lost, and whose payload follows is not
 /// known.
 pub(super) fn has_lost_its_head(line: &str) -> bool {
@@ -281,3 +299,23 @@ const OURS: [&[u8]; 6] = [b"+QSSL", b"+QI", b"+QNTP", b"+CME ERROR", b"+CMS ERRO
 
 /// What stands before the numbers where payload is announced.
 const HEADS: [&str; 2] = ["+QSSLURC: \"recv\",", "+QIURC: \"recv\","];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_a_line_is_skipped_to_its_end_and_no_further() {
+        for (line, after, length) in [
+            ("+QIURC: \"recv\",5,4\r", "\nABCD\r\nOK", 5),
+            ("+QIURC: \"recv\",5,4\n", "ABCD\r\nOK", 4),
+            ("+QIURC: \"recv\",5\r", "\n\r\nOK", 0),
+            ("+CMTI: \"SM\",3\r", "\n\r\nOK", 0),
+            // The line end before the next message is not told from the empty line that ends a text.
+            ("+CMT: \"+49\",,\"26/11/26\"\r", "\nhello\r\n\r\nOK", 10),
+            ("+CUSD: 0,\"a\r", "\nb\",15\r\n\r\nOK", 8),
+        ] {
+            assert_eq!(foreign_length(line.as_bytes(), after.as_bytes()), length, "{line}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::sent::Sent;
 use super::state_of;
-use crate::at::SocketId;
+use crate::at::{SocketId, foreign_length};
 
 /// A channel in data mode.
 #[derive(Debug)]
@@ -804,7 +804,8 @@ fn spoken(words: &[u8]) -> usize {
     lines.find(|(_, line)| !is_unsolicited(line)).map_or(words.len(), |(at, _)| at)
 }
 
-/// The lines that a modem says, each with its place and its CR or LF. Payload that it pushes is left out.
+/// The lines that a modem says, each with its place and its CR or LF. Payload that it pushes is left out, and what
+/// follows the lines of other programs.
 struct Lines<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -821,6 +822,8 @@ impl<'a> Iterator for Lines<'a> {
         if let Some(length) = pushed_length(line) {
             let line_feed = usize::from(self.bytes[self.at..].starts_with(b"\n"));
             self.at = self.bytes.len().min((self.at + line_feed).saturating_add(length));
+        } else if end.is_some() {
+            self.at += foreign_length(line, &self.bytes[self.at..]);
         }
         (!line.is_empty()).then_some((at, line))
     }

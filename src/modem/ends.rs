@@ -24,9 +24,10 @@ impl Modem {
                 }
                 FarEnd::Doubted { sign, question } => {
                     question.hasten(now);
-                    if *sign == Sign::RefusedSend {
-                        *sign = Sign::Both;
-                    }
+                    *sign = match *sign {
+                        Sign::RefusedSend | Sign::Both => Sign::Both,
+                        Sign::Closed | Sign::Silence => Sign::Closed,
+                    };
                 }
                 FarEnd::Unheard { .. } => self.far_end_gone(id),
                 FarEnd::Gone => {}
@@ -44,7 +45,7 @@ impl Modem {
     pub(super) fn send_refused(&mut self, id: SocketId) {
         let Phase::Open(Open { far_end, .. }) = &mut self.sockets[id.index()].phase else { return };
         match far_end {
-            FarEnd::There => {
+            FarEnd::There | FarEnd::Doubted { sign: Sign::Silence, .. } => {
                 *far_end = FarEnd::Doubted { sign: Sign::RefusedSend, question: Question::default() };
             }
             FarEnd::Doubted { sign: sign @ Sign::Closed, .. } => *sign = Sign::Both,
@@ -80,7 +81,8 @@ impl Modem {
                     *readable = true;
                 }
             }
-            (Witness::Ended, Sign::Closed | Sign::Both) => self.far_end_gone(id),
+            (Witness::Connected | Witness::Unclear, Sign::Silence) => open.far_end = FarEnd::There,
+            (Witness::Ended, Sign::Closed | Sign::Both | Sign::Silence) => self.far_end_gone(id),
             (Witness::Unclear, Sign::Closed) => self.break_off(id, Cut::ClosedUncertain),
             (Witness::Unclear, Sign::RefusedSend | Sign::Both) => self.break_off(id, Cut::SendRefused),
         }

@@ -160,7 +160,11 @@ impl Modem {
         log::warn!("what the modem said unasked left by its port {before}, which is not the one in use");
         for id in SocketId::all() {
             match &mut self.sockets[id.index()].phase {
-                Phase::Open(Open { flow: Flow::Buffer { readable }, .. }) => *readable = true,
+                Phase::Open(Open { flow: Flow::Buffer { readable }, far_end }) => {
+                    *readable = true;
+                    // `closed` may have been said as well.
+                    far_end.is_to_be_asked();
+                }
                 Phase::Open(Open { flow: Flow::Push, .. }) => self.break_off(id, Cut::Unheard),
                 _ => {}
             }

@@ -559,6 +559,8 @@ impl Modem {
             socket.poll_at = match (&mut open.flow, poll_interval, socket.poll_at) {
                 (Flow::Buffer { readable: readable @ false }, Some(_), Some(at)) if at <= now => {
                     *readable = true;
+                    // Nor would `closed` be heard.
+                    open.far_end.is_to_be_asked();
                     None
                 }
                 (Flow::Buffer { readable: false }, Some(interval), at) => at.or(Some(now + interval)),

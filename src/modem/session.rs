@@ -219,8 +219,11 @@ impl Step {
             self,
             Step::Model
                 | Step::Keys { .. }
+                | Step::Shared { .. }
                 | Step::UrcPort { .. }
                 | Step::WireFormat { .. }
+                | Step::Messages
+                | Step::KeepMessages(_)
                 | Step::Glance
                 | Step::ActivationRefused
                 | Step::Dns
@@ -515,7 +518,10 @@ impl Modem {
             }
             Step::Shared { alone } => {
                 self.session.found.learn(&lines);
-                match next_alone(alone, refused.is_some(), SHARED.len()) {
+                // One that is never answered holds up the others for long.
+                let is_refused =
+                    refused.is_some() && !self.session.never_answers(Step::Shared { alone: None });
+                match next_alone(alone, is_refused, SHARED.len()) {
                     Some(index) => self.session.go(Step::Shared { alone: Some(index) }),
                     None => self.session.go(Step::UrcPort { all_refused: false }),
                 }
@@ -537,7 +543,10 @@ impl Modem {
                 }
                 self.session.go(match self.session.found.wire_format().is_empty() {
                     true => Step::Glance,
-                    false => Step::WireFormat { alone: None },
+                    false => {
+                        let is_mute = self.session.never_answers(Step::Shared { alone: None });
+                        Step::WireFormat { alone: is_mute.then_some(0) }
+                    }
                 });
             }
             Step::WireFormat { alone } => {

@@ -202,6 +202,8 @@ pub enum Sign {
     RefusedSend,
     /// Both of them.
     Both,
+    /// Nothing but that `closed` would not be heard.
+    Silence,
 }
 
 /// A question to the module that may be asked several times.
@@ -421,8 +423,16 @@ impl FarEnd {
     pub fn takes_bytes(self) -> bool {
         match self {
             FarEnd::There => true,
+            FarEnd::Doubted { sign: Sign::Silence, .. } => true,
             FarEnd::Doubted { sign, question } => sign == Sign::Closed && question.answers > 0,
             FarEnd::Unheard { .. } | FarEnd::Gone => false,
+        }
+    }
+
+    /// `closed` may have been said where nobody listens.
+    pub fn is_to_be_asked(&mut self) {
+        if *self == FarEnd::There {
+            *self = FarEnd::Doubted { sign: Sign::Silence, question: Question::default() };
         }
     }
 

@@ -328,6 +328,8 @@ fn draw_port_names(wiring: &mut Wiring, chance: &mut Chance) {
         wiring.ports[0].is_named = false;
         let refusal = *chance.pick(&["urc_port_refused", "urc_port_all_refused", "local_port_zero"]);
         wiring.modem.quirks.set(refusal, true);
+        // An open whose result is heard nowhere cannot be told from one that never ends.
+        wiring.modem.quirks.open_result_on_urc_port = false;
         // The modem has other ports, which the host has not.
         let name = wiring.ports[0].name;
         wiring.modem.ports =
