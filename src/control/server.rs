@@ -140,6 +140,8 @@ impl Server {
             self.ready = false;
             return false;
         };
+        // A reply ends a conversation in order; there is no stream that could be broken.
+        stream.end_in_order();
         let is_owners = stream.peer_uid().is_some_and(|uid| self.owners.contains(&uid));
         let others = self.connections.iter().flatten().filter(|connection| !connection.is_owners).count();
         if !is_owners && others >= OTHERS_MAX {

@@ -284,7 +284,16 @@ fn draw_echo(wiring: &mut Wiring, chance: &mut Chance) {
 /// Modules that close as others do not, or not at all.
 fn draw_closes(wiring: &mut Wiring, chance: &mut Chance) {
     wiring.modem.quirks.close_without_time = chance.once_in(4);
-    wiring.modem.quirks.close_of_opening_refused = chance.once_in(4);
+    if chance.once_in(4) {
+        wiring.modem.quirks.close_of_opening_refused = true;
+        // Where an open never ends, only a reboot would give its socket back.
+        wiring.faults.retain(|(_, fault)| !matches!(fault, Fault::NeverOpen));
+        for connection in &mut wiring.connections {
+            if connection.opening == Opening::Never {
+                connection.opening = Opening::Fails(seconds(30), OpenFailure::Refused);
+            }
+        }
+    }
     if chance.once_in(8) && wiring.connections.len() >= 8 {
         // Few sockets, so that none is left soon and the recovery ladder is climbed. How soon depends on what else
         // goes wrong, so somebody reboots the module before the last clients come.
