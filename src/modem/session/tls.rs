@@ -254,21 +254,16 @@ impl Modem {
     fn context_stands(&mut self, index: usize, now: Instant) {
         let (ssl, present) = (self.contexts[index].id, self.contexts[index].generation);
         for id in SocketId::all() {
-            let socket = &mut self.sockets[id.index()];
-            let Phase::Opening(opening) = &mut socket.phase else { continue };
+            let socket = &self.sockets[id.index()];
+            let Phase::Opening(opening) = &socket.phase else { continue };
             let OpenStage::Proving { generation } = opening.stage else { continue };
             if socket.ssl != Some(ssl) {
                 continue;
             }
             if generation == present {
                 self.now_open(id, now);
-            } else if socket.joined && !opening.repeated {
-                log::warn!("socket {id} was opened while its TLS settings were changed; opening it anew");
-                opening.repeated = true;
-                opening.closed = false;
-                opening.stage = OpenStage::CloseFirst;
-                socket.incoming.reset();
             } else {
+                // Its number is not used again before every channel has said that nothing more comes of it.
                 let why = "another program changes the TLS settings while connections are opened".to_owned();
                 self.open_failed(id, OpenFailure::Untrusted(why), now);
             }
