@@ -76,12 +76,12 @@ fn the_start_up_dialogue_takes_few_round_trips() {
     let ec20 = || plain().modem(|modem| modem.family = Family::Ec20);
     let active = || plain().typed_before(b"AT+QIACT=1\r");
     for (name, wiring, most) in [
-        // AT, wire settings, ATI, ranges, URC port, wire format, a glance, AT+QIACT=, AT+QIACT?, TLS settings in two
-        // lines, and read back in one
-        ("EG800Q", plain(), 13),
+        // AT, wire settings, ATI, ranges, URC port, wire format and what was found of both, a glance, AT+QIACT=,
+        // AT+QIACT?, TLS settings in two lines, and read back in one
+        ("EG800Q", plain(), 14),
         // It lacks one of the keys of the wire format, which then go one by one.
-        ("EC20", ec20(), 15),
-        ("EG800Q, data session up", active(), 11),
+        ("EC20", ec20(), 21),
+        ("EG800Q, data session up", active(), 12),
     ] {
         let start = simulated::start_up(wiring.connect(Connection::new(Mode::Push)));
         println!("{name}: {start:?}");

@@ -128,14 +128,6 @@ const DIFFERENCES: &[Difference] = &[
                  reset when its `--half-close-timeout` is over",
     },
     Difference {
-        behaviour: "the client half-closes, and the server answers only then",
-        modes: &MODES,
-        side: "server",
-        stunnel: "1000 bytes, close_notify",
-        ours: "1000 bytes, reset",
-        reason: "the same, seen from the server",
-    },
-    Difference {
         behaviour: "the client resets",
         modes: &MODES,
         side: "server",

@@ -74,7 +74,9 @@ fn ten_thousand_that_never_send() {
             wait_for_progress(&tunnel, rounds);
         }
     });
-    tunnel.wait_for_count("nothing in time (--first-byte-timeout)", AT_ONCE * TURNS);
+    tunnel.wait_for("nothing in time (--first-byte-timeout)");
+    let lines = tunnel.log().matches("--first-byte-timeout").count();
+    assert!(lines < 100, "a flood is summed up, not logged line by line: {lines}");
     assert_eq!(site.server.records().len(), 1, "no handshake was wasted on them");
 }
 

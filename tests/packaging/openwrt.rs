@@ -96,7 +96,7 @@ fn what_is_shipped_is_off_and_right_once_it_is_on() {
     assert_eq!(router.call("start_service", false), [""; 0]);
 
     router.set_uci(&shipped.replacen("option enabled '0'", "option enabled '1'", 1));
-    assert_eq!(router.call("start_service", false).len(), 7);
+    assert_eq!(router.call("start_service", false).len(), 8);
     let configuration = configuration(&router.config_file().expect("a file")).expect("a configuration");
     assert_eq!(configuration.tunnels[0].name, "web");
     assert_eq!(configuration.tunnels[0].target.to_string(), "server.example:443");
@@ -149,7 +149,7 @@ config tunnel 'mqtt'
 	option check_time 'off'
 "#,
     );
-    assert_eq!(router.call("start_service", false).len(), 7);
+    assert_eq!(router.call("start_service", false).len(), 8);
     let expected = r#"
 [process]
 verbose = 2
@@ -237,7 +237,7 @@ fn a_mistake_is_named_and_the_old_configuration_stays() {
     assert_eq!(router.config_file(), good);
     // procd would end a service that is set to nothing.
     let calls = router.call("start_service", true);
-    assert_eq!(calls.iter().filter(|call| !is_complaint(call)).count(), 7, "{calls:?}");
+    assert_eq!(calls.iter().filter(|call| !is_complaint(call)).count(), 8, "{calls:?}");
     assert_eq!(router.config_file(), good);
 }
 
