@@ -12,6 +12,8 @@ mod debian;
 mod example;
 #[path = "packaging/openwrt.rs"]
 mod openwrt;
+#[path = "packaging/package.rs"]
+mod package;
 #[path = "packaging/shell.rs"]
 mod shell;
 #[path = "packaging/systemd.rs"]

@@ -20,6 +20,8 @@ fn shellcheck_has_nothing_to_say() {
         packaging().join("debian/postinst"),
         packaging().join("debian/prerm"),
         packaging().join("debian/postrm"),
+        top.join("tests/machine/image"),
+        top.join("tests/machine/guest"),
         openwrt.join("init.d/qssl-tunnel"),
         openwrt.join("hotplug.d/tty/70-qssl-tunnel"),
     ];

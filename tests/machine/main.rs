@@ -1,0 +1,179 @@
+//! Goal of this test: the Debian package works on a Debian with systemd as process 1, udev, and a modem at the kernel's
+//! own USB serial driver: the units with their sandbox and every drop-in, the examples of the manual pages, replugging,
+//! activation, upgrade, and purge.
+//!
+//! The machine is emulated by QEMU. `image` builds its disk from Debian's packages, `guest` is what runs in it; that
+//! prints lines that begin with `ok` or `not ok`, and a last one when it is through. QSSL_TUNNEL_MACHINE_TESTS, if it is
+//! set, names the tests that are run, in order; most need `installed` first.
+
+#[path = "../packaging/package.rs"]
+mod package;
+#[path = "../packaging/tools.rs"]
+#[allow(dead_code, reason = "it also serves other tests")]
+mod tools;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use package::top;
+use tools::{folder, read, run, said, write};
+
+/// Kernel, initrd and root file system, built if they are not there.
+fn image() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machine");
+    let recipe = top().join("tests/machine/image");
+    // Building a Debian takes root.
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => Command::new(recipe),
+        false => {
+            let mut command = Command::new("sudo");
+            command.arg("-n").arg(recipe);
+            command
+        }
+    };
+    let output = run(command.arg(&folder));
+    assert!(output.status.success(), "{:?}", said(&output));
+    folder
+}
+
+/// The examples of a manual page, one text each, as a reader would type them.
+fn examples(page: &str) -> Vec<String> {
+    let text = read(top().join("man").join(page));
+    let section =
+        text.split("\n.SH ").find(|section| section.starts_with("EXAMPLES")).expect("there are examples");
+    let blocks = section.split("\n.RS\n").skip(1).map(|rest| rest.split("\n.RE").next().unwrap_or_default());
+    let plain = |block: &str| block.replace("\\-", "-").replace("\\(aq", "'").replace("\\e", "\\") + "\n";
+    let examples: Vec<String> = blocks.map(plain).collect();
+    assert!(!examples.is_empty(), "{page}");
+    examples
+}
+
+/// What debhelper puts into the maintainer scripts for units that are neither enabled nor started.
+fn units(script: &str) -> String {
+    match script {
+        "postinst" => {
+            "if [ -d /run/systemd/system ]; then\n\
+             systemctl --system daemon-reload >/dev/null || true\n\
+             [ -z \"$2\" ] || systemctl try-restart qssl-tunnel.service >/dev/null || true\nfi\n"
+        }
+        "prerm" => {
+            "if [ -d /run/systemd/system ] && [ \"$1\" = remove ]; then\n\
+             deb-systemd-invoke stop qssl-tunnel.service qssl-tunnel.socket >/dev/null || true\nfi\n"
+        }
+        _ => {
+            "if [ \"$1\" = remove ] && [ -d /run/systemd/system ]; then\n\
+             systemctl --system daemon-reload >/dev/null || true\nfi\n\
+             if [ \"$1\" = purge ]; then\n\
+             deb-systemd-helper purge qssl-tunnel.service qssl-tunnel.socket >/dev/null || true\nfi\n"
+        }
+    }
+    .to_owned()
+}
+
+/// Everything that goes into the machine, as a tar file.
+fn payload(folder: &Path) -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_qssl-tunnel"));
+    let emulator = program.with_file_name("qssl-modem-emulator");
+    assert!(emulator.exists(), "{} is missing: cargo build --workspace --all-features", emulator.display());
+    let content = folder.join("payload");
+    fs::create_dir(&content).expect("the folder is ours");
+    // Symbols are many times as large as the programs.
+    for (source, name) in [(program, "qssl-tunnel"), (emulator.as_path(), "qssl-modem-emulator")] {
+        let output = run(Command::new("strip").arg(source).arg("-o").arg(content.join(name)));
+        assert!(output.status.success(), "{:?}", said(&output));
+    }
+    for version in ["1.0-1", "1.0-2"] {
+        let package = package::build(folder, version, &content.join("qssl-tunnel"), units);
+        fs::rename(package, content.join(format!("{version}.deb"))).expect("the folder is ours");
+    }
+    fs::remove_file(content.join("qssl-tunnel")).expect("the folder is ours");
+    fs::copy(top().join("tests/machine/guest"), content.join("guest")).expect("it is checked in");
+    if let Ok(names) = std::env::var("QSSL_TUNNEL_MACHINE_TESTS") {
+        write(content.join("tests"), names);
+    }
+    for (number, example) in examples("qssl-tunnel.1").into_iter().enumerate() {
+        write(content.join(format!("examples/{number}")), example);
+    }
+    write(content.join("examples/qssl-tunnel.toml"), examples("qssl-tunnel.toml.5").concat());
+    let tar = folder.join("payload.tar");
+    let output = run(Command::new("tar").arg("-C").arg(&content).arg("-cf").arg(&tar).arg("."));
+    assert!(output.status.success(), "{:?}", said(&output));
+    tar
+}
+
+/// The machine. Dropping it ends it.
+struct Machine(Child);
+
+impl Machine {
+    fn start(image: &Path, payload: &Path, console: &Path) -> Machine {
+        let drive =
+            |file: &Path, options: &str| format!("file={},format=raw,if=virtio,{options}", file.display());
+        let mut command = Command::new("timeout");
+        command.arg("--kill-after=10s").arg(format!("{TIME_LIMIT_SECONDS}s")).arg("qemu-system-x86_64");
+        command.args([
+            "-M",
+            "q35",
+            "-accel",
+            "kvm",
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+        ]);
+        command.args(["-m", "640", "-nodefaults", "-display", "none", "-no-reboot", "-nic", "none"]);
+        command.arg("-kernel").arg(image.join("kernel")).arg("-initrd").arg(image.join("initrd"));
+        command.args([
+            "-append",
+            "console=ttyS0 panic=-1 systemd.show_status=1 random.trust_cpu=on mitigations=off",
+        ]);
+        // What the machine writes goes to a temporary file that QEMU has removed already.
+        command.arg("-drive").arg(drive(&image.join("root.img"), "snapshot=on"));
+        command.arg("-drive").arg(drive(payload, "readonly=on"));
+        command.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        Machine(child.expect("timeout is part of every system"))
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.0),
+            rustix::process::Signal::TERM,
+        );
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_package_works_on_a_debian_with_systemd() {
+    let folder = folder();
+    let console = folder.path().join("console");
+    let payload = payload(folder.path());
+    let mut machine = Machine::start(&image(), &payload, &console);
+    let mut failed = Vec::new();
+    let mut through = false;
+    let mut last = String::new();
+    for line in BufReader::new(machine.0.stdout.take().expect("piped")).lines() {
+        let Ok(line) = line else { break };
+        let line = line.trim_end().to_owned();
+        println!("{line}");
+        if let Some(name) = line.strip_prefix("not ok ") {
+            failed.push(name.to_owned());
+        }
+        through |= line == "through";
+        last = line;
+    }
+    let console = fs::read(&console).unwrap_or_default();
+    let console = String::from_utf8_lossy(&console);
+    assert!(through, "ended within {TIME_LIMIT_SECONDS} s after {last:?}, before it was through:\n{console}");
+    assert_eq!(failed, [""; 0]);
+}
+
+/// For all of it, booting included, where QEMU has to emulate the processor as well.
+const TIME_LIMIT_SECONDS: u32 = 1800;
