@@ -112,24 +112,11 @@ impl Machine {
             |file: &Path, options: &str| format!("file={},format=raw,if=virtio,{options}", file.display());
         let mut command = Command::new("timeout");
         command.arg("--kill-after=10s").arg(format!("{TIME_LIMIT_SECONDS}s")).arg("qemu-system-x86_64");
-        command.args([
-            "-M",
-            "q35",
-            "-accel",
-            "kvm",
-            "-accel",
-            "tcg,thread=multi",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-        ]);
+        // Not KVM, which inside of other virtual machines may be there and not work.
+        command.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]);
         command.args(["-m", "640", "-nodefaults", "-display", "none", "-no-reboot", "-nic", "none"]);
         command.arg("-kernel").arg(image.join("kernel")).arg("-initrd").arg(image.join("initrd"));
-        command.args([
-            "-append",
-            "console=ttyS0 panic=-1 systemd.show_status=1 random.trust_cpu=on mitigations=off",
-        ]);
+        command.args(["-append", "console=ttyS0 panic=-1 random.trust_cpu=on mitigations=off"]);
         // What the machine writes goes to a temporary file that QEMU has removed already.
         command.arg("-drive").arg(drive(&image.join("root.img"), "snapshot=on"));
         command.arg("-drive").arg(drive(payload, "readonly=on"));

@@ -130,7 +130,9 @@ fn the_service_starts_what_the_program_understands() {
 fn a_reload_checks_the_same_file_first_and_says_nothing_when_it_is_right() {
     let commands = values("qssl-tunnel.service", "ExecReload");
     assert_eq!(commands.len(), 2, "{commands:?}");
-    let cli = Cli::try_parse_from(commands[0].split_whitespace()).expect("the program takes these arguments");
+    let enters = "+/usr/bin/nsenter --target $MAINPID --mount ";
+    let command = commands[0].strip_prefix(enters).expect("where the credentials of the main process are");
+    let cli = Cli::try_parse_from(command.split_whitespace()).expect("the program takes these arguments");
     let cli::Command::Run(args) = cli.command else { panic!("not run: {}", commands[0]) };
     assert!(args.check && args.logging.quiet, "{}", commands[0]);
     assert_eq!(args.config.as_deref(), Some(Path::new("/etc/qssl-tunnel.toml")));
