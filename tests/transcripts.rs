@@ -171,7 +171,11 @@ impl Host {
             while let Some(action) = self.relay.poll_action() {
                 match action {
                     Action::Modem(modem::Action::OpenPort(port)) => {
-                        let facts = PortFacts { name: "transcript".into(), ..PortFacts::default() };
+                        let facts = PortFacts {
+                            name: "transcript".into(),
+                            at_port: Some("uart1"),
+                            ..PortFacts::default()
+                        };
                         self.relay.port_opened(port, facts, self.now);
                     }
                     Action::Modem(modem::Action::TellTime) => self.relay.host_clock(1_790_000_000, self.now),
