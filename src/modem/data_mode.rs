@@ -562,7 +562,10 @@ impl DataMode {
                     self.stage = Stage::Guard { until: self.guarded_until(now), tries: 1 };
                     return Next::SetDtr(true);
                 }
-                if let (Reason::Suspicion, 1, Some(id)) = (self.reason, tries, self.socket) {
+                // Where the port is left unread, the escape may have been answered.
+                if let (Reason::Suspicion, 1, Some(id), false) =
+                    (self.reason, tries, self.socket, self.paused)
+                {
                     self.stage = Stage::Asked { since: now, from: self.held.len() };
                     return Next::AskState(id);
                 }

@@ -132,7 +132,7 @@ fn what_is_pushed_beside_a_stream_is_heard_where_no_port_has_a_name() {
         let pushed = Connection::new(Mode::Push).at(seconds(22)).far_end(Behaviour::source(100_000, seed));
         let stream = Connection::new(Mode::Transparent)
             .at(seconds(20))
-            .far_end(Behaviour::source(200_000, seed))
+            .far_end(Behaviour::source(400_000, seed))
             .reads(Reads::Drip(20_000, seconds(1)));
         let mut sim = Wiring { seed, ..Wiring::new() }
             .ports([port(PortName::UsbAt), port(PortName::UsbModem)])
