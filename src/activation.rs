@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::listener::{self, Listener};
 
-/// Resets whoever connects to the sockets that systemd has passed, for [`TURNING_AWAY`]: nobody who waits is left to
+/// Resets whoever connects to the sockets that systemd has passed, for `TURNING_AWAY`: nobody who waits is left to
 /// start the service again, and clients that come one after the other start it once in that time. Returns at once where
 /// no socket was passed.
 #[allow(clippy::disallowed_methods, reason = "the process is about to end: there is no event loop")]

@@ -8,7 +8,7 @@
 //! mio is edge-triggered: an event only sets a flag, and the flag stays until the system says that it would
 //! block. `drain` moves bytes and does actions until neither has work; then, and only then, the loop sleeps.
 //! So that nobody who talks without pause keeps the clock, signals or others waiting, a turn has a budget
-//! ([`TURN_ROUNDS`], [`TURN_BYTES`]), and each round of it does a bounded piece of work for everybody: one read
+//! (`TURN_ROUNDS`, `TURN_BYTES`), and each round of it does a bounded piece of work for everybody: one read
 //! and one write for each port and client, one client for each listener, some actions, some requests. When the
 //! budget is spent, the flags still stand: the loop looks at events and the clock without sleeping, and goes on.
 

@@ -467,7 +467,7 @@ impl Question {
 pub const OUTGOING_LIMIT_BYTES: usize = 32 * 1024;
 
 /// What waits for a client, per socket, in bytes.
-/// Above [`INCOMING_HIGH_BYTES`] there is room for what a module still pushes until it has switched to buffer mode.
+/// Above `INCOMING_HIGH_BYTES` there is room for what a module still pushes until it has switched to buffer mode.
 pub const INCOMING_LIMIT_BYTES: usize = 160 * 1024;
 
 /// Above this many waiting bytes a pushing socket is switched to buffer mode.
