@@ -572,11 +572,13 @@ impl DataMode {
                 if tries >= ESCAPE_TRIES { Next::Lost } else { self.begin_escape(now, tries + 1) }
             }
             Stage::Asked { since, .. } => match self.state_answer() {
+                // Where payload may have been an escape, this does not tell whether `OK` was payload.
+                Some(StateAnswer::Connected { .. }) if self.may_have_escaped.is_some() => Next::Lost,
                 Some(StateAnswer::Connected { .. }) => Next::Left(self.reason),
                 Some(StateAnswer::NotConnected) => Next::Ended,
                 // It may be the late answer to the escape, and that to the question still comes.
                 Some(StateAnswer::TakesCommands) if self.held_since + LATE_STATE <= now => Next::Lost,
-                None if since + STATE_WAIT <= now => self.begin_escape(now, 2),
+                None if since + STATE_WAIT <= now => Next::Lost,
                 Some(StateAnswer::TakesCommands) | None => Next::Wait,
             },
             Stage::HungUp { until } if until <= now && !self.paused => Next::Ended,
