@@ -136,6 +136,7 @@ impl Rig {
                 Action::Modem(modem::Action::AskQueue(port)) => {
                     self.heart(|relay| relay.port_queue(port, 0, now));
                 }
+                Action::AskClient(client) => self.heart(|relay| relay.client_queue(client, 0, now)),
                 Action::Stop(status) => panic!("the heart stopped: {status}"),
                 _ => {}
             }

@@ -450,6 +450,8 @@ pub struct ClientOptions {
     pub queue_timeout: Option<Duration>,
 
     /// How long a client may hold up the others by not reading [default: 60s]
+    ///
+    /// A client that reads slowly is not concerned: what it takes from the kernel counts, as far as the kernel tells.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_STALL_TIMEOUT", hide_env = true)]
     pub stall_timeout: Option<Duration>,
 

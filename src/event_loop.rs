@@ -321,6 +321,14 @@ impl EventLoop {
                     self.relay.client_gone(id, self.now);
                 }
             }
+            Action::AskClient(id) => {
+                let queued = self
+                    .clients
+                    .get(id.0)
+                    .and_then(Option::as_ref)
+                    .map_or(0, |slot| slot.stream.send_queue());
+                self.relay.client_queue(id, queued, self.now);
+            }
             Action::Ready => log::info!("ready"),
             Action::Answered(id, answer) => match &mut self.outside {
                 Some(outside) => outside.answered = Some((id, answer)),

@@ -5,12 +5,13 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
+use nix::libc;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -157,6 +158,14 @@ impl Listener {
         Err(AcceptError::Exhausted { name: self.name.clone(), source })
     }
 
+    /// How many clients wait in the kernel to be accepted. `None`: the kernel does not say, as of a Unix socket.
+    pub fn waiting(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Tcp(listener) => accept_queue(listener.as_fd()).ok(),
+            Kind::Unix(_) => None,
+        }
+    }
+
     /// The address in the notation of LISTEN: `127.0.0.1:8443`, `unix:/run/tunnel.sock`.
     pub fn name(&self) -> &str {
         &self.name
@@ -178,6 +187,31 @@ impl AsFd for Listener {
             Kind::Unix(listener) => listener.as_fd(),
         }
     }
+}
+
+/// The clients in the accept queue of a listening TCP socket: tcpi_unacked of TCP_INFO, which no library knows for
+/// listeners.
+fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<usize> {
+    // `struct tcp_info` (linux/tcp.h): eight bytes, five words, of which the last is tcpi_unacked.
+    let mut info = [0_u32; 7];
+    let mut size = libc::socklen_t::try_from(size_of_val(&info)).expect("28 bytes");
+    // SAFETY: the descriptor is open, and the kernel writes at most `size` bytes, which `info` has.
+    let result = unsafe {
+        libc::getsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut size,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if usize::try_from(size).unwrap_or(0) < size_of_val(&info) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(usize::try_from(info[6]).unwrap_or(0))
 }
 
 /// The addresses of several listeners for a message: `127.0.0.1:8443, [::1]:8443`.
@@ -557,7 +591,6 @@ mod tests {
     use super::*;
     use std::io::{Read as _, Write as _};
     use std::net::TcpStream;
-    use std::os::fd::AsRawFd as _;
     use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::net::UnixStream;
 

@@ -117,7 +117,8 @@ pub struct Tunnel {
     pub clients: BTreeMap<String, usize>,
     /// Clients accepted since the start.
     pub accepted: u64,
-    /// Clients turned away: by `--allow`, `--when-full reset` or a spent budget.
+    /// Clients turned away by `--allow`, `--when-full reset` or a spent budget, and clients that found all file
+    /// descriptors in use and had to wait: each once; of a Unix socket the first of each shortage.
     pub refused: u64,
     /// TLS connections opened since the start.
     pub opens: u64,

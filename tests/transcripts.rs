@@ -186,6 +186,7 @@ impl Host {
                     Action::ResetClient { .. } => self.end = Some("reset"),
                     Action::CloseClient(_) if self.end.is_none() => self.end = Some("left"),
                     Action::Modem(modem::Action::AskQueue(port)) => self.relay.port_queue(port, 0, self.now),
+                    Action::AskClient(client) => self.relay.client_queue(client, 0, self.now),
                     _ => {}
                 }
             }

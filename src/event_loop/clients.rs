@@ -27,12 +27,30 @@ pub(super) struct ListenerSlot {
     pub paused_until: Option<Instant>,
     /// The same, since when: no client has been accepted since.
     pub exhausted_since: Option<Instant>,
+    /// So many of those who wait in the kernel are counted as refused already.
+    pub counted_waiting: usize,
 }
 
 impl ListenerSlot {
     /// Clients may be waiting already.
     pub(super) fn new(listener: Listener, listen: Listen, tunnel: usize) -> Self {
-        ListenerSlot { listener, listen, tunnel, ready: true, paused_until: None, exhausted_since: None }
+        ListenerSlot {
+            listener,
+            listen,
+            tunnel,
+            ready: true,
+            paused_until: None,
+            exhausted_since: None,
+            counted_waiting: 0,
+        }
+    }
+
+    /// Nobody can be accepted now: how many wait who are not counted yet.
+    fn newly_waiting(&mut self) -> usize {
+        // One was to be accepted.
+        let waiting = self.listener.waiting().unwrap_or(0).max(1);
+        let before = std::mem::replace(&mut self.counted_waiting, waiting);
+        waiting.saturating_sub(before)
     }
 }
 
@@ -85,16 +103,19 @@ impl EventLoop {
         match slot.listener.accept() {
             Ok(None) => {
                 slot.ready = false;
+                slot.counted_waiting = 0;
                 false
             }
             Ok(Some((stream, peer))) => {
+                // Those who came first are accepted first.
+                slot.counted_waiting = slot.counted_waiting.saturating_sub(1);
                 if let Some(since) = slot.exhausted_since.take() {
                     let seconds = self.now.saturating_duration_since(since).as_secs_f64();
                     log::info!("{}: clients are accepted again after {seconds:.1} s", slot.listener.name());
                 }
                 if self.is_spent() {
                     log::warn!("{peer} is reset: the month's budget is spent (--monthly-budget)");
-                    self.relay.client_refused(tunnel);
+                    self.relay.clients_refused(tunnel, 1);
                     stream.abort();
                     return true;
                 }
@@ -105,7 +126,7 @@ impl EventLoop {
                     self.add_client(tunnel, stream, peer);
                 } else {
                     log::warn!("{peer} may not connect (--allow); reset");
-                    self.relay.client_refused(tunnel);
+                    self.relay.clients_refused(tunnel, 1);
                     stream.abort();
                 }
                 true
@@ -114,8 +135,8 @@ impl EventLoop {
                 if slot.exhausted_since.is_none() {
                     slot.exhausted_since = Some(self.now);
                     log::warn!("{name}: cannot accept clients for now: {source}");
-                    self.relay.client_refused(tunnel);
                 }
+                self.relay.clients_refused(tunnel, slot.newly_waiting());
                 slot.paused_until = Some(self.now + ACCEPT_PAUSE);
                 false
             }

@@ -45,8 +45,10 @@ pub struct Client {
     pub silent_since: Option<Instant>,
     /// When a byte last moved, on either side of the tunnel.
     pub last_byte: Instant,
-    /// Since when it holds up a port by not reading.
-    pub stalled_since: Option<Instant>,
+    /// It holds up a port by not reading.
+    pub stall: Option<Stall>,
+    /// What it had taken when its system was last asked.
+    pub taken: Taken,
     /// When to look whether it is still there.
     pub look_at: Option<Instant>,
 }
@@ -76,6 +78,24 @@ pub enum State {
     Lingering,
 }
 
+/// A client that holds up a port.
+#[derive(Clone, Copy, Debug)]
+pub struct Stall {
+    /// Since when.
+    pub since: Instant,
+    /// When it was last seen to have taken bytes from its system, or `since`.
+    pub moved: Instant,
+}
+
+/// How much a client has taken of what was written to it; its system holds the rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// When the system was asked.
+    pub at: Instant,
+    /// What was written less what the system still held.
+    pub bytes: u64,
+}
+
 impl Client {
     /// A client that has just been accepted.
     pub fn new(number: u64, tunnel: usize, peer: String, now: Instant) -> Self {
@@ -93,7 +113,8 @@ impl Client {
             since: now,
             silent_since: Some(now),
             last_byte: now,
-            stalled_since: None,
+            stall: None,
+            taken: Taken { at: now, bytes: 0 },
             look_at: None,
         }
     }

@@ -19,7 +19,7 @@ use crate::modem::{
     self, Carried, Cut, End, Event, Failure, GiveUp, Modem, OUTGOING_LIMIT_BYTES, OpenFailure, PortFacts,
     SEND_STUCK_LIMIT, UserAnswer, UserCommand,
 };
-use client::{Client, State};
+use client::{Client, Stall, State, Taken};
 use probe::Probe;
 
 pub use client::ClientId;
@@ -90,6 +90,8 @@ pub enum Action {
     },
     /// Say [`Relay::client_gone`] if nobody is there any more.
     LookForClient(ClientId),
+    /// Say with [`Relay::client_queue`] how much of what was written to it is still held for it.
+    AskClient(ClientId),
     /// Sockets can be opened now.
     Ready,
     /// A plain TCP connection, asked for by a command from outside, came to be (0) or not.
@@ -219,6 +221,7 @@ impl Relay {
         self.clients[id.0] = Some(client);
         self.settle(now);
         if limits_when_full(&self.configuration, tunnel) == WhenFull::Reset && self.line.contains(&id) {
+            self.counters[tunnel].refused += 1;
             self.reset(id, "all sockets are busy (--when-full reset)", ExitStatus::Failed, now);
         }
         self.settle(now);
@@ -330,6 +333,22 @@ impl Relay {
         self.settle(now);
     }
 
+    /// The client's system still holds so many of the bytes that were written to it; 0 where that is unknown.
+    pub fn client_queue(&mut self, id: ClientId, bytes: usize, now: Instant) {
+        let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
+        let taken = Taken { at: now, bytes: client.down_bytes.saturating_sub(bytes as u64) };
+        let before = std::mem::replace(&mut client.taken, taken);
+        // Once all of it is taken, nobody knows since when.
+        if bytes > 0 && taken.bytes > before.bytes {
+            client.last_byte = now;
+            if let Some(stall) = &mut client.stall {
+                stall.moved = now;
+            }
+        }
+        self.client_due(id, now);
+        self.settle(now);
+    }
+
     // What happened to ports.
 
     /// The port is open.
@@ -411,14 +430,7 @@ impl Relay {
         if let Some((id, at)) = self.reclaimable()
             && at <= now
         {
-            if let Some(socket) = self.get(id).and_then(Client::socket) {
-                self.leave_socket(socket, GiveUp::Orderly, now);
-            }
-            let reason = match self.get(id).is_some_and(|client| client.gone) {
-                true => "the client left before there was a connection, and others wait",
-                false => "half-closed and quiet while others wait",
-            };
-            self.reset(id, reason, ExitStatus::StreamCut, now);
+            self.reclaim(id, at, now);
         }
         match self.ending {
             Ending::Draining { until } if until <= now => {
@@ -598,7 +610,7 @@ impl Relay {
         let rest = self.modem.take_rest(socket);
         let Some(client) = self.clients[id.0].as_mut() else { return };
         client.undelivered += unsent;
-        client.stalled_since = None;
+        client.stall = None;
         let gone = client.gone;
         client.state = State::Ending { rest };
         match end {
@@ -668,9 +680,9 @@ impl Relay {
         let Some(client) = self.clients[id.0].as_mut() else { return };
         let State::Joined { socket, .. } = client.state else { return };
         let holds_up = self.modem.holds_up_port(socket);
-        match (holds_up, client.stalled_since) {
-            (true, None) => client.stalled_since = Some(now),
-            (false, Some(_)) => client.stalled_since = None,
+        match (holds_up, client.stall) {
+            (true, None) => client.stall = Some(Stall { since: now, moved: now }),
+            (false, Some(_)) => client.stall = None,
             _ => {}
         }
         if holds_up && (loses || client.gone) {
@@ -711,9 +723,26 @@ impl Relay {
             .min_by_key(|(_, at)| *at)
     }
 
+    /// Takes back the socket of a client that has been quiet since long before `at`, as far as that is known.
+    fn reclaim(&mut self, id: ClientId, at: Instant, now: Instant) {
+        let Some(client) = self.get(id) else { return };
+        if client.taken.at < at {
+            self.actions.push_back(Action::AskClient(id));
+            return;
+        }
+        let reason = match client.gone {
+            true => "the client left before there was a connection, and others wait",
+            false => "half-closed and quiet while others wait",
+        };
+        if let Some(socket) = client.socket() {
+            self.leave_socket(socket, GiveUp::Orderly, now);
+        }
+        self.reset(id, reason, ExitStatus::StreamCut, now);
+    }
+
     /// When something is due for this client.
     fn client_deadline(&self, client: &Client) -> Option<Instant> {
-        self.client_limits(client).map(|(at, _)| at).chain(client.look_at).min()
+        self.client_limits(client).map(|(at, _)| at).chain(client.look_at).chain(asks_at(client)).min()
     }
 
     /// The limits of time that hold for this client now, and what each is called.
@@ -753,13 +782,14 @@ impl Relay {
                 _ => limit(client.last_byte, LINGER_AT_THE_END, LINGERED),
             },
         };
-        let stall = client.stalled_since.and_then(|since| {
+        let stall = client.stall.and_then(|stall| {
             let is_stuck = client.socket().is_some_and(|socket| self.modem.holds_up_its_relief(socket));
-            limit(
-                since,
-                if is_stuck { limits.stall_timeout.min(RELIEF_MAX) } else { limits.stall_timeout },
-                "the client does not read and holds up others (--stall-timeout)",
-            )
+            // Slowly read is not enough where everybody else waits until all of it is.
+            let (from, length) = match is_stuck {
+                true => (stall.since, limits.stall_timeout.min(RELIEF_MAX)),
+                false => (stall.moved, limits.stall_timeout),
+            };
+            limit(from, length, "the client does not read and holds up others (--stall-timeout)")
         });
         let lifetime = limit(client.since, limits.lifetime, "too old (--lifetime)");
         by_state.into_iter().chain(first_byte).chain(stall).chain(lifetime)
@@ -768,9 +798,16 @@ impl Relay {
     /// Does what is due for this client.
     fn client_due(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.get(id) else { return };
-        let over = self.client_limits(client).find(|(at, _)| *at <= now).map(|(_, reason)| reason);
+        let over = self.client_limits(client).find(|(at, _)| *at <= now);
         let looks = client.look_at.is_some_and(|at| at <= now);
-        if let Some(reason) = over {
+        let may_have_moved = matches!(client.state, State::Joined { .. } | State::Ending { .. });
+        if asks_at(client).is_some_and(|at| at <= now)
+            || may_have_moved && over.is_some_and(|(at, _)| client.taken.at < at)
+        {
+            self.actions.push_back(Action::AskClient(id));
+            return;
+        }
+        if let Some((_, reason)) = over {
             if reason == LINGERED {
                 return match client.undelivered {
                     0 => self.close(id, FAR_END_CLOSED, now),
@@ -879,6 +916,14 @@ impl Relay {
     }
 }
 
+/// When to ask how much a client has taken that does not take all at once.
+fn asks_at(client: &Client) -> Option<Instant> {
+    match (&client.state, client.stall) {
+        (State::Ending { .. }, _) | (_, Some(_)) => Some(client.taken.at + ASK_EVERY),
+        _ => None,
+    }
+}
+
 fn limits_when_full(configuration: &Configuration, tunnel: usize) -> WhenFull {
     configuration.tunnels[tunnel].limits.when_full
 }
@@ -894,6 +939,9 @@ const CLIENT_READ_MIN_BYTES: usize = OUTGOING_LIMIT_BYTES / 2;
 
 /// How much is read at once of a client whose bytes go nowhere any more.
 const DISCARD_BYTES: usize = 4 * 1024;
+
+/// How often it is asked how much a client has taken that is slow to read.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a half-closed client must have been quiet before its socket is taken back for those who wait.
 const RECLAIM_AFTER: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@ use crate::config;
 pub struct TunnelCounters {
     /// Clients accepted.
     pub accepted: u64,
-    /// Clients turned away.
+    /// Clients turned away, or left waiting for want of descriptors.
     pub refused: u64,
     /// TLS connections opened.
     pub opens: u64,
@@ -132,9 +132,9 @@ impl Relay {
         &mut self.modem
     }
 
-    /// A client of this tunnel was turned away before it was accepted.
-    pub fn client_refused(&mut self, tunnel: usize) {
-        self.counters[tunnel].refused += 1;
+    /// So many clients of this tunnel were turned away before they were accepted, or had to wait for a descriptor.
+    pub fn clients_refused(&mut self, tunnel: usize, count: usize) {
+        self.counters[tunnel].refused += count as u64;
     }
 
     /// How many clients wait for a socket.

@@ -89,7 +89,12 @@ pub fn metrics(status: &Status) -> String {
     type Value = fn(&super::Tunnel) -> u64;
     let families: [(&str, &str, &str, Value); 7] = [
         ("tunnel_accepted_total", "counter", "Clients accepted.", |tunnel| tunnel.accepted),
-        ("tunnel_refused_total", "counter", "Clients turned away.", |tunnel| tunnel.refused),
+        (
+            "tunnel_refused_total",
+            "counter",
+            "Clients turned away, or left waiting for want of descriptors.",
+            |tunnel| tunnel.refused,
+        ),
         ("tunnel_opens_total", "counter", "TLS connections opened.", |tunnel| tunnel.opens),
         ("tunnel_resets_total", "counter", "Connections reset.", |tunnel| tunnel.resets),
         ("tunnel_up_bytes_total", "counter", "Payload from clients.", |tunnel| tunnel.up_bytes),

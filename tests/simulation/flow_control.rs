@@ -1,10 +1,11 @@
 //! Goal of this test: in push mode a client that reads nothing does not stop its neighbours, holds no more
-//! memory than it may, and gets every byte when it wakes up.
+//! memory than it may, and gets every byte when it wakes up; one that reads slowly is not taken for one that does not
+//! read.
 
 use qssl_modem_emulator::network::simulated::Behaviour;
 use qssl_tunnel::config::{FlowControl, Mode};
 
-use crate::harness::wiring::{Connection, Fault, Reads, Wiring, millis, seconds};
+use crate::harness::wiring::{Connection, Fault, Leaves, Reads, Sends, Wiring, millis, seconds};
 use crate::harness::{Outcome, Simulation};
 
 const TOTAL: u64 = 400_000;
@@ -144,4 +145,66 @@ fn a_far_end_that_ends_while_its_socket_is_switched_is_heard() {
         assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{bytes} bytes");
         sim.assert_complete(0);
     }
+}
+
+/// A client that reads 1,000 bytes per second. The kernel takes more for it once a third of its 200,000 bytes is free,
+/// so that between two writes more than a minute passes.
+fn slow() -> Connection {
+    let mut connection = Connection::new(Mode::Push)
+        .far_end(Behaviour::source(TOTAL, 5))
+        .reads(Reads::Drip(1_000, seconds(1)))
+        .limits(|limits| limits.stall_timeout = seconds(30));
+    connection.client.buffer_bytes = 200_000;
+    connection.client.room_min_bytes = 66_000;
+    connection
+}
+
+#[test]
+fn a_client_that_reads_slowly_reads() {
+    for refused in [false, true] {
+        let mut sim = Wiring::new()
+            .modem(|modem| modem.quirks.mode_switch_refused = refused)
+            .connect(slow())
+            .connect(slow().limits(|limits| limits.idle_timeout = seconds(30)))
+            .start();
+        sim.run_to_the_end(seconds(1_000));
+        for client in 0..2 {
+            assert_eq!(sim.outcome(client), Some(Outcome::Eof), "client {client}");
+            assert_eq!(sim.clients[client].received.len() as u64, TOTAL);
+        }
+    }
+}
+
+#[test]
+fn the_rest_of_an_ended_stream_is_not_lost_to_a_client_that_reads_slowly() {
+    let ended = slow().far_end(Behaviour::source(240_000, 5));
+    let mut sim = Wiring::new().connect(ended).start();
+    sim.run_to_the_end(seconds(1_000));
+    assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+    assert_eq!(sim.clients[0].received.len(), 240_000);
+}
+
+#[test]
+fn a_client_that_reads_no_more_is_reset_when_the_stall_timeout_has_passed_since() {
+    let mut sim = Wiring::new()
+        .modem(|modem| modem.quirks.mode_switch_refused = true)
+        .connect(slow().reads(Reads::Until(seconds(100), 1_000)))
+        .connect(fast().at(seconds(140)))
+        .start();
+    sim.run_until("it is reset", seconds(134), |sim| sim.outcome(0).is_some());
+    assert!(sim.elapsed() >= seconds(129), "{:?}", sim.elapsed());
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+    sim.run_to_the_end(seconds(100));
+    assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+}
+
+#[test]
+fn the_socket_of_a_half_closed_client_that_reads_slowly_is_not_taken_back() {
+    let half_closed = slow().sends(Sends::Pattern(10)).leaves(Leaves::HalfCloses);
+    let late = Connection::new(Mode::Push).at(seconds(20)).far_end(Behaviour::source(2_000, 5));
+    let open = Connection::new(Mode::Push);
+    let mut sim = Wiring::new().connect_many(11, &open).connect(half_closed).connect(late).start();
+    sim.run_until("the slow one ends", seconds(1_000), |sim| sim.outcome(11).is_some());
+    assert_eq!(sim.outcome(11), Some(Outcome::Eof));
+    assert_eq!(sim.clients[11].received.len() as u64, TOTAL);
 }

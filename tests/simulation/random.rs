@@ -257,6 +257,16 @@ fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_echo(wiring, chance);
     draw_recv_forms(wiring, chance);
     draw_trust(wiring, &mut Chance::new(wiring.seed.rotate_left(29)));
+    draw_late_room(wiring, &mut Chance::new(wiring.seed.rotate_left(17)));
+}
+
+/// Kernels that take nothing more for a client before a third of what they hold for it has been read.
+fn draw_late_room(wiring: &mut Wiring, chance: &mut Chance) {
+    for connection in &mut wiring.connections {
+        if chance.once_in(3) {
+            connection.client.room_min_bytes = connection.client.buffer_bytes / 3;
+        }
+    }
 }
 
 /// `recv` with a length where nothing is pushed, and without one where everything is.

@@ -20,6 +20,8 @@ pub struct Actor {
     pub sent: u64,
     /// Bytes that were written to it and that it has not read.
     inbox: VecDeque<u8>,
+    /// There was no room for all that was written last.
+    was_full: bool,
     /// What it has read, in order.
     pub received: Vec<u8>,
     /// When it has read how much: the time and the sum.
@@ -59,6 +61,7 @@ impl Actor {
             accepted_at: None,
             sent: 0,
             inbox: VecDeque::new(),
+            was_full: false,
             received: Vec::new(),
             progress: Vec::new(),
             finish_told: false,
@@ -167,9 +170,19 @@ impl Actor {
 
     /// Takes bytes that are written to it, as many as its kernel has room for.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
-        let count = bytes.len().min(self.plan.buffer_bytes - self.inbox.len());
+        let room = self.plan.buffer_bytes - self.inbox.len();
+        if self.was_full && room < self.plan.room_min_bytes {
+            return 0;
+        }
+        let count = bytes.len().min(room);
+        self.was_full = count < bytes.len();
         self.inbox.extend(&bytes[..count]);
         count
+    }
+
+    /// How many bytes its kernel holds for it.
+    pub fn unread(&self) -> usize {
+        self.inbox.len()
     }
 
     /// Reads, leaves, sees the end. Returns whether it did anything.
@@ -190,10 +203,8 @@ impl Actor {
                     0
                 }
             }
-            Reads::Drip(bytes, every) => {
-                let allowed = (passed.as_nanos() / every.as_nanos().max(1)) as u64 * bytes as u64;
-                (allowed.saturating_sub(self.received.len() as u64) as usize).min(self.inbox.len())
-            }
+            Reads::Drip(bytes, every) => self.dripped(passed, bytes, every),
+            Reads::Until(time, bytes) => self.dripped(passed.min(time), bytes, SECOND),
         };
         self.received.extend(self.inbox.drain(..count));
         if count > 0 {
@@ -216,6 +227,12 @@ impl Actor {
             did = true;
         }
         did
+    }
+
+    /// How many bytes it reads that reads so many per interval, at this time after it was accepted.
+    fn dripped(&self, passed: Duration, bytes: usize, every: Duration) -> usize {
+        let allowed = (passed.as_nanos() / every.as_nanos().max(1)) as u64 * bytes as u64;
+        (allowed.saturating_sub(self.received.len() as u64) as usize).min(self.inbox.len())
     }
 
     /// Whether it has closed both directions.
@@ -266,6 +283,7 @@ impl Actor {
         let reads = match self.plan.reads {
             Reads::After(time) => Some(since + time),
             Reads::Drip(_, every) if !self.inbox.is_empty() => Some(interval(every)),
+            Reads::Until(time, _) if now < since + time => Some(interval(SECOND)),
             _ => None,
         };
         let leaves = match self.plan.leaves {
@@ -277,3 +295,5 @@ impl Actor {
         [sends, reads, leaves].into_iter().flatten().filter(|at| *at > now).min()
     }
 }
+
+const SECOND: Duration = Duration::from_secs(1);

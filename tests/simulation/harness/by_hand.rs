@@ -348,6 +348,7 @@ impl ByHand {
                         client.outcome = Some(Outcome::Reset);
                     }
                 }
+                Action::AskClient(id) => self.relay.client_queue(id, 0, now),
                 Action::Ready => self.times_ready += 1,
                 Action::Stop(status) => self.stopped = Some(status),
                 _ => {}

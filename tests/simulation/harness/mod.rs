@@ -418,6 +418,10 @@ impl Simulation {
                 Action::LookForClient(id) if self.client(id).is_some_and(|client| client.is_seen_gone()) => {
                     self.relay.client_gone(id, self.now);
                 }
+                Action::AskClient(id) => {
+                    let unread = self.client(id).map_or(0, |client| client.unread());
+                    self.relay.client_queue(id, unread, self.now);
+                }
                 Action::Ready => {
                     self.ready_at.push(self.now);
                     self.counters_when_ready.get_or_insert(self.modem.counters());

@@ -98,6 +98,8 @@ pub struct Client {
     pub leaves: Leaves,
     /// What its kernel holds for it, in bytes.
     pub buffer_bytes: usize,
+    /// Once that is full, the kernel takes nothing before there is room for so many bytes.
+    pub room_min_bytes: usize,
     /// Whether it can be known that nobody is there any more.
     pub is_seen_leaving: bool,
 }
@@ -133,6 +135,8 @@ pub enum Reads {
     After(Duration),
     /// So many bytes each time the interval has passed.
     Drip(usize, Duration),
+    /// So many bytes every second before this time, then nothing.
+    Until(Duration, usize),
 }
 
 /// When a client leaves, and how. Times count from when it was accepted.
@@ -367,6 +371,7 @@ impl Connection {
                 reads: Reads::All,
                 leaves: Leaves::AtTheEnd,
                 buffer_bytes: 64 * 1024,
+                room_min_bytes: 1,
                 is_seen_leaving: true,
             },
             far_end: Behaviour::sink(),
