@@ -370,7 +370,7 @@ impl EventLoop {
             modem::Action::RememberPin => self.remember_pin(),
             modem::Action::DropFlowControl(index) => self.reopen_without_flow_control(index),
             modem::Action::AskQueue(index) => {
-                let queued = self.ports[index].port.as_ref().map_or(0, Port::output_queued);
+                let queued = self.ports[index].port.as_mut().map_or(0, Port::output_queued);
                 self.relay.port_queue(index, queued, self.now);
             }
             modem::Action::AskLines(index) => {

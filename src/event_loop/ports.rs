@@ -357,6 +357,7 @@ fn facts(port: &Port) -> PortFacts {
         name: port.name().to_owned(),
         is_uart: kind.is_uart,
         is_paced: kind.is_uart || matches!(port, Port::Tcp(_)),
+        is_remote: !matches!(port, Port::Serial(_)),
         has_dcd: kind.has_dcd,
         dcd_is_live: matches!(port, Port::Serial(_)),
         has_dtr: kind.has_dtr,

@@ -33,6 +33,8 @@ pub struct Channel {
     pub baud: u32,
     /// Bytes take time at that speed, which is not counted against the modem.
     pub is_paced: bool,
+    /// The line was seen to carry so many bits per second at least.
+    pub carried_baud: u32,
     /// The speed that the modem answered at last: carrying a stream, it can be escaped only there.
     pub answered_at: Option<u32>,
     /// The wire settings that must still be made on this channel, by their place in the list; `None` once
@@ -259,6 +261,7 @@ impl Channel {
             payload_for: Destination::Nobody,
             baud,
             is_paced: false,
+            carried_baud: 0,
             answered_at: None,
             wire_step: Some(0),
             last_heard: now,
@@ -414,6 +417,19 @@ impl Channel {
         }
         self.decoder.expect_prompt(false);
         self.in_flight.take().map(|in_flight| (in_flight, result))
+    }
+
+    /// The answer to the command in flight is there. Its bytes did not exist before the command was sent, so the line
+    /// has carried them since then.
+    pub fn answer_is_whole(&mut self, now: Instant) {
+        if self.in_flight.is_none() || self.owes_answers {
+            return;
+        }
+        let lines: usize = self.answer.lines.iter().map(String::len).sum();
+        let bits = 10 * (lines + self.answer.file.len()) as u128;
+        let micros = now.saturating_duration_since(self.last_said).as_micros().max(1);
+        let baud = u32::try_from(bits * 1_000_000 / micros).unwrap_or(u32::MAX);
+        self.carried_baud = self.carried_baud.max(baud);
     }
 
     /// A command came back.

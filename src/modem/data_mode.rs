@@ -13,6 +13,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::pace::Pace;
 use super::sent::Sent;
 use super::state_of;
 use crate::at::{SocketId, foreign_length};
@@ -58,6 +59,8 @@ pub struct DataMode {
     drained: Drained,
     /// When all of it has left the line, by its speed; at most [`LINE_AHEAD_MAX`] after the last byte was written.
     line_free_at: Option<Instant>,
+    /// Behind a device server.
+    pace: Option<Pace>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +149,13 @@ pub enum Next {
 
 impl DataMode {
     /// The channel has just answered `CONNECT`.
-    pub fn new(socket: Option<SocketId>, dcd_is_live: bool, has_dtr: bool, now: Instant) -> Self {
+    pub fn new(
+        socket: Option<SocketId>,
+        dcd_is_live: bool,
+        has_dtr: bool,
+        pace: Option<Pace>,
+        now: Instant,
+    ) -> Self {
         DataMode {
             socket,
             aborted: false,
@@ -168,6 +177,7 @@ impl DataMode {
             escaped_from: None,
             drained: Drained::Since(now),
             line_free_at: None,
+            pace,
         }
     }
 
@@ -193,6 +203,29 @@ impl DataMode {
         }
     }
 
+    /// How many of so many bytes may be on their way.
+    pub fn allowed(&self, count: usize) -> usize {
+        self.pace.map_or(count, |pace| pace.allows(count))
+    }
+
+    /// When the port is to be asked what is on its way, because `pending` bytes wait for that.
+    pub fn pace_due(&self, pending: &[u8]) -> Option<Instant> {
+        let is_held = !pending.is_empty() && self.is_flowing();
+        self.pace.filter(|pace| is_held && pace.allows(pending.len()) == 0).map(|pace| pace.due())
+    }
+
+    /// The port is being asked for that.
+    pub fn pace_asked(&mut self, now: Instant) {
+        if let Some(pace) = &mut self.pace {
+            pace.asked(now);
+        }
+    }
+
+    /// The speed of the line in bits per second, where that is not the port's.
+    pub fn line_baud(&self) -> Option<u32> {
+        self.pace.map(|pace| pace.baud())
+    }
+
     /// These bytes went to the port, which needs `wire_time` to send them.
     pub fn sent(&mut self, bytes: &[u8], now: Instant, wire_time: Duration) {
         let trailing = bytes.iter().rev().take_while(|byte| **byte == b'+').count();
@@ -201,6 +234,9 @@ impl DataMode {
             self.may_have_escaped = None;
         }
         self.sent.push(bytes, now);
+        if let Some(pace) = &mut self.pace {
+            pace.written(bytes.len(), now);
+        }
         self.drained = Drained::AskAt(now + wire_time);
         let begins = self.line_free_at.map_or(now, |at| at.max(now));
         self.line_free_at = Some((begins + wire_time).min(now + LINE_AHEAD_MAX));
@@ -213,6 +249,9 @@ impl DataMode {
 
     /// The port has so many bytes that have not left yet.
     pub fn queue_answered(&mut self, bytes: usize, now: Instant, wire_time: Duration) {
+        if let Some(pace) = &mut self.pace {
+            pace.queue_answered(bytes, now);
+        }
         if self.drained == Drained::Asked {
             self.drained = if bytes == 0 {
                 Drained::Since(now)
@@ -995,7 +1034,7 @@ mod tests {
 
     fn mode(has_dcd: bool) -> (DataMode, Instant) {
         let now = clock::now();
-        let mut mode = DataMode::new(SocketId::new(0), true, false, now);
+        let mut mode = DataMode::new(SocketId::new(0), true, false, None, now);
         if has_dcd {
             mode.dcd_changed(true, now);
         }
@@ -1120,7 +1159,7 @@ mod tests {
     #[test]
     fn a_late_report_of_dcd_ends_nothing_without_the_modems_words() {
         let now = clock::now();
-        let mut mode = DataMode::new(SocketId::new(0), false, false, now);
+        let mut mode = DataMode::new(SocketId::new(0), false, false, None, now);
         // Of the stream before.
         mode.dcd_changed(true, now);
         mode.dcd_changed(false, now);

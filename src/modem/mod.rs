@@ -15,6 +15,7 @@ mod ends;
 mod failure;
 mod fair;
 mod outside;
+mod pace;
 mod port_names;
 mod profile;
 mod reconfigure;
@@ -139,6 +140,8 @@ pub struct PortFacts {
     pub is_uart: bool,
     /// Its bytes take the time of a line of the set speed: a UART, here or behind a device server.
     pub is_paced: bool,
+    /// A device server is between: what it and the network hold is not seen from here, and much.
+    pub is_remote: bool,
     /// A DCD line that can be read.
     pub has_dcd: bool,
     /// DCD is read as it stands, not as a device server last reported it.
@@ -415,7 +418,10 @@ impl Modem {
             State::Waking(_) if self.booting_until.is_some() => None,
             State::Waking(waking) => Some(waking.deadline()),
             State::Command => channel.deadline().or(self.liveness_due(channel).and_then(waits)),
-            State::Data(data) => data.deadline(self.holds_plus(data)),
+            State::Data(data) => {
+                let pace = data.pace_due(self.pending(data));
+                data.deadline(self.holds_plus(data)).into_iter().chain(pace).min()
+            }
         });
         let sockets = self.sockets.iter().filter_map(|socket| match &socket.phase {
             Phase::Opening(Opening { stage: OpenStage::Again { at, .. }, deadline, .. }) => {
@@ -479,6 +485,7 @@ impl Modem {
         self.channels[port].last_heard = now;
         self.channels[port].baud = baud;
         self.channels[port].is_paced = facts.is_paced;
+        self.channels[port].carried_baud = 0;
         self.channels[port].wire_step = Some(0);
         self.ports[port] = facts;
         self.routing.port_opened(port);
@@ -577,9 +584,9 @@ impl Modem {
         }
         match (&channel.state, channel.in_flight()) {
             (State::Data(data), _) => {
-                let Some(id) = data.socket else { return &[] };
-                let pending = self.sockets[id.index()].outgoing.as_slice();
-                &pending[..data.sendable(pending)]
+                let pending = self.pending(data);
+                let allowed = &pending[..data.allowed(pending.len())];
+                &allowed[..data.sendable(allowed)]
             }
             (_, Some(InFlight { stage: Stage::Payload(sent), command, .. })) => match command {
                 Command::Send { socket, length } => {
@@ -600,7 +607,8 @@ impl Modem {
             channel.output_written(count);
         } else if let State::Data(data) = &mut channel.state {
             let Some(id) = data.socket else { return };
-            let wire_time = Duration::from_micros(count as u64 * 10_000_000 / u64::from(channel.baud.max(1)));
+            let baud = data.line_baud().unwrap_or(channel.baud);
+            let wire_time = Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud.max(1)));
             let socket = &mut self.sockets[id.index()];
             let bytes = &socket.outgoing.as_slice()[..count];
             channel.recorder.payload(Side::Host, bytes, 0, now);
@@ -911,6 +919,7 @@ impl Modem {
             Message::Final(result) => {
                 channel.recorder.line(Side::Modem, result, now);
                 let result = Outcome::from(result);
+                channel.answer_is_whole(now);
                 let is_connect = result == Outcome::Connect;
                 let is_send_ok = result == Outcome::SendOk;
                 if let State::Waking(waking) = &mut channel.state {
@@ -1049,9 +1058,14 @@ impl Modem {
         )
     }
 
+    /// What waits to be written to this stream.
+    fn pending(&self, data: &DataMode) -> &[u8] {
+        data.socket.map_or(&[][..], |id| self.sockets[id.index()].outgoing.as_slice())
+    }
+
     /// Whether a `+` at the end waits in the socket of this stream for the line to be quiet.
     fn holds_plus(&self, data: &DataMode) -> bool {
-        let pending = data.socket.map_or(&[][..], |id| self.sockets[id.index()].outgoing.as_slice());
+        let pending = self.pending(data);
         !pending.is_empty() && data.is_flowing() && data.sendable(pending) == 0
     }
 

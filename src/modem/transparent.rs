@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::channel::{Outcome, State};
 use super::data_mode::{DataMode, Next, Reason};
+use super::pace::Pace;
 use super::socket::{Closing, FarEnd, Flow, Open, Phase, Question, Settling};
 use super::{Action, Cut, Failure, Family, GiveUp, Modem, UrcPort, state_of};
 use crate::at::SocketId;
@@ -83,8 +84,9 @@ impl Modem {
         if facts.has_dcd {
             self.actions.push_back(Action::AskLines(port));
         }
-        let data = DataMode::new(id, facts.dcd_is_live, facts.has_dtr, now);
         let channel = &mut self.channels[port];
+        let pace = facts.is_remote.then(|| Pace::new(channel.baud.max(channel.carried_baud), now));
+        let data = DataMode::new(id, facts.dcd_is_live, facts.has_dtr, pace, now);
         channel.decoder.reset();
         channel.line_feed_due = true;
         channel.state = State::Data(Box::new(data));
@@ -136,7 +138,12 @@ impl Modem {
     pub(super) fn data_deadline(&mut self, port: usize, now: Instant) {
         let State::Data(data) = &self.channels[port].state else { return };
         let (id, holds) = (data.socket, self.holds_plus(data));
+        let asks_for_room = data.pace_due(self.pending(data)).is_some_and(|due| due <= now);
         let State::Data(data) = &mut self.channels[port].state else { return };
+        if asks_for_room {
+            data.pace_asked(now);
+            self.actions.push_back(Action::AskQueue(port));
+        }
         if data.deadline(holds).is_none_or(|deadline| deadline > now) {
             return;
         }

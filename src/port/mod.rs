@@ -217,8 +217,9 @@ impl Port {
     }
 
     /// How many bytes have been taken by [`Port::write`] and not left this host: a tty's queue before the
-    /// UART or the USB bus; on the network, what the server has not acknowledged. 0 where unknown.
-    pub fn output_queued(&self) -> usize {
+    /// UART or the USB bus; behind RFC 2217, what the server has not passed on; on a raw connection, what its system has
+    /// not acknowledged. 0 where unknown.
+    pub fn output_queued(&mut self) -> usize {
         match self {
             Port::Serial(port) => port.output_queued(),
             Port::Rfc2217(port) => port.output_queued(),

@@ -5,8 +5,13 @@
 //! is set before the first command arrives, and a server that does not know an option skips it. Answers
 //! to settings are not waited for either; many servers give none to SET-CONTROL.
 //!
+//! What the server has passed on is known by marks: TIMING-MARK (RFC 860) stands between the bytes of the payload, and
+//! its answer, yes or no, comes when the server has got there. As it reads no further than it can pass on, this tells
+//! what its buffers and those of the network hold. A server that does not answer the first two is not asked again.
+//!
 //! Binary mode is asked for both ways (RFC 856), so that CR is a byte like any other; 0xFF is doubled.
 
+use std::collections::VecDeque;
 use std::io;
 
 use mio::{Registry, Token};
@@ -22,6 +27,12 @@ const WRITE_BYTES_MAX: usize = 16 * 1024;
 /// it reads our answers, and is given up.
 const PENDING_BYTES_MAX: usize = 64 * 1024;
 
+/// Marks at the beginning, by which the server shows that it answers each.
+const FIRST_MARKS: u64 = 2;
+
+/// Marks that may be without an answer.
+const OPEN_MARKS_MAX: usize = 64;
+
 /// How much of a subnegotiation is kept. RFC 2217 needs 6 bytes, except for SIGNATURE, which we ignore.
 const SUBNEGOTIATION_BYTES_MAX: usize = 16;
 
@@ -33,6 +44,7 @@ pub struct Rfc2217 {
     flow_control: FlowControl,
     /// Bytes for the server that have not left.
     pending: Vec<u8>,
+    marks: Marks,
     /// The speed last asked for, and how often one was asked for.
     baud: u32,
     baud_requests: u64,
@@ -56,6 +68,7 @@ impl Rfc2217 {
             telnet,
             flow_control,
             pending,
+            marks: Marks::default(),
             baud: settings.baud,
             baud_requests: 1,
             has_warned: false,
@@ -103,6 +116,7 @@ impl Rfc2217 {
         }
         let count = bytes.len().min(WRITE_BYTES_MAX);
         escape(&bytes[..count], &mut self.pending);
+        self.marks.written += count as u64;
         self.flush()?;
         Ok(count)
     }
@@ -145,8 +159,16 @@ impl Rfc2217 {
         self.telnet.lines.ok_or_else(|| unsupported("the device server has not reported its lines"))
     }
 
-    pub(super) fn output_queued(&self) -> usize {
-        self.pending.len() + self.connection.output_queued()
+    pub(super) fn output_queued(&mut self) -> usize {
+        self.marks.answered(self.telnet.marks_answered);
+        let is_due = self.marks.is_due() && self.pending.len() <= PENDING_BYTES_MAX;
+        if is_due && self.command(|output| output.extend_from_slice(&[IAC, DO, TIMING_MARK])).is_ok() {
+            self.marks.asked();
+        }
+        match self.marks.unpassed() {
+            Some(bytes) => bytes,
+            None => self.pending.len() + self.connection.output_queued(),
+        }
     }
 
     pub(super) fn flow_control(&self) -> FlowControl {
@@ -205,6 +227,46 @@ impl Rfc2217 {
     }
 }
 
+/// How far the server has got with the payload.
+#[derive(Debug, Default)]
+struct Marks {
+    /// Bytes of payload so far, and how many of them the server has passed on.
+    written: u64,
+    passed: u64,
+    /// Before which byte each mark stands that has no answer yet.
+    open: VecDeque<u64>,
+    answers: u64,
+}
+
+impl Marks {
+    /// So many marks were answered until now, the first two included.
+    fn answered(&mut self, count: u64) {
+        for _ in self.answers.max(FIRST_MARKS)..count {
+            self.passed = self.open.pop_front().unwrap_or(self.passed);
+        }
+        self.answers = count;
+    }
+
+    /// Whether a mark tells more.
+    fn is_due(&self) -> bool {
+        let marked = self.open.back().copied().unwrap_or(self.passed);
+        self.is_supported() && self.written > marked && self.open.len() < OPEN_MARKS_MAX
+    }
+
+    fn asked(&mut self) {
+        self.open.push_back(self.written);
+    }
+
+    /// Bytes that the server may still hold.
+    fn unpassed(&self) -> Option<usize> {
+        self.is_supported().then(|| (self.written - self.passed) as usize)
+    }
+
+    fn is_supported(&self) -> bool {
+        self.answers >= FIRST_MARKS
+    }
+}
+
 /// Telnet framing for one connection, without I/O: takes what has been received, gives back the payload
 /// and the answers that are due.
 #[derive(Debug)]
@@ -223,6 +285,8 @@ pub struct Telnet {
     baud: Option<u32>,
     /// How often it has said so: an answer to an earlier request says nothing of the last.
     baud_answers: u64,
+    /// How many marks the server has answered.
+    marks_answered: u64,
     /// The server has asked us to send no payload for now.
     is_suspended: bool,
 }
@@ -268,6 +332,9 @@ impl Telnet {
         subnegotiate(SET_CONTROL, &[flow], output);
         subnegotiate(SET_CONTROL, &[CONTROL_DTR_ON], output);
         subnegotiate(SET_MODEMSTATE_MASK, &[0xff], output);
+        for _ in 0..FIRST_MARKS {
+            output.extend_from_slice(&[IAC, DO, TIMING_MARK]);
+        }
         Telnet {
             state: State::Payload,
             subnegotiation: Vec::with_capacity(SUBNEGOTIATION_BYTES_MAX),
@@ -279,6 +346,7 @@ impl Telnet {
             lines: None,
             baud: None,
             baud_answers: 0,
+            marks_answered: 0,
             is_suspended: false,
         }
     }
@@ -358,6 +426,10 @@ impl Telnet {
     /// WILL, WONT, DO, DONT. As RFC 854 demands, only a change is answered, so that two sides never
     /// acknowledge each other's acknowledgements for ever.
     fn negotiated(&mut self, verb: u8, option: u8, output: &mut Vec<u8>) {
+        if option == TIMING_MARK && matches!(verb, WILL | WONT) {
+            self.marks_answered += 1;
+            return;
+        }
         let (is_agreed, yes, no) = match verb {
             DO | DONT => (verb == DO, WILL, WONT),
             _ => (verb == WILL, DO, DONT),
@@ -437,9 +509,10 @@ const WONT: u8 = 252;
 const WILL: u8 = 251;
 const SB: u8 = 250;
 const SE: u8 = 240;
-// RFC 856, 858, 2217
+// RFC 856, 858, 860, 2217
 const BINARY: u8 = 0;
 const SUPPRESS_GO_AHEAD: u8 = 3;
+const TIMING_MARK: u8 = 6;
 const COM_PORT: u8 = 44;
 // RFC 2217, client to server; the server's answers are 100 higher.
 const SET_BAUDRATE: u8 = 1;

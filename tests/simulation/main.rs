@@ -11,6 +11,7 @@ mod clock;
 mod closed_everywhere;
 mod closing;
 mod deadlines;
+mod device_server;
 mod echo;
 mod far_end_closes;
 mod flow_control;

@@ -305,6 +305,7 @@ impl ByHand {
                         name: format!("port{port}"),
                         is_uart: true,
                         is_paced: true,
+                        is_remote: false,
                         has_dcd: true,
                         dcd_is_live: true,
                         has_dtr: true,

@@ -285,6 +285,11 @@ impl Simulation {
         records.find(|record| record.request.host == host.as_str())?.closed
     }
 
+    /// How many bytes the host has written that have not reached the modem.
+    pub fn on_its_way(&self, port: usize) -> usize {
+        self.wires[port].on_its_way(self.now)
+    }
+
     /// How many commands of the host begin so.
     pub fn said(&self, beginning: &str) -> usize {
         self.host_said.iter().filter(|line| line.starts_with(beginning.as_bytes())).count()
@@ -454,8 +459,9 @@ impl Simulation {
                     name: format!("port{port}"),
                     is_uart: wire.port.is_uart,
                     is_paced: wire.port.is_uart,
+                    is_remote: wire.port.server.is_some(),
                     has_dcd: wire.port.has_dcd,
-                    dcd_is_live: true,
+                    dcd_is_live: wire.port.server.is_none(),
                     has_dtr: wire.port.has_dtr,
                     lacks_flow_control: wire.port.lacks_flow_control,
                     at_port: match wire.port.is_named {

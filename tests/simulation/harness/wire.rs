@@ -79,13 +79,20 @@ impl Wire {
 
     /// The host writes; returns how many bytes the tty takes.
     pub fn host_writes(&mut self, bytes: &[u8]) -> usize {
-        let count = bytes.len().min(TTY_BYTES - self.waiting.len());
+        let holds = self.port.server.map_or(TTY_BYTES, |server| server.holds_bytes);
+        let count = bytes.len().min(holds - self.waiting.len());
         self.waiting.extend(&bytes[..count]);
         count
     }
 
-    /// How many bytes the tty has not sent yet.
+    /// How many bytes have not been sent yet, as far as the host can know.
     pub fn queued(&self, now: Instant) -> usize {
+        let is_known = self.port.server.is_none_or(|server| server.tells);
+        if is_known { self.on_its_way(now) } else { 0 }
+    }
+
+    /// How many bytes have not reached the modem.
+    pub fn on_its_way(&self, now: Instant) -> usize {
         self.waiting.len() + under_way(&self.up, now)
     }
 

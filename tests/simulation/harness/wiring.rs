@@ -54,6 +54,8 @@ pub struct Port {
     pub without_cts: bool,
     /// RTS is not wired: with flow control on, nothing leaves the modem.
     pub without_rts: bool,
+    /// What lies between, if that is more than a tty.
+    pub server: Option<DeviceServer>,
     /// The host's driver has no flow control.
     pub lacks_flow_control: bool,
     /// Bytes arrive at the host in pieces of any size, some of them late.
@@ -64,6 +66,15 @@ pub struct Port {
     pub alters_one_of: u64,
     /// The host's UART counts what it loses or receives wrongly.
     pub counts: bool,
+}
+
+/// A device server and the network on the way to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceServer {
+    /// What they hold on the way to the modem, in bytes.
+    pub holds_bytes: usize,
+    /// The host can find out how much that is (RFC 2217).
+    pub tells: bool,
 }
 
 /// A client, its tunnel, its server.
@@ -324,6 +335,7 @@ impl Port {
             has_dtr: false,
             without_cts: false,
             without_rts: false,
+            server: None,
             lacks_flow_control: false,
             splits: false,
             loses_one_of: 0,
