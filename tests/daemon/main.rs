@@ -11,6 +11,7 @@ mod daemon;
 mod activation;
 mod at;
 mod budget;
+mod certificate_files;
 mod connect;
 mod escapes;
 mod flood;

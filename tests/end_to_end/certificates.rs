@@ -189,6 +189,31 @@ fn a_server_that_demands_a_client_certificate() {
 }
 
 #[test]
+fn a_client_certificate_with_an_ed25519_key() {
+    let root = Authority::with_key("ed25519 root", KeyKind::Ed25519).expect("OpenSSL makes a root");
+    let client = CertificateRequest::client("a client").with_key(KeyKind::Ed25519);
+    let (ours, theirs) = (root.issue(&client), authority().issue(&client));
+    let (ours, theirs) = (ours.expect("OpenSSL signs"), theirs.expect("OpenSSL signs"));
+    let server = ServerOptions {
+        client_authority: Some(root.certificate().clone()),
+        lowest_version: Some(SslVersion::TLS1_2),
+        ..server(identity().clone())
+    };
+    let certificate = file("client-ed25519.pem", &ours.chain_pem());
+    let key = file("client-ed25519-key.pem", &ours.key_pem());
+    let other_key = file("other-ed25519-key.pem", &theirs.key_pem());
+    let strange = file("strange-ed25519.pem", &theirs.chain_pem());
+
+    judge(&server, BOTH, &[], &Refused(&[]));
+    // Such a key does not hold its public half, so the server is the first to notice a wrong one.
+    let unknown = "cannot tell whether it belongs to";
+    judge(&server, BOTH, &["--cert", &certificate, "--key", &key], &AcceptedWith(unknown));
+    judge(&server, BOTH, &["--cert", &strange, "--key", &other_key], &Refused(&[ClientCertificate]));
+    let mixed = ["--cert", &certificate, "--key", &other_key];
+    judge(&server, BOTH, &mixed, &Refused(&[ClientCertificate]));
+}
+
+#[test]
 fn a_server_that_knows_a_shared_key_only() {
     let key = "0123456789abcdef";
     let server = ServerOptions {

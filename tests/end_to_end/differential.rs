@@ -8,17 +8,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::LazyLock;
 
 use crate::harness::Step::{
     Await, Close, Cut, Exchange, Finish, Pause, ReadToEnd, ReadToEndSlowly, Receive, Reset, Send,
     SendGrowing, Tell,
 };
-use crate::harness::{
-    FarEnd, MODES, Modem, Running, Step, Told, Tunnel, certificate_file, free_address, play_client, program,
-    temporary_directory,
-};
+use crate::harness::{FarEnd, MODES, Modem, Step, Stunnel, Told, Tunnel, play_client};
 
 /// What clients do, one after the other, and what the server does with each connection.
 struct Behaviour {
@@ -262,21 +258,9 @@ fn play<T>(
     outcome
 }
 
-fn through_stunnel(server: SocketAddr) -> (SocketAddr, (Running, tempfile::TempDir)) {
-    let directory = temporary_directory();
-    let address = free_address();
-    let file = directory.path().join("stunnel.conf");
-    let configuration = format!(
-        "foreground = yes\npid =\nsyslog = no\n[differential]\nclient = yes\naccept = {address}\n\
-         connect = {server}\nCAfile = {}\nverifyChain = yes\nsslVersionMax = TLSv1.2\n",
-        certificate_file()
-    );
-    fs::write(&file, configuration).expect("the directory is ours");
-    let process = Running::start(Command::new(program("stunnel4")).arg(file));
-    process
-        .log
-        .wait_for("stunnel's readiness", |line| line.contains("Configuration successful").then_some(()));
-    (address, (process, directory))
+fn through_stunnel(server: SocketAddr) -> (SocketAddr, Stunnel) {
+    let stunnel = Stunnel::start(server);
+    (stunnel.address, stunnel)
 }
 
 fn through_tunnel(mode: &str, server: SocketAddr) -> (SocketAddr, (Tunnel, Modem)) {

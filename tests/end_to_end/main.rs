@@ -11,6 +11,7 @@ mod connect_mode;
 mod curl;
 mod devices;
 mod differential;
+mod early_answers;
 mod ends;
 mod full_send_buffer;
 mod git;

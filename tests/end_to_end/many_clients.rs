@@ -166,6 +166,29 @@ fn every_socket_is_usable_again_after_resets_abandoned_clients_and_contention() 
 }
 
 #[test]
+fn all_sockets_expire_at_once_and_serve_again() {
+    for mode in ["push", "buffer"] {
+        let site = Site::new(Behaviour::Echo, "");
+        let tunnel = site.tunnel(&["--mode", mode, "--lifetime", "5s"]);
+        tunnel.wait_until_ready();
+        let before = descriptors(&tunnel);
+        for round in 1..=3 {
+            let mut clients: Vec<_> = (0..12).map(|_| connect(tunnel.address())).collect();
+            for client in &mut clients {
+                assert_eq!(echo(client, b"hello"), b"hello", "{mode}, round {round}: {}", tunnel.log());
+            }
+            for client in &mut clients {
+                assert_eq!(read_to_end(client).2, Ended::Reset, "{mode}, round {round}");
+            }
+            tunnel.wait_for("too old (--lifetime)");
+        }
+        wait_for_descriptors(&tunnel, before);
+        let records = site.server.wait_for(|records| records.iter().all(|record| record.over));
+        assert_eq!(shaken_hands(&records), 36, "{mode}: {}", tunnel.log());
+    }
+}
+
+#[test]
 fn a_backend_that_flaps_is_served_whenever_it_is_there() {
     let server = Site::new(Behaviour::Echo, "");
     let gate = Gate::open(server.server.address());

@@ -24,7 +24,11 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 
 /// curl, told to ask for this path through the tunnel.
 pub fn curl(tunnel: &Tunnel, path: &str) -> Command {
-    let address = tunnel.address();
+    curl_at(tunnel.address(), path)
+}
+
+/// The same through whatever listens there.
+pub fn curl_at(address: SocketAddr, path: &str) -> Command {
     let mut command = Command::new(program("curl"));
     command.env_clear().args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "180"]);
     command.arg("--connect-to").arg(format!("{NAME}:443:{}:{}", address.ip(), address.port()));

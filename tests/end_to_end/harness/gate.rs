@@ -12,14 +12,13 @@ pub struct Gate {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Default)]
 struct State {
+    behind: SocketAddr,
     /// How many bytes may still pass, of all connections together.
     allowance: u64,
     streams: Vec<TcpStream>,
@@ -41,13 +40,16 @@ impl Gate {
     fn with_allowance(behind: SocketAddr, allowance: u64) -> Gate {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let shared = Arc::new(Shared::default());
-        shared.lock().allowance = allowance;
+        let state = State { behind, allowance, streams: Vec::new(), is_shut: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let for_thread = Arc::clone(&shared);
         // The threads end with their connections, the acceptor with the test program.
         thread::spawn(move || {
             for front in listener.incoming().flatten() {
-                if for_thread.lock().is_shut {
+                let state = for_thread.lock();
+                let (behind, is_shut) = (state.behind, state.is_shut);
+                drop(state);
+                if is_shut {
                     continue;
                 }
                 let Ok(back) = TcpStream::connect(behind) else { continue };
@@ -67,6 +69,12 @@ impl Gate {
         let mut state = self.shared.lock();
         state.allowance = state.allowance.saturating_add(bytes);
         self.shared.changed.notify_all();
+    }
+
+    /// Takes whoever connects from now on to another address.
+    #[allow(dead_code, reason = "for the tests of the daemon")]
+    pub fn redirect(&self, behind: SocketAddr) {
+        self.shared.lock().behind = behind;
     }
 
     /// Lets whoever connects from now on through again.

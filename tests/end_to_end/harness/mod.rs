@@ -16,7 +16,7 @@ mod tunnel;
 use std::time::Duration;
 
 pub use self::clients::{
-    Ended, connect, curl, digest, patterned_bytes, patterned_file, read_to_end, sha256_hex,
+    Ended, connect, curl, curl_at, digest, patterned_bytes, patterned_file, read_to_end, sha256_hex,
 };
 pub use self::gate::Gate;
 pub use self::nginx::{Nginx, PAGE};
@@ -25,7 +25,7 @@ pub use self::script::{FarEnd, Step, Told, play_client};
 pub use self::site::{
     Modem, NAME, Site, authority, certificate_file, free_address, identity, temporary_directory,
 };
-pub use self::through::Through;
+pub use self::through::{Stunnel, Through};
 pub use self::tunnel::{Tunnel, tunnel_command};
 
 /// No test waits longer for anything.

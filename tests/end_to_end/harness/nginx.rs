@@ -24,6 +24,11 @@ pub struct Nginx {
 impl Nginx {
     /// A server whose directory has but the page in it.
     pub fn start() -> Nginx {
+        Nginx::with("")
+    }
+
+    /// The same with further lines of its `server` section.
+    pub fn with(lines: &str) -> Nginx {
         let directory = temporary_directory();
         let root = directory.path();
         fs::write(root.join("chain.pem"), identity().chain_pem()).expect("the directory is ours");
@@ -52,6 +57,7 @@ impl Nginx {
                     ssl_protocols TLSv1.2;
                     keepalive_requests 100000;
                     root {root_text};
+                    {lines}
                 }}
             }}"
         );

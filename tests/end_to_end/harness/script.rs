@@ -28,6 +28,8 @@ pub enum Step {
     Send(u64),
     /// Sends in writes of 1, 2, 3, ... and at last so many bytes.
     SendGrowing(u64),
+    /// Goes on with the next step while so many bytes are sent, or as many as are taken. The client's last sending.
+    SendMeanwhile(u64),
     /// Reads until so many bytes have come in all.
     Receive(u64),
     /// Sends and receives so many bytes, both at once.
@@ -248,6 +250,20 @@ impl Wire {
     }
 }
 
+/// Sends so many bytes of a pattern by a thread of their own.
+fn send_beside(stream: &TcpStream, mut pattern: Pattern, bytes: u64) -> JoinHandle<Result<Pattern, End>> {
+    let mut writer = stream.try_clone().expect("there are descriptors");
+    thread::spawn(move || {
+        let mut missing = bytes;
+        while missing > 0 {
+            let chunk = pattern.next(missing.min(CHUNK_BYTES as u64) as usize);
+            writer.write_all(&chunk).map_err(|error| broken(&error))?;
+            missing -= chunk.len() as u64;
+        }
+        Ok(pattern)
+    })
+}
+
 fn broken(error: &io::Error) -> End {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => panic!("nothing moves any more: {error}"),
@@ -306,6 +322,10 @@ impl Player {
         match step {
             Step::Send(bytes) => self.send(bytes),
             Step::SendGrowing(most) => (1..=most).try_for_each(|bytes| self.send(bytes)),
+            Step::SendMeanwhile(bytes) => {
+                self.send_meanwhile(bytes);
+                Ok(())
+            }
             Step::Receive(bytes) => self.receive(bytes, CHUNK_BYTES),
             Step::Exchange(bytes) => self.exchange(bytes),
             Step::ReadToEnd => {
@@ -378,20 +398,16 @@ impl Player {
             }
             return Ok(());
         };
-        let mut writer = stream.try_clone().expect("there are descriptors");
-        let mut pattern = self.sent;
-        let sending = thread::spawn(move || {
-            let mut missing = bytes;
-            while missing > 0 {
-                let chunk = pattern.next(missing.min(CHUNK_BYTES as u64) as usize);
-                writer.write_all(&chunk).map_err(|error| broken(&error))?;
-                missing -= chunk.len() as u64;
-            }
-            Ok(pattern)
-        });
+        let sending = send_beside(stream, self.sent, bytes);
         let received = self.receive(self.awaited.count() + bytes, CHUNK_BYTES);
         self.sent = sending.join().expect("sending does not panic")?;
         received
+    }
+
+    fn send_meanwhile(&self, bytes: u64) {
+        let Wire::Plain(stream) = &self.wire else { unreachable!("one thread owns the TLS state") };
+        // It ends with the connection.
+        send_beside(stream, self.sent, bytes);
     }
 }
 

@@ -1,8 +1,13 @@
-//! A tunnel to somebody else's server: a modem of its own, and the tunnel in front.
+//! Ways to somebody else's server: a modem of its own with the tunnel in front, or stunnel.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::process::Command;
 
-use super::site::Modem;
+use tempfile::TempDir;
+
+use super::process::{Running, program};
+use super::site::{Modem, certificate_file, free_address, temporary_directory};
 use super::tunnel::Tunnel;
 
 /// A tunnel, and the modem that must live as long.
@@ -18,5 +23,33 @@ impl Through {
         let modem = Modem::start(server, "");
         let device = modem.device(0);
         Through { tunnel: Tunnel::verified(&[&device], &["--mode", mode]), _modem: modem }
+    }
+}
+
+/// stunnel as a TLS client, to be compared with.
+pub struct Stunnel {
+    /// Where it listens.
+    pub address: SocketAddr,
+    _process: Running,
+    _directory: TempDir,
+}
+
+impl Stunnel {
+    /// One in front of this server.
+    pub fn start(server: SocketAddr) -> Stunnel {
+        let directory = temporary_directory();
+        let address = free_address();
+        let file = directory.path().join("stunnel.conf");
+        let configuration = format!(
+            "foreground = yes\npid =\nsyslog = no\n[differential]\nclient = yes\naccept = {address}\n\
+             connect = {server}\nCAfile = {}\nverifyChain = yes\nsslVersionMax = TLSv1.2\n",
+            certificate_file()
+        );
+        fs::write(&file, configuration).expect("the directory is ours");
+        let process = Running::start(Command::new(program("stunnel4")).arg(file));
+        process
+            .log
+            .wait_for("stunnel's readiness", |line| line.contains("Configuration successful").then_some(()));
+        Stunnel { address, _process: process, _directory: directory }
     }
 }

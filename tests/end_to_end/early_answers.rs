@@ -1,0 +1,85 @@
+//! Goal of this test: a server that answers and closes while its client still uploads (HTTP 413) is understood:
+//! every client, fast or slow, gets the whole answer and its end in order, as through stunnel.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::thread;
+
+use crate::harness::Step::{Finish, ReadToEnd, ReadToEndSlowly, Receive, Send, SendMeanwhile};
+use crate::harness::{
+    FarEnd, Nginx, Step, Stunnel, Through, Told, curl_at, digest, patterned_file, play_client, run,
+    sha256_hex, temporary_directory,
+};
+
+/// Of each kind.
+const CLIENTS: usize = 5;
+/// More than one that reads nothing leaves room for in between.
+const ANSWER_BYTES: u64 = 300_000;
+/// More than server, modem, tunnel and kernel hold, so that no upload is over before the answer.
+const FAST: &[Step] = &[SendMeanwhile(16 << 20), ReadToEnd];
+const SLOW: &[Step] = &[SendMeanwhile(16 << 20), ReadToEndSlowly];
+/// Answers, ends its direction, and reads on so that nothing is lost by a reset.
+const SERVER: &[Step] = &[Receive(1_000), Send(ANSWER_BYTES), Finish, ReadToEnd];
+
+#[test]
+fn everyone_gets_the_whole_answer_of_a_server_that_closes() {
+    let whole = vec![format!("{ANSWER_BYTES} bytes, end of file"); 2 * CLIENTS];
+    let server = far_end();
+    let stunnel = Stunnel::start(server.address());
+    assert_eq!(everyone(stunnel.address), whole, "stunnel");
+    for mode in ["push", "buffer"] {
+        let server = far_end();
+        let through = Through::new(server.address(), mode);
+        let tunnel = &through.tunnel;
+        assert_eq!(everyone(tunnel.address()), whole, "{mode}: {}", tunnel.log());
+        // What the server was not given is the client's loss, and is accounted for.
+        tunnel.wait_for("the far end closed and did not take the last");
+    }
+}
+
+#[test]
+fn curl_gets_the_whole_answer_of_nginx() {
+    let nginx = Nginx::with("location = /upload { client_max_body_size 1k; error_page 413 /too-large.bin; }");
+    let answer = patterned_file(nginx.root(), ANSWER_BYTES);
+    fs::rename(answer, nginx.root().join("too-large.bin")).expect("the directory is ours");
+    let stunnel = Stunnel::start(nginx.address);
+    uploads_by_curl(stunnel.address, "stunnel");
+    for mode in ["push", "buffer"] {
+        let through = Through::new(nginx.address, mode);
+        uploads_by_curl(through.tunnel.address(), mode);
+    }
+}
+
+fn far_end() -> FarEnd {
+    let mut server = FarEnd::down(SERVER, Told::default());
+    server.start();
+    server
+}
+
+/// What fast and slow clients saw, all at once.
+fn everyone(address: SocketAddr) -> Vec<String> {
+    thread::scope(|scope| {
+        let play = |steps| scope.spawn(move || play_client(address, steps, Told::default()).to_string());
+        let clients: Vec<_> = (0..CLIENTS).flat_map(|_| [FAST, SLOW]).map(play).collect();
+        clients.into_iter().map(|client| client.join().expect("a client does not panic")).collect()
+    })
+}
+
+fn uploads_by_curl(address: SocketAddr, through: &str) {
+    let directory = temporary_directory();
+    let body = patterned_file(directory.path(), 1 << 20);
+    let upload = || {
+        let mut command = curl_at(address, "/upload");
+        command.args(["--header", "Expect:", "--write-out", "%{stderr}%{http_code}"]);
+        command.arg("--data-binary").arg(format!("@{}", body.display()));
+        let finished = run(&mut command).expect_success();
+        (finished.stderr, sha256_hex(&finished.stdout))
+    };
+    thread::scope(|scope| {
+        let uploads: Vec<_> = (0..2 * CLIENTS).map(|_| scope.spawn(upload)).collect();
+        for upload in uploads {
+            let (status, sha256) = upload.join().expect("curl succeeds");
+            assert_eq!((status.as_str(), sha256), ("413", digest(ANSWER_BYTES)), "{through}");
+        }
+    });
+}
