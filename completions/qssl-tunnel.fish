@@ -383,7 +383,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s q -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l key -d 'For check: the private key that should belong to the certificate' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s o -l output -d 'For get: write to FILE instead of standard output' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l config -d 'For prune: keep what the tunnels of this configuration use [default: /etc/qssl-tunnel.toml]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l config -d 'For list and prune: the configuration whose tunnels\' files are named or kept [default: /etc/qssl-tunnel.toml]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
@@ -435,7 +435,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'put' -d 'store FILE, a certificate or a key in PEM, and print its name there'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'list' -d 'list the files'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'list' -d 'list the files, and whose they are'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'get' -d 'print the file called NAME'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'remove' -d 'remove the file called NAME'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'prune' -d 'remove what this program has stored and no tunnel uses'

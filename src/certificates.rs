@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::at::{AtText, Command, SslContextId, fields};
 use crate::cli::{CertAction, CertArgs, RunArgs};
-use crate::config::{self, Checked, Pem, Surroundings, Verbosity};
+use crate::config::{self, Checked, Pem, Surroundings, Tunnel, Verbosity};
+use crate::control::StoredFile;
 use crate::conversation::{Access, Conversation};
 use crate::exit_status::ExitStatus;
 use crate::logging;
@@ -52,7 +53,12 @@ pub fn run(args: &CertArgs, around: &Surroundings) -> anyhow::Result<ExitStatus>
             store.put(&file)?;
             writeln!(out, "{}", file.name)?;
         }
-        (CertAction::List, _) => store.list()?.show(&mut out, args.json)?,
+        (CertAction::List, _) => {
+            let mut listing = store.list()?;
+            let known = known_files(&mut store.conversation, args, around)?;
+            listing.find_owners(&known, &store.used_in_modem()?);
+            listing.show(&mut out, args.json)?;
+        }
         (CertAction::Get, name) => {
             let content = store.get(&file_name(name.as_deref().unwrap_or_default())?)?;
             match &args.output {
@@ -66,8 +72,10 @@ pub fn run(args: &CertArgs, around: &Surroundings) -> anyhow::Result<ExitStatus>
         }
         (CertAction::Remove, name) => store.remove(&file_name(name.as_deref().unwrap_or_default())?)?,
         (CertAction::Prune, _) => {
-            let mut kept = store.used_in_modem()?;
-            kept.extend(used_by_tunnels(args.config.as_deref(), around)?);
+            let mut kept: Vec<String> = store.used_in_modem()?.into_iter().map(|used| used.name).collect();
+            kept.extend(
+                known_files(&mut store.conversation, args, around)?.into_iter().map(|file| file.name),
+            );
             for name in store.prune(&kept)? {
                 writeln!(out, "{name}")?;
             }
@@ -119,6 +127,15 @@ struct Stored {
     bytes: u64,
     /// It was put there by this program.
     ours: bool,
+    /// The tunnels that it belongs to, and what they call it; else the settings in the modem that name it.
+    used_by: Vec<String>,
+}
+
+/// A file that an SSL context of the modem names.
+struct Used {
+    name: String,
+    /// The setting.
+    by: String,
 }
 
 impl Store {
@@ -131,7 +148,10 @@ impl Store {
         // A module without files may answer with an error.
         let files = ssl_context::stored_files(&list.lines)
             .into_iter()
-            .map(|(name, bytes)| Stored { ours: name.starts_with(FILE_PREFIX), name, bytes })
+            .map(|(name, bytes)| {
+                let ours = name.starts_with(FILE_PREFIX);
+                Stored { ours, name, bytes, used_by: Vec::new() }
+            })
             .collect();
         let space = self.say("AT+QFLDS=\"UFS\"")?;
         let mut room = space.lines.iter().find_map(|line| line.strip_prefix("+QFLDS:")).map(fields);
@@ -234,29 +254,31 @@ impl Store {
     }
 
     /// The files that SSL contexts of the modem name at this moment, whoever has set them up.
-    fn used_in_modem(&mut self) -> Result<Vec<String>, Failure> {
+    fn used_in_modem(&mut self) -> Result<Vec<Used>, Failure> {
         let mut used = Vec::new();
         let mut has_clients = false;
-        let mut questions = vec!["AT+QSSLCFG=\"cacertex\"".to_owned()];
+        let mut questions = vec![("AT+QSSLCFG=\"cacertex\"".to_owned(), "cacertex".to_owned())];
         for context in SslContextId::all() {
             for key in ["cacert", "clientcert"] {
-                questions.push(format!("AT+QSSLCFG=\"{key}\",{context}"));
+                let by = format!("{key} of SSL context {context}");
+                questions.push((format!("AT+QSSLCFG=\"{key}\",{context}"), by));
             }
         }
-        for question in questions {
+        for (question, by) in questions {
             for line in self.say(&question)?.lines {
                 let Some(path) = line.strip_prefix("+QSSLCFG:").and_then(|rest| fields(rest).nth(2)) else {
                     continue;
                 };
                 let name = path.strip_prefix("UFS:").unwrap_or(path);
                 has_clients |= !name.is_empty() && question.contains("clientcert");
-                used.push(name.to_owned());
+                used.push(Used { name: name.to_owned(), by: by.clone() });
             }
         }
         if has_clients {
             // Which key goes with it is not asked: the answer could hold the key's password.
             let keys = self.list()?.files.into_iter().filter(|stored| stored.name.ends_with(".key"));
-            used.extend(keys.map(|stored| stored.name));
+            let by = "perhaps clientkey of an SSL context";
+            used.extend(keys.map(|stored| Used { name: stored.name, by: by.to_owned() }));
         }
         Ok(used)
     }
@@ -285,13 +307,31 @@ impl Store {
 }
 
 impl Listing {
+    /// Finds out whose each file is.
+    fn find_owners(&mut self, known: &[StoredFile], used: &[Used]) {
+        for file in &mut self.files {
+            let tunnels = known.iter().filter(|known| known.name == file.name);
+            file.used_by.extend(tunnels.map(|known| format!("tunnel {}: {}", known.tunnel, known.source)));
+            if file.used_by.is_empty() {
+                let settings = used.iter().filter(|used| used.name == file.name);
+                file.used_by.extend(settings.map(|used| used.by.clone()));
+            }
+            file.used_by.dedup();
+        }
+    }
+
     fn show(&self, out: &mut dyn Write, as_json: bool) -> io::Result<()> {
         if as_json {
             return writeln!(out, "{}", printable_json(serde_json::to_string_pretty(self)?));
         }
-        for Stored { name, bytes, ours } in &self.files {
-            let whose = if *ours { "" } else { "  (not of this program)" };
-            writeln!(out, "{bytes:>8}  {}{whose}", printable(name))?;
+        for Stored { name, bytes, ours, used_by } in &self.files {
+            let mut whose = used_by.clone();
+            if !ours {
+                whose.insert(0, "not of this program".to_owned());
+            } else if whose.is_empty() {
+                whose.push("of no known tunnel".to_owned());
+            }
+            writeln!(out, "{}", printable(&format!("{bytes:>8}  {name}  ({})", whose.join("; "))))?;
         }
         match (self.free_bytes, self.total_bytes) {
             (Some(free), Some(total)) => writeln!(out, "{free:>8}  bytes free of {total}"),
@@ -412,8 +452,39 @@ fn file_to_put(path: &Path, unix_seconds: i64) -> anyhow::Result<File> {
     }
 }
 
-/// The names of the files that the tunnels of a configuration use; of none, if the usual one does not exist.
-fn used_by_tunnels(path: Option<&Path>, around: &Surroundings) -> anyhow::Result<Vec<String>> {
+/// The files of all tunnels that are known: those of the daemon that is asked, and those of a configuration.
+fn known_files(
+    conversation: &mut Conversation,
+    args: &CertArgs,
+    around: &Surroundings,
+) -> anyhow::Result<Vec<StoredFile>> {
+    let mut known = conversation.stored_files()?;
+    for file in files_of(&configured_tunnels(args.config.as_deref(), around)?) {
+        if !known.contains(&file) {
+            known.push(file);
+        }
+    }
+    Ok(known)
+}
+
+/// The files that these tunnels have in the modem, under every name that they may have there.
+pub(crate) fn files_of(tunnels: &[Tunnel]) -> Vec<StoredFile> {
+    let mut files: Vec<StoredFile> = Vec::new();
+    for tunnel in tunnels {
+        let of_tunnel =
+            [Authorities::Bundle, Authorities::Chain].map(|how| ssl_context::files(&tunnel.tls, how));
+        for File { name, source, .. } in of_tunnel.into_iter().flatten() {
+            let file = StoredFile { name: name.to_string(), tunnel: tunnel.name.clone(), source };
+            if !files.contains(&file) {
+                files.push(file);
+            }
+        }
+    }
+    files
+}
+
+/// The tunnels of a configuration; none, if the usual one does not exist.
+fn configured_tunnels(path: Option<&Path>, around: &Surroundings) -> anyhow::Result<Vec<Tunnel>> {
     if path.is_none() && !Path::new(config::DEFAULT_PATH).exists() {
         return Ok(Vec::new());
     }
@@ -424,11 +495,7 @@ fn used_by_tunnels(path: Option<&Path>, around: &Surroundings) -> anyhow::Result
         process: Default::default(),
         logging: Default::default(),
     };
-    let checked = config::from_run(&args, around)?;
-    let files = checked.configuration.tunnels.iter().flat_map(|tunnel| {
-        [Authorities::Bundle, Authorities::Chain].map(|how| ssl_context::files(&tunnel.tls, how))
-    });
-    Ok(files.flatten().map(|file| file.name.to_string()).collect())
+    Ok(config::from_run(&args, around)?.configuration.tunnels)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -451,7 +518,7 @@ fn refusal(answer: &UserAnswer) -> String {
 }
 
 /// Far above any certificate, far below what would fill this machine's memory.
-const LARGEST_FILE_BYTES: usize = 1 << 20;
+pub(crate) const LARGEST_FILE_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -311,7 +311,7 @@ pub struct DoctorArgs {
 pub enum CertAction {
     /// store FILE, a certificate or a key in PEM, and print its name there
     Put,
-    /// list the files
+    /// list the files, and whose they are
     List,
     /// print the file called NAME
     Get,
@@ -353,7 +353,7 @@ pub struct CertArgs {
     #[arg(long, env = "QSSL_TUNNEL_JSON", hide_env = true, value_parser = BoolishValueParser::new())]
     pub json: bool,
 
-    /// For prune: keep what the tunnels of this configuration use [default: /etc/qssl-tunnel.toml]
+    /// For list and prune: the configuration whose tunnels' files are named or kept [default: /etc/qssl-tunnel.toml]
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONFIG", hide_env = true, value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 

@@ -67,6 +67,8 @@ pub enum Request {
         /// Its size in bytes as AT+QFLST says it, which is what frames it; at most [`FILE_LIMIT_BYTES`].
         size: usize,
     },
+    /// Which files in the modem belong to which tunnel. Reply: `stored-files`.
+    StoredFiles,
     /// Resets a client. Reply: `done`.
     Kill {
         /// Its number, as `status` shows it.
@@ -107,6 +109,11 @@ pub enum Reply {
         /// 0, or the modem's result code.
         code: u16,
     },
+    /// To `stored-files`: what the tunnels of the configuration need, whether it is stored yet or not.
+    StoredFiles {
+        /// The files, tunnel by tunnel.
+        files: Vec<StoredFile>,
+    },
     /// To `transcript`: one text for each port, in the notation of tests/transcripts.
     Transcript {
         /// The ports in the order of the configuration.
@@ -131,6 +138,17 @@ pub enum Outcome {
     Ok,
     /// `ERROR`, `+CME ERROR`, `SEND FAIL`, `NO CARRIER`
     Error,
+}
+
+/// A certificate, several, or a key of a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFile {
+    /// Its name in the modem.
+    pub name: String,
+    /// The tunnel's name.
+    pub tunnel: String,
+    /// The file that it was read from, or the host's trust store.
+    pub source: String,
 }
 
 /// What was recorded of one port.

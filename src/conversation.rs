@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::at::{CmeError, Command, Line, SslContextId, USUAL_PATIENCE};
 use crate::cli::ModemOptions;
 use crate::config::{self, Configuration, Process, Target};
-use crate::control::{self, Client, ControlError, Reply, Request};
+use crate::control::{self, Client, ControlError, Reply, Request, StoredFile};
 use crate::event_loop::Commanded;
 use crate::exit_status::{self, ExitStatus};
 use crate::modem::{Failure, Outcome, Refusal, UserAnswer};
@@ -152,6 +152,18 @@ impl Conversation {
                 let of_target = status.tunnels.iter().find(|tunnel| tunnel.target == target);
                 Ok(of_target.and_then(|tunnel| SslContextId::new(tunnel.ssl_context?)))
             }
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The files that a daemon's tunnels have in the modem; none without a daemon.
+    ///
+    /// # Errors
+    /// The daemon is gone.
+    pub fn stored_files(&mut self) -> Result<Vec<StoredFile>, Failure> {
+        let Way::Daemon(client) = &mut self.way else { return Ok(Vec::new()) };
+        match client.ask(&Request::StoredFiles, LATENCY + control::TURN_LIMIT) {
+            Ok(Reply::StoredFiles { files }) => Ok(files),
             other => Err(unexpected(other)),
         }
     }

@@ -11,18 +11,21 @@ mod server;
 mod trials;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::at::{Command, ResultCode, SslContextId, fields};
 use crate::cli::{DoctorArgs, TlsOptions};
 use crate::config::{self, Checked, Surroundings, Verbosity};
 use crate::conversation::{Access, Conversation};
+use crate::counted;
 use crate::exit_status::ExitStatus;
 use crate::logging;
 use crate::modem::{
-    Failure, Outcome, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal, UserAnswer, access_point,
-    access_point_line, clock_text, unix_seconds,
+    Failure, Outcome, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal, UserAnswer,
+    access_point, access_point_line, clock_text, pin_attempts, unix_seconds,
 };
+use crate::sim_pin;
 use crate::terminal;
 use report::{Form, Report};
 
@@ -56,7 +59,9 @@ pub fn run(args: &DoctorArgs, around: &Surroundings) -> anyhow::Result<ExitStatu
                 clock_is_right: true,
                 settings: SettingsOf::Options,
                 free_bytes: None,
-                stored: None,
+                stored: Vec::new(),
+                intact: Vec::new(),
+                state_directories: sim_pin::usual_directories(),
                 undo: Vec::new(),
                 report,
             };
@@ -93,8 +98,12 @@ struct Doctor<'a> {
     settings: SettingsOf,
     /// Room in the module's storage.
     free_bytes: Option<u64>,
-    /// Names and sizes of the files there; `None`: it does not list them.
-    stored: Option<Vec<(String, u64)>>,
+    /// Names of the files that it lists.
+    stored: Vec<String>,
+    /// Those of the tunnel's files that are there, byte for byte.
+    intact: Vec<String>,
+    /// Where daemons keep what they remember of a SIM.
+    state_directories: Vec<PathBuf>,
     /// What puts back the changes, the last first.
     undo: Vec<Command>,
     report: Report<'a>,
@@ -251,25 +260,12 @@ impl Doctor<'_> {
 
     fn sim(&mut self) -> Result<(), Failure> {
         let failed = ExitStatus::SimFailed;
-        let mut answer = self.say("AT+CPIN?")?;
-        let mut note = "";
+        let answer = self.say("AT+CPIN?")?;
         if answer.value("+CPIN:") == Some("SIM PIN") {
-            let Some(pin) = &self.modem.sim_pin else {
-                self.report.failed("sim", failed, "wants its PIN", "give --sim-pin-file");
-                return Ok(());
-            };
-            // Once: a second try with a wrong one could lock the SIM.
-            let entered = self.insist(Command::secret_line(format!("AT+CPIN=\"{}\"", pin.0)))?;
-            if let Some(error) = entered.error {
-                let advice = "check --sim-pin-file before trying again: after three the SIM is locked";
-                self.report.failed("sim", failed, format!("refused the PIN ({error})"), advice);
-                return Ok(());
-            }
-            note = " (PIN entered)";
-            answer = self.say("AT+CPIN?")?;
+            return self.locked_sim();
         }
         match (answer.value("+CPIN:"), answer.number, answer.error.as_deref()) {
-            (Some("READY"), ..) => self.report.ok("sim", format!("ready{note}")),
+            (Some("READY"), ..) => self.report.ok("sim", "ready"),
             (Some("SIM PUK"), ..) => {
                 let advice = "unlock it with its PUK in a telephone";
                 self.report.failed("sim", failed, "locked after wrong PINs", advice);
@@ -282,6 +278,39 @@ impl Doctor<'_> {
                 self.report.failed("sim", failed, seen, "check that it sits well, or try another");
             }
         }
+        Ok(())
+    }
+
+    /// A SIM that wants its PIN. What a tunnel would do is said; no attempt is spent on finding out.
+    fn locked_sim(&mut self) -> Result<(), Failure> {
+        let attempts = pin_attempts(&self.say("AT+QPINC=\"SC\"")?.lines);
+        let seen = match attempts {
+            Some(left) => format!("wants its PIN, {} left", counted(usize::from(left), "attempt")),
+            None => "wants its PIN".to_owned(),
+        };
+        let pin = self.modem.sim_pin.as_ref().map(|pin| pin.0.as_str());
+        let is_refused =
+            pin.is_some_and(|pin| self.state_directories.iter().any(|at| sim_pin::is_refused(at, pin)));
+        let (seen, advice) = match pin {
+            _ if attempts.is_some_and(|left| left < PIN_ATTEMPTS_MIN) => {
+                let advice = "a tunnel does not use the last one: enter the PIN by hand (qssl-tunnel at --force \
+                              'AT+CPIN=\"…\"'), or unlock the SIM in a telephone";
+                (seen, advice)
+            }
+            Some(_) if is_refused => {
+                let seen = format!(
+                    "{seen}; it has refused the PIN of --sim-pin-file before, which is not tried again"
+                );
+                (seen, "give the right one")
+            }
+            Some(_) => (seen, "not entered here: a tunnel with --sim-pin-file enters it"),
+            None if self.conversation.is_shared() => (
+                seen,
+                "the daemon enters that of its --sim-pin-file, unless it was refused: see qssl-tunnel status",
+            ),
+            None => (seen, "give --sim-pin-file to the tunnel"),
+        };
+        self.report.failed("sim", ExitStatus::SimFailed, seen, advice);
         Ok(())
     }
 

@@ -3,11 +3,18 @@
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::volume;
+
+/// Where daemons keep it: the directory that the environment names, else that of the service.
+pub fn usual_directories() -> Vec<PathBuf> {
+    let named = ["QSSL_TUNNEL_STATE_DIRECTORY", "STATE_DIRECTORY"];
+    let named = named.into_iter().filter_map(std::env::var_os).map(PathBuf::from);
+    named.chain([PathBuf::from("/var/lib/qssl-tunnel")]).collect()
+}
 
 /// Whether this PIN is the one that was refused.
 pub fn is_refused(state_directory: &Path, pin: &str) -> bool {

@@ -121,6 +121,53 @@ fn prune_takes_only_what_is_ours_and_unused() {
 }
 
 #[test]
+fn a_listing_says_whose_each_file_is() {
+    let directory = harness::temporary_directory();
+    let config = directory.path().join("tunnels.toml");
+    let text = format!(
+        "[[tunnel]]\nname = \"web\"\nlisten = [\"8443\"]\nto = \"a:1\"\nca = [{0:?}]\n\
+         [[tunnel]]\nname = \"mail\"\nlisten = [\"8444\"]\nto = \"b:1\"\nca = [{0:?}]\n",
+        certificate_file()
+    );
+    fs::write(&config, text).expect("the directory is ours");
+    let config = config.to_str().expect("text");
+    let unused =
+        harness::authority().issue(&CertificateRequest::server("unused.test")).expect("OpenSSL signs");
+    let unused_file = directory.path().join("unused.pem");
+    fs::write(&unused_file, unused.certificate_pem()).expect("the directory is ours");
+
+    let modem = Modem::with_options("");
+    put_foreign(&modem);
+    let ours = cert(&modem, &["put", certificate_file()]).expect_success().text().trim().to_owned();
+    let unused = unused_file.to_str().expect("text");
+    let unused = cert(&modem, &["put", unused]).expect_success().text().trim().to_owned();
+    let line = |listing: &Finished, name: &str| {
+        let text = listing.text();
+        let found = text.lines().find(|line| line.contains(name)).map(str::to_owned);
+        found.unwrap_or_else(|| panic!("{name} is not listed: {text}"))
+    };
+    let listing = cert(&modem, &["list"]).expect_success();
+    assert!(line(&listing, &ours).ends_with("(of no known tunnel)"), "{}", listing.text());
+    let listing = cert(&modem, &["list", "--config", config]).expect_success();
+    let file = certificate_file();
+    let whose = format!("(tunnel web: {file}; tunnel mail: {file})");
+    assert!(line(&listing, &ours).ends_with(&whose), "{}", listing.text());
+    assert!(line(&listing, &unused).ends_with("(of no known tunnel)"), "{}", listing.text());
+    assert!(line(&listing, "theirs.pem").ends_with("(not of this program)"), "{}", listing.text());
+
+    // What another program has set is named as well.
+    let device = modem.device(0);
+    for setting in
+        ["AT+QSSLCFG=\"cacert\",3,\"UFS:theirs.pem\"", "AT+QSSLCFG=\"cacertex\",0,2,\"UFS:theirs.pem\""]
+    {
+        run(&mut tunnel_command(&["at", "--force", setting, "-d", &device]));
+    }
+    let listing = cert(&modem, &["list"]).expect_success();
+    let line = line(&listing, "theirs.pem");
+    assert!(line.contains("not of this program; ") && line.contains("cacert of SSL context 3"), "{line}");
+}
+
+#[test]
 fn expired_certificates_are_found_on_the_host_and_in_the_modem() {
     let directory = harness::temporary_directory();
     let old = CertificateRequest::server("old.test").expired();

@@ -152,17 +152,76 @@ fn no_port_and_a_silent_port_are_told_apart() {
 }
 
 #[test]
-fn a_sim_without_its_pin_and_with_it() {
+fn a_sim_that_wants_its_pin_costs_none_of_its_attempts() {
     let modem = Modem::with_options("--sim-pin 1234 --clock host");
-    failed(&doctor(&modem, &[]), 9, "sim", &["wants its PIN", "--sim-pin-file"]);
+    failed(&doctor(&modem, &[]), 9, "sim", &["wants its PIN, 3 attempts left", "--sim-pin-file"]);
     let directory = harness::temporary_directory();
     let pin = directory.path().join("pin");
-    fs::write(&pin, "0000\n").expect("the directory is ours");
     let pin_file = pin.to_str().expect("text");
-    failed(&doctor(&modem, &["--sim-pin-file", pin_file]), 9, "sim", &["refused the PIN"]);
+    for content in ["0000\n", "1234\n"] {
+        fs::write(&pin, content).expect("the directory is ours");
+        let said = ["wants its PIN, 3 attempts left", "a tunnel with --sim-pin-file enters it"];
+        failed(&doctor(&modem, &["--sim-pin-file", pin_file]), 9, "sim", &said);
+    }
+    assert_eq!(ask(&modem, &["AT+CPIN?", "AT+QPINC=\"SC\""]), ["+CPIN: SIM PIN", "+QPINC: \"SC\",3,10"]);
+}
+
+#[test]
+fn a_pin_that_a_tunnel_was_refused_is_known_to_be_wrong() {
+    let modem = Modem::with_options("--sim-pin 1234 --clock host");
+    let directory = harness::temporary_directory();
+    let pin = directory.path().join("pin");
+    let pin_file = pin.to_str().expect("text");
+    let with_state = |arguments: &[&str]| {
+        let device = modem.device(0);
+        let mut command = tunnel_command(arguments);
+        command.args(["-d", &device, "--sim-pin-file", pin_file]);
+        run(command.env("QSSL_TUNNEL_STATE_DIRECTORY", directory.path()))
+    };
+    fs::write(&pin, "0000\n").expect("the directory is ours");
+    let connected = with_state(&["connect", "server.test:443", "--insecure"]);
+    assert_eq!(connected.status, 9, "{}", connected.stderr);
+    let said =
+        ["wants its PIN, 2 attempts left", "refused the PIN of --sim-pin-file before", "give the right one"];
+    failed(&with_state(&["doctor"]), 9, "sim", &said);
+    // The second wrong one leaves the last attempt, which is the user's.
+    fs::write(&pin, "1111\n").expect("the directory is ours");
+    assert_eq!(with_state(&["connect", "server.test:443", "--insecure"]).status, 9);
     fs::write(&pin, "1234\n").expect("the directory is ours");
-    let entered = doctor(&modem, &["--sim-pin-file", pin_file]);
-    assert_eq!(entered.status, 0, "{}", entered.text());
+    let said = ["wants its PIN, 1 attempt left", "does not use the last one", "by hand"];
+    failed(&with_state(&["doctor"]), 9, "sim", &said);
+    assert_eq!(ask(&modem, &["AT+QPINC=\"SC\""]), ["+QPINC: \"SC\",1,10"]);
+}
+
+#[test]
+fn a_stored_file_with_other_bytes_is_named_and_not_trusted() {
+    let site = Site::new(Behaviour::Echo, "--clock host");
+    let device = site.modem.device(0);
+    let put = run(&mut tunnel_command(&["cert", "put", certificate_file(), "-d", &device])).expect_success();
+    let name = put.text().trim().to_owned();
+    let original = fs::read(certificate_file()).expect("it exists");
+    // Of the same name, size and checksum: two pairs of bytes are exchanged.
+    let mut other = original.clone();
+    other.swap(100, 102);
+    other.swap(101, 103);
+    assert_ne!(other, original);
+    let path = format!("UFS:{name}");
+    let put = site.modem.embedded.with_modem(move |modem, _, _| modem.put_file(&path, &other));
+    assert_eq!(put, Some(true));
+    let finished = doctor_to_server(&site.modem, &[]);
+    failed(
+        &finished,
+        8,
+        "certificates",
+        &["not the bytes that this program has stored", &name, "cert remove"],
+    );
+    // The way to the server is judged with the right bytes, which are left there.
+    assert!(line(&finished.text(), "tls").starts_with('✓'), "{}", finished.text());
+    let kept = run(&mut tunnel_command(&["cert", "get", &name, "-d", &device])).expect_success();
+    assert_eq!(kept.stdout, original);
+    let again = doctor_to_server(&site.modem, &[]);
+    assert_eq!(again.status, 0, "{}", again.text());
+    assert!(line(&again.text(), "certificates").contains("is there"), "{}", again.text());
 }
 
 #[test]

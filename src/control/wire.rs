@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use super::{Outcome, PortTranscript, Reply, Request};
+use super::{Outcome, PortTranscript, Reply, Request, StoredFile};
 use crate::status::Status;
 
 /// The fields of all requests.
@@ -35,6 +35,7 @@ pub struct ReplyFields {
     connection: Option<u8>,
     code: Option<u16>,
     ports: Option<Vec<PortTranscript>>,
+    files: Option<Vec<StoredFile>>,
     id: Option<String>,
     message: Option<String>,
 }
@@ -61,6 +62,7 @@ impl TryFrom<RequestFields> for Request {
             "download" => {
                 Request::Download { name: needed(fields.name, "name")?, size: needed(fields.size, "size")? }
             }
+            "stored-files" => Request::StoredFiles,
             "kill" => Request::Kill { client: needed(fields.client, "client")? },
             "transcript" => Request::Transcript { payload: fields.payload },
             _ => return Err(format!("there is no request {name:?}")),
@@ -85,6 +87,7 @@ impl TryFrom<ReplyFields> for Reply {
                 connection: needed(fields.connection, "connection")?,
                 code: needed(fields.code, "code")?,
             },
+            "stored-files" => Reply::StoredFiles { files: needed(fields.files, "files")? },
             "transcript" => Reply::Transcript { ports: needed(fields.ports, "ports")? },
             "done" => Reply::Done,
             "error" => {

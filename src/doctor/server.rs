@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::trials::{Trial, trials};
 use super::{Doctor, Heard, SettingsOf};
 use crate::at::{AccessMode, AtText, Command, ResultCode, SOCKET_COUNT, SocketId, SslContextId, fields};
+use crate::certificates::LARGEST_FILE_BYTES;
 use crate::config::{self, Authentication, Target, Tunnel};
 use crate::conversation::Service;
 use crate::exit_status::ExitStatus;
@@ -45,20 +46,30 @@ impl Doctor<'_> {
         let tunnel = self.tunnel.filter(|_| self.settings == SettingsOf::Options);
         let tls = tunnel.map(|tunnel| &tunnel.tls);
         let files = tls.map_or(Vec::new(), |tls| ssl_context::files(tls, Authorities::Bundle));
+        let spoilt = self.spoilt_files(&stored)?;
         let is_stored = |file: &&File| {
-            stored
-                .iter()
-                .any(|(name, size)| *name == *file.name.as_str() && *size == file.content.len() as u64)
+            let there = |(name, size): &(String, u64)| {
+                *name == *file.name.as_str() && *size == file.content.len() as u64 && !spoilt.contains(name)
+            };
+            stored.iter().any(there)
         };
         let missing: u64 =
             files.iter().filter(|file| !is_stored(file)).map(|file| file.content.len() as u64).sum();
         self.free_bytes = free;
         let fits = free.is_none_or(|free| missing <= free);
         let source = files.first().map_or("", |file| file.source.as_str());
-        self.stored = (!stored.is_empty()).then_some(stored);
+        self.intact = files.iter().filter(is_stored).map(|file| file.name.to_string()).collect();
+        self.stored = stored.into_iter().map(|(name, _)| name).collect();
         let notes = if self.settings == SettingsOf::Options { self.notes } else { &[] };
         let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
         match (fits, missing) {
+            _ if !spoilt.is_empty() => {
+                let names = spoilt.join(", ");
+                let seen = format!("{seen}; not the bytes that this program has stored: {names}");
+                let advice = "another program or a fault has changed them: a tunnel stores its own anew at the next data \
+                              session, cert remove takes away the others";
+                self.report.failed("certificates", ExitStatus::SetUpFailed, seen, advice);
+            }
             (false, _) => {
                 let seen = format!("{seen}; the certificates of {source} take {missing}");
                 let advice = "give the one root that is needed with --ca FILE or --ca system:NAME";
@@ -74,6 +85,25 @@ impl Doctor<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The files of this program whose bytes are not those that they were stored with. A key that the module does not
+    /// hand out is not among them.
+    fn spoilt_files(&mut self, stored: &[(String, u64)]) -> Result<Vec<String>, Failure> {
+        let mut spoilt = Vec::new();
+        for (name, size) in stored {
+            let (Ok(file_name), Ok(size)) = (AtText::new(name.as_str()), usize::try_from(*size)) else {
+                continue;
+            };
+            if !name.starts_with(ssl_context::FILE_PREFIX) || size > LARGEST_FILE_BYTES {
+                continue;
+            }
+            let answer = self.conversation.insist(Command::Download { name: file_name, size })?;
+            if answer.outcome == Some(Outcome::Ok) && !ssl_context::is_intact(name, &answer.file) {
+                spoilt.push(name.clone());
+            }
+        }
+        Ok(spoilt)
     }
 
     /// A plain TCP connection to the server, closed at once: its result code.
@@ -294,26 +324,38 @@ impl Doctor<'_> {
     fn store(&mut self, files: &[File]) -> Result<Option<String>, Failure> {
         for file in files {
             let size = file.content.len() as u64;
-            let there = |(name, stored): &(String, u64)| *name == *file.name.as_str() && *stored == size;
-            if self.stored.as_ref().is_some_and(|stored| stored.iter().any(there)) {
+            let name = file.name.to_string();
+            if self.intact.contains(&name) {
                 continue;
+            }
+            // By its name it is ours, and its bytes are not.
+            let is_spoilt = self.stored.contains(&name);
+            if is_spoilt {
+                self.insist(Command::line(format!("AT+QFDEL=\"{name}\"")))?;
             }
             if let Some(free) = self.free_bytes.filter(|free| *free < size) {
                 let source = &file.source;
                 return Ok(Some(format!("{source} takes {size} bytes, and the modem has {free} left")));
             }
             let upload = Command::Upload { name: file.name.clone(), content: file.content.clone() };
-            let answer = self.insist(upload)?;
-            let is_there_already = answer.number == Some(407);
-            let sum = ssl_context::upload_sum(&answer.lines);
-            if is_there_already {
-                continue;
+            let mut answer = self.insist(upload.clone())?;
+            if answer.number == Some(FILE_EXISTS) {
+                // It was not listed.
+                let download = Command::Download { name: file.name.clone(), size: file.content.len() };
+                let kept = self.conversation.insist(download)?;
+                if kept.outcome != Some(Outcome::Ok) || kept.file == file.content {
+                    continue;
+                }
+                self.insist(Command::line(format!("AT+QFDEL=\"{name}\"")))?;
+                answer = self.insist(upload)?;
             }
+            let sum = ssl_context::upload_sum(&answer.lines);
             // Whatever came to be stored is taken away again, a spoilt file above all.
-            if answer.error.is_none() || sum.is_some() {
+            let is_whole = answer.error.is_none() && sum == Some((file.content.len(), file.checksum()));
+            if !(is_spoilt && is_whole) && (answer.error.is_none() || sum.is_some()) {
                 self.undo.push(Command::line(format!("AT+QFDEL=\"{}\"", file.name)));
             }
-            if answer.error.is_some() || sum != Some((file.content.len(), file.checksum())) {
+            if !is_whole {
                 let error = answer.error.unwrap_or("another checksum".to_owned());
                 return Ok(Some(format!("the modem did not store {} ({error})", file.source)));
             }
@@ -486,3 +528,6 @@ const OPEN_LIMIT: Duration = Duration::from_secs(150);
 
 /// 550, for a refusal without a reason.
 const UNKNOWN_ERROR: u16 = 550;
+
+/// AT+QFUPL of a name that is there (FILE application note).
+const FILE_EXISTS: u16 = 407;

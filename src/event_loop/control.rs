@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::daemon::Daemon;
 use super::{EventLoop, Place};
 use crate::at::{AtText, Command};
+use crate::certificates;
 use crate::control::server::{Server, Turn, Waits};
 use crate::control::{self, FILE_LIMIT_BYTES, Outcome, PortTranscript, Reply, Request, TURN_LIMIT, guard};
 use crate::modem::{self, Refusal, UserAnswer, UserCommand};
@@ -146,6 +147,10 @@ impl EventLoop {
                 }
                 Err(why) => self.reply(connection, &Reply::error("bad-request", format!("name: {why}"))),
             },
+            Request::StoredFiles => {
+                let files = certificates::files_of(&self.configuration.tunnels);
+                self.reply(connection, &Reply::StoredFiles { files });
+            }
             Request::Kill { client } => {
                 let reply = match self.relay.kill(client, self.now) {
                     true => Reply::Done,

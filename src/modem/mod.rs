@@ -39,7 +39,10 @@ pub use failure::{Cut, Failure, OpenFailure, Refusal};
 pub use profile::{CloseTime, Family, Profile, QUESTIONS};
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
-pub(crate) use session::{PLAUSIBLE_UNIX_SECONDS, access_point, access_point_line, clock_text, unix_seconds};
+pub(crate) use session::{
+    PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, access_point, access_point_line, clock_text, pin_attempts,
+    unix_seconds,
+};
 pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
 
 use crate::at::{AccessMode, Command, Message, ResultCode, SOCKET_COUNT, SocketId, SslContextId, Urc};

@@ -31,7 +31,7 @@ use network::{REGISTRATION, registration_state, sim_state};
 use tls::Files;
 
 pub(crate) use clock::{PLAUSIBLE_UNIX_SECONDS, clock_text, unix_seconds};
-pub(crate) use network::{access_point, access_point_line};
+pub(crate) use network::{PIN_ATTEMPTS_MIN, access_point, access_point_line, pin_attempts};
 
 /// How far the data session is.
 #[derive(Debug)]

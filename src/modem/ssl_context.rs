@@ -572,10 +572,7 @@ impl File {
                 content.push(b'\n');
             }
         }
-        let hash = Sha256::digest(&content);
-        let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let name =
-            AtText::new(format!("{FILE_PREFIX}{hex}.{kind}")).expect("letters, digits, hyphen and dot");
+        let name = AtText::new(stored_name(kind, &content)).expect("letters, digits, hyphen and dot");
         File { name, content, source }
     }
 
@@ -589,6 +586,17 @@ impl File {
     pub fn checksum(&self) -> u16 {
         checksum(&self.content)
     }
+}
+
+/// Whether a file of this program has the bytes that it was stored with, which its name tells.
+pub fn is_intact(name: &str, content: &[u8]) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, kind)| name == stored_name(kind, content))
+}
+
+fn stored_name(kind: &str, content: &[u8]) -> String {
+    let hash = Sha256::digest(content);
+    let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{FILE_PREFIX}{hex}.{kind}")
 }
 
 /// The checksum of AT+QFUPL and AT+QFDWL.

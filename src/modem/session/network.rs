@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Step;
 use crate::at::{AtText, Line, SOCKET_COUNT, SocketId, fields};
 use crate::config::{self, ApnAuth, PdpType, Wait};
+use crate::counted;
 use crate::exit_status::ExitStatus;
 use crate::modem::Modem;
 use crate::modem::channel::Outcome;
@@ -96,16 +97,15 @@ impl Modem {
         }
     }
 
-    /// `+QPINC: "SC",<attempts for the PIN>,<attempts for the PUK>`. A module that cannot say it is trusted to have
-    /// more than one: a PIN that was refused is never tried again.
+    /// A module that cannot say how many attempts are left is trusted to have more than one: a PIN that was refused
+    /// is never tried again.
     pub(super) fn pin_attempts_answered(&mut self, lines: &[String], now: Instant) {
-        let attempts =
-            lines.iter().find_map(|line| fields(line.strip_prefix("+QPINC:")?).nth(1)?.parse::<u8>().ok());
-        match attempts {
-            Some(attempts @ 0..=1) => {
+        match pin_attempts(lines) {
+            Some(attempts) if attempts < PIN_ATTEMPTS_MIN => {
                 let message = format!(
-                    "the SIM has {attempts} attempt left for its PIN, and the last one is not used: enter the PIN by \
-                     hand (qssl-tunnel at --force 'AT+CPIN=\"…\"'), or unlock the SIM in a telephone"
+                    "the SIM has {} left for its PIN, and the last one is not used: enter the PIN by hand \
+                     (qssl-tunnel at --force 'AT+CPIN=\"…\"'), or unlock the SIM in a telephone",
+                    counted(usize::from(attempts), "attempt")
                 );
                 self.session_failed(Failure::new(ExitStatus::SimFailed, message), true, now);
             }
@@ -208,6 +208,11 @@ pub(super) fn registration_state(lines: &[String]) -> Option<u8> {
     })
 }
 
+/// How many attempts the SIM leaves for its PIN, where AT+QPINC tells: `+QPINC: "SC",<for the PIN>,<for the PUK>`.
+pub(crate) fn pin_attempts(lines: &[String]) -> Option<u8> {
+    lines.iter().find_map(|line| fields(line.strip_prefix("+QPINC:")?).nth(1)?.parse().ok())
+}
+
 /// The access point's name in `+QICSGP: [<context>,]<type>,"<apn>","<user>","<password>",<auth>`.
 pub(crate) fn access_point(lines: &[String]) -> Option<&str> {
     let values = lines.iter().find_map(|line| line.strip_prefix("+QICSGP:"))?;
@@ -239,6 +244,9 @@ pub(super) const REGISTRATION: [&str; 3] = ["AT+CEREG?", "AT+CGREG?", "AT+CREG?"
 
 /// How often SIM and registration are asked about.
 const POLL: Duration = Duration::from_secs(2);
+
+/// With fewer attempts left no PIN is entered: the last one is the user's.
+pub(crate) const PIN_ATTEMPTS_MIN: u8 = 2;
 
 /// How long a registration may take where nobody waits for ever.
 const REGISTRATION_PATIENCE: Duration = Duration::from_secs(60);
