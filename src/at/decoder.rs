@@ -164,8 +164,9 @@ enum State {
         left: usize,
         framing: usize,
     },
-    /// Text that another program has the modem say.
-    ForeignText(Text),
+    /// Text that another program has the modem say, and how much of our last line has come back straight after what
+    /// may be its end.
+    ForeignText(Text, usize),
     /// Behind payload: CR, LF.
     Behind {
         cr_seen: bool,
@@ -231,7 +232,7 @@ impl Decoder {
             State::Line
             | State::LateLine
             | State::Behind { .. }
-            | State::ForeignText(_)
+            | State::ForeignText(..)
             | State::Discarding => 0,
         }
     }
@@ -260,14 +261,14 @@ impl Decoder {
     pub fn is_inside_foreign(&self) -> bool {
         match self.state {
             State::HeaderLf { owner, .. } | State::Payload { owner, .. } => owner == Owner::Foreign,
-            State::ForeignText(_) => true,
+            State::ForeignText(..) => true,
             _ => false,
         }
     }
 
     /// Whether the text that another program had the modem say has ended, if nothing more comes now.
     pub fn foreign_may_be_over(&self) -> bool {
-        matches!(self.state, State::ForeignText(text) if text.may_be_over())
+        matches!(self.state, State::ForeignText(text, _) if text.may_be_over())
     }
 
     /// What is awaited of another program no longer comes: the next byte begins a line. Whether something was.
@@ -296,7 +297,7 @@ impl Decoder {
             | State::Payload { .. }
             | State::LatePayload { .. }
             | State::Discarding => true,
-            State::ForeignText(text) => !text.may_be_over(),
+            State::ForeignText(text, _) => !text.may_be_over(),
             // Nothing need follow.
             State::Behind { .. } => false,
         }
@@ -338,7 +339,7 @@ impl Decoder {
                         make_text(&mut self.line);
                         self.line_done = true;
                         if let Some(Follows::Text(text_state)) = follows {
-                            self.state = State::ForeignText(text_state);
+                            self.state = State::ForeignText(text_state, 0);
                             return Some(Message::Foreign(text(&self.line)));
                         }
                         self.state = State::Discarding;
@@ -366,7 +367,7 @@ impl Decoder {
                             Follows::Payload(length) => after_header(length, Owner::Foreign),
                             Follows::Rest(0) => State::Behind { cr_seen: false },
                             Follows::Rest(left) => State::Payload { left, owner: Owner::Foreign },
-                            Follows::Text(text) => State::ForeignText(text),
+                            Follows::Text(text) => State::ForeignText(text, 0),
                             Follows::Impossible => return Some(Message::Malformed(text(&self.line))),
                         };
                         return Some(match is_answer {
@@ -429,14 +430,27 @@ impl Decoder {
                     let bytes = &self.line[framing..framing + count];
                     return Some(Message::Payload { bytes, left: left - count });
                 }
-                State::ForeignText(mut text_state) => {
+                State::ForeignText(mut text_state, came_back) => {
                     let &byte = input.first()?;
-                    let step = text_state.take(byte);
                     *input = &input[1..];
+                    let came_back = match self.echoes[0].get(came_back) {
+                        _ if came_back == 0 && !text_state.may_be_over() => 0,
+                        Some(due) if *due == byte => came_back + 1,
+                        None if came_back > 0 && byte == b'\r' => {
+                            // An echo has no empty line in front of it.
+                            self.state = State::Line;
+                            self.line.clear();
+                            return Some(Message::Echo);
+                        }
+                        _ => 0,
+                    };
+                    let step = text_state.take(byte);
                     self.state = match step {
                         Step::Over => State::Line,
                         Step::Endless => State::Discarding,
-                        Step::Inside | Step::LineEnd | Step::Between => State::ForeignText(text_state),
+                        Step::Inside | Step::LineEnd | Step::Between => {
+                            State::ForeignText(text_state, came_back)
+                        }
                     };
                     match step {
                         Step::Inside if text_state.is_answer && self.line.len() < LINE_MAX => {
@@ -1033,6 +1047,33 @@ mod tests {
             let mut input = &b"\r\nOK\r\n"[..];
             assert_eq!(decoder.decode(&mut input), Some(Message::Final(Final::Ok)));
         }
+    }
+
+    #[test]
+    fn an_echo_straight_after_such_a_text_ends_it() {
+        for said in [
+            "\r\n+QMTRECV: 0,0,\"alerts\",\"plain\"\r\n",
+            "\r\n+QMTRECV: 0,0,\"alerts\",\"{\r\n+QSSLURC: \"closed\",0\r\n}\"\r\n",
+            "\r\n+CMT: \"+49\",,\"26/11/26,17:00:00+04\"\r\nhello\r\n",
+        ] {
+            let input = [said, "AT+QSSLSEND=1,4\r\r\n+QSSLURC: \"closed\",0\r\n"].concat();
+            for step in 1..input.len() {
+                let mut decoder = Decoder::new();
+                decoder.expect_echo(b"AT+QSSLSEND=1,4");
+                let mut all = Vec::new();
+                for mut piece in input.as_bytes().chunks(step) {
+                    while let Some(message) = decoder.decode(&mut piece) {
+                        all.push(format!("{message:?}"));
+                    }
+                }
+                assert_eq!(all[1..], ["Echo", "Urc(Closed(SocketId(0)))"], "{input} in steps of {step}");
+            }
+        }
+        let mut decoder = Decoder::new();
+        decoder.expect_echo(b"AT+QSSLSEND=1,4");
+        let mut input = &b"\r\n+CMT: \"+49\",,\"26\"\r\na\r\nAT+QSSLSEND=2\r\n+QSSLURC: \"closed\",0\r\n"[..];
+        assert!(matches!(decoder.decode(&mut input), Some(Message::Foreign(_))));
+        assert_eq!(decoder.decode(&mut input), None, "another line than ours is part of the text");
     }
 
     #[test]
