@@ -138,7 +138,7 @@ impl Modem {
     /// SEND OK while no payload has left that it could be the answer to: soon after SEND FAIL it says that the bytes
     /// were taken after all. Whose they were must be certain.
     pub(super) fn sent_after_all(&mut self, port: usize, now: Instant) {
-        let failed = |socket: &super::Socket| socket.send_just_failed(port, now);
+        let failed = |socket: &super::Socket| socket.send_just_failed(port);
         let failed: Vec<(SocketId, FailedSend)> =
             SocketId::all().filter_map(|id| Some((id, failed(&self.sockets[id.index()])?))).collect();
         match failed[..] {
@@ -323,6 +323,7 @@ impl Modem {
         outcome: Outcome,
         now: Instant,
     ) {
+        self.context_perhaps_forgotten(id);
         let channels = self.speaking_channels();
         let refused = outcome != Outcome::Ok;
         let socket = &mut self.sockets[id.index()];
@@ -501,6 +502,21 @@ impl Modem {
             socket.phase = Phase::Free;
             socket.free_since = now;
             self.context_perhaps_released(id);
+        }
+    }
+
+    /// A socket may have been closed, and be the last of its context: the module may put the context's settings back
+    /// (both manuals, 2.1.5 and 2.2.5), whether or not the number counts as free yet.
+    pub(super) fn context_perhaps_forgotten(&mut self, id: SocketId) {
+        let ssl = self.sockets[id.index()].ssl;
+        let is_held = |(index, socket): (usize, &super::Socket)| {
+            index != id.index() && socket.ssl == ssl && matches!(socket.phase, Phase::Open(_))
+        };
+        if self.sockets.iter().enumerate().any(is_held) {
+            return;
+        }
+        for context in self.contexts.iter_mut().filter(|context| Some(context.id) == ssl) {
+            context.doubt();
         }
     }
 

@@ -299,6 +299,11 @@ impl Channel {
         now.saturating_duration_since(self.last_heard.max(self.last_said)) >= AWAKE_MIN
     }
 
+    /// When the last command left.
+    pub fn last_said(&self) -> Instant {
+        self.last_said
+    }
+
     /// The command in flight.
     pub fn in_flight(&self) -> Option<&InFlight> {
         self.in_flight.as_ref()

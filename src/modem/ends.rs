@@ -29,7 +29,7 @@ impl Modem {
                         Sign::Closed | Sign::Silence => Sign::Closed,
                     };
                 }
-                FarEnd::Unheard { .. } => self.far_end_gone(id),
+                FarEnd::Unheard { .. } | FarEnd::Emptying { .. } => self.far_end_gone(id),
                 FarEnd::Gone => {}
             },
             Phase::Opening(opening) if !matches!(opening.stage, OpenStage::Due) => {
@@ -49,7 +49,7 @@ impl Modem {
                 *far_end = FarEnd::Doubted { sign: Sign::RefusedSend, question: Question::default() };
             }
             FarEnd::Doubted { sign: sign @ Sign::Closed, .. } => *sign = Sign::Both,
-            FarEnd::Doubted { .. } | FarEnd::Unheard { .. } | FarEnd::Gone => {}
+            FarEnd::Doubted { .. } | FarEnd::Emptying { .. } | FarEnd::Unheard { .. } | FarEnd::Gone => {}
         }
     }
 
@@ -57,6 +57,16 @@ impl Modem {
     pub(super) fn doubt_answered(&mut self, id: SocketId, outcome: &Outcome, lines: &[String], now: Instant) {
         let witness = self.witness(id, outcome, lines);
         let Phase::Open(open) = &mut self.sockets[id.index()].phase else { return };
+        if let FarEnd::Emptying { pushed, question } = &mut open.far_end {
+            match witness {
+                Witness::Ended if std::mem::take(pushed) => {
+                    question.repeat(u32::MAX, now);
+                }
+                Witness::Ended => self.far_end_gone(id),
+                Witness::Connected | Witness::Unclear => self.break_off(id, Cut::ClosedUncertain),
+            }
+            return;
+        }
         let FarEnd::Doubted { sign, question } = &mut open.far_end else { return };
         match (witness, *sign) {
             (Witness::Connected, Sign::Closed) => {
@@ -82,6 +92,14 @@ impl Modem {
                 }
             }
             (Witness::Connected | Witness::Unclear, Sign::Silence) => open.far_end = FarEnd::There,
+            // Another's `closed` was heard; what is pushed may not be read to its end.
+            (Witness::Ended, Sign::Closed | Sign::Both)
+                if question.answers > 0 && !matches!(open.flow, Flow::Buffer { .. }) =>
+            {
+                let mut question = Question::default();
+                question.repeat(u32::MAX, now);
+                open.far_end = FarEnd::Emptying { pushed: false, question };
+            }
             (Witness::Ended, Sign::Closed | Sign::Both | Sign::Silence) => self.far_end_gone(id),
             (Witness::Unclear, Sign::Closed) => self.break_off(id, Cut::ClosedUncertain),
             (Witness::Unclear, Sign::RefusedSend | Sign::Both) => self.break_off(id, Cut::SendRefused),
@@ -135,12 +153,17 @@ impl Modem {
         }
     }
 
-    /// Something came for a socket: `closed` is behind it.
+    /// Something came for a socket: its `closed` is still to come.
     pub(super) fn heard_of(&mut self, id: SocketId, now: Instant) {
-        if let Phase::Open(Open { far_end: FarEnd::Unheard { until }, .. }) =
-            &mut self.sockets[id.index()].phase
-        {
-            *until = now + UNHEARD_WAIT;
+        let Phase::Open(open) = &mut self.sockets[id.index()].phase else { return };
+        match &mut open.far_end {
+            FarEnd::Unheard { until } => *until = now + UNHEARD_WAIT,
+            FarEnd::Emptying { pushed, .. } => *pushed = true,
+            // Nothing comes after a `closed` that is its own.
+            FarEnd::Doubted { sign: Sign::Closed | Sign::Both, question } => {
+                question.answers = question.answers.max(1)
+            }
+            FarEnd::There | FarEnd::Doubted { .. } | FarEnd::Gone => {}
         }
     }
 

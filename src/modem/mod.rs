@@ -89,6 +89,8 @@ pub struct Modem {
     releasing: Option<Instant>,
     /// Clients wait for a socket.
     is_wanted: bool,
+    /// A command that came after a quiet time was lost: the module sleeps, and `AT` has to wake it.
+    may_sleep: bool,
     urc_port: UrcPort,
     routing: Routing,
     /// Commands from outside, waiting for their turn.
@@ -277,6 +279,7 @@ impl Modem {
             booting_until: None,
             releasing: None,
             is_wanted: false,
+            may_sleep: false,
             urc_port: UrcPort::Unknown,
             routing: Routing::new(count),
             user_commands: VecDeque::new(),
@@ -443,7 +446,7 @@ impl Modem {
             Phase::Confirming(question) => question.again_at.and_then(waits),
             Phase::Open(open) => {
                 let doubt = match open.far_end {
-                    FarEnd::Doubted { question, .. } => question.again_at,
+                    FarEnd::Doubted { question, .. } | FarEnd::Emptying { question, .. } => question.again_at,
                     _ => None,
                 };
                 let backoff = socket.backoff.filter(|_| !socket.outgoing.is_empty());
@@ -946,7 +949,9 @@ impl Modem {
                         _ => &[],
                     };
                     channel.habit.answered(in_flight.echo, sent);
+                    let asked_at = channel.last_said();
                     self.answered(port, in_flight, outcome, now);
+                    self.sockets.iter_mut().for_each(|socket| socket.answered_on(port, asked_at));
                 } else if is_connect {
                     self.connected_unwanted(port, now);
                 } else if is_send_ok {

@@ -63,6 +63,14 @@ impl Modem {
     /// Whether the next command could be one that must not be lost, and the module may sleep: `AT` wakes it.
     fn must_wake(&self, port: usize, now: Instant) -> bool {
         let channel = &self.channels[port];
+        // Lost again and again, each time on another port that has fallen asleep meanwhile, nothing would be done.
+        let is_anything_due = || {
+            !self.session.is_up()
+                || !self.user_commands.is_empty()
+                || self.session.doubt == Doubt::Due
+                || self.sockets.iter().any(|socket| socket.phase == Phase::Judging { asked: false })
+                || self.socket_command(port, now).is_some()
+        };
         let is_due = |id: &SocketId| {
             let socket = &self.sockets[id.index()];
             let command = match &socket.phase {
@@ -75,10 +83,11 @@ impl Modem {
             };
             socket.wants_to_send(now) && command.must_arrive()
         };
-        self.session.is_up()
-            && channel.wire_step.is_none()
+        channel.wire_step.is_none()
             && channel.may_be_asleep(now)
-            && (self.open_due(port, now).is_some() || SocketId::all().any(|id| is_due(&id)))
+            && (self.may_sleep && is_anything_due()
+                || self.session.is_up()
+                    && (self.open_due(port, now).is_some() || SocketId::all().any(|id| is_due(&id))))
     }
 
     fn next_command(&mut self, port: usize, now: Instant) -> Option<(Command, Origin)> {
@@ -153,6 +162,9 @@ impl Modem {
                 Some(command) => (command, Origin::Wire),
                 None => (self.open_command(port, id, now), Origin::Socket),
             });
+        }
+        if self.sockets.iter().any(|socket| socket.awaits_send_ok(port, now)) {
+            return Some((Command::line("AT"), Origin::Liveness));
         }
         if let Some(command) = self.byte_command(port, now) {
             return Some((command, Origin::Socket));
@@ -360,7 +372,7 @@ impl Modem {
     }
 
     /// Switches of mode, closes and checks.
-    fn socket_command(&mut self, port: usize, now: Instant) -> Option<Command> {
+    fn socket_command(&self, port: usize, now: Instant) -> Option<Command> {
         let mut best: Option<(u32, Command)> = None;
         let speaking = self.speaking_channels();
         for id in SocketId::all() {
@@ -371,6 +383,13 @@ impl Modem {
             let candidate = match &socket.phase {
                 Phase::Open(Open { far_end: FarEnd::Doubted { question, .. }, .. })
                     if question.is_due(now) =>
+                {
+                    (0, Command::State { socket: id })
+                }
+                // Asked on another channel, the answer could overtake what is pushed.
+                Phase::Open(Open { far_end: FarEnd::Emptying { question, .. }, .. })
+                    if question.is_due(now)
+                        && socket.pushed_on.is_none_or(|on| on == port || speaking & (1 << on) == 0) =>
                 {
                     (0, Command::State { socket: id })
                 }
@@ -434,7 +453,23 @@ impl Modem {
     /// Whether the settings of this socket's SSL context are known to stand.
     fn context_stands_for(&self, id: SocketId) -> bool {
         let context = &self.contexts[self.context_of[self.sockets[id.index()].tunnel]];
-        context.stands() && context.files_stand && !context.is_stale(self.last_run)
+        let is_being_closed = |socket: &super::Socket| {
+            socket.ssl == Some(context.id)
+                && socket.busy.is_some()
+                && matches!(
+                    socket.phase,
+                    Phase::Closing(_)
+                        | Phase::Opening(Opening {
+                            stage: OpenStage::CloseFirst | OpenStage::Abandoned { .. },
+                            ..
+                        })
+                )
+        };
+        // With the last one that is closed the module may put the context's settings back, and what a stream was opened
+        // by cannot be asked afterwards.
+        let is_changing =
+            context.is_guarded() && self.is_for_stream(id) && self.sockets.iter().any(is_being_closed);
+        context.stands() && context.files_stand && !context.is_stale(self.last_run) && !is_changing
     }
 
     /// The socket whose open is next on this channel, once the settings of its SSL context stand. One whose settings

@@ -16,6 +16,8 @@
 //!     └────────────────────────────────────────┤                                         │ `closed`
 //!                                              └───────────► Unheard ────────────────────┘
 //! ```
+//! Where the `closed` may have been another's, `Gone` is reached by `Emptying`: until nothing more is pushed.
+//!
 //! The lower diagram is [`FarEnd`]: an end needs two witnesses, the URC `closed`, which comes after everything that
 //! was pushed, and the module's own state of the socket. `Confirming` asks for the second where the end of a stream
 //! was seen in data mode.
@@ -183,6 +185,14 @@ pub enum FarEnd {
         /// The question to the module.
         question: Question,
     },
+    /// The module has said both, but a `closed` that did not fit came before: it may still push. It is asked until
+    /// nothing has come between two answers.
+    Emptying {
+        /// Something came since it was asked last.
+        pushed: bool,
+        /// The question to the module.
+        question: Question,
+    },
     /// The module says that the socket is not connected, and has not said `closed` yet, which comes after what it
     /// still pushes.
     Unheard {
@@ -286,8 +296,9 @@ pub struct Backoff {
     pub pause: Duration,
     /// The first of these SEND FAILs in a row.
     pub since: Instant,
-    /// The send that failed last: it may have been taken after all.
-    pub failed: FailedSend,
+    /// The send that failed last, as long as it may have been taken after all: until the module has answered something
+    /// that it was asked later than `SEND OK` can come.
+    pub failed: Option<FailedSend>,
 }
 
 /// A send that was answered with SEND FAIL.
@@ -360,7 +371,7 @@ impl Socket {
     pub fn wants_to_send(&self, now: Instant) -> bool {
         self.busy.is_none()
             && !self.outgoing.is_empty()
-            && self.backoff.is_none_or(|backoff| backoff.at <= now)
+            && self.backoff.is_none_or(|backoff| backoff.at <= now && backoff.failed.is_none())
             && matches!(&self.phase, Phase::Open(Open { far_end, flow })
                 if far_end.takes_bytes() && !matches!(flow, Flow::Transparent { .. } | Flow::Suspected { .. }))
     }
@@ -389,16 +400,32 @@ impl Socket {
             None => (BACKOFF_MIN, now),
             Some(backoff) => ((backoff.pause * 2).min(BACKOFF_MAX), backoff.since),
         };
-        let failed = FailedSend { port, length, at: now };
+        let failed = Some(FailedSend { port, length, at: now });
         self.backoff = Some(Backoff { at: now + pause, pause, since, failed });
         now.saturating_duration_since(since) >= SEND_STUCK_LIMIT
     }
 
-    /// The send on this channel that failed a moment ago, and may have been taken after all.
-    pub fn send_just_failed(&self, port: usize, now: Instant) -> Option<FailedSend> {
-        let failed = self.backoff?.failed;
-        let is_fresh = failed.port == port && now < failed.at + SEND_OK_LATE_MAX;
-        (is_fresh && self.outgoing.len() >= failed.length).then_some(failed)
+    /// The send on this channel that failed, and may have been taken after all.
+    pub fn send_just_failed(&self, port: usize) -> Option<FailedSend> {
+        let failed = self.backoff?.failed?;
+        (failed.port == port && self.outgoing.len() >= failed.length).then_some(failed)
+    }
+
+    /// Whether only an answer on this channel is missing before the same bytes are sent again: `SEND OK`, if it came,
+    /// is on its way in front of that, however long the line takes.
+    pub fn awaits_send_ok(&self, port: usize, now: Instant) -> bool {
+        let is_due =
+            |backoff: &Backoff| backoff.at <= now && backoff.failed.is_some_and(|it| it.port == port);
+        matches!(self.phase, Phase::Open(_))
+            && !self.outgoing.is_empty()
+            && self.backoff.is_some_and(|it| is_due(&it))
+    }
+
+    /// The module has answered on this channel what it was asked then.
+    pub fn answered_on(&mut self, port: usize, asked_at: Instant) {
+        if let Some(backoff) = &mut self.backoff {
+            backoff.failed.take_if(|it| it.port == port && it.at + SEND_OK_LATE_MAX <= asked_at);
+        }
     }
 
     /// Empties it for the next connection.
@@ -425,7 +452,7 @@ impl FarEnd {
             FarEnd::There => true,
             FarEnd::Doubted { sign: Sign::Silence, .. } => true,
             FarEnd::Doubted { sign, question } => sign == Sign::Closed && question.answers > 0,
-            FarEnd::Unheard { .. } | FarEnd::Gone => false,
+            FarEnd::Emptying { .. } | FarEnd::Unheard { .. } | FarEnd::Gone => false,
         }
     }
 
@@ -476,7 +503,7 @@ pub const INCOMING_HIGH_BYTES: usize = 32 * 1024;
 /// Below this many waiting bytes it may be switched back.
 pub const INCOMING_LOW_BYTES: usize = 4 * 1024;
 
-/// SEND OK can follow SEND FAIL within this time: then the bytes were taken.
+/// SEND OK can follow SEND FAIL within this time: then the bytes were taken. The line's time comes on top.
 const SEND_OK_LATE_MAX: Duration = Duration::from_millis(500);
 
 const BACKOFF_MIN: Duration = SEND_OK_LATE_MAX;

@@ -42,9 +42,11 @@ impl Modem {
         if unframed {
             self.cut_all(cut);
         }
+        self.cut_failed_sends(port);
         self.channels[port].state = self.waking(port, now);
         if let Some(in_flight) = in_flight {
             if cut == Cut::Silent && in_flight.may_have_woken {
+                self.may_sleep = true;
                 log::debug!(
                     "{} did not answer {}, it may have slept",
                     self.ports[port].name,
@@ -89,6 +91,15 @@ impl Modem {
         for id in SocketId::all() {
             if self.sockets[id.index()].joined {
                 self.break_off(id, cut);
+            }
+        }
+    }
+
+    /// `SEND OK` after SEND FAIL can no longer be heard on this port, or told from another's.
+    fn cut_failed_sends(&mut self, port: usize) {
+        for id in SocketId::all() {
+            if self.sockets[id.index()].send_just_failed(port).is_some() {
+                self.break_off(id, Cut::SendUncertain);
             }
         }
     }
@@ -177,6 +188,9 @@ impl Modem {
                 }
                 self.sockets[id.index()].busy = None;
                 self.sockets[id.index()].unanswered |= 1 << port;
+                if matches!(in_flight.command, Command::Close { .. }) {
+                    self.context_perhaps_forgotten(id);
+                }
                 match in_flight.command {
                     // Before the prompt nothing has left, but filler may follow: the stream cannot go on.
                     Command::Send { .. } => self.break_off(id, Cut::SendUncertain),
@@ -315,6 +329,7 @@ impl Modem {
         };
         self.end_doubted(port, cut);
         self.settle_unprompted(port, false);
+        self.cut_failed_sends(port);
         let in_flight = self.channels[port].forget();
         self.channels[port].was_stream |= matches!(self.channels[port].state, State::Data(_));
         self.channels[port].state = State::Closed;

@@ -137,6 +137,22 @@ fn a_quiet_stream_survives_it_too_and_is_not_asked_about_for_ever() {
 }
 
 #[test]
+fn a_foreign_closed_is_no_end_while_the_module_still_pushes_what_came_before_the_real_one() {
+    // The far end has closed long before the line has carried everything.
+    for ms in (1_000..8_000).step_by(250) {
+        let mut sim = Wiring::new()
+            .uart(57_600)
+            .modem(|modem| modem.receive_buffer_bytes = 20_000)
+            .connect(Connection::new(Mode::Push).far_end(Behaviour::source(40_000, 7)))
+            .fault(millis(ms), stray_closed(0))
+            .start();
+        sim.run_to_the_end(seconds(120));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "at {ms} ms");
+        sim.assert_complete(0);
+    }
+}
+
+#[test]
 fn a_module_whose_state_lags_behind_its_closed_gives_an_end() {
     for mode in MODES {
         let mut hand = ByHand::new(&[mode], 1, true, |_| {});

@@ -1,11 +1,12 @@
 //! Goal of this test: what a client sends is handed over once, in full chunks under load, at once when idle,
 //! and never again when nobody knows whether it went.
 
+use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Reads as FarReads};
 use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
-use crate::harness::wiring::{Connection, Fault, Leaves, Sends, Wiring, millis, seconds};
+use crate::harness::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 
 fn far_that_reads(bytes: u64) -> Behaviour {
     Behaviour { ends: Ends::AfterReading(bytes), ..Behaviour::sink() }
@@ -173,4 +174,36 @@ fn what_a_client_sends_before_its_socket_is_open_is_not_lost() {
     let mut sim = Wiring::new().modem(|modem| modem.open_latency = seconds(9)).connect(connection).start();
     sim.run_to_the_end(seconds(60));
     sim.assert_complete(0);
+}
+
+#[test]
+fn send_ok_that_waits_behind_other_bytes_after_send_fail_still_says_that_the_bytes_were_taken() {
+    let downloads = Connection::new(Mode::Push).far_end(Behaviour::source(40_000, 1));
+    let mut wiring = Wiring::new()
+        .uart(9_600)
+        .modem(|modem| modem.push_limit_bytes = 1_460)
+        .connect(uploads(6_000))
+        .connect(downloads);
+    for at in 3..30 {
+        wiring = wiring.fault(seconds(at), Fault::SendFailsFor(millis(400)));
+    }
+    let mut sim = wiring.start();
+    sim.run_to_the_end(seconds(200));
+    sim.assert_complete(0);
+    sim.assert_complete(1);
+}
+
+#[test]
+fn a_module_whose_ports_fall_asleep_by_turns_is_set_up_and_frees_its_sockets() {
+    let mut wiring = Wiring::new()
+        .ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)])
+        .modem(|modem| modem.quirks.sleeps = true);
+    for turn in 0..6 {
+        let at = seconds(20 * turn);
+        wiring = wiring.connect(Connection::new(Mode::Push).at(at).leaves(Leaves::After(seconds(7 + turn))));
+    }
+    let mut sim = wiring.fault(seconds(150), Fault::Reboot).start();
+    sim.run_for(seconds(240));
+    assert!(sim.relay.modem().is_up(), "it is set up again after a reboot");
+    sim.run_to_the_end(seconds(10));
 }

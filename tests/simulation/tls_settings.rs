@@ -1,7 +1,8 @@
 //! Goal of this test: no connection is ever opened without the TLS settings of its tunnel, whatever the modem has
 //! forgotten meanwhile; tunnels share an SSL context where they can, and there are never too many.
 
-use qssl_modem_emulator::network::simulated::Behaviour;
+use qssl_modem_emulator::network::OpenFailure;
+use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
 use qssl_tunnel::at::IdSet;
 use qssl_tunnel::config::{Authentication, Mode, Pem, Tls, Wait};
 use qssl_tunnel::exit_status::ExitStatus;
@@ -48,6 +49,27 @@ fn a_module_that_forgets_a_context_with_its_last_socket_is_told_again() {
         // Others come while one is being closed.
         wiring = wiring.connect(fetches().at(seconds(60))).connect(fetches().at(seconds(61)));
         stays_authenticated(wiring);
+    }
+}
+
+#[test]
+fn a_stream_is_not_opened_by_what_a_module_has_forgotten_with_a_failed_open() {
+    // The number is free at once, so that closing it is refused, and with it the context's settings are gone.
+    let mut wiring = trusting().uart(115_200).modem(|modem| {
+        modem.quirks.context_forgotten_on_last_close = true;
+        modem.quirks.closing_free_socket_is_ok = false;
+        modem.quirks.failed_open_keeps_socket = false;
+    });
+    for turn in 0..6 {
+        let stream = Connection { mode: Mode::Transparent, ..fetches().at(millis(5_000 + turn)) };
+        let refused = Opening::Fails(millis(300), OpenFailure::Refused);
+        wiring = wiring.connect(if turn % 2 == 0 { stream.opening(refused) } else { stream });
+    }
+    // By which settings it was opened is looked at in every run.
+    let mut sim = wiring.start();
+    sim.run_to_the_end(seconds(200));
+    for served in [1, 3, 5] {
+        assert_eq!(sim.outcome(served), Some(Outcome::Eof), "client {served}");
     }
 }
 
