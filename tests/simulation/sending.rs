@@ -73,7 +73,7 @@ fn send_fail_for_two_minutes_without_progress_ends_in_a_reset() {
     let took = sim.run_until("it is reset", seconds(300), |sim| sim.outcome(0).is_some());
     assert_eq!(sim.outcome(0), Some(Outcome::Reset));
     assert!(took > seconds(120) && took < seconds(130), "{took:?}");
-    // The first pause is 50 ms, the longest 1 s.
+    // The first pause is 500 ms, the longest 1 s.
     assert!(sim.said("AT+QSSLSEND") < 160, "{}", sim.said("AT+QSSLSEND"));
 }
 
