@@ -33,6 +33,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::config::Configuration;
 use crate::exit_status::ExitStatus;
+use crate::logging;
 use crate::modem::{self, Failure};
 use crate::peer::peer_is_gone;
 use crate::port::Port;
@@ -183,6 +184,7 @@ impl EventLoop {
         self.take_signals();
         if deadline.is_some_and(|deadline| deadline <= self.now) {
             self.relay.deadline_passed(self.now);
+            logging::sum_up(self.now);
             for slot in &mut self.listeners {
                 slot.paused_until = slot.paused_until.filter(|until| *until > self.now);
             }
@@ -199,7 +201,8 @@ impl EventLoop {
 
     fn next_deadline(&self) -> Option<Instant> {
         let listeners = self.listeners.iter().filter_map(|slot| slot.paused_until);
-        listeners.chain(self.relay.next_deadline()).chain(self.daemon_deadline()).min()
+        let others = self.daemon_deadline().into_iter().chain(logging::next_summary());
+        listeners.chain(self.relay.next_deadline()).chain(others).min()
     }
 
     /// Notes what an event says.
@@ -524,7 +527,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The budget of a turn, in rounds and in bytes that are moved: some milliseconds of work at the most.
 const TURN_ROUNDS: usize = 16;
-const TURN_BYTES: usize = 256 * 1024;
+const TURN_BYTES: usize = 64 * 1024;
 
 /// So many of the heart's actions are done in a round.
 const ROUND_ACTIONS: usize = 256;

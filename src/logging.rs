@@ -9,7 +9,7 @@
 
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use env_logger::Target;
@@ -30,10 +30,25 @@ pub fn start(verbosity: Verbosity) {
     let rust_log = std::env::var("RUST_LOG").ok();
     let logger = Logger::new(verbosity, rust_log.as_deref(), style, Target::Stderr);
     let level = logger.inner.filter();
-    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+    if log::set_logger(LOGGER.get_or_init(|| logger)).is_ok() {
         log::set_max_level(level);
     }
 }
+
+/// When [`sum_up`] is due: a line was kept back, and its summary comes also if it never comes again.
+pub fn next_summary() -> Option<Instant> {
+    LOGGER.get()?.repeats().next_summary()
+}
+
+/// Shows the summaries that are due.
+pub fn sum_up(now: Instant) {
+    if let Some(logger) = LOGGER.get() {
+        logger.sum_up(now);
+    }
+}
+
+/// The logger of this process.
+static LOGGER: OnceLock<Logger> = OnceLock::new();
 
 /// What stands before the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +95,11 @@ impl Logger {
         if is_shown {
             self.inner.log(record);
         }
+    }
+
+    fn sum_up(&self, now: Instant) {
+        let summaries = self.repeats().windows_passed(now);
+        self.log_summaries(summaries);
     }
 
     fn log_summaries(&self, summaries: Vec<Summary>) {
@@ -189,6 +209,11 @@ impl Repeats {
             window_end,
         });
         (true, summaries)
+    }
+
+    /// When the next summary is due of what was kept back.
+    fn next_summary(&self) -> Option<Instant> {
+        self.lines.iter().filter(|line| line.suppressed > 0).map(|line| line.window_end).min()
     }
 
     /// Sums up what has gone on during its window, which is then twice as long; what has stopped is forgotten.
@@ -461,6 +486,21 @@ mod tests {
         assert_eq!(output.lines(), ["<4>refused"; 5]);
         shown_at(&logger, start, "other", [9, 10].into_iter());
         assert_eq!(output.lines()[5..], ["<4>other", "<4>repeated 3 more times: refused", "<4>other"]);
+    }
+
+    /// The summary of a flood came only with the next line, which could be hours later.
+    #[test]
+    fn what_stops_is_summed_up_all_the_same() {
+        let (logger, output) = logger(Verbosity::Normal, None);
+        let start = some_moment();
+        shown_at(&logger, start, "refused", [0; 5].into_iter());
+        assert_eq!(logger.repeats().next_summary(), None, "nothing was kept back");
+        shown_at(&logger, start, "refused", [0; 3].into_iter());
+        let due = logger.repeats().next_summary().expect("something was kept back");
+        assert!(due <= start + KIND_WINDOW, "within a minute");
+        logger.sum_up(due);
+        assert_eq!(output.lines()[5..], ["<4>repeated 3 more times: refused"]);
+        assert_eq!(logger.repeats().next_summary(), None);
     }
 
     #[test]
