@@ -156,7 +156,8 @@ impl Modem {
                 false => String::new(),
             };
             let text = format!("{}: \"recv\",{}{length}", socket.service.urc(), socket.id);
-            self.urc(&text);
+            let opener = socket.port;
+            self.socket_urc(opener, &text);
         }
     }
 

@@ -21,11 +21,21 @@ impl Modem {
     /// The same with bytes that have their frame.
     pub(crate) fn urc_framed(&mut self, framed: &[u8]) {
         let targets = self.urc_targets();
+        self.urc_to(&targets, framed);
+    }
+
+    /// Says something unasked about a socket that was opened on `opener`.
+    pub(crate) fn socket_urc(&mut self, opener: usize, text: &str) {
+        let targets = self.socket_urc_targets(opener);
+        self.urc_to(&targets, format!("\r\n{text}\r\n").as_bytes());
+    }
+
+    fn urc_to(&mut self, targets: &[usize], framed: &[u8]) {
         if targets.is_empty() {
             self.counters.urcs_lost += 1;
         }
         for port in targets {
-            self.queue_urc(port, framed);
+            self.queue_urc(*port, framed);
         }
     }
 
@@ -34,7 +44,7 @@ impl Modem {
         let head = if self.config.quirks.open_result_without_empty_line { "" } else { "\r\n" };
         let framed = format!("{head}{text}\r\n");
         let targets = match self.config.quirks.open_result_on_urc_port {
-            true => self.urc_targets(),
+            true => self.socket_urc_targets(port),
             false => vec![port],
         };
         for port in targets {
@@ -61,8 +71,17 @@ impl Modem {
     /// The ports that URCs leave by; none if there is no port of that name.
     fn urc_targets(&self) -> Vec<usize> {
         match self.session.urc_port {
+            _ if self.config.quirks.urcs_by_every_port => (0..self.ports.len()).collect(),
             UrcPort::All => (0..self.ports.len()).collect(),
             UrcPort::One(name) => self.first_port_named(name).into_iter().collect(),
+        }
+    }
+
+    /// The ports that what concerns a socket leaves by, which was opened on `opener`.
+    fn socket_urc_targets(&self, opener: usize) -> Vec<usize> {
+        match self.config.quirks.urcs_by_opener {
+            true => vec![opener],
+            false => self.urc_targets(),
         }
     }
 
@@ -128,11 +147,11 @@ impl Modem {
             };
             if ready && !*told {
                 *told = true;
-                texts.push(format!("{}: \"closed\",{}", socket.service.urc(), socket.id));
+                texts.push((socket.port, format!("{}: \"closed\",{}", socket.service.urc(), socket.id)));
             }
         }
-        for text in &texts {
-            self.urc(text);
+        for (opener, text) in &texts {
+            self.socket_urc(*opener, text);
         }
         !texts.is_empty()
     }
@@ -163,25 +182,30 @@ impl Modem {
         state.no_carrier();
     }
 
+    /// The ports that a socket's data is pushed to, which was opened on `opener`; `None`: they do not take it now.
+    fn push_targets(&self, opener: usize) -> Option<Vec<usize>> {
+        let free =
+            |port: &usize| self.seam_open(*port) && self.has_room(*port) && self.ports[*port].urcs.is_empty();
+        let targets = self.socket_urc_targets(opener);
+        // With several ports each gets everything, except one that is a stream.
+        let commanded: Vec<usize> =
+            targets.iter().copied().filter(|port| !self.ports[*port].in_data_mode()).collect();
+        let is_held = commanded.is_empty() && !targets.is_empty();
+        (!is_held && commanded.iter().all(free)).then_some(commanded)
+    }
+
     /// Pushes received data, sockets taking turns, while the URC port takes it.
     fn push(&mut self) -> bool {
-        let waiting = self.session.sockets.iter().any(|socket| socket.has_something_to_push());
-        if !waiting {
-            return false;
-        }
-        let targets = self.urc_targets();
         let mut moved = false;
         loop {
-            let free = |port: &usize| {
-                self.seam_open(*port) && self.has_room(*port) && self.ports[*port].urcs.is_empty()
-            };
-            // With several ports each gets everything, except one that is a stream.
-            let commanded: Vec<usize> =
-                targets.iter().copied().filter(|port| !self.ports[*port].in_data_mode()).collect();
-            if !commanded.iter().all(free) || (commanded.is_empty() && !targets.is_empty()) {
+            let waiting = self.session.sockets.iter().filter(|socket| socket.has_something_to_push());
+            let openers: Vec<usize> = waiting.map(|socket| socket.port).collect();
+            let free: Vec<usize> =
+                openers.into_iter().filter(|opener| self.push_targets(*opener).is_some()).collect();
+            let Some((opener, message, payload_bytes)) = self.next_pushed_message(&free) else {
                 return moved;
-            }
-            let Some((message, payload_bytes)) = self.next_pushed_message() else { return moved };
+            };
+            let commanded = self.push_targets(opener).unwrap_or_default();
             moved = true;
             if commanded.is_empty() {
                 self.counters.pushed_bytes_lost += payload_bytes as u64;
@@ -192,7 +216,8 @@ impl Modem {
         }
     }
 
-    fn next_pushed_message(&mut self) -> Option<(Vec<u8>, usize)> {
+    /// The next message of a socket that was opened on one of `openers`: that port, the message, its payload in bytes.
+    fn next_pushed_message(&mut self, openers: &[usize]) -> Option<(usize, Vec<u8>, usize)> {
         let limit = self.config.push_limit_bytes;
         let format = self.session.data_format;
         let last = self.session.pushed_last;
@@ -200,6 +225,7 @@ impl Modem {
         // The one after the last in order of their numbers, which never repeat.
         let ready = sockets.iter().filter(|socket| socket.has_something_to_push());
         let next = ready
+            .filter(|socket| openers.contains(&socket.port))
             .map(|socket| socket.connection)
             .min_by_key(|connection| (last.is_some_and(|last| *connection <= last), *connection))?;
         self.session.pushed_last = Some(next);
@@ -213,7 +239,7 @@ impl Modem {
         if format.one_line || self.config.quirks.push_ends_with_line_end {
             message.extend(b"\r\n");
         }
-        Some((message, bytes.len()))
+        Some((socket.port, message, bytes.len()))
     }
 
     /// A connection has ended.
@@ -326,6 +352,24 @@ mod tests {
         bench.say(0, b"x");
         for port in 0..3 {
             assert_eq!(bench.heard_on(port), "\r\n+QSSLURC: \"recv\",0,1\r\nx");
+        }
+    }
+
+    #[test]
+    fn quirks_choose_other_ports_than_the_setting() {
+        for (quirk, told, heard) in
+            [("urcs_by_opener", "all", [true, false]), ("urcs_by_every_port", "usbat", [true; 2])]
+        {
+            let mut config = Config { ports: vec![PortName::Uart1, PortName::UsbAt], ..Config::default() };
+            config.quirks.set(quirk, true);
+            let mut bench = facing_speakers(config);
+            bench.ask(&format!("AT+QURCCFG=\"urcport\",\"{told}\""));
+            bench.open(0, 1);
+            bench.say(0, b"x");
+            for (port, hears) in heard.into_iter().enumerate() {
+                let expected = if hears { "\r\n+QSSLURC: \"recv\",0,1\r\nx" } else { "" };
+                assert_eq!(bench.heard_on(port), expected, "{quirk}, port {port}");
+            }
         }
     }
 

@@ -151,6 +151,10 @@ quirks! {
     urc_port_all_refused: false,
     /// AT&C, AT&D, AT+IFC and AT+QICFG are refused, as on a BG770A.
     line_settings_refused: false,
+    /// URCs of a socket leave by the port that it was opened on, whatever AT+QURCCFG says.
+    urcs_by_opener: false,
+    /// URCs leave by every port, whatever AT+QURCCFG says.
+    urcs_by_every_port: false,
 }
 
 impl Quirks {
