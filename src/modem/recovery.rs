@@ -93,6 +93,8 @@ pub struct Ladder {
     last_strike: Option<Instant>,
     /// Opens in a row that failed with 552 (invalid parameter).
     invalid_opens: u32,
+    /// Opens in a row whose socket was in use (563), and still was when it had been closed.
+    taken_opens: u32,
     /// Opens in a row that failed in a way that a dead data session would explain.
     dead_opens: u32,
     /// When the first of those was.
@@ -116,6 +118,7 @@ impl Ladder {
             strikes: 0,
             last_strike: None,
             invalid_opens: 0,
+            taken_opens: 0,
             dead_opens: 0,
             dead_since: None,
             hung: Duration::ZERO,
@@ -180,6 +183,7 @@ impl Ladder {
     pub fn worked(&mut self) {
         self.has_worked = true;
         self.invalid_opens = 0;
+        self.taken_opens = 0;
         self.heard();
         self.descend();
         // What was done last has helped.
@@ -197,6 +201,7 @@ impl Ladder {
     /// The module has rebooted: what it answered before says nothing about it now.
     pub fn rebooted(&mut self) {
         self.has_worked = false;
+        self.taken_opens = 0;
         self.invalid_opens = 0;
         self.heard();
     }
@@ -222,8 +227,10 @@ impl Ladder {
                 self.dead_opens += 1;
                 self.dead_since.get_or_insert(now);
             }
+            Some(ResultCode::IDENTITY_IN_USE) => self.taken_opens += 1,
             _ => {
                 self.invalid_opens = 0;
+                self.taken_opens = 0;
                 self.heard();
             }
         }
@@ -250,6 +257,10 @@ impl Ladder {
             self.heard();
             self.last_strike = Some(now);
             Some((rung, "the data session claims to be active and carries nothing"))
+        } else if self.taken_opens >= FAILED_OPENS_MAX && !others_stand {
+            let (rung, _) = self.close_refused(now)?;
+            self.taken_opens = 0;
+            Some((rung, "the module refuses every open with 563: it closes no connection any more"))
         } else {
             None
         }

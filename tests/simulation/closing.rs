@@ -91,6 +91,82 @@ fn a_module_that_closes_nothing_any_more_is_rebooted_for_those_who_wait() {
     assert!(said.iter().any(|line| line.contains("AT+QSSLCLOSE is refused")), "{said:#?}");
 }
 
+/// A module that does not show the states of its sockets any more says nothing against an end, nor for one.
+#[test]
+fn clients_are_served_while_the_states_of_sockets_are_refused_for_ever() {
+    for from_the_start in [true, false] {
+        let mut hand = ByHand::new(&[Mode::Push, Mode::Buffer], 1, true, |_| {});
+        let refuses = |hand: &mut ByHand| hand.ports[0].refuses = vec!["AT+QSSLSTATE"];
+        if from_the_start {
+            refuses(&mut hand);
+        }
+        hand.run_until_ready();
+        refuses(&mut hand);
+        for turn in 0..40 {
+            is_answered(&mut hand, turn, &format!("client {turn}, refused from the start: {from_the_start}"));
+            hand.run_for(seconds(20));
+        }
+    }
+}
+
+/// A module that closes nothing and does not show what it has open: its sockets looked free, and every client met 563.
+#[test]
+fn a_module_that_closes_nothing_and_shows_no_states_is_rebooted() {
+    for refused in [vec!["AT+QSSLCLOSE"], vec!["AT+QSSLCLOSE", "AT+QSSLSTATE"]] {
+        let reboots = |configuration: &mut qssl_tunnel::config::Configuration| {
+            configuration.modem.recovery = Recovery::Reboot;
+        };
+        let mut hand = ByHand::new(&[Mode::Push, Mode::Buffer], 1, true, reboots);
+        hand.run_until_ready();
+        hand.ports[0].refuses = refused.clone();
+        for turn in 0..12 {
+            is_answered(&mut hand, turn, &format!("{refused:?}, client {turn}"));
+            hand.run_for(seconds(2));
+        }
+        let is_rebooted = |hand: &ByHand| hand.ports[0].commands.iter().any(|line| line == "AT+CFUN=1,1");
+        for _ in 0..600 {
+            if is_rebooted(&hand) {
+                break;
+            }
+            if let Some(client) = hand.connect(0) {
+                hand.send(client, b"question");
+            }
+            hand.run_for(seconds(5));
+        }
+        assert!(is_rebooted(&hand), "{refused:?}: nobody could be served any more");
+        hand.run_until("the module is back", seconds(600), |hand| hand.relay.modem().is_up());
+        hand.run_for(seconds(60));
+        is_answered(&mut hand, 0, &format!("{refused:?}, after the reboot"));
+    }
+}
+
+/// A client asks, is answered, and leaves or meets the far end's end.
+#[track_caller]
+fn is_answered(hand: &mut ByHand, turn: usize, what: &str) {
+    let tunnel = turn % 2;
+    let opens = hand.ports[0].opened.len();
+    let client = hand.connect(tunnel).expect("the heart takes clients");
+    hand.run_until("its socket opens", seconds(60), |hand| hand.ports[0].opened.len() > opens);
+    let socket = hand.ports[0].opened[opens].0;
+    hand.run_for(seconds(1));
+    hand.send(client, b"question");
+    hand.run_for(seconds(1));
+    assert_eq!(hand.ports[0].taken[socket], b"question", "{what}");
+    if tunnel == 0 {
+        hand.says(0, format!("\r\n+QSSLURC: \"recv\",{socket},6\r\nanswer").as_bytes());
+    } else {
+        hand.ports[0].waiting[socket].extend(b"answer");
+        hand.says(0, format!("\r\n+QSSLURC: \"recv\",{socket}\r\n").as_bytes());
+    }
+    hand.run_for(seconds(1));
+    assert_eq!(hand.clients[client].received, b"answer", "{what}");
+    match turn % 4 < 2 {
+        true => hand.far_end_closes(0, socket),
+        false => hand.finish(client, true),
+    }
+    hand.run_until("it ends", seconds(120), |hand| hand.clients[client].outcome.is_some());
+}
+
 #[test]
 fn it_costs_nobody_a_connection_while_there_are_sockets() {
     let stays = Connection::new(Mode::Push).at(seconds(2)).far_end(Behaviour::echo());
