@@ -469,6 +469,7 @@ impl Modem {
         lines: &[String],
         now: Instant,
     ) {
+        self.unheard_open_answered(id, outcome, lines, now);
         self.doubt_answered(id, outcome, lines, now);
         self.end_answered(id, outcome, lines, now);
         if let Some(connected) = self.suspicion_answered(id, lines) {
@@ -560,7 +561,7 @@ impl Modem {
             self.profile.switches_mode = Some(worked || self.profile.switches_mode == Some(true));
         }
         let socket = &mut self.sockets[id.index()];
-        socket.switch_again_at = (!worked).then_some(now + REPEAT_PAUSE);
+        socket.switched(worked, now);
         let Phase::Open(open) = &mut socket.phase else { return };
         open.flow = match (open.flow, worked) {
             // Bytes may lie inside without a `recv` URC: read unasked.

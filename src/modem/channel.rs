@@ -46,6 +46,8 @@ pub struct Channel {
     last_said: Instant,
     /// The send whose fate is settled when the channel answers again.
     pub unprompted: Option<Unprompted>,
+    /// How often in a row `AT` was answered with an error.
+    pub refusals: u32,
     /// How often in a row it answered only when its flow control was off.
     pub times_deaf: u32,
     /// Wire settings that were not answered since they last were, by their place in the list.
@@ -271,6 +273,7 @@ impl Channel {
             line_feed_due: false,
             doubted: None,
             recorder: Recorder::new(recorder_bytes),
+            refusals: 0,
             times_deaf: 0,
             wire_unanswered: [0; WIRE_SETTINGS_MAX],
             was_stream: false,

@@ -121,7 +121,7 @@ impl Modem {
     }
 
     /// What an answer to AT+QSSLSTATE=\<id> says of our connection.
-    fn witness(&self, id: SocketId, outcome: &Outcome, lines: &[String]) -> Witness {
+    pub(super) fn witness(&self, id: SocketId, outcome: &Outcome, lines: &[String]) -> Witness {
         if *outcome != Outcome::Ok {
             return Witness::Unclear;
         }
@@ -282,7 +282,7 @@ impl Modem {
 
 /// What the module says of one of our connections when it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Witness {
+pub(super) enum Witness {
     /// It is connected.
     Connected,
     /// It is not.

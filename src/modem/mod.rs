@@ -433,8 +433,11 @@ impl Modem {
             Phase::Opening(Opening { stage: OpenStage::Again { at, .. }, deadline, .. }) => {
                 waits(*at).into_iter().chain(*deadline).min()
             }
+            Phase::Opening(Opening { stage: OpenStage::Awaited { .. }, deadline, .. }) => {
+                socket.poll_at.and_then(waits).into_iter().chain(*deadline).min()
+            }
             Phase::Opening(Opening {
-                stage: OpenStage::Awaited { .. } | OpenStage::Refused { .. } | OpenStage::Proving { .. },
+                stage: OpenStage::Refused { .. } | OpenStage::Proving { .. },
                 deadline,
                 ..
             }) => *deadline,
@@ -451,7 +454,8 @@ impl Modem {
                 };
                 let backoff = socket.backoff.filter(|_| !socket.outgoing.is_empty());
                 let send_again_at = backoff.map(|backoff| backoff.at);
-                let due = doubt.into_iter().chain(socket.switch_again_at).chain(send_again_at);
+                let due =
+                    doubt.into_iter().chain(socket.switch_again.map(|again| again.at)).chain(send_again_at);
                 due.chain(socket.poll_at).filter_map(waits).min()
             }
             Phase::Checking { again_at, .. } => again_at.and_then(waits),
@@ -461,11 +465,13 @@ impl Modem {
         let session = self.session.deadline().and_then(waits).filter(|_| self.has_commander());
         let name = self.next_name_due().and_then(waits).filter(|_| self.session.is_up());
         let releasing = self.releasing.and_then(waits);
+        let unheard = self.next_unheard().and_then(waits);
         channels
             .chain(sockets)
             .chain(reopen)
             .chain(session)
             .chain(name)
+            .chain(unheard)
             .chain(self.booting_until)
             .chain(releasing)
             .chain(self.host_clock_due())
@@ -673,6 +679,7 @@ impl Modem {
                 State::Data(_) => self.data_deadline(port, now),
             }
         }
+        self.break_unheard(now);
         for id in SocketId::all() {
             self.end_unheard(id, now);
             let Phase::Opening(opening) = &self.sockets[id.index()].phase else { continue };
@@ -963,24 +970,32 @@ impl Modem {
 
     /// Something unsolicited. It may come out of any channel, whichever its socket's commands go to.
     fn urc(&mut self, port: usize, urc: Urc, now: Instant) {
-        if matches!(self.urc_port, UrcPort::All { heard } if heard != port) {
-            match urc {
-                // The same URC comes out of the port whose copies count, in order with the payload there.
-                Urc::Pushed(..) => return self.channels[port].payload_for = Destination::Nobody,
-                Urc::Receivable(_) | Urc::Closed(_) | Urc::PdpDeactivated(_) | Urc::NetworkTime(_) => return,
-                Urc::Opened(..) | Urc::TcpOpened(..) | Urc::Ready | Urc::PoweredDown => {}
-            }
-        }
-        if let Urc::Pushed(Some(id), _) | Urc::Receivable(id) | Urc::Closed(id) = urc
-            && self.sockets[id.index()].joined
+        // The same comes out of the port whose copies count.
+        if matches!(urc, Urc::PdpDeactivated(_) | Urc::NetworkTime(_))
+            && matches!(self.urc_port, UrcPort::All { heard } if heard != port)
         {
-            self.routing.heard();
+            return;
         }
+        let before = match urc {
+            Urc::Pushed(Some(id), _) | Urc::Receivable(id) | Urc::Closed(id)
+                if self.sockets[id.index()].joined =>
+            {
+                let before = self.sockets[id.index()].listening.port();
+                if !self.is_listened_to(port, id, urc, now) {
+                    if let Urc::Pushed(..) = urc {
+                        self.channels[port].payload_for = Destination::Nobody;
+                    }
+                    return;
+                }
+                before.filter(|before| *before != port)
+            }
+            _ => None,
+        };
         match urc {
             Urc::Pushed(id, length) => {
                 let mut known = id.filter(|id| self.sockets[id.index()].joined);
                 if let Some(id) = known
-                    && self.earlier_pushes_are_held(id, port)
+                    && self.earlier_pushes_are_held(before)
                 {
                     self.break_off(id, Cut::Garbled);
                     known = None;
@@ -989,7 +1004,6 @@ impl Modem {
                     log::debug!("{length} bytes for a socket that is not open are dropped");
                 }
                 if let Some(id) = known {
-                    self.sockets[id.index()].pushed_on = Some(port);
                     self.heard_of(id, now);
                 }
                 let whose = known.filter(|_| length > 0);
@@ -1057,10 +1071,9 @@ impl Modem {
         }
     }
 
-    /// Whether what the socket was pushed before may still be held on the port that it came by until now, behind what
-    /// looks like the end of the stream that this port has become: it would be overtaken.
-    fn earlier_pushes_are_held(&self, id: SocketId, port: usize) -> bool {
-        let before = self.sockets[id.index()].pushed_on.filter(|before| *before != port);
+    /// Whether what a socket was pushed before may still be held on the other port that it came by until now, behind
+    /// what looks like the end of the stream that this port has become: it would be overtaken.
+    fn earlier_pushes_are_held(&self, before: Option<usize>) -> bool {
         before.is_some_and(
             |before| matches!(&self.channels[before].state, State::Data(data) if data.is_suspicious()),
         )
@@ -1260,8 +1273,7 @@ const READ_MIN_BYTES: usize = 512;
 /// The pause before a port is opened again.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pause before an open that was refused as busy, or whose number was taken, is tried once more, and before the
-/// next switch of mode when one was refused.
+/// The pause before an open that was refused as busy, or whose number was taken, is tried once more.
 const REPEAT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long after a refusal AT+QSSLCLOSE of an open that was abandoned is tried again, where somebody waits.

@@ -6,9 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::socket::{FarEnd, Flow, Open, Phase};
+use super::channel::{Outcome, State};
+use super::ends::Witness;
+use super::socket::{FarEnd, Flow, Open, OpenStage, Phase};
 use super::{Cut, Modem, UrcPort};
-use crate::at::{Command, SocketId, fields};
+use crate::at::{Command, SocketId, Urc, fields};
+use crate::config::Mode;
 
 /// How URCs come to us.
 #[derive(Debug, Default)]
@@ -17,8 +20,74 @@ pub(super) struct Routing {
     names: Vec<Name>,
     /// The name that URCs were told to leave by.
     told: String,
-    /// One of a socket of ours has come since the session began: they reach us.
+    /// One of a socket of ours has come by the port where it was expected since the session began: they reach us.
     is_proven: bool,
+    /// Which port the module chooses for those of a socket.
+    choice: Choice,
+}
+
+/// Which port the module chooses for the URCs of a socket, as its URCs have shown: some accept AT+QURCCFG and do not
+/// follow it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Choice {
+    /// Nothing has shown it yet.
+    #[default]
+    Unknown,
+    /// The one that it was told.
+    AsTold,
+    /// The one that the socket was opened by.
+    Opener,
+    /// All of them: each port carries a copy.
+    Every,
+}
+
+/// Where the URCs of a socket are listened to, and what it was pushed by each port.
+#[derive(Debug, Default)]
+pub(super) struct Listening {
+    /// The channel by which the module last pushed bytes of it; before that, the one where they are expected.
+    port: Option<usize>,
+    /// The bytes that each channel has carried since the socket was opened, copies included.
+    carried: Vec<u64>,
+    /// Since when another channel has carried more than this one: what comes there may be no copy.
+    behind_since: Option<Instant>,
+}
+
+impl Listening {
+    /// The channel whose URCs count; `None`: any.
+    pub(super) fn port(&self) -> Option<usize> {
+        self.port
+    }
+
+    /// The URCs of a new socket are expected on this channel.
+    pub(super) fn expect(&mut self, port: Option<usize>) {
+        *self = Listening { port, ..Listening::default() };
+    }
+
+    /// All that was pushed by the channel `before` has been read, and what follows comes by `port`.
+    pub(super) fn moved(&mut self, before: usize, port: usize) {
+        if self.port == Some(before) {
+            self.expect(Some(port));
+        }
+    }
+
+    fn carried(&self, port: usize) -> u64 {
+        self.carried.get(port).copied().unwrap_or(0)
+    }
+
+    /// The bytes that have come by the channel that is listened to.
+    fn heard_bytes(&self) -> u64 {
+        self.port.map_or(0, |port| self.carried(port))
+    }
+
+    /// So many bytes come by this channel.
+    fn count(&mut self, port: usize, bytes: usize, now: Instant) {
+        if self.carried.len() <= port {
+            self.carried.resize(port + 1, 0);
+        }
+        self.carried[port] = self.carried[port].saturating_add(bytes as u64);
+        let is_behind = self.carried.iter().any(|carried| *carried > self.heard_bytes());
+        self.behind_since = is_behind.then(|| self.behind_since.unwrap_or(now));
+    }
 }
 
 /// The module's name for a port of ours.
@@ -43,17 +112,13 @@ impl Routing {
     pub(super) fn port_opened(&mut self, port: usize) {
         self.names[port] = Name::Unasked;
         self.is_proven = false;
+        self.choice = Choice::Unknown;
     }
 
     /// URCs have been told to leave by the port of this name.
     pub(super) fn told(&mut self, name: &str) {
         name.clone_into(&mut self.told);
         self.is_proven = false;
-    }
-
-    /// A URC of a socket of ours has come.
-    pub(super) fn heard(&mut self) {
-        self.is_proven = true;
     }
 }
 
@@ -84,10 +149,115 @@ impl Modem {
     pub(super) fn urcs_reach_us(&self) -> bool {
         self.routing.is_proven
             || match self.urc_port {
-                UrcPort::All { .. } => true,
+                // The setting alone proves nothing: some modules accept it, and go on as before.
+                UrcPort::All { .. } => false,
                 UrcPort::One(port) => self.name_of(port).is_some_and(|name| name == self.routing.told),
                 UrcPort::Unknown => (0..self.ports.len()).any(|port| self.ports[port].at_port.is_some()),
             }
+    }
+
+    /// Whether this URC of a socket counts, which has come by this port: not if it is a copy of one that comes by
+    /// another. What the module says decides, not what it was told.
+    pub(super) fn is_listened_to(&mut self, port: usize, id: SocketId, urc: Urc, now: Instant) -> bool {
+        let speaks = |port: usize| matches!(self.channels[port].state, State::Command | State::Waking(_));
+        let socket = &mut self.sockets[id.index()];
+        let opener = socket.opened_by;
+        let expected = socket.listening.port.filter(|expected| speaks(*expected));
+        let pushed = if let Urc::Pushed(_, length) = urc { length } else { 0 };
+        let copies_come = matches!(self.urc_port, UrcPort::All { .. })
+            || self.routing.choice == Choice::Every
+            || socket.listening.heard_bytes() > 0;
+        let is_copy = copies_come && expected.is_some_and(|expected| expected != port);
+        if !is_copy && pushed > 0 {
+            socket.listening.port = Some(port);
+        }
+        socket.listening.count(port, pushed, now);
+        self.routing.choice = match (self.routing.choice, self.urc_port) {
+            (Choice::Every, _) => Choice::Every,
+            _ if is_copy && pushed > 0 => Choice::Every,
+            (_, UrcPort::One(told)) if port == told && opener.is_some_and(|opener| opener != told) => {
+                Choice::AsTold
+            }
+            (Choice::Unknown, UrcPort::One(told))
+                if port != told && opener == Some(port) && expected == Some(told) =>
+            {
+                log::info!(
+                    "the modem speaks of a socket by the port that opened it, whatever AT+QURCCFG says"
+                );
+                Choice::Opener
+            }
+            (choice, _) => choice,
+        };
+        self.routing.is_proven |= !is_copy && expected.is_none_or(|expected| expected == port);
+        // It only says that something may wait to be read.
+        !is_copy || (matches!(urc, Urc::Receivable(_)) && !self.routing.is_proven)
+    }
+
+    /// The port by which a socket that is opened by `opener` will be spoken of.
+    pub(super) fn speaks_by(&self, opener: usize) -> Option<usize> {
+        match (self.routing.choice, self.urc_port) {
+            (Choice::Opener, _) | (Choice::Unknown | Choice::AsTold, UrcPort::All { .. }) => Some(opener),
+            (Choice::Unknown | Choice::AsTold | Choice::Every, told) => told.heard(),
+        }
+    }
+
+    /// The only port that sockets with URCs are opened by; `None`: any. Opened by the one that URCs are told to leave
+    /// by, a socket is heard there whether the module follows that or not.
+    pub(super) fn opener(&self) -> Option<usize> {
+        let has_streams = self.tunnels.iter().any(|tunnel| tunnel.mode == Mode::Transparent);
+        let opener = match (self.routing.choice, self.urc_port) {
+            (Choice::AsTold | Choice::Every, _) | (_, UrcPort::Unknown) => None,
+            (Choice::Unknown, UrcPort::One(_)) if !has_streams => None,
+            (Choice::Unknown | Choice::Opener, told) => told.heard(),
+        };
+        opener.filter(|port| self.takes_opens(*port))
+    }
+
+    /// Whether the URCs of others leave by this port, and cannot be moved away from it: it must not become a stream.
+    pub(super) fn carries_urcs_of_others(&self, port: usize) -> bool {
+        let is_told_all = matches!(self.urc_port, UrcPort::All { .. });
+        if (is_told_all || self.routing.choice == Choice::Every) && self.urc_port.heard() == Some(port) {
+            return true;
+        }
+        let obeys = self.routing.choice == Choice::AsTold && !is_told_all;
+        self.sockets.iter().any(|socket| {
+            let is_open = match &socket.phase {
+                Phase::Open(Open { flow, .. }) => {
+                    !matches!(flow, Flow::Transparent { .. } | Flow::Suspected { .. })
+                }
+                Phase::Opening(opening) => !matches!(opening.stage, OpenStage::Due),
+                _ => false,
+            };
+            let leaves_here = socket.listening.port == Some(port)
+                || (socket.opened_by == Some(port) && self.routing.choice != Choice::Every);
+            is_open
+                && socket.joined
+                && !obeys
+                && leaves_here
+                && self.tunnels[socket.tunnel].mode != Mode::Transparent
+        })
+    }
+
+    /// What other ports carry of a socket is more than what has come by the one that is listened to: it was no copy, or
+    /// the port has lost something.
+    pub(super) fn break_unheard(&mut self, now: Instant) {
+        for id in SocketId::all() {
+            let listening = &self.sockets[id.index()].listening;
+            let (Some(since), Some(port)) = (listening.behind_since, listening.port) else { continue };
+            if self.wants_port_bytes(port) == 0 {
+                // It may wait in the port.
+                self.sockets[id.index()].listening.behind_since = Some(now);
+            } else if since + UNHEARD_MAX <= now {
+                self.sockets[id.index()].listening.behind_since = None;
+                self.break_off(id, Cut::Unheard);
+            }
+        }
+    }
+
+    /// When [`Modem::break_unheard`] is due.
+    pub(super) fn next_unheard(&self) -> Option<Instant> {
+        let since = self.sockets.iter().filter_map(|socket| socket.listening.behind_since);
+        since.map(|since| since + UNHEARD_MAX).min()
     }
 
     /// The port of ours whose name the module should be asked for, and a socket that was opened by it: one that has no
@@ -134,6 +304,11 @@ impl Modem {
         if !line.text.starts_with(STATE) {
             return false;
         }
+        self.learn_names(lines);
+        true
+    }
+
+    fn learn_names(&mut self, lines: &[String]) {
         for (id, name) in lines.iter().filter_map(|line| port_in_state(line)) {
             let Some(port) = self.sockets[id.index()].opened_by else { continue };
             if self.name_of(port) != Some(name.as_str()) {
@@ -141,7 +316,24 @@ impl Modem {
             }
             self.routing.names[port] = Name::Is(name);
         }
-        true
+    }
+
+    /// The answer to AT+QSSLSTATE about an open whose result may have left by a port where nobody listens.
+    pub(super) fn unheard_open_answered(
+        &mut self,
+        id: SocketId,
+        outcome: &Outcome,
+        lines: &[String],
+        now: Instant,
+    ) {
+        if !self.sockets[id.index()].awaits_open() {
+            return;
+        }
+        self.sockets[id.index()].poll_at = None;
+        self.learn_names(lines);
+        if self.witness(id, outcome, lines) == Witness::Connected {
+            self.open_settled(id, 0, now);
+        }
     }
 
     /// URCs leave by a port that is not the one that they are listened to on, or by more than that one.
@@ -176,7 +368,7 @@ impl Modem {
         &self.routing.told
     }
 
-    /// How often a socket is read of which nothing is heard; `None`: URCs tell.
+    /// How often a socket is read of which nothing is heard, or asked whether it is open; `None`: URCs tell.
     pub(super) fn poll_interval(&self) -> Option<Duration> {
         match self.settings.poll_interval {
             Some(interval) => Some(interval).filter(|interval| !interval.is_zero()),
@@ -198,7 +390,8 @@ fn port_in_state(line: &str) -> Option<(SocketId, String)> {
 
 const STATE: &str = "AT+QSSLSTATE=";
 
-/// After an open, nothing need be heard for so long before the port's name is asked for.
+/// After an open, nothing need be heard for so long before the port's name is asked for. Nor need what another port has
+/// carried before it counts as lost.
 const UNHEARD_MAX: Duration = Duration::from_secs(5);
 
 /// How often a socket in buffer mode is read where URCs may not reach us.

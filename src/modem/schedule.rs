@@ -219,8 +219,10 @@ impl Modem {
         let joined = joined.trim_end_matches(';').to_owned();
         let mut lines: Vec<String> =
             std::iter::once(joined).chain(singly.into_iter().map(str::to_owned)).collect();
-        if matches!(self.settings.devices[port], config::Device::Imei(_)) {
-            lines.push(SERIAL_NUMBER.to_owned());
+        match self.settings.devices[port] {
+            config::Device::Imei(_) => lines.push(SERIAL_NUMBER.to_owned()),
+            config::Device::Auto => lines.push(IDENTITY.to_owned()),
+            _ => {}
         }
         let speed = self.settings.baud;
         if facts.is_uart && self.channels[port].baud != speed {
@@ -245,11 +247,9 @@ impl Modem {
         if let Some(times) = self.wire_times_unanswered(port) {
             *times = 0;
         }
-        if let (Command::Line(line), config::Device::Imei(wanted)) = (command, &self.settings.devices[port])
-            && line.text == SERIAL_NUMBER
-            && !lines.iter().any(|line| serial_number(line) == wanted)
+        if let Command::Line(line) = command
+            && self.is_another_device(port, &line.text, outcome, lines)
         {
-            log::debug!("{} is another modem", self.ports[port].name);
             self.actions.push_back(super::Action::NextDevice(port));
             return self.reopen(port, now);
         }
@@ -268,8 +268,8 @@ impl Modem {
             }
             if named != port {
                 // All that was pushed by this port has been read.
-                for socket in self.sockets.iter_mut().filter(|socket| socket.pushed_on == Some(port)) {
-                    socket.pushed_on = Some(named);
+                for socket in &mut self.sockets {
+                    socket.listening.moved(port, named);
                 }
             }
             return;
@@ -291,6 +291,32 @@ impl Modem {
             0 if all_at_once => 1 + WIRE_SETTINGS,
             step => step + 1,
         });
+    }
+
+    /// Whether the answer to this line shows that the device on this port is not the one that is meant. `auto` means a
+    /// Quectel modem; one that does not give its maker's name at all may be one.
+    fn is_another_device(&self, port: usize, line: &str, outcome: &Outcome, lines: &[String]) -> bool {
+        let name = &self.ports[port].name;
+        match (line, &self.settings.devices[port]) {
+            (SERIAL_NUMBER, config::Device::Imei(wanted)) => {
+                let is_another = !lines.iter().any(|line| serial_number(line) == wanted);
+                if is_another {
+                    log::debug!("{name} is another modem");
+                }
+                is_another
+            }
+            (IDENTITY, config::Device::Auto) if *outcome == Outcome::Ok && !lines.is_empty() => {
+                let is_another = !lines.iter().any(|line| line.to_ascii_lowercase().contains("quectel"));
+                if is_another {
+                    log::info!(
+                        "{name} answers AT and is no Quectel modem (ATI: {}); trying the next",
+                        lines.join(", ")
+                    );
+                }
+                is_another
+            }
+            _ => false,
+        }
     }
 
     /// A wire setting was not answered. What can be done without is not said for ever: all but the question which
@@ -319,6 +345,11 @@ impl Modem {
     fn urc_port_command(&self, port: usize) -> Option<Command> {
         if self.is_misrouted(port) {
             return Some(self.leave_by(port));
+        }
+        if self.urcs_stand_in_the_way(port)
+            && let Some(aside) = self.urcs_moved_aside(port, true)
+        {
+            return Some(aside);
         }
         let UrcPort::One(gone) = self.urc_port else { return None };
         let speaks = matches!(self.channels[gone].state, State::Command | State::Waking(_));
@@ -389,7 +420,10 @@ impl Modem {
                 // Asked on another channel, the answer could overtake what is pushed.
                 Phase::Open(Open { far_end: FarEnd::Emptying { question, .. }, .. })
                     if question.is_due(now)
-                        && socket.pushed_on.is_none_or(|on| on == port || speaking & (1 << on) == 0) =>
+                        && socket
+                            .listening
+                            .port()
+                            .is_none_or(|on| on == port || speaking & (1 << on) == 0) =>
                 {
                     (0, Command::State { socket: id })
                 }
@@ -404,7 +438,7 @@ impl Modem {
                 }
                 // Asked for on another channel, what is read then could overtake what was pushed before.
                 Phase::Open(Open { flow: Flow::ToBuffer { .. }, .. })
-                    if socket.pushed_on.is_none_or(|on| on == port || speaking & (1 << on) == 0) =>
+                    if socket.listening.port().is_none_or(|on| on == port || speaking & (1 << on) == 0) =>
                 {
                     (0, Command::SwitchMode { socket: id, mode: AccessMode::Buffer })
                 }
@@ -416,6 +450,9 @@ impl Modem {
                     continue;
                 }
                 Phase::Confirming(question) if question.is_due(now) => (0, Command::State { socket: id }),
+                Phase::Opening(_) if socket.awaits_open() && socket.poll_at.is_some_and(|at| at <= now) => {
+                    (2, Command::State { socket: id })
+                }
                 Phase::Closing(closing) => {
                     let (seconds, timeout_seconds) = self.close_command(id, *closing);
                     // A close that may block its port goes last.
@@ -489,6 +526,7 @@ impl Modem {
                     )
             })
         };
+        let opener = self.opener();
         let is_due = |id: &SocketId| {
             let socket = &self.sockets[id.index()];
             let Phase::Opening(opening) = &socket.phase else { return false };
@@ -497,7 +535,10 @@ impl Modem {
                 OpenStage::Again { at, alone } => at <= now && !(alone && others_open(*id)),
                 _ => false,
             };
-            let port_fits = !self.is_for_stream(*id) || self.port_for_transparent() == Some(port);
+            let port_fits = match self.is_for_stream(*id) {
+                true => self.port_for_transparent() == Some(port),
+                false => opener.is_none_or(|opener| opener == port),
+            };
             due && socket.busy.is_none() && port_fits
         };
         let due = SocketId::all().filter(|_| self.takes_opens(port)).filter(is_due);
@@ -510,6 +551,7 @@ impl Modem {
 
     fn open_command(&mut self, port: usize, id: SocketId, now: Instant) -> Command {
         let urcs_reach_us = self.urcs_reach_us();
+        let speaks_by = self.speaks_by(port);
         let socket = &mut self.sockets[id.index()];
         let tunnel = &self.tunnels[socket.tunnel];
         let timeout = tunnel.limits.connect_timeout;
@@ -522,7 +564,7 @@ impl Modem {
             opening.stage = OpenStage::InFlight { result: None, generation };
             opening.deadline = Some(opening.deadline.unwrap_or(now + patience));
         }
-        socket.pushed_on = self.urc_port.heard();
+        socket.listening.expect(speaks_by);
         socket.opened_by = Some(port);
         // What is pushed to where nobody listens is lost; what waits in the module is not.
         socket.opened_in_buffer_mode = tunnel.mode == Mode::Push && !urcs_reach_us;
@@ -576,7 +618,7 @@ impl Modem {
     fn reads_in_order(&self, socket: &super::Socket, port: usize) -> bool {
         let speaking = self.speaking_channels();
         !matches!(socket.phase, Phase::Open(Open { flow: Flow::Announced, .. }))
-            || socket.pushed_on.is_none_or(|on| on == port || speaking & (1 << on) == 0)
+            || socket.listening.port().is_none_or(|on| on == port || speaking & (1 << on) == 0)
     }
 
     /// Pushing sockets whose clients read too slowly are switched to buffer mode, and back.
@@ -589,7 +631,10 @@ impl Modem {
             let pushes = tunnels.get(socket.tunnel).is_some_and(|tunnel| tunnel.mode == Mode::Push);
             let waiting = socket.incoming.len();
             let busy = socket.busy.is_some();
-            let can_switch = can_switch && socket.switch_again_at.is_none_or(|at| at <= now);
+            let can_switch = can_switch && socket.may_switch(now);
+            if socket.awaits_open() {
+                socket.poll_at = poll_interval.map(|interval| socket.poll_at.unwrap_or(now + interval));
+            }
             let Phase::Open(open) = &mut socket.phase else { continue };
             socket.poll_at = match (&mut open.flow, poll_interval, socket.poll_at) {
                 (Flow::Buffer { readable: readable @ false }, Some(_), Some(at)) if at <= now => {
@@ -648,6 +693,9 @@ fn serial_number(line: &str) -> &str {
 
 /// The IMEI, where `--device imei:…` names the modem: asked for before anything else is said to it.
 const SERIAL_NUMBER: &str = "AT+GSN";
+
+/// The maker's name, model and revision, where `--device auto` must tell a Quectel modem from others.
+const IDENTITY: &str = "ATI";
 
 fn is_urc_port(command: &Command) -> bool {
     matches!(command, Command::Line(line) if line.text.starts_with(URC_PORT))

@@ -27,6 +27,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::port_names::Listening;
 use crate::at::SslContextId;
 use crate::buffer::ByteQueue;
 
@@ -44,14 +45,13 @@ pub struct Socket {
     /// The channels (a bit each) that were given up with a command about it unanswered: until they answer again
     /// it may still be carried out.
     pub unanswered: u32,
-    /// The channel by which the module last pushed bytes of it; before that, the one that URCs left by when it was
-    /// opened.
-    pub pushed_on: Option<usize>,
+    /// By which channel it is spoken of.
+    pub(super) listening: Listening,
     /// The channel that it was opened by.
     pub opened_by: Option<usize>,
     /// It was opened in buffer mode for a tunnel in push mode.
     pub opened_in_buffer_mode: bool,
-    /// Where URCs may not reach us: when it is read unasked.
+    /// Where URCs may not reach us: when it is read unasked, or asked whether it is open.
     pub poll_at: Option<Instant>,
     /// From the client, to be sent. What is in flight stays here until `SEND OK`.
     pub outgoing: ByteQueue,
@@ -62,7 +62,7 @@ pub struct Socket {
     /// After SEND FAIL: when the same bytes are sent again.
     pub backoff: Option<Backoff>,
     /// After a refused switch of mode: when the next may be asked for.
-    pub switch_again_at: Option<Instant>,
+    pub switch_again: Option<SwitchAgain>,
     /// Bytes that the module has taken since the socket was opened.
     pub sent_bytes: u64,
     /// Bytes that have arrived since the socket was opened.
@@ -312,7 +312,27 @@ pub struct FailedSend {
     pub at: Instant,
 }
 
+/// The pause after a switch of mode that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwitchAgain {
+    /// When the next may be asked for.
+    pub at: Instant,
+    /// The pause, doubled each time.
+    pause: Duration,
+}
+
 impl Socket {
+    /// A switch of mode was refused or not.
+    pub fn switched(&mut self, worked: bool, now: Instant) {
+        let pause = self.switch_again.map_or(SWITCH_PAUSE_MIN, |again| again.pause * 2).min(SWITCH_PAUSE_MAX);
+        self.switch_again = (!worked).then_some(SwitchAgain { at: now + pause, pause });
+    }
+
+    /// Whether a switch of mode may be asked for.
+    pub fn may_switch(&self, now: Instant) -> bool {
+        self.switch_again.is_none_or(|again| again.at <= now)
+    }
+
     /// A socket that the modem has not been asked about.
     pub fn new(now: Instant) -> Self {
         Socket {
@@ -321,7 +341,7 @@ impl Socket {
             joined: false,
             busy: None,
             unanswered: 0,
-            pushed_on: None,
+            listening: Listening::default(),
             opened_by: None,
             opened_in_buffer_mode: false,
             poll_at: None,
@@ -329,7 +349,7 @@ impl Socket {
             incoming: ByteQueue::new(INCOMING_LIMIT_BYTES),
             ssl: None,
             backoff: None,
-            switch_again_at: None,
+            switch_again: None,
             sent_bytes: 0,
             received_bytes: 0,
             free_since: now,
@@ -355,6 +375,11 @@ impl Socket {
     /// Whether it is open and its client does not know yet: its TLS settings are being read again.
     pub fn is_proving(&self) -> bool {
         matches!(&self.phase, Phase::Opening(opening) if matches!(opening.stage, OpenStage::Proving { .. }))
+    }
+
+    /// Whether the result of its open is to come by URC.
+    pub fn awaits_open(&self) -> bool {
+        matches!(&self.phase, Phase::Opening(opening) if matches!(opening.stage, OpenStage::Awaited { .. }))
     }
 
     /// Whether the relay may still hand over bytes.
@@ -433,8 +458,8 @@ impl Socket {
         self.outgoing.reset();
         self.incoming.reset();
         self.backoff = None;
-        self.switch_again_at = None;
-        self.pushed_on = None;
+        self.switch_again = None;
+        self.listening = Listening::default();
         self.opened_by = None;
         self.opened_in_buffer_mode = false;
         self.poll_at = None;
@@ -519,6 +544,10 @@ pub const CONNECTED_ANSWERS_MAX: u32 = 4;
 
 /// How long `closed` may stay away when the module has said that the socket is not connected and pushes nothing more.
 pub const UNHEARD_WAIT: Duration = Duration::from_secs(10);
+
+/// The pauses before the next switch of mode when one was refused.
+const SWITCH_PAUSE_MIN: Duration = Duration::from_secs(1);
+const SWITCH_PAUSE_MAX: Duration = Duration::from_secs(16);
 
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 

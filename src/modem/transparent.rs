@@ -27,9 +27,19 @@ impl Modem {
         if commanding == 1 && (self.channels.len() > 1 || others) && !only_transparent {
             return None;
         }
-        // Where URCs leave by all ports, what is pushed to others is listened to on one.
-        let is_heard = |port| commanding > 1 && self.urc_port == UrcPort::All { heard: port };
+        let is_heard = |port| commanding > 1 && self.carries_urcs_of_others(port);
         takers.rev().find(|port| self.can_be_transparent(*port) && !is_heard(*port))
+    }
+
+    /// The port that URCs leave by is the only one that can be a stream, and another could carry them: they are moved
+    /// before sockets depend on it.
+    pub(super) fn urcs_stand_in_the_way(&self, port: usize) -> bool {
+        self.urc_port == UrcPort::One(port)
+            && self.tunnels.iter().any(|tunnel| tunnel.mode == Mode::Transparent)
+            && self.can_be_transparent(port)
+            && (0..self.channels.len()).all(|other| {
+                other == port || !self.channels[other].is_open() || !self.can_be_transparent(other)
+            })
     }
 
     fn can_be_transparent(&self, port: usize) -> bool {
@@ -250,7 +260,7 @@ impl Modem {
             // What others were pushed here may have been taken for this stream's payload, or is dropped with the rest.
             for other in SocketId::all().filter(|other| Some(*other) != id) {
                 let socket = &self.sockets[other.index()];
-                let is_told_here = socket.pushed_on.is_none_or(|on| on == port);
+                let is_told_here = socket.listening.port().is_none_or(|on| on == port);
                 if socket.joined && is_told_here && (socket.is_pushing() || !is_believed) {
                     self.break_off(other, Cut::Garbled);
                 }

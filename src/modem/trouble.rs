@@ -401,10 +401,11 @@ impl Modem {
     /// The channel is to be brought to answer, at the speed it has now.
     pub(super) fn waking(&self, port: usize, now: Instant) -> State {
         let (is_uart, channel) = (self.ports[port].is_uart, &self.channels[port]);
-        State::Waking(match channel.was_stream {
+        let waking = match channel.was_stream {
             true => Waking::in_data_mode(is_uart, channel.baud, now),
             false => Waking::new(is_uart, channel.baud, channel.owes_answers, now),
-        })
+        };
+        State::Waking(waking.after_refusals(channel.refusals))
     }
 
     pub(super) fn waking_deadline(&mut self, port: usize, now: Instant) {
@@ -419,6 +420,8 @@ impl Modem {
         let wire_time =
             |count: usize| Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud.max(1)));
         let next = waking.deadline_passed(now, wire_time);
+        let refusals = waking.refusals();
+        self.channels[port].refusals = refusals;
         match &next {
             waking::Next::Wait => return,
             waking::Next::Ask(bytes) => self.beware_of_filling(port, Some(bytes.len())),
@@ -461,6 +464,7 @@ impl Modem {
                 }
                 self.channels[port].baud = baud;
                 self.channels[port].was_stream = false;
+                self.channels[port].refusals = 0;
                 self.channels[port].doubted = None;
                 self.channels[port].owes_answers = false;
                 let is_new = self.channels[port].answered_at.replace(baud) != Some(baud);
@@ -478,11 +482,17 @@ impl Modem {
                 self.channels[port].wire_step = self.channels[port].wire_step.or(Some(0));
             }
             waking::Next::Silent => {
-                let message = format!(
-                    "the modem on {} does not answer: check that it has power, that this is its AT port, and \
-                     that no other program (ModemManager?) talks to it",
-                    self.ports[port].name
-                );
+                let name = &self.ports[port].name;
+                let message = match refusals {
+                    0 => format!(
+                        "the modem on {name} does not answer: check that it has power, that this is its AT port, and \
+                         that no other program (ModemManager?) talks to it"
+                    ),
+                    _ => format!(
+                        "the modem on {name} answers AT with ERROR ({refusals} times): check that this is its AT \
+                         port, and switch it off and on"
+                    ),
+                };
                 self.silent(port, Failure::new(ExitStatus::ModemSilent, message), now);
             }
         }
@@ -525,12 +535,14 @@ impl Modem {
             false => self.ladder.strike(true, now),
         };
         if is_next_due {
+            self.channels[port].refusals = 0;
             self.actions.push_back(Action::NextDevice(port));
         }
         self.session.is_silent = true;
         if rung == Rung::Resync && self.settings.recovery == config::Recovery::Resync {
             let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, true, now + REOPEN_PAUSE);
-            self.channels[port].state = State::Waking(waking);
+            let refusals = self.channels[port].refusals;
+            self.channels[port].state = State::Waking(waking.after_refusals(refusals));
             self.session_lost(Cut::Silent, Step::Down, now);
             return self.session_failed(failure, false, now);
         }

@@ -45,12 +45,17 @@ pub struct Waking {
     in_doubt: bool,
     /// What only the last question has for an answer was refused once.
     was_refused: bool,
+    /// How often in a row `AT` was answered with an error.
+    refusals: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Quiet,
-    Asking,
+    Asking {
+        /// It was answered with an error.
+        refused: bool,
+    },
     Settling,
     /// Asked for something that no earlier question had for an answer.
     Marking {
@@ -134,7 +139,18 @@ impl Waking {
             has_asked: false,
             in_doubt,
             was_refused: false,
+            refusals: 0,
         }
+    }
+
+    /// The same of a modem that has answered `AT` with an error so often in a row.
+    pub fn after_refusals(self, refusals: u32) -> Self {
+        Waking { refusals, ..self }
+    }
+
+    /// How often in a row `AT` was answered with an error.
+    pub fn refusals(&self) -> u32 {
+        self.refusals
     }
 
     /// Of a modem that was in data mode when it was last heard: `AT` would be payload.
@@ -169,7 +185,7 @@ impl Waking {
 
     /// `OK` arrived.
     pub fn heard_ok(&mut self, now: Instant) {
-        if self.step == Step::Asking {
+        if let Step::Asking { .. } = self.step {
             // An OK may be late, of an older command; the one that was asked for then still follows.
             self.step = Step::Settling;
             self.due = now + QUIET;
@@ -193,7 +209,11 @@ impl Waking {
     /// An error or another result arrived: it lives, and may have been in the middle of something.
     pub fn heard_other_result(&mut self, now: Instant) {
         match &mut self.step {
-            Step::Asking => self.due = self.due.min(now + REFUSED_PAUSE),
+            Step::Asking { refused: refused @ false } => {
+                *refused = true;
+                self.due = now + refused_pause(self.refusals);
+                self.refusals = self.refusals.saturating_add(1);
+            }
             Step::Marking { refused, .. } => *refused = true,
             _ => {}
         }
@@ -228,8 +248,8 @@ impl Waking {
                 self.next_remedy(now, wire_time)
             }
             Step::Quiet | Step::Escaped | Step::Filling => self.ask(now),
-            Step::Asking | Step::Marking { .. } if self.asks_left > 0 => self.ask(now),
-            Step::Asking | Step::Marking { .. } => self.next_remedy(now, wire_time),
+            Step::Asking { .. } | Step::Marking { .. } if self.asks_left > 0 => self.ask(now),
+            Step::Asking { .. } | Step::Marking { .. } => self.next_remedy(now, wire_time),
         }
     }
 
@@ -243,7 +263,7 @@ impl Waking {
     }
 
     fn ask(&mut self, now: Instant) -> Next {
-        self.step = Step::Asking;
+        self.step = Step::Asking { refused: false };
         self.in_doubt |= std::mem::replace(&mut self.has_asked, true);
         self.asks_left = self.asks_left.saturating_sub(1);
         self.due = now + ANSWER_WAIT;
@@ -277,7 +297,7 @@ impl Waking {
                 Next::Cancel(KEYS[index])
             }
             Remedy::ModemFlowControl => {
-                self.step = Step::Asking;
+                self.step = Step::Asking { refused: false };
                 self.asks_left = ASKS_PER_KEY;
                 self.due = now + ANSWER_WAIT;
                 Next::Ask(NO_FLOW_CONTROL)
@@ -301,6 +321,12 @@ impl Waking {
             }
         }
     }
+}
+
+/// The pause after an error to `AT`, when so many have come in a row before it.
+fn refused_pause(refusals: u32) -> Duration {
+    let doubled = 1_u32.checked_shl(refusals).and_then(|times| REFUSED_PAUSE_MIN.checked_mul(times));
+    doubled.map_or(REFUSED_PAUSE_MAX, |pause| pause.min(REFUSED_PAUSE_MAX))
 }
 
 /// What a modem that waits for the payload of a send is fed: as many bytes as it can be waiting for. To any
@@ -327,8 +353,9 @@ const MARK_WAIT_MAX: Duration = Duration::from_secs(60);
 /// `AT`s before the first remedy; a module that has just got power needs several.
 const ASKS_AT_FIRST: u32 = 3;
 
-/// What an error to `AT` is followed by: the next `AT` is no sooner.
-const REFUSED_PAUSE: Duration = Duration::from_millis(500);
+/// After an error to `AT` the next question comes no sooner. The pause is doubled with each further one.
+const REFUSED_PAUSE_MIN: Duration = Duration::from_millis(500);
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// ESC gives up what was typed, Ctrl-Z sends it: both end a send without an announced length (QSSLSEND in both manuals).
 const KEYS: [&[u8]; 2] = [b"\x1B", b"\x1A"];

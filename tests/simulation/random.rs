@@ -258,6 +258,7 @@ fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_recv_forms(wiring, chance);
     draw_trust(wiring, &mut Chance::new(wiring.seed.rotate_left(29)));
     draw_late_room(wiring, &mut Chance::new(wiring.seed.rotate_left(17)));
+    draw_stubborn_urcs(wiring, &mut Chance::new(wiring.seed.rotate_left(53)));
 }
 
 /// Kernels that take nothing more for a client before a third of what they hold for it has been read.
@@ -266,6 +267,19 @@ fn draw_late_room(wiring: &mut Wiring, chance: &mut Chance) {
         if chance.once_in(3) {
             connection.client.room_min_bytes = connection.client.buffer_bytes / 3;
         }
+    }
+}
+
+/// Modules that choose the ports of a socket's URCs themselves.
+fn draw_stubborn_urcs(wiring: &mut Wiring, chance: &mut Chance) {
+    if wiring.ports.len() == 1 || !chance.once_in(3) {
+        return;
+    }
+    let quirk = *chance.pick(&["urcs_by_opener", "urcs_by_every_port"]);
+    wiring.modem.quirks.set(quirk, true);
+    let is_named = chance.once_in(2);
+    for port in &mut wiring.ports {
+        port.is_named &= is_named;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Goal of this test: two ports of one modem are two channels: they work side by side, and one is enough.
 
-use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
+use qssl_modem_emulator::{self as emulator, PortName};
 use qssl_tunnel::at::IdSet;
 use qssl_tunnel::config::Mode;
 
@@ -108,6 +108,8 @@ fn urcs_leave_by_another_port_before_theirs_becomes_a_stream() {
         let port = |name| Port::usb(name).splits();
         let mut sim = Wiring { seed, ..Wiring::new() }
             .ports([port(PortName::UsbAt), port(PortName::UsbModem)])
+            // Whose USB AT port cannot be one.
+            .modem(|modem| modem.family = emulator::Family::Ec20)
             .connect(pushed.clone())
             .connect(stream(seconds(21)))
             .connect(pushed.at(seconds(20) + millis(900)))
@@ -259,6 +261,25 @@ fn a_port_without_a_name_learns_it_from_its_own_socket() {
     }
 }
 
+/// Nor was the result of an open ever heard there, where the module sends that like other URCs.
+#[test]
+fn an_open_whose_result_leaves_by_an_unknown_port_is_asked_about() {
+    for refusal in ["urc_port_all_refused", "urc_port_refused"] {
+        for mode in [Mode::Push, Mode::Buffer] {
+            let connection = Connection::new(mode).far_end(Behaviour::source(50_000, 1));
+            let mut wiring = one_of_two(Port::usb(PortName::UsbModem).unnamed())
+                .connect(connection.clone().at(seconds(2)))
+                .connect(connection.at(seconds(40)));
+            for quirk in [refusal, "open_result_on_urc_port"] {
+                assert!(wiring.modem.quirks.set(quirk, true));
+            }
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(120));
+            (0..2).for_each(|index| sim.assert_complete(index));
+        }
+    }
+}
+
 /// The name that was expected of it was another port's.
 #[test]
 fn a_port_with_another_name_than_expected_is_heard_all_the_same() {
@@ -292,4 +313,81 @@ fn where_nothing_is_heard_sockets_are_read_unasked() {
         sim.run_to_the_end(seconds(120));
         assert_eq!(sim.clients[0].received.len(), 50_000, "{mode:?}");
     }
+}
+
+/// Modules that choose the port of a socket's URCs by themselves, with two ports that have names or not.
+fn stubborn(quirk: &str, is_named: bool, seed: u64) -> Wiring {
+    let port = |name| Port { is_named, ..Port::usb(name).splits() };
+    let mut wiring =
+        Wiring { seed, ..Wiring::new() }.ports([port(PortName::UsbAt), port(PortName::UsbModem)]);
+    assert!(wiring.modem.quirks.set(quirk, true));
+    wiring
+}
+
+const STUBBORN: [&str; 2] = ["urcs_by_opener", "urcs_by_every_port"];
+
+/// URCs left by the port that a socket was opened on, although `all` was accepted: half of the streams hung. Where they
+/// left by every port although one was set, bytes came twice.
+#[test]
+fn a_module_that_chooses_the_ports_of_urcs_itself_is_heard() {
+    for (quirk, is_named, seed) in runs() {
+        for mode in [Mode::Push, Mode::Buffer] {
+            let connection = Connection::new(mode).far_end(Behaviour::source(60_000, seed));
+            let mut wiring = stubborn(quirk, is_named, seed).connect_many(4, &connection);
+            for at in 1..=4 {
+                let late = Connection::new(mode).at(seconds(20 + at)).sends(Sends::Pattern(5_000));
+                let far = Behaviour { ends: Ends::AfterReading(5_000), ..Behaviour::source(5_000, seed) };
+                wiring = wiring.connect(late.far_end(far));
+            }
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(90));
+            for index in 0..8 {
+                let name = format!("{quirk}, {mode:?}, named {is_named}, seed {seed}, client {index}");
+                assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{name}");
+                sim.assert_complete(index);
+            }
+        }
+    }
+}
+
+/// The port that carries what sockets are pushed does not become a stream, or they would hear nothing while it is one.
+#[test]
+fn a_stream_leaves_the_ports_alone_that_carry_urcs_of_others() {
+    for (quirk, is_named, seed) in runs() {
+        // The USB AT port of an EC20 cannot be a stream, and without names nobody knows which it is.
+        let families = [emulator::Family::Eg800q, emulator::Family::Ec20];
+        for family in families.into_iter().take(1 + usize::from(is_named)) {
+            let drips = Says::Drip { bytes: 100, every: millis(500), total: 6_000, seed };
+            let pushed = Behaviour { says: drips, ends: Ends::AfterSaying(6_000), ..Behaviour::sink() };
+            let long = Behaviour::source(600_000, seed);
+            let stream =
+                Connection::new(Mode::Transparent).far_end(long).reads(Reads::Drip(10_000, seconds(1)));
+            let mut sim = stubborn(quirk, is_named, seed)
+                .modem(|modem| modem.family = family)
+                .connect(Connection::new(Mode::Push).at(seconds(20)).far_end(pushed.clone()))
+                .connect(stream.at(seconds(22)))
+                .connect(Connection::new(Mode::Buffer).at(seconds(25)).far_end(pushed.clone()))
+                .connect(Connection::new(Mode::Push).at(seconds(26)).far_end(pushed))
+                .start();
+            sim.run_to_the_end(seconds(150));
+            for index in 0..4 {
+                let name = format!("{quirk}, {family:?}, named {is_named}, seed {seed}, client {index}");
+                assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{name}");
+                sim.assert_complete(index);
+            }
+            let ended = |index: usize| sim.clients[index].ended_at.expect("it has ended");
+            for index in [0, 2, 3] {
+                assert!(
+                    ended(index) < ended(1),
+                    "{quirk}, {family:?}: client {index} waited for the stream's end"
+                );
+            }
+        }
+    }
+}
+
+fn runs() -> impl Iterator<Item = (&'static str, bool, u64)> {
+    let with_names = |quirk| [(quirk, true), (quirk, false)];
+    let kinds = STUBBORN.into_iter().flat_map(with_names);
+    kinds.flat_map(|(quirk, is_named)| (1..=4).map(move |seed| (quirk, is_named, seed)))
 }

@@ -3,8 +3,9 @@
 use qssl_modem_emulator::network::simulated::Behaviour;
 use qssl_modem_emulator::{PortName, Sim};
 use qssl_tunnel::at::{AtText, IdSet};
-use qssl_tunnel::config::{Device, Mode, Secret};
+use qssl_tunnel::config::{self, Device, Mode, Secret};
 
+use crate::harness::by_hand::ByHand;
 use crate::harness::wiring::{Connection, Fault, Port, Wiring, seconds};
 use crate::harness::{Outcome, Simulation};
 
@@ -274,6 +275,32 @@ fn what_was_found_in_the_modem_is_put_back() {
         let put_back = format!("+QICFG=\"{key}\",1");
         let last = sim.host_said.iter().rev().find(|said| String::from_utf8_lossy(said).contains(key));
         assert!(last.is_some_and(|last| String::from_utf8_lossy(last).contains(&put_back)), "{key}");
+    }
+}
+
+/// What `--device auto` finds: a port that is silent is given up for the next, and so is a device of another maker.
+#[test]
+fn auto_goes_on_to_the_next_candidate_until_a_quectel_modem_answers() {
+    let auto = |configuration: &mut config::Configuration| {
+        configuration.modem.devices = vec![config::Device::Auto];
+    };
+    for is_silent in [true, false] {
+        let mut hand = ByHand::new(&[Mode::Push], 1, true, auto);
+        hand.ports[0].is_mute = is_silent;
+        for _ in 0..300 {
+            let other = b"\r\nSIMCOM INCORPORATED\r\nA7670E\r\nRevision: A1\r\n\r\nOK\r\n".to_vec();
+            hand.ports[0].instead.push_back(("ATI", other));
+        }
+        hand.run_for(seconds(180));
+        assert!((3..200).contains(&hand.next_devices), "{} candidates in 3 minutes", hand.next_devices);
+        let asks = |line: &String| line.starts_with("AT+QIACT") || line.starts_with("AT+CPIN");
+        assert!(!hand.ports[0].commands.iter().any(asks), "another maker's modem is left alone");
+        hand.ports[0].is_mute = false;
+        hand.ports[0].instead.clear();
+        hand.run_until_ready();
+        let before = hand.next_devices;
+        hand.run_for(seconds(600));
+        assert_eq!(hand.next_devices, before, "the one that answers is kept");
     }
 }
 

@@ -123,7 +123,8 @@ impl Modem {
         let state = registration_state(lines);
         // LTE-only modules say 0 for the services that they do not have: a search or a denial stands beside that.
         let so_far = self.session.registration.filter(|_| index > 0);
-        self.session.registration = so_far.into_iter().chain(state).filter(|it| matches!(it, 2 | 3)).max();
+        let state_of_note = state.map(|state| if matches!(state, 2 | 3) { state } else { 0 });
+        self.session.registration = so_far.into_iter().chain(state_of_note).max();
         match state {
             Some(1 | 5) => return self.session.go(Step::Leftovers),
             _ if index + 1 < REGISTRATION.len() => {
@@ -135,7 +136,14 @@ impl Modem {
         let words = match self.session.registration {
             Some(3) => "the network denied the registration",
             Some(2) => "the modem searches for a network",
-            _ => "the modem is not registered in a network",
+            Some(_) => "the modem is not registered in a network",
+            // It is asked again after a pause that grows.
+            None => {
+                let message =
+                    "the modem does not tell whether it is registered (AT+CREG?, AT+CGREG?, AT+CEREG?)";
+                let failure = Failure::new(ExitStatus::NoRegistration, message);
+                return self.session_failed(failure, false, now);
+            }
         };
         let waited = now.saturating_duration_since(self.session.down_since);
         if self.settings.wait != Wait::Forever && (denied || waited > REGISTRATION_PATIENCE) {

@@ -35,6 +35,8 @@ pub struct ByHand {
     pub piece_bytes: usize,
     /// How many bytes the heart has taken from all ports.
     pub heard_bytes: usize,
+    /// How often the next candidate for a device was asked for.
+    pub next_devices: usize,
     idle_steps: u32,
 }
 
@@ -126,6 +128,7 @@ impl ByHand {
             times_ready: 0,
             piece_bytes: usize::MAX,
             heard_bytes: 0,
+            next_devices: 0,
             idle_steps: 0,
         };
         hand.settle();
@@ -330,6 +333,7 @@ impl ByHand {
                 Action::Modem(modem::Action::TellTime) => {
                     self.relay.host_clock(HOST_CLOCK + self.elapsed().as_secs() as i64, now);
                 }
+                Action::Modem(modem::Action::NextDevice(_)) => self.next_devices += 1,
                 Action::FinishClient(id) => {
                     if let Some(client) = self.client(id) {
                         client.shut = true;
@@ -435,6 +439,11 @@ impl Rote {
                 }
                 continue;
             }
+            // ESC and Ctrl-Z end nothing that it waits for.
+            if self.stream.is_none() && matches!(byte, 0x1A | 0x1B) {
+                self.heard.clear();
+                continue;
+            }
             self.heard.push(byte);
             if let Some(socket) = self.stream {
                 // Data mode is left by the three signs alone; guard times are nothing to a modem of rote.
@@ -523,6 +532,13 @@ impl Rote {
             bytes.extend(queue.drain(..count));
             self.message(&bytes);
             self.say("OK");
+        } else if line.starts_with("AT+QSSLOPEN=") && self.in_use[socket(2)] && number(5) != 2 {
+            self.say("OK");
+            self.say(&format!("+QSSLOPEN: {},563", socket(2)));
+        } else if line == "AT+CFUN=1,1" {
+            self.in_use = [false; 12];
+            self.say("OK");
+            self.say("RDY");
         } else if line.starts_with("AT+QSSLOPEN=") {
             let id = socket(2);
             (self.closed[id], self.in_use[id]) = (false, true);
