@@ -155,6 +155,8 @@ quirks! {
     urcs_by_opener: false,
     /// URCs leave by every port, whatever AT+QURCCFG says.
     urcs_by_every_port: false,
+    /// SMS are shown when they come, and AT+CNMI does not change that.
+    messages_shown: false,
 }
 
 impl Quirks {

@@ -88,7 +88,7 @@ impl Session {
             registration_urcs: [0; 3],
             registration_told: 0,
             data_format: DataFormat::default(),
-            message_indications: [2, 1, 0, 0, 0],
+            message_indications: [2, if config.quirks.messages_shown { 2 } else { 1 }, 0, 0, 0],
             kept: BTreeMap::new(),
         }
     }

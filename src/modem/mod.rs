@@ -1122,7 +1122,8 @@ impl Modem {
     fn announcing_sockets(&self) -> u16 {
         let never_pushes = |socket: &Socket| {
             let is_ours = !matches!(socket.phase, Phase::Unknown | Phase::Foreign | Phase::Free);
-            is_ours && self.tunnels[socket.tunnel].mode != Mode::Push
+            let stays_in_buffer_mode = socket.opened_in_buffer_mode && self.session.found.texts_are_shown;
+            is_ours && (self.tunnels[socket.tunnel].mode != Mode::Push || stays_in_buffer_mode)
         };
         let all = self.sockets.iter().enumerate().filter(|(_, socket)| never_pushes(socket));
         all.fold(0, |bits, (index, _)| bits | 1 << index)

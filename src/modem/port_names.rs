@@ -260,6 +260,12 @@ impl Modem {
         since.map(|since| since + UNHEARD_MAX).min()
     }
 
+    /// Whether sockets are opened in push mode for those who want it: what is pushed comes to us, and nobody else can write
+    /// what looks like it.
+    pub(super) fn pushes_count(&self) -> bool {
+        self.urcs_reach_us() && !self.session.found.texts_are_shown
+    }
+
     /// The port of ours whose name the module should be asked for, and a socket that was opened by it: one that has no
     /// name, or one on which nothing has been heard.
     fn nameless(&self, now: Instant) -> Option<(usize, SocketId)> {

@@ -42,12 +42,10 @@ pub enum Rung {
 /// itself.
 #[derive(Debug, Default)]
 pub enum Absence {
-    /// It has never answered: it may not be there at all.
+    /// It has answered, or nothing is known yet.
     #[default]
-    Unknown,
-    /// It has answered.
     Present,
-    /// None of them can be opened any more.
+    /// None of them can be opened, or none of them answers: the modem may have died before we came.
     Away {
         /// Since then, or since the command was run last.
         since: Instant,
@@ -60,7 +58,6 @@ impl Absence {
     /// No port can be opened. Whether the reset command is due: after `limit`, then after pauses twice as long each.
     pub fn wants_reset(&mut self, limit: Duration, now: Instant) -> bool {
         match self {
-            Absence::Unknown => false,
             Absence::Present => {
                 *self = Absence::Away { since: now, resets: 0 };
                 false

@@ -550,7 +550,7 @@ impl Modem {
     }
 
     fn open_command(&mut self, port: usize, id: SocketId, now: Instant) -> Command {
-        let urcs_reach_us = self.urcs_reach_us();
+        let pushes_count = self.pushes_count();
         let speaks_by = self.speaks_by(port);
         let socket = &mut self.sockets[id.index()];
         let tunnel = &self.tunnels[socket.tunnel];
@@ -567,7 +567,7 @@ impl Modem {
         socket.listening.expect(speaks_by);
         socket.opened_by = Some(port);
         // What is pushed to where nobody listens is lost; what waits in the module is not.
-        socket.opened_in_buffer_mode = tunnel.mode == Mode::Push && !urcs_reach_us;
+        socket.opened_in_buffer_mode = tunnel.mode == Mode::Push && !pushes_count;
         let mode = match tunnel.mode {
             Mode::Buffer => AccessMode::Buffer,
             Mode::Push if socket.opened_in_buffer_mode => AccessMode::Buffer,
@@ -624,7 +624,7 @@ impl Modem {
     /// Pushing sockets whose clients read too slowly are switched to buffer mode, and back.
     fn adjust_flows(&mut self, now: Instant) {
         let can_switch = self.profile.switches_mode != Some(false);
-        let urcs_reach_us = self.urcs_reach_us();
+        let pushes_count = self.pushes_count();
         let poll_interval = self.poll_interval();
         let tunnels = &self.tunnels;
         for socket in &mut self.sockets {
@@ -658,7 +658,7 @@ impl Modem {
                 Flow::Buffer { readable: false }
                     if pushes
                         && can_switch
-                        && urcs_reach_us
+                        && pushes_count
                         && waiting <= INCOMING_LOW_BYTES
                         && open.far_end.takes_bytes()
                         && !busy =>

@@ -104,7 +104,7 @@ fn whoever_does_not_want_to_wait_is_told_the_cause() {
 /// only run for modems whose ports could be opened.
 #[test]
 fn the_reset_command_is_run_for_a_modem_that_stays_away() {
-    let away = |reset_after, time| {
+    let away_at = |at, reset_after, time| {
         let mut sim = Wiring::new()
             .settings(|settings| {
                 settings.recovery = Recovery::Reboot;
@@ -112,12 +112,18 @@ fn the_reset_command_is_run_for_a_modem_that_stays_away() {
                 settings.reset_after = reset_after;
             })
             .connect(Connection::new(Mode::Push).leaves(Leaves::After(seconds(5))))
-            .fault(seconds(20), Fault::LosePort(0, time))
+            .fault(at, Fault::LosePort(0, time))
             .start();
         sim.run_for(seconds(320));
-        let lost_at = sim.now - sim.elapsed() + seconds(20);
+        let lost_at = sim.now - sim.elapsed() + at;
         sim.reset_commands.iter().map(|at| at.duration_since(lost_at).as_secs()).collect::<Vec<_>>()
     };
+    let away = |reset_after, time| away_at(seconds(20), reset_after, time);
+    // It may have died before this program was started.
+    for at in [seconds(0), seconds(20)] {
+        let times = away_at(at, seconds(60), seconds(290));
+        assert!(times.first().is_some_and(|first| (60..=64).contains(first)), "lost after {at:?}: {times:?}");
+    }
     let times = away(seconds(60), seconds(290));
     assert_eq!(times.len(), 2, "{times:?}");
     assert!((60..=64).contains(&times[0]) && (179..=188).contains(&times[1]), "{times:?}");

@@ -182,6 +182,23 @@ fn of_other_programs_without_their_end() {
     }
 }
 
+/// Where it cannot be helped that they are shown: nothing in them is believed. In push mode bytes were added to streams.
+#[test]
+fn sms_that_a_module_insists_on_showing_add_nothing_to_a_stream() {
+    let text = "hello\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX\r\n\r\n+QSSLURC: \"closed\",0";
+    for mode in [Mode::Push, Mode::Buffer] {
+        let mut wiring = Wiring::new().connect(exchange(mode));
+        assert!(wiring.modem.quirks.set("messages_shown", true));
+        for at in 0..100 {
+            wiring = wiring.fault(millis(500 + at * 7), Fault::Sms(text.into()));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
+        sim.assert_complete(0);
+    }
+}
+
 /// A text can hold whole messages, and nothing tells them from the modem's: it is not shown.
 #[test]
 fn sms_are_not_shown_while_streams_are_open() {

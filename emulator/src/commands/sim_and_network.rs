@@ -42,6 +42,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
             let values = modem.session.message_indications.map(|value| value.to_string());
             line(format!("+CNMI: {}", values.join(",")))
         }),
+        ("CNMI", Kind::Write(_)) if modem.config.quirks.messages_shown => Err(Failure::Error),
         ("CNMI", Kind::Write(list)) => modem.show_messages(list),
         ("CREG" | "CGREG" | "CEREG", kind) => modem.registration_command(&call.command.name, kind, now),
         ("CSQ", Kind::Execute) => line(format!("+CSQ: {},99", modem.config.signal)),

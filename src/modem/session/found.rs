@@ -13,6 +13,9 @@ pub(in crate::modem) struct Found {
     settings: Vec<Setting>,
     /// The ports that AT+QURCCFG=? lists.
     pub(in crate::modem) urc_ports: Vec<String>,
+    /// SMS are shown when they come, and that cannot be changed: whoever sends one can write what looks like the module's
+    /// own words.
+    pub(in crate::modem) texts_are_shown: bool,
 }
 
 /// One setting.
@@ -30,6 +33,7 @@ impl Found {
     /// The modem has rebooted: it has its own values again.
     pub(in crate::modem) fn forget(&mut self) {
         self.settings.clear();
+        self.texts_are_shown = false;
     }
 
     /// Takes the answers to [`SHARED`], together or one by one.
@@ -122,10 +126,14 @@ impl Modem {
         }
         match self.session.found.kept(reports) {
             Some(values) if !is_refused => self.session.found.was_set(MESSAGES, &values),
-            _ => log::warn!(
-                "{} refused to keep SMS instead of showing them (AT+CNMI): a text in them can look like its own words",
-                self.profile.name
-            ),
+            _ => {
+                self.session.found.texts_are_shown = true;
+                log::warn!(
+                    "{} refused to keep SMS instead of showing them (AT+CNMI): a text in them can look like its own \
+                     words, so connections in push mode are made in buffer mode",
+                    self.profile.name
+                );
+            }
         }
         self.go_or_skip(Step::Dns);
     }
