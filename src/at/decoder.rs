@@ -164,6 +164,10 @@ enum State {
         left: usize,
         framing: usize,
     },
+    /// All of that, which turned out to be payload.
+    SettledPayload {
+        framing: usize,
+    },
     /// Text that another program has the modem say, and how much of our last line has come back straight after what
     /// may be its end.
     ForeignText(Text, usize),
@@ -232,6 +236,7 @@ impl Decoder {
             State::Line
             | State::LateLine
             | State::Behind { .. }
+            | State::SettledPayload { .. }
             | State::ForeignText(..)
             | State::Discarding => 0,
         }
@@ -248,6 +253,26 @@ impl Decoder {
             State::Payload { left, owner: Owner::Ours } => self.late_payload(left, b""),
             state => state,
         };
+    }
+
+    /// Whether what came behind a pause is as long as the announced payload was still to be, and begins what a module says
+    /// that has booted: more of that may be about to come.
+    pub fn late_payload_may_be_whole(&self) -> bool {
+        match self.state {
+            State::LatePayload { left, framing: 0 } => {
+                self.line.len() == left && (1..=BOOT_CHANCE_BYTES).contains(&left)
+            }
+            _ => false,
+        }
+    }
+
+    /// No more has come: it is payload, which [`Decoder::decode`] gives out without further input. Whether it was.
+    pub fn settle_late_payload(&mut self) -> bool {
+        let is_whole = self.late_payload_may_be_whole();
+        if is_whole {
+            self.state = State::SettledPayload { framing: 0 };
+        }
+        is_whole
     }
 
     fn late_payload(&mut self, left: usize, framing: &[u8]) -> State {
@@ -296,6 +321,7 @@ impl Decoder {
             State::HeaderLf { .. }
             | State::Payload { .. }
             | State::LatePayload { .. }
+            | State::SettledPayload { .. }
             | State::Discarding => true,
             State::ForeignText(text, _) => !text.may_be_over(),
             // Nothing need follow.
@@ -410,10 +436,8 @@ impl Decoder {
                         self.line_done = true;
                         return Some(Message::Urc(urc));
                     }
-                    // A line end that is missing in front of it belonged to the line before, and so may the length. So much
-                    // of the words is no chance, even where the payload would be complete.
-                    let is_likely = framing > 0 || count > BOOT_CHANCE_BYTES;
-                    if matches!(boot, Boot::Perhaps) && (count < left || is_likely) {
+                    // Where that is as long as the payload should be, `settle_late_payload` ends the wait for more.
+                    if matches!(boot, Boot::Perhaps) {
                         *input = rest;
                         continue;
                     }
@@ -429,6 +453,11 @@ impl Decoder {
                     self.state = after_payload(left - count, Owner::Ours);
                     let bytes = &self.line[framing..framing + count];
                     return Some(Message::Payload { bytes, left: left - count });
+                }
+                State::SettledPayload { framing } => {
+                    self.line_done = true;
+                    self.state = after_payload(0, Owner::Ours);
+                    return Some(Message::Payload { bytes: &self.line[framing..], left: 0 });
                 }
                 State::ForeignText(mut text_state, came_back) => {
                     let &byte = input.first()?;
@@ -791,6 +820,27 @@ mod tests {
             let all = decode_with_pause(&begun, b"\r\nAPP 789\r\nOK\r\n", step);
             assert_eq!(all, [pushed, "Final(Ok)", "payload 0123456\\r\\nAPP 789"], "{step}");
         }
+    }
+
+    #[test]
+    fn the_last_bytes_of_payload_behind_a_pause_wait_for_what_a_module_says_that_has_booted() {
+        let header = b"\r\n+QSSLURC: \"recv\",4,1\r\n";
+        let mut decoder = Decoder::new();
+        let mut input = &header[..];
+        assert!(matches!(decoder.decode(&mut input), Some(Message::Urc(Urc::Pushed(..)))));
+        while !input.is_empty() {
+            assert_eq!(decoder.decode(&mut input), None);
+        }
+        decoder.resumes();
+        let mut again = Decoder { line: decoder.line.clone(), ..Decoder::new() };
+        again.state = decoder.state;
+        assert_eq!(decoder.decode(&mut &b"\r"[..]), None);
+        assert!(decoder.late_payload_may_be_whole());
+        assert_eq!(decoder.decode(&mut &b"\nRDY\r\n"[..]), Some(Message::Urc(Urc::Ready)));
+        assert_eq!(again.decode(&mut &b"\r"[..]), None);
+        assert!(again.settle_late_payload() && !again.settle_late_payload());
+        assert_eq!(again.decode(&mut &b""[..]), Some(Message::Payload { bytes: b"\r", left: 0 }));
+        assert_eq!(again.decode(&mut &b"\r\nOK\r\n"[..]), Some(Message::Final(Final::Ok)));
     }
 
     #[test]

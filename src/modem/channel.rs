@@ -537,6 +537,15 @@ impl Channel {
         is_given_up
     }
 
+    /// Payload behind a pause that could have begun what a module says that has booted, and did not. Whether there is some.
+    pub fn settle_late_payload(&mut self, now: Instant) -> bool {
+        let is_settled = self.payload_overdue(now) && self.decoder.settle_late_payload();
+        if is_settled {
+            self.payload_deadline = None;
+        }
+        is_settled
+    }
+
     /// A payload that no longer comes would hide the answer to the next question; the socket that it was for is
     /// given back. Half a line hides nothing: an answer begins with a line end, and the line may go on.
     pub fn drop_half_payload(&mut self, now: Instant) -> Option<SocketId> {
@@ -549,6 +558,16 @@ impl Channel {
         match std::mem::replace(&mut self.payload_for, Destination::Nobody) {
             Destination::Socket(id) => Some(id),
             Destination::Answer | Destination::Nobody => None,
+        }
+    }
+
+    /// The data session is lost: the number of the socket whose stream this is, or may be, goes to another client, while
+    /// the stream may still have to be left.
+    pub fn disown(&mut self) {
+        self.doubted = None;
+        if let State::Data(data) = &mut self.state {
+            data.socket = None;
+            data.aborted = true;
         }
     }
 
@@ -596,6 +615,10 @@ impl Channel {
                 false => FOREIGN_WAIT,
             };
             self.payload_deadline = Some(Deadline::new(wait, LINE_BUSY_MAX, now));
+            return;
+        }
+        if self.decoder.late_payload_may_be_whole() {
+            self.payload_deadline = Some(Deadline::new(BOOT_WORDS_WAIT, LINE_BUSY_MAX, now));
             return;
         }
         match &mut self.payload_deadline {
@@ -672,6 +695,9 @@ const AWAKE_MIN: Duration = Duration::from_secs(4);
 
 /// Behind a shorter pause no module has booted.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// The rest of what a module says that has booted follows its first bytes within this time.
+const BOOT_WORDS_WAIT: Duration = Duration::from_millis(500);
 
 /// By how much other bytes on the line can put off the answer to a command, and the rest of announced payload: what a
 /// module has ready to say takes no longer, at any speed.

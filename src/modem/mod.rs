@@ -569,6 +569,7 @@ impl Modem {
     pub fn port_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
         self.counters.wire_bytes_in += bytes.len() as u64;
         self.channels[port].give_up_foreign(now);
+        self.settle_late_payload(port, now);
         self.channels[port].hears(now);
         let mut input = bytes;
         while !input.is_empty() {
@@ -669,6 +670,7 @@ impl Modem {
                 State::Waking(_) => self.waking_deadline(port, now),
                 State::Command => {
                     self.channels[port].give_up_foreign(now);
+                    self.settle_late_payload(port, now);
                     if self.channels[port].deadline().is_some_and(|deadline| deadline <= now) {
                         // An announced payload that does not come leaves nothing to go by.
                         let unframed = self.channels[port].payload_overdue(now);
@@ -829,6 +831,13 @@ impl Modem {
     }
 
     // Inside.
+
+    /// No more of what a module says that has booted has come behind its first bytes, which were payload then.
+    fn settle_late_payload(&mut self, port: usize, now: Instant) {
+        if self.channels[port].settle_late_payload(now) {
+            self.decode(port, &mut &[][..], now);
+        }
+    }
 
     /// Decodes messages from the front of `input` until it is used up or the channel changes state.
     fn decode(&mut self, port: usize, input: &mut &[u8], now: Instant) {

@@ -101,6 +101,9 @@ impl Modem {
                 socket.outgoing.reset();
             }
         }
+        for channel in &mut self.channels {
+            channel.disown();
+        }
         for context in &mut self.contexts {
             context.forget();
         }
