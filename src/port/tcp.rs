@@ -1,14 +1,16 @@
 //! A TCP connection as a port, made without waiting.
 //!
 //! Used raw for `tcp://` and below the Telnet framing of `rfc2217`. A name can stand for several
-//! addresses; they are tried one after the other until one answers.
+//! addresses; they are tried one after the other until one answers. The system looks names up only while somebody
+//! waits, for as long as its name servers do not answer, so that is done on a thread of its own.
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::mpsc;
 use std::time::Duration;
 
-use mio::net::TcpStream;
+use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
 use super::{OpenError, ioctl};
@@ -21,102 +23,177 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// A connection that stands or is being made.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stage: Stage,
     name: String,
-    is_connected: bool,
     /// Addresses that have not been tried.
     rest: VecDeque<SocketAddr>,
     /// Where to register the next attempt.
     registration: Option<(Registry, Token)>,
 }
 
+#[derive(Debug)]
+enum Stage {
+    LookingUp(Lookup),
+    Stream { stream: TcpStream, is_connected: bool },
+}
+
+/// A name that is being looked up.
+#[derive(Debug)]
+struct Lookup {
+    result: mpsc::Receiver<(io::Result<Vec<SocketAddr>>, std::os::unix::net::UnixStream)>,
+    /// Becomes readable with the result.
+    bell: UnixStream,
+}
+
+impl Lookup {
+    fn begin(look_up: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static) -> io::Result<Lookup> {
+        let (bell, mut ringer) = std::os::unix::net::UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        let bell = UnixStream::from_std(bell);
+        // Closed only when nobody listens any more: that would be taken for the end of the port.
+        let other_end = ringer.try_clone()?;
+        let (sender, result) = mpsc::channel();
+        std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
+            let found = look_up();
+            // Nobody need be there any more.
+            if sender.send((found, other_end)).is_ok() {
+                let _ = ringer.write(b"!");
+            }
+        })?;
+        Ok(Lookup { result, bell })
+    }
+
+    fn result(&self) -> Option<io::Result<Vec<SocketAddr>>> {
+        match self.result.try_recv() {
+            Ok((found, _)) => Some(found),
+            Err(mpsc::TryRecvError::Empty) => None,
+            Err(mpsc::TryRecvError::Disconnected) => Some(Err(io::ErrorKind::NotFound.into())),
+        }
+    }
+}
+
+impl Stage {
+    fn connecting(stream: TcpStream) -> Stage {
+        Stage::Stream { stream, is_connected: false }
+    }
+
+    fn source(&mut self) -> &mut dyn mio::event::Source {
+        match self {
+            Stage::LookingUp(lookup) => &mut lookup.bell,
+            Stage::Stream { stream, .. } => stream,
+        }
+    }
+}
+
 impl Connection {
     /// Begins to connect to `server`; `scheme` is only for the name in messages.
     ///
     /// # Errors
-    /// [`OpenError::Unreachable`] when the name has no address or the system refuses all of them at once.
+    /// [`OpenError::Unreachable`] when the system refuses the address at once.
     pub fn open(scheme: &str, server: &HostPort) -> Result<Connection, OpenError> {
         let name = match server.host.contains(':') {
             true => format!("{scheme}://[{}]:{}", server.host, server.port),
             false => format!("{scheme}://{}:{}", server.host, server.port),
         };
         let unreachable = |source| OpenError::Unreachable { name: name.clone(), source };
-        let addresses = (server.host.as_str(), server.port).to_socket_addrs().map_err(unreachable)?;
-        let mut rest: VecDeque<SocketAddr> = addresses.collect();
-        let stream = connect_first(&mut rest).map_err(unreachable)?;
-        Ok(Connection { stream, name, is_connected: false, rest, registration: None })
+        let stage = match server.host.parse::<IpAddr>() {
+            Ok(address) => TcpStream::connect(SocketAddr::new(address, server.port)).map(Stage::connecting),
+            Err(_) => {
+                let (host, port) = (server.host.clone(), server.port);
+                let look_up = move || Ok((host.as_str(), port).to_socket_addrs()?.collect());
+                Lookup::begin(look_up).map(Stage::LookingUp)
+            }
+        };
+        let stage = stage.map_err(unreachable)?;
+        Ok(Connection { stage, name, rest: VecDeque::new(), registration: None })
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.registration = Some((registry.try_clone()?, token));
-        registry.register(&mut self.stream, token, Interest::READABLE | Interest::WRITABLE)
+        registry.register(self.stage.source(), token, Interest::READABLE | Interest::WRITABLE)
     }
 
     pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         self.registration = None;
-        registry.deregister(&mut self.stream)
+        registry.deregister(self.stage.source())
     }
 
     pub(super) fn finish_connecting(&mut self) -> io::Result<bool> {
-        while !self.is_connected {
-            let error = match self.stream.take_error()? {
-                Some(error) => error,
-                None => match self.stream.peer_addr() {
-                    Ok(_) => break,
-                    Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
-                    Err(error) => error,
+        loop {
+            let error = match &mut self.stage {
+                Stage::Stream { is_connected: true, .. } => return Ok(true),
+                Stage::LookingUp(lookup) => {
+                    let Some(found) = lookup.result() else { return Ok(false) };
+                    self.rest = found?.into();
+                    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
+                }
+                Stage::Stream { stream, is_connected } => match (stream.take_error()?, stream.peer_addr()) {
+                    (Some(error), _) => error,
+                    (None, Ok(_)) => {
+                        *is_connected = true;
+                        set_options(stream)?;
+                        return Ok(true);
+                    }
+                    (None, Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
+                    (None, Err(error)) => error,
                 },
             };
             if self.rest.is_empty() {
                 return Err(error);
             }
-            // Closing the old stream ends its registration.
-            self.stream = connect_first(&mut self.rest)?;
+            let next = Stage::connecting(connect_first(&mut self.rest)?);
+            let mut before = std::mem::replace(&mut self.stage, next);
             if let Some((registry, token)) = &self.registration {
-                registry.register(&mut self.stream, *token, Interest::READABLE | Interest::WRITABLE)?;
+                registry.deregister(before.source())?;
+                registry.register(self.stage.source(), *token, Interest::READABLE | Interest::WRITABLE)?;
             }
         }
-        if !self.is_connected {
-            self.is_connected = true;
-            // Commands are small and each waits for its answer.
-            self.stream.set_nodelay(true)?;
-            let keepalive =
-                socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(4);
-            socket2::SockRef::from(&self.stream).set_tcp_keepalive(&keepalive)?;
+    }
+
+    fn stream(&mut self) -> io::Result<&mut TcpStream> {
+        match (self.finish_connecting()?, &mut self.stage) {
+            (true, Stage::Stream { stream, .. }) => Ok(stream),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
         }
-        Ok(true)
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.finish_connecting()? {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        match retry_interrupted(|| self.stream.read(buffer))? {
+        let stream = self.stream()?;
+        match retry_interrupted(|| stream.read(buffer))? {
             0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server has closed the connection")),
             count => {
                 // Device servers send what the modem says in small pieces and, unless told otherwise, hold
                 // the next piece back until the last is acknowledged (Nagle): a late acknowledgement would
                 // make every answer take 40 ms. The system forgets this setting, hence every time.
-                let _ = rustix::net::sockopt::set_tcp_quickack(&self.stream, true);
+                let _ = rustix::net::sockopt::set_tcp_quickack(&*stream, true);
                 Ok(count)
             }
         }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.finish_connecting()? {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        retry_interrupted(|| self.stream.write(bytes))
+        let stream = self.stream()?;
+        retry_interrupted(|| stream.write(bytes))
     }
 
     pub(super) fn output_queued(&self) -> usize {
-        ioctl::output_queued(&self.stream).unwrap_or(0)
+        match &self.stage {
+            Stage::LookingUp(_) => 0,
+            Stage::Stream { stream, .. } => ioctl::output_queued(stream).unwrap_or(0),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
+}
+
+fn set_options(stream: &TcpStream) -> io::Result<()> {
+    // Commands are small and each waits for its answer.
+    stream.set_nodelay(true)?;
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(4);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 /// Begins to connect to the first address that is not refused on the spot.
@@ -215,17 +292,49 @@ mod tests {
         let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut rest = VecDeque::from([unused, listener.local_addr().unwrap()]);
-        let stream = connect_first(&mut rest).unwrap();
-        let mut connection = Connection {
-            stream,
-            name: "tcp://test".to_owned(),
-            is_connected: false,
-            rest,
-            registration: None,
-        };
+        let stage = Stage::connecting(connect_first(&mut rest).unwrap());
+        let mut connection = Connection { stage, name: "tcp://test".to_owned(), rest, registration: None };
         let mut poll = Poll::new().unwrap();
         connection.register(poll.registry(), Token(1)).unwrap();
         wait(&mut poll, || connection.finish_connecting().unwrap().then_some(()));
         assert_eq!(connection.write(b"AT\r").unwrap(), 3);
+    }
+
+    #[test]
+    fn a_name_server_that_does_not_answer_holds_nobody_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (answer, asked) = mpsc::channel();
+        let lookup = Lookup::begin(move || asked.recv().map_err(io::Error::other)).unwrap();
+        let mut connection = Connection {
+            stage: Stage::LookingUp(lookup),
+            name: "tcp://test".to_owned(),
+            rest: VecDeque::new(),
+            registration: None,
+        };
+        let mut poll = Poll::new().unwrap();
+        connection.register(poll.registry(), Token(1)).unwrap();
+        assert!(!connection.finish_connecting().unwrap());
+        assert_eq!(connection.write(b"AT").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        answer.send(vec![address]).unwrap();
+        wait(&mut poll, || connection.finish_connecting().unwrap().then_some(()));
+        assert_eq!(connection.write(b"AT\r").unwrap(), 3);
+    }
+
+    #[test]
+    fn a_name_is_looked_up_and_one_that_does_not_exist_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let number = listener.local_addr().unwrap().port();
+        let mut poll = Poll::new().unwrap();
+        for (host, exists) in [("localhost", true), ("does-not-exist.invalid", false)] {
+            let server = HostPort { host: host.to_owned(), port: number };
+            let mut connection = Connection::open("tcp", &server).unwrap();
+            connection.register(poll.registry(), Token(1)).unwrap();
+            let connected = wait(&mut poll, || match connection.finish_connecting() {
+                Ok(false) => None,
+                result => Some(result.is_ok()),
+            });
+            assert_eq!(connected, exists, "{host}");
+        }
     }
 }
