@@ -27,6 +27,7 @@ pub(super) struct PortSlot {
     awaits_room: bool,
     /// What the heart has been told of it.
     pub kind: PortKind,
+    flow_control: FlowControl,
     /// What its UART had counted when it was last read.
     line: Option<LineCounters>,
     /// What was said last about why it cannot be opened: it is said once.
@@ -128,6 +129,7 @@ impl EventLoop {
                 slot.denied_since = None;
                 slot.attempts = 0;
                 slot.kind = port.kind();
+                slot.flow_control = port.flow_control();
                 let facts = facts(port);
                 self.relay.port_opened(index, facts, self.now);
                 self.count_port_open();
@@ -280,9 +282,9 @@ impl EventLoop {
         if port.write_may_continue() {
             slot.writable = true;
         }
-        let kind = port.kind();
-        if kind != slot.kind {
-            slot.kind = kind;
+        let (kind, flow_control) = (port.kind(), port.flow_control());
+        if kind != slot.kind || flow_control != slot.flow_control {
+            (slot.kind, slot.flow_control) = (kind, flow_control);
             self.relay.port_facts(index, facts(port), self.now);
         }
         let dcd = match self.relay.wants_port_lines(index) {
@@ -338,6 +340,7 @@ impl PortSlot {
             writable: false,
             awaits_room: false,
             kind: PortKind::default(),
+            flow_control: FlowControl::None,
             line: None,
             said: None,
             denied_since: None,

@@ -533,8 +533,10 @@ impl Modem {
 
     /// More has become known of an open port: a device server tells of its lines when it answers.
     pub fn port_facts(&mut self, port: usize, facts: PortFacts, now: Instant) {
-        if facts.has_dtr && !self.ports[port].has_dtr && self.channels[port].is_open() {
-            // The settings depend on it (AT&D1), and may have been written already.
+        let known = &self.ports[port];
+        let differs = facts.has_dtr && !known.has_dtr || facts.lacks_flow_control != known.lacks_flow_control;
+        if differs && self.channels[port].is_open() {
+            // The settings depend on it (AT&D1, AT+IFC), and may have been written already.
             self.channels[port].wire_step = Some(0);
         }
         self.channels[port].is_paced = facts.is_paced;

@@ -172,7 +172,10 @@ impl Rfc2217 {
     }
 
     pub(super) fn flow_control(&self) -> FlowControl {
-        self.flow_control
+        match self.telnet.flow_control {
+            Some(CONTROL_FLOW_HARDWARE) | None => self.flow_control,
+            Some(_) => FlowControl::None,
+        }
     }
 
     pub(super) fn kind(&self) -> PortKind {
@@ -285,6 +288,8 @@ pub struct Telnet {
     baud: Option<u32>,
     /// How often it has said so: an answer to an earlier request says nothing of the last.
     baud_answers: u64,
+    /// The flow control that the server says it has set, as in SET-CONTROL.
+    flow_control: Option<u8>,
     /// How many marks the server has answered.
     marks_answered: u64,
     /// The server has asked us to send no payload for now.
@@ -346,6 +351,7 @@ impl Telnet {
             lines: None,
             baud: None,
             baud_answers: 0,
+            flow_control: None,
             marks_answered: 0,
             is_suspended: false,
         }
@@ -474,6 +480,9 @@ impl Telnet {
                     cts: state & 0x10 != 0,
                 });
             }
+            [COM_PORT, ANSWER_CONTROL, flow @ CONTROL_FLOW_NONE..=CONTROL_FLOW_HARDWARE] => {
+                self.flow_control = Some(flow);
+            }
             [COM_PORT, ANSWER_SUSPEND] => self.is_suspended = true,
             [COM_PORT, ANSWER_RESUME] => self.is_suspended = false,
             _ => {}
@@ -523,6 +532,7 @@ const SET_CONTROL: u8 = 5;
 const SET_MODEMSTATE_MASK: u8 = 11;
 const ANSWER_BAUDRATE: u8 = 101;
 const NOTIFY_MODEMSTATE: u8 = 107;
+const ANSWER_CONTROL: u8 = 105;
 const ANSWER_SUSPEND: u8 = 108;
 const ANSWER_RESUME: u8 = 109;
 const PARITY_NONE: u8 = 1;
@@ -602,6 +612,32 @@ mod tests {
         assert!(has(&[IAC, SB, COM_PORT, SET_BAUDRATE, 0, 0x0e, 0x10, 0, IAC, SE]));
         assert!(has(&[IAC, SB, COM_PORT, SET_CONTROL, CONTROL_FLOW_HARDWARE, IAC, SE]));
         assert!(has(&[IAC, DO, BINARY]) && has(&[IAC, WILL, BINARY]));
+    }
+
+    #[test]
+    fn a_server_without_flow_control_says_so() {
+        let mut telnet = telnet();
+        receive(&mut telnet, &[IAC, SB, COM_PORT, ANSWER_CONTROL, CONTROL_DTR_ON, IAC, SE], 0);
+        assert_eq!(telnet.flow_control, None);
+        receive(&mut telnet, &[IAC, SB, COM_PORT, ANSWER_CONTROL, CONTROL_FLOW_NONE, IAC, SE], 3);
+        assert_eq!(telnet.flow_control, Some(CONTROL_FLOW_NONE));
+    }
+
+    #[test]
+    fn marks_tell_what_the_server_has_passed_on() {
+        let mut marks = Marks { written: 700, ..Marks::default() };
+        assert!(!marks.is_due() && marks.unpassed().is_none(), "the first two have no answer");
+        marks.answered(2);
+        assert!(marks.is_due());
+        marks.asked();
+        assert!(!marks.is_due());
+        marks.written = 1_000;
+        assert_eq!(marks.unpassed(), Some(1_000));
+        marks.answered(3);
+        assert_eq!(marks.unpassed(), Some(300));
+        // One that answers more than it was asked tells nothing.
+        marks.answered(9);
+        assert_eq!(marks.unpassed(), Some(300));
     }
 
     #[test]
