@@ -112,6 +112,9 @@ impl Modem {
             self.session.registration_told = self.registration_status(now);
             return;
         }
+        if self.config.quirks.boots_silently {
+            return;
+        }
         for port in &mut self.ports {
             port.emit(b"\r\nRDY\r\n");
         }

@@ -157,6 +157,8 @@ quirks! {
     urcs_by_every_port: false,
     /// SMS are shown when they come, and AT+CNMI does not change that.
     messages_shown: false,
+    /// After a reboot nothing is said: no RDY, no URC about SIM card and network.
+    boots_silently: false,
 }
 
 impl Quirks {

@@ -39,14 +39,16 @@ pub struct DataMode {
     verdict: Verdict,
     /// Since when the oldest of `held` waits; of a whole terminator, when the last byte came.
     held_since: Instant,
+    /// Since when a whole terminator is held.
+    suspected_since: Option<Instant>,
     /// The end of what was delivered, as far as it begins a terminator: `held` goes on from here.
     leaked: Vec<u8>,
     /// The last bytes that came before `leaked`.
     context: Vec<u8>,
     /// What was sent last.
     sent: Sent,
-    /// The port is deliberately not read.
-    paused: bool,
+    /// Since then the port is deliberately not read.
+    paused_since: Option<Instant>,
     /// DCD was asked for what is held.
     lines_asked: bool,
     dcd: Dcd,
@@ -61,6 +63,8 @@ pub struct DataMode {
     line_free_at: Option<Instant>,
     /// Behind a device server.
     pace: Option<Pace>,
+    /// When it was last asked who echoes.
+    echo_asked_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +91,10 @@ enum Stage {
         since: Instant,
         from: usize,
     },
+    /// At the latest at this time: who keeps talking holds up nobody.
     HungUp {
         until: Instant,
+        latest: Instant,
     },
 }
 
@@ -109,6 +115,8 @@ pub enum Reason {
     Done,
     /// Something that looks like `NO CARRIER` arrived: is the socket still connected?
     Suspicion,
+    /// What was sent comes back: does the far end echo, or a modem that has booted?
+    Echo,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,10 +174,11 @@ impl DataMode {
             held: Vec::new(),
             verdict: Verdict::default(),
             held_since: now,
+            suspected_since: None,
             leaked: Vec::new(),
             context: Vec::new(),
             sent: Sent::new(now),
-            paused: false,
+            paused_since: None,
             lines_asked: false,
             dcd: Dcd::Unproven,
             dcd_is_live,
@@ -178,7 +187,18 @@ impl DataMode {
             drained: Drained::Since(now),
             line_free_at: None,
             pace,
+            echo_asked_at: None,
         }
+    }
+
+    /// The stream goes on, and it was asked then who echoes.
+    pub fn set_echo_asked(&mut self, at: Option<Instant>) {
+        self.echo_asked_at = at;
+    }
+
+    /// When it was last asked who echoes.
+    pub fn echo_asked_at(&self) -> Option<Instant> {
+        self.echo_asked_at
     }
 
     /// Whether payload may leave. While it is unsure whether the modem still listens, nothing does.
@@ -270,7 +290,7 @@ impl DataMode {
     /// Takes received bytes, and gives back in `payload` what is known to be payload.
     pub fn received(&mut self, bytes: &[u8], now: Instant, payload: &mut impl FnMut(&[u8])) {
         match self.stage {
-            Stage::HungUp { .. } => {
+            Stage::HungUp { latest, .. } => {
                 // Payload that waited in the tty, the modem's words, or what a modem that boots says at another
                 // speed: known when all of it has come.
                 self.held.extend_from_slice(bytes);
@@ -278,16 +298,17 @@ impl DataMode {
                 let is_full = self.held.len() > HELD_LIMIT_BYTES / 2;
                 if is_full && self.is_suspicious() {
                     // Other sockets push behind the end without a pause.
-                    self.stage = Stage::HungUp { until: now };
+                    self.stage = Stage::HungUp { until: now, latest };
                     return;
                 }
-                self.stage = Stage::HungUp { until: now + HANG_UP_TAIL };
+                self.stage = Stage::HungUp { until: latest.min(now + HANG_UP_TAIL), latest };
                 if is_full {
                     self.give_out(self.held.len() - WORDS_MAX, payload);
                 }
             }
             Stage::Flowing => {
                 self.sent.forget_old(now);
+                let echoed = self.sent.heard(bytes);
                 self.part(bytes, now, payload);
                 match (self.dcd_tells_payload(), self.is_suspicious()) {
                     // DCD tells an end from payload; only a whole match waits for it.
@@ -305,6 +326,11 @@ impl DataMode {
                     }
                     _ => {}
                 }
+                let is_due = self.echo_asked_at.is_none_or(|at| at + ECHO_ASKED_EVERY <= now);
+                if echoed >= ECHO_DOUBTED_BYTES && is_due && self.is_flowing() {
+                    self.echo_asked_at = Some(now);
+                    self.begin_draining(Reason::Echo, now);
+                }
             }
             Stage::Draining { .. } | Stage::Guard { .. } | Stage::Escaped { .. } | Stage::Asked { .. } => {
                 self.held.extend_from_slice(bytes);
@@ -315,7 +341,7 @@ impl DataMode {
                 {
                     *from = self.held.len();
                 }
-                if self.reason == Reason::Done {
+                if self.reason != Reason::Suspicion {
                     // Everything but a possible end, or a possible `OK` at the end, is payload.
                     let keep = self.verdict.words.max(HELD_WHILE_LEAVING).min(self.held.len());
                     self.give_out(self.held.len() - keep, payload);
@@ -351,6 +377,7 @@ impl DataMode {
     fn part(&mut self, bytes: &[u8], now: Instant, payload: &mut impl FnMut(&[u8])) {
         if self.leaked.is_empty() && self.held.is_empty() && self.words_in(bytes, self.most()).is_none() {
             self.passed(bytes);
+            self.suspected_since = None;
             return payload(bytes);
         }
         let delivered = self.leaked.len();
@@ -364,6 +391,8 @@ impl DataMode {
         self.leaked = all[begins_at.min(delivered)..delivered].to_vec();
         self.held = all[begins_at.max(delivered)..].to_vec();
         self.judge();
+        let goes_on = self.suspected_since.filter(|_| begins_at == 0);
+        self.suspected_since = self.is_suspicious().then(|| goes_on.unwrap_or(now));
         if !waited || begins_at > 0 || self.is_suspicious() {
             self.held_since = now;
             self.lines_asked = false;
@@ -373,18 +402,19 @@ impl DataMode {
     /// The port is, or is no longer, deliberately left unread: what follows the end of the stream is still
     /// in it.
     pub fn set_paused(&mut self, paused: bool, now: Instant) {
-        if let Stage::HungUp { until } = &mut self.stage
-            && self.paused
+        if let Stage::HungUp { until, latest } = &mut self.stage
+            && let Some(since) = self.paused_since
             && !paused
         {
-            *until = (*until).max(now + HANG_UP_TAIL);
+            *latest += now.saturating_duration_since(since);
+            *until = (*until).max((now + HANG_UP_TAIL).min(*latest));
         }
-        self.paused = paused;
+        self.paused_since = paused.then(|| self.paused_since.unwrap_or(now));
     }
 
     /// Whether the modem's answer to an escape may wait unread.
     pub fn is_paused(&self) -> bool {
-        self.paused
+        self.paused_since.is_some()
     }
 
     /// Whether an `OK` came at last, perhaps for an earlier escape.
@@ -419,7 +449,7 @@ impl DataMode {
             && !matches!(self.stage, Stage::HungUp { .. })
             && (self.dcd_is_live || self.is_suspicious() || holds_words())
         {
-            self.stage = Stage::HungUp { until: now + HANG_UP_TAIL };
+            self.stage = Stage::HungUp { until: now + HANG_UP_TAIL, latest: now + HANG_UP_MAX };
         }
     }
 
@@ -512,20 +542,18 @@ impl DataMode {
         };
         let stage = match self.stage {
             Stage::Flowing if self.held.is_empty() => None,
-            Stage::Flowing if self.is_suspicious() && !self.dcd_tells_payload() => {
-                Some(self.held_since + SUSPICION_QUIET)
-            }
+            Stage::Flowing if self.is_suspicious() && !self.dcd_tells_payload() => Some(self.doubted_at()),
             Stage::Flowing => Some(self.held_since + HOLD),
             Stage::Draining { since, .. } => match self.drained {
                 Drained::Since(since) => Some(since),
                 _ => Some(since + DRAIN_LIMIT),
             },
-            Stage::HungUp { .. } if self.paused => None,
-            Stage::Guard { until, .. } | Stage::HungUp { until } => Some(until),
-            Stage::Escaped { .. } if self.answer_at().is_some() => Some(self.held_since + OK_QUIET),
+            Stage::HungUp { .. } if self.is_paused() => None,
+            Stage::Guard { until, .. } | Stage::HungUp { until, .. } => Some(until),
+            Stage::Escaped { .. } if self.answer_at().is_some() => Some(self.answered_at()),
             Stage::Escaped { since, .. } => Some(since + self.escape_wait()),
             Stage::Asked { since, .. } => match self.state_answer() {
-                Some(StateAnswer::TakesCommands) => Some((self.held_since + LATE_STATE).max(since)),
+                Some(StateAnswer::TakesCommands) => Some(self.takes_commands_at(since)),
                 Some(_) => Some(since),
                 None => Some(since + STATE_WAIT),
             },
@@ -555,7 +583,7 @@ impl DataMode {
         match self.stage {
             Stage::Flowing if self.held.is_empty() => Next::Wait,
             Stage::Flowing if self.is_suspicious() && !self.dcd_tells_payload() => {
-                if self.held_since + SUSPICION_QUIET > now {
+                if self.doubted_at() > now {
                     return Next::Wait;
                 }
                 self.begin_draining(Reason::Suspicion, now);
@@ -586,11 +614,7 @@ impl DataMode {
             Stage::Guard { .. } => Next::Wait,
             Stage::Escaped { since, tries, by_dtr, .. } => {
                 if self.answer_at().is_some() {
-                    return if self.held_since + OK_QUIET <= now {
-                        Next::Left(self.reason)
-                    } else {
-                        Next::Wait
-                    };
+                    return if self.answered_at() <= now { Next::Left(self.reason) } else { Next::Wait };
                 }
                 if since + self.escape_wait() > now {
                     return Next::Wait;
@@ -602,8 +626,8 @@ impl DataMode {
                     return Next::SetDtr(true);
                 }
                 // Where the port is left unread, the escape may have been answered.
-                if let (Reason::Suspicion, 1, Some(id), false) =
-                    (self.reason, tries, self.socket, self.paused)
+                if let (Reason::Suspicion | Reason::Echo, 1, Some(id), false) =
+                    (self.reason, tries, self.socket, self.is_paused())
                 {
                     self.stage = Stage::Asked { since: now, from: self.held.len() };
                     return Next::AskState(id);
@@ -616,11 +640,11 @@ impl DataMode {
                 Some(StateAnswer::Connected { .. }) => Next::Left(self.reason),
                 Some(StateAnswer::NotConnected) => Next::Ended,
                 // It may be the late answer to the escape, and that to the question still comes.
-                Some(StateAnswer::TakesCommands) if self.held_since + LATE_STATE <= now => Next::Lost,
+                Some(StateAnswer::TakesCommands) if self.takes_commands_at(since) <= now => Next::Lost,
                 None if since + STATE_WAIT <= now => Next::Lost,
                 Some(StateAnswer::TakesCommands) | None => Next::Wait,
             },
-            Stage::HungUp { until } if until <= now && !self.paused => Next::Ended,
+            Stage::HungUp { until, .. } if until <= now && !self.is_paused() => Next::Ended,
             Stage::HungUp { .. } => Next::Wait,
         }
     }
@@ -678,7 +702,7 @@ impl DataMode {
         let certain =
             is_whole && !is_echoed && ends.len() == 1 && all.len() >= delivered && !words.starts_with(OK);
         // The modem was in data mode still when the escape came, or does not answer in command mode.
-        let is_unanswered = self.reason == Reason::Suspicion && has_missed_escape && asked_from.is_none();
+        let is_unanswered = self.reason != Reason::Done && has_missed_escape && asked_from.is_none();
         let escape_missed =
             is_answered_late || is_unanswered || escaped_from.is_some_and(|from| all.len() >= from);
         Ended { payload: all.split_off(delivered.min(all.len())), words, certain, escape_missed }
@@ -741,9 +765,25 @@ impl DataMode {
     fn escape_wait(&self) -> Duration {
         match (&self.stage, self.reason) {
             (Stage::Escaped { by_dtr: true, .. }, _) => DTR_WAIT,
-            (Stage::Escaped { tries: 1, .. }, Reason::Suspicion) if self.socket.is_some() => ASK_AFTER,
+            (Stage::Escaped { tries: 1, .. }, Reason::Suspicion | Reason::Echo) if self.socket.is_some() => {
+                ASK_AFTER
+            }
             _ => ESCAPE_WAIT,
         }
+    }
+
+    /// When the `OK` that came is believed: after a moment of quiet, or if quiet does not come.
+    fn answered_at(&self) -> Instant {
+        let quiet = self.held_since + OK_QUIET;
+        match self.stage {
+            Stage::Escaped { since, .. } => quiet.min(since + ESCAPE_WAIT + QUIET_MAX),
+            _ => quiet,
+        }
+    }
+
+    /// When no other answer to the question for the state, asked then, is waited for.
+    fn takes_commands_at(&self, asked: Instant) -> Instant {
+        (self.held_since + LATE_STATE).max(asked).min(asked + STATE_WAIT + QUIET_MAX)
     }
 
     fn is_draining(&self) -> bool {
@@ -780,6 +820,12 @@ impl DataMode {
             Drained::Since(since) => now.max(since + GUARD),
             Drained::AskAt(_) | Drained::Asked => now + GUARD,
         }
+    }
+
+    /// When the whole terminator that is held is to be settled.
+    fn doubted_at(&self) -> Instant {
+        (self.held_since + SUSPICION_QUIET)
+            .min(self.suspected_since.unwrap_or(self.held_since) + SUSPICION_MAX)
     }
 
     /// Whether a whole terminator is held, or at least its end, and nothing but unsolicited lines behind it.
@@ -960,6 +1006,12 @@ const ECHO_HELD_MAX: usize = 28 * 1024;
 /// So much that was sent and comes back after the modem's words is no chance.
 const ECHO_BYTES: usize = 32;
 
+/// So much that was sent and comes back without a gap may be a modem that has booted without a word.
+const ECHO_DOUBTED_BYTES: usize = 2 * 1024;
+
+/// A far end that echoes is interrupted no more often for that.
+const ECHO_ASKED_EVERY: Duration = Duration::from_secs(300);
+
 /// So many bytes before the words of an end show whether a far end echoes them.
 const CONTEXT_BYTES: usize = 16;
 
@@ -1008,11 +1060,21 @@ const HOLD: Duration = Duration::from_millis(100);
 /// How long after a whole terminator the quiet must last before it is settled whether it was one.
 const SUSPICION_QUIET: Duration = Duration::from_millis(300);
 
+/// And how long that may be put off by what goes on coming: nothing is sent meanwhile, and a line carries what may be
+/// echoed in less.
+const SUSPICION_MAX: Duration = Duration::from_secs(6);
+
+/// How long what goes on coming may put off the end of an escape.
+const QUIET_MAX: Duration = Duration::from_secs(1);
+
 /// How long after `OK` the quiet must last before it is believed.
 const OK_QUIET: Duration = Duration::from_millis(100);
 
 /// What still arrives after DCD has dropped: the modem's words.
 const HANG_UP_TAIL: Duration = Duration::from_millis(200);
+
+/// How long it may go on arriving, the time left out in which the port is not read.
+const HANG_UP_MAX: Duration = Duration::from_secs(10);
 
 /// What is held back while leaving on the client's side: an `OK` and some URCs.
 const HELD_WHILE_LEAVING: usize = 512;
@@ -1438,6 +1500,47 @@ mod tests {
         mode.queue_answered(0, at, Duration::ZERO);
         assert_eq!(mode.deadline_passed(at, false), Next::Wait);
         assert_eq!(mode.deadline_passed(at + GUARD, false), Next::SendEscape);
+    }
+
+    /// When a peer that says this every 50 ms is done with: the time and what is next.
+    fn settled_beside(mode: &mut DataMode, says: &[u8], mut now: Instant) -> Option<(Instant, Next)> {
+        let until = now + Duration::from_secs(60);
+        while now < until {
+            receive(mode, says, now);
+            now += Duration::from_millis(50);
+            if mode.deadline(false).is_some_and(|due| due <= now) {
+                let next = mode.deadline_passed(now, false);
+                if matches!(next, Next::Ended | Next::Lost | Next::Left(_) | Next::SendEscape) {
+                    return Some((now, next));
+                }
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_peer_that_keeps_sending_holds_up_no_end() {
+        for says in [&b"x"[..], b"\r\n+CREG: 1\r\n"] {
+            let (mut mode, now) = mode(true);
+            mode.dcd_changed(false, now);
+            let (at, next) = settled_beside(&mut mode, says, now).expect("it comes to an end");
+            assert_eq!(next, Next::Ended);
+            assert!(at <= now + HANG_UP_MAX + HANG_UP_TAIL);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_keeps_sending_holds_up_no_doubt_and_no_escape() {
+        let (mut mode, now) = mode(false);
+        receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+        let (at, next) = settled_beside(&mut mode, b"\n", now).expect("it is escaped");
+        assert_eq!(next, Next::SendEscape);
+        assert!(at <= now + SUSPICION_MAX + GUARD * 2);
+        let now = at + OK_NOT_BEFORE;
+        receive(&mut mode, OK, now);
+        let (at, next) = settled_beside(&mut mode, b"\r\nRING\r\n", now).expect("it is left");
+        assert_eq!(next, Next::Left(Reason::Suspicion));
+        assert!(at <= now + ESCAPE_WAIT + QUIET_MAX);
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Pace {
     /// Nothing is on its way to a line of this speed.
     pub fn new(baud: u32, now: Instant) -> Self {
         let mut pace = Pace { baud, free_at: now, room: 0, asked_at: now };
-        pace.room = pace.bytes_in(AHEAD).max(AHEAD_MIN_BYTES);
+        pace.room = pace.window();
         pace
     }
 
@@ -39,14 +39,14 @@ impl Pace {
     /// So many bytes were written.
     pub fn written(&mut self, count: usize, now: Instant) {
         self.room = self.room.saturating_sub(count);
-        let micros = count as u64 * 10_000_000 / u64::from(self.baud.max(1));
-        self.free_at = self.free_at.max(now) + Duration::from_micros(micros);
+        self.free_at = self.free_at.max(now) + self.time_of(count);
     }
 
     /// When the port is to be asked what is on its way, for more to be written.
     pub fn due(&self) -> Instant {
-        let by_speed = self.free_at.checked_sub(AHEAD - PIECE).unwrap_or(self.asked_at);
-        by_speed.max(self.asked_at + PIECE)
+        let ahead = self.time_of(self.window() - self.piece());
+        let by_speed = self.free_at.checked_sub(ahead).unwrap_or(self.asked_at);
+        by_speed.max(self.asked_at + self.time_of(self.piece()))
     }
 
     /// The port is being asked.
@@ -57,12 +57,21 @@ impl Pace {
     /// The port knows of so many bytes on their way; there may be more where it cannot see them.
     pub fn queue_answered(&mut self, bytes: usize, now: Instant) {
         let by_speed = self.bytes_in(self.free_at.saturating_duration_since(now));
-        let most = self.bytes_in(AHEAD).max(AHEAD_MIN_BYTES);
-        self.room = most.saturating_sub(bytes.max(by_speed));
+        self.room = self.window().saturating_sub(bytes.max(by_speed));
     }
 
+    /// The most that may be on its way, in bytes.
+    fn window(&self) -> usize {
+        self.bytes_in(AHEAD).clamp(AHEAD_MIN_BYTES, AHEAD_MAX_BYTES)
+    }
+
+    /// So that nobody is woken for every byte; more than a run of `+` that may be held back.
     fn piece(&self) -> usize {
-        self.bytes_in(PIECE).max(PIECE_MIN_BYTES)
+        (self.window() / PIECES).max(PIECE_MIN_BYTES)
+    }
+
+    fn time_of(&self, bytes: usize) -> Duration {
+        Duration::from_micros(bytes as u64 * 10_000_000 / u64::from(self.baud.max(1)))
     }
 
     fn bytes_in(&self, time: Duration) -> usize {
@@ -73,11 +82,12 @@ impl Pace {
 
 /// What is on its way to the modem takes the line no longer.
 const AHEAD: Duration = Duration::from_millis(500);
+/// And it is at least and at most so much: less than is kept of what was sent, to be known again when it is echoed.
 const AHEAD_MIN_BYTES: usize = 128;
+const AHEAD_MAX_BYTES: usize = 16 * 1024;
 
-/// Pieces take the line this long, so that nobody is woken for every byte.
-const PIECE: Duration = Duration::from_millis(50);
-/// More than a run of `+` that may be held back.
+/// It is written in so many pieces.
+const PIECES: usize = 10;
 const PIECE_MIN_BYTES: usize = 32;
 
 #[cfg(test)]

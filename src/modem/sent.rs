@@ -11,6 +11,20 @@ use std::time::{Duration, Instant};
 pub struct Sent {
     bytes: VecDeque<u8>,
     last: Instant,
+    echo: Echo,
+}
+
+/// How what is received follows what was sent.
+#[derive(Debug, Default)]
+struct Echo {
+    /// Where in `bytes` it goes on.
+    next: Option<usize>,
+    /// So many bytes were equal without a gap.
+    run: usize,
+    /// The last bytes that were received.
+    tail: Vec<u8>,
+    /// Bytes received since it was last looked for.
+    unsearched: usize,
 }
 
 /// What was received, compared with what was sent.
@@ -25,7 +39,7 @@ pub struct Comparison {
 impl Sent {
     /// Nothing yet.
     pub fn new(now: Instant) -> Self {
-        Sent { bytes: VecDeque::new(), last: now }
+        Sent { bytes: VecDeque::new(), last: now, echo: Echo::default() }
     }
 
     /// These bytes went to the port.
@@ -34,6 +48,7 @@ impl Sent {
         let bytes = &bytes[bytes.len().saturating_sub(SENT_KEPT_BYTES)..];
         let more = (self.bytes.len() + bytes.len()).saturating_sub(SENT_KEPT_BYTES);
         self.bytes.drain(..more);
+        self.echo.next = self.echo.next.and_then(|next| next.checked_sub(more));
         self.bytes.extend(bytes);
     }
 
@@ -41,7 +56,40 @@ impl Sent {
     pub fn forget_old(&mut self, now: Instant) {
         if self.last + UNDER_WAY_MAX < now {
             self.bytes.clear();
+            self.echo.next = None;
         }
+    }
+
+    /// These bytes were received. Returns how many of the last ones were sent, without a gap.
+    pub fn heard(&mut self, bytes: &[u8]) -> usize {
+        let Sent { bytes: sent, echo, .. } = self;
+        if sent.is_empty() {
+            return 0;
+        }
+        if let Some(next) = echo.next
+            && bytes.len() <= sent.len() - next
+            && sent.range(next..next + bytes.len()).eq(bytes)
+        {
+            echo.next = Some(next + bytes.len());
+            echo.run += bytes.len();
+            return echo.run;
+        }
+        (echo.next, echo.run) = (None, 0);
+        echo.unsearched += bytes.len();
+        echo.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(ECHO_HEAD_BYTES)..]);
+        let more = echo.tail.len().saturating_sub(ECHO_HEAD_BYTES);
+        echo.tail.drain(..more);
+        if echo.unsearched < SEARCH_EVERY_BYTES || echo.tail.len() < ECHO_HEAD_BYTES {
+            return 0;
+        }
+        echo.unsearched = 0;
+        // What repeats itself is found as early as it may still be on its way.
+        let sent = sent.make_contiguous();
+        let from = sent.len().saturating_sub(ECHO_LAG_MAX_BYTES);
+        let found = sent[from..].windows(ECHO_HEAD_BYTES).position(|window| window == echo.tail);
+        echo.next = found.map(|at| from + at + ECHO_HEAD_BYTES);
+        echo.run = if found.is_some() { ECHO_HEAD_BYTES } else { 0 };
+        echo.run
     }
 
     /// Whether nothing was sent lately.
@@ -157,6 +205,11 @@ impl Index {
 /// So much of what was sent is kept: more than is under way on a line.
 const SENT_KEPT_BYTES: usize = 24 * 1024;
 
+/// An echo is known by so many bytes, which are looked for so often, in so many that were sent.
+const ECHO_HEAD_BYTES: usize = 16;
+const SEARCH_EVERY_BYTES: usize = 512;
+const ECHO_LAG_MAX_BYTES: usize = 22 * 1024;
+
 /// A modem that boots may leave what it was sent waiting on the line for as long.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
 
@@ -203,6 +256,24 @@ mod tests {
         assert_eq!(sent.compare(&all[7_000..9_000], nothing), Comparison { echoed: 2_000, other: 0 });
         let gaps = [&all[100..300], &all[320..500], &all[9_000..9_100]].concat();
         assert_eq!(sent.compare(&gaps, nothing), Comparison { echoed: 480, other: 0 });
+    }
+
+    #[test]
+    fn an_echo_is_followed_in_any_pieces() {
+        for all in [noise(1, 9_000), b"text that repeats itself\r\n".repeat(400)] {
+            for piece in [1, 7, 64, 3_000] {
+                let mut sent = sent(&all[..4_000]);
+                sent.push(&all[4_000..], sent.last);
+                let mut run = 0;
+                for bytes in all[100..6_000].chunks(piece) {
+                    run = sent.heard(bytes);
+                }
+                assert!(run > 2_000, "{run} in pieces of {piece}");
+                assert_eq!(sent.heard(b"an answer"), 0);
+            }
+        }
+        let mut sent = sent(&noise(1, 9_000));
+        assert!(noise(2, 9_000).chunks(64).all(|bytes| sent.heard(bytes) == 0));
     }
 
     #[test]

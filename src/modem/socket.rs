@@ -63,6 +63,8 @@ pub struct Socket {
     pub backoff: Option<Backoff>,
     /// After a refused switch of mode: when the next may be asked for.
     pub switch_again: Option<SwitchAgain>,
+    /// Of a stream in which what was sent comes back: when it was last asked who echoes.
+    pub echo_asked_at: Option<Instant>,
     /// Bytes that the module has taken since the socket was opened.
     pub sent_bytes: u64,
     /// Bytes that have arrived since the socket was opened.
@@ -345,6 +347,7 @@ impl Socket {
             opened_by: None,
             opened_in_buffer_mode: false,
             poll_at: None,
+            echo_asked_at: None,
             outgoing: ByteQueue::new(OUTGOING_LIMIT_BYTES),
             incoming: ByteQueue::new(INCOMING_LIMIT_BYTES),
             ssl: None,
@@ -463,6 +466,7 @@ impl Socket {
         self.opened_by = None;
         self.opened_in_buffer_mode = false;
         self.poll_at = None;
+        self.echo_asked_at = None;
         self.joined = false;
         self.sent_bytes = 0;
         self.received_bytes = 0;

@@ -96,7 +96,8 @@ impl Modem {
         }
         let channel = &mut self.channels[port];
         let pace = facts.is_remote.then(|| Pace::new(channel.baud.max(channel.carried_baud), now));
-        let data = DataMode::new(id, facts.dcd_is_live, facts.has_dtr, pace, now);
+        let mut data = DataMode::new(id, facts.dcd_is_live, facts.has_dtr, pace, now);
+        data.set_echo_asked(id.and_then(|id| self.sockets[id.index()].echo_asked_at));
         channel.decoder.reset();
         channel.line_feed_due = true;
         channel.state = State::Data(Box::new(data));
@@ -195,6 +196,7 @@ impl Modem {
     fn data_mode_left(&mut self, port: usize, reason: Reason, now: Instant) {
         let State::Data(data) = &mut self.channels[port].state else { return };
         let (id, aborted, missed) = (data.socket, data.aborted, data.has_missed_escape());
+        let echo_asked_at = data.echo_asked_at();
         let (payload, words) = data.take_left();
         self.actions.push_back(Action::SetDtr(port, true));
         self.end_doubted(port, Cut::CarrierLost);
@@ -207,9 +209,10 @@ impl Modem {
         if let Some(id) = id {
             // There would be no `OK` if the modem had left data mode before: what looked like its words was not.
             self.deliver(id, &payload);
-            let socket = &self.sockets[id.index()];
+            let socket = &mut self.sockets[id.index()];
+            socket.echo_asked_at = echo_asked_at;
             // The client may have left while the end was doubted.
-            let goes_on = reason == Reason::Suspicion && (socket.joined || !socket.outgoing.is_empty());
+            let goes_on = reason != Reason::Done && (socket.joined || !socket.outgoing.is_empty());
             self.sockets[id.index()].phase = match goes_on {
                 true if missed => {
                     // What became of the escapes before this one nobody knows: they may be in the stream.

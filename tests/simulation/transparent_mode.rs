@@ -480,3 +480,50 @@ fn a_reboot_with_echo_during_an_upload_is_a_reset_soon_and_stops_the_upload() {
         }
     }
 }
+
+#[test]
+fn a_reboot_without_a_word_that_only_echoes_is_a_reset_soon() {
+    for port in ports() {
+        let sends = Sends::Drip { bytes: 300, every: millis(100), total: 400_000 };
+        let far = Behaviour { ends: Ends::After(seconds(300)), ..Behaviour::sink() };
+        let client = stream().at(seconds(12)).sends(sends).far_end(far);
+        // That the data session is gone shows with the next open.
+        let next = stream().at(seconds(100));
+        let later = stream().at(seconds(150)).far_end(Behaviour::source(20_000, 3));
+        let mut sim = wiring(port.clone())
+            .modem(|modem| (modem.quirks.boots_silently, modem.quirks.everything_echoed) = (true, true))
+            .connect(client)
+            .connect(next)
+            .connect(later)
+            .fault(seconds(20), Fault::Reboot)
+            .start();
+        let name = format!("dcd {} dtr {}", port.has_dcd, port.has_dtr);
+        sim.run_until("the modem is up again", seconds(60), |sim| sim.modem.counters().boots == 2);
+        sim.run_until("the client hears of it", seconds(12), |sim| sim.outcome(0).is_some());
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
+        let echoed = sim.clients[0].received.len();
+        assert!(echoed <= 6_000, "{name}: {echoed} bytes of its own upload");
+        sim.run_to_the_end(seconds(300));
+        assert_eq!(sim.outcome(2), Some(Outcome::Eof), "{name}");
+    }
+}
+
+#[test]
+fn a_far_end_that_echoes_words_of_ends_in_bulk_keeps_its_stream() {
+    let words =
+        ["\r\nNO CARRIER\r\n", "\r\nRDY\r\n", "\r\nPOWERED DOWN\r\n", "some text\r\nOK\r\nAT+CSQ\r\n"];
+    for port in ports() {
+        for text in [words.concat(), words[0].repeat(4), format!("{}{}", "x".repeat(3_000), words[0])] {
+            // Such words right before the end itself would make that uncertain.
+            let mut bytes: Vec<u8> = text.bytes().cycle().take(12_000).collect();
+            bytes.extend(b"... and no more");
+            let far = Behaviour { ends: Ends::After(seconds(60)), ..Behaviour::echo() };
+            let sends = Sends::Steps(vec![(Duration::ZERO, bytes)]);
+            let mut sim = wiring(port.clone()).connect(stream().sends(sends).far_end(far)).start();
+            sim.run_to_the_end(seconds(400));
+            let name = format!("dcd {} dtr {} {:?}", port.has_dcd, port.has_dtr, &text[..20]);
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{name}");
+            sim.assert_complete(0);
+        }
+    }
+}
