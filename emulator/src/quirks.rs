@@ -159,6 +159,8 @@ quirks! {
     messages_shown: false,
     /// After a reboot nothing is said: no RDY, no URC about SIM card and network.
     boots_silently: false,
+    /// AT+QIACT? is refused: the modem does not tell which data sessions it has.
+    session_query_refused: false,
 }
 
 impl Quirks {

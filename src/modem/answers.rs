@@ -41,9 +41,18 @@ impl Modem {
                 self.context_answered(index, &outcome, &lines, now);
             }
             Origin::Judge => {
-                let stands =
-                    self.pdp_address(&lines).is_some_and(|address| Some(address) == self.session.address);
-                self.judged(stands && outcome == Outcome::Ok, now);
+                let stands = match &outcome {
+                    Outcome::Ok => {
+                        let address = self.pdp_address(&lines);
+                        address.is_some() && address == self.session.address
+                    }
+                    // A module that never tells: only a refused open speaks against the session.
+                    Outcome::Refused(_) if self.session.address.is_none() => {
+                        self.session.doubt != Doubt::Asked
+                    }
+                    _ => false,
+                };
+                self.judged(stands, now);
             }
             Origin::Reason(id) => self.reason_answered(id, &lines, now),
             Origin::Socket => self.socket_answered(port, in_flight, outcome, &lines, now),

@@ -628,6 +628,11 @@ impl Modem {
                     self.session.address = Some(address);
                     self.session.go(Step::Messages);
                 }
+                // It was activated, and where that is not so every open is refused.
+                None if refused.is_some() => {
+                    log::info!("data session up; the module does not report its address (AT+QIACT? refused)");
+                    self.session.go(Step::Messages);
+                }
                 None => {
                     let message = format!(
                         "no data session: PDP context {} was activated and has no address",

@@ -819,9 +819,12 @@ pub fn likely_causes(tls: &config::Tls, profile: &Profile) -> String {
         }
         _ => {}
     }
-    if tls.authentication != config::Authentication::Insecure {
-        let mut cause =
-            "the server's certificate: signed by another than --ca, or an incomplete chain".to_owned();
+    if let config::Authentication::Authorities(all) = &tls.authentication {
+        let signer = match all.iter().all(|one| one.source == WHOLE_STORE) {
+            true => "signed by an authority that is not in the host's trust store (give --ca)",
+            false => "signed by another than --ca",
+        };
+        let mut cause = format!("the server's certificate: {signer}, or an incomplete chain");
         if tls.check_time != Some(false) {
             cause.push_str(", or expired (or the modem's clock is wrong)");
         }
@@ -1111,6 +1114,19 @@ mod tests {
         assert!(all.contains(&"AT+QSSLCFG=\"sslversion\",0,3".to_owned()), "{all:?}");
         assert!(all.contains(&"AT+QSSLCFG=\"negotiatetime\",0,10".to_owned()), "{all:?}");
         assert!(!all.iter().any(|line| line.contains("sni")), "{all:?}");
+    }
+
+    #[test]
+    fn a_likely_cause_names_no_option_that_was_not_given() {
+        let of = |source: &str| {
+            let root = config::Pem { source: source.into(), bytes: b"a root".to_vec() };
+            let tls = config::Tls::new(config::Authentication::Authorities(vec![root]));
+            likely_causes(&tls, &module("EG800Q"))
+        };
+        assert!(of("root.pem").contains("signed by another than --ca,"), "{}", of("root.pem"));
+        let store = of(WHOLE_STORE);
+        assert!(store.contains("not in the host's trust store (give --ca)"), "{store}");
+        assert!(!store.contains("than --ca"), "{store}");
     }
 
     #[test]

@@ -47,6 +47,20 @@ fn unplugged_and_plugged_in_under_another_name() {
 }
 
 #[test]
+fn without_a_sim_it_stays_up_and_says_why() {
+    let site = Site::new(Behaviour::Echo, "--no-sim");
+    let daemon = Daemon::launch(&site, &tunnel("web", ""), "", |_| ());
+    daemon.wait_for("the SIM cannot be used");
+    let status = daemon.wait_until("a reason", |status| status.modem.session.contains("SIM"));
+    assert_eq!(status.state, "waiting");
+    let said = daemon.log().matches("the SIM cannot be used").count();
+    assert!(said <= 2, "{}", daemon.log());
+    daemon.signal(rustix::process::Signal::TERM);
+    let (status, log) = daemon.wait();
+    assert_eq!(status, 0, "{log}");
+}
+
+#[test]
 fn a_reboot_in_mid_transfer() {
     let site = Site::new(Behaviour::Echo, "--boot-time 500ms");
     let daemon = Daemon::start(&site);

@@ -1,7 +1,7 @@
 //! Goal of this test: whatever state the modem was left in, the heart brings it to serve connections.
 
 use qssl_modem_emulator::network::simulated::Behaviour;
-use qssl_modem_emulator::{PortName, Sim};
+use qssl_modem_emulator::{Family, PortName, Sim};
 use qssl_tunnel::at::{AtText, IdSet};
 use qssl_tunnel::config::{self, Device, Mode, Secret};
 
@@ -158,6 +158,51 @@ fn sockets_of_an_earlier_run_are_closed_and_foreign_ones_are_not_touched() {
     for foreign in ["AT+QSSLCLOSE=0", "AT+QSSLCLOSE=11", "AT+QSSLSTATE=0", "AT+QSSLSTATE=11"] {
         assert_eq!(sim.said(foreign), 0, "{foreign}");
     }
+}
+
+#[test]
+fn a_module_that_does_not_tell_its_data_sessions_serves_all_the_same() {
+    type Start = fn(Wiring) -> Wiring;
+    // Nothing is active, an earlier run has activated it, and the access point is named.
+    let starts: [Start; 3] = [
+        |wiring| wiring,
+        |wiring| wiring.typed_before(b"AT+QIACT=1\r"),
+        |wiring| {
+            wiring.settings(|settings| settings.pdp.apn = Some(AtText::new("internet").expect("a text")))
+        },
+    ];
+    for start in starts {
+        for family in [Family::Ec20, Family::Eg800q] {
+            let wiring = Wiring::new().modem(|modem| {
+                modem.family = family;
+                modem.quirks.session_query_refused = true;
+            });
+            serves(start(wiring));
+        }
+    }
+}
+
+#[test]
+fn a_module_that_does_not_tell_its_data_sessions_has_a_lost_one_rebuilt() {
+    let again = Connection::new(Mode::Push).at(seconds(120)).far_end(Behaviour::source(5_000, 3));
+    for lost in [Fault::DropPdp, Fault::LosePdpSilently] {
+        let wiring = Wiring::new().modem(|modem| modem.quirks.session_query_refused = true);
+        let probe = Connection::new(Mode::Push).at(seconds(80)).far_end(Behaviour::source(5_000, 3));
+        let wiring = fetching(wiring).connect(probe).connect(again.clone());
+        let mut sim = wiring.fault(seconds(70), lost).start();
+        sim.run_to_the_end(seconds(300));
+        assert_eq!((sim.outcome(0), sim.outcome(2)), (Some(Outcome::Eof), Some(Outcome::Eof)));
+    }
+}
+
+#[test]
+fn without_a_sim_the_program_stays_up() {
+    let wiring = Wiring::new().modem(|modem| modem.sim = Sim::Absent);
+    let mut sim = wiring.connect(Connection::new(Mode::Push).at(seconds(5))).start();
+    sim.run_for(seconds(3_600));
+    assert_eq!(sim.stopped, None, "it waits for a SIM");
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset), "its client is not kept for ever");
+    assert!(sim.said("AT+CPIN?") > 10 && sim.said("AT+CPIN?") < 3_600, "{}", sim.said("AT+CPIN?"));
 }
 
 #[test]

@@ -133,6 +133,23 @@ fn an_ignored_error_that_cannot_be_reset_is_an_error_that_names_it() {
 }
 
 #[test]
+fn while_ignored_errors_are_not_reset_no_client_is_served_however_long_it_waits() {
+    for error in [false, true] {
+        let wiring = trusting().connect(fetches()).typed_before(b"AT+QSSLCFG=\"ignorecertitem\",0,1048575\r");
+        // Without an ERROR nothing is stored once the line above has been carried out.
+        let wiring = match error {
+            true => wiring.typed_before(b"AT\r").modem(|modem| modem.quirks.ignored_items_stay = true),
+            false => wiring.fault(seconds(0), Fault::LoseSettings(u32::MAX)),
+        };
+        let mut sim = wiring.start();
+        sim.run_for(seconds(300));
+        assert_eq!((sim.stopped, sim.outcome(0)), (None, Some(Outcome::Reset)), "error: {error}");
+        assert!(sim.clients[0].received.is_empty(), "error: {error}");
+        assert_eq!(sim.settings_at_opens(), [], "error: {error}");
+    }
+}
+
+#[test]
 fn modules_that_list_take_and_tell_settings_in_another_way_are_verified_all_the_same() {
     type Quirk = fn(&mut qssl_modem_emulator::Quirks);
     let quirks: [Quirk; 4] = [

@@ -44,6 +44,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("CGDCONT", Kind::Write(list)) => modem.define_context(list),
         ("CGDCONT", Kind::Test) => line(format!("+CGDCONT: (1-{contexts}),\"IP\",,,(0-2),(0-4)")),
         ("QIACT", Kind::Test) => line(format!("+QIACT: (1-{contexts})")),
+        ("QIACT", Kind::Read) if modem.config.quirks.session_query_refused => Err(Failure::Error),
         ("QIACT", Kind::Read) => modem.list_active(),
         ("QIACT", Kind::Write(list)) => modem.activate(list, now),
         ("QIDEACT", Kind::Test) => line(format!("+QIDEACT: (1-{contexts})")),
