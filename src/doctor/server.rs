@@ -8,6 +8,7 @@ use crate::at::{AccessMode, AtText, Command, ResultCode, SOCKET_COUNT, SocketId,
 use crate::certificates::LARGEST_FILE_BYTES;
 use crate::config::{self, Authentication, Target, Tunnel};
 use crate::conversation::Service;
+use crate::counted;
 use crate::exit_status::ExitStatus;
 use crate::modem::ssl_context::{self, Authorities, File, Setting};
 use crate::modem::{Failure, OpenFailure, Outcome};
@@ -41,7 +42,7 @@ impl Doctor<'_> {
             (Some(free), Some(total)) => format!("{free} of {total} bytes free"),
             _ => "the modem does not tell its storage".to_owned(),
         };
-        seen.push_str(&format!("; {} files there, {ours} of this program", stored.len()));
+        seen.push_str(&format!("; {} there, {ours} of this program", counted(stored.len(), "file")));
         // A daemon looks after its own files.
         let tunnel = self.tunnel.filter(|_| self.settings == SettingsOf::Options);
         let tls = tunnel.map(|tunnel| &tunnel.tls);
