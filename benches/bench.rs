@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use harness::wiring::Connection;
 use in_memory::Rig;
-use qssl_tunnel::config::Mode;
+use qssl_core::settings::Mode;
 use report::{Bar, Limit, Report};
 use simulated::Way;
 use wall_clock::{Link, Round, Who, median, percentile};

@@ -5,12 +5,12 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use qssl_core::at::{AtText, IdSet};
+use qssl_core::modem::{self, PortFacts};
+use qssl_core::relay::{Action, ClientId, Relay};
+use qssl_core::settings::{self, Authentication, Mode, Settings, Tls, Tunnel};
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
-use qssl_tunnel::at::{AtText, IdSet};
-use qssl_tunnel::config::{self, Authentication, Configuration, Device, Mode, Tls, Tunnel};
-use qssl_tunnel::modem::{self, PortFacts};
-use qssl_tunnel::relay::{Action, ClientId, Relay};
 
 use crate::world::{FarEnd, World};
 
@@ -41,28 +41,26 @@ impl Rig {
     /// So many clients, whose connections in this mode are up.
     pub fn new(mode: Mode, far_end: FarEnd, clients: usize) -> Rig {
         let now = Instant::now();
-        let settings = config::Modem {
-            devices: vec![Device::Path("/dev/port".into())],
-            sockets: IdSet::first(12),
-            ..config::Modem::default()
-        };
         let tunnel = Tunnel {
             name: "bench".into(),
-            listen: Vec::new(),
-            target: config::Target {
+            target: settings::Target {
                 host: AtText::new("server.test").expect("letters and a dot"),
                 port: 443,
             },
             mode,
             tls: Tls::new(Authentication::Insecure),
-            limits: config::Limits::default(),
-            allow: Vec::new(),
+            limits: settings::Limits::default(),
         };
-        let configuration =
-            Configuration { modem: settings, tunnels: vec![tunnel], process: config::Process::default() };
+        let settings = Settings {
+            ports: vec![settings::Port::default()],
+            modem: settings::Modem { sockets: IdSet::first(12), ..settings::Modem::default() },
+            tunnels: vec![tunnel],
+            shutdown_timeout: Duration::from_secs(30),
+            is_single: false,
+        };
         let modem = emulator::Config { ports: vec![PortName::UsbModem], ..emulator::Config::default() };
         let mut rig = Rig {
-            relay: Relay::new(configuration, now),
+            relay: Relay::new(settings, now),
             modem: emulator::Modem::new(modem, now),
             world: World::new(far_end),
             now,

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use qssl_tunnel::config::Mode;
+use qssl_core::settings::Mode;
 
 /// A program that serves TCP clients. Dropping it kills it.
 pub struct Program {

@@ -5,9 +5,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::Behaviour;
-use qssl_tunnel::config::Mode;
 
 use crate::harness::Simulation;
 use crate::harness::wiring::{Connection, Port, Sends, Wiring, millis, seconds};

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use qssl_tunnel::config::Mode;
+use qssl_core::settings::Mode;
 
 use crate::meter::{Meter, Rate};
 use crate::modem::{Direct, Modem, Settings};

@@ -17,17 +17,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
+use qssl_core::at::transcript::Transcript;
+use qssl_core::at::{AtText, Decoder, Final, Message};
+use qssl_core::recorder::{Recorder, Side};
+use qssl_core::settings::{self, Authentication, FlowControl, Mode, OpenOn};
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::Network as _;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Plan, Simulated};
 use qssl_modem_emulator::replay::Replay;
-use qssl_tunnel::at::transcript::Transcript;
-use qssl_tunnel::at::{AtText, Decoder, Final, Message};
 use qssl_tunnel::cli::{Cli, Command, RunArgs};
-use qssl_tunnel::config::{self, Authentication, FlowControl, Mode, OpenOn, Surroundings};
+use qssl_tunnel::config::{self, Surroundings};
 use qssl_tunnel::port::rfc2217::{Telnet, escape};
-use qssl_tunnel::recorder::{Recorder, Side};
 
 pub use harness::Chance;
 use harness::Outcome;
@@ -517,7 +518,7 @@ pub fn answers(data: &[u8]) {
             configuration.modem.ntp = Some(AtText::new("pool.ntp.org").expect("a text"));
             if numbers.next_byte() & 1 == 0 {
                 // A file to be stored: the modem is asked for its files and its storage.
-                let pem = config::Pem { source: "ca.pem".into(), bytes: b"a certificate".to_vec() };
+                let pem = settings::Pem { source: "ca.pem".into(), bytes: b"a certificate".to_vec() };
                 for tunnel in &mut configuration.tunnels {
                     tunnel.tls.authentication = Authentication::Authorities(vec![pem.clone()]);
                 }

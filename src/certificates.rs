@@ -9,19 +9,20 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::at::{AtText, Command, SslContextId, fields};
 use crate::cli::{CertAction, CertArgs, RunArgs};
 use crate::config::{self, Checked, Pem, Surroundings, Tunnel, Verbosity};
 use crate::control::StoredFile;
 use crate::conversation::{Access, Conversation};
 use crate::exit_status::ExitStatus;
 use crate::logging;
-use crate::modem::ssl_context::{self, Authorities, FILE_PREFIX, File};
-use crate::modem::{Failure, Outcome, UserAnswer};
 use crate::terminal::{self, printable, printable_json};
 use crate::trust::{Certificate, PrivateKey, TrustError, Validity};
 use crate::upload_bar::UploadBar;
 use crate::volume;
+use qssl_core::at::{AtText, Command, SslContextId, fields};
+use qssl_core::error::Kind;
+use qssl_core::modem::ssl_context::{self, Authorities, FILE_PREFIX, File};
+use qssl_core::modem::{Failure, Outcome, UserAnswer};
 
 /// Does what `args` say.
 ///
@@ -44,7 +45,7 @@ pub fn run(args: &CertArgs, around: &Surroundings) -> anyhow::Result<ExitStatus>
         _ => None,
     };
     let access = Access::new(args.control.as_deref(), &args.modem);
-    let conversation = Conversation::open(configuration.modem.clone(), &access)?;
+    let conversation = Conversation::open(&configuration, &access)?;
     let mut store = Store { conversation };
     store.conversation.wait_until_ready()?;
     match (args.action, &args.file) {
@@ -90,7 +91,7 @@ pub fn run(args: &CertArgs, around: &Surroundings) -> anyhow::Result<ExitStatus>
 
 /// Whether the arguments go together.
 fn check_arguments(args: &CertArgs) -> Result<(), Failure> {
-    let usage = |message: &str| Err(Failure::new(ExitStatus::Usage, message));
+    let usage = |message: &str| Err(Failure::new(Kind::Usage, message));
     match (args.action, &args.file) {
         (CertAction::Put, None) => return usage("cert put: name the file to store"),
         (CertAction::Get | CertAction::Remove, None) => {
@@ -179,7 +180,7 @@ impl Store {
                      give the one root",
                     file.source
                 );
-                return Err(Failure::new(ExitStatus::Failed, message));
+                return Err(Failure::new(Kind::Failed, message));
             }
             (None, _) => {}
         }
@@ -200,7 +201,7 @@ impl Store {
             None => refusal(&answer),
         };
         let message = format!("the modem did not store {} ({size} bytes): {why}", file.source);
-        Err(Failure::new(ExitStatus::Failed, message))
+        Err(Failure::new(Kind::Failed, message))
     }
 
     /// Fetches a file and holds it against its checksum.
@@ -208,23 +209,23 @@ impl Store {
         let listing = self.list()?;
         let Some(stored) = listing.files.iter().find(|stored| stored.name == name.as_str()) else {
             let message = format!("the modem lists no file {name}: see cert list");
-            return Err(Failure::new(ExitStatus::Failed, message));
+            return Err(Failure::new(Kind::Failed, message));
         };
         let size = usize::try_from(stored.bytes).unwrap_or(usize::MAX);
         if size > LARGEST_FILE_BYTES {
             let message = format!("{name} has {size} bytes: that is no certificate");
-            return Err(Failure::new(ExitStatus::Failed, message));
+            return Err(Failure::new(Kind::Failed, message));
         }
         let answer = self.conversation.insist(Command::Download { name: name.clone(), size })?;
         let sum = ssl_context::download_sum(&answer.lines);
         if answer.outcome != Some(Outcome::Ok) {
             let message = format!("the modem did not hand out {name}: {}", refusal(&answer));
-            return Err(Failure::new(ExitStatus::Failed, message));
+            return Err(Failure::new(Kind::Failed, message));
         }
         if answer.file.len() != size || sum.is_some_and(|(_, sum)| sum != ssl_context::checksum(&answer.file))
         {
             let message = format!("{name} did not come over whole: its checksum is wrong; try again");
-            return Err(Failure::new(ExitStatus::Failed, message));
+            return Err(Failure::new(Kind::Failed, message));
         }
         Ok(answer.file)
     }
@@ -235,7 +236,7 @@ impl Store {
             Some(Outcome::Ok) => Ok(()),
             _ => {
                 let message = format!("the modem did not remove {name}: {}", refusal(&answer));
-                Err(Failure::new(ExitStatus::Failed, message))
+                Err(Failure::new(Kind::Failed, message))
             }
         }
     }
@@ -448,7 +449,7 @@ fn file_to_put(path: &Path, unix_seconds: i64) -> anyhow::Result<File> {
             let pem = Pem { source, bytes: key.pem.into_bytes() };
             Ok(File::of("key", std::iter::once(&pem)))
         }
-        (Err(error), Err(_)) => Err(Failure::new(ExitStatus::Usage, format!("{source}: {error}")).into()),
+        (Err(error), Err(_)) => Err(Failure::new(Kind::Usage, format!("{source}: {error}")).into()),
     }
 }
 
@@ -471,10 +472,10 @@ fn known_files(
 pub(crate) fn files_of(tunnels: &[Tunnel]) -> Vec<StoredFile> {
     let mut files: Vec<StoredFile> = Vec::new();
     for tunnel in tunnels {
-        let of_tunnel =
-            [Authorities::Bundle, Authorities::Chain].map(|how| ssl_context::files(&tunnel.tls, how));
+        let of_tunnel = [Authorities::Bundle, Authorities::Chain]
+            .map(|how| ssl_context::files(&tunnel.settings.tls, how));
         for File { name, source, .. } in of_tunnel.into_iter().flatten() {
-            let file = StoredFile { name: name.to_string(), tunnel: tunnel.name.clone(), source };
+            let file = StoredFile { name: name.to_string(), tunnel: tunnel.settings.name.clone(), source };
             if !files.contains(&file) {
                 files.push(file);
             }
@@ -500,13 +501,13 @@ fn configured_tunnels(path: Option<&Path>, around: &Surroundings) -> anyhow::Res
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     config::secret::read_limited(path, LARGEST_FILE_BYTES as u64)
-        .map_err(|reason| Failure::new(ExitStatus::Usage, format!("{}: {reason}", path.display())))
+        .map_err(|reason| Failure::new(Kind::Usage, format!("{}: {reason}", path.display())))
 }
 
 /// A name that may stand in an AT command, with or without its storage.
 fn file_name(text: &str) -> Result<AtText, Failure> {
     AtText::new(text.strip_prefix("UFS:").unwrap_or(text))
-        .map_err(|error| Failure::new(ExitStatus::Usage, format!("{text:?}: {error}")))
+        .map_err(|error| Failure::new(Kind::Usage, format!("{text:?}: {error}")))
 }
 
 fn refusal(answer: &UserAnswer) -> String {

@@ -16,15 +16,17 @@ use clap::{
     value_parser,
 };
 
-use crate::at::{AtText, IdSet, PdpContextId};
 use crate::config::ca::CaSource;
 use crate::config::certificate_items::CertificateItem;
-use crate::config::cipher::Cipher;
+use crate::config::choice::choice;
+use crate::config::cipher;
 use crate::config::values::{at_text, host, pdp_context};
 use crate::config::{
     ApnAuth, Budget, Cidr, Control, Device, FlowControl, Listen, Mode, OnClosed, OpenOn, PdpType, Recovery,
     Target, TlsVersion, WhenFull, duration, ranges,
 };
+use qssl_core::at::{AtText, IdSet, PdpContextId};
+use qssl_core::settings::Cipher;
 
 /// Bridges local TCP to TLS connections made inside a Quectel cellular modem
 ///
@@ -390,7 +392,7 @@ pub struct StreamOptions {
     ///
     /// push needs the fewest commands. buffer lets a slow client slow down its server and nobody else.
     /// transparent carries one connection a port without any commands around the data.
-    #[arg(long, value_enum, value_name = "MODE", env = "QSSL_TUNNEL_MODE", hide_env = true)]
+    #[arg(long, value_parser = choice::<Mode>(), value_name = "MODE", env = "QSSL_TUNNEL_MODE", hide_env = true)]
     pub mode: Option<Mode>,
 
     /// How long opening a connection may take, TLS handshake included [default: 60s]
@@ -424,7 +426,7 @@ pub struct StreamOptions {
     ///
     /// The modem does not tell a regular end from a cut. eof gives an end of file unless something known
     /// speaks against it; reset is for the strict.
-    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_ON_CLOSED", hide_env = true)]
+    #[arg(long, value_parser = choice::<OnClosed>(), value_name = "HOW", env = "QSSL_TUNNEL_ON_CLOSED", hide_env = true)]
     pub on_closed: Option<OnClosed>,
 }
 
@@ -442,7 +444,7 @@ pub struct ClientOptions {
     pub max_clients: Option<u32>,
 
     /// What a client meets when every connection of the modem is busy [default: wait]
-    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_WHEN_FULL", hide_env = true)]
+    #[arg(long, value_parser = choice::<WhenFull>(), value_name = "HOW", env = "QSSL_TUNNEL_WHEN_FULL", hide_env = true)]
     pub when_full: Option<WhenFull>,
 
     /// How long a client waits for a free connection [default: 30s]
@@ -459,7 +461,7 @@ pub struct ClientOptions {
     ///
     /// first-byte spares the handshake for clients that never send, such as a port scan. It does not suit
     /// protocols in which the server speaks first.
-    #[arg(long, value_enum, value_name = "WHEN", env = "QSSL_TUNNEL_OPEN_ON", hide_env = true)]
+    #[arg(long, value_parser = choice::<OpenOn>(), value_name = "WHEN", env = "QSSL_TUNNEL_OPEN_ON", hide_env = true)]
     pub open_on: Option<OpenOn>,
 
     /// Reset a client that has sent nothing by then [default: off]
@@ -496,13 +498,13 @@ pub struct TlsOptions {
     pub key_password_file: Option<PathBuf>,
 
     /// TLS version [default: 1.2]
-    #[arg(long, value_enum, value_name = "VERSION", env = "QSSL_TUNNEL_TLS_VERSION", hide_env = true)]
+    #[arg(long, value_parser = choice::<TlsVersion>(), value_name = "VERSION", env = "QSSL_TUNNEL_TLS_VERSION", hide_env = true)]
     pub tls_version: Option<TlsVersion>,
 
     /// The one cipher suite to offer, by registered name or code, or any [default: any]
     ///
     /// Such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 or 0XC02F.
-    #[arg(long, value_name = "NAME|0XCODE|any", env = "QSSL_TUNNEL_CIPHER", hide_env = true)]
+    #[arg(long, value_parser = cipher::parse, value_name = "NAME|0XCODE|any", env = "QSSL_TUNNEL_CIPHER", hide_env = true)]
     pub cipher: Option<Cipher>,
 
     /// Tell the server the host name (SNI), an error where the module cannot [default: where it can]
@@ -592,7 +594,7 @@ pub struct ModemOptions {
     pub baud: Option<u32>,
 
     /// Flow control on the serial line [default: rtscts on UARTs]
-    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_FLOW_CONTROL", hide_env = true)]
+    #[arg(long, value_parser = choice::<FlowControl>(), value_name = "HOW", env = "QSSL_TUNNEL_FLOW_CONTROL", hide_env = true)]
     pub flow_control: Option<FlowControl>,
 
     /// Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]
@@ -623,7 +625,7 @@ pub struct ModemOptions {
     pub apn_password_file: Option<PathBuf>,
 
     /// How user name and password are sent [default: pap with --apn-user, else none]
-    #[arg(long, value_enum, value_name = "HOW", env = "QSSL_TUNNEL_APN_AUTH", hide_env = true)]
+    #[arg(long, value_parser = choice::<ApnAuth>(), value_name = "HOW", env = "QSSL_TUNNEL_APN_AUTH", hide_env = true)]
     pub apn_auth: Option<ApnAuth>,
 
     /// Number of the data session (PDP context), 1-16 [default: 1]
@@ -631,7 +633,7 @@ pub struct ModemOptions {
     pub pdp_context: Option<PdpContextId>,
 
     /// Addresses of the data session; needs --apn [default: ipv4]
-    #[arg(long, value_enum, value_name = "TYPE", env = "QSSL_TUNNEL_PDP_TYPE", hide_env = true)]
+    #[arg(long, value_parser = choice::<PdpType>(), value_name = "TYPE", env = "QSSL_TUNNEL_PDP_TYPE", hide_env = true)]
     pub pdp_type: Option<PdpType>,
 
     /// Name server for the modem, one or two separated by a comma [default: the network's]
@@ -645,7 +647,7 @@ pub struct ModemOptions {
     pub ntp: Option<AtText>,
 
     /// How far recovery from a fault may go [default: session]
-    #[arg(long, value_enum, value_name = "STEP", env = "QSSL_TUNNEL_RECOVERY", hide_env = true)]
+    #[arg(long, value_parser = choice::<Recovery>(), value_name = "STEP", env = "QSSL_TUNNEL_RECOVERY", hide_env = true)]
     pub recovery: Option<Recovery>,
 
     /// Run this command when nothing else brings the modem back, such as one that takes its power away for a moment

@@ -156,7 +156,7 @@ pub struct StoredFile {
 pub struct PortTranscript {
     /// The port's name.
     pub port: String,
-    /// The last lines, at most [`crate::recorder::LIMIT_BYTES`].
+    /// The last lines, at most [`qssl_core::recorder::LIMIT_BYTES`].
     pub text: String,
 }
 

@@ -7,14 +7,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::at::{CmeError, Command, Line, SslContextId, USUAL_PATIENCE};
 use crate::cli::ModemOptions;
-use crate::config::{self, Configuration, Process, Target};
+use crate::config::{Configuration, Process, Target};
 use crate::control::{self, Client, ControlError, Reply, Request, StoredFile};
 use crate::event_loop::Commanded;
-use crate::exit_status::{self, ExitStatus};
-use crate::modem::{Failure, Outcome, Refusal, UserAnswer};
+use crate::exit_status::ExitStatus;
 use crate::terminal::in_full;
+use qssl_core::at::{CmeError, Command, Line, SslContextId, USUAL_PATIENCE};
+use qssl_core::error::Kind;
+use qssl_core::modem::{Failure, Outcome, Refusal, UserAnswer};
 
 /// A conversation with one modem.
 pub struct Conversation {
@@ -72,7 +73,7 @@ impl Access {
                 {
                     let message =
                         format!("{}: not allowed: ask as the user or group of the daemon", path.display());
-                    return Err(Failure::new(ExitStatus::Failed, message));
+                    return Err(Failure::new(Kind::Failed, message));
                 }
                 Err(_) => {}
             }
@@ -96,13 +97,14 @@ impl Conversation {
     ///
     /// # Errors
     /// The daemon that was named does not answer, or nothing can be waited for.
-    pub fn open(modem: config::Modem, access: &Access) -> Result<Self, Failure> {
+    pub fn open(configuration: &Configuration, access: &Access) -> Result<Self, Failure> {
         if let Some((client, path)) = access.daemon()? {
             let name = format!("through the daemon at {}", path.display());
             return Ok(Conversation { way: Way::Daemon(client), name });
         }
-        let name = modem.devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let configuration = Configuration { modem, tunnels: Vec::new(), process: Process::default() };
+        let name = configuration.devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let configuration =
+            Configuration { tunnels: Vec::new(), process: Process::default(), ..configuration.clone() };
         let way = Way::Port(Box::new(Commanded::new(configuration).map_err(internal)?));
         Ok(Conversation { way, name })
     }
@@ -298,17 +300,16 @@ fn outcome(result: &str) -> Outcome {
 /// A reply that is no answer.
 fn unexpected(reply: Result<Reply, ControlError>) -> Failure {
     match reply {
-        Ok(_) => Failure::new(ExitStatus::Failed, "the daemon answered something else than was asked"),
+        Ok(_) => Failure::new(Kind::Failed, "the daemon answered something else than was asked"),
         Err(ControlError::Refused { id, message }) => {
-            let row = exit_status::TABLE.iter().find(|row| row.id == id);
-            Failure::new(row.map_or(ExitStatus::Failed, |row| row.status), message)
+            Failure::new(id.parse().unwrap_or(Kind::Failed), message)
         }
-        Err(error) => Failure::new(ExitStatus::Failed, error.to_string()),
+        Err(error) => Failure::new(Kind::Failed, error.to_string()),
     }
 }
 
 fn internal(error: anyhow::Error) -> Failure {
-    Failure::new(ExitStatus::Failed, in_full(&error))
+    Failure::new(Kind::Failed, in_full(&error))
 }
 
 fn seconds(time: Duration) -> u16 {
@@ -333,8 +334,8 @@ mod tests {
     #[test]
     fn a_daemons_error_keeps_its_exit_status() {
         let refused = |id: &str| ControlError::Refused { id: id.into(), message: "why".into() };
-        assert_eq!(unexpected(Err(refused("port-unavailable"))).status, ExitStatus::PortUnavailable);
-        assert_eq!(unexpected(Err(refused("busy"))).status, ExitStatus::Failed);
+        assert_eq!(unexpected(Err(refused("port-unavailable"))).status, Kind::PortUnavailable);
+        assert_eq!(unexpected(Err(refused("busy"))).status, Kind::Failed);
         assert_eq!(unexpected(Err(refused("busy"))).message, "why");
     }
 
@@ -345,8 +346,10 @@ mod tests {
             request(&Command::patient_line("AT+QIACT=1", patience), false),
             Request::At { command: "AT+QIACT=1".into(), force: false, timeout_seconds: Some(150) }
         );
-        let close =
-            Command::Close { socket: crate::at::SocketId::new(3).expect("0-11"), timeout_seconds: Some(0) };
+        let close = Command::Close {
+            socket: qssl_core::at::SocketId::new(3).expect("0-11"),
+            timeout_seconds: Some(0),
+        };
         assert_eq!(
             request(&close, true),
             Request::At { command: "AT+QSSLCLOSE=3,0".into(), force: true, timeout_seconds: Some(5) }

@@ -166,7 +166,7 @@ fn configuration(
     let Checked { mut configuration, .. } = config::from_text("demo", &text, &args, around)?;
     let pem = Pem { source: "the demo's certificate authority".to_owned(), bytes: authority };
     // `insecure` stood for an authority that is in no file; from here on the server is authenticated.
-    configuration.tunnels[0].tls.authentication = Authentication::Authorities(vec![pem]);
+    configuration.tunnels[0].settings.tls.authentication = Authentication::Authorities(vec![pem]);
     Ok(configuration)
 }
 

@@ -14,19 +14,21 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::at::{Command, ResultCode, SslContextId, fields};
 use crate::cli::{DoctorArgs, TlsOptions};
 use crate::config::{self, Checked, Surroundings, Verbosity};
 use crate::conversation::{Access, Conversation};
 use crate::counted;
 use crate::exit_status::ExitStatus;
 use crate::logging;
-use crate::modem::{
+use crate::sim_pin;
+use crate::terminal;
+use qssl_core::at::{Command, ResultCode, SslContextId, fields};
+use qssl_core::error::Kind;
+use qssl_core::modem::{
     Failure, Outcome, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal, UserAnswer,
     access_point, access_point_line, clock_text, pin_attempts, unix_seconds,
 };
-use crate::sim_pin;
-use crate::terminal;
+use qssl_core::settings;
 use report::{Form, Report};
 
 /// Examines the modem, and the way to the server if one is named.
@@ -46,8 +48,8 @@ pub fn run(args: &DoctorArgs, around: &Surroundings) -> anyhow::Result<ExitStatu
     };
     let mut out = io::stdout().lock();
     let mut report = Report::new(&mut out, form);
-    let tunnel = configuration.tunnels.first();
-    match Conversation::open(configuration.modem.clone(), &access) {
+    let tunnel = configuration.tunnels.first().map(|tunnel| &tunnel.settings);
+    match Conversation::open(&configuration, &access) {
         Ok(conversation) => {
             let mut doctor = Doctor {
                 conversation,
@@ -85,8 +87,8 @@ pub fn run(args: &DoctorArgs, around: &Surroundings) -> anyhow::Result<ExitStatu
 /// The examination.
 struct Doctor<'a> {
     conversation: Conversation,
-    modem: &'a config::Modem,
-    tunnel: Option<&'a config::Tunnel>,
+    modem: &'a settings::Modem,
+    tunnel: Option<&'a settings::Tunnel>,
     /// What the host has to say about the certificates given.
     notes: &'a [String],
     profile: Profile,
@@ -204,17 +206,15 @@ impl Doctor<'_> {
                 self.report.ok("modem", "answers");
                 Ok(true)
             }
-            Err(failure) if matches!(failure.status, ExitStatus::Signal(_)) => Err(failure),
+            Err(failure) if matches!(failure.status, Kind::Signal(_)) => Err(failure),
             Err(failure) => {
-                if failure.status == ExitStatus::ModemSilent {
+                if failure.status == Kind::ModemSilent {
                     let name = self.conversation.name();
                     self.report.ok("port", name);
                 }
                 let check = self.report.next();
                 let advice = match failure.status {
-                    ExitStatus::PortUnavailable => {
-                        "see that it is plugged in and has power, or name its port: -d"
-                    }
+                    Kind::PortUnavailable => "see that it is plugged in and has power, or name its port: -d",
                     _ => "",
                 };
                 self.report.failed(check, failure.status, failure.message, advice);
@@ -239,17 +239,17 @@ impl Doctor<'_> {
             if answer.error.is_some() && question == "+QSSLCFG=?" {
                 let advice = "a Quectel module with AT+QSSLCFG is needed; is this its AT port?";
                 let seen = format!("{} has no TLS of its own", self.profile.name);
-                self.report.failed("identity", ExitStatus::SetUpFailed, seen, advice);
+                self.report.failed("identity", Kind::SetUpFailed, seen, advice);
                 return Ok(());
             }
         }
         let profile = &self.profile;
         if profile.model.is_empty() {
-            self.report.failed("identity", ExitStatus::Failed, "the modem does not say what it is", "");
+            self.report.failed("identity", Kind::Failed, "the modem does not say what it is", "");
             return Ok(());
         }
-        let sockets = profile.sockets.count_below(crate::at::SOCKET_COUNT);
-        let contexts = profile.ssl_contexts.count_below(crate::at::SSL_CONTEXT_COUNT);
+        let sockets = profile.sockets.count_below(qssl_core::at::SOCKET_COUNT);
+        let contexts = profile.ssl_contexts.count_below(qssl_core::at::SSL_CONTEXT_COUNT);
         let seen = format!(
             "{}; {sockets} connections, {contexts} SSL contexts, {} bytes a send",
             profile.name, profile.send_max
@@ -259,7 +259,7 @@ impl Doctor<'_> {
     }
 
     fn sim(&mut self) -> Result<(), Failure> {
-        let failed = ExitStatus::SimFailed;
+        let failed = Kind::SimFailed;
         let answer = self.say("AT+CPIN?")?;
         if answer.value("+CPIN:") == Some("SIM PIN") {
             return self.locked_sim();
@@ -310,7 +310,7 @@ impl Doctor<'_> {
             ),
             None => (seen, "give --sim-pin-file to the tunnel"),
         };
-        self.report.failed("sim", ExitStatus::SimFailed, seen, advice);
+        self.report.failed("sim", Kind::SimFailed, seen, advice);
         Ok(())
     }
 
@@ -321,7 +321,7 @@ impl Doctor<'_> {
             Some(dbm) if dbm < WEAK_DBM => self.report.ok("signal", format!("{dbm} dBm, which is weak")),
             Some(dbm) => self.report.ok("signal", format!("{dbm} dBm")),
             None => {
-                let status = ExitStatus::NoRegistration;
+                let status = Kind::NoRegistration;
                 self.report.failed("signal", status, "none", "check the antenna and the coverage");
             }
         }
@@ -346,7 +346,7 @@ impl Doctor<'_> {
             self.conversation.pause(REGISTRATION_POLL)?;
             waited += REGISTRATION_POLL;
         };
-        let failed = ExitStatus::NoRegistration;
+        let failed = Kind::NoRegistration;
         let seconds = waited.as_secs();
         match state {
             Registration::Home | Registration::Roaming => {
@@ -390,7 +390,7 @@ impl Doctor<'_> {
             self.report.ok("session", seen);
             return Ok(());
         }
-        let failed = ExitStatus::NoDataSession;
+        let failed = Kind::NoDataSession;
         if !self.report.is_ok("registration") {
             self.report.skipped("session", "the modem is not registered in a network");
             return Ok(());
@@ -485,7 +485,7 @@ impl Doctor<'_> {
             (Some(code @ (564 | 565)), Some(host)) => {
                 let seen = format!("{host} cannot be resolved ({code}); {listed}");
                 let advice = format!("check the name, or give --dns ADDR{}", self.doubt());
-                self.report.failed("dns", ExitStatus::DnsFailed, seen, advice);
+                self.report.failed("dns", Kind::DnsFailed, seen, advice);
             }
             (Some(_), Some(host)) if host.parse::<std::net::IpAddr>().is_err() => {
                 self.report.ok("dns", format!("{host} can be resolved; {listed}"));
@@ -525,7 +525,7 @@ impl Doctor<'_> {
             Some(host) if self.conversation.is_shared() => {
                 self.clock_is_right = false;
                 let seen = format!("{shown}, while this machine has {}", clock_words(host));
-                self.report.failed("clock", ExitStatus::Failed, seen, "the daemon sets it; see its log");
+                self.report.failed("clock", Kind::Failed, seen, "the daemon sets it; see its log");
             }
             Some(_) => {
                 let refused = self.set_clock()?;
@@ -563,7 +563,7 @@ impl Doctor<'_> {
         let advice = "certificates look expired or not yet valid to the modem: --ntp HOST lets a tunnel set its clock \
                       from the network";
         match self.tunnel.is_none_or(|tunnel| tunnel.tls.checks_time()) {
-            true => self.report.failed("clock", ExitStatus::Failed, seen, advice),
+            true => self.report.failed("clock", Kind::Failed, seen, advice),
             false => self.report.ok("clock", format!("{seen}; dates are not checked")),
         }
     }
@@ -582,7 +582,7 @@ impl Doctor<'_> {
         if !refused.is_empty() {
             let seen = format!("could not be put back: {}", refused.join(", "));
             let advice = "a reboot of the modem (AT+CFUN=1,1) clears TLS settings";
-            self.report.failed("restore", ExitStatus::Failed, seen, advice);
+            self.report.failed("restore", Kind::Failed, seen, advice);
         }
     }
 }

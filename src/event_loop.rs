@@ -34,15 +34,16 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use crate::config::Configuration;
 use crate::exit_status::ExitStatus;
 use crate::logging;
-use crate::modem::{self, Failure};
 use crate::peer::peer_is_gone;
 use crate::port::Port;
-use crate::relay::{Action, CLIENTS_MAX, ClientId, Relay};
 use crate::upload_bar::UploadBar;
 use clients::{ClientSlot, ListenerSlot};
 use commanded::{OPENED_MAX, Outside};
 use daemon::Daemon;
 use ports::PortSlot;
+use qssl_core::error::Kind;
+use qssl_core::modem::{self, Failure};
+use qssl_core::relay::{Action, CLIENTS_MAX, ClientId, Relay};
 
 pub use commanded::Commanded;
 pub use daemon::{Life, Reload};
@@ -76,7 +77,7 @@ pub fn run_daemon(configuration: Configuration, life: Life) -> anyhow::Result<Ex
         log::error!("{failure}");
     }
     event_loop.close_daemon();
-    status
+    Ok(status?.into())
 }
 
 struct EventLoop {
@@ -96,7 +97,7 @@ struct EventLoop {
     moved_bytes: usize,
     /// The budget of the last turn did not suffice: nobody may sleep.
     is_unfinished: bool,
-    stopped: Option<ExitStatus>,
+    stopped: Option<Kind>,
     /// Why the port was given up.
     port_failure: Option<String>,
     /// Somebody waits for the answers to commands from outside.
@@ -119,7 +120,7 @@ impl EventLoop {
         let poll = Poll::new().context("cannot wait for events")?;
         crate::peer::prepare();
         let mut event_loop = EventLoop {
-            relay: Relay::new(configuration.clone(), now),
+            relay: Relay::new(configuration.settings(), now),
             ports: Vec::new(),
             listeners: Vec::new(),
             clients: Vec::new(),
@@ -141,13 +142,13 @@ impl EventLoop {
         event_loop.catch_signals(signals)?;
         event_loop.start_emulator()?;
         event_loop.listen()?;
-        for device in event_loop.configuration.modem.devices.clone() {
+        for device in event_loop.configuration.devices.clone() {
             event_loop.ports.push(PortSlot::new(device, now));
         }
         Ok(event_loop)
     }
 
-    fn run(&mut self) -> anyhow::Result<ExitStatus> {
+    fn run(&mut self) -> anyhow::Result<Kind> {
         let mut events = Events::with_capacity(128);
         let mut bar = None;
         loop {
@@ -194,7 +195,7 @@ impl EventLoop {
     }
 
     /// What made the modem unusable, if that is why the loop stopped with this status.
-    fn failure(&self, status: ExitStatus) -> Option<Failure> {
+    fn failure(&self, status: Kind) -> Option<Failure> {
         let of_port = || self.port_failure.as_ref().map(|message| Failure::new(status, message));
         self.relay.failure().cloned().or_else(of_port)
     }
@@ -383,7 +384,7 @@ impl EventLoop {
             }
             modem::Action::NextDevice(index) => self.ports[index].finder.next_candidate(),
             modem::Action::RunResetCommand => {
-                if let Some(command) = &self.configuration.modem.reset_command {
+                if let Some(command) = &self.configuration.reset_command {
                     run_reset_command(command);
                 }
             }
@@ -470,7 +471,7 @@ fn run_reset_command(command: &str) {
                 Err(error) => log::warn!("--reset-command: {error}"),
             });
         }
-        Err(error) => log::error!("--reset-command cannot be started: {error} [{}]", ExitStatus::Failed),
+        Err(error) => log::error!("--reset-command cannot be started: {error} [{}]", Kind::Failed),
     }
 }
 

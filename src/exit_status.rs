@@ -6,6 +6,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use qssl_core::error::Kind;
+
 /// Why the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -94,6 +96,30 @@ impl ExitStatus {
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.id())
+    }
+}
+
+impl From<Kind> for ExitStatus {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Done => ExitStatus::Done,
+            Kind::Failed => ExitStatus::Failed,
+            Kind::Usage => ExitStatus::Usage,
+            Kind::PortLocked => ExitStatus::PortLocked,
+            Kind::PortUnavailable => ExitStatus::PortUnavailable,
+            Kind::SetUpFailed => ExitStatus::SetUpFailed,
+            Kind::SimFailed => ExitStatus::SimFailed,
+            Kind::NoRegistration => ExitStatus::NoRegistration,
+            Kind::NoDataSession => ExitStatus::NoDataSession,
+            Kind::DnsFailed => ExitStatus::DnsFailed,
+            Kind::ConnectFailed => ExitStatus::ConnectFailed,
+            Kind::TlsFailed => ExitStatus::TlsFailed,
+            Kind::ModemSilent => ExitStatus::ModemSilent,
+            Kind::ModemLost => ExitStatus::ModemLost,
+            Kind::StreamCut => ExitStatus::StreamCut,
+            Kind::DrainTimeout => ExitStatus::DrainTimeout,
+            Kind::Signal(number) => ExitStatus::Signal(number),
+        }
     }
 }
 

@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::at::{Command, Line};
 use crate::cli::{AtArgs, ConnectArgs, StatusArgs, StreamOptions, TlsOptions};
 use crate::config::{self, Control, Listen, Surroundings, Verbosity};
 use crate::control::{Client, Reply, Request, guard};
 use crate::conversation::{Access, Conversation};
 use crate::exit_status::ExitStatus;
 use crate::logging;
-use crate::modem::{Failure, Outcome, Profile};
 use crate::status::{self, Status};
 use crate::terminal::{self, printable};
 use crate::volume;
+use qssl_core::at::{Command, Line};
+use qssl_core::error::Kind;
+use qssl_core::modem::{Failure, Outcome, Profile};
 
 /// Says one command and shows its answer; the exit status tells `OK` from everything else.
 ///
@@ -28,10 +29,10 @@ pub fn at(args: &AtArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
     let checked = config::from_modem(&args.modem, &args.logging, around)?;
     start_logging(checked.verbosity);
     if let Err(why) = guard::check_line(&args.command) {
-        return Err(Failure::new(ExitStatus::Usage, format!("the command {why}")).into());
+        return Err(Failure::new(Kind::Usage, format!("the command {why}")).into());
     }
     let access = Access::new(args.control.as_deref(), &args.modem);
-    let mut conversation = Conversation::open(checked.configuration.modem, &access)?;
+    let mut conversation = Conversation::open(&checked.configuration, &access)?;
     let patience = match args.timeout {
         None => USUAL_TIMEOUT,
         // As everywhere: off.
@@ -52,7 +53,7 @@ pub fn at(args: &AtArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
         writeln!(out, "{}", shown(line))?;
     }
     let Some(outcome) = answer.outcome else {
-        return Err(Failure::new(ExitStatus::ModemSilent, "the modem did not answer").into());
+        return Err(Failure::new(Kind::ModemSilent, "the modem did not answer").into());
     };
     let (text, status) = match outcome {
         Outcome::Ok => ("OK".to_owned(), ExitStatus::Done),
@@ -60,8 +61,8 @@ pub fn at(args: &AtArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
         Outcome::Connect => ("CONNECT".to_owned(), ExitStatus::Done),
         Outcome::SendFail => ("SEND FAIL".to_owned(), ExitStatus::Failed),
         Outcome::NoCarrier => ("NO CARRIER".to_owned(), ExitStatus::Failed),
-        Outcome::Refused(crate::modem::Refusal::Plain) => ("ERROR".to_owned(), ExitStatus::Failed),
-        Outcome::Refused(crate::modem::Refusal::Cme(error)) => {
+        Outcome::Refused(qssl_core::modem::Refusal::Plain) => ("ERROR".to_owned(), ExitStatus::Failed),
+        Outcome::Refused(qssl_core::modem::Refusal::Cme(error)) => {
             (format!("+CME ERROR: {}", error.0), ExitStatus::Failed)
         }
     };
@@ -83,9 +84,9 @@ pub fn status(args: &StatusArgs, around: &Surroundings) -> anyhow::Result<ExitSt
         {
             let message =
                 "no daemon runs here: it alone has connections, a flight recorder and something to watch";
-            return Err(Failure::new(ExitStatus::Failed, message).into());
+            return Err(Failure::new(Kind::Failed, message).into());
         }
-        let mut conversation = Conversation::open(checked.configuration.modem, &access)?;
+        let mut conversation = Conversation::open(&checked.configuration, &access)?;
         show(args, &of_modem(&mut conversation)?, None)?;
         return Ok(ExitStatus::Done);
     };
@@ -156,7 +157,7 @@ pub fn connect(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Result<Optio
             path.display()
         );
         if named.is_some() {
-            return Err(Failure::new(ExitStatus::Failed, message).into());
+            return Err(Failure::new(Kind::Failed, message).into());
         }
         log::info!("{message}; trying the modem without it");
         return Ok(None);
@@ -166,7 +167,7 @@ pub fn connect(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Result<Optio
             "the daemon's tunnel {} has settings of its own for TLS and connections: leave those options away",
             tunnel.name
         );
-        return Err(Failure::new(ExitStatus::Usage, message).into());
+        return Err(Failure::new(Kind::Usage, message).into());
     }
     log::info!("through the tunnel {} of the running daemon, with its settings", tunnel.name);
     let stream =
@@ -194,7 +195,7 @@ fn carry(mut stream: TcpStream) -> anyhow::Result<ExitStatus> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 let message = format!("the connection was cut ({error}); the daemon's log says why");
-                return Err(Failure::new(ExitStatus::StreamCut, message).into());
+                return Err(Failure::new(Kind::StreamCut, message).into());
             }
         }
     }

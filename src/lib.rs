@@ -1,38 +1,15 @@
 //! Bridges local TCP to TLS connections made inside a Quectel cellular modem.
 //!
-//! Two shores, one heart: clients on the left, serial ports on the right, one object without I/O between
-//! them, and one thin event loop that only carries bytes and tells the time.
-//!
-//! ```text
-//!    clients                     the heart: no I/O, no clock, no threads                              modem
-//!                 ┌────────────────────────────────────────────────────────────────────────────┐
-//!   TCP  ───────► │ Relay           Modem                                                      │
-//!   Unix          │  Client ─joined─ Socket ── needs ──► next_command ──► Channel ──► Command  │ ───► Port ───► UART, USB,
-//!   stdio ◄────── │  waiting line     outgoing (bounded)  (the only        Message ◄── Decoder │ ◄───           RFC 2217, TCP,
-//!                 │  half-close       incoming (bounded)   scheduler)      DataMode            │                emulator
-//!                 └────────────────────────────────────────────────────────────────────────────┘
-//!                              ▲ now              │ next_deadline, poll_action
-//!                          ┌───┴──────────────────▼───┐
-//!                          │        event_loop        │   mio::Poll, one thread
-//!                          └──────────────────────────┘
-//! ```
-//!
-//! # Words
-//!
-//! *Client*: a local connection that we accepted. *Tunnel*: listening addresses, their target, mode and TLS
-//! settings. *Port*: a way to reach the modem. *Channel*: one AT conversation, on one port. *Socket*: one TLS
-//! connection in the modem (Quectel's `clientID`). *Profile*: what this module can do. *Command*: what we say.
-//! *Message*: what the modem says.
+//! This crate is the program: everything that touches the system. The AT conversation, the scheduling and the relay are
+//! in [`qssl_core`], which does no I/O; the drawing of the whole stands there.
 //!
 //! # Code map
 //!
-//! Calls go one way: event_loop → relay → modem → at. Facts come back as return values and polled outputs.
+//! Calls go one way: event_loop → qssl_core. Facts come back as return values and polled outputs.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`activation`] | A process to which systemd has passed sockets, and which cannot serve them |
-//! | [`at`] | The language of the modem: command → bytes, bytes → message |
-//! | [`buffer`] | A byte queue with a limit |
 //! | [`certificates`] | `qssl-tunnel cert`: the certificates and keys that are stored in the modem |
 //! | [`cli`] | The command line: the clap definition and nothing else |
 //! | [`client_io`] | The client's side as bytes: a TCP or Unix connection that was accepted, or standard input and output |
@@ -48,36 +25,17 @@
 //! | [`listener`] | Where clients come in: listening TCP and Unix sockets, our own or passed by systemd |
 //! | [`logging`] | Log lines on standard error: `2026-11-21T10:00:00.123Z info  message`, or `<6>message` where standard error is the journal, which has a clock and levels of its own |
 //! | `main` | Arguments → configuration → run → exit status, nothing else |
-//! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and what is said next |
 //! | [`notify`] | Tells the service manager how the daemon is: the datagrams of sd_notify(3), which systemd and others read from the socket that NOTIFY_SOCKET names |
 //! | [`peer`] | Who is at the other end of a client's connection, and whether it is still there |
 //! | [`port`] | Ports: the ways to reach the modem, each as non-blocking bytes with a few lines beside them |
-//! | [`recorder`] | The flight recorder: the last that passed on a port, kept in memory as readable text |
-//! | [`relay`] | Clients joined to sockets: the waiting line, half-closes, ends, and every limit of time |
 //! | [`sim_pin`] | The PIN that a SIM has refused, kept over restarts as a salted hash: a second try by the next process, and a third, would lock the SIM |
 //! | [`status`] | How the daemon and its modem are, as plain data: what `qssl-tunnel status` shows |
 //! | [`terminal`] | What the place that text is printed to can show: how wide it is, whether it takes more than ASCII, and what must not reach it |
 //! | [`trust`] | Certificates and keys as far as they can be judged on the host: PEM, dates, names, and the host's own trust store |
 //! | [`upload_bar`] | How far an upload to the modem is: a bar, if standard error is a terminal |
 //! | [`volume`] | How much each tunnel has carried on each day, kept over restarts, and the budget of a calendar month |
-//!
-//! # Invariants
-//!
-//! - Calls into the heart take the time as an argument. After each, bytes and actions are drained until
-//!   neither has work; then, and only then, the loop sleeps until `next_deadline`.
-//! - One command is in flight per channel, and each has a deadline. Data follows only a prompt, exactly as
-//!   many bytes as announced.
-//! - Payload is framed by its announced length and by nothing else.
-//! - Bytes leave a socket's outgoing queue only when the module has said `SEND OK`. After `SEND FAIL` the same
-//!   bytes are sent again; after anything else the stream is broken, and nothing is sent again.
-//! - A client reads an end of file only if the modem said `closed` and confirmed it when asked, nothing known speaks
-//!   against it, and every byte that came was delivered. Every other end is a reset.
-//! - A socket's number is given out again only when the modem has said on every channel that it is free.
-//! - Every queue, line, wait and retry has a named limit.
 
 pub mod activation;
-pub mod at;
-pub mod buffer;
 pub mod certificates;
 pub mod cli;
 pub mod client_io;
@@ -93,12 +51,9 @@ pub mod exit_status;
 pub mod inquiry;
 pub mod listener;
 pub mod logging;
-pub mod modem;
 pub mod notify;
 pub mod peer;
 pub mod port;
-pub mod recorder;
-pub mod relay;
 pub mod sim_pin;
 pub mod status;
 pub mod terminal;

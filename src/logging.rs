@@ -414,7 +414,7 @@ mod tests {
     #[test]
     fn a_line_has_time_level_and_message() {
         let time = Duration::from_millis(1_795_255_200_123);
-        let ours = "qssl_tunnel::relay";
+        let ours = "qssl_core::relay";
         assert_eq!(
             line(Style::Plain, time, Level::Info, ours, "ready"),
             "2026-11-21T10:00:00.123Z info  ready\n"
@@ -453,7 +453,7 @@ mod tests {
         let said = |verbosity| {
             let (logger, output) = logger(verbosity, None);
             say(&logger, Level::Warn, "qssl_tunnel", "warning");
-            say(&logger, Level::Info, "qssl_tunnel::relay", "connection");
+            say(&logger, Level::Info, "qssl_core::relay", "connection");
             say(&logger, Level::Debug, "at", "command");
             say(&logger, Level::Trace, "wire", "transcript");
             say(&logger, Level::Info, "mio::poll", "chatter");
@@ -552,7 +552,7 @@ mod tests {
     fn connections_that_end_in_order_have_a_line_each() {
         let (logger, output) = logger(Verbosity::Normal, None);
         for number in 0..20 {
-            say(&logger, Level::Info, "qssl_tunnel::relay", &format!("127.0.0.1:{number} has ended"));
+            say(&logger, Level::Info, "qssl_core::relay", &format!("127.0.0.1:{number} has ended"));
         }
         assert_eq!(output.lines().len(), 20);
     }

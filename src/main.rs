@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use qssl_core::modem::Failure;
 use qssl_tunnel::activation;
 use qssl_tunnel::cli::{self, Command};
 use qssl_tunnel::config::{self, Checked, Surroundings};
@@ -11,7 +12,6 @@ use qssl_tunnel::control;
 use qssl_tunnel::event_loop::{self, Life};
 use qssl_tunnel::exit_status::ExitStatus;
 use qssl_tunnel::logging;
-use qssl_tunnel::modem::Failure;
 use qssl_tunnel::terminal::{in_full, printable};
 use signal_hook::consts::SIGPIPE;
 
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
                 // It tells its id itself.
                 Some(failure) => {
                     eprintln!("qssl-tunnel: {}", printable(&in_full(&error)));
-                    failure.status
+                    failure.status.into()
                 }
                 None => {
                     let status = if is_usage { ExitStatus::Usage } else { ExitStatus::Failed };
@@ -86,7 +86,7 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
         Command::Demo(_) => {
             let message =
                 "demo is not in this build: cargo build --release --features emulator makes one that has it";
-            return Err(Failure::new(ExitStatus::Usage, message).into());
+            return Err(Failure::new(qssl_core::error::Kind::Usage, message).into());
         }
     };
     let Checked { configuration, verbosity, warnings } = checked;

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::at::fields;
 use crate::terminal::printable_json;
+use qssl_core::at::fields;
 
 pub use prometheus::metrics;
 pub use table::{size, table};

@@ -17,6 +17,7 @@ use x509_parser::x509::{AttributeTypeAndValue, SubjectPublicKeyInfo};
 
 use crate::config::Pem;
 use crate::config::secret::read_limited;
+use qssl_core::settings::WHOLE_STORE;
 
 /// A certificate, and what the host can tell of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -437,8 +438,6 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// [`Pem::source`] of certificates that stand for the host's whole trust store.
-pub const WHOLE_STORE: &str = "system";
 /// Where distributions keep their trust store in one file.
 pub const STORES: &[&str] =
     &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];

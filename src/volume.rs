@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use time::{Date, OffsetDateTime};
 
 use crate::config::Budget;
-use crate::modem::PLAUSIBLE_UNIX_SECONDS;
-use crate::relay::Moved;
+use qssl_core::modem::PLAUSIBLE_UNIX_SECONDS;
+use qssl_core::relay::Moved;
 
 /// What was carried, by day and tunnel.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use in_memory::Rig;
-use qssl_tunnel::config::Mode;
+use qssl_core::settings::Mode;
 use world::FarEnd;
 
 /// Counts what the heart asks for; what is around it may do as it likes.

@@ -8,17 +8,25 @@ mod harness;
 use std::fs;
 
 use harness::{Site, certificate_file, run, temporary_directory, tunnel_command};
+use qssl_core::at::Command;
+use qssl_core::settings;
 use qssl_modem_emulator::test_server::{Authority, Behaviour, CertificateRequest, ServerOptions};
-use qssl_tunnel::at::Command;
-use qssl_tunnel::config;
+use qssl_tunnel::config::{Configuration, Process};
 use qssl_tunnel::conversation::{Access, Conversation};
 
 /// What the modem answers to this line, through its port.
 fn ask(site: &Site, line: &str) -> Vec<String> {
     let device = site.modem.device(0).parse().expect("a device");
-    let settings = config::Modem { devices: vec![device], wait: config::Wait::Not, ..Default::default() };
+    let modem = settings::Modem { wait: settings::Wait::Not, ..Default::default() };
+    let configuration = Configuration {
+        devices: vec![device],
+        reset_command: None,
+        modem,
+        tunnels: Vec::new(),
+        process: Process::default(),
+    };
     let access = Access { device_is_given: true, ..Access::default() };
-    let mut conversation = Conversation::open(settings, &access).expect("the port is free");
+    let mut conversation = Conversation::open(&configuration, &access).expect("the port is free");
     conversation.ask(Command::line(line)).expect("it answers").lines
 }
 

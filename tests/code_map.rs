@@ -1,4 +1,4 @@
-//! Goal of this test: the code map in `src/lib.rs` names every module with the sentence that the module
+//! Goal of this test: the code maps in the `lib.rs` of program and core name every module with the sentence that the module
 //! itself begins with, so that a newcomer can trust it. A stale map is rewritten, and the test fails once.
 
 use std::fs;
@@ -7,10 +7,15 @@ use std::path::Path;
 const BEGIN: &str = "//! | module | what it is |\n//! |---|---|\n";
 
 #[test]
-fn the_code_map_is_fresh() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+fn the_code_maps_are_fresh() {
+    for source in ["src", "crates/core/src"] {
+        look_at(&Path::new(env!("CARGO_MANIFEST_DIR")).join(source));
+    }
+}
+
+fn look_at(source: &Path) {
     let mut rows: Vec<(String, String)> = Vec::new();
-    for entry in fs::read_dir(&source).expect("src can be read").flatten() {
+    for entry in fs::read_dir(source).expect("src can be read").flatten() {
         let path = entry.path();
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let file = if path.is_dir() { path.join("mod.rs") } else { path.clone() };
@@ -39,7 +44,7 @@ fn the_code_map_is_fresh() {
     if text[begin..begin + length] != map {
         fs::write(&lib, format!("{}{map}{}", &text[..begin], &text[begin + length..]))
             .expect("lib.rs can be written");
-        panic!("the code map in src/lib.rs was stale; it has been rewritten, run the test again");
+        panic!("the code map in {} was stale; it has been rewritten, run the test again", lib.display());
     }
 }
 

@@ -8,7 +8,7 @@ mod harness;
 #[path = "../benches/simulated.rs"]
 mod simulated;
 
-use qssl_tunnel::config::Mode;
+use qssl_core::settings::Mode;
 
 use harness::wiring::Connection;
 use simulated::{Modem, Way};

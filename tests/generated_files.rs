@@ -12,9 +12,10 @@ use std::path::Path;
 
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
+use qssl_core::recorder;
 use qssl_tunnel::cli::Cli;
 use qssl_tunnel::control::{self, Request};
-use qssl_tunnel::{config, exit_status, recorder, status};
+use qssl_tunnel::{config, exit_status, status};
 
 #[test]
 fn manual_pages_and_completions_are_fresh() {
@@ -199,7 +200,7 @@ fn plain(words: &str) -> String {
     let words = words
         .replace("[`COMMAND_LIMIT_BYTES`]", &format!("{} bytes", control::COMMAND_LIMIT_BYTES))
         .replace("[`FILE_LIMIT_BYTES`]", &format!("{} bytes", control::FILE_LIMIT_BYTES))
-        .replace("[`crate::recorder::LIMIT_BYTES`]", &format!("{} bytes", recorder::LIMIT_BYTES))
+        .replace("[`qssl_core::recorder::LIMIT_BYTES`]", &format!("{} bytes", recorder::LIMIT_BYTES))
         .replace(", one of [`exit_status::REPLY_IDS`] or of [`exit_status::TABLE`]", ", see EXIT STATUS")
         .replace("[`NO_DAEMON`]", status::NO_DAEMON)
         .replace("`None`", "null")

@@ -5,13 +5,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use qssl_core::at::transcript::{Bytes, Event, Transcript};
+use qssl_core::at::{AtText, Decoder, IdSet, Message};
+use qssl_core::modem::{self, PortFacts};
+use qssl_core::relay::{Action, ClientId, Relay};
+use qssl_core::settings::{self, Authentication, Mode, Settings, Tls, Tunnel};
 use qssl_modem_emulator::network::Network;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Plan, Simulated};
-use qssl_tunnel::at::transcript::{Bytes, Event, Transcript};
-use qssl_tunnel::at::{AtText, Decoder, IdSet, Message};
-use qssl_tunnel::config::{self, Authentication, Configuration, Device, Mode, Tls, Tunnel};
-use qssl_tunnel::modem::{self, PortFacts};
-use qssl_tunnel::relay::{Action, ClientId, Relay};
 
 const ALL: [&str; 8] = [
     "bg96-reboot.txt",
@@ -149,20 +149,19 @@ impl Host {
         ssl_contexts.insert(1);
         let tunnel = Tunnel {
             name: "transcript".into(),
-            listen: Vec::new(),
-            target: config::Target { host: AtText::new("220.180.239.201").unwrap(), port: 8011 },
+            target: settings::Target { host: AtText::new("220.180.239.201").unwrap(), port: 8011 },
             mode,
             tls: Tls::new(Authentication::Insecure),
-            limits: config::Limits::default(),
-            allow: Vec::new(),
+            limits: settings::Limits::default(),
         };
-        let devices = vec![Device::Path("/dev/transcript".into())];
-        let configuration = Configuration {
-            modem: config::Modem { devices, sockets, ssl_contexts, ..config::Modem::default() },
+        let settings = Settings {
+            ports: vec![settings::Port::default()],
+            modem: settings::Modem { sockets, ssl_contexts, ..settings::Modem::default() },
             tunnels: vec![tunnel],
-            process: config::Process::default(),
+            shutdown_timeout: Duration::from_secs(30),
+            is_single: false,
         };
-        let mut relay = Relay::new(configuration, now);
+        let mut relay = Relay::new(settings, now);
         let client = relay.client_accepted(0, "client".into(), now);
         Host { relay, now, client, received: Vec::new(), end: None }
     }

@@ -41,7 +41,7 @@ pub fn names_of(sum: u32) -> Vec<&'static str> {
 /// The bit for an expired certificate.
 pub const EXPIRED: u32 = 1;
 /// The bit for a name that is not the server's.
-pub const COMMON_NAME: u32 = 4;
+pub const COMMON_NAME: u32 = qssl_core::settings::IGNORE_COMMON_NAME;
 /// The bit for a certificate that no given authority vouches for.
 pub const UNTRUSTED: u32 = 8;
 /// Every check, the manual's 1048575.

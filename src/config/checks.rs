@@ -7,13 +7,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use qssl_core::settings;
+
 use super::ca::CaSource;
 use super::certificate_items::{self, names_of};
 use super::file::{FileOptions, Section};
 use super::{
-    ApnAuth, Authentication, Checked, ClientCertificate, ConfigError, Configuration, Limits, Listen, Mode,
-    Modem, Pdp, Pem, Process, Psk, Recovery, Secret, Surroundings, Target, Tls, Tunnel, Verbosity, Wait,
-    file, secret,
+    ApnAuth, Authentication, Checked, ClientCertificate, ConfigError, Configuration, Device, Limits, Listen,
+    Mode, Pdp, Pem, Process, Psk, Recovery, Secret, Surroundings, Target, Tls, Tunnel, Verbosity, Wait, file,
+    secret,
 };
 use crate::cli::{
     ClientOptions, ConnectArgs, DoctorArgs, ListenArgs, LoggingOptions, ModemOptions, ProcessOptions,
@@ -29,20 +31,15 @@ pub fn from_listen(args: &ListenArgs, around: &Surroundings) -> Result<Checked, 
     let mut checks = Checks::new(around, Style::CommandLine);
     let make = |checks: &mut Checks| {
         no_collisions(&args.listen, &[])?;
-        let tunnel = Tunnel {
+        let settings = settings::Tunnel {
             name: tunnel_name(&args.listen),
-            listen: args.listen.clone(),
             target: args.to.clone(),
             mode: args.stream.mode.unwrap_or(DEFAULT_MODE),
             tls: checks.tls(&args.tls, None)?,
             limits: checks.limits(&args.stream, &args.clients)?,
-            allow: args.clients.allow.clone(),
         };
-        Ok(Configuration {
-            modem: checks.modem(&args.modem, Wait::Forever)?,
-            tunnels: vec![tunnel],
-            process: checks.process(&args.process)?,
-        })
+        let tunnel = Tunnel { listen: args.listen.clone(), allow: args.clients.allow.clone(), settings };
+        checks.configuration(&args.modem, Wait::Forever, vec![tunnel], checks.process(&args.process)?)
     };
     let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
     let verbosity = checks.verbosity(&args.logging).map_err(Complaint::on_command_line)?;
@@ -58,21 +55,16 @@ pub fn from_connect(args: &ConnectArgs, around: &Surroundings) -> Result<Checked
     let mut checks = Checks::new(around, Style::CommandLine);
     let make = |checks: &mut Checks| {
         let limits = checks.limits(&args.stream, &ClientOptions::default())?;
-        let tunnel = Tunnel {
+        let settings = settings::Tunnel {
             name: tunnel_name(&[Listen::Stdio]),
-            listen: vec![Listen::Stdio],
             target: args.to.clone(),
             mode: args.stream.mode.unwrap_or(DEFAULT_MODE),
             tls: checks.tls(&args.tls, None)?,
             // Nobody else is served: how long to wait is decided by what the modem waits for.
             limits: Limits { stall_timeout: Duration::ZERO, queue_timeout: Duration::ZERO, ..limits },
-            allow: Vec::new(),
         };
-        Ok(Configuration {
-            modem: checks.modem(&args.modem, Wait::Not)?,
-            tunnels: vec![tunnel],
-            process: checks.process(&args.process)?,
-        })
+        let tunnel = Tunnel { listen: vec![Listen::Stdio], allow: Vec::new(), settings };
+        checks.configuration(&args.modem, Wait::Not, vec![tunnel], checks.process(&args.process)?)
     };
     let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
     let verbosity = checks.verbosity(&args.logging).map_err(Complaint::on_command_line)?;
@@ -89,21 +81,17 @@ pub fn from_doctor(args: &DoctorArgs, around: &Surroundings) -> Result<Checked, 
     let stream = StreamOptions { connect_timeout: args.connect_timeout, ..StreamOptions::default() };
     let make = |checks: &mut Checks| {
         let tunnel = |to: &Target| {
-            Ok(Tunnel {
+            let settings = settings::Tunnel {
                 name: to.to_string(),
-                listen: Vec::new(),
                 target: to.clone(),
                 mode: Mode::Buffer,
                 tls: checks.tls(&args.tls, None)?,
                 limits: checks.limits(&stream, &ClientOptions::default())?,
-                allow: Vec::new(),
-            })
+            };
+            Ok(Tunnel { listen: Vec::new(), allow: Vec::new(), settings })
         };
-        Ok(Configuration {
-            tunnels: args.to.as_ref().map(tunnel).transpose()?.into_iter().collect(),
-            modem: checks.modem(&args.modem, Wait::Not)?,
-            process: Process::default(),
-        })
+        let tunnels = args.to.as_ref().map(tunnel).transpose()?.into_iter().collect();
+        checks.configuration(&args.modem, Wait::Not, tunnels, Process::default())
     };
     let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
     let verbosity = checks.verbosity(&args.logging).map_err(Complaint::on_command_line)?;
@@ -119,10 +107,11 @@ pub fn from_modem(
     logging: &LoggingOptions,
     around: &Surroundings,
 ) -> Result<Checked, ConfigError> {
-    let mut checks = Checks::new(around, Style::CommandLine);
-    let modem = checks.modem(modem, Wait::Not).map_err(Complaint::on_command_line)?;
+    let checks = Checks::new(around, Style::CommandLine);
+    let configuration = checks
+        .configuration(modem, Wait::Not, Vec::new(), Process::default())
+        .map_err(Complaint::on_command_line)?;
     let verbosity = checks.verbosity(logging).map_err(Complaint::on_command_line)?;
-    let configuration = Configuration { modem, tunnels: Vec::new(), process: Process::default() };
     Ok(Checked { configuration, verbosity, warnings: checks.warnings })
 }
 
@@ -169,13 +158,15 @@ pub fn from_text(
     let file = file::parse(name, text)?;
     let mut checks = Checks::new(around, Style::File);
     let modem = modem_over(&args.modem, &file.modem.options);
-    let modem = checks.modem(&modem, Wait::Forever).map_err(|complaint| complaint.at(&file.modem))?;
+    let configuration = checks
+        .configuration(&modem, Wait::Forever, Vec::new(), Process::default())
+        .map_err(|complaint| complaint.at(&file.modem))?;
     let process = process_over(&args.process, &file.process.options.process);
     let process = checks.process(&process).map_err(|complaint| complaint.at(&file.process))?;
     let logging = logging_over(&args.logging, &file.process.options.logging);
     let verbosity = checks.verbosity(&logging).map_err(|complaint| complaint.at(&file.process))?;
     let tunnels = checks.tunnels(&file)?;
-    let configuration = Configuration { modem, tunnels, process };
+    let configuration = Configuration { tunnels, process, ..configuration };
     Ok(Checked { configuration, verbosity, warnings: checks.warnings })
 }
 
@@ -260,8 +251,13 @@ impl<'a> Checks<'a> {
         }
     }
 
-    fn modem(&mut self, options: &ModemOptions, default_wait: Wait) -> Result<Modem, Complaint> {
-        let defaults = Modem::default();
+    fn configuration(
+        &self,
+        options: &ModemOptions,
+        default_wait: Wait,
+        tunnels: Vec<Tunnel>,
+        process: Process,
+    ) -> Result<Configuration, Complaint> {
         for (index, device) in options.device.iter().enumerate() {
             if device.is_one_port() && options.device[..index].contains(device) {
                 return Err(Complaint::new("device", format!("{device} is given twice")));
@@ -271,8 +267,15 @@ impl<'a> Checks<'a> {
             let message = format!("needs {} to be reboot", self.option("recovery"));
             return Err(Complaint::new("reset-command", message));
         }
-        Ok(Modem {
-            devices: if options.device.is_empty() { defaults.devices } else { options.device.clone() },
+        let devices = if options.device.is_empty() { vec![Device::Auto] } else { options.device.clone() };
+        let reset_command = options.reset_command.clone();
+        let modem = self.modem(options, default_wait)?;
+        Ok(Configuration { devices, reset_command, modem, tunnels, process })
+    }
+
+    fn modem(&self, options: &ModemOptions, default_wait: Wait) -> Result<settings::Modem, Complaint> {
+        let defaults = settings::Modem::default();
+        Ok(settings::Modem {
             baud: options.baud.unwrap_or(defaults.baud),
             flow_control: options.flow_control,
             sockets: options.sockets.unwrap_or(defaults.sockets),
@@ -281,7 +284,7 @@ impl<'a> Checks<'a> {
             pdp: self.pdp(options)?,
             ntp: options.ntp.clone(),
             recovery: options.recovery.unwrap_or(defaults.recovery),
-            reset_command: options.reset_command.clone(),
+            has_reset_command: options.reset_command.is_some(),
             reset_after: options.reset_after.unwrap_or(defaults.reset_after),
             poll_interval: options.poll_interval,
             wait: self.wait(options, default_wait)?,
@@ -408,7 +411,7 @@ impl<'a> Checks<'a> {
         }
         let tls = Tls {
             version: options.tls_version.unwrap_or(super::TlsVersion::Tls12),
-            cipher: options.cipher.unwrap_or(super::cipher::Cipher::ANY).0,
+            cipher: options.cipher.unwrap_or(settings::Cipher::ANY).0,
             client: self.client_certificate(options, dates_count)?,
             sni: flag(options.sni, options.no_sni),
             alpn: options.alpn.clone(),
@@ -626,7 +629,7 @@ impl<'a> Checks<'a> {
         }
         no_collisions(&listen, earlier)?;
         let name = options.head.name.clone().unwrap_or_else(|| tunnel_name(&listen));
-        if earlier.iter().any(|tunnel| tunnel.name == name) {
+        if earlier.iter().any(|tunnel| tunnel.settings.name == name) {
             return Err(Complaint::new("name", format!("another tunnel is called {name}")));
         }
         let tls = match &options.head.tls {
@@ -646,15 +649,14 @@ impl<'a> Checks<'a> {
             }
             None => self.tls(&options.tls, Some(&format!("tunnel {name}")))?,
         };
-        Ok(Tunnel {
+        let settings = settings::Tunnel {
             limits: self.limits(&options.stream, &options.clients)?,
             mode: options.stream.mode.unwrap_or(DEFAULT_MODE),
-            allow: options.clients.allow.clone(),
             name,
-            listen,
             target,
             tls,
-        })
+        };
+        Ok(Tunnel { listen, allow: options.clients.allow.clone(), settings })
     }
 }
 
@@ -669,7 +671,7 @@ fn no_collisions(listen: &[Listen], earlier: &[Tunnel]) -> Result<(), Complaint>
         if let Some(tunnel) = taken {
             return Err(Complaint::new(
                 "listen",
-                format!("{address} is taken by the tunnel {}", tunnel.name),
+                format!("{address} is taken by the tunnel {}", tunnel.settings.name),
             ));
         }
     }
@@ -841,7 +843,11 @@ mod tests {
     #[test]
     fn the_server_is_authenticated_unless_the_user_typed_otherwise() {
         let authentication = |args: &[&str]| {
-            listen(args).expect("a configuration").configuration.tunnels[0].tls.authentication.clone()
+            listen(args).expect("a configuration").configuration.tunnels[0]
+                .settings
+                .tls
+                .authentication
+                .clone()
         };
         let sources = |args: &[&str]| match authentication(args) {
             Authentication::Authorities(authorities) => {
@@ -948,7 +954,8 @@ mod tests {
     fn a_client_certificate_comes_with_its_own_key() {
         let (certificate, key) = (certificate("client-ec.pem"), certificate("key-ec-pkcs8.pem"));
         let checked = listen(&["--cert", &certificate, "--key", &key]).expect("a configuration");
-        let client = checked.configuration.tunnels[0].tls.client.clone().expect("a client certificate");
+        let client =
+            checked.configuration.tunnels[0].settings.tls.client.clone().expect("a client certificate");
         assert_eq!(client.certificate.bytes, std::fs::read(&certificate).expect("the file exists"));
         assert_eq!(client.key.bytes, std::fs::read(&key).expect("the file exists"));
         assert_eq!(checked.warnings, Vec::<String>::new());
@@ -968,15 +975,15 @@ mod tests {
         assert_eq!(listen(&[]).expect("a configuration").configuration.modem.wait, Wait::Forever);
         let connect = checked(&["connect", "a:1", "--ca", ROOT]).expect("a configuration").configuration;
         assert_eq!(connect.tunnels[0].listen, [Listen::Stdio]);
-        assert_eq!(connect.tunnels[0].limits.stall_timeout, Duration::ZERO);
-        assert_eq!(connect.tunnels[0].limits.queue_timeout, Duration::ZERO);
+        assert_eq!(connect.tunnels[0].settings.limits.stall_timeout, Duration::ZERO);
+        assert_eq!(connect.tunnels[0].settings.limits.queue_timeout, Duration::ZERO);
     }
 
     #[test]
     fn checks_of_the_certificate_that_are_off_are_warned_about() {
         let args = ["--ca", ROOT, "--ignore-certificate", "common-name,expired", "--ignore-chain"];
         let checked = listen(&args).expect("a configuration");
-        assert_eq!(checked.configuration.tunnels[0].tls.ignore_certificate_items, 5);
+        assert_eq!(checked.configuration.tunnels[0].settings.tls.ignore_certificate_items, 5);
         assert_eq!(
             checked.warnings,
             [

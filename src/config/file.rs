@@ -17,8 +17,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{ConfigError, GrammarError, Listen, Target, nearest};
-use crate::at::{IdSet, PdpContextId};
 use crate::cli::{ClientOptions, LoggingOptions, ModemOptions, ProcessOptions, StreamOptions, TlsOptions};
+use qssl_core::at::{IdSet, PdpContextId};
 
 /// What a file says, section by section, before the rules between options are applied.
 #[derive(Debug)]

@@ -1,15 +1,4 @@
-//! What the small grammars of option values share: their error, and the guess at what was meant.
-
-/// Why an option's value is not one. Says it without the value, which whoever shows it puts in front.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct GrammarError(String);
-
-impl GrammarError {
-    pub(crate) fn new(reason: impl Into<String>) -> Self {
-        GrammarError(reason.into())
-    }
-}
+//! The guess at what was meant by a misspelt word.
 
 /// The name that `text` was probably meant to be, if one is near enough to be named.
 pub(crate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {

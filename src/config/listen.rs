@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{GrammarError, Listen, target};
+use qssl_core::settings::target;
+
+use super::{GrammarError, Listen};
 
 impl Listen {
     /// Whether both cannot be listened on at once, as far as that can be told without trying.

@@ -1,7 +1,7 @@
 //! Sets of socket or SSL context numbers as people type them: `0-5,7`.
 
 use super::GrammarError;
-use crate::at::{IdSet, SOCKET_COUNT, SSL_CONTEXT_COUNT};
+use qssl_core::at::{IdSet, SOCKET_COUNT, SSL_CONTEXT_COUNT};
 
 /// Reads the value of `--sockets`: numbers 0–11.
 ///

@@ -2,13 +2,11 @@
 
 use std::fmt::Write;
 
-use clap::ValueEnum;
+use qssl_core::settings::Cipher;
 
-use super::cipher::Cipher;
-use super::{
-    Authentication, Configuration, Control, Limits, Modem, Process, Tls, Tunnel, Wait, certificate_items,
-};
-use super::{duration, ranges};
+use super::choice::Choice;
+use super::{Authentication, Configuration, Control, Limits, Process, Tls, Tunnel, Wait};
+use super::{certificate_items, duration, ranges};
 use crate::terminal::is_printable;
 
 impl Configuration {
@@ -16,7 +14,7 @@ impl Configuration {
     /// read again and means the same.
     pub fn render(&self) -> String {
         let mut out = Document::default();
-        modem(&mut out, &self.modem);
+        modem(&mut out, self);
         for tunnel in &self.tunnels {
             self::tunnel(&mut out, tunnel);
         }
@@ -25,9 +23,10 @@ impl Configuration {
     }
 }
 
-fn modem(out: &mut Document, modem: &Modem) {
+fn modem(out: &mut Document, configuration: &Configuration) {
+    let modem = &configuration.modem;
     out.section("[modem]");
-    out.list("device", modem.devices.iter().map(|device| device.to_string()));
+    out.list("device", configuration.devices.iter().map(|device| device.to_string()));
     out.number("baud", modem.baud);
     if let Some(flow_control) = modem.flow_control {
         out.choice("flow-control", flow_control);
@@ -50,7 +49,7 @@ fn modem(out: &mut Document, modem: &Modem) {
         out.string("ntp", server.as_str());
     }
     out.choice("recovery", modem.recovery);
-    if let Some(command) = &modem.reset_command {
+    if let Some(command) = &configuration.reset_command {
         out.string("reset-command", command);
         out.string("reset-after", &duration::format(modem.reset_after));
     }
@@ -76,12 +75,12 @@ fn modem(out: &mut Document, modem: &Modem) {
 
 fn tunnel(out: &mut Document, tunnel: &Tunnel) {
     out.section("[[tunnel]]");
-    out.string("name", &tunnel.name);
+    out.string("name", &tunnel.settings.name);
     out.list("listen", tunnel.listen.iter().map(|address| address.to_string()));
-    out.string("to", &tunnel.target.to_string());
-    out.choice("mode", tunnel.mode);
-    tls(out, &tunnel.tls);
-    limits(out, &tunnel.limits);
+    out.string("to", &tunnel.settings.target.to_string());
+    out.choice("mode", tunnel.settings.mode);
+    tls(out, &tunnel.settings.tls);
+    limits(out, &tunnel.settings.limits);
     if !tunnel.allow.is_empty() {
         out.list("allow", tunnel.allow.iter().map(|network| network.to_string()));
     }
@@ -198,9 +197,8 @@ impl Document {
         self.line(&format!("{key} = {on}"));
     }
 
-    fn choice(&mut self, key: &str, value: impl ValueEnum) {
-        let value = value.to_possible_value().expect("every variant can be typed");
-        self.string(key, value.get_name());
+    fn choice(&mut self, key: &str, value: impl Choice) {
+        self.string(key, value.word());
     }
 
     /// Shows only that there is one.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::Secret;
 use super::values::LONGEST_TEXT;
-use crate::at::AtText;
+use qssl_core::at::AtText;
 
 /// Reads `path` whole, if it has at most `limit_bytes`.
 ///

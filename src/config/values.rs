@@ -1,7 +1,9 @@
 //! The option values that need no grammar of their own: texts, hosts and numbers for AT commands.
 
-use super::{GrammarError, target};
-use crate::at::{AtText, PdpContextId};
+use qssl_core::settings::target;
+
+use super::GrammarError;
+use qssl_core::at::{AtText, PdpContextId};
 
 /// A text of 1–[`LONGEST_TEXT`] characters for an AT command.
 ///
@@ -20,7 +22,7 @@ pub fn at_text(text: &str) -> Result<AtText, GrammarError> {
 /// # Errors
 /// Names what cannot stand in a host name.
 pub fn host(text: &str) -> Result<AtText, GrammarError> {
-    target::at_host(text)
+    target::host(text)
 }
 
 /// The number of a PDP context, 1–16 (AT+QICSGP; the module may have one less).

@@ -14,8 +14,8 @@ use super::{CONNECTIONS_MAX, REQUEST_LIMIT_BYTES, Reply, Request};
 use crate::client_io::ClientStream;
 use crate::config::Listen;
 use crate::listener::{BindError, Listener};
-use crate::modem::UserCommand;
 use crate::terminal::printable_json;
+use qssl_core::modem::UserCommand;
 
 /// The control socket and its connections.
 #[derive(Debug)]

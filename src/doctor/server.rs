@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use super::trials::{Trial, trials};
 use super::{Doctor, Heard, SettingsOf};
-use crate::at::{AccessMode, AtText, Command, ResultCode, SOCKET_COUNT, SocketId, SslContextId, fields};
 use crate::certificates::LARGEST_FILE_BYTES;
-use crate::config::{self, Authentication, Target, Tunnel};
+use crate::config::{self, Authentication, Target};
 use crate::conversation::Service;
 use crate::counted;
 use crate::exit_status::ExitStatus;
-use crate::modem::ssl_context::{self, Authorities, File, Setting};
-use crate::modem::{Failure, OpenFailure, Outcome};
+use qssl_core::at::{AccessMode, AtText, Command, ResultCode, SOCKET_COUNT, SocketId, SslContextId, fields};
+use qssl_core::modem::ssl_context::{self, Authorities, File, Setting};
+use qssl_core::modem::{Failure, OpenFailure, Outcome};
+use qssl_core::settings;
 
 /// The TLS settings to examine.
 struct Wanted {
@@ -128,7 +129,7 @@ impl Doctor<'_> {
         Ok(code)
     }
 
-    pub(super) fn judge_tcp(&mut self, tunnel: &Tunnel, code: u16) {
+    pub(super) fn judge_tcp(&mut self, tunnel: &settings::Tunnel, code: u16) {
         let Target { host, port } = &tunnel.target;
         match code {
             0 => self.report.ok("tcp", format!("{host} port {port} answers")),
@@ -151,7 +152,7 @@ impl Doctor<'_> {
     }
 
     /// TLS as a tunnel would do it, in a spare context; where it fails, what makes the difference.
-    pub(super) fn tls(&mut self, tunnel: &Tunnel, tcp: u16) -> Result<(), Failure> {
+    pub(super) fn tls(&mut self, tunnel: &settings::Tunnel, tcp: u16) -> Result<(), Failure> {
         if tcp != 0 {
             let why = match tcp {
                 564 | 565 => "the name cannot be resolved",
@@ -224,7 +225,7 @@ impl Doctor<'_> {
     }
 
     /// What to examine. `Err` inside: the module cannot have the settings.
-    fn wanted(&mut self, tunnel: &Tunnel) -> Result<Result<Wanted, Failure>, Failure> {
+    fn wanted(&mut self, tunnel: &settings::Tunnel) -> Result<Result<Wanted, Failure>, Failure> {
         if let SettingsOf::DaemonsTunnel(context) = self.settings {
             let mut settings = Vec::new();
             for key in COPIED_KEYS {
@@ -248,7 +249,7 @@ impl Doctor<'_> {
     fn find_cause(
         &mut self,
         spare: &mut Spare,
-        tunnel: &Tunnel,
+        tunnel: &settings::Tunnel,
         wanted: &Wanted,
     ) -> Result<Option<Trial>, Failure> {
         let trials = trials(&wanted.tls, &self.profile, self.clock_is_right);
@@ -477,7 +478,7 @@ fn read_back(settings: &[Setting]) -> config::Tls {
         },
         cipher: text("ciphersuite")
             .and_then(|code| u16::from_str_radix(code.get(2..)?, 16).ok())
-            .unwrap_or(config::cipher::Cipher::ANY.0),
+            .unwrap_or(settings::Cipher::ANY.0),
         client: (number("seclevel") == Some(2)).then(|| config::ClientCertificate {
             certificate: no_file(),
             key: no_file(),

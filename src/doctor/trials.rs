@@ -1,8 +1,9 @@
 //! Result code 566 stands for every TLS failure: the settings that could make the difference, one at a time.
 
-use crate::config::{self, Authentication, certificate_items, cipher};
-use crate::modem::Profile;
-use crate::modem::ssl_context::Setting;
+use crate::config::{self, Authentication, certificate_items};
+use qssl_core::modem::Profile;
+use qssl_core::modem::ssl_context::Setting;
+use qssl_core::settings;
 
 /// One change to the settings, and what it means if the connection works with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +61,10 @@ pub fn trials(tls: &config::Tls, profile: &Profile, clock_is_right: bool) -> Vec
             "give --tls-version any, or the version that it speaks",
         );
     }
-    if tls.cipher != cipher::Cipher::ANY.0 {
+    if tls.cipher != settings::Cipher::ANY.0 {
         add(
             "ciphersuite",
-            format!("0X{:04X}", cipher::Cipher::ANY.0),
+            format!("0X{:04X}", settings::Cipher::ANY.0),
             "the server does not take the one cipher suite that is offered",
             "leave --cipher out, or give one that it takes",
         );

@@ -7,12 +7,12 @@ use anyhow::Context as _;
 
 use super::{EventLoop, Place, unix_seconds};
 use crate::client_io::{ClientStream, Stdio};
-use crate::config::Listen;
+use crate::config::{Cidr, Listen};
 use crate::dump::Way;
-use crate::exit_status::ExitStatus;
 use crate::listener::{AcceptError, Listener};
 use crate::peer::Peer;
-use crate::relay::ClientId;
+use qssl_core::error::Kind;
+use qssl_core::relay::ClientId;
 
 /// A listening socket.
 pub(super) struct ListenerSlot {
@@ -21,6 +21,8 @@ pub(super) struct ListenerSlot {
     pub listen: Listen,
     /// The place of its tunnel.
     pub tunnel: usize,
+    /// `--allow` of its tunnel.
+    pub allow: Vec<Cidr>,
     /// Clients may be waiting in the kernel.
     pub ready: bool,
     /// Out of descriptors: not before this time.
@@ -33,11 +35,12 @@ pub(super) struct ListenerSlot {
 
 impl ListenerSlot {
     /// Clients may be waiting already.
-    pub(super) fn new(listener: Listener, listen: Listen, tunnel: usize) -> Self {
+    pub(super) fn new(listener: Listener, listen: Listen, tunnel: usize, allow: Vec<Cidr>) -> Self {
         ListenerSlot {
             listener,
             listen,
             tunnel,
+            allow,
             ready: true,
             paused_until: None,
             exhausted_since: None,
@@ -66,9 +69,9 @@ pub(super) struct ClientSlot {
 
 impl EventLoop {
     pub(super) fn listen(&mut self) -> anyhow::Result<()> {
-        for (tunnel, settings) in self.configuration.tunnels.clone().iter().enumerate() {
+        for (tunnel, wanted) in self.configuration.tunnels.clone().iter().enumerate() {
             let first = self.listeners.len();
-            for listen in &settings.listen {
+            for listen in &wanted.listen {
                 if *listen == Listen::Stdio {
                     let stdio = Stdio::take().context("cannot use standard input and output")?;
                     self.add_client(tunnel, ClientStream::Stdio(stdio), Peer::Stdio);
@@ -82,13 +85,13 @@ impl EventLoop {
                     let token = Place::Listener(self.listeners.len()).token();
                     listener.register(self.poll.registry(), token).context("cannot wait for clients")?;
                     let listen = listen.clone();
-                    let slot = ListenerSlot::new(listener, listen, tunnel);
+                    let slot = ListenerSlot::new(listener, listen, tunnel, wanted.allow.clone());
                     self.listeners.push(slot);
                 }
             }
             let own: Vec<&str> = self.listeners[first..].iter().map(|slot| slot.listener.name()).collect();
             if !own.is_empty() {
-                log::info!("listening on {} for {}", own.join(", "), settings.target);
+                log::info!("listening on {} for {}", own.join(", "), wanted.settings.target);
             }
         }
         Ok(())
@@ -119,7 +122,7 @@ impl EventLoop {
                     stream.abort();
                     return true;
                 }
-                let allow = &self.relay.tunnel(tunnel).allow;
+                let allow = &self.listeners[index].allow;
                 let allowed = allow.is_empty()
                     || peer.ip().is_none_or(|ip| allow.iter().any(|network| network.contains(ip)));
                 if allowed {
@@ -141,7 +144,7 @@ impl EventLoop {
                 false
             }
             Err(error) => {
-                log::error!("{error} [{}]", ExitStatus::Failed);
+                log::error!("{error} [{}]", Kind::Failed);
                 slot.paused_until = Some(self.now + ACCEPT_PAUSE);
                 false
             }

@@ -6,10 +6,10 @@ use mio::Events;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::EventLoop;
-use crate::at::Command;
 use crate::config::Configuration;
-use crate::exit_status::ExitStatus;
-use crate::modem::{Failure, UserAnswer, UserCommand};
+use qssl_core::at::Command;
+use qssl_core::error::Kind;
+use qssl_core::modem::{Failure, UserAnswer, UserCommand};
 
 /// A modem that only answers commands: no tunnels, no data session, the port and its wire settings alone.
 pub struct Commanded {
@@ -56,7 +56,7 @@ impl Commanded {
         self.event_loop.now = now;
         let Some(id) = self.event_loop.relay.command(command, now) else {
             let message = "too many commands wait for the modem";
-            return Ok(Err(Failure::new(ExitStatus::Failed, message)));
+            return Ok(Err(Failure::new(Kind::Failed, message)));
         };
         let answer = self.wait(None, |event_loop| {
             if let Some((done, all)) = event_loop.relay.modem().upload_progress() {
@@ -126,7 +126,7 @@ impl Commanded {
             }
             // Taken, so that what must be put back can still be said after it.
             if let Some(signal) = self.event_loop.outside.as_mut().and_then(|it| it.signal.take()) {
-                return Ok(Err(Failure::new(ExitStatus::Signal(signal), "stopped by a signal")));
+                return Ok(Err(Failure::new(Kind::Signal(signal), "stopped by a signal")));
             }
             if until.is_some_and(|until| until <= Instant::now()) {
                 return Ok(Ok(None));

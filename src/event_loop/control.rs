@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::daemon::Daemon;
 use super::{EventLoop, Place};
-use crate::at::{AtText, Command};
 use crate::certificates;
 use crate::control::server::{Server, Turn, Waits};
 use crate::control::{self, FILE_LIMIT_BYTES, Outcome, PortTranscript, Reply, Request, TURN_LIMIT, guard};
-use crate::modem::{self, Refusal, UserAnswer, UserCommand};
 use crate::status;
 use crate::terminal::printable;
+use qssl_core::at::{AtText, Command};
+use qssl_core::modem::{self, Refusal, UserAnswer, UserCommand};
 
 /// What the modem says about its network, asked for only when somebody wants to know.
 #[derive(Debug, Default)]
@@ -187,7 +187,10 @@ impl EventLoop {
         {
             server.expect_open(connection);
         }
-        self.say(connection, Command::Line(crate::at::Line { text: line, patience: Some(patience), secret }));
+        self.say(
+            connection,
+            Command::Line(qssl_core::at::Line { text: line, patience: Some(patience), secret }),
+        );
     }
 
     /// Puts a command in line; its answer is the reply.

@@ -9,12 +9,12 @@ use super::{EventLoop, Place, unix_seconds};
 use crate::config::{Checked, ConfigError, Process};
 use crate::control::server::Server;
 use crate::dump::Dump;
-use crate::modem::{Counters, UserCommand};
 use crate::notify::Notifier;
 use crate::sim_pin;
 use crate::status::{self, Status};
 use crate::terminal::in_full;
 use crate::volume::{self, Volume};
+use qssl_core::modem::{Counters, UserCommand};
 
 /// What a process gets from those who start it.
 #[derive(Default)]
@@ -286,7 +286,7 @@ impl EventLoop {
             uptime_seconds: now.saturating_duration_since(daemon.started).as_secs_f64(),
             state: self.relay.state().into(),
             modem: status::Modem {
-                module: (name != &crate::modem::Profile::unknown().name).then(|| name.clone()),
+                module: (name != &qssl_core::modem::Profile::unknown().name).then(|| name.clone()),
                 heard_seconds_ago: radio.heard_at.map(|at| now.saturating_duration_since(at).as_secs_f64()),
                 address: report.address.clone(),
                 session: report.session.clone(),
@@ -304,7 +304,7 @@ impl EventLoop {
 
 fn counters(
     counters: &Counters,
-    report: &crate::modem::Report,
+    report: &qssl_core::modem::Report,
     daemon: &Daemon,
     waiting_clients: usize,
     today: i64,
@@ -406,8 +406,9 @@ const RECORD_NAME: &str = "flight-recorder.txt";
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use qssl_core::settings;
 
+    use super::*;
     use crate::config;
 
     #[allow(clippy::disallowed_methods, reason = "a moment to count from; no test depends on which")]
@@ -419,18 +420,18 @@ mod tests {
     fn beside_a_silent_modem(modem: &std::net::TcpListener) -> EventLoop {
         let address = modem.local_addr().expect("it is bound");
         let device = format!("tcp://{address}").parse().expect("a device");
-        let tunnel = config::Tunnel {
+        let settings = settings::Tunnel {
             name: "web".into(),
-            listen: Vec::new(),
             target: "server.test:443".parse().expect("a target"),
             mode: config::Mode::Push,
             tls: config::Tls::new(config::Authentication::Insecure),
             limits: config::Limits::default(),
-            allow: Vec::new(),
         };
         let configuration = config::Configuration {
-            modem: config::Modem { devices: vec![device], ..config::Modem::default() },
-            tunnels: vec![tunnel],
+            devices: vec![device],
+            reset_command: None,
+            modem: settings::Modem::default(),
+            tunnels: vec![config::Tunnel { listen: Vec::new(), allow: Vec::new(), settings }],
             process: Process { control: config::Control::Off, ..Process::default() },
         };
         let mut event_loop = EventLoop::new(configuration, &[]).expect("nothing that could be missing");
@@ -483,8 +484,8 @@ mod tests {
             let output = event_loop.relay.port_output(0).len();
             event_loop.relay.port_written(0, output, at);
             while let Some(action) = event_loop.relay.poll_action() {
-                if matches!(action, crate::relay::Action::Modem(crate::modem::Action::OpenPort(0))) {
-                    event_loop.relay.port_opened(0, crate::modem::PortFacts::default(), at);
+                if matches!(action, qssl_core::relay::Action::Modem(qssl_core::modem::Action::OpenPort(0))) {
+                    event_loop.relay.port_opened(0, qssl_core::modem::PortFacts::default(), at);
                 }
             }
             assert!(fed_at(&mut event_loop, at), "after {:?}", at.duration_since(asked));

@@ -7,11 +7,11 @@ use mio::Token;
 
 use super::EventLoop;
 use crate::config::{Device, FlowControl, Wait};
-use crate::exit_status::ExitStatus;
-use crate::modem::PortFacts;
 use crate::port::discover::Host;
 use crate::port::finder::Finder;
 use crate::port::{LineCounters, OpenError, Port, PortKind, PortSettings};
+use qssl_core::error::Kind;
+use qssl_core::modem::PortFacts;
 
 /// A port of the modem.
 pub(super) struct PortSlot {
@@ -88,9 +88,9 @@ impl EventLoop {
 
     #[cfg(feature = "emulator")]
     pub(super) fn start_emulator(&mut self) -> anyhow::Result<()> {
-        use crate::modem::Failure;
+        use qssl_core::modem::Failure;
         use qssl_modem_emulator::{cli::Options, driver};
-        let devices = self.configuration.modem.devices.iter();
+        let devices = self.configuration.devices.iter();
         let emulated: Vec<&str> = devices
             .filter_map(|device| match device {
                 Device::Emulator(options) => Some(options.as_str()),
@@ -103,10 +103,7 @@ impl EventLoop {
         let options = Options::parse_text(text)
             .and_then(|options| options.config(emulated.len(), 0).map(|_| options))
             .map_err(|error| {
-                Failure::new(
-                    ExitStatus::Usage,
-                    format!("--device emulator: {}", crate::terminal::in_full(&error)),
-                )
+                Failure::new(Kind::Usage, format!("--device emulator: {}", crate::terminal::in_full(&error)))
             })?;
         self.emulator = Some(driver::spawn(options, emulated.len())?);
         Ok(())
@@ -145,8 +142,8 @@ impl EventLoop {
     /// The reason is said once; whether that is the end is the configuration's choice.
     pub(super) fn open_failed(&mut self, index: usize, error: &OpenError) {
         let status = match error {
-            OpenError::Locked { .. } | OpenError::Busy { .. } => ExitStatus::PortLocked,
-            _ => ExitStatus::PortUnavailable,
+            OpenError::Locked { .. } | OpenError::Busy { .. } => Kind::PortLocked,
+            _ => Kind::PortUnavailable,
         };
         let slot = &mut self.ports[index];
         if slot.attempts == 1 {

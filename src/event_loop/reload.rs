@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{EventLoop, ListenerSlot, Place};
 use crate::config::{Configuration, Listen, Tunnel};
-use crate::exit_status::ExitStatus;
 use crate::listener::Listener;
-use crate::modem::Reluctance;
 use crate::notify::monotonic_usec;
+use qssl_core::error::Kind;
+use qssl_core::modem::Reluctance;
 
 impl EventLoop {
     /// Reads the configuration again and takes it, as a whole or not at all.
@@ -26,10 +26,10 @@ impl EventLoop {
                     log::warn!("{warning}");
                 }
                 if let Err(why) = self.reconfigure(checked.configuration) {
-                    log::error!("{why}; the old configuration stays [{}]", ExitStatus::Usage);
+                    log::error!("{why}; the old configuration stays [{}]", Kind::Usage);
                 }
             }
-            Err(error) => log::error!("{error}; the old configuration stays [{}]", ExitStatus::Usage),
+            Err(error) => log::error!("{error}; the old configuration stays [{}]", Kind::Usage),
         }
         self.say_ready();
     }
@@ -55,11 +55,11 @@ impl EventLoop {
             }
         }
         let old: Vec<String> =
-            self.relay.tunnels().iter().map(|tunnel| tunnel.settings.name.clone()).collect();
+            self.configuration.tunnels.iter().map(|tunnel| tunnel.settings.name.clone()).collect();
         let unchanged: usize =
-            self.relay.tunnels().iter().filter(|tunnel| new.tunnels.contains(tunnel.settings)).count();
+            self.configuration.tunnels.iter().filter(|tunnel| new.tunnels.contains(tunnel)).count();
         let moved = self.relay.take_moved();
-        let places = match self.relay.reconfigure(new.clone(), self.now) {
+        let places = match self.relay.reconfigure(new.settings(), self.now) {
             Ok(places) => places,
             Err(Reluctance::Never(why)) => return Err(why),
             Err(Reluctance::NotNow) => {
@@ -69,10 +69,13 @@ impl EventLoop {
                 return Ok(());
             }
         };
-        self.rearrange_listeners(&heirs, &places, bound);
+        self.rearrange_listeners(&new, &heirs, &places, bound);
         self.say_what_waits(&new);
-        let added = new.tunnels.iter().filter(|tunnel| !old.contains(&tunnel.name)).count();
-        let gone = old.iter().filter(|name| !new.tunnels.iter().any(|tunnel| tunnel.name == **name)).count();
+        let added = new.tunnels.iter().filter(|tunnel| !old.contains(&tunnel.settings.name)).count();
+        let gone = old
+            .iter()
+            .filter(|name| !new.tunnels.iter().any(|tunnel| tunnel.settings.name == **name))
+            .count();
         let changed = new.tunnels.len() - added - unchanged.min(new.tunnels.len() - added);
         log::info!(
             "configuration reloaded: tunnels: {unchanged} unchanged, {changed} changed, {added} added, {gone} removed"
@@ -83,7 +86,7 @@ impl EventLoop {
         }
         let old = std::mem::replace(&mut self.configuration, new);
         // These belong to the open ports.
-        self.configuration.modem.devices = old.modem.devices;
+        self.configuration.devices = old.devices;
         self.configuration.modem.baud = old.modem.baud;
         self.configuration.modem.flow_control = old.modem.flow_control;
         Ok(())
@@ -98,14 +101,16 @@ impl EventLoop {
             Listen::Address(address) => address.port() == 0,
             _ => false,
         };
-        let takes_over =
-            |tunnel: &Tunnel| tunnel.listen.contains(&slot.listen) && (tunnel.name == *name || !any_port);
+        let takes_over = |tunnel: &Tunnel| {
+            tunnel.listen.contains(&slot.listen) && (tunnel.settings.name == *name || !any_port)
+        };
         new.tunnels.iter().position(takes_over)
     }
 
     /// Listening sockets that are still wanted go to their tunnel's new place, the others are closed.
     fn rearrange_listeners(
         &mut self,
+        new: &Configuration,
         heirs: &[Option<usize>],
         places: &[usize],
         bound: Vec<(usize, Listen, Listener)>,
@@ -116,6 +121,7 @@ impl EventLoop {
             let _ = slot.listener.deregister(self.poll.registry());
             if let Some(heir) = heir {
                 slot.tunnel = places[*heir];
+                slot.allow.clone_from(&new.tunnels[*heir].allow);
                 kept.push(slot);
             } else {
                 log::info!("{} takes no more clients", slot.listener.name());
@@ -123,8 +129,8 @@ impl EventLoop {
         }
         for (position, listen, listener) in bound {
             log::info!("listening on {}", listener.name());
-            let tunnel = places[position];
-            kept.push(ListenerSlot::new(listener, listen, tunnel));
+            let (tunnel, allow) = (places[position], new.tunnels[position].allow.clone());
+            kept.push(ListenerSlot::new(listener, listen, tunnel, allow));
         }
         for (index, slot) in kept.iter_mut().enumerate() {
             // Who came meanwhile gives an event of its own only to the old token.
@@ -133,9 +139,9 @@ impl EventLoop {
                 log::error!(
                     "cannot wait for clients of {}: {error} [{}]",
                     slot.listener.name(),
-                    ExitStatus::Failed
+                    Kind::Failed
                 );
-                self.stopped = Some(ExitStatus::Failed);
+                self.stopped = Some(Kind::Failed);
             }
         }
         self.listeners = kept;
@@ -145,7 +151,7 @@ impl EventLoop {
     fn say_what_waits(&self, new: &Configuration) {
         let (old, modem) = (&self.configuration.modem, &new.modem);
         let restart = [
-            ("device", old.devices != modem.devices),
+            ("device", self.configuration.devices != new.devices),
             ("baud", old.baud != modem.baud),
             ("flow-control", old.flow_control != modem.flow_control),
             ("control", self.configuration.process.control != new.process.control),

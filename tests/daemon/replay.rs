@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::thread;
 
+use qssl_core::at::transcript::Transcript;
 use qssl_modem_emulator::cli::Options;
 use qssl_modem_emulator::driver::Player;
 use qssl_modem_emulator::test_server::Behaviour;
-use qssl_tunnel::at::transcript::Transcript;
 
 use crate::daemon::Daemon;
 use crate::harness::{Site, Tunnel, certificate_file, connect, temporary_directory};

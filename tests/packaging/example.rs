@@ -12,8 +12,8 @@ fn example() -> String {
 fn the_example_is_accepted_as_shipped() {
     let configuration = configuration(&example()).expect("a configuration");
     let tunnel = &configuration.tunnels[0];
-    assert_eq!(tunnel.name, "web");
-    assert!(tunnel.target.host.as_str().ends_with(".example"), "nobody is connected to by accident");
+    assert_eq!(tunnel.settings.name, "web");
+    assert!(tunnel.settings.target.host.as_str().ends_with(".example"), "nobody is connected to by accident");
     assert_eq!(tunnel.listen[0].to_string(), "8443", "loopback only");
 }
 
@@ -34,9 +34,9 @@ fn every_example_in_it_works_when_it_is_uncommented() {
         .replace("/run/credentials/qssl-tunnel.service", &secrets.path().display().to_string())
         .replace("/etc/qssl-tunnel/client.pem", "tests/config_files/certificates/client-ec.pem");
     let configuration = configuration(&text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
-    assert_eq!(configuration.tunnels[0].limits.max_clients, Some(8));
+    assert_eq!(configuration.tunnels[0].settings.limits.max_clients, Some(8));
     assert!(configuration.modem.sim_pin.is_some());
-    assert!(configuration.tunnels[0].tls.client.is_some());
+    assert!(configuration.tunnels[0].settings.tls.client.is_some());
 }
 
 #[test]

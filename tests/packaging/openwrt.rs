@@ -98,8 +98,8 @@ fn what_is_shipped_is_off_and_right_once_it_is_on() {
     router.set_uci(&shipped.replacen("option enabled '0'", "option enabled '1'", 1));
     assert_eq!(router.call("start_service", false).len(), 8);
     let configuration = configuration(&router.config_file().expect("a file")).expect("a configuration");
-    assert_eq!(configuration.tunnels[0].name, "web");
-    assert_eq!(configuration.tunnels[0].target.to_string(), "server.example:443");
+    assert_eq!(configuration.tunnels[0].settings.name, "web");
+    assert_eq!(configuration.tunnels[0].settings.target.to_string(), "server.example:443");
     assert_eq!(configuration.tunnels[0].listen[0].to_string(), "8443");
 }
 

@@ -1,7 +1,7 @@
 //! Goal of this test: in buffer mode everything is read, whatever the `recv` URC does or does not say.
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
-use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
 use crate::harness::by_hand::ByHand;

@@ -1,8 +1,8 @@
 //! Goal of this test: a client that half-closes hears its answer; one that leaves frees its socket.
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::Close;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
-use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
 use crate::harness::wiring::{Connection, Leaves, Reads, Sends, Wiring, millis, seconds};
@@ -113,7 +113,7 @@ fn a_client_that_has_sent_everything_ended_in_order_for_the_server_whoever_else_
             let connection = connection.limits(|limits| limits.half_close_timeout = seconds(10));
             let waits = Connection::new(mode).at(seconds(3)).leaves(Leaves::After(seconds(60)));
             let mut wiring = Wiring::new().uart(115_200).connect(connection);
-            wiring.settings.sockets = qssl_tunnel::at::IdSet::first(1);
+            wiring.settings.sockets = qssl_core::at::IdSet::first(1);
             if others_wait {
                 wiring = wiring.connect(waits);
             }

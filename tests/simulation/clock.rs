@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use qssl_core::at::AtText;
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::TimeService;
 use qssl_modem_emulator::network::simulated::Behaviour;
-use qssl_tunnel::at::AtText;
-use qssl_tunnel::config::Mode;
 
 use crate::harness::wiring::{Connection, Wiring, millis, seconds};
 use crate::harness::{HOST_CLOCK, Outcome, Simulation};

@@ -2,7 +2,7 @@
 //! exchange, the client gets every byte that came, in order, and an end of file only if its own bytes were taken
 //! too.
 
-use qssl_tunnel::config::Mode;
+use qssl_core::settings::Mode;
 
 use crate::harness::Outcome;
 use crate::harness::by_hand::ByHand;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use qssl_core::settings::{Mode, Recovery};
 use qssl_modem_emulator::network::Close;
 use qssl_modem_emulator::network::simulated::Behaviour;
-use qssl_tunnel::config::{Mode, Recovery};
 
 use crate::harness::by_hand::ByHand;
 use crate::harness::wiring::{Connection, Fault, Leaves, Sends, Wiring, millis, seconds};
@@ -113,7 +113,7 @@ fn clients_are_served_while_the_states_of_sockets_are_refused_for_ever() {
 #[test]
 fn a_module_that_closes_nothing_and_shows_no_states_is_rebooted() {
     for refused in [vec!["AT+QSSLCLOSE"], vec!["AT+QSSLCLOSE", "AT+QSSLSTATE"]] {
-        let reboots = |configuration: &mut qssl_tunnel::config::Configuration| {
+        let reboots = |configuration: &mut qssl_core::settings::Settings| {
             configuration.modem.recovery = Recovery::Reboot;
         };
         let mut hand = ByHand::new(&[Mode::Push, Mode::Buffer], 1, true, reboots);
@@ -228,7 +228,7 @@ fn starving(mode: Mode, sends: Sends, refuses: bool) -> Wiring {
     let impatient = Connection::new(mode).at(seconds(2)).sends(sends).opening(never);
     let wiring = Wiring::new()
         .modem(|modem| modem.quirks.close_of_opening_refused = refuses)
-        .settings(|settings| settings.sockets = qssl_tunnel::at::IdSet::first(2));
+        .settings(|settings| settings.sockets = qssl_core::at::IdSet::first(2));
     let other = visit(mode, seconds(4)).limits(|limits| limits.queue_timeout = seconds(200));
     wiring.connect_many(2, &impatient.leaves(Leaves::After(seconds(1)))).connect(other)
 }

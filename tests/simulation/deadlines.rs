@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
-use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
 use crate::harness::wiring::{Connection, Fault, Reads, Sends, Wiring, millis, seconds};

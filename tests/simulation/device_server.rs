@@ -1,8 +1,8 @@
 //! Goal of this test: behind a device server, which takes megabytes, little more is on its way to the modem than the line
 //! carries in half a second, and the line is kept busy all the same.
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, pattern};
-use qssl_tunnel::config::Mode;
 
 use crate::harness::wiring::{Connection, DeviceServer, Fault, Port, Sends, Wiring, millis, seconds};
 use crate::harness::{Outcome, Simulation};

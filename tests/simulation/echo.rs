@@ -1,8 +1,8 @@
 //! Goal of this test: a modem whose echo cannot be switched off, and one that echoes payload as well, carry every
 //! stream in every mode, and what comes back of a client's own bytes is never believed to be the modem's words.
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
-use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
 use crate::harness::by_hand::ByHand;

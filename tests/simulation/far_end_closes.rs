@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use qssl_core::settings::{Mode, OnClosed};
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Says};
-use qssl_tunnel::config::{Mode, OnClosed};
 
 use crate::harness::Outcome;
 use crate::harness::by_hand::ByHand;

@@ -2,8 +2,8 @@
 //! memory than it may, and gets every byte when it wakes up; one that reads slowly is not taken for one that does not
 //! read.
 
+use qssl_core::settings::{FlowControl, Mode};
 use qssl_modem_emulator::network::simulated::Behaviour;
-use qssl_tunnel::config::{FlowControl, Mode};
 
 use crate::harness::wiring::{Connection, Fault, Leaves, Reads, Sends, Wiring, millis, seconds};
 use crate::harness::{Outcome, Simulation};

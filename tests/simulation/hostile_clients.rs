@@ -1,8 +1,8 @@
 //! Goal of this test: clients that send a byte a second, or never read, or come and go, take no more than their
 //! share of the line from one that is at work.
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
-use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
 use crate::harness::wiring::{Connection, Leaves, Reads, Sends, Wiring, millis, seconds};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use qssl_tunnel::config::Mode;
+use qssl_core::settings::Mode;
 
 use crate::harness::Outcome;
 use crate::harness::by_hand::ByHand;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use qssl_core::settings::{Mode, OpenOn};
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
-use qssl_tunnel::config::{Mode, OpenOn};
 
 use crate::harness::wiring::{Connection, Leaves, Sends, Wiring, millis, seconds};
 use crate::harness::{Outcome, Simulation};

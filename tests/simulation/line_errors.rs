@@ -3,8 +3,8 @@
 //!
 //! This is a family of its own: the other runs promise every byte, and a line without flow control cannot.
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::Behaviour;
-use qssl_tunnel::config::Mode;
 
 use crate::harness::wiring::{Connection, Fault, Port, Sends, Wiring, millis, seconds};
 use crate::harness::{Chance, Outcome};

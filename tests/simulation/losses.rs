@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use qssl_core::at::AtText;
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
-use qssl_tunnel::at::AtText;
-use qssl_tunnel::config::Mode;
 
 use crate::harness::wiring::{Connection, Fault, Sends, Wiring, millis, seconds};
 use crate::harness::{Outcome, Simulation};

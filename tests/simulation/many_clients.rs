@@ -1,7 +1,7 @@
 //! Goal of this test: twelve clients are served side by side, a thirteenth in its turn or not at all.
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
-use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
 use crate::harness::wiring::{Connection, Leaves, Sends, Wiring, millis, seconds};

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::Registration;
 use qssl_modem_emulator::network::simulated::Behaviour;
-use qssl_tunnel::config::Mode;
 
 use crate::harness::wiring::{Connection, Fault, Sends, Wiring, seconds};
 use crate::harness::{Outcome, Simulation};

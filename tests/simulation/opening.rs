@@ -1,8 +1,8 @@
 //! Goal of this test: opens run side by side, are repeated where that helps, and fail so that the client sees.
 
+use qssl_core::settings::{Mode, WhenFull};
 use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
-use qssl_tunnel::config::{Mode, WhenFull};
 
 use crate::harness::Outcome;
 use crate::harness::wiring::{Connection, Fault, Leaves, Sends, Wiring, millis, seconds};

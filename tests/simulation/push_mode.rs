@@ -1,7 +1,7 @@
 //! Goal of this test: in push mode every byte arrives, both ways, and the end is an end.
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
-use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
 use crate::harness::by_hand::ByHand;

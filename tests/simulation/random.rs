@@ -12,12 +12,12 @@ use std::panic::catch_unwind;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use qssl_core::at::IdSet;
+use qssl_core::settings::{Authentication, Mode, Pem, Recovery, Tls};
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Reads as FarReads, Says};
-use qssl_tunnel::at::IdSet;
-use qssl_tunnel::config::{Authentication, Mode, Pem, Recovery, Tls};
 
 use crate::harness::material::{NASTY, NOISE, UNFAIR, URCS, other_programs};
 use crate::harness::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};

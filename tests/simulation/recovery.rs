@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use qssl_core::error::Kind;
+use qssl_core::settings::{Mode, Recovery, Wait};
 use qssl_modem_emulator::network::simulated::Behaviour;
 use qssl_modem_emulator::{Registration, Sim};
-use qssl_tunnel::config::{Mode, Recovery, Wait};
-use qssl_tunnel::exit_status::ExitStatus;
 
 use crate::harness::wiring::{Connection, Fault, Leaves, Wiring, seconds};
 use crate::harness::{Outcome, Simulation};
@@ -15,12 +15,12 @@ const SILENT_FROM: Duration = seconds(10);
 const SILENT_FOR: Duration = seconds(3600);
 
 /// A modem that says nothing for an hour, and a client that comes when it speaks again.
-fn silent_for_an_hour(recovery: Recovery, reset_command: Option<&str>) -> Simulation {
+fn silent_for_an_hour(recovery: Recovery, has_reset_command: bool) -> Simulation {
     let client = Connection::new(Mode::Push).at(SILENT_FROM + SILENT_FOR + seconds(1));
     let mut sim = Wiring::new()
         .settings(|settings| {
             settings.recovery = recovery;
-            settings.reset_command = reset_command.map(str::to_owned);
+            settings.has_reset_command = has_reset_command;
         })
         .connect(client.far_end(Behaviour::source(1_000, 2)))
         .fault(SILENT_FROM, Fault::Stall(SILENT_FOR))
@@ -32,7 +32,7 @@ fn silent_for_an_hour(recovery: Recovery, reset_command: Option<&str>) -> Simula
 
 #[test]
 fn a_silent_modem_is_reset_by_the_users_command_in_growing_intervals() {
-    let sim = silent_for_an_hour(Recovery::Reboot, Some("true"));
+    let sim = silent_for_an_hour(Recovery::Reboot, true);
     let times = &sim.reset_commands;
     let first = times.first().expect("it is run").duration_since(sim.ready_at[0]);
     // The liveness question comes after a minute.
@@ -45,7 +45,7 @@ fn a_silent_modem_is_reset_by_the_users_command_in_growing_intervals() {
 #[test]
 fn a_silent_modem_is_waited_for_where_nothing_else_can_be_done() {
     for recovery in [Recovery::Resync, Recovery::Port, Recovery::Session, Recovery::Reboot] {
-        let sim = silent_for_an_hour(recovery, None);
+        let sim = silent_for_an_hour(recovery, false);
         assert!(sim.reset_commands.is_empty());
         let log: Vec<String> =
             sim.logged().into_iter().filter(|line| line.contains("does not answer")).collect();
@@ -76,10 +76,10 @@ fn whoever_does_not_want_to_wait_is_told_the_cause() {
     let no_session = || Wiring::new().modem(|modem| modem.required_apn = Some("another".into()));
     let client = Connection::new(Mode::Push);
     for (wiring, status) in [
-        (no_sim(), ExitStatus::SimFailed),
-        (no_network(), ExitStatus::NoRegistration),
-        (no_session(), ExitStatus::NoDataSession),
-        (Wiring::new().fault(Duration::ZERO, Fault::Stall(seconds(100_000))), ExitStatus::ModemSilent),
+        (no_sim(), Kind::SimFailed),
+        (no_network(), Kind::NoRegistration),
+        (no_session(), Kind::NoDataSession),
+        (Wiring::new().fault(Duration::ZERO, Fault::Stall(seconds(100_000))), Kind::ModemSilent),
     ] {
         for (wait, least, most) in [
             (Wait::Not, 0, 60),
@@ -108,7 +108,7 @@ fn the_reset_command_is_run_for_a_modem_that_stays_away() {
         let mut sim = Wiring::new()
             .settings(|settings| {
                 settings.recovery = Recovery::Reboot;
-                settings.reset_command = Some("power-cycle-modem".into());
+                settings.has_reset_command = true;
                 settings.reset_after = reset_after;
             })
             .connect(Connection::new(Mode::Push).leaves(Leaves::After(seconds(5))))

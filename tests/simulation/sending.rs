@@ -1,9 +1,9 @@
 //! Goal of this test: what a client sends is handed over once, in full chunks under load, at once when idle,
 //! and never again when nobody knows whether it went.
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Reads as FarReads};
-use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
 use crate::harness::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};

@@ -1,9 +1,9 @@
 //! Goal of this test: two ports of one modem are two channels: they work side by side, and one is enough.
 
+use qssl_core::at::IdSet;
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 use qssl_modem_emulator::{self as emulator, PortName};
-use qssl_tunnel::at::IdSet;
-use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
 use crate::harness::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};

@@ -1,8 +1,8 @@
 //! Goal of this test: the end is orderly: clients are served to theirs, and the modem is left as it was found.
 
+use qssl_core::error::Kind;
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
-use qssl_tunnel::config::Mode;
-use qssl_tunnel::exit_status::ExitStatus;
 
 use crate::harness::Outcome;
 use crate::harness::wiring::{Connection, Fault, Leaves, Wiring, millis, seconds};
@@ -15,7 +15,7 @@ fn clients_are_served_to_their_end() {
         sim.run_for(seconds(8));
         sim.shutdown();
         sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
-        assert_eq!(sim.stopped, Some(ExitStatus::Done));
+        assert_eq!(sim.stopped, Some(Kind::Done));
         assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
         assert_eq!(sim.clients[0].received.len(), 200_000);
         assert!(sim.modem.sockets_in_use().is_empty());
@@ -30,7 +30,7 @@ fn whoever_does_not_end_in_time_is_reset() {
         sim.run_for(seconds(8));
         sim.shutdown();
         let took = sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
-        assert_eq!(sim.stopped, Some(ExitStatus::DrainTimeout));
+        assert_eq!(sim.stopped, Some(Kind::DrainTimeout));
         assert_eq!(sim.outcome(0), Some(Outcome::Reset));
         assert!(took >= seconds(30) && took < seconds(36), "{took:?}");
         assert!(sim.modem.sockets_in_use().is_empty(), "{mode:?}");
@@ -44,7 +44,7 @@ fn a_second_signal_stops_at_once() {
     sim.run_for(seconds(8));
     sim.shutdown();
     sim.shutdown();
-    assert_eq!(sim.stopped, Some(ExitStatus::Signal(15)));
+    assert_eq!(sim.stopped, Some(Kind::Signal(15)));
     assert_eq!(sim.outcome(0), Some(Outcome::Reset));
 }
 
@@ -55,7 +55,7 @@ fn a_data_session_that_was_there_before_us_stays() {
     sim.run_until_ready();
     sim.shutdown();
     sim.run_until("it stops at once", seconds(1), |sim| sim.stopped.is_some());
-    assert_eq!(sim.stopped, Some(ExitStatus::Done));
+    assert_eq!(sim.stopped, Some(Kind::Done));
     assert!(sim.modem.pdp_active(1));
     assert_eq!(sim.said("AT+QIDEACT"), 0);
 }
@@ -117,6 +117,6 @@ fn a_client_that_stays_after_its_end_delays_nothing() {
         sim.shutdown();
         let took = sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
         assert!(took < seconds(4), "{mode:?}: {took:?}");
-        assert_eq!((sim.stopped, sim.outcome(0)), (Some(ExitStatus::Done), Some(Outcome::Eof)), "{mode:?}");
+        assert_eq!((sim.stopped, sim.outcome(0)), (Some(Kind::Done), Some(Outcome::Eof)), "{mode:?}");
     }
 }

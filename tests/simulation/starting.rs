@@ -1,9 +1,9 @@
 //! Goal of this test: whatever state the modem was left in, the heart brings it to serve connections.
 
+use qssl_core::at::{AtText, IdSet};
+use qssl_core::settings::{self, Mode, Secret};
 use qssl_modem_emulator::network::simulated::Behaviour;
 use qssl_modem_emulator::{Family, PortName, Sim};
-use qssl_tunnel::at::{AtText, IdSet};
-use qssl_tunnel::config::{self, Device, Mode, Secret};
 
 use crate::harness::by_hand::ByHand;
 use crate::harness::wiring::{Connection, Fault, Port, Wiring, seconds};
@@ -65,10 +65,10 @@ fn a_send_without_a_length_that_somebody_else_began_is_given_up() {
 fn a_uart_whose_rts_is_not_wired_is_named_as_such_and_the_modem_is_not_left_deaf() {
     let port = Port { without_rts: true, ..Port::uart() };
     let wiring = Wiring::new().uart(115_200).ports([port]);
-    let wiring = wiring.settings(|settings| settings.wait = qssl_tunnel::config::Wait::Not);
+    let wiring = wiring.settings(|settings| settings.wait = qssl_core::settings::Wait::Not);
     let mut sim = fetching(wiring).start();
     sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
-    assert_eq!(sim.stopped, Some(qssl_tunnel::exit_status::ExitStatus::ModemSilent));
+    assert_eq!(sim.stopped, Some(qssl_core::error::Kind::ModemSilent));
     assert!(!sim.modem.flow_control(0).rts, "the next program hears it");
 }
 
@@ -209,10 +209,10 @@ fn without_a_sim_the_program_stays_up() {
 fn a_uart_whose_cts_is_not_wired_is_named_as_such() {
     let port = Port { without_cts: true, ..Port::uart() };
     let wiring = Wiring::new().uart(115_200).ports([port]);
-    let wiring = wiring.settings(|settings| settings.wait = qssl_tunnel::config::Wait::Not);
+    let wiring = wiring.settings(|settings| settings.wait = qssl_core::settings::Wait::Not);
     let mut sim = fetching(wiring).start();
     sim.run_until("it gives up", seconds(200), |sim| sim.stopped.is_some());
-    assert_eq!(sim.stopped, Some(qssl_tunnel::exit_status::ExitStatus::ModemSilent));
+    assert_eq!(sim.stopped, Some(qssl_core::error::Kind::ModemSilent));
 }
 
 #[test]
@@ -233,8 +233,7 @@ fn the_urcs_of_a_socket_come_although_they_were_set_to_another_port() {
 
 /// The modem of this number is meant; the one that is there has the emulator's.
 fn meaning(imei: &str, wiring: Wiring) -> Wiring {
-    let device = Device::Imei(imei.to_owned());
-    wiring.settings(|settings| settings.devices = vec![device])
+    Wiring { identity: settings::Identity::Imei(imei.to_owned()), ..wiring }
 }
 
 const ITS_IMEI: &str = "490154203237518";
@@ -262,7 +261,7 @@ fn commands_from_outside_too_reach_only_the_modem_that_is_named() {
     for (imei, takes) in [(ITS_IMEI, true), (ANOTHER_IMEI, false)] {
         let mut sim = meaning(imei, Wiring::new()).start();
         sim.run_for(seconds(1));
-        sim.relay.command(qssl_tunnel::at::Command::line("AT+CSQ"), sim.now);
+        sim.relay.command(qssl_core::at::Command::line("AT+CSQ"), sim.now);
         sim.run_for(seconds(60));
         assert_eq!(sim.said("AT+CSQ"), usize::from(takes), "{imei}");
         assert_eq!(sim.relay.modem().takes_commands(), takes, "{imei}");
@@ -326,8 +325,9 @@ fn what_was_found_in_the_modem_is_put_back() {
 /// What `--device auto` finds: a port that is silent is given up for the next, and so is a device of another maker.
 #[test]
 fn auto_goes_on_to_the_next_candidate_until_a_quectel_modem_answers() {
-    let auto = |configuration: &mut config::Configuration| {
-        configuration.modem.devices = vec![config::Device::Auto];
+    let auto = |configuration: &mut settings::Settings| {
+        configuration.ports[0] =
+            settings::Port { has_candidates: true, identity: settings::Identity::Quectel };
     };
     for is_silent in [true, false] {
         let mut hand = ByHand::new(&[Mode::Push], 1, true, auto);

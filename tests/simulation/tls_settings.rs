@@ -1,11 +1,11 @@
 //! Goal of this test: no connection is ever opened without the TLS settings of its tunnel, whatever the modem has
 //! forgotten meanwhile; tunnels share an SSL context where they can, and there are never too many.
 
+use qssl_core::at::IdSet;
+use qssl_core::error::Kind;
+use qssl_core::settings::{Authentication, Mode, Pem, Tls, Wait};
 use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
-use qssl_tunnel::at::IdSet;
-use qssl_tunnel::config::{Authentication, Mode, Pem, Tls, Wait};
-use qssl_tunnel::exit_status::ExitStatus;
 
 use crate::harness::Outcome;
 use crate::harness::wiring::{Connection, Fault, Wiring, millis, seconds};
@@ -94,7 +94,7 @@ fn an_authority_that_was_spoilt_on_its_way_is_never_trusted_here_or_in_a_later_r
     let wiring = trusting().settings(|settings| settings.wait = Wait::Not).connect(fetches());
     let mut sim = wiring.fault(seconds(0), spoilt()).start();
     sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
-    assert_eq!(sim.stopped, Some(ExitStatus::SetUpFailed));
+    assert_eq!(sim.stopped, Some(Kind::SetUpFailed));
     assert_eq!((sim.said("AT+QFUPL"), sim.said("AT+QFDEL")), (1, 1));
     assert_eq!(sim.settings_at_opens(), []);
 }
@@ -103,7 +103,7 @@ fn an_authority_that_was_spoilt_on_its_way_is_never_trusted_here_or_in_a_later_r
 fn refuses(wiring: Wiring) -> String {
     let mut sim = wiring.settings(|settings| settings.wait = Wait::Not).start();
     sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
-    assert_eq!(sim.stopped, Some(ExitStatus::SetUpFailed));
+    assert_eq!(sim.stopped, Some(Kind::SetUpFailed));
     assert_eq!(sim.settings_at_opens(), []);
     sim.relay.failure().expect("it says why").message.clone()
 }
@@ -251,7 +251,7 @@ fn there_are_six_contexts_and_one_too_many_is_an_error_at_the_start() {
     for wait in [Wait::Not, Wait::Forever] {
         let mut sim = different(7).settings(|settings| settings.wait = wait).start();
         sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
-        assert_eq!(sim.stopped, Some(ExitStatus::Usage));
+        assert_eq!(sim.stopped, Some(Kind::Usage));
         assert_eq!(sim.said("AT+QSSLCFG=\"s"), 0, "nothing was written");
     }
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use qssl_core::error::Kind;
+use qssl_core::settings::{Mode, Wait};
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Says, pattern};
 use qssl_modem_emulator::{Family, PortName};
-use qssl_tunnel::config::{Mode, Wait};
-use qssl_tunnel::exit_status::ExitStatus;
 
 use crate::harness::Outcome;
 use crate::harness::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
@@ -419,7 +419,7 @@ fn the_usb_at_port_of_an_ec20_cannot_and_says_so() {
         .connect(stream())
         .start();
     sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
-    assert_eq!(sim.stopped, Some(ExitStatus::Usage));
+    assert_eq!(sim.stopped, Some(Kind::Usage));
 }
 
 #[test]

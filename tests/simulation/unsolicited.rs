@@ -1,8 +1,8 @@
 //! Goal of this test: what the modem says unasked can stand anywhere and harms nothing.
 
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
-use qssl_tunnel::config::Mode;
 
 use crate::harness::Outcome;
 use crate::harness::material::other_programs;

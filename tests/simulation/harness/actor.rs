@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use qssl_core::relay::ClientId;
 use qssl_modem_emulator::network::simulated::pattern;
-use qssl_tunnel::relay::ClientId;
 
 use super::wiring::{Client, Leaves, Reads, Sends};
 

@@ -7,11 +7,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use qssl_tunnel::at::SocketId;
-use qssl_tunnel::config::{self, Authentication, Configuration, Device, Limits, Mode, Tls, Tunnel};
-use qssl_tunnel::exit_status::ExitStatus;
-use qssl_tunnel::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
-use qssl_tunnel::relay::{Action, ClientId, Relay};
+use qssl_core::at::SocketId;
+use qssl_core::error::Kind;
+use qssl_core::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
+use qssl_core::relay::{Action, ClientId, Relay};
+use qssl_core::settings::{self, Authentication, Limits, Mode, Settings, Tls, Tunnel};
 
 use super::wiring::Wiring;
 use super::{HOST_CLOCK, Outcome, SERVER_PORT, base, trace};
@@ -28,7 +28,7 @@ pub struct ByHand {
     /// The clients that connected, in order.
     pub clients: Vec<HandClient>,
     /// The status that it ended with.
-    pub stopped: Option<ExitStatus>,
+    pub stopped: Option<Kind>,
     /// How often sockets could be opened for the first time.
     pub times_ready: usize,
     /// The most bytes that are shown to the heart at once.
@@ -94,32 +94,26 @@ pub struct HandClient {
 impl ByHand {
     /// A heart with a tunnel for each of these modes, and so many ports. `traced`: what passes is kept, to be
     /// printed if the run fails.
-    pub fn new(
-        modes: &[Mode],
-        ports: usize,
-        traced: bool,
-        change: impl FnOnce(&mut Configuration),
-    ) -> ByHand {
+    pub fn new(modes: &[Mode], ports: usize, traced: bool, change: impl FnOnce(&mut Settings)) -> ByHand {
         trace::begin(traced);
-        let device = |port: usize| Device::Path(format!("/dev/port{port}").into());
         let tunnel = |(index, mode): (usize, &Mode)| Tunnel {
             name: format!("t{index}"),
-            listen: Vec::new(),
-            target: config::Target { host: Wiring::host(index), port: SERVER_PORT },
+            target: settings::Target { host: Wiring::host(index), port: SERVER_PORT },
             mode: *mode,
             tls: Tls::new(Authentication::Insecure),
             limits: Limits::default(),
-            allow: Vec::new(),
         };
-        let mut configuration = Configuration {
-            modem: config::Modem { devices: (0..ports).map(device).collect(), ..config::Modem::default() },
+        let mut settings = Settings {
+            ports: vec![settings::Port::default(); ports],
+            modem: settings::Modem::default(),
             tunnels: modes.iter().enumerate().map(tunnel).collect(),
-            process: config::Process::default(),
+            shutdown_timeout: Duration::from_secs(30),
+            is_single: false,
         };
-        change(&mut configuration);
+        change(&mut settings);
         let now = base();
         let mut hand = ByHand {
-            relay: Relay::new(configuration, now),
+            relay: Relay::new(settings, now),
             now,
             start: now,
             ports: (0..ports).map(|_| Rote::default()).collect(),

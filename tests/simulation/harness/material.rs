@@ -1,10 +1,10 @@
 //! What runs are drawn from: bytes and words that nothing should come of, and what is left out of them.
 
-use qssl_tunnel::at::transcript::{Event, Transcript};
+use qssl_core::at::transcript::{Event, Transcript};
 
 /// What other programs have the modem say, each with its frame.
 pub fn other_programs() -> Vec<Vec<u8>> {
-    let text = include_str!("../../answers/other-programs.txt");
+    let text = include_str!("../../../crates/core/tests/answers/other-programs.txt");
     let entries = Transcript::parse(text).expect("the file is a transcript").entries;
     let said = entries.into_iter().filter_map(|entry| match entry.event {
         Event::Modem(bytes) => Some(bytes.made_up()),

@@ -18,15 +18,15 @@ mod witness;
 
 use std::time::{Duration, Instant};
 
+use qssl_core::at::SocketId;
+use qssl_core::error::Kind;
+use qssl_core::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
+use qssl_core::relay::{Action, ClientId, Relay};
+use qssl_core::settings::{self, Identity, Mode, Settings, Tunnel};
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Plan, Simulated};
 use qssl_modem_emulator::network::{Close, Network, TlsParameters, simulated};
-use qssl_tunnel::at::SocketId;
-use qssl_tunnel::config::{self, Configuration, Device, Mode, Tunnel};
-use qssl_tunnel::exit_status::ExitStatus;
-use qssl_tunnel::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
-use qssl_tunnel::relay::{Action, ClientId, Relay};
 
 pub use actor::{Actor, Outcome};
 pub use chance::Chance;
@@ -72,7 +72,7 @@ pub struct Simulation {
     /// When the user's reset command was to be run, each time.
     pub reset_commands: Vec<Instant>,
     /// The status that it ended with.
-    pub stopped: Option<ExitStatus>,
+    pub stopped: Option<Kind>,
     /// Bytes from the host to the modem and back, per port.
     pub carried: Vec<(u64, u64)>,
     /// Every command line and payload that the host sent, in order, as far as it is text.
@@ -151,7 +151,7 @@ impl Simulation {
         let clients = wiring.connections.iter().enumerate();
         let clients =
             clients.map(|(index, it)| Actor::new(it.client.clone(), 1_000 + index as u64)).collect();
-        let mut relay = Relay::new(configuration(&wiring), now);
+        let mut relay = Relay::new(settings(&wiring), now);
         relay.modem_mut().set_seed(wiring.seed);
         let faults = wiring.faults.iter().map(|(at, fault)| (now + *at, fault.clone())).collect();
         Simulation {
@@ -787,7 +787,7 @@ impl Simulation {
     /// be asked after the open: what another program changes just before it is not noticed.
     fn look_at_opens(&mut self) {
         let tls = &self.wiring.tls;
-        let config::Authentication::Authorities(trusted) = &tls.authentication else { return };
+        let settings::Authentication::Authorities(trusted) = &tls.authentication else { return };
         let trusted: Vec<u8> = trusted.iter().flat_map(|pem| [&pem.bytes[..], b"\n"].concat()).collect();
         let is_new = self.wiring.modem.family == emulator::Family::Eg800q;
         for record in &self.network.records()[self.opens_seen..] {
@@ -875,25 +875,24 @@ fn is_echo(received: &[u8], said: &[u8], sent: &[u8]) -> bool {
     !rest.is_empty() && sent.windows(rest.len()).any(|window| window == rest)
 }
 
-fn configuration(wiring: &Wiring) -> Configuration {
-    let device = |port: usize| match wiring.settings.devices.get(port) {
-        Some(named @ Device::Imei(_)) => named.clone(),
-        _ => Device::Path(format!("/dev/port{port}").into()),
+fn settings(wiring: &Wiring) -> Settings {
+    let port = settings::Port {
+        has_candidates: wiring.identity != Identity::Any,
+        identity: wiring.identity.clone(),
     };
-    let devices = (0..wiring.ports.len()).map(device).collect();
     let tunnels = wiring.connections.iter().enumerate().map(|(index, connection)| Tunnel {
         name: format!("t{index}"),
-        listen: Vec::new(),
-        target: config::Target { host: Wiring::host(index), port: SERVER_PORT },
+        target: settings::Target { host: Wiring::host(index), port: SERVER_PORT },
         mode: connection.mode,
         tls: wiring.tls.clone(),
         limits: connection.limits.clone(),
-        allow: Vec::new(),
     });
-    Configuration {
-        modem: config::Modem { devices, ..wiring.settings.clone() },
+    Settings {
+        ports: vec![port; wiring.ports.len()],
+        modem: wiring.settings.clone(),
         tunnels: tunnels.collect(),
-        process: wiring.process.clone(),
+        shutdown_timeout: wiring.shutdown_timeout,
+        is_single: false,
     }
 }
 

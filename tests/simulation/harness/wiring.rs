@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
+use qssl_core::at::{AtText, IdSet};
+use qssl_core::settings;
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Opening};
-use qssl_tunnel::at::{AtText, IdSet};
-use qssl_tunnel::config;
 
 /// Everything that a run is made of.
 #[derive(Clone, Debug)]
@@ -18,11 +18,13 @@ pub struct Wiring {
     /// The modem.
     pub modem: emulator::Config,
     /// How the heart is told to treat it; its devices follow from `ports`.
-    pub settings: config::Modem,
+    pub settings: settings::Modem,
     /// The TLS settings of every tunnel.
-    pub tls: config::Tls,
+    pub tls: settings::Tls,
     /// What concerns the process as a whole.
-    pub process: config::Process,
+    pub shutdown_timeout: Duration,
+    /// Which modem the ports may lead to.
+    pub identity: settings::Identity,
     /// One entry for each port of the modem that the heart uses.
     pub ports: Vec<Port>,
     /// Each is a tunnel of its own with one client and a server of its own.
@@ -81,9 +83,9 @@ pub struct DeviceServer {
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// The access mode of the tunnel.
-    pub mode: config::Mode,
+    pub mode: settings::Mode,
     /// The limits of the tunnel.
-    pub limits: config::Limits,
+    pub limits: settings::Limits,
     /// The client.
     pub client: Client,
     /// The far end.
@@ -256,9 +258,10 @@ impl Wiring {
                 clock: Some(super::HOST_CLOCK),
                 ..emulator::Config::default()
             },
-            settings: config::Modem { sockets: IdSet::first(12), ..config::Modem::default() },
-            tls: config::Tls::new(config::Authentication::Insecure),
-            process: config::Process::default(),
+            settings: settings::Modem { sockets: IdSet::first(12), ..settings::Modem::default() },
+            tls: settings::Tls::new(settings::Authentication::Insecure),
+            shutdown_timeout: Duration::from_secs(30),
+            identity: settings::Identity::Any,
             ports: vec![Port::usb(PortName::UsbAt)],
             connections: Vec::new(),
             faults: Vec::new(),
@@ -287,7 +290,7 @@ impl Wiring {
     }
 
     /// With other settings of the heart.
-    pub fn settings(mut self, change: impl FnOnce(&mut config::Modem)) -> Self {
+    pub fn settings(mut self, change: impl FnOnce(&mut settings::Modem)) -> Self {
         change(&mut self.settings);
         self
     }
@@ -373,10 +376,10 @@ impl Port {
 impl Connection {
     /// A connection in this mode that comes up after `open_latency`, with a client and a far end that do
     /// nothing.
-    pub fn new(mode: config::Mode) -> Self {
+    pub fn new(mode: settings::Mode) -> Self {
         Connection {
             mode,
-            limits: config::Limits::default(),
+            limits: settings::Limits::default(),
             client: Client {
                 at: Duration::ZERO,
                 sends: Sends::Nothing,
@@ -430,7 +433,7 @@ impl Connection {
     }
 
     /// With other limits.
-    pub fn limits(mut self, change: impl FnOnce(&mut config::Limits)) -> Self {
+    pub fn limits(mut self, change: impl FnOnce(&mut settings::Limits)) -> Self {
         change(&mut self.limits);
         self
     }

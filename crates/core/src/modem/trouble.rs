@@ -6,10 +6,10 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Absence, AccessMode, Action, Channel, Closing, Command, Cut, Destination, Doubt, Event, ExitStatus,
-    FILLER, Failure, Flow, InFlight, Modem, Open, OpenFailure, OpenStage, Origin, Outcome, Phase,
-    REOPEN_PAUSE, Refusal, Rung, SocketId, Stage, State, Step, TIMES_DEAF_MAX, UNANSWERED_MAX, Unprompted,
-    UrcPort, UserAnswer, Waking, Without, config, waking,
+    Absence, AccessMode, Action, Channel, Closing, Command, Cut, Destination, Doubt, Event, FILLER, Failure,
+    Flow, InFlight, Kind, Modem, Open, OpenFailure, OpenStage, Origin, Outcome, Phase, REOPEN_PAUSE, Refusal,
+    Rung, SocketId, Stage, State, Step, TIMES_DEAF_MAX, UNANSWERED_MAX, Unprompted, UrcPort, UserAnswer,
+    Waking, Without, settings, waking,
 };
 
 impl Modem {
@@ -362,7 +362,7 @@ impl Modem {
                     Phase::Open(Open { flow, .. }) => !matches!(flow, Flow::Transparent { .. }),
                     // What it was pushed can come before the result of its open.
                     Phase::Opening(opening) => {
-                        self.tunnels[socket.tunnel].mode != config::Mode::Transparent
+                        self.tunnels[socket.tunnel].mode != settings::Mode::Transparent
                             && matches!(
                                 opening.stage,
                                 OpenStage::InFlight { .. }
@@ -493,7 +493,7 @@ impl Modem {
                          port, and switch it off and on"
                     ),
                 };
-                self.silent(port, Failure::new(ExitStatus::ModemSilent, message), now);
+                self.silent(port, Failure::new(Kind::ModemSilent, message), now);
             }
         }
     }
@@ -513,12 +513,12 @@ impl Modem {
              --flow-control none",
             self.ports[port].name
         );
-        self.silent(port, Failure::new(ExitStatus::ModemSilent, message), now);
+        self.silent(port, Failure::new(Kind::ModemSilent, message), now);
     }
 
     /// No port of the modem can be opened: the user's own means are due when that lasts.
     pub(super) fn port_stays_away(&mut self, now: Instant) {
-        let may_reset = self.settings.reset_command.is_some() && self.releasing.is_none();
+        let may_reset = self.settings.has_reset_command && self.releasing.is_none();
         if may_reset && self.absence.wants_reset(self.settings.reset_after, now) {
             log::warn!("recovery: the modem stays away: running --reset-command");
             self.actions.push_back(Action::RunResetCommand);
@@ -529,7 +529,7 @@ impl Modem {
     pub(super) fn silent(&mut self, port: usize, failure: Failure, now: Instant) {
         // One that has answered before is silent itself; of others it may not be the AT port.
         let has_answered = self.channels[port].answered_at.take().is_some();
-        let is_next_due = !has_answered && self.settings.devices[port].has_candidates();
+        let is_next_due = !has_answered && self.port_settings[port].has_candidates;
         let rung = match is_next_due {
             true => Rung::Port,
             false => self.ladder.strike(true, now),
@@ -539,7 +539,7 @@ impl Modem {
             self.actions.push_back(Action::NextDevice(port));
         }
         self.session.is_silent = true;
-        if rung == Rung::Resync && self.settings.recovery == config::Recovery::Resync {
+        if rung == Rung::Resync && self.settings.recovery == settings::Recovery::Resync {
             let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, true, now + REOPEN_PAUSE);
             let refusals = self.channels[port].refusals;
             self.channels[port].state = State::Waking(waking.after_refusals(refusals));

@@ -16,7 +16,7 @@ use super::socket::{
 use super::ssl_context::negotiate_seconds;
 use super::{ABANDONED_PAUSE, Modem, UrcPort, WireSetting};
 use crate::at::{AccessMode, Command, SocketId};
-use crate::config::{self, Mode};
+use crate::settings::{self, Mode};
 
 impl Modem {
     /// Gives every idle channel its next command. Called after every change.
@@ -219,10 +219,10 @@ impl Modem {
         let joined = joined.trim_end_matches(';').to_owned();
         let mut lines: Vec<String> =
             std::iter::once(joined).chain(singly.into_iter().map(str::to_owned)).collect();
-        match self.settings.devices[port] {
-            config::Device::Imei(_) => lines.push(SERIAL_NUMBER.to_owned()),
-            config::Device::Auto => lines.push(IDENTITY.to_owned()),
-            _ => {}
+        match self.port_settings[port].identity {
+            settings::Identity::Imei(_) => lines.push(SERIAL_NUMBER.to_owned()),
+            settings::Identity::Quectel => lines.push(IDENTITY.to_owned()),
+            settings::Identity::Any => {}
         }
         let speed = self.settings.baud;
         if facts.is_uart && self.channels[port].baud != speed {
@@ -297,15 +297,15 @@ impl Modem {
     /// Quectel modem; one that does not give its maker's name at all may be one.
     fn is_another_device(&self, port: usize, line: &str, outcome: &Outcome, lines: &[String]) -> bool {
         let name = &self.ports[port].name;
-        match (line, &self.settings.devices[port]) {
-            (SERIAL_NUMBER, config::Device::Imei(wanted)) => {
+        match (line, &self.port_settings[port].identity) {
+            (SERIAL_NUMBER, settings::Identity::Imei(wanted)) => {
                 let is_another = !lines.iter().any(|line| serial_number(line) == wanted);
                 if is_another {
                     log::debug!("{name} is another modem");
                 }
                 is_another
             }
-            (IDENTITY, config::Device::Auto) if *outcome == Outcome::Ok && !lines.is_empty() => {
+            (IDENTITY, settings::Identity::Quectel) if *outcome == Outcome::Ok && !lines.is_empty() => {
                 let is_another = !lines.iter().any(|line| line.to_ascii_lowercase().contains("quectel"));
                 if is_another {
                     log::info!(

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use super::port_names::Listening;
 use crate::at::SslContextId;
-use crate::buffer::ByteQueue;
+use crate::byte_queue::ByteQueue;
 
 /// A socket and what waits in it.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::client::State;
 use super::{ClientId, Ending, Relay};
-use crate::config;
+use crate::settings;
 
 /// What a tunnel has done since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct TunnelReport<'a> {
     /// Its place, by which clients are accepted for it.
     pub place: usize,
     /// Its settings.
-    pub settings: &'a config::Tunnel,
+    pub settings: &'a settings::Tunnel,
     /// What it has done.
     pub counters: TunnelCounters,
     /// How many clients are in each state: silent, waiting, opening, open, ending.
@@ -96,7 +96,7 @@ impl Relay {
             }
             TunnelReport {
                 place: *place,
-                settings: &self.configuration.tunnels[*place],
+                settings: &self.settings.tunnels[*place],
                 counters: self.counters[*place],
                 clients,
             }
@@ -123,8 +123,8 @@ impl Relay {
     }
 
     /// The settings of the tunnel in this place.
-    pub fn tunnel(&self, place: usize) -> &config::Tunnel {
-        &self.configuration.tunnels[place]
+    pub fn tunnel(&self, place: usize) -> &settings::Tunnel {
+        &self.settings.tunnels[place]
     }
 
     /// The modem, to set what is no business of the tunnels.
@@ -158,7 +158,7 @@ impl Relay {
 
     /// What was moved since this was last asked, by tunnel; nothing is told twice.
     pub fn take_moved(&mut self) -> Vec<(String, Moved)> {
-        let tunnels = self.configuration.tunnels.iter().zip(&mut self.counters);
+        let tunnels = self.settings.tunnels.iter().zip(&mut self.counters);
         tunnels
             .filter(|(_, counters)| counters.untold != Moved::default())
             .map(|(tunnel, counters)| (tunnel.name.clone(), std::mem::take(&mut counters.untold)))

@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use crate::at::SocketId;
-use crate::buffer::ByteQueue;
+use crate::byte_queue::ByteQueue;
 use crate::modem::Carried;
 
 /// Names a client while it lives.

@@ -6,9 +6,9 @@ use std::time::Instant;
 use super::client::State;
 use super::report::TunnelCounters;
 use super::{Client, ClientId, Ending, Relay};
-use crate::config::{Configuration, Tunnel};
-use crate::exit_status::ExitStatus;
+use crate::error::Kind;
 use crate::modem::Reluctance;
+use crate::settings::{Settings, Tunnel};
 
 impl Relay {
     /// Takes this configuration in place of the present one. Returns the place of each of its tunnels, in order;
@@ -18,11 +18,11 @@ impl Relay {
     ///
     /// # Errors
     /// Nothing has changed then.
-    pub fn reconfigure(&mut self, new: Configuration, now: Instant) -> Result<Vec<usize>, Reluctance> {
+    pub fn reconfigure(&mut self, new: Settings, now: Instant) -> Result<Vec<usize>, Reluctance> {
         if self.ending != Ending::Not {
             return Err(Reluctance::Never("the daemon is about to end".into()));
         }
-        let mut tunnels = self.configuration.tunnels.clone();
+        let mut tunnels = self.settings.tunnels.clone();
         let mut taken: Vec<bool> = (0..tunnels.len()).map(|place| self.has_sockets(place)).collect();
         let unchanged = places_of_unchanged(&tunnels, &new.tunnels);
         for place in unchanged.iter().flatten() {
@@ -50,7 +50,7 @@ impl Relay {
             .collect();
         let retired = (0..tunnels.len()).map(|place| !order.contains(&place)).collect();
         let mut modem = new.modem.clone();
-        if modem.sim_pin == self.configuration.modem.sim_pin && self.modem.has_dropped_pin() {
+        if modem.sim_pin == self.settings.modem.sim_pin && self.modem.has_dropped_pin() {
             modem.sim_pin = None;
         }
         self.modem.reconfigure(modem, tunnels.clone(), retired, now)?;
@@ -60,7 +60,7 @@ impl Relay {
         for place in fresh {
             self.counters[place] = TunnelCounters::default();
         }
-        self.configuration = Configuration { tunnels, ..new };
+        self.settings = Settings { tunnels, ..new };
         self.order = order.clone();
         self.settle(now);
         Ok(order)
@@ -80,12 +80,12 @@ impl Relay {
             if !matches!(client.state, State::Silent | State::Waiting) {
                 continue;
             }
-            let old = &self.configuration.tunnels[client.tunnel];
+            let old = &self.settings.tunnels[client.tunnel];
             match order.iter().find(|place| tunnels[**place].name == old.name) {
                 Some(place) => client.tunnel = *place,
                 None => {
                     let reason = "its tunnel is no longer configured";
-                    self.reset(ClientId(index), reason, ExitStatus::StreamCut, now);
+                    self.reset(ClientId(index), reason, Kind::StreamCut, now);
                 }
             }
         }

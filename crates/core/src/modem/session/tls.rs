@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use super::Step;
 use crate::at::{AtText, Command, SocketId, fields};
-use crate::config;
-use crate::exit_status::ExitStatus;
+use crate::error::Kind;
 use crate::modem::channel::{Origin, Outcome};
 use crate::modem::failure::{Failure, OpenFailure, Refusal};
 use crate::modem::socket::{OpenStage, Phase, Socket};
 use crate::modem::ssl_context::{self, File, Reading};
 use crate::modem::{Action, Modem};
+use crate::settings;
 
 /// What is known of the files in the module while they are looked after.
 #[derive(Debug, Default)]
@@ -120,7 +120,7 @@ impl Modem {
                      one root that is needed with --ca FILE or --ca system:NAME, or --insecure",
                     self.session.files.missing.first().map_or("", |file| file.source.as_str())
                 );
-                self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), true, now);
+                self.session_failed(Failure::new(Kind::SetUpFailed, message), true, now);
             }
             _ => self.session.go(Step::Upload),
         }
@@ -157,7 +157,7 @@ impl Modem {
             );
             files.wrong.push(file.name.clone());
             // Nothing of it is left there.
-            files.spoiled = Some(Failure::new(ExitStatus::SetUpFailed, message));
+            files.spoiled = Some(Failure::new(Kind::SetUpFailed, message));
             self.session.go(Step::DeleteFile);
         }
     }
@@ -174,7 +174,7 @@ impl Modem {
             (None, Some(refusal)) => {
                 let message =
                     format!("the modem has another file called {name} and does not remove it ({refusal})");
-                self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), false, now);
+                self.session_failed(Failure::new(Kind::SetUpFailed, message), false, now);
             }
             (None, None) => self.next_file(),
         }
@@ -182,7 +182,7 @@ impl Modem {
 
     /// "cacertex" is one list for all SSL contexts: without contexts of other programs it is all ours.
     pub(in crate::modem) fn owns_chain(&self) -> bool {
-        self.settings.ssl_contexts == config::Modem::default().ssl_contexts
+        self.settings.ssl_contexts == settings::Modem::default().ssl_contexts
     }
 
     /// The line about settings of an SSL context that is due: of all of them while the session is set up, and then of
@@ -275,7 +275,7 @@ impl Modem {
         let (ssl, serves) = (self.contexts[index].id, self.session.is_serving());
         self.contexts[index].start_again();
         if !serves {
-            self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), false, now);
+            self.session_failed(Failure::new(Kind::SetUpFailed, message), false, now);
             return;
         }
         self.refuse_opens(|socket| socket.ssl == Some(ssl), &message, now);

@@ -1,30 +1,38 @@
 //! Targets as people type them: `HOST:PORT`, an IPv6 address in brackets.
-//!
-//! There are two kinds. A [`Target`] is told to the modem, so its host must be safe inside an AT command;
-//! a [`HostPort`] is on this machine's own network.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use super::{GrammarError, HostPort, Target};
 use crate::at::AtText;
+
+/// A TLS server as the modem is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// A name or an address; an IPv6 address without its brackets.
+    pub host: AtText,
+    /// 1–65535.
+    pub port: u16,
+}
+
+/// Why an option's value is not one. Says it without the value, which whoever shows it puts in front.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct GrammarError(String);
+
+impl GrammarError {
+    /// With this reason: lower case, no full stop.
+    pub fn new(reason: impl Into<String>) -> Self {
+        GrammarError(reason.into())
+    }
+}
 
 impl FromStr for Target {
     type Err = GrammarError;
 
     fn from_str(text: &str) -> Result<Self, GrammarError> {
-        let (host, port) = split(text)?;
-        Ok(Target { host: at_host(host)?, port })
-    }
-}
-
-impl FromStr for HostPort {
-    type Err = GrammarError;
-
-    fn from_str(text: &str) -> Result<Self, GrammarError> {
-        let (host, port) = split(text)?;
-        Ok(HostPort { host: host.to_owned(), port })
+        let (name, port) = split(text)?;
+        Ok(Target { host: host(name)?, port })
     }
 }
 
@@ -32,9 +40,9 @@ impl FromStr for HostPort {
 ///
 /// # Errors
 /// Names what cannot stand in a host name.
-pub fn at_host(host: &str) -> Result<AtText, GrammarError> {
-    check_host(host)?;
-    AtText::new(host).map_err(|error| GrammarError::new(error.to_string()))
+pub fn host(text: &str) -> Result<AtText, GrammarError> {
+    check_host(text)?;
+    AtText::new(text).map_err(|error| GrammarError::new(error.to_string()))
 }
 
 /// Host without brackets, and port.
@@ -65,7 +73,10 @@ fn split(text: &str) -> Result<(&str, u16), GrammarError> {
 }
 
 /// Reads a TCP port, 1–65535.
-pub(super) fn port(text: &str) -> Result<u16, GrammarError> {
+///
+/// # Errors
+/// Names the range.
+pub fn port(text: &str) -> Result<u16, GrammarError> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let port = text.parse::<u16>().ok().filter(|port| digits && *port > 0);
     port.ok_or_else(|| GrammarError::new(format!("`{text}` is not a port: 1-65535")))
@@ -91,20 +102,11 @@ fn check_host(host: &str) -> Result<(), GrammarError> {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        joined(f, self.host.as_str(), self.port)
-    }
-}
-
-impl fmt::Display for HostPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        joined(f, &self.host, self.port)
-    }
-}
-
-fn joined(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
-    match host.contains(':') {
-        true => write!(f, "[{host}]:{port}"),
-        false => write!(f, "{host}:{port}"),
+        let (host, port) = (self.host.as_str(), self.port);
+        match host.contains(':') {
+            true => write!(f, "[{host}]:{port}"),
+            false => write!(f, "{host}:{port}"),
+        }
     }
 }
 
@@ -125,18 +127,17 @@ mod tests {
             ["example.org:443", "192.0.2.1:8883", "[2001:db8::1]:443", "under_score.example:1", "a:65535"]
         {
             assert_eq!(text.parse::<Target>().expect("a target").to_string(), text);
-            assert_eq!(text.parse::<HostPort>().expect("a host and port").to_string(), text);
         }
         assert_eq!("[::1]:443".parse::<Target>().expect("a target").host.as_str(), "::1");
     }
 
     #[test]
     fn nothing_that_would_break_out_of_an_at_command_is_a_host() {
-        for host in
+        for name in
             ["a\"b", "a;b", "a\rb", "a\nb", "a\0b", "a b", "a,b", "a+b", "a\x1ab", "", "ü", "a/b", "[a]"]
         {
-            assert!(format!("{host}:443").parse::<Target>().is_err(), "{host:?}");
-            assert!(at_host(host).is_err(), "{host:?}");
+            assert!(format!("{name}:443").parse::<Target>().is_err(), "{name:?}");
+            assert!(host(name).is_err(), "{name:?}");
         }
         assert!(format!("{}:443", "a".repeat(254)).parse::<Target>().is_err());
     }

@@ -25,7 +25,7 @@ mod schedule;
 mod sent;
 mod session;
 mod socket;
-pub(crate) mod ssl_context;
+pub mod ssl_context;
 mod transparent;
 mod trouble;
 mod waking;
@@ -39,17 +39,17 @@ pub use failure::{Cut, Failure, OpenFailure, Refusal};
 pub use profile::{CloseTime, Family, Profile, QUESTIONS};
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
-pub(crate) use session::{
+pub use session::{
     PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, access_point, access_point_line, clock_text, pin_attempts,
     unix_seconds,
 };
 pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
 
 use crate::at::{AccessMode, Command, Message, ResultCode, SOCKET_COUNT, SocketId, SslContextId, Urc};
-use crate::buffer::ByteQueue;
-use crate::config::{self, Authentication, Mode};
-use crate::exit_status::ExitStatus;
+use crate::byte_queue::ByteQueue;
+use crate::error::Kind;
 use crate::recorder::{LIMIT_BYTES, Side};
+use crate::settings::{self, Authentication, Mode};
 use channel::{Channel, Destination, InFlight, Origin, Stage, State, TIMES_DEAF_MAX, Unprompted};
 use data_mode::DataMode;
 use fair::{FairQueue, Way};
@@ -63,17 +63,18 @@ use waking::{FILLER, Waking, Without};
 /// A modem.
 #[derive(Debug)]
 pub struct Modem {
-    settings: config::Modem,
-    tunnels: Vec<config::Tunnel>,
+    settings: settings::Modem,
+    tunnels: Vec<settings::Tunnel>,
     /// Tunnels that are no more, and keep their place for the sockets that they still have.
     retired: Vec<bool>,
     /// Settings that hold from the next data session on.
-    next_settings: Option<config::Modem>,
+    next_settings: Option<settings::Modem>,
     /// Which of `contexts` each tunnel uses.
     context_of: Vec<usize>,
     contexts: Vec<SslContext>,
     channels: Vec<Channel>,
     ports: Vec<PortFacts>,
+    port_settings: Vec<settings::Port>,
     /// When each port that is not open is tried again.
     reopen_at: Vec<Option<Instant>>,
     sockets: Vec<Socket>,
@@ -262,11 +263,17 @@ pub enum GiveUp {
 
 impl Modem {
     /// A modem whose ports are not open yet.
-    pub fn new(settings: config::Modem, tunnels: Vec<config::Tunnel>, now: Instant) -> Self {
-        let count = settings.devices.len();
+    pub fn new(
+        ports: Vec<settings::Port>,
+        settings: settings::Modem,
+        tunnels: Vec<settings::Tunnel>,
+        now: Instant,
+    ) -> Self {
+        let count = ports.len();
         let mut modem = Modem {
             channels: (0..count).map(|_| Channel::new(settings.baud, LIMIT_BYTES / count, now)).collect(),
             ports: vec![PortFacts::default(); count],
+            port_settings: ports,
             reopen_at: vec![None; count],
             sockets: (0..SOCKET_COUNT).map(|_| Socket::new(now)).collect(),
             context_of: Vec::new(),
@@ -283,7 +290,7 @@ impl Modem {
             urc_port: UrcPort::Unknown,
             routing: Routing::new(count),
             user_commands: VecDeque::new(),
-            ladder: Ladder::new(settings.recovery, settings.reset_command.is_some()),
+            ladder: Ladder::new(settings.recovery, settings.has_reset_command),
             reboot_due: false,
             is_rebooting: false,
             absence: Absence::default(),
@@ -406,13 +413,14 @@ impl Modem {
 
     /// Whether bytes that the port cannot deliver are lost: the line has no flow control.
     pub fn loses_unread_bytes(&self) -> bool {
-        self.settings.flow_control == Some(config::FlowControl::None)
+        self.settings.flow_control == Some(settings::FlowControl::None)
             || self.ports.iter().any(|facts| facts.lacks_flow_control)
     }
 
     /// Whether RTS and CTS hold both sides of a port.
     fn wants_flow_control(&self, port: usize) -> bool {
-        self.settings.flow_control != Some(config::FlowControl::None) && !self.ports[port].lacks_flow_control
+        self.settings.flow_control != Some(settings::FlowControl::None)
+            && !self.ports[port].lacks_flow_control
     }
 
     /// When [`Modem::deadline_passed`] is due.
@@ -1195,7 +1203,7 @@ impl Modem {
                             ours.len(),
                             self.profile.name
                         );
-                        return Err(Failure::new(ExitStatus::Usage, message));
+                        return Err(Failure::new(Kind::Usage, message));
                     };
                     let context = SslContext::new(*id, &tunnel.tls, timeout, &self.profile, authorities)?;
                     self.contexts.push(context);
@@ -1216,12 +1224,12 @@ impl Modem {
         };
         if !SocketId::all().any(|id| has(&id)) {
             let message = format!("{name} has none of the connections of --sockets: widen it");
-            return Err(Failure::new(ExitStatus::Usage, message));
+            return Err(Failure::new(Kind::Usage, message));
         }
         let pdp = self.settings.pdp.context.number();
         if !self.profile.pdp_contexts.contains(pdp.into()) {
             let message = format!("{name} has no PDP context {pdp}: give --pdp-context a lower number");
-            return Err(Failure::new(ExitStatus::Usage, message));
+            return Err(Failure::new(Kind::Usage, message));
         }
         Ok(())
     }

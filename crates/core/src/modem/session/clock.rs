@@ -91,7 +91,7 @@ impl Modem {
 
 /// Seconds since 1970 of `"yy/MM/dd,hh:mm:ss±zz"`; the year has two or four digits, the zone counts quarter
 /// hours (PROTOCOL section 5).
-pub(crate) fn unix_seconds(text: &str) -> Option<i64> {
+pub fn unix_seconds(text: &str) -> Option<i64> {
     let text = text.trim().trim_matches('"');
     let (date, time) = text.split_once(',')?;
     let mut date = date.split('/');
@@ -120,7 +120,7 @@ pub(crate) fn unix_seconds(text: &str) -> Option<i64> {
 const ZONE_QUARTER_HOURS: std::ops::RangeInclusive<i8> = -96..=96;
 
 /// The time as AT+CCLK takes it, in UTC.
-pub(crate) fn clock_text(unix_seconds: i64) -> Option<String> {
+pub fn clock_text(unix_seconds: i64) -> Option<String> {
     let time = time::OffsetDateTime::from_unix_timestamp(unix_seconds).ok()?;
     let (year, month, day) = (time.year() % 100, u8::from(time.month()), time.day());
     let (hour, minute, second) = time.to_hms();
@@ -128,7 +128,7 @@ pub(crate) fn clock_text(unix_seconds: i64) -> Option<String> {
 }
 
 /// A host without a battery for its clock starts in 1970: believe nothing before 2025 or after 2100.
-pub(crate) const PLAUSIBLE_UNIX_SECONDS: std::ops::Range<i64> = 1_735_689_600..4_102_444_800;
+pub const PLAUSIBLE_UNIX_SECONDS: std::ops::Range<i64> = 1_735_689_600..4_102_444_800;
 
 /// Validity dates are checked by the day; a minute is near enough.
 const CLOCK_TOLERANCE_SECONDS: i64 = 60;

@@ -8,9 +8,9 @@ use super::pace::Pace;
 use super::socket::{Closing, FarEnd, Flow, Open, Phase, Question, Settling};
 use super::{Action, Cut, Failure, Family, GiveUp, Modem, UrcPort, state_of};
 use crate::at::SocketId;
-use crate::config::Mode;
-use crate::exit_status::ExitStatus;
+use crate::error::Kind;
 use crate::recorder::Side;
+use crate::settings::Mode;
 
 impl Modem {
     /// The port that the next transparent stream gets: the last one that can, so that the first stays for
@@ -54,7 +54,7 @@ impl Modem {
         let open = (0..self.channels.len()).filter(|port| self.channels[*port].is_open());
         if !open.clone().any(|port| self.can_be_transparent(port)) {
             return Err(Failure::new(
-                ExitStatus::Usage,
+                Kind::Usage,
                 format!(
                     "{}: {} has no transparent mode on its USB AT port: give --device its USB modem port \
                      (interface 3) or its UART, or another --mode",

@@ -1,21 +1,21 @@
 //! Why the modem cannot do what it was asked: words for people and an exit status for scripts.
 
 use crate::at::{CmeError, ResultCode};
-use crate::exit_status::ExitStatus;
+use crate::error::Kind;
 
 /// A failure that ends the process where nobody wants to wait, and is logged and retried where one does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} [{status}]")]
 pub struct Failure {
     /// What a script is told.
-    pub status: ExitStatus,
+    pub status: Kind,
     /// Who is to blame, what happened, and what to do.
     pub message: String,
 }
 
 impl Failure {
     /// A failure with its exit status.
-    pub fn new(status: ExitStatus, message: impl Into<String>) -> Self {
+    pub fn new(status: Kind, message: impl Into<String>) -> Self {
         Failure { status, message: message.into() }
     }
 }
@@ -65,22 +65,22 @@ pub enum OpenFailure {
 
 impl OpenFailure {
     /// The exit status of `connect` after this.
-    pub fn status(&self) -> ExitStatus {
+    pub fn status(&self) -> Kind {
         let code = match self {
             OpenFailure::Code(code) => Some(*code),
             OpenFailure::Refused(refusal) => refusal.result_code(),
             OpenFailure::TimedOut => Some(ResultCode::TIMED_OUT),
             OpenFailure::Lost(Cut::SessionLost) => Some(ResultCode::PDP_BROKEN),
-            OpenFailure::Lost(_) => return ExitStatus::ModemLost,
-            OpenFailure::Untrusted(_) => return ExitStatus::SetUpFailed,
+            OpenFailure::Lost(_) => return Kind::ModemLost,
+            OpenFailure::Untrusted(_) => return Kind::SetUpFailed,
         };
         match code {
-            Some(ResultCode::DNS_FAILED | ResultCode::DNS_BUSY) => ExitStatus::DnsFailed,
-            Some(ResultCode::CONNECT_FAILED | ResultCode::TIMED_OUT) => ExitStatus::ConnectFailed,
+            Some(ResultCode::DNS_FAILED | ResultCode::DNS_BUSY) => Kind::DnsFailed,
+            Some(ResultCode::CONNECT_FAILED | ResultCode::TIMED_OUT) => Kind::ConnectFailed,
             Some(ResultCode::PDP_BROKEN | ResultCode::PDP_OPEN_FAILED | ResultCode(573)) => {
-                ExitStatus::NoDataSession
+                Kind::NoDataSession
             }
-            _ => ExitStatus::Failed,
+            _ => Kind::Failed,
         }
     }
 }

@@ -21,9 +21,9 @@ use super::Modem;
 use super::failure::Failure;
 use super::profile::Profile;
 use crate::at::{AtText, SslContextId, fields};
-use crate::config;
-use crate::exit_status::ExitStatus;
-use crate::trust::WHOLE_STORE;
+use crate::error::Kind;
+use crate::settings;
+use crate::settings::WHOLE_STORE;
 
 /// An SSL context in use.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct SslContext {
     /// Its number.
     pub id: SslContextId,
     /// The settings that it carries.
-    pub tls: config::Tls,
+    pub tls: settings::Tls,
     /// `--connect-timeout`, which sets "negotiatetime".
     pub connect_timeout: Duration,
     /// The settings in the order of writing, each with its state.
@@ -79,7 +79,7 @@ impl SslContext {
     /// A context about which the modem has not been told anything yet.
     pub fn new(
         id: SslContextId,
-        tls: &config::Tls,
+        tls: &settings::Tls,
         connect_timeout: Duration,
         profile: &Profile,
         authorities: Authorities,
@@ -140,7 +140,7 @@ impl SslContext {
 
     /// Whether connections of it are worth protecting: without authentication anybody can be in between.
     pub fn is_guarded(&self) -> bool {
-        self.tls.authentication != config::Authentication::Insecure
+        self.tls.authentication != settings::Authentication::Insecure
     }
 
     /// Whether what was read is too old for a connection to be opened by it.
@@ -557,7 +557,7 @@ pub struct File {
 
 impl File {
     /// The file for some PEM texts, one after the other.
-    pub fn of<'a>(kind: &str, pems: impl Iterator<Item = &'a config::Pem>) -> Self {
+    pub fn of<'a>(kind: &str, pems: impl Iterator<Item = &'a settings::Pem>) -> Self {
         let mut content = Vec::new();
         let mut source = String::new();
         for pem in pems {
@@ -619,13 +619,13 @@ pub enum Authorities {
 impl Authorities {
     /// "cacertex" is one list for all contexts, so it serves only tunnels that all trust the same, and only
     /// as many as it has numbers; and not where other programs have contexts of their own (`owns_chain` is not set).
-    pub fn of(tunnels: &[config::Tunnel], profile: &Profile, owns_chain: bool) -> Self {
+    pub fn of(tunnels: &[settings::Tunnel], profile: &Profile, owns_chain: bool) -> Self {
         let mut sets = tunnels.iter().map(|tunnel| &tunnel.tls.authentication);
-        let Some(config::Authentication::Authorities(first)) = sets.next() else {
+        let Some(settings::Authentication::Authorities(first)) = sets.next() else {
             return Authorities::Bundle;
         };
         let same = sets.all(
-            |set| matches!(set, config::Authentication::Authorities(authorities) if authorities == first),
+            |set| matches!(set, settings::Authentication::Authorities(authorities) if authorities == first),
         );
         let fits = (2..=CHAIN_MAX).contains(&first.len()) && profile.has_key("cacertex") && owns_chain;
         if same && fits { Authorities::Chain } else { Authorities::Bundle }
@@ -633,7 +633,7 @@ impl Authorities {
 }
 
 /// The files that these settings need: authorities, client certificate, client key.
-pub fn files(tls: &config::Tls, authorities: Authorities) -> Vec<File> {
+pub fn files(tls: &settings::Tls, authorities: Authorities) -> Vec<File> {
     let mut files = authority_files(tls, authorities);
     if let Some(client) = &tls.client {
         files.push(File::of("pem", std::iter::once(&client.certificate)));
@@ -643,13 +643,13 @@ pub fn files(tls: &config::Tls, authorities: Authorities) -> Vec<File> {
 }
 
 /// The files of the authorities alone.
-pub fn authority_files(tls: &config::Tls, authorities: Authorities) -> Vec<File> {
+pub fn authority_files(tls: &settings::Tls, authorities: Authorities) -> Vec<File> {
     match (&tls.authentication, authorities) {
-        (config::Authentication::Insecure, _) => Vec::new(),
-        (config::Authentication::Authorities(all), Authorities::Bundle) => {
+        (settings::Authentication::Insecure, _) => Vec::new(),
+        (settings::Authentication::Authorities(all), Authorities::Bundle) => {
             vec![File::of("pem", all.iter())]
         }
-        (config::Authentication::Authorities(all), Authorities::Chain) => {
+        (settings::Authentication::Authorities(all), Authorities::Chain) => {
             all.iter().map(|one| File::of("pem", std::iter::once(one))).collect()
         }
     }
@@ -660,19 +660,19 @@ pub fn authority_files(tls: &config::Tls, authorities: Authorities) -> Vec<File>
 /// # Errors
 /// Names the first option that the module has no key for, or whose value its key does not take.
 pub fn settings(
-    tls: &config::Tls,
+    tls: &settings::Tls,
     connect_timeout: Duration,
     profile: &Profile,
     authorities: Authorities,
 ) -> Result<Vec<Setting>, Failure> {
     let mut settings = Settings { profile, all: Vec::new() };
-    let authenticated = tls.authentication != config::Authentication::Insecure;
+    let authenticated = tls.authentication != settings::Authentication::Insecure;
     // Without authentication nothing depends on how certificates are judged.
     let (judging, asked, basic) = match authenticated {
         true => (Need::Trust, Need::Trust, Need::Trust),
         false => (Need::Wish, Need::Asked, Need::IfItCan),
     };
-    let default = config::Tls::new(tls.authentication.clone());
+    let default = settings::Tls::new(tls.authentication.clone());
     let version_option = (tls.version != default.version).then_some("--tls-version");
     settings.number(version_option, "sslversion", tls.version as u32, 0, basic)?;
     settings.cipher(tls.cipher, authenticated)?;
@@ -740,7 +740,7 @@ pub fn settings(
         settings.put(key, "0".to_owned(), judging);
     }
     if profile.may_have_key("checkhost") {
-        let ignores_name = tls.ignore_certificate_items & config::certificate_items::COMMON_NAME != 0;
+        let ignores_name = tls.ignore_certificate_items & settings::IGNORE_COMMON_NAME != 0;
         settings.put("checkhost", u8::from(authenticated && !ignores_name).to_string(), judging);
     }
     match &tls.alpn {
@@ -763,8 +763,8 @@ pub fn settings(
 
 /// "cacertex", which holds for the whole module, as it must be for these settings: what else stands there would be
 /// trusted in all SSL contexts. Empty where the module has no such list, or nobody is authenticated.
-fn chain_settings(tls: &config::Tls, profile: &Profile, authorities: Authorities) -> Vec<Setting> {
-    if tls.authentication == config::Authentication::Insecure || !profile.may_have_key("cacertex") {
+fn chain_settings(tls: &settings::Tls, profile: &Profile, authorities: Authorities) -> Vec<Setting> {
+    if tls.authentication == settings::Authentication::Insecure || !profile.may_have_key("cacertex") {
         return Vec::new();
     }
     let trusted = match authorities {
@@ -804,10 +804,10 @@ fn sum(lines: &[String], name: &str) -> Option<(usize, u16)> {
 
 /// What is likely wrong where TLS fails and TCP does not, for these settings on this module, the likeliest
 /// first.
-pub fn likely_causes(tls: &config::Tls, profile: &Profile) -> String {
+pub fn likely_causes(tls: &settings::Tls, profile: &Profile) -> String {
     let name = &profile.name;
     let mut causes = Vec::new();
-    if tls.cipher != config::cipher::Cipher::ANY.0 {
+    if tls.cipher != settings::Cipher::ANY.0 {
         causes.push("the server does not take the cipher suite of --cipher".to_owned());
     } else if !ECDHE.iter().any(|code| profile.takes("ciphersuite", *code)) {
         causes.push(format!("no common cipher suite: {name} has no ECDHE, which most servers demand"));
@@ -819,7 +819,7 @@ pub fn likely_causes(tls: &config::Tls, profile: &Profile) -> String {
         }
         _ => {}
     }
-    if let config::Authentication::Authorities(all) = &tls.authentication {
+    if let settings::Authentication::Authorities(all) = &tls.authentication {
         let signer = match all.iter().all(|one| one.source == WHOLE_STORE) {
             true => "signed by an authority that is not in the host's trust store (give --ca)",
             false => "signed by another than --ca",
@@ -846,7 +846,9 @@ pub fn likely_causes(tls: &config::Tls, profile: &Profile) -> String {
         causes.push("the server does not speak the protocol of --alpn".to_owned());
     }
     causes.push(match tls.version {
-        config::TlsVersion::Any | config::TlsVersion::Tls12 => "the server speaks TLS 1.3 only".to_owned(),
+        settings::TlsVersion::Any | settings::TlsVersion::Tls12 => {
+            "the server speaks TLS 1.3 only".to_owned()
+        }
         _ => "the server does not speak the version of --tls-version".to_owned(),
     });
     causes.join("; or ")
@@ -922,7 +924,7 @@ impl Settings<'_> {
                     option.map_or(String::new(), |option| format!(", which {option} needs")),
                     self.profile.key(key).map_or("", |key| key.values.as_str())
                 );
-                return Err(Failure::new(ExitStatus::Usage, message));
+                return Err(Failure::new(Kind::Usage, message));
             }
         }
         Ok(())
@@ -940,7 +942,7 @@ impl Settings<'_> {
     /// Any cipher suite is only wished for: where a module cannot be told so, its own choice does. Without
     /// authentication it is what shows that the module has forgotten the context.
     fn cipher(&mut self, code: u16, authenticated: bool) -> Result<(), Failure> {
-        let is_any = code == config::cipher::Cipher::ANY.0;
+        let is_any = code == settings::Cipher::ANY.0;
         if !self.profile.takes("ciphersuite", code.into()) {
             if is_any {
                 return Ok(());
@@ -948,10 +950,10 @@ impl Settings<'_> {
             let message = format!(
                 "{} does not have the cipher suite {} of --cipher: it has {}",
                 self.profile.name,
-                config::cipher::Cipher(code),
+                settings::Cipher(code),
                 self.profile.key("ciphersuite").map_or("none", |key| key.values.as_str())
             );
-            return Err(Failure::new(ExitStatus::Usage, message));
+            return Err(Failure::new(Kind::Usage, message));
         }
         let need = if is_any { Need::Wish } else { Need::Asked };
         self.put("ciphersuite", format!("0X{code:04X}"), need);
@@ -961,7 +963,7 @@ impl Settings<'_> {
         Ok(())
     }
 
-    fn client(&mut self, client: &config::ClientCertificate) -> Result<(), Failure> {
+    fn client(&mut self, client: &settings::ClientCertificate) -> Result<(), Failure> {
         let certificate = File::of("pem", std::iter::once(&client.certificate)).path();
         self.text("--cert", "clientcert", certificate, Need::Trust)?;
         let key = File::of("key", std::iter::once(&client.key)).path();
@@ -973,7 +975,7 @@ impl Settings<'_> {
                      --key-password-file out",
                     self.profile.name
                 );
-                Err(Failure::new(ExitStatus::Usage, message))
+                Err(Failure::new(Kind::Usage, message))
             }
             Some(password) => {
                 self.text("--key", "clientkey", format!("{key},\"{}\"", password.0), Need::Trust)?;
@@ -997,7 +999,7 @@ impl Settings<'_> {
                 format!("{name} has no setting {key:?}, without which servers cannot be authenticated")
             }
         };
-        Failure::new(ExitStatus::Usage, message)
+        Failure::new(Kind::Usage, message)
     }
 }
 
@@ -1070,16 +1072,16 @@ mod tests {
         profile
     }
 
-    fn insecure() -> config::Tls {
-        config::Tls::new(config::Authentication::Insecure)
+    fn insecure() -> settings::Tls {
+        settings::Tls::new(settings::Authentication::Insecure)
     }
 
-    fn trusting(names: &[&str]) -> config::Tls {
-        let pem = |name: &&str| config::Pem { source: (*name).into(), bytes: name.as_bytes().to_vec() };
-        config::Tls::new(config::Authentication::Authorities(names.iter().map(pem).collect()))
+    fn trusting(names: &[&str]) -> settings::Tls {
+        let pem = |name: &&str| settings::Pem { source: (*name).into(), bytes: name.as_bytes().to_vec() };
+        settings::Tls::new(settings::Authentication::Authorities(names.iter().map(pem).collect()))
     }
 
-    fn written(tls: &config::Tls, profile: &Profile, authorities: Authorities) -> Vec<String> {
+    fn written(tls: &settings::Tls, profile: &Profile, authorities: Authorities) -> Vec<String> {
         let context = SslContextId::new(0).unwrap();
         settings(tls, Duration::from_secs(5), profile, authorities)
             .expect("the module has all of this")
@@ -1088,9 +1090,9 @@ mod tests {
             .collect()
     }
 
-    fn refused(tls: &config::Tls, profile: &Profile) -> String {
+    fn refused(tls: &settings::Tls, profile: &Profile) -> String {
         let failure = settings(tls, Duration::from_secs(60), profile, Authorities::Bundle).unwrap_err();
-        assert_eq!(failure.status, ExitStatus::Usage);
+        assert_eq!(failure.status, Kind::Usage);
         failure.message
     }
 
@@ -1099,18 +1101,18 @@ mod tests {
         let ec20 = module("EC20F");
         let plain = insecure();
         assert_eq!(
-            refused(&config::Tls { sni: Some(true), ..plain.clone() }, &ec20),
+            refused(&settings::Tls { sni: Some(true), ..plain.clone() }, &ec20),
             "EC20F R1 has no setting \"sni\", which --sni needs: leave --sni out"
         );
         assert_eq!(
-            refused(&config::Tls { session_resumption: true, ..plain.clone() }, &ec20),
+            refused(&settings::Tls { session_resumption: true, ..plain.clone() }, &ec20),
             "EC20F R1 has no setting \"session_cache\", which --session-resumption needs: leave \
              --session-resumption out"
         );
-        assert!(refused(&config::Tls { cipher: 0xC02F, ..plain.clone() }, &ec20).starts_with(
+        assert!(refused(&settings::Tls { cipher: 0xC02F, ..plain.clone() }, &ec20).starts_with(
             "EC20F R1 does not have the cipher suite TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 of --cipher"
         ));
-        let all = written(&config::Tls { sni: Some(false), ..plain }, &ec20, Authorities::Bundle);
+        let all = written(&settings::Tls { sni: Some(false), ..plain }, &ec20, Authorities::Bundle);
         assert!(all.contains(&"AT+QSSLCFG=\"sslversion\",0,3".to_owned()), "{all:?}");
         assert!(all.contains(&"AT+QSSLCFG=\"negotiatetime\",0,10".to_owned()), "{all:?}");
         assert!(!all.iter().any(|line| line.contains("sni")), "{all:?}");
@@ -1119,8 +1121,8 @@ mod tests {
     #[test]
     fn a_likely_cause_names_no_option_that_was_not_given() {
         let of = |source: &str| {
-            let root = config::Pem { source: source.into(), bytes: b"a root".to_vec() };
-            let tls = config::Tls::new(config::Authentication::Authorities(vec![root]));
+            let root = settings::Pem { source: source.into(), bytes: b"a root".to_vec() };
+            let tls = settings::Tls::new(settings::Authentication::Authorities(vec![root]));
             likely_causes(&tls, &module("EG800Q"))
         };
         assert!(of("root.pem").contains("signed by another than --ca,"), "{}", of("root.pem"));
@@ -1139,13 +1141,13 @@ mod tests {
             "+QSSLCFG: \"ignorelocaltime\",(0-5),(0,1)".into(),
             "+QSSLCFG: \"negotiatetime\",(0-5),(30-60)".into(),
         ]);
-        let old = config::Tls { version: config::TlsVersion::Tls10, ..insecure() };
+        let old = settings::Tls { version: settings::TlsVersion::Tls10, ..insecure() };
         assert_eq!(
             refused(&old, &profile),
             "EG915Q R1 does not take 1 for \"sslversion\", which --tls-version needs: it takes (3,4)"
         );
         // A list that names no codes leaves the last word to the module.
-        let exotic = config::Tls { cipher: 0xC030, ..insecure() };
+        let exotic = settings::Tls { cipher: 0xC030, ..insecure() };
         let all = written(&exotic, &profile, Authorities::Bundle);
         assert!(all.contains(&"AT+QSSLCFG=\"ciphersuite\",0,0XC030".to_owned()), "{all:?}");
         assert!(all.contains(&"AT+QSSLCFG=\"negotiatetime\",0,30".to_owned()), "{all:?}");
@@ -1162,7 +1164,7 @@ mod tests {
             "+QSSLCFG: \"ignorecertchain\",(0-5),(0,1)".into(),
             "+QSSLCFG: \"ignorelocaltime\",(0-5),(0,1)".into(),
         ]);
-        let tls = config::Tls { ignore_chain: true, ..trusting(&["one"]) };
+        let tls = settings::Tls { ignore_chain: true, ..trusting(&["one"]) };
         let all = written(&tls, &bg96, Authorities::Bundle);
         assert!(all.contains(&"AT+QSSLCFG=\"ignorecertchain\",0,1".to_owned()), "{all:?}");
         assert!(all.contains(&"AT+QSSLCFG=\"checkhost\",0,1".to_owned()), "{all:?}");
@@ -1171,17 +1173,15 @@ mod tests {
 
     #[test]
     fn authorities_that_all_tunnels_share_go_into_the_modules_one_chain() {
-        let tunnel = |tls: config::Tls| config::Tunnel {
+        let tunnel = |tls: settings::Tls| settings::Tunnel {
             name: String::new(),
-            listen: Vec::new(),
             target: "a:1".parse().expect("a target"),
-            mode: config::Mode::Push,
+            mode: settings::Mode::Push,
             tls,
-            limits: config::Limits::default(),
-            allow: Vec::new(),
+            limits: settings::Limits::default(),
         };
         let (one, two, many) = (trusting(&["a"]), trusting(&["a", "b"]), trusting(&["a"; 7]));
-        let chain = |tunnels: &[&config::Tls], module: &Profile| {
+        let chain = |tunnels: &[&settings::Tls], module: &Profile| {
             let tunnels: Vec<_> = tunnels.iter().map(|tls| tunnel((*tls).clone())).collect();
             Authorities::of(&tunnels, module, true) == Authorities::Chain
         };

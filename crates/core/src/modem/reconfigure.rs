@@ -7,7 +7,7 @@ use super::channel::Origin;
 use super::session::Step;
 use super::ssl_context::{Authorities, SslContext};
 use crate::at::SslContextId;
-use crate::config;
+use crate::settings;
 
 /// Why new tunnels are not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +27,8 @@ impl Modem {
     /// Nothing has changed then.
     pub fn reconfigure(
         &mut self,
-        settings: config::Modem,
-        tunnels: Vec<config::Tunnel>,
+        settings: settings::Modem,
+        tunnels: Vec<settings::Tunnel>,
         retired: Vec<bool>,
         now: Instant,
     ) -> Result<(), Reluctance> {
@@ -42,14 +42,13 @@ impl Modem {
         self.settings.wait = settings.wait;
         self.settings.liveness_interval = settings.liveness_interval;
         self.settings.recovery = settings.recovery;
-        self.settings.reset_command.clone_from(&settings.reset_command);
+        self.settings.has_reset_command = settings.has_reset_command;
         self.settings.reset_after = settings.reset_after;
         self.settings.poll_interval = settings.poll_interval;
-        self.ladder.allow(settings.recovery, settings.reset_command.is_some());
+        self.ladder.allow(settings.recovery, settings.has_reset_command);
         self.next_settings = (self.settings != settings).then_some(settings);
         if let Some(next) = &mut self.next_settings {
             // These belong to the open ports.
-            next.devices.clone_from(&self.settings.devices);
             next.baud = self.settings.baud;
             next.flow_control = self.settings.flow_control;
         }
@@ -78,7 +77,7 @@ impl Modem {
         self.settings.sim_pin.is_none()
     }
 
-    fn change_contexts(&mut self, tunnels: &[config::Tunnel], retired: &[bool]) -> Result<(), Reluctance> {
+    fn change_contexts(&mut self, tunnels: &[settings::Tunnel], retired: &[bool]) -> Result<(), Reluctance> {
         let setting_up = matches!(
             self.session.step,
             Step::ListFiles
@@ -103,7 +102,7 @@ impl Modem {
             .filter(|id| self.settings.ssl_contexts.contains(id.index()))
             .filter(|id| self.profile.ssl_contexts.contains(id.index() as u32))
             .collect();
-        let fits = |context: &SslContext, tunnel: &config::Tunnel| {
+        let fits = |context: &SslContext, tunnel: &settings::Tunnel| {
             context.tls == tunnel.tls && context.connect_timeout == tunnel.limits.connect_timeout
         };
         // Which contexts must stay as they are.
@@ -178,7 +177,7 @@ impl Modem {
 }
 
 /// The tunnels that still take clients.
-fn active(tunnels: &[config::Tunnel], retired: &[bool]) -> Vec<config::Tunnel> {
+fn active(tunnels: &[settings::Tunnel], retired: &[bool]) -> Vec<settings::Tunnel> {
     let active = tunnels.iter().zip(retired).filter(|(_, retired)| !**retired);
     active.map(|(tunnel, _)| tunnel.clone()).collect()
 }

@@ -24,14 +24,14 @@ use super::profile::QUESTIONS;
 use super::ssl_context::Joins;
 use super::{Action, Event, Modem, error_of};
 use crate::at::{Command, ResultCode};
-use crate::exit_status::ExitStatus;
+use crate::error::Kind;
 use clock::NetworkTime;
 use found::{Found, Reports, SHARED};
 use network::{REGISTRATION, registration_state, sim_state};
 use tls::Files;
 
-pub(crate) use clock::{PLAUSIBLE_UNIX_SECONDS, clock_text, unix_seconds};
-pub(crate) use network::{PIN_ATTEMPTS_MIN, access_point, access_point_line, pin_attempts};
+pub use clock::{PLAUSIBLE_UNIX_SECONDS, clock_text, unix_seconds};
+pub use network::{PIN_ATTEMPTS_MIN, access_point, access_point_line, pin_attempts};
 
 /// How far the data session is.
 #[derive(Debug)]
@@ -487,7 +487,7 @@ impl Modem {
                          EG800Q, BG9x and their relatives)",
                         self.profile.name
                     );
-                    return self.session_failed(Failure::new(ExitStatus::SetUpFailed, message), true, now);
+                    return self.session_failed(Failure::new(Kind::SetUpFailed, message), true, now);
                 }
                 let next = match self.profile.identity_is_incomplete() {
                     true => Step::Model,
@@ -581,7 +581,7 @@ impl Modem {
                     self.forbid_pin();
                     self.actions.push_back(Action::RememberPin);
                     let message = format!("the SIM refused the PIN of --sim-pin-file ({refusal})");
-                    self.session_failed(Failure::new(ExitStatus::SimFailed, message), true, now);
+                    self.session_failed(Failure::new(Kind::SimFailed, message), true, now);
                 }
             },
             Step::Registration(index) => self.registration_answered(index, &lines, now),
@@ -595,7 +595,7 @@ impl Modem {
                 None => self.session.go(Step::Activate),
                 Some(refusal) => {
                     let message = format!("the modem refused the APN settings: {refusal}");
-                    self.session_failed(Failure::new(ExitStatus::NoDataSession, message), false, now);
+                    self.session_failed(Failure::new(Kind::NoDataSession, message), false, now);
                 }
             },
             Step::Activate => match refused {
@@ -638,7 +638,7 @@ impl Modem {
                         "no data session: PDP context {} was activated and has no address",
                         self.settings.pdp.context
                     );
-                    self.session_failed(Failure::new(ExitStatus::NoDataSession, message), false, now);
+                    self.session_failed(Failure::new(Kind::NoDataSession, message), false, now);
                 }
             },
             Step::Dns => {

@@ -18,7 +18,7 @@
 use std::time::{Duration, Instant};
 
 use crate::at::ResultCode;
-use crate::config::Recovery;
+use crate::settings::Recovery;
 
 use super::backoff::Backoff;
 use super::failure::OpenFailure;

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::Step;
 use crate::at::{AtText, Line, SOCKET_COUNT, SocketId, fields};
-use crate::config::{self, ApnAuth, PdpType, Wait};
 use crate::counted;
-use crate::exit_status::ExitStatus;
+use crate::error::Kind;
 use crate::modem::Modem;
 use crate::modem::channel::Outcome;
 use crate::modem::failure::{Failure, Refusal};
 use crate::modem::socket::{Closing, Flow, Open, Phase};
+use crate::settings::{self, ApnAuth, PdpType, Wait};
 
 impl Modem {
     pub(super) fn pdp_state_answered(&mut self, lines: &[String]) {
@@ -59,7 +59,7 @@ impl Modem {
              plan and the signal",
             self.settings.pdp.context
         );
-        self.session_failed(Failure::new(ExitStatus::NoDataSession, message), false, now);
+        self.session_failed(Failure::new(Kind::NoDataSession, message), false, now);
     }
 
     pub(super) fn sim_answered(&mut self, outcome: &Outcome, lines: &[String], now: Instant) {
@@ -75,11 +75,11 @@ impl Modem {
                     }
                     false => "the SIM wants a PIN: give --sim-pin-file",
                 };
-                self.session_failed(Failure::new(ExitStatus::SimFailed, message), true, now);
+                self.session_failed(Failure::new(Kind::SimFailed, message), true, now);
             }
             (Some(state), _) => {
                 let message = format!("the SIM cannot be used: it says {state:?}");
-                self.session_failed(Failure::new(ExitStatus::SimFailed, message), false, now);
+                self.session_failed(Failure::new(Kind::SimFailed, message), false, now);
             }
             // A module that cannot say it may have one all the same: registration tells.
             (None, Outcome::Refused(Refusal::Plain)) => self.session.go(Step::Registration(0)),
@@ -90,7 +90,7 @@ impl Modem {
                     self.session.wait("the SIM is busy".into(), now + POLL);
                 } else {
                     let message = format!("the SIM cannot be used: {refusal}");
-                    self.session_failed(Failure::new(ExitStatus::SimFailed, message), false, now);
+                    self.session_failed(Failure::new(Kind::SimFailed, message), false, now);
                 }
             }
             (None, _) => self.session.wait("the modem says nothing of its SIM".into(), now + POLL),
@@ -107,7 +107,7 @@ impl Modem {
                      (qssl-tunnel at --force 'AT+CPIN=\"…\"'), or unlock the SIM in a telephone",
                     counted(usize::from(attempts), "attempt")
                 );
-                self.session_failed(Failure::new(ExitStatus::SimFailed, message), true, now);
+                self.session_failed(Failure::new(Kind::SimFailed, message), true, now);
             }
             _ => self.session.go(Step::EnterPin),
         }
@@ -141,14 +141,14 @@ impl Modem {
             None => {
                 let message =
                     "the modem does not tell whether it is registered (AT+CREG?, AT+CGREG?, AT+CEREG?)";
-                let failure = Failure::new(ExitStatus::NoRegistration, message);
+                let failure = Failure::new(Kind::NoRegistration, message);
                 return self.session_failed(failure, false, now);
             }
         };
         let waited = now.saturating_duration_since(self.session.down_since);
         if self.settings.wait != Wait::Forever && (denied || waited > REGISTRATION_PATIENCE) {
             let message = format!("{words}: check antenna, SIM and coverage");
-            self.session_failed(Failure::new(ExitStatus::NoRegistration, message), false, now);
+            self.session_failed(Failure::new(Kind::NoRegistration, message), false, now);
             return;
         }
         self.session.go(Step::Registration(0));
@@ -217,19 +217,19 @@ pub(super) fn registration_state(lines: &[String]) -> Option<u8> {
 }
 
 /// How many attempts the SIM leaves for its PIN, where AT+QPINC tells: `+QPINC: "SC",<for the PIN>,<for the PUK>`.
-pub(crate) fn pin_attempts(lines: &[String]) -> Option<u8> {
+pub fn pin_attempts(lines: &[String]) -> Option<u8> {
     lines.iter().find_map(|line| fields(line.strip_prefix("+QPINC:")?).nth(1)?.parse().ok())
 }
 
 /// The access point's name in `+QICSGP: [<context>,]<type>,"<apn>","<user>","<password>",<auth>`.
-pub(crate) fn access_point(lines: &[String]) -> Option<&str> {
+pub fn access_point(lines: &[String]) -> Option<&str> {
     let values = lines.iter().find_map(|line| line.strip_prefix("+QICSGP:"))?;
     let with_context = fields(values).count() > 5;
     fields(values).nth(if with_context { 2 } else { 1 })
 }
 
 /// AT+QICSGP for this access point.
-pub(crate) fn access_point_line(pdp: &config::Pdp) -> Line {
+pub fn access_point_line(pdp: &settings::Pdp) -> Line {
     let kind = match pdp.kind {
         PdpType::Ipv4 => 1,
         PdpType::Ipv6 => 2,
@@ -254,7 +254,7 @@ pub(super) const REGISTRATION: [&str; 3] = ["AT+CEREG?", "AT+CGREG?", "AT+CREG?"
 const POLL: Duration = Duration::from_secs(2);
 
 /// With fewer attempts left no PIN is entered: the last one is the user's.
-pub(crate) const PIN_ATTEMPTS_MIN: u8 = 2;
+pub const PIN_ATTEMPTS_MIN: u8 = 2;
 
 /// How long a registration may take where nobody waits for ever.
 const REGISTRATION_PATIENCE: Duration = Duration::from_secs(60);

@@ -12,13 +12,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::at::{Command, ResultCode, SOCKET_COUNT, SocketId};
-use crate::config::{Configuration, Limits, Listen, OpenOn, WhenFull};
 use crate::counted;
-use crate::exit_status::ExitStatus;
+use crate::error::Kind;
 use crate::modem::{
     self, Carried, Cut, End, Event, Failure, GiveUp, Modem, OUTGOING_LIMIT_BYTES, OpenFailure, PortFacts,
     SEND_STUCK_LIMIT, UserAnswer, UserCommand,
 };
+use crate::settings::{Limits, OpenOn, Settings, WhenFull};
 use client::{Client, Stall, State, Taken};
 use probe::Probe;
 
@@ -29,7 +29,7 @@ pub use report::{Moved, TunnelCounters, TunnelReport};
 #[derive(Debug)]
 pub struct Relay {
     modem: Modem,
-    configuration: Configuration,
+    settings: Settings,
     clients: Vec<Option<Client>>,
     /// How many clients there have been.
     accepted_clients: u64,
@@ -42,7 +42,7 @@ pub struct Relay {
     /// `connect`: the one client is the whole job.
     is_single: bool,
     /// How the last client ended, for `connect`.
-    last_end: ExitStatus,
+    last_end: Kind,
     was_up: bool,
     /// Why the modem was given up.
     failure: Option<Failure>,
@@ -66,7 +66,7 @@ enum Ending {
     },
     /// The modem is being left as it was found; this is the status that is due then.
     Releasing {
-        status: ExitStatus,
+        status: Kind,
         until: Instant,
     },
     Over,
@@ -101,18 +101,18 @@ pub enum Action {
     /// The answer to a command that came from outside.
     Answered(UserCommand, UserAnswer),
     /// End the process with this status.
-    Stop(ExitStatus),
+    Stop(Kind),
 }
 
 impl Relay {
     /// A relay whose ports are not open yet.
-    pub fn new(configuration: Configuration, now: Instant) -> Self {
-        let is_single = configuration.tunnels.iter().any(|tunnel| tunnel.listen.contains(&Listen::Stdio));
-        let count = configuration.tunnels.len();
-        let modem = Modem::new(configuration.modem.clone(), configuration.tunnels.clone(), now);
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        let is_single = settings.is_single;
+        let count = settings.tunnels.len();
+        let modem = Modem::new(settings.ports.clone(), settings.modem.clone(), settings.tunnels.clone(), now);
         let mut relay = Relay {
             modem,
-            configuration,
+            settings,
             clients: Vec::new(),
             accepted_clients: 0,
             line: VecDeque::new(),
@@ -120,7 +120,7 @@ impl Relay {
             actions: VecDeque::new(),
             ending: Ending::Not,
             is_single,
-            last_end: ExitStatus::Done,
+            last_end: Kind::Done,
             was_up: false,
             failure: None,
             probe: None,
@@ -151,7 +151,7 @@ impl Relay {
 
     /// Whether this tunnel accepts another client; the rest waits in the kernel's backlog.
     pub fn wants_clients(&self, tunnel: usize) -> bool {
-        let limit = self.configuration.tunnels[tunnel].limits.max_clients;
+        let limit = self.settings.tunnels[tunnel].limits.max_clients;
         let of_tunnel = || self.clients.iter().flatten().filter(|client| client.tunnel == tunnel).count();
         // What is still to be done for an old client must not meet a new one of the same name.
         self.ending == Ending::Not
@@ -213,16 +213,16 @@ impl Relay {
         self.accepted_clients += 1;
         let mut client = Client::new(self.accepted_clients, tunnel, peer, now);
         self.counters[tunnel].accepted += 1;
-        let limits = &self.configuration.tunnels[tunnel].limits;
+        let limits = &self.settings.tunnels[tunnel].limits;
         match limits.open_on {
             OpenOn::FirstByte => client.state = State::Silent,
             OpenOn::Accept => self.line.push_back(id),
         }
         self.clients[id.0] = Some(client);
         self.settle(now);
-        if limits_when_full(&self.configuration, tunnel) == WhenFull::Reset && self.line.contains(&id) {
+        if limits_when_full(&self.settings, tunnel) == WhenFull::Reset && self.line.contains(&id) {
             self.counters[tunnel].refused += 1;
-            self.reset(id, "all sockets are busy (--when-full reset)", ExitStatus::Failed, now);
+            self.reset(id, "all sockets are busy (--when-full reset)", Kind::Failed, now);
         }
         self.settle(now);
         id
@@ -290,7 +290,7 @@ impl Relay {
                 self.leave_socket(socket, GiveUp::Abort, now);
             }
             // Its own doing, and nobody is left to be told.
-            self.leave(id, "the client broke off", ExitStatus::StreamCut, now);
+            self.leave(id, "the client broke off", Kind::StreamCut, now);
         }
         self.settle(now);
     }
@@ -304,7 +304,7 @@ impl Relay {
         if let Some(socket) = self.get(id).and_then(Client::socket) {
             self.leave_socket(socket, GiveUp::Abort, now);
         }
-        self.reset(id, "ended by status --kill", ExitStatus::StreamCut, now);
+        self.reset(id, "ended by status --kill", Kind::StreamCut, now);
         self.settle(now);
         true
     }
@@ -436,7 +436,7 @@ impl Relay {
             Ending::Draining { until } if until <= now => {
                 log::warn!("{} did not end in time: resetting", counted(self.client_count(), "connection"));
                 self.reset_all("shutting down", now);
-                self.begin_release(ExitStatus::DrainTimeout, now);
+                self.begin_release(Kind::DrainTimeout, now);
             }
             Ending::Releasing { status, until } if until <= now => {
                 log::warn!("the modem could not be left as it was found");
@@ -458,7 +458,7 @@ impl Relay {
     pub fn shutdown(&mut self, signal: u8, now: Instant) {
         match self.ending {
             Ending::Not => {
-                let timeout = self.configuration.process.shutdown_timeout;
+                let timeout = self.settings.shutdown_timeout;
                 if self.client_count() > 0 {
                     let connections = counted(self.client_count(), "connection");
                     log::info!("draining {connections} (again to stop at once)");
@@ -467,7 +467,7 @@ impl Relay {
             }
             Ending::Draining { .. } | Ending::Releasing { .. } => {
                 self.reset_all("stopped", now);
-                self.stop(ExitStatus::Signal(signal));
+                self.stop(Kind::Signal(signal));
             }
             Ending::Over => {}
         }
@@ -486,7 +486,7 @@ impl Relay {
     }
 
     fn limits(&self, client: &Client) -> &Limits {
-        &self.configuration.tunnels[client.tunnel].limits
+        &self.settings.tunnels[client.tunnel].limits
     }
 
     /// Draws the consequences of a change, until nothing changes any more.
@@ -505,7 +505,7 @@ impl Relay {
                 }
             }
             if matches!(self.ending, Ending::Draining { .. }) && self.client_count() == 0 {
-                let status = if self.is_single { self.last_end } else { ExitStatus::Done };
+                let status = if self.is_single { self.last_end } else { Kind::Done };
                 self.begin_release(status, now);
             }
             // What was just done may have come to something already.
@@ -596,7 +596,7 @@ impl Relay {
         client.last_byte = now;
         client.silent_since = client.silent_since.map(|_| now);
         self.client_of[socket.index()] = Some(id);
-        let early = std::mem::replace(&mut client.early, crate::buffer::ByteQueue::new(0));
+        let early = std::mem::replace(&mut client.early, crate::byte_queue::ByteQueue::new(0));
         let taken = self.modem.send(socket, early.as_slice(), now);
         debug_assert_eq!(taken, early.len(), "an empty socket has room for what a client may send early");
         true
@@ -616,9 +616,9 @@ impl Relay {
         match end {
             End::Cut(cut) => {
                 let status = match cut {
-                    Cut::ShuttingDown => ExitStatus::DrainTimeout,
-                    Cut::PortLost | Cut::Rebooted | Cut::Silent => ExitStatus::ModemLost,
-                    _ => ExitStatus::StreamCut,
+                    Cut::ShuttingDown => Kind::DrainTimeout,
+                    Cut::PortLost | Cut::Rebooted | Cut::Silent => Kind::ModemLost,
+                    _ => Kind::StreamCut,
                 };
                 self.reset(id, &cut.to_string(), status, now);
             }
@@ -655,7 +655,7 @@ impl Relay {
     fn end_with_loss(&mut self, id: ClientId, now: Instant) {
         let lost = self.get(id).map_or(0, |client| client.undelivered);
         let reason = format!("the far end closed and did not take the last {lost} bytes of the client");
-        self.reset(id, &reason, ExitStatus::StreamCut, now);
+        self.reset(id, &reason, Kind::StreamCut, now);
     }
 
     /// Counts what the module has taken of a joined client and given for it: that moves as well.
@@ -687,7 +687,7 @@ impl Relay {
         }
         if holds_up && (loses || client.gone) {
             self.leave_socket(socket, GiveUp::Abort, now);
-            self.reset(id, "the client does not read", ExitStatus::StreamCut, now);
+            self.reset(id, "the client does not read", Kind::StreamCut, now);
             return;
         }
         // A client that has closed fully frees its socket as soon as its bytes are out.
@@ -737,7 +737,7 @@ impl Relay {
         if let Some(socket) = client.socket() {
             self.leave_socket(socket, GiveUp::Orderly, now);
         }
-        self.reset(id, reason, ExitStatus::StreamCut, now);
+        self.reset(id, reason, Kind::StreamCut, now);
     }
 
     /// When something is due for this client.
@@ -822,9 +822,9 @@ impl Relay {
             if reason == WAITED && !self.modem.is_up() {
                 let state = self.modem.session_in_words();
                 let reason = format!("the modem was not ready in time (--queue-timeout): {state}");
-                return self.reset(id, &reason, ExitStatus::StreamCut, now);
+                return self.reset(id, &reason, Kind::StreamCut, now);
             }
-            return self.reset(id, reason, ExitStatus::StreamCut, now);
+            return self.reset(id, reason, Kind::StreamCut, now);
         }
         if looks && let Some(client) = self.clients[id.0].as_mut() {
             let quiet = now.saturating_duration_since(client.last_byte);
@@ -836,11 +836,11 @@ impl Relay {
 
     /// Ends a client in order.
     fn close(&mut self, id: ClientId, reason: &str, now: Instant) {
-        self.leave(id, reason, ExitStatus::Done, now);
+        self.leave(id, reason, Kind::Done, now);
     }
 
     /// Closes a client that has no more to expect.
-    fn leave(&mut self, id: ClientId, reason: &str, status: ExitStatus, now: Instant) {
+    fn leave(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
         let Some(client) = self.remove(id) else { return };
         self.actions.push_back(Action::CloseClient(id));
         log::info!("{}", self.account(&client, reason, now));
@@ -848,7 +848,7 @@ impl Relay {
     }
 
     /// Ends a client so that it notices.
-    fn reset(&mut self, id: ClientId, reason: &str, status: ExitStatus, now: Instant) {
+    fn reset(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
         let Some(client) = self.remove(id) else { return };
         log::warn!("{} [{status}]", self.account(&client, reason, now));
         self.counters[client.tunnel].resets += 1;
@@ -879,14 +879,14 @@ impl Relay {
 
     /// Who is connected to what.
     fn between(&self, client: &Client) -> String {
-        format!("{} to {}", client.peer, self.configuration.tunnels[client.tunnel].target)
+        format!("{} to {}", client.peer, self.settings.tunnels[client.tunnel].target)
     }
 
     /// A client has ended. With `connect` that is the end of everything.
-    fn ended(&mut self, status: ExitStatus, now: Instant) {
+    fn ended(&mut self, status: Kind, now: Instant) {
         self.last_end = status;
         if self.is_single && self.ending == Ending::Not {
-            self.ending = Ending::Draining { until: now + self.configuration.process.shutdown_timeout };
+            self.ending = Ending::Draining { until: now + self.settings.shutdown_timeout };
         }
     }
 
@@ -896,11 +896,11 @@ impl Relay {
             if let Some(socket) = self.get(id).and_then(Client::socket) {
                 self.leave_socket(socket, GiveUp::Abort, now);
             }
-            self.reset(id, reason, ExitStatus::StreamCut, now);
+            self.reset(id, reason, Kind::StreamCut, now);
         }
     }
 
-    fn begin_release(&mut self, status: ExitStatus, now: Instant) {
+    fn begin_release(&mut self, status: Kind, now: Instant) {
         let drained_by = match self.ending {
             Ending::Draining { until } => until.max(now),
             _ => now,
@@ -910,7 +910,7 @@ impl Relay {
         self.modem.release(now, until);
     }
 
-    fn stop(&mut self, status: ExitStatus) {
+    fn stop(&mut self, status: Kind) {
         self.ending = Ending::Over;
         self.actions.push_back(Action::Stop(status));
     }
@@ -924,8 +924,8 @@ fn asks_at(client: &Client) -> Option<Instant> {
     }
 }
 
-fn limits_when_full(configuration: &Configuration, tunnel: usize) -> WhenFull {
-    configuration.tunnels[tunnel].limits.when_full
+fn limits_when_full(settings: &Settings, tunnel: usize) -> WhenFull {
+    settings.tunnels[tunnel].limits.when_full
 }
 
 /// The most clients that wait for a socket; further ones wait in the kernel's backlog.

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use super::{Doubt, Step, UNANSWERED_MAX};
 use crate::at::SocketId;
-use crate::config::Wait;
-use crate::exit_status::ExitStatus;
+use crate::error::Kind;
 use crate::modem::channel::{Channel, Origin};
 use crate::modem::failure::{Cut, Failure};
 use crate::modem::socket::Phase;
 use crate::modem::{Event, Modem};
+use crate::settings::Wait;
 
 impl Modem {
     /// A step of the set-up was not answered; the channel is being brought back, and the step is repeated.
@@ -28,7 +28,7 @@ impl Modem {
                 // It was inactive before, so whatever comes of this is ours.
                 self.session.activated |= self.session.step == Step::Activate;
                 let message = "no data session: the modem did not answer its activation".to_owned();
-                self.session_failed(Failure::new(ExitStatus::NoDataSession, message), false, now);
+                self.session_failed(Failure::new(Kind::NoDataSession, message), false, now);
             }
             // It cannot be read, whatever is there.
             Step::Compare => self.compared(None, &[]),

@@ -11,7 +11,7 @@ use super::ends::Witness;
 use super::socket::{FarEnd, Flow, Open, OpenStage, Phase};
 use super::{Cut, Modem, UrcPort};
 use crate::at::{Command, SocketId, Urc, fields};
-use crate::config::Mode;
+use crate::settings::Mode;
 
 /// How URCs come to us.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{ClientId, Relay};
 use crate::at::{Command, ResultCode};
-use crate::exit_status::ExitStatus;
+use crate::error::Kind;
 use crate::modem::{OpenFailure, UserAnswer, UserCommand};
 
 /// A plain TCP connection that is being tried for a client whose TLS connection failed.
@@ -25,10 +25,10 @@ impl Relay {
         if !self.is_single || *failure != OpenFailure::Code(ResultCode::CONNECT_FAILED) {
             return false;
         }
-        let Some(tunnel) = self.get(client).map(|client| &self.configuration.tunnels[client.tunnel]) else {
+        let Some(tunnel) = self.get(client).map(|client| &self.settings.tunnels[client.tunnel]) else {
             return false;
         };
-        let (pdp, target) = (self.configuration.modem.pdp.context, &tunnel.target);
+        let (pdp, target) = (self.settings.modem.pdp.context, &tunnel.target);
         let open = format!("AT+QIOPEN={pdp},{PROBE_ID},\"TCP\",\"{}\",{},0,0", target.host, target.port);
         let until = now + PROBE_LIMIT;
         let command = self.modem.command(Command::line(open), now);
@@ -59,8 +59,8 @@ impl Relay {
     pub(super) fn end_probe(&mut self, is_reachable: bool, now: Instant) {
         let Some(Probe { client: id, .. }) = self.probe.take() else { return };
         let (reason, status) = match is_reachable {
-            true => ("the TLS handshake failed".to_owned(), ExitStatus::TlsFailed),
-            false => (OpenFailure::Code(ResultCode::CONNECT_FAILED).to_string(), ExitStatus::ConnectFailed),
+            true => ("the TLS handshake failed".to_owned(), Kind::TlsFailed),
+            false => (OpenFailure::Code(ResultCode::CONNECT_FAILED).to_string(), Kind::ConnectFailed),
         };
         self.reset(id, &format!("cannot connect: {reason}{}", self.see_doctor(id)), status, now);
     }
@@ -80,7 +80,7 @@ impl Relay {
     /// How to find the cause. What the tunnel's settings make likely is logged with `-v`.
     pub(super) fn see_doctor(&self, id: ClientId) -> String {
         let Some(client) = self.get(id) else { return String::new() };
-        let target = &self.configuration.tunnels[client.tunnel].target;
+        let target = &self.settings.tunnels[client.tunnel].target;
         log::debug!("if TLS fails at {target}, then likely {}", self.modem.likely_causes(client.tunnel));
         format!("; see: qssl-tunnel doctor {target}")
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::socket::{CONNECTED_ANSWERS_MAX, FOREIGN_CLOSED_ANSWERS, FarEnd, Question, Sign, UNHEARD_WAIT};
 use super::{
     Closing, Cut, End, Event, Flow, GiveUp, Modem, Open, OpenFailure, OpenStage, Outcome, Phase, Socket,
-    SocketId, config,
+    SocketId, settings,
 };
 
 impl Modem {
@@ -262,7 +262,7 @@ impl Modem {
         if !std::mem::take(&mut socket.joined) {
             return;
         }
-        let strict = self.tunnels[socket.tunnel].limits.on_closed == config::OnClosed::Reset;
+        let strict = self.tunnels[socket.tunnel].limits.on_closed == settings::OnClosed::Reset;
         let end = if end == End::Eof && strict { End::Cut(Cut::ClosedUncertain) } else { end };
         self.events.push_back(Event::Ended(id, end));
     }

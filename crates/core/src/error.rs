@@ -1,0 +1,121 @@
+//! Kinds of failure and of endings: how one is told from another by programs. What happened in a particular case
+//! stands in the message beside it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Why a connection, or everything, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// As it should.
+    Done,
+    /// A failure that has no kind of its own.
+    Failed,
+    /// A setting that this module cannot follow.
+    Usage,
+    /// Another program holds the port.
+    PortLocked,
+    /// The port is missing or cannot be opened.
+    PortUnavailable,
+    /// The modem refused a setting that is needed.
+    SetUpFailed,
+    /// The SIM is missing, locked, or refused the PIN.
+    SimFailed,
+    /// The network did not take the modem in.
+    NoRegistration,
+    /// The data session (PDP context) could not be set up.
+    NoDataSession,
+    /// The modem could not resolve the host name.
+    DnsFailed,
+    /// The connection was refused or timed out.
+    ConnectFailed,
+    /// The TLS handshake failed or the server was not authenticated.
+    TlsFailed,
+    /// The modem does not answer.
+    ModemSilent,
+    /// The modem was unplugged, rebooted or stopped answering.
+    ModemLost,
+    /// The connection broke before its end.
+    StreamCut,
+    /// Connections were still open when the time for their ends was over.
+    DrainTimeout,
+    /// The signal with this number ended the process before it had drained.
+    Signal(u8),
+}
+
+impl Kind {
+    /// The stable name in logs, JSON and messages.
+    pub fn id(self) -> &'static str {
+        match self {
+            Kind::Done => "done",
+            Kind::Failed => "failed",
+            Kind::Usage => "usage",
+            Kind::PortLocked => "port-locked",
+            Kind::PortUnavailable => "port-unavailable",
+            Kind::SetUpFailed => "set-up-failed",
+            Kind::SimFailed => "sim-failed",
+            Kind::NoRegistration => "no-registration",
+            Kind::NoDataSession => "no-data-session",
+            Kind::DnsFailed => "dns-failed",
+            Kind::ConnectFailed => "connect-failed",
+            Kind::TlsFailed => "tls-failed",
+            Kind::ModemSilent => "modem-silent",
+            Kind::ModemLost => "modem-lost",
+            Kind::StreamCut => "stream-cut",
+            Kind::DrainTimeout => "drain-timeout",
+            Kind::Signal(_) => "signal",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+/// The kinds that an id names; [`Kind::Signal`] is not among them, since its id does not tell which.
+const NAMED: [Kind; 16] = [
+    Kind::Done,
+    Kind::Failed,
+    Kind::Usage,
+    Kind::PortLocked,
+    Kind::PortUnavailable,
+    Kind::SetUpFailed,
+    Kind::SimFailed,
+    Kind::NoRegistration,
+    Kind::NoDataSession,
+    Kind::DnsFailed,
+    Kind::ConnectFailed,
+    Kind::TlsFailed,
+    Kind::ModemSilent,
+    Kind::ModemLost,
+    Kind::StreamCut,
+    Kind::DrainTimeout,
+];
+
+/// No kind has this id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such kind of failure")]
+pub struct NoSuchKind;
+
+impl FromStr for Kind {
+    type Err = NoSuchKind;
+
+    fn from_str(id: &str) -> Result<Self, NoSuchKind> {
+        NAMED.into_iter().find(|kind| kind.id() == id).ok_or(NoSuchKind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_back_as_what_it_names() {
+        for kind in NAMED {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        assert_eq!("signal".parse::<Kind>(), Err(NoSuchKind));
+    }
+}

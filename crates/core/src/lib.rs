@@ -1,0 +1,67 @@
+//! TLS connections made inside a Quectel cellular modem, as a sans-IO core: no I/O, no clock, no threads.
+//!
+//! Clients come in on the left, the modem is spoken to on the right, and whoever uses this crate carries the bytes and
+//! tells the time. `qssl-tunnel` is such a program; its event loop is the one place there that waits.
+//!
+//! ```text
+//!    clients                     the heart: no I/O, no clock, no threads                              modem
+//!                 ┌────────────────────────────────────────────────────────────────────────────┐
+//!   TCP  ───────► │ Relay           Modem                                                      │
+//!   Unix          │  Client ─joined─ Socket ── needs ──► next_command ──► Channel ──► Command  │ ───► Port ───► UART, USB,
+//!   stdio ◄────── │  waiting line     outgoing (bounded)  (the only        Message ◄── Decoder │ ◄───           RFC 2217, TCP,
+//!                 │  half-close       incoming (bounded)   scheduler)      DataMode            │                emulator
+//!                 └────────────────────────────────────────────────────────────────────────────┘
+//!                              ▲ now              │ next_deadline, poll_action
+//!                          ┌───┴──────────────────▼───┐
+//!                          │        event_loop        │   mio::Poll, one thread
+//!                          └──────────────────────────┘
+//! ```
+//!
+//! # Words
+//!
+//! *Client*: a local connection that we accepted. *Tunnel*: listening addresses, their target, mode and TLS
+//! settings. *Port*: a way to reach the modem. *Channel*: one AT conversation, on one port. *Socket*: one TLS
+//! connection in the modem (Quectel's `clientID`). *Profile*: what this module can do. *Command*: what we say.
+//! *Message*: what the modem says.
+//!
+//! # Code map
+//!
+//! Calls go one way: relay → modem → at. Facts come back as return values and polled outputs.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`at`] | The language of the modem: command → bytes, bytes → message |
+//! | [`byte_queue`] | A byte queue with a limit |
+//! | [`error`] | Kinds of failure and of endings: how one is told from another by programs |
+//! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and what is said next |
+//! | [`recorder`] | The flight recorder: the last that passed on a port, kept in memory as readable text |
+//! | [`relay`] | Clients joined to sockets: the waiting line, half-closes, ends, and every limit of time |
+//! | [`settings`] | What the core takes: tunnels, the modem, TLS, limits |
+//!
+//! # Invariants
+//!
+//! - Calls into the heart take the time as an argument. After each, bytes and actions are drained until
+//!   neither has work; then, and only then, the loop sleeps until `next_deadline`.
+//! - One command is in flight per channel, and each has a deadline. Data follows only a prompt, exactly as
+//!   many bytes as announced.
+//! - Payload is framed by its announced length and by nothing else.
+//! - Bytes leave a socket's outgoing queue only when the module has said `SEND OK`. After `SEND FAIL` the same
+//!   bytes are sent again; after anything else the stream is broken, and nothing is sent again.
+//! - A client reads an end of file only if the modem said `closed` and confirmed it when asked, nothing known speaks
+//!   against it, and every byte that came was delivered. Every other end is a reset.
+//! - A socket's number is given out again only when the modem has said on every channel that it is free.
+//! - Every queue, line, wait and retry has a named limit.
+
+pub mod at;
+pub mod byte_queue;
+pub mod error;
+pub mod modem;
+pub mod recorder;
+pub mod relay;
+pub mod settings;
+
+/// `1 client`, `2 clients`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
