@@ -266,9 +266,9 @@ fn without_numbers(text: &str) -> impl Iterator<Item = &str> {
 fn filters(verbosity: Verbosity) -> &'static str {
     match verbosity {
         Verbosity::Quiet => "warn",
-        Verbosity::Normal => "warn,qssl_tunnel=info",
-        Verbosity::Commands => "warn,qssl_tunnel=debug,at=debug",
-        Verbosity::Transcript => "warn,qssl_tunnel=trace,at=trace,wire=trace",
+        Verbosity::Normal => "warn,qssl_tunnel=info,qssl_core=info",
+        Verbosity::Commands => "warn,qssl_tunnel=debug,qssl_core=debug,at=debug",
+        Verbosity::Transcript => "warn,qssl_tunnel=trace,qssl_core=trace,at=trace,wire=trace",
     }
 }
 
@@ -284,7 +284,7 @@ fn write_line(out: &mut dyn Write, style: Style, time: Duration, record: &Record
 }
 
 fn is_ours(target: &str) -> bool {
-    matches!(target, "at" | "wire") || target.split("::").next() == Some("qssl_tunnel")
+    matches!(target, "at" | "wire") || matches!(target.split("::").next(), Some("qssl_tunnel" | "qssl_core"))
 }
 
 /// RFC 3339 in UTC with milliseconds, from the time since 1970.
