@@ -6,8 +6,6 @@
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![allow(dead_code, unused_imports, reason = "the harness is the simulation's; this uses a part of it")]
 
-#[path = "../tests/simulation/harness/mod.rs"]
-mod harness;
 mod in_memory;
 mod meter;
 mod modem;
@@ -21,9 +19,9 @@ mod world;
 use std::path::Path;
 use std::time::Duration;
 
-use harness::wiring::Connection;
 use in_memory::Rig;
 use qssl_core::settings::Mode;
+use qssl_simulation::wiring::Connection;
 use report::{Bar, Limit, Report};
 use simulated::Way;
 use wall_clock::{Link, Round, Who, median, percentile};

@@ -9,8 +9,8 @@ use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::Behaviour;
 
-use crate::harness::Simulation;
-use crate::harness::wiring::{Connection, Port, Sends, Wiring, millis, seconds};
+use qssl_simulation::Simulation;
+use qssl_simulation::wiring::{Connection, Port, Sends, Wiring, millis, seconds};
 
 /// Which way payload goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,14 +3,12 @@
 // The harness is the simulation's; each test uses its part of it.
 #![allow(dead_code, unused_imports)]
 
-#[path = "simulation/harness/mod.rs"]
-mod harness;
 #[path = "../benches/simulated.rs"]
 mod simulated;
 
 use qssl_core::settings::Mode;
 
-use harness::wiring::Connection;
+use qssl_simulation::wiring::Connection;
 use simulated::{Modem, Way};
 
 const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];

@@ -1,5 +1,5 @@
 //! Goal of this test: what fuzzing once found stays found, and a few thousand further inputs do no harm. Each
-//! target of fuzz/targets.rs takes its corpus, and mutations of it that follow from a seed.
+//! target of crates/simulation/src/fuzz.rs takes its corpus, and mutations of it that follow from a seed.
 //!
 //! An input that cargo-fuzz has found is repeated here, with a trace, by copying it into `fuzz/corpus/TARGET`.
 
@@ -8,8 +8,7 @@ use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-#[path = "../fuzz/targets.rs"]
-mod targets;
+use qssl_simulation::fuzz as targets;
 
 use targets::{Chance, TARGETS, TRACED, Target};
 

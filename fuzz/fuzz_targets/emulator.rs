@@ -1,4 +1,4 @@
 //! What a host types into the emulated modem: see `emulator` in targets.rs.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_tunnel_fuzz::emulator(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::emulator(data));

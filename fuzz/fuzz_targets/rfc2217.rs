@@ -1,4 +1,4 @@
 //! What a device server says: see `rfc2217` in targets.rs.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_tunnel_fuzz::rfc2217(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::rfc2217(data));

@@ -1,0 +1,876 @@
+//! What is fuzzed: one function for each target, which takes any bytes and panics if something that must hold
+//! does not.
+//!
+//! cargo-fuzz runs them without end (`fuzz_targets/`), tests/fuzz_smoke.rs runs the checked-in corpus and some
+//! mutations of it in every `cargo test`:
+//! ```text
+//! cargo install cargo-fuzz
+//! cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none decoder -- -max_total_time=1800
+//! ```
+//! There is next to no unsafe code to watch, so no sanitizer is needed and a stable compiler does.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arbitrary::{Arbitrary, Unstructured};
+use qssl_core::at::transcript::Transcript;
+use qssl_core::at::{AtText, Decoder, Final, Message};
+use qssl_core::recorder::{Recorder, Side};
+use qssl_core::settings::{self, Authentication, FlowControl, Mode, OpenOn};
+use qssl_modem_emulator as emulator;
+use qssl_modem_emulator::PortName;
+use qssl_modem_emulator::network::Network as _;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Plan, Simulated};
+use qssl_modem_emulator::replay::Replay;
+use qssl_tunnel::cli::{Cli, Command, RunArgs};
+use qssl_tunnel::config::{self, Surroundings};
+use qssl_tunnel::port::rfc2217::{Telnet, escape};
+
+pub use crate::Chance;
+use crate::Outcome;
+use crate::by_hand::ByHand;
+use crate::material::{NASTY, NOISE, UNFAIR, URCS};
+use crate::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
+
+/// A target: bytes in, a panic if something is wrong.
+pub type Target = fn(&[u8]);
+
+/// All targets by name, which is also that of their corpus.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("answers", answers),
+    ("config", config),
+    ("decoder", decoder),
+    ("emulator", emulator),
+    ("heart", heart),
+    ("rfc2217", rfc2217),
+    ("simulation", simulation),
+    ("transcript", transcript),
+];
+
+/// Whether what passes is kept, to be printed if a run fails.
+pub static TRACED: AtomicBool = AtomicBool::new(false);
+
+// The decoder.
+
+/// What the modem says means the same however its bytes are split, and after the rest of what it announced has
+/// come, the next `OK` is understood.
+///
+/// The first byte says what the host does meanwhile, the second how long the pieces are.
+pub fn decoder(data: &[u8]) {
+    let (Some(&[host, step]), Some(said)) = (data.first_chunk(), data.get(2..)) else { return };
+    let whole = decoded(said, said.len().max(1), host);
+    assert_eq!(whole, decoded(said, 1, host), "byte by byte");
+    assert_eq!(whole, decoded(said, usize::from(step).max(2), host), "in pieces of {step}");
+}
+
+/// All messages as text, payload joined; the bytes come in pieces of this length.
+fn decoded(said: &[u8], step: usize, host: u8) -> Vec<String> {
+    let mut decoder = Decoder::new();
+    let (mut all, mut payload) = (Vec::new(), Vec::new());
+    decoder.expect_prompt(host & 1 != 0);
+    for mut piece in said.chunks(step) {
+        while let Some(message) = decoder.decode(&mut piece) {
+            let mut is_connect = false;
+            match message {
+                Message::Payload { bytes, left } => {
+                    assert!(!bytes.is_empty(), "a piece of nothing");
+                    payload.extend_from_slice(bytes);
+                    if left == 0 {
+                        all.push(format!("payload {}", payload.escape_ascii()));
+                        payload.clear();
+                    }
+                    continue;
+                }
+                Message::Information(line) | Message::Malformed(line) => {
+                    assert!(line.len() <= 2_048, "a line of {} bytes", line.len());
+                }
+                Message::Final(Final::Connect) => is_connect = true,
+                _ => {}
+            }
+            all.push(format!("{message:?}"));
+            // A download of a size that the host knows.
+            if is_connect && host & 2 != 0 {
+                decoder.expect_raw(usize::from(host));
+            }
+            decoder.expect_prompt(host & 1 != 0 && all.len() % 2 == 0);
+        }
+        assert!(piece.is_empty(), "bytes were left");
+    }
+    let rest = decoder.payload_left();
+    assert!(rest <= 16_384, "{rest} bytes are awaited");
+    all.push(format!("then {rest}, {}", payload.escape_ascii()));
+    assert!(understands_ok(&mut decoder), "an OK that comes in time is not understood");
+    all
+}
+
+fn understands_ok(decoder: &mut Decoder) -> bool {
+    decoder.expect_prompt(false);
+    // What is left of a payload, then the end of a line, which may announce a payload in its turn.
+    for _ in 0..2 {
+        let filler = vec![b'\n'; decoder.payload_left() + 1];
+        let mut filler = filler.as_slice();
+        while decoder.decode(&mut filler).is_some() {}
+    }
+    // A text of another program that has no end is over in time.
+    decoder.give_up_foreign();
+    let mut ok: &[u8] = b"\r\nOK\r\n";
+    std::iter::from_fn(|| decoder.decode(&mut ok).map(|message| message == Message::Final(Final::Ok)))
+        .any(|is_ok| is_ok)
+}
+
+// Transcripts.
+
+/// No text is too strange for the two readers of transcripts, and what the flight recorder writes is one.
+pub fn transcript(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    match Transcript::parse(&text) {
+        Ok(transcript) => {
+            let lines: Vec<usize> = transcript.entries.iter().map(|entry| entry.line).collect();
+            assert!(lines.is_sorted() && lines.len() <= text.lines().count(), "{lines:?}");
+        }
+        Err(error) => assert!((1..=text.lines().count()).contains(&error.line), "{error}"),
+    }
+    if let Ok(mut replay) = Replay::new(&text) {
+        let now = start();
+        for piece in data.split_inclusive(|byte| *byte == b'\n') {
+            replay.received(piece, now);
+            replay.received(b"\r", now);
+            replay.written(replay.output().len());
+            if let Some(deadline) = replay.next_deadline() {
+                replay.deadline_passed(deadline);
+            }
+        }
+    }
+    let recorded = recorded(data);
+    let transcript = Transcript::parse(&recorded).unwrap_or_else(|error| panic!("{error} in\n{recorded}"));
+    assert!(transcript.entries.len() <= recorded.lines().count());
+}
+
+/// What the flight recorder makes of a conversation of these bytes.
+fn recorded(data: &[u8]) -> String {
+    const LIMIT_BYTES: usize = 2_000;
+    let mut recorder = Recorder::new(LIMIT_BYTES);
+    let mut now = start();
+    recorder.record_payload(data.len().is_multiple_of(2));
+    for (index, piece) in data.chunks(11).enumerate() {
+        let (&kind, bytes) = piece.split_first().expect("chunks are not empty");
+        let side = if kind & 1 == 0 { Side::Host } else { Side::Modem };
+        now += Duration::from_millis(u64::from(kind));
+        let left = usize::from(kind >> 4) * index;
+        match kind >> 1 & 7 {
+            0 | 1 => recorder.line(side, String::from_utf8_lossy(bytes), now),
+            2 => recorder.answer(&String::from_utf8_lossy(bytes), kind & 128 != 0, now),
+            3 => recorder.prompt(now),
+            4 => recorder.file(side, bytes.len(), left, now),
+            5 => recorder.remark(&String::from_utf8_lossy(bytes)),
+            _ => recorder.payload(side, bytes, left, now),
+        }
+        let length = recorder.text().len();
+        assert!(length <= LIMIT_BYTES + 100, "the recorder keeps {length} bytes");
+    }
+    recorder.text()
+}
+
+// The configuration file.
+
+/// A configuration file is refused in one line that names the file, or it is accepted; and what is then in
+/// effect, written as a file, means the same.
+pub fn config(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    match read(&text) {
+        Err(error) => {
+            assert!(error.starts_with("FILE") && !error.contains('\n'), "not one line: {error:?}");
+        }
+        Ok(configuration) => {
+            let rendered = configuration.render();
+            // Secrets are not shown, so their files are not read again.
+            if !rendered.contains("-file = ") && !rendered.contains("psk-identity") {
+                let again = read(&rendered).unwrap_or_else(|error| panic!("{error} in\n{rendered}"));
+                assert_eq!(again, configuration, "another meaning: {rendered}");
+            }
+        }
+    }
+}
+
+fn read(text: &str) -> Result<config::Configuration, String> {
+    static ARGUMENTS: OnceLock<RunArgs> = OnceLock::new();
+    let arguments = ARGUMENTS.get_or_init(|| {
+        use clap::Parser as _;
+        match Cli::try_parse_from(["qssl-tunnel", "run"]).expect("the arguments are right").command {
+            Command::Run(arguments) => *arguments,
+            other => panic!("not run: {other:?}"),
+        }
+    });
+    // 2100-01-01, when all certificates but an old one are valid. Where cargo-fuzz runs, the store is not
+    // found, which is as good an end as any.
+    let store = "tests/config_files/certificates/second.pem";
+    let around = Surroundings { unix_seconds: 4_102_444_800, ssl_cert_file: Some(store.into()) };
+    config::from_text("FILE", text, arguments, &around)
+        .map(|checked| checked.configuration)
+        .map_err(|error| error.to_string())
+}
+
+// RFC 2217.
+
+/// Payload and answers are the same however the bytes of a device server are split; its questions are answered
+/// in no more bytes than they have; and any payload comes back as it was sent.
+pub fn rfc2217(data: &[u8]) {
+    let (&step, received) = match data.split_first() {
+        Some(split) => split,
+        None => return,
+    };
+    let whole = unframed(received, received.len().max(1));
+    assert_eq!(whole, unframed(received, 1), "byte by byte");
+    assert_eq!(whole, unframed(received, usize::from(step).max(2)), "in pieces of {step}");
+    let (payload, answers) = whole;
+    assert!(payload.len() <= received.len() && answers.len() <= received.len());
+    let mut escaped = Vec::new();
+    escape(received, &mut escaped);
+    assert_eq!(unframed(&escaped, usize::from(step).max(1)), (received.to_vec(), Vec::new()));
+}
+
+/// Payload and answers of what a device server says in pieces of this length.
+fn unframed(received: &[u8], step: usize) -> (Vec<u8>, Vec<u8>) {
+    let mut hello = Vec::new();
+    let mut telnet = Telnet::new(115_200, FlowControl::RtsCts, &mut hello);
+    let (mut payload, mut answers) = (Vec::new(), Vec::new());
+    for piece in received.chunks(step) {
+        let mut piece = piece.to_vec();
+        let count = telnet.received(&mut piece, &mut answers);
+        payload.extend_from_slice(&piece[..count]);
+    }
+    (payload, answers)
+}
+
+// The emulated modem.
+
+/// Whatever a host types, the emulated modem keeps to its limits, and after a reboot it answers `AT`.
+pub fn emulator(data: &[u8]) {
+    let mut now = start();
+    let config = emulator::Config {
+        ports: vec![PortName::Uart1, PortName::UsbAt],
+        quirks: if data.len().is_multiple_of(2) {
+            emulator::Quirks::field()
+        } else {
+            emulator::Quirks::strict()
+        },
+        ..emulator::Config::default()
+    };
+    let far = Behaviour { ends: Ends::AfterReading(500), ..Behaviour::echo() };
+    let mut network = Simulated::new(now, Plan::new(far));
+    let mut modem = emulator::Modem::new(config, now);
+    let mut heard = Vec::new();
+    for line in data.split(|byte| *byte == b'\n') {
+        // The last byte of a line says where it is typed and how much time passes behind it.
+        let (hint, typed) = line.split_last().unwrap_or((&b' ', &[]));
+        let port = usize::from(hint & 1);
+        modem.received(port, typed, now, &mut network);
+        modem.received(port, b"\r", now, &mut network);
+        let pause = millis(u64::from(hint >> 1) * 20);
+        pass(&mut modem, &mut network, &mut now, pause, &mut heard);
+    }
+    modem.reboot(now);
+    pass(&mut modem, &mut network, &mut now, seconds(10), &mut heard);
+    heard.clear();
+    modem.received(0, b"AT\r", now, &mut network);
+    pass(&mut modem, &mut network, &mut now, seconds(1), &mut heard);
+    assert!(heard.windows(4).any(|four| four == b"OK\r\n"), "after a reboot: {}", heard.escape_ascii());
+}
+
+fn pass(
+    modem: &mut emulator::Modem,
+    network: &mut Simulated,
+    now: &mut Instant,
+    time: Duration,
+    heard: &mut Vec<u8>,
+) {
+    let end = *now + time;
+    let mut idle_steps = 0;
+    loop {
+        for port in 0..2 {
+            let output = modem.output(port);
+            assert!(output.len() <= 2 << 20, "{} bytes wait on port {port}", output.len());
+            if !output.is_empty() {
+                heard.extend_from_slice(output);
+                let count = output.len();
+                modem.written(port, count, *now);
+            }
+        }
+        let due = modem.next_deadline().into_iter().chain(network.next_deadline()).min();
+        let Some(due) = due.filter(|due| *due <= end) else { break };
+        idle_steps = if due <= *now { idle_steps + 1 } else { 0 };
+        assert!(idle_steps < 1_000, "the modem spins");
+        *now = due.max(*now);
+        network.advance(*now);
+        modem.network_changed(*now, network);
+        modem.deadline_passed(*now, network);
+    }
+    *now = end;
+}
+
+// The heart, and a modem that says anything.
+
+/// Something that happens to the heart.
+#[derive(Arbitrary, Debug)]
+enum Event {
+    /// The modem says these bytes.
+    Says(u8, Vec<u8>),
+    /// The modem says something that there is, about any socket and of any length.
+    Urc(u8, u8, i32),
+    /// The modem answers the next of these commands with one of these.
+    Instead(u8, u8, u8),
+    /// So much time passes, in milliseconds.
+    Pass(u16),
+    /// The next deadline passes.
+    Wait,
+    /// The modem says nothing any more, or answers again.
+    Mute(u8, bool),
+    Connect(u8),
+    Send(u8, u16),
+    Reads(u8, bool),
+    Finish(u8, bool),
+    Lose(u8),
+    LosePort(u8),
+    Dcd(u8, bool),
+    Waiting(u8, u8, u16),
+    Shutdown,
+}
+
+/// A heart meets a modem that answers by rote and says anything besides: nothing that it holds outgrows its
+/// limit, no deadline spins, and when it is told to end, every client ends and so does it.
+pub fn heart(data: &[u8]) {
+    let mut input = Unstructured::new(data);
+    let Ok(ports) = input.int_in_range(1..=2_u8) else { return };
+    let ports = usize::from(ports);
+    let modes = [Mode::Push, Mode::Buffer, Mode::Transparent, Mode::Push];
+    let mut hand = ByHand::new(&modes, ports, TRACED.load(Ordering::Relaxed), |configuration| {
+        configuration.tunnels[3].limits.open_on = OpenOn::FirstByte;
+        for tunnel in &mut configuration.tunnels {
+            tunnel.limits.lifetime = seconds(600);
+        }
+    });
+    // Most of what there is to see comes after the set-up.
+    if input.ratio(7, 8).unwrap_or(true) {
+        hand.run_until_ready();
+    }
+    for _ in 0..EVENTS_MAX {
+        if input.is_empty() || hand.stopped.is_some() {
+            break;
+        }
+        let Ok(event) = Event::arbitrary(&mut input) else { break };
+        happen(&mut hand, event, ports);
+        let received: usize = hand.clients.iter().map(|client| client.received.len()).sum();
+        assert!(received <= hand.heard_bytes, "clients have received what nobody said");
+    }
+    if hand.stopped.is_none() {
+        for port in &mut hand.ports {
+            port.instead.clear();
+        }
+        hand.relay.shutdown(15, hand.now);
+        hand.run_for(seconds(100));
+        hand.run_until("the end", seconds(600), |hand| hand.stopped.is_some());
+    }
+    for (index, client) in hand.clients.iter().enumerate() {
+        assert!(client.outcome.is_some(), "client {index} has not ended");
+    }
+}
+
+fn happen(hand: &mut ByHand, event: Event, ports: usize) {
+    let port = |number: u8| usize::from(number) % ports;
+    let client = |hand: &ByHand, number: u8| hand.clients.len().saturating_sub(1 + usize::from(number) % 14);
+    match event {
+        Event::Says(at, bytes) => {
+            // A tty holds so much, and no more comes while it is not read.
+            if hand.held(port(at)) + bytes.len() < 64 * 1024 {
+                hand.says(port(at), &bytes);
+            }
+        }
+        Event::Urc(at, which, value) => {
+            let bytes = urc(which, value);
+            if hand.held(port(at)) + bytes.len() < 64 * 1024 {
+                hand.says(port(at), &bytes);
+            }
+        }
+        Event::Instead(at, command, answer) => {
+            let command = COMMANDS[usize::from(command) % COMMANDS.len()];
+            let answer = ANSWERS[usize::from(answer) % ANSWERS.len()];
+            let rote = &mut hand.ports[port(at)];
+            if rote.instead.len() < 16 {
+                rote.instead.push_back((command, answer.into()));
+            }
+        }
+        Event::Pass(time) => hand.run_for(millis(time.into())),
+        Event::Wait => {
+            hand.pass(hand.now + seconds(3_600));
+        }
+        Event::Mute(at, mute) => hand.ports[port(at)].is_mute = mute,
+        Event::Connect(tunnel) => {
+            if hand.clients.len() < 60 {
+                hand.connect(usize::from(tunnel) % 4);
+            }
+        }
+        Event::Send(who, count) => {
+            hand.send(client(hand, who), &vec![b'u'; count.into()]);
+        }
+        Event::Reads(who, reads) => {
+            let who = client(hand, who);
+            if let Some(client) = hand.clients.get_mut(who) {
+                client.reads = reads;
+            }
+            hand.settle();
+        }
+        Event::Finish(who, gone) => hand.finish(client(hand, who), gone),
+        Event::Lose(who) => hand.lose(client(hand, who)),
+        Event::LosePort(at) => hand.lose_port(port(at)),
+        Event::Dcd(at, level) => hand.set_dcd(port(at), level),
+        Event::Waiting(at, socket, count) => {
+            let queue = &mut hand.ports[port(at)].waiting[usize::from(socket) % 12];
+            let count = usize::from(count).min(20_000_usize.saturating_sub(queue.len()));
+            queue.extend(std::iter::repeat_n(b'd', count));
+        }
+        Event::Shutdown => {
+            hand.relay.shutdown(15, hand.now);
+            hand.settle();
+        }
+    }
+}
+
+/// A line that there is, about any socket and of any length, with as much payload as a tty holds.
+fn urc(which: u8, value: i32) -> Vec<u8> {
+    let (id, length) = (value.rem_euclid(13), value / 13);
+    let text = match which % 14 {
+        0 | 1 => format!(
+            "\r\n+QSSLURC: \"recv\",{id},{}\r\n{}",
+            length % 2_000,
+            "p".repeat((length % 2_000).max(0) as usize)
+        ),
+        2 => format!("\r\n+QSSLURC: \"recv\",{id},{length}\r\n"),
+        3 => format!("\r\n+QSSLURC: \"recv\",{id}\r\n"),
+        4 => format!("\r\n+QSSLURC: \"closed\",{id}\r\n"),
+        5 => format!("\r\n+QSSLOPEN: {id},{}\r\n", if length % 2 == 0 { 0 } else { length }),
+        6 => format!("\r\n+QSSLRECV: {length}\r\n"),
+        7 => format!("\r\n+QIURC: \"pdpdeact\",{value}\r\n"),
+        8 => "\r\n> ".into(),
+        9 => "\r\nSEND OK\r\n".into(),
+        10 => ["\r\nOK\r\n", "\r\nERROR\r\n", "\r\nCONNECT\r\n", "\r\nSEND FAIL\r\n"]
+            [length.rem_euclid(4) as usize]
+            .into(),
+        11 => "\r\nNO CARRIER\r\n".into(),
+        12 => format!("\r\n+QSSLSTATE: {id},\"SSLClient\",\"1.2.3.4\",443,0,{length},1,0,1,\"uart1\",0\r\n"),
+        _ => ["\r\nRDY\r\n", "\r\nPOWERED DOWN\r\n"][length.rem_euclid(2) as usize].into(),
+    };
+    text.into_bytes()
+}
+
+const COMMANDS: [&str; 12] = [
+    "AT",
+    "ATE0",
+    "AT+QSSLOPEN",
+    "AT+QSSLSEND",
+    "AT+QSSLRECV",
+    "AT+QSSLCLOSE",
+    "AT+QSSLSTATE",
+    "AT+QSSLCFG",
+    "AT+QISWTMD",
+    "AT+QIACT",
+    "AT+CPIN",
+    "AT+QIGETERROR",
+];
+
+const ANSWERS: [&str; 16] = [
+    "",
+    "\r\nOK\r\n",
+    "\r\nERROR\r\n",
+    "\r\n+CME ERROR: 563\r\n",
+    "\r\n+CME ERROR: -1\r\n",
+    "\r\nCONNECT\r\n",
+    "\r\n> ",
+    "\r\nNO CARRIER\r\n",
+    "\r\nSEND OK\r\n",
+    "\r\nSEND FAIL\r\n",
+    "\r\n+QSSLRECV: 1500\r\n",
+    "\r\n+QSSLRECV: 4\r\nabcd\r\nERROR\r\n",
+    "\r\n+QSSLRECV: 99999999999999999999\r\n",
+    "\r\n+QIGETERROR: 566,x\r\n\r\nOK\r\n",
+    "\r\n+QSSLSTATE: 1,\"SSLClient\",\"1.2.3.4\",443,0,2,1,0,1,\"uart1\",0\r\n\r\nOK\r\n",
+    "\r\n+CPIN: SIM PIN\r\n\r\nOK\r\n",
+];
+
+const EVENTS_MAX: usize = 400;
+
+// Numbers.
+
+/// A modem, a device server or a daemon puts any numbers into everything that it says: each is read into its
+/// range or not at all, and nothing is reckoned with that could overflow.
+///
+/// Each byte says which number stands in the next place; the eight bytes after a [`RAW`] are the number itself.
+pub fn answers(data: &[u8]) {
+    let mut numbers = Numbers { input: data };
+    let mut hand =
+        ByHand::new(&[Mode::Push, Mode::Buffer], 1, TRACED.load(Ordering::Relaxed), |configuration| {
+            configuration.modem.ntp = Some(AtText::new("pool.ntp.org").expect("a text"));
+            if numbers.next_byte() & 1 == 0 {
+                // A file to be stored: the modem is asked for its files and its storage.
+                let pem = settings::Pem { source: "ca.pem".into(), bytes: b"a certificate".to_vec() };
+                for tunnel in &mut configuration.tunnels {
+                    tunnel.tls.authentication = Authentication::Authorities(vec![pem.clone()]);
+                }
+            }
+        });
+    for _ in 0..8 {
+        for (command, answer) in NUMBERED {
+            if numbers.next_byte() & 1 == 0 {
+                hand.ports[0].instead.push_back((command, numbers.fill(answer).into_bytes()));
+            }
+        }
+        hand.run_for(seconds(20));
+        let client = hand.connect(usize::from(numbers.next_byte() & 1));
+        if let Some(client) = client {
+            hand.send(client, b"request");
+        }
+        for urc in NUMBERED_URCS {
+            hand.says(0, numbers.fill(urc).as_bytes());
+        }
+        hand.run_for(seconds(30));
+        if let Some(client) = client {
+            hand.finish(client, true);
+        }
+        hand.ports[0].instead.clear();
+        if hand.stopped.is_some() {
+            break;
+        }
+    }
+    let lines: Vec<String> =
+        ["+CSQ: #,#", "+COPS: #,#,\"net\",#", "+CEREG: #,#"].iter().map(|line| numbers.fill(line)).collect();
+    qssl_tunnel::status::Modem::default().learn(&lines);
+    let (before, after) = (numbers.fill(STATUS), numbers.fill(STATUS));
+    let read = |text: &str| serde_json::from_str::<qssl_tunnel::status::Status>(text).ok();
+    if let (Some(before), Some(after)) = (read(&before), read(&after)) {
+        qssl_tunnel::status::table(&after, Some((&before, seconds(1))));
+        qssl_tunnel::status::metrics(&after);
+        let _ = after.json();
+    }
+}
+
+/// Numbers from the input, as long as there is any.
+struct Numbers<'a> {
+    input: &'a [u8],
+}
+
+impl Numbers<'_> {
+    fn next_byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.input.split_first() else { return 1 };
+        self.input = rest;
+        *first
+    }
+
+    /// A number in the place of every `#`.
+    fn fill(&mut self, text: &str) -> String {
+        let mut filled = String::new();
+        for (index, part) in text.split('#').enumerate() {
+            if index > 0 {
+                filled.push_str(&self.next());
+            }
+            filled.push_str(part);
+        }
+        filled
+    }
+
+    fn next(&mut self) -> String {
+        match self.next_byte() {
+            RAW => {
+                let mut bytes = [0; 8];
+                bytes.fill_with(|| self.next_byte());
+                i64::from_be_bytes(bytes).to_string()
+            }
+            small @ 0..16 => small.to_string(),
+            other => EXTREMES[usize::from(other) % EXTREMES.len()].to_owned(),
+        }
+    }
+}
+
+const RAW: u8 = 255;
+
+/// The ends of all kinds of numbers, and what lies beyond them.
+const EXTREMES: [&str; 24] = [
+    "-1",
+    "-128",
+    "-129",
+    "127",
+    "128",
+    "255",
+    "256",
+    "32767",
+    "65535",
+    "65536",
+    "-2147483648",
+    "2147483647",
+    "2147483648",
+    "4294967295",
+    "4294967296",
+    "-9223372036854775808",
+    "9223372036854775807",
+    "-10248191152060862",
+    "18446744073709551615",
+    "18446744073709551616",
+    "99999999999999999999999999999999999999999",
+    "0XFFFFFFFF",
+    "+7",
+    "",
+];
+
+/// Every answer in which numbers are read, with the beginning of its command.
+const NUMBERED: [(&str, &str); 24] = [
+    ("AT+CCLK?", "\r\n+CCLK: \"26/11/26,17:00:00#\"\r\n\r\nOK\r\n"),
+    ("AT+CCLK?", "\r\n+CCLK: \"#/#/#,#:#:##\"\r\n\r\nOK\r\n"),
+    ("AT+QNTP", "\r\nOK\r\n\r\n+QNTP: #,\"26/11/26,17:00:00+#\"\r\n"),
+    ("AT+CPIN?", "\r\n+CPIN: READY\r\n\r\nOK\r\n"),
+    ("AT+QPINC", "\r\n+QPINC: \"SC\",#,#\r\n\r\nOK\r\n"),
+    ("AT+CEREG?", "\r\n+CEREG: #,#\r\n\r\nOK\r\n"),
+    ("AT+QIACT?", "\r\n+QIACT: #,#,#,\"10.7.157.1\"\r\n\r\nOK\r\n"),
+    ("AT+QICSGP", "\r\n+QICSGP: #,#,\"net\",\"\",\"\",#\r\n\r\nOK\r\n"),
+    ("AT+QFLST", "\r\n+QFLST: \"UFS:a\",#\r\n+QFLST: \"b\",#\r\n\r\nOK\r\n"),
+    ("AT+QFLDS", "\r\n+QFLDS: #,#\r\n\r\nOK\r\n"),
+    ("AT+QFUPL", "\r\nCONNECT\r\n\r\n+QFUPL: #,#\r\n\r\nOK\r\n"),
+    ("AT+QFDWL", "\r\nCONNECT\r\nabc\r\n+QFDWL: #,#\r\n\r\nOK\r\n"),
+    ("AT+QSSLSTATE", "\r\n+QSSLSTATE: #,\"SSLClient\",\"1.2.3.4\",#,#,#,#,#,#,\"uart1\",#\r\n\r\nOK\r\n"),
+    ("AT+QIGETERROR", "\r\n+QIGETERROR: #,x\r\n\r\nOK\r\n"),
+    ("AT+QSSLCFG=?", "\r\n+QSSLCFG: \"seclevel\",(#-#),(#-#)\r\n+QSSLCFG: \"sni\",(0-#),(#,#)\r\n\r\nOK\r\n"),
+    ("AT+QSSLOPEN=?", "\r\n+QSSLOPEN: (#-#),(#-#),(#-#),<serveraddr>,<server_port>[,(#-#)]\r\n\r\nOK\r\n"),
+    ("AT+QSSLSEND=?", "\r\n+QSSLSEND: (#-#),(#-#)\r\n\r\nOK\r\n"),
+    ("AT+QSSLRECV=?", "\r\n+QSSLRECV: (#-#),(#-#)\r\n\r\nOK\r\n"),
+    ("AT+QSSLCLOSE=?", "\r\n+QSSLCLOSE: (#-#),(#-#)\r\n\r\nOK\r\n"),
+    ("AT+QSSLCFG=\"", "\r\n+QSSLCFG: \"seclevel\",#,#\r\n\r\nOK\r\n"),
+    ("AT+QSSLOPEN", "\r\nOK\r\n\r\n+QSSLOPEN: #,#\r\n"),
+    ("AT+QSSLOPEN", "\r\n+CME ERROR: #\r\n"),
+    ("AT+QSSLRECV", "\r\n+QSSLRECV: #\r\nab\r\n\r\nOK\r\n"),
+    ("AT+QSSLSEND", "\r\nCONNECT #\r\n"),
+];
+
+/// What comes unasked and has numbers in it.
+const NUMBERED_URCS: [&str; 7] = [
+    "\r\n+QSSLOPEN: #,#\r\n",
+    "\r\n+QIOPEN: #,#\r\n",
+    "\r\n+QNTP: #\r\n",
+    "\r\n+QIURC: \"pdpdeact\",#\r\n",
+    "\r\n+QSSLURC: \"recv\",#\r\n",
+    "\r\n+QSSLURC: \"recv\",0,#\r\nab\r\n",
+    "\r\n+QSSLURC: \"closed\",#\r\n",
+];
+
+const STATUS: &str = r##"{"uptime_seconds":#,"modem":{"signal_dbm":-57,"heard_seconds_ago":#,"session_seconds":#},
+    "ports":[{"name":"p","baud":115200,"overruns":1,"utilisation":[#,#]}],"sockets":{"open":#,"free":#},
+    "connections":[{"id":#,"age_seconds":#,"up_bytes":#,"down_bytes":#}],
+    "tunnels":[{"name":"t","accepted":#,"up_bytes":#,"down_bytes":#,"today_bytes":#,"month_bytes":#}],
+    "counters":{"opens":#,"open_failures":{"a":#,"b":#},"open_seconds":[#,#,#],"wire_bytes_out":#,
+    "budget":{"limit_bytes":#,"used_bytes":#}}}"##;
+
+// Heart and emulated modem.
+
+/// What a run is made of.
+#[derive(Arbitrary, Debug)]
+struct Run {
+    uart: bool,
+    fast: bool,
+    splits: bool,
+    has_dcd: bool,
+    has_dtr: bool,
+    field: bool,
+    quirks: [u8; 3],
+    ports: u8,
+    slow_answers: u8,
+    buffer_bytes: u16,
+    push_bytes: u16,
+    connections: Vec<Pair>,
+    faults: Vec<(u16, Mishap)>,
+}
+
+/// A client and its far end.
+#[derive(Arbitrary, Debug)]
+struct Pair {
+    mode: u8,
+    at: u8,
+    up: u16,
+    up_drips: bool,
+    down: u16,
+    reads: u8,
+    leaves: (u8, u8),
+    ends: (u8, u8),
+    is_cut: bool,
+    latency: u8,
+    window_bytes: u16,
+}
+
+/// Something that goes wrong.
+#[derive(Arbitrary, Debug)]
+enum Mishap {
+    SendFails(u8),
+    Cut(u8),
+    End(u8, bool),
+    Say(u8, [u8; 6]),
+    DropPdp,
+    Reboot,
+    Stall(u8),
+    Delay(u8),
+    Urc(u8),
+    CutHead(u8),
+    FailOpen(u8),
+    RefuseCloses(u8),
+    MissEscapes(u8),
+    LosePort(u8, u8),
+    Noise(u8, u8),
+}
+
+/// A heart, a line, an emulated modem, clients and far ends, and whatever goes wrong between them: what always
+/// holds in a simulation holds, everybody comes to an end, and a client that comes late is served.
+pub fn simulation(data: &[u8]) {
+    let Ok(run) = Run::arbitrary_take_rest(Unstructured::new(data)) else { return };
+    let wiring = wiring(&run);
+    let traced = TRACED.load(Ordering::Relaxed);
+    let mut sim = if traced { wiring.start() } else { wiring.start_quietly() };
+    sim.run_to_the_end(seconds(1_500));
+    let last = wiring.connections.len() - 1;
+    assert_eq!(sim.outcome(last), Some(Outcome::Eof), "a client that comes late is served: {run:?}");
+}
+
+fn wiring(run: &Run) -> Wiring {
+    let mut wiring = Wiring::new();
+    let uart = Port { has_dcd: run.has_dcd, has_dtr: run.has_dtr, splits: run.splits, ..Port::uart() };
+    wiring = match run.uart {
+        true => wiring.uart(if run.fast { 921_600 } else { 115_200 }).ports([uart]),
+        false => {
+            let names = [PortName::UsbAt, PortName::UsbModem, PortName::Uart1];
+            let count = 1 + usize::from(run.ports) % 3;
+            wiring.ports(names[..count].iter().map(|name| Port { splits: run.splits, ..Port::usb(*name) }))
+        }
+    };
+    let answer = millis(u64::from(run.slow_answers) / 4);
+    let modem = &mut wiring.modem;
+    (modem.command_latency, modem.prompt_latency) = (answer, answer / 2);
+    (modem.send_latency, modem.receive_latency, modem.close_latency) = (answer, answer, answer * 4);
+    modem.receive_buffer_bytes = usize::from(run.buffer_bytes).max(500);
+    modem.send_buffer_bytes = usize::from(run.buffer_bytes).max(1_460);
+    modem.push_limit_bytes = match run.push_bytes {
+        0 => 1_460,
+        bytes => usize::from(bytes).min(16_384),
+    };
+    if run.field {
+        modem.quirks = emulator::Quirks::field();
+    }
+    for quirk in run.quirks {
+        let (name, _) = emulator::Quirks::SWITCHES[usize::from(quirk) % emulator::Quirks::SWITCHES.len()];
+        if !UNFAIR.contains(&name) {
+            modem.quirks.set(name, true);
+        }
+    }
+    for pair in run.connections.iter().take(6) {
+        wiring = wiring.connect(connection(pair));
+    }
+    let connections = wiring.connections.len();
+    let ports = wiring.ports.len();
+    let has_streams = wiring.connections.iter().any(|connection| connection.mode == Mode::Transparent);
+    for (at, mishap) in run.faults.iter().take(8) {
+        // Half a URC behind the words of a reboot is payload, as far as anybody could tell.
+        if has_streams && matches!(mishap, Mishap::CutHead(_)) {
+            continue;
+        }
+        if let Some(fault) = fault(mishap, connections, ports) {
+            wiring = wiring.fault(millis(u64::from(*at)), fault);
+        }
+    }
+    wiring = wiring.fault(seconds(120), Fault::Calm);
+    // A data session that was lost unheard takes three failed opens to be missed.
+    for at in [300, 350, 400, 450] {
+        let late = Connection::new(Mode::Push).at(seconds(at)).far_end(Behaviour::source(3_000, at));
+        wiring = wiring.connect(late.limits(|limits| limits.queue_timeout = seconds(60)));
+    }
+    wiring
+}
+
+fn connection(pair: &Pair) -> Connection {
+    let time = |byte: u8| millis(u64::from(byte) * 80);
+    let (up, down) = (u64::from(pair.up % 8_192), u64::from(pair.down % 16_384));
+    let mode = [Mode::Push, Mode::Buffer, Mode::Transparent][usize::from(pair.mode) % 3];
+    let (ends, when) = pair.ends;
+    let mut far = Behaviour::source(down, u64::from(pair.down));
+    far.ends = match ends % 5 {
+        0 => Ends::Never,
+        1 => Ends::AfterReading(up),
+        2 => Ends::After(time(when)),
+        _ => Ends::AfterSaying(down),
+    };
+    far.how = if pair.is_cut { Ending::Cut } else { Ending::Closed };
+    let sends = match (up, pair.up_drips) {
+        (0, _) => Sends::Nothing,
+        (_, true) => Sends::Drip { bytes: 1 + up / 16, every: millis(70), total: up },
+        (_, false) => Sends::Pattern(up),
+    };
+    let (leaves, when) = pair.leaves;
+    let leaves = match leaves % 8 {
+        0 => Leaves::HalfCloses,
+        1 => Leaves::HalfClosesAfter(time(when)),
+        2 => Leaves::WhenSent,
+        3 => Leaves::WhenRead(down / 2),
+        4 => Leaves::After(time(when)),
+        5 => Leaves::ResetsAfter(time(when)),
+        6 => Leaves::Never,
+        _ => Leaves::AtTheEnd,
+    };
+    let reads = match pair.reads % 5 {
+        0 => Reads::After(time(pair.reads)),
+        1 => Reads::Drip(200 + usize::from(pair.reads) * 8, millis(130)),
+        2 => Reads::Nothing,
+        _ => Reads::All,
+    };
+    let mut connection =
+        Connection::new(mode).at(time(pair.at)).far_end(far).sends(sends).leaves(leaves).reads(reads);
+    connection.latency = millis(pair.latency.into());
+    connection.window_bytes = usize::from(pair.window_bytes).max(100);
+    connection.client.buffer_bytes = 8_000;
+    connection.limits(|limits| {
+        limits.connect_timeout = seconds(20);
+        limits.half_close_timeout = seconds(10);
+        limits.idle_timeout = seconds(30);
+        limits.stall_timeout = seconds(10);
+        limits.queue_timeout = seconds(30);
+        limits.close_timeout = seconds(5);
+        limits.lifetime = seconds(100);
+    })
+}
+
+fn fault(mishap: &Mishap, connections: usize, ports: usize) -> Option<Fault> {
+    let of = |number: u8, count: usize| usize::from(number).checked_rem(count);
+    let time = |byte: u8| millis(u64::from(byte) * 60);
+    Some(match mishap {
+        Mishap::SendFails(count) => Fault::SendFails(u32::from(count % 21)),
+        Mishap::Cut(socket) => Fault::CutSocket(socket % 12),
+        Mishap::End(index, is_cut) => {
+            Fault::EndFarEnd(of(*index, connections)?, if *is_cut { Ending::Cut } else { Ending::Closed })
+        }
+        Mishap::Say(index, words) => {
+            let words = words.iter().flat_map(|word| NASTY[usize::from(*word) % NASTY.len()]);
+            Fault::Say(of(*index, connections)?, words.copied().collect())
+        }
+        Mishap::DropPdp => Fault::DropPdp,
+        Mishap::Reboot => Fault::Reboot,
+        Mishap::Stall(long) => Fault::Stall(time(*long)),
+        Mishap::Delay(long) => Fault::DelayAnswer(time(*long)),
+        Mishap::Urc(which) => Fault::Urc(URCS[usize::from(*which) % URCS.len()].into()),
+        Mishap::CutHead(count) => Fault::CutUrcHead(usize::from(*count % 40)),
+        Mishap::FailOpen(code) => Fault::FailOpen(550 + u16::from(code % 25)),
+        Mishap::RefuseCloses(count) => Fault::RefuseCloses(1 + u32::from(count % 3)),
+        Mishap::MissEscapes(count) => Fault::MissEscapes(1 + u32::from(count % 4)),
+        Mishap::LosePort(port, long) => Fault::LosePort(of(*port, ports)?, time(*long)),
+        Mishap::Noise(port, which) => {
+            Fault::Noise(of(*port, ports)?, NOISE[usize::from(*which) % NOISE.len()].into())
+        }
+    })
+}
+
+/// A beginning of time; nothing here depends on which.
+#[allow(clippy::disallowed_methods)]
+fn start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(Instant::now)
+}

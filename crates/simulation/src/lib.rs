@@ -1,0 +1,916 @@
+//! Heart, line and modem in one simulated time: what the event loop does, without a system.
+//!
+//! ```text
+//!   actors ◄──► Relay (the heart) ◄──► Wire ◄──► Modem (the emulator) ◄──► Simulated network ◄──► Far
+//! ```
+//! After each change everything that can move is moved; then time jumps to the next deadline of anybody. What
+//! must hold always is checked after every step, so that no test has to ask for it.
+
+mod actor;
+pub mod by_hand;
+mod chance;
+mod far;
+pub mod fuzz;
+pub mod material;
+mod trace;
+mod wire;
+pub mod wiring;
+mod witness;
+
+use std::time::{Duration, Instant};
+
+use qssl_core::at::SocketId;
+use qssl_core::error::Kind;
+use qssl_core::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
+use qssl_core::relay::{Action, ClientId, Relay};
+use qssl_core::settings::{self, Identity, Mode, Settings, Tunnel};
+use qssl_modem_emulator as emulator;
+use qssl_modem_emulator::PortName;
+use qssl_modem_emulator::network::simulated::{Plan, Simulated};
+use qssl_modem_emulator::network::{Close, Network, TlsParameters, simulated};
+
+pub use actor::{Actor, Outcome};
+pub use chance::Chance;
+pub use far::Far;
+use wire::Wire;
+use wiring::{Fault, Port, Wiring};
+use witness::{Seen, Witness};
+
+/// What the host's clock says at the start, in seconds since 1970.
+pub const HOST_CLOCK: i64 = 1_790_000_000;
+
+/// A run.
+pub struct Simulation {
+    wiring: Wiring,
+    start: Instant,
+    /// The time now.
+    pub now: Instant,
+    /// The heart.
+    pub relay: Relay,
+    /// The modem.
+    pub modem: emulator::Modem,
+    network: Simulated,
+    wires: Vec<Wire>,
+    witnesses: Vec<Witness>,
+    /// The clients, as the wiring's connections.
+    pub clients: Vec<Actor>,
+    /// Their far ends.
+    pub fars: Vec<Far>,
+    /// How many bytes of each were compared already: what the far end read, what the client received.
+    compared: Vec<(usize, usize)>,
+    /// To which far ends an escape went as payload while the client did not know of an end.
+    spoiled: Vec<bool>,
+    faults: Vec<(Instant, Fault)>,
+    /// How many opens have been looked at, and what is wrong with the TLS settings of each connection's last one.
+    opens_seen: usize,
+    weak: Vec<Option<String>>,
+    /// By how many seconds the host's clock has jumped.
+    pub host_clock_ahead: i64,
+    /// When another program said something last.
+    meddled_at: Option<Instant>,
+    /// When the heart said that sockets can be opened, each time.
+    pub ready_at: Vec<Instant>,
+    /// When the user's reset command was to be run, each time.
+    pub reset_commands: Vec<Instant>,
+    /// The status that it ended with.
+    pub stopped: Option<Kind>,
+    /// Bytes from the host to the modem and back, per port.
+    pub carried: Vec<(u64, u64)>,
+    /// Every command line and payload that the host sent, in order, as far as it is text.
+    pub host_said: Vec<Vec<u8>>,
+    /// The modem's counters when the heart was ready for the first time.
+    counters_when_ready: Option<emulator::Counters>,
+    idle_steps: u32,
+    steps: u64,
+}
+
+impl Wiring {
+    /// Begins the run.
+    pub fn start(&self) -> Simulation {
+        Simulation::new(self.clone(), true)
+    }
+
+    /// Begins the run without keeping its trace.
+    pub fn start_quietly(&self) -> Simulation {
+        Simulation::new(self.clone(), false)
+    }
+}
+
+impl Simulation {
+    fn new(mut wiring: Wiring, traced: bool) -> Self {
+        trace::begin(traced);
+        trace::at(Duration::ZERO);
+        if wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::OtherProgram(_))) {
+            wiring.modem.ports.push(PortName::Uart2);
+        }
+        let start = base();
+        let fars: Vec<Far> = wiring.connections.iter().map(|_| Far::default()).collect();
+        let mut network = Simulated::new(start, Plan::new(simulated::Behaviour::sink()));
+        network.keep_bytes(false);
+        network.set_time(HOST_CLOCK, start);
+        for (index, connection) in wiring.connections.iter().enumerate() {
+            let (far, behaviour) = (fars[index].clone(), connection.far_end.clone());
+            let plan = Plan {
+                opening: connection.opening.clone(),
+                latency: connection.latency,
+                window_bytes: connection.window_bytes,
+                far_end: Box::new(move |_| far.start(behaviour.clone())),
+            };
+            network.plan(Wiring::host(index).as_str(), SERVER_PORT, plan);
+        }
+        let mut modem = emulator::Modem::new(wiring.modem.clone(), start);
+        let mut now = start;
+        for bytes in &wiring.typed_before {
+            modem.received(0, bytes, now, &mut network);
+            // The other program has its time, and takes what it is told.
+            let until = now + Duration::from_secs(3);
+            while now < until {
+                let due = modem.next_deadline().into_iter().chain(network.next_deadline()).min();
+                now = due.map_or(until, |due| due.clamp(now + Duration::from_micros(1), until));
+                network.advance(now);
+                modem.deadline_passed(now, &mut network);
+                for port in 0..wiring.ports.len() {
+                    let count = modem.output(port).len();
+                    modem.written(port, count, now);
+                }
+            }
+        }
+        let wires = wiring.ports.iter().enumerate().map(|(index, port)| {
+            let modem_baud = modem.baud(index);
+            Wire::new(port.clone(), wiring.settings.baud, modem_baud, wiring.seed ^ index as u64)
+        });
+        let wires = wires.collect();
+        let longest = wiring.connections.iter().map(|it| it.limits.connect_timeout).max().unwrap_or_default();
+        let no_limit = wiring.connections.iter().any(|it| it.limits.connect_timeout.is_zero());
+        let stream_open_limit =
+            if no_limit { Duration::from_secs(450) } else { longest.max(Duration::from_secs(10)) };
+        // Deadlines count the line's time, and a modem that boots may speak more slowly.
+        let baud = wiring.settings.baud.min(wiring.modem.baud);
+        let witness =
+            |port: &Port| Witness::new(port.alters_unseen(), port.is_uart, baud, stream_open_limit, now);
+        let witnesses = wiring.ports.iter().map(witness).collect();
+        let clients = wiring.connections.iter().enumerate();
+        let clients =
+            clients.map(|(index, it)| Actor::new(it.client.clone(), 1_000 + index as u64)).collect();
+        let mut relay = Relay::new(settings(&wiring), now);
+        relay.modem_mut().set_seed(wiring.seed);
+        let faults = wiring.faults.iter().map(|(at, fault)| (now + *at, fault.clone())).collect();
+        Simulation {
+            start: now,
+            now,
+            relay,
+            modem,
+            network,
+            wires,
+            witnesses,
+            clients,
+            compared: vec![(0, 0); fars.len()],
+            spoiled: vec![false; fars.len()],
+            opens_seen: 0,
+            weak: vec![None; fars.len()],
+            host_clock_ahead: 0,
+            meddled_at: None,
+            fars,
+            faults,
+            ready_at: Vec::new(),
+            reset_commands: Vec::new(),
+            stopped: None,
+            carried: vec![(0, 0); wiring.ports.len()],
+            host_said: Vec::new(),
+            counters_when_ready: None,
+            idle_steps: 0,
+            steps: 0,
+            wiring,
+        }
+    }
+
+    // Going on.
+
+    /// Lets so much time pass.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.settle();
+        while self.pass(end) {
+            self.settle();
+        }
+    }
+
+    /// Goes on until `goal` is reached, and fails if that takes longer than `limit`. Returns how long it took.
+    pub fn run_until(&mut self, what: &str, limit: Duration, goal: impl Fn(&Simulation) -> bool) -> Duration {
+        let (begin, end) = (self.now, self.now + limit);
+        self.settle();
+        while !goal(self) {
+            assert!(self.pass(end), "{what}: not within {limit:?}");
+            self.settle();
+        }
+        self.now - begin
+    }
+
+    /// Goes on until the heart is ready for connections.
+    pub fn run_until_ready(&mut self) -> Duration {
+        self.run_until("the heart is ready", Duration::from_secs(120), |sim| sim.relay.modem().is_up())
+    }
+
+    /// Goes on until every client has ended, and then until every socket is free again.
+    pub fn run_to_the_end(&mut self, limit: Duration) {
+        self.run_until("every client ends", limit, |sim| {
+            sim.clients.iter().all(|client| client.outcome.is_some())
+        });
+        // A module that does not close what it opens gives it up itself, after 150 s and negotiatetime.
+        let patience = if self.wiring.modem.quirks.close_of_opening_refused { 300 } else { 200 };
+        self.run_until("every socket is given back", Duration::from_secs(patience), |sim| {
+            sim.modem.sockets_in_use().is_empty() && sim.relay.client_count() == 0
+        });
+    }
+
+    /// Everything that can be said of a run without faults: nothing was swallowed or lost anywhere.
+    pub fn assert_nothing_swallowed(&self) {
+        let before = self.counters_when_ready.expect("the heart was ready");
+        let after = self.modem.counters();
+        assert_eq!(
+            after.bytes_dropped_while_busy, before.bytes_dropped_while_busy,
+            "bytes before a prompt or result"
+        );
+        assert_eq!(
+            after.bytes_lost_without_flow_control, before.bytes_lost_without_flow_control,
+            "bytes lost"
+        );
+        assert_eq!(after.pushed_bytes_lost, before.pushed_bytes_lost, "pushed bytes lost");
+        assert_eq!(after.urcs_lost, before.urcs_lost, "urcs lost");
+    }
+
+    /// Everything was delivered in both directions, and the client saw the end.
+    pub fn assert_complete(&self, connection: usize) {
+        let (client, far) = (&self.clients[connection], self.fars[connection].memory());
+        assert_eq!(client.received.len(), far.said.len(), "connection {connection}: down");
+        assert_eq!(client.sent, far.read.len() as u64, "connection {connection}: up");
+        assert_ne!(client.outcome, Some(Outcome::Reset), "connection {connection}");
+    }
+
+    /// How the client of a connection ended.
+    pub fn outcome(&self, connection: usize) -> Option<Outcome> {
+        self.clients[connection].outcome
+    }
+
+    /// Time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    /// SIGTERM.
+    pub fn shutdown(&mut self) {
+        self.relay.shutdown(15, self.now);
+        self.drain();
+    }
+
+    /// Something goes wrong now.
+    pub fn inject(&mut self, fault: Fault) {
+        self.go_wrong(fault);
+        self.drain();
+    }
+
+    /// What was logged and would be shown without `-v`.
+    pub fn logged(&self) -> Vec<String> {
+        trace::logged()
+    }
+
+    /// The TLS settings that stood in the modem at each open, in order.
+    pub fn settings_at_opens(&self) -> Vec<TlsParameters> {
+        self.network.records().iter().filter_map(|record| record.request.tls.clone()).collect()
+    }
+
+    /// How the modem closed the last connection to the server of this one.
+    pub fn server_saw(&self, connection: usize) -> Option<Close> {
+        let host = Wiring::host(connection);
+        let mut records = self.network.records().iter().rev();
+        records.find(|record| record.request.host == host.as_str())?.closed
+    }
+
+    /// How many bytes the host has written that have not reached the modem.
+    pub fn on_its_way(&self, port: usize) -> usize {
+        self.wires[port].on_its_way(self.now)
+    }
+
+    /// How many commands of the host begin so.
+    pub fn said(&self, beginning: &str) -> usize {
+        self.host_said.iter().filter(|line| line.starts_with(beginning.as_bytes())).count()
+    }
+
+    /// What was seen on all ports together.
+    pub fn seen(&self) -> Seen {
+        self.witnesses.iter().fold(Seen::default(), |sum, witness| Seen {
+            commands: sum.commands + witness.seen.commands,
+            payloads: sum.payloads + witness.seen.payloads,
+            given_up: sum.given_up + witness.seen.given_up,
+        })
+    }
+
+    // One step.
+
+    /// Moves what can be moved, and checks what always holds.
+    fn settle(&mut self) {
+        self.drain();
+        self.check();
+    }
+
+    /// Moves time to the next deadline, but not beyond `end`. Returns whether there is any time left.
+    fn pass(&mut self, end: Instant) -> bool {
+        if self.stopped.is_some() {
+            self.now = end;
+            return false;
+        }
+        self.steps += 1;
+        assert!(self.steps < STEPS_MAX, "the run does not end");
+        let Some((due, whose)) = self.next_deadline().filter(|(due, _)| *due <= end) else {
+            self.now = end;
+            trace::at(self.elapsed());
+            return false;
+        };
+        if due <= self.now {
+            self.idle_steps += 1;
+            assert!(
+                self.idle_steps < IDLE_STEPS_MAX,
+                "{whose} spins: its deadline passes and nothing comes of it"
+            );
+        } else {
+            self.idle_steps = 0;
+        }
+        self.now = self.now.max(due);
+        trace::at(self.elapsed());
+        self.network.advance(self.now);
+        self.modem.network_changed(self.now, &mut self.network);
+        while self.faults.iter().any(|(at, _)| *at <= self.now) {
+            let index = self.faults.iter().position(|(at, _)| *at <= self.now).expect("one is due");
+            let (_, fault) = self.faults.remove(index);
+            self.go_wrong(fault);
+        }
+        if self.relay.next_deadline().is_some_and(|due| due <= self.now) {
+            self.relay.deadline_passed(self.now);
+        }
+        true
+    }
+
+    fn next_deadline(&self) -> Option<(Instant, &'static str)> {
+        let relay = self.relay.next_deadline().map(|due| (due, "the heart"));
+        let modem = self.modem.next_deadline().map(|due| (due, "the modem"));
+        let network = self.network.next_deadline().map(|due| (due, "the network"));
+        let wires = self.wires.iter().enumerate().filter_map(|(port, wire)| {
+            wire.next_deadline(self.relay.wants_port_bytes(port) > 0, self.now).map(|due| (due, "a line"))
+        });
+        let clients = self
+            .clients
+            .iter()
+            .filter_map(|client| client.next_deadline(self.start, self.now).map(|due| (due, "a client")));
+        let faults = self.faults.iter().map(|(at, _)| (*at, "a fault"));
+        wires
+            .chain(clients)
+            .chain(faults)
+            .chain(relay)
+            .chain(modem)
+            .chain(network)
+            .min_by_key(|(due, _)| *due)
+    }
+
+    /// Moves everything that can be moved.
+    fn drain(&mut self) {
+        let mut rounds = 0;
+        loop {
+            let mut moved = self.act();
+            for port in 0..self.wires.len() {
+                moved |= self.move_port(port);
+            }
+            for index in 0..self.clients.len() {
+                moved |= self.move_client(index);
+            }
+            for port in self.wires.len()..self.wiring.modem.ports.len() {
+                // The other program reads whatever it is told.
+                let count = self.modem.output(port).len();
+                self.modem.written(port, count, self.now);
+            }
+            if self.modem.next_deadline().is_some_and(|due| due <= self.now) {
+                self.modem.deadline_passed(self.now, &mut self.network);
+            }
+            if !moved {
+                break;
+            }
+            rounds += 1;
+            assert!(rounds < DRAIN_ROUNDS_MAX, "things move for ever without any time passing");
+        }
+    }
+
+    fn act(&mut self) -> bool {
+        let mut acted = false;
+        while let Some(action) = self.relay.poll_action() {
+            acted = true;
+            trace::note(|| format!("   action {action:?}"));
+            match action {
+                Action::Modem(action) => self.act_on_port(action),
+                Action::FinishClient(id) => {
+                    if let Some(client) = self.client(id) {
+                        client.shut = true;
+                    }
+                }
+                Action::CloseClient(id) => self.end_client(id, Outcome::Eof),
+                Action::ResetClient { client: id, rest } => {
+                    if let Some(client) = self.client(id) {
+                        client.write(&rest);
+                    }
+                    let now = self.now;
+                    if let Some(client) = self.client(id) {
+                        client.act(now);
+                    }
+                    self.end_client(id, Outcome::Reset);
+                }
+                Action::LookForClient(id) if self.client(id).is_some_and(|client| client.is_seen_gone()) => {
+                    self.relay.client_gone(id, self.now);
+                }
+                Action::AskClient(id) => {
+                    let unread = self.client(id).map_or(0, |client| client.unread());
+                    self.relay.client_queue(id, unread, self.now);
+                }
+                Action::Ready => {
+                    self.ready_at.push(self.now);
+                    self.counters_when_ready.get_or_insert(self.modem.counters());
+                }
+                Action::Stop(status) => self.stopped = Some(status),
+                // Answers to questions that nobody asks here.
+                _ => {}
+            }
+        }
+        acted
+    }
+
+    fn act_on_port(&mut self, action: modem::Action) {
+        match action {
+            modem::Action::OpenPort(port) => {
+                let wire = &mut self.wires[port];
+                if wire.missing_until.is_some_and(|until| until > self.now) {
+                    self.relay.port_failed(port, true, self.now);
+                    return;
+                }
+                wire.is_open = true;
+                wire.host_flow_control = !wire.port.lacks_flow_control;
+                wire.set_host_baud(self.wiring.settings.baud, self.now);
+                if wire.port.has_dtr || wire.port.without_rts {
+                    let rts = !wire.port.without_rts;
+                    self.modem.host_lines(port, true, rts, self.now, &mut self.network);
+                }
+                let wire = &self.wires[port];
+                let facts = PortFacts {
+                    name: format!("port{port}"),
+                    is_uart: wire.port.is_uart,
+                    is_paced: wire.port.is_uart,
+                    is_remote: wire.port.server.is_some(),
+                    has_dcd: wire.port.has_dcd,
+                    dcd_is_live: wire.port.server.is_none(),
+                    has_dtr: wire.port.has_dtr,
+                    lacks_flow_control: wire.port.lacks_flow_control,
+                    at_port: match wire.port.is_named {
+                        true => Some(wire.port.believed.unwrap_or(wire.port.name.name())),
+                        false => None,
+                    },
+                };
+                self.relay.port_opened(port, facts, self.now);
+            }
+            modem::Action::ClosePort(port) => self.wires[port].cut(),
+            modem::Action::SetBaud(port, baud) => self.wires[port].set_host_baud(baud, self.now),
+            modem::Action::SetDtr(port, on) if self.wires[port].port.has_dtr => {
+                let rts = !self.wires[port].port.without_rts;
+                self.modem.host_lines(port, on, rts, self.now, &mut self.network);
+            }
+            modem::Action::DropFlowControl(port) => self.wires[port].host_flow_control = false,
+            modem::Action::AskQueue(port) => {
+                let queued = self.wires[port].queued(self.now);
+                self.relay.port_queue(port, queued, self.now);
+            }
+            modem::Action::AskLines(port) => {
+                let level = self.modem.modem_lines(port).dcd;
+                self.wires[port].set_dcd(level, self.now);
+                self.relay.port_lines(port, self.wires[port].dcd, self.now);
+            }
+            modem::Action::TellTime => {
+                let passed = self.elapsed().as_secs() as i64;
+                self.relay.host_clock(HOST_CLOCK + self.host_clock_ahead + passed, self.now);
+            }
+            modem::Action::RunResetCommand => self.reset_commands.push(self.now),
+            // There is one device for each port.
+            _ => {}
+        }
+    }
+
+    fn move_port(&mut self, port: usize) -> bool {
+        let mut moved = false;
+        let wire = &mut self.wires[port];
+        if wire.is_open {
+            let output = self.relay.port_output(port);
+            let count = wire.host_writes(output);
+            if count > 0 {
+                let bytes = output[..count].to_vec();
+                self.witnesses[port].host_writes(&bytes, self.relay.modem().port_state(port), self.now);
+                trace::note(|| format!("{port} > {}", trace::shown(&bytes)));
+                self.carried[port].0 += count as u64;
+                self.host_said.push(bytes);
+                self.relay.port_written(port, count, self.now);
+                moved = true;
+            }
+        }
+        let wire = &mut self.wires[port];
+        moved |= wire.transmit(self.modem.wants_bytes(port), self.now);
+        let bytes = wire.take_for_modem(self.now);
+        if !bytes.is_empty() {
+            let before = self.modem.counters().bytes_dropped_while_busy;
+            self.modem.received(port, &bytes, self.now, &mut self.network);
+            let dropped = self.modem.counters().bytes_dropped_while_busy - before;
+            if dropped > 0 {
+                trace::note(|| format!("{port}   the modem was busy and dropped {dropped} bytes"));
+            }
+            moved = true;
+        }
+        let wire = &mut self.wires[port];
+        wire.set_dcd(self.modem.modem_lines(port).dcd, self.now);
+        let baud = self.modem.baud(port);
+        let held = self.modem.flow_control(port).rts;
+        let output = self.modem.output(port);
+        let piece = wire.piece(output);
+        let (taken, lost) = wire.modem_writes(&output[..piece], baud, held, self.now);
+        wire.took(taken);
+        if lost > 0 {
+            self.modem.written(port, taken - lost, self.now);
+            self.modem.overrun(port, lost, self.now);
+        } else if taken > 0 {
+            self.modem.written(port, taken, self.now);
+        }
+        moved |= taken > 0;
+        wire.set_modem_baud(self.modem.baud(port), self.now);
+        wire.set_dcd(self.modem.modem_lines(port).dcd, self.now);
+        let wanted = if wire.is_open { self.relay.wants_port_bytes(port) } else { 0 };
+        let bytes = wire.take_for_host(wanted, self.now);
+        let (lost, wrong) = (std::mem::take(&mut wire.lost), std::mem::take(&mut wire.wrong));
+        if lost + wrong > 0 {
+            trace::note(|| format!("{port}   {lost} bytes lost, {wrong} altered"));
+            if wire.port.counts {
+                self.relay.port_garbled(port, lost, wrong, self.now);
+            }
+        }
+        if !bytes.is_empty() {
+            trace::note(|| format!("{port} < {}", trace::shown(&bytes)));
+            self.carried[port].1 += bytes.len() as u64;
+            if self.relay.wants_port_lines(port) {
+                let dcd = self.wires[port].dcd;
+                self.relay.port_lines(port, dcd, self.now);
+            }
+            self.witnesses[port].host_reads(&bytes, self.now);
+            self.relay.port_received(port, &bytes, self.now);
+            moved = true;
+        }
+        moved
+    }
+
+    fn move_client(&mut self, index: usize) -> bool {
+        let mut moved = false;
+        if self.clients[index].is_knocking(self.start, self.now) && self.relay.wants_clients(index) {
+            let id = self.relay.client_accepted(index, format!("client {index}"), self.now);
+            trace::note(|| format!("   client {index} accepted as {id:?}"));
+            self.clients[index].accepted(id, self.now);
+            moved = true;
+        }
+        let Some(id) = self.clients[index].id.filter(|_| self.clients[index].is_connected()) else {
+            return moved;
+        };
+        let output = self.relay.client_output(id);
+        if !output.is_empty() {
+            let count = self.clients[index].write(output);
+            if count > 0 {
+                self.relay.client_written(id, count, self.now);
+                moved = true;
+            }
+        }
+        moved |= self.clients[index].act(self.now);
+        if self.clients[index].breaks(self.now) {
+            trace::note(|| format!("   client {index} resets"));
+            self.clients[index].ended(Outcome::Left, self.now);
+            self.relay.client_lost(id, self.now);
+            return true;
+        }
+        if self.clients[index].outcome.is_some() {
+            return moved;
+        }
+        let wanted = self.relay.wants_client_bytes(id);
+        if wanted > 0 {
+            let bytes = self.clients[index].read(wanted, self.now);
+            if !bytes.is_empty() {
+                self.relay.client_received(id, &bytes, self.now);
+                moved = true;
+            } else if self.clients[index].has_finished(self.now) && !self.clients[index].finish_told {
+                trace::note(|| format!("   client {index} has finished"));
+                self.clients[index].finish_told = true;
+                self.relay.client_finished(id, self.now);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    fn client(&mut self, id: ClientId) -> Option<&mut Actor> {
+        self.clients.iter_mut().find(|client| client.id == Some(id) && client.is_connected())
+    }
+
+    fn end_client(&mut self, id: ClientId, outcome: Outcome) {
+        let now = self.now;
+        if let Some(client) = self.client(id) {
+            client.ended(outcome, now);
+        }
+    }
+
+    fn go_wrong(&mut self, fault: Fault) {
+        trace::note(|| format!("   fault {fault:?}"));
+        let now = self.now;
+        match fault {
+            Fault::SendFails(count) => self.modem.fail_next_sends(count),
+            Fault::CutSocket(id) => self.modem.close_socket(id, now),
+            Fault::EndFarEnd(index, how) => self.fars[index].end(how),
+            Fault::Say(index, bytes) => self.fars[index].say(&bytes),
+            Fault::DropPdp => self.modem.drop_pdp(1, now),
+            Fault::Network(registration) => self.modem.set_registration(registration, now),
+            Fault::RequireApn(name) => self.modem.require_apn(name),
+            Fault::WearOutPdp => self.modem.wear_out_pdp(1, now),
+            Fault::Reboot => self.modem.reboot(now),
+            Fault::OtherProgram(bytes) => {
+                self.meddled_at = Some(now);
+                let port = self.wires.len();
+                self.modem.received(port, &bytes, now, &mut self.network);
+            }
+            Fault::Stall(time) => self.modem.stall(now + time),
+            Fault::DelayAnswer(time) => self.modem.delay_next_answer(time),
+            // In a stream whose modem boots it would be payload, and nobody could tell.
+            Fault::Urc(text) if self.modem.is_up() => self.modem.inject_urc(&text, now),
+            Fault::Urc(_) => {}
+            Fault::CutUrcHead(count) => self.modem.cut_next_urc(count),
+            Fault::FailOpen(code) => self.modem.fail_next_open(code),
+            Fault::NeverOpen => self.modem.never_answer_next_open(),
+            Fault::SpoilUploads(count) => self.modem.spoil_next_uploads(count),
+            Fault::LoseSettings(count) => self.modem.lose_next_settings(count),
+            Fault::ForgeFiles => self.modem.forge_files(),
+            Fault::DeleteFiles => self.modem.delete_files(),
+            Fault::RefuseCloses(count) => self.modem.refuse_next_closes(count),
+            Fault::RefuseClosesUntilBoot => self.modem.refuse_closes_until_boot(),
+            Fault::MissEscapes(count) => self.modem.miss_next_escapes(count),
+            Fault::LosePort(port, time) => {
+                if self.wires[port].is_open {
+                    self.wires[port].cut();
+                    self.relay.port_lost(port, now);
+                }
+                self.wires[port].missing_until = Some(now + time);
+            }
+            // In a stream it would be payload, and nobody could tell.
+            Fault::Noise(port, _) if self.relay.modem().port_state(port) == "data" => {}
+            Fault::Noise(port, _) if self.modem.modem_lines(port).dcd => {}
+            // What a modem that is down has announced and not said is still due, and it would be part of that.
+            Fault::Noise(port, bytes) if self.modem.is_up() => self.modem.inject(port, &bytes),
+            Fault::Noise(..) => {}
+            Fault::Disturb => self.wires.iter_mut().for_each(|wire| wire.is_disturbed = true),
+            Fault::Calm => {
+                self.modem.calm_down();
+                self.wires.iter_mut().for_each(|wire| wire.is_disturbed = false);
+            }
+            Fault::Shutdown => self.relay.shutdown(15, now),
+            Fault::LoseResults(count) => self.modem.lose_next_results(count),
+            Fault::HoldLine(port, time) => self.wires[port].hold(now + time),
+            Fault::SendFailsFor(time) => self.modem.fail_next_send_for(time),
+            Fault::LosePdpSilently => self.modem.lose_pdp_silently(1, now),
+            Fault::Foreign(bytes) if self.modem.is_up() => self.modem.inject_foreign(&bytes, now),
+            Fault::Sms(text) if self.modem.is_up() => self.modem.receive_sms(&text, now),
+            Fault::Foreign(_) | Fault::Sms(_) => {}
+        }
+        self.network.advance(now);
+        self.modem.network_changed(now, &mut self.network);
+    }
+
+    // What always holds.
+
+    /// Bytes come out as they went in, in order, in both directions; nothing holds more than it may; the
+    /// conversation keeps its rules.
+    fn check(&mut self) {
+        self.look_at_opens();
+        let (garbled, echoes) = (self.can_be_garbled(), self.can_be_echoed());
+        // Where nobody counts what a line does to the bytes, nothing can be promised of them.
+        let is_uncounted = self.wiring.ports.iter().any(Port::alters_unseen);
+        for index in 0..self.clients.len() {
+            let (client, far) = (&self.clients[index], self.fars[index].memory());
+            let (up, down) = &mut self.compared[index];
+            if let Some(weak) = &self.weak[index] {
+                let gave = client.outcome.is_none() && far.read.len() > *up;
+                let got =
+                    client.received.len() > *down || client.saw_end && client.outcome != Some(Outcome::Reset);
+                assert!(
+                    !gave && !got,
+                    "connection {index}: joined to a server that was not verified: {weak}"
+                );
+            }
+            if far.read.len() > *up {
+                let (new, expected) = (&far.read[*up..], client.sent_bytes(*up, far.read.len()));
+                // A send or an escape that was interrupted can only be ended by more bytes, and the client has
+                // ended before that.
+                let is_stream = self.wiring.connections[index].mode == Mode::Transparent;
+                let right = match client.outcome {
+                    Some(_) => is_filled_up(new, &expected),
+                    // Whether a stream has ended, only an escape tells where DCD does not, and a modem that stalls
+                    // may take it for payload. Then nothing of the client's may follow.
+                    None if is_stream && new != expected => {
+                        self.spoiled[index] = true;
+                        is_filled_up(new, &expected)
+                    }
+                    None => !self.spoiled[index] && new == expected,
+                };
+                assert!(
+                    right,
+                    "connection {index}: upwards from byte {up}: {} instead of {}",
+                    trace::shown(new),
+                    trace::shown(&expected)
+                );
+                *up = far.read.len();
+            }
+            if self.spoiled[index] {
+                assert_ne!(
+                    client.outcome,
+                    Some(Outcome::Eof),
+                    "connection {index}: an end behind a stray escape"
+                );
+            }
+            let received = &client.received;
+            if is_uncounted {
+                continue;
+            }
+            let boots = || echoes && begins_with_boot(&received[*down..], &far.said[*down..]);
+            let sent = || client.sent_bytes(0, client.sent as usize);
+            let is_silent = echoes && self.wiring.modem.quirks.boots_silently;
+            let comes_back = || is_silent && is_echo(&received[*down..], &far.said[*down..], &sent());
+            if (garbled || boots() || comes_back())
+                && received.len() > *down
+                && !far.said.starts_with(received)
+            {
+                // Nobody can tell what a modem that boots says at another speed from what was announced before,
+                // nor what it echoes behind its `RDY` from payload: the client must be told that it is broken.
+                assert_ne!(
+                    client.outcome,
+                    Some(Outcome::Eof),
+                    "connection {index}: an end after a reboot's noise"
+                );
+                continue;
+            }
+            assert!(received.len() <= far.said.len(), "connection {index}: bytes were invented downwards");
+            let (new, expected) = (&received[*down..], &far.said[*down..received.len()]);
+            assert!(
+                new == expected,
+                "connection {index}: downwards from byte {down}: {} instead of {}",
+                trace::shown(new),
+                trace::shown(expected)
+            );
+            *down = received.len();
+            if client.saw_end && client.outcome != Some(Outcome::Reset) && !self.can_end_unseen() {
+                assert!(far.ended.is_some(), "connection {index}: an end that nobody made");
+                assert_eq!(received.len(), far.said.len(), "connection {index}: an end before the last byte");
+            }
+        }
+        let heart = self.relay.modem();
+        for (port, witness) in self.witnesses.iter_mut().enumerate() {
+            let is_unread = heart.wants_port_bytes(port) == 0;
+            let (state, awaits_payload) = (heart.port_state(port), heart.awaits_payload(port));
+            witness.check(state, is_unread, awaits_payload, self.relay.next_deadline(), self.now);
+        }
+        for socket in SocketId::all() {
+            assert!(heart.received(socket).len() <= INCOMING_LIMIT_BYTES, "socket {socket}: too much held");
+            assert!(heart.unsent(socket) <= OUTGOING_LIMIT_BYTES, "socket {socket}: too much held");
+        }
+    }
+
+    /// Whether what was asked for stood in the modem at each open since the last look. In transparent mode nothing can
+    /// be asked after the open: what another program changes just before it is not noticed.
+    fn look_at_opens(&mut self) {
+        let tls = &self.wiring.tls;
+        let settings::Authentication::Authorities(trusted) = &tls.authentication else { return };
+        let trusted: Vec<u8> = trusted.iter().flat_map(|pem| [&pem.bytes[..], b"\n"].concat()).collect();
+        let is_new = self.wiring.modem.family == emulator::Family::Eg800q;
+        for record in &self.network.records()[self.opens_seen..] {
+            let Some(open) = &record.request.tls else { continue };
+            let mut hosts = 0..self.weak.len();
+            let Some(index) = hosts.find(|index| Wiring::host(*index).as_str() == record.request.host) else {
+                continue;
+            };
+            let is_stream = self.wiring.connections[index].mode == Mode::Transparent;
+            let unseen = self.meddled_at.is_some_and(|at| self.now - at < Duration::from_secs(3));
+            // The first of several stands in two places.
+            let mut authorities = open.authorities.clone();
+            authorities.dedup();
+            let wrong = open.security_level == 0
+                || open.version != tls.version as u8
+                || authorities.concat() != trusted
+                || open.check_time.is_some() != tls.checks_time()
+                || open.ignore_items != tls.ignore_certificate_items
+                || open.ignore_chain != tls.ignore_chain
+                || open.ignore_signature != tls.ignore_signature
+                || is_new && !(open.sni && open.check_host);
+            self.weak[index] = (wrong && !(is_stream && unseen)).then(|| format!("{open:?}"));
+        }
+        self.opens_seen = self.network.records().len();
+    }
+
+    /// After a reboot a UART speaks at its first speed again, into whatever was announced at ours.
+    fn can_be_garbled(&self) -> bool {
+        self.wiring.ports.iter().any(|port| port.is_uart)
+            && self.wiring.settings.baud != self.wiring.modem.baud
+            && self.can_reboot()
+    }
+
+    /// Echo is on after a reboot, and payload is still on its way up a line that takes its time. Without DCD nothing
+    /// shows that its echo is no payload, as nothing but whole lines of the modem's own is taken for its words.
+    fn can_be_echoed(&self) -> bool {
+        self.wiring.ports.iter().any(|port| port.paced && !port.has_dcd) && self.can_reboot()
+    }
+
+    fn can_reboot(&self) -> bool {
+        let reboots = |fault: &Fault| match fault {
+            Fault::OtherProgram(bytes) => !bytes.starts_with(b"AT+QSSLCFG"),
+            fault => matches!(fault, Fault::Reboot),
+        };
+        self.wiring.faults.iter().any(|(_, fault)| reboots(fault))
+    }
+
+    /// The modem says `closed` of a connection that is cut, and nothing that could be asked speaks against it.
+    fn can_end_unseen(&self) -> bool {
+        let cuts = |fault: &Fault| matches!(fault, Fault::CutSocket(_) | Fault::WearOutPdp);
+        self.wiring.faults.iter().any(|(_, fault)| cuts(fault))
+    }
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            trace::print();
+            eprintln!("seed {}, {} steps, at {:?}", self.wiring.seed, self.steps, self.elapsed());
+            eprintln!("ports {:?}", self.wiring.ports);
+            for (index, client) in self.clients.iter().enumerate().filter(|(_, it)| it.outcome.is_none()) {
+                eprintln!("client {index} has not ended: {client:?}");
+            }
+        }
+    }
+}
+
+/// Whether the first bytes are as expected and the rest is what a stuck send is filled up with.
+fn is_filled_up(bytes: &[u8], expected: &[u8]) -> bool {
+    let same = bytes.iter().zip(expected).take_while(|(byte, expected)| byte == expected).count();
+    bytes[same..].iter().all(|byte| FILLING.contains(byte))
+}
+
+/// Whether what was received parts from what was said where a modem says that it has booted.
+fn begins_with_boot(received: &[u8], said: &[u8]) -> bool {
+    let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
+    let around = &received[same.saturating_sub(BOOT.len())..received.len().min(same + BOOT.len())];
+    around.windows(BOOT.len()).any(|window| window == BOOT)
+}
+
+/// Whether what was received parts from what was said, and is from there on what was sent.
+fn is_echo(received: &[u8], said: &[u8], sent: &[u8]) -> bool {
+    let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
+    let rest = &received[same..];
+    !rest.is_empty() && sent.windows(rest.len()).any(|window| window == rest)
+}
+
+fn settings(wiring: &Wiring) -> Settings {
+    let port = settings::Port {
+        has_candidates: wiring.identity != Identity::Any,
+        identity: wiring.identity.clone(),
+    };
+    let tunnels = wiring.connections.iter().enumerate().map(|(index, connection)| Tunnel {
+        name: format!("t{index}"),
+        target: settings::Target { host: Wiring::host(index), port: SERVER_PORT },
+        mode: connection.mode,
+        tls: wiring.tls.clone(),
+        limits: connection.limits.clone(),
+    });
+    Settings {
+        ports: vec![port; wiring.ports.len()],
+        modem: wiring.settings.clone(),
+        tunnels: tunnels.collect(),
+        shutdown_timeout: wiring.shutdown_timeout,
+        is_single: false,
+    }
+}
+
+/// The beginning of all times; nothing else in a simulation looks at a clock.
+#[allow(clippy::disallowed_methods)]
+fn base() -> Instant {
+    use std::sync::OnceLock;
+    static BASE: OnceLock<Instant> = OnceLock::new();
+    *BASE.get_or_init(Instant::now)
+}
+
+/// The letters of `AT`, `AT+CMEE?`, `AT+IFC=0,0`, `AT+QSSLSTATE=0`, `+++`, ESC, Ctrl-Z and filler, at the right speed
+/// and at a wrong one.
+const FILLING: &[u8] =
+    b"AT\r+CME?IF=0,QSL123456789\x1A\x1B\x8A\xA2\xE8\xD9\x9A\xEA\xAA\xF9\xCA\xB2\xE9\x81\xE1\xD0\xD8";
+const BOOT: &[u8] = b"\r\nRDY\r\n";
+const SERVER_PORT: u16 = 443;
+const STEPS_MAX: u64 = 20_000_000;
+const IDLE_STEPS_MAX: u32 = 20;
+const DRAIN_ROUNDS_MAX: u32 = 1_000_000;

@@ -1,0 +1,49 @@
+//! What runs are drawn from: bytes and words that nothing should come of, and what is left out of them.
+
+use qssl_core::at::transcript::{Event, Transcript};
+
+/// What other programs have the modem say, each with its frame.
+pub fn other_programs() -> Vec<Vec<u8>> {
+    let text = include_str!("../../core/tests/answers/other-programs.txt");
+    let entries = Transcript::parse(text).expect("the file is a transcript").entries;
+    let said = entries.into_iter().filter_map(|entry| match entry.event {
+        Event::Modem(bytes) => Some(bytes.made_up()),
+        Event::Host(_) | Event::Pause(_) => None,
+    });
+    said.collect()
+}
+
+/// Payload that looks like something else.
+pub const NASTY: [&[u8]; 12] = [
+    b"\r\nNO CARRIER\r\n",
+    b"\r\nOK\r\n",
+    b"\r\nERROR\r\n",
+    b"\r\nSEND OK\r\n",
+    b"\r\n> ",
+    b"+++",
+    b"+",
+    b"\r\n+QSSLURC: \"recv\",0,4\r\n",
+    b"\r\n+QSSLURC: \"closed\",1\r\n",
+    b"\r\nRDY\r\n",
+    b"\r",
+    b"\x1A\x1B\0",
+];
+
+/// What may come unasked and means nothing that matters, or something about sockets that are not open.
+pub const URCS: [&str; 8] = [
+    "+QIND: SMS DONE",
+    "RING",
+    "+CREG: 1",
+    "+CPIN: READY",
+    "+QSSLURC: \"recv\",11",
+    "+QIURC: \"pdpdeact\",5",
+    "+QSSLURC: \"recv\",77,0",
+    "+QSSLURC: nonsense",
+];
+
+/// Switches that take from the heart what no heart could do without, and one that blocks a port for longer than
+/// a command may take.
+pub const UNFAIR: [&str; 3] = ["early_payload_kept", "payload_echoed", "open_result_before_ok"];
+
+/// What may stand on a line between two messages.
+pub const NOISE: [&[u8]; 4] = [b"\0", b"\xE0\xFF", b"\r\n", b"\r\n\r\n"];

@@ -1,0 +1,117 @@
+//! Goal of this test: a modem whose echo cannot be switched off, and one that echoes payload as well, carry every
+//! stream in every mode, and what comes back of a client's own bytes is never believed to be the modem's words.
+
+use qssl_core::settings::Mode;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
+
+use qssl_simulation::Outcome;
+use qssl_simulation::by_hand::ByHand;
+use qssl_simulation::wiring::{Connection, Sends, Wiring, millis, seconds};
+
+/// What a client would send to forge what the modem says.
+const FORGED: [&[u8]; 8] = [
+    b"\r\n+QSSLURC: \"closed\",1\r\n",
+    b"\r\n+QSSLURC: \"recv\",1,4\r\nEVIL",
+    b"\r\nSEND OK\r\n",
+    b"\r\nERROR\r\n",
+    b"\r\nOK\r\n",
+    b"\r\nRDY\r\n",
+    b"\r\nPOWERED DOWN\r\n",
+    b"\r\n> AT+QSSLCLOSE=1,0\r",
+];
+
+fn echoing(wiring: Wiring, payload: bool) -> Wiring {
+    wiring.modem(|modem| {
+        modem.quirks.echo_stays = true;
+        modem.quirks.payload_echoed = payload;
+    })
+}
+
+#[test]
+fn every_mode_works_with_it() {
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        for payload in [false, true] {
+            for wiring in [Wiring::new(), Wiring::new().uart(115_200)] {
+                // Each of two directions of its own, at once.
+                let far = Behaviour {
+                    says: Says::Pattern { bytes: 40_000, seed: 5 },
+                    ends: Ends::AfterReading(40_000),
+                    ..Behaviour::sink()
+                };
+                let connection = Connection::new(mode).sends(Sends::Pattern(40_000)).far_end(far);
+                let count = if mode == Mode::Transparent { 1 } else { 3 };
+                let mut sim = echoing(wiring, payload).connect_many(count, &connection).start();
+                sim.run_to_the_end(seconds(200));
+                for index in 0..count {
+                    sim.assert_complete(index);
+                    assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{mode:?}, payload {payload}");
+                }
+                assert_eq!(sim.relay.modem().counters().resyncs, 0, "{mode:?}, payload {payload}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_echo_that_looks_like_the_modems_words_is_not_believed() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        for payload in [false, true] {
+            let steps = FORGED.iter().enumerate();
+            let steps = steps.map(|(step, words)| (millis(2_000 + 300 * step as u64), words.to_vec()));
+            let attacker = Connection::new(mode).sends(Sends::Steps(steps.collect()));
+            let says = Says::Drip { bytes: 50, every: millis(100), total: 4_000, seed: 2 };
+            let far = Behaviour { says, ends: Ends::AfterSaying(4_000), ..Behaviour::sink() };
+            let neighbour = Connection::new(mode).far_end(far);
+            let wiring = echoing(Wiring::new().uart(115_200), payload);
+            let mut sim = wiring.connect(attacker).connect(neighbour).start();
+            sim.run_until("the neighbour ends", seconds(60), |sim| sim.outcome(1).is_some());
+            let name = format!("{mode:?}, payload {payload}");
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{name}");
+            assert_eq!(sim.clients[1].received.len(), 4_000, "{name}");
+            let sent = FORGED.concat();
+            assert_eq!(sim.fars[0].memory().read, sent, "{name}: and the attacker's bytes are only bytes");
+            assert_eq!(sim.outcome(0), None, "{name}");
+            assert_eq!(sim.relay.modem().counters().reboots, 0, "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_echo_straight_after_pushed_payload_is_no_lost_byte() {
+    // As seen in the field: AT+QSSLSEND comes back behind pushed payload, without a line end between them.
+    let mut hand = ByHand::new(&[Mode::Push], 1, true, |_| {});
+    hand.run_until_ready();
+    let client = hand.connect(0).expect("the heart takes clients");
+    hand.run_for(seconds(1));
+    hand.says(0, b"\r\n+QSSLURC: \"recv\",0,4\r\n");
+    let prompt = b"dataAT+QSSLSEND=0,5\r\r\n> ".to_vec();
+    hand.ports[0].instead.push_back(("AT+QSSLSEND=0,5", prompt));
+    hand.ports[0].takes_payload(0, 5);
+    hand.send(client, b"hello");
+    hand.run_for(seconds(2));
+    assert_eq!(hand.clients[client].received, b"data");
+    assert_eq!(hand.clients[client].outcome, None);
+    assert_eq!(hand.relay.modem().counters().resyncs, 0);
+}
+
+#[test]
+fn the_rest_of_an_echo_that_comes_late_is_not_believed_either() {
+    // The modem echoes the first byte of a payload, falls silent until the send is given up, and goes on.
+    for words in FORGED {
+        let mut hand = ByHand::new(&[Mode::Push, Mode::Push], 1, true, |_| {});
+        hand.run_until_ready();
+        let (attacker, neighbour) = (hand.connect(0).unwrap(), hand.connect(1).unwrap());
+        hand.run_for(seconds(1));
+        let length = words.len() + 1;
+        let command = format!("AT+QSSLSEND=0,{length}");
+        hand.ports[0].instead.push_back(("AT+QSSLSEND=0", format!("{command}\r\r\n> ").into_bytes()));
+        hand.ports[0].takes_payload(0, usize::MAX);
+        hand.send(attacker, &[b"x", words].concat());
+        hand.says(0, b"x");
+        hand.run_until("the send is given up", seconds(90), |hand| hand.relay.modem().counters().resyncs > 0);
+        hand.says(0, words);
+        hand.run_for(seconds(60));
+        assert!(hand.clients[neighbour].received.is_empty(), "{}", words.escape_ascii());
+        assert_ne!(hand.clients[neighbour].outcome, Some(Outcome::Eof), "{}", words.escape_ascii());
+    }
+}

@@ -1,0 +1,298 @@
+//! Goal of this test: an end is given only when nothing speaks against it, at whatever moment it comes.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use qssl_core::settings::{Mode, OnClosed};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Says};
+
+use qssl_simulation::Outcome;
+use qssl_simulation::by_hand::ByHand;
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Reads, Sends, Wiring, millis, seconds};
+
+const MODES: [Mode; 2] = [Mode::Push, Mode::Buffer];
+
+#[test]
+fn strict_users_get_a_reset_for_every_closed() {
+    for mode in MODES {
+        let connection = Connection::new(mode)
+            .far_end(Behaviour::source(1_000, 1))
+            .limits(|limits| limits.on_closed = OnClosed::Reset);
+        let mut sim = Wiring::new().connect(connection).start();
+        sim.run_to_the_end(seconds(60));
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+        assert_eq!(sim.clients[0].received.len(), 1_000, "and every byte that came before it");
+    }
+}
+
+#[test]
+fn closed_and_a_lost_data_session_is_a_reset() {
+    for mode in MODES {
+        let connection = Connection::new(mode).far_end(Behaviour::source(1_000_000, 1));
+        let mut sim =
+            Wiring::new().uart(115_200).connect(connection).fault(seconds(6), Fault::DropPdp).start();
+        sim.run_until("the client ends", seconds(60), |sim| sim.outcome(0).is_some());
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{mode:?}");
+        sim.run_until("the session is back", seconds(120), |sim| sim.relay.modem().is_up());
+    }
+}
+
+#[test]
+fn closed_that_comes_before_the_loss_is_told_is_a_reset() {
+    // The modem says `closed` for every socket, and of the data session only when asked.
+    let connection = Connection::new(Mode::Push).far_end(Behaviour::source(1_000_000, 1));
+    let mut sim = Wiring::new()
+        .uart(115_200)
+        .connect(connection)
+        .fault(millis(5_999), Fault::CutUrcHead(12))
+        .fault(seconds(6), Fault::DropPdp)
+        .start();
+    sim.run_until("the client ends", seconds(60), |sim| sim.outcome(0).is_some());
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+}
+
+#[test]
+fn a_far_end_that_closes_at_any_moment_of_an_exchange_leaves_nobody_hanging() {
+    for mode in MODES {
+        for ms in (0..400).step_by(7) {
+            let says = Says::Drip { bytes: 700, every: millis(11), total: 1_000_000, seed: 3 };
+            let far = Behaviour { says, ends: Ends::After(millis(ms)), ..Behaviour::sink() };
+            let connection = Connection::new(mode).sends(Sends::Pattern(100_000)).far_end(far);
+            let mut sim =
+                Wiring::new().modem(|modem| modem.send_latency = millis(5)).connect(connection).start();
+            sim.run_to_the_end(seconds(60));
+        }
+    }
+}
+
+#[test]
+fn the_same_with_a_cut() {
+    for mode in MODES {
+        for ms in (0..400).step_by(13) {
+            let says = Says::Drip { bytes: 700, every: millis(11), total: 1_000_000, seed: 3 };
+            let far =
+                Behaviour { says, ends: Ends::After(millis(ms)), how: Ending::Cut, ..Behaviour::sink() };
+            let connection = Connection::new(mode).sends(Sends::Pattern(100_000)).far_end(far);
+            let mut sim = Wiring::new().uart(115_200).connect(connection).start();
+            sim.run_to_the_end(seconds(60));
+        }
+    }
+}
+
+#[test]
+fn a_close_that_the_modem_refuses_is_no_end() {
+    let connection = Connection::new(Mode::Push).far_end(Behaviour::source(1_000, 1));
+    let mut sim = Wiring::new().connect(connection).fault(Duration::ZERO, Fault::RefuseCloses(1)).start();
+    sim.run_to_the_end(seconds(120));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+}
+
+#[test]
+fn several_far_ends_that_close_at_once_are_judged_together() {
+    let far = Behaviour { ends: Ends::AfterSaying(5_000), ..Behaviour::source(5_000, 1) };
+    let connection = Connection::new(Mode::Push).far_end(far);
+    let mut sim = Wiring::new().connect_many(12, &connection).start();
+    sim.run_to_the_end(seconds(60));
+    for index in 0..12 {
+        assert_eq!(sim.outcome(index), Some(Outcome::Eof), "client {index}");
+    }
+}
+
+/// A closed URC that belongs to nobody's end, as somebody else's words on the port would look.
+fn stray_closed(socket: u8) -> Fault {
+    Fault::Urc(format!("+QSSLURC: \"closed\",{socket}"))
+}
+
+#[test]
+fn a_closed_that_the_module_does_not_confirm_ends_nothing() {
+    for mode in MODES {
+        let says = Says::Drip { bytes: 400, every: millis(100), total: 30_000, seed: 7 };
+        let far = Behaviour { says, ends: Ends::AfterReading(60_000), ..Behaviour::sink() };
+        let connection = Connection::new(mode)
+            .sends(Sends::Drip { bytes: 300, every: millis(40), total: 60_000 })
+            .far_end(far);
+        let mut wiring = Wiring::new().uart(115_200).connect(connection);
+        for ms in (2_500..9_000).step_by(333) {
+            wiring = wiring.fault(millis(ms), stray_closed(0));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        sim.assert_complete(0);
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}: and its own end is one");
+        let warnings = sim.logged().iter().filter(|line| line.contains("its stream goes on")).count();
+        assert!((1..=3).contains(&warnings), "{mode:?}: {warnings} warnings");
+    }
+}
+
+#[test]
+fn a_quiet_stream_survives_it_too_and_is_not_asked_about_for_ever() {
+    for mode in MODES {
+        let connection = Connection::new(mode).far_end(Behaviour::sink()).leaves(Leaves::After(seconds(600)));
+        let mut sim = Wiring::new().connect(connection).fault(seconds(5), stray_closed(0)).start();
+        sim.run_for(seconds(400));
+        assert_eq!(sim.outcome(0), None, "{mode:?}");
+        let asked = sim.said("AT+QSSLSTATE=0\r");
+        assert!((2..=10).contains(&asked), "{mode:?}: asked {asked} times");
+    }
+}
+
+#[test]
+fn a_foreign_closed_is_no_end_while_the_module_still_pushes_what_came_before_the_real_one() {
+    // The far end has closed long before the line has carried everything.
+    for ms in (1_000..8_000).step_by(250) {
+        let mut sim = Wiring::new()
+            .uart(57_600)
+            .modem(|modem| modem.receive_buffer_bytes = 20_000)
+            .connect(Connection::new(Mode::Push).far_end(Behaviour::source(40_000, 7)))
+            .fault(millis(ms), stray_closed(0))
+            .start();
+        sim.run_to_the_end(seconds(120));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "at {ms} ms");
+        sim.assert_complete(0);
+    }
+}
+
+#[test]
+fn a_module_whose_state_lags_behind_its_closed_gives_an_end() {
+    for mode in MODES {
+        let mut hand = ByHand::new(&[mode], 1, true, |_| {});
+        hand.run_until_ready();
+        let client = hand.connect(0).expect("the heart takes clients");
+        hand.run_for(seconds(1));
+        hand.ports[0].instead = answered_alike("AT+QSSLSTATE=0", &state_line(443, 2), 3);
+        hand.far_end_closes(0, 0);
+        hand.run_until("the client ends", seconds(10), |hand| hand.clients[client].outcome.is_some());
+        assert_eq!(hand.clients[client].outcome, Some(Outcome::Eof), "{mode:?}");
+    }
+}
+
+#[test]
+fn without_a_witness_the_end_is_a_reset() {
+    let somebody_else = state_line(8_883, 2);
+    let opening = state_line(443, 1);
+    for mode in MODES {
+        for answer in [b"\r\nERROR\r\n".to_vec(), somebody_else.clone(), opening.clone()] {
+            let mut hand = ByHand::new(&[mode], 1, true, |_| {});
+            hand.run_until_ready();
+            let client = hand.connect(0).expect("the heart takes clients");
+            hand.run_for(seconds(1));
+            hand.ports[0].instead = answered_alike("AT+QSSLSTATE=0", &answer, 1);
+            hand.far_end_closes(0, 0);
+            hand.run_until("the client ends", seconds(60), |hand| hand.clients[client].outcome.is_some());
+            let outcome = hand.clients[client].outcome;
+            assert_eq!(outcome, Some(Outcome::Reset), "{mode:?}: {}", answer.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn a_witness_that_is_silent_at_first_is_asked_again() {
+    let mut hand = ByHand::new(&[Mode::Push], 1, true, |_| {});
+    hand.run_until_ready();
+    let client = hand.connect(0).expect("the heart takes clients");
+    hand.run_for(seconds(1));
+    hand.ports[0].instead = answered_alike("AT+QSSLSTATE=0", b"", 1);
+    hand.far_end_closes(0, 0);
+    hand.run_until("the client ends", seconds(60), |hand| hand.clients[client].outcome.is_some());
+    assert_eq!(hand.clients[client].outcome, Some(Outcome::Eof));
+}
+
+#[test]
+fn an_end_costs_one_question_about_the_socket() {
+    for mode in MODES {
+        let connection = Connection::new(mode).far_end(Behaviour::source(5_000, 1));
+        let mut sim = Wiring::new().connect(connection).start();
+        sim.run_to_the_end(seconds(60));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+        // The other one is asked when the socket has been closed: is its number free?
+        assert_eq!(sim.said("AT+QSSLSTATE=0\r"), 2, "{mode:?}");
+    }
+}
+
+#[test]
+fn what_a_server_says_before_it_closes_on_an_upload_arrives() {
+    // An HTTP server that answers 413 and closes: sends are refused before the rest of its answer has come.
+    for mode in MODES {
+        for (baud, answer) in [(115_200, 300), (115_200, 30_000), (921_600, 60_000), (9_600, 4_000)] {
+            for reads in [Reads::All, Reads::Drip(700, millis(100))] {
+                for ends_ms in [300, 1_000] {
+                    let name = format!("{mode:?}, {baud}, {answer} bytes, {reads:?}, after {ends_ms} ms");
+                    let says = Says::Pattern { bytes: answer, seed: 3 };
+                    let far = Behaviour { says, ends: Ends::After(millis(ends_ms)), ..Behaviour::sink() };
+                    let connection =
+                        Connection::new(mode).sends(Sends::Pattern(2_000_000)).reads(reads).far_end(far);
+                    let mut sim = Wiring::new()
+                        .uart(baud)
+                        .modem(|modem| modem.receive_buffer_bytes = 100_000)
+                        .connect(connection)
+                        .start();
+                    sim.run_to_the_end(seconds(600));
+                    let said = sim.fars[0].memory().said.len();
+                    assert_eq!(sim.clients[0].received.len(), said, "{name}: what it said before");
+                    assert!(sim.clients[0].saw_end, "{name}: and its end");
+                    let lost = sim.logged().iter().any(|line| line.contains("did not take the last"));
+                    assert!(lost, "{name}: {:?}", sim.logged());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refused_send_whose_closed_never_comes_is_a_reset() {
+    for mode in MODES {
+        let mut hand = ByHand::new(&[mode], 1, true, |_| {});
+        hand.run_until_ready();
+        let client = hand.connect(0).expect("the heart takes clients");
+        hand.run_for(seconds(1));
+        hand.ports[0].closed[0] = true;
+        hand.send(client, b"too late");
+        hand.run_until("the client ends", seconds(60), |hand| hand.clients[client].outcome.is_some());
+        assert_eq!(hand.clients[client].outcome, Some(Outcome::Reset), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_send_that_a_connected_module_refuses_breaks_the_stream_and_is_not_repeated() {
+    for mode in MODES {
+        let mut hand = ByHand::new(&[mode], 1, true, |_| {});
+        hand.run_until_ready();
+        let client = hand.connect(0).expect("the heart takes clients");
+        hand.run_for(seconds(1));
+        hand.ports[0].instead = answered_alike("AT+QSSLSEND=0", b"\r\nERROR\r\n", 1);
+        hand.send(client, b"refused");
+        hand.run_until("the client ends", seconds(60), |hand| hand.clients[client].outcome.is_some());
+        assert_eq!(hand.clients[client].outcome, Some(Outcome::Reset), "{mode:?}");
+        let sends = hand.ports[0].commands.iter().filter(|line| line.starts_with("AT+QSSLSEND")).count();
+        assert_eq!(sends, 1, "{mode:?}");
+        assert!(hand.ports[0].taken[0].is_empty(), "{mode:?}");
+    }
+}
+
+/// What a module says of socket 0: the port of its far end, and its state.
+fn state_line(port: u16, state: u8) -> Vec<u8> {
+    format!("\r\n+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.2\",{port},0,{state},1,0,1,\"uart1\",0\r\n\r\nOK\r\n")
+        .into_bytes()
+}
+
+/// The next answers to a command, all the same.
+fn answered_alike(command: &'static str, answer: &[u8], times: usize) -> VecDeque<(&'static str, Vec<u8>)> {
+    (0..times).map(|_| (command, answer.to_vec())).collect()
+}
+
+#[test]
+fn the_end_of_a_stream_needs_the_same_witness() {
+    for (state, outcome) in [(4, Outcome::Eof), (2, Outcome::Reset)] {
+        let mut hand = ByHand::new(&[Mode::Transparent], 1, true, |_| {});
+        hand.run_until_ready();
+        let client = hand.connect(0).expect("the heart takes clients");
+        hand.set_dcd(0, true);
+        hand.run_for(seconds(1));
+        hand.ports[0].instead = answered_alike("AT+QSSLSTATE=0", &state_line(443, state), 10);
+        hand.set_dcd(0, false);
+        hand.says(0, b"\r\nNO CARRIER\r\n");
+        hand.stream_is_over(0);
+        hand.run_until("the client ends", seconds(60), |hand| hand.clients[client].outcome.is_some());
+        assert_eq!(hand.clients[client].outcome, Some(outcome), "state {state}");
+    }
+}

@@ -1,0 +1,32 @@
+//! Heart, line and emulated modem in simulated time: one behaviour a file.
+//!
+//! Nothing here sleeps or looks at a clock, and chance follows from a seed that is printed when a run fails.
+
+mod buffer_mode;
+mod client_leaves;
+mod clock;
+mod closed_everywhere;
+mod closing;
+mod deadlines;
+mod device_server;
+mod echo;
+mod far_end_closes;
+mod flow_control;
+mod hostile_clients;
+mod hostile_modem;
+mod limits;
+mod line_errors;
+mod losses;
+mod many_clients;
+mod no_network;
+mod opening;
+mod push_mode;
+mod random;
+mod recovery;
+mod sending;
+mod several_ports;
+mod shutting_down;
+mod starting;
+mod tls_settings;
+mod transparent_mode;
+mod unsolicited;

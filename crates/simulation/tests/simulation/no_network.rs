@@ -1,0 +1,118 @@
+//! Goal of this test: ten minutes without network are borne with patience: clients hear of it, the modem is not
+//! pestered, the log stays readable, and whoever comes after that is served soon.
+
+use std::time::Duration;
+
+use qssl_core::settings::Mode;
+use qssl_modem_emulator::Registration;
+use qssl_modem_emulator::network::simulated::Behaviour;
+
+use qssl_simulation::wiring::{Connection, Fault, Sends, Wiring, seconds};
+use qssl_simulation::{Outcome, Simulation};
+
+const GONE: Duration = seconds(60);
+const BACK: Duration = seconds(660);
+
+/// A client in the midst of a transfer when the network goes, one every ten seconds while it is gone, and one that
+/// comes when it is back.
+fn ten_minutes(seed: u64, gone: Fault, back: Fault) -> Simulation {
+    let transfer = Connection::new(Mode::Push)
+        .at(seconds(30))
+        .sends(Sends::Drip { bytes: 100, every: seconds(1), total: 1_000_000 })
+        .far_end(Behaviour::echo());
+    let download = Connection::new(Mode::Push).far_end(Behaviour::source(1_000, 2));
+    let mut wiring = Wiring { seed, ..Wiring::new() }.connect(transfer);
+    for turn in 0..60 {
+        wiring = wiring.connect(download.clone().at(GONE + seconds(1 + 10 * turn)));
+    }
+    let mut sim = wiring.connect(download.at(BACK + seconds(1))).fault(GONE, gone).fault(BACK, back).start();
+    sim.run_for(BACK - seconds(1));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset), "the one that was being served");
+    for waiting in 1..=56 {
+        assert_eq!(sim.outcome(waiting), Some(Outcome::Reset), "{waiting}: nobody waits for ever");
+        let client = &sim.clients[waiting];
+        let waited = client.ended_at.zip(client.accepted_at()).map(|(end, start)| end - start);
+        assert!(waited.is_some_and(|time| time <= seconds(31)), "{waiting}: {waited:?}");
+    }
+    sim
+}
+
+/// When the tunnel began to serve again, counted from a second before the network was back.
+fn served_after(sim: &mut Simulation, limit: Duration) -> Duration {
+    let took = sim.run_until("the next client is served", limit, |sim| sim.relay.modem().is_up());
+    let last = sim.clients.len() - 1;
+    sim.run_until("every client ends", seconds(60), |sim| sim.clients.iter().all(|it| it.outcome.is_some()));
+    assert_eq!(sim.outcome(last), Some(Outcome::Eof));
+    took
+}
+
+#[test]
+fn out_of_coverage() {
+    let mut sim = ten_minutes(
+        1,
+        Fault::Network(Registration::Searching),
+        Fault::Network(Registration::After(Duration::ZERO)),
+    );
+    // Asking the modem costs no radio traffic, so it is asked every two seconds, and no more.
+    assert!(sim.said("AT+CEREG?") < 310, "{}", sim.said("AT+CEREG?"));
+    assert_eq!(sim.said("AT+QSSLOPEN"), 1, "nothing is opened without network");
+    let log: Vec<String> = sim.logged().into_iter().filter(|line| !line.contains("client ")).collect();
+    assert!(log.len() < 15, "{log:#?}");
+    assert!(log.iter().any(|line| line.contains("searches for a network")), "{log:#?}");
+    let clients = sim.logged().into_iter().filter(|line| line.contains("to s9.example"));
+    let why = "the modem was not ready in time (--queue-timeout): waiting: the modem searches for a network";
+    assert!(clients.clone().all(|line| line.contains(why)), "{:#?}", clients.collect::<Vec<_>>());
+    assert!(served_after(&mut sim, seconds(10)) < seconds(5));
+}
+
+#[test]
+fn a_network_that_refuses_and_thinks_better_of_it() {
+    let mut sim = ten_minutes(
+        1,
+        Fault::Network(Registration::Denied),
+        Fault::Network(Registration::After(Duration::ZERO)),
+    );
+    let log: Vec<String> = sim.logged().into_iter().filter(|line| !line.contains("client ")).collect();
+    assert!(log.len() < 15, "{log:#?}");
+    assert!(log.iter().any(|line| line.contains("denied the registration")), "{log:#?}");
+    assert!(served_after(&mut sim, seconds(10)) < seconds(5));
+}
+
+/// When AT+QIACT= was said while the network gave no data session.
+fn attempts(sim: &Simulation) -> usize {
+    sim.said("AT+QIACT=1")
+}
+
+#[test]
+fn registered_but_without_a_data_session() {
+    let gone = || Fault::RequireApn(Some("another".into()));
+    let mut counts = Vec::new();
+    let mut times = Vec::new();
+    for seed in 1..=8 {
+        let transfer = Connection::new(Mode::Push).far_end(Behaviour::echo());
+        let late = Connection::new(Mode::Push).at(BACK + seconds(1)).far_end(Behaviour::source(1_000, 2));
+        let mut sim = Wiring { seed, ..Wiring::new() }
+            .connect(transfer)
+            .connect(late.limits(|limits| limits.queue_timeout = seconds(200)))
+            .fault(GONE, gone())
+            .fault(GONE, Fault::DropPdp)
+            .fault(BACK, Fault::RequireApn(None))
+            .start();
+        sim.run_for(BACK);
+        counts.push(attempts(&sim));
+        times.push(sim.run_until("it serves again", seconds(130), |sim| sim.relay.modem().is_up()));
+        sim.run_until("every client ends", seconds(60), |sim| {
+            sim.clients.iter().all(|it| it.outcome.is_some())
+        });
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "seed {seed}");
+        let log: Vec<String> = sim.logged().into_iter().filter(|line| !line.contains("client ")).collect();
+        assert!(log.len() < 20, "{log:#?}");
+        assert!(log.iter().any(|line| line.contains("check --apn")), "{log:#?}");
+    }
+    // 5, 10, 20, … 120 s: each attempt takes the network's time and the operator's patience.
+    assert!(counts.iter().all(|count| (6..=30).contains(count)), "{counts:?}");
+    // Devices that lost the network together do not come back together.
+    times.sort_unstable();
+    times.dedup();
+    assert_eq!(times.len(), 8, "{times:?}");
+}

@@ -1,0 +1,123 @@
+//! Goal of this test: opens run side by side, are repeated where that helps, and fail so that the client sees.
+
+use qssl_core::settings::{Mode, WhenFull};
+use qssl_modem_emulator::network::OpenFailure;
+use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
+
+use qssl_simulation::Outcome;
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Sends, Wiring, millis, seconds};
+
+fn fetches() -> Connection {
+    Connection::new(Mode::Push).far_end(Behaviour::source(2_000, 5))
+}
+
+#[test]
+fn a_refused_open_is_a_reset() {
+    let fails = Opening::Fails(millis(500), OpenFailure::Refused);
+    let mut sim = Wiring::new().connect(fetches().opening(fails)).start();
+    sim.run_to_the_end(seconds(30));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+}
+
+#[test]
+fn an_open_that_is_refused_with_an_error_is_a_reset() {
+    let quirks = |modem: &mut qssl_modem_emulator::Config| {
+        modem.quirks.failed_open_keeps_socket = true;
+        modem.quirks.used_socket_refused_at_once = true;
+    };
+    let fails = Opening::Fails(millis(500), OpenFailure::Dns);
+    let mut sim = Wiring::new().modem(quirks).connect(fetches().opening(fails)).start();
+    sim.run_to_the_end(seconds(30));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+}
+
+#[test]
+fn an_open_of_which_nothing_is_heard_ends_at_the_connect_timeout_and_its_number_comes_back() {
+    let connection = fetches().limits(|limits| limits.connect_timeout = seconds(20));
+    let mut sim = Wiring::new()
+        .connect(connection)
+        .connect(fetches().at(seconds(40)))
+        .fault(millis(0), Fault::NeverOpen)
+        .start();
+    let took = sim.run_until("it is reset", seconds(60), |sim| sim.outcome(0).is_some());
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+    assert!(took >= seconds(20) && took < seconds(23), "{took:?}");
+    sim.run_to_the_end(seconds(60));
+    assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+}
+
+#[test]
+fn dns_busy_is_tried_once_more_alone() {
+    let quirks = |modem: &mut qssl_modem_emulator::Config| {
+        modem.quirks.dns_busy_beyond = Some(3);
+        modem.open_latency = seconds(1);
+    };
+    let mut sim = Wiring::new().modem(quirks).connect_many(5, &fetches()).start();
+    sim.run_to_the_end(seconds(60));
+    for index in 0..5 {
+        assert_eq!(sim.outcome(index), Some(Outcome::Eof), "client {index}");
+    }
+}
+
+#[test]
+fn operation_busy_is_tried_once_more_alone() {
+    let quirks = |modem: &mut qssl_modem_emulator::Config| {
+        modem.quirks.opens_busy_beyond = Some(2);
+        modem.open_latency = millis(700);
+    };
+    let mut sim = Wiring::new().modem(quirks).connect_many(12, &fetches()).start();
+    sim.run_to_the_end(seconds(60));
+    for index in 0..12 {
+        assert_eq!(sim.outcome(index), Some(Outcome::Eof), "client {index}");
+    }
+}
+
+#[test]
+fn a_number_that_is_taken_is_closed_and_tried_once_more() {
+    let mut sim =
+        Wiring::new().connect(fetches().at(seconds(5))).fault(seconds(4), Fault::FailOpen(563)).start();
+    sim.run_to_the_end(seconds(60));
+    assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+    assert_eq!(sim.said("AT+QSSLOPEN"), 2);
+    let mut twice = Wiring::new()
+        .connect(fetches().at(seconds(5)))
+        .fault(seconds(4), Fault::FailOpen(563))
+        .fault(seconds(4), Fault::FailOpen(563))
+        .start();
+    twice.run_to_the_end(seconds(60));
+    assert_eq!(twice.outcome(0), Some(Outcome::Reset), "once more, and no more");
+}
+
+#[test]
+fn the_result_of_an_open_may_come_in_any_shape() {
+    for quirk in ["open_result_before_ok", "open_result_without_empty_line", "open_result_on_urc_port"] {
+        for mode in [Mode::Push, Mode::Buffer] {
+            let mut wiring = Wiring::new().connect(Connection { mode, ..fetches() });
+            assert!(wiring.modem.quirks.set(quirk, true));
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(60));
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{quirk}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_leaves_while_its_socket_opens_gives_it_back_when_the_modem_has_answered() {
+    let leaves = [Leaves::After(millis(500)), Leaves::ResetsAfter(millis(500)), Leaves::WhenSent];
+    for how in leaves {
+        let connection = fetches().sends(Sends::Pattern(10)).leaves(how);
+        let mut sim =
+            Wiring::new().modem(|modem| modem.open_latency = seconds(5)).connect(connection).start();
+        sim.run_to_the_end(seconds(60));
+        assert_eq!(sim.said("AT+QSSLCLOSE=0"), 1, "{how:?}");
+    }
+}
+
+#[test]
+fn where_all_sockets_are_busy_a_client_can_be_reset_at_once() {
+    let busy = Connection::new(Mode::Push);
+    let late = fetches().at(seconds(10)).limits(|limits| limits.when_full = WhenFull::Reset);
+    let mut sim = Wiring::new().connect_many(12, &busy).connect(late).start();
+    sim.run_until("it is reset", seconds(12), |sim| sim.outcome(12).is_some());
+    assert_eq!(sim.outcome(12), Some(Outcome::Reset));
+}

@@ -1,0 +1,750 @@
+//! Goal of this test: whatever meets whatever, nothing is lost, nothing is invented, everybody comes to an end,
+//! and once nothing goes wrong any more, new clients are served.
+//!
+//! `SIMULATION_SEED=N cargo test -p qssl-simulation --test simulation random` repeats one run exactly and prints what was said.
+//! `SIMULATION_RUNS=N` makes more runs than usual, `SIMULATION_FIRST=N` begins with another seed; with
+//! `--nocapture` the sum of what went on is printed. In runs of seeds above 2^32 the heart does not know which of the
+//! modem's ports it has. In runs of seeds above 2^33 other programs use the same modem, its settings are not what the
+//! tunnel left there, and modules differ more.
+
+use std::collections::BTreeMap;
+use std::panic::catch_unwind;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use qssl_core::at::IdSet;
+use qssl_core::settings::{Authentication, Mode, Pem, Recovery, Tls};
+use qssl_modem_emulator as emulator;
+use qssl_modem_emulator::PortName;
+use qssl_modem_emulator::network::OpenFailure;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Reads as FarReads, Says};
+
+use qssl_simulation::material::{NASTY, NOISE, UNFAIR, URCS, other_programs};
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
+use qssl_simulation::{Chance, Outcome, Simulation};
+
+#[test]
+fn runs_of_many_seeds() {
+    if let Some(seed) = number("SIMULATION_SEED") {
+        let wiring = draw(seed);
+        eprintln!("{wiring:#?}");
+        run(&wiring, true);
+        return;
+    }
+    let runs = number("SIMULATION_RUNS").unwrap_or(RUNS);
+    let first = number("SIMULATION_FIRST").unwrap_or(1);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let seeds: Vec<u64> = match number("SIMULATION_RUNS") {
+        None => {
+            let unnamed = UNNAMED_ABOVE + first..UNNAMED_ABOVE + first + UNNAMED_RUNS;
+            let shared = SHARED_ABOVE + first..SHARED_ABOVE + first + SHARED_RUNS;
+            (first..first + runs).chain(unnamed).chain(shared).chain(failed_once()).collect()
+        }
+        Some(_) => (first..first + runs).collect(),
+    };
+    let tally = Mutex::new(Tally::default());
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (tally, seeds) = (&tally, &seeds);
+            scope.spawn(move || {
+                for seed in seeds.iter().filter(|seed| *seed % threads == thread) {
+                    try_seed(*seed, tally);
+                }
+            });
+        }
+    });
+    let tally = tally.into_inner().expect("no thread has panicked outside of a run");
+    println!("{tally:#?}");
+    assert_eq!(tally.failed, 0, "of {} runs so many failed", seeds.len());
+}
+
+fn failed_once() -> impl Iterator<Item = u64> {
+    let alike = FAILED_ALIKE.iter().flat_map(|(_, seeds)| seeds.iter().copied());
+    REGRESSIONS.map(|(seed, _)| seed).into_iter().chain(alike)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// What went on in all runs together.
+#[derive(Debug, Default)]
+struct Tally {
+    runs: u64,
+    failed: u64,
+    connections: usize,
+    resets: usize,
+    bytes_up: u64,
+    bytes_down: u64,
+    commands: u64,
+    payloads: u64,
+    commands_given_up: u64,
+    simulated_hours: f64,
+    /// By kind.
+    faults: BTreeMap<String, usize>,
+}
+
+impl Tally {
+    fn add(&mut self, wiring: &Wiring, sim: &Simulation) {
+        let count = wiring.connections.len();
+        self.connections += count;
+        self.resets += (0..count).filter(|index| sim.outcome(*index) == Some(Outcome::Reset)).count();
+        self.bytes_up += sim.clients.iter().map(|client| client.sent).sum::<u64>();
+        self.bytes_down += sim.clients.iter().map(|client| client.received.len() as u64).sum::<u64>();
+        let seen = sim.seen();
+        self.commands += seen.commands;
+        self.payloads += seen.payloads;
+        self.commands_given_up += seen.given_up;
+        self.simulated_hours += sim.elapsed().as_secs_f64() / 3_600.0;
+        for (_, fault) in &wiring.faults {
+            let name = format!("{fault:?}");
+            let kind = name.split(['(', ' ']).next().unwrap_or_default();
+            *self.faults.entry(kind.to_owned()).or_default() += 1;
+        }
+    }
+}
+
+/// Runs a seed; when it fails, once more with everything that is said.
+fn try_seed(seed: u64, tally: &Mutex<Tally>) {
+    let wiring = draw(seed);
+    let result = catch_unwind(|| run(&wiring, false));
+    let mut tally = tally.lock().expect("runs do not panic while they hold it");
+    tally.runs += 1;
+    match result {
+        Ok(sim) => tally.add(&wiring, &sim),
+        Err(_) => {
+            tally.failed += 1;
+            eprintln!("SIMULATION_SEED={seed} repeats this failure");
+            if tally.failed == 1 {
+                eprintln!("{wiring:#?}");
+                let _ = catch_unwind(|| run(&wiring, true));
+            }
+        }
+    }
+    if tally.runs.is_multiple_of(REPORT_EVERY) {
+        eprintln!("{} runs, {} failed", tally.runs, tally.failed);
+    }
+}
+
+fn run(wiring: &Wiring, traced: bool) -> Simulation {
+    let mut sim = if traced { wiring.start() } else { wiring.start_quietly() };
+    sim.run_to_the_end(seconds(1_500));
+    let last = wiring.connections.len() - 1;
+    assert_eq!(sim.outcome(last), Some(Outcome::Eof), "after everything went wrong, a new client is served");
+    let served = sim.clients[last].ended_at.zip(sim.clients[last].accepted_at());
+    let took = served.map(|(end, begin)| end - begin);
+    assert!(took.is_some_and(|took| took < seconds(120) + late_work(wiring)), "and in time: {took:?}");
+    if wiring.faults.is_empty() {
+        for (index, connection) in wiring.connections.iter().enumerate() {
+            if is_simple(connection) && everybody_reads(wiring) && work(wiring) < LIFETIME / 2 {
+                assert_eq!(sim.outcome(index), Some(Outcome::Eof), "connection {index} meets no trouble");
+                sim.assert_complete(index);
+            }
+        }
+        if !has_streams(wiring) {
+            sim.assert_nothing_swallowed();
+        }
+    }
+    sim
+}
+
+/// How long the line is busy with what the late clients get, when the module pushes it in its smallest pieces.
+fn late_work(wiring: &Wiring) -> Duration {
+    line_time(wiring, LATE_CLIENTS.len() as u64 * u64::from(LATE_BYTES))
+}
+
+/// Likewise with everything that all clients and far ends say.
+fn work(wiring: &Wiring) -> Duration {
+    let said = |connection: &Connection| {
+        let up = match &connection.client.sends {
+            Sends::Nothing => 0,
+            Sends::Pattern(bytes) | Sends::Drip { total: bytes, .. } => *bytes,
+            Sends::Steps(steps) => steps.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
+        };
+        let down = match &connection.far_end.says {
+            Says::Nothing => 0,
+            Says::Echo => up,
+            Says::Text(text) => text.len() as u64,
+            Says::Pattern { bytes, .. } | Says::Drip { total: bytes, .. } => *bytes,
+            Says::Reply { response_bytes, .. } => *response_bytes,
+        };
+        up + down
+    };
+    line_time(wiring, wiring.connections.iter().map(said).sum())
+}
+
+fn line_time(wiring: &Wiring, bytes: u64) -> Duration {
+    let head = "\r\n+QSSLURC: \"recv\",11,1460\r\n\r\n".len() as u64;
+    let pieces = bytes.div_ceil(wiring.modem.push_limit_bytes as u64);
+    let bits = (bytes + pieces * head) * 10;
+    Duration::from_micros(bits * 1_000_000 / u64::from(wiring.settings.baud))
+}
+
+/// Whether nothing in this connection keeps it from ending in order.
+fn is_simple(connection: &Connection) -> bool {
+    let stays = matches!(connection.client.leaves, Leaves::AtTheEnd);
+    let ends = match (&connection.far_end.says, connection.far_end.ends) {
+        (Says::Pattern { .. } | Says::Text(_), Ends::AfterSaying(_)) => {
+            matches!(connection.client.sends, Sends::Nothing)
+        }
+        _ => false,
+    };
+    let opens = matches!(connection.opening, Opening::Opens(time) if time < seconds(10));
+    stays && ends && opens && connection.far_end.how == Ending::Closed
+}
+
+/// Whether nobody holds up anybody: whoever waits longer than the queue timeout is reset.
+fn everybody_reads(wiring: &Wiring) -> bool {
+    let reads = |connection: &Connection| connection.client.reads == Reads::All;
+    wiring.connections.len() <= 12
+        && wiring
+            .connections
+            .iter()
+            .all(|connection| connection.mode != Mode::Transparent && reads(connection))
+}
+
+/// The wiring of a seed.
+fn draw(seed: u64) -> Wiring {
+    let chance = &mut Chance::new(seed);
+    let mut wiring = Wiring { seed, ..Wiring::new() };
+    draw_ports(&mut wiring, chance);
+    draw_modem(&mut wiring, chance);
+    let modes: &[Mode] = match chance.below(6) {
+        0 => &[Mode::Push],
+        1 => &[Mode::Buffer],
+        2 => &[Mode::Transparent],
+        3 => &[Mode::Push, Mode::Buffer],
+        _ => &[Mode::Push, Mode::Buffer, Mode::Transparent],
+    };
+    for _ in 0..chance.within(1..=14) {
+        wiring.connections.push(draw_connection(*chance.pick(modes), chance));
+    }
+    let last_fault = seconds(60);
+    if !chance.once_in(4) {
+        for _ in 0..chance.within(1..=6) {
+            let at = Duration::from_micros(chance.below(last_fault.as_micros() as u64));
+            let fault = draw_fault(&wiring, chance);
+            wiring.faults.push((at, fault));
+        }
+        wiring.faults.push((seconds(120), Fault::Calm));
+        // What a far end says just behind an escape that was missed is its answer, for all that anybody can tell.
+        if wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::MissEscapes(_))) {
+            let is_ok = |fault: &Fault| matches!(fault, Fault::Say(_, words) if words == b"\r\nOK\r\n");
+            wiring.faults.retain(|(_, fault)| !is_ok(fault));
+        }
+    }
+    // A data session that carries nothing shows when opens fail.
+    for at in LATE_CLIENTS {
+        let far_end = Behaviour::source(u64::from(LATE_BYTES), seed);
+        let late = Connection::new(*chance.pick(modes)).at(seconds(at)).far_end(far_end);
+        let patience = seconds(50) + late_work(&wiring);
+        wiring.connections.push(late.limits(|limits| limits.queue_timeout = patience));
+    }
+    if seed > SHARED_ABOVE {
+        draw_shared_modem(&mut wiring, &mut Chance::new(seed.rotate_left(17)));
+    }
+    wiring
+}
+
+/// What other programs on the modem, its leftover settings and uncommon modules add. Drawn apart from everything else,
+/// so that other seeds keep their meaning.
+fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
+    draw_lost_answers(wiring, chance);
+    draw_other_programs(wiring, chance);
+    draw_port_names(wiring, chance);
+    draw_stray_closed(wiring, chance);
+    draw_closes(wiring, &mut Chance::new(wiring.seed.rotate_left(41)));
+    draw_echo(wiring, chance);
+    draw_recv_forms(wiring, chance);
+    draw_trust(wiring, &mut Chance::new(wiring.seed.rotate_left(29)));
+    draw_late_room(wiring, &mut Chance::new(wiring.seed.rotate_left(17)));
+    draw_stubborn_urcs(wiring, &mut Chance::new(wiring.seed.rotate_left(53)));
+}
+
+/// Kernels that take nothing more for a client before a third of what they hold for it has been read.
+fn draw_late_room(wiring: &mut Wiring, chance: &mut Chance) {
+    for connection in &mut wiring.connections {
+        if chance.once_in(3) {
+            connection.client.room_min_bytes = connection.client.buffer_bytes / 3;
+        }
+    }
+}
+
+/// Modules that choose the ports of a socket's URCs themselves.
+fn draw_stubborn_urcs(wiring: &mut Wiring, chance: &mut Chance) {
+    if wiring.ports.len() == 1 || !chance.once_in(3) {
+        return;
+    }
+    let quirk = *chance.pick(&["urcs_by_opener", "urcs_by_every_port"]);
+    wiring.modem.quirks.set(quirk, true);
+    let is_named = chance.once_in(2);
+    for port in &mut wiring.ports {
+        port.is_named &= is_named;
+    }
+}
+
+/// `recv` with a length where nothing is pushed, and without one where everything is.
+fn draw_recv_forms(wiring: &mut Wiring, chance: &mut Chance) {
+    let all_are = |mode| wiring.connections.iter().all(|connection| connection.mode == mode);
+    let at = millis(chance.below(60_000));
+    let fault = match (all_are(Mode::Buffer), all_are(Mode::Push)) {
+        (true, _) => Fault::OtherProgram(b"AT+QICFG=\"recvind\",1\r".to_vec()),
+        (_, true) => Fault::Urc(format!("+QSSLURC: \"recv\",{}", chance.below(12))),
+        _ => return,
+    };
+    wiring.faults.push((at, fault));
+}
+
+/// Echo that cannot be switched off, of payload too.
+fn draw_echo(wiring: &mut Wiring, chance: &mut Chance) {
+    // What a modem echoes that has left a stream by itself nobody can tell from payload.
+    if has_streams(wiring) || !chance.once_in(3) {
+        return;
+    }
+    wiring.modem.quirks.echo_stays = true;
+    wiring.modem.quirks.payload_echoed = chance.once_in(2);
+}
+
+/// Modules that close as others do not, or not at all.
+fn draw_closes(wiring: &mut Wiring, chance: &mut Chance) {
+    wiring.modem.quirks.close_without_time = chance.once_in(4);
+    if chance.once_in(4) {
+        wiring.modem.quirks.close_of_opening_refused = true;
+        // Where an open never ends, only a reboot would give its socket back.
+        wiring.faults.retain(|(_, fault)| !matches!(fault, Fault::NeverOpen));
+        for connection in &mut wiring.connections {
+            if connection.opening == Opening::Never {
+                connection.opening = Opening::Fails(seconds(30), OpenFailure::Refused);
+            }
+        }
+    }
+    if chance.once_in(8) && wiring.connections.len() >= 8 {
+        // Few sockets, so that none is left soon and the recovery ladder is climbed. How soon depends on what else
+        // goes wrong, so somebody reboots the module before the last clients come.
+        wiring.settings.sockets = IdSet::first(2);
+        wiring.settings.recovery = Recovery::Reboot;
+        wiring.faults.push((millis(chance.below(60_000)), Fault::RefuseClosesUntilBoot));
+        wiring.faults.push((seconds(300), Fault::Reboot));
+    }
+}
+
+/// Results that are lost while payload is pushed, pauses in the middle of it, reboots quicker than others, and SEND FAIL
+/// that SEND OK follows.
+fn draw_lost_answers(wiring: &mut Wiring, chance: &mut Chance) {
+    wiring.modem.boot_time = millis(chance.within(700..=6_000));
+    wiring.modem.quirks.sleeps = chance.once_in(5);
+    if chance.once_in(8) {
+        let never = ["+QICFG", "+QURCCFG", "+QSSLCLOSE=?", "&C1", "+CMEE=1", "+CCLK"];
+        wiring.modem.mute.push(chance.pick(&never).to_string());
+    }
+    for _ in 0..chance.below(4) {
+        let port = chance.below(wiring.ports.len() as u64) as usize;
+        let at = Duration::from_micros(chance.below(60_000_000));
+        let fault = match chance.below(5) {
+            // The result of a stream's open is its beginning.
+            0 | 1 if !has_streams(wiring) => Fault::LoseResults(chance.within(1..=3) as u32),
+            0..=2 => Fault::SendFailsFor(millis(chance.within(1..=400))),
+            3 => Fault::HoldLine(port, millis(chance.below(14_000))),
+            _ => Fault::LosePdpSilently,
+        };
+        wiring.faults.push((at, fault));
+    }
+    if wiring.faults.iter().all(|(_, fault)| !matches!(fault, Fault::Calm)) {
+        wiring.faults.push((seconds(120), Fault::Calm));
+    }
+}
+
+/// Ports that the heart has no name for or a wrong one, and modules that do not let URCs be moved.
+fn draw_port_names(wiring: &mut Wiring, chance: &mut Chance) {
+    let is_only = wiring.ports.len() == 1;
+    if is_only && chance.once_in(3) {
+        wiring.ports[0].is_named = false;
+        let refusal = *chance.pick(&["urc_port_refused", "urc_port_all_refused", "local_port_zero"]);
+        wiring.modem.quirks.set(refusal, true);
+        // An open whose result is heard nowhere cannot be told from one that never ends.
+        wiring.modem.quirks.open_result_on_urc_port = false;
+        // The modem has other ports, which the host has not.
+        let name = wiring.ports[0].name;
+        wiring.modem.ports =
+            vec![name, if name == PortName::UsbAt { PortName::Uart1 } else { PortName::UsbAt }];
+    }
+}
+
+/// What other programs have the modem say, and texts that anybody can send it.
+fn draw_other_programs(wiring: &mut Wiring, chance: &mut Chance) {
+    // A message that lost its head can be anything.
+    if chance.once_in(3) || wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::CutUrcHead(_))) {
+        return;
+    }
+    let said = other_programs();
+    for _ in 0..chance.within(1..=12) {
+        let at = Duration::from_micros(chance.below(60_000_000));
+        let fault = match chance.below(4) {
+            0 => {
+                Fault::Sms("hello\r\n\r\n+QSSLURC: \"closed\",0\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX".into())
+            }
+            _ => Fault::Foreign(chance.pick(&said).clone()),
+        };
+        wiring.faults.push((at, fault));
+    }
+}
+
+/// `closed` for sockets that are connected, as other programs' words look.
+fn draw_stray_closed(wiring: &mut Wiring, chance: &mut Chance) {
+    // In a stream it is payload that nobody said.
+    if has_streams(wiring) || !chance.once_in(2) {
+        return;
+    }
+    for _ in 0..chance.within(1..=6) {
+        let at = millis(chance.below(60_000));
+        let urc = format!("+QSSLURC: \"closed\",{}", chance.below(12));
+        wiring.faults.push((at, Fault::Urc(urc)));
+    }
+}
+
+/// Servers are verified, and the module and other programs make that hard: settings that are not stored, or changed, and
+/// files that are replaced or deleted.
+fn draw_trust(wiring: &mut Wiring, chance: &mut Chance) {
+    if chance.once_in(3) {
+        return;
+    }
+    let pem = |name: &str| Pem { source: format!("{name}.pem"), bytes: name.as_bytes().to_vec() };
+    let roots = if chance.once_in(3) { vec![pem("the root"), pem("another")] } else { vec![pem("the root")] };
+    wiring.tls = Tls::new(Authentication::Authorities(roots));
+    // Its USB AT port has no transparent mode.
+    if chance.once_in(4) && !has_streams(wiring) {
+        wiring.modem.family = emulator::Family::Ec20;
+    }
+    let quirks = &mut wiring.modem.quirks;
+    for quirk in [
+        &mut quirks.file_download_refused,
+        &mut quirks.setting_values_quoted,
+        &mut quirks.key_list_short,
+        &mut quirks.joined_settings_lost,
+    ] {
+        *quirk |= chance.once_in(5);
+    }
+    for _ in 0..chance.below(5) {
+        let at = Duration::from_micros(chance.below(60_000_000));
+        match chance.below(6) {
+            0 => wiring.faults.push((at, Fault::LoseSettings(chance.within(1..=4) as u32))),
+            1 => wiring.faults.push((at, Fault::DeleteFiles)),
+            2 => {
+                // In a session that stands their bytes are not looked at again.
+                wiring.faults.push((at, Fault::ForgeFiles));
+                wiring.faults.push((at, Fault::Reboot));
+            }
+            _ => {
+                let line = chance.pick(&MEDDLING).replace('N', &chance.below(3).to_string());
+                wiring.faults.push((at, Fault::OtherProgram(line.into_bytes())));
+            }
+        }
+        wiring.faults.push((seconds(120), Fault::Calm));
+    }
+}
+
+/// What another program may set, for itself or on purpose.
+const MEDDLING: [&str; 8] = [
+    "AT+QSSLCFG=\"seclevel\",N,0\r",
+    "AT+QSSLCFG=\"ignorelocaltime\",N,1\r",
+    "AT+QSSLCFG=\"ignorecertitem\",N,1048575\r",
+    "AT+QSSLCFG=\"ignoreinvalidcertsign\",N,1\r",
+    "AT+QSSLCFG=\"ignoremulticertchainverify\",N,1\r",
+    "AT+QSSLCFG=\"sslversion\",N,0\r",
+    "AT+QSSLCFG=\"cacert\",N,\"UFS:theirs.pem\"\r",
+    "AT+QSSLCFG=\"cacertex\",N,\"UFS:theirs.pem\"\r",
+];
+
+fn draw_ports(wiring: &mut Wiring, chance: &mut Chance) {
+    let uart = chance.once_in(2);
+    if uart {
+        let baud = *chance.pick(&[9_600, 57_600, 115_200, 115_200, 460_800, 921_600]);
+        wiring.settings.baud = baud;
+        wiring.modem.baud = if chance.once_in(6) { 115_200 } else { baud };
+        let port = Port { has_dcd: !chance.once_in(3), has_dtr: !chance.once_in(3), ..Port::uart() };
+        wiring.ports = vec![Port { splits: chance.once_in(2), ..port }];
+    } else {
+        let names = [PortName::UsbAt, PortName::UsbModem, PortName::Uart1];
+        let count = chance.within(1..=3) as usize;
+        let paced = chance.once_in(3);
+        let splits = chance.once_in(2);
+        let is_named = wiring.seed <= UNNAMED_ABOVE || wiring.seed > SHARED_ABOVE;
+        let port = |name| Port { paced, splits, is_named, ..Port::usb(name) };
+        wiring.ports = names[..count].iter().map(|name| port(*name)).collect();
+    }
+    wiring.modem.ports = wiring.ports.iter().map(|port| port.name).collect();
+}
+
+fn draw_modem(wiring: &mut Wiring, chance: &mut Chance) {
+    let modem = &mut wiring.modem;
+    let mut latency = |most: u64| match chance.below(3) {
+        0 => Duration::ZERO,
+        _ => Duration::from_micros(chance.below(most * 1_000)),
+    };
+    modem.command_latency = latency(30);
+    modem.prompt_latency = latency(20);
+    modem.send_latency = latency(40);
+    modem.receive_latency = latency(40);
+    modem.open_latency = latency(3_000);
+    modem.close_latency = latency(500);
+    modem.activation_latency = latency(3_000);
+    modem.escape_guard = millis(1_000) + latency(100);
+    modem.send_buffer_bytes = chance.within(1_460..=20_000) as usize;
+    modem.receive_buffer_bytes = chance.within(500..=20_000) as usize;
+    modem.push_limit_bytes = *chance.pick(&[1, 100, 1_460, 1_500, 4_000, 16_384]);
+    modem.booted = !chance.once_in(8);
+    if chance.once_in(2) {
+        for (name, _) in &emulator::Quirks::SWITCHES[..COMMON_SWITCHES] {
+            if chance.once_in(6) && !UNFAIR.contains(name) {
+                modem.quirks.set(name, true);
+            }
+        }
+    }
+    if chance.once_in(4) {
+        modem.quirks = emulator::Quirks::field();
+    }
+}
+
+fn draw_connection(mode: Mode, chance: &mut Chance) -> Connection {
+    let mut connection = Connection::new(mode).at(millis(chance.below(50_000)));
+    let bytes = *chance.pick(&[1, 10, 1_459, 1_460, 1_461, 5_000, 20_000]);
+    let every = millis(chance.within(1..=900));
+    let nasty: Vec<u8> = (0..chance.within(1..=4)).flat_map(|_| chance.pick(&NASTY).to_vec()).collect();
+    connection.client.sends = match chance.below(6) {
+        0 => Sends::Nothing,
+        1 => Sends::Drip { bytes: chance.within(1..=200), every, total: bytes.min(2_000) },
+        2 => Sends::Steps((0..3).map(|step| (every * step, nasty.clone())).collect()),
+        _ => Sends::Pattern(bytes),
+    };
+    connection.client.reads = match chance.below(8) {
+        0 => Reads::After(millis(chance.below(20_000))),
+        1 => Reads::Drip(chance.within(1..=2_000) as usize, every),
+        2 => Reads::Nothing,
+        _ => Reads::All,
+    };
+    connection.client.leaves = match chance.below(10) {
+        0 => Leaves::HalfCloses,
+        1 => Leaves::HalfClosesAfter(millis(chance.below(10_000))),
+        2 => Leaves::WhenSent,
+        3 => Leaves::WhenRead(bytes),
+        4 => Leaves::After(millis(chance.below(20_000))),
+        5 => Leaves::ResetsAfter(millis(chance.below(20_000))),
+        6 => Leaves::Never,
+        _ => Leaves::AtTheEnd,
+    };
+    connection.client.buffer_bytes = *chance.pick(&[1_000, 20_000, 100_000]);
+    connection.client.is_seen_leaving = !chance.once_in(3);
+    let said = *chance.pick(&[1, 100, 1_460, 9_000, 60_000]);
+    let seed = chance.next();
+    let says = match chance.below(7) {
+        0 => Says::Nothing,
+        1 => Says::Echo,
+        2 => Says::Text(nasty.clone()),
+        3 => Says::Drip { bytes: chance.within(1..=500), every, total: said.min(3_000), seed },
+        4 => Says::Reply { request_bytes: bytes, response_bytes: said, after: every, seed },
+        _ => Says::Pattern { bytes: said, seed },
+    };
+    let all = match &says {
+        Says::Text(text) => text.len() as u64,
+        Says::Drip { total, .. } => *total,
+        _ => said,
+    };
+    let ends = match chance.below(5) {
+        0 => Ends::Never,
+        1 => Ends::AfterReading(bytes),
+        2 => Ends::After(millis(chance.below(20_000))),
+        _ => Ends::AfterSaying(all),
+    };
+    let reads = match chance.below(8) {
+        // A stream whose far end takes nothing holds its port for as long as it likes.
+        _ if mode == Mode::Transparent => FarReads::All,
+        0 => FarReads::Nothing,
+        1 => FarReads::Drip { bytes: chance.within(1..=2_000) as usize, every },
+        _ => FarReads::All,
+    };
+    let how = if chance.once_in(4) { Ending::Cut } else { Ending::Closed };
+    connection.far_end = Behaviour { reads, says, ends, how };
+    connection.opening = match chance.below(12) {
+        0 => Opening::Fails(millis(chance.below(4_000)), OpenFailure::Refused),
+        // A stream's open blocks its port until the module itself gives up, after minutes.
+        1 if mode != Mode::Transparent => Opening::Never,
+        _ => Opening::Opens(millis(chance.below(3_000))),
+    };
+    connection.latency = millis(*chance.pick(&[0, 1, 30, 300]));
+    connection.window_bytes = *chance.pick(&[500, 5_000, 65_536]);
+    let limits = &mut connection.limits;
+    // Each value needs an SSL context of its own.
+    limits.connect_timeout = seconds(*chance.pick(&[8, 20]));
+    limits.half_close_timeout = seconds(chance.within(5..=30));
+    limits.idle_timeout = seconds(chance.within(20..=60));
+    limits.stall_timeout = seconds(chance.within(5..=30));
+    limits.queue_timeout = seconds(chance.within(10..=60));
+    limits.close_timeout = seconds(chance.within(0..=10));
+    limits.lifetime = LIFETIME;
+    connection
+}
+
+fn draw_fault(wiring: &Wiring, chance: &mut Chance) -> Fault {
+    let connection = chance.below(wiring.connections.len() as u64) as usize;
+    let port = chance.below(wiring.ports.len() as u64) as usize;
+    match chance.below(22) {
+        0 | 1 => Fault::SendFails(chance.within(1..=20) as u32),
+        2 | 3 => Fault::CutSocket(chance.below(12) as u8),
+        4 => Fault::EndFarEnd(connection, Ending::Closed),
+        5 => Fault::EndFarEnd(connection, Ending::Cut),
+        6 => Fault::Say(connection, chance.pick(&NASTY).to_vec()),
+        7 => Fault::DropPdp,
+        8 | 9 => Fault::Reboot,
+        10 => Fault::Stall(millis(chance.below(30_000))),
+        11 | 12 => Fault::DelayAnswer(millis(chance.below(15_000))),
+        13 => Fault::Urc(chance.pick(&URCS).to_string()),
+        // Behind the end of a stream, what is left of a URC without its head looks like payload.
+        14 if !has_streams(wiring) => Fault::CutUrcHead(chance.below(40) as usize),
+        15 => Fault::FailOpen(*chance.pick(&[550, 552, 563, 564, 565, 566, 568, 569])),
+        // The open of a stream has no other end than its answer.
+        16 if !has_streams(wiring) => Fault::NeverOpen,
+        17 => Fault::RefuseCloses(chance.within(1..=3) as u32),
+        // A missed escape that the module takes for payload is one: no stream can be left then without that.
+        18 if !wiring.modem.quirks.missed_escape_is_payload => {
+            // Nor can anybody tell one that misses all of them from one that has left data mode.
+            Fault::MissEscapes((chance.within(1..=4) as u32).min(2))
+        }
+        19 => Fault::LosePort(port, millis(chance.below(20_000))),
+        20 => Fault::OtherProgram(b"AT+CFUN=1,1\r".to_vec()),
+        _ => Fault::Noise(port, chance.pick(&NOISE).to_vec()),
+    }
+}
+
+fn has_streams(wiring: &Wiring) -> bool {
+    wiring.connections.iter().any(|connection| connection.mode == Mode::Transparent)
+}
+
+/// When clients come after everything went wrong, in seconds, and what each of them gets.
+const LATE_CLIENTS: [u64; 4] = [400, 430, 460, 500];
+const LATE_BYTES: u32 = 3_000;
+
+/// How long a connection may last.
+const LIFETIME: Duration = seconds(200);
+
+/// Runs of an ordinary `cargo test`, and further ones with ports whose names the heart does not know.
+const RUNS: u64 = 3_000;
+const UNNAMED_RUNS: u64 = 500;
+const UNNAMED_ABOVE: u64 = 1 << 32;
+
+/// Further ones with a modem that others use too.
+const SHARED_RUNS: u64 = 500;
+const SHARED_ABOVE: u64 = 1 << 33;
+
+/// The emulated modem's first switches, from which every seed draws. Later ones belong to `draw_shared_modem`.
+const COMMON_SWITCHES: usize = 39;
+
+/// Long series say how far they are.
+const REPORT_EVERY: u64 = 10_000;
+
+/// Seeds beyond those, which have failed once, each with what it had shown.
+#[rustfmt::skip]
+const REGRESSIONS: [(u64, &str); 68] = [
+    (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
+    (1_720, "a stream that had ended before its CONNECT was read"),
+    (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
+    (2_322, "what a modem that reboots says behind DCD's drop, at another speed"),
+    (2_360, "the same inside of announced payload, which nobody can tell"),
+    (2_390, "the same in a stream that had been quiet"),
+    (2_741, "as 1450, with a modem that refuses to switch a socket's mode"),
+    (2_935, "an escape while payload waits in the tty"),
+    (3_131, "pushed payload of another socket straight behind a stream's end"),
+    (3_185, "an open under way when the data session is lost, whose socket goes to another client"),
+    (3_321, "a modem that is looked for at other speeds while it pushes"),
+    (4_146, "a port that is brought back in the middle of a URC while its sockets push"),
+    (4_300, "commands to a stream whose open was under way when the data session was lost"),
+    (5_057, "as 4146"),
+    (12_339, "as 3131, faster than anybody looks"),
+    (12_850, "a reboot unheard while the port was looked for at another speed: flow control stayed off"),
+    (14_602, "an unsolicited word without a plus behind the end of a stream"),
+    (20_670, "an open on a lost port, carried out when its socket had been given back"),
+    (33_112, "a stream that ended while it was left by DTR, which stayed low: the next one could not be left"),
+    (39_717, "what a modem that has booted echoes of payload, which nobody can tell without DCD"),
+    (42_886, "a port lost while it carries a stream at another speed than --baud"),
+    (86_657, "an `OK` that a far end says just behind an escape that was missed, which nobody can tell"),
+    (93_601, "a port lost with what a socket was pushed before the result of its open"),
+    (97_752, "the same"),
+    (94_368, "what was pushed behind a stream's end overtaken by what came out of another port"),
+    (65_317, "a stall while an end is doubted: two escapes become payload, and the stream went on behind them"),
+    (75_735, "a longer one, in which all escapes were taken for missed and the stream for ended"),
+    (77_865, "as 75735, on the only port"),
+    (61_558, "an open given up in a stall, which became a stream all the same: its payload was believed"),
+    (90_855, "the same"),
+    (116_200, "an `OK` behind an escape, of an `AT` before it"),
+    (128_606, "a reboot in the middle of what announces payload: `RDY` went on from there"),
+    (223_079, "the same"),
+    (307_610, "several ports told at once to be the one that URCs leave by"),
+    (309_115, "what others push behind a stream's end without a pause, given to the stream's client"),
+    (330_460, "a lost data session that opens are refused for in words"),
+    (356_910, "as 307610"),
+    (487_331, "switches of mode that are refused although others were not, asked for without a pause"),
+    (600_692, "another socket's payload behind the `OK` of an escape, which hid it: the stream was taken for ended"),
+    (839_098, "the same by `RING`, in a stream left by DTR"),
+    (861_602, "the same by `RING`"),
+    (1_155_024, "a far end that ends in a stall, when it has got escapes that were taken for missed"),
+    (1_184_543, "the same, heard only while the port was brought back"),
+    (1_077_672, "a switch to buffer mode that a stalled modem made late: what was left in it was missed"),
+    (156_958, "what a modem echoes between two reboots, taken for payload"),
+    (1_024_114, "as 39717, on a port that is no UART"),
+    (382_164, "a port lost in a stream: `AT` went to its server, which said `OK`"),
+    (431_608, "an `OK` that a far end says behind an escape, sooner than a modem can"),
+    (1_210_518, "an `OK` before the CONNECT of an open that had been given up: commands to the stream"),
+    (203_841, "a push socket opened beside a stream whose end was doubted: its `OK` taken for an escape's answer"),
+    (241_389, "an end while a stream is left, and what others are pushed behind it taken for its payload"),
+    (477_492, "a port that becomes a stream while URCs leave by it: overtaken by what the next one pushes"),
+    (579_194, "pluses sent with pauses to a modem that stalls, which sees an escape: `OK` taken for payload"),
+    (641_445, "as 241389, of a socket that had not been pushed anything before"),
+    (681_416, "as 579194, with DCD"),
+    (745_184, "as 477492"),
+    (1_323_541, "as 241389"),
+    (435_440, "an unmistakable answer that came later than five seconds, behind what was pushed: a socket taken for free"),
+    (928_529, "the same"),
+    (562_752, "a copy of a URC that waits, dropped by the modem and counted as lost"),
+    (816_451, "an `OK` of a command given up long before, taken for the answer to `AT`"),
+    (870_526, "the same, with two `AT`s"),
+    (1_244_745, "the answer to AT+IPR, garbled as if said at the new speed"),
+    (211_492, "the first that a socket is pushed, held behind a stream's end and overtaken by what came out of another port"),
+    (2_008_354, "the same"),
+    (1_384_290, "a late error, taken for that of a modem that cannot say what only the last question has for an answer"),
+    (8_589_960_869, "a stream that was being left when the data session was lost: its end became that of the next client"),
+    (1_516_065, "an escape that a stalled modem answered late, taken for missed, and the stream for ended"),
+];
+
+/// Further seeds that have failed once, by what was seen; each by one of the faults above.
+const FAILED_ALIKE: [(&str, &[u64]); 6] = [
+    (
+        "nobody served any more",
+        &[
+            264_936, 283_219, 301_997, 438_870, 491_184, 502_694, 517_066, 564_586, 576_101, 607_718,
+            628_040, 648_325, 683_594, 690_705, 786_980, 787_005, 825_841, 827_110, 888_941, 1_067_365,
+            1_318_865,
+        ],
+    ),
+    (
+        "what a modem says that boots, delivered as payload",
+        &[145_216, 251_693, 447_771, 566_961, 617_365, 801_519, 1_006_170, 1_082_387, 1_218_352],
+    ),
+    ("an end that nobody made, or before the last byte", &[745_653, 1_205_456, 1_229_390]),
+    (
+        "a command to a modem that has not answered, or in a stream",
+        &[
+            175_896, 178_724, 328_535, 357_683, 400_191, 410_463, 592_974, 838_002, 838_353, 863_260,
+            868_767, 875_140, 929_170, 933_603, 1_107_254, 1_158_588, 1_415_057, 1_450_927, 1_457_838,
+        ],
+    ),
+    ("sockets that are not given back", &[692_454, 884_226, 1_259_721]),
+    (
+        "another socket's bytes, or bytes from further on, at a client",
+        &[
+            135_520, 174_189, 205_021, 205_925, 266_545, 279_385, 291_025, 291_453, 350_189, 354_184,
+            355_686, 429_530, 508_598, 541_878, 544_514, 705_334, 745_307, 801_311, 832_189, 841_185,
+            911_402, 926_000, 934_161, 934_391, 935_107, 979_509, 1_004_794, 1_098_669, 1_144_342, 1_154_820,
+            1_169_503, 1_180_916, 1_196_918, 1_234_921, 1_251_577, 1_275_321, 1_282_370, 1_299_008,
+            1_300_581, 1_335_090,
+        ],
+    ),
+];

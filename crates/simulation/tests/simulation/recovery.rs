@@ -1,0 +1,132 @@
+//! Goal of this test: recovery climbs as far as it is allowed and no further, takes its time between steps that cost
+//! something, and gives up only where that is wanted, with the status of the cause.
+
+use std::time::Duration;
+
+use qssl_core::error::Kind;
+use qssl_core::settings::{Mode, Recovery, Wait};
+use qssl_modem_emulator::network::simulated::Behaviour;
+use qssl_modem_emulator::{Registration, Sim};
+
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Wiring, seconds};
+use qssl_simulation::{Outcome, Simulation};
+
+const SILENT_FROM: Duration = seconds(10);
+const SILENT_FOR: Duration = seconds(3600);
+
+/// A modem that says nothing for an hour, and a client that comes when it speaks again.
+fn silent_for_an_hour(recovery: Recovery, has_reset_command: bool) -> Simulation {
+    let client = Connection::new(Mode::Push).at(SILENT_FROM + SILENT_FOR + seconds(1));
+    let mut sim = Wiring::new()
+        .settings(|settings| {
+            settings.recovery = recovery;
+            settings.has_reset_command = has_reset_command;
+        })
+        .connect(client.far_end(Behaviour::source(1_000, 2)))
+        .fault(SILENT_FROM, Fault::Stall(SILENT_FOR))
+        .start();
+    sim.run_for(SILENT_FROM + SILENT_FOR);
+    sim.run_until("the client is served", seconds(60), |sim| sim.outcome(0) == Some(Outcome::Eof));
+    sim
+}
+
+#[test]
+fn a_silent_modem_is_reset_by_the_users_command_in_growing_intervals() {
+    let sim = silent_for_an_hour(Recovery::Reboot, true);
+    let times = &sim.reset_commands;
+    let first = times.first().expect("it is run").duration_since(sim.ready_at[0]);
+    // The liveness question comes after a minute.
+    assert!(first < SILENT_FROM + seconds(200), "{first:?}");
+    let pauses: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.iter().all(|pause| *pause >= seconds(40)), "a modem needs time to boot: {pauses:?}");
+    assert!((4..=12).contains(&times.len()), "{pauses:?}");
+}
+
+#[test]
+fn a_silent_modem_is_waited_for_where_nothing_else_can_be_done() {
+    for recovery in [Recovery::Resync, Recovery::Port, Recovery::Session, Recovery::Reboot] {
+        let sim = silent_for_an_hour(recovery, false);
+        assert!(sim.reset_commands.is_empty());
+        let log: Vec<String> =
+            sim.logged().into_iter().filter(|line| line.contains("does not answer")).collect();
+        assert!(!log.is_empty(), "{recovery:?}: the reason is said");
+    }
+}
+
+#[test]
+fn a_dead_data_session_is_left_where_only_the_port_may_be_opened_anew() {
+    for (recovery, rebuilt) in [(Recovery::Port, 0), (Recovery::Session, 1)] {
+        let client = Connection::new(Mode::Push).far_end(Behaviour::source(1_000, 2));
+        let mut wiring = Wiring::new().settings(|settings| settings.recovery = recovery);
+        for turn in 0..5 {
+            wiring = wiring.connect(client.clone().at(seconds(20 + 10 * turn)));
+        }
+        let mut sim = wiring.fault(seconds(10), Fault::WearOutPdp).start();
+        sim.run_for(seconds(100));
+        assert_eq!(sim.said("AT+QIDEACT=1"), rebuilt, "{recovery:?}");
+        let last = if rebuilt > 0 { Outcome::Eof } else { Outcome::Reset };
+        assert_eq!(sim.outcome(4), Some(last), "{recovery:?}");
+    }
+}
+
+#[test]
+fn whoever_does_not_want_to_wait_is_told_the_cause() {
+    let no_sim = || Wiring::new().modem(|modem| modem.sim = Sim::Absent);
+    let no_network = || Wiring::new().modem(|modem| modem.registration = Registration::Denied);
+    let no_session = || Wiring::new().modem(|modem| modem.required_apn = Some("another".into()));
+    let client = Connection::new(Mode::Push);
+    for (wiring, status) in [
+        (no_sim(), Kind::SimFailed),
+        (no_network(), Kind::NoRegistration),
+        (no_session(), Kind::NoDataSession),
+        (Wiring::new().fault(Duration::ZERO, Fault::Stall(seconds(100_000))), Kind::ModemSilent),
+    ] {
+        for (wait, least, most) in [
+            (Wait::Not, 0, 60),
+            (Wait::Limited { time: None, retries: Some(3) }, 10, 400),
+            (Wait::Limited { time: Some(seconds(300)), retries: None }, 300, 450),
+        ] {
+            let wiring = wiring.clone().settings(|settings| settings.wait = wait).connect(client.clone());
+            let mut sim = wiring.start();
+            let took = sim.run_until("it gives up", seconds(500), |sim| sim.stopped.is_some());
+            assert_eq!(sim.stopped, Some(status), "{wait:?}");
+            assert!(took >= seconds(least) && took <= seconds(most), "{status:?}, {wait:?}: {took:?}");
+        }
+        // And whoever wants to wait waits.
+        let mut sim =
+            wiring.clone().settings(|settings| settings.wait = Wait::Forever).connect(client.clone()).start();
+        sim.run_for(seconds(3600));
+        assert_eq!(sim.stopped, None, "{status:?}");
+    }
+}
+
+/// The port vanished with a modem whose USB side had died, and nothing but its power brought it back: the command was
+/// only run for modems whose ports could be opened.
+#[test]
+fn the_reset_command_is_run_for_a_modem_that_stays_away() {
+    let away_at = |at, reset_after, time| {
+        let mut sim = Wiring::new()
+            .settings(|settings| {
+                settings.recovery = Recovery::Reboot;
+                settings.has_reset_command = true;
+                settings.reset_after = reset_after;
+            })
+            .connect(Connection::new(Mode::Push).leaves(Leaves::After(seconds(5))))
+            .fault(at, Fault::LosePort(0, time))
+            .start();
+        sim.run_for(seconds(320));
+        let lost_at = sim.now - sim.elapsed() + at;
+        sim.reset_commands.iter().map(|at| at.duration_since(lost_at).as_secs()).collect::<Vec<_>>()
+    };
+    let away = |reset_after, time| away_at(seconds(20), reset_after, time);
+    // It may have died before this program was started.
+    for at in [seconds(0), seconds(20)] {
+        let times = away_at(at, seconds(60), seconds(290));
+        assert!(times.first().is_some_and(|first| (60..=64).contains(first)), "lost after {at:?}: {times:?}");
+    }
+    let times = away(seconds(60), seconds(290));
+    assert_eq!(times.len(), 2, "{times:?}");
+    assert!((60..=64).contains(&times[0]) && (179..=188).contains(&times[1]), "{times:?}");
+    assert_eq!(away(seconds(60), seconds(40)), [] as [u64; 0], "it came back by itself");
+    assert_eq!(away(seconds(0), seconds(290)), [] as [u64; 0], "never is wanted");
+}

@@ -1,0 +1,393 @@
+//! Goal of this test: two ports of one modem are two channels: they work side by side, and one is enough.
+
+use qssl_core::at::IdSet;
+use qssl_core::settings::Mode;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
+use qssl_modem_emulator::{self as emulator, PortName};
+
+use qssl_simulation::Outcome;
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
+
+fn two_ports() -> Wiring {
+    Wiring::new().ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)])
+}
+
+fn paced() -> Wiring {
+    let port = |name| Port { paced: true, ..Port::usb(name) };
+    Wiring::new().ports([port(PortName::UsbAt), port(PortName::UsbModem)])
+}
+
+fn uploads(mode: Mode) -> Connection {
+    let far = Behaviour { ends: Ends::AfterReading(100_000), ..Behaviour::sink() };
+    Connection::new(mode).sends(Sends::Pattern(100_000)).far_end(far)
+}
+
+#[test]
+fn commands_of_different_sockets_run_in_parallel() {
+    let mut sim = paced().connect_many(4, &uploads(Mode::Push)).start();
+    sim.run_to_the_end(seconds(60));
+    (0..4).for_each(|index| sim.assert_complete(index));
+    let (first, second) = (sim.carried[0].0, sim.carried[1].0);
+    assert!(first.min(second) * 2 > first.max(second), "{first} bytes by one port, {second} by the other");
+    sim.assert_nothing_swallowed();
+}
+
+#[test]
+fn pushed_bytes_come_once_although_urcs_leave_by_both_ports() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let connection = Connection::new(mode).far_end(Behaviour::source(100_000, 1));
+        let mut sim = two_ports().connect_many(3, &connection).start();
+        sim.run_to_the_end(seconds(60));
+        (0..3).for_each(|index| sim.assert_complete(index));
+    }
+}
+
+#[test]
+fn one_port_is_a_stream_and_the_other_takes_commands() {
+    let stream = Connection::new(Mode::Transparent).far_end(Behaviour::source(200_000, 1));
+    let mut sim = two_ports()
+        .connect(stream)
+        .connect(uploads(Mode::Push))
+        .connect(Connection::new(Mode::Buffer).far_end(Behaviour::source(50_000, 2)))
+        .start();
+    sim.run_to_the_end(seconds(120));
+    (0..3).for_each(|index| sim.assert_complete(index));
+}
+
+#[test]
+fn losing_one_port_keeps_the_modem_in_use() {
+    for lost in [0, 1] {
+        let busy = Connection::new(Mode::Push)
+            .sends(Sends::Pattern(5_000_000))
+            .far_end(Behaviour::echo())
+            .leaves(Leaves::After(seconds(20)));
+        let later = Connection::new(Mode::Push).at(seconds(12)).far_end(Behaviour::source(50_000, 2));
+        let mut sim = paced()
+            .connect(busy)
+            .connect(later)
+            .fault(seconds(8), Fault::LosePort(lost, seconds(300)))
+            .start();
+        sim.run_until("the later one ends", seconds(60), |sim| sim.outcome(1).is_some());
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "port {lost} lost");
+        assert_eq!(sim.ready_at.len(), 1, "the data session was not touched");
+        assert_eq!(sim.said("AT+QIACT=1\r"), 1);
+    }
+}
+
+#[test]
+fn a_stream_survives_the_loss_of_the_command_port() {
+    let stream = Connection::new(Mode::Transparent).far_end(Behaviour::source(300_000, 1));
+    let mut sim = paced().connect(stream).fault(seconds(8), Fault::LosePort(0, seconds(3))).start();
+    sim.run_to_the_end(seconds(120));
+    assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+    sim.assert_complete(0);
+}
+
+#[test]
+fn losing_both_ports_and_getting_them_back() {
+    let busy = Connection::new(Mode::Push).sends(Sends::Pattern(5_000_000)).far_end(Behaviour::echo());
+    let later = Connection::new(Mode::Push).at(seconds(30)).far_end(Behaviour::source(50_000, 2));
+    let mut sim = paced()
+        .connect(busy)
+        .connect(later)
+        .fault(seconds(8), Fault::LosePort(0, seconds(5)))
+        .fault(seconds(9), Fault::LosePort(1, seconds(5)))
+        .start();
+    sim.run_to_the_end(seconds(120));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+    assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+}
+
+/// What was pushed by a port until it became a stream, or behind the end of that stream, could be read behind what was
+/// pushed by the next.
+#[test]
+fn urcs_leave_by_another_port_before_theirs_becomes_a_stream() {
+    for seed in 1..=20 {
+        let pushed = Connection::new(Mode::Push).at(seconds(20)).far_end(Behaviour::source(200_000, seed));
+        let stream = |at| Connection::new(Mode::Transparent).at(at).far_end(Behaviour::source(10, seed));
+        let port = |name| Port::usb(name).splits();
+        let mut sim = Wiring { seed, ..Wiring::new() }
+            .ports([port(PortName::UsbAt), port(PortName::UsbModem)])
+            // Whose USB AT port cannot be one.
+            .modem(|modem| modem.family = emulator::Family::Ec20)
+            .connect(pushed.clone())
+            .connect(stream(seconds(21)))
+            .connect(pushed.at(seconds(20) + millis(900)))
+            .start();
+        sim.run_to_the_end(seconds(60));
+        (0..3).for_each(|index| sim.assert_complete(index));
+        let told = |port: &str| {
+            let line = format!("AT+QURCCFG=\"urcport\",\"{port}\"");
+            sim.host_said.iter().position(|said| said.starts_with(line.as_bytes()))
+        };
+        let opens = sim.host_said.iter().position(|said| said.ends_with(b",443,2\r"));
+        assert!(told("usbmodem") < told("usbat") && told("usbat") < opens, "seed {seed}");
+    }
+}
+
+/// URCs leave by all ports where the host does not know which is which, and one of them is listened to: not one that
+/// becomes a stream.
+#[test]
+fn what_is_pushed_beside_a_stream_is_heard_where_no_port_has_a_name() {
+    for seed in 1..=10 {
+        let port = |name| Port::usb(name).splits().unnamed();
+        let pushed = Connection::new(Mode::Push).at(seconds(22)).far_end(Behaviour::source(100_000, seed));
+        let stream = Connection::new(Mode::Transparent)
+            .at(seconds(20))
+            .far_end(Behaviour::source(400_000, seed))
+            .reads(Reads::Drip(20_000, seconds(1)));
+        let mut sim = Wiring { seed, ..Wiring::new() }
+            .ports([port(PortName::UsbAt), port(PortName::UsbModem)])
+            .connect(stream)
+            .connect(pushed)
+            .start();
+        sim.run_to_the_end(seconds(120));
+        (0..2).for_each(|index| sim.assert_complete(index));
+    }
+}
+
+/// A far end says what a modem says at the end of a stream, and so much behind it that the answers to escapes stay
+/// unread.
+#[test]
+fn a_far_end_does_not_speak_for_the_modem() {
+    let mut text = b"\r\nNO CARRIER\r\n".to_vec();
+    text.extend(b"\r\n+QSSLURC: \"recv\",0,4\r\nfake".repeat(4_000));
+    for named in [true, false] {
+        let port = |name| Port { is_named: named, ..Port::usb(name) };
+        let pushed = Connection::new(Mode::Push).at(seconds(20));
+        let lies = Behaviour { says: Says::Text(text.clone()), ..Behaviour::sink() };
+        let liar = Connection::new(Mode::Transparent).far_end(lies).at(seconds(21));
+        let stays = Behaviour { ends: Ends::Never, ..Behaviour::source(1_000, 1) };
+        let mut sim = Wiring::new()
+            .ports([port(PortName::UsbAt), port(PortName::UsbModem)])
+            .connect(pushed.far_end(stays))
+            .connect(liar)
+            .start();
+        sim.run_for(seconds(60));
+        assert_eq!(sim.clients[0].received.len(), 1_000, "named {named}");
+        assert!(text.starts_with(&sim.clients[1].received), "named {named}");
+    }
+}
+
+/// The switch to buffer mode was asked for on one port while bytes that had been pushed were still on their way
+/// out of another: what was then read overtook them.
+#[test]
+fn bytes_that_were_pushed_before_a_switch_stay_in_front_of_those_that_are_read_after_it() {
+    for seed in 1..=20 {
+        let mut slow = Connection::new(Mode::Push)
+            .far_end(Behaviour::source(100_000, seed))
+            .reads(Reads::Drip(10_000, millis(500)));
+        slow.client.buffer_bytes = 10_000;
+        let busy =
+            Connection::new(Mode::Push).sends(Sends::Pattern(30_000)).leaves(Leaves::After(seconds(5)));
+        let port = |name| Port::usb(name).splits();
+        let mut wiring = Wiring { seed, ..Wiring::new() }
+            .ports([port(PortName::UsbAt), port(PortName::UsbModem), port(PortName::Uart1)])
+            .connect(slow)
+            .connect(busy);
+        wiring.modem.receive_buffer_bytes = 20_000;
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(60));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "seed {seed}");
+        sim.assert_complete(0);
+    }
+}
+
+/// A port was lost while the modem was slow to carry out what had been asked for there. By the time it did, the
+/// socket had been given back, and it stayed in use in the modem.
+#[test]
+fn what_a_lost_port_opens_late_is_closed_when_it_is_back() {
+    for mode in [Mode::Transparent, Mode::Buffer] {
+        let mut sim = two_ports().connect(Connection::new(mode).at(seconds(3))).start();
+        sim.run_until_ready();
+        sim.inject(Fault::DelayAnswer(seconds(20)));
+        sim.run_until("the open is on its way", seconds(30), |sim| sim.said("AT+QSSLOPEN") == 1);
+        sim.inject(Fault::LosePort(1, seconds(40)));
+        sim.run_until("it was carried out", seconds(100), |sim| !sim.modem.sockets_in_use().is_empty());
+        sim.run_for(seconds(60));
+        assert_eq!(sim.modem.sockets_in_use(), Vec::<u8>::new(), "{mode:?}");
+    }
+}
+
+/// A send that had been asked for on a lost port was carried out when the number belonged to the next client, and
+/// what the port was brought back with went to that client's server.
+#[test]
+fn what_a_lost_port_carries_out_late_does_not_meet_the_next_client() {
+    let speaks = Connection::new(Mode::Buffer).sends(Sends::Steps(vec![(seconds(3), b"x".to_vec())]));
+    let leaves = Connection::new(Mode::Buffer).leaves(Leaves::After(seconds(20)));
+    let next = Connection::new(Mode::Buffer).at(seconds(50)).leaves(Leaves::After(seconds(100)));
+    let mut sim = two_ports()
+        .settings(|settings| settings.sockets = IdSet::first(2))
+        .connect(speaks)
+        .connect(leaves)
+        .connect(next)
+        .start();
+    sim.run_until("both are open", seconds(30), |sim| sim.modem.counters().opened == 2);
+    sim.inject(Fault::DelayAnswer(seconds(60)));
+    sim.run_until("the send is on its way", seconds(20), |sim| sim.said("AT+QSSLSEND") == 1);
+    sim.inject(Fault::LosePort(1, seconds(90)));
+    sim.run_until("the next one is there", seconds(60), |sim| sim.modem.counters().opened == 3);
+    sim.run_to_the_end(seconds(200));
+    assert_eq!(sim.outcome(2), Some(Outcome::Left));
+}
+
+/// A modem with two ports, of which the host has one that it has no name for, or a wrong one.
+fn one_of_two(port: Port) -> Wiring {
+    let mut wiring = Wiring::new().ports([port]);
+    wiring.modem.ports = vec![port_name(&wiring), PortName::UsbAt];
+    wiring
+}
+
+fn port_name(wiring: &Wiring) -> PortName {
+    wiring.ports[0].name
+}
+
+/// Behind a device server nothing tells which of the modem's ports it is. Opens succeeded there, and nothing was ever
+/// heard of what came.
+#[test]
+fn a_port_without_a_name_learns_it_from_its_own_socket() {
+    for quirk in [None, Some("urc_port_all_refused")] {
+        for mode in [Mode::Push, Mode::Buffer] {
+            let connection = Connection::new(mode).far_end(Behaviour::source(50_000, 1));
+            let mut wiring = one_of_two(Port::usb(PortName::UsbModem).unnamed())
+                .connect(connection.clone())
+                .connect(connection.at(seconds(20)));
+            quirk.inspect(|name| assert!(wiring.modem.quirks.set(name, true)));
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(60));
+            (0..2).for_each(|index| sim.assert_complete(index));
+            assert_eq!(sim.modem.urc_port(), "usbmodem", "URCs leave by no more ports than needed");
+        }
+    }
+}
+
+/// Nor was the result of an open ever heard there, where the module sends that like other URCs.
+#[test]
+fn an_open_whose_result_leaves_by_an_unknown_port_is_asked_about() {
+    for refusal in ["urc_port_all_refused", "urc_port_refused"] {
+        for mode in [Mode::Push, Mode::Buffer] {
+            let connection = Connection::new(mode).far_end(Behaviour::source(50_000, 1));
+            let mut wiring = one_of_two(Port::usb(PortName::UsbModem).unnamed())
+                .connect(connection.clone().at(seconds(2)))
+                .connect(connection.at(seconds(40)));
+            for quirk in [refusal, "open_result_on_urc_port"] {
+                assert!(wiring.modem.quirks.set(quirk, true));
+            }
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(120));
+            (0..2).for_each(|index| sim.assert_complete(index));
+        }
+    }
+}
+
+/// The name that was expected of it was another port's.
+#[test]
+fn a_port_with_another_name_than_expected_is_heard_all_the_same() {
+    for (mode, first) in [(Mode::Push, Outcome::Reset), (Mode::Buffer, Outcome::Eof)] {
+        let connection = Connection::new(mode).far_end(Behaviour::source(50_000, 1));
+        let mut sim = one_of_two(Port::usb(PortName::UsbModem).believed("usbat"))
+            .connect(connection.clone())
+            .connect(connection.at(seconds(30)))
+            .start();
+        sim.run_to_the_end(seconds(60));
+        assert_eq!(
+            sim.outcome(0),
+            Some(first),
+            "what was pushed elsewhere is lost, and not kept silent about"
+        );
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{mode:?}");
+        sim.assert_complete(1);
+    }
+}
+
+/// URCs leave by a port that the host has not, and cannot be told to leave by another.
+#[test]
+fn where_nothing_is_heard_sockets_are_read_unasked() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let far = Behaviour { ends: Ends::AfterReading(5), ..Behaviour::source(50_000, 1) };
+        let says = Sends::Steps(vec![(seconds(20), b"hello".to_vec())]);
+        let mut wiring = one_of_two(Port::usb(PortName::UsbModem).unnamed())
+            .connect(Connection::new(mode).sends(says).far_end(far).leaves(Leaves::After(seconds(60))));
+        assert!(wiring.modem.quirks.set("urc_port_refused", true));
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        assert_eq!(sim.clients[0].received.len(), 50_000, "{mode:?}");
+    }
+}
+
+/// Modules that choose the port of a socket's URCs by themselves, with two ports that have names or not.
+fn stubborn(quirk: &str, is_named: bool, seed: u64) -> Wiring {
+    let port = |name| Port { is_named, ..Port::usb(name).splits() };
+    let mut wiring =
+        Wiring { seed, ..Wiring::new() }.ports([port(PortName::UsbAt), port(PortName::UsbModem)]);
+    assert!(wiring.modem.quirks.set(quirk, true));
+    wiring
+}
+
+const STUBBORN: [&str; 2] = ["urcs_by_opener", "urcs_by_every_port"];
+
+/// URCs left by the port that a socket was opened on, although `all` was accepted: half of the streams hung. Where they
+/// left by every port although one was set, bytes came twice.
+#[test]
+fn a_module_that_chooses_the_ports_of_urcs_itself_is_heard() {
+    for (quirk, is_named, seed) in runs() {
+        for mode in [Mode::Push, Mode::Buffer] {
+            let connection = Connection::new(mode).far_end(Behaviour::source(60_000, seed));
+            let mut wiring = stubborn(quirk, is_named, seed).connect_many(4, &connection);
+            for at in 1..=4 {
+                let late = Connection::new(mode).at(seconds(20 + at)).sends(Sends::Pattern(5_000));
+                let far = Behaviour { ends: Ends::AfterReading(5_000), ..Behaviour::source(5_000, seed) };
+                wiring = wiring.connect(late.far_end(far));
+            }
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(90));
+            for index in 0..8 {
+                let name = format!("{quirk}, {mode:?}, named {is_named}, seed {seed}, client {index}");
+                assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{name}");
+                sim.assert_complete(index);
+            }
+        }
+    }
+}
+
+/// The port that carries what sockets are pushed does not become a stream, or they would hear nothing while it is one.
+#[test]
+fn a_stream_leaves_the_ports_alone_that_carry_urcs_of_others() {
+    for (quirk, is_named, seed) in runs() {
+        // The USB AT port of an EC20 cannot be a stream, and without names nobody knows which it is.
+        let families = [emulator::Family::Eg800q, emulator::Family::Ec20];
+        for family in families.into_iter().take(1 + usize::from(is_named)) {
+            let drips = Says::Drip { bytes: 100, every: millis(500), total: 6_000, seed };
+            let pushed = Behaviour { says: drips, ends: Ends::AfterSaying(6_000), ..Behaviour::sink() };
+            let long = Behaviour::source(600_000, seed);
+            let stream =
+                Connection::new(Mode::Transparent).far_end(long).reads(Reads::Drip(10_000, seconds(1)));
+            let mut sim = stubborn(quirk, is_named, seed)
+                .modem(|modem| modem.family = family)
+                .connect(Connection::new(Mode::Push).at(seconds(20)).far_end(pushed.clone()))
+                .connect(stream.at(seconds(22)))
+                .connect(Connection::new(Mode::Buffer).at(seconds(25)).far_end(pushed.clone()))
+                .connect(Connection::new(Mode::Push).at(seconds(26)).far_end(pushed))
+                .start();
+            sim.run_to_the_end(seconds(150));
+            for index in 0..4 {
+                let name = format!("{quirk}, {family:?}, named {is_named}, seed {seed}, client {index}");
+                assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{name}");
+                sim.assert_complete(index);
+            }
+            let ended = |index: usize| sim.clients[index].ended_at.expect("it has ended");
+            for index in [0, 2, 3] {
+                assert!(
+                    ended(index) < ended(1),
+                    "{quirk}, {family:?}: client {index} waited for the stream's end"
+                );
+            }
+        }
+    }
+}
+
+fn runs() -> impl Iterator<Item = (&'static str, bool, u64)> {
+    let with_names = |quirk| [(quirk, true), (quirk, false)];
+    let kinds = STUBBORN.into_iter().flat_map(with_names);
+    kinds.flat_map(|(quirk, is_named)| (1..=4).map(move |seed| (quirk, is_named, seed)))
+}

@@ -1,0 +1,257 @@
+//! Goal of this test: no connection is ever opened without the TLS settings of its tunnel, whatever the modem has
+//! forgotten meanwhile; tunnels share an SSL context where they can, and there are never too many.
+
+use qssl_core::at::IdSet;
+use qssl_core::error::Kind;
+use qssl_core::settings::{Authentication, Mode, Pem, Tls, Wait};
+use qssl_modem_emulator::network::OpenFailure;
+use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
+
+use qssl_simulation::Outcome;
+use qssl_simulation::wiring::{Connection, Fault, Wiring, millis, seconds};
+
+/// Tunnels that trust one authority.
+fn trusting() -> Wiring {
+    let root = Pem { source: "root.pem".to_owned(), bytes: b"the root".to_vec() };
+    let mut wiring = Wiring::new();
+    wiring.tls = Tls::new(Authentication::Authorities(vec![root]));
+    wiring
+}
+
+fn fetches() -> Connection {
+    Connection::new(Mode::Push).far_end(Behaviour::source(2_000, 5))
+}
+
+/// Everything is fetched, and every open found the authority in place.
+fn stays_authenticated(wiring: Wiring) {
+    let count = wiring.connections.len();
+    let mut sim = wiring.start();
+    sim.run_to_the_end(seconds(300));
+    for index in 0..count {
+        assert_eq!(sim.outcome(index), Some(Outcome::Eof), "client {index}");
+    }
+    let opens = sim.settings_at_opens();
+    assert!(opens.len() >= count, "{}", opens.len());
+    for open in opens {
+        assert_eq!((open.security_level, open.version), (1, 3));
+        assert_eq!(open.authorities, [b"the root\n".to_vec()]);
+        assert!(open.sni && open.check_host && open.check_time.is_some());
+    }
+}
+
+#[test]
+fn a_module_that_forgets_a_context_with_its_last_socket_is_told_again() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let mut wiring = trusting().modem(|modem| modem.quirks.context_forgotten_on_last_close = true);
+        for turn in 0..4 {
+            wiring = wiring.connect(Connection { mode, ..fetches().at(seconds(5 + 10 * turn)) });
+        }
+        // Others come while one is being closed.
+        wiring = wiring.connect(fetches().at(seconds(60))).connect(fetches().at(seconds(61)));
+        stays_authenticated(wiring);
+    }
+}
+
+#[test]
+fn a_stream_is_not_opened_by_what_a_module_has_forgotten_with_a_failed_open() {
+    // The number is free at once, so that closing it is refused, and with it the context's settings are gone.
+    let mut wiring = trusting().uart(115_200).modem(|modem| {
+        modem.quirks.context_forgotten_on_last_close = true;
+        modem.quirks.closing_free_socket_is_ok = false;
+        modem.quirks.failed_open_keeps_socket = false;
+    });
+    for turn in 0..6 {
+        let stream = Connection { mode: Mode::Transparent, ..fetches().at(millis(5_000 + turn)) };
+        let refused = Opening::Fails(millis(300), OpenFailure::Refused);
+        wiring = wiring.connect(if turn % 2 == 0 { stream.opening(refused) } else { stream });
+    }
+    // By which settings it was opened is looked at in every run.
+    let mut sim = wiring.start();
+    sim.run_to_the_end(seconds(200));
+    for served in [1, 3, 5] {
+        assert_eq!(sim.outcome(served), Some(Outcome::Eof), "client {served}");
+    }
+}
+
+#[test]
+fn a_module_that_has_rebooted_is_told_again() {
+    let wiring = trusting().connect(fetches().at(seconds(5))).connect(fetches().at(seconds(60)));
+    stays_authenticated(wiring.fault(seconds(20), Fault::Reboot));
+}
+
+#[test]
+fn settings_that_another_program_has_overwritten_are_noticed_before_the_next_open() {
+    let wiring = trusting().connect(fetches().at(seconds(5))).connect(fetches().at(seconds(60)));
+    let meddles = b"AT+QSSLCFG=\"seclevel\",0,0\r".to_vec();
+    stays_authenticated(wiring.fault(seconds(30), Fault::OtherProgram(meddles)));
+}
+
+#[test]
+fn an_authority_that_was_spoilt_on_its_way_is_never_trusted_here_or_in_a_later_run() {
+    let spoilt = || Fault::SpoilUploads(1);
+    stays_authenticated(trusting().connect(fetches()).fault(seconds(0), spoilt()));
+    // Whoever does not wait leaves nothing behind that the next run would take for the right file.
+    let wiring = trusting().settings(|settings| settings.wait = Wait::Not).connect(fetches());
+    let mut sim = wiring.fault(seconds(0), spoilt()).start();
+    sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
+    assert_eq!(sim.stopped, Some(Kind::SetUpFailed));
+    assert_eq!((sim.said("AT+QFUPL"), sim.said("AT+QFDEL")), (1, 1));
+    assert_eq!(sim.settings_at_opens(), []);
+}
+
+/// A run that ends because of the TLS settings, without one connection opened; the last that was said of it.
+fn refuses(wiring: Wiring) -> String {
+    let mut sim = wiring.settings(|settings| settings.wait = Wait::Not).start();
+    sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
+    assert_eq!(sim.stopped, Some(Kind::SetUpFailed));
+    assert_eq!(sim.settings_at_opens(), []);
+    sim.relay.failure().expect("it says why").message.clone()
+}
+
+#[test]
+fn a_setting_that_is_taken_and_not_stored_is_an_error_that_names_it() {
+    let loses =
+        |count| trusting().connect(fetches().at(seconds(40))).fault(seconds(0), Fault::LoseSettings(count));
+    assert!(refuses(loses(u32::MAX)).contains("\"sslversion\""));
+    // Where nobody gives up, clients wait, and are served when it is over.
+    stays_authenticated(loses(u32::MAX).fault(seconds(20), Fault::Calm));
+    for count in 1..6 {
+        stays_authenticated(loses(count));
+    }
+}
+
+#[test]
+fn an_ignored_error_that_cannot_be_reset_is_an_error_that_names_it() {
+    let leftover = || {
+        let wiring = trusting().connect(fetches());
+        wiring.typed_before(b"AT+QSSLCFG=\"ignorecertitem\",0,1048575\r")
+    };
+    stays_authenticated(leftover());
+    let kept =
+        refuses(leftover().typed_before(b"AT\r").modem(|modem| modem.quirks.ignored_items_stay = true));
+    assert!(kept.contains("1048575 for the TLS setting \"ignorecertitem\""), "{kept}");
+}
+
+#[test]
+fn while_ignored_errors_are_not_reset_no_client_is_served_however_long_it_waits() {
+    for error in [false, true] {
+        let wiring = trusting().connect(fetches()).typed_before(b"AT+QSSLCFG=\"ignorecertitem\",0,1048575\r");
+        // Without an ERROR nothing is stored once the line above has been carried out.
+        let wiring = match error {
+            true => wiring.typed_before(b"AT\r").modem(|modem| modem.quirks.ignored_items_stay = true),
+            false => wiring.fault(seconds(0), Fault::LoseSettings(u32::MAX)),
+        };
+        let mut sim = wiring.start();
+        sim.run_for(seconds(300));
+        assert_eq!((sim.stopped, sim.outcome(0)), (None, Some(Outcome::Reset)), "error: {error}");
+        assert!(sim.clients[0].received.is_empty(), "error: {error}");
+        assert_eq!(sim.settings_at_opens(), [], "error: {error}");
+    }
+}
+
+#[test]
+fn modules_that_list_take_and_tell_settings_in_another_way_are_verified_all_the_same() {
+    type Quirk = fn(&mut qssl_modem_emulator::Quirks);
+    let quirks: [Quirk; 4] = [
+        |quirks| quirks.key_list_short = true,
+        |quirks| quirks.joined_settings_lost = true,
+        |quirks| quirks.setting_values_quoted = true,
+        |quirks| quirks.file_download_refused = true,
+    ];
+    for quirk in quirks {
+        let wiring = trusting().modem(|modem| quirk(&mut modem.quirks));
+        let wiring = wiring.typed_before(b"AT+QSSLCFG=\"ignorecertitem\",0,1048575\r");
+        let wiring = wiring.typed_before(b"AT+QSSLCFG=\"cacertex\",2,\"UFS:theirs.pem\"\r");
+        stays_authenticated(wiring.connect(fetches()).connect(fetches().at(seconds(30))));
+    }
+}
+
+#[test]
+fn no_client_gets_a_connection_that_was_opened_while_the_settings_were_changed() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        for step in 0..60 {
+            let connection = || Connection { mode, ..fetches() };
+            let meddles = Fault::OtherProgram(b"AT+QSSLCFG=\"seclevel\",0,0\r".to_vec());
+            let wiring = trusting().modem(|modem| modem.command_latency = millis(20));
+            let wiring = wiring.connect(connection()).connect(connection().at(seconds(5)));
+            let wiring = wiring.connect(connection().at(seconds(20)));
+            let mut sim = wiring.fault(seconds(5) + millis(10 * step), meddles).start();
+            // That nobody is given another than a verified one is checked after every step.
+            sim.run_to_the_end(seconds(60));
+            let outcome = |client| sim.outcome(client);
+            // The one in the middle may come just then.
+            assert!(outcome(1).is_some(), "{mode:?}, step {step}");
+            if outcome(1) == Some(Outcome::Reset) {
+                assert!(
+                    sim.clients[1].received.is_empty(),
+                    "{mode:?}, step {step}: bytes of an unverified server"
+                );
+            }
+            for client in [0, 2] {
+                assert_eq!(outcome(client), Some(Outcome::Eof), "{mode:?}, step {step}, client {client}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_of_the_right_name_size_and_checksum_is_compared_byte_for_byte() {
+    let wiring = trusting().connect(fetches()).connect(fetches().at(seconds(60)));
+    let wiring = wiring.fault(seconds(30), Fault::ForgeFiles).fault(seconds(30), Fault::Reboot);
+    stays_authenticated(wiring.clone());
+    // What cannot be read back is stored anew, once a session.
+    let mut sim = wiring.modem(|modem| modem.quirks.file_download_refused = true).start();
+    sim.run_to_the_end(seconds(300));
+    assert_eq!((sim.said("AT+QFDEL"), sim.said("AT+QFUPL")), (1, 2));
+}
+
+#[test]
+fn an_authority_that_vanishes_is_restored_within_two_failed_opens() {
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        let wiring = (0..4).fold(trusting(), |wiring, turn| {
+            wiring.connect(Connection { mode, ..fetches().at(seconds(5 + 20 * turn)) })
+        });
+        let mut sim = wiring.fault(seconds(15), Fault::DeleteFiles).start();
+        sim.run_to_the_end(seconds(200));
+        assert_eq!(sim.outcome(3), Some(Outcome::Eof), "{mode:?}");
+        let failed = (0..4).filter(|index| sim.outcome(*index) != Some(Outcome::Eof)).count();
+        assert!(failed <= 2, "{mode:?}: {failed}");
+    }
+}
+
+#[test]
+fn an_authority_of_another_program_is_taken_away_or_refused() {
+    let foreign = || {
+        let wiring = trusting().connect(fetches());
+        wiring.typed_before(b"AT+QSSLCFG=\"cacertex\",3,\"UFS:theirs.pem\"\r")
+    };
+    stays_authenticated(foreign());
+    let shared = foreign().settings(|settings| settings.ssl_contexts = IdSet::first(2));
+    let why = refuses(shared);
+    assert!(why.contains("theirs.pem") && why.contains("cacertex"), "{why}");
+}
+
+/// So many tunnels that differ.
+fn different(count: u64) -> Wiring {
+    let tunnel = |index| fetches().limits(|limits| limits.connect_timeout = seconds(20 + index));
+    (0..count).fold(trusting(), |wiring, index| wiring.connect(tunnel(index)))
+}
+
+#[test]
+fn tunnels_share_a_context_where_they_agree() {
+    let mut sim = different(2).connect(fetches().limits(|it| it.connect_timeout = seconds(20))).start();
+    sim.run_to_the_end(seconds(60));
+    let of = |context: u8| sim.said(&format!("AT+QSSLCFG=\"sslversion\",{context},"));
+    assert_eq!([of(0), of(1), of(2)], [1, 1, 0]);
+}
+
+#[test]
+fn there_are_six_contexts_and_one_too_many_is_an_error_at_the_start() {
+    stays_authenticated(different(6));
+    for wait in [Wait::Not, Wait::Forever] {
+        let mut sim = different(7).settings(|settings| settings.wait = wait).start();
+        sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
+        assert_eq!(sim.stopped, Some(Kind::Usage));
+        assert_eq!(sim.said("AT+QSSLCFG=\"s"), 0, "nothing was written");
+    }
+}

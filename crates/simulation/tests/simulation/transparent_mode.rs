@@ -1,0 +1,529 @@
+//! Goal of this test: in transparent mode no byte of payload is lost, added or misread, and none of it escapes
+//! the modem.
+
+use std::time::Duration;
+
+use qssl_core::error::Kind;
+use qssl_core::settings::{Mode, Wait};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Says, pattern};
+use qssl_modem_emulator::{Family, PortName};
+
+use qssl_simulation::Outcome;
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
+
+/// Ports with all modem lines, without DCD, without any.
+fn ports() -> [Port; 3] {
+    [
+        Port::uart(),
+        Port { has_dcd: false, ..Port::uart() },
+        Port { has_dcd: false, has_dtr: false, ..Port::uart() },
+    ]
+}
+
+fn wiring(port: Port) -> Wiring {
+    Wiring::new().uart(115_200).ports([port])
+}
+
+fn stream() -> Connection {
+    Connection::new(Mode::Transparent)
+}
+
+#[test]
+fn a_download_to_its_last_byte_and_its_end() {
+    for port in ports() {
+        let connection = stream().far_end(Behaviour::source(200_000, 1));
+        let mut sim = wiring(port).connect(connection).start();
+        sim.run_to_the_end(seconds(60));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+        assert_eq!(sim.clients[0].received.len(), 200_000);
+        sim.assert_nothing_swallowed();
+    }
+}
+
+#[test]
+fn an_upload_and_both_ways_at_once() {
+    for port in ports() {
+        let far = Behaviour { ends: Ends::AfterReading(150_000), ..Behaviour::echo() };
+        let connection = stream().sends(Sends::Pattern(150_000)).far_end(far);
+        let mut sim = wiring(port).connect(connection).start();
+        sim.run_to_the_end(seconds(120));
+        sim.assert_complete(0);
+        sim.assert_nothing_swallowed();
+    }
+}
+
+#[test]
+fn a_client_that_half_closes_gets_its_answer() {
+    for port in ports() {
+        let says = Says::Reply { request_bytes: 5_000, response_bytes: 20_000, after: seconds(2), seed: 1 };
+        let far = Behaviour { says, ends: Ends::AfterSaying(20_000), ..Behaviour::sink() };
+        let connection = stream().sends(Sends::Pattern(5_000)).leaves(Leaves::HalfCloses).far_end(far);
+        let mut sim = wiring(port).connect(connection).start();
+        sim.run_to_the_end(seconds(60));
+        sim.assert_complete(0);
+    }
+}
+
+#[test]
+fn a_client_that_leaves_and_another_that_comes_after_it() {
+    for port in ports() {
+        for missed in 0..3 {
+            let first = stream().sends(Sends::Pattern(50_000)).leaves(Leaves::WhenSent);
+            let second = stream().at(seconds(7)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone())
+                .connect(first)
+                .connect(second)
+                .fault(seconds(1), Fault::MissEscapes(missed))
+                .start();
+            sim.run_to_the_end(seconds(120));
+            assert_eq!(sim.fars[0].memory().read.len(), 50_000);
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{missed} escapes missed");
+            assert_eq!(sim.ready_at.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_modem_that_stalls_while_an_end_is_doubted_breaks_the_stream() {
+    for stall in [6, 10, 13] {
+        let far = Behaviour { says: Says::Text(b"\r\nNO CARRIER\r\n".to_vec()), ..Behaviour::sink() };
+        let far = Behaviour { ends: Ends::After(seconds(40)), ..far };
+        let doubted = stream().at(seconds(10)).far_end(far);
+        let later = stream().at(seconds(60)).far_end(Behaviour::source(20_000, 3));
+        let port = Port { has_dcd: false, has_dtr: false, ..Port::uart() };
+        let mut sim = wiring(port).connect(doubted).connect(later);
+        sim = sim.fault(millis(11_000), Fault::Stall(seconds(stall)));
+        let mut sim = sim.start();
+        sim.run_to_the_end(seconds(120));
+        // The escapes that waited in the modem came to it as payload.
+        assert_ne!(sim.fars[0].memory().read, b"", "{stall} s");
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{stall} s");
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{stall} s");
+    }
+}
+
+#[test]
+fn a_far_end_that_ends_in_such_a_stall_is_no_end_if_it_got_an_escape() {
+    // In the second the end is taken for what is announced.
+    for text in [&b"\r\nNO CARRIER\r\n"[..], b"\r\nNO CARRIER\r\n\r\n+QSSLURC: \"recv\",0,4\r\n"] {
+        let mut spoiled = 0;
+        for (stall, ends) in (5..13).flat_map(|stall| (1..18).map(move |ends| (stall, ends))) {
+            let far = Behaviour { says: Says::Text(text.to_vec()), ..Behaviour::sink() };
+            let far = Behaviour { ends: Ends::After(seconds(ends)), ..far };
+            let port = Port { has_dcd: false, has_dtr: false, ..Port::uart() };
+            let doubted = wiring(port).connect(stream().at(seconds(10)).far_end(far));
+            let mut sim = doubted.fault(millis(11_000), Fault::Stall(seconds(stall))).start();
+            sim.run_to_the_end(seconds(120));
+            if !sim.fars[0].memory().read.is_empty() {
+                spoiled += 1;
+                assert_eq!(
+                    sim.outcome(0),
+                    Some(Outcome::Reset),
+                    "stalled for {stall} s, ended after {ends} s"
+                );
+            }
+        }
+        assert!(spoiled > 30, "{spoiled}");
+    }
+}
+
+#[test]
+fn a_stream_that_comes_when_its_open_has_been_given_up_is_left_and_nothing_in_it_believed() {
+    for port in ports() {
+        // The shortest is just longer than the open may take, the longest lasts through every remedy but other speeds.
+        for stall in (15_000..25_000).step_by(410).map(millis) {
+            // What the far end says would answer the `AT` that brings the port back, and end the other connection.
+            let words = b"\r\nOK\r\n\r\n+QSSLURC: \"closed\",0\r\n".repeat(9);
+            let late = stream()
+                .at(seconds(3))
+                .limits(|limits| limits.connect_timeout = seconds(10))
+                .leaves(Leaves::After(seconds(60)))
+                .far_end(Behaviour { says: Says::Text(words), ..Behaviour::sink() });
+            let other = Connection::new(Mode::Push).far_end(Behaviour {
+                says: Says::Drip { bytes: 50, every: seconds(1), total: 5_000, seed: 2 },
+                ends: Ends::AfterSaying(5_000),
+                ..Behaviour::sink()
+            });
+            let next = stream().at(seconds(90)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone())
+                .ports([Port::usb(PortName::UsbAt), port.clone()])
+                .connect(late)
+                .connect(other)
+                .connect(next)
+                .fault(millis(2_900), Fault::Stall(stall))
+                .start();
+            sim.run_to_the_end(seconds(200));
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{stall:?}");
+            assert_eq!(sim.outcome(2), Some(Outcome::Eof), "{stall:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_comes_behind_an_ok_that_was_taken_for_a_sign_of_life_gets_no_commands() {
+    for port in ports() {
+        for stall in (15_000..32_000).step_by(410).map(millis) {
+            let late = stream()
+                .at(seconds(10))
+                .limits(|limits| limits.connect_timeout = seconds(10))
+                .opening(Opening::Opens(millis(2_500)))
+                .leaves(Leaves::After(seconds(60)))
+                .far_end(Behaviour { says: Says::Text(b"\r\nERROR\r\n".repeat(9)), ..Behaviour::sink() });
+            let next = stream().at(seconds(90)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone())
+                .modem(|modem| modem.quirks.ok_before_connect = true)
+                .connect(late)
+                .connect(next)
+                .fault(millis(9_900), Fault::Stall(stall))
+                .start();
+            sim.run_to_the_end(seconds(200));
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{stall:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_whose_port_was_lost_is_left_before_anything_is_asked() {
+    for port in ports() {
+        for says in [&b""[..], b"\r\nOK\r\n"] {
+            let next = stream().at(seconds(30)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone()).connect(stream()).connect(next).start();
+            sim.run_for(seconds(8));
+            sim.inject(Fault::LosePort(0, seconds(2)));
+            sim.run_for(seconds(4));
+            sim.fars[0].say(says);
+            sim.run_to_the_end(seconds(120));
+            assert_eq!(sim.fars[0].memory().read, b"");
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+        }
+    }
+}
+
+#[test]
+fn data_that_arrives_while_escaping_harms_nobody() {
+    for port in ports() {
+        for every in [3, 150, 400, 900, 1_100, 1_300] {
+            let says = Says::Drip { bytes: 50, every: millis(every), total: 1_000_000, seed: 1 };
+            let first = stream()
+                .sends(Sends::Pattern(500))
+                .leaves(Leaves::After(seconds(8)))
+                .far_end(Behaviour { says, ..Behaviour::sink() });
+            let second = stream().at(seconds(9)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone()).connect(first).connect(second).start();
+            sim.run_to_the_end(seconds(200));
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "every {every} ms");
+        }
+    }
+}
+
+/// What a client sends in pieces, and what a far end must get of it.
+fn steps(pieces: &[(u64, &[u8])]) -> Sends {
+    Sends::Steps(pieces.iter().map(|(at, bytes)| (millis(*at), bytes.to_vec())).collect())
+}
+
+fn arrives_as_it_is(port: Port, sends: Sends) {
+    let name = format!("{sends:?}");
+    let total = match &sends {
+        Sends::Steps(steps) => steps.iter().map(|(_, bytes)| bytes.len()).sum(),
+        _ => 0,
+    };
+    let far = Behaviour { ends: Ends::AfterReading(total as u64), ..Behaviour::echo() };
+    let mut sim = wiring(port).connect(stream().at(seconds(3)).sends(sends).far_end(far)).start();
+    sim.run_until("the client ends", seconds(120), |sim| sim.outcome(0).is_some());
+    assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{name}");
+    sim.run_for(seconds(30));
+    assert!(sim.modem.sockets_in_use().is_empty(), "{name}");
+    sim.assert_complete(0);
+    sim.assert_nothing_swallowed();
+}
+
+#[test]
+fn three_pluses_alone_between_long_pauses_are_payload() {
+    for port in ports() {
+        for text in [&b"+"[..], b"++", b"+++", b"++++", b"++++++", b"+++++++++++++++++++++"] {
+            arrives_as_it_is(port.clone(), steps(&[(4_000, b"before"), (8_000, text), (12_000, b"after")]));
+            arrives_as_it_is(port.clone(), steps(&[(4_000, text)]));
+            arrives_as_it_is(port.clone(), steps(&[(4_000, text), (8_000, text)]));
+        }
+    }
+}
+
+#[test]
+fn pluses_that_come_one_after_the_other_in_every_timing() {
+    let times = [0, 1, 50, 300, 600, 999, 1_000, 1_001, 1_199, 1_200, 1_201, 1_500, 2_400, 3_000];
+    for port in [Port::uart(), Port { has_dcd: false, has_dtr: false, ..Port::uart() }] {
+        for first in times {
+            for second in times {
+                let (one, two) = (4_000 + first, 4_000 + first + second);
+                arrives_as_it_is(port.clone(), steps(&[(4_000, b"+"), (one, b"+"), (two, b"+")]));
+            }
+            arrives_as_it_is(port.clone(), steps(&[(4_000, b"++"), (4_000 + first, b"+")]));
+            arrives_as_it_is(port.clone(), steps(&[(4_000, b"+"), (4_000 + first, b"++")]));
+            arrives_as_it_is(port.clone(), steps(&[(4_000, b"x"), (4_000 + first, b"+++")]));
+            arrives_as_it_is(port.clone(), steps(&[(4_000, b"+++"), (4_000 + first, b"x")]));
+        }
+    }
+}
+
+#[test]
+fn an_escape_at_every_offset_of_a_payload() {
+    for length in [5, 9, 64] {
+        for offset in 0..=length {
+            let mut payload = vec![b'p'; length];
+            payload.splice(offset..offset, *b"+++");
+            arrives_as_it_is(
+                Port { has_dcd: false, ..Port::uart() },
+                steps(&[(4_000, &payload), (8_000, &payload)]),
+            );
+        }
+    }
+}
+
+#[test]
+fn the_words_of_an_end_inside_the_payload_are_payload_at_every_split() {
+    let text = b"\r\nNO CARRIER\r\n";
+    for port in ports() {
+        for split in 0..=text.len() {
+            for pause in [0, 20, 150, 700] {
+                let (head, tail) = text.split_at(split);
+                let far = Behaviour { ends: Ends::After(seconds(20)), ..Behaviour::sink() };
+                let mut sim = wiring(port.clone())
+                    .connect(stream().at(seconds(3)).far_end(far))
+                    .fault(millis(5_000), Fault::Say(0, b"before".to_vec()))
+                    .fault(millis(6_000), Fault::Say(0, head.to_vec()))
+                    .fault(millis(6_000 + pause), Fault::Say(0, tail.to_vec()))
+                    .fault(millis(14_000), Fault::Say(0, b"after".to_vec()))
+                    .start();
+                sim.run_to_the_end(seconds(60));
+                let name = format!("dcd {} dtr {} split {split} pause {pause}", port.has_dcd, port.has_dtr);
+                assert_eq!(sim.clients[0].received, b"before\r\nNO CARRIER\r\nafter", "{name}");
+                assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_words_of_a_reboot_inside_the_payload_are_payload() {
+    for port in ports() {
+        for words in ["\r\nRDY\r\n", "\r\nPOWERED DOWN\r\n", "\r\nNORMAL POWER DOWN\r\n", "\r\nOK\r\n"] {
+            let far = Behaviour { ends: Ends::After(seconds(20)), ..Behaviour::sink() };
+            let mut sim = wiring(port.clone())
+                .connect(stream().at(seconds(3)).sends(steps(&[(9_000, b"up")])).far_end(far))
+                .fault(millis(6_000), Fault::Say(0, words.into()))
+                .fault(millis(6_100), Fault::Say(0, words.into()))
+                .start();
+            sim.run_to_the_end(seconds(60));
+            assert_eq!(sim.clients[0].received, words.repeat(2).as_bytes());
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+            assert_eq!(sim.fars[0].memory().read, b"up");
+            assert_eq!(sim.ready_at.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn the_words_of_an_end_inside_the_payload_just_before_the_end_itself() {
+    for port in ports() {
+        for pause in [0, 10, 99, 100, 101, 299, 300, 301, 1_000, 1_499, 1_501, 2_600, 3_000, 4_000] {
+            let mut sim = wiring(port.clone())
+                .connect(stream().at(seconds(3)))
+                .fault(millis(6_000), Fault::Say(0, b"x\r\nNO CARRIER\r\ny\r\nNO CARRIER\r\n".to_vec()))
+                .fault(millis(6_000 + pause), Fault::EndFarEnd(0, Ending::Closed))
+                .start();
+            sim.run_to_the_end(seconds(60));
+            let name = format!("dcd {} dtr {} pause {pause}", port.has_dcd, port.has_dtr);
+            if sim.outcome(0) == Some(Outcome::Eof) {
+                assert_eq!(sim.clients[0].received, b"x\r\nNO CARRIER\r\ny\r\nNO CARRIER\r\n", "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_far_end_that_closes_at_any_moment() {
+    for port in ports() {
+        for ms in (0..600).step_by(29) {
+            let says = Says::Drip { bytes: 90, every: millis(11), total: 1_000_000, seed: 3 };
+            let far = Behaviour { says, ends: Ends::After(millis(ms)), ..Behaviour::sink() };
+            let connection = stream().sends(Sends::Pattern(100_000)).far_end(far);
+            let mut sim = wiring(port.clone()).connect(connection).start();
+            sim.run_to_the_end(seconds(60));
+        }
+    }
+}
+
+#[test]
+fn a_slow_client_slows_its_far_end_and_loses_nothing() {
+    let mut connection =
+        stream().far_end(Behaviour::source(200_000, 3)).reads(Reads::Drip(2_000, millis(400)));
+    connection.client.buffer_bytes = 4_000;
+    let mut sim = wiring(Port::uart()).connect(connection).start();
+    sim.run_to_the_end(seconds(200));
+    assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+    assert_eq!(sim.clients[0].received.len(), 200_000);
+    sim.assert_nothing_swallowed();
+}
+
+#[test]
+fn a_slow_far_end_slows_its_client_and_loses_nothing() {
+    let far = Behaviour {
+        reads: qssl_modem_emulator::network::simulated::Reads::Drip { bytes: 1_000, every: millis(300) },
+        ends: Ends::AfterReading(60_000),
+        ..Behaviour::sink()
+    };
+    let connection =
+        Connection { window_bytes: 2_000, ..stream().sends(Sends::Pattern(60_000)).far_end(far) };
+    let mut sim = wiring(Port::uart()).connect(connection).start();
+    sim.run_to_the_end(seconds(200));
+    sim.assert_complete(0);
+    sim.assert_nothing_swallowed();
+}
+
+#[test]
+fn connect_in_its_shapes() {
+    for quirk in ["ok_before_connect", "return_unreliable", "missed_escape_is_payload"] {
+        let connection = stream().far_end(Behaviour::source(20_000, 3));
+        let mut wiring = wiring(Port::uart()).connect(connection);
+        assert!(wiring.modem.quirks.set(quirk, true));
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(60));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{quirk}");
+    }
+}
+
+#[test]
+fn streams_on_one_port_take_turns() {
+    let connection = stream().far_end(Behaviour::source(20_000, 3));
+    let mut sim = wiring(Port::uart()).connect_many(4, &connection).start();
+    sim.run_to_the_end(seconds(120));
+    (0..4).for_each(|index| sim.assert_complete(index));
+}
+
+#[test]
+fn a_refused_open_is_a_reset_and_the_port_takes_commands_again() {
+    let fails = Opening::Fails(seconds(1), qssl_modem_emulator::network::OpenFailure::Refused);
+    let later = stream().at(seconds(10)).far_end(Behaviour::source(20_000, 3));
+    let mut sim = wiring(Port::uart()).connect(stream().opening(fails)).connect(later).start();
+    sim.run_to_the_end(seconds(60));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+    assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+}
+
+#[test]
+fn the_usb_at_port_of_an_ec20_cannot_and_says_so() {
+    let mut sim = Wiring::new()
+        .ports([Port::usb(PortName::UsbAt)])
+        .modem(|modem| modem.family = Family::Ec20)
+        .settings(|settings| settings.wait = Wait::Not)
+        .connect(stream())
+        .start();
+    sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
+    assert_eq!(sim.stopped, Some(Kind::Usage));
+}
+
+#[test]
+fn a_connection_without_a_word_for_an_hour_is_left_alone() {
+    let far = Behaviour { ends: Ends::After(Duration::from_secs(3_600)), ..Behaviour::sink() };
+    let mut sim = wiring(Port::uart()).connect(stream().far_end(far)).start();
+    sim.run_for(seconds(10));
+    let carried = sim.carried[0];
+    sim.run_for(seconds(3_000));
+    assert_eq!(sim.carried[0], carried, "nothing is said in data mode");
+    sim.run_to_the_end(seconds(700));
+    assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+}
+
+#[test]
+fn opens_and_bytes_of_streams_are_counted_like_any_others() {
+    for port in ports() {
+        let far = Behaviour { ends: Ends::AfterReading(30_000), ..Behaviour::echo() };
+        let mut sim = wiring(port).connect(stream().sends(Sends::Pattern(30_000)).far_end(far)).start();
+        sim.run_to_the_end(seconds(60));
+        let counters = sim.relay.modem().counters();
+        assert_eq!((counters.opens, counters.sent_bytes, counters.received_bytes), (1, 30_000, 30_000));
+        assert!(counters.open_time(1.0).is_some_and(|time| time >= millis(200)));
+    }
+}
+
+/// What a client sends that a modem in command mode would take for commands.
+fn commanding_payload(bytes: usize) -> Vec<u8> {
+    b"some text and then\r\nAT+CSQ\r\nATI\r\nAT+QSSLURC\r\n".iter().copied().cycle().take(bytes).collect()
+}
+
+#[test]
+fn a_reboot_with_echo_during_an_upload_is_a_reset_soon_and_stops_the_upload() {
+    let usb = Port { paced: true, ..Port::usb(PortName::UsbModem) };
+    for port in ports().into_iter().chain([usb]) {
+        for (everything_echoed, payload) in [
+            (true, pattern(7, 0, 120_000)),
+            (true, commanding_payload(120_000)),
+            (false, commanding_payload(120_000)),
+        ] {
+            let client = stream().at(seconds(12)).sends(Sends::Steps(vec![(Duration::ZERO, payload)]));
+            let next = stream().at(seconds(100)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone())
+                .modem(|modem| modem.quirks.everything_echoed = everything_echoed)
+                .connect(client)
+                .connect(next)
+                .fault(seconds(15), Fault::Reboot)
+                .start();
+            let name = format!("dcd {} dtr {} {everything_echoed}", port.has_dcd, port.has_dtr);
+            sim.run_until("the modem is up again", seconds(30), |sim| sim.modem.counters().boots == 2);
+            let carried = sim.carried[0].0;
+            sim.run_until("the client hears of it", seconds(5), |sim| sim.outcome(0).is_some());
+            assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
+            assert_eq!(sim.clients[0].received, b"", "{name}: the server has said nothing");
+            assert!(sim.carried[0].0 - carried < 100, "{name}: {}", sim.carried[0].0 - carried);
+            sim.run_to_the_end(seconds(200));
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_reboot_without_a_word_that_only_echoes_is_a_reset_soon() {
+    for port in ports() {
+        let sends = Sends::Drip { bytes: 300, every: millis(100), total: 400_000 };
+        let far = Behaviour { ends: Ends::After(seconds(300)), ..Behaviour::sink() };
+        let client = stream().at(seconds(12)).sends(sends).far_end(far);
+        // That the data session is gone shows with the next open.
+        let next = stream().at(seconds(100));
+        let later = stream().at(seconds(150)).far_end(Behaviour::source(20_000, 3));
+        let mut sim = wiring(port.clone())
+            .modem(|modem| (modem.quirks.boots_silently, modem.quirks.everything_echoed) = (true, true))
+            .connect(client)
+            .connect(next)
+            .connect(later)
+            .fault(seconds(20), Fault::Reboot)
+            .start();
+        let name = format!("dcd {} dtr {}", port.has_dcd, port.has_dtr);
+        sim.run_until("the modem is up again", seconds(60), |sim| sim.modem.counters().boots == 2);
+        sim.run_until("the client hears of it", seconds(12), |sim| sim.outcome(0).is_some());
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
+        let echoed = sim.clients[0].received.len();
+        assert!(echoed <= 6_000, "{name}: {echoed} bytes of its own upload");
+        sim.run_to_the_end(seconds(300));
+        assert_eq!(sim.outcome(2), Some(Outcome::Eof), "{name}");
+    }
+}
+
+#[test]
+fn a_far_end_that_echoes_words_of_ends_in_bulk_keeps_its_stream() {
+    let words =
+        ["\r\nNO CARRIER\r\n", "\r\nRDY\r\n", "\r\nPOWERED DOWN\r\n", "some text\r\nOK\r\nAT+CSQ\r\n"];
+    for port in ports() {
+        for text in [words.concat(), words[0].repeat(4), format!("{}{}", "x".repeat(3_000), words[0])] {
+            // Such words right before the end itself would make that uncertain.
+            let mut bytes: Vec<u8> = text.bytes().cycle().take(12_000).collect();
+            bytes.extend(b"... and no more");
+            let far = Behaviour { ends: Ends::After(seconds(60)), ..Behaviour::echo() };
+            let sends = Sends::Steps(vec![(Duration::ZERO, bytes)]);
+            let mut sim = wiring(port.clone()).connect(stream().sends(sends).far_end(far)).start();
+            sim.run_to_the_end(seconds(400));
+            let name = format!("dcd {} dtr {} {:?}", port.has_dcd, port.has_dtr, &text[..20]);
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{name}");
+            sim.assert_complete(0);
+        }
+    }
+}

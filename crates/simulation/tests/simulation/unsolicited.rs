@@ -1,0 +1,216 @@
+//! Goal of this test: what the modem says unasked can stand anywhere and harms nothing.
+
+use qssl_core::settings::Mode;
+use qssl_modem_emulator::PortName;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
+
+use qssl_simulation::Outcome;
+use qssl_simulation::material::other_programs;
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
+
+const SEAMS: [&str; 4] =
+    ["urc_before_echo", "urc_before_answer", "urc_before_send_result", "urc_inside_answer"];
+
+fn exchange(mode: Mode) -> Connection {
+    let far = Behaviour { ends: Ends::AfterReading(50_000), ..Behaviour::echo() };
+    Connection::new(mode).sends(Sends::Pattern(50_000)).far_end(far)
+}
+
+#[test]
+fn at_every_seam() {
+    for seam in SEAMS {
+        for mode in [Mode::Push, Mode::Buffer] {
+            let latencies = |modem: &mut qssl_modem_emulator::Config| {
+                (modem.command_latency, modem.prompt_latency) = (millis(15), millis(8));
+                (modem.send_latency, modem.receive_latency) = (millis(16), millis(20));
+            };
+            let mut wiring = Wiring::new().uart(115_200).modem(latencies).connect_many(3, &exchange(mode));
+            assert!(wiring.modem.quirks.set(seam, true));
+            for at in 1..200 {
+                let text = ["+QIND: SMS DONE", "RING", "+CREG: 1", "+CMTI: \"SM\",3", "+QIURC: \"recv\",11"];
+                let text = text[at as usize % text.len()];
+                wiring = wiring.fault(millis(at * 97), Fault::Urc(text.into()));
+            }
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(120));
+            (0..3).for_each(|index| sim.assert_complete(index));
+            sim.assert_nothing_swallowed();
+        }
+    }
+}
+
+/// In buffer mode: where it follows pushed payload, what is cut off may as well be the end of that.
+#[test]
+fn with_its_head_cut_off() {
+    for cut in 1..30 {
+        let mut wiring = Wiring::new().connect(exchange(Mode::Buffer));
+        for at in 0..20 {
+            wiring = wiring.fault(millis(700 + at * 40), Fault::CutUrcHead(cut));
+            wiring = wiring.fault(millis(700 + at * 40), Fault::Urc("+QIURC: \"recv\",11".into()));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        sim.assert_complete(0);
+    }
+}
+
+#[test]
+fn late_ones_of_sockets_that_were_closed_reach_no_new_client() {
+    let mut wiring = Wiring::new();
+    for index in 0..30 {
+        let connection =
+            Connection::new(Mode::Push).at(millis(index * 1_000)).far_end(Behaviour::source(9_000, index));
+        wiring = wiring.connect(connection);
+    }
+    for at in 0..300 {
+        let id = at % 12;
+        wiring = wiring.fault(millis(2_000 + at * 100), Fault::Urc(format!("+QSSLURC: \"recv\",{id}")));
+    }
+    let mut sim = wiring.start();
+    sim.run_to_the_end(seconds(120));
+    (0..30).for_each(|index| sim.assert_complete(index));
+}
+
+#[test]
+fn bytes_in_pieces_of_any_size_and_noise_between_messages() {
+    for seed in 1..10 {
+        let port = Port::usb(qssl_modem_emulator::PortName::UsbAt).splits();
+        let mut wiring = Wiring::new().ports([port]);
+        wiring.seed = seed;
+        wiring = wiring.connect(exchange(Mode::Push)).connect(exchange(Mode::Buffer));
+        for at in 0..40 {
+            let noise: [&[u8]; 3] = [b"\0", b"\xE0", b"\r\n\r\n"];
+            wiring = wiring.fault(millis(700 + at * 31), Fault::Noise(0, noise[at as usize % 3].to_vec()));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(200));
+        (0..2).for_each(|index| sim.assert_complete(index));
+    }
+}
+
+#[test]
+fn prompts_and_tails_of_all_shapes() {
+    let shapes = [
+        "prompt_without_space",
+        "prompt_with_line_end",
+        "receive_tail_short",
+        "push_ends_with_line_end",
+        "line_feed_dropped",
+        "free_sockets_listed",
+        "closing_free_socket_is_ok",
+        "failed_open_keeps_socket",
+        "errors_as_text",
+        "socket_errors_as_cme",
+        "local_port_zero",
+        "context_forgotten_on_last_close",
+        "second_activation_is_ok",
+        "four_digit_year",
+        "file_list_empty",
+    ];
+    for shape in shapes {
+        let mut wiring = Wiring::new().connect(exchange(Mode::Push)).connect(exchange(Mode::Buffer));
+        assert!(wiring.modem.quirks.set(shape, true), "{shape}");
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        (0..2).for_each(|index| sim.assert_complete(index));
+    }
+}
+
+/// Words in the payload of another program's connection, in an SMS or in an MQTT message were taken for the modem's:
+/// they ended a stream in order, and added bytes to it.
+#[test]
+fn of_other_programs_beside_a_stream() {
+    let said = other_programs();
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        for splits in [false, true] {
+            let named = |name| Port { splits, paced: true, ..Port::usb(name) };
+            let idle = Behaviour { ends: Ends::Never, ..Behaviour::source(1_000, 2) };
+            let mut wiring = Wiring::new()
+                .ports([named(PortName::UsbAt), named(PortName::UsbModem)])
+                .connect(exchange(mode))
+                .connect(Connection::new(Mode::Buffer).at(seconds(1)).far_end(Behaviour::source(60_000, 1)))
+                .connect(
+                    Connection::new(Mode::Push)
+                        .at(seconds(2))
+                        .far_end(idle)
+                        .leaves(Leaves::After(seconds(60))),
+                );
+            for (index, said) in (0u64..).zip(&said) {
+                wiring = wiring.fault(millis(800 + index * 137), Fault::Foreign(said.clone()));
+                wiring = wiring.fault(millis(25_000 + index * 700), Fault::Foreign(said.clone()));
+            }
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(120));
+            for connection in 0..2 {
+                assert_eq!(
+                    sim.outcome(connection),
+                    Some(Outcome::Eof),
+                    "connection {connection} in {mode:?}"
+                );
+                sim.assert_complete(connection);
+            }
+            assert_eq!(sim.outcome(2), Some(Outcome::Left), "what is idle is not ended");
+            assert_eq!(sim.clients[2].received.len(), 1_000);
+            assert_eq!(sim.ready_at.len(), 1, "the data session was not touched");
+        }
+    }
+}
+
+/// An announced payload or text that does not come holds nobody up for long, and hides no more than one answer.
+#[test]
+fn of_other_programs_without_their_end() {
+    for said in [
+        "\r\n+QIURC: \"recv\",5,52\r\n",
+        "\r\n+CMT: \"+49\",,\"26/11/26,17:00:00+04\"\r\n",
+        "\r\n+CUSD: 0,\"a\r\n",
+    ] {
+        for mode in [Mode::Push, Mode::Buffer] {
+            let stays = Connection::new(mode)
+                .far_end(Behaviour { ends: Ends::Never, ..Behaviour::source(1_000, 1) })
+                .leaves(Leaves::After(seconds(60)));
+            let later = Connection::new(mode).at(seconds(30)).far_end(Behaviour::source(20_000, 2));
+            let mut sim = Wiring::new()
+                .connect(stays)
+                .connect(later)
+                .fault(seconds(20), Fault::Foreign(said.as_bytes().to_vec()))
+                .start();
+            sim.run_to_the_end(seconds(120));
+            assert_eq!(sim.outcome(0), Some(Outcome::Left), "{said:?} in {mode:?}");
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{said:?} in {mode:?}");
+            sim.assert_complete(1);
+        }
+    }
+}
+
+/// Where it cannot be helped that they are shown: nothing in them is believed. In push mode bytes were added to streams.
+#[test]
+fn sms_that_a_module_insists_on_showing_add_nothing_to_a_stream() {
+    let text = "hello\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX\r\n\r\n+QSSLURC: \"closed\",0";
+    for mode in [Mode::Push, Mode::Buffer] {
+        let mut wiring = Wiring::new().connect(exchange(mode));
+        assert!(wiring.modem.quirks.set("messages_shown", true));
+        for at in 0..100 {
+            wiring = wiring.fault(millis(500 + at * 7), Fault::Sms(text.into()));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
+        sim.assert_complete(0);
+    }
+}
+
+/// A text can hold whole messages, and nothing tells them from the modem's: it is not shown.
+#[test]
+fn sms_are_not_shown_while_streams_are_open() {
+    let text = "hello\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX\r\n\r\n+QSSLURC: \"closed\",0";
+    for mode in [Mode::Push, Mode::Buffer] {
+        let mut wiring = Wiring::new().typed_before(b"AT+CNMI=2,2,0,0,0\r").connect(exchange(mode));
+        for at in 0..100 {
+            wiring = wiring.fault(millis(500 + at * 7), Fault::Sms(text.into()));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+        sim.assert_complete(0);
+    }
+}
