@@ -12,7 +12,7 @@ mod chance;
 mod far;
 pub mod fuzz;
 pub mod material;
-mod trace;
+pub mod trace;
 mod wire;
 pub mod wiring;
 mod witness;

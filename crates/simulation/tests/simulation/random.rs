@@ -21,7 +21,7 @@ use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, 
 
 use qssl_simulation::material::{NASTY, NOISE, UNFAIR, URCS, other_programs};
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
-use qssl_simulation::{Chance, Outcome, Simulation};
+use qssl_simulation::{Chance, Outcome, Simulation, trace};
 
 #[test]
 fn runs_of_many_seeds() {
@@ -29,6 +29,7 @@ fn runs_of_many_seeds() {
         let wiring = draw(seed);
         eprintln!("{wiring:#?}");
         run(&wiring, true);
+        trace::print();
         return;
     }
     let runs = number("SIMULATION_RUNS").unwrap_or(RUNS);
