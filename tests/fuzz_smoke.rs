@@ -59,7 +59,7 @@ fn mutated(corpus: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
         let at = chance.below(data.len() as u64 + 1) as usize;
         let end = (at + chance.within(1..=8) as usize).min(data.len());
         match chance.below(6) {
-            0 => data[at..end].iter_mut().for_each(|byte| *byte = chance.next() as u8),
+            0 => data[at..end].iter_mut().for_each(|byte| *byte = chance.number() as u8),
             1 => data[at..end].iter_mut().for_each(|byte| *byte ^= 1 << chance.below(8)),
             2 => drop(data.drain(at..end)),
             3 => {
@@ -67,7 +67,7 @@ fn mutated(corpus: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
                 data.splice(at..at, again);
             }
             4 => {
-                let bytes: Vec<u8> = (0..chance.within(1..=8)).map(|_| chance.next() as u8).collect();
+                let bytes: Vec<u8> = (0..chance.within(1..=8)).map(|_| chance.number() as u8).collect();
                 data.splice(at..at, bytes);
             }
             _ => {

@@ -246,6 +246,12 @@ pub enum Fault {
     RefuseClosesUntilBoot,
 }
 
+impl Default for Wiring {
+    fn default() -> Self {
+        Wiring::new()
+    }
+}
+
 impl Wiring {
     /// An EG800Q on its USB AT port, unpaced, with nobody connected.
     pub fn new() -> Self {

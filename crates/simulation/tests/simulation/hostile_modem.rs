@@ -343,7 +343,7 @@ fn binary_garbage_of_every_kind() {
         };
         for _ in 0..200 {
             let garbage: Vec<u8> = (0..chance.within(1..=300))
-                .map(|_| if alphabet.is_empty() { chance.next() as u8 } else { *chance.pick(alphabet) })
+                .map(|_| if alphabet.is_empty() { chance.number() as u8 } else { *chance.pick(alphabet) })
                 .collect();
             hand.says(0, &garbage);
             if chance.once_in(10) {
@@ -498,7 +498,7 @@ fn garbage_from_the_first_byte_on_and_a_modem_only_later() {
     hand.ports[0].is_mute = true;
     let mut chance = qssl_simulation::Chance::new(7);
     for _ in 0..2_000 {
-        let garbage: Vec<u8> = (0..40).map(|_| chance.next() as u8).collect();
+        let garbage: Vec<u8> = (0..40).map(|_| chance.number() as u8).collect();
         hand.says(0, &garbage);
         hand.run_for(Duration::from_millis(97));
     }

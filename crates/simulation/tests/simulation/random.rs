@@ -536,7 +536,7 @@ fn draw_connection(mode: Mode, chance: &mut Chance) -> Connection {
     connection.client.buffer_bytes = *chance.pick(&[1_000, 20_000, 100_000]);
     connection.client.is_seen_leaving = !chance.once_in(3);
     let said = *chance.pick(&[1, 100, 1_460, 9_000, 60_000]);
-    let seed = chance.next();
+    let seed = chance.number();
     let says = match chance.below(7) {
         0 => Says::Nothing,
         1 => Says::Echo,
