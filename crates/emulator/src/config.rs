@@ -83,7 +83,8 @@ pub struct Config {
     pub close_latency: Duration,
     /// From AT+QIACT or AT+QIDEACT to the answer.
     pub activation_latency: Duration,
-    /// How often another program has it say something; `None`: there is no other program.
+    /// How often another program, whose MQTT client is connected, has it say something; `None`: there is no other
+    /// program.
     pub others_speak_every: Option<Duration>,
     /// From the reset to RDY.
     pub boot_time: Duration,

@@ -278,7 +278,7 @@ impl Modem {
         let Phase::Opening(opening) = &socket.phase else { return };
         let flow = match self.tunnels[socket.tunnel].mode {
             Mode::Buffer => Flow::Buffer { readable: true },
-            Mode::Push if socket.opened_in_buffer_mode => Flow::Buffer { readable: true },
+            Mode::Push if socket.only_announces => Flow::Buffer { readable: true },
             Mode::Push | Mode::Transparent => Flow::Push,
         };
         let closed = opening.closed;
@@ -571,7 +571,10 @@ impl Modem {
         }
         let socket = &mut self.sockets[id.index()];
         socket.switched(worked, now);
+        let by_its_port = socket.listening.port().is_none_or(|on| on == port);
         let Phase::Open(open) = &mut socket.phase else { return };
+        // By the same port, what was pushed before has come before the answer.
+        socket.only_announces |= worked && by_its_port && matches!(open.flow, Flow::ToBuffer { .. });
         open.flow = match (open.flow, worked) {
             // Bytes may lie inside without a `recv` URC: read unasked.
             (Flow::ToBuffer { .. }, true) | (Flow::ToBuffer { unanswered: true }, false) => {

@@ -925,6 +925,7 @@ impl Modem {
             Message::Foreign(line) => {
                 // What it is about concerns others, as does the number of a caller in it.
                 channel.recorder.answer(line, true, now);
+                self.session.found.others_said(line, &self.profile.name);
                 channel.payload_for = Destination::Nobody;
             }
             Message::Information(line) => {
@@ -934,6 +935,7 @@ impl Modem {
                     waking.heard_line(line);
                 }
                 if !channel.answer.take_line(channel.in_flight.as_ref(), line) {
+                    self.session.found.others_said(line, &self.profile.name);
                     log::trace!(target: "wire", "ignored: {line}");
                 }
             }
@@ -1137,11 +1139,11 @@ impl Modem {
         self.channels_that(|state| matches!(state, State::Command))
     }
 
-    /// The sockets that were never in push mode, a bit each: nothing is pushed to them.
+    /// The sockets that are not in push mode and will not be, a bit each: nothing is pushed to them.
     fn announcing_sockets(&self) -> u16 {
         let never_pushes = |socket: &Socket| {
             let is_ours = !matches!(socket.phase, Phase::Unknown | Phase::Foreign | Phase::Free);
-            let stays_in_buffer_mode = socket.opened_in_buffer_mode && self.session.found.texts_are_shown;
+            let stays_in_buffer_mode = socket.only_announces && self.session.found.texts_are_shown;
             is_ours && (self.tunnels[socket.tunnel].mode != Mode::Push || stays_in_buffer_mode)
         };
         let all = self.sockets.iter().enumerate().filter(|(_, socket)| never_pushes(socket));

@@ -567,10 +567,10 @@ impl Modem {
         socket.listening.expect(speaks_by);
         socket.opened_by = Some(port);
         // What is pushed to where nobody listens is lost; what waits in the module is not.
-        socket.opened_in_buffer_mode = tunnel.mode == Mode::Push && !pushes_count;
+        socket.only_announces = tunnel.mode == Mode::Push && !pushes_count;
         let mode = match tunnel.mode {
             Mode::Buffer => AccessMode::Buffer,
-            Mode::Push if socket.opened_in_buffer_mode => AccessMode::Buffer,
+            Mode::Push if socket.only_announces => AccessMode::Buffer,
             Mode::Push => AccessMode::Push,
             Mode::Transparent => AccessMode::Transparent,
         };
@@ -621,10 +621,12 @@ impl Modem {
             || socket.listening.port().is_none_or(|on| on == port || speaking & (1 << on) == 0)
     }
 
-    /// Pushing sockets whose clients read too slowly are switched to buffer mode, and back.
+    /// Pushing sockets whose clients read too slowly are switched to buffer mode, and back; so are all, for good, once
+    /// others have texts shown that could look like payload.
     fn adjust_flows(&mut self, now: Instant) {
         let can_switch = self.profile.switches_mode != Some(false);
         let pushes_count = self.pushes_count();
+        let texts_are_shown = self.session.found.texts_are_shown;
         let poll_interval = self.poll_interval();
         let tunnels = &self.tunnels;
         for socket in &mut self.sockets {
@@ -647,11 +649,18 @@ impl Modem {
                 _ => None,
             };
             match open.flow {
-                Flow::Push if can_switch && waiting >= INCOMING_HIGH_BYTES && !open.far_end.is_over() => {
+                Flow::Push
+                    if can_switch
+                        && (waiting >= INCOMING_HIGH_BYTES || texts_are_shown)
+                        && !open.far_end.is_over() =>
+                {
                     open.flow = Flow::ToBuffer { unanswered: false };
                 }
                 Flow::ToBuffer { unanswered: false }
-                    if !busy && waiting <= INCOMING_LOW_BYTES && open.far_end.takes_bytes() =>
+                    if !busy
+                        && !texts_are_shown
+                        && waiting <= INCOMING_LOW_BYTES
+                        && open.far_end.takes_bytes() =>
                 {
                     open.flow = Flow::Push;
                 }
@@ -664,6 +673,7 @@ impl Modem {
                         && !busy =>
                 {
                     open.flow = Flow::ToPush { readable: false };
+                    socket.only_announces = false;
                 }
                 _ => {}
             }

@@ -25,6 +25,7 @@ use super::ssl_context::Joins;
 use super::{Action, Event, Modem, error_of};
 use crate::at::{Command, ResultCode};
 use crate::error::Kind;
+use crate::settings::Mode;
 use clock::NetworkTime;
 use found::{Found, Reports, SHARED};
 use network::{REGISTRATION, registration_state, sim_state};
@@ -175,6 +176,8 @@ pub enum Step {
     Messages,
     /// AT+CNMI=, where SMS would be shown
     KeepMessages(Reports),
+    /// AT+QMTCONN?: does another program use MQTT
+    Mqtt,
     /// AT+QIDNSCFG
     Dns,
     /// AT+QNTP, whose result comes unasked: it is waited for in the same step
@@ -224,6 +227,7 @@ impl Step {
                 | Step::WireFormat { .. }
                 | Step::Messages
                 | Step::KeepMessages(_)
+                | Step::Mqtt
                 | Step::Glance
                 | Step::ActivationRefused
                 | Step::Dns
@@ -400,6 +404,7 @@ impl Modem {
             Step::Restore { alone } => line(format!("AT{}", one_or_all(&self.session.found.lines(), alone))),
             Step::Messages => line("AT+CNMI?".into()),
             Step::KeepMessages(reports) => line(self.session.found.keep_messages(reports)?),
+            Step::Mqtt => line("AT+QMTCONN?".into()),
             Step::Glance => line("AT+CPIN?;+CEREG?;+QSSLSTATE;+QIACT?".into()),
             Step::Sim => line("AT+CPIN?".into()),
             Step::PinAttempts => line("AT+QPINC=\"SC\"".into()),
@@ -561,6 +566,7 @@ impl Modem {
             }
             Step::Messages => self.messages_answered(&lines),
             Step::KeepMessages(reports) => self.messages_kept(reports, refused.is_some()),
+            Step::Mqtt => self.mqtt_answered(&lines),
             Step::Glance => {
                 let has_sim = lines.iter().any(|line| sim_state(line) == Some("READY"));
                 let is_registered = matches!(registration_state(&lines), Some(1 | 5));
@@ -696,6 +702,12 @@ impl Modem {
     fn go_or_skip(&mut self, step: Step) {
         let checks_time = self.checks_time();
         let step = match step {
+            Step::Mqtt
+                if self.session.found.texts_are_shown
+                    || self.tunnels.iter().all(|tunnel| tunnel.mode != Mode::Push) =>
+            {
+                return self.go_or_skip(Step::Dns);
+            }
             Step::Dns if self.settings.pdp.dns.is_empty() => return self.go_or_skip(Step::Ntp),
             Step::Ntp | Step::LookAtClock if !checks_time => return self.go_or_skip(Step::ListFiles),
             Step::Ntp if self.settings.ntp.is_none() => Step::Clock,

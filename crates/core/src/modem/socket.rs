@@ -49,8 +49,8 @@ pub struct Socket {
     pub(super) listening: Listening,
     /// The channel that it was opened by.
     pub opened_by: Option<usize>,
-    /// It was opened in buffer mode for a tunnel in push mode.
-    pub opened_in_buffer_mode: bool,
+    /// Its tunnel is in push mode and it is in buffer mode, opened so or switched to it: nothing is pushed to it.
+    pub only_announces: bool,
     /// Where URCs may not reach us: when it is read unasked, or asked whether it is open.
     pub poll_at: Option<Instant>,
     /// From the client, to be sent. What is in flight stays here until `SEND OK`.
@@ -345,7 +345,7 @@ impl Socket {
             unanswered: 0,
             listening: Listening::default(),
             opened_by: None,
-            opened_in_buffer_mode: false,
+            only_announces: false,
             poll_at: None,
             echo_asked_at: None,
             outgoing: ByteQueue::new(OUTGOING_LIMIT_BYTES),
@@ -464,7 +464,7 @@ impl Socket {
         self.switch_again = None;
         self.listening = Listening::default();
         self.opened_by = None;
-        self.opened_in_buffer_mode = false;
+        self.only_announces = false;
         self.poll_at = None;
         self.echo_asked_at = None;
         self.joined = false;

@@ -1,4 +1,4 @@
-//! Plain TCP as far as a reachability test needs it: open, look, close.
+//! Plain TCP as far as a reachability test needs it: open, look, close. Of MQTT, whether a client is connected.
 
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("QISTATE", Kind::Test) => ok(),
         ("QISTATE", Kind::Read | Kind::Execute) => modem.tcp_states(None),
         ("QISTATE", Kind::Write(list)) => modem.tcp_state(list),
+        // The MQTT client of the other program is connected.
+        ("QMTCONN", Kind::Read) if modem.config.others_speak_every.is_some() => line("+QMTCONN: 0,3"),
+        ("QMTCONN", Kind::Read) => ok(),
         _ => return None,
     };
     Some(answer.map_err(|failure| match failure {

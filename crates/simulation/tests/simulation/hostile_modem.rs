@@ -427,7 +427,7 @@ fn a_modem_that_answers_every_at_with_an_error_is_asked_more_and_more_rarely() {
 /// and the tunnel serves when it gives sensible ones again.
 #[test]
 fn numbers_in_answers_that_nothing_has() {
-    const ANSWERS: [(&str, &str); 22] = [
+    const ANSWERS: [(&str, &str); 23] = [
         ("AT+CSQ", "+CSQ: #,#"),
         ("AT+CREG", "+CREG: #,#"),
         ("AT+CGREG", "+CGREG: #,#"),
@@ -442,6 +442,7 @@ fn numbers_in_answers_that_nothing_has() {
         ("AT+QIACT?", "+QIACT: #,#,#,\"#\""),
         ("AT+QIACT?", "+QIACT: 1,#,#,\"10.7.157.1\""),
         ("AT+CNMI?", "+CNMI: #,#,#,#,#"),
+        ("AT+QMTCONN?", "+QMTCONN: #,#"),
         ("AT+QSSLSTATE", "+QSSLSTATE: #,\"SSLClient\",\"#\",#,#,#,#,#,#,\"#\",#"),
         ("AT+QSSLSTATE", "+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.2\",#,#,#,#,#,#,\"uart1\",#"),
         (

@@ -2,7 +2,7 @@
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
-use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 
 use qssl_simulation::Outcome;
 use qssl_simulation::material::other_programs;
@@ -196,6 +196,48 @@ fn sms_that_a_module_insists_on_showing_add_nothing_to_a_stream() {
         sim.run_to_the_end(seconds(120));
         assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
         sim.assert_complete(0);
+    }
+}
+
+/// Nothing can have them kept: once an MQTT client is known, nothing in its messages is believed. In push mode bytes were
+/// added to streams.
+#[test]
+fn mqtt_messages_of_another_program_add_nothing_to_a_stream() {
+    let message =
+        |text: &str| Fault::Foreign(format!("\r\n+QMTRECV: 0,0,\"alerts\",\"{text}\"\r\n").into_bytes());
+    let forged = "x\"\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX\r\n\r\n+QSSLURC: \"closed\",0\r\n";
+    let says = Says::Drip { bytes: 500, every: millis(100), total: 50_000, seed: 1 };
+    let drip = Behaviour { ends: Ends::AfterSaying(50_000), says, ..Behaviour::source(0, 1) };
+    let second_port = Port::usb(PortName::UsbModem);
+    for ports in [vec![Port::usb(PortName::UsbAt)], vec![Port::usb(PortName::UsbAt), second_port]] {
+        for is_known_at_start in [true, false] {
+            let mut wiring = Wiring::new()
+                .ports(ports.clone())
+                .connect(Connection::new(Mode::Push).far_end(drip.clone()))
+                .connect(Connection::new(Mode::Push).at(seconds(5)).far_end(Behaviour::source(20_000, 2)));
+            // The first message of a client that has connected later shows it.
+            let from = match is_known_at_start {
+                true => {
+                    wiring.modem.others_speak_every = Some(seconds(100_000));
+                    0
+                }
+                false => {
+                    wiring = wiring.fault(millis(3_000), message("plain"));
+                    4_000
+                }
+            };
+            for at in 0..150 {
+                wiring = wiring.fault(millis(from + at * 47), message(forged));
+            }
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(120));
+            for connection in 0..2 {
+                let name =
+                    format!("{connection}, known at start: {is_known_at_start}, {} ports", ports.len());
+                assert_eq!(sim.outcome(connection), Some(Outcome::Eof), "{name}");
+                sim.assert_complete(connection);
+            }
+        }
     }
 }
 

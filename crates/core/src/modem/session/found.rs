@@ -13,8 +13,8 @@ pub(in crate::modem) struct Found {
     settings: Vec<Setting>,
     /// The ports that AT+QURCCFG=? lists.
     pub(in crate::modem) urc_ports: Vec<String>,
-    /// SMS are shown when they come, and that cannot be changed: whoever sends one can write what looks like the module's
-    /// own words.
+    /// SMS or the messages of another program's MQTT client are shown when they come, and that cannot be changed:
+    /// whoever sends one can write what looks like the module's own words.
     pub(in crate::modem) texts_are_shown: bool,
 }
 
@@ -90,6 +90,23 @@ impl Found {
         self.kept(reports).map(|values| format!("AT{}", line(MESSAGES, &values)))
     }
 
+    /// A line that is about something else than our sockets.
+    pub(in crate::modem) fn others_said(&mut self, line: &str, module: &str) {
+        if line.starts_with(MQTT) {
+            self.mqtt_is_used(module);
+        }
+    }
+
+    /// Another program's MQTT client is connected: the text of its messages has no length.
+    fn mqtt_is_used(&mut self, module: &str) {
+        if !std::mem::replace(&mut self.texts_are_shown, true) {
+            log::info!(
+                "{module} shows another program's MQTT messages: a text in them can look like its own words, so \
+                 connections in push mode are made in buffer mode"
+            );
+        }
+    }
+
     fn kept(&self, reports: Reports) -> Option<String> {
         kept(self.value(MESSAGES)?, reports).map(|values| values.map(|value| value.to_string()).join(","))
     }
@@ -114,7 +131,7 @@ impl Modem {
         }
         match self.session.found.keep_messages(Reports::Kept) {
             Some(_) => self.session.go(Step::KeepMessages(Reports::Kept)),
-            None => self.go_or_skip(Step::Dns),
+            None => self.go_or_skip(Step::Mqtt),
         }
     }
 
@@ -134,6 +151,18 @@ impl Modem {
                     self.profile.name
                 );
             }
+        }
+        self.go_or_skip(Step::Mqtt);
+    }
+
+    /// AT+QMTCONN? was answered: `+QMTCONN: <client>,<state>`, 2 connecting, 3 connected.
+    pub(super) fn mqtt_answered(&mut self, lines: &[String]) {
+        let state = |line: &String| {
+            let values = line.strip_prefix("+QMTCONN:")?;
+            fields(values).nth(1)?.trim().parse::<u8>().ok()
+        };
+        if lines.iter().filter_map(state).any(|state| matches!(state, 2 | 3)) {
+            self.session.found.mqtt_is_used(&self.profile.name);
         }
         self.go_or_skip(Step::Dns);
     }
@@ -214,6 +243,9 @@ const WIRE_FORMAT: [(&str, &str); 4] = [
 
 const URC_PORT: &str = "+QURCCFG=\"urcport\"";
 const MESSAGES: &str = "+CNMI?";
+
+/// What the lines of MQTT clients begin with.
+const MQTT: &str = "+QMT";
 
 /// The most names of ports that are kept of what a module lists.
 const PORTS_MAX: usize = 16;
