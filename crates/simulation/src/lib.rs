@@ -440,6 +440,25 @@ impl Simulation {
         acted
     }
 
+    /// What the host knows of a port.
+    fn port_facts(&self, port: usize) -> PortFacts {
+        let wire = &self.wires[port];
+        PortFacts {
+            name: format!("port{port}"),
+            is_uart: wire.port.is_uart,
+            is_paced: wire.port.is_uart,
+            is_remote: wire.port.server.is_some(),
+            has_dcd: wire.port.has_dcd,
+            dcd_is_live: wire.port.server.is_none(),
+            has_dtr: wire.port.has_dtr,
+            lacks_flow_control: wire.port.lacks_flow_control,
+            at_port: match wire.port.is_named {
+                true => Some(wire.port.believed.unwrap_or(wire.port.name.name())),
+                false => None,
+            },
+        }
+    }
+
     fn act_on_port(&mut self, action: modem::Action) {
         match action {
             modem::Action::OpenPort(port) => {
@@ -455,22 +474,7 @@ impl Simulation {
                     let rts = !wire.port.without_rts;
                     self.modem.host_lines(port, true, rts, self.now, &mut self.network);
                 }
-                let wire = &self.wires[port];
-                let facts = PortFacts {
-                    name: format!("port{port}"),
-                    is_uart: wire.port.is_uart,
-                    is_paced: wire.port.is_uart,
-                    is_remote: wire.port.server.is_some(),
-                    has_dcd: wire.port.has_dcd,
-                    dcd_is_live: wire.port.server.is_none(),
-                    has_dtr: wire.port.has_dtr,
-                    lacks_flow_control: wire.port.lacks_flow_control,
-                    at_port: match wire.port.is_named {
-                        true => Some(wire.port.believed.unwrap_or(wire.port.name.name())),
-                        false => None,
-                    },
-                };
-                self.relay.port_opened(port, facts, self.now);
+                self.relay.port_opened(port, self.port_facts(port), self.now);
             }
             modem::Action::ClosePort(port) => self.wires[port].cut(),
             modem::Action::SetBaud(port, baud) => self.wires[port].set_host_baud(baud, self.now),
@@ -676,6 +680,13 @@ impl Simulation {
             Fault::Shutdown => self.relay.shutdown(15, now),
             Fault::LoseResults(count) => self.modem.lose_next_results(count),
             Fault::HoldLine(port, time) => self.wires[port].hold(now + time),
+            Fault::LacksFlowControl(port) => {
+                let wire = &mut self.wires[port];
+                (wire.port.lacks_flow_control, wire.host_flow_control) = (true, false);
+                if wire.is_open {
+                    self.relay.port_facts(port, self.port_facts(port), now);
+                }
+            }
             Fault::SendFailsFor(time) => self.modem.fail_next_send_for(time),
             Fault::LosePdpSilently => self.modem.lose_pdp_silently(1, now),
             Fault::Foreign(bytes) if self.modem.is_up() => self.modem.inject_foreign(&bytes, now),

@@ -244,6 +244,8 @@ pub enum Fault {
     Sms(String),
     /// Every close is refused until the modem boots.
     RefuseClosesUntilBoot,
+    /// A device server tells late that it has set no flow control on the line of this port.
+    LacksFlowControl(usize),
 }
 
 impl Default for Wiring {

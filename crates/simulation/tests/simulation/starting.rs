@@ -2,11 +2,11 @@
 
 use qssl_core::at::{AtText, IdSet};
 use qssl_core::settings::{self, Mode, Secret};
-use qssl_modem_emulator::network::simulated::Behaviour;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
 use qssl_modem_emulator::{Family, PortName, Sim};
 
 use qssl_simulation::by_hand::ByHand;
-use qssl_simulation::wiring::{Connection, Fault, Port, Wiring, seconds};
+use qssl_simulation::wiring::{Connection, DeviceServer, Fault, Port, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
 /// One connection that fetches something: if it works, everything was set up.
@@ -78,6 +78,27 @@ fn flow_control_that_the_driver_does_not_have_is_not_asked_of_the_modem() {
     let sim = serves(Wiring::new().uart(115_200).ports([port]));
     let flow = sim.modem.flow_control(0);
     assert!(!flow.rts && !flow.cts);
+}
+
+/// A device server answers a while after the port was opened; by then the modem may have been told to use RTS and CTS.
+#[test]
+fn flow_control_that_a_device_server_refuses_is_taken_back_from_the_modem() {
+    let server = Some(DeviceServer { holds_bytes: 100_000, tells: true });
+    for at in [0, 20, 300, 20_000] {
+        let far = Behaviour { ends: Ends::AfterReading(20_000), ..Behaviour::echo() };
+        let client = Connection::new(Mode::Push).at(seconds(30)).sends(Sends::Pattern(20_000)).far_end(far);
+        let mut sim = Wiring::new()
+            .uart(115_200)
+            .ports([Port { server, ..Port::uart() }])
+            .connect(client)
+            .fault(millis(at), Fault::LacksFlowControl(0))
+            .start();
+        sim.run_for(seconds(30));
+        let flow = sim.modem.flow_control(0);
+        assert!(!flow.rts && !flow.cts, "told {at} ms after the start");
+        sim.run_to_the_end(seconds(60));
+        sim.assert_complete(0);
+    }
 }
 
 #[test]

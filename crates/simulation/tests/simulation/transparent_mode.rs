@@ -40,6 +40,25 @@ fn a_download_to_its_last_byte_and_its_end() {
     }
 }
 
+/// Without DCD the words of the end can be payload. The modem is asked, and nothing waits for three missed escapes.
+#[test]
+fn without_dcd_an_end_reaches_the_client_within_three_seconds() {
+    for port in ports().into_iter().filter(|port| !port.has_dcd) {
+        for quiet in [seconds(0), seconds(10)] {
+            let far = Behaviour { ends: Ends::Never, ..Behaviour::source(20_000, 1) };
+            let mut sim = wiring(port.clone()).connect(stream().far_end(far)).start();
+            sim.run_until("all is there", seconds(30), |sim| sim.clients[0].received.len() == 20_000);
+            sim.run_for(quiet);
+            let name = format!("dtr {}, after {quiet:?}", port.has_dtr);
+            assert_eq!(sim.outcome(0), None, "{name}");
+            sim.inject(Fault::EndFarEnd(0, Ending::Closed));
+            let took = sim.run_until("the client hears of it", seconds(60), |sim| sim.outcome(0).is_some());
+            assert!(took <= seconds(3), "{name}: {took:?}");
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{name}");
+        }
+    }
+}
+
 #[test]
 fn an_upload_and_both_ways_at_once() {
     for port in ports() {
