@@ -13,7 +13,7 @@ use qssl_core::settings::{self, Authentication, Mode, Settings, Tls, Tunnel};
 use qssl_modem_emulator::network::Network;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Plan, Simulated};
 
-const ALL: [&str; 8] = [
+const ALL: [&str; 9] = [
     "bg96-reboot.txt",
     "ec25-bytes.txt",
     "eg800k-buffer-mode.txt",
@@ -22,6 +22,7 @@ const ALL: [&str; 8] = [
     "manual-buffer.txt",
     "manual-push.txt",
     "manual-transparent.txt",
+    "transparent-in-production.txt",
 ];
 
 fn transcript(name: &str) -> Transcript {
@@ -128,6 +129,8 @@ fn what_the_field_transcripts_say_is_understood() {
     let push = decoded(&transcript("eg800k-direct-push.txt"), &[]).join("\n");
     assert!(push.ends_with("Urc(Pushed(Some(SocketId(4)), 16))\npayload NuModem-P5-PUSH\\n"), "{push}");
     let reboot = decoded(&transcript("bg96-reboot.txt"), &[]).join("\n");
+    let production = decoded(&transcript("transparent-in-production.txt"), &[]).join("\n");
+    assert!(production.ends_with("Final(Ok)\nFinal(Connect)\nFinal(NoCarrier)\nFinal(Ok)"), "{production}");
     assert!(reboot.contains("Urc(PoweredDown)\nUrc(PdpDeactivated(1))\nUrc(Ready)"), "{reboot}");
 }
 
@@ -324,7 +327,10 @@ fn play_against_the_emulator(name: &str, step: usize) {
             Event::Pause(pause) => now += *pause,
             Event::Modem(bytes) => {
                 let expected = bytes.made_up();
-                if expected.starts_with(b"\r\n+QSSLURC: \"closed\"") {
+                if [&b"\r\n+QSSLURC: \"closed\""[..], b"\r\nNO CARRIER"]
+                    .iter()
+                    .any(|end| expected.starts_with(end))
+                {
                     network.end(0, Ending::Closed, now);
                 }
                 for _ in 0..1_000 {
@@ -362,7 +368,8 @@ fn play_against_the_emulator(name: &str, step: usize) {
 
 #[test]
 fn the_emulated_modem_says_what_the_modem_says() {
-    for name in ["manual-push.txt", "manual-buffer.txt", "manual-transparent.txt"] {
+    let field = "transparent-in-production.txt";
+    for name in ["manual-push.txt", "manual-buffer.txt", "manual-transparent.txt", field] {
         play_against_the_emulator(name, usize::MAX);
         play_against_the_emulator(name, 1);
     }
