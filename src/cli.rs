@@ -589,6 +589,9 @@ pub struct ModemOptions {
     pub device: Vec<Device>,
 
     /// Speed of a UART in bits per second; USB ports ignore it [default: 115200]
+    ///
+    /// Behind a device server (rfc2217://, tcp://) it also paces uploads: no more is sent ahead than a line at this
+    /// speed carries in half a second. If the modem's port there is faster, name its speed.
     #[arg(short, long, value_name = "BAUD", value_parser = value_parser!(u32).range(300..=4_000_000),
         env = "QSSL_TUNNEL_BAUD", hide_env = true)]
     pub baud: Option<u32>,
