@@ -12,7 +12,8 @@ use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
 use crate::harness::{
-    Ended, MODES, Modem, Running, Site, Tunnel, certificate_file, connect, digest, read_to_end, rounds,
+    Ended, MODES, Modem, PATIENCE, Running, Site, Tunnel, certificate_file, connect, digest, read_to_end,
+    rounds,
 };
 
 #[test]
@@ -33,6 +34,31 @@ fn sigterm_before_the_modem_is_there_ends_at_once() {
     tunnel.signal(Signal::TERM);
     let (status, log) = tunnel.wait();
     assert_eq!(status, 0, "{log}");
+}
+
+/// The device server takes no connection and refuses none.
+#[test]
+fn sigterm_while_the_connection_to_a_device_server_hangs_ends_at_once() {
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    rustix::net::listen(&server, 0).expect("a shorter queue");
+    let address = server.local_addr().expect("its address");
+    let connects = || TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok();
+    let waiting: Vec<TcpStream> = std::iter::from_fn(connects).take(9).collect();
+    assert!(waiting.len() < 9, "the queue has no end");
+    let device = format!("tcp://{address}");
+    let tunnel = Tunnel::listen(&["--to", "server.test:443", "--insecure", "-d", &device]);
+    let peer = format!(":{:04X} 02 ", address.port());
+    let started = Instant::now();
+    while !std::fs::read_to_string("/proc/net/tcp").expect("the table of sockets").contains(&peer) {
+        assert!(started.elapsed() < PATIENCE, "it does not connect");
+        std::thread::yield_now();
+    }
+    let stopped = Instant::now();
+    tunnel.signal(Signal::TERM);
+    let (status, log) = tunnel.wait();
+    let took = stopped.elapsed();
+    assert_eq!(status, 0, "{log}");
+    assert!(took < Duration::from_secs(2), "{took:?}: {log}");
 }
 
 #[test]
