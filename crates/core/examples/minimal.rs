@@ -6,6 +6,8 @@
 //! ```
 //! The server is not authenticated here (`Authentication::Insecure`), so this is for learning, not for use.
 
+#![expect(clippy::disallowed_methods, reason = "an event loop is where the clock is read")]
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -108,8 +110,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 clients.resize_with(clients.len().max(id.0 + 1), || None);
                 clients[id.0] = Some(stream);
             }
-            for index in 0..clients.len() {
-                let (id, Some(stream)) = (ClientId(index), &mut clients[index]) else { continue };
+            for (index, slot) in clients.iter_mut().enumerate() {
+                let (id, Some(stream)) = (ClientId(index), &mut *slot) else { continue };
                 let output = relay.client_output(id);
                 if let Some(Ok(count)) = tried(|| stream.write(output)).filter(|_| !output.is_empty()) {
                     relay.client_written(id, count, now());
@@ -121,7 +123,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         Some(Ok(0)) => relay.client_finished(id, now()),
                         Some(Ok(count)) => relay.client_received(id, &buffer[..count], now()),
                         Some(Err(_)) => {
-                            clients[index] = None;
+                            *slot = None;
                             relay.client_lost(id, now());
                         }
                         None => continue,
@@ -145,7 +147,6 @@ fn tried<T>(mut io: impl FnMut() -> std::io::Result<T>) -> Option<std::io::Resul
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the edge is where the clock is read")]
 fn now() -> Instant {
     Instant::now()
 }
