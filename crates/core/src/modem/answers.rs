@@ -155,7 +155,10 @@ impl Modem {
                 log::debug!("socket {id}: SEND OK after SEND FAIL, so the bytes were taken");
                 self.send_answered(id, send.length, Stage::AfterPayload, Outcome::SendOk, port, now);
             }
-            _ => failed.iter().for_each(|(id, _)| self.break_off(*id, Cut::SendUncertain)),
+            _ => {
+                let kept = failed.iter().filter(|(_, send)| send.length > 0);
+                kept.for_each(|(id, _)| self.break_off(*id, Cut::SendUncertain));
+            }
         }
     }
 

@@ -378,8 +378,10 @@ impl Modem {
             State::Waking(_) | State::Command => self
                 .sockets
                 .iter()
-                // What is pushed to one whose settings are being read must not keep the answer from being read.
-                .filter(|socket| socket.joined && socket.is_pushing() && !socket.is_proving())
+                // What is pushed to one that is being opened must not keep the answers from being read.
+                .filter(|socket| {
+                    socket.joined && socket.is_pushing() && !matches!(socket.phase, Phase::Opening(_))
+                })
                 .map(|socket| socket.incoming.room())
                 .min()
                 .unwrap_or(INCOMING_LIMIT_BYTES),
@@ -756,9 +758,10 @@ impl Modem {
     /// What has come from the far end, once it is known that it is the right one.
     pub fn received(&self, socket: SocketId) -> &[u8] {
         let socket = &self.sockets[socket.index()];
-        match socket.is_proving() {
-            true => &[],
-            false => socket.incoming.as_slice(),
+        match &socket.phase {
+            // What was pushed can come by another port than the result of the open, and before it.
+            Phase::Opening(_) => &[],
+            _ => socket.incoming.as_slice(),
         }
     }
 

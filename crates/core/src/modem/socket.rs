@@ -375,11 +375,6 @@ impl Socket {
         ) || matches!(self.phase, Phase::Opening(_))
     }
 
-    /// Whether it is open and its client does not know yet: its TLS settings are being read again.
-    pub fn is_proving(&self) -> bool {
-        matches!(&self.phase, Phase::Opening(opening) if matches!(opening.stage, OpenStage::Proving { .. }))
-    }
-
     /// Whether the result of its open is to come by URC.
     pub fn awaits_open(&self) -> bool {
         matches!(&self.phase, Phase::Opening(opening) if matches!(opening.stage, OpenStage::Awaited { .. }))
@@ -433,10 +428,12 @@ impl Socket {
         now.saturating_duration_since(since) >= SEND_STUCK_LIMIT
     }
 
-    /// The send on this channel that failed, and may have been taken after all.
+    /// The send on this channel that failed, and may have been taken after all; of no length if its bytes are no longer
+    /// kept, as nobody waits for them.
     pub fn send_just_failed(&self, port: usize) -> Option<FailedSend> {
-        let failed = self.backoff?.failed?;
-        (failed.port == port && self.outgoing.len() >= failed.length).then_some(failed)
+        let failed = self.backoff?.failed.filter(|it| it.port == port)?;
+        let is_kept = self.outgoing.len() >= failed.length;
+        Some(FailedSend { length: if is_kept { failed.length } else { 0 }, ..failed })
     }
 
     /// Whether only an answer on this channel is missing before the same bytes are sent again: `SEND OK`, if it came,
@@ -460,7 +457,14 @@ impl Socket {
     pub fn clear(&mut self) {
         self.outgoing.reset();
         self.incoming.reset();
-        self.backoff = None;
+        // `SEND OK` may still come, and is no other socket's.
+        let failed = self.backoff.and_then(|backoff| backoff.failed);
+        self.backoff = failed.map(|failed| Backoff {
+            at: failed.at + BACKOFF_MIN,
+            pause: BACKOFF_MIN,
+            since: failed.at,
+            failed: Some(FailedSend { length: 0, ..failed }),
+        });
         self.switch_again = None;
         self.listening = Listening::default();
         self.opened_by = None;

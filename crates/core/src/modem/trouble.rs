@@ -98,7 +98,7 @@ impl Modem {
     /// `SEND OK` after SEND FAIL can no longer be heard on this port, or told from another's.
     fn cut_failed_sends(&mut self, port: usize) {
         for id in SocketId::all() {
-            if self.sockets[id.index()].send_just_failed(port).is_some() {
+            if self.sockets[id.index()].send_just_failed(port).is_some_and(|send| send.length > 0) {
                 self.break_off(id, Cut::SendUncertain);
             }
         }
