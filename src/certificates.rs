@@ -21,7 +21,8 @@ use crate::upload_bar::UploadBar;
 use crate::volume;
 use qssl_core::at::{AtText, Command, SslContextId, fields};
 use qssl_core::error::Kind;
-use qssl_core::modem::ssl_context::{self, Authorities, FILE_PREFIX, File};
+use qssl_core::modem::DIRECTORIES;
+use qssl_core::modem::ssl_context::{self, Authorities, File};
 use qssl_core::modem::{Failure, Outcome, UserAnswer};
 
 /// Does what `args` say.
@@ -150,7 +151,7 @@ impl Store {
         let files = ssl_context::stored_files(&list.lines)
             .into_iter()
             .map(|(name, bytes)| {
-                let ours = name.starts_with(FILE_PREFIX);
+                let ours = ssl_context::is_ours(&name);
                 Stored { ours, name, bytes, used_by: Vec::new() }
             })
             .collect();
@@ -443,11 +444,11 @@ fn file_to_put(path: &Path, unix_seconds: i64) -> anyhow::Result<File> {
                 }
             }
             let pems: Vec<Pem> = certificates.iter().map(|one| one.to_pem(source.clone())).collect();
-            Ok(File::of("pem", pems.iter()))
+            Ok(File::of("pem", pems.iter(), ""))
         }
         (Err(_), Ok(key)) => {
             let pem = Pem { source, bytes: key.pem.into_bytes() };
-            Ok(File::of("key", std::iter::once(&pem)))
+            Ok(File::of("key", std::iter::once(&pem), ""))
         }
         (Err(error), Err(_)) => Err(Failure::new(Kind::Usage, format!("{source}: {error}")).into()),
     }
@@ -472,9 +473,11 @@ fn known_files(
 pub(crate) fn files_of(tunnels: &[Tunnel]) -> Vec<StoredFile> {
     let mut files: Vec<StoredFile> = Vec::new();
     for tunnel in tunnels {
-        let of_tunnel = [Authorities::Bundle, Authorities::Chain]
-            .map(|how| ssl_context::files(&tunnel.settings.tls, how));
-        for File { name, source, .. } in of_tunnel.into_iter().flatten() {
+        let of_tunnel = DIRECTORIES.iter().flat_map(|directory| {
+            [Authorities::Bundle, Authorities::Chain]
+                .map(|how| ssl_context::files(&tunnel.settings.tls, how, directory))
+        });
+        for File { name, source, .. } in of_tunnel.flatten() {
             let file = StoredFile { name: name.to_string(), tunnel: tunnel.settings.name.clone(), source };
             if !files.contains(&file) {
                 files.push(file);
@@ -564,9 +567,9 @@ mod tests {
         let put = file_to_put(&path, IN_2100).expect("a certificate");
         let pem = Pem { source: "ca".into(), bytes: std::fs::read(&path).expect("it exists") };
         let authority = config::Authentication::Authorities(vec![pem]);
-        let used = ssl_context::files(&config::Tls::new(authority), Authorities::Bundle);
+        let used = ssl_context::files(&config::Tls::new(authority), Authorities::Bundle, "");
         assert_eq!(put.name, used[0].name);
         let key = file_to_put(&Path::new(DIRECTORY).join("key-ec-sec1.pem"), IN_2100).expect("a key");
-        assert!(key.name.as_str().starts_with(FILE_PREFIX) && key.name.as_str().ends_with(".key"));
+        assert!(ssl_context::is_ours(key.name.as_str()) && key.name.as_str().ends_with(".key"));
     }
 }

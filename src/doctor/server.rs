@@ -38,7 +38,7 @@ impl Doctor<'_> {
         let total: Option<u64> = room.as_mut().and_then(|room| room.number());
         let list = self.say("AT+QFLST=\"*\"")?;
         let stored = ssl_context::stored_files(&list.lines);
-        let ours = stored.iter().filter(|(name, _)| name.starts_with(ssl_context::FILE_PREFIX)).count();
+        let ours = stored.iter().filter(|(name, _)| ssl_context::is_ours(name)).count();
         let mut seen = match (free, total) {
             (Some(free), Some(total)) => format!("{free} of {total} bytes free"),
             _ => "the modem does not tell its storage".to_owned(),
@@ -47,7 +47,8 @@ impl Doctor<'_> {
         // A daemon looks after its own files.
         let tunnel = self.tunnel.filter(|_| self.settings == SettingsOf::Options);
         let tls = tunnel.map(|tunnel| &tunnel.tls);
-        let files = tls.map_or(Vec::new(), |tls| ssl_context::files(tls, Authorities::Bundle));
+        let files = tls
+            .map_or(Vec::new(), |tls| ssl_context::files(tls, Authorities::Bundle, self.profile.directory()));
         let spoilt = self.spoilt_files(&stored)?;
         let is_stored = |file: &&File| {
             let there = |(name, size): &(String, u64)| {
@@ -97,7 +98,7 @@ impl Doctor<'_> {
             let (Ok(file_name), Ok(size)) = (AtText::new(name.as_str()), usize::try_from(*size)) else {
                 continue;
             };
-            if !name.starts_with(ssl_context::FILE_PREFIX) || size > LARGEST_FILE_BYTES {
+            if !ssl_context::is_ours(name) || size > LARGEST_FILE_BYTES {
                 continue;
             }
             let answer = self.conversation.insist(Command::Download { name: file_name, size })?;
@@ -241,7 +242,7 @@ impl Doctor<'_> {
         let tls = tunnel.tls.clone();
         let limit = tunnel.limits.connect_timeout;
         let settings = ssl_context::settings(&tls, limit, &self.profile, Authorities::Bundle);
-        let files = ssl_context::files(&tls, Authorities::Bundle);
+        let files = ssl_context::files(&tls, Authorities::Bundle, self.profile.directory());
         Ok(settings.map(|settings| Wanted { tls, settings, files, stands_in: None }))
     }
 

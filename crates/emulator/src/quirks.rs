@@ -161,6 +161,9 @@ quirks! {
     boots_silently: false,
     /// AT+QIACT? is refused: the modem does not tell which data sessions it has.
     session_query_refused: false,
+    /// Files lie in a directory security/, are listed without their storage, and deleting a missing one is a plain ERROR,
+    /// as on a BG770A.
+    files_in_security: false,
 }
 
 impl Quirks {

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 pub use channel::Outcome;
 pub use counters::Counters;
 pub use failure::{Cut, Failure, OpenFailure, Refusal};
-pub use profile::{CloseTime, Family, Profile, QUESTIONS};
+pub use profile::{CloseTime, DIRECTORIES, Family, Profile, QUESTIONS};
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
 pub use session::{

@@ -20,6 +20,9 @@ pub enum Family {
     Bg9x,
 }
 
+/// The directories that files lie in: none, or the one of a BG770A, which lists them without their storage.
+pub const DIRECTORIES: [&str; 2] = ["", "security/"];
+
 /// What is known of a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -238,6 +241,12 @@ impl Profile {
     pub fn has_other_commands(&self) -> bool {
         let model = self.model.to_ascii_uppercase();
         ["BC2", "BC3", "BC6", "BC9", "M95", "M66", "M26", "MC60"].iter().any(|other| model.starts_with(other))
+    }
+
+    /// The directory that its files must lie in, with the slash after it; empty where there is none.
+    pub fn directory(&self) -> &'static str {
+        let is_named = self.model.to_ascii_uppercase().starts_with("BG770A");
+        if is_named { DIRECTORIES[1] } else { DIRECTORIES[0] }
     }
 
     /// Whether model or firmware is still unknown, so that AT+CGMM and AT+CGMR are worth asking.

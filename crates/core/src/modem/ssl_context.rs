@@ -86,7 +86,7 @@ impl SslContext {
     ) -> Result<Self, Failure> {
         let mut settings = settings(tls, connect_timeout, profile, authorities)?;
         settings.extend(chain_settings(tls, profile, authorities));
-        let files = files(tls, authorities);
+        let files = files(tls, authorities, profile.directory());
         Ok(SslContext {
             id,
             tls: tls.clone(),
@@ -519,7 +519,7 @@ impl Setting {
     /// Why the value that it has must stay as it is. Files of ours in the common list are ours to take away.
     fn cannot_be_changed(&self, value: &str, owns_chain: bool) -> Option<String> {
         let path = path(value);
-        let is_ours = owns_chain || path.is_empty() || path.starts_with(FILE_PREFIX);
+        let is_ours = owns_chain || path.is_empty() || is_ours(path);
         let ca_id = self.ca_id.filter(|_| !is_ours)?;
         Some(format!(
             "has an authority of another program ({path}, \"cacertex\" {ca_id}) that would vouch for servers in all \
@@ -556,8 +556,8 @@ pub struct File {
 }
 
 impl File {
-    /// The file for some PEM texts, one after the other.
-    pub fn of<'a>(kind: &str, pems: impl Iterator<Item = &'a settings::Pem>) -> Self {
+    /// The file for some PEM texts, one after the other, in this directory of the module.
+    pub fn of<'a>(kind: &str, pems: impl Iterator<Item = &'a settings::Pem>, directory: &str) -> Self {
         let mut content = Vec::new();
         let mut source = String::new();
         for pem in pems {
@@ -572,13 +572,17 @@ impl File {
                 content.push(b'\n');
             }
         }
-        let name = AtText::new(stored_name(kind, &content)).expect("letters, digits, hyphen and dot");
+        let name = AtText::new(format!("{directory}{}", stored_name(kind, &content)))
+            .expect("letters, digits, hyphen, dot and slash");
         File { name, content, source }
     }
 
     /// Its path as a setting's value.
     pub fn path(&self) -> String {
-        format!("\"UFS:{}\"", self.name)
+        match self.name.as_str().contains('/') {
+            true => format!("\"{}\"", self.name),
+            false => format!("\"UFS:{}\"", self.name),
+        }
     }
 
     /// The checksum that the module answers to an upload: 16-bit XOR of big-endian byte pairs, an odd last
@@ -590,7 +594,17 @@ impl File {
 
 /// Whether a file of this program has the bytes that it was stored with, which its name tells.
 pub fn is_intact(name: &str, content: &[u8]) -> bool {
+    let name = without_directory(name);
     name.rsplit_once('.').is_some_and(|(_, kind)| name == stored_name(kind, content))
+}
+
+/// Whether a file of this name is one of this program.
+pub fn is_ours(name: &str) -> bool {
+    without_directory(name).starts_with(FILE_PREFIX)
+}
+
+fn without_directory(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 fn stored_name(kind: &str, content: &[u8]) -> String {
@@ -633,24 +647,24 @@ impl Authorities {
 }
 
 /// The files that these settings need: authorities, client certificate, client key.
-pub fn files(tls: &settings::Tls, authorities: Authorities) -> Vec<File> {
-    let mut files = authority_files(tls, authorities);
+pub fn files(tls: &settings::Tls, authorities: Authorities, directory: &str) -> Vec<File> {
+    let mut files = authority_files(tls, authorities, directory);
     if let Some(client) = &tls.client {
-        files.push(File::of("pem", std::iter::once(&client.certificate)));
-        files.push(File::of("key", std::iter::once(&client.key)));
+        files.push(File::of("pem", std::iter::once(&client.certificate), directory));
+        files.push(File::of("key", std::iter::once(&client.key), directory));
     }
     files
 }
 
 /// The files of the authorities alone.
-pub fn authority_files(tls: &settings::Tls, authorities: Authorities) -> Vec<File> {
+pub fn authority_files(tls: &settings::Tls, authorities: Authorities, directory: &str) -> Vec<File> {
     match (&tls.authentication, authorities) {
         (settings::Authentication::Insecure, _) => Vec::new(),
         (settings::Authentication::Authorities(all), Authorities::Bundle) => {
-            vec![File::of("pem", all.iter())]
+            vec![File::of("pem", all.iter(), directory)]
         }
         (settings::Authentication::Authorities(all), Authorities::Chain) => {
-            all.iter().map(|one| File::of("pem", std::iter::once(one))).collect()
+            all.iter().map(|one| File::of("pem", std::iter::once(one), directory)).collect()
         }
     }
 }
@@ -676,7 +690,7 @@ pub fn settings(
     let version_option = (tls.version != default.version).then_some("--tls-version");
     settings.number(version_option, "sslversion", tls.version as u32, 0, basic)?;
     settings.cipher(tls.cipher, authenticated)?;
-    if let Some(first) = authority_files(tls, authorities).first() {
+    if let Some(first) = authority_files(tls, authorities, profile.directory()).first() {
         settings.text("--ca", "cacert", first.path(), Need::Trust)?;
     }
     let mut level = u32::from(authenticated);
@@ -768,7 +782,7 @@ fn chain_settings(tls: &settings::Tls, profile: &Profile, authorities: Authoriti
         return Vec::new();
     }
     let trusted = match authorities {
-        Authorities::Chain => authority_files(tls, authorities),
+        Authorities::Chain => authority_files(tls, authorities, profile.directory()),
         Authorities::Bundle => Vec::new(),
     };
     let is_unlisted = profile.is_unlisted("cacertex");
@@ -964,9 +978,10 @@ impl Settings<'_> {
     }
 
     fn client(&mut self, client: &settings::ClientCertificate) -> Result<(), Failure> {
-        let certificate = File::of("pem", std::iter::once(&client.certificate)).path();
+        let directory = self.profile.directory();
+        let certificate = File::of("pem", std::iter::once(&client.certificate), directory).path();
         self.text("--cert", "clientcert", certificate, Need::Trust)?;
-        let key = File::of("key", std::iter::once(&client.key)).path();
+        let key = File::of("key", std::iter::once(&client.key), directory).path();
         match &client.key_password {
             None => self.text("--key", "clientkey", key, Need::Trust),
             Some(_) if !self.profile.takes_key_password() => {
@@ -1191,7 +1206,7 @@ mod tests {
         assert!(!chain(&[&two, &one], &new), "the chain would be trusted by both");
         assert!(!chain(&[&two, &insecure()], &new));
         assert!(!chain(&[&one], &new) && !chain(&[&many], &new));
-        let files = authority_files(&two, Authorities::Chain);
+        let files = authority_files(&two, Authorities::Chain, "");
         let context = SslContextId::new(3).unwrap();
         let settings = chain_settings(&two, &new, Authorities::Chain);
         let lines: Vec<String> = settings.iter().map(|setting| setting.write_line(context)).collect();

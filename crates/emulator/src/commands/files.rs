@@ -29,7 +29,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         _ => return None,
     };
     Some(answer.map_err(|failure| match failure {
-        Failure::Error => Failure::Cme(cme::INVALID_INPUT),
+        Failure::Error if !modem.config.quirks.files_in_security => Failure::Cme(cme::INVALID_INPUT),
         other => other,
     }))
 }
@@ -37,7 +37,15 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
 impl Modem {
     fn file_name(&self, list: &[Parameter]) -> Result<FileName, Failure> {
         let path = self.parameters(list).text(0)?;
-        FileName::parse(path).ok_or(Failure::Cme(cme::INVALID_FILE_NAME))
+        self.stored_as(path).ok_or(Failure::Cme(cme::INVALID_FILE_NAME))
+    }
+
+    /// Under which name a path is stored; `None` if it names no file that could be.
+    pub(crate) fn stored_as(&self, path: &str) -> Option<FileName> {
+        match self.config.quirks.files_in_security {
+            true => FileName::parse(path.strip_prefix(DIRECTORY)?),
+            false => FileName::parse(path),
+        }
     }
 
     /// `AT+QFUPL="<name>"[,<size>[,<timeout s>[,<ackmode>]]]`. The timeout runs anew with every byte.
@@ -89,7 +97,11 @@ impl Modem {
         let lines = match drive {
             Some(drive) => {
                 let files = self.store.drive(drive).files();
-                files.map(|(name, size)| format!("+QFLST: \"{}:{name}\",{size}", drive.name())).collect()
+                let place = match self.config.quirks.files_in_security {
+                    true => DIRECTORY.to_owned(),
+                    false => format!("{}:", drive.name()),
+                };
+                files.map(|(name, size)| format!("+QFLST: \"{place}{name}\",{size}")).collect()
             }
             None => {
                 let name = FileName::parse(pattern).ok_or(Failure::Cme(cme::INVALID_FILE_NAME))?;
@@ -124,11 +136,17 @@ impl Modem {
         } else if let Some(drive) = pattern.strip_suffix(":*").and_then(DriveName::from_name) {
             self.store.remove_all(drive);
         } else if !self.store.remove(&self.file_name(list)?) {
-            return Err(Failure::Cme(cme::FILE_NOT_FOUND));
+            return Err(match self.config.quirks.files_in_security {
+                true => Failure::Error,
+                false => Failure::Cme(cme::FILE_NOT_FOUND),
+            });
         }
         ok()
     }
 }
+
+/// Where a BG770A has its files.
+const DIRECTORY: &str = "security/";
 
 const DEFAULT_FILE_BYTES: u32 = 10_240;
 const DEFAULT_TIMEOUT_SECONDS: u32 = 5;

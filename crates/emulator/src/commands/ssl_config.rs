@@ -232,7 +232,10 @@ impl Modem {
         }
         let file = |path: &str| match path {
             "" => Ok(None),
-            path => self.store.read(path).map(|content| Some(content.to_vec())).ok_or(socket::CONNECT_FAILED),
+            path => {
+                let content = self.stored_as(path).and_then(|name| self.store.get(&name));
+                content.map(|content| Some(content.to_vec())).ok_or(socket::CONNECT_FAILED)
+            }
         };
         let security_level = small(context.number("seclevel"));
         let mut authorities = Vec::new();

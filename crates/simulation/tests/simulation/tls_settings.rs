@@ -52,6 +52,24 @@ fn a_module_that_forgets_a_context_with_its_last_socket_is_told_again() {
     }
 }
 
+/// A BG770A has its files in a directory, lists them without their storage, and refuses much of what others take.
+#[test]
+fn a_module_with_its_files_in_a_directory_is_verified_all_the_same() {
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        let mut wiring = trusting().uart(115_200).modem(|modem| {
+            modem.identity = Some("BG770A-GL BG770AGLAAR01A05_01.001".into());
+        });
+        let quirks = ["files_in_security", "line_settings_refused", "urc_port_refused", "close_without_time"];
+        for quirk in quirks {
+            assert!(wiring.modem.quirks.set(quirk, true));
+        }
+        for at in [60, 200, 280] {
+            wiring = wiring.connect(Connection { mode, ..fetches().at(seconds(at)) });
+        }
+        stays_authenticated(wiring.fault(seconds(100), Fault::ForgeFiles).fault(seconds(110), Fault::Reboot));
+    }
+}
+
 #[test]
 fn a_stream_is_not_opened_by_what_a_module_has_forgotten_with_a_failed_open() {
     // The number is free at once, so that closing it is refused, and with it the context's settings are gone.
