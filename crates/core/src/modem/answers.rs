@@ -469,7 +469,8 @@ impl Modem {
                 Phase::Checking { channels, again_at: None, tries: 0, refused: None };
         }
         if !stands && self.session.is_serving() {
-            self.session_lost(Cut::SessionLost, Step::Sim, now);
+            // No URC told of it: the modem may have rebooted unseen, and what was set on the wire and for URCs is gone.
+            self.session_lost(Cut::SessionLost, Step::Down, now);
         }
     }
 

@@ -151,6 +151,8 @@ impl Modem {
     pub(super) fn unanswered(&mut self, port: usize, in_flight: InFlight, cut: Cut, now: Instant) {
         match in_flight.origin {
             Origin::Liveness | Origin::Reboot => {}
+            // A lost port or a reboot says nothing of the command.
+            Origin::Wire | Origin::Context(_) if cut != Cut::Silent => {}
             Origin::Wire => self.wire_unanswered(port, &in_flight.command),
             Origin::Context(index) => {
                 self.session.contexts_unanswered += 1;
@@ -164,7 +166,7 @@ impl Modem {
                 let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
                 self.events.push_back(Event::Answered(id, answer));
             }
-            Origin::Session => self.session_unanswered(port, now),
+            Origin::Session => self.session_unanswered(port, cut, now),
             Origin::Reason(id) => self.reason_answered(id, &[], now),
             Origin::Judge => {
                 if self.session.doubt == Doubt::Asked {

@@ -644,7 +644,7 @@ const REPORT_EVERY: u64 = 10_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 68] = [
+const REGRESSIONS: [(u64, &str); 70] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -713,6 +713,8 @@ const REGRESSIONS: [(u64, &str); 68] = [
     (1_384_290, "a late error, taken for that of a modem that cannot say what only the last question has for an answer"),
     (8_589_960_869, "a stream that was being left when the data session was lost: its end became that of the next client"),
     (1_516_065, "an escape that a stalled modem answered late, taken for missed, and the stream for ended"),
+    (8_600_014_955, "a reboot that nobody saw took the port of URCs along, and push clients hung"),
+    (8_600_010_265, "an optional question given up although it was lost with its port each time"),
 ];
 
 /// Further seeds that have failed once, by what was seen; each by one of the faults above.

@@ -12,8 +12,9 @@ use crate::modem::{Event, Modem};
 use crate::settings::Wait;
 
 impl Modem {
-    /// A step of the set-up was not answered; the channel is being brought back, and the step is repeated.
-    pub(in crate::modem) fn session_unanswered(&mut self, port: usize, now: Instant) {
+    /// A step of the set-up was not answered; the channel is being brought back, and the step is repeated. A port that
+    /// was lost or a modem that rebooted would have answered no other command either.
+    pub(in crate::modem) fn session_unanswered(&mut self, port: usize, cut: Cut, now: Instant) {
         if self.session.asked != self.session.step {
             return;
         }
@@ -32,7 +33,7 @@ impl Modem {
             }
             // It cannot be read, whatever is there.
             Step::Compare => self.compared(None, &[]),
-            _ if step.is_optional() && self.session.missed(step) >= UNANSWERED_MAX => {
+            _ if cut == Cut::Silent && step.is_optional() && self.session.missed(step) >= UNANSWERED_MAX => {
                 log::warn!("{} does not answer that at all; going on without it", self.profile.name);
                 self.skip_step(port, now);
             }
