@@ -124,7 +124,7 @@ fn in_simulated_time(report: &mut Report) {
         start.round_trips as f64,
         0,
         "",
-        Limit::AtMost(14.0),
+        Limit::AtMost(15.0),
     );
     report.figure(
         "the same, time on the wire at 115200 baud",

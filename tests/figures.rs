@@ -74,12 +74,12 @@ fn the_start_up_dialogue_takes_few_round_trips() {
     let ec20 = || plain().modem(|modem| modem.family = Family::Ec20);
     let active = || plain().typed_before(b"AT+QIACT=1\r");
     for (name, wiring, most) in [
-        // AT, wire settings, ATI, ranges, URC port, wire format and what was found of both, a glance, AT+QIACT=,
-        // AT+QIACT?, TLS settings in two lines, and read back in one
-        ("EG800Q", plain(), 14),
+        // AT, wire settings, ATI, ranges, URC port, wire format and what was found of both, whether another program
+        // uses MQTT, a glance, AT+QIACT=, AT+QIACT?, TLS settings in two lines, and read back in one
+        ("EG800Q", plain(), 15),
         // It lacks one of the keys of the wire format, which then go one by one.
-        ("EC20", ec20(), 21),
-        ("EG800Q, data session up", active(), 12),
+        ("EC20", ec20(), 22),
+        ("EG800Q, data session up", active(), 13),
     ] {
         let start = simulated::start_up(wiring.connect(Connection::new(Mode::Push)));
         println!("{name}: {start:?}");
