@@ -504,7 +504,7 @@ const EVENTS_MAX: usize = 400;
 /// A modem, a device server or a daemon puts any numbers into everything that it says: each is read into its
 /// range or not at all, and nothing is reckoned with that could overflow.
 ///
-/// Each byte says which number stands in the next place; the eight bytes after a [`RAW`] are the number itself.
+/// Each byte says which number stands in the next place; the eight bytes after a `RAW` are the number itself.
 pub fn answers(data: &[u8]) {
     let mut numbers = Numbers { input: data };
     let mut hand =
