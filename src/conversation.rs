@@ -11,7 +11,7 @@ use crate::cli::ModemOptions;
 use crate::config::{Configuration, Process, Target};
 use crate::control::{self, Client, ControlError, Reply, Request, StoredFile};
 use crate::event_loop::Commanded;
-use crate::exit_status::ExitStatus;
+use crate::exit_status;
 use crate::terminal::in_full;
 use qssl_core::at::{CmeError, Command, Line, SslContextId, USUAL_PATIENCE};
 use qssl_core::error::Kind;
@@ -225,7 +225,7 @@ impl Conversation {
                         let file = control::from_hex(&content).unwrap_or_default();
                         Ok(UserAnswer { outcome: Some(outcome(&result)), lines, file })
                     }
-                    Err(ControlError::Refused { id, .. }) if id == ExitStatus::ModemSilent.id() => {
+                    Err(ControlError::Refused { id, .. }) if id == Kind::ModemSilent.id() => {
                         Ok(UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() })
                     }
                     other => Err(unexpected(other)),
@@ -302,7 +302,7 @@ fn unexpected(reply: Result<Reply, ControlError>) -> Failure {
     match reply {
         Ok(_) => Failure::new(Kind::Failed, "the daemon answered something else than was asked"),
         Err(ControlError::Refused { id, message }) => {
-            Failure::new(id.parse().unwrap_or(Kind::Failed), message)
+            Failure::new(exit_status::with_id(&id).unwrap_or(Kind::Failed), message)
         }
         Err(error) => Failure::new(Kind::Failed, error.to_string()),
     }

@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cli::{DemoArgs, LoggingOptions, ModemOptions, ProcessOptions, RunArgs};
 use crate::config::{self, Authentication, Checked, Configuration, Pem, Surroundings, Verbosity};
-use crate::exit_status::ExitStatus;
+use crate::exit_status::{self, ExitStatus};
 use crate::{event_loop, logging, terminal};
 
 /// Shows a transfer, and stays until a signal unless it is to be done once.
@@ -110,7 +110,7 @@ impl Tunnel {
 
 fn ended_early(result: anyhow::Result<ExitStatus>) -> anyhow::Error {
     match result {
-        Ok(status) => anyhow::anyhow!("the tunnel ended early: {}", status.meaning()),
+        Ok(status) => anyhow::anyhow!("the tunnel ended early: {}", exit_status::meaning(status)),
         Err(error) => error,
     }
 }

@@ -17,12 +17,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::cli::{DoctorArgs, TlsOptions};
 use crate::config::{self, Checked, Surroundings, Verbosity};
 use crate::conversation::{Access, Conversation};
-use crate::counted;
 use crate::exit_status::ExitStatus;
 use crate::logging;
 use crate::sim_pin;
 use crate::terminal;
 use qssl_core::at::{Command, ResultCode, SslContextId, fields};
+use qssl_core::counted;
 use qssl_core::error::Kind;
 use qssl_core::modem::{
     Failure, Outcome, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal, UserAnswer,

@@ -77,7 +77,7 @@ pub fn run_daemon(configuration: Configuration, life: Life) -> anyhow::Result<Ex
         log::error!("{failure}");
     }
     event_loop.close_daemon();
-    Ok(status?.into())
+    status
 }
 
 struct EventLoop {

@@ -3,49 +3,10 @@
 //! The program, its logs, and the manual page all read it, so that a script can rely on the number and a
 //! person can look up the id.
 
-use std::fmt;
 use std::process::ExitCode;
 
-use qssl_core::error::Kind;
-
-/// Why the process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// 0
-    Done,
-    /// 1
-    Failed,
-    /// 2
-    Usage,
-    /// 6
-    PortLocked,
-    /// 7
-    PortUnavailable,
-    /// 8
-    SetUpFailed,
-    /// 9
-    SimFailed,
-    /// 10
-    NoRegistration,
-    /// 11
-    NoDataSession,
-    /// 12
-    DnsFailed,
-    /// 13
-    ConnectFailed,
-    /// 14
-    TlsFailed,
-    /// 15
-    ModemSilent,
-    /// 16
-    ModemLost,
-    /// 17
-    StreamCut,
-    /// 124
-    DrainTimeout,
-    /// 128 + the number of the signal that ended the process before it had drained.
-    Signal(u8),
-}
+/// Why the process ended: the kinds of failure and of endings that the core knows are all there are.
+pub use qssl_core::error::Kind as ExitStatus;
 
 /// A row of the table in the manual page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,114 +15,65 @@ pub struct Row {
     pub status: ExitStatus,
     /// What the shell sees.
     pub number: u8,
-    /// The stable name in logs, JSON and messages.
-    pub id: &'static str,
     /// One line for people.
     pub meaning: &'static str,
 }
 
-impl ExitStatus {
-    /// What the shell sees, 0–255.
-    pub fn number(self) -> u8 {
-        match self {
-            ExitStatus::Signal(signal) => 128u8.saturating_add(signal),
-            other => other.row().number,
-        }
-    }
-
+impl Row {
     /// The stable name in logs, JSON and messages.
-    pub fn id(self) -> &'static str {
-        match self {
-            ExitStatus::Signal(_) => SIGNAL_ID,
-            other => other.row().id,
-        }
-    }
-
-    /// One line for people.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            ExitStatus::Signal(_) => SIGNAL_MEANING,
-            other => other.row().meaning,
-        }
-    }
-
-    fn row(self) -> &'static Row {
-        TABLE
-            .iter()
-            .find(|row| row.status == self)
-            .expect("every status but Signal has a row, as a test shows")
+    pub fn id(&self) -> &'static str {
+        self.status.id()
     }
 }
 
-impl fmt::Display for ExitStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.id())
+/// What the shell sees, 0–255.
+pub fn number(status: ExitStatus) -> u8 {
+    match status {
+        ExitStatus::Signal(signal) => 128u8.saturating_add(signal),
+        other => row_of(other).number,
     }
 }
 
-impl From<Kind> for ExitStatus {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Done => ExitStatus::Done,
-            Kind::Failed => ExitStatus::Failed,
-            Kind::Usage => ExitStatus::Usage,
-            Kind::PortLocked => ExitStatus::PortLocked,
-            Kind::PortUnavailable => ExitStatus::PortUnavailable,
-            Kind::SetUpFailed => ExitStatus::SetUpFailed,
-            Kind::SimFailed => ExitStatus::SimFailed,
-            Kind::NoRegistration => ExitStatus::NoRegistration,
-            Kind::NoDataSession => ExitStatus::NoDataSession,
-            Kind::DnsFailed => ExitStatus::DnsFailed,
-            Kind::ConnectFailed => ExitStatus::ConnectFailed,
-            Kind::TlsFailed => ExitStatus::TlsFailed,
-            Kind::ModemSilent => ExitStatus::ModemSilent,
-            Kind::ModemLost => ExitStatus::ModemLost,
-            Kind::StreamCut => ExitStatus::StreamCut,
-            Kind::DrainTimeout => ExitStatus::DrainTimeout,
-            Kind::Signal(number) => ExitStatus::Signal(number),
-        }
+/// One line for people.
+pub fn meaning(status: ExitStatus) -> &'static str {
+    match status {
+        ExitStatus::Signal(_) => SIGNAL_MEANING,
+        other => row_of(other).meaning,
     }
 }
 
-impl From<ExitStatus> for ExitCode {
-    fn from(status: ExitStatus) -> ExitCode {
-        ExitCode::from(status.number())
-    }
+/// For the end of `main`.
+pub fn code(status: ExitStatus) -> ExitCode {
+    ExitCode::from(number(status))
+}
+
+/// The status with this id, if a process can end with it and the id alone tells which.
+pub fn with_id(id: &str) -> Option<ExitStatus> {
+    TABLE.iter().find(|row| row.id() == id).map(|row| row.status)
+}
+
+fn row_of(status: ExitStatus) -> &'static Row {
+    TABLE.iter().find(|row| row.status == status).expect("every status but Signal has a row, as a test shows")
 }
 
 /// Every status but the signals, in the order of its number.
 pub const TABLE: &[Row] = &[
-    row(ExitStatus::Done, 0, "done", "done, or drained after a signal"),
-    row(ExitStatus::Failed, 1, "failed", "a failure that has no number of its own"),
-    row(ExitStatus::Usage, 2, "usage", "an option, an argument or the configuration file is wrong"),
-    row(ExitStatus::PortLocked, 6, "port-locked", "another program holds the port"),
-    row(ExitStatus::PortUnavailable, 7, "port-unavailable", "the port is missing or cannot be opened"),
-    row(ExitStatus::SetUpFailed, 8, "set-up-failed", "the modem refused a setting that is needed"),
-    row(ExitStatus::SimFailed, 9, "sim-failed", "the SIM is missing, locked, or refused the PIN"),
-    row(ExitStatus::NoRegistration, 10, "no-registration", "the network did not take the modem in"),
-    row(
-        ExitStatus::NoDataSession,
-        11,
-        "no-data-session",
-        "the data session (PDP context) could not be set up",
-    ),
-    row(ExitStatus::DnsFailed, 12, "dns-failed", "the modem could not resolve the host name"),
-    row(ExitStatus::ConnectFailed, 13, "connect-failed", "the connection was refused or timed out"),
-    row(
-        ExitStatus::TlsFailed,
-        14,
-        "tls-failed",
-        "the TLS handshake failed or the server was not authenticated",
-    ),
-    row(ExitStatus::ModemSilent, 15, "modem-silent", "the modem does not answer"),
-    row(ExitStatus::ModemLost, 16, "modem-lost", "the modem was unplugged, rebooted or stopped answering"),
-    row(ExitStatus::StreamCut, 17, "stream-cut", "the connection broke before its end"),
-    row(
-        ExitStatus::DrainTimeout,
-        124,
-        "drain-timeout",
-        "connections were still open when the shutdown time-out ended",
-    ),
+    row(ExitStatus::Done, 0, "done, or drained after a signal"),
+    row(ExitStatus::Failed, 1, "a failure that has no number of its own"),
+    row(ExitStatus::Usage, 2, "an option, an argument or the configuration file is wrong"),
+    row(ExitStatus::PortLocked, 6, "another program holds the port"),
+    row(ExitStatus::PortUnavailable, 7, "the port is missing or cannot be opened"),
+    row(ExitStatus::SetUpFailed, 8, "the modem refused a setting that is needed"),
+    row(ExitStatus::SimFailed, 9, "the SIM is missing, locked, or refused the PIN"),
+    row(ExitStatus::NoRegistration, 10, "the network did not take the modem in"),
+    row(ExitStatus::NoDataSession, 11, "the data session (PDP context) could not be set up"),
+    row(ExitStatus::DnsFailed, 12, "the modem could not resolve the host name"),
+    row(ExitStatus::ConnectFailed, 13, "the connection was refused or timed out"),
+    row(ExitStatus::TlsFailed, 14, "the TLS handshake failed or the server was not authenticated"),
+    row(ExitStatus::ModemSilent, 15, "the modem does not answer"),
+    row(ExitStatus::ModemLost, 16, "the modem was unplugged, rebooted or stopped answering"),
+    row(ExitStatus::StreamCut, 17, "the connection broke before its end"),
+    row(ExitStatus::DrainTimeout, 124, "connections were still open when the shutdown time-out ended"),
 ];
 
 /// The id of every [`ExitStatus::Signal`].
@@ -179,11 +91,11 @@ pub const REPLY_IDS: &[(&str, &str)] = &[
 
 /// Whether this is the id of some error.
 pub fn is_known(id: &str) -> bool {
-    id == SIGNAL_ID || TABLE.iter().any(|row| row.id == id) || REPLY_IDS.iter().any(|(known, _)| *known == id)
+    id == SIGNAL_ID || with_id(id).is_some() || REPLY_IDS.iter().any(|(known, _)| *known == id)
 }
 
-const fn row(status: ExitStatus, number: u8, id: &'static str, meaning: &'static str) -> Row {
-    Row { status, number, id, meaning }
+const fn row(status: ExitStatus, number: u8, meaning: &'static str) -> Row {
+    Row { status, number, meaning }
 }
 
 #[cfg(test)]
@@ -195,24 +107,24 @@ mod tests {
         let numbers: Vec<u8> = TABLE.iter().map(|row| row.number).collect();
         assert_eq!(numbers, [0, 1, 2, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 124]);
         for row in TABLE {
-            assert_eq!(row.status.number(), row.number);
-            assert_eq!(TABLE.iter().filter(|other| other.id == row.id).count(), 1, "{}", row.id);
+            assert_eq!(number(row.status), row.number);
+            assert_eq!(TABLE.iter().filter(|other| other.id() == row.id()).count(), 1, "{}", row.id());
         }
-        assert_eq!(ExitStatus::StreamCut.number(), 17);
-        assert_eq!(ExitStatus::DrainTimeout.number(), 124);
+        assert_eq!(number(ExitStatus::StreamCut), 17);
+        assert_eq!(number(ExitStatus::DrainTimeout), 124);
     }
 
     #[test]
     fn a_signal_is_128_and_its_number() {
-        assert_eq!(ExitStatus::Signal(15).number(), 143);
-        assert_eq!(ExitStatus::Signal(2).number(), 130);
-        assert_eq!(ExitStatus::Signal(255).number(), 255);
+        assert_eq!(number(ExitStatus::Signal(15)), 143);
+        assert_eq!(number(ExitStatus::Signal(2)), 130);
+        assert_eq!(number(ExitStatus::Signal(255)), 255);
         assert_eq!(ExitStatus::Signal(15).id(), "signal");
     }
 
     #[test]
     fn ids_are_lower_case_words_joined_by_hyphens() {
-        for id in TABLE.iter().map(|row| row.id).chain(REPLY_IDS.iter().map(|(id, _)| *id)) {
+        for id in TABLE.iter().map(|row| row.id()).chain(REPLY_IDS.iter().map(|(id, _)| *id)) {
             assert!(id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{id}");
             assert!(is_known(id));
         }

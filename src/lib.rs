@@ -60,9 +60,3 @@ pub mod terminal;
 pub mod trust;
 pub mod upload_bar;
 pub mod volume;
-
-/// `1 client`, `2 clients`.
-pub(crate) fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
-}

@@ -10,7 +10,7 @@ use qssl_tunnel::cli::{self, Command};
 use qssl_tunnel::config::{self, Checked, Surroundings};
 use qssl_tunnel::control;
 use qssl_tunnel::event_loop::{self, Life};
-use qssl_tunnel::exit_status::ExitStatus;
+use qssl_tunnel::exit_status::{self, ExitStatus};
 use qssl_tunnel::logging;
 use qssl_tunnel::terminal::{in_full, printable};
 use signal_hook::consts::SIGPIPE;
@@ -21,12 +21,12 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() => {
             let status = ExitStatus::Usage;
             eprintln!("qssl-tunnel: {} [{status}]", printable(&cli::with_variable(cli::one_line(&error))));
-            return status.into();
+            return exit_status::code(status);
         }
         Err(help_or_version) => {
             // Nothing can be done where standard output is closed.
             let _ = help_or_version.print();
-            return ExitStatus::Done.into();
+            return exit_status::code(ExitStatus::Done);
         }
     };
     let status = match run(cli.command) {
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
                 // It tells its id itself.
                 Some(failure) => {
                     eprintln!("qssl-tunnel: {}", printable(&in_full(&error)));
-                    failure.status.into()
+                    failure.status
                 }
                 None => {
                     let status = if is_usage { ExitStatus::Usage } else { ExitStatus::Failed };
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     if !matches!(status, ExitStatus::Done | ExitStatus::DrainTimeout | ExitStatus::Signal(_)) {
         activation::turn_clients_away();
     }
-    status.into()
+    exit_status::code(status)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -86,7 +86,7 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
         Command::Demo(_) => {
             let message =
                 "demo is not in this build: cargo build --release --features emulator makes one that has it";
-            return Err(Failure::new(qssl_core::error::Kind::Usage, message).into());
+            return Err(Failure::new(ExitStatus::Usage, message).into());
         }
     };
     let Checked { configuration, verbosity, warnings } = checked;

@@ -118,7 +118,7 @@ fn program_page() -> String {
     page += &options(listen.get_arguments().filter(|option| option.get_help_heading().is_some()));
     page += ".SH EXIT STATUS\n";
     for row in exit_status::TABLE {
-        writeln!(page, ".TP\n.B {}\n{} ({})", row.number, escaped(row.meaning), escaped(row.id))
+        writeln!(page, ".TP\n.B {}\n{} ({})", row.number, escaped(row.meaning), escaped(row.id()))
             .expect("a string");
     }
     let (meaning, id) = (exit_status::SIGNAL_MEANING, exit_status::SIGNAL_ID);
@@ -332,7 +332,7 @@ fn every_id_of_an_error_stands_in_the_manual_page() {
     let page = fs::read_to_string("man/qssl-tunnel.1").expect("it is checked in");
     let table = page.split(".SH EXIT STATUS").nth(1).and_then(|rest| rest.split(".SH ").next());
     let table = table.expect("there is such a section");
-    let ids = exit_status::TABLE.iter().map(|row| row.id).chain([exit_status::SIGNAL_ID]);
+    let ids = exit_status::TABLE.iter().map(|row| row.id()).chain([exit_status::SIGNAL_ID]);
     for id in ids {
         assert!(table.contains(&format!("({})\n", escaped(id))), "{id}");
     }

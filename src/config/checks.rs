@@ -284,7 +284,7 @@ impl<'a> Checks<'a> {
             pdp: self.pdp(options)?,
             ntp: options.ntp.clone(),
             recovery: options.recovery.unwrap_or(defaults.recovery),
-            has_reset_command: options.reset_command.is_some(),
+            has_reset_command: defaults.has_reset_command,
             reset_after: options.reset_after.unwrap_or(defaults.reset_after),
             poll_interval: options.poll_interval,
             wait: self.wait(options, default_wait)?,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{Device, GrammarError, HostPort};
+use super::{Device, GrammarError, Target};
 
 impl Device {
     /// Whether it stands for several ttys, which are asked in turn.
@@ -95,7 +95,7 @@ fn usb(text: &str) -> Result<Device, GrammarError> {
 }
 
 /// A trailing slash is what people type after a URL.
-fn host_port(text: &str) -> Result<HostPort, GrammarError> {
+fn host_port(text: &str) -> Result<Target, GrammarError> {
     text.strip_suffix('/').unwrap_or(text).parse()
 }
 

@@ -31,7 +31,6 @@ pub mod device;
 pub mod duration;
 pub mod file;
 mod grammar;
-mod host_port;
 pub mod listen;
 pub mod ranges;
 mod render;
@@ -150,20 +149,11 @@ pub enum Device {
     /// `imei:…`: the Quectel modem that answers AT+GSN with this number.
     Imei(String),
     /// `rfc2217://host:port`: a serial device server that speaks Telnet COM-port control.
-    Rfc2217(HostPort),
+    Rfc2217(Target),
     /// `tcp://host:port`: raw bytes.
-    Tcp(HostPort),
+    Tcp(Target),
     /// `emulator[:OPTIONS]`: the embedded modem, OPTIONS being those of `qssl-modem-emulator`.
     Emulator(String),
-}
-
-/// A host and a port on the host's own network (not the modem's).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPort {
-    /// A name or an address; an IPv6 address without its brackets.
-    pub host: String,
-    /// 1–65535.
-    pub port: u16,
 }
 
 /// Where a tunnel listens.

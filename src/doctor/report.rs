@@ -95,11 +95,10 @@ impl<'a> Report<'a> {
     pub fn failed(
         &mut self,
         check: &'static str,
-        status: impl Into<ExitStatus>,
+        status: ExitStatus,
         seen: impl Into<String>,
         advice: impl Into<String>,
     ) {
-        let status = status.into();
         self.first_failure.get_or_insert(status);
         let advice = Some(advice.into()).filter(|advice| !advice.is_empty());
         let (verdict, id) = (Verdict::Failed, Some(status.id()));

@@ -18,7 +18,7 @@ use mio::{Registry, Token};
 
 use super::tcp::Connection;
 use super::{Lines, OpenError, PortKind, PortSettings, unsupported};
-use crate::config::{FlowControl, HostPort};
+use crate::config::{FlowControl, Target};
 
 /// How much payload is escaped in one go; it is at most twice as long afterwards.
 const WRITE_BYTES_MAX: usize = 16 * 1024;
@@ -57,7 +57,7 @@ impl Rfc2217 {
     ///
     /// # Errors
     /// As [`Connection::open`].
-    pub fn open(server: &HostPort, settings: &PortSettings) -> Result<Rfc2217, OpenError> {
+    pub fn open(server: &Target, settings: &PortSettings) -> Result<Rfc2217, OpenError> {
         let connection = Connection::open("rfc2217", server)?;
         // What lies behind a device server is a UART.
         let flow_control = settings.flow_control.unwrap_or(FlowControl::RtsCts);
@@ -666,7 +666,7 @@ mod tests {
     #[test]
     fn a_server_on_a_connection_is_spoken_to_and_its_pause_respected() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = HostPort { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+        let server = listener.local_addr().unwrap().to_string().parse().unwrap();
         let settings = PortSettings { baud: 115_200, flow_control: None };
         let mut port = Rfc2217::open(&server, &settings).unwrap();
         let mut poll = Poll::new().unwrap();

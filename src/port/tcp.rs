@@ -14,7 +14,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
 use super::{OpenError, ioctl};
-use crate::config::HostPort;
+use crate::config::Target;
 
 /// An idle connection is probed after this time and given up after four more such times without an
 /// answer, so that a device server that has lost its power is noticed.
@@ -90,13 +90,10 @@ impl Connection {
     ///
     /// # Errors
     /// [`OpenError::Unreachable`] when the system refuses the address at once.
-    pub fn open(scheme: &str, server: &HostPort) -> Result<Connection, OpenError> {
-        let name = match server.host.contains(':') {
-            true => format!("{scheme}://[{}]:{}", server.host, server.port),
-            false => format!("{scheme}://{}:{}", server.host, server.port),
-        };
+    pub fn open(scheme: &str, server: &Target) -> Result<Connection, OpenError> {
+        let name = format!("{scheme}://{server}");
         let unreachable = |source| OpenError::Unreachable { name: name.clone(), source };
-        let stage = match server.host.parse::<IpAddr>() {
+        let stage = match server.host.as_str().parse::<IpAddr>() {
             Ok(address) => TcpStream::connect(SocketAddr::new(address, server.port)).map(Stage::connecting),
             Err(_) => {
                 let (host, port) = (server.host.clone(), server.port);
@@ -227,8 +224,8 @@ mod tests {
 
     const SETTINGS: PortSettings = PortSettings { baud: 115_200, flow_control: None };
 
-    fn server(port: u16) -> HostPort {
-        HostPort { host: "127.0.0.1".to_owned(), port }
+    fn server(port: u16) -> Target {
+        format!("127.0.0.1:{port}").parse().expect("an address and a port")
     }
 
     /// Waits for mio until `step` has a result.
@@ -327,7 +324,7 @@ mod tests {
         let number = listener.local_addr().unwrap().port();
         let mut poll = Poll::new().unwrap();
         for (host, exists) in [("localhost", true), ("does-not-exist.invalid", false)] {
-            let server = HostPort { host: host.to_owned(), port: number };
+            let server = format!("{host}:{number}").parse().expect("a name and a port");
             let mut connection = Connection::open("tcp", &server).unwrap();
             connection.register(poll.registry(), Token(1)).unwrap();
             let connected = wait(&mut poll, || match connection.finish_connecting() {

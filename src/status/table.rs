@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::counted;
 use crate::terminal::printable;
+use qssl_core::counted;
 
 use super::{Connection, NO_DAEMON, Status, Tunnel};
 

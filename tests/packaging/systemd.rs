@@ -8,7 +8,7 @@ use std::process::Command;
 use clap::Parser;
 use qssl_tunnel::cli::{self, Cli};
 use qssl_tunnel::config::{Listen, Process};
-use qssl_tunnel::exit_status::ExitStatus;
+use qssl_tunnel::exit_status::{ExitStatus, number};
 
 use super::tools::{folder, packaging, read, run, said, write};
 
@@ -146,9 +146,9 @@ fn the_service_is_stopped_and_restarted_as_the_program_expects() {
     assert_eq!(seconds("WatchdogSec"), 120);
     assert_eq!(value("Restart"), "on-failure");
     assert_eq!(value("StartLimitIntervalSec"), "0", "never give up");
-    let stays = [ExitStatus::Usage, ExitStatus::SimFailed].map(|status| status.number().to_string());
+    let stays = [ExitStatus::Usage, ExitStatus::SimFailed].map(|status| number(status).to_string());
     assert_eq!(value("RestartPreventExitStatus"), stays.join(" "));
-    assert_eq!(value("SuccessExitStatus"), ExitStatus::DrainTimeout.number().to_string());
+    assert_eq!(value("SuccessExitStatus"), number(ExitStatus::DrainTimeout).to_string());
     assert_eq!(value("Type"), "notify");
 }
 

@@ -2,7 +2,6 @@
 //! stands in the message beside it.
 
 use std::fmt;
-use std::str::FromStr;
 
 /// Why a connection, or everything, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,51 +70,5 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.id())
-    }
-}
-
-/// The kinds that an id names; [`Kind::Signal`] is not among them, since its id does not tell which.
-const NAMED: [Kind; 16] = [
-    Kind::Done,
-    Kind::Failed,
-    Kind::Usage,
-    Kind::PortLocked,
-    Kind::PortUnavailable,
-    Kind::SetUpFailed,
-    Kind::SimFailed,
-    Kind::NoRegistration,
-    Kind::NoDataSession,
-    Kind::DnsFailed,
-    Kind::ConnectFailed,
-    Kind::TlsFailed,
-    Kind::ModemSilent,
-    Kind::ModemLost,
-    Kind::StreamCut,
-    Kind::DrainTimeout,
-];
-
-/// No kind has this id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such kind of failure")]
-pub struct NoSuchKind;
-
-impl FromStr for Kind {
-    type Err = NoSuchKind;
-
-    fn from_str(id: &str) -> Result<Self, NoSuchKind> {
-        NAMED.into_iter().find(|kind| kind.id() == id).ok_or(NoSuchKind)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_read_back_as_what_it_names() {
-        for kind in NAMED {
-            assert_eq!(kind.to_string().parse(), Ok(kind));
-        }
-        assert_eq!("signal".parse::<Kind>(), Err(NoSuchKind));
     }
 }

@@ -61,7 +61,7 @@ pub mod relay;
 pub mod settings;
 
 /// `1 client`, `2 clients`.
-pub(crate) fn counted(count: usize, noun: &str) -> String {
+pub fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }

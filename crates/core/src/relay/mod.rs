@@ -39,8 +39,6 @@ pub struct Relay {
     client_of: [Option<ClientId>; SOCKET_COUNT],
     actions: VecDeque<Action>,
     ending: Ending,
-    /// `connect`: the one client is the whole job.
-    is_single: bool,
     /// How the last client ended, for `connect`.
     last_end: Kind,
     was_up: bool,
@@ -107,7 +105,6 @@ pub enum Action {
 impl Relay {
     /// A relay whose ports are not open yet.
     pub fn new(settings: Settings, now: Instant) -> Self {
-        let is_single = settings.is_single;
         let count = settings.tunnels.len();
         let modem = Modem::new(settings.ports.clone(), settings.modem.clone(), settings.tunnels.clone(), now);
         let mut relay = Relay {
@@ -119,7 +116,6 @@ impl Relay {
             client_of: [None; SOCKET_COUNT],
             actions: VecDeque::new(),
             ending: Ending::Not,
-            is_single,
             last_end: Kind::Done,
             was_up: false,
             failure: None,
@@ -505,7 +501,7 @@ impl Relay {
                 }
             }
             if matches!(self.ending, Ending::Draining { .. }) && self.client_count() == 0 {
-                let status = if self.is_single { self.last_end } else { Kind::Done };
+                let status = if self.settings.is_single { self.last_end } else { Kind::Done };
                 self.begin_release(status, now);
             }
             // What was just done may have come to something already.
@@ -885,7 +881,7 @@ impl Relay {
     /// A client has ended. With `connect` that is the end of everything.
     fn ended(&mut self, status: Kind, now: Instant) {
         self.last_end = status;
-        if self.is_single && self.ending == Ending::Not {
+        if self.settings.is_single && self.ending == Ending::Not {
             self.ending = Ending::Draining { until: now + self.settings.shutdown_timeout };
         }
     }

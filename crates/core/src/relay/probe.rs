@@ -22,7 +22,7 @@ pub struct Probe {
 impl Relay {
     /// Begins to find out why; `false` if that is not worth while.
     pub(super) fn begin_probe(&mut self, client: ClientId, failure: &OpenFailure, now: Instant) -> bool {
-        if !self.is_single || *failure != OpenFailure::Code(ResultCode::CONNECT_FAILED) {
+        if !self.settings.is_single || *failure != OpenFailure::Code(ResultCode::CONNECT_FAILED) {
             return false;
         }
         let Some(tunnel) = self.get(client).map(|client| &self.settings.tunnels[client.tunnel]) else {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::at::AtText;
 
-/// A TLS server as the modem is told of it.
+/// A host and a port, fit for an AT command: a TLS server for the modem, or a device server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// A name or an address; an IPv6 address without its brackets.
