@@ -8,12 +8,7 @@ mod harness;
 use std::fs;
 use std::io::{Read as _, Write as _};
 
-use qssl_core::at::Command;
-use qssl_core::settings;
-use qssl_tunnel::config::{Configuration, Process};
-use qssl_tunnel::conversation::{Access, Conversation};
-
-use harness::{Finished, Modem, NAME, Site, authority, certificate_file, run, tunnel_command};
+use harness::{Finished, Modem, NAME, Site, ask, authority, certificate_file, run, tunnel_command};
 use qssl_modem_emulator::test_server::{
     Authority, Behaviour, CertificateRequest, ServerOptions, SslVersion, TestServer,
 };
@@ -96,23 +91,6 @@ fn a_modem_that_is_well_gets_a_tick_at_every_check() {
     assert!(line(&report, "registration").contains("at home in Emulated"));
     assert!(line(&report, "session").contains("address 10.7.157.1"));
     assert!(line(&report, "tls").contains("server.test port 443 is connected"));
-}
-
-/// What the modem answers to these lines, through its port.
-fn ask(modem: &Modem, lines: &[&str]) -> Vec<String> {
-    let device = modem.device(0).parse().expect("a device");
-    let modem = settings::Modem { wait: settings::Wait::Not, ..Default::default() };
-    let configuration = Configuration {
-        devices: vec![device],
-        reset_command: None,
-        modem,
-        tunnels: Vec::new(),
-        process: Process::default(),
-    };
-    let access = Access { device_is_given: true, ..Access::default() };
-    let mut conversation = Conversation::open(&configuration, &access).expect("the port is free");
-    let answers = lines.iter().map(|line| conversation.ask(Command::line(*line)).expect("it answers").lines);
-    answers.flatten().collect()
 }
 
 #[test]

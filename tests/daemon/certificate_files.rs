@@ -103,15 +103,21 @@ fn beside_transfers(address: SocketAddr, act: impl FnOnce()) {
     });
 }
 
+/// A daemon whose tunnel uses the files in `directory`, and the modem behind it, which reaches `server`.
+fn started(server: SocketAddr, directory: &Path) -> (Modem, Daemon) {
+    let modem = Modem::start(server, "");
+    let daemon = Daemon::on(&modem.device(0), "", &tunnel(directory), "", |_| ());
+    daemon.wait_for("ready");
+    (modem, daemon)
+}
+
 #[test]
 fn everything_is_regenerated() {
     let (old, new) = (Generation::new(KeyKind::Ec), Generation::new(KeyKind::Ed25519));
     let directory = temporary_directory();
     old.write(directory.path());
     let gate = Gate::open(old.server.address());
-    let modem = Modem::start(gate.address(), "");
-    let daemon = Daemon::on(&modem.device(0), "", &tunnel(directory.path()), "", |_| ());
-    daemon.wait_for("ready");
+    let (_modem, daemon) = started(gate.address(), directory.path());
     beside_transfers(daemon.address(0), || {
         gate.redirect(new.server.address());
         new.write(directory.path());
@@ -132,9 +138,7 @@ fn a_listing_through_the_daemon_says_whose_each_file_is() {
     let generation = Generation::new(KeyKind::Ec);
     let directory = temporary_directory();
     generation.write(directory.path());
-    let modem = Modem::start(generation.server.address(), "");
-    let daemon = Daemon::on(&modem.device(0), "", &tunnel(directory.path()), "", |_| ());
-    daemon.wait_for("ready");
+    let (_modem, daemon) = started(generation.server.address(), directory.path());
     assert!(is_served(daemon.address(0)), "{}", daemon.log());
     let listing = daemon.tool(&["cert", "list"]).expect_success().text();
     for (option, end) in [("ca", ".pem"), ("cert", ".pem"), ("key", ".key")] {
@@ -155,9 +159,7 @@ fn one_file_alone_is_swapped() {
     let generation = Generation::new(KeyKind::Rsa);
     let directory = temporary_directory();
     generation.write(directory.path());
-    let modem = Modem::start(generation.server.address(), "");
-    let daemon = Daemon::on(&modem.device(0), "", &tunnel(directory.path()), "", |_| ());
-    daemon.wait_for("ready");
+    let (_modem, daemon) = started(generation.server.address(), directory.path());
     beside_transfers(daemon.address(0), || {
         let renewed =
             generation.authority.issue(&CertificateRequest::client("renewed")).expect("OpenSSL signs");
@@ -178,9 +180,7 @@ fn what_is_broken_changes_nothing_until_it_is_repaired() {
     let generation = Generation::new(KeyKind::Ec);
     let directory = temporary_directory();
     generation.write(directory.path());
-    let modem = Modem::start(generation.server.address(), "");
-    let daemon = Daemon::on(&modem.device(0), "", &tunnel(directory.path()), "", |_| ());
-    daemon.wait_for("ready");
+    let (_modem, daemon) = started(generation.server.address(), directory.path());
     beside_transfers(daemon.address(0), || {
         for (option, content) in generation.files() {
             let path = file(directory.path(), option);

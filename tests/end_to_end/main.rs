@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod authorities;
 mod certificates;
 mod connect_mode;
 mod curl;

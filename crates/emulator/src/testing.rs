@@ -43,6 +43,13 @@ impl Bench {
         }
     }
 
+    /// A modem with echo off.
+    pub(crate) fn without_echo(config: Config) -> Bench {
+        let mut bench = Bench::new(config);
+        bench.ask("ATE0");
+        bench
+    }
+
     /// A modem with echo off and a data session.
     pub(crate) fn online(config: Config) -> Bench {
         Bench::new(config).get_online()

@@ -15,6 +15,11 @@ mod tunnel;
 
 use std::time::Duration;
 
+use qssl_core::at::Command;
+use qssl_core::settings;
+use qssl_tunnel::config::{Configuration, Process};
+use qssl_tunnel::conversation::{Access, Conversation};
+
 pub use self::clients::{
     Ended, connect, curl, curl_at, digest, patterned_bytes, patterned_file, read_to_end, sha256_hex,
 };
@@ -40,4 +45,19 @@ pub const MODES: [&str; 3] = ["push", "buffer", "transparent"];
 /// How often something is done: seconds of it in an ordinary run, minutes under `./check --long`.
 pub fn rounds(ordinary: usize, long: usize) -> usize {
     if std::env::var_os("QSSL_TUNNEL_LONG_TESTS").is_some_and(|value| value == "1") { long } else { ordinary }
+}
+
+/// What a modem answers to these lines, through the program's own conversation on its first port.
+pub fn ask(modem: &Modem, lines: &[&str]) -> Vec<String> {
+    let configuration = Configuration {
+        devices: vec![modem.device(0).parse().expect("a device")],
+        reset_command: None,
+        modem: settings::Modem { wait: settings::Wait::Not, ..Default::default() },
+        tunnels: Vec::new(),
+        process: Process::default(),
+    };
+    let access = Access { device_is_given: true, ..Access::default() };
+    let mut conversation = Conversation::open(&configuration, &access).expect("the port is free");
+    let answers = lines.iter().map(|line| conversation.ask(Command::line(*line)).expect("it answers").lines);
+    answers.flatten().collect()
 }

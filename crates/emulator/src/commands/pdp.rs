@@ -264,15 +264,9 @@ mod tests {
     use crate::testing::{Bench, seconds};
     use crate::{Config, Registration, TimeService};
 
-    fn bench(config: Config) -> Bench {
-        let mut bench = Bench::new(config);
-        bench.ask("ATE0");
-        bench
-    }
-
     #[test]
     fn the_manuals_example_of_a_data_session() {
-        let mut bench = bench(Config::default());
+        let mut bench = Bench::without_echo(Config::default());
         assert_eq!(bench.ask("AT+QICSGP=1,1,\"UNINET\",\"\",\"\",1"), "\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QICSGP=1"), "\r\n+QICSGP: 1,\"UNINET\",\"\",\"\",1\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QIACT?"), "\r\nOK\r\n");
@@ -286,7 +280,7 @@ mod tests {
 
     #[test]
     fn without_a_network_or_the_right_access_point_nothing_is_activated() {
-        let mut bench = bench(Config {
+        let mut bench = Bench::without_echo(Config {
             registration: Registration::After(seconds(3)),
             required_apn: Some("internet".into()),
             ..Config::default()
@@ -302,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_dropped_context_says_so_cuts_its_sockets_and_returns_with_another_address() {
-        let mut bench = bench(Config::default());
+        let mut bench = Bench::without_echo(Config::default());
         bench.ask("AT+QIACT=1");
         bench.open(0, 1);
         bench.modem.drop_pdp(1, bench.now);
@@ -314,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_worn_out_context_claims_to_be_active_until_it_is_activated_anew() {
-        let mut bench = bench(Config::default());
+        let mut bench = Bench::without_echo(Config::default());
         bench.ask("AT+QIACT=1");
         bench.modem.wear_out_pdp(1, bench.now);
         assert_eq!(bench.ask("AT+QIACT?"), "\r\n+QIACT: 1,1,1,\"10.7.157.1\"\r\n\r\nOK\r\n");
@@ -325,7 +319,7 @@ mod tests {
 
     #[test]
     fn network_time_sets_the_clock() {
-        let mut bench = bench(Config::default());
+        let mut bench = Bench::without_echo(Config::default());
         bench.network.set_time(1_786_082_042, bench.now);
         assert_eq!(bench.ask("AT+QNTP=1,\"pool.ntp.org\""), "\r\nERROR\r\n");
         bench.ask("AT+QIACT=1");
@@ -338,7 +332,7 @@ mod tests {
 
     #[test]
     fn network_time_takes_its_time_fails_or_is_never_heard_of() {
-        let mut late = bench(Config { time_latency: seconds(3), ..Config::default() });
+        let mut late = Bench::without_echo(Config { time_latency: seconds(3), ..Config::default() });
         late.network.set_time(1_786_082_042, late.now);
         late.ask("AT+QIACT=1");
         assert_eq!(late.ask("AT+QNTP=1,\"pool.ntp.org\""), "\r\nOK\r\n");
@@ -347,7 +341,7 @@ mod tests {
         assert_eq!(late.modem.clock(late.now), 1_786_082_045);
         assert!(late.heard().starts_with("\r\n+QNTP: 0,\""));
         for (time_service, heard) in [(TimeService::Fails, "\r\n+QNTP: 569\r\n"), (TimeService::Silent, "")] {
-            let mut bench = bench(Config { time_service, ..Config::default() });
+            let mut bench = Bench::without_echo(Config { time_service, ..Config::default() });
             bench.network.set_time(1_786_082_042, bench.now);
             bench.ask("AT+QIACT=1");
             assert_eq!(bench.ask("AT+QNTP=1,\"pool.ntp.org\""), format!("\r\nOK\r\n{heard}"));
@@ -359,7 +353,7 @@ mod tests {
 
     #[test]
     fn name_servers_are_addresses() {
-        let mut bench = bench(Config::default());
+        let mut bench = Bench::without_echo(Config::default());
         assert_eq!(bench.ask("AT+QIDNSCFG=1,\"9.9.9.9\""), "\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QIDNSCFG=1"), "\r\n+QIDNSCFG: 1,\"9.9.9.9\",\"8.8.4.4\"\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QIDNSCFG=1,\"nine\""), "\r\nERROR\r\n");

@@ -212,15 +212,9 @@ mod tests {
     use crate::testing::{Bench, seconds};
     use crate::{Config, Family, Registration, Sim};
 
-    fn bench(config: Config) -> Bench {
-        let mut bench = Bench::new(config);
-        bench.ask("ATE0");
-        bench
-    }
-
     #[test]
     fn a_sim_without_pin_is_ready() {
-        let mut bench = bench(Config::default());
+        let mut bench = Bench::without_echo(Config::default());
         assert_eq!(bench.ask("AT+CPIN?"), "\r\n+CPIN: READY\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+CIMI"), "\r\n001010123456789\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QCCID"), "\r\n+QCCID: 89860000000000000007\r\n\r\nOK\r\n");
@@ -229,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_right_pin_opens_the_sim_and_starts_the_search() {
-        let mut bench = bench(Config { sim: Sim::Pin("1234".into()), ..Config::default() });
+        let mut bench = Bench::without_echo(Config { sim: Sim::Pin("1234".into()), ..Config::default() });
         assert_eq!(bench.ask("AT+CPIN?"), "\r\n+CPIN: SIM PIN\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+CEREG?"), "\r\n+CEREG: 0,0\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+CIMI"), "\r\n+CME ERROR: 11\r\n");
@@ -239,7 +233,7 @@ mod tests {
 
     #[test]
     fn three_wrong_pins_lock_the_sim_beyond_a_reboot() {
-        let mut bench = bench(Config { sim: Sim::Pin("1234".into()), ..Config::default() });
+        let mut bench = Bench::without_echo(Config { sim: Sim::Pin("1234".into()), ..Config::default() });
         for _ in 0..3 {
             assert_eq!(bench.ask("AT+CPIN=\"0000\""), "\r\n+CME ERROR: 16\r\n");
         }
@@ -255,18 +249,18 @@ mod tests {
     #[test]
     fn missing_and_broken_sims_have_their_errors() {
         for (sim, number) in [(Sim::Absent, 10), (Sim::Failed, 13), (Sim::Busy, 14)] {
-            let mut bench = bench(Config { sim, ..Config::default() });
+            let mut bench = Bench::without_echo(Config { sim, ..Config::default() });
             assert_eq!(bench.ask("AT+CPIN?"), format!("\r\n+CME ERROR: {number}\r\n"));
             assert_eq!(bench.ask("AT+CEREG?"), "\r\n+CEREG: 0,0\r\n\r\nOK\r\n");
         }
-        let mut bench = bench(Config { sim: Sim::Failed, ..Config::default() });
+        let mut bench = Bench::without_echo(Config { sim: Sim::Failed, ..Config::default() });
         bench.ask("AT+CMEE=2");
         assert_eq!(bench.ask("AT+CPIN?"), "\r\n+CME ERROR: SIM failure\r\n");
     }
 
     #[test]
     fn registration_takes_its_time_and_is_told_where_asked_for() {
-        let mut bench = bench(Config {
+        let mut bench = Bench::without_echo(Config {
             family: Family::Ec20,
             registration: Registration::RoamingAfter(seconds(7)),
             ..Config::default()
@@ -283,7 +277,7 @@ mod tests {
 
     #[test]
     fn an_lte_only_module_registers_nowhere_else() {
-        let mut bench = bench(Config::default());
+        let mut bench = Bench::without_echo(Config::default());
         assert_eq!(bench.ask("AT+CREG?;+CEREG?"), "\r\n+CREG: 0,0\r\n\r\n+CEREG: 0,1\r\n\r\nOK\r\n");
     }
 }

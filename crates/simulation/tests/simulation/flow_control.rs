@@ -58,11 +58,10 @@ fn eleven_fast_clients_beside_one_that_reads_nothing_keep_their_rate() {
     }
 }
 
-#[test]
-fn a_module_that_refuses_the_switch_holds_everybody_up_until_the_stall_timeout() {
-    let slow = asleep_until(1_000).limits(|limits| limits.stall_timeout = seconds(30));
+/// A client beside one that does not read, at a module that refuses to switch modes.
+fn only_the_slow_one_is_reset(wiring: Wiring, slow: Connection) -> Simulation {
     let fast = Connection::new(Mode::Push).at(seconds(10)).far_end(Behaviour::source(TOTAL, 4));
-    let mut sim = Wiring::new()
+    let mut sim = wiring
         .uart(921_600)
         .modem(|modem| modem.quirks.mode_switch_refused = true)
         .connect(slow)
@@ -71,23 +70,19 @@ fn a_module_that_refuses_the_switch_holds_everybody_up_until_the_stall_timeout()
     sim.run_to_the_end(seconds(200));
     assert_eq!(sim.outcome(0), Some(Outcome::Reset));
     assert_eq!(sim.outcome(1), Some(Outcome::Eof));
-    sim.assert_nothing_swallowed();
+    sim
+}
+
+#[test]
+fn a_module_that_refuses_the_switch_holds_everybody_up_until_the_stall_timeout() {
+    let slow = asleep_until(1_000).limits(|limits| limits.stall_timeout = seconds(30));
+    only_the_slow_one_is_reset(Wiring::new(), slow).assert_nothing_swallowed();
 }
 
 #[test]
 fn without_flow_control_on_the_line_the_client_that_does_not_read_is_reset_alone() {
-    let slow = asleep_until(1_000);
-    let fast = Connection::new(Mode::Push).at(seconds(10)).far_end(Behaviour::source(TOTAL, 4));
-    let mut sim = Wiring::new()
-        .uart(921_600)
-        .settings(|settings| settings.flow_control = Some(FlowControl::None))
-        .modem(|modem| modem.quirks.mode_switch_refused = true)
-        .connect(slow)
-        .connect(fast)
-        .start();
-    sim.run_to_the_end(seconds(200));
-    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
-    assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+    let wiring = Wiring::new().settings(|settings| settings.flow_control = Some(FlowControl::None));
+    let sim = only_the_slow_one_is_reset(wiring, asleep_until(1_000));
     assert_eq!(sim.modem.counters().bytes_lost_without_flow_control, 0);
 }
 
