@@ -30,8 +30,6 @@ fn look_at(source: &Path) {
         .iter()
         .map(|(name, sentence)| match name.as_str() {
             "main" => format!("//! | `main` | {sentence} |\n"),
-            // Its documentation exists only with the feature.
-            "demo" => format!("//! | `demo` | {sentence} |\n"),
             _ => format!("//! | [`{name}`] | {sentence} |\n"),
         })
         .collect();

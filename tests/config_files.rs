@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use qssl_tunnel::cli::{Cli, Command, RunArgs};
-use qssl_tunnel::config::{self, Checked, Device, Surroundings, Verbosity, Wait};
+use qssl_tunnel::config::{self, Checked, Device, Environment, Verbosity, Wait};
 
 fn run_args(args: &[&str]) -> RunArgs {
     let args = ["qssl-tunnel", "run"].iter().chain(args);
@@ -22,7 +22,7 @@ fn run_args(args: &[&str]) -> RunArgs {
 fn read(text: &str, args: &[&str]) -> Result<Checked, String> {
     let store = "tests/config_files/certificates/store.pem";
     // 2100-01-01, when all certificates but the old one are valid.
-    let around = Surroundings { unix_seconds: 4_102_444_800, ssl_cert_file: Some(store.into()) };
+    let around = Environment { unix_seconds: 4_102_444_800, ssl_cert_file: Some(store.into()) };
     config::from_text("FILE", text, &run_args(args), &around).map_err(|error| error.to_string())
 }
 

@@ -14,8 +14,9 @@ use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
 use qssl_core::recorder;
 use qssl_tunnel::cli::Cli;
-use qssl_tunnel::control::{self, Request};
-use qssl_tunnel::{config, exit_status, status};
+use qssl_tunnel::config;
+use qssl_tunnel::daemon::control::{self, Request};
+use qssl_tunnel::daemon::{exit_status, status};
 
 #[test]
 fn manual_pages_and_completions_are_fresh() {
@@ -131,11 +132,11 @@ fn program_page() -> String {
     }
     page += include_str!("generated_files/program_signals.roff");
     page += include_str!("generated_files/program_status.roff");
-    page += &fields("Status", &documented("src/status.rs"), "");
+    page += &fields("Status", &documented("src/daemon/status/mod.rs"), "");
     page += include_str!("generated_files/program_metrics.roff");
     page += &metrics();
     page += include_str!("generated_files/program_control.roff");
-    let control = documented("src/control.rs");
+    let control = documented("src/daemon/control/mod.rs");
     page += &messages("Request", "request", &control);
     page += &messages("Reply", "reply", &control);
     page += include_str!("generated_files/program_stored.roff");

@@ -13,21 +13,21 @@ use super::ca::CaSource;
 use super::certificate_items::{self, names_of};
 use super::file::{FileOptions, Section};
 use super::{
-    ApnAuth, Authentication, Checked, ClientCertificate, ConfigError, Configuration, Device, Limits, Listen,
-    Mode, Pdp, Pem, Process, Psk, Recovery, Secret, Surroundings, Target, Tls, Tunnel, Verbosity, Wait, file,
-    secret,
+    ApnAuth, Authentication, Checked, ClientCertificate, ConfigError, Configuration, Device, Environment,
+    Limits, Listen, Mode, Pdp, Pem, Process, Psk, Recovery, Secret, Target, Tls, Tunnel, Verbosity, Wait,
+    file, secret,
 };
 use crate::cli::{
     ClientOptions, ConnectArgs, DoctorArgs, ListenArgs, LoggingOptions, ModemOptions, ProcessOptions,
     RunArgs, StreamOptions, TlsOptions,
 };
-use crate::trust::{Certificate, PrivateKey, TrustStore, Validity};
+use crate::config::trust::{Certificate, PrivateKey, TrustStore, Validity};
 
 /// The configuration of `listen`: one tunnel.
 ///
 /// # Errors
 /// One line that names the option.
-pub fn from_listen(args: &ListenArgs, around: &Surroundings) -> Result<Checked, ConfigError> {
+pub fn from_listen(args: &ListenArgs, around: &Environment) -> Result<Checked, ConfigError> {
     let mut checks = Checks::new(around, Style::CommandLine);
     let make = |checks: &mut Checks| {
         no_collisions(&args.listen, &[])?;
@@ -51,7 +51,7 @@ pub fn from_listen(args: &ListenArgs, around: &Surroundings) -> Result<Checked, 
 ///
 /// # Errors
 /// One line that names the option.
-pub fn from_connect(args: &ConnectArgs, around: &Surroundings) -> Result<Checked, ConfigError> {
+pub fn from_connect(args: &ConnectArgs, around: &Environment) -> Result<Checked, ConfigError> {
     let mut checks = Checks::new(around, Style::CommandLine);
     let make = |checks: &mut Checks| {
         let limits = checks.limits(&args.stream, &ClientOptions::default())?;
@@ -76,7 +76,7 @@ pub fn from_connect(args: &ConnectArgs, around: &Surroundings) -> Result<Checked
 ///
 /// # Errors
 /// One line that names the option.
-pub fn from_doctor(args: &DoctorArgs, around: &Surroundings) -> Result<Checked, ConfigError> {
+pub fn from_doctor(args: &DoctorArgs, around: &Environment) -> Result<Checked, ConfigError> {
     let mut checks = Checks::new(around, Style::CommandLine);
     let stream = StreamOptions { connect_timeout: args.connect_timeout, ..StreamOptions::default() };
     let make = |checks: &mut Checks| {
@@ -105,7 +105,7 @@ pub fn from_doctor(args: &DoctorArgs, around: &Surroundings) -> Result<Checked, 
 pub fn from_modem(
     modem: &ModemOptions,
     logging: &LoggingOptions,
-    around: &Surroundings,
+    around: &Environment,
 ) -> Result<Checked, ConfigError> {
     let checks = Checks::new(around, Style::CommandLine);
     let configuration = checks
@@ -135,7 +135,7 @@ const ANSWER_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(
 ///
 /// # Errors
 /// One line that names the file, the place in it, or the option.
-pub fn from_run(args: &RunArgs, around: &Surroundings) -> Result<Checked, ConfigError> {
+pub fn from_run(args: &RunArgs, around: &Environment) -> Result<Checked, ConfigError> {
     let path = args.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
     let name = path.display().to_string();
     let bytes = secret::read_limited(path, LARGEST_CONFIG_BYTES)
@@ -153,7 +153,7 @@ pub fn from_text(
     name: &str,
     text: &str,
     args: &RunArgs,
-    around: &Surroundings,
+    around: &Environment,
 ) -> Result<Checked, ConfigError> {
     let file = file::parse(name, text)?;
     let mut checks = Checks::new(around, Style::File);
@@ -207,7 +207,7 @@ enum Style {
 }
 
 struct Checks<'a> {
-    around: &'a Surroundings,
+    around: &'a Environment,
     style: Style,
     warnings: Vec<String>,
     /// Read at most once, and only if something asks for it.
@@ -215,7 +215,7 @@ struct Checks<'a> {
 }
 
 impl<'a> Checks<'a> {
-    fn new(around: &'a Surroundings, style: Style) -> Self {
+    fn new(around: &'a Environment, style: Style) -> Self {
         Checks { around, style, warnings: Vec::new(), store: None }
     }
 
@@ -782,12 +782,12 @@ mod tests {
     }
 
     /// 2100-01-01.
-    fn around() -> Surroundings {
+    fn around() -> Environment {
         let store = certificate("store.pem");
-        Surroundings { unix_seconds: 4_102_444_800, ssl_cert_file: Some(store.into()) }
+        Environment { unix_seconds: 4_102_444_800, ssl_cert_file: Some(store.into()) }
     }
 
-    fn checked_in(around: &Surroundings, args: &[&str]) -> Result<Checked, String> {
+    fn checked_in(around: &Environment, args: &[&str]) -> Result<Checked, String> {
         let args = ["qssl-tunnel"].iter().chain(args);
         let checked = match Cli::try_parse_from(args).map_err(|error| crate::cli::one_line(&error))?.command {
             Command::Listen(args) => from_listen(&args, around),
@@ -929,7 +929,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_never_set_judges_no_certificate() {
-        let unset = Surroundings { unix_seconds: 0, ..around() };
+        let unset = Environment { unix_seconds: 0, ..around() };
         let old = certificate("old.pem");
         let checked = checked_in(&unset, &["listen", "1", "--to", "a:1", "--ca", &old]);
         assert_eq!(checked.expect("a configuration").warnings, Vec::<String>::new());
@@ -937,7 +937,7 @@ mod tests {
 
     #[test]
     fn a_certificate_that_is_about_to_expire_or_is_no_authority_is_warned_about() {
-        let soon = Surroundings { unix_seconds: 4_733_510_400 - 12 * 24 * 3600, ..around() };
+        let soon = Environment { unix_seconds: 4_733_510_400 - 12 * 24 * 3600, ..around() };
         let checked =
             checked_in(&soon, &["listen", "1", "--to", "a:1", "--ca", ROOT]).expect("a configuration");
         assert_eq!(checked.warnings, [format!("{ROOT}: Example Root CA expires in 12 days, on 2120-01-01")]);

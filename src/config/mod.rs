@@ -35,6 +35,7 @@ pub mod listen;
 pub mod ranges;
 mod render;
 pub(crate) mod secret;
+pub mod trust;
 pub mod values;
 
 pub(crate) use checks::DEFAULT_PATH;
@@ -54,7 +55,7 @@ pub struct Checked {
 
 /// What the checks need to know of the machine; passed in, so that they can be tested.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct Environment {
     /// The host's clock, in seconds since 1970. A clock that is plainly unset (before 2024) judges no
     /// certificate.
     pub unix_seconds: i64,

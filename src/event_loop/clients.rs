@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::{EventLoop, Place, unix_seconds};
-use crate::client_io::{ClientStream, Stdio};
+use crate::clients::listener::{AcceptError, Listener};
+use crate::clients::peer::Peer;
+use crate::clients::stream::{ClientStream, Stdio};
 use crate::config::{Cidr, Listen};
-use crate::dump::Way;
-use crate::listener::{AcceptError, Listener};
-use crate::peer::Peer;
+use crate::daemon::capture::Way;
 use qssl_core::error::Kind;
 use qssl_core::relay::ClientId;
 
@@ -193,9 +193,9 @@ impl EventLoop {
         }
         match slot.stream.write(output) {
             Ok(count) => {
-                if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.dump.is_wanted()) {
+                if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.capture.is_wanted()) {
                     let peer = self.relay.client(ClientId(index)).map_or("", |(peer, _)| peer);
-                    daemon.dump.passed(Way::Down, peer, &output[..count]);
+                    daemon.capture.passed(Way::Down, peer, &output[..count]);
                 }
                 self.moved_bytes += count;
                 self.relay.client_written(ClientId(index), count, self.now);
@@ -226,9 +226,9 @@ impl EventLoop {
                 true
             }
             Ok(count) => {
-                if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.dump.is_wanted()) {
+                if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.capture.is_wanted()) {
                     let peer = self.relay.client(ClientId(index)).map_or("", |(peer, _)| peer);
-                    daemon.dump.passed(Way::Up, peer, &self.buffer[..count]);
+                    daemon.capture.passed(Way::Up, peer, &self.buffer[..count]);
                 }
                 self.moved_bytes += count;
                 self.relay.client_received(ClientId(index), &self.buffer[..count], self.now);
@@ -249,7 +249,7 @@ impl EventLoop {
     }
 
     fn is_spent(&self) -> bool {
-        self.daemon.as_ref().is_some_and(|daemon| daemon.volume.is_spent(unix_seconds()))
+        self.daemon.as_ref().is_some_and(|daemon| daemon.data_usage.is_spent(unix_seconds()))
     }
 }
 

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::daemon::Daemon;
 use super::{EventLoop, Place};
-use crate::certificates;
-use crate::control::server::{Server, Turn, Waits};
-use crate::control::{self, FILE_LIMIT_BYTES, Outcome, PortTranscript, Reply, Request, TURN_LIMIT, guard};
-use crate::status;
+use crate::daemon::control::server::{Server, Turn, Waits};
+use crate::daemon::control::{
+    self, FILE_LIMIT_BYTES, Outcome, PortTranscript, Reply, Request, StoredFile, TURN_LIMIT, policy,
+};
+use crate::daemon::status;
 use crate::terminal::printable;
 use qssl_core::at::{AtText, Command};
 use qssl_core::modem::{self, Refusal, UserAnswer, UserCommand};
@@ -148,7 +149,7 @@ impl EventLoop {
                 Err(why) => self.reply(connection, &Reply::error("bad-request", format!("name: {why}"))),
             },
             Request::StoredFiles => {
-                let files = certificates::files_of(&self.configuration.tunnels);
+                let files = StoredFile::of_tunnels(&self.configuration.tunnels);
                 self.reply(connection, &Reply::StoredFiles { files });
             }
             Request::Kill { client } => {
@@ -172,17 +173,17 @@ impl EventLoop {
     }
 
     fn command_wanted(&mut self, connection: usize, line: String, force: bool, timeout_seconds: Option<u16>) {
-        if let Err(why) = guard::check_line(&line) {
+        if let Err(why) = policy::check_line(&line) {
             return self.reply(connection, &Reply::error("bad-request", format!("the command {why}")));
         }
-        if !force && let Some(harm) = guard::harm(&line) {
+        if !force && let Some(harm) = policy::harm(&line) {
             let message = format!("{} {harm}: --force says it all the same", shown(&line));
             return self.reply(connection, &Reply::error("refused", message));
         }
         let seconds = timeout_seconds.unwrap_or(USUAL_TIMEOUT_SECONDS).clamp(1, LONGEST_TIMEOUT_SECONDS);
         let patience = Duration::from_secs(seconds.into());
-        let secret = guard::is_secret(&line);
-        if guard::opens(&line)
+        let secret = policy::is_secret(&line);
+        if policy::opens(&line)
             && let Some(server) = self.server()
         {
             server.expect_open(connection);
@@ -351,7 +352,7 @@ impl Radio {
 
 /// The line without what may be a secret.
 fn shown(line: &str) -> String {
-    match guard::is_secret(line) {
+    match policy::is_secret(line) {
         true => Command::secret_line(line).to_string(),
         false => line.to_owned(),
     }

@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 use super::control::Radio;
 use super::{EventLoop, Place, unix_seconds};
 use crate::config::{Checked, ConfigError, Process};
-use crate::control::server::Server;
-use crate::dump::Dump;
-use crate::notify::Notifier;
-use crate::sim_pin;
-use crate::status::{self, Status};
+use crate::daemon::capture::Capture;
+use crate::daemon::control::server::Server;
+use crate::daemon::data_usage::{self, DataUsage};
+use crate::daemon::notify::Notifier;
+use crate::daemon::sim_pin;
+use crate::daemon::status::{self, Status};
 use crate::terminal::in_full;
-use crate::volume::{self, Volume};
 use qssl_core::modem::{Counters, UserCommand};
 
 /// What a process gets from those who start it.
 #[derive(Default)]
-pub struct Life {
+pub struct DaemonOptions {
     /// Reads the configuration again; `None` where there is no file to read.
     pub reload: Option<Reload>,
     /// Where the control socket is made and where state is kept, if the configuration does not say; `None`: not at
@@ -40,8 +40,8 @@ pub(super) struct Daemon {
     /// Commands of control connections that were not answered yet.
     pub commands: Vec<UserCommand>,
     pub radio: Radio,
-    pub volume: Volume,
-    pub dump: Dump,
+    pub data_usage: DataUsage,
+    pub capture: Capture,
     gauge: Gauge,
     pub reload: Option<Reload>,
     /// A reload that came at a bad moment is due again then.
@@ -58,21 +58,21 @@ impl EventLoop {
     ///
     /// # Errors
     /// A control socket that was asked for and cannot be made, or a recording that cannot be written.
-    pub(super) fn become_daemon(&mut self, life: Life) -> anyhow::Result<()> {
+    pub(super) fn become_daemon(&mut self, options: DaemonOptions) -> anyhow::Result<()> {
         let process = &self.configuration.process;
-        let state_directory = process.state_directory.clone().or(life.default_state_directory);
+        let state_directory = process.state_directory.clone().or(options.default_state_directory);
         let notifier = Notifier::from_env();
         let daemon = Daemon {
             started: self.now,
             watchdog_at: notifier.watchdog_interval().map(|_| self.now),
             notifier,
-            control: self.make_control_socket(process, life.default_control_path.as_deref())?,
+            control: self.make_control_socket(process, options.default_control_path.as_deref())?,
             commands: Vec::new(),
             radio: Radio::default(),
-            volume: Volume::open(state_directory.as_deref(), process.monthly_budget),
-            dump: Dump::new(process)?,
+            data_usage: DataUsage::open(state_directory.as_deref(), process.monthly_budget),
+            capture: Capture::new(process)?,
             gauge: Gauge::default(),
-            reload: life.reload,
+            reload: options.reload,
             reload_at: None,
             state_directory,
             troubles: 0,
@@ -150,9 +150,9 @@ impl EventLoop {
         let counters = self.relay.modem().counters();
         daemon.gauge.note(counters.wire_bytes_out, counters.wire_bytes_in, now);
         let troubles = counters.resyncs + counters.reboots;
-        daemon.volume.add(self.relay.take_moved(), unix_seconds(), now);
-        if daemon.volume.write_at().is_some_and(|at| at <= now) {
-            daemon.volume.write(now);
+        daemon.data_usage.add(self.relay.take_moved(), unix_seconds(), now);
+        if daemon.data_usage.write_at().is_some_and(|at| at <= now) {
+            daemon.data_usage.write(now);
         }
         if troubles > std::mem::replace(&mut daemon.troubles, troubles)
             && daemon.recorded_at.is_none_or(|at| now.saturating_duration_since(at) >= RECORD_INTERVAL)
@@ -169,7 +169,10 @@ impl EventLoop {
     pub(super) fn daemon_deadline(&self) -> Option<Instant> {
         let daemon = self.daemon.as_ref()?;
         let control = daemon.control.as_ref().and_then(Server::next_deadline);
-        [daemon.watchdog_at, control, daemon.volume.write_at(), daemon.reload_at].into_iter().flatten().min()
+        [daemon.watchdog_at, control, daemon.data_usage.write_at(), daemon.reload_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The end: what must be kept is written.
@@ -177,8 +180,8 @@ impl EventLoop {
         let moved = self.relay.take_moved();
         if let Some(daemon) = &mut self.daemon {
             daemon.notifier.stopping();
-            daemon.volume.add(moved, unix_seconds(), self.now);
-            daemon.volume.write(self.now);
+            daemon.data_usage.add(moved, unix_seconds(), self.now);
+            daemon.data_usage.write(self.now);
         }
     }
 
@@ -216,7 +219,7 @@ impl EventLoop {
             let path = directory.join(&name);
             // There may be none.
             let _ = std::fs::rename(&path, directory.join(format!("{name}.old")));
-            match volume::replace(&path, port.text.as_bytes()) {
+            match data_usage::replace(&path, port.text.as_bytes()) {
                 Ok(()) => log::warn!("flight recorder of {} written to {}", port.port, path.display()),
                 Err(error) => log::warn!("flight recorder cannot be written to {}: {error}", path.display()),
             }
@@ -228,7 +231,7 @@ impl EventLoop {
         let Some(daemon) = &mut self.daemon else { return Status::default() };
         let (now, today) = (self.now, unix_seconds());
         // What was carried in this very turn counts as well.
-        daemon.volume.add(self.relay.take_moved(), today, now);
+        daemon.data_usage.add(self.relay.take_moved(), today, now);
         let modem = self.relay.modem();
         let report = modem.report();
         let counts = |all: &BTreeMap<&'static str, usize>| {
@@ -252,7 +255,7 @@ impl EventLoop {
         };
         let tunnels = self.relay.tunnels().into_iter().map(|tunnel| {
             let settings = tunnel.settings;
-            let (today_bytes, month_bytes) = daemon.volume.of_tunnel(&settings.name, today);
+            let (today_bytes, month_bytes) = daemon.data_usage.of_tunnel(&settings.name, today);
             status::Tunnel {
                 name: settings.name.clone(),
                 listen: listeners(tunnel.place),
@@ -328,7 +331,7 @@ fn counters(
         waiting_clients,
         waiting_commands: report.waiting_commands,
         budget: daemon
-            .volume
+            .data_usage
             .used(today)
             .map(|(budget, used_bytes)| status::Budget { limit_bytes: budget.bytes, used_bytes }),
     }
@@ -435,7 +438,7 @@ mod tests {
             process: Process { control: config::Control::Off, ..Process::default() },
         };
         let mut event_loop = EventLoop::new(configuration, &[]).expect("nothing that could be missing");
-        event_loop.become_daemon(Life::default()).expect("nothing was asked for");
+        event_loop.become_daemon(DaemonOptions::default()).expect("nothing was asked for");
         let mut events = mio::Events::with_capacity(8);
         while event_loop.relay.modem().counters().wire_bytes_out == 0 {
             event_loop.drain();

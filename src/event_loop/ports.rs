@@ -7,9 +7,9 @@ use mio::Token;
 
 use super::EventLoop;
 use crate::config::{Device, FlowControl, Wait};
-use crate::port::discover::Host;
-use crate::port::finder::Finder;
-use crate::port::{LineCounters, OpenError, Port, PortKind, PortSettings};
+use crate::ports::discover::Host;
+use crate::ports::finder::Finder;
+use crate::ports::{LineCounters, OpenError, Port, PortKind, PortSettings};
 use qssl_core::error::Kind;
 use qssl_core::modem::PortFacts;
 

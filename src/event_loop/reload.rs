@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{EventLoop, ListenerSlot, Place};
+use crate::clients::listener::Listener;
 use crate::config::{Configuration, Listen, Tunnel};
-use crate::listener::Listener;
-use crate::notify::monotonic_usec;
+use crate::daemon::notify::monotonic_usec;
 use qssl_core::error::Kind;
 use qssl_core::modem::Reluctance;
 
@@ -81,8 +81,8 @@ impl EventLoop {
             "configuration reloaded: tunnels: {unchanged} unchanged, {changed} changed, {added} added, {gone} removed"
         );
         if let Some(daemon) = &mut self.daemon {
-            daemon.volume.add(moved, super::unix_seconds(), self.now);
-            daemon.volume.set_budget(new.process.monthly_budget);
+            daemon.data_usage.add(moved, super::unix_seconds(), self.now);
+            daemon.data_usage.set_budget(new.process.monthly_budget);
         }
         let old = std::mem::replace(&mut self.configuration, new);
         // These belong to the open ports.

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::thread;
 
 use qssl_modem_emulator::test_server::Behaviour;
-use qssl_tunnel::control::{ControlError, Outcome, Reply, Request};
+use qssl_tunnel::daemon::control::{ControlError, Outcome, Reply, Request};
 
 use crate::daemon::Daemon;
 use crate::harness::{Site, connect, run, tunnel_command};
@@ -102,7 +102,8 @@ fn files_go_to_the_modem_and_back() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
     let content: Vec<u8> = (0..3000_u32).map(|number| (number % 251) as u8).collect();
-    let upload = Request::Upload { name: "a.bin".into(), content: qssl_tunnel::control::to_hex(&content) };
+    let upload =
+        Request::Upload { name: "a.bin".into(), content: qssl_tunnel::daemon::control::to_hex(&content) };
     match daemon.ask(&upload) {
         Ok(Reply::Answer { outcome: Outcome::Ok, lines, .. }) => {
             assert!(lines[0].starts_with("+QFUPL: 3000,"), "{lines:?}");
@@ -111,7 +112,7 @@ fn files_go_to_the_modem_and_back() {
     }
     match daemon.ask(&Request::Download { name: "a.bin".into(), size: 3000 }) {
         Ok(Reply::Answer { outcome: Outcome::Ok, content: hex, .. }) => {
-            assert_eq!(qssl_tunnel::control::from_hex(&hex), Some(content));
+            assert_eq!(qssl_tunnel::daemon::control::from_hex(&hex), Some(content));
         }
         other => panic!("{other:?}\n{}", daemon.log()),
     }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use qssl_tunnel::control::{Client, ControlError, Reply, Request};
-use qssl_tunnel::status::Status;
+use qssl_tunnel::daemon::control::{Client, ControlError, Reply, Request};
+use qssl_tunnel::daemon::status::Status;
 use rustix::process::Signal;
 use tempfile::TempDir;
 

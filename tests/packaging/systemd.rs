@@ -8,7 +8,7 @@ use std::process::Command;
 use clap::Parser;
 use qssl_tunnel::cli::{self, Cli};
 use qssl_tunnel::config::{Listen, Process};
-use qssl_tunnel::exit_status::{ExitStatus, number};
+use qssl_tunnel::daemon::exit_status::{ExitStatus, number};
 
 use super::tools::{folder, packaging, read, run, said, write};
 

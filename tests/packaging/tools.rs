@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use clap::Parser;
 use qssl_tunnel::cli::{self, Cli};
-use qssl_tunnel::config::{self, Configuration, Surroundings};
+use qssl_tunnel::config::{self, Configuration, Environment};
 
 /// Where the shipped files are.
 pub fn packaging() -> PathBuf {
@@ -53,7 +53,7 @@ pub fn configuration(text: &str) -> Result<Configuration, String> {
     let Ok(Cli { command: cli::Command::Run(args) }) = Cli::try_parse_from(["qssl-tunnel", "run"]) else {
         panic!("`run` needs no arguments");
     };
-    let around = Surroundings {
+    let around = Environment {
         unix_seconds: 4_102_444_800,
         ssl_cert_file: Some("tests/config_files/certificates/store.pem".into()),
     };

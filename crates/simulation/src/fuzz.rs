@@ -24,8 +24,8 @@ use qssl_modem_emulator::network::Network as _;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Plan, Simulated};
 use qssl_modem_emulator::replay::Replay;
 use qssl_tunnel::cli::{Cli, Command, RunArgs};
-use qssl_tunnel::config::{self, Surroundings};
-use qssl_tunnel::port::rfc2217::{Telnet, escape};
+use qssl_tunnel::config::{self, Environment};
+use qssl_tunnel::ports::rfc2217::{Telnet, escape};
 
 pub use crate::Chance;
 use crate::Outcome;
@@ -205,7 +205,7 @@ fn read(text: &str) -> Result<config::Configuration, String> {
     // 2100-01-01, when all certificates but an old one are valid. Where cargo-fuzz runs, the store is not
     // found, which is as good an end as any.
     let store = "tests/config_files/certificates/second.pem";
-    let around = Surroundings { unix_seconds: 4_102_444_800, ssl_cert_file: Some(store.into()) };
+    let around = Environment { unix_seconds: 4_102_444_800, ssl_cert_file: Some(store.into()) };
     config::from_text("FILE", text, arguments, &around)
         .map(|checked| checked.configuration)
         .map_err(|error| error.to_string())
@@ -543,12 +543,12 @@ pub fn answers(data: &[u8]) {
     }
     let lines: Vec<String> =
         ["+CSQ: #,#", "+COPS: #,#,\"net\",#", "+CEREG: #,#"].iter().map(|line| numbers.fill(line)).collect();
-    qssl_tunnel::status::Modem::default().learn(&lines);
+    qssl_tunnel::daemon::status::Modem::default().learn(&lines);
     let (before, after) = (numbers.fill(STATUS), numbers.fill(STATUS));
-    let read = |text: &str| serde_json::from_str::<qssl_tunnel::status::Status>(text).ok();
+    let read = |text: &str| serde_json::from_str::<qssl_tunnel::daemon::status::Status>(text).ok();
     if let (Some(before), Some(after)) = (read(&before), read(&after)) {
-        qssl_tunnel::status::table(&after, Some((&before, seconds(1))));
-        qssl_tunnel::status::metrics(&after);
+        qssl_tunnel::daemon::status::table(&after, Some((&before, seconds(1))));
+        qssl_tunnel::daemon::status::metrics(&after);
         let _ = after.json();
     }
 }

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use qssl_core::at::Command;
 use qssl_core::settings;
+use qssl_tunnel::commands::modem_access::{Access, Conversation};
 use qssl_tunnel::config::{Configuration, Process};
-use qssl_tunnel::conversation::{Access, Conversation};
 
 pub use self::clients::{
     Ended, connect, curl, curl_at, digest, patterned_bytes, patterned_file, read_to_end, sha256_hex,

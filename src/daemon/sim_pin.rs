@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::volume;
+use crate::daemon::data_usage;
 
 /// Where daemons keep it: the directory that the environment names, else that of the service.
 pub fn usual_directories() -> Vec<PathBuf> {
@@ -30,7 +30,7 @@ pub fn remember(state_directory: &Path, pin: &str) -> io::Result<()> {
     let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
     let salt = format!("{:016x}{:016x}", random(), random());
     let line = format!("{salt} {}\n", hash_of(&salt, pin));
-    volume::replace(&state_directory.join(FILE_NAME), line.as_bytes())
+    data_usage::replace(&state_directory.join(FILE_NAME), line.as_bytes())
 }
 
 fn hash_of(salt: &str, pin: &str) -> String {

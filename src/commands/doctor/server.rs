@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::trials::{Trial, trials};
 use super::{Doctor, Heard, SettingsOf};
-use crate::certificates::LARGEST_FILE_BYTES;
+use crate::commands::cert::LARGEST_FILE_BYTES;
+use crate::commands::modem_access::Service;
 use crate::config::{self, Authentication, Target};
-use crate::conversation::Service;
-use crate::exit_status::ExitStatus;
+use crate::daemon::exit_status::ExitStatus;
 use qssl_core::at::{AccessMode, AtText, Command, ResultCode, SOCKET_COUNT, SocketId, SslContextId, fields};
 use qssl_core::counted;
 use qssl_core::modem::ssl_context::{self, Authorities, File, Setting};

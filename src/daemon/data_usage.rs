@@ -24,7 +24,7 @@ use qssl_core::relay::Moved;
 
 /// What was carried, by day and tunnel.
 #[derive(Debug)]
-pub struct Volume {
+pub struct DataUsage {
     days: BTreeMap<(Date, String), Moved>,
     budget: Option<Budget>,
     file: Option<PathBuf>,
@@ -38,12 +38,12 @@ pub struct Volume {
     write_failed: bool,
 }
 
-impl Volume {
+impl DataUsage {
     /// What the state directory knows, if there is one. A file that cannot be read, or parts of it, are warned
     /// about and left out.
-    pub fn open(state_directory: Option<&Path>, budget: Option<Budget>) -> Volume {
+    pub fn open(state_directory: Option<&Path>, budget: Option<Budget>) -> DataUsage {
         let file = state_directory.map(|directory| directory.join(FILE_NAME));
-        let mut volume = Volume {
+        let mut volume = DataUsage {
             days: BTreeMap::new(),
             budget,
             file,
@@ -185,7 +185,7 @@ impl Volume {
             return;
         }
         self.warned = this;
-        let size = crate::status::size;
+        let size = crate::daemon::status::size;
         let what_then = match (budget.stop, reached >= 100) {
             (true, true) => "; further clients are reset until the month is over",
             _ => "",
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn volumes_are_kept_over_restarts() {
         let directory = tempfile::tempdir().unwrap();
-        let mut volume = Volume::open(Some(directory.path()), None);
+        let mut volume = DataUsage::open(Some(directory.path()), None);
         assert_eq!(volume.write_at(), None);
         let now = now();
         volume.add(vec![("web".into(), moved(1, 10, 1)), ("mail".into(), moved(5, 5, 0))], NOON - DAY, now);
@@ -354,7 +354,7 @@ mod tests {
         volume.write(now);
         assert_eq!(volume.write_at(), None);
 
-        let again = Volume::open(Some(directory.path()), None);
+        let again = DataUsage::open(Some(directory.path()), None);
         assert_eq!(again.days, volume.days);
         assert_eq!(again.of_tunnel("web", NOON), (22, 33));
         assert_eq!(again.of_tunnel("mail", NOON), (0, 10));
@@ -372,14 +372,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let bytes = b"2026-11-20 web 1 2 3\n2026-11-21 w\xffb 1 2 3\n\0\0\xfe\n2026-11-22 web 1 2 3\n";
         fs::write(directory.path().join(FILE_NAME), bytes).unwrap();
-        let read = Volume::open(Some(directory.path()), None);
+        let read = DataUsage::open(Some(directory.path()), None);
         assert_eq!((read.days.len(), read.of_tunnel("web", NOON).1), (2, 6));
     }
 
     #[test]
     fn a_budget_counts_payload_and_handshakes_of_the_month() {
         let budget = Budget { bytes: 100_000, stop: true };
-        let mut volume = Volume::open(None, Some(budget));
+        let mut volume = DataUsage::open(None, Some(budget));
         volume.add(vec![("web".into(), moved(10_000, 19_999, 10))], NOON, now());
         assert_eq!(volume.used(NOON), Some((budget, 99_999)));
         assert!(!volume.is_spent(NOON));
@@ -396,11 +396,11 @@ mod tests {
     fn a_budget_that_is_spent_stays_spent_while_the_clock_is_not_set() {
         let budget = Some(Budget { bytes: 1000, stop: true });
         let directory = tempfile::tempdir().unwrap();
-        let mut volume = Volume::open(Some(directory.path()), budget);
+        let mut volume = DataUsage::open(Some(directory.path()), budget);
         volume.add(vec![("web".into(), moved(600, 0, 0))], NOON, now());
         volume.write(now());
         // The next boot: the host's clock begins in 1970, or is far ahead.
-        let mut volume = Volume::open(Some(directory.path()), budget);
+        let mut volume = DataUsage::open(Some(directory.path()), budget);
         for (clock, used) in [(0, 600), (i64::MAX, 800)] {
             assert_eq!(volume.used(clock).unwrap().1, used);
             volume.add(vec![("web".into(), moved(200, 0, 0))], clock, now());
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn what_was_carried_before_any_day_was_known_counts_for_the_first_that_is() {
-        let mut volume = Volume::open(None, Some(Budget { bytes: 1000, stop: true }));
+        let mut volume = DataUsage::open(None, Some(Budget { bytes: 1000, stop: true }));
         volume.add(vec![("web".into(), moved(600, 0, 0))], 0, now());
         volume.add(vec![("web".into(), moved(300, 0, 0))], 5 * DAY, now());
         assert_eq!(volume.of_tunnel("web", 0), (900, 900));
@@ -423,7 +423,7 @@ mod tests {
     #[test]
     fn a_kill_costs_a_thousandth_of_the_budget_or_a_few_seconds() {
         let budget = Some(Budget { bytes: 1_000_000, stop: true });
-        let mut volume = Volume::open(Some(Path::new("/nonexistent")), budget);
+        let mut volume = DataUsage::open(Some(Path::new("/nonexistent")), budget);
         let start = now();
         let at = |seconds| start + Duration::from_secs(seconds);
         volume.add(vec![("web".into(), moved(999, 0, 0))], NOON, at(0));
@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn each_share_of_the_budget_is_warned_about_once_a_month() {
-        let mut volume = Volume::open(None, Some(Budget { bytes: 1000, stop: false }));
+        let mut volume = DataUsage::open(None, Some(Budget { bytes: 1000, stop: false }));
         let mut warnings = Vec::new();
         for (time, bytes) in [(0, 799), (0, 1), (0, 1), (0, 198), (0, 1), (0, 5000), (20, 799), (20, 1)] {
             let before = volume.warned;
@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn a_clock_beyond_all_calendars_still_counts() {
-        let mut volume = Volume::open(None, None);
+        let mut volume = DataUsage::open(None, None);
         volume.add(vec![("web".into(), moved(u64::MAX, 1, 1))], i64::MAX, now());
         volume.add(vec![("web".into(), moved(u64::MAX, 1, 1))], i64::MAX, now());
         assert_eq!(volume.of_tunnel("web", i64::MAX).0, u64::MAX);
@@ -460,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_cannot_be_written_stops_nothing() {
-        let mut volume = Volume::open(Some(Path::new("/nonexistent")), None);
+        let mut volume = DataUsage::open(Some(Path::new("/nonexistent")), None);
         volume.add(vec![("web".into(), moved(1, 1, 1))], NOON, now());
         volume.write(now());
         assert!(volume.write_failed);

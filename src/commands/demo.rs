@@ -23,15 +23,16 @@ use qssl_modem_emulator::test_server::{
 use sha2::{Digest as _, Sha256};
 
 use crate::cli::{DemoArgs, LoggingOptions, ModemOptions, ProcessOptions, RunArgs};
-use crate::config::{self, Authentication, Checked, Configuration, Pem, Surroundings, Verbosity};
-use crate::exit_status::{self, ExitStatus};
-use crate::{event_loop, logging, terminal};
+use crate::config::{self, Authentication, Checked, Configuration, Environment, Pem, Verbosity};
+use crate::daemon::exit_status::{self, ExitStatus};
+use crate::daemon::logging;
+use crate::{event_loop, terminal};
 
 /// Shows a transfer, and stays until a signal unless it is to be done once.
 ///
 /// # Errors
 /// Whatever kept the transfer from being complete and correct.
-pub fn run(args: &DemoArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
+pub fn run(args: &DemoArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     logging::start(match (args.logging.quiet, args.logging.verbose) {
         (true, _) | (_, 0) => Verbosity::Quiet,
         (_, 1) => Verbosity::Commands,
@@ -142,7 +143,7 @@ fn configuration(
     address: SocketAddr,
     server: SocketAddr,
     authority: Vec<u8>,
-    around: &Surroundings,
+    around: &Environment,
 ) -> anyhow::Result<Configuration> {
     let text = format!(
         "[modem]\n\

@@ -10,26 +10,25 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::cli::{CertAction, CertArgs, RunArgs};
-use crate::config::{self, Checked, Pem, Surroundings, Tunnel, Verbosity};
-use crate::control::StoredFile;
-use crate::conversation::{Access, Conversation};
-use crate::exit_status::ExitStatus;
-use crate::logging;
+use crate::commands::modem_access::{Access, Conversation};
+use crate::config::trust::{Certificate, PrivateKey, TrustError, Validity};
+use crate::config::{self, Checked, Environment, Pem, Tunnel, Verbosity};
+use crate::daemon::control::StoredFile;
+use crate::daemon::data_usage;
+use crate::daemon::exit_status::ExitStatus;
+use crate::daemon::logging;
+use crate::terminal::upload_bar::UploadBar;
 use crate::terminal::{self, printable, printable_json};
-use crate::trust::{Certificate, PrivateKey, TrustError, Validity};
-use crate::upload_bar::UploadBar;
-use crate::volume;
 use qssl_core::at::{AtText, Command, SslContextId, fields};
 use qssl_core::error::Kind;
-use qssl_core::modem::DIRECTORIES;
-use qssl_core::modem::ssl_context::{self, Authorities, File};
+use qssl_core::modem::ssl_context::{self, File};
 use qssl_core::modem::{Failure, Outcome, UserAnswer};
 
 /// Does what `args` say.
 ///
 /// # Errors
 /// A [`Failure`] with its exit status, or what is wrong with the options or a file.
-pub fn run(args: &CertArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
+pub fn run(args: &CertArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     let Checked { configuration, verbosity, .. } = config::from_modem(&args.modem, &args.logging, around)?;
     if verbosity > Verbosity::Normal {
         logging::start(verbosity);
@@ -65,7 +64,7 @@ pub fn run(args: &CertArgs, around: &Surroundings) -> anyhow::Result<ExitStatus>
             let content = store.get(&file_name(name.as_deref().unwrap_or_default())?)?;
             match &args.output {
                 Some(path) => {
-                    volume::private(path)
+                    data_usage::private(path)
                         .and_then(|mut file| file.write_all(&content))
                         .with_context(|| format!("cannot write {}", path.display()))?;
                 }
@@ -458,10 +457,10 @@ fn file_to_put(path: &Path, unix_seconds: i64) -> anyhow::Result<File> {
 fn known_files(
     conversation: &mut Conversation,
     args: &CertArgs,
-    around: &Surroundings,
+    around: &Environment,
 ) -> anyhow::Result<Vec<StoredFile>> {
     let mut known = conversation.stored_files()?;
-    for file in files_of(&configured_tunnels(args.config.as_deref(), around)?) {
+    for file in StoredFile::of_tunnels(&configured_tunnels(args.config.as_deref(), around)?) {
         if !known.contains(&file) {
             known.push(file);
         }
@@ -469,26 +468,8 @@ fn known_files(
     Ok(known)
 }
 
-/// The files that these tunnels have in the modem, under every name that they may have there.
-pub(crate) fn files_of(tunnels: &[Tunnel]) -> Vec<StoredFile> {
-    let mut files: Vec<StoredFile> = Vec::new();
-    for tunnel in tunnels {
-        let of_tunnel = DIRECTORIES.iter().flat_map(|directory| {
-            [Authorities::Bundle, Authorities::Chain]
-                .map(|how| ssl_context::files(&tunnel.settings.tls, how, directory))
-        });
-        for File { name, source, .. } in of_tunnel.flatten() {
-            let file = StoredFile { name: name.to_string(), tunnel: tunnel.settings.name.clone(), source };
-            if !files.contains(&file) {
-                files.push(file);
-            }
-        }
-    }
-    files
-}
-
 /// The tunnels of a configuration; none, if the usual one does not exist.
-fn configured_tunnels(path: Option<&Path>, around: &Surroundings) -> anyhow::Result<Vec<Tunnel>> {
+fn configured_tunnels(path: Option<&Path>, around: &Environment) -> anyhow::Result<Vec<Tunnel>> {
     if path.is_none() && !Path::new(config::DEFAULT_PATH).exists() {
         return Ok(Vec::new());
     }
@@ -567,7 +548,7 @@ mod tests {
         let put = file_to_put(&path, IN_2100).expect("a certificate");
         let pem = Pem { source: "ca".into(), bytes: std::fs::read(&path).expect("it exists") };
         let authority = config::Authentication::Authorities(vec![pem]);
-        let used = ssl_context::files(&config::Tls::new(authority), Authorities::Bundle, "");
+        let used = ssl_context::files(&config::Tls::new(authority), ssl_context::Authorities::Bundle, "");
         assert_eq!(put.name, used[0].name);
         let key = file_to_put(&Path::new(DIRECTORY).join("key-ec-sec1.pem"), IN_2100).expect("a key");
         assert!(ssl_context::is_ours(key.name.as_str()) && key.name.as_str().ends_with(".key"));

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use crate::cli::ModemOptions;
 use crate::config::{Configuration, Process, Target};
-use crate::control::{self, Client, ControlError, Reply, Request, StoredFile};
+use crate::daemon::control::{self, Client, ControlError, Reply, Request, StoredFile};
+use crate::daemon::exit_status;
 use crate::event_loop::Commanded;
-use crate::exit_status;
 use crate::terminal::in_full;
 use qssl_core::at::{CmeError, Command, Line, SslContextId, USUAL_PATIENCE};
 use qssl_core::error::Kind;

@@ -16,9 +16,9 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::client_io::ClientStream;
+use crate::clients::peer::{Peer, credentials};
+use crate::clients::stream::ClientStream;
 use crate::config::Listen;
-use crate::peer::{Peer, credentials};
 
 /// How many connections the kernel keeps for us before they are accepted. When it is full, clients' SYNs
 /// are not answered, and they try again.

@@ -14,20 +14,23 @@
 //!  < {"reply":"error","id":"refused","message":"AT+CFUN=0 would cut every connection; force it if you mean it"}
 //! ```
 //! [`Request`] and [`Reply`] are the whole protocol, in the words of the JSON. `server` is the daemon's side,
-//! `client` the other one, `guard` knows which commands would break a tunnel.
+//! `client` the other one, `policy` knows which commands would break a tunnel.
 
 pub mod client;
-pub mod guard;
+pub mod policy;
 pub(crate) mod server;
 mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use qssl_core::modem::DIRECTORIES;
+use qssl_core::modem::ssl_context::{self, Authorities, File};
 use serde::{Deserialize, Serialize};
 
-use crate::exit_status;
-use crate::status::Status;
+use crate::config::Tunnel;
+use crate::daemon::exit_status;
+use crate::daemon::status::Status;
 
 pub use client::{Client, ControlError};
 
@@ -149,6 +152,27 @@ pub struct StoredFile {
     pub tunnel: String,
     /// The file that it was read from, or the host's trust store.
     pub source: String,
+}
+
+impl StoredFile {
+    /// The files that these tunnels have in the modem, under every name that they may have there.
+    pub(crate) fn of_tunnels(tunnels: &[Tunnel]) -> Vec<StoredFile> {
+        let mut files: Vec<StoredFile> = Vec::new();
+        for tunnel in tunnels {
+            let of_tunnel = DIRECTORIES.iter().flat_map(|directory| {
+                [Authorities::Bundle, Authorities::Chain]
+                    .map(|how| ssl_context::files(&tunnel.settings.tls, how, directory))
+            });
+            for File { name, source, .. } in of_tunnel.flatten() {
+                let file =
+                    StoredFile { name: name.to_string(), tunnel: tunnel.settings.name.clone(), source };
+                if !files.contains(&file) {
+                    files.push(file);
+                }
+            }
+        }
+        files
+    }
 }
 
 /// What was recorded of one port.

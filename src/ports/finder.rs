@@ -114,7 +114,7 @@ impl Finder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::port::discover::tests::TestHost;
+    use crate::ports::discover::tests::TestHost;
 
     #[test]
     fn a_modem_that_comes_back_under_another_name_is_found() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::listener::{self, Listener};
+use crate::clients::listener::{self, Listener};
 
 /// Resets whoever connects to the sockets that systemd has passed, for `TURNING_AWAY`: nobody who waits is left to
 /// start the service again, and clients that come one after the other start it once in that time. Returns at once where

@@ -15,11 +15,11 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cli::{DoctorArgs, TlsOptions};
-use crate::config::{self, Checked, Surroundings, Verbosity};
-use crate::conversation::{Access, Conversation};
-use crate::exit_status::ExitStatus;
-use crate::logging;
-use crate::sim_pin;
+use crate::commands::modem_access::{Access, Conversation};
+use crate::config::{self, Checked, Environment, Verbosity};
+use crate::daemon::exit_status::ExitStatus;
+use crate::daemon::logging;
+use crate::daemon::sim_pin;
 use crate::terminal;
 use qssl_core::at::{Command, ResultCode, SslContextId, fields};
 use qssl_core::counted;
@@ -35,7 +35,7 @@ use report::{Form, Report};
 ///
 /// # Errors
 /// The options are wrong, or the report cannot be written.
-pub fn run(args: &DoctorArgs, around: &Surroundings) -> anyhow::Result<ExitStatus> {
+pub fn run(args: &DoctorArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     let Checked { configuration, verbosity, warnings } = config::from_doctor(args, around)?;
     if verbosity > Verbosity::Normal {
         // Otherwise the report says everything.

@@ -456,19 +456,19 @@ const MOST_CANDIDATES: usize = 8;
 mod tests {
     use super::*;
 
-    const ROOT: &[u8] = include_bytes!("../tests/config_files/certificates/root.pem");
-    const STORE: &[u8] = include_bytes!("../tests/config_files/certificates/store.pem");
-    const CLIENT_RSA: &[u8] = include_bytes!("../tests/config_files/certificates/client-rsa.pem");
-    const CLIENT_EC: &[u8] = include_bytes!("../tests/config_files/certificates/client-ec.pem");
-    const RSA_PKCS8: &[u8] = include_bytes!("../tests/config_files/certificates/key-rsa-pkcs8.pem");
-    const RSA_PKCS1: &[u8] = include_bytes!("../tests/config_files/certificates/key-rsa-pkcs1.pem");
-    const EC_SEC1: &[u8] = include_bytes!("../tests/config_files/certificates/key-ec-sec1.pem");
-    const EC_PKCS8: &[u8] = include_bytes!("../tests/config_files/certificates/key-ec-pkcs8.pem");
-    const EC_ENCRYPTED: &[u8] = include_bytes!("../tests/config_files/certificates/key-ec-encrypted.pem");
+    const ROOT: &[u8] = include_bytes!("../../tests/config_files/certificates/root.pem");
+    const STORE: &[u8] = include_bytes!("../../tests/config_files/certificates/store.pem");
+    const CLIENT_RSA: &[u8] = include_bytes!("../../tests/config_files/certificates/client-rsa.pem");
+    const CLIENT_EC: &[u8] = include_bytes!("../../tests/config_files/certificates/client-ec.pem");
+    const RSA_PKCS8: &[u8] = include_bytes!("../../tests/config_files/certificates/key-rsa-pkcs8.pem");
+    const RSA_PKCS1: &[u8] = include_bytes!("../../tests/config_files/certificates/key-rsa-pkcs1.pem");
+    const EC_SEC1: &[u8] = include_bytes!("../../tests/config_files/certificates/key-ec-sec1.pem");
+    const EC_PKCS8: &[u8] = include_bytes!("../../tests/config_files/certificates/key-ec-pkcs8.pem");
+    const EC_ENCRYPTED: &[u8] = include_bytes!("../../tests/config_files/certificates/key-ec-encrypted.pem");
     const EC_SEC1_ENCRYPTED: &[u8] =
-        include_bytes!("../tests/config_files/certificates/key-ec-sec1-encrypted.pem");
-    const ED25519: &[u8] = include_bytes!("../tests/config_files/certificates/key-ed25519.pem");
-    const DER: &[u8] = include_bytes!("../tests/config_files/certificates/root.der");
+        include_bytes!("../../tests/config_files/certificates/key-ec-sec1-encrypted.pem");
+    const ED25519: &[u8] = include_bytes!("../../tests/config_files/certificates/key-ed25519.pem");
+    const DER: &[u8] = include_bytes!("../../tests/config_files/certificates/root.der");
 
     /// 2100-01-01, and the end of the roots' validity, 2120-01-01.
     const IN_2100: i64 = 4_102_444_800;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use mio::{Registry, Token};
 
 use super::{CONNECTIONS_MAX, REQUEST_LIMIT_BYTES, Reply, Request};
-use crate::client_io::ClientStream;
+use crate::clients::listener::{BindError, Listener};
+use crate::clients::stream::ClientStream;
 use crate::config::Listen;
-use crate::listener::{BindError, Listener};
 use crate::terminal::printable_json;
 use qssl_core::modem::UserCommand;
 

@@ -3,7 +3,7 @@
 //! What is known to ask only is let through; everything else needs `--force`. Each command of a line is judged by
 //! itself, and a line that can be read in more than one way is not let through.
 
-use crate::control::COMMAND_LIMIT_BYTES;
+use crate::daemon::control::COMMAND_LIMIT_BYTES;
 
 /// Why this line must not reach the modem, forced or not.
 ///

@@ -9,11 +9,11 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::config::Process;
-use crate::volume;
+use crate::daemon::data_usage;
 
 /// Where traffic is shown and kept.
 #[derive(Debug, Default)]
-pub struct Dump {
+pub struct Capture {
     prints: bool,
     up: Option<File>,
     down: Option<File>,
@@ -28,14 +28,14 @@ pub enum Way {
     Down,
 }
 
-impl Dump {
+impl Capture {
     /// What the options ask for. Files are made, or emptied.
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub fn new(process: &Process) -> anyhow::Result<Dump> {
+    pub fn new(process: &Process) -> anyhow::Result<Capture> {
         let create = |path: &Option<std::path::PathBuf>| path.as_deref().map(create).transpose();
-        Ok(Dump {
+        Ok(Capture {
             prints: process.hex_dump,
             up: create(&process.record_up)?,
             down: create(&process.record_down)?,
@@ -61,14 +61,14 @@ impl Dump {
         }
     }
 
-    /// Whether [`Dump::passed`] does anything.
+    /// Whether [`Capture::passed`] does anything.
     pub fn is_wanted(&self) -> bool {
         self.prints || self.up.is_some() || self.down.is_some()
     }
 }
 
 fn create(path: &Path) -> anyhow::Result<File> {
-    volume::private(path).with_context(|| format!("cannot write {}", path.display()))
+    data_usage::private(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// `> PEER: 18 bytes` (`<` towards the client), then sixteen bytes a line: offset, hexadecimal, text.
@@ -122,11 +122,11 @@ mod tests {
         let file = |name: &str| directory.path().join(name);
         let process =
             Process { record_up: Some(file("up")), record_down: Some(file("down")), ..Process::default() };
-        let mut dump = Dump::new(&process).unwrap();
-        assert!(dump.is_wanted() && !Dump::default().is_wanted());
-        dump.passed(Way::Up, "a", b"one");
-        dump.passed(Way::Down, "a", b"two");
-        dump.passed(Way::Up, "b", b"\0three");
+        let mut capture = Capture::new(&process).unwrap();
+        assert!(capture.is_wanted() && !Capture::default().is_wanted());
+        capture.passed(Way::Up, "a", b"one");
+        capture.passed(Way::Down, "a", b"two");
+        capture.passed(Way::Up, "b", b"\0three");
         assert_eq!(std::fs::read(file("up")).unwrap(), b"one\0three");
         assert_eq!(std::fs::read(file("down")).unwrap(), b"two");
     }
@@ -140,19 +140,19 @@ mod tests {
         std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o644)).unwrap();
         let process =
             Process { record_up: Some(new.clone()), record_down: Some(old.clone()), ..Process::default() };
-        Dump::new(&process).unwrap();
+        Capture::new(&process).unwrap();
         for file in [new, old] {
             let metadata = std::fs::metadata(&file).unwrap();
             assert_eq!((metadata.permissions().mode() & 0o777, metadata.len()), (0o600, 0), "{file:?}");
         }
         let process = Process { record_up: Some("/dev/null".into()), ..Process::default() };
-        assert!(Dump::new(&process).is_ok(), "what is no file is written to as it is");
+        assert!(Capture::new(&process).is_ok(), "what is no file is written to as it is");
     }
 
     #[test]
     fn a_file_that_cannot_be_written_is_named() {
         let process = Process { record_up: Some("/nonexistent/up".into()), ..Process::default() };
-        let error = Dump::new(&process).unwrap_err().to_string();
+        let error = Capture::new(&process).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/up"), "{error}");
     }
 }

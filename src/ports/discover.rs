@@ -319,10 +319,10 @@ pub(super) mod tests {
     use std::os::unix::fs::symlink;
 
     /// A host in a folder of its own, removed at the end.
-    pub(in crate::port) struct TestHost(pub(in crate::port) Host);
+    pub(in crate::ports) struct TestHost(pub(in crate::ports) Host);
 
     impl TestHost {
-        pub(in crate::port) fn new(test: &str) -> TestHost {
+        pub(in crate::ports) fn new(test: &str) -> TestHost {
             let root = std::env::temp_dir().join(format!("qssl-discover-{}-{test}", std::process::id()));
             let host = Host { sysfs: root.join("sys"), dev: root.join("dev"), usr: root.join("usr") };
             fs::create_dir_all(host.sysfs.join("class/tty")).unwrap();
@@ -356,7 +356,7 @@ pub(super) mod tests {
         }
 
         /// Takes a device away again, as the kernel does.
-        pub(in crate::port) fn unplug(&self, location: &str) {
+        pub(in crate::ports) fn unplug(&self, location: &str) {
             let sysfs = &self.0.sysfs;
             for entry in fs::read_dir(sysfs.join("class/tty")).unwrap().flatten() {
                 let leads_there = fs::read_link(entry.path())
@@ -370,7 +370,7 @@ pub(super) mod tests {
             fs::remove_dir_all(sysfs.join("devices/usb1").join(location)).unwrap();
         }
 
-        pub(in crate::port) fn plug_modem(&self, location: &str, first: usize) {
+        pub(in crate::ports) fn plug_modem(&self, location: &str, first: usize) {
             let names: Vec<String> = (first..first + 4).map(|index| format!("ttyUSB{index}")).collect();
             let ttys: Vec<(u8, &str)> = (0..4).zip(names.iter().map(String::as_str)).collect();
             self.plug(location, ("2c7c", "0125"), "option", &ttys);

@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-use crate::client_io::ClientStream;
+use crate::clients::stream::ClientStream;
 
 /// The other end of a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -370,7 +370,7 @@ mod tests {
     fn a_pipe_without_reader_is_gone() {
         let (input, _writer) = io::pipe().unwrap();
         let (reader, output) = io::pipe().unwrap();
-        let stdio = crate::client_io::Stdio::from_fds(input.into(), output.into()).unwrap();
+        let stdio = crate::clients::stream::Stdio::from_fds(input.into(), output.into()).unwrap();
         let client = ClientStream::Stdio(stdio);
         assert_eq!(peer_is_gone(&client), None);
         drop(reader);

@@ -1,6 +1,8 @@
 //! What the place that text is printed to can show: how wide it is, whether it takes more than ASCII, and what
 //! must not reach it.
 
+pub mod upload_bar;
+
 use std::borrow::Cow;
 use std::env;
 use std::ffi::OsString;
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn a_cause_is_said_once() {
         let cause = || std::io::Error::from_raw_os_error(2);
-        let bound = crate::listener::BindError::Io { name: "unix:/x".into(), source: cause() };
+        let bound = crate::clients::listener::BindError::Io { name: "unix:/x".into(), source: cause() };
         let error = anyhow::Error::from(bound).context("control socket");
         assert_eq!(
             in_full(&error),

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags};
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::port::ioctl;
+use crate::ports::ioctl;
 
 /// A silent TCP client is probed after this time, and is lost after that many probes, one every
 /// `KEEPALIVE_INTERVAL`, without an answer. Nothing of this reaches the modem.
@@ -41,7 +41,9 @@ impl ClientStream {
     /// The user at the other end of a Unix socket, where the system tells.
     pub fn peer_uid(&self) -> Option<u32> {
         match self {
-            ClientStream::Unix(client) => crate::peer::credentials(&client.stream).map(|(_, uid)| uid),
+            ClientStream::Unix(client) => {
+                crate::clients::peer::credentials(&client.stream).map(|(_, uid)| uid)
+            }
             ClientStream::Tcp(_) | ClientStream::Stdio(_) => None,
         }
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::exit_status::ExitStatus;
+use crate::daemon::exit_status::ExitStatus;
 use crate::terminal::{self, printable, printable_json};
 
 /// The checks in their order, by the names that lines and JSON have.

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use super::{Outcome, PortTranscript, Reply, Request, StoredFile};
-use crate::status::Status;
+use crate::daemon::status::Status;
 
 /// The fields of all requests.
 #[derive(Debug, Default, Deserialize)]

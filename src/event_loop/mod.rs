@@ -31,12 +31,12 @@ use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
+use crate::clients::peer::peer_is_gone;
 use crate::config::Configuration;
-use crate::exit_status::ExitStatus;
-use crate::logging;
-use crate::peer::peer_is_gone;
-use crate::port::Port;
-use crate::upload_bar::UploadBar;
+use crate::daemon::exit_status::ExitStatus;
+use crate::daemon::logging;
+use crate::ports::Port;
+use crate::terminal::upload_bar::UploadBar;
 use clients::{ClientSlot, ListenerSlot};
 use commanded::{OPENED_MAX, Outside};
 use daemon::Daemon;
@@ -46,7 +46,7 @@ use qssl_core::modem::{self, Failure};
 use qssl_core::relay::{Action, CLIENTS_MAX, ClientId, Relay};
 
 pub use commanded::Commanded;
-pub use daemon::{Life, Reload};
+pub use daemon::{DaemonOptions, Reload};
 
 /// Runs this configuration until its end.
 ///
@@ -54,21 +54,21 @@ pub use daemon::{Life, Reload};
 /// What keeps the loop itself from working: no epoll, an address that cannot be listened on. Everything
 /// that concerns the modem or clients ends in an exit status or is dealt with on the way.
 pub fn run(configuration: Configuration) -> anyhow::Result<ExitStatus> {
-    run_daemon(configuration, Life::default())
+    run_daemon(configuration, DaemonOptions::default())
 }
 
 /// The same, for a process that can be steered from outside.
 ///
 /// # Errors
 /// As [`run`], and a control socket that was asked for and cannot be made.
-pub fn run_daemon(configuration: Configuration, life: Life) -> anyhow::Result<ExitStatus> {
+pub fn run_daemon(configuration: Configuration, options: DaemonOptions) -> anyhow::Result<ExitStatus> {
     let mut signals = vec![SIGTERM, SIGINT, SIGUSR1];
     // Under nohup(1) a process outlives its terminal. One that reads its configuration again wants the signal anyway.
-    if life.reload.is_some() || !is_hangup_ignored() {
+    if options.reload.is_some() || !is_hangup_ignored() {
         signals.push(SIGHUP);
     }
     let mut event_loop = EventLoop::new(configuration, &signals)?;
-    event_loop.become_daemon(life)?;
+    event_loop.become_daemon(options)?;
     event_loop.say_ready();
     let status = event_loop.run();
     if let Ok(status) = status
@@ -118,7 +118,7 @@ impl EventLoop {
     fn new(configuration: Configuration, signals: &[i32]) -> anyhow::Result<Self> {
         let now = Instant::now();
         let poll = Poll::new().context("cannot wait for events")?;
-        crate::peer::prepare();
+        crate::clients::peer::prepare();
         let mut event_loop = EventLoop {
             relay: Relay::new(configuration.settings(), now),
             ports: Vec::new(),

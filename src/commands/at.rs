@@ -1,0 +1,69 @@
+//! `qssl-tunnel at`: one AT command to the modem, through a running daemon or to the modem itself.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use super::{
+    modem_access::{Access, Conversation},
+    start_logging,
+};
+use crate::cli::AtArgs;
+use crate::config::{self, Environment};
+use crate::daemon::control::policy;
+use crate::daemon::exit_status::ExitStatus;
+use crate::terminal::printable;
+use qssl_core::at::{Command, Line};
+use qssl_core::error::Kind;
+use qssl_core::modem::{Failure, Outcome};
+
+/// Sends one command and shows its answer; the exit status tells `OK` from everything else.
+///
+/// # Errors
+/// The options are wrong, or the modem or the daemon cannot be asked.
+pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
+    let checked = config::from_modem(&args.modem, &args.logging, around)?;
+    start_logging(checked.verbosity);
+    if let Err(why) = policy::check_line(&args.command) {
+        return Err(Failure::new(Kind::Usage, format!("the command {why}")).into());
+    }
+    let access = Access::new(args.control.as_deref(), &args.modem);
+    let mut conversation = Conversation::open(&checked.configuration, &access)?;
+    let patience = match args.timeout {
+        None => USUAL_TIMEOUT,
+        // As everywhere: off.
+        Some(Duration::ZERO) => LONGEST_TIMEOUT,
+        Some(time) => time.clamp(Duration::from_secs(1), LONGEST_TIMEOUT),
+    };
+    let secret = policy::is_secret(&args.command);
+    let command = Command::Line(Line { text: args.command.clone(), patience: Some(patience), secret });
+    let answer = match args.force {
+        true => conversation.insist(command)?,
+        false => conversation.ask(command)?,
+    };
+    let mut out = io::stdout().lock();
+    // A script gets what the modem says, a person what can be shown of it.
+    let is_person = out.is_terminal();
+    let shown = |line: &'_ str| if is_person { printable(line).into_owned() } else { line.to_owned() };
+    for line in &answer.lines {
+        writeln!(out, "{}", shown(line))?;
+    }
+    let Some(outcome) = answer.outcome else {
+        return Err(Failure::new(Kind::ModemSilent, "the modem did not answer").into());
+    };
+    let (text, status) = match outcome {
+        Outcome::Ok => ("OK".to_owned(), ExitStatus::Done),
+        Outcome::SendOk => ("SEND OK".to_owned(), ExitStatus::Done),
+        Outcome::Connect => ("CONNECT".to_owned(), ExitStatus::Done),
+        Outcome::SendFail => ("SEND FAIL".to_owned(), ExitStatus::Failed),
+        Outcome::NoCarrier => ("NO CARRIER".to_owned(), ExitStatus::Failed),
+        Outcome::Refused(qssl_core::modem::Refusal::Plain) => ("ERROR".to_owned(), ExitStatus::Failed),
+        Outcome::Refused(qssl_core::modem::Refusal::Cme(error)) => {
+            (format!("+CME ERROR: {}", error.0), ExitStatus::Failed)
+        }
+    };
+    writeln!(out, "{}", shown(&text))?;
+    Ok(status)
+}
+
+const USUAL_TIMEOUT: Duration = Duration::from_secs(5);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);

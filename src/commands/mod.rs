@@ -1,0 +1,62 @@
+//! The words of `qssl-tunnel --help`, a file for each.
+
+pub mod at;
+pub mod cert;
+mod connect;
+#[cfg(feature = "emulator")]
+pub mod demo;
+pub mod doctor;
+pub mod modem_access;
+pub mod status;
+pub mod tunnel;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::cli::Command;
+use crate::config::{Environment, Verbosity};
+use crate::daemon::exit_status::ExitStatus;
+use crate::daemon::logging;
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// What keeps the command from being done; its exit status is in the error, if it is not a plain failure.
+pub fn run(command: Command) -> anyhow::Result<ExitStatus> {
+    let around = environment();
+    match command {
+        Command::Listen(args) => tunnel::listen(&args, &around),
+        Command::Connect(args) => tunnel::connect(&args, &around),
+        Command::Run(args) => tunnel::run(*args, &around),
+        Command::Status(args) => status::run(&args, &around),
+        Command::At(args) => at::run(&args, &around),
+        Command::Cert(args) => cert::run(&args, &around),
+        Command::Doctor(args) => doctor::run(&args, &around),
+        #[cfg(feature = "emulator")]
+        Command::Demo(args) => demo::run(&args, &around),
+        #[cfg(not(feature = "emulator"))]
+        Command::Demo(_) => {
+            let message =
+                "demo is not in this build: cargo build --release --features emulator makes one that has it";
+            Err(qssl_core::modem::Failure::new(ExitStatus::Usage, message).into())
+        }
+    }
+}
+
+/// What the checks of a configuration need to know of the machine.
+#[allow(clippy::disallowed_methods)] // Certificates are judged by the clock at the start.
+fn environment() -> Environment {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Environment {
+        unix_seconds: i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX),
+        ssl_cert_file: std::env::var_os("SSL_CERT_FILE").map(PathBuf::from),
+    }
+}
+
+/// What is shown is the answer; that a port was opened for it is told on request.
+fn start_logging(verbosity: Verbosity) {
+    logging::start(if verbosity == Verbosity::Normal { Verbosity::Quiet } else { verbosity });
+}
+
+/// How long a daemon may take to reply: it may ask the modem first.
+const REPLY_LIMIT: Duration = Duration::from_secs(15);

@@ -1,0 +1,63 @@
+//! `qssl-tunnel listen`, `connect` and `run`: tunnels, from this process or one that runs already.
+
+use std::path::PathBuf;
+
+use super::{connect, environment};
+use crate::cli::{ConnectArgs, ListenArgs, RunArgs};
+use crate::config::{self, Checked, Environment};
+use crate::daemon::exit_status::ExitStatus;
+use crate::daemon::{control, logging};
+use crate::event_loop::{self, DaemonOptions};
+
+/// Serves the tunnel of the command line.
+///
+/// # Errors
+/// The options are wrong, or the event loop cannot work.
+pub fn listen(args: &ListenArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
+    serve(config::from_listen(args, around)?, DaemonOptions::default())
+}
+
+/// One connection between standard input and output and the server, through the tunnel of a running daemon or by a
+/// modem of its own.
+///
+/// # Errors
+/// The options are wrong, or the connection cannot be made or was cut.
+pub fn connect(args: &ConnectArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
+    let checked = config::from_connect(args, around)?;
+    match connect::through_daemon(args, checked.verbosity)? {
+        Some(status) => Ok(status),
+        None => serve(checked, DaemonOptions::default()),
+    }
+}
+
+/// Serves the tunnels of the configuration file, or only checks it.
+///
+/// # Errors
+/// The options or the file are wrong, or the event loop cannot work.
+pub fn run(args: RunArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
+    let checked = config::from_run(&args, around)?;
+    if args.check {
+        if !args.logging.quiet {
+            print!("{}", checked.configuration.render());
+        }
+        return Ok(ExitStatus::Done);
+    }
+    // It alone has a file to read again, and a place of its own for its control socket and its state.
+    let options = DaemonOptions {
+        reload: Some(Box::new(move || config::from_run(&args, &environment()))),
+        default_control_path: control::usual_paths().into_iter().next(),
+        default_state_directory: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
+    };
+    serve(checked, options)
+}
+
+fn serve(checked: Checked, options: DaemonOptions) -> anyhow::Result<ExitStatus> {
+    let Checked { configuration, verbosity, warnings } = checked;
+    logging::start(verbosity);
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+    let result = event_loop::run_daemon(configuration, options);
+    log::logger().flush();
+    result
+}
