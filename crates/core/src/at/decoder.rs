@@ -53,7 +53,7 @@ pub enum Message<'a> {
     Malformed(&'a str),
 }
 
-/// A final result (PROTOCOL: `OK`, `ERROR`, `+CME ERROR`, `CONNECT`, `NO CARRIER`, `SEND OK`, `SEND FAIL`).
+/// A final result (PROTOCOL section 1: `OK`, `ERROR`, `+CME ERROR`, `CONNECT`, `NO CARRIER`, `SEND OK`, `SEND FAIL`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Final<'a> {
     /// `OK`
