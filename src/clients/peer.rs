@@ -76,6 +76,14 @@ pub fn credentials(socket: impl AsFd) -> Option<(i32, u32)> {
     (result == 0).then_some((credentials.pid, credentials.uid))
 }
 
+/// The user at the other end of a Unix socket, where the system tells.
+pub fn user_of(stream: &ClientStream) -> Option<u32> {
+    match stream {
+        ClientStream::Unix(client) => credentials(client.stream()).map(|(_, uid)| uid),
+        ClientStream::Tcp(_) | ClientStream::Stdio(_) => None,
+    }
+}
+
 /// Whether the peer of a client that has half-closed has closed fully. To be asked after the end of file
 /// has been read and before we have ended our own direction; it costs one question to the kernel (without
 /// sock_diag the reading of /proc/net/tcp), so not on every turn of the loop.

@@ -38,16 +38,6 @@ pub enum ClientStream {
 }
 
 impl ClientStream {
-    /// The user at the other end of a Unix socket, where the system tells.
-    pub fn peer_uid(&self) -> Option<u32> {
-        match self {
-            ClientStream::Unix(client) => {
-                crate::clients::peer::credentials(&client.stream).map(|(_, uid)| uid)
-            }
-            ClientStream::Tcp(_) | ClientStream::Stdio(_) => None,
-        }
-    }
-
     /// A TCP client, with TCP_NODELAY and SO_KEEPALIVE set, and SO_LINGER of 0 s: until
     /// [`ClientStream::end_in_order`] says otherwise, closing it is a reset, by whatever the process ends. Where the
     /// system refuses these, the client is served without.

@@ -1,8 +1,7 @@
 //! What the event loop does for the control socket: requests to the heart, and answers back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::daemon::Daemon;
 use super::{EventLoop, Place};
 use crate::daemon::control::server::{Server, Turn, Waits};
 use crate::daemon::control::{
@@ -12,14 +11,6 @@ use crate::daemon::status;
 use crate::terminal::printable;
 use qssl_core::at::{AtText, Command};
 use qssl_core::modem::{self, Refusal, UserAnswer, UserCommand};
-
-/// What the modem says about its network, asked for only when somebody wants to know.
-#[derive(Debug, Default)]
-pub(super) struct Radio {
-    pub known: status::Modem,
-    pub heard_at: Option<Instant>,
-    asked: Vec<UserCommand>,
-}
 
 impl EventLoop {
     /// Serves the control connections: one new one, and one request of each. Returns whether there was something
@@ -79,8 +70,8 @@ impl EventLoop {
     pub(super) fn control_answered(&mut self, id: UserCommand, answer: UserAnswer) {
         let Some(daemon) = &mut self.daemon else { return };
         daemon.commands.retain(|other| *other != id);
-        if daemon.radio.heard(id, &answer, self.now) {
-            if daemon.radio.asked.is_empty() {
+        if daemon.radio.answered(id, &answer, self.now) {
+            if !daemon.radio.is_being_asked() {
                 self.reply_statuses();
             }
             return;
@@ -225,16 +216,15 @@ impl EventLoop {
     fn status_wanted(&mut self, connection: usize) {
         let now = self.now;
         let can_ask = self.relay.modem().takes_commands() && !self.relay.modem().is_all_data();
-        let Some(Daemon { radio, .. }) = &mut self.daemon else { return };
-        let fresh = radio.heard_at.is_some_and(|at| now.saturating_duration_since(at) < RADIO_AGE_MAX);
-        if fresh || !can_ask {
+        let Some(daemon) = &mut self.daemon else { return };
+        if daemon.radio.is_fresh(now) || !can_ask {
             return self.reply_status(connection);
         }
-        if radio.asked.is_empty() {
+        if !daemon.radio.is_being_asked() {
             for line in status::NETWORK_QUESTIONS {
                 let asked = self.relay.command(Command::line(line), now);
                 if let (Some(id), Some(daemon)) = (asked, &mut self.daemon) {
-                    daemon.radio.asked.push(id);
+                    daemon.radio.is_asked(id);
                 }
             }
         }
@@ -337,19 +327,6 @@ impl EventLoop {
     }
 }
 
-impl Radio {
-    /// Takes the answer to one of [`status::NETWORK_QUESTIONS`]; returns whether it was one.
-    fn heard(&mut self, id: UserCommand, answer: &UserAnswer, now: Instant) -> bool {
-        let Some(place) = self.asked.iter().position(|asked| *asked == id) else { return false };
-        self.asked.remove(place);
-        self.known.learn(&answer.lines);
-        if answer.outcome.is_some() {
-            self.heard_at = Some(now);
-        }
-        true
-    }
-}
-
 /// The line without what may be a secret.
 fn shown(line: &str) -> String {
     match policy::is_secret(line) {
@@ -357,9 +334,6 @@ fn shown(line: &str) -> String {
         false => line.to_owned(),
     }
 }
-
-/// The modem is asked about its network at most so often, and only when somebody wants to know the status.
-const RADIO_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// How long a status waits for the modem's answers; without them it shows what was last heard.
 const STATUS_LIMIT: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::control::Radio;
+use super::radio::Radio;
 use super::{EventLoop, Place, unix_seconds};
 use crate::config::{Checked, ConfigError, Process};
 use crate::daemon::capture::Capture;

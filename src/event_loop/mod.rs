@@ -20,6 +20,7 @@ mod commanded;
 mod control;
 mod daemon;
 mod ports;
+mod radio;
 mod reload;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::at_port::{Escape, Mode, Payload, PayloadEnd, Upload, Wait};
 use crate::commands::{Call, Failure, Outcome};
+use crate::events::Event;
 use crate::modem::{LONGEST_SEND_BYTES, Modem};
 use crate::network::Network;
 use crate::parser::{Command, parse};
-use crate::power::Event;
 use crate::result_code::{cme, cme_text, socket, socket_text};
 use crate::socket::State;
 use crate::store::checksum;

@@ -6,9 +6,9 @@
 use std::time::Instant;
 
 use crate::at_port::{Mode, Payload, PayloadEnd, Upload};
+use crate::events::Power;
 use crate::modem::{ASLEEP_AFTER, LONGEST_SEND_BYTES, Modem};
 use crate::network::Network;
-use crate::power::Power;
 
 impl Modem {
     /// Takes all of the bytes, carrying out what they complete.

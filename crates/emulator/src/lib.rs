@@ -14,7 +14,8 @@
 //! - `at_port`, `input`, `parser`, `execution`: a port, from bytes to commands and back to answers
 //! - `commands`: what each command does
 //! - `socket`, `connections`, `delivery`, `transparent`: connections, and how their bytes reach the host
-//! - `session`, `power`, `faults`: what a reboot forgets, how it goes, and what a test can do to a modem
+//! - `session`, `ssl_settings`: what a reboot forgets; `power`, `events`: how it goes, and what happens by itself
+//! - `interventions`, `faults`: what a test can do to a modem, and what then lies in wait
 //! - `store`, `time`, `result_code`, `queue`: files, clock, numbers and words, bytes
 //! - [`mod@line`], [`network`]: a serial line and the world beyond the antenna
 
@@ -27,9 +28,11 @@ mod connections;
 mod delivery;
 #[cfg(feature = "program")]
 pub mod driver;
+mod events;
 mod execution;
 mod faults;
 mod input;
+mod interventions;
 pub mod line;
 pub mod modem;
 pub mod network;
@@ -41,6 +44,7 @@ pub mod replay;
 mod result_code;
 mod session;
 mod socket;
+mod ssl_settings;
 mod store;
 #[cfg(feature = "openssl")]
 pub mod test_server;

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::at_port::{Carrier, Escape, Mode, Port};
 use crate::config::Config;
+use crate::events::{Event, Power};
 use crate::faults::Faults;
 use crate::network::{ConnectionId, Network};
-use crate::power::{Event, Power};
 use crate::session::Session;
 use crate::socket::{Service, Socket, State};
 use crate::store::Store;

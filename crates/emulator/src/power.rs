@@ -3,38 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::config::{Family, Sim};
+use crate::events::{Event, Power};
 use crate::modem::Modem;
 use crate::session::Session;
 use crate::store::DriveName;
-
-/// Whether the modem runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Power {
-    Off,
-    Booting,
-    On,
-}
-
-/// Something that happens by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// It goes down, and comes up again if it is to.
-    PowerDown { restart: bool },
-    /// It is up.
-    Booted,
-    /// A URC without its frame.
-    Urc(String),
-    /// SEND OK after SEND FAIL, on this port.
-    LateSendOk(usize),
-    /// What another program has it say, with its frame.
-    Foreign(Vec<u8>),
-    /// The next of [`OTHERS`] is due.
-    Others(usize),
-    /// The registration may have changed.
-    Registration,
-    /// The network tells the time, in seconds since 1970.
-    Clock(i64),
-}
 
 impl Modem {
     /// Adds an event behind those of the same time.

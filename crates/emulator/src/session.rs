@@ -1,13 +1,13 @@
 //! What a modem forgets when it reboots: sockets, contexts, settings, registration.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use crate::commands::pdp::PdpContext;
-use crate::commands::ssl_config::SslSettings;
 use crate::config::{Config, PortName, Sim};
 use crate::network::ConnectionId;
 use crate::socket::Socket;
+use crate::ssl_settings::SslSettings;
 
 /// Everything volatile but the ports.
 #[derive(Clone, Debug)]
@@ -41,6 +41,28 @@ pub(crate) struct Session {
     pub(crate) message_indications: [u8; 5],
     /// Values of AT+QCFG by key, AT+CTZU, AT+CTZR and the like: kept and shown, without effect.
     pub(crate) kept: BTreeMap<String, String>,
+}
+
+/// One PDP context.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PdpContext {
+    pub(crate) settings: Option<PdpSettings>,
+    /// Its address while it is active.
+    pub(crate) address: Option<Ipv4Addr>,
+    /// It claims to be active and carries nothing.
+    pub(crate) worn_out: bool,
+    pub(crate) activations: u8,
+    pub(crate) name_servers: Vec<String>,
+}
+
+/// AT+QICSGP.
+#[derive(Clone, Debug)]
+pub(crate) struct PdpSettings {
+    pub(crate) kind: u8,
+    pub(crate) apn: String,
+    pub(crate) user: String,
+    pub(crate) password: String,
+    pub(crate) authentication: u8,
 }
 
 /// AT+QICFG: how payload is written.

@@ -12,6 +12,7 @@ use mio::{Registry, Token};
 
 use super::{CONNECTIONS_MAX, REQUEST_LIMIT_BYTES, Reply, Request};
 use crate::clients::listener::{BindError, Listener};
+use crate::clients::peer::user_of;
 use crate::clients::stream::ClientStream;
 use crate::config::Listen;
 use crate::terminal::printable_json;
@@ -142,7 +143,7 @@ impl Server {
         };
         // A reply ends a conversation in order; there is no stream that could be broken.
         stream.end_in_order();
-        let is_owners = stream.peer_uid().is_some_and(|uid| self.owners.contains(&uid));
+        let is_owners = user_of(&stream).is_some_and(|uid| self.owners.contains(&uid));
         let others = self.connections.iter().flatten().filter(|connection| !connection.is_owners).count();
         if !is_owners && others >= OTHERS_MAX {
             log::warn!("the control socket is busy: {OTHERS_MAX} connections of other users are open");

@@ -3,9 +3,9 @@
 use crate::at_port::Settings;
 use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
 use crate::config::{Family, PortName};
+use crate::events::Event;
 use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
-use crate::power::Event;
 use crate::result_code::{cme, socket_text};
 use crate::session::UrcPort;
 

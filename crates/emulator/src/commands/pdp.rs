@@ -5,32 +5,11 @@ use std::time::Instant;
 
 use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
 use crate::config::TimeService;
+use crate::events::Event;
 use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
-use crate::power::Event;
 use crate::result_code::socket;
-
-/// One PDP context.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PdpContext {
-    pub(crate) settings: Option<PdpSettings>,
-    /// Its address while it is active.
-    pub(crate) address: Option<Ipv4Addr>,
-    /// It claims to be active and carries nothing.
-    pub(crate) worn_out: bool,
-    activations: u8,
-    name_servers: Vec<String>,
-}
-
-/// AT+QICSGP.
-#[derive(Clone, Debug)]
-pub(crate) struct PdpSettings {
-    kind: u8,
-    pub(crate) apn: String,
-    user: String,
-    password: String,
-    authentication: u8,
-}
+use crate::session::{PdpContext, PdpSettings};
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let now = call.now;

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use crate::commands::{Answer, Call, Failure, line, ok};
 use crate::config::{Family, Registration, Sim};
+use crate::events::Event;
 use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
-use crate::power::{Event, PIN_ATTEMPTS};
+use crate::power::PIN_ATTEMPTS;
 use crate::result_code::cme;
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {

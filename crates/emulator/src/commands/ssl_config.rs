@@ -1,10 +1,6 @@
 //! AT+QSSLCFG: the settings of SSL contexts, and what they mean for a connection (both manuals, 2.1.1 and
 //! 2.2.1).
-//!
-//! The defaults of the EG800Q are assumed, since its manual lost its underlines.
 
-use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
@@ -13,103 +9,7 @@ use crate::modem::Modem;
 use crate::network::TlsParameters;
 use crate::parser::{Kind, Parameter};
 use crate::result_code::socket;
-
-/// All SSL contexts of a modem.
-#[derive(Clone, Debug)]
-pub(crate) struct SslSettings {
-    contexts: Vec<SslContext>,
-    /// "cacertex": paths by number, for all contexts together.
-    chain: Vec<String>,
-}
-
-/// Values by key.
-#[derive(Clone, Debug)]
-struct SslContext {
-    numbers: BTreeMap<&'static str, u32>,
-    texts: BTreeMap<&'static str, Vec<String>>,
-}
-
-/// A key and what it takes.
-struct Key {
-    name: &'static str,
-    form: Form,
-}
-
-enum Form {
-    Number {
-        range: RangeInclusive<u32>,
-        default: u32,
-        /// The range as the test command writes it.
-        written: &'static str,
-    },
-    /// One code of the family, or 0XFFFF for all.
-    Cipher { default: u16 },
-    /// Texts, of which so many must be given, and their names in the test command.
-    Texts { required: usize, names: &'static [&'static str] },
-    /// A path by certificate number instead of context.
-    Chain,
-}
-
-const fn number(name: &'static str, range: RangeInclusive<u32>, default: u32, written: &'static str) -> Key {
-    Key { name, form: Form::Number { range, default, written } }
-}
-
-const fn switch(name: &'static str, default: u32) -> Key {
-    number(name, 0..=1, default, "(0,1)")
-}
-
-const fn texts(name: &'static str, required: usize, names: &'static [&'static str]) -> Key {
-    Key { name, form: Form::Texts { required, names } }
-}
-
-static EC20_KEYS: [Key; 8] = [
-    number("sslversion", 0..=4, 4, "(0-4)"),
-    Key { name: "ciphersuite", form: Form::Cipher { default: 0x0005 } },
-    texts("cacert", 1, &["<cacertpath>"]),
-    texts("clientcert", 1, &["<client_cert_path>"]),
-    texts("clientkey", 1, &["<client_key_path>"]),
-    number("seclevel", 0..=2, 0, "(0-2)"),
-    switch("ignorelocaltime", 1),
-    number("negotiatetime", 10..=300, 300, "(10-300)"),
-];
-
-static EG800Q_KEYS: [Key; 20] = [
-    number("sslversion", 0..=4, 4, "(0-4)"),
-    number("seclevel", 0..=2, 0, "(0-2)"),
-    Key { name: "ciphersuite", form: Form::Cipher { default: ALL_CIPHERS } },
-    number("negotiatetime", 10..=300, 300, "(10-300)"),
-    switch("sni", 0),
-    texts("cacert", 1, &["<cacertpath>"]),
-    Key { name: "cacertex", form: Form::Chain },
-    texts("clientcert", 1, &["<client_cert_path>"]),
-    texts("clientkey", 1, &["<client_key_path>", "<key_pwd>"]),
-    switch("dtls", 0),
-    number("dtlsversion", 0..=2, 2, "(0-2)"),
-    texts("psk", 2, &["<identity>", "<key>"]),
-    switch("ignoremulticertchainverify", 0),
-    switch("ignoreinvalidcertsign", 0),
-    number("ignorecertitem", 0..=1_048_575, 0, "(0-1048575)"),
-    switch("ignorelocaltime", 1),
-    switch("session_cache", 0),
-    switch("closetimemode", 0),
-    switch("renegotiation", 0),
-    texts("alpn", 1, &["<ALPN_name>"]),
-];
-
-fn keys(family: Family) -> &'static [Key] {
-    match family {
-        Family::Ec20 => &EC20_KEYS,
-        Family::Eg800q => &EG800Q_KEYS,
-    }
-}
-
-/// The cipher codes of a family, in the order of its manual.
-pub(crate) fn cipher_codes(family: Family) -> &'static [u16] {
-    match family {
-        Family::Ec20 => &CIPHER_CODES[..6],
-        Family::Eg800q => &CIPHER_CODES,
-    }
-}
+use crate::ssl_settings::{ALL_CIPHERS, Form, Key, cipher_codes, keys};
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let answer = match (call.command.name.as_str(), &call.command.kind) {
@@ -285,60 +185,6 @@ impl Modem {
     }
 }
 
-impl SslSettings {
-    pub(crate) fn new(family: Family) -> SslSettings {
-        SslSettings { contexts: vec![SslContext::new(family); 6], chain: vec![String::new(); 6] }
-    }
-
-    /// Puts one context back to its defaults.
-    pub(crate) fn forget(&mut self, context: u8, family: Family) {
-        if let Some(context) = self.contexts.get_mut(usize::from(context)) {
-            *context = SslContext::new(family);
-        }
-    }
-
-    /// Whether a close timeout of this context counts milliseconds. The EG800Q's manual says so in one place
-    /// and microseconds in another.
-    pub(crate) fn closes_in_milliseconds(&self, context: u8) -> bool {
-        let context = self.contexts.get(usize::from(context));
-        context.is_some_and(|context| context.number("closetimemode") == 1)
-    }
-
-    /// "negotiatetime" in seconds.
-    pub(crate) fn negotiate_seconds(&self, context: u8) -> u32 {
-        self.contexts.get(usize::from(context)).map_or(300, |context| context.number("negotiatetime"))
-    }
-
-    fn chain_line(&self, index: usize) -> String {
-        format!("+QSSLCFG: \"cacertex\",{index},\"{}\"", self.chain[index])
-    }
-}
-
-impl SslContext {
-    fn new(family: Family) -> SslContext {
-        let (mut numbers, mut texts) = (BTreeMap::new(), BTreeMap::new());
-        for key in keys(family) {
-            match &key.form {
-                Form::Number { default, .. } => drop(numbers.insert(key.name, *default)),
-                Form::Cipher { default } => drop(numbers.insert(key.name, (*default).into())),
-                Form::Texts { names, .. } => drop(texts.insert(key.name, vec![String::new(); names.len()])),
-                Form::Chain => {}
-            }
-        }
-        SslContext { numbers, texts }
-    }
-
-    /// The value of a key; 0 if the family does not have it.
-    fn number(&self, key: &str) -> u32 {
-        self.numbers.get(key).copied().unwrap_or(0)
-    }
-
-    /// A text of a key; empty if the family does not have it.
-    fn text(&self, key: &str, position: usize) -> &str {
-        self.texts.get(key).and_then(|texts| texts.get(position)).map_or("", String::as_str)
-    }
-}
-
 fn quoted(texts: &[String]) -> String {
     texts.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(",")
 }
@@ -348,17 +194,9 @@ fn small(number: u32) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
 }
 
-const ALL_CIPHERS: u16 = 0xFFFF;
 /// Item of "ignorecertitem": the certificate's name is not the expected one.
 const IGNORE_NAME: u32 = 4;
 const TEXT_LIMIT_BYTES: usize = 255;
-
-/// Table 2 of the EG800Q's manual; the first six are the EC20's.
-const CIPHER_CODES: [u16; 31] = [
-    0x0035, 0x002F, 0x0005, 0x0004, 0x000A, 0x003D, 0xC002, 0xC003, 0xC004, 0xC005, 0xC007, 0xC008, 0xC009,
-    0xC00A, 0xC011, 0xC012, 0xC013, 0xC014, 0xC00C, 0xC00D, 0xC00E, 0xC00F, 0xC023, 0xC024, 0xC025, 0xC026,
-    0xC027, 0xC028, 0xC029, 0xC02A, 0xC02F,
-];
 
 #[cfg(test)]
 mod tests {

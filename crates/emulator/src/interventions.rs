@@ -1,0 +1,259 @@
+//! What a test or a demo does to a modem, and looks at in it, from behind.
+
+use std::time::{Duration, Instant};
+
+use crate::config::{Registration, Sim};
+use crate::events::{Event, Power};
+use crate::faults::{Faults, OpenFault};
+use crate::modem::Modem;
+use crate::session::UrcPort;
+use crate::socket::Service;
+use crate::store::{DriveName, FileName};
+
+impl Modem {
+    /// Reboots as after a crash or a loss of power: nothing is said, what was on its way to the host is
+    /// lost, and RDY comes after [`crate::Config::boot_time`]. It also switches a modem on that is off.
+    pub fn reboot(&mut self, now: Instant) {
+        self.power_lost();
+        for port in &mut self.ports {
+            port.output.clear();
+        }
+        self.power_up(now);
+        self.work_since = Some(now);
+    }
+
+    /// Whether the modem is up.
+    pub fn is_up(&self) -> bool {
+        self.power == Power::On
+    }
+
+    /// The network takes a PDP context away: its connections are cut, and `+QIURC: "pdpdeact"` says so.
+    pub fn drop_pdp(&mut self, context: u8, now: Instant) {
+        if self.deactivate(context, now) {
+            self.urc(&format!("+QIURC: \"pdpdeact\",{context}"));
+        }
+        self.work_since = Some(now);
+    }
+
+    /// A PDP context still claims to be active and carries nothing any more, until it is activated anew:
+    /// its connections are cut, and opens fail.
+    pub fn wear_out_pdp(&mut self, context: u8, now: Instant) {
+        let index = usize::from(context).wrapping_sub(1);
+        if let Some(pdp) = self.session.pdp_contexts.get_mut(index) {
+            pdp.worn_out = true;
+        }
+        self.cut_connections(context, now);
+        self.work_since = Some(now);
+    }
+
+    /// Changes what the mobile network makes of the modem. Losing it takes the PDP contexts away.
+    pub fn set_registration(&mut self, registration: Registration, now: Instant) {
+        self.config.registration = registration;
+        if self.session.searching_since.is_some() {
+            self.search_network(now);
+        }
+        if !self.is_registered(now) {
+            for context in 1..=self.config.family.pdp_contexts() {
+                self.drop_pdp(context, now);
+            }
+        }
+        self.work_since = Some(now);
+    }
+
+    /// Changes the access point without which no PDP context is activated; active ones stay.
+    pub fn require_apn(&mut self, name: Option<String>) {
+        self.config.required_apn = name;
+    }
+
+    /// Changes the first figure of AT+CSQ.
+    pub fn set_signal(&mut self, signal: u8) {
+        self.config.signal = signal;
+    }
+
+    /// Puts another SIM in; it counts from the next boot.
+    pub fn set_sim(&mut self, sim: Sim) {
+        self.config.sim = sim;
+        self.wrong_pins = 0;
+    }
+
+    /// Sets the modem's clock, in seconds since 1970.
+    pub fn set_clock(&mut self, seconds: i64, now: Instant) {
+        self.clock.set(seconds, now);
+    }
+
+    /// The modem's clock, in seconds since 1970.
+    pub fn clock(&self, now: Instant) -> i64 {
+        self.clock.seconds(now)
+    }
+
+    /// Whether name look-ups fail.
+    pub fn dns_fails(&mut self, fails: bool) {
+        self.config.dns_fails = fails;
+    }
+
+    /// The modem does and says nothing until then; what the host sends waits as far as there is room.
+    pub fn stall(&mut self, until: Instant) {
+        self.faults.stalled_until = Some(until);
+    }
+
+    /// Puts bytes on a port as they are: noise, or a URC that belongs to nothing.
+    pub fn inject(&mut self, port: usize, bytes: &[u8]) {
+        self.ports[port].emit(bytes);
+    }
+
+    /// Sends a URC, given without its frame, by the URC port as soon as it may.
+    pub fn inject_urc(&mut self, text: &str, now: Instant) {
+        self.schedule(now, Event::Urc(text.into()));
+    }
+
+    /// Says what another program is the reason of, with its frame, by the URC port as soon as it may.
+    pub fn inject_foreign(&mut self, bytes: &[u8], now: Instant) {
+        self.schedule(now, Event::Foreign(bytes.to_vec()));
+    }
+
+    /// An SMS has come: it is shown, announced or only kept, as AT+CNMI says.
+    pub fn receive_sms(&mut self, text: &str, now: Instant) {
+        let said = match self.session.message_indications[1] {
+            0 => return,
+            1 => "\r\n+CMTI: \"ME\",0\r\n".to_owned(),
+            _ => format!("\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\"\r\n{text}\r\n"),
+        };
+        self.inject_foreign(said.as_bytes(), now);
+    }
+
+    /// The values of AT+CNMI.
+    pub fn message_indications(&self) -> [u8; 5] {
+        self.session.message_indications
+    }
+
+    /// The name of the port that URCs leave by, or `all`.
+    pub fn urc_port(&self) -> &'static str {
+        match self.session.urc_port {
+            UrcPort::All => "all",
+            UrcPort::One(port) => port.name(),
+        }
+    }
+
+    /// Cuts so many bytes off the head of the next URC.
+    pub fn cut_next_urc(&mut self, bytes: usize) {
+        self.faults.urc_head_lost = bytes;
+    }
+
+    /// The next open fails with this result code; several calls are for several opens.
+    pub fn fail_next_open(&mut self, code: u16) {
+        self.faults.opens.push_back(OpenFault::Code(code));
+    }
+
+    /// Of the next open nothing is heard after its OK.
+    pub fn never_answer_next_open(&mut self) {
+        self.faults.opens.push_back(OpenFault::Silence);
+    }
+
+    /// The next sends are answered with SEND FAIL.
+    pub fn fail_next_sends(&mut self, count: u32) {
+        self.faults.failing_sends = count;
+    }
+
+    /// The next send is answered with SEND FAIL and then with SEND OK, so much later: its bytes are taken. Several
+    /// calls are for several sends.
+    pub fn fail_next_send_for(&mut self, time: Duration) {
+        self.faults.sends_late.push_back(time);
+    }
+
+    /// The final results of the next commands are lost; what comes before them is not.
+    pub fn lose_next_results(&mut self, count: u32) {
+        self.faults.lost_results = count;
+    }
+
+    /// A PDP context is lost, and the modem does not say so: opens fail, AT+QIACT? shows it, and its connections stay
+    /// as they are.
+    pub fn lose_pdp_silently(&mut self, context: u8, now: Instant) {
+        let index = usize::from(context).wrapping_sub(1);
+        if let Some(pdp) = self.session.pdp_contexts.get_mut(index) {
+            pdp.address = None;
+        }
+        self.work_since = Some(now);
+    }
+
+    /// The next closes are answered with ERROR, and close nothing.
+    pub fn refuse_next_closes(&mut self, count: u32) {
+        self.faults.refused_closes = count;
+    }
+
+    /// Every close is answered with ERROR, and closes nothing, until the modem boots again.
+    pub fn refuse_closes_until_boot(&mut self) {
+        self.session.closes_refused = true;
+    }
+
+    /// The next `+++` are not noticed.
+    pub fn miss_next_escapes(&mut self, count: u32) {
+        self.faults.missed_escapes = count;
+    }
+
+    /// The first byte of each of the next uploads changes on its way.
+    pub fn spoil_next_uploads(&mut self, count: u32) {
+        self.faults.spoiled_uploads = count;
+    }
+
+    /// The next settings of SSL contexts are answered with OK and not stored.
+    pub fn lose_next_settings(&mut self, count: u32) {
+        self.faults.lost_settings = count;
+    }
+
+    /// Every file in flash gets other content of the same size and checksum, as far as it has 4 bytes.
+    pub fn forge_files(&mut self) {
+        self.store.forge();
+    }
+
+    /// Every file in flash is deleted.
+    pub fn delete_files(&mut self) {
+        self.store.remove_all(DriveName::Ufs);
+    }
+
+    /// The next command is answered so much later.
+    pub fn delay_next_answer(&mut self, delay: Duration) {
+        self.faults.answer_delay = delay;
+    }
+
+    /// Nothing lies in wait any more.
+    pub fn calm_down(&mut self) {
+        let stalled_until = self.faults.stalled_until;
+        self.faults = Faults { stalled_until, ..Faults::default() };
+    }
+
+    /// A TLS connection is cut, as if the network had reset it.
+    pub fn close_socket(&mut self, id: u8, now: Instant) {
+        if let Some(connection) = self.socket(Service::Tls, id).map(|socket| socket.connection) {
+            self.cut_connection(connection, now);
+            self.work_since = Some(now);
+        }
+    }
+
+    /// The numbers of the TLS sockets that are not free.
+    pub fn sockets_in_use(&self) -> Vec<u8> {
+        let tls = self.session.sockets.iter().filter(|socket| socket.service == Service::Tls);
+        let mut numbers: Vec<u8> = tls.map(|socket| socket.id).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Whether a PDP context is active.
+    pub fn pdp_active(&self, context: u8) -> bool {
+        self.active_context(context).is_some()
+    }
+
+    /// The content of a file, by its path as in AT+QFLST.
+    pub fn file(&self, path: &str) -> Option<&[u8]> {
+        self.store.read(path)
+    }
+
+    /// Puts a file into the modem; false if the path is no file's, or there is no room.
+    pub fn put_file(&mut self, path: &str, content: &[u8]) -> bool {
+        let Some(name) = FileName::parse(path) else { return false };
+        let room = self.store.drive(name.drive).has_room_for(content.len());
+        if room {
+            self.store.put(name, content.to_vec());
+        }
+        room
+    }
+}

@@ -1,0 +1,45 @@
+//! What the modem says about its network, as the status shows it.
+
+use std::time::{Duration, Instant};
+
+use crate::daemon::status;
+use qssl_core::modem::{UserAnswer, UserCommand};
+
+/// What the modem says about its network, asked for only when somebody wants to know.
+#[derive(Debug, Default)]
+pub(super) struct Radio {
+    pub known: status::Modem,
+    pub heard_at: Option<Instant>,
+    asked: Vec<UserCommand>,
+}
+
+impl Radio {
+    /// Whether it was asked not long ago.
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        self.heard_at.is_some_and(|at| now.saturating_duration_since(at) < AGE_MAX)
+    }
+
+    /// Whether answers are awaited.
+    pub fn is_being_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// This command asks it.
+    pub fn is_asked(&mut self, id: UserCommand) {
+        self.asked.push(id);
+    }
+
+    /// Takes the answer to one of [`status::NETWORK_QUESTIONS`]; returns whether it was one.
+    pub fn answered(&mut self, id: UserCommand, answer: &UserAnswer, now: Instant) -> bool {
+        let Some(place) = self.asked.iter().position(|asked| *asked == id) else { return false };
+        self.asked.remove(place);
+        self.known.learn(&answer.lines);
+        if answer.outcome.is_some() {
+            self.heard_at = Some(now);
+        }
+        true
+    }
+}
+
+/// The modem is asked about its network at most so often, and only when somebody wants to know the status.
+const AGE_MAX: Duration = Duration::from_secs(60);
