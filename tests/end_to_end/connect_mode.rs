@@ -141,7 +141,7 @@ fn status_13_a_server_that_refuses() {
     let modem = Modem::start(refuses, "");
     let device = modem.device(0);
     let finished = connect_command(&device, &[], b"");
-    fails(&finished, 13, "566 socket connect failed");
+    fails(&finished, 13, "cannot connect: 566 refused, unreachable");
 }
 
 #[test]

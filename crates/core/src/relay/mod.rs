@@ -539,7 +539,7 @@ impl Relay {
                 if self.begin_probe(id, &failure, now) {
                     return;
                 }
-                let mut reason = format!("cannot connect: {failure}");
+                let mut reason = format!("cannot connect: {}", probe::cause(&failure));
                 if failure == OpenFailure::Code(ResultCode::NO_MEMORY) {
                     reason.push_str(&self.memory_advice(id));
                 } else {

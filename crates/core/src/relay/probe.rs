@@ -60,7 +60,7 @@ impl Relay {
         let Some(Probe { client: id, .. }) = self.probe.take() else { return };
         let (reason, status) = match is_reachable {
             true => ("the TLS handshake failed".to_owned(), Kind::TlsFailed),
-            false => (OpenFailure::Code(ResultCode::CONNECT_FAILED).to_string(), Kind::ConnectFailed),
+            false => (cause(&OpenFailure::Code(ResultCode::CONNECT_FAILED)), Kind::ConnectFailed),
         };
         self.reset(id, &format!("cannot connect: {reason}{}", self.see_doctor(id)), status, now);
     }
@@ -83,6 +83,16 @@ impl Relay {
         let target = &self.settings.tunnels[client.tunnel].target;
         log::debug!("if TLS fails at {target}, then likely {}", self.modem.likely_causes(client.tunnel));
         format!("; see: qssl-tunnel doctor {target}")
+    }
+}
+
+/// Why an open failed, after "cannot connect": the manual's words for 566 would only say that again.
+pub(super) fn cause(failure: &OpenFailure) -> String {
+    match failure {
+        OpenFailure::Code(code) if *code == ResultCode::CONNECT_FAILED => {
+            format!("{} {}", code.0, code.hint())
+        }
+        other => other.to_string(),
     }
 }
 
