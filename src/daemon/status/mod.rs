@@ -31,7 +31,8 @@ pub struct Status {
     pub modem: Modem,
     /// The ports in the order of the configuration.
     pub ports: Vec<Port>,
-    /// How many TLS connections of the modem are in each state: free, foreign, opening, open, closing.
+    /// How many TLS connections of the modem are in each state: free, opening, open, closing, foreign (not in --sockets, or
+    /// opened by a command of `at` or doctor), unknown.
     pub sockets: BTreeMap<String, usize>,
     /// The tunnels in the order of the configuration.
     pub tunnels: Vec<Tunnel>,

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::terminal::printable;
+use crate::terminal::{printable, wrapped};
 use qssl_core::counted;
 
 use super::{Connection, NO_DAEMON, Status, Tunnel};
 
-/// The status in lines that fit on 80 columns where the names do. `before`: an earlier status and how long ago it
+/// The status in lines that fit on 80 columns where single words and the rows of tables do. `before`: an earlier status and how long ago it
 /// was taken, from which rates are shown.
 pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
     let mut out = modem(status);
@@ -66,8 +66,8 @@ fn modem(status: &Status) -> String {
 
 fn add_line(out: &mut String, head: &str, text: &str) {
     if !text.is_empty() {
-        // A String takes every write.
-        let _ = writeln!(out, "{head:<10} {}", printable(text));
+        out.push_str(&wrapped(&printable(text), Some(COLUMNS), &format!("{head:<10} "), &" ".repeat(11)));
+        out.push('\n');
     }
 }
 
@@ -75,7 +75,7 @@ fn add_line(out: &mut String, head: &str, text: &str) {
 fn counts(status: &Status) -> String {
     let mut out = String::new();
     let mut line = |head: &str, text: String| add_line(&mut out, head, &text);
-    let states: Vec<String> = ["open", "opening", "closing", "free", "foreign"]
+    let states: Vec<String> = ["open", "opening", "closing", "free", "foreign", "unknown"]
         .iter()
         .filter_map(|state| Some((state, status.sockets.get(*state).filter(|count| **count > 0)?)))
         .map(|(state, count)| format!("{count} {state}"))
@@ -168,10 +168,10 @@ fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
         ]);
     }
     let between =
-        |tunnel: &Tunnel| format!("  {} → {}, {}", tunnel.listen.join(" "), tunnel.target, tunnel.mode);
+        |tunnel: &Tunnel| format!("{} → {}, {}", tunnel.listen.join(" "), tunnel.target, tunnel.mode);
     let mut lines = columns(&rows);
     for (place, tunnel) in status.tunnels.iter().enumerate().rev() {
-        lines.insert(place + 2, printable(&between(tunnel)).into_owned());
+        lines.insert(place + 2, wrapped(&printable(&between(tunnel)), Some(COLUMNS), "  ", "    "));
     }
     lines.join("\n") + "\n"
 }
@@ -212,6 +212,9 @@ fn rate(now: u64, then: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64().max(0.001);
     format!("{}/s", size((now.saturating_sub(then) as f64 / seconds) as u64))
 }
+
+/// Of a terminal as most people have it, and of a page on paper.
+const COLUMNS: usize = 80;
 
 /// Columns as wide as they must be.
 fn columns<const COUNT: usize>(rows: &[[String; COUNT]]) -> Vec<String> {
@@ -270,7 +273,8 @@ mod tests {
             "modem      EG800Q EG800QEULCR07A07M04",
             "session    up for 1 h 0 min, address 10.7.157.1",
             "network    Example Net, roaming, -57 dBm (12 s ago)",
-            "port       /dev/ttyUSB2 (command, 115200 baud, line 51 % busy up, 2 % down, 3 bytes lost by the host)",
+            "port       /dev/ttyUSB2 (command, 115200 baud, line 51 % busy up, 2 % down, 3\n           bytes lost by \
+             the host)\n",
             "sockets    2 open, 10 free",
             "opens      7 done, 2 failed; p50 2000 ms, p90 2500 ms, max 9100 ms",
             "2 × 566 (connect failed)",
@@ -292,8 +296,22 @@ mod tests {
                 "TUNNEL  CLIENTS  UP      DOWN   TODAY  MONTH",
             ]
         );
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    }
+
+    #[test]
+    fn a_tunnel_with_many_listeners_fits_as_well() {
+        let mut status = example();
+        status.tunnels[0].listen.push("unix:/run/qssl-tunnel/web.sock,mode=0660,group=web".into());
+        status.modem.session =
+            "registration: searching for a network: check antenna, SIM and coverage".into();
+        let shown = table(&status, None);
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
         assert!(
-            shown.lines().filter(|line| !line.starts_with("port")).all(|line| line.chars().count() <= 80)
+            shown.contains(
+                "\n  127.0.0.1:8443 unix:/run/qssl-tunnel/web.sock,mode=0660,group=web →\n    example.org:443, push\n"
+            ),
+            "{shown}"
         );
     }
 
@@ -303,7 +321,11 @@ mod tests {
         let status =
             Status { modem: super::super::Modem { session: String::new(), ..status.modem }, ..status };
         let shown = table(&status, None);
-        let heads: Vec<&str> = shown.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        let heads: Vec<&str> = shown
+            .lines()
+            .filter(|line| !line.starts_with(' '))
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
         assert_eq!(heads, ["daemon", "modem", "network", "port"], "{shown}");
     }
 
