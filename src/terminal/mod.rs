@@ -14,6 +14,11 @@ pub fn width(output: impl AsFd) -> Option<usize> {
     (size.ws_col > 0).then(|| usize::from(size.ws_col).max(NARROWEST_COLUMNS))
 }
 
+/// Whether the terminal of the environment can take back what a line shows.
+pub fn can_erase() -> bool {
+    env::var_os("TERM").is_some_and(|name| !name.is_empty() && name != "dumb")
+}
+
 /// Whether the locale of the environment has characters beyond ASCII. The C locale has not.
 pub fn takes_unicode() -> bool {
     is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].map(env::var_os))
@@ -128,7 +133,8 @@ pub fn wrapped(text: &str, width: Option<usize>, first: &str, indent: &str) -> S
     let options = textwrap::Options::new(width.unwrap_or(usize::MAX))
         .initial_indent(first)
         .subsequent_indent(indent)
-        .break_words(false);
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::fill(text, options)
 }
 
@@ -191,5 +197,7 @@ mod tests {
         assert_eq!(wrapped("one two three", Some(11), "- ", "  "), "- one two\n  three");
         assert_eq!(wrapped("one two three", None, "- ", "  "), "- one two three");
         assert_eq!(wrapped("/a/path/that/is/long", Some(8), "- ", "  "), "- /a/path/that/is/long");
+        // Ids, options and program names have hyphens.
+        assert_eq!(wrapped("[tls-failed] --no-sni", Some(14), "- ", "  "), "- [tls-failed]\n  --no-sni");
     }
 }

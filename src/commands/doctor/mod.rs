@@ -44,7 +44,11 @@ pub fn run(args: &DoctorArgs, around: &Environment) -> anyhow::Result<ExitStatus
     let access = Access::new(args.control.as_deref(), &args.modem);
     let form = match args.json {
         true => Form::Json,
-        false => Form::Text { width: terminal::width(io::stdout()), unicode: terminal::takes_unicode() },
+        false => Form::Text {
+            width: terminal::width(io::stdout()),
+            unicode: terminal::takes_unicode(),
+            progress: terminal::can_erase(),
+        },
     };
     let mut out = io::stdout().lock();
     let mut report = Report::new(&mut out, form);
@@ -60,7 +64,7 @@ pub fn run(args: &DoctorArgs, around: &Environment) -> anyhow::Result<ExitStatus
                 session_is_found: false,
                 clock_is_right: true,
                 settings: SettingsOf::Options,
-                free_bytes: None,
+                certificates_fit: true,
                 stored: Vec::new(),
                 intact: Vec::new(),
                 state_directories: sim_pin::usual_directories(),
@@ -98,8 +102,8 @@ struct Doctor<'a> {
     clock_is_right: bool,
     /// Whose TLS settings are examined.
     settings: SettingsOf,
-    /// Room in the module's storage.
-    free_bytes: Option<u64>,
+    /// The module's storage has room for those of the tunnel's files that are not there.
+    certificates_fit: bool,
     /// Names of the files that it lists.
     stored: Vec<String>,
     /// Those of the tunnel's files that are there, byte for byte.
@@ -251,7 +255,7 @@ impl Doctor<'_> {
         let sockets = profile.sockets.count_below(qssl_core::at::SOCKET_COUNT);
         let contexts = profile.ssl_contexts.count_below(qssl_core::at::SSL_CONTEXT_COUNT);
         let seen = format!(
-            "{}; {sockets} connections, {contexts} SSL contexts, {} bytes a send",
+            "{}; {sockets} connections, {contexts} SSL contexts, {} bytes per send",
             profile.name, profile.send_max
         );
         self.report.ok("identity", seen);

@@ -66,6 +66,8 @@ pub enum Form {
         width: Option<usize>,
         /// Whether more than ASCII can be shown.
         unicode: bool,
+        /// Whether a line can be taken back, and so what goes on be shown.
+        progress: bool,
     },
 }
 
@@ -148,7 +150,7 @@ impl<'a> Report<'a> {
 
     /// Shows what goes on, on the terminal only and until the next finding.
     pub fn progress(&mut self, text: &str) {
-        if let Form::Text { width: Some(width), unicode } = self.form {
+        if let Form::Text { width: Some(width), unicode, progress: true } = self.form {
             let shown: String = terminal::shown(&printable(text), unicode).chars().take(width - 1).collect();
             // A terminal that takes nothing is no reason to stop.
             let _ = write!(self.out, "\r\x1b[K{shown}").and_then(|()| self.out.flush());
@@ -160,7 +162,7 @@ impl<'a> Report<'a> {
         if std::mem::take(&mut self.has_progress) {
             let _ = write!(self.out, "\r\x1b[K");
         }
-        if let Form::Text { width, unicode } = self.form
+        if let Form::Text { width, unicode, .. } = self.form
             && self.error.is_none()
         {
             let text = terminal::shown(&lines(&finding, width), unicode);
@@ -199,7 +201,7 @@ const ADVICE_INDENT: &str = "                  ";
 mod tests {
     use super::*;
 
-    const WIDE: Form = Form::Text { width: None, unicode: true };
+    const WIDE: Form = Form::Text { width: None, unicode: true, progress: false };
 
     fn shown(form: Form, find: impl FnOnce(&mut Report<'_>)) -> (String, ExitStatus) {
         let mut out = Vec::new();
@@ -229,7 +231,7 @@ mod tests {
 
     #[test]
     fn lines_fit_the_terminal_and_the_locale() {
-        let form = Form::Text { width: Some(50), unicode: false };
+        let form = Form::Text { width: Some(50), unicode: false, progress: true };
         let (text, _) = shown(form, |report| {
             let seen = "the server's certificate is for another name";
             report.failed(

@@ -58,8 +58,8 @@ impl Doctor<'_> {
         };
         let missing: u64 =
             files.iter().filter(|file| !is_stored(file)).map(|file| file.content.len() as u64).sum();
-        self.free_bytes = free;
         let fits = free.is_none_or(|free| missing <= free);
+        self.certificates_fit = fits;
         let source = files.first().map_or("", |file| file.source.as_str());
         self.intact = files.iter().filter(is_stored).map(|file| file.name.to_string()).collect();
         self.stored = stored.into_iter().map(|(name, _)| name).collect();
@@ -160,6 +160,10 @@ impl Doctor<'_> {
                 _ => "there is no TCP connection to the server",
             };
             self.report.skipped("tls", why);
+            return Ok(());
+        }
+        if !self.certificates_fit {
+            self.report.skipped("tls", "the modem has no room for the certificates");
             return Ok(());
         }
         let Some(mut spare) = self.spare()? else {
@@ -326,7 +330,6 @@ impl Doctor<'_> {
     /// Stores what is not there yet, until the end of the examination. `Some`: why that failed.
     fn store(&mut self, files: &[File]) -> Result<Option<String>, Failure> {
         for file in files {
-            let size = file.content.len() as u64;
             let name = file.name.to_string();
             if self.intact.contains(&name) {
                 continue;
@@ -335,10 +338,6 @@ impl Doctor<'_> {
             let is_spoilt = self.stored.contains(&name);
             if is_spoilt {
                 self.insist(Command::line(format!("AT+QFDEL=\"{name}\"")))?;
-            }
-            if let Some(free) = self.free_bytes.filter(|free| *free < size) {
-                let source = &file.source;
-                return Ok(Some(format!("{source} takes {size} bytes, and the modem has {free} left")));
             }
             let upload = Command::Upload { name: file.name.clone(), content: file.content.clone() };
             let mut answer = self.insist(upload.clone())?;

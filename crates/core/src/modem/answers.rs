@@ -57,7 +57,7 @@ impl Modem {
             Origin::Reason(id) => self.reason_answered(id, &lines, now),
             Origin::Socket => self.socket_answered(port, in_flight, outcome, &lines, now),
             Origin::User(id) => {
-                self.take_socket_back(&in_flight.command, &outcome);
+                self.take_socket_back(&in_flight.command);
                 let file = std::mem::take(&mut self.channels[port].answer.file);
                 let answer = UserAnswer { outcome: Some(outcome), lines, file };
                 self.events.push_back(Event::Answered(id, answer));

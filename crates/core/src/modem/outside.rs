@@ -1,7 +1,6 @@
 //! Commands from outside that open and close TLS sockets: the numbers they name are theirs until they are closed.
 
 use super::Modem;
-use super::channel::Outcome;
 use super::socket::Phase;
 use crate::at::{Command, SocketId, fields};
 
@@ -17,9 +16,9 @@ impl Modem {
     }
 
     /// A command from outside was answered. A socket of ours that it closed is free again once every channel says so.
-    pub(super) fn take_socket_back(&mut self, command: &Command, outcome: &Outcome) {
+    /// A refused close is as good: the modem refuses it for a socket that never opened.
+    pub(super) fn take_socket_back(&mut self, command: &Command) {
         if let Some(id) = named_socket(command, "+QSSLCLOSE=", 0)
-            && *outcome == Outcome::Ok
             && self.settings.sockets.contains(id.index())
             && self.sockets[id.index()].phase == Phase::Foreign
         {

@@ -847,8 +847,13 @@ pub fn likely_causes(tls: &settings::Tls, profile: &Profile) -> String {
         }
         causes.push(cause);
     }
-    causes.push(match tls.client {
+    causes.push(match &tls.client {
         None => "the server demands a client certificate (--cert, --key)".to_owned(),
+        Some(client) if client.key_password.is_some() => {
+            "the password of --key-password-file is wrong, or the server does not accept the client certificate of \
+             --cert"
+                .to_owned()
+        }
         Some(_) => "the server does not accept the client certificate of --cert".to_owned(),
     });
     if tls.psk.is_some() {
@@ -1134,6 +1139,24 @@ mod tests {
     }
 
     #[test]
+    fn the_password_of_a_clients_key_is_a_likely_cause() {
+        let pem = |bytes: &[u8]| settings::Pem { source: "a.pem".into(), bytes: bytes.to_vec() };
+        let client = |key_password| settings::ClientCertificate {
+            certificate: pem(b"a certificate"),
+            key: pem(b"a key"),
+            key_password,
+        };
+        let of = |client| {
+            let tls = settings::Tls { client: Some(client), ..insecure() };
+            likely_causes(&tls, &module("EG800Q"))
+        };
+        let password = AtText::new("secret").map(settings::Secret).ok();
+        assert!(password.is_some());
+        assert!(of(client(password)).contains("the password of --key-password-file is wrong, or"));
+        assert!(!of(client(None)).contains("password"));
+    }
+
+    #[test]
     fn a_likely_cause_names_no_option_that_was_not_given() {
         let of = |source: &str| {
             let root = settings::Pem { source: source.into(), bytes: b"a root".to_vec() };
@@ -1141,6 +1164,7 @@ mod tests {
             likely_causes(&tls, &module("EG800Q"))
         };
         assert!(of("root.pem").contains("signed by another than --ca,"), "{}", of("root.pem"));
+        assert!(!of("root.pem").contains("password"), "{}", of("root.pem"));
         let store = of(WHOLE_STORE);
         assert!(store.contains("not in the host's trust store (give --ca)"), "{store}");
         assert!(!store.contains("than --ca"), "{store}");
