@@ -30,7 +30,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "listen" -d 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "connect" -d 'Connect standard input and output to a TLS server through the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "run" -d 'Run the tunnels of a configuration file'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "status" -d 'Show how a running daemon and its modem are'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "at" -d 'Say one AT command to the modem, between the commands of a running daemon'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "at" -d 'Send one AT command to the modem, between the commands of a running daemon'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "doctor" -d 'Find out why a modem does not connect, step by step'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
@@ -48,7 +48,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l on-cl
 reset\t'as a reset'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l allow -d 'Serve clients from this network only; may be repeated or separated by commas [default: all]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-clients -d 'Serve at most this many clients of the tunnel at once, waiting ones included [default: no limit]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l when-full -d 'What a client meets when every connection of the modem is busy [default: wait]' -r -f -a "wait\t'it waits in line'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l when-full -d 'What happens to a new client when all connections of the modem are in use [default: wait]' -r -f -a "wait\t'it waits in line'
 reset\t'it is reset'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l queue-timeout -d 'How long a client waits for a free connection [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l stall-timeout -d 'How long a client may hold up the others by not reading [default: 60s]' -r
@@ -109,7 +109,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s R -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l insecure -d 'Do not authenticate the server: anybody on the way can read and alter everything'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sni -d 'Tell the server the host name (SNI), an error where the module cannot [default: where it can]'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-sni -d 'Do not tell the server the host name (SNI)'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l session-resumption -d 'Resume earlier TLS sessions, which spares most of the handshake'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l session-resumption -d 'Resume earlier TLS sessions, which saves most of the handshake'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l renegotiation -d 'Allow TLS renegotiation'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l check-time -d 'Check the validity dates of certificates [default: unless --insecure]'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-check-time -d 'Do not check the validity dates of certificates'
@@ -184,7 +184,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s R -l
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l insecure -d 'Do not authenticate the server: anybody on the way can read and alter everything'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sni -d 'Tell the server the host name (SNI), an error where the module cannot [default: where it can]'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l no-sni -d 'Do not tell the server the host name (SNI)'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l session-resumption -d 'Resume earlier TLS sessions, which spares most of the handshake'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l session-resumption -d 'Resume earlier TLS sessions, which saves most of the handshake'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l renegotiation -d 'Allow TLS renegotiation'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l check-time -d 'Check the validity dates of certificates [default: unless --insecure]'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l no-check-time -d 'Do not check the validity dates of certificates'
@@ -315,7 +315,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l max-retri
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l force -d 'Say it even if it would break the tunnels of the daemon'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l force -d 'Send it even if it would break the tunnels of the daemon'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s q -l quiet -d 'Log warnings and errors only'
@@ -371,7 +371,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l json 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l insecure -d 'Do not authenticate the server: anybody on the way can read and alter everything'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sni -d 'Tell the server the host name (SNI), an error where the module cannot [default: where it can]'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-sni -d 'Do not tell the server the host name (SNI)'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l session-resumption -d 'Resume earlier TLS sessions, which spares most of the handshake'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l session-resumption -d 'Resume earlier TLS sessions, which saves most of the handshake'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l renegotiation -d 'Allow TLS renegotiation'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l check-time -d 'Check the validity dates of certificates [default: unless --insecure]'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-check-time -d 'Do not check the validity dates of certificates'
@@ -429,7 +429,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "connect" -d 'Connect standard input and output to a TLS server through the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "run" -d 'Run the tunnels of a configuration file'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "status" -d 'Show how a running daemon and its modem are'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "at" -d 'Say one AT command to the modem, between the commands of a running daemon'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "at" -d 'Send one AT command to the modem, between the commands of a running daemon'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "doctor" -d 'Find out why a modem does not connect, step by step'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'

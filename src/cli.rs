@@ -51,7 +51,7 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Show how a running daemon and its modem are
     Status(Box<StatusArgs>),
-    /// Say one AT command to the modem, between the commands of a running daemon
+    /// Send one AT command to the modem, between the commands of a running daemon
     At(Box<AtArgs>),
     /// Find out why a modem does not connect, step by step
     Doctor(Box<DoctorArgs>),
@@ -247,7 +247,7 @@ pub struct AtArgs {
     #[arg(value_name = "COMMAND")]
     pub command: String,
 
-    /// Say it even if it would break the tunnels of the daemon
+    /// Send it even if it would break the tunnels of the daemon
     #[arg(long, env = "QSSL_TUNNEL_FORCE", hide_env = true, value_parser = BoolishValueParser::new())]
     pub force: bool,
 
@@ -391,7 +391,7 @@ pub struct StreamOptions {
     /// How the modem hands over what it receives [default: push]
     ///
     /// push needs the fewest commands. buffer lets a slow client slow down its server and nobody else.
-    /// transparent carries one connection a port without any commands around the data.
+    /// transparent carries one connection per port without any commands around the data.
     #[arg(long, value_parser = choice::<Mode>(), value_name = "MODE", env = "QSSL_TUNNEL_MODE", hide_env = true)]
     pub mode: Option<Mode>,
 
@@ -443,7 +443,7 @@ pub struct ClientOptions {
         env = "QSSL_TUNNEL_MAX_CLIENTS", hide_env = true)]
     pub max_clients: Option<u32>,
 
-    /// What a client meets when every connection of the modem is busy [default: wait]
+    /// What happens to a new client when all connections of the modem are in use [default: wait]
     #[arg(long, value_parser = choice::<WhenFull>(), value_name = "HOW", env = "QSSL_TUNNEL_WHEN_FULL", hide_env = true)]
     pub when_full: Option<WhenFull>,
 
@@ -459,7 +459,7 @@ pub struct ClientOptions {
 
     /// When the modem's connection is opened [default: accept]
     ///
-    /// first-byte spares the handshake for clients that never send, such as a port scan. It does not suit
+    /// first-byte saves the handshake for clients that never send, such as a port scan. It does not suit
     /// protocols in which the server speaks first.
     #[arg(long, value_parser = choice::<OpenOn>(), value_name = "WHEN", env = "QSSL_TUNNEL_OPEN_ON", hide_env = true)]
     pub open_on: Option<OpenOn>,
@@ -529,7 +529,7 @@ pub struct TlsOptions {
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_PSK_KEY_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub psk_key_file: Option<PathBuf>,
 
-    /// Resume earlier TLS sessions, which spares most of the handshake
+    /// Resume earlier TLS sessions, which saves most of the handshake
     #[arg(long, env = "QSSL_TUNNEL_SESSION_RESUMPTION", hide_env = true, value_parser = BoolishValueParser::new())]
     pub session_resumption: bool,
 
@@ -718,8 +718,8 @@ pub struct ProcessOptions {
     /// Make the control socket here, or none
     ///
     /// /PATH may be followed by ,mode=0660 ,owner=NAME and ,group=NAME; without these it is for its owner alone.
-    /// By default run makes it as $RUNTIME_DIRECTORY/control, without that variable as /run/qssl-tunnel/control;
-    /// listen has none. connect goes through the tunnel of the daemon whose socket is here, or at the usual place;
+    /// By default run makes it as $RUNTIME_DIRECTORY/control; without that variable, root's is
+    /// /run/qssl-tunnel/control, and that of other users $XDG_RUNTIME_DIR/qssl-tunnel/control. listen has none. connect goes through the tunnel of the daemon whose socket is here, or at the usual place;
     /// with none it opens the modem's port itself.
     #[arg(long, value_name = "/PATH|none", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<Control>,
@@ -780,7 +780,12 @@ pub fn one_line(error: &clap::Error) -> String {
         said.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
     let mut line = said.collect::<Vec<_>>().join(" ");
     line = line.trim_start_matches("error: ").to_owned();
-    line.replace("  tip: ", " tip: ").replace(" tip: ", "; ")
+    let line = line.replace("  tip: ", " tip: ").replace(" tip: ", "; ");
+    // Nobody wants an option that there is not as a listening address.
+    match line.split_once("; to pass '") {
+        Some((said, _)) => said.to_owned(),
+        None => line,
+    }
 }
 
 /// What is wrong with an option, and the variable if the environment has set it: whoever did not type the option
@@ -938,5 +943,6 @@ mod tests {
         assert_eq!(said(&["1"]), "the following required arguments were not provided: --to <HOST:PORT>");
         let unknown = said(&["1", "--to", "a:1", "--devcie", "x"]);
         assert_eq!(unknown, "unexpected argument '--devcie' found; a similar argument exists: '--device'");
+        assert_eq!(said(&["1", "--to", "a:1", "--bogus"]), "unexpected argument '--bogus' found");
     }
 }

@@ -415,7 +415,7 @@ fn by_whom(holder: &Option<String>) -> &str {
 /// What to do about it. A program of ours can be asked, if it can be reached.
 fn way_out(holder: &Option<String>) -> &'static str {
     match holder.as_deref().is_some_and(|holder| holder.contains("qssl-tunnel (")) {
-        true => "stop it, or start it with --control PATH and ask it there (--control PATH)",
+        true => "stop it, or start it with --control PATH and give that here as well",
         false => "stop that program or keep it off this port",
     }
 }

@@ -45,7 +45,7 @@ pub enum Request {
     At {
         /// The line: begins with `AT`, printable ASCII, at most [`COMMAND_LIMIT_BYTES`].
         command: String,
-        /// Say it even if it would break tunnels; no if left out.
+        /// Send it even if it would break tunnels; no if left out.
         force: bool,
         /// How long the modem may take, 1–600 s; 5 s if left out.
         timeout_seconds: Option<u16>,
