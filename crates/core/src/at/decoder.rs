@@ -329,6 +329,24 @@ impl Decoder {
         }
     }
 
+    /// Skips what may stand before an echo and is no line: the blank of a prompt, noise, and the LF of the line just
+    /// decoded. Nothing but that, since a line may begin like the echo. Whether a byte was skipped.
+    pub fn skip_before_echo(&mut self, input: &mut &[u8]) -> bool {
+        let is_between = self.state == State::Line && (self.line.is_empty() || self.line_done);
+        let is_skipped = match input.first() {
+            _ if !is_between => false,
+            Some(b'\n') => self.line_done,
+            Some(b'\r') | None => false,
+            Some(byte) => !(0x21..0x7F).contains(byte),
+        };
+        if is_skipped {
+            *input = &input[1..];
+            self.line.clear();
+            self.line_done = false;
+        }
+        is_skipped
+    }
+
     /// Forgets everything half-done, as after a resynchronisation.
     pub fn reset(&mut self) {
         let echoes = std::mem::take(&mut self.echoes);
@@ -1097,6 +1115,29 @@ mod tests {
             let mut input = &b"\r\nOK\r\n"[..];
             assert_eq!(decoder.decode(&mut input), Some(Message::Final(Final::Ok)));
         }
+    }
+
+    #[test]
+    fn before_an_echo_nothing_is_skipped_that_a_line_could_begin_with() {
+        let skipped = |decoder: &mut Decoder, mut input: &[u8]| {
+            let before = input.len();
+            while decoder.skip_before_echo(&mut input) {}
+            before - input.len()
+        };
+        let mut decoder = Decoder::new();
+        for (input, count) in [(&b" E"[..], 1), (b"\0\xE0 E", 3), (b"\r\nOK\r\n", 0), (b"\nOK", 0), (b"", 0)]
+        {
+            assert_eq!(skipped(&mut decoder, input), count, "{}", input.escape_ascii());
+        }
+        // The LF of the line just decoded is no line's beginning.
+        assert_eq!(decoder.decode(&mut &b"\r\nRING\r"[..]), Some(Message::Information("RING")));
+        assert_eq!(skipped(&mut decoder, b"\n\nE"), 1);
+        // Nor is anything inside of a line or of payload.
+        assert_eq!(decoder.decode(&mut &b"RIN"[..]), None);
+        assert_eq!(skipped(&mut decoder, b" E"), 0);
+        decoder.reset();
+        decoder.expect_raw(3);
+        assert_eq!(skipped(&mut decoder, b" E"), 0);
     }
 
     #[test]

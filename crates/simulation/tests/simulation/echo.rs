@@ -2,11 +2,12 @@
 //! stream in every mode, and what comes back of a client's own bytes is never believed to be the modem's words.
 
 use qssl_core::settings::Mode;
+use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 
 use qssl_simulation::Outcome;
 use qssl_simulation::by_hand::ByHand;
-use qssl_simulation::wiring::{Connection, Sends, Wiring, millis, seconds};
+use qssl_simulation::wiring::{Connection, Port, Sends, Wiring, millis, seconds};
 
 /// What a client would send to forge what the modem says.
 const FORGED: [&[u8]; 8] = [
@@ -73,6 +74,24 @@ fn an_echo_that_looks_like_the_modems_words_is_not_believed() {
             assert_eq!(sim.outcome(0), None, "{name}");
             assert_eq!(sim.relay.modem().counters().reboots, 0, "{name}");
         }
+    }
+}
+
+/// The blank of `> ` came together with the first echoed byte, and both were taken for a line: the modem counted as one
+/// that echoes commands only, and the next client could answer its own sends.
+#[test]
+fn an_echo_is_known_where_the_prompt_comes_in_pieces() {
+    for seed in 1..=20 {
+        let first = (millis(2_000), b"E".to_vec());
+        let forged = FORGED.iter().enumerate();
+        let forged = forged.map(|(step, words)| (millis(2_500 + 300 * step as u64), words.to_vec()));
+        let steps: Vec<_> = std::iter::once(first).chain(forged).collect();
+        let attacker = Connection::new(Mode::Push).sends(Sends::Steps(steps)).far_end(Behaviour::sink());
+        let wiring = Wiring { seed, ..Wiring::new() }.ports([Port::usb(PortName::UsbAt).splits()]);
+        let mut sim = echoing(wiring, true).connect(attacker).start();
+        sim.run_for(seconds(12));
+        assert_eq!(sim.fars[0].memory().read, [&b"E"[..], &FORGED.concat()].concat(), "seed {seed}");
+        assert_eq!(sim.outcome(0), None, "seed {seed}");
     }
 }
 
