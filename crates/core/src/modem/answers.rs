@@ -213,6 +213,9 @@ impl Modem {
             // Wanted or not, the channel is a stream from now on.
             return self.connected(port, id, now);
         }
+        if outcome != Outcome::Ok {
+            self.context_perhaps_forgotten(id);
+        }
         let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else { return };
         match (outcome, mode) {
             (Outcome::Ok, _) => match opening.stage {
@@ -244,6 +247,9 @@ impl Modem {
     /// The result of an open in push or buffer mode, or the reason of a refusal.
     pub(super) fn open_settled(&mut self, id: SocketId, result: u16, now: Instant) {
         let code = ResultCode(result);
+        if result != 0 {
+            self.context_perhaps_forgotten(id);
+        }
         let socket = &mut self.sockets[id.index()];
         let Phase::Opening(opening) = &mut socket.phase else { return };
         if result == 0 {
@@ -519,8 +525,8 @@ impl Modem {
         }
     }
 
-    /// A socket may have been closed, and be the last of its context: the module may put the context's settings back
-    /// (both manuals, 2.1.5 and 2.2.5), whether or not the number counts as free yet.
+    /// A socket may have been closed, or its open have failed, and it may be the last of its context: the module may put
+    /// the context's settings back (both manuals, 2.1.5 and 2.2.5), whether or not the number counts as free yet.
     pub(super) fn context_perhaps_forgotten(&mut self, id: SocketId) {
         let ssl = self.sockets[id.index()].ssl;
         let is_held = |(index, socket): (usize, &super::Socket)| {
@@ -534,19 +540,10 @@ impl Modem {
         }
     }
 
-    /// The last socket of a context was closed: the module may release its settings (both manuals, 2.1.5
-    /// and 2.2.5).
+    /// The socket's number is free.
     pub(super) fn context_perhaps_released(&mut self, id: SocketId) {
-        let Some(ssl) = self.sockets[id.index()].ssl.take() else { return };
-        let in_use = self.sockets.iter().any(|socket| socket.ssl == Some(ssl) && socket.phase != Phase::Free);
-        if in_use {
-            return;
-        }
-        for context in &mut self.contexts {
-            if context.id == ssl {
-                context.doubt();
-            }
-        }
+        self.context_perhaps_forgotten(id);
+        self.sockets[id.index()].ssl = None;
     }
 
     pub(super) fn switch_answered(

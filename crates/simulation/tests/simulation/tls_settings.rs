@@ -4,11 +4,12 @@
 use qssl_core::at::IdSet;
 use qssl_core::error::Kind;
 use qssl_core::settings::{Authentication, Mode, Pem, Tls, Wait};
+use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
 
 use qssl_simulation::Outcome;
-use qssl_simulation::wiring::{Connection, Fault, Wiring, millis, seconds};
+use qssl_simulation::wiring::{Connection, Fault, Port, Wiring, millis, seconds};
 
 /// Tunnels that trust one authority.
 fn trusting() -> Wiring {
@@ -88,6 +89,27 @@ fn a_stream_is_not_opened_by_what_a_module_has_forgotten_with_a_failed_open() {
     sim.run_to_the_end(seconds(200));
     for served in [1, 3, 5] {
         assert_eq!(sim.outcome(served), Some(Outcome::Eof), "client {served}");
+    }
+}
+
+/// The next open did not wait for the failed one's socket to be closed.
+#[test]
+fn nor_is_one_that_waited_for_the_same_port_as_the_failed_open() {
+    for held in [0, 1] {
+        let mut wiring = trusting().ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)]);
+        wiring.modem.quirks.context_forgotten_on_last_close = true;
+        wiring.modem.quirks.failed_open_keeps_socket = false;
+        let stream = |at| Connection { mode: Mode::Transparent, ..fetches().at(millis(at)) };
+        // Both wait while no port takes commands.
+        wiring = wiring.fault(millis(9_000), Fault::Stall(millis(2_000))).connect(stream(10_000));
+        wiring = wiring.connect(stream(10_010)).connect(stream(10_020));
+        wiring = wiring.fault(millis(9_500), Fault::FailOpen(564));
+        wiring = wiring.fault(millis(9_500), Fault::HoldLine(held, millis(20_000)));
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(200));
+        for index in 0..3 {
+            assert_eq!(sim.outcome(index), Some(Outcome::Eof), "held {held}, client {index}");
+        }
     }
 }
 
