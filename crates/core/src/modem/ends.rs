@@ -263,7 +263,12 @@ impl Modem {
             return;
         }
         let strict = self.tunnels[socket.tunnel].limits.on_closed == settings::OnClosed::Reset;
-        let end = if end == End::Eof && strict { End::Cut(Cut::ClosedUncertain) } else { end };
+        let end = match end {
+            End::Eof if strict => End::Cut(Cut::ClosedUncertain),
+            // All of a stream comes before its end, by each port that carries it.
+            End::Eof if socket.listening.is_behind() => End::Cut(Cut::Unheard),
+            end => end,
+        };
         self.events.push_back(Event::Ended(id, end));
     }
 

@@ -48,8 +48,17 @@ pub(super) struct Listening {
     port: Option<usize>,
     /// The bytes that each channel has carried since the socket was opened, copies included.
     carried: Vec<u64>,
-    /// Since when another channel has carried more than this one: what comes there may be no copy.
-    behind_since: Option<Instant>,
+    /// Another channel has carried more than this one: what comes there may be no copy.
+    behind: Option<Behind>,
+}
+
+/// What has come by a port that is not listened to, before any copy of it by the one that is. Ports that carry the same
+/// are seldom equally far, so what counts is how long the copy of the same bytes takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Behind {
+    /// The bytes that the other port had carried.
+    bytes: u64,
+    since: Instant,
 }
 
 impl Listening {
@@ -85,8 +94,16 @@ impl Listening {
             self.carried.resize(port + 1, 0);
         }
         self.carried[port] = self.carried[port].saturating_add(bytes as u64);
-        let is_behind = self.carried.iter().any(|carried| *carried > self.heard_bytes());
-        self.behind_since = is_behind.then(|| self.behind_since.unwrap_or(now));
+        let (heard, most) = (self.heard_bytes(), self.carried.iter().copied().max().unwrap_or(0));
+        self.behind = match self.behind {
+            Some(behind) if heard < behind.bytes => Some(behind),
+            _ => (heard < most).then_some(Behind { bytes: most, since: now }),
+        };
+    }
+
+    /// Whether another port has carried more than the one that is listened to.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.is_some()
     }
 }
 
@@ -242,13 +259,15 @@ impl Modem {
     /// the port has lost something.
     pub(super) fn break_unheard(&mut self, now: Instant) {
         for id in SocketId::all() {
-            let listening = &self.sockets[id.index()].listening;
-            let (Some(since), Some(port)) = (listening.behind_since, listening.port) else { continue };
+            let Listening { behind: Some(behind), port: Some(port), .. } = self.sockets[id.index()].listening
+            else {
+                continue;
+            };
             if self.wants_port_bytes(port) == 0 {
                 // It may wait in the port.
-                self.sockets[id.index()].listening.behind_since = Some(now);
-            } else if since + UNHEARD_MAX <= now {
-                self.sockets[id.index()].listening.behind_since = None;
+                self.sockets[id.index()].listening.behind = Some(Behind { since: now, ..behind });
+            } else if behind.since + UNHEARD_MAX <= now {
+                self.sockets[id.index()].listening.behind = None;
                 self.break_off(id, Cut::Unheard);
             }
         }
@@ -256,8 +275,8 @@ impl Modem {
 
     /// When [`Modem::break_unheard`] is due.
     pub(super) fn next_unheard(&self) -> Option<Instant> {
-        let since = self.sockets.iter().filter_map(|socket| socket.listening.behind_since);
-        since.map(|since| since + UNHEARD_MAX).min()
+        let behind = self.sockets.iter().filter_map(|socket| socket.listening.behind);
+        behind.map(|behind| behind.since + UNHEARD_MAX).min()
     }
 
     /// Whether sockets are opened in push mode for those who want it: what is pushed comes to us, and nobody else can write
@@ -409,6 +428,29 @@ const NAME_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_is_behind_when_it_does_not_carry_what_another_had_carried() {
+        #[allow(clippy::disallowed_methods)]
+        let start = Instant::now();
+        let at = |step| start + Duration::from_millis(100) * step;
+        let mut listening = Listening::default();
+        listening.expect(Some(1));
+        let late = |listening: &Listening, now| {
+            listening.behind.is_some_and(|behind| now >= behind.since + UNHEARD_MAX)
+        };
+        // Always three bytes later than the other, for 20 s.
+        for step in 0..200 {
+            listening.count(0, 1, at(step));
+            listening.count(1, usize::from(step >= 3), at(step));
+            assert!(!late(&listening, at(step)), "after {step} steps");
+        }
+        assert!(listening.is_behind());
+        // The last three are lost.
+        assert!(late(&listening, at(260)));
+        listening.count(1, 3, at(261));
+        assert!(!listening.is_behind());
+    }
 
     #[test]
     fn the_name_of_a_port_is_read_and_nothing_else_is_taken_for_one() {

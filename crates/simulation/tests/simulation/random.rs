@@ -644,7 +644,7 @@ const REPORT_EVERY: u64 = 10_000;
 
 /// Seeds beyond those, which have failed once, each with what it had shown.
 #[rustfmt::skip]
-const REGRESSIONS: [(u64, &str); 70] = [
+const REGRESSIONS: [(u64, &str); 73] = [
     (1_450, "a result straight behind payload, as some modules say it, taken for lost bytes"),
     (1_720, "a stream that had ended before its CONNECT was read"),
     (2_258, "what looks like a URC in a stream's payload, in front of the stream's end"),
@@ -715,6 +715,9 @@ const REGRESSIONS: [(u64, &str); 70] = [
     (1_516_065, "an escape that a stalled modem answered late, taken for missed, and the stream for ended"),
     (8_600_014_955, "a reboot that nobody saw took the port of URCs along, and push clients hung"),
     (8_600_010_265, "an optional question given up although it was lost with its port each time"),
+    (8_600_017_913, "words inside an echo taken for an answer: the prompt's blank had hidden the first echo"),
+    (8_600_015_837, "an open by settings that the module had forgotten with a failed one"),
+    (8_600_011_737, "a port that carries the same a little later than another, taken for one that has lost bytes"),
 ];
 
 /// Further seeds that have failed once, by what was seen; each by one of the faults above.
