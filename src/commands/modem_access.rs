@@ -25,7 +25,11 @@ pub struct Conversation {
 }
 
 enum Way {
-    Port(Box<Commanded>),
+    Port {
+        modem: Box<Commanded>,
+        /// Where daemons were looked for in vain, if neither a port nor a daemon was named.
+        sought: Vec<PathBuf>,
+    },
     Daemon(Client),
 }
 
@@ -105,14 +109,16 @@ impl Conversation {
         let name = configuration.devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let configuration =
             Configuration { tunnels: Vec::new(), process: Process::default(), ..configuration.clone() };
-        let way = Way::Port(Box::new(Commanded::new(configuration).map_err(internal)?));
+        let modem = Box::new(Commanded::new(configuration).map_err(internal)?);
+        let sought = if access.device_is_given { Vec::new() } else { access.usual_paths.clone() };
+        let way = Way::Port { modem, sought };
         Ok(Conversation { way, name })
     }
 
     /// What is at the other end: the ports that are open, or the daemon.
     pub fn name(&self) -> String {
         let ports = match &self.way {
-            Way::Port(modem) => modem.port_names(),
+            Way::Port { modem, .. } => modem.port_names(),
             Way::Daemon(_) => Vec::new(),
         };
         if ports.is_empty() { self.name.clone() } else { ports.join(", ") }
@@ -124,7 +130,7 @@ impl Conversation {
     /// As [`Conversation::wait_until_ready`].
     pub fn pause(&mut self, time: Duration) -> Result<(), Failure> {
         match &mut self.way {
-            Way::Port(modem) => modem.pause(time).map_err(internal)?,
+            Way::Port { modem, .. } => modem.pause(time).map_err(internal)?,
             Way::Daemon(_) => {
                 #[allow(
                     clippy::disallowed_methods,
@@ -176,7 +182,9 @@ impl Conversation {
     /// The port cannot be opened, the modem is silent, or a signal came.
     pub fn wait_until_ready(&mut self) -> Result<(), Failure> {
         match &mut self.way {
-            Way::Port(modem) => modem.wait_until_ready().map_err(internal)?,
+            Way::Port { modem, sought } => {
+                modem.wait_until_ready().map_err(internal)?.map_err(|failure| nor_a_daemon(failure, sought))
+            }
             Way::Daemon(_) => self.ask(Command::line("AT")).map(|_| ()),
         }
     }
@@ -217,7 +225,10 @@ impl Conversation {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<UserAnswer, Failure> {
         match &mut self.way {
-            Way::Port(modem) => modem.ask(command, progress).map_err(internal)?,
+            Way::Port { modem, sought } => modem
+                .ask(command, progress)
+                .map_err(internal)?
+                .map_err(|failure| nor_a_daemon(failure, sought)),
             Way::Daemon(client) => {
                 let limit = command.patience(USUAL_PATIENCE) + control::TURN_LIMIT + LATENCY;
                 match client.ask(&request(&command, force), limit) {
@@ -241,7 +252,9 @@ impl Conversation {
     /// As [`Conversation::ask`].
     pub fn await_open(&mut self, service: Service, id: u8, limit: Duration) -> Result<Option<u16>, Failure> {
         match &mut self.way {
-            Way::Port(modem) => modem.await_open(service == Service::Tls, id, limit).map_err(internal)?,
+            Way::Port { modem, .. } => {
+                modem.await_open(service == Service::Tls, id, limit).map_err(internal)?
+            }
             Way::Daemon(client) => {
                 let timeout_seconds = seconds(limit);
                 match client.ask(&Request::AwaitOpen { timeout_seconds }, limit + LATENCY) {
@@ -255,7 +268,7 @@ impl Conversation {
 
     /// Results of opens that came so far are of earlier ones.
     pub fn forget_opens(&mut self) {
-        if let Way::Port(modem) = &mut self.way {
+        if let Way::Port { modem, .. } = &mut self.way {
             modem.forget_opens();
         }
     }
@@ -308,6 +321,22 @@ fn unexpected(reply: Result<Reply, ControlError>) -> Failure {
     }
 }
 
+/// A modem was not found. Somebody who runs a daemon wonders why that was not asked.
+fn nor_a_daemon(failure: Failure, sought: &[PathBuf]) -> Failure {
+    if failure.status != Kind::PortUnavailable || sought.is_empty() {
+        return failure;
+    }
+    let paths: Vec<String> = sought.iter().map(|path| path.display().to_string()).collect();
+    let Failure { status, message } = failure;
+    Failure::new(
+        status,
+        format!(
+            "{message}; no daemon answers at {} either (--control names another socket)",
+            paths.join(" or ")
+        ),
+    )
+}
+
 fn internal(error: anyhow::Error) -> Failure {
     Failure::new(Kind::Failed, in_full(&error))
 }
@@ -329,6 +358,20 @@ mod tests {
         assert_eq!(outcome("ERROR"), Outcome::Refused(Refusal::Plain));
         assert_eq!(outcome("+CME ERROR: 10"), Outcome::Refused(Refusal::Cme(CmeError("10".into()))));
         assert_eq!(outcome("+CMS ERROR: 500"), Outcome::Refused(Refusal::Cme(CmeError("500".into()))));
+    }
+
+    #[test]
+    fn where_no_modem_is_found_it_is_said_where_a_daemon_was_looked_for() {
+        let sought = [PathBuf::from("/run/user/1000/qssl-tunnel/control"), "/run/qssl-tunnel/control".into()];
+        let missing = || Failure::new(Kind::PortUnavailable, "no Quectel modem found");
+        assert_eq!(
+            nor_a_daemon(missing(), &sought).message,
+            "no Quectel modem found; no daemon answers at /run/user/1000/qssl-tunnel/control or \
+             /run/qssl-tunnel/control either (--control names another socket)"
+        );
+        assert_eq!(nor_a_daemon(missing(), &[]), missing(), "the port was named");
+        let silent = || Failure::new(Kind::ModemSilent, "silent");
+        assert_eq!(nor_a_daemon(silent(), &sought), silent());
     }
 
     #[test]

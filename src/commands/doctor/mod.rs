@@ -218,6 +218,10 @@ impl Doctor<'_> {
                 }
                 let check = self.report.next();
                 let advice = match failure.status {
+                    Kind::PortUnavailable if self.conversation.is_shared() => {
+                        "see that the modem is plugged in and has power; qssl-tunnel status shows the port that the daemon \
+                         waits for"
+                    }
                     Kind::PortUnavailable => "see that it is plugged in and has power, or name its port: -d",
                     _ => "",
                 };

@@ -817,7 +817,8 @@ impl Relay {
             }
             if reason == WAITED && !self.modem.is_up() {
                 let state = self.modem.session_in_words();
-                let reason = format!("the modem was not ready in time (--queue-timeout): {state}");
+                let cause = state.strip_prefix("waiting: ").unwrap_or(&state);
+                let reason = format!("the modem was not ready in time (--queue-timeout): {cause}");
                 return self.reset(id, &reason, Kind::StreamCut, now);
             }
             return self.reset(id, reason, Kind::StreamCut, now);

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use qssl_core::settings::Mode;
-use qssl_modem_emulator::Registration;
 use qssl_modem_emulator::network::simulated::Behaviour;
+use qssl_modem_emulator::{Registration, Sim};
 
 use qssl_simulation::wiring::{Connection, Fault, Sends, Wiring, seconds};
 use qssl_simulation::{Outcome, Simulation};
@@ -60,7 +60,7 @@ fn out_of_coverage() {
     assert!(log.len() < 15, "{log:#?}");
     assert!(log.iter().any(|line| line.contains("searches for a network")), "{log:#?}");
     let clients = sim.logged().into_iter().filter(|line| line.contains("to s9.example"));
-    let why = "the modem was not ready in time (--queue-timeout): waiting: the modem searches for a network";
+    let why = "the modem was not ready in time (--queue-timeout): the modem searches for a network";
     assert!(clients.clone().all(|line| line.contains(why)), "{:#?}", clients.collect::<Vec<_>>());
     assert!(served_after(&mut sim, seconds(10)) < seconds(5));
 }
@@ -115,4 +115,17 @@ fn registered_but_without_a_data_session() {
     times.sort_unstable();
     times.dedup();
     assert_eq!(times.len(), 8, "{times:?}");
+}
+
+#[test]
+fn a_client_that_waited_in_vain_hears_the_modems_reason_once() {
+    let client = Connection::new(Mode::Push);
+    let mut sim =
+        Wiring::new().modem(|modem| modem.sim = Sim::Absent).connect(client.at(seconds(20))).start();
+    sim.run_until("it gives up waiting", seconds(60), |sim| sim.outcome(0) == Some(Outcome::Reset));
+    let lines: Vec<String> =
+        sim.logged().into_iter().filter(|line| line.contains("--queue-timeout")).collect();
+    let [line] = &lines[..] else { panic!("one line: {lines:#?}") };
+    let why = "(--queue-timeout): the SIM cannot be used: CME error 10 SIM not inserted [stream-cut]";
+    assert!(line.ends_with(why), "{line}");
 }

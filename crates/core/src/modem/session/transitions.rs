@@ -69,10 +69,9 @@ impl Modem {
         if gives_up {
             self.events.push_back(Event::GaveUp(failure));
         } else {
-            let text = failure.to_string();
-            if self.session.said.as_deref() != Some(&text) {
-                log::warn!("{text}; trying again");
-                self.session.said = Some(text);
+            if self.session.said.as_deref() != Some(&failure.message) {
+                log::warn!("{failure}; trying again");
+                self.session.said = Some(failure.message);
             }
         }
     }
