@@ -315,7 +315,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l max-retri
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l force -d 'Send it even if it would break the tunnels of the daemon'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l force -d 'Send it even if it is not known to only ask, with or without a daemon'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s q -l quiet -d 'Log warnings and errors only'

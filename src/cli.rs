@@ -247,7 +247,7 @@ pub struct AtArgs {
     #[arg(value_name = "COMMAND")]
     pub command: String,
 
-    /// Send it even if it would break the tunnels of the daemon
+    /// Send it even if it is not known to only ask, with or without a daemon
     #[arg(long, env = "QSSL_TUNNEL_FORCE", hide_env = true, value_parser = BoolishValueParser::new())]
     pub force: bool,
 

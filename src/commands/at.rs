@@ -26,6 +26,11 @@ pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     if let Err(why) = policy::check_line(&args.command) {
         return Err(Failure::new(Kind::Usage, format!("the command {why}")).into());
     }
+    if !args.force
+        && let Some(message) = policy::refusal(&args.command)
+    {
+        return Err(Failure::new(Kind::Failed, message).into());
+    }
     let access = Access::new(args.control.as_deref(), &args.modem);
     let mut conversation = Conversation::open(&checked.configuration, &access)?;
     let patience = match args.timeout {

@@ -167,8 +167,7 @@ impl EventLoop {
         if let Err(why) = policy::check_line(&line) {
             return self.reply(connection, &Reply::error("bad-request", format!("the command {why}")));
         }
-        if !force && let Some(harm) = policy::harm(&line) {
-            let message = format!("{} {harm}: --force says it all the same", shown(&line));
+        if !force && let Some(message) = policy::refusal(&line) {
             return self.reply(connection, &Reply::error("refused", message));
         }
         let seconds = timeout_seconds.unwrap_or(USUAL_TIMEOUT_SECONDS).clamp(1, LONGEST_TIMEOUT_SECONDS);
@@ -324,14 +323,6 @@ impl EventLoop {
         if let Some(server) = self.server() {
             server.reply(connection, reply, now);
         }
-    }
-}
-
-/// The line without what may be a secret.
-fn shown(line: &str) -> String {
-    match policy::is_secret(line) {
-        true => Command::secret_line(line).to_string(),
-        false => line.to_owned(),
     }
 }
 

@@ -32,6 +32,34 @@ fn without_a_daemon_the_port_is_opened() {
     assert!(answer.text().contains("Quectel") && answer.text().ends_with("OK\n"), "{:?}", answer.text());
 }
 
+/// It was guarded only where a daemon ran: the same line, typed when none happened to, reached the modem.
+#[test]
+fn without_a_daemon_too_only_what_asks_is_said_unless_forced() {
+    let site = Site::new(Behaviour::Echo, "--sim-pin 1234");
+    let at = |arguments: &[&str]| {
+        let mut command = tunnel_command(&["at", "-d", &site.modem.device(0)]);
+        run(command.args(arguments))
+    };
+    for command in
+        ["AT+CPIN=\"0000\"", "AT+CFUN=1,1", "AT+CSQ;+CPIN=\"0000\"", "ATZ", "AT+QSSLCFG=\"seclevel\",0,0"]
+    {
+        let refused = at(&[command]);
+        assert_eq!(refused.status, 1, "{command}: {}", refused.stderr);
+        assert!(
+            refused.stderr.contains("--force") && refused.text().is_empty(),
+            "{command}: {}",
+            refused.stderr
+        );
+        assert!(!refused.stderr.contains("0000"), "a PIN is not shown: {}", refused.stderr);
+    }
+    let attempts = |left: u8| format!("+QPINC: \"SC\",{left},10\nOK\n");
+    assert_eq!(at(&["AT+QPINC=\"SC\""]).expect_success().text(), attempts(3), "no PIN has reached the SIM");
+    assert_eq!(at(&["--force", "AT+CPIN=\"0000\""]).status, 1, "the SIM refuses it");
+    assert_eq!(at(&["AT+QPINC=\"SC\""]).expect_success().text(), attempts(2));
+    let boots = site.modem.embedded.with_modem(|modem, _, _| modem.counters().boots);
+    assert_eq!(boots, Some(1));
+}
+
 #[test]
 fn what_would_break_the_tunnel_is_refused_unless_forced() {
     let site = Site::new(Behaviour::Echo, "");

@@ -1,7 +1,9 @@
-//! Which commands from outside may reach the modem beside the tunnels, and which carry secrets.
+//! Which commands from outside may reach the modem, beside tunnels or without, and which carry secrets.
 //!
 //! What is known to ask only is let through; everything else needs `--force`. Each command of a line is judged by
 //! itself, and a line that can be read in more than one way is not let through.
+
+use qssl_core::at;
 
 use crate::daemon::control::COMMAND_LIMIT_BYTES;
 
@@ -32,6 +34,12 @@ pub fn harm(line: &str) -> Option<&'static str> {
     commands(line).find_map(|command| command.harm())
 }
 
+/// Why this line is not sent without `--force`, in words for whoever asked; `None` if it only asks. The rule is the same
+/// with and without a daemon: a line that is typed does not mean something else where none happens to run.
+pub fn refusal(line: &str) -> Option<String> {
+    harm(line).map(|harm| format!("{} {harm}: --force sends it all the same", shown(line)))
+}
+
 /// Whether a PIN, a password or a key may be in this line or in its answer.
 pub fn is_secret(line: &str) -> bool {
     let secret_key = |arguments: &str| {
@@ -43,6 +51,14 @@ pub fn is_secret(line: &str) -> bool {
         "+QSSLCFG" => secret_key(&command.arguments),
         _ => false,
     })
+}
+
+/// The line without what may be a secret.
+pub fn shown(line: &str) -> String {
+    match is_secret(line) {
+        true => at::Command::secret_line(line).to_string(),
+        false => line.to_owned(),
+    }
 }
 
 /// Whether this line opens a connection whose result comes as a URC.
