@@ -50,6 +50,39 @@ fn a_certificate_is_stored_once_and_comes_back_byte_for_byte() {
     assert!(gone.stderr.contains("lists no file") && gone.stderr.contains("[failed]"), "{}", gone.stderr);
 }
 
+/// A BG770A takes no name without its directory: nothing could be stored in it.
+#[test]
+fn a_module_with_a_directory_for_its_files_gets_them_there_as_a_tunnel_stores_them() {
+    let site = Site::new(Behaviour::Echo, "--identity BG770A-GL --quirk files_in_security --clock host");
+    let name = cert(&site.modem, &["put", certificate_file()]).expect_success().text().trim().to_owned();
+    assert!(name.starts_with("security/qt-"), "{name}");
+    assert_eq!(cert(&site.modem, &["put", certificate_file()]).expect_success().text().trim(), name);
+    assert_eq!(listed(&site.modem), [(name.clone(), true)]);
+    let original = fs::read(certificate_file()).expect("it exists");
+    assert_eq!(cert(&site.modem, &["get", &name]).expect_success().stdout, original);
+    // It is the one that a tunnel uses.
+    let tunnel = site.tunnel(&[]);
+    tunnel.wait_until_ready();
+    drop(tunnel);
+    assert_eq!(listed(&site.modem), [(name.clone(), true)]);
+    cert(&site.modem, &["remove", &name]).expect_success();
+    assert_eq!(listed(&site.modem), []);
+}
+
+/// A module whose model does not tell of the directory: what it refuses is said with the name that it was to have.
+#[test]
+fn a_module_that_takes_no_file_of_that_name_is_quoted() {
+    let modem = Modem::with_options("--quirk files_in_security");
+    let refused = cert(&modem, &["put", certificate_file()]);
+    assert_eq!(refused.status, 1);
+    assert!(
+        refused.stderr.contains("did not store") && refused.stderr.contains("as qt-"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(listed(&modem), []);
+}
+
 #[test]
 fn a_certificate_that_was_spoilt_on_its_way_is_refused_and_not_left_there() {
     let modem = Modem::with_options("");

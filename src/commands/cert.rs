@@ -22,7 +22,7 @@ use crate::terminal::{self, printable, printable_json};
 use qssl_core::at::{AtText, Command, SslContextId, fields};
 use qssl_core::error::Kind;
 use qssl_core::modem::ssl_context::{self, File};
-use qssl_core::modem::{Failure, Outcome, UserAnswer};
+use qssl_core::modem::{Failure, Outcome, Profile, UserAnswer};
 
 /// Does what `args` say.
 ///
@@ -50,7 +50,8 @@ pub fn run(args: &CertArgs, around: &Environment) -> anyhow::Result<ExitStatus> 
     store.conversation.wait_until_ready()?;
     match (args.action, &args.file) {
         (CertAction::Put, _) => {
-            let file = wanted.expect("check_arguments demands a file to put");
+            let mut file = wanted.expect("check_arguments demands a file to put");
+            file.move_to(store.directory()?);
             store.put(&file)?;
             writeln!(out, "{}", file.name)?;
         }
@@ -144,6 +145,19 @@ impl Store {
         self.conversation.ask(Command::line(text))
     }
 
+    /// The directory of the module that files must lie in: a tunnel looks for them there.
+    fn directory(&mut self) -> Result<&'static str, Failure> {
+        let mut profile = Profile::unknown();
+        profile.learn_identity(&self.say("ATI")?.lines);
+        if profile.identity_is_incomplete() {
+            let model = self.say("AT+CGMM;+CGMR")?;
+            if model.outcome == Some(Outcome::Ok) {
+                profile.learn_identity(&model.lines);
+            }
+        }
+        Ok(profile.directory())
+    }
+
     fn list(&mut self) -> Result<Listing, Failure> {
         let list = self.say("AT+QFLST=\"*\"")?;
         // A module without files may answer with an error.
@@ -200,7 +214,8 @@ impl Store {
             Some((size, sum)) => format!("it has {size} bytes with the checksum {sum:04x}"),
             None => refusal(&answer),
         };
-        let message = format!("the modem did not store {} ({size} bytes): {why}", file.source);
+        let message =
+            format!("the modem did not store {} as {} ({size} bytes): {why}", file.source, file.name);
         Err(Failure::new(Kind::Failed, message))
     }
 

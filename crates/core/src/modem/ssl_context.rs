@@ -577,6 +577,12 @@ impl File {
         File { name, content, source }
     }
 
+    /// Its name is in this directory of the module, with the slash after it.
+    pub fn move_to(&mut self, directory: &str) {
+        let name = format!("{directory}{}", without_directory(self.name.as_str()));
+        self.name = AtText::new(name).expect("letters, digits, hyphen, dot and slash");
+    }
+
     /// Its path as a setting's value.
     pub fn path(&self) -> String {
         match self.name.as_str().contains('/') {
