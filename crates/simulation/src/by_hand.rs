@@ -4,7 +4,7 @@
 //! Simpler than the emulated modem, and without its good sense: it neither keeps to the manuals nor knows what
 //! it has said. What must hold of the heart whatever a modem says is checked after every step.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use qssl_core::at::SocketId;
@@ -67,6 +67,12 @@ pub struct Rote {
     pub messages: usize,
     /// In front of the message of this number it says that the far end of this socket has closed.
     pub closes_before: Option<(usize, usize)>,
+    /// What is stored, by name.
+    files: BTreeMap<String, Vec<u8>>,
+    /// The file that is being stored: its name, and how long it will be.
+    upload: Option<(String, usize)>,
+    /// TLS settings: key with its quotes, context, value.
+    tls: BTreeMap<(String, String), String>,
     heard: Vec<u8>,
     payload: Option<(usize, usize)>,
     /// What follows the next answer from `instead`.
@@ -312,7 +318,7 @@ impl ByHand {
                     let rote = &mut self.ports[port];
                     rote.is_open = true;
                     rote.heard.clear();
-                    (rote.payload, rote.stream) = (None, None);
+                    (rote.payload, rote.stream, rote.upload) = (None, None, None);
                     self.relay.port_opened(port, facts, now);
                 }
                 Action::Modem(modem::Action::ClosePort(port)) => {
@@ -430,6 +436,17 @@ impl Rote {
                 if *left == 0 {
                     self.payload = None;
                     self.say("SEND OK");
+                }
+                continue;
+            }
+            if let Some((name, length)) = &self.upload {
+                let file = self.files.entry(name.clone()).or_default();
+                file.push(byte);
+                if file.len() == *length {
+                    let told = format!("+QFUPL: {length},{:x}", checksum(file));
+                    self.upload = None;
+                    self.say(&told);
+                    self.say("OK");
                 }
                 continue;
             }
@@ -558,6 +575,28 @@ impl Rote {
         } else if line.starts_with("AT+QSSLCLOSE=") {
             self.in_use[socket(0)] = false;
             self.say("OK");
+        } else if let Some(settings) = line.strip_prefix("AT+QSSLCFG=\"") {
+            for setting in settings.split(";+QSSLCFG=\"") {
+                let mut parts = setting.splitn(3, ',');
+                let key = parts.next().unwrap_or("").trim_end_matches('"').to_owned();
+                let context = parts.next().unwrap_or("").to_owned();
+                match parts.next() {
+                    Some(value) => {
+                        self.tls.insert((key, context), value.to_owned());
+                    }
+                    None => {
+                        if let Some(value) = self.tls.get(&(key.clone(), context.clone())) {
+                            self.say(&format!("+QSSLCFG: \"{key}\",{context},{value}"));
+                        }
+                    }
+                }
+            }
+            self.say("OK");
+        } else if let Some((command, name)) =
+            line.strip_prefix("AT+QF").and_then(|rest| rest.split_once("=\""))
+        {
+            let (name, rest) = name.split_once('"').unwrap_or((name, ""));
+            self.file_command(command, name, rest);
         } else {
             for (question, lines) in KNOWN {
                 if line.contains(question) {
@@ -567,6 +606,49 @@ impl Rote {
             self.say("OK");
         }
     }
+}
+
+impl Rote {
+    /// AT+QFLST, AT+QFDEL, AT+QFUPL and AT+QFDWL: there is always room.
+    fn file_command(&mut self, command: &str, name: &str, rest: &str) {
+        let missing = b"\r\n+CME ERROR: 405\r\n";
+        match (command, self.files.get(name)) {
+            ("LST", _) => {
+                let list: Vec<String> = self
+                    .files
+                    .iter()
+                    .map(|(name, file)| format!("+QFLST: \"{name}\",{}", file.len()))
+                    .collect();
+                list.iter().for_each(|line| self.say(line));
+                self.say("OK");
+            }
+            ("UPL", _) => {
+                let length = rest.split(',').nth(1).and_then(|length| length.parse().ok()).unwrap_or(0);
+                self.files.remove(name);
+                self.upload = Some((name.to_owned(), length));
+                self.say("CONNECT");
+            }
+            ("DEL", Some(_)) => {
+                self.files.remove(name);
+                self.say("OK");
+            }
+            ("DWL", Some(file)) => {
+                let (length, sum) = (file.len(), checksum(file));
+                let tail = format!("\r\n+QFDWL: {length},{sum:x}\r\n");
+                let told = [b"\r\nCONNECT\r\n", &file[..], tail.as_bytes()].concat();
+                self.message(&told);
+                self.say("OK");
+            }
+            ("DEL" | "DWL", None) => self.message(missing),
+            _ => self.say("OK"),
+        }
+    }
+}
+
+/// The checksum of a stored file (PROTOCOL section 5).
+fn checksum(file: &[u8]) -> u16 {
+    let pairs = file.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+    pairs.fold(0, |sum, pair| sum ^ pair)
 }
 
 /// What is known by rote.

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use qssl_core::settings::Mode;
+use qssl_core::at::AtText;
+use qssl_core::settings::{self, Authentication, Mode};
 
 use qssl_simulation::Outcome;
 use qssl_simulation::by_hand::ByHand;
@@ -427,7 +428,7 @@ fn a_modem_that_answers_every_at_with_an_error_is_asked_more_and_more_rarely() {
 /// and the tunnel serves when it gives sensible ones again.
 #[test]
 fn numbers_in_answers_that_nothing_has() {
-    const ANSWERS: [(&str, &str); 23] = [
+    const ANSWERS: [(&str, &str); 32] = [
         ("AT+CSQ", "+CSQ: #,#"),
         ("AT+CREG", "+CREG: #,#"),
         ("AT+CGREG", "+CGREG: #,#"),
@@ -454,6 +455,15 @@ fn numbers_in_answers_that_nothing_has() {
         ("AT+QSSLRECV=?", "+QSSLRECV: (#-#),(#-#)"),
         ("AT+QSSLCLOSE=?", "+QSSLCLOSE: (#-#),(#-#)"),
         ("ATI", "#\r\nN\r\nRevision: #"),
+        ("AT+CPINR", "+CPINR: SIM PIN,#,#"),
+        ("AT+QNTP", "OK\r\n\r\n+QNTP: #,\"#/#/#,#:#:#+#\""),
+        ("AT+QNTP", "OK\r\n\r\n+QNTP: 0,\"26/11/26,17:00:00+#\""),
+        ("AT+QFLST", "+QFLST: \"UFS:#\",#\r\n+QFLST: \"b\",#"),
+        ("AT+QFLDS", "+QFLDS: #,#"),
+        ("AT+QFUPL", "CONNECT\r\n\r\n+QFUPL: #,#"),
+        ("AT+QFDWL", "CONNECT\r\nabc\r\n+QFDWL: #,#"),
+        ("AT+QFDWL", "CONNECT #\r\nabc\r\n+QFDWL: 3,#"),
+        ("AT+QSSLSEND", "CONNECT #"),
     ];
     const NUMBERS: [&str; 10] = [
         "-10248191152060862",
@@ -471,7 +481,18 @@ fn numbers_in_answers_that_nothing_has() {
         for number in NUMBERS {
             let name = format!("{command} answered with {answer}, # = {number}");
             let words = answer.replace('#', number);
-            let mut hand = ByHand::new(&[Mode::Push, Mode::Buffer], 1, false, |_| {});
+            // Files are stored, and the network is asked for the time.
+            let mut hand = ByHand::new(&[Mode::Push, Mode::Buffer], 1, false, |settings| {
+                settings.modem.ntp = Some(AtText::new("pool.ntp.org").expect("a text"));
+                let pem = settings::Pem { source: "ca.pem".into(), bytes: b"a certificate".to_vec() };
+                for tunnel in &mut settings.tunnels {
+                    tunnel.tls.authentication = Authentication::Authorities(vec![pem.clone()]);
+                }
+            });
+            if command == "AT+QFDWL" {
+                hand.run_until_ready();
+                hand.says(0, b"\r\nRDY\r\n");
+            }
             for _ in 0..3 {
                 hand.ports[0].instead.push_back((command, format!("\r\n{words}\r\n\r\nOK\r\n").into_bytes()));
             }
@@ -479,6 +500,9 @@ fn numbers_in_answers_that_nothing_has() {
             for tunnel in [0, 1] {
                 hand.connect(tunnel);
                 hand.run_for(seconds(5));
+            }
+            if ["AT+QF", "AT+QNTP"].iter().any(|asked| command.starts_with(asked)) {
+                assert!(hand.ports[0].instead.len() < 3, "{command} was never asked");
             }
             hand.ports[0].instead.clear();
             // Limits that a module claims hold until it is asked again.
