@@ -173,7 +173,9 @@ impl EventLoop {
         };
         let is_settling = matches!(error, OpenError::Denied { .. })
             && self.now.saturating_duration_since(denied_since) < DENIED_GRACE;
-        if slot.said.as_ref() != Some(&text) && !is_settling {
+        if is_settling {
+            log::debug!("{text}; it may have no group yet");
+        } else if slot.said.as_ref() != Some(&text) {
             log::warn!("{text}; waiting for it");
             slot.said = Some(text);
         }

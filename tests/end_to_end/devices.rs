@@ -3,7 +3,10 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::thread;
 
 use qssl_modem_emulator::test_server::{Behaviour, ServerOptions, TestServer};
 
@@ -111,6 +114,79 @@ fn behind_a_real_ser2net_in_every_mode() {
     }
 }
 
+/// What ser2net, its tty and the network hold when a modem reboots still reaches it, in command mode: megabytes of a
+/// client's payload were echoed, and its lines were run as commands.
+#[test]
+fn behind_a_real_ser2net_a_reboot_in_mid_upload_runs_no_line_of_it() {
+    const REBOOT_AT_BYTES: u64 = 20_000;
+    // Half a second of the line, and what a pseudoterminal holds in its two buffers, make half of it.
+    const ON_ITS_WAY_MAX_BYTES: usize = 40_960;
+    let site = Site::new(
+        Behaviour::Digest { bytes: u64::MAX },
+        "--baud 115200 --boot-time 500ms --quirk everything_echoed",
+    );
+    let ser2net = Ser2net::start(&site.modem.device(0));
+    let tunnel = Tunnel::verified(&[&ser2net.device], &["--mode", "transparent"]);
+    let shown = || site.modem.embedded.with_modem(|modem, _, _| modem.message_indications());
+    tunnel.wait_until_ready();
+    let before = shown();
+    let mut client = connect(tunnel.address());
+    let mut writer = client.try_clone().expect("a descriptor is free");
+    let writing = thread::spawn(move || {
+        let plain: Vec<u8> = {
+            let length = REBOOT_AT_BYTES as usize + ON_ITS_WAY_MAX_BYTES;
+            b"no line of this is a command\r\n".iter().copied().cycle().take(length).collect()
+        };
+        let commands = b"\r\nAT+CNMI=1,0,0,0,1\r\n".repeat(1_000);
+        let mut result = writer.write_all(&plain);
+        while result.is_ok() {
+            result = writer.write_all(&commands);
+        }
+    });
+    site.server.wait_for(|records| records.iter().any(|record| record.received_bytes >= REBOOT_AT_BYTES));
+    site.modem.embedded.with_modem(|modem, _, now| modem.reboot(now)).expect("the modem runs");
+    let (count, _, ended) = read_to_end(&mut client);
+    assert_eq!((count, ended), (0, Ended::Reset), "the server has said nothing: {}", tunnel.log());
+    writing.join().expect("it ends with its connection");
+    tunnel.wait_for_count("ready after", 2);
+    assert_eq!(shown(), before, "a line of the payload was run: {}", tunnel.log());
+
+    connect(tunnel.address()).write_all(b"again").expect("the tunnel takes it");
+    site.server.wait_for(|records| records.len() == 2 && records[1].received_bytes >= 5);
+}
+
+/// udev sets the group of a device a moment after the kernel has made it: every replug warned.
+#[test]
+fn a_device_that_has_no_group_for_a_moment_is_no_reason_to_warn() {
+    let site = Site::new(Behaviour::Echo, "");
+    let device = fs::canonicalize(site.modem.device(0)).expect("it is there");
+    let allow = |mode| fs::set_permissions(&device, fs::Permissions::from_mode(mode)).expect("it is ours");
+    for comes in [true, false] {
+        allow(0o000);
+        let device = site.modem.device(0);
+        let mut command =
+            tunnel_command(&["listen", "127.0.0.1:0", "--to", "server.test:443", "--insecure", "-vv"]);
+        command.args(["-d", &device]);
+        if rustix::process::geteuid().is_root() {
+            // Nothing is forbidden to root.
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let tunnel = Running::start(&mut command);
+        tunnel.log.wait_for("a refusal", |line| line.contains("permission denied").then_some(()));
+        let warned = "permission denied: ";
+        let is_warning = |line: &str| line.contains(warned) && line.contains("waiting for it");
+        if comes {
+            allow(0o666);
+            tunnel.log.wait_for("readiness", |line| line.ends_with("ready").then_some(()));
+            let log = tunnel.log.so_far();
+            assert!(!log.lines().any(is_warning), "{log}");
+        } else {
+            // If it stays so, somebody must do something about it.
+            tunnel.log.wait_for("a warning", |line| is_warning(line).then_some(()));
+        }
+    }
+}
+
 #[test]
 fn a_device_server_that_dies_resets_clients_and_is_waited_for() {
     let site = Site::new(Behaviour::Echo, "");
@@ -173,3 +249,6 @@ fn echo(client: &mut TcpStream, bytes: &[u8]) {
     client.read_exact(&mut answer).expect("the server answers");
     assert_eq!(answer, bytes);
 }
+
+/// A user without any rights.
+const NOBODY: u32 = 65_534;
