@@ -164,6 +164,8 @@ quirks! {
     /// Files lie in a directory security/, are listed without their storage, and deleting a missing one is a plain ERROR,
     /// as on a BG770A.
     files_in_security: false,
+    /// AT+QPINC is refused; AT+CPINR of 3GPP 27.007 shows the attempts that are left for a PIN.
+    pin_count_refused: false,
 }
 
 impl Quirks {

@@ -25,8 +25,8 @@ use qssl_core::at::{Command, ResultCode, SslContextId, fields};
 use qssl_core::counted;
 use qssl_core::error::Kind;
 use qssl_core::modem::{
-    Failure, Outcome, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal, UserAnswer,
-    access_point, access_point_line, clock_text, pin_attempts, unix_seconds,
+    Failure, Outcome, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal,
+    UserAnswer, access_point, access_point_line, clock_text, pin_attempts, unix_seconds,
 };
 use qssl_core::settings;
 use report::{Form, Report};
@@ -291,7 +291,13 @@ impl Doctor<'_> {
 
     /// A SIM that wants its PIN. What a tunnel would do is said; no attempt is spent on finding out.
     fn locked_sim(&mut self) -> Result<(), Failure> {
-        let attempts = pin_attempts(&self.say("AT+QPINC=\"SC\"")?.lines);
+        let mut attempts = None;
+        for question in PIN_ATTEMPTS {
+            attempts = match attempts {
+                None => pin_attempts(&self.say(question)?.lines),
+                told => told,
+            };
+        }
         let seen = match attempts {
             Some(left) => format!("wants its PIN, {} left", counted(usize::from(left), "attempt")),
             None => "wants its PIN".to_owned(),

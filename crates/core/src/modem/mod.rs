@@ -40,8 +40,8 @@ pub use profile::{CloseTime, DIRECTORIES, Family, Profile, QUESTIONS};
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
 pub use session::{
-    PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, access_point, access_point_line, clock_text, pin_attempts,
-    unix_seconds,
+    PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, access_point, access_point_line, clock_text,
+    pin_attempts, unix_seconds,
 };
 pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
 

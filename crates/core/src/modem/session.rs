@@ -32,7 +32,7 @@ use network::{REGISTRATION, registration_state, sim_state};
 use tls::Files;
 
 pub use clock::{PLAUSIBLE_UNIX_SECONDS, clock_text, unix_seconds};
-pub use network::{PIN_ATTEMPTS_MIN, access_point, access_point_line, pin_attempts};
+pub use network::{PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, access_point, access_point_line, pin_attempts};
 
 /// How far the data session is.
 #[derive(Debug)]
@@ -150,8 +150,8 @@ pub enum Step {
     Glance,
     /// AT+CPIN?
     Sim,
-    /// AT+QPINC="SC": how many attempts are left for the PIN?
-    PinAttempts,
+    /// One of [`PIN_ATTEMPTS`]: how many attempts are left for the PIN?
+    PinAttempts(usize),
     /// AT+CPIN="…"
     EnterPin,
     /// AT+CEREG?, AT+CGREG?, AT+CREG?
@@ -407,7 +407,7 @@ impl Modem {
             Step::Mqtt => line("AT+QMTCONN?".into()),
             Step::Glance => line("AT+CPIN?;+CEREG?;+QSSLSTATE;+QIACT?".into()),
             Step::Sim => line("AT+CPIN?".into()),
-            Step::PinAttempts => line("AT+QPINC=\"SC\"".into()),
+            Step::PinAttempts(index) => line(PIN_ATTEMPTS[index].into()),
             Step::EnterPin => {
                 let pin = self.settings.sim_pin.as_ref()?;
                 Some(Command::secret_line(format!("AT+CPIN=\"{}\"", pin.0)))
@@ -579,7 +579,7 @@ impl Modem {
                 }
             }
             Step::Sim => self.sim_answered(&outcome, &lines, now),
-            Step::PinAttempts => self.pin_attempts_answered(&lines, now),
+            Step::PinAttempts(index) => self.pin_attempts_answered(index, &lines, now),
             Step::EnterPin => match refused {
                 None => self.session.go(Step::Sim),
                 Some(refusal) => {

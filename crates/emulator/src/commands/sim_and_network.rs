@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::commands::{Answer, Call, Failure, line, ok};
+use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
 use crate::config::{Family, Registration, Sim};
 use crate::events::Event;
 use crate::modem::Modem;
@@ -16,6 +16,12 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("CPIN", Kind::Read) => modem.sim_state().map_or_else(Err, |state| line(format!("+CPIN: {state}"))),
         ("CPIN", Kind::Write(list)) => modem.enter_pin(list, now),
         ("CPIN", Kind::Test) => ok(),
+        ("QPINC", _) if modem.config.quirks.pin_count_refused => Err(Failure::Error),
+        ("CPINR", Kind::Execute) => modem.attempts(None),
+        ("CPINR", Kind::Write(list)) => modem
+            .parameters(list)
+            .text(0)
+            .map_or_else(|invalid| Err(invalid.into()), |code| modem.attempts(Some(code))),
         ("QPINC", Kind::Write(list)) if modem.parameters(list).text(0) == Ok("SC") => {
             line(format!("+QPINC: \"SC\",{},10", PIN_ATTEMPTS.saturating_sub(modem.wrong_pins)))
         }
@@ -87,6 +93,16 @@ impl Modem {
             Sim::Failed => Err(Failure::Cme(cme::SIM_FAILURE)),
             Sim::Busy => Err(Failure::Cme(cme::SIM_BUSY)),
         }
+    }
+
+    /// AT+CPINR of 3GPP 27.007: attempts left and at most, for one code or for all.
+    fn attempts(&self, code: Option<&str>) -> Answer {
+        self.sim_present()?;
+        let pin = PIN_ATTEMPTS.saturating_sub(self.wrong_pins);
+        let all = [("SIM PIN", pin, PIN_ATTEMPTS), ("SIM PUK", 10, 10)];
+        let told = all.iter().filter(|(name, ..)| code.is_none_or(|code| code == *name));
+        let lines = told.map(|(name, left, most)| format!("+CPINR: {name},{left},{most}"));
+        Ok(Outcome::Done(lines.collect()))
     }
 
     fn sim_present(&self) -> Result<(), Failure> {

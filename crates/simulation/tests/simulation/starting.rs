@@ -306,16 +306,36 @@ fn a_pin_is_entered_once_and_never_again_if_it_was_wrong() {
 
 #[test]
 fn the_last_attempt_for_a_pin_is_never_used() {
-    let locked = |wrong: &[u8]| {
-        let pin = Secret(AtText::new("1234").expect("digits"));
-        let wiring = Wiring::new().modem(|modem| modem.sim = Sim::Pin("1234".to_owned()));
-        wiring.settings(|settings| settings.sim_pin = Some(pin)).typed_before(wrong)
-    };
-    serves(locked(b"AT+CPIN=\"0000\"\r"));
-    let mut sim = fetching(locked(b"AT+CPIN=\"0000\"\rAT+CPIN=\"0000\"\r")).start();
-    sim.run_for(seconds(60));
+    // Where AT+QPINC is refused, AT+CPINR shows how many there are: the last one was used there.
+    for pin_count_refused in [false, true] {
+        let locked = |wrong: &[u8]| {
+            let pin = Secret(AtText::new("1234").expect("digits"));
+            let wiring = Wiring::new().modem(|modem| {
+                modem.sim = Sim::Pin("1234".to_owned());
+                modem.quirks.pin_count_refused = pin_count_refused;
+            });
+            wiring.settings(|settings| settings.sim_pin = Some(pin)).typed_before(wrong)
+        };
+        serves(locked(b"AT+CPIN=\"0000\"\r"));
+        let mut sim = fetching(locked(b"AT+CPIN=\"0000\"\rAT+CPIN=\"0000\"\r")).start();
+        sim.run_for(seconds(60));
+        assert_eq!(sim.said("AT+CPIN="), 0);
+        assert!(sim.ready_at.is_empty());
+    }
+}
+
+/// A PIN that is given for a SIM that wants its PUK could only be taken for a PUK.
+#[test]
+fn a_sim_that_wants_its_puk_is_given_nothing() {
+    let pin = Secret(AtText::new("1234").expect("digits"));
+    let wiring = Wiring::new()
+        .modem(|modem| modem.sim = Sim::Pin("1234".to_owned()))
+        .settings(|settings| settings.sim_pin = Some(pin))
+        .typed_before(b"AT+CPIN=\"0000\"\rAT+CPIN=\"0000\"\rAT+CPIN=\"0000\"\r");
+    let mut sim = fetching(wiring).start();
+    sim.run_for(seconds(300));
     assert_eq!(sim.said("AT+CPIN="), 0);
-    assert!(sim.ready_at.is_empty());
+    assert!(sim.said("AT+CPIN?") > 0 && sim.ready_at.is_empty());
 }
 
 /// Where another program had URCs leave, how it had payload shown and SMS told is as before once we have gone.

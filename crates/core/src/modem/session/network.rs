@@ -66,7 +66,7 @@ impl Modem {
         let state = lines.iter().find_map(|line| sim_state(line));
         match (state, outcome) {
             (Some("READY"), _) => self.session.go(Step::Registration(0)),
-            (Some("SIM PIN"), _) if self.settings.sim_pin.is_some() => self.session.go(Step::PinAttempts),
+            (Some("SIM PIN"), _) if self.settings.sim_pin.is_some() => self.session.go(Step::PinAttempts(0)),
             (Some("SIM PIN"), _) => {
                 let message = match self.session.pin_refused {
                     true => {
@@ -76,6 +76,11 @@ impl Modem {
                     false => "the SIM wants a PIN: give --sim-pin-file",
                 };
                 self.session_failed(Failure::new(Kind::SimFailed, message), true, now);
+            }
+            (Some("SIM PUK"), _) => {
+                let message = "the SIM is locked after wrong PINs and wants its PUK: unlock it by hand (qssl-tunnel at \
+                               --force 'AT+CPIN=\"PUK\",\"NEW PIN\"'), or in a telephone";
+                self.session_failed(Failure::new(Kind::SimFailed, message), false, now);
             }
             (Some(state), _) => {
                 let message = format!("the SIM cannot be used: it says {state:?}");
@@ -99,8 +104,9 @@ impl Modem {
 
     /// A module that cannot say how many attempts are left is trusted to have more than one: a PIN that was refused
     /// is never tried again.
-    pub(super) fn pin_attempts_answered(&mut self, lines: &[String], now: Instant) {
+    pub(super) fn pin_attempts_answered(&mut self, index: usize, lines: &[String], now: Instant) {
         match pin_attempts(lines) {
+            None if index + 1 < PIN_ATTEMPTS.len() => self.session.go(Step::PinAttempts(index + 1)),
             Some(attempts) if attempts < PIN_ATTEMPTS_MIN => {
                 let message = format!(
                     "the SIM has {} left for its PIN, and the last one is not used: enter the PIN by hand \
@@ -216,9 +222,18 @@ pub(super) fn registration_state(lines: &[String]) -> Option<u8> {
     })
 }
 
-/// How many attempts the SIM leaves for its PIN, where AT+QPINC tells: `+QPINC: "SC",<for the PIN>,<for the PUK>`.
+/// How many attempts the SIM leaves for its PIN, in the answer to one of [`PIN_ATTEMPTS`]: `+QPINC: "SC",<for the
+/// PIN>,<for the PUK>`, `+CPINR: SIM PIN,<for it>[,<at most>]`. More than any SIM has is not believed.
 pub fn pin_attempts(lines: &[String]) -> Option<u8> {
-    lines.iter().find_map(|line| fields(line.strip_prefix("+QPINC:")?).nth(1)?.parse().ok())
+    let told = lines.iter().find_map(|line| match line.strip_prefix("+QPINC:") {
+        Some(values) => fields(values).nth(1)?.parse().ok(),
+        None => {
+            let mut all = fields(line.strip_prefix("+CPINR:")?);
+            all.next().filter(|code| *code == "SIM PIN")?;
+            all.number()
+        }
+    });
+    told.filter(|attempts| *attempts <= ATTEMPTS_MAX)
 }
 
 /// The access point's name in `+QICSGP: [<context>,]<type>,"<apn>","<user>","<password>",<auth>`.
@@ -253,6 +268,12 @@ pub(super) const REGISTRATION: [&str; 3] = ["AT+CEREG?", "AT+CGREG?", "AT+CREG?"
 /// How often SIM and registration are asked about.
 const POLL: Duration = Duration::from_secs(2);
 
+/// What asks for the attempts that are left: Quectel's own command, and that of 3GPP 27.007.
+pub const PIN_ATTEMPTS: [&str; 2] = ["AT+QPINC=\"SC\"", "AT+CPINR=\"SIM PIN\""];
+
+/// ETSI TS 102 221 has four bits for the number.
+const ATTEMPTS_MAX: u8 = 15;
+
 /// With fewer attempts left no PIN is entered: the last one is the user's.
 pub const PIN_ATTEMPTS_MIN: u8 = 2;
 
@@ -262,6 +283,22 @@ const REGISTRATION_PATIENCE: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_attempts_for_a_pin_are_read_from_either_answer() {
+        let attempts = |text: &str| pin_attempts(&[text.to_owned()]);
+        assert_eq!(attempts("+QPINC: \"SC\",3,10"), Some(3));
+        assert_eq!(attempts("+CPINR: SIM PIN,1,3"), Some(1));
+        assert_eq!(attempts("+CPINR: SIM PIN,0"), Some(0));
+        assert_eq!(attempts("+CPINR: \"SIM PIN\",2"), Some(2));
+        for text in
+            ["+CPINR: SIM PUK,10,10", "+CPINR: SIM PIN", "+CPINR: SIM PIN,-1", "+QPINC: \"SC\",255,255", "3"]
+        {
+            assert_eq!(attempts(text), None, "{text}");
+        }
+        let all = ["+CPINR: SIM PUK,10,10", "+CPINR: SIM PIN,1,3"].map(str::to_owned);
+        assert_eq!(pin_attempts(&all), Some(1), "every code may be listed");
+    }
 
     #[test]
     fn an_access_point_is_read_with_and_without_the_number_of_its_context() {
