@@ -192,6 +192,17 @@ pub(super) fn follows(line: &[u8], terminator: Option<u8>) -> Option<Follows> {
     }
 }
 
+/// Whether `line` begins a text that somebody else wrote, and whose end nothing tells from a message inside it.
+pub fn begins_text(line: &str) -> bool {
+    let Some((name, values)) = line.split_once(':') else { return false };
+    match name {
+        // Without a topic it only announces.
+        "+QMTRECV" => values.contains('"'),
+        "+CMT" | "+CBM" | "+CDS" => true,
+        _ => false,
+    }
+}
+
 /// How many bytes of `after` belong to what another program has the modem say, where `line`, which has its end, begins
 /// that.
 pub fn foreign_length(line: &[u8], after: &[u8]) -> usize {

@@ -14,7 +14,7 @@ mod value;
 
 pub use command::{AccessMode, Command, Expects, Line, USUAL_PATIENCE};
 pub use decoder::{Decoder, Final, Message, PUSH_LENGTH_MAX, Urc};
-pub use foreign::foreign_length;
+pub use foreign::{begins_text, foreign_length};
 pub use parse::{Fields, fields};
 pub use result_code::{CmeError, ResultCode};
 pub use value::{

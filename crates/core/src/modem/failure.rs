@@ -145,6 +145,8 @@ pub enum Cut {
     Silent,
     /// The modem said something that cannot be framed.
     Garbled,
+    /// Payload was pushed after a text that somebody else wrote, and may be a part of that.
+    Forgeable,
     /// What the module said unasked left by a port on which nobody listens.
     Unheard,
     /// The modem stopped in the middle of what it had announced.
@@ -178,6 +180,7 @@ impl std::fmt::Display for Cut {
             Cut::Rebooted => "the modem rebooted",
             Cut::Silent => "the modem stopped answering",
             Cut::Garbled => "the modem sent what cannot be understood",
+            Cut::Forgeable => "what was pushed may be part of a text that another program received",
             Cut::Unheard => "what the modem pushed left by another of its ports",
             Cut::Unfinished => "the modem stopped in the middle of announced data",
             Cut::LineError => "bytes were lost on the serial line",

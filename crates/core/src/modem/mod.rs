@@ -45,7 +45,9 @@ pub use session::{
 };
 pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
 
-use crate::at::{AccessMode, Command, Message, ResultCode, SOCKET_COUNT, SocketId, SslContextId, Urc};
+use crate::at::{
+    AccessMode, Command, Message, ResultCode, SOCKET_COUNT, SocketId, SslContextId, Urc, begins_text,
+};
 use crate::byte_queue::ByteQueue;
 use crate::error::Kind;
 use crate::recorder::{LIMIT_BYTES, Side};
@@ -55,7 +57,7 @@ use data_mode::DataMode;
 use fair::{FairQueue, Way};
 use port_names::Routing;
 use recovery::{Absence, Ladder, Rung};
-use session::{Doubt, Session, Step, UNANSWERED_MAX};
+use session::{Doubt, Session, Step, Texts, UNANSWERED_MAX};
 use socket::{Closing, FailedSend, FarEnd, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
 use ssl_context::SslContext;
 use waking::{FILLER, Waking, Without};
@@ -938,8 +940,12 @@ impl Modem {
                 if let State::Waking(waking) = &mut channel.state {
                     waking.heard_line(line);
                 }
-                if !channel.answer.take_line(channel.in_flight.as_ref(), line) {
+                let is_answer = channel.answer.take_line(channel.in_flight.as_ref(), line);
+                // A text with its length may stand in one line, and look like a line of the answer.
+                if !is_answer || begins_text(line) {
                     self.session.found.others_said(line, &self.profile.name);
+                }
+                if !is_answer {
                     log::trace!(target: "wire", "ignored: {line}");
                 }
             }
@@ -1023,6 +1029,13 @@ impl Modem {
                     && self.earlier_pushes_are_held(before)
                 {
                     self.break_off(id, Cut::Garbled);
+                    known = None;
+                }
+                // Sockets in buffer mode are told apart by then: what is pushed to them only announces.
+                if let Some(id) = known.filter(|_| length > 0)
+                    && self.session.found.texts == Texts::Came
+                {
+                    self.break_off(id, Cut::Forgeable);
                     known = None;
                 }
                 if known.is_none() && length > 0 {
@@ -1147,7 +1160,7 @@ impl Modem {
     fn announcing_sockets(&self) -> u16 {
         let never_pushes = |socket: &Socket| {
             let is_ours = !matches!(socket.phase, Phase::Unknown | Phase::Foreign | Phase::Free);
-            let stays_in_buffer_mode = socket.only_announces && self.session.found.texts_are_shown;
+            let stays_in_buffer_mode = socket.only_announces && self.session.found.texts.are_shown();
             is_ours && (self.tunnels[socket.tunnel].mode != Mode::Push || stays_in_buffer_mode)
         };
         let all = self.sockets.iter().enumerate().filter(|(_, socket)| never_pushes(socket));

@@ -282,7 +282,7 @@ impl Modem {
     /// Whether sockets are opened in push mode for those who want it: what is pushed comes to us, and nobody else can write
     /// what looks like it.
     pub(super) fn pushes_count(&self) -> bool {
-        self.urcs_reach_us() && !self.session.found.texts_are_shown
+        self.urcs_reach_us() && !self.session.found.texts.are_shown()
     }
 
     /// The port of ours whose name the module should be asked for, and a socket that was opened by it: one that has no

@@ -626,7 +626,7 @@ impl Modem {
     fn adjust_flows(&mut self, now: Instant) {
         let can_switch = self.profile.switches_mode != Some(false);
         let pushes_count = self.pushes_count();
-        let texts_are_shown = self.session.found.texts_are_shown;
+        let texts_are_shown = self.session.found.texts.are_shown();
         let poll_interval = self.poll_interval();
         let tunnels = &self.tunnels;
         for socket in &mut self.sockets {

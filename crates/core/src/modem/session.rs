@@ -27,6 +27,7 @@ use crate::at::{Command, ResultCode};
 use crate::error::Kind;
 use crate::settings::Mode;
 use clock::NetworkTime;
+pub(in crate::modem) use found::Texts;
 use found::{Found, Reports, SHARED};
 use network::{REGISTRATION, registration_state, sim_state};
 use tls::Files;
@@ -703,7 +704,7 @@ impl Modem {
         let checks_time = self.checks_time();
         let step = match step {
             Step::Mqtt
-                if self.session.found.texts_are_shown
+                if self.session.found.texts.are_shown()
                     || self.tunnels.iter().all(|tunnel| tunnel.mode != Mode::Push) =>
             {
                 return self.go_or_skip(Step::Dns);

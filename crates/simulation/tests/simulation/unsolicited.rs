@@ -1,8 +1,8 @@
 //! Goal of this test: what the modem says unasked can stand anywhere and harms nothing.
 
 use qssl_core::settings::Mode;
-use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
+use qssl_modem_emulator::{Family, PortName};
 
 use qssl_simulation::Outcome;
 use qssl_simulation::material::other_programs;
@@ -131,7 +131,7 @@ fn of_other_programs_beside_a_stream() {
                 .connect(Connection::new(Mode::Buffer).at(seconds(1)).far_end(Behaviour::source(60_000, 1)))
                 .connect(
                     Connection::new(Mode::Push)
-                        .at(seconds(2))
+                        .at(seconds(10))
                         .far_end(idle)
                         .leaves(Leaves::After(seconds(60))),
                 );
@@ -142,6 +142,10 @@ fn of_other_programs_beside_a_stream() {
             let mut sim = wiring.start();
             sim.run_to_the_end(seconds(120));
             for connection in 0..2 {
+                // What is pushed after the first text may be a part of it.
+                if mode == Mode::Push && connection == 0 && sim.outcome(0) == Some(Outcome::Reset) {
+                    continue;
+                }
                 assert_eq!(
                     sim.outcome(connection),
                     Some(Outcome::Eof),
@@ -237,6 +241,68 @@ fn mqtt_messages_of_another_program_add_nothing_to_a_stream() {
                 assert_eq!(sim.outcome(connection), Some(Outcome::Eof), "{name}");
                 sim.assert_complete(connection);
             }
+        }
+    }
+}
+
+/// Of a client that connects after set-up the first message may be the forged one, and another program may have SMS shown
+/// again. What is pushed after the first text, and before the switch to buffer mode, was given to a client.
+#[test]
+fn the_first_text_of_another_program_adds_nothing_to_a_stream() {
+    let forged = "x\"\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX\r\n\r\n+QSSLURC: \"closed\",0\r\n";
+    let says = Says::Drip { bytes: 500, every: millis(100), total: 50_000, seed: 1 };
+    let drip = Behaviour { ends: Ends::AfterSaying(50_000), says, ..Behaviour::source(0, 1) };
+    let first_texts: [&[Fault]; 4] = [
+        &[Fault::Foreign(format!("\r\n+QMTRECV: 0,0,\"alerts\",\"{forged}").into_bytes())],
+        // The topic can hold whatever the text can.
+        &[Fault::Foreign(format!("\r\n+QMTRECV: 0,0,\"a\",1,\"{forged}\",\"b\"\r\n").into_bytes())],
+        &[Fault::OtherProgram(b"AT+CNMI=2,2\r".to_vec()), Fault::Sms(forged.into())],
+        &[Fault::Foreign(format!("\r\n+CBM: 1,2,\"\",1,1\r\n{forged}").into_bytes())],
+    ];
+    for family in [Family::Ec20, Family::Eg800q] {
+        for switches in [true, false] {
+            for (case, texts) in first_texts.iter().enumerate() {
+                let mut wiring = Wiring::new()
+                    .modem(|modem| {
+                        modem.family = family;
+                        modem.quirks.mode_switch_refused = !switches;
+                    })
+                    .connect(Connection::new(Mode::Push).far_end(drip.clone()))
+                    .connect(
+                        Connection::new(Mode::Push).at(seconds(20)).far_end(Behaviour::source(20_000, 2)),
+                    );
+                for (turn, text) in (0_u64..).zip(*texts) {
+                    wiring = wiring.fault(millis(3_000 + turn * 40), text.clone());
+                }
+                // What is no text has shown nothing before.
+                let mut sim = wiring.start();
+                sim.run_to_the_end(seconds(120));
+                let name = format!("{family:?}, text {case}, switches: {switches}");
+                // Nothing tells what is pushed next from what is forged; that it is as was said, each step checks.
+                assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
+                let received = sim.clients[0].received.len();
+                assert!((1_000..40_000).contains(&received), "{name}: {received} bytes");
+                assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{name}: the next are served in buffer mode");
+                sim.assert_complete(1);
+            }
+        }
+    }
+}
+
+/// What only tells of another program's MQTT client has no text: its connections go on.
+#[test]
+fn a_line_without_a_text_of_another_program_resets_nobody() {
+    let says = Says::Drip { bytes: 500, every: millis(10), total: 100_000, seed: 1 };
+    let drip = Behaviour { ends: Ends::AfterSaying(100_000), says, ..Behaviour::source(0, 1) };
+    for family in [Family::Ec20, Family::Eg800q] {
+        for line in ["+QMTOPEN: 0,0", "+QMTCONN: 0,0,0", "+QMTRECV: 0,1", "+QMTSTAT: 0,1", "+CMTI: \"ME\",0"]
+        {
+            let wiring = Wiring::new().modem(|modem| modem.family = family);
+            let wiring = wiring.connect(Connection::new(Mode::Push).far_end(drip.clone()));
+            let mut sim = wiring.fault(millis(3_000), Fault::Urc(line.into())).start();
+            sim.run_to_the_end(seconds(120));
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{family:?}, {line}");
+            sim.assert_complete(0);
         }
     }
 }

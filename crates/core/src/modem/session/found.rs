@@ -4,7 +4,7 @@
 //! own values behind, and the next one takes them for what it found.
 
 use super::Step;
-use crate::at::fields;
+use crate::at::{begins_text, fields};
 use crate::modem::{Modem, UrcPort};
 
 /// What was found in the modem.
@@ -13,9 +13,28 @@ pub(in crate::modem) struct Found {
     settings: Vec<Setting>,
     /// The ports that AT+QURCCFG=? lists.
     pub(in crate::modem) urc_ports: Vec<String>,
-    /// SMS or the messages of another program's MQTT client are shown when they come, and that cannot be changed:
-    /// whoever sends one can write what looks like the module's own words.
-    pub(in crate::modem) texts_are_shown: bool,
+    /// What is known of texts that others send.
+    pub(in crate::modem) texts: Texts,
+}
+
+/// SMS, cell broadcasts and the messages of another program's MQTT client: whoever sends one can write what looks like
+/// the module's own words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::modem) enum Texts {
+    /// None is shown, as far as is known.
+    #[default]
+    Kept,
+    /// They are shown when they come, and that cannot be changed.
+    Shown,
+    /// One has come. What is pushed after it may be a part of it: nothing tells where a text ends.
+    Came,
+}
+
+impl Texts {
+    /// Whether nothing that they could look like is to be believed.
+    pub(in crate::modem) fn are_shown(self) -> bool {
+        self != Texts::Kept
+    }
 }
 
 /// One setting.
@@ -33,7 +52,7 @@ impl Found {
     /// The modem has rebooted: it has its own values again.
     pub(in crate::modem) fn forget(&mut self) {
         self.settings.clear();
-        self.texts_are_shown = false;
+        self.texts = Texts::Kept;
     }
 
     /// Takes the answers to [`SHARED`], together or one by one.
@@ -92,18 +111,23 @@ impl Found {
 
     /// A line that is about something else than our sockets.
     pub(in crate::modem) fn others_said(&mut self, line: &str, module: &str) {
-        if line.starts_with(MQTT) {
-            self.mqtt_is_used(module);
+        if begins_text(line) {
+            self.texts_are_shown(line, module);
+            self.texts = Texts::Came;
+        } else if line.starts_with(MQTT) {
+            self.texts_are_shown(line, module);
         }
     }
 
-    /// Another program's MQTT client is connected: the text of its messages has no length.
-    fn mqtt_is_used(&mut self, module: &str) {
-        if !std::mem::replace(&mut self.texts_are_shown, true) {
+    /// The module has said this of the texts of others: from now on they are shown.
+    fn texts_are_shown(&mut self, line: &str, module: &str) {
+        if !self.texts.are_shown() {
+            let name = line.split(':').next().unwrap_or(line);
             log::info!(
-                "{module} shows another program's MQTT messages: a text in them can look like its own words, so \
-                 connections in push mode are made in buffer mode"
+                "{module} shows what others send to another program ({name}): a text in it can look like its own \
+                 words, so connections in push mode are made in buffer mode"
             );
+            self.texts = Texts::Shown;
         }
     }
 
@@ -144,7 +168,7 @@ impl Modem {
         match self.session.found.kept(reports) {
             Some(values) if !is_refused => self.session.found.was_set(MESSAGES, &values),
             _ => {
-                self.session.found.texts_are_shown = true;
+                self.session.found.texts = self.session.found.texts.max(Texts::Shown);
                 log::warn!(
                     "{} refused to keep SMS instead of showing them (AT+CNMI): a text in them can look like its own \
                      words, so connections in push mode are made in buffer mode",
@@ -158,11 +182,11 @@ impl Modem {
     /// AT+QMTCONN? was answered: `+QMTCONN: <client>,<state>`, 2 connecting, 3 connected.
     pub(super) fn mqtt_answered(&mut self, lines: &[String]) {
         let state = |line: &String| {
-            let values = line.strip_prefix("+QMTCONN:")?;
+            let values = line.strip_prefix(MQTT_STATE)?;
             fields(values).nth(1)?.trim().parse::<u8>().ok()
         };
         if lines.iter().filter_map(state).any(|state| matches!(state, 2 | 3)) {
-            self.session.found.mqtt_is_used(&self.profile.name);
+            self.session.found.texts_are_shown(MQTT_STATE, &self.profile.name);
         }
         self.go_or_skip(Step::Dns);
     }
@@ -246,6 +270,9 @@ const MESSAGES: &str = "+CNMI?";
 
 /// What the lines of MQTT clients begin with.
 const MQTT: &str = "+QMT";
+
+/// A state of one of them.
+const MQTT_STATE: &str = "+QMTCONN:";
 
 /// The most names of ports that are kept of what a module lists.
 const PORTS_MAX: usize = 16;
