@@ -107,7 +107,7 @@ impl Logger {
             let times = match (times, varies) {
                 (1, false) => "repeated once more".to_owned(),
                 (_, false) => format!("repeated {times} more times"),
-                (_, true) => format!("{times} more of this kind, the last"),
+                (_, true) => format!("{times} more, last"),
             };
             self.inner.log(
                 &Record::builder()
@@ -545,7 +545,7 @@ mod tests {
         let lines = output.lines();
         assert!(lines.len() <= 5 + 5 + 1, "{lines:#?}");
         let last = &lines[lines.len() - 2];
-        assert!(last.contains("more of this kind, the last: [2001:db8::176f]:45999 may not"), "{last}");
+        assert!(last.contains("more, last: [2001:db8::176f]:45999 may not"), "{last}");
     }
 
     #[test]
