@@ -3,10 +3,14 @@
 //! ```text
 //!              leave() or a suspicion
 //!   Flowing ───────────────────────────► Draining ──► Guard ──► Escaped ──OK──► left
-//!      ▲  │ DCD dropped                                 ▲          │ missed
-//!      │  └───────────► HungUp ──► ended                └──────────┘ (three times, then lost)
+//!      ▲  │ DCD dropped                                 ▲        │    │ missed
+//!      │  └───────────► HungUp ──► ended                └────────│────┘ (three times, then lost)
+//!      │                                                         └► Asked ──► left, ended, or lost
 //!      └── the suspicion was wrong
 //! ```
+//! Where the stream may go on, the socket's state is asked for before anything that is held counts as payload: an `OK`
+//! can stand in a text of another program.
+//!
 //! Up, the bytes on the line never end in `+++` before a pause, or the modem would take them for the escape.
 //! Down, `NO CARRIER` may be payload or the end of it; what looks like it is held back until that is known.
 //! Where the port has a DCD line, that line knows.
@@ -85,10 +89,14 @@ enum Stage {
         by_dtr: bool,
         from: usize,
     },
-    /// The first escape was not answered in time; the socket's state was asked for, which only a modem in command
-    /// mode answers.
+    /// The stream may go on, and the first escape was answered by what may be another program's text, or not in time:
+    /// the socket's state was asked for, which only a modem in command mode answers.
     Asked {
         since: Instant,
+        tries: u32,
+        /// Where in what is held the `OK` of the escape begins, if it has come.
+        ok_at: Option<usize>,
+        /// Where the answer can begin.
         from: usize,
     },
     /// At the latest at this time: who keeps talking holds up nobody.
@@ -342,9 +350,10 @@ impl DataMode {
                     *from = self.held.len();
                 }
                 if self.reason != Reason::Suspicion {
-                    // Everything but a possible end, or a possible `OK` at the end, is payload.
-                    let keep = self.verdict.words.max(HELD_WHILE_LEAVING).min(self.held.len());
-                    self.give_out(self.held.len() - keep, payload);
+                    // Everything is payload but a possible end, and a possible `OK` with all that follows it.
+                    let most = self.held.len().saturating_sub(self.verdict.words.max(HELD_WHILE_LEAVING));
+                    let answer = self.answer_may_begin_at().or(self.asked_at()).unwrap_or(usize::MAX);
+                    self.give_out(most.min(answer), payload);
                 }
             }
         }
@@ -361,8 +370,13 @@ impl DataMode {
         self.passed(&given);
         self.judge();
         self.escaped_from = self.escaped_from.map(|from| from.saturating_sub(count));
-        if let Stage::Escaped { from, .. } | Stage::Asked { from, .. } = &mut self.stage {
-            *from = from.saturating_sub(count);
+        match &mut self.stage {
+            Stage::Escaped { from, .. } => *from = from.saturating_sub(count),
+            Stage::Asked { ok_at, from, .. } => {
+                *from -= count;
+                *ok_at = ok_at.map(|at| at - count);
+            }
+            Stage::Flowing | Stage::Draining { .. } | Stage::Guard { .. } | Stage::HungUp { .. } => {}
         }
     }
 
@@ -408,6 +422,9 @@ impl DataMode {
         {
             *latest += now.saturating_duration_since(since);
             *until = (*until).max((now + HANG_UP_TAIL).min(*latest));
+        }
+        if let (Stage::Asked { since, .. }, Some(_), false) = (&mut self.stage, self.paused_since, paused) {
+            *since = now;
         }
         self.paused_since = paused.then(|| self.paused_since.unwrap_or(now));
     }
@@ -552,10 +569,11 @@ impl DataMode {
             Stage::Guard { until, .. } | Stage::HungUp { until, .. } => Some(until),
             Stage::Escaped { .. } if self.answer_at().is_some() => Some(self.answered_at()),
             Stage::Escaped { since, .. } => Some(since + self.escape_wait()),
-            Stage::Asked { since, .. } => match self.state_answer() {
+            Stage::Asked { since, ok_at, .. } => match self.state_answer() {
                 Some(StateAnswer::TakesCommands) => Some(self.takes_commands_at(since)),
                 Some(_) => Some(since),
-                None => Some(since + STATE_WAIT),
+                None if self.may_wait_unread() => None,
+                None => Some(since + state_wait(ok_at)),
             },
         };
         ask.into_iter().chain(stage).min()
@@ -613,8 +631,17 @@ impl DataMode {
             }
             Stage::Guard { .. } => Next::Wait,
             Stage::Escaped { since, tries, by_dtr, .. } => {
-                if self.answer_at().is_some() {
-                    return if self.answered_at() <= now { Next::Left(self.reason) } else { Next::Wait };
+                if let Some(answer) = self.answer_at() {
+                    return match (self.answered_at() <= now, self.reason, self.socket) {
+                        (false, ..) => Next::Wait,
+                        // It may stand in a text of another program, and the stream may have ended before.
+                        (true, Reason::Suspicion | Reason::Echo, Some(id)) => {
+                            let from = self.held.len();
+                            self.stage = Stage::Asked { since: now, tries, ok_at: Some(answer), from };
+                            Next::AskState(id)
+                        }
+                        (true, ..) => Next::Left(self.reason),
+                    };
                 }
                 if since + self.escape_wait() > now {
                     return Next::Wait;
@@ -629,19 +656,22 @@ impl DataMode {
                 if let (Reason::Suspicion | Reason::Echo, 1, Some(id), false) =
                     (self.reason, tries, self.socket, self.is_paused())
                 {
-                    self.stage = Stage::Asked { since: now, from: self.held.len() };
+                    self.stage = Stage::Asked { since: now, tries, ok_at: None, from: self.held.len() };
                     return Next::AskState(id);
                 }
                 if tries >= ESCAPE_TRIES { Next::Lost } else { self.begin_escape(now, tries + 1) }
             }
-            Stage::Asked { since, .. } => match self.state_answer() {
+            Stage::Asked { since, ok_at, .. } => match self.state_answer() {
                 // Where payload may have been an escape, this does not tell whether `OK` was payload.
-                Some(StateAnswer::Connected { .. }) if self.may_have_escaped.is_some() => Next::Lost,
+                Some(StateAnswer::Connected { .. }) if self.may_have_escaped.is_some() && ok_at.is_none() => {
+                    Next::Lost
+                }
                 Some(StateAnswer::Connected { .. }) => Next::Left(self.reason),
                 Some(StateAnswer::NotConnected) => Next::Ended,
                 // It may be the late answer to the escape, and that to the question still comes.
                 Some(StateAnswer::TakesCommands) if self.takes_commands_at(since) <= now => Next::Lost,
-                None if since + STATE_WAIT <= now => Next::Lost,
+                None if self.may_wait_unread() => Next::Wait,
+                None if since + state_wait(ok_at) <= now => Next::Lost,
                 Some(StateAnswer::TakesCommands) | None => Next::Wait,
             },
             Stage::HungUp { until, .. } if until <= now && !self.is_paused() => Next::Ended,
@@ -670,8 +700,9 @@ impl DataMode {
         all.append(&mut self.held);
         self.verdict = Verdict::default();
         let escaped_from = self.escaped_from.map(|from| all.len().min(delivered + from));
-        let asked_from =
-            if let Stage::Asked { from, .. } = self.stage { Some(from + delivered) } else { None };
+        let asked_from = self.asked_at().map(|at| at + delivered);
+        // It may have been the escape's, and then the words were payload.
+        let is_answered = matches!(self.stage, Stage::Asked { ok_at: Some(_), .. });
         let is_answered_late =
             asked_from.is_none() && escaped_from.is_some_and(|from| ends_in_ok(&all[from..]).is_some());
         // The answer to the question that showed the end is no part of it.
@@ -699,8 +730,12 @@ impl DataMode {
         // What is behind the last end is the modem's own in any case; before it, a line may be payload.
         words.drain(..ends.last().copied().unwrap_or(0));
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
-        let certain =
-            is_whole && !is_echoed && ends.len() == 1 && all.len() >= delivered && !words.starts_with(OK);
+        let certain = is_whole
+            && !is_echoed
+            && !is_answered
+            && ends.len() == 1
+            && all.len() >= delivered
+            && !words.starts_with(OK);
         // The modem was in data mode still when the escape came, or does not answer in command mode.
         let is_unanswered = self.reason != Reason::Done && has_missed_escape && asked_from.is_none();
         let escape_missed =
@@ -726,8 +761,9 @@ impl DataMode {
     pub fn has_missed_escape(&self) -> bool {
         match self.stage {
             Stage::Escaped { tries, .. } => tries > 1,
-            Stage::Asked { .. } => {
-                !matches!(self.state_answer(), Some(StateAnswer::Connected { was_escaped: true, .. }))
+            Stage::Asked { tries, .. } => {
+                let answer = self.state_answer();
+                tries > 1 || !matches!(answer, Some(StateAnswer::Connected { was_escaped: true, .. }))
             }
             Stage::Flowing | Stage::Draining { .. } | Stage::Guard { .. } | Stage::HungUp { .. } => false,
         }
@@ -735,30 +771,46 @@ impl DataMode {
 
     /// What a modem that was asked for the state of the socket has answered.
     fn state_answer(&self) -> Option<StateAnswer> {
-        let Stage::Asked { from, .. } = self.stage else { return None };
-        let heard = &self.held[from..];
-        let line_at = find(heard, STATE);
-        let ok_at = find(heard, OK);
-        let done = match line_at {
-            Some(line_at) => find(&heard[line_at..], OK).is_some(),
-            None => ok_at.is_some() || find(heard, ERROR).is_some() || find(heard, CME_ERROR).is_some(),
+        let Stage::Asked { ok_at: early_ok, from, .. } = self.stage else { return None };
+        let (mut state, mut late_ok, mut is_done) = (None, None, false);
+        for (at, line) in (Lines { bytes: &self.held[from..], at: 0 }) {
+            let at = from + at.saturating_sub(2);
+            let Some(text) = line.strip_suffix(b"\r") else { continue };
+            match (text, state) {
+                (b"OK", None) => late_ok = late_ok.or(Some(at)),
+                (b"OK", Some(_)) => is_done = true,
+                (b"ERROR", None) => is_done = true,
+                (_, None) if text.starts_with(CME_ERROR) => is_done = true,
+                (_, None) if text.starts_with(STATE) => state = Some((at, text)),
+                _ => {}
+            }
+        }
+        let Some((state_at, line)) = state else {
+            return (is_done || late_ok.is_some()).then_some(StateAnswer::TakesCommands);
         };
-        if !done {
+        if !is_done {
             return None;
         }
-        let Some(line_at) = line_at else { return Some(StateAnswer::TakesCommands) };
-        let line = &heard[line_at + 2..];
-        let end = line.iter().position(|byte| *byte == b'\r').unwrap_or(line.len());
-        let state = std::str::from_utf8(&line[..end]).ok().and_then(state_of);
-        let is_connected = state.is_some_and(|(id, state)| Some(id) == self.socket && state == CONNECTED);
-        Some(match is_connected {
-            false => StateAnswer::NotConnected,
-            true => {
-                let escaped_at = ok_at.filter(|ok_at| *ok_at < line_at);
-                let answer = from + escaped_at.unwrap_or(line_at);
-                StateAnswer::Connected { answer, was_escaped: escaped_at.is_some() }
-            }
-        })
+        let state = std::str::from_utf8(line).ok().and_then(state_of);
+        if !state.is_some_and(|(id, state)| Some(id) == self.socket && state == CONNECTED) {
+            return Some(StateAnswer::NotConnected);
+        }
+        let escaped_at = early_ok.or(late_ok);
+        let answer = escaped_at.unwrap_or(state_at);
+        Some(StateAnswer::Connected { answer, was_escaped: escaped_at.is_some() })
+    }
+
+    /// Where in what is held the modem's own words begin, once the state of the socket was asked for.
+    fn asked_at(&self) -> Option<usize> {
+        match self.stage {
+            Stage::Asked { ok_at, from, .. } => Some(ok_at.unwrap_or(from)),
+            _ => None,
+        }
+    }
+
+    /// Whether the answer to a question may wait in a port that is left unread, and not because too much is held.
+    fn may_wait_unread(&self) -> bool {
+        self.is_paused() && self.room() > 0
     }
 
     /// What the answer to an escape may take, before something else is tried.
@@ -794,6 +846,13 @@ impl DataMode {
     fn answer_at(&self) -> Option<usize> {
         let Stage::Escaped { from, .. } = self.stage else { return None };
         ends_in_ok(&self.held[from..]).map(|at| from + at)
+    }
+
+    /// The same, where the last line is not whole yet.
+    fn answer_may_begin_at(&self) -> Option<usize> {
+        let Stage::Escaped { from, .. } = self.stage else { return None };
+        let mut places = oks(&self.held[from..]).map(|at| from + at);
+        places.find(|at| is_all_unsolicited(&self.held[at + OK.len()..]))
     }
 
     fn begin_draining(&mut self, reason: Reason, now: Instant) {
@@ -883,6 +942,11 @@ enum StateAnswer {
     TakesCommands,
 }
 
+/// What the answer to the question for the socket's state may take.
+fn state_wait(ok_at: Option<usize>) -> Duration {
+    if ok_at.is_some() { STATE_WAIT_ESCAPED } else { STATE_WAIT }
+}
+
 /// Whether nothing but unsolicited lines is there.
 fn is_all_unsolicited(bytes: &[u8]) -> bool {
     Lines { bytes, at: 0 }.all(|(_, line)| is_unsolicited(line))
@@ -958,9 +1022,12 @@ fn ends_in_ok(held: &[u8]) -> Option<usize> {
         Some(text) => text.is_empty() || text[0] == b'+' || UNSOLICITED.contains(&text),
         None => false,
     };
-    let oks = held.windows(OK.len()).enumerate().filter(|(_, window)| *window == OK);
-    let mut places = oks.map(|(at, _)| at);
-    places.find(|at| Lines { bytes: &held[at + OK.len()..], at: 0 }.all(|(_, line)| is_urc(line)))
+    oks(held).find(|at| Lines { bytes: &held[at + OK.len()..], at: 0 }.all(|(_, line)| is_urc(line)))
+}
+
+/// Where `\r\nOK\r\n` is.
+fn oks(held: &[u8]) -> impl Iterator<Item = usize> {
+    held.windows(OK.len()).enumerate().filter(|(_, window)| *window == OK).map(|(at, _)| at)
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
@@ -968,9 +1035,8 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 const OK: &[u8] = b"\r\nOK\r\n";
-const ERROR: &[u8] = b"\r\nERROR\r\n";
-const CME_ERROR: &[u8] = b"\r\n+CME ERROR:";
-const STATE: &[u8] = b"\r\n+QSSLSTATE:";
+const CME_ERROR: &[u8] = b"+CME ERROR:";
+const STATE: &[u8] = b"+QSSLSTATE:";
 
 /// A connected socket, in AT+QSSLSTATE.
 const CONNECTED: u8 = 2;
@@ -1030,6 +1096,9 @@ const ASK_AFTER: Duration = Duration::from_millis(1_400);
 
 /// What the answer may take, together with [`ASK_AFTER`] as long as that of an escape.
 const STATE_WAIT: Duration = Duration::from_millis(2_100);
+
+/// The same after an `OK`: as long as that of any short command.
+const STATE_WAIT_ESCAPED: Duration = Duration::from_secs(5);
 
 /// How long after an `OK` that may be the escape's the state may follow.
 const LATE_STATE: Duration = Duration::from_millis(300);
@@ -1187,9 +1256,120 @@ mod tests {
         assert_eq!(mode.deadline_passed(now, false), Next::Wait);
         assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
         receive(&mut mode, b"\r\nOK\r\n", now + GUARD * 2);
-        let left = mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false);
-        assert_eq!(left, Next::Left(Reason::Suspicion));
-        assert_eq!(mode.take_left().0, b"\r\nNO CARRIER\r\n");
+        let asked = now + GUARD * 2 + OK_QUIET;
+        assert_eq!(mode.deadline_passed(asked, false), ask());
+        receive(&mut mode, CARRIED, asked);
+        assert_eq!(mode.deadline_passed(asked, false), Next::Left(Reason::Suspicion));
+        assert!(!mode.has_missed_escape());
+        assert_eq!(mode.take_left(), (b"\r\nNO CARRIER\r\n".to_vec(), [OK, CARRIED].concat()));
+    }
+
+    /// What asks for the state of the socket of these tests.
+    fn ask() -> Next {
+        Next::AskState(SocketId::new(0).expect("it is one"))
+    }
+
+    const CARRIED: &[u8] =
+        b"\r\n+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.1\",443,0,2,1,0,0,\"uart1\",0\r\n\r\nOK\r\n";
+
+    const CLOSING: &[u8] =
+        b"\r\n+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.1\",443,0,4,1,0,2,\"uart1\",0\r\n\r\nOK\r\n";
+
+    /// Anybody can send it.
+    const SMS: &[u8] = b"\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\"\r\n> \r\nOK\r\n";
+
+    /// A stream whose end is doubted, where a text of another program holds an `OK` after the escape, and when the
+    /// socket's state was asked for.
+    fn asked_after_a_text(by_dtr: bool) -> (DataMode, Instant) {
+        let now = clock::now();
+        let mut mode = DataMode::new(SocketId::new(0), true, by_dtr, None, now);
+        assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
+        let mut now = now + SUSPICION_QUIET;
+        if by_dtr {
+            assert_eq!(mode.deadline_passed(now, false), Next::SetDtr(false));
+        } else {
+            assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+            now += GUARD;
+            assert_eq!(mode.deadline_passed(now, false), Next::SendEscape);
+            now += OK_NOT_BEFORE;
+        }
+        assert_eq!(receive(&mut mode, SMS, now), b"");
+        let asked = now + OK_QUIET;
+        assert_eq!(mode.deadline_passed(asked, false), ask());
+        (mode, asked)
+    }
+
+    #[test]
+    fn an_ok_in_a_text_of_another_program_makes_no_payload_of_an_end() {
+        for by_dtr in [false, true] {
+            let (mut mode, asked) = asked_after_a_text(by_dtr);
+            receive(&mut mode, CLOSING, asked);
+            assert_eq!(mode.deadline_passed(asked, false), Next::Ended);
+            let ended = mode.take_ended();
+            assert_eq!(ended.payload, b"");
+            assert!(!ended.certain, "the `OK` may have been the escape's");
+
+            // A socket that the module does not know.
+            let (mut mode, asked) = asked_after_a_text(by_dtr);
+            receive(&mut mode, OK, asked);
+            assert_eq!(mode.deadline_passed(asked + LATE_STATE, false), Next::Lost);
+            assert_eq!(mode.take_ended().payload, b"");
+
+            // No answer.
+            let (mut mode, asked) = asked_after_a_text(by_dtr);
+            assert_eq!(mode.deadline(false), Some(asked + STATE_WAIT_ESCAPED));
+            assert_eq!(mode.deadline_passed(asked + STATE_WAIT_ESCAPED, false), Next::Lost);
+            assert_eq!(mode.take_ended().payload, b"");
+        }
+    }
+
+    #[test]
+    fn the_state_of_the_socket_is_not_read_in_what_others_have_the_modem_say() {
+        let pushed = format!("\r\n+QSSLURC: \"recv\",3,{}\r\n", CARRIED.len());
+        let message = format!(
+            "\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\",145,0,0,0,,145,{}\r\n",
+            CARRIED.len()
+        );
+        for header in [pushed, message] {
+            let (mut mode, asked) = asked_after_a_text(false);
+            receive(&mut mode, &[header.as_bytes(), CARRIED, b"\r\n"].concat(), asked);
+            assert_eq!(mode.deadline_passed(asked, false), Next::Wait, "{header}");
+            receive(&mut mode, CLOSING, asked);
+            assert_eq!(mode.deadline_passed(asked, false), Next::Ended, "{header}");
+        }
+    }
+
+    #[test]
+    fn the_state_of_the_socket_is_waited_for_while_the_port_is_left_unread() {
+        let (mut mode, asked) = asked_after_a_text(false);
+        mode.set_paused(true, asked);
+        assert_eq!(mode.deadline(false), None);
+        let read_again = asked + STATE_WAIT_ESCAPED * 2;
+        assert_eq!(mode.deadline_passed(read_again, false), Next::Wait);
+        mode.set_paused(false, read_again);
+        assert_eq!(mode.deadline(false), Some(read_again + STATE_WAIT_ESCAPED));
+        // Where the port is unread because too much is held, it would be for ever.
+        receive(&mut mode, &vec![b'x'; HELD_LIMIT_BYTES], read_again);
+        mode.set_paused(true, read_again);
+        assert_eq!(mode.deadline_passed(read_again + STATE_WAIT_ESCAPED, false), Next::Lost);
+    }
+
+    #[test]
+    fn nothing_that_follows_the_ok_of_an_escape_is_payload_however_much_it_is() {
+        let (mut mode, now) = mode(false);
+        mode.leave(now);
+        assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+        let mut got = receive(&mut mode, &[b'd'; 2_000], now + GUARD);
+        let words = [OK, &b"\r\n+QSSLURC: \"recv\",0\r\n".repeat(100)].concat();
+        for piece in words.chunks(7) {
+            got.extend(receive(&mut mode, piece, now + GUARD * 2));
+        }
+        assert_eq!(mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false), Next::Left(Reason::Done));
+        let (payload, heard) = mode.take_left();
+        got.extend(payload);
+        assert_eq!(got, [b'd'; 2_000]);
+        assert_eq!(heard, words);
     }
 
     #[test]
@@ -1456,8 +1636,10 @@ mod tests {
         receive(&mut mode, b"\r\n+CREG: 1\r\n", early + OK_QUIET);
         assert_eq!(mode.deadline_passed(early + OK_QUIET * 2, false), Next::Wait, "it came too early");
         receive(&mut mode, b"\r\nOK\r\n", early + OK_QUIET * 2);
-        let left = mode.deadline_passed(early + OK_QUIET * 3, false);
-        assert_eq!(left, Next::Left(Reason::Suspicion));
+        let asked = early + OK_QUIET * 3;
+        assert_eq!(mode.deadline_passed(asked, false), ask());
+        receive(&mut mode, CARRIED, asked);
+        assert_eq!(mode.deadline_passed(asked, false), Next::Left(Reason::Suspicion));
         assert_eq!(mode.take_left().0, b"\r\nNO CARRIER\r\n\r\nOK\r\n\r\nOK\r\n\r\n+CREG: 1\r\n");
     }
 
@@ -1510,7 +1692,7 @@ mod tests {
             now += Duration::from_millis(50);
             if mode.deadline(false).is_some_and(|due| due <= now) {
                 let next = mode.deadline_passed(now, false);
-                if matches!(next, Next::Ended | Next::Lost | Next::Left(_) | Next::SendEscape) {
+                if !matches!(next, Next::Wait | Next::AskQueue) {
                     return Some((now, next));
                 }
             }
@@ -1539,7 +1721,7 @@ mod tests {
         let now = at + OK_NOT_BEFORE;
         receive(&mut mode, OK, now);
         let (at, next) = settled_beside(&mut mode, b"\r\nRING\r\n", now).expect("it is left");
-        assert_eq!(next, Next::Left(Reason::Suspicion));
+        assert_eq!(next, ask());
         assert!(at <= now + ESCAPE_WAIT + QUIET_MAX);
     }
 

@@ -429,7 +429,7 @@ impl Modem {
                 }
                 Phase::Open(Open { flow: Flow::Suspected { channel, stage }, .. }) if *channel == port => {
                     match stage {
-                        Settling::Ask | Settling::AskWhyNot => (0, Command::State { socket: id }),
+                        Settling::AskWhyNot => (0, Command::State { socket: id }),
                         Settling::Read => continue,
                         Settling::Resume => {
                             (0, Command::SwitchMode { socket: id, mode: AccessMode::Transparent })

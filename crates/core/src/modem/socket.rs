@@ -265,16 +265,14 @@ pub enum Flow {
     },
 }
 
-/// Settling whether `NO CARRIER` was payload.
+/// Back to a stream after `NO CARRIER` was payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settling {
-    /// AT+QSSLSTATE is due.
-    Ask,
-    /// It was payload: what came meanwhile is read to the end.
+    /// What came meanwhile is read to the end.
     Read,
     /// Back into data mode, with AT+QISWTMD.
     Resume,
-    /// That was refused: AT+QSSLSTATE is due again.
+    /// That was refused: AT+QSSLSTATE is due.
     AskWhyNot,
 }
 

@@ -164,6 +164,7 @@ impl Modem {
             Next::AskLines => self.actions.push_back(Action::AskLines(port)),
             Next::SendEscape => self.channels[port].send_raw(b"+++", now),
             Next::AskState(id) => {
+                self.actions.push_back(Action::SetDtr(port, true));
                 self.channels[port].send_raw(format!("AT+QSSLSTATE={id}\r").as_bytes(), now);
             }
             Next::SetDtr(on) => self.actions.push_back(Action::SetDtr(port, on)),
@@ -222,7 +223,7 @@ impl Modem {
                 }
                 true => {
                     log::debug!("socket {id}: what looked like the end was payload");
-                    let flow = Flow::Suspected { channel: port, stage: Settling::Ask };
+                    let flow = Flow::Suspected { channel: port, stage: Settling::Read };
                     Phase::Open(Open { flow, far_end: FarEnd::There })
                 }
                 false => {
@@ -293,35 +294,29 @@ impl Modem {
         }
     }
 
-    /// The answer of AT+QSSLSTATE about a socket whose stream was interrupted: `Some(connected)`.
+    /// The answer of AT+QSSLSTATE about a socket whose stream could not be resumed: `Some(connected)`.
     pub(super) fn suspicion_answered(&self, id: SocketId, lines: &[String]) -> Option<bool> {
-        let Phase::Open(Open {
-            flow: Flow::Suspected { stage: Settling::Ask | Settling::AskWhyNot, .. },
-            ..
-        }) = self.sockets[id.index()].phase
+        let Phase::Open(Open { flow: Flow::Suspected { stage: Settling::AskWhyNot, .. }, .. }) =
+            self.sockets[id.index()].phase
         else {
             return None;
         };
         Some(lines.iter().any(|line| state_of(line) == Some((id, 2))))
     }
 
-    /// Still connected: the stream goes on. Otherwise it ended meanwhile, like any that is in buffer mode.
+    /// Still connected, and no stream any more: it is broken. Otherwise it ended meanwhile, like any that is in buffer
+    /// mode.
     pub(super) fn suspicion_settled(&mut self, id: SocketId, connected: bool) {
+        if connected {
+            return self.stream_not_resumed(id);
+        }
         let socket = &mut self.sockets[id.index()];
         let Phase::Open(Open { flow, far_end }) = &mut socket.phase else { return };
-        match flow {
-            Flow::Suspected { stage, .. } if connected && *stage == Settling::Ask => {
-                *stage = Settling::Read;
-            }
-            _ if connected => self.stream_not_resumed(id),
-            _ => {
-                // Received bytes can still wait in the module: read to 0, then close.
-                (*flow, *far_end) = (Flow::Buffer { readable: true }, FarEnd::Gone);
-                if !socket.outgoing.is_empty() {
-                    self.cut(id, Cut::CarrierLost);
-                    self.sockets[id.index()].outgoing.reset();
-                }
-            }
+        // Received bytes can still wait in the module: read to 0, then close.
+        (*flow, *far_end) = (Flow::Buffer { readable: true }, FarEnd::Gone);
+        if !socket.outgoing.is_empty() {
+            self.cut(id, Cut::CarrierLost);
+            self.sockets[id.index()].outgoing.reset();
         }
     }
 

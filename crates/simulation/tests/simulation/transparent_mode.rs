@@ -102,6 +102,29 @@ fn a_client_that_leaves_and_another_that_comes_after_it() {
     }
 }
 
+/// Anybody can send the modem an SMS that holds an `OK`, and another program may have it shown.
+#[test]
+fn a_text_with_an_ok_in_it_is_not_payload_when_it_comes_while_an_end_is_doubted() {
+    let text = b"\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\"\r\n> \r\nOK\r\n";
+    for port in ports() {
+        for after in (0..3_500).step_by(50).map(millis) {
+            let far = Behaviour { ends: Ends::Never, ..Behaviour::source(1_000, 1) };
+            let next = stream().at(seconds(20)).far_end(Behaviour::source(20_000, 3));
+            let mut sim = wiring(port.clone())
+                .connect(stream().at(seconds(3)).far_end(far))
+                .connect(next)
+                .fault(seconds(8), Fault::EndFarEnd(0, Ending::Closed))
+                .fault(seconds(8) + after, Fault::Foreign(text.to_vec()))
+                .start();
+            sim.run_to_the_end(seconds(120));
+            let name = format!("dcd {} dtr {}, after {after:?}", port.has_dcd, port.has_dtr);
+            assert_eq!(sim.clients[0].received.len(), 1_000, "{name}");
+            assert!(sim.outcome(0).is_some(), "{name}");
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{name}");
+        }
+    }
+}
+
 #[test]
 fn a_modem_that_stalls_while_an_end_is_doubted_breaks_the_stream() {
     for stall in [6, 10, 13] {
