@@ -704,8 +704,10 @@ impl Simulation {
     fn check(&mut self) {
         self.look_at_opens();
         let (garbled, echoes) = (self.can_be_garbled(), self.can_be_echoed());
+        let boots_unread = self.can_boot_unread();
         // Where nobody counts what a line does to the bytes, nothing can be promised of them.
-        let is_uncounted = self.wiring.ports.iter().any(Port::alters_unseen);
+        let is_uncounted = self.wiring.ports.iter().any(Port::alters_unseen)
+            || self.wires.iter().any(|wire| wire.overran_unseen);
         for index in 0..self.clients.len() {
             let (client, far) = (&self.clients[index], self.fars[index].memory());
             let (up, down) = &mut self.compared[index];
@@ -752,7 +754,8 @@ impl Simulation {
             if is_uncounted {
                 continue;
             }
-            let boots = || echoes && begins_with_boot(&received[*down..], &far.said[*down..]);
+            let boots =
+                || (echoes || boots_unread) && begins_with_boot(&received[*down..], &far.said[*down..]);
             let sent = || client.sent_bytes(0, client.sent as usize);
             let is_silent = echoes && self.wiring.modem.quirks.boots_silently;
             let comes_back = || is_silent && is_echo(&received[*down..], &far.said[*down..], &sent());
@@ -839,12 +842,22 @@ impl Simulation {
         self.wiring.ports.iter().any(|port| port.paced && !port.has_dcd) && self.can_reboot()
     }
 
+    /// The modem boots while the host reads nothing: its words then follow announced payload without a pause.
+    fn can_boot_unread(&self) -> bool {
+        let boot_time = self.wiring.modem.boot_time;
+        let faults = &self.wiring.faults;
+        let mut holds = faults.iter().filter_map(|(at, fault)| match fault {
+            Fault::HoldLine(_, time) => Some((*at, *at + *time)),
+            _ => None,
+        });
+        holds.any(|(begins, ends)| {
+            let is_unread = |at: Duration| at < ends && begins < at + boot_time;
+            faults.iter().any(|(at, fault)| is_reboot(fault) && is_unread(*at))
+        })
+    }
+
     fn can_reboot(&self) -> bool {
-        let reboots = |fault: &Fault| match fault {
-            Fault::OtherProgram(bytes) => !bytes.starts_with(b"AT+QSSLCFG"),
-            fault => matches!(fault, Fault::Reboot),
-        };
-        self.wiring.faults.iter().any(|(_, fault)| reboots(fault))
+        self.wiring.faults.iter().any(|(_, fault)| is_reboot(fault))
     }
 
     /// The modem says `closed` of a connection that is cut, and nothing that could be asked speaks against it.
@@ -878,6 +891,13 @@ fn begins_with_boot(received: &[u8], said: &[u8]) -> bool {
     let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
     let around = &received[same.saturating_sub(BOOT.len())..received.len().min(same + BOOT.len())];
     around.windows(BOOT.len()).any(|window| window == BOOT)
+}
+
+fn is_reboot(fault: &Fault) -> bool {
+    match fault {
+        Fault::OtherProgram(bytes) => !bytes.starts_with(b"AT+QSSLCFG"),
+        fault => matches!(fault, Fault::Reboot),
+    }
 }
 
 /// Whether what was received parts from what was said, and is from there on what was sent.
