@@ -186,7 +186,7 @@ pub struct RunArgs {
 
 /// Arguments of `status`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = ENVIRONMENT, after_long_help = "\
+#[command(after_help = CONTROL_IN_ENVIRONMENT, after_long_help = "\
 Every option can be set in the environment: --control as QSSL_TUNNEL_CONTROL.
 
 Examples:
@@ -236,7 +236,7 @@ pub struct StatusArgs {
 
 /// Arguments of `at`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = ENVIRONMENT, after_long_help = "\
+#[command(after_help = CONTROL_IN_ENVIRONMENT, after_long_help = "\
 Every option can be set in the environment: --control as QSSL_TUNNEL_CONTROL.
 
 Examples:
@@ -327,7 +327,7 @@ pub enum CertAction {
 
 /// Arguments of `cert`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = ENVIRONMENT, after_long_help = "\
+#[command(after_help = CONTROL_IN_ENVIRONMENT, after_long_help = "\
 Every option can be set in the environment: --config as QSSL_TUNNEL_CONFIG.
 
 Examples:
@@ -767,6 +767,10 @@ pub struct LoggingOptions {
 const ENVIRONMENT: &str =
     "Every option can be set in the environment: --connect-timeout as QSSL_TUNNEL_CONNECT_TIMEOUT.";
 
+/// The same for commands that have no such option.
+const CONTROL_IN_ENVIRONMENT: &str =
+    "Every option can be set in the environment: --control as QSSL_TUNNEL_CONTROL.";
+
 /// The one line that says what is wrong with the arguments, of the several that clap would print.
 ///
 /// Only for errors: what `--help` and `--version` print comes in the same type and is to be printed whole.
@@ -922,6 +926,7 @@ mod tests {
             let help = command.find_subcommand_mut(name).expect("it exists").render_help().to_string();
             assert!(help.contains("--device") && help.contains("--control"), "{help}");
             assert!(!help.contains("--apn"), "{help}");
+            assert!(!help.contains("--connect-timeout"), "not an option of {name}: {help}");
             assert!(help.lines().count() < 45, "{help}");
         }
     }
