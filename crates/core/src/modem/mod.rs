@@ -1009,7 +1009,7 @@ impl Modem {
         }
         let before = match urc {
             Urc::Pushed(Some(id), _) | Urc::Receivable(id) | Urc::Closed(id)
-                if self.sockets[id.index()].joined =>
+                if self.sockets[id.index()].is_spoken_of() =>
             {
                 let before = self.sockets[id.index()].listening.port();
                 if !self.is_listened_to(port, id, urc, now) {
@@ -1024,7 +1024,7 @@ impl Modem {
         };
         match urc {
             Urc::Pushed(id, length) => {
-                let mut known = id.filter(|id| self.sockets[id.index()].joined);
+                let mut known = id.filter(|id| self.sockets[id.index()].is_spoken_of());
                 if let Some(id) = known
                     && self.earlier_pushes_are_held(before)
                 {

@@ -378,6 +378,25 @@ impl Socket {
         matches!(&self.phase, Phase::Opening(opening) if matches!(opening.stage, OpenStage::Awaited { .. }))
     }
 
+    /// Whether what the modem says of this number can be about its connection: before its open has left, whatever names
+    /// it is about another one, or forged.
+    pub fn is_spoken_of(&self) -> bool {
+        self.joined
+            && match &self.phase {
+                Phase::Opening(opening) => match opening.stage {
+                    OpenStage::InFlight { .. }
+                    | OpenStage::Awaited { .. }
+                    | OpenStage::Abandoned { .. }
+                    | OpenStage::Proving { .. } => true,
+                    OpenStage::Due
+                    | OpenStage::Refused { .. }
+                    | OpenStage::CloseFirst
+                    | OpenStage::Again { .. } => false,
+                },
+                _ => true,
+            }
+    }
+
     /// Whether the relay may still hand over bytes.
     pub fn takes_bytes(&self) -> bool {
         self.joined

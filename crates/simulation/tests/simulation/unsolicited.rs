@@ -1,6 +1,6 @@
 //! Goal of this test: what the modem says unasked can stand anywhere and harms nothing.
 
-use qssl_core::settings::Mode;
+use qssl_core::settings::{Authentication, Mode, Pem, Tls};
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 use qssl_modem_emulator::{Family, PortName};
 
@@ -195,6 +195,27 @@ fn sms_that_a_module_insists_on_showing_add_nothing_to_a_stream() {
         assert!(wiring.modem.quirks.set("messages_shown", true));
         for at in 0..100 {
             wiring = wiring.fault(millis(500 + at * 7), Fault::Sms(text.into()));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(120));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
+        sim.assert_complete(0);
+    }
+}
+
+/// The client waits while the settings of its SSL context are read: what names the number of its socket meanwhile is not
+/// about its connection. Such bytes were the first that it received.
+#[test]
+fn nothing_is_received_before_the_open_has_left() {
+    let text = "hello\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX";
+    for mode in [Mode::Push, Mode::Buffer] {
+        let client = Connection::new(mode).at(seconds(30)).far_end(Behaviour::source(5_000, 1));
+        let mut wiring = Wiring::new().uart(9_600).connect(client);
+        let root = Pem { source: "root.pem".to_owned(), bytes: b"the root".to_vec() };
+        wiring.tls = Tls::new(Authentication::Authorities(vec![root]));
+        assert!(wiring.modem.quirks.set("messages_shown", true));
+        for at in 0..20 {
+            wiring = wiring.fault(millis(29_000 + at * 200), Fault::Sms(text.into()));
         }
         let mut sim = wiring.start();
         sim.run_to_the_end(seconds(120));
