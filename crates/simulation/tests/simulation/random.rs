@@ -20,7 +20,9 @@ use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Reads as FarReads, Says};
 
 use qssl_simulation::material::{NASTY, NOISE, UNFAIR, URCS, other_programs};
-use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
+use qssl_simulation::wiring::{
+    Connection, DeviceServer, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds,
+};
 use qssl_simulation::{Chance, Outcome, Simulation, trace};
 
 #[test]
@@ -260,6 +262,36 @@ fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_trust(wiring, &mut Chance::new(wiring.seed.rotate_left(29)));
     draw_late_room(wiring, &mut Chance::new(wiring.seed.rotate_left(17)));
     draw_stubborn_urcs(wiring, &mut Chance::new(wiring.seed.rotate_left(53)));
+    draw_device_servers(wiring, &mut Chance::new(wiring.seed.rotate_left(11)));
+    draw_silent_boots(wiring, &mut Chance::new(wiring.seed.rotate_left(23)));
+    draw_refused_questions(wiring, &mut Chance::new(wiring.seed.rotate_left(37)));
+}
+
+/// Device servers, which take much more than a tty; some are reached by plain TCP, which carries bytes and nothing else.
+fn draw_device_servers(wiring: &mut Wiring, chance: &mut Chance) {
+    if !chance.once_in(4) {
+        return;
+    }
+    let server =
+        DeviceServer { holds_bytes: *chance.pick(&[8_192, 100_000, 4_000_000]), tells: chance.once_in(2) };
+    for port in wiring.ports.iter_mut().filter(|port| port.is_uart) {
+        port.server = Some(server);
+        port.has_dcd &= server.tells;
+        port.has_dtr &= server.tells;
+    }
+}
+
+/// Modules that say nothing when they boot.
+fn draw_silent_boots(wiring: &mut Wiring, chance: &mut Chance) {
+    // What it says later on a port that has been a quiet stream, nobody can tell from payload without DCD.
+    let has_dcd = wiring.ports.iter().all(|port| port.has_dcd && port.server.is_none());
+    wiring.modem.quirks.boots_silently = chance.once_in(8) && (has_dcd || !has_streams(wiring));
+}
+
+/// Modules that do not tell which data sessions they have, or show every SMS.
+fn draw_refused_questions(wiring: &mut Wiring, chance: &mut Chance) {
+    wiring.modem.quirks.session_query_refused = chance.once_in(6);
+    wiring.modem.quirks.messages_shown = chance.once_in(6);
 }
 
 /// Kernels that take nothing more for a client before a third of what they hold for it has been read.
@@ -724,6 +756,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (8_600_017_913, "words inside an echo taken for an answer: the prompt's blank had hidden the first echo"),
     (8_600_015_837, "an open by settings that the module had forgotten with a failed one"),
     (8_600_011_737, "a port that carries the same a little later than another, taken for one that has lost bytes"),
+    (8_621_002_768, "payload in a shown SMS, for a socket whose open had not left: the first that its client received"),
 ];
 
 /// Further seeds that have failed once, by what was seen; each by one of the faults above.
