@@ -703,8 +703,10 @@ impl Simulation {
     /// conversation keeps its rules.
     fn check(&mut self) {
         self.look_at_opens();
-        let (garbled, echoes) = (self.can_be_garbled(), self.can_be_echoed());
-        let boots_unread = self.can_boot_unread();
+        // Before it has rebooted, nothing of a reboot is excused.
+        let has_rebooted = self.modem.counters().boots > 1;
+        let (garbled, echoes) = (self.can_be_garbled(), has_rebooted && self.can_be_echoed());
+        let boots_unread = has_rebooted && self.can_boot_unread();
         // Where nobody counts what a line does to the bytes, nothing can be promised of them.
         let is_uncounted = self.wiring.ports.iter().any(Port::alters_unseen)
             || self.wires.iter().any(|wire| wire.overran_unseen);
@@ -756,7 +758,8 @@ impl Simulation {
             }
             let boots =
                 || (echoes || boots_unread) && begins_with_boot(&received[*down..], &far.said[*down..]);
-            let sent = || client.sent_bytes(0, client.sent as usize);
+            // What the far end has read went through the modem, and did not come back.
+            let sent = || client.sent_bytes(far.read.len(), client.sent as usize);
             let is_silent = echoes && self.wiring.modem.quirks.boots_silently;
             let comes_back = || is_silent && is_echo(&received[*down..], &far.said[*down..], &sent());
             if (garbled || boots() || comes_back())
@@ -892,9 +895,13 @@ fn is_filled_up(bytes: &[u8], expected: &[u8]) -> bool {
     bytes[same..].iter().all(|byte| FILLING.contains(byte))
 }
 
-/// Whether what was received parts from what was said where a modem says that it has booted.
+/// Whether what was received parts from what was said where a modem says that it has booted, and no more follows than
+/// was on its way to it.
 fn begins_with_boot(received: &[u8], said: &[u8]) -> bool {
     let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
+    if received.len() - same > ECHO_MAX_BYTES {
+        return false;
+    }
     let around = &received[same.saturating_sub(BOOT.len())..received.len().min(same + BOOT.len())];
     around.windows(BOOT.len()).any(|window| window == BOOT)
 }
@@ -906,11 +913,11 @@ fn is_reboot(fault: &Fault) -> bool {
     }
 }
 
-/// Whether what was received parts from what was said, and is from there on what was sent.
+/// Whether what was received parts from what was said, and is from there on what was sent, as far as that was on its way.
 fn is_echo(received: &[u8], said: &[u8], sent: &[u8]) -> bool {
     let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
     let rest = &received[same..];
-    !rest.is_empty() && sent.windows(rest.len()).any(|window| window == rest)
+    (1..=ECHO_MAX_BYTES).contains(&rest.len()) && sent.windows(rest.len()).any(|window| window == rest)
 }
 
 fn settings(wiring: &Wiring) -> Settings {
@@ -947,7 +954,46 @@ fn base() -> Instant {
 const FILLING: &[u8] =
     b"AT\r+CME?IF=0,QSL123456789\x1A\x1B\x8A\xA2\xE8\xD9\x9A\xEA\xAA\xF9\xCA\xB2\xE9\x81\xE1\xD0\xD8";
 const BOOT: &[u8] = b"\r\nRDY\r\n";
+/// Half a second of the fastest line, and what its ends hold.
+const ECHO_MAX_BYTES: usize = 64 * 1024;
 const SERVER_PORT: u16 = 443;
 const STEPS_MAX: u64 = 20_000_000;
 const IDLE_STEPS_MAX: u32 = 20;
 const DRAIN_ROUNDS_MAX: u32 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_a_reboot_is_excused_and_nothing_else() {
+        let said = b"0123456789";
+        for (received, is_excused) in [
+            (&b"01234\r\nRDY\r\nwhat was sent"[..], true),
+            (b"0123\r\nRDY\r\n", true),
+            (b"0123456789", false),
+            (b"01234what was sent", false),
+            // The words must stand where it parts.
+            (b"01234 and much later \r\nRDY\r\n", false),
+        ] {
+            assert_eq!(begins_with_boot(received, said), is_excused, "{}", received.escape_ascii());
+        }
+        let endless = [b"01234\r\nRDY\r\n".to_vec(), vec![b'x'; ECHO_MAX_BYTES]].concat();
+        assert!(!begins_with_boot(&endless, said), "more than can have been on its way");
+    }
+
+    #[test]
+    fn an_echo_is_what_was_sent_in_order_and_without_a_gap() {
+        let (said, sent) = (b"0123456789", b"all that was on its way");
+        for (received, is_excused) in [
+            (&b"0123that was"[..], true),
+            (b"all that was on its way", true),
+            (b"0123that on", false),
+            (b"0123BADX", false),
+            (b"0123", false),
+        ] {
+            assert_eq!(is_echo(received, said, sent), is_excused, "{}", received.escape_ascii());
+        }
+        assert!(!is_echo(b"0123456789x", said, b""), "everything sent has arrived, so nothing comes back");
+    }
+}
