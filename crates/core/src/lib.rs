@@ -55,10 +55,16 @@
 pub mod at;
 pub mod byte_queue;
 pub mod error;
+mod failure;
+mod fair_queue;
 pub mod modem;
+mod profile;
 pub mod recorder;
 pub mod relay;
 pub mod settings;
+mod socket;
+#[cfg(test)]
+mod test_clock;
 
 /// `1 client`, `2 clients`.
 pub fn counted(count: usize, noun: &str) -> String {

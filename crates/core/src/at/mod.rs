@@ -7,6 +7,7 @@
 mod command;
 mod decoder;
 mod foreign;
+mod outcome;
 mod parse;
 mod result_code;
 pub mod transcript;
@@ -15,6 +16,7 @@ mod value;
 pub use command::{AccessMode, Command, Expects, Line, USUAL_PATIENCE};
 pub use decoder::{Decoder, Final, Message, PUSH_LENGTH_MAX, Urc};
 pub use foreign::{begins_text, foreign_length};
+pub use outcome::{Outcome, Refusal};
 pub use parse::{Fields, fields};
 pub use result_code::{CmeError, ResultCode};
 pub use value::{

@@ -6,13 +6,14 @@
 use std::time::{Duration, Instant};
 
 use super::echo::Habit;
-use super::socket::FarEnd;
+use super::ends::CONNECTED;
 use super::{
-    AccessMode, BOOT_PAUSE, CHECK_PAUSE, CHECK_TRIES, CLOSE_PAUSES_MAX, CLOSES_REFUSED_MAX, CloseTime,
-    Closing, Command, Cut, Doubt, End, Event, FailedSend, Flow, GiveUp, InFlight, Mode, Modem, Open,
-    OpenFailure, OpenStage, Opening, Origin, Outcome, Phase, REPEAT_PAUSE, Refusal, ResultCode, Rung,
-    Settling, SocketId, Stage, Step, TIMED_CLOSES, UserAnswer, Way, error_of, state_of,
+    BOOT_PAUSE, CloseTime, Command, Cut, Doubt, End, Event, FailedSend, GiveUp, InFlight, Modem, OpenAnswer,
+    OpenFailure, OpenResult, Origin, Outcome, Received, Refusal, Rung, Socket, SocketId, Stage, Step,
+    UserAnswer, Way, error_of, state_of,
 };
+use crate::at::AccessMode;
+use crate::socket::{Checked, CloseAnswer, CloseForm, FarEnd};
 
 impl Modem {
     /// A command has its answer.
@@ -52,7 +53,7 @@ impl Modem {
                     }
                     _ => false,
                 };
-                self.judged(stands, now);
+                self.session_answered_for(stands, now);
             }
             Origin::Reason(id) => self.reason_answered(id, &lines, now),
             Origin::Socket => self.socket_answered(port, in_flight, outcome, &lines, now),
@@ -75,7 +76,7 @@ impl Modem {
         now: Instant,
     ) {
         let Some(id) = in_flight.command.socket() else { return };
-        self.sockets[id.index()].busy = None;
+        self.sockets[id.index()].command_done();
         match in_flight.command {
             Command::Send { length, .. } => {
                 let is_cut_short = matches!(outcome, Outcome::Refused(_))
@@ -94,7 +95,7 @@ impl Modem {
                 let again = answer.receivable_again;
                 self.receive_answered(id, received, again, outcome, now);
             }
-            Command::Open { mode, .. } => self.open_answered(port, id, mode, outcome, now),
+            Command::Open { .. } => self.open_answered(port, id, outcome, now),
             Command::Close { timeout_seconds, .. } => self.close_answered(id, timeout_seconds, outcome, now),
             Command::State { .. } => self.state_answered(port, id, &outcome, lines, now),
             Command::SwitchMode { mode, .. } => self.switch_answered(port, id, mode, outcome, now),
@@ -114,40 +115,35 @@ impl Modem {
         let socket = &mut self.sockets[id.index()];
         match outcome {
             Outcome::SendOk => {
-                socket.outgoing.consume(length);
-                socket.sent_bytes += length as u64;
+                socket.sent(length);
                 self.counters.sent_bytes += length as u64;
-                socket.backoff = None;
                 self.fair.served(id, Way::Up, length);
-                if !socket.joined {
+                if !socket.is_attached() {
                     self.events.push_back(Event::SentLate { tunnel: socket.tunnel, bytes: length });
                 }
             }
             Outcome::SendFail => {
                 self.counters.send_fails += 1;
                 self.fair.served(id, Way::Up, 0);
-                if socket.send_failed(port, length, now) {
-                    self.break_off(id, Cut::SendStuck);
+                if let Err(cut) = socket.send_failed(port, length, now) {
+                    self.break_off(id, cut);
                 }
             }
             _ => {
-                self.send_refused(id);
+                socket.send_refused();
                 if matches!(stage, Stage::Payload(_)) {
                     // It stopped taking payload half-way: what still leaves would be read as commands.
                     self.channel_silent(port, Cut::SendUncertain, now);
                 }
             }
         }
-        let socket = &mut self.sockets[id.index()];
-        if !socket.joined && !matches!(socket.phase, Phase::Open(_)) {
-            socket.outgoing.reset();
-        }
+        self.sockets[id.index()].drop_unwanted_bytes();
     }
 
     /// SEND OK while no payload has left that it could be the answer to: soon after SEND FAIL it says that the bytes
     /// were taken after all. Whose they were must be certain.
     pub(super) fn sent_after_all(&mut self, port: usize, now: Instant) {
-        let failed = |socket: &super::Socket| socket.send_just_failed(port);
+        let failed = |socket: &Socket| socket.send_just_failed(port);
         let failed: Vec<(SocketId, FailedSend)> =
             SocketId::all().filter_map(|id| Some((id, failed(&self.sockets[id.index()])?))).collect();
         match failed[..] {
@@ -170,45 +166,14 @@ impl Modem {
         outcome: Outcome,
         now: Instant,
     ) {
-        let Phase::Open(open) = &mut self.sockets[id.index()].phase else { return };
-        match (outcome, received) {
-            (Outcome::Ok, Some(0)) => {
-                self.fair.served(id, Way::Down, 0);
-                match &mut open.flow {
-                    Flow::Buffer { readable } => *readable = receivable_again,
-                    flow @ Flow::Announced if !receivable_again => *flow = Flow::Push,
-                    Flow::Suspected { stage, .. } if !receivable_again => *stage = Settling::Resume,
-                    _ => {}
-                }
-                if open.far_end == FarEnd::Gone && !receivable_again {
-                    self.begin_closing(id, true);
-                }
-            }
-            (Outcome::Ok, Some(count)) => {
-                self.fair.served(id, Way::Down, count);
-                self.heard_of(id, now);
-            }
-            // In push mode there is nothing to be read.
-            (Outcome::Refused(_), None) if open.flow == Flow::Announced => {
-                open.flow = Flow::Push;
-                if open.far_end == FarEnd::Gone {
-                    self.begin_closing(id, true);
-                }
-            }
-            _ => {
-                self.break_off(id, Cut::ReceiveFailed);
-            }
+        match self.sockets[id.index()].receive_answered(received, receivable_again, &outcome, now) {
+            Ok(Received::Bytes(count)) => self.fair.served(id, Way::Down, count),
+            Ok(Received::Nothing | Received::NotReadable) => {}
+            Err(cut) => self.break_off(id, cut),
         }
     }
 
-    pub(super) fn open_answered(
-        &mut self,
-        port: usize,
-        id: SocketId,
-        mode: AccessMode,
-        outcome: Outcome,
-        now: Instant,
-    ) {
+    pub(super) fn open_answered(&mut self, port: usize, id: SocketId, outcome: Outcome, now: Instant) {
         if outcome == Outcome::Connect {
             // Wanted or not, the channel is a stream from now on.
             return self.connected(port, id, now);
@@ -216,28 +181,25 @@ impl Modem {
         if outcome != Outcome::Ok {
             self.context_perhaps_forgotten(id);
         }
-        let Phase::Opening(opening) = &mut self.sockets[id.index()].phase else { return };
-        match (outcome, mode) {
-            (Outcome::Ok, _) => match opening.stage {
-                OpenStage::InFlight { result: Some(result), .. } => self.open_settled(id, result, now),
-                _ => self.await_open(id),
-            },
-            (Outcome::Refused(refusal), _) => match refusal.result_code() {
-                Some(code) => self.open_settled(id, code.0, now),
-                None if refusal == Refusal::Plain => opening.stage = OpenStage::Refused { port },
-                None => self.open_failed(id, OpenFailure::Refused(refusal), now),
-            },
-            (_, _) => self.open_failed(id, OpenFailure::Refused(Refusal::Plain), now),
+        let answer = self.sockets[id.index()].open_answered(port, outcome);
+        self.open_answer_settled(id, answer, now);
+    }
+
+    /// What was answered to an open, or would have been.
+    pub(super) fn open_answer_settled(&mut self, id: SocketId, answer: OpenAnswer, now: Instant) {
+        match answer {
+            OpenAnswer::Pending => {}
+            OpenAnswer::Result(result) => self.open_settled(id, result, now),
+            OpenAnswer::Failed(failure) => self.open_failed(id, failure, now),
         }
     }
 
     /// AT+QIGETERROR after a bare ERROR: in transparent mode the only way to learn the reason. Without an
     /// answer, or with one that is no reason, the refusal remains all that is known.
     pub(super) fn reason_answered(&mut self, id: SocketId, lines: &[String], now: Instant) {
-        let Phase::Opening(Opening { stage: OpenStage::Refused { .. }, .. }) = self.sockets[id.index()].phase
-        else {
+        if !self.sockets[id.index()].awaits_reason() {
             return;
-        };
+        }
         match lines.iter().find_map(|line| error_of(line)).filter(|code| (550..=574).contains(code)) {
             Some(code) => self.open_settled(id, code, now),
             None => self.open_failed(id, OpenFailure::Refused(Refusal::Plain), now),
@@ -246,67 +208,44 @@ impl Modem {
 
     /// The result of an open in push or buffer mode, or the reason of a refusal.
     pub(super) fn open_settled(&mut self, id: SocketId, result: u16, now: Instant) {
-        let code = ResultCode(result);
         if result != 0 {
             self.context_perhaps_forgotten(id);
         }
         let socket = &mut self.sockets[id.index()];
-        let Phase::Opening(opening) = &mut socket.phase else { return };
-        if result == 0 {
-            let ssl = socket.ssl;
-            let context = self.contexts.iter_mut().find(|context| Some(context.id) == ssl);
-            let guarded = context.filter(|context| context.is_guarded() && socket.joined);
-            match (guarded, opening.stage) {
-                (
-                    Some(context),
-                    OpenStage::InFlight { generation, .. } | OpenStage::Awaited { generation },
-                ) => {
-                    // By which settings it was opened only shows afterwards.
-                    context.doubt();
-                    opening.stage = OpenStage::Proving { generation };
-                }
-                _ => self.now_open(id, now),
+        let ssl = socket.ssl();
+        let context = self.contexts.iter_mut().find(|context| Some(context.id) == ssl);
+        let guarded = context.filter(|context| context.is_guarded());
+        match (socket.open_result(result, guarded.is_some(), now), guarded) {
+            (OpenResult::Proving, Some(context)) => context.doubt(),
+            (OpenResult::Open | OpenResult::Proving, _) => self.now_open(id, now),
+            (OpenResult::Failed(failure), _) => self.open_failed(id, failure, now),
+            (OpenResult::Again, _) => {
+                log::debug!("socket {id} could not be opened ({result}); trying once more")
             }
-        } else if socket.joined && !opening.repeated && code == ResultCode::IDENTITY_IN_USE {
-            log::debug!("socket {id} is taken in the modem; closing it and trying once more");
-            opening.repeated = true;
-            opening.closed = false;
-            opening.stage = OpenStage::CloseFirst;
-        } else if socket.joined && !opening.repeated && code.is_busy() {
-            opening.repeated = true;
-            opening.closed = false;
-            opening.stage = OpenStage::Again { at: now + REPEAT_PAUSE, alone: true };
-        } else {
-            self.open_failed(id, OpenFailure::Code(code), now);
+            (OpenResult::Nothing, _) => {}
         }
     }
 
     /// It is open by the right settings: its client may have it.
     pub(super) fn now_open(&mut self, id: SocketId, now: Instant) {
-        let socket = &self.sockets[id.index()];
-        let Phase::Opening(opening) = &socket.phase else { return };
-        let flow = match self.tunnels[socket.tunnel].mode {
-            Mode::Buffer => Flow::Buffer { readable: true },
-            Mode::Push if socket.only_announces => Flow::Buffer { readable: true },
-            Mode::Push | Mode::Transparent => Flow::Push,
-        };
-        let closed = opening.closed;
-        self.opened(id, flow, now);
-        if closed {
-            self.far_end_closed(id, now);
+        let socket = &mut self.sockets[id.index()];
+        if socket.opening().is_none() {
+            return;
         }
+        let mode = self.tunnels[socket.tunnel].mode;
+        socket.opened(mode, now);
+        self.opened(id, now);
     }
 
     /// A socket is open, in whatever mode.
-    pub(super) fn opened(&mut self, id: SocketId, flow: Flow, now: Instant) {
-        let socket = &mut self.sockets[id.index()];
-        socket.phase = Phase::Open(Open { flow, far_end: FarEnd::There });
+    pub(super) fn opened(&mut self, id: SocketId, now: Instant) {
+        let socket = &self.sockets[id.index()];
         self.ladder.worked();
-        self.counters.opened(now.saturating_duration_since(socket.opening_since));
-        if socket.joined {
+        self.counters.opened(now.saturating_duration_since(socket.opening_since()));
+        if socket.is_attached() {
             self.events.push_back(Event::Opened(id));
         } else {
-            self.retire(id, GiveUp::Abort);
+            self.close_or_free(id, GiveUp::Abort);
         }
     }
 
@@ -317,14 +256,12 @@ impl Modem {
         }
         let climbs = self.ladder.open_failed(&failure, others_stand, now);
         let socket = &mut self.sockets[id.index()];
-        let ssl = socket.ssl;
-        socket.incoming.reset();
+        let ssl = socket.ssl();
         let tells_of_trust = failure.may_be_lost_files();
-        if std::mem::take(&mut socket.joined) {
+        if socket.open_failed() {
             self.counters.open_failed(&failure);
             self.events.push_back(Event::OpenFailed(id, failure));
         }
-        self.begin_closing(id, false);
         let needs_files = |context: &&super::SslContext| {
             Some(context.id) == ssl && (!context.files.is_empty() || context.is_guarded())
         };
@@ -342,68 +279,31 @@ impl Modem {
         now: Instant,
     ) {
         self.context_perhaps_forgotten(id);
-        let channels = self.speaking_channels();
-        let refused = outcome != Outcome::Ok;
-        let socket = &mut self.sockets[id.index()];
-        match &mut socket.phase {
-            Phase::Opening(Opening { stage: stage @ OpenStage::Abandoned { .. }, .. }) if refused => {
-                *stage = OpenStage::Abandoned { refused_at: Some(now) };
+        let (form, speaking) = (self.close_form(id), self.speaking_channels());
+        let (is_refused, timed) = (outcome != Outcome::Ok, timeout_seconds.is_some());
+        match self.sockets[id.index()].close_answered(is_refused, timed, form, speaking, now) {
+            CloseAnswer::Nothing => {}
+            CloseAnswer::OpenGoesOn => {
                 self.profile.closes_opening.get_or_insert(false);
             }
-            Phase::Opening(Opening { stage: OpenStage::Abandoned { .. }, .. }) => {
+            CloseAnswer::OpenEnded { since } => {
                 self.profile.closes_opening = Some(true);
-                let hung = now.saturating_duration_since(socket.opening_since);
-                socket.phase = Phase::Checking { channels, again_at: None, tries: 0, refused: None };
-                self.open_abandoned(hung, now);
+                self.open_abandoned(now.saturating_duration_since(since), now);
             }
-            Phase::Opening(opening) => {
-                opening.stage = OpenStage::Again { at: now + REPEAT_PAUSE, alone: false };
-            }
-            Phase::Closing(closing) if refused => {
-                let judge = std::mem::take(&mut closing.judge);
-                closing.tries += 1;
-                let closing = *closing;
-                if judge {
+            CloseAnswer::Refused { tries, was_eof } => {
+                if was_eof {
                     self.cut(id, Cut::ClosedUncertain);
                 }
-                // What it says now settles whether that was about something else.
-                let other_form = timeout_seconds.is_some() && self.close_command(id, closing).1.is_none();
-                let pause =
-                    (!other_form).then(|| REPEAT_PAUSE * 2_u32.pow(closing.tries.min(CLOSE_PAUSES_MAX)) / 2);
-                let again_at = pause.map(|pause| now + pause);
-                self.sockets[id.index()].phase =
-                    Phase::Checking { channels, again_at, tries: 0, refused: Some(closing) };
-                self.close_refused(id, closing.tries, now);
+                self.close_refused(id, tries, now);
             }
-            Phase::Closing(closing) => {
-                if timeout_seconds.is_none()
-                    && closing.tries > 0
-                    && self.profile.close_time == CloseTime::Unknown
-                {
-                    self.profile.close_time = CloseTime::Never;
-                }
-                if closing.judge && socket.joined {
-                    socket.phase = Phase::Judging { asked: false };
-                    return;
-                }
-                socket.phase = Phase::Checking { channels, again_at: None, tries: 0, refused: None };
-            }
-            _ => {}
+            CloseAnswer::Closed { never_timed: true } => self.profile.close_time = CloseTime::Never,
+            CloseAnswer::Closed { never_timed: false } => {}
         }
     }
 
-    /// What is said to close a socket: how long it may block its port, and what the command says of that. The form
-    /// without a time is for modules that have none: with it, one that has would end in order what is broken off.
-    pub(super) fn close_command(&self, id: SocketId, closing: Closing) -> (u16, Option<u16>) {
-        let without_time = match self.profile.close_time {
-            CloseTime::Never => true,
-            CloseTime::Unknown => closing.tries % 2 == 1,
-            CloseTime::UpTo(_) => closing.tries >= TIMED_CLOSES && closing.tries % 2 == 1,
-        };
-        match without_time {
-            true => (self.close_timeout(id).max(1), None),
-            false => (closing.timeout_seconds, Some(closing.timeout_seconds)),
-        }
+    /// What AT+QSSLCLOSE may be told of the time of this socket's end.
+    pub(super) fn close_form(&self, id: SocketId) -> CloseForm {
+        CloseForm { time: self.profile.close_time, orderly_seconds: self.close_timeout(id) }
     }
 
     /// AT+QSSLCLOSE is refused again and again. Its socket is lost until the modem changes its mind; once that keeps
@@ -412,7 +312,7 @@ impl Modem {
         if tries == CLOSES_REFUSED_MAX {
             log::warn!("the modem refuses to close socket {id} (AT+QSSLCLOSE); it stays in use there");
         }
-        let is_needed = self.is_wanted || !self.sockets.iter().any(|socket| socket.joined);
+        let is_needed = self.is_wanted || !self.sockets.iter().any(Socket::is_attached);
         if tries < CLOSES_REFUSED_MAX
             || self.releasing.is_some()
             || !is_needed
@@ -426,8 +326,7 @@ impl Modem {
 
     /// Whether there are connections that the recovery ladder would cut.
     fn connections_stand(&self) -> bool {
-        let stands =
-            |socket: &super::Socket| matches!(&socket.phase, Phase::Open(open) if open.far_end.takes_bytes());
+        let stands = |socket: &Socket| socket.open().is_some_and(|open| open.far_end.takes_bytes());
         self.sockets.iter().any(stands)
     }
 
@@ -446,24 +345,12 @@ impl Modem {
         self.climb_for(climbs, now);
     }
 
-    /// The modem has taken the open; its result comes by URC.
-    pub(super) fn await_open(&mut self, id: SocketId) {
-        let socket = &mut self.sockets[id.index()];
-        let Phase::Opening(opening) = &mut socket.phase else { return };
-        if let OpenStage::InFlight { generation, .. } = opening.stage {
-            opening.stage = match socket.joined {
-                true => OpenStage::Awaited { generation },
-                false => OpenStage::Abandoned { refused_at: None },
-            };
-        }
-    }
-
     /// The data session stands, or not, now that these far ends have closed.
-    pub(super) fn judged(&mut self, stands: bool, now: Instant) {
+    pub(super) fn session_answered_for(&mut self, stands: bool, now: Instant) {
         self.session.doubt = Doubt::None;
-        let channels = self.speaking_channels();
+        let speaking = self.speaking_channels();
         for id in SocketId::all() {
-            if self.sockets[id.index()].phase != (Phase::Judging { asked: true }) {
+            if !self.sockets[id.index()].eof_answered(speaking) {
                 continue;
             }
             if stands {
@@ -471,8 +358,6 @@ impl Modem {
             } else {
                 self.cut(id, Cut::SessionLost);
             }
-            self.sockets[id.index()].phase =
-                Phase::Checking { channels, again_at: None, tries: 0, refused: None };
         }
         if !stands && self.session.is_serving() {
             // No URC told of it: the modem may have rebooted unseen, and what was set on the wire and for URCs is gone.
@@ -488,49 +373,40 @@ impl Modem {
         lines: &[String],
         now: Instant,
     ) {
-        self.unheard_open_answered(id, outcome, lines, now);
-        self.doubt_answered(id, outcome, lines, now);
-        self.end_answered(id, outcome, lines, now);
-        if let Some(connected) = self.suspicion_answered(id, lines) {
-            return self.suspicion_settled(id, connected);
+        let witness = self.witness(id, outcome, lines);
+        self.unheard_open_answered(id, witness, lines, now);
+        match self.sockets[id.index()].witnessed(witness, now) {
+            Ok(false) => {}
+            Ok(true) => log::warn!(
+                "the modem says that socket {id} was closed and that it is connected; its stream goes on \
+                 (does another program use the modem?)"
+            ),
+            Err(cut) => self.break_off(id, cut),
         }
-        let socket = &mut self.sockets[id.index()];
-        let Phase::Checking { channels, again_at, tries, refused } = &mut socket.phase else { return };
-        let open = lines
-            .iter()
-            .any(|line| state_of(line).is_some_and(|(line_id, state)| line_id == id && state != 0));
-        if open {
-            if let Some(closing) = refused.take() {
-                socket.phase = Phase::Closing(closing);
-                return;
-            }
-            *tries += 1;
-            if *tries >= CHECK_TRIES {
-                log::warn!("the modem does not free socket {id}; closing it again");
-                socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
-            } else {
-                *again_at = Some(now + CHECK_PAUSE);
+        if self.sockets[id.index()].is_settling() {
+            let is_connected = lines.iter().any(|line| state_of(line) == Some((id, CONNECTED)));
+            if let Err(cut) = self.sockets[id.index()].suspicion_settled(is_connected) {
+                self.cut(id, cut);
             }
             return;
         }
-        *channels &= !(1 << port);
-        let left = *channels;
-        let present = self.speaking_channels();
-        let socket = &mut self.sockets[id.index()];
-        if left & present == 0 {
-            socket.clear();
-            socket.phase = Phase::Free;
-            socket.free_since = now;
-            self.context_perhaps_released(id);
+        let is_in_use = lines
+            .iter()
+            .any(|line| state_of(line).is_some_and(|(line_id, state)| line_id == id && state != 0));
+        let speaking = self.speaking_channels();
+        match self.sockets[id.index()].check_answered(port, is_in_use, speaking, now) {
+            Checked::Nothing => {}
+            Checked::ClosedAgain => log::warn!("the modem does not free socket {id}; closing it again"),
+            Checked::Free => self.context_perhaps_released(id),
         }
     }
 
     /// A socket may have been closed, or its open have failed, and it may be the last of its context: the module may put
     /// the context's settings back (both manuals, 2.1.5 and 2.2.5), whether or not the number counts as free yet.
     pub(super) fn context_perhaps_forgotten(&mut self, id: SocketId) {
-        let ssl = self.sockets[id.index()].ssl;
-        let is_held = |(index, socket): (usize, &super::Socket)| {
-            index != id.index() && socket.ssl == ssl && matches!(socket.phase, Phase::Open(_))
+        let ssl = self.sockets[id.index()].ssl();
+        let is_held = |(index, socket): (usize, &Socket)| {
+            index != id.index() && socket.ssl() == ssl && socket.open().is_some()
         };
         if self.sockets.iter().enumerate().any(is_held) {
             return;
@@ -543,7 +419,7 @@ impl Modem {
     /// The socket's number is free.
     pub(super) fn context_perhaps_released(&mut self, id: SocketId) {
         self.context_perhaps_forgotten(id);
-        self.sockets[id.index()].ssl = None;
+        self.sockets[id.index()].release_context();
     }
 
     pub(super) fn switch_answered(
@@ -558,7 +434,7 @@ impl Modem {
             return self.resume_answered(port, id, outcome, now);
         }
         let worked = outcome == Outcome::Ok;
-        let closed = matches!(self.sockets[id.index()].phase, Phase::Open(Open { far_end, .. }) if far_end != FarEnd::There);
+        let closed = self.sockets[id.index()].open().is_some_and(|open| open.far_end != FarEnd::There);
         // Whose far end has closed can be refused anything.
         if worked || !closed {
             if !worked && self.profile.switches_mode.is_none() {
@@ -571,25 +447,10 @@ impl Modem {
             self.profile.switches_mode = Some(worked || self.profile.switches_mode == Some(true));
         }
         let socket = &mut self.sockets[id.index()];
-        socket.switched(worked, now);
         let by_its_port = socket.listening.port().is_none_or(|on| on == port);
-        let Phase::Open(open) = &mut socket.phase else { return };
-        // By the same port, what was pushed before has come before the answer.
-        socket.only_announces |= worked && by_its_port && matches!(open.flow, Flow::ToBuffer { .. });
-        open.flow = match (open.flow, worked) {
-            // Bytes may lie inside without a `recv` URC: read unasked.
-            (Flow::ToBuffer { .. }, true) | (Flow::ToBuffer { unanswered: true }, false) => {
-                Flow::Buffer { readable: true }
-            }
-            (Flow::ToBuffer { unanswered: false }, false) => Flow::Push,
-            // Something came between the last read and the switch, and may be held until more comes.
-            (Flow::ToPush { readable: true }, true) => Flow::ToBuffer { unanswered: false },
-            (Flow::ToPush { readable: false }, true) => Flow::Push,
-            (Flow::ToPush { .. }, false) => Flow::Buffer { readable: true },
-            (flow, _) => flow,
-        };
-        if open.far_end == FarEnd::Gone && open.flow == Flow::Push {
-            self.begin_closing(id, true);
-        }
+        socket.mode_switched(worked, by_its_port, now);
     }
 }
+
+/// How often a close is refused before the module counts as one that frees nothing.
+const CLOSES_REFUSED_MAX: u32 = 4;

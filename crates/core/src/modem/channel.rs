@@ -13,9 +13,9 @@ use super::UserCommand;
 use super::data_mode::DataMode;
 use super::deadline::Deadline;
 use super::echo::{self, Echo, Habit};
-use super::failure::Refusal;
 use super::waking::Waking;
-use crate::at::{CmeError, Command, Decoder, Expects, Final, SocketId};
+use crate::at::Outcome;
+use crate::at::{Command, Decoder, Expects, SocketId};
 use crate::recorder::{Recorder, Side};
 
 /// A channel: how it stands, what is in flight on it, and what waits for its port.
@@ -59,7 +59,7 @@ pub struct Channel {
     /// In data mode: the LF that ends `CONNECT` has not come yet.
     pub line_feed_due: bool,
     /// The stream that it carried, until it is certain whether it does no longer.
-    pub doubted: Option<SocketId>,
+    pub unconfirmed: Option<SocketId>,
     /// What passes, for logs and for whoever has to find out what went wrong.
     pub recorder: Recorder,
     /// Whether the modem echoes, as far as its echo cannot be switched off.
@@ -221,37 +221,6 @@ pub enum Destination {
     Answer,
 }
 
-/// How a command ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// `OK`
-    Ok,
-    /// `SEND OK`
-    SendOk,
-    /// `SEND FAIL`
-    SendFail,
-    /// `CONNECT`, and the port is in data mode.
-    Connect,
-    /// `NO CARRIER`
-    NoCarrier,
-    /// An error.
-    Refused(Refusal),
-}
-
-impl From<Final<'_>> for Outcome {
-    fn from(result: Final<'_>) -> Self {
-        match result {
-            Final::Ok => Outcome::Ok,
-            Final::SendOk => Outcome::SendOk,
-            Final::SendFail => Outcome::SendFail,
-            Final::Connect => Outcome::Connect,
-            Final::NoCarrier => Outcome::NoCarrier,
-            Final::Error => Outcome::Refused(Refusal::Plain),
-            Final::CmeError(text) => Outcome::Refused(Refusal::Cme(CmeError(text.to_owned()))),
-        }
-    }
-}
-
 impl Channel {
     /// A channel whose port is not open.
     /// `recorder_bytes`: how much of its conversation it remembers.
@@ -271,7 +240,7 @@ impl Channel {
             unprompted: None,
             owes_answers: false,
             line_feed_due: false,
-            doubted: None,
+            unconfirmed: None,
             recorder: Recorder::new(recorder_bytes),
             refusals: 0,
             times_deaf: 0,
@@ -564,7 +533,7 @@ impl Channel {
     /// The data session is lost: the number of the socket whose stream this is, or may be, goes to another client, while
     /// the stream may still have to be left.
     pub fn disown(&mut self) {
-        self.doubted = None;
+        self.unconfirmed = None;
         if let State::Data(data) = &mut self.state {
             data.socket = None;
             data.aborted = true;
@@ -579,7 +548,7 @@ impl Channel {
         self.payload_for = Destination::Nobody;
         self.payload_deadline = None;
         self.paused_since = None;
-        self.doubted = None;
+        self.unconfirmed = None;
         self.abandon()
     }
 

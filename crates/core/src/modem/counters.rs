@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::failure::OpenFailure;
+use crate::failure::OpenFailure;
 
 /// Counts since the start; bytes are payload unless they are called wire bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

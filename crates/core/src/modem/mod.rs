@@ -12,19 +12,15 @@ mod data_mode;
 mod deadline;
 mod echo;
 mod ends;
-mod failure;
-mod fair;
 mod outside;
 mod pace;
 mod port_names;
-mod profile;
 mod reconfigure;
 mod recovery;
 mod report;
 mod schedule;
 mod sent;
 mod session;
-mod socket;
 pub mod ssl_context;
 mod transparent;
 mod trouble;
@@ -33,32 +29,32 @@ mod waking;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub use channel::Outcome;
+pub use crate::at::{Outcome, Refusal};
+pub use crate::failure::{Cut, Failure, OpenFailure};
+pub use crate::profile::{CloseTime, DIRECTORIES, Family, Profile, QUESTIONS};
+pub use crate::socket::{GiveUp, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
 pub use counters::Counters;
-pub use failure::{Cut, Failure, OpenFailure, Refusal};
-pub use profile::{CloseTime, DIRECTORIES, Family, Profile, QUESTIONS};
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
 pub use session::{
     PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, access_point, access_point_line, clock_text,
     pin_attempts, unix_seconds,
 };
-pub use socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
 
-use crate::at::{
-    AccessMode, Command, Message, ResultCode, SOCKET_COUNT, SocketId, SslContextId, Urc, begins_text,
-};
+use crate::at::{Command, Message, SOCKET_COUNT, SocketId, SslContextId, Urc, begins_text};
 use crate::byte_queue::ByteQueue;
 use crate::error::Kind;
+use crate::fair_queue::{FairQueue, Way};
 use crate::recorder::{LIMIT_BYTES, Side};
 use crate::settings::{self, Authentication, Mode};
+use crate::socket::{
+    Ending, FailedSend, Flow, OpenAnswer, OpenResult, Phase, Received, Socket, Told, UrcOpened, Witness,
+};
 use channel::{Channel, Destination, InFlight, Origin, Stage, State, TIMES_DEAF_MAX, Unprompted};
 use data_mode::DataMode;
-use fair::{FairQueue, Way};
 use port_names::Routing;
 use recovery::{Absence, Ladder, Rung};
 use session::{Doubt, Session, Step, Texts, UNANSWERED_MAX};
-use socket::{Closing, FailedSend, FarEnd, Flow, Open, OpenStage, Opening, Phase, Settling, Socket};
 use ssl_context::SslContext;
 use waking::{FILLER, Waking, Without};
 
@@ -254,15 +250,6 @@ pub struct Carried {
     pub line_free_at: Option<Instant>,
 }
 
-/// How a socket is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GiveUp {
-    /// Everything was handed over; the module may take its time to send it.
-    Orderly,
-    /// What is unsent is dropped.
-    Abort,
-}
-
 impl Modem {
     /// A modem whose ports are not open yet.
     pub fn new(
@@ -272,12 +259,14 @@ impl Modem {
         now: Instant,
     ) -> Self {
         let count = ports.len();
-        let mut modem = Modem {
+        Modem {
             channels: (0..count).map(|_| Channel::new(settings.baud, LIMIT_BYTES / count, now)).collect(),
             ports: vec![PortFacts::default(); count],
             port_settings: ports,
             reopen_at: vec![None; count],
-            sockets: (0..SOCKET_COUNT).map(|_| Socket::new(now)).collect(),
+            sockets: (0..SOCKET_COUNT)
+                .map(|index| Socket::new(settings.sockets.contains(index), now))
+                .collect(),
             context_of: Vec::new(),
             contexts: Vec::new(),
             profile: Profile::unknown(),
@@ -303,13 +292,7 @@ impl Modem {
             next_settings: None,
             settings,
             tunnels,
-        };
-        for socket in SocketId::all() {
-            if !modem.settings.sockets.contains(socket.index()) {
-                modem.sockets[socket.index()].phase = Phase::Foreign;
-            }
         }
-        modem
     }
 
     /// Chance decides by this how long pauses between attempts are.
@@ -381,9 +364,7 @@ impl Modem {
                 .sockets
                 .iter()
                 // What is pushed to one that is being opened must not keep the answers from being read.
-                .filter(|socket| {
-                    socket.joined && socket.is_pushing() && !matches!(socket.phase, Phase::Opening(_))
-                })
+                .filter(|socket| socket.is_attached() && socket.is_pushing() && socket.opening().is_none())
                 .map(|socket| socket.incoming.room())
                 .min()
                 .unwrap_or(INCOMING_LIMIT_BYTES),
@@ -400,7 +381,7 @@ impl Modem {
     /// The client of this socket does not read, and holds up a port by that.
     pub fn holds_up_port(&self, socket: SocketId) -> bool {
         let socket = &self.sockets[socket.index()];
-        socket.joined && socket.is_pushing() && socket.incoming.room() < READ_MIN_BYTES
+        socket.is_attached() && socket.is_pushing() && socket.incoming.room() < READ_MIN_BYTES
     }
 
     /// The client of this socket does not read, and what it has not read hides that the module no longer pushes:
@@ -412,7 +393,7 @@ impl Modem {
             in_flight
                 .is_some_and(|it| matches!(it.command, Command::SwitchMode { socket, .. } if socket == id))
         };
-        self.holds_up_port(id) && socket.busy.is_some_and(is_switched)
+        self.holds_up_port(id) && socket.busy().is_some_and(is_switched)
     }
 
     /// Whether bytes that the port cannot deliver are lost: the line has no flow control.
@@ -441,38 +422,7 @@ impl Modem {
                 data.deadline(self.holds_plus(data)).into_iter().chain(pace).min()
             }
         });
-        let sockets = self.sockets.iter().filter_map(|socket| match &socket.phase {
-            Phase::Opening(Opening { stage: OpenStage::Again { at, .. }, deadline, .. }) => {
-                waits(*at).into_iter().chain(*deadline).min()
-            }
-            Phase::Opening(Opening { stage: OpenStage::Awaited { .. }, deadline, .. }) => {
-                socket.poll_at.and_then(waits).into_iter().chain(*deadline).min()
-            }
-            Phase::Opening(Opening {
-                stage: OpenStage::Refused { .. } | OpenStage::Proving { .. },
-                deadline,
-                ..
-            }) => *deadline,
-            Phase::Opening(Opening { stage: OpenStage::Abandoned { refused_at }, deadline, .. }) => {
-                let again_at = refused_at.filter(|_| self.is_wanted).map(|at| at + ABANDONED_PAUSE);
-                again_at.and_then(waits).into_iter().chain(*deadline).min()
-            }
-            Phase::Open(Open { far_end: FarEnd::Unheard { until }, .. }) => Some(*until),
-            Phase::Confirming(question) => question.again_at.and_then(waits),
-            Phase::Open(open) => {
-                let doubt = match open.far_end {
-                    FarEnd::Doubted { question, .. } | FarEnd::Emptying { question, .. } => question.again_at,
-                    _ => None,
-                };
-                let backoff = socket.backoff.filter(|_| !socket.outgoing.is_empty());
-                let send_again_at = backoff.map(|backoff| backoff.at);
-                let due =
-                    doubt.into_iter().chain(socket.switch_again.map(|again| again.at)).chain(send_again_at);
-                due.chain(socket.poll_at).filter_map(waits).min()
-            }
-            Phase::Checking { again_at, .. } => again_at.and_then(waits),
-            _ => None,
-        });
+        let sockets = self.sockets.iter().filter_map(|socket| socket.deadline(self.is_wanted, waits));
         let reopen = self.reopen_at.iter().flatten().copied().filter(|_| self.releasing.is_none());
         let session = self.session.deadline().and_then(waits).filter(|_| self.has_commander());
         let name = self.next_name_due().and_then(waits).filter(|_| self.session.is_up());
@@ -697,18 +647,8 @@ impl Modem {
         }
         self.break_unheard(now);
         for id in SocketId::all() {
-            self.end_unheard(id, now);
-            let Phase::Opening(opening) = &self.sockets[id.index()].phase else { continue };
-            if opening.deadline.is_some_and(|deadline| deadline <= now)
-                && matches!(
-                    opening.stage,
-                    OpenStage::Awaited { .. }
-                        | OpenStage::Abandoned { .. }
-                        | OpenStage::Again { .. }
-                        | OpenStage::Refused { .. }
-                        | OpenStage::Proving { .. }
-                )
-            {
+            self.end_where_closed_stays_away(id, now);
+            if self.sockets[id.index()].open_is_overdue(now) {
                 self.open_failed(id, OpenFailure::TimedOut, now);
             }
         }
@@ -724,15 +664,7 @@ impl Modem {
         }
         let id = self.free_socket()?;
         let context = &self.contexts[self.context_of[tunnel]];
-        let ssl = Some(context.id);
-        let socket = &mut self.sockets[id.index()];
-        socket.clear();
-        socket.joined = true;
-        socket.ssl = ssl;
-        socket.tunnel = tunnel;
-        socket.opening_since = now;
-        socket.phase =
-            Phase::Opening(Opening { stage: OpenStage::Due, deadline: None, repeated: false, closed: false });
+        self.sockets[id.index()].begin(tunnel, context.id, now);
         self.fair.forget(id);
         self.run(now);
         Some(id)
@@ -760,10 +692,10 @@ impl Modem {
     /// What has come from the far end, once it is known that it is the right one.
     pub fn received(&self, socket: SocketId) -> &[u8] {
         let socket = &self.sockets[socket.index()];
-        match &socket.phase {
+        match socket.opening() {
             // What was pushed can come by another port than the result of the open, and before it.
-            Phase::Opening(_) => &[],
-            _ => socket.incoming.as_slice(),
+            Some(_) => &[],
+            None => socket.incoming.as_slice(),
         }
     }
 
@@ -781,8 +713,9 @@ impl Modem {
 
     /// The client is done with the socket; nothing more is heard of it.
     pub fn give_up(&mut self, socket: SocketId, how: GiveUp, now: Instant) {
-        self.sockets[socket.index()].joined = false;
-        self.retire(socket, how);
+        // It knows by itself.
+        let _ = self.sockets[socket.index()].detach();
+        self.close_or_free(socket, how);
         self.run(now);
     }
 
@@ -802,10 +735,10 @@ impl Modem {
     pub fn release(&mut self, now: Instant, until: Instant) {
         self.releasing = Some(until.checked_sub(DEACTIVATION_TIME).unwrap_or(now).max(now));
         for id in SocketId::all() {
-            if self.sockets[id.index()].joined {
+            if self.sockets[id.index()].is_attached() {
                 self.break_off(id, Cut::ShuttingDown);
-            } else if matches!(self.sockets[id.index()].phase, Phase::Opening(_)) {
-                self.retire(id, GiveUp::Abort);
+            } else if self.sockets[id.index()].opening().is_some() {
+                self.close_or_free(id, GiveUp::Abort);
             }
         }
         self.run(now);
@@ -912,8 +845,8 @@ impl Modem {
                         let socket = *socket;
                         channel.answer.contradicts |= channel.answer.received.is_some() || length > *asked;
                         channel.answer.received.get_or_insert(length);
-                        let joined = self.sockets[socket.index()].joined;
-                        match joined && length > 0 && !channel.answer.contradicts {
+                        let is_attached = self.sockets[socket.index()].is_attached();
+                        match is_attached && length > 0 && !channel.answer.contradicts {
                             true => Destination::Socket(socket),
                             false => Destination::Nobody,
                         }
@@ -973,7 +906,7 @@ impl Modem {
                         Outcome::NoCarrier => {
                             // It was in data mode until now.
                             waking.heard_other_result(now);
-                            self.end_doubted(port, Cut::CarrierLost);
+                            self.end_unconfirmed(port, Cut::CarrierLost);
                         }
                         _ => waking.heard_other_result(now),
                     }
@@ -1042,23 +975,13 @@ impl Modem {
                     log::debug!("{length} bytes for a socket that is not open are dropped");
                 }
                 if let Some(id) = known {
-                    self.heard_of(id, now);
+                    self.sockets[id.index()].received(now);
                 }
                 let whose = known.filter(|_| length > 0);
                 self.channels[port].payload_for = whose.map_or(Destination::Nobody, Destination::Socket);
             }
             Urc::Receivable(id) => {
-                if let Phase::Open(open) = &mut self.sockets[id.index()].phase {
-                    match &mut open.flow {
-                        Flow::Buffer { readable } | Flow::ToPush { readable } => *readable = true,
-                        // It does not push after all: what waits is read.
-                        flow @ Flow::Push => *flow = Flow::Announced,
-                        Flow::Announced
-                        | Flow::ToBuffer { .. }
-                        | Flow::Transparent { .. }
-                        | Flow::Suspected { .. } => {}
-                    }
-                }
+                self.sockets[id.index()].announced();
                 for channel in &mut self.channels {
                     if channel.in_flight().is_some_and(
                         |it| matches!(it.command, Command::Receive { socket, .. } if socket == id),
@@ -1067,30 +990,15 @@ impl Modem {
                     }
                 }
             }
-            Urc::Closed(id) => self.far_end_closed(id, now),
-            Urc::Opened(id, result) => {
-                let socket = &mut self.sockets[id.index()];
-                if result == 0 && matches!(socket.phase, Phase::Free | Phase::Checking { .. }) {
+            Urc::Closed(id) => self.sockets[id.index()].closed(now),
+            Urc::Opened(id, result) => match self.sockets[id.index()].urc_opened(result) {
+                UrcOpened::Another => self.events.push_back(Event::TlsOpened(id, result)),
+                UrcOpened::Late => {
                     log::warn!("socket {id} came up long after its open had been given up; closing it");
-                    socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
                 }
-                let Phase::Opening(opening) = &mut socket.phase else {
-                    return self.events.push_back(Event::TlsOpened(id, result));
-                };
-                match opening.stage {
-                    OpenStage::InFlight { generation, .. } => {
-                        opening.stage = OpenStage::InFlight { result: Some(result), generation };
-                    }
-                    OpenStage::Awaited { .. } | OpenStage::Abandoned { .. } => {
-                        self.open_settled(id, result, now)
-                    }
-                    OpenStage::Due
-                    | OpenStage::CloseFirst
-                    | OpenStage::Again { .. }
-                    | OpenStage::Proving { .. }
-                    | OpenStage::Refused { .. } => {}
-                }
-            }
+                UrcOpened::Result => self.open_settled(id, result, now),
+                UrcOpened::Nothing => {}
+            },
             Urc::TcpOpened(id, result) => self.events.push_back(Event::TcpOpened(id, result)),
             Urc::PdpDeactivated(context) => {
                 if context == self.settings.pdp.context.number() && self.session.has_address() {
@@ -1137,10 +1045,8 @@ impl Modem {
 
     /// The socket that has been free longest; one that an old command may still be carried out for is the last.
     fn free_socket(&self) -> Option<SocketId> {
-        SocketId::all().filter(|id| self.sockets[id.index()].phase == Phase::Free).min_by_key(|id| {
-            let socket = &self.sockets[id.index()];
-            (socket.unanswered != 0, socket.free_since)
-        })
+        let free = SocketId::all().filter(|id| self.sockets[id.index()].is_free());
+        free.min_by_key(|id| self.sockets[id.index()].readiness())
     }
 
     /// Every waiting command from outside is told that it cannot be done.
@@ -1159,9 +1065,8 @@ impl Modem {
     /// The sockets that are not in push mode and will not be, a bit each: nothing is pushed to them.
     fn announcing_sockets(&self) -> u16 {
         let never_pushes = |socket: &Socket| {
-            let is_ours = !matches!(socket.phase, Phase::Unknown | Phase::Foreign | Phase::Free);
-            let stays_in_buffer_mode = socket.only_announces && self.session.found.texts.are_shown();
-            is_ours && (self.tunnels[socket.tunnel].mode != Mode::Push || stays_in_buffer_mode)
+            let stays_in_buffer_mode = socket.only_announces() && self.session.found.texts.are_shown();
+            socket.is_in_use() && (self.tunnels[socket.tunnel].mode != Mode::Push || stays_in_buffer_mode)
         };
         let all = self.sockets.iter().enumerate().filter(|(_, socket)| never_pushes(socket));
         all.fold(0, |bits, (index, _)| bits | 1 << index)
@@ -1180,10 +1085,7 @@ impl Modem {
     /// Whether sockets can be opened by this channel. Not by one that may become again the stream that it was: what is
     /// pushed there would end in it.
     fn takes_opens(&self, port: usize) -> bool {
-        let is_suspected = |socket: &Socket| match socket.phase {
-            Phase::Open(Open { flow: Flow::Suspected { channel, .. }, .. }) => channel == port,
-            _ => false,
-        };
+        let is_suspected = |socket: &Socket| matches!(socket.open().map(|open| open.flow), Some(Flow::Suspected { channel, .. }) if channel == port);
         matches!(self.channels[port].state, State::Command) && !self.sockets.iter().any(is_suspected)
     }
 
@@ -1312,27 +1214,8 @@ const READ_MIN_BYTES: usize = 512;
 /// The pause before a port is opened again.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pause before an open that was refused as busy, or whose number was taken, is tried once more.
-const REPEAT_PAUSE: Duration = Duration::from_secs(1);
-
-/// How long after a refusal AT+QSSLCLOSE of an open that was abandoned is tried again, where somebody waits.
-const ABANDONED_PAUSE: Duration = Duration::from_secs(5);
-
-/// A close that is refused is repeated after REPEAT_PAUSE, and each time after twice as long, so often.
-const CLOSE_PAUSES_MAX: u32 = 6;
-
-/// How often a close is refused before the module counts as one that frees nothing.
-const CLOSES_REFUSED_MAX: u32 = 4;
-
-/// How often a module that has a close time refuses it before the form without is tried.
-const TIMED_CLOSES: u32 = 3;
-
 /// What of the time that stopping may take is kept for the data session.
 const DEACTIVATION_TIME: Duration = Duration::from_secs(2);
-
-/// How long a socket may take to become free after AT+QSSLCLOSE, in questions and the pause between them.
-const CHECK_TRIES: u32 = 20;
-const CHECK_PAUSE: Duration = Duration::from_millis(500);
 
 /// A module says nothing sensible for some seconds after `POWERED DOWN`, and for a moment after `RDY`.
 const BOOT_PAUSE: Duration = Duration::from_secs(10);

@@ -1,17 +1,14 @@
 //! Commands from outside that open and close TLS sockets: the numbers they name are theirs until they are closed.
 
 use super::Modem;
-use super::socket::Phase;
 use crate::at::{Command, SocketId, fields};
 
 impl Modem {
     /// A command from outside is about to leave. A free socket that it opens is not ours meanwhile: it is neither given
     /// to a client nor closed.
     pub(super) fn lend_socket(&mut self, command: &Command) {
-        if let Some(id) = named_socket(command, "+QSSLOPEN=", 2)
-            && self.sockets[id.index()].phase == Phase::Free
-        {
-            self.sockets[id.index()].phase = Phase::Foreign;
+        if let Some(id) = named_socket(command, "+QSSLOPEN=", 2) {
+            self.sockets[id.index()].lend();
         }
     }
 
@@ -20,11 +17,9 @@ impl Modem {
     pub(super) fn take_socket_back(&mut self, command: &Command) {
         if let Some(id) = named_socket(command, "+QSSLCLOSE=", 0)
             && self.settings.sockets.contains(id.index())
-            && self.sockets[id.index()].phase == Phase::Foreign
         {
-            let channels = self.speaking_channels();
-            self.sockets[id.index()].phase =
-                Phase::Checking { channels, again_at: None, tries: 0, refused: None };
+            let speaking = self.speaking_channels();
+            self.sockets[id.index()].take_back(speaking);
         }
     }
 }

@@ -6,12 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::channel::{Outcome, State};
-use super::ends::Witness;
-use super::socket::{FarEnd, Flow, Open, OpenStage, Phase};
-use super::{Cut, Modem, UrcPort};
+use super::channel::State;
+use super::{Cut, Modem, UrcPort, Witness};
 use crate::at::{Command, SocketId, Urc, fields};
 use crate::settings::Mode;
+use crate::socket::{FarEnd, Flow, OpenStage};
 
 /// How URCs come to us.
 #[derive(Debug, Default)]
@@ -39,72 +38,6 @@ enum Choice {
     Opener,
     /// All of them: each port carries a copy.
     Every,
-}
-
-/// Where the URCs of a socket are listened to, and what it was pushed by each port.
-#[derive(Debug, Default)]
-pub(super) struct Listening {
-    /// The channel by which the module last pushed bytes of it; before that, the one where they are expected.
-    port: Option<usize>,
-    /// The bytes that each channel has carried since the socket was opened, copies included.
-    carried: Vec<u64>,
-    /// Another channel has carried more than this one: what comes there may be no copy.
-    behind: Option<Behind>,
-}
-
-/// What has come by a port that is not listened to, before any copy of it by the one that is. Ports that carry the same
-/// are seldom equally far, so what counts is how long the copy of the same bytes takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Behind {
-    /// The bytes that the other port had carried.
-    bytes: u64,
-    since: Instant,
-}
-
-impl Listening {
-    /// The channel whose URCs count; `None`: any.
-    pub(super) fn port(&self) -> Option<usize> {
-        self.port
-    }
-
-    /// The URCs of a new socket are expected on this channel.
-    pub(super) fn expect(&mut self, port: Option<usize>) {
-        *self = Listening { port, ..Listening::default() };
-    }
-
-    /// All that was pushed by the channel `before` has been read, and what follows comes by `port`.
-    pub(super) fn moved(&mut self, before: usize, port: usize) {
-        if self.port == Some(before) {
-            self.expect(Some(port));
-        }
-    }
-
-    fn carried(&self, port: usize) -> u64 {
-        self.carried.get(port).copied().unwrap_or(0)
-    }
-
-    /// The bytes that have come by the channel that is listened to.
-    fn heard_bytes(&self) -> u64 {
-        self.port.map_or(0, |port| self.carried(port))
-    }
-
-    /// So many bytes come by this channel.
-    fn count(&mut self, port: usize, bytes: usize, now: Instant) {
-        if self.carried.len() <= port {
-            self.carried.resize(port + 1, 0);
-        }
-        self.carried[port] = self.carried[port].saturating_add(bytes as u64);
-        let (heard, most) = (self.heard_bytes(), self.carried.iter().copied().max().unwrap_or(0));
-        self.behind = match self.behind {
-            Some(behind) if heard < behind.bytes => Some(behind),
-            _ => (heard < most).then_some(Behind { bytes: most, since: now }),
-        };
-    }
-
-    /// Whether another port has carried more than the one that is listened to.
-    pub(super) fn is_behind(&self) -> bool {
-        self.behind.is_some()
-    }
 }
 
 /// The module's name for a port of ours.
@@ -178,17 +111,14 @@ impl Modem {
     pub(super) fn is_listened_to(&mut self, port: usize, id: SocketId, urc: Urc, now: Instant) -> bool {
         let speaks = |port: usize| matches!(self.channels[port].state, State::Command | State::Waking(_));
         let socket = &mut self.sockets[id.index()];
-        let opener = socket.opened_by;
-        let expected = socket.listening.port.filter(|expected| speaks(*expected));
+        let opener = socket.opened_by();
+        let expected = socket.listening.port().filter(|expected| speaks(*expected));
         let pushed = if let Urc::Pushed(_, length) = urc { length } else { 0 };
         let copies_come = matches!(self.urc_port, UrcPort::All { .. })
             || self.routing.choice == Choice::Every
-            || socket.listening.heard_bytes() > 0;
+            || socket.listening.bytes() > 0;
         let is_copy = copies_come && expected.is_some_and(|expected| expected != port);
-        if !is_copy && pushed > 0 {
-            socket.listening.port = Some(port);
-        }
-        socket.listening.count(port, pushed, now);
+        socket.listening.pushed(port, pushed, !is_copy, now);
         self.routing.choice = match (self.routing.choice, self.urc_port) {
             (Choice::Every, _) => Choice::Every,
             _ if is_copy && pushed > 0 => Choice::Every,
@@ -238,17 +168,15 @@ impl Modem {
         }
         let obeys = self.routing.choice == Choice::AsTold && !is_told_all;
         self.sockets.iter().any(|socket| {
-            let is_open = match &socket.phase {
-                Phase::Open(Open { flow, .. }) => {
-                    !matches!(flow, Flow::Transparent { .. } | Flow::Suspected { .. })
-                }
-                Phase::Opening(opening) => !matches!(opening.stage, OpenStage::Due),
+            let is_open = match (socket.open(), socket.opening()) {
+                (Some(open), _) => !open.flow.is_stream(),
+                (_, Some(opening)) => opening.stage() != OpenStage::Due,
                 _ => false,
             };
-            let leaves_here = socket.listening.port == Some(port)
-                || (socket.opened_by == Some(port) && self.routing.choice != Choice::Every);
+            let leaves_here = socket.listening.port() == Some(port)
+                || (socket.opened_by() == Some(port) && self.routing.choice != Choice::Every);
             is_open
-                && socket.joined
+                && socket.is_attached()
                 && !obeys
                 && leaves_here
                 && self.tunnels[socket.tunnel].mode != Mode::Transparent
@@ -259,15 +187,13 @@ impl Modem {
     /// the port has lost something.
     pub(super) fn break_unheard(&mut self, now: Instant) {
         for id in SocketId::all() {
-            let Listening { behind: Some(behind), port: Some(port), .. } = self.sockets[id.index()].listening
-            else {
-                continue;
-            };
+            let listening = &self.sockets[id.index()].listening;
+            let (Some(behind), Some(port)) = (listening.behind(), listening.port()) else { continue };
             if self.wants_port_bytes(port) == 0 {
                 // It may wait in the port.
-                self.sockets[id.index()].listening.behind = Some(Behind { since: now, ..behind });
+                self.sockets[id.index()].listening.waits_for_port(now);
             } else if behind.since + UNHEARD_MAX <= now {
-                self.sockets[id.index()].listening.behind = None;
+                self.sockets[id.index()].listening.give_up();
                 self.break_off(id, Cut::Unheard);
             }
         }
@@ -275,7 +201,7 @@ impl Modem {
 
     /// When [`Modem::break_unheard`] is due.
     pub(super) fn next_unheard(&self) -> Option<Instant> {
-        let behind = self.sockets.iter().filter_map(|socket| socket.listening.behind);
+        let behind = self.sockets.iter().filter_map(|socket| socket.listening.behind());
         behind.map(|behind| behind.since + UNHEARD_MAX).min()
     }
 
@@ -297,18 +223,17 @@ impl Modem {
 
     fn asks_name_by(&self, id: SocketId) -> Option<usize> {
         let socket = &self.sockets[id.index()];
-        let is_heard = matches!(
-            &socket.phase,
-            Phase::Open(Open { flow: Flow::Push | Flow::Buffer { .. }, far_end: FarEnd::There })
-        );
-        let port = socket.opened_by.filter(|_| is_heard && socket.joined)?;
+        let is_calm = socket.open().is_some_and(|open| {
+            matches!(open.flow, Flow::Push | Flow::Buffer { .. }) && open.far_end == FarEnd::There
+        });
+        let port = socket.opened_by().filter(|_| is_calm && socket.is_attached())?;
         let is_open = self.routing.names[port] == Name::Unasked
             && (self.ports[port].at_port.is_none() || !self.routing.is_proven);
         (is_open && self.urc_port.heard().is_none_or(|heard| heard == port)).then_some(port)
     }
 
     fn name_due(&self, id: SocketId) -> Instant {
-        self.sockets[id.index()].opening_since + UNHEARD_MAX
+        self.sockets[id.index()].opening_since() + UNHEARD_MAX
     }
 
     /// When a port on which nothing has been heard is asked for its name.
@@ -335,7 +260,7 @@ impl Modem {
 
     fn learn_names(&mut self, lines: &[String]) {
         for (id, name) in lines.iter().filter_map(|line| port_in_state(line)) {
-            let Some(port) = self.sockets[id.index()].opened_by else { continue };
+            let Some(port) = self.sockets[id.index()].opened_by() else { continue };
             if self.name_of(port) != Some(name.as_str()) {
                 log::info!("{} is the modem's {name}", self.ports[port].name);
             }
@@ -347,16 +272,16 @@ impl Modem {
     pub(super) fn unheard_open_answered(
         &mut self,
         id: SocketId,
-        outcome: &Outcome,
+        witness: Witness,
         lines: &[String],
         now: Instant,
     ) {
         if !self.sockets[id.index()].awaits_open() {
             return;
         }
-        self.sockets[id.index()].poll_at = None;
+        self.sockets[id.index()].open_was_asked();
         self.learn_names(lines);
-        if self.witness(id, outcome, lines) == Witness::Connected {
+        if witness == Witness::Connected {
             self.open_settled(id, 0, now);
         }
     }
@@ -376,14 +301,8 @@ impl Modem {
     pub(super) fn urcs_were_elsewhere(&mut self, before: &str) {
         log::warn!("what the modem said unasked left by its port {before}, which is not the one in use");
         for id in SocketId::all() {
-            match &mut self.sockets[id.index()].phase {
-                Phase::Open(Open { flow: Flow::Buffer { readable }, far_end }) => {
-                    *readable = true;
-                    // `closed` may have been said as well.
-                    far_end.is_to_be_asked();
-                }
-                Phase::Open(Open { flow: Flow::Push, .. }) => self.break_off(id, Cut::Unheard),
-                _ => {}
+            if let Err(cut) = self.sockets[id.index()].urcs_were_elsewhere() {
+                self.break_off(id, cut);
             }
         }
     }
@@ -428,29 +347,6 @@ const NAME_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_port_is_behind_when_it_does_not_carry_what_another_had_carried() {
-        #[allow(clippy::disallowed_methods)]
-        let start = Instant::now();
-        let at = |step| start + Duration::from_millis(100) * step;
-        let mut listening = Listening::default();
-        listening.expect(Some(1));
-        let late = |listening: &Listening, now| {
-            listening.behind.is_some_and(|behind| now >= behind.since + UNHEARD_MAX)
-        };
-        // Always three bytes later than the other, for 20 s.
-        for step in 0..200 {
-            listening.count(0, 1, at(step));
-            listening.count(1, usize::from(step >= 3), at(step));
-            assert!(!late(&listening, at(step)), "after {step} steps");
-        }
-        assert!(listening.is_behind());
-        // The last three are lost.
-        assert!(late(&listening, at(260)));
-        listening.count(1, 3, at(261));
-        assert!(!listening.is_behind());
-    }
 
     #[test]
     fn the_name_of_a_port_is_read_and_nothing_else_is_taken_for_one() {

@@ -109,7 +109,7 @@ impl Modem {
         let mut kept: Vec<bool> = (0..self.contexts.len())
             .map(|index| {
                 let context = &self.contexts[index];
-                self.sockets.iter().any(|socket| socket.ssl == Some(context.id))
+                self.sockets.iter().any(|socket| socket.ssl() == Some(context.id))
                     || self.channels.iter().any(|channel| {
                         channel.in_flight().is_some_and(|it| it.origin == Origin::Context(index))
                     })

@@ -21,7 +21,7 @@ use crate::at::ResultCode;
 use crate::settings::Recovery;
 
 use super::backoff::Backoff;
-use super::failure::OpenFailure;
+use crate::failure::OpenFailure;
 
 /// A step of the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::channel::State;
-use super::socket::Phase;
-use super::{Modem, Step, UserCommand};
+use super::{Modem, Phase, Step, UserCommand};
 use crate::recorder::Recorder;
 
 /// A modem at one moment.
@@ -43,15 +42,16 @@ impl Modem {
         };
         let mut sockets = BTreeMap::new();
         for socket in &self.sockets {
-            let state = match socket.phase {
+            let state = match socket.phase() {
                 Phase::Unknown => "unknown",
                 Phase::Foreign => "foreign",
                 Phase::Free => "free",
                 Phase::Opening(_) => "opening",
                 Phase::Open(_) => "open",
-                Phase::Confirming(_) | Phase::Closing(_) | Phase::Judging { .. } | Phase::Checking { .. } => {
-                    "closing"
-                }
+                Phase::ConfirmingEnd(_)
+                | Phase::Closing(_)
+                | Phase::ConfirmingEof { .. }
+                | Phase::Checking { .. } => "closing",
             };
             *sockets.entry(state).or_default() += 1;
         }
@@ -81,8 +81,7 @@ impl Modem {
 
     /// Whether a socket is, or is about to be free of, a connection of this tunnel.
     pub fn uses_tunnel(&self, tunnel: usize) -> bool {
-        let in_use = |phase: &Phase| !matches!(phase, Phase::Free | Phase::Foreign | Phase::Unknown);
-        self.sockets.iter().any(|socket| socket.tunnel == tunnel && in_use(&socket.phase))
+        self.sockets.iter().any(|socket| socket.tunnel == tunnel && socket.is_in_use())
     }
 
     /// What passed on this port.

@@ -6,17 +6,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::channel::{Channel, Origin, Outcome, Patience, State};
+use super::channel::{Channel, Origin, Patience, State};
 use super::echo::Habit;
-use super::fair::Way;
 use super::session::{Doubt, Step, UNANSWERED_MAX};
-use super::socket::{
-    Closing, FarEnd, Flow, INCOMING_HIGH_BYTES, INCOMING_LOW_BYTES, Open, OpenStage, Opening, Phase, Settling,
-};
 use super::ssl_context::negotiate_seconds;
-use super::{ABANDONED_PAUSE, Modem, UrcPort, WireSetting};
-use crate::at::{AccessMode, Command, SocketId};
+use super::{Modem, UrcPort, WireSetting};
+use crate::at::{Command, Outcome, SocketId};
+use crate::fair_queue::Way;
 use crate::settings::{self, Mode};
+use crate::socket::{Flow, OpenStage, Opener, Opening, Phase, Socket, Switching, View};
 
 impl Modem {
     /// Gives every idle channel its next command. Called after every change.
@@ -53,7 +51,7 @@ impl Modem {
                 if origin == Origin::Socket
                     && let Some(socket) = command.socket()
                 {
-                    self.sockets[socket.index()].busy = Some(port);
+                    self.sockets[socket.index()].command_sent(port);
                 }
                 self.channels[port].start(command, origin, patience, now);
             }
@@ -68,19 +66,17 @@ impl Modem {
             !self.session.is_up()
                 || !self.user_commands.is_empty()
                 || self.session.doubt == Doubt::Due
-                || self.sockets.iter().any(|socket| socket.phase == Phase::Judging { asked: false })
+                || self.sockets.iter().any(|socket| socket.phase() == &Phase::ConfirmingEof { asked: false })
                 || self.socket_command(port, now).is_some()
         };
         let is_due = |id: &SocketId| {
             let socket = &self.sockets[id.index()];
-            let command = match &socket.phase {
-                Phase::Open(Open { flow: Flow::ToBuffer { .. } | Flow::ToPush { .. }, .. }) => return true,
-                _ if socket.wants_to_receive() > 0 => return true,
-                _ => Command::Send {
-                    socket: *id,
-                    length: socket.outgoing.len().clamp(1, self.profile.send_max),
-                },
-            };
+            let switches = |flow: Flow| matches!(flow, Flow::ToBuffer { .. } | Flow::ToPush { .. });
+            if socket.open().is_some_and(|open| switches(open.flow)) || socket.wants_to_receive() > 0 {
+                return true;
+            }
+            let length = socket.outgoing.len().clamp(1, self.profile.send_max);
+            let command = Command::Send { socket: *id, length };
             socket.wants_to_send(now) && command.must_arrive()
         };
         channel.wire_step.is_none()
@@ -177,8 +173,8 @@ impl Modem {
     /// speaks of the last command, so nothing may come in between.
     fn refused_open(&self, port: usize) -> Option<SocketId> {
         SocketId::all().find(|id| {
-            let phase = &self.sockets[id.index()].phase;
-            matches!(phase, Phase::Opening(Opening { stage: OpenStage::Refused { port: by }, .. }) if *by == port)
+            let stage = self.sockets[id.index()].opening().map(Opening::stage);
+            stage == Some(OpenStage::Refused { port })
         })
     }
 
@@ -385,7 +381,8 @@ impl Modem {
     /// Does the data session still stand, now that a far end has closed, or an open was refused for want of it?
     fn judge_command(&mut self) -> Option<Command> {
         let doubt = self.session.doubt;
-        let is_judging = |asked| self.sockets.iter().any(|socket| socket.phase == Phase::Judging { asked });
+        let is_judging =
+            |asked| self.sockets.iter().any(|socket| socket.phase() == &Phase::ConfirmingEof { asked });
         let asked = doubt == Doubt::Asked || is_judging(true);
         let due = doubt == Doubt::Due || is_judging(false);
         if asked || !due {
@@ -394,113 +391,34 @@ impl Modem {
         if doubt == Doubt::Due {
             self.session.doubt = Doubt::Asked;
         }
-        for socket in &mut self.sockets {
-            if let Phase::Judging { asked } = &mut socket.phase {
-                *asked = true;
-            }
-        }
+        self.sockets.iter_mut().for_each(Socket::eof_asked);
         Some(Command::line("AT+QIACT?"))
     }
 
-    /// Switches of mode, closes and checks.
+    /// Questions, switches of mode, closes and checks.
     fn socket_command(&self, port: usize, now: Instant) -> Option<Command> {
-        let mut best: Option<(u32, Command)> = None;
         let speaking = self.speaking_channels();
-        for id in SocketId::all() {
-            let socket = &self.sockets[id.index()];
-            if socket.busy.is_some() {
-                continue;
-            }
-            let candidate = match &socket.phase {
-                Phase::Open(Open { far_end: FarEnd::Doubted { question, .. }, .. })
-                    if question.is_due(now) =>
-                {
-                    (0, Command::State { socket: id })
-                }
-                // Asked on another channel, the answer could overtake what is pushed.
-                Phase::Open(Open { far_end: FarEnd::Emptying { question, .. }, .. })
-                    if question.is_due(now)
-                        && socket
-                            .listening
-                            .port()
-                            .is_none_or(|on| on == port || speaking & (1 << on) == 0) =>
-                {
-                    (0, Command::State { socket: id })
-                }
-                Phase::Open(Open { flow: Flow::Suspected { channel, stage }, .. }) if *channel == port => {
-                    match stage {
-                        Settling::AskWhyNot => (0, Command::State { socket: id }),
-                        Settling::Read => continue,
-                        Settling::Resume => {
-                            (0, Command::SwitchMode { socket: id, mode: AccessMode::Transparent })
-                        }
-                    }
-                }
-                // Asked for on another channel, what is read then could overtake what was pushed before.
-                Phase::Open(Open { flow: Flow::ToBuffer { .. }, .. })
-                    if socket.listening.port().is_none_or(|on| on == port || speaking & (1 << on) == 0) =>
-                {
-                    (0, Command::SwitchMode { socket: id, mode: AccessMode::Buffer })
-                }
-                Phase::Open(Open { flow: Flow::ToPush { .. }, .. }) => {
-                    (0, Command::SwitchMode { socket: id, mode: AccessMode::Push })
-                }
-                // Closed on another channel, it would look as if the far end had ended it.
-                Phase::Confirming(_) | Phase::Closing(Closing { judge: true, .. }) if self.is_doubted(id) => {
-                    continue;
-                }
-                Phase::Confirming(question) if question.is_due(now) => (0, Command::State { socket: id }),
-                Phase::Opening(_) if socket.awaits_open() && socket.poll_at.is_some_and(|at| at <= now) => {
-                    (2, Command::State { socket: id })
-                }
-                Phase::Closing(closing) => {
-                    let (seconds, timeout_seconds) = self.close_command(id, *closing);
-                    // A close that may block its port goes last.
-                    let rank = if seconds == 0 { 1 } else { 3 };
-                    (rank, Command::Close { socket: id, timeout_seconds })
-                }
-                Phase::Opening(Opening { stage: OpenStage::CloseFirst, .. }) => {
-                    (1, Command::Close { socket: id, timeout_seconds: self.profile.close_time.at_most(0) })
-                }
-                // Nobody waits for it any more; a module that has refused that is asked again where it matters.
-                Phase::Opening(Opening { stage: OpenStage::Abandoned { refused_at }, .. })
-                    if match refused_at {
-                        None => self.is_wanted || self.profile.closes_opening != Some(false),
-                        Some(at) => self.is_wanted && *at + ABANDONED_PAUSE <= now,
-                    } =>
-                {
-                    (1, Command::Close { socket: id, timeout_seconds: self.profile.close_time.at_most(0) })
-                }
-                // Where no channel is left to be asked, any will do.
-                Phase::Checking { channels, again_at, .. }
-                    if (channels & (1 << port) != 0 || channels & speaking == 0)
-                        && again_at.is_none_or(|at| at <= now) =>
-                {
-                    (2, Command::State { socket: id })
-                }
-                _ => continue,
+        let need = |id: SocketId| {
+            let view = View {
+                port,
+                speaking,
+                is_wanted: self.is_wanted,
+                close: self.close_form(id),
+                closes_opening: self.profile.closes_opening,
+                is_unconfirmed: self.is_unconfirmed(id),
+                now,
             };
-            if best.as_ref().is_none_or(|(rank, _)| candidate.0 < *rank) {
-                best = Some(candidate);
-            }
-        }
-        best.map(|(_, command)| command)
+            self.sockets[id.index()].need(&view).map(|need| (id, need))
+        };
+        let (id, need) = SocketId::all().filter_map(need).min_by_key(|(_, need)| need.rank)?;
+        Some(need.ask.command(id))
     }
 
     /// Whether the settings of this socket's SSL context are known to stand.
     fn context_stands_for(&self, id: SocketId) -> bool {
         let context = &self.contexts[self.context_of[self.sockets[id.index()].tunnel]];
-        let is_being_closed = |socket: &super::Socket| {
-            socket.ssl == Some(context.id)
-                && socket.busy.is_some()
-                && matches!(
-                    socket.phase,
-                    Phase::Closing(_)
-                        | Phase::Opening(Opening {
-                            stage: OpenStage::CloseFirst | OpenStage::Abandoned { .. },
-                            ..
-                        })
-                )
+        let is_being_closed = |socket: &Socket| {
+            socket.ssl() == Some(context.id) && socket.busy().is_some() && socket.is_being_closed()
         };
         // With the last one that is closed the module may put the context's settings back, and what a stream was opened
         // by cannot be asked afterwards.
@@ -512,34 +430,16 @@ impl Modem {
     /// The socket whose open is next on this channel, once the settings of its SSL context stand. One whose settings
     /// stand already comes first.
     fn open_due(&self, port: usize, now: Instant) -> Option<SocketId> {
-        let others_open = |id: SocketId| {
-            SocketId::all().any(|other| {
-                other != id
-                    && matches!(
-                        self.sockets[other.index()].phase,
-                        Phase::Opening(Opening {
-                            stage: OpenStage::InFlight { .. }
-                                | OpenStage::Awaited { .. }
-                                | OpenStage::Abandoned { .. },
-                            ..
-                        })
-                    )
-            })
-        };
+        let is_under_way =
+            |other: SocketId| self.sockets[other.index()].opening().is_some_and(Opening::is_under_way);
+        let others_open = |id: SocketId| SocketId::all().any(|other| other != id && is_under_way(other));
         let opener = self.opener();
         let is_due = |id: &SocketId| {
-            let socket = &self.sockets[id.index()];
-            let Phase::Opening(opening) = &socket.phase else { return false };
-            let due = match opening.stage {
-                OpenStage::Due => true,
-                OpenStage::Again { at, alone } => at <= now && !(alone && others_open(*id)),
-                _ => false,
-            };
             let port_fits = match self.is_for_stream(*id) {
                 true => self.port_for_transparent() == Some(port),
                 false => opener.is_none_or(|opener| opener == port),
             };
-            due && socket.busy.is_none() && port_fits
+            port_fits && self.sockets[id.index()].open_is_due(|| others_open(*id), now)
         };
         let due = SocketId::all().filter(|_| self.takes_opens(port)).filter(is_due);
         due.min_by_key(|id| !self.context_stands_for(*id))
@@ -560,20 +460,8 @@ impl Modem {
             false => timeout.max(std::time::Duration::from_secs(1)),
         };
         let generation = self.contexts[self.context_of[socket.tunnel]].generation;
-        if let Phase::Opening(opening) = &mut socket.phase {
-            opening.stage = OpenStage::InFlight { result: None, generation };
-            opening.deadline = Some(opening.deadline.unwrap_or(now + patience));
-        }
-        socket.listening.expect(speaks_by);
-        socket.opened_by = Some(port);
-        // What is pushed to where nobody listens is lost; what waits in the module is not.
-        socket.only_announces = tunnel.mode == Mode::Push && !pushes_count;
-        let mode = match tunnel.mode {
-            Mode::Buffer => AccessMode::Buffer,
-            Mode::Push if socket.only_announces => AccessMode::Buffer,
-            Mode::Push => AccessMode::Push,
-            Mode::Transparent => AccessMode::Transparent,
-        };
+        let opener = Opener { port, speaks_by, generation, patience, pushes_count };
+        let mode = socket.open_sent(tunnel.mode, opener, now);
         let negotiate = std::time::Duration::from_secs(negotiate_seconds(timeout));
         Command::Open {
             socket: id,
@@ -615,68 +503,24 @@ impl Modem {
     }
 
     /// Whether what is read on this port cannot overtake what was pushed before by another.
-    fn reads_in_order(&self, socket: &super::Socket, port: usize) -> bool {
+    fn reads_in_order(&self, socket: &Socket, port: usize) -> bool {
         let speaking = self.speaking_channels();
-        !matches!(socket.phase, Phase::Open(Open { flow: Flow::Announced, .. }))
+        socket.open().is_none_or(|open| open.flow != Flow::Announced)
             || socket.listening.port().is_none_or(|on| on == port || speaking & (1 << on) == 0)
     }
 
-    /// Pushing sockets whose clients read too slowly are switched to buffer mode, and back; so are all, for good, once
-    /// others have texts shown that could look like payload.
+    /// Sockets are switched between push and buffer mode, and read unasked where URCs may not reach us.
     fn adjust_flows(&mut self, now: Instant) {
-        let can_switch = self.profile.switches_mode != Some(false);
-        let pushes_count = self.pushes_count();
-        let texts_are_shown = self.session.found.texts.are_shown();
-        let poll_interval = self.poll_interval();
-        let tunnels = &self.tunnels;
+        let switching = Switching {
+            is_possible: self.profile.switches_mode != Some(false),
+            wants_push: false,
+            pushes_count: self.pushes_count(),
+            texts_are_shown: self.session.found.texts.are_shown(),
+            poll_interval: self.poll_interval(),
+        };
         for socket in &mut self.sockets {
-            let pushes = tunnels.get(socket.tunnel).is_some_and(|tunnel| tunnel.mode == Mode::Push);
-            let waiting = socket.incoming.len();
-            let busy = socket.busy.is_some();
-            let can_switch = can_switch && socket.may_switch(now);
-            if socket.awaits_open() {
-                socket.poll_at = poll_interval.map(|interval| socket.poll_at.unwrap_or(now + interval));
-            }
-            let Phase::Open(open) = &mut socket.phase else { continue };
-            socket.poll_at = match (&mut open.flow, poll_interval, socket.poll_at) {
-                (Flow::Buffer { readable: readable @ false }, Some(_), Some(at)) if at <= now => {
-                    *readable = true;
-                    // Nor would `closed` be heard.
-                    open.far_end.is_to_be_asked();
-                    None
-                }
-                (Flow::Buffer { readable: false }, Some(interval), at) => at.or(Some(now + interval)),
-                _ => None,
-            };
-            match open.flow {
-                Flow::Push
-                    if can_switch
-                        && (waiting >= INCOMING_HIGH_BYTES || texts_are_shown)
-                        && !open.far_end.is_over() =>
-                {
-                    open.flow = Flow::ToBuffer { unanswered: false };
-                }
-                Flow::ToBuffer { unanswered: false }
-                    if !busy
-                        && !texts_are_shown
-                        && waiting <= INCOMING_LOW_BYTES
-                        && open.far_end.takes_bytes() =>
-                {
-                    open.flow = Flow::Push;
-                }
-                Flow::Buffer { readable: false }
-                    if pushes
-                        && can_switch
-                        && pushes_count
-                        && waiting <= INCOMING_LOW_BYTES
-                        && open.far_end.takes_bytes()
-                        && !busy =>
-                {
-                    open.flow = Flow::ToPush { readable: false };
-                    socket.only_announces = false;
-                }
-                _ => {}
-            }
+            let wants_push = self.tunnels.get(socket.tunnel).is_some_and(|tunnel| tunnel.mode == Mode::Push);
+            socket.adjust_flow(Switching { wants_push, ..switching }, now);
         }
     }
 
@@ -686,10 +530,7 @@ impl Modem {
         if !matches!(self.session.step, Step::Up | Step::Contexts) {
             return self.session_release();
         }
-        let busy = self
-            .sockets
-            .iter()
-            .any(|socket| !matches!(socket.phase, Phase::Free | Phase::Foreign | Phase::Unknown));
+        let busy = self.sockets.iter().any(Socket::is_in_use);
         if !busy || until <= now {
             self.session_release();
         }

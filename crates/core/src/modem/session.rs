@@ -18,13 +18,13 @@ mod transitions;
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
-use super::channel::Outcome;
-use super::failure::{Failure, Refusal};
-use super::profile::QUESTIONS;
 use super::ssl_context::Joins;
 use super::{Action, Event, Modem, error_of};
 use crate::at::{Command, ResultCode};
+use crate::at::{Outcome, Refusal};
 use crate::error::Kind;
+use crate::failure::Failure;
+use crate::profile::QUESTIONS;
 use crate::settings::Mode;
 use clock::NetworkTime;
 pub(in crate::modem) use found::Texts;

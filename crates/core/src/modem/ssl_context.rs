@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::Modem;
-use super::failure::Failure;
-use super::profile::Profile;
 use crate::at::{AtText, SslContextId, fields};
 use crate::error::Kind;
+use crate::failure::Failure;
+use crate::profile::Profile;
 use crate::settings;
 use crate::settings::WHOLE_STORE;
 
@@ -541,7 +541,7 @@ fn path(value: &str) -> &str {
 
 /// A number as modules write it, in quotes or not.
 fn number(value: &str) -> Option<u32> {
-    super::profile::number(value.trim().trim_matches('"'))
+    crate::profile::number(value.trim().trim_matches('"'))
 }
 
 /// A file that must be in the modem before a context can be used.

@@ -2,11 +2,10 @@
 
 use std::time::Instant;
 
-use super::channel::{Outcome, State};
+use super::channel::State;
 use super::data_mode::{DataMode, Next, Reason};
 use super::pace::Pace;
-use super::socket::{Closing, FarEnd, Flow, Open, Phase, Question, Settling};
-use super::{Action, Cut, Failure, Family, GiveUp, Modem, UrcPort, state_of};
+use super::{Action, Cut, Failure, Family, GiveUp, Modem, Outcome, UrcPort};
 use crate::at::SocketId;
 use crate::error::Kind;
 use crate::recorder::Side;
@@ -19,8 +18,8 @@ impl Modem {
         let takers = (0..self.channels.len()).filter(|port| self.takes_opens(*port));
         let commanding = takers.clone().count();
         let others = self.sockets.iter().any(|socket| {
-            socket.joined
-                && matches!(socket.phase, Phase::Open(_) | Phase::Opening(_))
+            socket.is_attached()
+                && (socket.open().is_some() || socket.opening().is_some())
                 && self.tunnels[socket.tunnel].mode != Mode::Transparent
         });
         let only_transparent = self.tunnels.iter().all(|tunnel| tunnel.mode == Mode::Transparent);
@@ -74,14 +73,15 @@ impl Modem {
     /// `CONNECT`: the channel is the stream now.
     pub(super) fn connected(&mut self, port: usize, id: SocketId, now: Instant) {
         self.enter_data_mode(port, Some(id), now);
-        self.opened(id, Flow::Transparent { channel: port }, now);
+        self.sockets[id.index()].stream_begins(port);
+        self.opened(id, now);
     }
 
     /// `CONNECT` of a command that had been given up, perhaps by an earlier run of this program: what comes is a
     /// far end's payload, whatever it looks like, until the stream is left.
     pub(super) fn connected_unwanted(&mut self, port: usize, now: Instant) {
         log::warn!("{} has become a stream that nobody wants any more; leaving it", self.ports[port].name);
-        self.end_doubted(port, Cut::Silent);
+        self.end_unconfirmed(port, Cut::Silent);
         let in_flight = self.channels[port].forget();
         self.enter_data_mode(port, None, now);
         if let Some(in_flight) = in_flight {
@@ -117,7 +117,7 @@ impl Modem {
             socket.received_bytes += payload.len() as u64;
             self.counters.received_bytes += payload.len() as u64;
             self.ladder.heard();
-            overflowed |= socket.joined && socket.incoming.append(payload) < payload.len();
+            overflowed |= socket.is_attached() && socket.incoming.append(payload) < payload.len();
         });
         if overflowed {
             self.overflowed(id);
@@ -130,7 +130,7 @@ impl Modem {
         if let State::Data(data) = &mut self.channels[port].state {
             data.set_paused(paused, now);
             let socket = data.socket.map(|id| &self.sockets[id.index()]);
-            if socket.is_none_or(|socket| !socket.joined && socket.outgoing.is_empty()) {
+            if socket.is_none_or(|socket| !socket.is_attached() && socket.outgoing.is_empty()) {
                 data.leave(now);
             }
         }
@@ -183,12 +183,12 @@ impl Modem {
                 // known.
                 let is_read = !data.is_paused();
                 if id.is_none() && data.holds_ok() {
-                    self.end_doubted(port, Cut::CarrierLost);
+                    self.end_unconfirmed(port, Cut::CarrierLost);
                 }
                 self.channels[port].owes_answers = true;
                 self.data_mode_ended(port, is_read, now);
                 // Only now: another end than this one's own words shows that it was none.
-                self.channels[port].doubted = id.or(self.channels[port].doubted);
+                self.channels[port].unconfirmed = id.or(self.channels[port].unconfirmed);
             }
         }
     }
@@ -200,7 +200,7 @@ impl Modem {
         let echo_asked_at = data.echo_asked_at();
         let (payload, words) = data.take_left();
         self.actions.push_back(Action::SetDtr(port, true));
-        self.end_doubted(port, Cut::CarrierLost);
+        self.end_unconfirmed(port, Cut::CarrierLost);
         self.channels[port].state = match id {
             Some(_) => State::Command,
             // It had been given up, and goes on being brought back.
@@ -213,24 +213,23 @@ impl Modem {
             let socket = &mut self.sockets[id.index()];
             socket.echo_asked_at = echo_asked_at;
             // The client may have left while the end was doubted.
-            let goes_on = reason != Reason::Done && (socket.joined || !socket.outgoing.is_empty());
-            self.sockets[id.index()].phase = match goes_on {
+            let goes_on = reason != Reason::Done && (socket.is_attached() || !socket.outgoing.is_empty());
+            match goes_on {
                 true if missed => {
                     // What became of the escapes before this one nobody knows: they may be in the stream.
                     self.cut(id, Cut::Silent);
                     self.sockets[id.index()].outgoing.reset();
-                    Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 })
+                    self.sockets[id.index()].stream_left(0);
                 }
                 true => {
                     log::debug!("socket {id}: what looked like the end was payload");
-                    let flow = Flow::Suspected { channel: port, stage: Settling::Read };
-                    Phase::Open(Open { flow, far_end: FarEnd::There })
+                    socket.stream_suspected(port);
                 }
                 false => {
                     let timeout_seconds = if aborted { 0 } else { self.close_timeout(id) };
-                    Phase::Closing(Closing { timeout_seconds, judge: false, tries: 0 })
+                    self.sockets[id.index()].stream_left(timeout_seconds);
                 }
-            };
+            }
         }
         self.hear_words(port, &words, now);
     }
@@ -253,19 +252,14 @@ impl Modem {
             if !ended.certain || ended.escape_missed || unsent {
                 self.cut(id, Cut::CarrierLost);
             }
-            let socket = &mut self.sockets[id.index()];
-            socket.outgoing.reset();
-            socket.phase = match socket.joined {
-                true => Phase::Confirming(Question::default()),
-                false => Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 }),
-            };
+            self.sockets[id.index()].stream_ended();
         }
         if !ended.certain || !is_believed {
             // What others were pushed here may have been taken for this stream's payload, or is dropped with the rest.
             for other in SocketId::all().filter(|other| Some(*other) != id) {
                 let socket = &self.sockets[other.index()];
                 let is_told_here = socket.listening.port().is_none_or(|on| on == port);
-                if socket.joined && is_told_here && (socket.is_pushing() || !is_believed) {
+                if socket.is_attached() && is_told_here && (socket.is_pushing() || !is_believed) {
                     self.break_off(other, Cut::Garbled);
                 }
             }
@@ -285,7 +279,7 @@ impl Modem {
 
     fn deliver(&mut self, id: SocketId, bytes: &[u8]) {
         let socket = &mut self.sockets[id.index()];
-        if socket.joined {
+        if socket.is_attached() {
             socket.received_bytes += bytes.len() as u64;
             self.counters.received_bytes += bytes.len() as u64;
             self.ladder.heard();
@@ -294,53 +288,14 @@ impl Modem {
         }
     }
 
-    /// The answer of AT+QSSLSTATE about a socket whose stream could not be resumed: `Some(connected)`.
-    pub(super) fn suspicion_answered(&self, id: SocketId, lines: &[String]) -> Option<bool> {
-        let Phase::Open(Open { flow: Flow::Suspected { stage: Settling::AskWhyNot, .. }, .. }) =
-            self.sockets[id.index()].phase
-        else {
-            return None;
-        };
-        Some(lines.iter().any(|line| state_of(line) == Some((id, 2))))
-    }
-
-    /// Still connected, and no stream any more: it is broken. Otherwise it ended meanwhile, like any that is in buffer
-    /// mode.
-    pub(super) fn suspicion_settled(&mut self, id: SocketId, connected: bool) {
-        if connected {
-            return self.stream_not_resumed(id);
-        }
-        let socket = &mut self.sockets[id.index()];
-        let Phase::Open(Open { flow, far_end }) = &mut socket.phase else { return };
-        // Received bytes can still wait in the module: read to 0, then close.
-        (*flow, *far_end) = (Flow::Buffer { readable: true }, FarEnd::Gone);
-        if !socket.outgoing.is_empty() {
-            self.cut(id, Cut::CarrierLost);
-            self.sockets[id.index()].outgoing.reset();
-        }
-    }
-
     /// The answer of AT+QISWTMD=\<id>,2 or ATO after a wrong suspicion.
     pub(super) fn resume_answered(&mut self, port: usize, id: SocketId, outcome: Outcome, now: Instant) {
         if outcome == Outcome::Connect {
             self.enter_data_mode(port, Some(id), now);
-            let flow = Flow::Transparent { channel: port };
-            self.sockets[id.index()].phase = Phase::Open(Open { flow, far_end: FarEnd::There });
-            return;
+            return self.sockets[id.index()].stream_begins(port);
         }
-        match &mut self.sockets[id.index()].phase {
-            // The far end may have closed in this very moment.
-            Phase::Open(Open { flow: Flow::Suspected { stage, .. }, .. }) => *stage = Settling::AskWhyNot,
-            _ => self.stream_not_resumed(id),
-        }
-    }
-
-    fn stream_not_resumed(&mut self, id: SocketId) {
-        self.cut(id, Cut::CarrierLost);
-        let socket = &mut self.sockets[id.index()];
-        socket.outgoing.reset();
-        if matches!(socket.phase, Phase::Open(_)) {
-            socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+        if let Err(cut) = self.sockets[id.index()].resume_refused() {
+            self.cut(id, cut);
         }
     }
 }

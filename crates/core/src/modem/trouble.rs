@@ -6,11 +6,11 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Absence, AccessMode, Action, Channel, Closing, Command, Cut, Destination, Doubt, Event, FILLER, Failure,
-    Flow, InFlight, Kind, Modem, Open, OpenFailure, OpenStage, Origin, Outcome, Phase, REOPEN_PAUSE, Refusal,
-    Rung, SocketId, Stage, State, Step, TIMES_DEAF_MAX, UNANSWERED_MAX, Unprompted, UrcPort, UserAnswer,
-    Waking, Without, settings, waking,
+    Absence, Action, Channel, Command, Cut, Destination, Doubt, Event, FILLER, Failure, Flow, InFlight, Kind,
+    Modem, OpenFailure, Origin, Outcome, REOPEN_PAUSE, Refusal, Rung, Socket, SocketId, Stage, State, Step,
+    TIMES_DEAF_MAX, UNANSWERED_MAX, Unprompted, UrcPort, UserAnswer, Waking, Without, settings, waking,
 };
+use crate::at::AccessMode;
 
 impl Modem {
     /// The channel did not answer, or said what cannot be framed: whatever was in flight on it is settled,
@@ -70,7 +70,7 @@ impl Modem {
         match &self.channels[port].state {
             State::Closed => return,
             // A modem that is looked for at its speed is received wrongly until it is found.
-            State::Waking(_) if !self.sockets.iter().any(|socket| socket.joined) => return,
+            State::Waking(_) if !self.sockets.iter().any(Socket::is_attached) => return,
             State::Waking(_) => self.cut_all(Cut::LineError),
             State::Command => self.channel_silent(port, Cut::LineError, now),
             State::Data(data) => {
@@ -89,7 +89,7 @@ impl Modem {
     /// Nobody knows whose bytes went missing, and what still comes may look like anything.
     fn cut_all(&mut self, cut: Cut) {
         for id in SocketId::all() {
-            if self.sockets[id.index()].joined {
+            if self.sockets[id.index()].is_attached() {
                 self.break_off(id, cut);
             }
         }
@@ -172,11 +172,7 @@ impl Modem {
                 if self.session.doubt == Doubt::Asked {
                     self.session.doubt = Doubt::Due;
                 }
-                for socket in &mut self.sockets {
-                    if socket.phase == (Phase::Judging { asked: true }) {
-                        socket.phase = Phase::Judging { asked: false };
-                    }
-                }
+                self.sockets.iter_mut().for_each(Socket::eof_unanswered);
             }
             Origin::Socket => {
                 let Some(id) = in_flight.command.socket() else { return };
@@ -188,8 +184,7 @@ impl Modem {
                     self.channels[port].decoder.expect_prompt(true);
                     return;
                 }
-                self.sockets[id.index()].busy = None;
-                self.sockets[id.index()].unanswered |= 1 << port;
+                self.sockets[id.index()].command_unanswered(port);
                 if matches!(in_flight.command, Command::Close { .. }) {
                     self.context_perhaps_forgotten(id);
                 }
@@ -199,32 +194,25 @@ impl Modem {
                     Command::Receive { .. } => {
                         self.break_off(id, Cut::ReceiveFailed);
                     }
-                    Command::Open { mode, .. } => {
-                        if let Phase::Opening(opening) = &mut self.sockets[id.index()].phase {
-                            if mode == AccessMode::Transparent {
-                                let failure = match cut {
-                                    Cut::Silent => OpenFailure::TimedOut,
-                                    cut => OpenFailure::Lost(cut),
-                                };
-                                self.open_failed(id, failure, now);
-                            } else if let OpenStage::InFlight { result, .. } = opening.stage {
-                                match result {
-                                    Some(result) => self.open_settled(id, result, now),
-                                    None => self.await_open(id),
-                                }
-                            }
-                        }
+                    Command::Open { mode: AccessMode::Transparent, .. }
+                        if self.sockets[id.index()].opening().is_some() =>
+                    {
+                        let failure = match cut {
+                            Cut::Silent => OpenFailure::TimedOut,
+                            cut => OpenFailure::Lost(cut),
+                        };
+                        self.open_failed(id, failure, now);
+                    }
+                    Command::Open { .. } => {
+                        let answer = self.sockets[id.index()].await_result();
+                        self.open_answer_settled(id, answer, now);
                     }
                     // What the channel is asked until it answers may have become payload of the stream.
                     Command::SwitchMode { mode: AccessMode::Transparent, .. } => {
                         self.break_off(id, cut);
                     }
                     Command::SwitchMode { mode: AccessMode::Buffer, .. } => {
-                        if let Phase::Open(Open { flow: Flow::ToBuffer { unanswered }, .. }) =
-                            &mut self.sockets[id.index()].phase
-                        {
-                            *unanswered = true;
-                        }
+                        self.sockets[id.index()].switch_unanswered();
                     }
                     // These are simply due again.
                     _ => {}
@@ -238,15 +226,12 @@ impl Modem {
     pub(super) fn settle_unprompted(&mut self, port: usize, was_unheard: bool) {
         let Some(Unprompted { socket: id, .. }) = self.channels[port].unprompted.take() else { return };
         self.channels[port].decoder.expect_prompt(false);
-        self.sockets[id.index()].busy = None;
+        self.sockets[id.index()].command_done();
         if !was_unheard {
-            self.sockets[id.index()].unanswered |= 1 << port;
+            self.sockets[id.index()].command_unanswered(port);
             self.break_off(id, Cut::SendUncertain);
         }
-        let socket = &mut self.sockets[id.index()];
-        if !socket.joined && !matches!(socket.phase, Phase::Open(_)) {
-            socket.outgoing.reset();
-        }
+        self.sockets[id.index()].drop_unwanted_bytes();
     }
 
     /// So many bytes are about to be said to a module that may wait for the payload of a send.
@@ -272,20 +257,7 @@ impl Modem {
     /// opening of sockets that have been given back meanwhile included.
     pub(super) fn close_what_came_late(&mut self) {
         let answering = self.commanding_channels();
-        for socket in &mut self.sockets {
-            let late = socket.unanswered & answering;
-            if late == 0 || socket.phase == Phase::Unknown {
-                continue;
-            }
-            socket.unanswered &= !late;
-            match &mut socket.phase {
-                Phase::Free => {
-                    socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
-                }
-                Phase::Checking { channels, .. } => *channels |= late,
-                _ => {}
-            }
-        }
+        self.sockets.iter_mut().for_each(|socket| socket.channels_answer(answering));
     }
 
     /// The modem has rebooted: nothing of what it knew is left.
@@ -296,9 +268,7 @@ impl Modem {
         }
         self.ladder.rebooted();
         self.reboot_due = false;
-        for socket in &mut self.sockets {
-            socket.unanswered = 0;
-        }
+        self.sockets.iter_mut().for_each(Socket::rebooted);
         for port in 0..self.channels.len() {
             if !self.channels[port].is_open() {
                 continue;
@@ -308,7 +278,7 @@ impl Modem {
             if let Some(in_flight) = self.channels[port].forget()
                 && let Some(id) = in_flight.command.socket()
             {
-                self.sockets[id.index()].busy = None;
+                self.sockets[id.index()].command_done();
             }
             if matches!(self.channels[port].state, State::Data(_)) {
                 self.actions.push_back(Action::SetDtr(port, true));
@@ -329,7 +299,7 @@ impl Modem {
             State::Data(data) => data.socket,
             _ => None,
         };
-        self.end_doubted(port, cut);
+        self.end_unconfirmed(port, cut);
         self.settle_unprompted(port, false);
         self.cut_failed_sends(port);
         let in_flight = self.channels[port].forget();
@@ -346,12 +316,7 @@ impl Modem {
         };
         for id in broken.into_iter().chain(data_socket) {
             self.cut(id, cut);
-            let socket = &mut self.sockets[id.index()];
-            // A send on another port goes on, and its payload must stay.
-            if socket.busy.is_none_or(|by| by == port) {
-                socket.outgoing.reset();
-            }
-            socket.phase = Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 });
+            self.sockets[id.index()].port_lost(port);
         }
         if let Some(in_flight) = in_flight {
             self.unanswered(port, in_flight, cut, now);
@@ -360,22 +325,16 @@ impl Modem {
         if self.channels.iter().any(Channel::is_open) {
             for id in SocketId::all() {
                 let socket = &self.sockets[id.index()];
-                let is_heard = match &socket.phase {
-                    Phase::Open(Open { flow, .. }) => !matches!(flow, Flow::Transparent { .. }),
+                let is_spoken_of = match (socket.open(), socket.opening()) {
+                    (Some(open), _) => !matches!(open.flow, Flow::Transparent { .. }),
                     // What it was pushed can come before the result of its open.
-                    Phase::Opening(opening) => {
+                    (_, Some(opening)) => {
                         self.tunnels[socket.tunnel].mode != settings::Mode::Transparent
-                            && matches!(
-                                opening.stage,
-                                OpenStage::InFlight { .. }
-                                    | OpenStage::Awaited { .. }
-                                    | OpenStage::Abandoned { .. }
-                                    | OpenStage::Proving { .. }
-                            )
+                            && opening.is_spoken_of()
                     }
                     _ => false,
                 };
-                if is_heard {
+                if is_spoken_of {
                     self.break_off(id, cut);
                 }
             }
@@ -384,20 +343,17 @@ impl Modem {
     }
 
     /// The modem did not answer as one in command mode does: it may carry the stream on, with `AT` in it.
-    pub(super) fn end_doubted(&mut self, port: usize, cut: Cut) {
-        if let Some(id) = self.channels[port].doubted.take()
-            && matches!(
-                self.sockets[id.index()].phase,
-                Phase::Confirming(_) | Phase::Closing(Closing { judge: true, .. })
-            )
+    pub(super) fn end_unconfirmed(&mut self, port: usize, cut: Cut) {
+        if let Some(id) = self.channels[port].unconfirmed.take()
+            && self.sockets[id.index()].confirms_end()
         {
             self.break_off(id, cut);
         }
     }
 
     /// Whether it is not known yet if the stream of this socket is over.
-    pub(super) fn is_doubted(&self, id: SocketId) -> bool {
-        self.channels.iter().any(|channel| channel.doubted == Some(id))
+    pub(super) fn is_unconfirmed(&self, id: SocketId) -> bool {
+        self.channels.iter().any(|channel| channel.unconfirmed == Some(id))
     }
 
     /// The channel is to be brought to answer, at the speed it has now.
@@ -434,7 +390,7 @@ impl Modem {
             waking::Next::Wait => {}
             next @ (waking::Next::Ask(bytes) | waking::Next::Escape(bytes)) => {
                 if matches!(next, waking::Next::Escape(_)) {
-                    self.end_doubted(port, Cut::Silent);
+                    self.end_unconfirmed(port, Cut::Silent);
                 }
                 self.channels[port].send_raw(bytes, now);
                 if let Some(id) = self.channels[port].drop_half_payload(now) {
@@ -467,7 +423,7 @@ impl Modem {
                 self.channels[port].baud = baud;
                 self.channels[port].was_stream = false;
                 self.channels[port].refusals = 0;
-                self.channels[port].doubted = None;
+                self.channels[port].unconfirmed = None;
                 self.channels[port].owes_answers = false;
                 let is_new = self.channels[port].answered_at.replace(baud) != Some(baud);
                 self.channels[port].state = State::Command;

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::Step;
+use crate::at::Outcome;
+use crate::at::Refusal;
 use crate::at::{AtText, Line, SOCKET_COUNT, SocketId, fields};
 use crate::counted;
 use crate::error::Kind;
+use crate::failure::Failure;
 use crate::modem::Modem;
-use crate::modem::channel::Outcome;
-use crate::modem::failure::{Failure, Refusal};
-use crate::modem::socket::{Closing, Flow, Open, Phase};
 use crate::settings::{self, ApnAuth, PdpType, Wait};
 
 impl Modem {
@@ -174,23 +174,9 @@ impl Modem {
         for id in SocketId::all() {
             let ours = self.settings.sockets.contains(id.index())
                 && self.profile.sockets.contains(id.index() as u32);
-            let socket = &mut self.sockets[id.index()];
-            let is_stream = matches!(socket.phase, Phase::Open(Open { flow: Flow::Transparent { .. }, .. }));
-            if socket.joined || is_stream {
-                continue;
+            if self.sockets[id.index()].found(ours, open[id.index()]) {
+                log::info!("socket {id} was left open by an earlier run; closing it");
             }
-            socket.phase = match (ours, open[id.index()]) {
-                (false, _) => Phase::Foreign,
-                // What is still in flight may open it yet: nobody else may meet that.
-                (true, false) if socket.busy.is_some() => {
-                    Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 })
-                }
-                (true, false) => Phase::Free,
-                (true, true) => {
-                    log::info!("socket {id} was left open by an earlier run; closing it");
-                    Phase::Closing(Closing { timeout_seconds: 0, judge: false, tries: 0 })
-                }
-            };
         }
     }
 

@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use super::Step;
 use crate::at::{AtText, Command, SocketId, fields};
+use crate::at::{Outcome, Refusal};
 use crate::error::Kind;
-use crate::modem::channel::{Origin, Outcome};
-use crate::modem::failure::{Failure, OpenFailure, Refusal};
-use crate::modem::socket::{OpenStage, Phase, Socket};
+use crate::failure::{Failure, OpenFailure};
+use crate::modem::channel::Origin;
 use crate::modem::ssl_context::{self, File, Reading};
 use crate::modem::{Action, Modem};
 use crate::settings;
+use crate::socket::{Opening, Socket};
 
 /// What is known of the files in the module while they are looked after.
 #[derive(Debug, Default)]
@@ -209,11 +210,7 @@ impl Modem {
         let context = &self.contexts[index];
         !context.stands()
             && self.sockets.iter().any(|socket| {
-                let waits = |stage| {
-                    matches!(stage, OpenStage::Due | OpenStage::Again { .. } | OpenStage::Proving { .. })
-                };
-                matches!(&socket.phase, Phase::Opening(opening) if waits(opening.stage))
-                    && socket.ssl == Some(context.id)
+                socket.ssl() == Some(context.id) && socket.opening().is_some_and(Opening::waits_for_context)
             })
     }
 
@@ -255,11 +252,7 @@ impl Modem {
         let (ssl, present) = (self.contexts[index].id, self.contexts[index].generation);
         for id in SocketId::all() {
             let socket = &self.sockets[id.index()];
-            let Phase::Opening(opening) = &socket.phase else { continue };
-            let OpenStage::Proving { generation } = opening.stage else { continue };
-            if socket.ssl != Some(ssl) {
-                continue;
-            }
+            let Some(generation) = socket.proving().filter(|_| socket.ssl() == Some(ssl)) else { continue };
             if generation == present {
                 self.now_open(id, now);
             } else {
@@ -278,7 +271,7 @@ impl Modem {
             self.session_failed(Failure::new(Kind::SetUpFailed, message), false, now);
             return;
         }
-        self.refuse_opens(|socket| socket.ssl == Some(ssl), &message, now);
+        self.refuse_opens(|socket| socket.ssl() == Some(ssl), &message, now);
         if self.session.step == Step::Contexts {
             // The others go on.
             log::error!("{message}");
@@ -296,10 +289,7 @@ impl Modem {
     ) {
         for id in SocketId::all() {
             let socket = &self.sockets[id.index()];
-            let waits = matches!(&socket.phase, Phase::Opening(opening) if matches!(
-                opening.stage,
-                OpenStage::Due | OpenStage::Again { .. } | OpenStage::Proving { .. }
-            ));
+            let waits = socket.opening().is_some_and(Opening::waits_for_context);
             if waits && concerned(socket) {
                 self.open_failed(id, OpenFailure::Untrusted(why.to_owned()), now);
             }

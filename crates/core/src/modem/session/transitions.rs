@@ -5,9 +5,8 @@ use std::time::Instant;
 use super::{Doubt, Step, UNANSWERED_MAX};
 use crate::at::SocketId;
 use crate::error::Kind;
+use crate::failure::{Cut, Failure};
 use crate::modem::channel::{Channel, Origin};
-use crate::modem::failure::{Cut, Failure};
-use crate::modem::socket::Phase;
 use crate::modem::{Event, Modem};
 use crate::settings::Wait;
 
@@ -48,7 +47,7 @@ impl Modem {
             self.session.go(Step::Up);
             let lacking: Vec<_> =
                 self.contexts.iter().filter(|it| !it.files_stand).map(|context| Some(context.id)).collect();
-            self.refuse_opens(|socket| lacking.contains(&socket.ssl), &failure.message, now);
+            self.refuse_opens(|socket| lacking.contains(&socket.ssl()), &failure.message, now);
             return;
         }
         self.session.failures += 1;
@@ -93,13 +92,7 @@ impl Modem {
         }
         for socket in SocketId::all() {
             self.cut(socket, cut);
-            let socket = &mut self.sockets[socket.index()];
-            if socket.phase != Phase::Foreign {
-                socket.phase = Phase::Unknown;
-            }
-            if socket.busy.is_none() {
-                socket.outgoing.reset();
-            }
+            self.sockets[socket.index()].session_lost();
         }
         for channel in &mut self.channels {
             channel.disown();

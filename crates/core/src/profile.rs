@@ -537,6 +537,6 @@ mod tests {
     }
 
     /// What real modules answer to AT+QSSLCFG=?, lines as printed.
-    const BG96: &str = include_str!("../../tests/answers/qsslcfg-bg96.txt");
-    const EG25G: &str = include_str!("../../tests/answers/qsslcfg-eg25g.txt");
+    const BG96: &str = include_str!("../tests/answers/qsslcfg-bg96.txt");
+    const EG25G: &str = include_str!("../tests/answers/qsslcfg-eg25g.txt");
 }

@@ -1,6 +1,6 @@
 //! Why the modem cannot do what it was asked: words for people and an exit status for scripts.
 
-use crate::at::{CmeError, ResultCode};
+use crate::at::{Refusal, ResultCode};
 use crate::error::Kind;
 
 /// A failure that ends the process where nobody wants to wait, and is logged and retried where one does.
@@ -17,34 +17,6 @@ impl Failure {
     /// A failure with its exit status.
     pub fn new(status: Kind, message: impl Into<String>) -> Self {
         Failure { status, message: message.into() }
-    }
-}
-
-/// How the modem refused a command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// `ERROR`
-    Plain,
-    /// `+CME ERROR: …`
-    Cme(CmeError),
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Refusal::Plain => f.write_str("ERROR"),
-            Refusal::Cme(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Refusal {
-    /// The result code, where the modem gave one.
-    pub fn result_code(&self) -> Option<ResultCode> {
-        match self {
-            Refusal::Plain => None,
-            Refusal::Cme(error) => error.result_code(),
-        }
     }
 }
 

@@ -1,0 +1,221 @@
+//! A socket on its way to being free: AT+QSSLCLOSE, and the question whether the number is free.
+
+use std::time::{Duration, Instant};
+
+use super::opening::REPEAT_PAUSE;
+use super::{OpenStage, Phase, Socket};
+use crate::profile::CloseTime;
+
+/// A socket that is being closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// The timeout of AT+QSSLCLOSE, where the module takes one; 0 drops what it has not sent yet.
+    timeout_seconds: u16,
+    /// The far end closed first, and the client waits to hear whether that was an end or a cut.
+    confirms_eof: bool,
+    /// How often it was refused.
+    tries: u32,
+}
+
+/// What AT+QSSLCLOSE may be told of its time.
+#[derive(Clone, Copy, Debug)]
+pub struct CloseForm {
+    /// What the module takes.
+    pub time: CloseTime,
+    /// The timeout of an orderly close in seconds, as far as the module takes it.
+    pub orderly_seconds: u16,
+}
+
+/// What the answer to AT+QSSLCLOSE means for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseAnswer {
+    /// Nothing.
+    Nothing,
+    /// An open that is under way cannot be ended.
+    OpenGoesOn,
+    /// An open that was under way since then is ended.
+    OpenEnded {
+        /// When its number was given out.
+        since: Instant,
+    },
+    /// Refused, so often now. `was_eof`: its client waits to hear whether its stream ended or was cut.
+    Refused {
+        /// How often.
+        tries: u32,
+        /// Whether the client's end can no longer be confirmed.
+        was_eof: bool,
+    },
+    /// Done. `never_timed`: only the form without a time worked.
+    Closed {
+        /// The module has no time.
+        never_timed: bool,
+    },
+}
+
+/// What an answer to AT+QSSLSTATE means for a number that is to become free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Not asked for that, or other channels have yet to answer.
+    Nothing,
+    /// It is closed once more: the module does not free it.
+    ClosedAgain,
+    /// It is free.
+    Free,
+}
+
+impl Closing {
+    fn new(timeout_seconds: u16, confirms_eof: bool) -> Self {
+        Closing { timeout_seconds, confirms_eof, tries: 0 }
+    }
+
+    /// Whether the client waits to hear how its stream ended.
+    pub fn confirms_eof(&self) -> bool {
+        self.confirms_eof
+    }
+
+    pub(super) fn forget_client(&mut self) {
+        self.confirms_eof = false;
+    }
+
+    /// What is said to close a socket: how long it may block its port, and what the command says of that. The form
+    /// without a time is for modules that have none: with it, one that has would end in order what is broken off.
+    pub(super) fn command(self, form: CloseForm) -> (u16, Option<u16>) {
+        let without_time = match form.time {
+            CloseTime::Never => true,
+            CloseTime::Unknown => self.tries % 2 == 1,
+            CloseTime::UpTo(_) => self.tries >= TIMED_CLOSES && self.tries % 2 == 1,
+        };
+        match without_time {
+            true => (form.orderly_seconds.max(1), None),
+            false => (self.timeout_seconds, Some(self.timeout_seconds)),
+        }
+    }
+}
+
+impl Socket {
+    /// AT+QSSLCLOSE is next. `confirms_eof`: the far end closed first.
+    pub(super) fn begin_closing(&mut self, confirms_eof: bool) {
+        if self.is_in_use() {
+            self.phase = Phase::Closing(Closing::new(0, confirms_eof && self.is_attached));
+        }
+    }
+
+    /// AT+QSSLCLOSE is next, and nobody waits for what comes of it.
+    pub(super) fn close(&mut self, timeout_seconds: u16) {
+        self.phase = Phase::Closing(Closing::new(timeout_seconds, false));
+    }
+
+    /// AT+QSSLSTATE is next, on these channels.
+    pub(super) fn check(&mut self, channels: u32) {
+        self.phase = Phase::Checking { channels, again_at: None, tries: 0, refused: None };
+    }
+
+    /// AT+QSSLCLOSE was answered; `timed`: it named a time. `speaking`: the channels on which URCs can be on their way.
+    pub fn close_answered(
+        &mut self,
+        is_refused: bool,
+        timed: bool,
+        form: CloseForm,
+        speaking: u32,
+        now: Instant,
+    ) -> CloseAnswer {
+        match &mut self.phase {
+            Phase::Opening(opening) => match opening.stage() {
+                OpenStage::Abandoned { .. } if is_refused => {
+                    opening.set_stage(OpenStage::Abandoned { refused_at: Some(now) });
+                    CloseAnswer::OpenGoesOn
+                }
+                OpenStage::Abandoned { .. } => {
+                    self.check(speaking);
+                    CloseAnswer::OpenEnded { since: self.opening_since }
+                }
+                _ => {
+                    opening.set_stage(OpenStage::Again { at: now + REPEAT_PAUSE, alone: false });
+                    CloseAnswer::Nothing
+                }
+            },
+            Phase::Closing(closing) if is_refused => {
+                let was_eof = std::mem::take(&mut closing.confirms_eof);
+                closing.tries += 1;
+                let closing = *closing;
+                // What it says now settles whether that was about something else.
+                let other_form = timed && closing.command(form).1.is_none();
+                let doublings = closing.tries.min(CLOSE_PAUSES_MAX);
+                let again_at = (!other_form).then(|| now + REPEAT_PAUSE * 2_u32.pow(doublings) / 2);
+                self.phase =
+                    Phase::Checking { channels: speaking, again_at, tries: 0, refused: Some(closing) };
+                CloseAnswer::Refused { tries: closing.tries, was_eof }
+            }
+            Phase::Closing(closing) => {
+                let never_timed = !timed && closing.tries > 0 && form.time == CloseTime::Unknown;
+                match closing.confirms_eof && self.is_attached {
+                    true => self.phase = Phase::ConfirmingEof { asked: false },
+                    false => self.check(speaking),
+                }
+                CloseAnswer::Closed { never_timed }
+            }
+            _ => CloseAnswer::Nothing,
+        }
+    }
+
+    /// The question whether the data session stands leaves for this client's end, if it is due.
+    pub fn eof_asked(&mut self) {
+        if let Phase::ConfirmingEof { asked } = &mut self.phase {
+            *asked = true;
+        }
+    }
+
+    /// The answer to that question is lost.
+    pub fn eof_unanswered(&mut self) {
+        if let Phase::ConfirmingEof { asked } = &mut self.phase {
+            *asked = false;
+        }
+    }
+
+    /// That question was answered. Returns whether this socket's client waited for it.
+    pub fn eof_answered(&mut self, speaking: u32) -> bool {
+        let waited = self.phase == Phase::ConfirmingEof { asked: true };
+        if waited {
+            self.check(speaking);
+        }
+        waited
+    }
+
+    /// AT+QSSLSTATE was answered on this channel: whether the number is in use in the module.
+    pub fn check_answered(&mut self, port: usize, is_in_use: bool, speaking: u32, now: Instant) -> Checked {
+        let Phase::Checking { channels, again_at, tries, refused } = &mut self.phase else {
+            return Checked::Nothing;
+        };
+        if is_in_use {
+            if let Some(closing) = refused.take() {
+                self.phase = Phase::Closing(closing);
+                return Checked::Nothing;
+            }
+            *tries += 1;
+            if *tries >= CHECK_TRIES {
+                self.close(0);
+                return Checked::ClosedAgain;
+            }
+            *again_at = Some(now + CHECK_PAUSE);
+            return Checked::Nothing;
+        }
+        *channels &= !(1 << port);
+        if *channels & speaking != 0 {
+            return Checked::Nothing;
+        }
+        self.clear();
+        self.phase = Phase::Free;
+        self.free_since = now;
+        Checked::Free
+    }
+}
+
+/// A close that is refused is repeated after REPEAT_PAUSE, and each time after twice as long, so often.
+const CLOSE_PAUSES_MAX: u32 = 6;
+
+/// How often a module that has a close time refuses it before the form without is tried.
+const TIMED_CLOSES: u32 = 3;
+
+/// How long a socket may take to become free after AT+QSSLCLOSE, in questions and the pause between them.
+const CHECK_TRIES: u32 = 20;
+const CHECK_PAUSE: Duration = Duration::from_millis(500);

@@ -1,0 +1,335 @@
+//! What is known of the server's side of an open socket.
+//!
+//! ```text
+//!            `closed`, or a refused send             not connected, `closed` has come
+//!   There ────────────────────────────────► Unconfirmed ─────────────────────────────────► Gone
+//!     ▲          connected, no send refused    │ not connected, no `closed` yet              ▲
+//!     └────────────────────────────────────────┤                                             │ `closed`
+//!                                              └───────────► AwaitingClosed ─────────────────┘
+//! ```
+//! Where the `closed` may have been another's, `Gone` is reached by `Emptying`: until nothing more is pushed.
+//!
+//! An end needs two witnesses: the URC `closed`, which comes after everything that was pushed, and the module's own
+//! state of the socket (AT+QSSLSTATE).
+
+use std::time::{Duration, Instant};
+
+use crate::failure::Cut;
+
+/// What is known of the far end of an open socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FarEnd {
+    /// Nothing speaks against its being there.
+    There,
+    /// Something does: the module is asked whether the socket is connected.
+    Unconfirmed {
+        /// What it was.
+        sign: Sign,
+        /// The question to the module.
+        question: Question,
+    },
+    /// The module has said both, but a `closed` that did not fit came before: it may still push. It is asked until
+    /// nothing has come between two answers.
+    Emptying {
+        /// Something came since it was asked last.
+        pushed: bool,
+        /// The question to the module.
+        question: Question,
+    },
+    /// The module says that the socket is not connected, and has not said `closed` yet, which comes after what it
+    /// still pushes.
+    AwaitingClosed {
+        /// When it no longer counts as being on its way.
+        until: Instant,
+    },
+    /// The module has said both. What it still holds is read.
+    Gone,
+}
+
+/// What speaks against a far end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// The URC `closed`.
+    Closed,
+    /// AT+QSSLSEND was answered with ERROR.
+    RefusedSend,
+    /// Both of them.
+    Both,
+    /// Nothing, but `closed` would not reach us.
+    Silence,
+}
+
+/// What the module says of one of our connections when it is asked (AT+QSSLSTATE).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// It is connected.
+    Connected,
+    /// It is not.
+    Ended,
+    /// The module refuses the question, or the number is somebody else's by now.
+    Unclear,
+}
+
+/// A question to the module that may be asked several times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// How often it was answered.
+    pub answers: u32,
+    /// When to ask again; `None`: at once.
+    pub again_at: Option<Instant>,
+}
+
+/// What an answer about an unconfirmed far end means for the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on as it is. `is_first`: a `closed` was contradicted for the first time.
+    GoesOn {
+        /// Whether that is worth a line of the log.
+        is_first: bool,
+    },
+    /// The server has closed, by both witnesses.
+    Gone,
+    /// What waits in the module can be read, and `closed` is awaited.
+    ReadOn,
+    /// It is broken.
+    Broken(Cut),
+}
+
+impl FarEnd {
+    /// Whether bytes are sent to it. A `closed` that the module did not confirm when it was first asked keeps
+    /// nothing back.
+    pub fn takes_bytes(self) -> bool {
+        match self {
+            FarEnd::There => true,
+            FarEnd::Unconfirmed { sign: Sign::Silence, .. } => true,
+            FarEnd::Unconfirmed { sign, question } => sign == Sign::Closed && question.answers > 0,
+            FarEnd::Emptying { .. } | FarEnd::AwaitingClosed { .. } | FarEnd::Gone => false,
+        }
+    }
+
+    /// Whether the module has said that the socket is not connected.
+    pub fn is_over(self) -> bool {
+        matches!(self, FarEnd::AwaitingClosed { .. } | FarEnd::Gone)
+    }
+
+    /// `closed` may have been said where nobody listens: the module is asked.
+    pub(super) fn ask(&mut self) {
+        if *self == FarEnd::There {
+            *self = FarEnd::Unconfirmed { sign: Sign::Silence, question: Question::default() };
+        }
+    }
+
+    /// The URC `closed`. Returns whether it was the second witness.
+    pub(super) fn closed(&mut self, now: Instant) -> bool {
+        match self {
+            FarEnd::There => {
+                *self = FarEnd::Unconfirmed { sign: Sign::Closed, question: Question::default() };
+                false
+            }
+            FarEnd::Unconfirmed { sign, question } => {
+                question.hasten(now);
+                *sign = match *sign {
+                    Sign::RefusedSend | Sign::Both => Sign::Both,
+                    Sign::Closed | Sign::Silence => Sign::Closed,
+                };
+                false
+            }
+            FarEnd::AwaitingClosed { .. } | FarEnd::Emptying { .. } => true,
+            FarEnd::Gone => false,
+        }
+    }
+
+    /// AT+QSSLSEND was answered with ERROR. What the server sent before it closed may still be under way.
+    pub(super) fn send_refused(&mut self) {
+        match self {
+            FarEnd::There | FarEnd::Unconfirmed { sign: Sign::Silence, .. } => {
+                *self = FarEnd::Unconfirmed { sign: Sign::RefusedSend, question: Question::default() };
+            }
+            FarEnd::Unconfirmed { sign: sign @ Sign::Closed, .. } => *sign = Sign::Both,
+            FarEnd::Unconfirmed { .. }
+            | FarEnd::Emptying { .. }
+            | FarEnd::AwaitingClosed { .. }
+            | FarEnd::Gone => {}
+        }
+    }
+
+    /// Something came for the socket: its `closed` is still to come.
+    pub(super) fn received(&mut self, now: Instant) {
+        match self {
+            FarEnd::AwaitingClosed { until } => *until = now + CLOSED_WAIT,
+            FarEnd::Emptying { pushed, .. } => *pushed = true,
+            // Nothing comes after a `closed` that is its own.
+            FarEnd::Unconfirmed { sign: Sign::Closed | Sign::Both, question } => {
+                question.answers = question.answers.max(1)
+            }
+            FarEnd::There | FarEnd::Unconfirmed { .. } | FarEnd::Gone => {}
+        }
+    }
+
+    /// The module was asked for the socket's state. `is_pushed`: what comes from the server comes by itself.
+    pub(super) fn answered(&mut self, witness: Witness, is_pushed: bool, now: Instant) -> Verdict {
+        let goes_on = Verdict::GoesOn { is_first: false };
+        if let FarEnd::Emptying { pushed, question } = self {
+            return match witness {
+                Witness::Ended if std::mem::take(pushed) => {
+                    question.repeat(u32::MAX, now);
+                    goes_on
+                }
+                Witness::Ended => Verdict::Gone,
+                Witness::Connected | Witness::Unclear => Verdict::Broken(Cut::ClosedUncertain),
+            };
+        }
+        let FarEnd::Unconfirmed { sign, question } = self else { return goes_on };
+        match (witness, *sign) {
+            (Witness::Connected, Sign::Closed) => {
+                let is_first = question.answers == 0;
+                if !question.repeat(FOREIGN_CLOSED_ANSWERS, now) {
+                    *self = FarEnd::There;
+                }
+                Verdict::GoesOn { is_first }
+            }
+            (Witness::Connected, Sign::RefusedSend | Sign::Both) => {
+                match question.repeat(CONNECTED_ANSWERS_MAX, now) {
+                    true => goes_on,
+                    false => Verdict::Broken(Cut::SendRefused),
+                }
+            }
+            (Witness::Ended, Sign::RefusedSend) => {
+                *self = FarEnd::AwaitingClosed { until: now + CLOSED_WAIT };
+                Verdict::ReadOn
+            }
+            (Witness::Connected | Witness::Unclear, Sign::Silence) => {
+                *self = FarEnd::There;
+                goes_on
+            }
+            // Another's `closed` has come; what is pushed may not be read to its end.
+            (Witness::Ended, Sign::Closed | Sign::Both) if question.answers > 0 && is_pushed => {
+                let mut question = Question::default();
+                question.repeat(u32::MAX, now);
+                *self = FarEnd::Emptying { pushed: false, question };
+                goes_on
+            }
+            (Witness::Ended, Sign::Closed | Sign::Both | Sign::Silence) => Verdict::Gone,
+            (Witness::Unclear, Sign::Closed) => Verdict::Broken(Cut::ClosedUncertain),
+            (Witness::Unclear, Sign::RefusedSend | Sign::Both) => Verdict::Broken(Cut::SendRefused),
+        }
+    }
+}
+
+impl Question {
+    /// Whether it is to be asked now.
+    pub fn is_due(self, now: Instant) -> bool {
+        self.again_at.is_none_or(|at| at <= now)
+    }
+
+    /// It was answered, and is asked again after a pause that doubles. Returns whether that makes sense: no more than
+    /// `answers_max` times in all.
+    pub(super) fn repeat(&mut self, answers_max: u32, now: Instant) -> bool {
+        self.again_at = Some(now + QUESTION_PAUSE * (1 << self.answers.min(QUESTION_DOUBLINGS_MAX)));
+        self.answers += 1;
+        self.answers < answers_max
+    }
+
+    /// There is a new reason to ask.
+    fn hasten(&mut self, now: Instant) {
+        let soonest = now + QUESTION_PAUSE;
+        self.again_at = self.again_at.map(|at| at.min(soonest));
+    }
+}
+
+/// The pause before AT+QSSLSTATE is asked again, doubled each time: a module may say `closed` before its state changes.
+const QUESTION_PAUSE: Duration = Duration::from_millis(500);
+const QUESTION_DOUBLINGS_MAX: u32 = 6;
+
+/// Answers that the socket is connected after which a `closed` counts as foreign: within about a minute.
+const FOREIGN_CLOSED_ANSWERS: u32 = 8;
+
+/// The same after which a refused send, or the end of a stream that was seen in data mode, is a cut: within some seconds.
+pub(super) const CONNECTED_ANSWERS_MAX: u32 = 4;
+
+/// How long `closed` may stay away when the module has said that the socket is not connected and pushes nothing more.
+pub(super) const CLOSED_WAIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_clock::now;
+
+    fn unconfirmed(sign: Sign, answers: u32) -> FarEnd {
+        FarEnd::Unconfirmed { sign, question: Question { answers, again_at: None } }
+    }
+
+    #[test]
+    fn what_speaks_against_it_adds_up() {
+        let now = now();
+        for (before, closed, refused) in [
+            (FarEnd::There, unconfirmed(Sign::Closed, 0), unconfirmed(Sign::RefusedSend, 0)),
+            (unconfirmed(Sign::Silence, 0), unconfirmed(Sign::Closed, 0), unconfirmed(Sign::RefusedSend, 0)),
+            (unconfirmed(Sign::Closed, 1), unconfirmed(Sign::Closed, 1), unconfirmed(Sign::Both, 1)),
+            (
+                unconfirmed(Sign::RefusedSend, 1),
+                unconfirmed(Sign::Both, 1),
+                unconfirmed(Sign::RefusedSend, 1),
+            ),
+            (unconfirmed(Sign::Both, 2), unconfirmed(Sign::Both, 2), unconfirmed(Sign::Both, 2)),
+            (FarEnd::Gone, FarEnd::Gone, FarEnd::Gone),
+        ] {
+            let (mut after_closed, mut after_refused) = (before, before);
+            assert!(!after_closed.closed(now), "{before:?}: one witness is not enough");
+            after_refused.send_refused();
+            assert_eq!((after_closed, after_refused), (closed, refused), "{before:?}");
+        }
+        let awaiting = FarEnd::AwaitingClosed { until: now };
+        let emptying = FarEnd::Emptying { pushed: true, question: Question::default() };
+        for mut second in [awaiting, emptying] {
+            assert!(second.closed(now), "{second:?}");
+        }
+    }
+
+    #[test]
+    fn the_modules_answer_decides_by_what_was_seen_before() {
+        use Verdict::{Broken, GoesOn, Gone, ReadOn};
+        use Witness::{Connected, Ended, Unclear};
+        let now = now();
+        let goes_on = GoesOn { is_first: false };
+        for (sign, answers, witness, verdict) in [
+            (Sign::Closed, 0, Ended, Gone),
+            (Sign::Closed, 0, Connected, GoesOn { is_first: true }),
+            (Sign::Closed, 1, Connected, goes_on),
+            (Sign::Closed, 1, Ended, goes_on),
+            (Sign::Closed, 0, Unclear, Broken(Cut::ClosedUncertain)),
+            (Sign::Both, 0, Ended, Gone),
+            (Sign::Both, 0, Unclear, Broken(Cut::SendRefused)),
+            (Sign::RefusedSend, 0, Connected, goes_on),
+            (Sign::RefusedSend, CONNECTED_ANSWERS_MAX - 1, Connected, Broken(Cut::SendRefused)),
+            (Sign::RefusedSend, 0, Ended, ReadOn),
+            (Sign::RefusedSend, 0, Unclear, Broken(Cut::SendRefused)),
+            (Sign::Silence, 0, Ended, Gone),
+            (Sign::Silence, 0, Connected, goes_on),
+            (Sign::Silence, 0, Unclear, goes_on),
+        ] {
+            let mut far_end = unconfirmed(sign, answers);
+            assert_eq!(far_end.answered(witness, true, now), verdict, "{sign:?} {answers} {witness:?}");
+        }
+        let mut foreign = unconfirmed(Sign::Closed, FOREIGN_CLOSED_ANSWERS - 1);
+        foreign.answered(Connected, true, now);
+        assert_eq!(foreign, FarEnd::There, "that `closed` was another program's text");
+    }
+
+    #[test]
+    fn where_a_foreign_closed_came_first_the_end_is_believed_once_nothing_more_is_pushed() {
+        let now = now();
+        let mut far_end = unconfirmed(Sign::Closed, 1);
+        assert_eq!(far_end.answered(Witness::Ended, true, now), Verdict::GoesOn { is_first: false });
+        assert!(matches!(far_end, FarEnd::Emptying { pushed: false, .. }));
+        far_end.received(now);
+        assert_eq!(far_end.answered(Witness::Ended, true, now), Verdict::GoesOn { is_first: false });
+        assert_eq!(far_end.answered(Witness::Ended, true, now), Verdict::Gone);
+        let mut read = unconfirmed(Sign::Closed, 1);
+        assert_eq!(
+            read.answered(Witness::Ended, false, now),
+            Verdict::Gone,
+            "in buffer mode it is read to 0"
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! How received bytes come out of the module, and when a socket is switched between push and buffer mode.
+
+use std::time::{Duration, Instant};
+
+use crate::at::AccessMode;
+
+/// How received bytes come out of the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// By themselves.
+    Push,
+    /// They should come by themselves, and something waits to be read all the same: a `recv` URC came without a length.
+    Announced,
+    /// They came by themselves; the switch to buffer mode is due or in flight. `unanswered`: it has been given up
+    /// before, and may have been made.
+    ToBuffer {
+        /// Whether they may wait to be read.
+        unanswered: bool,
+    },
+    /// They wait to be read. `readable`: there may be some.
+    Buffer {
+        /// Whether a read may give something.
+        readable: bool,
+    },
+    /// Read to the end; the switch back to push mode is due or in flight. `readable`: a `recv` URC came
+    /// meanwhile, so something may be left inside.
+    ToPush {
+        /// Whether something may be left inside.
+        readable: bool,
+    },
+    /// They are the bytes of this channel.
+    Transparent {
+        /// The channel.
+        channel: usize,
+    },
+    /// They were; data mode was left to find out whether `NO CARRIER` was payload.
+    Suspected {
+        /// The channel, whose stream it becomes again if it was.
+        channel: usize,
+        /// What is next.
+        stage: Settling,
+    },
+}
+
+/// Back to a stream after `NO CARRIER` was payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settling {
+    /// What came meanwhile is read to the end.
+    Read,
+    /// Back into data mode, with AT+QISWTMD.
+    Resume,
+    /// That was refused: AT+QSSLSTATE is due.
+    AskWhyNot,
+}
+
+/// What a switch of mode depends on, beside the socket itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Switching {
+    /// The module has not refused AT+QISWTMD.
+    pub is_possible: bool,
+    /// The tunnel is in push mode.
+    pub wants_push: bool,
+    /// What is pushed comes to us, and nobody else can write what looks like it.
+    pub pushes_count: bool,
+    /// Other programs have texts shown that could look like payload.
+    pub texts_are_shown: bool,
+    /// How often a socket is read unasked; `None`: URCs tell.
+    pub poll_interval: Option<Duration>,
+}
+
+/// The pause after a switch of mode that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwitchAgain {
+    /// When the next may be asked for.
+    pub at: Instant,
+    /// The pause, doubled each time.
+    pause: Duration,
+}
+
+impl SwitchAgain {
+    /// After a refusal, with the pause before it.
+    pub(super) fn after(before: Option<SwitchAgain>, now: Instant) -> SwitchAgain {
+        let pause = before.map_or(SWITCH_PAUSE_MIN, |again| again.pause * 2).min(SWITCH_PAUSE_MAX);
+        SwitchAgain { at: now + pause, pause }
+    }
+}
+
+impl Flow {
+    /// Whether bytes can come without being asked for.
+    pub fn is_pushing(self) -> bool {
+        matches!(
+            self,
+            Flow::Push
+                | Flow::Announced
+                | Flow::ToBuffer { .. }
+                | Flow::ToPush { .. }
+                | Flow::Transparent { .. }
+        )
+    }
+
+    /// Whether it is, or was until now, the bytes of a channel.
+    pub fn is_stream(self) -> bool {
+        matches!(self, Flow::Transparent { .. } | Flow::Suspected { .. })
+    }
+
+    /// Whether AT+QSSLRECV may give something.
+    pub fn is_readable(self) -> bool {
+        matches!(
+            self,
+            Flow::Announced | Flow::Buffer { readable: true } | Flow::Suspected { stage: Settling::Read, .. }
+        )
+    }
+
+    /// The switch of mode that is due.
+    pub fn switch_due(self) -> Option<AccessMode> {
+        match self {
+            Flow::ToBuffer { .. } => Some(AccessMode::Buffer),
+            Flow::ToPush { .. } => Some(AccessMode::Push),
+            Flow::Suspected { stage: Settling::Resume, .. } => Some(AccessMode::Transparent),
+            _ => None,
+        }
+    }
+
+    /// The URC `recv` without a length: something waits to be read.
+    pub(super) fn announced(&mut self) {
+        match self {
+            Flow::Buffer { readable } | Flow::ToPush { readable } => *readable = true,
+            // It does not push after all: what waits is read.
+            Flow::Push => *self = Flow::Announced,
+            Flow::Announced | Flow::ToBuffer { .. } | Flow::Transparent { .. } | Flow::Suspected { .. } => {}
+        }
+    }
+
+    /// Something may wait in the module unannounced.
+    pub(super) fn read_unasked(&mut self) {
+        if let Flow::Buffer { readable } = self {
+            *readable = true;
+        }
+    }
+
+    /// A read gave nothing: everything has been read, unless more was announced meanwhile.
+    pub(super) fn read_empty(&mut self, announced_again: bool) {
+        match self {
+            Flow::Buffer { readable } => *readable = announced_again,
+            Flow::Announced if !announced_again => *self = Flow::Push,
+            Flow::Suspected { stage, .. } if !announced_again => *stage = Settling::Resume,
+            _ => {}
+        }
+    }
+
+    /// The switch that was due was answered.
+    pub(super) fn switched(&mut self, worked: bool) {
+        *self = match (*self, worked) {
+            // Bytes may lie inside without a `recv` URC: read unasked.
+            (Flow::ToBuffer { .. }, true) | (Flow::ToBuffer { unanswered: true }, false) => {
+                Flow::Buffer { readable: true }
+            }
+            (Flow::ToBuffer { unanswered: false }, false) => Flow::Push,
+            // Something came between the last read and the switch, and may be held until more comes.
+            (Flow::ToPush { readable: true }, true) => Flow::ToBuffer { unanswered: false },
+            (Flow::ToPush { readable: false }, true) => Flow::Push,
+            (Flow::ToPush { .. }, false) => Flow::Buffer { readable: true },
+            (flow, _) => flow,
+        };
+    }
+}
+
+/// The pauses before the next switch of mode when one was refused.
+const SWITCH_PAUSE_MIN: Duration = Duration::from_secs(1);
+const SWITCH_PAUSE_MAX: Duration = Duration::from_secs(16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_that_may_have_been_made_is_followed_by_a_read_and_one_that_was_not_leaves_all_as_it_was() {
+        let to_buffer = |unanswered| Flow::ToBuffer { unanswered };
+        let read = Flow::Buffer { readable: true };
+        for (flow, worked, after) in [
+            (to_buffer(false), true, read),
+            (to_buffer(false), false, Flow::Push),
+            (to_buffer(true), true, read),
+            (to_buffer(true), false, read),
+            (Flow::ToPush { readable: false }, true, Flow::Push),
+            (Flow::ToPush { readable: true }, true, to_buffer(false)),
+            (Flow::ToPush { readable: false }, false, read),
+            (Flow::Push, true, Flow::Push),
+        ] {
+            let mut switched = flow;
+            switched.switched(worked);
+            assert_eq!(switched, after, "{flow:?}, worked: {worked}");
+        }
+    }
+
+    #[test]
+    fn what_was_announced_is_read_until_a_read_gives_nothing() {
+        let suspected = |stage| Flow::Suspected { channel: 0, stage };
+        for (flow, announced, empty) in [
+            (Flow::Push, Flow::Announced, Flow::Push),
+            (
+                Flow::Buffer { readable: false },
+                Flow::Buffer { readable: true },
+                Flow::Buffer { readable: false },
+            ),
+            (suspected(Settling::Read), suspected(Settling::Read), suspected(Settling::Resume)),
+        ] {
+            let mut now = flow;
+            now.announced();
+            assert_eq!(now, announced, "{flow:?}");
+            assert!(now.is_readable());
+            let mut again = now;
+            again.read_empty(true);
+            assert!(again.is_readable(), "{flow:?}: announced again meanwhile");
+            now.read_empty(false);
+            assert_eq!(now, empty, "{flow:?}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Where the URCs of a socket are listened to, and what each port has carried of it.
+
+use std::time::Instant;
+
+/// Where the URCs of a socket are listened to, and what it was pushed by each port.
+#[derive(Debug, Default)]
+pub struct Listening {
+    /// The channel by which the module last pushed bytes of it; before that, the one where they are expected.
+    port: Option<usize>,
+    /// The bytes that each channel has carried since the socket was opened, copies included.
+    carried: Vec<u64>,
+    /// Another channel has carried more than this one: what comes there may be no copy.
+    behind: Option<Behind>,
+}
+
+/// What has come by a port that is not listened to, before any copy of it by the one that is. Ports that carry the same
+/// are seldom equally far, so what counts is how long the copy of the same bytes takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// The bytes that the other port had carried.
+    bytes: u64,
+    /// When they had come.
+    pub since: Instant,
+}
+
+impl Listening {
+    /// The channel whose URCs count; `None`: any.
+    pub fn port(&self) -> Option<usize> {
+        self.port
+    }
+
+    /// The URCs of a new socket are expected on this channel.
+    pub fn expect(&mut self, port: Option<usize>) {
+        *self = Listening { port, ..Listening::default() };
+    }
+
+    /// All that was pushed by the channel `before` has been read, and what follows comes by `port`.
+    pub fn moved(&mut self, before: usize, port: usize) {
+        if self.port == Some(before) {
+            self.expect(Some(port));
+        }
+    }
+
+    /// So many bytes come by this channel; `counts`: they are no copy of what comes by another.
+    pub fn pushed(&mut self, port: usize, bytes: usize, counts: bool, now: Instant) {
+        if counts && bytes > 0 {
+            self.port = Some(port);
+        }
+        if self.carried.len() <= port {
+            self.carried.resize(port + 1, 0);
+        }
+        self.carried[port] = self.carried[port].saturating_add(bytes as u64);
+        let (heard, most) = (self.bytes(), self.carried.iter().copied().max().unwrap_or(0));
+        self.behind = match self.behind {
+            Some(behind) if heard < behind.bytes => Some(behind),
+            _ => (heard < most).then_some(Behind { bytes: most, since: now }),
+        };
+    }
+
+    /// The bytes that have come by the channel that is listened to.
+    pub fn bytes(&self) -> u64 {
+        self.port.and_then(|port| self.carried.get(port)).copied().unwrap_or(0)
+    }
+
+    /// Another port has carried more than the one that is listened to.
+    pub fn behind(&self) -> Option<Behind> {
+        self.behind
+    }
+
+    /// The missing bytes may wait in the port, which is not read: their time begins anew.
+    pub fn waits_for_port(&mut self, now: Instant) {
+        self.behind = self.behind.map(|behind| Behind { since: now, ..behind });
+    }
+
+    /// The missing bytes are not waited for any more.
+    pub fn give_up(&mut self) {
+        self.behind = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_clock::now;
+    use std::time::Duration;
+
+    #[test]
+    fn a_port_is_behind_when_it_does_not_carry_what_another_had_carried() {
+        let start = now();
+        let at = |step| start + Duration::from_millis(100) * step;
+        let mut listening = Listening::default();
+        listening.expect(Some(1));
+        let late = |listening: &Listening, now| {
+            listening.behind().is_some_and(|behind| now >= behind.since + Duration::from_secs(5))
+        };
+        // Always three bytes later than the other, for 20 s.
+        for step in 0..200 {
+            listening.pushed(0, 1, false, at(step));
+            listening.pushed(1, usize::from(step >= 3), true, at(step));
+            assert!(!late(&listening, at(step)), "after {step} steps");
+        }
+        assert!(listening.behind().is_some());
+        // The last three are lost.
+        assert!(late(&listening, at(260)));
+        listening.pushed(1, 3, true, at(261));
+        assert!(listening.behind().is_none());
+        listening.moved(1, 0);
+        assert_eq!((listening.port(), listening.bytes()), (Some(0), 0));
+    }
+}

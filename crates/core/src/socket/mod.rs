@@ -1,0 +1,711 @@
+//! One socket: a TLS connection in the modem, from the moment its number is given out until it is known to
+//! be free again.
+//!
+//! ```text
+//!            begin             opened(0)              far end gone, all read
+//!   Free ──────────► Opening ───────────► Open ───────────────────────────────┐
+//!    ▲                  │ failed            │ given up by the relay            │
+//!    │                  ▼                   ▼                                  ▼
+//!    └──── Checking ◄────────────────── Closing ◄── (the server closed first) ◄── ConfirmingEnd
+//!              ▲                            │ its client waits: does the data session stand?
+//!              └────── ConfirmingEof ◄──────┘
+//! ```
+//! `ConfirmingEnd` asks AT+QSSLSTATE where the end of a stream was seen in data mode. `ConfirmingEof` asks whether the
+//! data session stands, since its loss closes sockets as well. `Checking` asks AT+QSSLSTATE=\<id> on every channel: the
+//! modem then has said that the number is free, and no late URC of the old connection can be on its way on any channel.
+//!
+//! Every transition is a method of [`Socket`]. It takes what happened and returns what follows for others: what the
+//! client is told, that the stream is broken ([`Cut`]), or that nothing does. What an open socket knows of the server's
+//! side is in [`far_end`], how its bytes come in [`flow`].
+
+mod closing;
+pub mod far_end;
+pub mod flow;
+pub mod listening;
+mod need;
+mod opening;
+mod sending;
+mod stream;
+
+use std::time::Instant;
+
+pub use closing::{Checked, CloseAnswer, CloseForm};
+pub use far_end::{FarEnd, Question, Witness};
+pub use flow::{Flow, Settling, Switching};
+pub use need::View;
+pub use opening::{OpenAnswer, OpenResult, OpenStage, Opener, Opening, UrcOpened};
+pub use sending::{FailedSend, SEND_STUCK_LIMIT};
+
+use crate::at::{CHUNK_MAX, Outcome, SslContextId};
+use crate::byte_queue::ByteQueue;
+use crate::failure::Cut;
+use closing::Closing;
+use far_end::{CLOSED_WAIT, CONNECTED_ANSWERS_MAX, Verdict};
+use flow::SwitchAgain;
+use listening::Listening;
+use sending::Backoff;
+
+/// A socket and what waits in it.
+#[derive(Debug)]
+pub struct Socket {
+    /// Where in the diagram it is.
+    phase: Phase,
+    /// The tunnel it was last opened for.
+    pub tunnel: usize,
+    /// Whether the relay still wants to hear of it.
+    is_attached: bool,
+    /// The channel with a command about this socket in flight.
+    busy: Option<usize>,
+    /// The channels (a bit each) that were given up with a command about it unanswered: until they answer again
+    /// it may still be carried out.
+    unanswered: u32,
+    /// By which channel it is spoken of.
+    pub listening: Listening,
+    /// The channel that it was opened by.
+    opened_by: Option<usize>,
+    /// Its tunnel is in push mode and it is in buffer mode, opened so or switched to it: nothing is pushed to it.
+    only_announces: bool,
+    /// Where URCs may not reach us: when it is read unasked, or asked whether it is open.
+    poll_at: Option<Instant>,
+    /// From the client, to be sent. What is in flight stays here until `SEND OK`.
+    pub outgoing: ByteQueue,
+    /// From the far end, for the client.
+    pub incoming: ByteQueue,
+    /// The SSL context that it was opened on.
+    ssl: Option<SslContextId>,
+    /// After SEND FAIL: when the same bytes are sent again.
+    backoff: Option<Backoff>,
+    /// After a refused switch of mode: when the next may be asked for.
+    switch_again: Option<SwitchAgain>,
+    /// Of a stream in which what was sent comes back: when it was last asked who echoes.
+    pub echo_asked_at: Option<Instant>,
+    /// Bytes that the module has taken since the socket was opened.
+    pub sent_bytes: u64,
+    /// Bytes that have arrived since the socket was opened.
+    pub received_bytes: u64,
+    /// When it was last given back.
+    free_since: Instant,
+    /// When it was last given out.
+    opening_since: Instant,
+}
+
+/// Where a socket is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The modem has not said yet; nobody may use it.
+    Unknown,
+    /// Somebody else's (`--sockets`), or taken by somebody else and not ours to close.
+    Foreign,
+    /// Ready to be given out.
+    Free,
+    /// AT+QSSLOPEN is due, in flight, or its URC is awaited.
+    Opening(Opening),
+    /// Bytes flow.
+    Open(Open),
+    /// Its stream ended in data mode: AT+QSSLSTATE is due or in flight, then AT+QSSLCLOSE.
+    ConfirmingEnd(Question),
+    /// AT+QSSLCLOSE is due or in flight.
+    Closing(Closing),
+    /// The far end closed in what may be good order: the data session is being asked about.
+    ConfirmingEof {
+        /// Whether the question has left already.
+        asked: bool,
+    },
+    /// AT+QSSLSTATE is due or in flight on these channels (a bit each).
+    Checking {
+        /// Channels that have not answered yet.
+        channels: u32,
+        /// When to ask again, where the modem said that it is not free yet.
+        again_at: Option<Instant>,
+        /// How often it was not free yet.
+        tries: u32,
+        /// The close that was refused, and is due again where the number turns out not to be free.
+        refused: Option<Closing>,
+    },
+}
+
+/// An open socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// How received bytes come.
+    pub flow: Flow,
+    /// What is known of its far end.
+    pub far_end: FarEnd,
+}
+
+/// What a client whose socket is lost is told, if it was told nothing yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Its connection was not opened.
+    OpenFailed,
+    /// Its stream ended.
+    Ended,
+}
+
+/// What an answer to AT+QSSLRECV means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Nobody waits for it.
+    Nothing,
+    /// So many bytes came, or none.
+    Bytes(usize),
+    /// In push mode there was nothing to be read.
+    NotReadable,
+}
+
+/// How a socket is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GiveUp {
+    /// Everything was handed over; the module may take its time to send it.
+    Orderly,
+    /// What is unsent is dropped.
+    Abort,
+}
+
+/// What giving a socket up depends on, beside the socket itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    /// The end of the process is near.
+    pub is_releasing: bool,
+    /// The timeout of an orderly AT+QSSLCLOSE in seconds.
+    pub close_timeout_seconds: u16,
+    /// The channels on which URCs can still be on their way, a bit each.
+    pub speaking: u32,
+}
+
+impl Socket {
+    /// A socket that the modem has not been asked about, or that is not ours.
+    pub fn new(is_ours: bool, now: Instant) -> Self {
+        Socket {
+            phase: if is_ours { Phase::Unknown } else { Phase::Foreign },
+            tunnel: 0,
+            is_attached: false,
+            busy: None,
+            unanswered: 0,
+            listening: Listening::default(),
+            opened_by: None,
+            only_announces: false,
+            poll_at: None,
+            echo_asked_at: None,
+            outgoing: ByteQueue::new(OUTGOING_LIMIT_BYTES),
+            incoming: ByteQueue::new(INCOMING_LIMIT_BYTES),
+            ssl: None,
+            backoff: None,
+            switch_again: None,
+            sent_bytes: 0,
+            received_bytes: 0,
+            free_since: now,
+            opening_since: now,
+        }
+    }
+
+    // Questions.
+
+    /// Where in the diagram it is.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Whether the relay still wants to hear of it.
+    pub fn is_attached(&self) -> bool {
+        self.is_attached
+    }
+
+    /// The channel with a command about it in flight.
+    pub fn busy(&self) -> Option<usize> {
+        self.busy
+    }
+
+    /// The channel that it was opened by.
+    pub fn opened_by(&self) -> Option<usize> {
+        self.opened_by
+    }
+
+    /// The SSL context that it was opened on.
+    pub fn ssl(&self) -> Option<SslContextId> {
+        self.ssl
+    }
+
+    /// When it was last given out.
+    pub fn opening_since(&self) -> Instant {
+        self.opening_since
+    }
+
+    /// Its tunnel is in push mode and it is in buffer mode: nothing is pushed to it.
+    pub fn only_announces(&self) -> bool {
+        self.only_announces
+    }
+
+    /// Whether its number can be given out.
+    pub fn is_free(&self) -> bool {
+        self.phase == Phase::Free
+    }
+
+    /// Orders free sockets: the one that has been free longest first, one that an old command may still be carried out
+    /// for last.
+    pub fn readiness(&self) -> (bool, Instant) {
+        (self.unanswered != 0, self.free_since)
+    }
+
+    /// Whether it is ours and not free: opening, open, or on its way to being free.
+    pub fn is_in_use(&self) -> bool {
+        !matches!(self.phase, Phase::Free | Phase::Foreign | Phase::Unknown)
+    }
+
+    /// Its state, if it is open.
+    pub fn open(&self) -> Option<&Open> {
+        match &self.phase {
+            Phase::Open(open) => Some(open),
+            _ => None,
+        }
+    }
+
+    /// Its state, if it is being opened.
+    pub fn opening(&self) -> Option<&Opening> {
+        match &self.phase {
+            Phase::Opening(opening) => Some(opening),
+            _ => None,
+        }
+    }
+
+    /// Whether AT+QSSLCLOSE is due or in flight, or would end its open.
+    pub fn is_being_closed(&self) -> bool {
+        match &self.phase {
+            Phase::Closing(_) => true,
+            Phase::Opening(opening) => {
+                matches!(opening.stage(), OpenStage::CloseFirst | OpenStage::Abandoned { .. })
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether its client waits to hear how its stream ended.
+    pub fn confirms_end(&self) -> bool {
+        match &self.phase {
+            Phase::ConfirmingEnd(_) => true,
+            Phase::Closing(closing) => closing.confirms_eof(),
+            _ => false,
+        }
+    }
+
+    /// Whether bytes can come without being asked for.
+    pub fn is_pushing(&self) -> bool {
+        match &self.phase {
+            Phase::Open(open) => open.flow.is_pushing(),
+            Phase::Opening(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether what the modem says of this number can be about its connection.
+    pub fn is_spoken_of(&self) -> bool {
+        self.is_attached && self.opening().is_none_or(Opening::is_spoken_of)
+    }
+
+    /// Whether the relay may still hand over bytes.
+    pub fn takes_bytes(&self) -> bool {
+        self.is_attached
+            && match &self.phase {
+                Phase::Opening(_) => true,
+                Phase::Open(open) => open.far_end.takes_bytes(),
+                _ => false,
+            }
+    }
+
+    /// How many bytes an AT+QSSLRECV should ask for now; 0 is none.
+    pub fn wants_to_receive(&self) -> usize {
+        let readable = self.open().is_some_and(|open| open.flow.is_readable());
+        if !readable || self.busy.is_some() {
+            return 0;
+        }
+        // Small reads cost as much of the line's time as full ones: wait for room for a full one.
+        if self.incoming.room() >= CHUNK_MAX { CHUNK_MAX } else { 0 }
+    }
+
+    // Commands about it.
+
+    /// A command about it leaves on this channel.
+    pub fn command_sent(&mut self, port: usize) {
+        self.busy = Some(port);
+    }
+
+    /// The command about it was answered, or is known not to be carried out.
+    pub fn command_done(&mut self) {
+        self.busy = None;
+    }
+
+    /// The command about it on this channel was given up: it may still be carried out.
+    pub fn command_unanswered(&mut self, port: usize) {
+        self.busy = None;
+        self.unanswered |= 1 << port;
+    }
+
+    /// The modem has rebooted: nothing that it was asked is carried out any more.
+    pub fn rebooted(&mut self) {
+        self.unanswered = 0;
+    }
+
+    /// What these channels (a bit each) had been asked for when they were given up has been carried out now that they
+    /// answer again, the opening of a socket that has been given back meanwhile included.
+    pub fn channels_answer(&mut self, answering: u32) {
+        let late = self.unanswered & answering;
+        if late == 0 || self.phase == Phase::Unknown {
+            return;
+        }
+        self.unanswered &= !late;
+        match &mut self.phase {
+            Phase::Free => self.close(0),
+            Phase::Checking { channels, .. } => *channels |= late,
+            _ => {}
+        }
+    }
+
+    // Receiving.
+
+    /// The URC `recv` without a length.
+    pub fn announced(&mut self) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.flow.announced();
+        }
+    }
+
+    /// Bytes came for it: its `closed` is still to come.
+    pub fn received(&mut self, now: Instant) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.far_end.received(now);
+        }
+    }
+
+    /// The answer to AT+QSSLRECV: `length` bytes, if it said how many. `announced_again`: a `recv` URC came
+    /// meanwhile.
+    pub fn receive_answered(
+        &mut self,
+        length: Option<usize>,
+        announced_again: bool,
+        outcome: &Outcome,
+        now: Instant,
+    ) -> Result<Received, Cut> {
+        let Phase::Open(open) = &mut self.phase else { return Ok(Received::Nothing) };
+        match (outcome, length) {
+            (Outcome::Ok, Some(0)) => {
+                open.flow.read_empty(announced_again);
+                if open.far_end == FarEnd::Gone && !announced_again {
+                    self.begin_closing(true);
+                }
+                Ok(Received::Bytes(0))
+            }
+            (Outcome::Ok, Some(count)) => {
+                open.far_end.received(now);
+                Ok(Received::Bytes(count))
+            }
+            // In push mode there is nothing to be read.
+            (Outcome::Refused(_), None) if open.flow == Flow::Announced => {
+                open.flow = Flow::Push;
+                if open.far_end == FarEnd::Gone {
+                    self.begin_closing(true);
+                }
+                Ok(Received::NotReadable)
+            }
+            _ => Err(Cut::ReceiveFailed),
+        }
+    }
+
+    /// Pushing sockets whose clients read too slowly are switched to buffer mode, and back; so are all, for good, once
+    /// others have texts shown that could look like payload.
+    pub fn adjust_flow(&mut self, switching: Switching, now: Instant) {
+        let Switching { wants_push, pushes_count, texts_are_shown, poll_interval, .. } = switching;
+        let waiting = self.incoming.len();
+        let busy = self.busy.is_some();
+        let can_switch = switching.is_possible && self.switch_again.is_none_or(|again| again.at <= now);
+        if self.awaits_open() {
+            self.poll_at = poll_interval.map(|interval| self.poll_at.unwrap_or(now + interval));
+        }
+        let Phase::Open(open) = &mut self.phase else { return };
+        self.poll_at = match (&mut open.flow, poll_interval, self.poll_at) {
+            (Flow::Buffer { readable: readable @ false }, Some(_), Some(at)) if at <= now => {
+                *readable = true;
+                // Nor would `closed` reach us.
+                open.far_end.ask();
+                None
+            }
+            (Flow::Buffer { readable: false }, Some(interval), at) => at.or(Some(now + interval)),
+            _ => None,
+        };
+        match open.flow {
+            Flow::Push
+                if can_switch
+                    && (waiting >= INCOMING_HIGH_BYTES || texts_are_shown)
+                    && !open.far_end.is_over() =>
+            {
+                open.flow = Flow::ToBuffer { unanswered: false };
+            }
+            Flow::ToBuffer { unanswered: false }
+                if !busy
+                    && !texts_are_shown
+                    && waiting <= INCOMING_LOW_BYTES
+                    && open.far_end.takes_bytes() =>
+            {
+                open.flow = Flow::Push;
+            }
+            Flow::Buffer { readable: false }
+                if wants_push
+                    && can_switch
+                    && pushes_count
+                    && waiting <= INCOMING_LOW_BYTES
+                    && open.far_end.takes_bytes()
+                    && !busy =>
+            {
+                open.flow = Flow::ToPush { readable: false };
+                self.only_announces = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// AT+QISWTMD was answered, on the channel by which it is pushed (`by_its_port`) or another.
+    pub fn mode_switched(&mut self, worked: bool, by_its_port: bool, now: Instant) {
+        self.switch_again = (!worked).then(|| SwitchAgain::after(self.switch_again, now));
+        let Phase::Open(open) = &mut self.phase else { return };
+        // By the same port, what was pushed before has come before the answer.
+        self.only_announces |= worked && by_its_port && matches!(open.flow, Flow::ToBuffer { .. });
+        open.flow.switched(worked);
+        if open.far_end == FarEnd::Gone && open.flow == Flow::Push {
+            self.begin_closing(true);
+        }
+    }
+
+    /// The switch to buffer mode was not answered: it may have been made.
+    pub fn switch_unanswered(&mut self) {
+        if let Phase::Open(Open { flow: Flow::ToBuffer { unanswered }, .. }) = &mut self.phase {
+            *unanswered = true;
+        }
+    }
+
+    /// URCs went where nobody listens: what was pushed is lost, what waits in the module is not.
+    pub fn urcs_were_elsewhere(&mut self) -> Result<(), Cut> {
+        match &mut self.phase {
+            Phase::Open(Open { flow: flow @ Flow::Buffer { .. }, far_end }) => {
+                flow.read_unasked();
+                // `closed` may have been said as well.
+                far_end.ask();
+                Ok(())
+            }
+            Phase::Open(Open { flow: Flow::Push, .. }) => Err(Cut::Unheard),
+            _ => Ok(()),
+        }
+    }
+
+    // The far end.
+
+    /// The URC `closed`.
+    pub fn closed(&mut self, now: Instant) {
+        let is_gone = match &mut self.phase {
+            // A stream has its own words for that, and asks for itself.
+            Phase::Open(open) => !open.flow.is_stream() && open.far_end.closed(now),
+            Phase::Opening(opening) => {
+                opening.closed();
+                false
+            }
+            _ => false,
+        };
+        if is_gone {
+            self.far_end_gone();
+        }
+    }
+
+    /// AT+QSSLSTATE was answered about a socket whose far end is unconfirmed, or whose stream ended in data mode. `Ok(true)`:
+    /// a `closed` was contradicted for the first time.
+    pub fn witnessed(&mut self, witness: Witness, now: Instant) -> Result<bool, Cut> {
+        match &mut self.phase {
+            Phase::Open(open) => {
+                let is_pushed = !matches!(open.flow, Flow::Buffer { .. });
+                match open.far_end.answered(witness, is_pushed, now) {
+                    Verdict::GoesOn { is_first } => return Ok(is_first),
+                    Verdict::Gone => self.far_end_gone(),
+                    Verdict::ReadOn => open.flow.read_unasked(),
+                    Verdict::Broken(cut) => return Err(cut),
+                }
+            }
+            Phase::ConfirmingEnd(question) => match witness {
+                Witness::Ended => self.begin_closing(true),
+                Witness::Connected if question.repeat(CONNECTED_ANSWERS_MAX, now) => {}
+                Witness::Connected | Witness::Unclear => return Err(Cut::CarrierLost),
+            },
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    /// `closed` stays away: broken once that has lasted, unless it may wait in a port that is not read.
+    pub fn closed_stays_away(&mut self, is_unread: bool, now: Instant) -> Result<(), Cut> {
+        let Phase::Open(Open { far_end: FarEnd::AwaitingClosed { until }, .. }) = &mut self.phase else {
+            return Ok(());
+        };
+        if is_unread {
+            *until = now + CLOSED_WAIT;
+        }
+        if *until <= now { Err(Cut::SendRefused) } else { Ok(()) }
+    }
+
+    /// The far end has closed, by both witnesses.
+    fn far_end_gone(&mut self) {
+        let Phase::Open(open) = &mut self.phase else { return };
+        open.far_end = FarEnd::Gone;
+        match open.flow {
+            Flow::Push => self.begin_closing(true),
+            // Received bytes can still wait in the module: read to 0 first, unasked.
+            Flow::Buffer { .. } => open.flow = Flow::Buffer { readable: true },
+            Flow::Announced
+            | Flow::ToBuffer { .. }
+            | Flow::ToPush { .. }
+            | Flow::Transparent { .. }
+            | Flow::Suspected { .. } => {}
+        }
+    }
+
+    // The client.
+
+    /// Its client is told of an end or a failed open, and nothing more. `None`: nobody waits for that.
+    pub fn detach(&mut self) -> Option<Told> {
+        let told = match self.opening() {
+            Some(_) => Told::OpenFailed,
+            None => Told::Ended,
+        };
+        std::mem::take(&mut self.is_attached).then_some(told)
+    }
+
+    /// The socket is no longer wanted: whatever its phase, it ends up free. Returns the channel whose stream it is, which
+    /// has to be left first.
+    pub fn close_or_free(&mut self, how: GiveUp, ending: Ending) -> Option<usize> {
+        let in_flight = self.busy.is_some();
+        if !in_flight && how == GiveUp::Abort {
+            self.outgoing.reset();
+        }
+        self.incoming.reset();
+        match &mut self.phase {
+            Phase::Opening(opening) => match opening.given_up(in_flight, ending.is_releasing) {
+                opening::GivenUp::Free => {
+                    self.clear();
+                    self.phase = Phase::Free;
+                }
+                opening::GivenUp::Close => self.close(0),
+                // The number comes back when the modem has answered.
+                opening::GivenUp::Wait => {}
+            },
+            Phase::Open(Open { flow: Flow::Transparent { channel }, .. }) => return Some(*channel),
+            Phase::Open(open) => {
+                let timeout_seconds = match how {
+                    GiveUp::Orderly if open.far_end.takes_bytes() => ending.close_timeout_seconds,
+                    _ => 0,
+                };
+                self.close(timeout_seconds);
+            }
+            Phase::ConfirmingEnd(_) => self.close(0),
+            Phase::Closing(closing) => closing.forget_client(),
+            Phase::ConfirmingEof { .. } => self.check(ending.speaking),
+            Phase::Unknown | Phase::Foreign | Phase::Free | Phase::Checking { .. } => {}
+        }
+        None
+    }
+
+    /// Empties it for the next connection.
+    fn clear(&mut self) {
+        self.outgoing.reset();
+        self.incoming.reset();
+        self.backoff = self.backoff.and_then(Backoff::of_next_connection);
+        self.switch_again = None;
+        self.listening = Listening::default();
+        self.opened_by = None;
+        self.only_announces = false;
+        self.poll_at = None;
+        self.echo_asked_at = None;
+        self.is_attached = false;
+        self.sent_bytes = 0;
+        self.received_bytes = 0;
+    }
+
+    // Whose it is.
+
+    /// The module was asked which sockets are open (`is_open`). Returns whether an earlier run has left it open.
+    pub fn found(&mut self, is_ours: bool, is_open: bool) -> bool {
+        let is_stream = matches!(self.phase, Phase::Open(Open { flow: Flow::Transparent { .. }, .. }));
+        if self.is_attached || is_stream {
+            return false;
+        }
+        match (is_ours, is_open) {
+            (false, _) => self.phase = Phase::Foreign,
+            // What is still in flight may open it yet: nobody else may meet that.
+            (true, false) if self.busy.is_some() => self.close(0),
+            (true, false) => self.phase = Phase::Free,
+            (true, true) => {
+                self.close(0);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A command from outside is about to open it.
+    pub fn lend(&mut self) {
+        if self.is_free() {
+            self.phase = Phase::Foreign;
+        }
+    }
+
+    /// A command from outside has closed it: it is ours again once these channels say so.
+    pub fn take_back(&mut self, speaking: u32) {
+        if self.phase == Phase::Foreign {
+            self.check(speaking);
+        }
+    }
+
+    /// The data session is lost, and with it what was known of it.
+    pub fn session_lost(&mut self) {
+        if self.phase != Phase::Foreign {
+            self.phase = Phase::Unknown;
+        }
+        if self.busy.is_none() {
+            self.outgoing.reset();
+        }
+    }
+
+    /// The port is lost in the middle of what came for it, or with its stream.
+    pub fn port_lost(&mut self, port: usize) {
+        // A send on another port goes on, and its payload must stay.
+        if self.busy.is_none_or(|by| by == port) {
+            self.outgoing.reset();
+        }
+        self.close(0);
+    }
+
+    /// Gives out its number for a connection of this tunnel.
+    pub fn begin(&mut self, tunnel: usize, ssl: SslContextId, now: Instant) {
+        self.clear();
+        self.is_attached = true;
+        self.ssl = Some(ssl);
+        self.tunnel = tunnel;
+        self.opening_since = now;
+        self.phase = Phase::Opening(Opening::new());
+    }
+
+    /// It is free: it holds its SSL context no more.
+    pub fn release_context(&mut self) {
+        self.ssl = None;
+    }
+}
+
+/// What waits to be sent, per socket, in bytes: some chunks, so that there is always a full one.
+pub const OUTGOING_LIMIT_BYTES: usize = 32 * 1024;
+
+/// What waits for a client, per socket, in bytes.
+/// Above `INCOMING_HIGH_BYTES` there is room for what a module still pushes until it has switched to buffer mode.
+pub const INCOMING_LIMIT_BYTES: usize = 160 * 1024;
+
+/// Above this many waiting bytes a pushing socket is switched to buffer mode.
+const INCOMING_HIGH_BYTES: usize = 32 * 1024;
+
+/// Below this many waiting bytes it may be switched back.
+const INCOMING_LOW_BYTES: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests;

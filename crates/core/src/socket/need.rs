@@ -1,0 +1,172 @@
+//! What a socket needs from the modem now, and how soon: the scheduler compares ranks and knows no phases.
+
+use std::time::{Duration, Instant};
+
+use super::{CloseForm, FarEnd, Flow, OpenStage, Phase, Socket};
+use crate::at::{AccessMode, Command, SocketId};
+
+/// What a socket must know of its modem to say what it needs.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// The channel that would carry the command.
+    pub port: usize,
+    /// The channels on which URCs can still be on their way, a bit each.
+    pub speaking: u32,
+    /// Clients wait for a socket.
+    pub is_wanted: bool,
+    /// What AT+QSSLCLOSE may be told of its time.
+    pub close: CloseForm,
+    /// Whether AT+QSSLCLOSE ends an open that is under way, as far as is known.
+    pub closes_opening: Option<bool>,
+    /// It is not known yet whether the stream of this socket is over.
+    pub is_unconfirmed: bool,
+    /// Now.
+    pub now: Instant,
+}
+
+/// A command about a socket; the smallest rank goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// 0: others wait for it; 1: it frees the number; 2: it asks; 3: it may block its port.
+    pub rank: u32,
+    /// What to send.
+    pub ask: Ask,
+}
+
+/// What to send about a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// AT+QSSLSTATE
+    State,
+    /// AT+QISWTMD
+    Switch(AccessMode),
+    /// AT+QSSLCLOSE, with its time in seconds.
+    Close(Option<u16>),
+}
+
+impl Ask {
+    /// As a command about this socket.
+    pub fn command(self, socket: SocketId) -> Command {
+        match self {
+            Ask::State => Command::State { socket },
+            Ask::Switch(mode) => Command::SwitchMode { socket, mode },
+            Ask::Close(timeout_seconds) => Command::Close { socket, timeout_seconds },
+        }
+    }
+}
+
+impl Socket {
+    /// The command about it, other than one that carries its bytes or opens it, that is due on this channel.
+    pub fn need(&self, view: &View) -> Option<Need> {
+        if self.busy.is_some() {
+            return None;
+        }
+        let (port, now) = (view.port, view.now);
+        // Asked for on another channel, the answer could overtake what is pushed.
+        let is_in_order =
+            || self.listening.port().is_none_or(|on| on == port || view.speaking & (1 << on) == 0);
+        let close_at_once = || Ask::Close(view.close.time.at_most(0));
+        let (rank, ask) = match &self.phase {
+            Phase::Open(open) => match (open.far_end, open.flow) {
+                (FarEnd::Unconfirmed { question, .. }, _) if question.is_due(now) => (0, Ask::State),
+                (FarEnd::Emptying { question, .. }, _) if question.is_due(now) && is_in_order() => {
+                    (0, Ask::State)
+                }
+                (_, Flow::Suspected { channel, .. }) if channel == port => match open.flow.switch_due() {
+                    Some(mode) => (0, Ask::Switch(mode)),
+                    None if self.is_settling() => (0, Ask::State),
+                    None => return None,
+                },
+                (_, Flow::ToBuffer { .. }) if is_in_order() => (0, Ask::Switch(AccessMode::Buffer)),
+                (_, Flow::ToPush { .. }) => (0, Ask::Switch(AccessMode::Push)),
+                _ => return None,
+            },
+            // Closed on another channel, it would look as if the far end had ended it.
+            Phase::ConfirmingEnd(_) if view.is_unconfirmed => return None,
+            Phase::ConfirmingEnd(question) if question.is_due(now) => (0, Ask::State),
+            Phase::Closing(closing) if closing.confirms_eof() && view.is_unconfirmed => return None,
+            Phase::Closing(closing) => {
+                let (seconds, timeout_seconds) = closing.command(view.close);
+                // A close that may block its port goes last.
+                (if seconds == 0 { 1 } else { 3 }, Ask::Close(timeout_seconds))
+            }
+            Phase::Opening(opening) => match opening.stage() {
+                OpenStage::Awaited { .. } if self.poll_at.is_some_and(|at| at <= now) => (2, Ask::State),
+                OpenStage::CloseFirst => (1, close_at_once()),
+                // Nobody waits for it any more; a module that has refused that is asked again where it matters.
+                OpenStage::Abandoned { refused_at: None }
+                    if view.is_wanted || view.closes_opening != Some(false) =>
+                {
+                    (1, close_at_once())
+                }
+                OpenStage::Abandoned { refused_at: Some(at) }
+                    if view.is_wanted && at + ABANDONED_PAUSE <= now =>
+                {
+                    (1, close_at_once())
+                }
+                _ => return None,
+            },
+            // Where no channel is left to be asked, any will do.
+            Phase::Checking { channels, again_at, .. }
+                if (channels & (1 << port) != 0 || channels & view.speaking == 0)
+                    && again_at.is_none_or(|at| at <= now) =>
+            {
+                (2, Ask::State)
+            }
+            _ => return None,
+        };
+        Some(Need { rank, ask })
+    }
+
+    /// Whether its open is due on a channel that takes opens. `others_open`: others are being opened.
+    pub fn open_is_due(&self, others_open: impl Fn() -> bool, now: Instant) -> bool {
+        self.busy.is_none()
+            && self.opening().is_some_and(|opening| match opening.stage() {
+                OpenStage::Due => true,
+                OpenStage::Again { at, alone } => at <= now && !(alone && others_open()),
+                _ => false,
+            })
+    }
+
+    /// When something is due. `waits` drops what was due when it was last looked at.
+    pub fn deadline(&self, is_wanted: bool, waits: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
+        match &self.phase {
+            Phase::Opening(opening) => {
+                let deadline = opening.deadline();
+                let own = match opening.stage() {
+                    OpenStage::Again { at, .. } => Some(at),
+                    OpenStage::Awaited { .. } => self.poll_at,
+                    OpenStage::Abandoned { refused_at } => {
+                        refused_at.filter(|_| is_wanted).map(|at| at + ABANDONED_PAUSE)
+                    }
+                    OpenStage::Refused { .. } | OpenStage::Proving { .. } => None,
+                    OpenStage::Due | OpenStage::InFlight { .. } | OpenStage::CloseFirst => return None,
+                };
+                own.and_then(waits).into_iter().chain(deadline).min()
+            }
+            Phase::Open(open) => {
+                let question = match open.far_end {
+                    FarEnd::AwaitingClosed { until } => return Some(until),
+                    FarEnd::Unconfirmed { question, .. } | FarEnd::Emptying { question, .. } => {
+                        question.again_at
+                    }
+                    FarEnd::There | FarEnd::Gone => None,
+                };
+                let backoff = self.backoff.filter(|_| !self.outgoing.is_empty());
+                let all = [
+                    question,
+                    self.switch_again.map(|again| again.at),
+                    backoff.map(|backoff| backoff.at),
+                    self.poll_at,
+                ];
+                all.into_iter().flatten().filter_map(waits).min()
+            }
+            Phase::ConfirmingEnd(question) => question.again_at.and_then(waits),
+            Phase::Checking { again_at, .. } => again_at.and_then(waits),
+            _ => None,
+        }
+    }
+}
+
+/// How long after a refusal AT+QSSLCLOSE of an open that was abandoned is tried again, where somebody waits.
+const ABANDONED_PAUSE: Duration = Duration::from_secs(5);

@@ -1,0 +1,358 @@
+//! A socket that is being opened: AT+QSSLOPEN, its result, and what becomes of it when its client leaves.
+//!
+//! ```text
+//!   Due ──► InFlight ──OK──► Awaited ──URC 0──► (Proving) ──► open
+//!    ▲         │ ERROR          │ client left
+//!    │         ▼                ▼
+//!   Again ◄─ Refused        Abandoned ──► closed
+//!    ▲
+//!   CloseFirst (the number is taken)
+//! ```
+
+use std::time::{Duration, Instant};
+
+use super::{FarEnd, Flow, Open, Phase, Socket};
+use crate::at::{AccessMode, Outcome, ResultCode};
+use crate::failure::OpenFailure;
+use crate::settings::Mode;
+
+/// A socket that is being opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// What is next.
+    stage: OpenStage,
+    /// When the far end counts as unreachable; set when the command leaves.
+    deadline: Option<Instant>,
+    /// The one repetition after 563, 564 or 568 has been used up.
+    is_repeated: bool,
+    /// `closed` came already: it can overtake the open's own URC on another port.
+    is_closed: bool,
+}
+
+/// How far an open is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenStage {
+    /// The command is due as soon as the SSL context's settings are known to stand.
+    Due,
+    /// In flight; the URC may come before the command's own `OK`.
+    InFlight {
+        /// The URC's result, if it came first.
+        result: Option<u16>,
+        /// How often the SSL context's settings had been found wrong by then.
+        generation: u32,
+    },
+    /// The URC is awaited.
+    Awaited {
+        /// How often the SSL context's settings had been found wrong when it left.
+        generation: u32,
+    },
+    /// The same, and the client has left: AT+QSSLCLOSE is due or in flight.
+    Abandoned {
+        /// When that was refused; it is due again only when somebody waits for a socket.
+        refused_at: Option<Instant>,
+    },
+    /// It is open, and nothing of it is given to the client before the SSL context's settings have been read again.
+    Proving {
+        /// How often the SSL context's settings had been found wrong when it left.
+        generation: u32,
+    },
+    /// Refused without a reason, which is to be asked for on the same channel.
+    Refused {
+        /// The channel.
+        port: usize,
+    },
+    /// The number is taken (563): close it first.
+    CloseFirst,
+    /// Once more, at this time.
+    Again {
+        /// When.
+        at: Instant,
+        /// Only while no other open is under way (564, 568).
+        alone: bool,
+    },
+}
+
+/// What the answer to AT+QSSLOPEN means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenAnswer {
+    /// Nothing yet.
+    Pending,
+    /// This is the result: 0, or why not.
+    Result(u16),
+    /// It failed.
+    Failed(OpenFailure),
+}
+
+/// What the result of an open means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenResult {
+    /// It is open. By which settings is to be shown first.
+    Proving,
+    /// It is open, and its client may have it.
+    Open,
+    /// It is tried once more.
+    Again,
+    /// It failed.
+    Failed(OpenFailure),
+    /// It was not being opened.
+    Nothing,
+}
+
+/// What the URC `+QSSLOPEN` means for a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrcOpened {
+    /// It is not ours: asked for from outside.
+    Another,
+    /// It came up long after its open had been given up, and is closed.
+    Late,
+    /// The result of its open.
+    Result,
+    /// Nothing follows now.
+    Nothing,
+}
+
+/// What becomes of an open that is given up.
+pub(super) enum GivenUp {
+    Free,
+    Close,
+    Wait,
+}
+
+/// By what a socket is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Opener {
+    /// The channel of the command.
+    pub port: usize,
+    /// The channel by which URCs of it are expected; `None`: any.
+    pub speaks_by: Option<usize>,
+    /// How often the SSL context's settings had been found wrong.
+    pub generation: u32,
+    /// How long it may take.
+    pub patience: Duration,
+    /// What is pushed comes to us, and nobody else can write what looks like it.
+    pub pushes_count: bool,
+}
+
+impl Opening {
+    pub(super) fn new() -> Self {
+        Opening { stage: OpenStage::Due, deadline: None, is_repeated: false, is_closed: false }
+    }
+
+    /// How far it is.
+    pub fn stage(&self) -> OpenStage {
+        self.stage
+    }
+
+    /// When the far end counts as unreachable.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The URC `closed`, before the open's own, which left by another port, or later.
+    pub(super) fn closed(&mut self) {
+        self.is_closed |= self.stage != OpenStage::Due;
+    }
+
+    /// Whether the modem works on it, as far as is known.
+    pub fn is_under_way(&self) -> bool {
+        matches!(
+            self.stage,
+            OpenStage::InFlight { .. } | OpenStage::Awaited { .. } | OpenStage::Abandoned { .. }
+        )
+    }
+
+    /// Whether what the modem says of its number can be about it: before its open has left, whatever names it is about
+    /// another connection, or forged.
+    pub fn is_spoken_of(&self) -> bool {
+        self.is_under_way() || matches!(self.stage, OpenStage::Proving { .. })
+    }
+
+    /// Whether it waits until the settings of its SSL context are known to stand.
+    pub fn waits_for_context(&self) -> bool {
+        matches!(self.stage, OpenStage::Due | OpenStage::Again { .. } | OpenStage::Proving { .. })
+    }
+
+    pub(super) fn given_up(&mut self, in_flight: bool, is_releasing: bool) -> GivenUp {
+        match self.stage {
+            // The modem knows nothing of it yet.
+            OpenStage::Due => GivenUp::Free,
+            OpenStage::Again { .. } if !in_flight => GivenUp::Close,
+            OpenStage::CloseFirst | OpenStage::Proving { .. } => GivenUp::Close,
+            _ if is_releasing => GivenUp::Close,
+            OpenStage::Awaited { .. } => {
+                self.stage = OpenStage::Abandoned { refused_at: None };
+                GivenUp::Wait
+            }
+            _ => GivenUp::Wait,
+        }
+    }
+
+    pub(super) fn set_stage(&mut self, stage: OpenStage) {
+        self.stage = stage;
+    }
+}
+
+impl Socket {
+    /// Whether the result of its open is to come by URC.
+    pub fn awaits_open(&self) -> bool {
+        self.opening().is_some_and(|opening| matches!(opening.stage, OpenStage::Awaited { .. }))
+    }
+
+    /// AT+QSSLOPEN leaves for a tunnel of this mode. Returns the mode to ask for.
+    pub fn open_sent(&mut self, mode: Mode, opener: Opener, now: Instant) -> AccessMode {
+        if let Phase::Opening(opening) = &mut self.phase {
+            opening.stage = OpenStage::InFlight { result: None, generation: opener.generation };
+            opening.deadline = Some(opening.deadline.unwrap_or(now + opener.patience));
+        }
+        self.listening.expect(opener.speaks_by);
+        self.opened_by = Some(opener.port);
+        // What is pushed to where nobody listens is lost; what waits in the module is not.
+        self.only_announces = mode == Mode::Push && !opener.pushes_count;
+        match mode {
+            Mode::Buffer => AccessMode::Buffer,
+            Mode::Push if self.only_announces => AccessMode::Buffer,
+            Mode::Push => AccessMode::Push,
+            Mode::Transparent => AccessMode::Transparent,
+        }
+    }
+
+    /// AT+QSSLOPEN was answered, with anything but `CONNECT`.
+    pub fn open_answered(&mut self, port: usize, outcome: Outcome) -> OpenAnswer {
+        let Phase::Opening(opening) = &mut self.phase else { return OpenAnswer::Pending };
+        match outcome {
+            Outcome::Ok => self.await_result(),
+            Outcome::Refused(refusal) => match refusal.result_code() {
+                Some(code) => OpenAnswer::Result(code.0),
+                None if refusal == crate::at::Refusal::Plain => {
+                    opening.stage = OpenStage::Refused { port };
+                    OpenAnswer::Pending
+                }
+                None => OpenAnswer::Failed(OpenFailure::Refused(refusal)),
+            },
+            _ => OpenAnswer::Failed(OpenFailure::Refused(crate::at::Refusal::Plain)),
+        }
+    }
+
+    /// The modem has taken the open, or may have; its result comes by URC, unless it has come already.
+    pub fn await_result(&mut self) -> OpenAnswer {
+        let is_attached = self.is_attached;
+        let Phase::Opening(opening) = &mut self.phase else { return OpenAnswer::Pending };
+        if let OpenStage::InFlight { result, generation } = opening.stage {
+            if let Some(result) = result {
+                return OpenAnswer::Result(result);
+            }
+            opening.stage = match is_attached {
+                true => OpenStage::Awaited { generation },
+                false => OpenStage::Abandoned { refused_at: None },
+            };
+        }
+        OpenAnswer::Pending
+    }
+
+    /// Whether it was refused without a reason, which was asked for.
+    pub fn awaits_reason(&self) -> bool {
+        self.opening().is_some_and(|opening| matches!(opening.stage, OpenStage::Refused { .. }))
+    }
+
+    /// The URC `+QSSLOPEN`.
+    pub fn urc_opened(&mut self, result: u16) -> UrcOpened {
+        if result == 0 && matches!(self.phase, Phase::Free | Phase::Checking { .. }) {
+            self.close(0);
+            return UrcOpened::Late;
+        }
+        let Phase::Opening(opening) = &mut self.phase else { return UrcOpened::Another };
+        match opening.stage {
+            OpenStage::InFlight { generation, .. } => {
+                opening.stage = OpenStage::InFlight { result: Some(result), generation };
+                UrcOpened::Nothing
+            }
+            OpenStage::Awaited { .. } | OpenStage::Abandoned { .. } => UrcOpened::Result,
+            OpenStage::Due
+            | OpenStage::CloseFirst
+            | OpenStage::Again { .. }
+            | OpenStage::Proving { .. }
+            | OpenStage::Refused { .. } => UrcOpened::Nothing,
+        }
+    }
+
+    /// The result of an open in push or buffer mode, or the reason of a refusal. `is_guarded`: its trust depends on
+    /// settings that others could change.
+    pub fn open_result(&mut self, result: u16, is_guarded: bool, now: Instant) -> OpenResult {
+        let (code, is_attached) = (ResultCode(result), self.is_attached);
+        let Phase::Opening(opening) = &mut self.phase else { return OpenResult::Nothing };
+        if result == 0 {
+            return match opening.stage {
+                OpenStage::InFlight { generation, .. } | OpenStage::Awaited { generation }
+                    if is_guarded && is_attached =>
+                {
+                    // By which settings it was opened only shows afterwards.
+                    opening.stage = OpenStage::Proving { generation };
+                    OpenResult::Proving
+                }
+                _ => OpenResult::Open,
+            };
+        }
+        if !is_attached || opening.is_repeated {
+            return OpenResult::Failed(OpenFailure::Code(code));
+        }
+        let stage = if code == ResultCode::IDENTITY_IN_USE {
+            OpenStage::CloseFirst
+        } else if code.is_busy() {
+            OpenStage::Again { at: now + REPEAT_PAUSE, alone: true }
+        } else {
+            return OpenResult::Failed(OpenFailure::Code(code));
+        };
+        *opening = Opening { stage, deadline: opening.deadline, is_repeated: true, is_closed: false };
+        OpenResult::Again
+    }
+
+    /// How often the settings of its SSL context had been found wrong when its open left, if that is to be shown.
+    pub fn proving(&self) -> Option<u32> {
+        match self.opening()?.stage {
+            OpenStage::Proving { generation } => Some(generation),
+            _ => None,
+        }
+    }
+
+    /// It is open in push or buffer mode by the right settings: bytes flow.
+    pub fn opened(&mut self, mode: Mode, now: Instant) {
+        let Phase::Opening(opening) = &self.phase else { return };
+        let is_closed = opening.is_closed;
+        let flow = match mode {
+            Mode::Buffer => Flow::Buffer { readable: true },
+            Mode::Push if self.only_announces => Flow::Buffer { readable: true },
+            Mode::Push | Mode::Transparent => Flow::Push,
+        };
+        self.phase = Phase::Open(Open { flow, far_end: FarEnd::There });
+        if is_closed {
+            self.closed(now);
+        }
+    }
+
+    /// It was asked whether it is open, as its URC may have left by a port where nobody listens.
+    pub fn open_was_asked(&mut self) {
+        self.poll_at = None;
+    }
+
+    /// Its open failed: the number has to be closed all the same. Returns whether its client waits to hear that.
+    pub fn open_failed(&mut self) -> bool {
+        self.incoming.reset();
+        let waits = std::mem::take(&mut self.is_attached);
+        self.begin_closing(false);
+        waits
+    }
+
+    /// Whether its open has taken too long, and nothing of it is in flight.
+    pub fn open_is_overdue(&self, now: Instant) -> bool {
+        self.opening().is_some_and(|opening| {
+            opening.deadline.is_some_and(|deadline| deadline <= now)
+                && !matches!(
+                    opening.stage,
+                    OpenStage::Due | OpenStage::InFlight { .. } | OpenStage::CloseFirst
+                )
+        })
+    }
+}
+
+/// The pause before an open that was refused as busy, or whose number was taken, is tried once more.
+pub(super) const REPEAT_PAUSE: Duration = Duration::from_secs(1);

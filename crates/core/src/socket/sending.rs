@@ -1,0 +1,122 @@
+//! Sending: what has been taken, and the pause after SEND FAIL.
+
+use std::time::{Duration, Instant};
+
+use super::{Phase, Socket};
+use crate::failure::Cut;
+
+/// The pause after SEND FAIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Backoff {
+    /// When to send again.
+    pub(super) at: Instant,
+    /// The pause, doubled each time.
+    pause: Duration,
+    /// The first of these SEND FAILs in a row.
+    since: Instant,
+    /// The send that failed last, as long as it may have been taken after all: until the module has answered something
+    /// that it was asked later than `SEND OK` can come.
+    failed: Option<FailedSend>,
+}
+
+/// A send that was answered with SEND FAIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedSend {
+    /// The channel of the command.
+    pub port: usize,
+    /// Its bytes.
+    pub length: usize,
+    /// When it failed.
+    at: Instant,
+}
+
+impl Backoff {
+    /// What remains of it for the number's next connection: `SEND OK` may still come, and is not its own.
+    pub(super) fn of_next_connection(self) -> Option<Backoff> {
+        self.failed.map(|failed| Backoff {
+            at: failed.at + BACKOFF_MIN,
+            pause: BACKOFF_MIN,
+            since: failed.at,
+            failed: Some(FailedSend { length: 0, ..failed }),
+        })
+    }
+}
+
+impl Socket {
+    /// Whether an AT+QSSLSEND is worth while now.
+    pub fn wants_to_send(&self, now: Instant) -> bool {
+        self.busy.is_none()
+            && !self.outgoing.is_empty()
+            && self.backoff.is_none_or(|backoff| backoff.at <= now && backoff.failed.is_none())
+            && self.open().is_some_and(|open| open.far_end.takes_bytes() && !open.flow.is_stream())
+    }
+
+    /// `SEND OK`: the module has taken so many bytes.
+    pub fn sent(&mut self, length: usize) {
+        self.outgoing.consume(length);
+        self.sent_bytes += length as u64;
+        self.backoff = None;
+    }
+
+    /// SEND FAIL: nothing was taken, unless SEND OK follows soon. Returns whether this has gone on for too long.
+    pub fn send_failed(&mut self, port: usize, length: usize, now: Instant) -> Result<(), Cut> {
+        let (pause, since) = match self.backoff {
+            None => (BACKOFF_MIN, now),
+            Some(backoff) => ((backoff.pause * 2).min(BACKOFF_MAX), backoff.since),
+        };
+        let failed = Some(FailedSend { port, length, at: now });
+        self.backoff = Some(Backoff { at: now + pause, pause, since, failed });
+        match now.saturating_duration_since(since) >= SEND_STUCK_LIMIT {
+            true => Err(Cut::SendStuck),
+            false => Ok(()),
+        }
+    }
+
+    /// AT+QSSLSEND was answered with ERROR. None of its bytes is sent again. What the server sent before it closed
+    /// may still be under way.
+    pub fn send_refused(&mut self) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.far_end.send_refused();
+        }
+    }
+
+    /// Nobody waits for what is unsent any more.
+    pub fn drop_unwanted_bytes(&mut self) {
+        if !self.is_attached && self.open().is_none() {
+            self.outgoing.reset();
+        }
+    }
+
+    /// The send on this channel that failed, and may have been taken after all; of no length if its bytes are no longer
+    /// kept, as nobody waits for them.
+    pub fn send_just_failed(&self, port: usize) -> Option<FailedSend> {
+        let failed = self.backoff?.failed.filter(|it| it.port == port)?;
+        let is_kept = self.outgoing.len() >= failed.length;
+        Some(FailedSend { length: if is_kept { failed.length } else { 0 }, ..failed })
+    }
+
+    /// Whether only an answer on this channel is missing before the same bytes are sent again: `SEND OK`, if it came,
+    /// is on its way in front of that, however long the line takes.
+    pub fn awaits_send_ok(&self, port: usize, now: Instant) -> bool {
+        let is_due =
+            |backoff: &Backoff| backoff.at <= now && backoff.failed.is_some_and(|it| it.port == port);
+        self.open().is_some() && !self.outgoing.is_empty() && self.backoff.is_some_and(|it| is_due(&it))
+    }
+
+    /// The module has answered on this channel what it was asked then.
+    pub fn answered_on(&mut self, port: usize, asked_at: Instant) {
+        if let Some(backoff) = &mut self.backoff {
+            backoff.failed.take_if(|it| it.port == port && it.at + SEND_OK_LATE_MAX <= asked_at);
+        }
+    }
+}
+
+/// SEND OK can follow SEND FAIL within this time: then the bytes were taken. The line's time comes on top.
+const SEND_OK_LATE_MAX: Duration = Duration::from_millis(500);
+
+/// The pause before the same bytes are sent again, doubled each time.
+pub(super) const BACKOFF_MIN: Duration = SEND_OK_LATE_MAX;
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// After SEND FAILs without progress for this long the stream counts as broken.
+pub const SEND_STUCK_LIMIT: Duration = Duration::from_secs(120);

@@ -1,0 +1,282 @@
+//! State × event → state and what follows, for the whole of a socket.
+
+use std::time::Duration;
+
+use super::sending::BACKOFF_MIN;
+use super::*;
+use crate::at::{AccessMode, Refusal, ResultCode, SslContextId};
+use crate::failure::OpenFailure;
+use crate::profile::CloseTime;
+use crate::settings::Mode;
+use crate::test_clock::now;
+
+fn fresh(now: Instant) -> Socket {
+    let mut socket = Socket::new(true, now);
+    assert!(!socket.found(true, false));
+    assert!(socket.is_free());
+    socket
+}
+
+fn opener() -> Opener {
+    Opener { port: 0, speaks_by: None, generation: 7, patience: Duration::from_secs(60), pushes_count: true }
+}
+
+fn opening(mode: Mode, now: Instant) -> Socket {
+    let mut socket = fresh(now);
+    socket.begin(0, SslContextId::all().next().expect("there is one"), now);
+    socket.open_sent(mode, opener(), now);
+    socket
+}
+
+fn open(mode: Mode, now: Instant) -> Socket {
+    let mut socket = opening(mode, now);
+    assert_eq!(socket.open_answered(0, Outcome::Ok), OpenAnswer::Pending);
+    assert_eq!(socket.urc_opened(0), UrcOpened::Result);
+    assert_eq!(socket.open_result(0, false, now), OpenResult::Open);
+    socket.opened(mode, now);
+    socket
+}
+
+fn form() -> CloseForm {
+    CloseForm { time: CloseTime::UpTo(65_535), orderly_seconds: 10 }
+}
+
+fn ending() -> Ending {
+    Ending { is_releasing: false, close_timeout_seconds: 10, speaking: 0b11 }
+}
+
+fn view(port: usize, now: Instant) -> View {
+    View {
+        port,
+        speaking: 0b11,
+        is_wanted: false,
+        close: form(),
+        closes_opening: None,
+        is_unconfirmed: false,
+        now,
+    }
+}
+
+fn asks(socket: &Socket, port: usize, now: Instant) -> Option<need::Ask> {
+    socket.need(&view(port, now)).map(|need| need.ask)
+}
+
+#[test]
+fn the_urc_of_an_open_may_come_before_or_after_its_ok() {
+    let now = now();
+    let mut early = opening(Mode::Push, now);
+    assert_eq!(early.urc_opened(0), UrcOpened::Nothing);
+    assert_eq!(early.open_answered(0, Outcome::Ok), OpenAnswer::Result(0));
+    let mut late = opening(Mode::Push, now);
+    assert_eq!(late.open_answered(0, Outcome::Ok), OpenAnswer::Pending);
+    assert!(late.awaits_open());
+    assert_eq!(late.urc_opened(566), UrcOpened::Result);
+}
+
+#[test]
+fn a_result_decides_once_and_busy_ones_are_tried_once_more() {
+    let now = now();
+    let failed = |code| OpenResult::Failed(OpenFailure::Code(ResultCode(code)));
+    for (code, first, second) in [
+        (566, failed(566), None),
+        (563, OpenResult::Again, Some(failed(563))),
+        (564, OpenResult::Again, Some(failed(564))),
+        (568, OpenResult::Again, Some(failed(568))),
+    ] {
+        let mut socket = opening(Mode::Push, now);
+        assert_eq!(socket.open_result(code, false, now), first, "{code}");
+        if let Some(second) = second {
+            assert_eq!(socket.open_result(code, false, now), second, "{code} again");
+        }
+    }
+    let mut guarded = opening(Mode::Push, now);
+    assert_eq!(guarded.open_result(0, true, now), OpenResult::Proving);
+    assert_eq!(guarded.proving(), Some(7));
+    assert!(guarded.opening().is_some(), "nothing of it is given out before that");
+}
+
+#[test]
+fn a_refusal_without_a_reason_is_asked_about() {
+    let mut socket = opening(Mode::Push, now());
+    let refused = Outcome::Refused(Refusal::Plain);
+    assert_eq!(socket.open_answered(1, refused), OpenAnswer::Pending);
+    assert_eq!(socket.opening().map(Opening::stage), Some(OpenStage::Refused { port: 1 }));
+}
+
+#[test]
+fn an_end_needs_both_witnesses_and_the_client_waits_for_the_session() {
+    let now = now();
+    let mut socket = open(Mode::Push, now);
+    socket.closed(now);
+    assert_eq!(asks(&socket, 0, now), Some(need::Ask::State));
+    assert_eq!(socket.witnessed(Witness::Ended, now), Ok(false));
+    assert_eq!(asks(&socket, 0, now), Some(need::Ask::Close(Some(0))));
+    assert!(socket.confirms_end());
+    let closed = socket.close_answered(false, true, form(), 0b11, now);
+    assert_eq!(closed, CloseAnswer::Closed { never_timed: false });
+    assert_eq!(socket.phase(), &Phase::ConfirmingEof { asked: false });
+    assert!(!socket.eof_answered(0b11), "it was not asked yet");
+    socket.eof_asked();
+    assert!(socket.eof_answered(0b11));
+    assert_eq!(socket.detach(), Some(Told::Ended));
+    assert_eq!(socket.detach(), None, "its client is told once");
+}
+
+#[test]
+fn a_closed_that_is_contradicted_ends_nothing() {
+    let now = now();
+    let mut socket = open(Mode::Push, now);
+    socket.closed(now);
+    assert_eq!(socket.witnessed(Witness::Connected, now), Ok(true));
+    assert!(socket.takes_bytes() && socket.open().is_some());
+    let mut unclear = open(Mode::Push, now);
+    unclear.closed(now);
+    assert_eq!(unclear.witnessed(Witness::Unclear, now), Err(Cut::ClosedUncertain));
+}
+
+#[test]
+fn in_buffer_mode_the_rest_is_read_before_the_end() {
+    let now = now();
+    let mut socket = open(Mode::Buffer, now);
+    socket.closed(now);
+    assert_eq!(socket.witnessed(Witness::Ended, now), Ok(false));
+    assert!(socket.wants_to_receive() > 0);
+    let ok = Outcome::Ok;
+    assert_eq!(socket.receive_answered(Some(100), false, &ok, now), Ok(Received::Bytes(100)));
+    assert!(socket.wants_to_receive() > 0, "a short read does not mean empty");
+    assert_eq!(socket.receive_answered(Some(0), false, &ok, now), Ok(Received::Bytes(0)));
+    assert!(socket.is_being_closed());
+    let mut refused = open(Mode::Buffer, now);
+    let error = Outcome::Refused(Refusal::Plain);
+    assert_eq!(refused.receive_answered(None, false, &error, now), Err(Cut::ReceiveFailed));
+}
+
+#[test]
+fn a_number_is_free_when_every_channel_has_said_so() {
+    let now = now();
+    let mut socket = open(Mode::Push, now);
+    assert_eq!(socket.detach(), Some(Told::Ended));
+    assert_eq!(socket.close_or_free(GiveUp::Orderly, ending()), None);
+    assert_eq!(asks(&socket, 0, now), Some(need::Ask::Close(Some(10))));
+    socket.close_answered(false, true, form(), 0b11, now);
+    assert_eq!(asks(&socket, 1, now), Some(need::Ask::State));
+    assert_eq!(socket.check_answered(1, false, 0b11, now), Checked::Nothing);
+    assert_eq!(asks(&socket, 1, now), None, "that one has answered");
+    assert_eq!(socket.check_answered(0, false, 0b11, now), Checked::Free);
+    assert!(socket.is_free());
+}
+
+#[test]
+fn a_refused_close_is_repeated_in_the_other_form_only_where_the_module_may_have_no_time() {
+    let now = now();
+    for (time, forms) in [
+        (CloseTime::Unknown, [Some(0), None, Some(0), None, Some(0)]),
+        (CloseTime::UpTo(9), [Some(0), Some(0), Some(0), None, Some(0)]),
+        (CloseTime::Never, [None, None, None, None, None]),
+    ] {
+        let form = CloseForm { time, orderly_seconds: 10 };
+        let mut socket = open(Mode::Push, now);
+        socket.close(0);
+        let mut at = now;
+        for (tries, expected) in forms.into_iter().enumerate() {
+            let close = View { close: form, ..view(0, at) };
+            let ask = socket.need(&close).map(|need| need.ask);
+            assert_eq!(ask, Some(need::Ask::Close(expected)), "{time:?} after {tries} refusals");
+            let answer = socket.close_answered(true, expected.is_some(), form, 0b1, at);
+            assert_eq!(answer, CloseAnswer::Refused { tries: tries as u32 + 1, was_eof: false });
+            at += Duration::from_secs(600);
+            socket.check_answered(0, true, 0b1, at);
+        }
+    }
+}
+
+#[test]
+fn what_a_client_leaves_behind_depends_on_how_far_its_open_is() {
+    let now = now();
+    let mut due = fresh(now);
+    due.begin(0, SslContextId::all().next().expect("there is one"), now);
+    due.close_or_free(GiveUp::Abort, ending());
+    assert!(due.is_free(), "the modem knows nothing of it");
+    let mut awaited = opening(Mode::Push, now);
+    awaited.open_answered(0, Outcome::Ok);
+    awaited.close_or_free(GiveUp::Abort, ending());
+    let abandoned = OpenStage::Abandoned { refused_at: None };
+    assert_eq!(awaited.opening().map(Opening::stage), Some(abandoned));
+    assert_eq!(asks(&awaited, 0, now), Some(need::Ask::Close(Some(0))));
+    let mut stream = opening(Mode::Transparent, now);
+    stream.stream_begins(3);
+    assert_eq!(stream.close_or_free(GiveUp::Abort, ending()), Some(3), "data mode is left first");
+}
+
+#[test]
+fn a_command_that_was_given_up_may_still_open_a_number_that_was_given_back() {
+    let now = now();
+    let mut socket = fresh(now);
+    socket.command_sent(1);
+    socket.command_unanswered(1);
+    socket.channels_answer(0b01);
+    assert!(socket.is_free(), "another channel");
+    socket.channels_answer(0b10);
+    assert!(socket.is_being_closed());
+    let mut late = fresh(now);
+    assert_eq!(late.urc_opened(0), UrcOpened::Late);
+    assert!(late.is_being_closed());
+}
+
+#[test]
+fn the_same_bytes_are_sent_again_only_once_send_ok_can_no_longer_come() {
+    let now = now();
+    let mut socket = open(Mode::Push, now);
+    socket.outgoing.append(b"once");
+    assert_eq!(socket.send_failed(0, 4, now), Ok(()));
+    let later = now + BACKOFF_MIN;
+    assert!(!socket.wants_to_send(later), "it may have been taken after all");
+    assert!(socket.awaits_send_ok(0, later) && !socket.awaits_send_ok(1, later));
+    socket.answered_on(0, later);
+    assert!(socket.wants_to_send(later));
+    assert_eq!(socket.send_failed(0, 4, now + SEND_STUCK_LIMIT), Err(Cut::SendStuck));
+}
+
+#[test]
+fn a_slow_client_has_its_socket_switched_to_buffer_mode_and_back() {
+    let now = now();
+    let mut socket = open(Mode::Push, now);
+    let switching = Switching {
+        is_possible: true,
+        wants_push: true,
+        pushes_count: true,
+        texts_are_shown: false,
+        poll_interval: None,
+    };
+    socket.incoming.append(&[0; INCOMING_HIGH_BYTES]);
+    socket.adjust_flow(switching, now);
+    assert_eq!(asks(&socket, 0, now), Some(need::Ask::Switch(AccessMode::Buffer)));
+    socket.mode_switched(true, true, now);
+    assert!(socket.only_announces());
+    socket.incoming.consume(INCOMING_HIGH_BYTES);
+    assert_eq!(socket.receive_answered(Some(0), false, &Outcome::Ok, now), Ok(Received::Bytes(0)));
+    socket.adjust_flow(switching, now);
+    assert_eq!(asks(&socket, 0, now), Some(need::Ask::Switch(AccessMode::Push)));
+    socket.mode_switched(false, true, now);
+    socket.receive_answered(Some(0), false, &Outcome::Ok, now).expect("it is read");
+    socket.adjust_flow(switching, now);
+    assert_eq!(asks(&socket, 0, now), None, "not so soon again");
+}
+
+#[test]
+fn a_suspected_stream_goes_on_if_it_is_connected_and_everything_has_been_read() {
+    let now = now();
+    let mut socket = opening(Mode::Transparent, now);
+    socket.stream_suspected(0);
+    assert!(socket.wants_to_receive() > 0);
+    socket.receive_answered(Some(0), false, &Outcome::Ok, now).expect("it is read");
+    assert_eq!(asks(&socket, 0, now), Some(need::Ask::Switch(AccessMode::Transparent)));
+    assert_eq!(asks(&socket, 1, now), None, "only its own channel");
+    assert_eq!(socket.resume_refused(), Ok(()));
+    assert_eq!(asks(&socket, 0, now), Some(need::Ask::State));
+    assert_eq!(socket.suspicion_settled(true), Err(Cut::CarrierLost), "refused, and connected");
+    let mut ended = opening(Mode::Transparent, now);
+    ended.stream_suspected(0);
+    assert_eq!(ended.suspicion_settled(false), Ok(()));
+    assert!(ended.wants_to_receive() > 0, "what is left is read first");
+}
