@@ -329,22 +329,23 @@ impl Decoder {
         }
     }
 
-    /// Skips what may stand before an echo and is no line: the blank of a prompt, noise, and the LF of the line just
-    /// decoded. Nothing but that, since a line may begin like the echo. Whether a byte was skipped.
+    /// Skips a byte that may stand before an echo and that no line begins with: a line end, the blank of a prompt, noise.
+    /// Whether there was one.
     pub fn skip_before_echo(&mut self, input: &mut &[u8]) -> bool {
         let is_between = self.state == State::Line && (self.line.is_empty() || self.line_done);
-        let is_skipped = match input.first() {
-            _ if !is_between => false,
-            Some(b'\n') => self.line_done,
-            Some(b'\r') | None => false,
-            Some(byte) => !(0x21..0x7F).contains(byte),
-        };
+        let is_skipped = is_between && input.first().is_some_and(|byte| !byte.is_ascii_graphic());
         if is_skipped {
             *input = &input[1..];
-            self.line.clear();
-            self.line_done = false;
+            self.begin_line(b"");
         }
         is_skipped
+    }
+
+    /// A line begins with these bytes, which were taken for an echo.
+    pub fn begin_line(&mut self, bytes: &[u8]) {
+        self.line.clear();
+        self.line_done = false;
+        self.line.extend_from_slice(&bytes[..bytes.len().min(LINE_MAX)]);
     }
 
     /// Forgets everything half-done, as after a resynchronisation.
@@ -1129,10 +1130,12 @@ mod tests {
         {
             assert_eq!(skipped(&mut decoder, input), count, "{}", input.escape_ascii());
         }
-        // The LF of the line just decoded is no line's beginning.
         assert_eq!(decoder.decode(&mut &b"\r\nRING\r"[..]), Some(Message::Information("RING")));
-        assert_eq!(skipped(&mut decoder, b"\n\nE"), 1);
-        // Nor is anything inside of a line or of payload.
+        assert_eq!(skipped(&mut decoder, b"\nE"), 1);
+        // What was taken for an echo may be the beginning of a line.
+        decoder.begin_line(b"S");
+        assert_eq!(decoder.decode(&mut &b"END OK\r"[..]), Some(Message::Final(Final::SendOk)));
+        // Nor is anything skipped inside of a line or of payload.
         assert_eq!(decoder.decode(&mut &b"RIN"[..]), None);
         assert_eq!(skipped(&mut decoder, b" E"), 0);
         decoder.reset();

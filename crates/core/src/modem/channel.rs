@@ -432,6 +432,16 @@ impl Channel {
         echo.map_or(echo::Next::Words, |echo| echo.take(&outgoing[..sent], input))
     }
 
+    /// Skips a byte before what is still to come back, if it belongs to no line. Whether there was one.
+    pub fn skip_before_echo(&mut self, input: &mut &[u8]) -> bool {
+        let Some(&first) = input.first() else { return false };
+        let is_skipped = self.owes_echo() && self.decoder.skip_before_echo(input);
+        if let (true, Some(InFlight { echo: Some(echo), .. })) = (is_skipped, &mut self.in_flight) {
+            echo.skipped(first);
+        }
+        is_skipped
+    }
+
     /// Whether more of the payload in flight is still to come back: whoever does not know what it is takes it for the
     /// modem's words.
     pub fn owes_echo(&self) -> bool {

@@ -2,7 +2,9 @@
 //!
 //! What a client sends can look like anything that a modem says, so an echo is compared with what has left, byte by
 //! byte, and taken away before anything is looked for in it. Messages may stand before it, after it, and between two
-//! pieces of it.
+//! pieces of it. A prompt may end with a blank or a line end, and a line may begin as the payload does.
+
+use std::ops::Range;
 
 /// How much of the payload in flight has come back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +13,8 @@ pub struct Echo {
     back: usize,
     /// The first of them that came without a message in between.
     run_from: usize,
+    /// Those since then came after a line end that is not among them: they may be the beginning of a line.
+    may_be_line: bool,
 }
 
 /// What is known of the echo of a channel.
@@ -28,10 +32,18 @@ pub enum Habit {
 }
 
 /// What comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// So many bytes of echo.
     Echo(usize),
+    /// So many bytes that go on as the payload does. They and those before them, in all `line` of the payload, were the
+    /// beginning of a line.
+    Line {
+        /// What of the payload they are equal to.
+        line: Range<usize>,
+        /// So many of them are new.
+        count: usize,
+    },
     /// Something else.
     Words,
     /// Neither an echo nor anything that could stand inside one.
@@ -48,7 +60,23 @@ impl Echo {
     pub fn take(&mut self, sent: &[u8], input: &[u8]) -> Next {
         let due = &sent[self.back.min(sent.len())..];
         let count = due.iter().zip(input).take_while(|(due, byte)| due == byte).count();
+        self.may_be_line &= !due[..count].iter().any(|byte| matches!(byte, b'\r' | b'\n'));
         self.back += count;
+        let is_parted = match due.len() {
+            // A message stands on a line of its own.
+            0 => matches!(input[0], b' '..=b'~'),
+            all => count < all && count < input.len(),
+        };
+        if is_parted && self.may_be_line && self.back > self.run_from {
+            let line = self.run_from..self.back;
+            self.back = self.run_from;
+            self.may_be_line = false;
+            return Next::Line { line, count };
+        }
+        if due.is_empty() {
+            // All of it has come back, and something else begins.
+            self.begin_run(false);
+        }
         if count > 0 && (count == input.len() || count == due.len()) {
             return Next::Echo(count);
         }
@@ -66,7 +94,7 @@ impl Echo {
                 return Next::Garbled;
             }
             self.back -= line_end;
-            self.run_from = self.back;
+            self.begin_run(line_end > 0);
             if count == 0 {
                 // What comes may still be the echo of that line end.
                 return self.take(sent, input);
@@ -77,7 +105,17 @@ impl Echo {
 
     /// A message was read.
     pub fn message_read(&mut self) {
+        self.begin_run(false);
+    }
+
+    /// This byte, which no line begins with, was skipped.
+    pub fn skipped(&mut self, byte: u8) {
+        self.begin_run(self.may_be_line || matches!(byte, b'\r' | b'\n'));
+    }
+
+    fn begin_run(&mut self, may_be_line: bool) {
         self.run_from = self.back;
+        self.may_be_line = may_be_line;
     }
 }
 
@@ -115,6 +153,15 @@ mod tests {
                 let next = if is_inside { Next::Words } else { echo.take(sent, input) };
                 let count = match next {
                     Next::Echo(count) => count,
+                    Next::Line { line, count } => {
+                        words.extend_from_slice(&sent[line]);
+                        is_inside = true;
+                        count
+                    }
+                    Next::Words if !is_inside && !first.is_ascii_graphic() && echo.back < sent.len() => {
+                        echo.skipped(*first);
+                        1
+                    }
                     Next::Words => {
                         words.push(*first);
                         if is_inside && *first == b'\n' {
@@ -168,6 +215,44 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_may_end_with_a_blank_and_a_line_end() {
+        for end in [&b" "[..], b"\r\n", b" \r\n", b"\n"] {
+            for sent in [
+                &b"E"[..],
+                b"RROR\r\n+++",
+                b"\x1A\x1B\0\r\n+QSSLURC: \"recv\",0,4\r\n",
+                b"\r\nERROR\r\n",
+                b" x",
+            ] {
+                let said = [end, sent, b"\r\nSEND OK\r\n"].concat();
+                for step in 1..20 {
+                    let name = format!("{} in steps of {step}", said.escape_ascii());
+                    assert_eq!(trimmed(words(sent, &said, step)), "SENDOK", "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_may_begin_as_the_payload_does() {
+        for sent in [&b"S"[..], b"R", b"E", b"SEND", b"+", b"+CR", b"EHLO example\r\n"] {
+            for said in ["\r\nSEND OK\r\n", "\r\nRING\r\n", "\r\nERROR\r\n", "\r\n+CREG: 1\r\n"] {
+                for step in 1..20 {
+                    let left = trimmed(words(sent, said.as_bytes(), step));
+                    let name = format!("{} after {} in steps of {step}", said.trim(), sent.escape_ascii());
+                    assert_eq!(left, said.split_whitespace().collect::<String>(), "{name}");
+                }
+                let both = [said.as_bytes(), sent, b"\r\nSEND OK\r\n"].concat();
+                let words = trimmed(words(sent, &both, 100));
+                assert!(
+                    words.ends_with("SENDOK") && words.starts_with(said.trim().get(..2).unwrap()),
+                    "{words}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn what_is_neither_is_told() {
         assert_eq!(words(b"hello", b"help", 4), None);
     }
@@ -183,7 +268,7 @@ mod tests {
         ] {
             let mut found = Habit::Silent;
             found.command_came_back();
-            found.answered(Some(Echo { back, run_from: 0 }), &[first]);
+            found.answered(Some(Echo { back, ..Echo::default() }), &[first]);
             assert_eq!(found, habit);
             found.answered(None, b"");
             assert_eq!(found, Habit::Silent);

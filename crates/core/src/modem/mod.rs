@@ -796,7 +796,11 @@ impl Modem {
             let outgoing = self.sockets[socket.index()].outgoing.as_slice();
             match channel.take_echo(outgoing, input) {
                 echo::Next::Echo(count) => return *input = &input[count..],
-                echo::Next::Words if channel.owes_echo() && channel.decoder.skip_before_echo(input) => return,
+                echo::Next::Line { line, count } => {
+                    channel.decoder.begin_line(&outgoing[line]);
+                    return *input = &input[count..];
+                }
+                echo::Next::Words if channel.skip_before_echo(input) => return,
                 echo::Next::Words => {}
                 echo::Next::Garbled => {
                     let name = &self.ports[port].name;

@@ -77,21 +77,25 @@ fn an_echo_that_looks_like_the_modems_words_is_not_believed() {
     }
 }
 
-/// The blank of `> ` came together with the first echoed byte, and both were taken for a line: the modem counted as one
-/// that echoes commands only, and the next client could answer its own sends.
+/// The blank of `> `, or the line end that some modules end it with, came together with the first echoed byte, and both were
+/// taken for a line: the modem counted as one that echoes commands only, and the next client could answer its own sends.
 #[test]
 fn an_echo_is_known_where_the_prompt_comes_in_pieces() {
-    for seed in 1..=20 {
+    for (with_line_end, seed) in
+        [false, true].into_iter().flat_map(|end| (1..=20).map(move |seed| (end, seed)))
+    {
         let first = (millis(2_000), b"E".to_vec());
         let forged = FORGED.iter().enumerate();
         let forged = forged.map(|(step, words)| (millis(2_500 + 300 * step as u64), words.to_vec()));
         let steps: Vec<_> = std::iter::once(first).chain(forged).collect();
         let attacker = Connection::new(Mode::Push).sends(Sends::Steps(steps)).far_end(Behaviour::sink());
-        let wiring = Wiring { seed, ..Wiring::new() }.ports([Port::usb(PortName::UsbAt).splits()]);
+        let mut wiring = Wiring { seed, ..Wiring::new() }.ports([Port::usb(PortName::UsbAt).splits()]);
+        wiring.modem.quirks.prompt_with_line_end = with_line_end;
         let mut sim = echoing(wiring, true).connect(attacker).start();
         sim.run_for(seconds(12));
-        assert_eq!(sim.fars[0].memory().read, [&b"E"[..], &FORGED.concat()].concat(), "seed {seed}");
-        assert_eq!(sim.outcome(0), None, "seed {seed}");
+        let name = format!("line end {with_line_end}, seed {seed}");
+        assert_eq!(sim.fars[0].memory().read, [&b"E"[..], &FORGED.concat()].concat(), "{name}");
+        assert_eq!(sim.outcome(0), None, "{name}");
     }
 }
 

@@ -757,6 +757,8 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (8_600_015_837, "an open by settings that the module had forgotten with a failed one"),
     (8_600_011_737, "a port that carries the same a little later than another, taken for one that has lost bytes"),
     (8_621_002_768, "payload in a shown SMS, for a socket whose open had not left: the first that its client received"),
+    (8_611_014_477, "words inside an echo taken for an answer: the line end of a prompt had hidden the first echo"),
+    (8_611_019_071, "the same, for a URC and its payload"),
 ];
 
 /// Further seeds that have failed once, by what was seen; each by one of the faults above.
