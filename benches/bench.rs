@@ -4,28 +4,24 @@
 //! simulated time are exact; those by the wall clock are medians of rounds in which the programs take turns.
 
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
-#![allow(dead_code, unused_imports, reason = "the harness is the simulation's; this uses a part of it")]
 
-mod in_memory;
 mod meter;
 mod modem;
 mod program;
 mod report;
 mod rote;
-mod simulated;
 mod wall_clock;
-mod world;
 
 use std::path::Path;
 use std::time::Duration;
 
-use in_memory::Rig;
 use qssl_core::settings::Mode;
+use qssl_simulation::figures::{self, Way};
 use qssl_simulation::wiring::Connection;
+use qssl_test_common::in_memory::Rig;
+use qssl_test_common::world::FarEnd;
 use report::{Bar, Limit, Report};
-use simulated::Way;
 use wall_clock::{Link, Round, Who, median, percentile};
-use world::FarEnd;
 
 const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
 const WAYS: [Way; 2] = [Way::Up, Way::Down];
@@ -74,14 +70,14 @@ fn main() {
 
 fn in_simulated_time(report: &mut Report) {
     for (modem, least, heading) in [
-        (simulated::Modem::Instant, 0.99, "Line utilisation in simulated time, of what the dialogue allows"),
-        (simulated::Modem::AsInTheField, 0.98, "The same with prompt 8 ms, send 16 ms, receive 20 ms"),
+        (figures::Modem::Instant, 0.99, "Line utilisation in simulated time, of what the dialogue allows"),
+        (figures::Modem::AsInTheField, 0.98, "The same with prompt 8 ms, send 16 ms, receive 20 ms"),
     ] {
         report.heading(heading);
         for baud in [115_200, 921_600] {
             for mode in MODES {
                 for way in WAYS {
-                    let share = simulated::utilisation(mode, way, baud, modem);
+                    let share = figures::utilisation(mode, way, baud, modem);
                     report.figure(
                         &format!("{mode:?} {way}, {baud} baud"),
                         share,
@@ -96,7 +92,7 @@ fn in_simulated_time(report: &mut Report) {
     report.heading("Both ways at once in simulated time, 115200 baud, of 11,520 byte/s each way");
     for mode in [Mode::Push, Mode::Buffer] {
         for ports in [1, 2] {
-            let (up, down) = simulated::both_ways(mode, 115_200, ports);
+            let (up, down) = figures::both_ways(mode, 115_200, ports);
             let name = |way| format!("{mode:?} {way}, ports: {ports}");
             report.figure(&name("up"), up / 11_520.0, 3, "", Limit::None);
             report.figure(&name("down"), down / 11_520.0, 3, "", Limit::None);
@@ -104,7 +100,7 @@ fn in_simulated_time(report: &mut Report) {
     }
     report.heading("Fairness in simulated time, 115200 baud");
     for (mode, way) in [(Mode::Push, Way::Up), (Mode::Buffer, Way::Up), (Mode::Buffer, Way::Down)] {
-        let index = simulated::jains_index(mode, way);
+        let index = figures::jains_index(mode, way);
         report.figure(
             &format!("Jain's index of 12 transfers, {mode:?} {way}"),
             index,
@@ -112,13 +108,13 @@ fn in_simulated_time(report: &mut Report) {
             "",
             Limit::AtLeast(0.99),
         );
-        let sparse = simulated::sparse_among_bulk(mode, way);
+        let sparse = figures::sparse_among_bulk(mode, way);
         let name = format!("wait of a sparse client at p99 in chunk times, {mode:?} {way}");
         report.figure(&name, sparse.wait_in_chunks, 2, "", Limit::AtMost(2.0));
     }
     report.heading("Start-up, EG800Q");
-    let start = simulated::wiring(115_200, simulated::Modem::Instant).connect(Connection::new(Mode::Push));
-    let start = simulated::start_up(start);
+    let start = figures::wiring(115_200, figures::Modem::Instant).connect(Connection::new(Mode::Push));
+    let start = figures::start_up(start);
     report.figure(
         "round trips until sockets can be opened",
         start.round_trips as f64,
@@ -191,7 +187,7 @@ fn paced(report: &mut Report) -> Vec<Bar> {
                 let skip = CHUNK * chunks / 6;
                 let links = [Who::Tunnel, Who::Rote];
                 let rounds = take_turns(&links, mode, baud, way, PACED_ROUNDS, skip, CHUNK * chunks);
-                let least_time = simulated::least_time_per_chunk(mode, way, baud, simulated::Modem::Instant);
+                let least_time = figures::least_time_per_chunk(mode, way, baud, figures::Modem::Instant);
                 let most = CHUNK as f64 / least_time.as_secs_f64();
                 let share = |who: usize| median(rounds[who].iter().map(|round| round.rate / most));
                 let name = format!("{mode:?} {way}, {baud}");

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::line::Line;
+use qssl_test_common::world::{FarEnd, World};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use serialport::{SerialPort as _, TTYPort};
 
 use crate::meter::Meter;
-use crate::world::{FarEnd, World};
 
 /// What the modem is.
 #[derive(Clone, Copy, Debug)]

@@ -69,7 +69,7 @@ enum Stage {
     Idle,
     /// So many bytes are announced.
     Prompt(usize),
-    SendOk(usize),
+    SendOk,
     /// AT+QSSLRECV was said; so many bytes have come.
     Header,
     Ok,
@@ -152,7 +152,7 @@ impl Rote {
             self.heard.drain(..4);
             let payload: Vec<u8> = self.up.drain(..count).collect();
             self.write(&payload);
-            self.stage = Stage::SendOk(count);
+            self.stage = Stage::SendOk;
             return true;
         }
         let Some(begin) = heard.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else { return false };

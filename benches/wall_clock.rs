@@ -7,12 +7,12 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use qssl_core::settings::Mode;
+use qssl_simulation::figures::Way;
+use qssl_test_common::world::FarEnd;
 
 use crate::meter::{Meter, Rate};
 use crate::modem::{Direct, Modem, Settings};
 use crate::program::Program;
-use crate::simulated::Way;
-use crate::world::FarEnd;
 
 /// A program between a client and a modem.
 pub struct Link {

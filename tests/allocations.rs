@@ -1,20 +1,12 @@
 //! Goal of this test: carrying bytes takes no memory from the system, however many they are: ten times the bytes
 //! cost not one allocation more.
 
-#![allow(clippy::disallowed_methods, reason = "the rig measures time, which this test does not look at")]
-#![allow(dead_code, reason = "the bench uses the rest")]
-
-#[path = "../benches/in_memory.rs"]
-mod in_memory;
-#[path = "../benches/world.rs"]
-mod world;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use in_memory::Rig;
 use qssl_core::settings::Mode;
-use world::FarEnd;
+use qssl_test_common::in_memory::{self, Rig};
+use qssl_test_common::world::FarEnd;
 
 /// Counts what the heart asks for; what is around it may do as it likes.
 struct Counting;

@@ -1,14 +1,10 @@
 //! Goal of this test: `qssl-tunnel cert` stores, lists, hands back and removes certificates in the modem, judges
 //! them, and takes away only what it has put there and no tunnel uses.
 
-#[allow(dead_code, unused_imports, reason = "shared with tests that need other parts of it")]
-#[path = "end_to_end/harness/mod.rs"]
-mod harness;
-
 use std::fs;
 
-use harness::{Finished, Modem, Site, certificate_file, run, tunnel_command};
 use qssl_modem_emulator::test_server::{Behaviour, CertificateRequest};
+use qssl_test_common::harness::{self, Finished, Modem, Site, certificate_file, run, tunnel_command};
 
 fn cert(modem: &Modem, arguments: &[&str]) -> Finished {
     let device = modem.device(0);

@@ -1,16 +1,14 @@
 //! Goal of this test: `qssl-tunnel doctor` names what is wrong with a modem, a network or a server, says it
 //! with the exit status of the first failure, and leaves the modem as it found it.
 
-#[allow(dead_code, unused_imports, reason = "shared with tests that need other parts of it")]
-#[path = "end_to_end/harness/mod.rs"]
-mod harness;
-
 use std::fs;
 use std::io::{Read as _, Write as _};
 
-use harness::{Finished, Modem, NAME, Site, ask, authority, certificate_file, run, tunnel_command};
 use qssl_modem_emulator::test_server::{
     Authority, Behaviour, CertificateRequest, ServerOptions, SslVersion, TestServer,
+};
+use qssl_test_common::harness::{
+    self, Finished, Modem, NAME, Site, ask, authority, certificate_file, run, tunnel_command,
 };
 
 /// Runs the doctor on this modem.

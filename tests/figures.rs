@@ -1,15 +1,8 @@
 //! Goal of this test: the figures that the documentation gives hold, in simulated time and in counts.
 
-// The harness is the simulation's; each test uses its part of it.
-#![allow(dead_code, unused_imports)]
-
-#[path = "../benches/simulated.rs"]
-mod simulated;
-
 use qssl_core::settings::Mode;
-
+use qssl_simulation::figures::{self, Modem, Way};
 use qssl_simulation::wiring::Connection;
-use simulated::{Modem, Way};
 
 const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
 
@@ -17,7 +10,7 @@ const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
 fn assert_utilisation(baud: u32, modem: Modem, at_least: f64) {
     for mode in MODES {
         for way in [Way::Up, Way::Down] {
-            let utilisation = simulated::utilisation(mode, way, baud, modem);
+            let utilisation = figures::utilisation(mode, way, baud, modem);
             println!("{mode:?} {way} at {baud}, {modem:?}: {utilisation:.4}");
             assert!(utilisation >= at_least, "{mode:?} {way} at {baud}: {utilisation:.4}");
             assert!(utilisation <= 1.0005, "{mode:?} {way}: more than the wire can carry: {utilisation:.4}");
@@ -40,7 +33,7 @@ fn latencies_as_in_the_field_leave_98_percent_of_what_they_allow() {
 #[test]
 fn twelve_bulk_transfers_get_the_same() {
     for (mode, way) in [(Mode::Push, Way::Up), (Mode::Buffer, Way::Up), (Mode::Buffer, Way::Down)] {
-        let index = simulated::jains_index(mode, way);
+        let index = figures::jains_index(mode, way);
         println!("{mode:?} {way}: {index:.5}");
         assert!(index >= 0.99, "{mode:?} {way}: {index:.5}");
     }
@@ -49,7 +42,7 @@ fn twelve_bulk_transfers_get_the_same() {
 #[test]
 fn a_sparse_client_waits_for_two_chunks_at_most_and_costs_the_others_nothing() {
     for (mode, way) in [(Mode::Push, Way::Up), (Mode::Buffer, Way::Up), (Mode::Buffer, Way::Down)] {
-        let sparse = simulated::sparse_among_bulk(mode, way);
+        let sparse = figures::sparse_among_bulk(mode, way);
         println!("{mode:?} {way}: {sparse:?}");
         assert!(sparse.wait_in_chunks <= 2.0, "{mode:?} {way}: {sparse:?}");
         assert!(sparse.bulk >= 0.99, "{mode:?} {way}: {sparse:?}");
@@ -59,7 +52,7 @@ fn a_sparse_client_waits_for_two_chunks_at_most_and_costs_the_others_nothing() {
 #[test]
 fn a_second_port_lets_both_ways_go_at_nearly_full_speed() {
     for mode in [Mode::Push, Mode::Buffer] {
-        let (up, down) = simulated::both_ways(mode, 115_200, 2);
+        let (up, down) = figures::both_ways(mode, 115_200, 2);
         // 11,520 byte/s less the dialogue of each way (PROTOCOL section 8).
         let most = if mode == Mode::Push { (11_257.0, 11_310.0) } else { (11_257.0, 11_168.0) };
         println!("{mode:?}: {up:.0} byte/s up, {down:.0} down");
@@ -70,7 +63,7 @@ fn a_second_port_lets_both_ways_go_at_nearly_full_speed() {
 #[test]
 fn the_start_up_dialogue_takes_few_round_trips() {
     use qssl_modem_emulator::Family;
-    let plain = || simulated::wiring(115_200, Modem::Instant);
+    let plain = || figures::wiring(115_200, Modem::Instant);
     let ec20 = || plain().modem(|modem| modem.family = Family::Ec20);
     let active = || plain().typed_before(b"AT+QIACT=1\r");
     for (name, wiring, most) in [
@@ -81,7 +74,7 @@ fn the_start_up_dialogue_takes_few_round_trips() {
         ("EC20", ec20(), 22),
         ("EG800Q, data session up", active(), 13),
     ] {
-        let start = simulated::start_up(wiring.connect(Connection::new(Mode::Push)));
+        let start = figures::start_up(wiring.connect(Connection::new(Mode::Push)));
         println!("{name}: {start:?}");
         assert!(start.round_trips <= most, "{name}: {start:?}");
     }

@@ -12,7 +12,7 @@ use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
 use crate::daemon::tunnel;
-use crate::harness::{
+use qssl_test_common::harness::{
     Ended, Running, Site, connect, free_address, program, read_to_end, run, temporary_directory,
     tunnel_command,
 };

@@ -8,7 +8,7 @@ use qssl_modem_emulator::test_server::Behaviour;
 use qssl_tunnel::daemon::control::{ControlError, Outcome, Reply, Request};
 
 use crate::daemon::Daemon;
-use crate::harness::{Site, connect, run, tunnel_command};
+use qssl_test_common::harness::{Site, connect, run, tunnel_command};
 
 fn at(command: &str) -> Request {
     Request::At { command: command.into(), force: false, timeout_seconds: None }
@@ -112,7 +112,7 @@ fn answers_are_not_mixed_up_under_load() {
             scope.spawn(move || {
                 let mut control = daemon.control();
                 for _ in 0..30 {
-                    match control.ask(&at(command), crate::harness::PATIENCE) {
+                    match control.ask(&at(command), qssl_test_common::harness::PATIENCE) {
                         Ok(Reply::Answer { outcome: Outcome::Ok, lines, .. }) => {
                             assert!(lines.len() == 1 && lines[0].starts_with(begins), "{command}: {lines:?}");
                         }

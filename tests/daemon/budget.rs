@@ -6,7 +6,7 @@ use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
 use crate::daemon::{Daemon, tunnel};
-use crate::harness::{Ended, Site, connect, read_to_end, temporary_directory};
+use qssl_test_common::harness::{Ended, Site, connect, read_to_end, temporary_directory};
 
 fn talk(daemon: &Daemon, bytes: usize) {
     let mut client = connect(daemon.address(0));

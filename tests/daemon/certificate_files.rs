@@ -14,7 +14,7 @@ use qssl_modem_emulator::test_server::{
 };
 
 use crate::daemon::Daemon;
-use crate::harness::{Gate, Modem, NAME, connect, run, temporary_directory, tunnel_command};
+use qssl_test_common::harness::{Gate, Modem, NAME, connect, run, temporary_directory, tunnel_command};
 
 /// An authority, a server of its own that demands a client certificate of it, and such a certificate.
 struct Generation {

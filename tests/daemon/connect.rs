@@ -3,7 +3,7 @@
 use qssl_modem_emulator::test_server::Behaviour;
 
 use crate::daemon::Daemon;
-use crate::harness::{Finished, Site, run_with_input, tunnel_command};
+use qssl_test_common::harness::{Finished, Site, run_with_input, tunnel_command};
 
 fn connect(daemon: &Daemon, arguments: &[&str], input: &[u8]) -> Finished {
     let mut command = tunnel_command(&[&["connect"], arguments].concat());

@@ -11,7 +11,7 @@ use qssl_tunnel::daemon::status::Status;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::harness::{
+use qssl_test_common::harness::{
     Finished, PATIENCE, Running, Site, certificate_file, run, temporary_directory, tunnel_command,
 };
 

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use crate::daemon::{Daemon, tunnel};
-use crate::harness::{Finished, run, tunnel_command};
+use qssl_test_common::harness::{Finished, run, tunnel_command};
 
 /// What a hostile network calls itself: clears the screen by C0 and by C1, hides and turns text, rings, deletes.
 const NASTY: &str = "Net\u{1b}[2J\u{9b}2J\u{7}\u{7f}\u{202e}ten\u{2066}\u{200b}End";

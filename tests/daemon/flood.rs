@@ -13,7 +13,7 @@ use qssl_tunnel::daemon::control::{Reply, Request};
 use rustix::process::Signal;
 
 use crate::daemon::{Daemon, tunnel};
-use crate::harness::Site;
+use qssl_test_common::harness::Site;
 
 /// A second is promised for SIGTERM. A machine that does much else needs more; without budgets it takes for ever.
 const END_MAX: Duration = Duration::from_secs(2);

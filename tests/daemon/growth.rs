@@ -6,7 +6,7 @@ use std::time::Duration;
 use qssl_modem_emulator::test_server::Behaviour;
 
 use crate::daemon::Daemon;
-use crate::harness::{Ended, Site, connect, read_to_end};
+use qssl_test_common::harness::{Ended, Site, connect, read_to_end};
 
 #[test]
 fn connections_in_sequence_leave_nothing_behind() {

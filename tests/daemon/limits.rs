@@ -11,7 +11,9 @@ use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getgid, getuid, prlimit};
 
 use crate::daemon::{Daemon, tunnel};
-use crate::harness::{Ended, PATIENCE, Site, connect, read_to_end, run, temporary_directory, tunnel_command};
+use qssl_test_common::harness::{
+    Ended, PATIENCE, Site, connect, read_to_end, run, temporary_directory, tunnel_command,
+};
 
 fn echoes(client: &mut (impl std::io::Read + std::io::Write)) {
     client.write_all(b"hello").expect("the tunnel reads");

@@ -1,10 +1,6 @@
 //! A running daemon, seen and steered from outside: end to end on the emulated modem.
 //!
-//! One behaviour a file, one test binary, so that it links once. The harness is that of the end-to-end tests.
-
-#[path = "../end_to_end/harness/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "it also serves other tests")]
-mod harness;
+//! One behaviour a file, one test binary, so that it links once.
 
 mod daemon;
 

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::daemon::{Daemon, tunnel};
-use crate::harness::{PATIENCE, Site, temporary_directory};
+use qssl_test_common::harness::{PATIENCE, Site, temporary_directory};
 
 struct Manager {
     socket: UnixDatagram,

@@ -14,7 +14,7 @@ use qssl_modem_emulator::test_server::{Behaviour, fill_pattern};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::daemon::{Daemon, tunnel};
-use crate::harness::{
+use qssl_test_common::harness::{
     Ended, Modem, PATIENCE, Running, Site, connect, program, read_to_end, temporary_directory,
 };
 

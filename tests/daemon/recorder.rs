@@ -8,7 +8,7 @@ use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
 use crate::daemon::{Daemon, tunnel};
-use crate::harness::{Site, connect};
+use qssl_test_common::harness::{Site, connect};
 
 fn talk(daemon: &Daemon, text: &[u8]) {
     let mut client = connect(daemon.address(0));
@@ -58,7 +58,7 @@ fn statistics_are_logged_on_request() {
 #[test]
 fn a_failure_of_the_modem_is_recorded_in_the_state_directory() {
     let site = Site::new(Behaviour::Echo, "");
-    let state = crate::harness::temporary_directory();
+    let state = qssl_test_common::harness::temporary_directory();
     let line = format!("state-directory = \"{}\"", state.path().display());
     let daemon = Daemon::with(&site, &tunnel("web", ""), &line, |_| ());
     talk(&daemon, b"hello");

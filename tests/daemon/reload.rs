@@ -8,7 +8,7 @@ use std::thread;
 use qssl_modem_emulator::test_server::Behaviour;
 
 use crate::daemon::{Daemon, tunnel};
-use crate::harness::{Site, connect};
+use qssl_test_common::harness::{Site, connect};
 
 fn echoes(client: &mut TcpStream, text: &[u8]) {
     client.write_all(text).expect("the tunnel reads");

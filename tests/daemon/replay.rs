@@ -10,7 +10,7 @@ use qssl_modem_emulator::driver::Player;
 use qssl_modem_emulator::test_server::Behaviour;
 
 use crate::daemon::Daemon;
-use crate::harness::{Site, Tunnel, certificate_file, connect, temporary_directory};
+use qssl_test_common::harness::{Site, Tunnel, certificate_file, connect, temporary_directory};
 
 #[test]
 fn a_recording_is_played_back_to_a_tunnel() {

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use qssl_modem_emulator::test_server::Behaviour;
 
 use crate::daemon::Daemon;
-use crate::harness::{Ended, Site, connect, read_to_end, run, tunnel_command};
+use qssl_test_common::harness::{Ended, Site, connect, read_to_end, run, tunnel_command};
 
 #[test]
 fn what_a_client_does_shows_in_the_status() {
@@ -156,7 +156,7 @@ fn watching_shows_it_again_and_again() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
     let mut command = tunnel_command(&["status", "--watch", "--control"]);
-    let watching = crate::harness::Running::start(command.arg(daemon.path("control")));
+    let watching = qssl_test_common::harness::Running::start(command.arg(daemon.path("control")));
     watching.log.wait_for_lines("two tables", 2, |line| line.starts_with("TUNNEL"));
     watching.log.wait_for("a rate", |line| line.contains("/s)").then_some(()));
 }

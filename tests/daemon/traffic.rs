@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 
 use qssl_modem_emulator::test_server::Behaviour;
 
-use crate::harness::{Site, connect, temporary_directory};
+use qssl_test_common::harness::{Site, connect, temporary_directory};
 
 #[test]
 fn both_directions_are_printed_and_recorded() {

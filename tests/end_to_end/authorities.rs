@@ -5,7 +5,9 @@ use std::fs;
 
 use qssl_modem_emulator::test_server::{Authority, Behaviour, CertificateRequest, ServerOptions};
 
-use crate::harness::{Finished, NAME, Site, ask, certificate_file, run, temporary_directory, tunnel_command};
+use qssl_test_common::harness::{
+    Finished, NAME, Site, ask, certificate_file, run, temporary_directory, tunnel_command,
+};
 
 fn connect(site: &Site, authorities: &[&str]) -> Finished {
     let device = site.modem.device(0);

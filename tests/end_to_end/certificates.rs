@@ -10,7 +10,7 @@ use qssl_modem_emulator::test_server::{
 };
 use tempfile::TempDir;
 
-use crate::harness::{
+use qssl_test_common::harness::{
     NAME, Site, authority, certificate_file, identity, patterned_bytes, run, temporary_directory,
     tunnel_command,
 };

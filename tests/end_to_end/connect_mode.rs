@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use qssl_modem_emulator::test_server::{Authority, Behaviour};
 
-use crate::harness::{
+use qssl_test_common::harness::{
     Finished, MODES, Modem, Site, certificate_file, connect, digest, free_address, patterned_bytes, run,
     run_with_input, temporary_directory, tunnel_command,
 };

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::harness::{
+use qssl_test_common::harness::{
     MODES, Nginx, PAGE, Running, Through, curl, digest, identity, patterned_file, program, rounds, run,
     sha256_hex, temporary_directory,
 };

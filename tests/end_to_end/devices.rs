@@ -10,7 +10,7 @@ use std::thread;
 
 use qssl_modem_emulator::test_server::{Behaviour, ServerOptions, TestServer};
 
-use crate::harness::{
+use qssl_test_common::harness::{
     Ended, Gate, MODES, MUCH_BYTES, Modem, Running, Site, Tunnel, connect, curl, digest, free_address,
     identity, patterned_file, program, read_to_end, run, sha256_hex, temporary_directory, tunnel_command,
 };

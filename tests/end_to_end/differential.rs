@@ -10,11 +10,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 
-use crate::harness::Step::{
+use qssl_test_common::harness::Step::{
     Await, Close, Cut, Exchange, Finish, Pause, ReadToEnd, ReadToEndSlowly, Receive, Reset, Send,
     SendGrowing, Tell,
 };
-use crate::harness::{FarEnd, MODES, Modem, Step, Stunnel, Told, Tunnel, play_client};
+use qssl_test_common::harness::{FarEnd, MODES, Modem, Step, Stunnel, Told, Tunnel, play_client};
 
 /// What clients do, one after the other, and what the server does with each connection.
 struct Behaviour {

@@ -5,8 +5,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::thread;
 
-use crate::harness::Step::{Finish, ReadToEnd, ReadToEndSlowly, Receive, Send, SendMeanwhile};
-use crate::harness::{
+use qssl_test_common::harness::Step::{Finish, ReadToEnd, ReadToEndSlowly, Receive, Send, SendMeanwhile};
+use qssl_test_common::harness::{
     FarEnd, Nginx, Step, Stunnel, Through, Told, curl_at, digest, patterned_file, play_client, run,
     sha256_hex, temporary_directory,
 };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use qssl_modem_emulator::test_server::{Authority, Behaviour, CertificateRequest, ClientEnd, ServerOptions};
 
-use crate::harness::{
+use qssl_test_common::harness::{
     Ended, MODES, MUCH_BYTES, Modem, NAME, Site, Tunnel, certificate_file, connect, digest, free_address,
     read_to_end, temporary_directory,
 };

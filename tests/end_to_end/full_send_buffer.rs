@@ -6,7 +6,7 @@ use std::net::Shutdown;
 
 use qssl_modem_emulator::test_server::{Behaviour, ServerOptions, TestServer};
 
-use crate::harness::{Gate, Modem, Tunnel, connect, digest, identity, patterned_bytes};
+use qssl_test_common::harness::{Gate, Modem, Tunnel, connect, digest, identity, patterned_bytes};
 
 #[test]
 fn a_storm_of_send_fail_loses_and_doubles_nothing() {

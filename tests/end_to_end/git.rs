@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{MODES, Nginx, Through, patterned_bytes, program, rounds, run, temporary_directory};
+use qssl_test_common::harness::{
+    MODES, Nginx, Through, patterned_bytes, program, rounds, run, temporary_directory,
+};
 
 #[test]
 fn a_clone_in_every_mode() {

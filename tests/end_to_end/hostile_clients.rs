@@ -9,7 +9,7 @@ use std::time::Duration;
 use qssl_modem_emulator::test_server::Behaviour;
 use socket2::SockRef;
 
-use crate::harness::{Ended, Site, Tunnel, connect, read_to_end};
+use qssl_test_common::harness::{Ended, Site, Tunnel, connect, read_to_end};
 
 /// A client that was there first: it asks and is answered for as long as the others do their worst.
 struct Served {

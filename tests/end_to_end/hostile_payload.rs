@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 
 use qssl_modem_emulator::test_server::Behaviour;
 
-use crate::harness::{MODES, Site, connect};
+use qssl_test_common::harness::{MODES, Site, connect};
 
 #[test]
 fn words_of_the_modem_are_payload() {

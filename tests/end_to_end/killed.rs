@@ -12,7 +12,7 @@ use std::thread;
 use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
-use crate::harness::{
+use qssl_test_common::harness::{
     Ended, MODES, PATIENCE, Site, Tunnel, connect, curl, digest, patterned_bytes, read_to_end, run,
     sha256_hex, temporary_directory,
 };

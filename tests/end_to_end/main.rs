@@ -4,8 +4,6 @@
 //! One behaviour a file, one test binary, so that it links once. A program that is missing fails the tests
 //! that need it by name.
 
-mod harness;
-
 mod authorities;
 mod certificates;
 mod connect_mode;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use qssl_modem_emulator::test_server::{Behaviour, ClientEnd, Record};
 use socket2::SockRef;
 
-use crate::harness::{
+use qssl_test_common::harness::{
     Ended, Gate, Modem, Site, Tunnel, connect, digest, patterned_bytes, read_to_end, rounds,
 };
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::harness::{
+use qssl_test_common::harness::{
     MODES, Running, Through, free_address, identity, program, rounds, run, temporary_directory,
 };
 

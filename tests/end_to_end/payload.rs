@@ -3,7 +3,7 @@
 
 use qssl_modem_emulator::test_server::Behaviour;
 
-use crate::harness::{
+use qssl_test_common::harness::{
     MUCH_BYTES, Site, Tunnel, curl, digest, patterned_file, run, sha256_hex, temporary_directory,
 };
 

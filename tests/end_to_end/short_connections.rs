@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use qssl_modem_emulator::test_server::CertificateRequest;
 use qssl_modem_emulator::test_server::{Behaviour, ClientEnd, KeyKind, ServerOptions};
 
-use crate::harness::{NAME, Site, authority, connect};
+use qssl_test_common::harness::{NAME, Site, authority, connect};
 
 #[test]
 fn a_thousand_clients_that_close_first() {

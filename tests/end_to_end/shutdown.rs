@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
-use crate::harness::{
+use qssl_test_common::harness::{
     Ended, MODES, Modem, PATIENCE, Running, Site, Tunnel, certificate_file, connect, digest, read_to_end,
     rounds,
 };

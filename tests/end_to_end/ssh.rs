@@ -9,7 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::harness::{
+use qssl_test_common::harness::{
     MODES, Modem, Running, certificate_file, digest, free_address, identity, patterned_file, program, rounds,
     run, sha256_hex, temporary_directory,
 };

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 
 use qssl_modem_emulator::test_server::{Behaviour, CertificateRequest, Handshake, ServerOptions, SslVersion};
 
-use crate::harness::{
+use qssl_test_common::harness::{
     Finished, NAME, Site, authority, certificate_file, connect, identity, run, temporary_directory,
     tunnel_command,
 };

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::harness::{certificate_file, run, temporary_directory, tunnel_command};
+use qssl_test_common::harness::{certificate_file, run, temporary_directory, tunnel_command};
 
 #[test]
 fn one_line_and_status_2() {

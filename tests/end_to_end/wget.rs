@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::harness::{
+use qssl_test_common::harness::{
     MODES, Nginx, PAGE, Through, digest, patterned_bytes, patterned_file, program, rounds, run, sha256_hex,
     temporary_directory,
 };

@@ -1,11 +1,6 @@
 //! What the tunnel takes of a machine, seen from outside: system calls, wake-ups, memory.
 //!
-//! One kind a file, one test binary, so that it links once. The harness is that of the end-to-end tests. Nothing
-//! here depends on how fast the machine is.
-
-#[path = "../end_to_end/harness/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "it also serves other tests")]
-mod harness;
+//! One kind a file, one test binary, so that it links once. Nothing here depends on how fast the machine is.
 
 mod idle;
 mod memory;

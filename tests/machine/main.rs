@@ -6,12 +6,6 @@
 //! prints lines that begin with `ok` or `not ok`, and a last one when it is through or reboots. QSSL_TUNNEL_MACHINE_TESTS,
 //! if it is set, names the tests that are run, in order; most need `installed` first.
 
-#[path = "../packaging/package.rs"]
-mod package;
-#[path = "../packaging/tools.rs"]
-#[allow(dead_code, reason = "it also serves other tests")]
-mod tools;
-
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -20,8 +14,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use package::top;
-use tools::{folder, read, run, said, write};
+use qssl_test_common::packaging::{folder, package, read, run, said, write};
+use qssl_test_common::top;
 
 /// Kernel, initrd and root file system, built if they are not there.
 fn image() -> PathBuf {

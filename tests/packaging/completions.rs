@@ -8,7 +8,7 @@ use std::process::Command;
 use clap::CommandFactory;
 use qssl_tunnel::cli::Cli;
 
-use super::tools::{folder, read, run, said};
+use qssl_test_common::packaging::{folder, read, run, said};
 
 fn completions(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("completions").join(name)

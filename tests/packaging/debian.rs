@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::package::{self, SCRIPTS, top};
-use super::tools::{folder, packaging, read, run, said, write};
+use qssl_test_common::packaging::package::{self, SCRIPTS};
+use qssl_test_common::packaging::{folder, packaging, read, run, said, write};
+use qssl_test_common::top;
 
 /// Builds the package and gives its file and folder.
 fn package() -> (tempfile::TempDir, PathBuf) {

@@ -1,7 +1,8 @@
 //! Goal of this test: the example configuration is right as it is shipped, and with every example in it
 //! taken into use.
 
-use super::tools::{configuration, folder, packaging, read, write};
+use super::configuration::configuration;
+use qssl_test_common::packaging::{folder, packaging, read, write};
 
 fn example() -> String {
     // The tests' trust store has no real authorities.

@@ -12,7 +12,8 @@ use std::process::Command;
 use clap::{Arg, ArgAction};
 use qssl_tunnel::config::file;
 
-use super::tools::{configuration, folder, packaging, read, run, said, write};
+use super::configuration::configuration;
+use qssl_test_common::packaging::{folder, packaging, read, run, said, write};
 
 /// A router: a folder with the scripts, changed so that they stay in it.
 struct Router(tempfile::TempDir);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::tools::{folder, packaging, run, said, write};
+use qssl_test_common::packaging::{folder, packaging, run, said, write};
 
 fn complaints(script: &Path) -> String {
     let (stdout, stderr) = said(&run(Command::new("shellcheck").arg(script)));

@@ -10,7 +10,7 @@ use qssl_tunnel::cli::{self, Cli};
 use qssl_tunnel::config::{Listen, Process};
 use qssl_tunnel::daemon::exit_status::{ExitStatus, number};
 
-use super::tools::{folder, packaging, read, run, said, write};
+use qssl_test_common::packaging::{folder, packaging, read, run, said, write};
 
 /// The units as installed, but with the program where this build has it.
 fn installed() -> tempfile::TempDir {

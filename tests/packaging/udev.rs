@@ -10,7 +10,7 @@ use std::fs;
 
 use glob::Pattern;
 
-use super::tools::{packaging, read};
+use qssl_test_common::packaging::{packaging, read};
 
 /// A folder of sysfs above the tty, or the tty itself.
 #[derive(Clone, Default)]

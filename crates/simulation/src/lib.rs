@@ -10,6 +10,7 @@ mod actor;
 pub mod by_hand;
 mod chance;
 mod far;
+pub mod figures;
 pub mod fuzz;
 pub mod material;
 pub mod trace;

@@ -2,6 +2,8 @@
 //!
 //! What the heart itself takes is told apart from everything around it: [`in_heart`] says whether it is at work.
 
+#![allow(clippy::disallowed_methods, reason = "what the heart takes is measured")]
+
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 

@@ -7,10 +7,11 @@ use rustix::process::Signal;
 
 use super::process::Running;
 use super::site::certificate_file;
+use crate::program_under_test;
 
 /// `qssl-tunnel` with these arguments and an empty environment.
 pub fn tunnel_command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_qssl-tunnel"));
+    let mut command = Command::new(program_under_test());
     command.env_clear().env("LANG", "C.UTF-8").args(arguments);
     command
 }

@@ -79,7 +79,7 @@ enum End {
 
 impl Seen {
     /// Whether what came is what the other side sent, from its first byte on.
-    pub fn is_right(&self) -> bool {
+    fn is_right(&self) -> bool {
         self.sha256[0] == self.sha256[1]
     }
 

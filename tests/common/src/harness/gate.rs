@@ -72,7 +72,6 @@ impl Gate {
     }
 
     /// Takes whoever connects from now on to another address.
-    #[allow(dead_code, reason = "for the tests of the daemon")]
     pub fn redirect(&self, behind: SocketAddr) {
         self.shared.lock().behind = behind;
     }

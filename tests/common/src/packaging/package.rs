@@ -7,28 +7,28 @@ use std::process::Command;
 
 use toml::de::{DeTable, DeValue};
 
-use super::tools::{packaging, read, run, said, write};
+use super::{packaging, read, run, said, write};
+use crate::{program_under_test, top};
 
 /// `[package.metadata.deb]`.
 struct Metadata {
     /// Source, target in the package, and permission bits; patterns already resolved.
     assets: Vec<(PathBuf, PathBuf, u32)>,
     conf_files: Vec<String>,
+    summary: String,
     description: String,
     maintainer: String,
-}
-
-/// The top of the checkout.
-pub fn top() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn metadata() -> Metadata {
     let text = read(top().join("Cargo.toml"));
     let manifest = DeTable::parse(&text).expect("cargo has read it before").into_inner();
-    let deb = ["package", "metadata", "deb"].iter().fold(&manifest, |table, key| {
-        table.get(*key).and_then(|value| value.get_ref().as_table()).unwrap_or_else(|| panic!("no {key}"))
-    });
+    let table = |keys: &[&str]| {
+        keys.iter().fold(&manifest, |table, key| {
+            table.get(*key).and_then(|value| value.get_ref().as_table()).unwrap_or_else(|| panic!("no {key}"))
+        })
+    };
+    let deb = table(&["package", "metadata", "deb"]);
     let text_of = |value: &DeValue<'_>| value.as_str().expect("a string").to_owned();
     let list = |key: &str| deb.get(key).and_then(|value| value.get_ref().as_array()).expect("an array");
     let string = |key: &str| text_of(deb.get(key).expect("a key that cargo deb needs").get_ref());
@@ -59,6 +59,7 @@ fn metadata() -> Metadata {
     Metadata {
         assets,
         conf_files: list("conf-files").iter().map(|value| text_of(value.get_ref())).collect(),
+        summary: text_of(table(&["package"]).get("description").expect("cargo asks for it").get_ref()),
         description: string("extended-description"),
         maintainer: string("maintainer"),
     }
@@ -78,7 +79,7 @@ fn units_folder(deb: &DeTable<'_>) -> String {
 /// The program is where this build has it; everything else must be in the tree.
 fn sources(pattern: &str) -> Vec<PathBuf> {
     if pattern == "target/release/qssl-tunnel" {
-        return vec![env!("CARGO_BIN_EXE_qssl-tunnel").into()];
+        return vec![program_under_test()];
     }
     let pattern = top().join(pattern);
     let found: Vec<PathBuf> = glob::glob(pattern.to_str().expect("a path in UTF-8"))
@@ -107,9 +108,7 @@ pub fn build(folder: &Path, version: &str, program: &Path, units: impl Fn(&str) 
         control.join("control"),
         format!(
             "Package: qssl-tunnel\nVersion: {version}\nArchitecture: all\nMaintainer: {}\nDescription: {}\n {}\n",
-            metadata.maintainer,
-            env!("CARGO_PKG_DESCRIPTION"),
-            description
+            metadata.maintainer, metadata.summary, description
         ),
     );
     write(control.join("conffiles"), metadata.conf_files.join("\n") + "\n");

@@ -1,6 +1,6 @@
 //! Figures in simulated time: heart, line and emulated modem without a system, so that they are exact.
 //!
-//! The bench prints them and `tests/figures.rs` asserts them; both bring the harness of the simulation.
+//! The program's bench prints them, and its `tests/figures.rs` asserts them.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::Behaviour;
 
-use qssl_simulation::Simulation;
-use qssl_simulation::wiring::{Connection, Port, Sends, Wiring, millis, seconds};
+use crate::Simulation;
+use crate::wiring::{Connection, Port, Sends, Wiring, millis, seconds};
 
 /// Which way payload goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,17 +1,17 @@
-//! Running the tools of the system, reading shipped files, and configurations as the tests need them.
+//! Running the tools of the system, reading shipped files, and building the Debian package.
+
+pub mod package;
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use clap::Parser;
-use qssl_tunnel::cli::{self, Cli};
-use qssl_tunnel::config::{self, Configuration, Environment};
+use crate::top;
 
 /// Where the shipped files are.
 pub fn packaging() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging")
+    top().join("packaging")
 }
 
 /// The text of a file that must be there.
@@ -46,17 +46,4 @@ pub fn run(command: &mut Command) -> Output {
 pub fn said(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     (text(&output.stdout), text(&output.stderr))
-}
-
-/// What a configuration file means, in the year 2100 and with the tests' own trust store.
-pub fn configuration(text: &str) -> Result<Configuration, String> {
-    let Ok(Cli { command: cli::Command::Run(args) }) = Cli::try_parse_from(["qssl-tunnel", "run"]) else {
-        panic!("`run` needs no arguments");
-    };
-    let around = Environment {
-        unix_seconds: 4_102_444_800,
-        ssl_cert_file: Some("tests/config_files/certificates/store.pem".into()),
-    };
-    let checked = config::from_text("FILE", text, &args, &around);
-    checked.map(|checked| checked.configuration).map_err(|error| error.to_string())
 }
