@@ -1,8 +1,6 @@
 //! What the tests of ports share: a host that talks to the modem over a descriptor, and never waits for
 //! ever.
 
-#![allow(dead_code, reason = "no test needs all of it")]
-
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;

@@ -1,8 +1,6 @@
 //! Goal of this test: a client of RFC 2217 finds the modem's lines behind a TCP port: DTR and DCD really
 //! act, payload passes unchanged whatever bytes it has, and raw TCP does without all that.
 
-#![cfg(feature = "program")]
-
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -10,9 +8,7 @@ use qssl_modem_emulator::cli::Options;
 use qssl_modem_emulator::driver::{Embedded, PortLocation, spawn};
 use qssl_modem_emulator::test_server::{Behaviour, CertificateRequest, ServerOptions, TestServer};
 
-use self::host::{Host, eventually};
-
-mod host;
+use crate::host::{Host, eventually};
 
 const IAC: u8 = 255;
 const SE: u8 = 240;

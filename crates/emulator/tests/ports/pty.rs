@@ -1,8 +1,6 @@
 //! Goal of this test: a program on the host opens a pseudoterminal like any serial port and finds a modem
 //! behind it that makes real TLS connections, at a serial line's pace and with its losses if asked.
 
-#![cfg(feature = "program")]
-
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -14,9 +12,7 @@ use qssl_modem_emulator::test_server::{
     Authority, Behaviour, CertificateRequest, Ending, ServerOptions, TestServer, fill_pattern,
 };
 
-use self::host::{Host, eventually, now};
-
-mod host;
+use crate::host::{Host, eventually, now};
 
 const NAME: &str = "server.example";
 

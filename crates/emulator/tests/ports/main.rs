@@ -1,0 +1,9 @@
+//! The ports of the emulated modem, used as programs on the host use them.
+//!
+//! One kind of port a file, one test binary, so that it links once.
+
+#![cfg(feature = "program")]
+
+mod host;
+mod pty;
+mod rfc2217;
