@@ -3,6 +3,7 @@
 //! in them; and the emulated modem, which shares no code with that host, says what the modem says.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use qssl_core::at::transcript::{Bytes, Event, Transcript};
@@ -160,12 +161,13 @@ impl Host {
         let settings = Settings {
             ports: vec![settings::Port::default()],
             modem: settings::Modem { sockets, ssl_contexts, ..settings::Modem::default() },
-            tunnels: vec![tunnel],
+            tunnels: vec![Arc::new(tunnel)],
             shutdown_timeout: Duration::from_secs(30),
             is_single: false,
         };
         let mut relay = Relay::new(settings, now);
-        let client = relay.client_accepted(0, "client".into(), now);
+        let tunnel = relay.tunnels()[0].clone();
+        let client = relay.client_accepted(&tunnel, "client".into(), now);
         Host { relay, now, client, received: Vec::new(), end: None }
     }
 

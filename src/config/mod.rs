@@ -8,6 +8,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use qssl_core::settings::{self, Settings};
@@ -111,7 +112,7 @@ impl Configuration {
         Settings {
             ports: self.devices.iter().map(port).collect(),
             modem: settings::Modem { has_reset_command: self.reset_command.is_some(), ..self.modem.clone() },
-            tunnels: self.tunnels.iter().map(|tunnel| tunnel.settings.clone()).collect(),
+            tunnels: self.tunnels.iter().map(|tunnel| Arc::new(tunnel.settings.clone())).collect(),
             shutdown_timeout: self.process.shutdown_timeout,
             is_single: self.tunnels.iter().any(|tunnel| tunnel.listen.contains(&Listen::Stdio)),
         }

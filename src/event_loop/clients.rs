@@ -1,6 +1,7 @@
 //! The clients' side of the loop: they are accepted, read, written and let go.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -13,14 +14,15 @@ use crate::config::{Cidr, Listen};
 use crate::daemon::capture::Way;
 use qssl_core::error::Kind;
 use qssl_core::relay::ClientId;
+use qssl_core::settings::Tunnel;
 
 /// A listening socket.
 pub(super) struct ListenerSlot {
     pub listener: Listener,
     /// What it was made from.
     pub listen: Listen,
-    /// The place of its tunnel.
-    pub tunnel: usize,
+    /// Its tunnel.
+    pub tunnel: Arc<Tunnel>,
     /// `--allow` of its tunnel.
     pub allow: Vec<Cidr>,
     /// Clients may be waiting in the kernel.
@@ -35,7 +37,7 @@ pub(super) struct ListenerSlot {
 
 impl ListenerSlot {
     /// Clients may be waiting already.
-    pub(super) fn new(listener: Listener, listen: Listen, tunnel: usize, allow: Vec<Cidr>) -> Self {
+    pub(super) fn new(listener: Listener, listen: Listen, tunnel: Arc<Tunnel>, allow: Vec<Cidr>) -> Self {
         ListenerSlot {
             listener,
             listen,
@@ -69,7 +71,8 @@ pub(super) struct ClientSlot {
 
 impl EventLoop {
     pub(super) fn listen(&mut self) -> anyhow::Result<()> {
-        for (tunnel, wanted) in self.configuration.tunnels.clone().iter().enumerate() {
+        let tunnels: Vec<Arc<Tunnel>> = self.relay.tunnels().to_vec();
+        for (wanted, tunnel) in self.configuration.tunnels.clone().iter().zip(&tunnels) {
             let first = self.listeners.len();
             for listen in &wanted.listen {
                 if *listen == Listen::Stdio {
@@ -85,7 +88,7 @@ impl EventLoop {
                     let token = Place::Listener(self.listeners.len()).token();
                     listener.register(self.poll.registry(), token).context("cannot wait for clients")?;
                     let listen = listen.clone();
-                    let slot = ListenerSlot::new(listener, listen, tunnel, wanted.allow.clone());
+                    let slot = ListenerSlot::new(listener, listen, tunnel.clone(), wanted.allow.clone());
                     self.listeners.push(slot);
                 }
             }
@@ -99,10 +102,10 @@ impl EventLoop {
 
     pub(super) fn accept(&mut self, index: usize) -> bool {
         let slot = &mut self.listeners[index];
-        if !slot.ready || slot.paused_until.is_some() || !self.relay.wants_clients(slot.tunnel) {
+        if !slot.ready || slot.paused_until.is_some() || !self.relay.wants_clients(&slot.tunnel) {
             return false;
         }
-        let tunnel = slot.tunnel;
+        let tunnel = slot.tunnel.clone();
         match slot.listener.accept() {
             Ok(None) => {
                 slot.ready = false;
@@ -118,7 +121,7 @@ impl EventLoop {
                 }
                 if self.is_spent() {
                     log::warn!("{peer} is reset: the month's budget is spent (--monthly-budget)");
-                    self.relay.clients_refused(tunnel, 1);
+                    self.relay.clients_refused(&tunnel, 1);
                     stream.abort();
                     return true;
                 }
@@ -126,10 +129,10 @@ impl EventLoop {
                 let allowed = allow.is_empty()
                     || peer.ip().is_none_or(|ip| allow.iter().any(|network| network.contains(ip)));
                 if allowed {
-                    self.add_client(tunnel, stream, peer);
+                    self.add_client(&tunnel, stream, peer);
                 } else {
                     log::warn!("{peer} may not connect (--allow); reset");
-                    self.relay.clients_refused(tunnel, 1);
+                    self.relay.clients_refused(&tunnel, 1);
                     stream.abort();
                 }
                 true
@@ -139,7 +142,7 @@ impl EventLoop {
                     slot.exhausted_since = Some(self.now);
                     log::warn!("{name}: cannot accept clients for now: {source}");
                 }
-                self.relay.clients_refused(tunnel, slot.newly_waiting());
+                self.relay.clients_refused(&tunnel, slot.newly_waiting());
                 slot.paused_until = Some(self.now + ACCEPT_PAUSE);
                 false
             }
@@ -151,7 +154,7 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn add_client(&mut self, tunnel: usize, mut stream: ClientStream, peer: Peer) {
+    pub(super) fn add_client(&mut self, tunnel: &Arc<Tunnel>, mut stream: ClientStream, peer: Peer) {
         let id = self.relay.client_accepted(tunnel, peer.to_string(), self.now);
         let token = Place::Client(id.0).token();
         let always = match stream.register(self.poll.registry(), token) {

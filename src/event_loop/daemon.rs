@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::radio::Radio;
@@ -15,6 +16,7 @@ use crate::daemon::sim_pin;
 use crate::daemon::status::{self, Status};
 use crate::terminal::in_full;
 use qssl_core::modem::{Counters, UserCommand};
+use qssl_core::settings::Tunnel;
 
 /// What a process gets from those who start it.
 #[derive(Default)]
@@ -249,19 +251,19 @@ impl EventLoop {
             overruns: slot.port.as_ref().and_then(|port| port.line_counters().map(|line| line.lost)),
             utilisation: port.baud.and(utilisation),
         });
-        let listeners = |place: usize| {
-            let own = self.listeners.iter().filter(|slot| slot.tunnel == place);
+        let listeners = |tunnel: &Arc<Tunnel>| {
+            let own = self.listeners.iter().filter(|slot| Arc::ptr_eq(&slot.tunnel, tunnel));
             own.map(|slot| slot.listener.name().to_owned()).collect()
         };
-        let tunnels = self.relay.tunnels().into_iter().map(|tunnel| {
+        let tunnels = self.relay.tunnel_reports().into_iter().map(|tunnel| {
             let settings = tunnel.settings;
             let (today_bytes, month_bytes) = daemon.data_usage.of_tunnel(&settings.name, today);
             status::Tunnel {
                 name: settings.name.clone(),
-                listen: listeners(tunnel.place),
+                listen: listeners(settings),
                 target: settings.target.to_string(),
                 mode: mode_in_words(settings.mode).to_owned(),
-                ssl_context: modem.ssl_context_of(tunnel.place).map(|id| id.index() as u32),
+                ssl_context: modem.ssl_context_of(settings).map(|id| id.index() as u32),
                 clients: counts(&tunnel.clients),
                 accepted: tunnel.counters.accepted,
                 refused: tunnel.counters.refused,
@@ -275,7 +277,7 @@ impl EventLoop {
         });
         let connections = self.relay.connections(now).into_iter().map(|connection| status::Connection {
             id: connection.number,
-            tunnel: self.relay.tunnel(connection.tunnel).name.clone(),
+            tunnel: connection.tunnel.name.clone(),
             peer: connection.peer.to_owned(),
             state: connection.state.to_owned(),
             age_seconds: connection.age.as_secs_f64(),

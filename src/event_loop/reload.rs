@@ -59,8 +59,8 @@ impl EventLoop {
         let unchanged: usize =
             self.configuration.tunnels.iter().filter(|tunnel| new.tunnels.contains(tunnel)).count();
         let moved = self.relay.take_moved();
-        let places = match self.relay.reconfigure(new.settings(), self.now) {
-            Ok(places) => places,
+        match self.relay.reconfigure(new.settings(), self.now) {
+            Ok(()) => {}
             Err(Reluctance::Never(why)) => return Err(why),
             Err(Reluctance::NotNow) => {
                 if let Some(daemon) = &mut self.daemon {
@@ -68,8 +68,8 @@ impl EventLoop {
                 }
                 return Ok(());
             }
-        };
-        self.rearrange_listeners(&new, &heirs, &places, bound);
+        }
+        self.rearrange_listeners(&new, &heirs, bound);
         self.say_what_waits(&new);
         let added = new.tunnels.iter().filter(|tunnel| !old.contains(&tunnel.settings.name)).count();
         let gone = old
@@ -94,7 +94,7 @@ impl EventLoop {
 
     /// The position of the new tunnel that takes over this listening socket.
     fn heir(&self, slot: &ListenerSlot, new: &Configuration) -> Option<usize> {
-        let name = &self.relay.tunnel(slot.tunnel).name;
+        let name = &slot.tunnel.name;
         // Sockets on free ports look all alike.
         let any_port = match &slot.listen {
             Listen::Loopback(port) => *port == 0,
@@ -107,12 +107,11 @@ impl EventLoop {
         new.tunnels.iter().position(takes_over)
     }
 
-    /// Listening sockets that are still wanted go to their tunnel's new place, the others are closed.
+    /// Listening sockets that are still wanted go to the new tunnels, the others are closed.
     fn rearrange_listeners(
         &mut self,
         new: &Configuration,
         heirs: &[Option<usize>],
-        places: &[usize],
         bound: Vec<(usize, Listen, Listener)>,
     ) {
         let mut kept = Vec::new();
@@ -120,7 +119,7 @@ impl EventLoop {
             // Closing takes it out of epoll in any case; the others get another token.
             let _ = slot.listener.deregister(self.poll.registry());
             if let Some(heir) = heir {
-                slot.tunnel = places[*heir];
+                slot.tunnel = self.relay.tunnels()[*heir].clone();
                 slot.allow.clone_from(&new.tunnels[*heir].allow);
                 kept.push(slot);
             } else {
@@ -129,7 +128,8 @@ impl EventLoop {
         }
         for (position, listen, listener) in bound {
             log::info!("listening on {}", listener.name());
-            let (tunnel, allow) = (places[position], new.tunnels[position].allow.clone());
+            let (tunnel, allow) =
+                (self.relay.tunnels()[position].clone(), new.tunnels[position].allow.clone());
             kept.push(ListenerSlot::new(listener, listen, tunnel, allow));
         }
         for (index, slot) in kept.iter_mut().enumerate() {

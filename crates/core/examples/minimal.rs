@@ -10,6 +10,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::{TcpListener, TcpStream};
@@ -29,16 +30,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = Settings {
         ports: vec![Port::default()],
         modem: Modem::default(),
-        tunnels: vec![Tunnel {
+        tunnels: vec![Arc::new(Tunnel {
             name: "minimal".into(),
             target: target.parse()?,
             mode: Mode::Push,
             tls: Tls::new(Authentication::Insecure),
             limits: Limits::default(),
-        }],
+        })],
         shutdown_timeout: Duration::from_secs(30),
         is_single: false,
     };
+    let tunnel = settings.tunnels[0].clone();
     let mut relay = Relay::new(settings, now());
     let mut poll = Poll::new()?;
     let both = Interest::READABLE | Interest::WRITABLE;
@@ -105,7 +107,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
             while let Some(Ok((mut stream, peer))) = tried(|| listener.accept()) {
-                let id = relay.client_accepted(0, peer.to_string(), now());
+                let id = relay.client_accepted(&tunnel, peer.to_string(), now());
                 poll.registry().register(&mut stream, Token(id.0), both)?;
                 clients.resize_with(clients.len().max(id.0 + 1), || None);
                 clients[id.0] = Some(stream);

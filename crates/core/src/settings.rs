@@ -4,6 +4,7 @@
 //! The options that the comments name are those of the program `qssl-tunnel`.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::at::{AtText, IdSet, PdpContextId, SOCKET_COUNT, SSL_CONTEXT_COUNT, USUAL_PATIENCE};
@@ -21,8 +22,8 @@ pub struct Settings {
     pub ports: Vec<Port>,
     /// The modem and its data session.
     pub modem: Modem,
-    /// What clients are connected to. A tunnel is known by its index here.
-    pub tunnels: Vec<Tunnel>,
+    /// What clients are connected to.
+    pub tunnels: Vec<Arc<Tunnel>>,
     /// `--shutdown-timeout`: how long connections may take to end after a signal.
     pub shutdown_timeout: Duration,
     /// `connect`: the first client is the only one, and its end is the end.
@@ -179,6 +180,18 @@ pub struct Tunnel {
     pub tls: Tls,
     /// Limits and habits.
     pub limits: Limits,
+}
+
+/// A tunnel for tests that look at one of its settings.
+#[cfg(test)]
+pub(crate) fn test_tunnel() -> Tunnel {
+    Tunnel {
+        name: "test".into(),
+        target: "a:1".parse().expect("a target"),
+        mode: Mode::Push,
+        tls: Tls::new(Authentication::Insecure),
+        limits: Limits::default(),
+    }
 }
 
 /// `--mode`: the access mode of a tunnel's sockets (both manuals, 1.3).

@@ -5,6 +5,7 @@
 //! it has said. What must hold of the heart whatever a modem says is checked after every step.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use qssl_core::at::SocketId;
@@ -112,7 +113,7 @@ impl ByHand {
         let mut settings = Settings {
             ports: vec![settings::Port::default(); ports],
             modem: settings::Modem::default(),
-            tunnels: modes.iter().enumerate().map(tunnel).collect(),
+            tunnels: modes.iter().enumerate().map(tunnel).map(Arc::new).collect(),
             shutdown_timeout: Duration::from_secs(30),
             is_single: false,
         };
@@ -226,10 +227,11 @@ impl ByHand {
 
     /// A client connects, if the tunnel takes one.
     pub fn connect(&mut self, tunnel: usize) -> Option<usize> {
-        if !self.relay.wants_clients(tunnel) {
+        let tunnel = self.relay.tunnels()[tunnel].clone();
+        if !self.relay.wants_clients(&tunnel) {
             return None;
         }
-        let id = self.relay.client_accepted(tunnel, format!("client {}", self.clients.len()), self.now);
+        let id = self.relay.client_accepted(&tunnel, format!("client {}", self.clients.len()), self.now);
         let client =
             HandClient { id, received: Vec::new(), reads: true, shut: false, outcome: None, finished: false };
         self.clients.push(client);

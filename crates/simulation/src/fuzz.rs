@@ -9,6 +9,7 @@
 //! ```
 //! There is next to no unsafe code to watch, so no sanitizer is needed and a stable compiler does.
 
+use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -345,9 +346,9 @@ pub fn heart(data: &[u8]) {
     let ports = usize::from(ports);
     let modes = [Mode::Push, Mode::Buffer, Mode::Transparent, Mode::Push];
     let mut hand = ByHand::new(&modes, ports, TRACED.load(Ordering::Relaxed), |configuration| {
-        configuration.tunnels[3].limits.open_on = OpenOn::FirstByte;
+        Arc::make_mut(&mut configuration.tunnels[3]).limits.open_on = OpenOn::FirstByte;
         for tunnel in &mut configuration.tunnels {
-            tunnel.limits.lifetime = seconds(600);
+            Arc::make_mut(tunnel).limits.lifetime = seconds(600);
         }
     });
     // Most of what there is to see comes after the set-up.
@@ -514,7 +515,7 @@ pub fn answers(data: &[u8]) {
                 // A file to be stored: the modem is asked for its files and its storage.
                 let pem = settings::Pem { source: "ca.pem".into(), bytes: b"a certificate".to_vec() };
                 for tunnel in &mut configuration.tunnels {
-                    tunnel.tls.authentication = Authentication::Authorities(vec![pem.clone()]);
+                    Arc::make_mut(tunnel).tls.authentication = Authentication::Authorities(vec![pem.clone()]);
                 }
             }
         });

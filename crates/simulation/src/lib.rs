@@ -18,6 +18,7 @@ mod wire;
 pub mod wiring;
 mod witness;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use qssl_core::at::SocketId;
@@ -573,8 +574,11 @@ impl Simulation {
 
     fn move_client(&mut self, index: usize) -> bool {
         let mut moved = false;
-        if self.clients[index].is_knocking(self.start, self.now) && self.relay.wants_clients(index) {
-            let id = self.relay.client_accepted(index, format!("client {index}"), self.now);
+        if self.clients[index].is_knocking(self.start, self.now)
+            && self.relay.wants_clients(&self.relay.tunnels()[index])
+        {
+            let tunnel = self.relay.tunnels()[index].clone();
+            let id = self.relay.client_accepted(&tunnel, format!("client {index}"), self.now);
             trace::note(|| format!("   client {index} accepted as {id:?}"));
             self.clients[index].accepted(id, self.now);
             moved = true;
@@ -936,7 +940,7 @@ fn settings(wiring: &Wiring) -> Settings {
     Settings {
         ports: vec![port; wiring.ports.len()],
         modem: wiring.settings.clone(),
-        tunnels: tunnels.collect(),
+        tunnels: tunnels.map(Arc::new).collect(),
         shutdown_timeout: wiring.shutdown_timeout,
         is_single: false,
     }

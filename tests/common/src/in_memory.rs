@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "what the heart takes is measured")]
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use qssl_core::at::{AtText, IdSet};
@@ -56,7 +57,7 @@ impl Rig {
         let settings = Settings {
             ports: vec![settings::Port::default()],
             modem: settings::Modem { sockets: IdSet::first(12), ..settings::Modem::default() },
-            tunnels: vec![tunnel],
+            tunnels: vec![Arc::new(tunnel)],
             shutdown_timeout: Duration::from_secs(30),
             is_single: false,
         };
@@ -72,7 +73,8 @@ impl Rig {
             spent: Duration::ZERO,
         };
         for number in 0..clients {
-            let id = rig.relay.client_accepted(0, format!("client {number}"), now);
+            let tunnel = rig.relay.tunnels()[0].clone();
+            let id = rig.relay.client_accepted(&tunnel, format!("client {number}"), now);
             rig.clients.push(id);
         }
         while rig.world.opened < clients as u64 {
@@ -110,7 +112,8 @@ impl Rig {
             relay.client_finished(id, now);
             relay.client_gone(id, now);
         });
-        let id = self.heart(|relay| relay.client_accepted(0, String::new(), now));
+        let tunnel = self.relay.tunnels()[0].clone();
+        let id = self.heart(|relay| relay.client_accepted(&tunnel, String::new(), now));
         self.clients.push(id);
         while self.world.opened == opened {
             self.step(&mut 0);

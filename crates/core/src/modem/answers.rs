@@ -118,8 +118,8 @@ impl Modem {
                 socket.sent(length);
                 self.counters.sent_bytes += length as u64;
                 self.fair.served(id, Way::Up, length);
-                if !socket.is_attached() {
-                    self.events.push_back(Event::SentLate { tunnel: socket.tunnel, bytes: length });
+                if let Some(tunnel) = socket.tunnel().filter(|_| !socket.is_attached()) {
+                    self.events.push_back(Event::SentLate { tunnel: tunnel.clone(), bytes: length });
                 }
             }
             Outcome::SendFail => {
@@ -232,8 +232,7 @@ impl Modem {
         if socket.opening().is_none() {
             return;
         }
-        let mode = self.tunnels[socket.tunnel].mode;
-        socket.opened(mode, now);
+        socket.opened(now);
         self.opened(id, now);
     }
 

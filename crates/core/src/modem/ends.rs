@@ -16,11 +16,11 @@ impl Modem {
         if *outcome != Outcome::Ok {
             return Witness::Unclear;
         }
-        let ours = self.tunnels[self.sockets[id.index()].tunnel].target.port;
+        let ours = self.sockets[id.index()].tunnel().map(|tunnel| tunnel.target.port);
         match lines.iter().filter_map(|line| remote_state(line)).find(|(of, _, _)| *of == id) {
             None | Some((_, _, FREE)) => Witness::Ended,
             // Another program has closed ours and taken its number.
-            Some((_, port, _)) if port != ours => Witness::Unclear,
+            Some((_, port, _)) if Some(port) != ours => Witness::Unclear,
             Some((_, _, CONNECTED)) => Witness::Connected,
             Some((_, _, CLOSING | CLOSING_OF_OLD)) => Witness::Ended,
             Some(_) => Witness::Unclear,
@@ -74,7 +74,8 @@ impl Modem {
 
     fn tell_end(&mut self, id: SocketId, end: End) {
         let socket = &self.sockets[id.index()];
-        let is_strict = self.tunnels[socket.tunnel].limits.on_closed == settings::OnClosed::Reset;
+        let is_strict =
+            socket.tunnel().is_some_and(|tunnel| tunnel.limits.on_closed == settings::OnClosed::Reset);
         let end = match end {
             End::Eof if is_strict => End::Cut(Cut::ClosedUncertain),
             // All of a stream comes before its end, by each port that carries it.
@@ -86,8 +87,9 @@ impl Modem {
 
     /// The timeout of an orderly AT+QSSLCLOSE in seconds, as far as the module takes it.
     pub(super) fn close_timeout(&self, id: SocketId) -> u16 {
-        let timeout = self.tunnels[self.sockets[id.index()].tunnel].limits.close_timeout;
-        self.profile.close_time.at_most(timeout.as_secs()).unwrap_or(0)
+        let tunnel = self.sockets[id.index()].tunnel();
+        let seconds = tunnel.map_or(0, |tunnel| tunnel.limits.close_timeout.as_secs());
+        self.profile.close_time.at_most(seconds).unwrap_or(0)
     }
 
     /// More came than there was room for: the line has no flow control that we can use, or the modem pushed

@@ -27,6 +27,7 @@ mod trouble;
 mod waking;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use crate::at::{Outcome, Refusal};
@@ -62,13 +63,9 @@ use waking::{FILLER, Waking, Without};
 #[derive(Debug)]
 pub struct Modem {
     settings: settings::Modem,
-    tunnels: Vec<settings::Tunnel>,
-    /// Tunnels that are no more, and keep their place for the sockets that they still have.
-    retired: Vec<bool>,
+    tunnels: Vec<Arc<settings::Tunnel>>,
     /// Settings that hold from the next data session on.
     next_settings: Option<settings::Modem>,
-    /// Which of `contexts` each tunnel uses.
-    context_of: Vec<usize>,
     contexts: Vec<SslContext>,
     channels: Vec<Channel>,
     ports: Vec<PortFacts>,
@@ -174,7 +171,7 @@ pub enum Event {
     /// The module has taken bytes of a client that is done with its socket.
     SentLate {
         /// Its tunnel.
-        tunnel: usize,
+        tunnel: Arc<settings::Tunnel>,
         /// How many.
         bytes: usize,
     },
@@ -255,7 +252,7 @@ impl Modem {
     pub fn new(
         ports: Vec<settings::Port>,
         settings: settings::Modem,
-        tunnels: Vec<settings::Tunnel>,
+        tunnels: Vec<Arc<settings::Tunnel>>,
         now: Instant,
     ) -> Self {
         let count = ports.len();
@@ -267,7 +264,6 @@ impl Modem {
             sockets: (0..SOCKET_COUNT)
                 .map(|index| Socket::new(settings.sockets.contains(index), now))
                 .collect(),
-            context_of: Vec::new(),
             contexts: Vec::new(),
             profile: Profile::unknown(),
             session: Session::new(!tunnels.is_empty(), now),
@@ -288,7 +284,6 @@ impl Modem {
             last_run: now,
             next_user_command: 0,
             counters: Counters::default(),
-            retired: vec![false; tunnels.len()],
             next_settings: None,
             settings,
             tunnels,
@@ -338,11 +333,11 @@ impl Modem {
     }
 
     /// Whether a socket for this tunnel could be opened now.
-    pub fn can_open(&self, tunnel: usize) -> bool {
-        if !self.is_up() || self.releasing.is_some() || self.retired[tunnel] || self.free_socket().is_none() {
+    pub fn can_open(&self, tunnel: &settings::Tunnel) -> bool {
+        if !self.is_up() || self.releasing.is_some() || self.free_socket().is_none() {
             return false;
         }
-        match self.tunnels[tunnel].mode {
+        match tunnel.mode {
             Mode::Transparent => self.port_for_transparent().is_some(),
             Mode::Push | Mode::Buffer => (0..self.channels.len()).any(|port| self.takes_opens(port)),
         }
@@ -658,13 +653,13 @@ impl Modem {
     // What the relay wants.
 
     /// Begins a connection for this tunnel, on the socket that has been free longest.
-    pub fn open(&mut self, tunnel: usize, now: Instant) -> Option<SocketId> {
+    pub fn open(&mut self, tunnel: &Arc<settings::Tunnel>, now: Instant) -> Option<SocketId> {
         if !self.can_open(tunnel) {
             return None;
         }
         let id = self.free_socket()?;
-        let context = &self.contexts[self.context_of[tunnel]];
-        self.sockets[id.index()].begin(tunnel, context.id, now);
+        let ssl = self.ssl_context_of(tunnel)?;
+        self.sockets[id.index()].begin(tunnel.clone(), ssl, now);
         self.fair.forget(id);
         self.run(now);
         Some(id)
@@ -1070,7 +1065,7 @@ impl Modem {
     fn announcing_sockets(&self) -> u16 {
         let never_pushes = |socket: &Socket| {
             let stays_in_buffer_mode = socket.only_announces() && self.session.found.texts.are_shown();
-            socket.is_in_use() && (self.tunnels[socket.tunnel].mode != Mode::Push || stays_in_buffer_mode)
+            socket.is_in_use() && (socket.mode() != Some(Mode::Push) || stays_in_buffer_mode)
         };
         let all = self.sockets.iter().enumerate().filter(|(_, socket)| never_pushes(socket));
         all.fold(0, |bits, (index, _)| bits | 1 << index)
@@ -1097,6 +1092,12 @@ impl Modem {
         self.commanding_channels() != 0
     }
 
+    /// The SSL context that this socket was given out on.
+    fn context_of(&self, id: SocketId) -> Option<&SslContext> {
+        let ssl = self.sockets[id.index()].ssl();
+        self.contexts.iter().find(|context| Some(context.id) == ssl)
+    }
+
     /// Gives every tunnel its SSL context, equal settings sharing one.
     fn make_contexts(&mut self) -> Result<(), Failure> {
         let ours: Vec<SslContextId> = SslContextId::all()
@@ -1106,36 +1107,22 @@ impl Modem {
         self.check_numbers()?;
         let authorities = self.authorities();
         self.contexts.clear();
-        self.context_of.clear();
-        for (tunnel, retired) in self.tunnels.iter().zip(&self.retired) {
-            if *retired {
-                // It opens nothing any more.
-                self.context_of.push(0);
+        for tunnel in &self.tunnels {
+            if self.contexts.iter().any(|context| context.fits(tunnel)) {
                 continue;
             }
-            let timeout = tunnel.limits.connect_timeout;
-            let same = self
-                .contexts
-                .iter()
-                .position(|context| context.tls == tunnel.tls && context.connect_timeout == timeout);
-            let index = match same {
-                Some(index) => index,
-                None => {
-                    let Some(id) = ours.get(self.contexts.len()) else {
-                        let message = format!(
-                            "the tunnels need more than the {} SSL contexts of {}: give some the same TLS \
-                             options, or widen --ssl-contexts",
-                            ours.len(),
-                            self.profile.name
-                        );
-                        return Err(Failure::new(Kind::Usage, message));
-                    };
-                    let context = SslContext::new(*id, &tunnel.tls, timeout, &self.profile, authorities)?;
-                    self.contexts.push(context);
-                    self.contexts.len() - 1
-                }
+            let Some(id) = ours.get(self.contexts.len()) else {
+                let message = format!(
+                    "the tunnels need more than the {} SSL contexts of {}: give some the same TLS options, or widen \
+                     --ssl-contexts",
+                    ours.len(),
+                    self.profile.name
+                );
+                return Err(Failure::new(Kind::Usage, message));
             };
-            self.context_of.push(index);
+            let timeout = tunnel.limits.connect_timeout;
+            let context = SslContext::new(*id, &tunnel.tls, timeout, &self.profile, authorities)?;
+            self.contexts.push(context);
         }
         self.warn_of_shortcomings();
         self.check_transparent_ports()

@@ -179,7 +179,7 @@ impl Modem {
                 && socket.is_attached()
                 && !obeys
                 && leaves_here
-                && self.tunnels[socket.tunnel].mode != Mode::Transparent
+                && socket.mode() != Some(Mode::Transparent)
         })
     }
 

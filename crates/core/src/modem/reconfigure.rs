@@ -1,5 +1,6 @@
 //! New tunnels and settings for a modem that is in use: what is unchanged goes on as it is.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Modem;
@@ -19,26 +20,22 @@ pub enum Reluctance {
 }
 
 impl Modem {
-    /// Takes these tunnels in place of the ones it has. A tunnel keeps its place in the list while sockets of it
-    /// are in use; `retired` says which places are only kept for that. Settings of the modem that need a new data
-    /// session wait for it.
+    /// Takes these tunnels in place of the ones it has. Sockets of the old ones go on as they are. Settings of the modem
+    /// that need a new data session wait for it.
     ///
     /// # Errors
     /// Nothing has changed then.
     pub fn reconfigure(
         &mut self,
         settings: settings::Modem,
-        tunnels: Vec<settings::Tunnel>,
-        retired: Vec<bool>,
+        tunnels: Vec<Arc<settings::Tunnel>>,
         now: Instant,
     ) -> Result<(), Reluctance> {
-        debug_assert_eq!(tunnels.len(), retired.len(), "a flag for each tunnel");
         // Before the module has said what it knows there are no contexts, and later steps make them.
         if !self.contexts.is_empty() {
-            self.change_contexts(&tunnels, &retired)?;
+            self.change_contexts(&tunnels)?;
         }
         self.tunnels = tunnels;
-        self.retired = retired;
         self.settings.wait = settings.wait;
         self.settings.liveness_interval = settings.liveness_interval;
         self.settings.recovery = settings.recovery;
@@ -58,7 +55,7 @@ impl Modem {
 
     /// How the authorities of all tunnels are given to the module.
     pub(super) fn authorities(&self) -> Authorities {
-        Authorities::of(&active(&self.tunnels, &self.retired), &self.profile, self.owns_chain())
+        Authorities::of(&self.tunnels, &self.profile, self.owns_chain())
     }
 
     /// A new session begins: what waited for it holds now. Returns whether there was something.
@@ -77,7 +74,7 @@ impl Modem {
         self.settings.sim_pin.is_none()
     }
 
-    fn change_contexts(&mut self, tunnels: &[settings::Tunnel], retired: &[bool]) -> Result<(), Reluctance> {
+    fn change_contexts(&mut self, tunnels: &[Arc<settings::Tunnel>]) -> Result<(), Reluctance> {
         let setting_up = matches!(
             self.session.step,
             Step::ListFiles
@@ -90,7 +87,7 @@ impl Modem {
         if setting_up {
             return Err(Reluctance::NotNow);
         }
-        let authorities = Authorities::of(&active(tunnels, retired), &self.profile, self.owns_chain());
+        let authorities = Authorities::of(tunnels, &self.profile, self.owns_chain());
         if authorities != self.authorities() {
             return Err(Reluctance::Never(
                 "the authorities of --ca are stored in the module for all tunnels alike (cacertex): this change \
@@ -102,9 +99,6 @@ impl Modem {
             .filter(|id| self.settings.ssl_contexts.contains(id.index()))
             .filter(|id| self.profile.ssl_contexts.contains(id.index() as u32))
             .collect();
-        let fits = |context: &SslContext, tunnel: &settings::Tunnel| {
-            context.tls == tunnel.tls && context.connect_timeout == tunnel.limits.connect_timeout
-        };
         // Which contexts must stay as they are.
         let mut kept: Vec<bool> = (0..self.contexts.len())
             .map(|index| {
@@ -113,24 +107,15 @@ impl Modem {
                     || self.channels.iter().any(|channel| {
                         channel.in_flight().is_some_and(|it| it.origin == Origin::Context(index))
                     })
-                    || tunnels.iter().zip(retired).any(|(tunnel, retired)| !retired && fits(context, tunnel))
+                    || tunnels.iter().any(|tunnel| context.fits(tunnel))
             })
             .collect();
         let mut made: Vec<(usize, SslContext)> = Vec::new();
-        let mut context_of = Vec::with_capacity(tunnels.len());
-        for (place, tunnel) in tunnels.iter().enumerate() {
-            if retired[place] {
-                context_of.push(self.context_of.get(place).copied().unwrap_or(0));
-                continue;
-            }
-            let present = self
-                .contexts
-                .iter()
-                .enumerate()
-                .find(|(index, context)| kept[*index] && fits(context, tunnel));
-            let new = made.iter().find(|(_, context)| fits(context, tunnel));
-            if let Some(index) = present.map(|(index, _)| index).or(new.map(|(index, _)| *index)) {
-                context_of.push(index);
+        for tunnel in tunnels {
+            let mut present = self.contexts.iter().zip(&kept).filter(|(_, kept)| **kept);
+            if present.any(|(context, _)| context.fits(tunnel))
+                || made.iter().any(|(_, context)| context.fits(tunnel))
+            {
                 continue;
             }
             let (index, id) = match kept.iter().position(|kept| !kept) {
@@ -158,7 +143,6 @@ impl Modem {
                 false => kept.push(true),
             }
             made.push((index, context));
-            context_of.push(index);
         }
         let files_needed = made.iter().any(|(_, context)| !context.files.is_empty());
         for (index, context) in made {
@@ -167,17 +151,10 @@ impl Modem {
                 None => self.contexts.push(context),
             }
         }
-        self.context_of = context_of;
         if files_needed && self.session.is_up() {
             self.session.refreshing = true;
             self.session.step = Step::ListFiles;
         }
         Ok(())
     }
-}
-
-/// The tunnels that still take clients.
-fn active(tunnels: &[settings::Tunnel], retired: &[bool]) -> Vec<settings::Tunnel> {
-    let active = tunnels.iter().zip(retired).filter(|(_, retired)| !**retired);
-    active.map(|(tunnel, _)| tunnel.clone()).collect()
 }

@@ -79,11 +79,6 @@ impl Modem {
         self.channels[port].awaits_payload()
     }
 
-    /// Whether a socket is, or is about to be free of, a connection of this tunnel.
-    pub fn uses_tunnel(&self, tunnel: usize) -> bool {
-        self.sockets.iter().any(|socket| socket.tunnel == tunnel && socket.is_in_use())
-    }
-
     /// What passed on this port.
     pub fn recorder(&self, port: usize) -> Option<&Recorder> {
         self.channels.get(port).map(|channel| &channel.recorder)

@@ -135,8 +135,8 @@ impl Modem {
             .any(|channel| channel.in_flight().is_some_and(|it| matches!(it.origin, Origin::Context(_))));
         let due = self.open_due(port, now);
         if let Some(id) = due {
-            let index = self.context_of[self.sockets[id.index()].tunnel];
-            let context = &mut self.contexts[index];
+            let ssl = self.sockets[id.index()].ssl();
+            let context = self.contexts.iter_mut().find(|context| Some(context.id) == ssl)?;
             if !context.files_stand && !context_busy && self.session.is_up() {
                 self.look_after_trust();
                 let command = self.session_command(port, now)?;
@@ -154,10 +154,10 @@ impl Modem {
             self.contexts_written(now);
         }
         if let Some(id) = due.filter(|id| self.context_stands_for(*id)) {
-            return Some(match self.urcs_moved_aside(port, self.is_for_stream(id)) {
-                Some(command) => (command, Origin::Wire),
-                None => (self.open_command(port, id, now), Origin::Socket),
-            });
+            if let Some(aside) = self.urcs_moved_aside(port, self.is_for_stream(id)) {
+                return Some((aside, Origin::Wire));
+            }
+            return Some((self.open_command(port, id, now)?, Origin::Socket));
         }
         if self.sockets.iter().any(|socket| socket.awaits_send_ok(port, now)) {
             return Some((Command::line("AT"), Origin::Liveness));
@@ -416,7 +416,7 @@ impl Modem {
 
     /// Whether the settings of this socket's SSL context are known to stand.
     fn context_stands_for(&self, id: SocketId) -> bool {
-        let context = &self.contexts[self.context_of[self.sockets[id.index()].tunnel]];
+        let Some(context) = self.context_of(id) else { return false };
         let is_being_closed = |socket: &Socket| {
             socket.ssl() == Some(context.id) && socket.busy().is_some() && socket.is_being_closed()
         };
@@ -446,32 +446,32 @@ impl Modem {
     }
 
     fn is_for_stream(&self, id: SocketId) -> bool {
-        self.tunnels[self.sockets[id.index()].tunnel].mode == Mode::Transparent
+        self.sockets[id.index()].mode() == Some(Mode::Transparent)
     }
 
-    fn open_command(&mut self, port: usize, id: SocketId, now: Instant) -> Command {
+    fn open_command(&mut self, port: usize, id: SocketId, now: Instant) -> Option<Command> {
         let pushes_count = self.pushes_count();
         let speaks_by = self.speaks_by(port);
+        let (ssl, generation) = self.context_of(id).map(|context| (context.id, context.generation))?;
         let socket = &mut self.sockets[id.index()];
-        let tunnel = &self.tunnels[socket.tunnel];
+        let tunnel = socket.tunnel()?.clone();
         let timeout = tunnel.limits.connect_timeout;
         let patience = match timeout.is_zero() {
             true => std::time::Duration::from_secs(OPEN_MAX_SECONDS),
             false => timeout.max(std::time::Duration::from_secs(1)),
         };
-        let generation = self.contexts[self.context_of[socket.tunnel]].generation;
         let opener = Opener { port, speaks_by, generation, patience, pushes_count };
-        let mode = socket.open_sent(tunnel.mode, opener, now);
+        let mode = socket.open_sent(opener, now);
         let negotiate = std::time::Duration::from_secs(negotiate_seconds(timeout));
-        Command::Open {
+        Some(Command::Open {
             socket: id,
             pdp: self.settings.pdp.context,
-            ssl: self.contexts[self.context_of[socket.tunnel]].id,
+            ssl,
             host: tunnel.target.host.clone(),
             port: tunnel.target.port,
             mode,
             patience: patience.max(negotiate),
-        }
+        })
     }
 
     /// A send or a receive: whoever has had least.
@@ -513,15 +513,11 @@ impl Modem {
     fn adjust_flows(&mut self, now: Instant) {
         let switching = Switching {
             is_possible: self.profile.switches_mode != Some(false),
-            wants_push: false,
             pushes_count: self.pushes_count(),
             texts_are_shown: self.session.found.texts.are_shown(),
             poll_interval: self.poll_interval(),
         };
-        for socket in &mut self.sockets {
-            let wants_push = self.tunnels.get(socket.tunnel).is_some_and(|tunnel| tunnel.mode == Mode::Push);
-            socket.adjust_flow(Switching { wants_push, ..switching }, now);
-        }
+        self.sockets.iter_mut().for_each(|socket| socket.adjust_flow(switching, now));
     }
 
     /// At the end, once every socket is free, the session is released.

@@ -13,6 +13,7 @@
 //! a connection is opened, and once more before a client is given one.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -76,6 +77,11 @@ pub enum Reading {
 }
 
 impl SslContext {
+    /// Whether this tunnel's connections can be opened on it.
+    pub fn fits(&self, tunnel: &settings::Tunnel) -> bool {
+        self.tls == tunnel.tls && self.connect_timeout == tunnel.limits.connect_timeout
+    }
+
     /// A context about which the modem has not been told anything yet.
     pub fn new(
         id: SslContextId,
@@ -639,7 +645,7 @@ pub enum Authorities {
 impl Authorities {
     /// "cacertex" is one list for all contexts, so it serves only tunnels that all trust the same, and only
     /// as many as it has numbers; and not where other programs have contexts of their own (`owns_chain` is not set).
-    pub fn of(tunnels: &[settings::Tunnel], profile: &Profile, owns_chain: bool) -> Self {
+    pub fn of(tunnels: &[Arc<settings::Tunnel>], profile: &Profile, owns_chain: bool) -> Self {
         let mut sets = tunnels.iter().map(|tunnel| &tunnel.tls.authentication);
         let Some(settings::Authentication::Authorities(first)) = sets.next() else {
             return Authorities::Bundle;
@@ -881,19 +887,19 @@ pub fn likely_causes(tls: &settings::Tls, profile: &Profile) -> String {
 
 impl Modem {
     /// How many bytes the certificates and keys of this tunnel have, which the module holds in memory besides.
-    pub fn certificate_bytes(&self, tunnel: usize) -> usize {
-        let context = self.context_of.get(tunnel).and_then(|index| self.contexts.get(*index));
+    pub fn certificate_bytes(&self, tunnel: &settings::Tunnel) -> usize {
+        let context = self.contexts.iter().find(|context| context.fits(tunnel));
         context.map_or(0, |context| context.files.iter().map(|file| file.content.len()).sum())
     }
 
     /// The SSL context that has the settings of this tunnel, once there is one.
-    pub fn ssl_context_of(&self, tunnel: usize) -> Option<SslContextId> {
-        self.contexts.get(*self.context_of.get(tunnel)?).map(|context| context.id)
+    pub fn ssl_context_of(&self, tunnel: &settings::Tunnel) -> Option<SslContextId> {
+        self.contexts.iter().find(|context| context.fits(tunnel)).map(|context| context.id)
     }
 
     /// What is likely wrong where TLS fails and TCP does not, with the settings of this tunnel.
-    pub fn likely_causes(&self, tunnel: usize) -> String {
-        likely_causes(&self.tunnels[tunnel].tls, &self.profile)
+    pub fn likely_causes(&self, tunnel: &settings::Tunnel) -> String {
+        likely_causes(&tunnel.tls, &self.profile)
     }
 }
 
@@ -1218,13 +1224,7 @@ mod tests {
 
     #[test]
     fn authorities_that_all_tunnels_share_go_into_the_modules_one_chain() {
-        let tunnel = |tls: settings::Tls| settings::Tunnel {
-            name: String::new(),
-            target: "a:1".parse().expect("a target"),
-            mode: settings::Mode::Push,
-            tls,
-            limits: settings::Limits::default(),
-        };
+        let tunnel = |tls| Arc::new(settings::Tunnel { tls, ..settings::test_tunnel() });
         let (one, two, many) = (trusting(&["a"]), trusting(&["a", "b"]), trusting(&["a"; 7]));
         let chain = |tunnels: &[&settings::Tls], module: &Profile| {
             let tunnels: Vec<_> = tunnels.iter().map(|tls| tunnel((*tls).clone())).collect();

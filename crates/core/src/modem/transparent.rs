@@ -20,9 +20,9 @@ impl Modem {
         let others = self.sockets.iter().any(|socket| {
             socket.is_attached()
                 && (socket.open().is_some() || socket.opening().is_some())
-                && self.tunnels[socket.tunnel].mode != Mode::Transparent
+                && socket.mode() != Some(Mode::Transparent)
         });
-        let only_transparent = self.tunnels.iter().all(|tunnel| tunnel.mode == Mode::Transparent);
+        let only_transparent = !others && self.tunnels.iter().all(|tunnel| tunnel.mode == Mode::Transparent);
         if commanding == 1 && (self.channels.len() > 1 || others) && !only_transparent {
             return None;
         }

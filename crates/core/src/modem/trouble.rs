@@ -329,8 +329,7 @@ impl Modem {
                     (Some(open), _) => !matches!(open.flow, Flow::Transparent { .. }),
                     // What it was pushed can come before the result of its open.
                     (_, Some(opening)) => {
-                        self.tunnels[socket.tunnel].mode != settings::Mode::Transparent
-                            && opening.is_spoken_of()
+                        socket.mode() != Some(settings::Mode::Transparent) && opening.is_spoken_of()
                     }
                     _ => false,
                 };

@@ -6,11 +6,13 @@
 //!                                                     └────── reset ◄──────────┴──────────────────────┘
 //! ```
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::at::SocketId;
 use crate::byte_queue::ByteQueue;
 use crate::modem::Carried;
+use crate::settings::Tunnel;
 
 /// Names a client while it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +24,7 @@ pub struct Client {
     /// Counts the clients of a process, from 1: what `status` shows and `--kill` takes.
     pub number: u64,
     /// The tunnel that it came through.
-    pub tunnel: usize,
+    pub tunnel: Arc<Tunnel>,
     /// Who it is, for logs.
     pub peer: String,
     /// Where in the diagram it is.
@@ -98,7 +100,7 @@ pub struct Taken {
 
 impl Client {
     /// A client that has just been accepted.
-    pub fn new(number: u64, tunnel: usize, peer: String, now: Instant) -> Self {
+    pub fn new(number: u64, tunnel: Arc<Tunnel>, peer: String, now: Instant) -> Self {
         Client {
             number,
             tunnel,

@@ -9,6 +9,7 @@ mod reconfigure;
 mod report;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::at::{Command, ResultCode, SOCKET_COUNT, SocketId};
@@ -18,11 +19,12 @@ use crate::modem::{
     self, Carried, Cut, End, Event, Failure, GiveUp, Modem, OUTGOING_LIMIT_BYTES, OpenFailure, PortFacts,
     SEND_STUCK_LIMIT, UserAnswer, UserCommand,
 };
-use crate::settings::{Limits, OpenOn, Settings, WhenFull};
+use crate::settings::{OpenOn, Settings, Tunnel, WhenFull};
 use client::{Client, Stall, State, Taken};
 use probe::Probe;
 
 pub use client::ClientId;
+use report::{Account, counters_of};
 pub use report::{Moved, TunnelCounters, TunnelReport};
 
 /// The heart: one modem, its tunnels, and their clients.
@@ -46,10 +48,8 @@ pub struct Relay {
     failure: Option<Failure>,
     /// `connect`: the cause of a failed open is being looked for.
     probe: Option<Probe>,
-    /// The places of the configured tunnels, in order; others are only kept for the clients that they still have.
-    order: Vec<usize>,
-    /// By the place of the tunnel.
-    counters: Vec<TunnelCounters>,
+    /// What each tunnel has done: the configured ones in order, then those that still have clients.
+    accounts: Vec<Account>,
     /// When the data session came up, or went down.
     session_since: Instant,
 }
@@ -105,7 +105,7 @@ pub enum Action {
 impl Relay {
     /// A relay whose ports are not open yet.
     pub fn new(settings: Settings, now: Instant) -> Self {
-        let count = settings.tunnels.len();
+        let accounts = settings.tunnels.iter().map(Account::new).collect();
         let modem = Modem::new(settings.ports.clone(), settings.modem.clone(), settings.tunnels.clone(), now);
         let mut relay = Relay {
             modem,
@@ -120,8 +120,7 @@ impl Relay {
             was_up: false,
             failure: None,
             probe: None,
-            order: (0..count).collect(),
-            counters: vec![TunnelCounters::default(); count],
+            accounts,
             session_since: now,
         };
         relay.settle(now);
@@ -146,9 +145,10 @@ impl Relay {
     }
 
     /// Whether this tunnel accepts another client; the rest waits in the kernel's backlog.
-    pub fn wants_clients(&self, tunnel: usize) -> bool {
-        let limit = self.settings.tunnels[tunnel].limits.max_clients;
-        let of_tunnel = || self.clients.iter().flatten().filter(|client| client.tunnel == tunnel).count();
+    pub fn wants_clients(&self, tunnel: &Arc<Tunnel>) -> bool {
+        let limit = tunnel.limits.max_clients;
+        let is_its = |client: &&Client| Arc::ptr_eq(&client.tunnel, tunnel);
+        let of_tunnel = || self.clients.iter().flatten().filter(is_its).count();
         // What is still to be done for an old client must not meet a new one of the same name.
         self.ending == Ending::Not
             && self.actions.is_empty()
@@ -200,24 +200,23 @@ impl Relay {
     // What happened to clients.
 
     /// A client was accepted.
-    pub fn client_accepted(&mut self, tunnel: usize, peer: String, now: Instant) -> ClientId {
+    pub fn client_accepted(&mut self, tunnel: &Arc<Tunnel>, peer: String, now: Instant) -> ClientId {
         let free = self.clients.iter().position(Option::is_none);
         let id = ClientId(free.unwrap_or(self.clients.len()));
         if free.is_none() {
             self.clients.push(None);
         }
         self.accepted_clients += 1;
-        let mut client = Client::new(self.accepted_clients, tunnel, peer, now);
-        self.counters[tunnel].accepted += 1;
-        let limits = &self.settings.tunnels[tunnel].limits;
-        match limits.open_on {
+        let mut client = Client::new(self.accepted_clients, tunnel.clone(), peer, now);
+        counters_of(&mut self.accounts, tunnel).accepted += 1;
+        match tunnel.limits.open_on {
             OpenOn::FirstByte => client.state = State::Silent,
             OpenOn::Accept => self.line.push_back(id),
         }
         self.clients[id.0] = Some(client);
         self.settle(now);
-        if limits_when_full(&self.settings, tunnel) == WhenFull::Reset && self.line.contains(&id) {
-            self.counters[tunnel].refused += 1;
+        if tunnel.limits.when_full == WhenFull::Reset && self.line.contains(&id) {
+            counters_of(&mut self.accounts, tunnel).refused += 1;
             self.reset(id, "all sockets are busy (--when-full reset)", Kind::Failed, now);
         }
         self.settle(now);
@@ -318,7 +317,7 @@ impl Relay {
     pub fn client_written(&mut self, id: ClientId, count: usize, now: Instant) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         client.down_bytes += count as u64;
-        self.counters[client.tunnel].moved_down(count);
+        counters_of(&mut self.accounts, &client.tunnel).moved_down(count);
         client.last_byte = now;
         match &mut client.state {
             State::Joined { socket, .. } => self.modem.consume(*socket, count, now),
@@ -481,10 +480,6 @@ impl Relay {
         self.clients.get(id.0)?.as_ref()
     }
 
-    fn limits(&self, client: &Client) -> &Limits {
-        &self.settings.tunnels[client.tunnel].limits
-    }
-
     /// Draws the consequences of a change, until nothing changes any more.
     fn settle(&mut self, now: Instant) {
         loop {
@@ -527,7 +522,7 @@ impl Relay {
                     &mut self.clients[id.0]
                 {
                     *open = true;
-                    self.counters[*tunnel].opened();
+                    counters_of(&mut self.accounts, tunnel).opened();
                 }
                 if let Some(client) = self.get(id) {
                     let seconds = now.saturating_duration_since(client.since).as_secs_f64();
@@ -548,7 +543,9 @@ impl Relay {
                 self.reset(id, &reason, failure.status(), now);
             }
             Event::Ended(socket, end) => self.socket_ended(socket, end, now),
-            Event::SentLate { tunnel, bytes } => self.counters[tunnel].moved_up(bytes as u64),
+            Event::SentLate { tunnel, bytes } => {
+                counters_of(&mut self.accounts, &tunnel).moved_up(bytes as u64)
+            }
             Event::GaveUp(failure) => {
                 self.reset_all("the modem cannot be used", now);
                 self.stop(failure.status);
@@ -580,13 +577,13 @@ impl Relay {
         let Some(place) = self
             .line
             .iter()
-            .position(|id| self.get(*id).is_some_and(|client| self.modem.can_open(client.tunnel)))
+            .position(|id| self.get(*id).is_some_and(|client| self.modem.can_open(&client.tunnel)))
         else {
             return false;
         };
         let id = self.line[place];
         let Some(client) = self.clients[id.0].as_mut() else { return false };
-        let Some(socket) = self.modem.open(client.tunnel, now) else { return false };
+        let Some(socket) = self.modem.open(&client.tunnel, now) else { return false };
         self.line.remove(place);
         client.state = State::Joined { socket, open: false, carried: Carried::default() };
         client.last_byte = now;
@@ -666,7 +663,7 @@ impl Relay {
         client.last_byte = after.line_free_at.map_or(now, |at| at.max(now));
         let taken = after.up_bytes.saturating_sub(before.up_bytes);
         client.up_bytes += taken;
-        self.counters[client.tunnel].moved_up(taken);
+        counters_of(&mut self.accounts, &client.tunnel).moved_up(taken);
     }
 
     /// What follows for a joined client from how it and its socket stand.
@@ -743,7 +740,7 @@ impl Relay {
 
     /// The limits of time that hold for this client now, and what each is called.
     fn client_limits<'a>(&'a self, client: &'a Client) -> impl Iterator<Item = (Instant, &'static str)> + 'a {
-        let limits = self.limits(client);
+        let limits = &client.tunnel.limits;
         let limit =
             |from: Instant, length: Duration, reason| (!length.is_zero()).then(|| (from + length, reason));
         // Whoever waits in line is not read from, and may have sent something.
@@ -848,7 +845,7 @@ impl Relay {
     fn reset(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
         let Some(client) = self.remove(id) else { return };
         log::warn!("{} [{status}]", self.account(&client, reason, now));
-        self.counters[client.tunnel].resets += 1;
+        counters_of(&mut self.accounts, &client.tunnel).resets += 1;
         let rest = match client.state {
             State::Ending { rest } => rest.as_slice().to_vec(),
             _ => Vec::new(),
@@ -876,7 +873,7 @@ impl Relay {
 
     /// Who is connected to what.
     fn between(&self, client: &Client) -> String {
-        format!("{} to {}", client.peer, self.settings.tunnels[client.tunnel].target)
+        format!("{} to {}", client.peer, client.tunnel.target)
     }
 
     /// A client has ended. With `connect` that is the end of everything.
@@ -919,10 +916,6 @@ fn asks_at(client: &Client) -> Option<Instant> {
         (State::Ending { .. }, _) | (_, Some(_)) => Some(client.taken.at + ASK_EVERY),
         _ => None,
     }
-}
-
-fn limits_when_full(settings: &Settings, tunnel: usize) -> WhenFull {
-    settings.tunnels[tunnel].limits.when_full
 }
 
 /// The most clients that wait for a socket; further ones wait in the kernel's backlog.

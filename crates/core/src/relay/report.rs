@@ -1,11 +1,12 @@
 //! What can be seen of the tunnels from outside, as plain data.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::client::State;
 use super::{ClientId, Ending, Relay};
-use crate::settings;
+use crate::settings::Tunnel;
 
 /// What a tunnel has done since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,10 +41,8 @@ pub struct Moved {
 /// A tunnel at one moment.
 #[derive(Clone, Debug)]
 pub struct TunnelReport<'a> {
-    /// Its place, by which clients are accepted for it.
-    pub place: usize,
-    /// Its settings.
-    pub settings: &'a settings::Tunnel,
+    /// Its settings, by which clients are accepted for it.
+    pub settings: &'a Arc<Tunnel>,
     /// What it has done.
     pub counters: TunnelCounters,
     /// How many clients are in each state: silent, waiting, opening, open, ending.
@@ -55,8 +54,8 @@ pub struct TunnelReport<'a> {
 pub struct ConnectionReport<'a> {
     /// Counts the clients of a process, from 1.
     pub number: u64,
-    /// The place of its tunnel.
-    pub tunnel: usize,
+    /// Its tunnel.
+    pub tunnel: &'a Arc<Tunnel>,
     /// Who it is.
     pub peer: &'a str,
     /// silent, waiting, opening, open, ending.
@@ -67,6 +66,32 @@ pub struct ConnectionReport<'a> {
     pub up_bytes: u64,
     /// Bytes to it.
     pub down_bytes: u64,
+}
+
+/// A tunnel and what it has done.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub tunnel: Arc<Tunnel>,
+    pub counters: TunnelCounters,
+}
+
+impl Account {
+    pub fn new(tunnel: &Arc<Tunnel>) -> Self {
+        Account { tunnel: tunnel.clone(), counters: TunnelCounters::default() }
+    }
+}
+
+/// What this tunnel has done. One that is no longer configured, and of which something is still heard, has an account too.
+pub(super) fn counters_of<'a>(
+    accounts: &'a mut Vec<Account>,
+    tunnel: &Arc<Tunnel>,
+) -> &'a mut TunnelCounters {
+    let known = accounts.iter().position(|account| Arc::ptr_eq(&account.tunnel, tunnel));
+    let index = known.unwrap_or_else(|| {
+        accounts.push(Account::new(tunnel));
+        accounts.len() - 1
+    });
+    &mut accounts[index].counters
 }
 
 impl TunnelCounters {
@@ -88,20 +113,29 @@ impl TunnelCounters {
 
 impl Relay {
     /// The tunnels in the order of the configuration.
-    pub fn tunnels(&self) -> Vec<TunnelReport<'_>> {
-        let report = |place: &usize| {
-            let mut clients = BTreeMap::new();
-            for client in self.clients.iter().flatten().filter(|client| client.tunnel == *place) {
-                *clients.entry(state_in_words(&client.state)).or_default() += 1;
-            }
-            TunnelReport {
-                place: *place,
-                settings: &self.settings.tunnels[*place],
-                counters: self.counters[*place],
-                clients,
-            }
-        };
-        self.order.iter().map(report).collect()
+    pub fn tunnels(&self) -> &[Arc<Tunnel>] {
+        &self.settings.tunnels
+    }
+
+    /// How they are, in the same order.
+    pub fn tunnel_reports(&self) -> Vec<TunnelReport<'_>> {
+        let configured = self.accounts.iter().take(self.settings.tunnels.len());
+        configured
+            .map(|Account { tunnel, counters }| TunnelReport {
+                settings: tunnel,
+                counters: *counters,
+                clients: self.clients_of(tunnel),
+            })
+            .collect()
+    }
+
+    /// How many clients of this tunnel are in each state.
+    fn clients_of(&self, tunnel: &Arc<Tunnel>) -> BTreeMap<&'static str, usize> {
+        let mut clients = BTreeMap::new();
+        for client in self.clients.iter().flatten().filter(|client| Arc::ptr_eq(&client.tunnel, tunnel)) {
+            *clients.entry(state_in_words(&client.state)).or_default() += 1;
+        }
+        clients
     }
 
     /// The clients, the oldest first.
@@ -110,7 +144,7 @@ impl Relay {
         let mut all: Vec<_> = clients
             .map(|client| ConnectionReport {
                 number: client.number,
-                tunnel: client.tunnel,
+                tunnel: &client.tunnel,
                 peer: &client.peer,
                 state: state_in_words(&client.state),
                 age: now.saturating_duration_since(client.since),
@@ -122,19 +156,14 @@ impl Relay {
         all
     }
 
-    /// The settings of the tunnel in this place.
-    pub fn tunnel(&self, place: usize) -> &settings::Tunnel {
-        &self.settings.tunnels[place]
-    }
-
     /// The modem, to set what is no business of the tunnels.
     pub fn modem_mut(&mut self) -> &mut crate::modem::Modem {
         &mut self.modem
     }
 
     /// So many clients of this tunnel were turned away before they were accepted, or had to wait for a descriptor.
-    pub fn clients_refused(&mut self, tunnel: usize, count: usize) {
-        self.counters[tunnel].refused += count as u64;
+    pub fn clients_refused(&mut self, tunnel: &Arc<Tunnel>, count: usize) {
+        counters_of(&mut self.accounts, tunnel).refused += count as u64;
     }
 
     /// How many clients wait for a socket.
@@ -158,16 +187,15 @@ impl Relay {
 
     /// What was moved since this was last asked, by tunnel; nothing is told twice.
     pub fn take_moved(&mut self) -> Vec<(String, Moved)> {
-        let tunnels = self.settings.tunnels.iter().zip(&mut self.counters);
-        tunnels
-            .filter(|(_, counters)| counters.untold != Moved::default())
-            .map(|(tunnel, counters)| (tunnel.name.clone(), std::mem::take(&mut counters.untold)))
+        let moved = self.accounts.iter_mut().filter(|account| account.counters.untold != Moved::default());
+        moved
+            .map(|account| (account.tunnel.name.clone(), std::mem::take(&mut account.counters.untold)))
             .collect()
     }
 
-    /// Who this client is, and its tunnel's place.
-    pub fn client(&self, id: ClientId) -> Option<(&str, usize)> {
-        self.get(id).map(|client| (client.peer.as_str(), client.tunnel))
+    /// Who this client is, and its tunnel.
+    pub fn client(&self, id: ClientId) -> Option<(&str, &Arc<Tunnel>)> {
+        self.get(id).map(|client| (client.peer.as_str(), &client.tunnel))
     }
 }
 

@@ -58,8 +58,6 @@ pub enum Settling {
 pub struct Switching {
     /// The module has not refused AT+QISWTMD.
     pub is_possible: bool,
-    /// The tunnel is in push mode.
-    pub wants_push: bool,
     /// What is pushed comes to us, and nobody else can write what looks like it.
     pub pushes_count: bool,
     /// Other programs have texts shown that could look like payload.

@@ -27,6 +27,7 @@ mod opening;
 mod sending;
 mod stream;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use closing::{Checked, CloseAnswer, CloseForm};
@@ -39,6 +40,7 @@ pub use sending::{FailedSend, SEND_STUCK_LIMIT};
 use crate::at::{CHUNK_MAX, Outcome, SslContextId};
 use crate::byte_queue::ByteQueue;
 use crate::failure::Cut;
+use crate::settings::{Mode, Tunnel};
 use closing::Closing;
 use far_end::{CLOSED_WAIT, CONNECTED_ANSWERS_MAX, Verdict};
 use flow::SwitchAgain;
@@ -51,7 +53,7 @@ pub struct Socket {
     /// Where in the diagram it is.
     phase: Phase,
     /// The tunnel it was last opened for.
-    pub tunnel: usize,
+    tunnel: Option<Arc<Tunnel>>,
     /// Whether the relay still wants to hear of it.
     is_attached: bool,
     /// The channel with a command about this socket in flight.
@@ -178,7 +180,7 @@ impl Socket {
     pub fn new(is_ours: bool, now: Instant) -> Self {
         Socket {
             phase: if is_ours { Phase::Unknown } else { Phase::Foreign },
-            tunnel: 0,
+            tunnel: None,
             is_attached: false,
             busy: None,
             unanswered: 0,
@@ -224,6 +226,16 @@ impl Socket {
     /// The SSL context that it was opened on.
     pub fn ssl(&self) -> Option<SslContextId> {
         self.ssl
+    }
+
+    /// The tunnel that it was last opened for.
+    pub fn tunnel(&self) -> Option<&Arc<Tunnel>> {
+        self.tunnel.as_ref()
+    }
+
+    /// The mode of its tunnel.
+    pub fn mode(&self) -> Option<Mode> {
+        self.tunnel.as_ref().map(|tunnel| tunnel.mode)
     }
 
     /// When it was last given out.
@@ -413,9 +425,10 @@ impl Socket {
     /// Pushing sockets whose clients read too slowly are switched to buffer mode, and back; so are all, for good, once
     /// others have texts shown that could look like payload.
     pub fn adjust_flow(&mut self, switching: Switching, now: Instant) {
-        let Switching { wants_push, pushes_count, texts_are_shown, poll_interval, .. } = switching;
+        let Switching { pushes_count, texts_are_shown, poll_interval, .. } = switching;
         let waiting = self.incoming.len();
         let busy = self.busy.is_some();
+        let wants_push = self.mode() == Some(Mode::Push);
         let can_switch = switching.is_possible && self.switch_again.is_none_or(|again| again.at <= now);
         if self.awaits_open() {
             self.poll_at = poll_interval.map(|interval| self.poll_at.unwrap_or(now + interval));
@@ -679,11 +692,11 @@ impl Socket {
     }
 
     /// Gives out its number for a connection of this tunnel.
-    pub fn begin(&mut self, tunnel: usize, ssl: SslContextId, now: Instant) {
+    pub fn begin(&mut self, tunnel: Arc<Tunnel>, ssl: SslContextId, now: Instant) {
         self.clear();
         self.is_attached = true;
         self.ssl = Some(ssl);
-        self.tunnel = tunnel;
+        self.tunnel = Some(tunnel);
         self.opening_since = now;
         self.phase = Phase::Opening(Opening::new());
     }

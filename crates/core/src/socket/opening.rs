@@ -198,8 +198,8 @@ impl Socket {
         self.opening().is_some_and(|opening| matches!(opening.stage, OpenStage::Awaited { .. }))
     }
 
-    /// AT+QSSLOPEN leaves for a tunnel of this mode. Returns the mode to ask for.
-    pub fn open_sent(&mut self, mode: Mode, opener: Opener, now: Instant) -> AccessMode {
+    /// AT+QSSLOPEN leaves. Returns the mode to ask for.
+    pub fn open_sent(&mut self, opener: Opener, now: Instant) -> AccessMode {
         if let Phase::Opening(opening) = &mut self.phase {
             opening.stage = OpenStage::InFlight { result: None, generation: opener.generation };
             opening.deadline = Some(opening.deadline.unwrap_or(now + opener.patience));
@@ -207,12 +207,11 @@ impl Socket {
         self.listening.expect(opener.speaks_by);
         self.opened_by = Some(opener.port);
         // What is pushed to where nobody listens is lost; what waits in the module is not.
-        self.only_announces = mode == Mode::Push && !opener.pushes_count;
-        match mode {
-            Mode::Buffer => AccessMode::Buffer,
-            Mode::Push if self.only_announces => AccessMode::Buffer,
-            Mode::Push => AccessMode::Push,
-            Mode::Transparent => AccessMode::Transparent,
+        self.only_announces = self.mode() == Some(Mode::Push) && !opener.pushes_count;
+        match self.mode() {
+            Some(Mode::Transparent) => AccessMode::Transparent,
+            Some(Mode::Push) if !self.only_announces => AccessMode::Push,
+            Some(Mode::Push | Mode::Buffer) | None => AccessMode::Buffer,
         }
     }
 
@@ -315,13 +314,12 @@ impl Socket {
     }
 
     /// It is open in push or buffer mode by the right settings: bytes flow.
-    pub fn opened(&mut self, mode: Mode, now: Instant) {
+    pub fn opened(&mut self, now: Instant) {
         let Phase::Opening(opening) = &self.phase else { return };
         let is_closed = opening.is_closed;
-        let flow = match mode {
-            Mode::Buffer => Flow::Buffer { readable: true },
-            Mode::Push if self.only_announces => Flow::Buffer { readable: true },
-            Mode::Push | Mode::Transparent => Flow::Push,
+        let flow = match self.mode() {
+            Some(Mode::Push | Mode::Transparent) if !self.only_announces => Flow::Push,
+            _ => Flow::Buffer { readable: true },
         };
         self.phase = Phase::Open(Open { flow, far_end: FarEnd::There });
         if is_closed {

@@ -17,14 +17,18 @@ fn fresh(now: Instant) -> Socket {
     socket
 }
 
+fn tunnel(mode: Mode) -> Arc<Tunnel> {
+    Arc::new(Tunnel { mode, ..crate::settings::test_tunnel() })
+}
+
 fn opener() -> Opener {
     Opener { port: 0, speaks_by: None, generation: 7, patience: Duration::from_secs(60), pushes_count: true }
 }
 
 fn opening(mode: Mode, now: Instant) -> Socket {
     let mut socket = fresh(now);
-    socket.begin(0, SslContextId::all().next().expect("there is one"), now);
-    socket.open_sent(mode, opener(), now);
+    socket.begin(tunnel(mode), SslContextId::all().next().expect("there is one"), now);
+    socket.open_sent(opener(), now);
     socket
 }
 
@@ -33,7 +37,7 @@ fn open(mode: Mode, now: Instant) -> Socket {
     assert_eq!(socket.open_answered(0, Outcome::Ok), OpenAnswer::Pending);
     assert_eq!(socket.urc_opened(0), UrcOpened::Result);
     assert_eq!(socket.open_result(0, false, now), OpenResult::Open);
-    socket.opened(mode, now);
+    socket.opened(now);
     socket
 }
 
@@ -194,7 +198,7 @@ fn a_refused_close_is_repeated_in_the_other_form_only_where_the_module_may_have_
 fn what_a_client_leaves_behind_depends_on_how_far_its_open_is() {
     let now = now();
     let mut due = fresh(now);
-    due.begin(0, SslContextId::all().next().expect("there is one"), now);
+    due.begin(tunnel(Mode::Push), SslContextId::all().next().expect("there is one"), now);
     due.close_or_free(GiveUp::Abort, ending());
     assert!(due.is_free(), "the modem knows nothing of it");
     let mut awaited = opening(Mode::Push, now);
@@ -241,13 +245,8 @@ fn the_same_bytes_are_sent_again_only_once_send_ok_can_no_longer_come() {
 fn a_slow_client_has_its_socket_switched_to_buffer_mode_and_back() {
     let now = now();
     let mut socket = open(Mode::Push, now);
-    let switching = Switching {
-        is_possible: true,
-        wants_push: true,
-        pushes_count: true,
-        texts_are_shown: false,
-        poll_interval: None,
-    };
+    let switching =
+        Switching { is_possible: true, pushes_count: true, texts_are_shown: false, poll_interval: None };
     socket.incoming.append(&[0; INCOMING_HIGH_BYTES]);
     socket.adjust_flow(switching, now);
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::Switch(AccessMode::Buffer)));

@@ -486,7 +486,8 @@ fn numbers_in_answers_that_nothing_has() {
                 settings.modem.ntp = Some(AtText::new("pool.ntp.org").expect("a text"));
                 let pem = settings::Pem { source: "ca.pem".into(), bytes: b"a certificate".to_vec() };
                 for tunnel in &mut settings.tunnels {
-                    tunnel.tls.authentication = Authentication::Authorities(vec![pem.clone()]);
+                    std::sync::Arc::make_mut(tunnel).tls.authentication =
+                        Authentication::Authorities(vec![pem.clone()]);
                 }
             });
             if command == "AT+QFDWL" {
