@@ -448,17 +448,25 @@ impl Decoder {
                     let (&byte, rest) = input.split_first()?;
                     self.line.push(byte);
                     let count = self.line.len() - framing;
-                    let boot = boot_words(&self.line);
-                    if let Boot::Said(urc) = boot {
-                        *input = rest;
-                        self.state = State::Line;
-                        self.line_done = true;
-                        return Some(Message::Urc(urc));
-                    }
-                    // Where that is as long as the payload should be, `settle_late_payload` ends the wait for more.
-                    if matches!(boot, Boot::Perhaps) {
-                        *input = rest;
-                        continue;
+                    match boot_words(&self.line) {
+                        Boot::Said(urc) => {
+                            *input = rest;
+                            self.state = State::Line;
+                            self.line_done = true;
+                            return Some(Message::Urc(urc));
+                        }
+                        // One that boots without a word, or has lost the rest: whose bytes are missing is not known.
+                        Boot::Another => {
+                            self.line_done = true;
+                            self.state = State::Discarding;
+                            return Some(Message::Malformed(CUT_SHORT));
+                        }
+                        // Where that is as long as the payload should be, `settle_late_payload` ends the wait for more.
+                        Boot::Perhaps => {
+                            *input = rest;
+                            continue;
+                        }
+                        Boot::No => {}
                     }
                     self.line_done = true;
                     if count > left + 1 {
@@ -562,6 +570,7 @@ impl Default for Decoder {
 }
 
 const MISFRAMED: &str = "payload of another length than announced";
+const CUT_SHORT: &str = "a message before the end of announced payload";
 
 /// What an idle UART may let through: nothing that a message begins with.
 fn is_noise(byte: u8) -> bool {
@@ -581,6 +590,8 @@ enum Boot {
     Perhaps,
     /// They are, with the line ends around it.
     Said(Urc),
+    /// They begin another message: a line end, a plus, a name in capitals, a colon and a blank.
+    Another,
     No,
 }
 
@@ -594,8 +605,18 @@ fn boot_words(bytes: &[u8]) -> Boot {
             return Boot::Perhaps;
         }
     }
-    Boot::No
+    let Some(name) = bytes.strip_prefix(b"\r\n+") else { return Boot::No };
+    let letters = name.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    match &name[letters..] {
+        _ if letters > NAME_MAX => Boot::No,
+        b"" | b":" => Boot::Perhaps,
+        b": " if letters > 0 => Boot::Another,
+        _ => Boot::No,
+    }
 }
+
+/// The longest name of a command or URC, in letters.
+const NAME_MAX: usize = 16;
 
 /// As much of them, with the line end in front, may well be the end of payload.
 const BOOT_CHANCE_BYTES: usize = 4;
@@ -836,6 +857,22 @@ mod tests {
             let begun = [header.as_bytes(), b"0123456"].concat();
             let all = decode_with_pause(&begun, b"\r\nAPP RDY\r\n", step);
             assert_eq!(all, [pushed, "Urc(Ready)", "payload 0123456"], "{step}");
+            // A module that boots without a word says something else then, or nothing.
+            for (left, message) in [("0123456", "+QSSLURC: \"recv\",8"), ("0123456789ABCDE", "+CREG: 1")] {
+                let begun = [header.as_bytes(), left.as_bytes()].concat();
+                let said = format!("\r\n{message}\r\n");
+                let all = decode_with_pause(&begun, said.as_bytes(), step);
+                let cut_short = format!("Malformed({CUT_SHORT:?})");
+                assert_eq!(all, [pushed, &cut_short, &format!("payload {left}")], "{message} {step}");
+            }
+            for goes_on in ["\r\n+5 and +6", "\r\n+QSSLURC", "\r\n+qss: 1", "\r\n: +QSS: "] {
+                let length = goes_on.len();
+                let header = format!("\r\n+QSSLURC: \"recv\",4,{}\r\n", length + 2);
+                let after = format!("{goes_on}89\r\nOK\r\n");
+                let all = decode_with_pause(header.as_bytes(), after.as_bytes(), step);
+                let payload = format!("payload {}", goes_on.escape_default().to_string() + "89");
+                assert_eq!(all[1..], ["Final(Ok)".to_owned(), payload], "{step}");
+            }
             let all = decode_with_pause(&begun, b"\r\nAPP 789\r\nOK\r\n", step);
             assert_eq!(all, [pushed, "Final(Ok)", "payload 0123456\\r\\nAPP 789"], "{step}");
         }

@@ -411,7 +411,7 @@ impl Modem {
             return;
         }
         for context in self.contexts.iter_mut().filter(|context| Some(context.id) == ssl) {
-            context.doubt();
+            context.perhaps_forgotten();
         }
     }
 

@@ -143,7 +143,7 @@ impl Modem {
                 self.session.asked = self.session.step;
                 return Some((command, Origin::Session));
             }
-            if context.stands() && context.is_stale(now) {
+            if !context_busy && context.is_stale(now) {
                 context.doubt();
             }
         }

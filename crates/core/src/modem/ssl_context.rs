@@ -50,8 +50,10 @@ pub struct SslContext {
     tries: u32,
     /// Some were written by a joined line, which has not been shown to work by reading them back.
     joined_unproven: bool,
-    /// When they were last known to stand.
-    stood_at: Option<Instant>,
+    /// When one of them was read last, since all of them were doubted.
+    read_at: Option<Instant>,
+    /// The module may have put them back with the last socket of the context, and they have not been read since.
+    may_be_forgotten: bool,
 }
 
 /// A line about settings that is in flight.
@@ -104,7 +106,8 @@ impl SslContext {
             said: None,
             tries: 0,
             joined_unproven: false,
-            stood_at: None,
+            read_at: None,
+            may_be_forgotten: false,
         })
     }
 
@@ -122,7 +125,8 @@ impl SslContext {
         self.said = None;
         self.tries = 0;
         self.joined_unproven = false;
-        self.stood_at = None;
+        self.read_at = None;
+        self.may_be_forgotten = false;
     }
 
     /// Another program may have changed it: what matters is read again.
@@ -136,7 +140,18 @@ impl SslContext {
             // What is in flight was asked before.
             self.said = None;
         }
-        self.stood_at = None;
+        self.read_at = None;
+    }
+
+    /// A socket of it was closed or failed to open, and the module may have put its settings back.
+    pub fn perhaps_forgotten(&mut self) {
+        self.doubt();
+        self.may_be_forgotten = true;
+    }
+
+    /// Whether the module may have put its settings back since they were read.
+    pub fn may_be_forgotten(&self) -> bool {
+        self.may_be_forgotten
     }
 
     /// Whether everything stands as far as anybody can know.
@@ -149,9 +164,10 @@ impl SslContext {
         self.tls.authentication != settings::Authentication::Insecure
     }
 
-    /// Whether what was read is too old for a connection to be opened by it.
+    /// Whether what was read is too old for a connection to be opened by it: all of it, or what was read before a
+    /// reading stopped because nobody waited for it any more.
     pub fn is_stale(&self, now: Instant) -> bool {
-        self.is_guarded() && self.stood_at.is_none_or(|at| now.saturating_duration_since(at) > FRESH)
+        self.is_guarded() && self.read_at.is_none_or(|at| now.saturating_duration_since(at) > FRESH)
     }
 
     /// The next line for the modem, and whether it has a secret in it. `joins`: several settings may be written by one
@@ -231,6 +247,9 @@ impl SslContext {
     ) -> Reading {
         // It was said before the session was lost, or before a connection was opened: it says nothing about now.
         let Some(said) = self.said.take() else { return Reading::Unfinished };
+        if said.asks {
+            self.read_at = Some(now);
+        }
         let reading = match said.asks {
             true => self.read(&said.about, refusal, lines, joins, owns_chain),
             false => self.written(&said.about, refusal, joins),
@@ -240,7 +259,8 @@ impl SslContext {
         }
         self.tries = 0;
         self.joined_unproven = false;
-        self.stood_at = Some(now);
+        self.read_at = Some(now);
+        self.may_be_forgotten = false;
         Reading::Stands
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::channel::State;
 use super::data_mode::{DataMode, Next, Reason};
 use super::pace::Pace;
-use super::{Action, Cut, Failure, Family, GiveUp, Modem, Outcome, UrcPort};
+use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Outcome, UrcPort};
 use crate::at::SocketId;
 use crate::error::Kind;
 use crate::recorder::Side;
@@ -70,11 +70,30 @@ impl Modem {
         Ok(())
     }
 
-    /// `CONNECT`: the channel is the stream now.
+    /// `CONNECT`: the channel is the stream now. Its client gets it only if the settings of its SSL context cannot have
+    /// changed since its open left: by which it was opened is not known then, and cannot be asked.
     pub(super) fn connected(&mut self, port: usize, id: SocketId, now: Instant) {
+        let is_trusted = self.context_stood(id);
         self.enter_data_mode(port, Some(id), now);
+        if is_trusted || self.sockets[id.index()].detach().is_none() {
+            self.sockets[id.index()].stream_begins(port);
+            return self.opened(id, now);
+        }
+        let why = "the TLS settings in the modem changed while the connection was opened".to_owned();
+        let failure = OpenFailure::Untrusted(why);
+        self.counters.open_failed(&failure);
+        self.events.push_back(Event::OpenFailed(id, failure));
         self.sockets[id.index()].stream_begins(port);
-        self.opened(id, now);
+        self.close_or_free(id, GiveUp::Abort);
+    }
+
+    /// Whether the settings of this socket's SSL context have stood since its open left.
+    fn context_stood(&self, id: SocketId) -> bool {
+        let socket = &self.sockets[id.index()];
+        let context = self.contexts.iter().find(|context| Some(context.id) == socket.ssl());
+        context.filter(|context| context.is_guarded()).is_none_or(|context| {
+            !context.may_be_forgotten() && socket.open_generation() == Some(context.generation)
+        })
     }
 
     /// `CONNECT` of a command that had been given up, perhaps by an earlier run of this program: what comes is a

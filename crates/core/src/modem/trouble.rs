@@ -110,13 +110,14 @@ impl Modem {
         match rung {
             Rung::Resync => {}
             Rung::Port => self.reopen(port, now),
+            // Opens fail in the same way after a reboot that nobody saw, which the port of URCs is lost with.
             Rung::Session => {
                 self.session.rebuild = true;
-                self.session_lost(Cut::SessionLost, Step::Sim, now);
+                self.session_lost(Cut::SessionLost, Step::Down, now);
             }
             Rung::Reboot => {
                 self.reboot_due = true;
-                self.session_lost(Cut::SessionLost, Step::Sim, now);
+                self.session_lost(Cut::SessionLost, Step::Down, now);
             }
             Rung::ResetCommand => {
                 self.actions.push_back(Action::RunResetCommand);

@@ -313,6 +313,14 @@ impl Socket {
         }
     }
 
+    /// How often the settings of its SSL context had been found wrong when its open left, while that is in flight.
+    pub fn open_generation(&self) -> Option<u32> {
+        match self.opening()?.stage {
+            OpenStage::InFlight { generation, .. } => Some(generation),
+            _ => None,
+        }
+    }
+
     /// It is open in push or buffer mode by the right settings: bytes flow.
     pub fn opened(&mut self, now: Instant) {
         let Phase::Opening(opening) = &self.phase else { return };

@@ -759,6 +759,12 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (8_621_002_768, "payload in a shown SMS, for a socket whose open had not left: the first that its client received"),
     (8_611_014_477, "words inside an echo taken for an answer: the line end of a prompt had hidden the first echo"),
     (8_611_019_071, "the same, for a URC and its payload"),
+    (8_611_035_643, "a stream opened beside an open that failed, with which the module forgot its settings"),
+    (8_623_001_689, "settings read for a client that left, and not again for the next one's stream"),
+    (8_623_000_446, "a reboot without a word in announced payload, which a URC then filled up"),
+    (8_623_001_211, "the same"),
+    (8_623_000_906, "a reboot without a word: URCs left by another port, and a client waited for ever"),
+    (8_623_001_625, "the same"),
 ];
 
 /// Further seeds that have failed once, by what was seen; each by one of the faults above.

@@ -69,6 +69,30 @@ fn a_dead_data_session_is_left_where_only_the_port_may_be_opened_anew() {
     }
 }
 
+/// What such a reboot takes along besides the data session was not set again: URCs left by another port, and clients in
+/// buffer mode waited for ever.
+#[test]
+fn after_a_reboot_without_a_word_urcs_come_by_the_port_in_use() {
+    for mode in [Mode::Buffer, Mode::Push] {
+        let client = |at| Connection::new(mode).at(seconds(at)).far_end(Behaviour::source(3_000, 1));
+        let late = Connection { latency: Duration::from_millis(300), ..client(100) };
+        let mut sim = Wiring::new()
+            .uart(115_200)
+            .modem(|modem| {
+                modem.quirks.boots_silently = true;
+                modem.quirks.urc_port_all_refused = true;
+                modem.open_latency = Duration::ZERO;
+            })
+            // The data session is gone: this one's open fails.
+            .connect(client(60))
+            .connect(late)
+            .fault(seconds(30), Fault::Reboot)
+            .start();
+        sim.run_to_the_end(seconds(200));
+        assert_eq!((sim.outcome(0), sim.outcome(1)), (Some(Outcome::Reset), Some(Outcome::Eof)), "{mode:?}");
+    }
+}
+
 #[test]
 fn whoever_does_not_want_to_wait_is_told_the_cause() {
     let no_sim = || Wiring::new().modem(|modem| modem.sim = Sim::Absent);

@@ -9,7 +9,7 @@ use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
 
 use qssl_simulation::Outcome;
-use qssl_simulation::wiring::{Connection, Fault, Port, Wiring, millis, seconds};
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Wiring, millis, seconds};
 
 /// Tunnels that trust one authority.
 fn trusting() -> Wiring {
@@ -110,6 +110,44 @@ fn nor_is_one_that_waited_for_the_same_port_as_the_failed_open() {
         for index in 0..3 {
             assert_eq!(sim.outcome(index), Some(Outcome::Eof), "held {held}, client {index}");
         }
+    }
+}
+
+/// Both open at the same time, on two ports, by the same settings, which the module forgets in between. Such a stream
+/// was given to its client.
+#[test]
+fn nor_is_one_given_to_its_client_that_another_open_has_failed_beside() {
+    let mut wiring = trusting().ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)]);
+    wiring.modem.open_latency = seconds(0);
+    wiring.modem.quirks.context_forgotten_on_last_close = true;
+    wiring.modem.quirks.failed_open_keeps_socket = false;
+    let stream = |at| Connection { mode: Mode::Transparent, ..fetches().at(seconds(at)) };
+    wiring = wiring.connect(fetches().at(seconds(10))).connect(stream(10)).connect(stream(60));
+    let mut sim = wiring.fault(seconds(9), Fault::FailOpen(566)).start();
+    // By which settings it was opened is looked at in every run.
+    sim.run_to_the_end(seconds(200));
+    let weak = sim.settings_at_opens().iter().filter(|open| open.security_level == 0).count();
+    assert_eq!(weak, 1, "the stream was opened without a check of its server");
+    assert_eq!((sim.outcome(1), sim.clients[1].received.len()), (Some(Outcome::Reset), 0));
+    assert_eq!(sim.outcome(2), Some(Outcome::Eof));
+}
+
+/// What had been read for a client that left was not read again for the next one.
+#[test]
+fn settings_that_are_changed_after_a_reading_that_nobody_waited_for_any_more_are_noticed() {
+    for leaves in [30, 60, 90, 120, 200, 300] {
+        let mut wiring = trusting().uart(115_200).modem(|modem| {
+            modem.quirks.joined_settings_lost = true;
+            modem.command_latency = millis(20);
+        });
+        let stream = Connection { mode: Mode::Transparent, ..fetches() };
+        let hasty = stream.clone().at(seconds(20)).leaves(Leaves::ResetsAfter(millis(leaves)));
+        wiring = wiring.connect(hasty).connect(stream.at(seconds(60)));
+        let meddles = b"AT+QSSLCFG=\"sslversion\",0,0\r".to_vec();
+        let mut sim = wiring.fault(seconds(30), Fault::OtherProgram(meddles)).start();
+        sim.run_to_the_end(seconds(200));
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{leaves} ms");
+        assert!(sim.settings_at_opens().iter().all(|open| open.version == 3), "{leaves} ms");
     }
 }
 

@@ -205,13 +205,19 @@ impl Modem {
         None
     }
 
-    /// Whether a connection waits until it is known that the settings of this context stand.
+    /// Whether a connection waits until it is known that the settings of this context stand, or is a stream that can only
+    /// be trusted if they do.
     pub(in crate::modem) fn is_waited_for(&self, index: usize) -> bool {
         let context = &self.contexts[index];
+        let becomes_stream = |socket: &Socket| {
+            socket.open_generation().is_some() && socket.mode() == Some(settings::Mode::Transparent)
+        };
+        let waits = |socket: &Socket| {
+            socket.opening().is_some_and(Opening::waits_for_context)
+                || context.may_be_forgotten() && becomes_stream(socket)
+        };
         !context.stands()
-            && self.sockets.iter().any(|socket| {
-                socket.ssl() == Some(context.id) && socket.opening().is_some_and(Opening::waits_for_context)
-            })
+            && self.sockets.iter().any(|socket| socket.ssl() == Some(context.id) && waits(socket))
     }
 
     /// The answer to the command of [`Modem::context_command`].
