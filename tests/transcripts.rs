@@ -11,6 +11,7 @@ use qssl_core::at::{AtText, Decoder, IdSet, Message};
 use qssl_core::modem::{self, PortFacts};
 use qssl_core::relay::{Action, ClientId, Relay};
 use qssl_core::settings::{self, Authentication, Mode, Settings, Tls, Tunnel};
+use qssl_core::{ClientInput, Input, PortInput};
 use qssl_modem_emulator::network::Network;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Plan, Simulated};
 
@@ -182,17 +183,23 @@ impl Host {
                             at_port: Some("uart1"),
                             ..PortFacts::default()
                         };
-                        self.relay.port_opened(port, facts, self.now);
+                        self.relay.handle(Input::Port(port, PortInput::Opened(facts)), self.now);
                     }
-                    Action::Modem(modem::Action::TellTime) => self.relay.host_clock(1_790_000_000, self.now),
+                    Action::Modem(modem::Action::TellTime) => {
+                        self.relay.handle(Input::HostClock(1_790_000_000), self.now)
+                    }
                     Action::FinishClient(_) => {
                         self.end = Some("end of file");
-                        self.relay.client_finished(self.client, self.now);
+                        self.relay.handle(Input::Client(self.client, ClientInput::Finished), self.now);
                     }
                     Action::ResetClient { .. } => self.end = Some("reset"),
                     Action::CloseClient(_) if self.end.is_none() => self.end = Some("left"),
-                    Action::Modem(modem::Action::AskQueue(port)) => self.relay.port_queue(port, 0, self.now),
-                    Action::AskClient(client) => self.relay.client_queue(client, 0, self.now),
+                    Action::Modem(modem::Action::AskQueue(port)) => {
+                        self.relay.handle(Input::Port(port, PortInput::Queue(0)), self.now)
+                    }
+                    Action::AskClient(client) => {
+                        self.relay.handle(Input::Client(client, ClientInput::Queue(0)), self.now)
+                    }
                     _ => {}
                 }
             }
@@ -206,7 +213,7 @@ impl Host {
             }
             let Some(deadline) = self.relay.next_deadline() else { return Vec::new() };
             self.now = self.now.max(deadline);
-            self.relay.deadline_passed(self.now);
+            self.relay.handle(Input::Deadline, self.now);
         }
         panic!("the heart goes round in circles");
     }
@@ -258,8 +265,8 @@ fn play_against_the_heart(name: &str, mode: Mode, cuts: &[usize]) {
                 let expected = bytes.made_up();
                 if expected == b"+++" {
                     // The client has what it wanted, and leaves; that is why data mode is left.
-                    host.relay.client_finished(host.client, host.now);
-                    host.relay.client_gone(host.client, host.now);
+                    host.relay.handle(Input::Client(host.client, ClientInput::Finished), host.now);
+                    host.relay.handle(Input::Client(host.client, ClientInput::Gone), host.now);
                 }
                 while said.len() < expected.len() {
                     let more = host.says();

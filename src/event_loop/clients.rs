@@ -15,6 +15,7 @@ use crate::daemon::capture::Way;
 use qssl_core::error::Kind;
 use qssl_core::relay::ClientId;
 use qssl_core::settings::Tunnel;
+use qssl_core::{ClientInput, Input};
 
 /// A listening socket.
 pub(super) struct ListenerSlot {
@@ -161,7 +162,7 @@ impl EventLoop {
             Ok(always) => always,
             Err(error) => {
                 log::warn!("{peer}: cannot wait for it: {error}");
-                self.relay.client_lost(id, self.now);
+                self.relay.handle(Input::Client(id, ClientInput::Lost), self.now);
                 return;
             }
         };
@@ -225,7 +226,7 @@ impl EventLoop {
             Ok(0) => {
                 slot.readable = false;
                 slot.always_readable = false;
-                self.relay.client_finished(ClientId(index), self.now);
+                self.relay.handle(Input::Client(ClientId(index), ClientInput::Finished), self.now);
                 true
             }
             Ok(count) => {
@@ -247,7 +248,7 @@ impl EventLoop {
 
     pub(super) fn client_lost(&mut self, index: usize) -> bool {
         self.drop_client(index);
-        self.relay.client_lost(ClientId(index), self.now);
+        self.relay.handle(Input::Client(ClientId(index), ClientInput::Lost), self.now);
         true
     }
 

@@ -415,6 +415,7 @@ mod tests {
 
     use super::*;
     use crate::config;
+    use qssl_core::{Input, PortInput};
 
     #[allow(clippy::disallowed_methods, reason = "a moment to count from; no test depends on which")]
     fn start() -> Instant {
@@ -485,12 +486,15 @@ mod tests {
         let mut at = asked;
         let mut steps = 0;
         while at < asked + Duration::from_secs(3600) {
-            event_loop.relay.deadline_passed(at);
+            event_loop.relay.handle(Input::Deadline, at);
             let output = event_loop.relay.port_output(0).len();
             event_loop.relay.port_written(0, output, at);
             while let Some(action) = event_loop.relay.poll_action() {
                 if matches!(action, qssl_core::relay::Action::Modem(qssl_core::modem::Action::OpenPort(0))) {
-                    event_loop.relay.port_opened(0, qssl_core::modem::PortFacts::default(), at);
+                    event_loop.relay.handle(
+                        Input::Port(0, PortInput::Opened(qssl_core::modem::PortFacts::default())),
+                        at,
+                    );
                 }
             }
             assert!(fed_at(&mut event_loop, at), "after {:?}", at.duration_since(asked));

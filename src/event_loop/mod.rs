@@ -45,6 +45,7 @@ use ports::PortSlot;
 use qssl_core::error::Kind;
 use qssl_core::modem::{self, Failure};
 use qssl_core::relay::{Action, CLIENTS_MAX, ClientId, Relay};
+use qssl_core::{ClientInput, Input, PortInput};
 
 pub use commanded::Commanded;
 pub use daemon::{DaemonOptions, Reload};
@@ -185,7 +186,7 @@ impl EventLoop {
         }
         self.take_signals();
         if deadline.is_some_and(|deadline| deadline <= self.now) {
-            self.relay.deadline_passed(self.now);
+            self.relay.handle(Input::Deadline, self.now);
             logging::sum_up(self.now);
             for slot in &mut self.listeners {
                 slot.paused_until = slot.paused_until.filter(|until| *until > self.now);
@@ -251,7 +252,7 @@ impl EventLoop {
                 if event.is_error() {
                     // Nobody may be reading from it just now: a reset must be noticed all the same.
                     self.drop_client(index);
-                    self.relay.client_lost(ClientId(index), self.now);
+                    self.relay.handle(Input::Client(ClientId(index), ClientInput::Lost), self.now);
                 }
             }
         }
@@ -323,7 +324,7 @@ impl EventLoop {
                     _ => None,
                 };
                 if gone == Some(true) {
-                    self.relay.client_gone(id, self.now);
+                    self.relay.handle(Input::Client(id, ClientInput::Gone), self.now);
                 }
             }
             Action::AskClient(id) => {
@@ -332,7 +333,7 @@ impl EventLoop {
                     .get(id.0)
                     .and_then(Option::as_ref)
                     .map_or(0, |slot| slot.stream.send_queue());
-                self.relay.client_queue(id, queued, self.now);
+                self.relay.handle(Input::Client(id, ClientInput::Queue(queued)), self.now);
             }
             Action::Ready => log::info!("ready"),
             Action::Answered(id, answer) => match &mut self.outside {
@@ -376,11 +377,11 @@ impl EventLoop {
             modem::Action::DropFlowControl(index) => self.reopen_without_flow_control(index),
             modem::Action::AskQueue(index) => {
                 let queued = self.ports[index].port.as_mut().map_or(0, Port::output_queued);
-                self.relay.port_queue(index, queued, self.now);
+                self.relay.handle(Input::Port(index, PortInput::Queue(queued)), self.now);
             }
             modem::Action::AskLines(index) => {
                 if let Some(lines) = self.ports[index].port.as_mut().and_then(|port| port.lines().ok()) {
-                    self.relay.port_lines(index, lines.dcd, self.now);
+                    self.relay.handle(Input::Port(index, PortInput::Lines { dcd: lines.dcd }), self.now);
                 }
             }
             modem::Action::NextDevice(index) => self.ports[index].finder.next_candidate(),
@@ -390,7 +391,7 @@ impl EventLoop {
                 }
             }
             modem::Action::TellTime => {
-                self.relay.host_clock(unix_seconds(), self.now);
+                self.relay.handle(Input::HostClock(unix_seconds()), self.now);
             }
         }
     }
@@ -440,7 +441,7 @@ impl EventLoop {
         }
         match &mut self.outside {
             Some(outside) => outside.signal = Some(signal as u8),
-            None => self.relay.shutdown(signal as u8, self.now),
+            None => self.relay.handle(Input::Shutdown { signal: signal as u8 }, self.now),
         }
         // Whoever connects from now on is refused at once instead of hanging in the backlog.
         self.listeners.clear();

@@ -12,6 +12,7 @@ use crate::ports::finder::Finder;
 use crate::ports::{LineCounters, OpenError, Port, PortKind, PortSettings};
 use qssl_core::error::Kind;
 use qssl_core::modem::PortFacts;
+use qssl_core::{Input, PortInput};
 
 /// A port of the modem.
 pub(super) struct PortSlot {
@@ -128,7 +129,7 @@ impl EventLoop {
                 slot.kind = port.kind();
                 slot.flow_control = port.flow_control();
                 let facts = facts(port);
-                self.relay.port_opened(index, facts, self.now);
+                self.relay.handle(Input::Port(index, PortInput::Opened(facts)), self.now);
                 self.count_port_open();
             }
             Err(error) => {
@@ -180,7 +181,7 @@ impl EventLoop {
             slot.said = Some(text);
         }
         let is_missing = matches!(error, OpenError::Missing { .. } | OpenError::NoModem { .. });
-        self.relay.port_failed(index, is_missing, self.now);
+        self.relay.handle(Input::Port(index, PortInput::Failed { is_missing }), self.now);
     }
 
     pub(super) fn close_port(&mut self, index: usize) {
@@ -210,7 +211,7 @@ impl EventLoop {
             }
             Err(error) => {
                 log::debug!("{error}");
-                self.relay.port_lost(index, self.now);
+                self.relay.handle(Input::Port(index, PortInput::Lost), self.now);
             }
         }
     }
@@ -284,14 +285,14 @@ impl EventLoop {
         let (kind, flow_control) = (port.kind(), port.flow_control());
         if kind != slot.kind || flow_control != slot.flow_control {
             (slot.kind, slot.flow_control) = (kind, flow_control);
-            self.relay.port_facts(index, facts(port), self.now);
+            self.relay.handle(Input::Port(index, PortInput::Facts(facts(port))), self.now);
         }
         let dcd = match self.relay.wants_port_lines(index) {
             true => port.lines().ok().map(|lines| lines.dcd),
             false => None,
         };
         if let Some(dcd) = dcd {
-            self.relay.port_lines(index, dcd, self.now);
+            self.relay.handle(Input::Port(index, PortInput::Lines { dcd }), self.now);
         }
         // Asked behind the read, it cannot miss a gap in what was read.
         let line = slot.line.and_then(|_| port.line_counters());
@@ -299,7 +300,7 @@ impl EventLoop {
             && before != now
         {
             let (lost, wrong) = (now.lost.wrapping_sub(before.lost), now.wrong.wrapping_sub(before.wrong));
-            self.relay.port_garbled(index, lost, wrong, self.now);
+            self.relay.handle(Input::Port(index, PortInput::Garbled { lost, wrong }), self.now);
         }
         match result {
             // Nothing for the heart, and perhaps more to read.
@@ -323,7 +324,7 @@ impl EventLoop {
         log::warn!("{error}");
         // Closed at once, so that a device that comes back gets its old name.
         self.close_port(index);
-        self.relay.port_lost(index, self.now);
+        self.relay.handle(Input::Port(index, PortInput::Lost), self.now);
         true
     }
 }

@@ -18,6 +18,7 @@ use mio::{Events, Interest, Poll, Token};
 use qssl_core::modem::{self, PortFacts};
 use qssl_core::relay::{Action, ClientId, Relay};
 use qssl_core::settings::{Authentication, Limits, Mode, Modem, Port, Settings, Tls, Tunnel};
+use qssl_core::{ClientInput, Input, PortInput};
 
 const LISTENER: Token = Token(usize::MAX);
 const PORT: Token = Token(usize::MAX - 1);
@@ -65,13 +66,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         port = Some(stream);
                         let facts =
                             PortFacts { name: device.clone(), is_remote: true, ..PortFacts::default() };
-                        relay.port_opened(index, facts, now());
+                        relay.handle(Input::Port(index, PortInput::Opened(facts)), now());
                     }
                     Action::Modem(modem::Action::ClosePort(_)) => port = None,
-                    Action::Modem(modem::Action::AskQueue(index)) => relay.port_queue(index, 0, now()),
+                    Action::Modem(modem::Action::AskQueue(index)) => {
+                        relay.handle(Input::Port(index, PortInput::Queue(0)), now())
+                    }
                     Action::Modem(modem::Action::TellTime) => {
                         let unix = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-                        relay.host_clock(i64::try_from(unix)?, now());
+                        relay.handle(Input::HostClock(i64::try_from(unix)?), now());
                     }
                     Action::FinishClient(ClientId(index)) => {
                         // It may be gone already, which the next read tells.
@@ -84,7 +87,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                             socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
                         }
                     }
-                    Action::AskClient(client) => relay.client_queue(client, 0, now()),
+                    Action::AskClient(client) => {
+                        relay.handle(Input::Client(client, ClientInput::Queue(0)), now())
+                    }
                     Action::Ready => println!("ready"),
                     Action::Stop(kind) => return Err(kind.to_string().into()),
                     _ => {}
@@ -122,11 +127,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let wanted = relay.wants_client_bytes(id).min(buffer.len());
                 if wanted > 0 {
                     match tried(|| stream.read(&mut buffer[..wanted])) {
-                        Some(Ok(0)) => relay.client_finished(id, now()),
+                        Some(Ok(0)) => relay.handle(Input::Client(id, ClientInput::Finished), now()),
                         Some(Ok(count)) => relay.client_received(id, &buffer[..count], now()),
                         Some(Err(_)) => {
                             *slot = None;
-                            relay.client_lost(id, now());
+                            relay.handle(Input::Client(id, ClientInput::Lost), now());
                         }
                         None => continue,
                     }
@@ -136,7 +141,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         poll.poll(&mut events, relay.next_deadline().map(|at| at.saturating_duration_since(now())))?;
         if relay.next_deadline().is_some_and(|at| at <= now()) {
-            relay.deadline_passed(now());
+            relay.handle(Input::Deadline, now());
         }
     }
 }

@@ -26,17 +26,23 @@
 //!
 //! # Code map
 //!
-//! Calls go one way: relay → modem → at. Facts come back as return values and polled outputs.
+//! Calls go one way: relay → modem → socket → at. Facts come back as return values and polled outputs. What happens comes in
+//! as [`Input`], bytes as slices; what is to be done is [`relay::Relay::poll_action`].
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`at`] | The language of the modem: command → bytes, bytes → message |
 //! | [`byte_queue`] | A byte queue with a limit |
 //! | [`error`] | Kinds of failure and of endings: how one is told from another by programs |
+//! | `failure` | Why the modem cannot do what it was asked: words for people and an exit status for scripts |
+//! | `fair_queue` | Whose turn it is: start-time fair queueing over the flows of one modem |
+//! | `input` | What can happen to the core, beside bytes that move: the one entrance, for event loop, simulation and fuzzing alike |
 //! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and what is said next |
+//! | `profile` | What this module can do: learnt from its own answers, with the manuals' tables as the fallback |
 //! | [`recorder`] | The flight recorder: the last that passed on a port, kept in memory as readable text |
 //! | [`relay`] | Clients joined to sockets: the waiting line, half-closes, ends, and every limit of time |
 //! | [`settings`] | What the core takes: tunnels, the modem, TLS, limits |
+//! | `socket` | One socket: a TLS connection in the modem, from the moment its number is given out until it is known to be free again |
 //!
 //! # Invariants
 //!
@@ -57,6 +63,7 @@ pub mod byte_queue;
 pub mod error;
 mod failure;
 mod fair_queue;
+mod input;
 pub mod modem;
 mod profile;
 pub mod recorder;
@@ -65,6 +72,8 @@ pub mod settings;
 mod socket;
 #[cfg(test)]
 mod test_clock;
+
+pub use input::{ClientInput, Input, PortInput};
 
 /// `1 client`, `2 clients`.
 pub fn counted(count: usize, noun: &str) -> String {

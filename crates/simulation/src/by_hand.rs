@@ -13,6 +13,7 @@ use qssl_core::error::Kind;
 use qssl_core::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
 use qssl_core::relay::{Action, ClientId, Relay};
 use qssl_core::settings::{self, Authentication, Limits, Mode, Settings, Tls, Tunnel};
+use qssl_core::{ClientInput, Input, PortInput};
 
 use super::wiring::Wiring;
 use super::{HOST_CLOCK, Outcome, SERVER_PORT, base, trace};
@@ -173,7 +174,7 @@ impl ByHand {
         assert!(self.idle_steps < IDLE_STEPS_MAX, "a deadline passes and nothing comes of it");
         self.now = self.now.max(due);
         trace::at(self.elapsed());
-        self.relay.deadline_passed(self.now);
+        self.relay.handle(Input::Deadline, self.now);
         self.settle();
         true
     }
@@ -211,7 +212,7 @@ impl ByHand {
     pub fn set_dcd(&mut self, port: usize, level: bool) {
         self.ports[port].dcd = level;
         if self.ports[port].is_open {
-            self.relay.port_lines(port, level, self.now);
+            self.relay.handle(Input::Port(port, PortInput::Lines { dcd: level }), self.now);
         }
         self.settle();
     }
@@ -220,7 +221,7 @@ impl ByHand {
     pub fn lose_port(&mut self, port: usize) {
         if std::mem::take(&mut self.ports[port].is_open) {
             self.ports[port].to_say.clear();
-            self.relay.port_lost(port, self.now);
+            self.relay.handle(Input::Port(port, PortInput::Lost), self.now);
             self.settle();
         }
     }
@@ -254,11 +255,11 @@ impl ByHand {
     pub fn finish(&mut self, client: usize, gone: bool) {
         let Some(id) = self.there(client) else { return };
         if !std::mem::replace(&mut self.clients[client].finished, true) {
-            self.relay.client_finished(id, self.now);
+            self.relay.handle(Input::Client(id, ClientInput::Finished), self.now);
             self.settle();
         }
         if gone && self.there(client).is_some() {
-            self.relay.client_gone(id, self.now);
+            self.relay.handle(Input::Client(id, ClientInput::Gone), self.now);
             self.settle();
         }
     }
@@ -267,7 +268,7 @@ impl ByHand {
     pub fn lose(&mut self, client: usize) {
         let Some(id) = self.there(client) else { return };
         self.clients[client].outcome = Some(Outcome::Left);
-        self.relay.client_lost(id, self.now);
+        self.relay.handle(Input::Client(id, ClientInput::Lost), self.now);
         self.settle();
     }
 
@@ -321,19 +322,21 @@ impl ByHand {
                     rote.is_open = true;
                     rote.heard.clear();
                     (rote.payload, rote.stream, rote.upload) = (None, None, None);
-                    self.relay.port_opened(port, facts, now);
+                    self.relay.handle(Input::Port(port, PortInput::Opened(facts)), now);
                 }
                 Action::Modem(modem::Action::ClosePort(port)) => {
                     self.ports[port].is_open = false;
                     self.ports[port].to_say.clear();
                 }
                 Action::Modem(modem::Action::SetDtr(port, false)) => self.ports[port].leaves_data_mode(),
-                Action::Modem(modem::Action::AskQueue(port)) => self.relay.port_queue(port, 0, now),
+                Action::Modem(modem::Action::AskQueue(port)) => {
+                    self.relay.handle(Input::Port(port, PortInput::Queue(0)), now)
+                }
                 Action::Modem(modem::Action::AskLines(port)) => {
-                    self.relay.port_lines(port, self.ports[port].dcd, now);
+                    self.relay.handle(Input::Port(port, PortInput::Lines { dcd: self.ports[port].dcd }), now);
                 }
                 Action::Modem(modem::Action::TellTime) => {
-                    self.relay.host_clock(HOST_CLOCK + self.elapsed().as_secs() as i64, now);
+                    self.relay.handle(Input::HostClock(HOST_CLOCK + self.elapsed().as_secs() as i64), now);
                 }
                 Action::Modem(modem::Action::NextDevice(_)) => self.next_devices += 1,
                 Action::FinishClient(id) => {
@@ -355,7 +358,7 @@ impl ByHand {
                         client.outcome = Some(Outcome::Reset);
                     }
                 }
-                Action::AskClient(id) => self.relay.client_queue(id, 0, now),
+                Action::AskClient(id) => self.relay.handle(Input::Client(id, ClientInput::Queue(0)), now),
                 Action::Ready => self.times_ready += 1,
                 Action::Stop(status) => self.stopped = Some(status),
                 _ => {}
@@ -368,7 +371,7 @@ impl ByHand {
         let Some(index) = index.filter(|index| self.there(*index).is_some()) else { return };
         let id = self.clients[index].id;
         if !std::mem::replace(&mut self.clients[index].finished, true) {
-            self.relay.client_finished(id, self.now);
+            self.relay.handle(Input::Client(id, ClientInput::Finished), self.now);
         }
     }
 

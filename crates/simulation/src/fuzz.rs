@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
+use qssl_core::Input;
 use qssl_core::at::transcript::Transcript;
 use qssl_core::at::{AtText, Decoder, Final, Message};
 use qssl_core::recorder::{Recorder, Side};
@@ -368,7 +369,7 @@ pub fn heart(data: &[u8]) {
         for port in &mut hand.ports {
             port.instead.clear();
         }
-        hand.relay.shutdown(15, hand.now);
+        hand.relay.handle(Input::Shutdown { signal: 15 }, hand.now);
         hand.run_for(seconds(100));
         hand.run_until("the end", seconds(600), |hand| hand.stopped.is_some());
     }
@@ -431,7 +432,7 @@ fn happen(hand: &mut ByHand, event: Event, ports: usize) {
             queue.extend(std::iter::repeat_n(b'd', count));
         }
         Event::Shutdown => {
-            hand.relay.shutdown(15, hand.now);
+            hand.relay.handle(Input::Shutdown { signal: 15 }, hand.now);
             hand.settle();
         }
     }

@@ -26,6 +26,7 @@ use qssl_core::error::Kind;
 use qssl_core::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
 use qssl_core::relay::{Action, ClientId, Relay};
 use qssl_core::settings::{self, Identity, Mode, Settings, Tunnel};
+use qssl_core::{ClientInput, Input, PortInput};
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Plan, Simulated};
@@ -261,7 +262,7 @@ impl Simulation {
 
     /// SIGTERM.
     pub fn shutdown(&mut self) {
-        self.relay.shutdown(15, self.now);
+        self.relay.handle(Input::Shutdown { signal: 15 }, self.now);
         self.drain();
     }
 
@@ -347,7 +348,7 @@ impl Simulation {
             self.go_wrong(fault);
         }
         if self.relay.next_deadline().is_some_and(|due| due <= self.now) {
-            self.relay.deadline_passed(self.now);
+            self.relay.handle(Input::Deadline, self.now);
         }
         true
     }
@@ -424,11 +425,11 @@ impl Simulation {
                     self.end_client(id, Outcome::Reset);
                 }
                 Action::LookForClient(id) if self.client(id).is_some_and(|client| client.is_seen_gone()) => {
-                    self.relay.client_gone(id, self.now);
+                    self.relay.handle(Input::Client(id, ClientInput::Gone), self.now);
                 }
                 Action::AskClient(id) => {
                     let unread = self.client(id).map_or(0, |client| client.unread());
-                    self.relay.client_queue(id, unread, self.now);
+                    self.relay.handle(Input::Client(id, ClientInput::Queue(unread)), self.now);
                 }
                 Action::Ready => {
                     self.ready_at.push(self.now);
@@ -466,7 +467,7 @@ impl Simulation {
             modem::Action::OpenPort(port) => {
                 let wire = &mut self.wires[port];
                 if wire.missing_until.is_some_and(|until| until > self.now) {
-                    self.relay.port_failed(port, true, self.now);
+                    self.relay.handle(Input::Port(port, PortInput::Failed { is_missing: true }), self.now);
                     return;
                 }
                 wire.is_open = true;
@@ -476,7 +477,7 @@ impl Simulation {
                     let rts = !wire.port.without_rts;
                     self.modem.host_lines(port, true, rts, self.now, &mut self.network);
                 }
-                self.relay.port_opened(port, self.port_facts(port), self.now);
+                self.relay.handle(Input::Port(port, PortInput::Opened(self.port_facts(port))), self.now);
             }
             modem::Action::ClosePort(port) => self.wires[port].cut(),
             modem::Action::SetBaud(port, baud) => self.wires[port].set_host_baud(baud, self.now),
@@ -487,16 +488,17 @@ impl Simulation {
             modem::Action::DropFlowControl(port) => self.wires[port].host_flow_control = false,
             modem::Action::AskQueue(port) => {
                 let queued = self.wires[port].queued(self.now);
-                self.relay.port_queue(port, queued, self.now);
+                self.relay.handle(Input::Port(port, PortInput::Queue(queued)), self.now);
             }
             modem::Action::AskLines(port) => {
                 let level = self.modem.modem_lines(port).dcd;
                 self.wires[port].set_dcd(level, self.now);
-                self.relay.port_lines(port, self.wires[port].dcd, self.now);
+                self.relay
+                    .handle(Input::Port(port, PortInput::Lines { dcd: self.wires[port].dcd }), self.now);
             }
             modem::Action::TellTime => {
                 let passed = self.elapsed().as_secs() as i64;
-                self.relay.host_clock(HOST_CLOCK + self.host_clock_ahead + passed, self.now);
+                self.relay.handle(Input::HostClock(HOST_CLOCK + self.host_clock_ahead + passed), self.now);
             }
             modem::Action::RunResetCommand => self.reset_commands.push(self.now),
             // There is one device for each port.
@@ -555,7 +557,7 @@ impl Simulation {
         if lost + wrong > 0 {
             trace::note(|| format!("{port}   {lost} bytes lost, {wrong} altered"));
             if wire.port.counts {
-                self.relay.port_garbled(port, lost, wrong, self.now);
+                self.relay.handle(Input::Port(port, PortInput::Garbled { lost, wrong }), self.now);
             }
         }
         if !bytes.is_empty() {
@@ -563,7 +565,7 @@ impl Simulation {
             self.carried[port].1 += bytes.len() as u64;
             if self.relay.wants_port_lines(port) {
                 let dcd = self.wires[port].dcd;
-                self.relay.port_lines(port, dcd, self.now);
+                self.relay.handle(Input::Port(port, PortInput::Lines { dcd }), self.now);
             }
             self.witnesses[port].host_reads(&bytes, self.now);
             self.relay.port_received(port, &bytes, self.now);
@@ -598,7 +600,7 @@ impl Simulation {
         if self.clients[index].breaks(self.now) {
             trace::note(|| format!("   client {index} resets"));
             self.clients[index].ended(Outcome::Left, self.now);
-            self.relay.client_lost(id, self.now);
+            self.relay.handle(Input::Client(id, ClientInput::Lost), self.now);
             return true;
         }
         if self.clients[index].outcome.is_some() {
@@ -613,7 +615,7 @@ impl Simulation {
             } else if self.clients[index].has_finished(self.now) && !self.clients[index].finish_told {
                 trace::note(|| format!("   client {index} has finished"));
                 self.clients[index].finish_told = true;
-                self.relay.client_finished(id, self.now);
+                self.relay.handle(Input::Client(id, ClientInput::Finished), self.now);
                 moved = true;
             }
         }
@@ -667,7 +669,7 @@ impl Simulation {
             Fault::LosePort(port, time) => {
                 if self.wires[port].is_open {
                     self.wires[port].cut();
-                    self.relay.port_lost(port, now);
+                    self.relay.handle(Input::Port(port, PortInput::Lost), now);
                 }
                 self.wires[port].missing_until = Some(now + time);
             }
@@ -682,14 +684,14 @@ impl Simulation {
                 self.modem.calm_down();
                 self.wires.iter_mut().for_each(|wire| wire.is_disturbed = false);
             }
-            Fault::Shutdown => self.relay.shutdown(15, now),
+            Fault::Shutdown => self.relay.handle(Input::Shutdown { signal: 15 }, now),
             Fault::LoseResults(count) => self.modem.lose_next_results(count),
             Fault::HoldLine(port, time) => self.wires[port].hold(now + time),
             Fault::LacksFlowControl(port) => {
                 let wire = &mut self.wires[port];
                 (wire.port.lacks_flow_control, wire.host_flow_control) = (true, false);
                 if wire.is_open {
-                    self.relay.port_facts(port, self.port_facts(port), now);
+                    self.relay.handle(Input::Port(port, PortInput::Facts(self.port_facts(port))), now);
                 }
             }
             Fault::SendFailsFor(time) => self.modem.fail_next_send_for(time),

@@ -12,6 +12,7 @@ use qssl_core::at::{AtText, IdSet};
 use qssl_core::modem::{self, PortFacts};
 use qssl_core::relay::{Action, ClientId, Relay};
 use qssl_core::settings::{self, Authentication, Mode, Settings, Tls, Tunnel};
+use qssl_core::{ClientInput, Input, PortInput};
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 
@@ -109,8 +110,8 @@ impl Rig {
         let id = self.clients.remove(0);
         let opened = self.world.opened;
         self.heart(|relay| {
-            relay.client_finished(id, now);
-            relay.client_gone(id, now);
+            relay.handle(Input::Client(id, ClientInput::Finished), now);
+            relay.handle(Input::Client(id, ClientInput::Gone), now);
         });
         let tunnel = self.relay.tunnels()[0].clone();
         let id = self.heart(|relay| relay.client_accepted(&tunnel, String::new(), now));
@@ -131,15 +132,17 @@ impl Rig {
             match action {
                 Action::Modem(modem::Action::OpenPort(port)) => {
                     let facts = PortFacts { at_port: Some("usbmodem"), ..PortFacts::default() };
-                    self.heart(|relay| relay.port_opened(port, facts, now));
+                    self.heart(|relay| relay.handle(Input::Port(port, PortInput::Opened(facts)), now));
                 }
                 Action::Modem(modem::Action::TellTime) => {
-                    self.heart(|relay| relay.host_clock(HOST_CLOCK, now));
+                    self.heart(|relay| relay.handle(Input::HostClock(HOST_CLOCK), now));
                 }
                 Action::Modem(modem::Action::AskQueue(port)) => {
-                    self.heart(|relay| relay.port_queue(port, 0, now));
+                    self.heart(|relay| relay.handle(Input::Port(port, PortInput::Queue(0)), now));
                 }
-                Action::AskClient(client) => self.heart(|relay| relay.client_queue(client, 0, now)),
+                Action::AskClient(client) => {
+                    self.heart(|relay| relay.handle(Input::Client(client, ClientInput::Queue(0)), now))
+                }
                 Action::Stop(status) => panic!("the heart stopped: {status}"),
                 _ => {}
             }
@@ -185,7 +188,7 @@ impl Rig {
                 self.modem.deadline_passed(now, &mut self.world);
             }
             if self.relay.next_deadline().is_some_and(|at| at <= now) {
-                self.heart(|relay| relay.deadline_passed(now));
+                self.heart(|relay| relay.handle(Input::Deadline, now));
             }
         }
         moved

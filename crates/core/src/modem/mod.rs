@@ -46,6 +46,7 @@ use crate::at::{Command, Message, SOCKET_COUNT, SocketId, SslContextId, Urc, beg
 use crate::byte_queue::ByteQueue;
 use crate::error::Kind;
 use crate::fair_queue::{FairQueue, Way};
+use crate::input::PortInput;
 use crate::recorder::{LIMIT_BYTES, Side};
 use crate::settings::{self, Authentication, Mode};
 use crate::socket::{
@@ -210,9 +211,9 @@ pub enum End {
 /// What the event loop must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Open this port and say [`Modem::port_opened`] or [`Modem::port_failed`].
+    /// Open this port and say [`PortInput::Opened`] or [`PortInput::Failed`].
     OpenPort(usize),
-    /// Close this port; no [`Modem::port_lost`] is due.
+    /// Close this port; no [`PortInput::Lost`] is due.
     ClosePort(usize),
     /// Set its speed, in bit/s.
     SetBaud(usize, u32),
@@ -220,11 +221,11 @@ pub enum Action {
     SetDtr(usize, bool),
     /// Switch off RTS/CTS.
     DropFlowControl(usize),
-    /// Say [`Modem::port_queue`]: how many bytes its tty has not sent yet.
+    /// Say [`PortInput::Queue`]: how many bytes its tty has not sent yet.
     AskQueue(usize),
-    /// Say [`Modem::port_lines`]: how its DCD stands now.
+    /// Say [`PortInput::Lines`]: how its DCD stands now.
     AskLines(usize),
-    /// Say [`Modem::host_clock`].
+    /// Say [`crate::Input::HostClock`].
     TellTime,
     /// The modem on this port is not the one that was meant: the next candidate is due.
     NextDevice(usize),
@@ -437,8 +438,21 @@ impl Modem {
 
     // What happened to the ports.
 
+    /// Something happened at a port.
+    pub fn port(&mut self, port: usize, input: PortInput, now: Instant) {
+        match input {
+            PortInput::Opened(facts) => self.port_opened(port, facts, now),
+            PortInput::Failed { is_missing } => self.port_failed(port, is_missing, now),
+            PortInput::Lost => self.port_lost(port, now),
+            PortInput::Facts(facts) => self.port_facts(port, facts, now),
+            PortInput::Lines { dcd } => self.port_lines(port, dcd, now),
+            PortInput::Queue(bytes) => self.port_queue(port, bytes, now),
+            PortInput::Garbled { lost, wrong } => self.port_garbled(port, lost, wrong, now),
+        }
+    }
+
     /// The port is open.
-    pub fn port_opened(&mut self, port: usize, facts: PortFacts, now: Instant) {
+    fn port_opened(&mut self, port: usize, facts: PortFacts, now: Instant) {
         log::info!("port {} open", facts.name);
         let baud = match self.channels[port].answered_at {
             Some(baud) if facts.is_uart => baud,
@@ -465,7 +479,7 @@ impl Modem {
 
     /// The port could not be opened; it is tried again later. `is_missing`: there is no such device, or nothing of
     /// what there is answers.
-    pub fn port_failed(&mut self, port: usize, is_missing: bool, now: Instant) {
+    fn port_failed(&mut self, port: usize, is_missing: bool, now: Instant) {
         self.reopen_at[port] = Some(now + REOPEN_PAUSE);
         if is_missing && !self.channels.iter().any(Channel::is_open) {
             self.port_stays_away(now);
@@ -473,7 +487,7 @@ impl Modem {
     }
 
     /// The port is gone.
-    pub fn port_lost(&mut self, port: usize, now: Instant) {
+    fn port_lost(&mut self, port: usize, now: Instant) {
         if !self.channels[port].is_open() {
             return;
         }
@@ -489,7 +503,7 @@ impl Modem {
     }
 
     /// More has become known of an open port: a device server tells of its lines when it answers.
-    pub fn port_facts(&mut self, port: usize, facts: PortFacts, now: Instant) {
+    fn port_facts(&mut self, port: usize, facts: PortFacts, now: Instant) {
         let known = &self.ports[port];
         let differs = facts.has_dtr && !known.has_dtr || facts.lacks_flow_control != known.lacks_flow_control;
         if differs && self.channels[port].is_open() {
@@ -502,14 +516,14 @@ impl Modem {
     }
 
     /// A modem line of the port changed.
-    pub fn port_lines(&mut self, port: usize, dcd: bool, now: Instant) {
+    fn port_lines(&mut self, port: usize, dcd: bool, now: Instant) {
         if let State::Data(data) = &mut self.channels[port].state {
             data.dcd_changed(dcd, now);
         }
     }
 
     /// The answer to [`Action::AskQueue`].
-    pub fn port_queue(&mut self, port: usize, bytes: usize, now: Instant) {
+    fn port_queue(&mut self, port: usize, bytes: usize, now: Instant) {
         let wire_time = self.channels[port].wire_time(bytes);
         if let State::Data(data) = &mut self.channels[port].state {
             data.queue_answered(bytes, now, wire_time);

@@ -66,7 +66,7 @@ impl Modem {
 
     /// The host's UART counted bytes of this port that it lost, or received wrongly, by the time of what is
     /// received next. Whose they were is not known.
-    pub fn port_garbled(&mut self, port: usize, lost: u32, wrong: u32, now: Instant) {
+    pub(super) fn port_garbled(&mut self, port: usize, lost: u32, wrong: u32, now: Instant) {
         match &self.channels[port].state {
             State::Closed => return,
             // A modem that is looked for at its speed is received wrongly until it is found.

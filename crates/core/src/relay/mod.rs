@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use crate::at::{Command, ResultCode, SOCKET_COUNT, SocketId};
 use crate::counted;
 use crate::error::Kind;
+use crate::input::{ClientInput, Input};
 use crate::modem::{
-    self, Carried, Cut, End, Event, Failure, GiveUp, Modem, OUTGOING_LIMIT_BYTES, OpenFailure, PortFacts,
+    self, Carried, Cut, End, Event, Failure, GiveUp, Modem, OUTGOING_LIMIT_BYTES, OpenFailure,
     SEND_STUCK_LIMIT, UserAnswer, UserCommand,
 };
 use crate::settings::{OpenOn, Settings, Tunnel, WhenFull};
@@ -86,9 +87,9 @@ pub enum Action {
         /// What had come for it before the stream broke.
         rest: Vec<u8>,
     },
-    /// Say [`Relay::client_gone`] if nobody is there any more.
+    /// Say [`ClientInput::Gone`] if nobody is there any more.
     LookForClient(ClientId),
-    /// Say with [`Relay::client_queue`] how much of what was written to it is still held for it.
+    /// Say with [`ClientInput::Queue`] how much of what was written to it is still held for it.
     AskClient(ClientId),
     /// Sockets can be opened now.
     Ready,
@@ -185,7 +186,7 @@ impl Relay {
         self.modem.wants_port_lines(port)
     }
 
-    /// When [`Relay::deadline_passed`] is due.
+    /// When [`Input::Deadline`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         let clients = self.clients.iter().flatten().filter_map(|client| self.client_deadline(client));
         let ending = match self.ending {
@@ -195,6 +196,25 @@ impl Relay {
         let reclaim = self.reclaimable().map(|(_, at)| at);
         let reclaim = reclaim.into_iter().chain(self.probe.map(|probe| probe.until));
         clients.chain(ending).chain(reclaim).chain(self.modem.next_deadline()).min()
+    }
+
+    // What happened.
+
+    /// Something happened, now.
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Port(port, input) => {
+                self.modem.port(port, input, now);
+                self.settle(now);
+            }
+            Input::Client(id, ClientInput::Finished) => self.client_finished(id, now),
+            Input::Client(id, ClientInput::Gone) => self.client_gone(id, now),
+            Input::Client(id, ClientInput::Lost) => self.client_lost(id, now),
+            Input::Client(id, ClientInput::Queue(bytes)) => self.client_queue(id, bytes, now),
+            Input::HostClock(unix_seconds) => self.modem.host_clock(unix_seconds, now),
+            Input::Deadline => self.deadline_passed(now),
+            Input::Shutdown { signal } => self.shutdown(signal, now),
+        }
     }
 
     // What happened to clients.
@@ -248,7 +268,7 @@ impl Relay {
     }
 
     /// The client will send nothing more; it may still read.
-    pub fn client_finished(&mut self, id: ClientId, now: Instant) {
+    fn client_finished(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         if client.finished {
             return;
@@ -266,7 +286,7 @@ impl Relay {
     }
 
     /// Nobody is there any more: the client has closed both directions.
-    pub fn client_gone(&mut self, id: ClientId, now: Instant) {
+    fn client_gone(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         client.gone = true;
         client.look_at = None;
@@ -279,7 +299,7 @@ impl Relay {
     }
 
     /// The connection to the client broke.
-    pub fn client_lost(&mut self, id: ClientId, now: Instant) {
+    fn client_lost(&mut self, id: ClientId, now: Instant) {
         if let Some(client) = self.get(id) {
             if let Some(socket) = client.socket() {
                 self.leave_socket(socket, GiveUp::Abort, now);
@@ -329,7 +349,7 @@ impl Relay {
     }
 
     /// The client's system still holds so many of the bytes that were written to it; 0 where that is unknown.
-    pub fn client_queue(&mut self, id: ClientId, bytes: usize, now: Instant) {
+    fn client_queue(&mut self, id: ClientId, bytes: usize, now: Instant) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         let taken = Taken { at: now, bytes: client.down_bytes.saturating_sub(bytes as u64) };
         let before = std::mem::replace(&mut client.taken, taken);
@@ -346,51 +366,9 @@ impl Relay {
 
     // What happened to ports.
 
-    /// The port is open.
-    pub fn port_opened(&mut self, port: usize, facts: PortFacts, now: Instant) {
-        self.modem.port_opened(port, facts, now);
-        self.settle(now);
-    }
-
-    /// The port could not be opened.
-    pub fn port_failed(&mut self, port: usize, is_missing: bool, now: Instant) {
-        self.modem.port_failed(port, is_missing, now);
-        self.settle(now);
-    }
-
-    /// The port is gone.
-    pub fn port_lost(&mut self, port: usize, now: Instant) {
-        self.modem.port_lost(port, now);
-        self.settle(now);
-    }
-
     /// Bytes came out of the port.
     pub fn port_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
         self.modem.port_received(port, bytes, now);
-        self.settle(now);
-    }
-
-    /// More has become known of an open port.
-    pub fn port_facts(&mut self, port: usize, facts: PortFacts, now: Instant) {
-        self.modem.port_facts(port, facts, now);
-        self.settle(now);
-    }
-
-    /// A modem line of the port changed.
-    pub fn port_lines(&mut self, port: usize, dcd: bool, now: Instant) {
-        self.modem.port_lines(port, dcd, now);
-        self.settle(now);
-    }
-
-    /// The UART counted bytes that were lost or altered before what is received next.
-    pub fn port_garbled(&mut self, port: usize, lost: u32, wrong: u32, now: Instant) {
-        self.modem.port_garbled(port, lost, wrong, now);
-        self.settle(now);
-    }
-
-    /// How many bytes the port's tty has not sent yet.
-    pub fn port_queue(&mut self, port: usize, bytes: usize, now: Instant) {
-        self.modem.port_queue(port, bytes, now);
         self.settle(now);
     }
 
@@ -405,15 +383,10 @@ impl Relay {
         self.settle(now);
     }
 
-    /// The host's clock, in seconds since 1970.
-    pub fn host_clock(&mut self, unix_seconds: i64, now: Instant) {
-        self.modem.host_clock(unix_seconds, now);
-    }
-
     // What happened besides.
 
     /// Something is due.
-    pub fn deadline_passed(&mut self, now: Instant) {
+    fn deadline_passed(&mut self, now: Instant) {
         self.modem.deadline_passed(now);
         self.settle(now);
         if self.probe.is_some_and(|probe| probe.until <= now) {
@@ -450,7 +423,7 @@ impl Relay {
     }
 
     /// SIGTERM or SIGINT: serve the clients that are there, then end. `signal` is its number.
-    pub fn shutdown(&mut self, signal: u8, now: Instant) {
+    fn shutdown(&mut self, signal: u8, now: Instant) {
         match self.ending {
             Ending::Not => {
                 let timeout = self.settings.shutdown_timeout;

@@ -1,0 +1,65 @@
+//! What can happen to the core, beside bytes that move: the one entrance, for event loop, simulation and fuzzing alike.
+
+use crate::modem::PortFacts;
+use crate::relay::ClientId;
+
+/// What happened. [`crate::relay::Relay::handle`] takes it; bytes and new clients have functions of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// At this port, by its place in [`crate::settings::Settings::ports`].
+    Port(usize, PortInput),
+    /// At this client. One that is no more is no fault.
+    Client(ClientId, ClientInput),
+    /// The host's clock, in seconds since 1970: the answer to [`crate::modem::Action::TellTime`].
+    HostClock(i64),
+    /// [`crate::relay::Relay::next_deadline`] has come.
+    Deadline,
+    /// SIGTERM or SIGINT: the clients that are there are served, then the end begins; a second one ends at once.
+    Shutdown {
+        /// The signal's number, for the exit status.
+        signal: u8,
+    },
+}
+
+/// What happened at a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortInput {
+    /// It is open.
+    Opened(PortFacts),
+    /// It could not be opened; it is tried again later.
+    Failed {
+        /// There is no such device, or nothing of what there is answers.
+        is_missing: bool,
+    },
+    /// It is gone.
+    Lost,
+    /// More has become known of it: a device server tells of its lines when it answers.
+    Facts(PortFacts),
+    /// How its DCD stands: the answer to [`crate::modem::Action::AskLines`], or a change.
+    Lines {
+        /// On.
+        dcd: bool,
+    },
+    /// How many bytes its tty has not sent yet: the answer to [`crate::modem::Action::AskQueue`].
+    Queue(usize),
+    /// The host's UART counted bytes that it lost, or received wrongly, by the time of what is received next.
+    Garbled {
+        /// Lost.
+        lost: u32,
+        /// Received wrongly.
+        wrong: u32,
+    },
+}
+
+/// What happened at a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientInput {
+    /// It will send nothing more; it may still read.
+    Finished,
+    /// Nobody is there any more: it has closed both directions.
+    Gone,
+    /// The connection to it broke.
+    Lost,
+    /// Its system still holds so many of the bytes that were written to it; 0 where that is unknown.
+    Queue(usize),
+}
