@@ -19,9 +19,10 @@ use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::logging;
 use crate::terminal::upload_bar::UploadBar;
 use crate::terminal::{self, printable, printable_json};
-use qssl_core::at::{AtText, Command, SslContextId, fields};
+use qssl_core::at::answers::{Answer, FileSum, ListedFile, Storage, TlsSetting, without_storage};
+use qssl_core::at::{AtText, Command, SslContextId};
 use qssl_core::error::Kind;
-use qssl_core::modem::ssl_context::{self, File};
+use qssl_core::modem::ssl_context::{self, File, Upload};
 use qssl_core::modem::{Failure, Outcome, Profile, UserAnswer};
 
 /// Does what `args` say.
@@ -161,17 +162,18 @@ impl Store {
     fn list(&mut self) -> Result<Listing, Failure> {
         let list = self.say("AT+QFLST=\"*\"")?;
         // A module without files may answer with an error.
-        let files = ssl_context::stored_files(&list.lines)
-            .into_iter()
-            .map(|(name, bytes)| {
-                let ours = ssl_context::is_ours(&name);
-                Stored { ours, name, bytes, used_by: Vec::new() }
+        let files = ListedFile::all(&list.lines)
+            .map(|ListedFile { name, bytes }| {
+                let ours = ssl_context::is_ours(name);
+                Stored { ours, name: name.to_owned(), bytes, used_by: Vec::new() }
             })
             .collect();
-        let space = self.say("AT+QFLDS=\"UFS\"")?;
-        let mut room = space.lines.iter().find_map(|line| line.strip_prefix("+QFLDS:")).map(fields);
-        let mut number = || room.as_mut().and_then(|room| room.number());
-        Ok(Listing { free_bytes: number(), total_bytes: number(), files })
+        let room = Storage::first(&self.say("AT+QFLDS=\"UFS\"")?.lines);
+        Ok(Listing {
+            free_bytes: room.map(|room| room.free_bytes),
+            total_bytes: room.and_then(|room| room.total_bytes),
+            files,
+        })
     }
 
     /// Stores a file, unless it is there.
@@ -202,17 +204,19 @@ impl Store {
         let upload = Command::Upload { name: file.name.clone(), content: file.content.clone() };
         let answer = self.conversation.upload(upload, &mut |done, all| bar.show(done, all))?;
         drop(bar);
-        let sum = ssl_context::upload_sum(&answer.lines);
-        if answer.outcome == Some(Outcome::Ok) && sum == Some((size, file.checksum())) {
+        let upload = file.upload_answered(answer.outcome.as_ref(), &answer.lines);
+        if upload == Upload::Whole {
             return Ok(());
         }
-        if sum.is_some() {
+        if let Upload::Different(_) = upload {
             // By its name and size it would pass for the right one.
             self.conversation.insist(Command::line(format!("AT+QFDEL=\"{}\"", file.name)))?;
         }
-        let why = match sum.filter(|_| answer.outcome == Some(Outcome::Ok)) {
-            Some((size, sum)) => format!("it has {size} bytes with the checksum {sum:04x}"),
-            None => refusal(&answer),
+        let why = match upload {
+            Upload::Different(FileSum { size, checksum }) if answer.outcome == Some(Outcome::Ok) => {
+                format!("it has {size} bytes with the checksum {checksum:04x}")
+            }
+            _ => refusal(&answer),
         };
         let message =
             format!("the modem did not store {} as {} ({size} bytes): {why}", file.source, file.name);
@@ -232,13 +236,13 @@ impl Store {
             return Err(Failure::new(Kind::Failed, message));
         }
         let answer = self.conversation.insist(Command::Download { name: name.clone(), size })?;
-        let sum = ssl_context::download_sum(&answer.lines);
         if answer.outcome != Some(Outcome::Ok) {
             let message = format!("the modem did not hand out {name}: {}", refusal(&answer));
             return Err(Failure::new(Kind::Failed, message));
         }
-        if answer.file.len() != size || sum.is_some_and(|(_, sum)| sum != ssl_context::checksum(&answer.file))
-        {
+        let came = FileSum::of_content(&answer.file);
+        let sum = FileSum::first(&answer.lines);
+        if came.size != size || sum.is_some_and(|sum| sum.checksum != came.checksum) {
             let message = format!("{name} did not come over whole: its checksum is wrong; try again");
             return Err(Failure::new(Kind::Failed, message));
         }
@@ -282,10 +286,7 @@ impl Store {
         }
         for (question, by) in questions {
             for line in self.say(&question)?.lines {
-                let Some(path) = line.strip_prefix("+QSSLCFG:").and_then(|rest| fields(rest).nth(2)) else {
-                    continue;
-                };
-                let name = path.strip_prefix("UFS:").unwrap_or(path);
+                let Some(name) = TlsSetting::of(&line).and_then(|setting| setting.file()) else { continue };
                 has_clients |= !name.is_empty() && question.contains("clientcert");
                 used.push(Used { name: name.to_owned(), by: by.clone() });
             }
@@ -505,7 +506,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// A name that may stand in an AT command, with or without its storage.
 fn file_name(text: &str) -> Result<AtText, Failure> {
-    AtText::new(text.strip_prefix("UFS:").unwrap_or(text))
+    AtText::new(without_storage(text))
         .map_err(|error| Failure::new(Kind::Usage, format!("{text:?}: {error}")))
 }
 

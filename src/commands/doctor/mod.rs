@@ -21,12 +21,16 @@ use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::logging;
 use crate::daemon::sim_pin;
 use crate::terminal;
-use qssl_core::at::{Command, ResultCode, SslContextId, fields};
+use qssl_core::at::answers::{
+    AccessPoint, Answer, Clock, LastError, NameServers, Operator, PdpContext, PinAttempts, Registration,
+    Signal, SimState,
+};
+use qssl_core::at::{Command, ResultCode, SslContextId};
 use qssl_core::counted;
 use qssl_core::error::Kind;
 use qssl_core::modem::{
     Failure, Outcome, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal,
-    UserAnswer, access_point, access_point_line, clock_text, pin_attempts, unix_seconds,
+    UserAnswer, access_point_line,
 };
 use qssl_core::settings;
 use report::{Form, Report};
@@ -127,17 +131,11 @@ enum SettingsOf {
 /// An answer, as the checks look at it.
 struct Heard {
     lines: Vec<String>,
+    outcome: Option<Outcome>,
     /// How it was refused, in words.
     error: Option<String>,
     /// The number of the error.
     number: Option<u16>,
-}
-
-impl Heard {
-    /// What stands behind this name in the first line that begins with it.
-    fn value(&self, name: &str) -> Option<&str> {
-        self.lines.iter().find_map(|line| line.strip_prefix(name)).map(str::trim)
-    }
 }
 
 impl From<UserAnswer> for Heard {
@@ -148,7 +146,7 @@ impl From<UserAnswer> for Heard {
             Some(other) => (Some(format!("{other:?}")), None),
             None => (Some("no answer".to_owned()), None),
         };
-        Heard { lines: answer.lines, error, number }
+        Heard { lines: answer.lines, outcome: answer.outcome, error, number }
     }
 }
 
@@ -269,16 +267,16 @@ impl Doctor<'_> {
     fn sim(&mut self) -> Result<(), Failure> {
         let failed = Kind::SimFailed;
         let answer = self.say("AT+CPIN?")?;
-        if answer.value("+CPIN:") == Some("SIM PIN") {
-            return self.locked_sim();
-        }
-        match (answer.value("+CPIN:"), answer.number, answer.error.as_deref()) {
-            (Some("READY"), ..) => self.report.ok("sim", "ready"),
-            (Some("SIM PUK"), ..) => {
+        match (SimState::first(&answer.lines), answer.number, answer.error.as_deref()) {
+            (Some(SimState::WantsPin), ..) => return self.locked_sim(),
+            (Some(SimState::Ready), ..) => self.report.ok("sim", "ready"),
+            (Some(SimState::WantsPuk), ..) => {
                 let advice = "unlock it with its PUK in a telephone";
                 self.report.failed("sim", failed, "locked after wrong PINs", advice);
             }
-            (Some(other), ..) => self.report.failed("sim", failed, format!("says {other:?}"), ""),
+            (Some(SimState::Other(other)), ..) => {
+                self.report.failed("sim", failed, format!("says {other:?}"), "");
+            }
             (None, Some(10), _) => self.report.failed("sim", failed, "not inserted", "insert one"),
             (None, Some(14), _) => self.report.failed("sim", failed, "busy", "try again in a moment"),
             (None, _, error) => {
@@ -294,7 +292,7 @@ impl Doctor<'_> {
         let mut attempts = None;
         for question in PIN_ATTEMPTS {
             attempts = match attempts {
-                None => pin_attempts(&self.say(question)?.lines),
+                None => PinAttempts::first(&self.say(question)?.lines).map(|PinAttempts(left)| left),
                 told => told,
             };
         }
@@ -330,8 +328,7 @@ impl Doctor<'_> {
 
     fn signal(&mut self) -> Result<(), Failure> {
         let answer = self.say("AT+CSQ")?;
-        let figure: Option<u8> = answer.value("+CSQ:").and_then(|value| fields(value).number());
-        match figure.and_then(dbm) {
+        match Signal::first(&answer.lines).and_then(|signal| signal.dbm) {
             Some(dbm) if dbm < WEAK_DBM => self.report.ok("signal", format!("{dbm} dBm, which is weak")),
             Some(dbm) => self.report.ok("signal", format!("{dbm} dBm")),
             None => {
@@ -348,12 +345,12 @@ impl Doctor<'_> {
             let mut best = Registration::Unknown;
             for question in ["AT+CEREG?", "AT+CGREG?", "AT+CREG?"] {
                 let answer = self.say(question)?;
-                best = best.max(answer.lines.iter().find_map(|line| registration(line)).unwrap_or(best));
+                best = best.max(Registration::first(&answer.lines).unwrap_or(best));
                 if best.is_registered() {
                     break;
                 }
             }
-            let may_come = matches!(best, Registration::Searching | Registration::Not);
+            let may_come = matches!(best, Registration::Searching | Registration::NotRegistered);
             if !may_come || !self.report.is_ok("sim") || waited >= REGISTRATION_PATIENCE {
                 break best;
             }
@@ -365,7 +362,7 @@ impl Doctor<'_> {
         match state {
             Registration::Home | Registration::Roaming => {
                 let operator = self.say("AT+COPS?")?;
-                let name = operator.value("+COPS:").and_then(|value| fields(value).nth(2));
+                let name = Operator::first(&operator.lines).and_then(|operator| operator.name);
                 let how = if state == Registration::Home { "at home" } else { "roaming" };
                 let network = name.map_or(String::new(), |name| format!(" in {name}"));
                 self.report.ok("registration", format!("{how}{network}"));
@@ -378,7 +375,7 @@ impl Doctor<'_> {
                 let seen = format!("still searching for a network after {seconds} s");
                 self.report.failed("registration", failed, seen, "check antenna and coverage");
             }
-            Registration::Not | Registration::Unknown => {
+            Registration::NotRegistered | Registration::Unknown => {
                 let advice = "check SIM, antenna and coverage";
                 self.report.failed("registration", failed, "not registered in a network", advice);
             }
@@ -387,14 +384,15 @@ impl Doctor<'_> {
     }
 
     fn session(&mut self) -> Result<(), Failure> {
-        let context = self.modem.pdp.context.number();
+        let context = self.modem.pdp.context;
         let active = self.say("AT+QIACT?")?;
-        if let Some(address) = pdp_address(&active.lines, context) {
+        if let Some(address) = PdpContext::address_of(context, &active.lines) {
             self.session_is_found = true;
             let mut seen = format!("PDP context {context}, address {address}");
             if let Some(wanted) = &self.modem.pdp.apn {
                 let settings = self.insist(Command::secret_line(format!("AT+QICSGP={context}")))?;
-                let active = access_point(&settings.lines).filter(|active| !active.is_empty());
+                let active = AccessPoint::first(&settings.lines).map(|active| active.name);
+                let active = active.filter(|active| !active.is_empty());
                 if let Some(active) = active.filter(|active| !active.eq_ignore_ascii_case(wanted.as_str())) {
                     seen.push_str(&format!(
                         ", active with the access point {active:?} and not that of --apn: a tunnel sets it up anew"
@@ -432,7 +430,7 @@ impl Doctor<'_> {
             }
         }
         let active = self.say("AT+QIACT?")?;
-        match (pdp_address(&active.lines, context), activated.error) {
+        match (PdpContext::address_of(context, &active.lines), activated.error) {
             (Some(address), _) => {
                 let seen = format!("PDP context {context} can be activated, address {address}");
                 self.report.ok("session", seen);
@@ -450,8 +448,7 @@ impl Doctor<'_> {
     /// Why the last command was refused, if the modem has said no more than ERROR.
     fn reason(&mut self) -> Result<Option<ResultCode>, Failure> {
         let answer = self.say("AT+QIGETERROR")?;
-        let code = answer.value("+QIGETERROR:").and_then(|value| fields(value).number());
-        Ok(code.filter(|code| *code != 0).map(ResultCode))
+        Ok(LastError::reason(&answer.lines))
     }
 
     /// Sets what `--apn` says, and remembers what was there. `Some`: the refusal.
@@ -463,13 +460,8 @@ impl Doctor<'_> {
         let context = pdp.context.number();
         let before = self.say(format!("AT+QICSGP={context}"))?;
         let set = self.insist(Command::Line(access_point_line(pdp)))?;
-        if let (None, Some(before)) = (&set.error, before.value("+QICSGP:")) {
-            // Some answer without the context's number.
-            let values = match fields(before).count() {
-                6.. => before.split_once(',').map_or(before, |(_, values)| values),
-                _ => before,
-            };
-            self.undo.push(Command::secret_line(format!("AT+QICSGP={context},{values}")));
+        if let (None, Some(before)) = (&set.error, AccessPoint::first(&before.lines)) {
+            self.undo.push(Command::secret_line(format!("AT+QICSGP={context},{}", before.settings)));
         }
         Ok(set.error)
     }
@@ -482,17 +474,11 @@ impl Doctor<'_> {
         }
         let context = self.modem.pdp.context.number();
         let answer = self.say(format!("AT+QIDNSCFG={context}"))?;
-        let servers: Vec<String> = answer
-            .value("+QIDNSCFG:")
-            .map(|value| fields(value).skip(1).map(str::to_owned).collect())
-            .unwrap_or_default();
-        let servers: Vec<String> = servers
-            .into_iter()
-            .filter(|server| !matches!(server.as_str(), "" | "0.0.0.0" | "::" | "0:0:0:0:0:0:0:0"))
-            .collect();
-        let listed = match servers.is_empty() {
-            true => "name servers unknown".to_owned(),
-            false => format!("name servers {}", servers.join(", ")),
+        let listed = match NameServers::first(&answer.lines) {
+            Some(NameServers(servers)) if !servers.is_empty() => {
+                format!("name servers {}", servers.join(", "))
+            }
+            _ => "name servers unknown".to_owned(),
         };
         let host = self.tunnel.map(|tunnel| tunnel.target.host.as_str());
         match (tcp, host) {
@@ -525,7 +511,7 @@ impl Doctor<'_> {
     /// the clock. It stays set.
     fn clock(&mut self) -> Result<(), Failure> {
         let answer = self.say("AT+CCLK?")?;
-        let modem = answer.value("+CCLK:").and_then(unix_seconds);
+        let modem = Clock::first(&answer.lines).map(Clock::unix_seconds);
         let host = host_seconds().filter(|host| PLAUSIBLE_UNIX_SECONDS.contains(host));
         let shown = modem.map_or("the modem does not report the time".to_owned(), clock_words);
         let is_plausible = modem.is_some_and(|modem| PLAUSIBLE_UNIX_SECONDS.contains(&modem));
@@ -558,13 +544,13 @@ impl Doctor<'_> {
 
     /// Sets the modem's clock from this machine's and reads it back. `Some`: why that failed.
     fn set_clock(&mut self) -> Result<Option<String>, Failure> {
-        let Some(now) = host_seconds().and_then(clock_text) else { return Ok(None) };
+        let Some(now) = host_seconds().and_then(Clock::at) else { return Ok(None) };
         let set = self.insist(Command::line(format!("AT+CCLK=\"{now}\"")))?;
         if set.error.is_some() {
             return Ok(set.error);
         }
         let answer = self.say("AT+CCLK?")?;
-        let modem = answer.value("+CCLK:").and_then(unix_seconds);
+        let modem = Clock::first(&answer.lines).map(Clock::unix_seconds);
         let is_near = modem
             .zip(host_seconds())
             .is_some_and(|(modem, host)| modem.abs_diff(host) <= CLOCK_TOLERANCE_SECONDS);
@@ -601,56 +587,6 @@ impl Doctor<'_> {
     }
 }
 
-/// How a modem stands with the network; the better the greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Registration {
-    Unknown,
-    Not,
-    Searching,
-    Denied,
-    Roaming,
-    Home,
-}
-
-impl Registration {
-    fn is_registered(self) -> bool {
-        matches!(self, Registration::Home | Registration::Roaming)
-    }
-}
-
-/// `+CEREG: <n>,<stat>[,…]`
-fn registration(line: &str) -> Option<Registration> {
-    let (name, rest) = line.split_once(':')?;
-    if !name.ends_with("REG") {
-        return None;
-    }
-    let mut fields = fields(rest);
-    fields.next()?;
-    Some(match fields.number::<u8>()? {
-        0 => Registration::Not,
-        1 => Registration::Home,
-        2 => Registration::Searching,
-        3 => Registration::Denied,
-        5 => Registration::Roaming,
-        _ => Registration::Unknown,
-    })
-}
-
-/// The first figure of AT+CSQ in dBm (3GPP TS 27.007, 8.5); `None` for 99, unknown.
-fn dbm(figure: u8) -> Option<i16> {
-    (figure <= 31).then(|| i16::from(figure) * 2 - 113)
-}
-
-/// `+QIACT: <context>,<state>,<type>,"<address>"` of this context, if it is active.
-fn pdp_address(lines: &[String], context: u8) -> Option<String> {
-    lines.iter().find_map(|line| {
-        let mut all = fields(line.strip_prefix("+QIACT:")?);
-        let (number, state): (u8, u8) = (all.number()?, all.number()?);
-        let address = all.nth(1)?;
-        (number == context && state == 1 && !address.is_empty()).then(|| address.to_owned())
-    })
-}
-
 fn host_seconds() -> Option<i64> {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since_1970.as_secs()).ok()
@@ -682,29 +618,6 @@ const DEACTIVATION_WAIT: Duration = Duration::from_secs(40);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_registration_is_read_in_all_its_forms() {
-        assert_eq!(registration("+CEREG: 0,1"), Some(Registration::Home));
-        assert_eq!(registration("+CREG: 2,5,\"1F2A\",\"A3B4C01\",7"), Some(Registration::Roaming));
-        assert_eq!(registration("+CGREG: 0,3"), Some(Registration::Denied));
-        assert_eq!(registration("+CEREG: 1"), None);
-        assert_eq!(registration("+CSQ: 0,1"), None);
-        // LTE-only modules say 0 for the services that they do not have.
-        assert!(Registration::Denied > Registration::Not);
-    }
-
-    #[test]
-    fn signal_is_told_in_dbm() {
-        assert_eq!([0, 28, 31, 32, 99].map(dbm), [Some(-113), Some(-57), Some(-51), None, None]);
-    }
-
-    #[test]
-    fn only_an_active_context_of_ours_has_an_address() {
-        let lines = ["+QIACT: 2,1,1,\"10.0.0.2\"".to_owned(), "+QIACT: 1,0,1,\"10.0.0.1\"".to_owned()];
-        assert_eq!(pdp_address(&lines, 1), None);
-        assert_eq!(pdp_address(&lines, 2).as_deref(), Some("10.0.0.2"));
-    }
 
     #[test]
     fn a_time_is_shown_with_its_date() {

@@ -8,9 +8,10 @@ use crate::commands::cert::LARGEST_FILE_BYTES;
 use crate::commands::modem_access::Service;
 use crate::config::{self, Authentication, Target};
 use crate::daemon::exit_status::ExitStatus;
-use qssl_core::at::{AccessMode, AtText, Command, ResultCode, SOCKET_COUNT, SocketId, SslContextId, fields};
+use qssl_core::at::answers::{Answer, ListedFile, SocketStatus, Storage, TcpSocket, TlsSetting};
+use qssl_core::at::{AccessMode, AtText, Command, ResultCode, SOCKET_COUNT, SocketId, SslContextId};
 use qssl_core::counted;
-use qssl_core::modem::ssl_context::{self, Authorities, File, Setting};
+use qssl_core::modem::ssl_context::{self, Authorities, File, Setting, Upload};
 use qssl_core::modem::{Failure, OpenFailure, Outcome};
 use qssl_core::settings;
 
@@ -33,14 +34,14 @@ impl Doctor<'_> {
     /// The modem's storage, and whether the certificates of the tunnel are or would fit there.
     pub(super) fn certificates(&mut self) -> Result<(), Failure> {
         let space = self.say("AT+QFLDS=\"UFS\"")?;
-        let mut room = space.value("+QFLDS:").map(fields);
-        let free: Option<u64> = room.as_mut().and_then(|room| room.number());
-        let total: Option<u64> = room.as_mut().and_then(|room| room.number());
+        let room = Storage::first(&space.lines);
         let list = self.say("AT+QFLST=\"*\"")?;
-        let stored = ssl_context::stored_files(&list.lines);
-        let ours = stored.iter().filter(|(name, _)| ssl_context::is_ours(name)).count();
-        let mut seen = match (free, total) {
-            (Some(free), Some(total)) => format!("{free} of {total} bytes free"),
+        let stored: Vec<ListedFile<'_>> = ListedFile::all(&list.lines).collect();
+        let ours = stored.iter().filter(|file| ssl_context::is_ours(file.name)).count();
+        let mut seen = match room {
+            Some(Storage { free_bytes, total_bytes: Some(total) }) => {
+                format!("{free_bytes} of {total} bytes free")
+            }
             _ => "the modem does not tell its storage".to_owned(),
         };
         seen.push_str(&format!("; {} there, {ours} of this program", counted(stored.len(), "file")));
@@ -51,18 +52,19 @@ impl Doctor<'_> {
             .map_or(Vec::new(), |tls| ssl_context::files(tls, Authorities::Bundle, self.profile.directory()));
         let spoilt = self.spoilt_files(&stored)?;
         let is_stored = |file: &&File| {
-            let there = |(name, size): &(String, u64)| {
-                *name == *file.name.as_str() && *size == file.content.len() as u64 && !spoilt.contains(name)
-            };
-            stored.iter().any(there)
+            stored.iter().any(|there| {
+                there.name == file.name.as_str()
+                    && there.bytes == file.content.len() as u64
+                    && !spoilt.contains(&there.name)
+            })
         };
         let missing: u64 =
             files.iter().filter(|file| !is_stored(file)).map(|file| file.content.len() as u64).sum();
-        let fits = free.is_none_or(|free| missing <= free);
+        let fits = room.is_none_or(|room| missing <= room.free_bytes);
         self.certificates_fit = fits;
         let source = files.first().map_or("", |file| file.source.as_str());
         self.intact = files.iter().filter(is_stored).map(|file| file.name.to_string()).collect();
-        self.stored = stored.into_iter().map(|(name, _)| name).collect();
+        self.stored = stored.iter().map(|file| file.name.to_owned()).collect();
         let notes = if self.settings == SettingsOf::Options { self.notes } else { &[] };
         let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
         match (fits, missing) {
@@ -92,10 +94,10 @@ impl Doctor<'_> {
 
     /// The files of this program whose bytes are not those that they were stored with. A key that the module does not
     /// hand out is not among them.
-    fn spoilt_files(&mut self, stored: &[(String, u64)]) -> Result<Vec<String>, Failure> {
+    fn spoilt_files<'a>(&mut self, stored: &[ListedFile<'a>]) -> Result<Vec<&'a str>, Failure> {
         let mut spoilt = Vec::new();
-        for (name, size) in stored {
-            let (Ok(file_name), Ok(size)) = (AtText::new(name.as_str()), usize::try_from(*size)) else {
+        for &ListedFile { name, bytes } in stored {
+            let (Ok(file_name), Ok(size)) = (AtText::new(name), usize::try_from(bytes)) else {
                 continue;
             };
             if !ssl_context::is_ours(name) || size > LARGEST_FILE_BYTES {
@@ -103,7 +105,7 @@ impl Doctor<'_> {
             }
             let answer = self.conversation.insist(Command::Download { name: file_name, size })?;
             if answer.outcome == Some(Outcome::Ok) && !ssl_context::is_intact(name, &answer.file) {
-                spoilt.push(name.clone());
+                spoilt.push(name);
             }
         }
         Ok(spoilt)
@@ -112,9 +114,8 @@ impl Doctor<'_> {
     /// A plain TCP connection to the server, closed at once: its result code.
     pub(super) fn open_tcp(&mut self, target: &Target, limit: Duration) -> Result<u16, Failure> {
         let states = self.say("AT+QISTATE")?;
-        let used = numbers(&states, "+QISTATE:");
-        let free = (0..SOCKET_COUNT as u32).rev().find(|id| !used.contains(id));
-        let Some(id) = free.and_then(|id| u8::try_from(id).ok()) else {
+        let is_used = |id: u8| TcpSocket::all(&states.lines).any(|socket| socket.id == id);
+        let Some(id) = (0..SOCKET_COUNT as u8).rev().find(|id| !is_used(*id)) else {
             return Ok(ResultCode::IDENTITY_IN_USE.0);
         };
         let pdp = self.modem.pdp.context;
@@ -238,7 +239,7 @@ impl Doctor<'_> {
                     continue;
                 }
                 let answer = self.say(Setting::new(key, String::new()).query_line(context))?;
-                settings.extend(setting_value(&answer).map(|value| Setting::new(key, value.to_owned())));
+                settings.extend(value_in(&answer).map(|value| Setting::new(key, value.to_owned())));
             }
             let tls = read_back(&settings);
             return Ok(Ok(Wanted { tls, settings, files: Vec::new(), stands_in: Some(context) }));
@@ -284,19 +285,14 @@ impl Doctor<'_> {
     /// only while it stands at the module's defaults.
     fn spare(&mut self) -> Result<Option<Spare>, Failure> {
         let states = self.say("AT+QSSLSTATE")?;
-        let used = numbers(&states, "+QSSLSTATE:");
-        let used_contexts: Vec<u32> = states
-            .lines
-            .iter()
-            .filter_map(|line| fields(line.strip_prefix("+QSSLSTATE:")?).nth(10)?.parse().ok())
-            .collect();
+        let used: Vec<SocketStatus<'_>> = SocketStatus::all(&states.lines).collect();
         let sockets: Vec<SocketId> = SocketId::all()
             .rev()
             .filter(|id| {
                 let number = id.index() as u32;
                 self.modem.sockets.contains(id.index())
                     && self.profile.sockets.contains(number)
-                    && !used.contains(&number)
+                    && !used.iter().any(|socket| socket.id == *id)
             })
             .collect();
         let contexts: Vec<SslContextId> = SslContextId::all()
@@ -305,7 +301,7 @@ impl Doctor<'_> {
                 let number = id.index() as u32;
                 self.modem.ssl_contexts.contains(id.index())
                     && self.profile.ssl_contexts.contains(number)
-                    && !used_contexts.contains(&number)
+                    && !used.iter().any(|socket| socket.ssl == Some(*id))
             })
             .collect();
         for context in contexts {
@@ -320,7 +316,7 @@ impl Doctor<'_> {
     fn is_untouched(&mut self, context: SslContextId) -> Result<bool, Failure> {
         for (key, usual) in [("seclevel", "0"), ("cacert", ""), ("negotiatetime", "300")] {
             let answer = self.say(format!("AT+QSSLCFG=\"{key}\",{context}"))?;
-            if setting_value(&answer).map(|value| value.trim_matches('"')) != Some(usual) {
+            if value_in(&answer).map(|value| value.trim_matches('"')) != Some(usual) {
                 return Ok(false);
             }
         }
@@ -341,7 +337,7 @@ impl Doctor<'_> {
             }
             let upload = Command::Upload { name: file.name.clone(), content: file.content.clone() };
             let mut answer = self.insist(upload.clone())?;
-            if answer.number == Some(FILE_EXISTS) {
+            if file.upload_answered(answer.outcome.as_ref(), &answer.lines) == Upload::Exists {
                 // It was not listed.
                 let download = Command::Download { name: file.name.clone(), size: file.content.len() };
                 let kept = self.conversation.insist(download)?;
@@ -351,10 +347,11 @@ impl Doctor<'_> {
                 self.insist(Command::line(format!("AT+QFDEL=\"{name}\"")))?;
                 answer = self.insist(upload)?;
             }
-            let sum = ssl_context::upload_sum(&answer.lines);
+            let upload = file.upload_answered(answer.outcome.as_ref(), &answer.lines);
             // Whatever came to be stored is taken away again, a spoilt file above all.
-            let is_whole = answer.error.is_none() && sum == Some((file.content.len(), file.checksum()));
-            if !(is_spoilt && is_whole) && (answer.error.is_none() || sum.is_some()) {
+            let is_whole = upload == Upload::Whole;
+            let is_stored = answer.error.is_none() || matches!(upload, Upload::Different(_));
+            if is_stored && !(is_spoilt && is_whole) {
                 self.undo.push(Command::line(format!("AT+QFDEL=\"{}\"", file.name)));
             }
             if !is_whole {
@@ -375,7 +372,7 @@ impl Doctor<'_> {
                 true => Some(if key == "psk" { "\"\",\"\"" } else { "\"\"" }.to_owned()),
                 false => {
                     let answer = self.say(setting.query_line(context))?;
-                    setting_value(&answer).map(str::to_owned)
+                    value_in(&answer).map(str::to_owned)
                 }
             };
             let line = setting.write_line(context);
@@ -492,14 +489,9 @@ fn read_back(settings: &[Setting]) -> config::Tls {
     }
 }
 
-/// The first field of every line that begins with `name`.
-fn numbers(answer: &Heard, name: &str) -> Vec<u32> {
-    answer.lines.iter().filter_map(|line| fields(line.strip_prefix(name)?).number()).collect()
-}
-
-/// The value in `+QSSLCFG: "<key>",<context>,<value>`.
-fn setting_value(answer: &Heard) -> Option<&str> {
-    answer.value("+QSSLCFG:").and_then(|rest| rest.splitn(3, ',').nth(2))
+/// The value of the TLS setting that was asked for.
+fn value_in(answer: &Heard) -> Option<&str> {
+    TlsSetting::first(&answer.lines)?.value
 }
 
 /// What makes a context like another, but for secrets.
@@ -530,6 +522,3 @@ const OPEN_LIMIT: Duration = Duration::from_secs(150);
 
 /// 550, for a refusal without a reason.
 const UNKNOWN_ERROR: u16 = 550;
-
-/// AT+QFUPL of a name that is there (FILE application note).
-const FILE_EXISTS: u16 = 407;

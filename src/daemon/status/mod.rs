@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::terminal::printable_json;
-use qssl_core::at::fields;
+use qssl_core::at::answers::{Answer, Operator, Registration, Signal};
 
 pub use prometheus::metrics;
 pub use table::{size, table};
@@ -182,25 +182,19 @@ impl Modem {
     /// Takes the information lines of the answers to [`NETWORK_QUESTIONS`].
     pub fn learn(&mut self, lines: &[String]) {
         for line in lines {
-            if let Some(rest) = line.strip_prefix("+CSQ:") {
-                // 0-31 is -113 to -51 dBm in steps of two; 99 is unknown (3GPP TS 27.007, 8.5).
-                let strength = fields(rest).number::<i16>().filter(|strength| (0..=31).contains(strength));
-                self.signal_dbm = strength.map(|strength| 2 * strength - 113);
-            } else if let Some(rest) = line.strip_prefix("+COPS:") {
-                self.operator = fields(rest).nth(2).map(str::to_owned).filter(|name| !name.is_empty());
-            } else if let Some(rest) = line.strip_prefix("+CEREG:") {
-                // 3GPP TS 27.007, 10.1.22
-                let state = fields(rest).nth(1).and_then(|state| state.parse::<u8>().ok());
-                self.registration = state.map(|state| {
-                    match state {
-                        1 => "home",
-                        5 => "roaming",
-                        2 => "searching",
-                        3 => "denied",
-                        _ => "not registered",
-                    }
-                    .to_owned()
-                });
+            if let Some(signal) = Signal::of(line) {
+                self.signal_dbm = signal.dbm;
+            } else if let Some(operator) = Operator::of(line) {
+                self.operator = operator.name.map(str::to_owned);
+            } else if let Some(registration) = Registration::of(line) {
+                let words = match registration {
+                    Registration::Home => "home",
+                    Registration::Roaming => "roaming",
+                    Registration::Searching => "searching",
+                    Registration::Denied => "denied",
+                    Registration::NotRegistered | Registration::Unknown => "not registered",
+                };
+                self.registration = Some(words.to_owned());
             }
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! Nothing in here knows about sockets that are open or clients that wait; it only knows how a thing is
 //! written. [`Command`] is what we say, [`Message`] is what the modem says, [`Decoder`] finds messages in a
-//! stream of bytes, and [`ResultCode`] puts the modem's numbers into words.
+//! stream of bytes, [`answers`] says what the lines of an answer mean, and [`ResultCode`] puts the modem's numbers into
+//! words.
 
+pub mod answers;
 mod command;
 mod decoder;
 mod foreign;
@@ -17,7 +19,7 @@ pub use command::{AccessMode, Command, Expects, Line, USUAL_PATIENCE};
 pub use decoder::{Decoder, Final, Message, PUSH_LENGTH_MAX, Urc};
 pub use foreign::{begins_text, foreign_length};
 pub use outcome::{Outcome, Refusal};
-pub use parse::{Fields, fields};
+pub(crate) use parse::fields;
 pub use result_code::{CmeError, ResultCode};
 pub use value::{
     AtText, AtTextError, IdSet, PdpContextId, SOCKET_COUNT, SSL_CONTEXT_COUNT, SocketId, SslContextId,

@@ -3,13 +3,13 @@
 use std::str::FromStr;
 
 /// Splits what stands behind `+NAME: ` into its comma-separated fields.
-pub fn fields(text: &str) -> Fields<'_> {
+pub(crate) fn fields(text: &str) -> Fields<'_> {
     Fields { rest: Some(text) }
 }
 
 /// The fields of a line, in order; a quoted field comes without its quotes and may contain commas.
 #[derive(Clone, Debug)]
-pub struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: Option<&'a str>,
 }
 

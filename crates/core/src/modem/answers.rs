@@ -6,13 +6,13 @@
 use std::time::{Duration, Instant};
 
 use super::echo::Habit;
-use super::ends::CONNECTED;
 use super::{
     BOOT_PAUSE, CloseTime, Command, Cut, Doubt, End, Event, FailedSend, GiveUp, InFlight, Modem, OpenAnswer,
     OpenFailure, OpenResult, Origin, Outcome, Received, Refusal, Rung, Socket, SocketId, Stage, Step,
-    UserAnswer, Way, error_of, state_of,
+    UserAnswer, Way,
 };
 use crate::at::AccessMode;
+use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
 use crate::socket::{Checked, CloseAnswer, CloseForm, FarEnd};
 
 impl Modem {
@@ -200,7 +200,7 @@ impl Modem {
         if !self.sockets[id.index()].awaits_reason() {
             return;
         }
-        match lines.iter().find_map(|line| error_of(line)).filter(|code| (550..=574).contains(code)) {
+        match LastError::reason(lines).map(|code| code.0).filter(|code| (550..=574).contains(code)) {
             Some(code) => self.open_settled(id, code, now),
             None => self.open_failed(id, OpenFailure::Refused(Refusal::Plain), now),
         }
@@ -382,16 +382,15 @@ impl Modem {
             ),
             Err(cut) => self.break_off(id, cut),
         }
+        let mut states = SocketStatus::all(lines).filter(|socket| socket.id == id).map(|socket| socket.state);
         if self.sockets[id.index()].is_settling() {
-            let is_connected = lines.iter().any(|line| state_of(line) == Some((id, CONNECTED)));
+            let is_connected = states.any(|state| state == SocketState::Connected);
             if let Err(cut) = self.sockets[id.index()].suspicion_settled(is_connected) {
                 self.cut(id, cut);
             }
             return;
         }
-        let is_in_use = lines
-            .iter()
-            .any(|line| state_of(line).is_some_and(|(line_id, state)| line_id == id && state != 0));
+        let is_in_use = states.any(|state| state != SocketState::Free);
         let speaking = self.speaking_channels();
         match self.sockets[id.index()].check_answered(port, is_in_use, speaking, now) {
             Checked::Nothing => {}

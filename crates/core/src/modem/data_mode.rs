@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::pace::Pace;
 use super::sent::Sent;
-use super::state_of;
+use crate::at::answers::{Answer, SocketState, SocketStatus};
 use crate::at::{SocketId, foreign_length};
 
 /// A channel in data mode.
@@ -791,8 +791,9 @@ impl DataMode {
         if !is_done {
             return None;
         }
-        let state = std::str::from_utf8(line).ok().and_then(state_of);
-        if !state.is_some_and(|(id, state)| Some(id) == self.socket && state == CONNECTED) {
+        let is_connected =
+            |of: SocketStatus<'_>| Some(of.id) == self.socket && of.state == SocketState::Connected;
+        if !std::str::from_utf8(line).ok().and_then(SocketStatus::of).is_some_and(is_connected) {
             return Some(StateAnswer::NotConnected);
         }
         let escaped_at = early_ok.or(late_ok);
@@ -1037,9 +1038,6 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 const OK: &[u8] = b"\r\nOK\r\n";
 const CME_ERROR: &[u8] = b"+CME ERROR:";
 const STATE: &[u8] = b"+QSSLSTATE:";
-
-/// A connected socket, in AT+QSSLSTATE.
-const CONNECTED: u8 = 2;
 
 /// What the modem says when data mode ends by itself, with the connection or with everything.
 const TERMINATORS: [&[u8]; 4] =

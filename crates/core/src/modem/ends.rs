@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::{
     Cut, End, Ending, Event, GiveUp, Modem, OpenFailure, Outcome, SocketId, Told, Witness, settings,
 };
+use crate::at::answers::{Answer, SocketState, SocketStatus};
 
 impl Modem {
     /// What an answer to AT+QSSLSTATE=\<id> says of our connection.
@@ -17,13 +18,16 @@ impl Modem {
             return Witness::Unclear;
         }
         let ours = self.sockets[id.index()].tunnel().map(|tunnel| tunnel.target.port);
-        match lines.iter().filter_map(|line| remote_state(line)).find(|(of, _, _)| *of == id) {
-            None | Some((_, _, FREE)) => Witness::Ended,
+        let Some(socket) = SocketStatus::all(lines).find(|socket| socket.id == id) else {
+            return Witness::Ended;
+        };
+        match socket.state {
+            SocketState::Free => Witness::Ended,
             // Another program has closed ours and taken its number.
-            Some((_, port, _)) if Some(port) != ours => Witness::Unclear,
-            Some((_, _, CONNECTED)) => Witness::Connected,
-            Some((_, _, CLOSING | CLOSING_OF_OLD)) => Witness::Ended,
-            Some(_) => Witness::Unclear,
+            _ if ours.is_none_or(|ours| socket.remote_port != Some(ours)) => Witness::Unclear,
+            SocketState::Connected => Witness::Connected,
+            SocketState::Closing => Witness::Ended,
+            SocketState::Opening | SocketState::Unknown => Witness::Unclear,
         }
     }
 
@@ -98,17 +102,3 @@ impl Modem {
         self.break_off(id, Cut::ClientStalled);
     }
 }
-
-/// Number, remote port and state of a socket in a line of AT+QSSLSTATE.
-fn remote_state(line: &str) -> Option<(SocketId, u16, u8)> {
-    let mut all = crate::at::fields(line.strip_prefix("+QSSLSTATE:")?);
-    let id = all.number().and_then(SocketId::new)?;
-    let port = all.nth(2)?.parse().ok()?;
-    Some((id, port, all.nth(1)?.parse().ok()?))
-}
-
-/// States of AT+QSSLSTATE (both manuals, 2.1.6 and 2.2.6); 3 is closing in old firmware.
-const FREE: u8 = 0;
-pub(super) const CONNECTED: u8 = 2;
-const CLOSING: u8 = 4;
-const CLOSING_OF_OLD: u8 = 3;

@@ -37,10 +37,7 @@ pub use crate::socket::{GiveUp, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, SEND
 pub use counters::Counters;
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
-pub use session::{
-    PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, access_point, access_point_line, clock_text,
-    pin_attempts, unix_seconds,
-};
+pub use session::{PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, access_point_line};
 
 use crate::at::{Command, Message, SOCKET_COUNT, SocketId, SslContextId, Urc, begins_text};
 use crate::byte_queue::ByteQueue;
@@ -1196,18 +1193,6 @@ impl Modem {
 #[derive(Debug)]
 struct WireSetting {
     line: String,
-}
-
-/// The socket and its state in a line of AT+QSSLSTATE.
-fn state_of(line: &str) -> Option<(SocketId, u8)> {
-    let mut all = crate::at::fields(line.strip_prefix("+QSSLSTATE:")?);
-    let id = all.number().and_then(SocketId::new)?;
-    Some((id, all.nth(4)?.parse().ok()?))
-}
-
-/// The code in the answer to AT+QIGETERROR.
-fn error_of(line: &str) -> Option<u16> {
-    crate::at::fields(line.strip_prefix("+QIGETERROR:")?).number()
 }
 
 /// Commands from outside that may wait.

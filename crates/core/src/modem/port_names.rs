@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::channel::State;
 use super::{Cut, Modem, UrcPort, Witness};
-use crate::at::{Command, SocketId, Urc, fields};
+use crate::at::answers::{Answer, SocketStatus};
+use crate::at::{Command, SocketId, Urc};
 use crate::settings::Mode;
 use crate::socket::{FarEnd, Flow, OpenStage};
 
@@ -259,12 +260,13 @@ impl Modem {
     }
 
     fn learn_names(&mut self, lines: &[String]) {
-        for (id, name) in lines.iter().filter_map(|line| port_in_state(line)) {
-            let Some(port) = self.sockets[id.index()].opened_by() else { continue };
-            if self.name_of(port) != Some(name.as_str()) {
+        for socket in SocketStatus::all(lines) {
+            let Some(name) = socket.at_port else { continue };
+            let Some(port) = self.sockets[socket.id.index()].opened_by() else { continue };
+            if self.name_of(port) != Some(name) {
                 log::info!("{} is the modem's {name}", self.ports[port].name);
             }
-            self.routing.names[port] = Name::Is(name);
+            self.routing.names[port] = Name::Is(name.to_owned());
         }
     }
 
@@ -321,17 +323,6 @@ impl Modem {
     }
 }
 
-/// The socket and the port's name in `+QSSLSTATE: <id>,"SSLClient","<ip>",<port>,<port>,<state>,<PDP>,<server>,<mode>,
-/// "<AT port>",<SSL ctx>`.
-fn port_in_state(line: &str) -> Option<(SocketId, String)> {
-    let mut all = fields(line.strip_prefix("+QSSLSTATE:")?);
-    let id = all.number().and_then(SocketId::new)?;
-    let name = all.nth(8)?;
-    let is_name =
-        !name.is_empty() && name.len() <= NAME_MAX && name.bytes().all(|b| b.is_ascii_alphanumeric());
-    is_name.then(|| (id, name.to_owned()))
-}
-
 const STATE: &str = "AT+QSSLSTATE=";
 
 /// After an open, nothing need be heard for so long before the port's name is asked for. Nor need what another port has
@@ -340,23 +331,3 @@ const UNHEARD_MAX: Duration = Duration::from_secs(5);
 
 /// How often a socket in buffer mode is read where URCs may not reach us.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The longest name of a port, in bytes.
-const NAME_MAX: usize = 16;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_of_a_port_is_read_and_nothing_else_is_taken_for_one() {
-        let line = |name: &str| {
-            format!("+QSSLSTATE: 4,\"SSLClient\",\"220.180.239.201\",8011,0,2,1,4,1,\"{name}\",1")
-        };
-        assert_eq!(port_in_state(&line("usbmodem")), SocketId::new(4).map(|id| (id, "usbmodem".to_owned())));
-        for wrong in ["", "a;b", "seventeenletters17"] {
-            assert_eq!(port_in_state(&line(wrong)), None, "{wrong}");
-        }
-        assert_eq!(port_in_state("+QSSLSTATE: 4,\"SSLClient\""), None);
-    }
-}

@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 use super::ssl_context::Joins;
-use super::{Action, Event, Modem, error_of};
-use crate::at::{Command, ResultCode};
+use super::{Action, Event, Modem};
+use crate::at::Command;
+use crate::at::answers::{Answer, Clock, LastError, Registration, SimState};
 use crate::at::{Outcome, Refusal};
 use crate::error::Kind;
 use crate::failure::Failure;
@@ -29,11 +30,11 @@ use crate::settings::Mode;
 use clock::NetworkTime;
 pub(in crate::modem) use found::Texts;
 use found::{Found, Reports, SHARED};
-use network::{REGISTRATION, registration_state, sim_state};
+use network::REGISTRATION;
 use tls::Files;
 
-pub use clock::{PLAUSIBLE_UNIX_SECONDS, clock_text, unix_seconds};
-pub use network::{PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, access_point, access_point_line, pin_attempts};
+pub use clock::PLAUSIBLE_UNIX_SECONDS;
+pub use network::{PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, access_point_line};
 
 /// How far the data session is.
 #[derive(Debug)]
@@ -76,9 +77,8 @@ pub struct Session {
     network_time: Option<NetworkTime>,
     /// The PDP context has been deactivated once already in this attempt.
     torn_down: bool,
-    /// What the services asked so far say that tells most: 3, the network denies the registration, or 2, the modem
-    /// searches.
-    registration: Option<u8>,
+    /// What the services asked so far say that tells most.
+    registration: Option<Registration>,
     /// It stands, and files for new tunnels are being stored meanwhile.
     pub refreshing: bool,
     /// A context of ours that is active shall be torn down: it carries nothing.
@@ -441,7 +441,7 @@ impl Modem {
             }
             Step::Clock | Step::LookAtClock => line("AT+CCLK?".into()),
             Step::SetClock => {
-                let clock = self.session.unix_seconds(now).and_then(clock_text)?;
+                let clock = self.session.unix_seconds(now).and_then(Clock::at)?;
                 line(format!("AT+CCLK=\"{clock}\""))
             }
             Step::ListFiles => line("AT+QFLST=\"*\"".into()),
@@ -569,8 +569,8 @@ impl Modem {
             Step::KeepMessages(reports) => self.messages_kept(reports, refused.is_some()),
             Step::Mqtt => self.mqtt_answered(&lines),
             Step::Glance => {
-                let has_sim = lines.iter().any(|line| sim_state(line) == Some("READY"));
-                let is_registered = matches!(registration_state(&lines), Some(1 | 5));
+                let has_sim = SimState::all(&lines).any(|state| state == SimState::Ready);
+                let is_registered = Registration::first(&lines).is_some_and(Registration::is_registered);
                 if refused.is_none() && has_sim && is_registered {
                     self.leftovers(&lines);
                     self.pdp_state_answered(&lines);
@@ -621,8 +621,8 @@ impl Modem {
                 Some(refusal) => self.activation_refused(&refusal, now),
             },
             Step::ActivationRefused => {
-                let code = lines.iter().find_map(|line| error_of(line)).filter(|code| *code != 0);
-                let reason = code.map_or("ERROR".to_owned(), |code| ResultCode(code).to_string());
+                let reason = LastError::reason(&lines);
+                let reason = reason.map_or("ERROR".to_owned(), |code| code.to_string());
                 self.activation_refused(&reason, now);
             }
             Step::TearDown => {

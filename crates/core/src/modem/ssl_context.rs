@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::Modem;
-use crate::at::{AtText, SslContextId, fields};
+use crate::at::answers::{Answer, FileSum, TlsSetting, file_in};
+use crate::at::{AtText, Outcome, Refusal, SslContextId};
 use crate::error::Kind;
 use crate::failure::Failure;
 use crate::profile::Profile;
@@ -503,21 +504,19 @@ impl Setting {
     /// "negotiatetimeout" has.
     fn value_in<'a>(&self, context: SslContextId, lines: &'a [String], is_single: bool) -> Option<&'a str> {
         let number = self.ca_id.map_or(context.index(), usize::from);
-        lines.iter().find_map(|line| {
-            let mut all = fields(line.strip_prefix("+QSSLCFG:")?);
-            let key = all.next()?.trim();
+        let is_its = |TlsSetting { key, number: its, .. }: &TlsSetting<'_>| {
             let is_same = key.eq_ignore_ascii_case(&self.key)
                 || is_single && key.len() > self.key.len() && key.starts_with(&*self.key);
-            let is_its = is_same && all.number::<usize>()? == number;
-            is_its.then(|| all.rest().unwrap_or(""))
-        })
+            is_same && usize::from(*its) == number
+        };
+        TlsSetting::all(lines).find(is_its).map(|setting| setting.value.unwrap_or(""))
     }
 
     /// Whether the value that the module tells is the one wanted. Modules differ in quotes, case, and whether the
     /// storage stands in front of a file's name; a number may be written otherwise.
     fn agrees(&self, value: &str) -> bool {
         match &*self.key {
-            "cacert" | "cacertex" | "clientcert" | "clientkey" => path(value) == path(&self.value),
+            "cacert" | "cacertex" | "clientcert" | "clientkey" => file_in(value) == file_in(&self.value),
             _ => match (number(value), number(&self.value)) {
                 (Some(value), Some(wanted)) => value == wanted,
                 _ => normal(value) == normal(&self.value),
@@ -544,7 +543,7 @@ impl Setting {
 
     /// Why the value that it has must stay as it is. Files of ours in the common list are ours to take away.
     fn cannot_be_changed(&self, value: &str, owns_chain: bool) -> Option<String> {
-        let path = path(value);
+        let path = file_in(value);
         let is_ours = owns_chain || path.is_empty() || is_ours(path);
         let ca_id = self.ca_id.filter(|_| !is_ours)?;
         Some(format!(
@@ -557,12 +556,6 @@ impl Setting {
     fn is_chain_unknown(&self) -> bool {
         self.ca_id.is_some() && self.may_lack && self.is_unread()
     }
-}
-
-/// The file in a setting's value, without quotes and its usual storage. What follows it, a key's password, is left out.
-fn path(value: &str) -> &str {
-    let path = fields(value).next().unwrap_or("").trim();
-    path.strip_prefix("UFS:").unwrap_or(path)
 }
 
 /// A number as modules write it, in quotes or not.
@@ -617,11 +610,37 @@ impl File {
         }
     }
 
-    /// The checksum that the module answers to an upload: 16-bit XOR of big-endian byte pairs, an odd last
-    /// byte in the high half (FILE application note, AT+QFUPL).
-    pub fn checksum(&self) -> u16 {
-        checksum(&self.content)
+    /// What the module answers to an upload that worked.
+    pub fn sum(&self) -> FileSum {
+        FileSum::of_content(&self.content)
     }
+
+    /// What came of its upload: the answer to AT+QFUPL.
+    pub fn upload_answered(&self, outcome: Option<&Outcome>, lines: &[String]) -> Upload {
+        match (FileSum::first(lines), outcome) {
+            (Some(sum), Some(Outcome::Ok)) if sum == self.sum() => Upload::Whole,
+            (_, Some(Outcome::Refused(Refusal::Cme(error))))
+                if error.number() == Some(FILE_EXISTS) || error.0.contains("exist") =>
+            {
+                Upload::Exists
+            }
+            (Some(sum), _) => Upload::Different(sum),
+            (None, _) => Upload::Unconfirmed,
+        }
+    }
+}
+
+/// What came of the upload of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upload {
+    /// It is there, whole.
+    Whole,
+    /// There was a file of this name, and it is as it was.
+    Exists,
+    /// This is there instead of it, or a refusal came after it.
+    Different(FileSum),
+    /// The module does not say what is there.
+    Unconfirmed,
 }
 
 /// Whether a file of this program has the bytes that it was stored with, which its name tells.
@@ -643,13 +662,6 @@ fn stored_name(kind: &str, content: &[u8]) -> String {
     let hash = Sha256::digest(content);
     let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{FILE_PREFIX}{hex}.{kind}")
-}
-
-/// The checksum of AT+QFUPL and AT+QFDWL.
-pub fn checksum(content: &[u8]) -> u16 {
-    content
-        .chunks(2)
-        .fold(0, |sum, pair| sum ^ (u16::from(pair[0]) << 8 | pair.get(1).copied().map_or(0, u16::from)))
 }
 
 /// How the authorities of all tunnels are given to the module.
@@ -819,33 +831,6 @@ fn chain_settings(tls: &settings::Tls, profile: &Profile, authorities: Authoriti
     };
     let is_unlisted = profile.is_unlisted("cacertex");
     (0..CHAIN_MAX).map(|ca_id| Setting::chain(ca_id as u8, trusted.get(ca_id), is_unlisted)).collect()
-}
-
-/// Names and sizes in the lines of AT+QFLST, the names without their storage.
-pub fn stored_files(lines: &[String]) -> Vec<(String, u64)> {
-    let file = |line: &String| {
-        let mut all = fields(line.strip_prefix("+QFLST:")?);
-        let name = all.next()?;
-        Some((name.strip_prefix("UFS:").unwrap_or(name).to_owned(), all.number()?))
-    };
-    lines.iter().filter_map(file).collect()
-}
-
-/// `+QFUPL: <size>,<checksum>`
-pub fn upload_sum(lines: &[String]) -> Option<(usize, u16)> {
-    sum(lines, "+QFUPL:")
-}
-
-/// `+QFDWL: <size>,<checksum>`
-pub fn download_sum(lines: &[String]) -> Option<(usize, u16)> {
-    sum(lines, "+QFDWL:")
-}
-
-fn sum(lines: &[String], name: &str) -> Option<(usize, u16)> {
-    lines.iter().find_map(|line| {
-        let mut all = fields(line.strip_prefix(name)?);
-        Some((all.number()?, u16::from_str_radix(all.next()?.trim(), 16).ok()?))
-    })
 }
 
 /// What is likely wrong where TLS fails and TCP does not, for these settings on this module, the likeliest
@@ -1068,6 +1053,9 @@ fn normal(value: &str) -> String {
     value.chars().filter(|c| !matches!(c, '"' | ' ')).collect::<String>().to_ascii_uppercase()
 }
 
+/// AT+QFUPL of a name that is there (FILE application note).
+const FILE_EXISTS: u16 = 407;
+
 /// What the names of our files in the modem begin with.
 pub const FILE_PREFIX: &str = "qt-";
 
@@ -1082,14 +1070,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_the_modules() {
-        let file = |content: &[u8]| File {
-            name: AtText::new("x").unwrap(),
-            content: content.to_vec(),
+    fn an_upload_is_whole_only_if_the_module_says_ok_and_its_sum_is_right() {
+        let file = File {
+            name: AtText::new("x").expect("a name"),
+            content: b"\x12\x34\x56".to_vec(),
             source: String::new(),
         };
-        assert_eq!(file(b"\x12\x34\x56").checksum(), 0x1234 ^ 0x5600);
-        assert_eq!(file(b"").checksum(), 0);
+        let cme = |text: &str| Some(Outcome::Refused(Refusal::Cme(crate::at::CmeError(text.into()))));
+        let (right, wrong) = ("+QFUPL: 3,4434", "+QFUPL: 2,1234");
+        let different = |size, checksum| Upload::Different(FileSum { size, checksum });
+        for (line, outcome, wanted) in [
+            (right, Some(Outcome::Ok), Upload::Whole),
+            (wrong, Some(Outcome::Ok), different(2, 0x1234)),
+            // A part is stored all the same.
+            (wrong, cme("421"), different(2, 0x1234)),
+            (right, cme("421"), different(3, 0x4434)),
+            ("", cme("407"), Upload::Exists),
+            ("", cme("file already exist"), Upload::Exists),
+            ("", cme("20"), Upload::Unconfirmed),
+            ("", Some(Outcome::Ok), Upload::Unconfirmed),
+            ("", Some(Outcome::Refused(Refusal::Plain)), Upload::Unconfirmed),
+            ("", None, Upload::Unconfirmed),
+        ] {
+            assert_eq!(
+                file.upload_answered(outcome.as_ref(), &[line.to_owned()]),
+                wanted,
+                "{line} {outcome:?}"
+            );
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! own values behind, and the next one takes them for what it found.
 
 use super::Step;
-use crate::at::{begins_text, fields};
+use crate::at::answers::{Answer, MessageSettings, MqttClient, SharedSetting, UrcPorts};
+use crate::at::begins_text;
 use crate::modem::{Modem, UrcPort};
 
 /// What was found in the modem.
@@ -55,13 +56,16 @@ impl Found {
         self.texts = Texts::Kept;
     }
 
-    /// Takes the answers to [`SHARED`], together or one by one.
+    /// Takes the answers to [`SHARED`] and [`MESSAGES`], together or one by one.
     pub(super) fn learn(&mut self, lines: &[String]) {
         for line in lines {
-            if let Some((name, value)) = setting(line) {
-                self.is_now(name, value);
-            } else if let Some(ports) = listed_ports(line) {
-                self.urc_ports = ports;
+            if let Some(setting) = SharedSetting::of(line) {
+                let mut names = SHARED.into_iter().chain([MESSAGES]);
+                if let Some(name) = names.find(|name| setting.is_asked_by(name)) {
+                    self.is_now(name, setting.value);
+                }
+            } else if let Some(UrcPorts(ports)) = UrcPorts::of(line) {
+                self.urc_ports = ports.into_iter().map(str::to_owned).collect();
             }
         }
     }
@@ -106,7 +110,7 @@ impl Found {
 
     /// The command that has messages kept and not shown; `None` where they are.
     pub(super) fn keep_messages(&self, reports: Reports) -> Option<String> {
-        self.kept(reports).map(|values| format!("AT{}", line(MESSAGES, &values)))
+        self.kept(reports).map(|values| format!("AT{}", line(MESSAGES, &values.to_string())))
     }
 
     /// A line that is about something else than our sockets.
@@ -131,8 +135,8 @@ impl Found {
         }
     }
 
-    fn kept(&self, reports: Reports) -> Option<String> {
-        kept(self.value(MESSAGES)?, reports).map(|values| values.map(|value| value.to_string()).join(","))
+    fn kept(&self, reports: Reports) -> Option<MessageSettings> {
+        kept(self.value(MESSAGES)?.parse().ok()?, reports)
     }
 }
 
@@ -149,10 +153,7 @@ impl Modem {
     /// AT+CNMI? was answered. A message that is shown when it arrives is text that anybody can send: it is kept
     /// instead, and only announced.
     pub(super) fn messages_answered(&mut self, lines: &[String]) {
-        let value = lines.iter().find_map(|line| line.strip_prefix("+CNMI:"));
-        if let Some(value) = value {
-            self.session.found.is_now(MESSAGES, value.trim());
-        }
+        self.session.found.learn(lines);
         match self.session.found.keep_messages(Reports::Kept) {
             Some(_) => self.session.go(Step::KeepMessages(Reports::Kept)),
             None => self.go_or_skip(Step::Mqtt),
@@ -166,7 +167,7 @@ impl Modem {
             return self.session.go(Step::KeepMessages(Reports::Dropped));
         }
         match self.session.found.kept(reports) {
-            Some(values) if !is_refused => self.session.found.was_set(MESSAGES, &values),
+            Some(values) if !is_refused => self.session.found.was_set(MESSAGES, &values.to_string()),
             _ => {
                 self.session.found.texts = self.session.found.texts.max(Texts::Shown);
                 log::warn!(
@@ -179,13 +180,9 @@ impl Modem {
         self.go_or_skip(Step::Mqtt);
     }
 
-    /// AT+QMTCONN? was answered: `+QMTCONN: <client>,<state>`, 2 connecting, 3 connected.
+    /// AT+QMTCONN? was answered.
     pub(super) fn mqtt_answered(&mut self, lines: &[String]) {
-        let state = |line: &String| {
-            let values = line.strip_prefix(MQTT_STATE)?;
-            fields(values).nth(1)?.trim().parse::<u8>().ok()
-        };
-        if lines.iter().filter_map(state).any(|state| matches!(state, 2 | 3)) {
+        if MqttClient::all(lines).any(|client| client.is_active) {
             self.session.found.texts_are_shown(MQTT_STATE, &self.profile.name);
         }
         self.go_or_skip(Step::Dns);
@@ -207,43 +204,19 @@ fn line(name: &str, value: &str) -> String {
     }
 }
 
-/// `+QICFG: "viewmode",0` has the value of `+QICFG="viewmode"`.
-fn setting(line: &str) -> Option<(&'static str, &str)> {
-    let (command, rest) = line.split_once(": \"")?;
-    let (key, value) = rest.split_once("\",")?;
-    let is_asked = |name: &&&str| {
-        name.split_once("=\"")
-            .is_some_and(|(asked, its)| asked == command && its.strip_suffix('"') == Some(key))
+/// What AT+CNMI must be so that nothing is shown that somebody else wrote; `None` where that is so already.
+fn kept(found: MessageSettings, reports: Reports) -> Option<MessageSettings> {
+    let wanted = MessageSettings {
+        messages: if found.messages >= 2 { 1 } else { found.messages },
+        broadcasts: if found.broadcasts >= 2 { 0 } else { found.broadcasts },
+        reports: match (found.reports, reports) {
+            (1, Reports::Kept) => 2,
+            (1, Reports::Dropped) => 0,
+            (other, _) => other,
+        },
+        ..found
     };
-    let name = SHARED.iter().find(is_asked)?;
-    let value = value.trim();
-    (!value.starts_with('(')).then_some((name, value))
-}
-
-/// `+QURCCFG: "urcport",("usbat","usbmodem","uart1","all")`
-fn listed_ports(line: &str) -> Option<Vec<String>> {
-    let (_, list) = line.strip_prefix("+QURCCFG: \"urcport\",")?.split_once('(')?;
-    let names = fields(list.split_once(')')?.0).take(PORTS_MAX);
-    Some(names.filter(|name| !name.is_empty()).map(str::to_owned).collect())
-}
-
-/// The values of AT+CNMI with which nothing is shown that somebody else wrote; `None` where that is so already.
-fn kept(values: &str, reports: Reports) -> Option<[u8; 5]> {
-    let mut numbers = [0; 5];
-    for (number, text) in numbers.iter_mut().zip(fields(values)) {
-        *number = text.parse().ok()?;
-    }
-    let before = numbers;
-    // New messages: 2 and 3 show them, 1 only says where they are kept. Cell broadcasts likewise; 0 is neither.
-    numbers[1] = if numbers[1] >= 2 { 1 } else { numbers[1] };
-    numbers[2] = if numbers[2] >= 2 { 0 } else { numbers[2] };
-    // Reports: 1 shows them, 2 only says where they are kept.
-    numbers[3] = match (numbers[3], reports) {
-        (1, Reports::Kept) => 2,
-        (1, Reports::Dropped) => 0,
-        (other, _) => other,
-    };
-    (numbers != before).then_some(numbers)
+    (wanted != found).then_some(wanted)
 }
 
 /// What is asked before it is set. The names stand without `AT`, so that they can be joined in a line.
@@ -273,9 +246,6 @@ const MQTT: &str = "+QMT";
 
 /// A state of one of them.
 const MQTT_STATE: &str = "+QMTCONN:";
-
-/// The most names of ports that are kept of what a module lists.
-const PORTS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -320,16 +290,16 @@ mod tests {
     #[test]
     fn messages_are_kept_and_not_shown() {
         for (values, wanted) in [
-            ("2,2,0,0,0", Some([2, 1, 0, 0, 0])),
-            ("1,3,2,1,0", Some([1, 1, 0, 2, 0])),
-            ("2,2", Some([2, 1, 0, 0, 0])),
+            ("2,2,0,0,0", Some("2,1,0,0,0")),
+            ("1,3,2,1,0", Some("1,1,0,2,0")),
+            ("2,2", Some("2,1,0,0,0")),
             ("2,1,0,0,0", None),
             ("0,0,0,2,1", None),
-            ("", None),
-            ("2,999,0,0,0", None),
         ] {
-            assert_eq!(kept(values, Reports::Kept), wanted, "{values}");
+            let found = values.parse().expect("numbers");
+            assert_eq!(kept(found, Reports::Kept), wanted.and_then(|wanted| wanted.parse().ok()), "{values}");
         }
-        assert_eq!(kept("2,1,0,1,0", Reports::Dropped), Some([2, 1, 0, 0, 0]));
+        let found = "2,1,0,1,0".parse().expect("numbers");
+        assert_eq!(kept(found, Reports::Dropped).map(|kept| kept.to_string()).as_deref(), Some("2,1,0,0,0"));
     }
 }

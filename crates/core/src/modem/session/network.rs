@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use super::Step;
 use crate::at::Outcome;
 use crate::at::Refusal;
-use crate::at::{AtText, Line, SOCKET_COUNT, SocketId, fields};
+use crate::at::answers::{
+    AccessPoint, Answer, PdpContext, PinAttempts, Registration, SimState, SocketState, SocketStatus,
+};
+use crate::at::{AtText, Line, SOCKET_COUNT, SocketId};
 use crate::counted;
 use crate::error::Kind;
 use crate::failure::Failure;
@@ -40,7 +43,7 @@ impl Modem {
     /// A context that was found active may have been set up with another access point, by an earlier run perhaps.
     pub(super) fn active_apn_answered(&mut self, lines: &[String]) {
         let wanted = self.settings.pdp.apn.as_ref().map_or("", AtText::as_str);
-        match access_point(lines) {
+        match AccessPoint::first(lines).map(|active| active.name) {
             Some(active) if !active.is_empty() && !active.eq_ignore_ascii_case(wanted) => {
                 log::warn!(
                     "PDP context {} is active with the access point {active:?} and not that of --apn: setting it up \
@@ -63,11 +66,12 @@ impl Modem {
     }
 
     pub(super) fn sim_answered(&mut self, outcome: &Outcome, lines: &[String], now: Instant) {
-        let state = lines.iter().find_map(|line| sim_state(line));
-        match (state, outcome) {
-            (Some("READY"), _) => self.session.go(Step::Registration(0)),
-            (Some("SIM PIN"), _) if self.settings.sim_pin.is_some() => self.session.go(Step::PinAttempts(0)),
-            (Some("SIM PIN"), _) => {
+        match (SimState::first(lines), outcome) {
+            (Some(SimState::Ready), _) => self.session.go(Step::Registration(0)),
+            (Some(SimState::WantsPin), _) if self.settings.sim_pin.is_some() => {
+                self.session.go(Step::PinAttempts(0))
+            }
+            (Some(SimState::WantsPin), _) => {
                 let message = match self.session.pin_refused {
                     true => {
                         "the SIM has refused the PIN of --sim-pin-file before, and it is not tried again: give the right \
@@ -77,12 +81,12 @@ impl Modem {
                 };
                 self.session_failed(Failure::new(Kind::SimFailed, message), true, now);
             }
-            (Some("SIM PUK"), _) => {
+            (Some(SimState::WantsPuk), _) => {
                 let message = "the SIM is locked after wrong PINs and wants its PUK: unlock it by hand (qssl-tunnel at \
                                --force 'AT+CPIN=\"PUK\",\"NEW PIN\"'), or in a telephone";
                 self.session_failed(Failure::new(Kind::SimFailed, message), false, now);
             }
-            (Some(state), _) => {
+            (Some(SimState::Other(state)), _) => {
                 let message = format!("the SIM cannot be used: it says {state:?}");
                 self.session_failed(Failure::new(Kind::SimFailed, message), false, now);
             }
@@ -105,9 +109,9 @@ impl Modem {
     /// A module that cannot say how many attempts are left is trusted to have more than one: a PIN that was refused
     /// is never tried again.
     pub(super) fn pin_attempts_answered(&mut self, index: usize, lines: &[String], now: Instant) {
-        match pin_attempts(lines) {
+        match PinAttempts::first(lines) {
             None if index + 1 < PIN_ATTEMPTS.len() => self.session.go(Step::PinAttempts(index + 1)),
-            Some(attempts) if attempts < PIN_ATTEMPTS_MIN => {
+            Some(PinAttempts(attempts)) if attempts < PIN_ATTEMPTS_MIN => {
                 let message = format!(
                     "the SIM has {} left for its PIN, and the last one is not used: enter the PIN by hand \
                      (qssl-tunnel at --force 'AT+CPIN=\"…\"'), or unlock the SIM in a telephone",
@@ -126,22 +130,20 @@ impl Modem {
     }
 
     pub(super) fn registration_answered(&mut self, index: usize, lines: &[String], now: Instant) {
-        let state = registration_state(lines);
-        // LTE-only modules say 0 for the services that they do not have: a search or a denial stands beside that.
+        let state = Registration::first(lines);
         let so_far = self.session.registration.filter(|_| index > 0);
-        let state_of_note = state.map(|state| if matches!(state, 2 | 3) { state } else { 0 });
-        self.session.registration = so_far.into_iter().chain(state_of_note).max();
+        self.session.registration = so_far.max(state);
         match state {
-            Some(1 | 5) => return self.session.go(Step::Leftovers),
+            Some(state) if state.is_registered() => return self.session.go(Step::Leftovers),
             _ if index + 1 < REGISTRATION.len() => {
                 return self.session.go(Step::Registration(index + 1));
             }
             _ => {}
         }
-        let denied = self.session.registration == Some(3);
+        let denied = self.session.registration == Some(Registration::Denied);
         let words = match self.session.registration {
-            Some(3) => "the network denied the registration",
-            Some(2) => "the modem searches for a network",
+            Some(Registration::Denied) => "the network denied the registration",
+            Some(Registration::Searching) => "the modem searches for a network",
             Some(_) => "the modem is not registered in a network",
             // It is asked again after a pause that grows.
             None => {
@@ -164,12 +166,8 @@ impl Modem {
     /// Lines of AT+QSSLSTATE: sockets that an earlier run left open are closed if they are ours.
     pub(super) fn leftovers(&mut self, lines: &[String]) {
         let mut open = [false; SOCKET_COUNT];
-        for line in lines {
-            let Some(rest) = line.strip_prefix("+QSSLSTATE:") else { continue };
-            let mut all = fields(rest);
-            let Some(id) = all.number().and_then(SocketId::new) else { continue };
-            let state: u8 = all.nth(4).and_then(|state| state.parse().ok()).unwrap_or(2);
-            open[id.index()] = state != 0;
+        for socket in SocketStatus::all(lines) {
+            open[socket.id.index()] = socket.state != SocketState::Free;
         }
         for id in SocketId::all() {
             let ours = self.settings.sockets.contains(id.index())
@@ -180,53 +178,10 @@ impl Modem {
         }
     }
 
-    /// `+QIACT: <context>,<state>,<type>,"<address>"` of our context, if it is active.
+    /// The address in our context, if that is active.
     pub(in crate::modem) fn pdp_address(&self, lines: &[String]) -> Option<String> {
-        lines.iter().find_map(|line| {
-            let mut all = fields(line.strip_prefix("+QIACT:")?);
-            let context: u8 = all.number()?;
-            let state: u8 = all.number()?;
-            let address = all.nth(1)?;
-            (context == self.settings.pdp.context.number() && state == 1 && !address.is_empty())
-                .then(|| address.to_owned())
-        })
+        PdpContext::address_of(self.settings.pdp.context, lines).map(str::to_owned)
     }
-}
-
-/// `+CPIN: <state>`
-pub(super) fn sim_state(line: &str) -> Option<&str> {
-    line.strip_prefix("+CPIN:").map(str::trim)
-}
-
-/// `+CEREG: <n>,<stat>[,…]`, and likewise of the other services.
-pub(super) fn registration_state(lines: &[String]) -> Option<u8> {
-    lines.iter().find_map(|line| {
-        let (name, rest) = line.split_once(':')?;
-        let mut fields = fields(rest);
-        fields.next().filter(|_| name.ends_with("REG"))?;
-        fields.number()
-    })
-}
-
-/// How many attempts the SIM leaves for its PIN, in the answer to one of [`PIN_ATTEMPTS`]: `+QPINC: "SC",<for the
-/// PIN>,<for the PUK>`, `+CPINR: SIM PIN,<for it>[,<at most>]`. More than any SIM has is not believed.
-pub fn pin_attempts(lines: &[String]) -> Option<u8> {
-    let told = lines.iter().find_map(|line| match line.strip_prefix("+QPINC:") {
-        Some(values) => fields(values).nth(1)?.parse().ok(),
-        None => {
-            let mut all = fields(line.strip_prefix("+CPINR:")?);
-            all.next().filter(|code| *code == "SIM PIN")?;
-            all.number()
-        }
-    });
-    told.filter(|attempts| *attempts <= ATTEMPTS_MAX)
-}
-
-/// The access point's name in `+QICSGP: [<context>,]<type>,"<apn>","<user>","<password>",<auth>`.
-pub fn access_point(lines: &[String]) -> Option<&str> {
-    let values = lines.iter().find_map(|line| line.strip_prefix("+QICSGP:"))?;
-    let with_context = fields(values).count() > 5;
-    fields(values).nth(if with_context { 2 } else { 1 })
 }
 
 /// AT+QICSGP for this access point.
@@ -257,41 +212,8 @@ const POLL: Duration = Duration::from_secs(2);
 /// What asks for the attempts that are left: Quectel's own command, and that of 3GPP 27.007.
 pub const PIN_ATTEMPTS: [&str; 2] = ["AT+QPINC=\"SC\"", "AT+CPINR=\"SIM PIN\""];
 
-/// ETSI TS 102 221 has four bits for the number.
-const ATTEMPTS_MAX: u8 = 15;
-
 /// With fewer attempts left no PIN is entered: the last one is the user's.
 pub const PIN_ATTEMPTS_MIN: u8 = 2;
 
 /// How long a registration may take where nobody waits for ever.
 const REGISTRATION_PATIENCE: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_attempts_for_a_pin_are_read_from_either_answer() {
-        let attempts = |text: &str| pin_attempts(&[text.to_owned()]);
-        assert_eq!(attempts("+QPINC: \"SC\",3,10"), Some(3));
-        assert_eq!(attempts("+CPINR: SIM PIN,1,3"), Some(1));
-        assert_eq!(attempts("+CPINR: SIM PIN,0"), Some(0));
-        assert_eq!(attempts("+CPINR: \"SIM PIN\",2"), Some(2));
-        for text in
-            ["+CPINR: SIM PUK,10,10", "+CPINR: SIM PIN", "+CPINR: SIM PIN,-1", "+QPINC: \"SC\",255,255", "3"]
-        {
-            assert_eq!(attempts(text), None, "{text}");
-        }
-        let all = ["+CPINR: SIM PUK,10,10", "+CPINR: SIM PIN,1,3"].map(str::to_owned);
-        assert_eq!(pin_attempts(&all), Some(1), "every code may be listed");
-    }
-
-    #[test]
-    fn an_access_point_is_read_with_and_without_the_number_of_its_context() {
-        let line = |text: &str| vec![text.to_owned()];
-        assert_eq!(access_point(&line("+QICSGP: 1,\"UNINET\",\"\",\"\",1")), Some("UNINET"));
-        assert_eq!(access_point(&line("+QICSGP: 1,1,\"UNINET\",\"\",\"\",1")), Some("UNINET"));
-        assert_eq!(access_point(&line("+QICSGP: 1,\"\",\"\",\"\",0")), Some(""));
-        assert_eq!(access_point(&line("+QICSGP")), None);
-    }
-}

@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use super::Step;
-use crate::at::{AtText, Command, SocketId, fields};
-use crate::at::{Outcome, Refusal};
+use crate::at::Outcome;
+use crate::at::answers::{Answer, ListedFile, Storage};
+use crate::at::{AtText, Command, SocketId};
 use crate::error::Kind;
 use crate::failure::{Failure, OpenFailure};
 use crate::modem::channel::Origin;
-use crate::modem::ssl_context::{self, File, Reading};
+use crate::modem::ssl_context::{File, Reading, Upload};
 use crate::modem::{Action, Modem};
 use crate::settings;
 use crate::socket::{Opening, Socket};
@@ -44,17 +45,16 @@ impl Modem {
 
     /// Lines of AT+QFLST: what is there already is not stored again, if its bytes are the right ones.
     pub(super) fn files_listed(&mut self, lines: &[String], now: Instant) {
-        let stored = ssl_context::stored_files(lines);
         let files = &mut self.session.files;
         *files = Files::default();
         let compares = self.contexts.iter().any(|context| !context.files_stand)
             || self.session.compared_at.is_none_or(|at| now.saturating_duration_since(at) > COMPARE_PAUSE);
         for file in self.contexts.iter().flat_map(|context| &context.files) {
-            let size = stored.iter().find(|(name, _)| *name == file.name.as_str()).map(|(_, size)| *size);
+            let listed = ListedFile::all(lines).find(|listed| listed.name == file.name.as_str());
             let is_known = files.missing.contains(file) || files.unread.contains(file);
-            match size {
+            match listed {
                 _ if is_known => {}
-                Some(size) if size != file.content.len() as u64 => {
+                Some(listed) if listed.bytes != file.content.len() as u64 => {
                     files.wrong.push(file.name.clone());
                     files.missing.push(file.clone());
                 }
@@ -110,9 +110,9 @@ impl Modem {
         self.next_file();
     }
 
-    /// `+QFLDS: <free>,<total>`
+    /// The answer to AT+QFLDS.
     pub(super) fn space_answered(&mut self, lines: &[String], now: Instant) {
-        let free = lines.iter().find_map(|line| fields(line.strip_prefix("+QFLDS:")?).number::<u64>());
+        let free = Storage::first(lines).map(|storage| storage.free_bytes);
         let needed: u64 = self.session.files.missing.iter().map(|file| file.content.len() as u64).sum();
         match free {
             Some(free) if needed > free => {
@@ -127,39 +127,38 @@ impl Modem {
         }
     }
 
-    /// `+QFUPL: <size>,<checksum>`
+    /// The answer to AT+QFUPL.
     pub(super) fn uploaded(&mut self, outcome: &Outcome, lines: &[String]) {
         let files = &mut self.session.files;
         let Some(file) = files.missing.first() else { return };
-        let answer = ssl_context::upload_sum(lines);
-        let stored = answer == Some((file.content.len(), file.checksum())) && *outcome == Outcome::Ok;
-        let exists = matches!(outcome, Outcome::Refused(Refusal::Cme(error))
-            if error.number() == Some(407) || error.0.contains("exist"));
-        if stored {
-            files.missing.remove(0);
-            match files.missing.is_empty() {
-                true => self.next_file(),
-                false => self.session.go(Step::Upload),
-            }
-        } else if exists {
-            files.wrong.push(file.name.clone());
-            self.session.go(Step::DeleteFile);
-        } else {
-            let message = format!(
-                "the modem did not store {} ({} bytes, checksum {:04x}): it answered {}",
-                file.source,
-                file.content.len(),
-                file.checksum(),
-                match (answer, outcome) {
-                    (Some((size, sum)), _) => format!("{size} bytes, checksum {sum:04x}"),
-                    (None, Outcome::Refused(refusal)) => refusal.to_string(),
-                    (None, _) => "nothing".into(),
+        match file.upload_answered(Some(outcome), lines) {
+            Upload::Whole => {
+                files.missing.remove(0);
+                match files.missing.is_empty() {
+                    true => self.next_file(),
+                    false => self.session.go(Step::Upload),
                 }
-            );
-            files.wrong.push(file.name.clone());
-            // Nothing of it is left there.
-            files.spoiled = Some(Failure::new(Kind::SetUpFailed, message));
-            self.session.go(Step::DeleteFile);
+            }
+            Upload::Exists => {
+                files.wrong.push(file.name.clone());
+                self.session.go(Step::DeleteFile);
+            }
+            failed => {
+                let message = format!(
+                    "the modem did not store {} ({}): it answered {}",
+                    file.source,
+                    file.sum(),
+                    match (failed, outcome) {
+                        (Upload::Different(sum), _) => sum.to_string(),
+                        (_, Outcome::Refused(refusal)) => refusal.to_string(),
+                        _ => "nothing".into(),
+                    }
+                );
+                files.wrong.push(file.name.clone());
+                // Nothing of it is left there.
+                files.spoiled = Some(Failure::new(Kind::SetUpFailed, message));
+                self.session.go(Step::DeleteFile);
+            }
         }
     }
 

@@ -1,0 +1,122 @@
+//! What the information lines of answers mean: each is read here, once, into a small type with checked numbers.
+//!
+//! Nobody else looks at their text. What a module can do (`ATI`, `AT+QSSLCFG=?` and the other test commands) is read by
+//! the profile, and what the modem says unasked by the decoder.
+
+mod clock;
+mod configuration;
+mod files;
+mod network;
+mod sim;
+mod sockets;
+
+pub use clock::Clock;
+pub use configuration::{MessageSettings, MqttClient, SharedSetting, TlsSetting, UrcPorts, file_in};
+pub use files::{FileSum, ListedFile, Storage, without_storage};
+pub use network::{AccessPoint, NameServers, Operator, PdpContext, Registration, Signal};
+pub use sim::{PinAttempts, SimState};
+pub use sockets::{LastError, SocketState, SocketStatus, TcpSocket};
+
+use super::parse::{Fields, fields};
+
+/// An information line that has been read.
+pub trait Answer<'a>: Sized {
+    /// Reads a line; `None` for another line, and for one that lacks what it must have.
+    fn of(line: &'a str) -> Option<Self>;
+
+    /// The first such line of an answer.
+    fn first(lines: &'a [String]) -> Option<Self> {
+        lines.iter().find_map(|line| Self::of(line))
+    }
+
+    /// All such lines of an answer, in order.
+    fn all(lines: &'a [String]) -> impl Iterator<Item = Self> {
+        lines.iter().filter_map(|line| Self::of(line))
+    }
+}
+
+/// What follows `<name>:` in a line that begins with it.
+fn text<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.strip_prefix(name)?.strip_prefix(':').map(str::trim)
+}
+
+/// The same as fields.
+fn values<'a>(line: &'a str, name: &str) -> Option<Fields<'a>> {
+    text(line, name).map(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines that no type may panic on, and from which only what is certain may be read.
+    #[test]
+    fn hostile_lines_are_read_as_far_as_they_go() {
+        let names = [
+            "+QSSLSTATE",
+            "+QISTATE",
+            "+QIGETERROR",
+            "+QIACT",
+            "+CEREG",
+            "+CREG",
+            "REG",
+            "+CSQ",
+            "+COPS",
+            "+QICSGP",
+            "+QIDNSCFG",
+            "+CPIN",
+            "+QPINC",
+            "+CPINR",
+            "+CCLK",
+            "+QFLDS",
+            "+QFLST",
+            "+QFUPL",
+            "+QFDWL",
+            "+QSSLCFG",
+            "+CNMI",
+            "+QICFG",
+            "+QURCCFG",
+            "+QMTCONN",
+            "",
+        ];
+        let rests = [
+            "",
+            ":",
+            ": ",
+            ": ,",
+            ": \"",
+            ": \",",
+            ": (",
+            ": ()",
+            ": \"a",
+            ": \"urcport\",(",
+            ": \"urcport\",\"usbat",
+            ": -1,-1,-1,-1,-1,-1",
+            ": 99999999999999999999,99999999999999999999",
+            ": \u{FFFD},\u{FFFD}",
+            ": ,,,,,,,,,,,,,,,,",
+            ": \"\u{FFFD}\",\"é\",é,é",
+            ": \"é/é/é,é:é:é+é\"",
+            ": 0x,0x,0X",
+        ];
+        for line in names.iter().flat_map(|name| rests.iter().map(move |rest| format!("{name}{rest}"))) {
+            assert_eq!(SocketStatus::of(&line), None, "{line}");
+            assert_eq!(TcpSocket::of(&line), None, "{line}");
+            assert_eq!(LastError::of(&line), None, "{line}");
+            assert_eq!(PdpContext::of(&line), None, "{line}");
+            assert_eq!(Registration::of(&line), None, "{line}");
+            assert_eq!(PinAttempts::of(&line), None, "{line}");
+            assert_eq!(Clock::of(&line), None, "{line}");
+            assert_eq!(Storage::of(&line), None, "{line}");
+            assert_eq!(ListedFile::of(&line), None, "{line}");
+            assert_eq!(FileSum::of(&line), None, "{line}");
+            assert_eq!(MqttClient::of(&line), None, "{line}");
+            assert_eq!(Signal::of(&line).and_then(|signal| signal.dbm), None, "{line}");
+            assert_eq!(UrcPorts::of(&line), None, "{line}");
+            // Texts, which their users compare.
+            let _ =
+                (AccessPoint::of(&line), NameServers::of(&line), Operator::of(&line), SimState::of(&line));
+            let _ = (TlsSetting::of(&line), SharedSetting::of(&line));
+        }
+    }
+}
