@@ -12,6 +12,7 @@ mod device_server;
 mod echo;
 mod far_end_closes;
 mod flow_control;
+mod found_by_chance;
 mod hostile_clients;
 mod hostile_modem;
 mod limits;

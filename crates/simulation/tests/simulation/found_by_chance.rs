@@ -1,0 +1,124 @@
+//! Goal of this test: what random runs found once stays fixed. Each is told as a wiring, because a seed means something
+//! else as soon as a draw changes; times that decided are gone through in steps.
+
+use qssl_core::settings::Mode;
+use qssl_modem_emulator::PortName;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
+
+use qssl_simulation::wiring::{Connection, Fault, Port, Sends, Wiring, millis, seconds};
+use qssl_simulation::{Outcome, Simulation};
+
+/// A UART without DCD: only the modem's words tell that a stream is over.
+fn without_dcd() -> Port {
+    Port { has_dcd: false, ..Port::uart() }
+}
+
+fn stream() -> Connection {
+    Connection::new(Mode::Transparent)
+}
+
+/// One that is served when everything is over.
+fn later(mode: Mode) -> Connection {
+    Connection::new(mode).at(seconds(100)).far_end(Behaviour::source(3_000, 9))
+}
+
+/// Runs it; the last connection is served.
+fn serves(wiring: &Wiring, name: &str) -> Simulation {
+    let mut sim = wiring.start();
+    sim.run_to_the_end(seconds(400));
+    assert_eq!(sim.outcome(wiring.connections.len() - 1), Some(Outcome::Eof), "{name}");
+    sim
+}
+
+/// A line straight after pushed payload, as some modules send the result of an open, was taken for lost bytes.
+#[test]
+fn the_result_of_an_open_straight_after_payload_is_no_lost_byte() {
+    let pushed = Connection::new(Mode::Push).far_end(Behaviour::source(3_000, 1));
+    for opens in (4_000..5_000).step_by(100) {
+        let sim = serves(
+            &Wiring::new()
+                .uart(9_600)
+                .modem(|modem| {
+                    modem.quirks.open_result_without_empty_line = true;
+                    modem.push_limit_bytes = 1;
+                })
+                .connect(pushed.clone())
+                .connect(pushed.clone().at(millis(opens))),
+            &format!("the second opens after {opens} ms"),
+        );
+        sim.assert_complete(0);
+        sim.assert_complete(1);
+    }
+}
+
+/// What was said of a socket on the port that was lost is lost with it: the client hung.
+#[test]
+fn a_push_client_hears_that_the_port_of_its_urcs_was_lost() {
+    let ports = [PortName::UsbAt, PortName::UsbModem].map(Port::usb);
+    for away in [1, 100, 821, 5_000] {
+        let wiring = Wiring::new()
+            .ports(ports.clone())
+            .connect(Connection::new(Mode::Push))
+            .connect(later(Mode::Transparent))
+            .fault(seconds(20), Fault::LosePort(0, millis(away)));
+        let sim = serves(&wiring, &format!("away for {away} ms"));
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "away for {away} ms");
+    }
+}
+
+/// What a module says that has booted, in the middle of announced payload, was delivered as its rest.
+#[test]
+fn a_reboot_in_the_middle_of_announced_payload_adds_nothing_to_it() {
+    for after in (0..300).step_by(10) {
+        let far = Behaviour { ends: Ends::Never, ..Behaviour::source(200_000, 1) };
+        let wiring = Wiring::new()
+            .uart(115_200)
+            .connect(Connection::new(Mode::Push).far_end(far))
+            .connect(later(Mode::Push))
+            .fault(seconds(8) + millis(after), Fault::Reboot);
+        let name = format!("8 s and {after} ms");
+        assert_eq!(serves(&wiring, &name).outcome(0), Some(Outcome::Reset), "{name}");
+    }
+}
+
+/// `RING` hid the `OK` of an escape, or of a drop of DTR: the stream was taken for ended, in order and too soon.
+#[test]
+fn a_word_of_the_modem_after_the_ok_of_an_escape_does_not_hide_it() {
+    let words = b"\r\nERROR\r\n\r\n> \r\nNO CARRIER\r\n";
+    for has_dtr in [true, false] {
+        for rings in (3_500..8_000).step_by(100) {
+            let far = Behaviour {
+                says: Says::Text(words.to_vec()),
+                ends: Ends::AfterReading(1_459),
+                ..Behaviour::sink()
+            };
+            let suspicious = stream().at(millis(4_200)).sends(Sends::Pattern(1_459)).far_end(far);
+            let wiring = Wiring::new()
+                .ports([Port { has_dtr, ..without_dcd() }])
+                .connect(Connection { latency: millis(300), window_bytes: 500, ..suspicious })
+                .connect(later(Mode::Transparent))
+                .fault(millis(rings), Fault::Urc("RING".into()));
+            let name = format!("DTR {has_dtr}, RING after {rings} ms");
+            let sim = serves(&wiring, &name);
+            if sim.outcome(0) == Some(Outcome::Eof) {
+                assert_eq!(sim.clients[0].received, words, "{name}");
+            }
+        }
+    }
+}
+
+/// What a modem says that reboots was payload of a stream in which nothing had been said.
+#[test]
+fn a_reboot_adds_nothing_to_a_quiet_stream() {
+    for port in [Port::usb(PortName::UsbModem), without_dcd(), Port::uart()] {
+        let wiring = Wiring::new()
+            .ports([port.clone()])
+            .connect(stream())
+            .connect(later(Mode::Transparent))
+            .fault(seconds(50), Fault::OtherProgram(b"AT+CFUN=1,1\r".to_vec()));
+        let name = format!("{port:?}");
+        let sim = serves(&wiring, &name);
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
+        assert_eq!(sim.clients[0].received, b"", "{name}");
+    }
+}
