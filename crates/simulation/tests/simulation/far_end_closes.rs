@@ -186,6 +186,23 @@ fn without_a_witness_the_end_is_a_reset() {
 }
 
 #[test]
+fn a_line_that_cannot_be_read_confirms_no_end() {
+    for mode in MODES {
+        for altered in ["443,0,?,1,0,1,\"uart1\",0", "44?,0,4,1,0,1,\"uart1\",0", "443,0,260", "443"] {
+            let mut hand = ByHand::new(&[mode], 1, true, |_| {});
+            hand.run_until_ready();
+            let client = hand.connect(0).expect("the heart takes clients");
+            hand.run_for(seconds(1));
+            let answer = format!("\r\n+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.2\",{altered}\r\n\r\nOK\r\n");
+            hand.ports[0].instead = answered_alike("AT+QSSLSTATE=0", answer.as_bytes(), 1);
+            hand.far_end_closes(0, 0);
+            hand.run_until("the client ends", seconds(60), |hand| hand.clients[client].outcome.is_some());
+            assert_eq!(hand.clients[client].outcome, Some(Outcome::Reset), "{mode:?}: {altered}");
+        }
+    }
+}
+
+#[test]
 fn a_witness_that_is_silent_at_first_is_asked_again() {
     let mut hand = ByHand::new(&[Mode::Push], 1, true, |_| {});
     hand.run_until_ready();
