@@ -77,7 +77,7 @@ pub struct Session {
     network_time: Option<NetworkTime>,
     /// The PDP context has been deactivated once already in this attempt.
     torn_down: bool,
-    /// What the services asked so far say that tells most.
+    /// The greatest of the answers for the services that were asked about so far.
     registration: Option<Registration>,
     /// It stands, and files for new tunnels are being stored meanwhile.
     pub refreshing: bool,

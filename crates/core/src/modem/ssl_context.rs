@@ -639,7 +639,7 @@ pub enum Upload {
     Exists,
     /// This is there instead of it, or a refusal came after it.
     Different(FileSum),
-    /// The module does not say what is there.
+    /// The module does not report what is there.
     Unconfirmed,
 }
 

@@ -88,15 +88,15 @@ impl<'a> Answer<'a> for UrcPorts<'a> {
 /// (3GPP TS 27.005, 3.4.1). Those that are left out are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageSettings {
-    /// When the modem says anything at all.
+    /// When messages are announced at all.
     pub mode: u8,
-    /// SMS: 2 and 3 show them, 1 only says where they are kept.
+    /// SMS: 2 and 3 show them, 1 announces where they are stored.
     pub messages: u8,
     /// Cell broadcasts: likewise; 0 drops them.
     pub broadcasts: u8,
-    /// Reports on messages that were sent: 1 shows them, 2 only says where they are kept.
+    /// Reports on messages that were sent: 1 shows them, 2 announces where they are stored.
     pub reports: u8,
-    /// What was held back meanwhile.
+    /// What becomes of what was held back meanwhile.
     pub buffer: u8,
 }
 

@@ -1,7 +1,7 @@
 //! What the information lines of answers mean: each is read here, once, into a small type with checked numbers.
 //!
-//! Nobody else looks at their text. What a module can do (`ATI`, `AT+QSSLCFG=?` and the other test commands) is read by
-//! the profile, and what the modem says unasked by the decoder.
+//! No other part looks at their text. Two things are read elsewhere: what a module can do (`ATI`, `AT+QSSLCFG=?` and the
+//! other test commands) by the profile, and URCs by the decoder.
 
 mod clock;
 mod configuration;
@@ -49,9 +49,9 @@ fn values<'a>(line: &'a str, name: &str) -> Option<Fields<'a>> {
 mod tests {
     use super::*;
 
-    /// Lines that no type may panic on, and from which only what is certain may be read.
+    /// No type may panic on these lines, nor read a number from them.
     #[test]
-    fn hostile_lines_are_read_as_far_as_they_go() {
+    fn hostile_lines_have_no_numbers() {
         let names = [
             "+QSSLSTATE",
             "+QISTATE",

@@ -5,8 +5,8 @@ use crate::at::PdpContextId;
 use crate::at::parse::fields;
 
 /// How the modem stands with the network: `+CEREG: <n>,<state>[,…]` in the answer to AT+CEREG?, and likewise +CGREG and
-/// +CREG (PROTOCOL section 5; 3GPP TS 27.007, 10.1.22). The greater, the more it says where services differ: LTE-only
-/// modules answer 0 for the services that they do not have.
+/// +CREG (PROTOCOL section 5; 3GPP TS 27.007, 10.1.22). Where the answers for several services differ, the
+/// greatest counts: LTE-only modules answer 0 for the services that they do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Registration {
     /// 4, and what the standard keeps for services of no use here.
@@ -81,7 +81,7 @@ impl<'a> Answer<'a> for Operator<'a> {
 pub struct PdpContext<'a> {
     /// Its number.
     pub id: PdpContextId,
-    /// The modem says that it is active.
+    /// It is active, as the modem reports it.
     pub is_active: bool,
     /// The modem's address in it; may be empty.
     pub address: &'a str,
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_told_in_dbm() {
+    fn a_signal_is_read_in_dbm() {
         for (line, dbm) in [
             ("+CSQ: 0,0", Some(-113)),
             ("+CSQ: 28,99", Some(-57)),

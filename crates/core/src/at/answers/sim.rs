@@ -11,7 +11,7 @@ pub enum SimState<'a> {
     WantsPin,
     /// `SIM PUK`: wrong PINs have locked it.
     WantsPuk,
-    /// What else it says.
+    /// Another state, in the modem's words.
     Other(&'a str),
 }
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sim_is_ready_wants_a_code_or_says_something_else() {
+    fn a_sim_is_ready_or_wants_a_code_or_has_another_state() {
         for (line, wanted) in [
             ("+CPIN: READY", Some(SimState::Ready)),
             ("+CPIN:READY ", Some(SimState::Ready)),

@@ -30,7 +30,7 @@ pub enum SocketState {
     Connected,
     /// 4, and 3 in old firmware.
     Closing,
-    /// The line does not say, or says something else. The number is in use all the same: it is listed.
+    /// The line has none, or another. The number is in use all the same: it is listed.
     Unknown,
 }
 
