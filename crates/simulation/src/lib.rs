@@ -872,13 +872,7 @@ impl Simulation {
 
     /// The modem says `closed` of a connection that is cut, and nothing that could be asked speaks against it.
     fn can_end_unseen(&self) -> bool {
-        // Where a module does not say whether the data session stands, neither does anything else at an end.
-        let is_silent = self.wiring.modem.quirks.session_query_refused;
-        let cuts = |fault: &Fault| match fault {
-            Fault::CutSocket(_) | Fault::WearOutPdp => true,
-            Fault::DropPdp | Fault::LosePdpSilently => is_silent,
-            _ => false,
-        };
+        let cuts = |fault: &Fault| matches!(fault, Fault::CutSocket(_) | Fault::WearOutPdp);
         self.wiring.faults.iter().any(|(_, fault)| cuts(fault))
     }
 }

@@ -58,7 +58,7 @@ impl Modem {
         Report {
             ports: self.ports.iter().enumerate().map(port).collect(),
             session: self.session_in_words(),
-            address: self.session.address.clone(),
+            address: self.session.address.as_ref().map(ToString::to_string),
             sockets,
             waiting_commands: self.user_commands.len(),
         }
@@ -116,9 +116,12 @@ impl Modem {
             Step::Down | Step::Failed => "waiting for the modem",
             Step::Sim | Step::EnterPin => "asking for the SIM",
             Step::Registration(_) => "asking for the registration",
-            Step::PdpState | Step::Apn | Step::Activate | Step::TearDown | Step::Address => {
-                "activating the data session"
-            }
+            Step::PdpState
+            | Step::Apn
+            | Step::Activate
+            | Step::TearDown
+            | Step::Address
+            | Step::OtherAddress => "activating the data session",
             Step::ListFiles | Step::DeleteFile | Step::Space | Step::Upload => "storing certificates",
             Step::Deactivate | Step::Ended => "released",
             _ => "setting up the modem",

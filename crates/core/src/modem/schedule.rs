@@ -392,7 +392,7 @@ impl Modem {
             self.session.doubt = Doubt::Asked;
         }
         self.sockets.iter_mut().for_each(Socket::eof_asked);
-        Some(Command::line("AT+QIACT?"))
+        Some(self.address_question())
     }
 
     /// Questions, switches of mode, closes and checks.

@@ -48,7 +48,7 @@ pub struct Session {
     /// It failed because the modem said nothing.
     pub is_silent: bool,
     /// The address that the network gave; a session with another address is another session.
-    pub address: Option<String>,
+    pub address: Option<Address>,
     /// We activated the PDP context, so it is ours to be torn down.
     pub activated: bool,
     /// It was active when we came, so it is left active at the end.
@@ -93,6 +93,23 @@ pub struct Session {
     unanswered: Vec<(Step, u32)>,
     /// Settings of SSL contexts that were not answered in a row.
     pub contexts_unanswered: u32,
+}
+
+/// The address that the network gave, by the question that the module answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// AT+QIACT?
+    Listed(String),
+    /// AT+CGPADDR, where that is refused
+    Asked(String),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Address::Listed(address) | Address::Asked(address) => f.write_str(address),
+        }
+    }
 }
 
 /// Whether a data session that is in use may be gone.
@@ -173,6 +190,8 @@ pub enum Step {
     TearDown,
     /// AT+QIACT?, for the address
     Address,
+    /// AT+CGPADDR=, for the address, where that is refused
+    OtherAddress,
     /// AT+CNMI?
     Messages,
     /// AT+CNMI=, where SMS would be shown
@@ -231,6 +250,7 @@ impl Step {
                 | Step::Mqtt
                 | Step::Glance
                 | Step::ActivationRefused
+                | Step::OtherAddress
                 | Step::Dns
                 | Step::Clock
                 | Step::SetClock
@@ -285,7 +305,7 @@ impl Session {
 
     /// Whether there is a data session that can be lost.
     pub fn has_address(&self) -> bool {
-        self.is_serving() || self.address.is_some() || self.step == Step::Address
+        self.is_serving() || self.address.is_some() || matches!(self.step, Step::Address | Step::OtherAddress)
     }
 
     /// Why the set-up waits, if it does.
@@ -415,7 +435,8 @@ impl Modem {
             }
             Step::Registration(index) => line(REGISTRATION[index].into()),
             Step::Leftovers => line("AT+QSSLSTATE".into()),
-            Step::PdpState | Step::Address => line("AT+QIACT?".into()),
+            Step::PdpState | Step::Address => line(LISTED_ADDRESS.into()),
+            Step::OtherAddress => line(format!("{OTHER_ADDRESS}{context}")),
             // The answer has the password in it.
             Step::ActiveApn => Some(Command::secret_line(format!("AT+QICSGP={context}"))),
             Step::Apn => Some(Command::Line(access_point_line(pdp))),
@@ -629,15 +650,18 @@ impl Modem {
                 let next = if self.settings.pdp.apn.is_some() { Step::Apn } else { Step::Activate };
                 self.session.go(next);
             }
-            Step::Address => match self.pdp_address(&lines) {
+            Step::Address if refused.is_some() => self.session.go(Step::OtherAddress),
+            Step::Address | Step::OtherAddress => match self.pdp_address(&lines) {
                 Some(address) => {
                     log::info!("data session up, address {address}");
                     self.session.address = Some(address);
                     self.session.go(Step::Messages);
                 }
                 // It was activated, and where that is not so every open is refused.
-                None if refused.is_some() => {
-                    log::info!("data session up; the module does not report its address (AT+QIACT? refused)");
+                None if self.session.step == Step::OtherAddress => {
+                    log::info!(
+                        "data session up; the module reports its address neither to AT+QIACT? nor to AT+CGPADDR"
+                    );
                     self.session.go(Step::Messages);
                 }
                 None => {
@@ -718,6 +742,10 @@ impl Modem {
         self.session.go(step);
     }
 }
+
+/// The questions for the address of the data session. The second is 3GPP's, and takes the number of a context.
+const LISTED_ADDRESS: &str = "AT+QIACT?";
+const OTHER_ADDRESS: &str = "AT+CGPADDR=";
 
 /// Commands without `AT`, joined or one alone.
 fn one_or_all(commands: &[impl std::borrow::Borrow<str>], alone: Option<usize>) -> String {

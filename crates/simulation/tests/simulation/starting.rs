@@ -217,6 +217,26 @@ fn a_module_that_does_not_tell_its_data_sessions_has_a_lost_one_rebuilt() {
 }
 
 #[test]
+fn an_end_with_a_lost_data_session_is_none_although_the_module_does_not_tell_its_data_sessions() {
+    for family in [Family::Ec20, Family::Eg800q] {
+        for is_lost in [false, true] {
+            let far = Behaviour { ends: Ends::After(seconds(40)), ..Behaviour::source(5_000, 3) };
+            let mut wiring = Wiring::new().modem(|modem| {
+                modem.family = family;
+                modem.quirks.session_query_refused = true;
+            });
+            if is_lost {
+                wiring = wiring.fault(seconds(30), Fault::LosePdpSilently);
+            }
+            let mut sim = wiring.connect(Connection::new(Mode::Push).at(seconds(20)).far_end(far)).start();
+            sim.run_to_the_end(seconds(200));
+            let end = if is_lost { Outcome::Reset } else { Outcome::Eof };
+            assert_eq!(sim.outcome(0), Some(end), "{family:?}, lost {is_lost}");
+        }
+    }
+}
+
+#[test]
 fn without_a_sim_the_program_stays_up() {
     let wiring = Wiring::new().modem(|modem| modem.sim = Sim::Absent);
     let mut sim = wiring.connect(Connection::new(Mode::Push).at(seconds(5))).start();

@@ -13,7 +13,7 @@ mod sockets;
 pub use clock::Clock;
 pub use configuration::{MessageSettings, MqttClient, SharedSetting, TlsSetting, UrcPorts, file_in};
 pub use files::{FileSum, ListedFile, Storage, without_storage};
-pub use network::{AccessPoint, NameServers, Operator, PdpContext, Registration, Signal};
+pub use network::{AccessPoint, ContextAddress, NameServers, Operator, PdpContext, Registration, Signal};
 pub use sim::{PinAttempts, SimState};
 pub use sockets::{LastError, SocketState, SocketStatus, TcpSocket};
 

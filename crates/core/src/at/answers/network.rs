@@ -105,6 +105,31 @@ impl<'a> Answer<'a> for PdpContext<'a> {
     }
 }
 
+/// `+CGPADDR: <context>[,"<address>"[,"<address>"]]` (3GPP TS 27.007, 10.1.14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContextAddress<'a> {
+    /// The context's number.
+    pub id: PdpContextId,
+    /// The modem's address in it; zeros or nothing where it is not active.
+    pub address: &'a str,
+}
+
+impl<'a> ContextAddress<'a> {
+    /// The address in this context, if it has one.
+    pub fn address_of(id: PdpContextId, lines: &'a [String]) -> Option<&'a str> {
+        let is_set = |address: &str| !address.bytes().all(|byte| matches!(byte, b'0' | b'.' | b':'));
+        Self::all(lines).find(|it| it.id == id && is_set(it.address)).map(|it| it.address)
+    }
+}
+
+impl<'a> Answer<'a> for ContextAddress<'a> {
+    fn of(line: &'a str) -> Option<Self> {
+        let mut all = values(line, "+CGPADDR")?;
+        let id = all.number().and_then(PdpContextId::new)?;
+        Some(ContextAddress { id, address: all.next().unwrap_or_default() })
+    }
+}
+
 /// `+QICSGP: [<context>,]<type>,"<access point>","<user>","<password>",<authentication>`; some modules leave the number
 /// out (PROTOCOL section 5).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -207,6 +232,24 @@ mod tests {
         {
             let id = PdpContextId::new(number).expect("1 to 16");
             assert_eq!(PdpContext::address_of(id, &lines), wanted, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_context_without_an_address_has_zeros_or_nothing() {
+        let id = PdpContextId::new(1).expect("1 to 16");
+        for (line, wanted) in [
+            ("+CGPADDR: 1,\"10.7.157.1\"", Some("10.7.157.1")),
+            ("+CGPADDR: 1,10.7.157.1", Some("10.7.157.1")),
+            ("+CGPADDR: 1,\"10.7.157.1\",\"2001:db8::1\"", Some("10.7.157.1")),
+            ("+CGPADDR: 1,\"0.0.0.0\"", None),
+            ("+CGPADDR: 1,\"::\"", None),
+            ("+CGPADDR: 1,\"\"", None),
+            ("+CGPADDR: 1", None),
+            ("+CGPADDR: 2,\"10.7.157.1\"", None),
+            ("+CGPADDR: 257,\"10.7.157.1\"", None),
+        ] {
+            assert_eq!(ContextAddress::address_of(id, &[line.to_owned()]), wanted, "{line}");
         }
     }
 

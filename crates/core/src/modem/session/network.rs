@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::Step;
+use super::{Address, LISTED_ADDRESS, OTHER_ADDRESS, Step};
 use crate::at::Outcome;
 use crate::at::Refusal;
 use crate::at::answers::{
-    AccessPoint, Answer, PdpContext, PinAttempts, Registration, SimState, SocketState, SocketStatus,
+    AccessPoint, Answer, ContextAddress, PdpContext, PinAttempts, Registration, SimState, SocketState,
+    SocketStatus,
 };
-use crate::at::{AtText, Line, SOCKET_COUNT, SocketId};
+use crate::at::{AtText, Command, Line, SOCKET_COUNT, SocketId};
 use crate::counted;
 use crate::error::Kind;
 use crate::failure::Failure;
@@ -179,8 +180,20 @@ impl Modem {
     }
 
     /// The address in our context, if that is active.
-    pub(in crate::modem) fn pdp_address(&self, lines: &[String]) -> Option<String> {
-        PdpContext::address_of(self.settings.pdp.context, lines).map(str::to_owned)
+    pub(in crate::modem) fn pdp_address(&self, lines: &[String]) -> Option<Address> {
+        let id = self.settings.pdp.context;
+        let listed = || PdpContext::address_of(id, lines).map(|address| Address::Listed(address.to_owned()));
+        let asked =
+            || ContextAddress::address_of(id, lines).map(|address| Address::Asked(address.to_owned()));
+        listed().or_else(asked)
+    }
+
+    /// The question whether the data session still has its address.
+    pub(in crate::modem) fn address_question(&self) -> Command {
+        Command::line(match self.session.address {
+            Some(Address::Asked(_)) => format!("{OTHER_ADDRESS}{}", self.settings.pdp.context),
+            Some(Address::Listed(_)) | None => LISTED_ADDRESS.to_owned(),
+        })
     }
 }
 
