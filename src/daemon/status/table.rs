@@ -97,8 +97,11 @@ fn counts(status: &Status) -> String {
     line(
         "troubles",
         format!(
-            "{} SEND FAIL, {} resyncs, {} ports opened, {} reboots",
-            counters.send_fails, counters.resyncs, counters.port_opens, counters.reboots
+            "{} SEND FAIL, {}, {}, {}",
+            counters.send_fails,
+            counted(counters.resyncs as usize, "resync"),
+            counted(counters.port_opens as usize, "port opening"),
+            counted(counters.reboots as usize, "reboot")
         ),
     );
     line(
@@ -278,7 +281,7 @@ mod tests {
             "sockets    2 open, 10 free",
             "opens      7 done, 2 failed; p50 2000 ms, p90 2500 ms, max 9100 ms",
             "2 × 566 (connect failed)",
-            "troubles   1 SEND FAIL, 4 resyncs, 2 ports opened, 0 reboots",
+            "troubles   1 SEND FAIL, 4 resyncs, 2 port openings, 0 reboots",
             "waiting    1 client, 0 commands",
             "budget     250 MB of 1.0 GB a month (25 %)",
         ] {
