@@ -13,12 +13,18 @@ use super::{
 };
 use crate::at::AccessMode;
 use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
-use crate::socket::{Checked, CloseAnswer, CloseForm, FarEnd};
+use crate::socket::{Checked, CloseAnswer, CloseForm, FarEnd, Witnessed};
 
 impl Modem {
     /// A command has its answer.
     pub(super) fn answered(&mut self, port: usize, in_flight: InFlight, outcome: Outcome, now: Instant) {
         let lines = std::mem::take(&mut self.channels[port].answer.lines);
+        // A bare `OK` would mean that there is no such socket, or no data session.
+        let is_question =
+            matches!(in_flight.command, Command::State { .. }) || in_flight.origin == Origin::Judge;
+        if is_question && outcome == Outcome::Ok && lines.is_empty() && self.channels[port].answer.has_gaps {
+            return self.asked_in_vain(&in_flight);
+        }
         if in_flight.origin != Origin::Wire {
             // Flow control works, if it is on.
             self.channels[port].times_deaf = 0;
@@ -63,6 +69,15 @@ impl Modem {
                 let answer = UserAnswer { outcome: Some(outcome), lines, file };
                 self.events.push_back(Event::Answered(id, answer));
             }
+        }
+    }
+
+    /// The answer to a question may have been taken for another program's text: it is due again.
+    fn asked_in_vain(&mut self, in_flight: &InFlight) {
+        log::debug!("the answer to {} may be incomplete; asking again", in_flight.command);
+        match in_flight.command.socket() {
+            Some(id) => self.sockets[id.index()].command_done(),
+            None => self.judgement_is_lost(),
         }
     }
 
@@ -375,8 +390,9 @@ impl Modem {
         let witness = self.witness(id, outcome, lines);
         self.unheard_open_answered(id, witness, lines, now);
         match self.sockets[id.index()].witnessed(witness, now) {
-            Ok(false) => {}
-            Ok(true) => log::warn!(
+            Ok(Witnessed::Nothing) => {}
+            Ok(Witnessed::Unheard) => self.closed_was_unheard(),
+            Ok(Witnessed::Contradicted) => log::warn!(
                 "the modem says that socket {id} was closed and that it is connected; its stream goes on \
                  (does another program use the modem?)"
             ),

@@ -193,6 +193,8 @@ pub struct Answer {
     pub file: Vec<u8>,
     /// A `recv` URC for the socket being read came while the read was under way.
     pub receivable_again: bool,
+    /// A text of another program came meanwhile or before, whose end nothing tells: lines of the answer may be missing.
+    pub has_gaps: bool,
 }
 
 impl Answer {
@@ -300,6 +302,7 @@ impl Channel {
         self.answer.received = None;
         self.answer.contradicts = false;
         self.answer.receivable_again = false;
+        self.answer.has_gaps = self.decoder.is_inside_foreign();
         let wait = command.patience(patience.usual) + self.wire_time(self.output.len());
         let deadline = Deadline::new(wait, LINE_BUSY_MAX, now);
         let may_have_woken = self.may_be_asleep(now);

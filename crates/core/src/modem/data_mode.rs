@@ -705,15 +705,24 @@ impl DataMode {
         let is_answered = matches!(self.stage, Stage::Asked { ok_at: Some(_), .. });
         let is_answered_late =
             asked_from.is_none() && escaped_from.is_some_and(|from| ends_in_ok(&all[from..]).is_some());
-        // The answer to the question that showed the end is no part of it.
-        all.truncate(asked_from.unwrap_or(all.len()));
+        // The answer to the question that showed the end is no part of it, nor is what others were told meanwhile.
+        let after = all.split_off(asked_from.unwrap_or(all.len()));
+        let mut is_missing_words =
+            Lines { bytes: &after, at: 0 }.any(|(_, line)| line.starts_with(SOCKET_URC));
         let tail = self.words_in(&all, all.len()).map_or(all.len(), |(start, _)| start);
         let first = self.terminators().iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
         let Some(first) = first.map(|at| tail + at) else {
             // Without the modem's words nothing shows that the rest is payload.
-            return Ended { payload: Vec::new(), words: Vec::new(), certain: false, escape_missed: false };
+            return Ended {
+                payload: Vec::new(),
+                words: Vec::new(),
+                certain: false,
+                escape_missed: false,
+                is_missing_words,
+            };
         };
         let mut words = all.split_off(first);
+        let last = self.terminators().iter().filter_map(|terminator| find_last(&words, terminator)).max();
         // Echo is not to be heard as words.
         let spoken = spoken(&words);
         let is_echoed = spoken < words.len();
@@ -727,8 +736,18 @@ impl DataMode {
         }
         let is_whole = self.terminators().iter().any(|terminator| words.starts_with(terminator));
         let ends = ends(&words, self.terminators());
-        // What is behind the last end is the modem's own in any case; before it, a line may be payload.
-        words.drain(..ends.last().copied().unwrap_or(0));
+        let last_end = ends.last().copied().unwrap_or(0);
+        let is_ambiguous = last.is_some_and(|last| last > last_end);
+        if is_ambiguous {
+            // An end in what a socket is pushed: either that is payload, or the stream's far end has written both an end
+            // and the words of a push, to have what follows taken for another's.
+            is_missing_words = true;
+            let whole = self.terminators().iter().find(|terminator| words.starts_with(terminator));
+            words.truncate(whole.map_or(0, |terminator| terminator.len()));
+        } else {
+            // What is behind the last end is the modem's own in any case; before it, a line may be payload.
+            words.drain(..last_end);
+        }
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
         let certain = is_whole
             && !is_echoed
@@ -740,7 +759,8 @@ impl DataMode {
         let is_unanswered = self.reason != Reason::Done && has_missed_escape && asked_from.is_none();
         let escape_missed =
             is_answered_late || is_unanswered || escaped_from.is_some_and(|from| all.len() >= from);
-        Ended { payload: all.split_off(delivered.min(all.len())), words, certain, escape_missed }
+        let payload = all.split_off(delivered.min(all.len()));
+        Ended { payload, words, certain: certain && !is_ambiguous, escape_missed, is_missing_words }
     }
 
     /// What was held back when data mode was left by an escape, parted into payload before the `OK` and the
@@ -916,6 +936,8 @@ pub struct Ended {
     pub certain: bool,
     /// The words came behind an escape, which may have become payload, or an answer to one came too late.
     pub escape_missed: bool,
+    /// What other sockets were told here is not in the words.
+    pub is_missing_words: bool,
 }
 
 /// Whether bytes are the modem's words: a terminator, and behind it nothing but unsolicited lines.
@@ -1035,9 +1057,14 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
+fn find_last(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).rposition(|window| window == what)
+}
+
 const OK: &[u8] = b"\r\nOK\r\n";
 const CME_ERROR: &[u8] = b"+CME ERROR:";
 const STATE: &[u8] = b"+QSSLSTATE:";
+const SOCKET_URC: &[u8] = b"+QSSLURC:";
 
 /// What the modem says when data mode ends by itself, with the connection or with everything.
 const TERMINATORS: [&[u8]; 4] =
@@ -1306,6 +1333,14 @@ mod tests {
             let ended = mode.take_ended();
             assert_eq!(ended.payload, b"");
             assert!(!ended.certain, "the `OK` may have been the escape's");
+            assert!(!ended.is_missing_words);
+
+            // Another socket is told something before the answer.
+            let (mut mode, asked) = asked_after_a_text(by_dtr);
+            receive(&mut mode, b"\r\n+QSSLURC: \"recv\",4,2\r\nhi", asked);
+            receive(&mut mode, CLOSING, asked);
+            assert_eq!(mode.deadline_passed(asked, false), Next::Ended);
+            assert!(mode.take_ended().is_missing_words);
 
             // A socket that the module does not know.
             let (mut mode, asked) = asked_after_a_text(by_dtr);
@@ -1319,6 +1354,17 @@ mod tests {
             assert_eq!(mode.deadline_passed(asked + STATE_WAIT_ESCAPED, false), Next::Lost);
             assert_eq!(mode.take_ended().payload, b"");
         }
+    }
+
+    #[test]
+    fn an_end_and_a_push_in_the_payload_do_not_give_the_real_end_to_another_socket() {
+        let said = b"\r\nNO CARRIER\r\n\r\n+QSSLURC: \"recv\",0,4\r\n\r\nNO CARRIER\r\n";
+        let (mut mode, now) = mode(false);
+        mode.sent(b"any request", now, Duration::ZERO);
+        receive(&mut mode, said, now);
+        let ended = mode.take_ended();
+        assert_eq!(ended.words, b"\r\nNO CARRIER\r\n", "nothing is pushed to socket 0");
+        assert!(!ended.certain && ended.is_missing_words);
     }
 
     #[test]
@@ -1380,7 +1426,13 @@ mod tests {
         let words = b"\r\nNO CARRIER\r\n".to_vec();
         assert_eq!(
             mode.take_ended(),
-            Ended { payload: Vec::new(), words, certain: true, escape_missed: false }
+            Ended {
+                payload: Vec::new(),
+                words,
+                certain: true,
+                escape_missed: false,
+                is_missing_words: false
+            }
         );
     }
 
@@ -1520,7 +1572,13 @@ mod tests {
             assert_eq!(receive(&mut mode, &words[split..], now), b"");
             assert_eq!(
                 mode.take_ended(),
-                Ended { payload: Vec::new(), words: words.to_vec(), certain: true, escape_missed: false }
+                Ended {
+                    payload: Vec::new(),
+                    words: words.to_vec(),
+                    certain: true,
+                    escape_missed: false,
+                    is_missing_words: false
+                }
             );
         }
         let (mut mode, now) = mode(false);

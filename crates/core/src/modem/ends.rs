@@ -36,6 +36,9 @@ impl Modem {
         let is_unread = (0..self.channels.len())
             .any(|port| self.channels[port].is_open() && self.wants_port_bytes(port) == 0);
         if let Err(cut) = self.sockets[id.index()].closed_stays_away(is_unread, now) {
+            if cut == Cut::Unheard {
+                self.closed_was_unheard();
+            }
             self.break_off(id, cut);
         }
     }

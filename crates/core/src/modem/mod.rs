@@ -876,6 +876,7 @@ impl Modem {
                 channel.recorder.answer(line, true, now);
                 self.session.found.others_said(line, &self.profile.name);
                 channel.payload_for = Destination::Nobody;
+                channel.answer.has_gaps = true;
             }
             Message::Information(line) => {
                 let secret = channel.in_flight.as_ref().is_some_and(InFlight::is_secret);

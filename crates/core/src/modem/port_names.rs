@@ -290,19 +290,42 @@ impl Modem {
 
     /// URCs leave by a port that is not the one that they are listened to on, or by more than that one.
     pub(super) fn is_misrouted(&self, port: usize) -> bool {
-        let Name::Is(name) = &self.routing.names[port] else { return false };
+        let name = match &self.routing.names[port] {
+            Name::Is(name) => Some(name),
+            Name::Unasked | Name::Asked => None,
+        };
         match self.urc_port {
-            UrcPort::One(heard) => heard == port && *name != self.routing.told,
-            UrcPort::All { heard } => heard == port && self.channels.len() == 1,
+            UrcPort::One(heard) if self.routing.told.is_empty() => heard == port,
+            UrcPort::One(heard) => heard == port && name.is_some_and(|name| *name != self.routing.told),
+            UrcPort::All { heard } => heard == port && self.channels.len() == 1 && name.is_some(),
             UrcPort::Unknown => false,
         }
     }
 
+    /// A far end has closed, and no `closed` has come: the module no longer does what it was told, as one that has
+    /// rebooted without a word. It is told again.
+    pub(super) fn closed_was_unheard(&mut self) {
+        if self.urcs_reach_us() {
+            log::debug!("a connection has ended without a word of the modem");
+            self.routing.is_proven = false;
+            if let UrcPort::One(_) = self.urc_port {
+                self.routing.told.clear();
+            }
+        }
+    }
+
     /// URCs that were told to leave by `before` went where nobody listens: what was pushed is lost, what waits in the
-    /// module is not.
+    /// module is not. Where `before` is empty, they may have gone anywhere.
     pub(super) fn urcs_were_elsewhere(&mut self, before: &str) {
-        log::warn!("what the modem said unasked left by its port {before}, which is not the one in use");
+        let is_certain = !before.is_empty();
+        if is_certain {
+            log::warn!("what the modem said unasked left by its port {before}, which is not the one in use");
+        }
         for id in SocketId::all() {
+            if !is_certain && self.sockets[id.index()].listening.bytes() > 0 {
+                // It has been heard since it was opened.
+                continue;
+            }
             if let Err(cut) = self.sockets[id.index()].urcs_were_elsewhere() {
                 self.break_off(id, cut);
             }

@@ -516,6 +516,7 @@ impl Modem {
             pushes_count: self.pushes_count(),
             texts_are_shown: self.session.found.texts.are_shown(),
             poll_interval: self.poll_interval(),
+            silence_max: Some(self.settings.liveness_interval).filter(|interval| !interval.is_zero()),
         };
         self.sockets.iter_mut().for_each(|socket| socket.adjust_flow(switching, now));
     }

@@ -273,12 +273,15 @@ impl Modem {
             }
             self.sockets[id.index()].stream_ended();
         }
-        if !ended.certain || !is_believed {
+        if !ended.certain || ended.is_missing_words || !is_believed {
             // What others were pushed here may have been taken for this stream's payload, or is dropped with the rest.
             for other in SocketId::all().filter(|other| Some(*other) != id) {
-                let socket = &self.sockets[other.index()];
+                let socket = &mut self.sockets[other.index()];
                 let is_told_here = socket.listening.port().is_none_or(|on| on == port);
-                if socket.is_attached() && is_told_here && (socket.is_pushing() || !is_believed) {
+                if !socket.is_attached() || !is_told_here {
+                    continue;
+                }
+                if socket.is_pushing() || !is_believed || socket.urcs_were_elsewhere().is_err() {
                     self.break_off(other, Cut::Garbled);
                 }
             }

@@ -169,12 +169,7 @@ impl Modem {
             }
             Origin::Session => self.session_unanswered(port, cut, now),
             Origin::Reason(id) => self.reason_answered(id, &[], now),
-            Origin::Judge => {
-                if self.session.doubt == Doubt::Asked {
-                    self.session.doubt = Doubt::Due;
-                }
-                self.sockets.iter_mut().for_each(Socket::eof_unanswered);
-            }
+            Origin::Judge => self.judgement_is_lost(),
             Origin::Socket => {
                 let Some(id) = in_flight.command.socket() else { return };
                 if let (Command::Send { length, .. }, Stage::Prompt, Cut::Silent) =
@@ -220,6 +215,14 @@ impl Modem {
                 }
             }
         }
+    }
+
+    /// The answer to the question whether the data session stands is lost.
+    pub(super) fn judgement_is_lost(&mut self) {
+        if self.session.doubt == Doubt::Asked {
+            self.session.doubt = Doubt::Due;
+        }
+        self.sockets.iter_mut().for_each(Socket::eof_unanswered);
     }
 
     /// A send whose prompt did not come was never heard, if the module answers `AT` instead of taking it for payload.
@@ -425,10 +428,13 @@ impl Modem {
                 self.channels[port].refusals = 0;
                 self.channels[port].unconfirmed = None;
                 self.channels[port].owes_answers = false;
-                let is_new = self.channels[port].answered_at.replace(baud) != Some(baud);
+                let before = self.channels[port].answered_at.replace(baud);
+                let is_new = before != Some(baud);
+                // Its settings may have been under way when it rebooted.
+                let had_speed = before.is_some() || self.channels[port].wire_step.is_none();
                 self.channels[port].state = State::Command;
                 self.absence = Absence::Present;
-                if is_new && baud != self.settings.baud && self.channels[port].wire_step.is_none() {
+                if is_new && baud != self.settings.baud && had_speed {
                     // It forgets its speed only then; its `RDY` came at the wrong one.
                     log::warn!("the modem has rebooted: it is back at {baud} baud");
                     self.counters.reboots += 1;

@@ -41,6 +41,8 @@ pub enum FarEnd {
     AwaitingClosed {
         /// When it no longer counts as being on its way.
         until: Instant,
+        /// What the stream is broken by then.
+        cut: Cut,
     },
     /// The module has said both. What it still holds is read.
     Gone,
@@ -89,8 +91,13 @@ pub enum Verdict {
     },
     /// The server has closed, by both witnesses.
     Gone,
+    /// The server has closed, and `closed` was said where nobody listens, or not at all. What waits in the module can be
+    /// read.
+    GoneUnheard,
     /// What waits in the module can be read, and `closed` is awaited.
     ReadOn,
+    /// `closed` is awaited, and may have been said where nobody listens.
+    Unheard,
     /// It is broken.
     Broken(Cut),
 }
@@ -156,7 +163,7 @@ impl FarEnd {
     /// Something came for the socket: its `closed` is still to come.
     pub(super) fn received(&mut self, now: Instant) {
         match self {
-            FarEnd::AwaitingClosed { until } => *until = now + CLOSED_WAIT,
+            FarEnd::AwaitingClosed { until, .. } => *until = now + CLOSED_WAIT,
             FarEnd::Emptying { pushed, .. } => *pushed = true,
             // Nothing comes after a `closed` that is its own.
             FarEnd::Unconfirmed { sign: Sign::Closed | Sign::Both, question } => {
@@ -195,9 +202,15 @@ impl FarEnd {
                 }
             }
             (Witness::Ended, Sign::RefusedSend) => {
-                *self = FarEnd::AwaitingClosed { until: now + CLOSED_WAIT };
+                *self = FarEnd::AwaitingClosed { until: now + CLOSED_WAIT, cut: Cut::SendRefused };
                 Verdict::ReadOn
             }
+            // What was pushed may have left where nobody listens, as `closed` did.
+            (Witness::Ended, Sign::Silence) if is_pushed => {
+                *self = FarEnd::AwaitingClosed { until: now + CLOSED_WAIT, cut: Cut::Unheard };
+                Verdict::Unheard
+            }
+            (Witness::Ended, Sign::Silence) => Verdict::GoneUnheard,
             (Witness::Connected | Witness::Unclear, Sign::Silence) => {
                 *self = FarEnd::There;
                 goes_on
@@ -209,7 +222,7 @@ impl FarEnd {
                 *self = FarEnd::Emptying { pushed: false, question };
                 goes_on
             }
-            (Witness::Ended, Sign::Closed | Sign::Both | Sign::Silence) => Verdict::Gone,
+            (Witness::Ended, Sign::Closed | Sign::Both) => Verdict::Gone,
             (Witness::Unclear, Sign::Closed) => Verdict::Broken(Cut::ClosedUncertain),
             (Witness::Unclear, Sign::RefusedSend | Sign::Both) => Verdict::Broken(Cut::SendRefused),
         }
@@ -279,7 +292,7 @@ mod tests {
             after_refused.send_refused();
             assert_eq!((after_closed, after_refused), (closed, refused), "{before:?}");
         }
-        let awaiting = FarEnd::AwaitingClosed { until: now };
+        let awaiting = FarEnd::AwaitingClosed { until: now, cut: Cut::SendRefused };
         let emptying = FarEnd::Emptying { pushed: true, question: Question::default() };
         for mut second in [awaiting, emptying] {
             assert!(second.closed(now), "{second:?}");
@@ -288,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_modules_answer_decides_by_what_was_seen_before() {
-        use Verdict::{Broken, GoesOn, Gone, ReadOn};
+        use Verdict::{Broken, GoesOn, Gone, ReadOn, Unheard};
         use Witness::{Connected, Ended, Unclear};
         let now = now();
         let goes_on = GoesOn { is_first: false };
@@ -304,7 +317,7 @@ mod tests {
             (Sign::RefusedSend, CONNECTED_ANSWERS_MAX - 1, Connected, Broken(Cut::SendRefused)),
             (Sign::RefusedSend, 0, Ended, ReadOn),
             (Sign::RefusedSend, 0, Unclear, Broken(Cut::SendRefused)),
-            (Sign::Silence, 0, Ended, Gone),
+            (Sign::Silence, 0, Ended, Unheard),
             (Sign::Silence, 0, Connected, goes_on),
             (Sign::Silence, 0, Unclear, goes_on),
         ] {
@@ -331,5 +344,7 @@ mod tests {
             Verdict::Gone,
             "in buffer mode it is read to 0"
         );
+        let mut silent = unconfirmed(Sign::Silence, 0);
+        assert_eq!(silent.answered(Witness::Ended, false, now), Verdict::GoneUnheard);
     }
 }

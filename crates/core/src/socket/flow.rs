@@ -64,6 +64,8 @@ pub struct Switching {
     pub texts_are_shown: bool,
     /// How often a socket is read unasked; `None`: URCs tell.
     pub poll_interval: Option<Duration>,
+    /// For how long nothing need be heard of a socket, even so, before the module is asked whether it is still connected.
+    pub silence_max: Option<Duration>,
 }
 
 /// The pause after a switch of mode that was refused.

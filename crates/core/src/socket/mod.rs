@@ -67,7 +67,7 @@ pub struct Socket {
     opened_by: Option<usize>,
     /// Its tunnel is in push mode and it is in buffer mode, opened so or switched to it: nothing is pushed to it.
     only_announces: bool,
-    /// Where URCs may not reach us: when it is read unasked, or asked whether it is open.
+    /// When it is read unasked, or asked whether it is open, if nothing is heard of it until then.
     poll_at: Option<Instant>,
     /// From the client, to be sent. What is in flight stays here until `SEND OK`.
     pub outgoing: ByteQueue,
@@ -153,6 +153,17 @@ pub enum Received {
     Bytes(usize),
     /// In push mode there was nothing to be read.
     NotReadable,
+}
+
+/// What AT+QSSLSTATE has shown beyond the socket itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witnessed {
+    /// Nothing.
+    Nothing,
+    /// A `closed` was contradicted for the first time.
+    Contradicted,
+    /// It has ended, and no `closed` has come: URCs may leave where nobody listens.
+    Unheard,
 }
 
 /// How a socket is given up.
@@ -384,6 +395,7 @@ impl Socket {
     /// Bytes came for it: its `closed` is still to come.
     pub fn received(&mut self, now: Instant) {
         if let Phase::Open(open) = &mut self.phase {
+            self.poll_at = None;
             open.far_end.received(now);
         }
     }
@@ -426,6 +438,7 @@ impl Socket {
     /// others have texts shown that could look like payload.
     pub fn adjust_flow(&mut self, switching: Switching, now: Instant) {
         let Switching { pushes_count, texts_are_shown, poll_interval, .. } = switching;
+        let silence_max = switching.silence_max;
         let waiting = self.incoming.len();
         let busy = self.busy.is_some();
         let wants_push = self.mode() == Some(Mode::Push);
@@ -434,15 +447,21 @@ impl Socket {
             self.poll_at = poll_interval.map(|interval| self.poll_at.unwrap_or(now + interval));
         }
         let Phase::Open(open) = &mut self.phase else { return };
-        self.poll_at = match (&mut open.flow, poll_interval, self.poll_at) {
-            (Flow::Buffer { readable: readable @ false }, Some(_), Some(at)) if at <= now => {
-                *readable = true;
+        let interval = match open.flow {
+            Flow::Buffer { readable: false } => poll_interval.or(silence_max),
+            Flow::Push => silence_max,
+            _ => None,
+        };
+        let soonest = interval.map(|interval| now + interval);
+        self.poll_at = match (soonest, self.poll_at) {
+            (Some(_), Some(at)) if at <= now => {
+                open.flow.read_unasked();
                 // Nor would `closed` reach us.
                 open.far_end.ask();
                 None
             }
-            (Flow::Buffer { readable: false }, Some(interval), at) => at.or(Some(now + interval)),
-            _ => None,
+            (Some(soonest), at) => Some(at.map_or(soonest, |at| at.min(soonest))),
+            (None, _) => None,
         };
         match open.flow {
             Flow::Push
@@ -526,15 +545,19 @@ impl Socket {
         }
     }
 
-    /// AT+QSSLSTATE was answered about a socket whose far end is unconfirmed, or whose stream ended in data mode. `Ok(true)`:
-    /// a `closed` was contradicted for the first time.
-    pub fn witnessed(&mut self, witness: Witness, now: Instant) -> Result<bool, Cut> {
+    /// AT+QSSLSTATE was answered about a socket whose far end is unconfirmed, or whose stream ended in data mode.
+    pub fn witnessed(&mut self, witness: Witness, now: Instant) -> Result<Witnessed, Cut> {
         match &mut self.phase {
             Phase::Open(open) => {
                 let is_pushed = !matches!(open.flow, Flow::Buffer { .. });
                 match open.far_end.answered(witness, is_pushed, now) {
-                    Verdict::GoesOn { is_first } => return Ok(is_first),
+                    Verdict::GoesOn { is_first: true } => return Ok(Witnessed::Contradicted),
+                    Verdict::GoesOn { is_first: false } | Verdict::Unheard => {}
                     Verdict::Gone => self.far_end_gone(),
+                    Verdict::GoneUnheard => {
+                        self.far_end_gone();
+                        return Ok(Witnessed::Unheard);
+                    }
                     Verdict::ReadOn => open.flow.read_unasked(),
                     Verdict::Broken(cut) => return Err(cut),
                 }
@@ -546,18 +569,18 @@ impl Socket {
             },
             _ => {}
         }
-        Ok(false)
+        Ok(Witnessed::Nothing)
     }
 
     /// `closed` stays away: broken once that has lasted, unless it may wait in a port that is not read.
     pub fn closed_stays_away(&mut self, is_unread: bool, now: Instant) -> Result<(), Cut> {
-        let Phase::Open(Open { far_end: FarEnd::AwaitingClosed { until }, .. }) = &mut self.phase else {
+        let Phase::Open(Open { far_end: FarEnd::AwaitingClosed { until, cut }, .. }) = &mut self.phase else {
             return Ok(());
         };
         if is_unread {
             *until = now + CLOSED_WAIT;
         }
-        if *until <= now { Err(Cut::SendRefused) } else { Ok(()) }
+        if *until <= now { Err(*cut) } else { Ok(()) }
     }
 
     /// The far end has closed, by both witnesses.

@@ -146,7 +146,7 @@ impl Socket {
             }
             Phase::Open(open) => {
                 let question = match open.far_end {
-                    FarEnd::AwaitingClosed { until } => return Some(until),
+                    FarEnd::AwaitingClosed { until, .. } => return Some(until),
                     FarEnd::Unconfirmed { question, .. } | FarEnd::Emptying { question, .. } => {
                         question.again_at
                     }

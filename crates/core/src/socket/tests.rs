@@ -113,7 +113,7 @@ fn an_end_needs_both_witnesses_and_the_client_waits_for_the_session() {
     let mut socket = open(Mode::Push, now);
     socket.closed(now);
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::State));
-    assert_eq!(socket.witnessed(Witness::Ended, now), Ok(false));
+    assert_eq!(socket.witnessed(Witness::Ended, now), Ok(Witnessed::Nothing));
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::Close(Some(0))));
     assert!(socket.confirms_end());
     let closed = socket.close_answered(false, true, form(), 0b11, now);
@@ -131,7 +131,7 @@ fn a_closed_that_is_contradicted_ends_nothing() {
     let now = now();
     let mut socket = open(Mode::Push, now);
     socket.closed(now);
-    assert_eq!(socket.witnessed(Witness::Connected, now), Ok(true));
+    assert_eq!(socket.witnessed(Witness::Connected, now), Ok(Witnessed::Contradicted));
     assert!(socket.takes_bytes() && socket.open().is_some());
     let mut unclear = open(Mode::Push, now);
     unclear.closed(now);
@@ -143,7 +143,7 @@ fn in_buffer_mode_the_rest_is_read_before_the_end() {
     let now = now();
     let mut socket = open(Mode::Buffer, now);
     socket.closed(now);
-    assert_eq!(socket.witnessed(Witness::Ended, now), Ok(false));
+    assert_eq!(socket.witnessed(Witness::Ended, now), Ok(Witnessed::Nothing));
     assert!(socket.wants_to_receive() > 0);
     let ok = Outcome::Ok;
     assert_eq!(socket.receive_answered(Some(100), false, &ok, now), Ok(Received::Bytes(100)));
@@ -245,8 +245,13 @@ fn the_same_bytes_are_sent_again_only_once_send_ok_can_no_longer_come() {
 fn a_slow_client_has_its_socket_switched_to_buffer_mode_and_back() {
     let now = now();
     let mut socket = open(Mode::Push, now);
-    let switching =
-        Switching { is_possible: true, pushes_count: true, texts_are_shown: false, poll_interval: None };
+    let switching = Switching {
+        is_possible: true,
+        pushes_count: true,
+        texts_are_shown: false,
+        poll_interval: None,
+        silence_max: None,
+    };
     socket.incoming.append(&[0; INCOMING_HIGH_BYTES]);
     socket.adjust_flow(switching, now);
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::Switch(AccessMode::Buffer)));
@@ -278,4 +283,42 @@ fn a_suspected_stream_goes_on_if_it_is_connected_and_everything_has_been_read() 
     ended.stream_suspected(0);
     assert_eq!(ended.suspicion_settled(false), Ok(()));
     assert!(ended.wants_to_receive() > 0, "what is left is read first");
+}
+
+#[test]
+fn a_socket_of_which_nothing_is_heard_is_asked_about() {
+    let now = now();
+    let silence = Duration::from_secs(60);
+    let switching = Switching {
+        is_possible: true,
+        pushes_count: true,
+        texts_are_shown: false,
+        poll_interval: None,
+        silence_max: Some(silence),
+    };
+    for (mode, unheard) in [(Mode::Push, Witnessed::Nothing), (Mode::Buffer, Witnessed::Unheard)] {
+        let mut socket = open(mode, now);
+        socket.receive_answered(Some(0), false, &Outcome::Ok, now).expect("it is read");
+        socket.adjust_flow(switching, now);
+        assert_eq!(asks(&socket, 0, now), None);
+        assert_eq!(socket.deadline(false, Some), Some(now + silence), "{mode:?}");
+        let heard = now + silence / 2;
+        socket.received(heard);
+        socket.adjust_flow(switching, heard);
+        assert_eq!(socket.deadline(false, Some), Some(heard + silence), "{mode:?}");
+        let late = heard + silence;
+        socket.adjust_flow(switching, late);
+        assert_eq!(asks(&socket, 0, late), Some(need::Ask::State), "{mode:?}");
+        assert_eq!(socket.witnessed(Witness::Connected, late), Ok(Witnessed::Nothing));
+        socket.receive_answered(Some(0), false, &Outcome::Ok, late).expect("it is read");
+        socket.adjust_flow(switching, late);
+        socket.adjust_flow(switching, late + silence * 2);
+        assert_eq!(socket.witnessed(Witness::Ended, late + silence * 2), Ok(unheard), "{mode:?}");
+    }
+    let mut pushed = open(Mode::Push, now);
+    pushed.adjust_flow(switching, now);
+    pushed.adjust_flow(switching, now + silence);
+    assert_eq!(pushed.witnessed(Witness::Ended, now + silence), Ok(Witnessed::Nothing));
+    assert_eq!(pushed.closed_stays_away(false, now + silence), Ok(()), "`closed` may be on its way");
+    assert_eq!(pushed.closed_stays_away(false, now + silence * 2), Err(Cut::Unheard));
 }

@@ -44,6 +44,34 @@ fn a_reboot_that_says_so() {
     }
 }
 
+/// From then on `recv` and `closed` leave by a port that nobody reads, as after a reboot that nobody has noticed.
+#[test]
+fn words_that_leave_by_another_port_leave_no_client_waiting() {
+    for (mode, outcome) in [(Mode::Push, Outcome::Reset), (Mode::Buffer, Outcome::Eof)] {
+        let astray = Fault::OtherProgram(b"AT+QURCCFG=\"urcport\",\"usbat\"\r".to_vec());
+        let fetches = |at| Connection::new(mode).at(seconds(at)).far_end(Behaviour::source(10_000, 2));
+        let wiring = Wiring::new().uart(115_200).fault(seconds(20), astray);
+        let mut sim = wiring.connect(fetches(40)).connect(fetches(200)).start();
+        sim.run_until("the client hears of the end", seconds(150), |sim| sim.outcome(0).is_some());
+        assert_eq!(sim.outcome(0), Some(outcome), "{mode:?}");
+        sim.run_for(seconds(220) - sim.elapsed());
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{mode:?}: it was told again");
+    }
+}
+
+#[test]
+fn after_a_reboot_without_a_word_nothing_counts_as_set() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let fetches = |at| Connection::new(mode).at(seconds(at)).far_end(Behaviour::source(10_000, 2));
+        let mut wiring = Wiring::new().uart(115_200).fault(seconds(20), Fault::Reboot);
+        assert!(wiring.modem.quirks.set("boots_silently", true));
+        // The first one shows that the data session is gone.
+        let mut sim = wiring.connect(fetches(40)).connect(fetches(100)).start();
+        sim.run_for(seconds(120));
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{mode:?}");
+    }
+}
+
 #[test]
 fn a_data_session_that_is_lost() {
     for mode in MODES {

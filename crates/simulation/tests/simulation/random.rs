@@ -700,4 +700,10 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (8_623_001_211, "the same"),
     (8_623_000_906, "a reboot without a word: URCs left by another port, and a client waited for ever"),
     (8_623_001_625, "the same"),
+    (8_611_037_818, "a reboot at another speed during set-up took the port of URCs along, and clients hung"),
+    (8_611_042_323, "the same by a reboot without a word, as the data session was set up anew and no more"),
+    (8_611_045_645, "the same"),
+    (8_611_044_260, "the same, where the module sleeps"),
+    (8_612_004_422, "the answer about a socket lost in an SMS without a text, and the socket taken for closed"),
+    (8_611_024_026, "an end and the words of a push in a stream's payload: the real end went to a push client"),
 ];

@@ -343,3 +343,23 @@ fn sms_are_not_shown_while_streams_are_open() {
         sim.assert_complete(0);
     }
 }
+
+/// Nothing tells where an SMS without a text ends, and the answer to a question is taken for it.
+#[test]
+fn an_answer_that_is_lost_in_an_empty_sms_ends_no_connection() {
+    for step in 0..12 {
+        let sms = b"\r\n+CMT: \"+4900\",,\"26/11/26,17:00:00+04\"\r\n\r\n".to_vec();
+        let at = seconds(20) + millis(step * 450);
+        let client =
+            Connection::new(Mode::Buffer).far_end(Behaviour::sink()).leaves(Leaves::After(seconds(40)));
+        let mut sim = Wiring::new()
+            .settings(|settings| settings.poll_interval = Some(seconds(5)))
+            .connect(client)
+            .fault(at, Fault::Foreign(sms))
+            .fault(at + millis(200), Fault::Noise(0, b"\0".to_vec()))
+            .start();
+        // Whether the server has ended is looked at in every run.
+        sim.run_to_the_end(seconds(100));
+        assert_eq!(sim.outcome(0), Some(Outcome::Left), "{step}");
+    }
+}
