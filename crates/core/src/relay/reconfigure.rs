@@ -24,8 +24,9 @@ impl Relay {
             return Err(Reluctance::Never("the daemon is about to end".into()));
         }
         for tunnel in &mut new.tunnels {
-            if let Some(unchanged) = self.settings.tunnels.iter().find(|old| *old == tunnel) {
-                *tunnel = unchanged.clone();
+            // One that was changed and is changed back while somebody holds it is the same again.
+            if let Some(unchanged) = self.accounts.iter().find(|account| account.tunnel == *tunnel) {
+                *tunnel = unchanged.tunnel.clone();
             }
         }
         let mut modem = new.modem.clone();
