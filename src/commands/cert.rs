@@ -564,7 +564,7 @@ mod tests {
         let put = file_to_put(&path, IN_2100).expect("a certificate");
         let pem = Pem { source: "ca".into(), bytes: std::fs::read(&path).expect("it exists") };
         let authority = config::Authentication::Authorities(vec![pem]);
-        let used = ssl_context::files(&config::Tls::new(authority), ssl_context::Authorities::Bundle, "");
+        let used = ssl_context::files(&config::Tls::new(authority), ssl_context::CaStorage::Bundle, "");
         assert_eq!(put.name, used[0].name);
         let key = file_to_put(&Path::new(DIRECTORY).join("key-ec-sec1.pem"), IN_2100).expect("a key");
         assert!(ssl_context::is_ours(key.name.as_str()) && key.name.as_str().ends_with(".key"));

@@ -7,7 +7,7 @@
 //!    clients                     the heart: no I/O, no clock, no threads                              modem
 //!                 ┌────────────────────────────────────────────────────────────────────────────┐
 //!   TCP  ───────► │ Relay           Modem                                                      │
-//!   Unix          │  Client ─joined─ Socket ── needs ──► next_command ──► Channel ──► Command  │ ───► Port ───► UART, USB,
+//!   Unix          │  Client ─attached─ Socket ── needs ──► next_command ──► Channel ──► Command  │ ───► Port ───► UART, USB,
 //!   stdio ◄────── │  waiting line     outgoing (bounded)  (the only        Message ◄── Decoder │ ◄───           RFC 2217, TCP,
 //!                 │  half-close       incoming (bounded)   scheduler)      DataMode            │                emulator
 //!                 └────────────────────────────────────────────────────────────────────────────┘
@@ -40,7 +40,7 @@
 //! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and what is said next |
 //! | `profile` | What this module can do: learnt from its own answers, with the manuals' tables as the fallback |
 //! | [`recorder`] | The flight recorder: the last that passed on a port, kept in memory as readable text |
-//! | [`relay`] | Clients joined to sockets: the waiting line, half-closes, ends, and every limit of time |
+//! | [`relay`] | Clients attached to sockets: the waiting line, half-closes, ends, and every limit of time |
 //! | [`settings`] | What the core takes: tunnels, the modem, TLS, limits |
 //! | `socket` | One socket: a TLS connection in the modem, from the moment its number is given out until it is known to be free again |
 //!

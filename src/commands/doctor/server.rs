@@ -11,7 +11,7 @@ use crate::daemon::exit_status::ExitStatus;
 use qssl_core::at::answers::{Answer, ListedFile, SocketStatus, Storage, TcpSocket, TlsSetting};
 use qssl_core::at::{AccessMode, AtText, Command, ResultCode, SOCKET_COUNT, SocketId, SslContextId};
 use qssl_core::counted;
-use qssl_core::modem::ssl_context::{self, Authorities, File, Setting, Upload};
+use qssl_core::modem::ssl_context::{self, CaStorage, File, Setting, Upload};
 use qssl_core::modem::{Failure, OpenFailure, Outcome};
 use qssl_core::settings;
 
@@ -49,7 +49,7 @@ impl Doctor<'_> {
         let tunnel = self.tunnel.filter(|_| self.settings == SettingsOf::Options);
         let tls = tunnel.map(|tunnel| &tunnel.tls);
         let files = tls
-            .map_or(Vec::new(), |tls| ssl_context::files(tls, Authorities::Bundle, self.profile.directory()));
+            .map_or(Vec::new(), |tls| ssl_context::files(tls, CaStorage::Bundle, self.profile.directory()));
         let spoilt = self.spoilt_files(&stored)?;
         let is_stored = |file: &&File| {
             stored.iter().any(|there| {
@@ -246,8 +246,8 @@ impl Doctor<'_> {
         }
         let tls = tunnel.tls.clone();
         let limit = tunnel.limits.connect_timeout;
-        let settings = ssl_context::settings(&tls, limit, &self.profile, Authorities::Bundle);
-        let files = ssl_context::files(&tls, Authorities::Bundle, self.profile.directory());
+        let settings = ssl_context::settings(&tls, limit, &self.profile, CaStorage::Bundle);
+        let files = ssl_context::files(&tls, CaStorage::Bundle, self.profile.directory());
         Ok(settings.map(|settings| Wanted { tls, settings, files, stands_in: None }))
     }
 

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use qssl_core::modem::DIRECTORIES;
-use qssl_core::modem::ssl_context::{self, Authorities, File};
+use qssl_core::modem::ssl_context::{self, CaStorage, File};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Tunnel;
@@ -160,7 +160,7 @@ impl StoredFile {
         let mut files: Vec<StoredFile> = Vec::new();
         for tunnel in tunnels {
             let of_tunnel = DIRECTORIES.iter().flat_map(|directory| {
-                [Authorities::Bundle, Authorities::Chain]
+                [CaStorage::Bundle, CaStorage::Chain]
                     .map(|how| ssl_context::files(&tunnel.settings.tls, how, directory))
             });
             for File { name, source, .. } in of_tunnel.flatten() {

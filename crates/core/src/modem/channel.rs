@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!           port opened             answers                     CONNECT
-//!  Closed ─────────────► Waking ───────────────► Command ───────────────► Data
+//!  Closed ─────────────► Resync ───────────────► Command ───────────────► Data
 //!    ▲                     ▲                        │ a command was silent   │ left data mode
 //!    │ port lost           └────────────────────────┴────────────────────────┘
 //! ```
@@ -13,7 +13,7 @@ use super::UserCommand;
 use super::data_mode::DataMode;
 use super::deadline::Deadline;
 use super::echo::{self, Echo, Habit};
-use super::waking::Waking;
+use super::resync::Resync;
 use crate::at::Outcome;
 use crate::at::{Command, Decoder, Expects, SocketId};
 use crate::recorder::{Recorder, Side};
@@ -79,7 +79,7 @@ pub enum State {
     /// Its port is not open.
     Closed,
     /// It is being brought to answer.
-    Waking(Waking),
+    Resync(Resync),
     /// It takes commands.
     Command,
     /// It is the stream of one socket.
@@ -475,7 +475,7 @@ impl Channel {
 
     /// Takes the command in flight away without an answer.
     pub fn abandon(&mut self) -> Option<InFlight> {
-        let has_asked = matches!(&self.state, State::Waking(waking) if waking.has_asked());
+        let has_asked = matches!(&self.state, State::Resync(resync) if resync.has_asked());
         self.owes_answers |= has_asked || self.in_flight.is_some();
         self.decoder.expect_prompt(false);
         self.in_flight.take()
@@ -586,8 +586,8 @@ impl Channel {
             if let Some(in_flight) = &mut self.in_flight {
                 in_flight.deadline.line_was_busy(line_time, now);
             }
-            if let State::Waking(waking) = &mut self.state {
-                waking.line_was_busy(line_time.min(pause));
+            if let State::Resync(resync) = &mut self.state {
+                resync.line_was_busy(line_time.min(pause));
             }
         }
         let is_announced = self.decoder.payload_left() > 0 || self.decoder.is_inside_header();

@@ -46,8 +46,8 @@ pub struct DataMode {
     /// Since when a whole terminator is held.
     suspected_since: Option<Instant>,
     /// The end of what was delivered, as far as it begins a terminator: `held` goes on from here.
-    leaked: Vec<u8>,
-    /// The last bytes that came before `leaked`.
+    delivered_tail: Vec<u8>,
+    /// The last bytes that came before `delivered_tail`.
     context: Vec<u8>,
     /// What was sent last.
     sent: Sent,
@@ -183,7 +183,7 @@ impl DataMode {
             verdict: Verdict::default(),
             held_since: now,
             suspected_since: None,
-            leaked: Vec::new(),
+            delivered_tail: Vec::new(),
             context: Vec::new(),
             sent: Sent::new(now),
             paused_since: None,
@@ -322,7 +322,7 @@ impl DataMode {
                     // DCD tells an end from payload; only a whole match waits for it.
                     (true, false) => {
                         payload(&self.held);
-                        self.leaked.append(&mut self.held);
+                        self.delivered_tail.append(&mut self.held);
                         self.verdict = Verdict::default();
                     }
                     // Where other sockets push, it is never quiet, and more comes than can be looked through.
@@ -366,7 +366,7 @@ impl DataMode {
             return;
         }
         payload(&self.held[..count]);
-        let given: Vec<u8> = self.leaked.drain(..).chain(self.held.drain(..count)).collect();
+        let given: Vec<u8> = self.delivered_tail.drain(..).chain(self.held.drain(..count)).collect();
         self.passed(&given);
         self.judge();
         self.escaped_from = self.escaped_from.map(|from| from.saturating_sub(count));
@@ -389,20 +389,23 @@ impl DataMode {
 
     /// Parts what came into payload and what may be the modem's words, which is held back.
     fn part(&mut self, bytes: &[u8], now: Instant, payload: &mut impl FnMut(&[u8])) {
-        if self.leaked.is_empty() && self.held.is_empty() && self.words_in(bytes, self.most()).is_none() {
+        if self.delivered_tail.is_empty()
+            && self.held.is_empty()
+            && self.words_in(bytes, self.most()).is_none()
+        {
             self.passed(bytes);
             self.suspected_since = None;
             return payload(bytes);
         }
-        let delivered = self.leaked.len();
-        let mut all = std::mem::take(&mut self.leaked);
+        let delivered = self.delivered_tail.len();
+        let mut all = std::mem::take(&mut self.delivered_tail);
         let waited = !self.held.is_empty();
         all.append(&mut self.held);
         all.extend_from_slice(bytes);
         let begins_at = self.words_in(&all, self.most()).map_or(all.len(), |(begins_at, _)| begins_at);
         self.passed(&all[..begins_at]);
         payload(&all[delivered..begins_at.max(delivered)]);
-        self.leaked = all[begins_at.min(delivered)..delivered].to_vec();
+        self.delivered_tail = all[begins_at.min(delivered)..delivered].to_vec();
         self.held = all[begins_at.max(delivered)..].to_vec();
         self.judge();
         let goes_on = self.suspected_since.filter(|_| begins_at == 0);
@@ -482,7 +485,7 @@ impl DataMode {
         if self.held.is_empty() {
             return;
         }
-        let all = [&self.leaked[..], &self.held].concat();
+        let all = [&self.delivered_tail[..], &self.held].concat();
         let Some((start, Match::Whole)) = self.words_in(&all, all.len()) else { return };
         let mut terminators = self.terminators().iter();
         let length =
@@ -682,11 +685,11 @@ impl DataMode {
     /// What was held back and is payload after all.
     pub fn deliverable(&mut self) -> Vec<u8> {
         self.lines_asked = false;
-        self.leaked.extend_from_slice(&self.held);
-        if matches!(self.words_in(&self.leaked, self.leaked.len()), Some((_, Match::Whole))) {
+        self.delivered_tail.extend_from_slice(&self.held);
+        if matches!(self.words_in(&self.delivered_tail, self.delivered_tail.len()), Some((_, Match::Whole))) {
             // DCD has shown that it was none.
-            let leaked = std::mem::take(&mut self.leaked);
-            self.passed(&leaked);
+            let delivered_tail = std::mem::take(&mut self.delivered_tail);
+            self.passed(&delivered_tail);
         }
         self.verdict = Verdict::default();
         std::mem::take(&mut self.held)
@@ -694,9 +697,9 @@ impl DataMode {
 
     /// What was held back when the modem left data mode by itself.
     pub fn take_ended(&mut self) -> Ended {
-        let delivered = self.leaked.len();
+        let delivered = self.delivered_tail.len();
         let has_missed_escape = self.has_missed_escape();
-        let mut all = std::mem::take(&mut self.leaked);
+        let mut all = std::mem::take(&mut self.delivered_tail);
         all.append(&mut self.held);
         self.verdict = Verdict::default();
         let escaped_from = self.escaped_from.map(|from| all.len().min(delivered + from));
@@ -770,7 +773,7 @@ impl DataMode {
             Some(StateAnswer::Connected { answer, .. }) => Some(answer),
             _ => self.answer_at(),
         };
-        self.leaked.clear();
+        self.delivered_tail.clear();
         self.verdict = Verdict::default();
         let mut held = std::mem::take(&mut self.held);
         let words = answer.map_or(Vec::new(), |at| held.split_off(at));

@@ -18,13 +18,13 @@ mod port_names;
 mod reconfigure;
 mod recovery;
 mod report;
+mod resync;
 mod schedule;
 mod sent;
 mod session;
 pub mod ssl_context;
 mod transparent;
 mod trouble;
-mod waking;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,9 +53,9 @@ use channel::{Channel, Destination, InFlight, Origin, Stage, State, TIMES_DEAF_M
 use data_mode::DataMode;
 use port_names::Routing;
 use recovery::{Absence, Ladder, Rung};
+use resync::{FILLER, Resync, Without};
 use session::{Doubt, Session, Step, Texts, UNANSWERED_MAX};
 use ssl_context::SslContext;
-use waking::{FILLER, Waking, Without};
 
 /// A modem.
 #[derive(Debug)]
@@ -353,7 +353,7 @@ impl Modem {
                     data.socket.map_or(usize::MAX, |id| self.sockets[id.index()].incoming.room());
                 socket_room.saturating_sub(data.held_len()).min(data.room())
             }
-            State::Waking(_) | State::Command => self
+            State::Resync(_) | State::Command => self
                 .sockets
                 .iter()
                 // What is pushed to one that is being opened must not keep the answers from being read.
@@ -407,8 +407,8 @@ impl Modem {
         let waits = |at: Instant| (at > self.last_run).then_some(at);
         let channels = self.channels.iter().filter_map(|channel| match &channel.state {
             State::Closed => None,
-            State::Waking(_) if self.booting_until.is_some() => None,
-            State::Waking(waking) => Some(waking.deadline()),
+            State::Resync(_) if self.booting_until.is_some() => None,
+            State::Resync(resync) => Some(resync.deadline()),
             State::Command => channel.deadline().or(self.liveness_due(channel).and_then(waits)),
             State::Data(data) => {
                 let pace = data.pace_due(self.pending(data));
@@ -469,7 +469,7 @@ impl Modem {
         self.channels[port].wire_step = Some(0);
         self.ports[port] = facts;
         self.routing.port_opened(port);
-        self.channels[port].state = self.waking(port, now);
+        self.channels[port].state = self.resync(port, now);
         self.reopen_at[port] = None;
         self.run(now);
     }
@@ -550,8 +550,8 @@ impl Modem {
             if !self.channels[port].is_open() {
                 break;
             }
-            if let State::Waking(waking) = &mut self.channels[port].state {
-                waking.heard_bytes(now);
+            if let State::Resync(resync) = &mut self.channels[port].state {
+                resync.heard_bytes(now);
             }
             self.decode(port, &mut input, now);
         }
@@ -637,7 +637,7 @@ impl Modem {
             }
             match &self.channels[port].state {
                 State::Closed => {}
-                State::Waking(_) => self.waking_deadline(port, now),
+                State::Resync(_) => self.resync_deadline(port, now),
                 State::Command => {
                     self.channels[port].give_up_foreign(now);
                     self.settle_late_payload(port, now);
@@ -881,8 +881,8 @@ impl Modem {
             Message::Information(line) => {
                 let secret = channel.in_flight.as_ref().is_some_and(InFlight::is_secret);
                 channel.recorder.answer(line, secret, now);
-                if let State::Waking(waking) = &mut channel.state {
-                    waking.heard_line(line);
+                if let State::Resync(resync) = &mut channel.state {
+                    resync.heard_line(line);
                 }
                 let is_answer = channel.answer.take_line(channel.in_flight.as_ref(), line);
                 // A text with its length may stand in one line, and look like a line of the answer.
@@ -910,16 +910,16 @@ impl Modem {
                 channel.answer_is_whole(now);
                 let is_connect = result == Outcome::Connect;
                 let is_send_ok = result == Outcome::SendOk;
-                if let State::Waking(waking) = &mut channel.state {
+                if let State::Resync(resync) = &mut channel.state {
                     match result {
-                        Outcome::Ok => waking.heard_ok(now),
+                        Outcome::Ok => resync.heard_ok(now),
                         Outcome::Connect => self.connected_unwanted(port, now),
                         Outcome::NoCarrier => {
                             // It was in data mode until now.
-                            waking.heard_other_result(now);
+                            resync.heard_other_result(now);
                             self.end_unconfirmed(port, Cut::CarrierLost);
                         }
-                        _ => waking.heard_other_result(now),
+                        _ => resync.heard_other_result(now),
                     }
                 } else if is_connect && channel.connected(now) {
                     // The file is due, or comes.
@@ -1018,8 +1018,8 @@ impl Modem {
             }
             Urc::NetworkTime(result) => self.network_time_told(result),
             Urc::PoweredDown | Urc::Ready => {
-                let waking = matches!(self.channels[port].state, State::Waking(_));
-                if urc == Urc::PoweredDown || !waking {
+                let resync = matches!(self.channels[port].state, State::Resync(_));
+                if urc == Urc::PoweredDown || !resync {
                     log::warn!("the modem reboots");
                 }
                 self.rebooted(now);
@@ -1085,7 +1085,7 @@ impl Modem {
 
     /// The channels on which URCs can still be on their way, a bit each.
     fn speaking_channels(&self) -> u32 {
-        self.channels_that(|state| matches!(state, State::Command | State::Waking(_)))
+        self.channels_that(|state| matches!(state, State::Command | State::Resync(_)))
     }
 
     fn channels_that(&self, are: impl Fn(&State) -> bool) -> u32 {

@@ -110,7 +110,7 @@ impl Modem {
     /// Whether this URC of a socket counts, which has come by this port: not if it is a copy of one that comes by
     /// another. What the module says decides, not what it was told.
     pub(super) fn is_listened_to(&mut self, port: usize, id: SocketId, urc: Urc, now: Instant) -> bool {
-        let speaks = |port: usize| matches!(self.channels[port].state, State::Command | State::Waking(_));
+        let speaks = |port: usize| matches!(self.channels[port].state, State::Command | State::Resync(_));
         let socket = &mut self.sockets[id.index()];
         let opener = socket.opened_by();
         let expected = socket.listening.port().filter(|expected| speaks(*expected));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Modem;
 use super::channel::Origin;
 use super::session::Step;
-use super::ssl_context::{Authorities, SslContext};
+use super::ssl_context::{CaStorage, SslContext};
 use crate::at::SslContextId;
 use crate::settings;
 
@@ -54,8 +54,8 @@ impl Modem {
     }
 
     /// How the authorities of all tunnels are given to the module.
-    pub(super) fn authorities(&self) -> Authorities {
-        Authorities::of(&self.tunnels, &self.profile, self.owns_chain())
+    pub(super) fn authorities(&self) -> CaStorage {
+        CaStorage::of(&self.tunnels, &self.profile, self.owns_chain())
     }
 
     /// A new session begins: what waited for it holds now. Returns whether there was something.
@@ -87,7 +87,7 @@ impl Modem {
         if setting_up {
             return Err(Reluctance::NotNow);
         }
-        let authorities = Authorities::of(tunnels, &self.profile, self.owns_chain());
+        let authorities = CaStorage::of(tunnels, &self.profile, self.owns_chain());
         if authorities != self.authorities() {
             return Err(Reluctance::Never(
                 "the authorities of --ca are stored in the module for all tunnels alike (cacertex): this change \

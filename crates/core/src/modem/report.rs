@@ -68,7 +68,7 @@ impl Modem {
     pub fn port_state(&self, port: usize) -> &'static str {
         match self.channels[port].state {
             State::Closed => "closed",
-            State::Waking(_) => "waking",
+            State::Resync(_) => "waking",
             State::Command => "command",
             State::Data(_) => "data",
         }

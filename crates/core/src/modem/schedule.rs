@@ -279,7 +279,7 @@ impl Modem {
             self.channels[port].baud = baud;
             self.actions.push_back(super::Action::SetBaud(port, baud));
             self.channels[port].wire_step = None;
-            self.channels[port].state = self.waking(port, now);
+            self.channels[port].state = self.resync(port, now);
             return;
         }
         let all_at_once = *outcome == Outcome::Ok;
@@ -348,7 +348,7 @@ impl Modem {
             return Some(aside);
         }
         let UrcPort::One(gone) = self.urc_port else { return None };
-        let speaks = matches!(self.channels[gone].state, State::Command | State::Waking(_));
+        let speaks = matches!(self.channels[gone].state, State::Command | State::Resync(_));
         let is_told = |channel: &Channel| channel.in_flight().is_some_and(|it| is_urc_port(&it.command));
         (!speaks && !self.channels.iter().any(is_told)).then(|| self.leave_by(port))
     }

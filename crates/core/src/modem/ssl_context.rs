@@ -91,7 +91,7 @@ impl SslContext {
         tls: &settings::Tls,
         connect_timeout: Duration,
         profile: &Profile,
-        authorities: Authorities,
+        authorities: CaStorage,
     ) -> Result<Self, Failure> {
         let mut settings = settings(tls, connect_timeout, profile, authorities)?;
         settings.extend(chain_settings(tls, profile, authorities));
@@ -666,7 +666,7 @@ fn stored_name(kind: &str, content: &[u8]) -> String {
 
 /// How the authorities of all tunnels are given to the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authorities {
+pub enum CaStorage {
     /// One file for each context, "cacert", with all its authorities one behind the other.
     Bundle,
     /// All tunnels trust the same few: a file for each authority, under the numbers of "cacertex", which
@@ -674,24 +674,24 @@ pub enum Authorities {
     Chain,
 }
 
-impl Authorities {
+impl CaStorage {
     /// "cacertex" is one list for all contexts, so it serves only tunnels that all trust the same, and only
     /// as many as it has numbers; and not where other programs have contexts of their own (`owns_chain` is not set).
     pub fn of(tunnels: &[Arc<settings::Tunnel>], profile: &Profile, owns_chain: bool) -> Self {
         let mut sets = tunnels.iter().map(|tunnel| &tunnel.tls.authentication);
         let Some(settings::Authentication::Authorities(first)) = sets.next() else {
-            return Authorities::Bundle;
+            return CaStorage::Bundle;
         };
         let same = sets.all(
             |set| matches!(set, settings::Authentication::Authorities(authorities) if authorities == first),
         );
         let fits = (2..=CHAIN_MAX).contains(&first.len()) && profile.has_key("cacertex") && owns_chain;
-        if same && fits { Authorities::Chain } else { Authorities::Bundle }
+        if same && fits { CaStorage::Chain } else { CaStorage::Bundle }
     }
 }
 
 /// The files that these settings need: authorities, client certificate, client key.
-pub fn files(tls: &settings::Tls, authorities: Authorities, directory: &str) -> Vec<File> {
+pub fn files(tls: &settings::Tls, authorities: CaStorage, directory: &str) -> Vec<File> {
     let mut files = authority_files(tls, authorities, directory);
     if let Some(client) = &tls.client {
         files.push(File::of("pem", std::iter::once(&client.certificate), directory));
@@ -701,13 +701,13 @@ pub fn files(tls: &settings::Tls, authorities: Authorities, directory: &str) -> 
 }
 
 /// The files of the authorities alone.
-pub fn authority_files(tls: &settings::Tls, authorities: Authorities, directory: &str) -> Vec<File> {
+pub fn authority_files(tls: &settings::Tls, authorities: CaStorage, directory: &str) -> Vec<File> {
     match (&tls.authentication, authorities) {
         (settings::Authentication::Insecure, _) => Vec::new(),
-        (settings::Authentication::Authorities(all), Authorities::Bundle) => {
+        (settings::Authentication::Authorities(all), CaStorage::Bundle) => {
             vec![File::of("pem", all.iter(), directory)]
         }
-        (settings::Authentication::Authorities(all), Authorities::Chain) => {
+        (settings::Authentication::Authorities(all), CaStorage::Chain) => {
             all.iter().map(|one| File::of("pem", std::iter::once(one), directory)).collect()
         }
     }
@@ -721,7 +721,7 @@ pub fn settings(
     tls: &settings::Tls,
     connect_timeout: Duration,
     profile: &Profile,
-    authorities: Authorities,
+    authorities: CaStorage,
 ) -> Result<Vec<Setting>, Failure> {
     let mut settings = Settings { profile, all: Vec::new() };
     let authenticated = tls.authentication != settings::Authentication::Insecure;
@@ -821,13 +821,13 @@ pub fn settings(
 
 /// "cacertex", which holds for the whole module, as it must be for these settings: what else stands there would be
 /// trusted in all SSL contexts. Empty where the module has no such list, or nobody is authenticated.
-fn chain_settings(tls: &settings::Tls, profile: &Profile, authorities: Authorities) -> Vec<Setting> {
+fn chain_settings(tls: &settings::Tls, profile: &Profile, authorities: CaStorage) -> Vec<Setting> {
     if tls.authentication == settings::Authentication::Insecure || !profile.may_have_key("cacertex") {
         return Vec::new();
     }
     let trusted = match authorities {
-        Authorities::Chain => authority_files(tls, authorities, profile.directory()),
-        Authorities::Bundle => Vec::new(),
+        CaStorage::Chain => authority_files(tls, authorities, profile.directory()),
+        CaStorage::Bundle => Vec::new(),
     };
     let is_unlisted = profile.is_unlisted("cacertex");
     (0..CHAIN_MAX).map(|ca_id| Setting::chain(ca_id as u8, trusted.get(ca_id), is_unlisted)).collect()
@@ -1141,7 +1141,7 @@ mod tests {
         settings::Tls::new(settings::Authentication::Authorities(names.iter().map(pem).collect()))
     }
 
-    fn written(tls: &settings::Tls, profile: &Profile, authorities: Authorities) -> Vec<String> {
+    fn written(tls: &settings::Tls, profile: &Profile, authorities: CaStorage) -> Vec<String> {
         let context = SslContextId::new(0).unwrap();
         settings(tls, Duration::from_secs(5), profile, authorities)
             .expect("the module has all of this")
@@ -1151,7 +1151,7 @@ mod tests {
     }
 
     fn refused(tls: &settings::Tls, profile: &Profile) -> String {
-        let failure = settings(tls, Duration::from_secs(60), profile, Authorities::Bundle).unwrap_err();
+        let failure = settings(tls, Duration::from_secs(60), profile, CaStorage::Bundle).unwrap_err();
         assert_eq!(failure.status, Kind::Usage);
         failure.message
     }
@@ -1172,7 +1172,7 @@ mod tests {
         assert!(refused(&settings::Tls { cipher: 0xC02F, ..plain.clone() }, &ec20).starts_with(
             "EC20F R1 does not have the cipher suite TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 of --cipher"
         ));
-        let all = written(&settings::Tls { sni: Some(false), ..plain }, &ec20, Authorities::Bundle);
+        let all = written(&settings::Tls { sni: Some(false), ..plain }, &ec20, CaStorage::Bundle);
         assert!(all.contains(&"AT+QSSLCFG=\"sslversion\",0,3".to_owned()), "{all:?}");
         assert!(all.contains(&"AT+QSSLCFG=\"negotiatetime\",0,10".to_owned()), "{all:?}");
         assert!(!all.iter().any(|line| line.contains("sni")), "{all:?}");
@@ -1227,7 +1227,7 @@ mod tests {
         );
         // A list that names no codes leaves the last word to the module.
         let exotic = settings::Tls { cipher: 0xC030, ..insecure() };
-        let all = written(&exotic, &profile, Authorities::Bundle);
+        let all = written(&exotic, &profile, CaStorage::Bundle);
         assert!(all.contains(&"AT+QSSLCFG=\"ciphersuite\",0,0XC030".to_owned()), "{all:?}");
         assert!(all.contains(&"AT+QSSLCFG=\"negotiatetime\",0,30".to_owned()), "{all:?}");
     }
@@ -1244,7 +1244,7 @@ mod tests {
             "+QSSLCFG: \"ignorelocaltime\",(0-5),(0,1)".into(),
         ]);
         let tls = settings::Tls { ignore_chain: true, ..trusting(&["one"]) };
-        let all = written(&tls, &bg96, Authorities::Bundle);
+        let all = written(&tls, &bg96, CaStorage::Bundle);
         assert!(all.contains(&"AT+QSSLCFG=\"ignorecertchain\",0,1".to_owned()), "{all:?}");
         assert!(all.contains(&"AT+QSSLCFG=\"checkhost\",0,1".to_owned()), "{all:?}");
         assert!(all.contains(&"AT+QSSLCFG=\"seclevel\",0,1".to_owned()), "{all:?}");
@@ -1256,7 +1256,7 @@ mod tests {
         let (one, two, many) = (trusting(&["a"]), trusting(&["a", "b"]), trusting(&["a"; 7]));
         let chain = |tunnels: &[&settings::Tls], module: &Profile| {
             let tunnels: Vec<_> = tunnels.iter().map(|tls| tunnel((*tls).clone())).collect();
-            Authorities::of(&tunnels, module, true) == Authorities::Chain
+            CaStorage::of(&tunnels, module, true) == CaStorage::Chain
         };
         let (new, old) = (module("EG800Q"), module("EC20"));
         assert!(chain(&[&two, &two], &new));
@@ -1264,9 +1264,9 @@ mod tests {
         assert!(!chain(&[&two, &one], &new), "the chain would be trusted by both");
         assert!(!chain(&[&two, &insecure()], &new));
         assert!(!chain(&[&one], &new) && !chain(&[&many], &new));
-        let files = authority_files(&two, Authorities::Chain, "");
+        let files = authority_files(&two, CaStorage::Chain, "");
         let context = SslContextId::new(3).unwrap();
-        let settings = chain_settings(&two, &new, Authorities::Chain);
+        let settings = chain_settings(&two, &new, CaStorage::Chain);
         let lines: Vec<String> = settings.iter().map(|setting| setting.write_line(context)).collect();
         assert_eq!(
             lines[..3],

@@ -223,7 +223,7 @@ impl Modem {
         self.channels[port].state = match id {
             Some(_) => State::Command,
             // It had been given up, and goes on being brought back.
-            None => self.waking(port, now),
+            None => self.resync(port, now),
         };
         self.channels[port].decoder.reset();
         if let Some(id) = id {
@@ -262,7 +262,7 @@ impl Modem {
         self.actions.push_back(Action::SetDtr(port, true));
         self.channels[port].decoder.reset();
         match is_believed {
-            true => self.channels[port].state = self.waking(port, now),
+            true => self.channels[port].state = self.resync(port, now),
             false => self.enter_data_mode(port, None, now),
         }
         if let Some(id) = id {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::{
     Absence, Action, Channel, Command, Cut, Destination, Doubt, Event, FILLER, Failure, Flow, InFlight, Kind,
-    Modem, OpenFailure, Origin, Outcome, REOPEN_PAUSE, Refusal, Rung, Socket, SocketId, Stage, State, Step,
-    TIMES_DEAF_MAX, UNANSWERED_MAX, Unprompted, UrcPort, UserAnswer, Waking, Without, settings, waking,
+    Modem, OpenFailure, Origin, Outcome, REOPEN_PAUSE, Refusal, Resync, Rung, Socket, SocketId, Stage, State,
+    Step, TIMES_DEAF_MAX, UNANSWERED_MAX, Unprompted, UrcPort, UserAnswer, Without, resync, settings,
 };
 use crate::at::AccessMode;
 
@@ -43,7 +43,7 @@ impl Modem {
             self.cut_all(cut);
         }
         self.cut_failed_sends(port);
-        self.channels[port].state = self.waking(port, now);
+        self.channels[port].state = self.resync(port, now);
         if let Some(in_flight) = in_flight {
             if cut == Cut::Silent && in_flight.may_have_woken {
                 self.may_sleep = true;
@@ -70,8 +70,8 @@ impl Modem {
         match &self.channels[port].state {
             State::Closed => return,
             // A modem that is looked for at its speed is received wrongly until it is found.
-            State::Waking(_) if !self.sockets.iter().any(Socket::is_attached) => return,
-            State::Waking(_) => self.cut_all(Cut::LineError),
+            State::Resync(_) if !self.sockets.iter().any(Socket::is_attached) => return,
+            State::Resync(_) => self.cut_all(Cut::LineError),
             State::Command => self.channel_silent(port, Cut::LineError, now),
             State::Data(data) => {
                 if let Some(id) = data.socket {
@@ -290,7 +290,7 @@ impl Modem {
             self.channels[port].owes_answers = false;
             self.channels[port].wire_step = Some(0);
             // Whoever has heard of it has heard it at this speed.
-            self.channels[port].state = self.waking(port, now);
+            self.channels[port].state = self.resync(port, now);
         }
         self.session_lost(Cut::Rebooted, Step::Down, now);
         self.session.context_gone();
@@ -360,39 +360,39 @@ impl Modem {
     }
 
     /// The channel is to be brought to answer, at the speed it has now.
-    pub(super) fn waking(&self, port: usize, now: Instant) -> State {
+    pub(super) fn resync(&self, port: usize, now: Instant) -> State {
         let (is_uart, channel) = (self.ports[port].is_uart, &self.channels[port]);
-        let waking = match channel.was_stream {
-            true => Waking::in_data_mode(is_uart, channel.baud, now),
-            false => Waking::new(is_uart, channel.baud, channel.owes_answers, now),
+        let resync = match channel.was_stream {
+            true => Resync::in_data_mode(is_uart, channel.baud, now),
+            false => Resync::new(is_uart, channel.baud, channel.owes_answers, now),
         };
-        State::Waking(waking.after_refusals(channel.refusals))
+        State::Resync(resync.after_refusals(channel.refusals))
     }
 
-    pub(super) fn waking_deadline(&mut self, port: usize, now: Instant) {
+    pub(super) fn resync_deadline(&mut self, port: usize, now: Instant) {
         if self.booting_until.is_some() {
             return;
         }
         let baud = self.channels[port].baud;
-        let State::Waking(waking) = &mut self.channels[port].state else { return };
-        if waking.deadline() > now {
+        let State::Resync(resync) = &mut self.channels[port].state else { return };
+        if resync.deadline() > now {
             return;
         }
         let wire_time =
             |count: usize| Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud.max(1)));
-        let next = waking.deadline_passed(now, wire_time);
-        let refusals = waking.refusals();
+        let next = resync.deadline_passed(now, wire_time);
+        let refusals = resync.refusals();
         self.channels[port].refusals = refusals;
         match &next {
-            waking::Next::Wait => return,
-            waking::Next::Ask(bytes) => self.beware_of_filling(port, Some(bytes.len())),
-            waking::Next::Awake { without: Without::Nothing, .. } => self.settle_unprompted(port, true),
+            resync::Next::Wait => return,
+            resync::Next::Ask(bytes) => self.beware_of_filling(port, Some(bytes.len())),
+            resync::Next::Awake { without: Without::Nothing, .. } => self.settle_unprompted(port, true),
             _ => self.beware_of_filling(port, None),
         }
         match next {
-            waking::Next::Wait => {}
-            next @ (waking::Next::Ask(bytes) | waking::Next::Escape(bytes)) => {
-                if matches!(next, waking::Next::Escape(_)) {
+            resync::Next::Wait => {}
+            next @ (resync::Next::Ask(bytes) | resync::Next::Escape(bytes)) => {
+                if matches!(next, resync::Next::Escape(_)) {
                     self.end_unconfirmed(port, Cut::Silent);
                 }
                 self.channels[port].send_raw(bytes, now);
@@ -400,24 +400,24 @@ impl Modem {
                     self.break_off(id, Cut::Silent);
                 }
             }
-            waking::Next::Fill => self.channels[port].send_raw(&FILLER, now),
-            waking::Next::Cancel(bytes) => self.channels[port].send_raw(bytes, now),
-            waking::Next::SetBaud(baud) => {
+            resync::Next::Fill => self.channels[port].send_raw(&FILLER, now),
+            resync::Next::Cancel(bytes) => self.channels[port].send_raw(bytes, now),
+            resync::Next::SetBaud(baud) => {
                 // What comes meanwhile cannot be read.
                 self.cut_all(Cut::Silent);
                 self.channels[port].baud = baud;
                 self.actions.push_back(Action::SetBaud(port, baud));
             }
-            waking::Next::DropFlowControl => {
+            resync::Next::DropFlowControl => {
                 self.channels[port].baud = self.settings.baud;
                 self.actions.push_back(Action::SetBaud(port, self.settings.baud));
                 self.actions.push_back(Action::DropFlowControl(port));
             }
-            waking::Next::Awake { without: Without::Host, .. } => self.silent_with_flow_control(port, now),
-            waking::Next::Awake { without: Without::Modem, .. } if self.seems_deaf(port) => {
+            resync::Next::Awake { without: Without::Host, .. } => self.silent_with_flow_control(port, now),
+            resync::Next::Awake { without: Without::Modem, .. } if self.seems_deaf(port) => {
                 self.silent_with_flow_control(port, now);
             }
-            waking::Next::Awake { baud, .. } => {
+            resync::Next::Awake { baud, .. } => {
                 self.is_rebooting = false;
                 if std::mem::take(&mut self.session.is_silent) {
                     // Nothing else was wrong, so there is nothing more to wait for.
@@ -445,7 +445,7 @@ impl Modem {
                 // It may have rebooted unheard while it was looked for: echo is on then, and flow control off.
                 self.channels[port].wire_step = self.channels[port].wire_step.or(Some(0));
             }
-            waking::Next::Silent => {
+            resync::Next::Silent => {
                 let name = &self.ports[port].name;
                 let message = match refusals {
                     0 => format!(
@@ -504,9 +504,9 @@ impl Modem {
         }
         self.session.is_silent = true;
         if rung == Rung::Resync && self.settings.recovery == settings::Recovery::Resync {
-            let waking = Waking::new(self.ports[port].is_uart, self.settings.baud, true, now + REOPEN_PAUSE);
+            let resync = Resync::new(self.ports[port].is_uart, self.settings.baud, true, now + REOPEN_PAUSE);
             let refusals = self.channels[port].refusals;
-            self.channels[port].state = State::Waking(waking.after_refusals(refusals));
+            self.channels[port].state = State::Resync(resync.after_refusals(refusals));
             self.session_lost(Cut::Silent, Step::Down, now);
             return self.session_failed(failure, false, now);
         }

@@ -1,7 +1,7 @@
 //! One client: a local connection that we accepted, from then until it is closed or reset.
 //!
 //! ```text
-//!   Silent ──first byte──► Waiting ──socket free──► Joined ──socket ended──► Ending ──delivered──► Lingering
+//!   Silent ──first byte──► Waiting ──socket free──► Attached ──socket ended──► Ending ──delivered──► Lingering
 //!   (--open-on first-byte)                            │                        │ cut                  │
 //!                                                     └────── reset ◄──────────┴──────────────────────┘
 //! ```
@@ -63,7 +63,7 @@ pub enum State {
     /// It waits for a socket.
     Waiting,
     /// It has one; `open` once bytes flow.
-    Joined {
+    Attached {
         /// The socket.
         socket: SocketId,
         /// The far end is there.
@@ -121,10 +121,10 @@ impl Client {
         }
     }
 
-    /// The socket that it is joined to.
+    /// The socket that it is attached to.
     pub fn socket(&self) -> Option<SocketId> {
         match self.state {
-            State::Joined { socket, .. } => Some(socket),
+            State::Attached { socket, .. } => Some(socket),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Clients joined to sockets: the waiting line, half-closes, ends, and every limit of time.
+//! Clients attached to sockets: the waiting line, half-closes, ends, and every limit of time.
 //!
 //! This is the object that the event loop holds: it passes on what happened, moves the bytes that are
 //! offered, and does the actions that are asked for. The modem is inside.
@@ -37,7 +37,7 @@ pub struct Relay {
     /// How many clients there have been.
     accepted_clients: u64,
     /// Clients without a socket, in the order of their arrival.
-    line: VecDeque<ClientId>,
+    waiting: VecDeque<ClientId>,
     /// Whose each socket is.
     client_of: [Option<ClientId>; SOCKET_COUNT],
     actions: VecDeque<Action>,
@@ -113,7 +113,7 @@ impl Relay {
             settings,
             clients: Vec::new(),
             accepted_clients: 0,
-            line: VecDeque::new(),
+            waiting: VecDeque::new(),
             client_of: [None; SOCKET_COUNT],
             actions: VecDeque::new(),
             ending: Ending::Not,
@@ -153,7 +153,7 @@ impl Relay {
         // What is still to be done for an old client must not meet a new one of the same name.
         self.ending == Ending::Not
             && self.actions.is_empty()
-            && self.line.len() < LINE_MAX
+            && self.waiting.len() < LINE_MAX
             && self.client_count() < CLIENTS_MAX
             && limit.is_none_or(|limit| of_tunnel() < limit)
     }
@@ -168,7 +168,7 @@ impl Relay {
             State::Silent => client.early.room(),
             State::Waiting => 0,
             // Room comes in small pieces while the port is busy; what is queued lasts until they are one.
-            State::Joined { socket, .. } => match self.modem.room(socket) {
+            State::Attached { socket, .. } => match self.modem.room(socket) {
                 room if room < CLIENT_READ_MIN_BYTES => 0,
                 room => room,
             },
@@ -231,11 +231,11 @@ impl Relay {
         counters_of(&mut self.accounts, tunnel).accepted += 1;
         match tunnel.limits.open_on {
             OpenOn::FirstByte => client.state = State::Silent,
-            OpenOn::Accept => self.line.push_back(id),
+            OpenOn::Accept => self.waiting.push_back(id),
         }
         self.clients[id.0] = Some(client);
         self.settle(now);
-        if tunnel.limits.when_full == WhenFull::Reset && self.line.contains(&id) {
+        if tunnel.limits.when_full == WhenFull::Reset && self.waiting.contains(&id) {
             counters_of(&mut self.accounts, tunnel).refused += 1;
             self.reset(id, "all sockets are busy (--when-full reset)", Kind::Failed, now);
         }
@@ -253,9 +253,9 @@ impl Relay {
                 let taken = client.early.append(bytes);
                 debug_assert_eq!(taken, bytes.len(), "no more than wanted");
                 client.state = State::Waiting;
-                self.line.push_back(id);
+                self.waiting.push_back(id);
             }
-            State::Joined { socket, .. } => {
+            State::Attached { socket, .. } => {
                 let taken = self.modem.send(*socket, bytes, now);
                 // The far end may have closed in this very turn.
                 client.undelivered += (bytes.len() - taken) as u64;
@@ -293,7 +293,7 @@ impl Relay {
         match client.state {
             State::Ending { .. } => self.close(id, "the client closed before it had read everything", now),
             State::Lingering => self.close(id, FAR_END_CLOSED, now),
-            State::Silent | State::Waiting | State::Joined { .. } => {}
+            State::Silent | State::Waiting | State::Attached { .. } => {}
         }
         self.settle(now);
     }
@@ -327,7 +327,7 @@ impl Relay {
     /// Bytes for this client.
     pub fn client_output(&self, id: ClientId) -> &[u8] {
         match self.get(id).map(|client| &client.state) {
-            Some(State::Joined { socket, .. }) => self.modem.received(*socket),
+            Some(State::Attached { socket, .. }) => self.modem.received(*socket),
             Some(State::Ending { rest }) => rest.as_slice(),
             _ => &[],
         }
@@ -340,7 +340,7 @@ impl Relay {
         counters_of(&mut self.accounts, &client.tunnel).moved_down(count);
         client.last_byte = now;
         match &mut client.state {
-            State::Joined { socket, .. } => self.modem.consume(*socket, count, now),
+            State::Attached { socket, .. } => self.modem.consume(*socket, count, now),
             State::Ending { rest } => rest.consume(count),
             State::Silent | State::Waiting | State::Lingering => {}
         }
@@ -459,10 +459,10 @@ impl Relay {
             while let Some(event) = self.modem.poll_event() {
                 self.event(event, now);
             }
-            if self.serve_line(now) {
+            if self.serve_waiting(now) {
                 continue;
             }
-            self.modem.want_sockets(!self.line.is_empty(), now);
+            self.modem.want_sockets(!self.waiting.is_empty(), now);
             for index in 0..SOCKET_COUNT {
                 if let Some(id) = self.client_of[index] {
                     self.look_after(id, now);
@@ -491,7 +491,7 @@ impl Relay {
             Event::Down => self.session_since = now,
             Event::Opened(socket) => {
                 let Some(id) = self.client_of[socket.index()] else { return };
-                if let Some(Client { state: State::Joined { open, .. }, tunnel, .. }) =
+                if let Some(Client { state: State::Attached { open, .. }, tunnel, .. }) =
                     &mut self.clients[id.0]
                 {
                     *open = true;
@@ -545,20 +545,20 @@ impl Relay {
         }
     }
 
-    /// Joins the first client in line to a socket, if there is one for it. Returns whether it did.
-    fn serve_line(&mut self, now: Instant) -> bool {
+    /// Attaches the first waiting client to a socket, if there is one for it. Returns whether it did.
+    fn serve_waiting(&mut self, now: Instant) -> bool {
         let Some(place) = self
-            .line
+            .waiting
             .iter()
             .position(|id| self.get(*id).is_some_and(|client| self.modem.can_open(&client.tunnel)))
         else {
             return false;
         };
-        let id = self.line[place];
+        let id = self.waiting[place];
         let Some(client) = self.clients[id.0].as_mut() else { return false };
         let Some(socket) = self.modem.open(&client.tunnel, now) else { return false };
-        self.line.remove(place);
-        client.state = State::Joined { socket, open: false, carried: Carried::default() };
+        self.waiting.remove(place);
+        client.state = State::Attached { socket, open: false, carried: Carried::default() };
         client.last_byte = now;
         client.silent_since = client.silent_since.map(|_| now);
         self.client_of[socket.index()] = Some(id);
@@ -624,10 +624,10 @@ impl Relay {
         self.reset(id, &reason, Kind::StreamCut, now);
     }
 
-    /// Counts what the module has taken of a joined client and given for it: that moves as well.
+    /// Counts what the module has taken of an attached client and given for it: that moves as well.
     fn note_carried(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients[id.0].as_mut() else { return };
-        let State::Joined { socket, carried, .. } = &mut client.state else { return };
+        let State::Attached { socket, carried, .. } = &mut client.state else { return };
         let (before, after) = (*carried, self.modem.carried(*socket));
         if before == after {
             return;
@@ -639,12 +639,12 @@ impl Relay {
         counters_of(&mut self.accounts, &client.tunnel).moved_up(taken);
     }
 
-    /// What follows for a joined client from how it and its socket stand.
+    /// What follows for an attached client from how it and its socket stand.
     fn look_after(&mut self, id: ClientId, now: Instant) {
         self.note_carried(id, now);
         let loses = self.modem.loses_unread_bytes();
         let Some(client) = self.clients[id.0].as_mut() else { return };
-        let State::Joined { socket, .. } = client.state else { return };
+        let State::Attached { socket, .. } = client.state else { return };
         let holds_up = self.modem.holds_up_port(socket);
         match (holds_up, client.stall) {
             (true, None) => client.stall = Some(Stall { since: now, moved: now }),
@@ -673,7 +673,7 @@ impl Relay {
     /// The half-closed client that has been quiet longest, and when its socket may be taken back for those
     /// who wait. A client that left while its connection was being opened is one too, even if it had sent something.
     fn reclaimable(&self) -> Option<(ClientId, Instant)> {
-        if self.line.is_empty() {
+        if self.waiting.is_empty() {
             return None;
         }
         self.client_of
@@ -681,8 +681,8 @@ impl Relay {
             .flatten()
             .filter_map(|id| Some((*id, self.get(*id)?)))
             .filter(|(_, client)| match client.state {
-                State::Joined { open: false, .. } if client.gone => true,
-                State::Joined { socket, .. } => client.finished && self.modem.unsent(socket) == 0,
+                State::Attached { open: false, .. } if client.gone => true,
+                State::Attached { socket, .. } => client.finished && self.modem.unsent(socket) == 0,
                 _ => false,
             })
             .map(|(id, client)| (id, client.last_byte + RECLAIM_AFTER))
@@ -717,7 +717,7 @@ impl Relay {
         let limit =
             |from: Instant, length: Duration, reason| (!length.is_zero()).then(|| (from + length, reason));
         // Whoever waits in line is not read from, and may have sent something.
-        let listens = matches!(client.state, State::Silent | State::Joined { .. });
+        let listens = matches!(client.state, State::Silent | State::Attached { .. });
         let first_byte = client
             .silent_since
             .filter(|_| listens && !client.finished)
@@ -726,7 +726,7 @@ impl Relay {
             State::Silent => None,
             State::Waiting => limit(client.since, limits.queue_timeout, WAITED),
             // Its upload goes out first, for as long as that moves.
-            State::Joined { open: true, carried: Carried { is_sending: true, .. }, .. }
+            State::Attached { open: true, carried: Carried { is_sending: true, .. }, .. }
                 if client.finished =>
             {
                 limit(
@@ -735,13 +735,13 @@ impl Relay {
                     "half-closed, and nothing of the rest is taken any more",
                 )
             }
-            State::Joined { open: true, .. } if client.finished => {
+            State::Attached { open: true, .. } if client.finished => {
                 limit(client.last_byte, limits.half_close_timeout, HALF_CLOSED)
             }
-            State::Joined { open: true, .. } => {
+            State::Attached { open: true, .. } => {
                 limit(client.last_byte, limits.idle_timeout, "idle (--idle-timeout)")
             }
-            State::Joined { .. } => None,
+            State::Attached { .. } => None,
             State::Ending { .. } => limit(client.last_byte, limits.stall_timeout, "the client does not read"),
             State::Lingering => match self.ending {
                 Ending::Not => limit(client.last_byte, LINGER, LINGERED),
@@ -766,7 +766,7 @@ impl Relay {
         let Some(client) = self.get(id) else { return };
         let over = self.client_limits(client).find(|(at, _)| *at <= now);
         let looks = client.look_at.is_some_and(|at| at <= now);
-        let may_have_moved = matches!(client.state, State::Joined { .. } | State::Ending { .. });
+        let may_have_moved = matches!(client.state, State::Attached { .. } | State::Ending { .. });
         if asks_at(client).is_some_and(|at| at <= now)
             || may_have_moved && over.is_some_and(|(at, _)| client.taken.at < at)
         {
@@ -828,7 +828,7 @@ impl Relay {
     }
 
     fn remove(&mut self, id: ClientId) -> Option<Client> {
-        self.line.retain(|waiting| *waiting != id);
+        self.waiting.retain(|waiting| *waiting != id);
         self.probe = self.probe.filter(|probe| probe.client != id);
         self.clients.get_mut(id.0).and_then(Option::take)
     }

@@ -168,7 +168,7 @@ impl Relay {
 
     /// How many clients wait for a socket.
     pub fn waiting_clients(&self) -> usize {
-        self.line.len()
+        self.waiting.len()
     }
 
     /// What clients meet: waiting, up or draining.
@@ -203,8 +203,8 @@ fn state_in_words(state: &State) -> &'static str {
     match state {
         State::Silent => "silent",
         State::Waiting => "waiting",
-        State::Joined { open: false, .. } => "opening",
-        State::Joined { open: true, .. } => "open",
+        State::Attached { open: false, .. } => "opening",
+        State::Attached { open: true, .. } => "open",
         State::Ending { .. } | State::Lingering => "ending",
     }
 }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 /// Where the attempt is.
 #[derive(Debug)]
-pub struct Waking {
+pub struct Resync {
     step: Step,
     remedy: Remedy,
     /// Asks left before the next remedy.
@@ -99,7 +99,7 @@ pub enum Without {
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing before [`Waking::deadline`].
+    /// Nothing before [`Resync::deadline`].
     Wait,
     /// Send these bytes, a question to a modem that takes commands.
     Ask(&'static [u8]),
@@ -124,10 +124,10 @@ pub enum Next {
     Silent,
 }
 
-impl Waking {
+impl Resync {
     /// Begins with waiting for quiet. `in_doubt`: answers to what was asked before may be under way.
     pub fn new(is_uart: bool, baud: u32, in_doubt: bool, now: Instant) -> Self {
-        Waking {
+        Resync {
             step: Step::Quiet,
             remedy: Remedy::None,
             asks_left: ASKS_AT_FIRST,
@@ -145,7 +145,7 @@ impl Waking {
 
     /// The same of a modem that has answered `AT` with an error so often in a row.
     pub fn after_refusals(self, refusals: u32) -> Self {
-        Waking { refusals, ..self }
+        Resync { refusals, ..self }
     }
 
     /// How often in a row `AT` was answered with an error.
@@ -155,8 +155,8 @@ impl Waking {
 
     /// Of a modem that was in data mode when it was last heard: `AT` would be payload.
     pub fn in_data_mode(is_uart: bool, baud: u32, now: Instant) -> Self {
-        let waking = Waking::new(is_uart, baud, true, now);
-        Waking { step: Step::Guard, remedy: Remedy::Escape, due: now + GUARD, ..waking }
+        let resync = Resync::new(is_uart, baud, true, now);
+        Resync { step: Step::Guard, remedy: Remedy::Escape, due: now + GUARD, ..resync }
     }
 
     /// Whether anything has been asked.
@@ -164,7 +164,7 @@ impl Waking {
         self.has_asked
     }
 
-    /// When [`Waking::deadline_passed`] is due.
+    /// When [`Resync::deadline_passed`] is due.
     pub fn deadline(&self) -> Instant {
         self.due
     }
@@ -394,11 +394,11 @@ mod tests {
     /// What a modem that never answers is offered, in order.
     fn offers(is_uart: bool) -> Vec<String> {
         let mut time = now();
-        let mut waking = Waking::new(is_uart, 115_200, false, time);
+        let mut resync = Resync::new(is_uart, 115_200, false, time);
         let mut all = Vec::new();
         loop {
-            time = waking.deadline();
-            match waking.deadline_passed(time, |_| Duration::ZERO) {
+            time = resync.deadline();
+            match resync.deadline_passed(time, |_| Duration::ZERO) {
                 Next::Wait => {}
                 Next::Ask(bytes) | Next::Escape(bytes) | Next::Cancel(bytes) => {
                     all.push(bytes.escape_ascii().to_string())
@@ -423,128 +423,128 @@ mod tests {
     #[test]
     fn a_modem_that_was_in_data_mode_is_escaped_before_it_is_asked() {
         let mut time = now();
-        let mut waking = Waking::in_data_mode(false, 115_200, time);
-        waking.heard_ok(time);
-        time = waking.deadline();
-        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Escape(b"+++"));
-        waking.heard_ok(time + Duration::from_millis(870));
-        assert_eq!(waking.deadline(), time + ESCAPE_WAIT, "that OK was payload");
-        time = waking.deadline();
-        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        let mut resync = Resync::in_data_mode(false, 115_200, time);
+        resync.heard_ok(time);
+        time = resync.deadline();
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Escape(b"+++"));
+        resync.heard_ok(time + Duration::from_millis(870));
+        assert_eq!(resync.deadline(), time + ESCAPE_WAIT, "that OK was payload");
+        time = resync.deadline();
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
     }
 
     #[test]
     fn a_modem_that_never_pauses_is_escaped_before_anything_in_it_is_believed() {
         let mut time = now();
-        let mut waking = Waking::new(false, 115_200, false, time);
+        let mut resync = Resync::new(false, 115_200, false, time);
         let end = time + QUIET_MAX;
         while time < end {
-            assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Wait);
-            waking.heard_ok(time);
-            waking.heard_bytes(time);
+            assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Wait);
+            resync.heard_ok(time);
+            resync.heard_bytes(time);
             time += QUIET / 2;
         }
-        assert_eq!(waking.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "the guard time");
-        waking.heard_bytes(end);
-        assert_eq!(waking.deadline_passed(end + GUARD, |_| Duration::ZERO), Next::Escape(b"+++"));
+        assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "the guard time");
+        resync.heard_bytes(end);
+        assert_eq!(resync.deadline_passed(end + GUARD, |_| Duration::ZERO), Next::Escape(b"+++"));
     }
 
     #[test]
     fn on_a_line_that_is_never_quiet_late_answers_are_not_taken_for_those_of_what_comes_next() {
         let mut time = now();
-        let mut waking = Waking::new(false, 115_200, false, time);
-        time = waking.deadline();
-        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
-        waking.heard_ok(time);
+        let mut resync = Resync::new(false, 115_200, false, time);
+        time = resync.deadline();
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        resync.heard_ok(time);
         let end = time + QUIET_MAX;
         while time < end {
-            assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Wait);
-            waking.heard_bytes(time);
+            assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Wait);
+            resync.heard_bytes(time);
             time += QUIET / 2;
         }
-        assert_eq!(waking.deadline_passed(end, |_| Duration::ZERO), Next::Ask(b"AT+CMEE?\r"));
-        waking.heard_ok(end);
-        assert_eq!(waking.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "that OK was late");
-        waking.heard_line("+CMEE: 1");
-        assert_eq!(waking.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "its own is still to come");
-        waking.heard_ok(end);
-        let awake = waking.deadline_passed(end, |_| Duration::ZERO);
+        assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), Next::Ask(b"AT+CMEE?\r"));
+        resync.heard_ok(end);
+        assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "that OK was late");
+        resync.heard_line("+CMEE: 1");
+        assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "its own is still to come");
+        resync.heard_ok(end);
+        let awake = resync.deadline_passed(end, |_| Duration::ZERO);
         assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
     }
 
     /// A modem that has answered, late perhaps, and is asked for the mark now.
-    fn marking(mut waking: Waking, asks: u32) -> (Waking, Instant) {
-        let mut time = waking.deadline();
+    fn marking(mut resync: Resync, asks: u32) -> (Resync, Instant) {
+        let mut time = resync.deadline();
         for _ in 0..asks {
-            time = waking.deadline();
-            assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+            time = resync.deadline();
+            assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
         }
-        waking.heard_ok(time);
+        resync.heard_ok(time);
         time += QUIET;
-        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(MARK));
-        (waking, time)
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(MARK));
+        (resync, time)
     }
 
     #[test]
     fn an_ok_that_may_be_an_earlier_questions_is_followed_by_what_only_the_last_one_has_for_an_answer() {
-        let never_answered = Waking::new(false, 115_200, false, now());
-        let command_given_up = Waking::new(false, 115_200, true, now());
-        for (waking, asks) in [(never_answered, 2), (command_given_up, 1)] {
-            let (mut waking, mut time) = marking(waking, asks);
+        let never_answered = Resync::new(false, 115_200, false, now());
+        let command_given_up = Resync::new(false, 115_200, true, now());
+        for (resync, asks) in [(never_answered, 2), (command_given_up, 1)] {
+            let (mut resync, mut time) = marking(resync, asks);
             time += Duration::from_secs(1);
-            waking.heard_ok(time);
-            assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Wait, "that OK was late");
-            waking.heard_line("+CMEE: 2");
-            waking.heard_ok(time);
-            let awake = waking.deadline_passed(time, |_| Duration::ZERO);
+            resync.heard_ok(time);
+            assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Wait, "that OK was late");
+            resync.heard_line("+CMEE: 2");
+            resync.heard_ok(time);
+            let awake = resync.deadline_passed(time, |_| Duration::ZERO);
             assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
         }
     }
 
     #[test]
     fn the_time_that_the_line_needs_for_what_is_pushed_meanwhile_is_not_the_modems() {
-        let (mut waking, time) = marking(Waking::new(true, 9_600, true, now()), 1);
+        let (mut resync, time) = marking(Resync::new(true, 9_600, true, now()), 1);
         let pushed = Duration::from_secs(4);
-        waking.line_was_busy(pushed);
-        assert_eq!(waking.deadline(), time + MARK_WAIT + pushed);
+        resync.line_was_busy(pushed);
+        assert_eq!(resync.deadline(), time + MARK_WAIT + pushed);
         for _ in 0..100 {
-            waking.line_was_busy(pushed);
+            resync.line_was_busy(pushed);
         }
-        assert_eq!(waking.deadline(), time + MARK_WAIT_MAX, "but it does not go on for ever");
-        waking.heard_line("+CMEE: 1");
-        waking.heard_ok(time + pushed);
-        waking.line_was_busy(pushed);
-        assert_eq!(waking.deadline(), time + pushed, "once it has come, nothing is waited for");
+        assert_eq!(resync.deadline(), time + MARK_WAIT_MAX, "but it does not go on for ever");
+        resync.heard_line("+CMEE: 1");
+        resync.heard_ok(time + pushed);
+        resync.line_was_busy(pushed);
+        assert_eq!(resync.deadline(), time + pushed, "once it has come, nothing is waited for");
     }
 
     #[test]
     fn a_modem_that_does_not_answer_unmistakably_is_asked_again_and_one_that_cannot_is_believed() {
-        let (mut waking, time) = marking(Waking::new(false, 115_200, true, now()), 1);
-        waking.heard_ok(time);
-        assert_eq!(waking.deadline_passed(time + MARK_WAIT, |_| Duration::ZERO), Next::Ask(b"AT\r"));
-        let (mut waking, time) = marking(Waking::new(false, 115_200, true, now()), 1);
-        waking.heard_other_result(time);
-        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Wait, "it may be late as well");
+        let (mut resync, time) = marking(Resync::new(false, 115_200, true, now()), 1);
+        resync.heard_ok(time);
+        assert_eq!(resync.deadline_passed(time + MARK_WAIT, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        let (mut resync, time) = marking(Resync::new(false, 115_200, true, now()), 1);
+        resync.heard_other_result(time);
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Wait, "it may be late as well");
         let time = time + MARK_WAIT;
-        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
-        waking.heard_ok(time);
-        assert_eq!(waking.deadline_passed(time + QUIET, |_| Duration::ZERO), Next::Ask(MARK));
-        waking.heard_other_result(time + QUIET);
-        let awake = waking.deadline_passed(time + QUIET + MARK_WAIT, |_| Duration::ZERO);
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        resync.heard_ok(time);
+        assert_eq!(resync.deadline_passed(time + QUIET, |_| Duration::ZERO), Next::Ask(MARK));
+        resync.heard_other_result(time + QUIET);
+        let awake = resync.deadline_passed(time + QUIET + MARK_WAIT, |_| Duration::ZERO);
         assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
     }
 
     #[test]
     fn a_late_answer_is_not_taken_for_the_last_word() {
         let start = now();
-        let mut waking = Waking::new(false, 115_200, false, start);
-        let mut time = waking.deadline();
-        assert_eq!(waking.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
-        waking.heard_ok(time);
+        let mut resync = Resync::new(false, 115_200, false, start);
+        let mut time = resync.deadline();
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        resync.heard_ok(time);
         time += QUIET / 2;
-        waking.heard_bytes(time);
-        assert_eq!(waking.deadline_passed(time + QUIET / 2, |_| Duration::ZERO), Next::Wait);
-        let awake = waking.deadline_passed(time + QUIET, |_| Duration::ZERO);
+        resync.heard_bytes(time);
+        assert_eq!(resync.deadline_passed(time + QUIET / 2, |_| Duration::ZERO), Next::Wait);
+        let awake = resync.deadline_passed(time + QUIET, |_| Duration::ZERO);
         assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
     }
 }
