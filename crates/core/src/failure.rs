@@ -39,8 +39,7 @@ impl OpenFailure {
     /// The exit status of `connect` after this.
     pub fn status(&self) -> Kind {
         let code = match self {
-            OpenFailure::Code(code) => Some(*code),
-            OpenFailure::Refused(refusal) => refusal.result_code(),
+            OpenFailure::Code(_) | OpenFailure::Refused(_) => self.code(),
             OpenFailure::TimedOut => Some(ResultCode::TIMED_OUT),
             OpenFailure::Lost(Cut::SessionLost) => Some(ResultCode::PDP_BROKEN),
             OpenFailure::Lost(_) => return Kind::ModemLost,
@@ -58,34 +57,28 @@ impl OpenFailure {
 }
 
 impl OpenFailure {
-    /// Whether the module says that there is no data session.
-    pub fn doubts_session(&self) -> bool {
-        let code = match self {
+    /// The result code, where the modem gave one.
+    fn code(&self) -> Option<ResultCode> {
+        match self {
             OpenFailure::Code(code) => Some(*code),
             OpenFailure::Refused(refusal) => refusal.result_code(),
-            _ => None,
-        };
-        matches!(code, Some(ResultCode::PDP_BROKEN | ResultCode::PDP_OPEN_FAILED))
+            OpenFailure::TimedOut | OpenFailure::Lost(_) | OpenFailure::Untrusted(_) => None,
+        }
+    }
+
+    /// Whether the module says that there is no data session.
+    pub fn doubts_session(&self) -> bool {
+        matches!(self.code(), Some(ResultCode::PDP_BROKEN | ResultCode::PDP_OPEN_FAILED))
     }
 
     /// Whether a certificate or key that has vanished from the module would show in this way, or a wrong clock.
     pub fn may_be_lost_files(&self) -> bool {
-        let code = match self {
-            OpenFailure::Code(code) => Some(*code),
-            OpenFailure::Refused(refusal) => refusal.result_code(),
-            _ => None,
-        };
-        matches!(code, Some(ResultCode::INVALID_PARAMETER | ResultCode::CONNECT_FAILED))
+        matches!(self.code(), Some(ResultCode::INVALID_PARAMETER | ResultCode::CONNECT_FAILED))
     }
 
     /// The cause without the advice, for counters.
     pub fn in_short(&self) -> String {
-        let code = match self {
-            OpenFailure::Code(code) => Some(*code),
-            OpenFailure::Refused(refusal) => refusal.result_code(),
-            _ => None,
-        };
-        match (code, self) {
+        match (self.code(), self) {
             (Some(code), _) => format!("{} {}", code.0, code.words()),
             (None, OpenFailure::TimedOut) => "no answer in time".into(),
             (None, OpenFailure::Untrusted(_)) => "TLS settings not as wanted".into(),

@@ -261,15 +261,11 @@ const IDENTITY_DIGITS: usize = 14;
 mod tests {
     use super::*;
     use crate::at::transcript::{Bytes, Event, Transcript};
-
-    #[allow(clippy::disallowed_methods, reason = "a moment to count from; no test depends on which")]
-    fn start() -> Instant {
-        Instant::now()
-    }
+    use crate::test_clock::now;
 
     #[test]
     fn a_conversation_is_written_in_the_notation_of_transcripts() {
-        let start = start();
+        let start = now();
         let mut recorder = Recorder::new(1000);
         recorder.line(Side::Host, "AT+QSSLSEND=4,18", start);
         recorder.prompt(start + Duration::from_millis(9));
@@ -282,7 +278,7 @@ mod tests {
 
     #[test]
     fn payload_is_shown_only_when_asked_for() {
-        let now = start();
+        let now = now();
         let mut recorder = Recorder::new(1000);
         recorder.payload(Side::Modem, b"secret", 0, now);
         recorder.record_payload(true);
@@ -293,7 +289,7 @@ mod tests {
 
     #[test]
     fn what_looks_like_the_notation_is_read_back_as_it_was_said() {
-        let now = start();
+        let now = now();
         let mut recorder = Recorder::new(1000);
         let lines = ["[4] abcd", "[x]", "\"open", ">", "(remark)", "\\q"];
         lines.iter().for_each(|line| recorder.line(Side::Modem, line, now));
@@ -313,7 +309,7 @@ mod tests {
 
     #[test]
     fn what_is_in_a_file_is_never_recorded() {
-        let now = start();
+        let now = now();
         let mut recorder = Recorder::new(1000);
         recorder.record_payload(true);
         recorder.file(Side::Host, 100, 28, now);
@@ -324,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_answer_to_a_secret_command_is_masked() {
-        let now = start();
+        let now = now();
         let mut recorder = Recorder::new(1000);
         recorder.answer("+QICSGP: 1,\"net\",\"user\",\"password\",1", true, now);
         recorder.answer("password", true, now);
@@ -334,7 +330,7 @@ mod tests {
 
     #[test]
     fn payload_that_is_cut_short_does_not_swallow_what_follows() {
-        let now = start();
+        let now = now();
         let mut recorder = Recorder::new(1000);
         recorder.payload(Side::Modem, b"abc", 7, now);
         assert_eq!(recorder.text(), "# then 3 bytes of payload, unfinished\n");
@@ -344,7 +340,7 @@ mod tests {
 
     #[test]
     fn the_oldest_lines_make_room_for_new_ones() {
-        let now = start();
+        let now = now();
         let mut recorder = Recorder::new(64);
         for number in 0..1000 {
             recorder.line(Side::Host, format!("AT+X={number}"), now);
@@ -358,7 +354,7 @@ mod tests {
 
     #[test]
     fn numbers_that_identify_somebody_are_masked() {
-        let now = start();
+        let now = now();
         let mut recorder = Recorder::new(1000);
         recorder.line(Side::Modem, "861536030196001", now);
         recorder.line(Side::Modem, "+QCCID: 89860025128306012474", now);

@@ -183,7 +183,7 @@ impl Modem {
     ) {
         match self.sockets[id.index()].receive_answered(received, receivable_again, &outcome, now) {
             Ok(Received::Bytes(count)) => self.fair.served(id, Way::Down, count),
-            Ok(Received::Nothing | Received::NotReadable) => {}
+            Ok(Received::Nothing) => {}
             Err(cut) => self.break_off(id, cut),
         }
     }

@@ -14,8 +14,7 @@ use super::data_mode::DataMode;
 use super::deadline::Deadline;
 use super::echo::{self, Echo, Habit};
 use super::resync::Resync;
-use crate::at::Outcome;
-use crate::at::{Command, Decoder, Expects, SocketId};
+use crate::at::{Command, Decoder, Expects, Outcome, SocketId};
 use crate::recorder::{Recorder, Side};
 
 /// A channel: how it stands, what is in flight on it, and what waits for its port.

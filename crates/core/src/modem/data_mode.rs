@@ -1182,17 +1182,10 @@ pub const HELD_LIMIT_BYTES: usize = 32 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    mod clock {
-        #[allow(clippy::disallowed_methods)]
-        pub fn now() -> Instant {
-            Instant::now()
-        }
-        use std::time::Instant;
-    }
+    use crate::test_clock;
 
     fn mode(has_dcd: bool) -> (DataMode, Instant) {
-        let now = clock::now();
+        let now = test_clock::now();
         let mut mode = DataMode::new(SocketId::new(0), true, false, None, now);
         if has_dcd {
             mode.dcd_changed(true, now);
@@ -1309,7 +1302,7 @@ mod tests {
     /// A stream whose end is doubted, where a text of another program holds an `OK` after the escape, and when the
     /// socket's state was asked for.
     fn asked_after_a_text(by_dtr: bool) -> (DataMode, Instant) {
-        let now = clock::now();
+        let now = test_clock::now();
         let mut mode = DataMode::new(SocketId::new(0), true, by_dtr, None, now);
         assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
         let mut now = now + SUSPICION_QUIET;
@@ -1453,7 +1446,7 @@ mod tests {
 
     #[test]
     fn a_late_report_of_dcd_ends_nothing_without_the_modems_words() {
-        let now = clock::now();
+        let now = test_clock::now();
         let mut mode = DataMode::new(SocketId::new(0), false, false, None, now);
         // Of the stream before.
         mode.dcd_changed(true, now);

@@ -56,13 +56,9 @@ impl Deadline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_clock::now;
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    #[allow(clippy::disallowed_methods)]
-    fn now() -> Instant {
-        Instant::now()
-    }
 
     #[test]
     fn the_line_puts_it_off_by_time_that_has_passed_and_not_beyond_the_limit() {

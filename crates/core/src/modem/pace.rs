@@ -93,11 +93,7 @@ const PIECE_MIN_BYTES: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn now() -> Instant {
-        #[allow(clippy::disallowed_methods)]
-        Instant::now()
-    }
+    use crate::test_clock::now;
 
     /// What is written in so many seconds to a line that carries so many bytes a second, and the most that is ahead.
     fn write(baud: u32, carries: u64, seconds: u64, port_knows: bool) -> (u64, u64) {

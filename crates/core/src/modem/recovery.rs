@@ -352,11 +352,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1800);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[allow(clippy::disallowed_methods)]
-    fn now() -> Instant {
-        Instant::now()
-    }
+    use crate::test_clock::now;
 
     /// The rungs that a modem climbs that strikes every 20 s, without those that a pause allows only mild steps in.
     fn climbed(ladder: &mut Ladder, is_silent: bool, count: u32) -> Vec<Rung> {

@@ -382,14 +382,7 @@ const BAUDS: [u32; 6] = [115_200, 921_600, 460_800, 230_400, 57_600, 9_600];
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clock::now;
-
-    mod clock {
-        #[allow(clippy::disallowed_methods)]
-        pub fn now() -> std::time::Instant {
-            std::time::Instant::now()
-        }
-    }
+    use crate::test_clock::now;
 
     /// What a modem that never answers is offered, in order.
     fn offers(is_uart: bool) -> Vec<String> {

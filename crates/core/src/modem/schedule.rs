@@ -410,7 +410,8 @@ impl Modem {
             };
             self.sockets[id.index()].need(&view).map(|need| (id, need))
         };
-        let (id, need) = SocketId::all().filter_map(need).min_by_key(|(_, need)| need.rank)?;
+        let used = SocketId::all().filter(|id| self.sockets[id.index()].is_in_use());
+        let (id, need) = used.filter_map(need).min_by_key(|(_, need)| need.rank)?;
         Some(need.ask.command(id))
     }
 

@@ -228,10 +228,10 @@ const HASHED_BYTES: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_clock::now;
 
     fn sent(bytes: &[u8]) -> Sent {
-        #[allow(clippy::disallowed_methods)]
-        let mut sent = Sent::new(Instant::now());
+        let mut sent = Sent::new(now());
         sent.push(bytes, sent.last);
         sent
     }

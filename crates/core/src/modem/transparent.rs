@@ -75,23 +75,21 @@ impl Modem {
     pub(super) fn connected(&mut self, port: usize, id: SocketId, now: Instant) {
         let is_trusted = self.context_stood(id);
         self.enter_data_mode(port, Some(id), now);
+        self.sockets[id.index()].stream_begins(port);
         if is_trusted || self.sockets[id.index()].detach().is_none() {
-            self.sockets[id.index()].stream_begins(port);
             return self.opened(id, now);
         }
         let why = "the TLS settings in the modem changed while the connection was opened".to_owned();
         let failure = OpenFailure::Untrusted(why);
         self.counters.open_failed(&failure);
         self.events.push_back(Event::OpenFailed(id, failure));
-        self.sockets[id.index()].stream_begins(port);
         self.close_or_free(id, GiveUp::Abort);
     }
 
     /// Whether the settings of this socket's SSL context have stood since its open left.
     fn context_stood(&self, id: SocketId) -> bool {
         let socket = &self.sockets[id.index()];
-        let context = self.contexts.iter().find(|context| Some(context.id) == socket.ssl());
-        context.filter(|context| context.is_guarded()).is_none_or(|context| {
+        self.context_of(id).filter(|context| context.is_guarded()).is_none_or(|context| {
             !context.may_be_forgotten() && socket.open_generation() == Some(context.generation)
         })
     }

@@ -147,12 +147,10 @@ pub enum Told {
 /// What an answer to AT+QSSLRECV means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// Nobody waits for it.
+    /// Nobody waits for it, or in push mode there was nothing to be read.
     Nothing,
     /// So many bytes came, or none.
     Bytes(usize),
-    /// In push mode there was nothing to be read.
-    NotReadable,
 }
 
 /// What AT+QSSLSTATE has shown beyond the socket itself.
@@ -428,7 +426,7 @@ impl Socket {
                 if open.far_end == FarEnd::Gone {
                     self.begin_closing(true);
                 }
-                Ok(Received::NotReadable)
+                Ok(Received::Nothing)
             }
             _ => Err(Cut::ReceiveFailed),
         }

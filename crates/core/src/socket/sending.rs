@@ -58,7 +58,7 @@ impl Socket {
         self.backoff = None;
     }
 
-    /// SEND FAIL: nothing was taken, unless SEND OK follows soon. Returns whether this has gone on for too long.
+    /// SEND FAIL: nothing was taken, unless SEND OK follows soon. An error, once this has gone on for too long.
     pub fn send_failed(&mut self, port: usize, length: usize, now: Instant) -> Result<(), Cut> {
         let (pause, since) = match self.backoff {
             None => (BACKOFF_MIN, now),

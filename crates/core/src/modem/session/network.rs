@@ -3,13 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::{Address, LISTED_ADDRESS, OTHER_ADDRESS, Step};
-use crate::at::Outcome;
-use crate::at::Refusal;
 use crate::at::answers::{
     AccessPoint, Answer, ContextAddress, PdpContext, PinAttempts, Registration, SimState, SocketState,
     SocketStatus,
 };
-use crate::at::{AtText, Command, Line, SOCKET_COUNT, SocketId};
+use crate::at::{AtText, Command, Line, Outcome, Refusal, SOCKET_COUNT, SocketId};
 use crate::counted;
 use crate::error::Kind;
 use crate::failure::Failure;

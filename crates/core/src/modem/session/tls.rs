@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use super::Step;
-use crate::at::Outcome;
 use crate::at::answers::{Answer, ListedFile, Storage};
-use crate::at::{AtText, Command, SocketId};
+use crate::at::{AtText, Command, Outcome, SocketId};
 use crate::error::Kind;
 use crate::failure::{Failure, OpenFailure};
 use crate::modem::channel::Origin;
