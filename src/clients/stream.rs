@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags};
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::ports::ioctl;
+use crate::ports::{ioctl, retry_interrupted};
 
 /// A silent TCP client is probed after this time, and is lost after that many probes, one every
 /// `KEEPALIVE_INTERVAL`, without an answer. Nothing of this reaches the modem.
@@ -380,15 +380,6 @@ impl Drop for Stream {
         if let Some(flags) = self.restore {
             // Nobody is left to be told of an error.
             let _ = rustix::fs::fcntl_setfl(&self.fd, flags);
-        }
-    }
-}
-
-fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
         }
     }
 }

@@ -423,3 +423,13 @@ fn way_out(holder: &Option<String>) -> &'static str {
 fn unsupported(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, reason)
 }
+
+/// The result of a system call that moves bytes; a signal that comes in between is none.
+pub(crate) fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

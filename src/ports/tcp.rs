@@ -13,7 +13,7 @@ use std::time::Duration;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use super::{OpenError, ioctl};
+use super::{OpenError, ioctl, retry_interrupted};
 use crate::config::Target;
 
 /// An idle connection is probed after this time and given up after four more such times without an
@@ -203,15 +203,6 @@ fn connect_first(addresses: &mut VecDeque<SocketAddr>) -> io::Result<TcpStream> 
         }
     }
     Err(last)
-}
-
-fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
 }
 
 #[cfg(test)]
