@@ -9,7 +9,7 @@
 //!   TCP  ───────► │ Relay           Modem                                                      │
 //!   Unix          │  Client ─attached─ Socket ── needs ──► next_command ──► Channel ──► Command  │ ───► Port ───► UART, USB,
 //!   stdio ◄────── │  waiting line     outgoing (bounded)  (the only        Message ◄── Decoder │ ◄───           RFC 2217, TCP,
-//!                 │  half-close       incoming (bounded)   scheduler)      DataMode            │                emulator
+//!                 │  half-close       incoming (bounded)   scheduler)      Stream            │                emulator
 //!                 └────────────────────────────────────────────────────────────────────────────┘
 //!                              ▲ now              │ next_deadline, poll_action
 //!                          ┌───┴──────────────────▼───┐
@@ -33,6 +33,7 @@
 //! |---|---|
 //! | [`at`] | The language of the modem: command → bytes, bytes → message |
 //! | [`byte_queue`] | A byte queue with a limit |
+//! | `channel` | One AT conversation on a port: the command in flight, bringing it back to answering, and what it is as a stream |
 //! | [`error`] | Kinds of failure and of endings: how one is told from another by programs |
 //! | `failure` | Why the modem cannot do what it was asked: words for people and an exit status for scripts |
 //! | `fair_queue` | Whose turn it is: start-time fair queueing over the flows of one modem |
@@ -40,6 +41,7 @@
 //! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and what is said next |
 //! | `profile` | What this module can do: learnt from its own answers, with the manuals' tables as the fallback |
 //! | [`recorder`] | The flight recorder: the last that passed on a port, kept in memory as readable text |
+//! | `recovery` | When a modem that does not work is helped, and by how much: the ladder and its pauses |
 //! | [`relay`] | Clients attached to sockets: the waiting line, half-closes, ends, and every limit of time |
 //! | [`settings`] | What the core takes: tunnels, the modem, TLS, limits |
 //! | `socket` | One socket: a TLS connection in the modem, from the moment its number is given out until it is known to be free again |
@@ -60,6 +62,7 @@
 
 pub mod at;
 pub mod byte_queue;
+mod channel;
 pub mod error;
 mod failure;
 mod fair_queue;
@@ -67,6 +70,7 @@ mod input;
 pub mod modem;
 mod profile;
 pub mod recorder;
+mod recovery;
 pub mod relay;
 pub mod settings;
 mod socket;

@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::echo::Habit;
 use super::{
     BOOT_PAUSE, CloseTime, Command, Cut, Doubt, End, Event, FailedSend, GiveUp, InFlight, Modem, OpenAnswer,
     OpenFailure, OpenResult, Origin, Outcome, Received, Refusal, Rung, Socket, SocketId, Stage, Step,
@@ -13,6 +12,7 @@ use super::{
 };
 use crate::at::AccessMode;
 use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
+use crate::channel::echo::Habit;
 use crate::socket::{Checked, CloseAnswer, CloseForm, FarEnd, Witnessed};
 
 impl Modem {

@@ -5,22 +5,13 @@
 //! does, and it is called after every change.
 
 mod answers;
-mod backoff;
-mod channel;
 mod counters;
-mod data_mode;
-mod deadline;
-mod echo;
 mod ends;
 mod outside;
-mod pace;
 mod port_names;
 mod reconfigure;
-mod recovery;
 mod report;
-mod resync;
 mod schedule;
-mod sent;
 mod session;
 pub mod ssl_context;
 mod transparent;
@@ -31,6 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use crate::at::{Outcome, Refusal};
+pub use crate::channel::UserCommand;
 pub use crate::failure::{Cut, Failure, OpenFailure};
 pub use crate::profile::{CloseTime, DIRECTORIES, Family, Profile, QUESTIONS};
 pub use crate::socket::{GiveUp, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
@@ -41,19 +33,21 @@ pub use session::{PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, access
 
 use crate::at::{Command, Message, SOCKET_COUNT, SocketId, SslContextId, Urc, begins_text};
 use crate::byte_queue::ByteQueue;
+use crate::channel::resync::{FILLER, Resync, Without};
+use crate::channel::stream::Stream;
+use crate::channel::{
+    Channel, ChannelState, Destination, InFlight, Origin, Stage, TIMES_DEAF_MAX, Unprompted, echo, resync,
+};
 use crate::error::Kind;
 use crate::fair_queue::{FairQueue, Way};
 use crate::input::PortInput;
 use crate::recorder::{LIMIT_BYTES, Side};
+use crate::recovery::{Absence, Ladder, Rung};
 use crate::settings::{self, Authentication, Mode};
 use crate::socket::{
     Ending, FailedSend, Flow, OpenAnswer, OpenResult, Phase, Received, Socket, Told, UrcOpened, Witness,
 };
-use channel::{Channel, Destination, InFlight, Origin, Stage, State, TIMES_DEAF_MAX, Unprompted};
-use data_mode::DataMode;
 use port_names::Routing;
-use recovery::{Absence, Ladder, Rung};
-use resync::{FILLER, Resync, Without};
 use session::{Doubt, Session, Step, Texts, UNANSWERED_MAX};
 use ssl_context::SslContext;
 
@@ -125,10 +119,6 @@ impl UrcPort {
         }
     }
 }
-
-/// Names a command that came from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UserCommand(pub u64);
 
 /// What a port is, as the event loop found when it opened it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -305,7 +295,7 @@ impl Modem {
     pub fn takes_commands(&self) -> bool {
         self.channels
             .iter()
-            .any(|channel| matches!(channel.state, State::Command) && channel.wire_step.is_none())
+            .any(|channel| matches!(channel.state, ChannelState::Command) && channel.wire_step.is_none())
     }
 
     /// How much of the file that is being uploaded has left, and how much there is, in bytes.
@@ -345,15 +335,15 @@ impl Modem {
     /// the modem.
     pub fn wants_port_bytes(&self, port: usize) -> usize {
         let room = match &self.channels[port].state {
-            State::Closed => 0,
+            ChannelState::Closed => 0,
             // What has been pushed by the other port comes first.
             _ if self.awaits_urcs(port) => 0,
-            State::Data(data) => {
+            ChannelState::Data(data) => {
                 let socket_room =
                     data.socket.map_or(usize::MAX, |id| self.sockets[id.index()].incoming.room());
                 socket_room.saturating_sub(data.held_len()).min(data.room())
             }
-            State::Resync(_) | State::Command => self
+            ChannelState::Resync(_) | ChannelState::Command => self
                 .sockets
                 .iter()
                 // What is pushed to one that is being opened must not keep the answers from being read.
@@ -368,7 +358,7 @@ impl Modem {
 
     /// Whether the port's DCD line matters now: in data mode it tells an end from payload.
     pub fn wants_port_lines(&self, port: usize) -> bool {
-        self.ports[port].has_dcd && matches!(self.channels[port].state, State::Data(_))
+        self.ports[port].has_dcd && matches!(self.channels[port].state, ChannelState::Data(_))
     }
 
     /// The client of this socket does not read, and holds up a port by that.
@@ -406,11 +396,11 @@ impl Modem {
         // What was due at the last run and did not happen waits for something else, not for the time.
         let waits = |at: Instant| (at > self.last_run).then_some(at);
         let channels = self.channels.iter().filter_map(|channel| match &channel.state {
-            State::Closed => None,
-            State::Resync(_) if self.booting_until.is_some() => None,
-            State::Resync(resync) => Some(resync.deadline()),
-            State::Command => channel.deadline().or(self.liveness_due(channel).and_then(waits)),
-            State::Data(data) => {
+            ChannelState::Closed => None,
+            ChannelState::Resync(_) if self.booting_until.is_some() => None,
+            ChannelState::Resync(resync) => Some(resync.deadline()),
+            ChannelState::Command => channel.deadline().or(self.liveness_due(channel).and_then(waits)),
+            ChannelState::Data(data) => {
                 let pace = data.pace_due(self.pending(data));
                 data.deadline(self.holds_plus(data)).into_iter().chain(pace).min()
             }
@@ -514,7 +504,7 @@ impl Modem {
 
     /// A modem line of the port changed.
     fn port_lines(&mut self, port: usize, dcd: bool, now: Instant) {
-        if let State::Data(data) = &mut self.channels[port].state {
+        if let ChannelState::Data(data) = &mut self.channels[port].state {
             data.dcd_changed(dcd, now);
         }
     }
@@ -522,7 +512,7 @@ impl Modem {
     /// The answer to [`Action::AskQueue`].
     fn port_queue(&mut self, port: usize, bytes: usize, now: Instant) {
         let wire_time = self.channels[port].wire_time(bytes);
-        if let State::Data(data) = &mut self.channels[port].state {
+        if let ChannelState::Data(data) = &mut self.channels[port].state {
             data.queue_answered(bytes, now, wire_time);
         }
         self.run(now);
@@ -543,14 +533,14 @@ impl Modem {
         self.channels[port].hears(now);
         let mut input = bytes;
         while !input.is_empty() {
-            if let State::Data(_) = &self.channels[port].state {
+            if let ChannelState::Data(_) = &self.channels[port].state {
                 self.data_received(port, input, now);
                 break;
             }
             if !self.channels[port].is_open() {
                 break;
             }
-            if let State::Resync(resync) = &mut self.channels[port].state {
+            if let ChannelState::Resync(resync) = &mut self.channels[port].state {
                 resync.heard_bytes(now);
             }
             self.decode(port, &mut input, now);
@@ -566,7 +556,7 @@ impl Modem {
             return channel.output();
         }
         match (&channel.state, channel.in_flight()) {
-            (State::Data(data), _) => {
+            (ChannelState::Data(data), _) => {
                 let pending = self.pending(data);
                 let allowed = &pending[..data.allowed(pending.len())];
                 &allowed[..data.sendable(allowed)]
@@ -588,7 +578,7 @@ impl Modem {
         let channel = &mut self.channels[port];
         if !channel.output().is_empty() {
             channel.output_written(count);
-        } else if let State::Data(data) = &mut channel.state {
+        } else if let ChannelState::Data(data) = &mut channel.state {
             let Some(id) = data.socket else { return };
             let baud = data.line_baud().unwrap_or(channel.baud);
             let wire_time = Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud.max(1)));
@@ -636,9 +626,9 @@ impl Modem {
                 self.actions.push_back(Action::OpenPort(port));
             }
             match &self.channels[port].state {
-                State::Closed => {}
-                State::Resync(_) => self.resync_deadline(port, now),
-                State::Command => {
+                ChannelState::Closed => {}
+                ChannelState::Resync(_) => self.resync_deadline(port, now),
+                ChannelState::Command => {
                     self.channels[port].give_up_foreign(now);
                     self.settle_late_payload(port, now);
                     if self.channels[port].deadline().is_some_and(|deadline| deadline <= now) {
@@ -648,7 +638,7 @@ impl Modem {
                         self.channel_silent(port, cut, now);
                     }
                 }
-                State::Data(_) => self.data_deadline(port, now),
+                ChannelState::Data(_) => self.data_deadline(port, now),
             }
         }
         self.break_unheard(now);
@@ -761,7 +751,7 @@ impl Modem {
     pub fn carried(&self, id: SocketId) -> Carried {
         let socket = &self.sockets[id.index()];
         let line_free_at = self.channels.iter().find_map(|channel| match &channel.state {
-            State::Data(data) if data.socket == Some(id) => data.line_free_at(),
+            ChannelState::Data(data) if data.socket == Some(id) => data.line_free_at(),
             _ => None,
         });
         Carried {
@@ -881,7 +871,7 @@ impl Modem {
             Message::Information(line) => {
                 let secret = channel.in_flight.as_ref().is_some_and(InFlight::is_secret);
                 channel.recorder.answer(line, secret, now);
-                if let State::Resync(resync) = &mut channel.state {
+                if let ChannelState::Resync(resync) = &mut channel.state {
                     resync.heard_line(line);
                 }
                 let is_answer = channel.answer.take_line(channel.in_flight.as_ref(), line);
@@ -910,7 +900,7 @@ impl Modem {
                 channel.answer_is_whole(now);
                 let is_connect = result == Outcome::Connect;
                 let is_send_ok = result == Outcome::SendOk;
-                if let State::Resync(resync) = &mut channel.state {
+                if let ChannelState::Resync(resync) = &mut channel.state {
                     match result {
                         Outcome::Ok => resync.heard_ok(now),
                         Outcome::Connect => self.connected_unwanted(port, now),
@@ -1018,7 +1008,7 @@ impl Modem {
             }
             Urc::NetworkTime(result) => self.network_time_told(result),
             Urc::PoweredDown | Urc::Ready => {
-                let resync = matches!(self.channels[port].state, State::Resync(_));
+                let resync = matches!(self.channels[port].state, ChannelState::Resync(_));
                 if urc == Urc::PoweredDown || !resync {
                     log::warn!("the modem reboots");
                 }
@@ -1032,17 +1022,17 @@ impl Modem {
     /// what looks like the end of the stream that this port has become: it would be overtaken.
     fn earlier_pushes_are_held(&self, before: Option<usize>) -> bool {
         before.is_some_and(
-            |before| matches!(&self.channels[before].state, State::Data(data) if data.is_suspicious()),
+            |before| matches!(&self.channels[before].state, ChannelState::Data(data) if data.is_suspicious()),
         )
     }
 
     /// What waits to be written to this stream.
-    fn pending(&self, data: &DataMode) -> &[u8] {
+    fn pending(&self, data: &Stream) -> &[u8] {
         data.socket.map_or(&[][..], |id| self.sockets[id.index()].outgoing.as_slice())
     }
 
     /// Whether a `+` at the end waits in the socket of this stream for the line to be quiet.
-    fn holds_plus(&self, data: &DataMode) -> bool {
+    fn holds_plus(&self, data: &Stream) -> bool {
         let pending = self.pending(data);
         !pending.is_empty() && data.is_flowing() && data.sendable(pending) == 0
     }
@@ -1070,7 +1060,7 @@ impl Modem {
 
     /// The channels that take commands, a bit each.
     fn commanding_channels(&self) -> u32 {
-        self.channels_that(|state| matches!(state, State::Command))
+        self.channels_that(|state| matches!(state, ChannelState::Command))
     }
 
     /// The sockets that are not in push mode and will not be, a bit each: nothing is pushed to them.
@@ -1085,10 +1075,10 @@ impl Modem {
 
     /// The channels on which URCs can still be on their way, a bit each.
     fn speaking_channels(&self) -> u32 {
-        self.channels_that(|state| matches!(state, State::Command | State::Resync(_)))
+        self.channels_that(|state| matches!(state, ChannelState::Command | ChannelState::Resync(_)))
     }
 
-    fn channels_that(&self, are: impl Fn(&State) -> bool) -> u32 {
+    fn channels_that(&self, are: impl Fn(&ChannelState) -> bool) -> u32 {
         let matching = self.channels.iter().enumerate().filter(|(_, channel)| are(&channel.state));
         matching.fold(0, |bits, (port, _)| bits | 1 << port)
     }
@@ -1097,7 +1087,7 @@ impl Modem {
     /// pushed there would end in it.
     fn takes_opens(&self, port: usize) -> bool {
         let is_suspected = |socket: &Socket| matches!(socket.open().map(|open| open.flow), Some(Flow::Suspected { channel, .. }) if channel == port);
-        matches!(self.channels[port].state, State::Command) && !self.sockets.iter().any(is_suspected)
+        matches!(self.channels[port].state, ChannelState::Command) && !self.sockets.iter().any(is_suspected)
     }
 
     fn has_commander(&self) -> bool {

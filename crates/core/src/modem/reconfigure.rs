@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Modem;
-use super::channel::Origin;
 use super::session::Step;
 use super::ssl_context::{CaStorage, SslContext};
 use crate::at::SslContextId;
+use crate::channel::Origin;
 use crate::settings;
 
 /// Why new tunnels are not taken.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::channel::State;
 use super::{Modem, Phase, Step, UserCommand};
+use crate::channel::ChannelState;
 use crate::recorder::Recorder;
 
 /// A modem at one moment.
@@ -67,10 +67,10 @@ impl Modem {
     /// How a port is: closed, waking, command or data.
     pub fn port_state(&self, port: usize) -> &'static str {
         match self.channels[port].state {
-            State::Closed => "closed",
-            State::Resync(_) => "waking",
-            State::Command => "command",
-            State::Data(_) => "data",
+            ChannelState::Closed => "closed",
+            ChannelState::Resync(_) => "waking",
+            ChannelState::Command => "command",
+            ChannelState::Data(_) => "data",
         }
     }
 
@@ -99,7 +99,7 @@ impl Modem {
     /// Every open port is the stream of a connection: commands have to wait for its end.
     pub fn is_all_data(&self) -> bool {
         let mut open = self.channels.iter().filter(|channel| channel.is_open()).peekable();
-        open.peek().is_some() && open.all(|channel| matches!(channel.state, State::Data(_)))
+        open.peek().is_some() && open.all(|channel| matches!(channel.state, ChannelState::Data(_)))
     }
 
     /// What the set-up of the data session does, or why it waits; "up" when sockets can be opened.

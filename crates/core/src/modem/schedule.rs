@@ -6,12 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::channel::{Channel, Origin, Patience, State};
-use super::echo::Habit;
 use super::session::{Doubt, Step, UNANSWERED_MAX};
 use super::ssl_context::negotiate_seconds;
 use super::{Modem, UrcPort, WireSetting};
 use crate::at::{Command, Outcome, SocketId};
+use crate::channel::echo::Habit;
+use crate::channel::{Channel, ChannelState, Origin, Patience};
 use crate::fair_queue::Way;
 use crate::settings::{self, Mode};
 use crate::socket::{Flow, OpenStage, Opener, Opening, Phase, Socket, Switching, View};
@@ -90,11 +90,9 @@ impl Modem {
         if let Some(setting) = self.wire_setting(port) {
             return Some((Command::line(setting.line), Origin::Wire));
         }
-        let is_first = self
-            .channels
-            .iter()
-            .position(|channel| matches!(channel.state, State::Command) && channel.wire_step.is_none())
-            == Some(port);
+        let is_first = self.channels.iter().position(|channel| {
+            matches!(channel.state, ChannelState::Command) && channel.wire_step.is_none()
+        }) == Some(port);
         if let Some(id) = self.refused_open(port) {
             return Some((Command::line("AT+QIGETERROR"), Origin::Reason(id)));
         }
@@ -348,7 +346,7 @@ impl Modem {
             return Some(aside);
         }
         let UrcPort::One(gone) = self.urc_port else { return None };
-        let speaks = matches!(self.channels[gone].state, State::Command | State::Resync(_));
+        let speaks = matches!(self.channels[gone].state, ChannelState::Command | ChannelState::Resync(_));
         let is_told = |channel: &Channel| channel.in_flight().is_some_and(|it| is_urc_port(&it.command));
         (!speaks && !self.channels.iter().any(is_told)).then(|| self.leave_by(port))
     }
@@ -361,7 +359,7 @@ impl Modem {
         }
         let is_other = |other: &usize| {
             *other != port
-                && matches!(self.channels[*other].state, State::Command)
+                && matches!(self.channels[*other].state, ChannelState::Command)
                 && self.name_of(*other).is_some()
         };
         (0..self.channels.len()).find(is_other).map(|other| self.leave_by(other))

@@ -17,7 +17,6 @@ mod transitions;
 
 use std::time::{Duration, Instant};
 
-use super::backoff::Backoff;
 use super::ssl_context::Joins;
 use super::{Action, Event, Modem};
 use crate::at::answers::{Answer, Clock, LastError, Registration, SimState};
@@ -25,6 +24,7 @@ use crate::at::{Command, Outcome, Refusal};
 use crate::error::Kind;
 use crate::failure::Failure;
 use crate::profile::QUESTIONS;
+use crate::recovery::Backoff;
 use crate::settings::Mode;
 use clock::NetworkTime;
 pub(in crate::modem) use found::Texts;

@@ -133,8 +133,8 @@ impl SslContext {
     /// Another program may have changed it: what matters is read again.
     pub fn doubt(&mut self) {
         for setting in self.settings.iter_mut().filter(|setting| setting.is_checked) {
-            if setting.state == State::Stands {
-                setting.state = State::Written;
+            if setting.state == ContextState::Stands {
+                setting.state = ContextState::Written;
             }
         }
         if self.said.as_ref().is_some_and(|said| said.asks) {
@@ -267,7 +267,7 @@ impl SslContext {
 
     fn written(&mut self, about: &[usize], refusal: Option<&str>, joins: &mut Joins) -> Reading {
         let Some(refusal) = refusal else {
-            about.iter().for_each(|at| self.settings[*at].state = State::Written);
+            about.iter().for_each(|at| self.settings[*at].state = ContextState::Written);
             self.joined_unproven |= about.len() > 1;
             return Reading::Unfinished;
         };
@@ -282,8 +282,8 @@ impl SslContext {
             Need::Asked => {
                 return Reading::Failed(format!("refused the TLS setting {:?}: {refusal}", setting.key));
             }
-            Need::Trust => State::Refused,
-            Need::IfItCan | Need::Wish => State::Lacks,
+            Need::Trust => ContextState::Refused,
+            Need::IfItCan | Need::Wish => ContextState::Lacks,
         };
         log::debug!("the TLS setting {:?} is refused: {refusal}", setting.key);
         Reading::Unfinished
@@ -307,7 +307,7 @@ impl SslContext {
             let setting = &self.settings[at];
             let value = refusal.is_none().then(|| setting.value_in(self.id, lines, is_single)).flatten();
             match value {
-                Some(value) if setting.agrees(value) => self.settings[at].state = State::Stands,
+                Some(value) if setting.agrees(value) => self.settings[at].state = ContextState::Stands,
                 Some(value) => {
                     if let Some(why) = setting.cannot_be_changed(value, owns_chain) {
                         return Reading::Failed(why);
@@ -329,16 +329,16 @@ impl SslContext {
     /// The module does not tell a setting, however it is asked. `Some`: it cannot do without.
     fn not_told(&mut self, at: usize, refusal: Option<&str>) -> Option<String> {
         let setting = &mut self.settings[at];
-        let is_refused = setting.state == State::Refused;
+        let is_refused = setting.state == ContextState::Refused;
         if setting.is_chain_unknown() {
             // It has no such list at all.
             for setting in self.settings.iter_mut().filter(|setting| setting.is_chain_unknown()) {
-                setting.state = State::Lacks;
+                setting.state = ContextState::Lacks;
             }
             return None;
         }
         if setting.need != Need::Trust || is_refused && setting.may_lack {
-            setting.state = State::Lacks;
+            setting.state = ContextState::Lacks;
             return None;
         }
         let key = &setting.key;
@@ -355,7 +355,7 @@ impl SslContext {
             return Reading::Unfinished;
         };
         if is_soft(*at) && self.tries >= TRIES_MAX {
-            different.iter().for_each(|(at, _)| self.settings[*at].state = State::Stands);
+            different.iter().for_each(|(at, _)| self.settings[*at].state = ContextState::Stands);
             return Reading::Unfinished;
         }
         let setting = &self.settings[*at];
@@ -375,9 +375,9 @@ impl SslContext {
         let only_chain = different.iter().all(|(at, _)| self.settings[*at].ca_id.is_some());
         for (at, setting) in self.settings.iter_mut().enumerate() {
             // A context that has lost one has lost all.
-            let is_lost = setting.ca_id.is_none() && !only_chain && setting.state != State::Lacks;
+            let is_lost = setting.ca_id.is_none() && !only_chain && setting.state != ContextState::Lacks;
             if is_lost || different.iter().any(|(other, _)| *other == at) {
-                setting.state = State::Due;
+                setting.state = ContextState::Due;
             }
         }
         Reading::Different(words)
@@ -404,7 +404,7 @@ const TRIES_MAX: u32 = 2;
 
 /// How far a setting is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ContextState {
     /// It must be written.
     Due,
     /// The module has taken it, or had it once.
@@ -448,7 +448,7 @@ pub struct Setting {
     is_unlisted: bool,
     /// A module without the key does as wanted anyway.
     may_lack: bool,
-    state: State,
+    state: ContextState,
 }
 
 impl Setting {
@@ -463,7 +463,7 @@ impl Setting {
             is_checked: false,
             is_unlisted: false,
             may_lack: false,
-            state: State::Due,
+            state: ContextState::Due,
         }
     }
 
@@ -483,8 +483,8 @@ impl Setting {
     }
 
     /// Where nothing is wanted in the common list, it is looked at first: it may be somebody's.
-    fn initial_state(&self) -> State {
-        if self.ca_id.is_some() && self.may_lack { State::Written } else { State::Due }
+    fn initial_state(&self) -> ContextState {
+        if self.ca_id.is_some() && self.may_lack { ContextState::Written } else { ContextState::Due }
     }
 
     /// The line that writes it.
@@ -530,15 +530,15 @@ impl Setting {
     }
 
     fn is_due(&self) -> bool {
-        self.state == State::Due
+        self.state == ContextState::Due
     }
 
     fn is_unread(&self) -> bool {
-        self.is_checked && matches!(self.state, State::Written | State::Refused)
+        self.is_checked && matches!(self.state, ContextState::Written | ContextState::Refused)
     }
 
     fn is_refused(&self) -> bool {
-        self.state == State::Refused
+        self.state == ContextState::Refused
     }
 
     /// Why the value that it has must stay as it is. Files of ours in the common list are ours to take away.

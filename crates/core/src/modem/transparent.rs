@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::channel::State;
-use super::data_mode::{DataMode, Next, Reason};
-use super::pace::Pace;
 use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Outcome, UrcPort};
 use crate::at::SocketId;
+use crate::channel::ChannelState;
+use crate::channel::stream::Pace;
+use crate::channel::stream::{Next, Reason, Stream};
 use crate::error::Kind;
 use crate::recorder::Side;
 use crate::settings::Mode;
@@ -113,11 +113,11 @@ impl Modem {
         }
         let channel = &mut self.channels[port];
         let pace = facts.is_remote.then(|| Pace::new(channel.baud.max(channel.carried_baud), now));
-        let mut data = DataMode::new(id, facts.dcd_is_live, facts.has_dtr, pace, now);
+        let mut data = Stream::new(id, facts.dcd_is_live, facts.has_dtr, pace, now);
         data.set_echo_asked(id.and_then(|id| self.sockets[id.index()].echo_asked_at));
         channel.decoder.reset();
         channel.line_feed_due = true;
-        channel.state = State::Data(Box::new(data));
+        channel.state = ChannelState::Data(Box::new(data));
     }
 
     pub(super) fn data_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
@@ -126,7 +126,7 @@ impl Modem {
         let line_feed = std::mem::take(&mut channel.line_feed_due) && bytes.first() == Some(&b'\n');
         let bytes = &bytes[usize::from(line_feed)..];
         channel.recorder.payload(Side::Modem, bytes, 0, now);
-        let State::Data(data) = &mut channel.state else { return };
+        let ChannelState::Data(data) = &mut channel.state else { return };
         let Some(id) = data.socket else { return data.received(bytes, now, &mut |_| {}) };
         let socket = &mut self.sockets[id.index()];
         let mut overflowed = false;
@@ -144,7 +144,7 @@ impl Modem {
     /// Once the client is done and everything it sent has been written, data mode is left.
     pub(super) fn leave_if_drained(&mut self, port: usize, now: Instant) {
         let paused = self.wants_port_bytes(port) == 0;
-        if let State::Data(data) = &mut self.channels[port].state {
+        if let ChannelState::Data(data) = &mut self.channels[port].state {
             data.set_paused(paused, now);
             let socket = data.socket.map(|id| &self.sockets[id.index()]);
             if socket.is_none_or(|socket| !socket.is_attached() && socket.outgoing.is_empty()) {
@@ -155,7 +155,7 @@ impl Modem {
 
     /// The client is gone. What it sent is written first, unless it is to be dropped.
     pub(super) fn leave_data_mode(&mut self, port: usize, id: SocketId, how: GiveUp) {
-        if let State::Data(data) = &mut self.channels[port].state
+        if let ChannelState::Data(data) = &mut self.channels[port].state
             && how == GiveUp::Abort
         {
             data.aborted = true;
@@ -164,10 +164,10 @@ impl Modem {
     }
 
     pub(super) fn data_deadline(&mut self, port: usize, now: Instant) {
-        let State::Data(data) = &self.channels[port].state else { return };
+        let ChannelState::Data(data) = &self.channels[port].state else { return };
         let (id, holds) = (data.socket, self.holds_plus(data));
         let asks_for_room = data.pace_due(self.pending(data)).is_some_and(|due| due <= now);
-        let State::Data(data) = &mut self.channels[port].state else { return };
+        let ChannelState::Data(data) = &mut self.channels[port].state else { return };
         if asks_for_room {
             data.pace_asked(now);
             self.actions.push_back(Action::AskQueue(port));
@@ -212,14 +212,14 @@ impl Modem {
 
     /// The modem answered the escape with `OK`: the channel takes commands, the socket is in buffer mode.
     fn data_mode_left(&mut self, port: usize, reason: Reason, now: Instant) {
-        let State::Data(data) = &mut self.channels[port].state else { return };
+        let ChannelState::Data(data) = &mut self.channels[port].state else { return };
         let (id, aborted, missed) = (data.socket, data.aborted, data.has_missed_escape());
         let echo_asked_at = data.echo_asked_at();
         let (payload, words) = data.take_left();
         self.actions.push_back(Action::SetDtr(port, true));
         self.end_unconfirmed(port, Cut::CarrierLost);
         self.channels[port].state = match id {
-            Some(_) => State::Command,
+            Some(_) => ChannelState::Command,
             // It had been given up, and goes on being brought back.
             None => self.resync(port, now),
         };
@@ -253,7 +253,7 @@ impl Modem {
 
     /// The connection is gone: `NO CARRIER`, or DCD dropped. `is_believed`: what is held are the modem's words.
     fn data_mode_ended(&mut self, port: usize, is_believed: bool, now: Instant) {
-        let State::Data(data) = &mut self.channels[port].state else { return };
+        let ChannelState::Data(data) = &mut self.channels[port].state else { return };
         let id = data.socket;
         let ended = data.take_ended();
         // The end may have come while it was being left.

@@ -6,9 +6,10 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Absence, Action, Channel, Command, Cut, Destination, Doubt, Event, FILLER, Failure, Flow, InFlight, Kind,
-    Modem, OpenFailure, Origin, Outcome, REOPEN_PAUSE, Refusal, Resync, Rung, Socket, SocketId, Stage, State,
-    Step, TIMES_DEAF_MAX, UNANSWERED_MAX, Unprompted, UrcPort, UserAnswer, Without, resync, settings,
+    Absence, Action, Channel, ChannelState, Command, Cut, Destination, Doubt, Event, FILLER, Failure, Flow,
+    InFlight, Kind, Modem, OpenFailure, Origin, Outcome, REOPEN_PAUSE, Refusal, Resync, Rung, Socket,
+    SocketId, Stage, Step, TIMES_DEAF_MAX, UNANSWERED_MAX, Unprompted, UrcPort, UserAnswer, Without, resync,
+    settings,
 };
 use crate::at::AccessMode;
 
@@ -68,12 +69,12 @@ impl Modem {
     /// received next. Whose they were is not known.
     pub(super) fn port_garbled(&mut self, port: usize, lost: u32, wrong: u32, now: Instant) {
         match &self.channels[port].state {
-            State::Closed => return,
+            ChannelState::Closed => return,
             // A modem that is looked for at its speed is received wrongly until it is found.
-            State::Resync(_) if !self.sockets.iter().any(Socket::is_attached) => return,
-            State::Resync(_) => self.cut_all(Cut::LineError),
-            State::Command => self.channel_silent(port, Cut::LineError, now),
-            State::Data(data) => {
+            ChannelState::Resync(_) if !self.sockets.iter().any(Socket::is_attached) => return,
+            ChannelState::Resync(_) => self.cut_all(Cut::LineError),
+            ChannelState::Command => self.channel_silent(port, Cut::LineError, now),
+            ChannelState::Data(data) => {
                 if let Some(id) = data.socket {
                     self.break_off(id, Cut::LineError);
                 }
@@ -284,7 +285,7 @@ impl Modem {
             {
                 self.sockets[id.index()].command_done();
             }
-            if matches!(self.channels[port].state, State::Data(_)) {
+            if matches!(self.channels[port].state, ChannelState::Data(_)) {
                 self.actions.push_back(Action::SetDtr(port, true));
             }
             self.channels[port].owes_answers = false;
@@ -300,15 +301,15 @@ impl Modem {
     pub(super) fn close_channel(&mut self, port: usize, cut: Cut, now: Instant) {
         let payload_for = self.channels[port].payload_for;
         let data_socket = match &self.channels[port].state {
-            State::Data(data) => data.socket,
+            ChannelState::Data(data) => data.socket,
             _ => None,
         };
         self.end_unconfirmed(port, cut);
         self.settle_unprompted(port, false);
         self.cut_failed_sends(port);
         let in_flight = self.channels[port].forget();
-        self.channels[port].was_stream |= matches!(self.channels[port].state, State::Data(_));
-        self.channels[port].state = State::Closed;
+        self.channels[port].was_stream |= matches!(self.channels[port].state, ChannelState::Data(_));
+        self.channels[port].state = ChannelState::Closed;
         if self.urc_port == (UrcPort::All { heard: port })
             && let Some(heard) = self.channels.iter().position(Channel::is_open)
         {
@@ -360,13 +361,13 @@ impl Modem {
     }
 
     /// The channel is to be brought to answer, at the speed it has now.
-    pub(super) fn resync(&self, port: usize, now: Instant) -> State {
+    pub(super) fn resync(&self, port: usize, now: Instant) -> ChannelState {
         let (is_uart, channel) = (self.ports[port].is_uart, &self.channels[port]);
         let resync = match channel.was_stream {
             true => Resync::in_data_mode(is_uart, channel.baud, now),
             false => Resync::new(is_uart, channel.baud, channel.owes_answers, now),
         };
-        State::Resync(resync.after_refusals(channel.refusals))
+        ChannelState::Resync(resync.after_refusals(channel.refusals))
     }
 
     pub(super) fn resync_deadline(&mut self, port: usize, now: Instant) {
@@ -374,7 +375,7 @@ impl Modem {
             return;
         }
         let baud = self.channels[port].baud;
-        let State::Resync(resync) = &mut self.channels[port].state else { return };
+        let ChannelState::Resync(resync) = &mut self.channels[port].state else { return };
         if resync.deadline() > now {
             return;
         }
@@ -432,7 +433,7 @@ impl Modem {
                 let is_new = before != Some(baud);
                 // Its settings may have been under way when it rebooted.
                 let had_speed = before.is_some() || self.channels[port].wire_step.is_none();
-                self.channels[port].state = State::Command;
+                self.channels[port].state = ChannelState::Command;
                 self.absence = Absence::Present;
                 if is_new && baud != self.settings.baud && had_speed {
                     // It forgets its speed only then; its `RDY` came at the wrong one.
@@ -506,7 +507,7 @@ impl Modem {
         if rung == Rung::Resync && self.settings.recovery == settings::Recovery::Resync {
             let resync = Resync::new(self.ports[port].is_uart, self.settings.baud, true, now + REOPEN_PAUSE);
             let refusals = self.channels[port].refusals;
-            self.channels[port].state = State::Resync(resync.after_refusals(refusals));
+            self.channels[port].state = ChannelState::Resync(resync.after_refusals(refusals));
             self.session_lost(Cut::Silent, Step::Down, now);
             return self.session_failed(failure, false, now);
         }

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::{Doubt, Step, UNANSWERED_MAX};
 use crate::at::SocketId;
+use crate::channel::{Channel, Origin};
 use crate::error::Kind;
 use crate::failure::{Cut, Failure};
-use crate::modem::channel::{Channel, Origin};
 use crate::modem::{Event, Modem};
 use crate::settings::Wait;
 

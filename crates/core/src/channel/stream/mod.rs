@@ -15,16 +15,19 @@
 //! Down, `NO CARRIER` may be payload or the end of it; what looks like it is held back until that is known.
 //! Where the port has a DCD line, that line knows.
 
+mod pace;
+mod sent;
+
 use std::time::{Duration, Instant};
 
-use super::pace::Pace;
-use super::sent::Sent;
 use crate::at::answers::{Answer, SocketState, SocketStatus};
 use crate::at::{SocketId, foreign_length};
+pub use pace::Pace;
+use sent::Sent;
 
 /// A channel in data mode.
 #[derive(Debug)]
-pub struct DataMode {
+pub struct Stream {
     /// The socket whose stream it is; `None` if nobody wants the stream.
     pub socket: Option<SocketId>,
     /// The client broke off: the far end must not hear of an end in order.
@@ -152,10 +155,10 @@ pub enum Next {
     AskState(SocketId),
     /// Set DTR.
     SetDtr(bool),
-    /// What was held back is payload now: [`DataMode::deliverable`].
+    /// What was held back is payload now: [`Stream::deliverable`].
     Deliver,
     /// The modem is in command mode, the socket in buffer mode; the rest of what was held is what
-    /// [`DataMode::take_left`] gives.
+    /// [`Stream::take_left`] gives.
     Left(Reason),
     /// The modem left data mode by itself: the connection is gone.
     Ended,
@@ -163,7 +166,7 @@ pub enum Next {
     Lost,
 }
 
-impl DataMode {
+impl Stream {
     /// The channel has just answered `CONNECT`.
     pub fn new(
         socket: Option<SocketId>,
@@ -172,7 +175,7 @@ impl DataMode {
         pace: Option<Pace>,
         now: Instant,
     ) -> Self {
-        DataMode {
+        Stream {
             socket,
             aborted: false,
             stage: Stage::Flowing,
@@ -553,7 +556,7 @@ impl DataMode {
         }
     }
 
-    /// When [`DataMode::deadline_passed`] is due. `wants_drain`: a `+` waits in the socket.
+    /// When [`Stream::deadline_passed`] is due. `wants_drain`: a `+` waits in the socket.
     pub fn deadline(&self, holds_plus: bool) -> Option<Instant> {
         let ask = match self.drained {
             Drained::AskAt(at) if holds_plus || self.is_draining() => Some(at),
@@ -1184,9 +1187,9 @@ mod tests {
     use super::*;
     use crate::test_clock;
 
-    fn mode(has_dcd: bool) -> (DataMode, Instant) {
+    fn mode(has_dcd: bool) -> (Stream, Instant) {
         let now = test_clock::now();
-        let mut mode = DataMode::new(SocketId::new(0), true, false, None, now);
+        let mut mode = Stream::new(SocketId::new(0), true, false, None, now);
         if has_dcd {
             mode.dcd_changed(true, now);
         }
@@ -1194,7 +1197,7 @@ mod tests {
     }
 
     /// Everything that reaches the line, with the time since the start, until `pending` is gone.
-    fn line(mode: &mut DataMode, mut now: Instant, mut pending: &[u8]) -> Vec<(Duration, Vec<u8>)> {
+    fn line(mode: &mut Stream, mut now: Instant, mut pending: &[u8]) -> Vec<(Duration, Vec<u8>)> {
         let start = now;
         let mut all = Vec::new();
         while !pending.is_empty() {
@@ -1242,7 +1245,7 @@ mod tests {
         assert_eq!(mode.sendable(&[b'+'; 1000]), 1000);
     }
 
-    fn receive(mode: &mut DataMode, bytes: &[u8], now: Instant) -> Vec<u8> {
+    fn receive(mode: &mut Stream, bytes: &[u8], now: Instant) -> Vec<u8> {
         let mut got = Vec::new();
         mode.received(bytes, now, &mut |payload| got.extend_from_slice(payload));
         got
@@ -1301,9 +1304,9 @@ mod tests {
 
     /// A stream whose end is doubted, where a text of another program holds an `OK` after the escape, and when the
     /// socket's state was asked for.
-    fn asked_after_a_text(by_dtr: bool) -> (DataMode, Instant) {
+    fn asked_after_a_text(by_dtr: bool) -> (Stream, Instant) {
         let now = test_clock::now();
-        let mut mode = DataMode::new(SocketId::new(0), true, by_dtr, None, now);
+        let mut mode = Stream::new(SocketId::new(0), true, by_dtr, None, now);
         assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
         let mut now = now + SUSPICION_QUIET;
         if by_dtr {
@@ -1447,7 +1450,7 @@ mod tests {
     #[test]
     fn a_late_report_of_dcd_ends_nothing_without_the_modems_words() {
         let now = test_clock::now();
-        let mut mode = DataMode::new(SocketId::new(0), false, false, None, now);
+        let mut mode = Stream::new(SocketId::new(0), false, false, None, now);
         // Of the stream before.
         mode.dcd_changed(true, now);
         mode.dcd_changed(false, now);
@@ -1737,7 +1740,7 @@ mod tests {
     }
 
     /// When a peer that says this every 50 ms is done with: the time and what is next.
-    fn settled_beside(mode: &mut DataMode, says: &[u8], mut now: Instant) -> Option<(Instant, Next)> {
+    fn settled_beside(mode: &mut Stream, says: &[u8], mut now: Instant) -> Option<(Instant, Next)> {
         let until = now + Duration::from_secs(60);
         while now < until {
             receive(mode, says, now);

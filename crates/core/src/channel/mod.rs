@@ -7,21 +7,25 @@
 //!    │ port lost           └────────────────────────┴────────────────────────┘
 //! ```
 
+mod deadline;
+pub mod echo;
+pub mod resync;
+pub mod stream;
+
 use std::time::{Duration, Instant};
 
-use super::UserCommand;
-use super::data_mode::DataMode;
-use super::deadline::Deadline;
-use super::echo::{self, Echo, Habit};
-use super::resync::Resync;
 use crate::at::{Command, Decoder, Expects, Outcome, SocketId};
 use crate::recorder::{Recorder, Side};
+use deadline::Deadline;
+use echo::{Echo, Habit};
+use resync::Resync;
+use stream::Stream;
 
 /// A channel: how it stands, what is in flight on it, and what waits for its port.
 #[derive(Debug)]
 pub struct Channel {
     /// Where in the diagram it is.
-    pub state: State,
+    pub state: ChannelState,
     /// Finds messages in what the port received.
     pub decoder: Decoder,
     /// The part of the answer that has arrived.
@@ -74,7 +78,7 @@ pub struct Channel {
 
 /// What a channel is good for at the moment.
 #[derive(Debug)]
-pub enum State {
+pub enum ChannelState {
     /// Its port is not open.
     Closed,
     /// It is being brought to answer.
@@ -82,7 +86,7 @@ pub enum State {
     /// It takes commands.
     Command,
     /// It is the stream of one socket.
-    Data(Box<DataMode>),
+    Data(Box<Stream>),
 }
 
 /// The command that was sent and not yet answered.
@@ -121,6 +125,10 @@ pub struct Unprompted {
     /// A module that waits for the payload all the same waits for so many more bytes.
     pub left: usize,
 }
+
+/// Names a command that came from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UserCommand(pub u64);
 
 /// Who wants the answer of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +235,7 @@ impl Channel {
     /// `recorder_bytes`: how much of its conversation it remembers.
     pub fn new(baud: u32, recorder_bytes: usize, now: Instant) -> Self {
         Channel {
-            state: State::Closed,
+            state: ChannelState::Closed,
             decoder: Decoder::new(),
             answer: Answer::default(),
             payload_for: Destination::Nobody,
@@ -259,12 +267,12 @@ impl Channel {
     /// Whether a command may be sent now: nothing is in flight, nothing waits to leave, no message is half
     /// received that would hide the answer's beginning.
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Command) && self.in_flight.is_none() && self.output.is_empty()
+        matches!(self.state, ChannelState::Command) && self.in_flight.is_none() && self.output.is_empty()
     }
 
     /// Whether its port is open.
     pub fn is_open(&self) -> bool {
-        !matches!(self.state, State::Closed)
+        !matches!(self.state, ChannelState::Closed)
     }
 
     /// Whether a module that sleeps when its line is quiet may sleep now: it loses the command that wakes it.
@@ -474,7 +482,7 @@ impl Channel {
 
     /// Takes the command in flight away without an answer.
     pub fn abandon(&mut self) -> Option<InFlight> {
-        let has_asked = matches!(&self.state, State::Resync(resync) if resync.has_asked());
+        let has_asked = matches!(&self.state, ChannelState::Resync(resync) if resync.has_asked());
         self.owes_answers |= has_asked || self.in_flight.is_some();
         self.decoder.expect_prompt(false);
         self.in_flight.take()
@@ -546,7 +554,7 @@ impl Channel {
     /// the stream may still have to be left.
     pub fn disown(&mut self) {
         self.unconfirmed = None;
-        if let State::Data(data) = &mut self.state {
+        if let ChannelState::Data(data) = &mut self.state {
             data.socket = None;
             data.aborted = true;
         }
@@ -585,7 +593,7 @@ impl Channel {
             if let Some(in_flight) = &mut self.in_flight {
                 in_flight.deadline.line_was_busy(line_time, now);
             }
-            if let State::Resync(resync) = &mut self.state {
+            if let ChannelState::Resync(resync) = &mut self.state {
                 resync.line_was_busy(line_time.min(pause));
             }
         }

@@ -15,13 +15,15 @@
 //! a name that does not exist, looks the same, so connections that stand are not cut for it before nothing at all
 //! has come from the network for a while.
 
+mod backoff;
+
 use std::time::{Duration, Instant};
 
 use crate::at::ResultCode;
 use crate::settings::Recovery;
 
-use super::backoff::Backoff;
 use crate::failure::OpenFailure;
+pub use backoff::Backoff;
 
 /// A step of the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
