@@ -132,7 +132,8 @@ fn program_page() -> String {
     }
     page += include_str!("generated_files/program_signals.roff");
     page += include_str!("generated_files/program_status.roff");
-    page += &fields("Status", &documented("src/daemon/status/mod.rs"), "");
+    let status = STATUS_FILES.iter().flat_map(|path| documented(path)).collect::<Vec<_>>();
+    page += &fields("Status", &status, "");
     page += include_str!("generated_files/program_metrics.roff");
     page += &metrics();
     page += include_str!("generated_files/program_control.roff");
@@ -155,7 +156,13 @@ struct Member {
     kind: String,
     words: String,
     fields: Vec<Member>,
+    /// Its own fields stand in its place.
+    is_flattened: bool,
 }
+
+/// What a status is made of.
+const STATUS_FILES: [&str; 3] =
+    ["src/daemon/status/mod.rs", "crates/core/src/modem/counters.rs", "crates/core/src/relay/report.rs"];
 
 /// The public structs and enums of a source file.
 fn documented(path: &str) -> Vec<Documented> {
@@ -163,25 +170,34 @@ fn documented(path: &str) -> Vec<Documented> {
     let source = source.split("#[cfg(test)]").next().expect("a file begins somewhere");
     let mut all: Vec<Documented> = Vec::new();
     let mut words = String::new();
-    let mut depth = 0;
+    let mut is_flattened = false;
+    let (mut depth, mut is_struct) = (0, false);
     for line in source.lines() {
         let text = line.trim();
         if let Some(doc) = text.strip_prefix("///") {
             words += doc;
             continue;
         }
+        if text == "#[serde(flatten)]" {
+            is_flattened = true;
+        }
         let begins = ["pub struct ", "pub enum "].iter().find_map(|begin| line.strip_prefix(begin));
         if let Some(name) = begins.and_then(|rest| rest.strip_suffix(" {")) {
             all.push(Documented { name: name.to_owned(), members: Vec::new() });
-            depth = 1;
+            (depth, is_struct) = (1, line.starts_with("pub struct "));
         } else if depth > 0 && text.starts_with('}') {
             depth -= 1;
-        } else if depth > 0 && !text.starts_with("#[") && !text.is_empty() {
+        } else if depth > 0
+            && !text.starts_with("#[")
+            && !text.is_empty()
+            && (!is_struct || text.starts_with("pub "))
+        {
             let is_block = text.ends_with('{');
             let text = text.trim_start_matches("pub ").trim_end_matches([',', '{', ' ']);
             let (name, kind) = text.split_once(": ").unwrap_or((text, ""));
             let (name, kind) = (name.to_owned(), kind.to_owned());
-            let member = Member { name, kind, words: plain(&words), fields: Vec::new() };
+            let is_flattened = std::mem::take(&mut is_flattened);
+            let member = Member { name, kind, words: plain(&words), fields: Vec::new(), is_flattened };
             let members = &mut all.last_mut().expect("something has begun").members;
             match depth {
                 1 => members.push(member),
@@ -215,6 +231,10 @@ fn fields(name: &str, all: &[Documented], prefix: &str) -> String {
     let structure = all.iter().find(|one| one.name == name).unwrap_or_else(|| panic!("no {name}"));
     let mut page = String::new();
     for member in &structure.members {
+        if member.is_flattened {
+            page += &fields(&member.kind, all, prefix);
+            continue;
+        }
         let path = format!("{prefix}{}", member.name);
         let inner =
             member.kind.trim_start_matches("Option<").trim_start_matches("Vec<").trim_end_matches('>');
@@ -262,8 +282,8 @@ fn metrics() -> String {
     full.ports =
         vec![status::Port { overruns: Some(0), utilisation: Some([0.0; 2]), ..status::Port::default() }];
     full.tunnels = vec![status::Tunnel { clients: one("open"), ..status::Tunnel::default() }];
-    full.counters.open_failures = [("cause".to_owned(), 1)].into();
-    full.counters.open_seconds = Some([0.0; 3]);
+    full.counters.modem.open_failures = [("cause".to_owned(), 1)].into();
+    full.counters.modem.open_seconds = Some([0.0; 3]);
     full.counters.budget = Some(status::Budget::default());
     let text = status::metrics(&full);
     let mut page = String::new();

@@ -1,6 +1,6 @@
 //! What a process has besides a modem and clients: the service manager, the control socket, volumes, recordings.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::daemon::notify::Notifier;
 use crate::daemon::sim_pin;
 use crate::daemon::status::{self, Status};
 use crate::terminal::in_full;
-use qssl_core::modem::{Counters, UserCommand};
+use qssl_core::modem::UserCommand;
 use qssl_core::settings::Tunnel;
 
 /// What a process gets from those who start it.
@@ -52,7 +52,6 @@ pub(super) struct Daemon {
     /// Resynchronisations and reboots that have been recorded.
     troubles: u64,
     recorded_at: Option<Instant>,
-    port_opens: u64,
 }
 
 impl EventLoop {
@@ -79,7 +78,6 @@ impl EventLoop {
             state_directory,
             troubles: 0,
             recorded_at: None,
-            port_opens: 0,
         };
         let pin = self.configuration.modem.sim_pin.as_ref();
         let refused = pin.zip(daemon.state_directory.as_deref());
@@ -194,12 +192,6 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn count_port_open(&mut self) {
-        if let Some(daemon) = &mut self.daemon {
-            daemon.port_opens += 1;
-        }
-    }
-
     /// SIGUSR1: one block of statistics, and the flight recorder.
     pub(super) fn log_statistics(&mut self) {
         for line in status::table(&self.status(), None).lines().filter(|line| !line.is_empty()) {
@@ -236,9 +228,6 @@ impl EventLoop {
         daemon.data_usage.add(self.relay.take_moved(), today, now);
         let modem = self.relay.modem();
         let report = modem.report();
-        let counts = |all: &BTreeMap<&'static str, usize>| {
-            all.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<BTreeMap<String, usize>>()
-        };
         let bauds: u64 = report.ports.iter().filter_map(|port| port.baud).map(u64::from).sum();
         let utilisation = daemon.gauge.utilisation(bauds, now);
         let ports = report.ports.iter().zip(&self.ports).map(|(port, slot)| status::Port {
@@ -264,25 +253,11 @@ impl EventLoop {
                 target: settings.target.to_string(),
                 mode: mode_in_words(settings.mode).to_owned(),
                 ssl_context: modem.ssl_context_of(settings).map(|id| id.index() as u32),
-                clients: counts(&tunnel.clients),
-                accepted: tunnel.counters.accepted,
-                refused: tunnel.counters.refused,
-                opens: tunnel.counters.opens,
-                resets: tunnel.counters.resets,
-                up_bytes: tunnel.counters.up_bytes,
-                down_bytes: tunnel.counters.down_bytes,
+                clients: tunnel.clients,
+                counters: tunnel.counters,
                 today_bytes,
                 month_bytes,
             }
-        });
-        let connections = self.relay.connections(now).into_iter().map(|connection| status::Connection {
-            id: connection.number,
-            tunnel: connection.tunnel.name.clone(),
-            peer: connection.peer.to_owned(),
-            state: connection.state.to_owned(),
-            age_seconds: connection.age.as_secs_f64(),
-            up_bytes: connection.up_bytes,
-            down_bytes: connection.down_bytes,
         });
         let name = &modem.profile().name;
         let radio = &daemon.radio;
@@ -293,49 +268,25 @@ impl EventLoop {
             modem: status::Modem {
                 module: (name != &qssl_core::modem::Profile::unknown().name).then(|| name.clone()),
                 heard_seconds_ago: radio.heard_at.map(|at| now.saturating_duration_since(at).as_secs_f64()),
-                address: report.address.clone(),
-                session: report.session.clone(),
+                address: report.address,
+                session: report.session,
                 session_seconds: self.relay.session_age(now).as_secs_f64(),
                 ..radio.known.clone()
             },
             ports: ports.collect(),
-            sockets: counts(&report.sockets),
+            sockets: report.sockets,
             tunnels: tunnels.collect(),
-            connections: connections.collect(),
-            counters: counters(modem.counters(), &report, daemon, self.relay.waiting_clients(), today),
+            connections: self.relay.connections(now),
+            counters: status::Counts {
+                modem: modem.counters().clone(),
+                waiting_clients: self.relay.waiting_clients(),
+                waiting_commands: report.waiting_commands,
+                budget: daemon
+                    .data_usage
+                    .used(today)
+                    .map(|(budget, used_bytes)| status::Budget { limit_bytes: budget.bytes, used_bytes }),
+            },
         }
-    }
-}
-
-fn counters(
-    counters: &Counters,
-    report: &qssl_core::modem::Report,
-    daemon: &Daemon,
-    waiting_clients: usize,
-    today: i64,
-) -> status::Counters {
-    let times = [0.5, 0.9, 1.0].map(|share| counters.open_time(share).map(|time| time.as_secs_f64()));
-    status::Counters {
-        opens: counters.opens,
-        open_failures: counters.open_failures.clone(),
-        open_seconds: match times {
-            [Some(half), Some(most), Some(all)] => Some([half, most, all]),
-            _ => None,
-        },
-        sent_bytes: counters.sent_bytes,
-        received_bytes: counters.received_bytes,
-        wire_bytes_out: counters.wire_bytes_out,
-        wire_bytes_in: counters.wire_bytes_in,
-        send_fails: counters.send_fails,
-        resyncs: counters.resyncs,
-        port_opens: daemon.port_opens,
-        reboots: counters.reboots,
-        waiting_clients,
-        waiting_commands: report.waiting_commands,
-        budget: daemon
-            .data_usage
-            .used(today)
-            .map(|(budget, used_bytes)| status::Budget { limit_bytes: budget.bytes, used_bytes }),
     }
 }
 

@@ -130,7 +130,6 @@ impl EventLoop {
                 slot.flow_control = port.flow_control();
                 let facts = facts(port);
                 self.relay.handle(Input::Port(index, PortInput::Opened(facts)), self.now);
-                self.count_port_open();
             }
             Err(error) => {
                 let name = port.name().to_owned();

@@ -23,7 +23,7 @@ fn volumes_outlive_the_daemon() {
         let daemon = Daemon::with(&site, &tunnel("web", ""), &line, |_| ());
         talk(&daemon, 1000);
         let status = daemon.status();
-        assert_eq!(status.tunnels[0].up_bytes, 1000);
+        assert_eq!(status.tunnels[0].counters.up_bytes, 1000);
         assert_eq!(status.tunnels[0].month_bytes, 2000 * round, "round {round}");
         daemon.signal(Signal::TERM);
         let (status, log) = daemon.wait();
@@ -40,7 +40,7 @@ fn a_spent_budget_resets_further_clients() {
     let mut refused = connect(daemon.address(0));
     assert_eq!(read_to_end(&mut refused).2, Ended::Reset);
     daemon.wait_for("the month's budget is spent");
-    assert_eq!(daemon.status().tunnels[0].refused, 1);
+    assert_eq!(daemon.status().tunnels[0].counters.refused, 1);
     let budget = daemon.status().counters.budget.expect("there is one");
     assert_eq!((budget.limit_bytes, budget.used_bytes), (10_000, 11_000));
 

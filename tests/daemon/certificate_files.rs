@@ -130,7 +130,7 @@ fn everything_is_regenerated() {
         daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
         assert!(is_served(daemon.address(0)), "{}", daemon.log());
     });
-    assert_eq!(daemon.status().tunnels[0].resets, 1, "{}", daemon.log());
+    assert_eq!(daemon.status().tunnels[0].counters.resets, 1, "{}", daemon.log());
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn what_is_broken_changes_nothing_until_it_is_repaired() {
             }
         }
     });
-    assert_eq!(daemon.status().tunnels[0].resets, 0, "{}", daemon.log());
+    assert_eq!(daemon.status().tunnels[0].counters.resets, 0, "{}", daemon.log());
 }
 
 /// What becomes of a file.

@@ -31,7 +31,14 @@ fn peers_outside_the_allowed_networks_are_reset_and_counted() {
     }
     daemon.wait_for("may not connect (--allow)");
     let status = daemon.status();
-    assert_eq!((status.tunnels[0].refused, status.tunnels[0].accepted, status.counters.opens), (3, 0, 0));
+    assert_eq!(
+        (
+            status.tunnels[0].counters.refused,
+            status.tunnels[0].counters.accepted,
+            status.counters.modem.opens
+        ),
+        (3, 0, 0)
+    );
 
     daemon.rewrite(&tunnel("web", "allow = \"127.0.0.0/8\""), "");
     daemon.reload("0 unchanged, 1 changed");
@@ -47,7 +54,7 @@ fn no_more_clients_of_a_tunnel_are_accepted_than_it_may_have() {
     echoes(&mut clients[0]);
     echoes(&mut clients[1]);
     echoes(&mut connect(daemon.address(1)));
-    assert_eq!(daemon.status().tunnels[0].accepted, 2, "the third waits outside");
+    assert_eq!(daemon.status().tunnels[0].counters.accepted, 2, "the third waits outside");
     drop(clients.remove(0));
     echoes(&mut clients[1]);
 }
@@ -144,7 +151,7 @@ fn limits_of_time_hold_in_a_running_daemon() {
         assert_eq!(read_to_end(&mut connect(daemon.address(place))).2, Ended::Reset);
         daemon.wait_for(why);
     }
-    let opens: Vec<u64> = daemon.status().tunnels.iter().map(|tunnel| tunnel.opens).collect();
+    let opens: Vec<u64> = daemon.status().tunnels.iter().map(|tunnel| tunnel.counters.opens).collect();
     assert_eq!(opens, [1, 1, 0], "whoever says nothing costs no handshake");
 }
 
@@ -175,7 +182,11 @@ fn without_descriptors_the_listener_neither_spins_nor_dies() {
     waiting.read_exact(&mut [0; 5]).unwrap_or_else(|error| panic!("{error}: {}", daemon.log()));
     echoes(&mut connect(address));
     more.iter_mut().for_each(echoes);
-    assert_eq!(daemon.status().tunnels[0].refused, 7, "so many could not be accepted when they came");
+    assert_eq!(
+        daemon.status().tunnels[0].counters.refused,
+        7,
+        "so many could not be accepted when they came"
+    );
 }
 
 #[test]
@@ -206,7 +217,7 @@ fn clients_that_use_up_all_descriptors_are_served_when_others_have_left() {
     limit_descriptors(&daemon, 1024);
     echoes(&mut connect(address));
     // At least those who came when all descriptors were taken, and nobody twice.
-    let refused = daemon.status().tunnels[0].refused;
+    let refused = daemon.status().tunnels[0].counters.refused;
     assert!((3 * 30..=came).contains(&refused), "{refused} of {came}");
 }
 

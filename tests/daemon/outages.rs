@@ -43,7 +43,7 @@ fn unplugged_and_plugged_in_under_another_name() {
     again.all_end_in_order();
     let status = daemon.status();
     assert!(status.ports[0].name.ends_with("ttyUSB5"), "{:?}", status.ports);
-    assert_eq!((status.counters.port_opens, status.tunnels[0].resets), (2, 12));
+    assert_eq!((status.counters.modem.port_opens, status.tunnels[0].counters.resets), (2, 12));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_reboot_in_mid_transfer() {
     daemon.wait_for("the modem rebooted; every connection is reset");
     daemon.wait_for_count("ready after", 2);
     Clients::start(daemon.address(0), 12).all_end_in_order();
-    assert_eq!(daemon.status().counters.reboots, 1, "{}", daemon.log());
+    assert_eq!(daemon.status().counters.modem.reboots, 1, "{}", daemon.log());
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_data_session_that_is_lost_in_mid_transfer() {
     daemon.wait_for_count("ready after", 2);
     Clients::start(daemon.address(0), 12).all_end_in_order();
     let status = daemon.status();
-    assert_eq!((status.counters.reboots, status.counters.port_opens), (0, 1), "{}", daemon.log());
+    assert_eq!((status.counters.modem.reboots, status.counters.modem.port_opens), (0, 1), "{}", daemon.log());
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_module_that_refuses_every_open_is_rebooted_where_that_is_allowed() {
         daemon.wait_for_count("ready after", round + 1);
     }
     assert_eq!(read_to_end(&mut connect(daemon.address(0))).0, 100);
-    assert_eq!(daemon.status().counters.reboots, 2);
+    assert_eq!(daemon.status().counters.modem.reboots, 2);
 }
 
 #[test]

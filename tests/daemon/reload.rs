@@ -103,7 +103,7 @@ fn under_load_no_byte_is_lost() {
         ends.store(true, Ordering::Relaxed);
     });
     let status = daemon.status();
-    assert_eq!((status.tunnels[0].accepted, status.tunnels[0].resets), (4, 0));
+    assert_eq!((status.tunnels[0].counters.accepted, status.tunnels[0].counters.resets), (4, 0));
 }
 
 #[test]

@@ -29,13 +29,17 @@ fn what_a_client_does_shows_in_the_status() {
         (tunnel.name.as_str(), tunnel.target.as_str(), tunnel.mode.as_str()),
         ("web", "server.test:443", "push")
     );
-    assert_eq!((tunnel.up_bytes, tunnel.down_bytes, tunnel.accepted, tunnel.opens), (5000, 5000, 1, 1));
+    let counters = tunnel.counters;
+    assert_eq!(
+        (counters.up_bytes, counters.down_bytes, counters.accepted, counters.opens),
+        (5000, 5000, 1, 1)
+    );
     assert_eq!((tunnel.clients.get("open"), status.sockets.get("open")), (Some(&1), Some(&1)));
     assert_eq!(
-        (status.counters.opens, status.counters.sent_bytes, status.counters.received_bytes),
+        (status.counters.modem.opens, status.counters.modem.sent_bytes, status.counters.modem.received_bytes),
         (1, 5000, 5000)
     );
-    assert!(status.counters.open_seconds.is_some() && status.counters.wire_bytes_out > 5000);
+    assert!(status.counters.modem.open_seconds.is_some() && status.counters.modem.wire_bytes_out > 5000);
 
     drop(client);
     daemon.wait_until("the client's end", |status| status.tunnels[0].clients.is_empty());
@@ -204,9 +208,9 @@ fn failures_are_counted_by_cause_and_a_uart_tells_how_busy_it_is() {
     client.read_exact(&mut [0; 20_000]).expect("the server echoes");
     let status = daemon.status();
     let failures: Vec<(&str, u64)> =
-        status.counters.open_failures.iter().map(|(cause, count)| (cause.as_str(), *count)).collect();
+        status.counters.modem.open_failures.iter().map(|(cause, count)| (cause.as_str(), *count)).collect();
     assert_eq!(failures, [("565 DNS parse failed", 1), ("566 socket connect failed", 2)]);
-    assert_eq!((status.counters.opens, status.ports[0].baud), (1, Some(115_200)));
+    assert_eq!((status.counters.modem.opens, status.ports[0].baud), (1, Some(115_200)));
     let busy = status.ports[0].utilisation.expect("a UART has a capacity");
     assert!(busy.iter().all(|share| *share > 0.01 && *share <= 1.0), "{busy:?}");
     let table = daemon.tool(&["status"]).expect_success().text();

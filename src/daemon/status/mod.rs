@@ -13,8 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::terminal::printable_json;
 use qssl_core::at::answers::{Answer, Operator, Registration, Signal};
+use qssl_core::modem::Counters;
+use qssl_core::relay::TunnelCounters;
 
 pub use prometheus::metrics;
+pub use qssl_core::relay::Connection;
 pub use table::{size, table};
 
 /// The daemon and its modem at one moment.
@@ -39,27 +42,7 @@ pub struct Status {
     /// The clients' connections, the oldest first.
     pub connections: Vec<Connection>,
     /// Counts since the start.
-    pub counters: Counters,
-}
-
-/// A client's connection.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Connection {
-    /// Counts the connections of the daemon, from 1; `--kill` takes it.
-    pub id: u64,
-    /// The tunnel's name.
-    pub tunnel: String,
-    /// Who the client is.
-    pub peer: String,
-    /// silent, waiting, opening, open, ending.
-    pub state: String,
-    /// How long ago the client was accepted.
-    pub age_seconds: f64,
-    /// Payload from the client.
-    pub up_bytes: u64,
-    /// Payload to the client.
-    pub down_bytes: u64,
+    pub counters: Counts,
 }
 
 /// The modem and its network, as last heard.
@@ -116,51 +99,22 @@ pub struct Tunnel {
     pub ssl_context: Option<u32>,
     /// How many clients are in each state: silent, waiting, opening, open, ending.
     pub clients: BTreeMap<String, usize>,
-    /// Clients accepted since the start.
-    pub accepted: u64,
-    /// Clients turned away by `--allow`, `--when-full reset` or a spent budget, and clients that found all file
-    /// descriptors in use and had to wait: each once; of a Unix socket the first of each shortage.
-    pub refused: u64,
-    /// TLS connections opened since the start.
-    pub opens: u64,
-    /// Connections that were reset since the start.
-    pub resets: u64,
-    /// Payload from clients since the start.
-    pub up_bytes: u64,
-    /// Payload to clients since the start.
-    pub down_bytes: u64,
+    /// What it has done.
+    #[serde(flatten)]
+    pub counters: TunnelCounters,
     /// Payload both ways today, over restarts where there is a state directory.
     pub today_bytes: u64,
     /// Payload both ways this month, over restarts where there is a state directory.
     pub month_bytes: u64,
 }
 
-/// Counts since the start.
+/// Counts since the start, and what waits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Counters {
-    /// TLS connections opened.
-    pub opens: u64,
-    /// Opens that failed, by their cause.
-    pub open_failures: BTreeMap<String, u64>,
-    /// How long opens took, of the last 64: the shares 0.5, 0.9 and 1.
-    pub open_seconds: Option<[f64; 3]>,
-    /// Payload that the module has taken.
-    pub sent_bytes: u64,
-    /// Payload that has come.
-    pub received_bytes: u64,
-    /// Everything written to ports.
-    pub wire_bytes_out: u64,
-    /// Everything read from ports.
-    pub wire_bytes_in: u64,
-    /// SEND FAIL answers.
-    pub send_fails: u64,
-    /// How often a port's conversation had to be brought back.
-    pub resyncs: u64,
-    /// How often a port was opened.
-    pub port_opens: u64,
-    /// Reboots of the module that were seen.
-    pub reboots: u64,
+pub struct Counts {
+    /// What has happened on the modem.
+    #[serde(flatten)]
+    pub modem: Counters,
     /// Clients that wait for a TLS connection.
     pub waiting_clients: usize,
     /// Commands from outside that wait for their turn.
@@ -249,9 +203,12 @@ mod tests {
                 target: "example.org:443".into(),
                 mode: "push".into(),
                 clients: counts(&[("open", 2), ("waiting", 0)]),
-                accepted: 9,
-                up_bytes: 1_500_000,
-                down_bytes: 20_000_000,
+                counters: TunnelCounters {
+                    accepted: 9,
+                    up_bytes: 1_500_000,
+                    down_bytes: 20_000_000,
+                    ..TunnelCounters::default()
+                },
                 today_bytes: 21_000_000,
                 month_bytes: 250_000_000,
                 ..Tunnel::default()
@@ -265,16 +222,19 @@ mod tests {
                 up_bytes: 1_500,
                 down_bytes: 61_000,
             }],
-            counters: Counters {
-                opens: 7,
-                open_failures: [("566 (connect failed)".to_owned(), 2)].into(),
-                open_seconds: Some([2.0, 2.5, 9.1]),
-                send_fails: 1,
-                resyncs: 4,
-                port_opens: 2,
+            counters: Counts {
+                modem: Counters {
+                    opens: 7,
+                    open_failures: [("566 (connect failed)".to_owned(), 2)].into(),
+                    open_seconds: Some([2.0, 2.5, 9.1]),
+                    send_fails: 1,
+                    resyncs: 4,
+                    port_opens: 2,
+                    ..Counters::default()
+                },
                 waiting_clients: 1,
                 budget: Some(Budget { limit_bytes: 1_000_000_000, used_bytes: 250_000_000 }),
-                ..Counters::default()
+                ..Counts::default()
             },
         }
     }

@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 
-use super::Status;
+use super::{Status, Tunnel};
 use crate::terminal::printable;
 
 /// The status in the text exposition format, version 0.0.4. Names begin with `qssl_tunnel_`, times are seconds, and
 /// what only grows ends in `_total`.
 pub fn metrics(status: &Status) -> String {
     let mut page = Page::default();
-    let (modem, counters) = (&status.modem, &status.counters);
+    let (modem, counts) = (&status.modem, &status.counters);
+    let counters = &counts.modem;
     let none: &[(&str, &str)] = &[];
     page.family("up", "gauge", "Whether connections can be opened.");
     page.sample("up", none, if status.state == "up" { 1.0 } else { 0.0 });
@@ -71,10 +72,10 @@ pub fn metrics(status: &Status) -> String {
         page.sample(name, none, count as f64);
     }
     page.family("waiting_clients", "gauge", "Clients that wait for a TLS connection.");
-    page.sample("waiting_clients", none, counters.waiting_clients as f64);
+    page.sample("waiting_clients", none, counts.waiting_clients as f64);
     page.family("waiting_commands", "gauge", "AT commands from outside that wait for the modem.");
-    page.sample("waiting_commands", none, counters.waiting_commands as f64);
-    if let Some(budget) = counters.budget {
+    page.sample("waiting_commands", none, counts.waiting_commands as f64);
+    if let Some(budget) = counts.budget {
         page.family("budget_bytes", "gauge", "What may be used in a month.");
         page.sample("budget_bytes", none, budget.limit_bytes as f64);
         page.family("budget_used_bytes", "gauge", "What was used of it this month.");
@@ -86,19 +87,19 @@ pub fn metrics(status: &Status) -> String {
             page.sample("clients", &[("tunnel", &tunnel.name), ("state", state)], *count as f64);
         }
     }
-    type Value = fn(&super::Tunnel) -> u64;
+    type Value = fn(&Tunnel) -> u64;
     let families: [(&str, &str, &str, Value); 7] = [
-        ("tunnel_accepted_total", "counter", "Clients accepted.", |tunnel| tunnel.accepted),
+        ("tunnel_accepted_total", "counter", "Clients accepted.", |tunnel| tunnel.counters.accepted),
         (
             "tunnel_refused_total",
             "counter",
             "Clients turned away, or left waiting for want of descriptors.",
-            |tunnel| tunnel.refused,
+            |tunnel| tunnel.counters.refused,
         ),
-        ("tunnel_opens_total", "counter", "TLS connections opened.", |tunnel| tunnel.opens),
-        ("tunnel_resets_total", "counter", "Connections reset.", |tunnel| tunnel.resets),
-        ("tunnel_up_bytes_total", "counter", "Payload from clients.", |tunnel| tunnel.up_bytes),
-        ("tunnel_down_bytes_total", "counter", "Payload to clients.", |tunnel| tunnel.down_bytes),
+        ("tunnel_opens_total", "counter", "TLS connections opened.", |tunnel| tunnel.counters.opens),
+        ("tunnel_resets_total", "counter", "Connections reset.", |tunnel| tunnel.counters.resets),
+        ("tunnel_up_bytes_total", "counter", "Payload from clients.", |tunnel| tunnel.counters.up_bytes),
+        ("tunnel_down_bytes_total", "counter", "Payload to clients.", |tunnel| tunnel.counters.down_bytes),
         ("tunnel_month_bytes", "gauge", "Payload both ways this month.", |tunnel| tunnel.month_bytes),
     ];
     for (name, kind, help, value) in families {

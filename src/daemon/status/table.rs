@@ -82,7 +82,8 @@ fn counts(status: &Status) -> String {
         .collect();
     line("sockets", states.join(", "));
 
-    let counters = &status.counters;
+    let counts = &status.counters;
+    let counters = &counts.modem;
     // A daemon of whatever kind has said these numbers.
     let failures = counters.open_failures.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
     let mut opens = format!("{} done, {failures} failed", counters.opens);
@@ -118,11 +119,11 @@ fn counts(status: &Status) -> String {
         "waiting",
         format!(
             "{}, {}",
-            counted(counters.waiting_clients, "client"),
-            counted(counters.waiting_commands, "command")
+            counted(counts.waiting_clients, "client"),
+            counted(counts.waiting_commands, "command")
         ),
     );
-    if let Some(budget) = counters.budget {
+    if let Some(budget) = counts.budget {
         let share = budget.used_bytes as f64 * 100.0 / budget.limit_bytes.max(1) as f64;
         line(
             "budget",
@@ -164,8 +165,8 @@ fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
         rows.push([
             tunnel.name.clone(),
             if clients.is_empty() { "-".into() } else { clients.join(", ") },
-            moved(tunnel.up_bytes, |tunnel| tunnel.up_bytes),
-            moved(tunnel.down_bytes, |tunnel| tunnel.down_bytes),
+            moved(tunnel.counters.up_bytes, |tunnel| tunnel.counters.up_bytes),
+            moved(tunnel.counters.down_bytes, |tunnel| tunnel.counters.down_bytes),
             size(tunnel.today_bytes),
             size(tunnel.month_bytes),
         ]);
@@ -336,13 +337,13 @@ mod tests {
     fn rates_are_of_the_time_between_two_looks() {
         let before = example();
         let mut after = example();
-        after.tunnels[0].up_bytes += 50_000;
+        after.tunnels[0].counters.up_bytes += 50_000;
         after.connections[0].down_bytes += 80_000;
         let shown = table(&after, Some((&before, Duration::from_secs(2))));
         assert!(shown.contains("1.6 MB (25 kB/s)  20 MB (0 B/s)"), "{shown}");
         assert!(shown.contains("40 kB/s"), "{shown}");
         // A daemon that was started again counts from zero.
-        after.tunnels[0].up_bytes = 10;
+        after.tunnels[0].counters.up_bytes = 10;
         let shown = table(&after, Some((&before, Duration::from_secs(2))));
         assert!(shown.contains("10 B (0 B/s)"), "{shown}");
     }

@@ -255,7 +255,9 @@ impl Modem {
     pub(super) fn opened(&mut self, id: SocketId, now: Instant) {
         let socket = &self.sockets[id.index()];
         self.ladder.worked();
-        self.counters.opened(now.saturating_duration_since(socket.opening_since()));
+        let took = now.saturating_duration_since(socket.opening_since());
+        self.counters.opens += 1;
+        self.counters.open_seconds = Some(self.open_times.add(took));
         if socket.is_attached() {
             self.events.push_back(Event::Opened(id));
         } else {

@@ -1,62 +1,67 @@
 //! What has happened on a modem since the start, for status and statistics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::failure::OpenFailure;
 
-/// Counts since the start; bytes are payload unless they are called wire bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Counts since the start.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Counters {
-    /// Sockets opened.
+    /// TLS connections opened.
     pub opens: u64,
-    /// Opens that failed, by the cause in words.
+    /// Opens that failed, by their cause.
     pub open_failures: BTreeMap<String, u64>,
-    /// Payload bytes that the module has taken.
+    /// How long opens took, of the last 64: the shares 0.5, 0.9 and 1.
+    pub open_seconds: Option<[f64; 3]>,
+    /// Payload that the module has taken.
     pub sent_bytes: u64,
-    /// Payload bytes that have come.
+    /// Payload that has come.
     pub received_bytes: u64,
-    /// Bytes written to ports.
+    /// Everything written to ports.
     pub wire_bytes_out: u64,
-    /// Bytes read from ports.
+    /// Everything read from ports.
     pub wire_bytes_in: u64,
     /// SEND FAIL answers.
     pub send_fails: u64,
-    /// How often a channel had to be brought back.
+    /// How often a port's conversation had to be brought back.
     pub resyncs: u64,
+    /// How often a port was opened.
+    pub port_opens: u64,
     /// Reboots of the module that were seen.
     pub reboots: u64,
-    /// The durations of the last opens, oldest first, at most [`OPEN_TIMES_MAX`].
-    open_times: Vec<Duration>,
 }
 
 impl Counters {
-    pub(super) fn opened(&mut self, took: Duration) {
-        self.opens += 1;
-        if self.open_times.len() == OPEN_TIMES_MAX {
-            self.open_times.remove(0);
-        }
-        self.open_times.push(took);
-    }
-
     pub(super) fn open_failed(&mut self, failure: &OpenFailure) {
         let cause = failure.in_short();
         if self.open_failures.len() < FAILURE_CAUSES_MAX || self.open_failures.contains_key(&cause) {
             *self.open_failures.entry(cause).or_default() += 1;
         }
     }
+}
 
-    /// The time that this share (0–1) of the last opens took at most; `None` before the first.
-    pub fn open_time(&self, share: f64) -> Option<Duration> {
-        let mut times = self.open_times.clone();
+/// The durations of the last opens, oldest first, at most [`OPEN_TIMES_MAX`].
+#[derive(Debug, Default)]
+pub(super) struct OpenTimes(VecDeque<Duration>);
+
+impl OpenTimes {
+    /// One more took this long: what half of the last took at most, what nine tenths, and what all, in seconds.
+    pub fn add(&mut self, took: Duration) -> [f64; 3] {
+        if self.0.len() == OPEN_TIMES_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(took);
+        let mut times = Vec::from(self.0.clone());
         times.sort_unstable();
-        let last = times.len().checked_sub(1)?;
-        times.get((last as f64 * share.clamp(0.0, 1.0)).round() as usize).copied()
+        let last = times.len() - 1;
+        [0.5, 0.9, 1.0].map(|share| times[(last as f64 * share).round() as usize].as_secs_f64())
     }
 }
 
 /// How many opens the quantiles are taken from.
-pub const OPEN_TIMES_MAX: usize = 64;
+const OPEN_TIMES_MAX: usize = 64;
 
 /// How many causes of failure are told apart.
 const FAILURE_CAUSES_MAX: usize = 32;
@@ -67,13 +72,9 @@ mod tests {
 
     #[test]
     fn quantiles_are_of_the_last_opens() {
-        let mut counters = Counters::default();
-        assert_eq!(counters.open_time(0.5), None);
-        for seconds in 0..100 {
-            counters.opened(Duration::from_secs(seconds));
-        }
-        assert_eq!(counters.open_time(0.0), Some(Duration::from_secs(36)));
-        assert_eq!(counters.open_time(1.0), Some(Duration::from_secs(99)));
-        assert_eq!(counters.opens, 100);
+        let mut times = OpenTimes::default();
+        assert_eq!(times.add(Duration::ZERO), [0.0; 3]);
+        let last = (1..100).map(|seconds| times.add(Duration::from_secs(seconds))).last();
+        assert_eq!(last, Some([68.0, 93.0, 99.0]), "of 36 to 99");
     }
 }

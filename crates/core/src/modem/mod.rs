@@ -47,6 +47,7 @@ use crate::settings::{self, Authentication, Mode};
 use crate::socket::{
     Ending, FailedSend, Flow, OpenAnswer, OpenResult, Phase, Received, Socket, Told, UrcOpened, Witness,
 };
+use counters::OpenTimes;
 use port_names::Routing;
 use session::{Doubt, Session, Step, Texts, UNANSWERED_MAX};
 use ssl_context::SslContext;
@@ -94,6 +95,7 @@ pub struct Modem {
     absence: Absence,
     next_user_command: u64,
     counters: Counters,
+    open_times: OpenTimes,
 }
 
 /// By which ports URCs leave.
@@ -272,6 +274,7 @@ impl Modem {
             last_run: now,
             next_user_command: 0,
             counters: Counters::default(),
+            open_times: OpenTimes::default(),
             next_settings: None,
             settings,
             tunnels,
@@ -441,6 +444,7 @@ impl Modem {
     /// The port is open.
     fn port_opened(&mut self, port: usize, facts: PortFacts, now: Instant) {
         log::info!("port {} open", facts.name);
+        self.counters.port_opens += 1;
         let baud = match self.channels[port].answered_at {
             Some(baud) if facts.is_uart => baud,
             _ => self.settings.baud,

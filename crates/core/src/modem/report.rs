@@ -16,7 +16,7 @@ pub struct Report {
     /// The data session's address.
     pub address: Option<String>,
     /// How many sockets are in each state: free, foreign, opening, open, closing, unknown.
-    pub sockets: BTreeMap<&'static str, usize>,
+    pub sockets: BTreeMap<String, usize>,
     /// Commands from outside that wait for their turn.
     pub waiting_commands: usize,
 }
@@ -53,7 +53,7 @@ impl Modem {
                 | Phase::ConfirmingEof { .. }
                 | Phase::Checking { .. } => "closing",
             };
-            *sockets.entry(state).or_default() += 1;
+            *sockets.entry(state.to_owned()).or_default() += 1;
         }
         Report {
             ports: self.ports.iter().enumerate().map(port).collect(),

@@ -25,8 +25,8 @@ use client::{Client, Stall, State, Taken};
 use probe::Probe;
 
 pub use client::ClientId;
-use report::{Account, counters_of};
-pub use report::{Moved, TunnelCounters, TunnelReport};
+use report::{Account, account_of};
+pub use report::{Connection, Moved, TunnelCounters, TunnelReport};
 
 /// The heart: one modem, its tunnels, and their clients.
 #[derive(Debug)]
@@ -228,7 +228,7 @@ impl Relay {
         }
         self.accepted_clients += 1;
         let mut client = Client::new(self.accepted_clients, tunnel.clone(), peer, now);
-        counters_of(&mut self.accounts, tunnel).accepted += 1;
+        account_of(&mut self.accounts, tunnel).counters.accepted += 1;
         match tunnel.limits.open_on {
             OpenOn::FirstByte => client.state = State::Silent,
             OpenOn::Accept => self.waiting.push_back(id),
@@ -236,7 +236,7 @@ impl Relay {
         self.clients[id.0] = Some(client);
         self.settle(now);
         if tunnel.limits.when_full == WhenFull::Reset && self.waiting.contains(&id) {
-            counters_of(&mut self.accounts, tunnel).refused += 1;
+            account_of(&mut self.accounts, tunnel).counters.refused += 1;
             self.reset(id, "all sockets are busy (--when-full reset)", Kind::Failed, now);
         }
         self.settle(now);
@@ -337,7 +337,7 @@ impl Relay {
     pub fn client_written(&mut self, id: ClientId, count: usize, now: Instant) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         client.down_bytes += count as u64;
-        counters_of(&mut self.accounts, &client.tunnel).moved_down(count);
+        account_of(&mut self.accounts, &client.tunnel).moved_down(count);
         client.last_byte = now;
         match &mut client.state {
             State::Attached { socket, .. } => self.modem.consume(*socket, count, now),
@@ -495,7 +495,7 @@ impl Relay {
                     &mut self.clients[id.0]
                 {
                     *open = true;
-                    counters_of(&mut self.accounts, tunnel).opened();
+                    account_of(&mut self.accounts, tunnel).opened();
                 }
                 if let Some(client) = self.get(id) {
                     let seconds = now.saturating_duration_since(client.since).as_secs_f64();
@@ -517,7 +517,7 @@ impl Relay {
             }
             Event::Ended(socket, end) => self.socket_ended(socket, end, now),
             Event::SentLate { tunnel, bytes } => {
-                counters_of(&mut self.accounts, &tunnel).moved_up(bytes as u64)
+                account_of(&mut self.accounts, &tunnel).moved_up(bytes as u64)
             }
             Event::GaveUp(failure) => {
                 self.reset_all("the modem cannot be used", now);
@@ -636,7 +636,7 @@ impl Relay {
         client.last_byte = after.line_free_at.map_or(now, |at| at.max(now));
         let taken = after.up_bytes.saturating_sub(before.up_bytes);
         client.up_bytes += taken;
-        counters_of(&mut self.accounts, &client.tunnel).moved_up(taken);
+        account_of(&mut self.accounts, &client.tunnel).moved_up(taken);
     }
 
     /// What follows for an attached client from how it and its socket stand.
@@ -818,7 +818,7 @@ impl Relay {
     fn reset(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
         let Some(client) = self.remove(id) else { return };
         log::warn!("{} [{status}]", self.account(&client, reason, now));
-        counters_of(&mut self.accounts, &client.tunnel).resets += 1;
+        account_of(&mut self.accounts, &client.tunnel).counters.resets += 1;
         let rest = match client.state {
             State::Ending { rest } => rest.as_slice().to_vec(),
             _ => Vec::new(),

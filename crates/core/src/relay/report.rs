@@ -10,21 +10,21 @@ use crate::settings::Tunnel;
 
 /// What a tunnel has done since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct TunnelCounters {
-    /// Clients accepted.
+    /// Clients accepted since the start.
     pub accepted: u64,
-    /// Clients turned away, or left waiting for want of descriptors.
+    /// Clients turned away by `--allow`, `--when-full reset` or a spent budget, and clients that found all file
+    /// descriptors in use and had to wait: each once; of a Unix socket the first of each shortage.
     pub refused: u64,
-    /// TLS connections opened.
+    /// TLS connections opened since the start.
     pub opens: u64,
-    /// Clients that were reset.
+    /// Connections that were reset since the start.
     pub resets: u64,
-    /// Bytes from clients that the module has taken.
+    /// Payload from clients since the start.
     pub up_bytes: u64,
-    /// Bytes to clients.
+    /// Payload to clients since the start.
     pub down_bytes: u64,
-    /// What has not been taken by [`Relay::take_moved`] yet.
-    pub(super) untold: Moved,
 }
 
 /// Payload that a tunnel moved, and connections that it opened.
@@ -46,25 +46,26 @@ pub struct TunnelReport<'a> {
     /// What it has done.
     pub counters: TunnelCounters,
     /// How many clients are in each state: silent, waiting, opening, open, ending.
-    pub clients: BTreeMap<&'static str, usize>,
+    pub clients: BTreeMap<String, usize>,
 }
 
-/// A client at one moment.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionReport<'a> {
-    /// Counts the clients of a process, from 1.
-    pub number: u64,
-    /// Its tunnel.
-    pub tunnel: &'a Arc<Tunnel>,
-    /// Who it is.
-    pub peer: &'a str,
+/// A client's connection at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+pub struct Connection {
+    /// Counts the connections of the daemon, from 1; `--kill` takes it.
+    pub id: u64,
+    /// The tunnel's name.
+    pub tunnel: String,
+    /// Who the client is.
+    pub peer: String,
     /// silent, waiting, opening, open, ending.
-    pub state: &'static str,
-    /// How long ago it was accepted.
-    pub age: Duration,
-    /// Bytes from it.
+    pub state: String,
+    /// How long ago the client was accepted.
+    pub age_seconds: f64,
+    /// Payload from the client.
     pub up_bytes: u64,
-    /// Bytes to it.
+    /// Payload to the client.
     pub down_bytes: u64,
 }
 
@@ -73,42 +74,39 @@ pub struct ConnectionReport<'a> {
 pub(super) struct Account {
     pub tunnel: Arc<Tunnel>,
     pub counters: TunnelCounters,
+    /// What has not been taken by [`Relay::take_moved`] yet.
+    untold: Moved,
 }
 
 impl Account {
     pub fn new(tunnel: &Arc<Tunnel>) -> Self {
-        Account { tunnel: tunnel.clone(), counters: TunnelCounters::default() }
+        Account { tunnel: tunnel.clone(), counters: TunnelCounters::default(), untold: Moved::default() }
+    }
+
+    pub fn opened(&mut self) {
+        self.counters.opens += 1;
+        self.untold.opens += 1;
+    }
+
+    pub fn moved_up(&mut self, bytes: u64) {
+        self.counters.up_bytes += bytes;
+        self.untold.up_bytes += bytes;
+    }
+
+    pub fn moved_down(&mut self, bytes: usize) {
+        self.counters.down_bytes += bytes as u64;
+        self.untold.down_bytes += bytes as u64;
     }
 }
 
 /// What this tunnel has done. One that is no longer configured, and of which something is still heard, has an account too.
-pub(super) fn counters_of<'a>(
-    accounts: &'a mut Vec<Account>,
-    tunnel: &Arc<Tunnel>,
-) -> &'a mut TunnelCounters {
+pub(super) fn account_of<'a>(accounts: &'a mut Vec<Account>, tunnel: &Arc<Tunnel>) -> &'a mut Account {
     let known = accounts.iter().position(|account| Arc::ptr_eq(&account.tunnel, tunnel));
     let index = known.unwrap_or_else(|| {
         accounts.push(Account::new(tunnel));
         accounts.len() - 1
     });
-    &mut accounts[index].counters
-}
-
-impl TunnelCounters {
-    pub(super) fn opened(&mut self) {
-        self.opens += 1;
-        self.untold.opens += 1;
-    }
-
-    pub(super) fn moved_up(&mut self, bytes: u64) {
-        self.up_bytes += bytes;
-        self.untold.up_bytes += bytes;
-    }
-
-    pub(super) fn moved_down(&mut self, bytes: usize) {
-        self.down_bytes += bytes as u64;
-        self.untold.down_bytes += bytes as u64;
-    }
+    &mut accounts[index]
 }
 
 impl Relay {
@@ -121,7 +119,7 @@ impl Relay {
     pub fn tunnel_reports(&self) -> Vec<TunnelReport<'_>> {
         let configured = self.accounts.iter().take(self.settings.tunnels.len());
         configured
-            .map(|Account { tunnel, counters }| TunnelReport {
+            .map(|Account { tunnel, counters, .. }| TunnelReport {
                 settings: tunnel,
                 counters: *counters,
                 clients: self.clients_of(tunnel),
@@ -130,29 +128,29 @@ impl Relay {
     }
 
     /// How many clients of this tunnel are in each state.
-    fn clients_of(&self, tunnel: &Arc<Tunnel>) -> BTreeMap<&'static str, usize> {
+    fn clients_of(&self, tunnel: &Arc<Tunnel>) -> BTreeMap<String, usize> {
         let mut clients = BTreeMap::new();
         for client in self.clients.iter().flatten().filter(|client| Arc::ptr_eq(&client.tunnel, tunnel)) {
-            *clients.entry(state_in_words(&client.state)).or_default() += 1;
+            *clients.entry(state_in_words(&client.state).to_owned()).or_default() += 1;
         }
         clients
     }
 
     /// The clients, the oldest first.
-    pub fn connections(&self, now: Instant) -> Vec<ConnectionReport<'_>> {
+    pub fn connections(&self, now: Instant) -> Vec<Connection> {
         let clients = self.clients.iter().flatten();
         let mut all: Vec<_> = clients
-            .map(|client| ConnectionReport {
-                number: client.number,
-                tunnel: &client.tunnel,
-                peer: &client.peer,
-                state: state_in_words(&client.state),
-                age: now.saturating_duration_since(client.since),
+            .map(|client| Connection {
+                id: client.number,
+                tunnel: client.tunnel.name.clone(),
+                peer: client.peer.clone(),
+                state: state_in_words(&client.state).to_owned(),
+                age_seconds: now.saturating_duration_since(client.since).as_secs_f64(),
                 up_bytes: client.up_bytes,
                 down_bytes: client.down_bytes,
             })
             .collect();
-        all.sort_unstable_by_key(|connection| connection.number);
+        all.sort_unstable_by_key(|connection| connection.id);
         all
     }
 
@@ -163,7 +161,7 @@ impl Relay {
 
     /// So many clients of this tunnel were turned away before they were accepted, or had to wait for a descriptor.
     pub fn clients_refused(&mut self, tunnel: &Arc<Tunnel>, count: usize) {
-        counters_of(&mut self.accounts, tunnel).refused += count as u64;
+        account_of(&mut self.accounts, tunnel).counters.refused += count as u64;
     }
 
     /// How many clients wait for a socket.
@@ -187,10 +185,8 @@ impl Relay {
 
     /// What was moved since this was last asked, by tunnel; nothing is told twice.
     pub fn take_moved(&mut self) -> Vec<(String, Moved)> {
-        let moved = self.accounts.iter_mut().filter(|account| account.counters.untold != Moved::default());
-        moved
-            .map(|account| (account.tunnel.name.clone(), std::mem::take(&mut account.counters.untold)))
-            .collect()
+        let moved = self.accounts.iter_mut().filter(|account| account.untold != Moved::default());
+        moved.map(|account| (account.tunnel.name.clone(), std::mem::take(&mut account.untold))).collect()
     }
 
     /// Who this client is, and its tunnel.
