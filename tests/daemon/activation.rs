@@ -26,7 +26,7 @@ fn a_socket_of_systemd_is_listened_on() {
     command.env_clear().arg(format!("--listen={address}")).arg("--fdname=web");
     command.args([env!("CARGO_BIN_EXE_qssl-tunnel"), "listen", "systemd:web"]).args(site.usual(&device));
     let running = Running::start(&mut command);
-    running.log.wait_for("the activator listens", |line| line.contains("Listening on").then_some(()));
+    running.wait_for("Listening on");
     let mut client = connect(address);
     client.write_all(b"hello").expect("the tunnel reads");
     let mut echo = [0; 5];
@@ -48,15 +48,15 @@ fn a_configuration_names_its_sockets_and_their_files_are_left_alone() {
     let mut command = Command::new(program("systemd-socket-activate"));
     command.env_clear().arg(format!("--listen={address}")).arg("--listen").arg(&path);
     command.args(["--fdname=second:first", env!("CARGO_BIN_EXE_qssl-tunnel"), "run", "--config"]);
-    let mut running = Running::start(command.arg(&configuration));
-    running.log.wait_for("the activator listens", |line| line.contains(".sock").then_some(()));
+    let running = Running::start(command.arg(&configuration));
+    running.wait_for(".sock");
     let mut unix = UnixStream::connect(&path).expect("the activator listens");
     unix.write_all(b"hello").expect("the tunnel reads");
     unix.read_exact(&mut [0; 5]).expect("the server echoes");
     let mut tcp = connect(address);
     tcp.write_all(b"hello").expect("the tunnel reads");
     tcp.read_exact(&mut [0; 5]).expect("the server echoes");
-    let log = running.log.so_far();
+    let log = running.log();
     assert!(log.contains(&format!("listening on unix:{}", path.display())), "{log}");
 
     // The activator has become the daemon.
@@ -82,7 +82,7 @@ fn clients_are_turned_away_while_the_configuration_is_wrong() {
     let descriptor = inherited.as_raw_fd();
     command.arg(format!("exec 3<&{descriptor} env LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web \"$@\""));
     command.args(["bash", env!("CARGO_BIN_EXE_qssl-tunnel"), "run", "--config"]).arg(&configuration);
-    let mut running = Running::start(&mut command);
+    let running = Running::start(&mut command);
     assert_eq!(read_to_end(&mut waiting).2, Ended::Reset);
     let (status, log) = running.wait();
     assert_eq!(status, 2, "{log}");

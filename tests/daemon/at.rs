@@ -96,7 +96,7 @@ fn what_would_break_the_tunnel_is_refused_unless_forced() {
 fn answers_are_not_mixed_up_under_load() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
-    let address = daemon.address(0);
+    let address = daemon.address();
     let client = thread::spawn(move || {
         let mut client = connect(address);
         let mut echo = vec![0; 20_000];

@@ -9,7 +9,7 @@ use crate::daemon::{Daemon, tunnel};
 use qssl_test_common::harness::{Ended, Site, connect, read_to_end, temporary_directory};
 
 fn talk(daemon: &Daemon, bytes: usize) {
-    let mut client = connect(daemon.address(0));
+    let mut client = connect(daemon.address());
     client.write_all(&vec![1; bytes]).expect("the tunnel reads");
     client.read_exact(&mut vec![0; bytes]).expect("the server echoes");
 }
@@ -37,7 +37,7 @@ fn a_spent_budget_resets_further_clients() {
     let daemon = Daemon::with(&site, &tunnel("web", ""), "monthly-budget = \"10kB,stop\"", |_| ());
     talk(&daemon, 2000);
     daemon.wait_for("further clients are reset until the month is over");
-    let mut refused = connect(daemon.address(0));
+    let mut refused = connect(daemon.address());
     assert_eq!(read_to_end(&mut refused).2, Ended::Reset);
     daemon.wait_for("the month's budget is spent");
     assert_eq!(daemon.status().tunnels[0].counters.refused, 1);

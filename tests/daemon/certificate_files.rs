@@ -118,17 +118,17 @@ fn everything_is_regenerated() {
     old.write(directory.path());
     let gate = Gate::open(old.server.address());
     let (_modem, daemon) = started(gate.address(), directory.path());
-    beside_transfers(daemon.address(0), || {
+    beside_transfers(daemon.address(), || {
         gate.redirect(new.server.address());
         new.write(directory.path());
-        assert!(!is_served(daemon.address(0)), "the files are read at SIGHUP: {}", daemon.log());
+        assert!(!is_served(daemon.address()), "the files are read at SIGHUP: {}", daemon.log());
         daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
-        assert!(is_served(daemon.address(0)), "{}", daemon.log());
+        assert!(is_served(daemon.address()), "{}", daemon.log());
         // And back, which the modem has stored still.
         gate.redirect(old.server.address());
         old.write(directory.path());
         daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
-        assert!(is_served(daemon.address(0)), "{}", daemon.log());
+        assert!(is_served(daemon.address()), "{}", daemon.log());
     });
     assert_eq!(daemon.status().tunnels[0].counters.resets, 1, "{}", daemon.log());
 }
@@ -139,7 +139,7 @@ fn a_listing_through_the_daemon_says_whose_each_file_is() {
     let directory = temporary_directory();
     generation.write(directory.path());
     let (_modem, daemon) = started(generation.server.address(), directory.path());
-    assert!(is_served(daemon.address(0)), "{}", daemon.log());
+    assert!(is_served(daemon.address()), "{}", daemon.log());
     let listing = daemon.tool(&["cert", "list"]).expect_success().text();
     for (option, end) in [("ca", ".pem"), ("cert", ".pem"), ("key", ".key")] {
         let whose = format!("(tunnel web: {})", file(directory.path(), option).display());
@@ -150,7 +150,7 @@ fn a_listing_through_the_daemon_says_whose_each_file_is() {
     // What the daemon's tunnels need is not removed as unused.
     assert_eq!(daemon.tool(&["cert", "prune"]).expect_success().text(), "");
     assert_eq!(daemon.tool(&["cert", "list"]).expect_success().text(), listing);
-    assert!(is_served(daemon.address(0)), "{}", daemon.log());
+    assert!(is_served(daemon.address()), "{}", daemon.log());
 }
 
 #[test]
@@ -160,16 +160,16 @@ fn one_file_alone_is_swapped() {
     let directory = temporary_directory();
     generation.write(directory.path());
     let (_modem, daemon) = started(generation.server.address(), directory.path());
-    beside_transfers(daemon.address(0), || {
+    beside_transfers(daemon.address(), || {
         let renewed =
             generation.authority.issue(&CertificateRequest::client("renewed")).expect("OpenSSL signs");
         fs::write(file(directory.path(), "cert"), renewed.chain_pem()).expect("the directory is ours");
         // Half of the change is none: the key is that of the old certificate.
         daemon.reload("does not belong to");
-        assert!(is_served(daemon.address(0)), "{}", daemon.log());
+        assert!(is_served(daemon.address()), "{}", daemon.log());
         fs::write(file(directory.path(), "key"), renewed.key_pem()).expect("the directory is ours");
         daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
-        assert!(is_served(daemon.address(0)), "{}", daemon.log());
+        assert!(is_served(daemon.address()), "{}", daemon.log());
     });
     let last = generation.server.records().pop().and_then(|record| record.handshake).expect("it was served");
     assert_eq!(last.expect("in order").client_name.as_deref(), Some("renewed"));
@@ -181,7 +181,7 @@ fn what_is_broken_changes_nothing_until_it_is_repaired() {
     let directory = temporary_directory();
     generation.write(directory.path());
     let (_modem, daemon) = started(generation.server.address(), directory.path());
-    beside_transfers(daemon.address(0), || {
+    beside_transfers(daemon.address(), || {
         for (option, content) in generation.files() {
             let path = file(directory.path(), option);
             let label = if option == "key" { "PRIVATE KEY" } else { "CERTIFICATE" };
@@ -200,12 +200,12 @@ fn what_is_broken_changes_nothing_until_it_is_repaired() {
                 assert!(line.contains(path.to_str().expect("text")), "{option}, {breaks:?}: {line}");
                 assert!(line.contains(&reason), "{option}, {breaks:?}: {reason:?} is not said: {line}");
                 assert!(line.len() < 250, "{line}");
-                assert!(is_served(daemon.address(0)), "{option}, {breaks:?}: {}", daemon.log());
+                assert!(is_served(daemon.address()), "{option}, {breaks:?}: {}", daemon.log());
 
                 breaks.clear(&path);
                 fs::write(&path, &content).expect("the directory is ours");
                 daemon.reload("1 unchanged, 0 changed, 0 added, 0 removed");
-                assert!(is_served(daemon.address(0)), "{option}, {breaks:?}: {}", daemon.log());
+                assert!(is_served(daemon.address()), "{option}, {breaks:?}: {}", daemon.log());
             }
         }
     });

@@ -1,7 +1,7 @@
 //! `qssl-tunnel run` with a configuration file, a control socket and a directory of its own.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use qssl_test_common::harness::{
-    Finished, PATIENCE, Running, Site, certificate_file, run, temporary_directory, tunnel_command,
+    Finished, PATIENCE, Site, Tunnel, certificate_file, run, temporary_directory, tunnel_command,
 };
 
 /// A running daemon. Dropping it kills it.
 pub struct Daemon {
-    running: Running,
+    tunnel: Tunnel,
     directory: TempDir,
     /// The lines of `[modem]`.
     modem: String,
@@ -56,9 +56,7 @@ impl Daemon {
         let mut command = tunnel_command(&["run", "-v", "--config"]);
         command.arg(directory.path().join("run.toml")).env("TMPDIR", directory.path());
         prepare(&mut command);
-        let daemon = Daemon { running: Running::start(&mut command), directory, modem };
-        daemon.wait_for("listening on");
-        daemon
+        Daemon { tunnel: Tunnel::start(&mut command), directory, modem }
     }
 
     /// Other `[[tunnel]]` sections; nothing is said to the daemon yet.
@@ -74,19 +72,9 @@ impl Daemon {
     /// SIGHUP, and the wait for what it says then.
     pub fn reload(&self, says: &str) -> String {
         let before = self.log().matches(says).count();
-        self.running.signal(Signal::HUP);
-        self.running.log.wait_for_lines(says, before + 1, |line| line.contains(says));
+        self.signal(Signal::HUP);
+        self.wait_for_count(says, before + 1);
         self.log()
-    }
-
-    /// Where this tunnel's first listener is.
-    pub fn address(&self, number: usize) -> SocketAddr {
-        self.running.log.wait_for_lines("listening on", number + 1, |line| line.contains("listening on"));
-        let log = self.log();
-        let line = log.lines().filter(|line| line.contains("listening on")).nth(number).expect("waited for");
-        let (_, rest) = line.split_once("listening on ").expect("looked for by this");
-        let address = rest.split([',', ' ']).next().and_then(|address| address.parse().ok());
-        address.unwrap_or_else(|| panic!("no address in {line:?}"))
     }
 
     /// A file in its directory.
@@ -132,31 +120,13 @@ impl Daemon {
             rustix::event::poll(&mut [], Some(&timespec(PAUSE))).expect("nothing is waited for but time");
         }
     }
+}
 
-    pub fn wait_for(&self, text: &str) -> String {
-        self.running.log.wait_for(text, |line| line.contains(text).then(|| line.to_owned()))
-    }
+impl Deref for Daemon {
+    type Target = Tunnel;
 
-    /// Waits until so many lines had this in them.
-    pub fn wait_for_count(&self, text: &str, count: usize) {
-        self.running.log.wait_for_lines(text, count, |line| line.contains(text));
-    }
-
-    pub fn log(&self) -> String {
-        self.running.log.so_far()
-    }
-
-    pub fn id(&self) -> u32 {
-        self.running.id()
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        self.running.signal(signal);
-    }
-
-    /// Waits for its end: exit status, and everything it has said. Its directory goes away.
-    pub fn wait(mut self) -> (i32, String) {
-        self.running.wait()
+    fn deref(&self) -> &Tunnel {
+        &self.tunnel
     }
 }
 

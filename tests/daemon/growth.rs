@@ -12,7 +12,7 @@ use qssl_test_common::harness::{Ended, Site, connect, read_to_end};
 fn connections_in_sequence_leave_nothing_behind() {
     let site = Site::new(Behaviour::Source { bytes: 1000 }, "");
     let daemon = Daemon::start(&site);
-    let address = daemon.address(0);
+    let address = daemon.address();
     let one = || {
         let mut client = connect(address);
         let (bytes, _, ended) = read_to_end(&mut client);

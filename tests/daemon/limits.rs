@@ -27,7 +27,7 @@ fn peers_outside_the_allowed_networks_are_reset_and_counted() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::with(&site, &tunnel("web", "allow = [\"192.0.2.0/24\", \"::1\"]"), "", |_| ());
     for _ in 0..3 {
-        assert_eq!(read_to_end(&mut connect(daemon.address(0))).2, Ended::Reset);
+        assert_eq!(read_to_end(&mut connect(daemon.address())).2, Ended::Reset);
     }
     daemon.wait_for("may not connect (--allow)");
     let status = daemon.status();
@@ -42,7 +42,7 @@ fn peers_outside_the_allowed_networks_are_reset_and_counted() {
 
     daemon.rewrite(&tunnel("web", "allow = \"127.0.0.0/8\""), "");
     daemon.reload("0 unchanged, 1 changed");
-    echoes(&mut connect(daemon.address(0)));
+    echoes(&mut connect(daemon.address()));
 }
 
 #[test]
@@ -50,10 +50,10 @@ fn no_more_clients_of_a_tunnel_are_accepted_than_it_may_have() {
     let site = Site::new(Behaviour::Echo, "");
     let tunnels = tunnel("small", "max-clients = 2") + &tunnel("other", "");
     let daemon = Daemon::with(&site, &tunnels, "", |_| ());
-    let mut clients: Vec<TcpStream> = (0..3).map(|_| connect(daemon.address(0))).collect();
+    let mut clients: Vec<TcpStream> = (0..3).map(|_| connect(daemon.address())).collect();
     echoes(&mut clients[0]);
     echoes(&mut clients[1]);
-    echoes(&mut connect(daemon.address(1)));
+    echoes(&mut connect(daemon.address_of(1)));
     assert_eq!(daemon.status().tunnels[0].counters.accepted, 2, "the third waits outside");
     drop(clients.remove(0));
     echoes(&mut clients[1]);
@@ -148,7 +148,7 @@ fn limits_of_time_hold_in_a_running_daemon() {
             .into_iter()
             .enumerate()
     {
-        assert_eq!(read_to_end(&mut connect(daemon.address(place))).2, Ended::Reset);
+        assert_eq!(read_to_end(&mut connect(daemon.address_of(place))).2, Ended::Reset);
         daemon.wait_for(why);
     }
     let opens: Vec<u64> = daemon.status().tunnels.iter().map(|tunnel| tunnel.counters.opens).collect();
@@ -159,7 +159,7 @@ fn limits_of_time_hold_in_a_running_daemon() {
 fn without_descriptors_the_listener_neither_spins_nor_dies() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
-    let address = daemon.address(0);
+    let address = daemon.address();
     let mut served = connect(address);
     echoes(&mut served);
     // The three of every process and one more are taken, so that no number is left.
@@ -193,7 +193,7 @@ fn without_descriptors_the_listener_neither_spins_nor_dies() {
 fn clients_that_use_up_all_descriptors_are_served_when_others_have_left() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
-    let address = daemon.address(0);
+    let address = daemon.address();
     echoes(&mut connect(address));
     // Some more than it needs for itself: real clients use them up.
     let own = fs::read_dir(format!("/proc/{}/fd", daemon.id())).expect("it runs").count() as u64;

@@ -29,7 +29,7 @@ fn unplugged_and_plugged_in_under_another_name() {
     let tty = fs::canonicalize(name(2)).expect("it is plugged in");
     assert!(has_open(&daemon, &tty));
 
-    let clients = Clients::start(daemon.address(0), 12);
+    let clients = Clients::start(daemon.address(), 12);
     let server = site.server.address();
     // In one go: the device is gone before another comes.
     site.modem = Modem::start(server, "");
@@ -39,7 +39,7 @@ fn unplugged_and_plugged_in_under_another_name() {
 
     site.modem = Modem::start(server, &format!("--link {}", name(5).display()));
     daemon.wait_for_count("ready after", 2);
-    let again = Clients::start(daemon.address(0), 12);
+    let again = Clients::start(daemon.address(), 12);
     again.all_end_in_order();
     let status = daemon.status();
     assert!(status.ports[0].name.ends_with("ttyUSB5"), "{:?}", status.ports);
@@ -64,12 +64,12 @@ fn without_a_sim_it_stays_up_and_says_why() {
 fn a_reboot_in_mid_transfer() {
     let site = Site::new(Behaviour::Echo, "--boot-time 500ms");
     let daemon = Daemon::start(&site);
-    let clients = Clients::start(daemon.address(0), 12);
+    let clients = Clients::start(daemon.address(), 12);
     site.modem.embedded.with_modem(|modem, _, now| modem.reboot(now)).expect("the modem runs");
     clients.all_end_in_a_reset(&daemon);
     daemon.wait_for("the modem rebooted; every connection is reset");
     daemon.wait_for_count("ready after", 2);
-    Clients::start(daemon.address(0), 12).all_end_in_order();
+    Clients::start(daemon.address(), 12).all_end_in_order();
     assert_eq!(daemon.status().counters.modem.reboots, 1, "{}", daemon.log());
 }
 
@@ -77,12 +77,12 @@ fn a_reboot_in_mid_transfer() {
 fn a_data_session_that_is_lost_in_mid_transfer() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
-    let clients = Clients::start(daemon.address(0), 12);
+    let clients = Clients::start(daemon.address(), 12);
     site.modem.embedded.with_modem(|modem, _, now| modem.drop_pdp(1, now)).expect("the modem runs");
     clients.all_end_in_a_reset(&daemon);
     daemon.wait_for("the data session was lost; every connection is reset");
     daemon.wait_for_count("ready after", 2);
-    Clients::start(daemon.address(0), 12).all_end_in_order();
+    Clients::start(daemon.address(), 12).all_end_in_order();
     let status = daemon.status();
     assert_eq!((status.counters.modem.reboots, status.counters.modem.port_opens), (0, 1), "{}", daemon.log());
 }
@@ -91,15 +91,15 @@ fn a_data_session_that_is_lost_in_mid_transfer() {
 fn a_data_session_that_claims_to_stand_and_carries_nothing_is_rebuilt() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
-    Clients::start(daemon.address(0), 1).all_end_in_order();
+    Clients::start(daemon.address(), 1).all_end_in_order();
     site.modem.embedded.with_modem(|modem, _, now| modem.wear_out_pdp(1, now)).expect("the modem runs");
     // It shows by the opens that fail; how many that takes is the daemon's affair.
     for _ in 0..3 {
-        assert_eq!(read_to_end(&mut connect(daemon.address(0))).2, Ended::Reset, "{}", daemon.log());
+        assert_eq!(read_to_end(&mut connect(daemon.address())).2, Ended::Reset, "{}", daemon.log());
     }
     daemon.wait_for("the data session claims to be active and carries nothing");
     daemon.wait_for_count("ready after", 2);
-    Clients::start(daemon.address(0), 1).all_end_in_order();
+    Clients::start(daemon.address(), 1).all_end_in_order();
 }
 
 #[test]
@@ -113,13 +113,13 @@ fn a_module_that_refuses_every_open_is_rebooted_where_that_is_allowed() {
     for round in 1..=2 {
         assert_eq!(fetch_until_reset(&daemon), 20, "{}", daemon.log());
         for _ in 0..2 {
-            assert_eq!(read_to_end(&mut connect(daemon.address(0))).2, Ended::Reset);
+            assert_eq!(read_to_end(&mut connect(daemon.address())).2, Ended::Reset);
         }
         daemon.wait_for_count("the module refuses every open with 552", round);
         daemon.wait_for_count("> AT+CFUN=1,1", round);
         daemon.wait_for_count("ready after", round + 1);
     }
-    assert_eq!(read_to_end(&mut connect(daemon.address(0))).0, 100);
+    assert_eq!(read_to_end(&mut connect(daemon.address())).0, 100);
     assert_eq!(daemon.status().counters.modem.reboots, 2);
 }
 
@@ -129,7 +129,7 @@ fn a_module_that_only_a_reboot_would_cure_is_named_where_that_is_not_allowed() {
     let daemon = Daemon::start(&site);
     assert_eq!(fetch_until_reset(&daemon), 20, "{}", daemon.log());
     for _ in 0..10 {
-        assert_eq!(read_to_end(&mut connect(daemon.address(0))).2, Ended::Reset);
+        assert_eq!(read_to_end(&mut connect(daemon.address())).2, Ended::Reset);
     }
     daemon.wait_for("the module refuses every open with 552");
     daemon.wait_for("--recovery reboot");
@@ -148,7 +148,7 @@ fn another_program_on_the_port_is_named_and_outwaited() {
     assert!(said.contains(&format!("{device}: locked by ")), "{said}");
     // The emulated modem has its other end open, and is named as well.
     assert!(said.contains(&format!("sleep (pid {})", other.id())), "{said}");
-    let mut early = connect(daemon.address(0));
+    let mut early = connect(daemon.address());
     early.write_all(b"early").expect("the tunnel takes it");
 
     drop(other);
@@ -159,7 +159,7 @@ fn another_program_on_the_port_is_named_and_outwaited() {
 /// How many clients in a row get their bytes before one is reset.
 fn fetch_until_reset(daemon: &Daemon) -> u32 {
     let mut count = 0;
-    while read_to_end(&mut connect(daemon.address(0))).2 == Ended::InOrder {
+    while read_to_end(&mut connect(daemon.address())).2 == Ended::InOrder {
         count += 1;
         assert!(count < 1000, "{}", daemon.log());
     }

@@ -11,7 +11,7 @@ use crate::daemon::{Daemon, tunnel};
 use qssl_test_common::harness::{Site, connect};
 
 fn talk(daemon: &Daemon, text: &[u8]) {
-    let mut client = connect(daemon.address(0));
+    let mut client = connect(daemon.address());
     client.write_all(text).expect("the tunnel reads");
     client.read_exact(&mut vec![0; text.len()]).expect("the server echoes");
 }

@@ -21,20 +21,20 @@ fn echoes(client: &mut TcpStream, text: &[u8]) {
 fn tunnels_come_and_go_and_connections_stay() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
-    let mut old = connect(daemon.address(0));
+    let mut old = connect(daemon.address());
     echoes(&mut old, b"before");
 
     daemon.rewrite(&(tunnel("web", "") + &tunnel("more", "")), "");
     daemon.reload("1 unchanged, 0 changed, 1 added, 0 removed");
     echoes(&mut old, b"after");
-    let mut new = connect(daemon.address(1));
+    let mut new = connect(daemon.address_of(1));
     echoes(&mut new, b"new");
-    echoes(&mut connect(daemon.address(0)), b"as before");
+    echoes(&mut connect(daemon.address()), b"as before");
 
     daemon.rewrite(&tunnel("more", ""), "");
     daemon.reload("1 unchanged, 0 changed, 0 added, 1 removed");
-    daemon.wait_for(&format!("{} takes no more clients", daemon.address(0)));
-    assert!(TcpStream::connect(daemon.address(0)).is_err(), "nobody listens there any more");
+    daemon.wait_for(&format!("{} takes no more clients", daemon.address()));
+    assert!(TcpStream::connect(daemon.address()).is_err(), "nobody listens there any more");
     echoes(&mut old, b"still there");
     echoes(&mut new, b"still there");
     let names: Vec<String> = daemon.status().tunnels.into_iter().map(|tunnel| tunnel.name).collect();
@@ -45,12 +45,12 @@ fn tunnels_come_and_go_and_connections_stay() {
 fn a_changed_tunnel_serves_new_clients_under_new_settings_at_the_same_address() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
-    let mut old = connect(daemon.address(0));
+    let mut old = connect(daemon.address());
     echoes(&mut old, b"push");
     // Another SSL context as well: the TLS settings differ.
     daemon.rewrite(&tunnel("web", "mode = \"buffer\"\nalpn = \"h2\""), "");
     daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
-    echoes(&mut connect(daemon.address(0)), b"buffer");
+    echoes(&mut connect(daemon.address()), b"buffer");
     echoes(&mut old, b"push still");
     daemon.wait_for("+QSSLCFG=\"alpn\",1,\"h2\"");
     assert_eq!(daemon.status().tunnels[0].mode, "buffer");
@@ -60,7 +60,7 @@ fn a_changed_tunnel_serves_new_clients_under_new_settings_at_the_same_address() 
 fn a_bad_file_changes_nothing() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
-    let mut client = connect(daemon.address(0));
+    let mut client = connect(daemon.address());
     echoes(&mut client, b"before");
     let before = daemon.status().tunnels[0].clone();
     for text in ["", "[[tunnel]]\nlisten = 1\n", "nonsense", "[modem]\nbaud = \"fast\"\n"] {
@@ -74,7 +74,7 @@ fn a_bad_file_changes_nothing() {
     daemon.rewrite(&(tunnel("web", "idle-timeout = 5") + &other), "");
     daemon.reload("the old configuration stays");
     echoes(&mut client, b"after");
-    echoes(&mut connect(daemon.address(0)), b"after");
+    echoes(&mut connect(daemon.address()), b"after");
     let after = daemon.status().tunnels;
     assert_eq!((after.len(), &after[0].name, &after[0].mode), (1, &before.name, &before.mode));
 }
@@ -83,7 +83,7 @@ fn a_bad_file_changes_nothing() {
 fn under_load_no_byte_is_lost() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
-    let address = daemon.address(0);
+    let address = daemon.address();
     let ends = AtomicBool::new(false);
     thread::scope(|scope| {
         for number in 0..4_u8 {
@@ -127,15 +127,15 @@ fn a_reload_while_the_modem_is_being_set_up_is_made_up_for() {
     daemon.wait_for("uploading");
     daemon.rewrite(&(tunnel("web", "") + &tunnel("more", "alpn = \"h2\"")), "");
     daemon.reload("1 unchanged, 0 changed, 1 added, 0 removed");
-    echoes(&mut connect(daemon.address(0)), b"old");
-    echoes(&mut connect(daemon.address(1)), b"new");
+    echoes(&mut connect(daemon.address()), b"old");
+    echoes(&mut connect(daemon.address_of(1)), b"new");
 }
 
 #[test]
 fn while_draining_nothing_is_reloaded() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
-    let mut client = connect(daemon.address(0));
+    let mut client = connect(daemon.address());
     echoes(&mut client, b"before");
     daemon.signal(rustix::process::Signal::TERM);
     daemon.wait_for("draining 1 connection ");

@@ -22,7 +22,7 @@ fn a_recording_is_played_back_to_a_tunnel() {
         let site = Site::new(behaviour, "");
         let daemon = Daemon::start(&site);
         daemon.tool(&["status", "--record-payload", "true"]).expect_success();
-        talk(&daemon.address(0));
+        talk(&daemon.address());
         daemon.wait_until("the client's end", |status| status.sockets.get("free") == Some(&12));
         daemon.tool(&["status", "--dump-recorder", file.to_str().expect("text")]).expect_success();
     }

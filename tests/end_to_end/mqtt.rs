@@ -30,7 +30,7 @@ fn a_subscriber_is_kept_alive_and_gets_its_messages_in_every_mode() {
             broker.process.log.wait_for_lines(&text, ping, |line| line.contains(&text));
         }
     }
-    for ((mode, _, far), mut subscriber) in sites.iter().zip(subscribers) {
+    for ((mode, _, far), subscriber) in sites.iter().zip(subscribers) {
         for number in 0..messages {
             let mut publish = mosquitto("mosquitto_pub", far, mode);
             run(publish.args(["-q", "1", "-m", &format!("message {number}")])).expect_success();

@@ -119,12 +119,12 @@ fn under_nohup_listen_outlives_its_terminal() {
         "-d",
         "/nonexistent/modem",
     ]);
-    let mut running = Running::start(&mut command);
-    running.log.wait_for("waiting for it", |line| line.contains("waiting for it").then_some(()));
+    let running = Running::start(&mut command);
+    running.wait_for("waiting for it");
     running.signal(Signal::HUP);
     // Signals of different kinds are served in no order; this one is answered with a table.
     running.signal(Signal::USR1);
-    running.log.wait_for("statistics", |line| line.contains("TUNNEL").then_some(()));
+    running.wait_for("TUNNEL");
     running.signal(Signal::TERM);
     let (status, log) = running.wait();
     assert_eq!(status, 0, "{log}");

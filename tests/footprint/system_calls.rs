@@ -82,7 +82,7 @@ fn ping_pong(mode: &str) -> (Calls, BTreeMap<String, f64>) {
     let directory = temporary_directory();
     let file = directory.path().join("calls");
     let device = site.modem.device(0);
-    let mut tunnel = traced(&site, &device, mode, &file);
+    let tunnel = traced(&site, &device, mode, &file);
     let address = tunnel.log.wait_for("its address", |line| {
         line.split_once("listening on ").and_then(|(_, rest)| rest.split([',', ' ']).next()?.parse().ok())
     });

@@ -67,7 +67,7 @@ impl Nginx {
         command.args(["-e", "stderr", "-p"]).arg(root).arg("-c").arg(file);
         let process = Running::start(&mut command);
         // The first thing it says after it listens.
-        process.log.wait_for("nginx's version", |line| line.contains(": nginx/").then_some(()));
+        process.wait_for(": nginx/");
         Nginx { address, _process: process, directory }
     }
     /// The directory whose files it has.

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -86,7 +87,8 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Finished {
 
 /// A program in the background. Dropping it kills it.
 pub struct Running {
-    child: Child,
+    child: Mutex<Child>,
+    id: u32,
     /// What it prints on standard output and standard error.
     pub log: Log,
     name: String,
@@ -99,17 +101,34 @@ impl Running {
         let name = format!("{:?}", command.get_program());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-        Running { child, log: Log::collect(vec![Box::new(stdout), Box::new(stderr)]), name }
+        let id = child.id();
+        let child = Mutex::new(child);
+        Running { child, id, log: Log::collect(vec![Box::new(stdout), Box::new(stderr)]), name }
     }
 
     /// Its process number.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.id
+    }
+
+    /// Waits for a line with this in it.
+    pub fn wait_for(&self, text: &str) -> String {
+        self.log.wait_for(text, |line| line.contains(text).then(|| line.to_owned()))
+    }
+
+    /// Waits until so many lines had this in them.
+    pub fn wait_for_count(&self, text: &str, count: usize) {
+        self.log.wait_for_lines(text, count, |line| line.contains(text));
+    }
+
+    /// Everything it has said so far.
+    pub fn log(&self) -> String {
+        self.log.so_far()
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = i32::try_from(self.id).ok().and_then(Pid::from_raw);
         let pid = pid.expect("the system gave it this number");
         kill_process(pid, signal).expect("it is ours and not yet waited for");
     }
@@ -118,17 +137,21 @@ impl Running {
     ///
     /// # Panics
     /// When it does not end in time.
-    pub fn wait(&mut self) -> (i32, String) {
-        let Some(status) = wait(&mut self.child) else {
+    pub fn wait(&self) -> (i32, String) {
+        let Some(status) = wait(&mut self.child()) else {
             panic!("{} does not end:\n{}", self.name, self.log.so_far());
         };
         (shell_status(status), self.log.whole())
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        kill(&mut self.child);
+        kill(&mut self.child());
         let said = self.log.so_far();
         if thread::panicking() {
             eprintln!("--- {} said:\n{said}\n---", self.name);

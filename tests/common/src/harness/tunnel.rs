@@ -1,9 +1,8 @@
 //! The program under test, started as a user starts it.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::process::Command;
-
-use rustix::process::Signal;
 
 use super::process::Running;
 use super::site::certificate_file;
@@ -16,7 +15,7 @@ pub fn tunnel_command(arguments: &[&str]) -> Command {
     command
 }
 
-/// A running `qssl-tunnel listen`. Dropping it kills it.
+/// A running `qssl-tunnel`. Dropping it kills it.
 pub struct Tunnel {
     running: Running,
 }
@@ -28,7 +27,12 @@ impl Tunnel {
         let has_address = arguments.first().is_some_and(|first| !first.starts_with('-'));
         let address: &[&str] = if has_address { &[] } else { &["127.0.0.1:0"] };
         let arguments = [&["listen"], address, arguments].concat();
-        let tunnel = Tunnel { running: Running::start(&mut tunnel_command(&arguments)) };
+        Tunnel::start(&mut tunnel_command(&arguments))
+    }
+
+    /// Starts what this command says, and waits until it listens.
+    pub fn start(command: &mut Command) -> Tunnel {
+        let tunnel = Tunnel { running: Running::start(command) };
         tunnel.wait_for("listening on");
         tunnel
     }
@@ -42,44 +46,29 @@ impl Tunnel {
 
     /// The first address on which it listens.
     pub fn address(&self) -> SocketAddr {
-        let line = self.wait_for("listening on");
-        let (_, list) = line.split_once("listening on ").expect("the line was looked for by this");
+        self.address_of(0)
+    }
+
+    /// The first address on which its tunnel of this number listens.
+    pub fn address_of(&self, number: usize) -> SocketAddr {
+        self.wait_for_count("listening on", number + 1);
+        let log = self.log();
+        let mut lists = log.lines().filter_map(|line| line.split_once("listening on "));
+        let (_, list) = lists.nth(number).expect("it was waited for");
         let address = list.split([',', ' ']).next().and_then(|address| address.parse().ok());
-        address.unwrap_or_else(|| panic!("no address in {line:?}"))
-    }
-
-    /// Waits for a line with this in it.
-    pub fn wait_for(&self, text: &str) -> String {
-        self.running.log.wait_for(text, |line| line.contains(text).then(|| line.to_owned()))
-    }
-
-    /// Waits until so many lines had this in them.
-    pub fn wait_for_count(&self, text: &str, count: usize) {
-        self.running.log.wait_for_lines(text, count, |line| line.contains(text));
+        address.unwrap_or_else(|| panic!("no address in {list:?}"))
     }
 
     /// Waits until the modem can be used.
     pub fn wait_until_ready(&self) {
-        self.running.log.wait_for("readiness", |line| line.ends_with("ready").then_some(()));
+        self.log.wait_for("readiness", |line| line.ends_with("ready").then_some(()));
     }
+}
 
-    /// Everything it has said so far.
-    pub fn log(&self) -> String {
-        self.running.log.so_far()
-    }
+impl Deref for Tunnel {
+    type Target = Running;
 
-    /// Its process number.
-    pub fn id(&self) -> u32 {
-        self.running.id()
-    }
-
-    /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
-        self.running.signal(signal);
-    }
-
-    /// Waits for its end: exit status, and everything it has said.
-    pub fn wait(mut self) -> (i32, String) {
-        self.running.wait()
+    fn deref(&self) -> &Running {
+        &self.running
     }
 }
