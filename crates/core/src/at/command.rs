@@ -189,6 +189,15 @@ impl Command {
         }
     }
 
+    /// How many bytes of payload follow its prompt.
+    pub fn payload_length(&self) -> usize {
+        match self {
+            Command::Send { length, .. } => *length,
+            Command::Upload { content, .. } => content.len(),
+            _ => 0,
+        }
+    }
+
     /// The socket that this command is about.
     pub fn socket(&self) -> Option<SocketId> {
         match self {

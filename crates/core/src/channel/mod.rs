@@ -8,72 +8,78 @@
 //! ```
 
 mod deadline;
-pub mod echo;
+mod echo;
+mod in_flight;
 pub mod resync;
 pub mod stream;
+pub mod wire_settings;
 
 use std::time::{Duration, Instant};
 
-use crate::at::{Command, Decoder, Expects, Outcome, SocketId};
+use crate::at::{Command, Decoder, Expects, Message, Outcome, SocketId, Urc, begins_text};
 use crate::recorder::{Recorder, Side};
 use deadline::Deadline;
-use echo::{Echo, Habit};
+use echo::Echo;
+pub use echo::Habit;
+pub use in_flight::{Answer, InFlight, Origin, Patience, Stage, UserCommand};
 use resync::Resync;
-use stream::Stream;
+use stream::{Ended, Left, Stream};
+use wire_settings::WireSettings;
 
 /// A channel: how it stands, what is in flight on it, and what waits for its port.
 #[derive(Debug)]
 pub struct Channel {
     /// Where in the diagram it is.
-    pub state: ChannelState,
+    state: ChannelState,
     /// Finds messages in what the port received.
-    pub decoder: Decoder,
+    decoder: Decoder,
     /// The part of the answer that has arrived.
-    pub answer: Answer,
+    answer: Answer,
     /// Where the payload that the decoder yields belongs.
-    pub payload_for: Destination,
-    /// The line's speed in bit/s.
-    pub baud: u32,
-    /// Bytes take time at that speed, which is not counted against the modem.
-    pub is_paced: bool,
+    payload_for: Destination,
+    line: Line,
     /// The line was seen to carry so many bits per second at least.
-    pub carried_baud: u32,
+    carried_baud: u32,
     /// The speed that the modem answered at last: carrying a stream, it can be escaped only there.
-    pub answered_at: Option<u32>,
-    /// The wire settings that must still be made on this channel, by their place in the list; `None` once
-    /// all are made.
-    pub wire_step: Option<usize>,
+    answered_at: Option<u32>,
+    wire: WireSettings,
     /// When a byte last came, or the port was opened.
-    pub last_heard: Instant,
+    last_heard: Instant,
     /// When a command last left.
     last_said: Instant,
     /// The send whose fate is settled when the channel answers again.
-    pub unprompted: Option<Unprompted>,
+    unprompted: Option<Unprompted>,
     /// How often in a row `AT` was answered with an error.
-    pub refusals: u32,
+    refusals: u32,
     /// How often in a row it answered only when its flow control was off.
-    pub times_deaf: u32,
-    /// Wire settings that were not answered since they last were, by their place in the list.
-    pub wire_unanswered: [u32; WIRE_SETTINGS_MAX],
+    times_deaf: u32,
     /// The port was lost in data mode, and the modem has not answered since.
-    pub was_stream: bool,
+    was_stream: bool,
     /// What was given up on it may still be answered.
-    pub owes_answers: bool,
-    /// In data mode: the LF that ends `CONNECT` has not come yet.
-    pub line_feed_due: bool,
+    owes_answers: bool,
     /// The stream that it carried, until it is certain whether it does no longer.
-    pub unconfirmed: Option<SocketId>,
-    /// What passes, for logs and for whoever has to find out what went wrong.
-    pub recorder: Recorder,
+    unconfirmed: Option<SocketId>,
+    recorder: Recorder,
     /// Whether the modem echoes, as far as its echo cannot be switched off.
-    pub habit: Habit,
-    pub(super) in_flight: Option<InFlight>,
+    habit: Habit,
+    in_flight: Option<InFlight>,
     output: Vec<u8>,
     output_written: usize,
     /// Since when the port is deliberately not read.
     paused_since: Option<Instant>,
     /// When an announced payload whose next byte does not come is given up.
     payload_deadline: Option<Deadline>,
+}
+
+/// The line between the port and the modem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its speed in bit/s.
+    pub baud: u32,
+    /// It has a speed, which may not be the modem's.
+    pub is_uart: bool,
+    /// Bytes take time at that speed, which is not counted against the modem.
+    pub is_paced: bool,
 }
 
 /// What a channel is good for at the moment.
@@ -89,145 +95,74 @@ pub enum ChannelState {
     Data(Box<Stream>),
 }
 
-/// The command that was sent and not yet answered.
-#[derive(Debug)]
-pub struct InFlight {
-    /// The command.
-    pub command: Command,
-    /// Who wants its answer.
-    pub origin: Origin,
-    /// How far it is.
-    pub stage: Stage,
-    /// The command line has come back, and so much of its payload.
-    pub echo: Option<Echo>,
-    /// The line had been quiet: a module that slept may have woken by it, and lost it.
-    pub may_have_woken: bool,
-    patience: Patience,
-    /// When it counts as silent.
-    deadline: Deadline,
-}
-
-/// What answers may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// `--command-timeout`
-    pub usual: Duration,
-    /// `--send-timeout`: SEND OK once the payload has left.
-    pub send: Duration,
-}
-
 /// A send whose prompt did not come, on a channel that is being brought back: nothing of it has left, and as long as
 /// what is said there cannot fill it up, nothing wrong has either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unprompted {
+struct Unprompted {
     /// The socket, whose bytes wait.
-    pub socket: SocketId,
+    socket: SocketId,
     /// A module that waits for the payload all the same waits for so many more bytes.
-    pub left: usize,
-}
-
-/// Names a command that came from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UserCommand(pub u64);
-
-/// Who wants the answer of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The channel's own wire settings.
-    Wire,
-    /// The set-up of the data session.
-    Session,
-    /// The settings of an SSL context, by its place in the list.
-    Context(usize),
-    /// The question whether the data session stands.
-    Judge,
-    /// The question why the open of this socket was refused.
-    Reason(SocketId),
-    /// The socket that the command names.
-    Socket,
-    /// Nobody: it only shows that the modem still answers.
-    Liveness,
-    /// The recovery ladder: AT+CFUN=1,1.
-    Reboot,
-    /// Somebody outside.
-    User(UserCommand),
-}
-
-impl InFlight {
-    /// How much of the payload of a send has left.
-    pub fn payload_sent(&self) -> usize {
-        match (self.stage, &self.command) {
-            (Stage::Payload(sent), Command::Send { .. }) => sent,
-            (Stage::AfterPayload, Command::Send { length, .. }) => *length,
-            _ => 0,
-        }
-    }
-
-    /// Whether some of it may still come back.
-    pub fn owes_echo(&self) -> bool {
-        self.echo.is_some_and(|echo| echo.back() < self.payload_sent())
-    }
-
-    /// Whether this line of the modem may repeat a secret of the command.
-    pub fn is_secret(&self) -> bool {
-        matches!(&self.command, Command::Line(line) if line.secret)
-    }
-}
-
-/// How far a command is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Its final result is awaited.
-    Result,
-    /// The prompt, or the `CONNECT` of an upload, is awaited: no payload has left.
-    Prompt,
-    /// The payload is leaving; so many bytes of it have.
-    Payload(usize),
-    /// The whole payload has left.
-    AfterPayload,
-}
-
-/// The information lines of an answer, and what came with it.
-#[derive(Debug, Default)]
-pub struct Answer {
-    /// Information lines that belong to the command, at most [`ANSWER_LINES_MAX`].
-    pub lines: Vec<String>,
-    /// The length in the `+QSSLRECV` header.
-    pub received: Option<usize>,
-    /// A header came that does not fit the read: another one, or more than was asked for.
-    pub contradicts: bool,
-    /// The bytes of a downloaded file.
-    pub file: Vec<u8>,
-    /// A `recv` URC for the socket being read came while the read was under way.
-    pub receivable_again: bool,
-    /// A text of another program came meanwhile or before, whose end nothing tells: lines of the answer may be missing.
-    pub has_gaps: bool,
-}
-
-impl Answer {
-    /// Adds a line, if it belongs to the answer of the command in flight.
-    pub fn take_line(&mut self, in_flight: Option<&InFlight>, line: &str) -> bool {
-        let belongs = in_flight.is_some_and(|it| {
-            // AT+GSN and its like answer with a bare line.
-            let bare = matches!(it.command, Command::Line(_)) && !line.starts_with('+');
-            bare || line.starts_with(it.command.answer_prefix())
-        });
-        if belongs && self.lines.len() < ANSWER_LINES_MAX {
-            self.lines.push(line.to_owned());
-        }
-        belongs
-    }
+    left: usize,
 }
 
 /// Whose payload it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Destination {
+enum Destination {
     /// Nobody's: of a socket that is not open, or of an answer that came too late.
     Nobody,
     /// This socket's.
     Socket(SocketId),
     /// The answer's own, as in AT+QFDWL.
     Answer,
+}
+
+/// What of an echo was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EchoTaken {
+    /// Some of what came.
+    Some,
+    /// Nothing: words of the modem come next.
+    Nothing,
+    /// The modem echoes payload, and other bytes than it was sent.
+    Garbled,
+}
+
+/// A command and its whole answer.
+#[derive(Debug)]
+pub struct Answered {
+    /// The command.
+    pub in_flight: InFlight,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was said before that.
+    pub answer: Answer,
+    /// When the command was sent.
+    pub asked_at: Instant,
+}
+
+/// What was heard, as far as it concerns others than the channel.
+#[derive(Debug)]
+pub enum Heard {
+    /// Nothing of that kind.
+    Nothing,
+    /// The bytes that this socket is read for follow.
+    Header(SocketId),
+    /// The prompt.
+    Prompt,
+    /// A line that may be another program's.
+    OthersLine(String),
+    /// What cannot be understood.
+    Malformed(String),
+    /// Something unsolicited.
+    Urc(Urc),
+    /// The command in flight is answered.
+    Answered(Box<Answered>),
+    /// `CONNECT` of a command that nobody waits for any more.
+    UnwantedStream,
+    /// `NO CARRIER` while it is being brought to answer: it was a stream until now.
+    StreamOver,
+    /// `SEND OK` while no payload has left that it could be the answer to.
+    SendOk,
 }
 
 impl Channel {
@@ -239,21 +174,18 @@ impl Channel {
             decoder: Decoder::new(),
             answer: Answer::default(),
             payload_for: Destination::Nobody,
-            baud,
-            is_paced: false,
+            line: Line { baud, is_uart: false, is_paced: false },
             carried_baud: 0,
             answered_at: None,
-            wire_step: Some(0),
+            wire: WireSettings::new(),
             last_heard: now,
             last_said: now,
             unprompted: None,
             owes_answers: false,
-            line_feed_due: false,
             unconfirmed: None,
             recorder: Recorder::new(recorder_bytes),
             refusals: 0,
             times_deaf: 0,
-            wire_unanswered: [0; WIRE_SETTINGS_MAX],
             was_stream: false,
             habit: Habit::default(),
             in_flight: None,
@@ -264,10 +196,11 @@ impl Channel {
         }
     }
 
-    /// Whether a command may be sent now: nothing is in flight, nothing waits to leave, no message is half
-    /// received that would hide the answer's beginning.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.state, ChannelState::Command) && self.in_flight.is_none() && self.output.is_empty()
+    // How it stands.
+
+    /// Where in the diagram it is.
+    pub fn state(&self) -> &ChannelState {
+        &self.state
     }
 
     /// Whether its port is open.
@@ -275,19 +208,287 @@ impl Channel {
         !matches!(self.state, ChannelState::Closed)
     }
 
+    /// Whether it takes commands, one after the other.
+    pub fn takes_commands(&self) -> bool {
+        matches!(self.state, ChannelState::Command)
+    }
+
+    /// Whether the modem's words can come by it, URCs among them.
+    pub fn speaks(&self) -> bool {
+        matches!(self.state, ChannelState::Command | ChannelState::Resync(_))
+    }
+
+    /// The stream that it is.
+    pub fn stream(&self) -> Option<&Stream> {
+        match &self.state {
+            ChannelState::Data(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// The same, for what happens to it.
+    pub fn stream_mut(&mut self) -> Option<&mut Stream> {
+        match &mut self.state {
+            ChannelState::Data(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// Whether the stream that it was is, perhaps, this socket's still.
+    pub fn unconfirmed(&self) -> Option<SocketId> {
+        self.unconfirmed
+    }
+
+    /// The line's speed in bit/s.
+    pub fn baud(&self) -> u32 {
+        self.line.baud
+    }
+
+    /// The speed that the line was seen to have at least, in bit/s.
+    pub fn baud_at_least(&self) -> u32 {
+        self.line.baud.max(self.carried_baud)
+    }
+
+    /// The speed that the modem answered at last, in bit/s.
+    pub fn answered_at(&self) -> Option<u32> {
+        self.answered_at
+    }
+
+    /// The settings of its wire format.
+    pub fn wire(&self) -> &WireSettings {
+        &self.wire
+    }
+
+    /// The same, for what comes of them.
+    pub fn wire_mut(&mut self) -> &mut WireSettings {
+        &mut self.wire
+    }
+
+    /// When a byte last came, or the port was opened.
+    pub fn last_heard(&self) -> Instant {
+        self.last_heard
+    }
+
+    /// How often in a row `AT` was answered with an error.
+    pub fn refusals(&self) -> u32 {
+        self.refusals
+    }
+
+    /// What passes, for logs and for whoever has to find out what went wrong.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// The same, to be set up.
+    pub fn recorder_mut(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+
+    /// Whether the modem echoes.
+    pub fn habit(&self) -> Habit {
+        self.habit
+    }
+
+    /// The socket that payload is under way to.
+    pub fn payload_for(&self) -> Option<SocketId> {
+        match self.payload_for {
+            Destination::Socket(id) => Some(id),
+            Destination::Answer | Destination::Nobody => None,
+        }
+    }
+
+    /// How much of announced payload has not come, in bytes.
+    pub fn payload_left(&self) -> usize {
+        self.decoder.payload_left()
+    }
+
+    // The transitions of the diagram.
+
+    /// Its port is open: it is to be brought to answer, and to be given its settings.
+    pub fn port_opened(&mut self, line: Line, now: Instant) {
+        self.forget();
+        self.last_heard = now;
+        self.line = line;
+        self.carried_baud = 0;
+        self.wire.begin_anew();
+        self.begin_resync(now);
+    }
+
+    /// More has become known of its line.
+    pub fn line_changed(&mut self, is_uart: bool, is_paced: bool) {
+        self.line = Line { is_uart, is_paced, ..self.line };
+    }
+
+    /// Its port is closed. The command that was in flight is given back.
+    pub fn port_closed(&mut self) -> Option<InFlight> {
+        let in_flight = self.forget();
+        self.was_stream |= self.stream().is_some();
+        self.state = ChannelState::Closed;
+        in_flight
+    }
+
+    /// It did not answer, or said what cannot be framed: it is to be brought to answer anew. What the modem still says
+    /// keeps its framing, unless that is what has been lost. The command that was in flight is given back.
+    pub fn bring_back(&mut self, unframed: bool, now: Instant) -> Option<InFlight> {
+        let in_flight = if unframed {
+            self.forget()
+        } else {
+            self.output.clear();
+            self.output_written = 0;
+            self.payload_for = Destination::Nobody;
+            self.abandon()
+        };
+        self.begin_resync(now);
+        in_flight
+    }
+
+    /// The modem has rebooted: it has forgotten its settings, and what it had been asked.
+    pub fn rebooted(&mut self, now: Instant) -> Option<InFlight> {
+        self.was_stream = false;
+        let in_flight = self.forget();
+        self.owes_answers = false;
+        self.wire.begin_anew();
+        // `RDY` was readable, so the speed is right.
+        self.begin_resync(now);
+        in_flight
+    }
+
+    /// Nothing brings it back, and its port stays open: it is asked at this speed again from then on.
+    pub fn begin_over(&mut self, baud: u32, at: Instant) {
+        let resync = Resync::new(self.line.is_uart, baud, true, at);
+        self.state = ChannelState::Resync(resync.after_refusals(self.refusals));
+    }
+
+    /// Its port is opened anew, perhaps with another device: nothing of what it was is left. Whether it has answered.
+    pub fn forget_modem(&mut self) -> bool {
+        self.answered_at.take().is_some()
+    }
+
+    /// Another device is tried.
+    pub fn forget_refusals(&mut self) {
+        self.refusals = 0;
+    }
+
+    /// The modem goes on at another speed, as it was told.
+    pub fn speed_set(&mut self, baud: u32, now: Instant) {
+        self.line.baud = baud;
+        self.wire.all_made();
+        self.begin_resync(now);
+    }
+
+    /// The modem is looked for at this speed.
+    pub fn set_baud(&mut self, baud: u32) {
+        self.line.baud = baud;
+    }
+
+    /// What is due, to bring it to answer.
+    pub fn resync_due(&mut self, now: Instant) -> resync::Next {
+        let baud = self.line.baud;
+        let ChannelState::Resync(resync) = &mut self.state else { return resync::Next::Wait };
+        if resync.deadline() > now {
+            return resync::Next::Wait;
+        }
+        let next = resync.deadline_passed(now, |count| wire_time(count, baud));
+        self.refusals = resync.refusals();
+        next
+    }
+
+    /// The modem answers at this speed. Whether it had another one, so that it must have rebooted.
+    pub fn answers(&mut self, baud: u32) -> bool {
+        self.line.baud = baud;
+        self.was_stream = false;
+        self.refusals = 0;
+        self.unconfirmed = None;
+        self.owes_answers = false;
+        let before = self.answered_at.replace(baud);
+        // Its settings may have been under way when it rebooted.
+        let had_speed = before.is_some() || self.wire.are_made();
+        // It may have rebooted unheard while it was looked for: echo is on then, and flow control off.
+        self.wire.go_on();
+        self.state = ChannelState::Command;
+        had_speed && before != Some(baud)
+    }
+
+    /// `CONNECT`: it is this stream from now on.
+    pub fn becomes(&mut self, stream: Stream) {
+        self.decoder.reset();
+        self.state = ChannelState::Data(Box::new(stream));
+    }
+
+    /// The modem has answered the escape: the channel takes commands again. One whose stream nobody wanted had been given
+    /// up, and goes on being brought back.
+    pub fn leave_stream(&mut self, now: Instant) -> Option<Left> {
+        let left = self.stream_mut()?.take_left();
+        self.decoder.reset();
+        match left.socket {
+            Some(_) => self.state = ChannelState::Command,
+            None => self.begin_resync(now),
+        }
+        Some(left)
+    }
+
+    /// The stream is over, as far as can be known. `owes_answers`: the escapes may be answered yet.
+    pub fn stream_is_over(&mut self, owes_answers: bool, now: Instant) -> Option<Ended> {
+        let ended = self.stream_mut()?.take_ended();
+        self.owes_answers |= owes_answers;
+        self.decoder.reset();
+        self.begin_resync(now);
+        Some(ended)
+    }
+
+    /// Whether the stream of this socket is over is not certain.
+    pub fn leaves_unconfirmed(&mut self, id: SocketId) {
+        self.unconfirmed = Some(id);
+    }
+
+    /// The same is certain now, or settled otherwise.
+    pub fn take_unconfirmed(&mut self) -> Option<SocketId> {
+        self.unconfirmed.take()
+    }
+
+    /// It is to be brought to answer, at the speed it has now.
+    fn begin_resync(&mut self, now: Instant) {
+        let Line { is_uart, baud, .. } = self.line;
+        let resync = match self.was_stream {
+            true => Resync::in_data_mode(is_uart, baud, now),
+            false => Resync::new(is_uart, baud, self.owes_answers, now),
+        };
+        self.state = ChannelState::Resync(resync.after_refusals(self.refusals));
+    }
+
+    // Commands and their answers.
+
+    /// Whether a command may be sent now: nothing is in flight, nothing waits to leave, no message is half
+    /// received that would hide the answer's beginning.
+    pub fn is_idle(&self) -> bool {
+        self.takes_commands() && self.in_flight.is_none() && self.output.is_empty()
+    }
+
     /// Whether a module that sleeps when its line is quiet may sleep now: it loses the command that wakes it.
     pub fn may_be_asleep(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last_heard.max(self.last_said)) >= AWAKE_MIN
     }
 
-    /// When the last command left.
-    pub fn last_said(&self) -> Instant {
-        self.last_said
-    }
-
     /// The command in flight.
     pub fn in_flight(&self) -> Option<&InFlight> {
         self.in_flight.as_ref()
+    }
+
+    /// Whether the command in flight is of this kind.
+    pub fn is_asking(&self, what: impl Fn(&Command) -> bool) -> bool {
+        self.in_flight.as_ref().is_some_and(|it| what(&it.command))
+    }
+
+    /// The modem has answered a command, with flow control if that is on.
+    pub fn flow_control_works(&mut self) {
+        self.times_deaf = 0;
+    }
+
+    /// The modem has answered when its flow control was switched off. Whether that is no chance: one that has only been
+    /// slow answers again when it is on.
+    pub fn seems_deaf(&mut self) -> bool {
+        self.times_deaf = self.times_deaf.saturating_add(1);
+        self.times_deaf >= TIMES_DEAF_MAX
     }
 
     /// Sends `command`.
@@ -304,12 +505,7 @@ impl Channel {
             Expects::ConnectThenUpload | Expects::ConnectThenDownload(_) => Stage::Prompt,
             Expects::Result | Expects::ConnectThenData => Stage::Result,
         };
-        self.answer.lines.clear();
-        self.answer.file.clear();
-        self.answer.received = None;
-        self.answer.contradicts = false;
-        self.answer.receivable_again = false;
-        self.answer.has_gaps = self.decoder.is_inside_foreign();
+        self.answer = Answer { has_gaps: self.decoder.is_inside_foreign(), ..Answer::default() };
         let wait = command.patience(patience.usual) + self.wire_time(self.output.len());
         let deadline = Deadline::new(wait, LINE_BUSY_MAX, now);
         let may_have_woken = self.may_be_asleep(now);
@@ -331,22 +527,58 @@ impl Channel {
         self.output.extend_from_slice(bytes);
     }
 
-    /// Command bytes that wait for the port.
-    pub fn output(&self) -> &[u8] {
-        &self.output[self.output_written..]
-    }
-
-    /// The port took `count` bytes of what [`Channel::output`] showed.
-    pub fn output_written(&mut self, count: usize) {
-        self.output_written += count;
-        if self.output_written == self.output.len() {
-            self.output.clear();
-            self.output_written = 0;
+    /// What waits for the port. `outgoing`: what a socket has to send.
+    pub fn output<'a>(&'a self, outgoing: impl Fn(SocketId) -> &'a [u8]) -> &'a [u8] {
+        if !self.output.is_empty() {
+            return &self.output[self.output_written..];
+        }
+        match (&self.state, &self.in_flight) {
+            (ChannelState::Data(stream), _) => stream.output(stream.socket.map_or(&[], outgoing)),
+            (_, Some(InFlight { stage: Stage::Payload(sent), command, .. })) => match command {
+                Command::Send { socket, length } => &outgoing(*socket)[*sent..*length],
+                Command::Upload { content, .. } => &content[*sent..],
+                _ => &[],
+            },
+            _ => &[],
         }
     }
 
+    /// The port took `count` bytes of what [`Channel::output`] showed. The socket whose stream they belong to.
+    pub fn written<'a>(
+        &mut self,
+        count: usize,
+        outgoing: impl Fn(SocketId) -> &'a [u8],
+        now: Instant,
+    ) -> Option<SocketId> {
+        if !self.output.is_empty() {
+            self.output_written += count;
+            if self.output_written == self.output.len() {
+                self.output.clear();
+                self.output_written = 0;
+            }
+        } else if let ChannelState::Data(stream) = &mut self.state {
+            let id = stream.socket?;
+            let bytes = &outgoing(id)[..count];
+            let baud = stream.line_baud().unwrap_or(self.line.baud);
+            self.recorder.payload(Side::Host, bytes, 0, now);
+            stream.sent(bytes, now, wire_time(count, baud));
+            return Some(id);
+        } else if let Some(InFlight { command, stage: Stage::Payload(sent), .. }) = &self.in_flight {
+            let (sent, length) = (*sent, command.payload_length());
+            match command {
+                Command::Send { socket, .. } => {
+                    let bytes = &outgoing(*socket)[sent..sent + count];
+                    self.recorder.payload(Side::Host, bytes, length - sent - count, now);
+                }
+                _ => self.recorder.file(Side::Host, count, length - sent - count, now),
+            }
+            self.payload_written(count, length, now);
+        }
+        None
+    }
+
     /// The prompt was seen: the payload is due.
-    pub fn prompted(&mut self, now: Instant) {
+    fn prompted(&mut self, now: Instant) {
         if let Some(in_flight) = &mut self.in_flight
             && in_flight.stage == Stage::Prompt
         {
@@ -357,7 +589,7 @@ impl Channel {
     }
 
     /// The port took `count` bytes of payload, of `length` in all.
-    pub fn payload_written(&mut self, count: usize, length: usize, now: Instant) {
+    fn payload_written(&mut self, count: usize, length: usize, now: Instant) {
         let wire_time = self.wire_time(length);
         if let Some(in_flight) = &mut self.in_flight
             && let Stage::Payload(sent) = in_flight.stage
@@ -383,7 +615,7 @@ impl Channel {
     }
 
     /// A final result arrived. `Some` if it ends the command in flight, which is then no longer in flight.
-    pub fn concluded(&mut self, result: Outcome) -> Option<(InFlight, Outcome)> {
+    fn concluded(&mut self, result: Outcome) -> Option<(InFlight, Outcome)> {
         let in_flight = self.in_flight.as_ref()?;
         let expects = in_flight.command.expects();
         let payload_left = in_flight.stage == Stage::AfterPayload;
@@ -408,7 +640,7 @@ impl Channel {
 
     /// The answer to the command in flight is there. Its bytes did not exist before the command was sent, so the line
     /// has carried them since then.
-    pub fn answer_is_whole(&mut self, now: Instant) {
+    fn answer_is_whole(&mut self, now: Instant) {
         if self.in_flight.is_none() || self.owes_answers {
             return;
         }
@@ -420,7 +652,7 @@ impl Channel {
     }
 
     /// A command came back.
-    pub fn echoed(&mut self) {
+    fn echoed(&mut self) {
         if let Some(in_flight) = &mut self.in_flight
             && in_flight.echo.is_none()
         {
@@ -429,27 +661,199 @@ impl Channel {
         }
     }
 
-    /// Whether the payload in flight may come back.
-    pub fn may_echo_payload(&self) -> bool {
-        matches!(self.habit, Habit::Unknown | Habit::Payload) && !self.decoder.is_inside_message()
+    /// The socket whose payload is in flight and may come back.
+    pub fn may_echo(&self) -> Option<SocketId> {
+        let may_come =
+            matches!(self.habit, Habit::Unknown | Habit::Payload) && !self.decoder.is_inside_message();
+        match &self.in_flight {
+            Some(InFlight { command: Command::Send { socket, .. }, .. }) if may_come => Some(*socket),
+            _ => None,
+        }
     }
 
-    /// What `input` begins with, beside the payload in flight, which is the beginning of `outgoing`.
-    pub fn take_echo(&mut self, outgoing: &[u8], input: &[u8]) -> echo::Next {
-        let Some(in_flight) = &mut self.in_flight else { return echo::Next::Words };
+    /// Takes from `input` what of the payload in flight comes back. `outgoing` begins with that payload.
+    pub fn take_echo(&mut self, outgoing: &[u8], input: &mut &[u8]) -> EchoTaken {
+        let Some(in_flight) = &mut self.in_flight else { return EchoTaken::Nothing };
         let sent = in_flight.payload_sent();
         let echo = in_flight.echo.as_mut().filter(|_| !input.is_empty());
-        echo.map_or(echo::Next::Words, |echo| echo.take(&outgoing[..sent], input))
+        match echo.map_or(echo::Next::Words, |echo| echo.take(&outgoing[..sent], input)) {
+            echo::Next::Echo(count) => *input = &input[count..],
+            echo::Next::Line { line, count } => {
+                self.decoder.begin_line(&outgoing[line]);
+                *input = &input[count..];
+            }
+            echo::Next::Words if self.skip_before_echo(input) => {}
+            echo::Next::Words => return EchoTaken::Nothing,
+            echo::Next::Garbled => return EchoTaken::Garbled,
+        }
+        EchoTaken::Some
     }
 
     /// Skips a byte before what is still to come back, if it belongs to no line. Whether there was one.
-    pub fn skip_before_echo(&mut self, input: &mut &[u8]) -> bool {
+    fn skip_before_echo(&mut self, input: &mut &[u8]) -> bool {
         let Some(&first) = input.first() else { return false };
         let is_skipped = self.owes_echo() && self.decoder.skip_before_echo(input);
         if let (true, Some(InFlight { echo: Some(echo), .. })) = (is_skipped, &mut self.in_flight) {
             echo.skipped(first);
         }
         is_skipped
+    }
+
+    /// A command was answered; by its echo it is learnt whether payload is echoed. `outgoing`: what its socket has to
+    /// send, before what was sent is taken away.
+    pub fn learn_habit(&mut self, answered: &InFlight, outcome: &Outcome, outgoing: &[u8]) {
+        let is_sent = matches!((&answered.command, outcome), (Command::Send { .. }, Outcome::SendOk));
+        self.habit.answered(answered.echo, if is_sent { outgoing } else { &[] });
+    }
+
+    /// Decodes a message from the front of `input`, and takes it in. Payload of a socket goes to `payload`. `announcing`:
+    /// the sockets that nothing is pushed to, a bit each.
+    pub fn hear(
+        &mut self,
+        input: &mut &[u8],
+        announcing: u16,
+        now: Instant,
+        payload: &mut impl FnMut(SocketId, &[u8]),
+    ) -> Heard {
+        self.decoder.set_announcing(announcing);
+        let Some(message) = self.decoder.decode(input) else { return Heard::Nothing };
+        if let Some(InFlight { echo: Some(echo), .. }) = &mut self.in_flight {
+            echo.message_read();
+        }
+        match message {
+            Message::Payload { bytes, left } => {
+                match self.payload_for {
+                    Destination::Nobody => self.recorder.payload(Side::Modem, bytes, left, now),
+                    Destination::Answer => {
+                        self.recorder.file(Side::Modem, bytes.len(), left, now);
+                        self.answer.file.extend_from_slice(bytes);
+                    }
+                    Destination::Socket(id) => {
+                        self.recorder.payload(Side::Modem, bytes, left, now);
+                        payload(id, bytes);
+                    }
+                }
+                if left == 0 {
+                    self.payload_for = Destination::Nobody;
+                }
+            }
+            Message::ReceivedHeader { length } => return self.header(length, now),
+            Message::Prompt => {
+                self.recorder.prompt(now);
+                self.prompted(now);
+                return Heard::Prompt;
+            }
+            Message::Echo => self.echoed(),
+            Message::Foreign(line) => {
+                // What it is about concerns others, as does the number of a caller in it.
+                self.recorder.answer(line, true, now);
+                self.payload_for = Destination::Nobody;
+                self.answer.has_gaps = true;
+                return Heard::OthersLine(line.to_owned());
+            }
+            Message::Information(line) => {
+                let secret = self.in_flight.as_ref().is_some_and(InFlight::is_secret);
+                self.recorder.answer(line, secret, now);
+                if let ChannelState::Resync(resync) = &mut self.state {
+                    resync.heard_line(line);
+                }
+                let is_answer = self.answer.take_line(self.in_flight.as_ref(), line);
+                if !is_answer {
+                    log::trace!(target: "wire", "ignored: {line}");
+                }
+                // A text with its length may stand in one line, and look like a line of the answer.
+                if !is_answer || begins_text(line) {
+                    return Heard::OthersLine(line.to_owned());
+                }
+            }
+            Message::Malformed(text) => return Heard::Malformed(text.to_owned()),
+            Message::Urc(urc) => {
+                self.recorder.line(Side::Modem, urc, now);
+                if let Urc::Pushed(_, length @ 1..) = urc {
+                    self.announced(length, now);
+                }
+                return Heard::Urc(urc);
+            }
+            Message::Final(result) => {
+                self.recorder.line(Side::Modem, result, now);
+                let result = Outcome::from(result);
+                return self.result(result, now);
+            }
+        }
+        Heard::Nothing
+    }
+
+    /// `+QSSLRECV: <length>`: what was asked for follows.
+    fn header(&mut self, length: usize, now: Instant) -> Heard {
+        self.recorder.line(Side::Modem, format_args!("+QSSLRECV: {length}"), now);
+        if length > 0 {
+            self.announced(length, now);
+        }
+        self.payload_for = Destination::Nobody;
+        let Some(InFlight { command: Command::Receive { socket, length: asked }, .. }) = &self.in_flight
+        else {
+            return Heard::Nothing;
+        };
+        self.answer.contradicts |= self.answer.received.is_some() || length > *asked;
+        self.answer.received.get_or_insert(length);
+        if length == 0 || self.answer.contradicts {
+            return Heard::Nothing;
+        }
+        Heard::Header(*socket)
+    }
+
+    /// A final result came.
+    fn result(&mut self, result: Outcome, now: Instant) -> Heard {
+        self.answer_is_whole(now);
+        let (is_connect, is_send_ok) = (result == Outcome::Connect, result == Outcome::SendOk);
+        if let ChannelState::Resync(resync) = &mut self.state {
+            match result {
+                Outcome::Ok => resync.heard_ok(now),
+                Outcome::Connect => return Heard::UnwantedStream,
+                result => {
+                    resync.heard_other_result(now);
+                    if result == Outcome::NoCarrier {
+                        return Heard::StreamOver;
+                    }
+                }
+            }
+            return Heard::Nothing;
+        }
+        if is_connect && self.connected(now) {
+            // The file is due, or comes.
+            return Heard::Nothing;
+        }
+        match self.concluded(result) {
+            Some((in_flight, outcome)) => Heard::Answered(Box::new(Answered {
+                in_flight,
+                outcome,
+                answer: std::mem::take(&mut self.answer),
+                asked_at: self.last_said,
+            })),
+            None if is_connect => Heard::UnwantedStream,
+            None if is_send_ok => Heard::SendOk,
+            None => Heard::Nothing,
+        }
+    }
+
+    /// The payload that is announced belongs to this socket, or to nobody.
+    pub fn payload_is_for(&mut self, socket: Option<SocketId>) {
+        self.payload_for = socket.map_or(Destination::Nobody, Destination::Socket);
+    }
+
+    /// A `recv` URC came for this socket, while it is perhaps being read.
+    pub fn receivable(&mut self, id: SocketId) {
+        if self.is_asking(|command| matches!(command, Command::Receive { socket, .. } if *socket == id)) {
+            self.answer.receivable_again = true;
+        }
+    }
+
+    /// Bytes of the stream came; what is known to be payload of it goes to `payload`.
+    pub fn stream_received(&mut self, bytes: &[u8], now: Instant, payload: &mut impl FnMut(&[u8])) {
+        let ChannelState::Data(stream) = &mut self.state else { return };
+        let bytes = stream.skip_line_feed(bytes);
+        self.recorder.payload(Side::Modem, bytes, 0, now);
+        stream.received(bytes, now, payload);
     }
 
     /// Whether more of the payload in flight is still to come back: whoever does not know what it is takes it for the
@@ -459,7 +863,7 @@ impl Channel {
     }
 
     /// `CONNECT` of a file command arrived.
-    pub fn connected(&mut self, now: Instant) -> bool {
+    fn connected(&mut self, now: Instant) -> bool {
         let Some(in_flight) = &mut self.in_flight else { return false };
         if in_flight.stage != Stage::Prompt {
             return false;
@@ -481,23 +885,38 @@ impl Channel {
     }
 
     /// Takes the command in flight away without an answer.
-    pub fn abandon(&mut self) -> Option<InFlight> {
+    fn abandon(&mut self) -> Option<InFlight> {
         let has_asked = matches!(&self.state, ChannelState::Resync(resync) if resync.has_asked());
         self.owes_answers |= has_asked || self.in_flight.is_some();
         self.decoder.expect_prompt(false);
         self.in_flight.take()
     }
 
-    /// Gives up what was under way, to be brought to answer anew. What the modem still says keeps its
-    /// framing, unless that is what has been lost.
-    pub fn give_up(&mut self, unframed: bool) -> Option<InFlight> {
-        if unframed {
-            return self.forget();
+    /// The prompt of this send did not come, and it shows when the channel answers whether it was heard. A module that
+    /// waits for the payload all the same waits for so many bytes.
+    pub fn leaves_unprompted(&mut self, socket: SocketId, length: usize) {
+        self.unprompted = Some(Unprompted { socket, left: length });
+        self.decoder.expect_prompt(true);
+    }
+
+    /// The send whose prompt did not come is settled now.
+    pub fn take_unprompted(&mut self) -> Option<SocketId> {
+        let Unprompted { socket, .. } = self.unprompted.take()?;
+        self.decoder.expect_prompt(false);
+        Some(socket)
+    }
+
+    /// So many bytes are about to be sent that a module may take for the payload of a send, or an unknown number. Whether
+    /// they could fill it up.
+    pub fn may_fill(&mut self, count: Option<usize>) -> bool {
+        let Some(unprompted) = &mut self.unprompted else { return false };
+        match count.and_then(|count| unprompted.left.checked_sub(count)) {
+            Some(left @ 1..) => {
+                unprompted.left = left;
+                false
+            }
+            _ => true,
         }
-        self.output.clear();
-        self.output_written = 0;
-        self.payload_for = Destination::Nobody;
-        self.abandon()
     }
 
     /// Whether an announced payload has not come in time.
@@ -511,7 +930,7 @@ impl Channel {
     }
 
     /// So many bytes of payload are announced.
-    pub fn announced(&mut self, length: usize, now: Instant) {
+    fn announced(&mut self, length: usize, now: Instant) {
         let delay_max = LINE_BUSY_MAX + 2 * self.wire_time(length);
         self.payload_deadline = Some(Deadline::new(PAYLOAD_WAIT, delay_max, now));
     }
@@ -555,8 +974,7 @@ impl Channel {
     pub fn disown(&mut self) {
         self.unconfirmed = None;
         if let ChannelState::Data(data) = &mut self.state {
-            data.socket = None;
-            data.aborted = true;
+            data.disown();
         }
     }
 
@@ -584,11 +1002,18 @@ impl Channel {
         }
     }
 
+    /// Bytes have come that are not a stream's: while it is being brought to answer, it is not quiet.
+    pub fn hears_words(&mut self, now: Instant) {
+        if let ChannelState::Resync(resync) = &mut self.state {
+            resync.heard_bytes(now);
+        }
+    }
+
     /// Bytes have arrived: what they took of the line's time is not counted against the modem.
     pub fn heard(&mut self, count: usize, now: Instant) {
         let pause = now.saturating_duration_since(self.last_heard);
         self.last_heard = now;
-        if self.is_paced {
+        if self.line.is_paced {
             let line_time = self.wire_time(count);
             if let Some(in_flight) = &mut self.in_flight {
                 in_flight.deadline.line_was_busy(line_time, now);
@@ -650,19 +1075,17 @@ impl Channel {
 
     /// How long `count` bytes take on the line.
     pub fn wire_time(&self, count: usize) -> Duration {
-        let bits = count as u64 * 10;
-        Duration::from_micros(bits * 1_000_000 / u64::from(self.baud.max(1)))
+        wire_time(count, self.line.baud)
     }
 }
 
+/// How long `count` bytes take at `baud` bit/s.
+fn wire_time(count: usize, baud: u32) -> Duration {
+    Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud.max(1)))
+}
+
 /// After so many times that is no chance.
-pub const TIMES_DEAF_MAX: u32 = 2;
-
-/// There are fewer wire settings than this.
-pub const WIRE_SETTINGS_MAX: usize = 16;
-
-/// The most information lines kept of one answer.
-pub const ANSWER_LINES_MAX: usize = 128;
+const TIMES_DEAF_MAX: u32 = 2;
 
 /// A payload without a byte for this long does not hold up the question whether the modem answers.
 const PAYLOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -691,3 +1114,6 @@ const BOOT_WORDS_WAIT: Duration = Duration::from_millis(500);
 /// By how much other bytes on the line can put off the answer to a command, and the rest of announced payload: what a
 /// module has ready to say takes no longer, at any speed.
 const LINE_BUSY_MAX: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

@@ -12,28 +12,33 @@ use super::{
 };
 use crate::at::AccessMode;
 use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
-use crate::channel::echo::Habit;
+use crate::channel::Habit;
 use crate::socket::{Checked, CloseAnswer, CloseForm, FarEnd, Witnessed};
 
 impl Modem {
     /// A command has its answer.
-    pub(super) fn answered(&mut self, port: usize, in_flight: InFlight, outcome: Outcome, now: Instant) {
-        let lines = std::mem::take(&mut self.channels[port].answer.lines);
+    pub(super) fn answered(
+        &mut self,
+        port: usize,
+        in_flight: InFlight,
+        outcome: Outcome,
+        answer: crate::channel::Answer,
+        now: Instant,
+    ) {
         // A bare `OK` would mean that there is no such socket, or no data session.
         let is_question =
             matches!(in_flight.command, Command::State { .. }) || in_flight.origin == Origin::Judge;
-        if is_question && outcome == Outcome::Ok && lines.is_empty() && self.channels[port].answer.has_gaps {
+        if is_question && outcome == Outcome::Ok && answer.lines.is_empty() && answer.has_gaps {
             return self.asked_in_vain(&in_flight);
         }
         if in_flight.origin != Origin::Wire {
-            // Flow control works, if it is on.
-            self.channels[port].times_deaf = 0;
+            self.channels[port].flow_control_works();
         }
         match in_flight.origin {
-            Origin::Wire => self.wire_answered(port, &in_flight.command, &outcome, &lines, now),
+            Origin::Wire => self.wire_answered(port, &in_flight.command, &outcome, &answer.lines, now),
             Origin::Session => {
                 self.session.has_answered();
-                self.session_answered(port, outcome, lines, now);
+                self.session_answered(port, outcome, answer, now);
             }
             Origin::Liveness => {}
             Origin::Reboot => match outcome {
@@ -45,12 +50,12 @@ impl Modem {
             },
             Origin::Context(index) => {
                 self.session.contexts_unanswered = 0;
-                self.context_answered(index, &outcome, &lines, now);
+                self.context_answered(index, &outcome, &answer.lines, now);
             }
             Origin::Judge => {
                 let stands = match &outcome {
                     Outcome::Ok => {
-                        let address = self.pdp_address(&lines);
+                        let address = self.pdp_address(&answer.lines);
                         address.is_some() && address == self.session.address
                     }
                     // A module that never tells: only a refused open speaks against the session.
@@ -61,12 +66,11 @@ impl Modem {
                 };
                 self.session_answered_for(stands, now);
             }
-            Origin::Reason(id) => self.reason_answered(id, &lines, now),
-            Origin::Socket => self.socket_answered(port, in_flight, outcome, &lines, now),
+            Origin::Reason(id) => self.reason_answered(id, &answer.lines, now),
+            Origin::Socket => self.socket_answered(port, in_flight, outcome, &answer, now),
             Origin::User(id) => {
                 self.take_socket_back(&in_flight.command);
-                let file = std::mem::take(&mut self.channels[port].answer.file);
-                let answer = UserAnswer { outcome: Some(outcome), lines, file };
+                let answer = UserAnswer { outcome: Some(outcome), lines: answer.lines, file: answer.file };
                 self.events.push_back(Event::Answered(id, answer));
             }
         }
@@ -87,7 +91,7 @@ impl Modem {
         port: usize,
         in_flight: InFlight,
         outcome: Outcome,
-        lines: &[String],
+        answer: &crate::channel::Answer,
         now: Instant,
     ) {
         let Some(id) = in_flight.command.socket() else { return };
@@ -96,7 +100,7 @@ impl Modem {
             Command::Send { length, .. } => {
                 let is_cut_short = matches!(outcome, Outcome::Refused(_))
                     && in_flight.owes_echo()
-                    && self.channels[port].habit == Habit::Payload;
+                    && self.channels[port].habit() == Habit::Payload;
                 self.send_answered(id, length, in_flight.stage, outcome, port, now);
                 if is_cut_short {
                     // What still comes back would be taken for the modem's words.
@@ -104,15 +108,14 @@ impl Modem {
                 }
             }
             Command::Receive { .. } => {
-                let answer = &mut self.channels[port].answer;
                 // What was dropped because it contradicts what came before it may have been the client's.
-                let received = answer.received.take().filter(|_| !answer.contradicts);
+                let received = answer.received.filter(|_| !answer.contradicts);
                 let again = answer.receivable_again;
                 self.receive_answered(id, received, again, outcome, now);
             }
             Command::Open { .. } => self.open_answered(port, id, outcome, now),
             Command::Close { timeout_seconds, .. } => self.close_answered(id, timeout_seconds, outcome, now),
-            Command::State { .. } => self.state_answered(port, id, &outcome, lines, now),
+            Command::State { .. } => self.state_answered(port, id, &outcome, &answer.lines, now),
             Command::SwitchMode { mode, .. } => self.switch_answered(port, id, mode, outcome, now),
             _ => {}
         }

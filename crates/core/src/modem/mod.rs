@@ -31,17 +31,17 @@ pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
 pub use session::{PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, access_point_line};
 
-use crate::at::{Command, Message, SOCKET_COUNT, SocketId, SslContextId, Urc, begins_text};
+use crate::at::{Command, SOCKET_COUNT, SocketId, SslContextId, Urc};
 use crate::byte_queue::ByteQueue;
-use crate::channel::resync::{FILLER, Resync, Without};
+use crate::channel::resync::{FILLER, Without};
 use crate::channel::stream::Stream;
 use crate::channel::{
-    Channel, ChannelState, Destination, InFlight, Origin, Stage, TIMES_DEAF_MAX, Unprompted, echo, resync,
+    Answered, Channel, ChannelState, EchoTaken, Heard, InFlight, Line, Origin, Stage, resync,
 };
 use crate::error::Kind;
 use crate::fair_queue::{FairQueue, Way};
 use crate::input::PortInput;
-use crate::recorder::{LIMIT_BYTES, Side};
+use crate::recorder::LIMIT_BYTES;
 use crate::recovery::{Absence, Ladder, Rung};
 use crate::settings::{self, Authentication, Mode};
 use crate::socket::{
@@ -296,9 +296,7 @@ impl Modem {
 
     /// Whether a command from outside would be said now or soon: a channel answers, and has its settings.
     pub fn takes_commands(&self) -> bool {
-        self.channels
-            .iter()
-            .any(|channel| matches!(channel.state, ChannelState::Command) && channel.wire_step.is_none())
+        self.channels.iter().any(|channel| channel.takes_commands() && channel.wire().are_made())
     }
 
     /// How much of the file that is being uploaded has left, and how much there is, in bytes.
@@ -337,7 +335,7 @@ impl Modem {
     /// How many bytes the port may deliver now; 0 leaves them in the port, so that its flow control stops
     /// the modem.
     pub fn wants_port_bytes(&self, port: usize) -> usize {
-        let room = match &self.channels[port].state {
+        let room = match self.channels[port].state() {
             ChannelState::Closed => 0,
             // What has been pushed by the other port comes first.
             _ if self.awaits_urcs(port) => 0,
@@ -361,7 +359,7 @@ impl Modem {
 
     /// Whether the port's DCD line matters now: in data mode it tells an end from payload.
     pub fn wants_port_lines(&self, port: usize) -> bool {
-        self.ports[port].has_dcd && matches!(self.channels[port].state, ChannelState::Data(_))
+        self.ports[port].has_dcd && self.channels[port].stream().is_some()
     }
 
     /// The client of this socket does not read, and holds up a port by that.
@@ -374,11 +372,9 @@ impl Modem {
     /// nothing but its bytes can come before the answer to the switch of mode.
     pub fn holds_up_its_relief(&self, id: SocketId) -> bool {
         let socket = &self.sockets[id.index()];
-        let is_switched = |port: usize| {
-            let in_flight = self.channels[port].in_flight();
-            in_flight
-                .is_some_and(|it| matches!(it.command, Command::SwitchMode { socket, .. } if socket == id))
-        };
+        let switches =
+            |command: &Command| matches!(command, Command::SwitchMode { socket, .. } if *socket == id);
+        let is_switched = |port: usize| self.channels[port].is_asking(switches);
         self.holds_up_port(id) && socket.busy().is_some_and(is_switched)
     }
 
@@ -398,7 +394,7 @@ impl Modem {
     pub fn next_deadline(&self) -> Option<Instant> {
         // What was due at the last run and did not happen waits for something else, not for the time.
         let waits = |at: Instant| (at > self.last_run).then_some(at);
-        let channels = self.channels.iter().filter_map(|channel| match &channel.state {
+        let channels = self.channels.iter().filter_map(|channel| match channel.state() {
             ChannelState::Closed => None,
             ChannelState::Resync(_) if self.booting_until.is_some() => None,
             ChannelState::Resync(resync) => Some(resync.deadline()),
@@ -445,7 +441,7 @@ impl Modem {
     fn port_opened(&mut self, port: usize, facts: PortFacts, now: Instant) {
         log::info!("port {} open", facts.name);
         self.counters.port_opens += 1;
-        let baud = match self.channels[port].answered_at {
+        let baud = match self.channels[port].answered_at() {
             Some(baud) if facts.is_uart => baud,
             _ => self.settings.baud,
         };
@@ -453,17 +449,12 @@ impl Modem {
             self.actions.push_back(Action::SetBaud(port, baud));
         }
         if self.channels.len() > 1 {
-            self.channels[port].recorder.set_label(&facts.name);
+            self.channels[port].recorder_mut().set_label(&facts.name);
         }
-        self.channels[port].forget();
-        self.channels[port].last_heard = now;
-        self.channels[port].baud = baud;
-        self.channels[port].is_paced = facts.is_paced;
-        self.channels[port].carried_baud = 0;
-        self.channels[port].wire_step = Some(0);
+        let line = Line { baud, is_uart: facts.is_uart, is_paced: facts.is_paced };
+        self.channels[port].port_opened(line, now);
         self.ports[port] = facts;
         self.routing.port_opened(port);
-        self.channels[port].state = self.resync(port, now);
         self.reopen_at[port] = None;
         self.run(now);
     }
@@ -499,16 +490,16 @@ impl Modem {
         let differs = facts.has_dtr && !known.has_dtr || facts.lacks_flow_control != known.lacks_flow_control;
         if differs && self.channels[port].is_open() {
             // The settings depend on it (AT&D1, AT+IFC), and may have been written already.
-            self.channels[port].wire_step = Some(0);
+            self.channels[port].wire_mut().begin_anew();
         }
-        self.channels[port].is_paced = facts.is_paced;
+        self.channels[port].line_changed(facts.is_uart, facts.is_paced);
         self.ports[port] = facts;
         self.run(now);
     }
 
     /// A modem line of the port changed.
     fn port_lines(&mut self, port: usize, dcd: bool, now: Instant) {
-        if let ChannelState::Data(data) = &mut self.channels[port].state {
+        if let Some(data) = self.channels[port].stream_mut() {
             data.dcd_changed(dcd, now);
         }
     }
@@ -516,7 +507,7 @@ impl Modem {
     /// The answer to [`Action::AskQueue`].
     fn port_queue(&mut self, port: usize, bytes: usize, now: Instant) {
         let wire_time = self.channels[port].wire_time(bytes);
-        if let ChannelState::Data(data) = &mut self.channels[port].state {
+        if let Some(data) = self.channels[port].stream_mut() {
             data.queue_answered(bytes, now, wire_time);
         }
         self.run(now);
@@ -537,16 +528,14 @@ impl Modem {
         self.channels[port].hears(now);
         let mut input = bytes;
         while !input.is_empty() {
-            if let ChannelState::Data(_) = &self.channels[port].state {
+            if self.channels[port].stream().is_some() {
                 self.data_received(port, input, now);
                 break;
             }
             if !self.channels[port].is_open() {
                 break;
             }
-            if let ChannelState::Resync(resync) = &mut self.channels[port].state {
-                resync.heard_bytes(now);
-            }
+            self.channels[port].hears_words(now);
             self.decode(port, &mut input, now);
         }
         self.channels[port].heard(bytes.len(), now);
@@ -555,62 +544,19 @@ impl Modem {
 
     /// Bytes that wait to leave by this port.
     pub fn port_output(&self, port: usize) -> &[u8] {
-        let channel = &self.channels[port];
-        if !channel.output().is_empty() {
-            return channel.output();
-        }
-        match (&channel.state, channel.in_flight()) {
-            (ChannelState::Data(data), _) => {
-                let pending = self.pending(data);
-                let allowed = &pending[..data.allowed(pending.len())];
-                &allowed[..data.sendable(allowed)]
-            }
-            (_, Some(InFlight { stage: Stage::Payload(sent), command, .. })) => match command {
-                Command::Send { socket, length } => {
-                    &self.sockets[socket.index()].outgoing.as_slice()[*sent..*length]
-                }
-                Command::Upload { content, .. } => &content[*sent..],
-                _ => &[],
-            },
-            _ => &[],
-        }
+        self.channels[port].output(|id| self.sockets[id.index()].outgoing.as_slice())
     }
 
     /// The port took `count` bytes of [`Modem::port_output`].
     pub fn port_written(&mut self, port: usize, count: usize, now: Instant) {
         self.counters.wire_bytes_out += count as u64;
-        let channel = &mut self.channels[port];
-        if !channel.output().is_empty() {
-            channel.output_written(count);
-        } else if let ChannelState::Data(data) = &mut channel.state {
-            let Some(id) = data.socket else { return };
-            let baud = data.line_baud().unwrap_or(channel.baud);
-            let wire_time = Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud.max(1)));
+        let sockets = &self.sockets;
+        let outgoing = |id: SocketId| sockets[id.index()].outgoing.as_slice();
+        if let Some(id) = self.channels[port].written(count, outgoing, now) {
             let socket = &mut self.sockets[id.index()];
-            let bytes = &socket.outgoing.as_slice()[..count];
-            channel.recorder.payload(Side::Host, bytes, 0, now);
-            data.sent(bytes, now, wire_time);
             socket.outgoing.consume(count);
             socket.sent_bytes += count as u64;
             self.counters.sent_bytes += count as u64;
-        } else if let Some(InFlight { command, stage, .. }) = &channel.in_flight {
-            let sent = match stage {
-                Stage::Payload(sent) => *sent,
-                _ => return,
-            };
-            let length = match command {
-                Command::Send { socket, length } => {
-                    let bytes = &self.sockets[socket.index()].outgoing.as_slice()[sent..sent + count];
-                    channel.recorder.payload(Side::Host, bytes, length - sent - count, now);
-                    *length
-                }
-                Command::Upload { content, .. } => {
-                    channel.recorder.file(Side::Host, count, content.len() - sent - count, now);
-                    content.len()
-                }
-                _ => return,
-            };
-            channel.payload_written(count, length, now);
         }
         self.run(now);
     }
@@ -629,7 +575,7 @@ impl Modem {
                 self.reopen_at[port] = None;
                 self.actions.push_back(Action::OpenPort(port));
             }
-            match &self.channels[port].state {
+            match self.channels[port].state() {
                 ChannelState::Closed => {}
                 ChannelState::Resync(_) => self.resync_deadline(port, now),
                 ChannelState::Command => {
@@ -754,7 +700,7 @@ impl Modem {
     /// What has been carried for the client of this socket.
     pub fn carried(&self, id: SocketId) -> Carried {
         let socket = &self.sockets[id.index()];
-        let line_free_at = self.channels.iter().find_map(|channel| match &channel.state {
+        let line_free_at = self.channels.iter().find_map(|channel| match channel.state() {
             ChannelState::Data(data) if data.socket == Some(id) => data.line_free_at(),
             _ => None,
         });
@@ -780,7 +726,7 @@ impl Modem {
 
     // Inside.
 
-    /// No more of what a module says that has booted has come behind its first bytes, which were payload then.
+    /// No more of what a module says that has booted has come after its first bytes, which were payload then.
     fn settle_late_payload(&mut self, port: usize, now: Instant) {
         if self.channels[port].settle_late_payload(now) {
             self.decode(port, &mut &[][..], now);
@@ -790,19 +736,11 @@ impl Modem {
     /// Decodes messages from the front of `input` until it is used up or the channel changes state.
     fn decode(&mut self, port: usize, input: &mut &[u8], now: Instant) {
         let channel = &mut self.channels[port];
-        if let Some(InFlight { command: Command::Send { socket, .. }, .. }) = &channel.in_flight
-            && channel.may_echo_payload()
-        {
-            let outgoing = self.sockets[socket.index()].outgoing.as_slice();
-            match channel.take_echo(outgoing, input) {
-                echo::Next::Echo(count) => return *input = &input[count..],
-                echo::Next::Line { line, count } => {
-                    channel.decoder.begin_line(&outgoing[line]);
-                    return *input = &input[count..];
-                }
-                echo::Next::Words if channel.skip_before_echo(input) => return,
-                echo::Next::Words => {}
-                echo::Next::Garbled => {
+        if let Some(id) = channel.may_echo() {
+            match channel.take_echo(self.sockets[id.index()].outgoing.as_slice(), input) {
+                EchoTaken::Nothing => {}
+                EchoTaken::Some => return,
+                EchoTaken::Garbled => {
                     let name = &self.ports[port].name;
                     log::warn!("{name} echoes payload, and other bytes than it was sent");
                     return self.channel_silent(port, Cut::Garbled, now);
@@ -810,130 +748,45 @@ impl Modem {
             }
         }
         let announcing = self.announcing_sockets();
-        let channel = &mut self.channels[port];
-        channel.decoder.set_announcing(announcing);
-        let Some(message) = channel.decoder.decode(input) else { return };
-        if let Some(InFlight { echo: Some(echo), .. }) = &mut channel.in_flight {
-            echo.message_read();
+        let mut overflowed = None;
+        let heard = self.channels[port].hear(input, announcing, now, &mut |id, bytes| {
+            let socket = &mut self.sockets[id.index()];
+            socket.received_bytes += bytes.len() as u64;
+            self.counters.received_bytes += bytes.len() as u64;
+            self.ladder.heard();
+            if socket.incoming.append(bytes) < bytes.len() {
+                overflowed = Some(id);
+            }
+        });
+        if let Some(id) = overflowed {
+            self.overflowed(id);
         }
-        match message {
-            Message::Payload { bytes, left } => {
-                match channel.payload_for {
-                    Destination::Answer => channel.recorder.file(Side::Modem, bytes.len(), left, now),
-                    _ => channel.recorder.payload(Side::Modem, bytes, left, now),
-                }
-                match channel.payload_for {
-                    Destination::Nobody => {}
-                    Destination::Answer => channel.answer.file.extend_from_slice(bytes),
-                    Destination::Socket(id) => {
-                        let socket = &mut self.sockets[id.index()];
-                        socket.received_bytes += bytes.len() as u64;
-                        self.counters.received_bytes += bytes.len() as u64;
-                        self.ladder.heard();
-                        if socket.incoming.append(bytes) < bytes.len() {
-                            self.overflowed(id);
-                        }
-                    }
-                }
-                if left == 0 {
-                    self.channels[port].payload_for = Destination::Nobody;
+        match heard {
+            Heard::Nothing => {}
+            Heard::Header(id) => {
+                if self.sockets[id.index()].is_attached() {
+                    self.channels[port].payload_is_for(Some(id));
                 }
             }
-            Message::ReceivedHeader { length } => {
-                channel.recorder.line(Side::Modem, format_args!("+QSSLRECV: {length}"), now);
-                if length > 0 {
-                    channel.announced(length, now);
-                }
-                channel.payload_for = match channel.in_flight() {
-                    Some(InFlight { command: Command::Receive { socket, length: asked }, .. }) => {
-                        let socket = *socket;
-                        channel.answer.contradicts |= channel.answer.received.is_some() || length > *asked;
-                        channel.answer.received.get_or_insert(length);
-                        let is_attached = self.sockets[socket.index()].is_attached();
-                        match is_attached && length > 0 && !channel.answer.contradicts {
-                            true => Destination::Socket(socket),
-                            false => Destination::Nobody,
-                        }
-                    }
-                    _ => Destination::Nobody,
-                };
-            }
-            Message::Prompt => {
-                channel.recorder.prompt(now);
-                channel.prompted(now);
-                // It has heard the command after all, and may have taken what came behind it for payload.
-                self.settle_unprompted(port, false);
-            }
-            Message::Echo => channel.echoed(),
-            Message::Foreign(line) => {
-                // What it is about concerns others, as does the number of a caller in it.
-                channel.recorder.answer(line, true, now);
-                self.session.found.others_said(line, &self.profile.name);
-                channel.payload_for = Destination::Nobody;
-                channel.answer.has_gaps = true;
-            }
-            Message::Information(line) => {
-                let secret = channel.in_flight.as_ref().is_some_and(InFlight::is_secret);
-                channel.recorder.answer(line, secret, now);
-                if let ChannelState::Resync(resync) = &mut channel.state {
-                    resync.heard_line(line);
-                }
-                let is_answer = channel.answer.take_line(channel.in_flight.as_ref(), line);
-                // A text with its length may stand in one line, and look like a line of the answer.
-                if !is_answer || begins_text(line) {
-                    self.session.found.others_said(line, &self.profile.name);
-                }
-                if !is_answer {
-                    log::trace!(target: "wire", "ignored: {line}");
-                }
-            }
-            Message::Malformed(text) => {
+            // It has heard the command after all, and may have taken what came after it for payload.
+            Heard::Prompt => self.settle_unprompted(port, false),
+            Heard::OthersLine(line) => self.session.found.others_said(&line, &self.profile.name),
+            Heard::Malformed(text) => {
                 log::warn!("{} says what cannot be understood: {text:?}", self.ports[port].name);
                 self.channel_silent(port, Cut::Garbled, now);
             }
-            Message::Urc(urc) => {
-                channel.recorder.line(Side::Modem, urc, now);
-                if let Urc::Pushed(_, length @ 1..) = urc {
-                    channel.announced(length, now);
-                }
-                self.urc(port, urc, now);
+            Heard::Urc(urc) => self.urc(port, urc, now),
+            Heard::Answered(answered) => {
+                let Answered { in_flight, outcome, answer, asked_at } = *answered;
+                let outgoing = in_flight.command.socket().map(|id| &self.sockets[id.index()].outgoing);
+                let outgoing = outgoing.map_or(&[][..], ByteQueue::as_slice);
+                self.channels[port].learn_habit(&in_flight, &outcome, outgoing);
+                self.answered(port, in_flight, outcome, answer, now);
+                self.sockets.iter_mut().for_each(|socket| socket.answered_on(port, asked_at));
             }
-            Message::Final(result) => {
-                channel.recorder.line(Side::Modem, result, now);
-                let result = Outcome::from(result);
-                channel.answer_is_whole(now);
-                let is_connect = result == Outcome::Connect;
-                let is_send_ok = result == Outcome::SendOk;
-                if let ChannelState::Resync(resync) = &mut channel.state {
-                    match result {
-                        Outcome::Ok => resync.heard_ok(now),
-                        Outcome::Connect => self.connected_unwanted(port, now),
-                        Outcome::NoCarrier => {
-                            // It was in data mode until now.
-                            resync.heard_other_result(now);
-                            self.end_unconfirmed(port, Cut::CarrierLost);
-                        }
-                        _ => resync.heard_other_result(now),
-                    }
-                } else if is_connect && channel.connected(now) {
-                    // The file is due, or comes.
-                } else if let Some((in_flight, outcome)) = channel.concluded(result) {
-                    let sent = match (&in_flight.command, &outcome) {
-                        (Command::Send { socket, .. }, Outcome::SendOk) => {
-                            self.sockets[socket.index()].outgoing.as_slice()
-                        }
-                        _ => &[],
-                    };
-                    channel.habit.answered(in_flight.echo, sent);
-                    let asked_at = channel.last_said();
-                    self.answered(port, in_flight, outcome, now);
-                    self.sockets.iter_mut().for_each(|socket| socket.answered_on(port, asked_at));
-                } else if is_connect {
-                    self.connected_unwanted(port, now);
-                } else if is_send_ok {
-                    self.sent_after_all(port, now);
-                }
-            }
+            Heard::UnwantedStream => self.connected_unwanted(port, now),
+            Heard::StreamOver => self.end_unconfirmed(port, Cut::CarrierLost),
+            Heard::SendOk => self.sent_after_all(port, now),
         }
     }
 
@@ -952,7 +805,7 @@ impl Modem {
                 let before = self.sockets[id.index()].listening.port();
                 if !self.is_listened_to(port, id, urc, now) {
                     if let Urc::Pushed(..) = urc {
-                        self.channels[port].payload_for = Destination::Nobody;
+                        self.channels[port].payload_is_for(None);
                     }
                     return;
                 }
@@ -982,18 +835,11 @@ impl Modem {
                 if let Some(id) = known {
                     self.sockets[id.index()].received(now);
                 }
-                let whose = known.filter(|_| length > 0);
-                self.channels[port].payload_for = whose.map_or(Destination::Nobody, Destination::Socket);
+                self.channels[port].payload_is_for(known.filter(|_| length > 0));
             }
             Urc::Receivable(id) => {
                 self.sockets[id.index()].announced();
-                for channel in &mut self.channels {
-                    if channel.in_flight().is_some_and(
-                        |it| matches!(it.command, Command::Receive { socket, .. } if socket == id),
-                    ) {
-                        channel.answer.receivable_again = true;
-                    }
-                }
+                self.channels.iter_mut().for_each(|channel| channel.receivable(id));
             }
             Urc::Closed(id) => self.sockets[id.index()].closed(now),
             Urc::Opened(id, result) => match self.sockets[id.index()].urc_opened(result) {
@@ -1012,7 +858,7 @@ impl Modem {
             }
             Urc::NetworkTime(result) => self.network_time_told(result),
             Urc::PoweredDown | Urc::Ready => {
-                let resync = matches!(self.channels[port].state, ChannelState::Resync(_));
+                let resync = matches!(self.channels[port].state(), ChannelState::Resync(_));
                 if urc == Urc::PoweredDown || !resync {
                     log::warn!("the modem reboots");
                 }
@@ -1025,9 +871,7 @@ impl Modem {
     /// Whether what a socket was pushed before may still be held on the other port that it came by until now, behind
     /// what looks like the end of the stream that this port has become: it would be overtaken.
     fn earlier_pushes_are_held(&self, before: Option<usize>) -> bool {
-        before.is_some_and(
-            |before| matches!(&self.channels[before].state, ChannelState::Data(data) if data.is_suspicious()),
-        )
+        before.is_some_and(|before| self.channels[before].stream().is_some_and(Stream::is_suspicious))
     }
 
     /// What waits to be written to this stream.
@@ -1045,7 +889,7 @@ impl Modem {
     fn liveness_due(&self, channel: &Channel) -> Option<Instant> {
         let interval = self.settings.liveness_interval;
         (self.session.is_up() && channel.is_idle() && !interval.is_zero())
-            .then(|| channel.last_heard + interval)
+            .then(|| channel.last_heard() + interval)
     }
 
     /// The socket that has been free longest; one that an old command may still be carried out for is the last.
@@ -1064,7 +908,7 @@ impl Modem {
 
     /// The channels that take commands, a bit each.
     fn commanding_channels(&self) -> u32 {
-        self.channels_that(|state| matches!(state, ChannelState::Command))
+        self.channels_that(Channel::takes_commands)
     }
 
     /// The sockets that are not in push mode and will not be, a bit each: nothing is pushed to them.
@@ -1079,11 +923,11 @@ impl Modem {
 
     /// The channels on which URCs can still be on their way, a bit each.
     fn speaking_channels(&self) -> u32 {
-        self.channels_that(|state| matches!(state, ChannelState::Command | ChannelState::Resync(_)))
+        self.channels_that(Channel::speaks)
     }
 
-    fn channels_that(&self, are: impl Fn(&ChannelState) -> bool) -> u32 {
-        let matching = self.channels.iter().enumerate().filter(|(_, channel)| are(&channel.state));
+    fn channels_that(&self, are: impl Fn(&Channel) -> bool) -> u32 {
+        let matching = self.channels.iter().enumerate().filter(|(_, channel)| are(channel));
         matching.fold(0, |bits, (port, _)| bits | 1 << port)
     }
 
@@ -1091,7 +935,7 @@ impl Modem {
     /// pushed there would end in it.
     fn takes_opens(&self, port: usize) -> bool {
         let is_suspected = |socket: &Socket| matches!(socket.open().map(|open| open.flow), Some(Flow::Suspected { channel, .. }) if channel == port);
-        matches!(self.channels[port].state, ChannelState::Command) && !self.sockets.iter().any(is_suspected)
+        self.channels[port].takes_commands() && !self.sockets.iter().any(is_suspected)
     }
 
     fn has_commander(&self) -> bool {
@@ -1182,12 +1026,6 @@ impl Modem {
             }
         }
     }
-}
-
-/// One of the settings that fix the wire format of a channel.
-#[derive(Debug)]
-struct WireSetting {
-    line: String,
 }
 
 /// Commands from outside that may wait.

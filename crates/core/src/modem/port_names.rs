@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use super::{Cut, Modem, UrcPort, Witness};
 use crate::at::answers::{Answer, SocketStatus};
 use crate::at::{Command, SocketId, Urc};
-use crate::channel::ChannelState;
 use crate::settings::Mode;
 use crate::socket::{FarEnd, Flow, OpenStage};
 
@@ -110,9 +109,7 @@ impl Modem {
     /// Whether this URC of a socket counts, which has come by this port: not if it is a copy of one that comes by
     /// another. What the module says decides, not what it was told.
     pub(super) fn is_listened_to(&mut self, port: usize, id: SocketId, urc: Urc, now: Instant) -> bool {
-        let speaks = |port: usize| {
-            matches!(self.channels[port].state, ChannelState::Command | ChannelState::Resync(_))
-        };
+        let speaks = |port: usize| self.channels[port].speaks();
         let socket = &mut self.sockets[id.index()];
         let opener = socket.opened_by();
         let expected = socket.listening.port().filter(|expected| speaks(*expected));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Modem, Phase, Step, UserCommand};
-use crate::channel::ChannelState;
+use crate::channel::{Channel, ChannelState};
 use crate::recorder::Recorder;
 
 /// A modem at one moment.
@@ -38,7 +38,7 @@ impl Modem {
         let port = |(port, facts): (usize, &super::PortFacts)| PortReport {
             name: facts.name.clone(),
             state: self.port_state(port),
-            baud: (self.channels[port].is_open() && facts.is_uart).then_some(self.channels[port].baud),
+            baud: (self.channels[port].is_open() && facts.is_uart).then(|| self.channels[port].baud()),
         };
         let mut sockets = BTreeMap::new();
         for socket in &self.sockets {
@@ -66,7 +66,7 @@ impl Modem {
 
     /// How a port is: closed, waking, command or data.
     pub fn port_state(&self, port: usize) -> &'static str {
-        match self.channels[port].state {
+        match self.channels[port].state() {
             ChannelState::Closed => "closed",
             ChannelState::Resync(_) => "waking",
             ChannelState::Command => "command",
@@ -81,13 +81,13 @@ impl Modem {
 
     /// What passed on this port.
     pub fn recorder(&self, port: usize) -> Option<&Recorder> {
-        self.channels.get(port).map(|channel| &channel.recorder)
+        self.channels.get(port).map(Channel::recorder)
     }
 
     /// From now on record what payload consists of, or only how much there is.
     pub fn record_payload(&mut self, wanted: bool) {
         for channel in &mut self.channels {
-            channel.recorder.record_payload(wanted);
+            channel.recorder_mut().record_payload(wanted);
         }
     }
 
@@ -99,12 +99,12 @@ impl Modem {
     /// Every open port is the stream of a connection: commands have to wait for its end.
     pub fn is_all_data(&self) -> bool {
         let mut open = self.channels.iter().filter(|channel| channel.is_open()).peekable();
-        open.peek().is_some() && open.all(|channel| matches!(channel.state, ChannelState::Data(_)))
+        open.peek().is_some() && open.all(|channel| channel.stream().is_some())
     }
 
     /// What the set-up of the data session does, or why it waits; "up" when sockets can be opened.
     pub fn session_in_words(&self) -> String {
-        if !self.channels.iter().any(super::Channel::is_open) {
+        if !self.channels.iter().any(Channel::is_open) {
             return "waiting for the port".into();
         }
         if let Some(reason) = self.session.reason_for_waiting() {

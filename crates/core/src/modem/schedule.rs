@@ -6,12 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::session::{Doubt, Step, UNANSWERED_MAX};
+use super::session::{Doubt, Step};
 use super::ssl_context::negotiate_seconds;
-use super::{Modem, UrcPort, WireSetting};
+use super::{Modem, UrcPort};
 use crate::at::{Command, Outcome, SocketId};
-use crate::channel::echo::Habit;
-use crate::channel::{Channel, ChannelState, Origin, Patience};
+use crate::channel::Habit;
+use crate::channel::wire_settings::{self, IDENTITY, SERIAL_NUMBER, SPEED, is_needed};
+use crate::channel::{Channel, Origin, Patience};
 use crate::fair_queue::Way;
 use crate::settings::{self, Mode};
 use crate::socket::{Flow, OpenStage, Opener, Opening, Phase, Socket, Switching, View};
@@ -79,7 +80,7 @@ impl Modem {
             let command = Command::Send { socket: *id, length };
             socket.wants_to_send(now) && command.must_arrive()
         };
-        channel.wire_step.is_none()
+        channel.wire().are_made()
             && channel.may_be_asleep(now)
             && (self.may_sleep && is_anything_due()
                 || self.session.is_up()
@@ -87,12 +88,14 @@ impl Modem {
     }
 
     fn next_command(&mut self, port: usize, now: Instant) -> Option<(Command, Origin)> {
-        if let Some(setting) = self.wire_setting(port) {
-            return Some((Command::line(setting.line), Origin::Wire));
+        if !self.channels[port].wire().are_made() {
+            let lines = self.wire_settings(port).lines();
+            if let Some(line) = self.channels[port].wire_mut().next(&lines) {
+                return Some((Command::line(line), Origin::Wire));
+            }
         }
-        let is_first = self.channels.iter().position(|channel| {
-            matches!(channel.state, ChannelState::Command) && channel.wire_step.is_none()
-        }) == Some(port);
+        let serves = |channel: &Channel| channel.takes_commands() && channel.wire().are_made();
+        let is_first = self.channels.iter().position(serves) == Some(port);
         if let Some(id) = self.refused_open(port) {
             return Some((Command::line("AT+QIGETERROR"), Origin::Reason(id)));
         }
@@ -176,53 +179,21 @@ impl Modem {
         })
     }
 
-    /// The next of the settings that fix the wire format of a channel.
-    fn wire_setting(&mut self, port: usize) -> Option<WireSetting> {
-        let mut step = self.channels[port].wire_step?;
-        let never_answered = |step: &usize| {
-            let times = self.channels[port].wire_unanswered.get(*step);
-            times.is_some_and(|times| *times >= UNANSWERED_MAX)
-        };
-        while never_answered(&step) {
-            step += 1;
-        }
-        let settings = self.wire_settings(port);
-        let setting = settings.into_iter().nth(step);
-        self.channels[port].wire_step = Some(step);
-        if setting.is_none() {
-            self.channels[port].wire_step = None;
-        }
-        setting
-    }
-
-    fn wire_settings(&self, port: usize) -> Vec<WireSetting> {
+    /// What the settings that fix the wire format of a channel depend on.
+    fn wire_settings(&self, port: usize) -> wire_settings::Wanted {
         let facts = &self.ports[port];
         let transparent = self.tunnels.iter().any(|tunnel| tunnel.mode == Mode::Transparent);
-        let flow = if self.wants_flow_control(port) { "AT+IFC=2,2" } else { "AT+IFC=0,0" };
-        // With &D1 a drop of DTR leaves data mode; otherwise DTR, which closing a tty can move, means nothing.
-        let dtr = if transparent && facts.has_dtr { "AT&D1" } else { "AT&D0" };
-        let singly: [&str; WIRE_SETTINGS] = ["ATE0", "ATV1", "ATQ0", dtr, "AT&C1", "AT+CMEE=1", flow];
-        // All in one line first (V.250: basic commands follow one another, extended ones end with a semicolon);
-        // one by one where the module does not take that, or lacks one of them.
-        let mut joined = String::from("AT");
-        for line in singly {
-            let name = line.strip_prefix("AT").unwrap_or(line);
-            joined.push_str(name);
-            joined.push_str(if name.starts_with('+') { ";" } else { "" });
-        }
-        let joined = joined.trim_end_matches(';').to_owned();
-        let mut lines: Vec<String> =
-            std::iter::once(joined).chain(singly.into_iter().map(str::to_owned)).collect();
-        match self.port_settings[port].identity {
-            settings::Identity::Imei(_) => lines.push(SERIAL_NUMBER.to_owned()),
-            settings::Identity::Quectel => lines.push(IDENTITY.to_owned()),
-            settings::Identity::Any => {}
-        }
         let speed = self.settings.baud;
-        if facts.is_uart && self.channels[port].baud != speed {
-            lines.push(format!("AT+IPR={speed}"));
+        wire_settings::Wanted {
+            flow_control: self.wants_flow_control(port),
+            dtr_leaves_data_mode: transparent && facts.has_dtr,
+            identity: match self.port_settings[port].identity {
+                settings::Identity::Imei(_) => Some(SERIAL_NUMBER),
+                settings::Identity::Quectel => Some(IDENTITY),
+                settings::Identity::Any => None,
+            },
+            baud: (facts.is_uart && self.channels[port].baud() != speed).then_some(speed),
         }
-        lines.into_iter().map(|line| WireSetting { line }).collect()
     }
 
     /// The answer to a wire setting. Older modules refuse some; only the echo and the texts matter, and
@@ -238,9 +209,7 @@ impl Modem {
         if let Outcome::Refused(refusal) = outcome {
             log::debug!("{} refused {command}: {refusal}", self.ports[port].name);
         }
-        if let Some(times) = self.wire_times_unanswered(port) {
-            *times = 0;
-        }
+        self.channels[port].wire_mut().heard();
         if let Command::Line(line) = command
             && self.is_another_device(port, &line.text, outcome, lines)
         {
@@ -270,21 +239,14 @@ impl Modem {
         }
         if *outcome == Outcome::Ok
             && let Command::Line(line) = command
-            && line.text.starts_with("AT+IPR=")
+            && line.text.starts_with(SPEED)
         {
             // It was answered at the old speed; the next byte is at the new one.
             let baud = self.settings.baud;
-            self.channels[port].baud = baud;
             self.actions.push_back(super::Action::SetBaud(port, baud));
-            self.channels[port].wire_step = None;
-            self.channels[port].state = self.resync(port, now);
-            return;
+            return self.channels[port].speed_set(baud, now);
         }
-        let all_at_once = *outcome == Outcome::Ok;
-        self.channels[port].wire_step = self.channels[port].wire_step.map(|step| match step {
-            0 if all_at_once => 1 + WIRE_SETTINGS,
-            step => step + 1,
-        });
+        self.channels[port].wire_mut().answered(*outcome == Outcome::Ok);
     }
 
     /// Whether the answer to this line shows that the device on this port is not the one that is meant. `auto` means a
@@ -316,22 +278,12 @@ impl Modem {
     /// A wire setting was not answered. What can be done without is not said for ever: all but the question which
     /// modem it is, and its speed.
     pub(super) fn wire_unanswered(&mut self, port: usize, command: &Command) {
-        let needed = |line: &str| line == SERIAL_NUMBER || line.starts_with("AT+IPR=");
-        if is_urc_port(command) || matches!(command, Command::Line(line) if needed(&line.text)) {
+        if is_urc_port(command) || matches!(command, Command::Line(line) if is_needed(&line.text)) {
             return;
         }
-        if let Some(times) = self.wire_times_unanswered(port) {
-            *times = times.saturating_add(1);
-            if *times == UNANSWERED_MAX {
-                log::warn!("{} does not answer {command} at all; going on without it", self.ports[port].name);
-            }
+        if self.channels[port].wire_mut().not_answered() {
+            log::warn!("{} does not answer {command} at all; going on without it", self.ports[port].name);
         }
-    }
-
-    /// How often the wire setting that is in flight was not answered.
-    fn wire_times_unanswered(&mut self, port: usize) -> Option<&mut u32> {
-        let channel = &mut self.channels[port];
-        channel.wire_unanswered.get_mut(channel.wire_step?)
     }
 
     /// The port that URCs leave by is lost, or has become a stream: they leave by this one from now on. Only one
@@ -346,9 +298,8 @@ impl Modem {
             return Some(aside);
         }
         let UrcPort::One(gone) = self.urc_port else { return None };
-        let speaks = matches!(self.channels[gone].state, ChannelState::Command | ChannelState::Resync(_));
-        let is_told = |channel: &Channel| channel.in_flight().is_some_and(|it| is_urc_port(&it.command));
-        (!speaks && !self.channels.iter().any(is_told)).then(|| self.leave_by(port))
+        let is_told = |channel: &Channel| channel.is_asking(is_urc_port);
+        (!self.channels[gone].speaks() && !self.channels.iter().any(is_told)).then(|| self.leave_by(port))
     }
 
     /// URCs do not leave by a port that is about to become a stream, but by the first other one that takes commands.
@@ -358,9 +309,7 @@ impl Modem {
             return None;
         }
         let is_other = |other: &usize| {
-            *other != port
-                && matches!(self.channels[*other].state, ChannelState::Command)
-                && self.name_of(*other).is_some()
+            *other != port && self.channels[*other].takes_commands() && self.name_of(*other).is_some()
         };
         (0..self.channels.len()).find(is_other).map(|other| self.leave_by(other))
     }
@@ -491,7 +440,7 @@ impl Modem {
             Way::Up => {
                 // A short one shows whether a modem that echoes commands echoes payload too.
                 let most =
-                    if self.channels[port].habit == Habit::Unknown { 1 } else { self.profile.send_max };
+                    if self.channels[port].habit() == Habit::Unknown { 1 } else { self.profile.send_max };
                 Command::Send { socket: id, length: socket.outgoing.len().min(most) }
             }
             Way::Down => Command::Receive {
@@ -538,18 +487,9 @@ fn serial_number(line: &str) -> &str {
     line.rsplit(':').next().unwrap_or(line).trim().trim_matches('"')
 }
 
-/// The IMEI, where `--device imei:…` names the modem: asked for before anything else is said to it.
-const SERIAL_NUMBER: &str = "AT+GSN";
-
-/// The maker's name, model and revision, where `--device auto` must tell a Quectel modem from others.
-const IDENTITY: &str = "ATI";
-
 fn is_urc_port(command: &Command) -> bool {
     matches!(command, Command::Line(line) if line.text.starts_with(URC_PORT))
 }
-
-/// How many settings fix the wire format of a channel, its speed aside.
-const WIRE_SETTINGS: usize = 7;
 
 /// What the `AT` may take that wakes a module, if it sleeps.
 const WAKING_WAIT: Duration = Duration::from_secs(1);

@@ -383,17 +383,17 @@ impl Session {
 
 impl Modem {
     /// The set-up command that is due now, if any.
-    pub(super) fn session_command(&mut self, channel: usize, now: Instant) -> Option<Command> {
+    pub(super) fn session_command(&mut self, port: usize, now: Instant) -> Option<Command> {
         if self.session.not_before.is_some_and(|time| time > now) {
             return None;
         }
         self.session.not_before = None;
         let step = self.session.step;
         if step.is_optional() && self.session.never_answers(step) {
-            self.skip_step(channel, now);
+            self.skip_step(port, now);
             return match self.session.step == step {
                 true => None,
-                false => self.session_command(channel, now),
+                false => self.session_command(port, now),
             };
         }
         let pdp = &self.settings.pdp;
@@ -415,7 +415,7 @@ impl Modem {
             Step::Keys { alone: None } => line(format!("AT{}", QUESTIONS.join(";"))),
             Step::Keys { alone: Some(index) } => line(format!("AT{}", QUESTIONS[index])),
             Step::UrcPort { all_refused } => {
-                line(format!("AT+QURCCFG=\"urcport\",\"{}\"", self.first_urc_port(channel, all_refused)))
+                line(format!("AT+QURCCFG=\"urcport\",\"{}\"", self.first_urc_port(port, all_refused)))
             }
             Step::Shared { alone } => line(format!("AT{}", one_or_all(&SHARED, alone))),
             Step::WireFormat { alone } => {
@@ -484,19 +484,20 @@ impl Modem {
     }
 
     /// The module does not answer the command of this step: as if it had refused it.
-    pub(super) fn skip_step(&mut self, channel: usize, now: Instant) {
+    pub(super) fn skip_step(&mut self, port: usize, now: Instant) {
         self.session.asked = self.session.step;
-        self.session_answered(channel, Outcome::Refused(Refusal::Plain), Vec::new(), now);
+        self.session_answered(port, Outcome::Refused(Refusal::Plain), crate::channel::Answer::default(), now);
     }
 
     /// The answer to the command of [`Modem::session_command`].
     pub(super) fn session_answered(
         &mut self,
-        channel: usize,
+        port: usize,
         outcome: Outcome,
-        lines: Vec<String>,
+        answer: crate::channel::Answer,
         now: Instant,
     ) {
+        let lines = answer.lines;
         if self.session.asked != self.session.step {
             return;
         }
@@ -553,15 +554,15 @@ impl Modem {
                 }
             }
             Step::UrcPort { all_refused } => {
-                let name = self.first_urc_port(channel, all_refused);
+                let name = self.first_urc_port(port, all_refused);
                 let urc_port = match refused {
                     Some(_) if name == "all" => {
                         return self.session.go(Step::UrcPort { all_refused: true });
                     }
                     // A module without the setting has one port only.
                     Some(_) => super::UrcPort::Unknown,
-                    None if name == "all" => super::UrcPort::All { heard: channel },
-                    None => super::UrcPort::One(channel),
+                    None if name == "all" => super::UrcPort::All { heard: port },
+                    None => super::UrcPort::One(port),
                 };
                 match urc_port {
                     super::UrcPort::Unknown => self.urc_port = urc_port,
@@ -699,10 +700,7 @@ impl Modem {
                 self.go_or_skip(Step::ListFiles);
             }
             Step::ListFiles => self.files_listed(&lines, now),
-            Step::Compare => {
-                let content = std::mem::take(&mut self.channels[channel].answer.file);
-                self.compared(Some(&outcome), &content);
-            }
+            Step::Compare => self.compared(Some(&outcome), &answer.file),
             Step::DeleteFile => self.file_deleted(refused, now),
             Step::Space => self.space_answered(&lines, now),
             Step::Upload => self.uploaded(&outcome, &lines),

@@ -4,11 +4,9 @@ use std::time::Instant;
 
 use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Outcome, UrcPort};
 use crate::at::SocketId;
-use crate::channel::ChannelState;
 use crate::channel::stream::Pace;
 use crate::channel::stream::{Next, Reason, Stream};
 use crate::error::Kind;
-use crate::recorder::Side;
 use crate::settings::Mode;
 
 impl Modem {
@@ -112,31 +110,24 @@ impl Modem {
             self.actions.push_back(Action::AskLines(port));
         }
         let channel = &mut self.channels[port];
-        let pace = facts.is_remote.then(|| Pace::new(channel.baud.max(channel.carried_baud), now));
+        let pace = facts.is_remote.then(|| Pace::new(channel.baud_at_least(), now));
         let mut data = Stream::new(id, facts.dcd_is_live, facts.has_dtr, pace, now);
         data.set_echo_asked(id.and_then(|id| self.sockets[id.index()].echo_asked_at));
-        channel.decoder.reset();
-        channel.line_feed_due = true;
-        channel.state = ChannelState::Data(Box::new(data));
+        channel.becomes(data);
     }
 
     pub(super) fn data_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
-        let channel = &mut self.channels[port];
-        // The LF of `CONNECT\r\n` is not payload.
-        let line_feed = std::mem::take(&mut channel.line_feed_due) && bytes.first() == Some(&b'\n');
-        let bytes = &bytes[usize::from(line_feed)..];
-        channel.recorder.payload(Side::Modem, bytes, 0, now);
-        let ChannelState::Data(data) = &mut channel.state else { return };
-        let Some(id) = data.socket else { return data.received(bytes, now, &mut |_| {}) };
-        let socket = &mut self.sockets[id.index()];
+        let id = self.channels[port].stream().and_then(|stream| stream.socket);
         let mut overflowed = false;
-        data.received(bytes, now, &mut |payload| {
+        self.channels[port].stream_received(bytes, now, &mut |payload| {
+            let Some(id) = id else { return };
+            let socket = &mut self.sockets[id.index()];
             socket.received_bytes += payload.len() as u64;
             self.counters.received_bytes += payload.len() as u64;
             self.ladder.heard();
             overflowed |= socket.is_attached() && socket.incoming.append(payload) < payload.len();
         });
-        if overflowed {
+        if let Some(id) = id.filter(|_| overflowed) {
             self.overflowed(id);
         }
     }
@@ -144,7 +135,7 @@ impl Modem {
     /// Once the client is done and everything it sent has been written, data mode is left.
     pub(super) fn leave_if_drained(&mut self, port: usize, now: Instant) {
         let paused = self.wants_port_bytes(port) == 0;
-        if let ChannelState::Data(data) = &mut self.channels[port].state {
+        if let Some(data) = self.channels[port].stream_mut() {
             data.set_paused(paused, now);
             let socket = data.socket.map(|id| &self.sockets[id.index()]);
             if socket.is_none_or(|socket| !socket.is_attached() && socket.outgoing.is_empty()) {
@@ -155,19 +146,19 @@ impl Modem {
 
     /// The client is gone. What it sent is written first, unless it is to be dropped.
     pub(super) fn leave_data_mode(&mut self, port: usize, id: SocketId, how: GiveUp) {
-        if let ChannelState::Data(data) = &mut self.channels[port].state
+        if let Some(data) = self.channels[port].stream_mut()
             && how == GiveUp::Abort
         {
-            data.aborted = true;
+            data.abort();
             self.sockets[id.index()].outgoing.reset();
         }
     }
 
     pub(super) fn data_deadline(&mut self, port: usize, now: Instant) {
-        let ChannelState::Data(data) = &self.channels[port].state else { return };
+        let Some(data) = self.channels[port].stream() else { return };
         let (id, holds) = (data.socket, self.holds_plus(data));
         let asks_for_room = data.pace_due(self.pending(data)).is_some_and(|due| due <= now);
-        let ChannelState::Data(data) = &mut self.channels[port].state else { return };
+        let Some(data) = self.channels[port].stream_mut() else { return };
         if asks_for_room {
             data.pace_asked(now);
             self.actions.push_back(Action::AskQueue(port));
@@ -192,7 +183,7 @@ impl Modem {
                 }
             }
             Next::Left(reason) => self.data_mode_left(port, reason, now),
-            Next::Ended => self.data_mode_ended(port, true, now),
+            Next::Ended => self.data_mode_ended(port, true, false, now),
             Next::Lost => {
                 // No OK to any escape: the modem was in command mode already, so the words were its own. If it
                 // was only silent, it is still in data mode, and its answer to AT will have to wait for an escape.
@@ -202,37 +193,30 @@ impl Modem {
                 if id.is_none() && data.holds_ok() {
                     self.end_unconfirmed(port, Cut::CarrierLost);
                 }
-                self.channels[port].owes_answers = true;
-                self.data_mode_ended(port, is_read, now);
+                self.data_mode_ended(port, is_read, true, now);
                 // Only now: another end than this one's own words shows that it was none.
-                self.channels[port].unconfirmed = id.or(self.channels[port].unconfirmed);
+                if let Some(id) = id {
+                    self.channels[port].leaves_unconfirmed(id);
+                }
             }
         }
     }
 
     /// The modem answered the escape with `OK`: the channel takes commands, the socket is in buffer mode.
     fn data_mode_left(&mut self, port: usize, reason: Reason, now: Instant) {
-        let ChannelState::Data(data) = &mut self.channels[port].state else { return };
-        let (id, aborted, missed) = (data.socket, data.aborted, data.has_missed_escape());
-        let echo_asked_at = data.echo_asked_at();
-        let (payload, words) = data.take_left();
-        self.actions.push_back(Action::SetDtr(port, true));
         self.end_unconfirmed(port, Cut::CarrierLost);
-        self.channels[port].state = match id {
-            Some(_) => ChannelState::Command,
-            // It had been given up, and goes on being brought back.
-            None => self.resync(port, now),
-        };
-        self.channels[port].decoder.reset();
+        let Some(left) = self.channels[port].leave_stream(now) else { return };
+        self.actions.push_back(Action::SetDtr(port, true));
+        let id = left.socket;
         if let Some(id) = id {
             // There would be no `OK` if the modem had left data mode before: what looked like its words was not.
-            self.deliver(id, &payload);
+            self.deliver(id, &left.payload);
             let socket = &mut self.sockets[id.index()];
-            socket.echo_asked_at = echo_asked_at;
+            socket.echo_asked_at = left.echo_asked_at;
             // The client may have left while the end was doubted.
             let goes_on = reason != Reason::Done && (socket.is_attached() || !socket.outgoing.is_empty());
             match goes_on {
-                true if missed => {
+                true if left.escape_missed => {
                     // What became of the escapes before this one nobody knows: they may be in the stream.
                     self.cut(id, Cut::Silent);
                     self.sockets[id.index()].outgoing.reset();
@@ -243,25 +227,23 @@ impl Modem {
                     socket.stream_suspected(port);
                 }
                 false => {
-                    let timeout_seconds = if aborted { 0 } else { self.close_timeout(id) };
+                    let timeout_seconds = if left.is_aborted { 0 } else { self.close_timeout(id) };
                     self.sockets[id.index()].stream_left(timeout_seconds);
                 }
             }
         }
-        self.hear_words(port, &words, now);
+        self.hear_words(port, &left.words, now);
     }
 
     /// The connection is gone: `NO CARRIER`, or DCD dropped. `is_believed`: what is held are the modem's words.
-    fn data_mode_ended(&mut self, port: usize, is_believed: bool, now: Instant) {
-        let ChannelState::Data(data) = &mut self.channels[port].state else { return };
-        let id = data.socket;
-        let ended = data.take_ended();
+    /// `owes_answers`: escapes may be answered yet.
+    fn data_mode_ended(&mut self, port: usize, is_believed: bool, owes_answers: bool, now: Instant) {
+        let Some(ended) = self.channels[port].stream_is_over(owes_answers, now) else { return };
+        let id = ended.socket;
         // The end may have come while it was being left.
         self.actions.push_back(Action::SetDtr(port, true));
-        self.channels[port].decoder.reset();
-        match is_believed {
-            true => self.channels[port].state = self.resync(port, now),
-            false => self.enter_data_mode(port, None, now),
+        if !is_believed {
+            self.enter_data_mode(port, None, now);
         }
         if let Some(id) = id {
             self.deliver(id, &ended.payload);

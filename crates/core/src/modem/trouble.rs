@@ -3,13 +3,12 @@
 //! Whatever was in flight is settled first, by what can be known of it; then the channel is brought back, and
 //! the recovery ladder says whether that is enough.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{
-    Absence, Action, Channel, ChannelState, Command, Cut, Destination, Doubt, Event, FILLER, Failure, Flow,
-    InFlight, Kind, Modem, OpenFailure, Origin, Outcome, REOPEN_PAUSE, Refusal, Resync, Rung, Socket,
-    SocketId, Stage, Step, TIMES_DEAF_MAX, UNANSWERED_MAX, Unprompted, UrcPort, UserAnswer, Without, resync,
-    settings,
+    Absence, Action, Channel, ChannelState, Command, Cut, Doubt, Event, FILLER, Failure, Flow, InFlight,
+    Kind, Modem, OpenFailure, Origin, Outcome, REOPEN_PAUSE, Refusal, Rung, Socket, SocketId, Stage, Step,
+    UNANSWERED_MAX, UrcPort, UserAnswer, Without, resync, settings,
 };
 use crate::at::AccessMode;
 
@@ -24,7 +23,7 @@ impl Modem {
             Cut::Silent | Cut::Garbled | Cut::Unfinished => self.ladder.strike(false, now),
             _ => Rung::Resync,
         };
-        let payload_for = self.channels[port].payload_for;
+        let payload_for = self.channels[port].payload_for();
         // The rest of an echo, which still comes, would be taken for the modem's words.
         let unframed =
             matches!(cut, Cut::Garbled | Cut::Unfinished | Cut::LineError) || self.channels[port].owes_echo();
@@ -32,19 +31,18 @@ impl Modem {
             log::warn!(
                 "{} stopped in the middle of announced data, {} bytes before its end; bringing it back",
                 self.ports[port].name,
-                self.channels[port].decoder.payload_left()
+                self.channels[port].payload_left()
             );
         }
-        let in_flight = self.channels[port].give_up(unframed);
+        let in_flight = self.channels[port].bring_back(unframed, now);
         self.counters.resyncs += 1;
-        if let Destination::Socket(id) = payload_for {
+        if let Some(id) = payload_for {
             self.break_off(id, cut);
         }
         if unframed {
             self.cut_all(cut);
         }
         self.cut_failed_sends(port);
-        self.channels[port].state = self.resync(port, now);
         if let Some(in_flight) = in_flight {
             if cut == Cut::Silent && in_flight.may_have_woken {
                 self.may_sleep = true;
@@ -68,7 +66,7 @@ impl Modem {
     /// The host's UART counted bytes of this port that it lost, or received wrongly, by the time of what is
     /// received next. Whose they were is not known.
     pub(super) fn port_garbled(&mut self, port: usize, lost: u32, wrong: u32, now: Instant) {
-        match &self.channels[port].state {
+        match self.channels[port].state() {
             ChannelState::Closed => return,
             // A modem that is looked for at its speed is received wrongly until it is found.
             ChannelState::Resync(_) if !self.sockets.iter().any(Socket::is_attached) => return,
@@ -177,9 +175,7 @@ impl Modem {
                     (&in_flight.command, in_flight.stage, cut)
                 {
                     // Nothing has left. Whether the module waits for it all the same shows when it is asked.
-                    self.channels[port].unprompted = Some(Unprompted { socket: id, left: *length });
-                    self.channels[port].decoder.expect_prompt(true);
-                    return;
+                    return self.channels[port].leaves_unprompted(id, *length);
                 }
                 self.sockets[id.index()].command_unanswered(port);
                 if matches!(in_flight.command, Command::Close { .. }) {
@@ -229,8 +225,7 @@ impl Modem {
     /// A send whose prompt did not come was never heard, if the module answers `AT` instead of taking it for payload.
     /// Otherwise the stream is broken before anything else can become part of it.
     pub(super) fn settle_unprompted(&mut self, port: usize, was_unheard: bool) {
-        let Some(Unprompted { socket: id, .. }) = self.channels[port].unprompted.take() else { return };
-        self.channels[port].decoder.expect_prompt(false);
+        let Some(id) = self.channels[port].take_unprompted() else { return };
         self.sockets[id.index()].command_done();
         if !was_unheard {
             self.sockets[id.index()].command_unanswered(port);
@@ -241,10 +236,8 @@ impl Modem {
 
     /// So many bytes are about to be said to a module that may wait for the payload of a send.
     fn beware_of_filling(&mut self, port: usize, question: Option<usize>) {
-        let Some(unprompted) = &mut self.channels[port].unprompted else { return };
-        match question.and_then(|count| unprompted.left.checked_sub(count)) {
-            Some(left @ 1..) => unprompted.left = left,
-            _ => self.settle_unprompted(port, false),
+        if self.channels[port].may_fill(question) {
+            self.settle_unprompted(port, false);
         }
     }
 
@@ -278,20 +271,15 @@ impl Modem {
             if !self.channels[port].is_open() {
                 continue;
             }
-            self.channels[port].was_stream = false;
             self.settle_unprompted(port, false);
-            if let Some(in_flight) = self.channels[port].forget()
+            if self.channels[port].stream().is_some() {
+                self.actions.push_back(Action::SetDtr(port, true));
+            }
+            if let Some(in_flight) = self.channels[port].rebooted(now)
                 && let Some(id) = in_flight.command.socket()
             {
                 self.sockets[id.index()].command_done();
             }
-            if matches!(self.channels[port].state, ChannelState::Data(_)) {
-                self.actions.push_back(Action::SetDtr(port, true));
-            }
-            self.channels[port].owes_answers = false;
-            self.channels[port].wire_step = Some(0);
-            // Whoever has heard of it has heard it at this speed.
-            self.channels[port].state = self.resync(port, now);
         }
         self.session_lost(Cut::Rebooted, Step::Down, now);
         self.session.context_gone();
@@ -299,26 +287,17 @@ impl Modem {
 
     /// The port is gone, and with it whatever was under way there.
     pub(super) fn close_channel(&mut self, port: usize, cut: Cut, now: Instant) {
-        let payload_for = self.channels[port].payload_for;
-        let data_socket = match &self.channels[port].state {
-            ChannelState::Data(data) => data.socket,
-            _ => None,
-        };
+        let broken = self.channels[port].payload_for();
+        let data_socket = self.channels[port].stream().and_then(|stream| stream.socket);
         self.end_unconfirmed(port, cut);
         self.settle_unprompted(port, false);
         self.cut_failed_sends(port);
-        let in_flight = self.channels[port].forget();
-        self.channels[port].was_stream |= matches!(self.channels[port].state, ChannelState::Data(_));
-        self.channels[port].state = ChannelState::Closed;
+        let in_flight = self.channels[port].port_closed();
         if self.urc_port == (UrcPort::All { heard: port })
             && let Some(heard) = self.channels.iter().position(Channel::is_open)
         {
             self.urc_port = UrcPort::All { heard };
         }
-        let broken = match payload_for {
-            Destination::Socket(id) => Some(id),
-            _ => None,
-        };
         for id in broken.into_iter().chain(data_socket) {
             self.cut(id, cut);
             self.sockets[id.index()].port_lost(port);
@@ -348,7 +327,7 @@ impl Modem {
 
     /// The modem did not answer as one in command mode does: it may carry the stream on, with `AT` in it.
     pub(super) fn end_unconfirmed(&mut self, port: usize, cut: Cut) {
-        if let Some(id) = self.channels[port].unconfirmed.take()
+        if let Some(id) = self.channels[port].take_unconfirmed()
             && self.sockets[id.index()].confirms_end()
         {
             self.break_off(id, cut);
@@ -357,33 +336,15 @@ impl Modem {
 
     /// Whether it is not known yet if the stream of this socket is over.
     pub(super) fn is_unconfirmed(&self, id: SocketId) -> bool {
-        self.channels.iter().any(|channel| channel.unconfirmed == Some(id))
-    }
-
-    /// The channel is to be brought to answer, at the speed it has now.
-    pub(super) fn resync(&self, port: usize, now: Instant) -> ChannelState {
-        let (is_uart, channel) = (self.ports[port].is_uart, &self.channels[port]);
-        let resync = match channel.was_stream {
-            true => Resync::in_data_mode(is_uart, channel.baud, now),
-            false => Resync::new(is_uart, channel.baud, channel.owes_answers, now),
-        };
-        ChannelState::Resync(resync.after_refusals(channel.refusals))
+        self.channels.iter().any(|channel| channel.unconfirmed() == Some(id))
     }
 
     pub(super) fn resync_deadline(&mut self, port: usize, now: Instant) {
         if self.booting_until.is_some() {
             return;
         }
-        let baud = self.channels[port].baud;
-        let ChannelState::Resync(resync) = &mut self.channels[port].state else { return };
-        if resync.deadline() > now {
-            return;
-        }
-        let wire_time =
-            |count: usize| Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud.max(1)));
-        let next = resync.deadline_passed(now, wire_time);
-        let refusals = resync.refusals();
-        self.channels[port].refusals = refusals;
+        let next = self.channels[port].resync_due(now);
+        let refusals = self.channels[port].refusals();
         match &next {
             resync::Next::Wait => return,
             resync::Next::Ask(bytes) => self.beware_of_filling(port, Some(bytes.len())),
@@ -406,11 +367,11 @@ impl Modem {
             resync::Next::SetBaud(baud) => {
                 // What comes meanwhile cannot be read.
                 self.cut_all(Cut::Silent);
-                self.channels[port].baud = baud;
+                self.channels[port].set_baud(baud);
                 self.actions.push_back(Action::SetBaud(port, baud));
             }
             resync::Next::DropFlowControl => {
-                self.channels[port].baud = self.settings.baud;
+                self.channels[port].set_baud(self.settings.baud);
                 self.actions.push_back(Action::SetBaud(port, self.settings.baud));
                 self.actions.push_back(Action::DropFlowControl(port));
             }
@@ -424,18 +385,9 @@ impl Modem {
                     // Nothing else was wrong, so there is nothing more to wait for.
                     self.session.not_before = None;
                 }
-                self.channels[port].baud = baud;
-                self.channels[port].was_stream = false;
-                self.channels[port].refusals = 0;
-                self.channels[port].unconfirmed = None;
-                self.channels[port].owes_answers = false;
-                let before = self.channels[port].answered_at.replace(baud);
-                let is_new = before != Some(baud);
-                // Its settings may have been under way when it rebooted.
-                let had_speed = before.is_some() || self.channels[port].wire_step.is_none();
-                self.channels[port].state = ChannelState::Command;
+                let has_rebooted = self.channels[port].answers(baud) && baud != self.settings.baud;
                 self.absence = Absence::Present;
-                if is_new && baud != self.settings.baud && had_speed {
+                if has_rebooted {
                     // It forgets its speed only then; its `RDY` came at the wrong one.
                     log::warn!("the modem has rebooted: it is back at {baud} baud");
                     self.counters.reboots += 1;
@@ -443,8 +395,6 @@ impl Modem {
                     self.session_lost(Cut::Rebooted, Step::Down, now);
                     self.session.context_gone();
                 }
-                // It may have rebooted unheard while it was looked for: echo is on then, and flow control off.
-                self.channels[port].wire_step = self.channels[port].wire_step.or(Some(0));
             }
             resync::Next::Silent => {
                 let name = &self.ports[port].name;
@@ -463,12 +413,9 @@ impl Modem {
         }
     }
 
-    /// The modem has answered when its flow control was switched off. A modem that has only been slow answers again when it
-    /// is on.
+    /// Whether the modem waits for lines that are not there.
     fn seems_deaf(&mut self, port: usize) -> bool {
-        let times = &mut self.channels[port].times_deaf;
-        *times = times.saturating_add(1);
-        *times >= TIMES_DEAF_MAX && self.wants_flow_control(port)
+        self.channels[port].seems_deaf() && self.wants_flow_control(port)
     }
 
     /// The modem answers as soon as its flow control is off: it waited for lines that are not there.
@@ -493,21 +440,19 @@ impl Modem {
     /// Nothing brings this channel back: its port is opened anew.
     pub(super) fn silent(&mut self, port: usize, failure: Failure, now: Instant) {
         // One that has answered before is silent itself; of others it may not be the AT port.
-        let has_answered = self.channels[port].answered_at.take().is_some();
+        let has_answered = self.channels[port].forget_modem();
         let is_next_due = !has_answered && self.port_settings[port].has_candidates;
         let rung = match is_next_due {
             true => Rung::Port,
             false => self.ladder.strike(true, now),
         };
         if is_next_due {
-            self.channels[port].refusals = 0;
+            self.channels[port].forget_refusals();
             self.actions.push_back(Action::NextDevice(port));
         }
         self.session.is_silent = true;
         if rung == Rung::Resync && self.settings.recovery == settings::Recovery::Resync {
-            let resync = Resync::new(self.ports[port].is_uart, self.settings.baud, true, now + REOPEN_PAUSE);
-            let refusals = self.channels[port].refusals;
-            self.channels[port].state = ChannelState::Resync(resync.after_refusals(refusals));
+            self.channels[port].begin_over(self.settings.baud, now + REOPEN_PAUSE);
             self.session_lost(Cut::Silent, Step::Down, now);
             return self.session_failed(failure, false, now);
         }

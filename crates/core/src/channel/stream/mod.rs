@@ -31,7 +31,9 @@ pub struct Stream {
     /// The socket whose stream it is; `None` if nobody wants the stream.
     pub socket: Option<SocketId>,
     /// The client broke off: the far end must not hear of an end in order.
-    pub aborted: bool,
+    aborted: bool,
+    /// The LF that ends `CONNECT` has not come yet.
+    line_feed_due: bool,
     stage: Stage,
     /// Why it is being left.
     reason: Reason,
@@ -178,6 +180,7 @@ impl Stream {
         Stream {
             socket,
             aborted: false,
+            line_feed_due: true,
             stage: Stage::Flowing,
             reason: Reason::Done,
             line_pluses: 0,
@@ -207,9 +210,29 @@ impl Stream {
         self.echo_asked_at = at;
     }
 
-    /// When it was last asked who echoes.
-    pub fn echo_asked_at(&self) -> Option<Instant> {
-        self.echo_asked_at
+    /// The client broke off.
+    pub fn abort(&mut self) {
+        self.aborted = true;
+    }
+
+    /// Its socket is given to another client: nobody wants it.
+    pub fn disown(&mut self) {
+        self.socket = None;
+        self.aborted = true;
+    }
+
+    /// The LF of `CONNECT\r\n` is not payload.
+    pub fn skip_line_feed<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        match std::mem::take(&mut self.line_feed_due) {
+            true => bytes.strip_prefix(b"\n").unwrap_or(bytes),
+            false => bytes,
+        }
+    }
+
+    /// What of the `pending` bytes may be written now.
+    pub fn output<'a>(&self, pending: &'a [u8]) -> &'a [u8] {
+        let allowed = &pending[..self.allowed(pending.len())];
+        &allowed[..self.sendable(allowed)]
     }
 
     /// Whether payload may leave. While it is unsure whether the modem still listens, nothing does.
@@ -720,6 +743,7 @@ impl Stream {
         let Some(first) = first.map(|at| tail + at) else {
             // Without the modem's words nothing shows that the rest is payload.
             return Ended {
+                socket: self.socket,
                 payload: Vec::new(),
                 words: Vec::new(),
                 certain: false,
@@ -766,12 +790,20 @@ impl Stream {
         let escape_missed =
             is_answered_late || is_unanswered || escaped_from.is_some_and(|from| all.len() >= from);
         let payload = all.split_off(delivered.min(all.len()));
-        Ended { payload, words, certain: certain && !is_ambiguous, escape_missed, is_missing_words }
+        Ended {
+            socket: self.socket,
+            payload,
+            words,
+            certain: certain && !is_ambiguous,
+            escape_missed,
+            is_missing_words,
+        }
     }
 
     /// What was held back when data mode was left by an escape, parted into payload before the `OK` and the
     /// modem's own words from there on.
-    pub fn take_left(&mut self) -> (Vec<u8>, Vec<u8>) {
+    pub fn take_left(&mut self) -> Left {
+        let escape_missed = self.has_missed_escape();
         let answer = match self.state_answer() {
             Some(StateAnswer::Connected { answer, .. }) => Some(answer),
             _ => self.answer_at(),
@@ -780,7 +812,14 @@ impl Stream {
         self.verdict = Verdict::default();
         let mut held = std::mem::take(&mut self.held);
         let words = answer.map_or(Vec::new(), |at| held.split_off(at));
-        (held, words)
+        Left {
+            socket: self.socket,
+            is_aborted: self.aborted,
+            echo_asked_at: self.echo_asked_at,
+            escape_missed,
+            payload: held,
+            words,
+        }
     }
 
     /// Whether an escape before the last one was not answered: it may have become payload.
@@ -931,9 +970,28 @@ struct Verdict {
     is_echoed: bool,
 }
 
+/// What is left when data mode was left by an escape.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The socket whose stream it was.
+    pub socket: Option<SocketId>,
+    /// Its client broke off.
+    pub is_aborted: bool,
+    /// When it was last asked who echoes.
+    pub echo_asked_at: Option<Instant>,
+    /// An escape before the last one was not answered: it may have become payload.
+    pub escape_missed: bool,
+    /// Payload that was held back.
+    pub payload: Vec<u8>,
+    /// The modem's own words, from the `OK` on.
+    pub words: Vec<u8>,
+}
+
 /// What is left when the modem has left data mode by itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
+    /// The socket whose stream it was.
+    pub socket: Option<SocketId>,
     /// Payload that was held back.
     pub payload: Vec<u8>,
     /// The modem's own words, from the last end on.
@@ -1285,7 +1343,8 @@ mod tests {
         receive(&mut mode, CARRIED, asked);
         assert_eq!(mode.deadline_passed(asked, false), Next::Left(Reason::Suspicion));
         assert!(!mode.has_missed_escape());
-        assert_eq!(mode.take_left(), (b"\r\nNO CARRIER\r\n".to_vec(), [OK, CARRIED].concat()));
+        let left = mode.take_left();
+        assert_eq!((left.payload, left.words), (b"\r\nNO CARRIER\r\n".to_vec(), [OK, CARRIED].concat()));
     }
 
     /// What asks for the state of the socket of these tests.
@@ -1409,7 +1468,7 @@ mod tests {
             got.extend(receive(&mut mode, piece, now + GUARD * 2));
         }
         assert_eq!(mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false), Next::Left(Reason::Done));
-        let (payload, heard) = mode.take_left();
+        let Left { payload, words: heard, .. } = mode.take_left();
         got.extend(payload);
         assert_eq!(got, [b'd'; 2_000]);
         assert_eq!(heard, words);
@@ -1426,6 +1485,7 @@ mod tests {
         assert_eq!(
             mode.take_ended(),
             Ended {
+                socket: SocketId::new(0),
                 payload: Vec::new(),
                 words,
                 certain: true,
@@ -1474,7 +1534,7 @@ mod tests {
         let mut got = receive(&mut mode, b"late \r\nOK\r\n data", now + GUARD);
         got.extend(receive(&mut mode, b"\r\nOK\r\n\r\n+QSSLURC: \"recv\",0\r\n", now + GUARD * 2));
         assert_eq!(mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false), Next::Left(Reason::Done));
-        let (payload, words) = mode.take_left();
+        let Left { payload, words, .. } = mode.take_left();
         got.extend(payload);
         assert_eq!(got, b"late \r\nOK\r\n data");
         assert_eq!(words, b"\r\nOK\r\n\r\n+QSSLURC: \"recv\",0\r\n");
@@ -1572,6 +1632,7 @@ mod tests {
             assert_eq!(
                 mode.take_ended(),
                 Ended {
+                    socket: SocketId::new(0),
                     payload: Vec::new(),
                     words: words.to_vec(),
                     certain: true,
@@ -1695,7 +1756,7 @@ mod tests {
         assert_eq!(mode.deadline_passed(asked, false), ask());
         receive(&mut mode, CARRIED, asked);
         assert_eq!(mode.deadline_passed(asked, false), Next::Left(Reason::Suspicion));
-        assert_eq!(mode.take_left().0, b"\r\nNO CARRIER\r\n\r\nOK\r\n\r\nOK\r\n\r\n+CREG: 1\r\n");
+        assert_eq!(mode.take_left().payload, b"\r\nNO CARRIER\r\n\r\nOK\r\n\r\nOK\r\n\r\n+CREG: 1\r\n");
     }
 
     #[test]
@@ -1714,7 +1775,7 @@ mod tests {
             got.extend(receive(&mut mode, &words, now + GUARD * 2));
             let left = mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false);
             assert_eq!(left, Next::Left(Reason::Done), "{}", behind.escape_ascii());
-            let (payload, heard) = mode.take_left();
+            let Left { payload, words: heard, .. } = mode.take_left();
             assert_eq!([got, payload].concat(), b"last");
             assert_eq!(heard, words);
         }

@@ -1,0 +1,196 @@
+//! What fixes the wire format of a channel: echo, texts, result codes, modem lines, flow control, identity, speed.
+//!
+//! They are sent in one line first; a module that refuses that, or does not answer, gets them one by one. Nothing but
+//! the speed and the question which modem it is must be answered.
+
+/// How far the wire settings of a channel are.
+#[derive(Debug)]
+pub struct WireSettings {
+    /// The one to be made next, by its place in the list; `None` once all are made.
+    step: Option<usize>,
+    /// How often each was not answered since it last was.
+    unanswered: [u32; SETTINGS_MAX],
+}
+
+/// What the settings depend on.
+#[derive(Debug)]
+pub struct Wanted {
+    /// RTS and CTS hold both sides.
+    pub flow_control: bool,
+    /// A drop of DTR leaves data mode.
+    pub dtr_leaves_data_mode: bool,
+    /// The question which device it is.
+    pub identity: Option<&'static str>,
+    /// The speed that it is to be moved to, in bit/s.
+    pub baud: Option<u32>,
+}
+
+impl WireSettings {
+    /// None has been made.
+    pub fn new() -> Self {
+        WireSettings { step: Some(0), unanswered: [0; SETTINGS_MAX] }
+    }
+
+    /// Whether all are made.
+    pub fn are_made(&self) -> bool {
+        self.step.is_none()
+    }
+
+    /// All are to be made again.
+    pub fn begin_anew(&mut self) {
+        self.step = Some(0);
+    }
+
+    /// All are to be made again, but for those that were just being made: these go on where they were.
+    pub fn go_on(&mut self) {
+        self.step.get_or_insert(0);
+    }
+
+    /// The line to be sent next.
+    pub fn next(&mut self, lines: &[String]) -> Option<String> {
+        let mut step = self.step?;
+        while self.unanswered.get(step).is_some_and(|times| *times >= UNANSWERED_MAX) {
+            step += 1;
+        }
+        let line = lines.get(step).cloned();
+        self.step = line.is_some().then_some(step);
+        line
+    }
+
+    /// The modem has answered the one that was sent.
+    pub fn heard(&mut self) {
+        if let Some(times) = self.times_unanswered() {
+            *times = 0;
+        }
+    }
+
+    /// It has answered with `OK`, or has refused it.
+    pub fn answered(&mut self, is_ok: bool) {
+        self.step = self.step.map(|step| match step {
+            0 if is_ok => 1 + SINGLE_SETTINGS,
+            step => step + 1,
+        });
+    }
+
+    /// The last one was made: what comes next is asked at another speed.
+    pub fn all_made(&mut self) {
+        self.step = None;
+    }
+
+    /// The one that was sent was not answered. Whether it is done without from now on.
+    pub fn not_answered(&mut self) -> bool {
+        let Some(times) = self.times_unanswered() else { return false };
+        *times = times.saturating_add(1);
+        *times == UNANSWERED_MAX
+    }
+
+    fn times_unanswered(&mut self) -> Option<&mut u32> {
+        self.unanswered.get_mut(self.step?)
+    }
+}
+
+impl Wanted {
+    /// The lines, in their order.
+    pub fn lines(&self) -> Vec<String> {
+        let flow = if self.flow_control { "AT+IFC=2,2" } else { "AT+IFC=0,0" };
+        // With &D1 a drop of DTR leaves data mode; otherwise DTR, which closing a tty can move, means nothing.
+        let dtr = if self.dtr_leaves_data_mode { "AT&D1" } else { "AT&D0" };
+        let singly: [&str; SINGLE_SETTINGS] = ["ATE0", "ATV1", "ATQ0", dtr, "AT&C1", "AT+CMEE=1", flow];
+        // V.250: basic commands follow one another, extended ones end with a semicolon.
+        let mut joined = String::from("AT");
+        for line in singly {
+            let name = line.strip_prefix("AT").unwrap_or(line);
+            joined.push_str(name);
+            joined.push_str(if name.starts_with('+') { ";" } else { "" });
+        }
+        let mut lines = vec![joined.trim_end_matches(';').to_owned()];
+        lines.extend(singly.map(str::to_owned));
+        lines.extend(self.identity.map(str::to_owned));
+        lines.extend(self.baud.map(|baud| format!("{SPEED}{baud}")));
+        lines
+    }
+}
+
+/// Whether it is not left out, however often it is not answered.
+pub fn is_needed(line: &str) -> bool {
+    line == SERIAL_NUMBER || line.starts_with(SPEED)
+}
+
+/// Asks for the IMEI.
+pub const SERIAL_NUMBER: &str = "AT+GSN";
+
+/// Asks for the maker's name.
+pub const IDENTITY: &str = "ATI";
+
+/// Sets the speed, in bit/s.
+pub const SPEED: &str = "AT+IPR=";
+
+/// The settings of the first line.
+const SINGLE_SETTINGS: usize = 7;
+
+/// There are fewer lines than this.
+const SETTINGS_MAX: usize = 16;
+
+/// So often in a row a setting that can be done without is sent to a module that does not answer it.
+const UNANSWERED_MAX: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> Wanted {
+        Wanted {
+            flow_control: true,
+            dtr_leaves_data_mode: false,
+            identity: Some(IDENTITY),
+            baud: Some(921_600),
+        }
+    }
+
+    /// What is sent to a module that answers each line so.
+    fn sent(mut answer: impl FnMut(&str) -> Option<bool>) -> Vec<String> {
+        let (mut settings, mut sent) = (WireSettings::new(), Vec::new());
+        while let Some(line) = settings.next(&wanted().lines()) {
+            match answer(&line) {
+                Some(is_ok) => {
+                    settings.heard();
+                    settings.answered(is_ok);
+                }
+                None => drop(settings.not_answered()),
+            }
+            sent.push(line);
+            assert!(sent.len() < 100, "it ends");
+        }
+        sent
+    }
+
+    #[test]
+    fn one_line_is_enough_for_a_module_that_takes_it() {
+        assert_eq!(sent(|_| Some(true)), ["ATE0V1Q0&D0&C1+CMEE=1;+IFC=2,2", "ATI", "AT+IPR=921600"]);
+    }
+
+    #[test]
+    fn a_module_that_refuses_it_gets_them_one_by_one_and_may_refuse_each() {
+        let all = sent(|_| Some(false));
+        assert_eq!(all.len(), 1 + SINGLE_SETTINGS + 2);
+        assert_eq!(all[1..4], ["ATE0", "ATV1", "ATQ0"]);
+    }
+
+    #[test]
+    fn what_is_never_answered_is_left_out_after_three_tries() {
+        let all = sent(|line| (line != "ATI").then_some(true));
+        assert_eq!(all.iter().filter(|line| *line == "ATI").count(), UNANSWERED_MAX as usize);
+        assert_eq!(all.last().map(String::as_str), Some("AT+IPR=921600"));
+    }
+
+    #[test]
+    fn settings_that_were_being_made_go_on_where_they_were_and_others_begin_anew() {
+        let mut settings = WireSettings::new();
+        settings.answered(true);
+        settings.go_on();
+        assert_eq!(settings.next(&wanted().lines()).as_deref(), Some("ATI"));
+        settings.all_made();
+        settings.go_on();
+        assert_eq!(settings.next(&wanted().lines()), wanted().lines().first().cloned());
+    }
+}
