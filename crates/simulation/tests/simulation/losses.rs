@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use qssl_core::at::AtText;
 use qssl_core::settings::Mode;
+use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
 
@@ -61,14 +62,19 @@ fn words_that_leave_by_another_port_leave_no_client_waiting() {
 
 #[test]
 fn after_a_reboot_without_a_word_nothing_counts_as_set() {
-    for mode in [Mode::Push, Mode::Buffer] {
+    for (mode, refuses_all) in
+        [Mode::Push, Mode::Buffer].into_iter().flat_map(|mode| [(mode, false), (mode, true)])
+    {
         let fetches = |at| Connection::new(mode).at(seconds(at)).far_end(Behaviour::source(10_000, 2));
         let mut wiring = Wiring::new().uart(115_200).fault(seconds(20), Fault::Reboot);
-        assert!(wiring.modem.quirks.set("boots_silently", true));
+        // A fresh module's URCs leave by a port that nobody reads.
+        wiring.modem.ports.push(PortName::UsbAt);
+        wiring.modem.quirks.boots_silently = true;
+        wiring.modem.quirks.urc_port_all_refused = refuses_all;
         // The first one shows that the data session is gone.
         let mut sim = wiring.connect(fetches(40)).connect(fetches(100)).start();
         sim.run_for(seconds(120));
-        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{mode:?}");
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{mode:?}, all refused: {refuses_all}");
     }
 }
 

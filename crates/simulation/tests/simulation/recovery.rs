@@ -8,6 +8,7 @@ use qssl_core::settings::{Mode, Recovery, Wait};
 use qssl_modem_emulator::network::simulated::Behaviour;
 use qssl_modem_emulator::{Registration, Sim};
 
+use qssl_simulation::by_hand::ByHand;
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Wiring, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
@@ -69,27 +70,27 @@ fn a_dead_data_session_is_left_where_only_the_port_may_be_opened_anew() {
     }
 }
 
-/// What such a reboot takes along besides the data session was not set again: URCs left by another port, and clients in
-/// buffer mode waited for ever.
+/// A module that activates its data session by itself may have rebooted without a word, and what a reboot takes along
+/// besides the session was not set again.
 #[test]
-fn after_a_reboot_without_a_word_urcs_come_by_the_port_in_use() {
-    for mode in [Mode::Buffer, Mode::Push] {
-        let client = |at| Connection::new(mode).at(seconds(at)).far_end(Behaviour::source(3_000, 1));
-        let late = Connection { latency: Duration::from_millis(300), ..client(100) };
-        let mut sim = Wiring::new()
-            .uart(115_200)
-            .modem(|modem| {
-                modem.quirks.boots_silently = true;
-                modem.quirks.urc_port_all_refused = true;
-                modem.open_latency = Duration::ZERO;
-            })
-            // The data session is gone: this one's open fails.
-            .connect(client(60))
-            .connect(late)
-            .fault(seconds(30), Fault::Reboot)
-            .start();
-        sim.run_to_the_end(seconds(200));
-        assert_eq!((sim.outcome(0), sim.outcome(1)), (Some(Outcome::Reset), Some(Outcome::Eof)), "{mode:?}");
+fn a_data_session_is_rebuilt_from_the_first_step_on() {
+    let mut hand = ByHand::new(&[Mode::Push], 1, true, |_| {});
+    hand.run_until_ready();
+    let set = |hand: &ByHand, line: &str| {
+        hand.ports[0].commands.iter().filter(|said| said.starts_with(line)).count()
+    };
+    let lines = ["AT+QURCCFG=\"urcport\"", "AT+QICFG="];
+    let before = lines.map(|line| set(&hand, line));
+    for socket in 0..3 {
+        let dns_fails = format!("\r\nOK\r\n\r\n+QSSLOPEN: {socket},565\r\n");
+        hand.ports[0].instead.push_back(("AT+QSSLOPEN=", dns_fails.into_bytes()));
+        let client = hand.connect(0).expect("it is accepted");
+        hand.run_for(seconds(20));
+        assert_eq!(hand.clients[client].outcome, Some(Outcome::Reset));
+    }
+    hand.run_until_ready();
+    for (line, before) in lines.into_iter().zip(before) {
+        assert!(before > 0 && set(&hand, line) == 2 * before, "{line}: {before}, {}", set(&hand, line));
     }
 }
 

@@ -113,18 +113,20 @@ fn nor_is_one_that_waited_for_the_same_port_as_the_failed_open() {
     }
 }
 
-/// Both open at the same time, on two ports, by the same settings, which the module forgets in between. Such a stream
+/// The module put the settings back with an open that failed, and a stream was opened before the host heard of that: it
 /// was given to its client.
 #[test]
 fn nor_is_one_given_to_its_client_that_another_open_has_failed_beside() {
     let mut wiring = trusting().ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)]);
-    wiring.modem.open_latency = seconds(0);
     wiring.modem.quirks.context_forgotten_on_last_close = true;
     wiring.modem.quirks.failed_open_keeps_socket = false;
-    let stream = |at| Connection { mode: Mode::Transparent, ..fetches().at(seconds(at)) };
-    wiring = wiring.connect(fetches().at(seconds(10))).connect(stream(10)).connect(stream(60));
-    let mut sim = wiring.fault(seconds(9), Fault::FailOpen(566)).start();
-    // By which settings it was opened is looked at in every run.
+    let stream = |at| Connection { mode: Mode::Transparent, ..fetches().at(millis(at)) };
+    let refused = Opening::Fails(millis(300), OpenFailure::Refused);
+    let slow = Opening::Opens(seconds(5));
+    wiring = wiring.connect(fetches().at(millis(10_000)).opening(refused));
+    wiring = wiring.connect(stream(10_500).opening(slow)).connect(stream(60_000));
+    // The URC of the failure comes late.
+    let mut sim = wiring.fault(millis(10_200), Fault::HoldLine(0, seconds(2))).start();
     sim.run_to_the_end(seconds(200));
     let weak = sim.settings_at_opens().iter().filter(|open| open.security_level == 0).count();
     assert_eq!(weak, 1, "the stream was opened without a check of its server");
