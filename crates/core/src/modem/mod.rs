@@ -294,6 +294,11 @@ impl Modem {
         self.session.is_up()
     }
 
+    /// Whether sockets may be open, and further ones can be opened at present or as soon as their settings are written.
+    pub fn is_serving(&self) -> bool {
+        self.session.is_serving()
+    }
+
     /// Whether a command from outside would be said now or soon: a channel answers, and has its settings.
     pub fn takes_commands(&self) -> bool {
         self.channels.iter().any(|channel| channel.takes_commands() && channel.wire().are_made())

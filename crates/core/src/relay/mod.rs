@@ -426,12 +426,12 @@ impl Relay {
     fn shutdown(&mut self, signal: u8, now: Instant) {
         match self.ending {
             Ending::Not => {
-                let timeout = self.settings.shutdown_timeout;
+                self.ending = Ending::Draining { until: now + self.settings.shutdown_timeout };
+                self.reset_unserved(now);
                 if self.client_count() > 0 {
                     let connections = counted(self.client_count(), "connection");
                     log::info!("draining {connections} (again to stop at once)");
                 }
-                self.ending = Ending::Draining { until: now + timeout };
             }
             Ending::Draining { .. } | Ending::Releasing { .. } => {
                 self.reset_all("stopped", now);
@@ -468,6 +468,7 @@ impl Relay {
                     self.look_after(id, now);
                 }
             }
+            self.reset_unserved(now);
             if matches!(self.ending, Ending::Draining { .. }) && self.client_count() == 0 {
                 let status = if self.settings.is_single { self.last_end } else { Kind::Done };
                 self.begin_release(status, now);
@@ -786,8 +787,7 @@ impl Relay {
                 self.leave_socket(socket, how, now);
             }
             if reason == WAITED && !self.modem.is_up() {
-                let state = self.modem.session_in_words();
-                let cause = state.strip_prefix("waiting: ").unwrap_or(&state);
+                let cause = self.cause_of_waiting();
                 let reason = format!("the modem was not ready in time (--queue-timeout): {cause}");
                 return self.reset(id, &reason, Kind::StreamCut, now);
             }
@@ -865,6 +865,28 @@ impl Relay {
             }
             self.reset(id, reason, Kind::StreamCut, now);
         }
+    }
+
+    /// Once the process is to end, a client without a socket waits for no modem that is not ready: nothing of the client
+    /// has been sent, and it may be served elsewhere.
+    fn reset_unserved(&mut self, now: Instant) {
+        if !matches!(self.ending, Ending::Draining { .. }) || self.modem.is_serving() {
+            return;
+        }
+        for index in 0..self.clients.len() {
+            let id = ClientId(index);
+            if self.get(id).is_some_and(|client| matches!(client.state, State::Silent | State::Waiting)) {
+                let reason =
+                    format!("shutting down, and the modem is not ready: {}", self.cause_of_waiting());
+                self.reset(id, &reason, Kind::StreamCut, now);
+            }
+        }
+    }
+
+    /// What the modem waits for, in words.
+    fn cause_of_waiting(&self) -> String {
+        let state = self.modem.session_in_words();
+        state.strip_prefix("waiting: ").unwrap_or(&state).to_owned()
     }
 
     fn begin_release(&mut self, status: Kind, now: Instant) {

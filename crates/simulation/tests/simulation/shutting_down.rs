@@ -1,8 +1,10 @@
 //! Goal of this test: the end is orderly: clients are served to theirs, and the modem is left as it was found.
 
+use qssl_core::at::IdSet;
 use qssl_core::error::Kind;
-use qssl_core::settings::Mode;
+use qssl_core::settings::{Mode, OpenOn};
 use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
+use qssl_modem_emulator::{Registration, Sim};
 
 use qssl_simulation::Outcome;
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Wiring, millis, seconds};
@@ -119,4 +121,61 @@ fn a_client_that_stays_after_its_end_delays_nothing() {
         assert!(took < seconds(4), "{mode:?}: {took:?}");
         assert_eq!((sim.stopped, sim.outcome(0)), (Some(Kind::Done), Some(Outcome::Eof)), "{mode:?}");
     }
+}
+
+/// It kept the end waiting for --shutdown-timeout: nothing of it had been sent, and nothing would be.
+#[test]
+fn a_client_that_only_waits_for_an_unusable_modem_delays_nothing() {
+    let no_sim = Wiring::new().modem(|modem| modem.sim = Sim::Absent);
+    let no_network = Wiring::new().modem(|modem| modem.registration = Registration::Denied);
+    let no_port = Wiring::new().fault(millis(0), Fault::LosePort(0, seconds(1000)));
+    let is_lost = Wiring::new().fault(seconds(30), Fault::LosePort(0, seconds(1000)));
+    let is_silent = Wiring::new().fault(seconds(0), Fault::Stall(seconds(1000)));
+    for (name, wiring) in [
+        ("SIM", no_sim),
+        ("network", no_network),
+        ("port", no_port),
+        ("lost", is_lost),
+        ("silent", is_silent),
+    ] {
+        for open_on in [OpenOn::Accept, OpenOn::FirstByte] {
+            let waits = Connection::new(Mode::Push).at(seconds(80)).limits(|limits| limits.open_on = open_on);
+            let mut sim = wiring.clone().connect(waits.clone()).connect(waits).start();
+            sim.run_for(seconds(90));
+            assert_eq!(sim.outcome(0), None, "{name}, {open_on:?}: it waits");
+            sim.shutdown();
+            let took = sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
+            assert!(took <= seconds(2), "{name}, {open_on:?}: {took:?}");
+            assert_eq!(sim.stopped, Some(Kind::Done), "{name}, {open_on:?}");
+            assert_eq!((sim.outcome(0), sim.outcome(1)), (Some(Outcome::Reset), Some(Outcome::Reset)));
+        }
+    }
+}
+
+#[test]
+fn a_client_that_waits_for_another_to_end_is_served_before_the_end() {
+    let busy = Connection::new(Mode::Push).at(seconds(8)).far_end(Behaviour::source(100_000, 1));
+    let waits = busy.clone().at(seconds(9));
+    let wiring = Wiring::new().uart(115_200).settings(|settings| settings.sockets = IdSet::first(1));
+    let mut sim = wiring.connect(busy).connect(waits).start();
+    sim.run_for(seconds(10));
+    assert_eq!((sim.outcome(0), sim.outcome(1)), (None, None));
+    sim.shutdown();
+    sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
+    assert_eq!((sim.outcome(0), sim.outcome(1)), (Some(Outcome::Eof), Some(Outcome::Eof)));
+}
+
+/// A stream's loss leaves those who wait without a modem.
+#[test]
+fn a_modem_that_is_lost_while_clients_are_served_to_their_end_delays_nothing() {
+    let busy = Connection::new(Mode::Push).at(seconds(2));
+    let waits = busy.clone().at(seconds(5));
+    let wiring = Wiring::new().settings(|settings| settings.sockets = IdSet::first(1));
+    let wiring = wiring.connect(busy).connect(waits).fault(seconds(15), Fault::LosePort(0, seconds(1000)));
+    let mut sim = wiring.start();
+    sim.run_for(seconds(10));
+    sim.shutdown();
+    let took = sim.run_until("it stops", seconds(60), |sim| sim.stopped.is_some());
+    assert!(took <= seconds(7), "{took:?}");
+    assert_eq!((sim.outcome(0), sim.outcome(1)), (Some(Outcome::Reset), Some(Outcome::Reset)));
 }
