@@ -19,6 +19,19 @@ fn listed(modem: &Modem) -> Vec<(String, bool)> {
     files.map(|file| (name(file), file["ours"] == true)).collect()
 }
 
+#[test]
+fn an_empty_modem_is_said_to_be_empty() {
+    let modem = Modem::with_options("");
+    assert_eq!(cert(&modem, &["check"]).expect_success().text(), "there is no certificate in the modem\n");
+    assert_eq!(cert(&modem, &["check", "--json"]).expect_success().text(), "[]\n");
+    assert!(cert(&modem, &["list"]).expect_success().text().starts_with("there is no file in the modem\n"));
+    let pruned = cert(&modem, &["prune"]).expect_success();
+    assert_eq!(
+        (pruned.text().as_str(), pruned.stderr.trim()),
+        ("", "qssl-tunnel: there is nothing to remove")
+    );
+}
+
 fn put_foreign(modem: &Modem) {
     let put = modem.embedded.with_modem(|modem, _, _| modem.put_file("UFS:theirs.pem", b"hello"));
     assert_eq!(put, Some(true));

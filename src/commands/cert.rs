@@ -79,8 +79,12 @@ pub fn run(args: &CertArgs, around: &Environment) -> anyhow::Result<ExitStatus> 
             kept.extend(
                 known_files(&mut store.conversation, args, around)?.into_iter().map(|file| file.name),
             );
-            for name in store.prune(&kept)? {
+            let removed = store.prune(&kept)?;
+            for name in &removed {
                 writeln!(out, "{name}")?;
+            }
+            if removed.is_empty() {
+                eprintln!("qssl-tunnel: there is nothing to remove");
             }
         }
         (CertAction::Check, _) => {
@@ -341,6 +345,9 @@ impl Listing {
         if as_json {
             return writeln!(out, "{}", printable_json(serde_json::to_string_pretty(self)?));
         }
+        if self.files.is_empty() {
+            writeln!(out, "there is no file in the modem")?;
+        }
         for Stored { name, bytes, ours, used_by } in &self.files {
             let mut whose = used_by.clone();
             if !ours {
@@ -406,6 +413,9 @@ fn show(out: &mut dyn Write, judgements: &[Judgement], as_json: bool) -> io::Res
         writeln!(out, "{}", printable_json(serde_json::to_string_pretty(judgements)?))?;
     } else {
         let unicode = terminal::takes_unicode();
+        if judgements.is_empty() {
+            writeln!(out, "there is no certificate in the modem")?;
+        }
         for Judgement { file, ok, seen, .. } in judgements {
             let line = format!("{} {file}: {seen}", if *ok { '✓' } else { '✗' });
             writeln!(out, "{}", terminal::shown(&printable(&line), unicode))?;

@@ -158,7 +158,7 @@ impl EventLoop {
             && daemon.recorded_at.is_none_or(|at| now.saturating_duration_since(at) >= RECORD_INTERVAL)
         {
             daemon.recorded_at = Some(now);
-            self.write_transcripts("after a failure of the modem");
+            self.write_transcripts("after a failure of the modem", log::Level::Warn);
         }
         if self.daemon.as_ref().and_then(|daemon| daemon.reload_at).is_some_and(|at| at <= now) {
             self.reload();
@@ -197,12 +197,12 @@ impl EventLoop {
         for line in status::table(&self.status(), None).lines().filter(|line| !line.is_empty()) {
             log::info!("{line}");
         }
-        self.write_transcripts("on request");
+        self.write_transcripts("on request", log::Level::Info);
     }
 
     /// Writes the flight recorder into the state directory, else into the one for temporary files, where its name
-    /// has the number of the process. The one before is kept.
-    fn write_transcripts(&self, reason: &str) {
+    /// has the number of the process. The one before is kept. `level`: of the line that says so.
+    fn write_transcripts(&self, reason: &str, level: log::Level) {
         let Some(daemon) = &self.daemon else { return };
         let (directory, name) = match &daemon.state_directory {
             Some(directory) => (directory.clone(), RECORD_NAME.to_owned()),
@@ -214,7 +214,7 @@ impl EventLoop {
             // There may be none.
             let _ = std::fs::rename(&path, directory.join(format!("{name}.old")));
             match data_usage::replace(&path, port.text.as_bytes()) {
-                Ok(()) => log::warn!("flight recorder of {} written to {}", port.port, path.display()),
+                Ok(()) => log::log!(level, "flight recorder of {} written to {}", port.port, path.display()),
                 Err(error) => log::warn!("flight recorder cannot be written to {}: {error}", path.display()),
             }
         }

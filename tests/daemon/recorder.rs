@@ -48,6 +48,7 @@ fn statistics_are_logged_on_request() {
     let said = daemon.wait_for("flight recorder of");
     let name = format!("qssl-tunnel-{}-flight-recorder.txt", daemon.id());
     assert!(said.contains(&name), "{said}");
+    assert!(said.contains(" info "), "it was asked for: {said}");
     let log = daemon.log();
     for part in ["session    up for", "opens      1 done, 0 failed", "TUNNEL"] {
         assert!(log.contains(part), "{part} is missing:\n{log}");
@@ -63,7 +64,8 @@ fn a_failure_of_the_modem_is_recorded_in_the_state_directory() {
     let daemon = Daemon::with(&site, &tunnel("web", ""), &line, |_| ());
     talk(&daemon, b"hello");
     site.modem.embedded.with_modem(|modem, _, now| modem.reboot(now)).expect("the modem runs");
-    daemon.wait_for("flight recorder of");
+    let said = daemon.wait_for("flight recorder of");
+    assert!(said.contains(" warn "), "{said}");
     let text = fs::read_to_string(state.path().join("flight-recorder.txt")).expect("it was written");
     assert!(text.contains("after a failure of the modem") && text.contains("> AT+QSSLOPEN="), "{text}");
 }

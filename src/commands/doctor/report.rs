@@ -109,8 +109,7 @@ impl<'a> Report<'a> {
 
     /// The check could not be made.
     pub fn skipped(&mut self, check: &'static str, why: impl Into<String>) {
-        let (verdict, seen) = (Verdict::Skipped, format!("not tried: {}", why.into()));
-        self.add(Finding { check, verdict, seen, advice: None, id: None });
+        self.add(Finding::skipped(check, &why.into()));
     }
 
     /// Whether this check was made and all is well.
@@ -124,12 +123,20 @@ impl<'a> Report<'a> {
         CHECKS.iter().find(|check| !done(check)).unwrap_or(&"tls")
     }
 
-    /// Whatever was not checked yet cannot be.
+    /// Whatever was not checked yet cannot be: one line for all of them, as there is one reason.
     pub fn skip_rest(&mut self, has_server: bool, why: &str) {
-        for check in CHECKS {
-            let wanted = has_server || !SERVER_CHECKS.contains(check);
-            if wanted && !self.findings.iter().any(|finding| finding.check == *check) {
-                self.skipped(check, why);
+        let is_left = |check: &&&'static str| {
+            (has_server || !SERVER_CHECKS.contains(check))
+                && !self.findings.iter().any(|finding| finding.check == **check)
+        };
+        let left: Vec<&'static str> = CHECKS.iter().filter(is_left).copied().collect();
+        match left.as_slice() {
+            [] => {}
+            [check] => self.skipped(check, why),
+            checks => {
+                let seen = format!("{}: {why}", checks.join(", "));
+                self.show(|width| line(Verdict::Skipped, NOT_TRIED, &seen, width));
+                self.findings.extend(checks.iter().map(|check| Finding::skipped(check, why)));
             }
         }
     }
@@ -159,38 +166,56 @@ impl<'a> Report<'a> {
     }
 
     fn add(&mut self, finding: Finding) {
+        self.show(|width| finding.lines(width));
+        self.findings.push(finding);
+    }
+
+    /// Shows lines that are made for a terminal of this width, where the report is text.
+    fn show(&mut self, lines: impl FnOnce(Option<usize>) -> String) {
         if std::mem::take(&mut self.has_progress) {
             let _ = write!(self.out, "\r\x1b[K");
         }
         if let Form::Text { width, unicode, .. } = self.form
             && self.error.is_none()
         {
-            let text = terminal::shown(&lines(&finding, width), unicode);
+            let text = terminal::shown(&lines(width), unicode);
             let shown = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
             self.error = shown.err();
         }
-        self.findings.push(finding);
     }
 }
 
-/// What was seen after the name of the check, and on lines of their own what to do about it.
-fn lines(finding: &Finding, width: Option<usize>) -> String {
-    let mark = match finding.verdict {
+impl Finding {
+    /// The check could not be made.
+    fn skipped(check: &'static str, why: &str) -> Finding {
+        let seen = format!("{NOT_TRIED}: {why}");
+        Finding { check, verdict: Verdict::Skipped, seen, advice: None, id: None }
+    }
+
+    /// What was seen after the name of the check, and on lines of their own what to do about it.
+    fn lines(&self, width: Option<usize>) -> String {
+        let id = self.id.map_or(String::new(), |id| format!(" [{id}]"));
+        let mut lines = line(self.verdict, self.check, &format!("{}{id}", self.seen), width);
+        if let Some(advice) = &self.advice {
+            lines.push('\n');
+            lines.push_str(&terminal::wrapped(&printable(advice), width, ADVICE_HEAD, ADVICE_INDENT));
+        }
+        lines
+    }
+}
+
+/// A mark, a name, and what there is to say of it.
+fn line(verdict: Verdict, name: &str, seen: &str, width: Option<usize>) -> String {
+    let mark = match verdict {
         Verdict::Ok => '✓',
         Verdict::Failed => '✗',
         Verdict::Skipped => '–',
     };
-    let Finding { check, seen, advice, id, .. } = finding;
-    let (seen, advice) = (printable(seen), advice.as_deref().map(printable));
-    let id = id.map_or(String::new(), |id| format!(" [{id}]"));
-    let mut lines =
-        terminal::wrapped(&format!("{seen}{id}"), width, &format!("{mark} {check:<12}  "), SEEN_INDENT);
-    if let Some(advice) = advice {
-        lines.push('\n');
-        lines.push_str(&terminal::wrapped(&advice, width, ADVICE_HEAD, ADVICE_INDENT));
-    }
-    lines
+    terminal::wrapped(&printable(seen), width, &format!("{mark} {name:<12}  "), SEEN_INDENT)
 }
+
+/// In place of a check's name where several checks could not be made.
+const NOT_TRIED: &str = "not tried";
 
 /// Under what was seen: a mark, the longest name of a check, and the spaces around them.
 const SEEN_INDENT: &str = "                ";
@@ -226,6 +251,22 @@ mod tests {
              ✗ sim           wants a PIN [sim-failed]\n                → give --sim-pin-file\n\
              ✗ registration  not registered [no-registration]\n\
              – tcp           not tried: no data session\n"
+        );
+    }
+
+    #[test]
+    fn checks_that_could_not_be_made_for_one_reason_are_one_line() {
+        let (text, _) = shown(WIDE, |report| {
+            report.failed("port", ExitStatus::PortUnavailable, "/dev/ttyUSB2: no such device", "");
+            report.skip_rest(false, "there is no port");
+        });
+        let all = "modem, identity, sim, signal, registration, session, dns, clock, certificates";
+        assert_eq!(
+            text,
+            format!(
+                "✗ port          /dev/ttyUSB2: no such device [port-unavailable]\n\
+                 – not tried     {all}: there is no port\n"
+            )
         );
     }
 
