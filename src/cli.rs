@@ -13,14 +13,13 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::error::ErrorKind;
 use clap::{
     ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint,
-    value_parser,
 };
 
 use crate::config::ca::CaSource;
 use crate::config::certificate_items::CertificateItem;
 use crate::config::choice::choice;
 use crate::config::cipher;
-use crate::config::values::{at_text, host, pdp_context};
+use crate::config::values::{at_text, host, pdp_context, whole};
 use crate::config::{
     ApnAuth, Budget, Cidr, Control, Device, FlowControl, Listen, Mode, OnClosed, OpenOn, PdpType, Recovery,
     Target, TlsVersion, WhenFull, duration, ranges,
@@ -207,7 +206,7 @@ pub struct StatusArgs {
     pub watch: bool,
 
     /// Reset the connection with this ID, as the table shows it
-    #[arg(long, value_name = "ID", conflicts_with_all = ["json", "prometheus", "watch"],
+    #[arg(long, value_name = "ID", value_parser = whole(1..=u64::MAX), conflicts_with_all = ["json", "prometheus", "watch"],
         env = "QSSL_TUNNEL_KILL", hide_env = true)]
     pub kill: Option<u64>,
 
@@ -439,7 +438,7 @@ pub struct ClientOptions {
     pub allow: Vec<Cidr>,
 
     /// Serve at most this many clients of the tunnel at once, waiting ones included [default: no limit]
-    #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(1..=65_536),
+    #[arg(long, value_name = "NUMBER", value_parser = whole(1_u32..=65_536),
         env = "QSSL_TUNNEL_MAX_CLIENTS", hide_env = true)]
     pub max_clients: Option<u32>,
 
@@ -592,7 +591,7 @@ pub struct ModemOptions {
     ///
     /// Behind a device server (rfc2217://, tcp://) it also paces uploads: no more is sent ahead than a line at this
     /// speed carries in half a second. If the modem's port there is faster, name its speed.
-    #[arg(short, long, value_name = "BAUD", value_parser = value_parser!(u32).range(300..=4_000_000),
+    #[arg(short, long, value_name = "BAUD", value_parser = whole(300_u32..=4_000_000),
         env = "QSSL_TUNNEL_BAUD", hide_env = true)]
     pub baud: Option<u32>,
 
@@ -609,6 +608,10 @@ pub struct ModemOptions {
     pub ssl_contexts: Option<IdSet>,
 
     /// File with the PIN of the SIM, 4-8 digits; tried once, never again if refused
+    ///
+    /// The module is asked first how many attempts are left (AT+QPINC, AT+CPINR), and the last one is not used. If the
+    /// module does not report a number, the PIN is entered all the same, exactly once: a wrong one costs an attempt,
+    /// which may be the last.
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_SIM_PIN_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub sim_pin_file: Option<PathBuf>,
 
@@ -683,12 +686,15 @@ pub struct ModemOptions {
     pub retry_for: Option<Duration>,
 
     /// Give up after this many further attempts [default: never]
-    #[arg(long, value_name = "NUMBER", env = "QSSL_TUNNEL_MAX_RETRIES", hide_env = true)]
+    #[arg(long, value_name = "NUMBER", value_parser = whole(0..=u32::MAX), env = "QSSL_TUNNEL_MAX_RETRIES", hide_env = true)]
     pub max_retries: Option<u32>,
 
     /// How often an idle modem is asked whether it still answers; 0 is never [default: 60s]
     ///
-    /// It is asked over the serial port; nothing is sent over the air.
+    /// A connection of which nothing has been heard for as long is asked about as well: a modem that has rebooted
+    /// without a word may no longer report what arrives for it, or that it has ended. With 0 such a client waits
+    /// without limit, unless --idle-timeout or --lifetime ends it. The questions go over the serial port; nothing is
+    /// sent over the air.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_LIVENESS_INTERVAL", hide_env = true)]
     pub liveness_interval: Option<Duration>,
 
@@ -712,6 +718,8 @@ pub struct ModemOptions {
 #[command(next_help_heading = "Process options")]
 pub struct ProcessOptions {
     /// How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]
+    ///
+    /// Clients that wait for a modem that is not ready are reset at once: nothing of theirs has been sent.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_SHUTDOWN_TIMEOUT", hide_env = true)]
     pub shutdown_timeout: Option<Duration>,
 
@@ -882,6 +890,29 @@ mod tests {
                 let long = option.get_long().expect("every option has a long name");
                 let name = format!("QSSL_TUNNEL_{}", long.to_uppercase().replace('-', "_"));
                 assert_eq!(option.get_env().and_then(|env| env.to_str()), Some(name.as_str()), "--{long}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_none_is_answered_by_what_is_wanted() {
+        for subcommand in Cli::command().get_subcommands() {
+            for option in subcommand.get_arguments().filter(|arg| !arg.is_positional()) {
+                let name = option.get_long().expect("every option has a long name");
+                for value in ["x", "-1", "99999999999999999999"] {
+                    let words = [
+                        "qssl-tunnel".to_owned(),
+                        subcommand.get_name().to_owned(),
+                        format!("--{name}={value}"),
+                    ];
+                    let Err(error) = command().try_get_matches_from(words) else { continue };
+                    let said = one_line(&error);
+                    let is_std = |words: &&str| said.contains(*words);
+                    let found = ["digit", "too large", "too small", "is not in", "parse"]
+                        .iter()
+                        .find(|words| is_std(words));
+                    assert_eq!(found, None, "{said}");
+                }
             }
         }
     }

@@ -1,5 +1,9 @@
 //! The option values that need no grammar of their own: texts, hosts and numbers for AT commands.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
 use qssl_core::settings::target;
 
 use super::GrammarError;
@@ -35,6 +39,19 @@ pub fn pdp_context(text: &str) -> Result<PdpContextId, GrammarError> {
     number.ok_or_else(|| GrammarError::new("not a PDP context: 1-16"))
 }
 
+/// A parser for whole numbers of this range.
+pub fn whole<N>(range: RangeInclusive<N>) -> impl Fn(&str) -> Result<N, GrammarError> + Clone
+where
+    N: FromStr + PartialOrd + Display + Clone,
+{
+    move |text| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| digits && range.contains(number));
+        let (least, most) = (range.start(), range.end());
+        number.ok_or_else(|| GrammarError::new(format!("not a whole number from {least} to {most}")))
+    }
+}
+
 /// The longest identity, key and application protocol (EG800Q manual, 2.2.1), in characters.
 pub const LONGEST_TEXT: usize = 255;
 
@@ -58,6 +75,16 @@ mod tests {
         assert_eq!(pdp_context("16").expect("a number").number(), 16);
         for text in ["0", "17", "", "+1", "-1", "a", "4294967296"] {
             assert!(pdp_context(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_out_of_range_or_none_names_the_range() {
+        let baud = whole(300_u32..=4_000_000);
+        assert_eq!((baud("300"), baud("4000000")), (Ok(300), Ok(4_000_000)));
+        for text in ["299", "4000001", "", "+300", "-300", "x", "1e3", "99999999999999999999"] {
+            let error = baud(text).unwrap_err().to_string();
+            assert_eq!(error, "not a whole number from 300 to 4000000", "{text:?}");
         }
     }
 }

@@ -34,7 +34,14 @@ fn one_line_and_status_2() {
         (&["connect", "server.test:443", "--devcie", "x"], "a similar argument exists: '--device'"),
         (&["connect", "server.test:443", "--sockets", "0-12"], "--sockets"),
         (&["connect", "server.test:443", "--connect-timeout", "soon"], "--connect-timeout"),
-        (&["connect", "server.test:443", "--baud", "12"], "--baud"),
+        (
+            &["connect", "server.test:443", "--baud", "12"],
+            "'--baud <BAUD>': not a whole number from 300 to 4000000",
+        ),
+        (
+            &["connect", "server.test:443", "--max-retries", "some"],
+            "'--max-retries <NUMBER>': not a whole number from 0 to 4294967295",
+        ),
         (&["connect", "server.test:443", "--apn", "a;b"], "--apn"),
         (&["connect", "server.test:443", "--apn", "a\rb"], "--apn"),
         (&["connect", "server.test:443", "--ca", "/nonexistent/ca.pem"], "/nonexistent/ca.pem"),
@@ -92,7 +99,7 @@ fn an_address_that_is_taken_is_named() {
 #[test]
 fn a_wrong_value_from_the_environment_names_its_variable() {
     let cases = [
-        ("QSSL_TUNNEL_BAUD", "fast", "--baud"),
+        ("QSSL_TUNNEL_BAUD", "fast", "not a whole number from 300 to 4000000"),
         ("QSSL_TUNNEL_MODE", "pull", "--mode"),
         ("QSSL_TUNNEL_HEX_DUMP", "perhaps", "--hex-dump"),
         ("QSSL_TUNNEL_CA", "/nonexistent/ca.pem", "/nonexistent/ca.pem"),

@@ -80,7 +80,8 @@ pub struct Modem {
     pub poll_interval: Option<Duration>,
     /// `--no-wait`: give up at start instead of waiting for the device, SIM or network.
     pub wait: Wait,
-    /// `--liveness-interval`: how often an idle modem is asked whether it still answers; zero is never.
+    /// `--liveness-interval`: how often an idle modem is asked whether it still answers, and about a socket of which
+    /// nothing is heard; zero is never.
     pub liveness_interval: Duration,
     /// `--command-timeout`: how long the modem may take to answer a command that needs no network.
     pub command_timeout: Duration,

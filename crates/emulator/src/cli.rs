@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -26,10 +27,10 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     pub link: Vec<PathBuf>,
     /// Make a port that is reached by RFC 2217; may be repeated.
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub rfc2217: Vec<SocketAddr>,
     /// Make a port that is reached by plain TCP; may be repeated.
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub tcp: Vec<SocketAddr>,
     /// The modem's name for a port: usbat, usbmodem, uart1 or uart2; repeated in the order of the ports
     /// (links, rfc2217, tcp). Default: uart1, usbmodem, usbat, uart2.
@@ -38,7 +39,7 @@ pub struct Options {
     /// Let bytes take as long as on a UART of this speed; 0 is without limit. USB ports take no time. With
     /// hardware flow control (AT+IFC=2,2) a host that does not read holds the modem, without it bytes are
     /// lost and counted; without limit nothing is ever lost.
-    #[arg(long, value_name = "BAUD", default_value_t = 0)]
+    #[arg(long, value_name = "BAUD", value_parser = whole::<u32>, default_value = "0")]
     pub baud: u32,
     /// Lose bytes when the host has set another speed than the modem, as a UART does. Needs --baud.
     #[arg(long)]
@@ -66,13 +67,13 @@ pub struct Options {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub others_speak: Option<Duration>,
     /// Bytes a socket takes before SEND FAIL.
-    #[arg(long, value_name = "BYTES", default_value_t = Config::default().send_buffer_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = whole::<usize>, default_value_t = Config::default().send_buffer_bytes)]
     pub send_buffer: usize,
     /// Bytes a socket holds for the host before the far end is stopped.
-    #[arg(long, value_name = "BYTES", default_value_t = Config::default().receive_buffer_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = whole::<usize>, default_value_t = Config::default().receive_buffer_bytes)]
     pub receive_buffer: usize,
     /// Bytes of the file storage, the module's own files included.
-    #[arg(long, value_name = "BYTES", default_value_t = Config::default().storage_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = whole::<usize>, default_value_t = Config::default().storage_bytes)]
     pub storage: usize,
 
     /// Send connections to HOST:PORT to another address; may be repeated.
@@ -333,6 +334,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// No latency is longer.
 const LONGEST_TIME: Duration = Duration::from_secs(86_400);
+
+fn whole<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| "not a whole number, or too large a one".into())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write ADDR:PORT, with a numeric address".into())
+}
 
 fn mapping(text: &str) -> Result<Mapping, String> {
     let (from, to) = text.split_once('=').ok_or("write HOST:PORT=ADDR:PORT")?;

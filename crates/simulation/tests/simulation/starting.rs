@@ -1,7 +1,8 @@
 //! Goal of this test: whatever state the modem was left in, the heart brings it to serve connections.
 
 use qssl_core::at::{AtText, IdSet};
-use qssl_core::settings::{self, Mode, Secret};
+use qssl_core::error::Kind;
+use qssl_core::settings::{self, Mode, Secret, Wait};
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
 use qssl_modem_emulator::{Family, PortName, Sim};
 
@@ -65,7 +66,7 @@ fn a_send_without_a_length_that_somebody_else_began_is_given_up() {
 fn a_uart_whose_rts_is_not_wired_is_named_as_such_and_the_modem_is_not_left_deaf() {
     let port = Port { without_rts: true, ..Port::uart() };
     let wiring = Wiring::new().uart(115_200).ports([port]);
-    let wiring = wiring.settings(|settings| settings.wait = qssl_core::settings::Wait::Not);
+    let wiring = wiring.settings(|settings| settings.wait = Wait::Not);
     let mut sim = fetching(wiring).start();
     sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
     assert_eq!(sim.stopped, Some(qssl_core::error::Kind::ModemSilent));
@@ -250,7 +251,7 @@ fn without_a_sim_the_program_stays_up() {
 fn a_uart_whose_cts_is_not_wired_is_named_as_such() {
     let port = Port { without_cts: true, ..Port::uart() };
     let wiring = Wiring::new().uart(115_200).ports([port]);
-    let wiring = wiring.settings(|settings| settings.wait = qssl_core::settings::Wait::Not);
+    let wiring = wiring.settings(|settings| settings.wait = Wait::Not);
     let mut sim = fetching(wiring).start();
     sim.run_until("it gives up", seconds(200), |sim| sim.stopped.is_some());
     assert_eq!(sim.stopped, Some(qssl_core::error::Kind::ModemSilent));
@@ -342,6 +343,25 @@ fn the_last_attempt_for_a_pin_is_never_used() {
         assert_eq!(sim.said("AT+CPIN="), 0);
         assert!(sim.ready_at.is_empty());
     }
+}
+
+#[test]
+fn a_module_that_reports_no_attempts_is_given_the_pin_exactly_once() {
+    let pin = Secret(AtText::new("0000").expect("digits"));
+    let mut hand = ByHand::new(&[Mode::Push], 1, true, |settings| {
+        settings.modem.sim_pin = Some(pin);
+        settings.modem.wait = Wait::Forever;
+    });
+    for _ in 0..3 {
+        hand.ports[0].instead.push_back(("AT+CPIN?", b"\r\n+CPIN: SIM PIN\r\n\r\nOK\r\n".to_vec()));
+        for (line, answer) in [("AT+QPINC", "ERROR"), ("AT+CPINR", "ERROR"), ("AT+CPIN=", "+CME ERROR: 16")] {
+            hand.ports[0].instead.push_back((line, format!("\r\n{answer}\r\n").into_bytes()));
+        }
+    }
+    hand.run_for(seconds(100));
+    let said = |line: &str| hand.ports[0].commands.iter().filter(|said| said.starts_with(line)).count();
+    assert_eq!(["AT+QPINC=", "AT+CPINR=", "AT+CPIN="].map(said), [1, 1, 1], "{:?}", hand.ports[0].commands);
+    assert_eq!(hand.stopped, Some(Kind::SimFailed));
 }
 
 /// A PIN that is given for a SIM that wants its PUK could only be taken for a PUK.
