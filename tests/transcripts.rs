@@ -88,7 +88,7 @@ fn decoded(transcript: &Transcript, cuts: &[usize]) -> Vec<String> {
 }
 
 fn modem_bytes(transcript: &Transcript) -> usize {
-    let said = |event: &Event| if let Event::Modem(bytes) = event { bytes.len() } else { 0 };
+    let said = |event: &Event| if let Event::Modem(bytes) = event { bytes.count() } else { 0 };
     transcript.entries.iter().map(|entry| said(&entry.event)).sum()
 }
 

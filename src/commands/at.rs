@@ -12,8 +12,8 @@ use crate::config::{self, Environment};
 use crate::daemon::control::policy;
 use crate::daemon::exit_status::ExitStatus;
 use crate::terminal::printable;
+use qssl_core::Kind;
 use qssl_core::at::{Command, Line};
-use qssl_core::error::Kind;
 use qssl_core::modem::{Failure, Outcome};
 
 /// Sends one command and shows its answer; the exit status tells `OK` from everything else.

@@ -19,9 +19,9 @@ use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::logging;
 use crate::terminal::upload_bar::UploadBar;
 use crate::terminal::{self, printable, printable_json};
+use qssl_core::Kind;
 use qssl_core::at::answers::{Answer, FileSum, ListedFile, Storage, TlsSetting, without_storage};
 use qssl_core::at::{AtText, Command, SslContextId};
-use qssl_core::error::Kind;
 use qssl_core::modem::ssl_context::{self, File, Upload};
 use qssl_core::modem::{Failure, Outcome, Profile, UserAnswer};
 

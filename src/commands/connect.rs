@@ -12,7 +12,7 @@ use crate::config::{Control, Listen, Verbosity};
 use crate::daemon::control::{Reply, Request};
 use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::{logging, status};
-use qssl_core::error::Kind;
+use qssl_core::Kind;
 use qssl_core::modem::Failure;
 
 /// Connects standard input and output through the tunnel of a running daemon, if there is one to this server and

@@ -13,8 +13,8 @@ use crate::daemon::control::{self, Client, ControlError, Reply, Request, StoredF
 use crate::daemon::exit_status;
 use crate::event_loop::Commanded;
 use crate::terminal::in_full;
+use qssl_core::Kind;
 use qssl_core::at::{CmeError, Command, Line, SslContextId, USUAL_PATIENCE};
-use qssl_core::error::Kind;
 use qssl_core::modem::{Failure, Outcome, Refusal, UserAnswer};
 
 /// A conversation with one modem.

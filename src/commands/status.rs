@@ -15,8 +15,8 @@ use crate::daemon::data_usage;
 use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::status::{self, Status};
 use crate::terminal;
+use qssl_core::Kind;
 use qssl_core::at::Command;
-use qssl_core::error::Kind;
 use qssl_core::modem::{Failure, Profile};
 
 /// Shows how the daemon and its modem are.

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 /// Why the process ended: the kinds of failure and of endings that the core knows are all there are.
-pub use qssl_core::error::Kind as ExitStatus;
+pub use qssl_core::Kind as ExitStatus;
 
 /// A row of the table in the manual page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::clients::peer::Peer;
 use crate::clients::stream::{ClientStream, Stdio};
 use crate::config::{Cidr, Listen};
 use crate::daemon::capture::Way;
-use qssl_core::error::Kind;
+use qssl_core::Kind;
 use qssl_core::relay::ClientId;
 use qssl_core::settings::Tunnel;
 use qssl_core::{ClientInput, Input};

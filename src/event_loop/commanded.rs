@@ -7,8 +7,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::EventLoop;
 use crate::config::Configuration;
+use qssl_core::Kind;
 use qssl_core::at::Command;
-use qssl_core::error::Kind;
 use qssl_core::modem::{Failure, UserAnswer, UserCommand};
 
 /// A modem that only answers commands: no tunnels, no data session, the port and its wire settings alone.

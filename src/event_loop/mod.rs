@@ -42,7 +42,7 @@ use clients::{ClientSlot, ListenerSlot};
 use commanded::{OPENED_MAX, Outside};
 use daemon::Daemon;
 use ports::PortSlot;
-use qssl_core::error::Kind;
+use qssl_core::Kind;
 use qssl_core::modem::{self, Failure};
 use qssl_core::relay::{Action, CLIENTS_MAX, ClientId, Relay};
 use qssl_core::{ClientInput, Input, PortInput};

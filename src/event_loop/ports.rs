@@ -10,7 +10,7 @@ use crate::config::{Device, FlowControl, Wait};
 use crate::ports::discover::Host;
 use crate::ports::finder::Finder;
 use crate::ports::{LineCounters, OpenError, Port, PortKind, PortSettings};
-use qssl_core::error::Kind;
+use qssl_core::Kind;
 use qssl_core::modem::PortFacts;
 use qssl_core::{Input, PortInput};
 

@@ -6,7 +6,7 @@ use super::{EventLoop, ListenerSlot, Place};
 use crate::clients::listener::Listener;
 use crate::config::{Configuration, Listen, Tunnel};
 use crate::daemon::notify::monotonic_usec;
-use qssl_core::error::Kind;
+use qssl_core::Kind;
 use qssl_core::modem::Reluctance;
 
 impl EventLoop {

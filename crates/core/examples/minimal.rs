@@ -15,10 +15,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use qssl_core::modem::{self, PortFacts};
-use qssl_core::relay::{Action, ClientId, Relay};
-use qssl_core::settings::{Authentication, Limits, Mode, Modem, Port, Settings, Tls, Tunnel};
-use qssl_core::{ClientInput, Input, PortInput};
+use qssl_core::settings::{Authentication, Limits, Mode, Modem, Port, Tls, Tunnel};
+use qssl_core::{Action, ClientId, ClientInput, Input, ModemAction, PortFacts, PortInput, Relay, Settings};
 
 const LISTENER: Token = Token(usize::MAX);
 const PORT: Token = Token(usize::MAX - 1);
@@ -58,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             while let Some(action) = relay.poll_action() {
                 moved = true;
                 match action {
-                    Action::Modem(modem::Action::OpenPort(index)) => {
+                    Action::Modem(ModemAction::OpenPort(index)) => {
                         let stream = std::net::TcpStream::connect(device.as_str())?;
                         stream.set_nonblocking(true)?;
                         let mut stream = TcpStream::from_std(stream);
@@ -68,11 +66,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                             PortFacts { name: device.clone(), is_remote: true, ..PortFacts::default() };
                         relay.handle(Input::Port(index, PortInput::Opened(facts)), now());
                     }
-                    Action::Modem(modem::Action::ClosePort(_)) => port = None,
-                    Action::Modem(modem::Action::AskQueue(index)) => {
+                    Action::Modem(ModemAction::ClosePort(_)) => port = None,
+                    Action::Modem(ModemAction::AskQueue(index)) => {
                         relay.handle(Input::Port(index, PortInput::Queue(0)), now())
                     }
-                    Action::Modem(modem::Action::TellTime) => {
+                    Action::Modem(ModemAction::TellTime) => {
                         let unix = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
                         relay.handle(Input::HostClock(i64::try_from(unix)?), now());
                     }

@@ -67,17 +67,17 @@ impl OpenFailure {
     }
 
     /// Whether the module says that there is no data session.
-    pub fn doubts_session(&self) -> bool {
+    pub(crate) fn doubts_session(&self) -> bool {
         matches!(self.code(), Some(ResultCode::PDP_BROKEN | ResultCode::PDP_OPEN_FAILED))
     }
 
     /// Whether a certificate or key that has vanished from the module would show in this way, or a wrong clock.
-    pub fn may_be_lost_files(&self) -> bool {
+    pub(crate) fn may_be_lost_files(&self) -> bool {
         matches!(self.code(), Some(ResultCode::INVALID_PARAMETER | ResultCode::CONNECT_FAILED))
     }
 
     /// The cause without the advice, for counters.
-    pub fn in_short(&self) -> String {
+    pub(crate) fn in_short(&self) -> String {
         match (self.code(), self) {
             (Some(code), _) => format!("{} {}", code.0, code.words()),
             (None, OpenFailure::TimedOut) => "no answer in time".into(),

@@ -3,16 +3,16 @@
 use crate::modem::PortFacts;
 use crate::relay::ClientId;
 
-/// What happened. [`crate::relay::Relay::handle`] takes it; bytes and new clients have functions of their own.
+/// What happened. [`crate::Relay::handle`] takes it; bytes and new clients have functions of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// At this port, by its place in [`crate::settings::Settings::ports`].
     Port(usize, PortInput),
     /// At this client. One that is no more is no fault.
     Client(ClientId, ClientInput),
-    /// The host's clock, in seconds since 1970: the answer to [`crate::modem::Action::TellTime`].
+    /// The host's clock, in seconds since 1970: the answer to [`crate::ModemAction::TellTime`].
     HostClock(i64),
-    /// [`crate::relay::Relay::next_deadline`] has come.
+    /// [`crate::Relay::next_deadline`] has come.
     Deadline,
     /// SIGTERM or SIGINT: the clients that are there are served, then the end begins; a second one ends at once.
     Shutdown {
@@ -35,12 +35,12 @@ pub enum PortInput {
     Lost,
     /// More has become known of it: a device server tells of its lines when it answers.
     Facts(PortFacts),
-    /// How its DCD stands: the answer to [`crate::modem::Action::AskLines`], or a change.
+    /// How its DCD stands: the answer to [`crate::ModemAction::AskLines`], or a change.
     Lines {
         /// On.
         dcd: bool,
     },
-    /// How many bytes its tty has not sent yet: the answer to [`crate::modem::Action::AskQueue`].
+    /// How many bytes its tty has not sent yet: the answer to [`crate::ModemAction::AskQueue`].
     Queue(usize),
     /// The host's UART counted bytes that it lost, or received wrongly, by the time of what is received next.
     Garbled {

@@ -1,7 +1,7 @@
 //! TLS connections made inside a Quectel cellular modem, as a sans-IO core: no I/O, no clock, no threads.
 //!
-//! Clients come in on the left, the modem is spoken to on the right, and whoever uses this crate carries the bytes and
-//! tells the time. `qssl-tunnel` is such a program; its event loop is the one place there that waits.
+//! Clients come in on the left, the modem is spoken to on the right, and the program that uses this crate carries the
+//! bytes and tells the time. `qssl-tunnel` is such a program; `examples/minimal.rs` is one in some hundred lines.
 //!
 //! ```text
 //!    clients                     the heart: no I/O, no clock, no threads                              modem
@@ -17,6 +17,42 @@
 //!                          └──────────────────────────┘
 //! ```
 //!
+//! # How it is used
+//!
+//! A program makes one [`Relay`] from its [`Settings`], and then goes round in a loop:
+//!
+//! 1. What happened is passed on: [`Relay::handle`] takes an [`Input`], [`Relay::client_accepted`] a new client.
+//! 2. Bytes are moved. What a port or a client sends goes to [`Relay::port_received`] and [`Relay::client_received`],
+//!    at most as many bytes as [`Relay::wants_port_bytes`] and [`Relay::wants_client_bytes`] allow. What is to be sent
+//!    is in [`Relay::port_output`] and [`Relay::client_output`]; [`Relay::port_written`] and [`Relay::client_written`]
+//!    take how much of it was.
+//! 3. What [`Relay::poll_action`] asks for is done: an [`Action`], of which a [`ModemAction`] concerns ports and clock.
+//! 4. When neither bytes nor actions are left, the program sleeps until something happens or [`Relay::next_deadline`]
+//!    comes, which is an [`Input`] as well.
+//!
+//! ```
+//! # use std::time::{Duration, Instant};
+//! use qssl_core::{Action, Input, ModemAction, PortFacts, PortInput, Relay, Settings, settings};
+//!
+//! let settings = Settings {
+//!     ports: vec![settings::Port::default()],
+//!     modem: settings::Modem::default(),
+//!     tunnels: Vec::new(),
+//!     shutdown_timeout: Duration::from_secs(30),
+//!     is_single: false,
+//! };
+//! let mut now = Instant::now();
+//! let mut relay = Relay::new(settings, now);
+//! assert_eq!(relay.poll_action(), Some(Action::Modem(ModemAction::OpenPort(0))));
+//! relay.handle(Input::Port(0, PortInput::Opened(PortFacts::default())), now);
+//! // The port has to be quiet before the modem is asked; here time passes as fast as it is told.
+//! while relay.port_output(0).is_empty() {
+//!     now = relay.next_deadline().expect("something is waited for");
+//!     relay.handle(Input::Deadline, now);
+//! }
+//! assert_eq!(relay.port_output(0), b"AT\r");
+//! ```
+//!
 //! # Words
 //!
 //! *Client*: a local connection that we accepted. *Tunnel*: listening addresses, their target, mode and TLS
@@ -26,22 +62,21 @@
 //!
 //! # Code map
 //!
-//! Calls go one way: relay → modem → socket → at. Facts come back as return values and polled outputs. What happens comes in
-//! as [`Input`], bytes as slices; what is to be done is [`relay::Relay::poll_action`].
+//! Calls go one way: relay → modem → socket → at. Facts come back as return values and polled outputs.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`at`] | The language of the modem: command → bytes, bytes → message |
-//! | [`byte_queue`] | A byte queue with a limit |
-//! | `channel` | One AT conversation on a port: the command in flight, bringing it back to answering, and what it is as a stream |
-//! | [`error`] | Kinds of failure and of endings: how one is told from another by programs |
+//! | `byte_queue` | A byte queue with a limit |
+//! | `channel` | One AT conversation: a port, at most one command in flight, and the bytes that wait to leave |
+//! | `error` | Kinds of failure and of endings: how one is told from another by programs |
 //! | `failure` | Why the modem cannot do what it was asked: words for people and an exit status for scripts |
 //! | `fair_queue` | Whose turn it is: start-time fair queueing over the flows of one modem |
 //! | `input` | What can happen to the core, beside bytes that move: the one entrance, for event loop, simulation and fuzzing alike |
 //! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and what is said next |
 //! | `profile` | What this module can do: learnt from its own answers, with the manuals' tables as the fallback |
 //! | [`recorder`] | The flight recorder: the last that passed on a port, kept in memory as readable text |
-//! | `recovery` | When a modem that does not work is helped, and by how much: the ladder and its pauses |
+//! | `recovery` | The recovery ladder: what is tried when a modem misbehaves, mildest first |
 //! | [`relay`] | Clients attached to sockets: the waiting line, half-closes, ends, and every limit of time |
 //! | [`settings`] | What the core takes: tunnels, the modem, TLS, limits |
 //! | `socket` | One socket: a TLS connection in the modem, from the moment its number is given out until it is known to be free again |
@@ -61,25 +96,35 @@
 //! - Every queue, line, wait and retry has a named limit.
 
 pub mod at;
-pub mod byte_queue;
+mod byte_queue;
 mod channel;
-pub mod error;
+mod error;
 mod failure;
 mod fair_queue;
 mod input;
+// For the other crates of this project, which look further in than a user needs to.
+#[doc(hidden)]
 pub mod modem;
 mod profile;
+#[doc(hidden)]
 pub mod recorder;
 mod recovery;
+#[doc(hidden)]
 pub mod relay;
 pub mod settings;
 mod socket;
 #[cfg(test)]
 mod test_clock;
 
+pub use error::Kind;
+pub use failure::Failure;
 pub use input::{ClientInput, Input, PortInput};
+pub use modem::{Action as ModemAction, Counters, PortFacts, UserAnswer, UserCommand};
+pub use relay::{Action, ClientId, Connection, Relay, TunnelCounters};
+pub use settings::Settings;
 
 /// `1 client`, `2 clients`.
+#[doc(hidden)]
 pub fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")

@@ -96,12 +96,12 @@ pub struct Ranges(Vec<RangeInclusive<u32>>);
 
 impl Ranges {
     /// One range.
-    pub fn one(range: RangeInclusive<u32>) -> Self {
+    pub(crate) fn one(range: RangeInclusive<u32>) -> Self {
         Ranges(vec![range])
     }
 
     /// Reads a list without its brackets; `None` if something in it is no number, or it is empty.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let range = |part: &str| match part.split_once('-') {
             Some((first, last)) => Some(number(first)?..=number(last)?),
             None => number(part).map(|only| only..=only),
@@ -115,13 +115,13 @@ impl Ranges {
     }
 
     /// The least of them that is not below `wanted`, else the greatest.
-    pub fn nearest(&self, wanted: u32) -> u32 {
+    pub(crate) fn nearest(&self, wanted: u32) -> u32 {
         let above = self.0.iter().filter(|range| *range.end() >= wanted);
         above.map(|range| wanted.max(*range.start())).min().or(self.greatest()).unwrap_or(wanted)
     }
 
     /// The greatest of them.
-    pub fn greatest(&self) -> Option<u32> {
+    pub(crate) fn greatest(&self) -> Option<u32> {
         self.0.iter().filter(|range| !range.is_empty()).map(|range| *range.end()).max()
     }
 
@@ -238,7 +238,7 @@ impl Profile {
     }
 
     /// Whether this model is known to speak another language of TLS: NB-IoT and 2G modules.
-    pub fn has_other_commands(&self) -> bool {
+    pub(crate) fn has_other_commands(&self) -> bool {
         let model = self.model.to_ascii_uppercase();
         ["BC2", "BC3", "BC6", "BC9", "M95", "M66", "M26", "MC60"].iter().any(|other| model.starts_with(other))
     }
@@ -255,7 +255,7 @@ impl Profile {
     }
 
     /// The key of AT+QSSLCFG called `name`, if it has that.
-    pub fn key(&self, name: &str) -> Option<&Key> {
+    pub(crate) fn key(&self, name: &str) -> Option<&Key> {
         self.keys.iter().find(|key| key.name == name)
     }
 
@@ -265,18 +265,18 @@ impl Profile {
     }
 
     /// Whether it has this key, or its family's manual says so: a list may lack a line.
-    pub fn may_have_key(&self, name: &str) -> bool {
+    pub(crate) fn may_have_key(&self, name: &str) -> bool {
         self.has_key(name) || manual(self.family).iter().any(|(key, _)| *key == name)
     }
 
     /// Whether the module itself has not said that it has this key.
-    pub fn is_unlisted(&self, name: &str) -> bool {
+    pub(crate) fn is_unlisted(&self, name: &str) -> bool {
         !self.lists_keys || !self.has_key(name)
     }
 
     /// Whether the key takes this number, as far as the module or else its family's manual has said; a key without a
     /// list of numbers takes any, and the module itself has the last word.
-    pub fn takes(&self, name: &str, number: u32) -> bool {
+    pub(crate) fn takes(&self, name: &str, number: u32) -> bool {
         let takes = |key: &Key| key.range.as_ref().is_none_or(|range| range.contains(number));
         match self.key(name) {
             Some(key) => takes(key),
@@ -288,7 +288,7 @@ impl Profile {
     }
 
     /// Whether "clientkey" takes a password behind the file.
-    pub fn takes_key_password(&self) -> bool {
+    pub(crate) fn takes_key_password(&self) -> bool {
         self.key("clientkey").is_some_and(|key| key.values.contains(','))
     }
 

@@ -61,7 +61,7 @@ impl Recorder {
     }
 
     /// From now on logged lines begin with this name, for where several ports are logged.
-    pub fn set_label(&mut self, port: &str) {
+    pub(crate) fn set_label(&mut self, port: &str) {
         self.label = format!("{port} ");
     }
 
@@ -127,15 +127,6 @@ impl Recorder {
         if left == 0 {
             self.finish(now);
         }
-    }
-
-    /// Something that is worth knowing besides, such as a change of speed.
-    pub fn remark(&mut self, text: &str) {
-        self.entry.clear();
-        self.entry.push_str("# ");
-        escape(text.as_bytes(), &mut self.entry);
-        self.entry.push('\n');
-        self.keep();
     }
 
     /// Everything that is kept, oldest first; empty or whole lines.
@@ -272,8 +263,7 @@ mod tests {
         recorder.payload(Side::Host, b"0123456789", 8, start + Duration::from_millis(9));
         recorder.payload(Side::Host, b"01234567", 0, start + Duration::from_millis(9));
         recorder.line(Side::Modem, "SEND OK", start + Duration::from_millis(1259));
-        recorder.remark("a reboot");
-        assert_eq!(recorder.text(), "> AT+QSSLSEND=4,18\n< >\n> [18]\n@ +1.250s\n< SEND OK\n# a reboot\n");
+        assert_eq!(recorder.text(), "> AT+QSSLSEND=4,18\n< >\n> [18]\n@ +1.250s\n< SEND OK\n");
     }
 
     #[test]

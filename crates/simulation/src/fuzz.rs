@@ -165,7 +165,6 @@ fn recorded(data: &[u8]) -> String {
             2 => recorder.answer(&String::from_utf8_lossy(bytes), kind & 128 != 0, now),
             3 => recorder.prompt(now),
             4 => recorder.file(side, bytes.len(), left, now),
-            5 => recorder.remark(&String::from_utf8_lossy(bytes)),
             _ => recorder.payload(side, bytes, left, now),
         }
         let length = recorder.text().len();

@@ -21,8 +21,8 @@ mod witness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use qssl_core::Kind;
 use qssl_core::at::SocketId;
-use qssl_core::error::Kind;
 use qssl_core::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
 use qssl_core::relay::{Action, ClientId, Relay};
 use qssl_core::settings::{self, Identity, Mode, Settings, Tunnel};

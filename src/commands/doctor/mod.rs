@@ -21,13 +21,13 @@ use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::logging;
 use crate::daemon::sim_pin;
 use crate::terminal;
+use qssl_core::Kind;
 use qssl_core::at::answers::{
     AccessPoint, Answer, Clock, LastError, NameServers, Operator, PdpContext, PinAttempts, Registration,
     Signal, SimState,
 };
 use qssl_core::at::{Command, ResultCode, SslContextId};
 use qssl_core::counted;
-use qssl_core::error::Kind;
 use qssl_core::modem::{
     Failure, Outcome, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal,
     UserAnswer, access_point_line,

@@ -144,7 +144,7 @@ impl Command {
     }
 
     /// What stands between this command and its final result.
-    pub fn expects(&self) -> Expects {
+    pub(crate) fn expects(&self) -> Expects {
         match self {
             Command::Send { .. } => Expects::Prompt,
             Command::Upload { .. } => Expects::ConnectThenUpload,
@@ -157,7 +157,7 @@ impl Command {
     }
 
     /// Whether the channel becomes a stream by it.
-    pub fn begins_stream(&self) -> bool {
+    pub(crate) fn begins_stream(&self) -> bool {
         self.expects() == Expects::ConnectThenData
     }
 
@@ -180,7 +180,7 @@ impl Command {
     }
 
     /// Whether it must not be lost to a module that sleeps: nobody could tell whether it was carried out.
-    pub fn must_arrive(&self) -> bool {
+    pub(crate) fn must_arrive(&self) -> bool {
         match self {
             // What a longer one is followed by before its prompt comes cannot fill it up.
             Command::Send { length, .. } => *length <= SHORT_SEND_BYTES,
@@ -199,7 +199,7 @@ impl Command {
     }
 
     /// The socket that this command is about.
-    pub fn socket(&self) -> Option<SocketId> {
+    pub(crate) fn socket(&self) -> Option<SocketId> {
         match self {
             Command::Send { socket, .. }
             | Command::Receive { socket, .. }
@@ -213,7 +213,7 @@ impl Command {
 
     /// The name that begins this command's information lines, such as `+QSSLRECV: `; empty where any line
     /// is part of the answer.
-    pub fn answer_prefix(&self) -> &str {
+    pub(crate) fn answer_prefix(&self) -> &str {
         match self {
             Command::Send { .. } => "+QSSLSEND",
             Command::Receive { .. } => "+QSSLRECV",

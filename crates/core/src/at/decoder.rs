@@ -208,12 +208,12 @@ impl Decoder {
     }
 
     /// The `recv` URCs of these sockets (a bit each) only announce, even with a length: no payload follows.
-    pub fn set_announcing(&mut self, sockets: u16) {
+    pub(crate) fn set_announcing(&mut self, sockets: u16) {
         self.announcing = sockets;
     }
 
     /// This line has been sent, and may come back.
-    pub fn expect_echo(&mut self, line: &[u8]) {
+    pub(crate) fn expect_echo(&mut self, line: &[u8]) {
         self.echoes.rotate_right(1);
         self.echoes[0].clear();
         self.echoes[0].extend_from_slice(line);
@@ -244,7 +244,7 @@ impl Decoder {
 
     /// A pause went before what comes next. In the middle of announced payload it is compared with what a module
     /// says that has booted meanwhile.
-    pub fn resumes(&mut self) {
+    pub(crate) fn resumes(&mut self) {
         self.state = match self.state {
             State::Line if self.is_inside_header() => State::LateLine,
             State::HeaderLf { length, owner: Owner::Ours, .. } => {
@@ -257,7 +257,7 @@ impl Decoder {
 
     /// Whether what came behind a pause is as long as the announced payload was still to be, and begins what a module says
     /// that has booted: more of that may be about to come.
-    pub fn late_payload_may_be_whole(&self) -> bool {
+    pub(crate) fn late_payload_may_be_whole(&self) -> bool {
         match self.state {
             State::LatePayload { left, framing: 0 } => {
                 self.line.len() == left && (1..=BOOT_CHANCE_BYTES).contains(&left)
@@ -267,7 +267,7 @@ impl Decoder {
     }
 
     /// No more has come: it is payload, which [`Decoder::decode`] gives out without further input. Whether it was.
-    pub fn settle_late_payload(&mut self) -> bool {
+    pub(crate) fn settle_late_payload(&mut self) -> bool {
         let is_whole = self.late_payload_may_be_whole();
         if is_whole {
             self.state = State::SettledPayload { framing: 0 };
@@ -283,7 +283,7 @@ impl Decoder {
     }
 
     /// Whether more is awaited of what another program has the modem say.
-    pub fn is_inside_foreign(&self) -> bool {
+    pub(crate) fn is_inside_foreign(&self) -> bool {
         match self.state {
             State::HeaderLf { owner, .. } | State::Payload { owner, .. } => owner == Owner::Foreign,
             State::ForeignText(..) => true,
@@ -292,7 +292,7 @@ impl Decoder {
     }
 
     /// Whether the text that another program had the modem say has ended, if nothing more comes now.
-    pub fn foreign_may_be_over(&self) -> bool {
+    pub(crate) fn foreign_may_be_over(&self) -> bool {
         matches!(self.state, State::ForeignText(text, _) if text.may_be_over())
     }
 
@@ -308,14 +308,14 @@ impl Decoder {
     }
 
     /// Whether the line so far announces payload: whatever ends it, its payload follows.
-    pub fn is_inside_header(&self) -> bool {
+    pub(crate) fn is_inside_header(&self) -> bool {
         matches!(self.state, State::Line | State::LateLine)
             && !self.line_done
             && self.line.starts_with(b"+QSSLURC: \"recv\",")
     }
 
     /// Whether some part of a line or payload has arrived and the rest has not.
-    pub fn is_inside_message(&self) -> bool {
+    pub(crate) fn is_inside_message(&self) -> bool {
         match self.state {
             State::Line | State::LateLine => !self.line.is_empty() && !self.line_done,
             State::HeaderLf { .. }
@@ -331,7 +331,7 @@ impl Decoder {
 
     /// Skips a byte that may stand before an echo and that no line begins with: a line end, the blank of a prompt, noise.
     /// Whether there was one.
-    pub fn skip_before_echo(&mut self, input: &mut &[u8]) -> bool {
+    pub(crate) fn skip_before_echo(&mut self, input: &mut &[u8]) -> bool {
         let is_between = self.state == State::Line && (self.line.is_empty() || self.line_done);
         let is_skipped = is_between && input.first().is_some_and(|byte| !byte.is_ascii_graphic());
         if is_skipped {
@@ -342,14 +342,14 @@ impl Decoder {
     }
 
     /// A line begins with these bytes, which were taken for an echo.
-    pub fn begin_line(&mut self, bytes: &[u8]) {
+    pub(crate) fn begin_line(&mut self, bytes: &[u8]) {
         self.line.clear();
         self.line_done = false;
         self.line.extend_from_slice(&bytes[..bytes.len().min(LINE_MAX)]);
     }
 
     /// Forgets everything half-done, as after a resynchronisation.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         let echoes = std::mem::take(&mut self.echoes);
         *self = Decoder { line: std::mem::take(&mut self.line), echoes, ..Decoder::new() };
         self.line.clear();
@@ -769,7 +769,7 @@ fn text(line: &[u8]) -> &str {
 }
 
 /// The longest payload that a push URC may announce, in bytes. The manuals state no maximum.
-pub const PUSH_LENGTH_MAX: usize = 16_384;
+const PUSH_LENGTH_MAX: usize = 16_384;
 
 /// The longest payload that `+QSSLRECV` may announce, in bytes (both manuals).
 const RECEIVE_LENGTH_MAX: usize = 1_500;

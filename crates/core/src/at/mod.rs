@@ -15,9 +15,10 @@ mod result_code;
 pub mod transcript;
 mod value;
 
-pub use command::{AccessMode, Command, Expects, Line, USUAL_PATIENCE};
-pub use decoder::{Decoder, Final, Message, PUSH_LENGTH_MAX, Urc};
-pub use foreign::{begins_text, foreign_length};
+pub(crate) use command::Expects;
+pub use command::{AccessMode, Command, Line, USUAL_PATIENCE};
+pub use decoder::{Decoder, Final, Message, Urc};
+pub(crate) use foreign::{begins_text, foreign_length};
 pub use outcome::{Outcome, Refusal};
 pub(crate) use parse::fields;
 pub use result_code::{CmeError, ResultCode};

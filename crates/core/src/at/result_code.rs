@@ -33,17 +33,17 @@ impl ResultCode {
     pub const PDP_BROKEN: ResultCode = ResultCode(570);
 
     /// The manual's words.
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         self.row().map_or("unknown result code", |row| row.1)
     }
 
     /// What usually causes it and what to do; empty where the words say it all.
-    pub fn hint(self) -> &'static str {
+    pub(crate) fn hint(self) -> &'static str {
         self.row().map_or("", |row| row.2)
     }
 
     /// Whether another attempt, alone and a little later, may well succeed.
-    pub fn is_busy(self) -> bool {
+    pub(crate) fn is_busy(self) -> bool {
         self == Self::DNS_BUSY || self == Self::BUSY
     }
 
@@ -73,7 +73,7 @@ impl CmeError {
     }
 
     /// The same number as a result code, if it is one of those.
-    pub fn result_code(&self) -> Option<ResultCode> {
+    pub(crate) fn result_code(&self) -> Option<ResultCode> {
         self.number().filter(|number| (550..=574).contains(number)).map(ResultCode)
     }
 }

@@ -93,16 +93,11 @@ impl Transcript {
 
 impl Bytes {
     /// How many bytes.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         match self {
             Bytes::Exact(bytes) => bytes.len(),
             Bytes::Any(length) => *length,
         }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The bytes, made up where only their number is known.

@@ -150,16 +150,6 @@ impl IdSet {
     pub fn contains(self, number: usize) -> bool {
         number < 16 && self.0 & (1 << number) != 0
     }
-
-    /// How many numbers the set has.
-    pub fn len(self) -> usize {
-        self.0.count_ones() as usize
-    }
-
-    /// Whether the set has no number.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
 }
 
 #[cfg(test)]

@@ -23,9 +23,12 @@ use std::time::{Duration, Instant};
 
 pub use crate::at::{Outcome, Refusal};
 pub use crate::channel::UserCommand;
-pub use crate::failure::{Cut, Failure, OpenFailure};
-pub use crate::profile::{CloseTime, DIRECTORIES, Family, Profile, QUESTIONS};
-pub use crate::socket::{GiveUp, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
+pub(crate) use crate::failure::Cut;
+pub use crate::failure::{Failure, OpenFailure};
+pub(crate) use crate::profile::{CloseTime, Family};
+pub use crate::profile::{DIRECTORIES, Profile, QUESTIONS};
+pub(crate) use crate::socket::{GiveUp, SEND_STUCK_LIMIT};
+pub use crate::socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
 pub use counters::Counters;
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
@@ -147,7 +150,7 @@ pub struct PortFacts {
 
 /// What the relay must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// Sockets can be opened.
     Up,
     /// They no longer can; every socket has ended.
@@ -190,7 +193,7 @@ pub struct UserAnswer {
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// The far end closed, and nothing known speaks against its having sent everything.
     Eof,
     /// The stream is broken.
@@ -226,7 +229,7 @@ pub enum Action {
 
 /// What a socket has carried since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Carried {
+pub(crate) struct Carried {
     /// Bytes that the module has taken.
     pub up_bytes: u64,
     /// Bytes that have come from the far end.
@@ -239,7 +242,7 @@ pub struct Carried {
 
 impl Modem {
     /// A modem whose ports are not open yet.
-    pub fn new(
+    pub(crate) fn new(
         ports: Vec<settings::Port>,
         settings: settings::Modem,
         tunnels: Vec<Arc<settings::Tunnel>>,
@@ -327,7 +330,7 @@ impl Modem {
     }
 
     /// Whether a socket for this tunnel could be opened now.
-    pub fn can_open(&self, tunnel: &settings::Tunnel) -> bool {
+    pub(crate) fn can_open(&self, tunnel: &settings::Tunnel) -> bool {
         if !self.is_up() || self.releasing.is_some() || self.free_socket().is_none() {
             return false;
         }
@@ -363,19 +366,19 @@ impl Modem {
     }
 
     /// Whether the port's DCD line matters now: in data mode it tells an end from payload.
-    pub fn wants_port_lines(&self, port: usize) -> bool {
+    pub(crate) fn wants_port_lines(&self, port: usize) -> bool {
         self.ports[port].has_dcd && self.channels[port].stream().is_some()
     }
 
     /// The client of this socket does not read, and holds up a port by that.
-    pub fn holds_up_port(&self, socket: SocketId) -> bool {
+    pub(crate) fn holds_up_port(&self, socket: SocketId) -> bool {
         let socket = &self.sockets[socket.index()];
         socket.is_attached() && socket.is_pushing() && socket.incoming.room() < READ_MIN_BYTES
     }
 
     /// The client of this socket does not read, and what it has not read hides that the module no longer pushes:
     /// nothing but its bytes can come before the answer to the switch of mode.
-    pub fn holds_up_its_relief(&self, id: SocketId) -> bool {
+    pub(crate) fn holds_up_its_relief(&self, id: SocketId) -> bool {
         let socket = &self.sockets[id.index()];
         let switches =
             |command: &Command| matches!(command, Command::SwitchMode { socket, .. } if *socket == id);
@@ -384,7 +387,7 @@ impl Modem {
     }
 
     /// Whether bytes that the port cannot deliver are lost: the line has no flow control.
-    pub fn loses_unread_bytes(&self) -> bool {
+    pub(crate) fn loses_unread_bytes(&self) -> bool {
         self.settings.flow_control == Some(settings::FlowControl::None)
             || self.ports.iter().any(|facts| facts.lacks_flow_control)
     }
@@ -396,7 +399,7 @@ impl Modem {
     }
 
     /// When [`Modem::deadline_passed`] is due.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         // What was due at the last run and did not happen waits for something else, not for the time.
         let waits = |at: Instant| (at > self.last_run).then_some(at);
         let channels = self.channels.iter().filter_map(|channel| match channel.state() {
@@ -430,7 +433,7 @@ impl Modem {
     // What happened to the ports.
 
     /// Something happened at a port.
-    pub fn port(&mut self, port: usize, input: PortInput, now: Instant) {
+    pub(crate) fn port(&mut self, port: usize, input: PortInput, now: Instant) {
         match input {
             PortInput::Opened(facts) => self.port_opened(port, facts, now),
             PortInput::Failed { is_missing } => self.port_failed(port, is_missing, now),
@@ -519,14 +522,14 @@ impl Modem {
     }
 
     /// The host's clock, in seconds since 1970: the answer to [`Action::TellTime`].
-    pub fn host_clock(&mut self, unix_seconds: i64, now: Instant) {
+    pub(crate) fn host_clock(&mut self, unix_seconds: i64, now: Instant) {
         if self.host_clock_told(unix_seconds, now) {
             self.run(now);
         }
     }
 
     /// Bytes came out of the port, no more than [`Modem::wants_port_bytes`] allowed.
-    pub fn port_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
+    pub(crate) fn port_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
         self.counters.wire_bytes_in += bytes.len() as u64;
         self.channels[port].give_up_foreign(now);
         self.settle_late_payload(port, now);
@@ -548,12 +551,12 @@ impl Modem {
     }
 
     /// Bytes that wait to leave by this port.
-    pub fn port_output(&self, port: usize) -> &[u8] {
+    pub(crate) fn port_output(&self, port: usize) -> &[u8] {
         self.channels[port].output(|id| self.sockets[id.index()].outgoing.as_slice())
     }
 
     /// The port took `count` bytes of [`Modem::port_output`].
-    pub fn port_written(&mut self, port: usize, count: usize, now: Instant) {
+    pub(crate) fn port_written(&mut self, port: usize, count: usize, now: Instant) {
         self.counters.wire_bytes_out += count as u64;
         let sockets = &self.sockets;
         let outgoing = |id: SocketId| sockets[id.index()].outgoing.as_slice();
@@ -567,7 +570,7 @@ impl Modem {
     }
 
     /// Something is due.
-    pub fn deadline_passed(&mut self, now: Instant) {
+    pub(crate) fn deadline_passed(&mut self, now: Instant) {
         if self.booting_until.is_some_and(|until| until <= now) {
             self.booting_until = None;
         }
@@ -609,7 +612,7 @@ impl Modem {
     // What the relay wants.
 
     /// Begins a connection for this tunnel, on the socket that has been free longest.
-    pub fn open(&mut self, tunnel: &Arc<settings::Tunnel>, now: Instant) -> Option<SocketId> {
+    pub(crate) fn open(&mut self, tunnel: &Arc<settings::Tunnel>, now: Instant) -> Option<SocketId> {
         if !self.can_open(tunnel) {
             return None;
         }
@@ -622,13 +625,13 @@ impl Modem {
     }
 
     /// How many bytes [`Modem::send`] takes now.
-    pub fn room(&self, socket: SocketId) -> usize {
+    pub(crate) fn room(&self, socket: SocketId) -> usize {
         let socket = &self.sockets[socket.index()];
         if socket.takes_bytes() { socket.outgoing.room() } else { 0 }
     }
 
     /// Hands over bytes for the far end and returns how many were taken.
-    pub fn send(&mut self, socket: SocketId, bytes: &[u8], now: Instant) -> usize {
+    pub(crate) fn send(&mut self, socket: SocketId, bytes: &[u8], now: Instant) -> usize {
         let taken = self.room(socket).min(bytes.len());
         self.sockets[socket.index()].outgoing.append(&bytes[..taken]);
         self.run(now);
@@ -651,19 +654,19 @@ impl Modem {
     }
 
     /// The client took `count` of [`Modem::received`].
-    pub fn consume(&mut self, socket: SocketId, count: usize, now: Instant) {
+    pub(crate) fn consume(&mut self, socket: SocketId, count: usize, now: Instant) {
         self.sockets[socket.index()].incoming.consume(count);
         self.run(now);
     }
 
     /// Takes what has come and was not consumed, at [`Event::Ended`].
-    pub fn take_rest(&mut self, socket: SocketId) -> ByteQueue {
+    pub(crate) fn take_rest(&mut self, socket: SocketId) -> ByteQueue {
         let socket = &mut self.sockets[socket.index()];
         std::mem::replace(&mut socket.incoming, ByteQueue::new(INCOMING_LIMIT_BYTES))
     }
 
     /// The client is done with the socket; nothing more is heard of it.
-    pub fn give_up(&mut self, socket: SocketId, how: GiveUp, now: Instant) {
+    pub(crate) fn give_up(&mut self, socket: SocketId, how: GiveUp, now: Instant) {
         // It knows by itself.
         let _ = self.sockets[socket.index()].detach();
         self.close_or_free(socket, how);
@@ -671,7 +674,7 @@ impl Modem {
     }
 
     /// Puts a command from outside in line, behind what the tunnels need at once. `None`: the line is full.
-    pub fn command(&mut self, command: Command, now: Instant) -> Option<UserCommand> {
+    pub(crate) fn command(&mut self, command: Command, now: Instant) -> Option<UserCommand> {
         if self.user_commands.len() >= USER_COMMANDS_MAX {
             return None;
         }
@@ -683,7 +686,7 @@ impl Modem {
     }
 
     /// Leave the modem as it was found; [`Event::Released`] says when that is so. Nothing is done after `until`.
-    pub fn release(&mut self, now: Instant, until: Instant) {
+    pub(crate) fn release(&mut self, now: Instant, until: Instant) {
         self.releasing = Some(until.checked_sub(DEACTIVATION_TIME).unwrap_or(now).max(now));
         for id in SocketId::all() {
             if self.sockets[id.index()].is_attached() {
@@ -696,14 +699,14 @@ impl Modem {
     }
 
     /// Whether clients wait for a socket: what is only being kept then makes way.
-    pub fn want_sockets(&mut self, wanted: bool, now: Instant) {
+    pub(crate) fn want_sockets(&mut self, wanted: bool, now: Instant) {
         if std::mem::replace(&mut self.is_wanted, wanted) != wanted {
             self.run(now);
         }
     }
 
     /// What has been carried for the client of this socket.
-    pub fn carried(&self, id: SocketId) -> Carried {
+    pub(crate) fn carried(&self, id: SocketId) -> Carried {
         let socket = &self.sockets[id.index()];
         let line_free_at = self.channels.iter().find_map(|channel| match channel.state() {
             ChannelState::Data(data) if data.socket == Some(id) => data.line_free_at(),
@@ -720,12 +723,12 @@ impl Modem {
     // What came of it.
 
     /// The next thing that the relay must know.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
     /// The next thing that the event loop must do.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 

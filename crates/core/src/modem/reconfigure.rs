@@ -25,7 +25,7 @@ impl Modem {
     ///
     /// # Errors
     /// Nothing has changed then.
-    pub fn reconfigure(
+    pub(crate) fn reconfigure(
         &mut self,
         settings: settings::Modem,
         tunnels: Vec<Arc<settings::Tunnel>>,
@@ -70,7 +70,7 @@ impl Modem {
     }
 
     /// The SIM has refused the PIN, so it is not tried again.
-    pub fn has_dropped_pin(&self) -> bool {
+    pub(crate) fn has_dropped_pin(&self) -> bool {
         self.settings.sim_pin.is_none()
     }
 

@@ -81,12 +81,12 @@ pub enum Reading {
 
 impl SslContext {
     /// Whether this tunnel's connections can be opened on it.
-    pub fn fits(&self, tunnel: &settings::Tunnel) -> bool {
+    pub(crate) fn fits(&self, tunnel: &settings::Tunnel) -> bool {
         self.tls == tunnel.tls && self.connect_timeout == tunnel.limits.connect_timeout
     }
 
     /// A context about which the modem has not been told anything yet.
-    pub fn new(
+    pub(crate) fn new(
         id: SslContextId,
         tls: &settings::Tls,
         connect_timeout: Duration,
@@ -113,13 +113,13 @@ impl SslContext {
     }
 
     /// The modem knows nothing of it any more.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.start_again();
         self.files_stand = self.files.is_empty();
     }
 
     /// All settings must be written and read back.
-    pub fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         for setting in &mut self.settings {
             setting.state = setting.initial_state();
         }
@@ -131,7 +131,7 @@ impl SslContext {
     }
 
     /// Another program may have changed it: what matters is read again.
-    pub fn doubt(&mut self) {
+    pub(crate) fn doubt(&mut self) {
         for setting in self.settings.iter_mut().filter(|setting| setting.is_checked) {
             if setting.state == ContextState::Stands {
                 setting.state = ContextState::Written;
@@ -145,35 +145,35 @@ impl SslContext {
     }
 
     /// A socket of it was closed or failed to open, and the module may have put its settings back.
-    pub fn perhaps_forgotten(&mut self) {
+    pub(crate) fn perhaps_forgotten(&mut self) {
         self.doubt();
         self.may_be_forgotten = true;
     }
 
     /// Whether the module may have put its settings back since they were read.
-    pub fn may_be_forgotten(&self) -> bool {
+    pub(crate) fn may_be_forgotten(&self) -> bool {
         self.may_be_forgotten
     }
 
     /// Whether everything stands as far as anybody can know.
-    pub fn stands(&self) -> bool {
+    pub(crate) fn stands(&self) -> bool {
         self.settings.iter().all(|setting| !setting.is_due() && !setting.is_unread())
     }
 
     /// Whether connections of it are worth protecting: without authentication anybody can be in between.
-    pub fn is_guarded(&self) -> bool {
+    pub(crate) fn is_guarded(&self) -> bool {
         self.tls.authentication != settings::Authentication::Insecure
     }
 
     /// Whether what was read is too old for a connection to be opened by it: all of it, or what was read before a
     /// reading stopped because nobody waited for it any more.
-    pub fn is_stale(&self, now: Instant) -> bool {
+    pub(crate) fn is_stale(&self, now: Instant) -> bool {
         self.is_guarded() && self.read_at.is_none_or(|at| now.saturating_duration_since(at) > FRESH)
     }
 
     /// The next line for the modem, and whether it has a secret in it. `joins`: several settings may be written by one
     /// line, and asked for by one line.
-    pub fn next_line(&mut self, joins: Joins) -> Option<(String, bool)> {
+    pub(crate) fn next_line(&mut self, joins: Joins) -> Option<(String, bool)> {
         let (said, line) = self.line_to_write(joins.writing).or_else(|| self.line_to_ask(joins.asking))?;
         let is_secret = said.about.iter().any(|at| self.settings[*at].secret);
         self.said = Some(said);
@@ -238,7 +238,7 @@ impl SslContext {
     /// The answer to the line of [`SslContext::next_line`]. `refusal`: it was not OK, and in which words. `joins` is
     /// switched off where joined lines have shown not to work; `owns_chain`: no other program has a right to entries
     /// of "cacertex".
-    pub fn answered(
+    pub(crate) fn answered(
         &mut self,
         refusal: Option<&str>,
         lines: &[String],
@@ -603,7 +603,7 @@ impl File {
     }
 
     /// Its path as a setting's value.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         match self.name.as_str().contains('/') {
             true => format!("\"{}\"", self.name),
             false => format!("\"UFS:{}\"", self.name),
@@ -611,7 +611,7 @@ impl File {
     }
 
     /// What the module answers to an upload that worked.
-    pub fn sum(&self) -> FileSum {
+    pub(crate) fn sum(&self) -> FileSum {
         FileSum::of_content(&self.content)
     }
 
@@ -677,7 +677,7 @@ pub enum CaStorage {
 impl CaStorage {
     /// "cacertex" is one list for all contexts, so it serves only tunnels that all trust the same, and only
     /// as many as it has numbers; and not where other programs have contexts of their own (`owns_chain` is not set).
-    pub fn of(tunnels: &[Arc<settings::Tunnel>], profile: &Profile, owns_chain: bool) -> Self {
+    pub(crate) fn of(tunnels: &[Arc<settings::Tunnel>], profile: &Profile, owns_chain: bool) -> Self {
         let mut sets = tunnels.iter().map(|tunnel| &tunnel.tls.authentication);
         let Some(settings::Authentication::Authorities(first)) = sets.next() else {
             return CaStorage::Bundle;
@@ -892,7 +892,7 @@ pub fn likely_causes(tls: &settings::Tls, profile: &Profile) -> String {
 
 impl Modem {
     /// How many bytes the certificates and keys of this tunnel have, which the module holds in memory besides.
-    pub fn certificate_bytes(&self, tunnel: &settings::Tunnel) -> usize {
+    pub(crate) fn certificate_bytes(&self, tunnel: &settings::Tunnel) -> usize {
         let context = self.contexts.iter().find(|context| context.fits(tunnel));
         context.map_or(0, |context| context.files.iter().map(|file| file.content.len()).sum())
     }
@@ -903,7 +903,7 @@ impl Modem {
     }
 
     /// What is likely wrong where TLS fails and TCP does not, with the settings of this tunnel.
-    pub fn likely_causes(&self, tunnel: &settings::Tunnel) -> String {
+    pub(crate) fn likely_causes(&self, tunnel: &settings::Tunnel) -> String {
         likely_causes(&tunnel.tls, &self.profile)
     }
 }

@@ -914,7 +914,7 @@ fn asks_at(client: &Client) -> Option<Instant> {
 }
 
 /// The most clients that wait for a socket; further ones wait in the kernel's backlog.
-pub const LINE_MAX: usize = 64;
+const LINE_MAX: usize = 64;
 
 /// The most clients at all.
 pub const CLIENTS_MAX: usize = 512;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use qssl_core::error::Kind;
+use qssl_core::Kind;
 use qssl_core::settings::{Mode, Recovery, Wait};
 use qssl_modem_emulator::network::simulated::Behaviour;
 use qssl_modem_emulator::{Registration, Sim};

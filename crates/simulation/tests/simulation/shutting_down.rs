@@ -1,7 +1,7 @@
 //! Goal of this test: the end is orderly: clients are served to theirs, and the modem is left as it was found.
 
+use qssl_core::Kind;
 use qssl_core::at::IdSet;
-use qssl_core::error::Kind;
 use qssl_core::settings::{Mode, OpenOn};
 use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
 use qssl_modem_emulator::{Registration, Sim};

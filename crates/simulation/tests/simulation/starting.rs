@@ -1,7 +1,7 @@
 //! Goal of this test: whatever state the modem was left in, the heart brings it to serve connections.
 
+use qssl_core::Kind;
 use qssl_core::at::{AtText, IdSet};
-use qssl_core::error::Kind;
 use qssl_core::settings::{self, Mode, Secret, Wait};
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
 use qssl_modem_emulator::{Family, PortName, Sim};
@@ -69,7 +69,7 @@ fn a_uart_whose_rts_is_not_wired_is_named_as_such_and_the_modem_is_not_left_deaf
     let wiring = wiring.settings(|settings| settings.wait = Wait::Not);
     let mut sim = fetching(wiring).start();
     sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
-    assert_eq!(sim.stopped, Some(qssl_core::error::Kind::ModemSilent));
+    assert_eq!(sim.stopped, Some(qssl_core::Kind::ModemSilent));
     assert!(!sim.modem.flow_control(0).rts, "the next program hears it");
 }
 
@@ -254,7 +254,7 @@ fn a_uart_whose_cts_is_not_wired_is_named_as_such() {
     let wiring = wiring.settings(|settings| settings.wait = Wait::Not);
     let mut sim = fetching(wiring).start();
     sim.run_until("it gives up", seconds(200), |sim| sim.stopped.is_some());
-    assert_eq!(sim.stopped, Some(qssl_core::error::Kind::ModemSilent));
+    assert_eq!(sim.stopped, Some(qssl_core::Kind::ModemSilent));
 }
 
 #[test]

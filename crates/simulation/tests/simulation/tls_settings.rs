@@ -1,8 +1,8 @@
 //! Goal of this test: no connection is ever opened without the TLS settings of its tunnel, whatever the modem has
 //! forgotten meanwhile; tunnels share an SSL context where they can, and there are never too many.
 
+use qssl_core::Kind;
 use qssl_core::at::IdSet;
-use qssl_core::error::Kind;
 use qssl_core::settings::{Authentication, Mode, Pem, Tls, Wait};
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::OpenFailure;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use qssl_core::error::Kind;
+use qssl_core::Kind;
 use qssl_core::settings::{Mode, Wait};
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Says, pattern};
 use qssl_modem_emulator::{Family, PortName};

@@ -49,7 +49,7 @@ pub struct SharedSetting<'a> {
 
 impl SharedSetting<'_> {
     /// Whether this line, without `AT`, asks for it: `+QICFG="viewmode"`, `+CNMI?`.
-    pub fn is_asked_by(&self, line: &str) -> bool {
+    pub(crate) fn is_asked_by(&self, line: &str) -> bool {
         match self.key {
             Some(key) => line.split_once("=\"").is_some_and(|(command, asked)| {
                 command == self.command && asked.strip_suffix('"') == Some(key)

@@ -116,7 +116,7 @@ pub struct ContextAddress<'a> {
 
 impl<'a> ContextAddress<'a> {
     /// The address in this context, if it has one.
-    pub fn address_of(id: PdpContextId, lines: &'a [String]) -> Option<&'a str> {
+    pub(crate) fn address_of(id: PdpContextId, lines: &'a [String]) -> Option<&'a str> {
         let is_set = |address: &str| !address.bytes().all(|byte| matches!(byte, b'0' | b'.' | b':'));
         Self::all(lines).find(|it| it.id == id && is_set(it.address)).map(|it| it.address)
     }
