@@ -533,7 +533,7 @@ impl Channel {
             return &self.output[self.output_written..];
         }
         match (&self.state, &self.in_flight) {
-            (ChannelState::Data(stream), _) => stream.output(stream.socket.map_or(&[], outgoing)),
+            (ChannelState::Data(stream), _) => stream.output(stream.socket().map_or(&[], outgoing)),
             (_, Some(InFlight { stage: Stage::Payload(sent), command, .. })) => match command {
                 Command::Send { socket, length } => &outgoing(*socket)[*sent..*length],
                 Command::Upload { content, .. } => &content[*sent..],
@@ -557,7 +557,7 @@ impl Channel {
                 self.output_written = 0;
             }
         } else if let ChannelState::Data(stream) = &mut self.state {
-            let id = stream.socket?;
+            let id = stream.socket()?;
             let bytes = &outgoing(id)[..count];
             let baud = stream.line_baud().unwrap_or(self.line.baud);
             self.recorder.payload(Side::Host, bytes, 0, now);

@@ -349,7 +349,7 @@ impl Modem {
             _ if self.awaits_urcs(port) => 0,
             ChannelState::Data(data) => {
                 let socket_room =
-                    data.socket.map_or(usize::MAX, |id| self.sockets[id.index()].incoming.room());
+                    data.socket().map_or(usize::MAX, |id| self.sockets[id.index()].incoming.room());
                 socket_room.saturating_sub(data.held_len()).min(data.room())
             }
             ChannelState::Resync(_) | ChannelState::Command => self
@@ -709,7 +709,7 @@ impl Modem {
     pub(crate) fn carried(&self, id: SocketId) -> Carried {
         let socket = &self.sockets[id.index()];
         let line_free_at = self.channels.iter().find_map(|channel| match channel.state() {
-            ChannelState::Data(data) if data.socket == Some(id) => data.line_free_at(),
+            ChannelState::Data(data) if data.socket() == Some(id) => data.line_free_at(),
             _ => None,
         });
         Carried {
@@ -884,7 +884,7 @@ impl Modem {
 
     /// What waits to be written to this stream.
     fn pending(&self, data: &Stream) -> &[u8] {
-        data.socket.map_or(&[][..], |id| self.sockets[id.index()].outgoing.as_slice())
+        data.socket().map_or(&[][..], |id| self.sockets[id.index()].outgoing.as_slice())
     }
 
     /// Whether a `+` at the end waits in the socket of this stream for the line to be quiet.

@@ -117,7 +117,7 @@ impl Modem {
     }
 
     pub(super) fn data_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
-        let id = self.channels[port].stream().and_then(|stream| stream.socket);
+        let id = self.channels[port].stream().and_then(|stream| stream.socket());
         let mut overflowed = false;
         self.channels[port].stream_received(bytes, now, &mut |payload| {
             let Some(id) = id else { return };
@@ -137,7 +137,7 @@ impl Modem {
         let paused = self.wants_port_bytes(port) == 0;
         if let Some(data) = self.channels[port].stream_mut() {
             data.set_paused(paused, now);
-            let socket = data.socket.map(|id| &self.sockets[id.index()]);
+            let socket = data.socket().map(|id| &self.sockets[id.index()]);
             if socket.is_none_or(|socket| !socket.is_attached() && socket.outgoing.is_empty()) {
                 data.leave(now);
             }
@@ -156,7 +156,7 @@ impl Modem {
 
     pub(super) fn data_deadline(&mut self, port: usize, now: Instant) {
         let Some(data) = self.channels[port].stream() else { return };
-        let (id, holds) = (data.socket, self.holds_plus(data));
+        let (id, holds) = (data.socket(), self.holds_plus(data));
         let asks_for_room = data.pace_due(self.pending(data)).is_some_and(|due| due <= now);
         let Some(data) = self.channels[port].stream_mut() else { return };
         if asks_for_room {

@@ -73,7 +73,7 @@ impl Modem {
             ChannelState::Resync(_) => self.cut_all(Cut::LineError),
             ChannelState::Command => self.channel_silent(port, Cut::LineError, now),
             ChannelState::Data(data) => {
-                if let Some(id) = data.socket {
+                if let Some(id) = data.socket() {
                     self.break_off(id, Cut::LineError);
                 }
             }
@@ -288,7 +288,7 @@ impl Modem {
     /// The port is gone, and with it whatever was under way there.
     pub(super) fn close_channel(&mut self, port: usize, cut: Cut, now: Instant) {
         let broken = self.channels[port].payload_for();
-        let data_socket = self.channels[port].stream().and_then(|stream| stream.socket);
+        let data_socket = self.channels[port].stream().and_then(|stream| stream.socket());
         self.end_unconfirmed(port, cut);
         self.settle_unprompted(port, false);
         self.cut_failed_sends(port);

@@ -1,0 +1,484 @@
+//! What of a stream is payload, and what may be the modem's words.
+//!
+//! `NO CARRIER` may be payload or the end; what looks like it is held back until that is known. Where the port has a DCD
+//! line, that line knows. Otherwise it takes a pause, and then the socket's state is asked for.
+
+use std::time::{Duration, Instant};
+
+use super::leaving::Escapes;
+use super::sent::Sent;
+use super::words::{self, ENDS, Ends, Lines, OK, find, find_last, is_all_unsolicited, is_unsolicited};
+use super::{Ended, Reason};
+use crate::at::SocketId;
+
+/// What has come of a stream, as far as it is not certain what it is.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Received and not yet known to be payload.
+    held: Vec<u8>,
+    /// What there is of the modem's words in that.
+    verdict: Verdict,
+    /// Since when the oldest of `held` waits; of a whole end, when the last byte came.
+    held_since: Instant,
+    /// Since when a whole end is held.
+    suspected_since: Option<Instant>,
+    /// The end of what was delivered, as far as it begins the words of an end: `held` goes on from here.
+    delivered_tail: Vec<u8>,
+    /// The last bytes that came before `delivered_tail`.
+    context: Vec<u8>,
+    /// What was sent last.
+    sent: Sent,
+    /// DCD was asked for what is held.
+    lines_asked: bool,
+    dcd: Dcd,
+    /// DCD is read as it stands, not as it was last reported.
+    dcd_is_live: bool,
+    /// When it was last asked who echoes.
+    echo_asked_at: Option<Instant>,
+}
+
+/// What DCD says of this stream. On many boards it is not wired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dcd {
+    /// It has not been on since `CONNECT`, and says nothing.
+    Unproven,
+    On,
+    /// It was on, and has dropped.
+    Off,
+}
+
+/// What there is of the modem's words in what is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Verdict {
+    /// How many bytes may be a whole end, or the end of one, and what a modem may say after it.
+    words: usize,
+    /// Not all of that are lines that a modem says unasked.
+    is_more_than_lines: bool,
+    /// Some of it is what was just sent.
+    is_echoed: bool,
+}
+
+/// Whether bytes are the modem's words: an end, and after it nothing but unsolicited lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Match {
+    /// They are the beginning of an end.
+    Part,
+    /// They are a whole end at least.
+    Whole,
+}
+
+/// What is due with what is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// DCD may have dropped with the words themselves, or before `CONNECT` had been read: it is asked for.
+    AskLines,
+    /// It is payload.
+    Deliver,
+    /// It looks like the end, and must be settled.
+    Settle,
+}
+
+impl Incoming {
+    /// Nothing has come.
+    pub fn new(dcd_is_live: bool, now: Instant) -> Self {
+        Incoming {
+            held: Vec::new(),
+            verdict: Verdict::default(),
+            held_since: now,
+            suspected_since: None,
+            delivered_tail: Vec::new(),
+            context: Vec::new(),
+            sent: Sent::new(now),
+            lines_asked: false,
+            dcd: Dcd::Unproven,
+            dcd_is_live,
+            echo_asked_at: None,
+        }
+    }
+
+    /// What is held back.
+    pub fn held(&self) -> &[u8] {
+        &self.held
+    }
+
+    /// When the last byte of it came, where that matters.
+    pub fn held_since(&self) -> Instant {
+        self.held_since
+    }
+
+    /// How many more bytes can be held back.
+    pub fn room(&self) -> usize {
+        HELD_LIMIT_BYTES.saturating_sub(self.held.len())
+    }
+
+    /// Whether a whole end is held, or the last part of one, and nothing but unsolicited lines after it.
+    pub fn is_suspicious(&self) -> bool {
+        self.verdict.words > 0
+    }
+
+    /// When it was last asked who echoes.
+    pub fn echo_asked_at(&self) -> Option<Instant> {
+        self.echo_asked_at
+    }
+
+    /// The stream goes on, and it was asked then who echoes.
+    pub fn set_echo_asked(&mut self, at: Option<Instant>) {
+        self.echo_asked_at = at;
+    }
+
+    /// These bytes were sent.
+    pub fn sent(&mut self, bytes: &[u8], now: Instant) {
+        self.sent.push(bytes, now);
+    }
+
+    /// How DCD stands, or was reported to stand.
+    pub fn dcd_changed(&mut self, dcd: bool) {
+        self.dcd = match (dcd, self.dcd) {
+            (true, _) => Dcd::On,
+            (false, Dcd::Unproven) => Dcd::Unproven,
+            (false, Dcd::On | Dcd::Off) => Dcd::Off,
+        };
+    }
+
+    /// Whether DCD says that the stream is over. A report may be late, and be about an earlier stream: it needs the
+    /// modem's words beside it.
+    pub fn has_hung_up(&self) -> bool {
+        let holds_words = || ENDS.iter().any(|words| find(&self.held, words).is_some());
+        self.dcd == Dcd::Off && (self.dcd_is_live || self.is_suspicious() || holds_words())
+    }
+
+    /// Whether the modem's words are payload as long as DCD is on. It stays on when data mode was left by an escape, and
+    /// after a reboot where AT&C0 is the default; then what is echoed shows that.
+    fn dcd_tells_payload(&self, may_have_escaped: bool) -> bool {
+        self.dcd == Dcd::On && self.dcd_is_live && !may_have_escaped && !self.verdict.is_echoed
+    }
+
+    /// Takes bytes of a stream that flows, and gives `payload` what is known to be that. Why the modem must be asked at
+    /// once, if so.
+    pub fn received(
+        &mut self,
+        bytes: &[u8],
+        may_have_escaped: bool,
+        ends: Ends,
+        now: Instant,
+        payload: &mut impl FnMut(&[u8]),
+    ) -> Option<Reason> {
+        self.sent.forget_old(now);
+        let echoed = self.sent.heard(bytes);
+        self.part(bytes, ends, now, payload);
+        match (self.dcd_tells_payload(may_have_escaped), self.is_suspicious()) {
+            // DCD tells an end from payload; only a whole match waits for it.
+            (true, false) => {
+                payload(&self.held);
+                self.delivered_tail.append(&mut self.held);
+                self.verdict = Verdict::default();
+            }
+            // Where other sockets push, it is never quiet, and more comes than can be looked through.
+            (false, true)
+                if self.held.len() > ECHO_HELD_MAX
+                    || (self.held.len() > SUSPICION_BYTES && !self.verdict.is_more_than_lines) =>
+            {
+                return Some(Reason::Suspicion);
+            }
+            _ => {}
+        }
+        let is_due = self.echo_asked_at.is_none_or(|at| at + ECHO_ASKED_EVERY <= now);
+        if echoed < ECHO_DOUBTED_BYTES || !is_due || self.is_suspicious() {
+            return None;
+        }
+        self.echo_asked_at = Some(now);
+        Some(Reason::Echo)
+    }
+
+    /// Takes bytes of which nothing is known yet.
+    pub fn hold(&mut self, bytes: &[u8], ends: Ends) {
+        self.held.extend_from_slice(bytes);
+        self.judge(ends);
+    }
+
+    /// The same, of a stream that is being left: it is not quiet.
+    pub fn hold_unquiet(&mut self, bytes: &[u8], ends: Ends, now: Instant) {
+        self.hold(bytes, ends);
+        self.held_since = now;
+    }
+
+    /// Whether so much is held that it is more than the modem's last words.
+    pub fn is_half_full(&self) -> bool {
+        self.held.len() > HELD_LIMIT_BYTES / 2
+    }
+
+    /// How much of what is held is payload, whether it is followed by the modem's words or not.
+    pub fn surely_payload(&self) -> usize {
+        self.held.len().saturating_sub(WORDS_MAX)
+    }
+
+    /// The same of a stream that the client is done with: all but a possible end.
+    pub fn payload_but_for(&self, held_bytes: usize) -> usize {
+        self.held.len().saturating_sub(self.verdict.words.max(held_bytes))
+    }
+
+    /// The first `count` bytes of what is held are payload.
+    pub fn give_out(&mut self, count: usize, ends: Ends, payload: &mut impl FnMut(&[u8])) {
+        payload(&self.held[..count]);
+        let given: Vec<u8> = self.delivered_tail.drain(..).chain(self.held.drain(..count)).collect();
+        self.passed(&given);
+        self.judge(ends);
+    }
+
+    /// When [`Incoming::due`] has something to say of a stream that flows.
+    pub fn deadline(&self, may_have_escaped: bool) -> Option<Instant> {
+        match self.is_suspicious() && !self.dcd_tells_payload(may_have_escaped) {
+            _ if self.held.is_empty() => None,
+            true => Some(self.settled_at()),
+            false => Some(self.held_since + HOLD),
+        }
+    }
+
+    /// What is due with what is held of a stream that flows.
+    pub fn due(&mut self, may_have_escaped: bool, now: Instant) -> Due {
+        if self.deadline(may_have_escaped).is_none_or(|at| at > now) {
+            return Due::Nothing;
+        }
+        if !self.is_suspicious() {
+            return Due::Deliver;
+        }
+        if !self.dcd_tells_payload(may_have_escaped) {
+            return Due::Settle;
+        }
+        if self.lines_asked {
+            return Due::Deliver;
+        }
+        self.lines_asked = true;
+        self.held_since = now;
+        Due::AskLines
+    }
+
+    /// What was held back and is payload after all.
+    pub fn deliverable(&mut self, ends: Ends) -> Vec<u8> {
+        self.lines_asked = false;
+        self.delivered_tail.extend_from_slice(&self.held);
+        let all = &self.delivered_tail;
+        if matches!(self.words_in(all, all.len(), ends), Some((_, Match::Whole))) {
+            // DCD has shown that it was none.
+            let delivered_tail = std::mem::take(&mut self.delivered_tail);
+            self.passed(&delivered_tail);
+        }
+        self.verdict = Verdict::default();
+        std::mem::take(&mut self.held)
+    }
+
+    /// Data mode was left by an escape: payload, and from `answer` on the modem's own words.
+    pub fn take_left(&mut self, answer: Option<usize>) -> (Vec<u8>, Vec<u8>) {
+        self.delivered_tail.clear();
+        self.verdict = Verdict::default();
+        let mut held = std::mem::take(&mut self.held);
+        let words = answer.map_or(Vec::new(), |at| held.split_off(at));
+        (held, words)
+    }
+
+    /// The modem left data mode by itself: what is payload, and what are its words, by what became of the escapes.
+    pub fn take_ended(&mut self, socket: Option<SocketId>, escapes: Escapes, terminators: Ends) -> Ended {
+        let delivered = self.delivered_tail.len();
+        let mut all = std::mem::take(&mut self.delivered_tail);
+        all.append(&mut self.held);
+        self.verdict = Verdict::default();
+        let escaped_from = escapes.from.map(|from| all.len().min(delivered + from));
+        let asked_from = escapes.asked_from.map(|at| at + delivered);
+        let is_answered_late = asked_from.is_none()
+            && escaped_from.is_some_and(|from| words::ends_in_ok(&all[from..]).is_some());
+        // The answer to the question that showed the end is no part of it, nor is what others were told meanwhile.
+        let after = all.split_off(asked_from.unwrap_or(all.len()));
+        let mut is_missing_words = Lines::of(&after).any(|(_, line)| line.starts_with(SOCKET_URC));
+        let tail = self.words_in(&all, all.len(), terminators).map_or(all.len(), |(start, _)| start);
+        let first = terminators.iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
+        let Some(first) = first.map(|at| tail + at) else {
+            // Without the modem's words nothing shows that the rest is payload.
+            return Ended {
+                socket,
+                payload: Vec::new(),
+                words: Vec::new(),
+                certain: false,
+                escape_missed: false,
+                is_missing_words,
+            };
+        };
+        let mut words = all.split_off(first);
+        let last = terminators.iter().filter_map(|terminator| find_last(&words, terminator)).max();
+        // Echo is not to be heard as words.
+        let spoken = words::spoken(&words);
+        let is_echoed = spoken < words.len();
+        words.truncate(spoken);
+        let boots = &ENDS[1..];
+        if boots.iter().any(|boot| words.starts_with(boot))
+            && let Some(earlier) = boots.iter().filter_map(|boot| find(&all, boot)).min()
+        {
+            // It may have booted before, and then this is the echo of what was on its way to it.
+            all.truncate(earlier);
+        }
+        let is_whole = terminators.iter().any(|terminator| words.starts_with(terminator));
+        let ends = words::ends(&words, terminators);
+        let last_end = ends.last().copied().unwrap_or(0);
+        let is_ambiguous = last.is_some_and(|last| last > last_end);
+        if is_ambiguous {
+            // An end in what a socket is pushed: either that is payload, or the stream's far end has written both an end
+            // and the words of a push, to have what follows taken for another's.
+            is_missing_words = true;
+            let whole = terminators.iter().find(|terminator| words.starts_with(terminator));
+            words.truncate(whole.map_or(0, |terminator| terminator.len()));
+        } else {
+            // What is behind the last end is the modem's own in any case; before it, a line may be payload.
+            words.drain(..last_end);
+        }
+        // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
+        let certain = is_whole
+            && !is_echoed
+            && !escapes.may_be_answered
+            && ends.len() == 1
+            && all.len() >= delivered
+            && !words.starts_with(OK);
+        let escape_missed =
+            is_answered_late || escapes.is_unanswered || escaped_from.is_some_and(|from| all.len() >= from);
+        let payload = all.split_off(delivered.min(all.len()));
+        Ended { socket, payload, words, certain: certain && !is_ambiguous, escape_missed, is_missing_words }
+    }
+
+    /// Parts what came into payload and what may be the modem's words, which is held back.
+    fn part(&mut self, bytes: &[u8], ends: Ends, now: Instant, payload: &mut impl FnMut(&[u8])) {
+        if self.delivered_tail.is_empty()
+            && self.held.is_empty()
+            && self.words_in(bytes, self.most(), ends).is_none()
+        {
+            self.passed(bytes);
+            self.suspected_since = None;
+            return payload(bytes);
+        }
+        let delivered = self.delivered_tail.len();
+        let mut all = std::mem::take(&mut self.delivered_tail);
+        let waited = !self.held.is_empty();
+        all.append(&mut self.held);
+        all.extend_from_slice(bytes);
+        let begins_at = self.words_in(&all, self.most(), ends).map_or(all.len(), |(begins_at, _)| begins_at);
+        self.passed(&all[..begins_at]);
+        payload(&all[delivered..begins_at.max(delivered)]);
+        self.delivered_tail = all[begins_at.min(delivered)..delivered].to_vec();
+        self.held = all[begins_at.max(delivered)..].to_vec();
+        self.judge(ends);
+        let goes_on = self.suspected_since.filter(|_| begins_at == 0);
+        self.suspected_since = self.is_suspicious().then(|| goes_on.unwrap_or(now));
+        if !waited || begins_at > 0 || self.is_suspicious() {
+            self.held_since = now;
+            self.lines_asked = false;
+        }
+    }
+
+    /// These bytes came, and none of them begins what is held.
+    fn passed(&mut self, bytes: &[u8]) {
+        self.context.extend_from_slice(&bytes[bytes.len().saturating_sub(CONTEXT_BYTES)..]);
+        let more = self.context.len().saturating_sub(CONTEXT_BYTES);
+        self.context.drain(..more);
+    }
+
+    /// Looks through what is held, whenever that has changed.
+    fn judge(&mut self, ends: Ends) {
+        self.verdict = Verdict::default();
+        if self.held.is_empty() {
+            return;
+        }
+        let all = [&self.delivered_tail[..], &self.held].concat();
+        let Some((start, Match::Whole)) = self.words_in(&all, all.len(), ends) else { return };
+        let whole = ends.iter().find(|terminator| all[start..].starts_with(terminator));
+        let after = &all[start + whole.map_or(0, |it| it.len())..];
+        let is_more_than_lines = !is_all_unsolicited(after);
+        let is_echoed = is_more_than_lines && self.sent.compare(after, is_unsolicited).echoed >= ECHO_BYTES;
+        let words = (all.len() - start).min(self.held.len());
+        self.verdict = Verdict { words, is_more_than_lines, is_echoed };
+    }
+
+    /// Where in `all` what may be the modem's words begins, in the last `most` bytes: an end, and after it nothing but
+    /// what a modem may say then.
+    fn words_in(&self, all: &[u8], most: usize, ends: Ends) -> Option<(usize, Match)> {
+        let from = all.len().saturating_sub(most);
+        let returns = (from..all.len()).filter(|at| all[*at] == b'\r');
+        for start in returns {
+            let rest = &all[start..];
+            match ends.iter().find(|terminator| rest.starts_with(terminator)) {
+                Some(terminator)
+                    if self.may_be_the_end(&all[..start], terminator, &rest[terminator.len()..]) =>
+                {
+                    return Some((start, Match::Whole));
+                }
+                Some(_) => {}
+                None if ends.iter().any(|terminator| terminator.starts_with(rest)) => {
+                    return Some((start, Match::Part));
+                }
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// Whether the words of an end may be the modem's, by what came before and after them.
+    fn may_be_the_end(&self, before: &[u8], terminator: &[u8], after: &[u8]) -> bool {
+        if is_all_unsolicited(after) {
+            return true;
+        }
+        if !self.sent.may_explain(after, is_unsolicited) {
+            return false;
+        }
+        // A far end that echoes has been sent its words as well, and what stands before them.
+        let mut echoed = [&self.context[..], before].concat();
+        echoed.drain(..echoed.len().saturating_sub(CONTEXT_BYTES));
+        let is_known = echoed.len() >= CONTEXT_BYTES / 2;
+        echoed.extend_from_slice(terminator);
+        !(is_known && self.sent.contains(&echoed))
+    }
+
+    /// How far back the modem's words are looked for: echo of what was sent may follow them.
+    fn most(&self) -> usize {
+        if self.sent.is_empty() { WORDS_MAX } else { usize::MAX }
+    }
+
+    /// When the whole end that is held is to be settled.
+    fn settled_at(&self) -> Instant {
+        (self.held_since + SUSPICION_QUIET)
+            .min(self.suspected_since.unwrap_or(self.held_since) + SUSPICION_MAX)
+    }
+}
+
+const SOCKET_URC: &[u8] = b"+QSSLURC:";
+
+/// The most bytes that are taken for an end and the unsolicited lines after it.
+const WORDS_MAX: usize = 8 * 1_024;
+
+/// So many bytes of lines after a whole end that nobody waits for quiet.
+const SUSPICION_BYTES: usize = 256;
+
+/// The same, where some of it may be echo: more than can be under way to the modem.
+const ECHO_HELD_MAX: usize = 28 * 1024;
+
+/// So much that was sent and comes back after the modem's words is no chance.
+const ECHO_BYTES: usize = 32;
+
+/// So much that was sent and comes back without a gap may be a modem that has booted without a word.
+const ECHO_DOUBTED_BYTES: usize = 2 * 1024;
+
+/// A server that echoes is interrupted no more often for that.
+const ECHO_ASKED_EVERY: Duration = Duration::from_secs(300);
+
+/// So many bytes before the words of an end show whether a far end echoes them.
+const CONTEXT_BYTES: usize = 16;
+
+/// How long the beginning of an end is held back.
+pub const HOLD: Duration = Duration::from_millis(100);
+
+/// How long after a whole end the quiet must last before it is settled whether it was one.
+pub const SUSPICION_QUIET: Duration = Duration::from_millis(300);
+
+/// And how long that may be put off by what goes on coming: nothing is sent meanwhile, and a line carries what may be
+/// echoed in less.
+pub const SUSPICION_MAX: Duration = Duration::from_secs(6);
+
+/// The most that is ever held back, in bytes.
+pub const HELD_LIMIT_BYTES: usize = 32 * 1024;

@@ -1,0 +1,498 @@
+//! How a stream is left, and what shows that it is over.
+//!
+//! ```text
+//!              leave() or a suspicion
+//!   Flowing ───────────────────────────► Draining ──► Guard ──► Escaped ──OK──► left
+//!      ▲  │ DCD dropped                                 ▲        │    │ missed
+//!      │  └───────────► HungUp ──► ended                └────────│────┘ (three times, then lost)
+//!      │                                                         └► Asked ──► left, ended, or lost
+//!      └── the suspicion was wrong
+//! ```
+//! Where the stream may go on, the socket's state is asked for before anything that is held counts as payload: an `OK`
+//! can stand in a text of another program.
+
+use std::time::{Duration, Instant};
+
+use super::incoming::Incoming;
+use super::outgoing::{GUARD, Outgoing};
+use super::words::{Lines, OK, ends_in_ok, is_all_unsolicited, oks};
+use super::{Next, Reason};
+use crate::at::SocketId;
+use crate::at::answers::{Answer, SocketState, SocketStatus};
+
+/// How far a stream is from command mode.
+#[derive(Debug)]
+pub struct Leaving {
+    stage: Stage,
+    /// Why it is being left.
+    reason: Reason,
+    /// How much was held when the first `+++` left.
+    escaped_from: Option<usize>,
+    has_dtr: bool,
+    /// Since then the port is deliberately not read.
+    paused_since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Flowing,
+    /// Since the port last had fewer bytes than the `least` it had before.
+    Draining {
+        since: Instant,
+        least: usize,
+    },
+    Guard {
+        until: Instant,
+        tries: u32,
+    },
+    Escaped {
+        since: Instant,
+        tries: u32,
+        by_dtr: bool,
+        from: usize,
+    },
+    /// The stream may go on, and the first escape was answered by what may be another program's text, or not in time:
+    /// the socket's state was asked for, which only a modem in command mode answers.
+    Asked {
+        since: Instant,
+        tries: u32,
+        /// Where in what is held the `OK` of the escape begins, if it has come.
+        ok_at: Option<usize>,
+        /// Where the answer can begin.
+        from: usize,
+    },
+    /// At the latest at this time: who keeps talking holds up nobody.
+    HungUp {
+        until: Instant,
+        latest: Instant,
+    },
+}
+
+/// Which of its stages, as far as it decides what becomes of bytes that come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// They are parted into payload and what is held.
+    Flowing,
+    /// They are held; an escape is under way, or about to be.
+    Leaving,
+    /// They are held: the modem's last words, or payload that waited in the port.
+    HungUp,
+}
+
+/// What became of the escapes of a stream that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Escapes {
+    /// How much was held when the first one left.
+    pub from: Option<usize>,
+    /// Where in what is held the modem's own words begin, once the state of the socket was asked for.
+    pub asked_from: Option<usize>,
+    /// An `OK` may have been the answer, and then the words of the end were payload.
+    pub may_be_answered: bool,
+    /// The modem was in data mode still when it came, or does not answer in command mode.
+    pub is_unanswered: bool,
+}
+
+/// What the modem answers when it is asked for the state of the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StateAnswer {
+    /// It takes commands, and carries the connection: it was no end.
+    Connected {
+        /// Where in what is held its answers begin.
+        answer: usize,
+        /// The escape was answered as well, late.
+        was_escaped: bool,
+    },
+    /// It takes commands, and the connection is gone.
+    NotConnected,
+    /// It takes commands; perhaps it has no such socket.
+    TakesCommands,
+}
+
+impl Leaving {
+    /// Not yet.
+    pub fn new(has_dtr: bool) -> Self {
+        Leaving {
+            stage: Stage::Flowing,
+            reason: Reason::Done,
+            escaped_from: None,
+            has_dtr,
+            paused_since: None,
+        }
+    }
+
+    /// What becomes of bytes that come.
+    pub fn manner(&self) -> Manner {
+        match self.stage {
+            Stage::Flowing => Manner::Flowing,
+            Stage::HungUp { .. } => Manner::HungUp,
+            Stage::Draining { .. } | Stage::Guard { .. } | Stage::Escaped { .. } | Stage::Asked { .. } => {
+                Manner::Leaving
+            }
+        }
+    }
+
+    /// Whether it is waited for that everything written has left the port.
+    pub fn is_draining(&self) -> bool {
+        matches!(self.stage, Stage::Draining { .. })
+    }
+
+    /// Why it is being left.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Whether the modem's answer to an escape may wait unread.
+    pub fn is_paused(&self) -> bool {
+        self.paused_since.is_some()
+    }
+
+    /// The port is, or is no longer, deliberately left unread: what follows the end of the stream is still
+    /// in it.
+    pub fn set_paused(&mut self, paused: bool, now: Instant) {
+        if let Stage::HungUp { until, latest } = &mut self.stage
+            && let Some(since) = self.paused_since
+            && !paused
+        {
+            *latest += now.saturating_duration_since(since);
+            *until = (*until).max((now + HANG_UP_TAIL).min(*latest));
+        }
+        if let (Stage::Asked { since, .. }, Some(_), false) = (&mut self.stage, self.paused_since, paused) {
+            *since = now;
+        }
+        self.paused_since = paused.then(|| self.paused_since.unwrap_or(now));
+    }
+
+    /// It is to be left, or asked what it is.
+    pub fn begin(&mut self, reason: Reason, outgoing: &mut Outgoing, now: Instant) {
+        if self.manner() == Manner::Flowing {
+            self.reason = reason;
+            self.stage = Stage::Draining { since: now, least: usize::MAX };
+            outgoing.ask_soon(now);
+        }
+    }
+
+    /// DCD says that it is over.
+    pub fn hang_up(&mut self, now: Instant) {
+        if self.manner() != Manner::HungUp {
+            self.stage = Stage::HungUp { until: now + HANG_UP_TAIL, latest: now + HANG_UP_MAX };
+        }
+    }
+
+    /// The modem's last words come, or are all there.
+    pub fn last_words_come(&mut self, are_all: bool, now: Instant) {
+        if let Stage::HungUp { until, latest } = &mut self.stage {
+            *until = if are_all { now } else { (*latest).min(now + HANG_UP_TAIL) };
+        }
+    }
+
+    /// So many bytes are in the port.
+    pub fn queue_is(&mut self, bytes: usize, now: Instant) {
+        if let Stage::Draining { since, least } = &mut self.stage
+            && bytes < *least
+        {
+            *since = now;
+            *least = bytes;
+        }
+    }
+
+    /// More is held, so many bytes in all. The modem waits for its own guard time before it answers: until then it was
+    /// no answer.
+    pub fn more_is_held(&mut self, held: usize, now: Instant) {
+        if let Stage::Escaped { since, by_dtr: false, from, .. } = &mut self.stage
+            && now < *since + OK_NOT_BEFORE
+        {
+            *from = held;
+        }
+    }
+
+    /// The first `count` bytes of what is held were given out.
+    pub fn given_out(&mut self, count: usize) {
+        self.escaped_from = self.escaped_from.map(|from| from.saturating_sub(count));
+        match &mut self.stage {
+            Stage::Escaped { from, .. } => *from = from.saturating_sub(count),
+            Stage::Asked { ok_at, from, .. } => {
+                *from -= count;
+                *ok_at = ok_at.map(|at| at - count);
+            }
+            Stage::Flowing | Stage::Draining { .. } | Stage::Guard { .. } | Stage::HungUp { .. } => {}
+        }
+    }
+
+    /// Where in what is held an answer of the modem begins, or may begin.
+    pub fn answer_may_begin_at(&self, incoming: &Incoming) -> Option<usize> {
+        match self.stage {
+            Stage::Escaped { from, .. } => {
+                let held = incoming.held();
+                let mut places = oks(&held[from..]).map(|at| from + at);
+                places.find(|at| is_all_unsolicited(&held[at + OK.len()..]))
+            }
+            _ => self.asked_at(),
+        }
+    }
+
+    /// When [`Leaving::due`] is due. Not while it flows.
+    pub fn deadline(
+        &self,
+        socket: Option<SocketId>,
+        incoming: &Incoming,
+        outgoing: &Outgoing,
+    ) -> Option<Instant> {
+        match self.stage {
+            Stage::Flowing => None,
+            Stage::Draining { since, .. } => Some(outgoing.drained_since().unwrap_or(since + DRAIN_LIMIT)),
+            Stage::HungUp { .. } if self.is_paused() => None,
+            Stage::Guard { until, .. } | Stage::HungUp { until, .. } => Some(until),
+            Stage::Escaped { .. } if self.answer_at(incoming).is_some() => Some(self.answered_at(incoming)),
+            Stage::Escaped { since, .. } => Some(since + self.escape_wait(socket)),
+            Stage::Asked { since, ok_at, .. } => match self.state_answer(socket, incoming) {
+                Some(StateAnswer::TakesCommands) => Some(takes_commands_at(since, incoming)),
+                Some(_) => Some(since),
+                None if self.may_wait_unread(incoming) => None,
+                None => Some(since + state_wait(ok_at)),
+            },
+        }
+    }
+
+    /// What is due.
+    pub fn due(
+        &mut self,
+        socket: Option<SocketId>,
+        incoming: &Incoming,
+        outgoing: &Outgoing,
+        now: Instant,
+    ) -> Next {
+        match self.stage {
+            Stage::Flowing => Next::Wait,
+            // The far end may take nothing any more, and so the modem does not either.
+            Stage::Draining { since, .. }
+                if outgoing.drained_since().is_some() || since + DRAIN_LIMIT <= now =>
+            {
+                self.begin_escape(1, incoming, outgoing, now)
+            }
+            Stage::Draining { .. } => Next::Wait,
+            Stage::Guard { until, tries } if until <= now => {
+                let from = incoming.held().len();
+                self.escaped_from.get_or_insert(from);
+                self.stage = Stage::Escaped { since: now, tries, by_dtr: false, from };
+                Next::SendEscape
+            }
+            Stage::Guard { .. } => Next::Wait,
+            Stage::Escaped { since, tries, by_dtr, .. } => {
+                if let Some(answer) = self.answer_at(incoming) {
+                    return match (self.answered_at(incoming) <= now, self.reason, socket) {
+                        (false, ..) => Next::Wait,
+                        // It may stand in a text of another program, and the stream may have ended before.
+                        (true, Reason::Suspicion | Reason::Echo, Some(id)) => {
+                            let from = incoming.held().len();
+                            self.stage = Stage::Asked { since: now, tries, ok_at: Some(answer), from };
+                            Next::AskState(id)
+                        }
+                        (true, ..) => Next::Left(self.reason),
+                    };
+                }
+                if since + self.escape_wait(socket) > now {
+                    return Next::Wait;
+                }
+                if by_dtr {
+                    // The pin may not be wired: fall back on the characters.
+                    self.has_dtr = false;
+                    self.stage = Stage::Guard { until: outgoing.guarded_until(now), tries: 1 };
+                    return Next::SetDtr(true);
+                }
+                // Where the port is left unread, the escape may have been answered.
+                if let (Reason::Suspicion | Reason::Echo, 1, Some(id), false) =
+                    (self.reason, tries, socket, self.is_paused())
+                {
+                    let from = incoming.held().len();
+                    self.stage = Stage::Asked { since: now, tries, ok_at: None, from };
+                    return Next::AskState(id);
+                }
+                match tries >= ESCAPE_TRIES {
+                    true => Next::Lost,
+                    false => self.begin_escape(tries + 1, incoming, outgoing, now),
+                }
+            }
+            Stage::Asked { since, ok_at, .. } => match self.state_answer(socket, incoming) {
+                // Where payload may have been an escape, this does not tell whether `OK` was payload.
+                Some(StateAnswer::Connected { .. }) if outgoing.may_have_escaped() && ok_at.is_none() => {
+                    Next::Lost
+                }
+                Some(StateAnswer::Connected { .. }) => Next::Left(self.reason),
+                Some(StateAnswer::NotConnected) => Next::Ended,
+                // It may be the late answer to the escape, and that to the question still comes.
+                Some(StateAnswer::TakesCommands) if takes_commands_at(since, incoming) <= now => Next::Lost,
+                None if self.may_wait_unread(incoming) => Next::Wait,
+                None if since + state_wait(ok_at) <= now => Next::Lost,
+                Some(StateAnswer::TakesCommands) | None => Next::Wait,
+            },
+            Stage::HungUp { until, .. } if until <= now && !self.is_paused() => Next::Ended,
+            Stage::HungUp { .. } => Next::Wait,
+        }
+    }
+
+    /// Where in what is held the modem's own words begin, if the escape was answered.
+    pub fn left_at(&self, socket: Option<SocketId>, incoming: &Incoming) -> Option<usize> {
+        match self.state_answer(socket, incoming) {
+            Some(StateAnswer::Connected { answer, .. }) => Some(answer),
+            _ => self.answer_at(incoming),
+        }
+    }
+
+    /// Whether an escape before the last one was not answered: it may have become payload.
+    pub fn has_missed_escape(&self, socket: Option<SocketId>, incoming: &Incoming) -> bool {
+        match self.stage {
+            Stage::Escaped { tries, .. } => tries > 1,
+            Stage::Asked { tries, .. } => {
+                let answer = self.state_answer(socket, incoming);
+                tries > 1 || !matches!(answer, Some(StateAnswer::Connected { was_escaped: true, .. }))
+            }
+            Stage::Flowing | Stage::Draining { .. } | Stage::Guard { .. } | Stage::HungUp { .. } => false,
+        }
+    }
+
+    /// What became of the escapes.
+    pub fn escapes(&self, socket: Option<SocketId>, incoming: &Incoming) -> Escapes {
+        let asked_from = self.asked_at();
+        Escapes {
+            from: self.escaped_from,
+            asked_from,
+            may_be_answered: matches!(self.stage, Stage::Asked { ok_at: Some(_), .. }),
+            is_unanswered: self.reason != Reason::Done
+                && asked_from.is_none()
+                && self.has_missed_escape(socket, incoming),
+        }
+    }
+
+    fn begin_escape(&mut self, tries: u32, incoming: &Incoming, outgoing: &Outgoing, now: Instant) -> Next {
+        if self.has_dtr && tries == 1 {
+            self.stage = Stage::Escaped { since: now, tries, by_dtr: true, from: incoming.held().len() };
+            return Next::SetDtr(false);
+        }
+        let until = if tries == 1 { outgoing.guarded_until(now) } else { now + GUARD };
+        self.stage = Stage::Guard { until, tries };
+        Next::Wait
+    }
+
+    /// What a modem that was asked for the state of the socket has answered.
+    fn state_answer(&self, socket: Option<SocketId>, incoming: &Incoming) -> Option<StateAnswer> {
+        let Stage::Asked { ok_at: early_ok, from, .. } = self.stage else { return None };
+        let (mut state, mut late_ok, mut is_done) = (None, None, false);
+        for (at, line) in Lines::of(&incoming.held()[from..]) {
+            let at = from + at.saturating_sub(2);
+            let Some(text) = line.strip_suffix(b"\r") else { continue };
+            match (text, state) {
+                (b"OK", None) => late_ok = late_ok.or(Some(at)),
+                (b"OK", Some(_)) => is_done = true,
+                (b"ERROR", None) => is_done = true,
+                (_, None) if text.starts_with(CME_ERROR) => is_done = true,
+                (_, None) if text.starts_with(STATE) => state = Some((at, text)),
+                _ => {}
+            }
+        }
+        let Some((state_at, line)) = state else {
+            return (is_done || late_ok.is_some()).then_some(StateAnswer::TakesCommands);
+        };
+        if !is_done {
+            return None;
+        }
+        let is_connected = |of: SocketStatus<'_>| Some(of.id) == socket && of.state == SocketState::Connected;
+        if !std::str::from_utf8(line).ok().and_then(SocketStatus::of).is_some_and(is_connected) {
+            return Some(StateAnswer::NotConnected);
+        }
+        let escaped_at = early_ok.or(late_ok);
+        let answer = escaped_at.unwrap_or(state_at);
+        Some(StateAnswer::Connected { answer, was_escaped: escaped_at.is_some() })
+    }
+
+    /// Where in what is held the modem's own words begin, once the state of the socket was asked for.
+    fn asked_at(&self) -> Option<usize> {
+        match self.stage {
+            Stage::Asked { ok_at, from, .. } => Some(ok_at.unwrap_or(from)),
+            _ => None,
+        }
+    }
+
+    /// Whether the answer to a question may wait in a port that is left unread, and not because too much is held.
+    fn may_wait_unread(&self, incoming: &Incoming) -> bool {
+        self.is_paused() && incoming.room() > 0
+    }
+
+    /// What the answer to an escape may take, before something else is tried.
+    fn escape_wait(&self, socket: Option<SocketId>) -> Duration {
+        match (&self.stage, self.reason) {
+            (Stage::Escaped { by_dtr: true, .. }, _) => DTR_WAIT,
+            (Stage::Escaped { tries: 1, .. }, Reason::Suspicion | Reason::Echo) if socket.is_some() => {
+                ASK_AFTER
+            }
+            _ => ESCAPE_WAIT,
+        }
+    }
+
+    /// Where in what is held the `OK` of the escape begins: the last thing that came, and not one that was payload.
+    fn answer_at(&self, incoming: &Incoming) -> Option<usize> {
+        let Stage::Escaped { from, .. } = self.stage else { return None };
+        ends_in_ok(&incoming.held()[from..]).map(|at| from + at)
+    }
+
+    /// When the `OK` that came is believed: after a moment of quiet, or if quiet does not come.
+    fn answered_at(&self, incoming: &Incoming) -> Instant {
+        let quiet = incoming.held_since() + OK_QUIET;
+        match self.stage {
+            Stage::Escaped { since, .. } => quiet.min(since + ESCAPE_WAIT + QUIET_MAX),
+            _ => quiet,
+        }
+    }
+}
+
+/// When no other answer to the question for the state, asked then, is waited for.
+fn takes_commands_at(asked: Instant, incoming: &Incoming) -> Instant {
+    (incoming.held_since() + LATE_STATE).max(asked).min(asked + STATE_WAIT + QUIET_MAX)
+}
+
+/// What the answer to the question for the socket's state may take.
+fn state_wait(ok_at: Option<usize>) -> Duration {
+    if ok_at.is_some() { STATE_WAIT_ESCAPED } else { STATE_WAIT }
+}
+
+const CME_ERROR: &[u8] = b"+CME ERROR:";
+const STATE: &[u8] = b"+QSSLSTATE:";
+
+/// What the `OK` of `+++` may take, its guard time included: up to 3 s in the field.
+pub const ESCAPE_WAIT: Duration = Duration::from_millis(3_500);
+
+/// What the `OK` may take after DTR has dropped.
+const DTR_WAIT: Duration = Duration::from_millis(700);
+
+/// Where the end of a stream is doubted, the socket's state is asked for so long after the first escape: most modems
+/// have answered that by then. One that has missed it gets the question as payload, but its stream is broken anyway.
+pub const ASK_AFTER: Duration = Duration::from_millis(1_400);
+
+/// What the answer may take, together with [`ASK_AFTER`] as long as that of an escape.
+pub const STATE_WAIT: Duration = Duration::from_millis(2_100);
+
+/// The same after an `OK`: as long as that of any short command.
+pub const STATE_WAIT_ESCAPED: Duration = Duration::from_secs(5);
+
+/// How long after an `OK` that may be the escape's the state may follow.
+pub const LATE_STATE: Duration = Duration::from_millis(300);
+
+/// The modem waits for its own guard time, a second or a little more, before it answers `+++`.
+pub const OK_NOT_BEFORE: Duration = Duration::from_millis(900);
+
+/// How long nothing of what was written may leave the port before data mode is left all the same.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often `+++` is tried.
+const ESCAPE_TRIES: u32 = 3;
+
+/// How long what goes on coming may put off the end of an escape.
+pub const QUIET_MAX: Duration = Duration::from_secs(1);
+
+/// How long after `OK` the quiet must last before it is believed.
+pub const OK_QUIET: Duration = Duration::from_millis(100);
+
+/// What still arrives after DCD has dropped: the modem's words.
+pub const HANG_UP_TAIL: Duration = Duration::from_millis(200);
+
+/// How long it may go on arriving, the time left out in which the port is not read.
+pub const HANG_UP_MAX: Duration = Duration::from_secs(10);

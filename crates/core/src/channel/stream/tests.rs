@@ -1,0 +1,616 @@
+//! Streams: what may be written, what is payload, and how they are left.
+
+use super::incoming::*;
+use super::leaving::*;
+use super::outgoing::{ASK_AGAIN_MAX, BUSY_MAX, GUARD};
+use super::words::*;
+use super::*;
+use crate::test_clock;
+
+fn mode(has_dcd: bool) -> (Stream, Instant) {
+    let now = test_clock::now();
+    let mut mode = Stream::new(SocketId::new(0), true, false, None, now);
+    if has_dcd {
+        mode.dcd_changed(true, now);
+    }
+    (mode, now)
+}
+
+/// Everything that reaches the line, with the time since the start, until `pending` is gone.
+fn line(mode: &mut Stream, mut now: Instant, mut pending: &[u8]) -> Vec<(Duration, Vec<u8>)> {
+    let start = now;
+    let mut all = Vec::new();
+    while !pending.is_empty() {
+        let count = mode.sendable(pending);
+        if count > 0 {
+            mode.sent(&pending[..count], now, Duration::from_millis(1));
+            all.push((now - start, pending[..count].to_vec()));
+            pending = &pending[count..];
+            continue;
+        }
+        now = mode.deadline(true).expect("something is due while a + waits");
+        if mode.deadline_passed(now, true) == Next::AskQueue {
+            mode.queue_answered(0, now, Duration::ZERO);
+        }
+    }
+    all
+}
+
+#[test]
+fn no_burst_on_the_line_ends_in_three_pluses() {
+    for payload in [&b"+++"[..], b"++++", b"+++++++", b"x+++", b"+++x", b"abc++++++", b"++", b"+"] {
+        let (mut mode, now) = mode(false);
+        let bursts = line(&mut mode, now, payload);
+        let joined: Vec<u8> = bursts.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+        assert_eq!(joined, payload, "nothing lost, nothing added");
+        // Bytes without a pause of a second between them are one burst.
+        let mut burst: Vec<u8> = Vec::new();
+        let mut last = Duration::ZERO;
+        for (at, bytes) in bursts {
+            if at - last >= Duration::from_secs(1) {
+                burst.clear();
+            }
+            burst.extend_from_slice(&bytes);
+            assert!(!burst.ends_with(b"+++"), "{payload:?}: {burst:?}");
+            last = at;
+        }
+    }
+}
+
+#[test]
+fn pluses_in_the_middle_of_payload_are_not_held_back() {
+    let (mode, _) = mode(false);
+    assert_eq!(mode.sendable(b"a+++b"), 5);
+    assert_eq!(mode.sendable(b"a+++"), 3);
+    assert_eq!(mode.sendable(&[b'+'; 1000]), 1000);
+}
+
+fn receive(mode: &mut Stream, bytes: &[u8], now: Instant) -> Vec<u8> {
+    let mut got = Vec::new();
+    mode.received(bytes, now, &mut |payload| got.extend_from_slice(payload));
+    got
+}
+
+#[test]
+fn no_carrier_inside_payload_is_payload() {
+    let payload = b"before\r\nNO CARRIER\r\nafter\r\nNO CARRIE and more";
+    for split in 0..payload.len() {
+        let (mut mode, now) = mode(false);
+        let mut got = receive(&mut mode, &payload[..split], now);
+        got.extend(receive(&mut mode, &payload[split..], now));
+        assert_eq!(got, payload, "split at {split}");
+    }
+}
+
+#[test]
+fn the_beginning_of_a_terminator_waits_a_tenth_of_a_second() {
+    let (mut mode, now) = mode(false);
+    assert_eq!(receive(&mut mode, b"text\r\n", now), b"text");
+    assert_eq!(mode.deadline(false), Some(now + HOLD));
+    assert_eq!(mode.deadline_passed(now + HOLD, false), Next::Deliver);
+    assert_eq!(mode.deliverable(), b"\r\n");
+}
+
+#[test]
+fn a_whole_terminator_and_quiet_is_settled_by_escaping() {
+    let (mut mode, now) = mode(false);
+    assert_eq!(receive(&mut mode, b"text\r\nNO CARRIER\r\n", now), b"text");
+    assert!(!mode.is_flowing(), "while unsure nothing is sent");
+    let now = now + SUSPICION_QUIET;
+    assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+    receive(&mut mode, b"\r\nOK\r\n", now + GUARD * 2);
+    let asked = now + GUARD * 2 + OK_QUIET;
+    assert_eq!(mode.deadline_passed(asked, false), ask());
+    receive(&mut mode, CARRIED, asked);
+    assert_eq!(mode.deadline_passed(asked, false), Next::Left(Reason::Suspicion));
+    let left = mode.take_left();
+    assert!(!left.escape_missed);
+    assert_eq!((left.payload, left.words), (b"\r\nNO CARRIER\r\n".to_vec(), [OK, CARRIED].concat()));
+}
+
+/// What asks for the state of the socket of these tests.
+fn ask() -> Next {
+    Next::AskState(SocketId::new(0).expect("it is one"))
+}
+
+const CARRIED: &[u8] =
+    b"\r\n+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.1\",443,0,2,1,0,0,\"uart1\",0\r\n\r\nOK\r\n";
+
+const CLOSING: &[u8] =
+    b"\r\n+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.1\",443,0,4,1,0,2,\"uart1\",0\r\n\r\nOK\r\n";
+
+/// Anybody can send it.
+const SMS: &[u8] = b"\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\"\r\n> \r\nOK\r\n";
+
+/// A stream whose end is doubted, where a text of another program holds an `OK` after the escape, and when the
+/// socket's state was asked for.
+fn asked_after_a_text(by_dtr: bool) -> (Stream, Instant) {
+    let now = test_clock::now();
+    let mut mode = Stream::new(SocketId::new(0), true, by_dtr, None, now);
+    assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
+    let mut now = now + SUSPICION_QUIET;
+    if by_dtr {
+        assert_eq!(mode.deadline_passed(now, false), Next::SetDtr(false));
+    } else {
+        assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+        now += GUARD;
+        assert_eq!(mode.deadline_passed(now, false), Next::SendEscape);
+        now += OK_NOT_BEFORE;
+    }
+    assert_eq!(receive(&mut mode, SMS, now), b"");
+    let asked = now + OK_QUIET;
+    assert_eq!(mode.deadline_passed(asked, false), ask());
+    (mode, asked)
+}
+
+#[test]
+fn an_ok_in_a_text_of_another_program_makes_no_payload_of_an_end() {
+    for by_dtr in [false, true] {
+        let (mut mode, asked) = asked_after_a_text(by_dtr);
+        receive(&mut mode, CLOSING, asked);
+        assert_eq!(mode.deadline_passed(asked, false), Next::Ended);
+        let ended = mode.take_ended();
+        assert_eq!(ended.payload, b"");
+        assert!(!ended.certain, "the `OK` may have been the escape's");
+        assert!(!ended.is_missing_words);
+
+        // Another socket is told something before the answer.
+        let (mut mode, asked) = asked_after_a_text(by_dtr);
+        receive(&mut mode, b"\r\n+QSSLURC: \"recv\",4,2\r\nhi", asked);
+        receive(&mut mode, CLOSING, asked);
+        assert_eq!(mode.deadline_passed(asked, false), Next::Ended);
+        assert!(mode.take_ended().is_missing_words);
+
+        // A socket that the module does not know.
+        let (mut mode, asked) = asked_after_a_text(by_dtr);
+        receive(&mut mode, OK, asked);
+        assert_eq!(mode.deadline_passed(asked + LATE_STATE, false), Next::Lost);
+        assert_eq!(mode.take_ended().payload, b"");
+
+        // No answer.
+        let (mut mode, asked) = asked_after_a_text(by_dtr);
+        assert_eq!(mode.deadline(false), Some(asked + STATE_WAIT_ESCAPED));
+        assert_eq!(mode.deadline_passed(asked + STATE_WAIT_ESCAPED, false), Next::Lost);
+        assert_eq!(mode.take_ended().payload, b"");
+    }
+}
+
+#[test]
+fn an_end_and_a_push_in_the_payload_do_not_give_the_real_end_to_another_socket() {
+    let said = b"\r\nNO CARRIER\r\n\r\n+QSSLURC: \"recv\",0,4\r\n\r\nNO CARRIER\r\n";
+    let (mut mode, now) = mode(false);
+    mode.sent(b"any request", now, Duration::ZERO);
+    receive(&mut mode, said, now);
+    let ended = mode.take_ended();
+    assert_eq!(ended.words, b"\r\nNO CARRIER\r\n", "nothing is pushed to socket 0");
+    assert!(!ended.certain && ended.is_missing_words);
+}
+
+#[test]
+fn the_state_of_the_socket_is_not_read_in_what_others_have_the_modem_say() {
+    let pushed = format!("\r\n+QSSLURC: \"recv\",3,{}\r\n", CARRIED.len());
+    let message =
+        format!("\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\",145,0,0,0,,145,{}\r\n", CARRIED.len());
+    for header in [pushed, message] {
+        let (mut mode, asked) = asked_after_a_text(false);
+        receive(&mut mode, &[header.as_bytes(), CARRIED, b"\r\n"].concat(), asked);
+        assert_eq!(mode.deadline_passed(asked, false), Next::Wait, "{header}");
+        receive(&mut mode, CLOSING, asked);
+        assert_eq!(mode.deadline_passed(asked, false), Next::Ended, "{header}");
+    }
+}
+
+#[test]
+fn the_state_of_the_socket_is_waited_for_while_the_port_is_left_unread() {
+    let (mut mode, asked) = asked_after_a_text(false);
+    mode.set_paused(true, asked);
+    assert_eq!(mode.deadline(false), None);
+    let read_again = asked + STATE_WAIT_ESCAPED * 2;
+    assert_eq!(mode.deadline_passed(read_again, false), Next::Wait);
+    mode.set_paused(false, read_again);
+    assert_eq!(mode.deadline(false), Some(read_again + STATE_WAIT_ESCAPED));
+    // Where the port is unread because too much is held, it would be for ever.
+    receive(&mut mode, &vec![b'x'; HELD_LIMIT_BYTES], read_again);
+    mode.set_paused(true, read_again);
+    assert_eq!(mode.deadline_passed(read_again + STATE_WAIT_ESCAPED, false), Next::Lost);
+}
+
+#[test]
+fn nothing_that_follows_the_ok_of_an_escape_is_payload_however_much_it_is() {
+    let (mut mode, now) = mode(false);
+    mode.leave(now);
+    assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+    let mut got = receive(&mut mode, &[b'd'; 2_000], now + GUARD);
+    let words = [OK, &b"\r\n+QSSLURC: \"recv\",0\r\n".repeat(100)].concat();
+    for piece in words.chunks(7) {
+        got.extend(receive(&mut mode, piece, now + GUARD * 2));
+    }
+    assert_eq!(mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false), Next::Left(Reason::Done));
+    let Left { payload, words: heard, .. } = mode.take_left();
+    got.extend(payload);
+    assert_eq!(got, [b'd'; 2_000]);
+    assert_eq!(heard, words);
+}
+
+#[test]
+fn with_dcd_nothing_but_a_whole_terminator_is_held() {
+    let (mut mode, now) = mode(true);
+    assert_eq!(receive(&mut mode, b"text\r\nNO CAR", now), b"text\r\nNO CAR");
+    assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
+    mode.dcd_changed(false, now);
+    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
+    let words = b"\r\nNO CARRIER\r\n".to_vec();
+    assert_eq!(
+        mode.take_ended(),
+        Ended {
+            socket: SocketId::new(0),
+            payload: Vec::new(),
+            words,
+            certain: true,
+            escape_missed: false,
+            is_missing_words: false
+        }
+    );
+}
+
+#[test]
+fn a_dcd_that_has_not_been_on_says_nothing() {
+    let (mut mode, now) = mode(false);
+    mode.dcd_changed(false, now);
+    assert_eq!(mode.deadline(false), None, "it is no end");
+    assert!(mode.is_flowing());
+    // And no proof that it is not.
+    assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET + GUARD, false), Next::SendEscape);
+}
+
+#[test]
+fn a_late_report_of_dcd_ends_nothing_without_the_modems_words() {
+    let now = test_clock::now();
+    let mut mode = Stream::new(SocketId::new(0), false, false, None, now);
+    // Of the stream before.
+    mode.dcd_changed(true, now);
+    mode.dcd_changed(false, now);
+    assert!(mode.is_flowing());
+    assert_eq!(mode.deadline(false), None, "it is no end");
+    mode.dcd_changed(true, now);
+    // On may be what was before as well.
+    assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
+    assert_eq!(mode.deadline(false), Some(now + SUSPICION_QUIET));
+    mode.dcd_changed(false, now);
+    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
+    assert!(mode.take_ended().certain);
+}
+
+#[test]
+fn data_that_arrives_while_escaping_is_delivered() {
+    let (mut mode, now) = mode(false);
+    mode.leave(now);
+    assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+    let mut got = receive(&mut mode, b"late \r\nOK\r\n data", now + GUARD);
+    got.extend(receive(&mut mode, b"\r\nOK\r\n\r\n+QSSLURC: \"recv\",0\r\n", now + GUARD * 2));
+    assert_eq!(mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false), Next::Left(Reason::Done));
+    let Left { payload, words, .. } = mode.take_left();
+    got.extend(payload);
+    assert_eq!(got, b"late \r\nOK\r\n data");
+    assert_eq!(words, b"\r\nOK\r\n\r\n+QSSLURC: \"recv\",0\r\n");
+}
+
+#[test]
+fn what_other_sockets_are_pushed_behind_the_end_is_not_payload_of_this_one() {
+    let pushed: Vec<u8> = (0..200_u8)
+        .flat_map(|byte| [&b"\r\n+QSSLURC: \"recv\",3,4\r\nab\r"[..], &[byte]].concat())
+        .chain(*b"\r\n")
+        .collect();
+    let all = [&b"x\r\nNO CARRIER\r\n"[..], &pushed].concat();
+    for step in [1, 7, 64, all.len()] {
+        let (mut mode, now) = mode(false);
+        let mut got = Vec::new();
+        for piece in all.chunks(step) {
+            got.extend(receive(&mut mode, piece, now));
+            // No quiet comes, and it is settled all the same.
+            mode.deadline_passed(now, false);
+        }
+        assert_eq!(got, b"x", "in steps of {step}");
+        assert!(!mode.is_flowing());
+        assert!(mode.deadline(false).is_some_and(|due| due <= now + GUARD));
+        let ended = mode.take_ended();
+        assert!(ended.payload.is_empty() && ended.certain);
+        assert_eq!(ended.words, all[1..]);
+    }
+}
+
+#[test]
+fn an_end_while_it_is_left_and_what_follows_is_kept_apart_from_payload() {
+    let pushed = b"\r\n+QSSLURC: \"recv\",3,4\r\nab\rc".repeat(100);
+    let all = [&b"last\r\nNO CARRIER\r\n"[..], &pushed, b"\r\n"].concat();
+    for step in [1, 7, 700, all.len()] {
+        let (mut mode, now) = mode(false);
+        mode.leave(now);
+        let mut got = Vec::new();
+        for piece in all.chunks(step) {
+            got.extend(receive(&mut mode, piece, now));
+        }
+        assert!(mode.is_suspicious(), "in steps of {step}");
+        let ended = mode.take_ended();
+        assert!(ended.certain);
+        assert_eq!([got, ended.payload].concat(), b"last");
+        assert_eq!(ended.words, all[4..]);
+    }
+}
+
+#[test]
+fn an_ok_behind_pluses_that_a_busy_modem_may_have_seen_without_their_pause_is_settled_by_escaping() {
+    for has_dcd in [false, true] {
+        let (mut mode, now) = mode(has_dcd);
+        assert_eq!(receive(&mut mode, b"\r\nOK\r\n.", now), b"\r\nOK\r\n.");
+        line(&mut mode, now, b"+++");
+        let now = now + Duration::from_secs(5);
+        assert_eq!(mode.deadline_passed(now, true), Next::AskQueue);
+        mode.queue_answered(0, now, Duration::ZERO);
+        assert_eq!(receive(&mut mode, b"\r\nOK\r\n", now), b"");
+        assert!(!mode.is_flowing());
+        let now = now + SUSPICION_QUIET;
+        assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+        let escaped = now + GUARD;
+        assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+        // It was the modem's.
+        assert!(!mode.take_ended().certain);
+    }
+    // Long ago.
+    let (mut mode, now) = mode(false);
+    line(&mut mode, now, b"+++");
+    let now = now + BUSY_MAX * 2;
+    mode.sent(b"x", now, Duration::ZERO);
+    assert_eq!(receive(&mut mode, b"\r\nOK\r\n.", now), b"\r\nOK\r\n.");
+}
+
+#[test]
+fn while_dcd_is_on_no_look_alike_however_long_interrupts_the_stream() {
+    let (mut mode, now) = mode(true);
+    let mut all = b"x\r\nNO CARRIER\r\n".to_vec();
+    all.extend(b"\r\n+QSSLURC: \"recv\",3\r\n".repeat(20));
+    let mut got = receive(&mut mode, &all, now);
+    assert_eq!(mode.deadline_passed(now + HOLD, false), Next::AskLines);
+    mode.dcd_changed(true, now + HOLD);
+    assert_eq!(mode.deadline_passed(now + HOLD * 2, false), Next::Deliver);
+    got.extend(mode.deliverable());
+    assert_eq!(got, all);
+    assert!(mode.is_flowing());
+}
+
+#[test]
+fn words_that_follow_the_end_are_not_payload() {
+    let words = b"\r\nNO CARRIER\r\n\r\n+QIURC: \"pdpdeact\",1\r\n";
+    for split in 0..words.len() {
+        let (mut mode, now) = mode(false);
+        assert_eq!(receive(&mut mode, &words[..split], now), b"");
+        assert_eq!(receive(&mut mode, &words[split..], now), b"");
+        assert_eq!(
+            mode.take_ended(),
+            Ended {
+                socket: SocketId::new(0),
+                payload: Vec::new(),
+                words: words.to_vec(),
+                certain: true,
+                escape_missed: false,
+                is_missing_words: false
+            }
+        );
+    }
+    let (mut mode, now) = mode(false);
+    assert_eq!(receive(&mut mode, b"\r\nNO CARRIER\r\n+x\r\npayload", now).len(), 25);
+}
+
+#[test]
+fn a_carriage_return_that_was_delivered_long_ago_makes_no_end_uncertain() {
+    let (mut mode, now) = mode(true);
+    assert_eq!(receive(&mut mode, b"one\r", now), b"one\r");
+    assert_eq!(receive(&mut mode, b"two", now), b"two");
+    receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+    mode.dcd_changed(false, now);
+    assert!(mode.take_ended().certain);
+}
+
+#[test]
+fn words_whose_head_was_delivered_as_payload_are_an_uncertain_end() {
+    let (mut mode, now) = mode(false);
+    assert_eq!(receive(&mut mode, b"x\r\nNO CARR", now), b"x");
+    assert_eq!(mode.deadline_passed(now + HOLD, false), Next::Deliver);
+    assert_eq!(mode.deliverable(), b"\r\nNO CARR");
+    assert_eq!(receive(&mut mode, b"IER\r\n", now + HOLD), b"");
+    assert!(!mode.is_flowing(), "it may be an end all the same");
+    assert!(!mode.take_ended().certain);
+}
+
+#[test]
+fn of_two_ends_in_a_row_nobody_knows_which_was_payload() {
+    let (mut mode, now) = mode(false);
+    let text = b"\r\nNO CARRIER\r\n\r\nNO CARRIER\r\n";
+    assert_eq!(receive(&mut mode, text, now), b"");
+    assert!(!mode.take_ended().certain);
+}
+
+#[test]
+fn an_end_behind_an_escape_shows_that_it_was_missed() {
+    let (mut mode, now) = mode(false);
+    receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+    let escaped = now + SUSPICION_QUIET + GUARD;
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    receive(&mut mode, b"payload\r\nNO CARRIER\r\n", escaped + ESCAPE_WAIT);
+    let ended = mode.take_ended();
+    assert_eq!(ended.payload, b"\r\nNO CARRIER\r\npayload");
+    assert!(ended.certain && ended.escape_missed, "the far end may have got `+++`");
+}
+
+#[test]
+fn a_doubted_end_is_none_while_neither_escape_nor_question_is_answered() {
+    let (mut mode, now) = mode(false);
+    receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+    let escaped = now + SUSPICION_QUIET + GUARD;
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    let asked = escaped + ASK_AFTER;
+    assert_eq!(mode.deadline_passed(asked, false), Next::AskState(SocketId::new(0).expect("it is one")));
+    assert_eq!(mode.deadline_passed(asked + STATE_WAIT / 2, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(asked + STATE_WAIT, false), Next::Lost);
+}
+
+#[test]
+fn what_a_modem_echoes_between_two_reboots_is_not_payload() {
+    let (mut mode, now) = mode(false);
+    assert_eq!(receive(&mut mode, b"x\r\nPOWERED DOWN\r\n", now), b"x");
+    let escaped = now + SUSPICION_QUIET + GUARD;
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    receive(&mut mode, b"\r\nRDY\r\n\r\n+CFUN: 1\r\na\r\n+CPIN: READY\r\nAA", escaped);
+    receive(&mut mode, b"\r\nPOWERED DOWN\r\n\r\nRDY\r\n", escaped);
+    let ended = mode.take_ended();
+    assert!(ended.payload.is_empty() && !ended.certain, "{ended:?}");
+    assert_eq!(ended.words, b"\r\nRDY\r\n");
+}
+
+#[test]
+fn an_end_inside_the_payload_is_not_taken_for_the_end_when_dcd_has_dropped() {
+    let (mut mode, now) = mode(true);
+    mode.dcd_changed(false, now);
+    let mut got = receive(&mut mode, b"a\r\nNO CARRIER\r\nb", now);
+    got.extend(receive(&mut mode, b"c\r\nNO CARRIER\r\n", now));
+    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
+    let ended = mode.take_ended();
+    got.extend(ended.payload);
+    assert_eq!(got, b"a\r\nNO CARRIER\r\nbc");
+    assert!(ended.certain);
+}
+
+#[test]
+fn an_end_is_not_believed_while_the_port_is_left_unread() {
+    let (mut mode, now) = mode(true);
+    mode.dcd_changed(false, now);
+    mode.set_paused(true, now);
+    assert_eq!(mode.deadline(false), None);
+    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Wait);
+    mode.set_paused(false, now + HANG_UP_TAIL);
+    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL * 2, false), Next::Ended);
+}
+
+#[test]
+fn an_ok_in_the_payload_is_not_taken_for_the_answer_to_the_escape() {
+    let (mut mode, now) = mode(false);
+    receive(&mut mode, b"\r\nNO CARRIER\r\n\r\nOK\r\n", now);
+    let escaped = now + SUSPICION_QUIET + GUARD;
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(escaped + OK_QUIET, false), Next::Wait, "it came before");
+    let early = escaped + Duration::from_millis(870);
+    receive(&mut mode, b"\r\nOK\r\n", early);
+    receive(&mut mode, b"\r\n+CREG: 1\r\n", early + OK_QUIET);
+    assert_eq!(mode.deadline_passed(early + OK_QUIET * 2, false), Next::Wait, "it came too early");
+    receive(&mut mode, b"\r\nOK\r\n", early + OK_QUIET * 2);
+    let asked = early + OK_QUIET * 3;
+    assert_eq!(mode.deadline_passed(asked, false), ask());
+    receive(&mut mode, CARRIED, asked);
+    assert_eq!(mode.deadline_passed(asked, false), Next::Left(Reason::Suspicion));
+    assert_eq!(mode.take_left().payload, b"\r\nNO CARRIER\r\n\r\nOK\r\n\r\nOK\r\n\r\n+CREG: 1\r\n");
+}
+
+#[test]
+fn what_a_modem_says_by_itself_behind_the_ok_of_an_escape_does_not_hide_it() {
+    for behind in [
+        &b"\r\nRING\r\n"[..],
+        b"\r\n+QSSLOPEN: 3,0\r\n\r\n+QSSLURC: \"recv\",3,1\r\n<",
+        b"\r\n+QSSLURC: \"recv\",3,6\r\n\r\nOK\r\n\r\n+QSSLURC: \"closed\",3\r\n",
+    ] {
+        let (mut mode, now) = mode(false);
+        mode.leave(now);
+        assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+        let words = [OK, behind].concat();
+        let mut got = receive(&mut mode, b"last", now + GUARD);
+        got.extend(receive(&mut mode, &words, now + GUARD * 2));
+        let left = mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false);
+        assert_eq!(left, Next::Left(Reason::Done), "{}", behind.escape_ascii());
+        let Left { payload, words: heard, .. } = mode.take_left();
+        assert_eq!([got, payload].concat(), b"last");
+        assert_eq!(heard, words);
+    }
+}
+
+#[test]
+fn a_long_queue_is_waited_for_as_long_as_it_shrinks() {
+    let (mut mode, now) = mode(false);
+    mode.sent(b"payload", now, Duration::from_secs(100));
+    mode.leave(now);
+    let mut at = now;
+    for bytes in (1..=300).rev() {
+        assert_eq!(mode.deadline_passed(at, false), Next::AskQueue, "{bytes} bytes");
+        mode.queue_answered(bytes, at, Duration::from_secs(100));
+        let due = mode.deadline(false).expect("it is to be asked again");
+        assert!(due <= at + ASK_AGAIN_MAX, "not only when a slow line would be done");
+        at += Duration::from_secs(1);
+    }
+    assert_eq!(mode.deadline_passed(at, false), Next::AskQueue);
+    mode.queue_answered(0, at, Duration::ZERO);
+    assert_eq!(mode.deadline_passed(at, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(at + GUARD, false), Next::SendEscape);
+}
+
+/// When a peer that says this every 50 ms is done with: the time and what is next.
+fn settled_beside(mode: &mut Stream, says: &[u8], mut now: Instant) -> Option<(Instant, Next)> {
+    let until = now + Duration::from_secs(60);
+    while now < until {
+        receive(mode, says, now);
+        now += Duration::from_millis(50);
+        if mode.deadline(false).is_some_and(|due| due <= now) {
+            let next = mode.deadline_passed(now, false);
+            if !matches!(next, Next::Wait | Next::AskQueue) {
+                return Some((now, next));
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn a_peer_that_keeps_sending_holds_up_no_end() {
+    for says in [&b"x"[..], b"\r\n+CREG: 1\r\n"] {
+        let (mut mode, now) = mode(true);
+        mode.dcd_changed(false, now);
+        let (at, next) = settled_beside(&mut mode, says, now).expect("it comes to an end");
+        assert_eq!(next, Next::Ended);
+        assert!(at <= now + HANG_UP_MAX + HANG_UP_TAIL);
+    }
+}
+
+#[test]
+fn a_peer_that_keeps_sending_holds_up_no_doubt_and_no_escape() {
+    let (mut mode, now) = mode(false);
+    receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+    let (at, next) = settled_beside(&mut mode, b"\n", now).expect("it is escaped");
+    assert_eq!(next, Next::SendEscape);
+    assert!(at <= now + SUSPICION_MAX + GUARD * 2);
+    let now = at + OK_NOT_BEFORE;
+    receive(&mut mode, OK, now);
+    let (at, next) = settled_beside(&mut mode, b"\r\nRING\r\n", now).expect("it is left");
+    assert_eq!(next, ask());
+    assert!(at <= now + ESCAPE_WAIT + QUIET_MAX);
+}
+
+#[test]
+fn a_far_end_that_takes_nothing_does_not_hold_the_port_for_ever() {
+    let (mut mode, now) = mode(false);
+    mode.sent(b"payload", now, Duration::ZERO);
+    mode.leave(now);
+    assert_eq!(mode.deadline_passed(now, false), Next::AskQueue);
+    mode.queue_answered(7, now, Duration::ZERO);
+    assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT, false), Next::AskQueue);
+    mode.queue_answered(7, now + DRAIN_LIMIT, Duration::from_secs(1));
+    assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT + GUARD, false), Next::SendEscape);
+}
