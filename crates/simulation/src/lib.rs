@@ -769,9 +769,9 @@ impl Simulation {
             let sent = || client.sent_bytes(far.read.len(), client.sent as usize);
             let is_silent = echoes && self.wiring.modem.quirks.boots_silently;
             let comes_back = || is_silent && is_echo(&received[*down..], &far.said[*down..], &sent());
-            if (garbled || boots() || comes_back())
-                && received.len() > *down
-                && !far.said.starts_with(received)
+            if received.len() > *down
+                && !far.said[*down..].starts_with(&received[*down..])
+                && (garbled || boots() || comes_back())
             {
                 // Nobody can tell what a modem that boots says at another speed from what was announced before,
                 // nor what it echoes behind its `RDY` from payload: the client must be told that it is broken.
