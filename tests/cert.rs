@@ -2,6 +2,7 @@
 //! them, and takes away only what it has put there and no tunnel uses.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use qssl_modem_emulator::test_server::{Behaviour, CertificateRequest};
 use qssl_test_common::harness::{self, Finished, Modem, Site, certificate_file, run, tunnel_command};
@@ -50,7 +51,11 @@ fn a_certificate_is_stored_once_and_comes_back_byte_for_byte() {
     assert_eq!(cert(&modem, &["get", &name]).expect_success().stdout, original);
     let directory = harness::temporary_directory();
     let copy = directory.path().join("copy.pem");
+    // It may be a key: whoever could read the file before cannot read it now.
+    fs::write(&copy, "").expect("the directory is ours");
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).expect("the file is ours");
     cert(&modem, &["get", &name, "-o", copy.to_str().expect("text")]).expect_success();
+    assert_eq!(fs::metadata(&copy).expect("it is there").permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read(copy).expect("it was written"), original);
     cert(&modem, &["remove", &name]).expect_success();
     assert_eq!(listed(&modem), []);

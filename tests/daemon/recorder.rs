@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
@@ -16,6 +18,11 @@ fn talk(daemon: &Daemon, text: &[u8]) {
     client.read_exact(&mut vec![0; text.len()]).expect("the server echoes");
 }
 
+#[track_caller]
+fn is_private(file: &Path) {
+    assert_eq!(fs::metadata(file).expect("it is there").permissions().mode() & 0o777, 0o600, "{file:?}");
+}
+
 #[test]
 fn a_recording_is_a_transcript_without_payload() {
     let site = Site::new(Behaviour::Echo, "");
@@ -24,6 +31,7 @@ fn a_recording_is_a_transcript_without_payload() {
     let file = daemon.path("recording");
     daemon.tool(&["status", "--dump-recorder", file.to_str().expect("text")]).expect_success();
     let text = fs::read_to_string(&file).expect("it was written");
+    is_private(&file);
     assert!(text.starts_with("# qssl-tunnel "), "{text}");
     for line in ["> ATE0", "> AT+QSSLSEND=", "< >", "> [32]", "< SEND OK", "< [32]"] {
         assert!(text.lines().any(|shown| shown.starts_with(line)), "{line} is missing:\n{text}");
@@ -53,7 +61,7 @@ fn statistics_are_logged_on_request() {
     for part in ["session    up for", "opens      1 done, 0 failed", "TUNNEL"] {
         assert!(log.contains(part), "{part} is missing:\n{log}");
     }
-    assert!(daemon.path(&name).exists());
+    is_private(&daemon.path(&name));
 }
 
 #[test]

@@ -145,12 +145,12 @@ impl Simulation {
         let wires = wires.collect();
         let longest = wiring.connections.iter().map(|it| it.limits.connect_timeout).max().unwrap_or_default();
         let no_limit = wiring.connections.iter().any(|it| it.limits.connect_timeout.is_zero());
-        let stream_open_limit =
+        let stream_open =
             if no_limit { Duration::from_secs(450) } else { longest.max(Duration::from_secs(10)) };
         // Deadlines count the line's time, and a modem that boots may speak more slowly.
         let baud = wiring.settings.baud.min(wiring.modem.baud);
-        let witness =
-            |port: &Port| Witness::new(port.alters_unseen(), port.is_uart, baud, stream_open_limit, now);
+        let limits = witness::Limits { command: wiring.settings.command_timeout, stream_open };
+        let witness = |port: &Port| Witness::new(port.alters_unseen(), port.is_uart, baud, limits, now);
         let witnesses = wiring.ports.iter().map(witness).collect();
         let clients = wiring.connections.iter().enumerate();
         let clients =

@@ -27,10 +27,18 @@ pub struct Witness {
     read_at: Instant,
     /// Deadlines count the time of the line by this speed, in bit/s.
     baud: u32,
-    /// What an open in transparent mode may take.
-    stream_open_limit: Duration,
+    limits: Limits,
     /// What it has seen: a witness that sees nothing proves nothing.
     pub seen: Seen,
+}
+
+/// How long commands may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most of them: `--command-timeout`.
+    pub command: Duration,
+    /// An open in transparent mode.
+    pub stream_open: Duration,
 }
 
 /// How much a witness has seen.
@@ -73,7 +81,7 @@ struct InFlight {
 
 impl Witness {
     /// Of a port that is not open yet.
-    pub fn new(is_blind: bool, is_paced: bool, baud: u32, stream_open_limit: Duration, now: Instant) -> Self {
+    pub fn new(is_blind: bool, is_paced: bool, baud: u32, limits: Limits, now: Instant) -> Self {
         Witness {
             is_blind,
             is_paced,
@@ -85,7 +93,7 @@ impl Witness {
             awaited_payload: false,
             read_at: now,
             baud,
-            stream_open_limit,
+            limits,
             seen: Seen::default(),
         }
     }
@@ -244,17 +252,18 @@ impl Witness {
     /// How long the modem may take for a command.
     fn limit(&self, line: &str) -> Duration {
         let (name, values) = line.split_once('=').unwrap_or((line, ""));
+        let quick = self.limits.command;
         let last = values.rsplit(',').next().and_then(|value| value.parse::<u64>().ok());
         match (name, last) {
-            ("AT+QSSLCLOSE", _) if !values.contains(',') => QUICK + Duration::from_secs(10),
-            ("AT+QSSLCLOSE", Some(timeout)) => QUICK + Duration::from_secs(timeout),
-            ("AT+QSSLOPEN", Some(2)) => QUICK + self.stream_open_limit,
-            ("AT+QISWTMD", _) => SWITCH,
+            ("AT+QSSLCLOSE", _) if !values.contains(',') => quick + Duration::from_secs(10),
+            ("AT+QSSLCLOSE", Some(timeout)) => quick + Duration::from_secs(timeout),
+            ("AT+QSSLOPEN", Some(2)) => quick + self.limits.stream_open,
+            ("AT+QISWTMD", _) => SWITCH.max(quick),
             ("AT+QIACT", Some(_)) => Duration::from_secs(150),
             ("AT+QIDEACT", Some(_)) => Duration::from_secs(40),
             ("AT+QNTP", _) => Duration::from_secs(10),
             ("AT+QFUPL" | "AT+QFDWL", _) => FILE,
-            _ => QUICK,
+            _ => quick,
         }
     }
 }
@@ -279,8 +288,7 @@ const RESULTS: [&[u8]; 7] =
     [b"OK\r", b"ERROR\r", b"+CME ERROR:", b"SEND OK\r", b"SEND FAIL\r", b"CONNECT", b"NO CARRIER\r"];
 /// As many bytes as may be the beginning of one of them.
 const WORDS_MAX: usize = 12;
-/// What most commands may take, and what the result of a send may take (PROTOCOL section 7).
-const QUICK: Duration = Duration::from_secs(5);
+/// What the result of a send may take (PROTOCOL section 7).
 const AFTER_PAYLOAD: Duration = Duration::from_secs(60);
 /// What a switch of mode may take (PROTOCOL section 3).
 const SWITCH: Duration = Duration::from_secs(20);

@@ -304,6 +304,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_user_allows_is_for_commands_that_have_no_time_of_their_own() {
+        let socket = SocketId::new(4).unwrap();
+        let (short, long) = (Duration::from_secs(5), Duration::from_secs(90));
+        let asks = Command::State { socket };
+        assert_eq!((asks.patience(short), asks.patience(long)), (short, long));
+        let switches = Command::SwitchMode { socket, mode: AccessMode::Buffer };
+        assert_eq!((switches.patience(short), switches.patience(long)), (Duration::from_secs(20), long));
+        let closes = Command::Close { socket, timeout_seconds: Some(7) };
+        assert_eq!(closes.patience(short), Duration::from_secs(12));
+    }
+
+    #[test]
     fn commands_are_written_as_in_the_manuals() {
         let socket = SocketId::new(4).unwrap();
         assert_eq!(bytes(&Command::Send { socket, length: 18 }), "AT+QSSLSEND=4,18\r");

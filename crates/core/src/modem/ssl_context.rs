@@ -1233,7 +1233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bg96_ignores_chains_under_a_name_of_its_own() {
+    fn a_bg96_has_names_of_its_own_for_chains_and_sessions() {
         let mut bg96 = module("BG96");
         bg96.learn_keys(&[
             "+QSSLCFG: \"sslversion\",(0-5),(0-4)".into(),
@@ -1242,11 +1242,14 @@ mod tests {
             "+QSSLCFG: \"checkhost\",(0-5),(0,1)".into(),
             "+QSSLCFG: \"ignorecertchain\",(0-5),(0,1)".into(),
             "+QSSLCFG: \"ignorelocaltime\",(0-5),(0,1)".into(),
+            "+QSSLCFG: \"session\",(0-5),(0,1)".into(),
         ]);
-        let tls = settings::Tls { ignore_chain: true, ..trusting(&["one"]) };
+        let tls = settings::Tls { ignore_chain: true, session_resumption: true, ..trusting(&["one"]) };
         let all = written(&tls, &bg96, CaStorage::Bundle);
         assert!(all.contains(&"AT+QSSLCFG=\"ignorecertchain\",0,1".to_owned()), "{all:?}");
         assert!(all.contains(&"AT+QSSLCFG=\"checkhost\",0,1".to_owned()), "{all:?}");
+        assert!(all.contains(&"AT+QSSLCFG=\"session\",0,1".to_owned()), "{all:?}");
+        assert!(!all.iter().any(|line| line.contains("session_cache")), "{all:?}");
         assert!(all.contains(&"AT+QSSLCFG=\"seclevel\",0,1".to_owned()), "{all:?}");
     }
 

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use qssl_core::at::AtText;
-use qssl_core::settings::Mode;
+use qssl_core::settings::{Authentication, Mode, Pem};
 use qssl_modem_emulator::TimeService;
 use qssl_modem_emulator::network::simulated::Behaviour;
 
-use qssl_simulation::wiring::{Connection, Wiring, millis, seconds};
+use qssl_simulation::wiring::{Connection, Fault, Wiring, millis, seconds};
 use qssl_simulation::{HOST_CLOCK, Outcome, Simulation};
 
 /// A modem whose clock was never set, and a tunnel that checks dates.
@@ -94,4 +94,20 @@ fn a_jump_of_the_hosts_clock_is_noticed() {
     sim.run_for(seconds(120));
     let host_clock = HOST_CLOCK + 86_400 + sim.elapsed().as_secs() as i64;
     assert!(sim.modem.clock(sim.now).abs_diff(host_clock) <= 1);
+}
+
+/// Certificates of all servers are refused then.
+#[test]
+fn a_clock_that_another_program_has_changed_is_set_right_when_an_open_fails() {
+    for code in [566, 552] {
+        let root = Pem { source: "root.pem".to_owned(), bytes: b"the root".to_vec() };
+        let mut wiring = unset().connect(Connection::new(Mode::Push).at(seconds(40)));
+        wiring.tls.authentication = Authentication::Authorities(vec![root]);
+        let changes = Fault::OtherProgram(b"AT+CCLK=\"20/01/01,00:00:00+00\"\r".to_vec());
+        let mut sim = wiring.fault(seconds(20), changes).fault(seconds(30), Fault::FailOpen(code)).start();
+        sim.run_for(seconds(45));
+        assert_eq!(sim.outcome(1), Some(Outcome::Reset), "{code}");
+        let host_clock = HOST_CLOCK + sim.elapsed().as_secs() as i64;
+        assert!(sim.modem.clock(sim.now).abs_diff(host_clock) <= 1, "{code}");
+    }
 }

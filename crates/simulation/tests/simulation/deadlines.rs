@@ -92,6 +92,21 @@ fn send_fail_that_is_followed_by_send_ok_is_not_sent_again() {
 }
 
 #[test]
+fn a_modem_may_take_as_long_to_answer_as_it_is_given() {
+    for (command_timeout, resyncs) in [(seconds(5), 1), (seconds(30), 0)] {
+        let drips = Sends::Drip { bytes: 10, every: seconds(1), total: 300 };
+        let far = Behaviour { ends: Ends::AfterReading(300), ..Behaviour::echo() };
+        let mut sim = Wiring::new()
+            .settings(|settings| settings.command_timeout = command_timeout)
+            .connect(Connection::new(Mode::Buffer).at(seconds(2)).sends(drips).far_end(far))
+            .fault(seconds(10), Fault::DelayAnswer(seconds(9)))
+            .start();
+        sim.run_to_the_end(seconds(100));
+        assert_eq!(sim.relay.modem().counters().resyncs, resyncs, "{command_timeout:?}");
+    }
+}
+
+#[test]
 fn an_open_that_is_refused_for_want_of_a_data_session_settles_whether_it_stands() {
     let idle = Connection::new(Mode::Push);
     let mut sim = Wiring::new()

@@ -399,6 +399,22 @@ fn a_modem_that_refuses_what_it_is_asked_is_asked_with_pauses() {
     }
 }
 
+#[test]
+fn what_is_refused_and_not_needed_keeps_no_tunnel_down() {
+    let settings =
+        ["negotiatetime", "ignorelocaltime", "sni", "ciphersuite", "session_cache", "renegotiation"];
+    let settings = settings.map(|key| format!("AT+QSSLCFG=\"{key}\""));
+    let lists = ["=?", "?"].map(|form| format!("AT+QSSLCFG{form}"));
+    let questions = ["AT+CPIN?", "AT+CEREG?", "AT+CNMI?", "AT+QMTCONN?", "AT+QSSLOPEN=?"];
+    let questions = questions.map(str::to_owned);
+    for refused in settings.into_iter().chain(lists).chain(questions) {
+        let mut hand = ByHand::new(&[Mode::Push, Mode::Buffer], 1, true, |_| {});
+        hand.ports[0].refuses = vec![refused.clone().leak()];
+        serves(&mut hand, &refused);
+        assert_eq!(hand.stopped, None, "{refused}");
+    }
+}
+
 /// `AT` was repeated every half second, for ever.
 #[test]
 fn a_modem_that_answers_every_at_with_an_error_is_asked_more_and_more_rarely() {

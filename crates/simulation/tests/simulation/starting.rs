@@ -69,8 +69,9 @@ fn a_uart_whose_rts_is_not_wired_is_named_as_such_and_the_modem_is_not_left_deaf
     let wiring = wiring.settings(|settings| settings.wait = Wait::Not);
     let mut sim = fetching(wiring).start();
     sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
-    assert_eq!(sim.stopped, Some(qssl_core::Kind::ModemSilent));
+    assert_eq!(sim.stopped, Some(Kind::ModemSilent));
     assert!(!sim.modem.flow_control(0).rts, "the next program hears it");
+    names_the_wires(&sim);
 }
 
 #[test]
@@ -254,7 +255,14 @@ fn a_uart_whose_cts_is_not_wired_is_named_as_such() {
     let wiring = wiring.settings(|settings| settings.wait = Wait::Not);
     let mut sim = fetching(wiring).start();
     sim.run_until("it gives up", seconds(200), |sim| sim.stopped.is_some());
-    assert_eq!(sim.stopped, Some(qssl_core::Kind::ModemSilent));
+    assert_eq!(sim.stopped, Some(Kind::ModemSilent));
+    names_the_wires(&sim);
+}
+
+#[track_caller]
+fn names_the_wires(sim: &Simulation) {
+    let why = &sim.relay.failure().expect("it says why").message;
+    assert!(why.contains("wire RTS and CTS") && why.contains("--flow-control none"), "{why}");
 }
 
 #[test]

@@ -3,13 +3,13 @@
 
 use qssl_core::Kind;
 use qssl_core::at::IdSet;
-use qssl_core::settings::{Authentication, Mode, Pem, Tls, Wait};
-use qssl_modem_emulator::PortName;
-use qssl_modem_emulator::network::OpenFailure;
+use qssl_core::settings::{Authentication, ClientCertificate, Mode, Pem, Tls, Wait};
 use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
+use qssl_modem_emulator::network::{OpenFailure, TlsParameters};
+use qssl_modem_emulator::{Family, PortName};
 
-use qssl_simulation::Outcome;
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Wiring, millis, seconds};
+use qssl_simulation::{Outcome, Simulation};
 
 /// Tunnels that trust one authority.
 fn trusting() -> Wiring {
@@ -166,6 +166,64 @@ fn settings_that_another_program_has_overwritten_are_noticed_before_the_next_ope
     stays_authenticated(wiring.fault(seconds(30), Fault::OtherProgram(meddles)));
 }
 
+/// Tunnels that also have a client certificate.
+fn known_by_name() -> Wiring {
+    let pem = |name: &str| Pem { source: format!("{name}.pem"), bytes: format!("the {name}\n").into_bytes() };
+    let mut wiring = trusting();
+    wiring.tls.client =
+        Some(ClientCertificate { certificate: pem("name"), key: pem("key"), key_password: None });
+    wiring
+}
+
+/// Connections at these times, each opened by the same settings and with the same files.
+fn stays_as_it_was(wiring: Wiring, name: &str) -> Simulation {
+    let count = wiring.connections.len();
+    let mut sim = wiring.start();
+    sim.run_to_the_end(seconds(300));
+    let opens = sim.settings_at_opens();
+    assert_eq!(opens.len(), count, "{name}");
+    assert_eq!(opens[0].authorities, [b"the root\n".to_vec()]);
+    assert_eq!(opens[0].client_certificate.as_deref(), Some(&b"the name\n"[..]));
+    assert_eq!(opens[0].client_key.as_deref(), Some(&b"the key\n"[..]));
+    for (index, open) in opens.iter().enumerate() {
+        let first = TlsParameters { check_time: open.check_time, ..opens[0].clone() };
+        assert_eq!(*open, first, "{name}, client {index}");
+        assert!(open.check_time.is_some(), "{name}");
+        assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{name}, client {index}");
+    }
+    sim
+}
+
+#[test]
+fn each_setting_that_trust_depends_on_is_read_again_before_the_next_open() {
+    let of_both = [
+        "\"seclevel\",0,0",
+        "\"sslversion\",0,0",
+        "\"cacert\",0,\"UFS:theirs.pem\"",
+        "\"clientcert\",0,\"UFS:theirs.pem\"",
+        "\"clientkey\",0,\"UFS:theirs.pem\"",
+        "\"ignorelocaltime\",0,1",
+    ];
+    let of_the_newer = [
+        "\"cacertex\",2,\"UFS:theirs.pem\"",
+        "\"ignoremulticertchainverify\",0,1",
+        "\"ignoreinvalidcertsign\",0,1",
+        "\"ignorecertitem\",0,1048575",
+        "\"sni\",0,0",
+    ];
+    let newer = of_the_newer.map(|setting| (Family::Eg800q, setting));
+    let families = [Family::Eg800q, Family::Ec20];
+    let both = families.into_iter().flat_map(|family| of_both.map(|setting| (family, setting)));
+    for (family, setting) in both.chain(newer) {
+        let mut wiring = known_by_name().connect(fetches().at(seconds(5))).connect(fetches().at(seconds(60)));
+        wiring.modem.family = family;
+        let meddles = format!("AT+QSSLCFG={setting}\r").into_bytes();
+        let sim = stays_as_it_was(wiring.fault(seconds(30), Fault::OtherProgram(meddles)), setting);
+        let warned = sim.logged().iter().any(|line| line.contains("another program has changed it"));
+        assert!(warned, "{family:?}, {setting}: {:?}", sim.logged());
+    }
+}
+
 #[test]
 fn an_authority_that_was_spoilt_on_its_way_is_never_trusted_here_or_in_a_later_run() {
     let spoilt = || Fault::SpoilUploads(1);
@@ -279,8 +337,18 @@ fn a_file_of_the_right_name_size_and_checksum_is_compared_byte_for_byte() {
     let wiring = trusting().connect(fetches()).connect(fetches().at(seconds(60)));
     let wiring = wiring.fault(seconds(30), Fault::ForgeFiles).fault(seconds(30), Fault::Reboot);
     stays_authenticated(wiring.clone());
+    // So are client certificate and key, and all of them once in each session.
+    let mut all = known_by_name();
+    for at in [5, 20, 60, 80] {
+        all = all.connect(fetches().at(seconds(at)));
+    }
+    let mut sim = stays_as_it_was(
+        all.fault(seconds(30), Fault::ForgeFiles).fault(seconds(30), Fault::Reboot),
+        "forged files",
+    );
+    assert_eq!([sim.said("AT+QFDWL="), sim.said("AT+QFDEL="), sim.said("AT+QFUPL=")], [3, 3, 6]);
     // What cannot be read back is stored anew, once a session.
-    let mut sim = wiring.modem(|modem| modem.quirks.file_download_refused = true).start();
+    sim = wiring.modem(|modem| modem.quirks.file_download_refused = true).start();
     sim.run_to_the_end(seconds(300));
     assert_eq!((sim.said("AT+QFDEL"), sim.said("AT+QFUPL")), (1, 2));
 }

@@ -488,6 +488,23 @@ fn opens_and_bytes_of_streams_are_counted_like_any_others() {
     }
 }
 
+/// Opens of streams that failed added up whatever came between them, and the data session was rebuilt.
+#[test]
+fn a_stream_that_opens_shows_that_the_data_session_carries() {
+    for (comes, rebuilds) in [(true, 0), (false, 1)] {
+        let mut wiring = Wiring::new().uart(115_200);
+        for at in [10, 20, 40] {
+            wiring = wiring.fault(seconds(at - 1), Fault::FailOpen(565)).connect(stream().at(seconds(at)));
+        }
+        if comes {
+            wiring = wiring.connect(stream().at(seconds(30)).far_end(Behaviour::source(1_000, 1)));
+        }
+        let mut sim = wiring.start();
+        sim.run_for(seconds(60));
+        assert_eq!(sim.said("AT+QIDEACT=1"), rebuilds, "a stream came: {comes}");
+    }
+}
+
 /// What a client sends that a modem in command mode would take for commands.
 fn commanding_payload(bytes: usize) -> Vec<u8> {
     b"some text and then\r\nAT+CSQ\r\nATI\r\nAT+QSSLURC\r\n".iter().copied().cycle().take(bytes).collect()
