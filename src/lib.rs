@@ -10,20 +10,20 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`cli`] | The command line: the clap definition and nothing else |
-//! | [`clients`] | The left shore: where clients come in, their bytes, and who they are |
+//! | `clients` | The left shore: where clients come in, their bytes, and who they are |
 //! | [`commands`] | The words of `qssl-tunnel --help`, a file for each |
 //! | [`config`] | What the user wants, checked: plain data that the rest of the program reads and never doubts |
 //! | [`daemon`] | What a service has beside modem and clients: control, status, service manager, accounts, log, exit status |
-//! | [`event_loop`] | The only place that waits, reads the clock, or moves bytes between the system and the heart |
+//! | `event_loop` | The only place that waits, reads the clock, or moves bytes between the system and the heart |
 //! | `main` | Arguments → command → exit status, nothing else |
 //! | [`ports`] | Ports: the ways to reach the modem, each as non-blocking bytes with a few lines beside them |
 //! | [`terminal`] | What the place that text is printed to can show: how wide it is, whether it takes more than ASCII, and what must not reach it |
 
 pub mod cli;
-pub mod clients;
+mod clients;
 pub mod commands;
 pub mod config;
 pub mod daemon;
-pub mod event_loop;
+mod event_loop;
 pub mod ports;
 pub mod terminal;

@@ -26,7 +26,8 @@ use crate::cli::{DemoArgs, LoggingOptions, ModemOptions, ProcessOptions, RunArgs
 use crate::config::{self, Authentication, Checked, Configuration, Environment, Pem, Verbosity};
 use crate::daemon::exit_status::{self, ExitStatus};
 use crate::daemon::logging;
-use crate::{event_loop, terminal};
+use crate::event_loop::{self, DaemonOptions};
+use crate::terminal;
 
 /// Shows a transfer, and stays until a signal unless it is to be done once.
 ///
@@ -72,7 +73,7 @@ impl Tunnel {
         let (sender, ended) = channel();
         let run = move || {
             // Nobody asks any more if this fails.
-            let _ = sender.send(event_loop::run(configuration));
+            let _ = sender.send(event_loop::run(configuration, DaemonOptions::default()));
         };
         thread::Builder::new().name("tunnel".into()).spawn(run).context("no thread for the tunnel")?;
         Ok(Tunnel { ended })

@@ -1,14 +1,14 @@
 //! The words of `qssl-tunnel --help`, a file for each.
 
-pub mod at;
-pub mod cert;
+mod at;
+mod cert;
 mod connect;
 #[cfg(feature = "emulator")]
-pub mod demo;
-pub mod doctor;
+mod demo;
+mod doctor;
 pub mod modem_access;
-pub mod status;
-pub mod tunnel;
+mod status;
+mod tunnel;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

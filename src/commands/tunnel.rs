@@ -57,7 +57,7 @@ fn serve(checked: Checked, options: DaemonOptions) -> anyhow::Result<ExitStatus>
     for warning in warnings {
         log::warn!("{warning}");
     }
-    let result = event_loop::run_daemon(configuration, options);
+    let result = event_loop::run(configuration, options);
     log::logger().flush();
     result
 }

@@ -20,24 +20,24 @@ pub use qssl_core::settings::{
 use crate::terminal::printable;
 
 mod budget;
-pub mod ca;
-pub mod certificate_items;
+pub(crate) mod ca;
+pub(crate) mod certificate_items;
 mod checks;
-pub mod choice;
-pub mod cidr;
-pub mod cipher;
+pub(crate) mod choice;
+mod cidr;
+pub(crate) mod cipher;
 mod control;
 mod defaults;
-pub mod device;
-pub mod duration;
+mod device;
+pub(crate) mod duration;
 pub mod file;
 mod grammar;
-pub mod listen;
-pub mod ranges;
+mod listen;
+pub(crate) mod ranges;
 mod render;
 pub(crate) mod secret;
-pub mod trust;
-pub mod values;
+pub(crate) mod trust;
+pub(crate) mod values;
 
 pub(crate) use checks::DEFAULT_PATH;
 pub use checks::{from_connect, from_doctor, from_listen, from_modem, from_run, from_text};

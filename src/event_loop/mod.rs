@@ -48,22 +48,15 @@ use qssl_core::relay::{Action, CLIENTS_MAX, ClientId, Relay};
 use qssl_core::{ClientInput, Input, PortInput};
 
 pub use commanded::Commanded;
-pub use daemon::{DaemonOptions, Reload};
+pub use daemon::DaemonOptions;
 
 /// Runs this configuration until its end.
 ///
 /// # Errors
-/// What keeps the loop itself from working: no epoll, an address that cannot be listened on. Everything
-/// that concerns the modem or clients ends in an exit status or is dealt with on the way.
-pub fn run(configuration: Configuration) -> anyhow::Result<ExitStatus> {
-    run_daemon(configuration, DaemonOptions::default())
-}
-
-/// The same, for a process that can be steered from outside.
-///
-/// # Errors
-/// As [`run`], and a control socket that was asked for and cannot be made.
-pub fn run_daemon(configuration: Configuration, options: DaemonOptions) -> anyhow::Result<ExitStatus> {
+/// What keeps the loop itself from working: no epoll, an address that cannot be listened on, a control socket that was
+/// asked for and cannot be made. Everything that concerns the modem or clients ends in an exit status or is dealt with
+/// on the way.
+pub fn run(configuration: Configuration, options: DaemonOptions) -> anyhow::Result<ExitStatus> {
     let mut signals = vec![SIGTERM, SIGINT, SIGUSR1];
     // Under nohup(1) a process outlives its terminal. One that reads its configuration again wants the signal anyway.
     if options.reload.is_some() || !is_hangup_ignored() {

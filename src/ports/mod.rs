@@ -5,13 +5,13 @@
 //! waits or knows the time, with one exception that is named at [`Port::open`]; readiness comes from mio,
 //! edge-triggered, so [`Port::read`] and [`Port::write`] are repeated until they say `WouldBlock`.
 
-pub mod discover;
-pub mod finder;
-pub mod holder;
+pub(crate) mod discover;
+pub(crate) mod finder;
+mod holder;
 pub(crate) mod ioctl;
 pub mod rfc2217;
-pub mod serial;
-pub mod tcp;
+mod serial;
+mod tcp;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub enum Port {
 impl Port {
     /// Opens what `device` stands for: looks it up in sysfs where it is not a path, and takes the first
     /// that fits. `imei:` takes the first modem; whoever has to find the right one opens each of
-    /// [`discover::candidates`] with [`Port::open_path`] and asks it.
+    /// `discover::candidates` with [`Port::open_path`] and asks it.
     ///
     /// A host name of `rfc2217://` or `tcp://` is looked up here, which can block for as long as the
     /// host's resolver does; addresses and `localhost` do not. The connection itself is made without

@@ -56,7 +56,7 @@ impl Rfc2217 {
     /// Begins to connect, and prepares the settings: 8N1, `baud`, RTS/CTS unless told otherwise, DTR on.
     ///
     /// # Errors
-    /// As [`Connection::open`].
+    /// As `Connection::open`.
     pub fn open(server: &Target, settings: &PortSettings) -> Result<Rfc2217, OpenError> {
         let connection = Connection::open("rfc2217", server)?;
         // What lies behind a device server is a UART.

@@ -1,7 +1,7 @@
 //! What the place that text is printed to can show: how wide it is, whether it takes more than ASCII, and what
 //! must not reach it.
 
-pub mod upload_bar;
+pub(crate) mod upload_bar;
 
 use std::borrow::Cow;
 use std::env;

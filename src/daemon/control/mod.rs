@@ -16,8 +16,8 @@
 //! [`Request`] and [`Reply`] are the whole protocol, in the words of the JSON. `server` is the daemon's side,
 //! `client` the other one, `policy` knows which commands would break a tunnel.
 
-pub mod client;
-pub mod policy;
+mod client;
+pub(crate) mod policy;
 pub(crate) mod server;
 mod wire;
 
