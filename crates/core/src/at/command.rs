@@ -291,7 +291,7 @@ const SWITCH_WAIT: Duration = Duration::from_secs(20);
 const SHORT_SEND_BYTES: usize = 16;
 
 /// The module ends an upload that has stalled for this long (FILE application note, AT+QFUPL).
-const UPLOAD_TIMEOUT_SECONDS: u64 = 10;
+pub const UPLOAD_TIMEOUT_SECONDS: u64 = 10;
 
 #[cfg(test)]
 mod tests {

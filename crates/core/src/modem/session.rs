@@ -30,7 +30,7 @@ use clock::NetworkTime;
 pub(in crate::modem) use found::Texts;
 use found::{Found, Reports, SHARED};
 use network::REGISTRATION;
-use tls::Files;
+use tls::{Files, LateChange};
 
 pub use clock::PLAUSIBLE_UNIX_SECONDS;
 pub use network::{PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, access_point_line};
@@ -64,6 +64,8 @@ pub struct Session {
     pub backoff: Backoff,
     /// What is being done about the files in the modem.
     files: Files,
+    /// Changes of files that were given up, and may still be carried out.
+    late_changes: Vec<LateChange>,
     /// When their bytes were compared.
     compared_at: Option<Instant>,
     /// Seconds since 1970 by the host's clock, and when that was so.
@@ -275,6 +277,7 @@ impl Session {
             failures: 0,
             backoff: Backoff::new(RETRY_MIN, RETRY_MAX),
             files: Files::default(),
+            late_changes: Vec::new(),
             compared_at: None,
             host_clock: None,
             pin_refused: false,
@@ -322,6 +325,7 @@ impl Session {
         self.unanswered.clear();
         self.activated = false;
         self.found_active = false;
+        self.late_changes.clear();
         self.found.forget();
     }
 

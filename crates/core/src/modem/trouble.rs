@@ -149,6 +149,7 @@ impl Modem {
 
     /// A command will never have its answer; the modem may carry it out all the same, and late.
     pub(super) fn unanswered(&mut self, port: usize, in_flight: InFlight, cut: Cut, now: Instant) {
+        self.file_change_given_up(port, &in_flight.command);
         match in_flight.origin {
             Origin::Liveness | Origin::Reboot => {}
             // A lost port or a reboot says nothing of the command.
@@ -256,6 +257,7 @@ impl Modem {
     pub(super) fn close_what_came_late(&mut self) {
         let answering = self.commanding_channels();
         self.sockets.iter_mut().for_each(|socket| socket.channels_answer(answering));
+        self.settle_late_changes(answering);
     }
 
     /// The modem has rebooted: nothing of what it knew is left.

@@ -134,6 +134,32 @@ fn nor_is_one_given_to_its_client_that_another_open_has_failed_beside() {
     assert_eq!(sim.outcome(2), Some(Outcome::Eof));
 }
 
+/// What a port was told before it was lost, or before the module stalled, is carried out late, and over what another port has
+/// stored meanwhile: the authority was an empty file, or one that held the words which bring a port back.
+#[test]
+fn a_file_is_not_trusted_while_a_transfer_that_was_given_up_may_still_change_it() {
+    let lost = Fault::LosePort(0, seconds(40));
+    let stalls = Fault::Stall(seconds(19));
+    for (fault, after) in [(&lost, 0), (&lost, 15), (&lost, 25), (&stalls, 0), (&stalls, 15), (&stalls, 25)] {
+        let mut wiring = trusting().ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)]);
+        wiring.modem.command_latency = millis(10);
+        wiring.modem.prompt_latency = millis(10);
+        for at in [1, 20, 30, 45] {
+            wiring =
+                wiring.connect(fetches().at(seconds(at)).limits(|limits| limits.queue_timeout = seconds(60)));
+        }
+        let mut sim = wiring.start();
+        sim.run_until("a file is stored", seconds(30), |sim| sim.said("AT+QFUPL") > 0);
+        sim.run_for(millis(after));
+        sim.inject(fault.clone());
+        // What was trusted at each open is looked at in every run.
+        sim.run_to_the_end(seconds(200));
+        for index in 0..4 {
+            assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{fault:?} {after} ms later: client {index}");
+        }
+    }
+}
+
 /// What had been read for a client that left was not read again for the next one.
 #[test]
 fn settings_that_are_changed_after_a_reading_that_nobody_waited_for_any_more_are_noticed() {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Step;
 use crate::at::answers::{Answer, ListedFile, Storage};
-use crate::at::{AtText, Command, Outcome, SocketId};
+use crate::at::{AtText, Command, Outcome, SocketId, UPLOAD_TIMEOUT_SECONDS};
 use crate::channel::Origin;
 use crate::error::Kind;
 use crate::failure::{Failure, OpenFailure};
@@ -26,6 +26,20 @@ pub struct Files {
     pub(super) spoiled: Option<Failure>,
 }
 
+/// A command that changes a file (AT+QFUPL, AT+QFDEL) and was given up: the module may carry it out late, and over what
+/// was stored by another port meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateChange {
+    /// The port that it was sent on. When that answers, it has been carried out.
+    port: usize,
+    /// When it has been, where that port does not answer and another does.
+    over_at: Option<Instant>,
+}
+
+/// A module that answers on another port has begun with what was sent before, and ends an upload that stalls. It may be
+/// some seconds late.
+const LATE_CHANGE_WAIT: std::time::Duration = std::time::Duration::from_secs(UPLOAD_TIMEOUT_SECONDS + 5);
+
 /// Where opens fail the files are looked for each time, and their bytes compared again only after this time: a download
 /// holds up everybody.
 const COMPARE_PAUSE: std::time::Duration = std::time::Duration::from_secs(600);
@@ -42,8 +56,45 @@ impl Modem {
         self.go_or_skip(Step::LookAtClock);
     }
 
+    /// A command was given up on this port. Where it changes a file, nothing shows yet what will be there.
+    pub(in crate::modem) fn file_change_given_up(&mut self, port: usize, command: &Command) {
+        let changes_file = match command {
+            Command::Upload { .. } => true,
+            Command::Line(line) => line.text.starts_with("AT+QFDEL"),
+            _ => false,
+        };
+        if changes_file {
+            self.session.late_changes.push(LateChange { port, over_at: None });
+        }
+    }
+
+    /// These channels answer: nothing that was given up on them is still to be carried out.
+    pub(in crate::modem) fn settle_late_changes(&mut self, answering: u32) {
+        if self.session.late_changes.is_empty() {
+            return;
+        }
+        self.session.late_changes.retain(|change| answering & (1 << change.port) == 0);
+        if self.session.late_changes.is_empty() && self.session.step == Step::ListFiles {
+            self.session.not_before = None;
+        }
+    }
+
+    /// Until when no list of files can be trusted, because one may still be changed.
+    fn files_may_change_until(&mut self, now: Instant) -> Option<Instant> {
+        let late = self.session.late_changes.iter_mut();
+        let until = late.map(|change| *change.over_at.get_or_insert(now + LATE_CHANGE_WAIT)).max()?;
+        if until <= now {
+            self.session.late_changes.clear();
+        }
+        (until > now).then_some(until)
+    }
+
     /// Lines of AT+QFLST: what is there already is not stored again, if its bytes are the right ones.
     pub(super) fn files_listed(&mut self, lines: &[String], now: Instant) {
+        if let Some(until) = self.files_may_change_until(now) {
+            let reason = "for the end of a file transfer that was given up on another port".to_owned();
+            return self.session.wait(reason, until);
+        }
         let files = &mut self.session.files;
         *files = Files::default();
         let compares = self.contexts.iter().any(|context| !context.files_stand)

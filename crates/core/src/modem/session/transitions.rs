@@ -32,6 +32,8 @@ impl Modem {
             }
             // It cannot be read, whatever is there.
             Step::Compare => self.compared(None, &[]),
+            // It may be carried out all the same, and late.
+            Step::Upload | Step::DeleteFile => self.session.go(Step::ListFiles),
             _ if cut == Cut::Silent && step.is_optional() && self.session.missed(step) >= UNANSWERED_MAX => {
                 log::warn!("{} does not answer that at all; going on without it", self.profile.name);
                 self.skip_step(port, now);
