@@ -448,7 +448,11 @@ impl Decoder {
                     let (&byte, rest) = input.split_first()?;
                     self.line.push(byte);
                     let count = self.line.len() - framing;
-                    match boot_words(&self.line) {
+                    let boot = match boot_words(&self.line) {
+                        Boot::No => boot_echo(&self.line[framing..], &self.echoes[0], left),
+                        boot => boot,
+                    };
+                    match boot {
                         Boot::Said(urc) => {
                             *input = rest;
                             self.state = State::Line;
@@ -590,7 +594,8 @@ enum Boot {
     Perhaps,
     /// They are, with the line ends around it.
     Said(Urc),
-    /// They begin another message: a line end, a plus, a name in capitals, a colon and a blank.
+    /// They begin another message, by a line end, a plus, a name in capitals, a colon and a blank; or they are the echo of
+    /// what was sent last.
     Another,
     No,
 }
@@ -611,6 +616,15 @@ fn boot_words(bytes: &[u8]) -> Boot {
         _ if letters > NAME_MAX => Boot::No,
         b"" | b":" => Boot::Perhaps,
         b": " if letters > 0 => Boot::Another,
+        _ => Boot::No,
+    }
+}
+
+/// A module that has booted echoes what is sent to it. `left`: so much payload is still to come.
+fn boot_echo(bytes: &[u8], sent: &[u8], left: usize) -> Boot {
+    match bytes.strip_suffix(b"\r") {
+        Some(line) if line == sent && !sent.is_empty() && bytes.len() <= left => Boot::Another,
+        _ if sent.starts_with(bytes) => Boot::Perhaps,
         _ => Boot::No,
     }
 }
@@ -897,6 +911,37 @@ mod tests {
         assert!(again.settle_late_payload() && !again.settle_late_payload());
         assert_eq!(again.decode(&mut &b""[..]), Some(Message::Payload { bytes: b"\r", left: 0 }));
         assert_eq!(again.decode(&mut &b"\r\nOK\r\n"[..]), Some(Message::Final(Final::Ok)));
+    }
+
+    #[test]
+    fn behind_a_pause_inside_payload_the_echo_of_what_was_sent_is_none_of_it() {
+        let header = b"\r\n+QSSLURC: \"recv\",4,16\r\n";
+        for (rest, is_echo) in [
+            (&b"AT+QSSLSTATE=1\r\r\n"[..], true),
+            (b"AT+QSSLSTATE=2\r\n", false),
+            (b"AT+QSSLSTATE=10\r\n", false),
+            (b"AT\r\n and others\r\n", false),
+        ] {
+            let mut decoder = Decoder::new();
+            decoder.expect_echo(b"AT+QSSLSTATE=1");
+            let mut input = &header[..];
+            assert!(matches!(decoder.decode(&mut input), Some(Message::Urc(Urc::Pushed(..)))));
+            assert_eq!(decoder.decode(&mut input), None);
+            decoder.resumes();
+            let (mut input, mut payload, mut is_cut_short) = (rest, 0, false);
+            while let Some(message) = decoder.decode(&mut input) {
+                match message {
+                    Message::Payload { bytes, .. } => payload += bytes.len(),
+                    message => is_cut_short |= matches!(message, Message::Malformed(CUT_SHORT)),
+                }
+            }
+            assert_eq!(
+                (payload, is_cut_short),
+                (if is_echo { 0 } else { 16 }, is_echo),
+                "{}",
+                rest.escape_ascii()
+            );
+        }
     }
 
     #[test]

@@ -203,6 +203,12 @@ impl Channel {
         &self.state
     }
 
+    /// Whether the rest of announced payload has been away for so long that the module may have booted.
+    pub fn payload_pauses(&self, now: Instant) -> bool {
+        let is_announced = self.decoder.payload_left() > 0 && !self.decoder.is_inside_foreign();
+        is_announced && now.saturating_duration_since(self.last_heard) >= PAUSE_MIN
+    }
+
     /// Whether its port is open.
     pub fn is_open(&self) -> bool {
         !matches!(self.state, ChannelState::Closed)

@@ -39,6 +39,10 @@ impl Modem {
             if !self.channels[port].is_idle() || self.booting_until.is_some() {
                 continue;
             }
+            // No answer can come before the rest, and where the module has booted, echo and answer would look like it.
+            if !reading_stops && self.channels[port].payload_pauses(now) {
+                continue;
+            }
             if self.must_wake(port, now) {
                 self.channels[port].start(
                     Command::patient_line("AT", WAKING_WAIT),
