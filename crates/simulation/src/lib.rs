@@ -714,6 +714,8 @@ impl Simulation {
         let has_rebooted = self.modem.counters().boots > 1;
         let (garbled, echoes) = (self.can_be_garbled(), has_rebooted && self.can_be_echoed());
         let boots_unread = has_rebooted && self.can_boot_unread();
+        let has_gone_down = has_rebooted || self.modem.counters().boots > 0 && !self.modem.is_up();
+        let stops_short = has_gone_down && self.wiring.ports.iter().any(|port| !port.has_dcd);
         // Where nobody counts what a line does to the bytes, nothing can be promised of them.
         let is_uncounted = self.wiring.ports.iter().any(Port::alters_unseen)
             || self.wires.iter().any(|wire| wire.overran_unseen);
@@ -767,14 +769,16 @@ impl Simulation {
                 || (echoes || boots_unread) && begins_with_boot(&received[*down..], &far.said[*down..]);
             // What the far end has read went through the modem, and did not come back.
             let sent = || client.sent_bytes(far.read.len(), client.sent as usize);
+            let stops = || stops_short && is_begun_end(&received[*down..], &far.said[*down..]);
             let is_silent = echoes && self.wiring.modem.quirks.boots_silently;
             let comes_back = || is_silent && is_echo(&received[*down..], &far.said[*down..], &sent());
             if received.len() > *down
                 && !far.said[*down..].starts_with(&received[*down..])
-                && (garbled || boots() || comes_back())
+                && (garbled || boots() || stops() || comes_back())
             {
                 // Nobody can tell what a modem that boots says at another speed from what was announced before,
-                // nor what it echoes behind its `RDY` from payload: the client must be told that it is broken.
+                // nor what it echoes behind its `RDY` from payload, nor a few letters of an end that it did not finish:
+                // the client must be told that it is broken.
                 assert_ne!(
                     client.outcome,
                     Some(Outcome::Eof),
@@ -907,6 +911,14 @@ fn begins_with_boot(received: &[u8], said: &[u8]) -> bool {
     around.windows(BOOT.len()).any(|window| window == BOOT)
 }
 
+/// Whether what was received goes on behind what was said with less than half of what a modem says at the end of a stream:
+/// it lost its power before it had said more.
+fn is_begun_end(received: &[u8], said: &[u8]) -> bool {
+    let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
+    let rest = &received[same..];
+    !rest.is_empty() && 2 * rest.len() < NO_CARRIER.len() && NO_CARRIER.starts_with(rest)
+}
+
 fn is_reboot(fault: &Fault) -> bool {
     match fault {
         Fault::OtherProgram(bytes) => !bytes.starts_with(b"AT+QSSLCFG"),
@@ -955,6 +967,7 @@ fn base() -> Instant {
 const FILLING: &[u8] =
     b"AT\r+CME?IF=0,QSL123456789\x1A\x1B\x8A\xA2\xE8\xD9\x9A\xEA\xAA\xF9\xCA\xB2\xE9\x81\xE1\xD0\xD8";
 const BOOT: &[u8] = b"\r\nRDY\r\n";
+const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
 /// Half a second of the fastest line, and what its ends hold.
 const ECHO_MAX_BYTES: usize = 64 * 1024;
 const SERVER_PORT: u16 = 443;
@@ -981,6 +994,20 @@ mod tests {
         }
         let endless = [b"01234\r\nRDY\r\n".to_vec(), vec![b'x'; ECHO_MAX_BYTES]].concat();
         assert!(!begins_with_boot(&endless, said), "more than can have been on its way");
+    }
+
+    #[test]
+    fn less_than_half_of_an_end_is_excused_and_no_more() {
+        let said = b"0123456789";
+        for (received, is_excused) in [
+            (&b"0123456789\r"[..], true),
+            (b"0123\r\nNO C", true),
+            (b"0123456789\r\nNO CA", false),
+            (b"0123456789\r\nRDY", false),
+            (b"0123", false),
+        ] {
+            assert_eq!(is_begun_end(received, said), is_excused, "{}", received.escape_ascii());
+        }
     }
 
     #[test]

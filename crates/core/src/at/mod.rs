@@ -15,8 +15,8 @@ mod result_code;
 pub mod transcript;
 mod value;
 
-pub(crate) use command::{Expects, UPLOAD_TIMEOUT_SECONDS};
 pub use command::{AccessMode, Command, Line, USUAL_PATIENCE};
+pub(crate) use command::{Expects, UPLOAD_TIMEOUT_SECONDS};
 pub use decoder::{Decoder, Final, Message, Urc};
 pub(crate) use foreign::{begins_text, foreign_length};
 pub use outcome::{Outcome, Refusal};

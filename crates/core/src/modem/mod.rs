@@ -37,7 +37,7 @@ pub use session::{PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, access
 use crate::at::{Command, SOCKET_COUNT, SocketId, SslContextId, Urc};
 use crate::byte_queue::ByteQueue;
 use crate::channel::resync::{FILLER, Without};
-use crate::channel::stream::Stream;
+use crate::channel::stream::{READ_MIN_BYTES, Stream};
 use crate::channel::{
     Answered, Channel, ChannelState, EchoTaken, Heard, InFlight, Line, Origin, Stage, resync,
 };
@@ -1038,9 +1038,6 @@ impl Modem {
 
 /// Commands from outside that may wait.
 const USER_COMMANDS_MAX: usize = 16;
-
-/// A read of less is not worth its system call, in bytes.
-const READ_MIN_BYTES: usize = 512;
 
 /// The pause before a port is opened again.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 
-use qssl_simulation::wiring::{Connection, Fault, Port, Sends, Wiring, millis, seconds};
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
 /// A UART without DCD: only the modem's words tell that a stream is over.
@@ -78,6 +78,75 @@ fn a_reboot_in_the_middle_of_announced_payload_adds_nothing_to_it() {
             .fault(seconds(8) + millis(after), Fault::Reboot);
         let name = format!("8 s and {after} ms");
         assert_eq!(serves(&wiring, &name).outcome(0), Some(Outcome::Reset), "{name}");
+    }
+}
+
+/// A module that boots without a word echoes what is sent to it, and answers: both were delivered as the rest of announced
+/// payload.
+#[test]
+fn nor_do_the_echo_and_the_answer_of_a_module_that_has_booted_without_a_word() {
+    for (after, asks) in (0..100).step_by(4).zip((0..25).map(|turn| 1_000 + 150 * turn)) {
+        let far = Behaviour { ends: Ends::Never, ..Behaviour::source(200_000, 1) };
+        let reboots = seconds(8) + millis(after);
+        let mut wiring = Wiring::new().uart(115_200).modem(|modem| {
+            modem.quirks.boots_silently = true;
+            modem.boot_time = seconds(1);
+        });
+        // Opened, closed and asked about while the payload stands still.
+        let other = Connection::new(Mode::Push).at(reboots + millis(asks)).leaves(Leaves::After(millis(500)));
+        wiring = wiring.connect(Connection::new(Mode::Push).far_end(far)).connect(other);
+        // Its open shows that there is no data session.
+        wiring =
+            wiring.connect(Connection::new(Mode::Push).at(seconds(60)).leaves(Leaves::After(seconds(10))));
+        wiring = wiring.connect(later(Mode::Push)).fault(reboots, Fault::Reboot);
+        let name = format!("8 s and {after} ms, asked {asks} ms later");
+        let sim = serves(&wiring, &name);
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
+    }
+}
+
+/// A module that loses its power in the middle of the words of an end does not finish them: they were delivered.
+#[test]
+fn half_of_the_words_of_an_end_is_no_payload() {
+    for after in 0..60 {
+        let far = Behaviour::source(3_000, 1);
+        let wiring = Wiring::new().uart(9_600).ports([without_dcd()]);
+        let wiring = wiring.connect(stream().far_end(far)).connect(later(Mode::Push));
+        let mut sim = wiring.start();
+        sim.run_until("most has come", seconds(60), |sim| sim.clients[0].received.len() > 2_800);
+        sim.run_for(millis(after));
+        sim.inject(Fault::Reboot);
+        sim.run_to_the_end(seconds(400));
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{after} ms");
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{after} ms");
+    }
+}
+
+/// Where others are pushed without a pause, the `OK` of an escape was not looked for in time: it was delivered, and what
+/// they were pushed with it.
+#[test]
+fn what_others_are_pushed_behind_the_ok_of_an_escape_is_no_payload() {
+    let says = |text: &[u8]| Says::Text(text.to_vec());
+    for piece in [100, 1_460, 4_000] {
+        for words in (4_000..6_000).step_by(100) {
+            let mut wiring = Wiring::new().ports([
+                Port { paced: true, ..Port::usb(PortName::UsbAt) },
+                Port { paced: true, ..Port::usb(PortName::UsbModem) },
+            ]);
+            wiring.modem.push_limit_bytes = piece;
+            wiring.modem.quirks.urcs_by_every_port = true;
+            let far = Behaviour { says: says(b"first \r\nRDY\r\n"), ends: Ends::Never, ..Behaviour::sink() };
+            let bulk = Behaviour { ends: Ends::Never, ..Behaviour::source(200_000, 3) };
+            wiring =
+                wiring.connect(stream().at(millis(words)).far_end(far).leaves(Leaves::After(seconds(30))));
+            for at in [2_000, 2_500] {
+                let pushed = Connection::new(Mode::Push).far_end(bulk.clone()).at(millis(at));
+                wiring = wiring.connect(pushed.leaves(Leaves::After(seconds(40))));
+            }
+            let sim = serves(&wiring.connect(later(Mode::Push)), &format!("pieces of {piece}, {words} ms"));
+            let received = &sim.clients[0].received;
+            assert!(received.starts_with(b"first "), "{}", received.escape_ascii());
+        }
     }
 }
 

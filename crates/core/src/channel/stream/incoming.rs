@@ -108,9 +108,10 @@ impl Incoming {
         self.held_since
     }
 
-    /// How many more bytes can be held back.
+    /// How many more bytes can be held back; less than is worth reading is none.
     pub fn room(&self) -> usize {
-        HELD_LIMIT_BYTES.saturating_sub(self.held.len())
+        let room = HELD_LIMIT_BYTES.saturating_sub(self.held.len());
+        if room < READ_MIN_BYTES { 0 } else { room }
     }
 
     /// Whether a whole end is held, or the last part of one, and nothing but unsolicited lines after it.
@@ -237,12 +238,12 @@ impl Incoming {
     }
 
     /// What is due with what is held of a stream that flows.
-    pub fn due(&mut self, may_have_escaped: bool, now: Instant) -> Due {
+    pub fn due(&mut self, may_have_escaped: bool, ends: Ends, now: Instant) -> Due {
         if self.deadline(may_have_escaped).is_none_or(|at| at > now) {
             return Due::Nothing;
         }
         if !self.is_suspicious() {
-            return Due::Deliver;
+            return if self.holds_half_an_end(ends) { Due::Settle } else { Due::Deliver };
         }
         if !self.dcd_tells_payload(may_have_escaped) {
             return Due::Settle;
@@ -253,6 +254,15 @@ impl Incoming {
         self.lines_asked = true;
         self.held_since = now;
         Due::AskLines
+    }
+
+    /// Whether so much of an end is held that payload is unlikely to stop there: a module that loses its power does not
+    /// finish it.
+    fn holds_half_an_end(&self, ends: Ends) -> bool {
+        let all = [&self.delivered_tail[..], &self.held].concat();
+        let Some((start, Match::Part)) = self.words_in(&all, all.len(), ends) else { return false };
+        let part = &all[start..];
+        ends.iter().any(|words| words.starts_with(part) && 2 * part.len() >= words.len())
     }
 
     /// What was held back and is payload after all.
@@ -482,3 +492,6 @@ pub const SUSPICION_MAX: Duration = Duration::from_secs(6);
 
 /// The most that is ever held back, in bytes.
 pub const HELD_LIMIT_BYTES: usize = 32 * 1024;
+
+/// A read of less is not worth its system call, in bytes.
+pub const READ_MIN_BYTES: usize = 512;

@@ -218,6 +218,12 @@ impl Leaving {
         }
     }
 
+    /// Where in what is held the `OK` of the escape begins, if it has come. What others are pushed behind it may not be
+    /// whole.
+    fn answer_begins_at(&self, incoming: &Incoming) -> Option<usize> {
+        self.answer_at(incoming).or_else(|| self.answer_may_begin_at(incoming))
+    }
+
     /// Where in what is held an answer of the modem begins, or may begin.
     pub fn answer_may_begin_at(&self, incoming: &Incoming) -> Option<usize> {
         match self.stage {
@@ -242,7 +248,9 @@ impl Leaving {
             Stage::Draining { since, .. } => Some(outgoing.drained_since().unwrap_or(since + DRAIN_LIMIT)),
             Stage::HungUp { .. } if self.is_paused() => None,
             Stage::Guard { until, .. } | Stage::HungUp { until, .. } => Some(until),
-            Stage::Escaped { .. } if self.answer_at(incoming).is_some() => Some(self.answered_at(incoming)),
+            Stage::Escaped { .. } if self.answer_begins_at(incoming).is_some() => {
+                Some(self.answered_at(incoming))
+            }
             Stage::Escaped { since, .. } => Some(since + self.escape_wait(socket)),
             Stage::Asked { since, ok_at, .. } => match self.state_answer(socket, incoming) {
                 Some(StateAnswer::TakesCommands) => Some(takes_commands_at(since, incoming)),
@@ -278,7 +286,7 @@ impl Leaving {
             }
             Stage::Guard { .. } => Next::Wait,
             Stage::Escaped { since, tries, by_dtr, .. } => {
-                if let Some(answer) = self.answer_at(incoming) {
+                if let Some(answer) = self.answer_begins_at(incoming) {
                     return match (self.answered_at(incoming) <= now, self.reason, socket) {
                         (false, ..) => Next::Wait,
                         // It may stand in a text of another program, and the stream may have ended before.
@@ -334,7 +342,16 @@ impl Leaving {
     pub fn left_at(&self, socket: Option<SocketId>, incoming: &Incoming) -> Option<usize> {
         match self.state_answer(socket, incoming) {
             Some(StateAnswer::Connected { answer, .. }) => Some(answer),
-            _ => self.answer_at(incoming),
+            _ => self.answer_begins_at(incoming),
+        }
+    }
+
+    /// From where on it is unsure whether what is held before that is payload: the escape was not answered, and nothing
+    /// shows where the modem's words begin.
+    pub fn unsure_from(&self, socket: Option<SocketId>, incoming: &Incoming) -> Option<usize> {
+        match self.state_answer(socket, incoming) {
+            Some(StateAnswer::Connected { was_escaped: false, .. }) => self.escaped_from,
+            _ => None,
         }
     }
 

@@ -16,6 +16,7 @@ mod words;
 
 use std::time::{Duration, Instant};
 
+pub use incoming::READ_MIN_BYTES;
 use incoming::{Due, Incoming};
 use leaving::{Leaving, Manner};
 use outgoing::Outgoing;
@@ -280,7 +281,7 @@ impl Stream {
             if holds_plus {
                 self.outgoing.pause_passed(now);
             }
-            match self.incoming.due(self.outgoing.may_have_escaped(), now) {
+            match self.incoming.due(self.outgoing.may_have_escaped(), self.outgoing.ends(), now) {
                 Due::Nothing => return Next::Wait,
                 Due::AskLines => return Next::AskLines,
                 Due::Deliver => return Next::Deliver,
@@ -295,7 +296,9 @@ impl Stream {
     pub fn take_left(&mut self) -> Left {
         let answer = self.leaving.left_at(self.socket, &self.incoming);
         let escape_missed = self.leaving.has_missed_escape(self.socket, &self.incoming);
-        let (payload, words) = self.incoming.take_left(answer);
+        let unsure_from = self.leaving.unsure_from(self.socket, &self.incoming);
+        let (mut payload, words) = self.incoming.take_left(answer);
+        payload.truncate(unsure_from.unwrap_or(usize::MAX));
         Left {
             socket: self.socket,
             is_aborted: self.is_aborted,

@@ -419,12 +419,37 @@ fn a_carriage_return_that_was_delivered_long_ago_makes_no_end_uncertain() {
 #[test]
 fn words_whose_head_was_delivered_as_payload_are_an_uncertain_end() {
     let (mut mode, now) = mode(false);
-    assert_eq!(receive(&mut mode, b"x\r\nNO CARR", now), b"x");
+    assert_eq!(receive(&mut mode, b"x\r\nNO C", now), b"x");
     assert_eq!(mode.deadline_passed(now + HOLD, false), Next::Deliver);
-    assert_eq!(mode.deliverable(), b"\r\nNO CARR");
-    assert_eq!(receive(&mut mode, b"IER\r\n", now + HOLD), b"");
+    assert_eq!(mode.deliverable(), b"\r\nNO C");
+    assert_eq!(receive(&mut mode, b"ARRIER\r\n", now + HOLD), b"");
     assert!(!mode.is_flowing(), "it may be an end all the same");
     assert!(!mode.take_ended().certain);
+}
+
+#[test]
+fn half_of_an_end_is_doubted_like_a_whole_one() {
+    let (mut mode, now) = mode(false);
+    assert_eq!(receive(&mut mode, b"x\r\nNO CAR", now), b"x");
+    assert_eq!(mode.deadline_passed(now + HOLD, false), Next::Wait);
+    assert!(!mode.is_flowing(), "its module may have lost its power");
+    let ended = mode.take_ended();
+    assert_eq!((ended.payload.len(), ended.certain), (0, false));
+}
+
+#[test]
+fn an_ok_is_found_where_what_is_pushed_behind_it_is_not_whole() {
+    let (mut mode, now) = mode(false);
+    receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+    let escaped = now + SUSPICION_QUIET + GUARD;
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    receive(&mut mode, b"\r\nOK\r\n", escaped + ASK_AFTER);
+    let asked = escaped + ASK_AFTER + Duration::from_millis(50);
+    receive(&mut mode, b"\r\n+QSSLURC: \"rec", asked);
+    assert_eq!(mode.deadline_passed(asked, false), Next::Wait, "it was answered");
+    let asks = Next::AskState(SocketId::new(0).expect("it is one"));
+    assert_eq!(mode.deadline_passed(asked + OK_QUIET, false), asks);
 }
 
 #[test]
