@@ -65,7 +65,7 @@ fn two_ports_of_one_modem_carry_all_its_sockets() {
     let (first, second) = (path("first"), path("second"));
     let _modem = Modem::start(server.address(), &format!("--link {first} --link {second}"));
     for mode in MODES {
-        let tunnel = Tunnel::verified(&[&first, &second], &["--mode", mode]);
+        let tunnel = Tunnel::verified(&[&first, &second], &["--mode", mode, "-vv"]);
         // In transparent mode one port is kept for commands.
         let count = if mode == "transparent" { 1 } else { 12 };
         let mut clients: Vec<TcpStream> = (0..count).map(|_| connect(tunnel.address())).collect();
@@ -74,6 +74,12 @@ fn two_ports_of_one_modem_carry_all_its_sockets() {
                 echo(client, mode.repeat(1000).as_bytes());
             }
         }
+        let log = tunnel.log();
+        assert_eq!(log.matches(": open after ").count(), count, "a line for each connection: {log}");
+        let said = |line: &&str| line.contains(" > ") || line.contains(" < ");
+        let names = |line: &&str| line.contains(&first) || line.contains(&second);
+        let unnamed: Vec<&str> = log.lines().filter(said).filter(|line| !names(line)).collect();
+        assert!(log.lines().any(|line| said(&line)) && unnamed.is_empty(), "{mode}: whose is {unnamed:?}");
     }
 }
 

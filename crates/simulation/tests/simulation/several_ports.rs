@@ -6,6 +6,7 @@ use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 use qssl_modem_emulator::{self as emulator, PortName};
 
 use qssl_simulation::Outcome;
+use qssl_simulation::by_hand::ByHand;
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
 
 fn two_ports() -> Wiring {
@@ -258,6 +259,22 @@ fn a_port_without_a_name_learns_it_from_its_own_socket() {
             (0..2).for_each(|index| sim.assert_complete(index));
             assert_eq!(sim.modem.urc_port(), "usbmodem", "URCs leave by no more ports than needed");
         }
+    }
+}
+
+#[test]
+fn a_name_that_the_module_lists_is_preferred_to_one_that_is_guessed() {
+    for (listed, told) in
+        [("(\"usbat\")", "usbat"), ("(\"usbat\",\"all\")", "usbat"), ("(\"uart1\",\"usbat\")", "all")]
+    {
+        let mut hand = ByHand::new(&[Mode::Push], 1, true, |_| {});
+        let lists = format!("\r\n+QURCCFG: \"urcport\",{listed}\r\n\r\nOK\r\n");
+        hand.ports[0].instead.push_back(("AT+QURCCFG=\"urcport\";", lists.into_bytes()));
+        hand.run_until_ready();
+        let told = format!("AT+QURCCFG=\"urcport\",\"{told}\"");
+        let says = |line: &&String| line.starts_with("AT+QURCCFG=\"urcport\",");
+        let first = hand.ports[0].commands.iter().find(says);
+        assert_eq!(first, Some(&told), "{listed}");
     }
 }
 
