@@ -147,10 +147,12 @@ fn secrets_are_read_from_their_files_and_shown_nowhere() {
 
 #[test]
 fn the_command_line_goes_before_modem_and_process_of_the_file() {
-    let text = "[modem]\ndevice = '/dev/ttyUSB2'\nbaud = 9600\nno-wait = true\n[process]\nquiet = true\n\
-                [[tunnel]]\nlisten = 8443\nto = 'example.org:443'\n";
+    const TUNNEL: &str = "[[tunnel]]\nlisten = 8443\nto = 'example.org:443'\n";
+    let text = "[modem]\ndevice = '/dev/ttyUSB2'\nbaud = 9600\nno-wait = true\n[process]\nquiet = true\n"
+        .to_owned()
+        + TUNNEL;
     let args = ["-d", "/dev/ttyUSB5", "--retry-for", "1min", "-vv", "--shutdown-timeout", "5"];
-    let checked = read(text, &args).expect("a configuration");
+    let checked = read(&text, &args).expect("a configuration");
     let modem = &checked.configuration.modem;
     assert_eq!(checked.configuration.devices, [Device::Path("/dev/ttyUSB5".into())]);
     assert_eq!(modem.baud, 9600, "what the command line does not say is the file's");
@@ -158,8 +160,13 @@ fn the_command_line_goes_before_modem_and_process_of_the_file() {
     assert_eq!(checked.configuration.process.shutdown_timeout.as_secs(), 5);
     assert_eq!(checked.verbosity, Verbosity::Transcript);
 
-    let error = read(text, &["--apn-user", "me"]).unwrap_err();
+    let error = read(&text, &["--apn-user", "me"]).unwrap_err();
     assert_eq!(error, "--apn-user: needs `apn`", "what is not in the file is not blamed on it");
+    let text = format!("[modem]\nsend-timeout = 30\nreset-command = 'true'\nrecovery = 'reboot'\n{TUNNEL}");
+    let error = read(&text, &["--send-timeout", "0"]).unwrap_err();
+    assert_eq!(error, "--send-timeout: must be between 1s and 10min", "the file has a right one");
+    let error = read(&text, &["--recovery", "port"]).unwrap_err();
+    assert_eq!(error, "FILE:3:1: reset-command: needs `recovery` to be reboot", "the option is the file's");
 }
 
 #[test]

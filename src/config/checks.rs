@@ -28,8 +28,7 @@ use crate::config::trust::{Certificate, PrivateKey, TrustStore, Validity};
 /// # Errors
 /// One line that names the option.
 pub fn from_listen(args: &ListenArgs, around: &Environment) -> Result<Checked, ConfigError> {
-    let mut checks = Checks::new(around, Style::CommandLine);
-    let make = |checks: &mut Checks| {
+    of_command_line(&args.logging, around, |checks| {
         no_collisions(&args.listen, &[])?;
         let settings = settings::Tunnel {
             name: tunnel_name(&args.listen),
@@ -40,10 +39,7 @@ pub fn from_listen(args: &ListenArgs, around: &Environment) -> Result<Checked, C
         };
         let tunnel = Tunnel { listen: args.listen.clone(), allow: args.clients.allow.clone(), settings };
         checks.configuration(&args.modem, Wait::Forever, vec![tunnel], checks.process(&args.process)?)
-    };
-    let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
-    let verbosity = checks.verbosity(&args.logging).map_err(Complaint::on_command_line)?;
-    Ok(Checked { configuration, verbosity, warnings: checks.warnings })
+    })
 }
 
 /// The configuration of `connect`: one tunnel that listens on standard input and output. It waits for
@@ -52,8 +48,7 @@ pub fn from_listen(args: &ListenArgs, around: &Environment) -> Result<Checked, C
 /// # Errors
 /// One line that names the option.
 pub fn from_connect(args: &ConnectArgs, around: &Environment) -> Result<Checked, ConfigError> {
-    let mut checks = Checks::new(around, Style::CommandLine);
-    let make = |checks: &mut Checks| {
+    of_command_line(&args.logging, around, |checks| {
         let limits = checks.limits(&args.stream, &ClientOptions::default())?;
         let settings = settings::Tunnel {
             name: tunnel_name(&[Listen::Stdio]),
@@ -65,10 +60,7 @@ pub fn from_connect(args: &ConnectArgs, around: &Environment) -> Result<Checked,
         };
         let tunnel = Tunnel { listen: vec![Listen::Stdio], allow: Vec::new(), settings };
         checks.configuration(&args.modem, Wait::Not, vec![tunnel], checks.process(&args.process)?)
-    };
-    let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
-    let verbosity = checks.verbosity(&args.logging).map_err(Complaint::on_command_line)?;
-    Ok(Checked { configuration, verbosity, warnings: checks.warnings })
+    })
 }
 
 /// What `doctor` examines: the modem, and if there is one the server, as a tunnel that nobody can connect to.
@@ -77,9 +69,8 @@ pub fn from_connect(args: &ConnectArgs, around: &Environment) -> Result<Checked,
 /// # Errors
 /// One line that names the option.
 pub fn from_doctor(args: &DoctorArgs, around: &Environment) -> Result<Checked, ConfigError> {
-    let mut checks = Checks::new(around, Style::CommandLine);
     let stream = StreamOptions { connect_timeout: args.connect_timeout, ..StreamOptions::default() };
-    let make = |checks: &mut Checks| {
+    of_command_line(&args.logging, around, |checks| {
         let tunnel = |to: &Target| {
             let settings = settings::Tunnel {
                 name: to.to_string(),
@@ -92,10 +83,7 @@ pub fn from_doctor(args: &DoctorArgs, around: &Environment) -> Result<Checked, C
         };
         let tunnels = args.to.as_ref().map(tunnel).transpose()?.into_iter().collect();
         checks.configuration(&args.modem, Wait::Not, tunnels, Process::default())
-    };
-    let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
-    let verbosity = checks.verbosity(&args.logging).map_err(Complaint::on_command_line)?;
-    Ok(Checked { configuration, verbosity, warnings: checks.warnings })
+    })
 }
 
 /// What a command about the modem alone needs: no tunnels. It waits for nothing unless told to.
@@ -107,10 +95,19 @@ pub fn from_modem(
     logging: &LoggingOptions,
     around: &Environment,
 ) -> Result<Checked, ConfigError> {
-    let checks = Checks::new(around, Style::CommandLine);
-    let configuration = checks
-        .configuration(modem, Wait::Not, Vec::new(), Process::default())
-        .map_err(Complaint::on_command_line)?;
+    of_command_line(logging, around, |checks| {
+        checks.configuration(modem, Wait::Not, Vec::new(), Process::default())
+    })
+}
+
+/// What options of a command line make together: `make` reads those that are not about logging.
+fn of_command_line(
+    logging: &LoggingOptions,
+    around: &Environment,
+    make: impl FnOnce(&mut Checks<'_>) -> Result<Configuration, Complaint>,
+) -> Result<Checked, ConfigError> {
+    let mut checks = Checks::new(around, Style::CommandLine);
+    let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
     let verbosity = checks.verbosity(logging).map_err(Complaint::on_command_line)?;
     Ok(Checked { configuration, verbosity, warnings: checks.warnings })
 }
@@ -157,14 +154,19 @@ pub fn from_text(
 ) -> Result<Checked, ConfigError> {
     let file = file::parse(name, text)?;
     let mut checks = Checks::new(around, Style::File);
+    let configure =
+        |options: &_| checks.configuration(options, Wait::Forever, Vec::new(), Process::default());
     let modem = modem_over(&args.modem, &file.modem.options);
-    let configuration = checks
-        .configuration(&modem, Wait::Forever, Vec::new(), Process::default())
-        .map_err(|complaint| complaint.at(&file.modem))?;
+    let configuration =
+        configure(&modem).map_err(|complaint| complaint.over(configure(&args.modem).err(), &file.modem))?;
     let process = process_over(&args.process, &file.process.options.process);
-    let process = checks.process(&process).map_err(|complaint| complaint.at(&file.process))?;
+    let process = checks
+        .process(&process)
+        .map_err(|complaint| complaint.over(checks.process(&args.process).err(), &file.process))?;
     let logging = logging_over(&args.logging, &file.process.options.logging);
-    let verbosity = checks.verbosity(&logging).map_err(|complaint| complaint.at(&file.process))?;
+    let verbosity = checks
+        .verbosity(&logging)
+        .map_err(|complaint| complaint.over(checks.verbosity(&args.logging).err(), &file.process))?;
     let tunnels = checks.tunnels(&file)?;
     let configuration = Configuration { tunnels, process, ..configuration };
     Ok(Checked { configuration, verbosity, warnings: checks.warnings })
@@ -185,6 +187,15 @@ impl Complaint {
         match self.option {
             "listen" => ConfigError(format!("LISTEN: {}", self.reason)),
             option => ConfigError(format!("--{option}: {}", self.reason)),
+        }
+    }
+
+    /// Of a section of the file under what the command line says; `alone` is the complaint about the command line
+    /// without the file. What is wrong there is not blamed on the file.
+    fn over<A>(self, alone: Option<Complaint>, section: &Section<A>) -> ConfigError {
+        match alone.is_some_and(|alone| alone.option == self.option) {
+            true => self.on_command_line(),
+            false => self.at(section),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use super::daemon::Daemon;
 use super::{EventLoop, Place, unix_seconds};
 use crate::clients::listener::{AcceptError, Listener};
 use crate::clients::peer::Peer;
@@ -13,9 +14,8 @@ use crate::clients::stream::{ClientStream, Stdio};
 use crate::config::{Cidr, Listen};
 use crate::daemon::capture::Way;
 use qssl_core::Kind;
-use qssl_core::relay::ClientId;
 use qssl_core::settings::Tunnel;
-use qssl_core::{ClientInput, Input};
+use qssl_core::{ClientId, ClientInput, Input, Relay};
 
 /// A listening socket.
 pub(super) struct ListenerSlot {
@@ -197,10 +197,7 @@ impl EventLoop {
         }
         match slot.stream.write(output) {
             Ok(count) => {
-                if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.capture.is_wanted()) {
-                    let peer = self.relay.client(ClientId(index)).map_or("", |(peer, _)| peer);
-                    daemon.capture.passed(Way::Down, peer, &output[..count]);
-                }
+                capture(&mut self.daemon, &self.relay, ClientId(index), Way::Down, &output[..count]);
                 self.moved_bytes += count;
                 self.relay.client_written(ClientId(index), count, self.now);
                 true
@@ -230,10 +227,7 @@ impl EventLoop {
                 true
             }
             Ok(count) => {
-                if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.capture.is_wanted()) {
-                    let peer = self.relay.client(ClientId(index)).map_or("", |(peer, _)| peer);
-                    daemon.capture.passed(Way::Up, peer, &self.buffer[..count]);
-                }
+                capture(&mut self.daemon, &self.relay, ClientId(index), Way::Up, &self.buffer[..count]);
                 self.moved_bytes += count;
                 self.relay.client_received(ClientId(index), &self.buffer[..count], self.now);
                 true
@@ -254,6 +248,14 @@ impl EventLoop {
 
     fn is_spent(&self) -> bool {
         self.daemon.as_ref().is_some_and(|daemon| daemon.data_usage.is_spent(unix_seconds()))
+    }
+}
+
+/// Notes what passed, where that is wanted.
+fn capture(daemon: &mut Option<Daemon>, relay: &Relay, client: ClientId, way: Way, bytes: &[u8]) {
+    if let Some(daemon) = daemon.as_mut().filter(|daemon| daemon.capture.is_wanted()) {
+        let peer = relay.client(client).map_or("", |(peer, _)| peer);
+        daemon.capture.passed(way, peer, bytes);
     }
 }
 
