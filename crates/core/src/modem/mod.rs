@@ -759,6 +759,8 @@ impl Modem {
         let mut overflowed = None;
         let heard = self.channels[port].hear(input, announcing, now, &mut |id, bytes| {
             let socket = &mut self.sockets[id.index()];
+            // However long ago it was announced: more may follow it.
+            socket.received(now);
             socket.received_bytes += bytes.len() as u64;
             self.counters.received_bytes += bytes.len() as u64;
             self.ladder.heard();

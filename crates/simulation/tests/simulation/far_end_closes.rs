@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use qssl_core::settings::{Mode, OnClosed};
+use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Says};
 
 use qssl_simulation::Outcome;
 use qssl_simulation::by_hand::ByHand;
-use qssl_simulation::wiring::{Connection, Fault, Leaves, Reads, Sends, Wiring, millis, seconds};
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
 
 const MODES: [Mode; 2] = [Mode::Push, Mode::Buffer];
 
@@ -139,17 +140,30 @@ fn a_quiet_stream_survives_it_too_and_is_not_asked_about_for_ever() {
 
 #[test]
 fn a_foreign_closed_is_no_end_while_the_module_still_pushes_what_came_before_the_real_one() {
-    // The far end has closed long before the line has carried everything.
-    for ms in (1_000..8_000).step_by(250) {
-        let mut sim = Wiring::new()
-            .uart(57_600)
-            .modem(|modem| modem.receive_buffer_bytes = 20_000)
-            .connect(Connection::new(Mode::Push).far_end(Behaviour::source(40_000, 7)))
-            .fault(millis(ms), stray_closed(0))
-            .start();
-        sim.run_to_the_end(seconds(120));
-        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "at {ms} ms");
-        sim.assert_complete(0);
+    // The far end has closed long before the line has carried everything. With a second port the question about the
+    // socket can be answered while the first one is busy with a long push.
+    for (count, push_limit) in [(1, 1_460), (2, 1_460), (2, 16_384)] {
+        for ms in (1_000..8_000).step_by(100) {
+            let names = [PortName::UsbAt, PortName::UsbModem];
+            let ports = names.map(|name| Port { paced: true, is_named: true, ..Port::usb(name) });
+            let wiring = match count {
+                1 => Wiring::new().uart(57_600),
+                _ => Wiring::new().ports(ports).settings(|settings| settings.baud = 57_600),
+            };
+            let mut sim = wiring
+                .modem(|modem| {
+                    modem.baud = 57_600;
+                    modem.receive_buffer_bytes = 40_000;
+                    modem.push_limit_bytes = push_limit;
+                })
+                .connect(Connection::new(Mode::Push).far_end(Behaviour::source(60_000, 7)))
+                .fault(millis(ms), stray_closed(0))
+                .start();
+            sim.run_to_the_end(seconds(120));
+            let name = format!("{count} ports, pushes of {push_limit}, at {ms} ms");
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{name}");
+            sim.assert_complete(0);
+        }
     }
 }
 

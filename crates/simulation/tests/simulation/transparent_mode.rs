@@ -125,6 +125,26 @@ fn a_text_with_an_ok_in_it_is_not_payload_when_it_comes_while_an_end_is_doubted(
     }
 }
 
+/// The modem misses the escapes, so that nothing comes back until it reports the real end: the same words once more.
+#[test]
+fn an_end_that_comes_while_the_same_words_in_the_payload_are_doubted_is_not_given_in_their_place() {
+    for port in ports().into_iter().filter(|port| !port.has_dcd) {
+        for ends_after in (0..9_000).step_by(100).map(millis) {
+            let says = Says::Text(b"\r\nNO CARRIER\r\n".to_vec());
+            let far = Behaviour { says, ends: Ends::After(ends_after), ..Behaviour::sink() };
+            let mut sim = wiring(port.clone())
+                .modem(|modem| modem.quirks.missed_escape_is_payload = true)
+                .connect(stream().at(seconds(3)).far_end(far))
+                .fault(seconds(2), Fault::MissEscapes(3))
+                .start();
+            sim.run_to_the_end(seconds(120));
+            let name = format!("dtr {}, ends after {ends_after:?}", port.has_dtr);
+            let (received, said) = (sim.clients[0].received.len(), sim.fars[0].memory().said.len());
+            assert!(sim.outcome(0) == Some(Outcome::Reset) || received == said, "{name}: {received} of {said}");
+        }
+    }
+}
+
 #[test]
 fn a_modem_that_stalls_while_an_end_is_doubted_breaks_the_stream() {
     for stall in [6, 10, 13] {

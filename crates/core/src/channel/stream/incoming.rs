@@ -300,6 +300,8 @@ impl Incoming {
             && escaped_from.is_some_and(|from| words::ends_in_ok(&all[from..]).is_some());
         // The answer to the question that showed the end is no part of it, nor is what others were told meanwhile.
         let after = all.split_off(asked_from.unwrap_or(all.len()));
+        // Where the end came only then, the words before it were payload.
+        let has_ended_later = ENDS.iter().any(|end| find(&after, end).is_some());
         let mut is_missing_words = Lines::of(&after).any(|(_, line)| line.starts_with(SOCKET_URC));
         let tail = self.words_in(&all, all.len(), terminators).map_or(all.len(), |(start, _)| start);
         let first = terminators.iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
@@ -345,6 +347,7 @@ impl Incoming {
         let certain = is_whole
             && !is_echoed
             && !escapes.may_be_answered
+            && !has_ended_later
             && ends.len() == 1
             && all.len() >= delivered
             && !words.starts_with(OK);

@@ -177,6 +177,21 @@ fn an_ok_in_a_text_of_another_program_makes_no_payload_of_an_end() {
 }
 
 #[test]
+fn an_end_that_comes_after_the_question_makes_payload_of_the_words_before_it() {
+    let (mut mode, now) = mode(false);
+    assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
+    let now = now + SUSPICION_QUIET;
+    assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+    let escaped = now + GUARD;
+    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    let asked = escaped + ASK_AFTER;
+    assert_eq!(mode.deadline_passed(asked, false), ask());
+    receive(&mut mode, b"\r\nNO CARRIER\r\n\r\n+QSSLOPEN: 3,0\r\n", asked);
+    assert_eq!(mode.deadline_passed(asked + STATE_WAIT, false), Next::Lost);
+    assert!(!mode.take_ended().certain, "the first words came from the far end");
+}
+
+#[test]
 fn an_end_and_a_push_in_the_payload_do_not_give_the_real_end_to_another_socket() {
     let said = b"\r\nNO CARRIER\r\n\r\n+QSSLURC: \"recv\",0,4\r\n\r\nNO CARRIER\r\n";
     let (mut mode, now) = mode(false);
