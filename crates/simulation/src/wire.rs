@@ -32,8 +32,6 @@ pub struct Wire {
     /// Bytes that were lost, and that were altered, since the host asked.
     pub lost: u32,
     pub wrong: u32,
-    /// Bytes were lost for want of room at the host, which cannot know.
-    pub overran_unseen: bool,
     /// The level of DCD that the host can see.
     pub dcd: bool,
     /// How much of what the modem has to say was looked through for its words, and where the last of them are.
@@ -61,7 +59,6 @@ impl Wire {
             is_disturbed: false,
             lost: 0,
             wrong: 0,
-            overran_unseen: false,
             dcd: false,
             dcd_due: None,
             looked_at: 0,
@@ -184,7 +181,6 @@ impl Wire {
             false => {
                 let lost = count - taken;
                 self.lost += lost as u32;
-                self.overran_unseen |= lost > 0 && !self.port.counts;
                 (count, lost)
             }
         }

@@ -120,11 +120,13 @@ impl Echo {
 }
 
 impl Habit {
-    /// A command came back.
-    pub fn command_came_back(&mut self) {
-        if *self == Habit::Silent {
+    /// A command came back. Returns whether the last one had not.
+    pub fn command_came_back(&mut self) -> bool {
+        let was_silent = *self == Habit::Silent;
+        if was_silent {
             *self = Habit::Unknown;
         }
+        was_silent
     }
 
     /// A command was answered. `echo`: it had come back, and so much of this payload.

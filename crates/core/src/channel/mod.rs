@@ -151,6 +151,8 @@ pub enum Heard {
     Prompt,
     /// A line that may be another program's.
     OthersLine(String),
+    /// The command in flight, on a channel whose echo had been switched off.
+    EchoAgain,
     /// What cannot be understood.
     Malformed(String),
     /// Something unsolicited.
@@ -657,14 +659,11 @@ impl Channel {
         self.carried_baud = self.carried_baud.max(baud);
     }
 
-    /// A command came back.
-    fn echoed(&mut self) {
-        if let Some(in_flight) = &mut self.in_flight
-            && in_flight.echo.is_none()
-        {
-            in_flight.echo = Some(Echo::default());
-            self.habit.command_came_back();
-        }
+    /// A command came back. Returns whether the echo had been switched off, which the module has forgotten then.
+    fn echoed(&mut self) -> bool {
+        let Some(in_flight) = self.in_flight.as_mut().filter(|it| it.echo.is_none()) else { return false };
+        in_flight.echo = Some(Echo::default());
+        self.habit.command_came_back() && self.wire.are_made()
     }
 
     /// The socket whose payload is in flight and may come back.
@@ -749,7 +748,11 @@ impl Channel {
                 self.prompted(now);
                 return Heard::Prompt;
             }
-            Message::Echo => self.echoed(),
+            Message::Echo => {
+                if self.echoed() {
+                    return Heard::EchoAgain;
+                }
+            }
             Message::Foreign(line) => {
                 // What it is about concerns others, as does the number of a caller in it.
                 self.recorder.answer(line, true, now);

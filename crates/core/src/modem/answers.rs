@@ -13,7 +13,7 @@ use super::{
 use crate::at::AccessMode;
 use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
 use crate::channel::Habit;
-use crate::socket::{Checked, CloseAnswer, CloseForm, FarEnd, Witnessed};
+use crate::socket::{Checked, CloseAnswer, CloseForm, FarEnd, Opening, Witnessed};
 
 impl Modem {
     /// A command has its answer.
@@ -380,6 +380,7 @@ impl Modem {
         }
         if !stands && self.session.is_serving() {
             // No URC told of it: the modem may have rebooted unseen, and what was set on the wire and for URCs is gone.
+            self.wire_settings_are_gone();
             self.session_lost(Cut::SessionLost, Step::Down, now);
         }
     }
@@ -425,7 +426,8 @@ impl Modem {
     pub(super) fn context_perhaps_forgotten(&mut self, id: SocketId) {
         let ssl = self.sockets[id.index()].ssl();
         let is_held = |(index, socket): (usize, &Socket)| {
-            index != id.index() && socket.ssl() == ssl && socket.open().is_some()
+            let is_open = socket.open().is_some() || socket.opening().is_some_and(Opening::is_proving);
+            index != id.index() && socket.ssl() == ssl && is_open
         };
         if self.sockets.iter().enumerate().any(is_held) {
             return;

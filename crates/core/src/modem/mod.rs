@@ -780,6 +780,7 @@ impl Modem {
             }
             // It has heard the command after all, and may have taken what came after it for payload.
             Heard::Prompt => self.settle_unprompted(port, false),
+            Heard::EchoAgain => self.echo_is_back(),
             Heard::OthersLine(line) => self.session.found.others_said(&line, &self.profile.name),
             Heard::Malformed(text) => {
                 log::warn!("{} says what cannot be understood: {text:?}", self.ports[port].name);

@@ -287,6 +287,21 @@ impl Modem {
         self.session.context_gone();
     }
 
+    /// The modem may have rebooted without a word: the data session is asked about.
+    pub(super) fn echo_is_back(&mut self) {
+        self.wire_settings_are_gone();
+        if self.session.is_serving() {
+            self.session.doubt.arises();
+        }
+    }
+
+    /// The wire format of every channel is set anew, its flow control included.
+    pub(super) fn wire_settings_are_gone(&mut self) {
+        for channel in self.channels.iter_mut().filter(|channel| channel.is_open()) {
+            channel.wire_mut().go_on();
+        }
+    }
+
     /// The port is gone, and with it whatever was under way there.
     pub(super) fn close_channel(&mut self, port: usize, cut: Cut, now: Instant) {
         let broken = self.channels[port].payload_for();

@@ -164,7 +164,12 @@ impl Opening {
     /// Whether what the modem says of its number can be about it: before its open has left, whatever names it is about
     /// another connection, or forged.
     pub fn is_spoken_of(&self) -> bool {
-        self.is_under_way() || matches!(self.stage, OpenStage::Proving { .. })
+        self.is_under_way() || self.is_proving()
+    }
+
+    /// Whether it is open in the modem, and not given to its client yet.
+    pub fn is_proving(&self) -> bool {
+        matches!(self.stage, OpenStage::Proving { .. })
     }
 
     /// Whether it waits until the settings of its SSL context are known to stand.

@@ -1,11 +1,12 @@
 //! Goal of this test: in push mode every byte arrives, both ways, and the end is an end.
 
 use qssl_core::settings::Mode;
+use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
 
 use qssl_simulation::Outcome;
 use qssl_simulation::by_hand::ByHand;
-use qssl_simulation::wiring::{Connection, Fault, Leaves, Sends, Wiring, seconds};
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 
 #[test]
 fn a_far_end_closes_after_a_large_answer() {
@@ -71,4 +72,19 @@ fn a_stray_announcement_of_a_socket_that_is_pushed_breaks_nothing() {
     sim.run_to_the_end(seconds(120));
     assert_eq!(sim.outcome(0), Some(Outcome::Eof));
     sim.assert_complete(0);
+}
+
+/// A USB device keeps what its host does not fetch, with AT+IFC or without.
+#[test]
+fn a_usb_port_that_is_not_read_for_a_while_loses_nothing() {
+    let port = Port { lacks_flow_control: true, ..Port::usb(PortName::UsbAt) };
+    let mut sim = Wiring::new()
+        .ports([port])
+        .connect(Connection::new(Mode::Push).at(seconds(2)).far_end(Behaviour::source(1_000_000, 1)))
+        .fault(millis(2_500), Fault::HoldLine(0, seconds(3)))
+        .start();
+    sim.run_to_the_end(seconds(200));
+    assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+    sim.assert_complete(0);
+    sim.assert_nothing_swallowed();
 }

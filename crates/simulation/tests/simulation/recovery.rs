@@ -6,10 +6,10 @@ use std::time::Duration;
 use qssl_core::Kind;
 use qssl_core::settings::{Mode, Recovery, Wait};
 use qssl_modem_emulator::network::simulated::Behaviour;
-use qssl_modem_emulator::{Registration, Sim};
+use qssl_modem_emulator::{PortName, Registration, Sim};
 
 use qssl_simulation::by_hand::ByHand;
-use qssl_simulation::wiring::{Connection, Fault, Leaves, Wiring, seconds};
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Wiring, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
 const SILENT_FROM: Duration = seconds(10);
@@ -91,6 +91,49 @@ fn a_data_session_is_rebuilt_from_the_first_step_on() {
     hand.run_until_ready();
     for (line, before) in lines.into_iter().zip(before) {
         assert!(before > 0 && set(&hand, line) == 2 * before, "{line}: {before}, {}", set(&hand, line));
+    }
+}
+
+/// The next client found that the data session was gone, and was reset.
+#[test]
+fn a_reboot_without_a_word_is_noticed_by_its_echo_before_a_client_comes() {
+    for echo_stays in [false, true] {
+        let ports = [PortName::UsbAt, PortName::UsbModem].map(Port::usb);
+        let mut sim = Wiring::new()
+            .ports(ports)
+            .modem(|modem| {
+                modem.quirks.boots_silently = true;
+                modem.quirks.echo_stays = echo_stays;
+            })
+            .connect(Connection::new(Mode::Push).at(seconds(200)).far_end(Behaviour::source(3_000, 1)))
+            .fault(seconds(30), Fault::Reboot)
+            .start();
+        sim.run_to_the_end(seconds(300));
+        // Where commands always come back, their echo tells nothing.
+        let outcome = if echo_stays { Outcome::Reset } else { Outcome::Eof };
+        assert_eq!(sim.outcome(0), Some(outcome), "echo stays: {echo_stays}");
+        // It is set up twice, and not again and again.
+        assert_eq!(sim.said("AT+QIACT=1\r"), 2, "echo stays: {echo_stays}");
+    }
+}
+
+/// Only the data session was set up again, so that a line that was not read for a moment lost bytes.
+#[test]
+fn after_a_reboot_without_a_word_the_line_has_flow_control_again() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let client = |at| Connection::new(mode).at(seconds(at)).far_end(Behaviour::source(100_000, 1));
+        let mut sim = Wiring::new()
+            .uart(115_200)
+            .modem(|modem| modem.quirks.boots_silently = true)
+            // The data session is gone: this one's open fails.
+            .connect(client(40))
+            .connect(client(70))
+            .fault(seconds(30), Fault::Reboot)
+            .fault(seconds(75), Fault::HoldLine(0, seconds(3)))
+            .start();
+        sim.run_to_the_end(seconds(200));
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{mode:?}");
+        sim.assert_complete(1);
     }
 }
 

@@ -53,6 +53,28 @@ fn a_module_that_forgets_a_context_with_its_last_socket_is_told_again() {
     }
 }
 
+/// On a line that is full of what is pushed each setting takes seconds to read. When a connection beside it was closed,
+/// all were read again, and the client was reset when its time was over.
+#[test]
+fn closing_one_connection_does_not_begin_the_verification_of_another_anew() {
+    for bytes in (1_000..2_400).step_by(200) {
+        let pushed = |bytes| fetches().far_end(Behaviour::source(bytes, 5));
+        let second = pushed(3_000).at(seconds(15)).limits(|limits| limits.connect_timeout = seconds(45));
+        let first = pushed(bytes).at(seconds(10)).limits(|limits| limits.connect_timeout = seconds(45));
+        let mut sim = trusting()
+            .uart(9_600)
+            .modem(|modem| {
+                modem.quirks.joined_settings_lost = true;
+                modem.push_limit_bytes = 1;
+            })
+            .connect(first)
+            .connect(second)
+            .start();
+        sim.run_to_the_end(seconds(400));
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "the first is given {bytes} bytes");
+    }
+}
+
 /// A BG770A has its files in a directory, lists them without their storage, and refuses much of what others take.
 #[test]
 fn a_module_with_its_files_in_a_directory_is_verified_all_the_same() {

@@ -140,7 +140,10 @@ fn an_end_that_comes_while_the_same_words_in_the_payload_are_doubted_is_not_give
             sim.run_to_the_end(seconds(120));
             let name = format!("dtr {}, ends after {ends_after:?}", port.has_dtr);
             let (received, said) = (sim.clients[0].received.len(), sim.fars[0].memory().said.len());
-            assert!(sim.outcome(0) == Some(Outcome::Reset) || received == said, "{name}: {received} of {said}");
+            assert!(
+                sim.outcome(0) == Some(Outcome::Reset) || received == said,
+                "{name}: {received} of {said}"
+            );
         }
     }
 }
