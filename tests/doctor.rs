@@ -350,6 +350,15 @@ fn a_server_that_wants_its_name_or_an_older_version_is_recognised_as_such() {
     failed(&doctor_to_server(&named.modem, &["--no-sni"]), 14, "tls", &["wants to be told its name (SNI)"]);
     assert_eq!(doctor_to_server(&named.modem, &[]).status, 0);
 
+    // On a terminal what is tried is shown meanwhile, and taken away.
+    let program = env!("CARGO_BIN_EXE_qssl-tunnel");
+    let (ca, device) = (certificate_file(), named.modem.device(0));
+    let line = format!("stty cols 100; {program} doctor {NAME}:443 --ca {ca} -w 20s --no-sni -d {device}");
+    let mut script = std::process::Command::new("script");
+    let shown = run(script.env("TERM", "xterm").args(["-qec", &line, "/dev/null"])).text();
+    let (_, tried) = shown.split_once("tls fails: trying sni = 1 (").expect("it is shown");
+    assert!(tried.contains("\r\x1b[K") && tried.contains("(SNI)"), "{shown:?}");
+
     let old = ServerOptions { highest_version: Some(SslVersion::TLS1_1), ..ServerOptions::default() };
     let old = Site::with_server(old, "--clock host");
     failed(

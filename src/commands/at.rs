@@ -33,12 +33,7 @@ pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     }
     let access = Access::new(args.control.as_deref(), &args.modem);
     let mut conversation = Conversation::open(&checked.configuration, &access)?;
-    let patience = match args.timeout {
-        None => USUAL_TIMEOUT,
-        // As everywhere: off.
-        Some(Duration::ZERO) => LONGEST_TIMEOUT,
-        Some(time) => time.clamp(Duration::from_secs(1), LONGEST_TIMEOUT),
-    };
+    let patience = patience(args.timeout);
     let secret = policy::is_secret(&args.command);
     let command = Command::Line(Line { text: args.command.clone(), patience: Some(patience), secret });
     let answer = match args.force {
@@ -70,5 +65,30 @@ pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     Ok(status)
 }
 
+/// How long the modem may take, as `--timeout` says.
+fn patience(timeout: Option<Duration>) -> Duration {
+    match timeout {
+        None => USUAL_TIMEOUT,
+        // As everywhere: off.
+        Some(Duration::ZERO) => LONGEST_TIMEOUT,
+        Some(time) => time.clamp(SHORTEST_TIMEOUT, LONGEST_TIMEOUT),
+    }
+}
+
 const USUAL_TIMEOUT: Duration = Duration::from_secs(5);
+const SHORTEST_TIMEOUT: Duration = Duration::from_secs(1);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_of_zero_is_as_long_as_there_is() {
+        let seconds = Duration::from_secs;
+        for (given, taken) in [(None, 5), (Some(0), 600), (Some(30), 30), (Some(3600), 600)] {
+            assert_eq!(patience(given.map(seconds)), seconds(taken), "{given:?}");
+        }
+        assert_eq!(patience(Some(Duration::from_millis(1))), seconds(1));
+    }
+}

@@ -361,6 +361,13 @@ mod tests {
     }
 
     #[test]
+    fn none_is_no_daemon_of_that_name() {
+        let access = Access::new(Some(Path::new("none")), &ModemOptions::default());
+        assert!(access.control.is_none() && access.device_is_given);
+        assert!(access.daemon().expect("nothing is asked").is_none());
+    }
+
+    #[test]
     fn where_no_modem_is_found_it_is_said_where_a_daemon_was_looked_for() {
         let sought = [PathBuf::from("/run/user/1000/qssl-tunnel/control"), "/run/qssl-tunnel/control".into()];
         let missing = || Failure::new(Kind::PortUnavailable, "no Quectel modem found");
