@@ -382,6 +382,22 @@ fn a_certificate_that_is_wrong_twice_is_not_blamed_on_its_authority() {
     failed(&doctor_to_server(&site.modem, &[]), 14, "tls", &["wrong in more than one way"]);
 }
 
+/// A tunnel asks AT+CGPADDR where a module refuses AT+QIACT?. The doctor found no data session there.
+#[test]
+fn a_module_that_refuses_the_question_for_its_data_session_is_well_all_the_same() {
+    for is_active in [false, true] {
+        let site = Site::new(Behaviour::Echo, "--clock host --quirk session_query_refused");
+        if is_active {
+            ask(&site.modem, &["AT+QIACT=1"]);
+        }
+        let finished = doctor_to_server(&site.modem, &[]);
+        let report = finished.text();
+        assert_eq!(finished.status, 0, "{report}");
+        assert!(line(&report, "session").contains("address 10.7.157.1"), "{report}");
+        assert_eq!(line(&report, "session").contains("can be activated"), !is_active, "{report}");
+    }
+}
+
 #[test]
 fn a_data_session_that_was_there_before_and_carries_nothing_comes_under_suspicion() {
     let site = Site::new(Behaviour::Echo, "--clock host");

@@ -23,14 +23,15 @@ use crate::daemon::sim_pin;
 use crate::terminal;
 use qssl_core::Kind;
 use qssl_core::at::answers::{
-    AccessPoint, Answer, Clock, LastError, NameServers, Operator, PdpContext, PinAttempts, Registration,
-    Signal, SimState,
+    AccessPoint, Answer, Clock, ContextAddress, LastError, NameServers, Operator, PdpContext, PinAttempts,
+    Registration, Signal, SimState,
 };
 use qssl_core::at::{Command, ResultCode, SslContextId};
 use qssl_core::counted;
 use qssl_core::modem::{
-    Failure, Outcome, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, Refusal,
-    UserAnswer, access_point_line,
+    CLOCK_TOLERANCE_SECONDS, ClockFinding, Failure, Outcome, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN,
+    PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, REGISTRATION, Refusal, UserAnswer, access_point_line,
+    activation, address_questions, deactivation,
 };
 use qssl_core::settings;
 use report::{Form, Report};
@@ -343,7 +344,7 @@ impl Doctor<'_> {
         let mut waited = Duration::ZERO;
         let state = loop {
             let mut best = Registration::Unknown;
-            for question in ["AT+CEREG?", "AT+CGREG?", "AT+CREG?"] {
+            for question in REGISTRATION {
                 let answer = self.say(question)?;
                 best = best.max(Registration::first(&answer.lines).unwrap_or(best));
                 if best.is_registered() {
@@ -385,15 +386,12 @@ impl Doctor<'_> {
 
     fn session(&mut self) -> Result<(), Failure> {
         let context = self.modem.pdp.context;
-        let active = self.say("AT+QIACT?")?;
-        if let Some(address) = PdpContext::address_of(context, &active.lines) {
+        if let Ok(Some(address)) = self.address()? {
             self.session_is_found = true;
             let mut seen = format!("PDP context {context}, address {address}");
             if let Some(wanted) = &self.modem.pdp.apn {
                 let settings = self.insist(Command::secret_line(format!("AT+QICSGP={context}")))?;
-                let active = AccessPoint::first(&settings.lines).map(|active| active.name);
-                let active = active.filter(|active| !active.is_empty());
-                if let Some(active) = active.filter(|active| !active.eq_ignore_ascii_case(wanted.as_str())) {
+                if let Some(active) = AccessPoint::other_than(wanted, &settings.lines) {
                     seen.push_str(&format!(
                         ", active with the access point {active:?} and not that of --apn: a tunnel sets it up anew"
                     ));
@@ -417,11 +415,9 @@ impl Doctor<'_> {
             self.report.failed("session", failed, seen, "check --apn and what goes with it");
             return Ok(());
         }
-        let activation = Command::patient_line(format!("AT+QIACT={context}"), ACTIVATION_WAIT);
-        let deactivation = Command::patient_line(format!("AT+QIDEACT={context}"), DEACTIVATION_WAIT);
-        let mut activated = self.insist(activation)?;
+        let mut activated = self.insist(activation(context))?;
         match &mut activated.error {
-            None => self.undo.push(deactivation),
+            None => self.undo.push(deactivation(context)),
             // The reason is that of the last command, so nothing may come in between.
             Some(error) => {
                 if let Some(code) = self.reason()? {
@@ -429,13 +425,17 @@ impl Doctor<'_> {
                 }
             }
         }
-        let active = self.say("AT+QIACT?")?;
-        match (PdpContext::address_of(context, &active.lines), activated.error) {
-            (Some(address), _) => {
+        match (self.address()?, activated.error) {
+            (Ok(Some(address)), _) => {
                 let seen = format!("PDP context {context} can be activated, address {address}");
                 self.report.ok("session", seen);
             }
-            (None, error) => {
+            (Err(()), None) => {
+                let seen =
+                    format!("PDP context {context} can be activated; the modem does not report its address");
+                self.report.ok("session", seen);
+            }
+            (_, error) => {
                 let error = error.unwrap_or("it has no address".to_owned());
                 let seen = format!("PDP context {context} cannot be activated: {error}");
                 let advice = "check --apn, the SIM's data plan and the signal";
@@ -443,6 +443,20 @@ impl Doctor<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The address in the context, if it is active. `Err` inside: the modem does not report it.
+    fn address(&mut self) -> Result<Result<Option<String>, ()>, Failure> {
+        let context = self.modem.pdp.context;
+        for question in address_questions(context) {
+            let answer = self.say(question)?;
+            if answer.error.is_none() {
+                let listed = PdpContext::address_of(context, &answer.lines);
+                let address = listed.or_else(|| ContextAddress::address_of(context, &answer.lines));
+                return Ok(Ok(address.map(str::to_owned)));
+            }
+        }
+        Ok(Err(()))
     }
 
     /// Why the last command was refused, if the modem has said no more than ERROR.
@@ -510,36 +524,36 @@ impl Doctor<'_> {
     /// The modem's clock. Where it is wrong it is set, as a tunnel does, so that what is judged is the server and not
     /// the clock. It stays set.
     fn clock(&mut self) -> Result<(), Failure> {
-        let answer = self.say("AT+CCLK?")?;
-        let modem = Clock::first(&answer.lines).map(Clock::unix_seconds);
+        let modem = self.modem_clock()?;
         let host = host_seconds().filter(|host| PLAUSIBLE_UNIX_SECONDS.contains(host));
         let shown = modem.map_or("the modem does not report the time".to_owned(), clock_words);
-        let is_plausible = modem.is_some_and(|modem| PLAUSIBLE_UNIX_SECONDS.contains(&modem));
-        let is_near = |host: i64| modem.is_some_and(|modem| modem.abs_diff(host) <= CLOCK_TOLERANCE_SECONDS);
-        match host {
-            Some(host) if is_near(host) => self.report.ok("clock", shown),
-            // The later of two plausible clocks is right: a clock that was never set is behind.
-            Some(host) if is_plausible && modem.is_some_and(|modem| modem > host) => {
+        match (ClockFinding::of(modem, host), host) {
+            (ClockFinding::Right, Some(host)) if modem.is_some_and(|modem| !is_near(modem, host)) => {
                 self.report.ok("clock", format!("{shown}; this machine's is behind: {}", clock_words(host)));
             }
-            Some(host) if self.conversation.is_shared() => {
+            (ClockFinding::Right, Some(_)) => self.report.ok("clock", shown),
+            (ClockFinding::Right, None) => {
+                self.report.ok("clock", format!("{shown}; this machine's is not set"));
+            }
+            (ClockFinding::Behind, Some(host)) if self.conversation.is_shared() => {
                 self.clock_is_right = false;
                 let seen = format!("{shown}, while this machine has {}", clock_words(host));
                 self.report.failed("clock", Kind::Failed, seen, "the daemon sets it; see its log");
             }
-            Some(_) => {
-                let refused = self.set_clock()?;
-                match refused {
-                    None => self.report.ok("clock", format!("was {shown}; set from this machine's")),
-                    Some(why) => self.wrong_clock(format!("{shown}, and it cannot be set: {why}")),
-                }
+            (ClockFinding::Behind, _) => match self.set_clock()? {
+                None => self.report.ok("clock", format!("was {shown}; set from this machine's")),
+                Some(why) => self.wrong_clock(format!("{shown}, and it cannot be set: {why}")),
+            },
+            (ClockFinding::Unknown, _) => {
+                self.wrong_clock(format!("{shown}; this machine's is not set either"));
             }
-            None if is_plausible => {
-                self.report.ok("clock", format!("{shown}; this machine's is not set"));
-            }
-            None => self.wrong_clock(format!("{shown}; this machine's is not set either")),
         }
         Ok(())
+    }
+
+    fn modem_clock(&mut self) -> Result<Option<i64>, Failure> {
+        let answer = self.say("AT+CCLK?")?;
+        Ok(Clock::first(&answer.lines).map(Clock::unix_seconds))
     }
 
     /// Sets the modem's clock from this machine's and reads it back. `Some`: why that failed.
@@ -549,12 +563,9 @@ impl Doctor<'_> {
         if set.error.is_some() {
             return Ok(set.error);
         }
-        let answer = self.say("AT+CCLK?")?;
-        let modem = Clock::first(&answer.lines).map(Clock::unix_seconds);
-        let is_near = modem
-            .zip(host_seconds())
-            .is_some_and(|(modem, host)| modem.abs_diff(host) <= CLOCK_TOLERANCE_SECONDS);
-        Ok((!is_near).then(|| "the modem has another time afterwards".to_owned()))
+        let is_set =
+            self.modem_clock()?.zip(host_seconds()).is_some_and(|(modem, host)| is_near(modem, host));
+        Ok((!is_set).then(|| "the modem has another time afterwards".to_owned()))
     }
 
     /// A clock that cannot be set matters where dates are checked.
@@ -592,6 +603,10 @@ fn host_seconds() -> Option<i64> {
     i64::try_from(since_1970.as_secs()).ok()
 }
 
+fn is_near(modem: i64, host: i64) -> bool {
+    modem.abs_diff(host) <= CLOCK_TOLERANCE_SECONDS.unsigned_abs()
+}
+
 /// A time for people, in UTC.
 fn clock_words(unix_seconds: i64) -> String {
     let Ok(time) = time::OffsetDateTime::from_unix_timestamp(unix_seconds) else {
@@ -604,16 +619,9 @@ fn clock_words(unix_seconds: i64) -> String {
 /// Below this a connection is often lost.
 const WEAK_DBM: i16 = -100;
 
-/// Validity dates are checked by the day; a minute is near enough.
-const CLOCK_TOLERANCE_SECONDS: u64 = 60;
-
 /// How long a registration may take, and how often it is asked about.
 const REGISTRATION_PATIENCE: Duration = Duration::from_secs(30);
 const REGISTRATION_POLL: Duration = Duration::from_secs(2);
-
-/// AT+QIACT and AT+QIDEACT (PROTOCOL section 7).
-const ACTIVATION_WAIT: Duration = Duration::from_secs(150);
-const DEACTIVATION_WAIT: Duration = Duration::from_secs(40);
 
 #[cfg(test)]
 mod tests {

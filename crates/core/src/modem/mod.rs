@@ -32,7 +32,10 @@ pub use crate::socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
 pub use counters::Counters;
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
-pub use session::{PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS, access_point_line};
+pub use session::{
+    CLOCK_TOLERANCE_SECONDS, ClockFinding, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS,
+    REGISTRATION, access_point_line, activation, address_questions, deactivation,
+};
 
 use crate::at::{Command, SOCKET_COUNT, SocketId, SslContextId, Urc};
 use crate::byte_queue::ByteQueue;

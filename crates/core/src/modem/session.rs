@@ -29,11 +29,13 @@ use crate::settings::Mode;
 use clock::NetworkTime;
 pub(in crate::modem) use found::Texts;
 use found::{Found, Reports, SHARED};
-use network::REGISTRATION;
 use tls::{Files, LateChange};
 
-pub use clock::PLAUSIBLE_UNIX_SECONDS;
-pub use network::{PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, access_point_line};
+pub use clock::{CLOCK_TOLERANCE_SECONDS, ClockFinding, PLAUSIBLE_UNIX_SECONDS};
+pub use network::{
+    PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, REGISTRATION, access_point_line, activation, address_questions,
+    deactivation,
+};
 
 /// How far the data session is.
 #[derive(Debug)]
@@ -438,16 +440,14 @@ impl Modem {
             }
             Step::Registration(index) => line(REGISTRATION[index].into()),
             Step::Leftovers => line("AT+QSSLSTATE".into()),
-            Step::PdpState | Step::Address => line(LISTED_ADDRESS.into()),
-            Step::OtherAddress => line(format!("{OTHER_ADDRESS}{context}")),
+            Step::PdpState | Step::Address => line(address_questions(context)[0].clone()),
+            Step::OtherAddress => line(address_questions(context)[1].clone()),
             // The answer has the password in it.
             Step::ActiveApn => Some(Command::secret_line(format!("AT+QICSGP={context}"))),
             Step::Apn => Some(Command::Line(access_point_line(pdp))),
-            Step::Activate => Some(Command::patient_line(format!("AT+QIACT={context}"), ACTIVATE_WAIT)),
+            Step::Activate => Some(activation(context)),
             Step::ActivationRefused => line("AT+QIGETERROR".into()),
-            Step::TearDown | Step::Deactivate => {
-                Some(Command::patient_line(format!("AT+QIDEACT={context}"), DEACTIVATE_WAIT))
-            }
+            Step::TearDown | Step::Deactivate => Some(deactivation(context)),
             Step::Dns => {
                 let addresses: Vec<_> = pdp.dns.iter().map(|address| format!("\"{address}\"")).collect();
                 line(format!("AT+QIDNSCFG={context},{}", addresses.join(",")))
@@ -744,10 +744,6 @@ impl Modem {
     }
 }
 
-/// The questions for the address of the data session. The second is 3GPP's, and takes the number of a context.
-const LISTED_ADDRESS: &str = "AT+QIACT?";
-const OTHER_ADDRESS: &str = "AT+CGPADDR=";
-
 /// Commands without `AT`, joined or one alone.
 fn one_or_all(commands: &[impl std::borrow::Borrow<str>], alone: Option<usize>) -> String {
     match alone {
@@ -773,10 +769,6 @@ pub(super) const UNANSWERED_MAX: u32 = 3;
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(120);
 
-/// AT+QIACT (PROTOCOL section 7).
-const ACTIVATE_WAIT: Duration = Duration::from_secs(150);
-/// AT+QIDEACT (PROTOCOL section 7).
-const DEACTIVATE_WAIT: Duration = Duration::from_secs(40);
 /// AT+QNTP's OK, and how long its result may take before the host's clock is good enough: clients wait meanwhile.
 const NTP_WAIT: Duration = Duration::from_secs(10);
 const NTP_RESULT_WAIT: Duration = Duration::from_secs(15);

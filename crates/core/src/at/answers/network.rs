@@ -1,8 +1,8 @@
 //! The mobile network, and the data session in it.
 
 use super::{Answer, text, values};
-use crate::at::PdpContextId;
 use crate::at::parse::fields;
+use crate::at::{AtText, PdpContextId};
 
 /// How the modem stands with the network: `+CEREG: <n>,<state>[,…]` in the answer to AT+CEREG?, and likewise +CGREG and
 /// +CREG (PROTOCOL section 5; 3GPP TS 27.007, 10.1.22). Where the answers for several services differ, the
@@ -116,7 +116,7 @@ pub struct ContextAddress<'a> {
 
 impl<'a> ContextAddress<'a> {
     /// The address in this context, if it has one.
-    pub(crate) fn address_of(id: PdpContextId, lines: &'a [String]) -> Option<&'a str> {
+    pub fn address_of(id: PdpContextId, lines: &'a [String]) -> Option<&'a str> {
         let is_set = |address: &str| !address.bytes().all(|byte| matches!(byte, b'0' | b'.' | b':'));
         Self::all(lines).find(|it| it.id == id && is_set(it.address)).map(|it| it.address)
     }
@@ -138,6 +138,14 @@ pub struct AccessPoint<'a> {
     pub name: &'a str,
     /// Everything after the number, as AT+QICSGP takes it. There may be a password in it.
     pub settings: &'a str,
+}
+
+impl<'a> AccessPoint<'a> {
+    /// The name in an answer, where that is another than is wanted.
+    pub fn other_than(wanted: &AtText, lines: &'a [String]) -> Option<&'a str> {
+        let name = Self::first(lines)?.name;
+        (!name.is_empty() && !name.eq_ignore_ascii_case(wanted.as_str())).then_some(name)
+    }
 }
 
 impl<'a> Answer<'a> for AccessPoint<'a> {

@@ -63,23 +63,18 @@ impl Modem {
         let modem = Clock::first(lines).map(Clock::unix_seconds);
         let host = self.session.unix_seconds(now);
         let is_set = self.session.network_time.take() == Some(NetworkTime::Told(0));
-        match (modem, host) {
-            // Of two that are plausible the later wins: whoever sets one back has expired certificates look valid.
-            (Some(modem), Some(host))
-                if PLAUSIBLE_UNIX_SECONDS.contains(&modem)
-                    && modem.saturating_add(CLOCK_TOLERANCE_SECONDS) >= host =>
-            {
-                if is_set {
+        match ClockFinding::of(modem, host) {
+            ClockFinding::Right => {
+                if is_set && host.is_some() {
                     log::info!("the modem's clock was set by the time server");
                 }
                 self.go_or_skip(Step::ListFiles);
             }
-            (_, Some(_)) => {
+            ClockFinding::Behind => {
                 log::info!("setting the modem's clock from the host's");
                 self.session.go(Step::SetClock);
             }
-            (Some(modem), _) if PLAUSIBLE_UNIX_SECONDS.contains(&modem) => self.go_or_skip(Step::ListFiles),
-            _ => {
+            ClockFinding::Unknown => {
                 log::warn!(
                     "neither the modem's clock nor the host's is set: certificates will look expired or not yet \
                      valid (--ntp sets the modem's)"
@@ -90,11 +85,38 @@ impl Modem {
     }
 }
 
+/// What is to be thought of the modem's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockFinding {
+    /// It can be believed.
+    Right,
+    /// It is behind the host's, or was never set: it is set from the host's.
+    Behind,
+    /// Neither clock was ever set.
+    Unknown,
+}
+
+impl ClockFinding {
+    /// Of what the modem's clock says and what the host's says, in seconds since 1970. Of two that are plausible the
+    /// later is right: setting one back would make expired certificates look valid.
+    pub fn of(modem: Option<i64>, host: Option<i64>) -> Self {
+        let plausible = |clock: &i64| PLAUSIBLE_UNIX_SECONDS.contains(clock);
+        match (modem.filter(plausible), host.filter(plausible)) {
+            (Some(modem), Some(host)) if modem.saturating_add(CLOCK_TOLERANCE_SECONDS) >= host => {
+                ClockFinding::Right
+            }
+            (_, Some(_)) => ClockFinding::Behind,
+            (Some(_), None) => ClockFinding::Right,
+            (None, None) => ClockFinding::Unknown,
+        }
+    }
+}
+
 /// A host without a battery for its clock starts in 1970: believe nothing before 2025 or after 2100.
 pub const PLAUSIBLE_UNIX_SECONDS: std::ops::Range<i64> = 1_735_689_600..4_102_444_800;
 
 /// Validity dates are checked by the day; a minute is near enough.
-const CLOCK_TOLERANCE_SECONDS: i64 = 60;
+pub const CLOCK_TOLERANCE_SECONDS: i64 = 60;
 
 /// How often the host's clock is looked at for a jump.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Address, LISTED_ADDRESS, OTHER_ADDRESS, Step};
+use super::{Address, Step};
 use crate::at::answers::{
     AccessPoint, Answer, ContextAddress, PdpContext, PinAttempts, Registration, SimState, SocketState,
     SocketStatus,
 };
-use crate::at::{AtText, Command, Line, Outcome, Refusal, SOCKET_COUNT, SocketId};
+use crate::at::{AtText, Command, Line, Outcome, PdpContextId, Refusal, SOCKET_COUNT, SocketId};
 use crate::counted;
 use crate::error::Kind;
 use crate::failure::Failure;
@@ -41,9 +41,9 @@ impl Modem {
 
     /// A context that was found active may have been set up with another access point, by an earlier run perhaps.
     pub(super) fn active_apn_answered(&mut self, lines: &[String]) {
-        let wanted = self.settings.pdp.apn.as_ref().map_or("", AtText::as_str);
-        match AccessPoint::first(lines).map(|active| active.name) {
-            Some(active) if !active.is_empty() && !active.eq_ignore_ascii_case(wanted) => {
+        let wanted = self.settings.pdp.apn.as_ref();
+        match wanted.and_then(|wanted| AccessPoint::other_than(wanted, lines)) {
+            Some(active) => {
                 log::warn!(
                     "PDP context {} is active with the access point {active:?} and not that of --apn: setting it up \
                      anew",
@@ -51,7 +51,7 @@ impl Modem {
                 );
                 self.session.go(Step::TearDown);
             }
-            _ => self.session.go(Step::Messages),
+            None => self.session.go(Step::Messages),
         }
     }
 
@@ -188,9 +188,10 @@ impl Modem {
 
     /// The question whether the data session still has its address.
     pub(in crate::modem) fn address_question(&self) -> Command {
+        let [listed, asked] = address_questions(self.settings.pdp.context);
         Command::line(match self.session.address {
-            Some(Address::Asked(_)) => format!("{OTHER_ADDRESS}{}", self.settings.pdp.context),
-            Some(Address::Listed(_)) | None => LISTED_ADDRESS.to_owned(),
+            Some(Address::Asked(_)) => asked,
+            Some(Address::Listed(_)) | None => listed,
         })
     }
 }
@@ -214,8 +215,23 @@ pub fn access_point_line(pdp: &settings::Pdp) -> Line {
     Line { text, patience: None, secret: pdp.password.is_some() }
 }
 
+/// The questions for the address in a context: Quectel's own, and 3GPP's for a module that refuses the first.
+pub fn address_questions(context: PdpContextId) -> [String; 2] {
+    ["AT+QIACT?".to_owned(), format!("AT+CGPADDR={context}")]
+}
+
+/// AT+QIACT (PROTOCOL section 7).
+pub fn activation(context: PdpContextId) -> Command {
+    Command::patient_line(format!("AT+QIACT={context}"), Duration::from_secs(150))
+}
+
+/// AT+QIDEACT (PROTOCOL section 7).
+pub fn deactivation(context: PdpContextId) -> Command {
+    Command::patient_line(format!("AT+QIDEACT={context}"), Duration::from_secs(40))
+}
+
 /// LTE, packet-switched, circuit-switched.
-pub(super) const REGISTRATION: [&str; 3] = ["AT+CEREG?", "AT+CGREG?", "AT+CREG?"];
+pub const REGISTRATION: [&str; 3] = ["AT+CEREG?", "AT+CGREG?", "AT+CREG?"];
 
 /// How often SIM and registration are asked about.
 const POLL: Duration = Duration::from_secs(2);
