@@ -68,6 +68,9 @@ pub enum Witness {
     Connected,
     /// It is not.
     Ended,
+    /// `OK` and nothing else, which may be the end of another program's text, or the answer to a command before, whose
+    /// place such a text has taken.
+    Forgeable,
     /// The module refuses the question, or the number is somebody else's by now.
     Unclear,
 }
@@ -183,7 +186,9 @@ impl FarEnd {
                     goes_on
                 }
                 Witness::Ended => Verdict::Gone,
-                Witness::Connected | Witness::Unclear => Verdict::Broken(Cut::ClosedUncertain),
+                Witness::Connected | Witness::Forgeable | Witness::Unclear => {
+                    Verdict::Broken(Cut::ClosedUncertain)
+                }
             };
         }
         let FarEnd::Unconfirmed { sign, question } = self else { return goes_on };
@@ -223,8 +228,11 @@ impl FarEnd {
                 goes_on
             }
             (Witness::Ended, Sign::Closed | Sign::Both) => Verdict::Gone,
-            (Witness::Unclear, Sign::Closed) => Verdict::Broken(Cut::ClosedUncertain),
-            (Witness::Unclear, Sign::RefusedSend | Sign::Both) => Verdict::Broken(Cut::SendRefused),
+            (Witness::Forgeable, Sign::Silence) => Verdict::Broken(Cut::Forgeable),
+            (Witness::Forgeable | Witness::Unclear, Sign::Closed) => Verdict::Broken(Cut::ClosedUncertain),
+            (Witness::Forgeable | Witness::Unclear, Sign::RefusedSend | Sign::Both) => {
+                Verdict::Broken(Cut::SendRefused)
+            }
         }
     }
 }
@@ -302,7 +310,7 @@ mod tests {
     #[test]
     fn the_modules_answer_decides_by_what_was_seen_before() {
         use Verdict::{Broken, GoesOn, Gone, ReadOn, Unheard};
-        use Witness::{Connected, Ended, Unclear};
+        use Witness::{Connected, Ended, Forgeable, Unclear};
         let now = now();
         let goes_on = GoesOn { is_first: false };
         for (sign, answers, witness, verdict) in [
@@ -311,6 +319,7 @@ mod tests {
             (Sign::Closed, 1, Connected, goes_on),
             (Sign::Closed, 1, Ended, goes_on),
             (Sign::Closed, 0, Unclear, Broken(Cut::ClosedUncertain)),
+            (Sign::Closed, 0, Forgeable, Broken(Cut::ClosedUncertain)),
             (Sign::Both, 0, Ended, Gone),
             (Sign::Both, 0, Unclear, Broken(Cut::SendRefused)),
             (Sign::RefusedSend, 0, Connected, goes_on),
@@ -320,6 +329,7 @@ mod tests {
             (Sign::Silence, 0, Ended, Unheard),
             (Sign::Silence, 0, Connected, goes_on),
             (Sign::Silence, 0, Unclear, goes_on),
+            (Sign::Silence, 0, Forgeable, Broken(Cut::Forgeable)),
         ] {
             let mut far_end = unconfirmed(sign, answers);
             assert_eq!(far_end.answered(witness, true, now), verdict, "{sign:?} {answers} {witness:?}");

@@ -563,7 +563,7 @@ impl Socket {
             Phase::ConfirmingEnd(question) => match witness {
                 Witness::Ended => self.begin_closing(true),
                 Witness::Connected if question.repeat(CONNECTED_ANSWERS_MAX, now) => {}
-                Witness::Connected | Witness::Unclear => return Err(Cut::CarrierLost),
+                Witness::Connected | Witness::Forgeable | Witness::Unclear => return Err(Cut::CarrierLost),
             },
             _ => {}
         }

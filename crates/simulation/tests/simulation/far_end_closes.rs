@@ -200,6 +200,35 @@ fn without_a_witness_the_end_is_a_reset() {
     }
 }
 
+/// Such a text can hold an `OK`. It is taken for the answer to the command in flight, whose own `OK` then answers the
+/// question for the state.
+#[test]
+fn where_texts_of_others_are_shown_an_ok_alone_confirms_no_end() {
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        for (is_text, outcome) in [(false, Outcome::Eof), (true, Outcome::Reset)] {
+            let mut hand = ByHand::new(&[mode], 1, true, |_| {});
+            hand.run_until_ready();
+            if is_text {
+                hand.says(0, b"\r\n+QMTRECV: 0,0,\"alerts\",\"plain\"\r\n");
+                hand.run_for(seconds(1));
+            }
+            let client = hand.connect(0).expect("the heart takes clients");
+            hand.set_dcd(0, mode == Mode::Transparent);
+            hand.run_for(seconds(1));
+            hand.ports[0].instead = answered_alike("AT+QSSLSTATE=0", b"\r\nOK\r\n", 1);
+            if mode == Mode::Transparent {
+                hand.set_dcd(0, false);
+                hand.says(0, b"\r\nNO CARRIER\r\n");
+                hand.stream_is_over(0);
+            } else {
+                hand.far_end_closes(0, 0);
+            }
+            hand.run_until("the client ends", seconds(60), |hand| hand.clients[client].outcome.is_some());
+            assert_eq!(hand.clients[client].outcome, Some(outcome), "{mode:?}, a text: {is_text}");
+        }
+    }
+}
+
 #[test]
 fn a_line_that_cannot_be_read_confirms_no_end() {
     for mode in MODES {
