@@ -142,6 +142,10 @@ pub struct Answered {
 
 /// What was heard, as far as it concerns others than the channel.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment, and a box would be an allocation per message"
+)]
 pub enum Heard {
     /// Nothing of that kind.
     Nothing,
@@ -158,7 +162,7 @@ pub enum Heard {
     /// Something unsolicited.
     Urc(Urc),
     /// The command in flight is answered.
-    Answered(Box<Answered>),
+    Answered(Answered),
     /// `CONNECT` of a command that nobody waits for any more.
     UnwantedStream,
     /// `NO CARRIER` while it is being brought to answer: it was a stream until now.
@@ -833,12 +837,12 @@ impl Channel {
             return Heard::Nothing;
         }
         match self.concluded(result) {
-            Some((in_flight, outcome)) => Heard::Answered(Box::new(Answered {
+            Some((in_flight, outcome)) => Heard::Answered(Answered {
                 in_flight,
                 outcome,
                 answer: std::mem::take(&mut self.answer),
                 asked_at: self.last_said,
-            })),
+            }),
             None if is_connect => Heard::UnwantedStream,
             None if is_send_ok => Heard::SendOk,
             None => Heard::Nothing,

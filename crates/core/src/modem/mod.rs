@@ -791,7 +791,7 @@ impl Modem {
             }
             Heard::Urc(urc) => self.urc(port, urc, now),
             Heard::Answered(answered) => {
-                let Answered { in_flight, outcome, answer, asked_at } = *answered;
+                let Answered { in_flight, outcome, answer, asked_at } = answered;
                 let outgoing = in_flight.command.socket().map(|id| &self.sockets[id.index()].outgoing);
                 let outgoing = outgoing.map_or(&[][..], ByteQueue::as_slice);
                 self.channels[port].learn_habit(&in_flight, &outcome, outgoing);
