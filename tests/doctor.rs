@@ -211,6 +211,12 @@ fn a_stored_file_with_other_bytes_is_named_and_not_trusted() {
 }
 
 #[test]
+fn a_module_with_another_set_of_commands_is_named_as_such() {
+    let modem = Modem::with_options("--identity BC660K-GL --clock host");
+    failed(&doctor(&modem, &[]), 8, "identity", &["BC660K-GL", "has another set of commands for TLS"]);
+}
+
+#[test]
 fn a_network_that_denies_the_modem_is_named() {
     let modem = Modem::with_options("--registration-denied --clock host");
     let finished = doctor(&modem, &[]);

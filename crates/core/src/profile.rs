@@ -158,9 +158,12 @@ impl Profile {
         let mut parts = Vec::new();
         for line in lines {
             let line = line.trim();
-            if line.is_empty() || line.eq_ignore_ascii_case("Quectel") || line.starts_with("AT") {
+            // NB-IoT and 2G modules answer `Quectel_Ltd`, `Quectel_BC660K-GL`, `Revision: …`.
+            let is_maker = ["Quectel", "Quectel_Ltd"].iter().any(|maker| line.eq_ignore_ascii_case(maker));
+            if line.is_empty() || is_maker || line.starts_with("AT") {
                 continue;
             }
+            let line = line.strip_prefix("Quectel_").unwrap_or(line);
             let revision = line.strip_prefix("Revision:").unwrap_or(line).trim();
             // Some answer AT+CGMR as `+CGMR: …`, and AT+CGMM likewise.
             parts.push(revision.split_once(": ").map_or(revision, |(_, rest)| rest).to_owned());
@@ -237,10 +240,17 @@ impl Profile {
         }
     }
 
-    /// Whether this model is known to speak another language of TLS: NB-IoT and 2G modules.
-    pub(crate) fn has_other_commands(&self) -> bool {
+    /// What to say of a model that is known to have another set of commands for TLS: NB-IoT and 2G modules.
+    pub fn other_commands(&self) -> Option<String> {
         let model = self.model.to_ascii_uppercase();
-        ["BC2", "BC3", "BC6", "BC9", "M95", "M66", "M26", "MC60"].iter().any(|other| model.starts_with(other))
+        let mut others = ["BC2", "BC3", "BC6", "BC9", "M95", "M66", "M26", "MC60"].iter();
+        others.any(|other| model.starts_with(other)).then(|| {
+            format!(
+                "{} has another set of commands for TLS than this program speaks (AT+QSSLOPEN of EC2x, EG9x, EG800Q, \
+                 BG9x and their relatives)",
+                self.name
+            )
+        })
     }
 
     /// The directory that its files must lie in, with the slash after it; empty where there is none.
@@ -449,10 +459,27 @@ mod tests {
     #[test]
     fn a_module_with_another_set_of_commands_is_known_by_its_model() {
         for model in ["BC660K-GL", "BC26NA", "M95"] {
-            assert!(identified(&format!("Quectel\n{model}\nRevision: R1")).has_other_commands(), "{model}");
+            assert!(
+                identified(&format!("Quectel\n{model}\nRevision: R1")).other_commands().is_some(),
+                "{model}"
+            );
         }
+        let by_maker = |model: &str| identified(&format!("Quectel_Ltd\nQuectel_{model}\nRevision: R1"));
+        for model in ["BC660K-GL", "BC66", "BC26", "M66", "M95"] {
+            let profile = by_maker(model);
+            assert!(
+                profile.other_commands().is_some() && profile.name == format!("{model} R1"),
+                "{}",
+                profile.name
+            );
+        }
+        assert_eq!(by_maker("EC25").other_commands(), None);
         for model in ["EC25", "EG915Q", "BG96", "EG800Q"] {
-            assert!(!identified(&format!("Quectel\n{model}\nRevision: R1")).has_other_commands(), "{model}");
+            assert_eq!(
+                identified(&format!("Quectel\n{model}\nRevision: R1")).other_commands(),
+                None,
+                "{model}"
+            );
         }
     }
 

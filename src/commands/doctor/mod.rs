@@ -240,6 +240,10 @@ impl Doctor<'_> {
                 self.profile.learn_identity(&model.lines);
             }
         }
+        if let Some(seen) = self.profile.other_commands() {
+            self.report.failed("identity", Kind::SetUpFailed, seen, "");
+            return Ok(());
+        }
         for question in QUESTIONS {
             let answer = self.say(format!("AT{question}"))?;
             self.profile.learn_keys(&answer.lines);

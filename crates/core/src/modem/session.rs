@@ -512,25 +512,16 @@ impl Modem {
         match self.session.step {
             Step::Identity => {
                 self.profile.learn_identity(&lines);
-                if self.profile.has_other_commands() {
-                    let message = format!(
-                        "{} has another set of commands for TLS than this program speaks (AT+QSSLOPEN of EC2x, EG9x, \
-                         EG800Q, BG9x and their relatives)",
-                        self.profile.name
-                    );
-                    return self.session_failed(Failure::new(Kind::SetUpFailed, message), true, now);
+                match self.profile.identity_is_incomplete() {
+                    true => self.session.go(Step::Model),
+                    false => self.identified(now),
                 }
-                let next = match self.profile.identity_is_incomplete() {
-                    true => Step::Model,
-                    false => Step::Keys { alone: None },
-                };
-                self.session.go(next);
             }
             Step::Model => {
                 if refused.is_none() {
                     self.profile.learn_identity(&lines);
                 }
-                self.session.go(Step::Keys { alone: None });
+                self.identified(now);
             }
             Step::Keys { alone: None } if refused.is_some() => {
                 self.session.go(Step::Keys { alone: Some(0) });
@@ -721,6 +712,14 @@ impl Modem {
                 self.events.push_back(Event::Released);
             }
             Step::Unwanted | Step::Down | Step::Failed | Step::Contexts | Step::Up | Step::Ended => {}
+        }
+    }
+
+    /// The module has said what it is, as far as it does.
+    fn identified(&mut self, now: Instant) {
+        match self.profile.other_commands() {
+            None => self.session.go(Step::Keys { alone: None }),
+            Some(message) => self.session_failed(Failure::new(Kind::SetUpFailed, message), true, now),
         }
     }
 

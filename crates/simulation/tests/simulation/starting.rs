@@ -438,6 +438,23 @@ fn auto_goes_on_to_the_next_candidate_until_a_quectel_modem_answers() {
     }
 }
 
+/// They have no AT+QSSLOPEN, and were taken for modules that refuse it.
+#[test]
+fn a_module_with_another_set_of_commands_is_named_as_such() {
+    let whole = "\r\nQuectel_Ltd\r\nQuectel_BC660K-GL\r\nRevision: BC660KGLAAR01A05\r\n\r\nOK\r\n";
+    let (short, more) = ("\r\nQuectel\r\n\r\nOK\r\n", "\r\nBC660K-GL\r\n\r\nBC660KGLAAR01A05\r\n\r\nOK\r\n");
+    for (ati, model) in [(whole, ""), (short, more)] {
+        let mut hand = ByHand::new(&[Mode::Push], 1, true, |_| {});
+        hand.ports[0].refuses = vec!["AT+QSSL"];
+        hand.ports[0].instead.push_back(("ATI", ati.into()));
+        hand.ports[0].instead.push_back(("AT+CGMM", model.into()));
+        hand.run_for(seconds(10));
+        assert_eq!(hand.stopped, Some(Kind::SetUpFailed));
+        let why = &hand.relay.failure().expect("it says why").message;
+        assert!(why.starts_with("BC660K-GL BC660KGLAAR01A05 has another set of commands"), "{why}");
+    }
+}
+
 /// A BG770A refuses to be told how its lines, its URCs and its payload shall be.
 #[test]
 fn a_module_that_refuses_every_setting_of_its_line_serves_all_the_same() {
