@@ -10,7 +10,7 @@
 //! Where the `closed` may have been another's, `Gone` is reached by `Emptying`: until nothing more is pushed.
 //!
 //! An end needs two witnesses: the URC `closed`, which comes after everything that was pushed, and the module's own
-//! state of the socket (AT+QSSLSTATE).
+//! state of the socket (AT+QSSLSTATE), in push mode asked for by the port of the pushes.
 
 use std::time::{Duration, Instant};
 

@@ -68,7 +68,11 @@ impl Socket {
         let close_at_once = || Ask::Close(view.close.time.at_most(0));
         let (rank, ask) = match &self.phase {
             Phase::Open(open) => match (open.far_end, open.flow) {
-                (FarEnd::Unconfirmed { question, .. }, _) if question.is_due(now) => (0, Ask::State),
+                (FarEnd::Unconfirmed { question, .. }, flow)
+                    if question.is_due(now) && (!flow.is_pushing() || is_in_order()) =>
+                {
+                    (0, Ask::State)
+                }
                 (FarEnd::Emptying { question, .. }, _) if question.is_due(now) && is_in_order() => {
                     (0, Ask::State)
                 }

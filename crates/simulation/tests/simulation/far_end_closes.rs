@@ -167,6 +167,31 @@ fn a_foreign_closed_is_no_end_while_the_module_still_pushes_what_came_before_the
     }
 }
 
+/// The question for the state was asked by the other port, which the answer came by at once.
+#[test]
+fn nor_where_the_port_of_the_pushes_stands_still_just_after_it() {
+    for ms in [6_000, 6_500, 7_000] {
+        for later in (2_000..3_500).step_by(25) {
+            let names = [PortName::UsbAt, PortName::UsbModem];
+            let mut sim = Wiring::new()
+                .ports(names.map(|name| Port { paced: true, ..Port::usb(name) }))
+                .settings(|settings| settings.baud = 9_600)
+                .modem(|modem| {
+                    modem.baud = 9_600;
+                    modem.receive_buffer_bytes = 40_000;
+                    modem.push_limit_bytes = 1_460;
+                })
+                .connect(Connection::new(Mode::Push).far_end(Behaviour::source(20_000, 7)))
+                .fault(millis(ms), stray_closed(0))
+                .fault(millis(ms + later), Fault::HoldLine(0, seconds(2)))
+                .start();
+            sim.run_to_the_end(seconds(120));
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "at {ms} ms, {later} ms later");
+            sim.assert_complete(0);
+        }
+    }
+}
+
 #[test]
 fn a_module_whose_state_lags_behind_its_closed_gives_an_end() {
     for mode in MODES {
