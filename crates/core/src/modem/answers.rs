@@ -37,8 +37,8 @@ impl Modem {
         match in_flight.origin {
             Origin::Wire => self.wire_answered(port, &in_flight.command, &outcome, &answer.lines, now),
             Origin::Session => {
-                self.session.has_answered();
-                self.session_answered(port, outcome, answer, now);
+                self.setup.has_answered();
+                self.set_up(Some(port), now, |setup, given| setup.answered(given, outcome, answer, now));
             }
             Origin::Liveness => {}
             Origin::Reboot => match outcome {
@@ -49,18 +49,17 @@ impl Modem {
                 _ => log::warn!("the modem refuses to reboot"),
             },
             Origin::Context(index) => {
-                self.session.contexts_unanswered = 0;
                 self.context_answered(index, &outcome, &answer.lines, now);
             }
             Origin::Judge => {
                 let stands = match &outcome {
                     Outcome::Ok => {
-                        let address = self.pdp_address(&answer.lines);
-                        address.is_some() && address == self.session.address
+                        let address = self.setup.pdp_address(self.settings.pdp.context, &answer.lines);
+                        address.is_some() && address.as_ref() == self.setup.address()
                     }
                     // A module that never tells: only a refused open speaks against the session.
-                    Outcome::Refused(_) if self.session.address.is_none() => {
-                        self.session.doubt != Doubt::Asked
+                    Outcome::Refused(_) if self.setup.address().is_none() => {
+                        self.setup.doubt() != Doubt::Asked
                     }
                     _ => false,
                 };
@@ -231,7 +230,7 @@ impl Modem {
         }
         let socket = &mut self.sockets[id.index()];
         let ssl = socket.ssl();
-        let context = self.contexts.iter_mut().find(|context| Some(context.id) == ssl);
+        let context = self.setup.contexts_mut().iter_mut().find(|context| Some(context.id) == ssl);
         let guarded = context.filter(|context| context.is_guarded());
         match (socket.open_result(result, guarded.is_some(), now), guarded) {
             (OpenResult::Proving, Some(context)) => context.doubt(),
@@ -270,8 +269,8 @@ impl Modem {
 
     pub(super) fn open_failed(&mut self, id: SocketId, failure: OpenFailure, now: Instant) {
         let others_stand = self.connections_stand();
-        if failure.doubts_session() && self.session.is_serving() {
-            self.session.doubt.arises();
+        if failure.doubts_session() && self.setup.is_serving() {
+            self.setup.doubt_arises();
         }
         let climbs = self.ladder.open_failed(&failure, others_stand, now);
         let socket = &mut self.sockets[id.index()];
@@ -284,8 +283,8 @@ impl Modem {
         let needs_files = |context: &&super::SslContext| {
             Some(context.id) == ssl && (!context.files.is_empty() || context.is_guarded())
         };
-        if tells_of_trust && climbs.is_none() && self.contexts.iter().any(|it| needs_files(&it)) {
-            self.look_after_trust();
+        if tells_of_trust && climbs.is_none() && self.setup.contexts().iter().any(|it| needs_files(&it)) {
+            self.set_up(None, now, |setup, given| setup.look_after_trust(given));
         }
         self.climb_for(climbs, now);
     }
@@ -303,10 +302,10 @@ impl Modem {
         match self.sockets[id.index()].close_answered(is_refused, timed, form, speaking, now) {
             CloseAnswer::Nothing => {}
             CloseAnswer::OpenGoesOn => {
-                self.profile.closes_opening.get_or_insert(false);
+                self.setup.profile_mut().closes_opening.get_or_insert(false);
             }
             CloseAnswer::OpenEnded { since } => {
-                self.profile.closes_opening = Some(true);
+                self.setup.profile_mut().closes_opening = Some(true);
                 self.open_abandoned(now.saturating_duration_since(since), now);
             }
             CloseAnswer::Refused { tries, was_eof } => {
@@ -315,14 +314,16 @@ impl Modem {
                 }
                 self.close_refused(id, tries, now);
             }
-            CloseAnswer::Closed { never_timed: true } => self.profile.close_time = CloseTime::Never,
+            CloseAnswer::Closed { never_timed: true } => {
+                self.setup.profile_mut().close_time = CloseTime::Never
+            }
             CloseAnswer::Closed { never_timed: false } => {}
         }
     }
 
     /// What AT+QSSLCLOSE may be told of the time of this socket's end.
     pub(super) fn close_form(&self, id: SocketId) -> CloseForm {
-        CloseForm { time: self.profile.close_time, orderly_seconds: self.close_timeout(id) }
+        CloseForm { time: self.setup.profile().close_time, orderly_seconds: self.close_timeout(id) }
     }
 
     /// AT+QSSLCLOSE is refused again and again. Its socket is lost until the modem changes its mind; once that keeps
@@ -366,7 +367,7 @@ impl Modem {
 
     /// The data session stands, or not, now that these far ends have closed.
     pub(super) fn session_answered_for(&mut self, stands: bool, now: Instant) {
-        self.session.doubt = Doubt::None;
+        self.setup.doubt_settled();
         let speaking = self.speaking_channels();
         for id in SocketId::all() {
             if !self.sockets[id.index()].eof_answered(speaking) {
@@ -378,7 +379,7 @@ impl Modem {
                 self.cut(id, Cut::SessionLost);
             }
         }
-        if !stands && self.session.is_serving() {
+        if !stands && self.setup.is_serving() {
             // No URC told of it: the modem may have rebooted unseen, and what was set on the wire and for URCs is gone.
             self.wire_settings_are_gone();
             self.session_lost(Cut::SessionLost, Step::Down, now);
@@ -432,7 +433,7 @@ impl Modem {
         if self.sockets.iter().enumerate().any(is_held) {
             return;
         }
-        for context in self.contexts.iter_mut().filter(|context| Some(context.id) == ssl) {
+        for context in self.setup.contexts_mut().iter_mut().filter(|context| Some(context.id) == ssl) {
             context.perhaps_forgotten();
         }
     }
@@ -458,14 +459,15 @@ impl Modem {
         let closed = self.sockets[id.index()].open().is_some_and(|open| open.far_end != FarEnd::There);
         // Whose far end has closed can be refused anything.
         if worked || !closed {
-            if !worked && self.profile.switches_mode.is_none() {
+            if !worked && self.setup.profile().switches_mode.is_none() {
                 log::warn!(
                     "{} cannot switch a socket's mode (AT+QISWTMD): a client that does not read can hold up others",
-                    self.profile.name
+                    self.setup.profile().name
                 );
             }
             // What worked once is not unlearnt by one failure.
-            self.profile.switches_mode = Some(worked || self.profile.switches_mode == Some(true));
+            let profile = self.setup.profile_mut();
+            profile.switches_mode = Some(worked || profile.switches_mode == Some(true));
         }
         let socket = &mut self.sockets[id.index()];
         let by_its_port = socket.listening.port().is_none_or(|on| on == port);

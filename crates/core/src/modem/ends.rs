@@ -19,7 +19,7 @@ impl Modem {
         }
         let ours = self.sockets[id.index()].tunnel().map(|tunnel| tunnel.target.port);
         let Some(socket) = SocketStatus::all(lines).find(|socket| socket.id == id) else {
-            return match self.session.found.texts.are_shown() {
+            return match self.setup.found().texts.are_shown() {
                 true => Witness::Forgeable,
                 false => Witness::Ended,
             };
@@ -99,7 +99,7 @@ impl Modem {
     pub(super) fn close_timeout(&self, id: SocketId) -> u16 {
         let tunnel = self.sockets[id.index()].tunnel();
         let seconds = tunnel.map_or(0, |tunnel| tunnel.limits.close_timeout.as_secs());
-        self.profile.close_time.at_most(seconds).unwrap_or(0)
+        self.setup.profile().close_time.at_most(seconds).unwrap_or(0)
     }
 
     /// More came than there was room for: the line has no flow control that we can use, or the modem pushed

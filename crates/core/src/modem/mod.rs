@@ -12,8 +12,7 @@ mod port_names;
 mod reconfigure;
 mod report;
 mod schedule;
-mod session;
-pub mod ssl_context;
+mod set_up;
 mod transparent;
 mod trouble;
 
@@ -27,17 +26,18 @@ pub(crate) use crate::failure::Cut;
 pub use crate::failure::{Failure, OpenFailure};
 pub(crate) use crate::profile::{CloseTime, Family};
 pub use crate::profile::{DIRECTORIES, Profile, QUESTIONS};
+pub use crate::setup::ssl_context;
+pub use crate::setup::{
+    CLOCK_TOLERANCE_SECONDS, ClockFinding, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS,
+    REGISTRATION, access_point_line, activation, address_questions, deactivation,
+};
 pub(crate) use crate::socket::{GiveUp, SEND_STUCK_LIMIT};
 pub use crate::socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
 pub use counters::Counters;
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
-pub use session::{
-    CLOCK_TOLERANCE_SECONDS, ClockFinding, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS,
-    REGISTRATION, access_point_line, activation, address_questions, deactivation,
-};
 
-use crate::at::{Command, SOCKET_COUNT, SocketId, SslContextId, Urc};
+use crate::at::{Command, SOCKET_COUNT, SocketId, Urc};
 use crate::byte_queue::ByteQueue;
 use crate::channel::resync::{FILLER, Without};
 use crate::channel::stream::{READ_MIN_BYTES, Stream};
@@ -49,14 +49,14 @@ use crate::fair_queue::{FairQueue, Way};
 use crate::input::PortInput;
 use crate::recorder::LIMIT_BYTES;
 use crate::recovery::{Absence, Ladder, Rung};
-use crate::settings::{self, Authentication, Mode};
+use crate::settings::{self, Mode};
+use crate::setup::ssl_context::SslContext;
+use crate::setup::{Doubt, SetUp, Step, Texts};
 use crate::socket::{
     Ending, FailedSend, Flow, OpenAnswer, OpenResult, Phase, Received, Socket, Told, UrcOpened, Witness,
 };
 use counters::OpenTimes;
 use port_names::Routing;
-use session::{Doubt, Session, Step, Texts, UNANSWERED_MAX};
-use ssl_context::SslContext;
 
 /// A modem.
 #[derive(Debug)]
@@ -65,15 +65,13 @@ pub struct Modem {
     tunnels: Vec<Arc<settings::Tunnel>>,
     /// Settings that hold from the next data session on.
     next_settings: Option<settings::Modem>,
-    contexts: Vec<SslContext>,
     channels: Vec<Channel>,
     ports: Vec<PortFacts>,
     port_settings: Vec<settings::Port>,
     /// When each port that is not open is tried again.
     reopen_at: Vec<Option<Instant>>,
     sockets: Vec<Socket>,
-    profile: Profile,
-    session: Session,
+    setup: SetUp,
     fair: FairQueue,
     events: VecDeque<Event>,
     actions: VecDeque<Action>,
@@ -260,9 +258,7 @@ impl Modem {
             sockets: (0..SOCKET_COUNT)
                 .map(|index| Socket::new(settings.sockets.contains(index), now))
                 .collect(),
-            contexts: Vec::new(),
-            profile: Profile::unknown(),
-            session: Session::new(!tunnels.is_empty(), now),
+            setup: SetUp::new(!tunnels.is_empty(), now),
             fair: FairQueue::default(),
             events: VecDeque::new(),
             actions: (0..count).map(Action::OpenPort).collect(),
@@ -290,19 +286,19 @@ impl Modem {
     /// Chance decides by this how long pauses between attempts are.
     pub fn set_seed(&mut self, seed: u64) {
         self.ladder.set_seed(seed);
-        self.session.backoff.set_seed(seed.rotate_left(32));
+        self.setup.set_seed(seed.rotate_left(32));
     }
 
     // Questions.
 
     /// Whether sockets can be opened at present.
     pub fn is_up(&self) -> bool {
-        self.session.is_up()
+        self.setup.is_up()
     }
 
     /// Whether sockets may be open, and further ones can be opened at present or as soon as their settings are written.
     pub fn is_serving(&self) -> bool {
-        self.session.is_serving()
+        self.setup.is_serving()
     }
 
     /// Whether a command from outside would be said now or soon: a channel answers, and has its settings.
@@ -329,7 +325,7 @@ impl Modem {
 
     /// What is known of the module.
     pub fn profile(&self) -> &Profile {
-        &self.profile
+        self.setup.profile()
     }
 
     /// Whether a socket for this tunnel could be opened now.
@@ -417,8 +413,8 @@ impl Modem {
         });
         let sockets = self.sockets.iter().filter_map(|socket| socket.deadline(self.is_wanted, waits));
         let reopen = self.reopen_at.iter().flatten().copied().filter(|_| self.releasing.is_none());
-        let session = self.session.deadline().and_then(waits).filter(|_| self.has_commander());
-        let name = self.next_name_due().and_then(waits).filter(|_| self.session.is_up());
+        let session = self.setup.deadline().and_then(waits).filter(|_| self.has_commander());
+        let name = self.next_name_due().and_then(waits).filter(|_| self.setup.is_up());
         let releasing = self.releasing.and_then(waits);
         let unheard = self.next_unheard().and_then(waits);
         channels
@@ -429,7 +425,7 @@ impl Modem {
             .chain(unheard)
             .chain(self.booting_until)
             .chain(releasing)
-            .chain(self.host_clock_due())
+            .chain(self.setup.host_clock_due())
             .min()
     }
 
@@ -489,7 +485,7 @@ impl Modem {
         if !self.channels.iter().any(Channel::is_open) {
             self.session_lost(Cut::PortLost, Step::Down, now);
             if self.releasing.is_some() {
-                self.session_release();
+                self.session_release(now);
             }
         }
         self.run(now);
@@ -526,7 +522,7 @@ impl Modem {
 
     /// The host's clock, in seconds since 1970: the answer to [`Action::TellTime`].
     pub(crate) fn host_clock(&mut self, unix_seconds: i64, now: Instant) {
-        if self.host_clock_told(unix_seconds, now) {
+        if self.set_up(None, now, |setup, given| setup.host_clock_told(given, unix_seconds, now)) {
             self.run(now);
         }
     }
@@ -577,8 +573,8 @@ impl Modem {
         if self.booting_until.is_some_and(|until| until <= now) {
             self.booting_until = None;
         }
-        if self.host_clock_due().is_some_and(|due| due <= now) {
-            self.session.look_at_host_clock = None;
+        if self.setup.host_clock_due().is_some_and(|due| due <= now) {
+            self.setup.host_clock_asked();
             self.actions.push_back(Action::TellTime);
         }
         for port in 0..self.channels.len() {
@@ -784,7 +780,7 @@ impl Modem {
             // It has heard the command after all, and may have taken what came after it for payload.
             Heard::Prompt => self.settle_unprompted(port, false),
             Heard::EchoAgain => self.echo_is_back(),
-            Heard::OthersLine(line) => self.session.found.others_said(&line, &self.profile.name),
+            Heard::OthersLine(line) => self.setup.others_said(&line),
             Heard::Malformed(text) => {
                 log::warn!("{} says what cannot be understood: {text:?}", self.ports[port].name);
                 self.channel_silent(port, Cut::Garbled, now);
@@ -838,7 +834,7 @@ impl Modem {
                 }
                 // Sockets in buffer mode are told apart by then: what is pushed to them only announces.
                 if let Some(id) = known.filter(|_| length > 0)
-                    && self.session.found.texts == Texts::Came
+                    && self.setup.found().texts == Texts::Came
                 {
                     self.break_off(id, Cut::Forgeable);
                     known = None;
@@ -866,11 +862,13 @@ impl Modem {
             },
             Urc::TcpOpened(id, result) => self.events.push_back(Event::TcpOpened(id, result)),
             Urc::PdpDeactivated(context) => {
-                if context == self.settings.pdp.context.number() && self.session.has_address() {
+                if context == self.settings.pdp.context.number() && self.setup.has_address() {
                     self.session_lost(Cut::SessionLost, Step::Sim, now);
                 }
             }
-            Urc::NetworkTime(result) => self.network_time_told(result),
+            Urc::NetworkTime(result) => {
+                self.set_up(Some(port), now, |setup, given| setup.network_time_told(given, result));
+            }
             Urc::PoweredDown | Urc::Ready => {
                 let resync = matches!(self.channels[port].state(), ChannelState::Resync(_));
                 if urc == Urc::PoweredDown || !resync {
@@ -902,7 +900,7 @@ impl Modem {
     /// When an idle channel that has said nothing is asked whether it still answers.
     fn liveness_due(&self, channel: &Channel) -> Option<Instant> {
         let interval = self.settings.liveness_interval;
-        (self.session.is_up() && channel.is_idle() && !interval.is_zero())
+        (self.setup.is_up() && channel.is_idle() && !interval.is_zero())
             .then(|| channel.last_heard() + interval)
     }
 
@@ -928,7 +926,7 @@ impl Modem {
     /// The sockets that are not in push mode and will not be, a bit each: nothing is pushed to them.
     fn announcing_sockets(&self) -> u16 {
         let never_pushes = |socket: &Socket| {
-            let stays_in_buffer_mode = socket.only_announces() && self.session.found.texts.are_shown();
+            let stays_in_buffer_mode = socket.only_announces() && self.setup.found().texts.are_shown();
             socket.is_in_use() && (socket.mode() != Some(Mode::Push) || stays_in_buffer_mode)
         };
         let all = self.sockets.iter().enumerate().filter(|(_, socket)| never_pushes(socket));
@@ -959,86 +957,7 @@ impl Modem {
     /// The SSL context that this socket was given out on.
     fn context_of(&self, id: SocketId) -> Option<&SslContext> {
         let ssl = self.sockets[id.index()].ssl();
-        self.contexts.iter().find(|context| Some(context.id) == ssl)
-    }
-
-    /// Gives every tunnel its SSL context, equal settings sharing one.
-    fn make_contexts(&mut self) -> Result<(), Failure> {
-        let ours: Vec<SslContextId> = SslContextId::all()
-            .filter(|id| self.settings.ssl_contexts.contains(id.index()))
-            .filter(|id| self.profile.ssl_contexts.contains(id.index() as u32))
-            .collect();
-        self.check_numbers()?;
-        let authorities = self.authorities();
-        self.contexts.clear();
-        for tunnel in &self.tunnels {
-            if self.contexts.iter().any(|context| context.fits(tunnel)) {
-                continue;
-            }
-            let Some(id) = ours.get(self.contexts.len()) else {
-                let message = format!(
-                    "the tunnels need more than the {} SSL contexts of {}: give some the same TLS options, or widen \
-                     --ssl-contexts",
-                    ours.len(),
-                    self.profile.name
-                );
-                return Err(Failure::new(Kind::Usage, message));
-            };
-            let timeout = tunnel.limits.connect_timeout;
-            let context = SslContext::new(*id, &tunnel.tls, timeout, &self.profile, authorities)?;
-            self.contexts.push(context);
-        }
-        self.warn_of_shortcomings();
-        self.check_transparent_ports()
-    }
-
-    /// Whether the module has what `--sockets` and `--pdp-context` name.
-    fn check_numbers(&self) -> Result<(), Failure> {
-        let name = &self.profile.name;
-        let has = |id: &SocketId| {
-            self.settings.sockets.contains(id.index()) && self.profile.sockets.contains(id.index() as u32)
-        };
-        if !SocketId::all().any(|id| has(&id)) {
-            let message = format!("{name} has none of the connections of --sockets: widen it");
-            return Err(Failure::new(Kind::Usage, message));
-        }
-        let pdp = self.settings.pdp.context.number();
-        if !self.profile.pdp_contexts.contains(pdp.into()) {
-            let message = format!("{name} has no PDP context {pdp}: give --pdp-context a lower number");
-            return Err(Failure::new(Kind::Usage, message));
-        }
-        Ok(())
-    }
-
-    fn warn_of_shortcomings(&self) {
-        for tunnel in &self.tunnels {
-            // That --insecure is in force was said when it was read.
-            match self.profile.close_time {
-                CloseTime::UpTo(most) if tunnel.limits.close_timeout > Duration::from_secs(most.into()) => {
-                    log::warn!(
-                        "{}: {} takes no longer than {most} s to close a connection, so --close-timeout is that",
-                        tunnel.name,
-                        self.profile.name,
-                    );
-                }
-                CloseTime::Never => log::warn!(
-                    "{}: {} closes connections without a time, so the server may take a client that breaks off for \
-                     one that ended in order",
-                    tunnel.name,
-                    self.profile.name,
-                ),
-                CloseTime::UpTo(_) | CloseTime::Unknown => {}
-            }
-            let authenticates = tunnel.tls.authentication != Authentication::Insecure;
-            if authenticates && !self.profile.checks_host_name() {
-                log::warn!(
-                    "{}: {} does not compare the server's certificate with its name: any certificate of the given \
-                     authority is accepted; a private authority is the answer",
-                    tunnel.name,
-                    self.profile.name
-                );
-            }
-        }
+        self.setup.contexts().iter().find(|context| Some(context.id) == ssl)
     }
 }
 

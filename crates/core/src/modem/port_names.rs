@@ -81,20 +81,6 @@ impl Modem {
         }
     }
 
-    /// The name to have URCs leave by at the set-up; `all` where the port's is not known, so that it can be learnt
-    /// before anything is lost.
-    pub(super) fn first_urc_port(&self, port: usize, all_refused: bool) -> String {
-        let listed = &self.session.found.urc_ports;
-        let mut only = listed.iter().filter(|name| *name != "all");
-        let guess = self.name_of(port).filter(|name| listed.is_empty() || listed.iter().any(|it| it == name));
-        match (guess, only.next(), only.next()) {
-            (Some(name), ..) => name.to_owned(),
-            (None, Some(name), None) => name.clone(),
-            (None, ..) if all_refused => "uart1".to_owned(),
-            (None, ..) => "all".to_owned(),
-        }
-    }
-
     /// Whether what the modem says unasked is known to come to us, or nothing speaks against it.
     pub(super) fn urcs_reach_us(&self) -> bool {
         self.routing.is_proven
@@ -208,7 +194,7 @@ impl Modem {
     /// Whether sockets are opened in push mode for those who want it: what is pushed comes to us, and nobody else can write
     /// what looks like it.
     pub(super) fn pushes_count(&self) -> bool {
-        self.urcs_reach_us() && !self.session.found.texts.are_shown()
+        self.urcs_reach_us() && !self.setup.found().texts.are_shown()
     }
 
     /// The port of ours whose name the module should be asked for, and a socket that was opened by it: one that has no

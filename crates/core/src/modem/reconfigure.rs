@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Modem;
-use super::session::Step;
-use super::ssl_context::{CaStorage, SslContext};
 use crate::at::SslContextId;
 use crate::channel::Origin;
 use crate::settings;
+use crate::setup::Step;
+use crate::setup::ssl_context::{CaStorage, SslContext};
 
 /// Why new tunnels are not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Modem {
         now: Instant,
     ) -> Result<(), Reluctance> {
         // Before the module has said what it knows there are no contexts, and later steps make them.
-        if !self.contexts.is_empty() {
+        if !self.setup.contexts().is_empty() {
             self.change_contexts(&tunnels)?;
         }
         self.tunnels = tunnels;
@@ -55,7 +55,7 @@ impl Modem {
 
     /// How the authorities of all tunnels are given to the module.
     pub(super) fn authorities(&self) -> CaStorage {
-        CaStorage::of(&self.tunnels, &self.profile, self.owns_chain())
+        CaStorage::of(&self.tunnels, self.setup.profile(), self.owns_chain())
     }
 
     /// A new session begins: what waited for it holds now. Returns whether there was something.
@@ -76,7 +76,7 @@ impl Modem {
 
     fn change_contexts(&mut self, tunnels: &[Arc<settings::Tunnel>]) -> Result<(), Reluctance> {
         let setting_up = matches!(
-            self.session.step,
+            self.setup.step(),
             Step::ListFiles
                 | Step::Compare
                 | Step::DeleteFile
@@ -87,7 +87,7 @@ impl Modem {
         if setting_up {
             return Err(Reluctance::NotNow);
         }
-        let authorities = CaStorage::of(tunnels, &self.profile, self.owns_chain());
+        let authorities = CaStorage::of(tunnels, self.setup.profile(), self.owns_chain());
         if authorities != self.authorities() {
             return Err(Reluctance::Never(
                 "the authorities of --ca are stored in the module for all tunnels alike (cacertex): this change \
@@ -97,12 +97,12 @@ impl Modem {
         }
         let ours: Vec<SslContextId> = SslContextId::all()
             .filter(|id| self.settings.ssl_contexts.contains(id.index()))
-            .filter(|id| self.profile.ssl_contexts.contains(id.index() as u32))
+            .filter(|id| self.setup.profile().ssl_contexts.contains(id.index() as u32))
             .collect();
         // Which contexts must stay as they are.
-        let mut kept: Vec<bool> = (0..self.contexts.len())
+        let mut kept: Vec<bool> = (0..self.setup.contexts().len())
             .map(|index| {
-                let context = &self.contexts[index];
+                let context = &self.setup.contexts()[index];
                 self.sockets.iter().any(|socket| socket.ssl() == Some(context.id))
                     || self.channels.iter().any(|channel| {
                         channel.in_flight().is_some_and(|it| it.origin == Origin::Context(index))
@@ -112,31 +112,37 @@ impl Modem {
             .collect();
         let mut made: Vec<(usize, SslContext)> = Vec::new();
         for tunnel in tunnels {
-            let mut present = self.contexts.iter().zip(&kept).filter(|(_, kept)| **kept);
+            let mut present = self.setup.contexts().iter().zip(&kept).filter(|(_, kept)| **kept);
             if present.any(|(context, _)| context.fits(tunnel))
                 || made.iter().any(|(_, context)| context.fits(tunnel))
             {
                 continue;
             }
             let (index, id) = match kept.iter().position(|kept| !kept) {
-                Some(index) if index < self.contexts.len() => (index, self.contexts[index].id),
+                Some(index) if index < self.setup.contexts().len() => {
+                    (index, self.setup.contexts()[index].id)
+                }
                 _ => {
                     let taken = |id: &SslContextId| {
-                        self.contexts.iter().chain(made.iter().map(|(_, it)| it)).any(|it| it.id == *id)
+                        self.setup
+                            .contexts()
+                            .iter()
+                            .chain(made.iter().map(|(_, it)| it))
+                            .any(|it| it.id == *id)
                     };
                     let Some(id) = ours.iter().find(|id| !taken(id)) else {
                         return Err(Reluctance::Never(format!(
                             "the tunnels need more than the {} SSL contexts of {}, connections under the old settings \
                              included: give some the same TLS options, or try again when those have ended",
                             ours.len(),
-                            self.profile.name
+                            self.setup.profile().name
                         )));
                     };
                     (kept.len(), *id)
                 }
             };
             let timeout = tunnel.limits.connect_timeout;
-            let context = SslContext::new(id, &tunnel.tls, timeout, &self.profile, authorities)
+            let context = SslContext::new(id, &tunnel.tls, timeout, self.setup.profile(), authorities)
                 .map_err(|failure| Reluctance::Never(failure.message))?;
             match index < kept.len() {
                 true => kept[index] = true,
@@ -146,14 +152,13 @@ impl Modem {
         }
         let files_needed = made.iter().any(|(_, context)| !context.files.is_empty());
         for (index, context) in made {
-            match self.contexts.get_mut(index) {
+            match self.setup.contexts_mut().get_mut(index) {
                 Some(place) => *place = context,
-                None => self.contexts.push(context),
+                None => self.setup.contexts_mut().push(context),
             }
         }
-        if files_needed && self.session.is_up() {
-            self.session.refreshing = true;
-            self.session.step = Step::ListFiles;
+        if files_needed && self.setup.is_up() {
+            self.setup.contexts_changed();
         }
         Ok(())
     }

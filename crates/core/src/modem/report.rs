@@ -58,7 +58,7 @@ impl Modem {
         Report {
             ports: self.ports.iter().enumerate().map(port).collect(),
             session: self.session_in_words(),
-            address: self.session.address.as_ref().map(ToString::to_string),
+            address: self.setup.address().map(ToString::to_string),
             sockets,
             waiting_commands: self.user_commands.len(),
         }
@@ -107,10 +107,10 @@ impl Modem {
         if !self.channels.iter().any(Channel::is_open) {
             return "waiting for the port".into();
         }
-        if let Some(reason) = self.session.reason_for_waiting() {
+        if let Some(reason) = self.setup.reason_for_waiting() {
             return format!("waiting: {reason}");
         }
-        match self.session.step {
+        match self.setup.step() {
             Step::Up => "up",
             Step::Unwanted => "not wanted",
             Step::Down | Step::Failed => "waiting for the modem",

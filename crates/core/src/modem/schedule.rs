@@ -6,8 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::session::{Doubt, Step};
-use super::ssl_context::negotiate_seconds;
 use super::{Modem, UrcPort};
 use crate::at::{Command, Outcome, SocketId};
 use crate::channel::Habit;
@@ -15,6 +13,8 @@ use crate::channel::wire_settings::{self, IDENTITY, SERIAL_NUMBER, SPEED, is_nee
 use crate::channel::{Channel, Origin, Patience};
 use crate::fair_queue::Way;
 use crate::settings::{self, Mode};
+use crate::setup::ssl_context::negotiate_seconds;
+use crate::setup::{Doubt, Step};
 use crate::socket::{Flow, OpenStage, Opener, Opening, Phase, Socket, Switching, View};
 
 impl Modem {
@@ -68,9 +68,9 @@ impl Modem {
         let channel = &self.channels[port];
         // Lost again and again, each time on another port that has fallen asleep meanwhile, nothing would be done.
         let is_anything_due = || {
-            !self.session.is_up()
+            !self.setup.is_up()
                 || !self.user_commands.is_empty()
-                || self.session.doubt == Doubt::Due
+                || self.setup.doubt() == Doubt::Due
                 || self.sockets.iter().any(|socket| socket.phase() == &Phase::ConfirmingEof { asked: false })
                 || self.socket_command(port, now).is_some()
         };
@@ -80,14 +80,14 @@ impl Modem {
             if socket.open().is_some_and(|open| switches(open.flow)) || socket.wants_to_receive() > 0 {
                 return true;
             }
-            let length = socket.outgoing.len().clamp(1, self.profile.send_max);
+            let length = socket.outgoing.len().clamp(1, self.setup.profile().send_max);
             let command = Command::Send { socket: *id, length };
             socket.wants_to_send(now) && command.must_arrive()
         };
         channel.wire().are_made()
             && channel.may_be_asleep(now)
             && (self.may_sleep && is_anything_due()
-                || self.session.is_up()
+                || self.setup.is_up()
                     && (self.open_due(port, now).is_some() || SocketId::all().any(|id| is_due(&id))))
     }
 
@@ -110,14 +110,13 @@ impl Modem {
         if std::mem::take(&mut self.reboot_due) {
             return Some((Command::line("AT+CFUN=1,1"), Origin::Reboot));
         }
-        if !self.session.is_up() && self.session.step != Step::Contexts {
+        if !self.setup.is_up() && self.setup.step() != Step::Contexts {
             let in_flight = self
                 .channels
                 .iter()
                 .any(|channel| channel.in_flight().is_some_and(|it| it.origin == Origin::Session));
             if is_first && !in_flight {
-                let command = self.session_command(port, now)?;
-                self.session.asked = self.session.step;
+                let command = self.setup_command(port, now)?;
                 return Some((command, Origin::Session));
             }
             return None;
@@ -141,11 +140,11 @@ impl Modem {
         let due = self.open_due(port, now);
         if let Some(id) = due {
             let ssl = self.sockets[id.index()].ssl();
-            let context = self.contexts.iter_mut().find(|context| Some(context.id) == ssl)?;
-            if !context.files_stand && !context_busy && self.session.is_up() {
-                self.look_after_trust();
-                let command = self.session_command(port, now)?;
-                self.session.asked = self.session.step;
+            let is_up = self.setup.is_up();
+            let context = self.setup.contexts_mut().iter_mut().find(|context| Some(context.id) == ssl)?;
+            if !context.files_stand && !context_busy && is_up {
+                self.set_up(Some(port), now, |setup, given| setup.look_after_trust(given));
+                let command = self.setup_command(port, now)?;
                 return Some((command, Origin::Session));
             }
             if !context_busy && context.is_stale(now) {
@@ -156,7 +155,7 @@ impl Modem {
             if let Some(command) = self.context_command() {
                 return Some(command);
             }
-            self.contexts_written(now);
+            self.set_up(Some(port), now, |setup, _| setup.contexts_written(now));
         }
         if let Some(id) = due.filter(|id| self.context_stands_for(*id)) {
             if let Some(aside) = self.urcs_moved_aside(port, self.is_for_stream(id)) {
@@ -331,7 +330,7 @@ impl Modem {
 
     /// Does the data session still stand, now that a far end has closed, or an open was refused for want of it?
     fn judge_command(&mut self) -> Option<Command> {
-        let doubt = self.session.doubt;
+        let doubt = self.setup.doubt();
         let is_judging =
             |asked| self.sockets.iter().any(|socket| socket.phase() == &Phase::ConfirmingEof { asked });
         let asked = doubt == Doubt::Asked || is_judging(true);
@@ -339,11 +338,9 @@ impl Modem {
         if asked || !due {
             return None;
         }
-        if doubt == Doubt::Due {
-            self.session.doubt = Doubt::Asked;
-        }
+        self.setup.doubt_asked();
         self.sockets.iter_mut().for_each(Socket::eof_asked);
-        Some(self.address_question())
+        Some(self.setup.address_question(self.settings.pdp.context))
     }
 
     /// Questions, switches of mode, closes and checks.
@@ -355,7 +352,7 @@ impl Modem {
                 speaking,
                 is_wanted: self.is_wanted,
                 close: self.close_form(id),
-                closes_opening: self.profile.closes_opening,
+                closes_opening: self.setup.profile().closes_opening,
                 is_unconfirmed: self.is_unconfirmed(id),
                 now,
             };
@@ -443,13 +440,16 @@ impl Modem {
         Some(match way {
             Way::Up => {
                 // A short one shows whether a modem that echoes commands echoes payload too.
-                let most =
-                    if self.channels[port].habit() == Habit::Unknown { 1 } else { self.profile.send_max };
+                let most = if self.channels[port].habit() == Habit::Unknown {
+                    1
+                } else {
+                    self.setup.profile().send_max
+                };
                 Command::Send { socket: id, length: socket.outgoing.len().min(most) }
             }
             Way::Down => Command::Receive {
                 socket: id,
-                length: socket.wants_to_receive().min(self.profile.receive_max),
+                length: socket.wants_to_receive().min(self.setup.profile().receive_max),
             },
         })
     }
@@ -464,9 +464,9 @@ impl Modem {
     /// Sockets are switched between push and buffer mode, and read unasked where URCs may not reach us.
     fn adjust_flows(&mut self, now: Instant) {
         let switching = Switching {
-            is_possible: self.profile.switches_mode != Some(false),
+            is_possible: self.setup.profile().switches_mode != Some(false),
             pushes_count: self.pushes_count(),
-            texts_are_shown: self.session.found.texts.are_shown(),
+            texts_are_shown: self.setup.found().texts.are_shown(),
             poll_interval: self.poll_interval(),
             silence_max: Some(self.settings.liveness_interval).filter(|interval| !interval.is_zero()),
         };
@@ -476,12 +476,12 @@ impl Modem {
     /// At the end, once every socket is free, the session is released.
     fn notice_release(&mut self, now: Instant) {
         let Some(until) = self.releasing else { return };
-        if !matches!(self.session.step, Step::Up | Step::Contexts) {
-            return self.session_release();
+        if !matches!(self.setup.step(), Step::Up | Step::Contexts) {
+            return self.session_release(now);
         }
         let busy = self.sockets.iter().any(Socket::is_in_use);
         if !busy || until <= now {
-            self.session_release();
+            self.session_release(now);
         }
     }
 }

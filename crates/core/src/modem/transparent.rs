@@ -40,7 +40,7 @@ impl Modem {
     }
 
     fn can_be_transparent(&self, port: usize) -> bool {
-        !(self.profile.family == Family::Ec20 && self.name_of(port) == Some("usbat"))
+        !(self.setup.profile().family == Family::Ec20 && self.name_of(port) == Some("usbat"))
     }
 
     /// A tunnel that wants transparent mode needs a port that has it.
@@ -55,7 +55,8 @@ impl Modem {
                 format!(
                     "{}: {} has no transparent mode on its USB AT port: give --device its USB modem port \
                      (interface 3) or its UART, or another --mode",
-                    tunnel.name, self.profile.name
+                    tunnel.name,
+                    self.setup.profile().name
                 ),
             ));
         }

@@ -6,9 +6,9 @@
 use std::time::Instant;
 
 use super::{
-    Absence, Action, Channel, ChannelState, Command, Cut, Doubt, Event, FILLER, Failure, Flow, InFlight,
-    Kind, Modem, OpenFailure, Origin, Outcome, REOPEN_PAUSE, Refusal, Rung, Socket, SocketId, Stage, Step,
-    UNANSWERED_MAX, UrcPort, UserAnswer, Without, resync, settings,
+    Absence, Action, Channel, ChannelState, Command, Cut, Event, FILLER, Failure, Flow, InFlight, Kind,
+    Modem, OpenFailure, Origin, Outcome, REOPEN_PAUSE, Refusal, Rung, Socket, SocketId, Stage, Step, UrcPort,
+    UserAnswer, Without, resync, settings,
 };
 use crate::at::AccessMode;
 
@@ -111,7 +111,7 @@ impl Modem {
             Rung::Port => self.reopen(port, now),
             // Opens fail in the same way after a reboot that nobody saw, which the port of URCs is lost with.
             Rung::Session => {
-                self.session.rebuild = true;
+                self.setup.rebuild_is_due();
                 self.session_lost(Cut::SessionLost, Step::Down, now);
             }
             Rung::Reboot => {
@@ -149,16 +149,14 @@ impl Modem {
 
     /// A command will never have its answer; the modem may carry it out all the same, and late.
     pub(super) fn unanswered(&mut self, port: usize, in_flight: InFlight, cut: Cut, now: Instant) {
-        self.file_change_given_up(port, &in_flight.command);
+        self.setup.file_change_given_up(port, &in_flight.command);
         match in_flight.origin {
             Origin::Liveness | Origin::Reboot => {}
             // A lost port or a reboot says nothing of the command.
             Origin::Wire | Origin::Context(_) if cut != Cut::Silent => {}
             Origin::Wire => self.wire_unanswered(port, &in_flight.command),
             Origin::Context(index) => {
-                self.session.contexts_unanswered += 1;
-                if self.session.contexts_unanswered >= UNANSWERED_MAX {
-                    self.session.contexts_unanswered = 0;
+                if self.setup.context_unanswered() {
                     let refused = Outcome::Refused(Refusal::Plain);
                     self.context_answered(index, &refused, &[], now);
                 }
@@ -167,7 +165,9 @@ impl Modem {
                 let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
                 self.events.push_back(Event::Answered(id, answer));
             }
-            Origin::Session => self.session_unanswered(port, cut, now),
+            Origin::Session => {
+                self.set_up(Some(port), now, |setup, given| setup.not_answered(given, cut, now));
+            }
             Origin::Reason(id) => self.reason_answered(id, &[], now),
             Origin::Judge => self.judgement_is_lost(),
             Origin::Socket => {
@@ -217,9 +217,7 @@ impl Modem {
 
     /// The answer to the question whether the data session stands is lost.
     pub(super) fn judgement_is_lost(&mut self) {
-        if self.session.doubt == Doubt::Asked {
-            self.session.doubt = Doubt::Due;
-        }
+        self.setup.doubt_unanswered();
         self.sockets.iter_mut().for_each(Socket::eof_unanswered);
     }
 
@@ -245,7 +243,7 @@ impl Modem {
     /// Whether a command that was not answered is no sign of a fault: another try, or doing without it, settles that.
     fn is_excused(&self, in_flight: &InFlight) -> bool {
         let is_optional = match in_flight.origin {
-            Origin::Session => self.session.step.is_optional(),
+            Origin::Session => self.setup.step().is_optional(),
             Origin::Wire | Origin::Context(_) => true,
             _ => false,
         };
@@ -257,7 +255,7 @@ impl Modem {
     pub(super) fn close_what_came_late(&mut self) {
         let answering = self.commanding_channels();
         self.sockets.iter_mut().for_each(|socket| socket.channels_answer(answering));
-        self.settle_late_changes(answering);
+        self.setup.settle_late_changes(answering);
     }
 
     /// The modem has rebooted: nothing of what it knew is left.
@@ -284,14 +282,14 @@ impl Modem {
             }
         }
         self.session_lost(Cut::Rebooted, Step::Down, now);
-        self.session.context_gone();
+        self.setup.context_gone();
     }
 
     /// The modem may have rebooted without a word: the data session is asked about.
     pub(super) fn echo_is_back(&mut self) {
         self.wire_settings_are_gone();
-        if self.session.is_serving() {
-            self.session.doubt.arises();
+        if self.setup.is_serving() {
+            self.setup.doubt_arises();
         }
     }
 
@@ -398,10 +396,7 @@ impl Modem {
             }
             resync::Next::Awake { baud, .. } => {
                 self.is_rebooting = false;
-                if std::mem::take(&mut self.session.is_silent) {
-                    // Nothing else was wrong, so there is nothing more to wait for.
-                    self.session.not_before = None;
-                }
+                self.setup.modem_answers();
                 let has_rebooted = self.channels[port].answers(baud) && baud != self.settings.baud;
                 self.absence = Absence::Present;
                 if has_rebooted {
@@ -410,7 +405,7 @@ impl Modem {
                     self.counters.reboots += 1;
                     self.ladder.rebooted();
                     self.session_lost(Cut::Rebooted, Step::Down, now);
-                    self.session.context_gone();
+                    self.setup.context_gone();
                 }
             }
             resync::Next::Silent => {
@@ -467,7 +462,7 @@ impl Modem {
             self.channels[port].forget_refusals();
             self.actions.push_back(Action::NextDevice(port));
         }
-        self.session.is_silent = true;
+        self.setup.modem_is_silent();
         if rung == Rung::Resync && self.settings.recovery == settings::Recovery::Resync {
             self.channels[port].begin_over(self.settings.baud, now + REOPEN_PAUSE);
             self.session_lost(Cut::Silent, Step::Down, now);
@@ -481,7 +476,7 @@ impl Modem {
         if !self.channels.iter().any(Channel::is_open) {
             self.session_failed(failure, false, now);
             if self.releasing.is_some() {
-                self.session_release();
+                self.session_release(now);
             }
         } else {
             log::warn!("{failure}");

@@ -3,25 +3,24 @@
 //! What a setting was is asked before it is changed, once since the modem booted. A program that is killed leaves its
 //! own values behind, and the next one takes them for what it found.
 
-use super::Step;
+use super::{Given, SetUp, Step};
 use crate::at::answers::{Answer, MessageSettings, MqttClient, SharedSetting, UrcPorts};
 use crate::at::begins_text;
-use crate::modem::{Modem, UrcPort};
 
 /// What was found in the modem.
 #[derive(Debug, Default)]
-pub(in crate::modem) struct Found {
+pub struct Found {
     settings: Vec<Setting>,
     /// The ports that AT+QURCCFG=? lists.
-    pub(in crate::modem) urc_ports: Vec<String>,
+    pub urc_ports: Vec<String>,
     /// What is known of texts that others send.
-    pub(in crate::modem) texts: Texts,
+    pub texts: Texts,
 }
 
 /// SMS, cell broadcasts and the messages of another program's MQTT client: whoever sends one can write what looks like
 /// the module's own words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::modem) enum Texts {
+pub enum Texts {
     /// None is shown, as far as is known.
     #[default]
     Kept,
@@ -33,7 +32,7 @@ pub(in crate::modem) enum Texts {
 
 impl Texts {
     /// Whether nothing that they could look like is to be believed.
-    pub(in crate::modem) fn are_shown(self) -> bool {
+    pub fn are_shown(self) -> bool {
         self != Texts::Kept
     }
 }
@@ -51,7 +50,7 @@ struct Setting {
 
 impl Found {
     /// The modem has rebooted: it has its own values again.
-    pub(in crate::modem) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.settings.clear();
         self.texts = Texts::Kept;
     }
@@ -114,7 +113,7 @@ impl Found {
     }
 
     /// A line that is about something else than our sockets.
-    pub(in crate::modem) fn others_said(&mut self, line: &str, module: &str) {
+    pub fn others_said(&mut self, line: &str, module: &str) {
         if begins_text(line) {
             self.texts_are_shown(line, module);
             self.texts = Texts::Came;
@@ -149,27 +148,26 @@ pub enum Reports {
     Dropped,
 }
 
-impl Modem {
+impl SetUp {
     /// AT+CNMI? was answered. A message that is shown when it arrives is text that anybody can send: it is kept
     /// instead, and only announced.
-    pub(super) fn messages_answered(&mut self, lines: &[String]) {
-        self.session.found.learn(lines);
-        match self.session.found.keep_messages(Reports::Kept) {
-            Some(_) => self.session.go(Step::KeepMessages(Reports::Kept)),
-            None => self.go_or_skip(Step::Mqtt),
+    pub(super) fn messages_answered(&mut self, given: &Given<'_>, lines: &[String]) {
+        self.found.learn(lines);
+        match self.found.keep_messages(Reports::Kept) {
+            Some(_) => self.go(Step::KeepMessages(Reports::Kept)),
+            None => self.go_or_skip(given, Step::Mqtt),
         }
     }
 
-    pub(super) fn messages_kept(&mut self, reports: Reports, is_refused: bool) {
-        let [kept, dropped] =
-            [Reports::Kept, Reports::Dropped].map(|reports| self.session.found.kept(reports));
+    pub(super) fn messages_kept(&mut self, given: &Given<'_>, reports: Reports, is_refused: bool) {
+        let [kept, dropped] = [Reports::Kept, Reports::Dropped].map(|reports| self.found.kept(reports));
         if is_refused && reports == Reports::Kept && kept != dropped {
-            return self.session.go(Step::KeepMessages(Reports::Dropped));
+            return self.go(Step::KeepMessages(Reports::Dropped));
         }
-        match self.session.found.kept(reports) {
-            Some(values) if !is_refused => self.session.found.was_set(MESSAGES, &values.to_string()),
+        match self.found.kept(reports) {
+            Some(values) if !is_refused => self.found.was_set(MESSAGES, &values.to_string()),
             _ => {
-                self.session.found.texts = self.session.found.texts.max(Texts::Shown);
+                self.found.texts = self.found.texts.max(Texts::Shown);
                 log::warn!(
                     "{} refused to keep SMS instead of showing them (AT+CNMI): a text in them can look like its own \
                      words, so connections in push mode are made in buffer mode",
@@ -177,22 +175,20 @@ impl Modem {
                 );
             }
         }
-        self.go_or_skip(Step::Mqtt);
-    }
-
-    /// AT+QMTCONN? was answered.
-    pub(super) fn mqtt_answered(&mut self, lines: &[String]) {
-        if MqttClient::all(lines).any(|client| client.is_active) {
-            self.session.found.texts_are_shown(MQTT_STATE, &self.profile.name);
-        }
-        self.go_or_skip(Step::Dns);
+        self.go_or_skip(given, Step::Mqtt);
     }
 
     /// URCs have been told to leave by the port of this name.
-    pub(in crate::modem) fn urcs_leave_by(&mut self, urc_port: UrcPort, name: &str) {
-        self.urc_port = urc_port;
-        self.routing.told(name);
-        self.session.found.was_set(URC_PORT, &format!("\"{name}\""));
+    pub fn urcs_leave_by(&mut self, name: &str) {
+        self.found.was_set(URC_PORT, &format!("\"{name}\""));
+    }
+
+    /// AT+QMTCONN? was answered.
+    pub(super) fn mqtt_answered(&mut self, given: &Given<'_>, lines: &[String]) {
+        if MqttClient::all(lines).any(|client| client.is_active) {
+            self.found.texts_are_shown(MQTT_STATE, &self.profile.name);
+        }
+        self.go_or_skip(given, Step::Dns);
     }
 }
 

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::Modem;
 use crate::at::answers::{Answer, FileSum, TlsSetting, file_in};
 use crate::at::{AtText, Outcome, Refusal, SslContextId};
 use crate::error::Kind;
@@ -888,24 +887,6 @@ pub fn likely_causes(tls: &settings::Tls, profile: &Profile) -> String {
         _ => "the server does not speak the version of --tls-version".to_owned(),
     });
     causes.join("; or ")
-}
-
-impl Modem {
-    /// How many bytes the certificates and keys of this tunnel have, which the module holds in memory besides.
-    pub(crate) fn certificate_bytes(&self, tunnel: &settings::Tunnel) -> usize {
-        let context = self.contexts.iter().find(|context| context.fits(tunnel));
-        context.map_or(0, |context| context.files.iter().map(|file| file.content.len()).sum())
-    }
-
-    /// The SSL context that has the settings of this tunnel, once there is one.
-    pub fn ssl_context_of(&self, tunnel: &settings::Tunnel) -> Option<SslContextId> {
-        self.contexts.iter().find(|context| context.fits(tunnel)).map(|context| context.id)
-    }
-
-    /// What is likely wrong where TLS fails and TCP does not, with the settings of this tunnel.
-    pub(crate) fn likely_causes(&self, tunnel: &settings::Tunnel) -> String {
-        likely_causes(&tunnel.tls, &self.profile)
-    }
 }
 
 /// Settings being put together for a module.

@@ -10,26 +10,30 @@
 //! answers mean, `transitions` how the whole comes out.
 
 mod clock;
+mod files;
 mod found;
 mod network;
-mod tls;
-mod transitions;
+mod outcome;
+pub mod ssl_context;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use std::time::{Duration, Instant};
 
-use super::ssl_context::Joins;
-use super::{Action, Event, Modem};
 use crate::at::answers::{Answer, Clock, LastError, Registration, SimState};
-use crate::at::{Command, Outcome, Refusal};
+use crate::at::{Command, Outcome, Refusal, SOCKET_COUNT, SslContextId};
+use crate::channel;
 use crate::error::Kind;
 use crate::failure::Failure;
-use crate::profile::QUESTIONS;
+use crate::profile::{Profile, QUESTIONS};
 use crate::recovery::Backoff;
-use crate::settings::Mode;
+use crate::settings::{self, Mode};
 use clock::NetworkTime;
-pub(in crate::modem) use found::Texts;
+use files::{Files, LateChange};
+pub use found::Texts;
 use found::{Found, Reports, SHARED};
-use tls::{Files, LateChange};
+use ssl_context::{Joins, Reading, SslContext};
 
 pub use clock::{CLOCK_TOLERANCE_SECONDS, ClockFinding, PLAUSIBLE_UNIX_SECONDS};
 pub use network::{
@@ -39,19 +43,19 @@ pub use network::{
 
 /// How far the data session is.
 #[derive(Debug)]
-pub struct Session {
+pub struct SetUp {
     /// The step whose command is due or in flight.
-    pub step: Step,
+    step: Step,
     /// The step whose command left last: an answer to anything else comes too late.
-    pub asked: Step,
+    asked: Step,
     /// Not before this time.
-    pub not_before: Option<Instant>,
+    not_before: Option<Instant>,
     /// It failed because the modem said nothing.
-    pub is_silent: bool,
+    is_silent: bool,
     /// The address that the network gave; a session with another address is another session.
-    pub address: Option<Address>,
+    address: Option<Address>,
     /// We activated the PDP context, so it is ours to be torn down.
-    pub activated: bool,
+    activated: bool,
     /// It was active when we came, so it is left active at the end.
     found_active: bool,
     /// The reason for waiting that was said last: it is said once.
@@ -63,7 +67,7 @@ pub struct Session {
     /// Failed attempts in a row.
     failures: u32,
     /// Between two of them.
-    pub backoff: Backoff,
+    backoff: Backoff,
     /// What is being done about the files in the modem.
     files: Files,
     /// Changes of files that were given up, and may still be carried out.
@@ -73,9 +77,9 @@ pub struct Session {
     /// Seconds since 1970 by the host's clock, and when that was so.
     host_clock: Option<(i64, Instant)>,
     /// The SIM has refused the PIN that was given.
-    pub pin_refused: bool,
+    pin_refused: bool,
     /// When the host's clock is looked at for a jump.
-    pub look_at_host_clock: Option<Instant>,
+    look_at_host_clock: Option<Instant>,
     /// What the network's time service said: 0, or the reason why it did not set the clock.
     network_time: Option<NetworkTime>,
     /// The PDP context has been deactivated once already in this attempt.
@@ -83,19 +87,64 @@ pub struct Session {
     /// The greatest of the answers for the services that were asked about so far.
     registration: Option<Registration>,
     /// It stands, and files for new tunnels are being stored meanwhile.
-    pub refreshing: bool,
+    refreshing: bool,
     /// A context of ours that is active shall be torn down: it carries nothing.
-    pub rebuild: bool,
+    rebuild: bool,
     /// Whether the module has been heard to doubt it.
-    pub doubt: Doubt,
+    doubt: Doubt,
     /// What the modem's shared settings were.
-    pub(in crate::modem) found: Found,
+    found: Found,
     /// Several TLS settings go into one line; until the module has shown that this does not work.
-    pub joins: Joins,
+    joins: Joins,
     /// Steps whose command was not answered since it last was, and how often.
     unanswered: Vec<(Step, u32)>,
     /// Settings of SSL contexts that were not answered in a row.
-    pub contexts_unanswered: u32,
+    contexts_unanswered: u32,
+    /// What this module can do, as far as it has said.
+    profile: Profile,
+    /// The SSL contexts of the tunnels.
+    contexts: Vec<SslContext>,
+    effects: VecDeque<Effect>,
+}
+
+/// What the set-up goes by and does not own.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// What is wanted of the modem.
+    pub settings: &'a settings::Modem,
+    /// What is wanted of its connections.
+    pub tunnels: &'a [Arc<settings::Tunnel>],
+    /// What the module calls the port that it is asked by, where that is known.
+    pub port_name: Option<&'a str>,
+    /// A port is open.
+    pub is_open: bool,
+    /// A channel takes commands.
+    pub has_commander: bool,
+    /// A command of the set-up is in flight.
+    pub is_asking: bool,
+}
+
+/// What follows from a step, and is done by others.
+#[derive(Debug)]
+pub enum Effect {
+    /// Sockets can be opened.
+    Up,
+    /// The attempt failed, and there is no other.
+    GaveUp(Failure),
+    /// The modem is left as it was found.
+    Released,
+    /// The host's clock is asked for.
+    TellTime,
+    /// The SIM has refused the PIN: neither this process nor the next one tries it again.
+    ForgetPin,
+    /// It is known what the module can do: the SSL contexts are to be made, and [`SetUp::contexts_made`] told.
+    MakeContexts,
+    /// These sockets are in use in the modem.
+    Leftovers([bool; SOCKET_COUNT]),
+    /// URCs leave by the port of this name, or wherever the module has them leave.
+    UrcsLeaveBy(Option<String>),
+    /// Opens that wait for one of these contexts are refused.
+    RefuseOpens(Vec<SslContextId>, String),
 }
 
 /// The address that the network gave, by the question that the module answers.
@@ -124,15 +173,6 @@ pub enum Doubt {
     Due,
     /// It is in flight.
     Asked,
-}
-
-impl Doubt {
-    /// Something speaks against the session.
-    pub fn arises(&mut self) {
-        if *self == Doubt::None {
-            *self = Doubt::Due;
-        }
-    }
 }
 
 /// A step of the set-up.
@@ -262,10 +302,10 @@ impl Step {
     }
 }
 
-impl Session {
+impl SetUp {
     /// No session yet.
     pub fn new(wanted: bool, now: Instant) -> Self {
-        Session {
+        SetUp {
             step: if wanted { Step::Down } else { Step::Unwanted },
             asked: Step::Unwanted,
             not_before: None,
@@ -294,7 +334,176 @@ impl Session {
             joins: Joins { writing: true, asking: true },
             unanswered: Vec::new(),
             contexts_unanswered: 0,
+            profile: Profile::unknown(),
+            contexts: Vec::new(),
+            effects: VecDeque::new(),
         }
+    }
+
+    /// What follows from what happened.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// What this module can do.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The same, while it is being learnt.
+    pub fn profile_mut(&mut self) -> &mut Profile {
+        &mut self.profile
+    }
+
+    /// The SSL contexts of the tunnels.
+    pub fn contexts(&self) -> &[SslContext] {
+        &self.contexts
+    }
+
+    /// The same, for what becomes of them.
+    pub fn contexts_mut(&mut self) -> &mut Vec<SslContext> {
+        &mut self.contexts
+    }
+
+    /// The line about settings of this context that is due, and whether it has a secret.
+    pub fn context_line(&mut self, index: usize) -> Option<(String, bool)> {
+        self.contexts[index].next_line(self.joins)
+    }
+
+    /// The answer to that line.
+    pub fn context_answered(
+        &mut self,
+        index: usize,
+        refusal: Option<&str>,
+        lines: &[String],
+        owns_chain: bool,
+        now: Instant,
+    ) -> Reading {
+        self.contexts_unanswered = 0;
+        match self.contexts.get_mut(index) {
+            Some(context) => context.answered(refusal, lines, &mut self.joins, owns_chain, now),
+            None => Reading::Unfinished,
+        }
+    }
+
+    /// That line was not answered. Whether it counts as refused from now on.
+    pub fn context_unanswered(&mut self) -> bool {
+        self.contexts_unanswered += 1;
+        self.contexts_unanswered >= UNANSWERED_MAX
+    }
+
+    /// Settings of a context cannot be made to stand. Whether the set-up was waiting for them, and goes on.
+    pub fn goes_on_without_context(&mut self) -> bool {
+        let goes_on = self.step == Step::Contexts;
+        if goes_on {
+            self.refreshing = false;
+            self.go(Step::Up);
+        }
+        goes_on
+    }
+
+    /// Other tunnels have other contexts, whose files are to be looked after.
+    pub fn contexts_changed(&mut self) {
+        self.refreshing = true;
+        self.step = Step::ListFiles;
+    }
+
+    /// The address that the network gave.
+    pub fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    /// Whether the module has been heard to doubt the session.
+    pub fn doubt(&self) -> Doubt {
+        self.doubt
+    }
+
+    /// Something speaks against the session.
+    pub fn doubt_arises(&mut self) {
+        if self.doubt == Doubt::None {
+            self.doubt = Doubt::Due;
+        }
+    }
+
+    /// It is asked whether the session stands.
+    pub fn doubt_asked(&mut self) {
+        if self.doubt == Doubt::Due {
+            self.doubt = Doubt::Asked;
+        }
+    }
+
+    /// The answer is lost.
+    pub fn doubt_unanswered(&mut self) {
+        if self.doubt == Doubt::Asked {
+            self.doubt = Doubt::Due;
+        }
+    }
+
+    /// It is answered.
+    pub fn doubt_settled(&mut self) {
+        self.doubt = Doubt::None;
+    }
+
+    /// There was a session since the start, with this modem.
+    pub fn has_stood(&self) -> bool {
+        self.has_stood
+    }
+
+    /// Whether it puts back what it found, or has done so.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.step, Step::Ended | Step::Deactivate)
+    }
+
+    /// A data session of ours that is active is to be torn down: it carries nothing.
+    pub fn rebuild_is_due(&mut self) {
+        self.rebuild = true;
+    }
+
+    /// The modem says nothing.
+    pub fn modem_is_silent(&mut self) {
+        self.is_silent = true;
+    }
+
+    /// The modem answers. If nothing else was wrong, there is nothing more to wait for.
+    pub fn modem_answers(&mut self) {
+        if std::mem::take(&mut self.is_silent) {
+            self.not_before = None;
+        }
+    }
+
+    /// What the pauses between attempts are drawn from.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.backoff.set_seed(seed);
+    }
+
+    /// The host's clock is being asked for.
+    pub fn host_clock_asked(&mut self) {
+        self.look_at_host_clock = None;
+    }
+
+    /// The SIM has refused the PIN when an earlier process tried it.
+    pub fn pin_is_refused(&mut self) {
+        self.pin_refused = true;
+    }
+
+    /// What was found in the modem.
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
+    /// The module has said something that is about others.
+    pub fn others_said(&mut self, line: &str) {
+        self.found.others_said(line, &self.profile.name);
+    }
+
+    /// Whether an attempt begins now.
+    pub fn begins(&self, now: Instant) -> bool {
+        matches!(self.step, Step::Down | Step::Failed) && self.not_before.is_none_or(|time| time <= now)
+    }
+
+    /// Which step is due or in flight.
+    pub fn step(&self) -> Step {
+        self.step
     }
 
     /// Whether sockets can be opened.
@@ -387,33 +596,38 @@ impl Session {
     }
 }
 
-impl Modem {
-    /// The set-up command that is due now, if any.
-    pub(super) fn session_command(&mut self, port: usize, now: Instant) -> Option<Command> {
-        if self.session.not_before.is_some_and(|time| time > now) {
+impl SetUp {
+    /// The command that is due now, if any.
+    pub fn command(&mut self, given: &Given<'_>, now: Instant) -> Option<Command> {
+        let command = self.next_command(given, now)?;
+        self.asked = self.step;
+        Some(command)
+    }
+
+    fn next_command(&mut self, given: &Given<'_>, now: Instant) -> Option<Command> {
+        if self.not_before.is_some_and(|time| time > now) {
             return None;
         }
-        self.session.not_before = None;
-        let step = self.session.step;
-        if step.is_optional() && self.session.never_answers(step) {
-            self.skip_step(port, now);
-            return match self.session.step == step {
+        self.not_before = None;
+        let step = self.step;
+        if step.is_optional() && self.never_answers(step) {
+            self.skip_step(given, now);
+            return match self.step == step {
                 true => None,
-                false => self.session_command(port, now),
+                false => self.next_command(given, now),
             };
         }
-        let pdp = &self.settings.pdp;
+        let pdp = &given.settings.pdp;
         let context = pdp.context;
         let line = |text: String| Some(Command::line(text));
-        match self.session.step {
+        match self.step {
             Step::Down | Step::Failed => {
-                self.take_next_settings();
-                self.session.go(Step::Identity);
-                self.session.torn_down = false;
-                self.session.network_time = None;
-                self.session.files = Files::default();
-                self.session.joins = Joins { writing: true, asking: true };
-                self.actions.push_back(Action::TellTime);
+                self.go(Step::Identity);
+                self.torn_down = false;
+                self.network_time = None;
+                self.files = Files::default();
+                self.joins = Joins { writing: true, asking: true };
+                self.effects.push_back(Effect::TellTime);
                 line("ATI".into())
             }
             Step::Identity => line("ATI".into()),
@@ -421,21 +635,19 @@ impl Modem {
             Step::Keys { alone: None } => line(format!("AT{}", QUESTIONS.join(";"))),
             Step::Keys { alone: Some(index) } => line(format!("AT{}", QUESTIONS[index])),
             Step::UrcPort { all_refused } => {
-                line(format!("AT+QURCCFG=\"urcport\",\"{}\"", self.first_urc_port(port, all_refused)))
+                line(format!("AT+QURCCFG=\"urcport\",\"{}\"", self.first_urc_port(given, all_refused)))
             }
             Step::Shared { alone } => line(format!("AT{}", one_or_all(&SHARED, alone))),
-            Step::WireFormat { alone } => {
-                line(format!("AT{}", one_or_all(&self.session.found.wire_format(), alone)))
-            }
-            Step::Restore { alone } => line(format!("AT{}", one_or_all(&self.session.found.lines(), alone))),
+            Step::WireFormat { alone } => line(format!("AT{}", one_or_all(&self.found.wire_format(), alone))),
+            Step::Restore { alone } => line(format!("AT{}", one_or_all(&self.found.lines(), alone))),
             Step::Messages => line("AT+CNMI?".into()),
-            Step::KeepMessages(reports) => line(self.session.found.keep_messages(reports)?),
+            Step::KeepMessages(reports) => line(self.found.keep_messages(reports)?),
             Step::Mqtt => line("AT+QMTCONN?".into()),
             Step::Glance => line("AT+CPIN?;+CEREG?;+QSSLSTATE;+QIACT?".into()),
             Step::Sim => line("AT+CPIN?".into()),
             Step::PinAttempts(index) => line(PIN_ATTEMPTS[index].into()),
             Step::EnterPin => {
-                let pin = self.settings.sim_pin.as_ref()?;
+                let pin = given.settings.sim_pin.as_ref()?;
                 Some(Command::secret_line(format!("AT+CPIN=\"{}\"", pin.0)))
             }
             Step::Registration(index) => line(REGISTRATION[index].into()),
@@ -453,33 +665,33 @@ impl Modem {
                 line(format!("AT+QIDNSCFG={context},{}", addresses.join(",")))
             }
             Step::Ntp => {
-                let server = self.settings.ntp.as_ref()?;
-                if self.session.network_time == Some(NetworkTime::Awaited) {
+                let server = given.settings.ntp.as_ref()?;
+                if self.network_time == Some(NetworkTime::Awaited) {
                     // Its time is up.
                     log::warn!("the time server {server} of --ntp did not answer");
-                    self.session.go(Step::Clock);
+                    self.go(Step::Clock);
                     return line("AT+CCLK?".into());
                 }
-                self.session.network_time = Some(NetworkTime::Awaited);
+                self.network_time = Some(NetworkTime::Awaited);
                 Some(Command::patient_line(format!("AT+QNTP={context},\"{server}\""), NTP_WAIT))
             }
             Step::Clock | Step::LookAtClock => line("AT+CCLK?".into()),
             Step::SetClock => {
-                let clock = self.session.unix_seconds(now).and_then(Clock::at)?;
+                let clock = self.unix_seconds(now).and_then(Clock::at)?;
                 line(format!("AT+CCLK=\"{clock}\""))
             }
             Step::ListFiles => line("AT+QFLST=\"*\"".into()),
             Step::Space => line("AT+QFLDS=\"UFS\"".into()),
             Step::DeleteFile => {
-                let name = self.session.files.wrong.first()?;
+                let name = self.files.wrong.first()?;
                 line(format!("AT+QFDEL=\"{name}\""))
             }
             Step::Compare => {
-                let file = self.session.files.unread.first()?;
+                let file = self.files.unread.first()?;
                 Some(Command::Download { name: file.name.clone(), size: file.content.len() })
             }
             Step::Upload => {
-                let file = self.session.files.missing.first()?;
+                let file = self.files.missing.first()?;
                 log::info!("uploading {} to the modem ({} bytes)", file.source, file.content.len());
                 Some(Command::Upload { name: file.name.clone(), content: file.content.clone() })
             }
@@ -488,258 +700,271 @@ impl Modem {
     }
 
     /// The module does not answer the command of this step: as if it had refused it.
-    pub(super) fn skip_step(&mut self, port: usize, now: Instant) {
-        self.session.asked = self.session.step;
-        self.session_answered(port, Outcome::Refused(Refusal::Plain), crate::channel::Answer::default(), now);
+    pub(super) fn skip_step(&mut self, given: &Given<'_>, now: Instant) {
+        self.asked = self.step;
+        self.answered(given, Outcome::Refused(Refusal::Plain), channel::Answer::default(), now);
     }
 
-    /// The answer to the command of [`Modem::session_command`].
-    pub(super) fn session_answered(
+    /// The answer to the command of [`Modem::command`].
+    pub(super) fn answered(
         &mut self,
-        port: usize,
+        given: &Given<'_>,
         outcome: Outcome,
-        answer: crate::channel::Answer,
+        answer: channel::Answer,
         now: Instant,
     ) {
         let lines = answer.lines;
-        if self.session.asked != self.session.step {
+        if self.asked != self.step {
             return;
         }
         let refused = match &outcome {
             Outcome::Refused(refusal) => Some(refusal.to_string()),
             _ => None,
         };
-        match self.session.step {
+        match self.step {
             Step::Identity => {
                 self.profile.learn_identity(&lines);
                 match self.profile.identity_is_incomplete() {
-                    true => self.session.go(Step::Model),
-                    false => self.identified(now),
+                    true => self.go(Step::Model),
+                    false => self.identified(given, now),
                 }
             }
             Step::Model => {
                 if refused.is_none() {
                     self.profile.learn_identity(&lines);
                 }
-                self.identified(now);
+                self.identified(given, now);
             }
             Step::Keys { alone: None } if refused.is_some() => {
-                self.session.go(Step::Keys { alone: Some(0) });
+                self.go(Step::Keys { alone: Some(0) });
             }
             Step::Keys { alone: Some(index) } if index + 1 < QUESTIONS.len() => {
                 self.profile.learn_keys(&lines);
-                self.session.go(Step::Keys { alone: Some(index + 1) });
+                self.go(Step::Keys { alone: Some(index + 1) });
             }
             Step::Keys { .. } => {
                 self.profile.learn_keys(&lines);
-                match self.make_contexts() {
-                    Ok(()) => self.session.go(Step::Shared { alone: None }),
-                    // What did before can have been misheard now.
-                    Err(failure) => self.session_failed(failure, !self.session.has_stood, now),
-                }
+                self.effects.push_back(Effect::MakeContexts);
             }
             Step::Shared { alone } => {
-                self.session.found.learn(&lines);
+                self.found.learn(&lines);
                 // One that is never answered holds up the others for long.
-                let is_refused =
-                    refused.is_some() && !self.session.never_answers(Step::Shared { alone: None });
+                let is_refused = refused.is_some() && !self.never_answers(Step::Shared { alone: None });
                 match next_alone(alone, is_refused, SHARED.len()) {
-                    Some(index) => self.session.go(Step::Shared { alone: Some(index) }),
-                    None => self.session.go(Step::UrcPort { all_refused: false }),
+                    Some(index) => self.go(Step::Shared { alone: Some(index) }),
+                    None => self.go(Step::UrcPort { all_refused: false }),
                 }
             }
             Step::UrcPort { all_refused } => {
-                let name = self.first_urc_port(port, all_refused);
-                let urc_port = match refused {
-                    Some(_) if name == "all" => {
-                        return self.session.go(Step::UrcPort { all_refused: true });
-                    }
-                    // A module without the setting has one port only.
-                    Some(_) => super::UrcPort::Unknown,
-                    None if name == "all" => super::UrcPort::All { heard: port },
-                    None => super::UrcPort::One(port),
-                };
-                match urc_port {
-                    super::UrcPort::Unknown => self.urc_port = urc_port,
-                    _ => self.urcs_leave_by(urc_port, &name),
+                let name = self.first_urc_port(given, all_refused);
+                if refused.is_some() && name == "all" {
+                    return self.go(Step::UrcPort { all_refused: true });
                 }
-                self.session.go(match self.session.found.wire_format().is_empty() {
+                // A module without the setting has one port only.
+                let name = Some(name).filter(|_| refused.is_none());
+                self.effects.push_back(Effect::UrcsLeaveBy(name));
+                self.go(match self.found.wire_format().is_empty() {
                     true => Step::Glance,
                     false => {
-                        let is_mute = self.session.never_answers(Step::Shared { alone: None });
+                        let is_mute = self.never_answers(Step::Shared { alone: None });
                         Step::WireFormat { alone: is_mute.then_some(0) }
                     }
                 });
             }
             Step::WireFormat { alone } => {
-                let count = self.session.found.wire_format().len();
+                let count = self.found.wire_format().len();
                 match next_alone(alone, refused.is_some(), count) {
-                    Some(index) => self.session.go(Step::WireFormat { alone: Some(index) }),
+                    Some(index) => self.go(Step::WireFormat { alone: Some(index) }),
                     None => {
-                        self.session.found.wire_format_set();
-                        self.session.go(Step::Glance);
+                        self.found.wire_format_set();
+                        self.go(Step::Glance);
                     }
                 }
             }
-            Step::Messages => self.messages_answered(&lines),
-            Step::KeepMessages(reports) => self.messages_kept(reports, refused.is_some()),
-            Step::Mqtt => self.mqtt_answered(&lines),
+            Step::Messages => self.messages_answered(given, &lines),
+            Step::KeepMessages(reports) => self.messages_kept(given, reports, refused.is_some()),
+            Step::Mqtt => self.mqtt_answered(given, &lines),
             Step::Glance => {
                 let has_sim = SimState::all(&lines).any(|state| state == SimState::Ready);
                 let is_registered = Registration::first(&lines).is_some_and(Registration::is_registered);
                 if refused.is_none() && has_sim && is_registered {
                     self.leftovers(&lines);
-                    self.pdp_state_answered(&lines);
+                    self.pdp_state_answered(given, &lines);
                 } else {
                     // Something is not as it should be, or not asked in this way: one question at a time tells.
-                    self.session.go(Step::Sim);
+                    self.go(Step::Sim);
                 }
             }
-            Step::Sim => self.sim_answered(&outcome, &lines, now),
-            Step::PinAttempts(index) => self.pin_attempts_answered(index, &lines, now),
+            Step::Sim => self.sim_answered(given, &outcome, &lines, now),
+            Step::PinAttempts(index) => self.pin_attempts_answered(given, index, &lines, now),
             Step::EnterPin => match refused {
-                None => self.session.go(Step::Sim),
+                None => self.go(Step::Sim),
                 Some(refusal) => {
                     // A second try could lock the SIM.
-                    self.forbid_pin();
-                    self.actions.push_back(Action::RememberPin);
+                    self.pin_refused = true;
+                    self.effects.push_back(Effect::ForgetPin);
                     let message = format!("the SIM refused the PIN of --sim-pin-file ({refusal})");
-                    self.session_failed(Failure::new(Kind::SimFailed, message), true, now);
+                    self.failed(given, Failure::new(Kind::SimFailed, message), true, now);
                 }
             },
-            Step::Registration(index) => self.registration_answered(index, &lines, now),
+            Step::Registration(index) => self.registration_answered(given, index, &lines, now),
             Step::Leftovers => {
                 self.leftovers(&lines);
-                self.session.go(Step::PdpState);
+                self.go(Step::PdpState);
             }
-            Step::PdpState => self.pdp_state_answered(&lines),
-            Step::ActiveApn => self.active_apn_answered(&lines),
+            Step::PdpState => self.pdp_state_answered(given, &lines),
+            Step::ActiveApn => self.active_apn_answered(given, &lines),
             Step::Apn => match refused {
-                None => self.session.go(Step::Activate),
+                None => self.go(Step::Activate),
                 Some(refusal) => {
                     let message = format!("the modem refused the APN settings: {refusal}");
-                    self.session_failed(Failure::new(Kind::NoDataSession, message), false, now);
+                    self.failed(given, Failure::new(Kind::NoDataSession, message), false, now);
                 }
             },
             Step::Activate => match refused {
                 None => {
-                    self.session.activated = true;
-                    self.session.go(Step::Address);
+                    self.activated = true;
+                    self.go(Step::Address);
                 }
                 // ERROR also means that it is active already, or claims to be.
-                Some(_) if !self.session.torn_down => {
-                    self.session.torn_down = true;
-                    self.session.go(Step::TearDown);
+                Some(_) if !self.torn_down => {
+                    self.torn_down = true;
+                    self.go(Step::TearDown);
                 }
                 Some(_) if outcome == Outcome::Refused(Refusal::Plain) => {
-                    self.session.go(Step::ActivationRefused);
+                    self.go(Step::ActivationRefused);
                 }
-                Some(refusal) => self.activation_refused(&refusal, now),
+                Some(refusal) => self.activation_refused(given, &refusal, now),
             },
             Step::ActivationRefused => {
                 let reason = LastError::reason(&lines);
                 let reason = reason.map_or("ERROR".to_owned(), |code| code.to_string());
-                self.activation_refused(&reason, now);
+                self.activation_refused(given, &reason, now);
             }
             Step::TearDown => {
-                let next = if self.settings.pdp.apn.is_some() { Step::Apn } else { Step::Activate };
-                self.session.go(next);
+                let next = if given.settings.pdp.apn.is_some() { Step::Apn } else { Step::Activate };
+                self.go(next);
             }
-            Step::Address if refused.is_some() => self.session.go(Step::OtherAddress),
-            Step::Address | Step::OtherAddress => match self.pdp_address(&lines) {
-                Some(address) => {
-                    log::info!("data session up, address {address}");
-                    self.session.address = Some(address);
-                    self.session.go(Step::Messages);
+            Step::Address if refused.is_some() => self.go(Step::OtherAddress),
+            Step::Address | Step::OtherAddress => {
+                match self.pdp_address(given.settings.pdp.context, &lines) {
+                    Some(address) => {
+                        log::info!("data session up, address {address}");
+                        self.address = Some(address);
+                        self.go(Step::Messages);
+                    }
+                    // It was activated, and where that is not so every open is refused.
+                    None if self.step == Step::OtherAddress => {
+                        log::info!(
+                            "data session up; the module reports its address neither to AT+QIACT? nor to AT+CGPADDR"
+                        );
+                        self.go(Step::Messages);
+                    }
+                    None => {
+                        let message = format!(
+                            "no data session: PDP context {} was activated and has no address",
+                            given.settings.pdp.context
+                        );
+                        self.failed(given, Failure::new(Kind::NoDataSession, message), false, now);
+                    }
                 }
-                // It was activated, and where that is not so every open is refused.
-                None if self.session.step == Step::OtherAddress => {
-                    log::info!(
-                        "data session up; the module reports its address neither to AT+QIACT? nor to AT+CGPADDR"
-                    );
-                    self.session.go(Step::Messages);
-                }
-                None => {
-                    let message = format!(
-                        "no data session: PDP context {} was activated and has no address",
-                        self.settings.pdp.context
-                    );
-                    self.session_failed(Failure::new(Kind::NoDataSession, message), false, now);
-                }
-            },
+            }
             Step::Dns => {
                 if let Some(refusal) = refused {
                     log::warn!("the modem refused the addresses of --dns: {refusal}");
                 }
-                self.go_or_skip(Step::Ntp);
+                self.go_or_skip(given, Step::Ntp);
             }
-            Step::Ntp => match (refused, self.session.network_time, &self.settings.ntp) {
+            Step::Ntp => match (refused, self.network_time, &given.settings.ntp) {
                 (None, Some(NetworkTime::Awaited), Some(server)) => {
                     let reason = format!("for the time from {server}");
-                    self.session.wait(reason, now + NTP_RESULT_WAIT);
+                    self.wait(reason, now + NTP_RESULT_WAIT);
                 }
                 (Some(refusal), ..) => {
                     log::warn!("the modem refused --ntp: {refusal}");
-                    self.session.network_time = None;
-                    self.session.go(Step::Clock);
+                    self.network_time = None;
+                    self.go(Step::Clock);
                 }
-                _ => self.session.go(Step::Clock),
+                _ => self.go(Step::Clock),
             },
-            Step::Clock | Step::LookAtClock => self.clock_answered(&lines, now),
+            Step::Clock | Step::LookAtClock => self.clock_answered(given, &lines, now),
             Step::SetClock => {
                 if let Some(refusal) = refused {
                     log::warn!(
                         "the modem refused to have its clock set ({refusal}); certificates may look expired"
                     );
                 }
-                self.go_or_skip(Step::ListFiles);
+                self.go_or_skip(given, Step::ListFiles);
             }
             Step::ListFiles => self.files_listed(&lines, now),
             Step::Compare => self.compared(Some(&outcome), &answer.file),
-            Step::DeleteFile => self.file_deleted(refused, now),
-            Step::Space => self.space_answered(&lines, now),
+            Step::DeleteFile => self.file_deleted(given, refused, now),
+            Step::Space => self.space_answered(given, &lines, now),
             Step::Upload => self.uploaded(&outcome, &lines),
             Step::Restore { alone } => {
-                let count = self.session.found.lines().len();
+                let count = self.found.lines().len();
                 match next_alone(alone, refused.is_some(), count) {
-                    Some(index) => self.session.go(Step::Restore { alone: Some(index) }),
-                    None => self.session_restored(),
+                    Some(index) => self.go(Step::Restore { alone: Some(index) }),
+                    None => self.restored(given),
                 }
             }
             Step::Deactivate => {
-                self.session.activated = false;
-                self.session.go(Step::Ended);
-                self.events.push_back(Event::Released);
+                self.activated = false;
+                self.go(Step::Ended);
+                self.effects.push_back(Effect::Released);
             }
             Step::Unwanted | Step::Down | Step::Failed | Step::Contexts | Step::Up | Step::Ended => {}
         }
     }
 
     /// The module has said what it is, as far as it does.
-    fn identified(&mut self, now: Instant) {
+    fn identified(&mut self, given: &Given<'_>, now: Instant) {
         match self.profile.other_commands() {
-            None => self.session.go(Step::Keys { alone: None }),
-            Some(message) => self.session_failed(Failure::new(Kind::SetUpFailed, message), true, now),
+            None => self.go(Step::Keys { alone: None }),
+            Some(message) => self.failed(given, Failure::new(Kind::SetUpFailed, message), true, now),
+        }
+    }
+
+    /// The SSL contexts are made, or cannot be.
+    pub fn contexts_made(&mut self, given: &Given<'_>, made: Result<(), Failure>, now: Instant) {
+        match made {
+            Ok(()) => self.go(Step::Shared { alone: None }),
+            // What did before can have been misheard now.
+            Err(failure) => self.failed(given, failure, !self.has_stood, now),
+        }
+    }
+
+    /// The name to have URCs leave by at the set-up; `all` where the port's is not known, so that it can be learnt
+    /// before anything is lost.
+    fn first_urc_port(&self, given: &Given<'_>, all_refused: bool) -> String {
+        let listed = &self.found.urc_ports;
+        let mut only = listed.iter().filter(|name| *name != "all");
+        let is_listed = |name: &&str| listed.is_empty() || listed.iter().any(|it| it == name);
+        match (given.port_name.filter(is_listed), only.next(), only.next()) {
+            (Some(name), ..) => name.to_owned(),
+            (None, Some(name), None) => name.clone(),
+            (None, ..) if all_refused => "uart1".to_owned(),
+            (None, ..) => "all".to_owned(),
         }
     }
 
     /// Goes to `step`, or past it where the configuration has nothing for it.
-    fn go_or_skip(&mut self, step: Step) {
+    fn go_or_skip(&mut self, given: &Given<'_>, step: Step) {
         let checks_time = self.checks_time();
         let step = match step {
             Step::Mqtt
-                if self.session.found.texts.are_shown()
-                    || self.tunnels.iter().all(|tunnel| tunnel.mode != Mode::Push) =>
+                if self.found.texts.are_shown()
+                    || given.tunnels.iter().all(|tunnel| tunnel.mode != Mode::Push) =>
             {
-                return self.go_or_skip(Step::Dns);
+                return self.go_or_skip(given, Step::Dns);
             }
-            Step::Dns if self.settings.pdp.dns.is_empty() => return self.go_or_skip(Step::Ntp),
-            Step::Ntp | Step::LookAtClock if !checks_time => return self.go_or_skip(Step::ListFiles),
-            Step::Ntp if self.settings.ntp.is_none() => Step::Clock,
+            Step::Dns if given.settings.pdp.dns.is_empty() => return self.go_or_skip(given, Step::Ntp),
+            Step::Ntp | Step::LookAtClock if !checks_time => return self.go_or_skip(given, Step::ListFiles),
+            Step::Ntp if given.settings.ntp.is_none() => Step::Clock,
             Step::ListFiles if self.contexts.iter().all(|context| context.files.is_empty()) => Step::Contexts,
             step => step,
         };
-        self.session.go(step);
+        self.go(step);
     }
 }
 

@@ -2,26 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Address, Step};
+use super::{Address, Effect, Given, SetUp, Step};
 use crate::at::answers::{
     AccessPoint, Answer, ContextAddress, PdpContext, PinAttempts, Registration, SimState, SocketState,
     SocketStatus,
 };
-use crate::at::{AtText, Command, Line, Outcome, PdpContextId, Refusal, SOCKET_COUNT, SocketId};
+use crate::at::{AtText, Command, Line, Outcome, PdpContextId, Refusal, SOCKET_COUNT};
 use crate::counted;
 use crate::error::Kind;
 use crate::failure::Failure;
-use crate::modem::Modem;
 use crate::settings::{self, ApnAuth, PdpType, Wait};
 
-impl Modem {
-    pub(super) fn pdp_state_answered(&mut self, lines: &[String]) {
-        self.session.address = self.pdp_address(lines);
-        let (pdp, is_active) = (&self.settings.pdp, self.session.address.is_some());
-        self.session.found_active |= is_active && !self.session.activated;
+impl SetUp {
+    pub(super) fn pdp_state_answered(&mut self, given: &Given<'_>, lines: &[String]) {
+        self.address = self.pdp_address(given.settings.pdp.context, lines);
+        let (pdp, is_active) = (&given.settings.pdp, self.address.is_some());
+        self.found_active |= is_active && !self.activated;
         // With --apn it is set up as we are told to, whoever has activated it.
-        let is_ours = self.session.activated || pdp.apn.is_some();
-        let rebuild = std::mem::take(&mut self.session.rebuild);
+        let is_ours = self.activated || pdp.apn.is_some();
+        let rebuild = std::mem::take(&mut self.rebuild);
         if rebuild && is_active && !is_ours {
             log::warn!(
                 "PDP context {0} was active before this program came, and may be in use by others: it is left as it \
@@ -31,116 +30,128 @@ impl Modem {
         }
         let next = match (is_active, &pdp.apn) {
             (true, _) if rebuild && is_ours => Step::TearDown,
-            (true, Some(_)) if !self.session.activated => Step::ActiveApn,
+            (true, Some(_)) if !self.activated => Step::ActiveApn,
             (true, _) => Step::Messages,
             (false, Some(_)) => Step::Apn,
             (false, None) => Step::Activate,
         };
-        self.go_or_skip(next);
+        self.go_or_skip(given, next);
     }
 
     /// A context that was found active may have been set up with another access point, by an earlier run perhaps.
-    pub(super) fn active_apn_answered(&mut self, lines: &[String]) {
-        let wanted = self.settings.pdp.apn.as_ref();
+    pub(super) fn active_apn_answered(&mut self, given: &Given<'_>, lines: &[String]) {
+        let wanted = given.settings.pdp.apn.as_ref();
         match wanted.and_then(|wanted| AccessPoint::other_than(wanted, lines)) {
             Some(active) => {
                 log::warn!(
                     "PDP context {} is active with the access point {active:?} and not that of --apn: setting it up \
                      anew",
-                    self.settings.pdp.context
+                    given.settings.pdp.context
                 );
-                self.session.go(Step::TearDown);
+                self.go(Step::TearDown);
             }
-            None => self.session.go(Step::Messages),
+            None => self.go(Step::Messages),
         }
     }
 
-    pub(super) fn activation_refused(&mut self, reason: &str, now: Instant) {
+    pub(super) fn activation_refused(&mut self, given: &Given<'_>, reason: &str, now: Instant) {
         let message = format!(
             "no data session: the modem refused to activate PDP context {} ({reason}): check --apn, the SIM's data \
              plan and the signal",
-            self.settings.pdp.context
+            given.settings.pdp.context
         );
-        self.session_failed(Failure::new(Kind::NoDataSession, message), false, now);
+        self.failed(given, Failure::new(Kind::NoDataSession, message), false, now);
     }
 
-    pub(super) fn sim_answered(&mut self, outcome: &Outcome, lines: &[String], now: Instant) {
+    pub(super) fn sim_answered(
+        &mut self,
+        given: &Given<'_>,
+        outcome: &Outcome,
+        lines: &[String],
+        now: Instant,
+    ) {
         match (SimState::first(lines), outcome) {
-            (Some(SimState::Ready), _) => self.session.go(Step::Registration(0)),
-            (Some(SimState::WantsPin), _) if self.settings.sim_pin.is_some() => {
-                self.session.go(Step::PinAttempts(0))
+            (Some(SimState::Ready), _) => self.go(Step::Registration(0)),
+            (Some(SimState::WantsPin), _) if given.settings.sim_pin.is_some() => {
+                self.go(Step::PinAttempts(0))
             }
             (Some(SimState::WantsPin), _) => {
-                let message = match self.session.pin_refused {
+                let message = match self.pin_refused {
                     true => {
                         "the SIM has refused the PIN of --sim-pin-file before, and it is not tried again: give the right \
                          one"
                     }
                     false => "the SIM wants a PIN: give --sim-pin-file",
                 };
-                self.session_failed(Failure::new(Kind::SimFailed, message), true, now);
+                self.failed(given, Failure::new(Kind::SimFailed, message), true, now);
             }
             (Some(SimState::WantsPuk), _) => {
                 let message = "the SIM is locked after wrong PINs and wants its PUK: unlock it by hand (qssl-tunnel at \
                                --force 'AT+CPIN=\"PUK\",\"NEW PIN\"'), or in a telephone";
-                self.session_failed(Failure::new(Kind::SimFailed, message), false, now);
+                self.failed(given, Failure::new(Kind::SimFailed, message), false, now);
             }
             (Some(SimState::Other(state)), _) => {
                 let message = format!("the SIM cannot be used: it says {state:?}");
-                self.session_failed(Failure::new(Kind::SimFailed, message), false, now);
+                self.failed(given, Failure::new(Kind::SimFailed, message), false, now);
             }
             // A module that cannot say it may have one all the same: registration tells.
-            (None, Outcome::Refused(Refusal::Plain)) => self.session.go(Step::Registration(0)),
+            (None, Outcome::Refused(Refusal::Plain)) => self.go(Step::Registration(0)),
             (None, Outcome::Refused(refusal)) => {
                 let busy = matches!(refusal, Refusal::Cme(error) if error.number() == Some(14));
-                let waited = now.saturating_duration_since(self.session.down_since);
+                let waited = now.saturating_duration_since(self.down_since);
                 if busy && waited < REGISTRATION_PATIENCE {
-                    self.session.wait("the SIM is busy".into(), now + POLL);
+                    self.wait("the SIM is busy".into(), now + POLL);
                 } else {
                     let message = format!("the SIM cannot be used: {refusal}");
-                    self.session_failed(Failure::new(Kind::SimFailed, message), false, now);
+                    self.failed(given, Failure::new(Kind::SimFailed, message), false, now);
                 }
             }
-            (None, _) => self.session.wait("the modem says nothing of its SIM".into(), now + POLL),
+            (None, _) => self.wait("the modem says nothing of its SIM".into(), now + POLL),
         }
     }
 
     /// A module that cannot say how many attempts are left is trusted to have more than one: a PIN that was refused
     /// is never tried again.
-    pub(super) fn pin_attempts_answered(&mut self, index: usize, lines: &[String], now: Instant) {
+    pub(super) fn pin_attempts_answered(
+        &mut self,
+        given: &Given<'_>,
+        index: usize,
+        lines: &[String],
+        now: Instant,
+    ) {
         match PinAttempts::first(lines) {
-            None if index + 1 < PIN_ATTEMPTS.len() => self.session.go(Step::PinAttempts(index + 1)),
+            None if index + 1 < PIN_ATTEMPTS.len() => self.go(Step::PinAttempts(index + 1)),
             Some(PinAttempts(attempts)) if attempts < PIN_ATTEMPTS_MIN => {
                 let message = format!(
                     "the SIM has {} left for its PIN, and the last one is not used: enter the PIN by hand \
                      (qssl-tunnel at --force 'AT+CPIN=\"…\"'), or unlock the SIM in a telephone",
                     counted(usize::from(attempts), "attempt")
                 );
-                self.session_failed(Failure::new(Kind::SimFailed, message), true, now);
+                self.failed(given, Failure::new(Kind::SimFailed, message), true, now);
             }
-            _ => self.session.go(Step::EnterPin),
+            _ => self.go(Step::EnterPin),
         }
     }
 
-    /// The PIN is not tried again: the SIM has refused it, now or when an earlier process tried it.
-    pub fn forbid_pin(&mut self) {
-        self.settings.sim_pin = None;
-        self.session.pin_refused = true;
-    }
-
-    pub(super) fn registration_answered(&mut self, index: usize, lines: &[String], now: Instant) {
+    pub(super) fn registration_answered(
+        &mut self,
+        given: &Given<'_>,
+        index: usize,
+        lines: &[String],
+        now: Instant,
+    ) {
         let state = Registration::first(lines);
-        let so_far = self.session.registration.filter(|_| index > 0);
-        self.session.registration = so_far.max(state);
+        let so_far = self.registration.filter(|_| index > 0);
+        self.registration = so_far.max(state);
         match state {
-            Some(state) if state.is_registered() => return self.session.go(Step::Leftovers),
+            Some(state) if state.is_registered() => return self.go(Step::Leftovers),
             _ if index + 1 < REGISTRATION.len() => {
-                return self.session.go(Step::Registration(index + 1));
+                return self.go(Step::Registration(index + 1));
             }
             _ => {}
         }
-        let denied = self.session.registration == Some(Registration::Denied);
-        let words = match self.session.registration {
+        let denied = self.registration == Some(Registration::Denied);
+        let words = match self.registration {
             Some(Registration::Denied) => "the network denied the registration",
             Some(Registration::Searching) => "the modem searches for a network",
             Some(_) => "the modem is not registered in a network",
@@ -149,37 +160,30 @@ impl Modem {
                 let message =
                     "the modem does not tell whether it is registered (AT+CREG?, AT+CGREG?, AT+CEREG?)";
                 let failure = Failure::new(Kind::NoRegistration, message);
-                return self.session_failed(failure, false, now);
+                return self.failed(given, failure, false, now);
             }
         };
-        let waited = now.saturating_duration_since(self.session.down_since);
-        if self.settings.wait != Wait::Forever && (denied || waited > REGISTRATION_PATIENCE) {
+        let waited = now.saturating_duration_since(self.down_since);
+        if given.settings.wait != Wait::Forever && (denied || waited > REGISTRATION_PATIENCE) {
             let message = format!("{words}: check antenna, SIM and coverage");
-            self.session_failed(Failure::new(Kind::NoRegistration, message), false, now);
+            self.failed(given, Failure::new(Kind::NoRegistration, message), false, now);
             return;
         }
-        self.session.go(Step::Registration(0));
-        self.session.wait(words.into(), now + POLL);
+        self.go(Step::Registration(0));
+        self.wait(words.into(), now + POLL);
     }
 
-    /// Lines of AT+QSSLSTATE: sockets that an earlier run left open are closed if they are ours.
+    /// Lines of AT+QSSLSTATE: which sockets are in use.
     pub(super) fn leftovers(&mut self, lines: &[String]) {
         let mut open = [false; SOCKET_COUNT];
         for socket in SocketStatus::all(lines) {
             open[socket.id.index()] = socket.state != SocketState::Free;
         }
-        for id in SocketId::all() {
-            let ours = self.settings.sockets.contains(id.index())
-                && self.profile.sockets.contains(id.index() as u32);
-            if self.sockets[id.index()].found(ours, open[id.index()]) {
-                log::info!("socket {id} was left open by an earlier run; closing it");
-            }
-        }
+        self.effects.push_back(Effect::Leftovers(open));
     }
 
     /// The address in our context, if that is active.
-    pub(in crate::modem) fn pdp_address(&self, lines: &[String]) -> Option<Address> {
-        let id = self.settings.pdp.context;
+    pub fn pdp_address(&self, id: PdpContextId, lines: &[String]) -> Option<Address> {
         let listed = || PdpContext::address_of(id, lines).map(|address| Address::Listed(address.to_owned()));
         let asked =
             || ContextAddress::address_of(id, lines).map(|address| Address::Asked(address.to_owned()));
@@ -187,9 +191,9 @@ impl Modem {
     }
 
     /// The question whether the data session still has its address.
-    pub(in crate::modem) fn address_question(&self) -> Command {
-        let [listed, asked] = address_questions(self.settings.pdp.context);
-        Command::line(match self.session.address {
+    pub fn address_question(&self, id: PdpContextId) -> Command {
+        let [listed, asked] = address_questions(id);
+        Command::line(match self.address {
             Some(Address::Asked(_)) => asked,
             Some(Address::Listed(_)) | None => listed,
         })

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::Step;
+use super::{Given, SetUp, Step};
 use crate::at::ResultCode;
 use crate::at::answers::{Answer, Clock};
-use crate::modem::Modem;
 
 /// How far AT+QNTP is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,26 +15,26 @@ pub(super) enum NetworkTime {
     Told(u16),
 }
 
-impl Modem {
+impl SetUp {
     /// The host's clock, in seconds since 1970. If it has jumped, the modem's is looked at again: returns
     /// whether that is due.
-    pub(in crate::modem) fn host_clock_told(&mut self, unix_seconds: i64, now: Instant) -> bool {
-        let expected = self.session.host_seconds(now);
-        self.session.set_host_clock(unix_seconds, now);
-        self.session.look_at_host_clock = Some(now + LOOK_INTERVAL);
+    pub fn host_clock_told(&mut self, given: &Given<'_>, unix_seconds: i64, now: Instant) -> bool {
+        let expected = self.host_seconds(now);
+        self.set_host_clock(unix_seconds, now);
+        self.look_at_host_clock = Some(now + LOOK_INTERVAL);
         let tolerance = CLOCK_TOLERANCE_SECONDS.unsigned_abs();
         let jumped = expected.is_some_and(|expected| expected.abs_diff(unix_seconds) > tolerance);
-        let due = jumped && self.checks_time() && self.session.is_up();
+        let due = jumped && self.checks_time() && self.is_up();
         if due {
             log::info!("the host's clock has jumped; looking at the modem's");
-            self.look_after_trust();
+            self.look_after_trust(given);
         }
         due
     }
 
     /// When the host's clock is looked at next.
-    pub(in crate::modem) fn host_clock_due(&self) -> Option<Instant> {
-        self.session.look_at_host_clock.filter(|_| self.session.is_up() && self.checks_time())
+    pub fn host_clock_due(&self) -> Option<Instant> {
+        self.look_at_host_clock.filter(|_| self.is_up() && self.checks_time())
     }
 
     /// Whether the dates of any server's certificate are checked.
@@ -44,42 +43,42 @@ impl Modem {
     }
 
     /// `+QNTP: <err>`, which comes some time after the OK, or before it.
-    pub(in crate::modem) fn network_time_told(&mut self, result: u16) {
-        if self.session.step != Step::Ntp || self.session.network_time != Some(NetworkTime::Awaited) {
+    pub fn network_time_told(&mut self, given: &Given<'_>, result: u16) {
+        if self.step != Step::Ntp || self.network_time != Some(NetworkTime::Awaited) {
             return;
         }
-        self.session.network_time = Some(NetworkTime::Told(result));
+        self.network_time = Some(NetworkTime::Told(result));
         if result != 0
-            && let Some(server) = &self.settings.ntp
+            && let Some(server) = &given.settings.ntp
         {
             log::warn!("the time server {server} of --ntp did not set the clock: {}", ResultCode(result));
         }
-        if !self.session_in_flight() {
-            self.session.go(Step::Clock);
+        if !given.is_asking {
+            self.go(Step::Clock);
         }
     }
 
-    pub(super) fn clock_answered(&mut self, lines: &[String], now: Instant) {
+    pub(super) fn clock_answered(&mut self, given: &Given<'_>, lines: &[String], now: Instant) {
         let modem = Clock::first(lines).map(Clock::unix_seconds);
-        let host = self.session.unix_seconds(now);
-        let is_set = self.session.network_time.take() == Some(NetworkTime::Told(0));
+        let host = self.unix_seconds(now);
+        let is_set = self.network_time.take() == Some(NetworkTime::Told(0));
         match ClockFinding::of(modem, host) {
             ClockFinding::Right => {
                 if is_set && host.is_some() {
                     log::info!("the modem's clock was set by the time server");
                 }
-                self.go_or_skip(Step::ListFiles);
+                self.go_or_skip(given, Step::ListFiles);
             }
             ClockFinding::Behind => {
                 log::info!("setting the modem's clock from the host's");
-                self.session.go(Step::SetClock);
+                self.go(Step::SetClock);
             }
             ClockFinding::Unknown => {
                 log::warn!(
                     "neither the modem's clock nor the host's is set: certificates will look expired or not yet \
                      valid (--ntp sets the modem's)"
                 );
-                self.go_or_skip(Step::ListFiles);
+                self.go_or_skip(given, Step::ListFiles);
             }
         }
     }

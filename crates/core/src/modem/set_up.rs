@@ -1,0 +1,340 @@
+//! The set-up among the others: what it is given, and what its effects do to sockets, channels and contexts.
+
+use std::time::{Duration, Instant};
+
+use super::{Action, Event, Modem, UrcPort};
+use crate::at::{Command, Outcome, SocketId, SslContextId};
+use crate::channel::{Channel, Origin};
+use crate::error::Kind;
+use crate::failure::{Cut, Failure, OpenFailure};
+use crate::profile::CloseTime;
+use crate::settings::{self, Authentication};
+use crate::setup::ssl_context::{Reading, SslContext, likely_causes};
+use crate::setup::{Effect, Given, SetUp, Step};
+use crate::socket::{Opening, Socket};
+
+impl Modem {
+    /// Lets the set-up do something that concerns this port, and carries out what follows from it.
+    pub(super) fn set_up<T>(
+        &mut self,
+        port: Option<usize>,
+        now: Instant,
+        what: impl FnOnce(&mut SetUp, &Given<'_>) -> T,
+    ) -> T {
+        let is_asking =
+            |channel: &Channel| channel.in_flight().is_some_and(|it| it.origin == Origin::Session);
+        let port_name = port.and_then(|port| self.name_of(port).map(str::to_owned));
+        let given = Given {
+            settings: &self.settings,
+            tunnels: &self.tunnels,
+            port_name: port_name.as_deref(),
+            is_open: self.channels.iter().any(Channel::is_open),
+            has_commander: self.has_commander(),
+            is_asking: self.channels.iter().any(is_asking),
+        };
+        let result = what(&mut self.setup, &given);
+        while let Some(effect) = self.setup.poll_effect() {
+            self.follow(effect, port, now);
+        }
+        result
+    }
+
+    fn follow(&mut self, effect: Effect, port: Option<usize>, now: Instant) {
+        match effect {
+            Effect::Up => self.events.push_back(Event::Up),
+            Effect::GaveUp(failure) => self.events.push_back(Event::GaveUp(failure)),
+            Effect::Released => self.events.push_back(Event::Released),
+            Effect::TellTime => self.actions.push_back(Action::TellTime),
+            Effect::ForgetPin => {
+                self.settings.sim_pin = None;
+                self.actions.push_back(Action::RememberPin);
+            }
+            Effect::MakeContexts => {
+                let made = self.make_contexts();
+                self.set_up(port, now, |setup, given| setup.contexts_made(given, made, now));
+            }
+            Effect::Leftovers(open) => {
+                for id in SocketId::all() {
+                    let ours = self.settings.sockets.contains(id.index())
+                        && self.setup.profile().sockets.contains(id.index() as u32);
+                    if self.sockets[id.index()].found(ours, open[id.index()]) {
+                        log::info!("socket {id} was left open by an earlier run; closing it");
+                    }
+                }
+            }
+            Effect::UrcsLeaveBy(None) => self.urc_port = UrcPort::Unknown,
+            Effect::UrcsLeaveBy(Some(name)) => {
+                let Some(port) = port else { return };
+                let urc_port = if name == "all" { UrcPort::All { heard: port } } else { UrcPort::One(port) };
+                self.urcs_leave_by(urc_port, &name);
+            }
+            Effect::RefuseOpens(contexts, why) => {
+                self.refuse_opens(
+                    |socket| socket.ssl().is_some_and(|ssl| contexts.contains(&ssl)),
+                    &why,
+                    now,
+                );
+            }
+        }
+    }
+
+    /// The command of the set-up that is due now, if any.
+    pub(super) fn setup_command(&mut self, port: usize, now: Instant) -> Option<Command> {
+        if self.setup.begins(now) {
+            self.take_next_settings();
+        }
+        self.set_up(Some(port), now, |setup, given| setup.command(given, now))
+    }
+
+    /// The attempt to set the modem up failed. `final_word`: another attempt cannot end differently.
+    pub(super) fn session_failed(&mut self, failure: Failure, final_word: bool, now: Instant) {
+        self.set_up(None, now, |setup, given| setup.failed(given, failure, final_word, now));
+    }
+
+    /// The session is gone: every stream is cut, and the set-up begins again at `step`.
+    pub(super) fn session_lost(&mut self, cut: Cut, step: Step, now: Instant) {
+        if self.setup.is_ending() {
+            return;
+        }
+        if self.setup.is_serving() {
+            log::warn!("{cut}; every connection is reset");
+            self.events.push_back(Event::Down);
+        }
+        for socket in SocketId::all() {
+            self.cut(socket, cut);
+            self.sockets[socket.index()].session_lost();
+        }
+        for channel in &mut self.channels {
+            channel.disown();
+        }
+        let begins_anew = self.take_next_settings();
+        self.setup.lost(step, begins_anew, now);
+    }
+
+    /// Begins the end: settings are put back, and the data session is deactivated if we activated it.
+    pub(super) fn session_release(&mut self, now: Instant) {
+        self.set_up(None, now, |setup, given| setup.release(given));
+    }
+
+    /// The PIN is not tried again: the SIM has refused it when an earlier process tried it.
+    pub fn forbid_pin(&mut self) {
+        self.settings.sim_pin = None;
+        self.setup.pin_is_refused();
+    }
+
+    /// URCs have been told to leave by the port of this name.
+    pub(super) fn urcs_leave_by(&mut self, urc_port: UrcPort, name: &str) {
+        self.urc_port = urc_port;
+        self.routing.told(name);
+        self.setup.urcs_leave_by(name);
+    }
+
+    /// "cacertex" is one list for all SSL contexts: without contexts of other programs it is all ours.
+    pub(super) fn owns_chain(&self) -> bool {
+        self.settings.ssl_contexts == settings::Modem::default().ssl_contexts
+    }
+
+    /// How many bytes the certificates and keys of this tunnel have, which the module holds in memory besides.
+    pub(crate) fn certificate_bytes(&self, tunnel: &settings::Tunnel) -> usize {
+        let context = self.setup.contexts().iter().find(|context| context.fits(tunnel));
+        context.map_or(0, |context| context.files.iter().map(|file| file.content.len()).sum())
+    }
+
+    /// The SSL context that has the settings of this tunnel, once there is one.
+    pub fn ssl_context_of(&self, tunnel: &settings::Tunnel) -> Option<SslContextId> {
+        self.setup.contexts().iter().find(|context| context.fits(tunnel)).map(|context| context.id)
+    }
+
+    /// What is likely wrong where TLS fails and TCP does not, with the settings of this tunnel.
+    pub(crate) fn likely_causes(&self, tunnel: &settings::Tunnel) -> String {
+        likely_causes(&tunnel.tls, self.setup.profile())
+    }
+
+    /// The line about settings of an SSL context that is due: of all of them while the session is set up, and then of
+    /// those that a connection waits for.
+    pub(super) fn context_command(&mut self) -> Option<(Command, Origin)> {
+        if !matches!(self.setup.step(), Step::Contexts | Step::Up) {
+            return None;
+        }
+        for index in 0..self.setup.contexts().len() {
+            if self.setup.step() == Step::Up && !self.is_waited_for(index) {
+                continue;
+            }
+            let Some((line, is_secret)) = self.setup.context_line(index) else { continue };
+            let command = if is_secret { Command::secret_line(line) } else { Command::line(line) };
+            return Some((command, Origin::Context(index)));
+        }
+        None
+    }
+
+    /// Whether a connection waits until it is known that the settings of this context stand, or is a stream that can only
+    /// be trusted if they do.
+    pub(super) fn is_waited_for(&self, index: usize) -> bool {
+        let context = &self.setup.contexts()[index];
+        let becomes_stream = |socket: &Socket| {
+            socket.open_generation().is_some() && socket.mode() == Some(settings::Mode::Transparent)
+        };
+        let waits = |socket: &Socket| {
+            socket.opening().is_some_and(Opening::waits_for_context)
+                || context.may_be_forgotten() && becomes_stream(socket)
+        };
+        !context.stands()
+            && self.sockets.iter().any(|socket| socket.ssl() == Some(context.id) && waits(socket))
+    }
+
+    /// The answer to the command of [`Modem::context_command`].
+    pub(super) fn context_answered(
+        &mut self,
+        index: usize,
+        outcome: &Outcome,
+        lines: &[String],
+        now: Instant,
+    ) {
+        let refusal = match outcome {
+            Outcome::Ok => None,
+            Outcome::Refused(refusal) => Some(refusal.to_string()),
+            _ => Some("no OK".to_owned()),
+        };
+        let owns_chain = self.owns_chain();
+        let reading = self.setup.context_answered(index, refusal.as_deref(), lines, owns_chain, now);
+        match reading {
+            Reading::Unfinished => {}
+            Reading::Stands => self.context_stands(index, now),
+            Reading::Different(words) if self.setup.has_stood() => {
+                log::warn!(
+                    "{} has {words}: another program has changed it; writing it again",
+                    self.setup.profile().name
+                );
+            }
+            Reading::Different(words) => {
+                log::info!("{} has {words}; writing it again", self.setup.profile().name)
+            }
+            Reading::Failed(why) => {
+                let message = format!("{} {why}", self.setup.profile().name);
+                self.context_failed(index, message, now);
+            }
+        }
+    }
+
+    /// The settings of this context stand: connections that were opened by them are given to their clients.
+    fn context_stands(&mut self, index: usize, now: Instant) {
+        let (ssl, present) = (self.setup.contexts()[index].id, self.setup.contexts()[index].generation);
+        for id in SocketId::all() {
+            let socket = &self.sockets[id.index()];
+            let Some(generation) = socket.proving().filter(|_| socket.ssl() == Some(ssl)) else { continue };
+            if generation == present {
+                self.now_open(id, now);
+            } else {
+                // Its number is not used again before every channel has said that nothing more comes of it.
+                let why = "another program changes the TLS settings while connections are opened".to_owned();
+                self.open_failed(id, OpenFailure::Untrusted(why), now);
+            }
+        }
+    }
+
+    /// The settings of this context cannot be made to stand: nobody is served by it.
+    fn context_failed(&mut self, index: usize, message: String, now: Instant) {
+        let (ssl, serves) = (self.setup.contexts()[index].id, self.setup.is_serving());
+        self.setup.contexts_mut()[index].start_again();
+        if !serves {
+            self.session_failed(Failure::new(Kind::SetUpFailed, message), false, now);
+            return;
+        }
+        self.refuse_opens(|socket| socket.ssl() == Some(ssl), &message, now);
+        if self.setup.goes_on_without_context() {
+            // The others go on.
+            log::error!("{message}");
+        }
+    }
+
+    /// Connections that have not been given to their clients never will be.
+    pub(super) fn refuse_opens(&mut self, concerned: impl Fn(&Socket) -> bool, why: &str, now: Instant) {
+        for id in SocketId::all() {
+            let socket = &self.sockets[id.index()];
+            let waits = socket.opening().is_some_and(Opening::waits_for_context);
+            if waits && concerned(socket) {
+                self.open_failed(id, OpenFailure::Untrusted(why.to_owned()), now);
+            }
+        }
+    }
+
+    /// Gives every tunnel its SSL context, equal settings sharing one.
+    fn make_contexts(&mut self) -> Result<(), Failure> {
+        let ours: Vec<SslContextId> = SslContextId::all()
+            .filter(|id| self.settings.ssl_contexts.contains(id.index()))
+            .filter(|id| self.setup.profile().ssl_contexts.contains(id.index() as u32))
+            .collect();
+        self.check_numbers()?;
+        let authorities = self.authorities();
+        self.setup.contexts_mut().clear();
+        for tunnel in &self.tunnels {
+            if self.setup.contexts().iter().any(|context| context.fits(tunnel)) {
+                continue;
+            }
+            let Some(id) = ours.get(self.setup.contexts().len()) else {
+                let message = format!(
+                    "the tunnels need more than the {} SSL contexts of {}: give some the same TLS options, or widen \
+                     --ssl-contexts",
+                    ours.len(),
+                    self.setup.profile().name
+                );
+                return Err(Failure::new(Kind::Usage, message));
+            };
+            let timeout = tunnel.limits.connect_timeout;
+            let context = SslContext::new(*id, &tunnel.tls, timeout, self.setup.profile(), authorities)?;
+            self.setup.contexts_mut().push(context);
+        }
+        self.warn_of_shortcomings();
+        self.check_transparent_ports()
+    }
+
+    /// Whether the module has what `--sockets` and `--pdp-context` name.
+    fn check_numbers(&self) -> Result<(), Failure> {
+        let name = &self.setup.profile().name;
+        let has = |id: &SocketId| {
+            self.settings.sockets.contains(id.index())
+                && self.setup.profile().sockets.contains(id.index() as u32)
+        };
+        if !SocketId::all().any(|id| has(&id)) {
+            let message = format!("{name} has none of the connections of --sockets: widen it");
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        let pdp = self.settings.pdp.context.number();
+        if !self.setup.profile().pdp_contexts.contains(pdp.into()) {
+            let message = format!("{name} has no PDP context {pdp}: give --pdp-context a lower number");
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        Ok(())
+    }
+
+    fn warn_of_shortcomings(&self) {
+        for tunnel in &self.tunnels {
+            // That --insecure is in force was said when it was read.
+            match self.setup.profile().close_time {
+                CloseTime::UpTo(most) if tunnel.limits.close_timeout > Duration::from_secs(most.into()) => {
+                    log::warn!(
+                        "{}: {} takes no longer than {most} s to close a connection, so --close-timeout is that",
+                        tunnel.name,
+                        self.setup.profile().name,
+                    );
+                }
+                CloseTime::Never => log::warn!(
+                    "{}: {} closes connections without a time, so the server may take a client that breaks off for \
+                     one that ended in order",
+                    tunnel.name,
+                    self.setup.profile().name,
+                ),
+                CloseTime::UpTo(_) | CloseTime::Unknown => {}
+            }
+            let authenticates = tunnel.tls.authentication != Authentication::Insecure;
+            if authenticates && !self.setup.profile().checks_host_name() {
+                log::warn!(
+                    "{}: {} does not compare the server's certificate with its name: any certificate of the given \
+                     authority is accepted; a private authority is the answer",
+                    tunnel.name,
+                    self.setup.profile().name
+                );
+            }
+        }
+    }
+}

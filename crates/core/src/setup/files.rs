@@ -1,0 +1,228 @@
+//! What TLS needs before sockets can be opened: files in the modem, and the settings of SSL contexts.
+
+use std::time::Instant;
+
+use super::ssl_context::{File, Upload};
+use super::{Effect, Given, SetUp, Step};
+use crate::at::answers::{Answer, ListedFile, Storage};
+use crate::at::{AtText, Command, Outcome, UPLOAD_TIMEOUT_SECONDS};
+use crate::error::Kind;
+use crate::failure::Failure;
+
+/// What is known of the files in the module while they are looked after.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// They are there by name and size: their bytes are to be compared.
+    pub(super) unread: Vec<File>,
+    /// They are to be deleted.
+    pub(super) wrong: Vec<AtText>,
+    /// They are to be stored.
+    pub(super) missing: Vec<File>,
+    /// One was stored and came to be something else; it is being deleted.
+    pub(super) spoiled: Option<Failure>,
+}
+
+/// A command that changes a file (AT+QFUPL, AT+QFDEL) and was given up: the module may carry it out late, and over what
+/// was stored by another port meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateChange {
+    /// The port that it was sent on. When that answers, it has been carried out.
+    port: usize,
+    /// When it has been, where that port does not answer and another does.
+    over_at: Option<Instant>,
+}
+
+/// A module that answers on another port has begun with what was sent before, and ends an upload that stalls. It may be
+/// some seconds late.
+const LATE_CHANGE_WAIT: std::time::Duration = std::time::Duration::from_secs(UPLOAD_TIMEOUT_SECONDS + 5);
+
+/// Where opens fail the files are looked for each time, and their bytes compared again only after this time: a download
+/// holds up everybody.
+const COMPARE_PAUSE: std::time::Duration = std::time::Duration::from_secs(600);
+
+impl SetUp {
+    /// Begins to look whether the certificates and keys in the module are still ours, and the clock right: files can be
+    /// deleted or replaced by other programs. Connections go on meanwhile, and none is opened.
+    pub fn look_after_trust(&mut self, given: &Given<'_>) {
+        if self.step != Step::Up {
+            return;
+        }
+        self.refreshing = true;
+        self.effects.push_back(Effect::TellTime);
+        self.go_or_skip(given, Step::LookAtClock);
+    }
+
+    /// A command was given up on this port. Where it changes a file, nothing shows yet what will be there.
+    pub fn file_change_given_up(&mut self, port: usize, command: &Command) {
+        let changes_file = match command {
+            Command::Upload { .. } => true,
+            Command::Line(line) => line.text.starts_with("AT+QFDEL"),
+            _ => false,
+        };
+        if changes_file {
+            self.late_changes.push(LateChange { port, over_at: None });
+        }
+    }
+
+    /// These channels answer: nothing that was given up on them is still to be carried out.
+    pub fn settle_late_changes(&mut self, answering: u32) {
+        if self.late_changes.is_empty() {
+            return;
+        }
+        self.late_changes.retain(|change| answering & (1 << change.port) == 0);
+        if self.late_changes.is_empty() && self.step == Step::ListFiles {
+            self.not_before = None;
+        }
+    }
+
+    /// Until when no list of files can be trusted, because one may still be changed.
+    fn files_may_change_until(&mut self, now: Instant) -> Option<Instant> {
+        let late = self.late_changes.iter_mut();
+        let until = late.map(|change| *change.over_at.get_or_insert(now + LATE_CHANGE_WAIT)).max()?;
+        if until <= now {
+            self.late_changes.clear();
+        }
+        (until > now).then_some(until)
+    }
+
+    /// Lines of AT+QFLST: what is there already is not stored again, if its bytes are the right ones.
+    pub(super) fn files_listed(&mut self, lines: &[String], now: Instant) {
+        if let Some(until) = self.files_may_change_until(now) {
+            let reason = "for the end of a file transfer that was given up on another port".to_owned();
+            return self.wait(reason, until);
+        }
+        let files = &mut self.files;
+        *files = Files::default();
+        let compares = self.contexts.iter().any(|context| !context.files_stand)
+            || self.compared_at.is_none_or(|at| now.saturating_duration_since(at) > COMPARE_PAUSE);
+        for file in self.contexts.iter().flat_map(|context| &context.files) {
+            let listed = ListedFile::all(lines).find(|listed| listed.name == file.name.as_str());
+            let is_known = files.missing.contains(file) || files.unread.contains(file);
+            match listed {
+                _ if is_known => {}
+                Some(listed) if listed.bytes != file.content.len() as u64 => {
+                    files.wrong.push(file.name.clone());
+                    files.missing.push(file.clone());
+                }
+                Some(_) if compares => files.unread.push(file.clone()),
+                Some(_) => {}
+                None => files.missing.push(file.clone()),
+            }
+        }
+        if compares {
+            self.compared_at = Some(now);
+        }
+        self.next_file();
+    }
+
+    /// What is due next about the files: compare, delete, store.
+    fn next_file(&mut self) {
+        let files = &self.files;
+        if !files.unread.is_empty() {
+            self.go(Step::Compare);
+        } else if !files.wrong.is_empty() {
+            self.go(Step::DeleteFile);
+        } else if !files.missing.is_empty() {
+            self.go(Step::Space);
+        } else {
+            for context in &mut self.contexts {
+                context.files_stand = true;
+            }
+            self.go(Step::Contexts);
+        }
+    }
+
+    /// The answer to AT+QFDWL. Name, size and checksum prove nothing: another program can have stored something else of
+    /// the same. What cannot be read back, as keys in some modules, is stored anew.
+    pub(super) fn compared(&mut self, outcome: Option<&Outcome>, content: &[u8]) {
+        let files = &mut self.files;
+        if files.unread.is_empty() {
+            return self.next_file();
+        }
+        let file = files.unread.remove(0);
+        let is_read = outcome == Some(&Outcome::Ok);
+        if !(is_read && content == file.content) {
+            match is_read {
+                true => log::warn!(
+                    "the modem has another file under the name {}: storing {} anew",
+                    file.name,
+                    file.source
+                ),
+                false => log::info!("the modem does not hand out {}: storing it anew", file.name),
+            }
+            files.wrong.push(file.name.clone());
+            files.missing.push(file);
+        }
+        self.next_file();
+    }
+
+    /// The answer to AT+QFLDS.
+    pub(super) fn space_answered(&mut self, given: &Given<'_>, lines: &[String], now: Instant) {
+        let free = Storage::first(lines).map(|storage| storage.free_bytes);
+        let needed: u64 = self.files.missing.iter().map(|file| file.content.len() as u64).sum();
+        match free {
+            Some(free) if needed > free => {
+                let message = format!(
+                    "the modem has {free} bytes of storage left and the certificates of {} take {needed}: give the \
+                     one root that is needed with --ca FILE or --ca system:NAME, or --insecure",
+                    self.files.missing.first().map_or("", |file| file.source.as_str())
+                );
+                self.failed(given, Failure::new(Kind::SetUpFailed, message), true, now);
+            }
+            _ => self.go(Step::Upload),
+        }
+    }
+
+    /// The answer to AT+QFUPL.
+    pub(super) fn uploaded(&mut self, outcome: &Outcome, lines: &[String]) {
+        let files = &mut self.files;
+        let Some(file) = files.missing.first() else { return };
+        match file.upload_answered(Some(outcome), lines) {
+            Upload::Whole => {
+                files.missing.remove(0);
+                match files.missing.is_empty() {
+                    true => self.next_file(),
+                    false => self.go(Step::Upload),
+                }
+            }
+            Upload::Exists => {
+                files.wrong.push(file.name.clone());
+                self.go(Step::DeleteFile);
+            }
+            failed => {
+                let message = format!(
+                    "the modem did not store {} ({}): it answered {}",
+                    file.source,
+                    file.sum(),
+                    match (failed, outcome) {
+                        (Upload::Different(sum), _) => sum.to_string(),
+                        (_, Outcome::Refused(refusal)) => refusal.to_string(),
+                        _ => "nothing".into(),
+                    }
+                );
+                files.wrong.push(file.name.clone());
+                // Nothing of it is left there.
+                files.spoiled = Some(Failure::new(Kind::SetUpFailed, message));
+                self.go(Step::DeleteFile);
+            }
+        }
+    }
+
+    /// The answer to AT+QFDEL.
+    pub(super) fn file_deleted(&mut self, given: &Given<'_>, refused: Option<String>, now: Instant) {
+        let files = &mut self.files;
+        if files.wrong.is_empty() {
+            return self.next_file();
+        }
+        let name = files.wrong.remove(0);
+        match (files.spoiled.take(), refused) {
+            (Some(failure), _) => self.failed(given, failure, false, now),
+            (None, Some(refusal)) => {
+                let message =
+                    format!("the modem has another file called {name} and does not remove it ({refusal})");
+                self.failed(given, Failure::new(Kind::SetUpFailed, message), false, now);
+            }
+            (None, None) => self.next_file(),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! How the set-up comes out: up, failed for now, lost again, and at the end released.
+
+use std::time::Instant;
+
+use super::{Doubt, Effect, Given, SetUp, Step, UNANSWERED_MAX};
+use crate::error::Kind;
+use crate::failure::{Cut, Failure};
+use crate::settings::Wait;
+
+impl SetUp {
+    /// A step of the set-up was not answered; the channel is being brought back, and the step is repeated. A port that
+    /// was lost or a modem that rebooted would have answered no other command either.
+    pub fn not_answered(&mut self, given: &Given<'_>, cut: Cut, now: Instant) {
+        if self.asked != self.step {
+            return;
+        }
+        let step = self.step;
+        match step {
+            Step::Restore { .. } => self.restored(given),
+            Step::Deactivate => {
+                self.go(Step::Ended);
+                self.effects.push_back(Effect::Released);
+            }
+            Step::Activate | Step::TearDown => {
+                // It was inactive before, so whatever comes of this is ours.
+                self.activated |= self.step == Step::Activate;
+                let message = "no data session: the modem did not answer its activation".to_owned();
+                self.failed(given, Failure::new(Kind::NoDataSession, message), false, now);
+            }
+            // It cannot be read, whatever is there.
+            Step::Compare => self.compared(None, &[]),
+            // It may be carried out all the same, and late.
+            Step::Upload | Step::DeleteFile => self.go(Step::ListFiles),
+            _ if cut == Cut::Silent && step.is_optional() && self.missed(step) >= UNANSWERED_MAX => {
+                log::warn!("{} does not answer that at all; going on without it", self.profile.name);
+                self.skip_step(given, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The attempt failed. `final_word`: another attempt cannot end differently.
+    pub fn failed(&mut self, given: &Given<'_>, failure: Failure, final_word: bool, now: Instant) {
+        if std::mem::take(&mut self.refreshing) {
+            log::error!("{failure}; tunnels that need it cannot connect until that is fixed");
+            self.go(Step::Up);
+            let lacking = self.contexts.iter().filter(|it| !it.files_stand).map(|it| it.id).collect();
+            self.effects.push_back(Effect::RefuseOpens(lacking, failure.message));
+            return;
+        }
+        self.failures += 1;
+        let pause = self.backoff.next();
+        if self.step != Step::Unwanted {
+            self.step = Step::Failed;
+            self.not_before = Some(now + pause);
+        }
+        let gives_up = final_word
+            || match given.settings.wait {
+                Wait::Forever => false,
+                Wait::Not => true,
+                Wait::Limited { time, retries } => {
+                    time.is_some_and(|time| now.saturating_duration_since(self.down_since) >= time)
+                        || retries.is_some_and(|retries| self.failures > retries)
+                }
+            };
+        if gives_up {
+            self.effects.push_back(Effect::GaveUp(failure));
+        } else {
+            if self.said.as_deref() != Some(&failure.message) {
+                log::warn!("{failure}; trying again");
+                self.said = Some(failure.message);
+            }
+        }
+    }
+
+    /// The session is gone, and the set-up begins again at `step`; from the first one where settings have changed.
+    pub fn lost(&mut self, step: Step, begins_anew: bool, now: Instant) {
+        if self.is_serving() {
+            self.down_since = now;
+            self.failures = 0;
+            self.backoff.reset();
+            self.said = None;
+        }
+        self.refreshing = false;
+        for context in &mut self.contexts {
+            context.forget();
+        }
+        self.address = None;
+        self.doubt = Doubt::None;
+        // Nothing of the set-up is left out because it was not reached: the module's identity, the SSL contexts
+        // that follow from it, the format on the wire.
+        let is_known = !matches!(
+            self.step,
+            Step::Down
+                | Step::Identity
+                | Step::Model
+                | Step::Keys { .. }
+                | Step::Shared { .. }
+                | Step::UrcPort { .. }
+                | Step::WireFormat { .. }
+                | Step::Failed
+        );
+        if self.step != Step::Unwanted {
+            self.go(if begins_anew || !is_known { Step::Down } else { step });
+        }
+    }
+
+    /// Every SSL context that was not written yet has been.
+    pub fn contexts_written(&mut self, now: Instant) {
+        if self.step != Step::Contexts {
+            return;
+        }
+        self.go(Step::Up);
+        self.has_stood = true;
+        if std::mem::take(&mut self.refreshing) {
+            return;
+        }
+        self.failures = 0;
+        self.backoff.reset();
+        self.said = None;
+        let took = now.saturating_duration_since(self.down_since);
+        log::info!("{} ready after {:.1} s", self.profile.name, took.as_secs_f64());
+        self.effects.push_back(Effect::Up);
+    }
+
+    /// What was found in the modem has been put back, as far as it takes it.
+    pub(super) fn restored(&mut self, given: &Given<'_>) {
+        self.found.forget();
+        self.go(Step::Contexts);
+        self.release(given);
+    }
+
+    /// Begins the end: settings are put back, and the data session is deactivated if we activated it.
+    pub fn release(&mut self, given: &Given<'_>) {
+        match self.step {
+            Step::Ended | Step::Deactivate | Step::Restore { .. } => {}
+            // Whether there is something to be deactivated shows when the modem has answered.
+            Step::Activate if given.is_asking => {}
+            _ if given.has_commander && !self.found.lines().is_empty() => {
+                self.go(Step::Restore { alone: None });
+            }
+            _ if self.activated && !self.found_active && given.is_open => {
+                self.go(Step::Deactivate);
+            }
+            _ => {
+                self.go(Step::Ended);
+                self.effects.push_back(Effect::Released);
+            }
+        }
+    }
+}
