@@ -996,3 +996,6 @@ const RETRY_MAX: Duration = Duration::from_secs(120);
 /// AT+QNTP's OK, and how long its result may take before the host's clock is good enough: clients wait meanwhile.
 const NTP_WAIT: Duration = Duration::from_secs(10);
 const NTP_RESULT_WAIT: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests;

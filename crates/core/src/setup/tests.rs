@@ -1,0 +1,209 @@
+//! The set-up, step by step: what is asked, and where each answer leads.
+
+use super::*;
+use crate::failure::Cut;
+use crate::settings::Wait;
+use crate::test_clock::now;
+
+/// A set-up without a modem: answers are given to it by hand.
+struct Bench {
+    setup: SetUp,
+    settings: settings::Modem,
+    effects: Vec<Effect>,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(settings: settings::Modem) -> Self {
+        Bench { setup: SetUp::new(true, now()), settings, effects: Vec::new(), now: now() }
+    }
+
+    /// At this step, whatever led there.
+    fn at(step: Step) -> Self {
+        let mut bench = Bench::new(settings::Modem::default());
+        bench.setup.go(step);
+        bench
+    }
+
+    fn with<T>(&mut self, what: impl FnOnce(&mut SetUp, &Given<'_>, Instant) -> T) -> T {
+        let given = Given {
+            settings: &self.settings,
+            tunnels: &[],
+            port_name: Some("uart1"),
+            is_open: true,
+            has_commander: true,
+            is_asking: false,
+        };
+        let result = what(&mut self.setup, &given, self.now);
+        while let Some(effect) = self.setup.poll_effect() {
+            if let Effect::MakeContexts = effect {
+                self.setup.contexts_made(&given, Ok(()), self.now);
+            }
+            self.effects.push(effect);
+        }
+        result
+    }
+
+    /// The command that is due.
+    fn asks(&mut self) -> Option<String> {
+        self.with(|setup, given, now| setup.command(given, now)).map(|command| command.to_string())
+    }
+
+    /// The modem's answer to it: some lines and a result.
+    fn answers(&mut self, text: &str) -> &mut Self {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let outcome = match lines.pop().as_deref() {
+            Some("OK") => Outcome::Ok,
+            Some("ERROR") => Outcome::Refused(Refusal::Plain),
+            Some(other) => Outcome::Refused(Refusal::Cme(crate::at::CmeError(other.to_owned()))),
+            None => panic!("an answer has a result"),
+        };
+        let answer = channel::Answer { lines, ..channel::Answer::default() };
+        self.with(|setup, given, now| setup.answered(given, outcome, answer, now));
+        self
+    }
+
+    fn gave_up(&self) -> Option<&str> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::GaveUp(failure) => Some(failure.message.as_str()),
+            _ => None,
+        })
+    }
+}
+
+fn pin() -> settings::Secret {
+    settings::Secret(crate::at::AtText::new("1234").expect("it can stand in a command"))
+}
+
+#[test]
+fn each_answer_leads_to_the_step_that_follows_from_it() {
+    let rows: [(Step, &str, Step); 24] = [
+        (Step::Identity, "Quectel\nEC20F\nRevision: EC20CEFAGR06A05M4G\nOK", Step::Keys { alone: None }),
+        (Step::Identity, "OK", Step::Model),
+        (Step::Model, "ERROR", Step::Keys { alone: None }),
+        (Step::Keys { alone: None }, "ERROR", Step::Keys { alone: Some(0) }),
+        (Step::Keys { alone: Some(0) }, "ERROR", Step::Keys { alone: Some(1) }),
+        (Step::Keys { alone: None }, "OK", Step::Shared { alone: None }),
+        (Step::Shared { alone: None }, "ERROR", Step::Shared { alone: Some(0) }),
+        (Step::Shared { alone: None }, "OK", Step::UrcPort { all_refused: false }),
+        (Step::Glance, "ERROR", Step::Sim),
+        (Step::Glance, "+CPIN: READY\n+CEREG: 0,2\nOK", Step::Sim),
+        (Step::Glance, "+CPIN: READY\n+CEREG: 0,1\n+QIACT: 1,1,1,\"10.0.0.1\"\nOK", Step::Messages),
+        (Step::Glance, "+CPIN: READY\n+CEREG: 0,1\nOK", Step::Activate),
+        (Step::Sim, "+CPIN: READY\nOK", Step::Registration(0)),
+        (Step::Sim, "ERROR", Step::Registration(0)),
+        (Step::Registration(0), "+CEREG: 0,5\nOK", Step::Leftovers),
+        (Step::Registration(0), "+CEREG: 0,2\nOK", Step::Registration(1)),
+        (Step::Leftovers, "OK", Step::PdpState),
+        (Step::PdpState, "OK", Step::Activate),
+        (Step::Apn, "OK", Step::Activate),
+        (Step::Activate, "OK", Step::Address),
+        (Step::Activate, "ERROR", Step::TearDown),
+        (Step::Address, "ERROR", Step::OtherAddress),
+        (Step::Address, "+QIACT: 1,1,1,\"10.0.0.1\"\nOK", Step::Messages),
+        (Step::OtherAddress, "OK", Step::Messages),
+    ];
+    for (from, answer, to) in rows {
+        let mut bench = Bench::at(from);
+        assert!(bench.asks().is_some(), "{from:?} asks something");
+        bench.answers(answer);
+        assert_eq!(bench.setup.step(), to, "{from:?} after {answer:?}");
+    }
+}
+
+#[test]
+fn an_answer_to_another_step_than_the_present_one_changes_nothing() {
+    let mut bench = Bench::at(Step::Registration(0));
+    bench.asks();
+    bench.setup.lost(Step::Sim, false, bench.now);
+    bench.answers("+CEREG: 0,1\nOK");
+    assert_eq!(bench.setup.step(), Step::Sim);
+}
+
+#[test]
+fn a_pin_that_was_refused_is_told_to_be_forgotten_and_never_asked_for_again() {
+    let mut bench = Bench::at(Step::EnterPin);
+    bench.settings.sim_pin = Some(pin());
+    assert_eq!(bench.asks().as_deref(), Some("AT+CPIN=***"), "it is not shown");
+    bench.answers("+CME ERROR: incorrect password");
+    assert!(bench.effects.iter().any(|effect| matches!(effect, Effect::ForgetPin)));
+    assert!(bench.gave_up().is_some_and(|why| why.contains("refused the PIN")), "{:?}", bench.effects);
+}
+
+#[test]
+fn the_last_attempt_for_the_pin_is_not_used() {
+    for (attempts, next) in [("3", Step::EnterPin), ("2", Step::EnterPin), ("1", Step::Failed)] {
+        let mut bench = Bench::at(Step::PinAttempts(0));
+        bench.settings.sim_pin = Some(pin());
+        bench.asks();
+        bench.answers(&format!("+QPINC: \"SC\",{attempts},10\nOK"));
+        assert_eq!(bench.setup.step(), next, "{attempts} left");
+    }
+}
+
+#[test]
+fn failed_attempts_are_repeated_after_a_pause_until_the_limit() {
+    let mut bench = Bench::new(settings::Modem {
+        wait: Wait::Limited { time: None, retries: Some(1) },
+        ..settings::Modem::default()
+    });
+    let failure = || Failure::new(Kind::NoDataSession, "no data session");
+    bench.with(|setup, given, now| setup.failed(given, failure(), false, now));
+    assert_eq!(bench.asks(), None, "not before the pause is over");
+    assert!(bench.gave_up().is_none());
+    bench.now = bench.setup.deadline().expect("it is tried again");
+    assert_eq!(bench.asks().as_deref(), Some("ATI"));
+    bench.with(|setup, given, now| setup.failed(given, failure(), false, now));
+    assert_eq!(bench.gave_up(), Some("no data session"));
+}
+
+#[test]
+fn a_command_that_is_never_answered_is_left_out_after_three_tries_if_it_can_be() {
+    let mut bench = Bench::at(Step::Messages);
+    for _ in 0..UNANSWERED_MAX {
+        assert_eq!(bench.asks().as_deref(), Some("AT+CNMI?"));
+        bench.with(|setup, given, now| setup.not_answered(given, Cut::Silent, now));
+    }
+    assert_ne!(bench.setup.step(), Step::Messages);
+    let mut needed = Bench::at(Step::Activate);
+    needed.asks();
+    needed.with(|setup, given, now| setup.not_answered(given, Cut::Silent, now));
+    assert_eq!(needed.setup.step(), Step::Failed);
+}
+
+#[test]
+fn at_the_end_what_was_changed_is_put_back_and_a_session_of_ours_deactivated() {
+    let mut bench = Bench::at(Step::Shared { alone: None });
+    bench.asks();
+    bench.answers("+QICFG: \"viewmode\",1\nOK");
+    bench.setup.go(Step::WireFormat { alone: None });
+    bench.asks();
+    bench.answers("OK");
+    bench.setup.go(Step::Activate);
+    bench.asks();
+    bench.answers("OK");
+    bench.with(|setup, given, _| setup.release(given));
+    assert_eq!(bench.asks().as_deref(), Some("AT+QICFG=\"viewmode\",1"));
+    bench.answers("OK");
+    assert_eq!(bench.asks().as_deref(), Some("AT+QIDEACT=1"));
+    bench.answers("OK");
+    assert!(bench.effects.iter().any(|effect| matches!(effect, Effect::Released)));
+    assert_eq!(bench.asks(), None);
+}
+
+#[test]
+fn a_session_that_is_lost_before_the_module_was_known_begins_from_the_start() {
+    for (step, then) in [
+        (Step::Keys { alone: None }, Step::Down),
+        (Step::Failed, Step::Down),
+        (Step::Registration(0), Step::Sim),
+        (Step::Up, Step::Sim),
+    ] {
+        let mut bench = Bench::at(step);
+        bench.setup.lost(Step::Sim, false, bench.now);
+        assert_eq!(bench.setup.step(), then, "from {step:?}");
+        let mut changed = Bench::at(step);
+        changed.setup.lost(Step::Sim, true, changed.now);
+        assert_eq!(changed.setup.step(), Step::Down, "with new settings, from {step:?}");
+    }
+}
