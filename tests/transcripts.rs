@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use qssl_core::at::transcript::{Bytes, Event, Transcript};
-use qssl_core::at::{AtText, Decoder, IdSet, Message};
+use qssl_core::at::{Decoder, IdSet, Message};
 use qssl_core::modem::{self, PortFacts};
 use qssl_core::relay::{Action, ClientId, Relay};
 use qssl_core::settings::{self, Authentication, Mode, Settings, Tls, Tunnel};
@@ -152,19 +152,12 @@ impl Host {
         sockets.insert(4);
         let mut ssl_contexts = IdSet::empty();
         ssl_contexts.insert(1);
-        let tunnel = Tunnel {
-            name: "transcript".into(),
-            target: settings::Target { host: AtText::new("220.180.239.201").unwrap(), port: 8011 },
-            mode,
-            tls: Tls::new(Authentication::Insecure),
-            limits: settings::Limits::default(),
-        };
+        let target = "220.180.239.201:8011".parse().expect("a target");
+        let tunnel = Tunnel::new("transcript", target, Tls::new(Authentication::Insecure));
         let settings = Settings {
-            ports: vec![settings::Port::default()],
             modem: settings::Modem { sockets, ssl_contexts, ..settings::Modem::default() },
-            tunnels: vec![Arc::new(tunnel)],
-            shutdown_timeout: Duration::from_secs(30),
-            is_single: false,
+            tunnels: vec![Arc::new(Tunnel { mode, ..tunnel })],
+            ..Settings::default()
         };
         let mut relay = Relay::new(settings, now);
         let tunnel = relay.tunnels()[0].clone();

@@ -33,7 +33,7 @@ pub fn from_listen(args: &ListenArgs, around: &Environment) -> Result<Checked, C
         let settings = settings::Tunnel {
             name: tunnel_name(&args.listen),
             target: args.to.clone(),
-            mode: args.stream.mode.unwrap_or(DEFAULT_MODE),
+            mode: args.stream.mode.unwrap_or_default(),
             tls: checks.tls(&args.tls, None)?,
             limits: checks.limits(&args.stream, &args.clients)?,
         };
@@ -53,7 +53,7 @@ pub fn from_connect(args: &ConnectArgs, around: &Environment) -> Result<Checked,
         let settings = settings::Tunnel {
             name: tunnel_name(&[Listen::Stdio]),
             target: args.to.clone(),
-            mode: args.stream.mode.unwrap_or(DEFAULT_MODE),
+            mode: args.stream.mode.unwrap_or_default(),
             tls: checks.tls(&args.tls, None)?,
             // Nobody else is served: how long to wait is decided by what the modem waits for.
             limits: Limits { stall_timeout: Duration::ZERO, queue_timeout: Duration::ZERO, ..limits },
@@ -662,7 +662,7 @@ impl<'a> Checks<'a> {
         };
         let settings = settings::Tunnel {
             limits: self.limits(&options.stream, &options.clients)?,
-            mode: options.stream.mode.unwrap_or(DEFAULT_MODE),
+            mode: options.stream.mode.unwrap_or_default(),
             name,
             target,
             tls,
@@ -769,7 +769,6 @@ fn logging_over(args: &LoggingOptions, file: &LoggingOptions) -> LoggingOptions 
 /// Where `run` looks without `--config`.
 pub(crate) const DEFAULT_PATH: &str = "/etc/qssl-tunnel.toml";
 
-const DEFAULT_MODE: Mode = Mode::Push;
 /// AT+QSSLCLOSE (both manuals).
 const LONGEST_CLOSE_TIMEOUT: Duration = Duration::from_secs(65_535);
 /// AT+QIDNSCFG takes a primary and a secondary server.

@@ -1,13 +1,13 @@
 //! What holds when nothing is said. The help texts name the same values, which a test compares.
 
-use std::time::Duration;
+use qssl_core::Settings;
 
 use super::{Control, Process};
 
 impl Default for Process {
     fn default() -> Self {
         Process {
-            shutdown_timeout: Duration::from_secs(30),
+            shutdown_timeout: Settings::default().shutdown_timeout,
             control: Control::Default,
             state_directory: None,
             monthly_budget: None,

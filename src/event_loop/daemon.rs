@@ -377,13 +377,9 @@ mod tests {
     fn beside_a_silent_modem(modem: &std::net::TcpListener) -> EventLoop {
         let address = modem.local_addr().expect("it is bound");
         let device = format!("tcp://{address}").parse().expect("a device");
-        let settings = settings::Tunnel {
-            name: "web".into(),
-            target: "server.test:443".parse().expect("a target"),
-            mode: config::Mode::Push,
-            tls: config::Tls::new(config::Authentication::Insecure),
-            limits: config::Limits::default(),
-        };
+        let target = "server.test:443".parse().expect("a target");
+        let tls = config::Tls::new(config::Authentication::Insecure);
+        let settings = settings::Tunnel::new("web", target, tls);
         let configuration = config::Configuration {
             devices: vec![device],
             reset_command: None,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use qssl_core::settings::{Authentication, Limits, Mode, Modem, Port, Tls, Tunnel};
+use qssl_core::settings::{Authentication, Tls, Tunnel};
 use qssl_core::{Action, ClientId, ClientInput, Input, ModemAction, PortFacts, PortInput, Relay, Settings};
 
 const LISTENER: Token = Token(usize::MAX);
@@ -26,20 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [listen, target, device] = &arguments[..] else {
         return Err("usage: minimal LISTEN TARGET MODEM".into());
     };
-    let settings = Settings {
-        ports: vec![Port::default()],
-        modem: Modem::default(),
-        tunnels: vec![Arc::new(Tunnel {
-            name: "minimal".into(),
-            target: target.parse()?,
-            mode: Mode::Push,
-            tls: Tls::new(Authentication::Insecure),
-            limits: Limits::default(),
-        })],
-        shutdown_timeout: Duration::from_secs(30),
-        is_single: false,
-    };
-    let tunnel = settings.tunnels[0].clone();
+    let tunnel = Arc::new(Tunnel::new("minimal", target.parse()?, Tls::new(Authentication::Insecure)));
+    let settings = Settings { tunnels: vec![tunnel.clone()], ..Settings::default() };
     let mut relay = Relay::new(settings, now());
     let mut poll = Poll::new()?;
     let both = Interest::READABLE | Interest::WRITABLE;

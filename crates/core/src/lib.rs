@@ -31,18 +31,11 @@
 //!    comes, which is an [`Input`] as well.
 //!
 //! ```
-//! # use std::time::{Duration, Instant};
-//! use qssl_core::{Action, Input, ModemAction, PortFacts, PortInput, Relay, Settings, settings};
+//! # use std::time::Instant;
+//! use qssl_core::{Action, Input, ModemAction, PortFacts, PortInput, Relay, Settings};
 //!
-//! let settings = Settings {
-//!     ports: vec![settings::Port::default()],
-//!     modem: settings::Modem::default(),
-//!     tunnels: Vec::new(),
-//!     shutdown_timeout: Duration::from_secs(30),
-//!     is_single: false,
-//! };
 //! let mut now = Instant::now();
-//! let mut relay = Relay::new(settings, now);
+//! let mut relay = Relay::new(Settings::default(), now);
 //! assert_eq!(relay.poll_action(), Some(Action::Modem(ModemAction::OpenPort(0))));
 //! relay.handle(Input::Port(0, PortInput::Opened(PortFacts::default())), now);
 //! // The port has to be quiet before the modem is asked; here time passes as fast as it is told.

@@ -30,6 +30,19 @@ pub struct Settings {
     pub is_single: bool,
 }
 
+impl Default for Settings {
+    /// One port, and no tunnel yet.
+    fn default() -> Self {
+        Settings {
+            ports: vec![Port::default()],
+            modem: Modem::default(),
+            tunnels: Vec::new(),
+            shutdown_timeout: Duration::from_secs(30),
+            is_single: false,
+        }
+    }
+}
+
 /// A way to reach the modem, as far as the core needs to know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Port {
@@ -183,24 +196,26 @@ pub struct Tunnel {
     pub limits: Limits,
 }
 
-/// A tunnel for tests that look at one of its settings.
-#[cfg(test)]
-pub(crate) fn test_tunnel() -> Tunnel {
-    Tunnel {
-        name: "test".into(),
-        target: "a:1".parse().expect("a target"),
-        mode: Mode::Push,
-        tls: Tls::new(Authentication::Insecure),
-        limits: Limits::default(),
+impl Tunnel {
+    /// A tunnel in the usual mode, with the usual limits.
+    pub fn new(name: impl Into<String>, target: Target, tls: Tls) -> Self {
+        Tunnel { name: name.into(), target, mode: Mode::default(), tls, limits: Limits::default() }
     }
 }
 
+/// A tunnel for tests that look at one of its settings.
+#[cfg(test)]
+pub(crate) fn test_tunnel() -> Tunnel {
+    Tunnel::new("test", "a:1".parse().expect("a target"), Tls::new(Authentication::Insecure))
+}
+
 /// `--mode`: the access mode of a tunnel's sockets (both manuals, 1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// the module keeps received bytes until they are read (mode 0)
     Buffer,
     /// the module sends received bytes as they come (mode 1)
+    #[default]
     Push,
     /// the port becomes the stream of one connection (mode 2)
     Transparent,

@@ -113,10 +113,8 @@ impl ByHand {
         };
         let mut settings = Settings {
             ports: vec![settings::Port::default(); ports],
-            modem: settings::Modem::default(),
             tunnels: modes.iter().enumerate().map(tunnel).map(Arc::new).collect(),
-            shutdown_timeout: Duration::from_secs(30),
-            is_single: false,
+            ..Settings::default()
         };
         change(&mut settings);
         let now = base();

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use qssl_core::at::{AtText, IdSet};
+use qssl_core::at::IdSet;
 use qssl_core::modem::{self, PortFacts};
 use qssl_core::relay::{Action, ClientId, Relay};
 use qssl_core::settings::{self, Authentication, Mode, Settings, Tls, Tunnel};
@@ -45,22 +45,12 @@ impl Rig {
     /// So many clients, whose connections in this mode are up.
     pub fn new(mode: Mode, far_end: FarEnd, clients: usize) -> Rig {
         let now = Instant::now();
-        let tunnel = Tunnel {
-            name: "bench".into(),
-            target: settings::Target {
-                host: AtText::new("server.test").expect("letters and a dot"),
-                port: 443,
-            },
-            mode,
-            tls: Tls::new(Authentication::Insecure),
-            limits: settings::Limits::default(),
-        };
+        let target = "server.test:443".parse().expect("a target");
+        let tunnel = Tunnel::new("bench", target, Tls::new(Authentication::Insecure));
         let settings = Settings {
-            ports: vec![settings::Port::default()],
             modem: settings::Modem { sockets: IdSet::first(12), ..settings::Modem::default() },
-            tunnels: vec![Arc::new(tunnel)],
-            shutdown_timeout: Duration::from_secs(30),
-            is_single: false,
+            tunnels: vec![Arc::new(Tunnel { mode, ..tunnel })],
+            ..Settings::default()
         };
         let modem = emulator::Config { ports: vec![PortName::UsbModem], ..emulator::Config::default() };
         let mut rig = Rig {

@@ -12,6 +12,7 @@ mod foreign;
 mod outcome;
 mod parse;
 mod result_code;
+#[doc(hidden)]
 pub mod transcript;
 mod value;
 
