@@ -2,7 +2,7 @@
 //! with the exit status of the first failure, and leaves the modem as it found it.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 
 use qssl_modem_emulator::test_server::{
     Authority, Behaviour, CertificateRequest, ServerOptions, SslVersion, TestServer,
@@ -463,7 +463,7 @@ fn a_running_daemon_is_asked_and_its_connections_go_on() {
     let tunnel = site.tunnel(&["--control", socket]);
     tunnel.wait_until_ready();
     let mut client = harness::connect(tunnel.address());
-    echoes(&mut client, b"before");
+    harness::echo(&mut client, b"before");
 
     let target = format!("{NAME}:443");
     let arguments = ["doctor", &target, "--ca", certificate_file(), "-w", "20s", "--control", socket];
@@ -486,7 +486,7 @@ fn a_running_daemon_is_asked_and_its_connections_go_on() {
     let pruned = run(&mut tunnel_command(&["cert", "prune", "--control", socket])).expect_success();
     assert_eq!(pruned.text(), "");
 
-    echoes(&mut client, b"after");
+    harness::echo(&mut client, b"after");
 }
 
 #[test]
@@ -512,12 +512,4 @@ fn a_failing_examination_through_a_daemon_costs_it_no_connection() {
         status["sockets"]["free"] == 12
     };
     assert!((0..200).any(|_| is_whole()), "{}", tunnel.log());
-}
-
-#[track_caller]
-fn echoes(client: &mut std::net::TcpStream, bytes: &[u8]) {
-    client.write_all(bytes).expect("the tunnel takes bytes");
-    let mut back = vec![0; bytes.len()];
-    client.read_exact(&mut back).expect("the server answers");
-    assert_eq!(back, bytes);
 }

@@ -12,15 +12,8 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getgid, getuid, prlimit};
 
 use crate::daemon::{Daemon, tunnel};
 use qssl_test_common::harness::{
-    Ended, PATIENCE, Site, connect, read_to_end, run, temporary_directory, tunnel_command,
+    Ended, PATIENCE, Site, connect, echo, read_to_end, run, temporary_directory, tunnel_command,
 };
-
-fn echoes(client: &mut (impl std::io::Read + std::io::Write)) {
-    client.write_all(b"hello").expect("the tunnel reads");
-    let mut echo = [0; 5];
-    client.read_exact(&mut echo).expect("the server echoes");
-    assert_eq!(&echo, b"hello");
-}
 
 #[test]
 fn peers_outside_the_allowed_networks_are_reset_and_counted() {
@@ -42,7 +35,7 @@ fn peers_outside_the_allowed_networks_are_reset_and_counted() {
 
     daemon.rewrite(&tunnel("web", "allow = \"127.0.0.0/8\""), "");
     daemon.reload("0 unchanged, 1 changed");
-    echoes(&mut connect(daemon.address()));
+    echo(&mut connect(daemon.address()), b"hello");
 }
 
 #[test]
@@ -51,12 +44,12 @@ fn no_more_clients_of_a_tunnel_are_accepted_than_it_may_have() {
     let tunnels = tunnel("small", "max-clients = 2") + &tunnel("other", "");
     let daemon = Daemon::with(&site, &tunnels, "", |_| ());
     let mut clients: Vec<TcpStream> = (0..3).map(|_| connect(daemon.address())).collect();
-    echoes(&mut clients[0]);
-    echoes(&mut clients[1]);
-    echoes(&mut connect(daemon.address_of(1)));
+    echo(&mut clients[0], b"hello");
+    echo(&mut clients[1], b"hello");
+    echo(&mut connect(daemon.address_of(1)), b"hello");
     assert_eq!(daemon.status().tunnels[0].counters.accepted, 2, "the third waits outside");
     drop(clients.remove(0));
-    echoes(&mut clients[1]);
+    echo(&mut clients[1], b"hello");
 }
 
 #[test]
@@ -123,14 +116,14 @@ fn a_unix_socket_has_the_mode_and_the_owner_that_were_asked_for() {
         (metadata.permissions().mode() & 0o777, metadata.uid(), metadata.gid()),
         (0o620, owner, group)
     );
-    echoes(&mut UnixStream::connect(&path).expect("the tunnel listens"));
+    echo(&mut UnixStream::connect(&path).expect("the tunnel listens"), b"hello");
 
     // What a daemon leaves behind that is killed does not keep the next one from listening.
     daemon.signal(Signal::KILL);
     daemon.wait();
     assert!(path.exists());
     let daemon = Daemon::with(&site, &section, "", |_| ());
-    echoes(&mut UnixStream::connect(&path).expect("the tunnel listens"));
+    echo(&mut UnixStream::connect(&path).expect("the tunnel listens"), b"hello");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait().0, 0);
     assert!(!path.exists());
@@ -161,7 +154,7 @@ fn without_descriptors_the_listener_neither_spins_nor_dies() {
     let daemon = Daemon::start(&site);
     let address = daemon.address();
     let mut served = connect(address);
-    echoes(&mut served);
+    echo(&mut served, b"hello");
     // The three of every process and one more are taken, so that no number is left.
     limit_descriptors(&daemon, 4);
     let before = processor_ticks(&daemon);
@@ -175,13 +168,13 @@ fn without_descriptors_the_listener_neither_spins_nor_dies() {
     assert_eq!(nothing.kind(), ErrorKind::WouldBlock, "{}", daemon.log());
     let ticks = processor_ticks(&daemon) - before;
     assert!(ticks < TICKS_PER_SECOND / 2, "{ticks} ticks in two seconds");
-    echoes(&mut served);
+    echo(&mut served, b"hello");
 
     limit_descriptors(&daemon, 1024);
     waiting.set_read_timeout(Some(PATIENCE)).expect("the limit is not zero");
     waiting.read_exact(&mut [0; 5]).unwrap_or_else(|error| panic!("{error}: {}", daemon.log()));
-    echoes(&mut connect(address));
-    more.iter_mut().for_each(echoes);
+    echo(&mut connect(address), b"hello");
+    more.iter_mut().for_each(|client| echo(client, b"hello"));
     assert_eq!(
         daemon.status().tunnels[0].counters.refused,
         7,
@@ -194,7 +187,7 @@ fn clients_that_use_up_all_descriptors_are_served_when_others_have_left() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
     let address = daemon.address();
-    echoes(&mut connect(address));
+    echo(&mut connect(address), b"hello");
     // Some more than it needs for itself: real clients use them up.
     let own = fs::read_dir(format!("/proc/{}/fd", daemon.id())).expect("it runs").count() as u64;
     limit_descriptors(&daemon, own + 5);
@@ -215,7 +208,7 @@ fn clients_that_use_up_all_descriptors_are_served_when_others_have_left() {
     daemon.wait_for("cannot accept clients for now");
     daemon.wait_for("clients are accepted again");
     limit_descriptors(&daemon, 1024);
-    echoes(&mut connect(address));
+    echo(&mut connect(address), b"hello");
     // At least those who came when all descriptors were taken, and nobody twice.
     let refused = daemon.status().tunnels[0].counters.refused;
     assert!((3 * 30..=came).contains(&refused), "{refused} of {came}");

@@ -1,6 +1,5 @@
 //! Goal of this test: SIGHUP takes a new configuration as a whole or not at all, and unchanged connections live on.
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,35 +7,28 @@ use std::thread;
 use qssl_modem_emulator::test_server::Behaviour;
 
 use crate::daemon::{Daemon, tunnel};
-use qssl_test_common::harness::{Site, connect};
-
-fn echoes(client: &mut TcpStream, text: &[u8]) {
-    client.write_all(text).expect("the tunnel reads");
-    let mut echo = vec![0; text.len()];
-    client.read_exact(&mut echo).expect("the server echoes");
-    assert_eq!(echo, text);
-}
+use qssl_test_common::harness::{Site, connect, echo};
 
 #[test]
 fn tunnels_come_and_go_and_connections_stay() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
     let mut old = connect(daemon.address());
-    echoes(&mut old, b"before");
+    echo(&mut old, b"before");
 
     daemon.rewrite(&(tunnel("web", "") + &tunnel("more", "")), "");
     daemon.reload("1 unchanged, 0 changed, 1 added, 0 removed");
-    echoes(&mut old, b"after");
+    echo(&mut old, b"after");
     let mut new = connect(daemon.address_of(1));
-    echoes(&mut new, b"new");
-    echoes(&mut connect(daemon.address()), b"as before");
+    echo(&mut new, b"new");
+    echo(&mut connect(daemon.address()), b"as before");
 
     daemon.rewrite(&tunnel("more", ""), "");
     daemon.reload("1 unchanged, 0 changed, 0 added, 1 removed");
     daemon.wait_for(&format!("{} takes no more clients", daemon.address()));
     assert!(TcpStream::connect(daemon.address()).is_err(), "nobody listens there any more");
-    echoes(&mut old, b"still there");
-    echoes(&mut new, b"still there");
+    echo(&mut old, b"still there");
+    echo(&mut new, b"still there");
     let names: Vec<String> = daemon.status().tunnels.into_iter().map(|tunnel| tunnel.name).collect();
     assert_eq!(names, ["more"]);
 }
@@ -46,12 +38,12 @@ fn a_changed_tunnel_serves_new_clients_under_new_settings_at_the_same_address() 
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
     let mut old = connect(daemon.address());
-    echoes(&mut old, b"push");
+    echo(&mut old, b"push");
     // Another SSL context as well: the TLS settings differ.
     daemon.rewrite(&tunnel("web", "mode = \"buffer\"\nalpn = \"h2\""), "");
     daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
-    echoes(&mut connect(daemon.address()), b"buffer");
-    echoes(&mut old, b"push still");
+    echo(&mut connect(daemon.address()), b"buffer");
+    echo(&mut old, b"push still");
     daemon.wait_for("+QSSLCFG=\"alpn\",1,\"h2\"");
     assert_eq!(daemon.status().tunnels[0].mode, "buffer");
 }
@@ -61,7 +53,7 @@ fn a_bad_file_changes_nothing() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
     let mut client = connect(daemon.address());
-    echoes(&mut client, b"before");
+    echo(&mut client, b"before");
     let before = daemon.status().tunnels[0].clone();
     for text in ["", "[[tunnel]]\nlisten = 1\n", "nonsense", "[modem]\nbaud = \"fast\"\n"] {
         daemon.rewrite_whole(text);
@@ -73,8 +65,8 @@ fn a_bad_file_changes_nothing() {
     let other = tunnel("other", "").replace("127.0.0.1:0", &address.to_string());
     daemon.rewrite(&(tunnel("web", "idle-timeout = 5") + &other), "");
     daemon.reload("the old configuration stays");
-    echoes(&mut client, b"after");
-    echoes(&mut connect(daemon.address()), b"after");
+    echo(&mut client, b"after");
+    echo(&mut connect(daemon.address()), b"after");
     let after = daemon.status().tunnels;
     assert_eq!((after.len(), &after[0].name, &after[0].mode), (1, &before.name, &before.mode));
 }
@@ -91,7 +83,7 @@ fn under_load_no_byte_is_lost() {
             scope.spawn(move || {
                 let mut client = connect(address);
                 while !ends.load(Ordering::Relaxed) {
-                    echoes(&mut client, &vec![number; 10_000]);
+                    echo(&mut client, &vec![number; 10_000]);
                 }
             });
         }
@@ -127,8 +119,8 @@ fn a_reload_while_the_modem_is_being_set_up_is_made_up_for() {
     daemon.wait_for("uploading");
     daemon.rewrite(&(tunnel("web", "") + &tunnel("more", "alpn = \"h2\"")), "");
     daemon.reload("1 unchanged, 0 changed, 1 added, 0 removed");
-    echoes(&mut connect(daemon.address()), b"old");
-    echoes(&mut connect(daemon.address_of(1)), b"new");
+    echo(&mut connect(daemon.address()), b"old");
+    echo(&mut connect(daemon.address_of(1)), b"new");
 }
 
 #[test]
@@ -136,12 +128,12 @@ fn while_draining_nothing_is_reloaded() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
     let mut client = connect(daemon.address());
-    echoes(&mut client, b"before");
+    echo(&mut client, b"before");
     daemon.signal(rustix::process::Signal::TERM);
     daemon.wait_for("draining 1 connection ");
     daemon.rewrite(&tunnel("other", ""), "");
     daemon.reload("ignoring SIGHUP: draining");
-    echoes(&mut client, b"still served");
+    echo(&mut client, b"still served");
     drop(client);
     let (status, log) = daemon.wait();
     assert_eq!(status, 0, "{log}");

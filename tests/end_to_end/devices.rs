@@ -11,7 +11,7 @@ use std::thread;
 use qssl_modem_emulator::test_server::{Behaviour, ServerOptions, TestServer};
 
 use qssl_test_common::harness::{
-    Ended, Gate, MODES, MUCH_BYTES, Modem, Running, Site, Tunnel, connect, curl, digest, free_address,
+    Ended, Gate, MODES, MUCH_BYTES, Modem, Running, Site, Tunnel, connect, curl, digest, echo, free_address,
     identity, patterned_file, program, read_to_end, run, sha256_hex, temporary_directory, tunnel_command,
 };
 
@@ -250,14 +250,6 @@ fn echo_server() -> TestServer {
     let identity = Some(identity().clone());
     let options = ServerOptions { identity, behaviour: Behaviour::Echo, ..ServerOptions::default() };
     TestServer::start(options).expect("the server starts")
-}
-
-#[track_caller]
-fn echo(client: &mut TcpStream, bytes: &[u8]) {
-    client.write_all(bytes).expect("the tunnel takes it");
-    let mut answer = vec![0; bytes.len()];
-    client.read_exact(&mut answer).expect("the server answers");
-    assert_eq!(answer, bytes);
 }
 
 /// A user without any rights.

@@ -3,7 +3,6 @@
 
 #![allow(clippy::disallowed_methods, reason = "how long stopping takes is what is tested")]
 
-use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,8 +11,8 @@ use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
 use qssl_test_common::harness::{
-    Ended, MODES, Modem, PATIENCE, Running, Site, Tunnel, certificate_file, connect, digest, read_to_end,
-    rounds,
+    Ended, MODES, Modem, PATIENCE, Running, Site, Tunnel, certificate_file, connect, digest, echo,
+    read_to_end, rounds,
 };
 
 #[test]
@@ -67,12 +66,12 @@ fn sigterm_lets_a_client_finish() {
     let site = Site::new(Behaviour::Echo, "");
     let tunnel = site.tunnel(&[]);
     let (mut client, address) = (connect(tunnel.address()), tunnel.address());
-    assert_eq!(echo(&mut client), *b"ping");
+    echo(&mut client, b"ping");
     tunnel.signal(Signal::TERM);
     tunnel.wait_for("draining 1 connection");
-    assert_eq!(echo(&mut client), *b"ping");
+    echo(&mut client, b"ping");
     assert!(TcpStream::connect(address).is_err(), "new clients are refused while draining");
-    assert_eq!(echo(&mut client), *b"ping");
+    echo(&mut client, b"ping");
     drop(client);
     let (status, log) = tunnel.wait();
     assert_eq!(status, 0, "{log}");
@@ -84,7 +83,7 @@ fn a_second_signal_cuts() {
         let site = Site::new(Behaviour::Echo, "");
         let tunnel = site.tunnel(&[]);
         let mut client = connect(tunnel.address());
-        assert_eq!(echo(&mut client), *b"ping");
+        echo(&mut client, b"ping");
         tunnel.signal(signal);
         tunnel.wait_for("draining 1 connection");
         tunnel.signal(signal);
@@ -98,10 +97,10 @@ fn listen_ends_with_its_terminal() {
     let site = Site::new(Behaviour::Echo, "");
     let tunnel = site.tunnel(&[]);
     let mut client = connect(tunnel.address());
-    assert_eq!(echo(&mut client), *b"ping");
+    echo(&mut client, b"ping");
     tunnel.signal(Signal::HUP);
     tunnel.wait_for("draining 1 connection");
-    assert_eq!(echo(&mut client), *b"ping");
+    echo(&mut client, b"ping");
     drop(client);
     let (status, log) = tunnel.wait();
     assert_eq!(status, 0, "{log}");
@@ -136,7 +135,7 @@ fn draining_ends_with_the_shutdown_timeout() {
     let site = Site::new(Behaviour::Echo, "");
     let tunnel = site.tunnel(&["--shutdown-timeout", "500ms"]);
     let mut client = connect(tunnel.address());
-    assert_eq!(echo(&mut client), *b"ping");
+    echo(&mut client, b"ping");
     tunnel.signal(Signal::TERM);
     assert_eq!(read_to_end(&mut client).2, Ended::Reset);
     let (status, log) = tunnel.wait();
@@ -202,10 +201,3 @@ fn an_open_that_hangs_delays_nothing_whether_its_client_waits_or_has_left() {
 
 /// For a machine that has more to do.
 const SLACK_SECONDS: u64 = 8;
-
-fn echo(client: &mut TcpStream) -> [u8; 4] {
-    client.write_all(b"ping").expect("the tunnel takes it");
-    let mut answer = [0; 4];
-    client.read_exact(&mut answer).expect("the server answers");
-    answer
-}

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use qssl_modem_emulator::test_server::Behaviour;
 
-use crate::{echo, of_process};
-use qssl_test_common::harness::{MODES, Site, Tunnel, connect};
+use crate::of_process;
+use qssl_test_common::harness::{MODES, Site, Tunnel, connect, echo};
 
 #[test]
 fn an_idle_tunnel_does_not_wake_up() {

@@ -6,21 +6,10 @@ mod idle;
 mod memory;
 mod system_calls;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-
 /// What the system says of a process under this name: a number, in KiB where it is memory.
 fn of_process(id: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
     let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let value = value.unwrap_or_else(|| panic!("the system says no {name}:\n{status}"));
     value.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-/// Sends this to an echo, and reads it back.
-fn echo(client: &mut TcpStream, bytes: &[u8]) {
-    client.write_all(bytes).expect("the tunnel reads");
-    let mut answer = vec![0; bytes.len()];
-    client.read_exact(&mut answer).expect("the server echoes");
-    assert!(answer == bytes, "another answer than what was sent");
 }

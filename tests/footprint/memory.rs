@@ -7,8 +7,8 @@ use std::thread;
 
 use qssl_modem_emulator::test_server::Behaviour;
 
-use crate::{echo, of_process};
-use qssl_test_common::harness::{Site, Tunnel, connect};
+use crate::of_process;
+use qssl_test_common::harness::{Site, Tunnel, connect, echo};
 
 #[test]
 fn twelve_busy_clients_take_little_memory_however_much_they_carry() {

@@ -12,8 +12,7 @@ use std::process::Command;
 use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
-use crate::echo;
-use qssl_test_common::harness::{Running, Site, connect, program, temporary_directory, tunnel_command};
+use qssl_test_common::harness::{Running, Site, connect, echo, program, temporary_directory, tunnel_command};
 
 /// What a ping-pong may cost. Whoever finds a way to take less lowers these.
 ///

@@ -1,6 +1,6 @@
 //! Local clients: curl, and plain TCP under the test's control; and what they should have received.
 
-use std::io::{ErrorKind, Read, Write as _};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +20,15 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).expect("the limit is not zero");
     stream.set_write_timeout(Some(PATIENCE)).expect("the limit is not zero");
     stream
+}
+
+/// Sends this to a server that echoes, and reads it back.
+#[track_caller]
+pub fn echo(client: &mut (impl Read + Write), bytes: &[u8]) {
+    client.write_all(bytes).expect("the tunnel takes it");
+    let mut answer = vec![0; bytes.len()];
+    client.read_exact(&mut answer).expect("the server echoes");
+    assert!(answer == bytes, "another answer than what was sent");
 }
 
 /// curl, told to ask for this path through the tunnel.

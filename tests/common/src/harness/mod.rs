@@ -21,7 +21,7 @@ use qssl_tunnel::commands::modem_access::{Access, Conversation};
 use qssl_tunnel::config::{Configuration, Process};
 
 pub use self::clients::{
-    Ended, connect, curl, curl_at, digest, patterned_bytes, patterned_file, read_to_end, sha256_hex,
+    Ended, connect, curl, curl_at, digest, echo, patterned_bytes, patterned_file, read_to_end, sha256_hex,
 };
 pub use self::gate::Gate;
 pub use self::nginx::{Nginx, PAGE};
