@@ -58,8 +58,6 @@ pub enum Command {
         /// The mode it shall have.
         mode: AccessMode,
     },
-    /// ATO: back into transparent mode with the connection that left it last.
-    ReturnToData,
     /// Any other line whose answer is some information lines and a result.
     Line(Line),
     /// AT+QFUPL: CONNECT, then the bytes, then `+QFUPL: <size>,<checksum>`.
@@ -150,8 +148,7 @@ impl Command {
             Command::Upload { .. } => Expects::ConnectThenUpload,
             Command::Download { size, .. } => Expects::ConnectThenDownload(*size),
             Command::Open { mode: AccessMode::Transparent, .. }
-            | Command::SwitchMode { mode: AccessMode::Transparent, .. }
-            | Command::ReturnToData => Expects::ConnectThenData,
+            | Command::SwitchMode { mode: AccessMode::Transparent, .. } => Expects::ConnectThenData,
             _ => Expects::Result,
         }
     }
@@ -223,7 +220,6 @@ impl Command {
             Command::SwitchMode { .. } => "+QISWTMD",
             Command::Upload { .. } => "+QFUPL",
             Command::Download { .. } => "+QFDWL",
-            Command::ReturnToData => "+",
             Command::Line(line) => {
                 let name = line.text.strip_prefix("AT").unwrap_or("");
                 let bare = BARE_ANSWERS.contains(&name) || name.contains(';');
@@ -265,7 +261,6 @@ impl std::fmt::Display for Plain<'_> {
             Command::Close { socket, timeout_seconds: None } => write!(f, "AT+QSSLCLOSE={socket}"),
             Command::State { socket } => write!(f, "AT+QSSLSTATE={socket}"),
             Command::SwitchMode { socket, mode } => write!(f, "AT+QISWTMD={socket},{}", *mode as u8),
-            Command::ReturnToData => f.write_str("ATO"),
             Command::Line(line) => f.write_str(&line.text),
             Command::Upload { name, content } => {
                 write!(f, "AT+QFUPL=\"{name}\",{},{UPLOAD_TIMEOUT_SECONDS}", content.len())

@@ -53,7 +53,7 @@ use crate::settings::{self, Mode};
 use crate::setup::ssl_context::SslContext;
 use crate::setup::{Doubt, SetUp, Step, Texts};
 use crate::socket::{
-    Ending, FailedSend, Flow, OpenAnswer, OpenResult, Phase, Received, Socket, Told, UrcOpened, Witness,
+    Ending, FailedSend, Flow, OpenAnswer, OpenResult, Received, Socket, Told, UrcOpened, Witness,
 };
 use counters::OpenTimes;
 use port_names::Routing;

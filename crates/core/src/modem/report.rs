@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Modem, Phase, Step, UserCommand};
+use super::{Modem, Step, UserCommand};
 use crate::channel::{Channel, ChannelState};
 use crate::recorder::Recorder;
 
@@ -42,18 +42,7 @@ impl Modem {
         };
         let mut sockets = BTreeMap::new();
         for socket in &self.sockets {
-            let state = match socket.phase() {
-                Phase::Unknown => "unknown",
-                Phase::Foreign => "foreign",
-                Phase::Free => "free",
-                Phase::Opening(_) => "opening",
-                Phase::Open(_) => "open",
-                Phase::ConfirmingEnd(_)
-                | Phase::Closing(_)
-                | Phase::ConfirmingEof { .. }
-                | Phase::Checking { .. } => "closing",
-            };
-            *sockets.entry(state.to_owned()).or_default() += 1;
+            *sockets.entry(socket.phase_name().to_owned()).or_default() += 1;
         }
         Report {
             ports: self.ports.iter().enumerate().map(port).collect(),

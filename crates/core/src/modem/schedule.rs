@@ -15,7 +15,7 @@ use crate::fair_queue::Way;
 use crate::settings::{self, Mode};
 use crate::setup::ssl_context::negotiate_seconds;
 use crate::setup::{Doubt, Step};
-use crate::socket::{Flow, OpenStage, Opener, Opening, Phase, Socket, Switching, View};
+use crate::socket::{Flow, OpenStage, Opener, Opening, Socket, Switching, View};
 
 impl Modem {
     /// Gives every idle channel its next command. Called after every change.
@@ -71,7 +71,7 @@ impl Modem {
             !self.setup.is_up()
                 || !self.user_commands.is_empty()
                 || self.setup.doubt() == Doubt::Due
-                || self.sockets.iter().any(|socket| socket.phase() == &Phase::ConfirmingEof { asked: false })
+                || self.sockets.iter().any(|socket| socket.eof_waits_for_session(false))
                 || self.socket_command(port, now).is_some()
         };
         let is_due = |id: &SocketId| {
@@ -331,8 +331,7 @@ impl Modem {
     /// Does the data session still stand, now that a far end has closed, or an open was refused for want of it?
     fn judge_command(&mut self) -> Option<Command> {
         let doubt = self.setup.doubt();
-        let is_judging =
-            |asked| self.sockets.iter().any(|socket| socket.phase() == &Phase::ConfirmingEof { asked });
+        let is_judging = |asked| self.sockets.iter().any(|socket| socket.eof_waits_for_session(asked));
         let asked = doubt == Doubt::Asked || is_judging(true);
         let due = doubt == Doubt::Due || is_judging(false);
         if asked || !due {

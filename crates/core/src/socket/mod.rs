@@ -93,7 +93,7 @@ pub struct Socket {
 
 /// Where a socket is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
+enum Phase {
     /// The modem has not said yet; nobody may use it.
     Unknown,
     /// Somebody else's (`--sockets`), or taken by somebody else and not ours to close.
@@ -212,9 +212,19 @@ impl Socket {
 
     // Questions.
 
-    /// Where in the diagram it is.
-    pub fn phase(&self) -> &Phase {
-        &self.phase
+    /// Where in the diagram it is, in a word for people.
+    pub fn phase_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Unknown => "unknown",
+            Phase::Foreign => "foreign",
+            Phase::Free => "free",
+            Phase::Opening(_) => "opening",
+            Phase::Open(_) => "open",
+            Phase::ConfirmingEnd(_)
+            | Phase::Closing(_)
+            | Phase::ConfirmingEof { .. }
+            | Phase::Checking { .. } => "closing",
+        }
     }
 
     /// Whether the relay still wants to hear of it.

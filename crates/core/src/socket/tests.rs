@@ -118,7 +118,7 @@ fn an_end_needs_both_witnesses_and_the_client_waits_for_the_session() {
     assert!(socket.confirms_end());
     let closed = socket.close_answered(false, true, form(), 0b11, now);
     assert_eq!(closed, CloseAnswer::Closed { never_timed: false });
-    assert_eq!(socket.phase(), &Phase::ConfirmingEof { asked: false });
+    assert!(socket.eof_waits_for_session(false));
     assert!(!socket.eof_answered(0b11), "it was not asked yet");
     socket.eof_asked();
     assert!(socket.eof_answered(0b11));
