@@ -1,6 +1,7 @@
 //! The diagram of a channel, state by state, and what each step gives back.
 
 use super::*;
+use crate::at::{Outcome, Urc};
 use crate::test_clock::now;
 
 const LINE: Line = Line { baud: 115_200, is_uart: true, is_paced: true };

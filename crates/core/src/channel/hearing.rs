@@ -1,0 +1,337 @@
+//! What a channel hears: which messages are the answer to its command, whose the payload is, and what others must know.
+
+use std::time::Instant;
+
+use super::echo::{self, Echo};
+use super::in_flight::{Answer, InFlight, Stage};
+use super::{Channel, ChannelState, Destination, Habit};
+use crate::at::{Command, Expects, Message, Outcome, SocketId, Urc, begins_text};
+use crate::recorder::Side;
+
+/// What of an echo was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EchoTaken {
+    /// Some of what came.
+    Some,
+    /// Nothing: words of the modem come next.
+    Nothing,
+    /// The modem echoes payload, and other bytes than it was sent.
+    Garbled,
+}
+
+/// A command and its whole answer.
+#[derive(Debug)]
+pub struct Answered {
+    /// The command.
+    pub in_flight: InFlight,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was said before that.
+    pub answer: Answer,
+    /// When the command was sent.
+    pub asked_at: Instant,
+}
+
+/// What was heard, as far as it concerns others than the channel.
+#[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment, and a box would be an allocation per message"
+)]
+pub enum Heard {
+    /// Nothing of that kind.
+    Nothing,
+    /// The bytes that this socket is read for follow.
+    Header(SocketId),
+    /// The prompt.
+    Prompt,
+    /// A line that may be another program's.
+    OthersLine(String),
+    /// The command in flight, on a channel whose echo had been switched off.
+    EchoAgain,
+    /// What cannot be understood.
+    Malformed(String),
+    /// Something unsolicited.
+    Urc(Urc),
+    /// The command in flight is answered.
+    Answered(Answered),
+    /// `CONNECT` of a command that nobody waits for any more.
+    UnwantedStream,
+    /// `NO CARRIER` while it is being brought to answer: it was a stream until now.
+    StreamOver,
+    /// `SEND OK` while no payload has left that it could be the answer to.
+    SendOk,
+}
+
+impl Channel {
+    /// Decodes a message from the front of `input`, and takes it in. Payload of a socket goes to `payload`. `announcing`:
+    /// the sockets that nothing is pushed to, a bit each.
+    pub fn hear(
+        &mut self,
+        input: &mut &[u8],
+        announcing: u16,
+        now: Instant,
+        payload: &mut impl FnMut(SocketId, &[u8]),
+    ) -> Heard {
+        self.decoder.set_announcing(announcing);
+        let Some(message) = self.decoder.decode(input) else { return Heard::Nothing };
+        if let Some(InFlight { echo: Some(echo), .. }) = &mut self.in_flight {
+            echo.message_read();
+        }
+        match message {
+            Message::Payload { bytes, left } => {
+                match self.payload_for {
+                    Destination::Nobody => self.recorder.payload(Side::Modem, bytes, left, now),
+                    Destination::Answer => {
+                        self.recorder.file(Side::Modem, bytes.len(), left, now);
+                        self.answer.file.extend_from_slice(bytes);
+                    }
+                    Destination::Socket(id) => {
+                        self.recorder.payload(Side::Modem, bytes, left, now);
+                        payload(id, bytes);
+                    }
+                }
+                if left == 0 {
+                    self.payload_for = Destination::Nobody;
+                }
+            }
+            Message::ReceivedHeader { length } => return self.header(length, now),
+            Message::Prompt => {
+                self.recorder.prompt(now);
+                self.prompted(now);
+                return Heard::Prompt;
+            }
+            Message::Echo => {
+                if self.echoed() {
+                    return Heard::EchoAgain;
+                }
+            }
+            Message::Foreign(line) => {
+                // What it is about concerns others, as does the number of a caller in it.
+                self.recorder.answer(line, true, now);
+                self.payload_for = Destination::Nobody;
+                self.answer.has_gaps = true;
+                return Heard::OthersLine(line.to_owned());
+            }
+            Message::Information(line) => {
+                let secret = self.in_flight.as_ref().is_some_and(InFlight::is_secret);
+                self.recorder.answer(line, secret, now);
+                if let ChannelState::Resync(resync) = &mut self.state {
+                    resync.heard_line(line);
+                }
+                let is_answer = self.answer.take_line(self.in_flight.as_ref(), line);
+                if !is_answer {
+                    log::trace!(target: "wire", "ignored: {line}");
+                }
+                // A text with its length may stand in one line, and look like a line of the answer.
+                if !is_answer || begins_text(line) {
+                    return Heard::OthersLine(line.to_owned());
+                }
+            }
+            Message::Malformed(text) => return Heard::Malformed(text.to_owned()),
+            Message::Urc(urc) => {
+                self.recorder.line(Side::Modem, urc, now);
+                if let Urc::Pushed(_, length @ 1..) = urc {
+                    self.announced(length, now);
+                }
+                return Heard::Urc(urc);
+            }
+            Message::Final(result) => {
+                self.recorder.line(Side::Modem, result, now);
+                let result = Outcome::from(result);
+                return self.result(result, now);
+            }
+        }
+        Heard::Nothing
+    }
+
+    /// `+QSSLRECV: <length>`: what was asked for follows.
+    fn header(&mut self, length: usize, now: Instant) -> Heard {
+        self.recorder.line(Side::Modem, format_args!("+QSSLRECV: {length}"), now);
+        if length > 0 {
+            self.announced(length, now);
+        }
+        self.payload_for = Destination::Nobody;
+        let Some(InFlight { command: Command::Receive { socket, length: asked }, .. }) = &self.in_flight
+        else {
+            return Heard::Nothing;
+        };
+        self.answer.contradicts |= self.answer.received.is_some() || length > *asked;
+        self.answer.received.get_or_insert(length);
+        if length == 0 || self.answer.contradicts {
+            return Heard::Nothing;
+        }
+        Heard::Header(*socket)
+    }
+
+    /// A final result came.
+    fn result(&mut self, result: Outcome, now: Instant) -> Heard {
+        self.answer_is_whole(now);
+        let (is_connect, is_send_ok) = (result == Outcome::Connect, result == Outcome::SendOk);
+        if let ChannelState::Resync(resync) = &mut self.state {
+            match result {
+                Outcome::Ok => resync.heard_ok(now),
+                Outcome::Connect => return Heard::UnwantedStream,
+                result => {
+                    resync.heard_other_result(now);
+                    if result == Outcome::NoCarrier {
+                        return Heard::StreamOver;
+                    }
+                }
+            }
+            return Heard::Nothing;
+        }
+        if is_connect && self.connected(now) {
+            // The file is due, or comes.
+            return Heard::Nothing;
+        }
+        match self.concluded(result) {
+            Some((in_flight, outcome)) => Heard::Answered(Answered {
+                in_flight,
+                outcome,
+                answer: std::mem::take(&mut self.answer),
+                asked_at: self.last_said,
+            }),
+            None if is_connect => Heard::UnwantedStream,
+            None if is_send_ok => Heard::SendOk,
+            None => Heard::Nothing,
+        }
+    }
+
+    /// A final result arrived. `Some` if it ends the command in flight, which is then no longer in flight.
+    fn concluded(&mut self, result: Outcome) -> Option<(InFlight, Outcome)> {
+        let in_flight = self.in_flight.as_ref()?;
+        let expects = in_flight.command.expects();
+        let payload_left = in_flight.stage == Stage::AfterPayload;
+        let ends = match (&result, expects) {
+            (Outcome::Refused(_), _) => true,
+            (Outcome::SendOk, Expects::Prompt) => payload_left,
+            (Outcome::SendFail, Expects::Prompt) => true,
+            (Outcome::Ok, Expects::Result) => true,
+            (Outcome::Ok, Expects::ConnectThenUpload | Expects::ConnectThenDownload(_)) => payload_left,
+            (Outcome::Connect | Outcome::NoCarrier, Expects::ConnectThenData) => true,
+            // Some modules say OK before the CONNECT of a transparent open; anything else here answers
+            // something that nobody asked.
+            _ => false,
+        };
+        if !ends {
+            log::debug!(target: "at", "ignored a result that ends nothing: {result:?}");
+            return None;
+        }
+        self.decoder.expect_prompt(false);
+        self.in_flight.take().map(|in_flight| (in_flight, result))
+    }
+
+    /// `CONNECT` of a file command arrived.
+    fn connected(&mut self, now: Instant) -> bool {
+        let Some(in_flight) = &mut self.in_flight else { return false };
+        if in_flight.stage != Stage::Prompt {
+            return false;
+        }
+        match in_flight.command.expects() {
+            Expects::ConnectThenUpload => {
+                self.prompted(now);
+                true
+            }
+            Expects::ConnectThenDownload(size) => {
+                in_flight.stage = Stage::AfterPayload;
+                self.payload_for = Destination::Answer;
+                self.decoder.expect_raw(size);
+                self.announced(size, now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The answer to the command in flight is there. Its bytes did not exist before the command was sent, so the line
+    /// has carried them since then.
+    fn answer_is_whole(&mut self, now: Instant) {
+        if self.in_flight.is_none() || self.owes_answers {
+            return;
+        }
+        let lines: usize = self.answer.lines.iter().map(String::len).sum();
+        let bits = 10 * (lines + self.answer.file.len()) as u128;
+        let micros = now.saturating_duration_since(self.last_said).as_micros().max(1);
+        let baud = u32::try_from(bits * 1_000_000 / micros).unwrap_or(u32::MAX);
+        self.carried_baud = self.carried_baud.max(baud);
+    }
+
+    /// The payload that is announced belongs to this socket, or to nobody.
+    pub fn payload_is_for(&mut self, socket: Option<SocketId>) {
+        self.payload_for = socket.map_or(Destination::Nobody, Destination::Socket);
+    }
+
+    /// A `recv` URC came for this socket, while it is perhaps being read.
+    pub fn receivable(&mut self, id: SocketId) {
+        if self.is_asking(|command| matches!(command, Command::Receive { socket, .. } if *socket == id)) {
+            self.answer.receivable_again = true;
+        }
+    }
+
+    /// Bytes of the stream came; what is known to be payload of it goes to `payload`.
+    pub fn stream_received(&mut self, bytes: &[u8], now: Instant, payload: &mut impl FnMut(&[u8])) {
+        let ChannelState::Data(stream) = &mut self.state else { return };
+        let bytes = stream.skip_line_feed(bytes);
+        self.recorder.payload(Side::Modem, bytes, 0, now);
+        stream.received(bytes, now, payload);
+    }
+
+    /// A command came back. Returns whether the echo had been switched off, which the module has forgotten then.
+    fn echoed(&mut self) -> bool {
+        let Some(in_flight) = self.in_flight.as_mut().filter(|it| it.echo.is_none()) else { return false };
+        in_flight.echo = Some(Echo::default());
+        self.habit.command_came_back() && self.wire.are_made()
+    }
+
+    /// The socket whose payload is in flight and may come back.
+    pub fn may_echo(&self) -> Option<SocketId> {
+        let may_come =
+            matches!(self.habit, Habit::Unknown | Habit::Payload) && !self.decoder.is_inside_message();
+        match &self.in_flight {
+            Some(InFlight { command: Command::Send { socket, .. }, .. }) if may_come => Some(*socket),
+            _ => None,
+        }
+    }
+
+    /// Takes from `input` what of the payload in flight comes back. `outgoing` begins with that payload.
+    pub fn take_echo(&mut self, outgoing: &[u8], input: &mut &[u8]) -> EchoTaken {
+        let Some(in_flight) = &mut self.in_flight else { return EchoTaken::Nothing };
+        let sent = in_flight.payload_sent();
+        let echo = in_flight.echo.as_mut().filter(|_| !input.is_empty());
+        match echo.map_or(echo::Next::Words, |echo| echo.take(&outgoing[..sent], input)) {
+            echo::Next::Echo(count) => *input = &input[count..],
+            echo::Next::Line { line, count } => {
+                self.decoder.begin_line(&outgoing[line]);
+                *input = &input[count..];
+            }
+            echo::Next::Words if self.skip_before_echo(input) => {}
+            echo::Next::Words => return EchoTaken::Nothing,
+            echo::Next::Garbled => return EchoTaken::Garbled,
+        }
+        EchoTaken::Some
+    }
+
+    /// Skips a byte before what is still to come back, if it belongs to no line. Whether there was one.
+    fn skip_before_echo(&mut self, input: &mut &[u8]) -> bool {
+        let Some(&first) = input.first() else { return false };
+        let is_skipped = self.owes_echo() && self.decoder.skip_before_echo(input);
+        if let (true, Some(InFlight { echo: Some(echo), .. })) = (is_skipped, &mut self.in_flight) {
+            echo.skipped(first);
+        }
+        is_skipped
+    }
+
+    /// Whether more of the payload in flight is still to come back: whoever does not know what it is takes it for the
+    /// modem's words.
+    pub fn owes_echo(&self) -> bool {
+        self.habit != Habit::CommandsOnly && self.in_flight.as_ref().is_some_and(InFlight::owes_echo)
+    }
+
+    /// A command was answered; by its echo it is learnt whether payload is echoed. `outgoing`: what its socket has to
+    /// send, before what was sent is taken away.
+    pub fn learn_habit(&mut self, answered: &InFlight, outcome: &Outcome, outgoing: &[u8]) {
+        let is_sent = matches!((&answered.command, outcome), (Command::Send { .. }, Outcome::SendOk));
+        self.habit.answered(answered.echo, if is_sent { outgoing } else { &[] });
+    }
+}
