@@ -315,11 +315,7 @@ impl Relay {
         let has_number =
             |client: &Option<Client>| client.as_ref().is_some_and(|client| client.number == number);
         let Some(index) = self.clients.iter().position(has_number) else { return false };
-        let id = ClientId(index);
-        if let Some(socket) = self.get(id).and_then(Client::socket) {
-            self.leave_socket(socket, GiveUp::Abort, now);
-        }
-        self.reset(id, "ended by status --kill", Kind::StreamCut, now);
+        self.cut_off(ClientId(index), "ended by status --kill", now);
         self.settle(now);
         true
     }
@@ -653,9 +649,7 @@ impl Relay {
             _ => {}
         }
         if holds_up && (loses || client.gone) {
-            self.leave_socket(socket, GiveUp::Abort, now);
-            self.reset(id, "the client does not read", Kind::StreamCut, now);
-            return;
+            return self.cut_off(id, "the client does not read", now);
         }
         // A client that has closed fully frees its socket as soon as its bytes are out.
         if client.gone && client.finished && self.modem.unsent(socket) == 0 {
@@ -859,12 +853,16 @@ impl Relay {
 
     fn reset_all(&mut self, reason: &str, now: Instant) {
         for index in 0..self.clients.len() {
-            let id = ClientId(index);
-            if let Some(socket) = self.get(id).and_then(Client::socket) {
-                self.leave_socket(socket, GiveUp::Abort, now);
-            }
-            self.reset(id, reason, Kind::StreamCut, now);
+            self.cut_off(ClientId(index), reason, now);
         }
+    }
+
+    /// Breaks off the client's connection, and resets the client.
+    fn cut_off(&mut self, id: ClientId, reason: &str, now: Instant) {
+        if let Some(socket) = self.get(id).and_then(Client::socket) {
+            self.leave_socket(socket, GiveUp::Abort, now);
+        }
+        self.reset(id, reason, Kind::StreamCut, now);
     }
 
     /// Once the process is to end, a client without a socket waits for no modem that is not ready: nothing of the client
