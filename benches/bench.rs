@@ -131,14 +131,14 @@ fn in_simulated_time(report: &mut Report) {
     );
 }
 
-/// The heart's own time for each byte and each connection: the same for one client and for twelve, at first and
+/// The time of the core alone for each byte and each connection: the same for one client and for twelve, at first and
 /// behind a great many.
 fn growth(report: &mut Report) {
     let megabyte = 1_000_000;
     let long = std::env::var_os("QSSL_TUNNEL_LONG_TESTS").is_some();
     let bytes = if long { 10_000 * megabyte } else { 1_000 * megabyte };
     let connections = 10_000;
-    report.heading("Growth: the heart's own time in memory, push, up");
+    report.heading("Growth: time of the core alone in memory, push, up");
     let [mut first, mut one, mut twelve] = [1, 1, 12].map(|clients| {
         let mut rig = Rig::new(Mode::Push, FarEnd::Sink, clients);
         rig.send(megabyte);
@@ -152,7 +152,7 @@ fn growth(report: &mut Report) {
     };
     let rounds: Vec<[f64; 3]> =
         (0..GROWTH_ROUNDS).map(|_| [cost(&mut first), cost(&mut one), cost(&mut twelve)]).collect();
-    grown(report, "a byte", &rounds, &format!("behind {} MB", bytes / megabyte));
+    grown(report, "per byte", &rounds, &format!("after {} MB", bytes / megabyte));
     for _ in 0..connections {
         one.exchange_a_client();
     }
@@ -163,7 +163,7 @@ fn growth(report: &mut Report) {
     };
     let rounds: Vec<[f64; 3]> =
         (0..GROWTH_ROUNDS).map(|_| [cost(&mut first), cost(&mut one), cost(&mut twelve)]).collect();
-    grown(report, "a connection", &rounds, &format!("behind {connections} connections"));
+    grown(report, "per connection", &rounds, &format!("after {connections} connections"));
 }
 
 /// What something costs the only client at first, the only one later, and one of twelve.
@@ -215,7 +215,7 @@ fn unpaced(report: &mut Report) {
         }
         let name = format!("Transparent {way}, of socat");
         report.figure(&name, ratio(&rounds[0], &rounds[2], |round| round.rate), 2, "", Limit::AtLeast(0.95));
-        let name = format!("Transparent {way}, processor time a byte, of socat's");
+        let name = format!("Transparent {way}, processor time per byte, of socat's");
         report.figure(&name, ratio(&rounds[0], &rounds[2], |round| round.cost), 2, "", Limit::AtMost(1.1));
     }
     for mode in [Mode::Push, Mode::Buffer] {
@@ -229,7 +229,7 @@ fn unpaced(report: &mut Report) {
                 "",
                 Limit::AtLeast(0.9),
             );
-            let name = format!("{mode:?} {way}, processor time a byte, of the minimal program's");
+            let name = format!("{mode:?} {way}, processor time per byte, of the minimal program's");
             report.figure(&name, ratio(&rounds[0], &rounds[1], |round| round.cost), 2, "", Limit::None);
         }
     }
@@ -344,7 +344,7 @@ fn ratio(ours: &[Round], theirs: &[Round], what: impl Fn(&Round) -> f64) -> f64 
 /// The payload of one message, in bytes.
 const CHUNK: u64 = 1_460;
 const PACED_ROUNDS: usize = 3;
-/// What counts as no growth: the heart looks through all its sockets, used or not, whenever something happens.
+/// What counts as no growth: the core looks through all its sockets, used or not, after every event.
 const FLAT: f64 = 1.25;
 const GROWTH_ROUNDS: usize = 15;
 const GROWTH_BYTES: u64 = 8_000_000;

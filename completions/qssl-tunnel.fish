@@ -29,7 +29,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -s V -l version -d
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "listen" -d 'Listen locally and connect every client to a TLS server through the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "connect" -d 'Connect standard input and output to a TLS server through the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "run" -d 'Run the tunnels of a configuration file'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "status" -d 'Show how a running daemon and its modem are'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "status" -d 'Show the state of a running daemon and its modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "at" -d 'Send one AT command to the modem, between the commands of a running daemon'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "doctor" -d 'Find out why a modem does not connect, step by step'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
@@ -40,11 +40,11 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l mode 
 push\t'the module sends received bytes as they come (mode 1)'
 transparent\t'the port becomes the stream of one connection (mode 2)'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s w -l connect-timeout -d 'How long opening a connection may take, TLS handshake included [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s t -l half-close-timeout -d 'How long a reply may still flow after the client\'s half-close, from its last byte [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s T -l idle-timeout -d 'Reset a connection on which nothing has moved for this long [default: off]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s t -l half-close-timeout -d 'How long a reply may go on after the client\'s half-close, from its last byte [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s T -l idle-timeout -d 'Reset a connection that has carried no data for this long [default: off]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l lifetime -d 'Reset a connection that is this old [default: off]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l close-timeout -d 'How long the modem may take to close a connection, 0-65535 whole seconds [default: 10s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l on-closed -d 'How the end of a connection is passed on when the modem says `closed` [default: eof]' -r -f -a "eof\t'as an end of file, if nothing known speaks against it'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l on-closed -d 'How the end of a connection is passed on when the modem reports `closed` [default: eof]' -r -f -a "eof\t'as an end of file, if nothing known speaks against it'
 reset\t'as a reset'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l allow -d 'Serve clients from this network only; may be repeated or separated by commas [default: all]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-clients -d 'Serve at most this many clients of the tunnel at once, waiting ones included [default: no limit]' -r
@@ -92,23 +92,23 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l recov
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l control -d 'Make the control socket here, or none' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l insecure -d 'Do not authenticate the server: anybody on the way can read and alter everything'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sni -d 'Tell the server the host name (SNI), an error where the module cannot [default: where it can]'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-sni -d 'Do not tell the server the host name (SNI)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l insecure -d 'Do not authenticate the server: anyone on the way can read and alter everything'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sni -d 'Send the server the host name (SNI); an error if the module cannot [default: if the module can]'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-sni -d 'Do not send the server the host name (SNI)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l session-resumption -d 'Resume earlier TLS sessions, which saves most of the handshake'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l renegotiation -d 'Allow TLS renegotiation'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l check-time -d 'Check the validity dates of certificates [default: unless --insecure]'
@@ -117,18 +117,18 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ignor
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ignore-signature -d 'Do not verify the signatures of certificates'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s x -l hex-dump -d 'Print the traffic of clients in hexadecimal to standard error'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l mode -d 'How the modem hands over what it receives [default: push]' -r -f -a "buffer\t'the module keeps received bytes until they are read (mode 0)'
 push\t'the module sends received bytes as they come (mode 1)'
 transparent\t'the port becomes the stream of one connection (mode 2)'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s w -l connect-timeout -d 'How long opening a connection may take, TLS handshake included [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s t -l half-close-timeout -d 'How long a reply may still flow after the client\'s half-close, from its last byte [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s T -l idle-timeout -d 'Reset a connection on which nothing has moved for this long [default: off]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s t -l half-close-timeout -d 'How long a reply may go on after the client\'s half-close, from its last byte [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s T -l idle-timeout -d 'Reset a connection that has carried no data for this long [default: off]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l lifetime -d 'Reset a connection that is this old [default: off]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l close-timeout -d 'How long the modem may take to close a connection, 0-65535 whole seconds [default: 10s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l on-closed -d 'How the end of a connection is passed on when the modem says `closed` [default: eof]' -r -f -a "eof\t'as an end of file, if nothing known speaks against it'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l on-closed -d 'How the end of a connection is passed on when the modem reports `closed` [default: eof]' -r -f -a "eof\t'as an end of file, if nothing known speaks against it'
 reset\t'as a reset'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ca -d 'Authenticate the server against this certificate authority; may be repeated [default: system]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cert -d 'Client certificate, PEM; needs --key' -r -F
@@ -167,23 +167,23 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l reco
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l control -d 'Make the control socket here, or none' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l insecure -d 'Do not authenticate the server: anybody on the way can read and alter everything'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sni -d 'Tell the server the host name (SNI), an error where the module cannot [default: where it can]'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l no-sni -d 'Do not tell the server the host name (SNI)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l insecure -d 'Do not authenticate the server: anyone on the way can read and alter everything'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sni -d 'Send the server the host name (SNI); an error if the module cannot [default: if the module can]'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l no-sni -d 'Do not send the server the host name (SNI)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l session-resumption -d 'Resume earlier TLS sessions, which saves most of the handshake'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l renegotiation -d 'Allow TLS renegotiation'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l check-time -d 'Check the validity dates of certificates [default: unless --insecure]'
@@ -192,7 +192,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l igno
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ignore-signature -d 'Do not verify the signatures of certificates'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s x -l hex-dump -d 'Print the traffic of clients in hexadecimal to standard error'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l config -d 'Configuration file, see qssl-tunnel.toml(5) [default: /etc/qssl-tunnel.toml]' -r -F
@@ -219,14 +219,14 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l recovery
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l control -d 'Make the control socket here, or none' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
@@ -236,12 +236,12 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s R -l rec
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l check -d 'Check the configuration, print what is in effect, and end'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s x -l hex-dump -d 'Print the traffic of clients in hexadecimal to standard error'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l kill -d 'Reset the connection with this ID, as the table shows it' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l dump-recorder -d 'Write the daemon\'s flight recorder to FILE instead: what passed on the modem\'s port last' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l record-payload -d 'From now on record what payload consists of, or only how much there is' -r -f -a "true\t''
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l dump-recorder -d 'Write the daemon\'s flight recording to FILE instead: the latest traffic on the modem\'s port' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l record-payload -d 'From now on record the bytes of payload (true), or only their number (false)' -r -f -a "true\t''
 false\t''"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
@@ -267,19 +267,19 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l recov
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l json -d 'Print JSON'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l prometheus -d 'Print metrics for Prometheus'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l watch -d 'Show it again every two seconds, with rates'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l watch -d 'Show the status again every two seconds, with rates'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l timeout -d 'How long the modem may take to answer, 1s-600s; 0 is 600s [default: 5s]' -r
@@ -307,17 +307,17 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l recovery 
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l force -d 'Send it even if it is not known to only ask, with or without a daemon'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l force -d 'Send the command even if it is not known to be a mere query, with or without a daemon'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s w -l connect-timeout -d 'How long opening a connection may take, TLS handshake included [default: 60s]' -r
@@ -359,18 +359,18 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l recov
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l json -d 'Print the findings as JSON'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l insecure -d 'Do not authenticate the server: anybody on the way can read and alter everything'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sni -d 'Tell the server the host name (SNI), an error where the module cannot [default: where it can]'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-sni -d 'Do not tell the server the host name (SNI)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l insecure -d 'Do not authenticate the server: anyone on the way can read and alter everything'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sni -d 'Send the server the host name (SNI); an error if the module cannot [default: if the module can]'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-sni -d 'Do not send the server the host name (SNI)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l session-resumption -d 'Resume earlier TLS sessions, which saves most of the handshake'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l renegotiation -d 'Allow TLS renegotiation'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l check-time -d 'Check the validity dates of certificates [default: unless --insecure]'
@@ -378,12 +378,12 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-ch
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ignore-chain -d 'Do not verify certificate chains of more than one level'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ignore-signature -d 'Do not verify the signatures of certificates'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l key -d 'For check: the private key that should belong to the certificate' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s o -l output -d 'For get: write to FILE instead of standard output' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l config -d 'For list and prune: the configuration whose tunnels\' files are named or kept [default: /etc/qssl-tunnel.toml]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l config -d 'For list and prune: the configuration with the tunnels that use the files [default: /etc/qssl-tunnel.toml]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
@@ -408,35 +408,35 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l recover
 port\t'close the port and open it again'
 session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l reset-command -d 'Run this command when nothing else brings the modem back, such as one that takes its power away for a moment' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l poll-interval -d 'In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l send-timeout -d 'How long the modem may take to confirm bytes that it was given to send [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l json -d 'For list and check: print JSON'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -l once -d 'End after the transfer instead of staying up to be tried'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s v -l verbose -d 'Log commands and answers; twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -l once -d 'End after the transfer instead of going on for tests by hand'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "listen" -d 'Listen locally and connect every client to a TLS server through the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "connect" -d 'Connect standard input and output to a TLS server through the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "run" -d 'Run the tunnels of a configuration file'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "status" -d 'Show how a running daemon and its modem are'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "status" -d 'Show the state of a running daemon and its modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "at" -d 'Send one AT command to the modem, between the commands of a running daemon'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "doctor" -d 'Find out why a modem does not connect, step by step'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'put' -d 'store FILE, a certificate or a key in PEM, and print its name there'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'list' -d 'list the files, and whose they are'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'list' -d 'list the files, and the tunnels that they belong to'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'get' -d 'print the file called NAME'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'remove' -d 'remove the file called NAME'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'prune' -d 'remove what this program has stored and no tunnel uses'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'check' -d 'judge FILE, or else every certificate in the modem'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'prune' -d 'remove the files that this program has stored and no tunnel uses'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'check' -d 'check FILE, or else every certificate in the modem'

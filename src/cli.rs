@@ -1,9 +1,9 @@
 //! The command line: the clap definition and nothing else.
 //!
-//! Help, manual pages and completions are generated from it, and the configuration file takes its keys
-//! and their types from it (`config::file`), so that an option exists in one place. Nearly everything is
-//! optional here: defaults and the rules between options are applied by the checks behind `config`, which
-//! serve the command line and the file alike. A default that a help text names is held to those by a test.
+//! Help, manual pages and completions are generated from it, and the configuration file takes its keys and
+//! their types from it (`config::file`), so that an option exists in one place. Nearly everything is optional
+//! here: defaults and the rules between options are applied by the checks of `config`, for the command line
+//! and the file alike. A test compares the defaults that help texts name with the real ones.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -29,8 +29,8 @@ use qssl_core::settings::Cipher;
 
 /// Bridges local TCP to TLS connections made inside a Quectel cellular modem
 ///
-/// Clients connect to a local address; for each of them the modem opens a TLS connection of its own
-/// (AT+QSSLOPEN) over its serial port, and bytes are carried both ways.
+/// Clients connect to a local address. For each client the modem opens a TLS connection of its own
+/// (AT+QSSLOPEN, sent over the serial port), and the program carries the bytes both ways.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "qssl-tunnel", bin_name = "qssl-tunnel", version, max_term_width = 100)]
 pub struct Cli {
@@ -48,7 +48,7 @@ pub enum Command {
     Connect(Box<ConnectArgs>),
     /// Run the tunnels of a configuration file
     Run(Box<RunArgs>),
-    /// Show how a running daemon and its modem are
+    /// Show the state of a running daemon and its modem
     Status(Box<StatusArgs>),
     /// Send one AT command to the modem, between the commands of a running daemon
     At(Box<AtArgs>),
@@ -59,13 +59,13 @@ pub enum Command {
     /// Show a verified transfer through the embedded modem and a local TLS server
     #[cfg(feature = "emulator")]
     Demo(DemoArgs),
-    /// Not in this build: says how to have it
+    /// Not in this build: print how to get it
     #[cfg(not(feature = "emulator"))]
     #[command(hide = true)]
     Demo(MissingDemo),
 }
 
-/// Whatever `demo` is given in a build without the embedded modem.
+/// The arguments of `demo` in a build without the embedded modem, which are ignored.
 #[cfg(not(feature = "emulator"))]
 #[derive(Args, Clone, Debug)]
 pub struct MissingDemo {
@@ -89,9 +89,9 @@ Examples:
 pub struct ListenArgs {
     /// Where clients connect: PORT (loopback), ADDRESS:PORT, unix:/PATH or systemd:NAME
     ///
-    /// A bare port listens on 127.0.0.1 and ::1 only; every other address is typed out, 0.0.0.0:8443 for
-    /// all. unix:/path may be followed by ,mode=0600 ,owner=NAME and ,group=NAME; the mode is 0660 unless given.
-    /// systemd:NAME takes the socket that systemd passes under this name. May be given several times.
+    /// A port alone listens on 127.0.0.1 and ::1 only. Any other address must be given, such as 0.0.0.0:8443
+    /// for all. unix:/path may be followed by ,mode=0600 ,owner=NAME and ,group=NAME; the mode is 0660
+    /// by default. systemd:NAME takes the socket that systemd passes under this name. May be given several times.
     #[arg(required = true, value_name = "LISTEN")]
     pub listen: Vec<Listen>,
 
@@ -153,7 +153,7 @@ pub struct ConnectArgs {
     pub logging: LoggingOptions,
 }
 
-/// Arguments of `run`. The options here, and their environment variables, go before what the file says.
+/// Arguments of `run`. The options here, and their environment variables, override the file.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = ENVIRONMENT, after_long_help = "\
 Every option can be set in the environment: --connect-timeout as QSSL_TUNNEL_CONNECT_TIMEOUT.
@@ -168,7 +168,8 @@ pub struct RunArgs {
 
     /// Check the configuration, print what is in effect, and end
     ///
-    /// What is printed is TOML, defaults included, with secrets masked; nothing with --quiet. Nothing is opened.
+    /// The output is TOML, defaults included, with secrets masked. With --quiet there is no output. Nothing
+    /// is opened.
     #[arg(long, env = "QSSL_TUNNEL_CHECK", hide_env = true, value_parser = BoolishValueParser::new())]
     pub check: bool,
 
@@ -201,7 +202,7 @@ pub struct StatusArgs {
     #[arg(long, env = "QSSL_TUNNEL_PROMETHEUS", hide_env = true, value_parser = BoolishValueParser::new())]
     pub prometheus: bool,
 
-    /// Show it again every two seconds, with rates
+    /// Show the status again every two seconds, with rates
     #[arg(long, env = "QSSL_TUNNEL_WATCH", hide_env = true, value_parser = BoolishValueParser::new())]
     pub watch: bool,
 
@@ -210,14 +211,14 @@ pub struct StatusArgs {
         env = "QSSL_TUNNEL_KILL", hide_env = true)]
     pub kill: Option<u64>,
 
-    /// Write the daemon's flight recorder to FILE instead: what passed on the modem's port last
+    /// Write the daemon's flight recording to FILE instead: the latest traffic on the modem's port
     ///
-    /// Secrets are masked and payload is left out. Of a modem with several ports the others are written to
-    /// FILE.1 and so on.
+    /// Secrets are masked and payload is left out. If the modem has several ports, the further ones are
+    /// written to FILE.1 and so on.
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_DUMP_RECORDER", hide_env = true, value_hint = ValueHint::FilePath)]
     pub dump_recorder: Option<PathBuf>,
 
-    /// From now on record what payload consists of, or only how much there is
+    /// From now on record the bytes of payload (true), or only their number (false)
     #[arg(long, value_name = "true|false", env = "QSSL_TUNNEL_RECORD_PAYLOAD", hide_env = true, value_parser = BoolishValueParser::new())]
     pub record_payload: Option<bool>,
 
@@ -246,7 +247,7 @@ pub struct AtArgs {
     #[arg(value_name = "COMMAND")]
     pub command: String,
 
-    /// Send it even if it is not known to only ask, with or without a daemon
+    /// Send the command even if it is not known to be a mere query, with or without a daemon
     #[arg(long, env = "QSSL_TUNNEL_FORCE", hide_env = true, value_parser = BoolishValueParser::new())]
     pub force: bool,
 
@@ -277,9 +278,9 @@ Examples:
 pub struct DoctorArgs {
     /// TLS server to connect to in the end, without a client: TCP first, then TLS
     ///
-    /// Where TLS fails, settings are tried one at a time to find the one that makes the difference. A modem's clock
-    /// that is wrong is set, as a tunnel does; everything else is put back afterwards. Where a daemon has a tunnel to
-    /// this server and no TLS option is given, that tunnel's settings are examined.
+    /// If TLS fails, settings are changed one at a time to find the one that makes the difference. If the
+    /// modem's clock is wrong, it is set, as a tunnel does; everything else is restored afterwards. If a
+    /// daemon has a tunnel to this server and no TLS option is given, that tunnel's settings are examined.
     #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
     pub to: Option<Target>,
 
@@ -312,15 +313,15 @@ pub struct DoctorArgs {
 pub enum CertAction {
     /// store FILE, a certificate or a key in PEM, and print its name there
     Put,
-    /// list the files, and whose they are
+    /// list the files, and the tunnels that they belong to
     List,
     /// print the file called NAME
     Get,
     /// remove the file called NAME
     Remove,
-    /// remove what this program has stored and no tunnel uses
+    /// remove the files that this program has stored and no tunnel uses
     Prune,
-    /// judge FILE, or else every certificate in the modem
+    /// check FILE, or else every certificate in the modem
     Check,
 }
 
@@ -354,7 +355,8 @@ pub struct CertArgs {
     #[arg(long, env = "QSSL_TUNNEL_JSON", hide_env = true, value_parser = BoolishValueParser::new())]
     pub json: bool,
 
-    /// For list and prune: the configuration whose tunnels' files are named or kept [default: /etc/qssl-tunnel.toml]
+    /// For list and prune: the configuration with the tunnels that use the files [default:
+    /// /etc/qssl-tunnel.toml]
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONFIG", hide_env = true, value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 
@@ -374,7 +376,7 @@ pub struct CertArgs {
 #[cfg(feature = "emulator")]
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
-    /// End after the transfer instead of staying up to be tried
+    /// End after the transfer instead of going on for tests by hand
     #[arg(long, env = "QSSL_TUNNEL_ONCE", hide_env = true, value_parser = BoolishValueParser::new())]
     pub once: bool,
 
@@ -389,8 +391,8 @@ pub struct DemoArgs {
 pub struct StreamOptions {
     /// How the modem hands over what it receives [default: push]
     ///
-    /// push needs the fewest commands. buffer lets a slow client slow down its server and nobody else.
-    /// transparent carries one connection per port without any commands around the data.
+    /// push needs the fewest commands. With buffer, a slow client slows down only its own server. transparent
+    /// carries one connection per port, without any commands around the data.
     #[arg(long, value_parser = choice::<Mode>(), value_name = "MODE", env = "QSSL_TUNNEL_MODE", hide_env = true)]
     pub mode: Option<Mode>,
 
@@ -399,14 +401,14 @@ pub struct StreamOptions {
         env = "QSSL_TUNNEL_CONNECT_TIMEOUT", hide_env = true)]
     pub connect_timeout: Option<Duration>,
 
-    /// How long a reply may still flow after the client's half-close, from its last byte [default: 60s]
+    /// How long a reply may go on after the client's half-close, from its last byte [default: 60s]
     ///
     /// A half-close itself cannot be passed on to the server: no AT command sends it.
     #[arg(short = 't', long, value_name = "TIME", value_parser = duration::parse,
         env = "QSSL_TUNNEL_HALF_CLOSE_TIMEOUT", hide_env = true)]
     pub half_close_timeout: Option<Duration>,
 
-    /// Reset a connection on which nothing has moved for this long [default: off]
+    /// Reset a connection that has carried no data for this long [default: off]
     #[arg(short = 'T', long, value_name = "TIME", value_parser = duration::parse,
         env = "QSSL_TUNNEL_IDLE_TIMEOUT", hide_env = true)]
     pub idle_timeout: Option<Duration>,
@@ -417,14 +419,14 @@ pub struct StreamOptions {
 
     /// How long the modem may take to close a connection, 0-65535 whole seconds [default: 10s]
     ///
-    /// 0 closes at once; what the module has not sent by then may be lost.
+    /// 0 closes at once; bytes that the module has not sent by then may be lost.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_CLOSE_TIMEOUT", hide_env = true)]
     pub close_timeout: Option<Duration>,
 
-    /// How the end of a connection is passed on when the modem says `closed` [default: eof]
+    /// How the end of a connection is passed on when the modem reports `closed` [default: eof]
     ///
-    /// The modem does not tell a regular end from a cut. eof gives an end of file unless something known
-    /// speaks against it; reset is for the strict.
+    /// The modem does not distinguish a regular end from a cut. eof gives an end of file unless something
+    /// known contradicts it; reset treats every end as a cut.
     #[arg(long, value_parser = choice::<OnClosed>(), value_name = "HOW", env = "QSSL_TUNNEL_ON_CLOSED", hide_env = true)]
     pub on_closed: Option<OnClosed>,
 }
@@ -452,13 +454,14 @@ pub struct ClientOptions {
 
     /// How long a client may hold up the others by not reading [default: 60s]
     ///
-    /// A client that reads slowly is not concerned: what it takes from the kernel counts, as far as the kernel tells.
+    /// A client that reads slowly is not affected: what it takes from the kernel counts, as far as the kernel
+    /// reports it.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_STALL_TIMEOUT", hide_env = true)]
     pub stall_timeout: Option<Duration>,
 
     /// When the modem's connection is opened [default: accept]
     ///
-    /// first-byte saves the handshake for clients that never send, such as a port scan. It does not suit
+    /// first-byte avoids the handshake for clients that never send, such as port scans. It does not suit
     /// protocols in which the server speaks first.
     #[arg(long, value_parser = choice::<OpenOn>(), value_name = "WHEN", env = "QSSL_TUNNEL_OPEN_ON", hide_env = true)]
     pub open_on: Option<OpenOn>,
@@ -474,13 +477,12 @@ pub struct ClientOptions {
 pub struct TlsOptions {
     /// Authenticate the server against this certificate authority; may be repeated [default: system]
     ///
-    /// FILE is PEM and is uploaded to the modem once. system:NAME picks one root from this machine's
-    /// trust store by its common name or organisation; system is the whole store, which few modules have
-    /// room for.
+    /// FILE is PEM and is uploaded to the modem once. system:NAME picks one root from this machine's trust
+    /// store by its common name or organisation; system is the whole store, for which few modules have room.
     #[arg(long, value_name = "FILE|system:NAME", env = "QSSL_TUNNEL_CA", hide_env = true, value_hint = ValueHint::FilePath)]
     pub ca: Vec<CaSource>,
 
-    /// Do not authenticate the server: anybody on the way can read and alter everything
+    /// Do not authenticate the server: anyone on the way can read and alter everything
     #[arg(long, env = "QSSL_TUNNEL_INSECURE", hide_env = true, value_parser = BoolishValueParser::new())]
     pub insecure: bool,
 
@@ -506,11 +508,11 @@ pub struct TlsOptions {
     #[arg(long, value_parser = cipher::parse, value_name = "NAME|0XCODE|any", env = "QSSL_TUNNEL_CIPHER", hide_env = true)]
     pub cipher: Option<Cipher>,
 
-    /// Tell the server the host name (SNI), an error where the module cannot [default: where it can]
+    /// Send the server the host name (SNI); an error if the module cannot [default: if the module can]
     #[arg(long, env = "QSSL_TUNNEL_SNI", hide_env = true, value_parser = BoolishValueParser::new())]
     pub sni: bool,
 
-    /// Do not tell the server the host name (SNI)
+    /// Do not send the server the host name (SNI)
     #[arg(long, env = "QSSL_TUNNEL_NO_SNI", hide_env = true, value_parser = BoolishValueParser::new())]
     pub no_sni: bool,
 
@@ -580,17 +582,17 @@ pub struct TlsOptions {
 pub struct ModemOptions {
     /// Port of the modem; may be repeated for several ports of one modem [default: auto]
     ///
-    /// A tty path or pattern (/dev/ttyUSB2, /dev/ttyUSB*); auto for the port of the one Quectel modem there is
-    /// that answers AT; usb:2c7c:0125 or usb:2c7c:0125,if=2; imei:NUMBER; rfc2217://HOST:PORT for a modem behind
-    /// a serial device server; tcp://HOST:PORT for raw bytes; emulator, or emulator:OPTIONS, in builds
-    /// that have it.
+    /// A tty path or pattern (/dev/ttyUSB2, /dev/ttyUSB*); auto for the port of the only Quectel modem that
+    /// answers AT; usb:2c7c:0125 or usb:2c7c:0125,if=2; imei:NUMBER; rfc2217://HOST:PORT for a modem on a
+    /// serial device server; tcp://HOST:PORT for raw bytes; emulator, or emulator:OPTIONS, in builds that
+    /// have it.
     #[arg(short, long, value_name = "DEVICE", env = "QSSL_TUNNEL_DEVICE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub device: Vec<Device>,
 
     /// Speed of a UART in bits per second; USB ports ignore it [default: 115200]
     ///
-    /// Behind a device server (rfc2217://, tcp://) it also paces uploads: no more is sent ahead than a line at this
-    /// speed carries in half a second. If the modem's port there is faster, name its speed.
+    /// On a device server (rfc2217://, tcp://) it also paces uploads: no more is sent ahead than a line at
+    /// this speed carries in half a second. If the modem's port there is faster, give its speed.
     #[arg(short, long, value_name = "BAUD", value_parser = whole(300_u32..=4_000_000),
         env = "QSSL_TUNNEL_BAUD", hide_env = true)]
     pub baud: Option<u32>,
@@ -609,16 +611,17 @@ pub struct ModemOptions {
 
     /// File with the PIN of the SIM, 4-8 digits; tried once, never again if refused
     ///
-    /// The module is asked first how many attempts are left (AT+QPINC, AT+CPINR), and the last one is not used. If the
-    /// module does not report a number, the PIN is entered all the same, exactly once: a wrong one costs an attempt,
-    /// which may be the last.
+    /// The module is asked first how many attempts are left (AT+QPINC, AT+CPINR), and the last one is not
+    /// used. If the module does not report a number, the PIN is entered all the same, exactly once: a wrong
+    /// PIN uses up an attempt, which may be the last.
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_SIM_PIN_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub sim_pin_file: Option<PathBuf>,
 
     /// Access point name [default: what the modem has]
     ///
-    /// With it the data session is this program's to set up: one that is active already and carries nothing is
-    /// torn down and set up anew. Without it that is done only to one that this program has activated.
+    /// With this option this program sets up the data session: a session that is already active, but through
+    /// which no traffic gets, is deactivated and set up again. Without the option this is done only to a
+    /// session that this program has activated.
     #[arg(long, value_name = "NAME", value_parser = at_text, env = "QSSL_TUNNEL_APN", hide_env = true)]
     pub apn: Option<AtText>,
 
@@ -648,7 +651,7 @@ pub struct ModemOptions {
 
     /// Set the modem's clock from this NTP server [default: from this machine's clock]
     ///
-    /// Where the server does not answer within 15 s, from this machine's clock.
+    /// If the server does not answer within 15 s, the modem's clock is set from this machine's clock.
     #[arg(long, value_name = "HOST", value_parser = host, env = "QSSL_TUNNEL_NTP", hide_env = true, value_hint = ValueHint::Hostname)]
     pub ntp: Option<AtText>,
 
@@ -656,24 +659,24 @@ pub struct ModemOptions {
     #[arg(long, value_parser = choice::<Recovery>(), value_name = "STEP", env = "QSSL_TUNNEL_RECOVERY", hide_env = true)]
     pub recovery: Option<Recovery>,
 
-    /// Run this command when nothing else brings the modem back, such as one that takes its power away for a moment
+    /// Run this command when nothing else brings the modem back, such as a command that cycles its power
     ///
-    /// It is given to /bin/sh -c, and nothing waits for its end. Needs --recovery reboot. When it has not helped it is
-    /// run again, after a minute at first and after half an hour at most.
+    /// It is given to /bin/sh -c, and nothing waits for its end. Needs --recovery reboot. If it has not
+    /// helped, it is run again, at first after a minute, later after half an hour at most.
     #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new(), env = "QSSL_TUNNEL_RESET_COMMAND", hide_env = true, value_hint = ValueHint::CommandString)]
     pub reset_command: Option<String>,
 
     /// Run --reset-command also when the modem's port has been away for this long; 0 is never [default: 60s]
     ///
-    /// A modem whose USB side has died does not come back by itself. After the first time the pauses grow, up to half an
-    /// hour.
+    /// A modem whose USB side has failed does not come back by itself. After the first run the pauses grow,
+    /// up to half an hour.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_RESET_AFTER", hide_env = true)]
     pub reset_after: Option<Duration>,
 
-    /// In buffer mode, read a connection of which nothing has been heard this often; 0 is never (default: 5s where it is
-    /// not certain which of the modem's ports is in use, else never)
+    /// In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain
+    /// which of the modem's ports is in use, else never)
     ///
-    /// What the modem says unasked leaves by one of its ports only.
+    /// The modem sends unsolicited result codes by one of its ports only.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_POLL_INTERVAL", hide_env = true)]
     pub poll_interval: Option<Duration>,
 
@@ -691,24 +694,24 @@ pub struct ModemOptions {
 
     /// How often an idle modem is asked whether it still answers; 0 is never [default: 60s]
     ///
-    /// A connection of which nothing has been heard for as long is asked about as well: a modem that has rebooted
-    /// without a word may no longer report what arrives for it, or that it has ended. With 0 such a client waits
-    /// without limit, unless --idle-timeout or --lifetime ends it. The questions go over the serial port; nothing is
-    /// sent over the air.
+    /// The modem is also asked about a connection that was silent for this long: a modem that has rebooted
+    /// without a message may no longer report what arrives for the connection, or that it has ended. With 0
+    /// such a client waits without limit, unless --idle-timeout or --lifetime ends the connection. The
+    /// questions use the serial port only; nothing is sent over the air.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_LIVENESS_INTERVAL", hide_env = true)]
     pub liveness_interval: Option<Duration>,
 
     /// How long the modem may take to answer an ordinary command [default: 5s]
     ///
-    /// Commands that wait for the network have limits of their own. A modem that does not answer in time is brought
-    /// back to answering. Between 1s and 10min.
+    /// Commands that wait for the network have limits of their own. If the modem does not answer in time, the
+    /// port is resynchronised. Between 1s and 10min.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_COMMAND_TIMEOUT", hide_env = true)]
     pub command_timeout: Option<Duration>,
 
-    /// How long the modem may take to confirm bytes that it was given to send [default: 60s]
+    /// How long the modem may take to confirm the bytes of a send command [default: 60s]
     ///
-    /// Some modules confirm only what the far end has acknowledged. A connection whose bytes are not confirmed in time
-    /// is reset. Between 1s and 10min.
+    /// Some modules confirm only what the server has acknowledged. A connection whose bytes are not confirmed
+    /// in time is reset. Between 1s and 10min.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_SEND_TIMEOUT", hide_env = true)]
     pub send_timeout: Option<Duration>,
 }
@@ -719,16 +722,18 @@ pub struct ModemOptions {
 pub struct ProcessOptions {
     /// How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]
     ///
-    /// Clients that wait for a modem that is not ready are reset at once: nothing of theirs has been sent.
+    /// Clients that wait for a modem that is not ready are reset at once, because none of their data has been
+    /// sent.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_SHUTDOWN_TIMEOUT", hide_env = true)]
     pub shutdown_timeout: Option<Duration>,
 
     /// Make the control socket here, or none
     ///
-    /// /PATH may be followed by ,mode=0660 ,owner=NAME and ,group=NAME; without these it is for its owner alone.
-    /// By default run makes it as $RUNTIME_DIRECTORY/control; without that variable, root's is
-    /// /run/qssl-tunnel/control, and that of other users $XDG_RUNTIME_DIR/qssl-tunnel/control. listen has none. connect goes through the tunnel of the daemon whose socket is here, or at the usual place;
-    /// with none it opens the modem's port itself.
+    /// /PATH may be followed by ,mode=0660 ,owner=NAME and ,group=NAME; without these only its owner may use
+    /// it. By default run makes it as $RUNTIME_DIRECTORY/control. Without that variable, root's is
+    /// /run/qssl-tunnel/control, and that of other users is $XDG_RUNTIME_DIR/qssl-tunnel/control. By default
+    /// listen makes none. connect goes through the tunnel of the daemon whose socket is here, or at the
+    /// default path; with none it opens the modem's port itself.
     #[arg(long, value_name = "/PATH|none", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<Control>,
 
@@ -738,10 +743,10 @@ pub struct ProcessOptions {
 
     /// Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop
     ///
-    /// Counted are payload in both directions and 7 kB for each TLS handshake, over restarts if there is a state
-    /// directory: killed, the daemon forgets at most a thousandth of the volume, or what passed in the last five
-    /// seconds. With ,stop further clients are reset until the month is over. While the host's clock is not set, the
-    /// last month that is known goes on.
+    /// Payload in both directions and 7 kB for each TLS handshake are counted. With a state directory the
+    /// count goes on after a restart; if the daemon is killed, at most a thousandth of the volume, or what
+    /// passed in the last five seconds, is not counted. With ,stop further clients are reset until the month
+    /// is over. While the host's clock is not set, the last month that is known goes on.
     #[arg(long, value_name = "VOLUME[,stop]", env = "QSSL_TUNNEL_MONTHLY_BUDGET", hide_env = true)]
     pub monthly_budget: Option<Budget>,
 
@@ -762,7 +767,7 @@ pub struct ProcessOptions {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Logging")]
 pub struct LoggingOptions {
-    /// Log commands and answers; twice, the whole transcript without payload
+    /// Log commands and answers; if given twice, the whole transcript without payload
     #[arg(short, long, action = ArgAction::Count, env = "QSSL_TUNNEL_VERBOSE", hide_env = true)]
     pub verbose: u8,
 
@@ -779,9 +784,9 @@ const ENVIRONMENT: &str =
 const CONTROL_IN_ENVIRONMENT: &str =
     "Every option can be set in the environment: --control as QSSL_TUNNEL_CONTROL.";
 
-/// The one line that says what is wrong with the arguments, of the several that clap would print.
+/// One line that shows what is wrong with the arguments, made from the several lines that clap would print.
 ///
-/// Only for errors: what `--help` and `--version` print comes in the same type and is to be printed whole.
+/// Only for errors: the texts of `--help` and `--version` have the same type and must be printed whole.
 pub fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "a command is missing: `qssl-tunnel --help` lists them".to_owned();
@@ -793,15 +798,15 @@ pub fn one_line(error: &clap::Error) -> String {
     let mut line = said.collect::<Vec<_>>().join(" ");
     line = line.trim_start_matches("error: ").to_owned();
     let line = line.replace("  tip: ", " tip: ").replace(" tip: ", "; ");
-    // Nobody wants an option that there is not as a listening address.
+    // Leave out clap's advice to pass an unknown option as a value: it would be a listening address.
     match line.split_once("; to pass '") {
         Some((said, _)) => said.to_owned(),
         None => line,
     }
 }
 
-/// What is wrong with an option, and the variable if the environment has set it: whoever did not type the option
-/// would look for it in vain.
+/// What is wrong with an option, and the variable if the environment has set it: a user who did not type the
+/// option would look for it in vain.
 pub fn with_variable(message: String) -> String {
     let is_set = |variable: &OsStr| std::env::var_os(variable).is_some();
     match variable_of(&message, std::env::args_os(), is_set) {

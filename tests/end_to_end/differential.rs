@@ -138,7 +138,7 @@ const DIFFERENCES: &[Difference] = &[
         side: "server",
         stunnel: "1000 bytes, close_notify",
         ours: "0 bytes, close_notify",
-        reason: "the modem says `closed` when the server ends its direction, and takes nothing for it any more",
+        reason: "the modem reports `closed` when the server ends its direction, and accepts nothing more for it",
     },
     Difference {
         behaviour: "the server resets",
@@ -146,8 +146,9 @@ const DIFFERENCES: &[Difference] = &[
         side: "client",
         stunnel: "1000 bytes, end of file",
         ours: "1000 bytes, reset",
-        reason: "in buffer mode the modem tells: reading on after `closed` is answered with ERROR, not with 0. A tunnel \
-                 in push mode reads so as well until a URC has arrived on its port, so its clients may see the same",
+        reason: "in buffer mode the modem shows the difference: reading on after `closed` is answered with ERROR, not with \
+                 0. A tunnel in push mode reads so as well until a URC has arrived on its port, so its clients may see \
+                 the same",
     },
     Difference {
         behaviour: "the server's stream is cut: FIN without close_notify",

@@ -72,7 +72,7 @@
 //! | `recovery` | The recovery ladder: what is tried when a modem misbehaves, mildest first |
 //! | [`relay`] | Clients attached to sockets: the waiting line, half-closes, ends, and every limit of time |
 //! | [`settings`] | What the core takes: tunnels, the modem, TLS, limits |
-//! | `setup` | From a modem that answers to a data session that carries sockets: its steps, files and SSL contexts |
+//! | `setup` | From a modem that answers to a data session that carries sockets: one step after another |
 //! | `socket` | One socket: a TLS connection in the modem, from the moment its number is given out until it is known to be free again |
 //!
 //! # Invariants
