@@ -1,7 +1,7 @@
 //! Bridges local TCP to TLS connections made inside a Quectel cellular modem.
 //!
-//! This crate is the program: everything that touches the system. The AT conversation, the scheduling and the relay are
-//! in [`qssl_core`], which does no I/O; the drawing of the whole stands there.
+//! This crate is the program: everything that touches the system. The AT conversation, the scheduling and the
+//! relay are in [`qssl_core`], which does no I/O; the drawing of the whole is there.
 //!
 //! # Code map
 //!
@@ -12,7 +12,7 @@
 //! | [`cli`] | The command line: the clap definition and nothing else |
 //! | `clients` | The left shore: where clients come in, their bytes, and who they are |
 //! | [`commands`] | The words of `qssl-tunnel --help`, a file for each |
-//! | [`config`] | What the user wants, checked: plain data that the rest of the program reads and never doubts |
+//! | [`config`] | What the user wants, checked: plain data that the rest of the program reads and never checks again |
 //! | [`daemon`] | What a service has beside modem and clients: control, status, service manager, accounts, log, exit status |
 //! | `event_loop` | The only place that waits, reads the clock, or moves bytes between the system and the heart |
 //! | `main` | Arguments → command → exit status, nothing else |

@@ -6,7 +6,7 @@
 /// A bounded first-in, first-out queue of bytes.
 ///
 /// The limit is in bytes. Nothing is ever dropped: [`ByteQueue::append`] takes no more than there is room
-/// for and says how much that was.
+/// for, and returns how much that was.
 #[derive(Debug)]
 pub struct ByteQueue {
     bytes: Vec<u8>,

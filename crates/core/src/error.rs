@@ -1,5 +1,5 @@
-//! Kinds of failure and of endings: how one is told from another by programs. What happened in a particular case
-//! stands in the message beside it.
+//! Kinds of failure and of endings: how programs distinguish them. What happened in a particular case is in
+//! the message beside it.
 
 use std::fmt;
 

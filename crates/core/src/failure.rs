@@ -3,11 +3,11 @@
 use crate::at::{Refusal, ResultCode};
 use crate::error::Kind;
 
-/// A failure that ends the process where nobody wants to wait, and is logged and retried where one does.
+/// A failure that ends the process where waiting is not wanted, and is logged and retried otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} [{status}]")]
 pub struct Failure {
-    /// What a script is told.
+    /// The kind, for scripts.
     pub status: Kind,
     /// Who is to blame, what happened, and what to do.
     pub message: String,
@@ -23,7 +23,7 @@ impl Failure {
 /// Why a socket could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenFailure {
-    /// The modem said so, with this code.
+    /// The modem reported it with this code.
     Code(ResultCode),
     /// The modem refused without a code.
     Refused(Refusal),
@@ -66,7 +66,7 @@ impl OpenFailure {
         }
     }
 
-    /// Whether the module says that there is no data session.
+    /// Whether the module reports that there is no data session.
     pub(crate) fn doubts_session(&self) -> bool {
         matches!(self.code(), Some(ResultCode::PDP_BROKEN | ResultCode::PDP_OPEN_FAILED))
     }
@@ -108,11 +108,11 @@ pub enum Cut {
     Rebooted,
     /// The modem stopped answering and had to be brought back.
     Silent,
-    /// The modem said something that cannot be framed.
+    /// The modem sent something that cannot be framed.
     Garbled,
     /// Payload was pushed after a text that somebody else wrote, and may be a part of that.
     Forgeable,
-    /// What the module said unasked left by a port on which nobody listens.
+    /// The module's URCs left by a port that is not in use here.
     Unheard,
     /// The modem stopped in the middle of what it had announced.
     Unfinished,
@@ -126,7 +126,7 @@ pub enum Cut {
     SendRefused,
     /// Every AT+QSSLSEND failed with SEND FAIL for too long.
     SendStuck,
-    /// An AT+QSSLRECV failed before it said that nothing is left.
+    /// An AT+QSSLRECV failed before it reported that nothing is left.
     ReceiveFailed,
     /// The client did not read, and its buffer is full or holds up others.
     ClientStalled,

@@ -1,8 +1,9 @@
 //! Whose turn it is: start-time fair queueing over the flows of one modem.
 //!
-//! Each socket has two flows, up and down. Backlogged flows take turns by bytes and messages. A flow that has had less than
-//! its share is owed up to [`CREDIT_BYTES`] of it, and so goes before the backlogged ones whenever it has
-//! something, more than once in their round too; whoever wants more than a share has no credit.
+//! Each socket has two flows, up and down. Backlogged flows take turns by bytes and messages. A flow that has
+//! had less than its share is owed up to [`CREDIT_BYTES`] of it, and so goes before the backlogged ones
+//! whenever it has something, more than once in their round too; a flow that wants more than a share has no
+//! credit.
 
 use crate::at::{CHUNK_MAX, SOCKET_COUNT, SocketId};
 
@@ -88,7 +89,7 @@ mod tests {
         let sparse = (SocketId::new(0).unwrap(), Way::Up);
         let mut queue = FairQueue::default();
         for round in 0..1000 {
-            // Twice in a round of the eleven, too; in the very first one nobody has had anything.
+            // Twice in a round of the eleven, too; in the very first one no flow has had anything.
             if round > 11 && round % 5 == 4 {
                 let all: Vec<_> = bulk.iter().copied().chain([sparse]).collect();
                 assert_eq!(next(&queue, &all), sparse);

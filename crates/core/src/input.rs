@@ -33,9 +33,9 @@ pub enum PortInput {
     },
     /// It is gone.
     Lost,
-    /// More has become known of it: a device server tells of its lines when it answers.
+    /// More has become known of it: a device server reports its lines when it answers.
     Facts(PortFacts),
-    /// How its DCD stands: the answer to [`crate::ModemAction::AskLines`], or a change.
+    /// The state of its DCD: the answer to [`crate::ModemAction::AskLines`], or a change.
     Lines {
         /// On.
         dcd: bool,
@@ -56,7 +56,7 @@ pub enum PortInput {
 pub enum ClientInput {
     /// It will send nothing more; it may still read.
     Finished,
-    /// Nobody is there any more: it has closed both directions.
+    /// The client has closed both directions.
     Gone,
     /// The connection to it broke.
     Lost,

@@ -1,7 +1,7 @@
 //! TLS connections made inside a Quectel cellular modem, as a sans-IO core: no I/O, no clock, no threads.
 //!
-//! Clients come in on the left, the modem is spoken to on the right, and the program that uses this crate carries the
-//! bytes and tells the time. `qssl-tunnel` is such a program; `examples/minimal.rs` is one in some hundred lines.
+//! Clients are on the left, the modem is on the right, and the program that uses this crate carries the bytes
+//! and passes the time. `qssl-tunnel` is such a program; `examples/minimal.rs` is one in some hundred lines.
 //!
 //! ```text
 //!    clients                     the heart: no I/O, no clock, no threads                              modem
@@ -50,8 +50,8 @@
 //!
 //! *Client*: a local connection that we accepted. *Tunnel*: listening addresses, their target, mode and TLS
 //! settings. *Port*: a way to reach the modem. *Channel*: one AT conversation, on one port. *Socket*: one TLS
-//! connection in the modem (Quectel's `clientID`). *Profile*: what this module can do. *Command*: what we say.
-//! *Message*: what the modem says.
+//! connection in the modem (Quectel's `clientID`). *Profile*: what this module can do. *Command*: what we
+//! send. *Message*: what the modem sends.
 //!
 //! # Code map
 //!
@@ -62,11 +62,11 @@
 //! | [`at`] | The language of the modem: command → bytes, bytes → message |
 //! | `byte_queue` | A byte queue with a limit |
 //! | `channel` | One AT conversation: a port, at most one command in flight, and the bytes that wait to leave |
-//! | `error` | Kinds of failure and of endings: how one is told from another by programs |
+//! | `error` | Kinds of failure and of endings: how programs distinguish them |
 //! | `failure` | Why the modem cannot do what it was asked: words for people and an exit status for scripts |
 //! | `fair_queue` | Whose turn it is: start-time fair queueing over the flows of one modem |
 //! | `input` | What can happen to the core, beside bytes that move: the one entrance, for event loop, simulation and fuzzing alike |
-//! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and what is said next |
+//! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and which command is next |
 //! | `profile` | What this module can do: learnt from its own answers, with the manuals' tables as the fallback |
 //! | [`recorder`] | The flight recorder: the last that passed on a port, kept in memory as readable text |
 //! | `recovery` | The recovery ladder: what is tried when a modem misbehaves, mildest first |
@@ -82,11 +82,11 @@
 //! - One command is in flight per channel, and each has a deadline. Data follows only a prompt, exactly as
 //!   many bytes as announced.
 //! - Payload is framed by its announced length and by nothing else.
-//! - Bytes leave a socket's outgoing queue only when the module has said `SEND OK`. After `SEND FAIL` the same
-//!   bytes are sent again; after anything else the stream is broken, and nothing is sent again.
-//! - A client reads an end of file only if the modem said `closed` and confirmed it when asked, nothing known speaks
-//!   against it, and every byte that came was delivered. Every other end is a reset.
-//! - A socket's number is given out again only when the modem has said on every channel that it is free.
+//! - Bytes leave a socket's outgoing queue only when the module has answered `SEND OK`. After `SEND FAIL` the
+//!   same bytes are sent again; after anything else the stream is broken, and nothing is sent again.
+//! - A client reads an end of file only if the modem sent `closed` and confirmed it when asked, nothing known
+//!   contradicts it, and every byte that came was delivered. Every other end is a reset.
+//! - A socket's number is given out again only when the modem has reported on every channel that it is free.
 //! - Every queue, line, wait and retry has a named limit.
 
 pub mod at;

@@ -1,9 +1,9 @@
 //! What this module can do: learnt from its own answers, with the manuals' tables as the fallback.
 //!
-//! The module says itself which keys AT+QSSLCFG has and which values they take, how many sockets and SSL
-//! contexts there are, how much one AT+QSSLSEND or AT+QSSLRECV carries, and how long AT+QSSLCLOSE may be told to take.
-//! What it does not say is taken
-//! from the table of its family's manual; what it says beyond the manual is believed.
+//! The module itself reports which keys AT+QSSLCFG has and which values they take, how many sockets and SSL
+//! contexts there are, how much one AT+QSSLSEND or AT+QSSLRECV carries, and which times AT+QSSLCLOSE takes.
+//! What it does not report is taken from the table of its family's manual; what it reports beyond the manual
+//! is trusted.
 
 use std::ops::RangeInclusive;
 
@@ -28,9 +28,9 @@ pub const DIRECTORIES: [&str; 2] = ["", "security/"];
 pub struct Profile {
     /// What it calls itself, for messages: model and firmware.
     pub name: String,
-    /// Its model, such as `EG800Q`; empty while it has not said.
+    /// Its model, such as `EG800Q`; empty while it is unknown.
     pub model: String,
-    /// Its firmware; empty while it has not said.
+    /// Its firmware; empty while it is unknown.
     pub firmware: String,
     /// Which manual's tables to fall back on.
     pub family: Family,
@@ -48,7 +48,7 @@ pub struct Profile {
     pub send_max: usize,
     /// The most bytes to ask for with one AT+QSSLRECV, 1–[`CHUNK_MAX`].
     pub receive_max: usize,
-    /// What AT+QSSLCLOSE may be told of its time.
+    /// Which time AT+QSSLCLOSE may be given.
     pub close_time: CloseTime,
     /// Whether AT+QSSLCLOSE ends an open that is under way; learnt when it is first tried.
     pub closes_opening: Option<bool>,
@@ -56,10 +56,10 @@ pub struct Profile {
     pub switches_mode: Option<bool>,
 }
 
-/// What AT+QSSLCLOSE may be told of the time that it takes to send the rest.
+/// Which time AT+QSSLCLOSE may be given for sending the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseTime {
-    /// The module has not said.
+    /// The module has not reported it.
     Unknown,
     /// As many seconds at most.
     UpTo(u16),
@@ -68,7 +68,7 @@ pub enum CloseTime {
 }
 
 impl CloseTime {
-    /// What is said where so many seconds are wanted; `None`: no time at all.
+    /// What is sent where so many seconds are wanted; `None`: no time at all.
     pub fn at_most(self, seconds: u64) -> Option<u16> {
         let most = match self {
             CloseTime::Unknown => u16::MAX,
@@ -86,7 +86,7 @@ pub struct Key {
     pub name: String,
     /// The list of its values as the module wrote it, such as `(0-4)`; may be empty.
     pub values: String,
-    /// The numbers that it takes, where the list says so; texts have none.
+    /// The numbers that it takes, where the list gives them; texts have none.
     pub range: Option<Ranges>,
 }
 
@@ -132,7 +132,7 @@ impl Ranges {
 }
 
 impl Profile {
-    /// What can be assumed of a module that has said nothing yet.
+    /// What can be assumed of a module that has reported nothing yet.
     pub fn unknown() -> Self {
         Profile {
             name: "module".into(),
@@ -187,7 +187,8 @@ impl Profile {
         };
     }
 
-    /// Takes the answers to [`QUESTIONS`], together or one by one. What a module does not say, or says so that it makes no sense, stays as it was.
+    /// Takes the answers to [`QUESTIONS`], together or one by one. What a module does not report, or reports
+    /// in a form that makes no sense, stays as it was.
     pub fn learn_keys(&mut self, lines: &[String]) {
         let listed: Vec<Key> = lines.iter().filter_map(|line| key(line)).take(KEYS_MAX).collect();
         if let Some(contexts) = lines
@@ -240,7 +241,8 @@ impl Profile {
         }
     }
 
-    /// What to say of a model that is known to have another set of commands for TLS: NB-IoT and 2G modules.
+    /// What to report about a model that is known to have another set of commands for TLS: NB-IoT and 2G
+    /// modules.
     pub fn other_commands(&self) -> Option<String> {
         let model = self.model.to_ascii_uppercase();
         let mut others = ["BC2", "BC3", "BC6", "BC9", "M95", "M66", "M26", "MC60"].iter();
@@ -274,18 +276,18 @@ impl Profile {
         self.key(name).is_some()
     }
 
-    /// Whether it has this key, or its family's manual says so: a list may lack a line.
+    /// Whether it has this key, or its family's manual lists it: a list of the module may lack a line.
     pub(crate) fn may_have_key(&self, name: &str) -> bool {
         self.has_key(name) || manual(self.family).iter().any(|(key, _)| *key == name)
     }
 
-    /// Whether the module itself has not said that it has this key.
+    /// Whether the module itself has not listed this key.
     pub(crate) fn is_unlisted(&self, name: &str) -> bool {
         !self.lists_keys || !self.has_key(name)
     }
 
-    /// Whether the key takes this number, as far as the module or else its family's manual has said; a key without a
-    /// list of numbers takes any, and the module itself has the last word.
+    /// Whether the key takes this number, as far as the module or else its family's manual lists it; a key
+    /// without a list of numbers takes any, and the module itself has the last word.
     pub(crate) fn takes(&self, name: &str, number: u32) -> bool {
         let takes = |key: &Key| key.range.as_ref().is_none_or(|range| range.contains(number));
         match self.key(name) {
@@ -297,7 +299,7 @@ impl Profile {
         }
     }
 
-    /// Whether "clientkey" takes a password behind the file.
+    /// Whether "clientkey" takes a password after the file.
     pub(crate) fn takes_key_password(&self) -> bool {
         self.key("clientkey").is_some_and(|key| key.values.contains(','))
     }

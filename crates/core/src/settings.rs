@@ -1,5 +1,5 @@
-//! What the core takes: tunnels, the modem, TLS, limits. Plain data, complete and in range; whoever makes it has
-//! checked it, and nothing in this crate checks it again.
+//! What the core takes: tunnels, the modem, TLS, limits. Plain data, complete and in range; the program that
+//! makes it has checked it, and nothing in this crate checks it again.
 //!
 //! The options that the comments name are those of the program `qssl-tunnel`.
 
@@ -58,9 +58,9 @@ pub enum Identity {
     /// Whichever is there.
     #[default]
     Any,
-    /// One of Quectel's, which ATI tells (`auto`).
+    /// One of Quectel's, which ATI shows (`auto`).
     Quectel,
-    /// The one with this number, which AT+GSN tells (`imei:…`).
+    /// The one with this number, which AT+GSN reports (`imei:…`).
     Imei(String),
 }
 
@@ -88,13 +88,13 @@ pub struct Modem {
     pub has_reset_command: bool,
     /// `--reset-after`: for how long the modem's ports may be away before `reset_command` is run; zero is for ever.
     pub reset_after: Duration,
-    /// `--poll-interval`: how often a socket in buffer mode of which nothing is heard is read; zero is never, `None` 5 s
+    /// `--poll-interval`: how often a silent socket in buffer mode is read; zero is never, `None` 5 s
     /// where it is not certain that URCs reach us.
     pub poll_interval: Option<Duration>,
     /// `--no-wait`: give up at start instead of waiting for the device, SIM or network.
     pub wait: Wait,
-    /// `--liveness-interval`: how often an idle modem is asked whether it still answers, and about a socket of which
-    /// nothing is heard; zero is never.
+    /// `--liveness-interval`: how often an idle modem is asked whether it still answers, and about a silent
+    /// socket; zero is never.
     pub liveness_interval: Duration,
     /// `--command-timeout`: how long the modem may take to answer a command that needs no network.
     pub command_timeout: Duration,
@@ -253,8 +253,8 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Every setting but the authentication at its default. There is no default for that one: whoever
-    /// makes a [`Tls`] has to say whom it trusts.
+    /// Every setting but the authentication at its default. There is no default for that one: the maker of a
+    /// [`Tls`] must state whom it trusts.
     pub fn new(authentication: Authentication) -> Self {
         Tls {
             version: TlsVersion::Tls12,
@@ -377,7 +377,7 @@ pub enum WhenFull {
     Reset,
 }
 
-/// `--on-closed`: how a client learns of a `closed` URC, which does not tell an end from a cut.
+/// `--on-closed`: how a client learns of a `closed` URC, which does not distinguish an end from a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnClosed {
     /// as an end of file, if nothing known speaks against it

@@ -1,4 +1,4 @@
-//! What we say to the modem: each command, the bytes it is on the line, and how its answer ends.
+//! The commands that we send to the modem: their bytes on the line, and how their answers end.
 
 use std::io::Write;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub enum Command {
     SwitchMode {
         /// The socket to switch.
         socket: SocketId,
-        /// The mode it shall have.
+        /// The mode to switch to.
         mode: AccessMode,
     },
     /// Any other line whose answer is some information lines and a result.
@@ -71,7 +71,7 @@ pub enum Command {
     Download {
         /// The name in the module's store.
         name: AtText,
-        /// Its size as AT+QFLST said, which is what frames the bytes.
+        /// Its size as AT+QFLST reported it, which is what frames the bytes.
         size: usize,
     },
 }
@@ -135,7 +135,7 @@ impl Command {
         Command::Line(Line { text: text.into(), patience: None, secret: true })
     }
 
-    /// Appends the line to `out`, ended by CR alone: an LF behind it would reach the modem after the command
+    /// Appends the line to `out`, ended by CR alone: an LF after it would reach the modem after the command
     /// has begun and could become the first byte of a payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
         write!(out, "{}\r", Plain(self)).expect("a vector takes every write");
@@ -176,7 +176,7 @@ impl Command {
         }
     }
 
-    /// Whether it must not be lost to a module that sleeps: nobody could tell whether it was carried out.
+    /// Whether it must not be lost to a module that sleeps: it could not be known whether it was carried out.
     pub(crate) fn must_arrive(&self) -> bool {
         match self {
             // What a longer one is followed by before its prompt comes cannot fill it up.
@@ -273,16 +273,16 @@ impl std::fmt::Display for Plain<'_> {
 /// Identity and numbers, which are answered without the command's name (3GPP TS 27.007, 5; TS 27.005).
 const BARE_ANSWERS: [&str; 9] = ["+CGMI", "+CGMM", "+CGMR", "+CGSN", "+CIMI", "+GMI", "+GMM", "+GMR", "+GSN"];
 
-/// How long AT+QSSLCLOSE takes at most where it is not told (both manuals, 2.2.5 and 2.1.5).
+/// How long AT+QSSLCLOSE takes at most where no time is given (both manuals, 2.2.5 and 2.1.5).
 const CLOSE_SECONDS_UNSAID: u16 = 10;
 
-/// What we wait by default where the manuals say 300 ms.
+/// How long we wait by default where the manuals promise 300 ms.
 pub const USUAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// AT+QISWTMD has taken up to 18 s on a busy EG91 (PROTOCOL section 3).
 const SWITCH_WAIT: Duration = Duration::from_secs(20);
 
-/// Whoever brings a module to answer may say so many bytes to it that are not the payload that it waits for.
+/// A send of up to so many bytes can be filled up by what a resync sends to a module that waits for payload.
 const SHORT_SEND_BYTES: usize = 16;
 
 /// The module ends an upload that has stalled for this long (FILE application note, AT+QFUPL).

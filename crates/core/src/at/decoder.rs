@@ -1,4 +1,4 @@
-//! Bytes → messages: the one place that decides where a message of the modem ends.
+//! Bytes → messages: the only code that decides where a message of the modem ends.
 //!
 //! ```text
 //!            line ended by CR or LF                     announced length > 0
@@ -10,9 +10,10 @@
 //!            announces free text                   its end
 //!      Line ────────────────────► Foreign text ──────────────► Line
 //! ```
-//! Payload is framed by its announced length and by nothing else; nobody searches it for terminators. Whatever
-//! comes behind it begins with CR LF: anything else shows that the line lost bytes of it, or added some. The
-//! prompt has no line end, so it is recognised at the start of a line, and only while one is expected.
+//! Payload is framed by its announced length and by nothing else; it is not searched for terminators.
+//! Whatever comes after it begins with CR LF: anything else shows that the line lost bytes of it, or added
+//! some. The prompt has no line end, so it is recognised at the start of a line, and only while one is
+//! expected.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,7 +21,7 @@ use std::fmt;
 use super::foreign::{self, Follows, Step, Text};
 use super::{SocketId, fields};
 
-/// Something the modem said. Texts and payload are borrowed from the input or from the decoder.
+/// Something the modem sent. Texts and payload are borrowed from the input or from the decoder.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// The result that ends a command.
@@ -33,8 +34,8 @@ pub enum Message<'a> {
     Information(&'a str),
     /// Our own command, echoed.
     Echo,
-    /// What another program has the modem say: payload may follow it, which is nobody's; a text that follows is
-    /// skipped.
+    /// What another program has the modem send: payload may follow it, which is dropped; a text that follows
+    /// is skipped.
     Foreign(&'a str),
     /// `+QSSLRECV: <n>`; its payload follows unless n is 0.
     ReceivedHeader {
@@ -62,7 +63,7 @@ pub enum Final<'a> {
     Error,
     /// `+CME ERROR: …` or `+CMS ERROR: …`, a number or a text.
     CmeError(&'a str),
-    /// `CONNECT`, with or without a speed behind it.
+    /// `CONNECT`, with or without a speed after it.
     Connect,
     /// `NO CARRIER`
     NoCarrier,
@@ -134,9 +135,10 @@ pub struct Decoder {
     line: Vec<u8>,
     line_done: bool,
     prompt_expected: bool,
-    /// Payload went before the line, and no line end between them: modules say `+QSSLOPEN` so, and an echo.
+    /// Payload went before the line, and no line end between them: modules send `+QSSLOPEN` and echo in this
+    /// way.
     follows_payload: bool,
-    /// The last lines that were sent, which a modem whose echo is on says straight after pushed payload.
+    /// The last lines that were sent, which a modem whose echo is on sends right after pushed payload.
     echoes: [Vec<u8>; ECHOES],
     /// Sockets whose `recv` URCs only announce, a bit each.
     announcing: u16,
@@ -145,10 +147,10 @@ pub struct Decoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Line,
-    /// A line that announces payload, behind a pause: its rest, or what a module says that has booted.
+    /// A line that announces payload, after a pause: its rest, or what a module sends that has booted.
     LateLine,
-    /// The CR of a payload header was seen; its LF is not payload. `late`: behind a pause, after which a module may
-    /// have booted.
+    /// The CR of a payload header was seen; its LF is not payload. `late`: after a pause, in which a module
+    /// may have booted.
     HeaderLf {
         length: usize,
         late: bool,
@@ -158,8 +160,8 @@ enum State {
         left: usize,
         owner: Owner,
     },
-    /// Payload behind a pause, as long as it looks like what a module says that has booted. It is kept in `line`,
-    /// whose first `framing` bytes are none of it.
+    /// Payload after a pause, as long as it looks like what a module sends that has booted. It is kept in
+    /// `line`, whose first `framing` bytes are none of it.
     LatePayload {
         left: usize,
         framing: usize,
@@ -168,10 +170,10 @@ enum State {
     SettledPayload {
         framing: usize,
     },
-    /// Text that another program has the modem say, and how much of our last line has come back straight after what
-    /// may be its end.
+    /// Text that another program has the modem send, and how much of our last line has come back straight
+    /// after what may be its end.
     ForeignText(Text, usize),
-    /// Behind payload: CR, LF.
+    /// After payload: CR, LF.
     Behind {
         cr_seen: bool,
     },
@@ -242,8 +244,8 @@ impl Decoder {
         }
     }
 
-    /// A pause went before what comes next. In the middle of announced payload it is compared with what a module
-    /// says that has booted meanwhile.
+    /// A pause went before what comes next. In the middle of announced payload it is compared with what a
+    /// module sends that has booted meanwhile.
     pub(crate) fn resumes(&mut self) {
         self.state = match self.state {
             State::Line if self.is_inside_header() => State::LateLine,
@@ -255,8 +257,8 @@ impl Decoder {
         };
     }
 
-    /// Whether what came behind a pause is as long as the announced payload was still to be, and begins what a module says
-    /// that has booted: more of that may be about to come.
+    /// Whether what came after a pause is as long as the rest of the announced payload, and is the beginning
+    /// of what a module sends that has booted: more of that may be about to come.
     pub(crate) fn late_payload_may_be_whole(&self) -> bool {
         match self.state {
             State::LatePayload { left, framing: 0 } => {
@@ -282,7 +284,7 @@ impl Decoder {
         State::LatePayload { left, framing: framing.len() }
     }
 
-    /// Whether more is awaited of what another program has the modem say.
+    /// Whether more is awaited of what another program has the modem send.
     pub(crate) fn is_inside_foreign(&self) -> bool {
         match self.state {
             State::HeaderLf { owner, .. } | State::Payload { owner, .. } => owner == Owner::Foreign,
@@ -291,7 +293,7 @@ impl Decoder {
         }
     }
 
-    /// Whether the text that another program had the modem say has ended, if nothing more comes now.
+    /// Whether the text that another program had the modem send has ended, if nothing more comes now.
     pub(crate) fn foreign_may_be_over(&self) -> bool {
         matches!(self.state, State::ForeignText(text, _) if text.may_be_over())
     }
@@ -588,7 +590,7 @@ fn after_payload(left: usize, owner: Owner) -> State {
     }
 }
 
-/// Whether bytes are what a module says that has booted.
+/// Whether bytes are what a module sends that has booted.
 enum Boot {
     /// They may become that.
     Perhaps,
@@ -646,7 +648,7 @@ const BOOT_WORDS: [(&str, Urc); 7] = [
     ("NORMAL POWER DOWN", Urc::PoweredDown),
 ];
 
-/// What a complete line says, and how many bytes of payload follow it.
+/// What a complete line means, and how many bytes of payload follow it.
 fn message(line: &[u8]) -> (Message<'_>, Option<usize>) {
     let line = text(line).trim_end();
     let plain = |message| (message, None);
@@ -859,7 +861,7 @@ mod tests {
         let pushed = "Urc(Pushed(Some(SocketId(4)), 16))";
         for step in 1..12 {
             for pause in header.len() - 3..=header.len() {
-                // In the line that announces it, behind its CR, behind its LF.
+                // In the line that announces it, after its CR, after its LF.
                 let (before, rest) = header.as_bytes().split_at(pause);
                 let goes_on = [rest, b"\r\nRDY?\r\n01234567\r\nOK\r\n"].concat();
                 let all = decode_with_pause(before, &goes_on, step);
@@ -871,7 +873,7 @@ mod tests {
             let begun = [header.as_bytes(), b"0123456"].concat();
             let all = decode_with_pause(&begun, b"\r\nAPP RDY\r\n", step);
             assert_eq!(all, [pushed, "Urc(Ready)", "payload 0123456"], "{step}");
-            // A module that boots without a word says something else then, or nothing.
+            // A module that boots without a message sends something else then, or nothing.
             for (left, message) in [("0123456", "+QSSLURC: \"recv\",8"), ("0123456789ABCDE", "+CREG: 1")] {
                 let begun = [header.as_bytes(), left.as_bytes()].concat();
                 let said = format!("\r\n{message}\r\n");
@@ -1090,7 +1092,7 @@ mod tests {
             (b"RDY\xFE\xFE", "Information(\"RDY\u{FFFD}\u{FFFD}\")"),
             (b"+QSSLURC: \"closed\",1\x80", "Information(\"+QSSLURC: \\\"closed\\\",1\u{FFFD}\")"),
             (b"+QSSLOPEN: 1,0\x80", "Information(\"+QSSLOPEN: 1,0\u{FFFD}\")"),
-            // Its payload follows, and nobody knows how much.
+            // Its payload follows, of unknown length.
             (b"+QSSLRECV: 1\x80", "Malformed(\"1\u{FFFD}\")"),
             (b"+QSSLURC: \"recv\",1,1\x800", "Malformed(\"\\\"recv\\\",1,1\u{FFFD}0\")"),
         ] {

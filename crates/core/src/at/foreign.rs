@@ -1,9 +1,9 @@
-//! What other programs have the modem say on our port: how far it reaches, so that nothing in it is taken for a
-//! message.
+//! What other programs have the modem send on our port: how far it reaches, so that nothing in it is taken
+//! for a message.
 //!
-//! The far end of another connection, or anybody who can send an SMS, chooses these bytes. Payload with an announced
-//! length is skipped by its length; free text by its line end, and where it may hold line ends itself, by the empty
-//! line before the next message.
+//! The server of another connection, or the sender of an SMS, chooses these bytes. Payload with an announced
+//! length is skipped by its length; free text by its line end, and where it may hold line ends itself, by the
+//! empty line before the next message.
 
 use std::net::IpAddr;
 
@@ -25,9 +25,9 @@ pub(super) enum Follows {
 /// Free text, and how much of its end has been seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Text {
-    /// Bytes that belong to it whatever they are: the header told its length.
+    /// Bytes that belong to it whatever they are: the header gave its length.
     owed: usize,
-    /// What its quotes tell of its end.
+    /// What its quotes show about its end.
     quotes: Quotes,
     /// When it is over.
     until: Until,
@@ -39,7 +39,7 @@ pub(super) struct Text {
     pub(super) is_answer: bool,
 }
 
-/// What quotes tell of the end of a text.
+/// What quotes show about the end of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Quotes {
     /// Nothing.
@@ -59,7 +59,7 @@ enum Quotes {
 /// When a text is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
-    /// At its line end: its length was told, or is the only thing that can follow.
+    /// At its line end: its length was given, or nothing else can follow.
     LineEnd,
     /// At the first line end before an empty line: it can hold line ends itself.
     EmptyLine,
@@ -192,7 +192,7 @@ pub(super) fn follows(line: &[u8], terminator: Option<u8>) -> Option<Follows> {
     }
 }
 
-/// Whether `line` begins a text that somebody else wrote, and whose end nothing tells from a message inside it.
+/// Whether `line` begins a text of somebody else whose end cannot be distinguished from a message inside it.
 pub fn begins_text(line: &str) -> bool {
     let Some((name, values)) = line.split_once(':') else { return false };
     match name {
@@ -203,8 +203,8 @@ pub fn begins_text(line: &str) -> bool {
     }
 }
 
-/// How many bytes of `after` belong to what another program has the modem say, where `line`, which has its end, begins
-/// that.
+/// How many bytes of `after` belong to what another program has the modem send, where `line`, which has its
+/// end, begins that.
 pub fn foreign_length(line: &[u8], after: &[u8]) -> usize {
     let Some((&terminator, text)) = line.split_last() else { return 0 };
     match follows(text, Some(terminator)) {
@@ -322,7 +322,7 @@ mod tests {
             ("+QIURC: \"recv\",5,4\n", "ABCD\r\nOK", 4),
             ("+QIURC: \"recv\",5\r", "\n\r\nOK", 0),
             ("+CMTI: \"SM\",3\r", "\n\r\nOK", 0),
-            // The line end before the next message is not told from the empty line that ends a text.
+            // The line end before the next message is not distinguished from the empty line that ends a text.
             ("+CMT: \"+49\",,\"26/11/26\"\r", "\nhello\r\n\r\nOK", 10),
             ("+CUSD: 0,\"a\r", "\nb\",15\r\n\r\nOK", 8),
         ] {

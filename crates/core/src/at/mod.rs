@@ -1,9 +1,9 @@
 //! The language of the modem: command → bytes, bytes → message.
 //!
 //! Nothing in here knows about sockets that are open or clients that wait; it only knows how a thing is
-//! written. [`Command`] is what we say, [`Message`] is what the modem says, [`Decoder`] finds messages in a
-//! stream of bytes, [`answers`] says what the lines of an answer mean, and [`ResultCode`] puts the modem's numbers into
-//! words.
+//! written. [`Command`] is what we send, [`Message`] is what the modem sends, [`Decoder`] finds messages in a
+//! stream of bytes, [`answers`] gives the meaning of the lines of an answer, and [`ResultCode`] puts the
+//! modem's numbers into words.
 
 pub mod answers;
 mod command;

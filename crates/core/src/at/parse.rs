@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-/// Splits what stands behind `+NAME: ` into its comma-separated fields.
+/// Splits what follows `+NAME: ` into its comma-separated fields.
 pub(crate) fn fields(text: &str) -> Fields<'_> {
     Fields { rest: Some(text) }
 }

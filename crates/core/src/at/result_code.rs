@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResultCode(pub u16);
 
-/// The text behind `+CME ERROR: `, a number or words, as the modem gave it (3GPP TS 27.007, 9.2).
+/// The text after `+CME ERROR: `, a number or words, as the modem gave it (3GPP TS 27.007, 9.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CmeError(pub String);
 
@@ -37,7 +37,7 @@ impl ResultCode {
         self.row().map_or("unknown result code", |row| row.1)
     }
 
-    /// What usually causes it and what to do; empty where the words say it all.
+    /// What usually causes it and what to do; empty where the words are enough.
     pub(crate) fn hint(self) -> &'static str {
         self.row().map_or("", |row| row.2)
     }

@@ -1,4 +1,4 @@
-//! Numbers and texts of AT commands, checked once at the edge so that nothing behind it has to.
+//! Numbers and texts of AT commands, checked once at the edge, so that no other code has to check them.
 
 use std::fmt;
 

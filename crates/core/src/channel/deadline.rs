@@ -1,8 +1,8 @@
 //! A deadline that what comes in meanwhile may put off, but not for ever.
 //!
-//! An answer that waits behind other bytes on a slow line is not late. Such bytes count for the time that they needed
-//! on the line, never for more than the time that has passed, and over all of it stands a hard limit: a module that
-//! sends without pause and has lost the answer is noticed.
+//! An answer that comes after other bytes on a slow line is not late. Such bytes count for the time that they
+//! needed on the line, never for more than the time that has passed, and there is a hard limit for all of it:
+//! a module that sends without pause and has lost the answer is noticed.
 
 use std::time::{Duration, Instant};
 

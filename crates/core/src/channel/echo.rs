@@ -1,8 +1,9 @@
 //! Our own payload, coming back: a modem whose echo stays on may echo what it collects for AT+QSSLSEND.
 //!
-//! What a client sends can look like anything that a modem says, so an echo is compared with what has left, byte by
-//! byte, and taken away before anything is looked for in it. Messages may stand before it, after it, and between two
-//! pieces of it. A prompt may end with a blank or a line end, and a line may begin as the payload does.
+//! A client's bytes can look like anything that a modem sends. So an echo is compared with what has left,
+//! byte by byte, and removed before the rest is searched for messages. Messages may stand before it, after
+//! it, and between two pieces of it. A prompt may end with a blank or a line end, and a line may begin as the
+//! payload does.
 
 use std::ops::Range;
 
@@ -133,7 +134,7 @@ impl Habit {
     pub fn answered(&mut self, echo: Option<Echo>, payload: &[u8]) {
         match (echo, *self, payload.first()) {
             (None, _, _) => *self = Habit::Silent,
-            // What no message begins with tells one from the other.
+            // What no message begins with distinguishes the two.
             (Some(echo), Habit::Unknown, Some(first)) if first.is_ascii_graphic() && *first != b'+' => {
                 *self = if echo.back > 0 { Habit::Payload } else { Habit::CommandsOnly };
             }
@@ -146,8 +147,8 @@ impl Habit {
 mod tests {
     use super::*;
 
-    /// What is left of what a modem says when the echo of `sent` is taken away, in steps of so many bytes. As in the
-    /// channel, nothing is looked for inside a message.
+    /// What is left of what a modem sends when the echo of `sent` is taken away, in steps of so many bytes.
+    /// As in the channel, nothing is looked for inside a message.
     fn words(sent: &[u8], said: &[u8], step: usize) -> Option<Vec<u8>> {
         let (mut echo, mut words, mut is_inside) = (Echo::default(), Vec::new(), false);
         for mut input in said.chunks(step) {
@@ -197,7 +198,8 @@ mod tests {
             for step in 1..20 {
                 let said = [b"\r\n+CREG: 1\r\n", sent, b"\r\nSEND OK\r\n"].concat();
                 let left = words(sent, &said, step);
-                // A message that begins like the payload cannot be told from it: better none than a wrong one.
+                // A message that begins like the payload cannot be distinguished from it: better none than a
+                // wrong one.
                 if left.is_some() || !sent.starts_with(b"\r\n+") {
                     assert_eq!(trimmed(left), "+CREG:1SENDOK", "{} in steps of {step}", sent.escape_ascii());
                 }

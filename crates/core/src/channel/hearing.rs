@@ -1,4 +1,5 @@
-//! What a channel hears: which messages are the answer to its command, whose the payload is, and what others must know.
+//! What a channel receives: which messages are the answer to its command, whose the payload is, and what
+//! others must know.
 
 use std::time::Instant;
 
@@ -26,13 +27,13 @@ pub struct Answered {
     pub in_flight: InFlight,
     /// How it ended.
     pub outcome: Outcome,
-    /// What was said before that.
+    /// What was received before that.
     pub answer: Answer,
     /// When the command was sent.
     pub asked_at: Instant,
 }
 
-/// What was heard, as far as it concerns others than the channel.
+/// What was received, as far as it concerns others than the channel.
 #[derive(Debug)]
 #[allow(
     clippy::large_enum_variant,
@@ -55,7 +56,7 @@ pub enum Heard {
     Urc(Urc),
     /// The command in flight is answered.
     Answered(Answered),
-    /// `CONNECT` of a command that nobody waits for any more.
+    /// `CONNECT` of a command that has been given up.
     UnwantedStream,
     /// `NO CARRIER` while it is being brought to answer: it was a stream until now.
     StreamOver,
@@ -210,8 +211,8 @@ impl Channel {
             (Outcome::Ok, Expects::Result) => true,
             (Outcome::Ok, Expects::ConnectThenUpload | Expects::ConnectThenDownload(_)) => payload_left,
             (Outcome::Connect | Outcome::NoCarrier, Expects::ConnectThenData) => true,
-            // Some modules say OK before the CONNECT of a transparent open; anything else here answers
-            // something that nobody asked.
+            // Some modules send OK before the CONNECT of a transparent open; anything else here answers no
+            // command of ours.
             _ => false,
         };
         if !ends {
@@ -257,7 +258,7 @@ impl Channel {
         self.carried_baud = self.carried_baud.max(baud);
     }
 
-    /// The payload that is announced belongs to this socket, or to nobody.
+    /// The payload that is announced belongs to this socket, or to none.
     pub fn payload_is_for(&mut self, socket: Option<SocketId>) {
         self.payload_for = socket.map_or(Destination::Nobody, Destination::Socket);
     }
@@ -322,8 +323,7 @@ impl Channel {
         is_skipped
     }
 
-    /// Whether more of the payload in flight is still to come back: whoever does not know what it is takes it for the
-    /// modem's words.
+    /// Whether more of the payload in flight is still to come back: it could be taken for the modem's words.
     pub fn owes_echo(&self) -> bool {
         self.habit != Habit::CommandsOnly && self.in_flight.as_ref().is_some_and(InFlight::owes_echo)
     }

@@ -1,4 +1,5 @@
-//! A command on its way: what was sent, who wants its answer, how far it is, and what has been said to it so far.
+//! A command on its way: what was sent, who wants its answer, how far it is, and what has been answered so
+//! far.
 
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ pub enum Origin {
     Reason(SocketId),
     /// The socket that the command names.
     Socket,
-    /// Nobody: it only shows that the modem still answers.
+    /// No one in particular: it only shows that the modem still answers.
     Liveness,
     /// The recovery ladder: AT+CFUN=1,1.
     Reboot,
@@ -107,7 +108,8 @@ pub struct Answer {
     pub file: Vec<u8>,
     /// A `recv` URC for the socket being read came while the read was under way.
     pub receivable_again: bool,
-    /// A text of another program came meanwhile or before, whose end nothing tells: lines of the answer may be missing.
+    /// A text of another program, whose end is unknown, came meanwhile or before: lines of the answer may be
+    /// missing.
     pub has_gaps: bool,
 }
 

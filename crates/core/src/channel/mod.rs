@@ -109,7 +109,7 @@ struct Unprompted {
 /// Whose payload it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Destination {
-    /// Nobody's: of a socket that is not open, or of an answer that came too late.
+    /// It is dropped: of a socket that is not open, or of an answer that came too late.
     Nobody,
     /// This socket's.
     Socket(SocketId),
@@ -232,7 +232,7 @@ impl Channel {
         self.refusals
     }
 
-    /// What passes, for logs and for whoever has to find out what went wrong.
+    /// What passes, for logs and for finding out what went wrong.
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
     }
@@ -285,8 +285,9 @@ impl Channel {
         in_flight
     }
 
-    /// It did not answer, or said what cannot be framed: it is to be brought to answer anew. What the modem still says
-    /// keeps its framing, unless that is what has been lost. The command that was in flight is given back.
+    /// It did not answer, or sent what cannot be framed: it is to be resynchronised. What the modem still
+    /// sends keeps its framing, unless that is what has been lost. The command that was in flight is given
+    /// back.
     pub fn bring_back(&mut self, unframed: bool, now: Instant) -> Option<InFlight> {
         let in_flight = if unframed {
             self.forget()
@@ -327,7 +328,7 @@ impl Channel {
         self.refusals = 0;
     }
 
-    /// The modem goes on at another speed, as it was told.
+    /// The modem goes on at another speed, as it was set.
     pub fn speed_set(&mut self, baud: u32, now: Instant) {
         self.line.baud = baud;
         self.wire.all_made();
@@ -373,8 +374,8 @@ impl Channel {
         self.state = ChannelState::Data(Box::new(stream));
     }
 
-    /// The modem has answered the escape: the channel takes commands again. One whose stream nobody wanted had been given
-    /// up, and goes on being brought back.
+    /// The modem has answered the escape: the channel takes commands again. A channel whose stream was no
+    /// longer wanted had been given up, and its resync goes on.
     pub fn leave_stream(&mut self, now: Instant) -> Option<Left> {
         let left = self.stream_mut()?.take_left();
         self.decoder.reset();
@@ -580,8 +581,8 @@ impl Channel {
         self.in_flight.take()
     }
 
-    /// The prompt of this send did not come, and it shows when the channel answers whether it was heard. A module that
-    /// waits for the payload all the same waits for so many bytes.
+    /// The prompt of this send did not come, and when the channel answers it shows whether the send was
+    /// received. A module that waits for the payload all the same waits for so many bytes.
     pub fn leaves_unprompted(&mut self, socket: SocketId, length: usize) {
         self.unprompted = Some(Unprompted { socket, left: length });
         self.decoder.expect_prompt(true);
@@ -623,8 +624,8 @@ impl Channel {
         self.payload_deadline = Some(Deadline::new(PAYLOAD_WAIT, delay_max, now));
     }
 
-    /// What another program has the modem say, and what has not come in time, is given up: nobody waits for it, and
-    /// what comes next is ours. Whether that was so.
+    /// What another program has the modem send, and what has not come in time, is given up, and what comes
+    /// next is ours. Whether that was so.
     pub fn give_up_foreign(&mut self, now: Instant) -> bool {
         let is_given_up = self.payload_overdue(now) && self.decoder.give_up_foreign();
         if is_given_up {
@@ -633,7 +634,8 @@ impl Channel {
         is_given_up
     }
 
-    /// Payload behind a pause that could have begun what a module says that has booted, and did not. Whether there is some.
+    /// Payload after a pause that could have been the beginning of what a module sends that has booted, and
+    /// was not. Whether there is some.
     pub fn settle_late_payload(&mut self, now: Instant) -> bool {
         let is_settled = self.payload_overdue(now) && self.decoder.settle_late_payload();
         if is_settled {
@@ -678,8 +680,8 @@ impl Channel {
         self.abandon()
     }
 
-    /// Bytes arrive, and have not been looked at. Behind a pause in announced payload its rest may come, or what a
-    /// module says that has booted; until then no answer could come.
+    /// Bytes arrive, and have not been looked at. After a pause in announced payload its rest may come, or
+    /// what a module sends that has booted; until then no answer could come.
     pub fn hears(&mut self, now: Instant) {
         let pause = now.saturating_duration_since(self.last_heard);
         if pause >= PAUSE_MIN && self.payload_deadline.is_some() {
@@ -778,12 +780,12 @@ const TIMES_DEAF_MAX: u32 = 2;
 /// A payload without a byte for this long does not hold up the question whether the modem answers.
 const PAYLOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// How long nothing need come after a line of text that another program has the modem say, for the text to be over: a
-/// module says it in one go.
+/// How long nothing must come after a line of text that another program has the modem send, for the text to
+/// be over: a module sends it without a pause.
 const FOREIGN_TEXT_PAUSE: Duration = Duration::from_millis(500);
 
-/// What we wait for the next byte of what another program has the modem say: nothing is lost with it but an answer
-/// that it hides.
+/// How long we wait for the next byte of what another program has the modem send: nothing is lost with it but
+/// an answer that it hides.
 const FOREIGN_WAIT: Duration = Duration::from_millis(2_500);
 
 /// What we wait for the next byte of an announced payload, or of what announces it: device servers and their networks
@@ -793,14 +795,14 @@ const PAYLOAD_WAIT: Duration = Duration::from_secs(15);
 /// A module does not sleep sooner: AT+QSCLK=1 takes 5 s.
 const AWAKE_MIN: Duration = Duration::from_secs(4);
 
-/// Behind a shorter pause no module has booted.
+/// In a shorter pause no module has booted.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 
-/// The rest of what a module says that has booted follows its first bytes within this time.
+/// The rest of what a module sends that has booted follows its first bytes within this time.
 const BOOT_WORDS_WAIT: Duration = Duration::from_millis(500);
 
-/// By how much other bytes on the line can put off the answer to a command, and the rest of announced payload: what a
-/// module has ready to say takes no longer, at any speed.
+/// By how much other bytes on the line can put off the answer to a command, and the rest of announced
+/// payload: what a module has ready to send takes no longer, at any speed.
 const LINE_BUSY_MAX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ enum Step {
         seen: bool,
         /// The `OK` has come too.
         answered: bool,
-        /// An error has come: perhaps the modem cannot say it.
+        /// An error has come: perhaps the modem does not know the question.
         refused: bool,
     },
     Guard,
@@ -153,7 +153,7 @@ impl Resync {
         self.refusals
     }
 
-    /// Of a modem that was in data mode when it was last heard: `AT` would be payload.
+    /// Of a modem that was in data mode when it last answered: `AT` would be payload.
     pub fn in_data_mode(is_uart: bool, baud: u32, now: Instant) -> Self {
         let resync = Resync::new(is_uart, baud, true, now);
         Resync { step: Step::Guard, remedy: Remedy::Escape, due: now + GUARD, ..resync }
@@ -363,7 +363,7 @@ const KEYS: [&[u8]; 2] = [b"\x1B", b"\x1A"];
 /// `AT`s after each of them.
 const ASKS_PER_KEY: u32 = 1;
 
-/// Said blindly to a modem that may hold its answers back until RTS is on.
+/// Sent without waiting, to a modem that may hold its answers back until RTS is on.
 const NO_FLOW_CONTROL: &[u8] = b"AT+IFC=0,0\r";
 
 /// `AT`s after each remedy.

@@ -57,7 +57,7 @@ impl Modem {
                         let address = self.setup.pdp_address(self.settings.pdp.context, &answer.lines);
                         address.is_some() && address.as_ref() == self.setup.address()
                     }
-                    // A module that never tells: only a refused open speaks against the session.
+                    // A module that never reports it: only a refused open shows that the session is lost.
                     Outcome::Refused(_) if self.setup.address().is_none() => {
                         self.setup.doubt() != Doubt::Asked
                     }
@@ -157,8 +157,8 @@ impl Modem {
         self.sockets[id.index()].drop_unwanted_bytes();
     }
 
-    /// SEND OK while no payload has left that it could be the answer to: soon after SEND FAIL it says that the bytes
-    /// were taken after all. Whose they were must be certain.
+    /// SEND OK while no payload has left that it could be the answer to: soon after SEND FAIL it reports that
+    /// the bytes were taken after all. Whose they were must be certain.
     pub(super) fn sent_after_all(&mut self, port: usize, now: Instant) {
         let failed = |socket: &Socket| socket.send_just_failed(port);
         let failed: Vec<(SocketId, FailedSend)> =
@@ -321,7 +321,7 @@ impl Modem {
         }
     }
 
-    /// What AT+QSSLCLOSE may be told of the time of this socket's end.
+    /// Which time AT+QSSLCLOSE may be given for this socket's end.
     pub(super) fn close_form(&self, id: SocketId) -> CloseForm {
         CloseForm { time: self.setup.profile().close_time, orderly_seconds: self.close_timeout(id) }
     }
@@ -365,7 +365,7 @@ impl Modem {
         self.climb_for(climbs, now);
     }
 
-    /// The data session stands, or not, now that these far ends have closed.
+    /// The data session is active, or not, now that these far ends have closed.
     pub(super) fn session_answered_for(&mut self, stands: bool, now: Instant) {
         self.setup.doubt_settled();
         let speaking = self.speaking_channels();
@@ -380,7 +380,8 @@ impl Modem {
             }
         }
         if !stands && self.setup.is_serving() {
-            // No URC told of it: the modem may have rebooted unseen, and what was set on the wire and for URCs is gone.
+            // No URC reported it: the modem may have rebooted unseen, and what was set on the wire and for
+            // URCs is gone.
             self.wire_settings_are_gone();
             self.session_lost(Cut::SessionLost, Step::Down, now);
         }

@@ -63,7 +63,7 @@ impl OpenTimes {
 /// How many opens the quantiles are taken from.
 const OPEN_TIMES_MAX: usize = 64;
 
-/// How many causes of failure are told apart.
+/// How many causes of failure are distinguished.
 const FAILURE_CAUSES_MAX: usize = 32;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! How streams end: the far end's close, a client that gives up, and every way to be cut.
 //!
-//! A socket's client hears of its end once: as an end of file if nothing known speaks against it, as a cut
-//! otherwise. `closed` alone ends nothing: other programs speak on our port too, and the far ends of their
+//! A socket's client is given its end once: as an end of file if nothing known contradicts it, as a cut
+//! otherwise. `closed` alone ends nothing: other programs use our port too, and the far ends of their
 //! connections. The module is asked for the state of the socket first.
 
 use std::time::Instant;
@@ -12,7 +12,7 @@ use super::{
 use crate::at::answers::{Answer, SocketState, SocketStatus};
 
 impl Modem {
-    /// What an answer to AT+QSSLSTATE=\<id> says of our connection.
+    /// What an answer to AT+QSSLSTATE=\<id> shows about our connection.
     pub(super) fn witness(&self, id: SocketId, outcome: &Outcome, lines: &[String]) -> Witness {
         if *outcome != Outcome::Ok {
             return Witness::Unclear;
@@ -34,7 +34,7 @@ impl Modem {
         }
     }
 
-    /// The module has said that a socket is not connected, and not `closed`.
+    /// The module has reported that a socket is not connected, but has not sent `closed`.
     pub(super) fn end_where_closed_stays_away(&mut self, id: SocketId, now: Instant) {
         let is_unread = (0..self.channels.len())
             .any(|port| self.channels[port].is_open() && self.wants_port_bytes(port) == 0);
@@ -64,7 +64,7 @@ impl Modem {
         self.close_or_free(id, GiveUp::Abort);
     }
 
-    /// The stream is broken: its client hears so, if it has not heard otherwise.
+    /// The stream is broken: its client is given a cut, unless it was given an end before.
     pub(super) fn cut(&mut self, id: SocketId, cut: Cut) {
         match self.sockets[id.index()].detach() {
             Some(Told::OpenFailed) => {

@@ -1,8 +1,8 @@
-//! One modem: its channels and sockets, the data session that carries them, and what is said next.
+//! One modem: its channels and sockets, the data session that carries them, and which command is next.
 //!
-//! The relay asks for sockets and hands over bytes; the event loop brings the bytes of the ports and tells
-//! the time. In between, `run` decides what each channel says next. It is the only place that
-//! does, and it is called after every change.
+//! The relay asks for sockets and hands over bytes; the event loop brings the bytes of the ports and passes
+//! the time. In between, `run` decides what each channel sends next. It is the only function that does, and
+//! it is called after every change.
 
 mod answers;
 mod counters;
@@ -75,7 +75,7 @@ pub struct Modem {
     fair: FairQueue,
     events: VecDeque<Event>,
     actions: VecDeque<Action>,
-    /// The modem has said that it is going down or has come up; nothing is said to it before this time.
+    /// The modem has reported that it is going down or has come up; nothing is sent to it before this time.
     booting_until: Option<Instant>,
     /// No further sockets and ports: the end is near. The sockets that are not free by this time go with the data
     /// session.
@@ -89,7 +89,7 @@ pub struct Modem {
     /// Commands from outside, waiting for their turn.
     user_commands: VecDeque<(UserCommand, Command)>,
     ladder: Ladder,
-    /// When it was last decided what is said next.
+    /// When it was last decided what is sent next.
     last_run: Instant,
     /// AT+CFUN=1,1 is due on the next channel that takes commands.
     reboot_due: bool,
@@ -105,7 +105,7 @@ pub struct Modem {
 /// By which ports URCs leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UrcPort {
-    /// Nobody has said.
+    /// Not known yet.
     Unknown,
     /// By all, the same ones; the copies of this port count.
     All {
@@ -133,13 +133,13 @@ pub struct PortFacts {
     pub name: String,
     /// It has a speed and modem lines that matter.
     pub is_uart: bool,
-    /// Its bytes take the time of a line of the set speed: a UART, here or behind a device server.
+    /// Its bytes take the time of a line of the set speed: a UART, here or on a device server.
     pub is_paced: bool,
     /// A device server is between: what it and the network hold is not seen from here, and much.
     pub is_remote: bool,
     /// A DCD line that can be read.
     pub has_dcd: bool,
-    /// DCD is read as it stands, not as a device server last reported it.
+    /// DCD is read at this moment, not as a device server last reported it.
     pub dcd_is_live: bool,
     /// A DTR line that can be set.
     pub has_dtr: bool,
@@ -195,7 +195,7 @@ pub struct UserAnswer {
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The far end closed, and nothing known speaks against its having sent everything.
+    /// The far end closed, and nothing known shows that it has not sent everything.
     Eof,
     /// The stream is broken.
     Cut(Cut),
@@ -204,7 +204,7 @@ pub(crate) enum End {
 /// What the event loop must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Open this port and say [`PortInput::Opened`] or [`PortInput::Failed`].
+    /// Open this port and answer with [`PortInput::Opened`] or [`PortInput::Failed`].
     OpenPort(usize),
     /// Close this port; no [`PortInput::Lost`] is due.
     ClosePort(usize),
@@ -214,11 +214,11 @@ pub enum Action {
     SetDtr(usize, bool),
     /// Switch off RTS/CTS.
     DropFlowControl(usize),
-    /// Say [`PortInput::Queue`]: how many bytes its tty has not sent yet.
+    /// Answer with [`PortInput::Queue`]: how many bytes its tty has not sent yet.
     AskQueue(usize),
-    /// Say [`PortInput::Lines`]: how its DCD stands now.
+    /// Answer with [`PortInput::Lines`]: the state of its DCD.
     AskLines(usize),
-    /// Say [`crate::Input::HostClock`].
+    /// Answer with [`crate::Input::HostClock`].
     TellTime,
     /// The modem on this port is not the one that was meant: the next candidate is due.
     NextDevice(usize),
@@ -301,7 +301,7 @@ impl Modem {
         self.setup.is_serving()
     }
 
-    /// Whether a command from outside would be said now or soon: a channel answers, and has its settings.
+    /// Whether a command from outside would be sent now or soon: a channel answers, and has its settings.
     pub fn takes_commands(&self) -> bool {
         self.channels.iter().any(|channel| channel.takes_commands() && channel.wire().are_made())
     }
@@ -364,7 +364,7 @@ impl Modem {
         if room < READ_MIN_BYTES { 0 } else { room }
     }
 
-    /// Whether the port's DCD line matters now: in data mode it tells an end from payload.
+    /// Whether the port's DCD line matters now: in data mode it distinguishes an end from payload.
     pub(crate) fn wants_port_lines(&self, port: usize) -> bool {
         self.ports[port].has_dcd && self.channels[port].stream().is_some()
     }
@@ -491,7 +491,7 @@ impl Modem {
         self.run(now);
     }
 
-    /// More has become known of an open port: a device server tells of its lines when it answers.
+    /// More has become known of an open port: a device server reports its lines when it answers.
     fn port_facts(&mut self, port: usize, facts: PortFacts, now: Instant) {
         let known = &self.ports[port];
         let differs = facts.has_dtr && !known.has_dtr || facts.lacks_flow_control != known.lacks_flow_control;
@@ -664,7 +664,7 @@ impl Modem {
         std::mem::replace(&mut socket.incoming, ByteQueue::new(INCOMING_LIMIT_BYTES))
     }
 
-    /// The client is done with the socket; nothing more is heard of it.
+    /// The client is done with the socket; no more events come for it.
     pub(crate) fn give_up(&mut self, socket: SocketId, how: GiveUp, now: Instant) {
         // It knows by itself.
         let _ = self.sockets[socket.index()].detach();
@@ -672,7 +672,7 @@ impl Modem {
         self.run(now);
     }
 
-    /// Puts a command from outside in line, behind what the tunnels need at once. `None`: the line is full.
+    /// Queues a command from outside, after what the tunnels need at once. `None`: the queue is full.
     pub(crate) fn command(&mut self, command: Command, now: Instant) -> Option<UserCommand> {
         if self.user_commands.len() >= USER_COMMANDS_MAX {
             return None;
@@ -733,7 +733,8 @@ impl Modem {
 
     // Inside.
 
-    /// No more of what a module says that has booted has come after its first bytes, which were payload then.
+    /// No more of what a module sends that has booted has come after its first bytes, which were payload
+    /// then.
     fn settle_late_payload(&mut self, port: usize, now: Instant) {
         if self.channels[port].settle_late_payload(now) {
             self.decode(port, &mut &[][..], now);
@@ -777,7 +778,7 @@ impl Modem {
                     self.channels[port].payload_is_for(Some(id));
                 }
             }
-            // It has heard the command after all, and may have taken what came after it for payload.
+            // It has received the command after all, and may have taken what came after it for payload.
             Heard::Prompt => self.settle_unprompted(port, false),
             Heard::EchoAgain => self.echo_is_back(),
             Heard::OthersLine(line) => self.setup.others_said(&line),
@@ -832,7 +833,7 @@ impl Modem {
                     self.break_off(id, Cut::Garbled);
                     known = None;
                 }
-                // Sockets in buffer mode are told apart by then: what is pushed to them only announces.
+                // Sockets in buffer mode are known by then: a `recv` with a length only announces there.
                 if let Some(id) = known.filter(|_| length > 0)
                     && self.setup.found().texts == Texts::Came
                 {
@@ -880,8 +881,8 @@ impl Modem {
         }
     }
 
-    /// Whether what a socket was pushed before may still be held on the other port that it came by until now, behind
-    /// what looks like the end of the stream that this port has become: it would be overtaken.
+    /// Whether what a socket was pushed before may still be held on the other port that it came by until now,
+    /// after what looks like the end of the stream that this port has become: it would be overtaken.
     fn earlier_pushes_are_held(&self, before: Option<usize>) -> bool {
         before.is_some_and(|before| self.channels[before].stream().is_some_and(Stream::is_suspicious))
     }
@@ -897,7 +898,7 @@ impl Modem {
         !pending.is_empty() && data.is_flowing() && data.sendable(pending) == 0
     }
 
-    /// When an idle channel that has said nothing is asked whether it still answers.
+    /// When an idle, silent channel is asked whether it still answers.
     fn liveness_due(&self, channel: &Channel) -> Option<Instant> {
         let interval = self.settings.liveness_interval;
         (self.setup.is_up() && channel.is_idle() && !interval.is_zero())
@@ -910,7 +911,7 @@ impl Modem {
         free.min_by_key(|id| self.sockets[id.index()].readiness())
     }
 
-    /// Every waiting command from outside is told that it cannot be done.
+    /// Every waiting command from outside is refused.
     fn refuse_user_commands(&mut self) {
         while let Some((id, _)) = self.user_commands.pop_front() {
             let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
@@ -970,6 +971,6 @@ const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 /// What of the time that stopping may take is kept for the data session.
 const DEACTIVATION_TIME: Duration = Duration::from_secs(2);
 
-/// A module says nothing sensible for some seconds after `POWERED DOWN`, and for a moment after `RDY`.
+/// A module sends nothing sensible for some seconds after `POWERED DOWN`, and for a moment after `RDY`.
 const BOOT_PAUSE: Duration = Duration::from_secs(10);
 const READY_PAUSE: Duration = Duration::from_millis(500);

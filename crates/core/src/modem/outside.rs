@@ -12,8 +12,8 @@ impl Modem {
         }
     }
 
-    /// A command from outside was answered. A socket of ours that it closed is free again once every channel says so.
-    /// A refused close is as good: the modem refuses it for a socket that never opened.
+    /// A command from outside was answered. A socket of ours that it closed is free again once every channel
+    /// reports so. A refused close is as good: the modem refuses it for a socket that never opened.
     pub(super) fn take_socket_back(&mut self, command: &Command) {
         if let Some(id) = named_socket(command, "+QSSLCLOSE=", 0)
             && self.settings.sockets.contains(id.index())

@@ -1,8 +1,8 @@
-//! Which of the modem's ports each of ours is, and whether what the modem says unasked reaches us.
+//! Which of the modem's ports each of ours is, and whether the modem's URCs reach us.
 //!
-//! URCs leave by one port, and on the wrong one no `recv` and no `closed` is ever heard. The module itself tells its
-//! name for a port: AT+QSSLSTATE lists the one that a socket was opened by. Until it has, the name is guessed from
-//! what the port is, or URCs leave by all ports.
+//! URCs leave by one port, and on the wrong one no `recv` and no `closed` ever arrives. The module itself
+//! reports its name for a port: AT+QSSLSTATE lists the one that a socket was opened by. Until it has, the
+//! name is guessed from what the port is, or URCs leave by all ports.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::socket::{FarEnd, Flow, OpenStage};
 pub(super) struct Routing {
     /// What each of our ports is called, as far as the module was asked.
     names: Vec<Name>,
-    /// The name that URCs were told to leave by.
+    /// The name of the port that URCs were set to leave by.
     told: String,
     /// One of a socket of ours has come by the port where it was expected since the session began: they reach us.
     is_proven: bool,
@@ -32,7 +32,7 @@ enum Choice {
     /// Nothing has shown it yet.
     #[default]
     Unknown,
-    /// The one that it was told.
+    /// The one that it was set to.
     AsTold,
     /// The one that the socket was opened by.
     Opener,
@@ -46,7 +46,7 @@ enum Name {
     /// It was not asked.
     #[default]
     Unasked,
-    /// It was asked, and has not said.
+    /// It was asked, and has not answered.
     Asked,
     /// This.
     Is(String),
@@ -58,14 +58,14 @@ impl Routing {
         Routing { names: vec![Name::Unasked; ports], ..Routing::default() }
     }
 
-    /// The port was opened: what is behind it may be another one.
+    /// The port was opened: it may be another one of the modem's.
     pub(super) fn port_opened(&mut self, port: usize) {
         self.names[port] = Name::Unasked;
         self.is_proven = false;
         self.choice = Choice::Unknown;
     }
 
-    /// URCs have been told to leave by the port of this name.
+    /// URCs have been set to leave by the port of this name.
     pub(super) fn told(&mut self, name: &str) {
         name.clone_into(&mut self.told);
         self.is_proven = false;
@@ -73,7 +73,7 @@ impl Routing {
 }
 
 impl Modem {
-    /// What the module calls this port, as it said itself, or as the port's kind lets expect.
+    /// What the module calls this port, as it reported, or as the port's kind suggests.
     pub(super) fn name_of(&self, port: usize) -> Option<&str> {
         match &self.routing.names[port] {
             Name::Is(name) => Some(name),
@@ -81,7 +81,7 @@ impl Modem {
         }
     }
 
-    /// Whether what the modem says unasked is known to come to us, or nothing speaks against it.
+    /// Whether the modem's URCs are known to reach us, or nothing contradicts it.
     pub(super) fn urcs_reach_us(&self) -> bool {
         self.routing.is_proven
             || match self.urc_port {
@@ -92,8 +92,8 @@ impl Modem {
             }
     }
 
-    /// Whether this URC of a socket counts, which has come by this port: not if it is a copy of one that comes by
-    /// another. What the module says decides, not what it was told.
+    /// Whether this URC of a socket counts, which has come by this port: not if it is a copy of one that
+    /// comes by another. What the module does decides, not what it was set to.
     pub(super) fn is_listened_to(&mut self, port: usize, id: SocketId, urc: Urc, now: Instant) -> bool {
         let speaks = |port: usize| self.channels[port].speaks();
         let socket = &mut self.sockets[id.index()];
@@ -122,7 +122,7 @@ impl Modem {
             (choice, _) => choice,
         };
         self.routing.is_proven |= !is_copy && expected.is_none_or(|expected| expected == port);
-        // It only says that something may wait to be read.
+        // It only announces that something may wait to be read.
         !is_copy || (matches!(urc, Urc::Receivable(_)) && !self.routing.is_proven)
     }
 
@@ -134,8 +134,8 @@ impl Modem {
         }
     }
 
-    /// The only port that sockets with URCs are opened by; `None`: any. Opened by the one that URCs are told to leave
-    /// by, a socket is heard there whether the module follows that or not.
+    /// The only port that sockets with URCs are opened by; `None`: any. If a socket is opened by the one that
+    /// URCs are set to leave by, its URCs come there whether the module follows that or not.
     pub(super) fn opener(&self) -> Option<usize> {
         let has_streams = self.tunnels.iter().any(|tunnel| tunnel.mode == Mode::Transparent);
         let opener = match (self.routing.choice, self.urc_port) {
@@ -191,14 +191,14 @@ impl Modem {
         behind.map(|behind| behind.since + UNHEARD_MAX).min()
     }
 
-    /// Whether sockets are opened in push mode for those who want it: what is pushed comes to us, and nobody else can write
-    /// what looks like it.
+    /// Whether sockets are opened in push mode for those who want it: what is pushed comes to us, and no
+    /// other program's text can look like it.
     pub(super) fn pushes_count(&self) -> bool {
         self.urcs_reach_us() && !self.setup.found().texts.are_shown()
     }
 
-    /// The port of ours whose name the module should be asked for, and a socket that was opened by it: one that has no
-    /// name, or one on which nothing has been heard.
+    /// The port of ours whose name the module should be asked for, and a socket that was opened by it: one
+    /// that has no name, or one by which no URC has come.
     fn nameless(&self, now: Instant) -> Option<(usize, SocketId)> {
         SocketId::all().find_map(|id| {
             let port = self.asks_name_by(id)?;
@@ -222,7 +222,7 @@ impl Modem {
         self.sockets[id.index()].opening_since() + UNHEARD_MAX
     }
 
-    /// When a port on which nothing has been heard is asked for its name.
+    /// When a port by which no URC has come is asked for its name.
     pub(super) fn next_name_due(&self) -> Option<Instant> {
         SocketId::all().filter(|id| self.asks_name_by(*id).is_some()).map(|id| self.name_due(id)).min()
     }
@@ -255,7 +255,7 @@ impl Modem {
         }
     }
 
-    /// The answer to AT+QSSLSTATE about an open whose result may have left by a port where nobody listens.
+    /// The answer to AT+QSSLSTATE about an open whose result may have left by a port that is not ours.
     pub(super) fn unheard_open_answered(
         &mut self,
         id: SocketId,
@@ -287,8 +287,8 @@ impl Modem {
         }
     }
 
-    /// A far end has closed, and no `closed` has come: the module no longer does what it was told, as one that has
-    /// rebooted without a word. It is told again.
+    /// A far end has closed, and no `closed` has come: the module no longer has the setting, like one that
+    /// has rebooted without a message. It is set again.
     pub(super) fn closed_was_unheard(&mut self) {
         if self.urcs_reach_us() {
             log::debug!("a connection has ended without a word of the modem");
@@ -299,8 +299,8 @@ impl Modem {
         }
     }
 
-    /// URCs that were told to leave by `before` went where nobody listens: what was pushed is lost, what waits in the
-    /// module is not. Where `before` is empty, they may have gone anywhere.
+    /// URCs that were set to leave by `before` went to a port that is not ours: what was pushed is lost, what
+    /// waits in the module is not. Where `before` is empty, they may have gone anywhere.
     pub(super) fn urcs_were_elsewhere(&mut self, before: &str) {
         let is_certain = !before.is_empty();
         if is_certain {
@@ -308,7 +308,7 @@ impl Modem {
         }
         for id in SocketId::all() {
             if !is_certain && self.sockets[id.index()].listening.bytes() > 0 {
-                // It has been heard since it was opened.
+                // A URC has come by it since it was opened.
                 continue;
             }
             if let Err(cut) = self.sockets[id.index()].urcs_were_elsewhere() {
@@ -317,12 +317,12 @@ impl Modem {
         }
     }
 
-    /// The name that URCs were told to leave by.
+    /// The name of the port that URCs were set to leave by.
     pub(super) fn urcs_told(&self) -> &str {
         &self.routing.told
     }
 
-    /// How often a socket is read of which nothing is heard, or asked whether it is open; `None`: URCs tell.
+    /// How often a silent socket is read, or asked whether it is open; `None`: URCs are enough.
     pub(super) fn poll_interval(&self) -> Option<Duration> {
         match self.settings.poll_interval {
             Some(interval) => Some(interval).filter(|interval| !interval.is_zero()),
@@ -333,8 +333,8 @@ impl Modem {
 
 const STATE: &str = "AT+QSSLSTATE=";
 
-/// After an open, nothing need be heard for so long before the port's name is asked for. Nor need what another port has
-/// carried before it counts as lost.
+/// After an open, no URC must come for so long before the port's name is asked for. Nor need what another
+/// port has carried before it counts as lost.
 const UNHEARD_MAX: Duration = Duration::from_secs(5);
 
 /// How often a socket in buffer mode is read where URCs may not reach us.

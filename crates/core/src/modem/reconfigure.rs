@@ -31,7 +31,7 @@ impl Modem {
         tunnels: Vec<Arc<settings::Tunnel>>,
         now: Instant,
     ) -> Result<(), Reluctance> {
-        // Before the module has said what it knows there are no contexts, and later steps make them.
+        // Before the module has reported what it can do there are no contexts, and later steps make them.
         if !self.setup.contexts().is_empty() {
             self.change_contexts(&tunnels)?;
         }

@@ -1,7 +1,7 @@
-//! What each channel says next: the only place where a command is chosen.
+//! What each channel sends next: the only code that chooses a command.
 //!
 //! In order: the channel's own settings, the reason of an open just refused, the set-up of the session, the
-//! question whether the session stands, switches of mode (they free memory), closes and checks of sockets
+//! question whether the session is active, switches of mode (they free memory), closes and checks of sockets
 //! whose clients are gone, settings of SSL contexts, opens, and then bytes, sparse flows first.
 
 use std::time::{Duration, Instant};
@@ -27,7 +27,8 @@ impl Modem {
         if !self.channels.iter().any(Channel::is_open) {
             self.refuse_user_commands();
         }
-        // Where pushed payload comes out, prompt and result of a send wait behind it: that port comes last.
+        // Where pushed payload comes out, prompt and result of a send come only after it: that port comes
+        // last.
         let patience = Patience { usual: self.settings.command_timeout, send: self.settings.send_timeout };
         let last = self.urc_port.heard().unwrap_or(0);
         let count = self.channels.len();
@@ -278,8 +279,8 @@ impl Modem {
         }
     }
 
-    /// A wire setting was not answered. What can be done without is not said for ever: all but the question which
-    /// modem it is, and its speed.
+    /// A wire setting was not answered. What can be done without is not sent for ever: all but the question
+    /// which modem it is, and its speed.
     pub(super) fn wire_unanswered(&mut self, port: usize, command: &Command) {
         if is_urc_port(command) || matches!(command, Command::Line(line) if is_needed(&line.text)) {
             return;
@@ -289,8 +290,8 @@ impl Modem {
         }
     }
 
-    /// The port that URCs leave by is lost, or has become a stream: they leave by this one from now on. Only one
-    /// port is told so, or what is pushed by the first could be overtaken by what is pushed by the next.
+    /// The port that URCs leave by is lost, or has become a stream: they leave by this one from now on. Only
+    /// one port is set so, or what is pushed by the first could be overtaken by what is pushed by the next.
     fn urc_port_command(&self, port: usize) -> Option<Command> {
         if self.is_misrouted(port) {
             return Some(self.leave_by(port));
@@ -305,8 +306,9 @@ impl Modem {
         (!self.channels[gone].speaks() && !self.channels.iter().any(is_told)).then(|| self.leave_by(port))
     }
 
-    /// URCs do not leave by a port that is about to become a stream, but by the first other one that takes commands.
-    /// The port that they move from is told so: its `OK` comes behind all that was pushed by it.
+    /// URCs do not leave by a port that is about to become a stream, but by the first other one that takes
+    /// commands. The command is sent on the port that they move from: its `OK` comes after all that was
+    /// pushed by it.
     fn urcs_moved_aside(&self, port: usize, begins_stream: bool) -> Option<Command> {
         if !begins_stream || self.urc_port != UrcPort::One(port) {
             return None;
@@ -328,7 +330,8 @@ impl Modem {
         commands.any(|command| is_urc_port(command) && *command == self.leave_by(port))
     }
 
-    /// Does the data session still stand, now that a far end has closed, or an open was refused for want of it?
+    /// Is the data session still active, now that a far end has closed, or an open was refused for want of
+    /// it?
     fn judge_command(&mut self) -> Option<Command> {
         let doubt = self.setup.doubt();
         let is_judging = |asked| self.sockets.iter().any(|socket| socket.eof_waits_for_session(asked));
@@ -362,7 +365,7 @@ impl Modem {
         Some(need.ask.command(id))
     }
 
-    /// Whether the settings of this socket's SSL context are known to stand.
+    /// Whether the settings of this socket's SSL context are known to be in effect.
     fn context_stands_for(&self, id: SocketId) -> bool {
         let Some(context) = self.context_of(id) else { return false };
         let is_being_closed = |socket: &Socket| {
@@ -375,8 +378,8 @@ impl Modem {
         context.stands() && context.files_stand && !context.is_stale(self.last_run) && !is_changing
     }
 
-    /// The socket whose open is next on this channel, once the settings of its SSL context stand. One whose settings
-    /// stand already comes first.
+    /// The socket whose open is next on this channel, once the settings of its SSL context are in effect. One
+    /// whose settings already are comes first.
     fn open_due(&self, port: usize, now: Instant) -> Option<SocketId> {
         let is_under_way =
             |other: SocketId| self.sockets[other.index()].opening().is_some_and(Opening::is_under_way);
@@ -422,7 +425,7 @@ impl Modem {
         })
     }
 
-    /// A send or a receive: whoever has had least.
+    /// A send or a receive: the flow that has had least comes first.
     fn byte_command(&mut self, port: usize, now: Instant) -> Option<Command> {
         let (_, way, id) = SocketId::all()
             .flat_map(|id| [(Way::Up, id), (Way::Down, id)])
@@ -485,7 +488,7 @@ impl Modem {
     }
 }
 
-/// The number in the answer to AT+GSN: alone, in quotes, or behind the command's name.
+/// The number in the answer to AT+GSN: alone, in quotes, or after the command's name.
 fn serial_number(line: &str) -> &str {
     line.rsplit(':').next().unwrap_or(line).trim().trim_matches('"')
 }

@@ -122,7 +122,7 @@ impl Modem {
         self.setup.pin_is_refused();
     }
 
-    /// URCs have been told to leave by the port of this name.
+    /// URCs have been set to leave by the port of this name.
     pub(super) fn urcs_leave_by(&mut self, urc_port: UrcPort, name: &str) {
         self.urc_port = urc_port;
         self.routing.told(name);
@@ -167,8 +167,8 @@ impl Modem {
         None
     }
 
-    /// Whether a connection waits until it is known that the settings of this context stand, or is a stream that can only
-    /// be trusted if they do.
+    /// Whether a connection waits until it is known that the settings of this context are in effect, or is a
+    /// stream that can only be trusted if they are.
     pub(super) fn is_waited_for(&self, index: usize) -> bool {
         let context = &self.setup.contexts()[index];
         let becomes_stream = |socket: &Socket| {
@@ -216,7 +216,8 @@ impl Modem {
         }
     }
 
-    /// The settings of this context stand: connections that were opened by them are given to their clients.
+    /// The settings of this context are in effect: connections that were opened by them are given to their
+    /// clients.
     fn context_stands(&mut self, index: usize, now: Instant) {
         let (ssl, present) = (self.setup.contexts()[index].id, self.setup.contexts()[index].generation);
         for id in SocketId::all() {
@@ -225,14 +226,14 @@ impl Modem {
             if generation == present {
                 self.now_open(id, now);
             } else {
-                // Its number is not used again before every channel has said that nothing more comes of it.
+                // Its number is not used again before every channel has shown that nothing more comes of it.
                 let why = "another program changes the TLS settings while connections are opened".to_owned();
                 self.open_failed(id, OpenFailure::Untrusted(why), now);
             }
         }
     }
 
-    /// The settings of this context cannot be made to stand: nobody is served by it.
+    /// The settings of this context cannot be established: no client is served by it.
     fn context_failed(&mut self, index: usize, message: String, now: Instant) {
         let (ssl, serves) = (self.setup.contexts()[index].id, self.setup.is_serving());
         self.setup.contexts_mut()[index].start_again();
@@ -309,7 +310,7 @@ impl Modem {
 
     fn warn_of_shortcomings(&self) {
         for tunnel in &self.tunnels {
-            // That --insecure is in force was said when it was read.
+            // That --insecure is in force was logged when it was read.
             match self.setup.profile().close_time {
                 CloseTime::UpTo(most) if tunnel.limits.close_timeout > Duration::from_secs(most.into()) => {
                     log::warn!(

@@ -11,7 +11,7 @@ use crate::settings::Mode;
 
 impl Modem {
     /// The port that the next transparent stream gets: the last one that can, so that the first stays for
-    /// commands; the only one if nobody else needs it.
+    /// commands; the only one if no other use needs it.
     pub(super) fn port_for_transparent(&self) -> Option<usize> {
         let takers = (0..self.channels.len()).filter(|port| self.takes_opens(*port));
         let commanding = takers.clone().count();
@@ -186,10 +186,10 @@ impl Modem {
             Next::Left(reason) => self.data_mode_left(port, reason, now),
             Next::Ended => self.data_mode_ended(port, true, false, now),
             Next::Lost => {
-                // No OK to any escape: the modem was in command mode already, so the words were its own. If it
-                // was only silent, it is still in data mode, and its answer to AT will have to wait for an escape.
-                // Or it answers behind what is held and cannot be read on: then nothing is believed until that is
-                // known.
+                // No OK to any escape: the modem was in command mode already, so the words were its own. If
+                // it was only silent, it is still in data mode, and its answer to AT will have to wait for an
+                // escape. Or it answers after what is held and cannot be read on: then nothing is trusted
+                // until that is known.
                 let is_read = !data.is_paused();
                 if id.is_none() && data.holds_ok() {
                     self.end_unconfirmed(port, Cut::CarrierLost);
@@ -214,11 +214,11 @@ impl Modem {
             self.deliver(id, &left.payload);
             let socket = &mut self.sockets[id.index()];
             socket.echo_asked_at = left.echo_asked_at;
-            // The client may have left while the end was doubted.
+            // The client may have left while the end was unconfirmed.
             let goes_on = reason != Reason::Done && (socket.is_attached() || !socket.outgoing.is_empty());
             match goes_on {
                 true if left.escape_missed => {
-                    // What became of the escapes before this one nobody knows: they may be in the stream.
+                    // What became of the escapes before this one is unknown: they may be in the stream.
                     self.cut(id, Cut::Silent);
                     self.sockets[id.index()].outgoing.reset();
                     self.sockets[id.index()].stream_left(0);

@@ -1,7 +1,7 @@
 //! When the modem does not behave: silence, nonsense, reboots, lost ports, and the way back up.
 //!
 //! Whatever was in flight is settled first, by what can be known of it; then the channel is brought back, and
-//! the recovery ladder says whether that is enough.
+//! the recovery ladder decides whether that is enough.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use super::{
 use crate::at::AccessMode;
 
 impl Modem {
-    /// The channel did not answer, or said what cannot be framed: whatever was in flight on it is settled,
+    /// The channel did not answer, or sent what cannot be framed: whatever was in flight on it is settled,
     /// and it is brought back.
     pub(super) fn channel_silent(&mut self, port: usize, cut: Cut, now: Instant) {
         self.settle_unprompted(port, false);
@@ -85,7 +85,7 @@ impl Modem {
         );
     }
 
-    /// Nobody knows whose bytes went missing, and what still comes may look like anything.
+    /// It is unknown whose bytes went missing, and what still comes may look like anything.
     fn cut_all(&mut self, cut: Cut) {
         for id in SocketId::all() {
             if self.sockets[id.index()].is_attached() {
@@ -94,7 +94,7 @@ impl Modem {
         }
     }
 
-    /// `SEND OK` after SEND FAIL can no longer be heard on this port, or told from another's.
+    /// `SEND OK` after SEND FAIL can no longer come on this port, or be distinguished from another's.
     fn cut_failed_sends(&mut self, port: usize) {
         for id in SocketId::all() {
             if self.sockets[id.index()].send_just_failed(port).is_some_and(|send| send.length > 0) {
@@ -109,7 +109,8 @@ impl Modem {
         match rung {
             Rung::Resync => {}
             Rung::Port => self.reopen(port, now),
-            // Opens fail in the same way after a reboot that nobody saw, which the port of URCs is lost with.
+            // Opens fail in the same way after a reboot that was not seen, with which the port of URCs is
+            // lost.
             Rung::Session => {
                 self.setup.rebuild_is_due();
                 self.session_lost(Cut::SessionLost, Step::Down, now);
@@ -152,7 +153,7 @@ impl Modem {
         self.setup.file_change_given_up(port, &in_flight.command);
         match in_flight.origin {
             Origin::Liveness | Origin::Reboot => {}
-            // A lost port or a reboot says nothing of the command.
+            // A lost port or a reboot is no fault of the command.
             Origin::Wire | Origin::Context(_) if cut != Cut::Silent => {}
             Origin::Wire => self.wire_unanswered(port, &in_flight.command),
             Origin::Context(index) => {
@@ -215,14 +216,14 @@ impl Modem {
         }
     }
 
-    /// The answer to the question whether the data session stands is lost.
+    /// The answer to the question whether the data session is active is lost.
     pub(super) fn judgement_is_lost(&mut self) {
         self.setup.doubt_unanswered();
         self.sockets.iter_mut().for_each(Socket::eof_unanswered);
     }
 
-    /// A send whose prompt did not come was never heard, if the module answers `AT` instead of taking it for payload.
-    /// Otherwise the stream is broken before anything else can become part of it.
+    /// A send whose prompt did not come was never received, if the module answers `AT` instead of taking it
+    /// for payload. Otherwise the stream is broken before anything else can become part of it.
     pub(super) fn settle_unprompted(&mut self, port: usize, was_unheard: bool) {
         let Some(id) = self.channels[port].take_unprompted() else { return };
         self.sockets[id.index()].command_done();
@@ -233,7 +234,7 @@ impl Modem {
         self.sockets[id.index()].drop_unwanted_bytes();
     }
 
-    /// So many bytes are about to be said to a module that may wait for the payload of a send.
+    /// So many bytes are about to be sent to a module that may wait for the payload of a send.
     fn beware_of_filling(&mut self, port: usize, question: Option<usize>) {
         if self.channels[port].may_fill(question) {
             self.settle_unprompted(port, false);
@@ -260,7 +261,7 @@ impl Modem {
 
     /// The modem has rebooted: nothing of what it knew is left.
     pub(super) fn rebooted(&mut self, now: Instant) {
-        // `OK`, `POWERED DOWN` and `RDY` tell of the same reboot.
+        // `OK`, `POWERED DOWN` and `RDY` report the same reboot.
         if !std::mem::replace(&mut self.is_rebooting, true) {
             self.counters.reboots += 1;
         }

@@ -138,8 +138,8 @@ impl Ladder {
         self.rung = self.rung.min(self.highest);
     }
 
-    /// Something is wrong: which rung is due. A modem that is silent cannot be told to do anything, so what is left
-    /// there is the port and the reset command.
+    /// Something is wrong: which rung is due. A modem that is silent cannot be given commands, so what is
+    /// left there is the port and the reset command.
     pub fn strike(&mut self, is_silent: bool, now: Instant) -> Rung {
         if self.last_strike.is_some_and(|at| now.saturating_duration_since(at) > MEMORY) {
             self.descend();
@@ -197,7 +197,7 @@ impl Ladder {
         self.hung = Duration::ZERO;
     }
 
-    /// The module has rebooted: what it answered before says nothing about it now.
+    /// The module has rebooted: what it answered before shows nothing about its present state.
     pub fn rebooted(&mut self) {
         self.has_worked = false;
         self.taken_opens = 0;
@@ -242,7 +242,7 @@ impl Ladder {
                     "the module refuses every open with 552 although opens have worked: it needs a reboot",
                 ),
                 _ => (
-                    // It costs nobody anything then, though it is unlikely to help.
+                    // It harms no client then, though it is unlikely to help.
                     if others_stand { Rung::Resync } else { Rung::Session },
                     "the module refuses every open with 552 although opens have worked: it needs a reboot, which \
                      --recovery reboot would allow",
@@ -340,7 +340,7 @@ const FAILED_OPENS_MAX: u32 = 3;
 /// How long opens that were abandoned must have hung together to count as one that timed out.
 const HUNG_OPEN: Duration = Duration::from_secs(60);
 
-/// How long nothing may come from any far end before connections that stand are given up for failed opens: longer
+/// How long nothing may come from any far end before open connections are given up for failed opens: longer
 /// than the keep-alives of most protocols.
 const SILENCE: Duration = Duration::from_secs(120);
 

@@ -31,7 +31,7 @@ pub struct Client {
     pub state: State,
     /// It has sent its last byte.
     pub finished: bool,
-    /// It is not there any more: nobody reads what we would write.
+    /// The client is gone: it would not read what we write.
     pub gone: bool,
     /// How many bytes of it could not be delivered: it must not end cleanly.
     pub undelivered: u64,
@@ -55,7 +55,7 @@ pub struct Client {
     pub look_at: Option<Instant>,
 }
 
-/// Where a client is in its life.
+/// The state of a client.
 #[derive(Debug)]
 pub enum State {
     /// It has not sent anything, and gets a socket when it does.
@@ -76,7 +76,7 @@ pub enum State {
         /// What is left.
         rest: ByteQueue,
     },
-    /// It has been told of the end; its own is awaited.
+    /// It has been given the end; its own is awaited.
     Lingering,
 }
 

@@ -87,9 +87,9 @@ pub enum Action {
         /// What had come for it before the stream broke.
         rest: Vec<u8>,
     },
-    /// Say [`ClientInput::Gone`] if nobody is there any more.
+    /// Answer with [`ClientInput::Gone`] if the client is gone.
     LookForClient(ClientId),
-    /// Say with [`ClientInput::Queue`] how much of what was written to it is still held for it.
+    /// Answer with [`ClientInput::Queue`]: how much of what was written to it is still held for it.
     AskClient(ClientId),
     /// Sockets can be opened now.
     Ready,
@@ -285,7 +285,7 @@ impl Relay {
         self.settle(now);
     }
 
-    /// Nobody is there any more: the client has closed both directions.
+    /// The client is gone: it has closed both directions.
     fn client_gone(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         client.gone = true;
@@ -304,7 +304,7 @@ impl Relay {
             if let Some(socket) = client.socket() {
                 self.leave_socket(socket, GiveUp::Abort, now);
             }
-            // Its own doing, and nobody is left to be told.
+            // It left by itself, and there is no client to report to.
             self.leave(id, "the client broke off", Kind::StreamCut, now);
         }
         self.settle(now);
@@ -349,7 +349,7 @@ impl Relay {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         let taken = Taken { at: now, bytes: client.down_bytes.saturating_sub(bytes as u64) };
         let before = std::mem::replace(&mut client.taken, taken);
-        // Once all of it is taken, nobody knows since when.
+        // Once all of it is taken, it is unknown since when.
         if bytes > 0 && taken.bytes > before.bytes {
             client.last_byte = now;
             if let Some(stall) = &mut client.stall {
@@ -614,7 +614,7 @@ impl Relay {
         }
     }
 
-    /// A client that has read everything up to the end, and whose own last bytes nobody took.
+    /// A client that has read everything up to the end, and whose own last bytes were not taken.
     fn end_with_loss(&mut self, id: ClientId, now: Instant) {
         let lost = self.get(id).map_or(0, |client| client.undelivered);
         let reason = format!("the far end closed and did not take the last {lost} bytes of the client");
@@ -711,7 +711,7 @@ impl Relay {
         let limits = &client.tunnel.limits;
         let limit =
             |from: Instant, length: Duration, reason| (!length.is_zero()).then(|| (from + length, reason));
-        // Whoever waits in line is not read from, and may have sent something.
+        // A client that waits in the queue is not read from, and may have sent something.
         let listens = matches!(client.state, State::Silent | State::Attached { .. });
         let first_byte = client
             .silent_since
@@ -932,7 +932,7 @@ const RECLAIM_AFTER: Duration = Duration::from_secs(5);
 /// For so long a client that does not read may hold up the answer that would let the others go on without it.
 const RELIEF_MAX: Duration = Duration::from_secs(1);
 
-/// How long a client may take to close after it has been told of the end.
+/// How long a client may take to close after it has been given the end.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// The same once the process is to end: what was written is with the client's system by then.

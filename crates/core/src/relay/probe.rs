@@ -11,7 +11,7 @@ use crate::modem::{OpenFailure, UserAnswer, UserCommand};
 /// A plain TCP connection that is being tried for a client whose TLS connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// The client, which still waits to hear.
+    /// The client, which still waits for the result.
     pub client: ClientId,
     /// The AT+QIOPEN.
     command: UserCommand,
@@ -55,7 +55,7 @@ impl Relay {
         ours
     }
 
-    /// The client hears why.
+    /// The client is given the reason.
     pub(super) fn end_probe(&mut self, is_reachable: bool, now: Instant) {
         let Some(Probe { client: id, .. }) = self.probe.take() else { return };
         let (reason, status) = match is_reachable {
@@ -86,7 +86,7 @@ impl Relay {
     }
 }
 
-/// Why an open failed, after "cannot connect": the manual's words for 566 would only say that again.
+/// Why an open failed, after "cannot connect": the manual's words for 566 would only repeat that.
 pub(super) fn cause(failure: &OpenFailure) -> String {
     match failure {
         OpenFailure::Code(code) if *code == ResultCode::CONNECT_FAILED => {

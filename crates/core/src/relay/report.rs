@@ -99,7 +99,8 @@ impl Account {
     }
 }
 
-/// What this tunnel has done. One that is no longer configured, and of which something is still heard, has an account too.
+/// What this tunnel has done. A tunnel that is no longer configured, and for which events still come, has an
+/// account too.
 pub(super) fn account_of<'a>(accounts: &'a mut Vec<Account>, tunnel: &Arc<Tunnel>) -> &'a mut Account {
     let known = accounts.iter().position(|account| Arc::ptr_eq(&account.tunnel, tunnel));
     let index = known.unwrap_or_else(|| {
@@ -183,7 +184,7 @@ impl Relay {
         now.saturating_duration_since(self.session_since)
     }
 
-    /// What was moved since this was last asked, by tunnel; nothing is told twice.
+    /// What was moved since this was last asked, by tunnel; nothing is reported twice.
     pub fn take_moved(&mut self) -> Vec<(String, Moved)> {
         let moved = self.accounts.iter_mut().filter(|account| account.untold != Moved::default());
         moved.map(|account| (account.tunnel.name.clone(), std::mem::take(&mut account.untold))).collect()

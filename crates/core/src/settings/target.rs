@@ -15,7 +15,8 @@ pub struct Target {
     pub port: u16,
 }
 
-/// Why an option's value is not one. Says it without the value, which whoever shows it puts in front.
+/// Why an option's value is not one. The message does not have the value in it: the code that shows the
+/// message puts it in front.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct GrammarError(String);
@@ -36,7 +37,7 @@ impl FromStr for Target {
     }
 }
 
-/// Reads a host that the modem is told of: a name or an address without a port, as after `--ntp`.
+/// Reads a host for a command to the modem: a name or an address without a port, as after `--ntp`.
 ///
 /// # Errors
 /// Names what cannot stand in a host name.

@@ -87,16 +87,16 @@ impl SetUp {
 /// What is to be thought of the modem's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockFinding {
-    /// It can be believed.
+    /// It is plausible.
     Right,
-    /// It is behind the host's, or was never set: it is set from the host's.
+    /// It is earlier than the host's, or was never set: it is set from the host's.
     Behind,
     /// Neither clock was ever set.
     Unknown,
 }
 
 impl ClockFinding {
-    /// Of what the modem's clock says and what the host's says, in seconds since 1970. Of two that are plausible the
+    /// Chooses between the modem's clock and the host's, in seconds since 1970. Of two that are plausible the
     /// later is right: setting one back would make expired certificates look valid.
     pub fn of(modem: Option<i64>, host: Option<i64>) -> Self {
         let plausible = |clock: &i64| PLAUSIBLE_UNIX_SECONDS.contains(clock);
@@ -111,7 +111,7 @@ impl ClockFinding {
     }
 }
 
-/// A host without a battery for its clock starts in 1970: believe nothing before 2025 or after 2100.
+/// A host without a battery for its clock starts in 1970: trust nothing before 2025 or after 2100.
 pub const PLAUSIBLE_UNIX_SECONDS: std::ops::Range<i64> = 1_735_689_600..4_102_444_800;
 
 /// Validity dates are checked by the day; a minute is near enough.

@@ -1,7 +1,7 @@
 //! Settings that every program on the modem shares: set as the tunnel needs them, and put back at the end.
 //!
-//! What a setting was is asked before it is changed, once since the modem booted. A program that is killed leaves its
-//! own values behind, and the next one takes them for what it found.
+//! What a setting was is asked before it is changed, once since the modem booted. A program that is killed
+//! leaves its own values, and the next one takes them for what it found.
 
 use super::{Given, SetUp, Step};
 use crate::at::answers::{Answer, MessageSettings, MqttClient, SharedSetting, UrcPorts};
@@ -17,8 +17,8 @@ pub struct Found {
     pub texts: Texts,
 }
 
-/// SMS, cell broadcasts and the messages of another program's MQTT client: whoever sends one can write what looks like
-/// the module's own words.
+/// SMS, cell broadcasts and the messages of another program's MQTT client: the sender of one can write what
+/// looks like the module's own words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Texts {
     /// None is shown, as far as is known.
@@ -26,12 +26,12 @@ pub enum Texts {
     Kept,
     /// They are shown when they come, and that cannot be changed.
     Shown,
-    /// One has come. What is pushed after it may be a part of it: nothing tells where a text ends.
+    /// One has come. What is pushed after it may be a part of it: nothing shows where a text ends.
     Came,
 }
 
 impl Texts {
-    /// Whether nothing that they could look like is to be believed.
+    /// Whether nothing that they could look like may be trusted.
     pub fn are_shown(self) -> bool {
         self != Texts::Kept
     }
@@ -77,7 +77,7 @@ impl Found {
         }
     }
 
-    /// It has been set; where nobody could say what it was, there is nothing to put back.
+    /// It has been set; where its old value is unknown, there is nothing to restore.
     pub(super) fn was_set(&mut self, name: &str, value: &str) {
         if let Some(setting) = self.settings.iter_mut().find(|setting| setting.name == name) {
             value.clone_into(&mut setting.now);
@@ -122,7 +122,7 @@ impl Found {
         }
     }
 
-    /// The module has said this of the texts of others: from now on they are shown.
+    /// The module has reported this about the texts of others: from now on they are shown.
     fn texts_are_shown(&mut self, line: &str, module: &str) {
         if !self.texts.are_shown() {
             let name = line.split(':').next().unwrap_or(line);
@@ -149,8 +149,8 @@ pub enum Reports {
 }
 
 impl SetUp {
-    /// AT+CNMI? was answered. A message that is shown when it arrives is text that anybody can send: it is kept
-    /// instead, and only announced.
+    /// AT+CNMI? was answered. A message that is shown when it arrives is text that anyone can send: it is
+    /// kept instead, and only announced.
     pub(super) fn messages_answered(&mut self, given: &Given<'_>, lines: &[String]) {
         self.found.learn(lines);
         match self.found.keep_messages(Reports::Kept) {
@@ -178,7 +178,7 @@ impl SetUp {
         self.go_or_skip(given, Step::Mqtt);
     }
 
-    /// URCs have been told to leave by the port of this name.
+    /// URCs have been set to leave by the port of this name.
     pub fn urcs_leave_by(&mut self, name: &str) {
         self.found.was_set(URC_PORT, &format!("\"{name}\""));
     }
@@ -215,7 +215,7 @@ fn kept(found: MessageSettings, reports: Reports) -> Option<MessageSettings> {
     (wanted != found).then_some(wanted)
 }
 
-/// What is asked before it is set. The names stand without `AT`, so that they can be joined in a line.
+/// What is asked before it is set. The names are without `AT`, so that they can be joined in a line.
 pub(super) const SHARED: [&str; 6] = [
     URC_PORT,
     "+QURCCFG=?",
@@ -225,7 +225,7 @@ pub(super) const SHARED: [&str; 6] = [
     "+QICFG=\"recvind\"",
 ];
 
-/// What another program may have left behind and what changes how payload looks. A module without the key
+/// Settings that another program may have left, and that change how payload looks. A module without the key
 /// answers ERROR, which is as good.
 const WIRE_FORMAT: [(&str, &str); 4] = [
     ("+QICFG=\"viewmode\"", "0"),

@@ -51,7 +51,7 @@ pub struct SetUp {
     asked: Step,
     /// Not before this time.
     not_before: Option<Instant>,
-    /// It failed because the modem said nothing.
+    /// It failed because the modem did not answer.
     is_silent: bool,
     /// The address that the network gave; a session with another address is another session.
     address: Option<Address>,
@@ -59,7 +59,7 @@ pub struct SetUp {
     activated: bool,
     /// It was active when we came, so it is left active at the end.
     found_active: bool,
-    /// The reason for waiting that was said last: it is said once.
+    /// The reason for waiting that was logged last: it is logged once.
     said: Option<String>,
     /// There was one since the start, with this modem.
     has_stood: bool,
@@ -81,7 +81,7 @@ pub struct SetUp {
     pin_refused: bool,
     /// When the host's clock is looked at for a jump.
     look_at_host_clock: Option<Instant>,
-    /// What the network's time service said: 0, or the reason why it did not set the clock.
+    /// The result of the network's time service: 0, or the reason why it did not set the clock.
     network_time: Option<NetworkTime>,
     /// The PDP context has been deactivated once already in this attempt.
     torn_down: bool,
@@ -89,9 +89,9 @@ pub struct SetUp {
     registration: Option<Registration>,
     /// It stands, and files for new tunnels are being stored meanwhile.
     refreshing: bool,
-    /// A context of ours that is active shall be torn down: it carries nothing.
+    /// A context of ours that is active must be deactivated: no traffic gets through.
     rebuild: bool,
-    /// Whether the module has been heard to doubt it.
+    /// Whether the module has contradicted it.
     doubt: Doubt,
     /// What the modem's shared settings were.
     found: Found,
@@ -101,7 +101,7 @@ pub struct SetUp {
     unanswered: Vec<(Step, u32)>,
     /// Settings of SSL contexts that were not answered in a row.
     contexts_unanswered: u32,
-    /// What this module can do, as far as it has said.
+    /// What this module can do, as far as it has reported.
     profile: Profile,
     /// The SSL contexts of the tunnels.
     contexts: Vec<SslContext>,
@@ -138,7 +138,8 @@ pub enum Effect {
     TellTime,
     /// The SIM has refused the PIN: neither this process nor the next one tries it again.
     ForgetPin,
-    /// It is known what the module can do: the SSL contexts are to be made, and [`SetUp::contexts_made`] told.
+    /// It is known what the module can do: the SSL contexts are to be made, and [`SetUp::contexts_made`]
+    /// called.
     MakeContexts,
     /// These sockets are in use in the modem.
     Leftovers([bool; SOCKET_COUNT]),
@@ -287,7 +288,7 @@ impl SetUp {
         self.address.as_ref()
     }
 
-    /// Whether the module has been heard to doubt the session.
+    /// Whether the module has contradicted the session.
     pub fn doubt(&self) -> Doubt {
         self.doubt
     }
@@ -333,7 +334,7 @@ impl SetUp {
         self.rebuild = true;
     }
 
-    /// The modem says nothing.
+    /// The modem does not answer.
     pub fn modem_is_silent(&mut self) {
         self.is_silent = true;
     }
@@ -365,7 +366,7 @@ impl SetUp {
         &self.found
     }
 
-    /// The module has said something that is about others.
+    /// The module has sent something that is about others.
     pub fn others_said(&mut self, line: &str) {
         self.found.others_said(line, &self.profile.name);
     }
@@ -424,7 +425,7 @@ impl SetUp {
         self.host_seconds(now).filter(|present| PLAUSIBLE_UNIX_SECONDS.contains(present))
     }
 
-    /// What the host's clock should say now, by what it said.
+    /// What the host's clock should show now, by what it showed before.
     fn host_seconds(&self, now: Instant) -> Option<i64> {
         let (seconds, at) = self.host_clock?;
         let passed = now.saturating_duration_since(at).as_secs();
@@ -665,7 +666,8 @@ impl SetUp {
                     self.leftovers(&lines);
                     self.pdp_state_answered(given, &lines);
                 } else {
-                    // Something is not as it should be, or not asked in this way: one question at a time tells.
+                    // Something is not as it should be, or not asked in this way: one question at a time
+                    // shows which.
                     self.go(Step::Sim);
                 }
             }
@@ -791,7 +793,7 @@ impl SetUp {
         }
     }
 
-    /// The module has said what it is, as far as it does.
+    /// The module has reported what it is, as far as it does.
     fn identified(&mut self, given: &Given<'_>, now: Instant) {
         match self.profile.other_commands() {
             None => self.go(Step::Keys { alone: None }),
@@ -860,7 +862,7 @@ fn next_alone(alone: Option<usize>, is_refused: bool, count: usize) -> Option<us
     (next < count).then_some(next)
 }
 
-/// A command that was not answered so often in a row is not said any more, where it can be done without.
+/// A command that was not answered so often in a row is not sent any more, where it can be done without.
 pub(super) const UNANSWERED_MAX: u32 = 3;
 
 /// The pause after a failed attempt, doubled up to the limit.

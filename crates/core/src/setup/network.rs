@@ -1,4 +1,5 @@
-//! What the modem says of the mobile network: SIM, registration, PDP context, and the sockets that are left over.
+//! What the modem reports about the mobile network: SIM, registration, PDP context, and the sockets that are
+//! left over.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ impl SetUp {
         self.address = self.pdp_address(given.settings.pdp.context, lines);
         let (pdp, is_active) = (&given.settings.pdp, self.address.is_some());
         self.found_active |= is_active && !self.activated;
-        // With --apn it is set up as we are told to, whoever has activated it.
+        // With --apn it is set up as configured, whichever program has activated it.
         let is_ours = self.activated || pdp.apn.is_some();
         let rebuild = std::mem::take(&mut self.rebuild);
         if rebuild && is_active && !is_ours {
@@ -94,7 +95,7 @@ impl SetUp {
                 let message = format!("the SIM cannot be used: it says {state:?}");
                 self.failed(given, Failure::new(Kind::SimFailed, message), false, now);
             }
-            // A module that cannot say it may have one all the same: registration tells.
+            // A module that cannot report it may have one all the same: registration shows it.
             (None, Outcome::Refused(Refusal::Plain)) => self.go(Step::Registration(0)),
             (None, Outcome::Refused(refusal)) => {
                 let busy = matches!(refusal, Refusal::Cme(error) if error.number() == Some(14));
@@ -110,8 +111,8 @@ impl SetUp {
         }
     }
 
-    /// A module that cannot say how many attempts are left is trusted to have more than one: a PIN that was refused
-    /// is never tried again.
+    /// A module that cannot report how many attempts are left is trusted to have more than one: a PIN that
+    /// was refused is never tried again.
     pub(super) fn pin_attempts_answered(
         &mut self,
         given: &Given<'_>,
@@ -246,5 +247,5 @@ pub const PIN_ATTEMPTS: [&str; 2] = ["AT+QPINC=\"SC\"", "AT+CPINR=\"SIM PIN\""];
 /// With fewer attempts left no PIN is entered: the last one is the user's.
 pub const PIN_ATTEMPTS_MIN: u8 = 2;
 
-/// How long a registration may take where nobody waits for ever.
+/// How long a registration may take where the wait has a limit.
 const REGISTRATION_PATIENCE: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@
 //!    │ refused            no such setting
 //!    └────────► Refused ──────────────────► Lacks
 //! ```
-//! What the module answers OK to is not believed: settings that trust depends on are read back after writing, before
+//! An OK of the module is not trusted: settings that trust depends on are read back after writing, before
 //! a connection is opened, and once more before a client is given one.
 
 use std::borrow::Cow;
@@ -50,7 +50,7 @@ pub struct SslContext {
     tries: u32,
     /// Some were written by a joined line, which has not been shown to work by reading them back.
     joined_unproven: bool,
-    /// When one of them was read last, since all of them were doubted.
+    /// When one of them was read last, since all of them became doubtful.
     read_at: Option<Instant>,
     /// The module may have put them back with the last socket of the context, and they have not been read since.
     may_be_forgotten: bool,
@@ -84,7 +84,7 @@ impl SslContext {
         self.tls == tunnel.tls && self.connect_timeout == tunnel.limits.connect_timeout
     }
 
-    /// A context about which the modem has not been told anything yet.
+    /// A context for which nothing has been set in the modem yet.
     pub(crate) fn new(
         id: SslContextId,
         tls: &settings::Tls,
@@ -154,18 +154,18 @@ impl SslContext {
         self.may_be_forgotten
     }
 
-    /// Whether everything stands as far as anybody can know.
+    /// Whether every setting is in effect, as far as can be known.
     pub(crate) fn stands(&self) -> bool {
         self.settings.iter().all(|setting| !setting.is_due() && !setting.is_unread())
     }
 
-    /// Whether connections of it are worth protecting: without authentication anybody can be in between.
+    /// Whether connections of it are worth protecting: without authentication anyone can be in between.
     pub(crate) fn is_guarded(&self) -> bool {
         self.tls.authentication != settings::Authentication::Insecure
     }
 
-    /// Whether what was read is too old for a connection to be opened by it: all of it, or what was read before a
-    /// reading stopped because nobody waited for it any more.
+    /// Whether what was read is too old for a connection to be opened by it: all of it, or what was read
+    /// before a reading stopped because no connection waited for it any more.
     pub(crate) fn is_stale(&self, now: Instant) -> bool {
         self.is_guarded() && self.read_at.is_none_or(|at| now.saturating_duration_since(at) > FRESH)
     }
@@ -245,7 +245,8 @@ impl SslContext {
         owns_chain: bool,
         now: Instant,
     ) -> Reading {
-        // It was said before the session was lost, or before a connection was opened: it says nothing about now.
+        // The answer is from before the session was lost, or before a connection was opened: it shows nothing
+        // about now.
         let Some(said) = self.said.take() else { return Reading::Unfinished };
         if said.asks {
             self.read_at = Some(now);
@@ -325,7 +326,7 @@ impl SslContext {
         self.found_different(&different, joins)
     }
 
-    /// The module does not tell a setting, however it is asked. `Some`: it cannot do without.
+    /// The module does not report a setting, however it is asked. `Some`: it cannot do without.
     fn not_told(&mut self, at: usize, refusal: Option<&str>) -> Option<String> {
         let setting = &mut self.settings[at];
         let is_refused = setting.state == ContextState::Refused;
@@ -511,8 +512,8 @@ impl Setting {
         TlsSetting::all(lines).find(is_its).map(|setting| setting.value.unwrap_or(""))
     }
 
-    /// Whether the value that the module tells is the one wanted. Modules differ in quotes, case, and whether the
-    /// storage stands in front of a file's name; a number may be written otherwise.
+    /// Whether the value that the module reports is the one wanted. Modules differ in quotes, case, and
+    /// whether the storage is in front of a file's name; a number may be written otherwise.
     fn agrees(&self, value: &str) -> bool {
         match &*self.key {
             "cacert" | "cacertex" | "clientcert" | "clientkey" => file_in(value) == file_in(&self.value),
@@ -551,7 +552,7 @@ impl Setting {
         ))
     }
 
-    /// Nothing is wanted in the common list here, and the module has not said that there is one.
+    /// Nothing is wanted in the common list here, and the module has not reported that there is one.
     fn is_chain_unknown(&self) -> bool {
         self.ca_id.is_some() && self.may_lack && self.is_unread()
     }
@@ -642,7 +643,7 @@ pub enum Upload {
     Unconfirmed,
 }
 
-/// Whether a file of this program has the bytes that it was stored with, which its name tells.
+/// Whether a file of this program has the bytes that it was stored with, by the hash in its name.
 pub fn is_intact(name: &str, content: &[u8]) -> bool {
     let name = without_directory(name);
     name.rsplit_once('.').is_some_and(|(_, kind)| name == stored_name(kind, content))
@@ -666,7 +667,7 @@ fn stored_name(kind: &str, content: &[u8]) -> String {
 /// How the authorities of all tunnels are given to the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaStorage {
-    /// One file for each context, "cacert", with all its authorities one behind the other.
+    /// One file for each context, "cacert", with all its authorities one after the other.
     Bundle,
     /// All tunnels trust the same few: a file for each authority, under the numbers of "cacertex", which
     /// all contexts have in common.
@@ -712,7 +713,7 @@ pub fn authority_files(tls: &settings::Tls, authorities: CaStorage, directory: &
     }
 }
 
-/// The settings that make an SSL context what `tls` says, for this module.
+/// The settings that make an SSL context what `tls` asks for, on this module.
 ///
 /// # Errors
 /// Names the first option that the module has no key for, or whose value its key does not take.
@@ -818,8 +819,8 @@ pub fn settings(
     Ok(settings.all)
 }
 
-/// "cacertex", which holds for the whole module, as it must be for these settings: what else stands there would be
-/// trusted in all SSL contexts. Empty where the module has no such list, or nobody is authenticated.
+/// "cacertex", which holds for the whole module, as it must be for these settings: any other entry would be
+/// trusted in all SSL contexts. Empty where the module has no such list, or no server is authenticated.
 fn chain_settings(tls: &settings::Tls, profile: &Profile, authorities: CaStorage) -> Vec<Setting> {
     if tls.authentication == settings::Authentication::Insecure || !profile.may_have_key("cacertex") {
         return Vec::new();
@@ -956,7 +957,7 @@ impl Settings<'_> {
         Ok(())
     }
 
-    /// Any cipher suite is only wished for: where a module cannot be told so, its own choice does. Without
+    /// Any cipher suite is only wished for: where a module cannot be set to it, its own choice does. Without
     /// authentication it is what shows that the module has forgotten the context.
     fn cipher(&mut self, code: u16, authenticated: bool) -> Result<(), Failure> {
         let is_any = code == settings::Cipher::ANY.0;

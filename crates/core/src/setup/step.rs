@@ -15,7 +15,7 @@ pub enum Step {
     Down,
     /// ATI
     Identity,
-    /// AT+CGMM and AT+CGMR, where ATI said too little
+    /// AT+CGMM and AT+CGMR, where ATI reported too little
     Model,
     /// AT+QSSLCFG=?, AT+QSSLOPEN=?, …: all in one line, or one of [`QUESTIONS`] alone
     Keys {
@@ -27,7 +27,7 @@ pub enum Step {
         /// The one, where the module does not take them joined, or lacks one.
         alone: Option<usize>,
     },
-    /// AT+QURCCFG="urcport",…: `all` first, then the port we are believed to be on.
+    /// AT+QURCCFG="urcport",…: `all` first, then the port that is assumed to be ours.
     UrcPort {
         /// `all` was refused.
         all_refused: bool,

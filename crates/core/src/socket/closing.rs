@@ -11,13 +11,13 @@ use crate::profile::CloseTime;
 pub struct Closing {
     /// The timeout of AT+QSSLCLOSE, where the module takes one; 0 drops what it has not sent yet.
     timeout_seconds: u16,
-    /// The far end closed first, and the client waits to hear whether that was an end or a cut.
+    /// The far end closed first, and the client waits to learn whether that was an end or a cut.
     confirms_eof: bool,
     /// How often it was refused.
     tries: u32,
 }
 
-/// What AT+QSSLCLOSE may be told of its time.
+/// Which time AT+QSSLCLOSE may be given.
 #[derive(Clone, Copy, Debug)]
 pub struct CloseForm {
     /// What the module takes.
@@ -38,7 +38,7 @@ pub enum CloseAnswer {
         /// When its number was given out.
         since: Instant,
     },
-    /// Refused, so often now. `was_eof`: its client waits to hear whether its stream ended or was cut.
+    /// Refused, so often now. `was_eof`: its client waits to learn whether its stream ended or was cut.
     Refused {
         /// How often.
         tries: u32,
@@ -68,7 +68,7 @@ impl Closing {
         Closing { timeout_seconds, confirms_eof, tries: 0 }
     }
 
-    /// Whether the client waits to hear how its stream ended.
+    /// Whether the client waits to learn how its stream ended.
     pub fn confirms_eof(&self) -> bool {
         self.confirms_eof
     }
@@ -77,8 +77,9 @@ impl Closing {
         self.confirms_eof = false;
     }
 
-    /// What is said to close a socket: how long it may block its port, and what the command says of that. The form
-    /// without a time is for modules that have none: with it, one that has would end in order what is broken off.
+    /// What is sent to close a socket: how long it may block its port, and which time the command has for
+    /// that. The form without a time is for modules that have none: with it, one that has would end in order
+    /// what is broken off.
     pub(super) fn command(self, form: CloseForm) -> (u16, Option<u16>) {
         let without_time = match form.time {
             CloseTime::Never => true,
@@ -100,7 +101,7 @@ impl Socket {
         }
     }
 
-    /// AT+QSSLCLOSE is next, and nobody waits for what comes of it.
+    /// AT+QSSLCLOSE is next, and no client waits for its result.
     pub(super) fn close(&mut self, timeout_seconds: u16) {
         self.phase = Phase::Closing(Closing::new(timeout_seconds, false));
     }
@@ -138,7 +139,7 @@ impl Socket {
                 let was_eof = std::mem::take(&mut closing.confirms_eof);
                 closing.tries += 1;
                 let closing = *closing;
-                // What it says now settles whether that was about something else.
+                // Its answer now settles whether that was about something else.
                 let other_form = timed && closing.command(form).1.is_none();
                 let doublings = closing.tries.min(CLOSE_PAUSES_MAX);
                 let again_at = (!other_form).then(|| now + REPEAT_PAUSE * 2_u32.pow(doublings) / 2);

@@ -28,23 +28,23 @@ pub enum FarEnd {
         /// The question to the module.
         question: Question,
     },
-    /// The module has said both, but a `closed` that did not fit came before: it may still push. It is asked until
-    /// nothing has come between two answers.
+    /// The module has reported both, but a `closed` that did not fit came before: it may still push. It is
+    /// asked until nothing has come between two answers.
     Emptying {
         /// Something came since it was asked last.
         pushed: bool,
         /// The question to the module.
         question: Question,
     },
-    /// The module says that the socket is not connected, and has not said `closed` yet, which comes after what it
-    /// still pushes.
+    /// The module reports that the socket is not connected, and has not sent `closed` yet, which comes after
+    /// what it still pushes.
     AwaitingClosed {
         /// When it no longer counts as being on its way.
         until: Instant,
         /// What the stream is broken by then.
         cut: Cut,
     },
-    /// The module has said both. What it still holds is read.
+    /// The module has reported both. What it still holds is read.
     Gone,
 }
 
@@ -61,7 +61,7 @@ pub enum Sign {
     Silence,
 }
 
-/// What the module says of one of our connections when it is asked (AT+QSSLSTATE).
+/// What the module reports about one of our connections when it is asked (AT+QSSLSTATE).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Witness {
     /// It is connected.
@@ -94,12 +94,12 @@ pub enum Verdict {
     },
     /// The server has closed, by both witnesses.
     Gone,
-    /// The server has closed, and `closed` was said where nobody listens, or not at all. What waits in the module can be
-    /// read.
+    /// The server has closed, and `closed` was sent by a port that is not ours, or not at all. What waits in
+    /// the module can be read.
     GoneUnheard,
     /// What waits in the module can be read, and `closed` is awaited.
     ReadOn,
-    /// `closed` is awaited, and may have been said where nobody listens.
+    /// `closed` is awaited, and may have been sent by a port that is not ours.
     Unheard,
     /// It is broken.
     Broken(Cut),
@@ -117,12 +117,12 @@ impl FarEnd {
         }
     }
 
-    /// Whether the module has said that the socket is not connected.
+    /// Whether the module has reported that the socket is not connected.
     pub fn is_over(self) -> bool {
         matches!(self, FarEnd::AwaitingClosed { .. } | FarEnd::Gone)
     }
 
-    /// `closed` may have been said where nobody listens: the module is asked.
+    /// `closed` may have been sent by a port that is not ours: the module is asked.
     pub(super) fn ask(&mut self) {
         if *self == FarEnd::There {
             *self = FarEnd::Unconfirmed { sign: Sign::Silence, question: Question::default() };
@@ -210,7 +210,7 @@ impl FarEnd {
                 *self = FarEnd::AwaitingClosed { until: now + CLOSED_WAIT, cut: Cut::SendRefused };
                 Verdict::ReadOn
             }
-            // What was pushed may have left where nobody listens, as `closed` did.
+            // What was pushed may have left by a port that is not ours, as `closed` did.
             (Witness::Ended, Sign::Silence) if is_pushed => {
                 *self = FarEnd::AwaitingClosed { until: now + CLOSED_WAIT, cut: Cut::Unheard };
                 Verdict::Unheard
@@ -258,7 +258,8 @@ impl Question {
     }
 }
 
-/// The pause before AT+QSSLSTATE is asked again, doubled each time: a module may say `closed` before its state changes.
+/// The pause before AT+QSSLSTATE is asked again, doubled each time: a module may send `closed` before its
+/// state changes.
 const QUESTION_PAUSE: Duration = Duration::from_millis(500);
 const QUESTION_DOUBLINGS_MAX: u32 = 6;
 
@@ -268,7 +269,8 @@ const FOREIGN_CLOSED_ANSWERS: u32 = 8;
 /// The same after which a refused send, or the end of a stream that was seen in data mode, is a cut: within some seconds.
 pub(super) const CONNECTED_ANSWERS_MAX: u32 = 4;
 
-/// How long `closed` may stay away when the module has said that the socket is not connected and pushes nothing more.
+/// How long `closed` may stay away when the module has reported that the socket is not connected and pushes
+/// nothing more.
 pub(super) const CLOSED_WAIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -58,13 +58,14 @@ pub enum Settling {
 pub struct Switching {
     /// The module has not refused AT+QISWTMD.
     pub is_possible: bool,
-    /// What is pushed comes to us, and nobody else can write what looks like it.
+    /// What is pushed comes to us, and no other program's text can look like it.
     pub pushes_count: bool,
     /// Other programs have texts shown that could look like payload.
     pub texts_are_shown: bool,
-    /// How often a socket is read unasked; `None`: URCs tell.
+    /// How often a socket is read without a URC; `None`: URCs are enough.
     pub poll_interval: Option<Duration>,
-    /// For how long nothing need be heard of a socket, even so, before the module is asked whether it is still connected.
+    /// For how long a socket must be silent, even so, before the module is asked whether it is still
+    /// connected.
     pub silence_max: Option<Duration>,
 }
 

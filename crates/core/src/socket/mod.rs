@@ -10,13 +10,14 @@
 //!              ▲                            │ its client waits: does the data session stand?
 //!              └────── ConfirmingEof ◄──────┘
 //! ```
-//! `ConfirmingEnd` asks AT+QSSLSTATE where the end of a stream was seen in data mode. `ConfirmingEof` asks whether the
-//! data session stands, since its loss closes sockets as well. `Checking` asks AT+QSSLSTATE=\<id> on every channel: the
-//! modem then has said that the number is free, and no late URC of the old connection can be on its way on any channel.
+//! `ConfirmingEnd` asks AT+QSSLSTATE where the end of a stream was seen in data mode. `ConfirmingEof` asks
+//! whether the data session is active, since its loss closes sockets as well. `Checking` asks
+//! AT+QSSLSTATE=\<id> on every channel: the modem has then reported that the number is free, and no late URC
+//! of the old connection can be on its way on any channel.
 //!
-//! Every transition is a method of [`Socket`]. It takes what happened and returns what follows for others: what the
-//! client is told, that the stream is broken ([`Cut`]), or that nothing does. What an open socket knows of the server's
-//! side is in [`far_end`], how its bytes come in [`flow`].
+//! Every transition is a method of [`Socket`]. It takes what happened and returns what follows for others:
+//! what the client is given, that the stream is broken ([`Cut`]), or that nothing does. What an open socket
+//! knows of the server's side is in [`far_end`], how its bytes come in [`flow`].
 
 mod closing;
 pub mod far_end;
@@ -54,7 +55,7 @@ pub struct Socket {
     phase: Phase,
     /// The tunnel it was last opened for.
     tunnel: Option<Arc<Tunnel>>,
-    /// Whether the relay still wants to hear of it.
+    /// Whether the relay still wants events of it.
     is_attached: bool,
     /// The channel with a command about this socket in flight.
     busy: Option<usize>,
@@ -67,7 +68,7 @@ pub struct Socket {
     opened_by: Option<usize>,
     /// Its tunnel is in push mode and it is in buffer mode, opened so or switched to it: nothing is pushed to it.
     only_announces: bool,
-    /// When it is read unasked, or asked whether it is open, if nothing is heard of it until then.
+    /// When it is read without a URC, or asked whether it is open, if it is silent until then.
     poll_at: Option<Instant>,
     /// From the client, to be sent. What is in flight stays here until `SEND OK`.
     pub outgoing: ByteQueue,
@@ -91,10 +92,10 @@ pub struct Socket {
     opening_since: Instant,
 }
 
-/// Where a socket is in its life.
+/// The state of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The modem has not said yet; nobody may use it.
+    /// The modem has not reported its state yet; no client may use it.
     Unknown,
     /// Somebody else's (`--sockets`), or taken by somebody else and not ours to close.
     Foreign,
@@ -117,7 +118,7 @@ enum Phase {
     Checking {
         /// Channels that have not answered yet.
         channels: u32,
-        /// When to ask again, where the modem said that it is not free yet.
+        /// When to ask again, where the modem reported that it is not free yet.
         again_at: Option<Instant>,
         /// How often it was not free yet.
         tries: u32,
@@ -135,7 +136,7 @@ pub struct Open {
     pub far_end: FarEnd,
 }
 
-/// What a client whose socket is lost is told, if it was told nothing yet.
+/// What a client whose socket is lost is given, if it was given nothing yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// Its connection was not opened.
@@ -147,7 +148,7 @@ pub enum Told {
 /// What an answer to AT+QSSLRECV means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// Nobody waits for it, or in push mode there was nothing to be read.
+    /// No client waits for it, or in push mode there was nothing to be read.
     Nothing,
     /// So many bytes came, or none.
     Bytes(usize),
@@ -160,7 +161,7 @@ pub enum Witnessed {
     Nothing,
     /// A `closed` was contradicted for the first time.
     Contradicted,
-    /// It has ended, and no `closed` has come: URCs may leave where nobody listens.
+    /// It has ended, and no `closed` has come: URCs may leave by a port that is not ours.
     Unheard,
 }
 
@@ -227,7 +228,7 @@ impl Socket {
         }
     }
 
-    /// Whether the relay still wants to hear of it.
+    /// Whether the relay still wants events of it.
     pub fn is_attached(&self) -> bool {
         self.is_attached
     }
@@ -310,7 +311,7 @@ impl Socket {
         }
     }
 
-    /// Whether its client waits to hear how its stream ended.
+    /// Whether its client waits to learn how its stream ended.
     pub fn confirms_end(&self) -> bool {
         match &self.phase {
             Phase::ConfirmingEnd(_) => true,
@@ -328,7 +329,7 @@ impl Socket {
         }
     }
 
-    /// Whether what the modem says of this number can be about its connection.
+    /// Whether what the modem sends about this number can be about its connection.
     pub fn is_spoken_of(&self) -> bool {
         self.is_attached && self.opening().is_none_or(Opening::is_spoken_of)
     }
@@ -408,7 +409,7 @@ impl Socket {
         }
     }
 
-    /// The answer to AT+QSSLRECV: `length` bytes, if it said how many. `announced_again`: a `recv` URC came
+    /// The answer to AT+QSSLRECV: `length` bytes, if it gave a number. `announced_again`: a `recv` URC came
     /// meanwhile.
     pub fn receive_answered(
         &mut self,
@@ -521,12 +522,12 @@ impl Socket {
         }
     }
 
-    /// URCs went where nobody listens: what was pushed is lost, what waits in the module is not.
+    /// URCs went to a port that is not ours: what was pushed is lost, what waits in the module is not.
     pub fn urcs_were_elsewhere(&mut self) -> Result<(), Cut> {
         match &mut self.phase {
             Phase::Open(Open { flow: flow @ Flow::Buffer { .. }, far_end }) => {
                 flow.read_unasked();
-                // `closed` may have been said as well.
+                // `closed` may have been sent as well.
                 far_end.ask();
                 Ok(())
             }
@@ -609,7 +610,7 @@ impl Socket {
 
     // The client.
 
-    /// Its client is told of an end or a failed open, and nothing more. `None`: nobody waits for that.
+    /// Its client is given an end or a failed open, and nothing more. `None`: no client waits for that.
     pub fn detach(&mut self) -> Option<Told> {
         let told = match self.opening() {
             Some(_) => Told::OpenFailed,
@@ -678,7 +679,7 @@ impl Socket {
         }
         match (is_ours, is_open) {
             (false, _) => self.phase = Phase::Foreign,
-            // What is still in flight may open it yet: nobody else may meet that.
+            // What is still in flight may open it yet: no other client may get that.
             (true, false) if self.busy.is_some() => self.close(0),
             (true, false) => self.phase = Phase::Free,
             (true, true) => {
@@ -696,7 +697,7 @@ impl Socket {
         }
     }
 
-    /// A command from outside has closed it: it is ours again once these channels say so.
+    /// A command from outside has closed it: it is ours again once these channels have reported so.
     pub fn take_back(&mut self, speaking: u32) {
         if self.phase == Phase::Foreign {
             self.check(speaking);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{CloseForm, FarEnd, Flow, OpenStage, Phase, Socket};
 use crate::at::{AccessMode, Command, SocketId};
 
-/// What a socket must know of its modem to say what it needs.
+/// What a socket must know of its modem to decide what it needs.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
     /// The channel that would carry the command.
@@ -14,7 +14,7 @@ pub struct View {
     pub speaking: u32,
     /// Clients wait for a socket.
     pub is_wanted: bool,
-    /// What AT+QSSLCLOSE may be told of its time.
+    /// Which time AT+QSSLCLOSE may be given.
     pub close: CloseForm,
     /// Whether AT+QSSLCLOSE ends an open that is under way, as far as is known.
     pub closes_opening: Option<bool>,
@@ -97,7 +97,8 @@ impl Socket {
             Phase::Opening(opening) => match opening.stage() {
                 OpenStage::Awaited { .. } if self.poll_at.is_some_and(|at| at <= now) => (2, Ask::State),
                 OpenStage::CloseFirst => (1, close_at_once()),
-                // Nobody waits for it any more; a module that has refused that is asked again where it matters.
+                // No client waits for it any more; a module that has refused that is asked again where it
+                // matters.
                 OpenStage::Abandoned { refused_at: None }
                     if view.is_wanted || view.closes_opening != Some(false) =>
                 {

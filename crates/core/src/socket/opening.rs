@@ -129,7 +129,7 @@ pub struct Opener {
     pub generation: u32,
     /// How long it may take.
     pub patience: Duration,
-    /// What is pushed comes to us, and nobody else can write what looks like it.
+    /// What is pushed comes to us, and no other program's text can look like it.
     pub pushes_count: bool,
 }
 
@@ -161,8 +161,8 @@ impl Opening {
         )
     }
 
-    /// Whether what the modem says of its number can be about it: before its open has left, whatever names it is about
-    /// another connection, or forged.
+    /// Whether what the modem sends about its number can be about it: before its open has left, whatever
+    /// names it is about another connection, or forged.
     pub fn is_spoken_of(&self) -> bool {
         self.is_under_way() || self.is_proving()
     }
@@ -211,7 +211,7 @@ impl Socket {
         }
         self.listening.expect(opener.speaks_by);
         self.opened_by = Some(opener.port);
-        // What is pushed to where nobody listens is lost; what waits in the module is not.
+        // What is pushed to a port that is not ours is lost; what waits in the module is not.
         self.only_announces = self.mode() == Some(Mode::Push) && !opener.pushes_count;
         match self.mode() {
             Some(Mode::Transparent) => AccessMode::Transparent,
@@ -340,12 +340,12 @@ impl Socket {
         }
     }
 
-    /// It was asked whether it is open, as its URC may have left by a port where nobody listens.
+    /// It was asked whether it is open, as its URC may have left by a port that is not ours.
     pub fn open_was_asked(&mut self) {
         self.poll_at = None;
     }
 
-    /// Its open failed: the number has to be closed all the same. Returns whether its client waits to hear that.
+    /// Its open failed: the number has to be closed all the same. Returns whether its client waits for that.
     pub fn open_failed(&mut self) -> bool {
         self.incoming.reset();
         let waits = std::mem::take(&mut self.is_attached);

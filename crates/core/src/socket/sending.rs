@@ -80,15 +80,15 @@ impl Socket {
         }
     }
 
-    /// Nobody waits for what is unsent any more.
+    /// What is unsent is not wanted any more.
     pub fn drop_unwanted_bytes(&mut self) {
         if !self.is_attached && self.open().is_none() {
             self.outgoing.reset();
         }
     }
 
-    /// The send on this channel that failed, and may have been taken after all; of no length if its bytes are no longer
-    /// kept, as nobody waits for them.
+    /// The send on this channel that failed, and may have been taken after all; of no length if its bytes are
+    /// no longer kept, because they are not wanted any more.
     pub fn send_just_failed(&self, port: usize) -> Option<FailedSend> {
         let failed = self.backoff?.failed.filter(|it| it.port == port)?;
         let is_kept = self.outgoing.len() >= failed.length;

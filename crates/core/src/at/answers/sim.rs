@@ -26,8 +26,9 @@ impl<'a> Answer<'a> for SimState<'a> {
     }
 }
 
-/// How many attempts the SIM leaves for its PIN: `+QPINC: "SC",<for the PIN>,<for the PUK>` as Quectel has it, or
-/// `+CPINR: SIM PIN,<for it>[,<at most>]` of 3GPP TS 27.007, 8.65. A number that no SIM has is not believed.
+/// How many attempts the SIM leaves for its PIN: `+QPINC: "SC",<for the PIN>,<for the PUK>` as Quectel has
+/// it, or `+CPINR: SIM PIN,<for it>[,<at most>]` of 3GPP TS 27.007, 8.65. A number that no SIM has is
+/// ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PinAttempts(pub u8);
 

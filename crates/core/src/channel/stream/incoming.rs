@@ -37,10 +37,10 @@ pub struct Incoming {
     echo_asked_at: Option<Instant>,
 }
 
-/// What DCD says of this stream. On many boards it is not wired.
+/// What DCD shows about this stream. On many boards it is not wired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dcd {
-    /// It has not been on since `CONNECT`, and says nothing.
+    /// It has not been on since `CONNECT`, and shows nothing.
     Unproven,
     On,
     /// It was on, and has dropped.
@@ -50,9 +50,9 @@ enum Dcd {
 /// What there is of the modem's words in what is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Verdict {
-    /// How many bytes may be a whole end, or the end of one, and what a modem may say after it.
+    /// How many bytes may be a whole end, or the end of one, and what a modem may send after it.
     words: usize,
-    /// Not all of that are lines that a modem says unasked.
+    /// Not all of that are unsolicited lines of a modem.
     is_more_than_lines: bool,
     /// Some of it is what was just sent.
     is_echoed: bool,
@@ -143,8 +143,8 @@ impl Incoming {
         };
     }
 
-    /// Whether DCD says that the stream is over. A report may be late, and be about an earlier stream: it needs the
-    /// modem's words beside it.
+    /// Whether DCD shows that the stream is over. A report may be late, and be about an earlier stream: it
+    /// needs the modem's words beside it.
     pub fn has_hung_up(&self) -> bool {
         let holds_words = || ENDS.iter().any(|words| find(&self.held, words).is_some());
         self.dcd == Dcd::Off && (self.dcd_is_live || self.is_suspicious() || holds_words())
@@ -170,7 +170,7 @@ impl Incoming {
         let echoed = self.sent.heard(bytes);
         self.part(bytes, ends, now, payload);
         match (self.dcd_tells_payload(may_have_escaped), self.is_suspicious()) {
-            // DCD tells an end from payload; only a whole match waits for it.
+            // DCD distinguishes an end from payload; only a whole match waits for it.
             (true, false) => {
                 payload(&self.held);
                 self.delivered_tail.append(&mut self.held);
@@ -228,7 +228,7 @@ impl Incoming {
         self.judge(ends);
     }
 
-    /// When [`Incoming::due`] has something to say of a stream that flows.
+    /// When [`Incoming::due`] is due for a stream that flows.
     pub fn deadline(&self, may_have_escaped: bool) -> Option<Instant> {
         match self.is_suspicious() && !self.dcd_tells_payload(may_have_escaped) {
             _ if self.held.is_empty() => None,
@@ -298,7 +298,8 @@ impl Incoming {
         let asked_from = escapes.asked_from.map(|at| at + delivered);
         let is_answered_late = asked_from.is_none()
             && escaped_from.is_some_and(|from| words::ends_in_ok(&all[from..]).is_some());
-        // The answer to the question that showed the end is no part of it, nor is what others were told meanwhile.
+        // The answer to the question that showed the end is no part of it, nor is what was sent for other
+        // sockets meanwhile.
         let after = all.split_off(asked_from.unwrap_or(all.len()));
         // Where the end came only then, the words before it were payload.
         let has_ended_later = ENDS.iter().any(|end| find(&after, end).is_some());
@@ -318,7 +319,7 @@ impl Incoming {
         };
         let mut words = all.split_off(first);
         let last = terminators.iter().filter_map(|terminator| find_last(&words, terminator)).max();
-        // Echo is not to be heard as words.
+        // Echo must not be taken for the modem's words.
         let spoken = words::spoken(&words);
         let is_echoed = spoken < words.len();
         words.truncate(spoken);
@@ -340,7 +341,7 @@ impl Incoming {
             let whole = terminators.iter().find(|terminator| words.starts_with(terminator));
             words.truncate(whole.map_or(0, |terminator| terminator.len()));
         } else {
-            // What is behind the last end is the modem's own in any case; before it, a line may be payload.
+            // What follows the last end is the modem's own in any case; before it, a line may be payload.
             words.drain(..last_end);
         }
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
@@ -409,8 +410,8 @@ impl Incoming {
         self.verdict = Verdict { words, is_more_than_lines, is_echoed };
     }
 
-    /// Where in `all` what may be the modem's words begins, in the last `most` bytes: an end, and after it nothing but
-    /// what a modem may say then.
+    /// Where in `all` what may be the modem's words begins, in the last `most` bytes: an end, and after it
+    /// nothing but what a modem may send then.
     fn words_in(&self, all: &[u8], most: usize, ends: Ends) -> Option<(usize, Match)> {
         let from = all.len().saturating_sub(most);
         let returns = (from..all.len()).filter(|at| all[*at] == b'\r');
@@ -440,7 +441,7 @@ impl Incoming {
         if !self.sent.may_explain(after, is_unsolicited) {
             return false;
         }
-        // A far end that echoes has been sent its words as well, and what stands before them.
+        // A far end that echoes has been sent its words as well, and what comes before them.
         let mut echoed = [&self.context[..], before].concat();
         echoed.drain(..echoed.len().saturating_sub(CONTEXT_BYTES));
         let is_known = echoed.len() >= CONTEXT_BYTES / 2;
@@ -465,7 +466,7 @@ const SOCKET_URC: &[u8] = b"+QSSLURC:";
 /// The most bytes that are taken for an end and the unsolicited lines after it.
 const WORDS_MAX: usize = 8 * 1_024;
 
-/// So many bytes of lines after a whole end that nobody waits for quiet.
+/// With so many bytes of lines after a whole end, the quiet is not waited for.
 const SUSPICION_BYTES: usize = 256;
 
 /// The same, where some of it may be echo: more than can be under way to the modem.

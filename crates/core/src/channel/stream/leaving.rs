@@ -8,8 +8,8 @@
 //!      │                                                         └► Asked ──► left, ended, or lost
 //!      └── the suspicion was wrong
 //! ```
-//! Where the stream may go on, the socket's state is asked for before anything that is held counts as payload: an `OK`
-//! can stand in a text of another program.
+//! Where the stream may go on, the socket's state is asked for before anything that is held counts as
+//! payload: an `OK` can be in a text of another program.
 
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,7 @@ enum Stage {
         /// Where the answer can begin.
         from: usize,
     },
-    /// At the latest at this time: who keeps talking holds up nobody.
+    /// At the latest at this time, so that a peer that keeps sending holds up nothing.
     HungUp {
         until: Instant,
         latest: Instant,
@@ -171,7 +171,7 @@ impl Leaving {
         }
     }
 
-    /// DCD says that it is over.
+    /// DCD shows that it is over.
     pub fn hang_up(&mut self, now: Instant) {
         if self.manner() != Manner::HungUp {
             self.stage = Stage::HungUp { until: now + HANG_UP_TAIL, latest: now + HANG_UP_MAX };
@@ -218,8 +218,8 @@ impl Leaving {
         }
     }
 
-    /// Where in what is held the `OK` of the escape begins, if it has come. What others are pushed behind it may not be
-    /// whole.
+    /// Where in what is held the `OK` of the escape begins, if it has come. What is pushed for other sockets
+    /// after it may be incomplete.
     fn answer_begins_at(&self, incoming: &Incoming) -> Option<usize> {
         self.answer_at(incoming).or_else(|| self.answer_may_begin_at(incoming))
     }
@@ -289,7 +289,7 @@ impl Leaving {
                 if let Some(answer) = self.answer_begins_at(incoming) {
                     return match (self.answered_at(incoming) <= now, self.reason, socket) {
                         (false, ..) => Next::Wait,
-                        // It may stand in a text of another program, and the stream may have ended before.
+                        // It may be in a text of another program, and the stream may have ended before.
                         (true, Reason::Suspicion | Reason::Echo, Some(id)) => {
                             let from = incoming.held().len();
                             self.stage = Stage::Asked { since: now, tries, ok_at: Some(answer), from };
@@ -321,7 +321,7 @@ impl Leaving {
                 }
             }
             Stage::Asked { since, ok_at, .. } => match self.state_answer(socket, incoming) {
-                // Where payload may have been an escape, this does not tell whether `OK` was payload.
+                // Where payload may have been an escape, this does not show whether `OK` was payload.
                 Some(StateAnswer::Connected { .. }) if outgoing.may_have_escaped() && ok_at.is_none() => {
                     Next::Lost
                 }
@@ -451,7 +451,7 @@ impl Leaving {
         ends_in_ok(&incoming.held()[from..]).map(|at| from + at)
     }
 
-    /// When the `OK` that came is believed: after a moment of quiet, or if quiet does not come.
+    /// When the `OK` that came counts: after a moment of quiet, or if quiet does not come.
     fn answered_at(&self, incoming: &Incoming) -> Instant {
         let quiet = incoming.held_since() + OK_QUIET;
         match self.stage {
@@ -480,8 +480,9 @@ pub const ESCAPE_WAIT: Duration = Duration::from_millis(3_500);
 /// What the `OK` may take after DTR has dropped.
 const DTR_WAIT: Duration = Duration::from_millis(700);
 
-/// Where the end of a stream is doubted, the socket's state is asked for so long after the first escape: most modems
-/// have answered that by then. One that has missed it gets the question as payload, but its stream is broken anyway.
+/// Where the end of a stream is unconfirmed, the socket's state is asked for so long after the first escape:
+/// most modems have answered that by then. One that has missed it gets the question as payload, but its
+/// stream is broken anyway.
 pub const ASK_AFTER: Duration = Duration::from_millis(1_400);
 
 /// What the answer may take, together with [`ASK_AFTER`] as long as that of an escape.
@@ -505,7 +506,7 @@ const ESCAPE_TRIES: u32 = 3;
 /// How long what goes on coming may put off the end of an escape.
 pub const QUIET_MAX: Duration = Duration::from_secs(1);
 
-/// How long after `OK` the quiet must last before it is believed.
+/// How long after `OK` the quiet must last before the `OK` counts.
 pub const OK_QUIET: Duration = Duration::from_millis(100);
 
 /// What still arrives after DCD has dropped: the modem's words.

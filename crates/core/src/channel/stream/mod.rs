@@ -5,7 +5,7 @@
 //! | `outgoing` | What may be written: never `+++` before a pause, never more than the line carries soon |
 //! | `incoming` | What is payload, and what may be the modem's words and is held back |
 //! | `leaving` | How it is left, and what shows that it is over |
-//! | `words` | The modem's words that can stand in a stream |
+//! | `words` | The modem's words that can come in a stream |
 
 mod incoming;
 mod leaving;
@@ -27,9 +27,9 @@ use crate::at::SocketId;
 /// A channel in data mode.
 #[derive(Debug)]
 pub struct Stream {
-    /// The socket whose stream it is; `None` if nobody wants the stream.
+    /// The socket whose stream it is; `None` if the stream is not wanted any more.
     socket: Option<SocketId>,
-    /// The client broke off: the far end must not hear of an end in order.
+    /// The client broke off: the far end must not see an end in order.
     is_aborted: bool,
     /// The LF that ends `CONNECT` has not come yet.
     line_feed_due: bool,
@@ -94,7 +94,7 @@ impl Stream {
         }
     }
 
-    /// The socket whose stream it is; `None` if nobody wants the stream.
+    /// The socket whose stream it is; `None` if the stream is not wanted any more.
     pub fn socket(&self) -> Option<SocketId> {
         self.socket
     }
@@ -104,7 +104,7 @@ impl Stream {
         self.is_aborted = true;
     }
 
-    /// Its socket is given to another client: nobody wants it.
+    /// Its socket is given to another client: the stream is not wanted any more.
     pub fn disown(&mut self) {
         self.socket = None;
         self.is_aborted = true;
@@ -148,7 +148,7 @@ impl Stream {
         self.outgoing.line_baud()
     }
 
-    /// When what was written has left the line, as far as its speed tells.
+    /// When what was written has left the line, as far as its speed shows.
     pub fn line_free_at(&self) -> Option<Instant> {
         self.outgoing.line_free_at()
     }
@@ -197,8 +197,8 @@ impl Stream {
                 }
             }
             Manner::HungUp => {
-                // Payload that waited in the tty, the modem's words, or what a modem that boots says at another
-                // speed: known when all of it has come.
+                // Payload that waited in the tty, the modem's words, or what a modem that boots sends at
+                // another speed: known when all of it has come.
                 self.incoming.hold(bytes, ends);
                 let is_full = self.incoming.is_half_full();
                 // Other sockets push after the end without a pause.
@@ -212,7 +212,7 @@ impl Stream {
         self.hang_up_if_dropped(now);
     }
 
-    /// How DCD stands, or was reported to stand.
+    /// The state of DCD, or the last one reported.
     pub fn dcd_changed(&mut self, dcd: bool, now: Instant) {
         self.incoming.dcd_changed(dcd);
         self.hang_up_if_dropped(now);
@@ -360,7 +360,7 @@ pub struct Ended {
     pub certain: bool,
     /// The words came after an escape, which may have become payload, or an answer to one came too late.
     pub escape_missed: bool,
-    /// What other sockets were told here is not in the words.
+    /// What was sent for other sockets here is not in the words.
     pub is_missing_words: bool,
 }
 

@@ -1,5 +1,5 @@
-//! What may be written to a stream: all but `+`es that would make an escape of what stands before them, and on a port
-//! behind a device server no more than the line carries in about half a second.
+//! What may be written to a stream: all but `+`es that would make an escape of what comes before them, and on
+//! a port of a device server no more than the line carries in about half a second.
 //!
 //! The bytes on the line never end in `+++` before a pause, or the modem would take them for the escape.
 
@@ -20,7 +20,7 @@ pub struct Outgoing {
     drained: Drained,
     /// When all of it has left the line, by its speed; at most [`LINE_AHEAD_MAX`] after the last byte was written.
     line_free_at: Option<Instant>,
-    /// Behind a device server.
+    /// On a device server.
     pace: Option<Pace>,
 }
 
@@ -83,7 +83,7 @@ impl Outgoing {
         self.pace.map(|pace| pace.baud())
     }
 
-    /// When what was written has left the line, as far as its speed tells.
+    /// When what was written has left the line, as far as its speed shows.
     pub fn line_free_at(&self) -> Option<Instant> {
         self.line_free_at
     }
@@ -168,7 +168,8 @@ impl Outgoing {
         self.may_have_escaped.is_some()
     }
 
-    /// What the modem may say when it leaves data mode by itself, or for an escape that it was not meant to see.
+    /// What the modem may send when it leaves data mode by itself, or for an escape that it was not meant to
+    /// see.
     pub fn ends(&self) -> Ends {
         if self.may_have_escaped() { &ENDS_AND_OK } else { &ENDS }
     }
@@ -180,17 +181,17 @@ pub const GUARD: Duration = Duration::from_millis(1_200);
 /// The escape is so many `+` between two pauses (both manuals, 1.3).
 const ESCAPE_PLUSES: usize = 3;
 
-/// A run of more `+` than this, without a pause in it, is nobody's escape; payload of nothing but `+` would
-/// otherwise crawl.
+/// A run of more `+` than this, without a pause in it, is no escape; payload of nothing but `+` would
+/// otherwise be very slow.
 const RUN_NO_MODEM_ESCAPES_ON: usize = 16;
 
-/// A tty holds some seconds of the slowest lines; of a port that has no speed nothing of the kind can be told.
+/// A tty holds some seconds of the slowest lines; for a port that has no speed this is unknown.
 const LINE_AHEAD_MAX: Duration = Duration::from_secs(10);
 
 /// A modem that is busy for so long has been reset since.
 pub const BUSY_MAX: Duration = Duration::from_secs(60);
 
-/// When a port is asked again how much it has left. Behind a device server the speed says little about when
-/// that will be: the line may be faster, and so is the network.
+/// When a port is asked again how much it has left. On a device server the speed shows little about when that
+/// will be: the line may be faster, and so is the network.
 const ASK_AGAIN_MIN: Duration = Duration::from_millis(1);
 pub const ASK_AGAIN_MAX: Duration = Duration::from_millis(100);

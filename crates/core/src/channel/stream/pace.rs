@@ -1,4 +1,4 @@
-//! How far ahead of its line a stream is written behind a device server.
+//! How far ahead of its line a stream is written on a device server.
 //!
 //! A tty takes some kilobytes and then no more. A connection to a device server takes megabytes, all of which still go
 //! to the modem after it has rebooted, as commands. So no more is written than the line carries in [`AHEAD`], by its
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub struct Pace {
     /// Bits per second.
     baud: u32,
-    /// When everything written has left the line, if it carries as much as its speed says.
+    /// When everything written has left the line, if it carries as much as its speed promises.
     free_at: Instant,
     /// What may be written, in bytes.
     room: usize,
@@ -65,7 +65,7 @@ impl Pace {
         self.bytes_in(AHEAD).clamp(AHEAD_MIN_BYTES, AHEAD_MAX_BYTES)
     }
 
-    /// So that nobody is woken for every byte; more than a run of `+` that may be held back.
+    /// So that a byte alone causes no wake-up; more than a run of `+` that may be held back.
     fn piece(&self) -> usize {
         (self.window() / PIECES).max(PIECE_MIN_BYTES)
     }

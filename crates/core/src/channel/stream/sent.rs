@@ -32,7 +32,7 @@ struct Echo {
 pub struct Comparison {
     /// Bytes that were sent, in the same order.
     pub echoed: usize,
-    /// Bytes that are neither that nor lines that a modem says.
+    /// Bytes that are neither that nor lines that a modem sends.
     pub other: usize,
 }
 
@@ -107,9 +107,9 @@ impl Sent {
         all.windows(what.len()).any(|window| window == what)
     }
 
-    /// Whether all of `heard`, which came after what may be the end of a stream, may be a modem's: its lines, echo of
-    /// what was sent, and answers to commands that it saw in that. `is_word`: whether a line, or the beginning of one,
-    /// is such that modems say it.
+    /// Whether all of `heard`, which came after what may be the end of a stream, may be a modem's: its lines,
+    /// echo of what was sent, and answers to commands that it saw in that. `is_word`: whether a line, or the
+    /// beginning of one, is such that modems send it.
     pub fn may_explain(&self, heard: &[u8], is_word: impl Fn(&[u8]) -> bool) -> bool {
         if self.bytes.is_empty() {
             return false;
@@ -130,7 +130,7 @@ impl Sent {
 fn compare(sent: &[u8], heard: &[u8], most: usize, is_word: impl Fn(&[u8]) -> bool) -> Comparison {
     let index = Index::new(sent);
     let mut comparison = Comparison::default();
-    // Echo goes on behind what was echoed last, or further on: a busy modem loses some of what it is sent.
+    // Echo goes on after what was echoed last, or further on: a busy modem loses some of what it is sent.
     let mut from = 0;
     let mut at = 0;
     while at < heard.len() && comparison.other <= most {
@@ -174,7 +174,7 @@ fn commands(bytes: &[u8]) -> usize {
     lines.filter(|line| line.windows(2).any(|pair| pair.eq_ignore_ascii_case(b"AT"))).count()
 }
 
-/// Which beginnings of a run there may be among many bytes, so that few are looked for in vain.
+/// Which beginnings of a run there may be among many bytes, so that few are looked for without success.
 struct Index {
     bits: Vec<u64>,
 }

@@ -120,11 +120,11 @@ const CARRIED: &[u8] =
 const CLOSING: &[u8] =
     b"\r\n+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.1\",443,0,4,1,0,2,\"uart1\",0\r\n\r\nOK\r\n";
 
-/// Anybody can send it.
+/// Anyone can send it.
 const SMS: &[u8] = b"\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\"\r\n> \r\nOK\r\n";
 
-/// A stream whose end is doubted, where a text of another program holds an `OK` after the escape, and when the
-/// socket's state was asked for.
+/// A stream whose end is unconfirmed, where a text of another program holds an `OK` after the escape, and
+/// when the socket's state was asked for.
 fn asked_after_a_text(by_dtr: bool) -> (Stream, Instant) {
     let now = test_clock::now();
     let mut mode = Stream::new(SocketId::new(0), true, by_dtr, None, now);
@@ -155,7 +155,7 @@ fn an_ok_in_a_text_of_another_program_makes_no_payload_of_an_end() {
         assert!(!ended.certain, "the `OK` may have been the escape's");
         assert!(!ended.is_missing_words);
 
-        // Another socket is told something before the answer.
+        // A URC about another socket comes before the answer.
         let (mut mode, asked) = asked_after_a_text(by_dtr);
         receive(&mut mode, b"\r\n+QSSLURC: \"recv\",4,2\r\nhi", asked);
         receive(&mut mode, CLOSING, asked);
@@ -601,7 +601,7 @@ fn a_long_queue_is_waited_for_as_long_as_it_shrinks() {
     assert_eq!(mode.deadline_passed(at + GUARD, false), Next::SendEscape);
 }
 
-/// When a peer that says this every 50 ms is done with: the time and what is next.
+/// When a peer that sends this every 50 ms is done with: the time and what is next.
 fn settled_beside(mode: &mut Stream, says: &[u8], mut now: Instant) -> Option<(Instant, Next)> {
     let until = now + Duration::from_secs(60);
     while now < until {

@@ -1,4 +1,4 @@
-//! The modem's words that can stand in a stream: the lines that end it, and those that may follow such an end.
+//! The modem's words that can come in a stream: the lines that end it, and those that may follow such an end.
 
 use crate::at::foreign_length;
 
@@ -16,8 +16,8 @@ pub fn spoken(words: &[u8]) -> usize {
     lines.find(|(_, line)| !is_unsolicited(line)).map_or(words.len(), |(at, _)| at)
 }
 
-/// The lines that a modem says, each with its place and its CR or LF. Payload that it pushes is left out, and what
-/// follows the lines of other programs.
+/// The lines that a modem sends, each with its place and its CR or LF. Payload that it pushes is left out,
+/// and what follows the lines of other programs.
 pub struct Lines<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -55,7 +55,7 @@ fn pushed_length(line: &[u8]) -> Option<usize> {
     length.parse().ok()
 }
 
-/// Where in `words` it is said that data mode is over: where the line end before that line begins.
+/// Where in `words` the line begins that ends data mode, with the line end before it.
 pub fn ends(words: &[u8], of: &[&[u8]]) -> Vec<usize> {
     let is_end = |line: &[u8]| {
         let text = line.strip_suffix(b"\r").unwrap_or(line);
@@ -105,14 +105,14 @@ pub fn find_last(bytes: &[u8], what: &[u8]) -> Option<usize> {
 /// `\r\nOK\r\n`
 pub const OK: &[u8] = b"\r\nOK\r\n";
 
-/// What the modem says when data mode ends by itself, with the connection or with everything.
+/// What the modem sends when data mode ends by itself, with the connection or with everything.
 pub const ENDS: [&[u8]; 4] =
     [b"\r\nNO CARRIER\r\n", b"\r\nRDY\r\n", b"\r\nPOWERED DOWN\r\n", b"\r\nNORMAL POWER DOWN\r\n"];
 
 /// The same where an `OK` may answer `+`es of payload.
 pub const ENDS_AND_OK: [&[u8]; 5] = [ENDS[0], ENDS[1], ENDS[2], ENDS[3], OK];
 
-/// What the modem says to payload that reaches it after the end and looks like a command to it.
+/// What the modem answers to payload that reaches it after the end and looks like a command to it.
 const RESULTS: [&[u8]; 2] = [b"OK", b"ERROR"];
 
 /// Unsolicited lines without a `+`.
