@@ -25,12 +25,12 @@ fn main() -> ExitCode {
     };
     let status = match commands::run(cli.command) {
         Ok(status) => status,
-        // Whoever read what we print has had enough: as quiet as any program that SIGPIPE ends.
+        // The reader of our output has ended: exit as quietly as any program that SIGPIPE ends.
         Err(error) if is_broken_pipe(&error) => ExitStatus::Signal(SIGPIPE as u8),
         Err(error) => {
             let is_usage = error.downcast_ref::<config::ConfigError>().is_some();
             match error.downcast_ref::<Failure>() {
-                // It tells its id itself.
+                // It reports its id itself.
                 Some(failure) => {
                     eprintln!("qssl-tunnel: {}", printable(&in_full(&error)));
                     failure.status

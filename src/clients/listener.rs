@@ -62,7 +62,7 @@ impl Listener {
     ///
     /// - A loopback port is bound on 127.0.0.1 and ::1; if the host lacks one of the two, that is a
     ///   warning. Port 0 takes a free port, the same in both.
-    /// - A socket file that nobody listens on any more is replaced. Mode and owner are set before the
+    /// - A socket file on which no process listens any more is replaced. Mode and owner are set before the
     ///   first client can connect, and the file is removed when the listener is dropped.
     /// - A socket from systemd is used as it is, and can be bound again after it was dropped.
     /// - Standard input and output are no listener: the result is empty.
@@ -153,12 +153,13 @@ impl Listener {
                 _ => return Err(AcceptError::Failed { name: self.name.clone(), source: error }),
             }
         }
-        // Whoever comes here is told to come back, as with a lack of resources.
+        // A client that comes here must try again later, as with a lack of resources.
         let source = io::Error::other("connections are lost as fast as they come in");
         Err(AcceptError::Exhausted { name: self.name.clone(), source })
     }
 
-    /// How many clients wait in the kernel to be accepted. `None`: the kernel does not say, as of a Unix socket.
+    /// How many clients wait in the kernel to be accepted. `None`: the kernel does not report it, as for a
+    /// Unix socket.
     pub fn waiting(&self) -> Option<usize> {
         match &self.kind {
             Kind::Tcp(listener) => accept_queue(listener.as_fd()).ok(),
@@ -171,7 +172,7 @@ impl Listener {
         &self.name
     }
 
-    /// The TCP address; `None` for a Unix socket. With port 0 this tells which one it became.
+    /// The TCP address; `None` for a Unix socket. With port 0 this shows the chosen port.
     pub fn local_address(&self) -> Option<SocketAddr> {
         match &self.kind {
             Kind::Tcp(listener) => listener.local_addr().ok(),
@@ -224,7 +225,7 @@ pub enum AcceptError {
     Exhausted {
         /// The listener.
         name: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The listener itself does not work any more.
@@ -232,7 +233,7 @@ pub enum AcceptError {
     Failed {
         /// The listener.
         name: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -254,7 +255,7 @@ pub enum BindError {
     Live {
         /// The socket file.
         path: PathBuf,
-        /// The program, as far as the system tells.
+        /// The program, as far as the system reports it.
         holder: String,
     },
     /// The path is taken by something that is not a socket.
@@ -302,7 +303,7 @@ pub enum BindError {
     Io {
         /// The address or path.
         name: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -395,7 +396,7 @@ fn bind_unix(
     }
     socket.listen(BACKLOG).map_err(io_error)?;
     if !file.0.is_there() {
-        // Between bind and listen it looks like one that was left behind, and was taken for one.
+        // Between bind and listen it looks like one that was left over, and was taken for one.
         return Err(live(path, None));
     }
     let listener = UnixListener::from_std(socket.into());
@@ -421,7 +422,7 @@ fn live(path: &Path, pid: Option<i32>) -> BindError {
     BindError::Live { path: path.to_owned(), holder }
 }
 
-/// Makes way for a new socket file: an old one on which nobody listens is removed.
+/// Makes way for a new socket file: an old one on which no process listens is removed.
 fn remove_stale(path: &Path) -> Result<(), BindError> {
     let io_error = |source| BindError::Io { name: format!("unix:{}", path.display()), source };
     match fs::symlink_metadata(path) {
@@ -472,8 +473,8 @@ impl FileId {
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode))
     }
 
-    /// Changes its owner and group. What the path leads to is held first and changed only if it is this file: whoever
-    /// may write to the directory could put another one there.
+    /// Changes its owner and group. What the path leads to is held first and changed only if it is this file:
+    /// another user who may write to the directory could put another file there.
     fn give_to(&self, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let held = rustix::fs::open(&self.path, flags, Mode::empty())?;
@@ -491,7 +492,7 @@ impl FileId {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.0.is_there() {
-            // A file that stays behind is stale, and is replaced at the next start.
+            // A file that is left is stale, and is replaced at the next start.
             let _ = fs::remove_file(&self.0.path);
         }
     }
@@ -522,7 +523,7 @@ fn group_id(path: &Path, name: &str) -> Result<u32, BindError> {
 }
 
 /// Picks the sockets called `name` out of what systemd has passed. They are duplicated, because the
-/// originals belong to the process for its whole life: a reload may need them again.
+/// originals belong to the process as long as it runs: a reload may need them again.
 fn take_passed(
     name: &str,
     passed: impl Iterator<Item = (std::os::fd::RawFd, String)>,

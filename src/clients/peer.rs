@@ -1,9 +1,9 @@
 //! Who is at the other end of a client's connection, and whether it is still there.
 //!
-//! A client that has said its last word (we have read the end of file) may wait for a reply, or may have
-//! closed altogether: on the wire both look the same. But the other end is mostly on this very host, and
-//! then the kernel can be asked: a Unix socket is hung up, and the TCP socket of a client that has closed
-//! belongs to nobody any more. Knowing it frees a socket of the modem a minute earlier.
+//! A client that has sent everything (we have read the end of file) may wait for a reply, or may have closed
+//! altogether: on the wire both look the same. But the other end is mostly on this very host, and then the
+//! kernel can be asked: a Unix socket is hung up, and the TCP socket of a client that has closed belongs to
+//! no process any more. Knowing it frees a socket of the modem a minute earlier.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -28,7 +28,7 @@ pub enum Peer {
     Tcp(SocketAddr),
     /// A process on this host.
     Unix,
-    /// Whoever started us.
+    /// The process that started us.
     Stdio,
 }
 
@@ -76,7 +76,7 @@ pub fn credentials(socket: impl AsFd) -> Option<(i32, u32)> {
     (result == 0).then_some((credentials.pid, credentials.uid))
 }
 
-/// The user at the other end of a Unix socket, where the system tells.
+/// The user at the other end of a Unix socket, where the system reports it.
 pub fn user_of(stream: &ClientStream) -> Option<u32> {
     match stream {
         ClientStream::Unix(client) => credentials(client.stream()).map(|(_, uid)| uid),
@@ -136,7 +136,7 @@ enum Found {
 fn ask_kernel(local: SocketAddr, remote: SocketAddr) -> io::Result<Found> {
     with_diag_socket(|socket| {
         let mut answer = [0_u8; 512];
-        // What an earlier question may have left behind is no answer to this one.
+        // What an earlier question may have left is no answer to this one.
         while rustix::net::recv(socket, &mut answer, RecvFlags::DONTWAIT).is_ok() {}
         let kernel = SocketAddrNetlink::new(0, 0);
         rustix::net::sendto(socket, &diag_request(local, remote), SendFlags::empty(), &kernel)?;
@@ -147,8 +147,8 @@ fn ask_kernel(local: SocketAddr, remote: SocketAddr) -> io::Result<Found> {
 }
 
 thread_local! {
-    /// The socket that the kernel is asked through. It stays open: when descriptors have run out, those that clients
-    /// have left behind could not be found otherwise, and nobody would be accepted before a time-out.
+    /// The socket that the kernel is asked through. It stays open: when descriptors have run out, those of
+    /// clients that are gone could not be found otherwise, and no client would be accepted before a time-out.
     static DIAG_SOCKET: OnceCell<OwnedFd> = const { OnceCell::new() };
 }
 
@@ -235,7 +235,7 @@ fn read_table(local: SocketAddr, remote: SocketAddr) -> io::Result<Found> {
             return Ok(found);
         }
     }
-    // An IPv4 connection of an IPv6 socket stands here.
+    // An IPv4 connection of an IPv6 socket is listed here.
     match File::open("/proc/net/tcp6") {
         Ok(file) => {
             let found = find_in_table(BufReader::new(file), v6(local), v6(remote))?;
@@ -285,7 +285,7 @@ fn table_address(address: SocketAddr) -> String {
 /// Whether the other end is closed in both directions (Unix socket) or has no reader any more (pipe).
 fn has_hung_up(fd: impl AsFd) -> Option<bool> {
     let fd = fd.as_fd();
-    // Nothing is asked for: a hang-up and an error are always told.
+    // Nothing is asked for: a hang-up and an error are always reported.
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&at_once))).ok()?;

@@ -1,6 +1,6 @@
 //! The client's side as bytes: a TCP or Unix connection that was accepted, or standard input and output.
 //!
-//! All are non-blocking and meant for mio, edge-triggered: reads and writes are repeated until they say
+//! All are non-blocking and meant for mio, edge-triggered: reads and writes are repeated until they return
 //! `WouldBlock`.
 
 use std::fs::File;
@@ -39,7 +39,7 @@ pub enum ClientStream {
 
 impl ClientStream {
     /// A TCP client, with TCP_NODELAY and SO_KEEPALIVE set, and SO_LINGER of 0 s: until
-    /// [`ClientStream::end_in_order`] says otherwise, closing it is a reset, by whatever the process ends. Where the
+    /// [`ClientStream::end_in_order`] is called, closing it is a reset, however the process ends. Where the
     /// system refuses these, the client is served without.
     pub fn tcp(stream: TcpStream) -> ClientStream {
         let keepalive = TcpKeepalive::new()
@@ -59,7 +59,7 @@ impl ClientStream {
     }
 
     /// A client of a Unix socket. From its first byte on, closing it is a reset until
-    /// [`ClientStream::end_in_order`] says otherwise.
+    /// [`ClientStream::end_in_order`] is called.
     pub fn unix(stream: UnixStream) -> ClientStream {
         ClientStream::Unix(UnixClient { stream, guard: Guard::Set { holds: false } })
     }
@@ -130,7 +130,7 @@ impl ClientStream {
         }
     }
 
-    /// Tells the client that nothing more will come, after what was written. It can go on sending.
+    /// Shows the client that nothing more will come, after what was written. It can go on sending.
     ///
     /// # Errors
     /// `NotConnected` when the client has gone meanwhile.
@@ -220,7 +220,7 @@ impl UnixClient {
         Ok(fresh)
     }
 
-    /// What is there: `held` bytes that nobody wants, and then as much as the buffer takes.
+    /// What is there: `held` bytes that are not wanted, and then as much as the buffer takes.
     fn receive(&self, held: usize, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
         let mut known = [0];
         let mut parts = [IoSliceMut::new(&mut known[..held]), IoSliceMut::new(buffer)];
@@ -241,7 +241,7 @@ impl UnixClient {
     /// The byte that was held back is not needed any more.
     fn let_go(&mut self) {
         if self.guard == (Guard::Set { holds: true }) {
-            // It is there, as nobody else reads.
+            // It is there, because nothing else reads.
             let _ = self.receive(1, &mut [], RecvFlags::empty());
         }
         self.guard = Guard::Off;
@@ -319,7 +319,7 @@ impl Stdio {
         match output.kind {
             // The same socket may be our input: it stays open, and non-blocking.
             FileType::Socket => Ok(rustix::net::shutdown(&output.fd, rustix::net::Shutdown::Write)?),
-            // A terminal or a file has no end to be told of.
+            // A terminal or a file cannot be given an end.
             _ => {
                 self.output = None;
                 Ok(())
@@ -378,7 +378,7 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(flags) = self.restore {
-            // Nobody is left to be told of an error.
+            // There is no one left to report an error to.
             let _ = rustix::fs::fcntl_setfl(&self.fd, flags);
         }
     }

@@ -16,7 +16,7 @@ use qssl_core::Kind;
 use qssl_core::at::{Command, Line};
 use qssl_core::modem::{Failure, Outcome};
 
-/// Sends one command and shows its answer; the exit status tells `OK` from everything else.
+/// Sends one command and shows its answer; the exit status distinguishes `OK` from everything else.
 ///
 /// # Errors
 /// The options are wrong, or the modem or the daemon cannot be asked.
@@ -41,7 +41,7 @@ pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
         false => conversation.ask(command)?,
     };
     let mut out = io::stdout().lock();
-    // A script gets what the modem says, a person what can be shown of it.
+    // A script gets what the modem sent, a person what can be shown of it.
     let is_person = out.is_terminal();
     let shown = |line: &'_ str| if is_person { printable(line).into_owned() } else { line.to_owned() };
     for line in &answer.lines {
@@ -65,7 +65,7 @@ pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     Ok(status)
 }
 
-/// How long the modem may take, as `--timeout` says.
+/// How long the modem may take, by `--timeout`.
 fn patience(timeout: Option<Duration>) -> Duration {
     match timeout {
         None => USUAL_TIMEOUT,

@@ -1,7 +1,8 @@
 //! `qssl-tunnel cert`: the certificates and keys that are stored in the modem.
 //!
-//! Files of this program are named by a hash of their content, so that the same file is stored once, whoever
-//! asks for it. What is stored is held against its checksum, and judged on the host before it is stored.
+//! Files of this program are named by a hash of their content, so that the same file is stored once,
+//! whichever tunnel asks for it. A file is checked on the host before it is stored, and its checksum is
+//! compared after that.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -25,7 +26,7 @@ use qssl_core::at::{AtText, Command, SslContextId};
 use qssl_core::modem::ssl_context::{self, File, Upload};
 use qssl_core::modem::{Failure, Outcome, Profile, UserAnswer};
 
-/// Does what `args` say.
+/// Does what `args` request.
 ///
 /// # Errors
 /// A [`Failure`] with its exit status, or what is wrong with the options or a file.
@@ -120,7 +121,7 @@ struct Store {
 /// What is stored.
 #[derive(Debug, Serialize)]
 struct Listing {
-    /// Room that is left; `None`: the modem does not say.
+    /// Room that is left; `None`: the modem does not report it.
     free_bytes: Option<u64>,
     /// Room in all.
     total_bytes: Option<u64>,
@@ -277,7 +278,7 @@ impl Store {
         Ok(removed)
     }
 
-    /// The files that SSL contexts of the modem name at this moment, whoever has set them up.
+    /// The files that SSL contexts of the modem name at this moment, whichever program has set them up.
     fn used_in_modem(&mut self) -> Result<Vec<Used>, Failure> {
         let mut used = Vec::new();
         let mut has_clients = false;
@@ -364,7 +365,7 @@ impl Listing {
     }
 }
 
-/// What the host can tell of a certificate or a key.
+/// What the host can find out about a certificate or a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Judgement {
     /// The file.
@@ -454,7 +455,7 @@ fn judge_file(path: &Path, key: Option<&Path>, unix_seconds: i64) -> anyhow::Res
     Ok(judgements)
 }
 
-/// A certificate, several, or a key, as it is stored in the modem. Says on standard error what is doubtful.
+/// A certificate, several, or a key, as it is stored in the modem. Prints on standard error what is doubtful.
 fn file_to_put(path: &Path, unix_seconds: i64) -> anyhow::Result<File> {
     let text = read(path)?;
     let source = path.display().to_string();
@@ -514,7 +515,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         .map_err(|reason| Failure::new(Kind::Usage, format!("{}: {reason}", path.display())))
 }
 
-/// A name that may stand in an AT command, with or without its storage.
+/// A name that may be used in an AT command, with or without its storage.
 fn file_name(text: &str) -> Result<AtText, Failure> {
     AtText::new(without_storage(text))
         .map_err(|error| Failure::new(Kind::Usage, format!("{text:?}: {error}")))

@@ -15,9 +15,9 @@ use crate::daemon::{logging, status};
 use qssl_core::Kind;
 use qssl_core::modem::Failure;
 
-/// Connects standard input and output through the tunnel of a running daemon, if there is one to this server and
-/// nothing was said about modem, TLS or the connection that could differ from the tunnel's. `None`: there is none.
-/// Of the daemon that `--control` names, which has the modem, there must be one.
+/// Connects standard input and output through the tunnel of a running daemon, if there is one to this server
+/// and no option about modem, TLS or the connection was given that could differ from the tunnel's. `None`:
+/// there is none. Of the daemon that `--control` names, which has the modem, there must be one.
 ///
 /// # Errors
 /// The daemon that was named has no such tunnel, its tunnel cannot be connected to, or standard output cannot be
@@ -33,13 +33,13 @@ pub fn through_daemon(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Resul
         return Ok(None);
     }
     let access = Access::new(named, &args.modem);
-    // Whoever may not ask the daemon finds the port locked, with the daemon's name; where none is, a control socket
-    // can be made.
+    // A user who may not ask the daemon finds the port locked, with the daemon's name; where none is, a
+    // control socket can be made.
     let Ok(Some((mut client, path))) = access.daemon() else { return Ok(None) };
     let Reply::Status { status } = client.ask(&Request::Status, REPLY_LIMIT)? else { return Ok(None) };
     logging::start(verbosity);
     let target = args.to.to_string();
-    // A Unix socket cannot tell a stream that was cut from one that has ended.
+    // A Unix socket does not distinguish a stream that was cut from one that has ended.
     let address =
         |tunnel: &status::Tunnel| tunnel.listen.iter().find_map(|listen| listen.parse::<SocketAddr>().ok());
     let of_target = status.tunnels.iter().filter(|tunnel| tunnel.target == target);
@@ -72,7 +72,7 @@ pub fn through_daemon(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Resul
 fn carry(mut stream: TcpStream) -> anyhow::Result<ExitStatus> {
     let mut up = stream.try_clone()?;
     std::thread::spawn(move || {
-        // However this ends, the other direction tells.
+        // However this ends, the other direction shows the result.
         let _ = io::copy(&mut io::stdin().lock(), &mut up);
         let _ = up.shutdown(Shutdown::Write);
     });

@@ -72,7 +72,7 @@ impl Tunnel {
     fn start(configuration: Configuration) -> anyhow::Result<Tunnel> {
         let (sender, ended) = channel();
         let run = move || {
-            // Nobody asks any more if this fails.
+            // The result is not needed any more if this fails.
             let _ = sender.send(event_loop::run(configuration, DaemonOptions::default()));
         };
         thread::Builder::new().name("tunnel".into()).spawn(run).context("no thread for the tunnel")?;
@@ -134,12 +134,12 @@ fn start_server() -> anyhow::Result<(TestServer, Vec<u8>)> {
     Ok((TestServer::start(options)?, authority.pem()))
 }
 
-/// An address that nobody listens on, as far as that can be known.
+/// An address on which no process listens, as far as that can be known.
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// What a configuration file would say; the authority goes from memory to the modem.
+/// What a configuration file would have; the authority goes from memory to the modem.
 fn configuration(
     address: SocketAddr,
     server: SocketAddr,
@@ -319,7 +319,7 @@ fn hexadecimal(sha: Sha256) -> String {
     sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Prints a line; whoever is to read it may have gone, as `head` does.
+/// Prints a line; its reader may have ended, as `head` does.
 fn say(line: &str) -> anyhow::Result<()> {
     let line = terminal::shown(line, terminal::takes_unicode());
     writeln!(io::stdout(), "{line}").context("cannot write to standard output")
@@ -337,18 +337,18 @@ fn curl(address: SocketAddr) -> String {
     format!("curl --noproxy '*' --connect-to {HOST}:80:{address} http://{HOST}/")
 }
 
-/// The server's name, which the modem checks against the certificate. RFC 2606 gives it to nobody.
+/// The server's name, which the modem checks against the certificate. RFC 2606 reserves it.
 const HOST: &str = "demo.example";
 
 /// Each way.
 const TRANSFER_BYTES: u64 = 8 * 1024 * 1024;
-/// Where what goes up begins in the pattern: behind what comes down, so that neither can pass for the other.
+/// Where the upload begins in the pattern: after the download, so that neither can pass for the other.
 const UP_FROM: u64 = TRANSFER_BYTES;
 const CHUNK_BYTES: usize = 16 * 1024;
 // `pattern` makes whole chunks.
 const _: () = assert!(TRANSFER_BYTES.is_multiple_of(CHUNK_BYTES as u64));
 
-/// The longest line of a response's head, and the longest text behind it.
+/// The longest line of a response's head, and the longest text after it.
 const TEXT_LIMIT_BYTES: u64 = 4096;
 
 /// Nothing takes longer here without being broken.

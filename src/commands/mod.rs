@@ -53,7 +53,7 @@ fn environment() -> Environment {
     }
 }
 
-/// What is shown is the answer; that a port was opened for it is told on request.
+/// What is shown is the answer; that a port was opened for it is shown on request.
 fn start_logging(verbosity: Verbosity) {
     logging::start(if verbosity == Verbosity::Normal { Verbosity::Quiet } else { verbosity });
 }

@@ -1,7 +1,7 @@
 //! Commands and answers with a modem from outside the tunnels, as `doctor`, `cert` and `at` need them.
 //!
-//! Where a daemon runs, its control socket carries them and the daemon says them between its tunnels' own;
-//! otherwise the port is opened here, with its wire settings and nothing else. Whoever asks cannot tell which.
+//! Where a daemon runs, its control socket carries them and the daemon sends them between its tunnels' own;
+//! otherwise the port is opened here, with its wire settings and nothing else. The caller cannot see which.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub struct Conversation {
 enum Way {
     Port {
         modem: Box<Commanded>,
-        /// Where daemons were looked for in vain, if neither a port nor a daemon was named.
+        /// Where no daemon was found, if neither a port nor a daemon was named.
         sought: Vec<PathBuf>,
     },
     Daemon(Client),
@@ -45,7 +45,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// As the options and the environment say.
+    /// As the options and the environment set it.
     pub fn new(control: Option<&Path>, modem: &ModemOptions) -> Self {
         // As for a daemon: none is no control socket.
         let is_off = control == Some(Path::new("none"));
@@ -59,7 +59,7 @@ impl Access {
     /// The daemon to talk to, if it is to be one, and where its control socket is.
     ///
     /// # Errors
-    /// The one that was named does not answer, or the one that runs lets nobody in.
+    /// The one that was named does not answer, or the one that runs does not let this user in.
     pub fn daemon(&self) -> Result<Option<(Client, PathBuf)>, Failure> {
         if let Some(path) = &self.control {
             let client = Client::connect(path).map_err(|error| unexpected(Err(error)))?;
@@ -71,7 +71,8 @@ impl Access {
         for path in &self.usual_paths {
             match Client::connect(path) {
                 Ok(client) => return Ok(Some((client, path.clone()))),
-                // It is there and lets nobody in: the port would be found locked, without the reason.
+                // It is there and does not let this user in: the port would be found locked, without the
+                // reason.
                 Err(ControlError::NoDaemon { source, .. })
                     if source.kind() == io::ErrorKind::PermissionDenied =>
                 {
@@ -189,7 +190,7 @@ impl Conversation {
         }
     }
 
-    /// Says a command and waits for its answer. A daemon refuses what would break its tunnels.
+    /// Sends a command and waits for its answer. A daemon refuses what would break its tunnels.
     ///
     /// # Errors
     /// No answer can come: the port, the modem or the daemon is gone, or a signal came. That the modem does not

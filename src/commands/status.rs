@@ -22,7 +22,7 @@ use qssl_core::modem::{Failure, Profile};
 /// Shows how the daemon and its modem are.
 ///
 /// # Errors
-/// The options are wrong, or nobody can be asked.
+/// The options are wrong, or there is no daemon or modem to ask.
 #[allow(clippy::disallowed_methods, reason = "an edge: it lets time pass between two looks, and measures it")]
 pub fn run(args: &StatusArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     let checked = config::from_modem(&args.modem, &args.logging, around)?;
@@ -81,7 +81,7 @@ fn show(args: &StatusArgs, status: &Status, before: Option<(&Status, Duration)>)
     out.flush()
 }
 
-/// Fetches the flight recorder. Further ports go into files with `.1`, `.2` and so on behind the name.
+/// Fetches the flight recorder. Further ports go into files with `.1`, `.2` and so on after the name.
 fn dump(client: &mut Client, file: Option<&Path>, payload: Option<bool>) -> anyhow::Result<()> {
     let ports = match client.ask(&Request::Transcript { payload }, REPLY_LIMIT)? {
         Reply::Transcript { ports } => ports,
@@ -100,7 +100,7 @@ fn dump(client: &mut Client, file: Option<&Path>, payload: Option<bool>) -> anyh
     Ok(())
 }
 
-/// What a modem says about itself when no daemon has its port.
+/// What a modem reports about itself when no daemon has its port.
 fn of_modem(conversation: &mut Conversation) -> Result<Status, Failure> {
     let mut status = Status {
         state: status::NO_DAEMON.into(),

@@ -42,8 +42,8 @@ pub fn from_listen(args: &ListenArgs, around: &Environment) -> Result<Checked, C
     })
 }
 
-/// The configuration of `connect`: one tunnel that listens on standard input and output. It waits for
-/// nothing unless `--retry-for` or `--max-retries` say so, and its reader may be as slow as it likes.
+/// The configuration of `connect`: one tunnel that listens on standard input and output. It waits for nothing
+/// unless `--retry-for` or `--max-retries` are given, and its reader may be as slow as it likes.
 ///
 /// # Errors
 /// One line that names the option.
@@ -55,7 +55,7 @@ pub fn from_connect(args: &ConnectArgs, around: &Environment) -> Result<Checked,
             target: args.to.clone(),
             mode: args.stream.mode.unwrap_or_default(),
             tls: checks.tls(&args.tls, None)?,
-            // Nobody else is served: how long to wait is decided by what the modem waits for.
+            // There are no other clients: how long to wait is decided by what the modem waits for.
             limits: Limits { stall_timeout: Duration::ZERO, queue_timeout: Duration::ZERO, ..limits },
         };
         let tunnel = Tunnel { listen: vec![Listen::Stdio], allow: Vec::new(), settings };
@@ -63,8 +63,8 @@ pub fn from_connect(args: &ConnectArgs, around: &Environment) -> Result<Checked,
     })
 }
 
-/// What `doctor` examines: the modem, and if there is one the server, as a tunnel that nobody can connect to.
-/// Like `connect` it waits for nothing unless told to.
+/// What `doctor` examines: the modem, and if there is one the server, as a tunnel without a listener. Like
+/// `connect` it waits for nothing unless an option demands it.
 ///
 /// # Errors
 /// One line that names the option.
@@ -86,7 +86,7 @@ pub fn from_doctor(args: &DoctorArgs, around: &Environment) -> Result<Checked, C
     })
 }
 
-/// What a command about the modem alone needs: no tunnels. It waits for nothing unless told to.
+/// What a command about the modem alone needs: no tunnels. It waits for nothing unless an option demands it.
 ///
 /// # Errors
 /// One line that names the option.
@@ -142,7 +142,7 @@ pub fn from_run(args: &RunArgs, around: &Environment) -> Result<Checked, ConfigE
 }
 
 /// The configuration that `text`, the content of the file called `name`, and the options in `args` make
-/// together. What `args` say about modem, process and logging goes before the file.
+/// together. What `args` set for modem, process and logging overrides the file.
 ///
 /// # Errors
 /// As [`from_run`].
@@ -190,8 +190,8 @@ impl Complaint {
         }
     }
 
-    /// Of a section of the file under what the command line says; `alone` is the complaint about the command line
-    /// without the file. What is wrong there is not blamed on the file.
+    /// Of a section of the file together with the command line; `alone` is the complaint about the command
+    /// line without the file. What is wrong there is not blamed on the file.
     fn over<A>(self, alone: Option<Complaint>, section: &Section<A>) -> ConfigError {
         match alone.is_some_and(|alone| alone.option == self.option) {
             true => self.on_command_line(),

@@ -1,4 +1,4 @@
-//! Options whose values are a few words: the words, what they stand for, and what the help says of each.
+//! Options whose values are a few words: the words, what they stand for, and the help text of each.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 

@@ -51,7 +51,7 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// `address` with all bits behind the first `prefix` zero.
+/// `address` with all bits after the first `prefix` zero.
 fn masked(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {

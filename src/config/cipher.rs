@@ -10,7 +10,7 @@ use super::{GrammarError, nearest};
 /// Reads the value of `--cipher`.
 ///
 /// # Errors
-/// Names the suite that was probably meant, or says how one is given.
+/// Names the suite that was probably meant, or shows how one is given.
 pub fn parse(text: &str) -> Result<Cipher, GrammarError> {
     if text.eq_ignore_ascii_case("any") {
         return Ok(Cipher::ANY);

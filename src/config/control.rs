@@ -24,8 +24,8 @@ impl FromStr for Control {
 }
 
 impl Control {
-    /// The socket to listen on. `default_path` stands in where nothing was said, and `None` for no default. Unless
-    /// a mode was given the socket is for its owner alone, or for its owner and the group that was given.
+    /// The socket to listen on. `default_path` is used where no path was given; it is `None` for no default.
+    /// Unless a mode was given, only the owner may use the socket, or the owner and the group that was given.
     pub fn listen(&self, default_path: Option<&Path>) -> Option<Listen> {
         let listen = match self {
             Control::Off => return None,

@@ -1,4 +1,4 @@
-//! What holds when nothing is said. The help texts name the same values, which a test compares.
+//! The defaults. The help texts name the same values, which a test compares.
 
 use qssl_core::Settings;
 

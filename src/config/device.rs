@@ -109,7 +109,7 @@ impl fmt::Display for Device {
             Device::Usb { vendor, product, interface: Some(number) } => {
                 write!(f, "usb:{vendor:04x}:{product:04x},if={number}")
             }
-            // The number is personal data; whoever has to tell two modems apart has the last digits.
+            // The number is personal data; the last digits are enough to distinguish two modems.
             Device::Imei(imei) => {
                 write!(f, "imei:***{}", imei.get(imei.len().saturating_sub(4)..).unwrap_or(""))
             }

@@ -10,7 +10,7 @@ pub const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Reads a duration.
 ///
 /// # Errors
-/// Says what a duration looks like, or that it is negative or above [`LONGEST`].
+/// Shows what a duration looks like, or reports that it is negative or above [`LONGEST`].
 pub fn parse(text: &str) -> Result<Duration, GrammarError> {
     if text.starts_with('-') {
         return Err(GrammarError::new("a duration cannot be negative; 0 switches the limit off"));

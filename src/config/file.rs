@@ -20,7 +20,7 @@ use super::{ConfigError, GrammarError, Listen, Target, nearest};
 use crate::cli::{ClientOptions, LoggingOptions, ModemOptions, ProcessOptions, StreamOptions, TlsOptions};
 use qssl_core::at::{IdSet, PdpContextId};
 
-/// What a file says, section by section, before the rules between options are applied.
+/// What is in a file, section by section, before the rules between options are applied.
 #[derive(Debug)]
 pub struct FileOptions {
     /// `[modem]`
@@ -33,7 +33,7 @@ pub struct FileOptions {
     pub process: Section<ProcessSection>,
 }
 
-/// A section, and where its keys stand.
+/// A section, and where its keys are.
 #[derive(Debug)]
 pub struct Section<A> {
     /// Its options.
@@ -75,7 +75,7 @@ pub struct TunnelHead {
     /// TLS server that the modem connects to; an IPv6 address in brackets; required
     #[arg(long, value_name = "HOST:PORT")]
     pub to: Option<Target>,
-    /// Use the TLS settings of [tls.NAME]; else they may stand in the tunnel itself
+    /// Use the TLS settings of [tls.NAME]; else they may be given in the tunnel itself
     #[arg(long, value_name = "NAME")]
     pub tls: Option<String>,
 }
@@ -317,7 +317,7 @@ impl Reader<'_> {
 
 type Key<'a> = Spanned<Cow<'a, str>>;
 
-/// The entries as they stand in the file, so that the first mistake is the first one a reader meets.
+/// The entries in the order of the file, so that the first mistake is the first one a reader meets.
 fn in_order<'t, 'v>(table: &'t DeTable<'v>) -> Vec<(&'t Key<'v>, &'t Spanned<DeValue<'v>>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
@@ -401,7 +401,7 @@ fn keys(command: &Command) -> Vec<String> {
     shown.filter_map(|option| option.get_long().map(str::to_owned)).collect()
 }
 
-/// A tunnel's name: what can stand in a log line and in a metric's label.
+/// A tunnel's name: what can be used in a log line and in a metric's label.
 fn name(text: &str) -> Result<String, GrammarError> {
     let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
     match !text.is_empty() && text.len() <= LONGEST_NAME && text.chars().all(allowed) {

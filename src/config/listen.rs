@@ -11,7 +11,7 @@ use qssl_core::settings::target;
 use super::{GrammarError, Listen};
 
 impl Listen {
-    /// Whether both cannot be listened on at once, as far as that can be told without trying.
+    /// Whether both cannot be listened on at once, as far as that can be known without trying.
     pub fn collides_with(&self, other: &Listen) -> bool {
         match (self, other) {
             (Listen::Loopback(port), Listen::Address(address))

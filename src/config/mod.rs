@@ -1,7 +1,7 @@
-//! What the user wants, checked: plain data that the rest of the program reads and never doubts.
+//! What the user wants, checked: plain data that the rest of the program reads and never checks again.
 //!
-//! The command line and the configuration file both end here, in one [`Configuration`]. Everything in it
-//! is in range and every text is safe to put into an AT command, so nothing behind this module checks again.
+//! The command line and the configuration file both end here, in one [`Configuration`]. Everything in it is
+//! in range and every text is safe to put into an AT command.
 //!
 //! The way there: `cli` has the options as clap read them; `file` reads the same options from TOML; each
 //! small grammar has a file of its own; `checks` turns options into the types below, for both alike.
@@ -43,7 +43,7 @@ pub(crate) use checks::DEFAULT_PATH;
 pub use checks::{from_connect, from_doctor, from_listen, from_modem, from_run, from_text};
 pub(crate) use grammar::nearest;
 
-/// A configuration, and what its maker has to say about it.
+/// A configuration, and the warnings about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// What to do.
@@ -185,7 +185,7 @@ pub enum Listen {
 /// A network: an address and how many of its leading bits count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
-    /// The address, with all bits behind the prefix zero.
+    /// The address, with all bits after the prefix zero.
     pub address: std::net::IpAddr,
     /// 0–32 or 0–128.
     pub prefix: u8,
@@ -213,7 +213,7 @@ pub struct Process {
 /// `--control`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Control {
-    /// Nothing was said: `run` has a control socket in the usual place, others have none.
+    /// Not given: `run` has a control socket at the default path, others have none.
     #[default]
     Default,
     /// `none`

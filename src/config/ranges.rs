@@ -6,7 +6,7 @@ use qssl_core::at::{IdSet, SOCKET_COUNT, SSL_CONTEXT_COUNT};
 /// Reads the value of `--sockets`: numbers 0–11.
 ///
 /// # Errors
-/// Says what is wrong with the set, or which number no module has.
+/// Reports what is wrong with the set, or which number no module has.
 pub fn sockets(text: &str) -> Result<IdSet, GrammarError> {
     parse(text, SOCKET_COUNT)
 }

@@ -11,7 +11,7 @@ use qssl_core::at::AtText;
 /// Reads `path` whole, if it has at most `limit_bytes`.
 ///
 /// # Errors
-/// Says, without the file's name, why it cannot be read.
+/// Reports, without the file's name, why it cannot be read.
 pub(crate) fn read_limited(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(limit_bytes + 1).read_to_end(&mut bytes));
@@ -68,7 +68,7 @@ pub(super) fn read_pin(path: &Path) -> Result<Secret, String> {
     }
 }
 
-/// Far above any secret, so that a wrong file name is told from a long secret.
+/// Far above any secret, so that a wrong file name is not taken for a long secret.
 const LONGEST_SECRET_FILE_BYTES: u64 = 4096;
 
 #[cfg(test)]

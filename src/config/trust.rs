@@ -19,7 +19,7 @@ use crate::config::Pem;
 use crate::config::secret::read_limited;
 use qssl_core::settings::WHOLE_STORE;
 
-/// A certificate, and what the host can tell of it.
+/// A certificate, and what the host can find out about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The PEM block alone, line ends LF, with a final newline.
@@ -34,12 +34,12 @@ pub struct Certificate {
     pub not_before: i64,
     /// End of its validity, in seconds since 1970.
     pub not_after: i64,
-    /// Whether it may sign others: basicConstraints says so, or it is of a version that has none.
+    /// Whether it may sign others: basicConstraints allows it, or it is of a version that has none.
     pub is_authority: bool,
     public_key: Option<PublicKey>,
 }
 
-/// Where a moment stands in a certificate's validity.
+/// Whether a moment is before, in or after a certificate's validity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
     /// Neither of the others.
@@ -78,7 +78,7 @@ pub struct TrustStore {
     pub certificates: Vec<Certificate>,
 }
 
-/// Why something is not what it should be. Says it without the file's name.
+/// Why something is not what it should be, without the file's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum TrustError {
@@ -121,7 +121,7 @@ impl Certificate {
         certificates.iter().enumerate().map(number).collect()
     }
 
-    /// Where the moment `unix_seconds` stands in its validity.
+    /// Whether the moment `unix_seconds` is before, in or after its validity.
     pub fn validity(&self, unix_seconds: i64) -> Validity {
         let left_days = self.not_after.saturating_sub(unix_seconds).div_euclid(DAY_SECONDS);
         if unix_seconds > self.not_after {
@@ -202,8 +202,8 @@ impl PrivateKey {
         Ok(PrivateKey { pem: block.text.clone(), is_encrypted, public_key })
     }
 
-    /// Whether it belongs to `certificate`; `None` if that cannot be told, as with an encrypted key or one
-    /// of a kind that is not known here.
+    /// Whether it belongs to `certificate`; `None` if that cannot be found out, as with an encrypted key or
+    /// one of a kind that is not known here.
     pub fn belongs_to(&self, certificate: &Certificate) -> Option<bool> {
         match (&self.public_key, &certificate.public_key) {
             (Some(mine), Some(theirs)) => Some(mine == theirs),
@@ -358,7 +358,7 @@ impl Block {
     }
 }
 
-/// Splits a file into its PEM blocks. What stands between them is for people.
+/// Splits a file into its PEM blocks. Text between them is for people.
 fn blocks(text: &[u8]) -> Result<Vec<Block>, TrustError> {
     let text = String::from_utf8_lossy(text);
     let mut blocks: Vec<Block> = Vec::new();

@@ -24,7 +24,7 @@ pub fn at_text(text: &str) -> Result<AtText, GrammarError> {
 /// A host name or address for an AT command, without a port.
 ///
 /// # Errors
-/// Names what cannot stand in a host name.
+/// Names what cannot be in a host name.
 pub fn host(text: &str) -> Result<AtText, GrammarError> {
     target::host(text)
 }

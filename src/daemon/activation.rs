@@ -9,9 +9,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clients::listener::{self, Listener};
 
-/// Resets whoever connects to the sockets that systemd has passed, for `TURNING_AWAY`: nobody who waits is left to
-/// start the service again, and clients that come one after the other start it once in that time. Returns at once where
-/// no socket was passed.
+/// Resets every client that connects to the sockets that systemd has passed, for `TURNING_AWAY`: no waiting
+/// client is left to start the service again, and clients that come one after the other start it once in that
+/// time. Returns at once where no socket was passed.
 #[allow(clippy::disallowed_methods, reason = "the process is about to end: there is no event loop")]
 pub fn turn_clients_away() {
     let listeners = listener::all_passed();

@@ -209,8 +209,8 @@ impl DataUsage {
     }
 }
 
-/// Makes a file for payload or keys, or empties it: nobody but its owner may read it, whatever the umask and whatever
-/// it was before. What is no file, such as a pipe, stays as it is.
+/// Makes a file for payload or keys, or empties it: only its owner may read it, whatever the umask and
+/// whatever it was before. What is no file, such as a pipe, stays as it is.
 ///
 /// # Errors
 /// Those of the file system.
@@ -223,7 +223,7 @@ pub fn private(path: &Path) -> io::Result<fs::File> {
     Ok(file)
 }
 
-/// Replaces a file: whoever looks at it, also after a loss of power, sees the old one or the new one.
+/// Replaces a file: a reader, also after a loss of power, sees the old one or the new one.
 ///
 /// # Errors
 /// Those of the file system; the old file is then still there.

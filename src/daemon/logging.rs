@@ -50,7 +50,7 @@ pub fn sum_up(now: Instant) {
 /// The logger of this process.
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// What stands before the message.
+/// What comes before the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Style {
     /// Time and level in words.
@@ -59,7 +59,7 @@ enum Style {
     Journal,
 }
 
-/// env_logger behind a look at what was said before.
+/// env_logger, after a comparison with what was logged before.
 struct Logger {
     inner: env_logger::Logger,
     repeats: Mutex<Repeats>,
@@ -325,8 +325,9 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// Whether our standard error leads to the journal: JOURNAL_STREAM has its device and inode (systemd.exec(5)).
-/// The variable alone does not tell: it is inherited by processes whose standard error is elsewhere.
+/// Whether our standard error leads to the journal: JOURNAL_STREAM has its device and inode
+/// (systemd.exec(5)). The variable alone is not enough: it is inherited by processes whose standard error is
+/// elsewhere.
 fn stderr_is_the_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(rustix::stdio::stderr()).is_ok_and(|stat| names_file(&stream, stat.st_dev, stat.st_ino))

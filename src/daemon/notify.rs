@@ -1,8 +1,9 @@
-//! Tells the service manager how the daemon is: the datagrams of sd_notify(3), which systemd and others read
-//! from the socket that NOTIFY_SOCKET names. Without that variable nothing is sent.
+//! Reports the daemon's state to the service manager: the datagrams of sd_notify(3), which systemd and others
+//! read from the socket that NOTIFY_SOCKET names. Without that variable nothing is sent.
 //!
-//! Sending is written here, not taken from a library, because it must reach abstract sockets and must not hold
-//! up the event loop for long whatever the service manager does: only what is said once in a while waits for it.
+//! Sending is written here, not taken from a library, because it must reach abstract sockets and must not
+//! hold up the event loop for long whatever the service manager does: only what is sent once in a while waits
+//! for it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use crate::terminal::printable;
 
-/// Where the service manager listens, and how often it wants to hear from us.
+/// Where the service manager listens, and how often it expects a message.
 #[derive(Debug)]
 pub struct Notifier {
     service_manager: Option<(UnixDatagram, SocketAddr)>,
@@ -38,7 +39,7 @@ impl Notifier {
         })
     }
 
-    /// Whether anybody listens.
+    /// Whether a service manager listens.
     pub fn is_heard(&self) -> bool {
         self.service_manager.is_some()
     }
@@ -125,7 +126,7 @@ impl Notifier {
                     log::warn!("the service manager did not take {what}: {error}");
                 }
                 self.has_failed = true;
-                // What it has not heard is not known to it.
+                // What it has not received is not known to it.
                 self.last_status.clear();
             }
         }
@@ -143,7 +144,7 @@ pub fn monotonic_usec() -> u64 {
 /// How long a datagram waits for room in the service manager's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Patience {
-    /// Not at all: it is said again.
+    /// Not at all: it is sent again.
     None,
     /// [`SEND_TIMEOUT`].
     Short,

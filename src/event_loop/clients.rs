@@ -51,7 +51,7 @@ impl ListenerSlot {
         }
     }
 
-    /// Nobody can be accepted now: how many wait who are not counted yet.
+    /// No client can be accepted now: how many wait that are not counted yet.
     fn newly_waiting(&mut self) -> usize {
         // One was to be accepted.
         let waiting = self.listener.waiting().unwrap_or(0).max(1);
@@ -65,7 +65,7 @@ pub(super) struct ClientSlot {
     pub stream: ClientStream,
     pub readable: bool,
     pub writable: bool,
-    /// Reading or writing never blocks, so no event will ever say so.
+    /// Reading or writing never blocks, so no event will ever report it.
     pub always_readable: bool,
     pub always_writable: bool,
 }
@@ -171,7 +171,7 @@ impl EventLoop {
         }
         self.clients[id.0] = Some(ClientSlot {
             stream,
-            // What was ready before it was registered gets an event as well: epoll tells the present state.
+            // What was ready before it was registered gets an event as well: epoll reports the present state.
             readable: always.read,
             writable: always.write,
             always_readable: always.read,

@@ -38,8 +38,8 @@ impl Commanded {
             .map(|ready| ready.map(|_| ()))
     }
 
-    /// Says a command and waits for its answer, telling of the progress of an upload: bytes that have left, and
-    /// bytes in all.
+    /// Sends a command and waits for its answer, and reports the progress of an upload: bytes that have left,
+    /// and bytes in all.
     ///
     /// # Errors
     /// As [`Commanded::wait_until_ready`]. That the modem does not answer this command is an answer without an
@@ -124,7 +124,7 @@ impl Commanded {
                 let stopped = || Failure::new(status, "stopped");
                 return Ok(Err(self.event_loop.failure(status).unwrap_or_else(stopped)));
             }
-            // Taken, so that what must be put back can still be said after it.
+            // Taken, so that the commands that restore settings can still be sent after it.
             if let Some(signal) = self.event_loop.outside.as_mut().and_then(|it| it.signal.take()) {
                 return Ok(Err(Failure::new(Kind::Signal(signal), "stopped by a signal")));
             }
@@ -142,9 +142,10 @@ pub(super) struct Outside {
     pub answered: Option<(UserCommand, UserAnswer)>,
     /// Whether it is TLS, the number, and the result.
     pub opened: Vec<(bool, u8, u16)>,
-    /// One that came, and nobody has heard of yet.
+    /// One that came, and has not been reported yet.
     pub signal: Option<u8>,
 }
 
-/// Results of opens from outside that nobody has asked for yet; the most that one modem can have under way.
+/// Results of opens from outside that have not been asked for yet; the most that one modem can have under
+/// way.
 pub(super) const OPENED_MAX: usize = 24;

@@ -276,7 +276,7 @@ impl EventLoop {
         Reply::Answer { outcome, result, lines: answer.lines, content: control::to_hex(&answer.file) }
     }
 
-    /// What was recorded of every port, each with a head that says whence it is.
+    /// What was recorded of every port, each with a head that names its origin.
     pub(super) fn transcripts(&self, reason: &str) -> Vec<PortTranscript> {
         let module = &self.relay.modem().profile().name;
         let names = self.relay.modem().report().ports.into_iter().map(|port| port.name).enumerate();
@@ -326,7 +326,7 @@ impl EventLoop {
     }
 }
 
-/// How long a status waits for the modem's answers; without them it shows what was last heard.
+/// How long a status waits for the modem's answers; without them it shows what was last reported.
 const STATUS_LIMIT: Duration = Duration::from_secs(5);
 
 const USUAL_TIMEOUT_SECONDS: u16 = 5;

@@ -23,8 +23,8 @@ use qssl_core::settings::Tunnel;
 pub struct DaemonOptions {
     /// Reads the configuration again; `None` where there is no file to read.
     pub reload: Option<Reload>,
-    /// Where the control socket is made and where state is kept, if the configuration does not say; `None`: not at
-    /// all.
+    /// Where the control socket is made and where state is kept, if the configuration does not set it;
+    /// `None`: not at all.
     pub default_control_path: Option<PathBuf>,
     /// The same for state.
     pub default_state_directory: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub type Reload = Box<dyn Fn() -> Result<Checked, ConfigError>>;
 pub(super) struct Daemon {
     started: Instant,
     pub notifier: Notifier,
-    /// When the service manager hears from us next, if it watches.
+    /// When the next message to the service manager is due, if it watches.
     watchdog_at: Option<Instant>,
     pub control: Option<Server>,
     /// Commands of control connections that were not answered yet.
@@ -105,7 +105,7 @@ impl EventLoop {
         let Some(listen) = process.control.listen(default_path) else { return Ok(None) };
         let is_default = process.control == crate::config::Control::Default;
         if is_default && let Some(directory) = default_path.and_then(Path::parent) {
-            // Where it cannot be made, the next line says why.
+            // Where it cannot be made, the next line logs why.
             let _ = std::fs::create_dir_all(directory);
         }
         let bound = Server::bind(&listen).map_err(anyhow::Error::from).and_then(|mut server| {
@@ -125,7 +125,7 @@ impl EventLoop {
         }
     }
 
-    /// The daemon listens: whoever waits for that may go on.
+    /// The daemon listens: a process that waits for that may go on.
     pub(super) fn say_ready(&mut self) {
         if let Some(daemon) = &mut self.daemon {
             daemon.notifier.ready();
@@ -200,8 +200,8 @@ impl EventLoop {
         self.write_transcripts("on request", log::Level::Info);
     }
 
-    /// Writes the flight recorder into the state directory, else into the one for temporary files, where its name
-    /// has the number of the process. The one before is kept. `level`: of the line that says so.
+    /// Writes the flight recorder into the state directory, else into the one for temporary files, where its
+    /// name has the number of the process. The one before is kept. `level`: of the line that reports it.
     fn write_transcripts(&self, reason: &str, level: log::Level) {
         let Some(daemon) = &self.daemon else { return };
         let (directory, name) = match &daemon.state_directory {
@@ -327,7 +327,7 @@ impl Gauge {
             Some((_, last_out, last_back)) if (*last_out, *last_back) == (out, back) => {}
             _ => self.samples.push_back((now, out, back)),
         }
-        // One sample from before the minute tells how it began.
+        // One sample from before the minute shows how it began.
         while self.samples.get(1).is_some_and(|(at, ..)| now.saturating_duration_since(*at) > WINDOW) {
             self.samples.pop_front();
         }
@@ -373,7 +373,7 @@ mod tests {
         Instant::now()
     }
 
-    /// A daemon at a modem that never says a word, in the middle of its conversation.
+    /// A daemon at a modem that never answers, in the middle of its conversation.
     fn beside_a_silent_modem(modem: &std::net::TcpListener) -> EventLoop {
         let address = modem.local_addr().expect("it is bound");
         let device = format!("tcp://{address}").parse().expect("a device");
@@ -410,7 +410,7 @@ mod tests {
             .expect("a socket");
         let asked = event_loop.relay.next_deadline().expect("an answer is waited for");
 
-        // Whether the service manager hears that all is well when the time for that comes then.
+        // Whether the service manager is sent that all is well when the time for that comes then.
         let fed_at = |event_loop: &mut EventLoop, at: Instant| {
             event_loop.now = at;
             event_loop.daemon.as_mut().expect("it is one").watchdog_at = Some(at);

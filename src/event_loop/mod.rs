@@ -5,12 +5,13 @@
 //!        ▲                                                                                │
 //!        └─── nothing left to move, nothing left to do; or the turn's budget is spent ◄───┘
 //! ```
-//! mio is edge-triggered: an event only sets a flag, and the flag stays until the system says that it would
-//! block. `drain` moves bytes and does actions until neither has work; then, and only then, the loop sleeps.
-//! So that nobody who talks without pause keeps the clock, signals or others waiting, a turn has a budget
-//! (`TURN_ROUNDS`, `TURN_BYTES`), and each round of it does a bounded piece of work for everybody: one read
-//! and one write for each port and client, one client for each listener, some actions, some requests. When the
-//! budget is spent, the flags still stand: the loop looks at events and the clock without sleeping, and goes on.
+//! mio is edge-triggered: an event only sets a flag, and the flag stays until the system reports that it
+//! would block. `drain` moves bytes and does actions until neither has work; then, and only then, the loop
+//! sleeps. So that a peer that sends without pause does not keep the clock, signals or others waiting, a turn
+//! has a budget (`TURN_ROUNDS`, `TURN_BYTES`), and each round of it does a bounded piece of work for
+//! everybody: one read and one write for each port and client, one client for each listener, some actions,
+//! some requests. When the budget is used up, the flags are still set: the loop looks at events and the clock
+//! without sleeping, and goes on.
 
 // The one place where time is not an argument.
 #![allow(clippy::disallowed_methods)]
@@ -90,7 +91,7 @@ struct EventLoop {
     now: Instant,
     /// What was moved since the loop last looked at the clock, in bytes.
     moved_bytes: usize,
-    /// The budget of the last turn did not suffice: nobody may sleep.
+    /// The budget of the last turn was not enough: the loop must not sleep.
     is_unfinished: bool,
     stopped: Option<Kind>,
     /// Why the port was given up.
@@ -201,7 +202,7 @@ impl EventLoop {
         listeners.chain(self.relay.next_deadline()).chain(others).min()
     }
 
-    /// Notes what an event says.
+    /// Notes what an event reports.
     fn mark(&mut self, event: &mio::event::Event) {
         match Place::of(event.token()) {
             Place::Port(index) => {
@@ -243,7 +244,7 @@ impl EventLoop {
                 slot.readable |= event.is_readable() || event.is_read_closed();
                 slot.writable |= event.is_writable();
                 if event.is_error() {
-                    // Nobody may be reading from it just now: a reset must be noticed all the same.
+                    // It may not be read from just now: a reset must be noticed all the same.
                     self.drop_client(index);
                     self.relay.handle(Input::Client(ClientId(index), ClientInput::Lost), self.now);
                 }
@@ -274,7 +275,8 @@ impl EventLoop {
             }
         }
         for index in 0..self.ports.len() {
-            // What a message from the modem lets be said next is on the wire before anything else is done.
+            // The command that may follow a message from the modem is on the wire before anything else is
+            // done.
             moved |= self.read_port(index);
             moved |= self.write_port(index);
         }
@@ -293,7 +295,7 @@ impl EventLoop {
             Action::Modem(action) => self.act_on_modem(action),
             Action::FinishClient(ClientId(index)) => {
                 if let Some(Some(slot)) = self.clients.get_mut(index) {
-                    // It may be gone already, which the next read tells.
+                    // It may be gone already, which the next read shows.
                     let _ = slot.stream.shutdown_write();
                 }
             }
@@ -436,13 +438,13 @@ impl EventLoop {
             Some(outside) => outside.signal = Some(signal as u8),
             None => self.relay.handle(Input::Shutdown { signal: signal as u8 }, self.now),
         }
-        // Whoever connects from now on is refused at once instead of hanging in the backlog.
+        // A client that connects from now on is refused at once instead of waiting in the backlog.
         self.listeners.clear();
         self.say_stopping();
     }
 }
 
-/// Whether whoever started this process wants it to ignore SIGHUP, as nohup(1) does.
+/// Whether this process was started with SIGHUP ignored, as by nohup(1).
 fn is_hangup_ignored() -> bool {
     // Without /proc the signal is obeyed.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -451,7 +453,7 @@ fn is_hangup_ignored() -> bool {
     mask.is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
 }
 
-/// Starts the user's reset command; what it says goes where our own words go.
+/// Starts the user's reset command; its output goes where our own output goes.
 fn run_reset_command(command: &str) {
     let started = std::process::Command::new("/bin/sh")
         .args(["-c", command])

@@ -21,17 +21,17 @@ pub(super) struct PortSlot {
     /// Bytes can be carried; a network port first has to connect.
     pub connected: bool,
     pub readable: bool,
-    /// An event has told of its end: reading goes on until that is met.
+    /// An event has reported its end: reading goes on until the end is read.
     pub hung_up: bool,
     pub writable: bool,
-    /// Events tell when it is writable.
+    /// Events show when it is writable.
     awaits_room: bool,
-    /// What the heart has been told of it.
+    /// What the core knows of it.
     pub kind: PortKind,
     flow_control: FlowControl,
     /// What its UART had counted when it was last read.
     line: Option<LineCounters>,
-    /// What was said last about why it cannot be opened: it is said once.
+    /// The last logged reason why it cannot be opened: a reason is logged once.
     pub said: Option<String>,
     /// Since when its permissions forbid it.
     denied_since: Option<Instant>,
@@ -139,7 +139,7 @@ impl EventLoop {
         }
     }
 
-    /// The reason is said once; whether that is the end is the configuration's choice.
+    /// The reason is logged once; whether that is the end is the configuration's choice.
     pub(super) fn open_failed(&mut self, index: usize, error: &OpenError) {
         let status = match error {
             OpenError::Locked { .. } | OpenError::Busy { .. } => Kind::PortLocked,
@@ -251,7 +251,7 @@ impl EventLoop {
         self.await_room(index, true);
     }
 
-    /// Bytes can be written. If that was known, nobody waits to hear it again.
+    /// Bytes can be written. If that was known, nothing waits for it.
     pub(super) fn port_writable(&mut self, index: usize) {
         if std::mem::replace(&mut self.ports[index].writable, true) {
             self.await_room(index, false);
@@ -293,7 +293,7 @@ impl EventLoop {
         if let Some(dcd) = dcd {
             self.relay.handle(Input::Port(index, PortInput::Lines { dcd }), self.now);
         }
-        // Asked behind the read, it cannot miss a gap in what was read.
+        // Asked after the read, it cannot miss a gap in what was read.
         let line = slot.line.and_then(|_| port.line_counters());
         if let (Some(before), Some(now)) = (std::mem::replace(&mut slot.line, line), line)
             && before != now
@@ -352,7 +352,7 @@ impl PortSlot {
 /// udev gives a device its group a moment after the kernel has made it.
 const DENIED_GRACE: Duration = Duration::from_secs(5);
 
-/// What the heart is told of a port.
+/// What the core is given about a port.
 fn facts(port: &Port) -> PortFacts {
     let kind = port.kind();
     PortFacts {
@@ -364,7 +364,7 @@ fn facts(port: &Port) -> PortFacts {
         dcd_is_live: matches!(port, Port::Serial(_)),
         has_dtr: kind.has_dtr,
         lacks_flow_control: kind.is_uart && port.flow_control() == FlowControl::None,
-        // Behind a device server may be any port of the modem.
+        // On a device server it may be any port of the modem.
         at_port: match port {
             Port::Serial(_) => kind.at_port.or(kind.is_uart.then_some("uart1")),
             Port::Rfc2217(_) | Port::Tcp(_) => None,

@@ -1,11 +1,11 @@
-//! What the modem says about its network, as the status shows it.
+//! What the modem reports about its network, as the status shows it.
 
 use std::time::{Duration, Instant};
 
 use crate::daemon::status;
 use qssl_core::modem::{UserAnswer, UserCommand};
 
-/// What the modem says about its network, asked for only when somebody wants to know.
+/// What the modem reports about its network, asked for only when the status is wanted.
 #[derive(Debug, Default)]
 pub(super) struct Radio {
     pub known: status::Modem,

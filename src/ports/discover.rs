@@ -1,8 +1,8 @@
 //! Finding the modem's tty by what is plugged in, through sysfs.
 //!
-//! Names like `/dev/ttyUSB2` change when a modem re-enumerates, and not every system has
-//! `/dev/serial/by-id` (OpenWrt has not), so a modem is identified by what the kernel says of its USB
-//! device. Sysfs and /dev are arguments, so that tests can bring their own.
+//! Names like `/dev/ttyUSB2` change when a modem re-enumerates, and not every system has `/dev/serial/by-id`
+//! (OpenWrt has not), so a modem is identified by what the kernel reports about its USB device. Sysfs and
+//! /dev are arguments, so that tests can bring their own.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::config::Device;
 /// Quectel's USB vendor id.
 const QUECTEL: u16 = 0x2c7c;
 
-/// Drivers of USB modems: no real serial line lies behind their ttys. All others are UART adapters.
+/// Drivers of USB modems: their ttys have no real serial line. All others are UART adapters.
 const MODEM_DRIVERS: [&str; 6] = ["option", "option1", "qcserial", "cdc_acm", "sierra", "hso"];
 
 /// Where this host keeps what discovery looks at.
@@ -42,7 +42,7 @@ impl Host {
     }
 }
 
-/// What an interface of a Quectel modem is for, as far as its number tells.
+/// What an interface of a Quectel modem is for, as far as its number shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     /// The AT port (usbat).
@@ -103,29 +103,29 @@ pub struct Usb {
 }
 
 impl Usb {
-    /// Made by Quectel. Old EC20 modules have Qualcomm's vendor id and only the name to tell.
+    /// Made by Quectel. Old EC20 modules have Qualcomm's vendor id and only the name to know them by.
     fn is_quectel(&self) -> bool {
         self.vendor == QUECTEL || self.manufacturer.as_deref().is_some_and(|name| name.starts_with("Quectel"))
     }
 }
 
-/// What lies behind a tty.
+/// What a tty is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wiring {
     /// A serial line, from a UART of the host or a USB adapter.
     Uart,
     /// A USB modem's own interface.
     UsbModem {
-        /// What the modem calls it, where its number tells: usbat or usbmodem.
+        /// What the modem calls it, where its number shows it: usbat or usbmodem.
         at_port: Option<&'static str>,
     },
     /// A pseudo-terminal, or nothing that sysfs knows.
     Pseudo,
 }
 
-/// The ttys that `device` stands for, best first; never empty. For `auto` and `usb:` those are all of one modem, and
-/// the caller asks each with AT until one answers; for `imei:` those of every Quectel modem, and AT+GSN tells which it
-/// is. For devices that are not ttys: nothing fits.
+/// The ttys that `device` stands for, best first; never empty. For `auto` and `usb:` those are all of one
+/// modem, and the caller asks each with AT until one answers; for `imei:` those of every Quectel modem, and
+/// AT+GSN shows which it is. For devices that are not ttys: nothing fits.
 ///
 /// # Errors
 /// [`OpenError::Missing`] when nothing fits, [`OpenError::Ambiguous`] when several modems do and only one
@@ -138,7 +138,7 @@ pub fn candidates(device: &Device, host: &Host) -> Result<Vec<Candidate>, OpenEr
         Device::Glob(pattern) => (pattern.clone(), matching(pattern, host), false),
         Device::Auto => ("auto".to_owned(), at_ports(host, Usb::is_quectel), true),
         Device::Imei(imei) => {
-            // Of the IMEI only what says which type of device it is; the rest is personal.
+            // Of the IMEI only the digits for the type of device; the rest is personal.
             let visible: String = imei.chars().take(8).collect();
             (format!("imei:{visible}…"), at_ports(host, Usb::is_quectel), false)
         }
@@ -178,7 +178,7 @@ pub fn candidates(device: &Device, host: &Host) -> Result<Vec<Candidate>, OpenEr
     Ok(found)
 }
 
-/// What kind of line the tty at `path`, or what it links to, has behind it.
+/// What kind of line the tty at `path`, or what it links to, is connected to.
 pub fn wiring(path: &Path, host: &Host) -> Wiring {
     let Some(name) = tty_name(path) else { return Wiring::Pseudo };
     if !host.sysfs.join("class/tty").join(&name).join("device").exists() {
@@ -219,8 +219,8 @@ fn interfaces(location: &str, ttys: &[Candidate]) -> BTreeSet<u8> {
     of_it.map(|usb| usb.interface).collect()
 }
 
-/// How likely AT commands are understood and nobody else speaks there: lower is better. Interfaces 0 and
-/// 1 are diagnosis and positions on most modules, so they come last.
+/// How likely AT commands are understood and no other program uses the port: lower is better. Interfaces 0
+/// and 1 are diagnosis and positions on most modules, so they come last.
 fn at_rank(role: Role, interface: u8, has_modem_manager: bool) -> u16 {
     match (role, interface) {
         (Role::At, _) => 1,
@@ -270,7 +270,7 @@ fn usb_of(path: &Path, host: &Host) -> Option<Usb> {
     })
 }
 
-/// What to say beside "no such device": a modem that is there but has no tty lacks its driver.
+/// What to add to "no such device": a modem that is there but has no tty lacks its driver.
 fn hint(device: &Device, host: &Host) -> String {
     let wanted = match device {
         Device::Auto | Device::Imei(_) => QUECTEL,

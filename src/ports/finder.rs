@@ -15,7 +15,7 @@ use crate::config::Device;
 pub struct Finder {
     device: Device,
     host: Host,
-    /// What was behind a path when it was opened last.
+    /// The device that a path led to when it was opened last.
     known: Option<Usb>,
     /// Which of several candidates is due.
     turn: usize,

@@ -12,7 +12,7 @@ use std::path::Path;
 const HOLDERS_MAX: usize = 4;
 
 /// The programs that have the tty at `device` open or hold a lock on it, as `ModemManager (pid 123)`,
-/// separated by commas. `None` if none can be seen, which for an ordinary user says little.
+/// separated by commas. `None` if none can be seen, which for an ordinary user means little.
 pub fn holders_of(device: &Path) -> Option<String> {
     list(pids_of(device))
 }

@@ -1,9 +1,10 @@
 //! Ports: the ways to reach the modem, each as non-blocking bytes with a few lines beside them.
 //!
 //! A port is a tty (`serial`), a serial device server on the network (`rfc2217`), or a raw TCP connection
-//! (`tcp`). `discover` finds ttys by what is plugged in, `holder` says who keeps one from us. Nothing here
-//! waits or knows the time, with one exception that is named at [`Port::open`]; readiness comes from mio,
-//! edge-triggered, so [`Port::read`] and [`Port::write`] are repeated until they say `WouldBlock`.
+//! (`tcp`). `discover` finds ttys by what is plugged in, `holder` names the program that keeps one from us.
+//! Nothing here waits or knows the time, with one exception that is named at [`Port::open`]; readiness comes
+//! from mio, edge-triggered, so [`Port::read`] and [`Port::write`] are repeated until they return
+//! `WouldBlock`.
 
 pub(crate) mod discover;
 pub(crate) mod finder;
@@ -33,7 +34,7 @@ pub enum Port {
 
 impl Port {
     /// Opens what `device` stands for: looks it up in sysfs where it is not a path, and takes the first
-    /// that fits. `imei:` takes the first modem; whoever has to find the right one opens each of
+    /// that fits. `imei:` takes the first modem; a caller that must find the right one opens each of
     /// `discover::candidates` with [`Port::open_path`] and asks it.
     ///
     /// A host name of `rfc2217://` or `tcp://` is looked up here, which can block for as long as the
@@ -82,8 +83,8 @@ impl Port {
         }
     }
 
-    /// Asks for an event when a write that was refused can go on, or no longer. A tty says so each time that
-    /// bytes have left it, which nobody wants to be woken for while nothing waits; the network says so only
+    /// Asks for an event when a write that was refused can go on, or no longer. A tty reports this each time
+    /// that bytes have left it, which must not wake the loop while nothing waits; the network reports it only
     /// after a refusal, and needs no asking.
     ///
     /// # Errors
@@ -107,8 +108,8 @@ impl Port {
         }
     }
 
-    /// Whether the port can carry bytes: at once for a tty, for the network when the connection stands.
-    /// To be asked after every event until it says true; reads and writes before say `WouldBlock`.
+    /// Whether the port can carry bytes: at once for a tty, for the network when the connection is made. To
+    /// be asked after every event until it returns true; reads and writes before that return `WouldBlock`.
     ///
     /// # Errors
     /// No address of the server could be connected to: that of the last one, without the port's name.
@@ -120,13 +121,13 @@ impl Port {
         }
     }
 
-    /// Reads what has arrived. 0 is neither the end nor all that there is: the device server has said
+    /// Reads what has arrived. 0 is neither the end nor all that there is: the device server has sent
     /// something that is not for the modem's host.
     ///
     /// # Errors
     /// `WouldBlock` when nothing has. Every other error is a [`PortLost`]: the port is gone and must be
-    /// dropped at once, so that a device that comes back gets its old name. A tty says this by end of
-    /// file or EIO.
+    /// dropped at once, so that a device that comes back gets its old name. A tty shows this by end of file
+    /// or EIO.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let result = match self {
             Port::Serial(port) => port.read(buffer),
@@ -136,7 +137,7 @@ impl Port {
         result.map_err(|error| self.lost(error))
     }
 
-    /// Whether a read that got less than it asked for has left nothing behind, and a write that was taken
+    /// Whether a read that got less than it asked for has left nothing unread, and a write that was taken
     /// in part has left no room: what arrives later, a hang-up, and new room come with an event. Not so on
     /// the network, where urgent data cuts reads short, and Telnet both.
     pub fn short_is_last(&self) -> bool {
@@ -157,8 +158,8 @@ impl Port {
         result.map_err(|error| self.lost(error))
     }
 
-    /// Sends on what the port itself holds: escaped payload and answers to the device server. To be
-    /// called when mio says writable, also when the modem is to get nothing new. Ttys hold nothing.
+    /// Sends on what the port itself holds: escaped payload and answers to the device server. To be called
+    /// when mio reports writable, also when the modem is to get nothing new. Ttys hold nothing.
     ///
     /// # Errors
     /// [`PortLost`]; never `WouldBlock`.
@@ -217,8 +218,8 @@ impl Port {
     }
 
     /// How many bytes have been taken by [`Port::write`] and not left this host: a tty's queue before the
-    /// UART or the USB bus; behind RFC 2217, what the server has not passed on; on a raw connection, what its system has
-    /// not acknowledged. 0 where unknown.
+    /// UART or the USB bus; over RFC 2217, what the server has not passed on; on a raw connection, what its
+    /// system has not acknowledged. 0 where unknown.
     pub fn output_queued(&mut self) -> usize {
         match self {
             Port::Serial(port) => port.output_queued(),
@@ -227,7 +228,7 @@ impl Port {
         }
     }
 
-    /// What went wrong on the line on the way to the host; `None` where nobody counts, as on a
+    /// What went wrong on the line on the way to the host; `None` where nothing counts, as on a
     /// pseudo-terminal or over the network.
     pub fn line_counters(&self) -> Option<LineCounters> {
         match self {
@@ -284,7 +285,7 @@ pub struct PortSettings {
 /// What a UART and its driver have counted since the driver was loaded. The counters wrap around.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineCounters {
-    /// Bytes that were dropped because nobody took them in time, in the chip or in the kernel.
+    /// Bytes that were dropped because they were not read in time, in the chip or in the kernel.
     pub lost: u32,
     /// Bytes with an error of framing or parity.
     pub wrong: u32,
@@ -296,11 +297,11 @@ pub struct PortKind {
     /// A real serial line lies between host and modem: speed and flow control matter, and bytes can be
     /// lost on it.
     pub is_uart: bool,
-    /// DCD can be read. That it is wired, and that the modem drives it, only AT&C1 and a test can tell.
+    /// DCD can be read. That it is wired, and that the modem drives it, only AT&C1 and a test can show.
     pub has_dcd: bool,
     /// DTR can be set, with the same reserve.
     pub has_dtr: bool,
-    /// What the modem calls it, where that can be told from the outside: usbat or usbmodem.
+    /// What the modem calls it, where that can be known from the outside: usbat or usbmodem.
     pub at_port: Option<&'static str>,
 }
 
@@ -323,7 +324,7 @@ pub struct Lines {
 pub struct PortLost {
     /// The port's name.
     pub name: String,
-    /// What the system said.
+    /// The error of the system.
     pub reason: String,
 }
 
@@ -360,7 +361,7 @@ pub enum OpenError {
         /// Program and process id, where it can be known.
         holder: Option<String>,
     },
-    /// Another program has claimed it with TIOCEXCL, or the driver says that it is busy.
+    /// Another program has claimed it with TIOCEXCL, or the driver reports that it is busy.
     #[error("{}: in use by {}: {}", .device.display(), by_whom(.holder), way_out(.holder))]
     Busy {
         /// The tty.
@@ -394,7 +395,7 @@ pub enum OpenError {
     Unreachable {
         /// The device as asked for.
         name: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// Anything else.
@@ -402,12 +403,12 @@ pub enum OpenError {
     Io {
         /// The device as asked for.
         name: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// Who holds a device, in words that fit behind "by".
+/// Who holds a device, in words that fit after "by".
 fn by_whom(holder: &Option<String>) -> &str {
     holder.as_deref().unwrap_or("another program (only root can see which)")
 }

@@ -1,13 +1,14 @@
-//! A modem behind a serial device server: Telnet with COM port control (RFC 2217), as ser2net speaks it.
+//! A modem on a serial device server: Telnet with COM port control (RFC 2217), as ser2net implements it.
 //!
 //! [`Telnet`] is the framing without any I/O; [`Rfc2217`] puts it on a connection. Our options and
 //! settings are sent at once, without waiting for the server's consent: TCP keeps the order, so the speed
 //! is set before the first command arrives, and a server that does not know an option skips it. Answers
 //! to settings are not waited for either; many servers give none to SET-CONTROL.
 //!
-//! What the server has passed on is known by marks: TIMING-MARK (RFC 860) stands between the bytes of the payload, and
-//! its answer, yes or no, comes when the server has got there. As it reads no further than it can pass on, this tells
-//! what its buffers and those of the network hold. A server that does not answer the first two is not asked again.
+//! What the server has passed on is known by marks: TIMING-MARK (RFC 860) is sent between the bytes of the
+//! payload, and its answer, yes or no, comes when the server has got there. As it reads no further than it
+//! can pass on, this shows what its buffers and those of the network hold. A server that does not answer the
+//! first two is not asked again.
 //!
 //! Binary mode is asked for both ways (RFC 856), so that CR is a byte like any other; 0xFF is doubled.
 
@@ -53,13 +54,14 @@ pub struct Rfc2217 {
 }
 
 impl Rfc2217 {
-    /// Begins to connect, and prepares the settings: 8N1, `baud`, RTS/CTS unless told otherwise, DTR on.
+    /// Begins to connect, and prepares the settings: 8N1, `baud`, RTS/CTS unless configured otherwise, DTR
+    /// on.
     ///
     /// # Errors
     /// As `Connection::open`.
     pub fn open(server: &Target, settings: &PortSettings) -> Result<Rfc2217, OpenError> {
         let connection = Connection::open("rfc2217", server)?;
-        // What lies behind a device server is a UART.
+        // A device server has a UART.
         let flow_control = settings.flow_control.unwrap_or(FlowControl::RtsCts);
         let mut pending = Vec::new();
         let telnet = Telnet::new(settings.baud, flow_control, &mut pending);
@@ -191,7 +193,7 @@ impl Rfc2217 {
         self.connection.name()
     }
 
-    /// Queues a command behind the payload that was written before it.
+    /// Queues a command after the payload that was written before it.
     fn command(&mut self, append: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         if self.pending.len() > PENDING_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the device server takes no commands"));
@@ -236,7 +238,7 @@ struct Marks {
     /// Bytes of payload so far, and how many of them the server has passed on.
     written: u64,
     passed: u64,
-    /// Before which byte each mark stands that has no answer yet.
+    /// Before which byte each mark is that has no answer yet.
     open: VecDeque<u64>,
     answers: u64,
 }
@@ -250,7 +252,7 @@ impl Marks {
         self.answers = count;
     }
 
-    /// Whether a mark tells more.
+    /// Whether a mark shows more.
     fn is_due(&self) -> bool {
         let marked = self.open.back().copied().unwrap_or(self.passed);
         self.is_supported() && self.written > marked && self.open.len() < OPEN_MARKS_MAX
@@ -284,11 +286,11 @@ pub struct Telnet {
     sends_without_go_ahead: Agreement,
     takes_without_go_ahead: Agreement,
     lines: Option<Lines>,
-    /// The speed that the server says it has set, in bits per second.
+    /// The speed that the server reports as set, in bits per second.
     baud: Option<u32>,
-    /// How often it has said so: an answer to an earlier request says nothing of the last.
+    /// How often it has reported it: an answer to an earlier request shows nothing about the last.
     baud_answers: u64,
-    /// The flow control that the server says it has set, as in SET-CONTROL.
+    /// The flow control that the server reports as set, as in SET-CONTROL.
     flow_control: Option<u8>,
     /// How many marks the server has answered.
     marks_answered: u64,
@@ -635,7 +637,7 @@ mod tests {
         assert_eq!(marks.unpassed(), Some(1_000));
         marks.answered(3);
         assert_eq!(marks.unpassed(), Some(300));
-        // One that answers more than it was asked tells nothing.
+        // One that answers more than it was asked shows nothing.
         marks.answered(9);
         assert_eq!(marks.unpassed(), Some(300));
     }

@@ -1,4 +1,4 @@
-//! A tty as a port: opened without stepping on anybody's toes, raw, 8N1, non-blocking.
+//! A tty as a port: opened without disturbing other programs, raw, 8N1, non-blocking.
 //!
 //! The order of opening matters. The flock comes first, so that a well-behaved program that uses the
 //! port is not disturbed; then TIOCEXCL, which stops those that know no locks; only then are settings
@@ -71,7 +71,7 @@ impl Serial {
 
     fn set_up(&mut self, path: &Path, baud: u32) -> Result<(), OpenError> {
         let io_error = |error: Errno| match error {
-            // What a ttyS without a chip behind it says.
+            // What a ttyS without a chip returns.
             Errno::IO => OpenError::Missing {
                 name: path.display().to_string(),
                 hint: ": there is no UART behind this name".to_owned(),
@@ -131,7 +131,7 @@ impl Serial {
 
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match rustix::io::retry_on_intr(|| rustix::io::write(self.fd(), bytes)) {
-            // usb-serial takes nothing while its buffers are full, and says so with 0.
+            // usb-serial takes nothing while its buffers are full, and returns 0 then.
             Ok(0) if !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
             Ok(count) => Ok(count),
             Err(Errno::IO) => {
@@ -194,7 +194,7 @@ impl Drop for Serial {
     }
 }
 
-/// Locks and claims the tty, so that nobody else opens it.
+/// Locks and claims the tty, so that no other program opens it.
 fn claim(path: &Path, fd: OwnedFd) -> Result<TTYPort, OpenError> {
     match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
@@ -213,7 +213,7 @@ fn claim(path: &Path, fd: OwnedFd) -> Result<TTYPort, OpenError> {
         return Err(OpenError::Busy { device: path.to_owned(), holder: Some(holder) });
     }
     rustix::termios::ioctl_tiocexcl(&fd).map_err(|error| io_error(path, error))?;
-    // SAFETY: the descriptor is open and nobody else's: `into_raw_fd` has just given it up.
+    // SAFETY: the descriptor is open and has no other owner: `into_raw_fd` has just given it up.
     Ok(unsafe { TTYPort::from_raw_fd(fd.into_raw_fd()) })
 }
 

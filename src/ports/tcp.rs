@@ -20,7 +20,7 @@ use crate::config::Target;
 /// answer, so that a device server that has lost its power is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// A connection that stands or is being made.
+/// A connection that is made or is being made.
 #[derive(Debug)]
 pub struct Connection {
     stage: Stage,
@@ -50,12 +50,12 @@ impl Lookup {
         let (bell, mut ringer) = std::os::unix::net::UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         let bell = UnixStream::from_std(bell);
-        // Closed only when nobody listens any more: that would be taken for the end of the port.
+        // Closed only when the other side reads no more: that would be taken for the end of the port.
         let other_end = ringer.try_clone()?;
         let (sender, result) = mpsc::channel();
         std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
             let found = look_up();
-            // Nobody need be there any more.
+            // The other side may be gone.
             if sender.send((found, other_end)).is_ok() {
                 let _ = ringer.write(b"!");
             }
@@ -159,9 +159,9 @@ impl Connection {
         match retry_interrupted(|| stream.read(buffer))? {
             0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server has closed the connection")),
             count => {
-                // Device servers send what the modem says in small pieces and, unless told otherwise, hold
-                // the next piece back until the last is acknowledged (Nagle): a late acknowledgement would
-                // make every answer take 40 ms. The system forgets this setting, hence every time.
+                // Device servers send the modem's output in small pieces and, unless configured otherwise,
+                // hold the next piece back until the last is acknowledged (Nagle): a late acknowledgement
+                // would make every answer take 40 ms. The system forgets this setting, hence every time.
                 let _ = rustix::net::sockopt::set_tcp_quickack(&*stream, true);
                 Ok(count)
             }

@@ -31,7 +31,7 @@ fn is_utf8(variables: [Option<OsString>; 3]) -> bool {
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
-/// An error and its causes, each said once: many errors have the text of their cause in their own.
+/// An error and its causes, each shown once: many errors have the text of their cause in their own.
 pub fn in_full(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -45,8 +45,9 @@ pub fn in_full(error: &anyhow::Error) -> String {
     text
 }
 
-/// The text on one line, with nothing in it that a terminal would act on or that would show in another order than it
-/// stands: words of a modem, a network, a file or a client are shown through this, and through nothing else.
+/// The text on one line, with nothing in it that a terminal would act on or that would show in another order
+/// than it has: words of a modem, a network, a file or a client are shown through this, and through nothing
+/// else.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_printable) {
         return Cow::Borrowed(text);
@@ -138,7 +139,7 @@ pub fn wrapped(text: &str, width: Option<usize>, first: &str, indent: &str) -> S
     textwrap::fill(text, options)
 }
 
-/// Terminals that claim to be narrower are not believed.
+/// A narrower width that a terminal reports is not used.
 const NARROWEST_COLUMNS: usize = 40;
 
 #[cfg(test)]

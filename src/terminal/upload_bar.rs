@@ -14,7 +14,7 @@ pub struct UploadBar {
 }
 
 impl UploadBar {
-    /// Nothing is drawn yet. `what` stands before the bar.
+    /// Nothing is drawn yet. `what` is shown before the bar.
     pub fn new(what: &str) -> Self {
         UploadBar { what: printable(what).into_owned(), is_shown: io::stderr().is_terminal(), drawn: None }
     }

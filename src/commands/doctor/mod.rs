@@ -1,7 +1,7 @@
 //! `qssl-tunnel doctor`: why a modem does not connect, step by step from the port to TLS.
 //!
-//! Straight-line code over a [`Conversation`]. It stops at nothing that it can get past, and puts back what it
-//! changed: the settings of a spare SSL context, files that it uploaded, a data session that it activated.
+//! Straight-line code over a [`Conversation`]. It stops at nothing that it can get past, and restores what it
+//! changed: the settings of an unused SSL context, files that it uploaded, a data session that it activated.
 
 // An edge: it compares the modem's clock with this machine's.
 #![allow(clippy::disallowed_methods)]
@@ -43,7 +43,7 @@ use report::{Form, Report};
 pub fn run(args: &DoctorArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     let Checked { configuration, verbosity, warnings } = config::from_doctor(args, around)?;
     if verbosity > Verbosity::Normal {
-        // Otherwise the report says everything.
+        // Otherwise everything is in the report.
         logging::start(verbosity);
     }
     let access = Access::new(args.control.as_deref(), &args.modem);
@@ -98,12 +98,12 @@ struct Doctor<'a> {
     conversation: Conversation,
     modem: &'a settings::Modem,
     tunnel: Option<&'a settings::Tunnel>,
-    /// What the host has to say about the certificates given.
+    /// What the host finds out about the certificates given.
     notes: &'a [String],
     profile: Profile,
     /// The data session was there before.
     session_is_found: bool,
-    /// The modem's clock can be believed, as far as that can be told.
+    /// The modem's clock is plausible, as far as that can be known.
     clock_is_right: bool,
     /// Whose TLS settings are examined.
     settings: SettingsOf,
@@ -189,12 +189,12 @@ impl Doctor<'_> {
         self.tls(tunnel, tcp)
     }
 
-    /// Says a line.
+    /// Sends a line.
     fn say(&mut self, text: impl Into<String>) -> Result<Heard, Failure> {
         self.conversation.ask(Command::line(text)).map(Heard::from)
     }
 
-    /// Says a line that touches none of a daemon's tunnels, whatever it looks like.
+    /// Sends a line that touches none of a daemon's tunnels, whatever it looks like.
     fn insist(&mut self, command: Command) -> Result<Heard, Failure> {
         self.conversation.insist(command).map(Heard::from)
     }
@@ -292,7 +292,7 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// A SIM that wants its PIN. What a tunnel would do is said; no attempt is spent on finding out.
+    /// A SIM that wants its PIN. What a tunnel would do is reported; no attempt is used up to find out.
     fn locked_sim(&mut self) -> Result<(), Failure> {
         let mut attempts = None;
         for question in PIN_ATTEMPTS {
@@ -463,13 +463,13 @@ impl Doctor<'_> {
         Ok(Err(()))
     }
 
-    /// Why the last command was refused, if the modem has said no more than ERROR.
+    /// Why the last command was refused, if the modem has answered no more than ERROR.
     fn reason(&mut self) -> Result<Option<ResultCode>, Failure> {
         let answer = self.say("AT+QIGETERROR")?;
         Ok(LastError::reason(&answer.lines))
     }
 
-    /// Sets what `--apn` says, and remembers what was there. `Some`: the refusal.
+    /// Sets what `--apn` gives, and remembers what was there. `Some`: the refusal.
     fn set_access_point(&mut self) -> Result<Option<String>, Failure> {
         let pdp = &self.modem.pdp;
         if pdp.apn.is_none() {

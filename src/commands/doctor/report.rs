@@ -93,7 +93,7 @@ impl<'a> Report<'a> {
         self.add(Finding { check, verdict: Verdict::Ok, seen: seen.into(), advice: None, id: None });
     }
 
-    /// Something is wrong; `advice` may be empty where `seen` says it all.
+    /// Something is wrong; `advice` may be empty where `seen` is enough.
     pub fn failed(
         &mut self,
         check: &'static str,
@@ -204,7 +204,7 @@ impl Finding {
     }
 }
 
-/// A mark, a name, and what there is to say of it.
+/// A mark, a name, and the text about it.
 fn line(verdict: Verdict, name: &str, seen: &str, width: Option<usize>) -> String {
     let mark = match verdict {
         Verdict::Ok => '✓',

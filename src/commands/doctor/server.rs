@@ -24,7 +24,7 @@ struct Wanted {
     stands_in: Option<SslContextId>,
 }
 
-/// The SSL context and the connections that nobody uses.
+/// The SSL context and the connections that are not in use.
 struct Spare {
     context: SslContextId,
     sockets: Vec<SocketId>,
@@ -153,7 +153,7 @@ impl Doctor<'_> {
         }
     }
 
-    /// TLS as a tunnel would do it, in a spare context; where it fails, what makes the difference.
+    /// TLS as a tunnel would do it, in an unused context; where it fails, what makes the difference.
     pub(super) fn tls(&mut self, tunnel: &settings::Tunnel, tcp: u16) -> Result<(), Failure> {
         if tcp != 0 {
             let why = match tcp {
@@ -281,8 +281,8 @@ impl Doctor<'_> {
         Ok(None)
     }
 
-    /// An SSL context and connections that nobody uses. Between a daemon's tunnels a context counts as unused
-    /// only while it stands at the module's defaults.
+    /// An SSL context and connections that are not in use. Between a daemon's tunnels a context counts as
+    /// unused only while it has the module's defaults.
     fn spare(&mut self) -> Result<Option<Spare>, Failure> {
         let states = self.say("AT+QSSLSTATE")?;
         let used: Vec<SocketStatus<'_>> = SocketStatus::all(&states.lines).collect();
@@ -312,7 +312,7 @@ impl Doctor<'_> {
         Ok(None)
     }
 
-    /// Whether the settings are those of a context that nobody has written to.
+    /// Whether the settings are those of a context that no program has written to.
     fn is_untouched(&mut self, context: SslContextId) -> Result<bool, Failure> {
         for (key, usual) in [("seclevel", "0"), ("cacert", ""), ("negotiatetime", "300")] {
             let answer = self.say(format!("AT+QSSLCFG=\"{key}\",{context}"))?;
@@ -453,7 +453,7 @@ impl Doctor<'_> {
     }
 }
 
-/// The TLS settings that these stand for, as far as they tell. Files stay unnamed.
+/// The TLS settings that these stand for, as far as they are known. Files stay unnamed.
 fn read_back(settings: &[Setting]) -> config::Tls {
     let text = |key: &str| {
         let found = settings.iter().find(|setting| setting.key == key);

@@ -19,7 +19,7 @@ pub struct Client {
 /// Why a daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// Nobody listens there.
+    /// No process listens there.
     #[error("no daemon answers at {}: {source}", path.display())]
     NoDaemon {
         /// The socket's path.
@@ -35,7 +35,7 @@ pub enum ControlError {
         /// Why.
         source: io::Error,
     },
-    /// It says something else than this version of the protocol.
+    /// It answers something else than this version of the protocol.
     #[error("the daemon at {} is of another version: {source}", path.display())]
     Foreign {
         /// The socket's path.
@@ -80,7 +80,7 @@ impl Client {
 
     fn exchange(&mut self, request: &Request, limit: Duration) -> io::Result<String> {
         if self.stream.buffer().is_empty() && is_closed(self.stream.get_ref()) {
-            // It drops whoever has asked nothing for a while.
+            // It drops a connection that has asked nothing for a while.
             self.stream = open(&self.path)?;
         }
         let mut line = serde_json::to_string(request)?;

@@ -1,11 +1,11 @@
 //! The control socket: how other programs see and steer a running daemon.
 //!
-//! A Unix stream socket. Whoever may open it may ask; its permissions are its only lock. Both sides speak JSON,
-//! one object a line, no line longer than [`REQUEST_LIMIT_BYTES`] towards the daemon. Every request gets exactly
-//! one reply, in order; the next request of a connection is read when the reply is on its way. Unknown fields are
-//! ignored, an unknown request gets an `error`. A connection that asks nothing for 10 s, or does not take its reply,
-//! is closed. Of the [`CONNECTIONS_MAX`] places two are kept for the daemon's own user and root; others who find no
-//! place are told `busy`.
+//! A Unix stream socket. Every process that may open it may ask; its permissions are its only protection.
+//! Both sides send JSON, one object per line, no line longer than [`REQUEST_LIMIT_BYTES`] towards the daemon.
+//! Every request gets exactly one reply, in order; the next request of a connection is read when the reply is
+//! on its way. Unknown fields are ignored, an unknown request gets an `error`. A connection that asks nothing
+//! for 10 s, or does not take its reply, is closed. Of the [`CONNECTIONS_MAX`] connections two are kept for
+//! the daemon's own user and root; others get the reply `busy` when none is free.
 //!
 //! ```text
 //!  > {"request":"at","command":"AT+CSQ"}
@@ -67,7 +67,7 @@ pub enum Request {
     Download {
         /// Its name there.
         name: String,
-        /// Its size in bytes as AT+QFLST says it, which is what frames it; at most [`FILE_LIMIT_BYTES`].
+        /// Its size in bytes as AT+QFLST reports it, which is what frames it; at most [`FILE_LIMIT_BYTES`].
         size: usize,
     },
     /// Which files in the modem belong to which tunnel. Reply: `stored-files`.
@@ -122,7 +122,7 @@ pub enum Reply {
         /// The ports in the order of the configuration.
         ports: Vec<PortTranscript>,
     },
-    /// It was done, and there is nothing to say of it.
+    /// It was done, and there is nothing to report.
     Done,
     /// It was not done.
     Error {
@@ -192,8 +192,8 @@ impl Reply {
     }
 }
 
-/// Where a control socket is, unless `--control` says otherwise: a daemon makes the first of these, and whoever asks
-/// tries them in order.
+/// Where a control socket is, unless `--control` is given: a daemon makes the first of these, and a program
+/// that asks tries them in order.
 ///
 /// In $RUNTIME_DIRECTORY, which systemd gives to a unit with `RuntimeDirectory=`. Without that root has it in
 /// /run/qssl-tunnel, and everybody else in qssl-tunnel under $XDG_RUNTIME_DIR, and may ask root's.

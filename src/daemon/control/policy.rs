@@ -34,8 +34,9 @@ pub fn harm(line: &str) -> Option<&'static str> {
     commands(line).find_map(|command| command.harm())
 }
 
-/// Why this line is not sent without `--force`, in words for whoever asked; `None` if it only asks. The rule is the same
-/// with and without a daemon: a line that is typed does not mean something else where none happens to run.
+/// Why this line is not sent without `--force`, in words for the user; `None` if it only asks. The rule is
+/// the same with and without a daemon: a line that is typed does not mean something else where none happens
+/// to run.
 pub fn refusal(line: &str) -> Option<String> {
     harm(line).map(|harm| format!("{} {harm}: --force sends it all the same", shown(line)))
 }

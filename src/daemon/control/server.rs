@@ -1,8 +1,8 @@
 //! The daemon's side of the control socket: a few connections, each with one request at a time.
 //!
-//! Everything is bounded: the number of connections and how long one may be idle, the length of a request, and what
-//! is read while a reply is due, which is nothing. Some places are kept for the daemon's own user and root, so that
-//! nobody else who may open the socket can lock them out.
+//! Everything is bounded: the number of connections and how long one may be idle, the length of a request,
+//! and what is read while a reply is due, which is nothing. Some places are kept for the daemon's own user
+//! and root, so that other users who may open the socket cannot lock them out.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ impl Server {
         self.ready = true;
     }
 
-    /// A connection may be read or written. `gone`: nobody is there any more.
+    /// A connection may be read or written. `gone`: the other side has closed it.
     pub(crate) fn mark(&mut self, index: usize, readable: bool, writable: bool, gone: bool) {
         if let Some(place) = self.connections.get_mut(index)
             && let Some(connection) = place
@@ -204,7 +204,7 @@ impl Server {
         connection.output.append(&mut line(reply));
     }
 
-    /// Drops whoever has asked nothing for too long, or does not take its reply.
+    /// Drops every connection that has asked nothing for too long, or does not take its reply.
     pub(crate) fn drop_idle(&mut self, now: Instant) {
         for place in &mut self.connections {
             if place.as_ref().and_then(Connection::idle_until).is_some_and(|until| until <= now) {
@@ -484,7 +484,7 @@ mod tests {
     #[test]
     fn others_cannot_lock_out_the_owner() {
         let mut fixture = Fixture::new();
-        // Whoever runs this test is another user for now.
+        // The user that runs this test is another user for now.
         let owners = std::mem::replace(&mut fixture.server.owners, [u32::MAX; 2]);
         let _streams: Vec<UnixStream> = (0..OTHERS_MAX).map(|_| fixture.connect()).collect();
         let mut reply = String::new();

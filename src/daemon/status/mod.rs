@@ -45,11 +45,11 @@ pub struct Status {
     pub counters: Counts,
 }
 
-/// The modem and its network, as last heard.
+/// The modem and its network, as last reported.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Modem {
-    /// Model and firmware, once it has said them.
+    /// Model and firmware, once it has reported them.
     pub module: Option<String>,
     /// The network's name.
     pub operator: Option<String>,
@@ -57,7 +57,7 @@ pub struct Modem {
     pub registration: Option<String>,
     /// Received signal strength in dBm, -113 to -51.
     pub signal_dbm: Option<i16>,
-    /// How long ago operator, registration and signal were heard; `None`: never.
+    /// How long ago operator, registration and signal were reported; `None`: never.
     pub heard_seconds_ago: Option<f64>,
     /// The data session's address.
     pub address: Option<String>,
@@ -77,7 +77,8 @@ pub struct Port {
     pub state: String,
     /// Bits per second, where the port has a speed.
     pub baud: Option<u32>,
-    /// Bytes that the host's UART has lost because nobody took them in time; `None` where it does not count.
+    /// Bytes that the host's UART has lost because they were not read in time; `None` where it does not
+    /// count.
     pub overruns: Option<u32>,
     /// The share of the last minute that the line was busy, towards the modem and back, 0-1; `None` without a speed.
     pub utilisation: Option<[f64; 2]>,

@@ -137,7 +137,8 @@ impl Page {
     }
 }
 
-/// A label's value: the format escapes these three and nothing else. What else is not printable stands there escaped.
+/// A label's value: the format escapes these three and nothing else. What else is not printable is already
+/// escaped.
 fn escaped(text: &str) -> String {
     printable(text).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

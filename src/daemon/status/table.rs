@@ -84,7 +84,7 @@ fn counts(status: &Status) -> String {
 
     let counts = &status.counters;
     let counters = &counts.modem;
-    // A daemon of whatever kind has said these numbers.
+    // These numbers come from a daemon of any kind.
     let failures = counters.open_failures.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
     let mut opens = format!("{} done, {failures} failed", counters.opens);
     if let Some([half, most, all]) = counters.open_seconds {
