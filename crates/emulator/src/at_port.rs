@@ -106,7 +106,7 @@ pub(crate) enum Wait {
 /// The payload of a send.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
-    /// The socket as it was when the command came; `None` if the collected bytes shall lead nowhere.
+    /// The socket as it was when the command came; `None` if the collected bytes go nowhere.
     pub(crate) connection: ConnectionId,
     pub(crate) bytes: Vec<u8>,
     pub(crate) end: PayloadEnd,
@@ -151,7 +151,7 @@ pub(crate) enum Escape {
     },
 }
 
-/// The carrier behind DCD under AT&C1.
+/// The carrier that DCD shows under AT&C1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carrier {
     Down,

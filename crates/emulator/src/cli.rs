@@ -1,4 +1,4 @@
-//! The emulator's command line, which is also the text behind `emulator:` in the tunnel's device address.
+//! The emulator's command line, which is also the text after `emulator:` in the tunnel's device address.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::config::{Config, Family, PortName, Registration, Sim, TimeService};
 use crate::network::real::Mapping;
 use crate::quirks::Quirks;
 
-/// A Quectel cellular modem with real TLS behind it.
+/// A Quectel cellular modem with real TLS.
 ///
 /// Prints where its ports are, one a line, and runs until it is interrupted. SIGUSR1 prints what was done
 /// and what was lost. Durations are seconds, or have a unit: 500ms, 2s, 5min.
@@ -63,7 +63,7 @@ pub struct Options {
     /// From a reset to RDY.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "4")]
     pub boot_time: Duration,
-    /// Let other programs on the same modem have it say something so often: pushed payload, SMS, MQTT.
+    /// Let other programs on the same modem have it send something so often: pushed payload, SMS, MQTT.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub others_speak: Option<Duration>,
     /// Bytes a socket takes before SEND FAIL.
@@ -90,7 +90,7 @@ pub struct Options {
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
     pub time_latency: Duration,
 
-    /// Model, and behind a space the revision, for ATI, AT+CGMM and AT+CGMR.
+    /// Model, and after a space the revision, for ATI, AT+CGMM and AT+CGMR.
     #[arg(long, value_name = "TEXT")]
     pub identity: Option<String>,
     /// The SIM card wants this PIN.
@@ -127,7 +127,7 @@ pub struct Options {
     #[arg(long, value_name = "TEXT")]
     pub mute: Vec<String>,
 
-    /// Write down what passes on the ports; a second port has `.1` behind the name, and so on.
+    /// Record what passes on the ports; for a second port `.1` is added to the name, and so on.
     #[arg(long, value_name = "FILE")]
     pub transcript: Option<PathBuf>,
     /// Play back a transcript, such as a flight recording, instead of being a modem; of the other options only
@@ -151,11 +151,11 @@ pub enum FamilyName {
 /// `--time-service`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TimeServiceName {
-    /// The network tells the time.
+    /// The network reports the time.
     Answers,
     /// It fails with a result code.
     Fails,
-    /// Nothing is ever heard of it.
+    /// It never gets an answer.
     Silent,
 }
 
@@ -175,7 +175,7 @@ impl Options {
     /// and there is no quoting.
     ///
     /// # Errors
-    /// What the program itself would say about the same words.
+    /// What the program itself would report about the same words.
     pub fn parse_text(text: &str) -> anyhow::Result<Options> {
         let words = std::iter::once("qssl-modem-emulator").chain(text.split_whitespace());
         Options::try_parse_from(words).map_err(|error| {

@@ -20,7 +20,7 @@ pub struct Config {
     pub quirks: Quirks,
     /// A command line with one of these in it is never answered.
     pub mute: Vec<String>,
-    /// Model, and behind a space the firmware revision, for ATI, AT+CGMM and AT+CGMR; `None` for the
+    /// Model, and after a space the firmware revision, for ATI, AT+CGMM and AT+CGMR; `None` for the
     /// family's own.
     pub identity: Option<String>,
     /// Serial number, 15 digits.
@@ -65,7 +65,7 @@ pub struct Config {
     pub clock: Option<i64>,
     /// Speed of a UART after boot, in baud.
     pub baud: u32,
-    /// Whether the modem is up when it is made; otherwise it boots then, and says RDY when it is done.
+    /// Whether the modem is up when it is made; otherwise it boots then, and sends RDY when it is done.
     pub booted: bool,
     /// From the end of a command line to its answer, where none of the others applies.
     pub command_latency: Duration,
@@ -83,8 +83,8 @@ pub struct Config {
     pub close_latency: Duration,
     /// From AT+QIACT or AT+QIDEACT to the answer.
     pub activation_latency: Duration,
-    /// How often another program, whose MQTT client is connected, has it say something; `None`: there is no other
-    /// program.
+    /// How often another program, whose MQTT client is connected, has it send something; `None`: there is no
+    /// other program.
     pub others_speak_every: Option<Duration>,
     /// From the reset to RDY.
     pub boot_time: Duration,
@@ -221,11 +221,11 @@ pub enum Registration {
 /// What becomes of AT+QNTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum TimeService {
-    /// The network tells the time.
+    /// The network reports the time.
     #[default]
     Answers,
     /// It fails with a result code.
     Fails,
-    /// Nothing is ever heard of it.
+    /// It never gets an answer.
     Silent,
 }

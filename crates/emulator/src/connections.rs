@@ -76,7 +76,7 @@ impl Modem {
         true
     }
 
-    /// Tells the host how an open went, in the way that its command and its port ask for.
+    /// Reports to the host how an open went, in the way that its command and its port ask for.
     fn tell_open_result(
         &mut self,
         connection: ConnectionId,
@@ -144,7 +144,7 @@ impl Modem {
         }
     }
 
-    /// Tells of an arrival in buffer mode: once until the host has read 0, or each time by a quirk.
+    /// Reports an arrival in buffer mode: once until the host has read 0, or each time by a quirk.
     fn announce(&mut self, connection: ConnectionId) {
         let each = self.config.quirks.receive_urc_per_arrival;
         let with_length = self.session.data_format.length_announced;

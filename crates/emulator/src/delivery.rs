@@ -1,6 +1,6 @@
-//! What the modem says unasked, and received data: which port it leaves by, and when it may.
+//! URCs and received data: which port it leaves by, and when it may.
 //!
-//! In a strict modem a URC never stands inside an answer, between a command and its result, or inside an
+//! In a strict modem a URC is never inside an answer, between a command and its result, or inside an
 //! echo; it waits for the seam. Pushed data obeys the same rule and leaves whole messages at a time.
 
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use crate::session::UrcPort;
 use crate::socket::{AccessMode, End, State};
 
 impl Modem {
-    /// Says something unasked by the URC port.
+    /// Sends a URC by the URC port.
     pub(crate) fn urc(&mut self, text: &str) {
         self.urc_framed(format!("\r\n{text}\r\n").as_bytes());
     }
@@ -24,7 +24,7 @@ impl Modem {
         self.urc_to(&targets, framed);
     }
 
-    /// Says something unasked about a socket that was opened on `opener`.
+    /// Sends a URC about a socket that was opened on `opener`.
     pub(crate) fn socket_urc(&mut self, opener: usize, text: &str) {
         let targets = self.socket_urc_targets(opener);
         self.urc_to(&targets, format!("\r\n{text}\r\n").as_bytes());
@@ -52,7 +52,7 @@ impl Modem {
         }
     }
 
-    /// Something said to one port, as soon as it may be.
+    /// Sends something by one port, as soon as it may be sent.
     pub(crate) fn urc_by(&mut self, port: usize, text: &str) {
         self.queue_urc(port, format!("\r\n{text}\r\n").as_bytes());
     }
@@ -63,7 +63,7 @@ impl Modem {
             let cut = std::mem::take(&mut self.faults.urc_head_lost).min(framed.len());
             urcs.push_back(framed[cut..].to_vec());
         } else if !urcs.iter().any(|waiting| waiting == framed) {
-            // A copy of one that waits would tell nothing more.
+            // A copy of one that waits would report nothing more.
             self.counters.urcs_lost += 1;
         }
     }
@@ -89,7 +89,7 @@ impl Modem {
         self.ports.iter().position(|port| port.name == name)
     }
 
-    /// Whether something unasked may stand at this point of the port's output.
+    /// Whether a URC may come at this point of the port's output.
     fn seam_open(&self, port: usize) -> bool {
         let state = &self.ports[port];
         let quirks = &self.config.quirks;
@@ -134,7 +134,7 @@ impl Modem {
         moved
     }
 
-    /// Tells of ended connections, in push mode once all they received has left. A transparent one tells
+    /// Reports ended connections, in push mode once all they received has left. A transparent one is reported
     /// by its own port.
     fn tell_ends(&mut self) -> bool {
         let mut texts = Vec::new();
@@ -156,8 +156,7 @@ impl Modem {
         !texts.is_empty()
     }
 
-    /// Fills the output of a port in data mode; behind the last byte of an ended connection comes
-    /// NO CARRIER.
+    /// Fills the output of a port in data mode; after the last byte of an ended connection comes NO CARRIER.
     fn stream(&mut self, port: usize, connection: ConnectionId) -> bool {
         let room = self.config.port_buffer_bytes.saturating_sub(self.ports[port].output.len());
         let Some(socket) = self.socket_of_mut(connection) else { return false };
@@ -174,7 +173,7 @@ impl Modem {
         !bytes.is_empty()
     }
 
-    /// The stream of a port is over: DCD falls behind its last byte, and NO CARRIER follows.
+    /// The stream of a port is over: DCD falls after its last byte, and NO CARRIER follows.
     pub(crate) fn leave_with_no_carrier(&mut self, port: usize) {
         let state = &mut self.ports[port];
         state.mode = Mode::Command;

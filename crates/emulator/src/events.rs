@@ -19,12 +19,12 @@ pub(crate) enum Event {
     Urc(String),
     /// SEND OK after SEND FAIL, on this port.
     LateSendOk(usize),
-    /// What another program has it say, with its frame.
+    /// What another program has it send, with its frame.
     Foreign(Vec<u8>),
-    /// What other programs have it say is due, the text of this number.
+    /// What other programs have it send is due, the text of this number.
     Others(usize),
     /// The registration may have changed.
     Registration,
-    /// The network tells the time, in seconds since 1970.
+    /// The network reports the time, in seconds since 1970.
     Clock(i64),
 }

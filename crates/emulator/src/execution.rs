@@ -32,7 +32,7 @@ impl Modem {
         if self.config.mute.iter().any(|muted| text.contains(muted.as_str())) {
             return;
         }
-        // A line too long is one command that nobody knows.
+        // A line too long is one unknown command.
         let mut commands = if too_long { parse(b"?") } else { parse(&line[2..]) };
         if self.config.quirks.joined_settings_lost && commands.iter().all(|it| it.is_write("QSSLCFG")) {
             commands.truncate(1);
@@ -136,7 +136,7 @@ impl Modem {
         }
     }
 
-    /// What a port still has to say of the send before is said before it takes another payload.
+    /// What a port still has to send about the send before is sent before it takes another payload.
     fn hasten_send_ok(&mut self, port: usize) {
         let is_due = |event: &Event| matches!(event, Event::LateSendOk(by) if *by == port);
         let count = self.events.iter().filter(|(_, event)| is_due(event)).count();
@@ -230,7 +230,7 @@ impl Modem {
                 self.counters.send_fails += 1;
                 self.information(port, &["SEND FAIL".into()]);
             }
-            // The manuals do not say what a cancelled send is answered with.
+            // The manuals do not document the answer to a cancelled send.
             Ok(Sent::Cancelled) => {
                 self.session.last_error = socket::SEND_CANCELLED;
                 self.ports[port].ok();

@@ -30,7 +30,7 @@ pub(crate) struct Faults {
 pub(crate) enum OpenFault {
     /// It fails with this result code.
     Code(u16),
-    /// Nothing is ever heard of it.
+    /// It never gets an answer.
     Silence,
 }
 

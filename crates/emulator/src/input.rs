@@ -15,7 +15,7 @@ impl Modem {
     pub(crate) fn take_input(&mut self, port: usize, bytes: &[u8], now: Instant, network: &mut dyn Network) {
         let mut rest = bytes;
         if matches!(self.ports[port].mode, Mode::Payload(_) | Mode::Upload(_) | Mode::Data { .. }) {
-            // Whoever has waited for the prompt means every byte, even a line feed.
+            // A host that has waited for the prompt means every byte, even a line feed.
             self.ports[port].after_return = false;
         }
         while !rest.is_empty() {
@@ -135,7 +135,7 @@ impl Modem {
 }
 
 impl Payload {
-    /// Takes what belongs to the payload; the second value says whether that was its end.
+    /// Takes what belongs to the payload; the second value is whether that was its end.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
         match self.end {
             PayloadEnd::Length(length) => {

@@ -1,4 +1,4 @@
-//! What a test or a demo does to a modem, and looks at in it, from behind.
+//! What a test or a demo does to a modem, and looks at in it, past its ports.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::socket::Service;
 use crate::store::{DriveName, FileName};
 
 impl Modem {
-    /// Reboots as after a crash or a loss of power: nothing is said, what was on its way to the host is
+    /// Reboots as after a crash or a loss of power: nothing is sent, what was on its way to the host is
     /// lost, and RDY comes after [`crate::Config::boot_time`]. It also switches a modem on that is off.
     pub fn reboot(&mut self, now: Instant) {
         self.power_lost();
@@ -27,7 +27,7 @@ impl Modem {
         self.power == Power::On
     }
 
-    /// The network takes a PDP context away: its connections are cut, and `+QIURC: "pdpdeact"` says so.
+    /// The network takes a PDP context away: its connections are cut, and `+QIURC: "pdpdeact"` reports it.
     pub fn drop_pdp(&mut self, context: u8, now: Instant) {
         if self.deactivate(context, now) {
             self.urc(&format!("+QIURC: \"pdpdeact\",{context}"));
@@ -91,7 +91,7 @@ impl Modem {
         self.config.dns_fails = fails;
     }
 
-    /// The modem does and says nothing until then; what the host sends waits as far as there is room.
+    /// The modem does and sends nothing until then; what the host sends waits as far as there is room.
     pub fn stall(&mut self, until: Instant) {
         self.faults.stalled_until = Some(until);
     }
@@ -106,12 +106,12 @@ impl Modem {
         self.schedule(now, Event::Urc(text.into()));
     }
 
-    /// Says what another program is the reason of, with its frame, by the URC port as soon as it may.
+    /// Sends what another program is the reason of, with its frame, by the URC port as soon as it may.
     pub fn inject_foreign(&mut self, bytes: &[u8], now: Instant) {
         self.schedule(now, Event::Foreign(bytes.to_vec()));
     }
 
-    /// An SMS has come: it is shown, announced or only kept, as AT+CNMI says.
+    /// An SMS has come: it is shown, announced or only kept, as AT+CNMI sets.
     pub fn receive_sms(&mut self, text: &str, now: Instant) {
         let said = match self.session.message_indications[1] {
             0 => return,
@@ -144,7 +144,7 @@ impl Modem {
         self.faults.opens.push_back(OpenFault::Code(code));
     }
 
-    /// Of the next open nothing is heard after its OK.
+    /// The next open gets no answer after its OK.
     pub fn never_answer_next_open(&mut self) {
         self.faults.opens.push_back(OpenFault::Silence);
     }
@@ -165,8 +165,8 @@ impl Modem {
         self.faults.lost_results = count;
     }
 
-    /// A PDP context is lost, and the modem does not say so: opens fail, AT+QIACT? shows it, and its connections stay
-    /// as they are.
+    /// A PDP context is lost, and the modem does not report it: opens fail, AT+QIACT? shows it, and its
+    /// connections stay as they are.
     pub fn lose_pdp_silently(&mut self, context: u8, now: Instant) {
         let index = usize::from(context).wrapping_sub(1);
         if let Some(pdp) = self.session.pdp_contexts.get_mut(index) {

@@ -1,4 +1,4 @@
-//! A Quectel cellular modem with real TLS behind it, for testing without one.
+//! An emulated Quectel cellular modem with real TLS, for testing without hardware.
 //!
 //! The core is a state machine without I/O, clock or threads: bytes go in by [`Modem::received`], come out
 //! by [`Modem::output`], time is an argument, and the world beyond the antenna is a [`network::Network`]

@@ -40,7 +40,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     for location in driver.locations() {
         println!("{location}");
     }
-    // Whoever starts this program waits for these lines.
+    // A program that starts this one waits for these lines.
     std::io::stdout().flush()?;
     driver.run()?;
     eprintln!("{}", driver.report());

@@ -34,7 +34,7 @@ pub struct Modem {
     pub(crate) counters: Counters,
     /// What happens by itself later, in order of time.
     pub(crate) events: Vec<(Instant, Event)>,
-    /// Connections to be given up as soon as there is a network to tell.
+    /// Connections to be given up as soon as there is a network to end them in.
     pub(crate) doomed: Vec<ConnectionId>,
     next_connection: u64,
     /// Work left by a call that had no network, since then.
@@ -92,7 +92,7 @@ pub struct Counters {
 }
 
 impl Modem {
-    /// A modem with power on: up, or booting if the configuration says so.
+    /// A modem with power on: up, or booting if it is configured so.
     ///
     /// # Panics
     /// When the configuration has no port.
@@ -159,7 +159,7 @@ impl Modem {
         }
     }
 
-    /// The line had to transmit so many bytes that nobody took: without flow control they are gone.
+    /// The line had to transmit so many bytes that were not taken: without flow control they are gone.
     pub fn overrun(&mut self, port: usize, count: usize, now: Instant) {
         let count = count.min(self.ports[port].output.len());
         self.counters.bytes_lost_without_flow_control += count as u64;
@@ -201,7 +201,7 @@ impl Modem {
         self.ports[port].settings.baud
     }
 
-    /// The host's lines: DTR acts as AT&D says, RTS holds the output under AT+IFC=2. Both are asserted at
+    /// The host's lines: DTR acts as AT&D sets, RTS holds the output under AT+IFC=2. Both are asserted at
     /// first.
     pub fn host_lines(&mut self, port: usize, dtr: bool, rts: bool, now: Instant, network: &mut dyn Network) {
         self.advance(now, network);

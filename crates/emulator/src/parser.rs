@@ -1,8 +1,8 @@
 //! A command line, without its AT and its CR, taken apart into commands and their parameters.
 //!
 //! Names are not case-sensitive, blanks outside of quotes mean nothing (V.250), extended commands are
-//! separated by `;`, basic ones may follow each other directly. What cannot be read becomes a command that
-//! nobody knows, so that the commands before it are still carried out.
+//! separated by `;`, basic ones may follow each other directly. What cannot be read becomes an unknown
+//! command, so that the commands before it are still carried out.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -24,7 +24,7 @@ pub(crate) enum Kind {
     Read,
     /// `AT+X=?`
     Test,
-    /// `AT+X=…`, and for basic commands the number behind the letter.
+    /// `AT+X=…`, and for basic commands the number after the letter.
     Write(Vec<Parameter>),
 }
 
@@ -157,7 +157,7 @@ impl Command {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parameters<'a> {
     pub(crate) list: &'a [Parameter],
-    /// Whether a number may stand in quotes.
+    /// Whether a number may be in quotes.
     pub(crate) quoted_numbers: bool,
 }
 
@@ -210,7 +210,7 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// A text, which must stand in quotes.
+    /// A text, which must be in quotes.
     pub(crate) fn text(&self, index: usize) -> Result<&'a str, Invalid> {
         match self.list.get(index) {
             Some(Parameter::Quoted(text)) => Ok(text),

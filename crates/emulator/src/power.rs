@@ -9,7 +9,7 @@ use crate::session::Session;
 use crate::store::DriveName;
 
 impl Modem {
-    /// Adds an event behind those of the same time.
+    /// Adds an event after those of the same time.
     pub(crate) fn schedule(&mut self, at: Instant, event: Event) {
         let index = self.events.partition_point(|(other, _)| *other <= at);
         self.events.insert(index, (at, event));
@@ -109,7 +109,7 @@ impl Modem {
         }
     }
 
-    /// What other programs have it say comes in turn, where it is configured.
+    /// What other programs have it send comes in turn, where it is configured.
     fn schedule_others(&mut self, next: usize, now: Instant) {
         if let Some(every) = self.config.others_speak_every.filter(|every| !every.is_zero()) {
             self.schedule(now + every, Event::Others(next));
@@ -123,7 +123,7 @@ impl Modem {
     }
 }
 
-/// What other programs on the same modem may have it say.
+/// What other programs on the same modem may have it send.
 const OTHERS: [&str; 6] = [
     "\r\n+QIURC: \"recv\",5,52\r\n\r\n+QSSLURC: \"closed\",0\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX",
     "\r\n+QIURC: \"recv\",5,4,\"192.0.2.7\",5683\r\nABCD",

@@ -1,4 +1,4 @@
-//! What real modules do that the manuals do not say, as switches.
+//! What real modules do that is not in the manuals, as switches.
 //!
 //! Every switch is off in a strict modem, which speaks as the manuals read. The field set turns on what is
 //! common in real firmware, so that drivers written against hardware run unchanged. Each switch can be
@@ -31,7 +31,7 @@ macro_rules! quirks {
                 Quirks { $($name: $in_the_field,)+ ..Quirks::default() }
             }
 
-            /// Turns one switch on or off by its name, in which `-` may stand for `_`; false when there is
+            /// Turns one switch on or off by its name, in which `-` may replace `_`; false when there is
             /// no such switch.
             pub fn set(&mut self, name: &str, on: bool) -> bool {
                 match name.replace('-', "_").as_str() {
@@ -45,7 +45,7 @@ macro_rules! quirks {
 }
 
 quirks! {
-    /// The send prompt is `>` without the space behind it.
+    /// The send prompt is `>` without the space after it.
     prompt_without_space: false,
     /// The send prompt ends with CR LF.
     prompt_with_line_end: false,
@@ -55,9 +55,9 @@ quirks! {
     line_feed_dropped: true,
     /// Payload is echoed while it is being collected, if commands are.
     payload_echoed: false,
-    /// Behind the bytes of +QSSLRECV follows one CR LF and then OK, not an empty line.
+    /// After the bytes of +QSSLRECV comes one CR LF and then OK, not an empty line.
     receive_tail_short: false,
-    /// Behind the bytes of a pushed message follows CR LF.
+    /// After the bytes of a pushed message comes CR LF.
     push_ends_with_line_end: false,
     /// +QSSLOPEN comes before the OK of its command.
     open_result_before_ok: false,
@@ -73,7 +73,7 @@ quirks! {
     errors_as_text: false,
     /// Socket commands fail with a CME error and its number, not with a plain ERROR.
     socket_errors_as_cme: false,
-    /// AT+QIGETERROR says 0 for failures that came by URC.
+    /// AT+QIGETERROR reports 0 for failures that came by URC.
     urc_failures_forgotten: true,
     /// An open on a socket in use is refused at once instead of by URC with 563.
     used_socket_refused_at_once: false,
@@ -105,7 +105,7 @@ quirks! {
     missed_escape_is_payload: false,
     /// AT+QIACT of an active context is answered with OK.
     second_activation_is_ok: false,
-    /// Numbers may stand in quotes.
+    /// Numbers may be in quotes.
     quoted_numbers: true,
     /// AT+QSSLSTATE=1,id is understood.
     typed_state_query: true,
@@ -129,7 +129,7 @@ quirks! {
     echo_stays: false,
     /// AT+QFDWL is refused: what was stored cannot be read back.
     file_download_refused: false,
-    /// AT+QSSLCFG tells numbers in quotes.
+    /// AT+QSSLCFG reports numbers in quotes.
     setting_values_quoted: false,
     /// AT+QSSLCFG=? lists neither "cacertex" nor anything that ignores errors of certificates.
     key_list_short: false,
@@ -151,15 +151,15 @@ quirks! {
     urc_port_all_refused: false,
     /// AT&C, AT&D, AT+IFC and AT+QICFG are refused, as on a BG770A.
     line_settings_refused: false,
-    /// URCs of a socket leave by the port that it was opened on, whatever AT+QURCCFG says.
+    /// URCs of a socket leave by the port that it was opened on, whatever AT+QURCCFG sets.
     urcs_by_opener: false,
-    /// URCs leave by every port, whatever AT+QURCCFG says.
+    /// URCs leave by every port, whatever AT+QURCCFG sets.
     urcs_by_every_port: false,
     /// SMS are shown when they come, and AT+CNMI does not change that.
     messages_shown: false,
-    /// After a reboot nothing is said: no RDY, no URC about SIM card and network.
+    /// After a reboot nothing is sent: no RDY, no URC about SIM card and network.
     boots_silently: false,
-    /// AT+QIACT? is refused: the modem does not tell which data sessions it has.
+    /// AT+QIACT? is refused: the modem does not report which data sessions it has.
     session_query_refused: false,
     /// Files lie in a directory security/, are listed without their storage, and deleting a missing one is a plain ERROR,
     /// as on a BG770A.

@@ -1,9 +1,10 @@
-//! A recording played back: what a modem once said, said again to whoever says the same things to it.
+//! A recording played back: what a modem once sent, sent again to a host that sends the same commands.
 //!
-//! The notation is that of transcripts: `>` the host, `<` the modem, `@ +1.250s` a pause, `#` a remark, `[n] text`
-//! n bytes of payload. A host that starts afresh does not say word for word what was recorded: each of its lines is
-//! looked for from the present place on, then from the beginning, and the modem's lines behind it follow. A line
-//! that nobody has recorded is answered with `OK`. Payload that was left out of the recording is made up.
+//! The notation is that of transcripts: `>` the host, `<` the modem, `@ +1.250s` a pause, `#` a remark, `[n]
+//! text` n bytes of payload. A host that starts afresh does not send word for word what was recorded: each of
+//! its lines is looked for from the present position on, then from the beginning, and the modem's lines after
+//! it follow. A line that is not in the recording is answered with `OK`. Payload that was left out of the
+//! recording is made up.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +15,11 @@ pub struct Replay {
     /// What follows.
     position: usize,
     line: Vec<u8>,
-    /// The port is a stream: what the host says is payload.
+    /// The port is a stream: what the host sends is payload.
     is_stream: bool,
     /// So many bytes of the host's payload are still to come.
     payload_left: usize,
-    /// The modem's next line is not said before.
+    /// The modem's next line is not sent before.
     not_before: Option<Instant>,
     output: Vec<u8>,
     unknown_lines: u64,
@@ -30,7 +31,7 @@ enum Step {
     Host(String),
     HostPayload(usize),
     Modem(Vec<u8>),
-    /// `CONNECT` behind which the port is a stream.
+    /// `CONNECT` after which the port is a stream.
     Stream,
     Pause(Duration),
 }
@@ -57,7 +58,7 @@ impl Replay {
         })
     }
 
-    /// The host said this.
+    /// The host sent this.
     pub fn received(&mut self, bytes: &[u8], now: Instant) {
         for &byte in bytes {
             if self.payload_left > 0 {
@@ -85,7 +86,7 @@ impl Replay {
         }
     }
 
-    /// What waits to be said.
+    /// What waits to be sent.
     pub fn output(&self) -> &[u8] {
         &self.output
     }
@@ -128,7 +129,7 @@ impl Replay {
                 self.position = index + 1;
                 self.play(now);
             }
-            // A lone AT asks whether anybody is there, and data mode has no lines.
+            // A lone AT asks whether the modem answers, and data mode has no lines.
             None if self.is_stream => {}
             None => {
                 log::info!("not in the recording: {line}");
@@ -138,7 +139,7 @@ impl Replay {
         }
     }
 
-    /// Says what the modem said until it was the host's turn.
+    /// Sends what the modem sent until it was the host's turn.
     fn play(&mut self, now: Instant) {
         while let Some(step) = self.steps.get(self.position) {
             match step {
@@ -259,7 +260,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 const LINE_LIMIT_BYTES: usize = 4096;
 /// More than any message announces.
 const PAYLOAD_LIMIT_BYTES: usize = 1 << 20;
-/// Nobody wants to wait for longer than this for what happened at night.
+/// Longer pauses of a recording are cut to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -271,7 +272,7 @@ mod tests {
         < +QSSLOPEN: 4,0\n@ +9.000s\n> AT+QSSLSEND=4,5\n< >\n> [5]\n< SEND OK\n< +QSSLURC: \"recv\",4,4\n< [4] \\r\\nOK\n\
         < +QSSLURC: \"recv\",4,3\n< [3]\n";
 
-    /// What is said to this, pauses left out.
+    /// What is answered to this, pauses left out.
     fn said(replay: &mut Replay, host: &[u8]) -> String {
         replay.received(host, start());
         while let Some(deadline) = replay.next_deadline() {

@@ -34,7 +34,7 @@ pub(crate) struct Session {
     pub(crate) searching_since: Option<Instant>,
     /// AT+CREG, AT+CGREG and AT+CEREG: 0 no URC, 1 URC, 2 URC with location
     pub(crate) registration_urcs: [u8; 3],
-    /// The state that was last told by URC.
+    /// The state that was last reported by URC.
     pub(crate) registration_told: u8,
     pub(crate) data_format: DataFormat,
     /// AT+CNMI
@@ -68,7 +68,7 @@ pub(crate) struct PdpSettings {
 /// AT+QICFG: how payload is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct DataFormat {
-    /// "viewmode": payload behind its header on one line
+    /// "viewmode": payload after its header on one line
     pub(crate) one_line: bool,
     /// "dataformat": payload of sends is hexadecimal
     pub(crate) hex_to_modem: bool,
@@ -76,7 +76,7 @@ pub(crate) struct DataFormat {
     pub(crate) hex_to_host: bool,
     /// "sendinfo": +QISEND instead of SEND OK
     pub(crate) send_info: bool,
-    /// "recvind": the URC of buffer mode tells how much waits
+    /// "recvind": the URC of buffer mode shows how much waits
     pub(crate) length_announced: bool,
     /// "close/mode": a close is answered before it is done
     pub(crate) close_later: bool,

@@ -32,7 +32,7 @@ pub(crate) struct Socket {
     pub(crate) incoming: Queue,
     /// All bytes that were ever put into `incoming`.
     pub(crate) received_total: u64,
-    /// Whether the host was told of what lies in `incoming`, and is not told again until it read 0.
+    /// Whether the bytes in `incoming` were announced to the host, which happens again only after it read 0.
     pub(crate) announced: bool,
     /// Whether `incoming` waits for the next arrival.
     pub(crate) held: bool,
@@ -55,7 +55,7 @@ pub(crate) enum AccessMode {
     Transparent,
 }
 
-/// Where a connection is in its life.
+/// The state of a connection.
 ///
 /// ```text
 /// Opening ──► Connected ──► Ended ──► (free)
@@ -64,9 +64,9 @@ pub(crate) enum AccessMode {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Under way since `since`; its outcome, once known, is told no sooner than `told_at`, and without one
-    /// it is given up at `given_up_at`. A silent one is never told.
-    /// One that is `predetermined` fails with that code whatever the network says.
+    /// Under way since `since`; its outcome, once known, is reported no sooner than `told_at`, and without
+    /// one it is given up at `given_up_at`. A silent one is never reported. One that is `predetermined` fails
+    /// with that code whatever the network reports.
     Opening {
         told_at: Instant,
         given_up_at: Instant,
@@ -74,7 +74,7 @@ pub(crate) enum State {
         predetermined: Option<u16>,
     },
     Connected,
-    /// Gone. `told` says whether the host knows by a URC.
+    /// Gone. `told`: whether the host knows by a URC.
     Ended {
         how: End,
         told: bool,

@@ -1,4 +1,4 @@
-//! The settings of SSL contexts as they stand, and which keys a family has (both manuals, 2.1.1 and 2.2.1).
+//! The present settings of SSL contexts, and which keys a family has (both manuals, 2.1.1 and 2.2.1).
 //!
 //! The defaults of the EG800Q are assumed, since its manual lost its underlines.
 
@@ -116,8 +116,8 @@ impl SslSettings {
         }
     }
 
-    /// Whether a close timeout of this context counts milliseconds. The EG800Q's manual says so in one place
-    /// and microseconds in another.
+    /// Whether a close timeout of this context counts milliseconds. The EG800Q's manual has milliseconds in
+    /// one place and microseconds in another.
     pub(crate) fn closes_in_milliseconds(&self, context: u8) -> bool {
         let context = self.contexts.get(usize::from(context));
         context.is_some_and(|context| context.number("closetimemode") == 1)

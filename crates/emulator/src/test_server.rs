@@ -46,11 +46,11 @@ pub struct ServerOptions {
     /// Identity and key that a client may authenticate by instead of looking at a certificate.
     pub psk: Option<(String, Vec<u8>)>,
     /// Clients that offer other protocols are refused in the handshake, those that offer none are cut off
-    /// right behind it.
+    /// right after it.
     pub alpn: Option<String>,
-    /// Clients that do not tell the name that they want are refused in the handshake.
+    /// Clients that do not send the name that they want are refused in the handshake.
     pub demands_name: bool,
-    /// Negotiates anew right behind the handshake, and cuts off clients that will not. Up to TLS 1.2.
+    /// Negotiates anew right after the handshake, and cuts off clients that will not. Up to TLS 1.2.
     pub renegotiates: bool,
     /// What it does with a connection.
     pub behaviour: Behaviour,
@@ -107,7 +107,7 @@ pub enum Ending {
 /// What a server saw of one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// The handshake, or what OpenSSL said about its failure.
+    /// The handshake, or what OpenSSL reported about its failure.
     pub handshake: Option<Result<Handshake, String>>,
     /// How many bytes came in.
     pub received_bytes: u64,
@@ -209,7 +209,7 @@ impl Drop for TestServer {
     }
 }
 
-/// Fills `buffer` with the bytes that stand at `offset` of an endless, never repeating looking stream.
+/// Fills `buffer` with the bytes at `offset` of an endless stream that does not seem to repeat.
 pub fn fill_pattern(offset: u64, buffer: &mut [u8]) {
     for (position, byte) in (offset..).zip(buffer) {
         // The finalizer of splitmix64: every byte depends on all of its position, so that lost, doubled and

@@ -15,12 +15,12 @@ pub(crate) fn start() -> Instant {
     *START.get_or_init(Instant::now)
 }
 
-/// A modem and a host that reads everything at once, unless it is told not to.
+/// A modem and a host that reads everything at once by default.
 pub(crate) struct Bench {
     pub(crate) modem: Modem,
     pub(crate) network: Simulated,
     pub(crate) now: Instant,
-    /// What each port has said since it was last looked at.
+    /// What each port has sent since it was last looked at.
     heard: Vec<Vec<u8>>,
     /// Ports whose host does not read.
     deaf: Vec<bool>,
@@ -63,7 +63,7 @@ impl Bench {
         self
     }
 
-    /// Whether the host of a port reads what the modem says.
+    /// Whether the host of a port reads what the modem sends.
     pub(crate) fn host_reads(&mut self, port: usize, reads: bool) {
         self.deaf[port] = !reads;
         self.drain();
@@ -78,7 +78,7 @@ impl Bench {
         self.type_on(0, bytes);
     }
 
-    /// What a port has said since it was last asked.
+    /// What a port has sent since it was last asked.
     pub(crate) fn heard_bytes(&mut self, port: usize) -> Vec<u8> {
         std::mem::take(&mut self.heard[port])
     }
@@ -91,7 +91,7 @@ impl Bench {
         self.heard_on(0)
     }
 
-    /// A command and what the port says to it at once.
+    /// A command and what the port answers to it at once.
     pub(crate) fn ask_on(&mut self, port: usize, command: &str) -> String {
         self.type_on(port, command.as_bytes());
         self.type_on(port, b"\r");
@@ -125,7 +125,7 @@ impl Bench {
         self.look();
     }
 
-    /// Tells the modem that something may have happened.
+    /// Lets the modem see that something may have happened.
     pub(crate) fn look(&mut self) {
         self.modem.network_changed(self.now, &mut self.network);
         self.drain();

@@ -136,7 +136,7 @@ mod tests {
     use crate::testing::{Bench, milliseconds, seconds};
     use crate::{Config, Family, PortName, Quirks};
 
-    /// A transparent connection whose far end says only what it is made to.
+    /// A transparent connection whose far end sends only what it is made to.
     fn streaming(config: Config) -> Bench {
         let mut bench = Bench::with(config, Plan::new(Behaviour::sink())).get_online();
         bench.open(0, 2);
@@ -147,7 +147,7 @@ mod tests {
         &bench.network.records()[0].received
     }
 
-    /// Types parts with a pause before each, and says whether the modem left data mode.
+    /// Types parts with a pause before each. Returns whether the modem left data mode.
     fn escapes(parts: &[(u64, &[u8])], after: u64) -> (bool, Vec<u8>) {
         let mut bench = streaming(Config::default());
         for (pause, part) in parts {

@@ -26,7 +26,7 @@ pub struct Actor {
     pub received: Vec<u8>,
     /// When it has read how much: the time and the sum.
     pub progress: Vec<(Instant, u64)>,
-    /// It will not send any more, and the heart has been told.
+    /// It will not send any more, and the core knows it.
     pub finish_told: bool,
     /// What it had written when it closed both directions.
     written_at_close: Option<u64>,
@@ -109,7 +109,7 @@ impl Actor {
         }
     }
 
-    /// How many bytes it has written by now, in all. Whoever has closed writes no more.
+    /// How many bytes it has written by now, in all. A client that has closed writes no more.
     fn written(&self, now: Instant) -> u64 {
         let Some(since) = self.accepted_at else { return 0 };
         let passed = now.saturating_duration_since(since);
@@ -155,7 +155,7 @@ impl Actor {
         bytes
     }
 
-    /// Whether a read would say that this is the end.
+    /// Whether a read would report the end.
     pub fn has_finished(&self, now: Instant) -> bool {
         let Some(since) = self.accepted_at else { return false };
         let passed = now.saturating_duration_since(since);
@@ -240,7 +240,8 @@ impl Actor {
         self.written_at_close.is_some()
     }
 
-    /// Whether a reset of its is due: it said so, or it closed with bytes unread, or bytes came after that.
+    /// Whether a reset of its is due: it asked for one, or it closed with bytes unread, or bytes came after
+    /// that.
     pub fn breaks(&self, now: Instant) -> bool {
         let passed = self.accepted_at.map(|since| now.saturating_duration_since(since));
         let resets = matches!((self.plan.leaves, passed),
@@ -248,7 +249,7 @@ impl Actor {
         self.outcome.is_none() && (resets || self.has_closed() && !self.inbox.is_empty())
     }
 
-    /// Whether it can be known that nobody is there any more.
+    /// Whether it can be known that the client is gone.
     pub fn is_seen_gone(&self) -> bool {
         self.plan.is_seen_leaving && self.has_closed()
     }

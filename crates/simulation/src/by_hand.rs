@@ -1,8 +1,8 @@
-//! A heart whose modem is played by hand: it answers by rote what a modem in order would, and says between
-//! and instead of that whatever a test gives it.
+//! The core with a modem that is played by hand: it answers by rote what a modem in order would, and sends
+//! between and instead of that whatever a test gives it.
 //!
-//! Simpler than the emulated modem, and without its good sense: it neither keeps to the manuals nor knows what
-//! it has said. What must hold of the heart whatever a modem says is checked after every step.
+//! It is simpler than the emulated modem: it neither keeps to the manuals nor knows what it has sent. What
+//! must hold of the core whatever a modem sends is checked after every step.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub struct ByHand {
 pub struct Rote {
     /// The heart has it open.
     pub is_open: bool,
-    /// It says nothing by itself.
+    /// It sends nothing by itself.
     pub is_mute: bool,
     /// It answers ERROR to what begins so.
     pub refuses: Vec<&'static str>,
@@ -63,11 +63,11 @@ pub struct Rote {
     pub in_use: [bool; 12],
     /// What each open asked for: socket and mode.
     pub opened: Vec<(usize, u8)>,
-    /// Everything that it was told, commands only.
+    /// Everything that it was sent, commands only.
     pub commands: Vec<String>,
-    /// How many messages it has said by itself.
+    /// How many messages it has sent by itself.
     pub messages: usize,
-    /// In front of the message of this number it says that the far end of this socket has closed.
+    /// Before the message of this number it reports that the far end of this socket has closed.
     pub closes_before: Option<(usize, usize)>,
     /// What is stored, by name.
     files: BTreeMap<String, Vec<u8>>,
@@ -177,19 +177,19 @@ impl ByHand {
         true
     }
 
-    /// The modem says this on a port, as far as the heart takes it: at once, or when there is room.
+    /// The modem sends this on a port, as far as the core takes it: at once, or when there is room.
     pub fn says(&mut self, port: usize, bytes: &[u8]) {
         self.ports[port].to_say.extend(bytes);
         self.settle();
     }
 
-    /// The modem says a message as it says its answers: with what belongs in front of it.
+    /// The modem sends a message as it sends its answers: with what belongs in front of it.
     pub fn says_message(&mut self, port: usize, bytes: &[u8]) {
         self.ports[port].message(bytes);
         self.settle();
     }
 
-    /// The far end of a socket closes, and the modem says so.
+    /// The far end of a socket closes, and the modem reports it.
     pub fn far_end_closes(&mut self, port: usize, socket: usize) {
         self.ports[port].closes(socket);
         self.settle();
@@ -201,7 +201,7 @@ impl ByHand {
         self.ports[port].heard.clear();
     }
 
-    /// How many of the bytes that the modem said have not been taken yet.
+    /// How many of the bytes that the modem sent have not been taken yet.
     pub fn held(&self, port: usize) -> usize {
         self.ports[port].to_say.len()
     }
@@ -249,7 +249,7 @@ impl ByHand {
         count
     }
 
-    /// A client closes its direction; `gone`: and nobody reads any more.
+    /// A client closes its direction; `gone`: and it reads no more.
     pub fn finish(&mut self, client: usize, gone: bool) {
         let Some(id) = self.there(client) else { return };
         if !std::mem::replace(&mut self.clients[client].finished, true) {
@@ -342,7 +342,7 @@ impl ByHand {
                         client.shut = true;
                     }
                     let index = self.clients.iter().rposition(|client| client.id == id);
-                    // Whoever has seen the end closes.
+                    // A client that has seen the end closes.
                     self.finish_later(index);
                 }
                 Action::CloseClient(id) => {
@@ -406,7 +406,7 @@ impl ByHand {
         !output.is_empty()
     }
 
-    /// Nothing holds more than it may, whatever the modem says.
+    /// Nothing holds more than it may, whatever the modem sends.
     fn check(&self) {
         let heart = self.relay.modem();
         for socket in SocketId::all() {
@@ -430,7 +430,7 @@ impl Drop for ByHand {
 }
 
 impl Rote {
-    /// The host said this.
+    /// The host sent this.
     fn hears(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if let Some((socket, left)) = &mut self.payload {
@@ -483,7 +483,7 @@ impl Rote {
         }
     }
 
-    /// Says a message, with what belongs in front of it, unless it is mute.
+    /// Sends a message, with what belongs in front of it, unless it is mute.
     fn message(&mut self, bytes: &[u8]) {
         if self.is_mute {
             return;

@@ -1,4 +1,4 @@
-//! A far end that remembers what it said and read, and that can be told to say more or to end.
+//! A far end that remembers what it sent and read, and that can be made to send more or to end.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,7 +17,7 @@ pub struct Memory {
     pub opened: usize,
     /// What it has read, in order.
     pub read: Vec<u8>,
-    /// What it has said, in order.
+    /// What it has sent, in order.
     pub said: Vec<u8>,
     /// How it ended the connection.
     pub ended: Option<Ending>,
@@ -31,12 +31,12 @@ impl Far {
         self.0.lock().expect("only one thread runs a simulation")
     }
 
-    /// Makes it say more.
+    /// Makes it send more.
     pub fn say(&self, bytes: &[u8]) {
         self.memory().to_say.extend(bytes);
     }
 
-    /// Makes it end the connection behind what it has said.
+    /// Makes it end the connection after what it has sent.
     pub fn end(&self, how: Ending) {
         self.memory().told_to_end = Some(how);
     }

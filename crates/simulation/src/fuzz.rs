@@ -55,10 +55,10 @@ pub static TRACED: AtomicBool = AtomicBool::new(false);
 
 // The decoder.
 
-/// What the modem says means the same however its bytes are split, and after the rest of what it announced has
-/// come, the next `OK` is understood.
+/// What the modem sends means the same however its bytes are split, and after the rest of what it announced
+/// has come, the next `OK` is understood.
 ///
-/// The first byte says what the host does meanwhile, the second how long the pieces are.
+/// The first byte decides what the host does meanwhile, the second how long the pieces are.
 pub fn decoder(data: &[u8]) {
     let (Some(&[host, step]), Some(said)) = (data.first_chunk(), data.get(2..)) else { return };
     let whole = decoded(said, said.len().max(1), host);
@@ -231,7 +231,7 @@ pub fn rfc2217(data: &[u8]) {
     assert_eq!(unframed(&escaped, usize::from(step).max(1)), (received.to_vec(), Vec::new()));
 }
 
-/// Payload and answers of what a device server says in pieces of this length.
+/// Payload and answers of what a device server sends in pieces of this length.
 fn unframed(received: &[u8], step: usize) -> (Vec<u8>, Vec<u8>) {
     let mut hello = Vec::new();
     let mut telnet = Telnet::new(115_200, FlowControl::RtsCts, &mut hello);
@@ -263,7 +263,7 @@ pub fn emulator(data: &[u8]) {
     let mut modem = emulator::Modem::new(config, now);
     let mut heard = Vec::new();
     for line in data.split(|byte| *byte == b'\n') {
-        // The last byte of a line says where it is typed and how much time passes behind it.
+        // The last byte of a line decides where it is typed and how much time passes after it.
         let (hint, typed) = line.split_last().unwrap_or((&b' ', &[]));
         let port = usize::from(hint & 1);
         modem.received(port, typed, now, &mut network);
@@ -310,14 +310,14 @@ fn pass(
     *now = end;
 }
 
-// The heart, and a modem that says anything.
+// The core, and a modem that sends anything.
 
 /// Something that happens to the heart.
 #[derive(Arbitrary, Debug)]
 enum Event {
-    /// The modem says these bytes.
+    /// The modem sends these bytes.
     Says(u8, Vec<u8>),
-    /// The modem says something that there is, about any socket and of any length.
+    /// The modem sends something that exists, about any socket and of any length.
     Urc(u8, u8, i32),
     /// The modem answers the next of these commands with one of these.
     Instead(u8, u8, u8),
@@ -325,7 +325,7 @@ enum Event {
     Pass(u16),
     /// The next deadline passes.
     Wait,
-    /// The modem says nothing any more, or answers again.
+    /// The modem sends nothing any more, or answers again.
     Mute(u8, bool),
     Connect(u8),
     Send(u8, u16),
@@ -338,8 +338,8 @@ enum Event {
     Shutdown,
 }
 
-/// A heart meets a modem that answers by rote and says anything besides: nothing that it holds outgrows its
-/// limit, no deadline spins, and when it is told to end, every client ends and so does it.
+/// The core meets a modem that answers by rote and sends anything besides: nothing that it holds outgrows its
+/// limit, no deadline spins, and when it is to end, every client ends and so does it.
 pub fn heart(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let Ok(ports) = input.int_in_range(1..=2_u8) else { return };
@@ -502,10 +502,10 @@ const EVENTS_MAX: usize = 400;
 
 // Numbers.
 
-/// A modem, a device server or a daemon puts any numbers into everything that it says: each is read into its
-/// range or not at all, and nothing is reckoned with that could overflow.
+/// A modem, a device server or a daemon puts any numbers into everything that it sends: each is read into its
+/// range or not at all, and no calculation can overflow.
 ///
-/// Each byte says which number stands in the next place; the eight bytes after a `RAW` are the number itself.
+/// Each byte chooses the next number; the eight bytes after a `RAW` are the number itself.
 pub fn answers(data: &[u8]) {
     let mut numbers = Numbers { input: data };
     let mut hand =
@@ -772,7 +772,7 @@ fn wiring(run: &Run) -> Wiring {
     let ports = wiring.ports.len();
     let has_streams = wiring.connections.iter().any(|connection| connection.mode == Mode::Transparent);
     for (at, mishap) in run.faults.iter().take(8) {
-        // Half a URC behind the words of a reboot is payload, as far as anybody could tell.
+        // Half a URC after the words of a reboot is payload, as far as can be known.
         if has_streams && matches!(mishap, Mishap::CutHead(_)) {
             continue;
         }

@@ -3,8 +3,8 @@
 //! ```text
 //!   actors ◄──► Relay (the heart) ◄──► Wire ◄──► Modem (the emulator) ◄──► Simulated network ◄──► Far
 //! ```
-//! After each change everything that can move is moved; then time jumps to the next deadline of anybody. What
-//! must hold always is checked after every step, so that no test has to ask for it.
+//! After each change everything that can move is moved; then time jumps to the next deadline of any part.
+//! What must hold always is checked after every step, so that no test has to ask for it.
 
 mod actor;
 pub mod by_hand;
@@ -39,7 +39,7 @@ use wire::Wire;
 use wiring::{Fault, Port, Wiring};
 use witness::{Seen, Witness};
 
-/// What the host's clock says at the start, in seconds since 1970.
+/// What the host's clock shows at the start, in seconds since 1970.
 pub const HOST_CLOCK: i64 = 1_790_000_000;
 
 /// A run.
@@ -71,9 +71,9 @@ pub struct Simulation {
     weak: Vec<Option<String>>,
     /// By how many seconds the host's clock has jumped.
     pub host_clock_ahead: i64,
-    /// When another program said something last.
+    /// When another program sent something last.
     meddled_at: Option<Instant>,
-    /// When the heart said that sockets can be opened, each time.
+    /// When the core reported that sockets can be opened, each time.
     pub ready_at: Vec<Instant>,
     /// When the user's reset command was to be run, each time.
     pub reset_commands: Vec<Instant>,
@@ -127,7 +127,7 @@ impl Simulation {
         let mut now = start;
         for bytes in &wiring.typed_before {
             modem.received(0, bytes, now, &mut network);
-            // The other program has its time, and takes what it is told.
+            // The other program has its time, and takes what it is given.
             let until = now + Duration::from_secs(3);
             while now < until {
                 let due = modem.next_deadline().into_iter().chain(network.next_deadline()).min();
@@ -389,7 +389,7 @@ impl Simulation {
                 moved |= self.move_client(index);
             }
             for port in self.wires.len()..self.wiring.modem.ports.len() {
-                // The other program reads whatever it is told.
+                // The other program reads whatever it is given.
                 let count = self.modem.output(port).len();
                 self.modem.written(port, count, self.now);
             }
@@ -439,7 +439,7 @@ impl Simulation {
                     self.counters_when_ready.get_or_insert(self.modem.counters());
                 }
                 Action::Stop(status) => self.stopped = Some(status),
-                // Answers to questions that nobody asks here.
+                // Answers to questions that are not asked here.
                 _ => {}
             }
         }
@@ -540,7 +540,7 @@ impl Simulation {
         let wire = &mut self.wires[port];
         wire.set_dcd(self.modem.modem_lines(port).dcd, self.now);
         let baud = self.modem.baud(port);
-        // What a host does not read stays in a USB device, whatever AT+IFC says.
+        // What a host does not read stays in a USB device, whatever AT+IFC sets.
         let held = !wire.port.is_uart || self.modem.flow_control(port).rts;
         let output = self.modem.output(port);
         let piece = wire.piece(output);
@@ -659,7 +659,7 @@ impl Simulation {
             }
             Fault::Stall(time) => self.modem.stall(now + time),
             Fault::DelayAnswer(time) => self.modem.delay_next_answer(time),
-            // In a stream whose modem boots it would be payload, and nobody could tell.
+            // In a stream whose modem boots it would be payload, and that could not be known.
             Fault::Urc(text) if self.modem.is_up() => self.modem.inject_urc(&text, now),
             Fault::Urc(_) => {}
             Fault::CutUrcHead(count) => self.modem.cut_next_urc(count),
@@ -679,10 +679,11 @@ impl Simulation {
                 }
                 self.wires[port].missing_until = Some(now + time);
             }
-            // In a stream it would be payload, and nobody could tell.
+            // In a stream it would be payload, and that could not be known.
             Fault::Noise(port, _) if self.relay.modem().port_state(port) == "data" => {}
             Fault::Noise(port, _) if self.modem.modem_lines(port).dcd => {}
-            // What a modem that is down has announced and not said is still due, and it would be part of that.
+            // What a modem that is down has announced and not sent is still due, and it would be part of
+            // that.
             Fault::Noise(port, bytes) if self.modem.is_up() => self.modem.inject(port, &bytes),
             Fault::Noise(..) => {}
             Fault::Disturb => self.wires.iter_mut().for_each(|wire| wire.is_disturbed = true),
@@ -722,7 +723,7 @@ impl Simulation {
         let boots_unread = has_rebooted && self.can_boot_unread();
         let has_gone_down = has_rebooted || self.modem.counters().boots > 0 && !self.modem.is_up();
         let stops_short = has_gone_down && self.wiring.ports.iter().any(|port| !port.has_dcd);
-        // Where nobody counts what a line does to the bytes, nothing can be promised of them.
+        // Where nothing counts what a line does to the bytes, nothing can be promised of them.
         let alters_unseen = self.wiring.ports.iter().any(Port::alters_unseen);
         for index in 0..self.clients.len() {
             let (client, far) = (&self.clients[index], self.fars[index].memory());
@@ -743,8 +744,8 @@ impl Simulation {
                 let is_stream = self.wiring.connections[index].mode == Mode::Transparent;
                 let right = match client.outcome {
                     Some(_) => is_filled_up(new, &expected),
-                    // Whether a stream has ended, only an escape tells where DCD does not, and a modem that stalls
-                    // may take it for payload. Then nothing of the client's may follow.
+                    // Whether a stream has ended, only an escape shows where DCD does not, and a modem that
+                    // stalls may take it for payload. Then nothing of the client's may follow.
                     None if is_stream && new != expected => {
                         self.spoiled[index] = true;
                         is_filled_up(new, &expected)
@@ -781,9 +782,9 @@ impl Simulation {
                 && !far.said[*down..].starts_with(&received[*down..])
                 && (garbled || boots() || stops() || comes_back())
             {
-                // Nobody can tell what a modem that boots says at another speed from what was announced before,
-                // nor what it echoes behind its `RDY` from payload, nor a few letters of an end that it did not finish:
-                // the client must be told that it is broken.
+                // What a modem that boots sends at another speed cannot be distinguished from what was
+                // announced before, nor what it echoes after its `RDY` from payload, nor a few letters of an
+                // end that it did not finish from payload: the client must be reset.
                 assert_ne!(
                     client.outcome,
                     Some(Outcome::Eof),
@@ -817,8 +818,8 @@ impl Simulation {
         }
     }
 
-    /// A line has lost bytes for want of room. What was lost may be anybody's whose bytes come by it: a stream's that it
-    /// is, or else of all that are connected and not streams, as long as they are.
+    /// A line has lost bytes for want of room. What was lost may belong to any client whose bytes come by it:
+    /// a stream's that it is, or else of all that are connected and not streams, as long as they are.
     fn overran(&mut self, port: usize) {
         if self.wires[port].port.counts {
             return;
@@ -847,7 +848,7 @@ impl Simulation {
             };
             let is_stream = self.wiring.connections[index].mode == Mode::Transparent;
             let unseen = self.meddled_at.is_some_and(|at| self.now - at < Duration::from_secs(3));
-            // The first of several stands in two places.
+            // The first of several is in two places.
             let mut authorities = open.authorities.clone();
             authorities.dedup();
             let wrong = open.security_level == 0
@@ -894,7 +895,8 @@ impl Simulation {
         self.wiring.faults.iter().any(|(_, fault)| is_reboot(fault))
     }
 
-    /// The modem says `closed` of a connection that is cut, and nothing that could be asked speaks against it.
+    /// The modem reports `closed` for a connection that is cut, and nothing that could be asked contradicts
+    /// it.
     fn can_end_unseen(&self) -> bool {
         let cuts = |fault: &Fault| matches!(fault, Fault::CutSocket(_) | Fault::WearOutPdp);
         self.wiring.faults.iter().any(|(_, fault)| cuts(fault))
@@ -920,8 +922,8 @@ fn is_filled_up(bytes: &[u8], expected: &[u8]) -> bool {
     bytes[same..].iter().all(|byte| FILLING.contains(byte))
 }
 
-/// Whether what was received parts from what was said where a modem says that it has booted, and no more follows than
-/// was on its way to it.
+/// Whether what was received differs from what was sent where a modem reports that it has booted, and no more
+/// follows than was on its way to it.
 fn begins_with_boot(received: &[u8], said: &[u8]) -> bool {
     let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
     if received.len() - same > ECHO_MAX_BYTES {
@@ -931,8 +933,8 @@ fn begins_with_boot(received: &[u8], said: &[u8]) -> bool {
     around.windows(BOOT.len()).any(|window| window == BOOT)
 }
 
-/// Whether what was received goes on behind what was said with less than half of what a modem says at the end of a stream:
-/// it lost its power before it had said more.
+/// Whether what was received goes on after what was sent with less than half of what a modem sends at the end
+/// of a stream: it lost its power before it had sent more.
 fn is_begun_end(received: &[u8], said: &[u8]) -> bool {
     let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
     let rest = &received[same..];
@@ -946,7 +948,8 @@ fn is_reboot(fault: &Fault) -> bool {
     }
 }
 
-/// Whether what was received parts from what was said, and is from there on what was sent, as far as that was on its way.
+/// Whether what was received differs from what was sent down, and is from there on what was sent up, as far
+/// as that was on its way.
 fn is_echo(received: &[u8], said: &[u8], sent: &[u8]) -> bool {
     let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
     let rest = &received[same..];
@@ -1007,7 +1010,7 @@ mod tests {
             (b"0123\r\nRDY\r\n", true),
             (b"0123456789", false),
             (b"01234what was sent", false),
-            // The words must stand where it parts.
+            // The words must be where it differs.
             (b"01234 and much later \r\nRDY\r\n", false),
         ] {
             assert_eq!(begins_with_boot(received, said), is_excused, "{}", received.escape_ascii());

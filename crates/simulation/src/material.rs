@@ -2,7 +2,7 @@
 
 use qssl_core::at::transcript::{Event, Transcript};
 
-/// What other programs have the modem say, each with its frame.
+/// What other programs have the modem send, each with its frame.
 pub fn other_programs() -> Vec<Vec<u8>> {
     let text = include_str!("../../core/tests/answers/other-programs.txt");
     let entries = Transcript::parse(text).expect("the file is a transcript").entries;
@@ -45,5 +45,5 @@ pub const URCS: [&str; 8] = [
 /// a command may take.
 pub const UNFAIR: [&str; 3] = ["early_payload_kept", "payload_echoed", "open_result_before_ok"];
 
-/// What may stand on a line between two messages.
+/// What may be on a line between two messages.
 pub const NOISE: [&[u8]; 4] = [b"\0", b"\xE0\xFF", b"\r\n", b"\r\n\r\n"];

@@ -1,10 +1,10 @@
-//! The last things that were said, on the wire and in the log, for whoever has to find out why a run failed.
+//! The last events on the wire and in the log, to find out why a run failed.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Begins anew, and says whether anything is kept at all.
+/// Begins anew. Returns whether anything is kept at all.
 pub fn begin(kept: bool) {
     LINES.with_borrow_mut(|lines| {
         lines.clear();

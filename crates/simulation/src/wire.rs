@@ -14,7 +14,7 @@ pub struct Wire {
     pub port: Port,
     /// The heart has it open.
     pub is_open: bool,
-    /// Nobody can open it before then.
+    /// It cannot be opened before then.
     pub missing_until: Option<Instant>,
     /// RTS and CTS count on the host's side.
     pub host_flow_control: bool,
@@ -34,7 +34,7 @@ pub struct Wire {
     pub wrong: u32,
     /// The level of DCD that the host can see.
     pub dcd: bool,
-    /// How much of what the modem has to say was looked through for its words, and where the last of them are.
+    /// How much of what the modem has to send was searched for its words, and where the last of them are.
     looked_at: usize,
     words: Option<usize>,
     /// A level that it will see when what is ahead of it has arrived.
@@ -42,7 +42,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A line that nobody has opened.
+    /// A line that is not open.
     pub fn new(port: Port, host_baud: u32, modem_baud: u32, seed: u64) -> Self {
         let speed = |baud| if port.paced { baud } else { 0 };
         Wire {
@@ -135,8 +135,8 @@ impl Wire {
         bytes
     }
 
-    /// How much of what the modem has to say may leave in one piece: DCD falls between the last payload and the
-    /// words behind it.
+    /// How much of what the modem has to send may leave in one piece: DCD falls between the last payload and
+    /// the words after it.
     pub fn piece(&mut self, output: &[u8]) -> usize {
         if output.len() < self.looked_at {
             (self.looked_at, self.words) = (0, None);
@@ -186,7 +186,7 @@ impl Wire {
         }
     }
 
-    /// The speed that counts once the host has read what was said before.
+    /// The speed that counts once the host has read what was sent before.
     pub fn set_modem_baud(&mut self, baud: u32, now: Instant) {
         if baud != self.modem_baud && self.down.is_empty() {
             self.modem_baud = baud;
@@ -282,5 +282,5 @@ const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
 const TTY_BYTES: usize = 4_096;
 /// Bytes that are on the line ahead of what a flow control stops.
 const WINDOW_BYTES: usize = 128;
-/// A UART tells of its bytes in such portions.
+/// A UART reports its bytes in such portions.
 const STEP_BYTES: usize = 64;

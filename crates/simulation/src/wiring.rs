@@ -1,6 +1,6 @@
 //! What a run is made of, as plain data: ports, connections with both their ends, and faults with their times.
 //!
-//! A wiring says everything: started twice it runs twice the same, byte for byte.
+//! A wiring decides everything: started twice, it runs twice the same, byte for byte.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Wiring {
     pub seed: u64,
     /// The modem.
     pub modem: emulator::Config,
-    /// How the heart is told to treat it; its devices follow from `ports`.
+    /// How the core is set to treat it; its devices follow from `ports`.
     pub settings: settings::Modem,
     /// The TLS settings of every tunnel.
     pub tls: settings::Tls,
@@ -35,7 +35,7 @@ pub struct Wiring {
     pub typed_before: Vec<Vec<u8>>,
 }
 
-/// A port and the line behind it.
+/// A port and its line.
 #[derive(Clone, Debug)]
 pub struct Port {
     /// Its name in the modem.
@@ -113,7 +113,7 @@ pub struct Client {
     pub buffer_bytes: usize,
     /// Once that is full, the kernel takes nothing before there is room for so many bytes.
     pub room_min_bytes: usize,
-    /// Whether it can be known that nobody is there any more.
+    /// Whether it can be known that the client is gone.
     pub is_seen_leaving: bool,
 }
 
@@ -182,7 +182,7 @@ pub enum Fault {
     CutSocket(u8),
     /// The far end of this connection ends it.
     EndFarEnd(usize, Ending),
-    /// The far end of this connection says this besides.
+    /// The far end of this connection sends this besides.
     Say(usize, Vec<u8>),
     /// The network takes the data session away.
     DropPdp,
@@ -206,7 +206,7 @@ pub enum Fault {
     CutUrcHead(usize),
     /// The next open fails with this code.
     FailOpen(u16),
-    /// Nothing is heard of the next open.
+    /// The next open gets no answer.
     NeverOpen,
     /// The next files arrive with another first byte.
     SpoilUploads(u32),
@@ -224,7 +224,7 @@ pub enum Fault {
     LosePort(usize, Duration),
     /// Bytes that mean nothing come out of the port.
     Noise(usize, Vec<u8>),
-    /// The lines lose and alter bytes from now on, as their ports say.
+    /// The lines lose and alter bytes from now on, as their ports are set.
     Disturb,
     /// Nothing lies in wait any more.
     Calm,
@@ -236,15 +236,15 @@ pub enum Fault {
     HoldLine(usize, Duration),
     /// The next send is answered with SEND FAIL, and so much later with SEND OK.
     SendFailsFor(Duration),
-    /// The data session is lost, and the modem says so only when it is asked.
+    /// The data session is lost, and the modem reports it only when it is asked.
     LosePdpSilently,
-    /// Another program is the reason that the modem says this, given with its frame.
+    /// Another program is the reason that the modem sends this, given with its frame.
     Foreign(Vec<u8>),
     /// An SMS with this text has come.
     Sms(String),
     /// Every close is refused until the modem boots.
     RefuseClosesUntilBoot,
-    /// A device server tells late that it has set no flow control on the line of this port.
+    /// A device server reports late that it has set no flow control on the line of this port.
     LacksFlowControl(usize),
 }
 
@@ -255,7 +255,7 @@ impl Default for Wiring {
 }
 
 impl Wiring {
-    /// An EG800Q on its USB AT port, unpaced, with nobody connected.
+    /// An EG800Q on its USB AT port, unpaced, with no client connected.
     pub fn new() -> Self {
         Wiring {
             seed: 1,
@@ -360,7 +360,7 @@ impl Port {
         Port { paced: true, is_uart: true, has_dcd: true, has_dtr: true, ..Port::usb(PortName::Uart1) }
     }
 
-    /// As behind a device server: which of the modem's ports it is the host does not know.
+    /// As on a device server: the host does not know which of the modem's ports it is.
     pub fn unnamed(self) -> Self {
         Port { is_named: false, ..self }
     }
@@ -370,7 +370,7 @@ impl Port {
         Port { believed: Some(name), ..self }
     }
 
-    /// It may lose and alter bytes, and nobody at the host can know.
+    /// It may lose and alter bytes, and the host cannot know.
     pub fn alters_unseen(&self) -> bool {
         self.loses_one_of + self.alters_one_of > 0 && !self.counts
     }

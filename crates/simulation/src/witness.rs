@@ -1,16 +1,16 @@
 //! A witness on a port, between heart and line: it sees what the heart writes and what it is shown, and knows the
 //! rules of the conversation from PROTOCOL and not from the heart.
 //!
-//! Nothing is written while a command is in flight, but its payload: after the prompt, and no more of it than was
-//! announced. No command is in flight for longer than it may take; whoever gives one up must bring the modem to
-//! answer `AT` before anything else is said. Whatever could be a result or a prompt in what the heart is shown,
-//! payload included, counts as one, so that nobody is accused wrongly.
+//! Nothing is written while a command is in flight, but its payload: after the prompt, and no more of it than
+//! was announced. No command is in flight for longer than it may take; after one was given up, the modem must
+//! answer `AT` before anything else is sent. Whatever could be a result or a prompt in what the core is
+//! given, payload included, counts as one, so that no fault is reported wrongly.
 
 use std::time::{Duration, Instant};
 
 /// What it knows of a port.
 pub struct Witness {
-    /// The line alters words, so that what the modem meant cannot be told.
+    /// The line alters words, so that what the modem meant cannot be known.
     is_blind: bool,
     /// What comes in meanwhile takes the line's time.
     is_paced: bool,
@@ -69,7 +69,7 @@ struct InFlight {
     line: String,
     /// When the modem has taken too long.
     due: Instant,
-    /// The same, whatever else it says meanwhile.
+    /// The same, whatever else it sends meanwhile.
     latest: Instant,
     /// Announced payload that has not been written.
     left: usize,
@@ -174,7 +174,7 @@ impl Witness {
         end + 1
     }
 
-    /// The heart is shown what the modem said.
+    /// The core is given what the modem sent.
     pub fn host_reads(&mut self, bytes: &[u8], now: Instant) {
         let pause = now.saturating_duration_since(self.read_at);
         self.read_at = now;
@@ -205,8 +205,8 @@ impl Witness {
         self.tail.drain(..more);
     }
 
-    /// Time has passed. `is_unread`: the heart leaves the port unread, and the modem's time stands still;
-    /// `next_deadline`: when the heart wants to be told of the time.
+    /// Time has passed. `is_unread`: the core leaves the port unread, and the modem's time stands still;
+    /// `next_deadline`: when the core wants to be given the time.
     /// `awaits_payload`: the rest of announced payload comes first.
     pub fn check(
         &mut self,
@@ -283,7 +283,7 @@ fn wire_time(count: usize, baud: u32) -> Duration {
     Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud))
 }
 
-/// What ends a command, behind a line end.
+/// What ends a command, after a line end.
 const RESULTS: [&[u8]; 7] =
     [b"OK\r", b"ERROR\r", b"+CME ERROR:", b"SEND OK\r", b"SEND FAIL\r", b"CONNECT", b"NO CARRIER\r"];
 /// As many bytes as may be the beginning of one of them.

@@ -35,7 +35,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
             let told = modem.session.kept.get("QSIMSTAT").map_or("0", String::as_str);
             line(format!("+QSIMSTAT: {told},{inserted}"))
         }
-        // Nobody changes the card of a running modem, so the URC never comes.
+        // The card of a running modem is never changed, so the URC never comes.
         ("QSIMSTAT", Kind::Write(list)) => modem.parameters(list).small(0, 0..=1).map_or_else(
             |invalid| Err(invalid.into()),
             |told| {
@@ -144,7 +144,7 @@ impl Modem {
         }
     }
 
-    /// The number behind the comma of AT+CEREG?: 0 not searching, 1 home, 2 searching, 3 denied, 5 roaming.
+    /// The number after the comma of AT+CEREG?: 0 not searching, 1 home, 2 searching, 3 denied, 5 roaming.
     pub(crate) fn registration_status(&self, now: Instant) -> u8 {
         let Some(since) = self.session.searching_since.filter(|_| self.session.functionality == 1) else {
             return 0;
@@ -172,7 +172,7 @@ impl Modem {
         }
     }
 
-    /// Tells a changed registration by the URCs that were asked for.
+    /// Reports a changed registration by the URCs that were asked for.
     pub(crate) fn tell_registration(&mut self, now: Instant) {
         let status = self.registration_status(now);
         if std::mem::replace(&mut self.session.registration_told, status) == status {

@@ -91,8 +91,8 @@ impl Modem {
         }
     }
 
-    /// What the network is asked for, or the code that the open is bound to fail with; and whether nothing
-    /// is ever heard of it.
+    /// What the network is asked for, or the code that the open is bound to fail with; and whether it never
+    /// gets an answer.
     fn open_request(&mut self, open: &Open, now: Instant) -> (OpenRequest, Option<u16>, bool) {
         let tls = match open.service {
             Service::Tls => self.tls_parameters(open.ssl_context, now).map(Some),
@@ -229,7 +229,7 @@ impl Modem {
     }
 
     /// Whether unread bytes of a cut connection can still be read: by the EG800Q's manual QSSLRECV of an
-    /// abnormally closed connection is an ERROR, the EC20's does not say so.
+    /// abnormally closed connection is an ERROR, the EC20's does not mention it.
     pub(crate) fn cut_loses_unread(&self) -> bool {
         self.config.quirks.unread_lost_when_cut || self.config.family == Family::Eg800q
     }

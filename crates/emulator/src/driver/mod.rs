@@ -144,7 +144,7 @@ impl Embedded {
     ) -> Option<T> {
         let (sender, answer) = channel();
         let task: Task = Box::new(move |driver, now| {
-            // Nobody waits any more if this fails.
+            // The receiver is gone if this fails.
             let _ = sender.send(action(driver, now));
         });
         self.tasks.send(task).ok()?;
@@ -256,7 +256,7 @@ impl Driver {
         }
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until it is stopped.
     ///
     /// # Errors
     /// Only when waiting itself fails.
@@ -335,7 +335,7 @@ impl Driver {
             }
             SIGNALS => {
                 if let Some(signals) = &mut self.signals {
-                    // Only drained: the flags say which signals they were.
+                    // Only drained: the flags show which signals they were.
                     while signals.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
                 }
             }
@@ -404,7 +404,7 @@ const SIGNALS: Token = Token(2);
 const PORT_TOKENS: usize = 16;
 /// The connections' tokens follow.
 const NETWORK_TOKENS: usize = 1024;
-/// A host and a far end that are both fast can keep a modem busy for ever; others want to be heard too.
+/// A host and a far end that are both fast can keep a modem busy for ever; others must get their turn too.
 const ROUNDS_BETWEEN_EVENTS: usize = 64;
 const EVENTS_AT_ONCE: usize = 256;
 const BUFFER_BYTES: usize = 16_384;

@@ -281,7 +281,8 @@ impl Port {
         let (modem, number, now) = (&mut *around.modem, self.number, around.now);
         let Some(pacing) = &mut self.pacing else {
             let count = self.write_to_host_from(modem, now);
-            // Nothing written is nothing to tell: the modem would look after its sockets for nothing.
+            // If nothing was written there is nothing to report: the modem would look after its sockets for
+            // nothing.
             if count > 0 {
                 modem.written(number, count, now);
             }
@@ -349,7 +350,7 @@ impl Port {
         if modem.flow_control(self.number).rts {
             return false;
         }
-        // Nobody takes them and nothing holds the modem: that is how bytes are lost on a real line.
+        // They are not taken, and nothing holds the modem: that is how bytes are lost on a real line.
         let count = arrived.len();
         self.losses.not_taken_bytes += count as u64;
         pacing.to_host.consume(count);
@@ -399,7 +400,7 @@ impl Port {
         self.writable = true;
     }
 
-    /// The modem's lines change behind the last byte that left before them.
+    /// The modem's lines change after the last byte that left before them.
     fn show_lines(&mut self, around: &Surroundings<'_>) {
         let line_is_empty = self.pacing.as_ref().is_none_or(|pacing| pacing.to_host.is_empty());
         if let Link::Server(server) = &mut self.link

@@ -21,7 +21,7 @@ pub(super) struct Pty {
     master: File,
     /// Kept open, so that a host that comes and goes does not look like a broken line.
     slave: OwnedFd,
-    /// Tells when a host has closed the slave.
+    /// Reports when a host has closed the slave.
     watch: OwnedFd,
     path: PathBuf,
     link: Option<PathBuf>,
@@ -66,7 +66,7 @@ impl Pty {
         registry.register(&mut SourceFd(&watch), tokens[1], Interest::READABLE)
     }
 
-    /// The watch has something to say: a host has closed the slave. On a real port its claim (TIOCEXCL)
+    /// The watch has an event: a host has closed the slave. On a real port its claim (TIOCEXCL)
     /// would end with that; here the slave stays open, and the claim would lock out the next host.
     pub(super) fn host_closed(&mut self) {
         let mut buffer = [0; 512];

@@ -1,4 +1,4 @@
-//! A recording behind a pseudoterminal.
+//! A recording on a pseudoterminal.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ impl Player {
         Stop { waker: Arc::clone(&self.waker), stop: Arc::clone(&self.stop) }
     }
 
-    /// Plays until it is told to stop.
+    /// Plays until it is stopped.
     ///
     /// # Errors
     /// Only when waiting itself fails.
@@ -106,5 +106,5 @@ const WAKER: Token = Token(0);
 const LINE: Token = Token(1);
 const WATCH: Token = Token(2);
 
-/// A pseudoterminal has no speed, but it tells one.
+/// A pseudoterminal has no speed, but it reports one.
 const USUAL_BAUD: u32 = 115_200;

@@ -1,7 +1,7 @@
 //! A serial port of the modem that is reached by TCP: raw, or with the COM port option of RFC 2217.
 //!
-//! One client at a time, as with a real port; a second one is turned away. What the modem says while nobody
-//! is connected goes nowhere.
+//! One client at a time, as with a real port; a second one is turned away. What the modem sends while no
+//! client is connected is lost.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;

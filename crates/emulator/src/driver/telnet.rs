@@ -1,7 +1,7 @@
 //! The server's side of Telnet with the COM port option (RFC 2217), without I/O.
 //!
-//! Bytes from the network go into [`Telnet::received`], which sorts out payload and [`Request`]s; what has
-//! to be said back is collected in [`Telnet::replies`]. Payload is always taken as binary.
+//! Bytes from the network go into [`Telnet::received`], which sorts out payload and [`Request`]s; what must
+//! be answered is collected in [`Telnet::replies`]. Payload is always taken as binary.
 
 use crate::modem::ModemLines;
 
@@ -10,9 +10,9 @@ use crate::modem::ModemLines;
 pub(super) struct Telnet {
     state: State,
     replies: Vec<u8>,
-    /// Options for which we have said WILL.
+    /// Options for which we have sent WILL.
     ours: Vec<u8>,
-    /// Options for which we have said DO.
+    /// Options for which we have sent DO.
     theirs: Vec<u8>,
     com_port: bool,
     settings: Settings,
@@ -29,7 +29,7 @@ pub(super) enum Request {
     Rts(bool),
     /// The host's speed in baud.
     Baud(u32),
-    /// Send no payload until told to.
+    /// Send no payload until the client allows it.
     Suspend(bool),
     /// Forget what is buffered on the way to the host.
     PurgeTowardsHost,
@@ -110,7 +110,7 @@ impl Telnet {
         }
     }
 
-    /// Tells the client about the modem's lines, if it wants to know what has changed.
+    /// Reports the modem's lines to the client, if it wants to know what has changed.
     pub(super) fn set_lines(&mut self, lines: ModemLines) {
         let before = level_bits(self.lines);
         self.lines = lines;
@@ -264,7 +264,7 @@ impl Telnet {
 
     fn notify_modem_state(&mut self, before: u8) {
         let now = level_bits(self.lines);
-        // The low half says which of the high half has changed; of RI only its end counts as a change.
+        // The low half shows which of the high half has changed; of RI only its end counts as a change.
         let mut changes = (before ^ now) >> 4;
         if now & RI != 0 {
             changes &= !(RI >> 4);
@@ -293,12 +293,12 @@ pub(super) fn escape(payload: &[u8], output: &mut Vec<u8>) {
 #[derive(Debug)]
 enum State {
     Payload,
-    /// Behind IAC.
+    /// After IAC.
     Command,
-    /// Behind IAC and WILL, WONT, DO or DONT.
+    /// After IAC and WILL, WONT, DO or DONT.
     Option(u8),
     Subnegotiation(Vec<u8>),
-    /// Behind IAC in a subnegotiation.
+    /// After IAC in a subnegotiation.
     SubnegotiationCommand(Vec<u8>),
 }
 

@@ -1,8 +1,8 @@
 //! What passed on a port, written down for people: `>` the host, `<` the modem, `@` the time since the last
 //! line, `[n]` n bytes of payload.
 //!
-//! Payload is told from text by what was announced (AT+QSSLSEND, +QSSLRECV, the recv URC, AT+QFUPL), and by
-//! CONNECT in data mode, whose end is recognised by the modem's words. It is a log, not a judge.
+//! Payload is distinguished from text by what was announced (AT+QSSLSEND, +QSSLRECV, the recv URC, AT+QFUPL),
+//! and by CONNECT in data mode, whose end is recognised by the modem's words. It is a log; it checks nothing.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -40,9 +40,9 @@ enum Mode {
 enum Announced {
     #[default]
     Nothing,
-    /// Behind the prompt.
+    /// After the prompt.
     Send(Option<usize>),
-    /// Behind CONNECT.
+    /// After CONNECT.
     Upload(usize),
 }
 
@@ -222,11 +222,11 @@ impl Transcript {
 const WORTH_MENTIONING: Duration = Duration::from_millis(10);
 /// A line without end is cut here.
 const LINE_LIMIT_BYTES: usize = 4096;
-/// Payload up to this length is shown behind its length.
+/// Payload up to this length is shown after its length.
 const SHOWN_PAYLOAD_BYTES: usize = 64;
 const CTRL_Z: u8 = 0x1A;
 const ESC: u8 = 0x1B;
-/// How data mode ends, when it stands at the end of what arrived together.
+/// How data mode ends, when it is at the end of what arrived together.
 const LEAVING: [&str; 2] = ["\r\nOK\r\n", "\r\nNO CARRIER\r\n"];
 
 fn payload_of(count: Option<usize>) -> Mode {

@@ -10,7 +10,7 @@ use std::time::Instant;
 pub mod real;
 pub mod simulated;
 
-/// Names one connection. The core never uses a number twice in its life.
+/// Names one connection. The core never uses a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
@@ -45,7 +45,7 @@ pub trait Network {
     fn next_deadline(&self) -> Option<Instant>;
 }
 
-/// What a connection shall be.
+/// The kind of connection to make.
 #[derive(Clone, Debug)]
 pub struct OpenRequest {
     /// Name or address of the server.
@@ -125,9 +125,9 @@ pub enum OpenFailure {
     Refused,
     /// TCP or TLS took too long.
     TimedOut,
-    /// The handshake failed; the text says how.
+    /// The handshake failed; the text shows how.
     Handshake(String),
-    /// The server's certificate was not accepted; the text says why.
+    /// The server's certificate was not accepted; the text is the reason.
     Verification(String),
     /// A setting cannot be used (a file that is not a certificate, a key that does not fit).
     Setting(String),

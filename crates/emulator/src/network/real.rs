@@ -45,7 +45,8 @@ pub struct RealNetwork {
     connections: BTreeMap<ConnectionId, Connection>,
     /// Closed by the core, not yet by the world.
     departures: BTreeMap<ConnectionId, Departure>,
-    /// No event tells that the last bytes have left: while the core waits for it, this is when to look again.
+    /// No event reports that the last bytes have left: while the core waits for it, this is when to look
+    /// again.
     look_again: Option<Instant>,
 }
 

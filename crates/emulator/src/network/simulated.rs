@@ -32,7 +32,7 @@ pub enum Opening {
     Opens(Duration),
     /// It fails after so long.
     Fails(Duration, OpenFailure),
-    /// Nothing is ever heard.
+    /// There is never an answer.
     Never,
 }
 
@@ -45,7 +45,7 @@ pub struct Record {
     pub received: Vec<u8>,
     /// How many those were, kept or not.
     pub received_bytes: u64,
-    /// How many bytes the far end has said.
+    /// How many bytes the far end has sent.
     pub said_bytes: u64,
     /// How the modem ended it.
     pub closed: Option<Close>,
@@ -92,7 +92,7 @@ impl Plan {
 }
 
 impl Simulated {
-    /// A network in which every name resolves and every server does what `otherwise` says.
+    /// A network in which every name resolves and every server does as `otherwise` describes.
     pub fn new(now: Instant, otherwise: Plan) -> Simulated {
         Simulated {
             now,
@@ -110,12 +110,12 @@ impl Simulated {
         self.plans.insert((host.into(), port), plan);
     }
 
-    /// Whether records keep the bytes that far ends read; they do unless told otherwise.
+    /// Whether records keep the bytes that far ends read; they do by default.
     pub fn keep_bytes(&mut self, keep: bool) {
         self.keep_bytes = keep;
     }
 
-    /// What the network says the time is, in seconds since 1970.
+    /// The time that the network reports, in seconds since 1970.
     pub fn set_time(&mut self, seconds: i64, now: Instant) {
         self.time = Some((now, seconds));
     }
@@ -135,8 +135,8 @@ impl Simulated {
         self.links.len()
     }
 
-    /// Makes the far end of a connection, named by its place in [`Simulated::records`], say bytes besides
-    /// what it says by itself.
+    /// Makes the far end of a connection, named by its place in [`Simulated::records`], send bytes besides
+    /// those that it sends by itself.
     pub fn say(&mut self, record: usize, bytes: &[u8], now: Instant) {
         if let Some(link) = self.links.values_mut().find(|link| link.record == record) {
             link.to_say.extend(bytes);
@@ -144,7 +144,7 @@ impl Simulated {
         self.advance(now);
     }
 
-    /// Makes the far end of a connection end it behind what it has said.
+    /// Makes the far end of a connection end it after what it has sent.
     pub fn end(&mut self, record: usize, how: Ending, now: Instant) {
         if let Some(link) = self.links.values_mut().find(|link| link.record == record) {
             link.told_to_end = Some(how);

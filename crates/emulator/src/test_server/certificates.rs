@@ -37,7 +37,7 @@ pub enum Usage {
     Client,
 }
 
-/// What shall be in a certificate.
+/// The contents of a certificate.
 #[derive(Clone, Debug)]
 pub struct CertificateRequest {
     /// Names and addresses of the subject; the first is the common name.
@@ -84,7 +84,7 @@ impl CertificateRequest {
         CertificateRequest { key, ..self }
     }
 
-    /// Signed with its own key by nobody else.
+    /// Signed with its own key only.
     ///
     /// # Errors
     /// What OpenSSL refuses, such as a name that does not fit.
@@ -178,7 +178,7 @@ impl Identity {
         pem(&self.chain[0])
     }
 
-    /// The certificate and the intermediate ones behind it, in PEM.
+    /// The certificate and the intermediate ones after it, in PEM.
     pub fn chain_pem(&self) -> Vec<u8> {
         self.chain.iter().flat_map(pem).collect()
     }

@@ -70,7 +70,7 @@ const GREETING: &str = "hello from the far end\n";
 const HEAD_LIMIT_BYTES: usize = 16_384;
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
-/// Reads up to the empty line; what came behind it stays in `ahead`. `None` at the client's end.
+/// Reads up to the empty line; what came after it stays in `ahead`. `None` at the client's end.
 fn read_head(
     connection: &Connection<'_>,
     stream: &mut Stream,

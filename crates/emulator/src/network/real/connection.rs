@@ -162,7 +162,7 @@ impl Connection {
                     self.pending.extend_from_slice(chunk);
                     return taken + chunk.len();
                 }
-                // The read side will say so. Until then these bytes go where a modem's bytes go.
+                // The read side will report it. Until then these bytes go where a modem's bytes go.
                 Err(_) => taken += chunk.len(),
             }
         }
@@ -329,7 +329,7 @@ impl Connection {
         let local_port = stream.tcp().local_addr().map_or(0, |address| address.port());
         self.stage = Stage::Open { stream, remote, local_port };
         self.deadline = None;
-        // Bytes may have come in behind the handshake without another event.
+        // Bytes may have come in after the handshake without another event.
         self.readable = true;
         self.writable = true;
     }
@@ -342,7 +342,7 @@ impl Connection {
     }
 }
 
-/// A connection that the core has closed in order and that still has to say its goodbyes.
+/// A connection that the core has closed in order and that still has to finish its end.
 ///
 /// ```text
 /// Flushing ──► Notifying (close_notify) ──► AwaitingEnd (FIN sent, reading until the far end's)
@@ -388,7 +388,7 @@ impl Departure {
                 Err(_) => return true,
             }
         }
-        // A far end that sends on and on is told by RST.
+        // A far end that sends on and on is stopped by RST.
         true
     }
 }
@@ -441,7 +441,7 @@ impl Stream {
         {
             return false;
         }
-        // Failing means that the far end is gone; reading will tell.
+        // Failing means that the far end is gone; reading will show it.
         let _ = self.tcp().shutdown(std::net::Shutdown::Write);
         true
     }

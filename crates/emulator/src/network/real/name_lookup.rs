@@ -42,7 +42,7 @@ impl NameLookup {
                     Vec::new()
                 }
             };
-            // Both fail only when the network is gone, and then nobody waits for this.
+            // Both fail only when the network is gone, and then the result is not wanted.
             if sender.send(Outcome { id, addresses }).is_ok() {
                 let _ = waker.wake();
             }

@@ -56,7 +56,7 @@ pub(super) struct SessionSlot {
 /// Sessions kept for resumption, by SSL context, host and port.
 ///
 /// A session is only ever offered under the settings it was made with: other settings begin with an empty
-/// cache, so that a session made without authentication never stands in for one with it.
+/// cache, so that a session made without authentication is never used in place of one with it.
 #[derive(Default)]
 pub(super) struct SessionCache {
     contexts: Vec<CachedContext>,
@@ -65,7 +65,7 @@ pub(super) struct SessionCache {
 
 struct CachedContext {
     ssl_context_id: u8,
-    /// Tells this OpenSSL context from all others that the cache has held.
+    /// Distinguishes this OpenSSL context from all others that the cache has held.
     generation: u64,
     parameters: TlsParameters,
     context: SslContext,

@@ -52,7 +52,7 @@ impl Leniency {
         Some(format!("{}{subject}", error.error_string()))
     }
 
-    /// `misused` finds out which usage extension is at fault; only asked where OpenSSL does not tell.
+    /// `misused` finds out which usage extension is at fault; only asked where OpenSSL does not report it.
     fn ignores(self, code: i32, misused: impl FnOnce() -> u32) -> bool {
         // An incomplete chain is waved through by "ignoremulticertchainverify"; a chain that is complete
         // and ends in a root that is not ours is not.

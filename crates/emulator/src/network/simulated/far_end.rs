@@ -1,4 +1,4 @@
-//! Far ends of simulated connections: what they read, what they say, and how they end, as plain data.
+//! Far ends of simulated connections: what they read, what they send, and how they end, as plain data.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ pub trait FarEnd: Send {
     fn wants(&self, now: Instant) -> usize;
     /// Bytes that it wanted.
     fn received(&mut self, bytes: &[u8], now: Instant);
-    /// What it says now, at most so many bytes.
+    /// What it sends now, at most so many bytes.
     fn send(&mut self, room: usize, now: Instant) -> Vec<u8>;
-    /// Whether it ends the connection behind what it said.
+    /// Whether it ends the connection after what it sent.
     fn ending(&self, now: Instant) -> Option<Ending>;
     /// When it does something by itself, later than now.
     fn next_deadline(&self, now: Instant) -> Option<Instant>;
@@ -33,7 +33,7 @@ pub enum Ending {
 pub struct Behaviour {
     /// What it reads.
     pub reads: Reads,
-    /// What it says.
+    /// What it sends.
     pub says: Says,
     /// When it ends the connection.
     pub ends: Ends,
@@ -57,7 +57,7 @@ pub enum Reads {
     },
 }
 
-/// What a far end says.
+/// What a far end sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Says {
     /// Nothing.
@@ -102,26 +102,26 @@ pub enum Says {
 pub enum Ends {
     /// Never by itself.
     Never,
-    /// When it has read so many bytes, and said what that made it say.
+    /// When it has read so many bytes, and sent its answers to them.
     AfterReading(u64),
-    /// When it has said so many bytes.
+    /// When it has sent so many bytes.
     AfterSaying(u64),
     /// So long after the connection came up.
     After(Duration),
 }
 
 impl Behaviour {
-    /// Reads everything and says nothing.
+    /// Reads everything and sends nothing.
     pub fn sink() -> Behaviour {
         Behaviour { reads: Reads::All, says: Says::Nothing, ends: Ends::Never, how: Ending::Closed }
     }
 
-    /// Says what it reads.
+    /// Sends what it reads.
     pub fn echo() -> Behaviour {
         Behaviour { says: Says::Echo, ..Behaviour::sink() }
     }
 
-    /// Says so many bytes of a pattern and closes.
+    /// Sends so many bytes of a pattern and closes.
     pub fn source(bytes: u64, seed: u64) -> Behaviour {
         let says = Says::Pattern { bytes, seed };
         Behaviour { says, ends: Ends::AfterSaying(bytes), ..Behaviour::sink() }
@@ -172,7 +172,7 @@ struct Actor {
     said: u64,
     /// Echo and text that waits for room; bounded by the window it came through.
     to_say: Vec<u8>,
-    /// When how many bytes of the pattern may have been said in all.
+    /// When how many bytes of the pattern may have been sent in all.
     replies: Vec<(Instant, u64)>,
 }
 
@@ -190,7 +190,7 @@ impl Actor {
         self.opened_at.map(|opened_at| opened_at + Duration::from_nanos(nanoseconds))
     }
 
-    /// How many bytes of its pattern it may have said by now, in all.
+    /// How many bytes of its pattern it may have sent by now, in all.
     fn allowed(&self, now: Instant) -> u64 {
         match &self.behaviour.says {
             Says::Nothing | Says::Echo | Says::Text(_) => 0,
@@ -218,7 +218,7 @@ impl FarEnd for Actor {
 
     fn wants(&self, now: Instant) -> usize {
         match self.behaviour.reads {
-            // An echo that cannot be heard is not added to.
+            // An echo that cannot be sent is not added to.
             _ if self.behaviour.says == Says::Echo && !self.to_say.is_empty() => 0,
             Reads::All => usize::MAX,
             Reads::Nothing => 0,
