@@ -131,8 +131,8 @@ fn in_simulated_time(report: &mut Report) {
     );
 }
 
-/// The time of the core alone for each byte and each connection: the same for one client and for twelve, at first and
-/// behind a great many.
+/// The time of the core alone for each byte and each connection: the same for one client and for twelve, at
+/// first and after a great many.
 fn growth(report: &mut Report) {
     let megabyte = 1_000_000;
     let long = std::env::var_os("QSSL_TUNNEL_LONG_TESTS").is_some();

@@ -43,7 +43,7 @@ impl Meter {
         match self.began {
             None if self.seen >= self.skip => self.began = Some((Instant::now(), self.seen)),
             Some((at, from)) if self.seen >= self.total => {
-                // Whoever waited may have given up.
+                // The waiting thread may have given up.
                 let _ = self.result.send(Rate { bytes: self.seen - from, time: at.elapsed() });
                 self.skip = u64::MAX;
                 self.began = None;

@@ -250,7 +250,7 @@ impl Worker {
         let (read, opened) = (std::mem::take(&mut self.world.read), std::mem::take(&mut self.world.opened));
         self.saw(read as usize);
         if opened > 0 {
-            // Nobody may want to know.
+            // The receiver may be gone.
             let _ = self.opened.send(now);
         }
         let silent = self.core.output(0).is_empty() && self.lines[1].is_empty() && self.lines[0].is_empty();

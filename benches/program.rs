@@ -76,7 +76,7 @@ impl Program {
             let sender = sender.clone();
             std::thread::spawn(move || {
                 for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    // Nobody may listen any more.
+                    // The other side may be gone.
                     let _ = sender.send(line);
                 }
             });

@@ -21,7 +21,7 @@ pub enum Limit {
     AtLeast(f64),
     /// No more.
     AtMost(f64),
-    /// Nobody has said.
+    /// Not measured yet.
     None,
 }
 
@@ -43,7 +43,7 @@ impl Report {
         self.rows.push(Row::Heading(text.to_owned()));
     }
 
-    /// A figure with its unit, and so many digits behind the point.
+    /// A figure with its unit, and so many digits after the point.
     pub fn figure(&mut self, name: &str, value: f64, digits: usize, unit: &str, limit: Limit) {
         let met = match limit {
             Limit::AtLeast(least) => value >= least,

@@ -1,8 +1,8 @@
 //! The yardstick: accepts one TCP client, says the AT dialogue by rote, carries its bytes, and nothing else.
 //!
-//! It knows that the modem is the bench's and that nothing ever goes wrong. It does not recover, does not check,
-//! does not record, serves nobody else and ends when the client does. What the tunnel needs beyond this is what
-//! the tunnel adds.
+//! It knows that the modem is the bench's and that nothing ever goes wrong. It does not recover, does not
+//! check, does not record, serves no other client and ends when its client does. What the tunnel needs beyond
+//! this is what the tunnel adds.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};

@@ -64,7 +64,7 @@ impl Link {
         Some(Link { client, program, modem })
     }
 
-    /// Moves so many bytes, and measures behind the first `skip`.
+    /// Moves so many bytes, and measures after the first `skip`.
     pub fn transfer(&mut self, way: Way, skip: u64, total: u64) -> Round {
         let (mut meter, result) = Meter::new(skip, total);
         let before = self.program.taken();

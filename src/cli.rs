@@ -806,7 +806,7 @@ pub fn one_line(error: &clap::Error) -> String {
 }
 
 /// What is wrong with an option, and the variable if the environment has set it: a user who did not type the
-/// option would look for it in vain.
+/// option would not find it.
 pub fn with_variable(message: String) -> String {
     let is_set = |variable: &OsStr| std::env::var_os(variable).is_some();
     match variable_of(&message, std::env::args_os(), is_set) {

@@ -8,7 +8,7 @@ use qssl_core::settings::Mode;
 use qssl_test_common::in_memory::{self, Rig};
 use qssl_test_common::world::FarEnd;
 
-/// Counts what the heart asks for; what is around it may do as it likes.
+/// Counts what the core asks for; what is around it may do as it likes.
 struct Counting;
 
 thread_local! {

@@ -51,7 +51,7 @@ fn a_certificate_is_stored_once_and_comes_back_byte_for_byte() {
     assert_eq!(cert(&modem, &["get", &name]).expect_success().stdout, original);
     let directory = harness::temporary_directory();
     let copy = directory.path().join("copy.pem");
-    // It may be a key: whoever could read the file before cannot read it now.
+    // It may be a key: a user who could read the file before cannot read it now.
     fs::write(&copy, "").expect("the directory is ours");
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).expect("the file is ours");
     cert(&modem, &["get", &name, "-o", copy.to_str().expect("text")]).expect_success();

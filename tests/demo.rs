@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 fn demo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qssl-tunnel"));
-    // Nothing of whoever runs the tests gets in.
+    // Nothing of the user who runs the tests gets in.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("QSSL_TUNNEL_") || name == "RUST_LOG" {
             command.env_remove(name);

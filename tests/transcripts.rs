@@ -136,7 +136,7 @@ fn what_the_field_transcripts_say_is_understood() {
     assert!(reboot.contains("Urc(PoweredDown)\nUrc(PdpDeactivated(1))\nUrc(Ready)"), "{reboot}");
 }
 
-/// The host's side: a heart whose set-up is answered by rote, then by the transcript.
+/// The host's side: a core whose set-up is answered by rote, then by the transcript.
 struct Host {
     relay: Relay,
     now: Instant,
@@ -165,7 +165,7 @@ impl Host {
         Host { relay, now, client, received: Vec::new(), end: None }
     }
 
-    /// Does what the event loop does, until the heart has said something more.
+    /// Does what the event loop does, until the core has said something more.
     fn says(&mut self) -> Vec<u8> {
         for _ in 0..10_000 {
             while let Some(action) = self.relay.poll_action() {
@@ -240,7 +240,7 @@ fn rote(command: &str) -> String {
     format!("{lines}\r\nOK\r\n")
 }
 
-/// Plays a transcript against the heart; the modem's bytes are cut at these offsets.
+/// Plays a transcript against the core; the modem's bytes are cut at these offsets.
 fn play_against_the_heart(name: &str, mode: Mode, cuts: &[usize]) {
     let transcript = transcript(name);
     let mut host = Host::new(mode);

@@ -143,10 +143,10 @@ impl ClientStream {
         }
     }
 
-    /// Ends the connection in a way that cannot be mistaken for an orderly end: RST on TCP, which also
-    /// throws away what the client has not received yet (see [`ClientStream::send_queue`]). The client of a Unix
-    /// socket reads what was written and then ECONNRESET, if it had ever sent a byte. Standard output knows no such
-    /// thing and is just closed, and so is a Unix socket whose client has sent nothing.
+    /// Ends the connection in a way that cannot be mistaken for an orderly end: RST on TCP, which also throws
+    /// away what the client has not received yet (see [`ClientStream::send_queue`]). The client of a Unix
+    /// socket reads what was written and then ECONNRESET, if it had ever sent a byte. Standard output has no
+    /// such thing and is just closed, and so is a Unix socket whose client has sent nothing.
     pub fn abort(self) {
         if let ClientStream::Tcp(stream) = &self {
             // An error means that the connection is gone already.

@@ -368,7 +368,6 @@ impl Listing {
 /// What the host can find out about a certificate or a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Judgement {
-    /// The file.
     file: String,
     ok: bool,
     /// What it is, and what is wrong.

@@ -207,7 +207,8 @@ impl Conversation {
         self.say(command, true, &mut |_, _| ())
     }
 
-    /// [`Conversation::insist`], telling of the progress of an upload: bytes that have left, and bytes in all.
+    /// [`Conversation::insist`], with reports on the progress of an upload: bytes that have left, and bytes
+    /// in all.
     ///
     /// # Errors
     /// As [`Conversation::ask`].

@@ -232,7 +232,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".new-{}", std::process::id()));
     let new = PathBuf::from(name);
-    // What an earlier attempt left there is ours; anybody else's stays, and makes the next line fail.
+    // What an earlier attempt left there is ours; a file of another user stays, and makes the next line fail.
     let _ = fs::remove_file(&new);
     let write = || {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
@@ -295,7 +295,7 @@ fn entry(line: &str) -> Option<((Date, String), Moved)> {
     words.next().is_none().then_some(((day, tunnel), moved))
 }
 
-/// Whether a clock that shows this day is to be believed.
+/// Whether a clock that shows this day is plausible.
 fn is_known(day: Date) -> bool {
     PLAUSIBLE_UNIX_SECONDS.contains(&day.midnight().assume_utc().unix_timestamp())
 }

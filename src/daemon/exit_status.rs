@@ -47,7 +47,7 @@ pub fn code(status: ExitStatus) -> ExitCode {
     ExitCode::from(number(status))
 }
 
-/// The status with this id, if a process can end with it and the id alone tells which.
+/// The status with this id, if a process can end with it and the id alone shows which.
 pub fn with_id(id: &str) -> Option<ExitStatus> {
     TABLE.iter().find(|row| row.id() == id).map(|row| row.status)
 }

@@ -18,10 +18,10 @@ use log::{Level, Log, Metadata, Record};
 use crate::config::Verbosity;
 use crate::terminal::printable;
 
-/// Starts logging to standard error; a second call changes nothing. RUST_LOG, where it is set and not
-/// empty, goes before `verbosity`.
+/// Starts logging to standard error; a second call changes nothing. RUST_LOG, where it is set and not empty,
+/// overrides `verbosity`.
 ///
-/// At the end of the process call `log::logger().flush()`, which tells of repetitions not yet summed up.
+/// At the end of the process call `log::logger().flush()`, which reports repetitions not yet summed up.
 pub fn start(verbosity: Verbosity) {
     let style = match stderr_is_the_journal() {
         true => Style::Journal,

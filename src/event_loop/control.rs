@@ -1,4 +1,4 @@
-//! What the event loop does for the control socket: requests to the heart, and answers back.
+//! What the event loop does for the control socket: requests to the core, and answers back.
 
 use std::time::Duration;
 

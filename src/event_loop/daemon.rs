@@ -307,7 +307,7 @@ fn one_line(state: &str, session: &str) -> String {
     }
 }
 
-/// Whether the heart does in time what it means to do. It always has a deadline while it waits for something, be it
+/// Whether the core does in time what it means to do. It always has a deadline while it waits for something, be it
 /// the next step of the recovery ladder; one that has been overdue for so long shows that no step is taken.
 fn keeps_deadlines(next_deadline: Option<Instant>, now: Instant) -> bool {
     next_deadline.is_none_or(|deadline| now.saturating_duration_since(deadline) <= OVERDUE_MAX)
@@ -337,7 +337,7 @@ impl Gauge {
     fn utilisation(&self, bauds: u64, now: Instant) -> Option<[f64; 2]> {
         let (first, last) = (self.samples.front()?, self.samples.back()?);
         let window = now.saturating_duration_since(first.0).min(WINDOW).max(SAMPLE_INTERVAL).as_secs_f64();
-        // Ten bits a byte: start, eight, stop.
+        // Ten bits per byte: start, eight, stop.
         let capacity = bauds as f64 / 10.0 * window;
         let share = |then: u64, now: u64| (now.saturating_sub(then) as f64 / capacity).clamp(0.0, 1.0);
         let stale = now.saturating_duration_since(last.0) > WINDOW;

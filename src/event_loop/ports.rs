@@ -302,7 +302,7 @@ impl EventLoop {
             self.relay.handle(Input::Port(index, PortInput::Garbled { lost, wrong }), self.now);
         }
         match result {
-            // Nothing for the heart, and perhaps more to read.
+            // Nothing for the core, and perhaps more to read.
             Ok(0) => true,
             Ok(count) => {
                 // A hang-up is seen only by reading on.

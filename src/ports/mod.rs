@@ -171,7 +171,7 @@ impl Port {
         result.map_err(|error| self.lost(error))
     }
 
-    /// Whether a write that was refused can succeed now without mio saying so: true once after a device
+    /// Whether a write that was refused can succeed now without an event of mio: true once after a device
     /// server had asked for a pause and has ended it. To be asked after reading.
     pub fn write_may_continue(&mut self) -> bool {
         match self {

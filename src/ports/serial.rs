@@ -36,7 +36,7 @@ pub struct Serial {
 impl Serial {
     /// Opens the tty at `path`.
     ///
-    /// Bytes that came in before the settings stood are thrown away: they may have been received at
+    /// Bytes that came in before the settings were made are thrown away: they may have been received at
     /// another speed or translated by the terminal driver.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
-//! Goal of this test: a socket that systemd passes is served (the real systemd-socket-activate does it here), and
-//! its file stays systemd's. A daemon that cannot serve it leaves nobody waiting there who would start it again.
+//! Goal of this test: a socket that systemd passes is served (the real systemd-socket-activate does it here),
+//! and its file stays systemd's. A daemon that cannot serve it leaves no client waiting there that would
+//! start it again.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

@@ -103,7 +103,7 @@ fn beside_transfers(address: SocketAddr, act: impl FnOnce()) {
     });
 }
 
-/// A daemon whose tunnel uses the files in `directory`, and the modem behind it, which reaches `server`.
+/// A daemon whose tunnel uses the files in `directory`, and its modem, which reaches `server`.
 fn started(server: SocketAddr, directory: &Path) -> (Modem, Daemon) {
     let modem = Modem::start(server, "");
     let daemon = Daemon::on(&modem.device(0), "", &tunnel(directory), "", |_| ());
@@ -221,7 +221,7 @@ enum Break {
     /// Whole lines, and what they encode is damaged.
     Damaged,
     Missing,
-    /// A link to itself: nobody can read it, not even root.
+    /// A link to itself: no user can read it, not even root.
     Unreadable,
     Directory,
 }

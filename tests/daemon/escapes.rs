@@ -1,5 +1,5 @@
 //! Goal of this test: words of the modem, of the network and of files reach a person's terminal, the log, the
-//! recorder and whoever reads metrics or JSON with nothing in them that a terminal would act on.
+//! recorder and readers of metrics or JSON with nothing in them that a terminal would act on.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! Goal of this test: whoever talks to the daemon without pause, on a port or on the control socket, keeps neither
-//! signals nor others waiting.
+//! Goal of this test: a peer that sends to the daemon without pause, on a port or on the control socket,
+//! keeps neither signals nor others waiting.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};

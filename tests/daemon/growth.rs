@@ -1,4 +1,5 @@
-//! Goal of this test: ten thousand connections, one after the other, leave neither memory nor descriptors behind.
+//! Goal of this test: ten thousand connections, one after the other, leave no memory and no descriptors in
+//! use.
 
 use std::fs;
 use std::time::Duration;
@@ -28,7 +29,7 @@ fn connections_in_sequence_leave_nothing_behind() {
         one();
     }
     wait_for_the_end_of_all(&daemon);
-    // The connection of whoever asked may not have been closed yet.
+    // The connection of the last request may not have been closed yet.
     let mut after = Footprint::of(&daemon);
     for _ in 0..100 {
         if after.descriptors <= before.descriptors {

@@ -103,7 +103,7 @@ fn a_unix_socket_has_the_mode_and_the_owner_that_were_asked_for() {
     let site = Site::new(Behaviour::Echo, "");
     let directory = temporary_directory();
     let path = directory.path().join("web");
-    // Whoever is not root can only give it to himself.
+    // A user who is not root can give it only to that user.
     let (owner, group) = match getuid().is_root() {
         true => (65_534, 65_533),
         false => (getuid().as_raw(), getgid().as_raw()),
@@ -118,7 +118,7 @@ fn a_unix_socket_has_the_mode_and_the_owner_that_were_asked_for() {
     );
     echo(&mut UnixStream::connect(&path).expect("the tunnel listens"), b"hello");
 
-    // What a daemon leaves behind that is killed does not keep the next one from listening.
+    // What a daemon leaves that is killed does not keep the next one from listening.
     daemon.signal(Signal::KILL);
     daemon.wait();
     assert!(path.exists());
@@ -162,7 +162,7 @@ fn without_descriptors_the_listener_neither_spins_nor_dies() {
     waiting.write_all(b"hello").expect("the kernel takes it");
     daemon.wait_for("cannot accept clients for now");
     let mut more: Vec<TcpStream> = (0..6).map(|_| connect(address)).collect();
-    // Nobody serves it for so long, and nobody tries all the time.
+    // It is not served for so long, and not retried all the time.
     waiting.set_read_timeout(Some(Duration::from_secs(2))).expect("the limit is not zero");
     let nothing = waiting.read(&mut [0; 5]).expect_err("there is no descriptor for it");
     assert_eq!(nothing.kind(), ErrorKind::WouldBlock, "{}", daemon.log());
@@ -209,7 +209,7 @@ fn clients_that_use_up_all_descriptors_are_served_when_others_have_left() {
     daemon.wait_for("clients are accepted again");
     limit_descriptors(&daemon, 1024);
     echo(&mut connect(address), b"hello");
-    // At least those who came when all descriptors were taken, and nobody twice.
+    // At least those who came when all descriptors were taken, and none twice.
     let refused = daemon.status().tunnels[0].counters.refused;
     assert!((3 * 30..=came).contains(&refused), "{refused} of {came}");
 }

@@ -1,5 +1,5 @@
-//! Goal of this test: whatever a modem does to its connections, their clients are reset, no byte is wrong, and the
-//! daemon serves the next clients without anybody's help.
+//! Goal of this test: whatever a modem does to its connections, their clients are reset, no byte is wrong,
+//! and the daemon serves the next clients without help.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};

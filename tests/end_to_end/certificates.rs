@@ -22,7 +22,7 @@ const BOTH: &[&str] = &[EC20, EG800Q];
 
 /// What becomes of a connection.
 enum Verdict {
-    /// Everything comes, and nobody is warned.
+    /// Everything comes, and there is no warning.
     Accepted,
     /// Everything comes, with this warning.
     AcceptedWith(&'static str),
@@ -284,7 +284,7 @@ fn a_server_that_insists_on_a_protocol() {
     judge(&server, &[EC20], &["--alpn", "mqtt"], &Unsupported("alpn"));
 }
 
-/// A server that sends a thousand bytes to whoever completes the handshake.
+/// A server that sends a thousand bytes to every client that completes the handshake.
 fn server(identity: Identity) -> ServerOptions {
     let behaviour = Behaviour::Source { bytes: BYTES };
     ServerOptions { identity: Some(identity), behaviour, ..ServerOptions::default() }

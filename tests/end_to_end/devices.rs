@@ -1,4 +1,4 @@
-//! Goal of this test: the modem's ports may come late, be locked, be several, or sit behind a device server.
+//! Goal of this test: the modem's ports may come late, be locked, be several, or be on a device server.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

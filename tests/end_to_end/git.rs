@@ -54,7 +54,7 @@ fn repository(root: &Path) -> String {
     run(git(work.path()).args(["rev-parse", "HEAD"])).expect_success().text()
 }
 
-/// git in this directory, without anybody's settings.
+/// git in this directory, without any user's settings.
 fn git(directory: &Path) -> Command {
     let mut command = Command::new(program("git"));
     command.current_dir(directory).env("HOME", directory).env("GIT_CONFIG_NOSYSTEM", "1");

@@ -101,7 +101,7 @@ fn storms_of_connects_and_resets() {
         }
         wait_for_progress(&tunnel, rounds);
     });
-    // Whoever comes after the storm is served like anybody.
+    // A client that comes after the storm is served like any other.
     let mut client = connect(tunnel.address());
     client.write_all(b"afterwards").expect("the tunnel takes it");
     let mut answer = [0; 10];

@@ -45,7 +45,7 @@ fn carry(mode: &str, options: &str) {
     let site = Site::new(Behaviour::Echo, options);
     let tunnel = site.tunnel(&["--mode", mode]);
     let mut client = connect(tunnel.address());
-    // Each alone, waiting for its echo, which makes pauses before and behind it.
+    // Each alone, waiting for its echo, which makes pauses before and after it.
     for word in words {
         client.write_all(word).expect("the tunnel takes it");
         let mut answer = vec![0; word.len()];

@@ -1,4 +1,4 @@
-//! End to end: the program itself, a modem on a pseudoterminal or behind a device server, real TLS, and the
+//! End to end: the program itself, a modem on a pseudoterminal or on a device server, real TLS, and the
 //! real programs that people use with it.
 //!
 //! One behaviour a file, one test binary, so that it links once. A program that is missing fails the tests

@@ -144,7 +144,7 @@ fn every_socket_is_usable_again_after_resets_abandoned_clients_and_contention() 
                 0 => {
                     SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("it is a socket");
                 }
-                // Whoever waits in line is served in turn.
+                // The clients that wait are served in turn.
                 1 => echo(&mut client, b"in turn"),
                 2 => {
                     // It may have been given up already, for those who wait.

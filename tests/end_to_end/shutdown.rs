@@ -149,7 +149,7 @@ fn what_is_still_moving_on_several_connections_goes_on_to_its_end() {
         let site = Site::new(Behaviour::Source { bytes }, "");
         let tunnel = site.tunnel(&["--mode", mode, "--shutdown-timeout", "170s"]);
         let mut clients: Vec<TcpStream> = (0..6).map(|_| connect(tunnel.address())).collect();
-        // In the middle of it: nobody reads on before the signal has been seen.
+        // In the middle of it: the client does not read on before the signal has been seen.
         for client in &mut clients {
             client.peek(&mut [0]).expect("the server sends");
         }
@@ -173,7 +173,7 @@ fn what_is_still_moving_on_several_connections_goes_on_to_its_end() {
 
 #[test]
 fn an_open_that_hangs_delays_nothing_whether_its_client_waits_or_has_left() {
-    // The kernel accepts for it, and nobody ever says a word of TLS.
+    // The kernel accepts for it, and no TLS answer ever comes.
     let dead = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
     let address = dead.local_addr().expect("a bound socket has an address");
     for mode in MODES {

@@ -12,7 +12,7 @@ use qssl_test_common::harness::{
 
 const BYTES: u64 = 100;
 
-/// A server that sends a few bytes to whoever completes the handshake.
+/// A server that sends a few bytes to every client that completes the handshake.
 fn server() -> ServerOptions {
     ServerOptions { behaviour: Behaviour::Source { bytes: BYTES }, ..ServerOptions::default() }
 }
@@ -127,7 +127,7 @@ fn dates_are_checked_by_a_clock_that_was_set_right_first() {
     let finished = fetch(&site, &["--ntp", "pool.ntp.org"]);
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     assert!(finished.stderr.contains("clock was set by the time server"), "{}", finished.stderr);
-    // Where dates do not count nobody touches it.
+    // Where dates do not count it is not touched.
     let expired = authority().issue(&CertificateRequest::server(NAME).expired()).expect("OpenSSL signs");
     let site = Site::with_server(ServerOptions { identity: Some(expired), ..server() }, "--clock unset");
     let finished = fetch(&site, &["--no-check-time"]);

@@ -14,16 +14,16 @@ use rustix::process::Signal;
 
 use qssl_test_common::harness::{Running, Site, connect, echo, program, temporary_directory, tunnel_command};
 
-/// What a ping-pong may cost. Whoever finds a way to take less lowers these.
+/// What a ping-pong may cost. If a way to take less is found, lower these.
 ///
-/// A client is read once more behind each message, to find that nothing is left: a read that stops short does not say
-/// so, since it also stops at TCP's urgent mark.
+/// A client is read once more after each message, to find that nothing is left: a read that stops short does
+/// not show that, since it also stops at TCP's urgent mark.
 const LIMITS: [(&str, Calls); 3] = [
     // Woken up by the client, the prompt, SEND OK and the URC with the payload; each is read, and the client once
     // more. Written are AT+QSSLSEND, the payload, and to the client.
     ("push", Calls { waits: 4.0, reads: 5.0, writes: 3.0, others: 0.0 }),
-    // Two more wake-ups, reads and writes: the URC only says that there is something, AT+QSSLRECV asks for it, and
-    // then again, since the next URC comes only behind an answer that nothing is left.
+    // Two more wake-ups, reads and writes: the URC only announces that there is something, AT+QSSLRECV asks
+    // for it, and then again, since the next URC comes only after an answer that nothing is left.
     ("buffer", Calls { waits: 6.0, reads: 7.0, writes: 5.0, others: 0.0 }),
     // Woken up by either side; each is read, and the client once more, and written to.
     ("transparent", Calls { waits: 2.0, reads: 3.0, writes: 2.0, others: 0.0 }),
@@ -137,6 +137,6 @@ fn mark(number: u32) -> String {
     format!("ping {number} ")
 }
 
-/// Behind so many messages everything has its size.
+/// After so many messages everything has its size.
 const WARM_UP: u32 = 20;
 const COUNT: u32 = 100;

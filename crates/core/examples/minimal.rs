@@ -1,4 +1,5 @@
-//! A working tunnel in about a hundred lines: `minimal LISTEN TARGET MODEM`, with the modem behind a TCP serial server.
+//! A working tunnel in about a hundred lines: `minimal LISTEN TARGET MODEM`, with the modem on a TCP serial
+//! server.
 //!
 //! ```text
 //! qssl-modem-emulator --tcp 127.0.0.1:7000

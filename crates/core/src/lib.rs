@@ -4,7 +4,7 @@
 //! and passes the time. `qssl-tunnel` is such a program; `examples/minimal.rs` is one in some hundred lines.
 //!
 //! ```text
-//!    clients                     the heart: no I/O, no clock, no threads                              modem
+//!    clients                     the core: no I/O, no clock, no threads                               modem
 //!                 ┌────────────────────────────────────────────────────────────────────────────┐
 //!   TCP  ───────► │ Relay           Modem                                                      │
 //!   Unix          │  Client ─attached─ Socket ── needs ──► next_command ──► Channel ──► Command  │ ───► Port ───► UART, USB,
@@ -38,7 +38,7 @@
 //! let mut relay = Relay::new(Settings::default(), now);
 //! assert_eq!(relay.poll_action(), Some(Action::Modem(ModemAction::OpenPort(0))));
 //! relay.handle(Input::Port(0, PortInput::Opened(PortFacts::default())), now);
-//! // The port has to be quiet before the modem is asked; here time passes as fast as it is told.
+//! // The port has to be quiet before the modem is asked; here time passes as fast as it is given.
 //! while relay.port_output(0).is_empty() {
 //!     now = relay.next_deadline().expect("something is waited for");
 //!     relay.handle(Input::Deadline, now);
@@ -77,7 +77,7 @@
 //!
 //! # Invariants
 //!
-//! - Calls into the heart take the time as an argument. After each, bytes and actions are drained until
+//! - Calls into the core take the time as an argument. After each, bytes and actions are drained until
 //!   neither has work; then, and only then, the loop sleeps until `next_deadline`.
 //! - One command is in flight per channel, and each has a deadline. Data follows only a prompt, exactly as
 //!   many bytes as announced.

@@ -424,8 +424,8 @@ const BG9X_KEYS: &[(&str, &str)] = &[
     ("negotiatetime", "(10-300)"),
 ];
 
-/// What a module is asked about itself: its keys, numbers and ranges. The names stand without `AT`, so that they
-/// can be joined in a line.
+/// What a module is asked about itself: its keys, numbers and ranges. The names are without `AT`, so that
+/// they can be joined in a line.
 pub const QUESTIONS: [&str; 5] = ["+QSSLCFG=?", "+QSSLOPEN=?", "+QSSLSEND=?", "+QSSLRECV=?", "+QSSLCLOSE=?"];
 
 /// The most keys and ranges that are kept of what a module lists.

@@ -1,9 +1,10 @@
 //! The flight recorder: the last that passed on a port, kept in memory as readable text.
 //!
 //! The notation is that of tests/transcripts: `>` the host, `<` the modem, `@ +1.250s` a pause, `#` a remark,
-//! `[n]` so many bytes of payload. It is the one place that hears the conversation: what is logged under `-v` and
-//! `-vv` (targets `at` and `wire`) is logged here. Secrets are masked before they get here, numbers that identify
-//! a modem, a SIM or a person are masked here, and payload is left out unless somebody asks for it.
+//! `[n]` so many bytes of payload. It is the only code that sees the whole conversation: what is logged under
+//! `-v` and `-vv` (targets `at` and `wire`) is logged here. Secrets are masked before they get here, numbers
+//! that identify a modem, a SIM or a person are masked here, and payload is left out unless somebody asks for
+//! it.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
@@ -26,7 +27,7 @@ pub struct Recorder {
     records_payload: bool,
 }
 
-/// Who said it.
+/// Who sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// We.
@@ -70,7 +71,7 @@ impl Recorder {
         self.records_payload = wanted;
     }
 
-    /// A line was said: a command without its secrets, or a line of the modem.
+    /// A line was sent: a command without its secrets, or a line of the modem.
     pub fn line(&mut self, side: Side, text: impl fmt::Display, now: Instant) {
         let mut shown = std::mem::take(&mut self.text);
         shown.clear();
@@ -151,7 +152,7 @@ impl Recorder {
     }
 
     fn add(&mut self, side: Side, text: &str, now: Instant) {
-        // A message of the other side cannot stand inside a payload, one of the same side ends a broken one.
+        // A message of the other side cannot be inside a payload, one of the same side ends a broken one.
         if self.unfinished.as_ref().is_some_and(|it| it.side == side) {
             self.finish(now);
         }

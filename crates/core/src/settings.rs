@@ -308,7 +308,7 @@ pub enum Authentication {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem {
     /// Where it came from, for messages: a file name, `system:NAME`, or `system` alone for the host's
-    /// whole trust store, which is what stands in when no `--ca` is given.
+    /// whole trust store, which is used when no `--ca` is given.
     pub source: String,
     /// The PEM text that is uploaded.
     pub bytes: Vec<u8>,

@@ -169,7 +169,7 @@ impl Replay {
     }
 }
 
-/// Adds what a line of a recording stands for; `None`: it is none.
+/// Adds the meaning of a line of a recording; `None`: it is none.
 fn add_steps(line: &str, steps: &mut Vec<Step>) -> Option<()> {
     let Some((sign, text)) = line.split_at_checked(1) else { return Some(()) };
     let text = text.strip_prefix(' ').unwrap_or(text);

@@ -136,7 +136,7 @@ fn commands_joined_by_semicolon_and_plus_answer_one_after_the_other() {
         ("ATE0;+CMEE=2\r", "ATE0;+CMEE=2\r\r\nOK\r\n"),
         ("AT+CSQ;+CGMM;+QSIMSTAT?\r", "\r\n+CSQ: 28,99\r\n\r\nEG800Q\r\n\r\n+QSIMSTAT: 0,1\r\n\r\nOK\r\n"),
         ("AT+CTZU=1;+CTZR=1;+COPS=0;+CGATT=1\r", OK),
-        // What stands behind the first error is not carried out.
+        // What follows the first error is not carried out.
         ("AT+CTZU=3;+NONSENSE;+CTZR=0\r", "\r\nERROR\r\n"),
         ("AT+CTZU?;+CTZR?\r", "\r\n+CTZU: 3\r\n\r\n+CTZR: 1\r\n\r\nOK\r\n"),
     ]);

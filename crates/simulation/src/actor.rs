@@ -13,10 +13,10 @@ use super::wiring::{Client, Leaves, Reads, Sends};
 pub struct Actor {
     plan: Client,
     seed: u64,
-    /// Its name with the heart, while it is there.
+    /// Its name with the core, while it is there.
     pub id: Option<ClientId>,
     accepted_at: Option<Instant>,
-    /// How many bytes the heart has taken.
+    /// How many bytes the core has taken.
     pub sent: u64,
     /// Bytes that were written to it and that it has not read.
     inbox: VecDeque<u8>,
@@ -30,7 +30,7 @@ pub struct Actor {
     pub finish_told: bool,
     /// What it had written when it closed both directions.
     written_at_close: Option<u64>,
-    /// The heart has shut down its direction.
+    /// The core has shut down its direction.
     pub shut: bool,
     /// How it ended, from its own point of view.
     pub outcome: Option<Outcome>,
@@ -254,7 +254,7 @@ impl Actor {
         self.plan.is_seen_leaving && self.has_closed()
     }
 
-    /// The heart has let go of it.
+    /// The core has let go of it.
     pub fn ended(&mut self, outcome: Outcome, now: Instant) {
         if outcome == Outcome::Eof && !self.has_closed() {
             let rest = std::mem::take(&mut self.inbox);

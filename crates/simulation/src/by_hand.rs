@@ -18,9 +18,9 @@ use qssl_core::{ClientInput, Input, PortInput};
 use super::wiring::Wiring;
 use super::{HOST_CLOCK, Outcome, SERVER_PORT, base, trace};
 
-/// A heart, and the two shores of it that a test plays.
+/// A core, and the two shores of it that a test plays.
 pub struct ByHand {
-    /// The heart.
+    /// The core.
     pub relay: Relay,
     /// The time now.
     pub now: Instant,
@@ -33,9 +33,9 @@ pub struct ByHand {
     pub stopped: Option<Kind>,
     /// How often sockets could be opened for the first time.
     pub times_ready: usize,
-    /// The most bytes that are shown to the heart at once.
+    /// The most bytes that are shown to the core at once.
     pub piece_bytes: usize,
-    /// How many bytes the heart has taken from all ports.
+    /// How many bytes the core has taken from all ports.
     pub heard_bytes: usize,
     /// How often the next candidate for a device was asked for.
     pub next_devices: usize,
@@ -45,7 +45,7 @@ pub struct ByHand {
 /// A modem that answers by rote.
 #[derive(Default)]
 pub struct Rote {
-    /// The heart has it open.
+    /// The core has it open.
     pub is_open: bool,
     /// It sends nothing by itself.
     pub is_mute: bool,
@@ -86,13 +86,13 @@ pub struct Rote {
 
 /// A client that a test plays.
 pub struct HandClient {
-    /// Its name with the heart; of a client that has ended, it may be another's by now.
+    /// Its name with the core; of a client that has ended, it may be another's by now.
     id: ClientId,
     /// What it has read.
     pub received: Vec<u8>,
     /// Whether it reads.
     pub reads: bool,
-    /// The heart has shut down its direction.
+    /// The core has shut down its direction.
     pub shut: bool,
     /// How it ended.
     pub outcome: Option<Outcome>,
@@ -100,7 +100,7 @@ pub struct HandClient {
 }
 
 impl ByHand {
-    /// A heart with a tunnel for each of these modes, and so many ports. `traced`: what passes is kept, to be
+    /// A core with a tunnel for each of these modes, and so many ports. `traced`: what passes is kept, to be
     /// printed if the run fails.
     pub fn new(modes: &[Mode], ports: usize, traced: bool, change: impl FnOnce(&mut Settings)) -> ByHand {
         trace::begin(traced);
@@ -162,7 +162,7 @@ impl ByHand {
         self.now = end;
     }
 
-    /// Moves time to the heart's next deadline, but not beyond `end`; false if there is none before it.
+    /// Moves time to the core's next deadline, but not beyond `end`; false if there is none before it.
     pub fn pass(&mut self, end: Instant) -> bool {
         let Some(due) = self.relay.next_deadline().filter(|due| *due <= end && self.stopped.is_none()) else {
             self.now = end;
@@ -215,7 +215,7 @@ impl ByHand {
         self.settle();
     }
 
-    /// The port is gone; the heart may open it again when it likes.
+    /// The port is gone; the core may open it again when it likes.
     pub fn lose_port(&mut self, port: usize) {
         if std::mem::take(&mut self.ports[port].is_open) {
             self.ports[port].to_say.clear();

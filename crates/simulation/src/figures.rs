@@ -1,4 +1,4 @@
-//! Figures in simulated time: heart, line and emulated modem without a system, so that they are exact.
+//! Figures in simulated time: core, line and emulated modem without a system, so that they are exact.
 //!
 //! The program's bench prints them, and its `tests/figures.rs` asserts them.
 

@@ -312,7 +312,7 @@ fn pass(
 
 // The core, and a modem that sends anything.
 
-/// Something that happens to the heart.
+/// Something that happens to the core.
 #[derive(Arbitrary, Debug)]
 enum Event {
     /// The modem sends these bytes.
@@ -667,7 +667,7 @@ const STATUS: &str = r##"{"uptime_seconds":#,"modem":{"signal_dbm":-57,"heard_se
     "counters":{"opens":#,"open_failures":{"a":#,"b":#},"open_seconds":[#,#,#],"wire_bytes_out":#,
     "budget":{"limit_bytes":#,"used_bytes":#}}}"##;
 
-// Heart and emulated modem.
+// Core and emulated modem.
 
 /// What a run is made of.
 #[derive(Arbitrary, Debug)]
@@ -723,7 +723,7 @@ enum Mishap {
     Noise(u8, u8),
 }
 
-/// A heart, a line, an emulated modem, clients and far ends, and whatever goes wrong between them: what always
+/// A core, a line, an emulated modem, clients and far ends, and whatever goes wrong between them: what always
 /// holds in a simulation holds, everybody comes to an end, and a client that comes late is served.
 pub fn simulation(data: &[u8]) {
     let Ok(run) = Run::arbitrary_take_rest(Unstructured::new(data)) else { return };

@@ -1,7 +1,7 @@
-//! Heart, line and modem in one simulated time: what the event loop does, without a system.
+//! Core, line and modem in one simulated time: what the event loop does, without a system.
 //!
 //! ```text
-//!   actors ◄──► Relay (the heart) ◄──► Wire ◄──► Modem (the emulator) ◄──► Simulated network ◄──► Far
+//!   actors ◄──► Relay (the core) ◄──► Wire ◄──► Modem (the emulator) ◄──► Simulated network ◄──► Far
 //! ```
 //! After each change everything that can move is moved; then time jumps to the next deadline of any part.
 //! What must hold always is checked after every step, so that no test has to ask for it.
@@ -48,7 +48,7 @@ pub struct Simulation {
     start: Instant,
     /// The time now.
     pub now: Instant,
-    /// The heart.
+    /// The core.
     pub relay: Relay,
     /// The modem.
     pub modem: emulator::Modem,
@@ -83,7 +83,7 @@ pub struct Simulation {
     pub carried: Vec<(u64, u64)>,
     /// Every command line and payload that the host sent, in order, as far as it is text.
     pub host_said: Vec<Vec<u8>>,
-    /// The modem's counters when the heart was ready for the first time.
+    /// The modem's counters when the core was ready for the first time.
     counters_when_ready: Option<emulator::Counters>,
     idle_steps: u32,
     steps: u64,
@@ -212,7 +212,7 @@ impl Simulation {
         self.now - begin
     }
 
-    /// Goes on until the heart is ready for connections.
+    /// Goes on until the core is ready for connections.
     pub fn run_until_ready(&mut self) -> Duration {
         self.run_until("the heart is ready", Duration::from_secs(120), |sim| sim.relay.modem().is_up())
     }
@@ -229,7 +229,7 @@ impl Simulation {
         });
     }
 
-    /// Everything that can be said of a run without faults: nothing was swallowed or lost anywhere.
+    /// Everything that must hold in a run without faults: nothing was swallowed or lost anywhere.
     pub fn assert_nothing_swallowed(&self) {
         let before = self.counters_when_ready.expect("the heart was ready");
         let after = self.modem.counters();
@@ -280,7 +280,7 @@ impl Simulation {
         trace::logged()
     }
 
-    /// The TLS settings that stood in the modem at each open, in order.
+    /// The TLS settings that were in effect in the modem at each open, in order.
     pub fn settings_at_opens(&self) -> Vec<TlsParameters> {
         self.network.records().iter().filter_map(|record| record.request.tls.clone()).collect()
     }
@@ -833,8 +833,8 @@ impl Simulation {
         }
     }
 
-    /// Whether what was asked for stood in the modem at each open since the last look. In transparent mode nothing can
-    /// be asked after the open: what another program changes just before it is not noticed.
+    /// Whether what was asked for was in effect in the modem at each open since the last look. In transparent
+    /// mode nothing can be asked after the open: what another program changes just before it is not noticed.
     fn look_at_opens(&mut self) {
         let tls = &self.wiring.tls;
         let settings::Authentication::Authorities(trusted) = &tls.authentication else { return };

@@ -41,7 +41,7 @@ pub const URCS: [&str; 8] = [
     "+QSSLURC: nonsense",
 ];
 
-/// Switches that take from the heart what no heart could do without, and one that blocks a port for longer than
+/// Switches that take from the core what no core could do without, and one that blocks a port for longer than
 /// a command may take.
 pub const UNFAIR: [&str; 3] = ["early_payload_kept", "payload_echoed", "open_result_before_ok"];
 

@@ -1,4 +1,4 @@
-//! The line between the heart and one port of the modem: a tty with its buffers, and what can go wrong on it.
+//! The line between the core and one port of the modem: a tty with its buffers, and what can go wrong on it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::wiring::Port;
 pub struct Wire {
     /// What it is.
     pub port: Port,
-    /// The heart has it open.
+    /// The core has it open.
     pub is_open: bool,
     /// It cannot be opened before then.
     pub missing_until: Option<Instant>,

@@ -25,7 +25,7 @@ pub struct Wiring {
     pub shutdown_timeout: Duration,
     /// Which modem the ports may lead to.
     pub identity: settings::Identity,
-    /// One entry for each port of the modem that the heart uses.
+    /// One entry for each port of the modem that the core uses.
     pub ports: Vec<Port>,
     /// Each is a tunnel of its own with one client and a server of its own.
     pub connections: Vec<Connection>,
@@ -40,7 +40,7 @@ pub struct Wiring {
 pub struct Port {
     /// Its name in the modem.
     pub name: PortName,
-    /// The heart knows that name.
+    /// The core knows that name.
     pub is_named: bool,
     /// It takes this for the name.
     pub believed: Option<&'static str>,
@@ -297,7 +297,7 @@ impl Wiring {
         self
     }
 
-    /// With other settings of the heart.
+    /// With other settings of the core.
     pub fn settings(mut self, change: impl FnOnce(&mut settings::Modem)) -> Self {
         change(&mut self.settings);
         self
@@ -365,7 +365,7 @@ impl Port {
         Port { is_named: false, ..self }
     }
 
-    /// The heart takes another name for its.
+    /// The core takes another name for its.
     pub fn believed(self, name: &'static str) -> Self {
         Port { believed: Some(name), ..self }
     }

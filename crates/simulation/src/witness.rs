@@ -1,5 +1,5 @@
-//! A witness on a port, between heart and line: it sees what the heart writes and what it is shown, and knows the
-//! rules of the conversation from PROTOCOL and not from the heart.
+//! A witness on a port, between core and line: it sees what the core writes and what it is shown, and knows the
+//! rules of the conversation from PROTOCOL and not from the core.
 //!
 //! Nothing is written while a command is in flight, but its payload: after the prompt, and no more of it than
 //! was announced. No command is in flight for longer than it may take; after one was given up, the modem must
@@ -17,12 +17,12 @@ pub struct Witness {
     state: State,
     /// The command line so far.
     line: Vec<u8>,
-    /// The end of what the heart was shown since the last line left: words may go on.
+    /// The end of what the core was shown since the last line left: words may go on.
     tail: Vec<u8>,
     checked_at: Instant,
-    /// The heart did not read the port then.
+    /// The core did not read the port then.
     was_unread: bool,
-    /// The heart awaited the rest of announced payload then.
+    /// The core awaited the rest of announced payload then.
     awaited_payload: bool,
     read_at: Instant,
     /// Deadlines count the time of the line by this speed, in bit/s.
@@ -98,7 +98,7 @@ impl Witness {
         }
     }
 
-    /// The heart, for which the port is `closed`, `waking`, `command` or `data`, writes.
+    /// The core, for which the port is `closed`, `waking`, `command` or `data`, writes.
     pub fn host_writes(&mut self, bytes: &[u8], state: &str, now: Instant) {
         self.follow(state);
         match state {
@@ -235,7 +235,7 @@ impl Witness {
         }
     }
 
-    /// In data mode everything is payload; a command that the heart no longer waits for was given up.
+    /// In data mode everything is payload; a command that the core no longer waits for was given up.
     fn follow(&mut self, state: &str) {
         match (state, &self.state) {
             ("command", _) | (_, State::Asking { .. }) if state != "data" => {}

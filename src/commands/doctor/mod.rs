@@ -123,7 +123,6 @@ struct Doctor<'a> {
 /// Whose TLS settings are examined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SettingsOf {
-    /// The options.
     Options,
     /// A daemon's tunnel to the server, which has them in this SSL context.
     DaemonsTunnel(SslContextId),

@@ -16,8 +16,8 @@ pub struct Trial {
     pub advice: String,
 }
 
-/// The changes that are worth trying for these settings on this module, the likeliest and most telling first:
-/// each is a cause of its own, and the last waves every certificate through.
+/// The changes that are worth trying for these settings on this module, the likeliest and most conclusive
+/// first: each is a cause of its own, and the last waves every certificate through.
 ///
 /// `clock_is_right`: the modem's clock agrees with this machine's.
 pub fn trials(tls: &config::Tls, profile: &Profile, clock_is_right: bool) -> Vec<Trial> {

@@ -55,7 +55,7 @@ struct Connection {
 pub(crate) enum Waits {
     /// On the answer to this command.
     Command { id: UserCommand, until: Instant },
-    /// On what the modem says about its network.
+    /// On what the modem reports about its network.
     Status { until: Instant },
     /// On the result of an open.
     Open { until: Instant },

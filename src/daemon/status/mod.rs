@@ -1,6 +1,6 @@
 //! How the daemon and its modem are, as plain data: what `qssl-tunnel status` shows.
 //!
-//! A [`Status`] is built by the event loop from the heart's counters, travels as JSON over the control socket, and
+//! A [`Status`] is built by the event loop from the core's counters, travels as JSON over the control socket, and
 //! is shown as a table, as that JSON, or as metrics for Prometheus. Bytes are payload unless they are called wire
 //! bytes; times are seconds.
 

@@ -1,6 +1,6 @@
-//! The heart in memory: bytes handed from client to emulated modem and back without a system or a line.
+//! The core in memory: bytes handed from client to emulated modem and back without a system or a line.
 //!
-//! What the heart itself takes is told apart from everything around it: [`in_heart`] says whether it is at work.
+//! What the core itself takes is told apart from everything around it: [`in_heart`] says whether it is at work.
 
 #![allow(clippy::disallowed_methods, reason = "what the heart takes is measured")]
 
@@ -22,12 +22,12 @@ thread_local! {
     static IN_HEART: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is inside the heart.
+/// Whether this thread is inside the core.
 pub fn in_heart() -> bool {
     IN_HEART.get()
 }
 
-/// Heart and modem, with clients that always read.
+/// Core and modem, with clients that always read.
 pub struct Rig {
     relay: Relay,
     modem: emulator::Modem,
@@ -37,7 +37,7 @@ pub struct Rig {
     buffer: Vec<u8>,
     /// What the clients have received, all together.
     received: u64,
-    /// Processor time that the heart has taken so far.
+    /// Processor time that the core has taken so far.
     pub spent: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Far ends that cost nothing: the network behind the emulator's core, for figures in which it must not show.
+//! Far ends that cost nothing: the network of the emulator's core, for figures in which it must not show.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use qssl_modem_emulator::network::{Close, ConnectionId, ConnectionState, Network, OpenRequest, Received};
 
-/// What the servers behind the modem do.
+/// What the servers that the modem reaches do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FarEnd {
     /// They read everything.

@@ -104,7 +104,7 @@ pub enum AccessMode {
     Transparent = 2,
 }
 
-/// What stands between a command and its final result.
+/// What comes between a command and its final result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expects {
     /// Information lines at most.
@@ -141,7 +141,7 @@ impl Command {
         write!(out, "{}\r", Plain(self)).expect("a vector takes every write");
     }
 
-    /// What stands between this command and its final result.
+    /// What comes between this command and its final result.
     pub(crate) fn expects(&self) -> Expects {
         match self {
             Command::Send { .. } => Expects::Prompt,

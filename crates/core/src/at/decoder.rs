@@ -331,8 +331,8 @@ impl Decoder {
         }
     }
 
-    /// Skips a byte that may stand before an echo and that no line begins with: a line end, the blank of a prompt, noise.
-    /// Whether there was one.
+    /// Skips a byte that may come before an echo and that no line begins with: a line end, the blank of a
+    /// prompt, noise. Whether there was one.
     pub(crate) fn skip_before_echo(&mut self, input: &mut &[u8]) -> bool {
         let is_between = self.state == State::Line && (self.line.is_empty() || self.line_done);
         let is_skipped = is_between && input.first().is_some_and(|byte| !byte.is_ascii_graphic());
@@ -771,8 +771,8 @@ fn pdp_deactivated(rest: &str) -> Option<Urc> {
     Some(Urc::PdpDeactivated(fields.number()?))
 }
 
-/// Puts U+FFFD for what is not UTF-8: a line that noise or a wrong speed has altered is no message with the noise
-/// left out, and it is told from what the modem meant to say.
+/// Puts U+FFFD for what is not UTF-8: a line that noise or a wrong speed has altered is no message with the
+/// noise left out, and it is distinguished from what the modem meant to send.
 fn make_text(line: &mut Vec<u8>) {
     if let Cow::Owned(text) = String::from_utf8_lossy(line) {
         *line = text.into_bytes();
@@ -1099,7 +1099,7 @@ mod tests {
             let input = [b"\r\n", line, b"\r\n\r\nOK\r\n"].concat();
             decodes_to(&input, &[message, "Final(Ok)"]);
         }
-        // Some say so of an operator, a network, a file.
+        // Some report this about an operator, a network, a file.
         decodes_to(
             "\r\n+COPS: 0,0,\"Télécom\"\r\n".as_bytes(),
             &["Information(\"+COPS: 0,0,\\\"Télécom\\\"\")"],
@@ -1150,7 +1150,7 @@ mod tests {
         assert!(decode_all(open, 5)[0].starts_with("Information"));
     }
 
-    /// What the modem says of others between two messages of ours, and whatever its bytes come in.
+    /// What the modem sends for others between two messages of ours, however its bytes are split.
     #[test]
     fn what_other_programs_make_the_modem_say_is_not_about_us() {
         let file = include_str!("../../tests/answers/other-programs.txt");

@@ -16,7 +16,6 @@ pub(super) enum Follows {
     Payload(usize),
     /// So many bytes after the first byte of the line's end: payload that began in the line.
     Rest(usize),
-    /// Text.
     Text(Text),
     /// A length that no module announces.
     Impossible,
@@ -245,7 +244,7 @@ fn received(values: &[u8]) -> Option<Follows> {
     match parts.next() {
         None => Some(Follows::Payload(length)),
         Some(address) if is_address(address) => Some(Follows::Payload(length)),
-        // "viewmode": payload stands in the same line.
+        // "viewmode": payload is in the same line.
         Some(begun) => length.checked_sub(begun.len() + 1).map(Follows::Rest),
     }
 }
@@ -279,7 +278,7 @@ fn published(line: &[u8], start: usize, terminator: Option<u8>) -> Option<Follow
     }
 }
 
-/// The length in `topic",7,"pay`, and how much of the payload stands there.
+/// The length in `topic",7,"pay`, and how much of the payload is there.
 fn announced(behind_quote: &[u8]) -> Option<(usize, usize)> {
     let topic = behind_quote.windows(2).position(|pair| pair == b"\",")?;
     let rest = &behind_quote[topic + 2..];
@@ -289,7 +288,7 @@ fn announced(behind_quote: &[u8]) -> Option<(usize, usize)> {
     (length <= LENGTH_MAX).then_some((length, payload.len()))
 }
 
-/// How many characters the text of an SMS has at least, where its header tells (AT+CSDH=1).
+/// How many characters the text of an SMS has at least, where its header gives it (AT+CSDH=1).
 fn characters(values: &[u8]) -> usize {
     let all = String::from_utf8_lossy(values);
     let length = fields(&all).nth(9).and_then(|length| length.parse::<usize>().ok());
@@ -308,7 +307,7 @@ const SMS_CHARACTERS_MAX: usize = 160;
 /// Names of lines whose quotes hold nothing that somebody else chose.
 const OURS: [&[u8]; 6] = [b"+QSSL", b"+QI", b"+QNTP", b"+CME ERROR", b"+CMS ERROR", b"+CPIN"];
 
-/// What stands before the numbers where payload is announced.
+/// What comes before the numbers where payload is announced.
 const HEADS: [&str; 2] = ["+QSSLURC: \"recv\",", "+QIURC: \"recv\","];
 
 #[cfg(test)]

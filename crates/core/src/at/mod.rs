@@ -27,6 +27,6 @@ pub use value::{
     AtText, AtTextError, IdSet, PdpContextId, SOCKET_COUNT, SSL_CONTEXT_COUNT, SocketId, SslContextId,
 };
 
-/// The most bytes that one AT+QSSLSEND or AT+QSSLRECV carries (EG800Q manual, 2.2.3; the EC20 manual says
-/// 1500 for some, which real modules refuse).
+/// The most bytes that one AT+QSSLSEND or AT+QSSLRECV carries (EG800Q manual, 2.2.3; the EC20 manual has 1500
+/// for some, which real modules refuse).
 pub const CHUNK_MAX: usize = 1460;

@@ -3,10 +3,10 @@
 //! ```text
 //! # a remark, naming the source
 //! > AT+QSSLSEND=4,15            a command: CR follows
-//! < >                           the prompt: CR LF before it, nothing but a space behind it
+//! < >                           the prompt: CR LF before it, nothing but a space after it
 //! > [15] NuModem-P5-SSL\n       payload: its length and, where it is known, what it is
-//! < SEND OK                     a line of the modem: CR LF before and behind it
-//! < AT+CPIN?                    an echoed command: CR behind it
+//! < SEND OK                     a line of the modem: CR LF before and after it
+//! < AT+CPIN?                    an echoed command: CR after it
 //! @ +0.4s                       time that passed
 //! "\r\n+QSSLRECV: 0\r\n"        exactly these bytes of the modem; `> "..."` exactly these of the host
 //! ```
@@ -27,11 +27,11 @@ pub struct Transcript {
 pub struct Entry {
     /// Its number in the file, from 1.
     pub line: usize,
-    /// What it says.
+    /// What it contains.
     pub event: Event,
 }
 
-/// What a line says.
+/// What a line contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The host sent this.
@@ -206,7 +206,7 @@ fn unescaped(text: &str) -> Result<Vec<u8>, &'static str> {
     Ok(bytes)
 }
 
-/// The longest payload that a transcript may stand for, in bytes.
+/// The longest payload that a transcript may announce, in bytes.
 const PAYLOAD_MAX: usize = 1 << 20;
 
 #[cfg(test)]

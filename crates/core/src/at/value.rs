@@ -83,7 +83,7 @@ impl fmt::Display for PdpContextId {
     }
 }
 
-/// A text that may stand between quotes in an AT command: no quote, CR, LF, semicolon or other control
+/// A text that may be used between quotes in an AT command: no quote, CR, LF, semicolon or other control
 /// character, so it can neither end the string nor the command line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AtText(String);

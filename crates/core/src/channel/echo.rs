@@ -1,8 +1,8 @@
 //! Our own payload, coming back: a modem whose echo stays on may echo what it collects for AT+QSSLSEND.
 //!
 //! A client's bytes can look like anything that a modem sends. So an echo is compared with what has left,
-//! byte by byte, and removed before the rest is searched for messages. Messages may stand before it, after
-//! it, and between two pieces of it. A prompt may end with a blank or a line end, and a line may begin as the
+//! byte by byte, and removed before the rest is searched for messages. Messages may come before it, after it,
+//! and between two pieces of it. A prompt may end with a blank or a line end, and a line may begin as the
 //! payload does.
 
 use std::ops::Range;
@@ -47,7 +47,7 @@ pub enum Next {
     },
     /// Something else.
     Words,
-    /// Neither an echo nor anything that could stand inside one.
+    /// Neither an echo nor anything that could be inside one.
     Garbled,
 }
 
@@ -64,7 +64,7 @@ impl Echo {
         self.may_be_line &= !due[..count].iter().any(|byte| matches!(byte, b'\r' | b'\n'));
         self.back += count;
         let is_parted = match due.len() {
-            // A message stands on a line of its own.
+            // A message is on a line of its own.
             0 => matches!(input[0], b' '..=b'~'),
             all => count < all && count < input.len(),
         };
@@ -82,7 +82,7 @@ impl Echo {
             return Next::Echo(count);
         }
         if count < due.len() && self.back > self.run_from {
-            // A message stands in the middle of the echo. The line end in front of it may have been its own.
+            // A message is in the middle of the echo. The line end in front of it may have been its own.
             let run = &sent[self.run_from..self.back];
             let is_text = input[count].is_ascii_graphic();
             let line_end = match run {

@@ -124,7 +124,7 @@ impl Channel {
                 if !is_answer {
                     log::trace!(target: "wire", "ignored: {line}");
                 }
-                // A text with its length may stand in one line, and look like a line of the answer.
+                // A text with its length may be in one line, and look like a line of the answer.
                 if !is_answer || begins_text(line) {
                     return Heard::OthersLine(line.to_owned());
                 }

@@ -47,7 +47,7 @@ pub enum Origin {
     Session,
     /// The settings of an SSL context, by its place in the list.
     Context(usize),
-    /// The question whether the data session stands.
+    /// The question whether the data session is active.
     Judge,
     /// The question why the open of this socket was refused.
     Reason(SocketId),

@@ -27,7 +27,7 @@ use resync::Resync;
 use stream::{Ended, Left, Stream};
 use wire_settings::WireSettings;
 
-/// A channel: how it stands, what is in flight on it, and what waits for its port.
+/// A channel: its state, what is in flight on it, and what waits for its port.
 #[derive(Debug)]
 pub struct Channel {
     /// Where in the diagram it is.
@@ -96,8 +96,8 @@ pub enum ChannelState {
     Data(Box<Stream>),
 }
 
-/// A send whose prompt did not come, on a channel that is being brought back: nothing of it has left, and as long as
-/// what is said there cannot fill it up, nothing wrong has either.
+/// A send whose prompt did not come, on a channel that is being brought back: nothing of it has left, and as
+/// long as what is sent there cannot fill it up, nothing wrong has either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Unprompted {
     /// The socket, whose bytes wait.
@@ -148,7 +148,7 @@ impl Channel {
         }
     }
 
-    // How it stands.
+    // Its state.
 
     /// Where in the diagram it is.
     pub fn state(&self) -> &ChannelState {

@@ -444,7 +444,6 @@ impl Modem {
         }
     }
 
-    /// The port is open.
     fn port_opened(&mut self, port: usize, facts: PortFacts, now: Instant) {
         log::info!("port {} open", facts.name);
         self.counters.port_opens += 1;
@@ -684,7 +683,8 @@ impl Modem {
         Some(id)
     }
 
-    /// Leave the modem as it was found; [`Event::Released`] says when that is so. Nothing is done after `until`.
+    /// Leave the modem as it was found; [`Event::Released`] reports when that is done. Nothing is done after
+    /// `until`.
     pub(crate) fn release(&mut self, now: Instant, until: Instant) {
         self.releasing = Some(until.checked_sub(DEACTIVATION_TIME).unwrap_or(now).max(now));
         for id in SocketId::all() {

@@ -85,7 +85,7 @@ impl Modem {
         self.close_or_free(id, GiveUp::Abort);
     }
 
-    /// Whether the settings of this socket's SSL context have stood since its open left.
+    /// Whether the settings of this socket's SSL context have been in effect since its open left.
     fn context_stood(&self, id: SocketId) -> bool {
         let socket = &self.sockets[id.index()];
         self.context_of(id).filter(|context| context.is_guarded()).is_none_or(|context| {

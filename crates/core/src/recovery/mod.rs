@@ -6,14 +6,14 @@
 //!   ask again  open     the PDP     =1,1       own means
 //!              again    context
 //! ```
-//! A strike is a sign that something is wrong. Each rung gets a few strikes before the next one is climbed;
-//! a socket that opens, or a long time without a strike, leads back down. `--recovery` says how far up it
-//! may go: a reboot also cuts whatever else uses the module. What cuts connections, from Session on, is taken
+//! A strike is a sign that something is wrong. Each rung gets a few strikes before the next one is climbed; a
+//! socket that opens, or a long time without a strike, leads back down. `--recovery` sets how far up it may
+//! go: a reboot also cuts whatever else uses the module. What cuts connections, from Session on, is taken
 //! with growing pauses; what strikes in a pause only has the milder steps.
 //!
-//! A data session that claims to be active and carries nothing shows by its opens. One server that is down, or
-//! a name that does not exist, looks the same, so connections that stand are not cut for it before nothing at all
-//! has come from the network for a while.
+//! A data session that is reported active, but through which no traffic gets, is recognised by its opens. One
+//! server that is down, or a name that does not exist, looks the same, so open connections are not cut for it
+//! before nothing at all has come from the network for a while.
 
 mod backoff;
 
@@ -205,8 +205,8 @@ impl Ladder {
         self.heard();
     }
 
-    /// An open failed while others stood or not. `Some`: it was one too many of its kind; the rung that is due,
-    /// and why.
+    /// An open failed while others were open or not. `Some`: it was one too many of its kind; the rung that
+    /// is due, and why.
     pub fn open_failed(
         &mut self,
         failure: &OpenFailure,

@@ -28,7 +28,7 @@ pub use client::ClientId;
 use report::{Account, account_of};
 pub use report::{Connection, Moved, TunnelCounters, TunnelReport};
 
-/// The heart: one modem, its tunnels, and their clients.
+/// The core: one modem, its tunnels, and their clients.
 #[derive(Debug)]
 pub struct Relay {
     modem: Modem,
@@ -636,7 +636,7 @@ impl Relay {
         account_of(&mut self.accounts, &client.tunnel).moved_up(taken);
     }
 
-    /// What follows for an attached client from how it and its socket stand.
+    /// What follows for an attached client from its state and that of its socket.
     fn look_after(&mut self, id: ClientId, now: Instant) {
         self.note_carried(id, now);
         let loses = self.modem.loses_unread_bytes();

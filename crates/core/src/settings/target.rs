@@ -40,7 +40,7 @@ impl FromStr for Target {
 /// Reads a host for a command to the modem: a name or an address without a port, as after `--ntp`.
 ///
 /// # Errors
-/// Names what cannot stand in a host name.
+/// Names what cannot be in a host name.
 pub fn host(text: &str) -> Result<AtText, GrammarError> {
     check_host(text)?;
     AtText::new(text).map_err(|error| GrammarError::new(error.to_string()))

@@ -87,7 +87,7 @@ pub struct SetUp {
     torn_down: bool,
     /// The greatest of the answers for the services that were asked about so far.
     registration: Option<Registration>,
-    /// It stands, and files for new tunnels are being stored meanwhile.
+    /// It is active, and files for new tunnels are being stored meanwhile.
     refreshing: bool,
     /// A context of ours that is active must be deactivated: no traffic gets through.
     rebuild: bool,
@@ -267,7 +267,7 @@ impl SetUp {
         self.contexts_unanswered >= UNANSWERED_MAX
     }
 
-    /// Settings of a context cannot be made to stand. Whether the set-up was waiting for them, and goes on.
+    /// Settings of a context cannot be established. Whether the set-up was waiting for them, and goes on.
     pub fn goes_on_without_context(&mut self) -> bool {
         let goes_on = self.step == Step::Contexts;
         if goes_on {
@@ -300,7 +300,7 @@ impl SetUp {
         }
     }
 
-    /// It is asked whether the session stands.
+    /// It is asked whether the session is active.
     pub fn doubt_asked(&mut self) {
         if self.doubt == Doubt::Due {
             self.doubt = Doubt::Asked;

@@ -46,7 +46,7 @@ pub struct SslContext {
     pub generation: u32,
     /// The settings whose line is in flight.
     said: Option<Said>,
-    /// How often they were found different since they stood the last time.
+    /// How often they were found different since they were last in effect.
     tries: u32,
     /// Some were written by a joined line, which has not been shown to work by reading them back.
     joined_unproven: bool,
@@ -70,7 +70,7 @@ pub struct Said {
 pub enum Reading {
     /// Nothing that matters yet: more is to be written or asked.
     Unfinished,
-    /// All of it stands.
+    /// All of it is in effect.
     Stands,
     /// These were other than wanted, and are written again.
     Different(String),
@@ -435,7 +435,7 @@ enum Need {
 pub struct Setting {
     /// The key.
     pub key: Cow<'static, str>,
-    /// For "cacertex": its number, which stands in the place of the context's.
+    /// For "cacertex": its number, which takes the place of the context's.
     pub ca_id: Option<u8>,
     /// Everything after the context's number, as written.
     pub value: String,

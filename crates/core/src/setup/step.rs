@@ -80,7 +80,7 @@ pub enum Step {
     Clock,
     /// AT+CCLK="…"
     SetClock,
-    /// AT+CCLK? again, and only that, in a session that stands
+    /// AT+CCLK? again, and only that, in an active session
     LookAtClock,
     /// AT+QFLST="*"
     ListFiles,

@@ -159,12 +159,13 @@ impl Socket {
         }
     }
 
-    /// Whether this client's end waits for the question whether the data session stands, `asked` or still to be asked.
+    /// Whether this client's end waits for the question whether the data session is active, `asked` or still
+    /// to be asked.
     pub fn eof_waits_for_session(&self, asked: bool) -> bool {
         self.phase == Phase::ConfirmingEof { asked }
     }
 
-    /// The question whether the data session stands leaves for this client's end, if it is due.
+    /// The question whether the data session is active leaves for this client's end, if it is due.
     pub fn eof_asked(&mut self) {
         if let Phase::ConfirmingEof { asked } = &mut self.phase {
             *asked = true;

@@ -32,7 +32,7 @@ pub struct Opening {
 /// How far an open is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenStage {
-    /// The command is due as soon as the SSL context's settings are known to stand.
+    /// The command is due as soon as the SSL context's settings are known to be in effect.
     Due,
     /// In flight; the URC may come before the command's own `OK`.
     InFlight {
@@ -172,7 +172,7 @@ impl Opening {
         matches!(self.stage, OpenStage::Proving { .. })
     }
 
-    /// Whether it waits until the settings of its SSL context are known to stand.
+    /// Whether it waits until the settings of its SSL context are known to be in effect.
     pub fn waits_for_context(&self) -> bool {
         matches!(self.stage, OpenStage::Due | OpenStage::Again { .. } | OpenStage::Proving { .. })
     }

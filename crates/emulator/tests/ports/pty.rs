@@ -1,5 +1,5 @@
 //! Goal of this test: a program on the host opens a pseudoterminal like any serial port and finds a modem
-//! behind it that makes real TLS connections, at a serial line's pace and with its losses if asked.
+//! there that makes real TLS connections, at a serial line's pace and with its losses if asked.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

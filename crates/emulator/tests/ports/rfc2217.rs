@@ -1,4 +1,4 @@
-//! Goal of this test: a client of RFC 2217 finds the modem's lines behind a TCP port: DTR and DCD really
+//! Goal of this test: a client of RFC 2217 finds the modem's lines on a TCP port: DTR and DCD really
 //! act, payload passes unchanged whatever bytes it has, and raw TCP does without all that.
 
 use std::net::{SocketAddr, TcpStream};
@@ -194,7 +194,7 @@ fn a_suspended_modem_is_silent_until_it_is_resumed() {
     let mut host = connect_rfc2217(address);
     host.send(&request(8, &[]));
     host.send(b"AT\r");
-    // A setting is answered all the same; behind it nothing comes until the resumption.
+    // A setting is answered all the same; after it nothing comes until the resumption.
     host.send(&request(2, &[8]));
     host.expect(&request(102, &[8]));
     eventually("the command's arrival", || {

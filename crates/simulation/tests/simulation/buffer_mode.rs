@@ -72,7 +72,7 @@ fn both_directions_share_the_channel() {
 
 #[test]
 fn a_length_in_the_recv_urc_only_announces() {
-    // As AT+QICFG="recvind",1 leaves it behind.
+    // As AT+QICFG="recvind",1 leaves it.
     let far = Behaviour { ends: Ends::AfterReading(3_000), ..Behaviour::echo() };
     let connection = Connection::new(Mode::Buffer).at(seconds(10)).sends(Sends::Pattern(3_000)).far_end(far);
     let left_behind = Fault::OtherProgram(b"AT+QICFG=\"recvind\",1\r".to_vec());

@@ -38,7 +38,7 @@ fn runs(wiring: &Wiring) -> (Simulation, Duration) {
 fn the_host_sets_it() {
     let (sim, _) = runs(&unset());
     assert_eq!(sim.said("AT+CCLK="), 1);
-    // Where no dates are checked nobody asks.
+    // Where no dates are checked the clock is not asked for.
     let mut careless = unset();
     careless.tls.check_time = Some(false);
     let mut sim = careless.start();
@@ -67,7 +67,7 @@ fn the_host_sets_it_where_the_network_does_not() {
     assert_eq!((sim.said("AT+QNTP"), sim.said("AT+CCLK=")), (1, 1));
     assert!(took > seconds(15) && took < seconds(25), "{took:?}");
 
-    // It comes too late for anybody.
+    // It comes too late for any client.
     let late = |modem: &mut qssl_modem_emulator::Config| modem.time_latency = seconds(20);
     let (sim, _) = runs(&with_time_server(late));
     assert_eq!((sim.said("AT+QNTP"), sim.said("AT+CCLK=")), (1, 1));

@@ -199,7 +199,7 @@ fn what_a_client_sent_before_it_left_is_given_up_only_for_those_who_wait() {
     let mut sim = starving(Mode::Push, Sends::Pattern(100), false).start();
     sim.run_until("the third is served", seconds(60), |sim| sim.clients[2].received.len() == 3_000);
     assert!(sim.elapsed() < seconds(15), "{:?}", sim.elapsed());
-    // Nobody waits: an open that takes its time still delivers what its client sent and left behind.
+    // No other client waits: an open that takes its time still delivers what its client sent before it left.
     let sends =
         Connection::new(Mode::Push).at(seconds(2)).sends(Sends::Pattern(100)).leaves(Leaves::WhenSent);
     let slow = qssl_modem_emulator::network::simulated::Opening::Opens(seconds(40));

@@ -1,5 +1,5 @@
-//! Goal of this test: an answer that is lost is noticed in time, whatever else comes in meanwhile, and a pause of the
-//! line costs nobody anything.
+//! Goal of this test: an answer that is lost is noticed in time, whatever else comes in meanwhile, and a
+//! pause of the line harms no client.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 use qssl_simulation::Outcome;
 use qssl_simulation::wiring::{Connection, Fault, Reads, Sends, Wiring, millis, seconds};
 
-/// A far end that says more than the line carries, for as long as anybody listens.
+/// A far end that sends more than the line carries, for as long as its client reads.
 fn endless() -> Connection {
     let says = Says::Drip { bytes: 4_000, every: millis(100), total: 1_000_000_000, seed: 1 };
     let far = Behaviour { says, ends: Ends::Never, ..Behaviour::sink() };

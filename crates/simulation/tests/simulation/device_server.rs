@@ -1,5 +1,5 @@
-//! Goal of this test: behind a device server, which takes megabytes, little more is on its way to the modem than the line
-//! carries in half a second, and the line is kept busy all the same.
+//! Goal of this test: on a device server, which takes megabytes, little more is on its way to the modem than
+//! the line carries in half a second, and the line is kept busy all the same.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, pattern};
@@ -7,7 +7,7 @@ use qssl_modem_emulator::network::simulated::{Behaviour, Ends, pattern};
 use qssl_simulation::wiring::{Connection, DeviceServer, Fault, Port, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
-/// UARTs behind a device server that tells what it holds, and behind one that does not.
+/// UARTs on a device server that reports what it holds, and on one that does not.
 fn ports() -> [Port; 2] {
     [true, false].map(|tells| {
         let server = Some(DeviceServer { holds_bytes: 4_000_000, tells });

@@ -101,7 +101,7 @@ fn an_echo_is_known_where_the_prompt_comes_in_pieces() {
 
 #[test]
 fn an_echo_straight_after_pushed_payload_is_no_lost_byte() {
-    // As seen in the field: AT+QSSLSEND comes back behind pushed payload, without a line end between them.
+    // As seen in the field: AT+QSSLSEND comes back after pushed payload, without a line end between them.
     let mut hand = ByHand::new(&[Mode::Push], 1, true, |_| {});
     hand.run_until_ready();
     let client = hand.connect(0).expect("the heart takes clients");

@@ -99,7 +99,7 @@ fn several_far_ends_that_close_at_once_are_judged_together() {
     }
 }
 
-/// A closed URC that belongs to nobody's end, as somebody else's words on the port would look.
+/// A closed URC that belongs to no end of ours, as another program's text on the port would look.
 fn stray_closed(socket: u8) -> Fault {
     Fault::Urc(format!("+QSSLURC: \"closed\",{socket}"))
 }

@@ -119,7 +119,7 @@ fn a_switch_to_buffer_mode_that_a_stalled_modem_makes_late_leaves_nothing_behind
         let mut sim = wiring.fault(seconds(1) + moment, Fault::Stall(seconds(8))).start();
         sim.run_to_the_end(seconds(200));
         late += sim.seen().given_up;
-        // A switch that is refused may have been made before: what is left then nobody knows.
+        // A switch that is refused may have been made before: what is left then is unknown.
         if sim.outcome(0) == Some(Outcome::Eof) {
             sim.assert_complete(0);
             complete += 1;

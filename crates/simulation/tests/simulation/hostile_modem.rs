@@ -1,4 +1,4 @@
-//! Goal of this test: whatever a modem says, the heart keeps to its limits, notices, resets the clients that are
+//! Goal of this test: whatever a modem says, the core keeps to its limits, notices, resets the clients that are
 //! concerned rather than giving them something wrong, and serves again when the modem behaves.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use qssl_simulation::Outcome;
 use qssl_simulation::by_hand::ByHand;
 use qssl_simulation::wiring::seconds;
 
-/// A heart that is ready, with a tunnel in push and one in buffer mode.
+/// A core that is ready, with a tunnel in push and one in buffer mode.
 fn ready() -> ByHand {
     let mut hand = ByHand::new(&[Mode::Push, Mode::Buffer], 1, true, |_| {});
     hand.run_until_ready();

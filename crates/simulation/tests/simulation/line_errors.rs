@@ -1,5 +1,5 @@
-//! Goal of this test: a serial line that loses or alters bytes harms nobody unnoticed where its UART counts that,
-//! and ends nothing for good where it does not.
+//! Goal of this test: a serial line that loses or alters bytes harms no client unnoticed where its UART
+//! counts that, and ends nothing for good where it does not.
 //!
 //! This is a family of its own: the other runs promise every byte, and a line without flow control cannot.
 

@@ -45,7 +45,7 @@ fn a_reboot_that_says_so() {
     }
 }
 
-/// From then on `recv` and `closed` leave by a port that nobody reads, as after a reboot that nobody has noticed.
+/// From then on `recv` and `closed` leave by a port that is not read, as after an unnoticed reboot.
 #[test]
 fn words_that_leave_by_another_port_leave_no_client_waiting() {
     for (mode, outcome) in [(Mode::Push, Outcome::Reset), (Mode::Buffer, Outcome::Eof)] {
@@ -67,7 +67,7 @@ fn after_a_reboot_without_a_word_nothing_counts_as_set() {
     {
         let fetches = |at| Connection::new(mode).at(seconds(at)).far_end(Behaviour::source(10_000, 2));
         let mut wiring = Wiring::new().uart(115_200).fault(seconds(20), Fault::Reboot);
-        // A fresh module's URCs leave by a port that nobody reads.
+        // A fresh module's URCs leave by a port that is not read.
         wiring.modem.ports.push(PortName::UsbAt);
         wiring.modem.quirks.boots_silently = true;
         wiring.modem.quirks.urc_port_all_refused = refuses_all;

@@ -1,4 +1,4 @@
-//! Heart, line and emulated modem in simulated time: one behaviour a file.
+//! Core, line and emulated modem in simulated time: one behaviour a file.
 //!
 //! Nothing here sleeps or looks at a clock, and chance follows from a seed that is printed when a run fails.
 

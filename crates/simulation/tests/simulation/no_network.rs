@@ -1,5 +1,5 @@
-//! Goal of this test: ten minutes without network are borne with patience: clients hear of it, the modem is not
-//! pestered, the log stays readable, and whoever comes after that is served soon.
+//! Goal of this test: ten minutes without network do no harm: clients are reset, the modem is not asked too
+//! often, the log stays readable, and a client that comes after that is served soon.
 
 use std::time::Duration;
 

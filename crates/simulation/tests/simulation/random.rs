@@ -3,7 +3,7 @@
 //!
 //! `SIMULATION_SEED=N cargo test -p qssl-simulation --test simulation random` repeats one run exactly and prints what was said.
 //! `SIMULATION_RUNS=N` makes more runs than usual, `SIMULATION_FIRST=N` begins with another seed; with
-//! `--nocapture` the sum of what went on is printed. In runs of seeds above 2^32 the heart does not know which of the
+//! `--nocapture` the sum of what went on is printed. In runs of seeds above 2^32 the core does not know which of the
 //! modem's ports it has. In runs of seeds above 2^33 other programs use the same modem, its settings are not what the
 //! tunnel left there, and modules differ more.
 
@@ -195,7 +195,7 @@ fn is_simple(connection: &Connection) -> bool {
     stays && ends && opens && connection.far_end.how == Ending::Closed
 }
 
-/// Whether nobody holds up anybody: whoever waits longer than the queue timeout is reset.
+/// Whether no client holds up another: a client that waits longer than the queue timeout is reset.
 fn everybody_reads(wiring: &Wiring) -> bool {
     let reads = |connection: &Connection| connection.client.reads == Reads::All;
     wiring.connections.len() <= 12
@@ -229,7 +229,7 @@ fn draw(seed: u64) -> Wiring {
             wiring.faults.push((at, fault));
         }
         wiring.faults.push((seconds(120), Fault::Calm));
-        // What a far end says just behind an escape that was missed is its answer, for all that anybody can tell.
+        // What a far end sends just after an escape that was missed is its answer, as far as can be known.
         if wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::MissEscapes(_))) {
             let is_ok = |fault: &Fault| matches!(fault, Fault::Say(_, words) if words == b"\r\nOK\r\n");
             wiring.faults.retain(|(_, fault)| !is_ok(fault));
@@ -282,7 +282,8 @@ fn draw_device_servers(wiring: &mut Wiring, chance: &mut Chance) {
 
 /// Modules that say nothing when they boot.
 fn draw_silent_boots(wiring: &mut Wiring, chance: &mut Chance) {
-    // What it says later on a port that has been a quiet stream, nobody can tell from payload without DCD.
+    // What it sends later on a port that has been a quiet stream cannot be distinguished from payload without
+    // DCD.
     let has_dcd = wiring.ports.iter().all(|port| port.has_dcd && port.server.is_none());
     wiring.modem.quirks.boots_silently = chance.once_in(8) && (has_dcd || !has_streams(wiring));
 }
@@ -329,7 +330,7 @@ fn draw_recv_forms(wiring: &mut Wiring, chance: &mut Chance) {
 
 /// Echo that cannot be switched off, of payload too.
 fn draw_echo(wiring: &mut Wiring, chance: &mut Chance) {
-    // What a modem echoes that has left a stream by itself nobody can tell from payload.
+    // What a modem echoes that has left a stream by itself cannot be distinguished from payload.
     if has_streams(wiring) || !chance.once_in(3) {
         return;
     }
@@ -386,7 +387,7 @@ fn draw_lost_answers(wiring: &mut Wiring, chance: &mut Chance) {
     }
 }
 
-/// Ports that the heart has no name for or a wrong one, and modules that do not let URCs be moved.
+/// Ports that the core has no name for or a wrong one, and modules that do not let URCs be moved.
 fn draw_port_names(wiring: &mut Wiring, chance: &mut Chance) {
     let is_only = wiring.ports.len() == 1;
     if is_only && chance.once_in(3) {
@@ -402,7 +403,7 @@ fn draw_port_names(wiring: &mut Wiring, chance: &mut Chance) {
     }
 }
 
-/// What other programs have the modem say, and texts that anybody can send it.
+/// What other programs have the modem send, and texts that anyone can send it.
 fn draw_other_programs(wiring: &mut Wiring, chance: &mut Chance) {
     // A message that lost its head can be anything.
     if chance.once_in(3) || wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::CutUrcHead(_))) {
@@ -423,7 +424,7 @@ fn draw_other_programs(wiring: &mut Wiring, chance: &mut Chance) {
 
 /// `closed` for sockets that are connected, as other programs' words look.
 fn draw_stray_closed(wiring: &mut Wiring, chance: &mut Chance) {
-    // In a stream it is payload that nobody said.
+    // In a stream it is payload that was never sent.
     if has_streams(wiring) || !chance.once_in(2) {
         return;
     }
@@ -630,7 +631,7 @@ fn draw_fault(wiring: &Wiring, chance: &mut Chance) -> Fault {
         10 => Fault::Stall(millis(chance.below(30_000))),
         11 | 12 => Fault::DelayAnswer(millis(chance.below(15_000))),
         13 => Fault::Urc(chance.pick(&URCS).to_string()),
-        // Behind the end of a stream, what is left of a URC without its head looks like payload.
+        // After the end of a stream, what is left of a URC without its head looks like payload.
         14 if !has_streams(wiring) => Fault::CutUrcHead(chance.below(40) as usize),
         15 => Fault::FailOpen(*chance.pick(&[550, 552, 563, 564, 565, 566, 568, 569])),
         // The open of a stream has no other end than its answer.
@@ -638,7 +639,7 @@ fn draw_fault(wiring: &Wiring, chance: &mut Chance) -> Fault {
         17 => Fault::RefuseCloses(chance.within(1..=3) as u32),
         // A missed escape that the module takes for payload is one: no stream can be left then without that.
         18 if !wiring.modem.quirks.missed_escape_is_payload => {
-            // Nor can anybody tell one that misses all of them from one that has left data mode.
+            // Nor can one that misses all of them be distinguished from one that has left data mode.
             Fault::MissEscapes((chance.within(1..=4) as u32).min(2))
         }
         19 => Fault::LosePort(port, millis(chance.below(20_000))),
@@ -658,7 +659,7 @@ const LATE_BYTES: u32 = 3_000;
 /// How long a connection may last.
 const LIFETIME: Duration = seconds(200);
 
-/// Runs of an ordinary `cargo test`, and further ones with ports whose names the heart does not know.
+/// Runs of an ordinary `cargo test`, and further ones with ports whose names the core does not know.
 const RUNS: u64 = 3_000;
 const UNNAMED_RUNS: u64 = 500;
 const UNNAMED_ABOVE: u64 = 1 << 32;

@@ -160,7 +160,7 @@ fn whoever_does_not_want_to_wait_is_told_the_cause() {
             assert_eq!(sim.stopped, Some(status), "{wait:?}");
             assert!(took >= seconds(least) && took <= seconds(most), "{status:?}, {wait:?}: {took:?}");
         }
-        // And whoever wants to wait waits.
+        // And a client that may wait waits.
         let mut sim =
             wiring.clone().settings(|settings| settings.wait = Wait::Forever).connect(client.clone()).start();
         sim.run_for(seconds(3600));

@@ -1,5 +1,5 @@
 //! Goal of this test: what a client sends is handed over once, in full chunks under load, at once when idle,
-//! and never again when nobody knows whether it went.
+//! and never again when it is unknown whether it was sent.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;

@@ -99,8 +99,8 @@ fn losing_both_ports_and_getting_them_back() {
     assert_eq!(sim.outcome(1), Some(Outcome::Eof));
 }
 
-/// What was pushed by a port until it became a stream, or behind the end of that stream, could be read behind what was
-/// pushed by the next.
+/// What was pushed by a port until it became a stream, or after the end of that stream, could be read after
+/// what was pushed by the next.
 #[test]
 fn urcs_leave_by_another_port_before_theirs_becomes_a_stream() {
     for seed in 1..=20 {
@@ -147,8 +147,8 @@ fn what_is_pushed_beside_a_stream_is_heard_where_no_port_has_a_name() {
     }
 }
 
-/// A far end says what a modem says at the end of a stream, and so much behind it that the answers to escapes stay
-/// unread.
+/// A far end sends what a modem sends at the end of a stream, and so much after it that the answers to
+/// escapes stay unread.
 #[test]
 fn a_far_end_does_not_speak_for_the_modem() {
     let mut text = b"\r\nNO CARRIER\r\n".to_vec();
@@ -243,8 +243,8 @@ fn port_name(wiring: &Wiring) -> PortName {
     wiring.ports[0].name
 }
 
-/// Behind a device server nothing tells which of the modem's ports it is. Opens succeeded there, and nothing was ever
-/// heard of what came.
+/// On a device server nothing shows which of the modem's ports it is. Opens succeeded there, and nothing ever
+/// reported what came.
 #[test]
 fn a_port_without_a_name_learns_it_from_its_own_socket() {
     for quirk in [None, Some("urc_port_all_refused")] {
@@ -371,7 +371,7 @@ fn a_module_that_chooses_the_ports_of_urcs_itself_is_heard() {
 #[test]
 fn a_stream_leaves_the_ports_alone_that_carry_urcs_of_others() {
     for (quirk, is_named, seed) in runs() {
-        // The USB AT port of an EC20 cannot be a stream, and without names nobody knows which it is.
+        // The USB AT port of an EC20 cannot be a stream, and without names it is unknown which it is.
         let families = [emulator::Family::Eg800q, emulator::Family::Ec20];
         for family in families.into_iter().take(1 + usize::from(is_named)) {
             let drips = Says::Drip { bytes: 100, every: millis(500), total: 6_000, seed };

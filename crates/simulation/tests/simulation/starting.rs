@@ -1,4 +1,4 @@
-//! Goal of this test: whatever state the modem was left in, the heart brings it to serve connections.
+//! Goal of this test: whatever state the modem was left in, the core brings it to serve connections.
 
 use qssl_core::Kind;
 use qssl_core::at::{AtText, IdSet};
@@ -455,7 +455,7 @@ fn a_module_with_another_set_of_commands_is_named_as_such() {
     }
 }
 
-/// A BG770A refuses to be told how its lines, its URCs and its payload shall be.
+/// A BG770A refuses the settings of its lines, its URCs and its payload.
 #[test]
 fn a_module_that_refuses_every_setting_of_its_line_serves_all_the_same() {
     for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {

@@ -276,7 +276,7 @@ fn each_setting_that_trust_depends_on_is_read_again_before_the_next_open() {
 fn an_authority_that_was_spoilt_on_its_way_is_never_trusted_here_or_in_a_later_run() {
     let spoilt = || Fault::SpoilUploads(1);
     stays_authenticated(trusting().connect(fetches()).fault(seconds(0), spoilt()));
-    // Whoever does not wait leaves nothing behind that the next run would take for the right file.
+    // A run that does not wait leaves nothing that the next run would take for the right file.
     let wiring = trusting().settings(|settings| settings.wait = Wait::Not).connect(fetches());
     let mut sim = wiring.fault(seconds(0), spoilt()).start();
     sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
@@ -299,7 +299,7 @@ fn a_setting_that_is_taken_and_not_stored_is_an_error_that_names_it() {
     let loses =
         |count| trusting().connect(fetches().at(seconds(40))).fault(seconds(0), Fault::LoseSettings(count));
     assert!(refuses(loses(u32::MAX)).contains("\"sslversion\""));
-    // Where nobody gives up, clients wait, and are served when it is over.
+    // Where the tunnel does not give up, clients wait, and are served when it is over.
     stays_authenticated(loses(u32::MAX).fault(seconds(20), Fault::Calm));
     for count in 1..6 {
         stays_authenticated(loses(count));
@@ -362,7 +362,7 @@ fn no_client_gets_a_connection_that_was_opened_while_the_settings_were_changed()
             let wiring = wiring.connect(connection()).connect(connection().at(seconds(5)));
             let wiring = wiring.connect(connection().at(seconds(20)));
             let mut sim = wiring.fault(seconds(5) + millis(10 * step), meddles).start();
-            // That nobody is given another than a verified one is checked after every step.
+            // That no client is given another than a verified one is checked after every step.
             sim.run_to_the_end(seconds(60));
             let outcome = |client| sim.outcome(client);
             // The one in the middle may come just then.

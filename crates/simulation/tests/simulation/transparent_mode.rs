@@ -102,7 +102,7 @@ fn a_client_that_leaves_and_another_that_comes_after_it() {
     }
 }
 
-/// Anybody can send the modem an SMS that holds an `OK`, and another program may have it shown.
+/// Anyone can send the modem an SMS that holds an `OK`, and another program may have it shown.
 #[test]
 fn a_text_with_an_ok_in_it_is_not_payload_when_it_comes_while_an_end_is_doubted() {
     let text = b"\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\"\r\n> \r\nOK\r\n";

@@ -160,7 +160,8 @@ fn of_other_programs_beside_a_stream() {
     }
 }
 
-/// An announced payload or text that does not come holds nobody up for long, and hides no more than one answer.
+/// An announced payload or text that does not come holds no client up for long, and hides no more than one
+/// answer.
 #[test]
 fn of_other_programs_without_their_end() {
     for said in [

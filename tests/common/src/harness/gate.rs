@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// A relay in front of one address, on a free port of loopback. What comes from behind passes freely, what
-/// goes there as far as the gate is open.
+/// A relay in front of one address, on a free port of loopback. What comes from the address passes freely,
+/// what goes there as far as the gate is open.
 pub struct Gate {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -22,7 +22,7 @@ struct State {
     /// How many bytes may still pass, of all connections together.
     allowance: u64,
     streams: Vec<TcpStream>,
-    /// Whoever connects is cut off at once.
+    /// A client that connects is cut off at once.
     is_shut: bool,
 }
 
@@ -71,12 +71,12 @@ impl Gate {
         self.shared.changed.notify_all();
     }
 
-    /// Takes whoever connects from now on to another address.
+    /// Takes every client that connects from now on to another address.
     pub fn redirect(&self, behind: SocketAddr) {
         self.shared.lock().behind = behind;
     }
 
-    /// Lets whoever connects from now on through again.
+    /// Lets every client that connects from now on through again.
     pub fn reopen(&self) {
         self.shared.lock().is_shut = false;
     }

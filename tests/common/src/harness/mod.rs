@@ -1,4 +1,4 @@
-//! What the tests share: a modem with its ports, servers behind it, the tunnel's own program in front.
+//! What the tests share: a modem with its ports, the servers that it reaches, and the tunnel's own program.
 //!
 //! Everything is real but the radio: processes, pseudoterminals, sockets on loopback, TLS by OpenSSL. Nothing
 //! here sleeps; waiting ends with what is waited for, and [`PATIENCE`] only keeps a broken test from hanging.

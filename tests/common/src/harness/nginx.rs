@@ -13,7 +13,7 @@ use super::site::{free_address, identity, temporary_directory};
 /// What `/page.html` is.
 pub const PAGE: &str = "the page of server.test\n";
 
-/// nginx with TLS 1.2 and the good certificate, and the files of a directory behind it.
+/// nginx with TLS 1.2 and the good certificate, and the files of a directory.
 pub struct Nginx {
     /// Where it listens.
     pub address: SocketAddr,

@@ -133,7 +133,7 @@ pub struct FarEnd {
 }
 
 impl FarEnd {
-    /// A server that is down: whoever connects to its address is refused.
+    /// A server that is down: a client that connects to its address is refused.
     pub fn down(steps: &'static [Step], told: Told) -> FarEnd {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("loopback has free ports");
@@ -447,5 +447,5 @@ impl Pattern {
 const CHUNK_BYTES: usize = 16_384;
 const SLOW_BYTES: u64 = 32 * 1024;
 const SLOW_PAUSE: Duration = Duration::from_millis(10);
-/// Far behind anything that a client sends.
+/// Far after anything that a client sends.
 const FAR_END_START: u64 = 1 << 40;

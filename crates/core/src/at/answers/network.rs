@@ -4,9 +4,9 @@ use super::{Answer, text, values};
 use crate::at::parse::fields;
 use crate::at::{AtText, PdpContextId};
 
-/// How the modem stands with the network: `+CEREG: <n>,<state>[,…]` in the answer to AT+CEREG?, and likewise +CGREG and
-/// +CREG (PROTOCOL section 5; 3GPP TS 27.007, 10.1.22). Where the answers for several services differ, the
-/// greatest counts: LTE-only modules answer 0 for the services that they do not have.
+/// The modem's registration in the network: `+CEREG: <n>,<state>[,…]` in the answer to AT+CEREG?, and
+/// likewise +CGREG and +CREG (PROTOCOL section 5; 3GPP TS 27.007, 10.1.22). Where the answers for several
+/// services differ, the greatest counts: LTE-only modules answer 0 for the services that they do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Registration {
     /// 4, and what the standard keeps for services of no use here.

@@ -31,7 +31,7 @@ pub struct Incoming {
     /// DCD was asked for what is held.
     lines_asked: bool,
     dcd: Dcd,
-    /// DCD is read as it stands, not as it was last reported.
+    /// DCD is read at this moment, not as it was last reported.
     dcd_is_live: bool,
     /// When it was last asked who echoes.
     echo_asked_at: Option<Instant>,
@@ -134,7 +134,7 @@ impl Incoming {
         self.sent.push(bytes, now);
     }
 
-    /// How DCD stands, or was reported to stand.
+    /// The state of DCD, or the last one reported.
     pub fn dcd_changed(&mut self, dcd: bool) {
         self.dcd = match (dcd, self.dcd) {
             (true, _) => Dcd::On,
