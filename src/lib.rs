@@ -14,10 +14,10 @@
 //! | [`commands`] | The words of `qssl-tunnel --help`, a file for each |
 //! | [`config`] | What the user wants, checked: plain data that the rest of the program reads and never checks again |
 //! | [`daemon`] | What a service has beside modem and clients: control, status, service manager, accounts, log, exit status |
-//! | `event_loop` | The only place that waits, reads the clock, or moves bytes between the system and the core |
+//! | `event_loop` | The only code that waits, reads the clock, or moves bytes between the system and the core |
 //! | `main` | Arguments → command → exit status, nothing else |
 //! | [`ports`] | Ports: the ways to reach the modem, each as non-blocking bytes with a few lines beside them |
-//! | [`terminal`] | What the place that text is printed to can show: how wide it is, whether it takes more than ASCII, and what must not reach it |
+//! | [`terminal`] | What the output that text is printed to can show: how wide it is, whether it takes more than ASCII, and what must not reach it |
 
 pub mod cli;
 mod clients;

@@ -347,7 +347,7 @@ fn seconds(time: Duration) -> u16 {
     time.as_secs().clamp(1, 600) as u16
 }
 
-/// What a daemon may take beyond the modem.
+/// How much longer than the modem a daemon may take.
 const LATENCY: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

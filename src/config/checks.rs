@@ -112,7 +112,7 @@ fn of_command_line(
     Ok(Checked { configuration, verbosity, warnings: checks.warnings })
 }
 
-/// What an answer may take: it cannot be waited for without a limit.
+/// How long an answer may take: it cannot be waited for without a limit.
 fn answer_timeout(
     option: &'static str,
     given: Option<Duration>,

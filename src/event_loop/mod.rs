@@ -1,4 +1,4 @@
-//! The only place that waits, reads the clock, or moves bytes between the system and the core.
+//! The only code that waits, reads the clock, or moves bytes between the system and the core.
 //!
 //! ```text
 //!   wait for events or the deadline ──► set ready flags ──► say what happened ──► drain ──┐
@@ -527,7 +527,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 const TURN_ROUNDS: usize = 16;
 const TURN_BYTES: usize = 64 * 1024;
 
-/// So many of the core's actions are done in a round.
+/// How many of the core's actions are done in a round.
 const ROUND_ACTIONS: usize = 256;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What the place that text is printed to can show: how wide it is, whether it takes more than ASCII, and what
-//! must not reach it.
+//! What the output that text is printed to can show: how wide it is, whether it takes more than ASCII, and
+//! what must not reach it.
 
 pub(crate) mod upload_bar;
 

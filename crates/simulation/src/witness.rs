@@ -288,13 +288,13 @@ const RESULTS: [&[u8]; 7] =
     [b"OK\r", b"ERROR\r", b"+CME ERROR:", b"SEND OK\r", b"SEND FAIL\r", b"CONNECT", b"NO CARRIER\r"];
 /// As many bytes as may be the beginning of one of them.
 const WORDS_MAX: usize = 12;
-/// What the result of a send may take (PROTOCOL section 7).
+/// How long the result of a send may take (PROTOCOL section 7).
 const AFTER_PAYLOAD: Duration = Duration::from_secs(60);
-/// What a switch of mode may take (PROTOCOL section 3).
+/// How long a switch of mode may take (PROTOCOL section 3).
 const SWITCH: Duration = Duration::from_secs(20);
 /// By how much other bytes may put that off.
 const BUSY_MAX: Duration = Duration::from_secs(30);
-/// What a file may take that is stored or handed out.
+/// How long it may take to store or hand out a file.
 const FILE: Duration = Duration::from_secs(15);
 /// The most bytes that a send announces.
 const PAYLOAD_MAX: usize = 1_460;

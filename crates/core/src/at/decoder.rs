@@ -634,7 +634,7 @@ fn boot_echo(bytes: &[u8], sent: &[u8], left: usize) -> Boot {
 /// The longest name of a command or URC, in letters.
 const NAME_MAX: usize = 16;
 
-/// As much of them, with the line end in front, may well be the end of payload.
+/// So few bytes of them, with the line end in front, can be the end of payload by coincidence.
 const BOOT_CHANCE_BYTES: usize = 4;
 
 /// The first words of a module that has booted, or goes down.

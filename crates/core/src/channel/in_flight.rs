@@ -25,7 +25,7 @@ pub struct InFlight {
     pub(super) deadline: Deadline,
 }
 
-/// What answers may take.
+/// How long answers may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// `--command-timeout`

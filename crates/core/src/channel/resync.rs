@@ -43,7 +43,7 @@ pub struct Resync {
     has_asked: bool,
     /// Answers to earlier questions may be under way.
     in_doubt: bool,
-    /// What only the last question has for an answer was refused once.
+    /// The last question, whose answer no earlier question has, was refused once.
     was_refused: bool,
     /// How often in a row `AT` was answered with an error.
     refusals: u32,
@@ -206,7 +206,7 @@ impl Resync {
         }
     }
 
-    /// An error or another result arrived: it lives, and may have been in the middle of something.
+    /// An error or another result arrived: the modem answers, and may have been in the middle of something.
     pub fn heard_other_result(&mut self, now: Instant) {
         match &mut self.step {
             Step::Asking { refused: refused @ false } => {
@@ -329,24 +329,24 @@ fn refused_pause(refusals: u32) -> Duration {
     doubled.map_or(REFUSED_PAUSE_MAX, |pause| pause.min(REFUSED_PAUSE_MAX))
 }
 
-/// What a modem that waits for the payload of a send is fed: as many bytes as it can be waiting for. To any
-/// other modem they are empty command lines.
+/// The filler for a modem that waits for the payload of a send: as many bytes as it can be waiting for. To
+/// any other modem they are empty command lines.
 pub const FILLER: [u8; 1500] = [b'\r'; 1500];
 
 /// Without a byte for this long, the modem is quiet.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// A modem that is never quiet is dealt with all the same after this.
+/// After this time the next step begins even if the modem is never quiet.
 const QUIET_MAX: Duration = Duration::from_secs(3);
 
-/// What one `AT` may take.
+/// How long the answer to one `AT` may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
 /// A question whose answer is not `OK` alone, and how that begins.
 const MARK: &[u8] = b"AT+CMEE?\r";
 const MARK_ANSWER: &str = "+CMEE:";
 
-/// What the answer to [`MARK`] may take, and what it may take with the line's time for everything before it.
+/// How long the answer to [`MARK`] may take: alone, and with the line's time for everything before it.
 const MARK_WAIT: Duration = Duration::from_secs(5);
 const MARK_WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -372,7 +372,7 @@ const ASKS_PER_REMEDY: u32 = 2;
 /// No byte before and after `+++`; real modules want a little more than the manual's second.
 const GUARD: Duration = Duration::from_millis(1_200);
 
-/// What the `OK` of an escape may take, and takes at least.
+/// How long the `OK` of an escape takes, at most and at least.
 const ESCAPE_WAIT: Duration = Duration::from_millis(1_500);
 const ESCAPE_OK_NOT_BEFORE: Duration = Duration::from_millis(900);
 
@@ -384,7 +384,7 @@ mod tests {
     use super::*;
     use crate::test_clock::now;
 
-    /// What a modem that never answers is offered, in order.
+    /// What is sent to a modem that never answers, in order.
     fn offers(is_uart: bool) -> Vec<String> {
         let mut time = now();
         let mut resync = Resync::new(is_uart, 115_200, false, time);

@@ -131,7 +131,7 @@ const SINGLE_SETTINGS: usize = 7;
 /// There are fewer lines than this.
 const SETTINGS_MAX: usize = 16;
 
-/// So often in a row a setting that can be done without is sent to a module that does not answer it.
+/// How often in a row an optional setting is sent to a module that does not answer it.
 const UNANSWERED_MAX: u32 = 3;
 
 #[cfg(test)]

@@ -968,7 +968,7 @@ const USER_COMMANDS_MAX: usize = 16;
 /// The pause before a port is opened again.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// What of the time that stopping may take is kept for the data session.
+/// How much of the time for stopping is kept for the data session.
 const DEACTIVATION_TIME: Duration = Duration::from_secs(2);
 
 /// A module sends nothing sensible for some seconds after `POWERED DOWN`, and for a moment after `RDY`.

@@ -497,11 +497,12 @@ fn is_urc_port(command: &Command) -> bool {
     matches!(command, Command::Line(line) if line.text.starts_with(URC_PORT))
 }
 
-/// What the `AT` may take that wakes a module, if it sleeps.
+/// How long the `AT` may take that wakes a module, if it sleeps.
 const WAKING_WAIT: Duration = Duration::from_secs(1);
 
 /// AT+QURCCFG: the port that URCs leave by.
 const URC_PORT: &str = "AT+QURCCFG=\"urcport\",";
 
-/// What an open may take where `--connect-timeout` is off: the manuals' 150 s and the longest negotiation.
+/// How long an open may take where `--connect-timeout` is off: the manuals' 150 s and the longest
+/// negotiation.
 const OPEN_MAX_SECONDS: u64 = 450;

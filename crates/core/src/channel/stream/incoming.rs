@@ -1,7 +1,8 @@
-//! What of a stream is payload, and what may be the modem's words.
+//! Which received bytes of a stream are payload, and which may be the modem's words.
 //!
-//! `NO CARRIER` may be payload or the end; what looks like it is held back until that is known. Where the port has a DCD
-//! line, that line knows. Otherwise it takes a pause, and then the socket's state is asked for.
+//! `NO CARRIER` may be payload or the end; what looks like it is held back until that is known. Where the
+//! port has a DCD line, DCD shows it. Otherwise the tunnel waits for a pause, and then asks for the socket's
+//! state.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,12 @@ use super::words::{self, ENDS, Ends, Lines, OK, find, find_last, is_all_unsolici
 use super::{Ended, Reason};
 use crate::at::SocketId;
 
-/// What has come of a stream, as far as it is not certain what it is.
+/// The received bytes of a stream that may be payload or the modem's words.
 #[derive(Debug)]
 pub struct Incoming {
     /// Received and not yet known to be payload.
     held: Vec<u8>,
-    /// What there is of the modem's words in that.
+    /// How much of the modem's words is in that.
     verdict: Verdict,
     /// Since when the oldest of `held` waits; of a whole end, when the last byte came.
     held_since: Instant,
@@ -47,7 +48,7 @@ enum Dcd {
     Off,
 }
 
-/// What there is of the modem's words in what is held.
+/// How much of the modem's words is in what is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Verdict {
     /// How many bytes may be a whole end, or the end of one, and what a modem may send after it.
@@ -358,7 +359,7 @@ impl Incoming {
         Ended { socket, payload, words, certain: certain && !is_ambiguous, escape_missed, is_missing_words }
     }
 
-    /// Parts what came into payload and what may be the modem's words, which is held back.
+    /// Divides received bytes into payload and what may be the modem's words, which is held back.
     fn part(&mut self, bytes: &[u8], ends: Ends, now: Instant, payload: &mut impl FnMut(&[u8])) {
         if self.delivered_tail.is_empty()
             && self.held.is_empty()
@@ -472,16 +473,16 @@ const SUSPICION_BYTES: usize = 256;
 /// The same, where some of it may be echo: more than can be under way to the modem.
 const ECHO_HELD_MAX: usize = 28 * 1024;
 
-/// So much that was sent and comes back after the modem's words is no chance.
+/// If so many sent bytes come back after the modem's words, that is no coincidence.
 const ECHO_BYTES: usize = 32;
 
-/// So much that was sent and comes back without a gap may be a modem that has booted without a word.
+/// If so many sent bytes come back without a gap, the modem may have booted without a message.
 const ECHO_DOUBTED_BYTES: usize = 2 * 1024;
 
-/// A server that echoes is interrupted no more often for that.
+/// The shortest time between two such interruptions of a server that echoes.
 const ECHO_ASKED_EVERY: Duration = Duration::from_secs(300);
 
-/// So many bytes before the words of an end show whether a far end echoes them.
+/// How many bytes before the words of an end are compared to find out whether a far end echoes them.
 const CONTEXT_BYTES: usize = 16;
 
 /// How long the beginning of an end is held back.
@@ -490,7 +491,7 @@ pub const HOLD: Duration = Duration::from_millis(100);
 /// How long after a whole end the quiet must last before it is settled whether it was one.
 pub const SUSPICION_QUIET: Duration = Duration::from_millis(300);
 
-/// And how long that may be put off by what goes on coming: nothing is sent meanwhile, and a line carries what may be
+/// How long further received bytes may delay that: nothing is sent meanwhile, and a line carries what may be
 /// echoed in less.
 pub const SUSPICION_MAX: Duration = Duration::from_secs(6);
 

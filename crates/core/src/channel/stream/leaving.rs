@@ -68,10 +68,10 @@ enum Stage {
     },
 }
 
-/// Which of its stages, as far as it decides what becomes of bytes that come.
+/// The stage of the leave, as far as it decides what happens to received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// They are parted into payload and what is held.
+    /// They are divided into payload and what is held.
     Flowing,
     /// They are held; an escape is under way, or about to be.
     Leaving,
@@ -120,7 +120,7 @@ impl Leaving {
         }
     }
 
-    /// What becomes of bytes that come.
+    /// What happens to received bytes.
     pub fn manner(&self) -> Manner {
         match self.stage {
             Stage::Flowing => Manner::Flowing,
@@ -131,7 +131,7 @@ impl Leaving {
         }
     }
 
-    /// Whether it is waited for that everything written has left the port.
+    /// Whether the leave waits until everything written has left the port.
     pub fn is_draining(&self) -> bool {
         matches!(self.stage, Stage::Draining { .. })
     }
@@ -162,7 +162,7 @@ impl Leaving {
         self.paused_since = paused.then(|| self.paused_since.unwrap_or(now));
     }
 
-    /// It is to be left, or asked what it is.
+    /// The stream is to be left, or the modem is to be asked what was received.
     pub fn begin(&mut self, reason: Reason, outgoing: &mut Outgoing, now: Instant) {
         if self.manner() == Manner::Flowing {
             self.reason = reason;
@@ -195,8 +195,8 @@ impl Leaving {
         }
     }
 
-    /// More is held, so many bytes in all. The modem waits for its own guard time before it answers: until then it was
-    /// no answer.
+    /// More is held, so many bytes in all. The modem waits for its own guard time before it answers: bytes
+    /// that came earlier are no answer.
     pub fn more_is_held(&mut self, held: usize, now: Instant) {
         if let Stage::Escaped { since, by_dtr: false, from, .. } = &mut self.stage
             && now < *since + OK_NOT_BEFORE
@@ -434,7 +434,7 @@ impl Leaving {
         self.is_paused() && incoming.room() > 0
     }
 
-    /// What the answer to an escape may take, before something else is tried.
+    /// How long the answer to an escape may take before something else is tried.
     fn escape_wait(&self, socket: Option<SocketId>) -> Duration {
         match (&self.stage, self.reason) {
             (Stage::Escaped { by_dtr: true, .. }, _) => DTR_WAIT,
@@ -466,7 +466,7 @@ fn takes_commands_at(asked: Instant, incoming: &Incoming) -> Instant {
     (incoming.held_since() + LATE_STATE).max(asked).min(asked + STATE_WAIT + QUIET_MAX)
 }
 
-/// What the answer to the question for the socket's state may take.
+/// How long the answer to the question for the socket's state may take.
 fn state_wait(ok_at: Option<usize>) -> Duration {
     if ok_at.is_some() { STATE_WAIT_ESCAPED } else { STATE_WAIT }
 }
@@ -474,10 +474,10 @@ fn state_wait(ok_at: Option<usize>) -> Duration {
 const CME_ERROR: &[u8] = b"+CME ERROR:";
 const STATE: &[u8] = b"+QSSLSTATE:";
 
-/// What the `OK` of `+++` may take, its guard time included: up to 3 s in the field.
+/// How long the `OK` of `+++` may take, its guard time included: up to 3 s in the field.
 pub const ESCAPE_WAIT: Duration = Duration::from_millis(3_500);
 
-/// What the `OK` may take after DTR has dropped.
+/// How long the `OK` may take after DTR has dropped.
 const DTR_WAIT: Duration = Duration::from_millis(700);
 
 /// Where the end of a stream is unconfirmed, the socket's state is asked for so long after the first escape:
@@ -485,7 +485,7 @@ const DTR_WAIT: Duration = Duration::from_millis(700);
 /// stream is broken anyway.
 pub const ASK_AFTER: Duration = Duration::from_millis(1_400);
 
-/// What the answer may take, together with [`ASK_AFTER`] as long as that of an escape.
+/// How long the answer may take: together with [`ASK_AFTER`] as long as that of an escape.
 pub const STATE_WAIT: Duration = Duration::from_millis(2_100);
 
 /// The same after an `OK`: as long as that of any short command.
@@ -503,7 +503,7 @@ pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// How often `+++` is tried.
 const ESCAPE_TRIES: u32 = 3;
 
-/// How long what goes on coming may put off the end of an escape.
+/// How long further received bytes may delay the end of an escape.
 pub const QUIET_MAX: Duration = Duration::from_secs(1);
 
 /// How long after `OK` the quiet must last before the `OK` counts.
@@ -512,5 +512,5 @@ pub const OK_QUIET: Duration = Duration::from_millis(100);
 /// What still arrives after DCD has dropped: the modem's words.
 pub const HANG_UP_TAIL: Duration = Duration::from_millis(200);
 
-/// How long it may go on arriving, the time left out in which the port is not read.
+/// How long they may go on arriving, not counting the time in which the port is not read.
 pub const HANG_UP_MAX: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::pace::Pace;
 use super::words::{ENDS, ENDS_AND_OK, Ends};
 
-/// What is on the line, as far as it decides what may follow.
+/// The state of the line, as far as it decides what may be written next.
 #[derive(Debug)]
 pub struct Outgoing {
     /// `+`es at the end of what is on the line.
@@ -111,7 +111,7 @@ impl Outgoing {
         }
     }
 
-    /// That is of interest from now on.
+    /// From now on the port is to be asked.
     pub fn ask_soon(&mut self, now: Instant) {
         if let Drained::AskAt(at) = &mut self.drained {
             *at = (*at).min(now);
@@ -188,7 +188,7 @@ const RUN_NO_MODEM_ESCAPES_ON: usize = 16;
 /// A tty holds some seconds of the slowest lines; for a port that has no speed this is unknown.
 const LINE_AHEAD_MAX: Duration = Duration::from_secs(10);
 
-/// A modem that is busy for so long has been reset since.
+/// A modem that was busy for so long has been reset by then.
 pub const BUSY_MAX: Duration = Duration::from_secs(60);
 
 /// When a port is asked again how much it has left. On a device server the speed shows little about when that

@@ -202,7 +202,7 @@ impl Index {
     }
 }
 
-/// So much of what was sent is kept: more than is under way on a line.
+/// How many of the sent bytes are kept: more than is under way on a line.
 const SENT_KEPT_BYTES: usize = 24 * 1024;
 
 /// An echo is known by so many bytes, which are looked for so often, in so many that were sent.
@@ -213,13 +213,13 @@ const ECHO_LAG_MAX_BYTES: usize = 22 * 1024;
 /// A modem that boots may leave what it was sent waiting on the line for as long.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
 
-/// As few equal bytes in a row may be chance.
+/// Fewer equal bytes in a row may be a coincidence.
 const RUN_MIN_BYTES: usize = 8;
 
-/// So much that nothing explains is the beginning of something else than an end.
+/// More unexplained bytes than this are the beginning of something else than an end.
 const OTHER_MAX_BYTES: usize = 512;
 
-/// What the answer to a command may be long beyond lines that are known.
+/// How many bytes the answer to a command may have beyond known lines.
 const ANSWER_BYTES: usize = 128;
 
 const INDEX_BITS: usize = 1 << 18;
