@@ -662,6 +662,8 @@ impl Simulation {
             // In a stream whose modem boots it would be payload, and that could not be known.
             Fault::Urc(text) if self.modem.is_up() => self.modem.inject_urc(&text, now),
             Fault::Urc(_) => {}
+            // Where the rest of announced payload stays away, the rest of a URC cannot be told from it.
+            Fault::CutUrcHead(_) if self.wiring.modem.quirks.boots_silently => {}
             Fault::CutUrcHead(count) => self.modem.cut_next_urc(count),
             Fault::FailOpen(code) => self.modem.fail_next_open(code),
             Fault::NeverOpen => self.modem.never_answer_next_open(),
@@ -682,6 +684,11 @@ impl Simulation {
             // In a stream it would be payload, and that could not be known.
             Fault::Noise(port, _) if self.relay.modem().port_state(port) == "data" => {}
             Fault::Noise(port, _) if self.modem.modem_lines(port).dcd => {}
+            // What a modem that is down has announced and not said is still due, and it would be part of that.
+            // The rest of announced payload does not come after a reboot without a word, and what comes in its place
+            // cannot be told from it.
+            Fault::Noise(port, _)
+                if self.wiring.modem.quirks.boots_silently && self.relay.modem().awaits_payload(port) => {}
             // What a modem that is down has announced and not sent is still due, and it would be part of
             // that.
             Fault::Noise(port, bytes) if self.modem.is_up() => self.modem.inject(port, &bytes),

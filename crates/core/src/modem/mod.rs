@@ -414,6 +414,8 @@ impl Modem {
         let sockets = self.sockets.iter().filter_map(|socket| socket.deadline(self.is_wanted, waits));
         let reopen = self.reopen_at.iter().flatten().copied().filter(|_| self.releasing.is_none());
         let session = self.setup.deadline().and_then(waits).filter(|_| self.has_commander());
+        let settled =
+            (0..self.channels.len()).filter_map(|port| self.send_ok_may_follow(port)).filter_map(waits);
         let name = self.next_name_due().and_then(waits).filter(|_| self.setup.is_up());
         let releasing = self.releasing.and_then(waits);
         let unheard = self.next_unheard().and_then(waits);
@@ -423,6 +425,7 @@ impl Modem {
             .chain(session)
             .chain(name)
             .chain(unheard)
+            .chain(settled)
             .chain(self.booting_until)
             .chain(releasing)
             .chain(self.setup.host_clock_due())

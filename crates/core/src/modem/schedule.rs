@@ -128,7 +128,19 @@ impl Modem {
         if let Some(command) = self.judge_command() {
             return Some((command, Origin::Judge));
         }
-        if let Some(command) = self.socket_command(port, now) {
+        let command = self.socket_command(port, now);
+        if let Some(settles_at) = self.send_ok_may_follow(port)
+            && (command.as_ref().is_some_and(Command::begins_stream) || self.stream_is_due())
+        {
+            // The stream begins once an answer shows that SEND OK would have come before.
+            if settles_at <= now {
+                return Some((Command::line("AT"), Origin::Liveness));
+            }
+            if command.as_ref().is_some_and(Command::begins_stream) {
+                return None;
+            }
+        }
+        if let Some(command) = command {
             return Some(match self.urcs_moved_aside(port, command.begins_stream()) {
                 Some(aside) => (aside, Origin::Wire),
                 None => (command, Origin::Socket),
@@ -363,6 +375,14 @@ impl Modem {
         let used = SocketId::all().filter(|id| self.sockets[id.index()].is_in_use());
         let (id, need) = used.filter_map(need).min_by_key(|(_, need)| need.rank)?;
         Some(need.ask.command(id))
+    }
+
+    /// Whether the open of a socket that becomes a stream is due.
+    fn stream_is_due(&self) -> bool {
+        SocketId::all().any(|id| {
+            self.is_for_stream(id)
+                && self.sockets[id.index()].opening().is_some_and(Opening::waits_for_context)
+        })
     }
 
     /// Whether the settings of this socket's SSL context are known to be in effect.

@@ -25,7 +25,16 @@ impl Modem {
             return None;
         }
         let is_heard = |port| commanding > 1 && self.carries_urcs_of_others(port);
-        takers.rev().find(|port| self.can_be_transparent(*port) && !is_heard(*port))
+        takers.rev().find(|port| {
+            self.can_be_transparent(*port) && !is_heard(*port) && self.send_ok_may_follow(*port).is_none()
+        })
+    }
+
+    /// Whether `SEND OK` may still follow a SEND FAIL on this port, and until when at the most: in a stream it would be
+    /// payload, and the same bytes would be sent again.
+    pub(super) fn send_ok_may_follow(&self, port: usize) -> Option<Instant> {
+        let failed = self.sockets.iter().filter_map(|socket| socket.send_just_failed(port));
+        failed.map(|send| send.settles_at()).max()
     }
 
     /// The port that URCs leave by is the only one that can be a stream, and another could carry them: they are moved
@@ -106,6 +115,7 @@ impl Modem {
     }
 
     fn enter_data_mode(&mut self, port: usize, id: Option<SocketId>, now: Instant) {
+        self.cut_failed_sends(port);
         let facts = &self.ports[port];
         if facts.has_dcd {
             self.actions.push_back(Action::AskLines(port));

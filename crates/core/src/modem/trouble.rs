@@ -94,8 +94,8 @@ impl Modem {
         }
     }
 
-    /// `SEND OK` after SEND FAIL can no longer come on this port, or be distinguished from another's.
-    fn cut_failed_sends(&mut self, port: usize) {
+    /// `SEND OK` after SEND FAIL can no longer be heard on this port, or told from another's.
+    pub(super) fn cut_failed_sends(&mut self, port: usize) {
         for id in SocketId::all() {
             if self.sockets[id.index()].send_just_failed(port).is_some_and(|send| send.length > 0) {
                 self.break_off(id, Cut::SendUncertain);

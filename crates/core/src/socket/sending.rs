@@ -30,6 +30,13 @@ pub struct FailedSend {
     at: Instant,
 }
 
+impl FailedSend {
+    /// From then on an answer on its channel shows that no `SEND OK` follows.
+    pub fn settles_at(&self) -> Instant {
+        self.at + SEND_OK_LATE_MAX
+    }
+}
+
 impl Backoff {
     /// What remains of it for the number's next connection: `SEND OK` may still come, and is not its own.
     pub(super) fn of_next_connection(self) -> Option<Backoff> {
@@ -106,7 +113,7 @@ impl Socket {
     /// The module has answered on this channel what it was asked then.
     pub fn answered_on(&mut self, port: usize, asked_at: Instant) {
         if let Some(backoff) = &mut self.backoff {
-            backoff.failed.take_if(|it| it.port == port && it.at + SEND_OK_LATE_MAX <= asked_at);
+            backoff.failed.take_if(|it| it.port == port && it.settles_at() <= asked_at);
         }
     }
 }

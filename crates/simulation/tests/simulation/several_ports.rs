@@ -408,3 +408,23 @@ fn runs() -> impl Iterator<Item = (&'static str, bool, u64)> {
     let kinds = STUBBORN.into_iter().flat_map(with_names);
     kinds.flat_map(|(quirk, is_named)| (1..=4).map(move |seed| (quirk, is_named, seed)))
 }
+
+#[test]
+fn a_stream_begins_on_a_port_only_when_a_send_that_failed_there_is_settled() {
+    for later in (0..9).map(|step| millis(60 * step)) {
+        let drips = Sends::Drip { bytes: 40, every: millis(100), total: 4_000 };
+        let far = Behaviour { ends: Ends::AfterReading(4_000), ..Behaviour::sink() };
+        let stream = Connection::new(Mode::Transparent)
+            .at(seconds(3) + later)
+            .far_end(Behaviour { ends: Ends::AfterReading(300), ..Behaviour::echo() })
+            .sends(Sends::Pattern(300));
+        let mut sim = two_ports()
+            .connect(Connection::new(Mode::Buffer).sends(drips).far_end(far))
+            .connect(stream)
+            .fault(seconds(3), Fault::SendFailsFor(millis(400)))
+            .start();
+        sim.run_to_the_end(seconds(60));
+        sim.assert_complete(0);
+        sim.assert_complete(1);
+    }
+}

@@ -1,0 +1,138 @@
+//! Goal of this test: what the core costs a processor stays low, per byte and per message.
+//!
+//! Time moves from machine to machine and from run to run; the number of instructions does not. This program runs itself
+//! under callgrind with a short and a long transfer and counts the instructions of the core's own functions: the
+//! difference is what the bytes cost. The modem answers by rote and at once. It is the build of the tests, with every
+//! check: docs/BENCH.md has times of the released one.
+
+use std::path::Path;
+use std::process::Command;
+
+use qssl_core::settings::Mode;
+use qssl_simulation::by_hand::ByHand;
+use qssl_simulation::figures::Way;
+use qssl_test_common::harness::program;
+
+/// Names the transfer that the program under callgrind makes.
+const TRANSFER: &str = "QSSL_TUNNEL_TEST_TRANSFER";
+
+const CHUNK: usize = 1_460;
+
+#[derive(Clone, Copy, Debug)]
+struct Transfer {
+    mode: Mode,
+    way: Way,
+    message_bytes: usize,
+    /// In instructions of the core per message of that size.
+    at_most: u64,
+}
+
+const fn transfer(mode: Mode, way: Way, message_bytes: usize, at_most: u64) -> Transfer {
+    Transfer { mode, way, message_bytes, at_most }
+}
+
+/// Bulk in whole chunks, and small messages one by one.
+const TRANSFERS: [Transfer; 8] = [
+    transfer(Mode::Push, Way::Up, CHUNK, 0),
+    transfer(Mode::Push, Way::Down, CHUNK, 0),
+    transfer(Mode::Buffer, Way::Up, CHUNK, 0),
+    transfer(Mode::Buffer, Way::Down, CHUNK, 0),
+    transfer(Mode::Transparent, Way::Up, CHUNK, 0),
+    transfer(Mode::Transparent, Way::Down, CHUNK, 0),
+    transfer(Mode::Push, Way::Up, 64, 0),
+    transfer(Mode::Push, Way::Down, 64, 0),
+];
+
+const SHORT: u64 = 20;
+const LONG: u64 = 220;
+
+#[test]
+fn a_message_costs_few_instructions_of_the_core() {
+    if let Ok(number) = std::env::var(TRANSFER) {
+        let (index, count) = number.split_once('x').expect("which, and how many messages");
+        let transfer = TRANSFERS[index.parse::<usize>().expect("an index")];
+        return carry(transfer, count.parse().expect("a count"));
+    }
+    let folder = tempfile::tempdir().expect("there is room for what callgrind writes");
+    let mut dear = Vec::new();
+    for (index, transfer) in TRANSFERS.into_iter().enumerate() {
+        let count = |messages| core_instructions(folder.path(), index, messages);
+        let each = (count(LONG) - count(SHORT)) / (LONG - SHORT);
+        println!(
+            "{:?} {}, {} bytes: {each} instructions per message, {:.2} per byte",
+            transfer.mode,
+            transfer.way,
+            transfer.message_bytes,
+            each as f64 / transfer.message_bytes as f64
+        );
+        if each > transfer.at_most {
+            dear.push((transfer, each));
+        }
+    }
+    assert!(dear.is_empty(), "more instructions than allowed: {dear:?}");
+}
+
+/// Carries so many messages, each when the one before it has arrived.
+fn carry(transfer: Transfer, count: u64) {
+    let mut hand = ByHand::new(&[transfer.mode], 1, false, |_| {});
+    hand.run_until_ready();
+    let client = hand.connect(0).expect("the tunnel takes a client");
+    hand.run_until("it is served", std::time::Duration::from_secs(60), |hand| {
+        !hand.ports[0].opened.is_empty() && hand.relay.modem().report().sockets.contains_key("open")
+    });
+    let message = vec![b'm'; transfer.message_bytes];
+    for number in 1..=count {
+        let bytes = usize::try_from(number).expect("it is small") * transfer.message_bytes;
+        match (transfer.way, transfer.mode) {
+            (Way::Up, _) => assert_eq!(hand.send(client, &message), message.len()),
+            (Way::Down, Mode::Push) => {
+                let header =
+                    format!("\r\n+QSSLURC: \"recv\",{},{}\r\n", hand.ports[0].opened[0].0, message.len());
+                hand.says_message(0, &[header.as_bytes(), &message].concat());
+            }
+            (Way::Down, Mode::Buffer) => {
+                let socket = hand.ports[0].opened[0].0;
+                hand.ports[0].waiting[socket].extend(&message);
+                hand.says_message(0, format!("\r\n+QSSLURC: \"recv\",{socket}\r\n").as_bytes());
+            }
+            (Way::Down, Mode::Transparent) => hand.says(0, &message),
+        }
+        let socket = hand.ports[0].opened[0].0;
+        let arrived = match transfer.way {
+            Way::Up => hand.ports[0].taken[socket].len(),
+            Way::Down => hand.clients[client].received.len(),
+        };
+        assert_eq!(arrived, bytes, "all of message {number} has arrived");
+    }
+}
+
+/// How many instructions of the core's own functions a transfer of so many messages takes, with all that goes before it.
+fn core_instructions(folder: &Path, index: usize, messages: u64) -> u64 {
+    let out = folder.join(format!("{index}.{messages}"));
+    let status = Command::new(program("valgrind"))
+        .args(["--tool=callgrind", "--compress-strings=no", "--compress-pos=no", "-q"])
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(std::env::current_exe().expect("this program has a path"))
+        .args(["--exact", "a_message_costs_few_instructions_of_the_core", "--test-threads=1"])
+        .env(TRANSFER, format!("{index}x{messages}"))
+        .output()
+        .expect("callgrind runs");
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
+    let text = std::fs::read_to_string(out).expect("callgrind has written");
+    let (mut is_core, mut is_call, mut sum) = (false, false, 0);
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("fn=") {
+            is_core = name.contains("qssl_core::");
+        } else if line.starts_with("calls=") {
+            // The next line is what the function that is called takes, which counts there.
+            is_call = true;
+        } else if line.starts_with(|first: char| first.is_ascii_digit()) {
+            let cost = line.split_ascii_whitespace().nth(1).and_then(|cost| cost.parse::<u64>().ok());
+            if is_core && !std::mem::take(&mut is_call) {
+                sum += cost.unwrap_or(0);
+            }
+            is_call = false;
+        }
+    }
+    sum
+}
