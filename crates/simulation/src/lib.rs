@@ -73,6 +73,8 @@ pub struct Simulation {
     pub host_clock_ahead: i64,
     /// When another program sent something last.
     meddled_at: Option<Instant>,
+    /// The modem does nothing before: what it was told takes effect then.
+    stalled_until: Instant,
     /// When the core reported that sockets can be opened, each time.
     pub ready_at: Vec<Instant>,
     /// When the user's reset command was to be run, each time.
@@ -176,6 +178,7 @@ impl Simulation {
             weak: vec![None; fars.len()],
             host_clock_ahead: 0,
             meddled_at: None,
+            stalled_until: now,
             fars,
             faults,
             ready_at: Vec::new(),
@@ -653,11 +656,14 @@ impl Simulation {
             Fault::WearOutPdp => self.modem.wear_out_pdp(1, now),
             Fault::Reboot => self.modem.reboot(now),
             Fault::OtherProgram(bytes) => {
-                self.meddled_at = Some(now);
+                self.meddled_at = Some(now.max(self.stalled_until));
                 let port = self.wires.len();
                 self.modem.received(port, &bytes, now, &mut self.network);
             }
-            Fault::Stall(time) => self.modem.stall(now + time),
+            Fault::Stall(time) => {
+                self.stalled_until = now + time;
+                self.modem.stall(now + time);
+            }
             Fault::DelayAnswer(time) => self.modem.delay_next_answer(time),
             // In a stream whose modem boots it would be payload, and that could not be known.
             Fault::Urc(text) if self.modem.is_up() => self.modem.inject_urc(&text, now),
@@ -854,8 +860,10 @@ impl Simulation {
                 continue;
             };
             let is_stream = self.wiring.connections[index].mode == Mode::Transparent;
-            let unseen = self.meddled_at.is_some_and(|at| self.now - at < Duration::from_secs(3));
-            // The first of several is in two places.
+            let unseen = self
+                .meddled_at
+                .is_some_and(|at| self.now.saturating_duration_since(at) < Duration::from_secs(3));
+            // The first of several stands in two places.
             let mut authorities = open.authorities.clone();
             authorities.dedup();
             let wrong = open.security_level == 0
