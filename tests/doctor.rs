@@ -8,8 +8,9 @@ use qssl_modem_emulator::test_server::{
     Authority, Behaviour, CertificateRequest, ServerOptions, SslVersion, TestServer,
 };
 use qssl_test_common::harness::{
-    self, Finished, Modem, NAME, Site, ask, authority, certificate_file, run, tunnel_command,
+    self, Finished, Modem, NAME, Running, Site, Tunnel, ask, authority, certificate_file, run, tunnel_command,
 };
+use rustix::process::Signal;
 
 /// Runs the doctor on this modem.
 fn doctor(modem: &Modem, arguments: &[&str]) -> Finished {
@@ -505,11 +506,30 @@ fn a_failing_examination_through_a_daemon_costs_it_no_connection() {
         failed(&run(&mut tunnel_command(&["doctor", &target, "--control", socket])), 14, "tls", &[]);
     }
     // The daemon asks about each of them before it counts as free, and answers meanwhile.
-    let is_whole = || {
-        let status =
-            run(&mut tunnel_command(&["status", "--json", "--control", socket])).expect_success().text();
-        let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
-        status["sockets"]["free"] == 12
-    };
-    assert!((0..200).any(|_| is_whole()), "{}", tunnel.log());
+    assert!((0..200).any(|_| free_sockets(socket) == 12), "{}", tunnel.log());
+}
+
+#[test]
+fn an_interrupted_examination_through_a_daemon_costs_it_no_connection() {
+    // It takes connections and never speaks.
+    let silent = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).expect("there is a port");
+    let target = format!("localhost:{}", silent.local_addr().expect("it has an address").port());
+    let directory = harness::temporary_directory();
+    let socket = directory.path().join("control");
+    let socket = socket.to_str().expect("text");
+    let tunnel =
+        Tunnel::listen(&["--to", &target, "--insecure", "--device", "emulator", "--control", socket]);
+    tunnel.wait_until_ready();
+    let doctor = Running::start(&mut tunnel_command(&["doctor", &target, "--control", socket]));
+    doctor.wait_for("\u{2713} tcp");
+    doctor.signal(Signal::TERM);
+    doctor.wait_for("stopped by a signal");
+    assert!((0..200).any(|_| free_sockets(socket) == 12), "{}", tunnel.log());
+}
+
+/// How many sockets of the modem the daemon counts as free.
+fn free_sockets(socket: &str) -> u64 {
+    let status = run(&mut tunnel_command(&["status", "--json", "--control", socket])).expect_success().text();
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    status["sockets"]["free"].as_u64().unwrap_or(0)
 }

@@ -103,7 +103,10 @@ impl Conversation {
     /// # Errors
     /// The daemon that was named does not answer, or nothing can be waited for.
     pub fn open(configuration: &Configuration, access: &Access) -> Result<Self, Failure> {
-        if let Some((client, path)) = access.daemon()? {
+        if let Some((mut client, path)) = access.daemon()? {
+            client
+                .catch_signals()
+                .map_err(|error| Failure::new(Kind::Failed, format!("cannot catch signals: {error}")))?;
             let name = format!("through the daemon at {}", path.display());
             return Ok(Conversation { way: Way::Daemon(client), name });
         }
@@ -132,14 +135,7 @@ impl Conversation {
     pub fn pause(&mut self, time: Duration) -> Result<(), Failure> {
         match &mut self.way {
             Way::Port { modem, .. } => modem.pause(time).map_err(internal)?,
-            Way::Daemon(_) => {
-                #[allow(
-                    clippy::disallowed_methods,
-                    reason = "the daemon has the port: only time can pass here"
-                )]
-                std::thread::sleep(time);
-                Ok(())
-            }
+            Way::Daemon(client) => client.pause(time).map_err(|error| unexpected(Err(error))),
         }
     }
 
@@ -318,6 +314,9 @@ fn unexpected(reply: Result<Reply, ControlError>) -> Failure {
         Ok(_) => Failure::new(Kind::Failed, "the daemon answered something else than was asked"),
         Err(ControlError::Refused { id, message }) => {
             Failure::new(exit_status::with_id(&id).unwrap_or(Kind::Failed), message)
+        }
+        Err(error @ ControlError::Interrupted { signal }) => {
+            Failure::new(Kind::Signal(signal), error.to_string())
         }
         Err(error) => Failure::new(Kind::Failed, error.to_string()),
     }

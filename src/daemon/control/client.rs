@@ -1,11 +1,14 @@
 //! The other side of the control socket: one question, one answer, and a limit of time for both.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{Reply, Request};
 
@@ -14,6 +17,8 @@ use super::{Reply, Request};
 pub struct Client {
     stream: BufReader<UnixStream>,
     path: PathBuf,
+    /// Signals that are caught, each with where it comes as a byte.
+    signals: Vec<(i32, UnixStream)>,
 }
 
 /// Why a daemon could not be asked.
@@ -34,6 +39,12 @@ pub enum ControlError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A signal came before the reply.
+    #[error("stopped by a signal")]
+    Interrupted {
+        /// Its number.
+        signal: u8,
     },
     /// It answers something else than this version of the protocol.
     #[error("the daemon at {} is of another version: {source}", path.display())]
@@ -60,9 +71,32 @@ impl Client {
     /// [`ControlError::NoDaemon`]
     pub fn connect(path: &Path) -> Result<Client, ControlError> {
         match open(path) {
-            Ok(stream) => Ok(Client { stream, path: path.to_owned() }),
+            Ok(stream) => Ok(Client { stream, path: path.to_owned(), signals: Vec::new() }),
             Err(source) => Err(ControlError::NoDaemon { path: path.to_owned(), source }),
         }
+    }
+
+    /// From now on SIGINT and SIGTERM do not end the process, but what it waits for: what must be put back can still be
+    /// asked for after them.
+    ///
+    /// # Errors
+    /// The system does not let them be caught.
+    pub fn catch_signals(&mut self) -> io::Result<()> {
+        for signal in [SIGINT, SIGTERM] {
+            let (receiver, sender) = UnixStream::pair()?;
+            signal_hook::low_level::pipe::register(signal, sender)?;
+            receiver.set_nonblocking(true)?;
+            self.signals.push((signal, receiver));
+        }
+        Ok(())
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// [`ControlError::Interrupted`]
+    pub fn pause(&mut self, time: Duration) -> Result<(), ControlError> {
+        self.wait(false, time).map(|_| ())
     }
 
     /// Asks, and waits for the reply at most `limit`.
@@ -70,7 +104,17 @@ impl Client {
     /// # Errors
     /// All but [`ControlError::NoDaemon`]; [`Reply::Error`] comes as [`ControlError::Refused`].
     pub fn ask(&mut self, request: &Request, limit: Duration) -> Result<Reply, ControlError> {
-        let line = self.exchange(request, limit).map_err(|source| self.lost(source))?;
+        self.send(request, limit).map_err(|source| self.lost(source))?;
+        match self.wait(true, limit) {
+            Ok(true) => {}
+            Ok(false) => return Err(self.lost(io::ErrorKind::TimedOut.into())),
+            Err(interrupted) => {
+                // The reply to this request may still come, and belongs to no other.
+                self.stream = open(&self.path).map_err(|source| self.lost(source))?;
+                return Err(interrupted);
+            }
+        }
+        let line = self.receive().map_err(|source| self.lost(source))?;
         match serde_json::from_str(&line) {
             Ok(Reply::Error { id, message }) => Err(ControlError::Refused { id, message }),
             Ok(reply) => Ok(reply),
@@ -78,7 +122,7 @@ impl Client {
         }
     }
 
-    fn exchange(&mut self, request: &Request, limit: Duration) -> io::Result<String> {
+    fn send(&mut self, request: &Request, limit: Duration) -> io::Result<()> {
         if self.stream.buffer().is_empty() && is_closed(self.stream.get_ref()) {
             // It drops a connection that has asked nothing for a while.
             self.stream = open(&self.path)?;
@@ -87,16 +131,54 @@ impl Client {
         line.push('\n');
         let stream = self.stream.get_mut();
         stream.set_read_timeout(Some(limit))?;
-        let written = stream.write_all(line.as_bytes());
-        let mut reply = Vec::new();
-        let read = (&mut self.stream).take(REPLY_LIMIT_BYTES).read_until(b'\n', &mut reply);
-        if reply.pop() != Some(b'\n') {
+        match stream.write_all(line.as_bytes()) {
             // A daemon that is busy replies without having read.
-            written?;
-            read?;
+            Err(_) if !is_closed(stream) => Ok(()),
+            written => written,
+        }
+    }
+
+    fn receive(&mut self) -> io::Result<String> {
+        let mut reply = Vec::new();
+        (&mut self.stream).take(REPLY_LIMIT_BYTES).read_until(b'\n', &mut reply)?;
+        if reply.pop() != Some(b'\n') {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         String::from_utf8(reply).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Waits until the daemon replies, if `for_reply`, or the time is over. Whether it does. An error if a signal comes
+    /// first.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the daemon has the event loop: here only a reply can be waited for"
+    )]
+    fn wait(&mut self, for_reply: bool, time: Duration) -> Result<bool, ControlError> {
+        if for_reply && !self.stream.buffer().is_empty() {
+            return Ok(true);
+        }
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut sources: Vec<PollFd<'_>> =
+                self.signals.iter().map(|(_, receiver)| PollFd::new(receiver, PollFlags::IN)).collect();
+            let stream = self.stream.get_ref().as_fd();
+            if for_reply {
+                sources.push(PollFd::from_borrowed_fd(stream, PollFlags::IN));
+            }
+            let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 3_600, tv_nsec: 0 });
+            // A signal that is caught interrupts it, and then its byte is there.
+            let _ = poll(&mut sources, Some(&timeout));
+            let has_replied = for_reply && sources.last().is_some_and(|it| !it.revents().is_empty());
+            for (signal, receiver) in &mut self.signals {
+                if receiver.read(&mut [0]).is_ok() {
+                    return Err(ControlError::Interrupted { signal: u8::try_from(*signal).unwrap_or(0) });
+                }
+            }
+            if has_replied || left.is_zero() {
+                return Ok(has_replied);
+            }
+        }
     }
 
     fn lost(&self, source: io::Error) -> ControlError {
