@@ -33,14 +33,14 @@ const fn transfer(mode: Mode, way: Way, message_bytes: usize, at_most: u64) -> T
 
 /// Bulk in whole chunks, and small messages one by one.
 const TRANSFERS: [Transfer; 8] = [
-    transfer(Mode::Push, Way::Up, CHUNK, 0),
-    transfer(Mode::Push, Way::Down, CHUNK, 0),
-    transfer(Mode::Buffer, Way::Up, CHUNK, 0),
-    transfer(Mode::Buffer, Way::Down, CHUNK, 0),
-    transfer(Mode::Transparent, Way::Up, CHUNK, 0),
-    transfer(Mode::Transparent, Way::Down, CHUNK, 0),
-    transfer(Mode::Push, Way::Up, 64, 0),
-    transfer(Mode::Push, Way::Down, 64, 0),
+    transfer(Mode::Push, Way::Up, CHUNK, 28_000),
+    transfer(Mode::Push, Way::Down, CHUNK, 19_000),
+    transfer(Mode::Buffer, Way::Up, CHUNK, 29_000),
+    transfer(Mode::Buffer, Way::Down, CHUNK, 51_000),
+    transfer(Mode::Transparent, Way::Up, CHUNK, 7_500),
+    transfer(Mode::Transparent, Way::Down, CHUNK, 18_500),
+    transfer(Mode::Push, Way::Up, 64, 28_000),
+    transfer(Mode::Push, Way::Down, 64, 18_500),
 ];
 
 const SHORT: u64 = 20;
