@@ -665,6 +665,8 @@ impl Simulation {
                 self.modem.stall(now + time);
             }
             Fault::DelayAnswer(time) => self.modem.delay_next_answer(time),
+            // The same where the module boots without a word while the port is not read, and becomes no stream.
+            Fault::Urc(_) if self.wiring.modem.quirks.boots_silently && self.can_boot_unread() => {}
             // In a stream whose modem boots it would be payload, and that could not be known.
             Fault::Urc(text) if self.modem.is_up() => self.modem.inject_urc(&text, now),
             Fault::Urc(_) => {}

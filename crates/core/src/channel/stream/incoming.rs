@@ -297,8 +297,9 @@ impl Incoming {
         self.verdict = Verdict::default();
         let escaped_from = escapes.from.map(|from| all.len().min(delivered + from));
         let asked_from = escapes.asked_from.map(|at| at + delivered);
-        let is_answered_late = asked_from.is_none()
-            && escaped_from.is_some_and(|from| words::ends_in_ok(&all[from..]).is_some());
+        let ok_from = escapes.ok_from.map(|from| all.len().min(delivered + from));
+        let is_answered_late =
+            asked_from.is_none() && ok_from.is_some_and(|from| words::ends_in_ok(&all[from..]).is_some());
         // The answer to the question that showed the end is no part of it, nor is what was sent for other
         // sockets meanwhile.
         let after = all.split_off(asked_from.unwrap_or(all.len()));

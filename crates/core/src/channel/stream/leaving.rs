@@ -28,6 +28,8 @@ pub struct Leaving {
     reason: Reason,
     /// How much was held when the first `+++` left.
     escaped_from: Option<usize>,
+    /// The same of the first escape of any kind, by DTR or `+++`.
+    ok_from: Option<usize>,
     has_dtr: bool,
     /// Since then the port is deliberately not read.
     paused_since: Option<Instant>,
@@ -82,8 +84,10 @@ pub enum Manner {
 /// What became of the escapes of a stream that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Escapes {
-    /// How much was held when the first one left.
+    /// How much was held when the first `+++` left, which may have become payload.
     pub from: Option<usize>,
+    /// How much was held at the first escape of any kind: an `OK` after that answers it.
+    pub ok_from: Option<usize>,
     /// Where in what is held the modem's own words begin, once the state of the socket was asked for.
     pub asked_from: Option<usize>,
     /// An `OK` may have been the answer, and then the words of the end were payload.
@@ -115,6 +119,7 @@ impl Leaving {
             stage: Stage::Flowing,
             reason: Reason::Done,
             escaped_from: None,
+            ok_from: None,
             has_dtr,
             paused_since: None,
         }
@@ -208,6 +213,7 @@ impl Leaving {
     /// The first `count` bytes of what is held were given out.
     pub fn given_out(&mut self, count: usize) {
         self.escaped_from = self.escaped_from.map(|from| from.saturating_sub(count));
+        self.ok_from = self.ok_from.map(|from| from.saturating_sub(count));
         match &mut self.stage {
             Stage::Escaped { from, .. } => *from = from.saturating_sub(count),
             Stage::Asked { ok_at, from, .. } => {
@@ -281,6 +287,7 @@ impl Leaving {
             Stage::Guard { until, tries } if until <= now => {
                 let from = incoming.held().len();
                 self.escaped_from.get_or_insert(from);
+                self.ok_from.get_or_insert(from);
                 self.stage = Stage::Escaped { since: now, tries, by_dtr: false, from };
                 Next::SendEscape
             }
@@ -372,6 +379,7 @@ impl Leaving {
         let asked_from = self.asked_at();
         Escapes {
             from: self.escaped_from,
+            ok_from: self.ok_from,
             asked_from,
             may_be_answered: matches!(self.stage, Stage::Asked { ok_at: Some(_), .. }),
             is_unanswered: self.reason != Reason::Done
@@ -382,6 +390,7 @@ impl Leaving {
 
     fn begin_escape(&mut self, tries: u32, incoming: &Incoming, outgoing: &Outgoing, now: Instant) -> Next {
         if self.has_dtr && tries == 1 {
+            self.ok_from.get_or_insert(incoming.held().len());
             self.stage = Stage::Escaped { since: now, tries, by_dtr: true, from: incoming.held().len() };
             return Next::SetDtr(false);
         }

@@ -654,3 +654,21 @@ fn a_far_end_that_takes_nothing_does_not_hold_the_port_for_ever() {
     assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT, false), Next::Wait);
     assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT + GUARD, false), Next::SendEscape);
 }
+
+#[test]
+fn an_end_that_follows_the_answer_to_a_drop_of_dtr_does_not_make_an_end_of_payload() {
+    let now = test_clock::now();
+    let mut mode = Stream::new(SocketId::new(0), true, true, None, now);
+    mode.skip_line_feed(b"\n");
+    // What the server has sent reads like an end, and is held.
+    assert_eq!(receive(&mut mode, b"\r\nNO CARRIER\r\n", now), b"");
+    let doubted = now + SUSPICION_QUIET;
+    assert_eq!(mode.deadline_passed(doubted, false), Next::SetDtr(false));
+    // The modem leaves data mode for that, and then the server closes: DCD drops with that, late.
+    mode.dcd_changed(true, doubted);
+    receive(&mut mode, b"\r\nOK\r\n\r\n+QSSLURC: \"closed\",0\r\n", doubted);
+    mode.dcd_changed(false, doubted);
+    assert_eq!(mode.deadline_passed(doubted + HANG_UP_TAIL, false), Next::Ended);
+    let ended = mode.take_ended();
+    assert!(!ended.certain || ended.escape_missed, "the words were payload: {ended:?}");
+}
