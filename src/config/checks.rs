@@ -829,8 +829,14 @@ mod tests {
             let Some((_, default)) = help.rsplit_once("[default: ") else { continue };
             let default = default.trim_end_matches(']');
             let long = option.get_long().expect("only options have defaults");
-            let in_words =
-                ["where it can", "unless --insecure", "what the modem has", "the network's", "never", "all"];
+            let in_words = [
+                "if the module can",
+                "unless --insecure",
+                "what the modem has",
+                "the network's",
+                "never",
+                "all",
+            ];
             match default {
                 "off" => typed.push(format!("--{long}=0")),
                 "no limit"
