@@ -890,8 +890,10 @@ impl Simulation {
 
     /// Echo is on after a reboot, and payload is still on its way up a line that takes its time. Without DCD nothing
     /// shows that its echo is no payload, as nothing but whole lines of the modem's own is taken for its words.
+    /// A DCD that was off already when the port was read says nothing either.
     fn can_be_echoed(&self) -> bool {
-        self.wiring.ports.iter().any(|port| port.paced && !port.has_dcd) && self.can_reboot()
+        let unread = self.can_boot_unread();
+        self.wiring.ports.iter().any(|port| port.paced && (!port.has_dcd || unread)) && self.can_reboot()
     }
 
     /// The modem boots while the host reads nothing: its words then follow announced payload without a pause.
