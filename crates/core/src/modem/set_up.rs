@@ -1,4 +1,4 @@
-//! The set-up among the others: what it is given, and what its effects do to sockets, channels and contexts.
+//! Carries out what the set-up (`setup/`) asks for: its commands and its effects on sockets, channels and contexts.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What TLS needs before sockets can be opened: files in the modem, and the settings of SSL contexts.
+//! Certificates and keys in the modem: listed, compared byte by byte, deleted and stored.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! A socket whose bytes are those of a channel: transparent mode.
+//! Transparent mode, the socket's side: when its bytes begin and cease to be those of a channel. What those bytes mean is
+//! `channel/stream/`; what follows for others is `modem/transparent.rs`.
 
 use super::{FarEnd, Flow, Open, Phase, Question, Settling, Socket};
 use crate::failure::Cut;
