@@ -168,7 +168,9 @@ impl Modem {
             if let Some(command) = self.context_command() {
                 return Some(command);
             }
-            self.set_up(Some(port), now, |setup, _| setup.contexts_written(now));
+            if self.setup.step() == Step::Contexts {
+                self.set_up(Some(port), now, |setup, _| setup.contexts_written(now));
+            }
         }
         if let Some(id) = due.filter(|id| self.context_stands_for(*id)) {
             if let Some(aside) = self.urcs_moved_aside(port, self.is_for_stream(id)) {
