@@ -646,6 +646,7 @@ impl Simulation {
         trace::note(|| format!("   fault {fault:?}"));
         let now = self.now;
         match fault {
+            fault if self.would_be_payload(&fault) => {}
             Fault::SendFails(count) => self.modem.fail_next_sends(count),
             Fault::CutSocket(id) => self.modem.close_socket(id, now),
             Fault::EndFarEnd(index, how) => self.fars[index].end(how),
@@ -665,13 +666,7 @@ impl Simulation {
                 self.modem.stall(now + time);
             }
             Fault::DelayAnswer(time) => self.modem.delay_next_answer(time),
-            // The same where the module boots without a word while the port is not read, and becomes no stream.
-            Fault::Urc(_) if self.wiring.modem.quirks.boots_silently && self.can_boot_unread() => {}
-            // In a stream whose modem boots it would be payload, and that could not be known.
-            Fault::Urc(text) if self.modem.is_up() => self.modem.inject_urc(&text, now),
-            Fault::Urc(_) => {}
-            // Where the rest of announced payload stays away, the rest of a URC cannot be told from it.
-            Fault::CutUrcHead(_) if self.wiring.modem.quirks.boots_silently => {}
+            Fault::Urc(text) => self.modem.inject_urc(&text, now),
             Fault::CutUrcHead(count) => self.modem.cut_next_urc(count),
             Fault::FailOpen(code) => self.modem.fail_next_open(code),
             Fault::NeverOpen => self.modem.never_answer_next_open(),
@@ -689,18 +684,7 @@ impl Simulation {
                 }
                 self.wires[port].missing_until = Some(now + time);
             }
-            // In a stream it would be payload, and that could not be known.
-            Fault::Noise(port, _) if self.relay.modem().port_state(port) == "data" => {}
-            Fault::Noise(port, _) if self.modem.modem_lines(port).dcd => {}
-            // What a modem that is down has announced and not said is still due, and it would be part of that.
-            // The rest of announced payload does not come after a reboot without a word, and what comes in its place
-            // cannot be told from it.
-            Fault::Noise(port, _)
-                if self.wiring.modem.quirks.boots_silently && self.relay.modem().awaits_payload(port) => {}
-            // What a modem that is down has announced and not sent is still due, and it would be part of
-            // that.
-            Fault::Noise(port, bytes) if self.modem.is_up() => self.modem.inject(port, &bytes),
-            Fault::Noise(..) => {}
+            Fault::Noise(port, bytes) => self.modem.inject(port, &bytes),
             Fault::Disturb => self.wires.iter_mut().for_each(|wire| wire.is_disturbed = true),
             Fault::Calm => {
                 self.modem.calm_down();
@@ -718,12 +702,33 @@ impl Simulation {
             }
             Fault::SendFailsFor(time) => self.modem.fail_next_send_for(time),
             Fault::LosePdpSilently => self.modem.lose_pdp_silently(1, now),
-            Fault::Foreign(bytes) if self.modem.is_up() => self.modem.inject_foreign(&bytes, now),
-            Fault::Sms(text) if self.modem.is_up() => self.modem.receive_sms(&text, now),
-            Fault::Foreign(_) | Fault::Sms(_) => {}
+            Fault::Foreign(bytes) => self.modem.inject_foreign(&bytes, now),
+            Fault::Sms(text) => self.modem.receive_sms(&text, now),
         }
         self.network.advance(now);
         self.modem.network_changed(now, &mut self.network);
+    }
+
+    /// Whether the modem would say this where nothing tells it from payload (docs/RELIABILITY.md): it is not said then.
+    fn would_be_payload(&self, fault: &Fault) -> bool {
+        let boots_silently = self.wiring.modem.quirks.boots_silently;
+        match fault {
+            // What a modem that is down has announced and not sent is still due, and this would be part of it.
+            Fault::Urc(_) | Fault::Noise(..) | Fault::Foreign(_) | Fault::Sms(_) if !self.modem.is_up() => {
+                true
+            }
+            // A stream that was opened before the port was read is none any more.
+            Fault::Urc(_) => boots_silently && self.can_boot_unread(),
+            // The rest of announced payload may stay away.
+            Fault::CutUrcHead(_) => boots_silently,
+            Fault::Noise(port, _) => {
+                let heart = self.relay.modem();
+                heart.port_state(*port) == "data"
+                    || self.modem.modem_lines(*port).dcd
+                    || boots_silently && heart.awaits_payload(*port)
+            }
+            _ => false,
+        }
     }
 
     // What always holds.

@@ -23,13 +23,12 @@ use crate::daemon::sim_pin;
 use crate::terminal;
 use qssl_core::Kind;
 use qssl_core::at::answers::{
-    AccessPoint, Answer, Clock, ContextAddress, LastError, NameServers, Operator, PdpContext, PinAttempts,
-    Registration, Signal, SimState,
+    AccessPoint, Answer, Clock, LastError, NameServers, Operator, PinAttempts, Registration, Signal, SimState,
 };
 use qssl_core::at::{Command, ResultCode, SslContextId};
 use qssl_core::counted;
 use qssl_core::modem::{
-    CLOCK_TOLERANCE_SECONDS, ClockFinding, Failure, Outcome, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN,
+    Address, CLOCK_TOLERANCE_SECONDS, ClockFinding, Failure, Outcome, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN,
     PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, REGISTRATION, Refusal, UserAnswer, access_point_line,
     activation, address_questions, deactivation,
 };
@@ -449,14 +448,12 @@ impl Doctor<'_> {
     }
 
     /// The address in the context, if it is active. `Err` inside: the modem does not report it.
-    fn address(&mut self) -> Result<Result<Option<String>, ()>, Failure> {
+    fn address(&mut self) -> Result<Result<Option<Address>, ()>, Failure> {
         let context = self.modem.pdp.context;
         for question in address_questions(context) {
             let answer = self.say(question)?;
             if answer.error.is_none() {
-                let listed = PdpContext::address_of(context, &answer.lines);
-                let address = listed.or_else(|| ContextAddress::address_of(context, &answer.lines));
-                return Ok(Ok(address.map(str::to_owned)));
+                return Ok(Ok(Address::of(context, &answer.lines)));
             }
         }
         Ok(Err(()))

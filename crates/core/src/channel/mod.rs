@@ -289,14 +289,7 @@ impl Channel {
     /// sends keeps its framing, unless that is what has been lost. The command that was in flight is given
     /// back.
     pub fn bring_back(&mut self, unframed: bool, now: Instant) -> Option<InFlight> {
-        let in_flight = if unframed {
-            self.forget()
-        } else {
-            self.output.clear();
-            self.output_written = 0;
-            self.payload_for = Destination::Nobody;
-            self.abandon()
-        };
+        let in_flight = if unframed { self.forget() } else { self.abandon() };
         self.begin_resync(now);
         in_flight
     }
@@ -438,6 +431,11 @@ impl Channel {
         self.in_flight.as_ref().is_some_and(|it| what(&it.command))
     }
 
+    /// Whether the command in flight was sent for such a purpose.
+    pub fn is_asking_for(&self, origin: impl Fn(Origin) -> bool) -> bool {
+        self.in_flight.as_ref().is_some_and(|it| origin(it.origin))
+    }
+
     /// The modem has answered a command, with flow control if that is on.
     pub fn flow_control_works(&mut self) {
         self.times_deaf = 0;
@@ -573,8 +571,11 @@ impl Channel {
         }
     }
 
-    /// Takes the command in flight away without an answer.
+    /// Takes the command in flight away without an answer, what of it waits to leave, and what payload came for.
     fn abandon(&mut self) -> Option<InFlight> {
+        self.output.clear();
+        self.output_written = 0;
+        self.payload_for = Destination::Nobody;
         let has_asked = matches!(&self.state, ChannelState::Resync(resync) if resync.has_asked());
         self.owes_answers |= has_asked || self.in_flight.is_some();
         self.decoder.expect_prompt(false);
@@ -653,10 +654,9 @@ impl Channel {
         }
         self.decoder.reset();
         self.payload_deadline = None;
-        match std::mem::replace(&mut self.payload_for, Destination::Nobody) {
-            Destination::Socket(id) => Some(id),
-            Destination::Answer | Destination::Nobody => None,
-        }
+        let socket = self.payload_for();
+        self.payload_for = Destination::Nobody;
+        socket
     }
 
     /// The data session is lost: the number of the socket whose stream this is, or may be, goes to another client, while
@@ -671,9 +671,6 @@ impl Channel {
     /// Forgets everything that was under way, as when the port is lost.
     pub fn forget(&mut self) -> Option<InFlight> {
         self.decoder.reset();
-        self.output.clear();
-        self.output_written = 0;
-        self.payload_for = Destination::Nobody;
         self.payload_deadline = None;
         self.paused_since = None;
         self.unconfirmed = None;

@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    BOOT_PAUSE, CloseTime, Command, Cut, Doubt, End, Event, FailedSend, GiveUp, InFlight, Modem, OpenAnswer,
-    OpenFailure, OpenResult, Origin, Outcome, Received, Refusal, Rung, Socket, SocketId, Stage, Step,
-    UserAnswer, Way,
+    Address, BOOT_PAUSE, CloseTime, Command, Cut, Doubt, End, Event, FailedSend, GiveUp, InFlight, Modem,
+    OpenAnswer, OpenFailure, OpenResult, Origin, Outcome, Received, Refusal, Rung, Socket, SocketId, Stage,
+    Step, UserAnswer, Way,
 };
 use crate::at::AccessMode;
 use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
@@ -54,7 +54,7 @@ impl Modem {
             Origin::Judge => {
                 let stands = match &outcome {
                     Outcome::Ok => {
-                        let address = self.setup.pdp_address(self.settings.pdp.context, &answer.lines);
+                        let address = Address::of(self.settings.pdp.context, &answer.lines);
                         address.is_some() && address.as_ref() == self.setup.address()
                     }
                     // A module that never reports it: only a refused open shows that the session is lost.

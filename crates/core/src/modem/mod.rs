@@ -28,7 +28,7 @@ pub(crate) use crate::profile::{CloseTime, Family};
 pub use crate::profile::{DIRECTORIES, Profile, QUESTIONS};
 pub use crate::setup::ssl_context;
 pub use crate::setup::{
-    CLOCK_TOLERANCE_SECONDS, ClockFinding, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS,
+    Address, CLOCK_TOLERANCE_SECONDS, ClockFinding, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS,
     REGISTRATION, access_point_line, activation, address_questions, deactivation,
 };
 pub(crate) use crate::socket::{GiveUp, SEND_STUCK_LIMIT};
@@ -414,8 +414,6 @@ impl Modem {
         let sockets = self.sockets.iter().filter_map(|socket| socket.deadline(self.is_wanted, waits));
         let reopen = self.reopen_at.iter().flatten().copied().filter(|_| self.releasing.is_none());
         let session = self.setup.deadline().and_then(waits).filter(|_| self.has_commander());
-        let settled =
-            (0..self.channels.len()).filter_map(|port| self.send_ok_may_follow(port)).filter_map(waits);
         let name = self.next_name_due().and_then(waits).filter(|_| self.setup.is_up());
         let releasing = self.releasing.and_then(waits);
         let unheard = self.next_unheard().and_then(waits);
@@ -425,7 +423,6 @@ impl Modem {
             .chain(session)
             .chain(name)
             .chain(unheard)
-            .chain(settled)
             .chain(self.booting_until)
             .chain(releasing)
             .chain(self.setup.host_clock_due())
@@ -764,9 +761,7 @@ impl Modem {
             let socket = &mut self.sockets[id.index()];
             // However long ago it was announced: more may follow it.
             socket.received(now);
-            socket.received_bytes += bytes.len() as u64;
-            self.counters.received_bytes += bytes.len() as u64;
-            self.ladder.heard();
+            count_received(socket, &mut self.counters, &mut self.ladder, bytes.len());
             if socket.incoming.append(bytes) < bytes.len() {
                 overflowed = Some(id);
             }
@@ -963,6 +958,13 @@ impl Modem {
         let ssl = self.sockets[id.index()].ssl();
         self.setup.contexts().iter().find(|context| Some(context.id) == ssl)
     }
+}
+
+/// So many bytes of payload have come for this socket: the network carries.
+fn count_received(socket: &mut Socket, counters: &mut Counters, ladder: &mut Ladder, count: usize) {
+    socket.received_bytes += count as u64;
+    counters.received_bytes += count as u64;
+    ladder.heard();
 }
 
 /// Commands from outside that may wait.

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Cut, Modem, UrcPort, Witness};
+use super::{Cut, Modem, PortFacts, UrcPort, Witness};
 use crate::at::answers::{Answer, SocketStatus};
 use crate::at::{Command, SocketId, Urc};
 use crate::settings::Mode;
@@ -70,15 +70,20 @@ impl Routing {
         name.clone_into(&mut self.told);
         self.is_proven = false;
     }
+
+    /// What the module calls this port, as it reported, or as the port's kind suggests.
+    pub(super) fn name_of<'a>(&'a self, port: usize, ports: &'a [PortFacts]) -> Option<&'a str> {
+        match &self.names[port] {
+            Name::Is(name) => Some(name),
+            Name::Unasked | Name::Asked => ports[port].at_port,
+        }
+    }
 }
 
 impl Modem {
-    /// What the module calls this port, as it reported, or as the port's kind suggests.
+    /// What the module calls this port.
     pub(super) fn name_of(&self, port: usize) -> Option<&str> {
-        match &self.routing.names[port] {
-            Name::Is(name) => Some(name),
-            Name::Unasked | Name::Asked => self.ports[port].at_port,
-        }
+        self.routing.name_of(port, &self.ports)
     }
 
     /// Whether the modem's URCs are known to reach us, or nothing contradicts it.

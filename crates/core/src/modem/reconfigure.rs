@@ -104,9 +104,10 @@ impl Modem {
             .map(|index| {
                 let context = &self.setup.contexts()[index];
                 self.sockets.iter().any(|socket| socket.ssl() == Some(context.id))
-                    || self.channels.iter().any(|channel| {
-                        channel.in_flight().is_some_and(|it| it.origin == Origin::Context(index))
-                    })
+                    || self
+                        .channels
+                        .iter()
+                        .any(|channel| channel.is_asking_for(|origin| origin == Origin::Context(index)))
                     || tunnels.iter().any(|tunnel| context.fits(tunnel))
             })
             .collect();

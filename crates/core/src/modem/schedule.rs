@@ -112,11 +112,7 @@ impl Modem {
             return Some((Command::line("AT+CFUN=1,1"), Origin::Reboot));
         }
         if !self.setup.is_up() && self.setup.step() != Step::Contexts {
-            let in_flight = self
-                .channels
-                .iter()
-                .any(|channel| channel.in_flight().is_some_and(|it| it.origin == Origin::Session));
-            if is_first && !in_flight {
+            if is_first && !self.is_setting_up() {
                 let command = self.setup_command(port, now)?;
                 return Some((command, Origin::Session));
             }
@@ -129,19 +125,20 @@ impl Modem {
             return Some((command, Origin::Judge));
         }
         let command = self.socket_command(port, now);
-        if let Some(settles_at) = self.send_ok_may_follow(port)
-            && (command.as_ref().is_some_and(Command::begins_stream) || self.stream_is_due())
+        let begins_stream = command.as_ref().is_some_and(Command::begins_stream);
+        if (begins_stream || self.stream_is_due())
+            && let Some(settles_at) = self.send_ok_may_follow(port)
         {
             // The stream begins once an answer shows that SEND OK would have come before.
             if settles_at <= now {
                 return Some((Command::line("AT"), Origin::Liveness));
             }
-            if command.as_ref().is_some_and(Command::begins_stream) {
+            if begins_stream {
                 return None;
             }
         }
         if let Some(command) = command {
-            return Some(match self.urcs_moved_aside(port, command.begins_stream()) {
+            return Some(match self.urcs_moved_aside(port, begins_stream) {
                 Some(aside) => (aside, Origin::Wire),
                 None => (command, Origin::Socket),
             });
@@ -149,7 +146,7 @@ impl Modem {
         let context_busy = self
             .channels
             .iter()
-            .any(|channel| channel.in_flight().is_some_and(|it| matches!(it.origin, Origin::Context(_))));
+            .any(|channel| channel.is_asking_for(|origin| matches!(origin, Origin::Context(_))));
         let due = self.open_due(port, now);
         if let Some(id) = due {
             let ssl = self.sockets[id.index()].ssl();
@@ -168,9 +165,8 @@ impl Modem {
             if let Some(command) = self.context_command() {
                 return Some(command);
             }
-            if self.setup.step() == Step::Contexts {
-                self.set_up(Some(port), now, |setup, _| setup.contexts_written(now));
-            }
+            self.setup.contexts_written(now);
+            self.follow_set_up(Some(port), now);
         }
         if let Some(id) = due.filter(|id| self.context_stands_for(*id)) {
             if let Some(aside) = self.urcs_moved_aside(port, self.is_for_stream(id)) {

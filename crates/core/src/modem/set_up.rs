@@ -21,22 +21,30 @@ impl Modem {
         now: Instant,
         what: impl FnOnce(&mut SetUp, &Given<'_>) -> T,
     ) -> T {
-        let is_asking =
-            |channel: &Channel| channel.in_flight().is_some_and(|it| it.origin == Origin::Session);
-        let port_name = port.and_then(|port| self.name_of(port).map(str::to_owned));
+        let (has_commander, is_asking) = (self.has_commander(), self.is_setting_up());
         let given = Given {
             settings: &self.settings,
             tunnels: &self.tunnels,
-            port_name: port_name.as_deref(),
+            port_name: port.and_then(|port| self.routing.name_of(port, &self.ports)),
             is_open: self.channels.iter().any(Channel::is_open),
-            has_commander: self.has_commander(),
-            is_asking: self.channels.iter().any(is_asking),
+            has_commander,
+            is_asking,
         };
         let result = what(&mut self.setup, &given);
+        self.follow_set_up(port, now);
+        result
+    }
+
+    /// Carries out what follows from what the set-up did last.
+    pub(super) fn follow_set_up(&mut self, port: Option<usize>, now: Instant) {
         while let Some(effect) = self.setup.poll_effect() {
             self.follow(effect, port, now);
         }
-        result
+    }
+
+    /// Whether a command of the set-up is in flight.
+    pub(super) fn is_setting_up(&self) -> bool {
+        self.channels.iter().any(|channel| channel.is_asking_for(|origin| origin == Origin::Session))
     }
 
     fn follow(&mut self, effect: Effect, port: Option<usize>, now: Instant) {

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Outcome, UrcPort};
+use super::{
+    Action, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Outcome, UrcPort, count_received,
+};
 use crate::at::SocketId;
-use crate::channel::stream::Pace;
-use crate::channel::stream::{Next, Reason, Stream};
+use crate::channel::stream::{Next, Pace, Reason, Stream};
 use crate::error::Kind;
 use crate::settings::Mode;
 
@@ -133,9 +134,7 @@ impl Modem {
         self.channels[port].stream_received(bytes, now, &mut |payload| {
             let Some(id) = id else { return };
             let socket = &mut self.sockets[id.index()];
-            socket.received_bytes += payload.len() as u64;
-            self.counters.received_bytes += payload.len() as u64;
-            self.ladder.heard();
+            count_received(socket, &mut self.counters, &mut self.ladder, payload.len());
             overflowed |= socket.is_attached() && socket.incoming.append(payload) < payload.len();
         });
         if let Some(id) = id.filter(|_| overflowed) {
@@ -293,9 +292,7 @@ impl Modem {
     fn deliver(&mut self, id: SocketId, bytes: &[u8]) {
         let socket = &mut self.sockets[id.index()];
         if socket.is_attached() {
-            socket.received_bytes += bytes.len() as u64;
-            self.counters.received_bytes += bytes.len() as u64;
-            self.ladder.heard();
+            count_received(socket, &mut self.counters, &mut self.ladder, bytes.len());
             let taken = socket.incoming.append(bytes);
             debug_assert_eq!(taken, bytes.len(), "wants_port_bytes leaves room for what is held");
         }

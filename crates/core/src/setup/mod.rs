@@ -21,8 +21,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::at::answers::{Answer, Clock, LastError, Registration, SimState};
-use crate::at::{Command, Outcome, Refusal, SOCKET_COUNT, SslContextId};
+use crate::at::answers::{Answer, Clock, ContextAddress, LastError, PdpContext, Registration, SimState};
+use crate::at::{Command, Outcome, PdpContextId, Refusal, SOCKET_COUNT, SslContextId};
 use crate::channel;
 use crate::error::Kind;
 use crate::failure::Failure;
@@ -156,6 +156,14 @@ pub enum Address {
     Listed(String),
     /// AT+CGPADDR, where that is refused
     Asked(String),
+}
+
+impl Address {
+    /// The address in this context, by the lines of either question for it.
+    pub fn of(context: PdpContextId, lines: &[String]) -> Option<Address> {
+        let listed = PdpContext::address_of(context, lines).map(|it| Address::Listed(it.to_owned()));
+        listed.or_else(|| ContextAddress::address_of(context, lines).map(|it| Address::Asked(it.to_owned())))
+    }
 }
 
 impl std::fmt::Display for Address {
@@ -469,9 +477,9 @@ impl SetUp {
         }
         self.not_before = Some(until);
     }
-}
 
-impl SetUp {
+    // The steps.
+
     /// The command that is due now, if any.
     pub fn command(&mut self, given: &Given<'_>, now: Instant) -> Option<Command> {
         let command = self.next_command(given, now)?;
@@ -723,7 +731,7 @@ impl SetUp {
             }
             Step::Address if refused.is_some() => self.go(Step::OtherAddress),
             Step::Address | Step::OtherAddress => {
-                match self.pdp_address(given.settings.pdp.context, &lines) {
+                match Address::of(given.settings.pdp.context, &lines) {
                     Some(address) => {
                         log::info!("data session up, address {address}");
                         self.address = Some(address);

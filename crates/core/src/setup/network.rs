@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Address, Effect, Given, SetUp, Step};
 use crate::at::answers::{
-    AccessPoint, Answer, ContextAddress, PdpContext, PinAttempts, Registration, SimState, SocketState,
-    SocketStatus,
+    AccessPoint, Answer, PinAttempts, Registration, SimState, SocketState, SocketStatus,
 };
 use crate::at::{AtText, Command, Line, Outcome, PdpContextId, Refusal, SOCKET_COUNT};
 use crate::counted;
@@ -16,7 +15,7 @@ use crate::settings::{self, ApnAuth, PdpType, Wait};
 
 impl SetUp {
     pub(super) fn pdp_state_answered(&mut self, given: &Given<'_>, lines: &[String]) {
-        self.address = self.pdp_address(given.settings.pdp.context, lines);
+        self.address = Address::of(given.settings.pdp.context, lines);
         let (pdp, is_active) = (&given.settings.pdp, self.address.is_some());
         self.found_active |= is_active && !self.activated;
         // With --apn it is set up as configured, whichever program has activated it.
@@ -181,14 +180,6 @@ impl SetUp {
             open[socket.id.index()] = socket.state != SocketState::Free;
         }
         self.effects.push_back(Effect::Leftovers(open));
-    }
-
-    /// The address in our context, if that is active.
-    pub fn pdp_address(&self, id: PdpContextId, lines: &[String]) -> Option<Address> {
-        let listed = || PdpContext::address_of(id, lines).map(|address| Address::Listed(address.to_owned()));
-        let asked =
-            || ContextAddress::address_of(id, lines).map(|address| Address::Asked(address.to_owned()));
-        listed().or_else(asked)
     }
 
     /// The question whether the data session still has its address.

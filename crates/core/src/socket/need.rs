@@ -135,6 +135,11 @@ impl Socket {
 
     /// When something is due. `waits` drops what was due when it was last looked at.
     pub fn deadline(&self, is_wanted: bool, waits: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
+        let settled = self.failed_send_settles_at().and_then(&waits);
+        self.phase_deadline(is_wanted, waits).into_iter().chain(settled).min()
+    }
+
+    fn phase_deadline(&self, is_wanted: bool, waits: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
         match &self.phase {
             Phase::Opening(opening) => {
                 let deadline = opening.deadline();

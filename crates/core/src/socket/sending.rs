@@ -102,6 +102,11 @@ impl Socket {
         Some(FailedSend { length: if is_kept { failed.length } else { 0 }, ..failed })
     }
 
+    /// When the fate of a send that failed is settled by the next answer on its channel: a stream may wait for that.
+    pub(super) fn failed_send_settles_at(&self) -> Option<Instant> {
+        Some(self.backoff?.failed?.settles_at())
+    }
+
     /// Whether only an answer on this channel is missing before the same bytes are sent again: `SEND OK`, if it came,
     /// is on its way in front of that, however long the line takes.
     pub fn awaits_send_ok(&self, port: usize, now: Instant) -> bool {
