@@ -147,15 +147,9 @@ impl Command {
             Command::Send { .. } => Expects::Prompt,
             Command::Upload { .. } => Expects::ConnectThenUpload,
             Command::Download { size, .. } => Expects::ConnectThenDownload(*size),
-            Command::Open { mode: AccessMode::Transparent, .. }
-            | Command::SwitchMode { mode: AccessMode::Transparent, .. } => Expects::ConnectThenData,
+            Command::Open { mode: AccessMode::Transparent, .. } => Expects::ConnectThenData,
             _ => Expects::Result,
         }
-    }
-
-    /// Whether the channel becomes a stream by it.
-    pub(crate) fn begins_stream(&self) -> bool {
-        self.expects() == Expects::ConnectThenData
     }
 
     /// How long to wait for the answer, or for its next part, from when the last byte has left the line.

@@ -10,7 +10,6 @@ use super::{
     OpenAnswer, OpenFailure, OpenResult, Origin, Outcome, Received, Refusal, Rung, Socket, SocketId, Stage,
     Step, UserAnswer, Way,
 };
-use crate::at::AccessMode;
 use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
 use crate::channel::Habit;
 use crate::socket::{Checked, CloseAnswer, CloseForm, FarEnd, Opening, Witnessed};
@@ -115,7 +114,7 @@ impl Modem {
             Command::Open { .. } => self.open_answered(port, id, outcome, now),
             Command::Close { timeout_seconds, .. } => self.close_answered(id, timeout_seconds, outcome, now),
             Command::State { .. } => self.state_answered(port, id, &outcome, &answer.lines, now),
-            Command::SwitchMode { mode, .. } => self.switch_answered(port, id, mode, outcome, now),
+            Command::SwitchMode { .. } => self.switch_answered(port, id, outcome, now),
             _ => {}
         }
     }
@@ -407,13 +406,6 @@ impl Modem {
             Err(cut) => self.break_off(id, cut),
         }
         let mut states = SocketStatus::all(lines).filter(|socket| socket.id == id).map(|socket| socket.state);
-        if self.sockets[id.index()].is_settling() {
-            let is_connected = states.any(|state| state == SocketState::Connected);
-            if let Err(cut) = self.sockets[id.index()].suspicion_settled(is_connected) {
-                self.cut(id, cut);
-            }
-            return;
-        }
         let is_in_use = states.any(|state| state != SocketState::Free);
         let speaking = self.speaking_channels();
         match self.sockets[id.index()].check_answered(port, is_in_use, speaking, now) {
@@ -445,17 +437,7 @@ impl Modem {
         self.sockets[id.index()].release_context();
     }
 
-    pub(super) fn switch_answered(
-        &mut self,
-        port: usize,
-        id: SocketId,
-        mode: AccessMode,
-        outcome: Outcome,
-        now: Instant,
-    ) {
-        if mode == AccessMode::Transparent {
-            return self.resume_answered(port, id, outcome, now);
-        }
+    pub(super) fn switch_answered(&mut self, port: usize, id: SocketId, outcome: Outcome, now: Instant) {
         let worked = outcome == Outcome::Ok;
         let closed = self.sockets[id.index()].open().is_some_and(|open| open.far_end != FarEnd::There);
         // Whose far end has closed can be refused anything.

@@ -335,7 +335,9 @@ impl Modem {
         }
         match tunnel.mode {
             Mode::Transparent => self.port_for_transparent().is_some(),
-            Mode::Push | Mode::Buffer => (0..self.channels.len()).any(|port| self.takes_opens(port)),
+            Mode::Push | Mode::Buffer => {
+                (0..self.channels.len()).any(|port| self.channels[port].takes_commands())
+            }
         }
     }
 
@@ -940,13 +942,6 @@ impl Modem {
     fn channels_that(&self, are: impl Fn(&Channel) -> bool) -> u32 {
         let matching = self.channels.iter().enumerate().filter(|(_, channel)| are(channel));
         matching.fold(0, |bits, (port, _)| bits | 1 << port)
-    }
-
-    /// Whether sockets can be opened by this channel. Not by one that may become again the stream that it was: what is
-    /// pushed there would end in it.
-    fn takes_opens(&self, port: usize) -> bool {
-        let is_suspected = |socket: &Socket| matches!(socket.open().map(|open| open.flow), Some(Flow::Suspected { channel, .. }) if channel == port);
-        self.channels[port].takes_commands() && !self.sockets.iter().any(is_suspected)
     }
 
     fn has_commander(&self) -> bool {

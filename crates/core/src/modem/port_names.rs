@@ -148,7 +148,7 @@ impl Modem {
             (Choice::Unknown, UrcPort::One(_)) if !has_streams => None,
             (Choice::Unknown | Choice::Opener, told) => told.heard(),
         };
-        opener.filter(|port| self.takes_opens(*port))
+        opener.filter(|port| self.channels[*port].takes_commands())
     }
 
     /// Whether the URCs of others leave by this port, and cannot be moved away from it: it must not become a stream.

@@ -124,24 +124,12 @@ impl Modem {
         if let Some(command) = self.judge_command() {
             return Some((command, Origin::Judge));
         }
-        let command = self.socket_command(port, now);
-        let begins_stream = command.as_ref().is_some_and(Command::begins_stream);
-        if (begins_stream || self.stream_is_due())
-            && let Some(settles_at) = self.send_ok_may_follow(port)
-        {
-            // The stream begins once an answer shows that SEND OK would have come before.
-            if settles_at <= now {
-                return Some((Command::line("AT"), Origin::Liveness));
-            }
-            if begins_stream {
-                return None;
-            }
+        // A stream begins once an answer shows that SEND OK would have come before.
+        if self.stream_is_due() && self.send_ok_may_follow(port).is_some_and(|settles_at| settles_at <= now) {
+            return Some((Command::line("AT"), Origin::Liveness));
         }
-        if let Some(command) = command {
-            return Some(match self.urcs_moved_aside(port, begins_stream) {
-                Some(aside) => (aside, Origin::Wire),
-                None => (command, Origin::Socket),
-            });
+        if let Some(command) = self.socket_command(port, now) {
+            return Some((command, Origin::Socket));
         }
         let context_busy = self
             .channels
@@ -169,7 +157,9 @@ impl Modem {
             self.follow_set_up(Some(port), now);
         }
         if let Some(id) = due.filter(|id| self.context_stands_for(*id)) {
-            if let Some(aside) = self.urcs_moved_aside(port, self.is_for_stream(id)) {
+            if self.is_for_stream(id)
+                && let Some(aside) = self.urcs_moved_aside(port)
+            {
                 return Some((aside, Origin::Wire));
             }
             return Some((self.open_command(port, id, now)?, Origin::Socket));
@@ -307,7 +297,7 @@ impl Modem {
             return Some(self.leave_by(port));
         }
         if self.urcs_stand_in_the_way(port)
-            && let Some(aside) = self.urcs_moved_aside(port, true)
+            && let Some(aside) = self.urcs_moved_aside(port)
         {
             return Some(aside);
         }
@@ -319,8 +309,8 @@ impl Modem {
     /// URCs do not leave by a port that is about to become a stream, but by the first other one that takes
     /// commands. The command is sent on the port that they move from: its `OK` comes after all that was
     /// pushed by it.
-    fn urcs_moved_aside(&self, port: usize, begins_stream: bool) -> Option<Command> {
-        if !begins_stream || self.urc_port != UrcPort::One(port) {
+    fn urcs_moved_aside(&self, port: usize) -> Option<Command> {
+        if self.urc_port != UrcPort::One(port) {
             return None;
         }
         let is_other = |other: &usize| {
@@ -410,7 +400,7 @@ impl Modem {
             };
             port_fits && self.sockets[id.index()].open_is_due(|| others_open(*id), now)
         };
-        let due = SocketId::all().filter(|_| self.takes_opens(port)).filter(is_due);
+        let due = SocketId::all().filter(|_| self.channels[port].takes_commands()).filter(is_due);
         due.min_by_key(|id| !self.context_stands_for(*id))
     }
 

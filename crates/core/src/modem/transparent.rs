@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use super::{
-    Action, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Outcome, UrcPort, count_received,
-};
+use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, UrcPort, count_received};
 use crate::at::SocketId;
 use crate::channel::stream::{Next, Pace, Reason, Stream};
 use crate::error::Kind;
@@ -14,7 +12,7 @@ impl Modem {
     /// The port that the next transparent stream gets: the last one that can, so that the first stays for
     /// commands; the only one if no other use needs it.
     pub(super) fn port_for_transparent(&self) -> Option<usize> {
-        let takers = (0..self.channels.len()).filter(|port| self.takes_opens(*port));
+        let takers = (0..self.channels.len()).filter(|port| self.channels[*port].takes_commands());
         let commanding = takers.clone().count();
         let others = self.sockets.iter().any(|socket| {
             socket.is_attached()
@@ -123,9 +121,7 @@ impl Modem {
         }
         let channel = &mut self.channels[port];
         let pace = facts.is_remote.then(|| Pace::new(channel.baud_at_least(), now));
-        let mut data = Stream::new(id, facts.dcd_is_live, facts.has_dtr, pace, now);
-        data.set_echo_asked(id.and_then(|id| self.sockets[id.index()].echo_asked_at));
-        channel.becomes(data);
+        channel.becomes(Stream::new(id, facts.dcd_is_live, facts.has_dtr, pace, now));
     }
 
     pub(super) fn data_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
@@ -221,8 +217,7 @@ impl Modem {
         if let Some(id) = id {
             // There would be no `OK` if the modem had left data mode before: what looked like its words was not.
             self.deliver(id, &left.payload);
-            let socket = &mut self.sockets[id.index()];
-            socket.echo_asked_at = left.echo_asked_at;
+            let socket = &self.sockets[id.index()];
             // The client may have left while the end was unconfirmed.
             let goes_on = reason != Reason::Done && (socket.is_attached() || !socket.outgoing.is_empty());
             match goes_on {
@@ -233,8 +228,11 @@ impl Modem {
                     self.sockets[id.index()].stream_left(0);
                 }
                 true => {
-                    log::debug!("socket {id}: what looked like the end was payload");
-                    socket.stream_suspected(port);
+                    log::debug!(
+                        "socket {id}: what looked like the end was payload; it goes on in buffer mode"
+                    );
+                    let speaks_by = self.speaks_by(port);
+                    self.sockets[id.index()].stream_goes_on(speaks_by);
                 }
                 false => {
                     let timeout_seconds = if left.is_aborted { 0 } else { self.close_timeout(id) };
@@ -295,17 +293,6 @@ impl Modem {
             count_received(socket, &mut self.counters, &mut self.ladder, bytes.len());
             let taken = socket.incoming.append(bytes);
             debug_assert_eq!(taken, bytes.len(), "wants_port_bytes leaves room for what is held");
-        }
-    }
-
-    /// The answer of AT+QISWTMD=\<id>,2 or ATO after a wrong suspicion.
-    pub(super) fn resume_answered(&mut self, port: usize, id: SocketId, outcome: Outcome, now: Instant) {
-        if outcome == Outcome::Connect {
-            self.enter_data_mode(port, Some(id), now);
-            return self.sockets[id.index()].stream_begins(port);
-        }
-        if let Err(cut) = self.sockets[id.index()].resume_refused() {
-            self.cut(id, cut);
         }
     }
 }

@@ -202,10 +202,6 @@ impl Modem {
                         let answer = self.sockets[id.index()].await_result();
                         self.open_answer_settled(id, answer, now);
                     }
-                    // What the channel is asked until it answers may have become payload of the stream.
-                    Command::SwitchMode { mode: AccessMode::Transparent, .. } => {
-                        self.break_off(id, cut);
-                    }
                     Command::SwitchMode { mode: AccessMode::Buffer, .. } => {
                         self.sockets[id.index()].switch_unanswered();
                     }

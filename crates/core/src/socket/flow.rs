@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::at::AccessMode;
-
 /// How received bytes come out of the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
@@ -33,24 +31,6 @@ pub enum Flow {
         /// The channel.
         channel: usize,
     },
-    /// They were; data mode was left to find out whether `NO CARRIER` was payload.
-    Suspected {
-        /// The channel, whose stream it becomes again if it was.
-        channel: usize,
-        /// What is next.
-        stage: Settling,
-    },
-}
-
-/// Back to a stream after `NO CARRIER` was payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settling {
-    /// What came meanwhile is read to the end.
-    Read,
-    /// Back into data mode, with AT+QISWTMD.
-    Resume,
-    /// That was refused: AT+QSSLSTATE is due.
-    AskWhyNot,
 }
 
 /// What a switch of mode depends on, beside the socket itself.
@@ -99,27 +79,14 @@ impl Flow {
         )
     }
 
-    /// Whether it is, or was until now, the bytes of a channel.
+    /// Whether its bytes are those of a channel.
     pub fn is_stream(self) -> bool {
-        matches!(self, Flow::Transparent { .. } | Flow::Suspected { .. })
+        matches!(self, Flow::Transparent { .. })
     }
 
     /// Whether AT+QSSLRECV may give something.
     pub fn is_readable(self) -> bool {
-        matches!(
-            self,
-            Flow::Announced | Flow::Buffer { readable: true } | Flow::Suspected { stage: Settling::Read, .. }
-        )
-    }
-
-    /// The switch of mode that is due.
-    pub fn switch_due(self) -> Option<AccessMode> {
-        match self {
-            Flow::ToBuffer { .. } => Some(AccessMode::Buffer),
-            Flow::ToPush { .. } => Some(AccessMode::Push),
-            Flow::Suspected { stage: Settling::Resume, .. } => Some(AccessMode::Transparent),
-            _ => None,
-        }
+        matches!(self, Flow::Announced | Flow::Buffer { readable: true })
     }
 
     /// The URC `recv` without a length: something waits to be read.
@@ -128,7 +95,7 @@ impl Flow {
             Flow::Buffer { readable } | Flow::ToPush { readable } => *readable = true,
             // It does not push after all: what waits is read.
             Flow::Push => *self = Flow::Announced,
-            Flow::Announced | Flow::ToBuffer { .. } | Flow::Transparent { .. } | Flow::Suspected { .. } => {}
+            Flow::Announced | Flow::ToBuffer { .. } | Flow::Transparent { .. } => {}
         }
     }
 
@@ -144,7 +111,6 @@ impl Flow {
         match self {
             Flow::Buffer { readable } => *readable = announced_again,
             Flow::Announced if !announced_again => *self = Flow::Push,
-            Flow::Suspected { stage, .. } if !announced_again => *stage = Settling::Resume,
             _ => {}
         }
     }
@@ -196,7 +162,6 @@ mod tests {
 
     #[test]
     fn what_was_announced_is_read_until_a_read_gives_nothing() {
-        let suspected = |stage| Flow::Suspected { channel: 0, stage };
         for (flow, announced, empty) in [
             (Flow::Push, Flow::Announced, Flow::Push),
             (
@@ -204,7 +169,6 @@ mod tests {
                 Flow::Buffer { readable: true },
                 Flow::Buffer { readable: false },
             ),
-            (suspected(Settling::Read), suspected(Settling::Read), suspected(Settling::Resume)),
         ] {
             let mut now = flow;
             now.announced();

@@ -33,7 +33,7 @@ use std::time::Instant;
 
 pub use closing::{Checked, CloseAnswer, CloseForm};
 pub use far_end::{FarEnd, Question, Witness};
-pub use flow::{Flow, Settling, Switching};
+pub use flow::{Flow, Switching};
 pub use need::View;
 pub use opening::{OpenAnswer, OpenResult, OpenStage, Opener, Opening, UrcOpened};
 pub use sending::{FailedSend, SEND_STUCK_LIMIT};
@@ -55,6 +55,8 @@ pub struct Socket {
     phase: Phase,
     /// The tunnel it was last opened for.
     tunnel: Option<Arc<Tunnel>>,
+    /// How its bytes are carried: as its tunnel has it, or, once data mode had to be left, in buffer mode.
+    mode: Option<Mode>,
     /// Whether the relay still wants events of it.
     is_attached: bool,
     /// The channel with a command about this socket in flight.
@@ -80,8 +82,6 @@ pub struct Socket {
     backoff: Option<Backoff>,
     /// After a refused switch of mode: when the next may be asked for.
     switch_again: Option<SwitchAgain>,
-    /// Of a stream in which what was sent comes back: when it was last asked who echoes.
-    pub echo_asked_at: Option<Instant>,
     /// Bytes that the module has taken since the socket was opened.
     pub sent_bytes: u64,
     /// Bytes that have arrived since the socket was opened.
@@ -191,6 +191,7 @@ impl Socket {
         Socket {
             phase: if is_ours { Phase::Unknown } else { Phase::Foreign },
             tunnel: None,
+            mode: None,
             is_attached: false,
             busy: None,
             unanswered: 0,
@@ -198,7 +199,6 @@ impl Socket {
             opened_by: None,
             only_announces: false,
             poll_at: None,
-            echo_asked_at: None,
             outgoing: ByteQueue::new(OUTGOING_LIMIT_BYTES),
             incoming: ByteQueue::new(INCOMING_LIMIT_BYTES),
             ssl: None,
@@ -253,9 +253,9 @@ impl Socket {
         self.tunnel.as_ref()
     }
 
-    /// The mode of its tunnel.
+    /// How its bytes are carried, if it was ever opened.
     pub fn mode(&self) -> Option<Mode> {
-        self.tunnel.as_ref().map(|tunnel| tunnel.mode)
+        self.mode
     }
 
     /// When it was last given out.
@@ -600,11 +600,7 @@ impl Socket {
             Flow::Push => self.begin_closing(true),
             // Received bytes can still wait in the module: read to 0 first, unasked.
             Flow::Buffer { .. } => open.flow = Flow::Buffer { readable: true },
-            Flow::Announced
-            | Flow::ToBuffer { .. }
-            | Flow::ToPush { .. }
-            | Flow::Transparent { .. }
-            | Flow::Suspected { .. } => {}
+            Flow::Announced | Flow::ToBuffer { .. } | Flow::ToPush { .. } | Flow::Transparent { .. } => {}
         }
     }
 
@@ -663,7 +659,6 @@ impl Socket {
         self.opened_by = None;
         self.only_announces = false;
         self.poll_at = None;
-        self.echo_asked_at = None;
         self.is_attached = false;
         self.sent_bytes = 0;
         self.received_bytes = 0;
@@ -728,6 +723,7 @@ impl Socket {
         self.clear();
         self.is_attached = true;
         self.ssl = Some(ssl);
+        self.mode = Some(tunnel.mode);
         self.tunnel = Some(tunnel);
         self.opening_since = now;
         self.phase = Phase::Opening(Opening::new());

@@ -76,11 +76,6 @@ impl Socket {
                 (FarEnd::Emptying { question, .. }, _) if question.is_due(now) && is_in_order() => {
                     (0, Ask::State)
                 }
-                (_, Flow::Suspected { channel, .. }) if channel == port => match open.flow.switch_due() {
-                    Some(mode) => (0, Ask::Switch(mode)),
-                    None if self.is_settling() => (0, Ask::State),
-                    None => return None,
-                },
                 (_, Flow::ToBuffer { .. }) if is_in_order() => (0, Ask::Switch(AccessMode::Buffer)),
                 (_, Flow::ToPush { .. }) => (0, Ask::Switch(AccessMode::Push)),
                 _ => return None,

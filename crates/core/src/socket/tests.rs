@@ -268,21 +268,20 @@ fn a_slow_client_has_its_socket_switched_to_buffer_mode_and_back() {
 }
 
 #[test]
-fn a_suspected_stream_goes_on_if_it_is_connected_and_everything_has_been_read() {
+fn a_stream_that_had_to_be_left_goes_on_in_buffer_mode_and_its_rest_is_read_before_its_end() {
     let now = now();
     let mut socket = opening(Mode::Transparent, now);
-    socket.stream_suspected(0);
-    assert!(socket.wants_to_receive() > 0);
-    socket.receive_answered(Some(0), false, &Outcome::Ok, now).expect("it is read");
-    assert_eq!(asks(&socket, 0, now), Some(need::Ask::Switch(AccessMode::Transparent)));
-    assert_eq!(asks(&socket, 1, now), None, "only its own channel");
-    assert_eq!(socket.resume_refused(), Ok(()));
+    socket.stream_begins(0);
+    assert!(!socket.wants_to_send(now) && socket.wants_to_receive() == 0, "its bytes are the channel's");
+    socket.stream_goes_on(Some(1));
+    assert_eq!((socket.mode(), socket.listening.port()), (Some(Mode::Buffer), Some(1)));
+    assert!(socket.wants_to_receive() > 0, "what came meanwhile waits unannounced");
+    socket.outgoing.append(b"request");
+    assert!(socket.wants_to_send(now));
+    socket.closed(now);
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::State));
-    assert_eq!(socket.suspicion_settled(true), Err(Cut::CarrierLost), "refused, and connected");
-    let mut ended = opening(Mode::Transparent, now);
-    ended.stream_suspected(0);
-    assert_eq!(ended.suspicion_settled(false), Ok(()));
-    assert!(ended.wants_to_receive() > 0, "what is left is read first");
+    assert_eq!(socket.witnessed(Witness::Ended, now), Ok(Witnessed::Nothing));
+    assert!(socket.wants_to_receive() > 0, "what is left is read first");
 }
 
 #[test]

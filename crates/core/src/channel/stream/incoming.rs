@@ -34,8 +34,6 @@ pub struct Incoming {
     dcd: Dcd,
     /// DCD is read at this moment, not as it was last reported.
     dcd_is_live: bool,
-    /// When it was last asked who echoes.
-    echo_asked_at: Option<Instant>,
 }
 
 /// What DCD shows about this stream. On many boards it is not wired.
@@ -95,7 +93,6 @@ impl Incoming {
             lines_asked: false,
             dcd: Dcd::Unproven,
             dcd_is_live,
-            echo_asked_at: None,
         }
     }
 
@@ -118,16 +115,6 @@ impl Incoming {
     /// Whether a whole end is held, or the last part of one, and nothing but unsolicited lines after it.
     pub fn is_suspicious(&self) -> bool {
         self.verdict.words > 0
-    }
-
-    /// When it was last asked who echoes.
-    pub fn echo_asked_at(&self) -> Option<Instant> {
-        self.echo_asked_at
-    }
-
-    /// The stream goes on, and it was asked then who echoes.
-    pub fn set_echo_asked(&mut self, at: Option<Instant>) {
-        self.echo_asked_at = at;
     }
 
     /// These bytes were sent.
@@ -186,12 +173,7 @@ impl Incoming {
             }
             _ => {}
         }
-        let is_due = self.echo_asked_at.is_none_or(|at| at + ECHO_ASKED_EVERY <= now);
-        if echoed < ECHO_DOUBTED_BYTES || !is_due || self.is_suspicious() {
-            return None;
-        }
-        self.echo_asked_at = Some(now);
-        Some(Reason::Echo)
+        (echoed >= ECHO_DOUBTED_BYTES && !self.is_suspicious()).then_some(Reason::Echo)
     }
 
     /// Takes bytes of which nothing is known yet.
@@ -479,9 +461,6 @@ const ECHO_BYTES: usize = 32;
 
 /// If so many sent bytes come back without a gap, the modem may have booted without a message.
 const ECHO_DOUBTED_BYTES: usize = 2 * 1024;
-
-/// The shortest time between two such interruptions of a server that echoes.
-const ECHO_ASKED_EVERY: Duration = Duration::from_secs(300);
 
 /// How many bytes before the words of an end are compared to find out whether a far end echoes them.
 const CONTEXT_BYTES: usize = 16;

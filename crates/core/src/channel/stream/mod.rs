@@ -110,11 +110,6 @@ impl Stream {
         self.is_aborted = true;
     }
 
-    /// The stream goes on, and it was asked then who echoes.
-    pub fn set_echo_asked(&mut self, at: Option<Instant>) {
-        self.incoming.set_echo_asked(at);
-    }
-
     // What may be written.
 
     /// Whether payload may leave. While it is unsure whether the modem still listens, nothing does.
@@ -299,14 +294,7 @@ impl Stream {
         let unsure_from = self.leaving.unsure_from(self.socket, &self.incoming);
         let (mut payload, words) = self.incoming.take_left(answer);
         payload.truncate(unsure_from.unwrap_or(usize::MAX));
-        Left {
-            socket: self.socket,
-            is_aborted: self.is_aborted,
-            echo_asked_at: self.incoming.echo_asked_at(),
-            escape_missed,
-            payload,
-            words,
-        }
+        Left { socket: self.socket, is_aborted: self.is_aborted, escape_missed, payload, words }
     }
 
     /// What was held back when the modem left data mode by itself.
@@ -337,8 +325,6 @@ pub struct Left {
     pub socket: Option<SocketId>,
     /// Its client broke off.
     pub is_aborted: bool,
-    /// When it was last asked who echoes.
-    pub echo_asked_at: Option<Instant>,
     /// An escape before the last one was not answered: it may have become payload.
     pub escape_missed: bool,
     /// Payload that was held back.
