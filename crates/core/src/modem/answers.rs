@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Address, BOOT_PAUSE, CloseTime, Command, Cut, Doubt, End, Event, FailedSend, GiveUp, InFlight, Modem,
-    OpenAnswer, OpenFailure, OpenResult, Origin, Outcome, Received, Refusal, Rung, Socket, SocketId, Stage,
+    Address, CloseTime, Command, Cut, Doubt, End, Event, FailedSend, GiveUp, InFlight, Modem, OpenAnswer,
+    OpenFailure, OpenResult, Origin, Outcome, RebootSign, Received, Refusal, Rung, Socket, SocketId, Stage,
     Step, UserAnswer, Way,
 };
 use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
@@ -41,10 +41,7 @@ impl Modem {
             }
             Origin::Liveness => {}
             Origin::Reboot => match outcome {
-                Outcome::Ok => {
-                    self.rebooted(now);
-                    self.booting_until = Some(now + BOOT_PAUSE);
-                }
+                Outcome::Ok => self.rebooted(RebootSign::GoesDown, now),
                 _ => log::warn!("the modem refuses to reboot"),
             },
             Origin::Context(index) => {

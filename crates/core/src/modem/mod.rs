@@ -48,7 +48,7 @@ use crate::error::Kind;
 use crate::fair_queue::{FairQueue, Way};
 use crate::input::PortInput;
 use crate::recorder::LIMIT_BYTES;
-use crate::recovery::{Absence, Ladder, Rung};
+use crate::recovery::{Absence, Ladder, Reboot, RebootSign, Rung};
 use crate::settings::{self, Mode};
 use crate::setup::ssl_context::SslContext;
 use crate::setup::{Doubt, SetUp, Step, Texts};
@@ -75,8 +75,6 @@ pub struct Modem {
     fair: FairQueue,
     events: VecDeque<Event>,
     actions: VecDeque<Action>,
-    /// The modem has reported that it is going down or has come up; nothing is sent to it before this time.
-    booting_until: Option<Instant>,
     /// No further sockets and ports: the end is near. The sockets that are not free by this time go with the data
     /// session.
     releasing: Option<Instant>,
@@ -91,10 +89,7 @@ pub struct Modem {
     ladder: Ladder,
     /// When it was last decided what is sent next.
     last_run: Instant,
-    /// AT+CFUN=1,1 is due on the next channel that takes commands.
-    reboot_due: bool,
-    /// The modem has rebooted, and has answered nothing since.
-    is_rebooting: bool,
+    reboot: Reboot,
     /// What becomes of a modem whose ports stay away.
     absence: Absence,
     next_user_command: u64,
@@ -262,7 +257,6 @@ impl Modem {
             fair: FairQueue::default(),
             events: VecDeque::new(),
             actions: (0..count).map(Action::OpenPort).collect(),
-            booting_until: None,
             releasing: None,
             is_wanted: false,
             may_sleep: false,
@@ -270,8 +264,7 @@ impl Modem {
             routing: Routing::new(count),
             user_commands: VecDeque::new(),
             ladder: Ladder::new(settings.recovery, settings.has_reset_command),
-            reboot_due: false,
-            is_rebooting: false,
+            reboot: Reboot::default(),
             absence: Absence::default(),
             last_run: now,
             next_user_command: 0,
@@ -405,7 +398,7 @@ impl Modem {
         let waits = |at: Instant| (at > self.last_run).then_some(at);
         let channels = self.channels.iter().filter_map(|channel| match channel.state() {
             ChannelState::Closed => None,
-            ChannelState::Resync(_) if self.booting_until.is_some() => None,
+            ChannelState::Resync(_) if self.reboot.quiet_until().is_some() => None,
             ChannelState::Resync(resync) => Some(resync.deadline()),
             ChannelState::Command => channel.deadline().or(self.liveness_due(channel).and_then(waits)),
             ChannelState::Data(data) => {
@@ -425,7 +418,7 @@ impl Modem {
             .chain(session)
             .chain(name)
             .chain(unheard)
-            .chain(self.booting_until)
+            .chain(self.reboot.quiet_until())
             .chain(releasing)
             .chain(self.setup.host_clock_due())
             .min()
@@ -571,9 +564,7 @@ impl Modem {
 
     /// Something is due.
     pub(crate) fn deadline_passed(&mut self, now: Instant) {
-        if self.booting_until.is_some_and(|until| until <= now) {
-            self.booting_until = None;
-        }
+        self.reboot.deadline_passed(now);
         if self.setup.host_clock_due().is_some_and(|due| due <= now) {
             self.setup.host_clock_asked();
             self.actions.push_back(Action::TellTime);
@@ -875,8 +866,8 @@ impl Modem {
                 if urc == Urc::PoweredDown || !resync {
                     log::warn!("the modem reboots");
                 }
-                self.rebooted(now);
-                self.booting_until = Some(now + if urc == Urc::Ready { READY_PAUSE } else { BOOT_PAUSE });
+                let is_up = urc == Urc::Ready;
+                self.rebooted(if is_up { RebootSign::IsUp } else { RebootSign::GoesDown }, now);
             }
         }
     }
@@ -970,7 +961,3 @@ const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// How much of the time for stopping is kept for the data session.
 const DEACTIVATION_TIME: Duration = Duration::from_secs(2);
-
-/// A module sends nothing sensible for some seconds after `POWERED DOWN`, and for a moment after `RDY`.
-const BOOT_PAUSE: Duration = Duration::from_secs(10);
-const READY_PAUSE: Duration = Duration::from_millis(500);

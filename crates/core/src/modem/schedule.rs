@@ -37,7 +37,7 @@ impl Modem {
             self.channels[port].set_paused(false, now);
             let reading_stops = self.channels[port].is_open() && self.wants_port_bytes(port) == 0;
             self.channels[port].set_paused(reading_stops, now);
-            if !self.channels[port].is_idle() || self.booting_until.is_some() {
+            if !self.channels[port].is_idle() || self.reboot.quiet_until().is_some() {
                 continue;
             }
             // No answer can come before the rest, and where the module has booted, echo and answer would look like it.
@@ -108,7 +108,7 @@ impl Modem {
             self.lend_socket(&command);
             return Some((command, Origin::User(id)));
         }
-        if std::mem::take(&mut self.reboot_due) {
+        if self.reboot.take_due() {
             return Some((Command::line("AT+CFUN=1,1"), Origin::Reboot));
         }
         if !self.setup.is_up() && self.setup.step() != Step::Contexts {

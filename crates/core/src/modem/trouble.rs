@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::{
     Absence, Action, Channel, ChannelState, Command, Cut, Event, FILLER, Failure, Flow, InFlight, Kind,
-    Modem, OpenFailure, Origin, Outcome, REOPEN_PAUSE, Refusal, Rung, Socket, SocketId, Stage, Step, UrcPort,
-    UserAnswer, Without, resync, settings,
+    Modem, OpenFailure, Origin, Outcome, REOPEN_PAUSE, RebootSign, Refusal, Rung, Socket, SocketId, Stage,
+    Step, UrcPort, UserAnswer, Without, resync, settings,
 };
 use crate::at::AccessMode;
 
@@ -116,7 +116,7 @@ impl Modem {
                 self.session_lost(Cut::SessionLost, Step::Down, now);
             }
             Rung::Reboot => {
-                self.reboot_due = true;
+                self.reboot.is_due();
                 self.session_lost(Cut::SessionLost, Step::Down, now);
             }
             Rung::ResetCommand => {
@@ -256,13 +256,11 @@ impl Modem {
     }
 
     /// The modem has rebooted: nothing of what it knew is left.
-    pub(super) fn rebooted(&mut self, now: Instant) {
-        // `OK`, `POWERED DOWN` and `RDY` report the same reboot.
-        if !std::mem::replace(&mut self.is_rebooting, true) {
+    pub(super) fn rebooted(&mut self, sign: RebootSign, now: Instant) {
+        if self.reboot.shows(sign, now) {
             self.counters.reboots += 1;
         }
         self.ladder.rebooted();
-        self.reboot_due = false;
         self.sockets.iter_mut().for_each(Socket::rebooted);
         for port in 0..self.channels.len() {
             if !self.channels[port].is_open() {
@@ -352,7 +350,7 @@ impl Modem {
     }
 
     pub(super) fn resync_deadline(&mut self, port: usize, now: Instant) {
-        if self.booting_until.is_some() {
+        if self.reboot.quiet_until().is_some() {
             return;
         }
         let next = self.channels[port].resync_due(now);
@@ -392,7 +390,7 @@ impl Modem {
                 self.silent_with_flow_control(port, now);
             }
             resync::Next::Awake { baud, .. } => {
-                self.is_rebooting = false;
+                self.reboot.answers();
                 self.setup.modem_answers();
                 let has_rebooted = self.channels[port].answers(baud) && baud != self.settings.baud;
                 self.absence = Absence::Present;

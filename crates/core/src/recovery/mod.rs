@@ -16,6 +16,7 @@
 //! before nothing at all has come from the network for a while.
 
 mod backoff;
+mod reboot;
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use crate::settings::Recovery;
 
 use crate::failure::OpenFailure;
 pub use backoff::Backoff;
+pub use reboot::{Reboot, RebootSign};
 
 /// A step of the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
