@@ -14,7 +14,7 @@ use crate::daemon::exit_status::ExitStatus;
 use crate::terminal::printable;
 use qssl_core::Kind;
 use qssl_core::at::{Command, Line};
-use qssl_core::modem::{Failure, Outcome};
+use qssl_core::modem::{CommandOutcome, Failure};
 
 /// Sends one command and shows its answer; the exit status distinguishes `OK` from everything else.
 ///
@@ -51,13 +51,13 @@ pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
         return Err(Failure::new(Kind::ModemSilent, "the modem did not answer").into());
     };
     let (text, status) = match outcome {
-        Outcome::Ok => ("OK".to_owned(), ExitStatus::Done),
-        Outcome::SendOk => ("SEND OK".to_owned(), ExitStatus::Done),
-        Outcome::Connect => ("CONNECT".to_owned(), ExitStatus::Done),
-        Outcome::SendFail => ("SEND FAIL".to_owned(), ExitStatus::Failed),
-        Outcome::NoCarrier => ("NO CARRIER".to_owned(), ExitStatus::Failed),
-        Outcome::Refused(qssl_core::modem::Refusal::Plain) => ("ERROR".to_owned(), ExitStatus::Failed),
-        Outcome::Refused(qssl_core::modem::Refusal::Cme(error)) => {
+        CommandOutcome::Ok => ("OK".to_owned(), ExitStatus::Done),
+        CommandOutcome::SendOk => ("SEND OK".to_owned(), ExitStatus::Done),
+        CommandOutcome::Connect => ("CONNECT".to_owned(), ExitStatus::Done),
+        CommandOutcome::SendFail => ("SEND FAIL".to_owned(), ExitStatus::Failed),
+        CommandOutcome::NoCarrier => ("NO CARRIER".to_owned(), ExitStatus::Failed),
+        CommandOutcome::Refused(qssl_core::modem::Refusal::Plain) => ("ERROR".to_owned(), ExitStatus::Failed),
+        CommandOutcome::Refused(qssl_core::modem::Refusal::Cme(error)) => {
             (format!("+CME ERROR: {}", error.0), ExitStatus::Failed)
         }
     };

@@ -24,7 +24,7 @@ use qssl_core::Kind;
 use qssl_core::at::answers::{Answer, FileSum, ListedFile, Storage, TlsSetting, without_storage};
 use qssl_core::at::{AtText, Command, SslContextId};
 use qssl_core::modem::ssl_context::{self, File, Upload};
-use qssl_core::modem::{Failure, Outcome, Profile, UserAnswer};
+use qssl_core::modem::{CommandOutcome, Failure, Profile, UserAnswer};
 
 /// Does what `args` request.
 ///
@@ -157,7 +157,7 @@ impl Store {
         profile.learn_identity(&self.say("ATI")?.lines);
         if profile.identity_is_incomplete() {
             let model = self.say("AT+CGMM;+CGMR")?;
-            if model.outcome == Some(Outcome::Ok) {
+            if model.outcome == Some(CommandOutcome::Ok) {
                 profile.learn_identity(&model.lines);
             }
         }
@@ -218,7 +218,7 @@ impl Store {
             self.conversation.insist(Command::line(format!("AT+QFDEL=\"{}\"", file.name)))?;
         }
         let why = match upload {
-            Upload::Different(FileSum { size, checksum }) if answer.outcome == Some(Outcome::Ok) => {
+            Upload::Different(FileSum { size, checksum }) if answer.outcome == Some(CommandOutcome::Ok) => {
                 format!("it has {size} bytes with the checksum {checksum:04x}")
             }
             _ => refusal(&answer),
@@ -241,7 +241,7 @@ impl Store {
             return Err(Failure::new(Kind::Failed, message));
         }
         let answer = self.conversation.insist(Command::Download { name: name.clone(), size })?;
-        if answer.outcome != Some(Outcome::Ok) {
+        if answer.outcome != Some(CommandOutcome::Ok) {
             let message = format!("the modem did not hand out {name}: {}", refusal(&answer));
             return Err(Failure::new(Kind::Failed, message));
         }
@@ -257,7 +257,7 @@ impl Store {
     fn remove(&mut self, name: &AtText) -> Result<(), Failure> {
         let answer = self.conversation.insist(Command::line(format!("AT+QFDEL=\"{name}\"")))?;
         match answer.outcome {
-            Some(Outcome::Ok) => Ok(()),
+            Some(CommandOutcome::Ok) => Ok(()),
             _ => {
                 let message = format!("the modem did not remove {name}: {}", refusal(&answer));
                 Err(Failure::new(Kind::Failed, message))
@@ -522,7 +522,7 @@ fn file_name(text: &str) -> Result<AtText, Failure> {
 
 fn refusal(answer: &UserAnswer) -> String {
     match &answer.outcome {
-        Some(Outcome::Refused(refusal)) => refusal.to_string(),
+        Some(CommandOutcome::Refused(refusal)) => refusal.to_string(),
         Some(_) => "it answered something else than was expected".to_owned(),
         None => "it did not answer".to_owned(),
     }

@@ -15,7 +15,7 @@ use crate::event_loop::Commanded;
 use crate::terminal::in_full;
 use qssl_core::Kind;
 use qssl_core::at::{CmeError, Command, Line, SslContextId, USUAL_PATIENCE};
-use qssl_core::modem::{Failure, Outcome, Refusal, UserAnswer};
+use qssl_core::modem::{CommandOutcome, Failure, Refusal, UserAnswer};
 
 /// A conversation with one modem.
 pub struct Conversation {
@@ -294,16 +294,16 @@ fn request(command: &Command, force: bool) -> Request {
 }
 
 /// The result in the modem's words.
-fn outcome(result: &str) -> Outcome {
+fn outcome(result: &str) -> CommandOutcome {
     match result {
-        "OK" => Outcome::Ok,
-        "SEND OK" => Outcome::SendOk,
-        "SEND FAIL" => Outcome::SendFail,
-        "NO CARRIER" => Outcome::NoCarrier,
-        "CONNECT" => Outcome::Connect,
+        "OK" => CommandOutcome::Ok,
+        "SEND OK" => CommandOutcome::SendOk,
+        "SEND FAIL" => CommandOutcome::SendFail,
+        "NO CARRIER" => CommandOutcome::NoCarrier,
+        "CONNECT" => CommandOutcome::Connect,
         other => match other.split_once("ERROR:") {
-            Some((_, text)) => Outcome::Refused(Refusal::Cme(CmeError(text.trim().to_owned()))),
-            None => Outcome::Refused(Refusal::Plain),
+            Some((_, text)) => CommandOutcome::Refused(Refusal::Cme(CmeError(text.trim().to_owned()))),
+            None => CommandOutcome::Refused(Refusal::Plain),
         },
     }
 }
@@ -355,10 +355,10 @@ mod tests {
 
     #[test]
     fn a_result_means_the_same_through_a_daemon() {
-        assert_eq!(outcome("OK"), Outcome::Ok);
-        assert_eq!(outcome("ERROR"), Outcome::Refused(Refusal::Plain));
-        assert_eq!(outcome("+CME ERROR: 10"), Outcome::Refused(Refusal::Cme(CmeError("10".into()))));
-        assert_eq!(outcome("+CMS ERROR: 500"), Outcome::Refused(Refusal::Cme(CmeError("500".into()))));
+        assert_eq!(outcome("OK"), CommandOutcome::Ok);
+        assert_eq!(outcome("ERROR"), CommandOutcome::Refused(Refusal::Plain));
+        assert_eq!(outcome("+CME ERROR: 10"), CommandOutcome::Refused(Refusal::Cme(CmeError("10".into()))));
+        assert_eq!(outcome("+CMS ERROR: 500"), CommandOutcome::Refused(Refusal::Cme(CmeError("500".into()))));
     }
 
     #[test]

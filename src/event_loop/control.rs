@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{EventLoop, Place};
 use crate::daemon::control::server::{Server, Turn, Waits};
 use crate::daemon::control::{
-    self, FILE_LIMIT_BYTES, Outcome, PortTranscript, Reply, Request, StoredFile, TURN_LIMIT, policy,
+    self, ControlOutcome, FILE_LIMIT_BYTES, PortTranscript, Reply, Request, StoredFile, TURN_LIMIT, policy,
 };
 use crate::daemon::status;
 use crate::terminal::printable;
@@ -263,14 +263,14 @@ impl EventLoop {
             };
         };
         let (outcome, result) = match outcome {
-            modem::Outcome::Ok => (Outcome::Ok, "OK".to_owned()),
-            modem::Outcome::SendOk => (Outcome::Ok, "SEND OK".to_owned()),
-            modem::Outcome::Connect => (Outcome::Ok, "CONNECT".to_owned()),
-            modem::Outcome::SendFail => (Outcome::Error, "SEND FAIL".to_owned()),
-            modem::Outcome::NoCarrier => (Outcome::Error, "NO CARRIER".to_owned()),
-            modem::Outcome::Refused(Refusal::Plain) => (Outcome::Error, "ERROR".to_owned()),
-            modem::Outcome::Refused(Refusal::Cme(error)) => {
-                (Outcome::Error, format!("+CME ERROR: {}", error.0))
+            modem::CommandOutcome::Ok => (ControlOutcome::Ok, "OK".to_owned()),
+            modem::CommandOutcome::SendOk => (ControlOutcome::Ok, "SEND OK".to_owned()),
+            modem::CommandOutcome::Connect => (ControlOutcome::Ok, "CONNECT".to_owned()),
+            modem::CommandOutcome::SendFail => (ControlOutcome::Error, "SEND FAIL".to_owned()),
+            modem::CommandOutcome::NoCarrier => (ControlOutcome::Error, "NO CARRIER".to_owned()),
+            modem::CommandOutcome::Refused(Refusal::Plain) => (ControlOutcome::Error, "ERROR".to_owned()),
+            modem::CommandOutcome::Refused(Refusal::Cme(error)) => {
+                (ControlOutcome::Error, format!("+CME ERROR: {}", error.0))
             }
         };
         Reply::Answer { outcome, result, lines: answer.lines, content: control::to_hex(&answer.file) }

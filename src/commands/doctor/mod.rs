@@ -28,7 +28,7 @@ use qssl_core::at::answers::{
 use qssl_core::at::{Command, ResultCode, SslContextId};
 use qssl_core::counted;
 use qssl_core::modem::{
-    Address, CLOCK_TOLERANCE_SECONDS, ClockFinding, Failure, Outcome, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN,
+    Address, CLOCK_TOLERANCE_SECONDS, ClockFinding, CommandOutcome, Failure, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN,
     PLAUSIBLE_UNIX_SECONDS, Profile, QUESTIONS, REGISTRATION, Refusal, UserAnswer, access_point_line,
     activation, address_questions, deactivation,
 };
@@ -130,7 +130,7 @@ enum SettingsOf {
 /// An answer, as the checks look at it.
 struct Heard {
     lines: Vec<String>,
-    outcome: Option<Outcome>,
+    outcome: Option<CommandOutcome>,
     /// How it was refused, in words.
     error: Option<String>,
     /// The number of the error.
@@ -140,8 +140,8 @@ struct Heard {
 impl From<UserAnswer> for Heard {
     fn from(answer: UserAnswer) -> Self {
         let (error, number) = match &answer.outcome {
-            Some(Outcome::Ok) => (None, None),
-            Some(Outcome::Refused(refusal)) => (Some(refusal.to_string()), number(refusal)),
+            Some(CommandOutcome::Ok) => (None, None),
+            Some(CommandOutcome::Refused(refusal)) => (Some(refusal.to_string()), number(refusal)),
             Some(other) => (Some(format!("{other:?}")), None),
             None => (Some("no answer".to_owned()), None),
         };

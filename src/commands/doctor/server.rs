@@ -12,7 +12,7 @@ use qssl_core::at::answers::{Answer, ListedFile, SocketStatus, Storage, TcpSocke
 use qssl_core::at::{AccessMode, AtText, Command, ResultCode, SOCKET_COUNT, SocketId, SslContextId};
 use qssl_core::counted;
 use qssl_core::modem::ssl_context::{self, CaStorage, File, Setting, Upload};
-use qssl_core::modem::{Failure, OpenFailure, Outcome};
+use qssl_core::modem::{CommandOutcome, Failure, OpenFailure};
 use qssl_core::settings;
 
 /// The TLS settings to examine.
@@ -104,7 +104,7 @@ impl Doctor<'_> {
                 continue;
             }
             let answer = self.conversation.insist(Command::Download { name: file_name, size })?;
-            if answer.outcome == Some(Outcome::Ok) && !ssl_context::is_intact(name, &answer.file) {
+            if answer.outcome == Some(CommandOutcome::Ok) && !ssl_context::is_intact(name, &answer.file) {
                 spoilt.push(name);
             }
         }
@@ -341,7 +341,7 @@ impl Doctor<'_> {
                 // It was not listed.
                 let download = Command::Download { name: file.name.clone(), size: file.content.len() };
                 let kept = self.conversation.insist(download)?;
-                if kept.outcome != Some(Outcome::Ok) || kept.file == file.content {
+                if kept.outcome != Some(CommandOutcome::Ok) || kept.file == file.content {
                     continue;
                 }
                 self.insist(Command::line(format!("AT+QFDEL=\"{name}\"")))?;
@@ -435,16 +435,16 @@ impl Doctor<'_> {
         &mut self,
         service: Service,
         id: u8,
-        outcome: Option<Outcome>,
+        outcome: Option<CommandOutcome>,
         limit: Duration,
     ) -> Result<u16, Failure> {
         let limit = if limit.is_zero() { OPEN_LIMIT } else { limit };
         match outcome {
-            Some(Outcome::Ok) => {
+            Some(CommandOutcome::Ok) => {
                 let result = self.conversation.await_open(service, id, limit)?;
                 Ok(result.unwrap_or(ResultCode::TIMED_OUT.0))
             }
-            Some(Outcome::Refused(refusal)) => match refusal.result_code() {
+            Some(CommandOutcome::Refused(refusal)) => match refusal.result_code() {
                 Some(code) => Ok(code.0),
                 None => Ok(self.reason()?.map_or(UNKNOWN_ERROR, |code| code.0)),
             },

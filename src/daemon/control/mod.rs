@@ -96,7 +96,7 @@ pub enum Reply {
     /// The modem's answer.
     Answer {
         /// How it ended.
-        outcome: Outcome,
+        outcome: ControlOutcome,
         /// The result in the modem's words, such as `OK` or `+CME ERROR: 10`.
         result: String,
         /// The information lines, in order.
@@ -136,7 +136,7 @@ pub enum Reply {
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum ControlOutcome {
     /// `OK`, `SEND OK`, `CONNECT`
     Ok,
     /// `ERROR`, `+CME ERROR`, `SEND FAIL`, `NO CARRIER`
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn replies_are_as_documented() {
         let reply = Reply::Answer {
-            outcome: Outcome::Ok,
+            outcome: ControlOutcome::Ok,
             result: "OK".into(),
             lines: vec!["+CSQ: 28,99".into()],
             content: String::new(),
@@ -304,7 +304,7 @@ mod tests {
         let replies = [
             Reply::Status { status: Box::default() },
             Reply::Answer {
-                outcome: Outcome::Error,
+                outcome: ControlOutcome::Error,
                 result: "ERROR".into(),
                 lines: vec![],
                 content: "00".into(),

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use super::{Outcome, PortTranscript, Reply, Request, StoredFile};
+use super::{ControlOutcome, PortTranscript, Reply, Request, StoredFile};
 use crate::daemon::status::Status;
 
 /// The fields of all requests.
@@ -28,7 +28,7 @@ pub struct RequestFields {
 pub struct ReplyFields {
     reply: Option<String>,
     status: Option<Box<Status>>,
-    outcome: Option<Outcome>,
+    outcome: Option<ControlOutcome>,
     result: Option<String>,
     lines: Option<Vec<String>>,
     content: Option<String>,

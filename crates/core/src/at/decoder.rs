@@ -18,7 +18,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::foreign::{self, Follows, Step, Text};
+use super::foreign::{self, Follows, ForeignStep, Text};
 use super::{SocketId, fields};
 
 /// Something the modem sent. Texts and payload are borrowed from the input or from the decoder.
@@ -130,7 +130,7 @@ impl fmt::Display for Urc {
 /// Finds messages in the bytes of one channel.
 #[derive(Debug)]
 pub struct Decoder {
-    state: State,
+    state: DecoderState,
     /// The line so far, or the line that was last returned.
     line: Vec<u8>,
     line_done: bool,
@@ -145,7 +145,7 @@ pub struct Decoder {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum DecoderState {
     Line,
     /// A line that announces payload, after a pause: its rest, or what a module sends that has booted.
     LateLine,
@@ -194,7 +194,7 @@ impl Decoder {
     /// A decoder at the start of a line.
     pub fn new() -> Self {
         Decoder {
-            state: State::Line,
+            state: DecoderState::Line,
             line: Vec::new(),
             line_done: false,
             prompt_expected: false,
@@ -225,22 +225,22 @@ impl Decoder {
     /// the line just decoded, as after the `CONNECT` of AT+QFDWL.
     pub fn expect_raw(&mut self, length: usize) {
         self.state = match length {
-            0 => State::Line,
-            _ => State::HeaderLf { length, late: false, owner: Owner::Ours },
+            0 => DecoderState::Line,
+            _ => DecoderState::HeaderLf { length, late: false, owner: Owner::Ours },
         };
     }
 
     /// How many bytes of an announced payload are still to come.
     pub fn payload_left(&self) -> usize {
         match self.state {
-            State::HeaderLf { length, .. } => length,
-            State::Payload { left, .. } | State::LatePayload { left, .. } => left,
-            State::Line
-            | State::LateLine
-            | State::Behind { .. }
-            | State::SettledPayload { .. }
-            | State::ForeignText(..)
-            | State::Discarding => 0,
+            DecoderState::HeaderLf { length, .. } => length,
+            DecoderState::Payload { left, .. } | DecoderState::LatePayload { left, .. } => left,
+            DecoderState::Line
+            | DecoderState::LateLine
+            | DecoderState::Behind { .. }
+            | DecoderState::SettledPayload { .. }
+            | DecoderState::ForeignText(..)
+            | DecoderState::Discarding => 0,
         }
     }
 
@@ -248,11 +248,11 @@ impl Decoder {
     /// module sends that has booted meanwhile.
     pub(crate) fn resumes(&mut self) {
         self.state = match self.state {
-            State::Line if self.is_inside_header() => State::LateLine,
-            State::HeaderLf { length, owner: Owner::Ours, .. } => {
-                State::HeaderLf { length, late: true, owner: Owner::Ours }
+            DecoderState::Line if self.is_inside_header() => DecoderState::LateLine,
+            DecoderState::HeaderLf { length, owner: Owner::Ours, .. } => {
+                DecoderState::HeaderLf { length, late: true, owner: Owner::Ours }
             }
-            State::Payload { left, owner: Owner::Ours } => self.late_payload(left, b""),
+            DecoderState::Payload { left, owner: Owner::Ours } => self.late_payload(left, b""),
             state => state,
         };
     }
@@ -261,7 +261,7 @@ impl Decoder {
     /// of what a module sends that has booted: more of that may be about to come.
     pub(crate) fn late_payload_may_be_whole(&self) -> bool {
         match self.state {
-            State::LatePayload { left, framing: 0 } => {
+            DecoderState::LatePayload { left, framing: 0 } => {
                 self.line.len() == left && (1..=BOOT_CHANCE_BYTES).contains(&left)
             }
             _ => false,
@@ -272,37 +272,39 @@ impl Decoder {
     pub(crate) fn settle_late_payload(&mut self) -> bool {
         let is_whole = self.late_payload_may_be_whole();
         if is_whole {
-            self.state = State::SettledPayload { framing: 0 };
+            self.state = DecoderState::SettledPayload { framing: 0 };
         }
         is_whole
     }
 
-    fn late_payload(&mut self, left: usize, framing: &[u8]) -> State {
+    fn late_payload(&mut self, left: usize, framing: &[u8]) -> DecoderState {
         self.line.clear();
         self.line_done = false;
         self.line.extend_from_slice(framing);
-        State::LatePayload { left, framing: framing.len() }
+        DecoderState::LatePayload { left, framing: framing.len() }
     }
 
     /// Whether more is awaited of what another program has the modem send.
     pub(crate) fn is_inside_foreign(&self) -> bool {
         match self.state {
-            State::HeaderLf { owner, .. } | State::Payload { owner, .. } => owner == Owner::Foreign,
-            State::ForeignText(..) => true,
+            DecoderState::HeaderLf { owner, .. } | DecoderState::Payload { owner, .. } => {
+                owner == Owner::Foreign
+            }
+            DecoderState::ForeignText(..) => true,
             _ => false,
         }
     }
 
     /// Whether the text that another program had the modem send has ended, if nothing more comes now.
     pub(crate) fn foreign_may_be_over(&self) -> bool {
-        matches!(self.state, State::ForeignText(text, _) if text.may_be_over())
+        matches!(self.state, DecoderState::ForeignText(text, _) if text.may_be_over())
     }
 
     /// What is awaited of another program no longer comes: the next byte begins a line. Whether something was.
     pub fn give_up_foreign(&mut self) -> bool {
         let is_inside = self.is_inside_foreign();
         if is_inside {
-            self.state = State::Line;
+            self.state = DecoderState::Line;
             self.line.clear();
             self.line_done = false;
         }
@@ -311,7 +313,7 @@ impl Decoder {
 
     /// Whether the line so far announces payload: whatever ends it, its payload follows.
     pub(crate) fn is_inside_header(&self) -> bool {
-        matches!(self.state, State::Line | State::LateLine)
+        matches!(self.state, DecoderState::Line | DecoderState::LateLine)
             && !self.line_done
             && self.line.starts_with(b"+QSSLURC: \"recv\",")
     }
@@ -319,22 +321,22 @@ impl Decoder {
     /// Whether some part of a line or payload has arrived and the rest has not.
     pub(crate) fn is_inside_message(&self) -> bool {
         match self.state {
-            State::Line | State::LateLine => !self.line.is_empty() && !self.line_done,
-            State::HeaderLf { .. }
-            | State::Payload { .. }
-            | State::LatePayload { .. }
-            | State::SettledPayload { .. }
-            | State::Discarding => true,
-            State::ForeignText(text, _) => !text.may_be_over(),
+            DecoderState::Line | DecoderState::LateLine => !self.line.is_empty() && !self.line_done,
+            DecoderState::HeaderLf { .. }
+            | DecoderState::Payload { .. }
+            | DecoderState::LatePayload { .. }
+            | DecoderState::SettledPayload { .. }
+            | DecoderState::Discarding => true,
+            DecoderState::ForeignText(text, _) => !text.may_be_over(),
             // Nothing need follow.
-            State::Behind { .. } => false,
+            DecoderState::Behind { .. } => false,
         }
     }
 
     /// Skips a byte that may come before an echo and that no line begins with: a line end, the blank of a
     /// prompt, noise. Whether there was one.
     pub(crate) fn skip_before_echo(&mut self, input: &mut &[u8]) -> bool {
-        let is_between = self.state == State::Line && (self.line.is_empty() || self.line_done);
+        let is_between = self.state == DecoderState::Line && (self.line.is_empty() || self.line_done);
         let is_skipped = is_between && input.first().is_some_and(|byte| !byte.is_ascii_graphic());
         if is_skipped {
             *input = &input[1..];
@@ -365,7 +367,7 @@ impl Decoder {
         }
         loop {
             match self.state {
-                State::Line | State::LateLine => {
+                DecoderState::Line | DecoderState::LateLine => {
                     if self.line.is_empty() {
                         // Empty lines, wake bytes and noise before a line mean nothing.
                         let noise = input.iter().take_while(|b| !(0x21..0x7F).contains(*b)).count();
@@ -386,10 +388,10 @@ impl Decoder {
                         make_text(&mut self.line);
                         self.line_done = true;
                         if let Some(Follows::Text(text_state)) = follows {
-                            self.state = State::ForeignText(text_state, 0);
+                            self.state = DecoderState::ForeignText(text_state, 0);
                             return Some(Message::Foreign(text(&self.line)));
                         }
-                        self.state = State::Discarding;
+                        self.state = DecoderState::Discarding;
                         return Some(Message::Malformed(text(&self.line)));
                     }
                     let &terminator = input.first()?;
@@ -403,18 +405,18 @@ impl Decoder {
                     {
                         return Some(Message::Malformed(MISFRAMED));
                     }
-                    let late = self.state == State::LateLine;
+                    let late = self.state == DecoderState::LateLine;
                     let after_header = |length, owner| match terminator {
-                        b'\r' => State::HeaderLf { length, late, owner },
-                        _ => State::Payload { left: length, owner },
+                        b'\r' => DecoderState::HeaderLf { length, late, owner },
+                        _ => DecoderState::Payload { left: length, owner },
                     };
                     if let Some(follows) = follows {
                         let is_answer = matches!(&follows, Follows::Text(text) if text.is_answer);
                         self.state = match follows {
                             Follows::Payload(length) => after_header(length, Owner::Foreign),
-                            Follows::Rest(0) => State::Behind { cr_seen: false },
-                            Follows::Rest(left) => State::Payload { left, owner: Owner::Foreign },
-                            Follows::Text(text) => State::ForeignText(text, 0),
+                            Follows::Rest(0) => DecoderState::Behind { cr_seen: false },
+                            Follows::Rest(left) => DecoderState::Payload { left, owner: Owner::Foreign },
+                            Follows::Text(text) => DecoderState::ForeignText(text, 0),
                             Follows::Impossible => return Some(Message::Malformed(text(&self.line))),
                         };
                         return Some(match is_answer {
@@ -430,11 +432,11 @@ impl Decoder {
                     }
                     self.state = match payload {
                         Some(length) => after_header(length, Owner::Ours),
-                        None => State::Line,
+                        None => DecoderState::Line,
                     };
                     return Some(message);
                 }
-                State::HeaderLf { length, late, owner } => {
+                DecoderState::HeaderLf { length, late, owner } => {
                     let has_line_feed = *input.first()? == b'\n';
                     if has_line_feed {
                         *input = &input[1..];
@@ -443,10 +445,10 @@ impl Decoder {
                         // This line end may be the one in front of `RDY`.
                         (true, true) => self.late_payload(length, b"\r\n"),
                         (true, false) => self.late_payload(length, b""),
-                        (false, _) => State::Payload { left: length, owner },
+                        (false, _) => DecoderState::Payload { left: length, owner },
                     };
                 }
-                State::LatePayload { left, framing } => {
+                DecoderState::LatePayload { left, framing } => {
                     let (&byte, rest) = input.split_first()?;
                     self.line.push(byte);
                     let count = self.line.len() - framing;
@@ -457,14 +459,14 @@ impl Decoder {
                     match boot {
                         Boot::Said(urc) => {
                             *input = rest;
-                            self.state = State::Line;
+                            self.state = DecoderState::Line;
                             self.line_done = true;
                             return Some(Message::Urc(urc));
                         }
                         // One that boots without a word, or has lost the rest: whose bytes are missing is not known.
                         Boot::Another => {
                             self.line_done = true;
-                            self.state = State::Discarding;
+                            self.state = DecoderState::Discarding;
                             return Some(Message::Malformed(CUT_SHORT));
                         }
                         // Where that is as long as the payload should be, `settle_late_payload` ends the wait for more.
@@ -476,7 +478,7 @@ impl Decoder {
                     }
                     self.line_done = true;
                     if count > left + 1 {
-                        self.state = State::Discarding;
+                        self.state = DecoderState::Discarding;
                         return Some(Message::Malformed(MISFRAMED));
                     }
                     if count <= left {
@@ -487,12 +489,12 @@ impl Decoder {
                     let bytes = &self.line[framing..framing + count];
                     return Some(Message::Payload { bytes, left: left - count });
                 }
-                State::SettledPayload { framing } => {
+                DecoderState::SettledPayload { framing } => {
                     self.line_done = true;
                     self.state = after_payload(0, Owner::Ours);
                     return Some(Message::Payload { bytes: &self.line[framing..], left: 0 });
                 }
-                State::ForeignText(mut text_state, came_back) => {
+                DecoderState::ForeignText(mut text_state, came_back) => {
                     let &byte = input.first()?;
                     *input = &input[1..];
                     let came_back = match self.echoes[0].get(came_back) {
@@ -500,7 +502,7 @@ impl Decoder {
                         Some(due) if *due == byte => came_back + 1,
                         None if came_back > 0 && byte == b'\r' => {
                             // An echo has no empty line in front of it.
-                            self.state = State::Line;
+                            self.state = DecoderState::Line;
                             self.line.clear();
                             return Some(Message::Echo);
                         }
@@ -508,26 +510,26 @@ impl Decoder {
                     };
                     let step = text_state.take(byte);
                     self.state = match step {
-                        Step::Over => State::Line,
-                        Step::Endless => State::Discarding,
-                        Step::Inside | Step::LineEnd | Step::Between => {
-                            State::ForeignText(text_state, came_back)
+                        ForeignStep::Over => DecoderState::Line,
+                        ForeignStep::Endless => DecoderState::Discarding,
+                        ForeignStep::Inside | ForeignStep::LineEnd | ForeignStep::Between => {
+                            DecoderState::ForeignText(text_state, came_back)
                         }
                     };
                     match step {
-                        Step::Inside if text_state.is_answer && self.line.len() < LINE_MAX => {
+                        ForeignStep::Inside if text_state.is_answer && self.line.len() < LINE_MAX => {
                             self.line.push(byte);
                         }
-                        Step::LineEnd if text_state.is_answer && !self.line.is_empty() => {
+                        ForeignStep::LineEnd if text_state.is_answer && !self.line.is_empty() => {
                             make_text(&mut self.line);
                             self.line_done = true;
                             return Some(Message::Information(text(&self.line)));
                         }
-                        Step::Over | Step::Endless => self.line.clear(),
+                        ForeignStep::Over | ForeignStep::Endless => self.line.clear(),
                         _ => {}
                     }
                 }
-                State::Payload { left, owner } => {
+                DecoderState::Payload { left, owner } => {
                     if input.is_empty() {
                         return None;
                     }
@@ -537,32 +539,32 @@ impl Decoder {
                     self.state = after_payload(left, owner);
                     return Some(Message::Payload { bytes, left });
                 }
-                State::Behind { cr_seen } => {
+                DecoderState::Behind { cr_seen } => {
                     // Wake bytes and noise between messages mean nothing.
                     let noise = input.iter().take_while(|byte| is_noise(**byte)).count();
                     *input = &input[noise..];
                     let &first = input.first()?;
                     match (cr_seen, first) {
-                        (false, b'\r') => self.state = State::Behind { cr_seen: true },
-                        (true, b'\n') => self.state = State::Line,
+                        (false, b'\r') => self.state = DecoderState::Behind { cr_seen: true },
+                        (true, b'\n') => self.state = DecoderState::Line,
                         (false, b'+' | b'A') => {
-                            self.state = State::Line;
+                            self.state = DecoderState::Line;
                             self.follows_payload = true;
                             continue;
                         }
                         _ => {
-                            self.state = State::Discarding;
+                            self.state = DecoderState::Discarding;
                             self.line_done = true;
                             return Some(Message::Malformed(MISFRAMED));
                         }
                     }
                     *input = &input[1..];
                 }
-                State::Discarding => {
+                DecoderState::Discarding => {
                     let end = input.iter().position(|b| matches!(b, b'\r' | b'\n'));
                     *input = &input[end.unwrap_or(input.len())..];
                     end?;
-                    self.state = State::Line;
+                    self.state = DecoderState::Line;
                 }
             }
         }
@@ -583,10 +585,10 @@ fn is_noise(byte: u8) -> bool {
     !(0x20..0x7F).contains(&byte) && !matches!(byte, b'\r' | b'\n')
 }
 
-fn after_payload(left: usize, owner: Owner) -> State {
+fn after_payload(left: usize, owner: Owner) -> DecoderState {
     match left {
-        0 => State::Behind { cr_seen: false },
-        _ => State::Payload { left, owner },
+        0 => DecoderState::Behind { cr_seen: false },
+        _ => DecoderState::Payload { left, owner },
     }
 }
 

@@ -80,7 +80,7 @@ enum End {
 
 /// What a byte of text was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ForeignStep {
     /// A byte of it.
     Inside,
     /// The end of one of its lines.
@@ -104,42 +104,42 @@ impl Text {
     }
 
     /// Takes a byte.
-    pub(super) fn take(&mut self, byte: u8) -> Step {
+    pub(super) fn take(&mut self, byte: u8) -> ForeignStep {
         if self.end == End::HeaderCr {
             self.end = End::Nothing;
             if byte == b'\n' {
-                return Step::Between;
+                return ForeignStep::Between;
             }
         }
         if self.owed > 0 {
             self.owed -= 1;
             self.taken += 1;
-            return Step::Inside;
+            return ForeignStep::Inside;
         }
         match (self.end, byte) {
-            (End::LineCr, b'\n') => return Step::Over,
+            (End::LineCr, b'\n') => return ForeignStep::Over,
             (End::Cr | End::CrLf, b'\r') => {
                 self.end = End::LineCr;
-                return Step::Between;
+                return ForeignStep::Between;
             }
             (End::Cr, b'\n') => {
                 let is_empty = self.taken == 0 && self.until == Until::EmptyLineOrNothing;
                 if is_empty || self.until == Until::LineEnd {
-                    return Step::Over;
+                    return ForeignStep::Over;
                 }
                 self.end = End::CrLf;
-                return Step::Between;
+                return ForeignStep::Between;
             }
             (_, b'\r') if self.quotes.allow_end() => {
                 self.end = End::Cr;
-                return Step::LineEnd;
+                return ForeignStep::LineEnd;
             }
             _ => {}
         }
         self.end = End::Nothing;
         self.quotes.take(byte);
         self.taken += 1;
-        if self.taken > TEXT_MAX { Step::Endless } else { Step::Inside }
+        if self.taken > TEXT_MAX { ForeignStep::Endless } else { ForeignStep::Inside }
     }
 }
 
@@ -213,7 +213,9 @@ pub fn foreign_length(line: &[u8], after: &[u8]) -> usize {
         }
         Some(Follows::Rest(length)) => after.len().min(length),
         Some(Follows::Text(mut text)) => {
-            let end = after.iter().position(|byte| matches!(text.take(*byte), Step::Over | Step::Endless));
+            let end = after
+                .iter()
+                .position(|byte| matches!(text.take(*byte), ForeignStep::Over | ForeignStep::Endless));
             end.map_or(after.len(), |end| end + 1)
         }
         Some(Follows::Impossible) | None => 0,

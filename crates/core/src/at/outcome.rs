@@ -4,7 +4,7 @@ use super::{CmeError, Final, ResultCode};
 
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommandOutcome {
     /// `OK`
     Ok,
     /// `SEND OK`
@@ -19,16 +19,16 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
-impl From<Final<'_>> for Outcome {
+impl From<Final<'_>> for CommandOutcome {
     fn from(result: Final<'_>) -> Self {
         match result {
-            Final::Ok => Outcome::Ok,
-            Final::SendOk => Outcome::SendOk,
-            Final::SendFail => Outcome::SendFail,
-            Final::Connect => Outcome::Connect,
-            Final::NoCarrier => Outcome::NoCarrier,
-            Final::Error => Outcome::Refused(Refusal::Plain),
-            Final::CmeError(text) => Outcome::Refused(Refusal::Cme(CmeError(text.to_owned()))),
+            Final::Ok => CommandOutcome::Ok,
+            Final::SendOk => CommandOutcome::SendOk,
+            Final::SendFail => CommandOutcome::SendFail,
+            Final::Connect => CommandOutcome::Connect,
+            Final::NoCarrier => CommandOutcome::NoCarrier,
+            Final::Error => CommandOutcome::Refused(Refusal::Plain),
+            Final::CmeError(text) => CommandOutcome::Refused(Refusal::Cme(CmeError(text.to_owned()))),
         }
     }
 }

@@ -4,9 +4,9 @@
 use std::time::Instant;
 
 use super::echo::{self, Echo};
-use super::in_flight::{Answer, InFlight, Stage};
+use super::in_flight::{Answer, CommandStage, InFlight};
 use super::{Channel, ChannelState, Destination, Habit};
-use crate::at::{Command, Expects, Message, Outcome, SocketId, Urc, begins_text};
+use crate::at::{Command, CommandOutcome, Expects, Message, SocketId, Urc, begins_text};
 use crate::recorder::Side;
 
 /// What of an echo was taken.
@@ -26,7 +26,7 @@ pub struct Answered {
     /// The command.
     pub in_flight: InFlight,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: CommandOutcome,
     /// What was received before that.
     pub answer: Answer,
     /// When the command was sent.
@@ -139,7 +139,7 @@ impl Channel {
             }
             Message::Final(result) => {
                 self.recorder.line(Side::Modem, result, now);
-                let result = Outcome::from(result);
+                let result = CommandOutcome::from(result);
                 return self.result(result, now);
             }
         }
@@ -166,16 +166,16 @@ impl Channel {
     }
 
     /// A final result came.
-    fn result(&mut self, result: Outcome, now: Instant) -> Heard {
+    fn result(&mut self, result: CommandOutcome, now: Instant) -> Heard {
         self.answer_is_whole(now);
-        let (is_connect, is_send_ok) = (result == Outcome::Connect, result == Outcome::SendOk);
+        let (is_connect, is_send_ok) = (result == CommandOutcome::Connect, result == CommandOutcome::SendOk);
         if let ChannelState::Resync(resync) = &mut self.state {
             match result {
-                Outcome::Ok => resync.heard_ok(now),
-                Outcome::Connect => return Heard::UnwantedStream,
+                CommandOutcome::Ok => resync.heard_ok(now),
+                CommandOutcome::Connect => return Heard::UnwantedStream,
                 result => {
                     resync.heard_other_result(now);
-                    if result == Outcome::NoCarrier {
+                    if result == CommandOutcome::NoCarrier {
                         return Heard::StreamOver;
                     }
                 }
@@ -200,17 +200,19 @@ impl Channel {
     }
 
     /// A final result arrived. `Some` if it ends the command in flight, which is then no longer in flight.
-    fn concluded(&mut self, result: Outcome) -> Option<(InFlight, Outcome)> {
+    fn concluded(&mut self, result: CommandOutcome) -> Option<(InFlight, CommandOutcome)> {
         let in_flight = self.in_flight.as_ref()?;
         let expects = in_flight.command.expects();
-        let payload_left = in_flight.stage == Stage::AfterPayload;
+        let payload_left = in_flight.stage == CommandStage::AfterPayload;
         let ends = match (&result, expects) {
-            (Outcome::Refused(_), _) => true,
-            (Outcome::SendOk, Expects::Prompt) => payload_left,
-            (Outcome::SendFail, Expects::Prompt) => true,
-            (Outcome::Ok, Expects::Result) => true,
-            (Outcome::Ok, Expects::ConnectThenUpload | Expects::ConnectThenDownload(_)) => payload_left,
-            (Outcome::Connect | Outcome::NoCarrier, Expects::ConnectThenData) => true,
+            (CommandOutcome::Refused(_), _) => true,
+            (CommandOutcome::SendOk, Expects::Prompt) => payload_left,
+            (CommandOutcome::SendFail, Expects::Prompt) => true,
+            (CommandOutcome::Ok, Expects::Result) => true,
+            (CommandOutcome::Ok, Expects::ConnectThenUpload | Expects::ConnectThenDownload(_)) => {
+                payload_left
+            }
+            (CommandOutcome::Connect | CommandOutcome::NoCarrier, Expects::ConnectThenData) => true,
             // Some modules send OK before the CONNECT of a transparent open; anything else here answers no
             // command of ours.
             _ => false,
@@ -226,7 +228,7 @@ impl Channel {
     /// `CONNECT` of a file command arrived.
     fn connected(&mut self, now: Instant) -> bool {
         let Some(in_flight) = &mut self.in_flight else { return false };
-        if in_flight.stage != Stage::Prompt {
+        if in_flight.stage != CommandStage::Prompt {
             return false;
         }
         match in_flight.command.expects() {
@@ -235,7 +237,7 @@ impl Channel {
                 true
             }
             Expects::ConnectThenDownload(size) => {
-                in_flight.stage = Stage::AfterPayload;
+                in_flight.stage = CommandStage::AfterPayload;
                 self.payload_for = Destination::Answer;
                 self.decoder.expect_raw(size);
                 self.announced(size, now);
@@ -330,8 +332,8 @@ impl Channel {
 
     /// A command was answered; by its echo it is learnt whether payload is echoed. `outgoing`: what its socket has to
     /// send, before what was sent is taken away.
-    pub fn learn_habit(&mut self, answered: &InFlight, outcome: &Outcome, outgoing: &[u8]) {
-        let is_sent = matches!((&answered.command, outcome), (Command::Send { .. }, Outcome::SendOk));
+    pub fn learn_habit(&mut self, answered: &InFlight, outcome: &CommandOutcome, outgoing: &[u8]) {
+        let is_sent = matches!((&answered.command, outcome), (Command::Send { .. }, CommandOutcome::SendOk));
         self.habit.answered(answered.echo, if is_sent { outgoing } else { &[] });
     }
 }

@@ -15,7 +15,7 @@ pub struct InFlight {
     /// Who wants its answer.
     pub origin: Origin,
     /// How far it is.
-    pub stage: Stage,
+    pub stage: CommandStage,
     /// The command line has come back, and so much of its payload.
     pub(super) echo: Option<Echo>,
     /// The line had been quiet: a module that slept may have woken by it, and lost it.
@@ -65,8 +65,8 @@ impl InFlight {
     /// How much of the payload of a send has left.
     pub fn payload_sent(&self) -> usize {
         match (self.stage, &self.command) {
-            (Stage::Payload(sent), Command::Send { .. }) => sent,
-            (Stage::AfterPayload, Command::Send { length, .. }) => *length,
+            (CommandStage::Payload(sent), Command::Send { .. }) => sent,
+            (CommandStage::AfterPayload, Command::Send { length, .. }) => *length,
             _ => 0,
         }
     }
@@ -84,7 +84,7 @@ impl InFlight {
 
 /// How far a command is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum CommandStage {
     /// Its final result is awaited.
     Result,
     /// The prompt, or the `CONNECT` of an upload, is awaited: no payload has left.

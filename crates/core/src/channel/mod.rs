@@ -22,7 +22,7 @@ use crate::recorder::{Recorder, Side};
 use deadline::Deadline;
 pub use echo::Habit;
 pub use hearing::{Answered, EchoTaken, Heard};
-pub use in_flight::{Answer, InFlight, Origin, Patience, Stage, UserCommand};
+pub use in_flight::{Answer, CommandStage, InFlight, Origin, Patience, UserCommand};
 use resync::Resync;
 use stream::{Ended, Left, Stream};
 use wire_settings::WireSettings;
@@ -457,10 +457,10 @@ impl Channel {
         let stage = match command.expects() {
             Expects::Prompt => {
                 self.decoder.expect_prompt(true);
-                Stage::Prompt
+                CommandStage::Prompt
             }
-            Expects::ConnectThenUpload | Expects::ConnectThenDownload(_) => Stage::Prompt,
-            Expects::Result | Expects::ConnectThenData => Stage::Result,
+            Expects::ConnectThenUpload | Expects::ConnectThenDownload(_) => CommandStage::Prompt,
+            Expects::Result | Expects::ConnectThenData => CommandStage::Result,
         };
         self.answer = Answer { has_gaps: self.decoder.is_inside_foreign(), ..Answer::default() };
         let wait = command.patience(patience.usual) + self.wire_time(self.output.len());
@@ -491,7 +491,7 @@ impl Channel {
         }
         match (&self.state, &self.in_flight) {
             (ChannelState::Data(stream), _) => stream.output(stream.socket().map_or(&[], outgoing)),
-            (_, Some(InFlight { stage: Stage::Payload(sent), command, .. })) => match command {
+            (_, Some(InFlight { stage: CommandStage::Payload(sent), command, .. })) => match command {
                 Command::Send { socket, length } => &outgoing(*socket)[*sent..*length],
                 Command::Upload { content, .. } => &content[*sent..],
                 _ => &[],
@@ -520,7 +520,7 @@ impl Channel {
             self.recorder.payload(Side::Host, bytes, 0, now);
             stream.sent(bytes, now, wire_time(count, baud));
             return Some(id);
-        } else if let Some(InFlight { command, stage: Stage::Payload(sent), .. }) = &self.in_flight {
+        } else if let Some(InFlight { command, stage: CommandStage::Payload(sent), .. }) = &self.in_flight {
             let (sent, length) = (*sent, command.payload_length());
             match command {
                 Command::Send { socket, .. } => {
@@ -537,9 +537,9 @@ impl Channel {
     /// The prompt was seen: the payload is due.
     fn prompted(&mut self, now: Instant) {
         if let Some(in_flight) = &mut self.in_flight
-            && in_flight.stage == Stage::Prompt
+            && in_flight.stage == CommandStage::Prompt
         {
-            in_flight.stage = Stage::Payload(0);
+            in_flight.stage = CommandStage::Payload(0);
             in_flight.deadline =
                 Deadline::new(in_flight.command.patience(in_flight.patience.usual), LINE_BUSY_MAX, now);
         }
@@ -549,7 +549,7 @@ impl Channel {
     fn payload_written(&mut self, count: usize, length: usize, now: Instant) {
         let wire_time = self.wire_time(length);
         if let Some(in_flight) = &mut self.in_flight
-            && let Stage::Payload(sent) = in_flight.stage
+            && let CommandStage::Payload(sent) = in_flight.stage
         {
             let all_sent = sent + count;
             debug_assert!(all_sent <= length, "no more than announced");
@@ -559,13 +559,13 @@ impl Channel {
                     _ => in_flight.command.patience(in_flight.patience.usual),
                 };
             if all_sent == length {
-                in_flight.stage = Stage::AfterPayload;
+                in_flight.stage = CommandStage::AfterPayload;
                 in_flight.deadline = Deadline::new(wait, LINE_BUSY_MAX, now);
             } else {
                 if sent == 0 {
                     in_flight.deadline = Deadline::new(wait, LINE_BUSY_MAX + wire_time, now);
                 }
-                in_flight.stage = Stage::Payload(all_sent);
+                in_flight.stage = CommandStage::Payload(all_sent);
                 in_flight.deadline.renew(wait, now);
             }
         }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// Where the attempt is.
 #[derive(Debug)]
 pub struct Resync {
-    step: Step,
+    step: ResyncStep,
     remedy: Remedy,
     /// Asks left before the next remedy.
     asks_left: u32,
@@ -50,7 +50,7 @@ pub struct Resync {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum ResyncStep {
     Quiet,
     Asking {
         /// It was answered with an error.
@@ -128,7 +128,7 @@ impl Resync {
     /// Begins with waiting for quiet. `in_doubt`: answers to what was asked before may be under way.
     pub fn new(is_uart: bool, baud: u32, in_doubt: bool, now: Instant) -> Self {
         Resync {
-            step: Step::Quiet,
+            step: ResyncStep::Quiet,
             remedy: Remedy::None,
             asks_left: ASKS_AT_FIRST,
             due: now + QUIET,
@@ -156,7 +156,7 @@ impl Resync {
     /// Of a modem that was in data mode when it last answered: `AT` would be payload.
     pub fn in_data_mode(is_uart: bool, baud: u32, now: Instant) -> Self {
         let resync = Resync::new(is_uart, baud, true, now);
-        Resync { step: Step::Guard, remedy: Remedy::Escape, due: now + GUARD, ..resync }
+        Resync { step: ResyncStep::Guard, remedy: Remedy::Escape, due: now + GUARD, ..resync }
     }
 
     /// Whether anything has been asked.
@@ -171,29 +171,29 @@ impl Resync {
 
     /// Bytes arrived, whatever they are: it is not quiet.
     pub fn heard_bytes(&mut self, now: Instant) {
-        if matches!(self.step, Step::Quiet | Step::Settling) {
+        if matches!(self.step, ResyncStep::Quiet | ResyncStep::Settling) {
             self.due = (now + QUIET).min(self.patience_ends);
         }
     }
 
     /// The line was taken up for so long, which is not counted against the modem.
     pub fn line_was_busy(&mut self, wire_time: Duration) {
-        if matches!(self.step, Step::Marking { answered: false, .. }) {
+        if matches!(self.step, ResyncStep::Marking { answered: false, .. }) {
             self.due = (self.due + wire_time).min(self.patience_ends);
         }
     }
 
     /// `OK` arrived.
     pub fn heard_ok(&mut self, now: Instant) {
-        if let Step::Asking { .. } = self.step {
+        if let ResyncStep::Asking { .. } = self.step {
             // An OK may be late, of an older command; the one that was asked for then still follows.
-            self.step = Step::Settling;
+            self.step = ResyncStep::Settling;
             self.due = now + QUIET;
             self.patience_ends = now + QUIET_MAX;
-        } else if self.step == Step::Escaped && now + (ESCAPE_WAIT - ESCAPE_OK_NOT_BEFORE) >= self.due {
+        } else if self.step == ResyncStep::Escaped && now + (ESCAPE_WAIT - ESCAPE_OK_NOT_BEFORE) >= self.due {
             // It may be late too, of an `AT` before the escape: the modem is asked once more.
             self.due = self.due.min(now + QUIET);
-        } else if let Step::Marking { seen: true, answered, .. } = &mut self.step {
+        } else if let ResyncStep::Marking { seen: true, answered, .. } = &mut self.step {
             *answered = true;
             self.due = now;
         }
@@ -201,7 +201,7 @@ impl Resync {
 
     /// A line of an answer arrived.
     pub fn heard_line(&mut self, line: &str) {
-        if let Step::Marking { seen, .. } = &mut self.step {
+        if let ResyncStep::Marking { seen, .. } = &mut self.step {
             *seen |= line.starts_with(MARK_ANSWER);
         }
     }
@@ -209,12 +209,12 @@ impl Resync {
     /// An error or another result arrived: the modem answers, and may have been in the middle of something.
     pub fn heard_other_result(&mut self, now: Instant) {
         match &mut self.step {
-            Step::Asking { refused: refused @ false } => {
+            ResyncStep::Asking { refused: refused @ false } => {
                 *refused = true;
                 self.due = now + refused_pause(self.refusals);
                 self.refusals = self.refusals.saturating_add(1);
             }
-            Step::Marking { refused, .. } => *refused = true,
+            ResyncStep::Marking { refused, .. } => *refused = true,
             _ => {}
         }
     }
@@ -226,30 +226,30 @@ impl Resync {
         }
         match self.step {
             // Quiet or not, late answers may still be under way.
-            Step::Settling if self.in_doubt || self.patience_ends <= now => {
-                self.step = Step::Marking { seen: false, answered: false, refused: false };
+            ResyncStep::Settling if self.in_doubt || self.patience_ends <= now => {
+                self.step = ResyncStep::Marking { seen: false, answered: false, refused: false };
                 self.due = now + MARK_WAIT;
                 self.patience_ends = now + MARK_WAIT_MAX;
                 Next::Ask(MARK)
             }
-            Step::Settling | Step::Marking { answered: true, .. } => self.awake(),
+            ResyncStep::Settling | ResyncStep::Marking { answered: true, .. } => self.awake(),
             // One error may be late as well.
-            Step::Marking { refused: true, .. } if std::mem::replace(&mut self.was_refused, true) => {
+            ResyncStep::Marking { refused: true, .. } if std::mem::replace(&mut self.was_refused, true) => {
                 self.awake()
             }
-            Step::Guard => {
-                self.step = Step::Escaped;
+            ResyncStep::Guard => {
+                self.step = ResyncStep::Escaped;
                 self.has_asked = true;
                 self.due = now + ESCAPE_WAIT;
                 Next::Escape(b"+++")
             }
             // What never pauses may be payload, in which anything can be read, and `AT` would be payload too.
-            Step::Quiet if self.remedy == Remedy::None && self.patience_ends <= now => {
+            ResyncStep::Quiet if self.remedy == Remedy::None && self.patience_ends <= now => {
                 self.next_remedy(now, wire_time)
             }
-            Step::Quiet | Step::Escaped | Step::Filling => self.ask(now),
-            Step::Asking { .. } | Step::Marking { .. } if self.asks_left > 0 => self.ask(now),
-            Step::Asking { .. } | Step::Marking { .. } => self.next_remedy(now, wire_time),
+            ResyncStep::Quiet | ResyncStep::Escaped | ResyncStep::Filling => self.ask(now),
+            ResyncStep::Asking { .. } | ResyncStep::Marking { .. } if self.asks_left > 0 => self.ask(now),
+            ResyncStep::Asking { .. } | ResyncStep::Marking { .. } => self.next_remedy(now, wire_time),
         }
     }
 
@@ -263,7 +263,7 @@ impl Resync {
     }
 
     fn ask(&mut self, now: Instant) -> Next {
-        self.step = Step::Asking { refused: false };
+        self.step = ResyncStep::Asking { refused: false };
         self.in_doubt |= std::mem::replace(&mut self.has_asked, true);
         self.asks_left = self.asks_left.saturating_sub(1);
         self.due = now + ANSWER_WAIT;
@@ -286,35 +286,35 @@ impl Resync {
         match self.remedy {
             Remedy::None => Next::Silent,
             Remedy::Escape => {
-                self.step = Step::Guard;
+                self.step = ResyncStep::Guard;
                 self.due = now + GUARD;
                 Next::Wait
             }
             Remedy::Key(index) => {
-                self.step = Step::Filling;
+                self.step = ResyncStep::Filling;
                 self.asks_left = ASKS_PER_KEY;
                 self.due = now + QUIET;
                 Next::Cancel(KEYS[index])
             }
             Remedy::ModemFlowControl => {
-                self.step = Step::Asking { refused: false };
+                self.step = ResyncStep::Asking { refused: false };
                 self.asks_left = ASKS_PER_KEY;
                 self.due = now + ANSWER_WAIT;
                 Next::Ask(NO_FLOW_CONTROL)
             }
             Remedy::Filler => {
-                self.step = Step::Filling;
+                self.step = ResyncStep::Filling;
                 self.due = now + wire_time(FILLER.len()) + ANSWER_WAIT;
                 Next::Fill
             }
             Remedy::Speed(index) => {
-                self.step = Step::Quiet;
+                self.step = ResyncStep::Quiet;
                 self.due = now;
                 self.baud = BAUDS[index];
                 Next::SetBaud(self.baud)
             }
             Remedy::NoFlowControl => {
-                self.step = Step::Quiet;
+                self.step = ResyncStep::Quiet;
                 self.due = now;
                 self.baud = self.configured_baud;
                 Next::DropFlowControl

@@ -1,7 +1,7 @@
 //! The diagram of a channel, state by state, and what each step gives back.
 
 use super::*;
-use crate::at::{Outcome, Urc};
+use crate::at::{CommandOutcome, Urc};
 use crate::test_clock::now;
 
 const LINE: Line = Line { baud: 115_200, is_uart: true, is_paced: true };
@@ -145,7 +145,7 @@ fn an_answer_is_handed_over_whole_with_the_command_it_belongs_to() {
         Heard::Answered(answered) => Some((answered.outcome, answered.answer.lines)),
         _ => None,
     });
-    assert_eq!(answers.collect::<Vec<_>>(), [(Outcome::Ok, vec!["+CSQ: 23,99".to_owned()])]);
+    assert_eq!(answers.collect::<Vec<_>>(), [(CommandOutcome::Ok, vec!["+CSQ: 23,99".to_owned()])]);
     assert!(channel.in_flight().is_none());
 }
 

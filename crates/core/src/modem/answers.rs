@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Address, CloseTime, Command, Cut, Doubt, End, Event, FailedSend, GiveUp, InFlight, Modem, OpenAnswer,
-    OpenFailure, OpenResult, Origin, Outcome, RebootSign, Received, Refusal, Rung, Socket, SocketId, Stage,
-    Step, UserAnswer, Way,
+    Address, CloseTime, Command, CommandOutcome, CommandStage, Cut, Doubt, End, Event, FailedSend, GiveUp,
+    InFlight, Modem, OpenAnswer, OpenFailure, OpenResult, Origin, RebootSign, Received, Refusal, Rung,
+    SetupStep, Socket, SocketId, UserAnswer, Way,
 };
 use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
 use crate::channel::Habit;
@@ -20,14 +20,14 @@ impl Modem {
         &mut self,
         port: usize,
         in_flight: InFlight,
-        outcome: Outcome,
+        outcome: CommandOutcome,
         answer: crate::channel::Answer,
         now: Instant,
     ) {
         // A bare `OK` would mean that there is no such socket, or no data session.
         let is_question =
             matches!(in_flight.command, Command::State { .. }) || in_flight.origin == Origin::Judge;
-        if is_question && outcome == Outcome::Ok && answer.lines.is_empty() && answer.has_gaps {
+        if is_question && outcome == CommandOutcome::Ok && answer.lines.is_empty() && answer.has_gaps {
             return self.asked_in_vain(&in_flight);
         }
         if in_flight.origin != Origin::Wire {
@@ -41,7 +41,7 @@ impl Modem {
             }
             Origin::Liveness => {}
             Origin::Reboot => match outcome {
-                Outcome::Ok => self.rebooted(RebootSign::GoesDown, now),
+                CommandOutcome::Ok => self.rebooted(RebootSign::GoesDown, now),
                 _ => log::warn!("the modem refuses to reboot"),
             },
             Origin::Context(index) => {
@@ -49,12 +49,12 @@ impl Modem {
             }
             Origin::Judge => {
                 let stands = match &outcome {
-                    Outcome::Ok => {
+                    CommandOutcome::Ok => {
                         let address = Address::of(self.settings.pdp.context, &answer.lines);
                         address.is_some() && address.as_ref() == self.setup.address()
                     }
                     // A module that never reports it: only a refused open shows that the session is lost.
-                    Outcome::Refused(_) if self.setup.address().is_none() => {
+                    CommandOutcome::Refused(_) if self.setup.address().is_none() => {
                         self.setup.doubt() != Doubt::Asked
                     }
                     _ => false,
@@ -85,7 +85,7 @@ impl Modem {
         &mut self,
         port: usize,
         in_flight: InFlight,
-        outcome: Outcome,
+        outcome: CommandOutcome,
         answer: &crate::channel::Answer,
         now: Instant,
     ) {
@@ -93,7 +93,7 @@ impl Modem {
         self.sockets[id.index()].command_done();
         match in_flight.command {
             Command::Send { length, .. } => {
-                let is_cut_short = matches!(outcome, Outcome::Refused(_))
+                let is_cut_short = matches!(outcome, CommandOutcome::Refused(_))
                     && in_flight.owes_echo()
                     && self.channels[port].habit() == Habit::Payload;
                 self.send_answered(id, length, in_flight.stage, outcome, port, now);
@@ -120,14 +120,14 @@ impl Modem {
         &mut self,
         id: SocketId,
         length: usize,
-        stage: Stage,
-        outcome: Outcome,
+        stage: CommandStage,
+        outcome: CommandOutcome,
         port: usize,
         now: Instant,
     ) {
         let socket = &mut self.sockets[id.index()];
         match outcome {
-            Outcome::SendOk => {
+            CommandOutcome::SendOk => {
                 socket.sent(length);
                 self.counters.sent_bytes += length as u64;
                 self.fair.served(id, Way::Up, length);
@@ -135,7 +135,7 @@ impl Modem {
                     self.events.push_back(Event::SentLate { tunnel: tunnel.clone(), bytes: length });
                 }
             }
-            Outcome::SendFail => {
+            CommandOutcome::SendFail => {
                 self.counters.send_fails += 1;
                 self.fair.served(id, Way::Up, 0);
                 if let Err(cut) = socket.send_failed(port, length, now) {
@@ -144,7 +144,7 @@ impl Modem {
             }
             _ => {
                 socket.send_refused();
-                if matches!(stage, Stage::Payload(_)) {
+                if matches!(stage, CommandStage::Payload(_)) {
                     // It stopped taking payload half-way: what still leaves would be read as commands.
                     self.channel_silent(port, Cut::SendUncertain, now);
                 }
@@ -162,7 +162,14 @@ impl Modem {
         match failed[..] {
             [(id, send)] => {
                 log::debug!("socket {id}: SEND OK after SEND FAIL, so the bytes were taken");
-                self.send_answered(id, send.length, Stage::AfterPayload, Outcome::SendOk, port, now);
+                self.send_answered(
+                    id,
+                    send.length,
+                    CommandStage::AfterPayload,
+                    CommandOutcome::SendOk,
+                    port,
+                    now,
+                );
             }
             _ => {
                 let kept = failed.iter().filter(|(_, send)| send.length > 0);
@@ -176,7 +183,7 @@ impl Modem {
         id: SocketId,
         received: Option<usize>,
         receivable_again: bool,
-        outcome: Outcome,
+        outcome: CommandOutcome,
         now: Instant,
     ) {
         match self.sockets[id.index()].receive_answered(received, receivable_again, &outcome, now) {
@@ -186,12 +193,12 @@ impl Modem {
         }
     }
 
-    pub(super) fn open_answered(&mut self, port: usize, id: SocketId, outcome: Outcome, now: Instant) {
-        if outcome == Outcome::Connect {
+    pub(super) fn open_answered(&mut self, port: usize, id: SocketId, outcome: CommandOutcome, now: Instant) {
+        if outcome == CommandOutcome::Connect {
             // Wanted or not, the channel is a stream from now on.
             return self.connected(port, id, now);
         }
-        if outcome != Outcome::Ok {
+        if outcome != CommandOutcome::Ok {
             self.context_perhaps_forgotten(id);
         }
         let answer = self.sockets[id.index()].open_answered(port, outcome);
@@ -289,12 +296,12 @@ impl Modem {
         &mut self,
         id: SocketId,
         timeout_seconds: Option<u16>,
-        outcome: Outcome,
+        outcome: CommandOutcome,
         now: Instant,
     ) {
         self.context_perhaps_forgotten(id);
         let (form, speaking) = (self.close_form(id), self.speaking_channels());
-        let (is_refused, timed) = (outcome != Outcome::Ok, timeout_seconds.is_some());
+        let (is_refused, timed) = (outcome != CommandOutcome::Ok, timeout_seconds.is_some());
         match self.sockets[id.index()].close_answered(is_refused, timed, form, speaking, now) {
             CloseAnswer::Nothing => {}
             CloseAnswer::OpenGoesOn => {
@@ -379,7 +386,7 @@ impl Modem {
             // No URC reported it: the modem may have rebooted unseen, and what was set on the wire and for
             // URCs is gone.
             self.wire_settings_are_gone();
-            self.session_lost(Cut::SessionLost, Step::Down, now);
+            self.session_lost(Cut::SessionLost, SetupStep::Down, now);
         }
     }
 
@@ -387,7 +394,7 @@ impl Modem {
         &mut self,
         port: usize,
         id: SocketId,
-        outcome: &Outcome,
+        outcome: &CommandOutcome,
         lines: &[String],
         now: Instant,
     ) {
@@ -434,8 +441,14 @@ impl Modem {
         self.sockets[id.index()].release_context();
     }
 
-    pub(super) fn switch_answered(&mut self, port: usize, id: SocketId, outcome: Outcome, now: Instant) {
-        let worked = outcome == Outcome::Ok;
+    pub(super) fn switch_answered(
+        &mut self,
+        port: usize,
+        id: SocketId,
+        outcome: CommandOutcome,
+        now: Instant,
+    ) {
+        let worked = outcome == CommandOutcome::Ok;
         let closed = self.sockets[id.index()].open().is_some_and(|open| open.far_end != FarEnd::There);
         // Whose far end has closed can be refused anything.
         if worked || !closed {

@@ -7,14 +7,14 @@
 use std::time::Instant;
 
 use super::{
-    Cut, End, Ending, Event, GiveUp, Modem, OpenFailure, Outcome, SocketId, Told, Witness, settings,
+    CommandOutcome, Cut, End, Ending, Event, GiveUp, Modem, OpenFailure, SocketId, Told, Witness, settings,
 };
 use crate::at::answers::{Answer, SocketState, SocketStatus};
 
 impl Modem {
     /// What an answer to AT+QSSLSTATE=\<id> shows about our connection.
-    pub(super) fn witness(&self, id: SocketId, outcome: &Outcome, lines: &[String]) -> Witness {
-        if *outcome != Outcome::Ok {
+    pub(super) fn witness(&self, id: SocketId, outcome: &CommandOutcome, lines: &[String]) -> Witness {
+        if *outcome != CommandOutcome::Ok {
             return Witness::Unclear;
         }
         let ours = self.sockets[id.index()].tunnel().map(|tunnel| tunnel.target.port);

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use crate::at::{Outcome, Refusal};
+pub use crate::at::{CommandOutcome, Refusal};
 pub use crate::channel::UserCommand;
 pub(crate) use crate::failure::Cut;
 pub use crate::failure::{Failure, OpenFailure};
@@ -42,7 +42,7 @@ use crate::byte_queue::ByteQueue;
 use crate::channel::resync::{FILLER, Without};
 use crate::channel::stream::{READ_MIN_BYTES, Stream};
 use crate::channel::{
-    Answered, Channel, ChannelState, EchoTaken, Heard, InFlight, Line, Origin, Stage, resync,
+    Answered, Channel, ChannelState, CommandStage, EchoTaken, Heard, InFlight, Line, Origin, resync,
 };
 use crate::error::Kind;
 use crate::fair_queue::{FairQueue, Way};
@@ -51,7 +51,7 @@ use crate::recorder::LIMIT_BYTES;
 use crate::recovery::{Absence, Ladder, Reboot, RebootSign, Rung};
 use crate::settings::{self, Mode};
 use crate::setup::ssl_context::SslContext;
-use crate::setup::{Doubt, SetUp, Step, Texts};
+use crate::setup::{Doubt, SetUp, SetupStep, Texts};
 use crate::socket::{
     Ending, FailedSend, Flow, OpenAnswer, OpenResult, Received, Socket, Told, UrcOpened, Witness,
 };
@@ -180,7 +180,7 @@ pub(crate) enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserAnswer {
     /// How it ended; `None`: the modem did not answer.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<CommandOutcome>,
     /// Its information lines.
     pub lines: Vec<String>,
     /// The bytes of a downloaded file.
@@ -303,9 +303,9 @@ impl Modem {
     pub fn upload_progress(&self) -> Option<(usize, usize)> {
         self.channels.iter().find_map(|channel| match channel.in_flight()? {
             InFlight { command: Command::Upload { content, .. }, stage, .. } => match stage {
-                Stage::Payload(sent) => Some((*sent, content.len())),
-                Stage::AfterPayload => Some((content.len(), content.len())),
-                Stage::Result | Stage::Prompt => None,
+                CommandStage::Payload(sent) => Some((*sent, content.len())),
+                CommandStage::AfterPayload => Some((content.len(), content.len())),
+                CommandStage::Result | CommandStage::Prompt => None,
             },
             _ => None,
         })
@@ -477,7 +477,7 @@ impl Modem {
         self.close_channel(port, Cut::PortLost, now);
         self.reopen_at[port] = Some(now + REOPEN_PAUSE);
         if !self.channels.iter().any(Channel::is_open) {
-            self.session_lost(Cut::PortLost, Step::Down, now);
+            self.session_lost(Cut::PortLost, SetupStep::Down, now);
             if self.releasing.is_some() {
                 self.session_release(now);
             }
@@ -855,7 +855,7 @@ impl Modem {
             Urc::TcpOpened(id, result) => self.events.push_back(Event::TcpOpened(id, result)),
             Urc::PdpDeactivated(context) => {
                 if context == self.settings.pdp.context.number() && self.setup.has_address() {
-                    self.session_lost(Cut::SessionLost, Step::Sim, now);
+                    self.session_lost(Cut::SessionLost, SetupStep::Sim, now);
                 }
             }
             Urc::NetworkTime(result) => {

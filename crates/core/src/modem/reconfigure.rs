@@ -7,7 +7,7 @@ use super::Modem;
 use crate::at::SslContextId;
 use crate::channel::Origin;
 use crate::settings;
-use crate::setup::Step;
+use crate::setup::SetupStep;
 use crate::setup::ssl_context::{CaStorage, SslContext};
 
 /// Why new tunnels are not taken.
@@ -77,12 +77,12 @@ impl Modem {
     fn change_contexts(&mut self, tunnels: &[Arc<settings::Tunnel>]) -> Result<(), Reluctance> {
         let setting_up = matches!(
             self.setup.step(),
-            Step::ListFiles
-                | Step::Compare
-                | Step::DeleteFile
-                | Step::Space
-                | Step::Upload
-                | Step::LookAtClock
+            SetupStep::ListFiles
+                | SetupStep::Compare
+                | SetupStep::DeleteFile
+                | SetupStep::Space
+                | SetupStep::Upload
+                | SetupStep::LookAtClock
         );
         if setting_up {
             return Err(Reluctance::NotNow);

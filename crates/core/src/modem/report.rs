@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Modem, Step, UserCommand};
+use super::{Modem, SetupStep, UserCommand};
 use crate::channel::{Channel, ChannelState};
 use crate::recorder::Recorder;
 
@@ -100,19 +100,21 @@ impl Modem {
             return format!("waiting: {reason}");
         }
         match self.setup.step() {
-            Step::Up => "up",
-            Step::Unwanted => "not wanted",
-            Step::Down | Step::Failed => "waiting for the modem",
-            Step::Sim | Step::EnterPin => "asking for the SIM",
-            Step::Registration(_) => "asking for the registration",
-            Step::PdpState
-            | Step::Apn
-            | Step::Activate
-            | Step::TearDown
-            | Step::Address
-            | Step::OtherAddress => "activating the data session",
-            Step::ListFiles | Step::DeleteFile | Step::Space | Step::Upload => "storing certificates",
-            Step::Deactivate | Step::Ended => "released",
+            SetupStep::Up => "up",
+            SetupStep::Unwanted => "not wanted",
+            SetupStep::Down | SetupStep::Failed => "waiting for the modem",
+            SetupStep::Sim | SetupStep::EnterPin => "asking for the SIM",
+            SetupStep::Registration(_) => "asking for the registration",
+            SetupStep::PdpState
+            | SetupStep::Apn
+            | SetupStep::Activate
+            | SetupStep::TearDown
+            | SetupStep::Address
+            | SetupStep::OtherAddress => "activating the data session",
+            SetupStep::ListFiles | SetupStep::DeleteFile | SetupStep::Space | SetupStep::Upload => {
+                "storing certificates"
+            }
+            SetupStep::Deactivate | SetupStep::Ended => "released",
             _ => "setting up the modem",
         }
         .into()

@@ -7,14 +7,14 @@
 use std::time::{Duration, Instant};
 
 use super::{Modem, UrcPort};
-use crate::at::{Command, Outcome, SocketId};
+use crate::at::{Command, CommandOutcome, SocketId};
 use crate::channel::Habit;
 use crate::channel::wire_settings::{self, IDENTITY, SERIAL_NUMBER, SPEED, is_needed};
 use crate::channel::{Channel, Origin, Patience};
 use crate::fair_queue::Way;
 use crate::settings::{self, Mode};
 use crate::setup::ssl_context::negotiate_seconds;
-use crate::setup::{Doubt, Step};
+use crate::setup::{Doubt, SetupStep};
 use crate::socket::{Flow, OpenStage, Opener, Opening, Socket, Switching, View};
 
 impl Modem {
@@ -111,7 +111,7 @@ impl Modem {
         if self.reboot.take_due() {
             return Some((Command::line("AT+CFUN=1,1"), Origin::Reboot));
         }
-        if !self.setup.is_up() && self.setup.step() != Step::Contexts {
+        if !self.setup.is_up() && self.setup.step() != SetupStep::Contexts {
             if is_first && !self.is_setting_up() {
                 let command = self.setup_command(port, now)?;
                 return Some((command, Origin::Session));
@@ -206,11 +206,11 @@ impl Modem {
         &mut self,
         port: usize,
         command: &Command,
-        outcome: &Outcome,
+        outcome: &CommandOutcome,
         lines: &[String],
         now: Instant,
     ) {
-        if let Outcome::Refused(refusal) = outcome {
+        if let CommandOutcome::Refused(refusal) = outcome {
             log::debug!("{} refused {command}: {refusal}", self.ports[port].name);
         }
         self.channels[port].wire_mut().heard();
@@ -241,7 +241,7 @@ impl Modem {
             }
             return;
         }
-        if *outcome == Outcome::Ok
+        if *outcome == CommandOutcome::Ok
             && let Command::Line(line) = command
             && line.text.starts_with(SPEED)
         {
@@ -250,12 +250,12 @@ impl Modem {
             self.actions.push_back(super::Action::SetBaud(port, baud));
             return self.channels[port].speed_set(baud, now);
         }
-        self.channels[port].wire_mut().answered(*outcome == Outcome::Ok);
+        self.channels[port].wire_mut().answered(*outcome == CommandOutcome::Ok);
     }
 
     /// Whether the answer to this line shows that the device on this port is not the one that is meant. `auto` means a
     /// Quectel modem; one that does not give its maker's name at all may be one.
-    fn is_another_device(&self, port: usize, line: &str, outcome: &Outcome, lines: &[String]) -> bool {
+    fn is_another_device(&self, port: usize, line: &str, outcome: &CommandOutcome, lines: &[String]) -> bool {
         let name = &self.ports[port].name;
         match (line, &self.port_settings[port].identity) {
             (SERIAL_NUMBER, settings::Identity::Imei(wanted)) => {
@@ -265,7 +265,9 @@ impl Modem {
                 }
                 is_another
             }
-            (IDENTITY, settings::Identity::Quectel) if *outcome == Outcome::Ok && !lines.is_empty() => {
+            (IDENTITY, settings::Identity::Quectel)
+                if *outcome == CommandOutcome::Ok && !lines.is_empty() =>
+            {
                 let is_another = !lines.iter().any(|line| line.to_ascii_lowercase().contains("quectel"));
                 if is_another {
                     log::info!(
@@ -486,7 +488,7 @@ impl Modem {
     /// At the end, once every socket is free, the session is released.
     fn notice_release(&mut self, now: Instant) {
         let Some(until) = self.releasing else { return };
-        if !matches!(self.setup.step(), Step::Up | Step::Contexts) {
+        if !matches!(self.setup.step(), SetupStep::Up | SetupStep::Contexts) {
             return self.session_release(now);
         }
         let busy = self.sockets.iter().any(Socket::is_in_use);

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::{Action, Event, Modem, UrcPort};
-use crate::at::{Command, Outcome, SocketId, SslContextId};
+use crate::at::{Command, CommandOutcome, SocketId, SslContextId};
 use crate::channel::{Channel, Origin};
 use crate::error::Kind;
 use crate::failure::{Cut, Failure, OpenFailure};
 use crate::profile::CloseTime;
 use crate::settings::{self, Authentication};
 use crate::setup::ssl_context::{Reading, SslContext, likely_causes};
-use crate::setup::{Effect, Given, SetUp, Step};
+use crate::setup::{Effect, Given, SetUp, SetupStep};
 use crate::socket::{Opening, Socket};
 
 impl Modem {
@@ -100,7 +100,7 @@ impl Modem {
     }
 
     /// The session is gone: every stream is cut, and the set-up begins again at `step`.
-    pub(super) fn session_lost(&mut self, cut: Cut, step: Step, now: Instant) {
+    pub(super) fn session_lost(&mut self, cut: Cut, step: SetupStep, now: Instant) {
         if self.setup.is_ending() {
             return;
         }
@@ -161,11 +161,11 @@ impl Modem {
     /// The line about settings of an SSL context that is due: of all of them while the session is set up, and then of
     /// those that a connection waits for.
     pub(super) fn context_command(&mut self) -> Option<(Command, Origin)> {
-        if !matches!(self.setup.step(), Step::Contexts | Step::Up) {
+        if !matches!(self.setup.step(), SetupStep::Contexts | SetupStep::Up) {
             return None;
         }
         for index in 0..self.setup.contexts().len() {
-            if self.setup.step() == Step::Up && !self.is_waited_for(index) {
+            if self.setup.step() == SetupStep::Up && !self.is_waited_for(index) {
                 continue;
             }
             let Some((line, is_secret)) = self.setup.context_line(index) else { continue };
@@ -194,13 +194,13 @@ impl Modem {
     pub(super) fn context_answered(
         &mut self,
         index: usize,
-        outcome: &Outcome,
+        outcome: &CommandOutcome,
         lines: &[String],
         now: Instant,
     ) {
         let refusal = match outcome {
-            Outcome::Ok => None,
-            Outcome::Refused(refusal) => Some(refusal.to_string()),
+            CommandOutcome::Ok => None,
+            CommandOutcome::Refused(refusal) => Some(refusal.to_string()),
             _ => Some("no OK".to_owned()),
         };
         let owns_chain = self.owns_chain();

@@ -6,9 +6,9 @@
 use std::time::Instant;
 
 use super::{
-    Absence, Action, Channel, ChannelState, Command, Cut, Event, FILLER, Failure, Flow, InFlight, Kind,
-    Modem, OpenFailure, Origin, Outcome, REOPEN_PAUSE, RebootSign, Refusal, Rung, Socket, SocketId, Stage,
-    Step, UrcPort, UserAnswer, Without, resync, settings,
+    Absence, Action, Channel, ChannelState, Command, CommandOutcome, CommandStage, Cut, Event, FILLER,
+    Failure, Flow, InFlight, Kind, Modem, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, Rung,
+    SetupStep, Socket, SocketId, UrcPort, UserAnswer, Without, resync, settings,
 };
 use crate::at::AccessMode;
 
@@ -113,11 +113,11 @@ impl Modem {
             // lost.
             Rung::Session => {
                 self.setup.rebuild_is_due();
-                self.session_lost(Cut::SessionLost, Step::Down, now);
+                self.session_lost(Cut::SessionLost, SetupStep::Down, now);
             }
             Rung::Reboot => {
                 self.reboot.is_due();
-                self.session_lost(Cut::SessionLost, Step::Down, now);
+                self.session_lost(Cut::SessionLost, SetupStep::Down, now);
             }
             Rung::ResetCommand => {
                 self.actions.push_back(Action::RunResetCommand);
@@ -144,7 +144,7 @@ impl Modem {
         self.close_channel(port, Cut::Silent, now);
         self.reopen_at[port] = Some(now + REOPEN_PAUSE);
         if !self.channels.iter().any(Channel::is_open) {
-            self.session_lost(Cut::Silent, Step::Down, now);
+            self.session_lost(Cut::Silent, SetupStep::Down, now);
         }
     }
 
@@ -158,7 +158,7 @@ impl Modem {
             Origin::Wire => self.wire_unanswered(port, &in_flight.command),
             Origin::Context(index) => {
                 if self.setup.context_unanswered() {
-                    let refused = Outcome::Refused(Refusal::Plain);
+                    let refused = CommandOutcome::Refused(Refusal::Plain);
                     self.context_answered(index, &refused, &[], now);
                 }
             }
@@ -173,7 +173,7 @@ impl Modem {
             Origin::Judge => self.judgement_is_lost(),
             Origin::Socket => {
                 let Some(id) = in_flight.command.socket() else { return };
-                if let (Command::Send { length, .. }, Stage::Prompt, Cut::Silent) =
+                if let (Command::Send { length, .. }, CommandStage::Prompt, Cut::Silent) =
                     (&in_flight.command, in_flight.stage, cut)
                 {
                     // Nothing has left. Whether the module waits for it all the same shows when it is asked.
@@ -276,7 +276,7 @@ impl Modem {
                 self.sockets[id.index()].command_done();
             }
         }
-        self.session_lost(Cut::Rebooted, Step::Down, now);
+        self.session_lost(Cut::Rebooted, SetupStep::Down, now);
         self.setup.context_gone();
     }
 
@@ -399,7 +399,7 @@ impl Modem {
                     log::warn!("the modem has rebooted: it is back at {baud} baud");
                     self.counters.reboots += 1;
                     self.ladder.rebooted();
-                    self.session_lost(Cut::Rebooted, Step::Down, now);
+                    self.session_lost(Cut::Rebooted, SetupStep::Down, now);
                     self.setup.context_gone();
                 }
             }
@@ -460,7 +460,7 @@ impl Modem {
         self.setup.modem_is_silent();
         if rung == Rung::Resync && self.settings.recovery == settings::Recovery::Resync {
             self.channels[port].begin_over(self.settings.baud, now + REOPEN_PAUSE);
-            self.session_lost(Cut::Silent, Step::Down, now);
+            self.session_lost(Cut::Silent, SetupStep::Down, now);
             return self.session_failed(failure, false, now);
         }
         if rung == Rung::ResetCommand {

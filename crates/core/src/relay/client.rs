@@ -28,7 +28,7 @@ pub struct Client {
     /// Who it is, for logs.
     pub peer: String,
     /// Where in the diagram it is.
-    pub state: State,
+    pub state: ClientState,
     /// It has sent its last byte.
     pub finished: bool,
     /// The client is gone: it would not read what we write.
@@ -57,7 +57,7 @@ pub struct Client {
 
 /// The state of a client.
 #[derive(Debug)]
-pub enum State {
+pub enum ClientState {
     /// It has not sent anything, and gets a socket when it does.
     Silent,
     /// It waits for a socket.
@@ -105,7 +105,7 @@ impl Client {
             number,
             tunnel,
             peer,
-            state: State::Waiting,
+            state: ClientState::Waiting,
             finished: false,
             gone: false,
             undelivered: 0,
@@ -124,7 +124,7 @@ impl Client {
     /// The socket that it is attached to.
     pub fn socket(&self) -> Option<SocketId> {
         match self.state {
-            State::Attached { socket, .. } => Some(socket),
+            ClientState::Attached { socket, .. } => Some(socket),
             _ => None,
         }
     }

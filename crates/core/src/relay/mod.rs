@@ -21,7 +21,7 @@ use crate::modem::{
     SEND_STUCK_LIMIT, UserAnswer, UserCommand,
 };
 use crate::settings::{OpenOn, Settings, Tunnel, WhenFull};
-use client::{Client, Stall, State, Taken};
+use client::{Client, ClientState, Stall, Taken};
 use probe::Probe;
 
 pub use client::ClientId;
@@ -165,14 +165,14 @@ impl Relay {
             return 0;
         }
         match client.state {
-            State::Silent => client.early.room(),
-            State::Waiting => 0,
+            ClientState::Silent => client.early.room(),
+            ClientState::Waiting => 0,
             // Room comes in small pieces while the port is busy; what is queued lasts until they are one.
-            State::Attached { socket, .. } => match self.modem.room(socket) {
+            ClientState::Attached { socket, .. } => match self.modem.room(socket) {
                 room if room < CLIENT_READ_MIN_BYTES => 0,
                 room => room,
             },
-            State::Ending { .. } | State::Lingering => DISCARD_BYTES,
+            ClientState::Ending { .. } | ClientState::Lingering => DISCARD_BYTES,
         }
     }
 
@@ -230,7 +230,7 @@ impl Relay {
         let mut client = Client::new(self.accepted_clients, tunnel.clone(), peer, now);
         account_of(&mut self.accounts, tunnel).counters.accepted += 1;
         match tunnel.limits.open_on {
-            OpenOn::FirstByte => client.state = State::Silent,
+            OpenOn::FirstByte => client.state = ClientState::Silent,
             OpenOn::Accept => self.waiting.push_back(id),
         }
         self.clients[id.0] = Some(client);
@@ -249,18 +249,18 @@ impl Relay {
         client.last_byte = now;
         client.silent_since = None;
         match &mut client.state {
-            State::Silent => {
+            ClientState::Silent => {
                 let taken = client.early.append(bytes);
                 debug_assert_eq!(taken, bytes.len(), "no more than wanted");
-                client.state = State::Waiting;
+                client.state = ClientState::Waiting;
                 self.waiting.push_back(id);
             }
-            State::Attached { socket, .. } => {
+            ClientState::Attached { socket, .. } => {
                 let taken = self.modem.send(*socket, bytes, now);
                 // The far end may have closed in this very turn.
                 client.undelivered += (bytes.len() - taken) as u64;
             }
-            State::Waiting | State::Ending { .. } | State::Lingering => {
+            ClientState::Waiting | ClientState::Ending { .. } | ClientState::Lingering => {
                 client.undelivered += bytes.len() as u64;
             }
         }
@@ -278,8 +278,8 @@ impl Relay {
         client.look_at = Some(now + LOOK_AGAIN_MIN);
         self.actions.push_back(Action::LookForClient(id));
         match client.state {
-            State::Lingering => self.conclude(id, now),
-            State::Silent => self.close(id, "the client left without a word", now),
+            ClientState::Lingering => self.conclude(id, now),
+            ClientState::Silent => self.close(id, "the client left without a word", now),
             _ => {}
         }
         self.settle(now);
@@ -291,9 +291,11 @@ impl Relay {
         client.gone = true;
         client.look_at = None;
         match client.state {
-            State::Ending { .. } => self.close(id, "the client closed before it had read everything", now),
-            State::Lingering => self.close(id, FAR_END_CLOSED, now),
-            State::Silent | State::Waiting | State::Attached { .. } => {}
+            ClientState::Ending { .. } => {
+                self.close(id, "the client closed before it had read everything", now)
+            }
+            ClientState::Lingering => self.close(id, FAR_END_CLOSED, now),
+            ClientState::Silent | ClientState::Waiting | ClientState::Attached { .. } => {}
         }
         self.settle(now);
     }
@@ -323,8 +325,8 @@ impl Relay {
     /// Bytes for this client.
     pub fn client_output(&self, id: ClientId) -> &[u8] {
         match self.get(id).map(|client| &client.state) {
-            Some(State::Attached { socket, .. }) => self.modem.received(*socket),
-            Some(State::Ending { rest }) => rest.as_slice(),
+            Some(ClientState::Attached { socket, .. }) => self.modem.received(*socket),
+            Some(ClientState::Ending { rest }) => rest.as_slice(),
             _ => &[],
         }
     }
@@ -336,9 +338,9 @@ impl Relay {
         account_of(&mut self.accounts, &client.tunnel).moved_down(count);
         client.last_byte = now;
         match &mut client.state {
-            State::Attached { socket, .. } => self.modem.consume(*socket, count, now),
-            State::Ending { rest } => rest.consume(count),
-            State::Silent | State::Waiting | State::Lingering => {}
+            ClientState::Attached { socket, .. } => self.modem.consume(*socket, count, now),
+            ClientState::Ending { rest } => rest.consume(count),
+            ClientState::Silent | ClientState::Waiting | ClientState::Lingering => {}
         }
         self.conclude(id, now);
         self.settle(now);
@@ -488,7 +490,7 @@ impl Relay {
             Event::Down => self.session_since = now,
             Event::Opened(socket) => {
                 let Some(id) = self.client_of[socket.index()] else { return };
-                if let Some(Client { state: State::Attached { open, .. }, tunnel, .. }) =
+                if let Some(Client { state: ClientState::Attached { open, .. }, tunnel, .. }) =
                     &mut self.clients[id.0]
                 {
                     *open = true;
@@ -555,7 +557,7 @@ impl Relay {
         let Some(client) = self.clients[id.0].as_mut() else { return false };
         let Some(socket) = self.modem.open(&client.tunnel, now) else { return false };
         self.waiting.remove(place);
-        client.state = State::Attached { socket, open: false, carried: Carried::default() };
+        client.state = ClientState::Attached { socket, open: false, carried: Carried::default() };
         client.last_byte = now;
         client.silent_since = client.silent_since.map(|_| now);
         self.client_of[socket.index()] = Some(id);
@@ -575,7 +577,7 @@ impl Relay {
         client.undelivered += unsent;
         client.stall = None;
         let gone = client.gone;
-        client.state = State::Ending { rest };
+        client.state = ClientState::Ending { rest };
         match end {
             End::Cut(cut) => {
                 let status = match cut {
@@ -595,15 +597,15 @@ impl Relay {
     fn conclude(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients[id.0].as_mut() else { return };
         match &client.state {
-            State::Ending { rest } if rest.is_empty() => {
-                client.state = State::Lingering;
+            ClientState::Ending { rest } if rest.is_empty() => {
+                client.state = ClientState::Lingering;
                 client.last_byte = now;
                 self.actions.push_back(Action::FinishClient(id));
                 if client.finished {
                     self.conclude(id, now);
                 }
             }
-            State::Lingering if client.finished => {
+            ClientState::Lingering if client.finished => {
                 if client.undelivered > 0 {
                     self.end_with_loss(id, now);
                 } else {
@@ -624,7 +626,7 @@ impl Relay {
     /// Counts what the module has taken of an attached client and given for it: that moves as well.
     fn note_carried(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients[id.0].as_mut() else { return };
-        let State::Attached { socket, carried, .. } = &mut client.state else { return };
+        let ClientState::Attached { socket, carried, .. } = &mut client.state else { return };
         let (before, after) = (*carried, self.modem.carried(*socket));
         if before == after {
             return;
@@ -641,7 +643,7 @@ impl Relay {
         self.note_carried(id, now);
         let loses = self.modem.loses_unread_bytes();
         let Some(client) = self.clients[id.0].as_mut() else { return };
-        let State::Attached { socket, .. } = client.state else { return };
+        let ClientState::Attached { socket, .. } = client.state else { return };
         let holds_up = self.modem.holds_up_port(socket);
         match (holds_up, client.stall) {
             (true, None) => client.stall = Some(Stall { since: now, moved: now }),
@@ -676,8 +678,8 @@ impl Relay {
             .flatten()
             .filter_map(|id| Some((*id, self.get(*id)?)))
             .filter(|(_, client)| match client.state {
-                State::Attached { open: false, .. } if client.gone => true,
-                State::Attached { socket, .. } => client.finished && self.modem.unsent(socket) == 0,
+                ClientState::Attached { open: false, .. } if client.gone => true,
+                ClientState::Attached { socket, .. } => client.finished && self.modem.unsent(socket) == 0,
                 _ => false,
             })
             .map(|(id, client)| (id, client.last_byte + RECLAIM_AFTER))
@@ -712,16 +714,16 @@ impl Relay {
         let limit =
             |from: Instant, length: Duration, reason| (!length.is_zero()).then(|| (from + length, reason));
         // A client that waits in the queue is not read from, and may have sent something.
-        let listens = matches!(client.state, State::Silent | State::Attached { .. });
+        let listens = matches!(client.state, ClientState::Silent | ClientState::Attached { .. });
         let first_byte = client
             .silent_since
             .filter(|_| listens && !client.finished)
             .and_then(|since| limit(since, limits.first_byte_timeout, SILENT));
         let by_state = match &client.state {
-            State::Silent => None,
-            State::Waiting => limit(client.since, limits.queue_timeout, WAITED),
+            ClientState::Silent => None,
+            ClientState::Waiting => limit(client.since, limits.queue_timeout, WAITED),
             // Its upload goes out first, for as long as that moves.
-            State::Attached { open: true, carried: Carried { is_sending: true, .. }, .. }
+            ClientState::Attached { open: true, carried: Carried { is_sending: true, .. }, .. }
                 if client.finished =>
             {
                 limit(
@@ -730,15 +732,17 @@ impl Relay {
                     "half-closed, and nothing of the rest is taken any more",
                 )
             }
-            State::Attached { open: true, .. } if client.finished => {
+            ClientState::Attached { open: true, .. } if client.finished => {
                 limit(client.last_byte, limits.half_close_timeout, HALF_CLOSED)
             }
-            State::Attached { open: true, .. } => {
+            ClientState::Attached { open: true, .. } => {
                 limit(client.last_byte, limits.idle_timeout, "idle (--idle-timeout)")
             }
-            State::Attached { .. } => None,
-            State::Ending { .. } => limit(client.last_byte, limits.stall_timeout, "the client does not read"),
-            State::Lingering => match self.ending {
+            ClientState::Attached { .. } => None,
+            ClientState::Ending { .. } => {
+                limit(client.last_byte, limits.stall_timeout, "the client does not read")
+            }
+            ClientState::Lingering => match self.ending {
                 Ending::Not => limit(client.last_byte, LINGER, LINGERED),
                 _ => limit(client.last_byte, LINGER_AT_THE_END, LINGERED),
             },
@@ -761,7 +765,8 @@ impl Relay {
         let Some(client) = self.get(id) else { return };
         let over = self.client_limits(client).find(|(at, _)| *at <= now);
         let looks = client.look_at.is_some_and(|at| at <= now);
-        let may_have_moved = matches!(client.state, State::Attached { .. } | State::Ending { .. });
+        let may_have_moved =
+            matches!(client.state, ClientState::Attached { .. } | ClientState::Ending { .. });
         if asks_at(client).is_some_and(|at| at <= now)
             || may_have_moved && over.is_some_and(|(at, _)| client.taken.at < at)
         {
@@ -814,7 +819,7 @@ impl Relay {
         log::warn!("{} [{status}]", self.account(&client, reason, now));
         account_of(&mut self.accounts, &client.tunnel).counters.resets += 1;
         let rest = match client.state {
-            State::Ending { rest } => rest.as_slice().to_vec(),
+            ClientState::Ending { rest } => rest.as_slice().to_vec(),
             _ => Vec::new(),
         };
         self.actions.push_back(Action::ResetClient { client: id, rest });
@@ -873,7 +878,10 @@ impl Relay {
         }
         for index in 0..self.clients.len() {
             let id = ClientId(index);
-            if self.get(id).is_some_and(|client| matches!(client.state, State::Silent | State::Waiting)) {
+            if self
+                .get(id)
+                .is_some_and(|client| matches!(client.state, ClientState::Silent | ClientState::Waiting))
+            {
                 let reason =
                     format!("shutting down, and the modem is not ready: {}", self.cause_of_waiting());
                 self.reset(id, &reason, Kind::StreamCut, now);
@@ -906,7 +914,7 @@ impl Relay {
 /// When to ask how much a client has taken that does not take all at once.
 fn asks_at(client: &Client) -> Option<Instant> {
     match (&client.state, client.stall) {
-        (State::Ending { .. }, _) | (_, Some(_)) => Some(client.taken.at + ASK_EVERY),
+        (ClientState::Ending { .. }, _) | (_, Some(_)) => Some(client.taken.at + ASK_EVERY),
         _ => None,
     }
 }

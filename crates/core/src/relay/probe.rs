@@ -39,7 +39,7 @@ impl Relay {
     /// The modem has answered AT+QIOPEN itself. Returns whether it was ours.
     pub(super) fn probe_answered(&mut self, id: UserCommand, answer: &UserAnswer, now: Instant) -> bool {
         let ours = self.probe.is_some_and(|probe| probe.command == id);
-        if ours && answer.outcome != Some(crate::modem::Outcome::Ok) {
+        if ours && answer.outcome != Some(crate::modem::CommandOutcome::Ok) {
             self.end_probe(false, now);
         }
         ours

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::client::State;
+use super::client::ClientState;
 use super::report::Account;
 use super::{ClientId, Ending, Relay};
 use crate::error::Kind;
@@ -46,7 +46,7 @@ impl Relay {
     fn move_waiting_clients(&mut self, tunnels: &[Arc<Tunnel>], now: Instant) {
         for index in 0..self.clients.len() {
             let Some(client) = &mut self.clients[index] else { continue };
-            if !matches!(client.state, State::Silent | State::Waiting) {
+            if !matches!(client.state, ClientState::Silent | ClientState::Waiting) {
                 continue;
             }
             match tunnels.iter().find(|tunnel| tunnel.name == client.tunnel.name) {

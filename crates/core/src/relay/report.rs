@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::client::State;
+use super::client::ClientState;
 use super::{ClientId, Ending, Relay};
 use crate::settings::Tunnel;
 
@@ -196,12 +196,12 @@ impl Relay {
     }
 }
 
-fn state_in_words(state: &State) -> &'static str {
+fn state_in_words(state: &ClientState) -> &'static str {
     match state {
-        State::Silent => "silent",
-        State::Waiting => "waiting",
-        State::Attached { open: false, .. } => "opening",
-        State::Attached { open: true, .. } => "open",
-        State::Ending { .. } | State::Lingering => "ending",
+        ClientState::Silent => "silent",
+        ClientState::Waiting => "waiting",
+        ClientState::Attached { open: false, .. } => "opening",
+        ClientState::Attached { open: true, .. } => "open",
+        ClientState::Ending { .. } | ClientState::Lingering => "ending",
     }
 }

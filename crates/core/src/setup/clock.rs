@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Given, SetUp, Step};
+use super::{Given, SetUp, SetupStep};
 use crate::at::ResultCode;
 use crate::at::answers::{Answer, Clock};
 
@@ -44,7 +44,7 @@ impl SetUp {
 
     /// `+QNTP: <err>`, which comes some time after the OK, or before it.
     pub fn network_time_told(&mut self, given: &Given<'_>, result: u16) {
-        if self.step != Step::Ntp || self.network_time != Some(NetworkTime::Awaited) {
+        if self.step != SetupStep::Ntp || self.network_time != Some(NetworkTime::Awaited) {
             return;
         }
         self.network_time = Some(NetworkTime::Told(result));
@@ -54,7 +54,7 @@ impl SetUp {
             log::warn!("the time server {server} of --ntp did not set the clock: {}", ResultCode(result));
         }
         if !given.is_asking {
-            self.go(Step::Clock);
+            self.go(SetupStep::Clock);
         }
     }
 
@@ -67,18 +67,18 @@ impl SetUp {
                 if is_set && host.is_some() {
                     log::info!("the modem's clock was set by the time server");
                 }
-                self.go_or_skip(given, Step::ListFiles);
+                self.go_or_skip(given, SetupStep::ListFiles);
             }
             ClockFinding::Behind => {
                 log::info!("setting the modem's clock from the host's");
-                self.go(Step::SetClock);
+                self.go(SetupStep::SetClock);
             }
             ClockFinding::Unknown => {
                 log::warn!(
                     "neither the modem's clock nor the host's is set: certificates will look expired or not yet \
                      valid (--ntp sets the modem's)"
                 );
-                self.go_or_skip(given, Step::ListFiles);
+                self.go_or_skip(given, SetupStep::ListFiles);
             }
         }
     }

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::ssl_context::{File, Upload};
-use super::{Effect, Given, SetUp, Step};
+use super::{Effect, Given, SetUp, SetupStep};
 use crate::at::answers::{Answer, ListedFile, Storage};
-use crate::at::{AtText, Command, Outcome, UPLOAD_TIMEOUT_SECONDS};
+use crate::at::{AtText, Command, CommandOutcome, UPLOAD_TIMEOUT_SECONDS};
 use crate::error::Kind;
 use crate::failure::Failure;
 
@@ -44,12 +44,12 @@ impl SetUp {
     /// Begins to look whether the certificates and keys in the module are still ours, and the clock right: files can be
     /// deleted or replaced by other programs. Connections go on meanwhile, and none is opened.
     pub fn look_after_trust(&mut self, given: &Given<'_>) {
-        if self.step != Step::Up {
+        if self.step != SetupStep::Up {
             return;
         }
         self.refreshing = true;
         self.effects.push_back(Effect::TellTime);
-        self.go_or_skip(given, Step::LookAtClock);
+        self.go_or_skip(given, SetupStep::LookAtClock);
     }
 
     /// A command was given up on this port. Where it changes a file, nothing shows yet what will be there.
@@ -70,7 +70,7 @@ impl SetUp {
             return;
         }
         self.late_changes.retain(|change| answering & (1 << change.port) == 0);
-        if self.late_changes.is_empty() && self.step == Step::ListFiles {
+        if self.late_changes.is_empty() && self.step == SetupStep::ListFiles {
             self.not_before = None;
         }
     }
@@ -119,28 +119,28 @@ impl SetUp {
     fn next_file(&mut self) {
         let files = &self.files;
         if !files.unread.is_empty() {
-            self.go(Step::Compare);
+            self.go(SetupStep::Compare);
         } else if !files.wrong.is_empty() {
-            self.go(Step::DeleteFile);
+            self.go(SetupStep::DeleteFile);
         } else if !files.missing.is_empty() {
-            self.go(Step::Space);
+            self.go(SetupStep::Space);
         } else {
             for context in &mut self.contexts {
                 context.files_stand = true;
             }
-            self.go(Step::Contexts);
+            self.go(SetupStep::Contexts);
         }
     }
 
     /// The answer to AT+QFDWL. Name, size and checksum prove nothing: another program can have stored something else of
     /// the same. What cannot be read back, as keys in some modules, is stored anew.
-    pub(super) fn compared(&mut self, outcome: Option<&Outcome>, content: &[u8]) {
+    pub(super) fn compared(&mut self, outcome: Option<&CommandOutcome>, content: &[u8]) {
         let files = &mut self.files;
         if files.unread.is_empty() {
             return self.next_file();
         }
         let file = files.unread.remove(0);
-        let is_read = outcome == Some(&Outcome::Ok);
+        let is_read = outcome == Some(&CommandOutcome::Ok);
         if !(is_read && content == file.content) {
             match is_read {
                 true => log::warn!(
@@ -169,12 +169,12 @@ impl SetUp {
                 );
                 self.failed(given, Failure::new(Kind::SetUpFailed, message), true, now);
             }
-            _ => self.go(Step::Upload),
+            _ => self.go(SetupStep::Upload),
         }
     }
 
     /// The answer to AT+QFUPL.
-    pub(super) fn uploaded(&mut self, outcome: &Outcome, lines: &[String]) {
+    pub(super) fn uploaded(&mut self, outcome: &CommandOutcome, lines: &[String]) {
         let files = &mut self.files;
         let Some(file) = files.missing.first() else { return };
         match file.upload_answered(Some(outcome), lines) {
@@ -182,12 +182,12 @@ impl SetUp {
                 files.missing.remove(0);
                 match files.missing.is_empty() {
                     true => self.next_file(),
-                    false => self.go(Step::Upload),
+                    false => self.go(SetupStep::Upload),
                 }
             }
             Upload::Exists => {
                 files.wrong.push(file.name.clone());
-                self.go(Step::DeleteFile);
+                self.go(SetupStep::DeleteFile);
             }
             failed => {
                 let message = format!(
@@ -196,14 +196,14 @@ impl SetUp {
                     file.sum(),
                     match (failed, outcome) {
                         (Upload::Different(sum), _) => sum.to_string(),
-                        (_, Outcome::Refused(refusal)) => refusal.to_string(),
+                        (_, CommandOutcome::Refused(refusal)) => refusal.to_string(),
                         _ => "nothing".into(),
                     }
                 );
                 files.wrong.push(file.name.clone());
                 // Nothing of it is left there.
                 files.spoiled = Some(Failure::new(Kind::SetUpFailed, message));
-                self.go(Step::DeleteFile);
+                self.go(SetupStep::DeleteFile);
             }
         }
     }

@@ -3,7 +3,7 @@
 //! What a setting was is asked before it is changed, once since the modem booted. A program that is killed
 //! leaves its own values, and the next one takes them for what it found.
 
-use super::{Given, SetUp, Step};
+use super::{Given, SetUp, SetupStep};
 use crate::at::answers::{Answer, MessageSettings, MqttClient, SharedSetting, UrcPorts};
 use crate::at::begins_text;
 
@@ -154,15 +154,15 @@ impl SetUp {
     pub(super) fn messages_answered(&mut self, given: &Given<'_>, lines: &[String]) {
         self.found.learn(lines);
         match self.found.keep_messages(Reports::Kept) {
-            Some(_) => self.go(Step::KeepMessages(Reports::Kept)),
-            None => self.go_or_skip(given, Step::Mqtt),
+            Some(_) => self.go(SetupStep::KeepMessages(Reports::Kept)),
+            None => self.go_or_skip(given, SetupStep::Mqtt),
         }
     }
 
     pub(super) fn messages_kept(&mut self, given: &Given<'_>, reports: Reports, is_refused: bool) {
         let [kept, dropped] = [Reports::Kept, Reports::Dropped].map(|reports| self.found.kept(reports));
         if is_refused && reports == Reports::Kept && kept != dropped {
-            return self.go(Step::KeepMessages(Reports::Dropped));
+            return self.go(SetupStep::KeepMessages(Reports::Dropped));
         }
         match self.found.kept(reports) {
             Some(values) if !is_refused => self.found.was_set(MESSAGES, &values.to_string()),
@@ -175,7 +175,7 @@ impl SetUp {
                 );
             }
         }
-        self.go_or_skip(given, Step::Mqtt);
+        self.go_or_skip(given, SetupStep::Mqtt);
     }
 
     /// URCs have been set to leave by the port of this name.
@@ -188,7 +188,7 @@ impl SetUp {
         if MqttClient::all(lines).any(|client| client.is_active) {
             self.found.texts_are_shown(MQTT_STATE, &self.profile.name);
         }
-        self.go_or_skip(given, Step::Dns);
+        self.go_or_skip(given, SetupStep::Dns);
     }
 }
 

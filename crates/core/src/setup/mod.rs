@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::at::answers::{Answer, Clock, ContextAddress, LastError, PdpContext, Registration, SimState};
-use crate::at::{Command, Outcome, PdpContextId, Refusal, SOCKET_COUNT, SslContextId};
+use crate::at::{Command, CommandOutcome, PdpContextId, Refusal, SOCKET_COUNT, SslContextId};
 use crate::channel;
 use crate::error::Kind;
 use crate::failure::Failure;
@@ -40,15 +40,15 @@ pub use network::{
     PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, REGISTRATION, access_point_line, activation, address_questions,
     deactivation,
 };
-pub use step::Step;
+pub use step::SetupStep;
 
 /// How far the data session is.
 #[derive(Debug)]
 pub struct SetUp {
     /// The step whose command is due or in flight.
-    step: Step,
+    step: SetupStep,
     /// The step whose command left last: an answer to anything else comes too late.
-    asked: Step,
+    asked: SetupStep,
     /// Not before this time.
     not_before: Option<Instant>,
     /// It failed because the modem did not answer.
@@ -98,7 +98,7 @@ pub struct SetUp {
     /// Several TLS settings go into one line; until the module has shown that this does not work.
     joins: Joins,
     /// Steps whose command was not answered since it last was, and how often.
-    unanswered: Vec<(Step, u32)>,
+    unanswered: Vec<(SetupStep, u32)>,
     /// Settings of SSL contexts that were not answered in a row.
     contexts_unanswered: u32,
     /// What this module can do, as far as it has reported.
@@ -189,8 +189,8 @@ impl SetUp {
     /// No session yet.
     pub fn new(wanted: bool, now: Instant) -> Self {
         SetUp {
-            step: if wanted { Step::Down } else { Step::Unwanted },
-            asked: Step::Unwanted,
+            step: if wanted { SetupStep::Down } else { SetupStep::Unwanted },
+            asked: SetupStep::Unwanted,
             not_before: None,
             is_silent: false,
             address: None,
@@ -277,10 +277,10 @@ impl SetUp {
 
     /// Settings of a context cannot be established. Whether the set-up was waiting for them, and goes on.
     pub fn goes_on_without_context(&mut self) -> bool {
-        let goes_on = self.step == Step::Contexts;
+        let goes_on = self.step == SetupStep::Contexts;
         if goes_on {
             self.refreshing = false;
-            self.go(Step::Up);
+            self.go(SetupStep::Up);
         }
         goes_on
     }
@@ -288,7 +288,7 @@ impl SetUp {
     /// Other tunnels have other contexts, whose files are to be looked after.
     pub fn contexts_changed(&mut self) {
         self.refreshing = true;
-        self.step = Step::ListFiles;
+        self.step = SetupStep::ListFiles;
     }
 
     /// The address that the network gave.
@@ -334,7 +334,7 @@ impl SetUp {
 
     /// Whether it puts back what it found, or has done so.
     pub fn is_ending(&self) -> bool {
-        matches!(self.step, Step::Ended | Step::Deactivate)
+        matches!(self.step, SetupStep::Ended | SetupStep::Deactivate)
     }
 
     /// A data session of ours that is active is to be torn down: it carries nothing.
@@ -381,17 +381,18 @@ impl SetUp {
 
     /// Whether an attempt begins now.
     pub fn begins(&self, now: Instant) -> bool {
-        matches!(self.step, Step::Down | Step::Failed) && self.not_before.is_none_or(|time| time <= now)
+        matches!(self.step, SetupStep::Down | SetupStep::Failed)
+            && self.not_before.is_none_or(|time| time <= now)
     }
 
     /// Which step is due or in flight.
-    pub fn step(&self) -> Step {
+    pub fn step(&self) -> SetupStep {
         self.step
     }
 
     /// Whether sockets can be opened.
     pub fn is_up(&self) -> bool {
-        self.step == Step::Up
+        self.step == SetupStep::Up
     }
 
     /// Whether sockets may be open.
@@ -401,7 +402,9 @@ impl SetUp {
 
     /// Whether there is a data session that can be lost.
     pub fn has_address(&self) -> bool {
-        self.is_serving() || self.address.is_some() || matches!(self.step, Step::Address | Step::OtherAddress)
+        self.is_serving()
+            || self.address.is_some()
+            || matches!(self.step, SetupStep::Address | SetupStep::OtherAddress)
     }
 
     /// Why the set-up waits, if it does.
@@ -441,7 +444,7 @@ impl SetUp {
     }
 
     /// The command of this step was not answered: how often in a row.
-    fn missed(&mut self, step: Step) -> u32 {
+    fn missed(&mut self, step: SetupStep) -> u32 {
         match self.unanswered.iter_mut().find(|(missed, _)| *missed == step) {
             Some((_, times)) => {
                 *times = times.saturating_add(1);
@@ -455,7 +458,7 @@ impl SetUp {
     }
 
     /// Whether this module does not answer the command of a step.
-    fn never_answers(&self, step: Step) -> bool {
+    fn never_answers(&self, step: SetupStep) -> bool {
         self.unanswered.iter().any(|(missed, times)| *missed == step && *times >= UNANSWERED_MAX)
     }
 
@@ -465,7 +468,7 @@ impl SetUp {
         self.unanswered.retain(|(step, _)| *step != asked);
     }
 
-    fn go(&mut self, step: Step) {
+    fn go(&mut self, step: SetupStep) {
         self.step = step;
         self.not_before = None;
     }
@@ -504,8 +507,8 @@ impl SetUp {
         let context = pdp.context;
         let line = |text: String| Some(Command::line(text));
         match self.step {
-            Step::Down | Step::Failed => {
-                self.go(Step::Identity);
+            SetupStep::Down | SetupStep::Failed => {
+                self.go(SetupStep::Identity);
                 self.torn_down = false;
                 self.network_time = None;
                 self.files = Files::default();
@@ -513,86 +516,88 @@ impl SetUp {
                 self.effects.push_back(Effect::TellTime);
                 line("ATI".into())
             }
-            Step::Identity => line("ATI".into()),
-            Step::Model => line("AT+CGMM;+CGMR".into()),
-            Step::Keys { alone: None } => line(format!("AT{}", QUESTIONS.join(";"))),
-            Step::Keys { alone: Some(index) } => line(format!("AT{}", QUESTIONS[index])),
-            Step::UrcPort { all_refused } => {
+            SetupStep::Identity => line("ATI".into()),
+            SetupStep::Model => line("AT+CGMM;+CGMR".into()),
+            SetupStep::Keys { alone: None } => line(format!("AT{}", QUESTIONS.join(";"))),
+            SetupStep::Keys { alone: Some(index) } => line(format!("AT{}", QUESTIONS[index])),
+            SetupStep::UrcPort { all_refused } => {
                 line(format!("AT+QURCCFG=\"urcport\",\"{}\"", self.first_urc_port(given, all_refused)))
             }
-            Step::Shared { alone } => line(format!("AT{}", one_or_all(&SHARED, alone))),
-            Step::WireFormat { alone } => line(format!("AT{}", one_or_all(&self.found.wire_format(), alone))),
-            Step::Restore { alone } => line(format!("AT{}", one_or_all(&self.found.lines(), alone))),
-            Step::Messages => line("AT+CNMI?".into()),
-            Step::KeepMessages(reports) => line(self.found.keep_messages(reports)?),
-            Step::Mqtt => line("AT+QMTCONN?".into()),
-            Step::Glance => line("AT+CPIN?;+CEREG?;+QSSLSTATE;+QIACT?".into()),
-            Step::Sim => line("AT+CPIN?".into()),
-            Step::PinAttempts(index) => line(PIN_ATTEMPTS[index].into()),
-            Step::EnterPin => {
+            SetupStep::Shared { alone } => line(format!("AT{}", one_or_all(&SHARED, alone))),
+            SetupStep::WireFormat { alone } => {
+                line(format!("AT{}", one_or_all(&self.found.wire_format(), alone)))
+            }
+            SetupStep::Restore { alone } => line(format!("AT{}", one_or_all(&self.found.lines(), alone))),
+            SetupStep::Messages => line("AT+CNMI?".into()),
+            SetupStep::KeepMessages(reports) => line(self.found.keep_messages(reports)?),
+            SetupStep::Mqtt => line("AT+QMTCONN?".into()),
+            SetupStep::Glance => line("AT+CPIN?;+CEREG?;+QSSLSTATE;+QIACT?".into()),
+            SetupStep::Sim => line("AT+CPIN?".into()),
+            SetupStep::PinAttempts(index) => line(PIN_ATTEMPTS[index].into()),
+            SetupStep::EnterPin => {
                 let pin = given.settings.sim_pin.as_ref()?;
                 Some(Command::secret_line(format!("AT+CPIN=\"{}\"", pin.0)))
             }
-            Step::Registration(index) => line(REGISTRATION[index].into()),
-            Step::Leftovers => line("AT+QSSLSTATE".into()),
-            Step::PdpState | Step::Address => line(address_questions(context)[0].clone()),
-            Step::OtherAddress => line(address_questions(context)[1].clone()),
+            SetupStep::Registration(index) => line(REGISTRATION[index].into()),
+            SetupStep::Leftovers => line("AT+QSSLSTATE".into()),
+            SetupStep::PdpState | SetupStep::Address => line(address_questions(context)[0].clone()),
+            SetupStep::OtherAddress => line(address_questions(context)[1].clone()),
             // The answer has the password in it.
-            Step::ActiveApn => Some(Command::secret_line(format!("AT+QICSGP={context}"))),
-            Step::Apn => Some(Command::Line(access_point_line(pdp))),
-            Step::Activate => Some(activation(context)),
-            Step::ActivationRefused => line("AT+QIGETERROR".into()),
-            Step::TearDown | Step::Deactivate => Some(deactivation(context)),
-            Step::Dns => {
+            SetupStep::ActiveApn => Some(Command::secret_line(format!("AT+QICSGP={context}"))),
+            SetupStep::Apn => Some(Command::Line(access_point_line(pdp))),
+            SetupStep::Activate => Some(activation(context)),
+            SetupStep::ActivationRefused => line("AT+QIGETERROR".into()),
+            SetupStep::TearDown | SetupStep::Deactivate => Some(deactivation(context)),
+            SetupStep::Dns => {
                 let addresses: Vec<_> = pdp.dns.iter().map(|address| format!("\"{address}\"")).collect();
                 line(format!("AT+QIDNSCFG={context},{}", addresses.join(",")))
             }
-            Step::Ntp => {
+            SetupStep::Ntp => {
                 let server = given.settings.ntp.as_ref()?;
                 if self.network_time == Some(NetworkTime::Awaited) {
                     // Its time is up.
                     log::warn!("the time server {server} of --ntp did not answer");
-                    self.go(Step::Clock);
+                    self.go(SetupStep::Clock);
                     return line("AT+CCLK?".into());
                 }
                 self.network_time = Some(NetworkTime::Awaited);
                 Some(Command::patient_line(format!("AT+QNTP={context},\"{server}\""), NTP_WAIT))
             }
-            Step::Clock | Step::LookAtClock => line("AT+CCLK?".into()),
-            Step::SetClock => {
+            SetupStep::Clock | SetupStep::LookAtClock => line("AT+CCLK?".into()),
+            SetupStep::SetClock => {
                 let clock = self.unix_seconds(now).and_then(Clock::at)?;
                 line(format!("AT+CCLK=\"{clock}\""))
             }
-            Step::ListFiles => line("AT+QFLST=\"*\"".into()),
-            Step::Space => line("AT+QFLDS=\"UFS\"".into()),
-            Step::DeleteFile => {
+            SetupStep::ListFiles => line("AT+QFLST=\"*\"".into()),
+            SetupStep::Space => line("AT+QFLDS=\"UFS\"".into()),
+            SetupStep::DeleteFile => {
                 let name = self.files.wrong.first()?;
                 line(format!("AT+QFDEL=\"{name}\""))
             }
-            Step::Compare => {
+            SetupStep::Compare => {
                 let file = self.files.unread.first()?;
                 Some(Command::Download { name: file.name.clone(), size: file.content.len() })
             }
-            Step::Upload => {
+            SetupStep::Upload => {
                 let file = self.files.missing.first()?;
                 log::info!("uploading {} to the modem ({} bytes)", file.source, file.content.len());
                 Some(Command::Upload { name: file.name.clone(), content: file.content.clone() })
             }
-            Step::Unwanted | Step::Contexts | Step::Up | Step::Ended => None,
+            SetupStep::Unwanted | SetupStep::Contexts | SetupStep::Up | SetupStep::Ended => None,
         }
     }
 
     /// The module does not answer the command of this step: as if it had refused it.
     pub(super) fn skip_step(&mut self, given: &Given<'_>, now: Instant) {
         self.asked = self.step;
-        self.answered(given, Outcome::Refused(Refusal::Plain), channel::Answer::default(), now);
+        self.answered(given, CommandOutcome::Refused(Refusal::Plain), channel::Answer::default(), now);
     }
 
     /// The answer to the command of [`SetUp::command`].
     pub(super) fn answered(
         &mut self,
         given: &Given<'_>,
-        outcome: Outcome,
+        outcome: CommandOutcome,
         answer: channel::Answer,
         now: Instant,
     ) {
@@ -601,73 +606,73 @@ impl SetUp {
             return;
         }
         let refused = match &outcome {
-            Outcome::Refused(refusal) => Some(refusal.to_string()),
+            CommandOutcome::Refused(refusal) => Some(refusal.to_string()),
             _ => None,
         };
         match self.step {
-            Step::Identity => {
+            SetupStep::Identity => {
                 self.profile.learn_identity(&lines);
                 match self.profile.identity_is_incomplete() {
-                    true => self.go(Step::Model),
+                    true => self.go(SetupStep::Model),
                     false => self.identified(given, now),
                 }
             }
-            Step::Model => {
+            SetupStep::Model => {
                 if refused.is_none() {
                     self.profile.learn_identity(&lines);
                 }
                 self.identified(given, now);
             }
-            Step::Keys { alone: None } if refused.is_some() => {
-                self.go(Step::Keys { alone: Some(0) });
+            SetupStep::Keys { alone: None } if refused.is_some() => {
+                self.go(SetupStep::Keys { alone: Some(0) });
             }
-            Step::Keys { alone: Some(index) } if index + 1 < QUESTIONS.len() => {
+            SetupStep::Keys { alone: Some(index) } if index + 1 < QUESTIONS.len() => {
                 self.profile.learn_keys(&lines);
-                self.go(Step::Keys { alone: Some(index + 1) });
+                self.go(SetupStep::Keys { alone: Some(index + 1) });
             }
-            Step::Keys { .. } => {
+            SetupStep::Keys { .. } => {
                 self.profile.learn_keys(&lines);
                 self.effects.push_back(Effect::MakeContexts);
             }
-            Step::Shared { alone } => {
+            SetupStep::Shared { alone } => {
                 self.found.learn(&lines);
                 // One that is never answered holds up the others for long.
-                let is_refused = refused.is_some() && !self.never_answers(Step::Shared { alone: None });
+                let is_refused = refused.is_some() && !self.never_answers(SetupStep::Shared { alone: None });
                 match next_alone(alone, is_refused, SHARED.len()) {
-                    Some(index) => self.go(Step::Shared { alone: Some(index) }),
-                    None => self.go(Step::UrcPort { all_refused: false }),
+                    Some(index) => self.go(SetupStep::Shared { alone: Some(index) }),
+                    None => self.go(SetupStep::UrcPort { all_refused: false }),
                 }
             }
-            Step::UrcPort { all_refused } => {
+            SetupStep::UrcPort { all_refused } => {
                 let name = self.first_urc_port(given, all_refused);
                 if refused.is_some() && name == "all" {
-                    return self.go(Step::UrcPort { all_refused: true });
+                    return self.go(SetupStep::UrcPort { all_refused: true });
                 }
                 // A module without the setting has one port only.
                 let name = Some(name).filter(|_| refused.is_none());
                 self.effects.push_back(Effect::UrcsLeaveBy(name));
                 self.go(match self.found.wire_format().is_empty() {
-                    true => Step::Glance,
+                    true => SetupStep::Glance,
                     false => {
-                        let is_mute = self.never_answers(Step::Shared { alone: None });
-                        Step::WireFormat { alone: is_mute.then_some(0) }
+                        let is_mute = self.never_answers(SetupStep::Shared { alone: None });
+                        SetupStep::WireFormat { alone: is_mute.then_some(0) }
                     }
                 });
             }
-            Step::WireFormat { alone } => {
+            SetupStep::WireFormat { alone } => {
                 let count = self.found.wire_format().len();
                 match next_alone(alone, refused.is_some(), count) {
-                    Some(index) => self.go(Step::WireFormat { alone: Some(index) }),
+                    Some(index) => self.go(SetupStep::WireFormat { alone: Some(index) }),
                     None => {
                         self.found.wire_format_set();
-                        self.go(Step::Glance);
+                        self.go(SetupStep::Glance);
                     }
                 }
             }
-            Step::Messages => self.messages_answered(given, &lines),
-            Step::KeepMessages(reports) => self.messages_kept(given, reports, refused.is_some()),
-            Step::Mqtt => self.mqtt_answered(given, &lines),
-            Step::Glance => {
+            SetupStep::Messages => self.messages_answered(given, &lines),
+            SetupStep::KeepMessages(reports) => self.messages_kept(given, reports, refused.is_some()),
+            SetupStep::Mqtt => self.mqtt_answered(given, &lines),
+            SetupStep::Glance => {
                 let has_sim = SimState::all(&lines).any(|state| state == SimState::Ready);
                 let is_registered = Registration::first(&lines).is_some_and(Registration::is_registered);
                 if refused.is_none() && has_sim && is_registered {
@@ -676,13 +681,13 @@ impl SetUp {
                 } else {
                     // Something is not as it should be, or not asked in this way: one question at a time
                     // shows which.
-                    self.go(Step::Sim);
+                    self.go(SetupStep::Sim);
                 }
             }
-            Step::Sim => self.sim_answered(given, &outcome, &lines, now),
-            Step::PinAttempts(index) => self.pin_attempts_answered(given, index, &lines, now),
-            Step::EnterPin => match refused {
-                None => self.go(Step::Sim),
+            SetupStep::Sim => self.sim_answered(given, &outcome, &lines, now),
+            SetupStep::PinAttempts(index) => self.pin_attempts_answered(given, index, &lines, now),
+            SetupStep::EnterPin => match refused {
+                None => self.go(SetupStep::Sim),
                 Some(refusal) => {
                     // A second try could lock the SIM.
                     self.pin_refused = true;
@@ -691,58 +696,59 @@ impl SetUp {
                     self.failed(given, Failure::new(Kind::SimFailed, message), true, now);
                 }
             },
-            Step::Registration(index) => self.registration_answered(given, index, &lines, now),
-            Step::Leftovers => {
+            SetupStep::Registration(index) => self.registration_answered(given, index, &lines, now),
+            SetupStep::Leftovers => {
                 self.leftovers(&lines);
-                self.go(Step::PdpState);
+                self.go(SetupStep::PdpState);
             }
-            Step::PdpState => self.pdp_state_answered(given, &lines),
-            Step::ActiveApn => self.active_apn_answered(given, &lines),
-            Step::Apn => match refused {
-                None => self.go(Step::Activate),
+            SetupStep::PdpState => self.pdp_state_answered(given, &lines),
+            SetupStep::ActiveApn => self.active_apn_answered(given, &lines),
+            SetupStep::Apn => match refused {
+                None => self.go(SetupStep::Activate),
                 Some(refusal) => {
                     let message = format!("the modem refused the APN settings: {refusal}");
                     self.failed(given, Failure::new(Kind::NoDataSession, message), false, now);
                 }
             },
-            Step::Activate => match refused {
+            SetupStep::Activate => match refused {
                 None => {
                     self.activated = true;
-                    self.go(Step::Address);
+                    self.go(SetupStep::Address);
                 }
                 // ERROR also means that it is active already, or claims to be.
                 Some(_) if !self.torn_down => {
                     self.torn_down = true;
-                    self.go(Step::TearDown);
+                    self.go(SetupStep::TearDown);
                 }
-                Some(_) if outcome == Outcome::Refused(Refusal::Plain) => {
-                    self.go(Step::ActivationRefused);
+                Some(_) if outcome == CommandOutcome::Refused(Refusal::Plain) => {
+                    self.go(SetupStep::ActivationRefused);
                 }
                 Some(refusal) => self.activation_refused(given, &refusal, now),
             },
-            Step::ActivationRefused => {
+            SetupStep::ActivationRefused => {
                 let reason = LastError::reason(&lines);
                 let reason = reason.map_or("ERROR".to_owned(), |code| code.to_string());
                 self.activation_refused(given, &reason, now);
             }
-            Step::TearDown => {
-                let next = if given.settings.pdp.apn.is_some() { Step::Apn } else { Step::Activate };
+            SetupStep::TearDown => {
+                let next =
+                    if given.settings.pdp.apn.is_some() { SetupStep::Apn } else { SetupStep::Activate };
                 self.go(next);
             }
-            Step::Address if refused.is_some() => self.go(Step::OtherAddress),
-            Step::Address | Step::OtherAddress => {
+            SetupStep::Address if refused.is_some() => self.go(SetupStep::OtherAddress),
+            SetupStep::Address | SetupStep::OtherAddress => {
                 match Address::of(given.settings.pdp.context, &lines) {
                     Some(address) => {
                         log::info!("data session up, address {address}");
                         self.address = Some(address);
-                        self.go(Step::Messages);
+                        self.go(SetupStep::Messages);
                     }
                     // It was activated, and where that is not so every open is refused.
-                    None if self.step == Step::OtherAddress => {
+                    None if self.step == SetupStep::OtherAddress => {
                         log::info!(
                             "data session up; the module reports its address neither to AT+QIACT? nor to AT+CGPADDR"
                         );
-                        self.go(Step::Messages);
+                        self.go(SetupStep::Messages);
                     }
                     None => {
                         let message = format!(
@@ -753,13 +759,13 @@ impl SetUp {
                     }
                 }
             }
-            Step::Dns => {
+            SetupStep::Dns => {
                 if let Some(refusal) = refused {
                     log::warn!("the modem refused the addresses of --dns: {refusal}");
                 }
-                self.go_or_skip(given, Step::Ntp);
+                self.go_or_skip(given, SetupStep::Ntp);
             }
-            Step::Ntp => match (refused, self.network_time, &given.settings.ntp) {
+            SetupStep::Ntp => match (refused, self.network_time, &given.settings.ntp) {
                 (None, Some(NetworkTime::Awaited), Some(server)) => {
                     let reason = format!("for the time from {server}");
                     self.wait(reason, now + NTP_RESULT_WAIT);
@@ -767,44 +773,49 @@ impl SetUp {
                 (Some(refusal), ..) => {
                     log::warn!("the modem refused --ntp: {refusal}");
                     self.network_time = None;
-                    self.go(Step::Clock);
+                    self.go(SetupStep::Clock);
                 }
-                _ => self.go(Step::Clock),
+                _ => self.go(SetupStep::Clock),
             },
-            Step::Clock | Step::LookAtClock => self.clock_answered(given, &lines, now),
-            Step::SetClock => {
+            SetupStep::Clock | SetupStep::LookAtClock => self.clock_answered(given, &lines, now),
+            SetupStep::SetClock => {
                 if let Some(refusal) = refused {
                     log::warn!(
                         "the modem refused to have its clock set ({refusal}); certificates may look expired"
                     );
                 }
-                self.go_or_skip(given, Step::ListFiles);
+                self.go_or_skip(given, SetupStep::ListFiles);
             }
-            Step::ListFiles => self.files_listed(&lines, now),
-            Step::Compare => self.compared(Some(&outcome), &answer.file),
-            Step::DeleteFile => self.file_deleted(given, refused, now),
-            Step::Space => self.space_answered(given, &lines, now),
-            Step::Upload => self.uploaded(&outcome, &lines),
-            Step::Restore { alone } => {
+            SetupStep::ListFiles => self.files_listed(&lines, now),
+            SetupStep::Compare => self.compared(Some(&outcome), &answer.file),
+            SetupStep::DeleteFile => self.file_deleted(given, refused, now),
+            SetupStep::Space => self.space_answered(given, &lines, now),
+            SetupStep::Upload => self.uploaded(&outcome, &lines),
+            SetupStep::Restore { alone } => {
                 let count = self.found.lines().len();
                 match next_alone(alone, refused.is_some(), count) {
-                    Some(index) => self.go(Step::Restore { alone: Some(index) }),
+                    Some(index) => self.go(SetupStep::Restore { alone: Some(index) }),
                     None => self.restored(given),
                 }
             }
-            Step::Deactivate => {
+            SetupStep::Deactivate => {
                 self.activated = false;
-                self.go(Step::Ended);
+                self.go(SetupStep::Ended);
                 self.effects.push_back(Effect::Released);
             }
-            Step::Unwanted | Step::Down | Step::Failed | Step::Contexts | Step::Up | Step::Ended => {}
+            SetupStep::Unwanted
+            | SetupStep::Down
+            | SetupStep::Failed
+            | SetupStep::Contexts
+            | SetupStep::Up
+            | SetupStep::Ended => {}
         }
     }
 
     /// The module has reported what it is, as far as it does.
     fn identified(&mut self, given: &Given<'_>, now: Instant) {
         match self.profile.other_commands() {
-            None => self.go(Step::Keys { alone: None }),
+            None => self.go(SetupStep::Keys { alone: None }),
             Some(message) => self.failed(given, Failure::new(Kind::SetUpFailed, message), true, now),
         }
     }
@@ -812,7 +823,7 @@ impl SetUp {
     /// The SSL contexts are made, or cannot be.
     pub fn contexts_made(&mut self, given: &Given<'_>, made: Result<(), Failure>, now: Instant) {
         match made {
-            Ok(()) => self.go(Step::Shared { alone: None }),
+            Ok(()) => self.go(SetupStep::Shared { alone: None }),
             // What did before can have been misheard now.
             Err(failure) => self.failed(given, failure, !self.has_stood, now),
         }
@@ -833,19 +844,25 @@ impl SetUp {
     }
 
     /// Goes to `step`, or past it where the configuration has nothing for it.
-    fn go_or_skip(&mut self, given: &Given<'_>, step: Step) {
+    fn go_or_skip(&mut self, given: &Given<'_>, step: SetupStep) {
         let checks_time = self.checks_time();
         let step = match step {
-            Step::Mqtt
+            SetupStep::Mqtt
                 if self.found.texts.are_shown()
                     || given.tunnels.iter().all(|tunnel| tunnel.mode != Mode::Push) =>
             {
-                return self.go_or_skip(given, Step::Dns);
+                return self.go_or_skip(given, SetupStep::Dns);
             }
-            Step::Dns if given.settings.pdp.dns.is_empty() => return self.go_or_skip(given, Step::Ntp),
-            Step::Ntp | Step::LookAtClock if !checks_time => return self.go_or_skip(given, Step::ListFiles),
-            Step::Ntp if given.settings.ntp.is_none() => Step::Clock,
-            Step::ListFiles if self.contexts.iter().all(|context| context.files.is_empty()) => Step::Contexts,
+            SetupStep::Dns if given.settings.pdp.dns.is_empty() => {
+                return self.go_or_skip(given, SetupStep::Ntp);
+            }
+            SetupStep::Ntp | SetupStep::LookAtClock if !checks_time => {
+                return self.go_or_skip(given, SetupStep::ListFiles);
+            }
+            SetupStep::Ntp if given.settings.ntp.is_none() => SetupStep::Clock,
+            SetupStep::ListFiles if self.contexts.iter().all(|context| context.files.is_empty()) => {
+                SetupStep::Contexts
+            }
             step => step,
         };
         self.go(step);

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Address, Effect, Given, SetUp, Step};
+use super::{Address, Effect, Given, SetUp, SetupStep};
 use crate::at::answers::{
     AccessPoint, Answer, PinAttempts, Registration, SimState, SocketState, SocketStatus,
 };
-use crate::at::{AtText, Command, Line, Outcome, PdpContextId, Refusal, SOCKET_COUNT};
+use crate::at::{AtText, Command, CommandOutcome, Line, PdpContextId, Refusal, SOCKET_COUNT};
 use crate::counted;
 use crate::error::Kind;
 use crate::failure::Failure;
@@ -29,11 +29,11 @@ impl SetUp {
             );
         }
         let next = match (is_active, &pdp.apn) {
-            (true, _) if rebuild && is_ours => Step::TearDown,
-            (true, Some(_)) if !self.activated => Step::ActiveApn,
-            (true, _) => Step::Messages,
-            (false, Some(_)) => Step::Apn,
-            (false, None) => Step::Activate,
+            (true, _) if rebuild && is_ours => SetupStep::TearDown,
+            (true, Some(_)) if !self.activated => SetupStep::ActiveApn,
+            (true, _) => SetupStep::Messages,
+            (false, Some(_)) => SetupStep::Apn,
+            (false, None) => SetupStep::Activate,
         };
         self.go_or_skip(given, next);
     }
@@ -48,9 +48,9 @@ impl SetUp {
                      anew",
                     given.settings.pdp.context
                 );
-                self.go(Step::TearDown);
+                self.go(SetupStep::TearDown);
             }
-            None => self.go(Step::Messages),
+            None => self.go(SetupStep::Messages),
         }
     }
 
@@ -66,14 +66,14 @@ impl SetUp {
     pub(super) fn sim_answered(
         &mut self,
         given: &Given<'_>,
-        outcome: &Outcome,
+        outcome: &CommandOutcome,
         lines: &[String],
         now: Instant,
     ) {
         match (SimState::first(lines), outcome) {
-            (Some(SimState::Ready), _) => self.go(Step::Registration(0)),
+            (Some(SimState::Ready), _) => self.go(SetupStep::Registration(0)),
             (Some(SimState::WantsPin), _) if given.settings.sim_pin.is_some() => {
-                self.go(Step::PinAttempts(0))
+                self.go(SetupStep::PinAttempts(0))
             }
             (Some(SimState::WantsPin), _) => {
                 let message = match self.pin_refused {
@@ -95,8 +95,8 @@ impl SetUp {
                 self.failed(given, Failure::new(Kind::SimFailed, message), false, now);
             }
             // A module that cannot report it may have one all the same: registration shows it.
-            (None, Outcome::Refused(Refusal::Plain)) => self.go(Step::Registration(0)),
-            (None, Outcome::Refused(refusal)) => {
+            (None, CommandOutcome::Refused(Refusal::Plain)) => self.go(SetupStep::Registration(0)),
+            (None, CommandOutcome::Refused(refusal)) => {
                 let busy = matches!(refusal, Refusal::Cme(error) if error.number() == Some(14));
                 let waited = now.saturating_duration_since(self.down_since);
                 if busy && waited < REGISTRATION_PATIENCE {
@@ -120,7 +120,7 @@ impl SetUp {
         now: Instant,
     ) {
         match PinAttempts::first(lines) {
-            None if index + 1 < PIN_ATTEMPTS.len() => self.go(Step::PinAttempts(index + 1)),
+            None if index + 1 < PIN_ATTEMPTS.len() => self.go(SetupStep::PinAttempts(index + 1)),
             Some(PinAttempts(attempts)) if attempts < PIN_ATTEMPTS_MIN => {
                 let message = format!(
                     "the SIM has {} left for its PIN, and the last one is not used: enter the PIN by hand \
@@ -129,7 +129,7 @@ impl SetUp {
                 );
                 self.failed(given, Failure::new(Kind::SimFailed, message), true, now);
             }
-            _ => self.go(Step::EnterPin),
+            _ => self.go(SetupStep::EnterPin),
         }
     }
 
@@ -144,9 +144,9 @@ impl SetUp {
         let so_far = self.registration.filter(|_| index > 0);
         self.registration = so_far.max(state);
         match state {
-            Some(state) if state.is_registered() => return self.go(Step::Leftovers),
+            Some(state) if state.is_registered() => return self.go(SetupStep::Leftovers),
             _ if index + 1 < REGISTRATION.len() => {
-                return self.go(Step::Registration(index + 1));
+                return self.go(SetupStep::Registration(index + 1));
             }
             _ => {}
         }
@@ -169,7 +169,7 @@ impl SetUp {
             self.failed(given, Failure::new(Kind::NoRegistration, message), false, now);
             return;
         }
-        self.go(Step::Registration(0));
+        self.go(SetupStep::Registration(0));
         self.wait(words.into(), now + POLL);
     }
 

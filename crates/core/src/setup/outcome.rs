@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Doubt, Effect, Given, SetUp, Step, UNANSWERED_MAX};
+use super::{Doubt, Effect, Given, SetUp, SetupStep, UNANSWERED_MAX};
 use crate::error::Kind;
 use crate::failure::{Cut, Failure};
 use crate::settings::Wait;
@@ -16,21 +16,21 @@ impl SetUp {
         }
         let step = self.step;
         match step {
-            Step::Restore { .. } => self.restored(given),
-            Step::Deactivate => {
-                self.go(Step::Ended);
+            SetupStep::Restore { .. } => self.restored(given),
+            SetupStep::Deactivate => {
+                self.go(SetupStep::Ended);
                 self.effects.push_back(Effect::Released);
             }
-            Step::Activate | Step::TearDown => {
+            SetupStep::Activate | SetupStep::TearDown => {
                 // It was inactive before, so whatever comes of this is ours.
-                self.activated |= self.step == Step::Activate;
+                self.activated |= self.step == SetupStep::Activate;
                 let message = "no data session: the modem did not answer its activation".to_owned();
                 self.failed(given, Failure::new(Kind::NoDataSession, message), false, now);
             }
             // It cannot be read, whatever is there.
-            Step::Compare => self.compared(None, &[]),
+            SetupStep::Compare => self.compared(None, &[]),
             // It may be carried out all the same, and late.
-            Step::Upload | Step::DeleteFile => self.go(Step::ListFiles),
+            SetupStep::Upload | SetupStep::DeleteFile => self.go(SetupStep::ListFiles),
             _ if cut == Cut::Silent && step.is_optional() && self.missed(step) >= UNANSWERED_MAX => {
                 log::warn!("{} does not answer that at all; going on without it", self.profile.name);
                 self.skip_step(given, now);
@@ -43,15 +43,15 @@ impl SetUp {
     pub fn failed(&mut self, given: &Given<'_>, failure: Failure, final_word: bool, now: Instant) {
         if std::mem::take(&mut self.refreshing) {
             log::error!("{failure}; tunnels that need it cannot connect until that is fixed");
-            self.go(Step::Up);
+            self.go(SetupStep::Up);
             let lacking = self.contexts.iter().filter(|it| !it.files_stand).map(|it| it.id).collect();
             self.effects.push_back(Effect::RefuseOpens(lacking, failure.message));
             return;
         }
         self.failures += 1;
         let pause = self.backoff.next();
-        if self.step != Step::Unwanted {
-            self.step = Step::Failed;
+        if self.step != SetupStep::Unwanted {
+            self.step = SetupStep::Failed;
             self.not_before = Some(now + pause);
         }
         let gives_up = final_word
@@ -74,7 +74,7 @@ impl SetUp {
     }
 
     /// The session is gone, and the set-up begins again at `step`; from the first one where settings have changed.
-    pub fn lost(&mut self, step: Step, begins_anew: bool, now: Instant) {
+    pub fn lost(&mut self, step: SetupStep, begins_anew: bool, now: Instant) {
         if self.is_serving() {
             self.down_since = now;
             self.failures = 0;
@@ -91,26 +91,26 @@ impl SetUp {
         // that follow from it, the format on the wire.
         let is_known = !matches!(
             self.step,
-            Step::Down
-                | Step::Identity
-                | Step::Model
-                | Step::Keys { .. }
-                | Step::Shared { .. }
-                | Step::UrcPort { .. }
-                | Step::WireFormat { .. }
-                | Step::Failed
+            SetupStep::Down
+                | SetupStep::Identity
+                | SetupStep::Model
+                | SetupStep::Keys { .. }
+                | SetupStep::Shared { .. }
+                | SetupStep::UrcPort { .. }
+                | SetupStep::WireFormat { .. }
+                | SetupStep::Failed
         );
-        if self.step != Step::Unwanted {
-            self.go(if begins_anew || !is_known { Step::Down } else { step });
+        if self.step != SetupStep::Unwanted {
+            self.go(if begins_anew || !is_known { SetupStep::Down } else { step });
         }
     }
 
     /// Every SSL context that was not written yet has been.
     pub fn contexts_written(&mut self, now: Instant) {
-        if self.step != Step::Contexts {
+        if self.step != SetupStep::Contexts {
             return;
         }
-        self.go(Step::Up);
+        self.go(SetupStep::Up);
         self.has_stood = true;
         if std::mem::take(&mut self.refreshing) {
             return;
@@ -126,24 +126,24 @@ impl SetUp {
     /// What was found in the modem has been put back, as far as it takes it.
     pub(super) fn restored(&mut self, given: &Given<'_>) {
         self.found.forget();
-        self.go(Step::Contexts);
+        self.go(SetupStep::Contexts);
         self.release(given);
     }
 
     /// Begins the end: settings are put back, and the data session is deactivated if we activated it.
     pub fn release(&mut self, given: &Given<'_>) {
         match self.step {
-            Step::Ended | Step::Deactivate | Step::Restore { .. } => {}
+            SetupStep::Ended | SetupStep::Deactivate | SetupStep::Restore { .. } => {}
             // Whether there is something to be deactivated shows when the modem has answered.
-            Step::Activate if given.is_asking => {}
+            SetupStep::Activate if given.is_asking => {}
             _ if given.has_commander && !self.found.lines().is_empty() => {
-                self.go(Step::Restore { alone: None });
+                self.go(SetupStep::Restore { alone: None });
             }
             _ if self.activated && !self.found_active && given.is_open => {
-                self.go(Step::Deactivate);
+                self.go(SetupStep::Deactivate);
             }
             _ => {
-                self.go(Step::Ended);
+                self.go(SetupStep::Ended);
                 self.effects.push_back(Effect::Released);
             }
         }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use crate::at::answers::{Answer, FileSum, TlsSetting, file_in};
-use crate::at::{AtText, Outcome, Refusal, SslContextId};
+use crate::at::{AtText, CommandOutcome, Refusal, SslContextId};
 use crate::error::Kind;
 use crate::failure::Failure;
 use crate::profile::Profile;
@@ -616,10 +616,10 @@ impl File {
     }
 
     /// What came of its upload: the answer to AT+QFUPL.
-    pub fn upload_answered(&self, outcome: Option<&Outcome>, lines: &[String]) -> Upload {
+    pub fn upload_answered(&self, outcome: Option<&CommandOutcome>, lines: &[String]) -> Upload {
         match (FileSum::first(lines), outcome) {
-            (Some(sum), Some(Outcome::Ok)) if sum == self.sum() => Upload::Whole,
-            (_, Some(Outcome::Refused(Refusal::Cme(error))))
+            (Some(sum), Some(CommandOutcome::Ok)) if sum == self.sum() => Upload::Whole,
+            (_, Some(CommandOutcome::Refused(Refusal::Cme(error))))
                 if error.number() == Some(FILE_EXISTS) || error.0.contains("exist") =>
             {
                 Upload::Exists
@@ -1058,20 +1058,20 @@ mod tests {
             content: b"\x12\x34\x56".to_vec(),
             source: String::new(),
         };
-        let cme = |text: &str| Some(Outcome::Refused(Refusal::Cme(crate::at::CmeError(text.into()))));
+        let cme = |text: &str| Some(CommandOutcome::Refused(Refusal::Cme(crate::at::CmeError(text.into()))));
         let (right, wrong) = ("+QFUPL: 3,4434", "+QFUPL: 2,1234");
         let different = |size, checksum| Upload::Different(FileSum { size, checksum });
         for (line, outcome, wanted) in [
-            (right, Some(Outcome::Ok), Upload::Whole),
-            (wrong, Some(Outcome::Ok), different(2, 0x1234)),
+            (right, Some(CommandOutcome::Ok), Upload::Whole),
+            (wrong, Some(CommandOutcome::Ok), different(2, 0x1234)),
             // A part is stored all the same.
             (wrong, cme("421"), different(2, 0x1234)),
             (right, cme("421"), different(3, 0x4434)),
             ("", cme("407"), Upload::Exists),
             ("", cme("file already exist"), Upload::Exists),
             ("", cme("20"), Upload::Unconfirmed),
-            ("", Some(Outcome::Ok), Upload::Unconfirmed),
-            ("", Some(Outcome::Refused(Refusal::Plain)), Upload::Unconfirmed),
+            ("", Some(CommandOutcome::Ok), Upload::Unconfirmed),
+            ("", Some(CommandOutcome::Refused(Refusal::Plain)), Upload::Unconfirmed),
             ("", None, Upload::Unconfirmed),
         ] {
             assert_eq!(

@@ -8,7 +8,7 @@ use crate::profile::QUESTIONS;
 
 /// A step of the set-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum SetupStep {
     /// There are no tunnels, so nothing is set up: commands come from outside alone.
     Unwanted,
     /// No channel answers yet.
@@ -109,26 +109,26 @@ pub enum Step {
     Failed,
 }
 
-impl Step {
+impl SetupStep {
     /// Whether a module that does not answer its command at all can carry sockets: it is as if it refused it.
     pub fn is_optional(self) -> bool {
         matches!(
             self,
-            Step::Model
-                | Step::Keys { .. }
-                | Step::Shared { .. }
-                | Step::UrcPort { .. }
-                | Step::WireFormat { .. }
-                | Step::Messages
-                | Step::KeepMessages(_)
-                | Step::Mqtt
-                | Step::Glance
-                | Step::ActivationRefused
-                | Step::OtherAddress
-                | Step::Dns
-                | Step::Clock
-                | Step::SetClock
-                | Step::Space
+            SetupStep::Model
+                | SetupStep::Keys { .. }
+                | SetupStep::Shared { .. }
+                | SetupStep::UrcPort { .. }
+                | SetupStep::WireFormat { .. }
+                | SetupStep::Messages
+                | SetupStep::KeepMessages(_)
+                | SetupStep::Mqtt
+                | SetupStep::Glance
+                | SetupStep::ActivationRefused
+                | SetupStep::OtherAddress
+                | SetupStep::Dns
+                | SetupStep::Clock
+                | SetupStep::SetClock
+                | SetupStep::Space
         )
     }
 }

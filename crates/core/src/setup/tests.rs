@@ -19,7 +19,7 @@ impl Bench {
     }
 
     /// At this step, whatever led there.
-    fn at(step: Step) -> Self {
+    fn at(step: SetupStep) -> Self {
         let mut bench = Bench::new(settings::Modem::default());
         bench.setup.go(step);
         bench
@@ -53,9 +53,9 @@ impl Bench {
     fn answers(&mut self, text: &str) -> &mut Self {
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let outcome = match lines.pop().as_deref() {
-            Some("OK") => Outcome::Ok,
-            Some("ERROR") => Outcome::Refused(Refusal::Plain),
-            Some(other) => Outcome::Refused(Refusal::Cme(crate::at::CmeError(other.to_owned()))),
+            Some("OK") => CommandOutcome::Ok,
+            Some("ERROR") => CommandOutcome::Refused(Refusal::Plain),
+            Some(other) => CommandOutcome::Refused(Refusal::Cme(crate::at::CmeError(other.to_owned()))),
             None => panic!("an answer has a result"),
         };
         let answer = channel::Answer { lines, ..channel::Answer::default() };
@@ -77,31 +77,35 @@ fn pin() -> settings::Secret {
 
 #[test]
 fn each_answer_leads_to_the_step_that_follows_from_it() {
-    let rows: [(Step, &str, Step); 24] = [
-        (Step::Identity, "Quectel\nEC20F\nRevision: EC20CEFAGR06A05M4G\nOK", Step::Keys { alone: None }),
-        (Step::Identity, "OK", Step::Model),
-        (Step::Model, "ERROR", Step::Keys { alone: None }),
-        (Step::Keys { alone: None }, "ERROR", Step::Keys { alone: Some(0) }),
-        (Step::Keys { alone: Some(0) }, "ERROR", Step::Keys { alone: Some(1) }),
-        (Step::Keys { alone: None }, "OK", Step::Shared { alone: None }),
-        (Step::Shared { alone: None }, "ERROR", Step::Shared { alone: Some(0) }),
-        (Step::Shared { alone: None }, "OK", Step::UrcPort { all_refused: false }),
-        (Step::Glance, "ERROR", Step::Sim),
-        (Step::Glance, "+CPIN: READY\n+CEREG: 0,2\nOK", Step::Sim),
-        (Step::Glance, "+CPIN: READY\n+CEREG: 0,1\n+QIACT: 1,1,1,\"10.0.0.1\"\nOK", Step::Messages),
-        (Step::Glance, "+CPIN: READY\n+CEREG: 0,1\nOK", Step::Activate),
-        (Step::Sim, "+CPIN: READY\nOK", Step::Registration(0)),
-        (Step::Sim, "ERROR", Step::Registration(0)),
-        (Step::Registration(0), "+CEREG: 0,5\nOK", Step::Leftovers),
-        (Step::Registration(0), "+CEREG: 0,2\nOK", Step::Registration(1)),
-        (Step::Leftovers, "OK", Step::PdpState),
-        (Step::PdpState, "OK", Step::Activate),
-        (Step::Apn, "OK", Step::Activate),
-        (Step::Activate, "OK", Step::Address),
-        (Step::Activate, "ERROR", Step::TearDown),
-        (Step::Address, "ERROR", Step::OtherAddress),
-        (Step::Address, "+QIACT: 1,1,1,\"10.0.0.1\"\nOK", Step::Messages),
-        (Step::OtherAddress, "OK", Step::Messages),
+    let rows: [(SetupStep, &str, SetupStep); 24] = [
+        (
+            SetupStep::Identity,
+            "Quectel\nEC20F\nRevision: EC20CEFAGR06A05M4G\nOK",
+            SetupStep::Keys { alone: None },
+        ),
+        (SetupStep::Identity, "OK", SetupStep::Model),
+        (SetupStep::Model, "ERROR", SetupStep::Keys { alone: None }),
+        (SetupStep::Keys { alone: None }, "ERROR", SetupStep::Keys { alone: Some(0) }),
+        (SetupStep::Keys { alone: Some(0) }, "ERROR", SetupStep::Keys { alone: Some(1) }),
+        (SetupStep::Keys { alone: None }, "OK", SetupStep::Shared { alone: None }),
+        (SetupStep::Shared { alone: None }, "ERROR", SetupStep::Shared { alone: Some(0) }),
+        (SetupStep::Shared { alone: None }, "OK", SetupStep::UrcPort { all_refused: false }),
+        (SetupStep::Glance, "ERROR", SetupStep::Sim),
+        (SetupStep::Glance, "+CPIN: READY\n+CEREG: 0,2\nOK", SetupStep::Sim),
+        (SetupStep::Glance, "+CPIN: READY\n+CEREG: 0,1\n+QIACT: 1,1,1,\"10.0.0.1\"\nOK", SetupStep::Messages),
+        (SetupStep::Glance, "+CPIN: READY\n+CEREG: 0,1\nOK", SetupStep::Activate),
+        (SetupStep::Sim, "+CPIN: READY\nOK", SetupStep::Registration(0)),
+        (SetupStep::Sim, "ERROR", SetupStep::Registration(0)),
+        (SetupStep::Registration(0), "+CEREG: 0,5\nOK", SetupStep::Leftovers),
+        (SetupStep::Registration(0), "+CEREG: 0,2\nOK", SetupStep::Registration(1)),
+        (SetupStep::Leftovers, "OK", SetupStep::PdpState),
+        (SetupStep::PdpState, "OK", SetupStep::Activate),
+        (SetupStep::Apn, "OK", SetupStep::Activate),
+        (SetupStep::Activate, "OK", SetupStep::Address),
+        (SetupStep::Activate, "ERROR", SetupStep::TearDown),
+        (SetupStep::Address, "ERROR", SetupStep::OtherAddress),
+        (SetupStep::Address, "+QIACT: 1,1,1,\"10.0.0.1\"\nOK", SetupStep::Messages),
+        (SetupStep::OtherAddress, "OK", SetupStep::Messages),
     ];
     for (from, answer, to) in rows {
         let mut bench = Bench::at(from);
@@ -113,16 +117,16 @@ fn each_answer_leads_to_the_step_that_follows_from_it() {
 
 #[test]
 fn an_answer_to_another_step_than_the_present_one_changes_nothing() {
-    let mut bench = Bench::at(Step::Registration(0));
+    let mut bench = Bench::at(SetupStep::Registration(0));
     bench.asks();
-    bench.setup.lost(Step::Sim, false, bench.now);
+    bench.setup.lost(SetupStep::Sim, false, bench.now);
     bench.answers("+CEREG: 0,1\nOK");
-    assert_eq!(bench.setup.step(), Step::Sim);
+    assert_eq!(bench.setup.step(), SetupStep::Sim);
 }
 
 #[test]
 fn a_pin_that_was_refused_is_told_to_be_forgotten_and_never_asked_for_again() {
-    let mut bench = Bench::at(Step::EnterPin);
+    let mut bench = Bench::at(SetupStep::EnterPin);
     bench.settings.sim_pin = Some(pin());
     assert_eq!(bench.asks().as_deref(), Some("AT+CPIN=***"), "it is not shown");
     bench.answers("+CME ERROR: incorrect password");
@@ -132,8 +136,9 @@ fn a_pin_that_was_refused_is_told_to_be_forgotten_and_never_asked_for_again() {
 
 #[test]
 fn the_last_attempt_for_the_pin_is_not_used() {
-    for (attempts, next) in [("3", Step::EnterPin), ("2", Step::EnterPin), ("1", Step::Failed)] {
-        let mut bench = Bench::at(Step::PinAttempts(0));
+    for (attempts, next) in [("3", SetupStep::EnterPin), ("2", SetupStep::EnterPin), ("1", SetupStep::Failed)]
+    {
+        let mut bench = Bench::at(SetupStep::PinAttempts(0));
         bench.settings.sim_pin = Some(pin());
         bench.asks();
         bench.answers(&format!("+QPINC: \"SC\",{attempts},10\nOK"));
@@ -159,27 +164,27 @@ fn failed_attempts_are_repeated_after_a_pause_until_the_limit() {
 
 #[test]
 fn a_command_that_is_never_answered_is_left_out_after_three_tries_if_it_can_be() {
-    let mut bench = Bench::at(Step::Messages);
+    let mut bench = Bench::at(SetupStep::Messages);
     for _ in 0..UNANSWERED_MAX {
         assert_eq!(bench.asks().as_deref(), Some("AT+CNMI?"));
         bench.with(|setup, given, now| setup.not_answered(given, Cut::Silent, now));
     }
-    assert_ne!(bench.setup.step(), Step::Messages);
-    let mut needed = Bench::at(Step::Activate);
+    assert_ne!(bench.setup.step(), SetupStep::Messages);
+    let mut needed = Bench::at(SetupStep::Activate);
     needed.asks();
     needed.with(|setup, given, now| setup.not_answered(given, Cut::Silent, now));
-    assert_eq!(needed.setup.step(), Step::Failed);
+    assert_eq!(needed.setup.step(), SetupStep::Failed);
 }
 
 #[test]
 fn at_the_end_what_was_changed_is_put_back_and_a_session_of_ours_deactivated() {
-    let mut bench = Bench::at(Step::Shared { alone: None });
+    let mut bench = Bench::at(SetupStep::Shared { alone: None });
     bench.asks();
     bench.answers("+QICFG: \"viewmode\",1\nOK");
-    bench.setup.go(Step::WireFormat { alone: None });
+    bench.setup.go(SetupStep::WireFormat { alone: None });
     bench.asks();
     bench.answers("OK");
-    bench.setup.go(Step::Activate);
+    bench.setup.go(SetupStep::Activate);
     bench.asks();
     bench.answers("OK");
     bench.with(|setup, given, _| setup.release(given));
@@ -194,16 +199,16 @@ fn at_the_end_what_was_changed_is_put_back_and_a_session_of_ours_deactivated() {
 #[test]
 fn a_session_that_is_lost_before_the_module_was_known_begins_from_the_start() {
     for (step, then) in [
-        (Step::Keys { alone: None }, Step::Down),
-        (Step::Failed, Step::Down),
-        (Step::Registration(0), Step::Sim),
-        (Step::Up, Step::Sim),
+        (SetupStep::Keys { alone: None }, SetupStep::Down),
+        (SetupStep::Failed, SetupStep::Down),
+        (SetupStep::Registration(0), SetupStep::Sim),
+        (SetupStep::Up, SetupStep::Sim),
     ] {
         let mut bench = Bench::at(step);
-        bench.setup.lost(Step::Sim, false, bench.now);
+        bench.setup.lost(SetupStep::Sim, false, bench.now);
         assert_eq!(bench.setup.step(), then, "from {step:?}");
         let mut changed = Bench::at(step);
-        changed.setup.lost(Step::Sim, true, changed.now);
-        assert_eq!(changed.setup.step(), Step::Down, "with new settings, from {step:?}");
+        changed.setup.lost(SetupStep::Sim, true, changed.now);
+        assert_eq!(changed.setup.step(), SetupStep::Down, "with new settings, from {step:?}");
     }
 }

@@ -38,7 +38,7 @@ pub use need::View;
 pub use opening::{OpenAnswer, OpenResult, OpenStage, Opener, Opening, UrcOpened};
 pub use sending::{FailedSend, SEND_STUCK_LIMIT};
 
-use crate::at::{CHUNK_MAX, Outcome, SslContextId};
+use crate::at::{CHUNK_MAX, CommandOutcome, SslContextId};
 use crate::byte_queue::ByteQueue;
 use crate::failure::Cut;
 use crate::settings::{Mode, Tunnel};
@@ -415,24 +415,24 @@ impl Socket {
         &mut self,
         length: Option<usize>,
         announced_again: bool,
-        outcome: &Outcome,
+        outcome: &CommandOutcome,
         now: Instant,
     ) -> Result<Received, Cut> {
         let Phase::Open(open) = &mut self.phase else { return Ok(Received::Nothing) };
         match (outcome, length) {
-            (Outcome::Ok, Some(0)) => {
+            (CommandOutcome::Ok, Some(0)) => {
                 open.flow.read_empty(announced_again);
                 if open.far_end == FarEnd::Gone && !announced_again {
                     self.begin_closing(true);
                 }
                 Ok(Received::Bytes(0))
             }
-            (Outcome::Ok, Some(count)) => {
+            (CommandOutcome::Ok, Some(count)) => {
                 open.far_end.received(now);
                 Ok(Received::Bytes(count))
             }
             // In push mode there is nothing to be read.
-            (Outcome::Refused(_), None) if open.flow == Flow::Announced => {
+            (CommandOutcome::Refused(_), None) if open.flow == Flow::Announced => {
                 open.flow = Flow::Push;
                 if open.far_end == FarEnd::Gone {
                     self.begin_closing(true);

@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 use super::{FarEnd, Flow, Open, Phase, Socket};
-use crate::at::{AccessMode, Outcome, ResultCode};
+use crate::at::{AccessMode, CommandOutcome, ResultCode};
 use crate::failure::OpenFailure;
 use crate::settings::Mode;
 
@@ -221,11 +221,11 @@ impl Socket {
     }
 
     /// AT+QSSLOPEN was answered, with anything but `CONNECT`.
-    pub fn open_answered(&mut self, port: usize, outcome: Outcome) -> OpenAnswer {
+    pub fn open_answered(&mut self, port: usize, outcome: CommandOutcome) -> OpenAnswer {
         let Phase::Opening(opening) = &mut self.phase else { return OpenAnswer::Pending };
         match outcome {
-            Outcome::Ok => self.await_result(),
-            Outcome::Refused(refusal) => match refusal.result_code() {
+            CommandOutcome::Ok => self.await_result(),
+            CommandOutcome::Refused(refusal) => match refusal.result_code() {
                 Some(code) => OpenAnswer::Result(code.0),
                 None if refusal == crate::at::Refusal::Plain => {
                     opening.stage = OpenStage::Refused { port };

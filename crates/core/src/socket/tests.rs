@@ -34,7 +34,7 @@ fn opening(mode: Mode, now: Instant) -> Socket {
 
 fn open(mode: Mode, now: Instant) -> Socket {
     let mut socket = opening(mode, now);
-    assert_eq!(socket.open_answered(0, Outcome::Ok), OpenAnswer::Pending);
+    assert_eq!(socket.open_answered(0, CommandOutcome::Ok), OpenAnswer::Pending);
     assert_eq!(socket.urc_opened(0), UrcOpened::Result);
     assert_eq!(socket.open_result(0, false, now), OpenResult::Open);
     socket.opened(now);
@@ -70,9 +70,9 @@ fn the_urc_of_an_open_may_come_before_or_after_its_ok() {
     let now = now();
     let mut early = opening(Mode::Push, now);
     assert_eq!(early.urc_opened(0), UrcOpened::Nothing);
-    assert_eq!(early.open_answered(0, Outcome::Ok), OpenAnswer::Result(0));
+    assert_eq!(early.open_answered(0, CommandOutcome::Ok), OpenAnswer::Result(0));
     let mut late = opening(Mode::Push, now);
-    assert_eq!(late.open_answered(0, Outcome::Ok), OpenAnswer::Pending);
+    assert_eq!(late.open_answered(0, CommandOutcome::Ok), OpenAnswer::Pending);
     assert!(late.awaits_open());
     assert_eq!(late.urc_opened(566), UrcOpened::Result);
 }
@@ -102,7 +102,7 @@ fn a_result_decides_once_and_busy_ones_are_tried_once_more() {
 #[test]
 fn a_refusal_without_a_reason_is_asked_about() {
     let mut socket = opening(Mode::Push, now());
-    let refused = Outcome::Refused(Refusal::Plain);
+    let refused = CommandOutcome::Refused(Refusal::Plain);
     assert_eq!(socket.open_answered(1, refused), OpenAnswer::Pending);
     assert_eq!(socket.opening().map(Opening::stage), Some(OpenStage::Refused { port: 1 }));
 }
@@ -145,13 +145,13 @@ fn in_buffer_mode_the_rest_is_read_before_the_end() {
     socket.closed(now);
     assert_eq!(socket.witnessed(Witness::Ended, now), Ok(Witnessed::Nothing));
     assert!(socket.wants_to_receive() > 0);
-    let ok = Outcome::Ok;
+    let ok = CommandOutcome::Ok;
     assert_eq!(socket.receive_answered(Some(100), false, &ok, now), Ok(Received::Bytes(100)));
     assert!(socket.wants_to_receive() > 0, "a short read does not mean empty");
     assert_eq!(socket.receive_answered(Some(0), false, &ok, now), Ok(Received::Bytes(0)));
     assert!(socket.is_being_closed());
     let mut refused = open(Mode::Buffer, now);
-    let error = Outcome::Refused(Refusal::Plain);
+    let error = CommandOutcome::Refused(Refusal::Plain);
     assert_eq!(refused.receive_answered(None, false, &error, now), Err(Cut::ReceiveFailed));
 }
 
@@ -202,7 +202,7 @@ fn what_a_client_leaves_behind_depends_on_how_far_its_open_is() {
     due.close_or_free(GiveUp::Abort, ending());
     assert!(due.is_free(), "the modem knows nothing of it");
     let mut awaited = opening(Mode::Push, now);
-    awaited.open_answered(0, Outcome::Ok);
+    awaited.open_answered(0, CommandOutcome::Ok);
     awaited.close_or_free(GiveUp::Abort, ending());
     let abandoned = OpenStage::Abandoned { refused_at: None };
     assert_eq!(awaited.opening().map(Opening::stage), Some(abandoned));
@@ -258,11 +258,11 @@ fn a_slow_client_has_its_socket_switched_to_buffer_mode_and_back() {
     socket.mode_switched(true, true, now);
     assert!(socket.only_announces());
     socket.incoming.consume(INCOMING_HIGH_BYTES);
-    assert_eq!(socket.receive_answered(Some(0), false, &Outcome::Ok, now), Ok(Received::Bytes(0)));
+    assert_eq!(socket.receive_answered(Some(0), false, &CommandOutcome::Ok, now), Ok(Received::Bytes(0)));
     socket.adjust_flow(switching, now);
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::Switch(AccessMode::Push)));
     socket.mode_switched(false, true, now);
-    socket.receive_answered(Some(0), false, &Outcome::Ok, now).expect("it is read");
+    socket.receive_answered(Some(0), false, &CommandOutcome::Ok, now).expect("it is read");
     socket.adjust_flow(switching, now);
     assert_eq!(asks(&socket, 0, now), None, "not so soon again");
 }
@@ -297,7 +297,7 @@ fn a_socket_of_which_nothing_is_heard_is_asked_about() {
     };
     for (mode, unheard) in [(Mode::Push, Witnessed::Nothing), (Mode::Buffer, Witnessed::Unheard)] {
         let mut socket = open(mode, now);
-        socket.receive_answered(Some(0), false, &Outcome::Ok, now).expect("it is read");
+        socket.receive_answered(Some(0), false, &CommandOutcome::Ok, now).expect("it is read");
         socket.adjust_flow(switching, now);
         assert_eq!(asks(&socket, 0, now), None);
         assert_eq!(socket.deadline(false, Some), Some(now + silence), "{mode:?}");
@@ -309,7 +309,7 @@ fn a_socket_of_which_nothing_is_heard_is_asked_about() {
         socket.adjust_flow(switching, late);
         assert_eq!(asks(&socket, 0, late), Some(need::Ask::State), "{mode:?}");
         assert_eq!(socket.witnessed(Witness::Connected, late), Ok(Witnessed::Nothing));
-        socket.receive_answered(Some(0), false, &Outcome::Ok, late).expect("it is read");
+        socket.receive_answered(Some(0), false, &CommandOutcome::Ok, late).expect("it is read");
         socket.adjust_flow(switching, late);
         socket.adjust_flow(switching, late + silence * 2);
         assert_eq!(socket.witnessed(Witness::Ended, late + silence * 2), Ok(unheard), "{mode:?}");
