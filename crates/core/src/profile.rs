@@ -79,6 +79,26 @@ impl CloseTime {
     }
 }
 
+// What using it shows.
+impl Profile {
+    /// AT+QSSLCLOSE of an open that was under way has ended it, or not. What worked once is not unlearnt by one failure.
+    pub(crate) fn has_closed_opening(&mut self, worked: bool) {
+        self.closes_opening = Some(worked || self.closes_opening == Some(true));
+    }
+
+    /// AT+QSSLCLOSE was refused with a time, and taken without.
+    pub(crate) fn has_closed_without_time(&mut self) {
+        self.close_time = CloseTime::Never;
+    }
+
+    /// AT+QISWTMD of an open socket has worked, or not. Whether this is the first time that it shows that it cannot.
+    pub(crate) fn has_switched_mode(&mut self, worked: bool) -> bool {
+        let is_new = !worked && self.switches_mode.is_none();
+        self.switches_mode = Some(worked || self.switches_mode == Some(true));
+        is_new
+    }
+}
+
 /// A key of AT+QSSLCFG.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -435,6 +455,19 @@ const RANGES_MAX: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_module_has_done_once_it_can_do() {
+        let mut profile = Profile::unknown();
+        assert!(profile.has_switched_mode(false), "worth a warning");
+        assert!(!profile.has_switched_mode(false), "not a second one");
+        profile.has_switched_mode(true);
+        assert!(!profile.has_switched_mode(false));
+        assert_eq!(profile.switches_mode, Some(true));
+        profile.has_closed_opening(true);
+        profile.has_closed_opening(false);
+        assert_eq!(profile.closes_opening, Some(true));
+    }
 
     fn lines(text: &str) -> Vec<String> {
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()

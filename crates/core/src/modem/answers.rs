@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Address, CloseTime, Command, CommandOutcome, CommandStage, Cut, Doubt, End, Event, FailedSend, GiveUp,
-    InFlight, Modem, OpenAnswer, OpenFailure, OpenResult, Origin, RebootSign, Received, Refusal, Rung,
-    SetupStep, Socket, SocketId, UserAnswer, Way,
+    Address, Command, CommandOutcome, CommandStage, Cut, Doubt, End, Event, FailedSend, GiveUp, InFlight,
+    Modem, OpenAnswer, OpenFailure, OpenResult, Origin, RebootSign, Received, Refusal, Rung, SetupStep,
+    Socket, SocketId, UserAnswer, Way,
 };
 use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
 use crate::channel::Habit;
@@ -305,10 +305,10 @@ impl Modem {
         match self.sockets[id.index()].close_answered(is_refused, timed, form, speaking, now) {
             CloseAnswer::Nothing => {}
             CloseAnswer::OpenGoesOn => {
-                self.setup.profile_mut().closes_opening.get_or_insert(false);
+                self.setup.profile_mut().has_closed_opening(false);
             }
             CloseAnswer::OpenEnded { since } => {
-                self.setup.profile_mut().closes_opening = Some(true);
+                self.setup.profile_mut().has_closed_opening(true);
                 self.open_abandoned(now.saturating_duration_since(since), now);
             }
             CloseAnswer::Refused { tries, was_eof } => {
@@ -317,9 +317,7 @@ impl Modem {
                 }
                 self.close_refused(id, tries, now);
             }
-            CloseAnswer::Closed { never_timed: true } => {
-                self.setup.profile_mut().close_time = CloseTime::Never
-            }
+            CloseAnswer::Closed { never_timed: true } => self.setup.profile_mut().has_closed_without_time(),
             CloseAnswer::Closed { never_timed: false } => {}
         }
     }
@@ -451,16 +449,11 @@ impl Modem {
         let worked = outcome == CommandOutcome::Ok;
         let closed = self.sockets[id.index()].open().is_some_and(|open| open.far_end != FarEnd::There);
         // Whose far end has closed can be refused anything.
-        if worked || !closed {
-            if !worked && self.setup.profile().switches_mode.is_none() {
-                log::warn!(
-                    "{} cannot switch a socket's mode (AT+QISWTMD): a client that does not read can hold up others",
-                    self.setup.profile().name
-                );
-            }
-            // What worked once is not unlearnt by one failure.
-            let profile = self.setup.profile_mut();
-            profile.switches_mode = Some(worked || profile.switches_mode == Some(true));
+        if (worked || !closed) && self.setup.profile_mut().has_switched_mode(worked) {
+            log::warn!(
+                "{} cannot switch a socket's mode (AT+QISWTMD): a client that does not read can hold up others",
+                self.setup.profile().name
+            );
         }
         let socket = &mut self.sockets[id.index()];
         let by_its_port = socket.listening.port().is_none_or(|on| on == port);

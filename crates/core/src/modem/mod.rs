@@ -24,7 +24,7 @@ pub use crate::at::{CommandOutcome, Refusal};
 pub use crate::channel::UserCommand;
 pub(crate) use crate::failure::Cut;
 pub use crate::failure::{Failure, OpenFailure};
-pub(crate) use crate::profile::{CloseTime, Family};
+pub(crate) use crate::profile::Family;
 pub use crate::profile::{DIRECTORIES, Profile, QUESTIONS};
 pub use crate::setup::ssl_context;
 pub use crate::setup::{
