@@ -718,7 +718,11 @@ impl Simulation {
                 true
             }
             // A stream that was opened before the port was read is none any more.
-            Fault::Urc(_) => boots_silently && self.can_boot_unread(),
+            Fault::Urc(_) if boots_silently && self.can_boot_unread() => true,
+            // Nor one whose `CONNECT` was on its way when the module booted: its DCD was never seen on.
+            Fault::Urc(_) | Fault::Foreign(_) | Fault::Sms(_) => {
+                boots_silently && self.streams_ended_unseen()
+            }
             // The rest of announced payload may stay away.
             Fault::CutUrcHead(_) => boots_silently,
             Fault::Noise(port, _) => {
@@ -729,6 +733,12 @@ impl Simulation {
             }
             _ => false,
         }
+    }
+
+    /// A port that is a stream to the host, and none to the modem.
+    fn streams_ended_unseen(&self) -> bool {
+        let is_stream = |port: usize| self.relay.modem().port_state(port) == "data";
+        (0..self.wires.len()).any(|port| is_stream(port) && !self.modem.modem_lines(port).dcd)
     }
 
     // What always holds.

@@ -258,6 +258,8 @@ impl Modem {
             let unsent = !self.sockets[id.index()].outgoing.is_empty();
             if !ended.certain || ended.escape_missed || unsent {
                 self.cut(id, Cut::CarrierLost);
+                // The module may have rebooted, and its RDY been lost or taken for payload.
+                self.setup.doubt_arises();
             }
             self.sockets[id.index()].stream_ended();
         }
