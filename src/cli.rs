@@ -729,12 +729,12 @@ pub struct ProcessOptions {
 
     /// Make the control socket here, or none
     ///
-    /// /PATH may be followed by ,mode=0660 ,owner=NAME and ,group=NAME; without these only its owner may use
+    /// PATH has a slash in it, and may be followed by ,mode=0660 ,owner=NAME and ,group=NAME; without these only its owner may use
     /// it. By default run makes it as $RUNTIME_DIRECTORY/control. Without that variable, root's is
     /// /run/qssl-tunnel/control, and that of other users is $XDG_RUNTIME_DIR/qssl-tunnel/control. By default
     /// listen makes none. connect goes through the tunnel of the daemon whose socket is here, or at the
     /// default path; with none it opens the modem's port itself.
-    #[arg(long, value_name = "/PATH|none", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "PATH|none", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<Control>,
 
     /// Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY

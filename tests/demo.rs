@@ -75,3 +75,23 @@ impl Drop for Running {
         let _ = self.0.wait();
     }
 }
+
+/// It was cut after a second, and the tunnel was blamed for that.
+#[test]
+fn ctrl_c_lets_the_transfer_end() {
+    let child = demo(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut child = Running(child);
+    let mut lines = BufReader::new(child.0.stdout.take().expect("it is piped")).lines();
+    let is_carrying = |line: std::io::Result<String>| line.is_ok_and(|line| line.contains("authenticated"));
+    assert!(lines.any(is_carrying), "the demo ended early: {:?}", child.0.wait());
+    let process = rustix::process::Pid::from_child(&child.0);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).expect("it runs");
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    let mut complaints = String::new();
+    let stderr = child.0.stderr.as_mut().expect("it is piped");
+    std::io::Read::read_to_string(stderr, &mut complaints).expect("it is text");
+    let status = child.0.wait().expect("it ends");
+    assert_eq!((status.code(), complaints.as_str()), (Some(0), ""), "{rest:?}");
+    assert!(rest.iter().any(|line| line.starts_with("down: ")), "{rest:?}");
+    assert!(!rest.iter().any(|line| line.contains("curl")), "nothing is there to be tried: {rest:?}");
+}

@@ -48,8 +48,15 @@ pub fn run(args: &DemoArgs, around: &Environment) -> anyhow::Result<ExitStatus> 
     ))?;
 
     if let Err(error) = transfer(&tunnel, address, &server) {
-        // A tunnel that has ended is the better explanation.
-        return Err(tunnel.why_it_ended().unwrap_or(error));
+        return match error.downcast() {
+            Ok(Interrupted(status)) => Ok(status),
+            // A tunnel that has ended is the better explanation.
+            Err(error) => tunnel.end().unwrap_or(Err(error)),
+        };
+    }
+    // A signal lets the transfer end, and then there is nothing to be tried.
+    if let Some(ended) = tunnel.end() {
+        return ended;
     }
     if args.once {
         // As a user would end it. The transfer proves that the event loop is there to catch it.
@@ -92,16 +99,19 @@ impl Tunnel {
             }
             match self.ended.recv_timeout(RETRY) {
                 Err(RecvTimeoutError::Timeout) => {}
-                result => return Err(ended_early(result.unwrap_or_else(|_| Err(panicked())))),
+                result => {
+                    let status = result.unwrap_or_else(|_| Err(panicked()))?;
+                    return Err(Interrupted(status).into());
+                }
             }
         }
     }
 
-    /// For somebody who was cut off; `None` when the tunnel still runs.
-    fn why_it_ended(&self) -> Option<anyhow::Error> {
+    /// How the tunnel has ended, for a transfer that was cut off: without an error, by a signal. `None`: it still runs.
+    fn end(&self) -> Option<anyhow::Result<ExitStatus>> {
         match self.ended.recv_timeout(LAST_WORDS) {
             Err(RecvTimeoutError::Timeout) => None,
-            result => Some(ended_early(result.unwrap_or_else(|_| Err(panicked())))),
+            result => Some(result.unwrap_or_else(|_| Err(panicked()))),
         }
     }
 
@@ -110,12 +120,10 @@ impl Tunnel {
     }
 }
 
-fn ended_early(result: anyhow::Result<ExitStatus>) -> anyhow::Error {
-    match result {
-        Ok(status) => anyhow::anyhow!("the tunnel ended early: {}", exit_status::meaning(status)),
-        Err(error) => error,
-    }
-}
+/// A signal has ended the tunnel before the demo could connect.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted: {}", exit_status::meaning(*.0))]
+struct Interrupted(ExitStatus);
 
 fn panicked() -> anyhow::Error {
     anyhow::anyhow!("the tunnel's thread panicked")
@@ -151,7 +159,7 @@ fn configuration(
          device = [\"emulator:--map {HOST}:443={server}\"]\n\
          no-wait = true\n\
          [process]\n\
-         shutdown-timeout = \"1s\"\n\
+         shutdown-timeout = \"10s\"\n\
          [[tunnel]]\n\
          listen = [\"{address}\"]\n\
          to = \"{HOST}:443\"\n\
@@ -355,5 +363,5 @@ const TEXT_LIMIT_BYTES: u64 = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two attempts to connect to a tunnel that is about to listen.
 const RETRY: Duration = Duration::from_millis(20);
-/// From the end of a connection to the end of the tunnel that caused it.
+/// From the end of a connection to the end of the tunnel, whichever has caused the other.
 const LAST_WORDS: Duration = Duration::from_millis(500);

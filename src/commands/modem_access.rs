@@ -119,6 +119,11 @@ impl Conversation {
         Ok(Conversation { way, name })
     }
 
+    /// Whether the user named a port or a daemon.
+    pub fn is_named(&self) -> bool {
+        matches!(&self.way, Way::Port { sought, .. } if sought.is_empty())
+    }
+
     /// What is at the other end: the ports that are open, or the daemon.
     pub fn name(&self) -> String {
         let ports = match &self.way {

@@ -1,4 +1,4 @@
-//! Where the control socket is made, as people type it: `/path[,mode=0660][,owner=NAME][,group=NAME]`, or `none`.
+//! Where the control socket is made, as people type it: `PATH[,mode=0660][,owner=NAME][,group=NAME]`, or `none`.
 
 use std::fmt;
 use std::path::Path;
@@ -14,9 +14,10 @@ impl FromStr for Control {
             return Ok(Control::Off);
         }
         let text = text.strip_prefix("unix:").unwrap_or(text);
-        if !text.starts_with('/') {
+        // Without a slash it is more likely a word that was meant for something else.
+        if !text.contains('/') {
             return Err(GrammarError::new(
-                "a control socket is /path[,mode=0660][,owner=NAME][,group=NAME], or none",
+                "a control socket is /path or ./path, then [,mode=0660][,owner=NAME][,group=NAME], or none",
             ));
         }
         format!("unix:{text}").parse().map(Control::At)
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_socket_is_written_as_it_was_typed() {
-        for text in ["none", "/run/x", "/run/x,mode=0660,group=adm"] {
+        for text in ["none", "/run/x", "./x", "run/x", "/run/x,mode=0660,group=adm"] {
             assert_eq!(text.parse::<Control>().unwrap().to_string(), text);
         }
         for text in ["", "8443", "relative", "unix:relative", "/run/x,colour=red", "127.0.0.1:1"] {

@@ -296,7 +296,7 @@ impl Reader<'_> {
         let home = SECTIONS.iter().find(|(_, command)| find(&command(), key).is_some());
         let hint = match (nearest(key, known.iter().copied()), home) {
             (Some(near), _) if key != near => format!("did you mean `{near}`?"),
-            (_, Some((home, _))) => format!("it belongs into {home}"),
+            (_, Some((home, _))) => format!("it belongs in {home}"),
             _ => format!("one of {}", known.join(", ")),
         };
         self.error(span, format!("unknown key `{key}`{place}: {hint}"))

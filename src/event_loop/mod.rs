@@ -32,6 +32,7 @@ use anyhow::Context as _;
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::low_level::signal_name;
 
 use crate::clients::peer::peer_is_gone;
 use crate::config::Configuration;
@@ -436,7 +437,12 @@ impl EventLoop {
         }
         match &mut self.outside {
             Some(outside) => outside.signal = Some(signal as u8),
-            None => self.relay.handle(Input::Shutdown { signal: signal as u8 }, self.now),
+            None => {
+                if self.relay.client_count() == 0 && self.relay.state() != "draining" {
+                    log::info!("{}: stopping", signal_name(signal).unwrap_or("signal"));
+                }
+                self.relay.handle(Input::Shutdown { signal: signal as u8 }, self.now);
+            }
         }
         // A client that connects from now on is refused at once instead of waiting in the backlog.
         self.listeners.clear();

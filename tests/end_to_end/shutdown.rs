@@ -24,6 +24,7 @@ fn sigterm_without_clients_ends_at_once_and_closes_the_data_session() {
     let (status, log) = tunnel.wait();
     assert_eq!(status, 0, "{log}");
     assert!(log.contains("AT+QIDEACT=1"), "the session was ours: {log}");
+    assert!(log.contains("SIGTERM: stopping"), "{log}");
     assert!(!log.contains("draining"), "there is nothing to drain: {log}");
 }
 

@@ -219,6 +219,9 @@ impl Doctor<'_> {
                         "see that the modem is plugged in and has power; qssl-tunnel status shows the port that the daemon \
                          waits for"
                     }
+                    Kind::PortUnavailable if self.conversation.is_named() => {
+                        "see that it is plugged in and has power, and that -d names its port"
+                    }
                     Kind::PortUnavailable => "see that it is plugged in and has power, or name its port: -d",
                     _ => "",
                 };
