@@ -10,6 +10,7 @@ use super::{Cut, Modem, PortFacts, UrcPort, Witness};
 use crate::at::answers::{Answer, SocketStatus};
 use crate::at::{Command, SocketId, Urc};
 use crate::settings::Mode;
+use crate::socket::listening::Takeover;
 use crate::socket::{FarEnd, Flow, OpenStage};
 
 /// How URCs come to us.
@@ -108,7 +109,19 @@ impl Modem {
         let copies_come = matches!(self.urc_port, UrcPort::All { .. })
             || self.routing.choice == Choice::Every
             || socket.listening.bytes() > 0;
-        let is_copy = copies_come && expected.is_some_and(|expected| expected != port);
+        // The port that was listened to has become a stream.
+        let takeover = match self.routing.choice {
+            Choice::Every if expected.is_none() && pushed > 0 && socket.listening.port().is_some() => {
+                socket.listening.takeover(port)
+            }
+            _ => Takeover::Next,
+        };
+        if takeover == Takeover::Gap {
+            self.break_off(id, Cut::Unheard);
+            return false;
+        }
+        let is_copy =
+            takeover == Takeover::Copy || copies_come && expected.is_some_and(|expected| expected != port);
         socket.listening.pushed(port, pushed, !is_copy, now);
         self.routing.choice = match (self.routing.choice, self.urc_port) {
             (Choice::Every, _) => Choice::Every,

@@ -23,6 +23,17 @@ pub struct Behind {
     pub since: Instant,
 }
 
+/// What comes by another port, once the one that was listened to does not carry URCs any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takeover {
+    /// The next bytes.
+    Next,
+    /// Bytes that have come already.
+    Copy,
+    /// Later bytes: those before them were taken for copies.
+    Gap,
+}
+
 impl Listening {
     /// The channel whose URCs count; `None`: any.
     pub fn port(&self) -> Option<usize> {
@@ -57,6 +68,16 @@ impl Listening {
         };
     }
 
+    /// What the next bytes on this channel are, where every channel carries the same.
+    pub fn takeover(&self, port: usize) -> Takeover {
+        let carried = self.carried.get(port).copied().unwrap_or(0);
+        match carried.cmp(&self.bytes()) {
+            std::cmp::Ordering::Equal => Takeover::Next,
+            std::cmp::Ordering::Less => Takeover::Copy,
+            std::cmp::Ordering::Greater => Takeover::Gap,
+        }
+    }
+
     /// The bytes that have come by the channel that is listened to.
     pub fn bytes(&self) -> u64 {
         self.port.and_then(|port| self.carried.get(port)).copied().unwrap_or(0)
@@ -83,6 +104,19 @@ mod tests {
     use super::*;
     use crate::test_clock::now;
     use std::time::Duration;
+
+    #[test]
+    fn another_port_takes_over_at_the_byte_at_which_the_first_one_ceased() {
+        let mut listening = Listening::default();
+        listening.expect(Some(0));
+        listening.pushed(0, 100, true, now());
+        for (carried, next) in
+            [(0, Takeover::Copy), (60, Takeover::Copy), (40, Takeover::Next), (1, Takeover::Gap)]
+        {
+            listening.pushed(1, carried, false, now());
+            assert_eq!(listening.takeover(1), next, "{listening:?}");
+        }
+    }
 
     #[test]
     fn a_port_is_behind_when_it_does_not_carry_what_another_had_carried() {
