@@ -94,15 +94,15 @@ impl Found {
         changed.map(|setting| line(setting.name, &setting.found)).collect()
     }
 
-    /// The settings that fix the wire format and are not known to be as they are needed, without `AT`.
-    pub(super) fn wire_format(&self) -> Vec<String> {
-        let wrong = WIRE_FORMAT.iter().filter(|(name, value)| self.value(name) != Some(value));
+    /// The settings that fix how answers show payload, and are not known to be as they are needed, without `AT`.
+    pub(super) fn data_format(&self) -> Vec<String> {
+        let wrong = DATA_FORMAT.iter().filter(|(name, value)| self.value(name) != Some(value));
         wrong.map(|(name, value)| line(name, value)).collect()
     }
 
     /// They have been set.
-    pub(super) fn wire_format_set(&mut self) {
-        for (name, value) in WIRE_FORMAT {
+    pub(super) fn data_format_set(&mut self) {
+        for (name, value) in DATA_FORMAT {
             self.was_set(name, value);
         }
     }
@@ -227,7 +227,7 @@ pub(super) const SHARED: [&str; 6] = [
 
 /// Settings that another program may have left, and that change how payload looks. A module without the key
 /// answers ERROR, which is as good.
-const WIRE_FORMAT: [(&str, &str); 4] = [
+const DATA_FORMAT: [(&str, &str); 4] = [
     ("+QICFG=\"viewmode\"", "0"),
     ("+QICFG=\"dataformat\"", "0,0"),
     ("+QICFG=\"sendinfo\"", "0"),
@@ -261,10 +261,10 @@ mod tests {
         assert_eq!(found.urc_ports, ["usbat", "usbmodem", "uart1", "all"]);
         assert_eq!(found.lines(), Vec::<String>::new());
         assert_eq!(
-            found.wire_format(),
+            found.data_format(),
             ["+QICFG=\"viewmode\",0", "+QICFG=\"dataformat\",0,0", "+QICFG=\"recvind\",0"]
         );
-        found.wire_format_set();
+        found.data_format_set();
         found.was_set(URC_PORT, "\"uart1\"");
         found.is_now(MESSAGES, "2,2,0,0,0");
         assert_eq!(found.keep_messages(Reports::Kept).unwrap(), "AT+CNMI=2,1,0,0,0");

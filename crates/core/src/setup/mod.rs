@@ -1,7 +1,7 @@
 //! From a modem that answers to a data session that carries sockets: one step after another.
 //!
 //! ```text
-//!  Down ─► identity, keys ─► URC port, wire format ─► SIM ─► registration ─► leftovers
+//!  Down ─► identity, keys ─► URC port, data format ─► SIM ─► registration ─► leftovers
 //!                                                                              │
 //!   Up ◄── SSL contexts ◄── files ◄── clock ◄── DNS ◄── SMS ◄── PDP context ◄──┘
 //! ```
@@ -524,8 +524,8 @@ impl SetUp {
                 line(format!("AT+QURCCFG=\"urcport\",\"{}\"", self.first_urc_port(given, all_refused)))
             }
             SetupStep::Shared { alone } => line(format!("AT{}", one_or_all(&SHARED, alone))),
-            SetupStep::WireFormat { alone } => {
-                line(format!("AT{}", one_or_all(&self.found.wire_format(), alone)))
+            SetupStep::DataFormat { alone } => {
+                line(format!("AT{}", one_or_all(&self.found.data_format(), alone)))
             }
             SetupStep::Restore { alone } => line(format!("AT{}", one_or_all(&self.found.lines(), alone))),
             SetupStep::Messages => line("AT+CNMI?".into()),
@@ -651,20 +651,20 @@ impl SetUp {
                 // A module without the setting has one port only.
                 let name = Some(name).filter(|_| refused.is_none());
                 self.effects.push_back(Effect::UrcsLeaveBy(name));
-                self.go(match self.found.wire_format().is_empty() {
+                self.go(match self.found.data_format().is_empty() {
                     true => SetupStep::Glance,
                     false => {
                         let is_mute = self.never_answers(SetupStep::Shared { alone: None });
-                        SetupStep::WireFormat { alone: is_mute.then_some(0) }
+                        SetupStep::DataFormat { alone: is_mute.then_some(0) }
                     }
                 });
             }
-            SetupStep::WireFormat { alone } => {
-                let count = self.found.wire_format().len();
+            SetupStep::DataFormat { alone } => {
+                let count = self.found.data_format().len();
                 match next_alone(alone, refused.is_some(), count) {
-                    Some(index) => self.go(SetupStep::WireFormat { alone: Some(index) }),
+                    Some(index) => self.go(SetupStep::DataFormat { alone: Some(index) }),
                     None => {
-                        self.found.wire_format_set();
+                        self.found.data_format_set();
                         self.go(SetupStep::Glance);
                     }
                 }

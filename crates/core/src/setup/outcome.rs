@@ -97,7 +97,7 @@ impl SetUp {
                 | SetupStep::Keys { .. }
                 | SetupStep::Shared { .. }
                 | SetupStep::UrcPort { .. }
-                | SetupStep::WireFormat { .. }
+                | SetupStep::DataFormat { .. }
                 | SetupStep::Failed
         );
         if self.step != SetupStep::Unwanted {

@@ -32,8 +32,8 @@ pub enum SetupStep {
         /// `all` was refused.
         all_refused: bool,
     },
-    /// The wire format: all in one line, or one setting alone
-    WireFormat {
+    /// AT+QICFG="viewmode",… (how answers show payload): all in one line, or one setting alone
+    DataFormat {
         /// The one, where the module does not take them joined, or lacks one.
         alone: Option<usize>,
     },
@@ -118,7 +118,7 @@ impl SetupStep {
                 | SetupStep::Keys { .. }
                 | SetupStep::Shared { .. }
                 | SetupStep::UrcPort { .. }
-                | SetupStep::WireFormat { .. }
+                | SetupStep::DataFormat { .. }
                 | SetupStep::Messages
                 | SetupStep::KeepMessages(_)
                 | SetupStep::Mqtt

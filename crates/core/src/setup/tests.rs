@@ -181,7 +181,7 @@ fn at_the_end_what_was_changed_is_put_back_and_a_session_of_ours_deactivated() {
     let mut bench = Bench::at(SetupStep::Shared { alone: None });
     bench.asks();
     bench.answers("+QICFG: \"viewmode\",1\nOK");
-    bench.setup.go(SetupStep::WireFormat { alone: None });
+    bench.setup.go(SetupStep::DataFormat { alone: None });
     bench.asks();
     bench.answers("OK");
     bench.setup.go(SetupStep::Activate);
