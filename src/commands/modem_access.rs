@@ -12,6 +12,7 @@ use crate::config::{Configuration, Process, Target};
 use crate::daemon::control::{self, Client, ControlError, Reply, Request, StoredFile};
 use crate::daemon::exit_status;
 use crate::event_loop::Commanded;
+use crate::ports::holder;
 use crate::terminal::in_full;
 use qssl_core::Kind;
 use qssl_core::at::{CmeError, Command, Line, SslContextId, USUAL_PATIENCE};
@@ -184,9 +185,10 @@ impl Conversation {
     /// The port cannot be opened, the modem is silent, or a signal came.
     pub fn wait_until_ready(&mut self) -> Result<(), Failure> {
         match &mut self.way {
-            Way::Port { modem, sought } => {
-                modem.wait_until_ready().map_err(internal)?.map_err(|failure| nor_a_daemon(failure, sought))
-            }
+            Way::Port { modem, sought } => modem
+                .wait_until_ready()
+                .map_err(internal)?
+                .map_err(|failure| nor_a_daemon(failure, sought, holder::other_tunnels)),
             Way::Daemon(_) => self.ask(Command::line("AT")).map(|_| ()),
         }
     }
@@ -231,7 +233,7 @@ impl Conversation {
             Way::Port { modem, sought } => modem
                 .ask(command, progress)
                 .map_err(internal)?
-                .map_err(|failure| nor_a_daemon(failure, sought)),
+                .map_err(|failure| nor_a_daemon(failure, sought, holder::other_tunnels)),
             Way::Daemon(client) => {
                 let limit = command.patience(USUAL_PATIENCE) + control::TURN_LIMIT + LATENCY;
                 match client.ask(&request(&command, force), limit) {
@@ -327,13 +329,19 @@ fn unexpected(reply: Result<Reply, ControlError>) -> Failure {
     }
 }
 
-/// A modem was not found. Somebody who runs a daemon wonders why that was not asked.
-fn nor_a_daemon(failure: Failure, sought: &[PathBuf]) -> Failure {
+/// A modem was not found. Somebody who runs a daemon wonders why that was not asked. `others`: the tunnels that
+/// run here and use a port.
+fn nor_a_daemon(failure: Failure, sought: &[PathBuf], others: impl FnOnce() -> Vec<String>) -> Failure {
     if failure.status != Kind::PortUnavailable || sought.is_empty() {
         return failure;
     }
     let paths: Vec<String> = sought.iter().map(|path| path.display().to_string()).collect();
     let Failure { status, message } = failure;
+    let others = others().join(", ");
+    if !others.is_empty() {
+        let way_out = "start it with --control PATH and give that here as well, or name a port: -d";
+        return Failure::new(status, format!("{message}, but {others}: {way_out}"));
+    }
     Failure::new(
         status,
         format!(
@@ -378,13 +386,19 @@ mod tests {
         let sought = [PathBuf::from("/run/user/1000/qssl-tunnel/control"), "/run/qssl-tunnel/control".into()];
         let missing = || Failure::new(Kind::PortUnavailable, "no Quectel modem found");
         assert_eq!(
-            nor_a_daemon(missing(), &sought).message,
+            nor_a_daemon(missing(), &sought, Vec::new).message,
             "no Quectel modem found; no daemon answers at /run/user/1000/qssl-tunnel/control or \
              /run/qssl-tunnel/control either (--control names another socket)"
         );
-        assert_eq!(nor_a_daemon(missing(), &[]), missing(), "the port was named");
+        assert_eq!(nor_a_daemon(missing(), &[], Vec::new), missing(), "the port was named");
+        let others = || vec!["qssl-tunnel (pid 7) uses /dev/ttyS0".to_owned()];
+        assert_eq!(
+            nor_a_daemon(missing(), &sought, others).message,
+            "no Quectel modem found, but qssl-tunnel (pid 7) uses /dev/ttyS0: start it with --control PATH and give \
+             that here as well, or name a port: -d"
+        );
         let silent = || Failure::new(Kind::ModemSilent, "silent");
-        assert_eq!(nor_a_daemon(silent(), &sought), silent());
+        assert_eq!(nor_a_daemon(silent(), &sought, Vec::new), silent());
     }
 
     #[test]

@@ -6,10 +6,16 @@
 
 use std::fs;
 use std::os::linux::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How many holders are named in one message; more is no help to the reader.
 const HOLDERS_MAX: usize = 4;
+
+/// What the kernel calls processes of this program.
+const PROGRAM: &str = "qssl-tunnel";
+
+/// The number of standard error: a terminal there is no modem.
+const STANDARD_STREAMS_LAST: u32 = 2;
 
 /// The programs that have the tty at `device` open or hold a lock on it, as `ModemManager (pid 123)`,
 /// separated by commas. `None` if none can be seen, which for an ordinary user means little.
@@ -21,6 +27,32 @@ pub fn holders_of(device: &Path) -> Option<String> {
 pub fn others_of(device: &Path) -> Option<String> {
     let own = std::process::id();
     list(pids_of(device).into_iter().filter(|pid| *pid != own).collect())
+}
+
+/// The other processes of this program that have a tty open beyond their standard streams, each as
+/// `qssl-tunnel (pid 123) uses /dev/ttyS0`, as far as they can be seen.
+pub fn other_tunnels() -> Vec<String> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse::<u32>().ok());
+    let mut pids: Vec<u32> = pids.filter(|pid| *pid != std::process::id()).collect();
+    pids.sort_unstable();
+    let used = pids.into_iter().filter_map(|pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        (name.trim_end() == PROGRAM).then_some(())?;
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+        let tty = descriptors.filter_map(|descriptor| tty_behind(&descriptor.path())).next()?;
+        Some(format!("{} uses {}", describe(pid), tty.display()))
+    });
+    used.take(HOLDERS_MAX).collect()
+}
+
+/// The tty of this descriptor, unless it is a standard stream or none.
+fn tty_behind(descriptor: &Path) -> Option<PathBuf> {
+    let number: u32 = descriptor.file_name()?.to_str()?.parse().ok()?;
+    let target = fs::read_link(descriptor).ok()?;
+    let name = target.strip_prefix("/dev").ok()?.to_str()?;
+    let is_port = (name.starts_with("tty") && name != "tty") || name.starts_with("pts/");
+    (number > STANDARD_STREAMS_LAST && is_port).then_some(target)
 }
 
 fn pids_of(device: &Path) -> Vec<u32> {

@@ -8,7 +8,7 @@
 
 pub(crate) mod discover;
 pub(crate) mod finder;
-mod holder;
+pub(crate) mod holder;
 pub(crate) mod ioctl;
 pub mod rfc2217;
 mod serial;
