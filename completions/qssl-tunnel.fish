@@ -94,7 +94,7 @@ session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -169,7 +169,7 @@ session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -221,7 +221,7 @@ session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -269,7 +269,7 @@ session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -309,7 +309,7 @@ session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -361,7 +361,7 @@ session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
@@ -410,7 +410,7 @@ session\t'rebuild the data session'
 reboot\t'reboot the modem, which also cuts whatever else uses it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain which of the modem\'s ports is in use, else never)' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r

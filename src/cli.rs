@@ -673,8 +673,8 @@ pub struct ModemOptions {
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_RESET_AFTER", hide_env = true)]
     pub reset_after: Option<Duration>,
 
-    /// In buffer mode, read a silent connection this often; 0 is never (default: 5s where it is not certain
-    /// which of the modem's ports is in use, else never)
+    /// In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain
+    /// which of the modem's ports is in use, else never]
     ///
     /// The modem sends unsolicited result codes by one of its ports only.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_POLL_INTERVAL", hide_env = true)]

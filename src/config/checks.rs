@@ -842,7 +842,8 @@ mod tests {
                 "no limit"
                 | "rtscts on UARTs"
                 | "pap with --apn-user, else none"
-                | "from this machine's clock" => {}
+                | "from this machine's clock"
+                | "5s where it is not certain which of the modem's ports is in use, else never" => {}
                 "ipv4" => typed.extend(["--apn=internet".to_owned(), "--pdp-type=ipv4".to_owned()]),
                 default if in_words.contains(&default) => {}
                 default => typed.push(format!("--{long}={default}")),
