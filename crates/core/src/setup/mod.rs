@@ -1,9 +1,19 @@
 //! From a modem that answers to a data session that carries sockets: one step after another.
 //!
 //! ```text
-//!  Down ─► identity, keys ─► URC port, data format ─► SIM ─► registration ─► leftovers
-//!                                                                              │
-//!   Up ◄── SSL contexts ◄── files ◄── clock ◄── DNS ◄── SMS ◄── PDP context ◄──┘
+//!  Down ─► identity, keys ─► SSL contexts made ─► shared ─► URC port ─► data format ─► glance
+//!                                                                                       │
+//!    ┌── not all is well, or not asked in this way ─────────────────────────────────────┤
+//!    ▼                                                                      all is well ▼
+//!  SIM, PIN ─► registration ─► leftovers ────────────────────────────────────► PDP context
+//!                                                                   not active │         │ active
+//!                                                                              ▼         │
+//!                                    other access point: tear-down ─► activation, address │
+//!                                                                              │         │
+//!   Up ◄── SSL contexts written ◄── files ◄── NTP, clock ◄── DNS ◄── MQTT ◄── SMS ◄──────┘
+//!
+//!  any ── failed ──► Failed ── not_before ──► identity     any ── session lost ──► SIM or Down
+//!  Up ── other tunnels ──► files                           any ── release ──► restore, deactivation ─► Ended
 //! ```
 //! Each step is one command; its answer decides the next. Nothing here waits: a step that must be repeated
 //! later sets `not_before`. Here are the steps and their order; `network`, `clock` and `files` know what the longer

@@ -2,13 +2,21 @@
 //! be free again.
 //!
 //! ```text
-//!            begin             opened(0)              far end gone, all read
-//!   Free ──────────► Opening ───────────► Open ───────────────────────────────┐
-//!    ▲                  │ failed            │ given up by the relay            │
-//!    │                  ▼                   ▼                                  ▼
-//!    └──── Checking ◄────────────────── Closing ◄── (the server closed first) ◄── ConfirmingEnd
-//!              ▲                            │ its client waits: does the data session stand?
-//!              └────── ConfirmingEof ◄──────┘
+//!            begin             result 0, CONNECT        stream ended
+//!   Free ──────────► Opening ──────────────────► Open ───────────────► ConfirmingEnd
+//!    ▲ ▲                │ │ failed, given up       │ far end gone         │ has ended,
+//!    │ └─ not sent yet ─┘ │                        │ and read, given up   │ given up
+//!    │                    ▼                        │                      │
+//!    │                 Closing ◄───────────────────┴──────────────────────┘
+//!    │ in use nowhere   ▲ │ │ the far end had closed, and its client waits
+//!    │                  │ │ └──────────► ConfirmingEof ─┐
+//!    │           in use │ ▼ answered                    │ answered, given up
+//!    └──────────────── Checking ◄───────────────────────┘
+//!
+//!   Unknown ── AT+QSSLSTATE ──► Free; Closing if it is open; Foreign if it is not ours
+//!   Free ── lend ──► Foreign ── take_back ──► Checking
+//!   Free, Checking ── late result 0 ──► Closing       Opening ── abandoned, closed ──► Checking
+//!   Open and later ── port lost ──► Closing           any but Foreign ── session lost ──► Unknown
 //! ```
 //! `ConfirmingEnd` asks AT+QSSLSTATE where the end of a stream was seen in data mode. `ConfirmingEof` asks
 //! whether the data session is active, since its loss closes sockets as well. `Checking` asks
