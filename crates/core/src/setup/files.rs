@@ -61,6 +61,8 @@ impl SetUp {
         };
         if changes_file {
             self.late_changes.push(LateChange { port, over_at: None });
+            // What brings the port back may have become the content of the file, and be as long.
+            self.compared_at = None;
         }
     }
 

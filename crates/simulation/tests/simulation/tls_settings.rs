@@ -182,6 +182,27 @@ fn a_file_is_not_trusted_while_a_transfer_that_was_given_up_may_still_change_it(
     }
 }
 
+/// An authority had vanished, and the modem stalled while it was stored again: the words which brought the port back became
+/// its content, and the file that had its name and size was not compared.
+#[test]
+fn a_file_that_was_stored_anew_and_given_up_is_compared() {
+    for stall in 19..28 {
+        let mut wiring = trusting().uart(115_200).fault(seconds(11), Fault::DeleteFiles);
+        for at in [1, 15, 20, 60, 90] {
+            let patient = fetches().at(seconds(at)).limits(|limits| limits.queue_timeout = seconds(60));
+            wiring = wiring.connect(patient);
+        }
+        let mut sim = wiring.start();
+        sim.run_until("the file is stored again", seconds(30), |sim| sim.said("AT+QFUPL") > 1);
+        sim.inject(Fault::Stall(seconds(stall)));
+        // What was trusted at each open is looked at in every run.
+        sim.run_to_the_end(seconds(200));
+        for index in [3, 4] {
+            assert_eq!(sim.outcome(index), Some(Outcome::Eof), "a stall of {stall} s: client {index}");
+        }
+    }
+}
+
 /// What had been read for a client that left was not read again for the next one.
 #[test]
 fn settings_that_are_changed_after_a_reading_that_nobody_waited_for_any_more_are_noticed() {
