@@ -98,6 +98,12 @@ impl Modem {
             }
     }
 
+    /// Whether URCs have come since they were set to leave by a port of this name: it was the right one, or the module does
+    /// not follow the setting.
+    pub(super) fn urcs_have_reached_us(&self) -> bool {
+        self.routing.is_proven && !self.routing.told.is_empty()
+    }
+
     /// Whether this URC of a socket counts, which has come by this port: not if it is a copy of one that
     /// comes by another. What the module does decides, not what it was set to.
     pub(super) fn is_listened_to(&mut self, port: usize, id: SocketId, urc: Urc, now: Instant) -> bool {

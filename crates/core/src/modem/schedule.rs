@@ -227,11 +227,13 @@ impl Modem {
             // Whether or not it has such a setting: there is no other port to try.
             let mut ports = std::iter::once(port).chain(0..self.channels.len());
             let named = ports.find(|port| self.leave_by(*port) == *command).unwrap_or(port);
-            let before = (self.urc_port, self.urcs_told().to_owned());
+            let (before, told) = (self.urc_port, self.urcs_told().to_owned());
             let name = self.name_of(named).unwrap_or("uart1").to_owned();
+            let were_elsewhere =
+                before == UrcPort::One(named) && told != name && !self.urcs_have_reached_us();
             self.urcs_leave_by(UrcPort::One(named), &name);
-            if before.0 == UrcPort::One(named) && before.1 != name {
-                self.urcs_were_elsewhere(&before.1);
+            if were_elsewhere {
+                self.urcs_were_elsewhere(&told);
             }
             if named != port {
                 // All that was pushed by this port has been read.

@@ -367,6 +367,34 @@ fn a_module_that_chooses_the_ports_of_urcs_itself_is_heard() {
     }
 }
 
+/// The name of the port that is left was guessed. When it became known, a client was reset whose bytes had come by that
+/// port all the time: `what the modem pushed left by another of its ports`.
+#[test]
+fn learning_the_name_of_a_port_breaks_nothing_that_comes_by_it() {
+    for ((quirk, is_named, seed), lost) in runs().flat_map(|run| [(run, 0), (run, 1)]) {
+        let drips = Says::Drip { bytes: 100, every: millis(20), total: 30_000, seed };
+        let far = Behaviour { says: drips, ends: Ends::AfterSaying(30_000), ..Behaviour::sink() };
+        let pushed = Connection::new(Mode::Push).far_end(far);
+        let stream = Connection::new(Mode::Transparent).far_end(Behaviour::source(100, seed));
+        let mut sim = stubborn(quirk, is_named, seed)
+            .connect(pushed.clone().at(seconds(1)))
+            // The port whose name is known by now is set for URCs.
+            .fault(seconds(20), Fault::Reboot)
+            .fault(seconds(40), Fault::LosePort(lost, millis(100)))
+            // Its URCs show that pushes arrive, and its end comes too soon for a question.
+            .connect(Connection::new(Mode::Push).at(seconds(50)).far_end(Behaviour::source(3_000, seed)))
+            .connect(pushed.at(seconds(60)))
+            .connect(stream.at(seconds(80)))
+            .start();
+        sim.run_to_the_end(seconds(150));
+        for index in 0..4 {
+            let name = format!("{quirk}, named {is_named}, seed {seed}, port {lost} lost, client {index}");
+            assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{name}");
+            sim.assert_complete(index);
+        }
+    }
+}
+
 /// The port that carries what sockets are pushed does not become a stream, or they would hear nothing while it is one.
 #[test]
 fn a_stream_leaves_the_ports_alone_that_carry_urcs_of_others() {
