@@ -1,7 +1,7 @@
 //! Bridges local TCP to TLS connections made inside a Quectel cellular modem.
 //!
 //! This crate is the program: everything that touches the system. The AT conversation, the scheduling and the
-//! relay are in [`qssl_core`], which does no I/O; the drawing of the whole is there.
+//! relay are in [`qssl_core`], which does no I/O. A drawing of the whole is there.
 //!
 //! # Code map
 //!
@@ -12,8 +12,8 @@
 //! | [`cli`] | The command line: the clap definition and nothing else |
 //! | `clients` | The left shore: where clients come in, their bytes, and who they are |
 //! | [`commands`] | The words of `qssl-tunnel --help`, a file for each |
-//! | [`config`] | What the user wants, checked: plain data that the rest of the program reads and never checks again |
-//! | [`daemon`] | What a service has beside modem and clients: control, status, service manager, accounts, log, exit status |
+//! | [`config`] | The checked configuration: plain data that the rest of the program reads and does not check again |
+//! | [`daemon`] | What a service has besides modem and clients: control, status, service manager, data usage, log, exit status |
 //! | `event_loop` | The only code that waits, reads the clock, or moves bytes between the system and the core |
 //! | `main` | Arguments → command → exit status, nothing else |
 //! | [`ports`] | Ports: the ways to reach the modem, each as non-blocking bytes with a few lines beside them |

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let is_usage = error.downcast_ref::<config::ConfigError>().is_some();
             match error.downcast_ref::<Failure>() {
-                // It reports its id itself.
+                // Its text contains the status already.
                 Some(failure) => {
                     eprintln!("qssl-tunnel: {}", printable(&in_full(&error)));
                     failure.status

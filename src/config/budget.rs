@@ -1,4 +1,4 @@
-//! A month's data volume as people type it: `500MB`, `2GB,stop`, `1073741824`.
+//! A monthly data volume as users type it: `500MB`, `2GB,stop`, `1073741824`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,11 +1,11 @@
-//! Names for the checks that "ignorecertitem" can switch off (EG800Q manual, 2.2.1).
+//! Names of the checks that "ignorecertitem" can switch off (EG800Q manual, 2.2.1).
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{GrammarError, nearest};
 
-/// One value of `--ignore-certificate`: a bit of "ignorecertitem", or all of them.
+/// One value of `--ignore-certificate`: one bit of "ignorecertitem", or all bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertificateItem(pub u32);
 
@@ -42,7 +42,7 @@ pub fn names_of(sum: u32) -> Vec<&'static str> {
 pub const EXPIRED: u32 = 1;
 /// The bit for a name that is not the server's.
 pub const COMMON_NAME: u32 = qssl_core::settings::IGNORE_COMMON_NAME;
-/// The bit for a certificate that no given authority vouches for.
+/// The bit for a certificate that no configured authority has issued.
 pub const UNTRUSTED: u32 = 8;
 /// Every check, the manual's 1048575.
 pub const ALL: u32 = 1_048_575;

@@ -1,8 +1,8 @@
-//! From options, wherever they were given, to a checked configuration: defaults, the rules between
-//! options, and the files that options name.
+//! Turns options into a checked configuration: applies defaults and the rules between options, and reads the
+//! files that options name.
 //!
-//! There is one set of rules. What differs between the command line and the file is only how a complaint
-//! names its option and its place.
+//! The command line and the file have the same rules. Only the names of options and positions in complaints
+//! differ.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,8 +42,8 @@ pub fn from_listen(args: &ListenArgs, around: &Environment) -> Result<Checked, C
     })
 }
 
-/// The configuration of `connect`: one tunnel that listens on standard input and output. It waits for nothing
-/// unless `--retry-for` or `--max-retries` are given, and its reader may be as slow as it likes.
+/// The configuration of `connect`: one tunnel that listens on standard input and output. It does not wait for
+/// the modem unless `--retry-for` or `--max-retries` is given, and a slow reader never times out.
 ///
 /// # Errors
 /// One line that names the option.
@@ -55,7 +55,7 @@ pub fn from_connect(args: &ConnectArgs, around: &Environment) -> Result<Checked,
             target: args.to.clone(),
             mode: args.stream.mode.unwrap_or_default(),
             tls: checks.tls(&args.tls, None)?,
-            // There are no other clients: how long to wait is decided by what the modem waits for.
+            // There are no other clients to wait for; only the options about waiting for the modem apply.
             limits: Limits { stall_timeout: Duration::ZERO, queue_timeout: Duration::ZERO, ..limits },
         };
         let tunnel = Tunnel { listen: vec![Listen::Stdio], allow: Vec::new(), settings };
@@ -63,8 +63,8 @@ pub fn from_connect(args: &ConnectArgs, around: &Environment) -> Result<Checked,
     })
 }
 
-/// What `doctor` examines: the modem, and if there is one the server, as a tunnel without a listener. Like
-/// `connect` it waits for nothing unless an option demands it.
+/// What `doctor` examines: the modem, and the server, if one is given, as a tunnel without a listener. Like
+/// `connect`, it does not wait for the modem unless an option requests it.
 ///
 /// # Errors
 /// One line that names the option.
@@ -86,7 +86,8 @@ pub fn from_doctor(args: &DoctorArgs, around: &Environment) -> Result<Checked, C
     })
 }
 
-/// What a command about the modem alone needs: no tunnels. It waits for nothing unless an option demands it.
+/// The configuration of a command that needs only the modem: it has no tunnels. It does not wait for the modem
+/// unless an option requests it.
 ///
 /// # Errors
 /// One line that names the option.
@@ -100,7 +101,7 @@ pub fn from_modem(
     })
 }
 
-/// What options of a command line make together: `make` reads those that are not about logging.
+/// The configuration from a command line. `make` reads all options except those about logging.
 fn of_command_line(
     logging: &LoggingOptions,
     around: &Environment,
@@ -112,7 +113,7 @@ fn of_command_line(
     Ok(Checked { configuration, verbosity, warnings: checks.warnings })
 }
 
-/// How long an answer may take: it cannot be waited for without a limit.
+/// The time limit of an answer. It cannot be switched off.
 fn answer_timeout(
     option: &'static str,
     given: Option<Duration>,
@@ -125,13 +126,13 @@ fn answer_timeout(
     }
 }
 
-/// What `--command-timeout` and `--send-timeout` can be.
+/// The range of `--command-timeout` and `--send-timeout`.
 const ANSWER_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 
 /// The configuration of `run`, from the file that `args` names.
 ///
 /// # Errors
-/// One line that names the file, the place in it, or the option.
+/// One line that names the file and the position in it, or the option.
 pub fn from_run(args: &RunArgs, around: &Environment) -> Result<Checked, ConfigError> {
     let path = args.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
     let name = path.display().to_string();
@@ -141,8 +142,8 @@ pub fn from_run(args: &RunArgs, around: &Environment) -> Result<Checked, ConfigE
     from_text(&name, &text, args, around)
 }
 
-/// The configuration that `text`, the content of the file called `name`, and the options in `args` make
-/// together. What `args` set for modem, process and logging overrides the file.
+/// The configuration from `text`, the content of the file called `name`. The options in `args` for modem,
+/// process and logging override the file.
 ///
 /// # Errors
 /// As [`from_run`].
@@ -172,7 +173,7 @@ pub fn from_text(
     Ok(Checked { configuration, verbosity, warnings: checks.warnings })
 }
 
-/// What is wrong, and which option is to blame.
+/// An option that is wrong, and the reason.
 struct Complaint {
     option: &'static str,
     reason: String,
@@ -190,8 +191,8 @@ impl Complaint {
         }
     }
 
-    /// Of a section of the file together with the command line; `alone` is the complaint about the command
-    /// line without the file. What is wrong there is not blamed on the file.
+    /// The error about a section of the file together with the command line. `alone` is the complaint about the
+    /// command line without the file: a mistake there is not blamed on the file.
     fn over<A>(self, alone: Option<Complaint>, section: &Section<A>) -> ConfigError {
         match alone.is_some_and(|alone| alone.option == self.option) {
             true => self.on_command_line(),
@@ -199,8 +200,8 @@ impl Complaint {
         }
     }
 
-    /// In a section of the file; unless the option is not in it, and so came from the command line or the
-    /// environment, or is missing.
+    /// The error about a section of the file. An option that is not in the section came from the command line or
+    /// the environment, or is missing.
     fn at<A>(self, section: &Section<A>) -> ConfigError {
         match section.place_of(self.option) {
             Some(place) => ConfigError(format!("{place}: {}: {}", self.option, self.reason)),
@@ -210,7 +211,7 @@ impl Complaint {
     }
 }
 
-/// How options are called in messages.
+/// How messages write the names of options.
 #[derive(Clone, Copy)]
 enum Style {
     CommandLine,
@@ -221,7 +222,7 @@ struct Checks<'a> {
     around: &'a Environment,
     style: Style,
     warnings: Vec<String>,
-    /// Read at most once, and only if something asks for it.
+    /// Read at most once, and only if it is needed.
     store: Option<TrustStore>,
 }
 
@@ -230,7 +231,7 @@ impl<'a> Checks<'a> {
         Checks { around, style, warnings: Vec::new(), store: None }
     }
 
-    /// The name of an option as the user knows it.
+    /// The name of an option as the user writes it.
     fn option(&self, name: &str) -> String {
         match self.style {
             Style::CommandLine => format!("--{name}"),
@@ -238,7 +239,7 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// Complains if `given` options come without the one they need.
+    /// Complains if `option` is given without the one it needs.
     fn needs(&self, given: bool, option: &'static str, needed: bool, other: &str) -> Result<(), Complaint> {
         match given && !needed {
             true => Err(Complaint::new(option, format!("needs {}", self.option(other)))),
@@ -603,7 +604,7 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// The host's clock, unless it is plainly unset.
+    /// The host's clock, unless it was never set.
     fn clock(&self) -> Option<i64> {
         Some(self.around.unix_seconds).filter(|now| *now >= START_OF_2024)
     }
@@ -671,7 +672,7 @@ impl<'a> Checks<'a> {
     }
 }
 
-/// Complains of an address that is listened on twice.
+/// Complains about an address that is listened on twice.
 fn no_collisions(listen: &[Listen], earlier: &[Tunnel]) -> Result<(), Complaint> {
     for (index, address) in listen.iter().enumerate() {
         if listen[..index].iter().any(|other| address.collides_with(other)) {
@@ -689,12 +690,12 @@ fn no_collisions(listen: &[Listen], earlier: &[Tunnel]) -> Result<(), Complaint>
     Ok(())
 }
 
-/// What a tunnel without a name is called.
+/// The name of a tunnel for which none is given.
 fn tunnel_name(listen: &[Listen]) -> String {
     listen.first().map(Listen::to_string).unwrap_or_default()
 }
 
-/// Two opposite flags, or neither.
+/// The value of two opposite flags; `None` if neither is given.
 fn flag(on: bool, off: bool) -> Option<bool> {
     (on || off).then_some(on)
 }
@@ -712,8 +713,8 @@ fn read_pem(path: &Path, option: &'static str) -> Result<Vec<u8>, Complaint> {
     secret::read_limited(path, LARGEST_PEM_BYTES).map_err(named)
 }
 
-/// The command line's modem options over the file's. Those about waiting go together: one of them given
-/// on the command line replaces all of the file's.
+/// The modem options of the command line, or else of the file. The options about waiting belong together: one
+/// of them on the command line replaces all of those in the file.
 fn modem_over(args: &ModemOptions, file: &ModemOptions) -> ModemOptions {
     let (args, file) = (args.clone(), file.clone());
     let waits = if args.no_wait || args.retry_for.is_some() || args.max_retries.is_some() {
@@ -766,16 +767,16 @@ fn logging_over(args: &LoggingOptions, file: &LoggingOptions) -> LoggingOptions 
     if args.verbose > 0 || args.quiet { args.clone() } else { file.clone() }
 }
 
-/// Where `run` looks without `--config`.
+/// The file that `run` reads without `--config`.
 pub(crate) const DEFAULT_PATH: &str = "/etc/qssl-tunnel.toml";
 
-/// AT+QSSLCLOSE (both manuals).
+/// The limit of AT+QSSLCLOSE (both manuals).
 const LONGEST_CLOSE_TIMEOUT: Duration = Duration::from_secs(65_535);
 /// AT+QIDNSCFG takes a primary and a secondary server.
 const MOST_NAME_SERVERS: usize = 2;
 const LARGEST_CONFIG_BYTES: u64 = 1 << 20;
 const LARGEST_PEM_BYTES: u64 = 1 << 20;
-/// A clock before this was never set: 2024-01-01, in seconds since 1970.
+/// A clock before 2024-01-01 was never set; in seconds since 1970.
 const START_OF_2024: i64 = 1_704_067_200;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Networks as people type them after `--allow`: `192.168.1.0/24`, `fd00::/8`, or a single address.
+//! Networks as users type them after `--allow`: `192.168.1.0/24`, `fd00::/8`, or a single address.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,8 +7,8 @@ use std::str::FromStr;
 use super::{Cidr, GrammarError};
 
 impl Cidr {
-    /// Whether `address` is in this network. An IPv4 address that comes in IPv6 clothes
-    /// (`::ffff:192.0.2.1`, as sockets bound to `[::]` report it) counts as what it is.
+    /// Whether `address` is in this network. An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`, as sockets
+    /// bound to `[::]` report it) counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == self.address

@@ -1,7 +1,7 @@
-//! Cipher suites as people type them after `--cipher`: a registered name, a code such as `0XC02F`, or `any`.
+//! Cipher suites as users type them after `--cipher`: a registered name, a code such as `0XC02F`, or `any`.
 //!
-//! A code that is not in the table is taken as well, since modules of other families have more; whether
-//! this module has it, its own answer to AT+QSSLCFG=? decides.
+//! A code that is not in the table is accepted as well, since modules of other families have more suites. The
+//! module's answer to `AT+QSSLCFG=?` decides whether it has this one.
 
 use qssl_core::settings::{CIPHERS, Cipher};
 
@@ -10,7 +10,7 @@ use super::{GrammarError, nearest};
 /// Reads the value of `--cipher`.
 ///
 /// # Errors
-/// Names the suite that was probably meant, or shows how one is given.
+/// Names the suite that was probably meant, or shows the forms of a suite.
 pub fn parse(text: &str) -> Result<Cipher, GrammarError> {
     if text.eq_ignore_ascii_case("any") {
         return Ok(Cipher::ANY);

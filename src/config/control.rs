@@ -1,4 +1,4 @@
-//! Where the control socket is made, as people type it: `PATH[,mode=0660][,owner=NAME][,group=NAME]`, or `none`.
+//! The value of `--control`: `PATH[,mode=0660][,owner=NAME][,group=NAME]`, or `none`.
 
 use std::fmt;
 use std::path::Path;
@@ -14,7 +14,7 @@ impl FromStr for Control {
             return Ok(Control::Off);
         }
         let text = text.strip_prefix("unix:").unwrap_or(text);
-        // Without a slash it is more likely a word that was meant for something else.
+        // A word without a slash is more likely a mistake than a path.
         if !text.contains('/') {
             return Err(GrammarError::new(
                 "a control socket is /path or ./path, then [,mode=0660][,owner=NAME][,group=NAME], or none",
@@ -25,8 +25,8 @@ impl FromStr for Control {
 }
 
 impl Control {
-    /// The socket to listen on. `default_path` is used where no path was given; it is `None` for no default.
-    /// Unless a mode was given, only the owner may use the socket, or the owner and the group that was given.
+    /// The socket to listen on. `default_path` is used where no path is configured; `None` means no default.
+    /// Without `mode=`, only the owner may use the socket, and the group if there is a `group=`.
     pub fn listen(&self, default_path: Option<&Path>) -> Option<Listen> {
         let listen = match self {
             Control::Off => return None,

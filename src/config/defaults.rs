@@ -1,4 +1,4 @@
-//! The defaults. The help texts name the same values, which a test compares.
+//! The defaults. A test compares them with the help texts.
 
 use qssl_core::Settings;
 

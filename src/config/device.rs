@@ -1,4 +1,4 @@
-//! Devices as people type them: a tty path or a pattern, `auto`, `usb:2c7c:0125,if=2`, `imei:…`,
+//! Devices as users type them: a tty path or a pattern, `auto`, `usb:2c7c:0125,if=2`, `imei:…`,
 //! `rfc2217://host:port`, `tcp://host:port`, `emulator:OPTIONS`.
 
 use std::fmt;
@@ -8,12 +8,12 @@ use std::str::FromStr;
 use super::{Device, GrammarError, Target};
 
 impl Device {
-    /// Whether it stands for several ttys, which are asked in turn.
+    /// Whether it stands for several ttys, which are probed in turn.
     pub fn has_candidates(&self) -> bool {
         matches!(self, Device::Auto | Device::Imei(_) | Device::Usb { interface: None, .. })
     }
 
-    /// Whether this is one port however often it is looked for, so that giving it twice is a mistake.
+    /// Whether it always names the same port, so that giving it twice is a mistake.
     pub fn is_one_port(&self) -> bool {
         !matches!(self, Device::Emulator(_))
     }
@@ -94,7 +94,7 @@ fn usb(text: &str) -> Result<Device, GrammarError> {
     })
 }
 
-/// A trailing slash is what people type after a URL.
+/// Accepts a trailing slash, which users type after a URL.
 fn host_port(text: &str) -> Result<Target, GrammarError> {
     text.strip_suffix('/').unwrap_or(text).parse()
 }

@@ -1,10 +1,10 @@
-//! Durations as people type them: a number is seconds, or `500ms`, `30s`, `5min`, `2h`, `1d`; 0 is off.
+//! Durations as users type them: a number of seconds, or `500ms`, `30s`, `5min`, `2h`, `1d`; 0 is off.
 
 use std::time::Duration;
 
 use super::GrammarError;
 
-/// The longest duration that is taken. Far below what a deadline could overflow with.
+/// The longest duration that is accepted. No deadline can overflow with it.
 pub const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// Reads a duration.

@@ -1,7 +1,7 @@
-//! The configuration file: TOML to the same options that the command line has.
+//! The configuration file: reads TOML into the options that the command line has.
 //!
 //! Keys, their types and their checks are taken from the clap definition: a key is an option's long name,
-//! and its value is handed to that option's own parser. Every error names file, line and column.
+//! and its value goes to that option's own parser. Every error names file, line and column.
 
 use std::any::TypeId;
 use std::borrow::Cow;
@@ -20,7 +20,7 @@ use super::{ConfigError, GrammarError, Listen, Target, nearest};
 use crate::cli::{ClientOptions, LoggingOptions, ModemOptions, ProcessOptions, StreamOptions, TlsOptions};
 use qssl_core::at::{IdSet, PdpContextId};
 
-/// What is in a file, section by section, before the rules between options are applied.
+/// The content of a file, section by section, before the rules between options are applied.
 #[derive(Debug)]
 pub struct FileOptions {
     /// `[modem]`
@@ -38,9 +38,9 @@ pub struct FileOptions {
 pub struct Section<A> {
     /// Its options.
     pub options: A,
-    /// `FILE:LINE:COLUMN` of its head.
+    /// `FILE:LINE:COLUMN` of its header.
     pub place: String,
-    /// Whether the command line goes before it.
+    /// Whether the command line takes precedence over it.
     pub allows_overrides: bool,
     places: BTreeMap<String, String>,
 }
@@ -101,8 +101,8 @@ impl<A> Section<A> {
 /// Reads `text`, the content of the file called `name`.
 ///
 /// # Errors
-/// The first mistake, with its place: no TOML, an unknown key (with the nearest known one), a value of the
-/// wrong type, or one that its option refuses.
+/// The first mistake, with its position: invalid TOML, an unknown key (with the nearest known one), a value of
+/// the wrong type, or a value that its option refuses.
 pub fn parse(name: &str, text: &str) -> Result<FileOptions, ConfigError> {
     let reader = Reader { name, text };
     let document = DeTable::parse(text).map_err(|error| {
@@ -134,12 +134,12 @@ pub fn parse(name: &str, text: &str) -> Result<FileOptions, ConfigError> {
     }
 }
 
-/// The arguments of each section, for the manual page: head and arguments.
+/// Header and arguments of each section, for the manual page.
 pub fn sections() -> Vec<(&'static str, Command)> {
     SECTIONS.iter().map(|(head, command)| (*head, command())).collect()
 }
 
-/// What TOML value a key takes, in words, for the manual page.
+/// Describes the TOML value that a key takes, for the manual page.
 pub fn value_in_words(option: &Arg) -> &'static str {
     match option.get_action() {
         ArgAction::SetTrue => SWITCH,
@@ -201,8 +201,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the options of a section. Values go through the parsers of their options one by one, so that
-    /// an error has a place, and then all together.
+    /// Reads the options of a section. Each value is parsed alone first, so that an error has a position; then
+    /// all are parsed together.
     fn section<A: Args>(
         &self,
         table: &DeTable<'_>,
@@ -236,7 +236,7 @@ impl Reader<'_> {
         Ok(Section { options, place, allows_overrides: false, places })
     }
 
-    /// The value as words for clap, each with its place.
+    /// The value as words for clap, each with its position.
     fn words(
         &self,
         option: &Arg,
@@ -317,7 +317,7 @@ impl Reader<'_> {
 
 type Key<'a> = Spanned<Cow<'a, str>>;
 
-/// The entries in the order of the file, so that the first mistake is the first one a reader meets.
+/// The entries in the order of the file, so that the first mistake in the file is reported.
 fn in_order<'t, 'v>(table: &'t DeTable<'v>) -> Vec<(&'t Key<'v>, &'t Spanned<DeValue<'v>>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
@@ -356,7 +356,7 @@ impl Kind {
     }
 }
 
-/// A switch as a word for clap. One that is turned off is its opposite, where it has one, else nothing.
+/// A switch as a word for clap. A switch that is off becomes its opposite if it has one, or else an empty word.
 fn switch(name: &str, on: bool) -> String {
     match (on, name.strip_prefix("no-"), name) {
         (true, _, _) => format!("--{name}"),
@@ -371,7 +371,7 @@ fn integer(value: &DeValue<'_>) -> Option<i64> {
     i64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
-/// What clap has against a value, in our words.
+/// Why clap refuses a value, in the style of our messages.
 fn reason(name: &str, words: &str, error: &clap::Error) -> String {
     let value = words.strip_prefix(&format!("--{name}=")).unwrap_or_default();
     if error.kind() == ErrorKind::InvalidValue
@@ -385,7 +385,7 @@ fn reason(name: &str, words: &str, error: &clap::Error) -> String {
     }
 }
 
-/// A command that has the options of `A`, and nothing from the environment.
+/// A command with the options of `A` that does not read the environment.
 fn command<A: Args>() -> Command {
     let command =
         Command::new("section").no_binary_name(true).disable_help_flag(true).disable_version_flag(true);
@@ -401,7 +401,7 @@ fn keys(command: &Command) -> Vec<String> {
     shown.filter_map(|option| option.get_long().map(str::to_owned)).collect()
 }
 
-/// A tunnel's name: what can be used in a log line and in a metric's label.
+/// Parses a tunnel's name, which must fit into a log line and into the label of a metric.
 fn name(text: &str) -> Result<String, GrammarError> {
     let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
     match !text.is_empty() && text.len() <= LONGEST_NAME && text.chars().all(allowed) {

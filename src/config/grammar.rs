@@ -1,6 +1,6 @@
-//! The guess at what was meant by a misspelt word.
+//! Suggestions for misspelt words.
 
-/// The name that `text` was probably meant to be, if one is near enough to be named.
+/// The name that `text` was probably meant to be, if one is similar enough.
 pub(crate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names
         .map(|name| (strsim::normalized_damerau_levenshtein(text, name), name))

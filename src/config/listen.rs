@@ -1,4 +1,4 @@
-//! Listening addresses as people type them: `8443`, `127.0.0.1:8443`, `[::1]:8443`, `0.0.0.0:8443`,
+//! Listening addresses as users type them: `8443`, `127.0.0.1:8443`, `[::1]:8443`, `0.0.0.0:8443`,
 //! `unix:/path,mode=0660,owner=NAME,group=NAME`, `systemd:NAME`.
 
 use std::fmt;
@@ -11,7 +11,7 @@ use qssl_core::settings::target;
 use super::{GrammarError, Listen};
 
 impl Listen {
-    /// Whether both cannot be listened on at once, as far as that can be known without trying.
+    /// Whether listening on both at once is impossible, as far as this is known without trying.
     pub fn collides_with(&self, other: &Listen) -> bool {
         match (self, other) {
             (Listen::Loopback(port), Listen::Address(address))
@@ -123,7 +123,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// What fits into `sockaddr_un` with its final NUL, in bytes.
+/// The longest path that fits into `sockaddr_un` with its final NUL, in bytes.
 const LONGEST_UNIX_PATH: usize = 107;
 /// The limit of systemd's FileDescriptorName=, in bytes.
 const LONGEST_FD_NAME: usize = 255;

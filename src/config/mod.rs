@@ -1,10 +1,10 @@
-//! What the user wants, checked: plain data that the rest of the program reads and never checks again.
+//! The checked configuration: plain data that the rest of the program reads and does not check again.
 //!
 //! The command line and the configuration file both end here, in one [`Configuration`]. Everything in it is
 //! in range and every text is safe to put into an AT command.
 //!
-//! The way there: `cli` has the options as clap read them; `file` reads the same options from TOML; each
-//! small grammar has a file of its own; `checks` turns options into the types below, for both alike.
+//! `cli` has the options as clap parsed them, and `file` reads the same options from TOML. Each small grammar
+//! has a file of its own. `checks` turns options of both sources into the types below.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,25 +46,25 @@ pub(crate) use grammar::nearest;
 /// A configuration, and the warnings about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// What to do.
+    /// The configuration.
     pub configuration: Configuration,
-    /// How much to log, from the command line, else from the file.
+    /// How much to log: from the command line, or else from the file.
     pub verbosity: Verbosity,
-    /// What the user should know at start, one line each; to be logged as warnings.
+    /// Warnings to log at start, one line each.
     pub warnings: Vec<String>,
 }
 
-/// What the checks need to know of the machine; passed in, so that they can be tested.
+/// What the checks need to know about the host. It is an argument, so that they can be tested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
-    /// The host's clock, in seconds since 1970. A clock that is plainly unset (before 2024) judges no
-    /// certificate.
+    /// The host's clock, in seconds since 1970. If it was never set (before 2024), no certificate is checked
+    /// against it.
     pub unix_seconds: i64,
-    /// The environment's SSL_CERT_FILE: the host's trust store, if not where distributions put it.
+    /// The environment variable SSL_CERT_FILE: the host's trust store, if it is not where distributions put it.
     pub ssl_cert_file: Option<PathBuf>,
 }
 
-/// Why there is no configuration: one line, with the option or with file, line and column in front. The
+/// Why the configuration is invalid: one line that begins with the option, or with file, line and column. The
 /// exit status is 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", printable(.0))]
@@ -75,7 +75,7 @@ pub struct ConfigError(String);
 pub enum Verbosity {
     /// `-q`: warnings and errors.
     Quiet,
-    /// Start, readiness, one line a connection.
+    /// Start, readiness, and one line per connection.
     Normal,
     /// `-v`: commands and answers as well.
     Commands,
@@ -92,14 +92,14 @@ pub struct Configuration {
     pub reset_command: Option<String>,
     /// The modem and its data session.
     pub modem: settings::Modem,
-    /// The tunnels; at least one, but for commands that are about the modem alone.
+    /// The tunnels: at least one, except for commands that need only the modem.
     pub tunnels: Vec<Tunnel>,
-    /// What concerns the process as a whole.
+    /// Options of the process as a whole.
     pub process: Process,
 }
 
 impl Configuration {
-    /// What of it the core takes.
+    /// The part that the core takes.
     pub fn settings(&self) -> Settings {
         let port = |device: &Device| settings::Port {
             has_candidates: device.has_candidates(),
@@ -119,12 +119,12 @@ impl Configuration {
     }
 }
 
-/// Where clients connect, who may, and what they are connected to.
+/// Where clients connect, which of them may, and what they are connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnel {
     /// Where clients connect.
     pub listen: Vec<Listen>,
-    /// `--allow`: who may connect; empty allows everybody who reaches the address.
+    /// `--allow`: the networks that clients may connect from; empty allows all.
     pub allow: Vec<Cidr>,
     /// The target, and how it is reached.
     pub settings: settings::Tunnel,
@@ -137,7 +137,7 @@ pub enum Device {
     Path(PathBuf),
     /// A pattern with `*`, `?` or `[`: the first match in sorted order.
     Glob(String),
-    /// `auto`: of the ttys of the one Quectel modem in sysfs, the first that answers AT.
+    /// `auto`: the first tty that answers AT, of the one Quectel modem in sysfs.
     Auto,
     /// `usb:2c7c:0125[,if=2]`.
     Usb {
@@ -148,7 +148,7 @@ pub enum Device {
         /// USB interface number; `None` takes the AT port of the family.
         interface: Option<u8>,
     },
-    /// `imei:…`: the Quectel modem that answers AT+GSN with this number.
+    /// `imei:…`: the Quectel modem that answers `AT+GSN` with this number.
     Imei(String),
     /// `rfc2217://host:port`: a serial device server that speaks Telnet COM-port control.
     Rfc2217(Target),
@@ -161,9 +161,9 @@ pub enum Device {
 /// Where a tunnel listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// A bare port: 127.0.0.1 and ::1; one of the two missing on the host is a warning.
+    /// A port alone: 127.0.0.1 and ::1. If the host lacks one of the two, that is a warning.
     Loopback(u16),
-    /// An address typed out.
+    /// An address with a port.
     Address(SocketAddr),
     /// `unix:/path[,mode=0660][,owner=NAME][,group=NAME]`.
     Unix {
@@ -182,7 +182,7 @@ pub enum Listen {
     Stdio,
 }
 
-/// A network: an address and how many of its leading bits count.
+/// A network: an address and the length of its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
     /// The address, with all bits after the prefix zero.
@@ -191,7 +191,7 @@ pub struct Cidr {
     pub prefix: u8,
 }
 
-/// What concerns the process as a whole.
+/// Options of the process as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// `--shutdown-timeout`, 30 s.
@@ -200,25 +200,25 @@ pub struct Process {
     pub control: Control,
     /// `--state-directory`: what is kept over restarts.
     pub state_directory: Option<PathBuf>,
-    /// `--monthly-budget`: bytes a month, and what happens then.
+    /// `--monthly-budget`: bytes per month, and what happens when they are spent.
     pub monthly_budget: Option<Budget>,
     /// `-x`: print traffic as hex.
     pub hex_dump: bool,
     /// `-r`: record what clients sent.
     pub record_up: Option<PathBuf>,
-    /// `-R`: record what far ends sent.
+    /// `-R`: record what servers sent.
     pub record_down: Option<PathBuf>,
 }
 
 /// `--control`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Control {
-    /// Not given: `run` has a control socket at the default path, others have none.
+    /// Not given: `run` has a control socket at the default path, other commands have none.
     #[default]
     Default,
     /// `none`
     Off,
-    /// Here, which is a [`Listen::Unix`].
+    /// At this [`Listen::Unix`].
     At(Listen),
 }
 
@@ -227,6 +227,6 @@ pub enum Control {
 pub struct Budget {
     /// Payload in both directions and an estimate for each TLS handshake.
     pub bytes: u64,
-    /// Stop accepting clients when it is spent, rather than only warn.
+    /// Whether to stop accepting clients when it is spent, instead of only warning.
     pub stop: bool,
 }

@@ -1,4 +1,4 @@
-//! Sets of socket or SSL context numbers as people type them: `0-5,7`.
+//! Sets of socket or SSL context numbers as users type them: `0-5,7`.
 
 use super::GrammarError;
 use qssl_core::at::{IdSet, SOCKET_COUNT, SSL_CONTEXT_COUNT};

@@ -1,4 +1,4 @@
-//! A configuration as TOML, for `run --check`: what is in effect, defaults included, secrets masked.
+//! A configuration as TOML, for `run --check`: all that is in effect, with defaults, and with secrets masked.
 
 use std::fmt::Write;
 
@@ -10,8 +10,8 @@ use super::{certificate_items, duration, ranges};
 use crate::terminal::is_printable;
 
 impl Configuration {
-    /// This configuration as TOML. But for the secrets, of which only the presence is shown, it can be
-    /// read again and means the same.
+    /// This configuration as TOML. It can be read again and means the same, except for secrets, which are
+    /// only shown to be present.
     pub fn render(&self) -> String {
         let mut out = Document::default();
         modem(&mut out, self);
@@ -166,7 +166,7 @@ fn process(out: &mut Document, process: &Process) {
     }
 }
 
-/// TOML in the making.
+/// A TOML document that is being written.
 #[derive(Default)]
 struct Document {
     text: String,
@@ -201,7 +201,7 @@ impl Document {
         self.string(key, value.word());
     }
 
-    /// Shows only that there is one.
+    /// Shows only that a secret is given.
     fn secret(&mut self, key: &str, given: bool) {
         if given {
             self.string(key, "***");

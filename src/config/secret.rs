@@ -1,4 +1,4 @@
-//! Files that options name: bounded reading, and secrets, which are given by file only.
+//! Files that options name: bounded reading, and secrets, which are read only from files.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use super::Secret;
 use super::values::LONGEST_TEXT;
 use qssl_core::at::AtText;
 
-/// Reads `path` whole, if it has at most `limit_bytes`.
+/// Reads all of `path`, if it has at most `limit_bytes`.
 ///
 /// # Errors
 /// Reports, without the file's name, why it cannot be read.
@@ -33,7 +33,7 @@ fn in_words(error: &io::Error) -> String {
 /// Reads a secret of 1–255 characters. One trailing newline is not part of it.
 ///
 /// # Errors
-/// Names the file and what is wrong, never what is in it.
+/// Names the file and what is wrong, never its content.
 pub(super) fn read(path: &Path) -> Result<Secret, String> {
     let named = |reason: String| format!("{}: {reason}", path.display());
     let mut bytes = read_limited(path, LONGEST_SECRET_FILE_BYTES).map_err(named)?;
@@ -68,7 +68,7 @@ pub(super) fn read_pin(path: &Path) -> Result<Secret, String> {
     }
 }
 
-/// Far above any secret, so that a wrong file name is not taken for a long secret.
+/// Far above any secret, so that a wrong file is not reported as a long secret.
 const LONGEST_SECRET_FILE_BYTES: u64 = 4096;
 
 #[cfg(test)]

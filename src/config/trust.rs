@@ -1,8 +1,7 @@
-//! Certificates and keys as far as they can be judged on the host: PEM, dates, names, and the host's own
-//! trust store.
+//! What the host can check of certificates and keys: PEM, dates, names, and the host's own trust store.
 //!
-//! The modem does the TLS; this only spares it, and the user, uploads that cannot work. Nothing here
-//! verifies a signature, and time is an argument.
+//! TLS is done by the modem. These checks only avoid uploads that cannot work. Nothing here verifies a
+//! signature, and time is an argument.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,7 +21,7 @@ use qssl_core::settings::WHOLE_STORE;
 /// A certificate, and what the host can find out about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// The PEM block alone, line ends LF, with a final newline.
+    /// The PEM block alone, with LF at line ends and at the end.
     pub pem: String,
     /// The subject's common name.
     pub common_name: Option<String>,
@@ -34,35 +33,36 @@ pub struct Certificate {
     pub not_before: i64,
     /// End of its validity, in seconds since 1970.
     pub not_after: i64,
-    /// Whether it may sign others: basicConstraints allows it, or it is of a version that has none.
+    /// Whether it may sign others: basicConstraints allows it, or it is a self-signed certificate without
+    /// extensions.
     pub is_authority: bool,
     public_key: Option<PublicKey>,
 }
 
-/// Whether a moment is before, in or after a certificate's validity.
+/// Whether a time is before, in or after a certificate's validity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// Neither of the others.
+    /// None of the other cases.
     Valid,
     /// It begins later.
     NotYet,
-    /// It ends within [`SOON_DAYS`]; the number of whole days that are left.
+    /// It ends within [`SOON_DAYS`]; this number of whole days is left.
     EndsSoon(i64),
     /// It has ended.
     Expired,
 }
 
-/// A private key, as far as it is needed here.
+/// A private key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PrivateKey {
-    /// The PEM block alone, line ends LF, with a final newline.
+    /// The PEM block alone, with LF at line ends and at the end.
     pub pem: String,
     /// Whether a password is needed to read it.
     pub is_encrypted: bool,
     public_key: Option<PublicKey>,
 }
 
-/// What two keys are compared by: an RSA modulus without leading zeros, or a point of a curve.
+/// The part by which keys are compared: an RSA modulus without leading zeros, or a point of a curve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum PublicKey {
     Rsa(Vec<u8>),
@@ -74,11 +74,11 @@ enum PublicKey {
 pub struct TrustStore {
     /// The file it was read from.
     pub path: PathBuf,
-    /// Its certificates; what cannot be read is left out.
+    /// Its certificates, without those that cannot be read.
     pub certificates: Vec<Certificate>,
 }
 
-/// Why something is not what it should be, without the file's name.
+/// Why a certificate, a key or a trust store is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum TrustError {
@@ -105,7 +105,7 @@ pub enum TrustError {
 }
 
 impl Certificate {
-    /// Reads every certificate in `text`, in order; whatever else is in it is skipped.
+    /// Reads every certificate in `text`, in order, and skips everything else.
     ///
     /// # Errors
     /// If there is none, or one of them is damaged.
@@ -121,7 +121,7 @@ impl Certificate {
         certificates.iter().enumerate().map(number).collect()
     }
 
-    /// Whether the moment `unix_seconds` is before, in or after its validity.
+    /// Whether the time `unix_seconds` is before, in or after its validity.
     pub fn validity(&self, unix_seconds: i64) -> Validity {
         let left_days = self.not_after.saturating_sub(unix_seconds).div_euclid(DAY_SECONDS);
         if unix_seconds > self.not_after {
@@ -145,13 +145,13 @@ impl Certificate {
         day(self.not_before)
     }
 
-    /// What people call it: its common name, else its organisational unit, else its organisation.
+    /// Its usual name: the common name, or else the organisational unit, or else the organisation.
     pub fn name(&self) -> &str {
         let names = [&self.common_name, &self.organizational_unit, &self.organization];
         names.into_iter().flatten().next().map_or("(no name)", String::as_str)
     }
 
-    /// The PEM block as it is uploaded, `source` being what messages call it.
+    /// The PEM block for the upload; messages call it `source`.
     pub fn to_pem(&self, source: impl Into<String>) -> Pem {
         Pem { source: source.into(), bytes: self.pem.clone().into_bytes() }
     }
@@ -177,7 +177,7 @@ impl Certificate {
 }
 
 impl PrivateKey {
-    /// Reads the one private key in `text`; certificates beside it are skipped.
+    /// Reads the one private key in `text`, and skips everything else.
     ///
     /// # Errors
     /// If there is none, several, or one that is damaged.
@@ -202,8 +202,8 @@ impl PrivateKey {
         Ok(PrivateKey { pem: block.text.clone(), is_encrypted, public_key })
     }
 
-    /// Whether it belongs to `certificate`; `None` if that cannot be found out, as with an encrypted key or
-    /// one of a kind that is not known here.
+    /// Whether it belongs to `certificate`; `None` if this cannot be determined: the key is encrypted or of an
+    /// unknown kind.
     pub fn belongs_to(&self, certificate: &Certificate) -> Option<bool> {
         match (&self.public_key, &certificate.public_key) {
             (Some(mine), Some(theirs)) => Some(mine == theirs),
@@ -213,11 +213,11 @@ impl PrivateKey {
 }
 
 impl TrustStore {
-    /// Reads the trust store: `ssl_cert_file` (the environment's SSL_CERT_FILE) if given, else the first of
-    /// [`STORES`] that exists.
+    /// Reads the trust store: `ssl_cert_file` (the environment variable SSL_CERT_FILE) if given, or else the
+    /// first of [`STORES`] that exists.
     ///
     /// # Errors
-    /// If there is none, or it cannot be read, or it holds no certificate.
+    /// If there is none, or it cannot be read, or it contains no certificate.
     pub fn read(ssl_cert_file: Option<&Path>) -> Result<TrustStore, TrustError> {
         let path = match ssl_cert_file {
             Some(path) => path.to_owned(),
@@ -235,11 +235,11 @@ impl TrustStore {
         }
     }
 
-    /// Takes `text` for the content of the trust store at `path`.
+    /// Parses `text`, the content of the trust store at `path`. A certificate that cannot be read is left out:
+    /// the file is the distribution's, and the wanted root may be another one.
     ///
     /// # Errors
-    /// If it holds no certificate that can be read. One that cannot is left out: it is the distribution's
-    /// file, and the root in question need not be that one.
+    /// If no certificate in it can be read.
     pub fn parse(path: PathBuf, text: &[u8]) -> Result<TrustStore, TrustError> {
         let unreadable =
             |error: TrustError| TrustError::Unreadable { path: path.clone(), reason: error.to_string() };
@@ -252,8 +252,8 @@ impl TrustStore {
         }
     }
 
-    /// The one root called `name`: by its common name, else by its organisational unit or organisation,
-    /// whatever the case.
+    /// The one root called `name`: its common name, or else its organisational unit or organisation, in upper
+    /// or lower case.
     ///
     /// # Errors
     /// If there is none, or more than one; both name candidates.
@@ -280,15 +280,15 @@ impl TrustStore {
         }
     }
 
-    /// All authorities of the store that are valid at `unix_seconds`, `None` meaning that the clock cannot
-    /// be trusted.
+    /// All authorities of the store that have not expired at `unix_seconds`; with `None` (the clock is not set),
+    /// all of them.
     pub fn authorities(&self, unix_seconds: Option<i64>) -> Vec<Pem> {
         let expired =
             |c: &&Certificate| unix_seconds.is_some_and(|moment| c.validity(moment) == Validity::Expired);
         self.certificates.iter().filter(|c| !expired(c)).map(|c| c.to_pem(WHOLE_STORE)).collect()
     }
 
-    /// Names that contain `name`, else those most like it.
+    /// The names that contain `name`, or else the one most similar to it.
     fn like(&self, name: &str) -> Vec<String> {
         let wanted = name.to_lowercase();
         let mut names: Vec<&str> = self.certificates.iter().map(Certificate::name).collect();
@@ -313,7 +313,7 @@ impl PublicKey {
         }
     }
 
-    /// PKCS#1 (RFC 8017, A.1.2), SEC 1 (RFC 5915) or, around either of them, PKCS#8 (RFC 5208).
+    /// Reads PKCS#1 (RFC 8017, A.1.2), SEC 1 (RFC 5915), or PKCS#8 (RFC 5208) around either of them.
     fn of_private(label: &str, key: &DerObject<'_>) -> Option<PublicKey> {
         let fields = key.as_sequence().ok()?;
         match label {
@@ -358,7 +358,7 @@ impl Block {
     }
 }
 
-/// Splits a file into its PEM blocks. Text between them is for people.
+/// Splits a file into its PEM blocks. Text between them is skipped.
 fn blocks(text: &[u8]) -> Result<Vec<Block>, TrustError> {
     let text = String::from_utf8_lossy(text);
     let mut blocks: Vec<Block> = Vec::new();
@@ -382,17 +382,17 @@ fn blocks(text: &[u8]) -> Result<Vec<Block>, TrustError> {
     }
 }
 
-/// Why a file without the block that is wanted is a mistake.
+/// The error for a file without the wanted block.
 fn nothing(text: &[u8], blocks: &[Block], wanted: &'static str) -> TrustError {
     match blocks.first() {
         Some(block) => TrustError::Other { found: block.label.clone(), wanted },
-        // A DER certificate begins with a SEQUENCE of two length bytes.
+        // A DER certificate begins with a SEQUENCE whose length has two bytes.
         None if text.starts_with(&[0x30, 0x82]) => TrustError::Der,
         None => TrustError::Nothing { wanted },
     }
 }
 
-/// Version 1 certificates have no extensions; the old roots among them sign themselves.
+/// Certificates of version 1 have no extensions; the old roots among them are self-signed.
 fn is_authority(certificate: &X509Certificate<'_>) -> bool {
     match certificate.basic_constraints() {
         Ok(Some(constraints)) => constraints.value.ca,
@@ -401,7 +401,7 @@ fn is_authority(certificate: &X509Certificate<'_>) -> bool {
     }
 }
 
-/// The first attribute as text; what is in none of the usual encodings is shown as far as it is UTF-8.
+/// The first attribute as text; one in an unusual encoding is read as UTF-8, as far as it is valid.
 fn first_text<'a>(mut attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Option<String> {
     let attribute = attributes.next()?;
     Some(match attribute.as_str() {
@@ -441,13 +441,13 @@ impl fmt::Debug for PrivateKey {
 /// Where distributions keep their trust store in one file.
 pub const STORES: &[&str] =
     &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-/// From how many days before its end on a certificate is warned about.
+/// A certificate that expires within this many days causes a warning.
 pub const SOON_DAYS: i64 = 30;
 
 const CERTIFICATE: &str = "CERTIFICATE";
 const PRIVATE_KEY: &str = "PRIVATE KEY";
 const DAY_SECONDS: i64 = 24 * 3600;
-/// Distributions are at 0.25 MB.
+/// The stores of distributions have about 0.25 MB.
 const LARGEST_STORE_BYTES: u64 = 8 << 20;
 /// How many names a message lists.
 const MOST_CANDIDATES: usize = 8;

@@ -1,4 +1,4 @@
-//! The option values that need no grammar of their own: texts, hosts and numbers for AT commands.
+//! Option values that need no grammar of their own: texts, hosts and numbers for AT commands.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -29,7 +29,7 @@ pub fn host(text: &str) -> Result<AtText, GrammarError> {
     target::host(text)
 }
 
-/// The number of a PDP context, 1–16 (AT+QICSGP; the module may have one less).
+/// The number of a PDP context, 1–16 (AT+QICSGP). Some modules have only 15.
 ///
 /// # Errors
 /// Names the range.

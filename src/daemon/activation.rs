@@ -1,7 +1,7 @@
-//! A process to which systemd has passed sockets, and which cannot serve them.
+//! The end of a process that cannot serve the sockets that systemd has passed to it.
 //!
-//! A client that waits on such a socket makes systemd start the service again at once. With a configuration that is
-//! refused every start fails, and after some twenty starts within two seconds systemd closes the socket for good.
+//! A client that waits on such a socket makes systemd start the service again at once. If the configuration is invalid,
+//! every start fails, and after about twenty starts within two seconds systemd closes the socket permanently.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clients::listener::{self, Listener};
 
-/// Resets every client that connects to the sockets that systemd has passed, for `TURNING_AWAY`: no waiting
-/// client is left to start the service again, and clients that come one after the other start it once in that
-/// time. Returns at once where no socket was passed.
+/// Resets every client that connects to the sockets that systemd has passed, for `TURNING_AWAY`. Then no waiting
+/// client starts the service again at once, and clients that keep connecting start it only once in that time.
+/// Returns at once if no socket was passed.
 #[allow(clippy::disallowed_methods, reason = "the process is about to end: there is no event loop")]
 pub fn turn_clients_away() {
     let listeners = listener::all_passed();
@@ -24,7 +24,7 @@ pub fn turn_clients_away() {
         let mut waiting: Vec<PollFd<'_>> =
             listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)).collect();
         let timeout = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
-        // An interruption is a turn of the loop like any other.
+        // After an interruption the loop goes on.
         let _ = poll(&mut waiting, Some(&timeout));
         for listener in &listeners {
             turn_away(listener);
@@ -41,8 +41,8 @@ fn turn_away(listener: &Listener) {
     }
 }
 
-/// How long clients are turned away. Below one second, of which [`Timespec`] holds the nanoseconds.
+/// How long clients are turned away. It is below one second, so that nanoseconds alone can express it.
 const TURNING_AWAY: Duration = Duration::from_millis(999);
 
-/// The most clients of one socket that are turned away before the clock is looked at.
+/// The most clients of one socket that are turned away before the clock is read again.
 const CLIENTS_MAX: usize = 1024;

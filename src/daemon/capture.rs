@@ -1,5 +1,5 @@
-//! The traffic of clients as seen by people and tools: `-x` prints it in hexadecimal, `-r` and `-R` record the two
-//! directions as they are.
+//! Recordings of the traffic of clients: `-x` prints it in hexadecimal, and `-r` and `-R` write the two directions to
+//! files unchanged.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use crate::config::Process;
 use crate::daemon::data_usage;
 
-/// Where traffic is shown and kept.
+/// Where traffic is printed and recorded.
 #[derive(Debug, Default)]
 pub struct Capture {
     prints: bool,
@@ -19,7 +19,7 @@ pub struct Capture {
     down: Option<File>,
 }
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// From a client to its server.
@@ -29,7 +29,7 @@ pub enum Way {
 }
 
 impl Capture {
-    /// What the options ask for. Files are made, or emptied.
+    /// Makes or empties the files that the options name.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -42,7 +42,7 @@ impl Capture {
         })
     }
 
-    /// Bytes have passed between the client called `peer` and its server.
+    /// Records bytes between the client called `peer` and its server.
     pub fn passed(&mut self, way: Way, peer: &str, bytes: &[u8]) {
         let file = match way {
             Way::Up => &mut self.up,
@@ -54,7 +54,7 @@ impl Capture {
             log::warn!("the recording ends here: it cannot be written: {error}");
             *file = None;
         }
-        // Printed last: who sees it on the screen finds it in the file.
+        // Printed last, so that what is on the screen is already in the file.
         if self.prints {
             // Nothing can be done where standard error is closed.
             let _ = std::io::stderr().lock().write_all(hex_dump(way, peer, bytes).as_bytes());
@@ -71,7 +71,7 @@ fn create(path: &Path) -> anyhow::Result<File> {
     data_usage::private(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// `> PEER: 18 bytes` (`<` towards the client), then sixteen bytes a line: offset, hexadecimal, text.
+/// `> PEER: 18 bytes` (`<` towards the client), then lines of sixteen bytes: offset, hexadecimal, text.
 fn hex_dump(way: Way, peer: &str, bytes: &[u8]) -> String {
     let sign = match way {
         Way::Up => '>',
@@ -79,7 +79,7 @@ fn hex_dump(way: Way, peer: &str, bytes: &[u8]) -> String {
     };
     let mut out = format!("{sign} {peer}: {} bytes\n", bytes.len());
     for (index, row) in bytes.chunks(ROW_BYTES).enumerate() {
-        // A String takes every write.
+        // Writing to a String cannot fail.
         let _ = write!(out, "{sign} {:08x} ", index * ROW_BYTES);
         for column in 0..ROW_BYTES {
             let gap = if column == ROW_BYTES / 2 { "  " } else { " " };

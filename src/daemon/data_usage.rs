@@ -1,13 +1,13 @@
-//! How much each tunnel has carried on each day, kept over restarts, and the budget of a calendar month.
+//! The data volume of each tunnel on each day, kept over restarts, and the budget of a calendar month.
 //!
-//! Days and months are those of UTC by the host's clock. The file `volume` in the state directory is text, one line
-//! a day and tunnel: `2026-11-21 NAME UP DOWN OPENS`, bytes and TLS handshakes. It is replaced as a whole, so that
-//! a loss of power leaves the old one or the new one, a minute after something was carried at the latest; with a
-//! budget also as soon as a thousandth of it is not in the file, but no more often than every five seconds. So much
-//! is what a kill costs.
+//! Days and months are in UTC, by the host's clock. The file `volume` in the state directory is text, with one line
+//! per day and tunnel: `2026-11-21 NAME UP DOWN OPENS`, in bytes and TLS handshakes. It is replaced as a whole, so that
+//! a loss of power leaves the old or the new one. It is written within a minute after data was moved. With a budget,
+//! it is also written as soon as a thousandth of the budget is not in the file, but at most every five seconds. A
+//! killed process loses no more than that.
 //!
-//! While the host's clock is not plausible, as after a boot without a battery, everything counts for the last day
-//! that is known; what was counted while none was known goes to the first day that is.
+//! While the host's clock is not plausible, as after a boot without a battery, data counts for the last known day.
+//! Data that was counted before any day was known goes to the first known day.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,25 +22,25 @@ use crate::config::Budget;
 use qssl_core::modem::PLAUSIBLE_UNIX_SECONDS;
 use qssl_core::relay::Moved;
 
-/// What was carried, by day and tunnel.
+/// Data volumes by day and tunnel.
 #[derive(Debug)]
 pub struct DataUsage {
     days: BTreeMap<(Date, String), Moved>,
     budget: Option<Budget>,
     file: Option<PathBuf>,
-    /// Since when there is something that the file does not have.
+    /// Since when the file has been out of date.
     changed_since: Option<Instant>,
-    /// How much that is, as the budget counts it.
+    /// How much the file does not have, as the budget counts it.
     unsaved_bytes: u64,
     written_at: Option<Instant>,
-    /// How much of the month's budget the last warning was about, in percent, and in which month.
+    /// The last warning: the share of the budget in percent, the year and the month.
     warned: (u8, i32, u8),
     write_failed: bool,
 }
 
 impl DataUsage {
-    /// What the state directory knows, if there is one. A file that cannot be read, or parts of it, are warned
-    /// about and left out.
+    /// Reads the volumes from the state directory, if there is one. A file or a line that cannot be read causes a
+    /// warning and is left out.
     pub fn open(state_directory: Option<&Path>, budget: Option<Budget>) -> DataUsage {
         let file = state_directory.map(|directory| directory.join(FILE_NAME));
         let mut volume = DataUsage {
@@ -63,12 +63,12 @@ impl DataUsage {
         volume
     }
 
-    /// Another budget holds from now on.
+    /// Changes the budget.
     pub fn set_budget(&mut self, budget: Option<Budget>) {
         self.budget = budget;
     }
 
-    /// This was carried. `unix_seconds` is the host's clock.
+    /// Counts data that was moved. `unix_seconds` is the host's clock.
     pub fn add(&mut self, moved: Vec<(String, Moved)>, unix_seconds: i64, now: Instant) {
         if moved.is_empty() {
             return;
@@ -88,7 +88,7 @@ impl DataUsage {
         self.warn(day);
     }
 
-    /// When the file is to be written, if it is.
+    /// When the file must be written next; `None` if it is up to date, or there is no file.
     pub fn write_at(&self) -> Option<Instant> {
         let since = self.file.as_ref().and(self.changed_since)?;
         let is_much = self.budget.is_some_and(|budget| self.unsaved_bytes >= budget.bytes / 1000);
@@ -99,7 +99,7 @@ impl DataUsage {
         })
     }
 
-    /// Writes the file, if there is something to write.
+    /// Writes the file if it is out of date.
     pub fn write(&mut self, now: Instant) {
         if self.changed_since.take().is_none() {
             return;
@@ -120,7 +120,7 @@ impl DataUsage {
         }
     }
 
-    /// Payload both ways of a tunnel: of this day, and of this month.
+    /// Payload of a tunnel in both directions: of this day, and of this month.
     pub fn of_tunnel(&self, tunnel: &str, unix_seconds: i64) -> (u64, u64) {
         let today = self.day(unix_seconds);
         let mut sums = (0, 0);
@@ -134,24 +134,24 @@ impl DataUsage {
         sums
     }
 
-    /// The budget, and what is used of it this month.
+    /// The budget, and how much of it is used in this month.
     pub fn used(&self, unix_seconds: i64) -> Option<(Budget, u64)> {
         self.budget.map(|budget| (budget, self.used_in_month(self.day(unix_seconds))))
     }
 
-    /// Whether no further clients are to be served.
+    /// Whether the budget is spent, and no further clients may be served.
     pub fn is_spent(&self, unix_seconds: i64) -> bool {
         self.used(unix_seconds).is_some_and(|(budget, used)| budget.stop && used >= budget.bytes)
     }
 
-    /// The day by the host's clock; while that is not plausible, the last day that is known.
+    /// The day by the host's clock. While that is not plausible, the last known day.
     fn day(&self, unix_seconds: i64) -> Date {
         let today = date(unix_seconds);
         let last = || self.days.keys().rev().map(|(day, _)| *day).find(|day| is_known(*day));
         if is_known(today) { today } else { last().unwrap_or(OffsetDateTime::UNIX_EPOCH.date()) }
     }
 
-    /// What was counted while no day was known counts for this one.
+    /// Moves what was counted while no day was known to this day.
     fn settle(&mut self, day: Date) {
         while let Some(((early, _), _)) = self.days.first_key_value()
             && !is_known(*early)
@@ -170,7 +170,7 @@ impl DataUsage {
         self.month(day).fold(0, |sum, (_, moved)| cost(moved).saturating_add(sum))
     }
 
-    /// Once a month for each of the shares that are worth a word.
+    /// Warns once per month about each of the shares in [`WARN_PERCENTS`].
     fn warn(&mut self, day: Date) {
         let Some(budget) = self.budget else { return };
         let used = self.used_in_month(day);
@@ -202,15 +202,15 @@ impl DataUsage {
         for ((day, tunnel), moved) in &self.days {
             let (year, month, day) = (day.year(), u8::from(day.month()), day.day());
             let Moved { up_bytes, down_bytes, opens } = moved;
-            // A String takes every write.
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "{year:04}-{month:02}-{day:02} {tunnel} {up_bytes} {down_bytes} {opens}");
         }
         text
     }
 }
 
-/// Makes a file for payload or keys, or empties it: only its owner may read it, whatever the umask and
-/// whatever it was before. What is no file, such as a pipe, stays as it is.
+/// Makes a file for payload or keys, or empties it. Only its owner may read it, regardless of the umask and
+/// of its earlier permissions. The permissions of other kinds of files, such as pipes, stay as they are.
 ///
 /// # Errors
 /// Those of the file system.
@@ -223,7 +223,7 @@ pub fn private(path: &Path) -> io::Result<fs::File> {
     Ok(file)
 }
 
-/// Replaces a file: a reader, also after a loss of power, sees the old one or the new one.
+/// Replaces a file: a reader sees the old or the new one, also after a loss of power.
 ///
 /// # Errors
 /// Those of the file system; the old file is then still there.
@@ -232,7 +232,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".new-{}", std::process::id()));
     let new = PathBuf::from(name);
-    // What an earlier attempt left there is ours; a file of another user stays, and makes the next line fail.
+    // Remove what an earlier attempt has left. A file that cannot be removed makes `create_new` fail.
     let _ = fs::remove_file(&new);
     let write = || {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
@@ -300,7 +300,7 @@ fn is_known(day: Date) -> bool {
     PLAUSIBLE_UNIX_SECONDS.contains(&day.midnight().assume_utc().unix_timestamp())
 }
 
-/// The day of a time that may be beyond all calendars.
+/// The day of a time; the last possible day if it is out of range.
 fn date(unix_seconds: i64) -> Date {
     OffsetDateTime::from_unix_timestamp(unix_seconds).map_or(Date::MAX, OffsetDateTime::date)
 }
@@ -312,16 +312,16 @@ const ENTRIES_MAX: usize = 30_000;
 
 const FILE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 
-/// What a TLS handshake costs on the air.
+/// The estimated data volume of a TLS handshake.
 const HANDSHAKE_BYTES: u64 = 7_000;
 
-/// Whatever was carried is in the file after so long.
+/// All that was moved is in the file after this time.
 const WRITE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The file is not written more often: flash wears.
+/// The file is not written more often, because flash wears out.
 const SHORTEST_WRITE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The shares of the budget that are warned about.
+/// The shares of the budget that cause a warning.
 const WARN_PERCENTS: [u8; 2] = [80, 100];
 
 #[cfg(test)]
@@ -399,7 +399,7 @@ mod tests {
         let mut volume = DataUsage::open(Some(directory.path()), budget);
         volume.add(vec![("web".into(), moved(600, 0, 0))], NOON, now());
         volume.write(now());
-        // The next boot: the host's clock begins in 1970, or is far ahead.
+        // After the next boot, the host's clock begins in 1970, or is far ahead.
         let mut volume = DataUsage::open(Some(directory.path()), budget);
         for (clock, used) in [(0, 600), (i64::MAX, 800)] {
             assert_eq!(volume.used(clock).unwrap().1, used);

@@ -1,11 +1,11 @@
 //! The exit statuses: one table of numbers, stable short ids, and meanings.
 //!
-//! The program, its logs, and the manual page all read it, so that a script can rely on the number and a
-//! person can look up the id.
+//! The program, its logs, and the manual page use the same table, so that scripts can rely on the number and
+//! users can look up the id.
 
 use std::process::ExitCode;
 
-/// Why the process ended: the kinds of failure and of endings that the core knows are all there are.
+/// Why the process ended: one of the core's kinds of failures and endings.
 pub use qssl_core::Kind as ExitStatus;
 
 /// A row of the table in the manual page.
@@ -15,7 +15,7 @@ pub struct Row {
     pub status: ExitStatus,
     /// What the shell sees.
     pub number: u8,
-    /// One line for people.
+    /// One line for users.
     pub meaning: &'static str,
 }
 
@@ -34,7 +34,7 @@ pub fn number(status: ExitStatus) -> u8 {
     }
 }
 
-/// One line for people.
+/// One line for users.
 pub fn meaning(status: ExitStatus) -> &'static str {
     match status {
         ExitStatus::Signal(_) => SIGNAL_MEANING,
@@ -42,12 +42,12 @@ pub fn meaning(status: ExitStatus) -> &'static str {
     }
 }
 
-/// For the end of `main`.
+/// The value that `main` returns.
 pub fn code(status: ExitStatus) -> ExitCode {
     ExitCode::from(number(status))
 }
 
-/// The status with this id, if a process can end with it and the id alone shows which.
+/// The status with this id; `None` if no process ends with it, or if it is that of all signals.
 pub fn with_id(id: &str) -> Option<ExitStatus> {
     TABLE.iter().find(|row| row.id() == id).map(|row| row.status)
 }
@@ -56,7 +56,7 @@ fn row_of(status: ExitStatus) -> &'static Row {
     TABLE.iter().find(|row| row.status == status).expect("every status but Signal has a row, as a test shows")
 }
 
-/// Every status but the signals, in the order of its number.
+/// Every status except signals, in the order of its number.
 pub const TABLE: &[Row] = &[
     row(ExitStatus::Done, 0, "done, or drained after a signal"),
     row(ExitStatus::Failed, 1, "a failure that has no number of its own"),
@@ -81,7 +81,7 @@ pub const SIGNAL_ID: &str = "signal";
 /// The meaning of every [`ExitStatus::Signal`].
 pub const SIGNAL_MEANING: &str = "a second signal ended it before it had drained";
 
-/// Ids that only replies of the control socket have, and their meanings: no process ends with them.
+/// Ids that only replies of the control socket have, with their meanings. No process ends with them.
 pub const REPLY_IDS: &[(&str, &str)] = &[
     ("bad-request", "the request to the daemon makes no sense"),
     ("refused", "the command would break the daemon's tunnels"),

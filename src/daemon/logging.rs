@@ -1,11 +1,11 @@
 //! Log lines on standard error: `2026-11-21T10:00:00.123Z info  message`, or `<6>message` where standard
 //! error is the journal, which has a clock and levels of its own.
 //!
-//! The message is one line whatever is in it: control characters are escaped. A line that keeps coming is
-//! shown a few times, then counted, then summed up, so that a fault that lasts for days does not fill a disk. Of
-//! warnings and errors the numbers in them do not matter for that: a thousand clients that fail are one line a minute.
-//! Besides our own messages there are two targets: `at` has commands and answers (debug, from `-v`), `wire`
-//! has the transcript (trace, from `-vv`).
+//! A message is always one line: control characters are escaped. A repeated line is shown a few times, then
+//! counted, and then summed up, so that a fault that lasts for days does not fill a disk. Warnings and errors that
+//! differ only in numbers count as repeated: a thousand clients that fail cause one line per minute. Besides our own
+//! messages there are two targets: `at` has commands and answers (debug, from `-v`), and `wire` has the transcript
+//! (trace, from `-vv`).
 
 use std::io::{self, Write};
 use std::mem;
@@ -18,10 +18,10 @@ use log::{Level, Log, Metadata, Record};
 use crate::config::Verbosity;
 use crate::terminal::printable;
 
-/// Starts logging to standard error; a second call changes nothing. RUST_LOG, where it is set and not empty,
-/// overrides `verbosity`.
+/// Starts logging to standard error; a second call changes nothing. RUST_LOG overrides `verbosity` if it is set and
+/// not empty.
 ///
-/// At the end of the process call `log::logger().flush()`, which reports repetitions not yet summed up.
+/// At the end of the process call `log::logger().flush()`, which logs the summaries that are still missing.
 pub fn start(verbosity: Verbosity) {
     let style = match stderr_is_the_journal() {
         true => Style::Journal,
@@ -35,7 +35,7 @@ pub fn start(verbosity: Verbosity) {
     }
 }
 
-/// When [`sum_up`] is due: a line was kept back, and its summary comes also if it never comes again.
+/// When [`sum_up`] is due. The summary of a suppressed line comes even if the line does not come again.
 pub fn next_summary() -> Option<Instant> {
     LOGGER.get()?.repeats().next_summary()
 }
@@ -59,7 +59,7 @@ enum Style {
     Journal,
 }
 
-/// env_logger, after a comparison with what was logged before.
+/// An env_logger that suppresses repeated lines.
 struct Logger {
     inner: env_logger::Logger,
     repeats: Mutex<Repeats>,
@@ -86,7 +86,7 @@ impl Logger {
             return;
         }
         if record.level() > Level::Info {
-            // Debug and trace were asked for, and a transcript with holes in it is worth nothing.
+            // Debug and trace lines were requested, and a transcript with gaps is worthless.
             return self.inner.log(record);
         }
         let (is_shown, summaries) =
@@ -136,20 +136,20 @@ impl Log for Logger {
     }
 }
 
-/// The lines of late, and how often they came.
+/// Recent lines, and how often they came.
 #[derive(Debug, Default)]
 struct Repeats {
     lines: Vec<Line>,
 }
 
-/// A line that was shown, and may be being counted instead.
+/// A line that was shown, and is only counted when it comes too often.
 #[derive(Debug)]
 struct Line {
     level: Level,
     target: String,
-    /// As it came last.
+    /// Its latest text.
     message: String,
-    /// It came with other numbers as well.
+    /// It came with different numbers.
     varies: bool,
     shown: u32,
     suppressed: u64,
@@ -157,7 +157,7 @@ struct Line {
     window_end: Instant,
 }
 
-/// How often a line was kept back.
+/// How often a line was suppressed.
 #[derive(Debug, PartialEq, Eq)]
 struct Summary {
     level: Level,
@@ -168,7 +168,7 @@ struct Summary {
 }
 
 impl Repeats {
-    /// Whether this line is to be shown, and the summaries that are to be shown before it.
+    /// Returns whether to show this line, and the summaries to show before it.
     fn admit(&mut self, level: Level, target: &str, message: String, now: Instant) -> (bool, Vec<Summary>) {
         let mut summaries = self.windows_passed(now);
         if message.len() > LONGEST_COUNTED_LINE_BYTES {
@@ -211,12 +211,13 @@ impl Repeats {
         (true, summaries)
     }
 
-    /// When the next summary is due of what was kept back.
+    /// When the next summary of suppressed lines is due.
     fn next_summary(&self) -> Option<Instant> {
         self.lines.iter().filter(|line| line.suppressed > 0).map(|line| line.window_end).min()
     }
 
-    /// Sums up what has gone on during its window, which is then twice as long; what has stopped is forgotten.
+    /// Sums up the lines that were suppressed in a window that has ended, and doubles the window. Lines that no
+    /// longer come are forgotten.
     fn windows_passed(&mut self, now: Instant) -> Vec<Summary> {
         let mut summaries = Vec::new();
         self.lines.retain_mut(|line| {
@@ -235,7 +236,7 @@ impl Repeats {
         summaries
     }
 
-    /// All that was kept back and not yet summed up.
+    /// All summaries that are still missing.
     fn finish(&mut self) -> Vec<Summary> {
         self.lines.drain(..).filter_map(|mut line| line.summary()).collect()
     }
@@ -249,7 +250,7 @@ impl Line {
     }
 }
 
-/// The text with every number, address and port in it replaced by the same sign.
+/// The text in pieces, without its numbers, addresses and ports.
 fn without_numbers(text: &str) -> impl Iterator<Item = &str> {
     let is_part = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':');
     let pieces = text.split_inclusive(move |c| !is_part(c));
@@ -262,7 +263,7 @@ fn without_numbers(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What is shown of ours, and warnings of everybody else.
+/// The filters: our own messages of this verbosity, and warnings of other crates.
 fn filters(verbosity: Verbosity) -> &'static str {
     match verbosity {
         Verbosity::Quiet => "warn",
@@ -325,9 +326,8 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// Whether our standard error leads to the journal: JOURNAL_STREAM has its device and inode
-/// (systemd.exec(5)). The variable alone is not enough: it is inherited by processes whose standard error is
-/// elsewhere.
+/// Whether standard error leads to the journal: JOURNAL_STREAM has its device and inode (systemd.exec(5)). The
+/// variable alone is not enough: processes inherit it even if their standard error leads elsewhere.
 fn stderr_is_the_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(rustix::stdio::stderr()).is_ok_and(|stat| names_file(&stream, stat.st_dev, stat.st_ino))
@@ -340,15 +340,15 @@ fn names_file(stream: &str, device: u64, inode: u64) -> bool {
 
 /// How often the same line is shown before it is counted instead.
 const SAME_LINES_SHOWN: u32 = 5;
-/// Within which time a line must come again to count as repeated, and when the first summary is due.
+/// The time within which a line must come again to count as repeated, and after which the first summary is due.
 const FIRST_WINDOW: Duration = Duration::from_secs(10);
-/// Summaries of a line that goes on become rarer up to this interval.
+/// The longest interval between summaries of a line that keeps coming.
 const LONGEST_WINDOW: Duration = Duration::from_secs(600);
-/// Lines that differ in numbers alone are summed up so often.
+/// How often lines that differ only in numbers are summed up.
 const KIND_WINDOW: Duration = Duration::from_secs(60);
-/// How many different lines are counted at once; with more of them the one due next is summed up early.
+/// How many different lines are counted at once. If there are more, the one due next is summed up early.
 const LINES_COUNTED: usize = 16;
-/// Longer lines are shown and not remembered.
+/// Longer lines are always shown.
 const LONGEST_COUNTED_LINE_BYTES: usize = 1024;
 
 #[cfg(test)]
@@ -395,7 +395,7 @@ mod tests {
         Instant::now()
     }
 
-    /// The lines shown of one message logged at these seconds.
+    /// Logs one message at these seconds.
     fn shown_at(logger: &Logger, start: Instant, message: &str, seconds: impl Iterator<Item = u64>) {
         for second in seconds {
             let args = format_args!("{message}");
@@ -489,7 +489,7 @@ mod tests {
         assert_eq!(output.lines()[5..], ["<4>other", "<4>repeated 3 more times: refused", "<4>other"]);
     }
 
-    /// The summary of a flood came only with the next line, which could be hours later.
+    /// The summary of a flood was logged only with the next line, possibly hours later.
     #[test]
     fn what_stops_is_summed_up_all_the_same() {
         let (logger, output) = logger(Verbosity::Normal, None);

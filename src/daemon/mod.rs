@@ -1,4 +1,4 @@
-//! What a service has beside modem and clients: control, status, service manager, accounts, log, exit status.
+//! What a service has besides modem and clients: control, status, service manager, data usage, log, exit status.
 
 pub mod activation;
 pub(crate) mod capture;

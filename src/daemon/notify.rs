@@ -1,9 +1,8 @@
 //! Reports the daemon's state to the service manager: the datagrams of sd_notify(3), which systemd and others
 //! read from the socket that NOTIFY_SOCKET names. Without that variable nothing is sent.
 //!
-//! Sending is written here, not taken from a library, because it must reach abstract sockets and must not
-//! hold up the event loop for long whatever the service manager does: only what is sent once in a while waits
-//! for it.
+//! Sending is written here, not taken from a library, because it must reach abstract sockets, and must not block
+//! the event loop for long whatever the service manager does. Only rare messages wait for the service manager.
 
 use std::ffi::OsStr;
 use std::io;
@@ -24,8 +23,8 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// From NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID. A socket that cannot be used is warned about, and
-    /// then it is as if there were none.
+    /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID. A socket that cannot be used causes a warning and is
+    /// ignored.
     pub fn from_env() -> Notifier {
         let variable = |name| std::env::var_os(name);
         let notifier = Notifier::from_variables(
@@ -44,12 +43,12 @@ impl Notifier {
         self.service_manager.is_some()
     }
 
-    /// Listening: clients may come.
+    /// The daemon listens: clients may connect.
     pub fn ready(&mut self) {
         self.send("READY=1", Patience::Short);
     }
 
-    /// One line for `systemctl status`. Sent only when it differs from the one before.
+    /// One line for `systemctl status`. It is sent only when it has changed.
     pub fn status(&mut self, text: &str) {
         if self.service_manager.is_none() || self.last_status == text {
             return;
@@ -60,23 +59,23 @@ impl Notifier {
         self.send(&format!("STATUS={}", printable(text)), Patience::None);
     }
 
-    /// Re-reading the configuration; [`Notifier::ready`] ends it. `monotonic_usec` is the time of
+    /// The daemon reloads its configuration; [`Notifier::ready`] ends this state. `monotonic_usec` is the time of
     /// CLOCK_MONOTONIC in microseconds ([`monotonic_usec`]).
     pub fn reloading(&mut self, monotonic_usec: u64) {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={monotonic_usec}"), Patience::Short);
     }
 
-    /// Draining, soon gone.
+    /// The daemon drains, and will end soon.
     pub fn stopping(&mut self) {
         self.send("STOPPING=1", Patience::Short);
     }
 
-    /// All is well; to be sent every [`Notifier::watchdog_interval`].
+    /// The daemon is not hung. It must send this every [`Notifier::watchdog_interval`].
     pub fn watchdog(&mut self) {
         self.send("WATCHDOG=1", Patience::None);
     }
 
-    /// Half the time after which the service manager takes us for hung; `None` when it does not watch.
+    /// Half the time after which the service manager considers the daemon hung; `None` without a watchdog.
     pub fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog_interval
     }
@@ -90,10 +89,10 @@ impl Notifier {
         }
     }
 
-    /// The same from these values of the three variables.
+    /// Like [`Notifier::from_env`], from these values of the three variables.
     ///
     /// # Errors
-    /// A name that is neither a path nor an abstract one, or no socket.
+    /// The name is neither a path nor an abstract name, or no socket can be made.
     pub fn from_variables(
         notify_socket: Option<&OsStr>,
         watchdog_usec: Option<&OsStr>,
@@ -112,7 +111,7 @@ impl Notifier {
         })
     }
 
-    /// The address is named anew each time: a service manager that was started again has a new socket there.
+    /// The socket is not connected: a service manager that was restarted has a new socket at the same address.
     fn send(&mut self, message: &str, patience: Patience) {
         let Some((socket, address)) = &self.service_manager else { return };
         let sent = socket
@@ -126,14 +125,14 @@ impl Notifier {
                     log::warn!("the service manager did not take {what}: {error}");
                 }
                 self.has_failed = true;
-                // What it has not received is not known to it.
+                // A status that was not received must be sent again.
                 self.last_status.clear();
             }
         }
     }
 }
 
-/// CLOCK_MONOTONIC in microseconds, as the service manager compares it.
+/// CLOCK_MONOTONIC in microseconds, as the service manager expects it.
 pub fn monotonic_usec() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let seconds = u64::try_from(now.tv_sec).expect("the monotonic clock starts at zero");
@@ -141,10 +140,10 @@ pub fn monotonic_usec() -> u64 {
     seconds.saturating_mul(1_000_000).saturating_add(nanoseconds / 1000)
 }
 
-/// How long a datagram waits for room in the service manager's queue.
+/// How long a datagram may wait for room in the service manager's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Patience {
-    /// Not at all: it is sent again.
+    /// Not at all: such messages are sent again.
     None,
     /// [`SEND_TIMEOUT`].
     Short,
@@ -159,7 +158,7 @@ fn address(name: &OsStr) -> io::Result<SocketAddr> {
     }
 }
 
-/// sd_watchdog_enabled(3): the interval is for us only if WATCHDOG_PID is absent or ours.
+/// As in sd_watchdog_enabled(3), the interval applies only if WATCHDOG_PID is absent or our own process ID.
 fn watchdog_interval(usec: Option<&OsStr>, pid: Option<&OsStr>, own_pid: u32) -> Option<Duration> {
     let number = |text: &OsStr| text.to_str()?.parse::<u64>().ok();
     if pid.is_some_and(|pid| number(pid) != Some(own_pid.into())) {
@@ -169,7 +168,7 @@ fn watchdog_interval(usec: Option<&OsStr>, pid: Option<&OsStr>, own_pid: u32) ->
     Some(Duration::from_micros(usec) / 2)
 }
 
-/// How long one datagram may hold up the event loop when the service manager reads nothing.
+/// How long one datagram may block the event loop when the service manager reads nothing.
 const SEND_TIMEOUT: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
@@ -210,7 +209,7 @@ mod tests {
             Notifier::from_variables(Some(OsStr::new(&self.name)), None, None).expect("a socket")
         }
 
-        /// All that has come. Datagrams to a local socket are there when the sender returns.
+        /// All datagrams so far. A datagram to a local socket can be received as soon as `send` returns.
         fn received(&self) -> Vec<String> {
             let mut received = Vec::new();
             let mut datagram = [0; 1000];
@@ -279,7 +278,7 @@ mod tests {
     fn a_service_manager_that_reads_nothing_does_not_stop_us() {
         let manager = Manager::at_abstract_name("full");
         let mut notifier = manager.notifier();
-        // Far more than a receive queue holds; the first that finds it full ends the test.
+        // Far more than a receive queue holds. The first message that finds it full ends the loop.
         let told = (0..100_000).take_while(|_| {
             notifier.watchdog();
             !notifier.has_failed

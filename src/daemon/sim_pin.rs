@@ -1,5 +1,5 @@
-//! The PIN that a SIM has refused, kept over restarts as a salted hash: a second try by the next process, and a third,
-//! would lock the SIM.
+//! The PIN that a SIM has refused, kept over restarts as a salted hash. Without it, the next processes would try the
+//! PIN a second and a third time, and the SIM would lock itself.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::daemon::data_usage;
 
-/// Where daemons keep it: the directory that the environment names, else that of the service.
+/// Where daemons keep it: the directories that the environment names, then that of the service.
 pub fn usual_directories() -> Vec<PathBuf> {
     let named = ["QSSL_TUNNEL_STATE_DIRECTORY", "STATE_DIRECTORY"];
     let named = named.into_iter().filter_map(std::env::var_os).map(PathBuf::from);
@@ -22,7 +22,7 @@ pub fn is_refused(state_directory: &Path, pin: &str) -> bool {
     text.split_once(' ').is_some_and(|(salt, hash)| hash.trim() == hash_of(salt, pin))
 }
 
-/// Keeps the PIN as one that was refused.
+/// Records that the PIN was refused.
 ///
 /// # Errors
 /// The file cannot be written.

@@ -1,4 +1,4 @@
-//! The clients' side of the loop: they are accepted, read, written and let go.
+//! The clients' side of the loop: they are accepted, read, written and dropped.
 
 use std::io;
 use std::sync::Arc;
@@ -22,17 +22,16 @@ pub(super) struct ListenerSlot {
     pub listener: Listener,
     /// What it was made from.
     pub listen: Listen,
-    /// Its tunnel.
     pub tunnel: Arc<Tunnel>,
     /// `--allow` of its tunnel.
     pub allow: Vec<Cidr>,
     /// Clients may be waiting in the kernel.
     pub ready: bool,
-    /// Out of descriptors: not before this time.
+    /// Accepting has failed: it is not tried again before this time.
     pub paused_until: Option<Instant>,
-    /// The same, since when: no client has been accepted since.
+    /// When descriptors ran out; no client has been accepted since.
     pub exhausted_since: Option<Instant>,
-    /// So many of those who wait in the kernel are counted as refused already.
+    /// How many of the clients that wait in the kernel are counted as refused already.
     pub counted_waiting: usize,
 }
 
@@ -51,9 +50,9 @@ impl ListenerSlot {
         }
     }
 
-    /// No client can be accepted now: how many wait that are not counted yet.
+    /// How many clients wait that are not counted yet, when none can be accepted.
     fn newly_waiting(&mut self) -> usize {
-        // One was to be accepted.
+        // At least one waits: the one that could not be accepted.
         let waiting = self.listener.waiting().unwrap_or(0).max(1);
         let before = std::mem::replace(&mut self.counted_waiting, waiting);
         waiting.saturating_sub(before)
@@ -114,7 +113,7 @@ impl EventLoop {
                 false
             }
             Ok(Some((stream, peer))) => {
-                // Those who came first are accepted first.
+                // The kernel's queue is in order: a client that is accepted was counted before the others.
                 slot.counted_waiting = slot.counted_waiting.saturating_sub(1);
                 if let Some(since) = slot.exhausted_since.take() {
                     let seconds = self.now.saturating_duration_since(since).as_secs_f64();
@@ -181,7 +180,7 @@ impl EventLoop {
 
     pub(super) fn drop_client(&mut self, index: usize) -> Option<ClientSlot> {
         let mut slot = self.clients.get_mut(index)?.take()?;
-        // Closing takes it out of epoll in any case.
+        // Closing removes it from epoll in any case.
         let _ = slot.stream.deregister(self.poll.registry());
         Some(slot)
     }
@@ -251,7 +250,7 @@ impl EventLoop {
     }
 }
 
-/// Notes what passed, where that is wanted.
+/// Records bytes of a client, if a recording is wanted.
 fn capture(daemon: &mut Option<Daemon>, relay: &Relay, client: ClientId, way: Way, bytes: &[u8]) {
     if let Some(daemon) = daemon.as_mut().filter(|daemon| daemon.capture.is_wanted()) {
         let peer = relay.client(client).map_or("", |(peer, _)| peer);
@@ -259,5 +258,5 @@ fn capture(daemon: &mut Option<Daemon>, relay: &Relay, client: ClientId, way: Wa
     }
 }
 
-/// The pause after running out of descriptors.
+/// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);

@@ -11,7 +11,7 @@ use qssl_core::Kind;
 use qssl_core::at::Command;
 use qssl_core::modem::{Failure, UserAnswer, UserCommand};
 
-/// A modem that only answers commands: no tunnels, no data session, the port and its wire settings alone.
+/// A modem that only answers commands: no tunnels and no data session. Only the ports and their wire format are set up.
 pub struct Commanded {
     event_loop: EventLoop,
     events: Events,
@@ -21,7 +21,7 @@ impl Commanded {
     /// Nothing is opened before the first command. `configuration` has no tunnels.
     ///
     /// # Errors
-    /// What keeps the loop itself from working.
+    /// The event loop itself cannot be set up.
     pub fn new(configuration: Configuration) -> anyhow::Result<Self> {
         debug_assert!(configuration.tunnels.is_empty(), "tunnels would set up a data session");
         let mut event_loop = EventLoop::new(configuration, &[SIGTERM, SIGINT])?;
@@ -38,12 +38,10 @@ impl Commanded {
             .map(|ready| ready.map(|_| ()))
     }
 
-    /// Sends a command and waits for its answer, and reports the progress of an upload: bytes that have left,
-    /// and bytes in all.
+    /// Sends a command and waits for its answer. Reports the progress of an upload: bytes sent, and bytes in total.
     ///
     /// # Errors
-    /// As [`Commanded::wait_until_ready`]. That the modem does not answer this command is an answer without an
-    /// outcome.
+    /// As [`Commanded::wait_until_ready`]. If the modem does not answer this command, the answer has no outcome.
     pub fn ask(
         &mut self,
         command: Command,
@@ -68,8 +66,8 @@ impl Commanded {
         Ok(answer.map(|answer| answer.expect("without a time limit only an answer ends the wait")))
     }
 
-    /// The result of an open that was asked for: of a TLS connection, or of a plain TCP connection. `None`: it
-    /// did not come within `limit`.
+    /// The result of an open that a command has started: of a TLS connection, or of a plain TCP connection.
+    /// `None`: no result came within `limit`.
     ///
     /// # Errors
     /// As [`Commanded::wait_until_ready`].
@@ -87,7 +85,7 @@ impl Commanded {
         })
     }
 
-    /// Turns the loop over for so long.
+    /// Runs the loop for this long.
     ///
     /// # Errors
     /// As [`Commanded::wait_until_ready`].
@@ -102,14 +100,14 @@ impl Commanded {
         ports.map(|port| port.name().to_owned()).collect()
     }
 
-    /// Results that came so far are of earlier opens.
+    /// Discards the results that came so far: they belong to earlier opens.
     pub fn forget_opens(&mut self) {
         if let Some(outside) = &mut self.event_loop.outside {
             outside.opened.clear();
         }
     }
 
-    /// Turns the loop over until `find` finds something; `None` when `until` has come.
+    /// Runs the loop until `find` finds something; `None` when `until` is reached.
     fn wait<T>(
         &mut self,
         until: Option<Instant>,
@@ -136,16 +134,15 @@ impl Commanded {
     }
 }
 
-/// What commands from outside wait for.
+/// What came for [`Commanded`] and was not taken yet.
 #[derive(Default)]
 pub(super) struct Outside {
     pub answered: Option<(UserCommand, UserAnswer)>,
     /// Whether it is TLS, the number, and the result.
     pub opened: Vec<(bool, u8, u16)>,
-    /// One that came, and has not been reported yet.
+    /// A signal that came and has not been reported yet.
     pub signal: Option<u8>,
 }
 
-/// Results of opens from outside that have not been asked for yet; the most that one modem can have under
-/// way.
+/// How many results of opens are kept until they are taken: as many as one modem can have under way.
 pub(super) const OPENED_MAX: usize = 24;

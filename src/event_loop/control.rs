@@ -13,8 +13,8 @@ use qssl_core::at::{AtText, Command};
 use qssl_core::modem::{self, Refusal, UserAnswer, UserCommand};
 
 impl EventLoop {
-    /// Serves the control connections: one new one, and one request of each. Returns whether there was something
-    /// to do.
+    /// Serves the control connections: accepts one, and takes one request of each. Returns whether there was
+    /// something to do.
     pub(super) fn serve_control(&mut self) -> bool {
         let registry = self.poll.registry();
         let Some(server) = self.daemon.as_mut().and_then(|daemon| daemon.control.as_mut()) else {
@@ -41,7 +41,7 @@ impl EventLoop {
         moved
     }
 
-    /// Replies to those who have waited long enough.
+    /// Drops idle connections, and replies to those whose wait has timed out.
     pub(super) fn control_due(&mut self) {
         let now = self.now;
         let Some(server) = self.server() else { return };
@@ -85,7 +85,7 @@ impl EventLoop {
         self.reply(connection, &reply);
     }
 
-    /// Something that no tunnel asked for was opened, or not.
+    /// The result of an open that no tunnel has started.
     pub(super) fn control_opened(&mut self, id: u8, result: u16) {
         let Some(server) = self.server() else { return };
         server.opened(id, result);
@@ -184,7 +184,7 @@ impl EventLoop {
         );
     }
 
-    /// Puts a command in line; its answer is the reply.
+    /// Queues a command; its answer is the reply.
     fn say(&mut self, connection: usize, command: Command) {
         if self.relay.modem().is_all_data() {
             let message = "busy: transparent (every port of the modem carries a connection)";
@@ -195,7 +195,7 @@ impl EventLoop {
             return self.reply(connection, &Reply::error("port-unavailable", message));
         }
         let until = self.now + TURN_LIMIT + command.patience(self.configuration.modem.command_timeout);
-        // It may be on its way before this returns, but its answer only comes when bytes have been read.
+        // The command may be sent before this returns, but its answer comes only when bytes have been read.
         match self.relay.command(command, self.now) {
             Some(id) => {
                 if let Some(daemon) = &mut self.daemon {
@@ -276,7 +276,7 @@ impl EventLoop {
         Reply::Answer { outcome, result, lines: answer.lines, content: control::to_hex(&answer.file) }
     }
 
-    /// What was recorded of every port, each with a head that names its origin.
+    /// The recording of each port, with a first line that names its origin.
     pub(super) fn transcripts(&self, reason: &str) -> Vec<PortTranscript> {
         let module = &self.relay.modem().profile().name;
         let names = self.relay.modem().report().ports.into_iter().map(|port| port.name).enumerate();
@@ -292,7 +292,7 @@ impl EventLoop {
             .collect()
     }
 
-    /// Commands of connections that are gone are taken out of the line.
+    /// Cancels the commands of connections that are gone.
     fn forget_the_gone(&mut self) {
         let Some(daemon) = &mut self.daemon else { return };
         let Some(server) = &daemon.control else { return };

@@ -18,15 +18,14 @@ use crate::terminal::in_full;
 use qssl_core::modem::UserCommand;
 use qssl_core::settings::Tunnel;
 
-/// What a process gets from those who start it.
+/// What the command that starts a daemon passes to it.
 #[derive(Default)]
 pub struct DaemonOptions {
     /// Reads the configuration again; `None` where there is no file to read.
     pub reload: Option<Reload>,
-    /// Where the control socket is made and where state is kept, if the configuration does not set it;
-    /// `None`: not at all.
+    /// Where the control socket is made if the configuration does not set it; `None`: nowhere.
     pub default_control_path: Option<PathBuf>,
-    /// The same for state.
+    /// Where state is kept if the configuration does not set it; `None`: nowhere.
     pub default_state_directory: Option<PathBuf>,
 }
 
@@ -36,29 +35,29 @@ pub type Reload = Box<dyn Fn() -> Result<Checked, ConfigError>>;
 pub(super) struct Daemon {
     started: Instant,
     pub notifier: Notifier,
-    /// When the next message to the service manager is due, if it watches.
+    /// When the next watchdog message to the service manager is due, if it expects any.
     watchdog_at: Option<Instant>,
     pub control: Option<Server>,
-    /// Commands of control connections that were not answered yet.
+    /// Commands of control connections that are not answered yet.
     pub commands: Vec<UserCommand>,
     pub radio: Radio,
     pub data_usage: DataUsage,
     pub capture: Capture,
     gauge: Gauge,
     pub reload: Option<Reload>,
-    /// A reload that came at a bad moment is due again then.
+    /// When a reload that the core could not take is tried again.
     pub reload_at: Option<Instant>,
     state_directory: Option<PathBuf>,
-    /// Resynchronisations and reboots that have been recorded.
+    /// Resyncs and reboots up to the last turn: when there are more, the flight recorder is written.
     troubles: u64,
     recorded_at: Option<Instant>,
 }
 
 impl EventLoop {
-    /// Makes this loop that of a daemon: from now on it can be seen and steered from outside.
+    /// Makes this loop a daemon: it gets the service manager, the control socket, data usage and recordings.
     ///
     /// # Errors
-    /// A control socket that was asked for and cannot be made, or a recording that cannot be written.
+    /// A requested control socket cannot be made, or a recording cannot be written.
     pub(super) fn become_daemon(&mut self, options: DaemonOptions) -> anyhow::Result<()> {
         let process = &self.configuration.process;
         let state_directory = process.state_directory.clone().or(options.default_state_directory);
@@ -88,7 +87,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// The SIM has refused the PIN: neither this process nor the next may try it again.
+    /// Keeps that the SIM has refused the PIN: neither this process nor the next may try it again.
     pub(super) fn remember_pin(&self) {
         let directory = self.daemon.as_ref().and_then(|daemon| daemon.state_directory.as_deref());
         let Some((pin, directory)) = self.configuration.modem.sim_pin.as_ref().zip(directory) else { return };
@@ -105,7 +104,7 @@ impl EventLoop {
         let Some(listen) = process.control.listen(default_path) else { return Ok(None) };
         let is_default = process.control == crate::config::Control::Default;
         if is_default && let Some(directory) = default_path.and_then(Path::parent) {
-            // Where it cannot be made, the next line logs why.
+            // If this fails, `bind` fails as well, and its error is logged.
             let _ = std::fs::create_dir_all(directory);
         }
         let bound = Server::bind(&listen).map_err(anyhow::Error::from).and_then(|mut server| {
@@ -125,14 +124,14 @@ impl EventLoop {
         }
     }
 
-    /// The daemon listens: a process that waits for that may go on.
+    /// Notifies the service manager that the daemon listens, or that a reload has ended.
     pub(super) fn say_ready(&mut self) {
         if let Some(daemon) = &mut self.daemon {
             daemon.notifier.ready();
         }
     }
 
-    /// What is due besides clients and modem, after every turn.
+    /// Does what is due besides clients and modem, after every turn.
     pub(super) fn look_after_daemon(&mut self) {
         self.control_due();
         let now = self.now;
@@ -175,7 +174,7 @@ impl EventLoop {
             .min()
     }
 
-    /// The end: what must be kept is written.
+    /// Writes what must be kept, at the end.
     pub(super) fn close_daemon(&mut self) {
         let moved = self.relay.take_moved();
         if let Some(daemon) = &mut self.daemon {
@@ -185,14 +184,14 @@ impl EventLoop {
         }
     }
 
-    /// Draining has begun.
+    /// Notifies the service manager that draining has begun.
     pub(super) fn say_stopping(&mut self) {
         if let Some(daemon) = &mut self.daemon {
             daemon.notifier.stopping();
         }
     }
 
-    /// SIGUSR1: one block of statistics, and the flight recorder.
+    /// SIGUSR1: logs one block of statistics, and writes the flight recorder.
     pub(super) fn log_statistics(&mut self) {
         for line in status::table(&self.status(), None).lines().filter(|line| !line.is_empty()) {
             log::info!("{line}");
@@ -200,8 +199,8 @@ impl EventLoop {
         self.write_transcripts("on request", log::Level::Info);
     }
 
-    /// Writes the flight recorder into the state directory, else into the one for temporary files, where its
-    /// name has the number of the process. The one before is kept. `level`: of the line that reports it.
+    /// Writes the flight recorder into the state directory, or else into the directory for temporary files, with
+    /// the process ID in its name. The previous file is kept. `level` is that of the line that reports it.
     fn write_transcripts(&self, reason: &str, level: log::Level) {
         let Some(daemon) = &self.daemon else { return };
         let (directory, name) = match &daemon.state_directory {
@@ -211,7 +210,7 @@ impl EventLoop {
         for (index, port) in self.transcripts(reason).into_iter().enumerate() {
             let name = if index == 0 { name.clone() } else { format!("{name}.{index}") };
             let path = directory.join(&name);
-            // There may be none.
+            // There may be no previous file.
             let _ = std::fs::rename(&path, directory.join(format!("{name}.old")));
             match data_usage::replace(&path, port.text.as_bytes()) {
                 Ok(()) => log::log!(level, "flight recorder of {} written to {}", port.port, path.display()),
@@ -220,11 +219,11 @@ impl EventLoop {
         }
     }
 
-    /// How everything is.
+    /// What `qssl-tunnel status` shows.
     pub(super) fn status(&mut self) -> Status {
         let Some(daemon) = &mut self.daemon else { return Status::default() };
         let (now, today) = (self.now, unix_seconds());
-        // What was carried in this very turn counts as well.
+        // What was moved in this turn counts as well.
         daemon.data_usage.add(self.relay.take_moved(), today, now);
         let modem = self.relay.modem();
         let report = modem.report();
@@ -307,16 +306,16 @@ fn one_line(state: &str, session: &str) -> String {
     }
 }
 
-/// Whether the core does in time what it means to do. It always has a deadline while it waits for something, be it
-/// the next step of the recovery ladder; one that has been overdue for so long shows that no step is taken.
+/// Whether the core keeps its deadlines. It always has one while it waits for something, such as the next step of
+/// the recovery ladder. One that is long overdue shows that no step is taken.
 fn keeps_deadlines(next_deadline: Option<Instant>, now: Instant) -> bool {
     next_deadline.is_none_or(|deadline| now.saturating_duration_since(deadline) <= OVERDUE_MAX)
 }
 
-/// How busy the line was in the last minute, from counts of bytes.
+/// How busy the ports were in the last minute, from counts of bytes.
 #[derive(Debug, Default)]
 struct Gauge {
-    /// When, and the counts of bytes out and in; at least a second apart, oldest first.
+    /// The time, and the counts of bytes out and in. Samples are at least a second apart, oldest first.
     samples: VecDeque<(Instant, u64, u64)>,
 }
 
@@ -327,7 +326,7 @@ impl Gauge {
             Some((_, last_out, last_back)) if (*last_out, *last_back) == (out, back) => {}
             _ => self.samples.push_back((now, out, back)),
         }
-        // One sample from before the minute shows how it began.
+        // One sample from before the window has the counts at its beginning.
         while self.samples.get(1).is_some_and(|(at, ..)| now.saturating_duration_since(*at) > WINDOW) {
             self.samples.pop_front();
         }
@@ -352,10 +351,10 @@ impl Gauge {
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// How overdue a deadline may be before we count as hung.
+/// How overdue a deadline may be before the process counts as hung.
 const OVERDUE_MAX: Duration = Duration::from_secs(60);
 
-/// A modem that fails all the time is recorded no more often.
+/// How often at most the flight recorder of a modem that keeps failing is written.
 const RECORD_INTERVAL: Duration = Duration::from_secs(600);
 
 const RECORD_NAME: &str = "flight-recorder.txt";
@@ -373,7 +372,7 @@ mod tests {
         Instant::now()
     }
 
-    /// A daemon at a modem that never answers, in the middle of its conversation.
+    /// A daemon with a modem that never answers, after it has sent its first command.
     fn beside_a_silent_modem(modem: &std::net::TcpListener) -> EventLoop {
         let address = modem.local_addr().expect("it is bound");
         let device = format!("tcp://{address}").parse().expect("a device");
@@ -410,7 +409,7 @@ mod tests {
             .expect("a socket");
         let asked = event_loop.relay.next_deadline().expect("an answer is waited for");
 
-        // Whether the service manager is sent that all is well when the time for that comes then.
+        // Whether the watchdog message is sent when it is due at this time.
         let fed_at = |event_loop: &mut EventLoop, at: Instant| {
             event_loop.now = at;
             event_loop.daemon.as_mut().expect("it is one").watchdog_at = Some(at);
@@ -429,7 +428,7 @@ mod tests {
             "nothing is done any more"
         );
 
-        // A modem that stays silent is no fault of ours as long as each step of the recovery is taken.
+        // With a silent modem the messages go on, as long as each step of the recovery is taken.
         let mut at = asked;
         let mut steps = 0;
         while at < asked + Duration::from_secs(3600) {

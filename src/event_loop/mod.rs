@@ -1,17 +1,16 @@
 //! The only code that waits, reads the clock, or moves bytes between the system and the core.
 //!
 //! ```text
-//!   wait for events or the deadline ──► set ready flags ──► say what happened ──► drain ──┐
+//!   wait for events or the deadline ──► set ready flags ──► Input to the core ──► drain ──┐
 //!        ▲                                                                                │
 //!        └─── nothing left to move, nothing left to do; or the turn's budget is spent ◄───┘
 //! ```
 //! mio is edge-triggered: an event only sets a flag, and the flag stays until the system reports that it
 //! would block. `drain` moves bytes and does actions until neither has work; then, and only then, the loop
-//! sleeps. So that a peer that sends without pause does not keep the clock, signals or others waiting, a turn
-//! has a budget (`TURN_ROUNDS`, `TURN_BYTES`), and each round of it does a bounded piece of work for
-//! everybody: one read and one write for each port and client, one client for each listener, some actions,
-//! some requests. When the budget is used up, the flags are still set: the loop looks at events and the clock
-//! without sleeping, and goes on.
+//! sleeps. A turn has a budget (`TURN_ROUNDS`, `TURN_BYTES`), so that a peer that sends without pause does not
+//! delay the clock, signals or other peers. Each round does a bounded piece of work: one read and one write
+//! for each port and client, one client for each listener, some actions, some requests. When the budget is
+//! used up, the flags are still set: the loop looks at events and the clock without sleeping, and goes on.
 
 // The one place where time is not an argument.
 #![allow(clippy::disallowed_methods)]
@@ -55,12 +54,11 @@ pub use daemon::DaemonOptions;
 /// Runs this configuration until its end.
 ///
 /// # Errors
-/// What keeps the loop itself from working: no epoll, an address that cannot be listened on, a control socket that was
-/// asked for and cannot be made. Everything that concerns the modem or clients ends in an exit status or is dealt with
-/// on the way.
+/// The loop cannot be set up: no epoll, an address that cannot be listened on, or a requested control socket that
+/// cannot be made. Failures of the modem or of clients are handled, or end in an exit status.
 pub fn run(configuration: Configuration, options: DaemonOptions) -> anyhow::Result<ExitStatus> {
     let mut signals = vec![SIGTERM, SIGINT, SIGUSR1];
-    // Under nohup(1) a process outlives its terminal. One that reads its configuration again wants the signal anyway.
+    // Under nohup(1) a process outlives its terminal, so SIGHUP stays ignored, unless it reloads the configuration.
     if options.reload.is_some() || !is_hangup_ignored() {
         signals.push(SIGHUP);
     }
@@ -87,23 +85,23 @@ struct EventLoop {
     signals: Vec<SignalSlot>,
     #[cfg(feature = "emulator")]
     emulator: Option<qssl_modem_emulator::driver::Embedded>,
-    /// What is read goes through here once.
+    /// Bytes from ports and clients are read into this buffer.
     buffer: Box<[u8]>,
     now: Instant,
-    /// What was moved since the loop last looked at the clock, in bytes.
+    /// Bytes that were moved in this turn.
     moved_bytes: usize,
     /// The budget of the last turn was not enough: the loop must not sleep.
     is_unfinished: bool,
     stopped: Option<Kind>,
     /// Why the port was given up.
     port_failure: Option<String>,
-    /// Somebody waits for the answers to commands from outside.
+    /// Set where [`Commanded`] waits for the answers to its commands.
     outside: Option<Outside>,
-    /// What there is besides a modem and clients.
+    /// What a daemon has besides a modem and clients.
     daemon: Option<Daemon>,
 }
 
-/// A signal that is caught: it comes as a byte.
+/// A signal that is caught: it arrives as a byte.
 struct SignalSlot {
     signal: i32,
     receiver: UnixStream,
@@ -163,7 +161,7 @@ impl EventLoop {
         }
     }
 
-    /// Sleeps until something happens or is due, at the latest until `until`, and notes it.
+    /// Sleeps until an event or a deadline, at the latest until `until`, and handles it.
     fn turn(&mut self, events: &mut Events, until: Option<Instant>) -> anyhow::Result<()> {
         let deadline = self.next_deadline();
         let wake_at = deadline.into_iter().chain(until).min();
@@ -245,7 +243,7 @@ impl EventLoop {
                 slot.readable |= event.is_readable() || event.is_read_closed();
                 slot.writable |= event.is_writable();
                 if event.is_error() {
-                    // It may not be read from just now: a reset must be noticed all the same.
+                    // The client may not be read at this time; its reset must be noticed all the same.
                     self.drop_client(index);
                     self.relay.handle(Input::Client(ClientId(index), ClientInput::Lost), self.now);
                 }
@@ -264,7 +262,7 @@ impl EventLoop {
         }
     }
 
-    /// A bounded piece of work for everybody who has some. Returns whether there was any.
+    /// Does a bounded piece of work for each port, listener and client. Returns whether there was any.
     fn round(&mut self) -> bool {
         let mut moved = false;
         for _ in 0..ROUND_ACTIONS {
@@ -276,8 +274,7 @@ impl EventLoop {
             }
         }
         for index in 0..self.ports.len() {
-            // The command that may follow a message from the modem is on the wire before anything else is
-            // done.
+            // A command that follows a message from the modem leaves before anything else is done.
             moved |= self.read_port(index);
             moved |= self.write_port(index);
         }
@@ -296,7 +293,7 @@ impl EventLoop {
             Action::Modem(action) => self.act_on_modem(action),
             Action::FinishClient(ClientId(index)) => {
                 if let Some(Some(slot)) = self.clients.get_mut(index) {
-                    // It may be gone already, which the next read shows.
+                    // The client may be gone already; the next read shows that.
                     let _ = slot.stream.shutdown_write();
                 }
             }
@@ -308,7 +305,7 @@ impl EventLoop {
             Action::ResetClient { client: ClientId(index), rest } => {
                 if let Some(mut slot) = self.drop_client(index) {
                     if !rest.is_empty() {
-                        // The stream is broken; what came in order before that is still the client's.
+                        // The stream is broken; what came in order before that still goes to the client.
                         let _ = slot.stream.write(&rest);
                     }
                     slot.stream.abort();
@@ -406,8 +403,8 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Does what signals ask for. What comes twice before it is looked at is twice only where that has a meaning:
-    /// a second SIGTERM cuts what the first lets end.
+    /// Handles the signals that came. Only SIGTERM and SIGINT count twice: the first lets connections end, and the
+    /// second cuts them.
     fn take_signals(&mut self) {
         for index in 0..self.signals.len() {
             let SignalSlot { signal, receiver, ready } = &mut self.signals[index];
@@ -429,7 +426,7 @@ impl EventLoop {
     fn signal(&mut self, signal: i32) {
         match signal {
             SIGUSR1 => return self.log_statistics(),
-            // Without a configuration file there is a terminal, and it is gone.
+            // Where no configuration can be reloaded, SIGHUP means that the terminal is gone.
             SIGHUP if self.daemon.as_ref().is_some_and(|daemon| daemon.reload.is_some()) => {
                 return self.reload();
             }
@@ -467,7 +464,7 @@ fn run_reset_command(command: &str) {
         .spawn();
     match started {
         Ok(mut child) => {
-            // Reaped on a thread of its own: it may take its time, and nothing here waits for it.
+            // Reaped on its own thread: the command may take long, and the loop must not wait for it.
             std::thread::spawn(move || match child.wait() {
                 Ok(status) if status.success() => log::info!("--reset-command has ended"),
                 Ok(status) => log::warn!("--reset-command failed: {status}"),
@@ -478,7 +475,7 @@ fn run_reset_command(command: &str) {
     }
 }
 
-/// A number that no other device has: hash maps get theirs from the system in this way.
+/// A random number: hash maps get their keys from the system in this way.
 fn by_chance() -> u64 {
     RandomState::new().build_hasher().finish()
 }
@@ -526,10 +523,10 @@ const FIRST_CONTROL: usize = 1_500;
 const FIRST_CLIENT: usize = 2_000;
 const FIRST_LISTENER: usize = FIRST_CLIENT + CLIENTS_MAX;
 
-/// One read of a port or a client, in bytes.
+/// The most that one read of a port or a client takes, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The budget of a turn, in rounds and in bytes that are moved: some milliseconds of work at the most.
+/// The budget of a turn, in rounds and in moved bytes: some milliseconds of work at most.
 const TURN_ROUNDS: usize = 16;
 const TURN_BYTES: usize = 64 * 1024;
 

@@ -18,7 +18,7 @@ use qssl_core::{Input, PortInput};
 pub(super) struct PortSlot {
     pub finder: Finder,
     pub port: Option<Port>,
-    /// Bytes can be carried; a network port first has to connect.
+    /// Bytes can be moved; a network port must connect first.
     pub connected: bool,
     pub readable: bool,
     /// An event has reported its end: reading goes on until the end is read.
@@ -26,14 +26,14 @@ pub(super) struct PortSlot {
     pub writable: bool,
     /// Events show when it is writable.
     awaits_room: bool,
-    /// What the core knows of it.
+    /// The kind that the core was last given.
     pub kind: PortKind,
     flow_control: FlowControl,
     /// What its UART had counted when it was last read.
     line: Option<LineCounters>,
     /// The last logged reason why it cannot be opened: a reason is logged once.
     pub said: Option<String>,
-    /// Since when its permissions forbid it.
+    /// Since when its permissions forbid opening it.
     denied_since: Option<Instant>,
     pub attempts: u32,
     pub first_attempt: Instant,
@@ -49,7 +49,7 @@ impl EventLoop {
                 slot.line = port.line_counters();
                 slot.port = Some(port);
                 slot.connected = false;
-                // A tty that became ready before it was registered gets no edge of its own.
+                // Tried without an event: the first read and write show whether they would block.
                 slot.readable = true;
                 slot.writable = true;
                 self.finish_connecting(index);
@@ -115,7 +115,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// A tty is connected at once; the network takes a moment.
+    /// A tty is connected at once; a network port takes a moment.
     pub(super) fn finish_connecting(&mut self, index: usize) {
         let slot = &mut self.ports[index];
         let Some(port) = &mut slot.port else { return };
@@ -139,7 +139,7 @@ impl EventLoop {
         }
     }
 
-    /// The reason is logged once; whether that is the end is the configuration's choice.
+    /// Logs the reason once. The configuration decides whether this ends the process.
     pub(super) fn open_failed(&mut self, index: usize, error: &OpenError) {
         let status = match error {
             OpenError::Locked { .. } | OpenError::Busy { .. } => Kind::PortLocked,
@@ -163,7 +163,7 @@ impl EventLoop {
             self.port_failure = Some(text);
             return;
         }
-        // The device of a modem that was plugged in a moment ago has no group yet.
+        // The device of a modem that was plugged in a moment ago may have no group yet.
         let denied_since = match error {
             OpenError::Denied { .. } => *slot.denied_since.get_or_insert(self.now),
             _ => {
@@ -186,7 +186,7 @@ impl EventLoop {
     pub(super) fn close_port(&mut self, index: usize) {
         let slot = &mut self.ports[index];
         if let Some(mut port) = slot.port.take() {
-            // Closing takes it out of epoll in any case.
+            // Closing removes it from epoll in any case.
             let _ = port.deregister(self.poll.registry());
         }
         slot.connected = false;
@@ -196,7 +196,7 @@ impl EventLoop {
         slot.awaits_room = false;
     }
 
-    /// Opened anew, the port has the same facts but no RTS/CTS.
+    /// Opens the port again without RTS/CTS; the other facts stay the same.
     pub(super) fn reopen_without_flow_control(&mut self, index: usize) {
         self.close_port(index);
         let opened = self.open_and_register(index, Some(FlowControl::None));
@@ -251,7 +251,7 @@ impl EventLoop {
         self.await_room(index, true);
     }
 
-    /// Bytes can be written. If that was known, nothing waits for it.
+    /// Bytes can be written. If that was known already, events that show it are no longer needed.
     pub(super) fn port_writable(&mut self, index: usize) {
         if std::mem::replace(&mut self.ports[index].writable, true) {
             self.await_room(index, false);
@@ -293,7 +293,7 @@ impl EventLoop {
         if let Some(dcd) = dcd {
             self.relay.handle(Input::Port(index, PortInput::Lines { dcd }), self.now);
         }
-        // Asked after the read, it cannot miss a gap in what was read.
+        // Counted after the read, so that no gap in these bytes is missed.
         let line = slot.line.and_then(|_| port.line_counters());
         if let (Some(before), Some(now)) = (std::mem::replace(&mut slot.line, line), line)
             && before != now
@@ -302,10 +302,10 @@ impl EventLoop {
             self.relay.handle(Input::Port(index, PortInput::Garbled { lost, wrong }), self.now);
         }
         match result {
-            // Nothing for the core, and perhaps more to read.
+            // No bytes for the core, but perhaps more to read.
             Ok(0) => true,
             Ok(count) => {
-                // A hang-up is seen only by reading on.
+                // A hang-up is noticed only by reading on.
                 slot.readable = count == wanted || slot.hung_up || !port.short_is_last();
                 self.moved_bytes += count;
                 self.relay.port_received(index, &self.buffer[..count], self.now);
@@ -349,7 +349,7 @@ impl PortSlot {
     }
 }
 
-/// udev gives a device its group a moment after the kernel has made it.
+/// How long permissions may be missing: udev sets the group of a device a moment after the kernel has made it.
 const DENIED_GRACE: Duration = Duration::from_secs(5);
 
 /// What the core is given about a port.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::daemon::status;
 use qssl_core::modem::{UserAnswer, UserCommand};
 
-/// What the modem reports about its network, asked for only when the status is wanted.
+/// What the modem reported about its network. It is queried only when a status is requested.
 #[derive(Debug, Default)]
 pub(super) struct Radio {
     pub known: status::Modem,
@@ -14,7 +14,7 @@ pub(super) struct Radio {
 }
 
 impl Radio {
-    /// Whether it was asked not long ago.
+    /// Whether the last answer is recent.
     pub fn is_fresh(&self, now: Instant) -> bool {
         self.heard_at.is_some_and(|at| now.saturating_duration_since(at) < AGE_MAX)
     }
@@ -24,7 +24,7 @@ impl Radio {
         !self.asked.is_empty()
     }
 
-    /// This command asks it.
+    /// Notes a command whose answer is awaited.
     pub fn is_asked(&mut self, id: UserCommand) {
         self.asked.push(id);
     }
@@ -41,5 +41,5 @@ impl Radio {
     }
 }
 
-/// The modem is asked about its network at most so often, and only when somebody wants to know the status.
+/// The modem is queried about its network at most this often, and only when a status is requested.
 const AGE_MAX: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use qssl_core::Kind;
 use qssl_core::modem::Reluctance;
 
 impl EventLoop {
-    /// Reads the configuration again and takes it, as a whole or not at all.
+    /// Reads the configuration again and applies it, as a whole or not at all.
     pub(super) fn reload(&mut self) {
         let Some(daemon) = &mut self.daemon else { return };
         daemon.reload_at = None;
@@ -37,7 +37,7 @@ impl EventLoop {
     fn reconfigure(&mut self, new: Configuration) -> Result<(), String> {
         // Which of the new tunnels each listening socket goes to; the others are closed.
         let heirs: Vec<Option<usize>> = self.listeners.iter().map(|slot| self.heir(slot, &new)).collect();
-        // New addresses first: one that cannot be had is found out while nothing has changed.
+        // New addresses first: one that cannot be bound fails while nothing has changed.
         let mut bound = Vec::new();
         for (position, tunnel) in new.tunnels.iter().enumerate() {
             for listen in &tunnel.listen {
@@ -95,7 +95,7 @@ impl EventLoop {
     /// The position of the new tunnel that takes over this listening socket.
     fn heir(&self, slot: &ListenerSlot, new: &Configuration) -> Option<usize> {
         let name = &slot.tunnel.name;
-        // Sockets on free ports look all alike.
+        // Sockets that listen on any free port have the same setting; only the name tells tunnels apart.
         let any_port = match &slot.listen {
             Listen::Loopback(port) => *port == 0,
             Listen::Address(address) => address.port() == 0,
@@ -107,7 +107,7 @@ impl EventLoop {
         new.tunnels.iter().position(takes_over)
     }
 
-    /// Listening sockets that are still wanted go to the new tunnels, the others are closed.
+    /// Gives the listening sockets that are still wanted to the new tunnels, and closes the others.
     fn rearrange_listeners(
         &mut self,
         new: &Configuration,
@@ -116,7 +116,7 @@ impl EventLoop {
     ) {
         let mut kept = Vec::new();
         for (mut slot, heir) in std::mem::take(&mut self.listeners).into_iter().zip(heirs) {
-            // Closing takes it out of epoll in any case; the others get another token.
+            // Closing removes a socket from epoll in any case; the kept ones get another token.
             let _ = slot.listener.deregister(self.poll.registry());
             if let Some(heir) = heir {
                 slot.tunnel = self.relay.tunnels()[*heir].clone();
@@ -133,7 +133,7 @@ impl EventLoop {
             kept.push(ListenerSlot::new(listener, listen, tunnel, allow));
         }
         for (index, slot) in kept.iter_mut().enumerate() {
-            // Who came meanwhile gives an event of its own only to the old token.
+            // A client that came in the meantime caused an event only for the old token.
             slot.ready = true;
             if let Err(error) = slot.listener.register(self.poll.registry(), Place::Listener(index).token()) {
                 log::error!(
@@ -147,7 +147,7 @@ impl EventLoop {
         self.listeners = kept;
     }
 
-    /// Names what is changed and not in force yet.
+    /// Logs which changes are not in force yet.
     fn say_what_waits(&self, new: &Configuration) {
         let (old, modem) = (&self.configuration.modem, &new.modem);
         let restart = [
@@ -180,5 +180,5 @@ impl EventLoop {
     }
 }
 
-/// How long after a reload at a bad moment the next attempt follows.
+/// A reload that the core cannot take now is tried again after this time.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The other side of the control socket: one question, one answer, and a limit of time for both.
+//! The client's side of the control socket: one request, one reply, and time limits for both.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -17,11 +17,11 @@ use super::{Reply, Request};
 pub struct Client {
     stream: BufReader<UnixStream>,
     path: PathBuf,
-    /// Signals that are caught, each with where it comes as a byte.
+    /// Signals that are caught, each with the socket on which it arrives as a byte.
     signals: Vec<(i32, UnixStream)>,
 }
 
-/// Why a daemon could not be asked.
+/// Why a request to a daemon failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// No process listens there.
@@ -32,7 +32,7 @@ pub enum ControlError {
         /// Why.
         source: io::Error,
     },
-    /// It was there and is not any more, or takes too long.
+    /// The daemon has ended, or takes too long.
     #[error("the daemon at {} went away: {source}", path.display())]
     Lost {
         /// The socket's path.
@@ -46,7 +46,7 @@ pub enum ControlError {
         /// Its number.
         signal: u8,
     },
-    /// It answers something else than this version of the protocol.
+    /// Its reply does not belong to this version of the protocol.
     #[error("the daemon at {} is of another version: {source}", path.display())]
     Foreign {
         /// The socket's path.
@@ -54,12 +54,12 @@ pub enum ControlError {
         /// What is wrong with the reply.
         source: serde_json::Error,
     },
-    /// It did not do it.
+    /// The daemon did not do what was requested.
     #[error("{message}")]
     Refused {
         /// The id of the error, see [`Reply::Error`].
         id: String,
-        /// The daemon's words.
+        /// The daemon's message.
         message: String,
     },
 }
@@ -76,11 +76,11 @@ impl Client {
         }
     }
 
-    /// From now on SIGINT and SIGTERM do not end the process, but what it waits for: what must be put back can still be
-    /// asked for after them.
+    /// Makes SIGINT and SIGTERM end a wait instead of the process, so that requests that restore settings can still be
+    /// sent after them.
     ///
     /// # Errors
-    /// The system does not let them be caught.
+    /// The signals cannot be caught.
     pub fn catch_signals(&mut self) -> io::Result<()> {
         for signal in [SIGINT, SIGTERM] {
             let (receiver, sender) = UnixStream::pair()?;
@@ -91,7 +91,7 @@ impl Client {
         Ok(())
     }
 
-    /// Lets time pass.
+    /// Waits for this time.
     ///
     /// # Errors
     /// [`ControlError::Interrupted`]
@@ -99,17 +99,17 @@ impl Client {
         self.wait(false, time).map(|_| ())
     }
 
-    /// Asks, and waits for the reply at most `limit`.
+    /// Sends a request, and waits for its reply at most `limit`.
     ///
     /// # Errors
-    /// All but [`ControlError::NoDaemon`]; [`Reply::Error`] comes as [`ControlError::Refused`].
+    /// All except [`ControlError::NoDaemon`]. A [`Reply::Error`] becomes [`ControlError::Refused`].
     pub fn ask(&mut self, request: &Request, limit: Duration) -> Result<Reply, ControlError> {
         self.send(request, limit).map_err(|source| self.lost(source))?;
         match self.wait(true, limit) {
             Ok(true) => {}
             Ok(false) => return Err(self.lost(io::ErrorKind::TimedOut.into())),
             Err(interrupted) => {
-                // The reply to this request may still come, and belongs to no other.
+                // The reply to this request may still come. It must not be taken for the reply to another one.
                 self.stream = open(&self.path).map_err(|source| self.lost(source))?;
                 return Err(interrupted);
             }
@@ -124,7 +124,7 @@ impl Client {
 
     fn send(&mut self, request: &Request, limit: Duration) -> io::Result<()> {
         if self.stream.buffer().is_empty() && is_closed(self.stream.get_ref()) {
-            // It drops a connection that has asked nothing for a while.
+            // The daemon closes a connection that has sent no request for a while.
             self.stream = open(&self.path)?;
         }
         let mut line = serde_json::to_string(request)?;
@@ -132,7 +132,7 @@ impl Client {
         let stream = self.stream.get_mut();
         stream.set_read_timeout(Some(limit))?;
         match stream.write_all(line.as_bytes()) {
-            // A daemon that is busy replies without having read.
+            // A busy daemon replies without reading the request.
             Err(_) if !is_closed(stream) => Ok(()),
             written => written,
         }
@@ -147,8 +147,8 @@ impl Client {
         String::from_utf8(reply).map_err(|_| io::ErrorKind::InvalidData.into())
     }
 
-    /// Waits until the daemon replies, if `for_reply`, or the time is over. Whether it does. An error if a signal comes
-    /// first.
+    /// Waits until the daemon replies (if `for_reply`) or the time is over. Returns whether a reply is ready, or an error
+    /// if a signal comes first.
     #[allow(
         clippy::disallowed_methods,
         reason = "the daemon has the event loop: here only a reply can be waited for"
@@ -167,7 +167,7 @@ impl Client {
                 sources.push(PollFd::from_borrowed_fd(stream, PollFlags::IN));
             }
             let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 3_600, tv_nsec: 0 });
-            // A signal that is caught interrupts it, and then its byte is there.
+            // A caught signal interrupts this call, and then its byte can be read.
             let _ = poll(&mut sources, Some(&timeout));
             let has_replied = for_reply && sources.last().is_some_and(|it| !it.revents().is_empty());
             for (signal, receiver) in &mut self.signals {
@@ -192,7 +192,7 @@ fn open(path: &Path) -> io::Result<BufReader<UnixStream>> {
     Ok(BufReader::new(stream))
 }
 
-/// Whether the daemon has closed the connection. What it sends unasked stays to be read.
+/// Whether the daemon has closed the connection. Bytes that it sent are not consumed.
 fn is_closed(stream: &UnixStream) -> bool {
     let mut byte = [0];
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
@@ -202,5 +202,5 @@ fn is_closed(stream: &UnixStream) -> bool {
 /// How long the daemon may take to read a request.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
-/// More than the longest reply: a flight recorder whose every byte is escaped.
+/// More than the longest reply, which is a flight recorder whose bytes are all escaped.
 const REPLY_LIMIT_BYTES: u64 = 8 * 1024 * 1024;

@@ -1,11 +1,11 @@
-//! The control socket: how other programs see and steer a running daemon.
+//! The control socket: how other programs query and control a running daemon.
 //!
-//! A Unix stream socket. Every process that may open it may ask; its permissions are its only protection.
-//! Both sides send JSON, one object per line, no line longer than [`REQUEST_LIMIT_BYTES`] towards the daemon.
-//! Every request gets exactly one reply, in order; the next request of a connection is read when the reply is
-//! on its way. Unknown fields are ignored, an unknown request gets an `error`. A connection that asks nothing
-//! for 10 s, or does not take its reply, is closed. Of the [`CONNECTIONS_MAX`] connections two are kept for
-//! the daemon's own user and root; others get the reply `busy` when none is free.
+//! It is a Unix stream socket. Every process that may open it may send requests; its permissions are its only
+//! protection. Both sides send JSON, one object per line. A line to the daemon has at most
+//! [`REQUEST_LIMIT_BYTES`]. Every request gets exactly one reply, in order. The next request of a connection is
+//! read when the reply has been sent. Unknown fields are ignored; an unknown request gets an `error`. A connection
+//! that sends no request for 10 s, or does not read its reply, is closed. Of the [`CONNECTIONS_MAX`] connections,
+//! two are kept for the daemon's own user and root; other users get the reply `busy` when no other is free.
 //!
 //! ```text
 //!  > {"request":"at","command":"AT+CSQ"}
@@ -13,8 +13,8 @@
 //!  > {"request":"at","command":"AT+CFUN=0"}
 //!  < {"reply":"error","id":"refused","message":"AT+CFUN=0 would cut every connection; force it if you mean it"}
 //! ```
-//! [`Request`] and [`Reply`] are the whole protocol, in the words of the JSON. `server` is the daemon's side,
-//! `client` the other one, `policy` knows which commands would break a tunnel.
+//! [`Request`] and [`Reply`] are the whole protocol, with the names of the JSON. `server` is the daemon's side and
+//! `client` the other side. `policy` decides which commands would break a tunnel.
 
 mod client;
 pub(crate) mod policy;
@@ -34,7 +34,7 @@ use crate::daemon::status::Status;
 
 pub use client::{Client, ControlError};
 
-/// What can be asked of a daemon: `{"request":"NAME",…}`.
+/// A request to a daemon: `{"request":"NAME",…}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", try_from = "wire::RequestFields")]
 pub enum Request {
@@ -143,19 +143,19 @@ pub enum ControlOutcome {
     Error,
 }
 
-/// A certificate, several, or a key of a tunnel.
+/// A file with certificates or a key of a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFile {
     /// Its name in the modem.
     pub name: String,
     /// The tunnel's name.
     pub tunnel: String,
-    /// The file that it was read from, or the host's trust store.
+    /// The file it was read from, or the host's trust store.
     pub source: String,
 }
 
 impl StoredFile {
-    /// The files that these tunnels have in the modem, under every name that they may have there.
+    /// The files of these tunnels in the modem, under every name that they may have there.
     pub(crate) fn of_tunnels(tunnels: &[Tunnel]) -> Vec<StoredFile> {
         let mut files: Vec<StoredFile> = Vec::new();
         for tunnel in tunnels {
@@ -175,7 +175,7 @@ impl StoredFile {
     }
 }
 
-/// What was recorded of one port.
+/// The recording of one port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortTranscript {
     /// The port's name.
@@ -192,11 +192,12 @@ impl Reply {
     }
 }
 
-/// Where a control socket is, unless `--control` is given: a daemon makes the first of these, and a program
-/// that asks tries them in order.
+/// The default paths of a control socket, without `--control`: a daemon makes the first one, and a client tries
+/// them in order.
 ///
-/// In $RUNTIME_DIRECTORY, which systemd gives to a unit with `RuntimeDirectory=`. Without that root has it in
-/// /run/qssl-tunnel, and everybody else in qssl-tunnel under $XDG_RUNTIME_DIR, and may ask root's.
+/// The directory is $RUNTIME_DIRECTORY, which systemd sets for a unit with `RuntimeDirectory=`. Without it, the
+/// socket of root is in /run/qssl-tunnel, and that of other users in qssl-tunnel under $XDG_RUNTIME_DIR. Clients of
+/// other users try root's as well.
 pub fn usual_paths() -> Vec<PathBuf> {
     let directory = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     paths_for(
@@ -214,7 +215,7 @@ fn paths_for(is_root: bool, runtime: Option<PathBuf>, user: Option<PathBuf>) -> 
     own.into_iter().chain([PathBuf::from("/run/qssl-tunnel/control")]).collect()
 }
 
-/// Bytes as text of two hexadecimal digits each.
+/// Bytes as text, two hexadecimal digits per byte.
 pub fn to_hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
@@ -224,7 +225,7 @@ pub fn to_hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// The reverse of [`to_hex`]; `None` where there is something else in the text.
+/// The reverse of [`to_hex`]; `None` if the text has anything else in it.
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pair = |pair: &[u8]| match pair {
@@ -246,7 +247,7 @@ pub const FILE_LIMIT_BYTES: usize = 256 * 1024;
 /// The most control connections at once; further ones wait.
 pub const CONNECTIONS_MAX: usize = 8;
 
-/// How long a command from outside waits for its turn.
+/// How long a command of a control connection waits for its turn.
 pub const TURN_LIMIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
-//! Which commands from outside may reach the modem, beside tunnels or without, and which carry secrets.
+//! Which commands of users may reach the modem, with or without tunnels, and which contain secrets.
 //!
-//! What is known to ask only is let through; everything else needs `--force`. Each command of a line is judged by
-//! itself, and a line that can be read in more than one way is not let through.
+//! Only commands that are known to be queries are allowed; everything else needs `--force`. Each command of a line is
+//! checked by itself, and a line that can be parsed in more than one way is refused.
 
 use qssl_core::at;
 
 use crate::daemon::control::COMMAND_LIMIT_BYTES;
 
-/// Why this line must not reach the modem, forced or not.
+/// Checks that this line may reach the modem at all, forced or not.
 ///
 /// # Errors
-/// In words, to follow the line itself.
+/// The reason, in words that follow the line.
 pub fn check_line(line: &str) -> Result<(), &'static str> {
     if line.len() > COMMAND_LIMIT_BYTES {
         Err("is longer than 512 bytes")
@@ -23,7 +23,7 @@ pub fn check_line(line: &str) -> Result<(), &'static str> {
     }
 }
 
-/// What this line would break or may break, in words that follow the line; `None` if it only asks.
+/// What this line would break or may break, in words that follow the line; `None` if it is only a query.
 pub fn harm(line: &str) -> Option<&'static str> {
     if line.bytes().filter(|byte| *byte == b'"').count() % 2 == 1 {
         return Some("has a quote that is not closed");
@@ -34,9 +34,8 @@ pub fn harm(line: &str) -> Option<&'static str> {
     commands(line).find_map(|command| command.harm())
 }
 
-/// Why this line is not sent without `--force`, in words for the user; `None` if it only asks. The rule is
-/// the same with and without a daemon: a line that is typed does not mean something else where none happens
-/// to run.
+/// Why this line is not sent without `--force`, in words for the user; `None` if it is only a query. The rule
+/// is the same with and without a daemon, so that a line has the same effect in both cases.
 pub fn refusal(line: &str) -> Option<String> {
     harm(line).map(|harm| format!("{} {harm}: --force sends it all the same", shown(line)))
 }
@@ -54,7 +53,7 @@ pub fn is_secret(line: &str) -> bool {
     })
 }
 
-/// The line without what may be a secret.
+/// The line with possible secrets masked.
 pub fn shown(line: &str) -> String {
     match is_secret(line) {
         true => at::Command::secret_line(line).to_string(),
@@ -71,7 +70,7 @@ pub fn opens(line: &str) -> bool {
 /// One command of a line.
 #[derive(Debug)]
 struct Command {
-    /// In capitals, with its `+`; of a basic command the whole text.
+    /// In capitals, with its `+`; the whole text of a basic command.
     name: String,
     form: Form,
     /// What follows the `=`.
@@ -92,7 +91,7 @@ enum Form {
     Odd,
 }
 
-/// The commands of a line: `AT+A=1;+B?` has two. Spaces outside of quotes mean nothing (V.250, 5.2.1).
+/// The commands of a line: `AT+A=1;+B?` has two. Spaces outside quotes have no meaning (V.250, 5.2.1).
 fn commands(line: &str) -> impl Iterator<Item = Command> + '_ {
     line.get(2..).unwrap_or("").split(';').map(|text| {
         let mut quoted = false;
@@ -125,7 +124,7 @@ impl Command {
             .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
         let asks = match self.form {
             Form::Do if !name.starts_with('+') => return self.basic(),
-            // It searches all networks for minutes, and holds up the connections meanwhile.
+            // These two search all networks for minutes, and block the connections in the meantime.
             Form::Test => is_plain && !matches!(name, "+COPS" | "+QCOPS"),
             Form::Ask => is_plain,
             Form::Do => ASKING_ALONE.contains(&name),
@@ -168,7 +167,7 @@ impl Command {
     }
 }
 
-/// How many fields these arguments have; `None` if one is neither a number nor a text in quotes.
+/// The number of fields in these arguments; `None` if one is neither a number nor a text in quotes.
 fn fields(arguments: &str) -> Option<usize> {
     let mut quoted = false;
     let parts = arguments.split(|c: char| {
@@ -188,7 +187,7 @@ fn fields(arguments: &str) -> Option<usize> {
     Some(count)
 }
 
-/// What asks without a question mark.
+/// Commands that are queries without a question mark.
 const ASKING_ALONE: [&str; 33] = [
     "+CBC",
     "+CCID",
@@ -225,7 +224,7 @@ const ASKING_ALONE: [&str; 33] = [
     "+QTEMP",
 ];
 
-/// What asks with so many arguments at most; with more it may change something.
+/// Commands that are queries with at most this many arguments; with more they may change something.
 const ASKING_WITH: [(&str, usize); 18] = [
     ("+CGCONTRDP", 1),
     ("+CGPADDR", 1),

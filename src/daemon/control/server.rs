@@ -1,8 +1,8 @@
 //! The daemon's side of the control socket: a few connections, each with one request at a time.
 //!
-//! Everything is bounded: the number of connections and how long one may be idle, the length of a request,
-//! and what is read while a reply is due, which is nothing. Some places are kept for the daemon's own user
-//! and root, so that other users who may open the socket cannot lock them out.
+//! Everything is bounded: the number of connections, the time one may be idle, and the length of a request.
+//! Nothing is read while a reply is due. Some connections are kept for the daemon's own user and root, so that
+//! other users who may open the socket cannot lock them out.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub(crate) struct Server {
     path: PathBuf,
     ready: bool,
     connections: Vec<Option<Connection>>,
-    /// The users who are served whatever others do: the daemon's and root.
+    /// The users for whom connections are kept: the daemon's and root.
     owners: [u32; 2],
 }
 
@@ -35,38 +35,38 @@ struct Connection {
     readable: bool,
     writable: bool,
     input: Vec<u8>,
-    /// So much of `input` has no line end in it.
+    /// How many bytes of `input` were searched without finding a line end.
     searched: usize,
     output: Vec<u8>,
     written: usize,
     /// It will send nothing more.
     finished: bool,
     waits: Option<Waits>,
-    /// Without a request under way it has been like this since then.
+    /// Since when it has been idle, if no request is under way.
     idle_since: Instant,
     is_owners: bool,
-    /// The results of its opens that it has not asked for yet, newest last: the number and the result.
+    /// The results of opens that it has not taken yet, newest last: the number and the result.
     opened: Vec<(u8, u16)>,
     opens: bool,
 }
 
-/// What a connection's reply depends on.
+/// What a connection's reply waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waits {
-    /// On the answer to this command.
+    /// The answer to this command.
     Command { id: UserCommand, until: Instant },
-    /// On what the modem reports about its network.
+    /// What the modem reports about its network.
     Status { until: Instant },
-    /// On the result of an open.
+    /// The result of an open.
     Open { until: Instant },
 }
 
-/// What came of a look at a connection.
+/// The result of [`Server::turn`].
 #[derive(Debug, PartialEq)]
 pub(crate) enum Turn {
-    /// There is nothing to do.
+    /// Nothing to do.
     Nothing,
-    /// Something was read, and there may be more.
+    /// Bytes were read, and there may be more.
     Moved,
     /// A request, or what is wrong with it.
     Request(Result<Request, String>),
@@ -96,7 +96,7 @@ impl Server {
         Ok(Server { listener, path, ready: true, connections: Vec::new(), owners })
     }
 
-    /// Where it is.
+    /// The path of the control socket.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -105,7 +105,7 @@ impl Server {
         self.listener.register(registry, token)
     }
 
-    /// Somebody may want to connect.
+    /// A client may want to connect.
     pub(crate) fn mark_listener(&mut self) {
         self.ready = true;
     }
@@ -123,7 +123,7 @@ impl Server {
         }
     }
 
-    /// Accepts one of those who wait. Returns whether there was somebody.
+    /// Accepts one waiting connection. Returns whether there was one.
     pub(crate) fn accept(
         &mut self,
         registry: &Registry,
@@ -133,22 +133,22 @@ impl Server {
         let free = self.connections.iter().position(Option::is_none);
         let index = free.unwrap_or(self.connections.len());
         if !self.ready || index >= CONNECTIONS_MAX {
-            // Further ones wait in the kernel until a place is free.
+            // Further ones wait in the kernel until another connection ends.
             return false;
         }
         let Ok(Some((mut stream, _))) = self.listener.accept() else {
-            // Without descriptors the next connection, or the end of another one, brings the next attempt.
+            // If descriptors have run out, the next event of the listener causes the next attempt.
             self.ready = false;
             return false;
         };
-        // A reply ends a conversation in order; there is no stream that could be broken.
+        // Control connections end in order, not by a reset: they carry no client's stream.
         stream.end_in_order();
         let is_owners = user_of(&stream).is_some_and(|uid| self.owners.contains(&uid));
         let others = self.connections.iter().flatten().filter(|connection| !connection.is_owners).count();
         if !is_owners && others >= OTHERS_MAX {
             log::warn!("the control socket is busy: {OTHERS_MAX} connections of other users are open");
             let message = "too many control connections of other users than the daemon's; try again";
-            // It may not read it.
+            // The client may not read it.
             let _ = stream.write(&line(&Reply::error("busy", message)));
             return true;
         }
@@ -178,12 +178,12 @@ impl Server {
         true
     }
 
-    /// The most connections there have been at once; each has its number.
+    /// The number of connections and of free numbers among them: numbers are below it.
     pub(crate) fn places(&self) -> usize {
         self.connections.len()
     }
 
-    /// Moves a bounded number of bytes of a connection, and takes the next request that is complete.
+    /// Moves a bounded number of bytes of a connection, and takes its next complete request.
     pub(crate) fn turn(&mut self, index: usize, now: Instant) -> Turn {
         let Some(Some(connection)) = self.connections.get_mut(index) else { return Turn::Nothing };
         match connection.turn(now) {
@@ -204,7 +204,7 @@ impl Server {
         connection.output.append(&mut line(reply));
     }
 
-    /// Drops every connection that has asked nothing for too long, or does not take its reply.
+    /// Drops every connection that has sent no request for too long, or does not read its reply.
     pub(crate) fn drop_idle(&mut self, now: Instant) {
         for place in &mut self.connections {
             if place.as_ref().and_then(Connection::idle_until).is_some_and(|until| until <= now) {
@@ -213,20 +213,20 @@ impl Server {
         }
     }
 
-    /// The reply will be due when this has happened.
+    /// Makes the connection's reply wait for this.
     pub(crate) fn wait(&mut self, index: usize, waits: Waits) {
         if let Some(Some(connection)) = self.connections.get_mut(index) {
             connection.waits = Some(waits);
         }
     }
 
-    /// Who waits for what.
+    /// The connections that wait, and what they wait for.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = (usize, Waits)> + '_ {
         let waits = |(index, place): (usize, &Option<Connection>)| Some((index, place.as_ref()?.waits?));
         self.connections.iter().enumerate().filter_map(waits)
     }
 
-    /// The connection is about to open something in the modem: earlier results are of no interest.
+    /// The connection is about to open something in the modem. Earlier results are discarded.
     pub(crate) fn expect_open(&mut self, index: usize) {
         if let Some(Some(connection)) = self.connections.get_mut(index) {
             connection.opened.clear();
@@ -234,7 +234,7 @@ impl Server {
         }
     }
 
-    /// Something was opened, or not, that the tunnels did not ask for.
+    /// The result of an open that no tunnel has started.
     pub(crate) fn opened(&mut self, id: u8, result: u16) {
         for connection in self.connections.iter_mut().flatten().filter(|connection| connection.opens) {
             if connection.opened.len() < OPENED_MAX {
@@ -243,13 +243,13 @@ impl Server {
         }
     }
 
-    /// The oldest result of an open that this connection has not had yet.
+    /// Takes the oldest result of an open that this connection has not taken yet.
     pub(crate) fn take_opened(&mut self, index: usize) -> Option<(u8, u16)> {
         let connection = self.connections.get_mut(index)?.as_mut()?;
         (!connection.opened.is_empty()).then(|| connection.opened.remove(0))
     }
 
-    /// When the first of those who wait has waited long enough, or the first who is idle is dropped.
+    /// When the first wait ends, or the first idle connection is dropped.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let idle = self.connections.iter().flatten().filter_map(Connection::idle_until);
         self.waiting().map(|(_, waits)| waits.until()).chain(idle).min()
@@ -261,7 +261,7 @@ impl Connection {
         self.waits.is_none().then(|| self.idle_since + IDLE_LIMIT)
     }
 
-    /// Writes, reads, and takes a line from what was read, if there is one.
+    /// Writes, reads, and takes a line from what was read, if it is complete.
     fn turn(&mut self, now: Instant) -> io::Result<Result<Vec<u8>, Turn>> {
         if self.write()? {
             self.idle_since = now;
@@ -284,7 +284,7 @@ impl Connection {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             if self.finished {
-                // Nothing more will come, and there is nothing to reply to.
+                // Nothing more will come, and no reply is due.
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if !self.readable {
@@ -301,7 +301,7 @@ impl Connection {
         Ok(Err(Turn::Moved))
     }
 
-    /// Returns whether something was taken.
+    /// Returns whether any bytes were written.
     fn write(&mut self) -> io::Result<bool> {
         let before = self.written;
         while self.writable && self.written < self.output.len() {
@@ -313,7 +313,7 @@ impl Connection {
         }
         let has_written = self.written > before;
         if self.written == self.output.len() {
-            // Not cleared: a large reply's memory is given back.
+            // Not `clear`: the memory of a large reply must be freed.
             self.output = Vec::new();
             self.written = 0;
         }
@@ -321,22 +321,22 @@ impl Connection {
     }
 }
 
-/// A reply as it is sent.
+/// A reply as a line of JSON.
 fn line(reply: &Reply) -> Vec<u8> {
     let json = serde_json::to_string(reply).expect("plain data without keys that are no text");
     (printable_json(json) + "\n").into_bytes()
 }
 
-/// How long a connection may be there without a request, in the middle of one, or without taking its reply.
+/// How long a connection may last without a complete request, or without reading its reply.
 pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
-/// The most connections of others than the daemon's user and root. The rest are kept for those.
+/// The most connections of other users than the daemon's and root. The rest are kept for those two.
 const OTHERS_MAX: usize = CONNECTIONS_MAX - 2;
 
 /// Reads of one connection in a turn.
 const READS_MAX: usize = 8;
 
-/// As many as one modem can have under way.
+/// The most results that are kept: as many opens as one modem can have under way.
 const OPENED_MAX: usize = 24;
 
 #[cfg(test)]
@@ -368,7 +368,7 @@ mod tests {
             Fixture { _directory: directory, poll: mio::Poll::new().unwrap(), server, now }
         }
 
-        /// Connections on the same machine are there when connect returns.
+        /// A connection on the same machine can be accepted as soon as `connect` returns.
         fn connect(&mut self) -> UnixStream {
             let stream = UnixStream::connect(self.server.path()).unwrap();
             self.server.mark_listener();
@@ -484,7 +484,7 @@ mod tests {
     #[test]
     fn others_cannot_lock_out_the_owner() {
         let mut fixture = Fixture::new();
-        // The user that runs this test is another user for now.
+        // For now, the user that runs this test counts as another user.
         let owners = std::mem::replace(&mut fixture.server.owners, [u32::MAX; 2]);
         let _streams: Vec<UnixStream> = (0..OTHERS_MAX).map(|_| fixture.connect()).collect();
         let mut reply = String::new();

@@ -1,6 +1,6 @@
-//! Requests and replies as they are read: every field that any of them has, before it is known which one it is.
+//! Requests and replies as they are parsed: all fields of all kinds, before the kind is known.
 //!
-//! What serde makes of an enum with a tag keeps a copy of everything it reads and is many times as large.
+//! The code that serde derives for a tagged enum copies everything it reads, and is many times as large.
 
 use serde::Deserialize;
 

@@ -1,8 +1,8 @@
-//! How the daemon and its modem are, as plain data: what `qssl-tunnel status` shows.
+//! The status of the daemon and its modem as plain data: what `qssl-tunnel status` shows.
 //!
-//! A [`Status`] is built by the event loop from the core's counters, travels as JSON over the control socket, and
-//! is shown as a table, as that JSON, or as metrics for Prometheus. Bytes are payload unless they are called wire
-//! bytes; times are seconds.
+//! The event loop builds a [`Status`] from the core's counters. It is sent as JSON over the control socket, and is
+//! shown as a table, as that JSON, or as metrics for Prometheus. Bytes are payload unless they are called wire bytes;
+//! times are seconds.
 
 mod prometheus;
 mod table;
@@ -156,16 +156,16 @@ impl Modem {
 }
 
 impl Status {
-    /// The same, for programs: one object, indented.
+    /// The status for programs: one JSON object, indented.
     pub fn json(&self) -> String {
         printable_json(serde_json::to_string_pretty(self).expect("plain data without keys that are no text"))
     }
 }
 
-/// The state where the modem itself was asked.
+/// The state if no daemon runs, and the modem itself was queried.
 pub const NO_DAEMON: &str = "no daemon runs";
 
-/// What the modem is asked about its network: signal, operator, registration.
+/// The queries about the modem's network: signal, operator, registration.
 pub const NETWORK_QUESTIONS: [&str; 3] = ["AT+CSQ", "AT+COPS?", "AT+CEREG?"];
 
 #[cfg(test)]

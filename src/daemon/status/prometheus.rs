@@ -6,7 +6,7 @@ use super::{Status, Tunnel};
 use crate::terminal::printable;
 
 /// The status in the text exposition format, version 0.0.4. Names begin with `qssl_tunnel_`, times are seconds, and
-/// what only grows ends in `_total`.
+/// names of counters end in `_total`.
 pub fn metrics(status: &Status) -> String {
     let mut page = Page::default();
     let (modem, counts) = (&status.modem, &status.counters);
@@ -137,8 +137,8 @@ impl Page {
     }
 }
 
-/// A label's value: the format escapes these three and nothing else. What else is not printable is already
-/// escaped.
+/// Escapes a label's value: the format escapes these three characters and no others. Other characters that are not
+/// printable are escaped already.
 fn escaped(text: &str) -> String {
     printable(text).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

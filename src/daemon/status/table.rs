@@ -1,4 +1,4 @@
-//! A status as a table for people.
+//! A status as a table for users.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use qssl_core::counted;
 
 use super::{Connection, NO_DAEMON, Status, Tunnel};
 
-/// The status in lines that fit on 80 columns where single words and the rows of tables do. `before`: an earlier status and how long ago it
-/// was taken, from which rates are shown.
+/// The status in lines of at most 80 columns, except for long words and rows of tables. With `before`, an earlier status
+/// and its age, rates are shown.
 pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
     let mut out = modem(status);
     if status.state == NO_DAEMON {
@@ -25,7 +25,7 @@ pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
     out
 }
 
-/// The daemon, and what is known of the modem. All there is where no daemon runs.
+/// The daemon, and what is known of the modem. Without a daemon, nothing else is shown.
 fn modem(status: &Status) -> String {
     let mut out = String::new();
     let mut line = |head: &str, text: String| add_line(&mut out, head, &text);
@@ -84,7 +84,7 @@ fn counts(status: &Status) -> String {
 
     let counts = &status.counters;
     let counters = &counts.modem;
-    // These numbers come from a daemon of any kind.
+    // The numbers may come from any daemon, so that adding them must not overflow.
     let failures = counters.open_failures.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
     let mut opens = format!("{} done, {failures} failed", counters.opens);
     if let Some([half, most, all]) = counters.open_seconds {
@@ -145,7 +145,7 @@ fn network(status: &Status) -> String {
     format!("{} ({} ago)", facts.join(", "), span(ago))
 }
 
-/// Two rows per tunnel: what it carries, and between whom.
+/// Two rows per tunnel: its traffic, and its addresses.
 fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
     let mut rows = vec![["TUNNEL", "CLIENTS", "UP", "DOWN", "TODAY", "MONTH"].map(str::to_owned)];
     for tunnel in &status.tunnels {
@@ -180,7 +180,7 @@ fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
     lines.join("\n") + "\n"
 }
 
-/// A row per connection.
+/// One row per connection.
 fn connections(status: &Status, before: Option<(&Status, Duration)>) -> String {
     let mut rows = vec![["ID", "TUNNEL", "PEER", "STATE", "AGE", "UP", "DOWN", "RATE"].map(str::to_owned)];
     for connection in &status.connections {
@@ -190,7 +190,7 @@ fn connections(status: &Status, before: Option<(&Status, Duration)>) -> String {
         let moved = |connection: &Connection| connection.up_bytes.saturating_add(connection.down_bytes);
         let rate = match earlier {
             Some((earlier, time)) => rate(moved(connection), moved(earlier), time),
-            // Without an earlier look: since it began.
+            // Without an earlier status, the rate since the connection began.
             None => rate(
                 moved(connection),
                 0,
@@ -211,16 +211,16 @@ fn connections(status: &Status, before: Option<(&Status, Duration)>) -> String {
     columns(&rows).join("\n") + "\n"
 }
 
-/// Bytes per second since then.
+/// Bytes per second.
 fn rate(now: u64, then: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64().max(0.001);
     format!("{}/s", size((now.saturating_sub(then) as f64 / seconds) as u64))
 }
 
-/// Of a terminal as most people have it, and of a page on paper.
+/// The usual width of a terminal and of a printed page.
 const COLUMNS: usize = 80;
 
-/// Columns as wide as they must be.
+/// Aligns the columns, each as wide as its widest cell.
 fn columns<const COUNT: usize>(rows: &[[String; COUNT]]) -> Vec<String> {
     let shown = |row: &[String; COUNT]| row.each_ref().map(|cell| printable(cell).into_owned());
     let rows: Vec<[String; COUNT]> = rows.iter().map(shown).collect();
@@ -234,7 +234,7 @@ fn columns<const COUNT: usize>(rows: &[[String; COUNT]]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// Bytes for people: `999 B`, `1.5 MB`.
+/// Bytes for users: `999 B`, `1.5 MB`.
 pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = "B";
@@ -252,7 +252,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// Seconds for people, in the two largest units.
+/// Seconds for users, in the two largest units.
 fn span(seconds: f64) -> String {
     let seconds = seconds as u64;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
