@@ -805,8 +805,8 @@ pub fn one_line(error: &clap::Error) -> String {
     }
 }
 
-/// What is wrong with an option, and the variable if the environment has set it: a user who did not type the
-/// option would not find it.
+/// The message, with the variable if the option was set in the environment: a user who did not type the option
+/// would not find it.
 pub fn with_variable(message: String) -> String {
     let is_set = |variable: &OsStr| std::env::var_os(variable).is_some();
     match variable_of(&message, std::env::args_os(), is_set) {
@@ -815,7 +815,7 @@ pub fn with_variable(message: String) -> String {
     }
 }
 
-/// The variable of the first option in this message, where it is set and the option was not typed.
+/// The variable of the first option in this message, if it is set and the option was not typed.
 fn variable_of(
     message: &str,
     typed: impl Iterator<Item = OsString>,
@@ -845,8 +845,8 @@ pub fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command().try_get_matches()?)
 }
 
-/// [`Cli`] as it is typed: a negative number is a value, not an option, and the short help of commands that only ask
-/// something leaves out most of what concerns the modem.
+/// [`Cli`] with two changes: a negative number is a value, not an option, and the short help of `at`, `cert` and
+/// `status` leaves out most modem options.
 fn command() -> clap::Command {
     Cli::command().mut_subcommands(|subcommand| {
         let only_asks = matches!(subcommand.get_name(), "at" | "cert" | "status");

@@ -10,14 +10,14 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`cli`] | The command line: the clap definition and nothing else |
-//! | `clients` | The left shore: where clients come in, their bytes, and who they are |
-//! | [`commands`] | The words of `qssl-tunnel --help`, a file for each |
+//! | `clients` | Clients: listening sockets, streams, and who the peers are |
+//! | [`commands`] | The subcommands of `qssl-tunnel`, with a file for each |
 //! | [`config`] | The checked configuration: plain data that the rest of the program reads and does not check again |
 //! | [`daemon`] | What a service has besides modem and clients: control, status, service manager, data usage, log, exit status |
 //! | `event_loop` | The only code that waits, reads the clock, or moves bytes between the system and the core |
 //! | `main` | Arguments → command → exit status, nothing else |
-//! | [`ports`] | Ports: the ways to reach the modem, each as non-blocking bytes with a few lines beside them |
-//! | [`terminal`] | What the output that text is printed to can show: how wide it is, whether it takes more than ASCII, and what must not reach it |
+//! | [`ports`] | Ports: the ways to reach the modem, with non-blocking bytes and a few control lines |
+//! | [`terminal`] | What an output can show: its width, whether it takes more than ASCII, and which characters must not reach it |
 
 pub mod cli;
 mod clients;

@@ -1,6 +1,6 @@
-//! Where clients come in: listening TCP and Unix sockets, our own or passed by systemd.
+//! Listening TCP and Unix sockets, our own or passed by systemd.
 //!
-//! Sockets are bound here and accepted from; nothing is read or waited for.
+//! This code binds sockets and accepts clients. It reads nothing from them and never waits.
 
 use std::fs;
 use std::io;
@@ -20,17 +20,17 @@ use crate::clients::peer::{Peer, credentials};
 use crate::clients::stream::ClientStream;
 use crate::config::Listen;
 
-/// How many connections the kernel keeps for us before they are accepted. When it is full, clients' SYNs
-/// are not answered, and they try again.
+/// How many connections the kernel queues until they are accepted. If the queue is full, it ignores the SYN of a
+/// client, which tries again.
 const BACKLOG: i32 = 128;
 
 /// The mode of a socket file unless one is given: its owner and group may connect.
 const USUAL_MODE: u32 = 0o660;
 
-/// How often a free port is looked for that is free in both address families.
+/// How many attempts are made to find a port that is free in both address families.
 const FREE_PORT_ATTEMPTS_MAX: u32 = 16;
 
-/// How many connections that were lost before they were accepted are skipped in one go.
+/// How many connections that were lost before they were accepted are skipped in one call.
 const LOST_CONNECTIONS_MAX: u32 = BACKLOG as u32;
 
 /// A listening socket.
@@ -38,16 +38,16 @@ const LOST_CONNECTIONS_MAX: u32 = BACKLOG as u32;
 pub struct Listener {
     kind: Kind,
     name: String,
-    /// The socket file that is ours to remove: by being dropped.
+    /// Our own socket file, which is removed when this is dropped.
     _file: Option<SocketFile>,
 }
 
-/// What became of one [`Listen`]: at least one listener, unless it was [`Listen::Stdio`].
+/// The result for one [`Listen`]: at least one listener, unless it is [`Listen::Stdio`].
 #[derive(Debug, Default)]
 pub struct Bound {
     /// The sockets, all listening.
     pub listeners: Vec<Listener>,
-    /// What the user should know although it works, one line each.
+    /// Warnings for the user, one line each.
     pub warnings: Vec<String>,
 }
 
@@ -64,8 +64,8 @@ impl Listener {
     ///   warning. Port 0 takes a free port, the same in both.
     /// - A socket file on which no process listens any more is replaced. Mode and owner are set before the
     ///   first client can connect, and the file is removed when the listener is dropped.
-    /// - A socket from systemd is used as it is, and can be bound again after it was dropped.
-    /// - Standard input and output are no listener: the result is empty.
+    /// - A socket from systemd is used as it is. It can be bound again after it was dropped.
+    /// - Standard input and output have no listener: the result is empty.
     ///
     /// # Errors
     /// See [`BindError`]. Sockets that were bound before the failing one are closed again.
@@ -89,7 +89,7 @@ impl Listener {
         }
     }
 
-    /// Asks mio for an event under `token` when clients come.
+    /// Registers for an event under `token` when clients come.
     ///
     /// # Errors
     /// Those of epoll.
@@ -100,7 +100,7 @@ impl Listener {
         }
     }
 
-    /// Ends what [`Listener::register`] began.
+    /// Undoes [`Listener::register`].
     ///
     /// # Errors
     /// Those of epoll.
@@ -111,12 +111,11 @@ impl Listener {
         }
     }
 
-    /// Accepts one client; `None` when no more wait. Clients that have gone before they were accepted are
-    /// skipped.
+    /// Accepts one client; `None` if no more wait. Clients that were gone before they were accepted are skipped.
     ///
     /// # Errors
-    /// [`AcceptError::Exhausted`] is to be met with a pause: the client still waits in the kernel, and no
-    /// new event will come for it.
+    /// After [`AcceptError::Exhausted`] the caller must pause and try again: the client still waits in the kernel,
+    /// and no new event will come for it.
     pub fn accept(&self) -> Result<Option<(ClientStream, Peer)>, AcceptError> {
         for _ in 0..LOST_CONNECTIONS_MAX {
             let accepted = match &self.kind {
@@ -136,7 +135,7 @@ impl Listener {
                 Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     return Err(AcceptError::Exhausted { name: self.name.clone(), source: error });
                 }
-                // accept(2): errors of the new connection, which is gone; the next one may be fine.
+                // Errors of the new connection (accept(2)), which is gone. The next one may work.
                 Some(
                     Errno::INTR
                     | Errno::CONNABORTED
@@ -153,13 +152,13 @@ impl Listener {
                 _ => return Err(AcceptError::Failed { name: self.name.clone(), source: error }),
             }
         }
-        // A client that comes here must try again later, as with a lack of resources.
+        // The caller must try again later, as for a lack of resources.
         let source = io::Error::other("connections are lost as fast as they come in");
         Err(AcceptError::Exhausted { name: self.name.clone(), source })
     }
 
-    /// How many clients wait in the kernel to be accepted. `None`: the kernel does not report it, as for a
-    /// Unix socket.
+    /// How many clients wait in the kernel to be accepted; `None` if the kernel does not report it, as for a Unix
+    /// socket.
     pub fn waiting(&self) -> Option<usize> {
         match &self.kind {
             Kind::Tcp(listener) => accept_queue(listener.as_fd()).ok(),
@@ -190,7 +189,7 @@ impl AsFd for Listener {
     }
 }
 
-/// The clients in the accept queue of a listening TCP socket: tcpi_unacked of TCP_INFO, which no library knows for
+/// The clients in the accept queue of a listening TCP socket: tcpi_unacked of TCP_INFO. No library offers this for
 /// listeners.
 fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<usize> {
     // `struct tcp_info` (linux/tcp.h): eight bytes, five words, of which the last is tcpi_unacked.
@@ -218,7 +217,7 @@ fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<usize> {
 /// Why a client could not be accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
-    /// The process or the system has no descriptors or no memory left.
+    /// The process or the system has run out of descriptors or memory.
     #[error(
         "{name}: cannot accept clients for now: {source}: raise the limit of open files or lower --max-clients"
     )]
@@ -228,7 +227,7 @@ pub enum AcceptError {
         /// The error of the system.
         source: io::Error,
     },
-    /// The listener itself does not work any more.
+    /// The listener itself no longer works.
     #[error("{name}: cannot accept clients: {source}")]
     Failed {
         /// The listener.
@@ -241,10 +240,10 @@ pub enum AcceptError {
 /// Why an address could not be listened on, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody listens there.
+    /// Another program listens there.
     #[error("{0}: already in use: stop the program that listens there or choose another port")]
     InUse(String),
-    /// Ports below 1024 belong to root.
+    /// Ports below 1024 are reserved for root.
     #[error("{0}: permission denied: take a port above 1023 or give the program CAP_NET_BIND_SERVICE")]
     Denied(String),
     /// The address is not one of this host.
@@ -328,7 +327,7 @@ fn bind_loopback(port: u16) -> Result<Bound, BindError> {
             }
         }
         match result {
-            // A port that one family has given may be taken in the other: another one, then.
+            // A free port of one family may be taken in the other: try another one.
             Err(BindError::InUse(_)) if port == 0 && attempt < FREE_PORT_ATTEMPTS_MAX => {}
             Err(error) => return Err(error),
             Ok(()) if bound.listeners.is_empty() => {
@@ -346,7 +345,7 @@ fn bind_tcp(address: SocketAddr, is_v6_only: bool) -> Result<Listener, BindError
         if address.is_ipv6() && is_v6_only {
             socket.set_only_v6(true)?;
         }
-        // Old connections in TIME_WAIT must not keep us from starting again.
+        // Old connections in TIME_WAIT must not prevent a restart.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
@@ -380,31 +379,31 @@ fn bind_unix(
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).map_err(io_error)?;
     let address = SockAddr::unix(path).map_err(io_error)?;
     let mode = Mode::from_raw_mode(mode.unwrap_or(USUAL_MODE));
-    // The file is made with its mode: a chmod(2) of the path afterwards could be led to another file, and after a
-    // change of owner it may be forbidden.
+    // The file is made with its mode. A later chmod(2) of the path could reach another file, and it may be forbidden
+    // after a change of owner.
     rustix::fs::fchmod(&socket, mode).map_err(|error| io_error(error.into()))?;
     let bound = with_umask(Mode::empty(), || socket.bind(&address));
     bound.map_err(|error| match Errno::from_io_error(&error) {
-        // Somebody was faster, after we had looked.
+        // Another program has bound the path since the check.
         Some(Errno::ADDRINUSE) => live(path, None),
         _ => io_error(error),
     })?;
-    // From here on the file goes when anything fails.
+    // From here on, the file is removed if anything fails.
     let file = SocketFile(FileId::at(path).map_err(io_error)?);
     if owner.is_some() || group.is_some() {
         file.0.give_to(owner, group).map_err(io_error)?;
     }
     socket.listen(BACKLOG).map_err(io_error)?;
     if !file.0.is_there() {
-        // Between bind and listen it looks like one that was left over, and was taken for one.
+        // Between bind and listen it looks like a stale file, and another program has replaced it.
         return Err(live(path, None));
     }
     let listener = UnixListener::from_std(socket.into());
     Ok(Listener { kind: Kind::Unix(listener), name, _file: Some(file) })
 }
 
-/// The mode of files that are made by `make` is not masked by the process's umask but by this. The umask is the whole
-/// process's, so `make` is short and runs nothing else.
+/// Masks the mode of files that `make` creates with `mask` instead of the umask. The umask belongs to the whole
+/// process, so `make` must be short.
 fn with_umask<T>(mask: Mode, make: impl FnOnce() -> T) -> T {
     let before = rustix::process::umask(mask);
     let made = make();
@@ -422,7 +421,7 @@ fn live(path: &Path, pid: Option<i32>) -> BindError {
     BindError::Live { path: path.to_owned(), holder }
 }
 
-/// Makes way for a new socket file: an old one on which no process listens is removed.
+/// Removes an old socket file on which no process listens.
 fn remove_stale(path: &Path) -> Result<(), BindError> {
     let io_error = |source| BindError::Io { name: format!("unix:{}", path.display()), source };
     match fs::symlink_metadata(path) {
@@ -434,10 +433,10 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
         Ok(_) => {}
     }
     let stale = FileId::at(path).map_err(io_error)?;
-    // Not blocking, so that a program with a full backlog does not hold us up: it is alive.
+    // Non-blocking, so that a program with a full backlog does not block us. It does listen.
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).map_err(io_error)?;
     match socket.connect(&SockAddr::unix(path).map_err(io_error)?) {
-        // Only the one that was looked at: somebody may have been faster.
+        // Only the file that was checked: another program may have replaced it.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => match stale.is_there() {
             true => fs::remove_file(path).map_err(io_error),
             false => Ok(()),
@@ -449,11 +448,11 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// A socket file to be removed at the end, unless somebody has put another one in its place.
+/// A socket file that is removed on drop, unless another file has replaced it.
 #[derive(Debug)]
 struct SocketFile(FileId);
 
-/// Which file a path led to.
+/// The file at a path, by device and inode.
 #[derive(Debug)]
 struct FileId {
     path: PathBuf,
@@ -473,8 +472,8 @@ impl FileId {
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode))
     }
 
-    /// Changes its owner and group. What the path leads to is held first and changed only if it is this file:
-    /// another user who may write to the directory could put another file there.
+    /// Changes its owner and group. The file is opened first, and changed only if it is this one: another user
+    /// who may write to the directory could put another file there.
     fn give_to(&self, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let held = rustix::fs::open(&self.path, flags, Mode::empty())?;
@@ -492,7 +491,7 @@ impl FileId {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.0.is_there() {
-            // A file that is left is stale, and is replaced at the next start.
+            // If this fails, the file is stale, and is replaced at the next start.
             let _ = fs::remove_file(&self.0.path);
         }
     }
@@ -522,8 +521,8 @@ fn group_id(path: &Path, name: &str) -> Result<u32, BindError> {
     }
 }
 
-/// Picks the sockets called `name` out of what systemd has passed. They are duplicated, because the
-/// originals belong to the process as long as it runs: a reload may need them again.
+/// Takes the sockets called `name` that systemd has passed. They are duplicated, because the originals must stay
+/// open while the process runs: a reload may need them again.
 fn take_passed(
     name: &str,
     passed: impl Iterator<Item = (std::os::fd::RawFd, String)>,
@@ -551,7 +550,7 @@ fn take_passed(
     Ok(bound)
 }
 
-/// Every socket that systemd has passed and that clients can connect to.
+/// Every listening socket that systemd has passed.
 pub(crate) fn all_passed() -> Vec<Listener> {
     let Ok(passed) = sd_notify::listen_fds_with_names() else { return Vec::new() };
     // SAFETY: as in take_passed.
@@ -589,7 +588,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::net::UnixStream;
 
-    /// A path of its own for each test, removed at the end.
+    /// A separate path for each test, removed at the end.
     struct TestPath(PathBuf);
 
     impl TestPath {

@@ -1,4 +1,4 @@
-//! The left shore: where clients come in, their bytes, and who they are.
+//! Clients: listening sockets, streams, and who the peers are.
 
 pub mod listener;
 pub mod peer;

@@ -1,9 +1,9 @@
-//! Who is at the other end of a client's connection, and whether it is still there.
+//! The peer of a client's connection, and whether it still exists.
 //!
 //! A client that has sent everything (we have read the end of file) may wait for a reply, or may have closed
-//! altogether: on the wire both look the same. But the other end is mostly on this very host, and then the
-//! kernel can be asked: a Unix socket is hung up, and the TCP socket of a client that has closed belongs to
-//! no process any more. Knowing it frees a socket of the modem a minute earlier.
+//! the connection: on the wire both look the same. But the peer is usually on this host, and then the kernel
+//! knows: a Unix socket is hung up, and the TCP socket of a client that has closed belongs to no process. This
+//! frees a socket of the modem a minute earlier.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -33,12 +33,12 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// The peer at `address`, IPv4 in IPv6 unwrapped, as `--allow` and messages want it.
+    /// The peer at `address`. An IPv4-mapped IPv6 address becomes IPv4, as `--allow` and messages need it.
     pub fn tcp(address: SocketAddr) -> Peer {
         Peer::Tcp(canonical(address))
     }
 
-    /// The address for `--allow`; `None` for what is not on a network.
+    /// The address for `--allow`; `None` for a peer that is not on a network.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Peer::Tcp(address) => Some(address.ip()),
@@ -57,10 +57,10 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Process and user at the other end of a Unix socket, of who connected or began to listen (unix(7), SO_PEERCRED). A
-/// process that cannot be seen from here is 0.
+/// The process and the user that connected, or began to listen, at the other end of a Unix socket (unix(7),
+/// SO_PEERCRED). A process in another PID namespace is 0.
 pub fn credentials(socket: impl AsFd) -> Option<(i32, u32)> {
-    // Not rustix's question: it has no room for the process 0.
+    // Not rustix's function: its type cannot hold the process 0.
     let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut size = libc::socklen_t::try_from(size_of::<libc::ucred>()).ok()?;
     // SAFETY: the descriptor is open, and the kernel writes at most `size` bytes, which `credentials` has.
@@ -76,7 +76,7 @@ pub fn credentials(socket: impl AsFd) -> Option<(i32, u32)> {
     (result == 0).then_some((credentials.pid, credentials.uid))
 }
 
-/// The user at the other end of a Unix socket, where the system reports it.
+/// The user at the other end of a Unix socket, if the system reports it.
 pub fn user_of(stream: &ClientStream) -> Option<u32> {
     match stream {
         ClientStream::Unix(client) => credentials(client.stream()).map(|(_, uid)| uid),
@@ -84,17 +84,17 @@ pub fn user_of(stream: &ClientStream) -> Option<u32> {
     }
 }
 
-/// Whether the peer of a client that has half-closed has closed fully. To be asked after the end of file
-/// has been read and before we have ended our own direction; it costs one question to the kernel (without
-/// sock_diag the reading of /proc/net/tcp), so not on every turn of the loop.
+/// Whether the peer of a half-closed client has closed the connection. Call it after the end of file has been
+/// read, and before our own direction has ended. It needs one query to the kernel (or reads /proc/net/tcp if
+/// there is no sock_diag), so do not call it on every turn of the loop.
 ///
-/// `None`: it cannot be known, as with a TCP peer on another host, or a terminal.
+/// `None`: it cannot be known, as for a TCP peer on another host, or a terminal.
 pub fn peer_is_gone(stream: &ClientStream) -> Option<bool> {
     match stream {
         ClientStream::Tcp(stream) => tcp_peer_is_gone(stream),
         ClientStream::Unix(client) => has_hung_up(client.stream()),
         ClientStream::Stdio(stdio) => {
-            // The reader of standard output decides: without it nothing that we do is of use.
+            // Only the reader of standard output matters: without it the stream is useless.
             let (_, output) = stdio.fds();
             match has_hung_up(output?) {
                 Some(true) => Some(true),
@@ -109,7 +109,7 @@ fn tcp_peer_is_gone(stream: &TcpStream) -> Option<bool> {
     if !peer.ip().is_loopback() {
         return None;
     }
-    // Where a firewall rule redirects connections, the peer's socket knows the address that it asked for.
+    // If a firewall rule redirects the connection, the peer's socket has the original address.
     let local = match peer {
         SocketAddr::V4(_) => rustix::net::sockopt::ip_original_dst(stream).map(SocketAddr::V4),
         SocketAddr::V6(_) => rustix::net::sockopt::ipv6_original_dst(stream).map(SocketAddr::V6),
@@ -122,33 +122,33 @@ fn tcp_peer_is_gone(stream: &TcpStream) -> Option<bool> {
     Some(found == Found::Nobodys)
 }
 
-/// What a look for the peer's socket has found.
+/// The result of looking up the peer's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     /// A process has it.
     Held,
-    /// The kernel is finishing it off, or it is gone.
+    /// No process has it: the kernel is closing it, or it does not exist.
     Nobodys,
 }
 
-/// Looks up one TCP socket by its addresses through sock_diag(7): a hash look-up in the kernel, however
-/// many sockets there are.
+/// Looks up one TCP socket by its addresses through sock_diag(7). This is a hash look-up in the kernel, whatever
+/// the number of sockets.
 fn ask_kernel(local: SocketAddr, remote: SocketAddr) -> io::Result<Found> {
     with_diag_socket(|socket| {
         let mut answer = [0_u8; 512];
-        // What an earlier question may have left is no answer to this one.
+        // Discard what an earlier query may have left.
         while rustix::net::recv(socket, &mut answer, RecvFlags::DONTWAIT).is_ok() {}
         let kernel = SocketAddrNetlink::new(0, 0);
         rustix::net::sendto(socket, &diag_request(local, remote), SendFlags::empty(), &kernel)?;
-        // The kernel has answered when the request has been sent: nothing is waited for.
+        // The kernel has answered when `sendto` returns, so this need not wait.
         let (_, length) = rustix::net::recv(socket, &mut answer, RecvFlags::DONTWAIT)?;
         diag_answer(answer.get(..length).unwrap_or(&answer))
     })
 }
 
 thread_local! {
-    /// The socket that the kernel is asked through. It stays open: when descriptors have run out, those of
-    /// clients that are gone could not be found otherwise, and no client would be accepted before a time-out.
+    /// The socket for queries to the kernel. It stays open: otherwise, when descriptors have run out, clients that
+    /// are gone could not be found, and no client would be accepted before a time-out.
     static DIAG_SOCKET: OnceCell<OwnedFd> = const { OnceCell::new() };
 }
 
@@ -163,15 +163,15 @@ fn with_diag_socket<T>(ask: impl FnOnce(&OwnedFd) -> io::Result<T>) -> io::Resul
     })
 }
 
-/// Takes the descriptor that [`peer_is_gone`] needs, while there are some.
+/// Opens the socket that [`peer_is_gone`] needs, while descriptors are available.
 pub fn prepare() {
     if let Err(error) = with_diag_socket(|_| Ok(())) {
         log::debug!("sockets cannot be looked up through sock_diag: {error}");
     }
 }
 
-/// `struct nlmsghdr` and `struct inet_diag_req_v2` (linux/netlink.h, linux/inet_diag.h), host byte order
-/// but for ports and addresses.
+/// `struct nlmsghdr` and `struct inet_diag_req_v2` (linux/netlink.h, linux/inet_diag.h), in host byte order
+/// except for ports and addresses.
 fn diag_request(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
     let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let family = u8::try_from(family.as_raw()).expect("both families are below 256");
@@ -212,7 +212,7 @@ fn diag_answer(answer: &[u8]) -> io::Result<Found> {
         SOCK_DIAG_BY_FAMILY => {
             let state = *answer.get(17).ok_or_else(short)?;
             let inode = u32::from_ne_bytes(word(84)?);
-            // A listener only shows up because the connection was not found.
+            // A listener is reported only if no connection was found.
             Ok(if inode == 0 || state == TCP_LISTEN { Found::Nobodys } else { Found::Held })
         }
         NLMSG_ERROR => match -i32::from_ne_bytes(word(16)?) {
@@ -223,7 +223,7 @@ fn diag_answer(answer: &[u8]) -> io::Result<Found> {
     }
 }
 
-/// Looks through /proc/net/tcp: for kernels without sock_diag, and units that forbid netlink.
+/// Searches /proc/net/tcp: for kernels without sock_diag, and for units that forbid netlink.
 fn read_table(local: SocketAddr, remote: SocketAddr) -> io::Result<Found> {
     let v6 = |address: SocketAddr| match address.ip() {
         IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
@@ -267,7 +267,7 @@ fn find_in_table(
     }
 }
 
-/// As the kernel prints an address: words of 32 bits in host byte order, then the port.
+/// An address as the kernel prints it: words of 32 bits in host byte order, then the port.
 fn table_address(address: SocketAddr) -> String {
     let octets = match address.ip() {
         IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -285,7 +285,7 @@ fn table_address(address: SocketAddr) -> String {
 /// Whether the other end is closed in both directions (Unix socket) or has no reader any more (pipe).
 fn has_hung_up(fd: impl AsFd) -> Option<bool> {
     let fd = fd.as_fd();
-    // Nothing is asked for: a hang-up and an error are always reported.
+    // No events are requested: a hang-up and an error are always reported.
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&at_once))).ok()?;
@@ -303,7 +303,7 @@ const NLM_F_REQUEST: u16 = 1;
 const IPPROTO_TCP: u8 = 6;
 const TCP_LISTEN: u8 = 10;
 const ENOENT: i32 = 2;
-/// The loopback interface is the first of every network namespace. Named, it also finds a socket that is
+/// The loopback interface is the first of every network namespace. Naming it also finds sockets that are
 /// bound to it.
 const LOOPBACK_INDEX: u32 = 1;
 
@@ -313,7 +313,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{Shutdown, TcpListener};
 
-    /// A client accepted at `listen` that was connected to as `connect`, and its other end.
+    /// A client accepted at `listen` that connected to `connect`, and its other end.
     fn tcp_pair(listen: &str, connect: &str) -> (std::net::TcpStream, std::net::TcpStream) {
         let listener = TcpListener::bind((listen, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -1,6 +1,6 @@
-//! The client's side as bytes: a TCP or Unix connection that was accepted, or standard input and output.
+//! The stream of a client: an accepted TCP or Unix connection, or standard input and output.
 //!
-//! All are non-blocking and meant for mio, edge-triggered: reads and writes are repeated until they return
+//! All are non-blocking, for edge-triggered events of mio: reads and writes are repeated until they return
 //! `WouldBlock`.
 
 use std::fs::File;
@@ -20,8 +20,8 @@ use socket2::{SockRef, TcpKeepalive};
 
 use crate::ports::{ioctl, retry_interrupted};
 
-/// A silent TCP client is probed after this time, and is lost after that many probes, one every
-/// `KEEPALIVE_INTERVAL`, without an answer. Nothing of this reaches the modem.
+/// A silent TCP client is probed after this time. After `KEEPALIVE_PROBES` probes without an answer, one every
+/// `KEEPALIVE_INTERVAL`, it is lost. Probes do not reach the modem.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
@@ -38,9 +38,9 @@ pub enum ClientStream {
 }
 
 impl ClientStream {
-    /// A TCP client, with TCP_NODELAY and SO_KEEPALIVE set, and SO_LINGER of 0 s: until
-    /// [`ClientStream::end_in_order`] is called, closing it is a reset, however the process ends. Where the
-    /// system refuses these, the client is served without.
+    /// A TCP client, with TCP_NODELAY, SO_KEEPALIVE, and SO_LINGER of 0 s. Until [`ClientStream::end_in_order`]
+    /// is called, closing it is a reset, however the process ends. If the system refuses these options, the client
+    /// is served without them.
     pub fn tcp(stream: TcpStream) -> ClientStream {
         let keepalive = TcpKeepalive::new()
             .with_time(KEEPALIVE_IDLE)
@@ -64,10 +64,10 @@ impl ClientStream {
         ClientStream::Unix(UnixClient { stream, guard: Guard::Set { holds: false } })
     }
 
-    /// Asks mio for readable and writable events under `token`.
+    /// Registers for readable and writable events under `token`.
     ///
-    /// Returns the directions for which no event will ever come because they never block, as with a
-    /// regular file: these are to be taken as ready at all times.
+    /// Returns the directions for which no event will ever come because they never block, as for a regular file.
+    /// They are always ready.
     ///
     /// # Errors
     /// Those of epoll.
@@ -81,7 +81,7 @@ impl ClientStream {
         Ok(AlwaysReady::default())
     }
 
-    /// Ends what [`ClientStream::register`] began.
+    /// Undoes [`ClientStream::register`].
     ///
     /// # Errors
     /// Those of epoll.
@@ -93,10 +93,10 @@ impl ClientStream {
         }
     }
 
-    /// Reads what the client has sent; 0 is the end: it will send no more.
+    /// Reads what the client has sent; 0 means that it will send no more.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is there. Every other error means that the client is lost.
+    /// `WouldBlock` if nothing can be read now. Every other error means that the client is lost.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         retry_interrupted(|| match self {
             ClientStream::Tcp(stream) => stream.read(buffer),
@@ -108,7 +108,7 @@ impl ClientStream {
     /// Writes to the client, and returns how many bytes were taken.
     ///
     /// # Errors
-    /// `WouldBlock` when none can be taken now. Every other error means that the client reads no more.
+    /// `WouldBlock` if none can be taken now. Every other error means that the client reads no more.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         retry_interrupted(|| match self {
             ClientStream::Tcp(stream) => stream.write(bytes),
@@ -120,7 +120,7 @@ impl ClientStream {
         })
     }
 
-    /// From now on closing the connection is its end in order: everything was written.
+    /// From now on, closing the connection is an orderly end: everything was written.
     pub fn end_in_order(&mut self) {
         match self {
             // An error means that the connection is gone already.
@@ -133,7 +133,7 @@ impl ClientStream {
     /// Shows the client that nothing more will come, after what was written. It can go on sending.
     ///
     /// # Errors
-    /// `NotConnected` when the client has gone meanwhile.
+    /// `NotConnected` if the client is gone.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
         self.end_in_order();
         match self {
@@ -143,10 +143,10 @@ impl ClientStream {
         }
     }
 
-    /// Ends the connection in a way that cannot be mistaken for an orderly end: RST on TCP, which also throws
-    /// away what the client has not received yet (see [`ClientStream::send_queue`]). The client of a Unix
-    /// socket reads what was written and then ECONNRESET, if it had ever sent a byte. Standard output has no
-    /// such thing and is just closed, and so is a Unix socket whose client has sent nothing.
+    /// Ends the connection in a way that cannot be mistaken for an orderly end. On TCP this is RST, which also
+    /// discards what the client has not received yet (see [`ClientStream::send_queue`]). The client of a Unix
+    /// socket reads what was written, and then ECONNRESET, if it has ever sent a byte. Standard output, and a Unix
+    /// socket whose client has sent nothing, can only be closed.
     pub fn abort(self) {
         if let ClientStream::Tcp(stream) = &self {
             // An error means that the connection is gone already.
@@ -154,9 +154,9 @@ impl ClientStream {
         }
     }
 
-    /// How many written bytes the client's system has not acknowledged (TCP; an end that is under way
-    /// counts as one more byte), or the client has not read (Unix, counted as memory and therefore more
-    /// than the bytes). 0 for standard output.
+    /// How many written bytes the client's system has not acknowledged (TCP; a FIN that is under way counts as one
+    /// byte), or the client has not read (Unix; counted as memory, and therefore more than the bytes). 0 for
+    /// standard output.
     pub fn send_queue(&self) -> usize {
         match self {
             ClientStream::Tcp(stream) => ioctl::output_queued(stream).unwrap_or(0),
@@ -168,26 +168,26 @@ impl ClientStream {
 
 /// A client of a Unix socket.
 ///
-/// Unix sockets have no SO_LINGER, and what is closed looks to the other end like an end of file, however the
-/// process has ended. But the kernel gives the other end ECONNRESET if bytes of it were still unread then. So the
-/// last byte that the client has sent is given out and stays in the kernel, until the connection ends in order.
+/// Unix sockets have no SO_LINGER, and a close looks like an end of file to the other end, however the process
+/// ended. But the kernel reports ECONNRESET to the other end if bytes of it were still unread. So the last byte
+/// that the client has sent is read, but stays in the kernel until the connection ends in order.
 #[derive(Debug)]
 pub struct UnixClient {
     stream: UnixStream,
     guard: Guard,
 }
 
-/// What closing a Unix socket is to its other end.
+/// What a close of a Unix socket means to its other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Guard {
-    /// A reset, where `holds`: the first byte that is unread has been given out already.
+    /// A reset, if `holds`: the first unread byte has been returned by `read` already.
     Set { holds: bool },
     /// An end of file.
     Off,
 }
 
 impl UnixClient {
-    /// Its socket, to be asked about.
+    /// Its socket, for queries to the kernel.
     pub(crate) fn stream(&self) -> &UnixStream {
         &self.stream
     }
@@ -200,7 +200,7 @@ impl UnixClient {
             if !self.has_finished()? {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            // Nothing comes after its end, but something may have come just before it.
+            // Nothing comes after its end, but bytes may have come just before it.
             found = self.receive(held, buffer, RecvFlags::PEEK)?;
         }
         let fresh = found.saturating_sub(held);
@@ -220,7 +220,7 @@ impl UnixClient {
         Ok(fresh)
     }
 
-    /// What is there: `held` bytes that are not wanted, and then as much as the buffer takes.
+    /// Receives `held` bytes, which are discarded, and then as many as the buffer takes.
     fn receive(&self, held: usize, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
         let mut known = [0];
         let mut parts = [IoSliceMut::new(&mut known[..held]), IoSliceMut::new(buffer)];
@@ -238,10 +238,10 @@ impl UnixClient {
         Ok(fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR))
     }
 
-    /// The byte that was held back is not needed any more.
+    /// Consumes the byte that was held back.
     fn let_go(&mut self) {
         if self.guard == (Guard::Set { holds: true }) {
-            // It is there, because nothing else reads.
+            // The byte can be read, because nothing else reads.
             let _ = self.receive(1, &mut [], RecvFlags::empty());
         }
         self.guard = Guard::Off;
@@ -260,8 +260,8 @@ pub struct AlwaysReady {
 /// Standard input and output, taken over from the process.
 ///
 /// O_NONBLOCK belongs to the open file, which the shell and others share, and not to the descriptor. So
-/// terminals and pipes are opened once more, which gives an open file of our own; where that is not
-/// possible (sockets) the flag is set, and taken back when this is dropped.
+/// terminals and pipes are opened again, which gives us an open file of our own. If this is not possible, as
+/// for sockets, the flag is set, and cleared when this is dropped.
 #[derive(Debug)]
 pub struct Stdio {
     input: Stream,
@@ -270,11 +270,11 @@ pub struct Stdio {
 }
 
 impl Stdio {
-    /// Takes over the standard input and output of the process. In their place /dev/null is put, so that
-    /// a stray message cannot get into the stream, and closing ours is the end for the reader.
+    /// Takes over the standard input and output of the process. They are replaced by /dev/null, so that a stray
+    /// message cannot get into the stream, and so that closing ours is the end for the reader.
     ///
     /// # Errors
-    /// `EBADF` when the process was started with one of them closed.
+    /// `EBADF` if the process was started with one of them closed.
     pub fn take() -> io::Result<Stdio> {
         // Numbers from 3 on: the first three keep their meaning.
         let input = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
@@ -295,7 +295,7 @@ impl Stdio {
         Ok(Stdio { input, output: Some(output) })
     }
 
-    /// What is read from, and what is written to while it is open.
+    /// The descriptor that is read, and the one that is written while it is open.
     pub(crate) fn fds(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
         (self.input.fd.as_fd(), self.output.as_ref().map(|output| output.fd.as_fd()))
     }
@@ -317,9 +317,9 @@ impl Stdio {
     fn shutdown_write(&mut self) -> io::Result<()> {
         let Some(output) = &self.output else { return Ok(()) };
         match output.kind {
-            // The same socket may be our input: it stays open, and non-blocking.
+            // The same socket may be our input, so it stays open and non-blocking.
             FileType::Socket => Ok(rustix::net::shutdown(&output.fd, rustix::net::Shutdown::Write)?),
-            // A terminal or a file cannot be given an end.
+            // A terminal or a file can only be closed.
             _ => {
                 self.output = None;
                 Ok(())
@@ -333,7 +333,7 @@ impl Stdio {
 struct Stream {
     fd: OwnedFd,
     kind: FileType,
-    /// The flags of the shared open file, if we have changed them.
+    /// The original flags of the shared open file, if we have changed them.
     restore: Option<OFlags>,
     is_registered: bool,
 }
@@ -354,14 +354,14 @@ impl Stream {
         Ok(Stream { fd, kind, restore, is_registered: false })
     }
 
-    /// Returns whether there will be no events because this never blocks.
+    /// Returns whether no events will come because this never blocks.
     fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<bool> {
         match registry.register(&mut SourceFd(&self.fd.as_raw_fd()), token, interest) {
             Ok(()) => {
                 self.is_registered = true;
                 Ok(false)
             }
-            // epoll's word for a regular file or /dev/null.
+            // epoll returns this for a regular file or /dev/null.
             Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => Ok(true),
             Err(error) => Err(error),
         }
@@ -378,7 +378,7 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(flags) = self.restore {
-            // There is no one left to report an error to.
+            // An error cannot be reported here.
             let _ = rustix::fs::fcntl_setfl(&self.fd, flags);
         }
     }
@@ -435,7 +435,7 @@ mod tests {
         assert!(ClientStream::unix(unix).send_queue() > 0);
     }
 
-    /// What the other end of a connection that is closed just like that reads: how many bytes, and the error.
+    /// What the other end of a closed connection reads: the number of bytes, and the error.
     fn read_by(mut peer: impl io::Read) -> (usize, Option<io::ErrorKind>) {
         let mut all = Vec::new();
         let error = peer.read_to_end(&mut all).err();

@@ -1,4 +1,4 @@
-//! `qssl-tunnel at`: one AT command to the modem, through a running daemon or to the modem itself.
+//! `qssl-tunnel at`: sends one AT command to the modem, through a running daemon or directly.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use qssl_core::modem::{CommandOutcome, Failure};
 /// Sends one command and shows its answer; the exit status distinguishes `OK` from everything else.
 ///
 /// # Errors
-/// The options are wrong, or the modem or the daemon cannot be asked.
+/// The options are wrong, or the modem or the daemon does not answer.
 pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     let checked = config::from_modem(&args.modem, &args.logging, around)?;
     start_logging(checked.verbosity);
@@ -41,7 +41,7 @@ pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
         false => conversation.ask(command)?,
     };
     let mut out = io::stdout().lock();
-    // A script gets what the modem sent, a person what can be shown of it.
+    // A script gets what the modem sent; on a terminal, only printable characters are shown.
     let is_person = out.is_terminal();
     let shown = |line: &'_ str| if is_person { printable(line).into_owned() } else { line.to_owned() };
     for line in &answer.lines {
@@ -65,11 +65,11 @@ pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     Ok(status)
 }
 
-/// How long the modem may take, by `--timeout`.
+/// How long the modem may take, according to `--timeout`.
 fn patience(timeout: Option<Duration>) -> Duration {
     match timeout {
         None => USUAL_TIMEOUT,
-        // As everywhere: off.
+        // As for every option, 0 is off.
         Some(Duration::ZERO) => LONGEST_TIMEOUT,
         Some(time) => time.clamp(SHORTEST_TIMEOUT, LONGEST_TIMEOUT),
     }

@@ -1,8 +1,7 @@
 //! `qssl-tunnel cert`: the certificates and keys that are stored in the modem.
 //!
-//! Files of this program are named by a hash of their content, so that the same file is stored once,
-//! whichever tunnel asks for it. A file is checked on the host before it is stored, and its checksum is
-//! compared after that.
+//! Files of this program are named by a hash of their content, so that tunnels with the same file share it. A
+//! file is checked on the host before it is stored, and its checksum is compared afterwards.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -41,7 +40,7 @@ pub fn run(args: &CertArgs, around: &Environment) -> anyhow::Result<ExitStatus> 
         let judgements = judge_file(Path::new(file), args.key.as_deref(), around.unix_seconds)?;
         return Ok(show(&mut out, &judgements, args.json)?);
     }
-    // Judged before a port is opened.
+    // Checked before a port is opened.
     let wanted = match (args.action, &args.file) {
         (CertAction::Put, Some(file)) => Some(file_to_put(Path::new(file), around.unix_seconds)?),
         _ => None,
@@ -96,7 +95,7 @@ pub fn run(args: &CertArgs, around: &Environment) -> anyhow::Result<ExitStatus> 
     Ok(ExitStatus::Done)
 }
 
-/// Whether the arguments go together.
+/// Checks that the arguments fit together.
 fn check_arguments(args: &CertArgs) -> Result<(), Failure> {
     let usage = |message: &str| Err(Failure::new(Kind::Usage, message));
     match (args.action, &args.file) {
@@ -118,12 +117,12 @@ struct Store {
     conversation: Conversation,
 }
 
-/// What is stored.
+/// The stored files, and the room for more.
 #[derive(Debug, Serialize)]
 struct Listing {
-    /// Room that is left; `None`: the modem does not report it.
+    /// Free storage; `None`: the modem does not report it.
     free_bytes: Option<u64>,
-    /// Room in all.
+    /// Total storage.
     total_bytes: Option<u64>,
     files: Vec<Stored>,
 }
@@ -133,9 +132,9 @@ struct Listing {
 struct Stored {
     name: String,
     bytes: u64,
-    /// It was put there by this program.
+    /// It was stored by this program.
     ours: bool,
-    /// The tunnels that it belongs to, and what they call it; else the settings in the modem that name it.
+    /// The tunnels that it belongs to, with its source, or else the settings in the modem that name it.
     used_by: Vec<String>,
 }
 
@@ -151,7 +150,7 @@ impl Store {
         self.conversation.ask(Command::line(text))
     }
 
-    /// The directory of the module that files must lie in: a tunnel looks for them there.
+    /// The directory of the module in which tunnels look for files.
     fn directory(&mut self) -> Result<&'static str, Failure> {
         let mut profile = Profile::unknown();
         profile.learn_identity(&self.say("ATI")?.lines);
@@ -181,13 +180,13 @@ impl Store {
         })
     }
 
-    /// Stores a file, unless it is there.
+    /// Stores a file, unless it is stored already.
     fn put(&mut self, file: &File) -> Result<(), Failure> {
         let size = file.content.len();
         let listing = self.list()?;
         let there = listing.files.iter().find(|stored| stored.name == file.name.as_str());
         match (there, listing.free_bytes) {
-            // Its name and size prove nothing; what cannot be read back, as keys in some modules, is stored anew.
+            // Name and size prove nothing. A file that cannot be read back, as keys in some modules, is stored again.
             (Some(stored), _)
                 if stored.bytes == size as u64
                     && self.get(&file.name).is_ok_and(|content| content == file.content) =>
@@ -214,7 +213,7 @@ impl Store {
             return Ok(());
         }
         if let Upload::Different(_) = upload {
-            // By its name and size it would pass for the right one.
+            // By its name and size it would be taken for the right file.
             self.conversation.insist(Command::line(format!("AT+QFDEL=\"{}\"", file.name)))?;
         }
         let why = match upload {
@@ -228,7 +227,7 @@ impl Store {
         Err(Failure::new(Kind::Failed, message))
     }
 
-    /// Fetches a file and holds it against its checksum.
+    /// Fetches a file and verifies its checksum.
     fn get(&mut self, name: &AtText) -> Result<Vec<u8>, Failure> {
         let listing = self.list()?;
         let Some(stored) = listing.files.iter().find(|stored| stored.name == name.as_str()) else {
@@ -278,7 +277,7 @@ impl Store {
         Ok(removed)
     }
 
-    /// The files that SSL contexts of the modem name at this moment, whichever program has set them up.
+    /// The files that SSL contexts of the modem name now, whichever program has configured them.
     fn used_in_modem(&mut self) -> Result<Vec<Used>, Failure> {
         let mut used = Vec::new();
         let mut has_clients = false;
@@ -297,7 +296,7 @@ impl Store {
             }
         }
         if has_clients {
-            // Which key goes with it is not asked: the answer could hold the key's password.
+            // The setting of the key is not queried: the answer could contain the key's password.
             let keys = self.list()?.files.into_iter().filter(|stored| stored.name.ends_with(".key"));
             let by = "perhaps clientkey of an SSL context";
             used.extend(keys.map(|stored| Used { name: stored.name, by: by.to_owned() }));
@@ -305,7 +304,7 @@ impl Store {
         Ok(used)
     }
 
-    /// Judges every certificate that is stored.
+    /// Checks every stored certificate.
     fn judge(&mut self, unix_seconds: i64) -> Result<Vec<Judgement>, Failure> {
         let mut judgements = Vec::new();
         for stored in self.list()?.files {
@@ -329,7 +328,7 @@ impl Store {
 }
 
 impl Listing {
-    /// Finds out whose each file is.
+    /// Determines the owners of each file.
     fn find_owners(&mut self, known: &[StoredFile], used: &[Used]) {
         for file in &mut self.files {
             let tunnels = known.iter().filter(|known| known.name == file.name);
@@ -365,7 +364,7 @@ impl Listing {
     }
 }
 
-/// What the host can find out about a certificate or a key.
+/// What the host can determine about a certificate or a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Judgement {
     file: String,
@@ -425,7 +424,7 @@ fn show(out: &mut dyn Write, judgements: &[Judgement], as_json: bool) -> io::Res
     Ok(if all_well { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
-/// Judges a file on the host, and whether the key belongs to it.
+/// Checks a file on the host, and whether the key belongs to it.
 fn judge_file(path: &Path, key: Option<&Path>, unix_seconds: i64) -> anyhow::Result<Vec<Judgement>> {
     let name = path.display().to_string();
     let text = read(path)?;
@@ -454,7 +453,7 @@ fn judge_file(path: &Path, key: Option<&Path>, unix_seconds: i64) -> anyhow::Res
     Ok(judgements)
 }
 
-/// A certificate, several, or a key, as it is stored in the modem. Prints on standard error what is doubtful.
+/// One or several certificates, or a key, as stored in the modem. Prints warnings on standard error.
 fn file_to_put(path: &Path, unix_seconds: i64) -> anyhow::Result<File> {
     let text = read(path)?;
     let source = path.display().to_string();
@@ -479,7 +478,7 @@ fn file_to_put(path: &Path, unix_seconds: i64) -> anyhow::Result<File> {
     }
 }
 
-/// The files of all tunnels that are known: those of the daemon that is asked, and those of a configuration.
+/// The files of all known tunnels: those of the daemon that is used, and those of a configuration.
 fn known_files(
     conversation: &mut Conversation,
     args: &CertArgs,
@@ -494,7 +493,7 @@ fn known_files(
     Ok(known)
 }
 
-/// The tunnels of a configuration; none, if the usual one does not exist.
+/// The tunnels of a configuration file; none if no file is named and the default one does not exist.
 fn configured_tunnels(path: Option<&Path>, around: &Environment) -> anyhow::Result<Vec<Tunnel>> {
     if path.is_none() && !Path::new(config::DEFAULT_PATH).exists() {
         return Ok(Vec::new());
@@ -528,7 +527,7 @@ fn refusal(answer: &UserAnswer) -> String {
     }
 }
 
-/// Far above any certificate, far below what would fill this machine's memory.
+/// Far above any certificate, and far below this machine's memory.
 pub(crate) const LARGEST_FILE_BYTES: usize = 1 << 20;
 
 #[cfg(test)]

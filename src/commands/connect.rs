@@ -1,4 +1,4 @@
-//! `qssl-tunnel connect` where a daemon has a tunnel to the server: standard input and output go through it.
+//! `qssl-tunnel connect` through the tunnel of a running daemon to the server.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -15,13 +15,12 @@ use crate::daemon::{logging, status};
 use qssl_core::Kind;
 use qssl_core::modem::Failure;
 
-/// Connects standard input and output through the tunnel of a running daemon, if there is one to this server
-/// and no option about modem, TLS or the connection was given that could differ from the tunnel's. `None`:
-/// there is none. Of the daemon that `--control` names, which has the modem, there must be one.
+/// Connects standard input and output through a running daemon's tunnel to this server, unless an option about
+/// modem, TLS or the connection is given that could differ from the tunnel's. `None`: there is no such tunnel. A
+/// daemon that `--control` names must have one, because it uses the modem.
 ///
 /// # Errors
-/// The daemon that was named has no such tunnel, its tunnel cannot be connected to, or standard output cannot be
-/// written.
+/// The named daemon has no such tunnel, its tunnel cannot be connected to, or standard output cannot be written.
 pub fn through_daemon(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Result<Option<ExitStatus>> {
     let named = match &args.process.control {
         Some(Control::Off) => return Ok(None),
@@ -33,13 +32,12 @@ pub fn through_daemon(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Resul
         return Ok(None);
     }
     let access = Access::new(named, &args.modem);
-    // A user who may not ask the daemon finds the port locked, with the daemon's name; where none is, a
-    // control socket can be made.
+    // A user who may not use the control socket gets the error that the port is locked, with the daemon's name.
     let Ok(Some((mut client, path))) = access.daemon() else { return Ok(None) };
     let Reply::Status { status } = client.ask(&Request::Status, REPLY_LIMIT)? else { return Ok(None) };
     logging::start(verbosity);
     let target = args.to.to_string();
-    // A Unix socket does not distinguish a stream that was cut from one that has ended.
+    // Not a Unix socket: it does not always distinguish a cut stream from one that has ended.
     let address =
         |tunnel: &status::Tunnel| tunnel.listen.iter().find_map(|listen| listen.parse::<SocketAddr>().ok());
     let of_target = status.tunnels.iter().filter(|tunnel| tunnel.target == target);
@@ -68,7 +66,7 @@ pub fn through_daemon(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Resul
     carry(stream).map(Some)
 }
 
-/// Carries bytes both ways until the stream ends.
+/// Moves bytes in both directions until the stream ends.
 fn carry(mut stream: TcpStream) -> anyhow::Result<ExitStatus> {
     let mut up = stream.try_clone()?;
     std::thread::spawn(move || {

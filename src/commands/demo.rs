@@ -1,10 +1,10 @@
-//! `qssl-tunnel demo`: a verified tunnel with everything it needs on this machine, and a transfer through it.
+//! `qssl-tunnel demo`: a verified transfer through a tunnel, with all that it needs on this machine.
 //!
 //! ```text
 //!   plain TCP client ──► event loop ──► emulated modem ══ TLS ══► test server, throw-away CA
 //! ```
-//! Client, server and modem are stand-ins; the tunnel is the real one, configured as a file would do it, and
-//! runs on a thread of its own. Signals are the event loop's: SIGINT ends it, and with it the demo.
+//! Client, server and modem are stand-ins. The tunnel is the real one, configured as by a file, and runs on its
+//! own thread. The event loop handles signals: SIGINT ends it, and with it the demo.
 
 // An edge: it measures how long a transfer took.
 #![allow(clippy::disallowed_methods)]
@@ -29,10 +29,10 @@ use crate::daemon::logging;
 use crate::event_loop::{self, DaemonOptions};
 use crate::terminal;
 
-/// Shows a transfer, and stays until a signal unless it is to be done once.
+/// Shows a transfer, and goes on until a signal comes, unless `--once` is given.
 ///
 /// # Errors
-/// Whatever kept the transfer from being complete and correct.
+/// The transfer was not complete and correct.
 pub fn run(args: &DemoArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     logging::start(match (args.logging.quiet, args.logging.verbose) {
         (true, _) | (_, 0) => Verbosity::Quiet,
@@ -50,16 +50,16 @@ pub fn run(args: &DemoArgs, around: &Environment) -> anyhow::Result<ExitStatus> 
     if let Err(error) = transfer(&tunnel, address, &server) {
         return match error.downcast() {
             Ok(Interrupted(status)) => Ok(status),
-            // A tunnel that has ended is the better explanation.
+            // If the tunnel has ended, its result explains the error better.
             Err(error) => tunnel.end().unwrap_or(Err(error)),
         };
     }
-    // A signal lets the transfer end, and then there is nothing to be tried.
+    // After a signal, the transfer is completed and the tunnel ends.
     if let Some(ended) = tunnel.end() {
         return ended;
     }
     if args.once {
-        // As a user would end it. The transfer proves that the event loop is there to catch it.
+        // Ends the demo as a user would. After the transfer, the event loop is certain to catch the signal.
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
             .context("cannot send SIGTERM to this process")?;
     } else {
@@ -70,7 +70,7 @@ pub fn run(args: &DemoArgs, around: &Environment) -> anyhow::Result<ExitStatus> 
     Ok(status)
 }
 
-/// The event loop on a thread of its own.
+/// The event loop on its own thread.
 struct Tunnel {
     ended: Receiver<anyhow::Result<ExitStatus>>,
 }
@@ -79,7 +79,7 @@ impl Tunnel {
     fn start(configuration: Configuration) -> anyhow::Result<Tunnel> {
         let (sender, ended) = channel();
         let run = move || {
-            // The result is not needed any more if this fails.
+            // If this fails, the result is no longer needed.
             let _ = sender.send(event_loop::run(configuration, DaemonOptions::default()));
         };
         thread::Builder::new().name("tunnel".into()).spawn(run).context("no thread for the tunnel")?;
@@ -107,7 +107,7 @@ impl Tunnel {
         }
     }
 
-    /// How the tunnel has ended, for a transfer that was cut off: without an error, by a signal. `None`: it still runs.
+    /// How the tunnel has ended: without an error if by a signal. `None`: it still runs.
     fn end(&self) -> Option<anyhow::Result<ExitStatus>> {
         match self.ended.recv_timeout(LAST_WORDS) {
             Err(RecvTimeoutError::Timeout) => None,
@@ -142,12 +142,12 @@ fn start_server() -> anyhow::Result<(TestServer, Vec<u8>)> {
     Ok((TestServer::start(options)?, authority.pem()))
 }
 
-/// An address on which no process listens, as far as that can be known.
+/// An address on which no process listens at present.
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// What a configuration file would have; the authority goes from memory to the modem.
+/// The configuration, as from a file, except that the authority comes from memory.
 fn configuration(
     address: SocketAddr,
     server: SocketAddr,
@@ -165,7 +165,7 @@ fn configuration(
          to = \"{HOST}:443\"\n\
          insecure = true\n"
     );
-    // Not from the environment: the demo is the same everywhere.
+    // The environment is ignored, so that the demo is always the same.
     let args = RunArgs {
         config: None,
         check: false,
@@ -175,12 +175,12 @@ fn configuration(
     };
     let Checked { mut configuration, .. } = config::from_text("demo", &text, &args, around)?;
     let pem = Pem { source: "the demo's certificate authority".to_owned(), bytes: authority };
-    // `insecure` stood for an authority that is in no file; from here on the server is authenticated.
+    // `insecure` only stood in for an authority that is in no file. From here on, the server is authenticated.
     configuration.tunnels[0].settings.tls.authentication = Authentication::Authorities(vec![pem]);
     Ok(configuration)
 }
 
-/// Up, then down, on one connection; checksums are compared between the two ends.
+/// Uploads, and then downloads on the same connection. Compares the checksums of both ends.
 fn transfer(tunnel: &Tunnel, address: SocketAddr, server: &TestServer) -> anyhow::Result<()> {
     let stream = tunnel.connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -199,13 +199,13 @@ fn transfer(tunnel: &Tunnel, address: SocketAddr, server: &TestServer) -> anyhow
     Ok(())
 }
 
-/// Waits until the modem has been set up and has opened its connection, so that neither counts as transfer.
+/// Waits until the modem is set up and has opened its connection, so that neither counts as transfer time.
 fn greet(client: &mut BufReader<TcpStream>) -> anyhow::Result<()> {
     client.get_mut().write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes())?;
     answer(client).map(drop)
 }
 
-/// What was moved, once both ends have the same checksum of it.
+/// A transfer for which both ends have the same checksum.
 struct Moved {
     took: Duration,
     checksum: String,
@@ -224,7 +224,7 @@ impl std::fmt::Display for Moved {
     }
 }
 
-/// The server answers with the checksum of what it got.
+/// Uploads the pattern. The server answers with the checksum of what it received.
 fn upload(client: &mut BufReader<TcpStream>) -> anyhow::Result<Moved> {
     let progress = progress("up");
     let started = Instant::now();
@@ -242,7 +242,7 @@ fn upload(client: &mut BufReader<TcpStream>) -> anyhow::Result<Moved> {
     Ok(Moved { took, checksum })
 }
 
-/// The server sends the pattern from its beginning.
+/// Downloads the pattern from its beginning.
 fn download(client: &mut BufReader<TcpStream>) -> anyhow::Result<Moved> {
     let progress = progress("down");
     let started = Instant::now();
@@ -268,7 +268,7 @@ fn download(client: &mut BufReader<TcpStream>) -> anyhow::Result<Moved> {
     Ok(Moved { took, checksum })
 }
 
-/// Makes the bytes that are transferred, a chunk at a time, and returns their checksum. They begin at `first`
+/// Generates the bytes that are transferred, in chunks, and returns their checksum. They begin at position `first`
 /// of the endless pattern.
 fn pattern(first: u64, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<String> {
     let mut sha = Sha256::new();
@@ -281,7 +281,7 @@ fn pattern(first: u64, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Res
     Ok(hexadecimal(sha))
 }
 
-/// Reads a response that is a short text.
+/// Reads a response whose body is a short text.
 fn answer(client: &mut BufReader<TcpStream>) -> anyhow::Result<String> {
     let length = response_length(client)?;
     ensure!(length <= TEXT_LIMIT_BYTES, "the server answered with {length} bytes");
@@ -333,14 +333,14 @@ fn say(line: &str) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{line}").context("cannot write to standard output")
 }
 
-/// A bar on standard error; nothing where that is no terminal.
+/// A progress bar on standard error, if that is a terminal.
 fn progress(direction: &'static str) -> ProgressBar {
     let style = "{prefix:4} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
     let style = ProgressStyle::with_template(style).expect("the template is constant and correct");
     ProgressBar::new(TRANSFER_BYTES).with_style(style).with_prefix(direction)
 }
 
-/// The command that works when it is pasted, also where a proxy is set.
+/// A command that works when it is pasted, even if a proxy is configured.
 fn curl(address: SocketAddr) -> String {
     format!("curl --noproxy '*' --connect-to {HOST}:80:{address} http://{HOST}/")
 }
@@ -348,9 +348,9 @@ fn curl(address: SocketAddr) -> String {
 /// The server's name, which the modem checks against the certificate. RFC 2606 reserves it.
 const HOST: &str = "demo.example";
 
-/// Each way.
+/// In each direction.
 const TRANSFER_BYTES: u64 = 8 * 1024 * 1024;
-/// Where the upload begins in the pattern: after the download, so that neither can pass for the other.
+/// Where the upload begins in the pattern: after the download, so that neither can be taken for the other.
 const UP_FROM: u64 = TRANSFER_BYTES;
 const CHUNK_BYTES: usize = 16 * 1024;
 // `pattern` makes whole chunks.
@@ -359,9 +359,9 @@ const _: () = assert!(TRANSFER_BYTES.is_multiple_of(CHUNK_BYTES as u64));
 /// The longest line of a response's head, and the longest text after it.
 const TEXT_LIMIT_BYTES: u64 = 4096;
 
-/// Nothing takes longer here without being broken.
+/// Any step that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two attempts to connect to a tunnel that is about to listen.
+/// The pause between two attempts to connect to a tunnel that is about to listen.
 const RETRY: Duration = Duration::from_millis(20);
-/// From the end of a connection to the end of the tunnel, whichever has caused the other.
+/// The longest time between the end of a connection and the end of the tunnel, if one causes the other.
 const LAST_WORDS: Duration = Duration::from_millis(500);

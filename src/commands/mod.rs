@@ -1,4 +1,4 @@
-//! The words of `qssl-tunnel --help`, a file for each.
+//! The subcommands of `qssl-tunnel`, with a file for each.
 
 mod at;
 mod cert;
@@ -18,10 +18,10 @@ use crate::config::{Environment, Verbosity};
 use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::logging;
 
-/// Does what the command line asks for.
+/// Runs the subcommand of the command line.
 ///
 /// # Errors
-/// What keeps the command from being done; its exit status is in the error, if it is not a plain failure.
+/// The command cannot be done. The error contains its exit status, unless it is a plain failure.
 pub fn run(command: Command) -> anyhow::Result<ExitStatus> {
     let around = environment();
     match command {
@@ -43,7 +43,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitStatus> {
     }
 }
 
-/// What the checks of a configuration need to know of the machine.
+/// What the checks of a configuration need to know about the host.
 #[allow(clippy::disallowed_methods)] // Certificates are judged by the clock at the start.
 fn environment() -> Environment {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -53,10 +53,10 @@ fn environment() -> Environment {
     }
 }
 
-/// What is shown is the answer; that a port was opened for it is shown on request.
+/// Starts logging with warnings only: the output is the answer, and other messages are logged on request.
 fn start_logging(verbosity: Verbosity) {
     logging::start(if verbosity == Verbosity::Normal { Verbosity::Quiet } else { verbosity });
 }
 
-/// How long a daemon may take to reply: it may ask the modem first.
+/// How long a daemon may take to reply: it may query the modem first.
 const REPLY_LIMIT: Duration = Duration::from_secs(15);

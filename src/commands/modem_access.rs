@@ -1,7 +1,7 @@
-//! Commands and answers with a modem from outside the tunnels, as `doctor`, `cert` and `at` need them.
+//! Commands to a modem, and their answers, for `doctor`, `cert`, `at` and `status`.
 //!
-//! Where a daemon runs, its control socket carries them and the daemon sends them between its tunnels' own;
-//! otherwise the port is opened here, with its wire settings and nothing else. The caller cannot see which.
+//! If a daemon runs, the commands go through its control socket, and the daemon sends them between those of its
+//! tunnels. Otherwise the port is opened here, and only its wire format is set up. Callers use both in the same way.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,34 +21,34 @@ use qssl_core::modem::{CommandOutcome, Failure, Refusal, UserAnswer};
 /// A conversation with one modem.
 pub struct Conversation {
     way: Way,
-    /// What is at the other end, for people.
+    /// The daemon or the ports, for messages.
     name: String,
 }
 
 enum Way {
     Port {
         modem: Box<Commanded>,
-        /// Where no daemon was found, if neither a port nor a daemon was named.
+        /// The paths at which no daemon was found, if the user named neither a port nor a daemon.
         sought: Vec<PathBuf>,
     },
     Daemon(Client),
 }
 
-/// How a conversation is to be had.
+/// How to reach the modem.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// `--control`: this daemon and nothing else.
+    /// `--control`: only through this daemon.
     pub control: Option<PathBuf>,
-    /// The port was typed out: it, and no daemon, is meant.
+    /// The user named a port: no daemon is looked for.
     pub device_is_given: bool,
-    /// Where a daemon is looked for otherwise.
+    /// Otherwise, a daemon is looked for at these paths.
     pub usual_paths: Vec<PathBuf>,
 }
 
 impl Access {
     /// As the options and the environment set it.
     pub fn new(control: Option<&Path>, modem: &ModemOptions) -> Self {
-        // As for a daemon: none is no control socket.
+        // As for a daemon, `none` means no control socket.
         let is_off = control == Some(Path::new("none"));
         Access {
             control: control.filter(|_| !is_off).map(Path::to_owned),
@@ -57,10 +57,10 @@ impl Access {
         }
     }
 
-    /// The daemon to talk to, if it is to be one, and where its control socket is.
+    /// Connects to the daemon, if there is one to use. Returns the path of its control socket as well.
     ///
     /// # Errors
-    /// The one that was named does not answer, or the one that runs does not let this user in.
+    /// The named daemon does not answer, or this user may not use the control socket of the running one.
     pub fn daemon(&self) -> Result<Option<(Client, PathBuf)>, Failure> {
         if let Some(path) = &self.control {
             let client = Client::connect(path).map_err(|error| unexpected(Err(error)))?;
@@ -72,8 +72,8 @@ impl Access {
         for path in &self.usual_paths {
             match Client::connect(path) {
                 Ok(client) => return Ok(Some((client, path.clone()))),
-                // It is there and does not let this user in: the port would be found locked, without the
-                // reason.
+                // A daemon runs, but this user may not use it. Opening the port would only report that it is
+                // locked.
                 Err(ControlError::NoDaemon { source, .. })
                     if source.kind() == io::ErrorKind::PermissionDenied =>
                 {
@@ -88,7 +88,7 @@ impl Access {
     }
 }
 
-/// Which connection an open is of.
+/// The kind of connection that is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// AT+QIOPEN
@@ -98,11 +98,11 @@ pub enum Service {
 }
 
 impl Conversation {
-    /// With the daemon that `access` names or that runs, else with the modem on its own port, which is opened
-    /// at the first command.
+    /// Begins a conversation through the daemon that `access` names or that runs, or else with the modem on its
+    /// port, which is opened at the first command.
     ///
     /// # Errors
-    /// The daemon that was named does not answer, or nothing can be waited for.
+    /// The daemon cannot be used, or the event loop cannot be set up.
     pub fn open(configuration: &Configuration, access: &Access) -> Result<Self, Failure> {
         if let Some((mut client, path)) = access.daemon()? {
             client
@@ -125,7 +125,7 @@ impl Conversation {
         matches!(&self.way, Way::Port { sought, .. } if sought.is_empty())
     }
 
-    /// What is at the other end: the ports that are open, or the daemon.
+    /// The open ports, or the daemon.
     pub fn name(&self) -> String {
         let ports = match &self.way {
             Way::Port { modem, .. } => modem.port_names(),
@@ -134,7 +134,7 @@ impl Conversation {
         if ports.is_empty() { self.name.clone() } else { ports.join(", ") }
     }
 
-    /// Lets time pass.
+    /// Waits for this time.
     ///
     /// # Errors
     /// As [`Conversation::wait_until_ready`].
@@ -145,12 +145,12 @@ impl Conversation {
         }
     }
 
-    /// Whether a daemon with tunnels of its own is between us and the modem.
+    /// Whether the modem is shared with a daemon and its tunnels.
     pub fn is_shared(&self) -> bool {
         matches!(self.way, Way::Daemon(_))
     }
 
-    /// The SSL context with the settings of a daemon's tunnel to this server. `None`: there is no such tunnel, or no
+    /// The SSL context with the settings of a daemon's tunnel to this server; `None` if there is no such tunnel or no
     /// daemon.
     ///
     /// # Errors
@@ -167,7 +167,7 @@ impl Conversation {
         }
     }
 
-    /// The files that a daemon's tunnels have in the modem; none without a daemon.
+    /// The files of a daemon's tunnels in the modem; none without a daemon.
     ///
     /// # Errors
     /// The daemon is gone.
@@ -193,16 +193,16 @@ impl Conversation {
         }
     }
 
-    /// Sends a command and waits for its answer. A daemon refuses what would break its tunnels.
+    /// Sends a command and waits for its answer. A daemon refuses a command that would break its tunnels.
     ///
     /// # Errors
-    /// No answer can come: the port, the modem or the daemon is gone, or a signal came. That the modem does not
-    /// answer this one command is an answer without an outcome.
+    /// No answer can come: the port, the modem or the daemon is gone, or a signal came. If the modem does not answer
+    /// this one command, the answer has no outcome.
     pub fn ask(&mut self, command: Command) -> Result<UserAnswer, Failure> {
         self.say(command, false, &mut |_, _| ())
     }
 
-    /// The same, even where a daemon would refuse it: for what is known to touch no tunnel.
+    /// The same, even if a daemon would refuse the command: for commands that do not affect tunnels.
     ///
     /// # Errors
     /// As [`Conversation::ask`].
@@ -210,8 +210,7 @@ impl Conversation {
         self.say(command, true, &mut |_, _| ())
     }
 
-    /// [`Conversation::insist`], with reports on the progress of an upload: bytes that have left, and bytes
-    /// in all.
+    /// [`Conversation::insist`], with reports on the progress of an upload: bytes sent, and bytes in total.
     ///
     /// # Errors
     /// As [`Conversation::ask`].
@@ -250,8 +249,8 @@ impl Conversation {
         }
     }
 
-    /// The result of an open that was just asked for: 0, or the modem's result code. `None`: it did not come
-    /// within `limit`, 1–600 s.
+    /// The result of an open that was just sent: 0, or the modem's result code. `None`: it did not come within
+    /// `limit`, 1–600 s.
     ///
     /// # Errors
     /// As [`Conversation::ask`].
@@ -271,7 +270,7 @@ impl Conversation {
         }
     }
 
-    /// Results of opens that came so far are of earlier ones.
+    /// Discards the results that came so far: they belong to earlier opens.
     pub fn forget_opens(&mut self) {
         if let Way::Port { modem, .. } = &mut self.way {
             modem.forget_opens();
@@ -300,7 +299,7 @@ fn request(command: &Command, force: bool) -> Request {
     }
 }
 
-/// The result in the modem's words.
+/// Parses the result as the modem sent it.
 fn outcome(result: &str) -> CommandOutcome {
     match result {
         "OK" => CommandOutcome::Ok,
@@ -315,7 +314,7 @@ fn outcome(result: &str) -> CommandOutcome {
     }
 }
 
-/// A reply that is no answer.
+/// The failure for a reply that is not the expected one.
 fn unexpected(reply: Result<Reply, ControlError>) -> Failure {
     match reply {
         Ok(_) => Failure::new(Kind::Failed, "the daemon answered something else than was asked"),
@@ -329,8 +328,8 @@ fn unexpected(reply: Result<Reply, ControlError>) -> Failure {
     }
 }
 
-/// A modem was not found. Somebody who runs a daemon wonders why that was not asked. `others`: the tunnels that
-/// run here and use a port.
+/// If no modem was found, extends the message: it names where a daemon was looked for, or the `others`, which are
+/// tunnels that run here and use a port.
 fn nor_a_daemon(failure: Failure, sought: &[PathBuf], others: impl FnOnce() -> Vec<String>) -> Failure {
     if failure.status != Kind::PortUnavailable || sought.is_empty() {
         return failure;
@@ -359,7 +358,7 @@ fn seconds(time: Duration) -> u16 {
     time.as_secs().clamp(1, 600) as u16
 }
 
-/// How much longer than the modem a daemon may take.
+/// How much longer a daemon may take than the modem.
 const LATENCY: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

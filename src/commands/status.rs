@@ -1,4 +1,4 @@
-//! `qssl-tunnel status`: how a running daemon is, or the modem itself where none runs.
+//! `qssl-tunnel status`: the status of a running daemon, or of the modem itself if none runs.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -19,10 +19,10 @@ use qssl_core::Kind;
 use qssl_core::at::Command;
 use qssl_core::modem::{Failure, Profile};
 
-/// Shows how the daemon and its modem are.
+/// Shows the status of the daemon and its modem.
 ///
 /// # Errors
-/// The options are wrong, or there is no daemon or modem to ask.
+/// The options are wrong, or neither a daemon nor a modem answers.
 #[allow(clippy::disallowed_methods, reason = "an edge: it lets time pass between two looks, and measures it")]
 pub fn run(args: &StatusArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     let checked = config::from_modem(&args.modem, &args.logging, around)?;
@@ -81,7 +81,7 @@ fn show(args: &StatusArgs, status: &Status, before: Option<(&Status, Duration)>)
     out.flush()
 }
 
-/// Fetches the flight recorder. Further ports go into files with `.1`, `.2` and so on after the name.
+/// Fetches the flight recorder. Further ports are written to files with `.1`, `.2` and so on after the name.
 fn dump(client: &mut Client, file: Option<&Path>, payload: Option<bool>) -> anyhow::Result<()> {
     let ports = match client.ask(&Request::Transcript { payload }, REPLY_LIMIT)? {
         Reply::Transcript { ports } => ports,
@@ -100,7 +100,7 @@ fn dump(client: &mut Client, file: Option<&Path>, payload: Option<bool>) -> anyh
     Ok(())
 }
 
-/// What a modem reports about itself when no daemon has its port.
+/// What a modem reports about itself when no daemon uses its port.
 fn of_modem(conversation: &mut Conversation) -> Result<Status, Failure> {
     let mut status = Status {
         state: status::NO_DAEMON.into(),

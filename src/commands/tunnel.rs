@@ -1,4 +1,4 @@
-//! `qssl-tunnel listen`, `connect` and `run`: tunnels, from this process or one that runs already.
+//! `qssl-tunnel listen`, `connect` and `run`: tunnels of this process, or of one that runs already.
 
 use std::path::PathBuf;
 
@@ -12,13 +12,13 @@ use crate::event_loop::{self, DaemonOptions};
 /// Serves the tunnel of the command line.
 ///
 /// # Errors
-/// The options are wrong, or the event loop cannot work.
+/// The options are wrong, or the event loop cannot be set up.
 pub fn listen(args: &ListenArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     serve(config::from_listen(args, around)?, DaemonOptions::default())
 }
 
-/// One connection between standard input and output and the server, through the tunnel of a running daemon or by a
-/// modem of its own.
+/// Connects standard input and output to the server, through the tunnel of a running daemon or directly through a
+/// modem.
 ///
 /// # Errors
 /// The options are wrong, or the connection cannot be made or was cut.
@@ -33,7 +33,7 @@ pub fn connect(args: &ConnectArgs, around: &Environment) -> anyhow::Result<ExitS
 /// Serves the tunnels of the configuration file, or only checks it.
 ///
 /// # Errors
-/// The options or the file are wrong, or the event loop cannot work.
+/// The options or the file are wrong, or the event loop cannot be set up.
 pub fn run(args: RunArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     let checked = config::from_run(&args, around)?;
     if args.check {
@@ -42,7 +42,7 @@ pub fn run(args: RunArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
         }
         return Ok(ExitStatus::Done);
     }
-    // It alone has a file to read again, and a place of its own for its control socket and its state.
+    // Only `run` has a file to reload, and default paths for its control socket and its state.
     let options = DaemonOptions {
         reload: Some(Box::new(move || config::from_run(&args, &environment()))),
         default_control_path: control::usual_paths().into_iter().next(),

@@ -1,8 +1,8 @@
-//! Finding the modem's tty by what is plugged in, through sysfs.
+//! Finds the modem's tty by its USB device, through sysfs.
 //!
-//! Names like `/dev/ttyUSB2` change when a modem re-enumerates, and not every system has `/dev/serial/by-id`
-//! (OpenWrt has not), so a modem is identified by what the kernel reports about its USB device. Sysfs and
-//! /dev are arguments, so that tests can bring their own.
+//! Names like `/dev/ttyUSB2` change when a modem re-enumerates, and some systems (OpenWrt) have no
+//! `/dev/serial/by-id`, so a modem is identified by what the kernel reports about its USB device. The paths of
+//! sysfs, /dev and /usr are arguments, so that tests can use their own.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ const QUECTEL: u16 = 0x2c7c;
 /// Drivers of USB modems: their ttys have no real serial line. All others are UART adapters.
 const MODEM_DRIVERS: [&str; 6] = ["option", "option1", "qcserial", "cdc_acm", "sierra", "hso"];
 
-/// Where this host keeps what discovery looks at.
+/// The directories that discovery reads.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// `/sys`
@@ -29,39 +29,39 @@ pub struct Host {
 }
 
 impl Host {
-    /// The host that we run on.
+    /// The host that this process runs on.
     pub fn this() -> Host {
         Host { sysfs: PathBuf::from("/sys"), dev: PathBuf::from("/dev"), usr: PathBuf::from("/usr") }
     }
 
-    /// Whether ModemManager is here now: it can be installed while we run. It takes the AT port of a Quectel modem as
-    /// its primary port, so the modem port is for us.
+    /// Whether ModemManager is installed; this can change while the process runs. ModemManager uses the AT port of a
+    /// Quectel modem as its primary port, so the modem port is better for us.
     fn has_modem_manager(&self) -> bool {
         let traces = ["sbin/ModemManager", "lib/udev/rules.d/77-mm-quectel-port-types.rules"];
         traces.iter().any(|trace| self.usr.join(trace).exists())
     }
 }
 
-/// What an interface of a Quectel modem is for, as far as its number shows.
+/// The purpose of an interface of a Quectel modem, as far as its number shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     /// The AT port (usbat).
     At,
     /// The modem port (usbmodem), which speaks AT as well.
     Modem,
-    /// Diagnosis, positions, or nothing that is known.
+    /// Diagnosis, GNSS, or unknown.
     Other,
 }
 
-/// What this interface of a modem is for, whose ttys have these interfaces. Nothing but an answer to AT proves it.
+/// The purpose of this interface of a modem whose ttys have these `interfaces`. Only an answer to AT proves it.
 fn role(product: u16, interface: u8, interfaces: &BTreeSet<u8>) -> Role {
     let has = |wanted: &[u8]| wanted.iter().all(|interface| interfaces.contains(interface));
     let (at, modem) = match product {
         // EC200S, EC200A, EC200T
         0x6002 | 0x6005 | 0x6026 => (3, Some(4)),
-        // EC200U: 3 is a log, and the modem port has a number above that.
+        // EC200U: interface 3 is a log, and the modem port has a higher number.
         0x0901 => (2, interfaces.last().copied().filter(|last| *last > 3)),
-        // The RNDIS composition of EC2x: the first two interfaces are the network's.
+        // The RNDIS composition of EC2x: the first two interfaces are the network device.
         _ if has(&[2, 3, 4, 5]) && !interfaces.contains(&0) => (4, Some(5)),
         _ => (2, Some(3)),
     };
@@ -77,7 +77,7 @@ fn role(product: u16, interface: u8, interfaces: &BTreeSet<u8>) -> Role {
 pub struct Candidate {
     /// The device to open.
     pub path: PathBuf,
-    /// What it is plugged into; `None` for what is not on USB.
+    /// Its USB device; `None` if it is not on USB.
     pub usb: Option<Usb>,
 }
 
@@ -90,20 +90,20 @@ pub struct Usb {
     pub product: u16,
     /// Interface number (`bInterfaceNumber`).
     pub interface: u8,
-    /// The driver of the interface, as `option`.
+    /// The driver of the interface, such as `option`.
     pub driver: String,
-    /// Where it is plugged in, as `1-1.2`: one per modem at any time.
+    /// Where it is plugged in, such as `1-1.2`. No two modems have the same location.
     pub location: String,
     /// The product's name.
     pub product_name: Option<String>,
     /// The manufacturer's name.
     pub manufacturer: Option<String>,
-    /// The serial number, which many modems leave empty or at a dummy.
+    /// The serial number. Many modems have none, or a dummy.
     pub serial: Option<String>,
 }
 
 impl Usb {
-    /// Made by Quectel. Old EC20 modules have Qualcomm's vendor id and only the name to know them by.
+    /// Whether it is made by Quectel. Old EC20 modules have Qualcomm's vendor id, and are known only by the name.
     fn is_quectel(&self) -> bool {
         self.vendor == QUECTEL || self.manufacturer.as_deref().is_some_and(|name| name.starts_with("Quectel"))
     }
@@ -116,20 +116,20 @@ pub enum Wiring {
     Uart,
     /// A USB modem's own interface.
     UsbModem {
-        /// What the modem calls it, where its number shows it: usbat or usbmodem.
+        /// The modem's name for it, usbat or usbmodem, if the interface number shows it.
         at_port: Option<&'static str>,
     },
-    /// A pseudo-terminal, or nothing that sysfs knows.
+    /// A pseudo-terminal, or a tty that sysfs does not know.
     Pseudo,
 }
 
-/// The ttys that `device` stands for, best first; never empty. For `auto` and `usb:` those are all of one
-/// modem, and the caller asks each with AT until one answers; for `imei:` those of every Quectel modem, and
-/// AT+GSN shows which it is. For devices that are not ttys: nothing fits.
+/// The ttys that `device` stands for, best first; never empty. For `auto` and `usb:` they are those of one modem,
+/// and the caller sends AT to each until one answers. For `imei:` they are those of every Quectel modem, and
+/// `AT+GSN` shows which one it is. For devices that are not ttys, nothing matches.
 ///
 /// # Errors
-/// [`OpenError::Missing`] when nothing fits, [`OpenError::Ambiguous`] when several modems do and only one
-/// can be meant.
+/// [`OpenError::Missing`] or [`OpenError::NoModem`] if nothing matches, [`OpenError::Ambiguous`] if several modems
+/// match and only one can be meant.
 pub fn candidates(device: &Device, host: &Host) -> Result<Vec<Candidate>, OpenError> {
     let (name, found, is_one_modem) = match device {
         Device::Path(path) => {
@@ -138,7 +138,7 @@ pub fn candidates(device: &Device, host: &Host) -> Result<Vec<Candidate>, OpenEr
         Device::Glob(pattern) => (pattern.clone(), matching(pattern, host), false),
         Device::Auto => ("auto".to_owned(), at_ports(host, Usb::is_quectel), true),
         Device::Imei(imei) => {
-            // Of the IMEI only the digits for the type of device; the rest is personal.
+            // Only the digits for the type of device are shown; the rest of the IMEI is personal.
             let visible: String = imei.chars().take(8).collect();
             (format!("imei:{visible}…"), at_ports(host, Usb::is_quectel), false)
         }
@@ -178,7 +178,7 @@ pub fn candidates(device: &Device, host: &Host) -> Result<Vec<Candidate>, OpenEr
     Ok(found)
 }
 
-/// What kind of line the tty at `path`, or what it links to, is connected to.
+/// What the tty at `path`, or the target of this link, is connected to.
 pub fn wiring(path: &Path, host: &Host) -> Wiring {
     let Some(name) = tty_name(path) else { return Wiring::Pseudo };
     if !host.sysfs.join("class/tty").join(&name).join("device").exists() {
@@ -199,7 +199,7 @@ pub fn wiring(path: &Path, host: &Host) -> Wiring {
     }
 }
 
-/// All ttys of the modems that are meant, the best one of each first, then the next best.
+/// All ttys of the matching modems: the best one of each first, then the next best.
 fn at_ports(host: &Host, is_meant: impl Fn(&Usb) -> bool) -> Vec<Candidate> {
     let mut ttys = usb_ttys(host);
     ttys.retain(|candidate| candidate.usb.as_ref().is_some_and(&is_meant));
@@ -219,8 +219,8 @@ fn interfaces(location: &str, ttys: &[Candidate]) -> BTreeSet<u8> {
     of_it.map(|usb| usb.interface).collect()
 }
 
-/// How likely AT commands are understood and no other program uses the port: lower is better. Interfaces 0
-/// and 1 are diagnosis and positions on most modules, so they come last.
+/// How likely it is that the port answers AT commands and that no other program uses it: lower is better.
+/// Interfaces 0 and 1 are diagnosis and GNSS on most modules, so they come last.
 fn at_rank(role: Role, interface: u8, has_modem_manager: bool) -> u16 {
     match (role, interface) {
         (Role::At, _) => 1,
@@ -247,7 +247,7 @@ pub(super) fn usb_ttys(host: &Host) -> Vec<Candidate> {
 
 fn matching(pattern: &str, host: &Host) -> Vec<Candidate> {
     let Ok(paths) = glob::glob(pattern) else { return Vec::new() };
-    // What cannot be read is as good as not there.
+    // Paths that cannot be read are skipped.
     paths.flatten().map(|path| Candidate { usb: usb_of(&path, host), path }).collect()
 }
 
@@ -270,7 +270,7 @@ fn usb_of(path: &Path, host: &Host) -> Option<Usb> {
     })
 }
 
-/// What to add to "no such device": a modem that is there but has no tty lacks its driver.
+/// A hint after "no such device": a modem that is plugged in but has no tty lacks its driver.
 fn hint(device: &Device, host: &Host) -> String {
     let wanted = match device {
         Device::Auto | Device::Imei(_) => QUECTEL,
@@ -318,7 +318,7 @@ pub(super) mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// A host in a folder of its own, removed at the end.
+    /// A host in its own folder, removed at the end.
     pub(in crate::ports) struct TestHost(pub(in crate::ports) Host);
 
     impl TestHost {
@@ -355,7 +355,7 @@ pub(super) mod tests {
             }
         }
 
-        /// Takes a device away again, as the kernel does.
+        /// Removes a device again, as the kernel does.
         pub(in crate::ports) fn unplug(&self, location: &str) {
             let sysfs = &self.0.sysfs;
             for entry in fs::read_dir(sysfs.join("class/tty")).unwrap().flatten() {
@@ -402,7 +402,7 @@ pub(super) mod tests {
         let host = TestHost::new("auto");
         host.plug("1-2", ("0403", "6001"), "ftdi_sio", &[]);
         host.plug_modem("1-1.4", 4);
-        // What does not answer there is asked on the next; diagnosis comes last.
+        // If the first does not answer, the next is tried; diagnosis comes last.
         assert_eq!(host.found(&Device::Auto), ["ttyUSB6", "ttyUSB7", "ttyUSB5", "ttyUSB4"]);
         assert_eq!(host.found(&EC25)[0], "ttyUSB6");
         let third = Device::Usb { vendor: 0x2c7c, product: 0x0125, interface: Some(3) };
@@ -418,7 +418,7 @@ pub(super) mod tests {
         let host = TestHost::new("mm");
         host.plug_modem("1-1", 0);
         assert_eq!(host.found(&Device::Auto)[0], "ttyUSB2");
-        // Installed while we run, it counts from the next search on.
+        // If it is installed while we run, the next search takes it into account.
         fs::create_dir_all(host.0.usr.join("sbin")).unwrap();
         fs::write(host.0.usr.join("sbin/ModemManager"), "").unwrap();
         assert_eq!(host.found(&Device::Auto)[..2], ["ttyUSB3", "ttyUSB2"]);

@@ -1,8 +1,8 @@
-//! Finding a device, and finding it again: a modem that re-enumerates comes back under another name.
+//! Finds a device, and finds it again: a modem that re-enumerates gets another name.
 //!
-//! A path is opened as it is. If it was a USB device and is gone, the same interface of the same device,
-//! known by its serial number or else by where it is plugged in, is taken wherever it re-appears. A pattern
-//! or `imei:` may stand for several ttys, which are tried in turn; when all have been, there is no such device.
+//! A path is opened as it is. If it was a USB device and is gone, the same interface of the same device is taken
+//! under its new name; the device is identified by its serial number, or else by where it is plugged in. `auto`,
+//! `usb:` and `imei:` may stand for several ttys, which are tried in turn. After the last, the device is missing.
 
 use std::path::PathBuf;
 
@@ -10,14 +10,14 @@ use super::discover::{Candidate, Host, Usb, candidates, usb_ttys};
 use super::{OpenError, Port, PortSettings};
 use crate::config::Device;
 
-/// Opens one `--device`, time and again.
+/// Opens one `--device`, repeatedly.
 #[derive(Debug)]
 pub struct Finder {
     device: Device,
     host: Host,
-    /// The device that a path led to when it was opened last.
+    /// The USB device that was opened last.
     known: Option<Usb>,
-    /// Which of several candidates is due.
+    /// The index of the candidate that is next.
     turn: usize,
 }
 
@@ -53,7 +53,7 @@ impl Finder {
                         opened.ok().and_then(|mut all| all.pop()).and_then(|candidate| candidate.usb);
                     return Ok(port);
                 }
-                // Another program may well hold another modem, or another port of this one.
+                // Another program may use another modem, or another port of this one.
                 Err(error) if matches!(self.device, Device::Imei(_)) => {
                     self.turn += 1;
                     failed = Some(failed.unwrap_or(error));
@@ -63,7 +63,7 @@ impl Finder {
         }
     }
 
-    /// What was opened is another modem, or none of its AT ports: the next candidate is due.
+    /// Moves on to the next candidate: the last one is another modem, or not an AT port.
     pub fn next_candidate(&mut self) {
         self.turn += 1;
         self.known = None;
@@ -125,7 +125,7 @@ mod tests {
         finder.known = usb_ttys(&host.0).into_iter().find(|tty| tty.path == path).and_then(|tty| tty.usb);
         assert_eq!(finder.path().unwrap(), path);
         host.unplug("1-1");
-        // Nothing there: the error is about the path that the user typed.
+        // While no modem is plugged in, the error is about the path that the user typed.
         assert_eq!(finder.path().unwrap(), path);
         host.plug_modem("1-1", 5);
         assert_eq!(finder.path().unwrap(), host.0.dev.join("ttyUSB7"));
@@ -156,7 +156,7 @@ mod tests {
         (0..7).for_each(|_| finder.next_candidate());
         let message = finder.path().unwrap_err().to_string();
         assert_eq!(message, "imei:***0123: no such device (8 asked)");
-        // The next attempt asks all of them again.
+        // The next attempt tries all of them again.
         assert_eq!(finder.path().unwrap(), first);
     }
 

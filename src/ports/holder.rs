@@ -1,36 +1,36 @@
-//! Who keeps a tty open or locked: program names for messages.
+//! The programs that have a tty open or locked, for messages.
 //!
-//! Two sources: the open descriptors of all processes, which only root may see of others, and the
-//! kernel's list of file locks, which everybody may read. Both are looked through only after an open has
+//! There are two sources: the open descriptors of all processes, of which other users' are visible only to root,
+//! and the kernel's list of file locks, which every user may read. Both are searched only after an open has
 //! failed.
 
 use std::fs;
 use std::os::linux::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// How many holders are named in one message; more is no help to the reader.
+/// How many holders one message names; more would not help the reader.
 const HOLDERS_MAX: usize = 4;
 
-/// What the kernel calls processes of this program.
+/// The kernel's name for processes of this program.
 const PROGRAM: &str = "qssl-tunnel";
 
-/// The number of standard error: a terminal there is no modem.
+/// The descriptor of standard error. A terminal on a standard stream is not a modem.
 const STANDARD_STREAMS_LAST: u32 = 2;
 
 /// The programs that have the tty at `device` open or hold a lock on it, as `ModemManager (pid 123)`,
-/// separated by commas. `None` if none can be seen, which for an ordinary user means little.
+/// separated by commas. `None` if none is visible; an ordinary user does not see all.
 pub fn holders_of(device: &Path) -> Option<String> {
     list(pids_of(device))
 }
 
-/// The same without this process, for asking while the device is open here.
+/// The same without this process, for use while the device is open here.
 pub fn others_of(device: &Path) -> Option<String> {
     let own = std::process::id();
     list(pids_of(device).into_iter().filter(|pid| *pid != own).collect())
 }
 
-/// The other processes of this program that have a tty open beyond their standard streams, each as
-/// `qssl-tunnel (pid 123) uses /dev/ttyS0`, as far as they can be seen.
+/// The other processes of this program that have a tty open apart from their standard streams, each as
+/// `qssl-tunnel (pid 123) uses /dev/ttyS0`, as far as they are visible.
 pub fn other_tunnels() -> Vec<String> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse::<u32>().ok());
@@ -46,7 +46,7 @@ pub fn other_tunnels() -> Vec<String> {
     used.take(HOLDERS_MAX).collect()
 }
 
-/// The tty of this descriptor, unless it is a standard stream or none.
+/// The tty of this descriptor; `None` for a standard stream, or if it is not a tty.
 fn tty_behind(descriptor: &Path) -> Option<PathBuf> {
     let number: u32 = descriptor.file_name()?.to_str()?.parse().ok()?;
     let target = fs::read_link(descriptor).ok()?;
@@ -81,7 +81,7 @@ fn processes_with_open(rdev: u64) -> Vec<u32> {
             let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
             descriptors.flatten().any(|descriptor| {
                 let path = descriptor.path();
-                // Only what lies in /dev is followed: a look at a file on a dead network share would hang.
+                // Only links into /dev are followed: stat of a file on a dead network share would hang.
                 fs::read_link(&path).is_ok_and(|target| target.starts_with("/dev"))
                     && fs::metadata(&path).is_ok_and(|metadata| metadata.st_rdev() == rdev)
             })
@@ -89,8 +89,8 @@ fn processes_with_open(rdev: u64) -> Vec<u32> {
         .collect()
 }
 
-/// The owners of locks on the file with this device and inode number, out of the text of `/proc/locks`:
-/// `3: FLOCK  ADVISORY  WRITE 1234 00:05:678 0 EOF`, device numbers in hexadecimal.
+/// The owners of locks on the file with this device and inode number, from the text of `/proc/locks`:
+/// `3: FLOCK  ADVISORY  WRITE 1234 00:05:678 0 EOF`, with device numbers in hexadecimal.
 fn lock_owners(locks: &str, device: u64, inode: u64) -> Vec<u32> {
     let file = format!("{:02x}:{:02x}:{inode}", rustix::fs::major(device), rustix::fs::minor(device));
     locks
@@ -100,7 +100,7 @@ fn lock_owners(locks: &str, device: u64, inode: u64) -> Vec<u32> {
             let place = words.clone().position(|word| word == file)?;
             words.nth(place.checked_sub(1)?)?.parse::<u32>().ok()
         })
-        // 0 stands for a process outside of our view (another container).
+        // 0 stands for a process in another PID namespace (another container).
         .filter(|pid| *pid != 0)
         .collect()
 }

@@ -1,4 +1,4 @@
-//! The few questions to the kernel about a tty or a socket that no library asks for us.
+//! The few queries to the kernel about a tty or a socket that no library offers.
 //!
 //! Each is one `ioctl` that only reads. The request numbers come from libc because they differ between
 //! processors (MIPS and PowerPC count differently).
@@ -12,20 +12,18 @@ use rustix::ioctl::{Getter, Opcode, ioctl};
 
 use super::Lines;
 
-/// Bytes written to a tty, or to a TCP or Unix socket, that have not left yet: on the wire for a tty,
-/// acknowledged by the peer for TCP, read by the peer for a Unix socket. TIOCOUTQ, which Linux calls
-/// SIOCOUTQ for sockets.
+/// Bytes written to a tty, or to a TCP or Unix socket, that are not yet on the wire (tty), acknowledged by the
+/// peer (TCP), or read by the peer (Unix). This is TIOCOUTQ, which Linux calls SIOCOUTQ for sockets.
 ///
 /// # Errors
-/// `ENOTTY` or `EINVAL` for what has no such queue, as a pipe or a file.
+/// `ENOTTY` or `EINVAL` if there is no such queue, as for a pipe or a file.
 pub(crate) fn output_queued(fd: impl AsFd) -> io::Result<usize> {
     // SAFETY: TIOCOUTQ writes one int.
     let bytes = unsafe { ioctl(fd, Getter::<{ libc::TIOCOUTQ as Opcode }, libc::c_int>::new()) }?;
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
-/// All four input lines of a serial port in one call: on some USB adapters a question costs a
-/// millisecond, so they are not asked for one by one.
+/// All four input lines of a serial port in one call, since a query takes a millisecond on some USB adapters.
 ///
 /// # Errors
 /// `ENOTTY` on a pseudo-terminal, which has no lines.
@@ -40,15 +38,15 @@ pub(super) fn lines(fd: impl AsFd) -> io::Result<Lines> {
     })
 }
 
-/// Whether somebody has claimed the tty with TIOCEXCL. For root this is the only sign: the kernel lets
-/// root open a claimed tty.
+/// Whether a program has claimed the tty with TIOCEXCL. For root this is the only sign: the kernel lets root
+/// open a claimed tty.
 pub(super) fn is_exclusive(fd: impl AsFd) -> bool {
     // SAFETY: TIOCGEXCL writes one int.
     unsafe { ioctl(fd, Getter::<{ libc::TIOCGEXCL as Opcode }, libc::c_int>::new()) }
         .is_ok_and(|claimed| claimed != 0)
 }
 
-/// What the driver has counted since it was loaded. `None` where it does not count.
+/// What the driver has counted since it was loaded; `None` if it does not count.
 pub(super) fn line_counters(fd: impl AsFd) -> Option<LineCounters> {
     // SAFETY: TIOCGICOUNT writes one `struct serial_icounter_struct`, declared below.
     let counters =

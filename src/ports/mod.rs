@@ -1,10 +1,9 @@
-//! Ports: the ways to reach the modem, each as non-blocking bytes with a few lines beside them.
+//! Ports: the ways to reach the modem, with non-blocking bytes and a few control lines.
 //!
 //! A port is a tty (`serial`), a serial device server on the network (`rfc2217`), or a raw TCP connection
-//! (`tcp`). `discover` finds ttys by what is plugged in, `holder` names the program that keeps one from us.
-//! Nothing here waits or knows the time, with one exception that is named at [`Port::open`]; readiness comes
-//! from mio, edge-triggered, so [`Port::read`] and [`Port::write`] are repeated until they return
-//! `WouldBlock`.
+//! (`tcp`). `discover` finds ttys by their USB devices. `holder` names the program that has a tty in use.
+//! Nothing here waits or reads the clock. Events of mio are edge-triggered, so [`Port::read`] and
+//! [`Port::write`] are repeated until they return `WouldBlock`.
 
 pub(crate) mod discover;
 pub(crate) mod finder;
@@ -21,7 +20,7 @@ use mio::{Registry, Token};
 
 use crate::config::{Device, FlowControl};
 
-/// An open port. Dropping it closes it and throws away output that has not left yet.
+/// An open port. Dropping it closes it and discards output that has not left yet.
 #[derive(Debug)]
 pub enum Port {
     /// A tty: UART, USB, or pseudo-terminal.
@@ -33,17 +32,16 @@ pub enum Port {
 }
 
 impl Port {
-    /// Opens what `device` stands for: looks it up in sysfs where it is not a path, and takes the first
-    /// that fits. `imei:` takes the first modem; a caller that must find the right one opens each of
-    /// `discover::candidates` with [`Port::open_path`] and asks it.
+    /// Opens what `device` stands for: looks it up in sysfs if it is not a path, and takes the first match.
+    /// `imei:` takes the first modem; to find the right one, the caller opens each of `discover::candidates`
+    /// with [`Port::open_path`] and queries its IMEI.
     ///
-    /// A host name of `rfc2217://` or `tcp://` is looked up here, which can block for as long as the
-    /// host's resolver does; addresses and `localhost` do not. The connection itself is made without
-    /// waiting: see [`Port::finish_connecting`].
+    /// A host name of `rfc2217://` or `tcp://` is looked up on a separate thread, and the connection is made
+    /// without waiting: see [`Port::finish_connecting`].
     ///
     /// # Errors
-    /// Every reason has its variant of [`OpenError`]. The embedded modem (`Device::Emulator`) is started
-    /// by the caller, who then opens the path of its terminal; here it is refused.
+    /// Every reason has its variant of [`OpenError`]. The embedded modem (`Device::Emulator`) is refused: the
+    /// caller starts it, and opens the path of its terminal.
     pub fn open(device: &Device, settings: &PortSettings) -> Result<Port, OpenError> {
         match device {
             Device::Path(path) => Port::open_path(path, settings),
@@ -70,8 +68,8 @@ impl Port {
         serial::Serial::open(path, settings).map(Port::Serial)
     }
 
-    /// Asks mio for events of this port under `token`. A port on the network remembers both, because it
-    /// registers anew when the first of several addresses does not answer.
+    /// Registers for events of this port under `token`. A network port keeps both arguments, because it registers
+    /// again when the first of several addresses does not answer.
     ///
     /// # Errors
     /// Those of epoll.
@@ -83,9 +81,9 @@ impl Port {
         }
     }
 
-    /// Asks for an event when a write that was refused can go on, or no longer. A tty reports this each time
-    /// that bytes have left it, which must not wake the loop while nothing waits; the network reports it only
-    /// after a refusal, and needs no asking.
+    /// Turns on or off an event for when a refused write can go on. A tty reports this each time that bytes have
+    /// left it, which must not wake the loop while nothing waits. A network port reports it only after a refused
+    /// write, so it ignores this.
     ///
     /// # Errors
     /// Those of epoll.
@@ -96,7 +94,7 @@ impl Port {
         }
     }
 
-    /// Ends what [`Port::register`] began.
+    /// Undoes [`Port::register`].
     ///
     /// # Errors
     /// Those of epoll.
@@ -108,11 +106,12 @@ impl Port {
         }
     }
 
-    /// Whether the port can carry bytes: at once for a tty, for the network when the connection is made. To
-    /// be asked after every event until it returns true; reads and writes before that return `WouldBlock`.
+    /// Whether the port can move bytes: a tty at once, a network port when its connection is made. Call it after
+    /// every event until it returns true; reads and writes before that return `WouldBlock`.
     ///
     /// # Errors
-    /// No address of the server could be connected to: that of the last one, without the port's name.
+    /// No address of the server could be connected to. The error is that of the last one, without the port's
+    /// name.
     pub fn finish_connecting(&mut self) -> io::Result<bool> {
         match self {
             Port::Serial(_) => Ok(true),
@@ -121,13 +120,13 @@ impl Port {
         }
     }
 
-    /// Reads what has arrived. 0 is neither the end nor all that there is: the device server has sent
-    /// something that is not for the modem's host.
+    /// Reads what has arrived. 0 does not mean the end, and more bytes may follow: the device server has sent only
+    /// Telnet commands.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing has. Every other error is a [`PortLost`]: the port is gone and must be
-    /// dropped at once, so that a device that comes back gets its old name. A tty shows this by end of file
-    /// or EIO.
+    /// `WouldBlock` if nothing has arrived. Every other error is a [`PortLost`]: the port is gone, and must be
+    /// dropped at once, so that a device that comes back gets its old name. A tty reports this by end of file or
+    /// EIO.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let result = match self {
             Port::Serial(port) => port.read(buffer),
@@ -137,18 +136,17 @@ impl Port {
         result.map_err(|error| self.lost(error))
     }
 
-    /// Whether a read that got less than it asked for has left nothing unread, and a write that was taken
-    /// in part has left no room: what arrives later, a hang-up, and new room come with an event. Not so on
-    /// the network, where urgent data cuts reads short, and Telnet both.
+    /// Whether a short read has left nothing unread, and a short write has left no room: later bytes, a hang-up
+    /// and new room cause an event. This is false for network ports, where urgent data shortens reads, and Telnet
+    /// shortens reads and writes.
     pub fn short_is_last(&self) -> bool {
         matches!(self, Port::Serial(_))
     }
 
-    /// Hands over bytes for the modem and returns how many were taken.
+    /// Writes bytes for the modem, and returns how many were taken.
     ///
     /// # Errors
-    /// `WouldBlock` when none can be taken now. Every other error is a [`PortLost`], as with
-    /// [`Port::read`].
+    /// `WouldBlock` if none can be taken now. Every other error is a [`PortLost`], as for [`Port::read`].
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let result = match self {
             Port::Serial(port) => port.write(bytes),
@@ -158,8 +156,8 @@ impl Port {
         result.map_err(|error| self.lost(error))
     }
 
-    /// Sends on what the port itself holds: escaped payload and answers to the device server. To be called
-    /// when mio reports writable, also when the modem is to get nothing new. Ttys hold nothing.
+    /// Sends what the port itself holds: escaped payload and answers to the device server. Call it when mio
+    /// reports writable, even if no new bytes are to be written. Ttys hold nothing.
     ///
     /// # Errors
     /// [`PortLost`]; never `WouldBlock`.
@@ -171,8 +169,8 @@ impl Port {
         result.map_err(|error| self.lost(error))
     }
 
-    /// Whether a write that was refused can succeed now without an event of mio: true once after a device
-    /// server had asked for a pause and has ended it. To be asked after reading.
+    /// Whether a refused write can succeed now without an event of mio: true once after a device server has
+    /// requested a pause and ended it. Call it after reading.
     pub fn write_may_continue(&mut self) -> bool {
         match self {
             Port::Serial(_) | Port::Tcp(_) => false,
@@ -180,11 +178,11 @@ impl Port {
         }
     }
 
-    /// Changes the speed in both directions, in bits per second. What is still queued would leave at the
-    /// new speed: look at [`Port::output_queued`] first.
+    /// Changes the speed in both directions, in bits per second. Bytes that are still queued would leave at the
+    /// new speed, so check [`Port::output_queued`] first.
     ///
     /// # Errors
-    /// `InvalidInput` if the driver cannot do this speed, `Unsupported` where no speed can be set.
+    /// `InvalidInput` if the driver does not support this speed, `Unsupported` if the port has no speed.
     pub fn set_baud(&mut self, baud: u32) -> io::Result<()> {
         match self {
             Port::Serial(port) => port.set_baud(baud),
@@ -196,7 +194,7 @@ impl Port {
     /// Raises or drops DTR.
     ///
     /// # Errors
-    /// `Unsupported`, or `ENOTTY` of a pseudo-terminal, where there is no such line.
+    /// `Unsupported`, or `ENOTTY` of a pseudo-terminal, if the port has no such line.
     pub fn set_dtr(&mut self, high: bool) -> io::Result<()> {
         match self {
             Port::Serial(port) => port.set_dtr(high),
@@ -208,7 +206,7 @@ impl Port {
     /// The input lines as they are now (tty) or as last reported (RFC 2217).
     ///
     /// # Errors
-    /// `Unsupported`, or `ENOTTY` of a pseudo-terminal, where there are none.
+    /// `Unsupported`, or `ENOTTY` of a pseudo-terminal, if the port has none.
     pub fn lines(&self) -> io::Result<Lines> {
         match self {
             Port::Serial(port) => port.lines(),
@@ -217,9 +215,9 @@ impl Port {
         }
     }
 
-    /// How many bytes have been taken by [`Port::write`] and not left this host: a tty's queue before the
-    /// UART or the USB bus; over RFC 2217, what the server has not passed on; on a raw connection, what its
-    /// system has not acknowledged. 0 where unknown.
+    /// How many bytes [`Port::write`] has taken that have not left yet: a tty's queue before the UART or the USB
+    /// bus; over RFC 2217, what the server has not passed on; on a raw connection, what the server's system has not
+    /// acknowledged. 0 if unknown.
     pub fn output_queued(&mut self) -> usize {
         match self {
             Port::Serial(port) => port.output_queued(),
@@ -228,8 +226,8 @@ impl Port {
         }
     }
 
-    /// What went wrong on the line on the way to the host; `None` where nothing counts, as on a
-    /// pseudo-terminal or over the network.
+    /// Counts of bytes that were lost or damaged on the serial line to the host; `None` if nothing counts them, as
+    /// for a pseudo-terminal or a network port.
     pub fn line_counters(&self) -> Option<LineCounters> {
         match self {
             Port::Serial(port) => port.line_counters(),
@@ -237,7 +235,7 @@ impl Port {
         }
     }
 
-    /// The flow control in force on this side of the line, for AT+IFC on the other.
+    /// The flow control in force on the host's side, so that `AT+IFC` can set the same in the modem.
     pub fn flow_control(&self) -> FlowControl {
         match self {
             Port::Serial(port) => port.flow_control(),
@@ -246,7 +244,7 @@ impl Port {
         }
     }
 
-    /// What is known of the port. On RFC 2217 it can change while the server answers.
+    /// What is known about the port. With RFC 2217 it can change when the server answers.
     pub fn kind(&self) -> PortKind {
         match self {
             Port::Serial(port) => port.kind(),
@@ -255,7 +253,7 @@ impl Port {
         }
     }
 
-    /// The port as the user may call it in messages: `/dev/ttyUSB2`, `rfc2217://host:2217`.
+    /// The port's name in messages: `/dev/ttyUSB2`, `rfc2217://host:2217`.
     pub fn name(&self) -> &str {
         match self {
             Port::Serial(port) => port.name(),
@@ -278,7 +276,7 @@ impl Port {
 pub struct PortSettings {
     /// Bits per second; USB ports and pseudo-terminals ignore it.
     pub baud: u32,
-    /// `None` is RTS/CTS on UARTs and nothing elsewhere.
+    /// `None` means RTS/CTS on UARTs, and none on other ports.
     pub flow_control: Option<FlowControl>,
 }
 
@@ -291,17 +289,16 @@ pub struct LineCounters {
     pub wrong: u32,
 }
 
-/// What is known of a port.
+/// What is known about a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortKind {
-    /// A real serial line lies between host and modem: speed and flow control matter, and bytes can be
-    /// lost on it.
+    /// A real serial line connects host and modem: speed and flow control matter, and bytes can be lost on it.
     pub is_uart: bool,
-    /// DCD can be read. That it is wired, and that the modem drives it, only AT&C1 and a test can show.
+    /// DCD can be read. Only AT&C1 and a test show whether it is wired and the modem drives it.
     pub has_dcd: bool,
-    /// DTR can be set, with the same reserve.
+    /// DTR can be set. Whether it is wired is not known either.
     pub has_dtr: bool,
-    /// What the modem calls it, where that can be known from the outside: usbat or usbmodem.
+    /// The modem's name for it, usbat or usbmodem, if the host can determine it.
     pub at_port: Option<&'static str>,
 }
 
@@ -331,7 +328,7 @@ pub struct PortLost {
 /// Why a port could not be opened, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// There is no such device, now.
+    /// There is no such device at present.
     #[error("{name}: no such device{hint}")]
     Missing {
         /// The device as asked for.
@@ -339,7 +336,7 @@ pub enum OpenError {
         /// What else was seen, starting with `: `, or empty.
         hint: String,
     },
-    /// `auto` found nothing.
+    /// `auto` found no modem.
     #[error("no Quectel modem found{hint}")]
     NoModem {
         /// What else was seen, starting with `: `, or empty.
@@ -358,7 +355,7 @@ pub enum OpenError {
     Locked {
         /// The tty.
         device: PathBuf,
-        /// Program and process id, where it can be known.
+        /// Program and process id, if they can be determined.
         holder: Option<String>,
     },
     /// Another program has claimed it with TIOCEXCL, or the driver reports that it is busy.
@@ -366,7 +363,7 @@ pub enum OpenError {
     Busy {
         /// The tty.
         device: PathBuf,
-        /// Program and process id, where it can be known.
+        /// Program and process id, if they can be determined.
         holder: Option<String>,
     },
     /// The permission bits of the device forbid it.
@@ -377,20 +374,20 @@ pub enum OpenError {
         /// Which group to join.
         advice: String,
     },
-    /// The path is something else.
+    /// The path is not that of a tty.
     #[error("{}: not a serial device: give the path of a tty", .0.display())]
     NotATty(PathBuf),
-    /// The driver does not do this speed.
+    /// The driver does not support this speed.
     #[error("{}: the driver does not support {baud} baud and chose {actual}: choose another --baud", .device.display())]
     Baud {
         /// The tty.
         device: PathBuf,
-        /// What was asked for, bits per second.
+        /// The requested speed in bits per second.
         baud: u32,
-        /// What the driver took instead.
+        /// The speed that the driver set instead.
         actual: u32,
     },
-    /// The name or address of a device server leads nowhere.
+    /// The device server cannot be reached at this name or address.
     #[error("{name}: cannot connect: {source}: check that the device server runs and can be reached")]
     Unreachable {
         /// The device as asked for.
@@ -413,7 +410,7 @@ fn by_whom(holder: &Option<String>) -> &str {
     holder.as_deref().unwrap_or("another program (only root can see which)")
 }
 
-/// What to do about it. A program of ours can be asked, if it can be reached.
+/// What to do about it. Another `qssl-tunnel` can share the modem through its control socket.
 fn way_out(holder: &Option<String>) -> &'static str {
     match holder.as_deref().is_some_and(|holder| holder.contains("qssl-tunnel (")) {
         true => "stop it, or start it with --control PATH and give that here as well",
@@ -425,7 +422,7 @@ fn unsupported(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, reason)
 }
 
-/// The result of a system call that moves bytes; a signal that comes in between is none.
+/// The result of a system call that moves bytes. The call is repeated if a signal interrupts it.
 pub(crate) fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {

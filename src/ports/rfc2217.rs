@@ -1,16 +1,16 @@
 //! A modem on a serial device server: Telnet with COM port control (RFC 2217), as ser2net implements it.
 //!
-//! [`Telnet`] is the framing without any I/O; [`Rfc2217`] puts it on a connection. Our options and
-//! settings are sent at once, without waiting for the server's consent: TCP keeps the order, so the speed
-//! is set before the first command arrives, and a server that does not know an option skips it. Answers
-//! to settings are not waited for either; many servers give none to SET-CONTROL.
+//! [`Telnet`] is the framing without any I/O; [`Rfc2217`] uses it on a connection. Our options and settings are
+//! sent at once, without waiting for the server's consent: TCP keeps the order, so the speed is set before the
+//! first command arrives, and a server that does not know an option skips it. Answers to settings are not
+//! awaited either; many servers send none to SET-CONTROL.
 //!
-//! What the server has passed on is known by marks: TIMING-MARK (RFC 860) is sent between the bytes of the
-//! payload, and its answer, yes or no, comes when the server has got there. As it reads no further than it
-//! can pass on, this shows what its buffers and those of the network hold. A server that does not answer the
-//! first two is not asked again.
+//! Marks show what the server has passed on: TIMING-MARK (RFC 860) is sent between the bytes of the payload, and
+//! the server answers it, yes or no, when it has come to this point. As the server reads no more than it can pass
+//! on, this shows how much its buffers and those of the network hold. A server that does not answer the first two
+//! marks gets no more.
 //!
-//! Binary mode is asked for both ways (RFC 856), so that CR is a byte like any other; 0xFF is doubled.
+//! Binary mode is requested in both directions (RFC 856), so that CR is a byte like any other; 0xFF is doubled.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,20 +21,20 @@ use super::tcp::Connection;
 use super::{Lines, OpenError, PortKind, PortSettings, unsupported};
 use crate::config::{FlowControl, Target};
 
-/// How much payload is escaped in one go; it is at most twice as long afterwards.
+/// How much payload is escaped in one call; it is at most twice as long afterwards.
 const WRITE_BYTES_MAX: usize = 16 * 1024;
 
-/// How many bytes may wait for the connection. Escaped payload fits; beyond it a server asks faster than
-/// it reads our answers, and is given up.
+/// How many bytes may wait for the connection. Escaped payload fits. A server that causes more answers than it
+/// reads exceeds this, and its connection is given up.
 const PENDING_BYTES_MAX: usize = 64 * 1024;
 
-/// Marks at the beginning, by which the server shows that it answers each.
+/// Marks at the beginning, which show whether the server answers each.
 const FIRST_MARKS: u64 = 2;
 
-/// Marks that may be without an answer.
+/// How many marks may be unanswered.
 const OPEN_MARKS_MAX: usize = 64;
 
-/// How much of a subnegotiation is kept. RFC 2217 needs 6 bytes, except for SIGNATURE, which we ignore.
+/// How much of a subnegotiation is kept. RFC 2217 needs 6 bytes, except for SIGNATURE, which is ignored.
 const SUBNEGOTIATION_BYTES_MAX: usize = 16;
 
 /// The connection to a device server.
@@ -46,7 +46,7 @@ pub struct Rfc2217 {
     /// Bytes for the server that have not left.
     pending: Vec<u8>,
     marks: Marks,
-    /// The speed last asked for, and how often one was asked for.
+    /// The last requested speed, and the number of requests.
     baud: u32,
     baud_requests: u64,
     has_warned: bool,
@@ -54,7 +54,7 @@ pub struct Rfc2217 {
 }
 
 impl Rfc2217 {
-    /// Begins to connect, and prepares the settings: 8N1, `baud`, RTS/CTS unless configured otherwise, DTR
+    /// Begins to connect, and prepares the settings: 8N1, `baud`, RTS/CTS unless configured otherwise, and DTR
     /// on.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Rfc2217 {
         Ok(is_connected)
     }
 
-    /// 0: only commands have come, and more may have.
+    /// Returns 0 if only Telnet commands came; more bytes may follow.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.connection.read(buffer)?;
         let was_suspended = self.telnet.is_suspended;
@@ -232,19 +232,19 @@ impl Rfc2217 {
     }
 }
 
-/// How far the server has got with the payload.
+/// How much of the payload the server has passed on.
 #[derive(Debug, Default)]
 struct Marks {
     /// Bytes of payload so far, and how many of them the server has passed on.
     written: u64,
     passed: u64,
-    /// Before which byte each mark is that has no answer yet.
+    /// The position of each unanswered mark: the number of payload bytes before it.
     open: VecDeque<u64>,
     answers: u64,
 }
 
 impl Marks {
-    /// So many marks were answered until now, the first two included.
+    /// Takes the number of marks answered so far, including the first two.
     fn answered(&mut self, count: u64) {
         for _ in self.answers.max(FIRST_MARKS)..count {
             self.passed = self.open.pop_front().unwrap_or(self.passed);
@@ -252,7 +252,7 @@ impl Marks {
         self.answers = count;
     }
 
-    /// Whether a mark shows more.
+    /// Whether another mark would give new information.
     fn is_due(&self) -> bool {
         let marked = self.open.back().copied().unwrap_or(self.passed);
         self.is_supported() && self.written > marked && self.open.len() < OPEN_MARKS_MAX
@@ -272,8 +272,8 @@ impl Marks {
     }
 }
 
-/// Telnet framing for one connection, without I/O: takes what has been received, gives back the payload
-/// and the answers that are due.
+/// Telnet framing for one connection, without I/O: takes received bytes, and returns the payload and the answers
+/// that are due.
 #[derive(Debug)]
 pub struct Telnet {
     state: State,
@@ -288,17 +288,17 @@ pub struct Telnet {
     lines: Option<Lines>,
     /// The speed that the server reports as set, in bits per second.
     baud: Option<u32>,
-    /// How often it has reported it: an answer to an earlier request shows nothing about the last.
+    /// How often it has reported a speed: an answer to an earlier request shows nothing about the last one.
     baud_answers: u64,
     /// The flow control that the server reports as set, as in SET-CONTROL.
     flow_control: Option<u8>,
     /// How many marks the server has answered.
     marks_answered: u64,
-    /// The server has asked us to send no payload for now.
+    /// The server has requested that no payload is sent for now.
     is_suspended: bool,
 }
 
-/// An option that we have asked for.
+/// The state of an option that we have requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Agreement {
     Asked,
@@ -306,7 +306,7 @@ enum Agreement {
     Refused,
 }
 
-/// Where in the byte stream we are.
+/// The position in the received byte stream.
 ///
 /// ```text
 ///   Payload ──IAC──► Command ──WILL WONT DO DONT──► Option ──► Payload
@@ -323,7 +323,7 @@ enum State {
 }
 
 impl Telnet {
-    /// A new connection; what is to be sent first is appended to `output`.
+    /// Begins a connection: the first bytes to send are appended to `output`.
     pub fn new(baud: u32, flow_control: FlowControl, output: &mut Vec<u8>) -> Telnet {
         output.extend_from_slice(&[IAC, WILL, COM_PORT]);
         output.extend_from_slice(&[IAC, WILL, BINARY, IAC, DO, BINARY]);
@@ -359,9 +359,8 @@ impl Telnet {
         }
     }
 
-    /// Takes received bytes. The payload among them is moved to the front of `bytes`, and its length
-    /// returned; answers to the server are appended to `output`, at most three bytes for each three
-    /// received.
+    /// Takes received bytes. Moves the payload among them to the front of `bytes`, and returns its length. Appends
+    /// answers to the server to `output`, at most three bytes for each three received.
     pub fn received(&mut self, bytes: &mut [u8], output: &mut Vec<u8>) -> usize {
         let mut payload = 0;
         let mut position = 0;
@@ -387,7 +386,7 @@ impl Telnet {
         payload
     }
 
-    /// One byte that is not plain payload; true if it completes an escaped 0xFF.
+    /// Takes one byte that is not plain payload. Returns true if it completes an escaped 0xFF.
     fn step(&mut self, byte: u8, output: &mut Vec<u8>) -> bool {
         match (self.state, byte) {
             (State::Payload, _) => self.state = State::Command,
@@ -400,7 +399,7 @@ impl Telnet {
                 self.subnegotiation.clear();
                 self.state = State::Subnegotiation;
             }
-            // NOP, go ahead and the like ask nothing of us.
+            // NOP, GA and the like require no action.
             (State::Command, _) => self.state = State::Payload,
             (State::Option(verb), option) => {
                 self.negotiated(verb, option, output);
@@ -416,7 +415,7 @@ impl Telnet {
                 self.subnegotiated();
                 self.state = State::Payload;
             }
-            // The server broke off: what follows is a command of its own.
+            // The server broke off the subnegotiation: this byte is a command.
             (State::SubnegotiationCommand, _) => {
                 self.state = State::Command;
                 return self.step(byte, output);
@@ -431,8 +430,8 @@ impl Telnet {
         }
     }
 
-    /// WILL, WONT, DO, DONT. As RFC 854 demands, only a change is answered, so that two sides never
-    /// acknowledge each other's acknowledgements for ever.
+    /// Handles WILL, WONT, DO and DONT. As RFC 854 requires, only a change is answered, so that two sides do not
+    /// acknowledge each other's acknowledgements forever.
     fn negotiated(&mut self, verb: u8, option: u8, output: &mut Vec<u8>) {
         if option == TIMING_MARK && matches!(verb, WILL | WONT) {
             self.marks_answered += 1;
@@ -555,7 +554,7 @@ mod tests {
         Telnet::new(115_200, FlowControl::None, &mut Vec::new())
     }
 
-    /// What comes out when `input` arrives in pieces of these lengths.
+    /// The payload and the answers when `input` arrives in two pieces, cut at `split`.
     fn receive(telnet: &mut Telnet, input: &[u8], split: usize) -> (Vec<u8>, Vec<u8>) {
         let (mut payload, mut output) = (Vec::new(), Vec::new());
         for piece in [&input[..split], &input[split..]] {
@@ -637,7 +636,7 @@ mod tests {
         assert_eq!(marks.unpassed(), Some(1_000));
         marks.answered(3);
         assert_eq!(marks.unpassed(), Some(300));
-        // One that answers more than it was asked shows nothing.
+        // Answers without a mark show nothing.
         marks.answered(9);
         assert_eq!(marks.unpassed(), Some(300));
     }

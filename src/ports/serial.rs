@@ -1,8 +1,8 @@
 //! A tty as a port: opened without disturbing other programs, raw, 8N1, non-blocking.
 //!
-//! The order of opening matters. The flock comes first, so that a well-behaved program that uses the
-//! port is not disturbed; then TIOCEXCL, which stops those that know no locks; only then are settings
-//! touched. HUPCL is switched off: closing must not move DTR, which may hang up, or put a board to sleep.
+//! The order of opening matters. The flock comes first, so that a program that uses the port and locks it is
+//! not disturbed. TIOCEXCL follows, which stops programs that do not lock. Only then are settings changed.
+//! HUPCL is switched off: closing must not change DTR, which may hang up, or put a board to sleep.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
@@ -20,8 +20,8 @@ use super::discover::{self, Wiring};
 use super::{LineCounters, Lines, OpenError, PortKind, PortSettings, holder, ioctl};
 use crate::config::FlowControl;
 
-/// How far the speed of the driver may be from what was asked for, in percent. A UART samples each bit
-/// in its middle and fails at about 4 % between both ends.
+/// How far the speed of the driver may be from the requested one, in percent. A UART samples each bit in its
+/// middle, and fails at a difference of about 4 % between both ends.
 const BAUD_TOLERANCE_PERCENT: u64 = 3;
 
 /// An open tty.
@@ -36,8 +36,8 @@ pub struct Serial {
 impl Serial {
     /// Opens the tty at `path`.
     ///
-    /// Bytes that came in before the settings were made are thrown away: they may have been received at
-    /// another speed or translated by the terminal driver.
+    /// Bytes that came before the settings were made are discarded: they may have been received at another speed,
+    /// or translated by the terminal driver.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -71,7 +71,7 @@ impl Serial {
 
     fn set_up(&mut self, path: &Path, baud: u32) -> Result<(), OpenError> {
         let io_error = |error: Errno| match error {
-            // What a ttyS without a chip returns.
+            // A ttyS without a chip returns this.
             Errno::IO => OpenError::Missing {
                 name: path.display().to_string(),
                 hint: ": there is no UART behind this name".to_owned(),
@@ -84,7 +84,7 @@ impl Serial {
         termios.set_speed(baud).map_err(|_| baud_error(termios.output_speed()))?;
         rustix::termios::tcsetattr(self.fd(), OptionalActions::Now, &termios).map_err(io_error)?;
 
-        // A driver takes what it can and does not report the rest.
+        // A driver applies what it supports and does not report the rest.
         let actual = rustix::termios::tcgetattr(self.fd()).map_err(io_error)?;
         if self.kind.is_uart && !is_near(actual.output_speed(), baud) {
             return Err(baud_error(actual.output_speed()));
@@ -120,7 +120,7 @@ impl Serial {
 
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match rustix::io::retry_on_intr(|| rustix::io::read(self.fd(), &mut *buffer)) {
-            // A tty in raw mode without a timer never has an end; 0 and EIO are how a hang-up shows.
+            // A tty in raw mode without a timer has no end of file: 0 and EIO mean a hang-up.
             Ok(0) | Err(Errno::IO) => {
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the device has been unplugged or hung up"))
             }
@@ -188,8 +188,8 @@ impl Serial {
 
 impl Drop for Serial {
     fn drop(&mut self) {
-        // The kernel would wait up to 30 s for output that a stalled modem does not take, and everybody
-        // with it. The error of a device that is gone changes nothing.
+        // Otherwise, close would block the whole process for up to 30 s while a stalled modem takes no output. An
+        // error of a device that is gone does not matter.
         let _ = rustix::termios::tcflush(self.fd(), QueueSelector::IOFlush);
     }
 }
@@ -199,13 +199,13 @@ fn claim(path: &Path, fd: OwnedFd) -> Result<TTYPort, OpenError> {
     match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
-            // Closed first, so that it does not show among the holders.
+            // Closed first, so that this process is not among the holders.
             drop(fd);
             return Err(OpenError::Locked { device: path.to_owned(), holder: holder::holders_of(path) });
         }
         Err(error) => return Err(io_error(path, error)),
     }
-    // Root gets past the claim of another program. It is respected if that program is still there; a
+    // Root can open a tty that another program has claimed. The claim is respected if that program still runs; a
     // pseudo-terminal keeps the claim of a program that was killed.
     if ioctl::is_exclusive(&fd)
         && let Some(holder) = holder::others_of(path)
@@ -227,7 +227,7 @@ fn make_raw(termios: &mut Termios, flow_control: FlowControl) {
     if flow_control == FlowControl::RtsCts {
         modes.insert(ControlModes::CRTSCTS);
     }
-    // A read without bytes is then EAGAIN; with VMIN 0 it would be 0, which must mean a hang-up only.
+    // A read without bytes then returns EAGAIN. With VMIN 0 it would return 0, which must mean only a hang-up.
     termios.special_codes[SpecialCodeIndex::VMIN] = 1;
     termios.special_codes[SpecialCodeIndex::VTIME] = 0;
 }
@@ -251,7 +251,7 @@ fn io_error(path: &Path, error: Errno) -> OpenError {
     OpenError::Io { name: path.display().to_string(), source: error.into() }
 }
 
-/// What to do about missing permission: the group that owns the device is the way in, if it may write.
+/// What to do about missing permission: join the group that owns the device, if the group may write.
 fn advice(path: &Path) -> String {
     let fallback = "run as root or change the permissions of the device".to_owned();
     let Ok(metadata) = std::fs::metadata(path) else {
@@ -284,7 +284,7 @@ mod tests {
         (master, path)
     }
 
-    /// Waits until the kernel has carried bytes over to our end.
+    /// Waits until the kernel has moved bytes to our end.
     fn await_input(port: &Serial) {
         let mut fds = [rustix::event::PollFd::from_borrowed_fd(port.fd(), rustix::event::PollFlags::IN)];
         rustix::event::poll(&mut fds, None).unwrap();

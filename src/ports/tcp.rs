@@ -1,8 +1,8 @@
 //! A TCP connection as a port, made without waiting.
 //!
-//! Used raw for `tcp://` and below the Telnet framing of `rfc2217`. A name can stand for several
-//! addresses; they are tried one after the other until one answers. The system looks names up only while somebody
-//! waits, for as long as its name servers do not answer, so that is done on a thread of its own.
+//! It is used raw for `tcp://`, and below the Telnet framing of `rfc2217`. A name can have several addresses; they
+//! are tried one after the other until one answers. The system's name look-up blocks until a name server answers, so
+//! it runs on a separate thread.
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
@@ -16,8 +16,8 @@ use mio::{Interest, Registry, Token};
 use super::{OpenError, ioctl, retry_interrupted};
 use crate::config::Target;
 
-/// An idle connection is probed after this time and given up after four more such times without an
-/// answer, so that a device server that has lost its power is noticed.
+/// An idle connection is probed after this time, and given up after four more such intervals without an answer,
+/// so that a device server without power is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// A connection that is made or is being made.
@@ -50,7 +50,7 @@ impl Lookup {
         let (bell, mut ringer) = std::os::unix::net::UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         let bell = UnixStream::from_std(bell);
-        // Closed only when the other side reads no more: that would be taken for the end of the port.
+        // A copy keeps this end open until the result is taken: its close would be taken for the end of the port.
         let other_end = ringer.try_clone()?;
         let (sender, result) = mpsc::channel();
         std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
@@ -86,10 +86,10 @@ impl Stage {
 }
 
 impl Connection {
-    /// Begins to connect to `server`; `scheme` is only for the name in messages.
+    /// Begins to connect to `server`; `scheme` is used only for the name in messages.
     ///
     /// # Errors
-    /// [`OpenError::Unreachable`] when the system refuses the address at once.
+    /// [`OpenError::Unreachable`] if the system refuses the address at once.
     pub fn open(scheme: &str, server: &Target) -> Result<Connection, OpenError> {
         let name = format!("{scheme}://{server}");
         let unreachable = |source| OpenError::Unreachable { name: name.clone(), source };
@@ -160,8 +160,8 @@ impl Connection {
             0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server has closed the connection")),
             count => {
                 // Device servers send the modem's output in small pieces and, unless configured otherwise,
-                // hold the next piece back until the last is acknowledged (Nagle): a late acknowledgement
-                // would make every answer take 40 ms. The system forgets this setting, hence every time.
+                // delay the next piece until the last is acknowledged (Nagle): a late acknowledgement would
+                // make every answer take 40 ms. The system resets this option, so it is set every time.
                 let _ = rustix::net::sockopt::set_tcp_quickack(&*stream, true);
                 Ok(count)
             }
@@ -186,14 +186,14 @@ impl Connection {
 }
 
 fn set_options(stream: &TcpStream) -> io::Result<()> {
-    // Commands are small and each waits for its answer.
+    // Commands are small, and each waits for its answer.
     stream.set_nodelay(true)?;
     let keepalive =
         socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(4);
     socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
-/// Begins to connect to the first address that is not refused on the spot.
+/// Begins to connect to the first address that is not refused at once.
 fn connect_first(addresses: &mut VecDeque<SocketAddr>) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     while let Some(address) = addresses.pop_front() {

@@ -1,5 +1,4 @@
-//! What the output that text is printed to can show: how wide it is, whether it takes more than ASCII, and
-//! what must not reach it.
+//! What an output can show: its width, whether it takes more than ASCII, and which characters must not reach it.
 
 pub(crate) mod upload_bar;
 
@@ -8,18 +7,18 @@ use std::env;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 
-/// The width of a terminal in columns; `None` where this is none, or it does not know.
+/// The width of a terminal in columns; `None` if `output` is no terminal, or the width is unknown.
 pub fn width(output: impl AsFd) -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(output).ok()?;
     (size.ws_col > 0).then(|| usize::from(size.ws_col).max(NARROWEST_COLUMNS))
 }
 
-/// Whether the terminal of the environment can take back what a line shows.
+/// Whether the terminal of the environment can erase a line.
 pub fn can_erase() -> bool {
     env::var_os("TERM").is_some_and(|name| !name.is_empty() && name != "dumb")
 }
 
-/// Whether the locale of the environment has characters beyond ASCII. The C locale has not.
+/// Whether the locale of the environment has characters beyond ASCII. The C locale has none.
 pub fn takes_unicode() -> bool {
     is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].map(env::var_os))
 }
@@ -45,9 +44,8 @@ pub fn in_full(error: &anyhow::Error) -> String {
     text
 }
 
-/// The text on one line, with nothing in it that a terminal would act on or that would show in another order
-/// than it has: words of a modem, a network, a file or a client are shown through this, and through nothing
-/// else.
+/// The text on one line, without characters that a terminal would act on, or that would change the order of the
+/// text. All text from a modem, a network, a file or a client is shown through this function.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_printable) {
         return Cow::Borrowed(text);
@@ -66,10 +64,10 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(line)
 }
 
-/// The same for JSON, which means the same afterwards. It escapes some of these characters itself, and can have the
+/// The same for JSON, whose meaning stays the same. JSON escapes some of these characters itself, and can have the
 /// others only in strings.
 pub fn printable_json(json: String) -> String {
-    // Line ends and spaces between the values are its own.
+    // Line ends between values are part of the JSON.
     let is_plain = |c: char| is_printable(c) || c == '\n';
     if json.chars().all(is_plain) {
         return json;
@@ -87,8 +85,8 @@ pub fn printable_json(json: String) -> String {
     escaped
 }
 
-/// Neither a control character (C0, DEL, C1) nor one that ends a line, turns the direction of text around, or is not
-/// seen at all.
+/// Whether this is neither a control character (C0, DEL, C1) nor a character that ends a line, changes the direction
+/// of text, or is invisible.
 pub fn is_printable(c: char) -> bool {
     !(c.is_control()
         || matches!(
@@ -105,7 +103,7 @@ pub fn is_printable(c: char) -> bool {
         ))
 }
 
-/// The text for a person, in a locale that may have ASCII only.
+/// The text for a locale that may have only ASCII.
 pub fn shown(text: &str, unicode: bool) -> String {
     if unicode || text.is_ascii() {
         return text.to_owned();
@@ -139,7 +137,7 @@ pub fn wrapped(text: &str, width: Option<usize>, first: &str, indent: &str) -> S
     textwrap::fill(text, options)
 }
 
-/// A narrower width that a terminal reports is not used.
+/// The smallest width that is used, even if a terminal reports less.
 const NARROWEST_COLUMNS: usize = 40;
 
 #[cfg(test)]

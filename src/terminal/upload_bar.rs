@@ -1,10 +1,10 @@
-//! How far an upload to the modem is: a bar, if standard error is a terminal.
+//! The progress of an upload to the modem: a bar, if standard error is a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::terminal::printable;
 
-/// One upload, or several one after the other. Dropping it takes the bar away.
+/// The bar of one upload, or of several in sequence. Dropping it erases the bar.
 #[derive(Debug)]
 pub struct UploadBar {
     what: String,
@@ -19,10 +19,10 @@ impl UploadBar {
         UploadBar { what: printable(what).into_owned(), is_shown: io::stderr().is_terminal(), drawn: None }
     }
 
-    /// So many bytes of so many have left.
+    /// Shows that `done` bytes of `all` were sent.
     pub fn show(&mut self, done: usize, all: usize) {
         if self.is_shown && self.drawn.replace((done, all)) != Some((done, all)) {
-            // A terminal that takes nothing is no reason to stop.
+            // An upload goes on even if the terminal cannot be written.
             let _ = write!(io::stderr(), "\r{}", bar(&self.what, done, all));
         }
     }

@@ -1,7 +1,7 @@
-//! `qssl-tunnel doctor`: why a modem does not connect, step by step from the port to TLS.
+//! `qssl-tunnel doctor`: finds out why a modem does not connect, step by step from the port to TLS.
 //!
-//! Straight-line code over a [`Conversation`]. It stops at nothing that it can get past, and restores what it
-//! changed: the settings of an unused SSL context, files that it uploaded, a data session that it activated.
+//! The code is sequential, over a [`Conversation`]. It goes on after a failed check if it can, and restores what it
+//! has changed: the settings of an unused SSL context, files that it uploaded, a data session that it activated.
 
 // An edge: it compares the modem's clock with this machine's.
 #![allow(clippy::disallowed_methods)]
@@ -97,24 +97,24 @@ struct Doctor<'a> {
     conversation: Conversation,
     modem: &'a settings::Modem,
     tunnel: Option<&'a settings::Tunnel>,
-    /// What the host finds out about the certificates given.
+    /// Warnings of the host about the configured certificates.
     notes: &'a [String],
     profile: Profile,
-    /// The data session was there before.
+    /// The data session was active before.
     session_is_found: bool,
-    /// The modem's clock is plausible, as far as that can be known.
+    /// The modem's clock is plausible, as far as this can be determined.
     clock_is_right: bool,
     /// Whose TLS settings are examined.
     settings: SettingsOf,
-    /// The module's storage has room for those of the tunnel's files that are not there.
+    /// The module's storage has room for the files of the tunnel that are missing.
     certificates_fit: bool,
-    /// Names of the files that it lists.
+    /// Names of the stored files.
     stored: Vec<String>,
-    /// Those of the tunnel's files that are there, byte for byte.
+    /// The tunnel's files that are stored with the right content.
     intact: Vec<String>,
-    /// Where daemons keep what they remember of a SIM.
+    /// Where daemons record that a SIM has refused a PIN.
     state_directories: Vec<PathBuf>,
-    /// What puts back the changes, the last first.
+    /// Commands that restore what was changed; the last is sent first.
     undo: Vec<Command>,
     report: Report<'a>,
 }
@@ -123,17 +123,17 @@ struct Doctor<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SettingsOf {
     Options,
-    /// A daemon's tunnel to the server, which has them in this SSL context.
+    /// Those of a daemon's tunnel to the server, in this SSL context.
     DaemonsTunnel(SslContextId),
 }
 
-/// An answer, as the checks look at it.
+/// An answer, in the form that the checks need.
 struct Heard {
     lines: Vec<String>,
     outcome: Option<CommandOutcome>,
-    /// How it was refused, in words.
+    /// Why it was refused, in words.
     error: Option<String>,
-    /// The number of the error.
+    /// The number of the CME error.
     number: Option<u16>,
 }
 
@@ -192,12 +192,12 @@ impl Doctor<'_> {
         self.conversation.ask(Command::line(text)).map(Heard::from)
     }
 
-    /// Sends a line that touches none of a daemon's tunnels, whatever it looks like.
+    /// Sends a command that does not affect a daemon's tunnels, even if the daemon would refuse it.
     fn insist(&mut self, command: Command) -> Result<Heard, Failure> {
         self.conversation.insist(command).map(Heard::from)
     }
 
-    /// Port and modem. Without them nothing else can be asked.
+    /// Checks port and modem. Without them nothing else can be checked.
     fn reach(&mut self) -> Result<bool, Failure> {
         let ready = self.conversation.wait_until_ready();
         match ready {
@@ -293,7 +293,7 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// A SIM that wants its PIN. What a tunnel would do is reported; no attempt is used up to find out.
+    /// Reports a SIM that wants its PIN, and what a tunnel would do. It uses up no attempt.
     fn locked_sim(&mut self) -> Result<(), Failure> {
         let mut attempts = None;
         for question in PIN_ATTEMPTS {
@@ -423,7 +423,7 @@ impl Doctor<'_> {
         let mut activated = self.insist(activation(context))?;
         match &mut activated.error {
             None => self.undo.push(deactivation(context)),
-            // The reason is that of the last command, so nothing may come in between.
+            // The modem reports the reason of the last command, so no other command may come in between.
             Some(error) => {
                 if let Some(code) = self.reason()? {
                     *error = code.to_string();
@@ -450,7 +450,7 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// The address in the context, if it is active. `Err` inside: the modem does not report it.
+    /// The address of the context, if it is active. Inner `Err`: the modem does not report it.
     fn address(&mut self) -> Result<Result<Option<Address>, ()>, Failure> {
         let context = self.modem.pdp.context;
         for question in address_questions(context) {
@@ -462,13 +462,13 @@ impl Doctor<'_> {
         Ok(Err(()))
     }
 
-    /// Why the last command was refused, if the modem has answered no more than ERROR.
+    /// Why the last command was refused, if the modem has answered only ERROR.
     fn reason(&mut self) -> Result<Option<ResultCode>, Failure> {
         let answer = self.say("AT+QIGETERROR")?;
         Ok(LastError::reason(&answer.lines))
     }
 
-    /// Sets what `--apn` gives, and remembers what was there. `Some`: the refusal.
+    /// Sets the access point of `--apn`, and remembers the previous one. `Some`: the refusal.
     fn set_access_point(&mut self) -> Result<Option<String>, Failure> {
         let pdp = &self.modem.pdp;
         if pdp.apn.is_none() {
@@ -483,7 +483,7 @@ impl Doctor<'_> {
         Ok(set.error)
     }
 
-    /// The name servers, and with a server whether its name could be resolved.
+    /// Checks the name servers, and whether the server's name can be resolved.
     fn dns(&mut self, tcp: Option<u16>) -> Result<(), Failure> {
         if !self.report.is_ok("session") {
             self.report.skipped("dns", "there is no data session");
@@ -512,7 +512,7 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// What to do where a data session that was there before may carry nothing.
+    /// Advice for a data session that was active before and may not let traffic through.
     fn doubt(&self) -> String {
         match self.session_is_found {
             true => format!(
@@ -524,8 +524,8 @@ impl Doctor<'_> {
         }
     }
 
-    /// The modem's clock. Where it is wrong it is set, as a tunnel does, so that what is judged is the server and not
-    /// the clock. It stays set.
+    /// Checks the modem's clock. A wrong clock is set, as a tunnel does, so that it does not make TLS fail. It stays
+    /// set.
     fn clock(&mut self) -> Result<(), Failure> {
         let modem = self.modem_clock()?;
         let host = host_seconds().filter(|host| PLAUSIBLE_UNIX_SECONDS.contains(host));
@@ -571,7 +571,7 @@ impl Doctor<'_> {
         Ok((!is_set).then(|| "the modem has another time afterwards".to_owned()))
     }
 
-    /// A clock that cannot be set matters where dates are checked.
+    /// Reports a clock that cannot be set. It matters only if dates are checked.
     fn wrong_clock(&mut self, seen: String) {
         self.clock_is_right = false;
         let advice = "certificates look expired or not yet valid to the modem: --ntp HOST lets a tunnel set its clock \
@@ -610,7 +610,7 @@ fn is_near(modem: i64, host: i64) -> bool {
     modem.abs_diff(host) <= CLOCK_TOLERANCE_SECONDS.unsigned_abs()
 }
 
-/// A time for people, in UTC.
+/// A time for users, in UTC.
 fn clock_words(unix_seconds: i64) -> String {
     let Ok(time) = time::OffsetDateTime::from_unix_timestamp(unix_seconds) else {
         return "an impossible time".to_owned();
@@ -619,10 +619,10 @@ fn clock_words(unix_seconds: i64) -> String {
     format!("{} {hour:02}:{minute:02}:{second:02} UTC", time.date())
 }
 
-/// Below this a connection is often lost.
+/// Below this signal strength, connections are often lost.
 const WEAK_DBM: i16 = -100;
 
-/// How long a registration may take, and how often it is asked about.
+/// How long a registration may take, and how often it is queried.
 const REGISTRATION_PATIENCE: Duration = Duration::from_secs(30);
 const REGISTRATION_POLL: Duration = Duration::from_secs(2);
 

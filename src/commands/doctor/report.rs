@@ -1,4 +1,4 @@
-//! What the doctor found: one finding per check, as a line with ✓ or ✗ at once, or as JSON at the end.
+//! The findings of the doctor, one per check: each as a line with ✓ or ✗ at once, or all as JSON at the end.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::daemon::exit_status::ExitStatus;
 use crate::terminal::{self, printable, printable_json};
 
-/// The checks in their order, by the names that lines and JSON have.
+/// The checks in their order, by their names in lines and JSON.
 pub const CHECKS: &[&str] = &[
     "port",
     "modem",
@@ -23,35 +23,35 @@ pub const CHECKS: &[&str] = &[
     "tls",
 ];
 
-/// The checks that need a server to talk to.
+/// The checks that need a server.
 const SERVER_CHECKS: [&str; 2] = ["tcp", "tls"];
 
-/// What one check found.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The check.
     pub check: &'static str,
-    /// How it came out.
+    /// Whether it passed.
     pub verdict: Verdict,
     /// What was seen.
     pub seen: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
-    /// Where it failed: the stable id of the exit status.
+    /// The stable id of the exit status, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<&'static str>,
 }
 
-/// How a check came out.
+/// Whether a check passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// All is well.
+    /// It passed.
     Ok,
     /// Something is wrong.
     Failed,
-    /// It could not be made.
+    /// The check could not be made.
     Skipped,
 }
 
@@ -66,7 +66,7 @@ pub enum Form {
         width: Option<usize>,
         /// Whether more than ASCII can be shown.
         unicode: bool,
-        /// Whether a line can be taken back, and so what goes on be shown.
+        /// Whether a line can be erased, so that progress can be shown.
         progress: bool,
     },
 }
@@ -75,7 +75,7 @@ pub enum Form {
 pub struct Report<'a> {
     out: &'a mut dyn Write,
     form: Form,
-    /// The last line of the terminal shows what goes on.
+    /// The last line of the terminal shows the progress.
     has_progress: bool,
     findings: Vec<Finding>,
     first_failure: Option<ExitStatus>,
@@ -88,12 +88,12 @@ impl<'a> Report<'a> {
         Report { out, form, has_progress: false, findings: Vec::new(), first_failure: None, error: None }
     }
 
-    /// All is well.
+    /// Adds a check that passed.
     pub fn ok(&mut self, check: &'static str, seen: impl Into<String>) {
         self.add(Finding { check, verdict: Verdict::Ok, seen: seen.into(), advice: None, id: None });
     }
 
-    /// Something is wrong; `advice` may be empty where `seen` is enough.
+    /// Adds a check that failed; `advice` may be empty if `seen` is enough.
     pub fn failed(
         &mut self,
         check: &'static str,
@@ -107,12 +107,12 @@ impl<'a> Report<'a> {
         self.add(Finding { check, verdict, seen: seen.into(), advice, id });
     }
 
-    /// The check could not be made.
+    /// Adds a check that could not be made.
     pub fn skipped(&mut self, check: &'static str, why: impl Into<String>) {
         self.add(Finding::skipped(check, &why.into()));
     }
 
-    /// Whether this check was made and all is well.
+    /// Whether this check was made and passed.
     pub fn is_ok(&self, check: &str) -> bool {
         self.findings.iter().any(|finding| finding.check == check && finding.verdict == Verdict::Ok)
     }
@@ -123,7 +123,7 @@ impl<'a> Report<'a> {
         CHECKS.iter().find(|check| !done(check)).unwrap_or(&"tls")
     }
 
-    /// Whatever was not checked yet cannot be: one line for all of them, as there is one reason.
+    /// Adds the remaining checks as skipped: one line for all, since they have the same reason.
     pub fn skip_rest(&mut self, has_server: bool, why: &str) {
         let is_left = |check: &&&'static str| {
             (has_server || !SERVER_CHECKS.contains(check))
@@ -155,11 +155,11 @@ impl<'a> Report<'a> {
         Ok(self.first_failure.unwrap_or(ExitStatus::Done))
     }
 
-    /// Shows what goes on, on the terminal only and until the next finding.
+    /// Shows the progress, only on a terminal and until the next finding.
     pub fn progress(&mut self, text: &str) {
         if let Form::Text { width: Some(width), unicode, progress: true } = self.form {
             let shown: String = terminal::shown(&printable(text), unicode).chars().take(width - 1).collect();
-            // A terminal that takes nothing is no reason to stop.
+            // The examination goes on even if the terminal cannot be written.
             let _ = write!(self.out, "\r\x1b[K{shown}").and_then(|()| self.out.flush());
             self.has_progress = true;
         }
@@ -170,7 +170,7 @@ impl<'a> Report<'a> {
         self.findings.push(finding);
     }
 
-    /// Shows lines that are made for a terminal of this width, where the report is text.
+    /// Shows lines, if the report is text; `lines` wraps them to the width it gets.
     fn show(&mut self, lines: impl FnOnce(Option<usize>) -> String) {
         if std::mem::take(&mut self.has_progress) {
             let _ = write!(self.out, "\r\x1b[K");
@@ -192,7 +192,7 @@ impl Finding {
         Finding { check, verdict: Verdict::Skipped, seen, advice: None, id: None }
     }
 
-    /// What was seen after the name of the check, and on lines of their own what to do about it.
+    /// The name of the check and what was seen, and on separate lines what to do about it.
     fn lines(&self, width: Option<usize>) -> String {
         let id = self.id.map_or(String::new(), |id| format!(" [{id}]"));
         let mut lines = line(self.verdict, self.check, &format!("{}{id}", self.seen), width);
@@ -214,10 +214,10 @@ fn line(verdict: Verdict, name: &str, seen: &str, width: Option<usize>) -> Strin
     terminal::wrapped(&printable(seen), width, &format!("{mark} {name:<12}  "), SEEN_INDENT)
 }
 
-/// In place of a check's name where several checks could not be made.
+/// The name in the line for several checks that could not be made.
 const NOT_TRIED: &str = "not tried";
 
-/// Under what was seen: a mark, the longest name of a check, and the spaces around them.
+/// Aligns with `seen` above: the width of a mark, the longest name of a check, and spaces.
 const SEEN_INDENT: &str = "                ";
 const ADVICE_HEAD: &str = "                → ";
 const ADVICE_INDENT: &str = "                  ";

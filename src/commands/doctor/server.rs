@@ -1,4 +1,4 @@
-//! The doctor on the way to a server: certificates, TCP, TLS, and the cause where TLS fails.
+//! The checks of the doctor for a server: certificates, TCP, TLS, and the cause of a TLS failure.
 
 use std::time::Duration;
 
@@ -20,18 +20,18 @@ struct Wanted {
     tls: config::Tls,
     settings: Vec<Setting>,
     files: Vec<File>,
-    /// The SSL context that has them already: that of a daemon's tunnel to this server.
+    /// The SSL context that has these settings already: that of a daemon's tunnel to this server.
     stands_in: Option<SslContextId>,
 }
 
-/// The SSL context and the connections that are not in use.
+/// An SSL context and sockets that are not in use.
 struct Spare {
     context: SslContextId,
     sockets: Vec<SocketId>,
 }
 
 impl Doctor<'_> {
-    /// The modem's storage, and whether the certificates of the tunnel are or would fit there.
+    /// Checks the modem's storage, and whether the certificates of the tunnel are stored or would fit.
     pub(super) fn certificates(&mut self) -> Result<(), Failure> {
         let space = self.say("AT+QFLDS=\"UFS\"")?;
         let room = Storage::first(&space.lines);
@@ -45,7 +45,7 @@ impl Doctor<'_> {
             _ => "the modem does not tell its storage".to_owned(),
         };
         seen.push_str(&format!("; {} there, {ours} of this program", counted(stored.len(), "file")));
-        // A daemon looks after its own files.
+        // A daemon manages its own files.
         let tunnel = self.tunnel.filter(|_| self.settings == SettingsOf::Options);
         let tls = tunnel.map(|tunnel| &tunnel.tls);
         let files = tls
@@ -92,8 +92,8 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// The files of this program whose bytes are not those that they were stored with. A key that the module does not
-    /// hand out is not among them.
+    /// The files of this program whose content has changed since they were stored. A key that the module does not
+    /// return cannot be compared.
     fn spoilt_files<'a>(&mut self, stored: &[ListedFile<'a>]) -> Result<Vec<&'a str>, Failure> {
         let mut spoilt = Vec::new();
         for &ListedFile { name, bytes } in stored {
@@ -111,7 +111,7 @@ impl Doctor<'_> {
         Ok(spoilt)
     }
 
-    /// A plain TCP connection to the server, closed at once: its result code.
+    /// Opens a plain TCP connection to the server, and closes it at once. Returns its result code.
     pub(super) fn open_tcp(&mut self, target: &Target, limit: Duration) -> Result<u16, Failure> {
         let states = self.say("AT+QISTATE")?;
         let is_used = |id: u8| TcpSocket::all(&states.lines).any(|socket| socket.id == id);
@@ -126,7 +126,7 @@ impl Doctor<'_> {
         let answer = self.conversation.insist(Command::line(open))?;
         let code = self.open_result(Service::Tcp, id, answer.outcome, limit)?;
         self.undo.pop();
-        // An id that did not open need not be free, and one that is free does no harm.
+        // Also after a failure: the id may still be in use, and closing a free one does no harm.
         self.insist(close)?;
         Ok(code)
     }
@@ -153,7 +153,7 @@ impl Doctor<'_> {
         }
     }
 
-    /// TLS as a tunnel would do it, in an unused context; where it fails, what makes the difference.
+    /// Checks TLS as a tunnel would use it, in an unused context. If it fails, finds the setting that causes it.
     pub(super) fn tls(&mut self, tunnel: &settings::Tunnel, tcp: u16) -> Result<(), Failure> {
         if tcp != 0 {
             let why = match tcp {
@@ -230,7 +230,7 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// What to examine. `Err` inside: the module cannot have the settings.
+    /// The TLS settings to examine. Inner `Err`: the module does not support them.
     fn wanted(&mut self, tunnel: &settings::Tunnel) -> Result<Result<Wanted, Failure>, Failure> {
         if let SettingsOf::DaemonsTunnel(context) = self.settings {
             let mut settings = Vec::new();
@@ -281,8 +281,8 @@ impl Doctor<'_> {
         Ok(None)
     }
 
-    /// An SSL context and connections that are not in use. Between a daemon's tunnels a context counts as
-    /// unused only while it has the module's defaults.
+    /// An SSL context and sockets that are not in use. If a daemon runs, a context counts as unused only if it has
+    /// the module's defaults.
     fn spare(&mut self) -> Result<Option<Spare>, Failure> {
         let states = self.say("AT+QSSLSTATE")?;
         let used: Vec<SocketStatus<'_>> = SocketStatus::all(&states.lines).collect();
@@ -312,7 +312,7 @@ impl Doctor<'_> {
         Ok(None)
     }
 
-    /// Whether the settings are those of a context that no program has written to.
+    /// Whether the context has the settings of one that no program has changed.
     fn is_untouched(&mut self, context: SslContextId) -> Result<bool, Failure> {
         for (key, usual) in [("seclevel", "0"), ("cacert", ""), ("negotiatetime", "300")] {
             let answer = self.say(format!("AT+QSSLCFG=\"{key}\",{context}"))?;
@@ -323,14 +323,14 @@ impl Doctor<'_> {
         Ok(true)
     }
 
-    /// Stores what is not there yet, until the end of the examination. `Some`: why that failed.
+    /// Stores the missing files until the end of the examination. `Some`: why that failed.
     fn store(&mut self, files: &[File]) -> Result<Option<String>, Failure> {
         for file in files {
             let name = file.name.to_string();
             if self.intact.contains(&name) {
                 continue;
             }
-            // By its name it is ours, and its bytes are not.
+            // The file has our name, but not our bytes.
             let is_spoilt = self.stored.contains(&name);
             if is_spoilt {
                 self.insist(Command::line(format!("AT+QFDEL=\"{name}\"")))?;
@@ -338,7 +338,7 @@ impl Doctor<'_> {
             let upload = Command::Upload { name: file.name.clone(), content: file.content.clone() };
             let mut answer = self.insist(upload.clone())?;
             if file.upload_answered(answer.outcome.as_ref(), &answer.lines) == Upload::Exists {
-                // It was not listed.
+                // The file exists, but was not listed.
                 let download = Command::Download { name: file.name.clone(), size: file.content.len() };
                 let kept = self.conversation.insist(download)?;
                 if kept.outcome != Some(CommandOutcome::Ok) || kept.file == file.content {
@@ -348,7 +348,7 @@ impl Doctor<'_> {
                 answer = self.insist(upload)?;
             }
             let upload = file.upload_answered(answer.outcome.as_ref(), &answer.lines);
-            // Whatever came to be stored is taken away again, a spoilt file above all.
+            // What was stored here is removed at the end, above all a spoilt file.
             let is_whole = upload == Upload::Whole;
             let is_stored = answer.error.is_none() || matches!(upload, Upload::Different(_));
             if is_stored && !(is_spoilt && is_whole) {
@@ -362,13 +362,13 @@ impl Doctor<'_> {
         Ok(None)
     }
 
-    /// Writes the settings, and remembers what was there. `Some`: why that failed.
+    /// Writes the settings, and remembers the previous ones. `Some`: why that failed.
     fn set(&mut self, spare: &Spare, settings: &[Setting]) -> Result<Option<String>, Failure> {
         let context = spare.context;
         for setting in settings {
             let key = &*setting.key;
             let before = match setting.secret {
-                // Somebody's secret might be in the answer.
+                // Not queried: a secret could be in the answer.
                 true => Some(if key == "psk" { "\"\",\"\"" } else { "\"\"" }.to_owned()),
                 false => {
                     let answer = self.say(setting.query_line(context))?;
@@ -393,7 +393,7 @@ impl Doctor<'_> {
         Ok(None)
     }
 
-    /// Opens a TLS connection and closes it at once: its result code.
+    /// Opens a TLS connection, and closes it at once. Returns its result code.
     fn open_tls(
         &mut self,
         spare: &mut Spare,
@@ -401,7 +401,7 @@ impl Doctor<'_> {
         target: &Target,
         limit: Duration,
     ) -> Result<u16, Failure> {
-        // What one attempt has left closing is not free for the next.
+        // A socket that is still closing after one attempt is not free for the next.
         while let Some(socket) = spare.sockets.first().copied() {
             let open = Command::Open {
                 socket,
@@ -424,13 +424,13 @@ impl Doctor<'_> {
                 spare.sockets.rotate_left(1);
                 return Ok(code);
             }
-            // Somebody has taken it meanwhile: it is not ours to close.
+            // Another program uses it now, so it must not be closed here.
             spare.sockets.remove(0);
         }
         Ok(ResultCode::IDENTITY_IN_USE.0)
     }
 
-    /// What came of an open: its URC, or the reason for its refusal.
+    /// The result code of an open: that of its URC, or the reason for its refusal.
     fn open_result(
         &mut self,
         service: Service,
@@ -453,7 +453,7 @@ impl Doctor<'_> {
     }
 }
 
-/// The TLS settings that these stand for, as far as they are known. Files stay unnamed.
+/// The TLS settings that these stand for, as far as they are known, without the names of files.
 fn read_back(settings: &[Setting]) -> config::Tls {
     let text = |key: &str| {
         let found = settings.iter().find(|setting| setting.key == key);
@@ -489,12 +489,12 @@ fn read_back(settings: &[Setting]) -> config::Tls {
     }
 }
 
-/// The value of the TLS setting that was asked for.
+/// The value of the TLS setting that was queried.
 fn value_in(answer: &Heard) -> Option<&str> {
     TlsSetting::first(&answer.lines)?.value
 }
 
-/// What makes a context like another, but for secrets.
+/// The settings that are copied from another context: all except secrets.
 const COPIED_KEYS: [&str; 17] = [
     "sslversion",
     "ciphersuite",
@@ -517,8 +517,8 @@ const COPIED_KEYS: [&str; 17] = [
 
 const QUICK: Duration = Duration::from_secs(15);
 
-/// Where `--connect-timeout` is off: what the manuals grant an open without its negotiation.
+/// The limit if `--connect-timeout` is off: the manuals' maximum for an open, without the negotiation.
 const OPEN_LIMIT: Duration = Duration::from_secs(150);
 
-/// 550, for a refusal without a reason.
+/// The code for a refusal without a reason.
 const UNKNOWN_ERROR: u16 = 550;

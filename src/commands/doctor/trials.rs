@@ -1,11 +1,11 @@
-//! Result code 566 stands for every TLS failure: the settings that could make the difference, one at a time.
+//! Changes to the TLS settings that find the cause of a TLS failure, for which the module has only the code 566.
 
 use crate::config::{self, Authentication, certificate_items};
 use qssl_core::modem::Profile;
 use qssl_core::modem::ssl_context::Setting;
 use qssl_core::settings;
 
-/// One change to the settings, and what it means if the connection works with it.
+/// One change to the settings, and what is wrong if the connection works with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trial {
     /// The change.
@@ -16,8 +16,8 @@ pub struct Trial {
     pub advice: String,
 }
 
-/// The changes that are worth trying for these settings on this module, the likeliest and most conclusive
-/// first: each is a cause of its own, and the last waves every certificate through.
+/// The changes to try for these settings on this module, the most likely and conclusive first. Each stands for a
+/// different cause, and the last accepts every certificate.
 ///
 /// `clock_is_right`: the modem's clock agrees with this machine's.
 pub fn trials(tls: &config::Tls, profile: &Profile, clock_is_right: bool) -> Vec<Trial> {
