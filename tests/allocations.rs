@@ -1,5 +1,5 @@
-//! Goal of this test: carrying bytes takes no memory from the system, however many they are: ten times the bytes
-//! cost not one allocation more.
+//! Goal of this test: moving bytes allocates no memory, whatever their number: ten times the bytes cause no further
+//! allocation.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,7 +8,7 @@ use qssl_core::settings::Mode;
 use qssl_test_common::in_memory::{self, Rig};
 use qssl_test_common::world::FarEnd;
 
-/// Counts what the core asks for; what is around it may do as it likes.
+/// Counts the allocations of the core, and of no other code.
 struct Counting;
 
 thread_local! {
@@ -16,8 +16,8 @@ thread_local! {
     static BYTES: Cell<i64> = const { Cell::new(0) };
 }
 
-// SAFETY: the system's allocator does everything; what is counted has no part in it, and counting in cells of the
-// thread that have no destructor allocates nothing.
+// SAFETY: the system's allocator does everything. Counting does not affect it, and allocates nothing itself: the cells
+// of the thread have no destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if in_memory::in_heart() {
@@ -40,7 +40,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// How many allocations this takes.
+/// How many allocations `act` makes.
 fn allocations(act: impl FnOnce()) -> u64 {
     let before = ALLOCATIONS.get();
     act();
@@ -57,7 +57,7 @@ fn no_message_allocates_on_its_way_through_the_heart() {
                 FarEnd::Sink => rig.send(bytes),
                 _ => rig.receive(bytes),
             };
-            // Queues grow to what they need.
+            // Queues grow to the size that they need.
             carry(WARM_UP_BYTES);
             let once = allocations(|| carry(1_460_000));
             let ten_times = allocations(|| carry(14_600_000));

@@ -1,5 +1,5 @@
-//! Goal of this test: `qssl-tunnel cert` stores, lists, hands back and removes certificates in the modem, judges
-//! them, and takes away only what it has put there and no tunnel uses.
+//! Goal of this test: `qssl-tunnel cert` stores, lists, fetches, checks and removes certificates in the modem, and
+//! prunes only files that it has stored and no tunnel uses.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -51,7 +51,7 @@ fn a_certificate_is_stored_once_and_comes_back_byte_for_byte() {
     assert_eq!(cert(&modem, &["get", &name]).expect_success().stdout, original);
     let directory = harness::temporary_directory();
     let copy = directory.path().join("copy.pem");
-    // It may be a key: a user who could read the file before cannot read it now.
+    // The file may be a key: users who could read the old file cannot read the new one.
     fs::write(&copy, "").expect("the directory is ours");
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).expect("the file is ours");
     cert(&modem, &["get", &name, "-o", copy.to_str().expect("text")]).expect_success();
@@ -64,7 +64,7 @@ fn a_certificate_is_stored_once_and_comes_back_byte_for_byte() {
     assert!(gone.stderr.contains("lists no file") && gone.stderr.contains("[failed]"), "{}", gone.stderr);
 }
 
-/// A BG770A takes no name without its directory: nothing could be stored in it.
+/// A BG770A accepts only names with its directory, so nothing could be stored in it.
 #[test]
 fn a_module_with_a_directory_for_its_files_gets_them_there_as_a_tunnel_stores_them() {
     let site = Site::new(Behaviour::Echo, "--identity BG770A-GL --quirk files_in_security --clock host");
@@ -74,7 +74,7 @@ fn a_module_with_a_directory_for_its_files_gets_them_there_as_a_tunnel_stores_th
     assert_eq!(listed(&site.modem), [(name.clone(), true)]);
     let original = fs::read(certificate_file()).expect("it exists");
     assert_eq!(cert(&site.modem, &["get", &name]).expect_success().stdout, original);
-    // It is the one that a tunnel uses.
+    // A tunnel uses the same file.
     let tunnel = site.tunnel(&[]);
     tunnel.wait_until_ready();
     drop(tunnel);
@@ -83,7 +83,7 @@ fn a_module_with_a_directory_for_its_files_gets_them_there_as_a_tunnel_stores_th
     assert_eq!(listed(&site.modem), []);
 }
 
-/// A module whose model does not tell of the directory: what it refuses is said with the name that it was to have.
+/// The model of this module does not show that it needs the directory: the refusal is reported with the file's name.
 #[test]
 fn a_module_that_takes_no_file_of_that_name_is_quoted() {
     let modem = Modem::with_options("--quirk files_in_security");
@@ -143,7 +143,7 @@ fn prune_takes_only_what_is_ours_and_unused() {
     put_foreign(&site.modem);
     let unused_name =
         cert(&site.modem, &["put", unused_file.to_str().expect("text")]).expect_success().text();
-    // A tunnel stores its authority and sets it; it has ended since, and the setting still names the file.
+    // A tunnel stores its authority and configures it. After its end, the setting still names the file.
     let tunnel = site.tunnel(&[]);
     tunnel.wait_until_ready();
     tunnel.signal(rustix::process::Signal::TERM);
@@ -153,7 +153,7 @@ fn prune_takes_only_what_is_ours_and_unused() {
     let pruned = cert(&site.modem, &["prune"]).expect_success();
     assert_eq!(pruned.text(), unused_name);
 
-    // A configuration keeps what its tunnels use, even where the modem has forgotten its settings.
+    // Files that tunnels of a configuration use are kept, even if the modem has lost its settings.
     let kept = cert(&site.modem, &["put", unused_file.to_str().expect("text")]).expect_success().text();
     let config = directory.path().join("tunnels.toml");
     let text = format!(
@@ -202,7 +202,7 @@ fn a_listing_says_whose_each_file_is() {
     assert!(line(&listing, &unused).ends_with("(of no known tunnel)"), "{}", listing.text());
     assert!(line(&listing, "theirs.pem").ends_with("(not of this program)"), "{}", listing.text());
 
-    // What another program has set is named as well.
+    // Settings of another program are shown as well.
     let device = modem.device(0);
     for setting in
         ["AT+QSSLCFG=\"cacert\",3,\"UFS:theirs.pem\"", "AT+QSSLCFG=\"cacertex\",0,2,\"UFS:theirs.pem\""]

@@ -1,5 +1,5 @@
-//! Goal of this test: the code maps in the `lib.rs` of program and core name every module with the sentence that the module
-//! itself begins with, so that a newcomer can trust it. A stale map is rewritten, and the test fails once.
+//! Goal of this test: the code maps in the `lib.rs` of program and core list every module with the first sentence of its
+//! own documentation. A stale map is rewritten, and the test fails once.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn look_at(source: &Path) {
     rows.sort();
     let lib = source.join("lib.rs");
     let text = fs::read_to_string(&lib).expect("lib.rs can be read");
-    // Only what is public can be linked to.
+    // Only public modules can be linked.
     let is_public = |name: &str| text.lines().any(|line| line == format!("pub mod {name};"));
     let map: String = rows
         .iter()

@@ -1,8 +1,8 @@
-//! Goal of this test: a configuration file means what it says, and a mistake in it is named by its place.
+//! Goal of this test: a configuration file is read correctly, and a mistake is reported with its position.
 //!
-//! Files in `config_files/invalid` say in their first line what is to be said of them (from the line and
-//! column on). What `run --check` prints of `config_files/valid/everything.toml` is in
-//! `everything.effective.toml`, and is itself a file that means the same.
+//! The first line of each file in `config_files/invalid` is the expected message, from the line and column on. The
+//! output of `run --check` for `config_files/valid/everything.toml` is in `everything.effective.toml`, which is a
+//! file with the same meaning.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn run_args(args: &[&str]) -> RunArgs {
 
 fn read(text: &str, args: &[&str]) -> Result<Checked, String> {
     let store = "tests/config_files/certificates/store.pem";
-    // 2100-01-01, when all certificates but the old one are valid.
+    // 2100-01-01, when all certificates except the old one are valid.
     let around = Environment { unix_seconds: 4_102_444_800, ssl_cert_file: Some(store.into()) };
     config::from_text("FILE", text, &run_args(args), &around).map_err(|error| error.to_string())
 }
@@ -81,14 +81,14 @@ fn what_is_in_effect_is_printed_whole() {
 fn every_key_that_there_is_stands_in_the_file_with_everything() {
     let everything = text_of("valid/everything.toml");
     let away_from_it = [
-        // Their opposites are in it, or they exclude what is in it.
+        // Their opposites are in the file, or they exclude other keys in it.
         "no-sni",
         "no-check-time",
         "no-wait",
         "quiet",
         "dtls",
         "dtls-version",
-        // Secrets, which have a test of their own.
+        // Secrets have a separate test.
         "sim-pin-file",
         "apn-user",
         "apn-password-file",

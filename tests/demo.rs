@@ -1,6 +1,6 @@
-//! Goal of this test: the first command that a newcomer types works and says what it did.
+//! Goal of this test: `qssl-tunnel demo`, the first command of a new user, works and reports what it did.
 //!
-//! The real program, as the README has it, with `--once`; and once without, the way a person tries and ends it.
+//! The program runs as in the README, with `--once`, and also without, as a user would try and end it.
 #![cfg(feature = "emulator")]
 
 use std::io::{BufRead, BufReader};
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 fn demo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qssl-tunnel"));
-    // Nothing of the user who runs the tests gets in.
+    // The environment of the user who runs the tests must have no effect.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("QSSL_TUNNEL_") || name == "RUST_LOG" {
             command.env_remove(name);
@@ -65,18 +65,18 @@ fn the_printed_curl_command_works_and_sigint_ends_the_demo() {
     assert_eq!(status.code(), Some(0), "a drained demo is a success");
 }
 
-/// Does not outlive the test.
+/// A program that does not outlive the test.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already when the test went well.
+        // After a successful test it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// It was cut after a second, and the tunnel was blamed for that.
+/// The transfer was cut after a second, with an error that blamed the tunnel.
 #[test]
 fn ctrl_c_lets_the_transfer_end() {
     let child = demo(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");

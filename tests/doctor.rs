@@ -1,5 +1,5 @@
-//! Goal of this test: `qssl-tunnel doctor` names what is wrong with a modem, a network or a server, says it
-//! with the exit status of the first failure, and leaves the modem as it found it.
+//! Goal of this test: `qssl-tunnel doctor` finds the fault of a modem, a network or a server, exits with the status of
+//! the first failure, and leaves the modem as it was.
 
 use std::fs;
 use std::io::Write as _;
@@ -18,7 +18,7 @@ fn doctor(modem: &Modem, arguments: &[&str]) -> Finished {
     run(&mut tunnel_command(&[&["doctor", "-d", &device], arguments].concat()))
 }
 
-/// Runs it on the way to the server, with the authority that the server's good certificate is of.
+/// Runs it for the server, with the authority of the server's good certificate.
 fn doctor_to_server(modem: &Modem, arguments: &[&str]) -> Finished {
     let target = format!("{NAME}:443");
     doctor(modem, &[&[target.as_str(), "--ca", certificate_file(), "-w", "20s"], arguments].concat())
@@ -171,7 +171,7 @@ fn a_pin_that_a_tunnel_was_refused_is_known_to_be_wrong() {
     let said =
         ["wants its PIN, 2 attempts left", "refused the PIN of --sim-pin-file before", "give the right one"];
     failed(&with_state(&["doctor"]), 9, "sim", &said);
-    // The second wrong one leaves the last attempt, which is the user's.
+    // After the second wrong PIN one attempt is left, which only the user may use.
     fs::write(&pin, "1111\n").expect("the directory is ours");
     assert_eq!(with_state(&["connect", "server.test:443", "--insecure"]).status, 9);
     fs::write(&pin, "1234\n").expect("the directory is ours");
@@ -187,7 +187,7 @@ fn a_stored_file_with_other_bytes_is_named_and_not_trusted() {
     let put = run(&mut tunnel_command(&["cert", "put", certificate_file(), "-d", &device])).expect_success();
     let name = put.text().trim().to_owned();
     let original = fs::read(certificate_file()).expect("it exists");
-    // Of the same name, size and checksum: two pairs of bytes are exchanged.
+    // A file with the same name, size and checksum: two pairs of bytes are swapped.
     let mut other = original.clone();
     other.swap(100, 102);
     other.swap(101, 103);
@@ -202,7 +202,7 @@ fn a_stored_file_with_other_bytes_is_named_and_not_trusted() {
         "certificates",
         &["not the bytes that this program has stored", &name, "cert remove"],
     );
-    // The way to the server is judged with the right bytes, which are left there.
+    // The server is checked with the right bytes, which stay stored.
     assert!(line(&finished.text(), "tls").starts_with('✓'), "{}", finished.text());
     let kept = run(&mut tunnel_command(&["cert", "get", &name, "-d", &device])).expect_success();
     assert_eq!(kept.stdout, original);
@@ -234,7 +234,7 @@ fn an_access_point_that_is_missing_is_named_and_one_that_is_given_is_used() {
     failed(&doctor(&modem, &["--apn", "other"]), 11, "session", &said);
     let finished = doctor(&modem, &["--apn", "internet"]);
     assert_eq!(finished.status, 0, "{}", finished.text());
-    // What --apn had set is gone again.
+    // The setting of --apn was restored.
     failed(&doctor(&modem, &[]), 11, "session", &["cannot be activated"]);
 }
 
@@ -272,7 +272,7 @@ fn a_wrong_clock_is_set_and_the_server_is_judged_by_the_right_one() {
     assert!(line(&report, "clock").contains("was 1980-01-06"), "{report}");
     assert!(line(&report, "clock").contains("set from this machine's"), "{report}");
 
-    // A wrong host is not taken for an expired certificate.
+    // A wrong host name is not reported as an expired certificate, and the other way round.
     let other = Site::with_server(server(&CertificateRequest::server("other.test")), "");
     failed(&doctor_to_server(&other.modem, &[]), 14, "tls", &["for another name"]);
     let old = Site::with_server(server(&CertificateRequest::server(NAME).expired()), "");
@@ -357,7 +357,7 @@ fn a_server_that_wants_its_name_or_an_older_version_is_recognised_as_such() {
     failed(&doctor_to_server(&named.modem, &["--no-sni"]), 14, "tls", &["wants to be told its name (SNI)"]);
     assert_eq!(doctor_to_server(&named.modem, &[]).status, 0);
 
-    // On a terminal what is tried is shown meanwhile, and taken away.
+    // On a terminal, each trial is shown while it runs, and then erased.
     let program = env!("CARGO_BIN_EXE_qssl-tunnel");
     let (ca, device) = (certificate_file(), named.modem.device(0));
     let line = format!("stty cols 100; {program} doctor {NAME}:443 --ca {ca} -w 20s --no-sni -d {device}");
@@ -389,7 +389,7 @@ fn a_certificate_that_is_wrong_twice_is_not_blamed_on_its_authority() {
     failed(&doctor_to_server(&site.modem, &[]), 14, "tls", &["wrong in more than one way"]);
 }
 
-/// A tunnel asks AT+CGPADDR where a module refuses AT+QIACT?. The doctor found no data session there.
+/// A tunnel sends AT+CGPADDR if a module refuses AT+QIACT?. The doctor found no data session there.
 #[test]
 fn a_module_that_refuses_the_question_for_its_data_session_is_well_all_the_same() {
     for is_active in [false, true] {
@@ -481,7 +481,7 @@ fn a_running_daemon_is_asked_and_its_connections_go_on() {
     assert!(line(&report, "tls").contains("with the settings of the daemon's tunnel"), "{report}");
     assert!(!tunnel.log().contains(" warn "), "a doctor's visit is no reason to warn: {}", tunnel.log());
 
-    // The certificate is the tunnel's, and stays.
+    // The certificate is the tunnel's, and stays stored.
     let listed = run(&mut tunnel_command(&["cert", "list", "--control", socket])).expect_success();
     assert!(listed.text().contains("qt-"), "{}", listed.text());
     let pruned = run(&mut tunnel_command(&["cert", "prune", "--control", socket])).expect_success();
@@ -505,13 +505,13 @@ fn a_failing_examination_through_a_daemon_costs_it_no_connection() {
     for _ in 0..2 {
         failed(&run(&mut tunnel_command(&["doctor", &target, "--control", socket])), 14, "tls", &[]);
     }
-    // The daemon asks about each of them before it counts as free, and answers meanwhile.
+    // The daemon queries each socket before it counts as free, and answers requests in the meantime.
     assert!((0..200).any(|_| free_sockets(socket) == 12), "{}", tunnel.log());
 }
 
 #[test]
 fn an_interrupted_examination_through_a_daemon_costs_it_no_connection() {
-    // It takes connections and never speaks.
+    // It accepts connections and never sends anything.
     let silent = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).expect("there is a port");
     let target = format!("localhost:{}", silent.local_addr().expect("it has an address").port());
     let directory = harness::temporary_directory();

@@ -1,4 +1,4 @@
-//! Goal of this test: the figures that the documentation gives hold, in simulated time and in counts.
+//! Goal of this test: the figures in the documentation are right, in simulated time and in counts.
 
 use qssl_core::settings::Mode;
 use qssl_simulation::figures::{self, Modem, Way};
@@ -6,7 +6,7 @@ use qssl_simulation::wiring::Connection;
 
 const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
 
-/// Of what the dialogue allows.
+/// Asserts the share of the throughput that the dialogue allows.
 fn assert_utilisation(baud: u32, modem: Modem, at_least: f64) {
     for mode in MODES {
         for way in [Way::Up, Way::Down] {
@@ -67,10 +67,10 @@ fn the_start_up_dialogue_takes_few_round_trips() {
     let ec20 = || plain().modem(|modem| modem.family = Family::Ec20);
     let active = || plain().typed_before(b"AT+QIACT=1\r");
     for (name, wiring, most) in [
-        // AT, wire settings, ATI, ranges, URC port, wire format and what was found of both, whether another program
+        // AT, wire format, ATI, ranges, URC port, data format and the earlier values of both, whether another program
         // uses MQTT, a glance, AT+QIACT=, AT+QIACT?, TLS settings in two lines, and read back in one
         ("EG800Q", plain(), 15),
-        // It lacks one of the keys of the wire format, which then go one by one.
+        // It lacks one of the keys of the data format, so these are sent one by one.
         ("EC20", ec20(), 22),
         ("EG800Q, data session up", active(), 13),
     ] {

@@ -1,7 +1,7 @@
-//! Goal of this test: what fuzzing once found stays found, and a few thousand further inputs do no harm. Each
+//! Goal of this test: failures that fuzzing has found stay fixed, and a few thousand further inputs cause none. Each
 //! target of crates/simulation/src/fuzz.rs takes its corpus, and mutations of it that follow from a seed.
 //!
-//! An input that cargo-fuzz has found is repeated here, with a trace, by copying it into `fuzz/corpus/TARGET`.
+//! To repeat an input that cargo-fuzz has found, with a trace, copy it into `fuzz/corpus/TARGET`.
 
 use std::fs;
 use std::panic::catch_unwind;
@@ -52,7 +52,7 @@ fn mutations(name: &str, target: Target, runs: u64) {
     }
 }
 
-/// One of the corpus with some of it changed.
+/// One input of the corpus with some bytes changed.
 fn mutated(corpus: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
     let mut data = chance.pick(corpus).clone();
     for _ in 0..chance.within(1..=8) {

@@ -1,9 +1,9 @@
 //! Goal of this test: the manual pages and the completions that are checked in are those of this program.
 //!
-//! A stale file is written anew, and the test fails once so that somebody looks at it. What is generated
-//! carries no date. Sections that no definition knows of are in `generated_files/*.roff`.
+//! A stale file is rewritten, and the test fails once so that the change is reviewed. Generated files have no date.
+//! Sections that are not generated are in `generated_files/*.roff`.
 //!
-//! Only with every feature, so that there is one text whatever a build leaves out.
+//! This test runs only with every feature, so that the texts do not depend on the build.
 #![cfg(feature = "emulator")]
 
 use std::fmt::Write;
@@ -32,23 +32,23 @@ fn manual_pages_and_completions_are_fresh() {
     assert!(stale.is_empty(), "written anew, look at them and commit them: {}", stale.join(", "));
 }
 
-/// A shell's completions, with what clap_complete gets wrong put right.
+/// A shell's completions, with the errors of clap_complete fixed.
 fn completion(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut shown(&Cli::command()), "qssl-tunnel", &mut script);
     let script = String::from_utf8(script).expect("completions are text");
     match shell {
-        // A program whose name has a hyphen has one name where subcommands are recognised and another one where
-        // their options are listed.
+        // If a program's name has a hyphen, the part that recognises subcommands and the part that lists their
+        // options use different names.
         Shell::Bash => script.replace("qssl__subcmd__tunnel", "qssl__tunnel"),
         Shell::Fish => fish_help(&script) + &fish_arguments(),
-        // After an argument that may be repeated, two colons would let options be offered no more.
+        // With two colons, no options would be offered after an argument that may be repeated.
         Shell::Zsh => script.replace("'*::", "'*:"),
         _ => script,
     }
 }
 
-/// What follows `help` is offered unless a subcommand was seen, and `help` itself counts as one.
+/// The subcommands after `help` are offered only if no subcommand was seen, but `help` itself counts as one.
 fn fish_help(script: &str) -> String {
     let lines = script.lines().map(|line| match line.contains("_using_subcommand help; and not") {
         true => line.replacen(" help\" -f", "\" -f", 1) + "\n",
@@ -57,7 +57,7 @@ fn fish_help(script: &str) -> String {
     lines.collect()
 }
 
-/// The values of arguments that are no options, which clap_complete does not write for fish.
+/// The values of positional arguments, which clap_complete does not write for fish.
 fn fish_arguments() -> String {
     let mut script = String::new();
     for subcommand in shown(&Cli::command()).get_subcommands() {
@@ -78,7 +78,7 @@ fn fish_arguments() -> String {
     script
 }
 
-/// The definition without what is hidden, which the completions would offer.
+/// The definition without hidden arguments, which the completions would offer.
 fn shown(command: &Command) -> Command {
     let mut shown = Command::new(command.get_name().to_owned()).version(env!("CARGO_PKG_VERSION"));
     shown = shown.disable_version_flag(command.get_version().is_none());
@@ -89,7 +89,7 @@ fn shown(command: &Command) -> Command {
     shown.args(arguments).subcommands(command.get_subcommands().map(self::shown))
 }
 
-/// Whether the file holds `text`; if not, it does afterwards.
+/// Whether the file contains `text`; if not, writes it.
 fn holds(path: &str, text: &str) -> bool {
     let fresh = fs::read_to_string(path).is_ok_and(|old| old == text);
     if !fresh {
@@ -144,7 +144,7 @@ fn program_page() -> String {
     page + include_str!("generated_files/program_tail.roff")
 }
 
-/// A struct, or an enum, with what its source says of it.
+/// A struct or an enum, with the doc comments of its source.
 struct Documented {
     name: String,
     members: Vec<Member>,
@@ -156,11 +156,11 @@ struct Member {
     kind: String,
     words: String,
     fields: Vec<Member>,
-    /// Its own fields stand in its place.
+    /// Its fields take its place.
     is_flattened: bool,
 }
 
-/// What a status is made of.
+/// The files that define a status.
 const STATUS_FILES: [&str; 3] =
     ["src/daemon/status/mod.rs", "crates/core/src/modem/counters.rs", "crates/core/src/relay/report.rs"];
 
@@ -212,7 +212,7 @@ fn documented(path: &str) -> Vec<Documented> {
     all
 }
 
-/// What a comment says, without the marks of rustdoc, and with numbers in place of constants.
+/// The text of a comment without the markup of rustdoc, and with numbers in place of constants.
 fn plain(words: &str) -> String {
     let words = words
         .replace("[`COMMAND_LIMIT_BYTES`]", &format!("{} bytes", control::COMMAND_LIMIT_BYTES))
@@ -247,7 +247,7 @@ fn fields(name: &str, all: &[Documented], prefix: &str) -> String {
     page
 }
 
-/// The variants of an enum that travels as JSON, with their fields.
+/// The variants of an enum that is sent as JSON, with their fields.
 fn messages(name: &str, tag: &str, all: &[Documented]) -> String {
     let messages = all.iter().find(|one| one.name == name).unwrap_or_else(|| panic!("no {name}"));
     let mut page = format!(".PP\nEvery {tag} has a field {tag} with its name, and these fields:\n");
@@ -273,7 +273,7 @@ fn messages(name: &str, tag: &str, all: &[Documented]) -> String {
     page
 }
 
-/// The metrics of a daemon of which everything is known.
+/// The metrics of a daemon for which every value is known.
 fn metrics() -> String {
     let one = |name: &str| [(name.to_owned(), 1)].into();
     let mut full = status::Status::default();
@@ -333,7 +333,7 @@ fn what_programs_read_stands_in_the_manual_page() {
     }
 }
 
-/// The fields, by their paths, that the page does not have.
+/// Collects the paths of the fields that the page does not have.
 fn unnamed(value: &serde_json::Value, prefix: &str, page: &str, missing: &mut Vec<String>) {
     let Some(object) = value.as_object() else { return };
     for (key, value) in object {
@@ -362,7 +362,7 @@ fn every_id_of_an_error_stands_in_the_manual_page() {
     }
 }
 
-/// How fast each access mode was: what the README says of it, its table as aligned columns.
+/// The measured speed of each access mode: the README's text, with its table as aligned columns.
 fn measured_modes() -> String {
     let readme = fs::read_to_string("README.md").expect("there is a README");
     let begin = "<!-- tests/generated_files.rs takes this into the manual page -->\n";
@@ -419,7 +419,7 @@ fn file_page() -> String {
     page + include_str!("generated_files/file_tail.roff")
 }
 
-/// A key of the file. Its help is the option's, in which other options are called by their keys.
+/// A key of the file. Its help is that of the option, with other options named by their keys.
 fn key(option: &Arg) -> String {
     let name = option.get_long().expect("every key is a long option");
     let help = option.get_long_help().or(option.get_help()).map(ToString::to_string).unwrap_or_default();
@@ -441,7 +441,7 @@ fn options<'a>(options: impl Iterator<Item = &'a Arg>) -> String {
     rendered(|out| man.render_options_section(out))
 }
 
-/// What a renderer writes, without the preamble that it puts before every piece.
+/// The output of a renderer, without the preamble that it writes before every piece.
 fn rendered(render: impl Fn(&mut dyn std::io::Write) -> std::io::Result<()>) -> String {
     let mut bytes = Vec::new();
     render(&mut bytes).expect("writing to memory cannot fail");

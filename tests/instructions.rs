@@ -1,9 +1,9 @@
-//! Goal of this test: what the core costs a processor stays low, per byte and per message.
+//! Goal of this test: the core needs few processor instructions, per byte and per message.
 //!
-//! Time moves from machine to machine and from run to run; the number of instructions does not. This program runs itself
-//! under callgrind with a short and a long transfer and counts the instructions of the core's own functions: the
-//! difference is what the bytes cost. The modem answers by rote and at once. It is the build of the tests, with every
-//! check: docs/BENCH.md has times of the released one.
+//! Times differ between machines and between runs, but the number of instructions does not. This program runs itself
+//! under callgrind with a short and a long transfer, and counts the instructions of the core's own functions. The
+//! difference is the cost of the bytes. The modem sends fixed answers at once. This is the build of the tests, with every
+//! check; docs/BENCH.md has times of the released build.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +23,7 @@ struct Transfer {
     mode: Mode,
     way: Way,
     message_bytes: usize,
-    /// In instructions of the core per message of that size.
+    /// The limit in instructions of the core per message of this size.
     at_most: u64,
 }
 
@@ -31,7 +31,7 @@ const fn transfer(mode: Mode, way: Way, message_bytes: usize, at_most: u64) -> T
     Transfer { mode, way, message_bytes, at_most }
 }
 
-/// Bulk in whole chunks, and small messages one by one.
+/// Bulk data in whole chunks, and small messages.
 const TRANSFERS: [Transfer; 8] = [
     transfer(Mode::Push, Way::Up, CHUNK, 28_000),
     transfer(Mode::Push, Way::Down, CHUNK, 19_000),
@@ -72,7 +72,7 @@ fn a_message_costs_few_instructions_of_the_core() {
     assert!(dear.is_empty(), "more instructions than allowed: {dear:?}");
 }
 
-/// Carries so many messages, each when the one before it has arrived.
+/// Sends this many messages, each after the previous one has arrived.
 fn carry(transfer: Transfer, count: u64) {
     let mut hand = ByHand::new(&[transfer.mode], 1, false, |_| {});
     hand.run_until_ready();
@@ -106,7 +106,7 @@ fn carry(transfer: Transfer, count: u64) {
     }
 }
 
-/// How many instructions of the core's own functions a transfer of so many messages takes, with all that goes before it.
+/// The number of instructions of the core's own functions in a transfer of `messages` messages, including its set-up.
 fn core_instructions(folder: &Path, index: usize, messages: u64) -> u64 {
     let out = folder.join(format!("{index}.{messages}"));
     let status = Command::new(program("valgrind"))
@@ -124,7 +124,7 @@ fn core_instructions(folder: &Path, index: usize, messages: u64) -> u64 {
         if let Some(name) = line.strip_prefix("fn=") {
             is_core = name.contains("qssl_core::");
         } else if line.starts_with("calls=") {
-            // The next line is what the function that is called takes, which counts there.
+            // The next line is the cost of the called function, which is counted there.
             is_call = true;
         } else if line.starts_with(|first: char| first.is_ascii_digit()) {
             let cost = line.split_ascii_whitespace().nth(1).and_then(|cost| cost.parse::<u64>().ok());

@@ -1,8 +1,8 @@
-//! Goal of this test: the README says what this program does.
+//! Goal of this test: the README matches the program.
 //!
-//! Its commands are accepted, and what it links to exists.
+//! Its commands are accepted, and its links exist.
 //!
-//! Only with every feature, so that all of its commands are there.
+//! This test runs only with every feature, so that all its commands exist.
 #![cfg(feature = "emulator")]
 
 use std::fs;
@@ -46,13 +46,13 @@ fn links_lead_somewhere() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// What stands in fences marked `sh`.
+/// The lines in code blocks marked `sh`.
 fn shell_lines(readme: &str) -> impl Iterator<Item = &str> {
     let fences = readme.split("```sh\n").skip(1);
     fences.filter_map(|rest| rest.split("```").next()).flat_map(str::lines)
 }
 
-/// Splits as a shell does, as far as blanks and single quotes go.
+/// Splits a line as a shell does, with only blanks and single quotes.
 fn words(line: &str) -> Vec<String> {
     let mut words = vec![];
     let mut word = String::new();

@@ -1,6 +1,6 @@
-//! Goal of this test: transcripts, of the manuals and of the field, hold for both sides. What the modem says
-//! in them is understood however its bytes are split; a host that carries a stream says what the host says
-//! in them; and the emulated modem, which shares no code with that host, says what the modem says.
+//! Goal of this test: transcripts from manuals and from real modules are right for both sides. The modem's bytes are
+//! understood however they are split. A core that moves a stream sends what the host sends in them. The emulated modem,
+//! which shares no code with the core, sends what the modem sends.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// The bytes of one side cut at these offsets, counted over all that it says.
+/// The bytes of one side, cut at these offsets, which count all bytes of this side.
 fn pieces<'a>(bytes: &'a [u8], offset: usize, cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut inner: Vec<usize> =
         cuts.iter().filter_map(|cut| cut.checked_sub(offset)).filter(|cut| *cut < bytes.len()).collect();
@@ -53,7 +53,7 @@ fn pieces<'a>(bytes: &'a [u8], offset: usize, cuts: &[usize]) -> Vec<&'a [u8]> {
     all
 }
 
-/// What the decoder makes of the modem's side.
+/// The messages that the decoder finds in the modem's bytes.
 fn decoded(transcript: &Transcript, cuts: &[usize]) -> Vec<String> {
     let mut decoder = Decoder::new();
     let mut all: Vec<String> = Vec::new();
@@ -104,8 +104,8 @@ fn every_split_of_every_transcript_means_the_same() {
         let length = modem_bytes(&transcript);
         let bytewise: Vec<usize> = (0..length).collect();
         assert_eq!(decoded(&transcript, &bytewise), whole, "{name} byte by byte");
-        // Byte by byte is every split at once; pairs of them leave pieces of every length. Near each other they cut one
-        // message twice; all of them take half a minute.
+        // Byte by byte has every split at once; pairs of splits give pieces of every length. Splits near each other cut
+        // one message twice. All pairs take half a minute.
         assert!(length <= 2_048, "{name} has {length} bytes");
         let apart = if std::env::var_os("QSSL_TUNNEL_LONG_TESTS").is_some() { length } else { 40 };
         for first in 1..length {
@@ -136,7 +136,7 @@ fn what_the_field_transcripts_say_is_understood() {
     assert!(reboot.contains("Urc(PoweredDown)\nUrc(PdpDeactivated(1))\nUrc(Ready)"), "{reboot}");
 }
 
-/// The host's side: a core whose set-up is answered by rote, then by the transcript.
+/// The host's side: a core whose set-up gets fixed answers, and then those of the transcript.
 struct Host {
     relay: Relay,
     now: Instant,
@@ -165,7 +165,7 @@ impl Host {
         Host { relay, now, client, received: Vec::new(), end: None }
     }
 
-    /// Does what the event loop does, until the core has said something more.
+    /// Does what the event loop does, until the core has sent something more.
     fn says(&mut self) -> Vec<u8> {
         for _ in 0..10_000 {
             while let Some(action) = self.relay.poll_action() {
@@ -211,7 +211,7 @@ impl Host {
         panic!("the heart goes round in circles");
     }
 
-    /// Returns whether there was something.
+    /// Returns whether there was output.
     fn client_reads(&mut self) -> bool {
         let output = self.relay.client_output(self.client).to_vec();
         self.received.extend_from_slice(&output);
@@ -228,7 +228,7 @@ impl Host {
     }
 }
 
-/// Answers to a set-up, by rote.
+/// Fixed answers to the commands of a set-up.
 fn rote(command: &str) -> String {
     let lines = match command {
         "ATI" => "\r\nQuectel\r\nEG800Q\r\nRevision: EG800QEULCR07A06M04\r\n",
@@ -257,7 +257,7 @@ fn play_against_the_heart(name: &str, mode: Mode, cuts: &[usize]) {
             Event::Host(bytes) => {
                 let expected = bytes.made_up();
                 if expected == b"+++" {
-                    // The client has what it wanted, and leaves; that is why data mode is left.
+                    // The client ends the connection, so that the core leaves data mode.
                     host.relay.handle(Input::Client(host.client, ClientInput::Finished), host.now);
                     host.relay.handle(Input::Client(host.client, ClientInput::Gone), host.now);
                 }
@@ -306,7 +306,7 @@ fn the_heart_says_what_the_host_says() {
     }
 }
 
-/// Plays a transcript against the emulated modem, whose far end echoes, and closes when the transcript says so.
+/// Plays a transcript against the emulated modem, whose far end echoes, and closes where the transcript has a close.
 fn play_against_the_emulator(name: &str, step: usize) {
     let transcript = transcript(name);
     let mut now = now();

@@ -4,7 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::{ApnAuth, FlowControl, Mode, OnClosed, OpenOn, PdpType, Recovery, TlsVersion, WhenFull};
 
-/// A type each of whose values has a word of its own.
+/// A type whose values each have a word.
 pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
     /// Every value, its word, and one line of help.
     const ALL: &'static [(Self, &'static str, &'static str)];
@@ -16,7 +16,7 @@ pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
     }
 }
 
-/// Reads one of the words.
+/// A parser for one of the words.
 pub fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
     let possible = |(_, word, help): &(T, &'static str, &'static str)| PossibleValue::new(*word).help(*help);
     PossibleValuesParser::new(T::ALL.iter().map(possible)).map(|given| {

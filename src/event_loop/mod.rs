@@ -12,7 +12,7 @@
 //! for each port and client, one client for each listener, some actions, some requests. When the budget is
 //! used up, the flags are still set: the loop looks at events and the clock without sleeping, and goes on.
 
-// The one place where time is not an argument.
+// The only place that reads the clock: everywhere else, time is an argument.
 #![allow(clippy::disallowed_methods)]
 
 mod clients;

@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration is read again, and what is unchanged goes on as it is.
+//! SIGHUP: the configuration is read again, and unchanged tunnels go on as they are.
 
 use std::time::Duration;
 

@@ -331,7 +331,7 @@ pub enum OpenError {
     /// There is no such device at present.
     #[error("{name}: no such device{hint}")]
     Missing {
-        /// The device as asked for.
+        /// The device as configured.
         name: String,
         /// What else was seen, starting with `: `, or empty.
         hint: String,
@@ -345,7 +345,7 @@ pub enum OpenError {
     /// More than one modem fits.
     #[error("{name}: more than one modem fits ({found}): name one by its path, by usb:VID:PID or by imei:")]
     Ambiguous {
-        /// The device as asked for.
+        /// The device as configured.
         name: String,
         /// The ttys that fit.
         found: String,
@@ -390,7 +390,7 @@ pub enum OpenError {
     /// The device server cannot be reached at this name or address.
     #[error("{name}: cannot connect: {source}: check that the device server runs and can be reached")]
     Unreachable {
-        /// The device as asked for.
+        /// The device as configured.
         name: String,
         /// The error of the system.
         source: io::Error,
@@ -398,7 +398,7 @@ pub enum OpenError {
     /// Anything else.
     #[error("{name}: cannot open: {source}")]
     Io {
-        /// The device as asked for.
+        /// The device as configured.
         name: String,
         /// The error of the system.
         source: io::Error,

@@ -1,6 +1,5 @@
-//! Goal of this test: a socket that systemd passes is served (the real systemd-socket-activate does it here),
-//! and its file stays systemd's. A daemon that cannot serve it leaves no client waiting there that would
-//! start it again.
+//! Goal of this test: a socket that systemd passes is served (here by the real systemd-socket-activate), and its
+//! file is not removed. A daemon that cannot serve it leaves no waiting client that would start it again.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -73,7 +72,7 @@ fn clients_are_turned_away_while_the_configuration_is_wrong() {
     let directory = temporary_directory();
     let configuration = directory.path().join("run.toml");
     fs::write(&configuration, "[[tunnel]]\nlisten = \"systemd:web\"\n").expect("the directory is ours");
-    // systemd keeps the socket open whatever becomes of the daemon.
+    // Like systemd, the test keeps the socket open after the end of the daemon.
     let socket = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = socket.local_addr().expect("it is bound");
     let mut waiting = connect(address);

@@ -1,5 +1,5 @@
-//! Goal of this test: `at` says one command between the tunnel's own and shows the answer; what would break the
-//! tunnel is refused.
+//! Goal of this test: `at` sends one command between those of the tunnel and shows the answer. A command that would
+//! break the tunnel is refused.
 
 use std::io::{Read as _, Write as _};
 use std::thread;
@@ -32,7 +32,7 @@ fn without_a_daemon_the_port_is_opened() {
     assert!(answer.text().contains("Quectel") && answer.text().ends_with("OK\n"), "{:?}", answer.text());
 }
 
-/// It was guarded only where a daemon ran: the same line, typed when none happened to, reached the modem.
+/// Commands were refused only by a running daemon: without one, the same line reached the modem.
 #[test]
 fn without_a_daemon_too_only_what_asks_is_said_unless_forced() {
     let site = Site::new(Behaviour::Echo, "--sim-pin 1234");

@@ -1,5 +1,5 @@
-//! Goal of this test: certificate and key files that are swapped, regenerated or broken on disk while transfers run
-//! cost none of these a byte: SIGHUP takes what is whole for new connections, and leaves what was before otherwise.
+//! Goal of this test: when certificate and key files are swapped, regenerated or broken on disk, running transfers lose
+//! no byte. SIGHUP uses valid files for new connections, and otherwise keeps the old ones.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -16,7 +16,7 @@ use qssl_modem_emulator::test_server::{
 use crate::daemon::Daemon;
 use qssl_test_common::harness::{Gate, Modem, NAME, connect, run, temporary_directory, tunnel_command};
 
-/// An authority, a server of its own that demands a client certificate of it, and such a certificate.
+/// An authority, a server that requires a client certificate of this authority, and such a certificate.
 struct Generation {
     authority: Authority,
     client: Identity,
@@ -38,7 +38,7 @@ impl Generation {
         Generation { authority, client, server: TestServer::start(options).expect("the server starts") }
     }
 
-    /// What stands in the files of the configuration.
+    /// The content of the files of the configuration.
     fn files(&self) -> [(&'static str, Vec<u8>); 3] {
         [("ca", self.authority.pem()), ("cert", self.client.chain_pem()), ("key", self.client.key_pem())]
     }
@@ -65,13 +65,13 @@ fn tunnel(directory: &Path) -> String {
 /// Whether a new client is served.
 fn is_served(address: SocketAddr) -> bool {
     let mut client = connect(address);
-    // It may be reset before this is written.
+    // The client may be reset before this is written.
     let _ = client.write_all(b"hello");
     let mut echo = [0; 5];
     client.read_exact(&mut echo).is_ok() && echo == *b"hello"
 }
 
-/// Sends and gets back until it is told to end; how many bytes that were.
+/// Sends blocks and reads them back until `ends` is set. Returns the number of bytes.
 fn goes_on(client: &mut TcpStream, ends: &AtomicBool) -> usize {
     let block: Vec<u8> = (0..=255).cycle().take(20_000).collect();
     let mut count = 0;
@@ -85,18 +85,18 @@ fn goes_on(client: &mut TcpStream, ends: &AtomicBool) -> usize {
     count
 }
 
-/// Transfers run while something is done, and end in order after it.
+/// Runs `act` during transfers, which end in order afterwards.
 fn beside_transfers(address: SocketAddr, act: impl FnOnce()) {
     let ends = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..2 {
             let ends = &ends;
             let mut client = connect(address);
-            // Before anything changes it is connected.
+            // The client is connected before anything changes.
             client.write_all(b"x").and_then(|()| client.read_exact(&mut [0])).expect("the server echoes");
             scope.spawn(move || assert!(goes_on(&mut client, ends) > 0, "nothing moved"));
         }
-        // The transfers are told to end even if this panics.
+        // The transfers end even if `act` panics.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
         ends.store(true, Ordering::Relaxed);
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -124,7 +124,7 @@ fn everything_is_regenerated() {
         assert!(!is_served(daemon.address()), "the files are read at SIGHUP: {}", daemon.log());
         daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
         assert!(is_served(daemon.address()), "{}", daemon.log());
-        // And back, which the modem has stored still.
+        // Back to the old files, which the modem still has.
         gate.redirect(old.server.address());
         old.write(directory.path());
         daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
@@ -147,7 +147,7 @@ fn a_listing_through_the_daemon_says_whose_each_file_is() {
         let line = line.unwrap_or_else(|| panic!("{whose} is not listed: {listing}"));
         assert!(line.contains("  qt-") && line.contains(end), "{line}");
     }
-    // What the daemon's tunnels need is not removed as unused.
+    // Files that the daemon's tunnels need are not removed as unused.
     assert_eq!(daemon.tool(&["cert", "prune"]).expect_success().text(), "");
     assert_eq!(daemon.tool(&["cert", "list"]).expect_success().text(), listing);
     assert!(is_served(daemon.address()), "{}", daemon.log());
@@ -155,7 +155,7 @@ fn a_listing_through_the_daemon_says_whose_each_file_is() {
 
 #[test]
 fn one_file_alone_is_swapped() {
-    // The same authority signs anew: certificate and key change, and then the server's.
+    // The same authority signs a new client certificate; first the certificate changes, and then the key.
     let generation = Generation::new(KeyKind::Rsa);
     let directory = temporary_directory();
     generation.write(directory.path());
@@ -164,7 +164,7 @@ fn one_file_alone_is_swapped() {
         let renewed =
             generation.authority.issue(&CertificateRequest::client("renewed")).expect("OpenSSL signs");
         fs::write(file(directory.path(), "cert"), renewed.chain_pem()).expect("the directory is ours");
-        // Half of the change is none: the key is that of the old certificate.
+        // Half of the change is refused: the key still belongs to the old certificate.
         daemon.reload("does not belong to");
         assert!(is_served(daemon.address()), "{}", daemon.log());
         fs::write(file(directory.path(), "key"), renewed.key_pem()).expect("the directory is ours");
@@ -212,16 +212,16 @@ fn what_is_broken_changes_nothing_until_it_is_repaired() {
     assert_eq!(daemon.status().tunnels[0].counters.resets, 0, "{}", daemon.log());
 }
 
-/// What becomes of a file.
+/// How a file is broken.
 #[derive(Clone, Copy, Debug)]
 enum Break {
     Empty,
     Truncated,
     Garbage,
-    /// Whole lines, and what they encode is damaged.
+    /// The lines are complete, but their content is damaged.
     Damaged,
     Missing,
-    /// A link to itself: no user can read it, not even root.
+    /// A link to itself, which no user can read, not even root.
     Unreadable,
     Directory,
 }

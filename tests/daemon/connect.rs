@@ -1,4 +1,4 @@
-//! Goal of this test: `connect` goes through the tunnel of a running daemon, and an end is told from a cut.
+//! Goal of this test: `connect` uses the tunnel of a running daemon, and distinguishes an end from a cut.
 
 use qssl_modem_emulator::test_server::Behaviour;
 

@@ -1,4 +1,4 @@
-//! `qssl-tunnel run` with a configuration file, a control socket and a directory of its own.
+//! `qssl-tunnel run` with its own configuration file, control socket and directory.
 
 use std::fs;
 use std::ops::Deref;
@@ -24,12 +24,12 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// One tunnel called `web` from a free port to the site's server.
+    /// Starts a daemon with one tunnel called `web`, from a free port to the site's server.
     pub fn start(site: &Site) -> Daemon {
         Daemon::with(site, &tunnel("web", ""), "", |_| ())
     }
 
-    /// These `[[tunnel]]` sections and lines of `[process]`, and whatever is to be done to the command.
+    /// Starts a daemon with these `[[tunnel]]` sections and lines of `[process]`; `prepare` changes its command.
     pub fn with(site: &Site, tunnels: &str, process: &str, prepare: impl FnOnce(&mut Command)) -> Daemon {
         let daemon = Daemon::launch(site, tunnels, process, prepare);
         daemon.wait_for("ready");
@@ -59,17 +59,17 @@ impl Daemon {
         Daemon { tunnel: Tunnel::start(&mut command), directory, modem }
     }
 
-    /// Other `[[tunnel]]` sections; nothing is said to the daemon yet.
+    /// Writes other `[[tunnel]]` sections to the file, without a reload.
     pub fn rewrite(&self, tunnels: &str, process: &str) {
         self.rewrite_whole(&text(&self.directory, &self.modem, tunnels, process));
     }
 
-    /// Another file altogether.
+    /// Replaces the whole file, without a reload.
     pub fn rewrite_whole(&self, text: &str) {
         fs::write(self.path("run.toml"), text).expect("the directory is ours");
     }
 
-    /// SIGHUP, and the wait for what it says then.
+    /// Sends SIGHUP, and waits until the log has `says` once more.
     pub fn reload(&self, says: &str) -> String {
         let before = self.log().matches(says).count();
         self.signal(Signal::HUP);
@@ -87,7 +87,7 @@ impl Daemon {
         Client::connect(&self.path("control")).expect("the daemon has a control socket")
     }
 
-    /// Asks it.
+    /// Sends a request on a new connection.
     pub fn ask(&self, request: &Request) -> Result<Reply, ControlError> {
         self.control().ask(request, PATIENCE)
     }
@@ -100,14 +100,13 @@ impl Daemon {
         }
     }
 
-    /// `qssl-tunnel` with these arguments and this daemon's control socket.
+    /// Runs `qssl-tunnel` with these arguments and this daemon's control socket.
     pub fn tool(&self, arguments: &[&str]) -> Finished {
         let mut command = tunnel_command(arguments);
         run(command.arg("--control").arg(self.path("control")))
     }
 
-    /// Waits until the status is as it should be. Asking is the only way to learn of it, so this asks again and
-    /// again, as a person would.
+    /// Waits until the status is as expected. It can only be polled, so this repeats the request.
     pub fn wait_until(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
         let mut tries = PATIENCE.as_millis() / PAUSE.as_millis();
         loop {

@@ -1,5 +1,5 @@
-//! Goal of this test: words of the modem, of the network and of files reach a person's terminal, the log, the
-//! recorder and readers of metrics or JSON with nothing in them that a terminal would act on.
+//! Goal of this test: texts of the modem, the network and files are printed on terminals, in the log, in the recorder,
+//! in metrics and in JSON without characters that a terminal would act on.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,10 +7,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use crate::daemon::{Daemon, tunnel};
 use qssl_test_common::harness::{Finished, run, tunnel_command};
 
-/// What a hostile network calls itself: clears the screen by C0 and by C1, hides and turns text, rings, deletes.
+/// The name of a hostile network: it clears the screen by C0 and by C1, hides and reverses text, beeps, and deletes.
 const NASTY: &str = "Net\u{1b}[2J\u{9b}2J\u{7}\u{7f}\u{202e}ten\u{2066}\u{200b}End";
 
-/// A modem that answers everything, with these words wherever words can stand.
+/// A modem that answers every command, with this text wherever an answer can have text.
 fn modem() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let address = listener.local_addr().expect("it is bound");
@@ -48,7 +48,7 @@ fn answer(mut stream: TcpStream) {
     }
 }
 
-/// Nothing of it but line ends is not printable, and the words are in it.
+/// Asserts that all of the text except line ends is printable, and that the name is in it.
 #[track_caller]
 fn is_clean(what: &str, text: &str) {
     let bad = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{2066}\u{200b}".contains(c));
@@ -78,7 +78,7 @@ fn the_words_of_the_modem_are_shown_escaped() {
     ] {
         shows_clean(&arguments.join(" "), &tool(arguments));
     }
-    // On a terminal; a script gets what the modem says.
+    // Only on a terminal: a script gets what the modem sent.
     let bare = tool(&["at", "AT+COPS?"]).text();
     assert!(bare.contains(NASTY), "{bare:?}");
     for command in ["AT+COPS?", "AT+NASTY"] {
@@ -100,7 +100,7 @@ fn the_words_of_the_modem_are_escaped_by_the_daemon() {
     let file = daemon.path("recorder");
     daemon.tool(&["status", "--dump-recorder", file.to_str().expect("text")]).expect_success();
     is_clean("the recorder", &std::fs::read_to_string(&file).expect("it was written"));
-    // Raw, as with socat.
+    // Without the client's code, as with socat.
     let mut control = std::os::unix::net::UnixStream::connect(daemon.path("control"))
         .expect("the daemon has a control socket");
     control.write_all(b"{\"request\":\"at\",\"command\":\"AT+COPS?\"}\n").expect("it reads");

@@ -1,5 +1,5 @@
-//! Goal of this test: a peer that sends to the daemon without pause, on a port or on the control socket,
-//! keeps neither signals nor others waiting.
+//! Goal of this test: a peer that sends to the daemon without pause, on a port or on the control socket, delays
+//! neither signals nor other peers.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -15,15 +15,15 @@ use rustix::process::Signal;
 use crate::daemon::{Daemon, tunnel};
 use qssl_test_common::harness::Site;
 
-/// A second is promised for SIGTERM. A machine that does much else needs more; without budgets it takes for ever.
+/// SIGTERM must take effect within a second. A busy machine needs longer; without budgets it takes forever.
 const END_MAX: Duration = Duration::from_secs(2);
-/// For the answer of the control socket, which takes several turns of the loop.
+/// The limit for a reply of the control socket, which takes several turns of the loop.
 const STATUS_MAX: Duration = Duration::from_secs(5);
-/// How long that is waited for, so that a failure shows how long it took.
+/// The longest wait for a reply. It is above the limit, so that a failure shows the real time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A device server that says this again and again, as fast as it is read, to everybody who connects. Nothing that
-/// it hears matters to it. Returns its address and the count of the bytes that it has said.
+/// A device server that sends `words` to each client repeatedly, as fast as they are read, and ignores what it
+/// receives. Returns its address and the count of the bytes sent.
 fn talker(words: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let address = listener.local_addr().expect("it is bound");
@@ -45,7 +45,7 @@ fn talker(words: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, said)
 }
 
-/// Under the flood the status is shown, and SIGTERM ends the daemon.
+/// Asserts that during the flood the status is shown, and SIGTERM ends the daemon.
 #[allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 fn is_steered(daemon: Daemon, what: &str) {
     let asked_at = Instant::now();

@@ -1,5 +1,4 @@
-//! Goal of this test: ten thousand connections, one after the other, leave no memory and no descriptors in
-//! use.
+//! Goal of this test: ten thousand connections, one after the other, leak no memory and no descriptors.
 
 use std::fs;
 use std::time::Duration;
@@ -19,7 +18,7 @@ fn connections_in_sequence_leave_nothing_behind() {
         let (bytes, _, ended) = read_to_end(&mut client);
         assert_eq!((bytes, ended), (1000, Ended::InOrder));
     };
-    // What is allocated once is there after a few.
+    // One-time allocations are made within the first connections.
     for _ in 0..COUNT / 5 {
         one();
     }
@@ -29,7 +28,7 @@ fn connections_in_sequence_leave_nothing_behind() {
         one();
     }
     wait_for_the_end_of_all(&daemon);
-    // The connection of the last request may not have been closed yet.
+    // The control connection of the last request may not be closed yet.
     let mut after = Footprint::of(&daemon);
     for _ in 0..100 {
         if after.descriptors <= before.descriptors {

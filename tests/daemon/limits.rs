@@ -1,4 +1,5 @@
-//! Goal of this test: who may connect, how many, and what happens when the system has no more to give.
+//! Goal of this test: only allowed clients connect, their number is limited, and the daemon copes with a lack of
+//! descriptors.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -65,7 +66,7 @@ fn a_unix_socket_without_a_mode_is_for_owner_and_group_whatever_the_umask() {
                 rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
                 Ok(())
             };
-            // SAFETY: it makes one system call and touches no memory of the parent.
+            // SAFETY: the closure makes one system call, and touches no memory of the parent.
             unsafe { command.pre_exec(set) };
         });
         let mode =
@@ -103,7 +104,7 @@ fn a_unix_socket_has_the_mode_and_the_owner_that_were_asked_for() {
     let site = Site::new(Behaviour::Echo, "");
     let directory = temporary_directory();
     let path = directory.path().join("web");
-    // A user who is not root can give it only to that user.
+    // A user who is not root can set only that user as owner.
     let (owner, group) = match getuid().is_root() {
         true => (65_534, 65_533),
         false => (getuid().as_raw(), getgid().as_raw()),
@@ -118,7 +119,7 @@ fn a_unix_socket_has_the_mode_and_the_owner_that_were_asked_for() {
     );
     echo(&mut UnixStream::connect(&path).expect("the tunnel listens"), b"hello");
 
-    // What a daemon leaves that is killed does not keep the next one from listening.
+    // The file that a killed daemon leaves does not prevent the next one from listening.
     daemon.signal(Signal::KILL);
     daemon.wait();
     assert!(path.exists());
@@ -155,14 +156,14 @@ fn without_descriptors_the_listener_neither_spins_nor_dies() {
     let address = daemon.address();
     let mut served = connect(address);
     echo(&mut served, b"hello");
-    // The three of every process and one more are taken, so that no number is left.
+    // The numbers below the limit are in use, so no descriptor is left.
     limit_descriptors(&daemon, 4);
     let before = processor_ticks(&daemon);
     let mut waiting = connect(address);
     waiting.write_all(b"hello").expect("the kernel takes it");
     daemon.wait_for("cannot accept clients for now");
     let mut more: Vec<TcpStream> = (0..6).map(|_| connect(address)).collect();
-    // It is not served for so long, and not retried all the time.
+    // The client is not served for two seconds, and the daemon does not retry all the time.
     waiting.set_read_timeout(Some(Duration::from_secs(2))).expect("the limit is not zero");
     let nothing = waiting.read(&mut [0; 5]).expect_err("there is no descriptor for it");
     assert_eq!(nothing.kind(), ErrorKind::WouldBlock, "{}", daemon.log());
@@ -188,7 +189,7 @@ fn clients_that_use_up_all_descriptors_are_served_when_others_have_left() {
     let daemon = Daemon::start(&site);
     let address = daemon.address();
     echo(&mut connect(address), b"hello");
-    // Some more than it needs for itself: real clients use them up.
+    // A few more than the daemon needs for itself, which the clients use up.
     let own = fs::read_dir(format!("/proc/{}/fd", daemon.id())).expect("it runs").count() as u64;
     limit_descriptors(&daemon, own + 5);
     let mut came = 0;
@@ -198,7 +199,7 @@ fn clients_that_use_up_all_descriptors_are_served_when_others_have_left() {
             client.write_all(b"hello").expect("the kernel takes it");
         }
         came += crowd.len() as u64;
-        // Each leaves when it was served, which makes room for the next.
+        // Each client leaves when it was served, which frees a descriptor for the next.
         for (number, mut client) in crowd.into_iter().enumerate() {
             client.read_exact(&mut [0; 5]).unwrap_or_else(|error| {
                 panic!("client {number} in turn {turn}: {error}: {}", daemon.log());
@@ -209,7 +210,7 @@ fn clients_that_use_up_all_descriptors_are_served_when_others_have_left() {
     daemon.wait_for("clients are accepted again");
     limit_descriptors(&daemon, 1024);
     echo(&mut connect(address), b"hello");
-    // At least those who came when all descriptors were taken, and none twice.
+    // At least the clients that came when all descriptors were in use, and none twice.
     let refused = daemon.status().tunnels[0].counters.refused;
     assert!((3 * 30..=came).contains(&refused), "{refused} of {came}");
 }
@@ -220,7 +221,7 @@ fn limit_descriptors(daemon: &Daemon, count: u64) {
     prlimit(pid, Resource::Nofile, limit).expect("it is our child");
 }
 
-/// What the daemon has used of the processor: fields 14 and 15 of proc_pid_stat(5).
+/// The processor time that the daemon has used: fields 14 and 15 of proc_pid_stat(5).
 fn processor_ticks(daemon: &Daemon) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.id())).expect("it runs");
     let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");

@@ -1,6 +1,6 @@
-//! A running daemon, seen and steered from outside: end to end on the emulated modem.
+//! A running daemon, queried and controlled from outside: end to end with the emulated modem.
 //!
-//! One behaviour a file, one test binary, so that it links once.
+//! Each file tests one behaviour. They are one test binary, which links once.
 
 mod daemon;
 

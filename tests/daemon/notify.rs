@@ -1,5 +1,5 @@
-//! Goal of this test: the service manager hears of readiness, states, reloads, the watchdog and the end, over a real
-//! datagram socket.
+//! Goal of this test: the service manager gets notifications of readiness, states, reloads, the watchdog and the end,
+//! over a real datagram socket.
 
 use std::os::unix::net::UnixDatagram;
 
@@ -23,7 +23,7 @@ impl Manager {
         Manager { socket, directory }
     }
 
-    /// Waits for a message that begins like this; returns it, with the others before it.
+    /// Waits for a message with this beginning. Returns all messages up to it.
     fn wait_for(&self, begin: &str) -> Vec<String> {
         let mut heard = Vec::new();
         let mut datagram = [0; 4096];

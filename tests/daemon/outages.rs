@@ -1,5 +1,5 @@
-//! Goal of this test: whatever a modem does to its connections, their clients are reset, no byte is wrong,
-//! and the daemon serves the next clients without help.
+//! Goal of this test: whatever a modem does to its connections, their clients are reset, no byte is wrong, and
+//! the daemon serves the next clients by itself.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -31,7 +31,7 @@ fn unplugged_and_plugged_in_under_another_name() {
 
     let clients = Clients::start(daemon.address(), 12);
     let server = site.server.address();
-    // In one go: the device is gone before another comes.
+    // One statement: the old device is removed before the new one is found.
     site.modem = Modem::start(server, "");
     clients.all_end_in_a_reset(&daemon);
     daemon.wait_for("no such device");
@@ -93,7 +93,7 @@ fn a_data_session_that_claims_to_stand_and_carries_nothing_is_rebuilt() {
     let daemon = Daemon::start(&site);
     Clients::start(daemon.address(), 1).all_end_in_order();
     site.modem.embedded.with_modem(|modem, _, now| modem.wear_out_pdp(1, now)).expect("the modem runs");
-    // It shows by the opens that fail; how many that takes is the daemon's affair.
+    // The daemon detects it from failed opens; how many it needs is not tested.
     for _ in 0..3 {
         assert_eq!(read_to_end(&mut connect(daemon.address())).2, Ended::Reset, "{}", daemon.log());
     }
@@ -109,7 +109,7 @@ fn a_module_that_refuses_every_open_is_rebooted_where_that_is_allowed() {
     let device = site.modem.device(0);
     let daemon = Daemon::on(&device, "recovery = \"reboot\"", &tunnel("web", ""), "", |_| ());
     daemon.wait_for("ready");
-    // Twice, because after the reboot it begins anew.
+    // Twice, because the count begins again after the reboot.
     for round in 1..=2 {
         assert_eq!(fetch_until_reset(&daemon), 20, "{}", daemon.log());
         for _ in 0..2 {
@@ -146,7 +146,7 @@ fn another_program_on_the_port_is_named_and_outwaited() {
     let daemon = Daemon::on(&device, "", &tunnel("web", ""), "", |_| ());
     let said = daemon.wait_for("locked by");
     assert!(said.contains(&format!("{device}: locked by ")), "{said}");
-    // The emulated modem has its other end open, and is named as well.
+    // The emulated modem has the other end open, and is named as well.
     assert!(said.contains(&format!("sleep (pid {})", other.id())), "{said}");
     let mut early = connect(daemon.address());
     early.write_all(b"early").expect("the tunnel takes it");
@@ -156,7 +156,7 @@ fn another_program_on_the_port_is_named_and_outwaited() {
     assert_eq!(daemon.log().matches("locked by").count(), 1, "{}", daemon.log());
 }
 
-/// How many clients in a row get their bytes before one is reset.
+/// How many clients in sequence get their bytes before one is reset.
 fn fetch_until_reset(daemon: &Daemon) -> u32 {
     let mut count = 0;
     while read_to_end(&mut connect(daemon.address())).2 == Ended::InOrder {
@@ -172,15 +172,15 @@ fn has_open(daemon: &Daemon, file: &Path) -> bool {
     descriptors.flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == file))
 }
 
-/// Clients that send a pattern of their own and check what is sent back, for as long as they are let.
+/// Clients that each send their own pattern and check the echo, until they are stopped.
 struct Clients {
     threads: Vec<JoinHandle<Ended>>,
-    /// How much each sends before it leaves.
+    /// How many bytes each sends before it leaves.
     stop: Arc<AtomicU64>,
 }
 
 impl Clients {
-    /// Starts so many and waits until each is in the midst of its transfer.
+    /// Starts `count` clients, and waits until each is in the middle of its transfer.
     fn start(address: SocketAddr, count: u64) -> Clients {
         let progress: Vec<Arc<AtomicU64>> = (0..count).map(|_| Arc::default()).collect();
         let stop = Arc::new(AtomicU64::new(u64::MAX));
@@ -205,7 +205,7 @@ impl Clients {
         }
     }
 
-    /// Each sends no more, and gets back all that it has sent.
+    /// Stops the clients: each sends no more, and gets back all that it has sent.
     fn all_end_in_order(self) {
         self.stop.store(0, Ordering::Relaxed);
         for thread in self.threads {
@@ -214,8 +214,8 @@ impl Clients {
     }
 }
 
-/// One client: what it gets back is what it has sent, or the test fails. It sends no more once it has sent `stop`,
-/// and leaves when it has got everything back.
+/// One client: it gets back what it has sent, or the test fails. It stops sending after `stop` bytes, and leaves when
+/// it has received everything.
 fn echo_until_the_end(stream: TcpStream, offset: u64, got: &AtomicU64, stop: &AtomicU64) -> Ended {
     stream.set_nonblocking(true).expect("a socket");
     let mut sent = 0;
@@ -227,12 +227,12 @@ fn echo_until_the_end(stream: TcpStream, offset: u64, got: &AtomicU64, stop: &At
         if stops && received == sent {
             return Ended::InOrder;
         }
-        // Not too much under way, so that the end is near when it is wanted.
+        // Not too many bytes under way, so that the client can end soon.
         let writes = !stops && sent - received < 100_000;
         let interest = if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let ready = poll(&mut [PollFd::new(&stream, interest)], Some(&limit));
         assert_ne!(ready, Ok(0), "nothing moves");
-        // Reading goes first: an end of file is seen before the error of a write that comes too late.
+        // Read first: an end of file must be seen before the error of a late write.
         match (&stream).read(&mut bytes) {
             Ok(0) => panic!("an end that nobody made, after {received} bytes of {sent}"),
             Ok(count) => {

@@ -1,4 +1,4 @@
-//! Goal of this test: the flight recorder can be had on request and is written after a failure, without payload and
+//! Goal of this test: the flight recorder is available on request and written after a failure, without payload and
 //! secrets, and statistics are logged on SIGUSR1.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Goal of this test: SIGHUP takes a new configuration as a whole or not at all, and unchanged connections live on.
+//! Goal of this test: SIGHUP applies a new configuration as a whole or not at all, and open connections go on.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,7 @@ fn a_changed_tunnel_serves_new_clients_under_new_settings_at_the_same_address() 
     let daemon = Daemon::start(&site);
     let mut old = connect(daemon.address());
     echo(&mut old, b"push");
-    // Another SSL context as well: the TLS settings differ.
+    // The TLS settings differ, so another SSL context is used.
     daemon.rewrite(&tunnel("web", "mode = \"buffer\"\nalpn = \"h2\""), "");
     daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
     echo(&mut connect(daemon.address()), b"buffer");
@@ -59,7 +59,7 @@ fn a_bad_file_changes_nothing() {
         daemon.rewrite_whole(text);
         daemon.reload("the old configuration stays");
     }
-    // Good in itself, but the address cannot be had.
+    // The configuration is valid, but its address cannot be bound.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = taken.local_addr().expect("it is bound");
     let other = tunnel("other", "").replace("127.0.0.1:0", &address.to_string());

@@ -1,4 +1,4 @@
-//! Goal of this test: a flight recording, played back by the emulator, gives a tunnel the same modem again.
+//! Goal of this test: with a flight recording that the emulator plays back, a tunnel behaves as it did with the modem.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

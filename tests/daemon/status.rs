@@ -1,4 +1,4 @@
-//! Goal of this test: `status` tells what the daemon does, as a table, as JSON and as metrics.
+//! Goal of this test: `status` shows what the daemon does, as a table, as JSON and as metrics.
 
 use std::io::{Read as _, Write as _};
 
@@ -93,7 +93,7 @@ fn the_modem_is_asked_about_its_network_once_a_minute_at_most() {
     for _ in 0..5 {
         assert!(daemon.status().modem.heard_seconds_ago.is_some());
     }
-    // What it says comes by another way than its replies, and may come later.
+    // The log and the replies use different ways, so the log may come later.
     daemon.wait_for("> AT+CSQ");
     assert_eq!(daemon.log().matches("> AT+CSQ").count(), 1, "{}", daemon.log());
 }
@@ -128,7 +128,7 @@ fn beside_a_listener_without_a_control_socket_the_error_says_what_is_missing() {
     let tunnel = site.tunnel(&[]);
     tunnel.wait_until_ready();
     let device = site.modem.device(0);
-    // Without -d the port is not found at all, as it is none of a USB modem.
+    // Without -d the port is not found, because it does not belong to a USB modem.
     for arguments in
         [&["status", "-d", &device][..], &["at", "AT", "-d", &device], &["status"], &["at", "AT"]]
     {
@@ -182,7 +182,7 @@ fn whatever_a_control_connection_sends_the_daemon_goes_on() {
         stream.read_exact(&mut reply).expect("the daemon replies");
         assert_eq!(&reply, b"{\"reply\":\"error\",\"id\":\"bad-re", "{text:?}");
     }
-    // Gone in the middle of a question.
+    // Clients that disconnect in the middle of a request.
     for _ in 0..20 {
         let mut stream = std::os::unix::net::UnixStream::connect(&path).expect("the daemon listens");
         stream.write_all(b"{\"request\":\"at\",\"command\":\"AT+COPS?\"}\n{\"req").expect("the daemon reads");

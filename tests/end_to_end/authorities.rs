@@ -1,5 +1,5 @@
-//! Goal of this test: authorities that all tunnels share are in the module's one list ("cacertex"), and what
-//! another program left in that list authenticates no server.
+//! Goal of this test: authorities that all tunnels share are in the module's one list ("cacertex"), and entries of
+//! another program in that list authenticate no server.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ fn several_authorities_have_a_file_each_in_the_modules_list() {
     let second = second.to_str().expect("text");
     for family in ["eg800q", "ec20"] {
         let site = Site::new(Behaviour::Source { bytes: 10 }, &format!("--family {family} --clock host"));
-        // The one that counts comes after the other.
+        // The authority of the server comes second.
         let finished = connect(&site, &[second, certificate_file()]);
         assert_eq!(finished.status, 0, "{family}: {}", finished.stderr);
         let stored = ask(&site.modem, &["AT+QFLST=\"*\""]).len();

@@ -1,5 +1,5 @@
-//! Goal of this test: every kind of server against every setting that bears on it, on both families of
-//! modules: who is accepted, who is refused, and the words that the user gets.
+//! Goal of this test: every kind of server is tested with every setting that affects it, on both families of modules:
+//! whether it is accepted or refused, and the message for the user.
 
 use std::fs;
 use std::path::Path;
@@ -20,17 +20,17 @@ const EC20: &str = "ec20";
 const EG800Q: &str = "eg800q";
 const BOTH: &[&str] = &[EC20, EG800Q];
 
-/// What becomes of a connection.
+/// The expected result of a connection.
 enum Verdict {
-    /// Everything comes, and there is no warning.
+    /// All bytes come, without a warning.
     Accepted,
-    /// Everything comes, with this warning.
+    /// All bytes come, with this warning.
     AcceptedWith(&'static str),
-    /// The handshake fails: status 14, no payload, and the usual words but for what these settings make of them.
+    /// The handshake fails: status 14, no payload, and the usual message as changed by these settings.
     Refused(&'static [Because]),
-    /// The module cannot do it: status 2, and this is said.
+    /// The module does not support it: status 2, and a message with this text.
     Unsupported(&'static str),
-    /// The server hangs up after the handshake without a byte, and the module does not tell why.
+    /// The server closes after the handshake without sending a byte, and the module does not report why.
     NothingComes,
     /// The same, and the module refuses to read from the socket.
     Cut,
@@ -38,7 +38,7 @@ enum Verdict {
 
 use Verdict::{Accepted, AcceptedWith, Cut, NothingComes, Refused, Unsupported};
 
-/// A setting that makes another cause likely than usual.
+/// A setting that makes other causes likely than usual.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Because {
     /// `--cipher`
@@ -207,7 +207,7 @@ fn a_client_certificate_with_an_ed25519_key() {
     let strange = file("strange-ed25519.pem", &theirs.chain_pem());
 
     judge(&server, BOTH, &[], &Refused(&[]));
-    // Such a key does not hold its public half, so the server is the first to notice a wrong one.
+    // Such a key does not contain its public half, so only the server notices a wrong key.
     let unknown = "cannot tell whether it belongs to";
     judge(&server, BOTH, &["--cert", &certificate, "--key", &key], &AcceptedWith(unknown));
     judge(&server, BOTH, &["--cert", &strange, "--key", &other_key], &Refused(&[ClientCertificate]));
@@ -294,7 +294,7 @@ fn issued(request: &CertificateRequest) -> Identity {
     authority().issue(request).expect("OpenSSL signs")
 }
 
-/// With the authority that signs the good, and these options.
+/// Tests with the authority of the good certificates, and these options.
 fn judge(server: &ServerOptions, families: &[&str], options: &[&str], verdict: &Verdict) {
     judge_with(server, families, &[&["--ca", certificate_file()], options].concat(), verdict);
 }
@@ -339,7 +339,7 @@ fn judge_with(server: &ServerOptions, families: &[&str], options: &[&str], verdi
     }
 }
 
-/// A file of this test program, for its whole run.
+/// Writes a file that exists until the test program ends.
 fn file(name: &str, content: &[u8]) -> String {
     static DIRECTORY: LazyLock<TempDir> = LazyLock::new(temporary_directory);
     let path: &Path = &DIRECTORY.path().join(name);

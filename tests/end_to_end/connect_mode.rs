@@ -1,5 +1,5 @@
-//! Goal of this test: `qssl-tunnel connect` is a good pipe: what goes in comes out at the other end, standard
-//! output carries nothing but payload, and the exit status says what went wrong.
+//! Goal of this test: `qssl-tunnel connect` works as a pipe: all input comes out at the other end, standard output has
+//! only payload, and the exit status shows what went wrong.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -59,7 +59,7 @@ fn status_6_a_locked_port_and_who_holds_it() {
     let device = site.modem.device(0);
     fails(&finished, 6, &format!("{device}: locked by "));
     fails(&finished, 6, &format!("qssl-tunnel (pid {})", tunnel.id()));
-    // The holder goes on undisturbed.
+    // The program that holds the port is not disturbed.
     drop(connect(tunnel.address()));
     tunnel.wait_for("the client closed");
 }
@@ -173,7 +173,7 @@ fn status_17_a_stream_that_ends_and_may_not_have_to() {
     fails(&finished, 17, "the far end closed, cleanly or not");
 }
 
-/// The same failure in the same words: on one line, with the exit status, and nothing on standard output.
+/// Asserts a failure: this message on one line, the exit status, and nothing on standard output.
 #[track_caller]
 fn fails(finished: &Finished, status: i32, said: &str) {
     assert_eq!(finished.status, status, "{}", finished.stderr);

@@ -1,5 +1,5 @@
-//! Goal of this test: curl fetches pages through the tunnel from the servers that people run, nginx and
-//! openssl s_server, in every access mode.
+//! Goal of this test: curl fetches pages through the tunnel from common servers, nginx and openssl s_server, in every
+//! access mode.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ fn nginx_in_every_mode() {
     let nginx = Nginx::start();
     for mode in MODES {
         let tunnel = Through::new(nginx.address, mode);
-        // Two requests on one connection, as browsers do it.
+        // Two requests on one connection, as browsers make them.
         let pages = run(curl(&tunnel.tunnel, "/page.html").arg("http://server.test:443/page.html"));
         assert_eq!(pages.expect_success().text(), PAGE.repeat(2), "{mode}");
         let account = tunnel.tunnel.wait_for("bytes up");
@@ -32,7 +32,7 @@ fn nginx_keeps_a_connection_for_many_requests_in_every_mode() {
     for mode in MODES {
         let through = Through::new(nginx.address, mode);
         let mut command = curl(&through.tunnel, "/page.html");
-        // curl goes through the numbers itself.
+        // curl expands the range of numbers itself.
         command.arg(format!("http://server.test:443/page.html?[2-{requests}]"));
         let pages = run(command.args(["--write-out", "%{stderr}%{num_connects}\n"])).expect_success();
         assert_eq!(pages.text(), PAGE.repeat(requests), "{mode}");

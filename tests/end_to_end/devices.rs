@@ -1,4 +1,4 @@
-//! Goal of this test: the modem's ports may come late, be locked, be several, or be on a device server.
+//! Goal of this test: the modem's ports may appear late, be locked, be several, or be on a device server.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -24,7 +24,7 @@ fn a_device_that_appears_later_is_waited_for_and_that_is_said_once() {
     let tunnel = Tunnel::verified(&[link], &[]);
     let said = tunnel.wait_for("waiting for it");
     assert!(said.contains(&format!("{link}: no such device")), "{said}");
-    // A client that comes meanwhile is served when the modem is there.
+    // A client that connects in the meantime is served when the modem appears.
     let mut client = connect(tunnel.address());
     client.write_all(b"early").expect("the tunnel takes it");
     let _modem = Modem::start(server.address(), &format!("--link {link}"));
@@ -120,12 +120,12 @@ fn behind_a_real_ser2net_in_every_mode() {
     }
 }
 
-/// What ser2net, its tty and the network hold when a modem reboots still reaches it, in command mode: megabytes of a
-/// client's payload were echoed, and its lines were run as commands.
+/// The bytes that ser2net, its tty and the network hold when a modem reboots still reach it, in command mode. Megabytes
+/// of a client's payload were echoed, and its lines were executed as commands.
 #[test]
 fn behind_a_real_ser2net_a_reboot_in_mid_upload_runs_no_line_of_it() {
     const REBOOT_AT_BYTES: u64 = 20_000;
-    // Half a second of the line, and what a pseudoterminal holds in its two buffers, make half of it.
+    // Half a second at this baud rate, and the two buffers of a pseudoterminal, make half of this limit.
     const ON_ITS_WAY_MAX_BYTES: usize = 40_960;
     let site = Site::new(
         Behaviour::Digest { bytes: u64::MAX },
@@ -154,7 +154,7 @@ fn behind_a_real_ser2net_a_reboot_in_mid_upload_runs_no_line_of_it() {
     site.modem.embedded.with_modem(|modem, _, now| modem.reboot(now)).expect("the modem runs");
     let (count, _, ended) = read_to_end(&mut client);
     let written = writing.join().expect("it ends with its connection");
-    // The system reports a reset once: to the reader, or to the writer if that one is faster.
+    // The system reports a reset only once: to the reader, or to the writer if that is faster.
     let is_reset = ended == Ended::Reset
         || written.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset);
     assert!(count == 0 && is_reset, "the server has said nothing, {ended:?}: {}", tunnel.log());
@@ -165,7 +165,7 @@ fn behind_a_real_ser2net_a_reboot_in_mid_upload_runs_no_line_of_it() {
     site.server.wait_for(|records| records.len() == 2 && records[1].received_bytes >= 5);
 }
 
-/// udev sets the group of a device a moment after the kernel has made it: every replug warned.
+/// udev sets the group of a device a moment after the kernel has made it: every replug caused a warning.
 #[test]
 fn a_device_that_has_no_group_for_a_moment_is_no_reason_to_warn() {
     let site = Site::new(Behaviour::Echo, "");
@@ -178,7 +178,7 @@ fn a_device_that_has_no_group_for_a_moment_is_no_reason_to_warn() {
             tunnel_command(&["listen", "127.0.0.1:0", "--to", "server.test:443", "--insecure", "-vv"]);
         command.args(["-d", &device]);
         if rustix::process::geteuid().is_root() {
-            // Nothing is forbidden to root.
+            // Permissions do not stop root.
             command.uid(NOBODY).gid(NOBODY);
         }
         let tunnel = Running::start(&mut command);
@@ -191,7 +191,7 @@ fn a_device_that_has_no_group_for_a_moment_is_no_reason_to_warn() {
             let log = tunnel.log();
             assert!(!log.lines().any(is_warning), "{log}");
         } else {
-            // If it stays so, somebody must do something about it.
+            // If the device stays forbidden, the user must be warned.
             tunnel.log.wait_for("a warning", |line| is_warning(line).then_some(()));
         }
     }
@@ -210,7 +210,7 @@ fn a_device_server_that_dies_resets_clients_and_is_waited_for() {
     drop(again);
 }
 
-/// The device server that people have, in front of one tty.
+/// ser2net, a common device server, in front of one tty.
 struct Ser2net {
     device: String,
     configuration: tempfile::NamedTempFile,
@@ -229,7 +229,7 @@ impl Ser2net {
         let configuration = tempfile::NamedTempFile::new().expect("a temporary file");
         fs::write(configuration.path(), text).expect("the file is ours");
         let process = Ser2net::run(&configuration);
-        // The tunnel tries until it is reached.
+        // Not waited for: the tunnel tries until it connects.
         Ser2net { device: format!("rfc2217://{address}"), configuration, process }
     }
 

@@ -1,8 +1,8 @@
-//! Goal of this test: what clients and servers see of each other through the tunnel is what they see through
-//! stunnel, byte for byte and end for end, but for the differences that are listed here with their reasons.
+//! Goal of this test: clients and servers see the same bytes and ends of each other through the tunnel as through
+//! stunnel, except for the differences that are listed here with their reasons.
 //!
-//! The same scripts run through both, to the same TLS server. A difference that is not listed fails, and so
-//! does one that is listed and does not show. docs/RELIABILITY.md has the list, written by this test.
+//! The same scripts run through both, to the same TLS server. The test fails for a difference that is not listed, and
+//! for a listed one that does not occur. docs/RELIABILITY.md has the list, written by this test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ use qssl_test_common::harness::Step::{
 };
 use qssl_test_common::harness::{FarEnd, MODES, Modem, Step, Stunnel, Told, Tunnel, play_client};
 
-/// What clients do, one after the other, and what the server does with each connection.
+/// What the clients do, one after the other, and what the server does on each connection.
 struct Behaviour {
     name: &'static str,
     clients: &'static [&'static [Step]],
@@ -50,7 +50,7 @@ const BEHAVIOURS: &[Behaviour] = &[
     behaviour(
         "the client closes before it has read everything",
         &[&[Receive(100_000), Close]],
-        // More than anything in between takes.
+        // More than all buffers in between can hold.
         &[Send(1_000_000_000), ReadToEnd],
     ),
     behaviour(
@@ -103,7 +103,7 @@ const BEHAVIOURS: &[Behaviour] = &[
     },
 ];
 
-/// What is meant to be different.
+/// An intended difference.
 struct Difference {
     behaviour: &'static str,
     modes: &'static [&'static str],
@@ -229,8 +229,8 @@ fn compare(mode: &str) {
     assert!(expected.is_empty(), "listed for what does not exist: {:?}", expected.keys());
 }
 
-/// Until a URC has arrived on its port, a tunnel in push mode reads as in buffer mode: it depends on the first bytes
-/// whether it still does at the end.
+/// Until a URC has arrived on its port, a tunnel in push mode reads as in buffer mode. Whether it still does at the end
+/// depends on the first bytes.
 fn may_read_on(mode: &str, behaviour: &str, ours: &str) -> bool {
     let is_of_buffer =
         |difference: &&Difference| difference.modes == ["buffer"] && difference.side == "client";
@@ -245,8 +245,8 @@ fn may_read_on(mode: &str, behaviour: &str, ours: &str) -> bool {
 static STUNNEL: LazyLock<Vec<Vec<(&str, String)>>> =
     LazyLock::new(|| BEHAVIOURS.iter().map(|behaviour| play(behaviour, through_stunnel)).collect());
 
-/// Plays a behaviour through whatever `through` starts when it is told where the server is, and says what
-/// each side saw.
+/// Plays a behaviour through the program that `through` starts for the server's address. Returns what each side
+/// saw.
 fn play<T>(
     behaviour: &Behaviour,
     through: impl FnOnce(SocketAddr) -> (SocketAddr, T),
@@ -265,7 +265,7 @@ fn play<T>(
     }
     let mut connections = server.seen(1);
     if connections.len() > 1 {
-        // Whether there is still a connection for a client that has gone at once is a matter of chance.
+        // It depends on timing whether a client that left at once still gets a connection to the server.
         connections.retain(|seen| seen.bytes() > 0);
     }
     outcome.extend(connections.iter().map(|seen| ("server", seen.to_string())));
@@ -278,7 +278,7 @@ fn through_stunnel(server: SocketAddr) -> (SocketAddr, Stunnel) {
 }
 
 fn through_tunnel(mode: &str, server: SocketAddr) -> (SocketAddr, (Tunnel, Modem)) {
-    // With DTR and DCD, a pseudoterminal has neither, transparent mode is left at once.
+    // Over RFC 2217 there are DTR and DCD, which a pseudoterminal lacks, so transparent mode is left at once.
     let modem = Modem::start(server, if mode == "transparent" { "--rfc2217 127.0.0.1:0" } else { "" });
     let device = modem.device(0);
     let tunnel = Tunnel::verified(&[&device], &["--mode", mode, "--half-close-timeout", "4s"]);

@@ -1,5 +1,5 @@
-//! Goal of this test: a server that answers and closes while its client still uploads (HTTP 413) is understood:
-//! every client, fast or slow, gets the whole answer and its end in order, as through stunnel.
+//! Goal of this test: if a server answers and closes while its client still uploads (HTTP 413), every client, fast or
+//! slow, gets the whole answer and an orderly end, as through stunnel.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,14 +11,14 @@ use qssl_test_common::harness::{
     sha256_hex, temporary_directory,
 };
 
-/// Of each kind.
+/// The number of clients of each kind.
 const CLIENTS: usize = 5;
-/// More than one that reads nothing leaves room for in between.
+/// More than the buffers in between hold for a client that reads nothing.
 const ANSWER_BYTES: u64 = 300_000;
-/// More than server, modem, tunnel and kernel hold, so that no upload is over before the answer.
+/// More than server, modem, tunnel and kernel can hold, so that no upload ends before the answer.
 const FAST: &[Step] = &[SendMeanwhile(16 << 20), ReadToEnd];
 const SLOW: &[Step] = &[SendMeanwhile(16 << 20), ReadToEndSlowly];
-/// Answers, ends its direction, and reads on so that nothing is lost by a reset.
+/// Answers, ends its direction, and reads on, so that no reset discards the answer.
 const SERVER: &[Step] = &[Receive(1_000), Send(ANSWER_BYTES), Finish, ReadToEnd];
 
 #[test]
@@ -32,7 +32,7 @@ fn everyone_gets_the_whole_answer_of_a_server_that_closes() {
         let through = Through::new(server.address(), mode);
         let tunnel = &through.tunnel;
         assert_eq!(everyone(tunnel.address()), whole, "{mode}: {}", tunnel.log());
-        // What the server was not given is the client's loss, and is accounted for.
+        // The bytes that did not reach the server are reported.
         tunnel.wait_for("the far end closed and did not take the last");
     }
 }
@@ -56,7 +56,7 @@ fn far_end() -> FarEnd {
     server
 }
 
-/// What fast and slow clients saw, all at once.
+/// Runs fast and slow clients at the same time. Returns what they saw.
 fn everyone(address: SocketAddr) -> Vec<String> {
     thread::scope(|scope| {
         let play = |steps| scope.spawn(move || play_client(address, steps, Told::default()).to_string());

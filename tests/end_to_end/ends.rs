@@ -1,5 +1,5 @@
-//! Goal of this test: each side's end reaches the other in the right way: a reply flows on after a half-close,
-//! a close comes after the last byte, and what is cut or refused is a reset, never an end of file.
+//! Goal of this test: each side's end reaches the other in the right way: a reply continues after a half-close, a
+//! close comes after the last byte, and a cut or refused connection is a reset, never an end of file.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
@@ -113,7 +113,7 @@ fn a_server_of_another_authority_is_a_reset_and_gets_no_byte() {
         let site = Site::with_server(server, "");
         let tunnel = site.tunnel(&["--mode", mode]);
         let mut client = connect(tunnel.address());
-        // The reset may come before or after this.
+        // The reset may come before or after this write.
         let _ = client.write_all(b"my password");
         assert_eq!(read_to_end(&mut client).2, Ended::Reset, "{mode}");
         tunnel.wait_for("[connect-failed]");

@@ -1,5 +1,5 @@
-//! Goal of this test: a server that reads slowly makes the modem say SEND FAIL again and again, and still
-//! every byte arrives once and in order.
+//! Goal of this test: a server that reads slowly makes the modem answer SEND FAIL repeatedly, and still every byte
+//! arrives once and in order.
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
@@ -20,7 +20,7 @@ fn a_storm_of_send_fail_loses_and_doubles_nothing() {
         });
         let server = server.expect("the server starts");
         let gate = Gate::closed(server.address());
-        // The handshake passes.
+        // Enough for the handshake.
         gate.pass(16_384);
         let modem = Modem::start(gate.address(), "--send-buffer 1460");
         let device = modem.device(0);

@@ -1,5 +1,5 @@
-//! Goal of this test: git clones a repository by http:// at the tunnel's local port, where nginx has it, in
-//! every access mode.
+//! Goal of this test: git clones a repository from nginx by http:// at the tunnel's local port, in every access
+//! mode.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn a_clone_in_every_mode() {
             let address = format!("http://{}/repository.git", through.tunnel.address());
             let mut command = git(directory.path());
             if mode == "transparent" {
-                // One connection at a time is all that a port has in this mode, and git keeps what it has open.
+                // In this mode a port has only one connection at a time, and git keeps its connections open.
                 command.args(["-c", "http.maxRequests=1"]);
             }
             run(command.args(["clone", "--quiet", &address, "clone"])).expect_success();
@@ -33,7 +33,7 @@ fn a_clone_in_every_mode() {
     }
 }
 
-/// Makes `repository.git` with some commits, partly packed, and returns the newest one's number.
+/// Makes `repository.git` with some commits, partly packed. Returns the ID of the newest one.
 fn repository(root: &Path) -> String {
     let work = temporary_directory();
     run(git(work.path()).args(["init", "--quiet", "--initial-branch=main"])).expect_success();

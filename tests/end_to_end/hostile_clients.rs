@@ -1,5 +1,5 @@
-//! Goal of this test: clients by the thousand that never send, or that reset as soon as they are there, are
-//! cleared away, while one that is served keeps its bytes and its pace.
+//! Goal of this test: thousands of clients that never send, or that reset at once, are removed, while another client
+//! is served without loss or delay.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,14 +11,14 @@ use socket2::SockRef;
 
 use qssl_test_common::harness::{Ended, Site, Tunnel, connect, read_to_end};
 
-/// A client that was there first: it asks and is answered for as long as the others do their worst.
+/// A client that connected first. It sends and gets echoes while the hostile clients run.
 struct Served {
     rounds: AtomicU64,
     is_over: AtomicBool,
 }
 
 impl Served {
-    /// Runs `worst` beside it, which is given the number of its answers so far.
+    /// Runs `worst` at the same time. `worst` can query the number of echoes so far.
     fn beside(address: SocketAddr, worst: impl FnOnce(&dyn Fn() -> u64)) {
         let served = Served { rounds: AtomicU64::new(0), is_over: AtomicBool::new(false) };
         let mut stream = connect(address);
@@ -58,7 +58,7 @@ fn wait_for_progress(tunnel: &Tunnel, rounds: &dyn Fn() -> u64) {
 
 #[test]
 fn ten_thousand_that_never_send() {
-    // Fewer at once than the tunnel accepts, and than a process may have descriptors.
+    // Fewer at once than the tunnel accepts, and fewer than the limit of descriptors.
     const AT_ONCE: usize = 400;
     const TURNS: usize = 25;
     let site = Site::new(Behaviour::Echo, "");
@@ -90,7 +90,7 @@ fn storms_of_connects_and_resets() {
             for number in 0..100 {
                 let mut client = connect(tunnel.address());
                 if number % 3 == 0 {
-                    // It may have been reset already, as one too many.
+                    // The client may have been reset already, because there are too many.
                     let _ = client.write_all(b"never mind");
                 }
                 SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("it is a socket");
@@ -101,7 +101,7 @@ fn storms_of_connects_and_resets() {
         }
         wait_for_progress(&tunnel, rounds);
     });
-    // A client that comes after the storm is served like any other.
+    // A client that connects afterwards is served like any other.
     let mut client = connect(tunnel.address());
     client.write_all(b"afterwards").expect("the tunnel takes it");
     let mut answer = [0; 10];

@@ -1,5 +1,5 @@
-//! Goal of this test: payload that looks like the modem's own words, escapes and results is carried like any
-//! other, in every access mode, wherever it is cut into pieces.
+//! Goal of this test: payload that looks like results, URCs and escapes is transferred like any other, in every access
+//! mode, wherever it is cut into pieces.
 
 use std::io::{Read as _, Write as _};
 
@@ -45,7 +45,7 @@ fn carry(mode: &str, options: &str) {
     let site = Site::new(Behaviour::Echo, options);
     let tunnel = site.tunnel(&["--mode", mode]);
     let mut client = connect(tunnel.address());
-    // Each alone, waiting for its echo, which makes pauses before and after it.
+    // Each word alone: waiting for its echo makes pauses before and after it.
     for word in words {
         client.write_all(word).expect("the tunnel takes it");
         let mut answer = vec![0; word.len()];

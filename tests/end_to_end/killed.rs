@@ -1,6 +1,6 @@
-//! Goal of this test: the tunnel killed in the middle of a transfer and started again has the modem back,
-//! whatever was half done: the port is taken over, a send or data mode is got out of, the old socket is closed,
-//! and a new client is served, in every access mode. And its clients are reset, by whatever it was killed.
+//! Goal of this test: a tunnel that was killed in the middle of a transfer and started again can use the modem,
+//! whatever was interrupted: it takes over the port, ends a send or data mode, closes the old socket, and serves a new
+//! client, in every access mode. The clients of the killed tunnel are reset, whatever has killed it.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use qssl_test_common::harness::{
     sha256_hex, temporary_directory,
 };
 
-/// Enough to be in the middle of it.
+/// After this many bytes, a transfer is in its middle.
 const SOME_BYTES: u64 = 500_000;
 
 #[test]
@@ -32,7 +32,7 @@ fn in_the_middle_of_an_upload_in_every_mode() {
 #[test]
 fn in_the_middle_of_a_download_in_every_mode() {
     for mode in MODES {
-        // At the speed of a line: in gigabytes of random payload anything can be read, `OK` too.
+        // At the speed of a UART: gigabytes of random payload contain any text, even `OK`.
         let site = Site::new(Behaviour::Http, "--baud 921600");
         let tunnel = site.tunnel(&["--mode", mode, "-b", "921600"]);
         let mut client = connect(tunnel.address());
@@ -50,10 +50,10 @@ fn with_a_send_that_has_got_half_of_its_bytes() {
     for mode in ["push", "buffer"] {
         let site = Site::new(Behaviour::Http, "");
         killed_while_uploading(&site, mode);
-        // A process may be killed between two writes of one chunk; the socket that it leaves is number 0.
+        // A process may be killed between two writes of one chunk. Its socket is number 0.
         let mut port =
             OpenOptions::new().read(true).write(true).open(site.modem.device(0)).expect("it is free");
-        // It may also have been killed before the payload of its last send: empty lines are as good.
+        // The process may also have been killed before the payload of its last send, which empty lines complete.
         port.write_all(&[b'\r'; 1460]).expect("the modem reads");
         port.write_all(b"AT+QSSLSEND=0,1460\r").expect("the modem reads");
         let mut heard = Vec::new();
@@ -122,7 +122,7 @@ fn clients_of_a_unix_socket_are_reset_once_they_have_sent_something() {
     assert_all_reset(clients);
 }
 
-/// By the memory limit of a cgroup where one can be made, else by the limit of its processor time.
+/// The kernel kills it by the memory limit of a cgroup if one can be made, or else by a limit of processor time.
 #[test]
 fn its_clients_are_reset_when_the_kernel_kills_it() {
     let site = Site::new(Behaviour::Http, "--baud 921600");
@@ -138,11 +138,11 @@ fn its_clients_are_reset_when_the_kernel_kills_it() {
     assert_eq!(tunnel.wait().0, 137);
 }
 
-/// A cgroup with next to no memory, and a process in it.
+/// A cgroup with very little memory that contains one process.
 struct MemoryLimit(PathBuf);
 
 impl MemoryLimit {
-    /// `None`: this machine lets us make none.
+    /// `None`: no cgroup can be made on this machine.
     fn on(process: u32) -> Option<MemoryLimit> {
         let name = format!("qssl-tunnel-test-{}", std::process::id());
         let versions = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
@@ -159,12 +159,12 @@ impl MemoryLimit {
 
 impl Drop for MemoryLimit {
     fn drop(&mut self) {
-        // Empty by now; what stays is a directory without a process.
+        // The cgroup is empty by now. If this fails, only an empty directory stays.
         let _ = fs::remove_dir(&self.0);
     }
 }
 
-/// So many clients in the middle of a download.
+/// This many clients in the middle of a download.
 fn downloading(tunnel: &Tunnel, count: usize) -> Vec<TcpStream> {
     let clients = (0..count).map(|_| {
         let mut client = connect(tunnel.address());
@@ -193,7 +193,7 @@ fn killed_while_uploading(site: &Site, mode: &str) {
     client
         .write_all(b"PUT / HTTP/1.1\r\nHost: server.test\r\nContent-Length: 1000000000\r\n\r\n")
         .expect("it is taken");
-    // It ends with the tunnel.
+    // The thread ends with the tunnel.
     let uploading = thread::spawn(move || while client.write_all(&patterned_bytes(65_536)).is_ok() {});
     site.server
         .wait_for(|records| records.get(before).is_some_and(|record| record.received_bytes >= SOME_BYTES));
@@ -211,6 +211,6 @@ fn has_the_modem_back(site: &Site, mode: &str) {
     let tunnel = site.tunnel(&["--mode", mode]);
     let page = run(&mut curl(&tunnel, &format!("/bytes/{BYTES}"))).expect_success().stdout;
     assert_eq!(sha256_hex(&page), digest(BYTES), "{mode}: {}", tunnel.log());
-    // The last is the new one.
+    // The last record is that of the new connection.
     site.server.wait_for(|records| records[..records.len() - 1].iter().all(|record| record.over));
 }

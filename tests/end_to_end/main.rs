@@ -1,8 +1,8 @@
-//! End to end: the program itself, a modem on a pseudoterminal or on a device server, real TLS, and the
-//! real programs that people use with it.
+//! End to end: the program itself, a modem on a pseudoterminal or on a device server, real TLS, and the real
+//! programs that users combine with it.
 //!
-//! One behaviour a file, one test binary, so that it links once. A program that is missing fails the tests
-//! that need it by name.
+//! Each file tests one behaviour. They are one test binary, which links once. If a program is missing, the tests
+//! that need it fail and name it.
 
 mod authorities;
 mod certificates;

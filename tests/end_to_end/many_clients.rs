@@ -1,5 +1,5 @@
-//! Goal of this test: twelve clients are served at once, and one more waits its turn, in order and not for
-//! ever. Nothing is left of those who have gone.
+//! Goal of this test: twelve clients are served at once, and further ones wait for their turn, in order and not
+//! forever. Clients that have left leave no resources in use.
 
 #![allow(clippy::disallowed_methods, reason = "how long twelve opens take is what is tested")]
 
@@ -83,7 +83,7 @@ fn without_the_bytes_of_one_client_reaching_another() {
     let site = Site::new(Behaviour::Echo, "");
     let tunnel = site.tunnel(&[]);
     let address = tunnel.address();
-    // More clients than sockets, each with bytes of its own, each several times.
+    // More clients than sockets, each with its own bytes, and each several times.
     let clients = (0..20_u8).map(|number| {
         std::thread::spawn(move || {
             for _ in 0..ROUNDS {
@@ -137,7 +137,7 @@ fn every_socket_is_usable_again_after_resets_abandoned_clients_and_contention() 
     tunnel.wait_until_ready();
     let before = descriptors(&tunnel);
     for turn in 0..rounds(4, 60) {
-        // More than there are sockets, each leaving in another way.
+        // More clients than sockets, which leave in different ways.
         let crowd: Vec<TcpStream> = (0..20).map(|_| connect(tunnel.address())).collect();
         for (number, mut client) in crowd.into_iter().enumerate() {
             match (number + turn) % 4 {
@@ -147,7 +147,7 @@ fn every_socket_is_usable_again_after_resets_abandoned_clients_and_contention() 
                 // The clients that wait are served in turn.
                 1 => echo(&mut client, b"in turn"),
                 2 => {
-                    // It may have been given up already, for those who wait.
+                    // The client may have been dropped already in favour of waiting ones.
                     let _ = client.write_all(&[b'x'; 20_000]);
                 }
                 _ => client.shutdown(Shutdown::Write).expect("it is connected"),
@@ -199,7 +199,7 @@ fn a_backend_that_flaps_is_served_whenever_it_is_there() {
         let mut up = connect(tunnel.address());
         echo(&mut up, b"up");
         gate.shut();
-        // Its server is gone: an end or a reset, but not silence.
+        // Its server is gone, so an end or a reset must come.
         read_to_end(&mut up);
         for _ in 0..3 {
             let refused = read_to_end(&mut connect(tunnel.address()));
@@ -223,7 +223,7 @@ fn a_half_close_while_most_of_the_echo_is_under_way_loses_none_of_it() {
         });
         let (count, sha256, ended) = read_to_end(&mut client);
         writing.join().expect("writing does not panic");
-        // The server never hears of the half-close, so the end is that of the time-out.
+        // The server does not see the half-close, so the connection ends by the time-out.
         assert_eq!((count, sha256, ended), (bytes, digest(bytes), Ended::Reset), "{mode}: {}", tunnel.log());
         let served = site.server.wait_for(|records| records.iter().all(|record| record.over));
         assert_eq!(
@@ -234,7 +234,7 @@ fn a_half_close_while_most_of_the_echo_is_under_way_loses_none_of_it() {
     }
 }
 
-/// How many bytes the line about a connection's end says went up.
+/// The number of bytes up in the line about a connection's end.
 fn bytes_up(line: &str) -> Option<u64> {
     let (before, _) = line.split_once(" bytes up, ")?;
     before.rsplit(' ').next()?.parse().ok()

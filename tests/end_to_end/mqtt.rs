@@ -1,5 +1,5 @@
-//! Goal of this test: MQTT through the tunnel to a TLS broker: a long-lived subscriber is kept alive by its
-//! own pings and still gets what is published, in every access mode.
+//! Goal of this test: MQTT works through the tunnel to a TLS broker: a long-lived subscriber is kept alive by its own
+//! pings, and gets all messages, in every access mode.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ fn a_subscriber_is_kept_alive_and_gets_its_messages_in_every_mode() {
     let pings = rounds(1, 40);
     let messages = rounds(2, 20);
     let broker = Broker::start();
-    // All three at once, as the pings come after five seconds.
+    // All three modes at once, because a ping takes five seconds.
     let sites =
         MODES.map(|mode| (mode, Through::new(broker.address, mode), Through::new(broker.address, mode)));
     let count = messages.to_string();

@@ -1,5 +1,5 @@
-//! Goal of this test: 16 MiB in each direction arrive with the same SHA-256, as fast as everything goes, in
-//! each access mode and over each kind of port.
+//! Goal of this test: 16 MiB in each direction arrive with the same SHA-256 at full speed, in each access mode and over
+//! each kind of port.
 
 use qssl_modem_emulator::test_server::Behaviour;
 

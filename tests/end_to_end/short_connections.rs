@@ -1,5 +1,5 @@
-//! Goal of this test: a thousand short connections in sequence, each closed by its client first, use the
-//! modem's twelve sockets over and over without waiting for them.
+//! Goal of this test: a thousand short connections in sequence, each closed by its client first, reuse the modem's
+//! twelve sockets without waiting for them.
 
 #![allow(clippy::disallowed_methods, reason = "how long it takes is part of what is tested")]
 
@@ -34,6 +34,6 @@ fn a_thousand_clients_that_close_first() {
     let records = site.server.wait_for(|records| records.iter().all(|record| record.over));
     assert_eq!(records.len(), CLIENTS);
     assert!(records.iter().all(|record| record.client_end == Some(ClientEnd::Orderly)));
-    // One that waited for a half-close to end, or for a close to time out, would take minutes.
+    // If each waited for a half-close to end, or for a close to time out, this would take minutes.
     assert!(took < Duration::from_secs(60), "{took:?}");
 }

@@ -1,5 +1,5 @@
-//! Goal of this test: SIGTERM, SIGINT and the end of the terminal let clients finish and leave the modem as it was found, a second one
-//! cuts, and the exit status says which it was.
+//! Goal of this test: after SIGTERM, SIGINT or the end of the terminal, clients can finish, and the modem is left as it
+//! was. A second signal cuts the connections. The exit status shows which was the case.
 
 #![allow(clippy::disallowed_methods, reason = "how long stopping takes is what is tested")]
 
@@ -37,7 +37,7 @@ fn sigterm_before_the_modem_is_there_ends_at_once() {
     assert_eq!(status, 0, "{log}");
 }
 
-/// The device server takes no connection and refuses none.
+/// The device server neither accepts nor refuses connections.
 #[test]
 fn sigterm_while_the_connection_to_a_device_server_hangs_ends_at_once() {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
@@ -123,7 +123,7 @@ fn under_nohup_listen_outlives_its_terminal() {
     let running = Running::start(&mut command);
     running.wait_for("waiting for it");
     running.signal(Signal::HUP);
-    // Signals of different kinds are served in no order; this one is answered with a table.
+    // Signals of different kinds are handled in any order. This one logs a table.
     running.signal(Signal::USR1);
     running.wait_for("TUNNEL");
     running.signal(Signal::TERM);
@@ -150,7 +150,7 @@ fn what_is_still_moving_on_several_connections_goes_on_to_its_end() {
         let site = Site::new(Behaviour::Source { bytes }, "");
         let tunnel = site.tunnel(&["--mode", mode, "--shutdown-timeout", "170s"]);
         let mut clients: Vec<TcpStream> = (0..6).map(|_| connect(tunnel.address())).collect();
-        // In the middle of it: the client does not read on before the signal has been seen.
+        // In the middle of the transfer: the client does not read on before the signal was handled.
         for client in &mut clients {
             client.peek(&mut [0]).expect("the server sends");
         }
@@ -174,7 +174,7 @@ fn what_is_still_moving_on_several_connections_goes_on_to_its_end() {
 
 #[test]
 fn an_open_that_hangs_delays_nothing_whether_its_client_waits_or_has_left() {
-    // The kernel accepts for it, and no TLS answer ever comes.
+    // The kernel accepts the connection, but no TLS answer ever comes.
     let dead = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
     let address = dead.local_addr().expect("a bound socket has an address");
     for mode in MODES {
@@ -200,5 +200,5 @@ fn an_open_that_hangs_delays_nothing_whether_its_client_waits_or_has_left() {
     }
 }
 
-/// For a machine that has more to do.
+/// Additional time for a busy machine.
 const SLACK_SECONDS: u64 = 8;

@@ -1,5 +1,5 @@
-//! Goal of this test: ssh and scp reach a server that has a TLS front before sshd, with `qssl-tunnel connect`
-//! as their ProxyCommand, in every access mode.
+//! Goal of this test: ssh and scp reach an sshd with a TLS front end, with `qssl-tunnel connect` as their
+//! ProxyCommand, in every access mode.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ fn ssh_and_scp_in_every_mode() {
     }
 }
 
-/// stunnel, which starts an sshd of its own for every connection.
+/// stunnel, which starts an sshd for each connection.
 struct Gateway {
     address: SocketAddr,
     directory: TempDir,
@@ -64,7 +64,7 @@ impl Gateway {
                 root.display()
             ),
         );
-        // sshd wants this when it is root; a Debian service makes it at its start.
+        // sshd needs this directory if it runs as root; a Debian service makes it at its start.
         let _ = fs::create_dir_all("/run/sshd");
 
         let mut pem = identity().chain_pem();
@@ -92,7 +92,7 @@ impl Gateway {
         self.directory.path().join(name)
     }
 
-    /// `ssh` or `scp` that knows the host and goes through this modem.
+    /// An `ssh` or `scp` command that knows the host key and uses this modem.
     fn ssh(&self, modem: &Modem, mode: &str, name: &str) -> Command {
         let proxy = format!(
             "{} connect %h:443 --ca {} -d {} --mode {mode}",

@@ -1,5 +1,5 @@
-//! Goal of this test: each TLS option of the command line changes what the server sees, or what is accepted from
-//! it, through everything that is in between.
+//! Goal of this test: each TLS option of the command line changes what the server sees, or what is accepted from it,
+//! through the whole chain of program, modem and network.
 
 use std::io::{Read as _, Write as _};
 
@@ -17,14 +17,14 @@ fn server() -> ServerOptions {
     ServerOptions { behaviour: Behaviour::Source { bytes: BYTES }, ..ServerOptions::default() }
 }
 
-/// Connects with these options besides the authority of the good servers.
+/// Connects with these options, and with the authority of the good servers.
 fn fetch(site: &Site, options: &[&str]) -> Finished {
     let device = site.modem.device(0);
     let usual = ["connect", "server.test:443", "-d", &device, "--ca", certificate_file()];
     run(&mut tunnel_command(&[&usual[..], options].concat()))
 }
 
-/// What the server saw of the latest of so many handshakes.
+/// What the server saw of the last of `count` handshakes.
 fn seen(site: &Site, count: usize) -> Handshake {
     let records = site.server.wait_for(|records| {
         records.len() >= count && records.iter().all(|record| record.handshake.is_some())
@@ -116,7 +116,7 @@ fn a_server_that_negotiates_anew_is_followed_where_that_is_allowed() {
 
 #[test]
 fn dates_are_checked_by_a_clock_that_was_set_right_first() {
-    // A modem that believes to be in 1980, or in 2001.
+    // A modem whose clock is in 1980, or in 2001.
     for clock in ["unset", "1000000000"] {
         let site = Site::with_server(server(), &format!("--clock {clock}"));
         let finished = fetch(&site, &[]);
@@ -127,7 +127,7 @@ fn dates_are_checked_by_a_clock_that_was_set_right_first() {
     let finished = fetch(&site, &["--ntp", "pool.ntp.org"]);
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     assert!(finished.stderr.contains("clock was set by the time server"), "{}", finished.stderr);
-    // Where dates do not count it is not touched.
+    // If dates are not checked, the clock is not set.
     let expired = authority().issue(&CertificateRequest::server(NAME).expired()).expect("OpenSSL signs");
     let site = Site::with_server(ServerOptions { identity: Some(expired), ..server() }, "--clock unset");
     let finished = fetch(&site, &["--no-check-time"]);
@@ -160,7 +160,7 @@ fn each_check_of_a_certificate_can_be_switched_off_alone() {
             assert!(finished.stderr.contains(" warn "), "{option:?}: {}", finished.stderr);
         }
     }
-    // What is good needs none of them.
+    // A good certificate needs none of these options.
     assert_eq!(fetch(&of(identity().clone()), &[]).status, 0);
 }
 

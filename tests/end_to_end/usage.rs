@@ -1,5 +1,5 @@
-//! Goal of this test: what is wrong with the arguments or with the files they name is said in one clear line,
-//! with exit status 2, before anything is opened.
+//! Goal of this test: a mistake in the arguments, or in the files they name, is reported in one clear line with exit
+//! status 2, before anything is opened.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! Goal of this test: wget fetches files through the tunnel, several over one connection, and goes on with one
-//! that it has half of, in every access mode.
+//! Goal of this test: wget fetches files through the tunnel, several over one connection, and continues a partial file,
+//! in every access mode.
 
 use std::fs;
 use std::process::Command;

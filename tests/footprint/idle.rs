@@ -1,4 +1,4 @@
-//! Goal of this test: a tunnel with a silent client sleeps; nothing wakes it up every now and then.
+//! Goal of this test: a tunnel with a silent client sleeps, without regular wake-ups.
 
 #![allow(clippy::disallowed_methods, reason = "that nothing happens shows only after a while")]
 
@@ -12,7 +12,7 @@ use qssl_test_common::harness::{MODES, Site, Tunnel, connect, echo};
 
 #[test]
 fn an_idle_tunnel_does_not_wake_up() {
-    // All at once, so that the time is spent once.
+    // All modes at once, so that they are observed at the same time.
     let sites = MODES.map(|mode| {
         let site = Site::new(Behaviour::Echo, "");
         let tunnel = site.tunnel(&["--mode", mode, "--liveness-interval", "0"]);
@@ -29,7 +29,7 @@ fn an_idle_tunnel_does_not_wake_up() {
     }
 }
 
-/// Waits until none of them has done anything for a while; what goes on for ever goes on below as well.
+/// Waits until none of them has done anything for a second. Endless activity is found by the caller.
 fn settle(tunnels: &[(&str, &Tunnel)]) {
     let all = || tunnels.iter().map(|(_, tunnel)| sleeps(tunnel)).sum::<u64>();
     for _ in 0..SETTLING_ROUNDS {
@@ -41,14 +41,14 @@ fn settle(tunnels: &[(&str, &Tunnel)]) {
     }
 }
 
-/// How often all threads of it have gone to sleep.
+/// How often its threads have gone to sleep.
 fn sleeps(tunnel: &Tunnel) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", tunnel.id())).expect("it runs").flatten();
     let ids = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
     ids.map(|id| of_process(id, "voluntary_ctxt_switches")).sum()
 }
 
-/// An interval to look at; nothing has to be done within it.
+/// The time of observation. It is not a limit for any work.
 const OBSERVED: Duration = Duration::from_secs(10);
 
 const SETTLING_ROUNDS: u32 = 20;

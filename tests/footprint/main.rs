@@ -1,12 +1,12 @@
-//! What the tunnel takes of a machine, seen from outside: system calls, wake-ups, memory.
+//! The tunnel's use of resources, measured from outside: system calls, wake-ups, memory.
 //!
-//! One kind a file, one test binary, so that it links once. Nothing here depends on how fast the machine is.
+//! Each file tests one kind. They are one test binary, which links once. Nothing depends on the machine's speed.
 
 mod idle;
 mod memory;
 mod system_calls;
 
-/// What the system says of a process under this name: a number, in KiB where it is memory.
+/// The value of this name that the system reports for a process: a number, in KiB for memory.
 fn of_process(id: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
     let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

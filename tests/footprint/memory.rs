@@ -1,5 +1,5 @@
-//! Goal of this test: memory is bounded with as many clients as the modem has sockets, all of them busy, and does
-//! not grow with the bytes that they carry.
+//! Goal of this test: memory is bounded with as many busy clients as the modem has sockets, and does not grow with the
+//! bytes that they move.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -32,7 +32,7 @@ fn twelve_busy_clients_take_little_memory_however_much_they_carry() {
     }
 }
 
-/// Sends so many bytes to the echo through all of them at once, each as fast as it can, and reads what comes back.
+/// Sends this many bytes to the echo through all clients at once, each at full speed, and reads them back.
 fn busy(clients: &[TcpStream], bytes: usize) {
     let pieces = bytes / clients.len() / PIECE_BYTES;
     thread::scope(|scope| {
@@ -53,9 +53,9 @@ fn busy(clients: &[TcpStream], bytes: usize) {
 
 #[derive(Debug)]
 struct Memory {
-    /// The most that was ever resident, program included.
+    /// The peak of resident memory, including the program.
     peak_kib: u64,
-    /// What is resident now and no part of any file: heap and stack.
+    /// Resident memory now that is not part of a file: heap and stack.
     own_kib: u64,
 }
 
@@ -65,16 +65,16 @@ impl Memory {
     }
 }
 
-/// Enough to fill every queue once, over all clients.
+/// Enough to fill every queue once, divided among all clients.
 const LITTLE_BYTES: usize = 4_000_000;
 const MANY_BYTES: usize = 40_000_000;
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Less than three bytes for each message carried in between.
+/// Less than three bytes for each message between the two measurements.
 const GROWTH_KIB: u64 = 128;
 
-/// Queues and stack, and with no optimisation a good deal more of both.
+/// Queues and stack, which are much larger without optimisation.
 const OWN_KIB: u64 = 3 * 1_024;
 
-/// The limit of docs/BENCH.md. Without optimisation, or with OpenSSL, the program itself is larger than that.
+/// The limit in docs/BENCH.md. Without optimisation, or with OpenSSL, the program itself is larger.
 const RELEASE_KIB: u64 = 5 * 1_024;

@@ -1,8 +1,7 @@
-//! Goal of this test: a message costs the system calls that its dialogue needs, and few more.
+//! Goal of this test: a message causes the system calls that its dialogue needs, and few more.
 //!
-//! strace writes down what the tunnel asks of the system while 64 bytes go to an echo and back, again and again.
-//! The modem takes some milliseconds for every answer, so that each of them comes alone and is counted, as from a
-//! real module.
+//! strace records the system calls of the tunnel while 64 bytes go to an echo and back, repeatedly. The modem takes
+//! some milliseconds for every answer, so that each answer comes alone and is counted, as from a real module.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,22 +13,22 @@ use rustix::process::Signal;
 
 use qssl_test_common::harness::{Running, Site, connect, echo, program, temporary_directory, tunnel_command};
 
-/// What a ping-pong may cost. If a way to take less is found, lower these.
+/// The most system calls of a ping-pong. Lower these limits when fewer are needed.
 ///
-/// A client is read once more after each message, to find that nothing is left: a read that stops short does
-/// not show that, since it also stops at TCP's urgent mark.
+/// A client is read once more after each message, to find that nothing is left: a short read does not show this,
+/// since it also ends at TCP's urgent mark.
 const LIMITS: [(&str, Calls); 3] = [
-    // Woken up by the client, the prompt, SEND OK and the URC with the payload; each is read, and the client once
-    // more. Written are AT+QSSLSEND, the payload, and to the client.
+    // The client, the prompt, SEND OK and the URC with the payload wake it up. Each is read, and the client once more.
+    // AT+QSSLSEND, the payload, and the bytes for the client are written.
     ("push", Calls { waits: 4.0, reads: 5.0, writes: 3.0, others: 0.0 }),
-    // Two more wake-ups, reads and writes: the URC only announces that there is something, AT+QSSLRECV asks
-    // for it, and then again, since the next URC comes only after an answer that nothing is left.
+    // Two more wake-ups, reads and writes: the URC only announces bytes, and AT+QSSLRECV fetches them. It is sent
+    // again, since the next URC comes only after an answer that nothing is left.
     ("buffer", Calls { waits: 6.0, reads: 7.0, writes: 5.0, others: 0.0 }),
-    // Woken up by either side; each is read, and the client once more, and written to.
+    // Either side wakes it up. Each is read and written, and the client is read once more.
     ("transparent", Calls { waits: 2.0, reads: 3.0, writes: 2.0, others: 0.0 }),
 ];
 
-/// An answer may come in two pieces now and then, which costs a wake-up and a read each time.
+/// An answer sometimes comes in two pieces, which causes another wake-up and read.
 const SLACK: f64 = 0.25;
 
 #[test]
@@ -55,16 +54,16 @@ fn a_ping_pong_costs_the_system_calls_of_its_dialogue() {
     }
 }
 
-/// How often the system is called, by kind, for one message there and back.
+/// The number of system calls by kind, for one message to the echo and back.
 #[derive(Clone, Copy, Debug, Default)]
 struct Calls {
-    /// Sleeping until something happens.
+    /// Calls that wait for events.
     waits: f64,
-    /// Reading, from a client or the port.
+    /// Reads from a client or the port.
     reads: f64,
-    /// Writing to them.
+    /// Writes to a client or the port.
     writes: f64,
-    /// Whatever else.
+    /// All others.
     others: f64,
 }
 
@@ -90,12 +89,12 @@ fn ping_pong(mode: &str) -> (Calls, BTreeMap<String, f64>) {
     for number in 0..=WARM_UP + COUNT {
         echo(&mut client, format!("{:64}", mark(number)).as_bytes());
     }
-    // So that strace ends with everything written down.
+    // The tunnel must end, so that strace writes all calls.
     drop(client);
     tunnel.signal(Signal::TERM);
     tunnel.wait();
     let text = std::fs::read_to_string(&file).expect("strace writes it");
-    // A message is first seen where it is read from the client.
+    // A message first appears where it is read from the client.
     let lines = text.lines().skip_while(|line| !line.contains(&mark(WARM_UP)));
     let lines = lines.take_while(|line| !line.contains(&mark(WARM_UP + COUNT)));
     count(lines)
@@ -115,8 +114,8 @@ fn traced(site: &Site, device: &str, mode: &str, file: &Path) -> Running {
 fn count<'a>(lines: impl Iterator<Item = &'a str>) -> (Calls, BTreeMap<String, f64>) {
     let (mut calls, mut by_name) = (Calls::default(), BTreeMap::new());
     let one = 1.0 / f64::from(COUNT);
-    // "4711  read(9, …) = 12": the number of the thread, the call. One that is interrupted by another thread's is
-    // "resumed" on a line of its own.
+    // "4711  read(9, …) = 12": the thread's ID, and the call. A call that is interrupted by that of another thread is
+    // "resumed" on a separate line.
     for name in lines.filter_map(|line| Some(line.split_once(' ')?.1.trim_start().split_once('(')?.0)) {
         if name.starts_with("<...") {
             continue;
@@ -132,11 +131,11 @@ fn count<'a>(lines: impl Iterator<Item = &'a str>) -> (Calls, BTreeMap<String, f
     (calls, by_name)
 }
 
-/// What a message begins with.
+/// The beginning of a message.
 fn mark(number: u32) -> String {
     format!("ping {number} ")
 }
 
-/// After so many messages everything has its size.
+/// After this many messages, all buffers have their final size.
 const WARM_UP: u32 = 20;
 const COUNT: u32 = 100;

@@ -2,9 +2,9 @@
 //! own USB serial driver: the units with their sandbox and every drop-in, the examples of the manual pages, replugging,
 //! activation, reboot, upgrade, and purge.
 //!
-//! The machine is emulated by QEMU. `image` builds its disk from Debian's packages, `guest` is what runs in it; that
-//! prints lines that begin with `ok` or `not ok`, and a last one when it is through or reboots. QSSL_TUNNEL_MACHINE_TESTS,
-//! if it is set, names the tests that are run, in order; most need `installed` first.
+//! The machine is emulated by QEMU. `image` builds its disk from Debian's packages. `guest` runs in it; it prints lines
+//! that begin with `ok` or `not ok`, and a last one when it has finished or reboots. If QSSL_TUNNEL_MACHINE_TESTS is set,
+//! it names the tests that are run, in order; most need `installed` first.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -17,11 +17,11 @@ use std::time::Duration;
 use qssl_test_common::packaging::{folder, package, read, run, said, write};
 use qssl_test_common::top;
 
-/// Kernel, initrd and root file system, built if they are not there.
+/// Kernel, initrd and root file system, built if they do not exist.
 fn image() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machine");
     let recipe = top().join("tests/machine/image");
-    // Building a Debian takes root.
+    // Only root can build a Debian.
     let mut command = match rustix::process::geteuid().is_root() {
         true => Command::new(recipe),
         false => {
@@ -35,7 +35,7 @@ fn image() -> PathBuf {
     folder
 }
 
-/// The examples of a manual page, one text each, as a reader would type them.
+/// The examples of a manual page, each as one text, as a reader would type them.
 fn examples(page: &str) -> Vec<String> {
     let text = read(top().join("man").join(page));
     let section =
@@ -47,7 +47,7 @@ fn examples(page: &str) -> Vec<String> {
     examples
 }
 
-/// What debhelper puts into the maintainer scripts for units that are neither enabled nor started.
+/// The lines that debhelper adds to the maintainer scripts for units that are neither enabled nor started.
 fn units(script: &str) -> String {
     match script {
         "postinst" => {
@@ -69,14 +69,14 @@ fn units(script: &str) -> String {
     .to_owned()
 }
 
-/// Everything that goes into the machine, as a tar file.
+/// All files for the machine, as a tar file.
 fn payload(folder: &Path) -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_qssl-tunnel"));
     let emulator = program.with_file_name("qssl-modem-emulator");
     assert!(emulator.exists(), "{} is missing: cargo build --workspace --all-features", emulator.display());
     let content = folder.join("payload");
     fs::create_dir(&content).expect("the folder is ours");
-    // Symbols are many times as large as the programs.
+    // The symbols are many times as large as the programs.
     for (source, name) in [(program, "qssl-tunnel"), (emulator.as_path(), "qssl-modem-emulator")] {
         let output = run(Command::new("strip").arg(source).arg("-o").arg(content.join(name)));
         assert!(output.status.success(), "{:?}", said(&output));
@@ -100,18 +100,18 @@ fn payload(folder: &Path) -> PathBuf {
     tar
 }
 
-/// The machine. Dropping it ends it.
+/// The running machine. Dropping it ends it.
 struct Machine(Child);
 
 impl Machine {
-    /// With this disk. It ends when it is powered off or reboots.
+    /// Starts a machine with this disk. It ends when it is powered off or reboots.
     fn start(image: &Path, disk: &Path, payload: &Path, console: &Path) -> Machine {
         let drive =
             |file: &Path, options: &str| format!("file={},format=raw,if=virtio,{options}", file.display());
-        // It ends with this process, however that ends.
+        // The machine ends with this process, however that ends.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "qemu-system-x86_64"]);
-        // Not KVM, which inside of other virtual machines may be there and not work.
+        // Not KVM, which may exist inside other virtual machines and not work.
         command.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]);
         command.args(["-m", "640", "-nodefaults", "-display", "none", "-no-reboot", "-nic", "none"]);
         command.arg("-kernel").arg(image.join("kernel")).arg("-initrd").arg(image.join("initrd"));
@@ -123,7 +123,7 @@ impl Machine {
         Machine(child.expect("setpriv is part of every Debian"))
     }
 
-    /// What the tests print, line by line: until the machine ends, or says nothing for too long.
+    /// The output of the tests, line by line, until the machine ends or is silent for too long.
     fn lines(&mut self) -> impl Iterator<Item = String> {
         let output = self.0.stdout.take().expect("piped, and read once");
         let (sender, receiver) = mpsc::channel();
@@ -180,5 +180,5 @@ fn the_package_works_on_a_debian_with_systemd() {
     assert_eq!(failed, [""; 0]);
 }
 
-/// How long a boot or one of the tests may take, where QEMU has to emulate the processor on a machine that is busy.
+/// How long a boot or one of the tests may take if QEMU emulates the processor on a busy machine.
 const SILENCE_LIMIT: Duration = Duration::from_secs(1200);

@@ -14,7 +14,7 @@ fn completions(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("completions").join(name)
 }
 
-/// What bash offers for the last word of this line.
+/// The completions that bash offers for the last word of this line.
 fn bash(line: &str) -> BTreeSet<String> {
     const SCRIPT: &str = r#"
         source "$1"
@@ -31,11 +31,11 @@ fn bash(line: &str) -> BTreeSet<String> {
         .args(["--norc", "--noprofile", "-c", SCRIPT, "bash"])
         .arg(completions("qssl-tunnel.bash"))
         .arg(line);
-    // It says on standard error that there is no line to set options for; a person's shell has one.
+    // bash complains on standard error that there is no command line; an interactive shell has one.
     said(&run(&mut shell)).0.lines().map(str::to_owned).collect()
 }
 
-/// What fish offers for the last word of this line.
+/// The completions that fish offers for the last word of this line.
 fn fish(line: &str) -> BTreeSet<String> {
     const SCRIPT: &str = "source $argv[1]; complete -C $argv[2]";
     let home = folder();
@@ -48,7 +48,7 @@ fn fish(line: &str) -> BTreeSet<String> {
     stdout.lines().filter_map(|offer| offer.split('\t').next()).map(str::to_owned).collect()
 }
 
-/// What the line has become in zsh when somebody has pressed the tab key after it.
+/// The command line in zsh after the tab key was pressed at its end.
 fn zsh(line: &str) -> String {
     const SCRIPT: &str = r#"
         zmodload zsh/zpty
@@ -70,7 +70,7 @@ fn zsh(line: &str) -> String {
     read(&result).trim_end().to_owned()
 }
 
-/// Lines, and the only word that their last one can become.
+/// Lines, and the only word to which their last word can be completed.
 const UNFINISHED: [(&str, &str); 8] = [
     ("qssl-tunnel li", "listen"),
     ("qssl-tunnel help doc", "doctor"),
@@ -95,7 +95,7 @@ fn a_word_is_completed_in_every_shell() {
         let (before, typed) = line.rsplit_once(' ').expect("several words");
         let becomes = if word.is_empty() { typed } else { word };
         let line_in_zsh = zsh(line);
-        // An option that takes a value goes on with an equals sign.
+        // An option that takes a value is followed by an equals sign.
         assert_eq!(line_in_zsh.trim_end_matches('='), format!("{before} {becomes}"), "zsh: {line}");
     }
 }

@@ -4,7 +4,7 @@ use clap::Parser;
 use qssl_tunnel::cli::{self, Cli};
 use qssl_tunnel::config::{self, Configuration, Environment};
 
-/// What a configuration file means, in the year 2100 and with the tests' own trust store.
+/// The configuration from this text, in the year 2100 and with the tests' own trust store.
 pub fn configuration(text: &str) -> Result<Configuration, String> {
     let Ok(Cli { command: cli::Command::Run(args) }) = Cli::try_parse_from(["qssl-tunnel", "run"]) else {
         panic!("`run` needs no arguments");

@@ -1,5 +1,4 @@
-//! Goal of this test: what Cargo.toml says of the Debian package can be built into one, with everything
-//! where Debian wants it.
+//! Goal of this test: a Debian package can be built from Cargo.toml, with every file where Debian requires it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,10 +10,10 @@ use qssl_test_common::packaging::package::{self, SCRIPTS};
 use qssl_test_common::packaging::{folder, packaging, read, run, said, write};
 use qssl_test_common::top;
 
-/// Builds the package and gives its file and folder.
+/// Builds the package. Returns its folder and file.
 fn package() -> (tempfile::TempDir, PathBuf) {
     let folder = folder();
-    // The program is large, and dpkg-deb only looks at its name and mode here.
+    // A small script instead of the program: only its name and mode matter here.
     let program = folder.path().join("program");
     write(&program, "#!/bin/sh\n");
     let version = concat!(env!("CARGO_PKG_VERSION"), "-1");
@@ -101,7 +100,7 @@ fn maintainer_scripts_leave_room_for_the_units() {
 
 #[test]
 fn maintainer_scripts_run_on_a_machine_without_udev_and_units() {
-    // Arguments with which these scripts touch nothing of the machine that runs the tests.
+    // With these arguments, the scripts change nothing on the machine that runs the tests.
     for (script, argument) in [("postinst", "abort-upgrade"), ("prerm", "remove"), ("postrm", "upgrade")] {
         let path = packaging().join("debian").join(script);
         let output = run(Command::new("sh").arg(path).arg(argument));
@@ -120,7 +119,7 @@ fn licences_are_listed_for_every_crate_that_is_linked_in() {
         .filter_map(|line| line.strip_prefix("Files: ").and_then(|rest| rest.strip_suffix("/*")))
         .collect();
     for entry in &listed {
-        // Both may have hyphens: toml_parser-1.1.5+spec-1.1.0, is_terminal_polyfill-1.70.2.
+        // Name and version may both have hyphens: toml_parser-1.1.5+spec-1.1.0, is_terminal_polyfill-1.70.2.
         let is_locked = entry.match_indices('-').any(|(at, _)| {
             let (name, version) = (&entry[..at], &entry[at + 1..]);
             lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"\n"))

@@ -1,5 +1,4 @@
-//! Goal of this test: the example configuration is right as it is shipped, and with every example in it
-//! taken into use.
+//! Goal of this test: the example configuration is valid as shipped, and with every example in it uncommented.
 
 use super::configuration::configuration;
 use qssl_test_common::packaging::{folder, packaging, read, write};

@@ -1,8 +1,8 @@
-//! Goal of this test: what is shipped around the program is taken without a word by the tools that will read
-//! it, and does what it says: the systemd units, the udev rule, the completions, the OpenWrt scripts, the Debian package, the
-//! example configuration.
+//! Goal of this test: the tools that read the files shipped with the program accept them without warnings, and the files
+//! work: the systemd units, the udev rule, the completions, the OpenWrt scripts, the Debian package, and the example
+//! configuration.
 //!
-//! The real tools are run. One that is missing fails the test and is named; `./check` installs them all.
+//! The real tools are run. If one is missing, the test fails and names it; `./check` installs them all.
 
 mod completions;
 mod configuration;

@@ -1,8 +1,8 @@
-//! Goal of this test: on OpenWrt, what stands in UCI is what the daemon runs with, a mistake in it changes
-//! nothing, and the hotplug script names the right port.
+//! Goal of this test: on OpenWrt, the daemon runs with the configuration in UCI, a mistake in it changes nothing, and
+//! the hotplug script names the right port.
 //!
-//! The init script is run by a real shell, with `uci.sh` in place of OpenWrt's functions and this build's
-//! program to check what is written.
+//! The init script is run by a real shell, with `uci.sh` in place of OpenWrt's functions, and with this build's program
+//! to check the written file.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use qssl_tunnel::config::file;
 use super::configuration::configuration;
 use qssl_test_common::packaging::{folder, packaging, read, run, said, write};
 
-/// A router: a folder with the scripts, changed so that they stay in it.
+/// A router: a folder with the scripts, changed so that they use only this folder.
 struct Router(tempfile::TempDir);
 
 impl Router {
@@ -42,7 +42,7 @@ impl Router {
         write(self.path("uci/qssl-tunnel"), uci);
     }
 
-    /// Calls a function of the init script; gives what went to procd and the log.
+    /// Calls a function of the init script. Returns its calls of procd and the log.
     fn call(&self, function: &str, is_running: bool) -> Vec<String> {
         let calls = self.path("calls");
         write(&calls, "");
@@ -56,7 +56,7 @@ impl Router {
         read(&calls).lines().map(str::to_owned).collect()
     }
 
-    /// What the daemon would read.
+    /// The configuration file that the daemon would read.
     fn config_file(&self) -> Option<String> {
         fs::read_to_string(self.path("run/qssl-tunnel.toml")).ok()
     }
@@ -236,7 +236,7 @@ fn a_mistake_is_named_and_the_old_configuration_stays() {
     let calls = router.call("reload_service", true);
     assert!(calls.len() == 2 && calls.iter().all(|call| is_complaint(call)), "{calls:?}");
     assert_eq!(router.config_file(), good);
-    // procd would end a service that is set to nothing.
+    // procd would end a service that registers no instance.
     let calls = router.call("start_service", true);
     assert_eq!(calls.iter().filter(|call| !is_complaint(call)).count(), 8, "{calls:?}");
     assert_eq!(router.config_file(), good);
@@ -260,7 +260,7 @@ fn what_is_written_is_for_root_alone() {
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
 }
 
-/// Runs the hotplug script for a tty of interface `interface` of such a device; gives where the link leads.
+/// Runs the hotplug script for a tty of interface `interface` of such a device. Returns the target of the link.
 fn hotplug(
     router: &Router,
     action: &str,

@@ -1,4 +1,4 @@
-//! Goal of this test: shellcheck has nothing to say about any shell script of the project.
+//! Goal of this test: shellcheck finds nothing in any shell script of the project.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Goal of this test: systemd takes the units and the drop-ins without a word, finds little to attack, and
-//! the unit and the program agree on times, statuses and arguments.
+//! Goal of this test: systemd accepts the units and the drop-ins without warnings and reports little exposure, and the
+//! unit and the program agree on times, statuses and arguments.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use qssl_tunnel::daemon::exit_status::{ExitStatus, number};
 
 use qssl_test_common::packaging::{folder, packaging, read, run, said, write};
 
-/// The units as installed, but with the program where this build has it.
+/// The units as installed, but with the path of this build's program.
 fn installed() -> tempfile::TempDir {
     let folder = folder();
     for unit in ["qssl-tunnel.service", "qssl-tunnel.socket"] {
@@ -30,13 +30,13 @@ fn add_drop_in(folder: &Path, drop_in: &Path) {
     write(folder.join("qssl-tunnel.service.d").join("drop-in.conf"), read(drop_in));
 }
 
-/// What `systemd-analyze verify` has to say about a unit.
+/// The messages of `systemd-analyze verify` about a unit.
 fn complaints(folder: &Path, unit: &str) -> String {
     let mut command = Command::new("systemd-analyze");
     command.arg("verify").arg(folder.join(unit)).env("MANPATH", folder.join("man"));
     let output = run(&mut command);
     let (stdout, stderr) = said(&output);
-    // The status says nothing of unknown keys.
+    // The exit status does not show unknown keys.
     format!("{stdout}{stderr}")
 }
 
@@ -105,7 +105,7 @@ fn every_drop_in_is_accepted_and_gives_little_away() {
         let exposure = exposure(folder.path());
         assert!(exposure <= 2.0, "{name}: {exposure}");
 
-        // The lines that are commented out work as well.
+        // The commented lines work as well.
         let text = read(&drop_in);
         let all = text.lines().map(|line| match line.strip_prefix('#') {
             Some(setting) if setting.starts_with(char::is_uppercase) => setting,

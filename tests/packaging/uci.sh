@@ -1,5 +1,5 @@
-# What OpenWrt's rc.common brings to an init script, as far as qssl-tunnel's uses it, for a machine that is
-# no router: UCI files are read by the shell itself, and what would go to procd or the log is written down.
+# The functions of OpenWrt's rc.common that the init script of qssl-tunnel uses, for a machine that is not a
+# router: the shell reads UCI files itself, and calls of procd and the log are written to a file.
 #
 # Use: sh uci.sh SCRIPT FUNCTION, with CALLS naming the file to write to and UCI the folder of UCI files.
 # shellcheck shell=dash
@@ -20,7 +20,7 @@ list() {
 config_load() {
 	# shellcheck source=/dev/null
 	. "$UCI/$1"
-	# The end is told by a call without arguments.
+	# A call without arguments marks the end.
 	config_cb
 }
 

@@ -1,9 +1,8 @@
-//! Goal of this test: the udev rule gives the right port its name, keeps ModemManager off it, and touches
-//! nothing else.
+//! Goal of this test: the udev rule gives the right port its name, keeps ModemManager off it, and affects nothing
+//! else.
 //!
-//! Debian 12's udevadm cannot check a rules file, let alone apply one to devices that are not plugged in, so
-//! the few operators that the file uses are evaluated here, as udev(7) describes them; a key or an operator
-//! that is not known fails the test.
+//! Debian 12's udevadm can neither check a rules file nor apply one to devices that are not plugged in. So the few
+//! operators in the file are evaluated here, as udev(7) describes them. An unknown key or operator fails the test.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,14 +18,14 @@ struct Device {
     attributes: BTreeMap<&'static str, &'static str>,
 }
 
-/// A tty that appears: itself first, then what it is plugged into.
+/// A tty that appears: the tty itself first, then its parents.
 struct Event {
     action: &'static str,
     chain: Vec<Device>,
     files: &'static [&'static str],
 }
 
-/// What the rules made of it.
+/// The effect of the rules.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
     properties: BTreeMap<String, String>,
@@ -75,7 +74,7 @@ impl Event {
             "SUBSYSTEM" => Some(own.subsystem),
             "SUBSYSTEMS" => Some(parent.subsystem),
             "ATTRS" => parent.attributes.get(term.argument.as_str()).copied(),
-            // A property that is not set is an empty one.
+            // A property that is not set counts as empty.
             "ENV" => Some(outcome.properties.get(&term.argument).map_or("", String::as_str)),
             "TEST" => Some(term.value.as_str()).filter(|path| self.files.contains(path)),
             other => panic!("{other} is not known here"),
@@ -84,7 +83,7 @@ impl Event {
         is_equal == (term.operator == "==")
     }
 
-    /// The parent for which all match terms of a line hold; for lines without parents any will do.
+    /// The parent for which all match terms of a line hold; any parent, if the line has no terms for parents.
     fn matching_parent(&self, terms: &[Term], outcome: &Outcome) -> Option<&Device> {
         let is_match = |term: &&Term| matches!(term.operator.as_str(), "==" | "!=");
         self.chain
@@ -109,7 +108,7 @@ impl Event {
                 match (term.key.as_str(), term.operator.as_str()) {
                     ("GOTO", "=") => label = Some(term.value.clone()),
                     ("LABEL", "=") => {}
-                    // Of several with one name.
+                    // The priority among several links with one name.
                     ("OPTIONS", "+=") => assert_eq!(term.value, "link_priority=10"),
                     ("SYMLINK", "+=") => outcome.symlinks.push(term.value.clone()),
                     ("ENV", "=") => {
@@ -189,7 +188,7 @@ fn without_modem_manager_interface_2_is_named() {
     }
 }
 
-/// The same table as that of `auto`.
+/// The same table as for `auto`.
 #[test]
 fn other_compositions_have_their_ports_at_other_interfaces() {
     for (product, interface, is_at, is_modem) in [

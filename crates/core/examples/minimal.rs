@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut events = Events::with_capacity(64);
     let mut buffer = [0; 4096];
     loop {
-        // Everything that can move is moved; only then is anything waited for.
+        // Moves everything that can move, and only then waits.
         let mut moved = true;
         while std::mem::take(&mut moved) {
             while let Some(action) = relay.poll_action() {
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         relay.handle(Input::HostClock(i64::try_from(unix)?), now());
                     }
                     Action::FinishClient(ClientId(index)) => {
-                        // It may be gone already, which the next read tells.
+                        // The client may be gone already; the next read shows that.
                         let _ = clients[index].as_ref().map(|stream| stream.shutdown(Shutdown::Write));
                     }
                     Action::CloseClient(ClientId(index)) => clients[index] = None,
@@ -133,7 +133,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// `None` where it would block.
+/// `None` if it would block.
 fn tried<T>(mut io: impl FnMut() -> std::io::Result<T>) -> Option<std::io::Result<T>> {
     match io() {
         Err(error) if error.kind() == ErrorKind::WouldBlock => None,

@@ -1,6 +1,6 @@
-//! The core in memory: bytes handed from client to emulated modem and back without a system or a line.
+//! The core in memory: bytes move between client and emulated modem without system calls or a serial line.
 //!
-//! What the core itself takes is told apart from everything around it: [`in_heart`] says whether it is at work.
+//! The cost of the core is measured separately: [`in_heart`] shows whether the core is running.
 
 #![allow(clippy::disallowed_methods, reason = "what the heart takes is measured")]
 
@@ -35,14 +35,14 @@ pub struct Rig {
     now: Instant,
     clients: Vec<ClientId>,
     buffer: Vec<u8>,
-    /// What the clients have received, all together.
+    /// Bytes that all clients together have received.
     received: u64,
-    /// Processor time that the core has taken so far.
+    /// Time that the core has taken so far.
     pub spent: Duration,
 }
 
 impl Rig {
-    /// So many clients, whose connections in this mode are up.
+    /// A rig with this many clients, whose connections in this mode are open.
     pub fn new(mode: Mode, far_end: FarEnd, clients: usize) -> Rig {
         let now = Instant::now();
         let target = "server.test:443".parse().expect("a target");
@@ -75,7 +75,7 @@ impl Rig {
         rig
     }
 
-    /// Sends so many bytes up, shared by all clients.
+    /// Sends this many bytes up, divided among all clients.
     pub fn send(&mut self, bytes: u64) {
         let mut left = bytes;
         let until = self.world.read + bytes;
@@ -84,7 +84,7 @@ impl Rig {
         }
     }
 
-    /// Receives so many bytes from sources.
+    /// Receives this many bytes from sources.
     pub fn receive(&mut self, bytes: u64) {
         let until = self.received + bytes;
         self.world.to_say += bytes;
@@ -94,7 +94,7 @@ impl Rig {
         }
     }
 
-    /// A client leaves in order, and another one takes its place.
+    /// Ends one client in order, and connects another one.
     pub fn exchange_a_client(&mut self) {
         let now = self.now;
         let id = self.clients.remove(0);
@@ -112,8 +112,8 @@ impl Rig {
         while self.step(&mut 0) {}
     }
 
-    /// Lets everything move that can; `to_send` is what clients still have. When nothing moves time goes on, and
-    /// the answer is false.
+    /// Moves all bytes that can move; `to_send` is what clients still have to send. If nothing moves, advances the time and
+    /// returns false.
     fn step(&mut self, to_send: &mut u64) -> bool {
         let mut moved = false;
         let now = self.now;
@@ -197,5 +197,5 @@ impl Rig {
 /// Seconds since 1970.
 const HOST_CLOCK: i64 = 1_790_000_000;
 
-/// What a client sends at once.
+/// What a client sends in one write.
 const CLIENT_BYTES: usize = 4 * 1024;

@@ -1,4 +1,4 @@
-//! Far ends that cost nothing: the network of the emulator's core, for figures in which it must not show.
+//! Far ends without cost: the network of the emulator's core, for measurements without the network.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,28 +11,28 @@ use qssl_modem_emulator::network::{Close, ConnectionId, ConnectionState, Network
 pub enum FarEnd {
     /// They read everything.
     Sink,
-    /// They say so many bytes as they are told to.
+    /// They send as many bytes as the test requests.
     Source,
-    /// They say what they read.
+    /// They send what they read.
     Echo,
 }
 
-/// Connections that come up at once to servers that are always there.
+/// Servers that always accept connections at once.
 #[derive(Debug)]
 pub struct World {
     far_end: FarEnd,
-    /// What each server is still to say, where it echoes.
+    /// The bytes that each echoing server still has to send.
     connections: BTreeMap<ConnectionId, VecDeque<u8>>,
-    /// What sources are still to say to the modem, in bytes, all together.
+    /// How many bytes all sources together still have to send.
     pub to_say: u64,
     /// How many bytes sinks have read.
     pub read: u64,
-    /// How many connections were asked for.
+    /// How many connections were opened.
     pub opened: u64,
 }
 
 impl World {
-    /// A world of such servers.
+    /// A world with such servers.
     pub fn new(far_end: FarEnd) -> World {
         World { far_end, connections: BTreeMap::new(), to_say: 0, read: 0, opened: 0 }
     }

@@ -1,4 +1,4 @@
-//! Local clients: curl, and plain TCP under the test's control; and what they should have received.
+//! Local clients: curl, and plain TCP that the test controls; and what they must receive.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +22,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends this to a server that echoes, and reads it back.
+/// Sends these bytes to a server that echoes, and reads them back.
 #[track_caller]
 pub fn echo(client: &mut (impl Read + Write), bytes: &[u8]) {
     client.write_all(bytes).expect("the tunnel takes it");
@@ -31,12 +31,12 @@ pub fn echo(client: &mut (impl Read + Write), bytes: &[u8]) {
     assert!(answer == bytes, "another answer than what was sent");
 }
 
-/// curl, told to ask for this path through the tunnel.
+/// A curl command that requests this path through the tunnel.
 pub fn curl(tunnel: &Tunnel, path: &str) -> Command {
     curl_at(tunnel.address(), path)
 }
 
-/// The same through whatever listens there.
+/// The same through the program that listens at `address`.
 pub fn curl_at(address: SocketAddr, path: &str) -> Command {
     let mut command = Command::new(program("curl"));
     command.env_clear().args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "180"]);
@@ -54,10 +54,10 @@ pub enum Ended {
     Reset,
 }
 
-/// Reads to the end: how many bytes came, their SHA-256, and how it ended.
+/// Reads to the end. Returns the number of bytes, their SHA-256, and how the connection ended.
 ///
 /// # Panics
-/// When no end comes in time.
+/// If no end comes in time.
 pub fn read_to_end(stream: &mut impl Read) -> (u64, String, Ended) {
     let mut sha = Sha256::new();
     let mut count = 0;
@@ -92,14 +92,14 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(Sha256::new_with_prefix(bytes))
 }
 
-/// So many bytes of the pattern.
+/// The first `bytes` bytes of the pattern.
 pub fn patterned_bytes(bytes: u64) -> Vec<u8> {
     let mut all = vec![0; bytes as usize];
     fill_pattern(0, &mut all);
     all
 }
 
-/// A file of so many bytes of the pattern.
+/// A file with the first `bytes` bytes of the pattern.
 pub fn patterned_file(directory: &Path, bytes: u64) -> PathBuf {
     let path = directory.join(format!("pattern-{bytes}"));
     let mut file = fs::File::create(&path).expect("the directory is ours");

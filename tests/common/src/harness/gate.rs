@@ -1,12 +1,12 @@
-//! A TCP relay that lets bytes through only as far as the test says: a slow server, or a line that breaks.
+//! A TCP relay that lets through as many bytes as the test allows: a slow server, or a connection that breaks.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// A relay in front of one address, on a free port of loopback. What comes from the address passes freely,
-/// what goes there as far as the gate is open.
+/// A relay in front of one address, on a free port of loopback. Bytes from the address always pass. Bytes to it
+/// pass as far as the gate is open.
 pub struct Gate {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -22,7 +22,7 @@ struct State {
     /// How many bytes may still pass, of all connections together.
     allowance: u64,
     streams: Vec<TcpStream>,
-    /// A client that connects is cut off at once.
+    /// Clients that connect are cut off at once.
     is_shut: bool,
 }
 
@@ -59,34 +59,34 @@ impl Gate {
         Gate { address, shared }
     }
 
-    /// Where to connect.
+    /// The address to connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Lets so many bytes more through.
+    /// Lets `bytes` more bytes through.
     pub fn pass(&self, bytes: u64) {
         let mut state = self.shared.lock();
         state.allowance = state.allowance.saturating_add(bytes);
         self.shared.changed.notify_all();
     }
 
-    /// Takes every client that connects from now on to another address.
+    /// Connects new clients to another address from now on.
     pub fn redirect(&self, behind: SocketAddr) {
         self.shared.lock().behind = behind;
     }
 
-    /// Lets every client that connects from now on through again.
+    /// Lets new clients through again from now on.
     pub fn reopen(&self) {
         self.shared.lock().is_shut = false;
     }
 
-    /// Cuts the connections that there are, and every one that comes.
+    /// Cuts all connections, and new ones from now on.
     pub fn shut(&self) {
         let mut state = self.shared.lock();
         state.is_shut = true;
         for stream in state.streams.drain(..) {
-            // It may be over already.
+            // The connection may have ended already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -108,7 +108,7 @@ impl Shared {
         thread::spawn(move || carry(from, to, |wanted| wanted, |_| ()));
     }
 
-    /// Waits until something may pass, and says how much of what is wanted.
+    /// Waits until bytes may pass. Returns how many of the `wanted` bytes may.
     fn take(&self, wanted: usize) -> usize {
         let waited = self.changed.wait_while(self.lock(), |state| state.allowance == 0);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
@@ -127,7 +127,7 @@ impl Shared {
 fn carry(mut from: TcpStream, mut to: TcpStream, may: impl Fn(usize) -> usize, unused: impl Fn(usize)) {
     let mut buffer = [0; 16_384];
     loop {
-        // Asked before reading, so that a closed gate leaves the bytes with the sender.
+        // Before reading, so that a closed gate leaves the bytes with the sender.
         let limit = may(buffer.len());
         let result = from.read(&mut buffer[..limit]);
         unused(limit - result.as_ref().map_or(0, |count| *count));

@@ -1,4 +1,4 @@
-//! What a process prints, collected line by line while it runs, so that tests can wait for a line.
+//! The output of a process, collected line by line while it runs, so that tests can wait for a line.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::thread;
 
 use super::PATIENCE;
 
-/// The lines that were printed so far, by threads that read until the end of file.
+/// The lines printed so far, collected by threads that read until the end of file.
 #[derive(Clone)]
 pub struct Log {
     shared: Arc<Shared>,
@@ -25,7 +25,7 @@ struct State {
 }
 
 impl Log {
-    /// Begins to collect what comes from these, line by line.
+    /// Begins to collect the lines of these sources.
     pub fn collect(sources: Vec<Box<dyn Read + Send>>) -> Log {
         let shared = Arc::new(Shared::default());
         shared.lock().open_sources = sources.len();
@@ -36,10 +36,10 @@ impl Log {
         Log { shared }
     }
 
-    /// Waits for the first line for which `find` gives something.
+    /// Waits for the first line for which `find` returns a value.
     ///
     /// # Panics
-    /// With everything that was printed, when the process ends without such a line or takes too long.
+    /// With the whole output, if the process ends without such a line or takes too long.
     pub fn wait_for<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         let found = |state: &State| state.lines.iter().find_map(|line| find(line));
         let goes_on = |state: &mut State| state.open_sources > 0 && found(state).is_none();
@@ -48,7 +48,7 @@ impl Log {
         found(&state).unwrap_or_else(|| panic!("{what} was never said:\n{}", state.lines.join("\n")))
     }
 
-    /// Waits until so many lines are of this kind.
+    /// Waits until `count` lines are of this kind.
     ///
     /// # Panics
     /// As [`Log::wait_for`].
@@ -61,7 +61,7 @@ impl Log {
         assert!(found >= count, "{what} was said {found} times, not {count}:\n{}", state.lines.join("\n"));
     }
 
-    /// Waits until the process has closed its end, and returns everything.
+    /// Waits until the process has closed its output, and returns all lines.
     pub fn whole(&self) -> String {
         let goes_on = |state: &mut State| state.open_sources > 0;
         let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), PATIENCE, goes_on);
@@ -69,7 +69,7 @@ impl Log {
         state.lines.join("\n")
     }
 
-    /// Everything so far.
+    /// All lines so far.
     pub fn so_far(&self) -> String {
         self.shared.lock().lines.join("\n")
     }

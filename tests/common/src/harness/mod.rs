@@ -1,7 +1,7 @@
-//! What the tests share: a modem with its ports, the servers that it reaches, and the tunnel's own program.
+//! What the tests share: a modem with its ports, the servers that it reaches, and the program under test.
 //!
-//! Everything is real but the radio: processes, pseudoterminals, sockets on loopback, TLS by OpenSSL. Nothing
-//! here sleeps; waiting ends with what is waited for, and [`PATIENCE`] only keeps a broken test from hanging.
+//! Everything is real except the modem: processes, pseudoterminals, sockets on loopback, TLS by OpenSSL. Nothing
+//! here sleeps: a wait ends with the awaited event, and [`PATIENCE`] only keeps a broken test from hanging.
 
 mod clients;
 mod gate;
@@ -33,21 +33,21 @@ pub use self::site::{
 pub use self::through::{Stunnel, Through};
 pub use self::tunnel::{Tunnel, tunnel_command};
 
-/// No test waits longer for anything.
+/// The limit of every wait.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What the tests with much payload move: 16 MiB.
+/// The payload of tests that move much: 16 MiB.
 pub const MUCH_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The access modes of the manuals.
 pub const MODES: [&str; 3] = ["push", "buffer", "transparent"];
 
-/// How often something is done: seconds of it in an ordinary run, minutes under `./check --long`.
+/// The number of rounds: for seconds in an ordinary run, for minutes under `./check --long`.
 pub fn rounds(ordinary: usize, long: usize) -> usize {
     if std::env::var_os("QSSL_TUNNEL_LONG_TESTS").is_some_and(|value| value == "1") { long } else { ordinary }
 }
 
-/// What a modem answers to these lines, through the program's own conversation on its first port.
+/// The modem's answers to these lines, through the program's own conversation on its first port.
 pub fn ask(modem: &Modem, lines: &[&str]) -> Vec<String> {
     let configuration = Configuration {
         devices: vec![modem.device(0).parse().expect("a device")],

@@ -1,4 +1,4 @@
-//! nginx, as people run it.
+//! nginx, in an ordinary configuration.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::process::{Running, program};
 use super::site::{free_address, identity, temporary_directory};
 
-/// What `/page.html` is.
+/// The content of `/page.html`.
 pub const PAGE: &str = "the page of server.test\n";
 
 /// nginx with TLS 1.2 and the good certificate, and the files of a directory.
@@ -22,12 +22,12 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// A server whose directory has but the page in it.
+    /// A server whose directory contains only the page.
     pub fn start() -> Nginx {
         Nginx::with("")
     }
 
-    /// The same with further lines of its `server` section.
+    /// The same with further lines in its `server` section.
     pub fn with(lines: &str) -> Nginx {
         let directory = temporary_directory();
         let root = directory.path();
@@ -66,11 +66,11 @@ impl Nginx {
         let mut command = Command::new(program("nginx"));
         command.args(["-e", "stderr", "-p"]).arg(root).arg("-c").arg(file);
         let process = Running::start(&mut command);
-        // The first thing it says after it listens.
+        // The first line that it prints after it listens.
         process.wait_for(": nginx/");
         Nginx { address, _process: process, directory }
     }
-    /// The directory whose files it has.
+    /// The directory whose files it serves.
     pub fn root(&self) -> &Path {
         self.directory.path()
     }

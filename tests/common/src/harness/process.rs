@@ -1,4 +1,4 @@
-//! Other programs: found or named as missing, run with a limit of time, ended with the test.
+//! Other programs: found or named as missing, run with a time limit, ended with the test.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -13,10 +13,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use super::PATIENCE;
 use super::log::Log;
 
-/// Where a program is.
+/// The path of a program.
 ///
 /// # Panics
-/// When it is missing: a test that cannot be done has not passed.
+/// If it is missing: a test that cannot run has not passed.
 pub fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
@@ -27,10 +27,10 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not installed, and this test needs it (./check installs it)"))
 }
 
-/// How a program that ran to its end came out.
+/// The result of a program that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// Its exit status, 128 + n after a signal, as a shell says it.
+    /// Its exit status as in a shell: 128 + n after a signal.
     pub status: i32,
     /// Its standard output.
     pub stdout: Vec<u8>,
@@ -52,26 +52,26 @@ impl Finished {
     }
 }
 
-/// Runs a program to its end, with nothing to read.
+/// Runs a program to its end, with empty input.
 pub fn run(command: &mut Command) -> Finished {
     run_with_input(command, b"")
 }
 
-/// Runs a program to its end, with this to read.
+/// Runs a program to its end, with this input.
 ///
 /// # Panics
-/// When it does not end in time.
+/// If it does not end in time.
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Finished {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
     let (mut stdin, mut stdout) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
     let stderr = Log::collect(vec![Box::new(child.stderr.take().expect("piped"))]);
     let input = input.to_vec();
-    // The program may end without reading everything; then the pipe is broken, and that is its affair.
+    // The program may end without reading everything; then the pipe is broken, which is no error.
     thread::spawn(move || stdin.write_all(&input));
     let reader = thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What was read before an error is there all the same.
+        // Bytes that were read before an error are kept.
         let _ = stdout.read_to_end(&mut bytes);
         bytes
     });
@@ -89,13 +89,13 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Finished {
 pub struct Running {
     child: Mutex<Child>,
     id: u32,
-    /// What it prints on standard output and standard error.
+    /// Its output on standard output and standard error.
     pub log: Log,
     name: String,
 }
 
 impl Running {
-    /// Starts it with nothing to read.
+    /// Starts it with empty input.
     pub fn start(command: &mut Command) -> Running {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let name = format!("{:?}", command.get_program());
@@ -106,22 +106,22 @@ impl Running {
         Running { child, id, log: Log::collect(vec![Box::new(stdout), Box::new(stderr)]), name }
     }
 
-    /// Its process number.
+    /// Its process ID.
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// Waits for a line with this in it.
+    /// Waits for a line that contains this text.
     pub fn wait_for(&self, text: &str) -> String {
         self.log.wait_for(text, |line| line.contains(text).then(|| line.to_owned()))
     }
 
-    /// Waits until so many lines had this in them.
+    /// Waits until `count` lines contain this text.
     pub fn wait_for_count(&self, text: &str, count: usize) {
         self.log.wait_for_lines(text, count, |line| line.contains(text));
     }
 
-    /// Everything it has said so far.
+    /// Its whole output so far.
     pub fn log(&self) -> String {
         self.log.so_far()
     }
@@ -133,10 +133,10 @@ impl Running {
         kill_process(pid, signal).expect("it is ours and not yet waited for");
     }
 
-    /// Waits for its end: the exit status as a shell says it, and everything it printed.
+    /// Waits for its end. Returns the exit status as in a shell, and the whole output.
     ///
     /// # Panics
-    /// When it does not end in time.
+    /// If it does not end in time.
     pub fn wait(&self) -> (i32, String) {
         let Some(status) = wait(&mut self.child()) else {
             panic!("{} does not end:\n{}", self.name, self.log.so_far());
@@ -167,7 +167,7 @@ fn kill(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// `None` when it takes too long.
+/// `None` if it takes too long.
 fn wait(child: &mut Child) -> Option<ExitStatus> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process has a number");
     if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) {

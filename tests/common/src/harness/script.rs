@@ -1,7 +1,7 @@
 //! Both ends of a connection play scripts: what each does, step by step, and what it saw of the other.
 //!
-//! The far end speaks TLS by OpenSSL, the client plain TCP to whatever stands in between. Each sends a pattern
-//! of its own, so that a byte that is lost, doubled, swapped, altered or invented shows.
+//! The far end uses TLS by OpenSSL, and the client plain TCP to the program in between. Each sends its own pattern,
+//! so that a lost, doubled, swapped, altered or invented byte is detected.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -24,21 +24,22 @@ use super::site::identity;
 /// What one side does next.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
-    /// Sends so many bytes.
+    /// Sends this many bytes.
     Send(u64),
-    /// Sends in writes of 1, 2, 3, ... and at last so many bytes.
+    /// Sends in writes of 1, 2, 3, ... and finally this many bytes.
     SendGrowing(u64),
-    /// Goes on with the next step while so many bytes are sent, or as many as are taken. The client's last sending.
+    /// Goes on with the next step while this many bytes are sent, or as many as are taken. Only the client can do this,
+    /// and it must be its last step that sends.
     SendMeanwhile(u64),
-    /// Reads until so many bytes have come in all.
+    /// Reads until this many bytes have come in total.
     Receive(u64),
-    /// Sends and receives so many bytes, both at once.
+    /// Sends and receives this many bytes at the same time.
     Exchange(u64),
     /// Reads until the other side's end.
     ReadToEnd,
-    /// The same, but never more than 32 KiB in 10 ms.
+    /// The same, but at most 32 KiB in 10 ms.
     ReadToEndSlowly,
-    /// Ends its own direction and goes on reading: FIN; the far end says close_notify first.
+    /// Ends its own direction with FIN, and goes on reading. The far end sends close_notify first.
     Finish,
     /// The far end ends its direction with FIN alone, as if the stream had been cut.
     Cut,
@@ -46,11 +47,11 @@ pub enum Step {
     Close,
     /// Closes with RST.
     Reset,
-    /// Does nothing for so many milliseconds.
+    /// Does nothing for this many milliseconds.
     Pause(u64),
-    /// Lets the other side know that it has come this far.
+    /// Informs the other side that it has come to this point.
     Tell(&'static str),
-    /// Waits for the other side to have told this.
+    /// Waits until the other side has come to this point.
     Await(&'static str),
 }
 
@@ -58,14 +59,14 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     bytes: u64,
-    /// SHA-256 of what came, and of what should have come.
+    /// SHA-256 of the bytes that came, and of those that should have come.
     sha256: [[u8; 32]; 2],
     end: End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It left before it saw one.
+    /// This side closed before it saw an end.
     NotSeen,
     /// FIN at the client.
     Eof,
@@ -78,7 +79,7 @@ enum End {
 }
 
 impl Seen {
-    /// Whether what came is what the other side sent, from its first byte on.
+    /// Whether the bytes that came are those that the other side sent, from the first on.
     fn is_right(&self) -> bool {
         self.sha256[0] == self.sha256[1]
     }
@@ -104,7 +105,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// What the sides have told each other.
+/// The points that the sides have come to.
 #[derive(Clone, Default)]
 pub struct Told(Arc<(Mutex<HashSet<&'static str>>, Condvar)>);
 
@@ -125,7 +126,7 @@ impl Told {
 /// A TLS server that plays the same script with every connection.
 pub struct FarEnd {
     address: SocketAddr,
-    /// Bound, and not listening yet.
+    /// Bound, but not listening yet.
     socket: Option<Socket>,
     steps: &'static [Step],
     told: Told,
@@ -141,18 +142,18 @@ impl FarEnd {
         FarEnd { address, socket: Some(socket), steps, told, players: Arc::default() }
     }
 
-    /// Where to connect.
+    /// The address to connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on connections are accepted.
+    /// Accepts connections from now on.
     pub fn start(&mut self) {
         let Some(socket) = self.socket.take() else { return };
         socket.listen(16).expect("it is bound");
         let (listener, context) = (TcpListener::from(socket), context());
         let (steps, told, players) = (self.steps, self.told.clone(), Arc::clone(&self.players));
-        // It ends with the test program.
+        // The thread ends with the test program.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (context, told) = (context.clone(), told.clone());
@@ -166,7 +167,7 @@ impl FarEnd {
         });
     }
 
-    /// What it saw of each connection, after so many have come and all have ended.
+    /// Waits until this many connections have come and ended. Returns what it saw of each.
     pub fn seen(self, connections: usize) -> Vec<Seen> {
         let players = self.players.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waited =
@@ -185,7 +186,7 @@ pub fn play_client(address: SocketAddr, steps: &[Step], told: Told) -> Seen {
 
 fn context() -> SslContext {
     let mut context = SslContext::builder(SslMethod::tls_server()).expect("OpenSSL has a server's side");
-    // As modules have it; so both ways see the same TLS.
+    // Modules have TLS 1.2, so both ways use the same version.
     context.set_max_proto_version(Some(SslVersion::TLS1_2)).expect("OpenSSL has TLS 1.2");
     let mut chain =
         X509::stack_from_pem(&identity().chain_pem()).expect("it was written by OpenSSL").into_iter();
@@ -243,14 +244,14 @@ impl Wire {
 
     fn finish(&mut self) {
         if let Wire::Tls(stream) = self {
-            // Failing means that the other side has gone, which reading will tell.
+            // Failure means that the other side is gone, which the next read shows.
             let _ = stream.shutdown();
         }
         let _ = self.tcp().shutdown(Shutdown::Write);
     }
 }
 
-/// Sends so many bytes of a pattern by a thread of their own.
+/// Sends this many bytes of a pattern on a separate thread.
 fn send_beside(stream: &TcpStream, mut pattern: Pattern, bytes: u64) -> JoinHandle<Result<Pattern, End>> {
     let mut writer = stream.try_clone().expect("there are descriptors");
     thread::spawn(move || {
@@ -275,7 +276,7 @@ struct Player {
     wire: Wire,
     told: Told,
     sent: Pattern,
-    /// What should come.
+    /// The bytes that should come.
     awaited: Pattern,
     came: Sha256,
     should_come: Sha256,
@@ -375,7 +376,7 @@ impl Player {
         Ok(())
     }
 
-    /// Reads until so many bytes have come in all.
+    /// Reads until this many bytes have come in total.
     fn receive(&mut self, bytes: u64, chunk_bytes: usize) -> Result<(), End> {
         let mut buffer = vec![0; chunk_bytes];
         while self.awaited.count() < bytes {
@@ -406,7 +407,7 @@ impl Player {
 
     fn send_meanwhile(&self, bytes: u64) {
         let Wire::Plain(stream) = &self.wire else { unreachable!("one thread owns the TLS state") };
-        // It ends with the connection.
+        // The thread ends with the connection.
         send_beside(stream, self.sent, bytes);
     }
 }
@@ -416,7 +417,7 @@ fn pause(time: Duration) {
     thread::sleep(time);
 }
 
-/// The bytes that one side sends, and how far they have gone.
+/// The bytes that one side sends, and the current position.
 #[derive(Clone, Copy)]
 struct Pattern {
     start: u64,
@@ -447,5 +448,5 @@ impl Pattern {
 const CHUNK_BYTES: usize = 16_384;
 const SLOW_BYTES: u64 = 32 * 1024;
 const SLOW_PAUSE: Duration = Duration::from_millis(10);
-/// Far after anything that a client sends.
+/// Far above the position of any byte that a client sends.
 const FAR_END_START: u64 = 1 << 40;

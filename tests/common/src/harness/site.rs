@@ -1,4 +1,4 @@
-//! Far end and modem: servers with throw-away certificates, and an emulated modem that reaches them.
+//! Servers with throw-away certificates, and an emulated modem that reaches them.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::tunnel::Tunnel;
 
-/// The name by which servers are known to the tunnel; the modem maps it to loopback.
+/// The server's name in the tunnel; the modem maps it to loopback.
 pub const NAME: &str = "server.test";
 
 static AUTHORITY: LazyLock<Authority> =
@@ -25,7 +25,7 @@ static IDENTITY: LazyLock<Identity> =
 
 static DIRECTORY: LazyLock<TempDir> = LazyLock::new(temporary_directory);
 
-/// The authority that everything good is signed by.
+/// The authority that has signed all good certificates.
 pub fn authority() -> &'static Authority {
     &AUTHORITY
 }
@@ -45,12 +45,12 @@ pub fn certificate_file() -> &'static str {
     FILE.to_str().expect("temporary paths are text")
 }
 
-/// An empty directory that goes away with the test.
+/// An empty directory that is removed with the test.
 pub fn temporary_directory() -> TempDir {
     tempfile::Builder::new().prefix("qssl-tunnel-test-").tempdir().expect("a temporary directory")
 }
 
-/// An address of loopback that was free a moment ago, for programs that cannot ask for one themselves.
+/// An address of loopback that was just free, for programs that cannot choose one themselves.
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
     listener.local_addr().expect("a bound socket has an address")
@@ -58,23 +58,23 @@ pub fn free_address() -> SocketAddr {
 
 /// An emulated modem.
 pub struct Modem {
-    /// To be asked and disturbed.
+    /// The running modem, to inspect and disturb.
     pub embedded: Embedded,
 }
 
 impl Modem {
-    /// A modem with one pseudoterminal, or the ports that the options name, which maps `NAME:443` to `server`.
+    /// A modem with one pseudoterminal, or with the ports in the options. It maps `NAME:443` to `server`.
     pub fn start(server: SocketAddr, options: &str) -> Modem {
         Modem::with_options(&format!("--map {NAME}:443={server} {options}"))
     }
 
-    /// A modem of these options.
+    /// A modem with these options.
     pub fn with_options(options: &str) -> Modem {
         let options = Options::parse_text(options).expect("the options are right");
         Modem { embedded: spawn(options, 0).expect("the modem starts") }
     }
 
-    /// Where its port is, for `-d`.
+    /// Its port, for `-d`.
     pub fn device(&self, port: usize) -> String {
         match &self.embedded.locations()[port] {
             PortLocation::Path(path) => path.to_str().expect("device paths are text").to_owned(),
@@ -98,7 +98,7 @@ impl Site {
         Site::with_server(ServerOptions { behaviour, ..ServerOptions::default() }, modem_options)
     }
 
-    /// The same with more to say about the server; its certificate is the good one unless another is given.
+    /// The same with more options of the server; its certificate is the good one unless another is given.
     pub fn with_server(server: ServerOptions, modem_options: &str) -> Site {
         let identity = server.identity.clone().unwrap_or_else(|| identity().clone());
         Site::with_options(ServerOptions { identity: Some(identity), ..server }, modem_options)
@@ -116,7 +116,7 @@ impl Site {
         Tunnel::verified(&[&self.modem.device(0)], arguments)
     }
 
-    /// Target, authority and device, as every command line has them.
+    /// The options for target, authority and device.
     pub fn usual<'a>(&self, device: &'a str) -> [&'a str; 6] {
         ["--to", "server.test:443", "--ca", certificate_file(), "-d", device]
     }

@@ -1,4 +1,4 @@
-//! Ways to somebody else's server: a modem of its own with the tunnel in front, or stunnel.
+//! Ways to any server: a tunnel with its own modem, or stunnel.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use super::process::{Running, program};
 use super::site::{Modem, certificate_file, free_address, temporary_directory};
 use super::tunnel::Tunnel;
 
-/// A tunnel, and the modem that must live as long.
+/// A tunnel with its modem.
 pub struct Through {
     /// The tunnel.
     pub tunnel: Tunnel,
@@ -26,7 +26,7 @@ impl Through {
     }
 }
 
-/// stunnel as a TLS client, to be compared with.
+/// stunnel as a TLS client, for comparison.
 pub struct Stunnel {
     /// Where it listens.
     pub address: SocketAddr,
@@ -35,7 +35,7 @@ pub struct Stunnel {
 }
 
 impl Stunnel {
-    /// One in front of this server.
+    /// Starts one in front of this server.
     pub fn start(server: SocketAddr) -> Stunnel {
         let directory = temporary_directory();
         let address = free_address();

@@ -21,7 +21,7 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Starts `qssl-tunnel listen` on a free loopback port, or wherever the arguments say, and waits until it
+    /// Starts `qssl-tunnel listen` on a free loopback port, or at the address in the arguments, and waits until it
     /// listens. Give the LISTEN arguments first.
     pub fn listen(arguments: &[&str]) -> Tunnel {
         let has_address = arguments.first().is_some_and(|first| !first.starts_with('-'));
@@ -30,7 +30,7 @@ impl Tunnel {
         Tunnel::start(&mut tunnel_command(&arguments))
     }
 
-    /// Starts what this command says, and waits until it listens.
+    /// Starts this command, and waits until it listens.
     pub fn start(command: &mut Command) -> Tunnel {
         let tunnel = Tunnel { running: Running::start(command) };
         tunnel.wait_for("listening on");
@@ -49,7 +49,7 @@ impl Tunnel {
         self.address_of(0)
     }
 
-    /// The first address on which its tunnel of this number listens.
+    /// The first address on which the tunnel of this number listens.
     pub fn address_of(&self, number: usize) -> SocketAddr {
         self.wait_for_count("listening on", number + 1);
         let log = self.log();

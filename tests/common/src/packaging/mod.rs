@@ -9,12 +9,12 @@ use std::process::{Command, Output};
 
 use crate::top;
 
-/// Where the shipped files are.
+/// The directory of the shipped files.
 pub fn packaging() -> PathBuf {
     top().join("packaging")
 }
 
-/// The text of a file that must be there.
+/// The text of a file that must exist.
 pub fn read(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -28,7 +28,7 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     fs::write(path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// A folder of its own that goes away with the test.
+/// A folder that is removed with the test.
 pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("the temporary directory is writable")
 }

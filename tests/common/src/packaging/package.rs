@@ -1,4 +1,4 @@
-//! The Debian package, put together from Cargo.toml as cargo-deb does it: cargo-deb is no part of Debian.
+//! Builds the Debian package from Cargo.toml as cargo-deb does it: cargo-deb is not part of Debian.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -76,7 +76,7 @@ fn units_folder(deb: &DeTable<'_>) -> String {
     word("unit-scripts").to_owned()
 }
 
-/// The program is where this build has it; everything else must be in the tree.
+/// The files of this pattern. The program is taken from this build; everything else must be in the tree.
 fn sources(pattern: &str) -> Vec<PathBuf> {
     if pattern == "target/release/qssl-tunnel" {
         return vec![program_under_test()];
@@ -90,8 +90,8 @@ fn sources(pattern: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Builds the package of this version in this folder, with this program in it, and `units` in the maintainer scripts
-/// where debhelper's lines for the units go: given a script's name, it gives the lines.
+/// Builds the package of this version with this program in this folder. `units` returns the lines of debhelper for the
+/// units, which go into the maintainer script of the given name.
 pub fn build(folder: &Path, version: &str, program: &Path, units: impl Fn(&str) -> String) -> PathBuf {
     let tree = folder.join(format!("tree-{version}"));
     let metadata = metadata();
