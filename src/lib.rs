@@ -14,7 +14,7 @@
 //! | [`commands`] | The subcommands of `qssl-tunnel`, with a file for each |
 //! | [`config`] | The checked configuration: plain data that the rest of the program reads and does not check again |
 //! | [`daemon`] | What a service has besides modem and clients: control, status, service manager, data usage, log, exit status |
-//! | `event_loop` | The only code that waits, reads the clock, or moves bytes between the system and the core |
+//! | `event_loop` | The event loop: it waits, reads the clock, and moves bytes between the system and the core |
 //! | `main` | Arguments → command → exit status, nothing else |
 //! | [`ports`] | Ports: the ways to reach the modem, with non-blocking bytes and a few control lines |
 //! | [`terminal`] | What an output can show: its width, whether it takes more than ASCII, and which characters must not reach it |

@@ -272,7 +272,7 @@ fn a_wrong_clock_is_set_and_the_server_is_judged_by_the_right_one() {
     assert!(line(&report, "clock").contains("was 1980-01-06"), "{report}");
     assert!(line(&report, "clock").contains("set from this machine's"), "{report}");
 
-    // A wrong host name is not reported as an expired certificate, and the other way round.
+    // A wrong host name and an expired certificate are not confused.
     let other = Site::with_server(server(&CertificateRequest::server("other.test")), "");
     failed(&doctor_to_server(&other.modem, &[]), 14, "tls", &["for another name"]);
     let old = Site::with_server(server(&CertificateRequest::server(NAME).expired()), "");

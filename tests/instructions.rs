@@ -2,8 +2,8 @@
 //!
 //! Times differ between machines and between runs, but the number of instructions does not. This program runs itself
 //! under callgrind with a short and a long transfer, and counts the instructions of the core's own functions. The
-//! difference is the cost of the bytes. The modem sends fixed answers at once. This is the build of the tests, with every
-//! check; docs/BENCH.md has times of the released build.
+//! difference is the cost of the bytes. The modem sends fixed answers at once. This is the build of the tests, with
+//! every check; docs/BENCH.md has times of the released build.
 
 use std::path::Path;
 use std::process::Command;

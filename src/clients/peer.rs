@@ -58,7 +58,7 @@ impl fmt::Display for Peer {
 }
 
 /// The process and the user that connected, or began to listen, at the other end of a Unix socket (unix(7),
-/// SO_PEERCRED). A process in another PID namespace is 0.
+/// SO_PEERCRED). A process that is not visible in our PID namespace is 0.
 pub fn credentials(socket: impl AsFd) -> Option<(i32, u32)> {
     // Not rustix's function: its type cannot hold the process 0.
     let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };

@@ -69,7 +69,7 @@ pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
 fn patience(timeout: Option<Duration>) -> Duration {
     match timeout {
         None => USUAL_TIMEOUT,
-        // As for every option, 0 is off.
+        // As for every duration, 0 is off.
         Some(Duration::ZERO) => LONGEST_TIMEOUT,
         Some(time) => time.clamp(SHORTEST_TIMEOUT, LONGEST_TIMEOUT),
     }

@@ -113,7 +113,7 @@ impl EventLoop {
                 false
             }
             Ok(Some((stream, peer))) => {
-                // The kernel's queue is in order: a client that is accepted was counted before the others.
+                // Clients are accepted in order, so those that are counted come first.
                 slot.counted_waiting = slot.counted_waiting.saturating_sub(1);
                 if let Some(since) = slot.exhausted_since.take() {
                     let seconds = self.now.saturating_duration_since(since).as_secs_f64();

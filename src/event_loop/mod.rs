@@ -1,4 +1,4 @@
-//! The only code that waits, reads the clock, or moves bytes between the system and the core.
+//! The event loop: it waits, reads the clock, and moves bytes between the system and the core.
 //!
 //! ```text
 //!   wait for events or the deadline ──► set ready flags ──► Input to the core ──► drain ──┐
@@ -12,7 +12,7 @@
 //! for each port and client, one client for each listener, some actions, some requests. When the budget is
 //! used up, the flags are still set: the loop looks at events and the clock without sleeping, and goes on.
 
-// The only place that reads the clock: everywhere else, time is an argument.
+// This code reads the clock; the core gets the time as an argument.
 #![allow(clippy::disallowed_methods)]
 
 mod clients;

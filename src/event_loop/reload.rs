@@ -95,7 +95,7 @@ impl EventLoop {
     /// The position of the new tunnel that takes over this listening socket.
     fn heir(&self, slot: &ListenerSlot, new: &Configuration) -> Option<usize> {
         let name = &slot.tunnel.name;
-        // Sockets that listen on any free port have the same setting; only the name tells tunnels apart.
+        // Sockets with port 0 all have the same setting, so the tunnel's name decides.
         let any_port = match &slot.listen {
             Listen::Loopback(port) => *port == 0,
             Listen::Address(address) => address.port() == 0,

@@ -3,8 +3,8 @@
 //! activation, reboot, upgrade, and purge.
 //!
 //! The machine is emulated by QEMU. `image` builds its disk from Debian's packages. `guest` runs in it; it prints lines
-//! that begin with `ok` or `not ok`, and a last one when it has finished or reboots. If QSSL_TUNNEL_MACHINE_TESTS is set,
-//! it names the tests that are run, in order; most need `installed` first.
+//! that begin with `ok` or `not ok`, and a last one when it has finished or reboots. If QSSL_TUNNEL_MACHINE_TESTS is
+//! set, it names the tests that are run, in order; most need `installed` first.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

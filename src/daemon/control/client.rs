@@ -147,8 +147,8 @@ impl Client {
         String::from_utf8(reply).map_err(|_| io::ErrorKind::InvalidData.into())
     }
 
-    /// Waits until the daemon replies (if `for_reply`) or the time is over. Returns whether a reply is ready, or an error
-    /// if a signal comes first.
+    /// Waits until the daemon replies (if `for_reply`) or the time is over. Returns whether a reply is ready, or an
+    /// error if a signal comes first.
     #[allow(
         clippy::disallowed_methods,
         reason = "the daemon has the event loop: here only a reply can be waited for"

@@ -178,7 +178,7 @@ impl Server {
         true
     }
 
-    /// The number of connections and of free numbers among them: numbers are below it.
+    /// The number of slots for connections; some may be free.
     pub(crate) fn places(&self) -> usize {
         self.connections.len()
     }

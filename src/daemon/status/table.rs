@@ -8,8 +8,8 @@ use qssl_core::counted;
 
 use super::{Connection, NO_DAEMON, Status, Tunnel};
 
-/// The status in lines of at most 80 columns, except for long words and rows of tables. With `before`, an earlier status
-/// and its age, rates are shown.
+/// The status in lines of at most 80 columns, except for long words and rows of tables. With `before`, an earlier
+/// status and its age, rates are shown.
 pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
     let mut out = modem(status);
     if status.state == NO_DAEMON {

@@ -112,8 +112,8 @@ impl Rig {
         while self.step(&mut 0) {}
     }
 
-    /// Moves all bytes that can move; `to_send` is what clients still have to send. If nothing moves, advances the time and
-    /// returns false.
+    /// Moves all bytes that can move; `to_send` is what clients still have to send. If nothing moves, advances the
+    /// time and returns false.
     fn step(&mut self, to_send: &mut u64) -> bool {
         let mut moved = false;
         let now = self.now;
