@@ -111,7 +111,7 @@ pub fn metrics(status: &Status) -> String {
     page.text
 }
 
-/// Metrics in the making.
+/// A page of metrics that is being written.
 #[derive(Default)]
 struct Page {
     text: String,
@@ -119,7 +119,7 @@ struct Page {
 
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // A String takes every write.
+        // Writing to a String cannot fail.
         let _ = writeln!(self.text, "# HELP qssl_tunnel_{name} {help}\n# TYPE qssl_tunnel_{name} {kind}");
     }
 
