@@ -1,4 +1,4 @@
-//! `cargo bench`: every figure in one go, each with its limit beside it.
+//! `cargo bench`: measures all figures in one run and shows each beside its limit.
 //!
 //! Prints the table on standard output and its progress on standard error, and writes docs/bench.svg. Figures in
 //! simulated time are exact; those by the wall clock are medians of rounds in which the programs take turns.
@@ -33,7 +33,7 @@ fn main() {
     {
         rote::run(device, mode.parse().expect("the number of a mode"));
     }
-    // Cargo says --bench; words are the parts that are wanted, none are all.
+    // Cargo passes --bench. The other words select parts of the bench; without any, all parts run.
     let words: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
     let wanted = |part: &str| words.is_empty() || words.iter().any(|word| *word == part);
     let mut report = Report::default();
@@ -131,8 +131,8 @@ fn in_simulated_time(report: &mut Report) {
     );
 }
 
-/// The time of the core alone for each byte and each connection: the same for one client and for twelve, at
-/// first and after a great many.
+/// The core's own time per byte and per connection. It must not grow with the number of clients (1 or 12), nor
+/// with the bytes and connections that went before.
 fn growth(report: &mut Report) {
     let megabyte = 1_000_000;
     let long = std::env::var_os("QSSL_TUNNEL_LONG_TESTS").is_some();
@@ -166,7 +166,7 @@ fn growth(report: &mut Report) {
     grown(report, "per connection", &rounds, &format!("after {connections} connections"));
 }
 
-/// What something costs the only client at first, the only one later, and one of twelve.
+/// Reports a cost: of one client at first, of one client later, and of one of twelve clients.
 fn grown(report: &mut Report, what: &str, rounds: &[[f64; 3]], later: &str) {
     let first = median(rounds.iter().map(|round| round[0]));
     report.figure(&format!("{what}, 1 client, at first"), first, 1, "ns", Limit::None);
@@ -176,7 +176,7 @@ fn grown(report: &mut Report, what: &str, rounds: &[[f64; 3]], later: &str) {
     }
 }
 
-/// On a line as slow as a UART.
+/// The use of a line that is as slow as a UART.
 fn paced(report: &mut Report) -> Vec<Bar> {
     let mut bars = Vec::new();
     for (baud, least, chunks) in [(115_200, 0.98, 24), (921_600, 0.95, 96)] {
@@ -201,7 +201,7 @@ fn paced(report: &mut Report) -> Vec<Bar> {
     bars
 }
 
-/// As fast as the programs can.
+/// Throughput on a line without a speed limit.
 fn unpaced(report: &mut Report) {
     report.heading("Without a limit of speed, over a pseudoterminal: ratios, medians of 25");
     for way in WAYS {
@@ -235,7 +235,7 @@ fn unpaced(report: &mut Report) {
     }
 }
 
-/// 64 bytes there and back.
+/// Round trips of 64 bytes.
 fn latency(report: &mut Report) {
     report.heading(
         "Ping-pong of 64 bytes without a limit of speed: ratios to the minimal program, medians of 15",
@@ -264,7 +264,7 @@ fn latency(report: &mut Report) {
     }
 }
 
-/// What the tunnel takes of a machine.
+/// The time and memory that the tunnel uses.
 fn footprint(report: &mut Report) {
     report.heading("Footprint");
     let modem =
@@ -315,7 +315,7 @@ fn footprint(report: &mut Report) {
     );
 }
 
-/// What each of these programs did in each round; nothing where it is not installed.
+/// The rounds of each of these programs, which take turns; none for a program that is not installed.
 fn take_turns(
     all: &[Who],
     mode: Mode,
@@ -336,7 +336,7 @@ fn take_turns(
     rounds
 }
 
-/// The median of the ratios of rounds next to each other.
+/// The median of the ratios of paired rounds.
 fn ratio(ours: &[Round], theirs: &[Round], what: impl Fn(&Round) -> f64) -> f64 {
     median(ours.iter().zip(theirs).map(|(ours, theirs)| what(ours) / what(theirs)))
 }
@@ -344,7 +344,7 @@ fn ratio(ours: &[Round], theirs: &[Round], what: impl Fn(&Round) -> f64) -> f64 
 /// The payload of one message, in bytes.
 const CHUNK: u64 = 1_460;
 const PACED_ROUNDS: usize = 3;
-/// What counts as no growth: the core looks through all its sockets, used or not, after every event.
+/// Up to this ratio, nothing has grown: the core looks through all its sockets, used or not, after every event.
 const FLAT: f64 = 1.25;
 const GROWTH_ROUNDS: usize = 15;
 const GROWTH_BYTES: u64 = 8_000_000;

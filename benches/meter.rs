@@ -1,9 +1,9 @@
-//! Measures a stream of bytes where it comes out.
+//! Measures the rate of a stream of bytes at its receiver.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// Sees bytes go by.
+/// Counts the bytes that arrive.
 #[derive(Debug)]
 pub struct Meter {
     skip: u64,
@@ -13,7 +13,7 @@ pub struct Meter {
     result: Sender<Rate>,
 }
 
-/// What a meter saw.
+/// The result of a meter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     /// How many bytes.
@@ -37,7 +37,7 @@ impl Meter {
         (Meter { skip, total, seen: 0, began: None, result }, receiver)
     }
 
-    /// So many bytes came.
+    /// Counts bytes that have arrived.
     pub fn saw(&mut self, count: usize) {
         self.seen += count as u64;
         match self.began {

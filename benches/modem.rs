@@ -1,8 +1,8 @@
 //! The modem of the bench: the emulator's core on a pseudoterminal, with far ends that cost nothing.
 //!
-//! It runs on a thread of the bench, so that what a program under test takes is its own. With a speed, bytes
-//! take their time on the line as on a UART. Without one, a transparent connection is left to the
-//! pseudoterminal alone: nothing then looks at its bytes, and the programs show what they can do.
+//! It runs on a thread of the bench, so that the resources measured for a program under test are its own. With a
+//! speed, bytes take as long as on a UART. Without one, the bytes of a transparent connection do not pass through
+//! the emulator: the far end is at the pseudoterminal itself, so that only the programs limit the speed.
 
 use std::collections::VecDeque;
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
@@ -23,10 +23,10 @@ use serialport::{SerialPort as _, TTYPort};
 
 use crate::meter::Meter;
 
-/// What the modem is.
+/// The settings of a modem.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The speed of the line, in bit/s; 0 is without limit.
+    /// The speed of the line, in bit/s; 0 means without limit.
     pub baud: u32,
     /// What the servers do.
     pub far_end: FarEnd,
@@ -37,15 +37,15 @@ pub struct Settings {
 /// When the far end is at the port itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direct {
-    /// Never: the modem carries everything.
+    /// Never: all bytes pass through the modem.
     Never,
-    /// Once the modem has said CONNECT.
+    /// Once the modem has sent CONNECT.
     Connected,
     /// From the beginning: there is no modem.
     Always,
 }
 
-/// A modem at work. Dropping it ends it.
+/// A running modem. Dropping it ends it.
 pub struct Modem {
     path: PathBuf,
     orders: Sender<Order>,
@@ -55,9 +55,9 @@ pub struct Modem {
 }
 
 enum Order {
-    /// From now on this meter sees what sinks read.
+    /// From now on this meter counts what sinks read.
     Measure(Meter),
-    /// The source says so many bytes more.
+    /// The source sends this many more bytes.
     Say(u64),
     Stop,
 }
@@ -105,17 +105,17 @@ impl Modem {
         &self.path
     }
 
-    /// Lets the meter see what sinks read.
+    /// Lets the meter count what sinks read.
     pub fn measure(&self, meter: Meter) {
         self.order(Order::Measure(meter));
     }
 
-    /// Lets the source say so many bytes more.
+    /// Lets the source send this many more bytes.
     pub fn say(&self, bytes: u64) {
         self.order(Order::Say(bytes));
     }
 
-    /// When the next connection was asked for: the last byte of AT+QSSLOPEN had arrived.
+    /// Waits for the next AT+QSSLOPEN and returns the time at which its last byte arrived.
     pub fn next_open(&self) -> Instant {
         self.opened.recv_timeout(PATIENCE).expect("the program opens a connection")
     }
@@ -149,13 +149,13 @@ struct Worker {
     core: emulator::Modem,
     world: World,
     meter: Option<Meter>,
-    /// What the far end at the port itself is still to say, in bytes.
+    /// How many bytes the far end at the port itself has still to send.
     to_say: u64,
     opened: Sender<Instant>,
     /// To the modem, and to the host.
     lines: [Line; 2],
     buffer: Vec<u8>,
-    /// Without a modem: what the far end is still to say.
+    /// Without a modem: what the far end has still to send back.
     echoed: VecDeque<u8>,
     direct: bool,
     output_blocked: bool,
@@ -163,10 +163,10 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        // What a line brings is due to the microsecond.
+        // The deadlines of a line are exact to the microsecond.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1_000));
         loop {
-            // There is one time for a whole round: with a clock that moves on, a line always has another byte.
+            // A whole round uses one time: with a running clock, a line would always have another byte.
             let now = Instant::now();
             while self.turn(now) {}
             if !self.wait() {
@@ -175,7 +175,7 @@ impl Worker {
         }
     }
 
-    /// Sleeps until there is something to do; false when the end has come.
+    /// Sleeps until there is something to do; false when the modem has to stop.
     fn wait(&mut self) -> bool {
         let takes_bytes = self.direct || self.lines[0].room().min(self.core.wants_bytes(0)) > 0;
         let mut wanted = if takes_bytes { PollFlags::IN } else { PollFlags::empty() };
@@ -211,7 +211,7 @@ impl Worker {
         true
     }
 
-    /// Moves what can be moved, and tells whether anything was.
+    /// Moves what can be moved; true if anything moved.
     fn turn(&mut self, now: Instant) -> bool {
         if self.direct {
             return self.direct_turn();
@@ -291,14 +291,14 @@ impl Worker {
     }
 }
 
-/// `None`: nothing there.
+/// `None` if there is nothing to read.
 fn read(master: &TTYPort, buffer: &mut [u8]) -> Option<usize> {
     if buffer.is_empty() {
         return None;
     }
     match rustix::io::read(borrow(master), buffer) {
         Ok(count) => Some(count).filter(|count| *count > 0),
-        // The kernel says so when no program has the other end open.
+        // The kernel returns EIO when no program has the other end open.
         Err(Errno::AGAIN | Errno::INTR | Errno::IO) => None,
         Err(error) => panic!("pseudoterminal: {error}"),
     }
@@ -327,5 +327,5 @@ fn set_nonblocking(fd: BorrowedFd<'_>) {
 const LINE_BYTES: usize = 1_024;
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// No program takes longer for anything.
+/// The longest wait for a program; a slower one has failed.
 const PATIENCE: Duration = Duration::from_secs(60);

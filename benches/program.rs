@@ -1,4 +1,4 @@
-//! Programs under test: started, found listening, measured from outside, and ended.
+//! Starts the programs under test, waits until they listen, measures them from outside, and ends them.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -15,16 +15,16 @@ pub struct Program {
     lines: Receiver<String>,
     /// Where it listens.
     pub address: SocketAddr,
-    /// From its start to its saying that it listens.
+    /// From its start to its report that it listens.
     pub took: Duration,
 }
 
-/// What the system says that a process has taken so far.
+/// The resources that a process has used so far, as the system reports them.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken {
     /// Time on a processor.
     pub processor: Duration,
-    /// How often it has slept or been put aside.
+    /// Context switches, voluntary or not.
     pub switches: u64,
 }
 
@@ -41,7 +41,7 @@ impl Program {
         program
     }
 
-    /// The yardstick, which is this very program.
+    /// The yardstick, which is this executable itself.
     pub fn rote(device: &Path, mode: Mode) -> Program {
         let this = std::env::current_exe().expect("a program has a path");
         let number = match mode {
@@ -91,14 +91,14 @@ impl Program {
         program
     }
 
-    /// A client of it.
+    /// Connects a client to it.
     pub fn connect(&self) -> TcpStream {
         let client = TcpStream::connect(self.address).expect("it listens");
         client.set_nodelay(true).expect("TCP");
         client
     }
 
-    /// Waits for a line that ends in, or has in it, these words.
+    /// Waits for a line that contains these words, and returns it.
     pub fn wait_for(&mut self, words: &str) -> String {
         let until = Instant::now() + PATIENCE;
         let mut said = String::new();
@@ -111,7 +111,7 @@ impl Program {
         }
     }
 
-    /// What it has taken so far.
+    /// The resources that it has used so far.
     pub fn taken(&self) -> Taken {
         let process = PathBuf::from(format!("/proc/{}", self.child.id()));
         let mut taken = Taken { processor: Duration::ZERO, switches: 0 };
@@ -155,5 +155,5 @@ fn word(mode: Mode) -> &'static str {
     }
 }
 
-/// No program takes longer for anything.
+/// The longest wait for a program; a slower one has failed.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -14,18 +14,18 @@ enum Row {
     Figure { name: String, value: String, limit: Option<(Limit, bool)> },
 }
 
-/// What a figure should be.
+/// The limit of a figure.
 #[derive(Clone, Copy, Debug)]
 pub enum Limit {
     /// No less.
     AtLeast(f64),
     /// No more.
     AtMost(f64),
-    /// Not measured yet.
+    /// No limit: the figure is only shown.
     None,
 }
 
-/// A bar of the chart: parts of 1.
+/// Two bars of the chart, in fractions of 1.
 #[derive(Clone, Debug)]
 pub struct Bar {
     /// What it shows.
@@ -37,13 +37,13 @@ pub struct Bar {
 }
 
 impl Report {
-    /// What follows belongs together.
+    /// Begins a group of figures.
     pub fn heading(&mut self, text: &str) {
         eprintln!("{text}");
         self.rows.push(Row::Heading(text.to_owned()));
     }
 
-    /// A figure with its unit, and so many digits after the point.
+    /// Adds a figure with its unit, shown with `digits` digits after the point.
     pub fn figure(&mut self, name: &str, value: f64, digits: usize, unit: &str, limit: Limit) {
         let met = match limit {
             Limit::AtLeast(least) => value >= least,
@@ -57,7 +57,7 @@ impl Report {
         self.rows.push(Row::Figure { name: name.to_owned(), value, limit });
     }
 
-    /// All of it, as Markdown that can be read as it is.
+    /// The whole report, as Markdown that is readable as plain text.
     pub fn table(&self) -> String {
         let mut text = String::new();
         let mut add = |cells: [&str; 4]| {

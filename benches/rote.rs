@@ -1,8 +1,9 @@
-//! The yardstick: accepts one TCP client, says the AT dialogue by rote, carries its bytes, and nothing else.
+//! The yardstick: accepts one TCP client, sends a fixed sequence of AT commands, moves the client's bytes, and does
+//! nothing else.
 //!
-//! It knows that the modem is the bench's and that nothing ever goes wrong. It does not recover, does not
-//! check, does not record, serves no other client and ends when its client does. What the tunnel needs beyond
-//! this is what the tunnel adds.
+//! It relies on the bench's modem and on nothing ever going wrong. It does not recover, does not check, does not
+//! record, serves no other client, and ends when its client does. The difference to this program is the cost of
+//! what the tunnel adds.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -13,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-/// Serves one client after the other, until it is killed. `mode` is that of AT+QSSLOPEN.
+/// Serves one client and exits when that client has ended. `mode` is that of AT+QSSLOPEN.
 pub fn run(device: &str, mode: u8) -> ! {
     let tty = rustix::fs::open(device, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("the device");
     let mut termios = tcgetattr(&tty).expect("a tty");
@@ -51,14 +52,14 @@ pub fn run(device: &str, mode: u8) -> ! {
 struct Rote {
     tty: File,
     mode: u8,
-    /// From the modem, not yet understood.
+    /// From the modem, not yet parsed.
     heard: Vec<u8>,
     /// From the client, not yet sent.
     up: Vec<u8>,
     /// For the client.
     down: Vec<u8>,
     stage: Stage,
-    /// Buffer mode: there is something to be fetched.
+    /// Buffer mode: received data may wait in the modem.
     readable: bool,
     /// Sends and receives take turns.
     receives_next: bool,
@@ -67,16 +68,16 @@ struct Rote {
 #[derive(Clone, Copy)]
 enum Stage {
     Idle,
-    /// So many bytes are announced.
+    /// AT+QSSLSEND has announced this many bytes.
     Prompt(usize),
     SendOk,
-    /// AT+QSSLRECV was said; so many bytes have come.
+    /// AT+QSSLRECV was sent; its header has not come yet.
     Header,
     Ok,
 }
 
 impl Rote {
-    /// Says a line and waits for the end of its answer.
+    /// Sends a line and waits for the end of its answer.
     fn ask(&mut self, line: &str, end: &str) {
         self.tty.write_all(format!("{line}\r").as_bytes()).expect("the modem takes it");
         let mut answer = Vec::new();
@@ -127,7 +128,7 @@ impl Rote {
         }
     }
 
-    /// The next command, if none is under way.
+    /// Sends the next command, if none is under way.
     fn speak(&mut self) {
         if !matches!(self.stage, Stage::Idle) {
             return;
@@ -145,7 +146,7 @@ impl Rote {
         }
     }
 
-    /// Takes one message out of what was heard.
+    /// Takes one message out of the received bytes.
     fn understand(&mut self) -> bool {
         let heard = &self.heard[..];
         if let (Stage::Prompt(count), Some(b"\r\n> ")) = (self.stage, heard.get(..4)) {

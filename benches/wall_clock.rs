@@ -1,6 +1,6 @@
 //! Figures by the wall clock: the tunnel's own program, and others for comparison, each with a modem of its own.
 //!
-//! Everything is a comparison: the programs take turns, round by round, and what counts is the median of the rounds.
+//! All figures are comparisons: the programs take turns, round by round, and the median of the rounds counts.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -23,19 +23,19 @@ pub struct Link {
     modem: Modem,
 }
 
-/// What one round showed.
+/// The figures of one round.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
     /// In byte/s.
     pub rate: f64,
-    /// Processor time of the program, in nanoseconds a byte.
+    /// Processor time of the program, in nanoseconds per byte.
     pub cost: f64,
 }
 
 /// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// The one that all this is about.
+    /// The tunnel, which the others are compared with.
     Tunnel,
     /// The yardstick.
     Rote,
@@ -44,7 +44,7 @@ pub enum Who {
 }
 
 impl Link {
-    /// A program with one client, whose connection is up. `None` where the program is not installed.
+    /// Starts a program with one client whose connection is up. `None` if the program is not installed.
     pub fn new(who: Who, mode: Mode, baud: u32, far_end: FarEnd) -> Option<Link> {
         let direct = match (who, mode) {
             (Who::Socat, _) => Direct::Always,
@@ -64,7 +64,7 @@ impl Link {
         Some(Link { client, program, modem })
     }
 
-    /// Moves so many bytes, and measures after the first `skip`.
+    /// Moves `total` bytes, and measures after the first `skip`.
     pub fn transfer(&mut self, way: Way, skip: u64, total: u64) -> Round {
         let (mut meter, result) = Meter::new(skip, total);
         let before = self.program.taken();
@@ -95,7 +95,7 @@ impl Link {
         Round { rate: rate.per_second(), cost: processor.as_nanos() as f64 / total as f64 }
     }
 
-    /// 64 bytes there and back, so many times: each time how long it took.
+    /// Sends 64 bytes and reads them back, `count` times; returns the time of each round trip.
     pub fn ping(&mut self, count: usize) -> Vec<Duration> {
         let mut buffer = [b'.'; 64];
         let mut one = || {
@@ -108,14 +108,14 @@ impl Link {
     }
 }
 
-/// The middle of some figures.
+/// The median; of an even number of figures, the upper one.
 pub fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.into_iter().collect();
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
 }
 
-/// The figure that so many of all are not above.
+/// The smallest of these times that at least this share of them does not exceed.
 pub fn percentile(times: &mut [Duration], share: f64) -> Duration {
     times.sort();
     times[((times.len() as f64 * share).ceil() as usize).clamp(1, times.len()) - 1]
@@ -123,10 +123,10 @@ pub fn percentile(times: &mut [Duration], share: f64) -> Duration {
 
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// No transfer takes longer.
+/// The longest wait for a transfer; a slower one has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Sends so many bytes through all of these at once, to echoes, and reads what comes back.
+/// Sends `bytes_each` bytes through each client, all at the same time, and reads the echoes.
 pub fn echo_through(clients: &[TcpStream], bytes_each: usize) {
     std::thread::scope(|scope| {
         for client in clients {

@@ -1,4 +1,4 @@
-//! One port of the modem: its settings, what it is busy with, and what waits to leave by it.
+//! One port of the modem: its settings, its current work, and the output that waits to leave.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -17,7 +17,7 @@ pub(crate) struct Port {
     pub(crate) mode: Mode,
     /// Bytes on their way to the host.
     pub(crate) output: Queue,
-    /// URCs that wait for a seam.
+    /// URCs that wait until they may be sent (see `delivery`).
     pub(crate) urcs: VecDeque<Vec<u8>>,
     /// The command line so far, with its AT.
     pub(crate) line: Vec<u8>,
@@ -31,7 +31,7 @@ pub(crate) struct Port {
     pub(crate) last_byte_at: Option<Instant>,
     /// When a byte last left.
     pub(crate) last_left_at: Option<Instant>,
-    /// The rest of a command line that wakes the modem is lost.
+    /// Whether a command line has woken the modem: the rest of that line is lost.
     pub(crate) wakes: bool,
     pub(crate) dtr: bool,
     pub(crate) rts: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Port {
     pub(crate) next_baud: Option<u32>,
 }
 
-/// What commands set for one port, gone after a boot.
+/// The settings of one port that commands change; a boot resets them.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// ATE
@@ -53,11 +53,11 @@ pub(crate) struct Settings {
     pub(crate) error_form: u8,
     /// AT&D: what the loss of DTR does, 0 to 2
     pub(crate) dtr: u8,
-    /// AT&C: 0 DCD always, 1 DCD while a connection is carried
+    /// AT&C: 0 DCD always, 1 DCD only while a transparent connection is up
     pub(crate) dcd: u8,
-    /// First figure of AT+IFC: whether the host holds the modem by RTS
+    /// First parameter of AT+IFC: whether the host stops the modem by RTS
     pub(crate) rts_flow: bool,
-    /// Second figure: whether the modem holds the host by CTS
+    /// Second parameter: whether the modem stops the host by CTS
     pub(crate) cts_flow: bool,
     pub(crate) baud: u32,
     /// ATS0, ATS3 and so on; kept and shown, without effect
@@ -84,7 +84,7 @@ pub(crate) enum Mode {
     Waiting(Wait),
     /// Collects the payload of a send.
     Payload(Payload),
-    /// Has it, and hands it to the socket when it is due.
+    /// Has the payload, and hands it to the socket when it is due.
     Sending { payload: Payload, due: Instant },
     /// Collects a file.
     Upload(Upload),
@@ -115,7 +115,7 @@ pub(crate) struct Payload {
 /// How a payload ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PayloadEnd {
-    /// After so many bytes.
+    /// After this many bytes.
     Length(usize),
     /// With Ctrl+Z, or with ESC, which cancels.
     Mark,
@@ -183,7 +183,7 @@ impl Port {
         }
     }
 
-    /// Forgets what a reboot forgets. What is on its way to the host stays.
+    /// Resets what a reboot resets. What is on its way to the host stays.
     pub(crate) fn reset(&mut self, config: &Config) {
         let old = std::mem::replace(self, Port::new(self.name, config));
         self.output = old.output;
@@ -191,7 +191,7 @@ impl Port {
         self.rts = old.rts;
     }
 
-    /// Whether it has been quiet for so long.
+    /// Whether no byte has passed for this long.
     pub(crate) fn is_quiet_for(&self, time: std::time::Duration, now: Instant) -> bool {
         let last = self.last_byte_at.max(self.last_left_at);
         last.is_some_and(|last| now.saturating_duration_since(last) >= time)
@@ -243,7 +243,7 @@ impl Port {
         }
     }
 
-    /// The connection that this port carries or waits for.
+    /// The connection whose stream this port is, or whose opening it waits for.
     pub(crate) fn connection(&self) -> Option<ConnectionId> {
         match self.mode {
             Mode::Data { connection, .. } => Some(connection),
@@ -303,5 +303,5 @@ impl Settings {
     }
 }
 
-/// With more output than this waiting, nothing is added: only a host that never reads gets there.
+/// With more output than this waiting, nothing is added. Only a host that never reads reaches this limit.
 const OUTPUT_LIMIT_BYTES: usize = 1 << 20;

@@ -162,7 +162,7 @@ pub enum TimeServiceName {
 /// `--clock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartingClock {
-    /// As a module comes up that has never seen the network's time.
+    /// Not set, as in a module that has never received the network's time.
     Unset,
     /// As this machine's.
     Host,
@@ -180,14 +180,14 @@ impl Options {
         let words = std::iter::once("qssl-modem-emulator").chain(text.split_whitespace());
         Options::try_parse_from(words).map_err(|error| {
             let text = error.render().to_string();
-            // The mistake and the values that are possible, without usage and hints.
+            // The mistake and the possible values, without usage and hints.
             let said = text.lines().map(str::trim).take_while(|line| !line.is_empty());
             let line = said.collect::<Vec<_>>().join(" ");
             anyhow::anyhow!("{}", line.trim_start_matches("error: ").to_owned())
         })
     }
 
-    /// The modem that these options describe, with so many ports.
+    /// The modem that these options describe, with this many ports.
     ///
     /// # Errors
     /// More ports than there are names for, an unknown quirk, a buffer too small.

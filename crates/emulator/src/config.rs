@@ -7,8 +7,8 @@ use crate::quirks::Quirks;
 
 /// Everything about a modem that is decided before it is switched on.
 ///
-/// The default is an EG800Q with one UART, a SIM without PIN, registered, with no latency anywhere and a
-/// right clock missing, as a module comes up that has never seen the network's time.
+/// The default is an EG800Q with one UART and a SIM without PIN. It is registered, has no latency anywhere, and
+/// its clock is not set, as in a module that has never received the network's time.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Which manual it follows.
@@ -35,7 +35,7 @@ pub struct Config {
     pub registration: Registration,
     /// First figure of AT+CSQ: 0 to 31, 99 unknown.
     pub signal: u8,
-    /// The access point without which no context is activated; `None` takes any, even none.
+    /// The access point without which no context is activated; `None` accepts any, even an empty one.
     pub required_apn: Option<String>,
     /// Address of a PDP context.
     pub pdp_address: Ipv4Addr,
@@ -65,7 +65,7 @@ pub struct Config {
     pub clock: Option<i64>,
     /// Speed of a UART after boot, in baud.
     pub baud: u32,
-    /// Whether the modem is up when it is made; otherwise it boots then, and sends RDY when it is done.
+    /// Whether the modem is up when it is made; otherwise it boots then, and sends RDY when the boot is over.
     pub booted: bool,
     /// From the end of a command line to its answer, where none of the others applies.
     pub command_latency: Duration,
@@ -83,8 +83,8 @@ pub struct Config {
     pub close_latency: Duration,
     /// From AT+QIACT or AT+QIDEACT to the answer.
     pub activation_latency: Duration,
-    /// How often another program, whose MQTT client is connected, has it send something; `None`: there is no
-    /// other program.
+    /// How often another program, whose MQTT client is connected, makes the modem send something; `None`: there is
+    /// no other program.
     pub others_speak_every: Option<Duration>,
     /// From the reset to RDY.
     pub boot_time: Duration,
@@ -174,7 +174,7 @@ impl PortName {
     /// All of them.
     pub const ALL: [PortName; 4] = [PortName::UsbAt, PortName::UsbModem, PortName::Uart1, PortName::Uart2];
 
-    /// The name on the wire.
+    /// The name in commands and answers.
     pub fn name(self) -> &'static str {
         match self {
             PortName::UsbAt => "usbat",
@@ -197,7 +197,7 @@ pub enum Sim {
     Ready,
     /// Wants this PIN, and the PUK after three wrong ones.
     Pin(String),
-    /// There is none: CME error 10.
+    /// Not inserted: CME error 10.
     Absent,
     /// It does not work: CME error 13.
     Failed,
@@ -205,16 +205,16 @@ pub enum Sim {
     Busy,
 }
 
-/// What the mobile network makes of us.
+/// How the mobile network treats the modem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registration {
-    /// Registered at home so long after the SIM became usable.
+    /// Registered at home, this long after the SIM became usable.
     After(Duration),
-    /// The same as a guest.
+    /// The same, roaming.
     RoamingAfter(Duration),
     /// Refused.
     Denied,
-    /// No network in sight.
+    /// No network is found.
     Searching,
 }
 

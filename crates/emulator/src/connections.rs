@@ -9,7 +9,7 @@ use crate::result_code::{open_failure, socket as code};
 use crate::socket::{AccessMode, End, Socket, State};
 
 impl Modem {
-    /// Looks after every connection; true if anything happened.
+    /// Does what is due for every connection; true if anything happened.
     pub(crate) fn poll_connections(&mut self, now: Instant, network: &mut dyn Network) -> bool {
         for connection in std::mem::take(&mut self.doomed) {
             network.close(connection, Close::Abort, now);
@@ -144,7 +144,7 @@ impl Modem {
         }
     }
 
-    /// Reports an arrival in buffer mode: once until the host has read 0, or each time by a quirk.
+    /// Reports an arrival in buffer mode: once until a read returns 0 bytes, or each time by a quirk.
     fn announce(&mut self, connection: ConnectionId) {
         let each = self.config.quirks.receive_urc_per_arrival;
         let with_length = self.session.data_format.length_announced;
@@ -172,7 +172,7 @@ impl Modem {
             socket.outgoing.consume(count);
             moved = true;
         }
-        // Without anything new or unacknowledged the answer would be 0 again.
+        // With nothing new and nothing unacknowledged, the answer would be 0 again.
         if moved || socket.unsent > 0 {
             socket.unsent = network.unsent(connection, now);
         }
@@ -240,7 +240,7 @@ impl Modem {
         self.detach_ports(connection);
     }
 
-    /// Ends a connection for the host without the network having a part in it.
+    /// Ends a connection for the host, without involving the network.
     pub(crate) fn cut_connection(&mut self, connection: ConnectionId, now: Instant) {
         let Some(socket) = self.socket_of_mut(connection) else { return };
         let was_linked = std::mem::replace(&mut socket.linked, false);

@@ -1,7 +1,8 @@
-//! URCs and received data: which port it leaves by, and when it may.
+//! URCs and received data: the port they leave by, and when they may.
 //!
 //! In a strict modem a URC is never inside an answer, between a command and its result, or inside an
-//! echo; it waits for the seam. Pushed data obeys the same rule and leaves whole messages at a time.
+//! echo; it waits for a seam, a point outside of these. Pushed data obeys the same rule and leaves in whole
+//! messages.
 
 use std::fmt::Write;
 
@@ -77,7 +78,7 @@ impl Modem {
         }
     }
 
-    /// The ports that what concerns a socket leaves by, which was opened on `opener`.
+    /// The ports that URCs and data of a socket leave by that was opened on `opener`.
     fn socket_urc_targets(&self, opener: usize) -> Vec<usize> {
         match self.config.quirks.urcs_by_opener {
             true => vec![opener],
@@ -181,12 +182,12 @@ impl Modem {
         state.no_carrier();
     }
 
-    /// The ports that a socket's data is pushed to, which was opened on `opener`; `None`: they do not take it now.
+    /// The ports that get the pushed data of a socket that was opened on `opener`; `None` if they cannot take it now.
     fn push_targets(&self, opener: usize) -> Option<Vec<usize>> {
         let free =
             |port: &usize| self.seam_open(*port) && self.has_room(*port) && self.ports[*port].urcs.is_empty();
         let targets = self.socket_urc_targets(opener);
-        // With several ports each gets everything, except one that is a stream.
+        // Each of several ports gets everything, except one that is a stream.
         let commanded: Vec<usize> =
             targets.iter().copied().filter(|port| !self.ports[*port].in_data_mode()).collect();
         let is_held = commanded.is_empty() && !targets.is_empty();
@@ -221,7 +222,7 @@ impl Modem {
         let format = self.session.data_format;
         let last = self.session.pushed_last;
         let sockets = &mut self.session.sockets;
-        // The one after the last in order of their numbers, which never repeat.
+        // The socket after the last one, in the order of connection numbers, which never repeat.
         let ready = sockets.iter().filter(|socket| socket.has_something_to_push());
         let next = ready
             .filter(|socket| openers.contains(&socket.port))
@@ -290,7 +291,7 @@ pub(crate) fn payload_text(bytes: &[u8], hex: bool) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// URCs that wait for a seam of one port; further ones are lost.
+/// Most URCs that wait on one port; further ones are lost.
 const URCS_LIMIT: usize = 256;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Whether the modem runs, and what is to happen by itself.
+//! Whether the modem runs, and the events that happen without input.
 
 /// Whether the modem runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,20 +8,20 @@ pub(crate) enum Power {
     On,
 }
 
-/// Something that happens by itself.
+/// Something that happens without input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// It goes down, and comes up again if it is to.
+    /// The modem goes down, and boots again if `restart` is set.
     PowerDown { restart: bool },
-    /// It is up.
+    /// The boot is over.
     Booted,
     /// A URC without its frame.
     Urc(String),
     /// SEND OK after SEND FAIL, on this port.
     LateSendOk(usize),
-    /// What another program has it send, with its frame.
+    /// Bytes that another program makes the modem send, with their frame.
     Foreign(Vec<u8>),
-    /// What other programs have it send is due, the text of this number.
+    /// The text of this number is due, which other programs make the modem send.
     Others(usize),
     /// The registration may have changed.
     Registration,

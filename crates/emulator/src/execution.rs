@@ -1,4 +1,4 @@
-//! Carrying out command lines: what is due, what it answers, and what the port does next.
+//! Carries out command lines: the commands that are due, their answers, and what the port does next.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ impl Modem {
         if self.config.mute.iter().any(|muted| text.contains(muted.as_str())) {
             return;
         }
-        // A line too long is one unknown command.
+        // A line that is too long counts as one unknown command.
         let mut commands = if too_long { parse(b"?") } else { parse(&line[2..]) };
         if self.config.quirks.joined_settings_lost && commands.iter().all(|it| it.is_write("QSSLCFG")) {
             commands.truncate(1);
@@ -129,14 +129,14 @@ impl Modem {
         loses
     }
 
-    /// A send whose SEND FAIL was wrong is confirmed.
+    /// Sends the SEND OK that follows a wrong SEND FAIL.
     pub(crate) fn late_send_ok(&mut self, port: usize) {
         if !self.ports[port].in_data_mode() {
             self.information(port, &["SEND OK".into()]);
         }
     }
 
-    /// What a port still has to send about the send before is sent before it takes another payload.
+    /// Sends what is still due about the previous send, before the port takes another payload.
     fn hasten_send_ok(&mut self, port: usize) {
         let is_due = |event: &Event| matches!(event, Event::LateSendOk(by) if *by == port);
         let count = self.events.iter().filter(|(_, event)| is_due(event)).count();
@@ -198,7 +198,7 @@ impl Modem {
         }
     }
 
-    /// The last byte of a payload is there.
+    /// The last byte of a payload has arrived.
     pub(crate) fn payload_complete(&mut self, port: usize, now: Instant) {
         let mode = std::mem::replace(&mut self.ports[port].mode, Mode::Command);
         let Mode::Payload(payload) = mode else { return };
@@ -219,7 +219,7 @@ impl Modem {
                     self.schedule(now + time, Event::LateSendOk(port));
                     self.information(port, &["SEND FAIL".into()]);
                 } else if self.loses_result() {
-                    // It would have come here.
+                    // SEND OK would have come here.
                 } else if self.session.data_format.send_info {
                     self.information(port, &[format!("+QISEND: {id},{count}")]);
                 } else {
@@ -269,7 +269,7 @@ impl Modem {
         Ok(Sent::Nothing)
     }
 
-    /// A file is complete, or the wait for the rest of it is over; what came is stored in both cases.
+    /// A file is complete, or the wait for the rest of it is over; what arrived is stored in both cases.
     fn finish_upload(&mut self, port: usize) {
         let mode = std::mem::replace(&mut self.ports[port].mode, Mode::Command);
         let Mode::Upload(Upload { name, size, mut bytes, .. }) = mode else { return };
@@ -290,11 +290,11 @@ impl Modem {
     }
 }
 
-/// What became of a payload.
+/// The outcome of a send.
 enum Sent {
-    /// The socket of this number took so many bytes, which are all.
+    /// The socket of this number took this many bytes, which are all.
     All(u8, usize),
-    /// There was no room.
+    /// The socket had no room.
     Nothing,
     Cancelled,
 }

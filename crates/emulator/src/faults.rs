@@ -1,22 +1,22 @@
-//! Faults that lie in wait in a modem: what goes wrong next, and how often.
+//! Faults that are set for a modem: what goes wrong next, and how often.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Faults that lie in wait.
+/// Faults that are set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
     /// Outcomes of the next opens.
     pub(crate) opens: VecDeque<OpenFault>,
     pub(crate) failing_sends: u32,
-    /// The next sends are answered with SEND FAIL, and so much later with SEND OK.
+    /// The next sends are answered with SEND FAIL, and this much later with SEND OK.
     pub(crate) sends_late: VecDeque<Duration>,
     /// The next results are lost.
     pub(crate) lost_results: u32,
     pub(crate) refused_closes: u32,
     pub(crate) missed_escapes: u32,
     pub(crate) spoiled_uploads: u32,
-    /// So many settings of SSL contexts are answered with OK and not stored.
+    /// This many settings of SSL contexts are answered with OK and not stored.
     pub(crate) lost_settings: u32,
     pub(crate) answer_delay: Duration,
     /// Bytes cut off the head of the next URC.
@@ -25,7 +25,7 @@ pub(crate) struct Faults {
     pub(crate) stalled_until: Option<Instant>,
 }
 
-/// What becomes of an open.
+/// How an open goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OpenFault {
     /// It fails with this result code.

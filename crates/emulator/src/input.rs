@@ -1,7 +1,7 @@
 //! Bytes from the host: command lines, payload, files, and the stream of data mode.
 //!
-//! What comes while a command is being carried out is dropped and counted, as real modules do; so payload
-//! sent before its prompt is lost and the announced length is never reached.
+//! What arrives while a command is being carried out is dropped and counted, as in real modules. So payload
+//! sent before its prompt is lost, and the announced length is never reached.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ impl Modem {
     pub(crate) fn take_input(&mut self, port: usize, bytes: &[u8], now: Instant, network: &mut dyn Network) {
         let mut rest = bytes;
         if matches!(self.ports[port].mode, Mode::Payload(_) | Mode::Upload(_) | Mode::Data { .. }) {
-            // A host that has waited for the prompt means every byte, even a line feed.
+            // After the prompt every byte counts as payload, even a line feed.
             self.ports[port].after_return = false;
         }
         while !rest.is_empty() {
@@ -30,7 +30,7 @@ impl Modem {
         }
     }
 
-    /// Takes at least one byte, and no more than belong together.
+    /// Takes at least one byte, and no more than the port's present mode can take.
     fn take_some(&mut self, port: usize, bytes: &[u8], now: Instant) -> usize {
         let state = &mut self.ports[port];
         let after_return = std::mem::take(&mut state.after_return);
@@ -95,7 +95,7 @@ impl Modem {
                 0 => matches!(byte, b'A' | b'a'),
                 1 if matches!(byte, b'T' | b't') => true,
                 1 => {
-                    // Another A may be the first of the real one.
+                    // Another A may begin the AT.
                     if !matches!(byte, b'A' | b'a') {
                         state.line.clear();
                     }
@@ -116,7 +116,7 @@ impl Modem {
                     }
                     false
                 }
-                // Other control characters mean nothing (V.250 5.2.2).
+                // Other control characters are ignored (V.250 5.2.2).
                 _ => byte >= b' ',
             };
             if kept {
@@ -145,7 +145,7 @@ impl Payload {
             }
             PayloadEnd::Mark | PayloadEnd::Cancelled => {
                 let end = bytes.iter().position(|byte| matches!(*byte, CTRL_Z | ESC));
-                // One byte too many is kept, to know that it was too much.
+                // One byte above the limit is kept, to show that the payload was too long.
                 let room = (LONGEST_SEND_BYTES + 1).saturating_sub(self.bytes.len());
                 let count = end.unwrap_or(bytes.len());
                 self.bytes.extend_from_slice(&bytes[..count.min(room)]);
@@ -184,5 +184,5 @@ const LF: u8 = b'\n';
 const BACKSPACE: u8 = 0x08;
 const CTRL_Z: u8 = 0x1A;
 const ESC: u8 = 0x1B;
-/// Bytes of an upload that get one acknowledgement, where asked for.
+/// Bytes of an upload that get one acknowledgement, if they are enabled.
 const ACKNOWLEDGED_BYTES: usize = 1_024;

@@ -1,4 +1,4 @@
-//! What a test or a demo does to a modem, and looks at in it, past its ports.
+//! What a test or a demo can do to a modem and read from it without using its ports.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ impl Modem {
         self.power == Power::On
     }
 
-    /// The network takes a PDP context away: its connections are cut, and `+QIURC: "pdpdeact"` reports it.
+    /// The network deactivates a PDP context: its connections are cut, and `+QIURC: "pdpdeact"` reports it.
     pub fn drop_pdp(&mut self, context: u8, now: Instant) {
         if self.deactivate(context, now) {
             self.urc(&format!("+QIURC: \"pdpdeact\",{context}"));
@@ -35,8 +35,8 @@ impl Modem {
         self.work_since = Some(now);
     }
 
-    /// A PDP context still claims to be active and carries nothing any more, until it is activated anew:
-    /// its connections are cut, and opens fail.
+    /// A PDP context is still reported active, but no traffic gets through until it is activated anew: its
+    /// connections are cut, and opens fail.
     pub fn wear_out_pdp(&mut self, context: u8, now: Instant) {
         let index = usize::from(context).wrapping_sub(1);
         if let Some(pdp) = self.session.pdp_contexts.get_mut(index) {
@@ -46,7 +46,7 @@ impl Modem {
         self.work_since = Some(now);
     }
 
-    /// Changes what the mobile network makes of the modem. Losing it takes the PDP contexts away.
+    /// Changes how the mobile network treats the modem. Losing the registration ends all PDP contexts.
     pub fn set_registration(&mut self, registration: Registration, now: Instant) {
         self.config.registration = registration;
         if self.session.searching_since.is_some() {
@@ -65,12 +65,12 @@ impl Modem {
         self.config.required_apn = name;
     }
 
-    /// Changes the first figure of AT+CSQ.
+    /// Changes the first value of AT+CSQ.
     pub fn set_signal(&mut self, signal: u8) {
         self.config.signal = signal;
     }
 
-    /// Puts another SIM in; it counts from the next boot.
+    /// Inserts another SIM, which takes effect at the next boot.
     pub fn set_sim(&mut self, sim: Sim) {
         self.config.sim = sim;
         self.wrong_pins = 0;
@@ -86,32 +86,32 @@ impl Modem {
         self.clock.seconds(now)
     }
 
-    /// Whether name look-ups fail.
+    /// Sets whether name look-ups fail.
     pub fn dns_fails(&mut self, fails: bool) {
         self.config.dns_fails = fails;
     }
 
-    /// The modem does and sends nothing until then; what the host sends waits as far as there is room.
+    /// The modem does nothing and sends nothing until then; what the host sends waits as far as there is room.
     pub fn stall(&mut self, until: Instant) {
         self.faults.stalled_until = Some(until);
     }
 
-    /// Puts bytes on a port as they are: noise, or a URC that belongs to nothing.
+    /// Puts bytes on a port as they are, such as noise or a URC without a cause.
     pub fn inject(&mut self, port: usize, bytes: &[u8]) {
         self.ports[port].emit(bytes);
     }
 
-    /// Sends a URC, given without its frame, by the URC port as soon as it may.
+    /// Sends a URC, given without its frame, by the URC port as soon as allowed.
     pub fn inject_urc(&mut self, text: &str, now: Instant) {
         self.schedule(now, Event::Urc(text.into()));
     }
 
-    /// Sends what another program is the reason of, with its frame, by the URC port as soon as it may.
+    /// Sends bytes that another program causes, with their frame, by the URC port as soon as allowed.
     pub fn inject_foreign(&mut self, bytes: &[u8], now: Instant) {
         self.schedule(now, Event::Foreign(bytes.to_vec()));
     }
 
-    /// An SMS has come: it is shown, announced or only kept, as AT+CNMI sets.
+    /// An SMS arrives: it is shown, announced or only stored, as AT+CNMI sets.
     pub fn receive_sms(&mut self, text: &str, now: Instant) {
         let said = match self.session.message_indications[1] {
             0 => return,
@@ -134,7 +134,7 @@ impl Modem {
         }
     }
 
-    /// Cuts so many bytes off the head of the next URC.
+    /// Cuts this many bytes off the head of the next URC.
     pub fn cut_next_urc(&mut self, bytes: usize) {
         self.faults.urc_head_lost = bytes;
     }
@@ -154,7 +154,7 @@ impl Modem {
         self.faults.failing_sends = count;
     }
 
-    /// The next send is answered with SEND FAIL and then with SEND OK, so much later: its bytes are taken. Several
+    /// The next send is answered with SEND FAIL and, this much later, with SEND OK: its bytes are taken. Several
     /// calls are for several sends.
     pub fn fail_next_send_for(&mut self, time: Duration) {
         self.faults.sends_late.push_back(time);
@@ -185,7 +185,7 @@ impl Modem {
         self.session.closes_refused = true;
     }
 
-    /// The next `+++` are not noticed.
+    /// The modem misses the next `+++`.
     pub fn miss_next_escapes(&mut self, count: u32) {
         self.faults.missed_escapes = count;
     }
@@ -200,7 +200,7 @@ impl Modem {
         self.faults.lost_settings = count;
     }
 
-    /// Every file in flash gets other content of the same size and checksum, as far as it has 4 bytes.
+    /// Every file in flash with at least 4 bytes gets other content of the same size and checksum.
     pub fn forge_files(&mut self) {
         self.store.forge();
     }
@@ -210,12 +210,12 @@ impl Modem {
         self.store.remove_all(DriveName::Ufs);
     }
 
-    /// The next command is answered so much later.
+    /// The answer to the next command is delayed by this.
     pub fn delay_next_answer(&mut self, delay: Duration) {
         self.faults.answer_delay = delay;
     }
 
-    /// Nothing lies in wait any more.
+    /// Removes all faults that are set, except a stall.
     pub fn calm_down(&mut self) {
         let stalled_until = self.faults.stalled_until;
         self.faults = Faults { stalled_until, ..Faults::default() };
@@ -247,7 +247,7 @@ impl Modem {
         self.store.read(path)
     }
 
-    /// Puts a file into the modem; false if the path is no file's, or there is no room.
+    /// Stores a file in the modem; false if the path is not a file's, or there is no room.
     pub fn put_file(&mut self, path: &str, content: &[u8]) -> bool {
         let Some(name) = FileName::parse(path) else { return false };
         let room = self.store.drive(name.drive).has_room_for(content.len());

@@ -14,8 +14,8 @@
 //! - `at_port`, `input`, `parser`, `execution`: a port, from bytes to commands and back to answers
 //! - `commands`: what each command does
 //! - `socket`, `connections`, `delivery`, `transparent`: connections, and how their bytes reach the host
-//! - `session`, `ssl_settings`: what a reboot forgets; `power`, `events`: how it goes, and what happens by itself
-//! - `interventions`, `faults`: what a test can do to a modem, and what then lies in wait
+//! - `session`, `ssl_settings`: what a reboot resets; `power`, `events`: boot, power-down, and scheduled events
+//! - `interventions`, `faults`: what a test can do to a modem, and the faults that it sets
 //! - `store`, `time`, `result_code`, `queue`: files, clock, numbers and words, bytes
 //! - [`mod@line`], [`network`]: a serial line and the world beyond the antenna
 

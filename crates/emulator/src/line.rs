@@ -1,4 +1,4 @@
-//! One direction of a serial line: bytes take their time, ten bits each.
+//! One direction of a serial line: each byte takes the time of ten bits.
 //!
 //! The times are computed from the beginning of each busy period in whole numbers, so that they are exact
 //! to the nanosecond however long it lasts. Rate 0 is a line without delay.
@@ -22,7 +22,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line of so many baud, 0 being without delay, that holds at most `limit_bytes`, in transit and
+    /// A line of this many baud, where 0 means without delay. It holds at most `limit_bytes`, in transit and
     /// arrived together.
     pub fn new(baud: u32, limit_bytes: usize) -> Line {
         Line { baud, limit_bytes, bytes: Queue::default(), ready: 0, busy_since: None, consumed: 0 }
@@ -74,8 +74,8 @@ impl Line {
         if arrived == self.bytes.len() { None } else { self.deadline_for(arrived + 1) }
     }
 
-    /// When so many bytes will wait at the end of the line, or all there are if they are fewer; `None` when
-    /// it is empty. The time can lie in the past. It saves a caller from waking up for every byte.
+    /// When `count` bytes, or all if there are fewer, will have arrived at the end of the line; `None` when it
+    /// is empty. The time can lie in the past. With it a caller need not wake up for every byte.
     pub fn deadline_for(&self, count: usize) -> Option<Instant> {
         let count = count.min(self.bytes.len()).saturating_sub(self.ready) as u64;
         let since = self.busy_since.filter(|_| !self.bytes.is_empty())?;
@@ -107,7 +107,7 @@ impl Line {
     }
 }
 
-/// How long so many bytes take, rounded up to the nanosecond.
+/// How long the transmission of these bytes takes, rounded up to the nanosecond.
 fn duration(bytes: u64, baud: u32) -> Duration {
     if baud == 0 {
         return Duration::ZERO;

@@ -1,4 +1,4 @@
-//! The emulated modem as a program: options in, ports out, until a signal comes.
+//! The emulated modem as a program: makes the ports that its options describe, and runs until a signal.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -15,8 +15,8 @@ use crate::time::Clock;
 /// One emulated modem.
 ///
 /// After every call that changes something, drain [`Modem::output`] of every port, apply
-/// [`Modem::modem_lines`], and ask [`Modem::next_deadline`] again. The network's own deadline is the
-/// caller's to watch: when it passes, call [`Modem::network_changed`].
+/// [`Modem::modem_lines`], and ask [`Modem::next_deadline`] again. The caller also watches the network's own
+/// deadline: when it passes, call [`Modem::network_changed`].
 ///
 /// Ports are named by their index in [`Config::ports`]; an index beyond panics.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Modem {
     pub(crate) config: Config,
     pub(crate) ports: Vec<Port>,
     pub(crate) power: Power,
-    /// What a reboot forgets.
+    /// What a reboot resets.
     pub(crate) session: Session,
     pub(crate) store: Store,
     pub(crate) clock: Clock,
@@ -32,14 +32,14 @@ pub struct Modem {
     pub(crate) wrong_pins: u8,
     pub(crate) faults: Faults,
     pub(crate) counters: Counters,
-    /// What happens by itself later, in order of time.
+    /// Scheduled events, in order of time.
     pub(crate) events: Vec<(Instant, Event)>,
-    /// Connections to be given up as soon as there is a network to end them in.
+    /// Connections to be aborted as soon as a call brings the network.
     pub(crate) doomed: Vec<ConnectionId>,
     next_connection: u64,
-    /// Work left by a call that had no network, since then.
+    /// The time of a call without a network that left work to do.
     pub(crate) work_since: Option<Instant>,
-    /// When everything due was last carried out.
+    /// The time up to which everything due has been carried out.
     looked_at: Instant,
 }
 
@@ -60,26 +60,26 @@ pub struct ModemLines {
 /// Hardware flow control as AT+IFC set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct FlowControl {
-    /// The host holds the modem by RTS.
+    /// The host stops the modem by RTS.
     pub rts: bool,
-    /// The modem holds the host by CTS.
+    /// The modem stops the host by CTS.
     pub cts: bool,
 }
 
 /// What happened since the modem was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Bytes lost on the line because one side did not hold the other: host bytes that found no room, and
+    /// Bytes lost on the line because one side did not stop the other: host bytes that found no room, and
     /// modem bytes that the host did not take.
     pub bytes_lost_without_flow_control: u64,
-    /// Host bytes that came while a command was being carried out, or before the modem was up, and were
+    /// Host bytes that arrived while a command was being carried out, or before the modem was up, and were
     /// dropped.
     pub bytes_dropped_while_busy: u64,
-    /// URCs that found no port or no room, copies of waiting ones aside.
+    /// URCs that found no port or no room, except copies of waiting ones.
     pub urcs_lost: u64,
-    /// Received bytes that were pushed where no port was.
+    /// Received bytes that were pushed to a URC port that does not exist.
     pub pushed_bytes_lost: u64,
-    /// Sockets asked for.
+    /// Commands to open a socket.
     pub opens: u64,
     /// Sockets that came up.
     pub opened: u64,
@@ -133,7 +133,7 @@ impl Modem {
         self.advance(now, network);
     }
 
-    /// The bytes ready to leave by a port; empty while the host holds the modem by RTS.
+    /// The bytes ready to leave by a port; empty while the host stops the modem by RTS.
     pub fn output(&self, port: usize) -> &[u8] {
         let port = &self.ports[port];
         match port.settings.rts_flow && !port.rts {
@@ -142,7 +142,7 @@ impl Modem {
         }
     }
 
-    /// The line took so many of the bytes of [`Modem::output`].
+    /// The line has taken `count` bytes of [`Modem::output`].
     pub fn written(&mut self, port: usize, count: usize, now: Instant) {
         let port = &mut self.ports[port];
         port.written(count);
@@ -159,15 +159,15 @@ impl Modem {
         }
     }
 
-    /// The line had to transmit so many bytes that were not taken: without flow control they are gone.
+    /// The line transmitted `count` bytes that the host did not take: without flow control they are lost.
     pub fn overrun(&mut self, port: usize, count: usize, now: Instant) {
         let count = count.min(self.ports[port].output.len());
         self.counters.bytes_lost_without_flow_control += count as u64;
         self.written(port, count, now);
     }
 
-    /// Room for host bytes; 0 when the modem holds CTS down. Without CTS flow control there seems always to
-    /// be room, and what finds none in truth is lost.
+    /// Room for host bytes; 0 when the modem stops the host by CTS. Without CTS flow control it always reports
+    /// room, and bytes that find none are lost.
     pub fn wants_bytes(&self, port: usize) -> usize {
         let state = &self.ports[port];
         if !state.settings.cts_flow || self.power != Power::On {
@@ -186,7 +186,7 @@ impl Modem {
             _ if state.output.len() > ANSWERS_LIMIT_BYTES => 0,
             _ => INPUT_LIMIT_BYTES,
         };
-        // What came while it was stalled is taken first.
+        // What arrived during a stall is taken first.
         room.min(INPUT_LIMIT_BYTES).saturating_sub(state.stalled_input.len())
     }
 
@@ -201,7 +201,7 @@ impl Modem {
         self.ports[port].settings.baud
     }
 
-    /// The host's lines: DTR acts as AT&D sets, RTS holds the output under AT+IFC=2. Both are asserted at
+    /// Takes the host's lines: DTR acts as AT&D sets, RTS stops the output under AT+IFC=2. Both are asserted at
     /// first.
     pub fn host_lines(&mut self, port: usize, dtr: bool, rts: bool, now: Instant, network: &mut dyn Network) {
         self.advance(now, network);
@@ -226,7 +226,7 @@ impl Modem {
         }
     }
 
-    /// Something may have happened in the network: the modem looks after its connections.
+    /// Something may have happened in the network: the modem checks its connections.
     pub fn network_changed(&mut self, now: Instant, network: &mut dyn Network) {
         self.advance(now, network);
     }
@@ -236,8 +236,8 @@ impl Modem {
         self.advance(now, network);
     }
 
-    /// When something happens next by itself; `None` when nothing is due. It can lie in the past, after a
-    /// call without a network that left work for it.
+    /// The next deadline; `None` if there is none. It can lie in the past, after a call without a network that
+    /// left work to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let stalled_until = self.faults.stalled_until;
         if stalled_until.is_some() {
@@ -315,7 +315,7 @@ impl Modem {
 }
 
 impl Port {
-    /// When this port has something to do by itself.
+    /// When this port has something to do without input.
     fn due(&self, escape_guard: Duration) -> Option<Instant> {
         match &self.mode {
             Mode::Executing { due, .. } | Mode::Sending { due, .. } => Some(*due),
@@ -326,7 +326,7 @@ impl Port {
         }
     }
 
-    /// The carrier of a connection that is no more falls, at once if the port does not carry it.
+    /// The carrier of a connection that has ended falls at once if the port is not in data mode.
     pub(crate) fn carrier_lost(&mut self, connection: ConnectionId) {
         if self.carrier == Carrier::Up(connection) && !self.in_data_mode() {
             self.carrier = Carrier::Down;
@@ -335,7 +335,7 @@ impl Port {
 }
 
 impl Socket {
-    /// When this socket has something to do by itself; times already looked at wait for the network.
+    /// When this socket has something to do without input; for times that have been handled it waits for the network.
     fn due(&self, looked_at: Instant) -> Option<Instant> {
         match self.state {
             State::Opening { silent: true, .. } => None,
@@ -349,7 +349,7 @@ impl Socket {
 
 /// Longest payload of one send (both manuals' test commands).
 pub(crate) const LONGEST_SEND_BYTES: usize = 1_460;
-/// A port that has been quiet for so long may sleep (AT+QSCLK=1).
+/// A port that has been quiet for this long may sleep (AT+QSCLK=1).
 pub(crate) const ASLEEP_AFTER: Duration = Duration::from_secs(5);
 /// Host bytes that a port takes at a time.
 const INPUT_LIMIT_BYTES: usize = 4_096;
@@ -409,8 +409,8 @@ mod tests {
         assert!(bench.modem.sockets_in_use().is_empty());
     }
 
-    /// Whatever a host types, in whatever pieces, and whatever befalls the modem: nothing panics, and no
-    /// queue grows beyond its limit.
+    /// Whatever a host types, in any pieces, and whatever happens to the modem: nothing panics, and no queue
+    /// grows beyond its limit.
     #[test]
     fn nothing_that_is_typed_or_that_happens_breaks_the_modem() {
         const PIECES: [&[u8]; 40] = [
@@ -497,7 +497,7 @@ mod tests {
                     assert!(bench.modem.output(port).len() <= 1 << 21, "seed {seed}");
                 }
             }
-            // Left alone, whatever state it is in, a reboot makes it answer.
+            // Whatever its state, a reboot makes the modem answer.
             for port in 0..2 {
                 bench.host_reads(port, true);
                 bench.lines(port, true, true);

@@ -45,7 +45,7 @@ impl Modem {
         ok()
     }
 
-    /// Makes a port the stream of a connection, unless another one is already.
+    /// Makes a port the stream of a connection, unless a port already is.
     fn stream_on(&mut self, port: usize, connection: ConnectionId) -> Answer {
         let carried = self.ports.iter().any(|other| other.connection() == Some(connection));
         if carried || !self.can_be_transparent(port) {

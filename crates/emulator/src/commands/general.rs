@@ -27,7 +27,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("X", kind) => level(kind, 4).map_or_else(Err, |_| ok()),
         ("H", kind) => level(kind, 0).map_or_else(Err, |_| ok()),
         ("Z" | "&F", kind) => level(kind, 0).map_or_else(Err, |_| {
-            // The speed is no part of the profile: the answer must arrive.
+            // The speed stays, because the answer must arrive.
             *settings = Settings { baud: settings.baud, ..Settings::new(&modem.config) };
             ok()
         }),
@@ -156,7 +156,7 @@ impl Modem {
         ok()
     }
 
-    /// 0 minimum, 1 full, 4 no radio; `1,1` reboots. Anything but full takes the data session away.
+    /// 0 minimum, 1 full, 4 no radio; `1,1` reboots. Any other than full ends the data session.
     fn set_functionality(&mut self, call: &Call, list: &[Parameter]) -> Answer {
         let parameters = self.parameters(list);
         parameters.at_most(2)?;

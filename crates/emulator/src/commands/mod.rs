@@ -1,4 +1,4 @@
-//! All commands: which file knows which, and what a command can come to.
+//! All commands: the file that knows each, and the possible outcomes of a command.
 
 pub(crate) mod access_modes;
 pub(crate) mod files;
@@ -25,7 +25,7 @@ pub(crate) struct Call<'a> {
     pub(crate) network: &'a mut dyn Network,
 }
 
-/// What a command came to, if it did not fail.
+/// The outcome of a command that did not fail.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// Lines of information, perhaps none; then the next command of the line, or OK.
@@ -55,7 +55,7 @@ pub(crate) enum Failure {
     NoCarrier,
 }
 
-/// Both.
+/// The result of a command.
 pub(crate) type Answer = Result<Outcome, Failure>;
 
 impl From<Invalid> for Failure {
@@ -65,7 +65,7 @@ impl From<Invalid> for Failure {
 }
 
 impl Modem {
-    /// Carries out one command. What no file knows is an ERROR.
+    /// Carries out one command. A command that no file knows is answered with ERROR.
     pub(crate) fn run(&mut self, call: &mut Call) -> Answer {
         general::run(self, call)
             .or_else(|| sim_and_network::run(self, call))

@@ -69,7 +69,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
 }
 
 impl Modem {
-    /// AT+CNMI: what becomes of messages that arrive. What is left out stays.
+    /// AT+CNMI: how arriving messages are reported. Omitted values stay as they are.
     fn show_messages(&mut self, list: &[Parameter]) -> Answer {
         self.sim_usable()?;
         let parameters = self.parameters(list);
@@ -162,7 +162,7 @@ impl Modem {
         matches!(self.registration_status(now), 1 | 5)
     }
 
-    /// Looks again when the registration is to come.
+    /// Schedules the checks that report the registration: now, and when the modem is to register.
     pub(crate) fn schedule_registration(&mut self, now: Instant) {
         self.schedule(now, Event::Registration);
         if let (Registration::After(time) | Registration::RoamingAfter(time), Some(since)) =
@@ -172,7 +172,7 @@ impl Modem {
         }
     }
 
-    /// Reports a changed registration by the URCs that were asked for.
+    /// Reports a changed registration by the URCs that are enabled.
     pub(crate) fn tell_registration(&mut self, now: Instant) {
         let status = self.registration_status(now);
         if std::mem::replace(&mut self.session.registration_told, status) == status {
@@ -214,7 +214,7 @@ impl Modem {
     }
 }
 
-/// Area, cell and technology, where they are asked for and there are any.
+/// Area, cell and technology, if they are enabled and the modem is registered.
 fn location(urcs: u8, status: u8) -> &'static str {
     match (urcs, status) {
         (2, 1 | 5) => ",\"1F2A\",\"A3B4C01\",7",

@@ -91,7 +91,7 @@ impl Modem {
         }
     }
 
-    /// What the network is asked for, or the code that the open is bound to fail with; and whether it never
+    /// The request to the network; the code with which the open fails in any case, if it does; and whether it never
     /// gets an answer.
     fn open_request(&mut self, open: &Open, now: Instant) -> (OpenRequest, Option<u16>, bool) {
         let tls = match open.service {
@@ -113,7 +113,7 @@ impl Modem {
         (request, predetermined, fault == Some(OpenFault::Silence))
     }
 
-    /// The code that meets an open while too many others are under way.
+    /// The code with which an open fails while too many others are under way.
     fn busy_code(&self, open: &Open) -> Option<u16> {
         let opening = self
             .session
@@ -155,8 +155,8 @@ impl Modem {
         }
     }
 
-    /// Closes a socket, waiting up to the timeout for what is unsent; the port is blocked meanwhile. With no
-    /// timeout what is unsent is dropped and the connection reset.
+    /// Closes a socket, waiting up to the timeout for what is unsent; the port is blocked meanwhile. With a
+    /// timeout of 0, what is unsent is dropped and the connection is reset.
     pub(crate) fn close(&mut self, connection: ConnectionId, timeout: Duration, call: &mut Call) -> Answer {
         if self.session.closes_refused {
             return Err(Failure::Socket(code::UNKNOWN));
@@ -228,8 +228,8 @@ impl Modem {
         sockets
     }
 
-    /// Whether unread bytes of a cut connection can still be read: by the EG800Q's manual QSSLRECV of an
-    /// abnormally closed connection is an ERROR, the EC20's does not mention it.
+    /// Whether the unread bytes of a cut connection are lost. By the EG800Q's manual, QSSLRECV of an abnormally
+    /// closed connection is an ERROR; the EC20's does not mention it.
     pub(crate) fn cut_loses_unread(&self) -> bool {
         self.config.quirks.unread_lost_when_cut || self.config.family == Family::Eg800q
     }

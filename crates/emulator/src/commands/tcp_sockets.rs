@@ -1,4 +1,4 @@
-//! Plain TCP as far as a reachability test needs it: open, look, close. Of MQTT, whether a client is connected.
+//! Plain TCP as far as a reachability test needs it: open, state, close. Of MQTT, whether a client is connected.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The commands of TLS sockets: open, send, receive, close, look.
+//! The commands of TLS sockets: open, send, receive, close, state.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl Modem {
         Ok(self.socket(Service::Tls, self.parameters(list).small(0, 0..=11)?))
     }
 
-    /// The connection of a socket that can carry data.
+    /// The socket that a command names, if it is connected.
     pub(crate) fn connected(&self, list: &[Parameter]) -> Result<&Socket, Failure> {
         let socket = self.tls_socket(list)?.filter(|socket| socket.state == State::Connected);
         socket.ok_or(Failure::Socket(code::CLOSED))

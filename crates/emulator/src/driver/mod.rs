@@ -1,7 +1,7 @@
 //! The modem in the real world: one thread that waits on ports, network and clock, and moves bytes between
 //! them and the core.
 //!
-//! [`Driver`] is the loop; [`spawn`] runs it on a thread of its own, for programs that want a modem inside.
+//! [`Driver`] is the loop; [`spawn`] runs it on a thread of its own, for programs that embed a modem.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -67,7 +67,7 @@ pub enum PortLocation {
     Tcp(SocketAddr),
 }
 
-/// What a modem has done, for people.
+/// What a modem has done, to be shown to the user.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The core's counters.
@@ -76,7 +76,7 @@ pub struct Report {
     pub losses: Vec<Losses>,
 }
 
-/// A modem running on a thread of its own. Dropping it stops the thread and takes its ports away.
+/// A modem running on a thread of its own. Dropping it stops the thread and removes its ports.
 pub struct Embedded {
     paths: Vec<PathBuf>,
     locations: Vec<PortLocation>,
@@ -91,7 +91,7 @@ type Task = Box<dyn FnOnce(&mut Driver, Instant) + Send>;
 /// Starts a modem with at least `ports` pseudoterminals on a thread of its own.
 ///
 /// # Errors
-/// What [`Driver::new`] cannot have, or no thread.
+/// [`Driver::new`] fails, or the thread cannot be started.
 pub fn spawn(options: Options, ports: usize) -> anyhow::Result<Embedded> {
     let mut driver = Driver::new(&options, ports)?;
     let locations = driver.locations();
@@ -124,7 +124,7 @@ impl Embedded {
         &self.locations
     }
 
-    /// Does something to the modem between two events, and waits for the answer; `None` when the modem has
+    /// Runs an action on the modem between two events and returns its result; `None` when the modem has
     /// stopped.
     pub fn with_modem<T: Send + 'static>(
         &self,
@@ -169,7 +169,7 @@ impl Driver {
     /// `least_ptys`; one if nothing else is asked for.
     ///
     /// # Errors
-    /// A port that cannot be had, a transcript that cannot be written.
+    /// A port or a transcript cannot be created.
     pub fn new(options: &Options, least_ptys: usize) -> anyhow::Result<Driver> {
         let poll = Poll::new().context("no poll")?;
         let registry = poll.registry();
@@ -263,8 +263,8 @@ impl Driver {
     pub fn run(&mut self) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(EVENTS_AT_ONCE);
         loop {
-            // Deadlines count from the time that the ports were looked at: what came in since then is still
-            // to be looked at.
+            // Deadlines count from the time at which the ports were handled: what has arrived since then is still
+            // to be handled.
             let now = clock();
             let deadline = if self.settle(now) { self.next_deadline(now) } else { Some(now) };
             self.timer.set(deadline, clock()).context("the timer cannot be set")?;
@@ -285,10 +285,10 @@ impl Driver {
         }
     }
 
-    /// Lets ports and deadlines work until none of them has anything to do, or it is time to look at events
+    /// Handles ports and deadlines until none of them has anything to do, or it is time to look at events
     /// again; true when all is settled.
     ///
-    /// There is one time for all rounds: with a clock that moves on, a line always has another byte to bring.
+    /// All rounds use one time: with a running clock, a line would always have another byte.
     fn settle(&mut self, now: Instant) -> bool {
         for _ in 0..ROUNDS_BETWEEN_EVENTS {
             let mut moved = false;
@@ -404,7 +404,7 @@ const SIGNALS: Token = Token(2);
 const PORT_TOKENS: usize = 16;
 /// The connections' tokens follow.
 const NETWORK_TOKENS: usize = 1024;
-/// A host and a far end that are both fast can keep a modem busy for ever; others must get their turn too.
+/// A fast host and a fast far end can keep a modem busy for ever, and other events must get their turn.
 const ROUNDS_BETWEEN_EVENTS: usize = 64;
 const EVENTS_AT_ONCE: usize = 256;
 const BUFFER_BYTES: usize = 16_384;

@@ -29,7 +29,7 @@ pub(super) struct Port {
     pub(super) losses: Losses,
 }
 
-/// The way to the host.
+/// The connection to the host.
 pub(super) enum Link {
     /// A pseudoterminal.
     Pty(Pty),
@@ -104,8 +104,8 @@ impl Port {
         self.writable |= writable;
     }
 
-    /// Something happened to the link that is no payload, by the token of the given part: a host has closed
-    /// the pseudoterminal, somebody knocks at the listener. False if it is payload after all.
+    /// Handles an event of the link that is not payload, by the token of the given part: a host has closed the
+    /// pseudoterminal, or a client connects. False if the event is about payload after all.
     pub(super) fn link_changed(
         &mut self,
         part: usize,
@@ -121,7 +121,7 @@ impl Port {
     }
 
     fn accept(&mut self, registry: &Registry, around: &mut Surroundings<'_>) {
-        // A client that comes back may overtake the news that it has gone.
+        // A client that connects again may be seen before the end of its last connection.
         self.readable = true;
         self.pump(around);
         let Link::Server(server) = &mut self.link else { return };
@@ -151,11 +151,11 @@ impl Port {
         moved
     }
 
-    /// When the line brings bytes that are not here yet.
+    /// When the next bytes arrive that are still on the line.
     pub(super) fn next_deadline(&self, modem: &Modem, now: Instant) -> Option<Instant> {
         let pacing = self.pacing.as_ref()?;
         let quantum = quantum_bytes(modem.baud(self.number));
-        // What is due already waits for the other side, not for time.
+        // Bytes that are due already wait for the other side, not for time.
         let upcoming =
             |line: &Line| if due(line, quantum, now).is_empty() { line.deadline_for(quantum) } else { None };
         let from_host = if self.holds_host(modem) { None } else { upcoming(&pacing.from_host) };
@@ -183,7 +183,7 @@ impl Port {
         }
     }
 
-    /// Whether the modem holds CTS down.
+    /// Whether the modem stops the host by CTS.
     fn holds_host(&self, modem: &Modem) -> bool {
         modem.flow_control(self.number).cts && modem.wants_bytes(self.number) == 0
     }
@@ -281,8 +281,7 @@ impl Port {
         let (modem, number, now) = (&mut *around.modem, self.number, around.now);
         let Some(pacing) = &mut self.pacing else {
             let count = self.write_to_host_from(modem, now);
-            // If nothing was written there is nothing to report: the modem would look after its sockets for
-            // nothing.
+            // If nothing was written, there is nothing to report: the modem would handle its sockets in vain.
             if count > 0 {
                 modem.written(number, count, now);
             }
@@ -350,7 +349,7 @@ impl Port {
         if modem.flow_control(self.number).rts {
             return false;
         }
-        // They are not taken, and nothing holds the modem: that is how bytes are lost on a real line.
+        // The host does not take the bytes, and nothing stops the modem: they are lost, as on a real line.
         let count = arrived.len();
         self.losses.not_taken_bytes += count as u64;
         pacing.to_host.consume(count);
@@ -387,7 +386,7 @@ impl Port {
         }
     }
 
-    /// A cable pulled: DTR and RTS fall.
+    /// The same as a pulled cable: DTR and RTS fall.
     fn host_gone(&mut self, around: &mut Surroundings<'_>) {
         if let Some(pacing) = &mut self.pacing {
             pacing.host_baud = None;
@@ -400,7 +399,7 @@ impl Port {
         self.writable = true;
     }
 
-    /// The modem's lines change after the last byte that left before them.
+    /// Shows a change of the modem's lines only after the bytes that left before it.
     fn show_lines(&mut self, around: &Surroundings<'_>) {
         let line_is_empty = self.pacing.as_ref().is_none_or(|pacing| pacing.to_host.is_empty());
         if let Link::Server(server) = &mut self.link
@@ -429,7 +428,7 @@ impl Link {
         }
     }
 
-    /// Registers what is known at the beginning; a server has done so, and its client comes later.
+    /// Registers a pseudoterminal. A server has registered its listener itself, and its client comes later.
     pub(super) fn register(&self, registry: &Registry, tokens: [Token; 2]) -> io::Result<()> {
         match self {
             Link::Pty(pty) => pty.register(registry, tokens),
@@ -471,10 +470,10 @@ fn due(line: &Line, quantum: usize, now: Instant) -> &[u8] {
     if arrived.len() >= quantum || arrived.len() == all { arrived } else { &[] }
 }
 
-/// Bytes are handed on by the millisecond, and the last of them to the nanosecond.
+/// Bytes are handed on in portions of about 1 ms, and the last portion as soon as it has arrived.
 fn quantum_bytes(baud: u32) -> usize {
     (baud / 10_000).max(1) as usize
 }
 
-/// What one direction of a line holds: 9 ms at 921600 baud, so that the loop need not be punctual.
+/// What one direction of a line holds: 11 ms at 921600 baud, so that the loop need not be punctual.
 const LINE_BYTES: usize = 1024;

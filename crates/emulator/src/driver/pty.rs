@@ -19,7 +19,7 @@ use rustix::termios::{OptionalActions, Termios, ioctl_tiocnxcl, tcgetattr, tcset
 /// The modem's end of a pseudoterminal.
 pub(super) struct Pty {
     master: File,
-    /// Kept open, so that a host that comes and goes does not look like a broken line.
+    /// Kept open, so that a host that closes it does not look like a broken line.
     slave: OwnedFd,
     /// Reports when a host has closed the slave.
     watch: OwnedFd,
@@ -59,7 +59,7 @@ impl Pty {
         self.link.as_deref().unwrap_or(&self.path)
     }
 
-    /// Registers the line under the first token, and the watch under the second.
+    /// Registers the master under the first token, and the watch under the second.
     pub(super) fn register(&self, registry: &Registry, tokens: [Token; 2]) -> io::Result<()> {
         let (line, watch) = (self.master.as_raw_fd(), self.watch.as_raw_fd());
         registry.register(&mut SourceFd(&line), tokens[0], Interest::READABLE | Interest::WRITABLE)?;

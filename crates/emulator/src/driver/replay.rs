@@ -61,7 +61,7 @@ impl Player {
         self.pty.path()
     }
 
-    /// What ends it.
+    /// A handle that ends it.
     pub fn stopper(&self) -> Stop {
         Stop { waker: Arc::clone(&self.waker), stop: Arc::clone(&self.stop) }
     }

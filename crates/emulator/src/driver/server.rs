@@ -1,7 +1,7 @@
 //! A serial port of the modem that is reached by TCP: raw, or with the COM port option of RFC 2217.
 //!
-//! One client at a time, as with a real port; a second one is turned away. What the modem sends while no
-//! client is connected is lost.
+//! It serves one client at a time, as a real port does; a second one is turned away. What the modem sends while
+//! no client is connected is lost.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ pub(super) struct Server {
     lines: ModemLines,
 }
 
-/// How bytes are carried.
+/// How bytes are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// As they are.
@@ -68,7 +68,7 @@ impl Server {
         }
     }
 
-    /// Whether DTR and RTS are known; raw TCP knows nothing of them.
+    /// Whether the protocol transmits DTR and RTS; raw TCP does not.
     pub(super) fn carries_lines(&self) -> bool {
         self.protocol == Protocol::Rfc2217
     }
@@ -79,7 +79,7 @@ impl Server {
         telnet.map_or((false, false), Telnet::host_lines)
     }
 
-    /// Takes all who want to connect; true when one of them is now the client.
+    /// Accepts all waiting connections; true when one of them is now the client.
     pub(super) fn accept(&mut self, registry: &Registry, baud: u32) -> bool {
         let mut connected = false;
         loop {
@@ -117,7 +117,7 @@ impl Server {
         }
     }
 
-    /// Reads payload; 0 when there were only requests. "Not connected" once when the client has gone.
+    /// Reads payload; 0 when there were only requests. Fails once with "not connected" when the client has gone.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(client) = &mut self.client else { return Err(ErrorKind::WouldBlock.into()) };
         let outcome = client.read(buffer);
@@ -127,7 +127,7 @@ impl Server {
         }
     }
 
-    /// Writes payload. Without a client it is taken and goes nowhere.
+    /// Writes payload. Without a client, all of it is taken and lost.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(client) = &mut self.client else { return Ok(bytes.len()) };
         match client.write(bytes) {
@@ -136,7 +136,7 @@ impl Server {
         }
     }
 
-    /// Sends what is ready; there may be answers even when there is no payload.
+    /// Sends what is ready. There may be Telnet answers even when there is no payload.
     pub(super) fn flush(&mut self) {
         if let Some(client) = &mut self.client {
             // A client that has gone is noticed by the next read.
@@ -149,7 +149,7 @@ impl Server {
         self.client.as_mut().map(|client| std::mem::take(&mut client.requests)).unwrap_or_default()
     }
 
-    /// Passes on the modem's lines.
+    /// Reports the modem's lines to the client.
     pub(super) fn set_lines(&mut self, lines: ModemLines) {
         if lines == self.lines {
             return;
@@ -178,7 +178,7 @@ impl Client {
                 count => Ok(count),
             };
         };
-        // Payload is never longer than what it is made from, so that a buffer's worth fits.
+        // Decoded payload is never longer than its encoding, so a full buffer fits.
         while self.incoming.is_empty() {
             let count = match self.stream.read(buffer) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -239,7 +239,7 @@ impl Client {
     }
 }
 
-/// Payload escaped at once.
+/// Most payload bytes escaped at once.
 const CHUNK_BYTES: usize = 4096;
-/// Answers that wait for a client to read them.
+/// Most bytes of answers that wait for the client to read them.
 const OUTGOING_LIMIT_BYTES: usize = 65_536;

@@ -20,7 +20,7 @@ pub(super) struct Telnet {
     lines: ModemLines,
 }
 
-/// What a client wants of the port.
+/// A client's request to the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     /// DTR asserted or not.
@@ -31,9 +31,9 @@ pub(super) enum Request {
     Baud(u32),
     /// Send no payload until the client allows it.
     Suspend(bool),
-    /// Forget what is buffered on the way to the host.
+    /// Drop what is buffered on the way to the host.
     PurgeTowardsHost,
-    /// Forget what is buffered on the way to the modem.
+    /// Drop what is buffered on the way to the modem.
     PurgeTowardsModem,
 }
 
@@ -63,7 +63,7 @@ impl Telnet {
         &mut self.replies
     }
 
-    /// Takes bytes as they came; they may be split anywhere.
+    /// Takes bytes as they arrived; they may be split anywhere.
     pub(super) fn received(&mut self, bytes: &[u8], payload: &mut Vec<u8>, requests: &mut Vec<Request>) {
         for &byte in bytes {
             self.state = match std::mem::replace(&mut self.state, State::Payload) {
@@ -110,7 +110,7 @@ impl Telnet {
         }
     }
 
-    /// Reports the modem's lines to the client, if it wants to know what has changed.
+    /// Reports the modem's lines to the client, if its mask selects a line that has changed.
     pub(super) fn set_lines(&mut self, lines: ModemLines) {
         let before = level_bits(self.lines);
         self.lines = lines;
@@ -230,7 +230,7 @@ impl Telnet {
                 self.settings.flow_control = value;
                 value
             }
-            // Break is not kept: a modem does not care.
+            // A break has no effect on the modem, so it is always reported off.
             4 => 6,
             7 => {
                 if self.settings.dtr {

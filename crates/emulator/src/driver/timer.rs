@@ -44,7 +44,7 @@ impl Timer {
         Ok(())
     }
 
-    /// The poll was woken: the timer is no longer set.
+    /// The timer has woken the poll: it is no longer set.
     pub(super) fn rang(&mut self) {
         self.set_for = None;
     }

@@ -1,8 +1,9 @@
-//! What passed on a port, written down for people: `>` the host, `<` the modem, `@` the time since the last
-//! line, `[n]` n bytes of payload.
+//! A readable record of what passed on a port: `>` the host, `<` the modem, `@` the time since the last line,
+//! `[n]` n bytes of payload.
 //!
-//! Payload is distinguished from text by what was announced (AT+QSSLSEND, +QSSLRECV, the recv URC, AT+QFUPL),
-//! and by CONNECT in data mode, whose end is recognised by the modem's words. It is a log; it checks nothing.
+//! Payload is distinguished from text by what was announced (AT+QSSLSEND, +QSSLRECV, the recv URC, AT+QFUPL).
+//! Data mode begins with CONNECT, and its end is recognised by OK or NO CARRIER. The record is a log; it checks
+//! nothing.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ pub(super) struct Transcript {
     output: Box<dyn Write + Send>,
     host: Side,
     modem: Side,
-    /// What the host's last command makes of the modem's next prompt or CONNECT.
+    /// What the modem's next prompt or CONNECT means after the host's last command.
     announced: Announced,
     last_line: Option<Instant>,
 }
@@ -28,7 +29,7 @@ struct Side {
 enum Mode {
     #[default]
     Lines,
-    /// So many bytes are still to come.
+    /// This many bytes are still to come.
     Payload(usize),
     /// Until Ctrl+Z or ESC.
     Terminated,
@@ -164,7 +165,7 @@ impl Transcript {
         let text = std::mem::take(&mut self.modem.text);
         // An echoed command ends with a CR of its own.
         let text = text_of(text.trim_ascii_end());
-        // The prompt of some firmware has a line end.
+        // Some firmware ends its prompt with a line end.
         if text == ">" {
             return self.prompt(now);
         }
@@ -218,7 +219,7 @@ impl Transcript {
     }
 }
 
-/// Pauses shorter than this are not written down.
+/// Shorter pauses are not recorded.
 const WORTH_MENTIONING: Duration = Duration::from_millis(10);
 /// A line without end is cut here.
 const LINE_LIMIT_BYTES: usize = 4096;
@@ -226,7 +227,7 @@ const LINE_LIMIT_BYTES: usize = 4096;
 const SHOWN_PAYLOAD_BYTES: usize = 64;
 const CTRL_Z: u8 = 0x1A;
 const ESC: u8 = 0x1B;
-/// How data mode ends, when it is at the end of what arrived together.
+/// The answers that end data mode, when they are at the end of what arrived together.
 const LEAVING: [&str; 2] = ["\r\nOK\r\n", "\r\nNO CARRIER\r\n"];
 
 fn payload_of(count: Option<usize>) -> Mode {
@@ -243,7 +244,7 @@ fn payload_text(payload: &[u8]) -> String {
     format!("[{}] {}", payload.len(), text_of(payload))
 }
 
-/// Everything that is not printable as a C escape.
+/// Text in which everything unprintable is a C escape.
 fn text_of(bytes: &[u8]) -> String {
     let escape = |byte: &u8| match byte {
         b'\'' | b'"' => char::from(*byte).to_string(),
@@ -278,7 +279,7 @@ mod tests {
         }
     }
 
-    /// Plays a dialogue in pieces of `size` and returns what was written down.
+    /// Plays a dialogue in pieces of `size` and returns the transcript.
     fn written(dialogue: &[(char, &[u8])], size: usize) -> String {
         let page = Page::default();
         let mut transcript = Transcript::new(Box::new(page.clone()));

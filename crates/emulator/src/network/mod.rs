@@ -1,7 +1,7 @@
 //! The world beyond the modem's antenna, as its core sees it.
 //!
-//! The core asks for TLS connections and moves bytes; who answers is the caller's choice: `simulated` for
-//! tests in simulated time, `real` for OpenSSL and TCP.
+//! The core opens TLS connections and moves bytes. The caller chooses the network: `simulated` for tests in
+//! simulated time, `real` for OpenSSL and TCP.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -16,7 +16,7 @@ pub struct ConnectionId(pub u64);
 
 /// TLS connections, and the few other services a modem uses of its network.
 ///
-/// Nothing here blocks. The caller drives the world and then calls `Modem::network_changed`, upon which the
+/// Nothing here blocks. The caller drives the network and then calls `Modem::network_changed`, upon which the
 /// core asks about its connections again.
 pub trait Network {
     /// Starts a connection; its outcome is seen through [`Network::state`].
