@@ -1,7 +1,7 @@
-//! A command line, without its AT and its CR, taken apart into commands and their parameters.
+//! Parses a command line, without its AT and its CR, into commands and their parameters.
 //!
-//! Names are not case-sensitive, blanks outside of quotes mean nothing (V.250), extended commands are
-//! separated by `;`, basic ones may follow each other directly. What cannot be read becomes an unknown
+//! Names are not case-sensitive, and blanks outside of quotes are ignored (V.250). Extended commands are
+//! separated by `;`; basic ones may follow each other directly. What cannot be parsed becomes an unknown
 //! command, so that the commands before it are still carried out.
 
 use std::collections::VecDeque;
@@ -10,12 +10,12 @@ use std::ops::RangeInclusive;
 /// One command of a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Command {
-    /// In capitals, without `+`: `QSSLOPEN`, `&D`, `E`, `S0`. Empty if it could not be read.
+    /// In capitals, without `+`: `QSSLOPEN`, `&D`, `E`, `S0`. Empty if it could not be parsed.
     pub(crate) name: String,
     pub(crate) kind: Kind,
 }
 
-/// What is done with the command.
+/// The form of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `AT+X`
@@ -40,10 +40,10 @@ pub(crate) enum Parameter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Invalid;
 
-/// Takes a command line apart.
+/// Parses a command line.
 pub(crate) fn parse(line: &[u8]) -> VecDeque<Command> {
     let mut commands = VecDeque::new();
-    // Text that is not UTF-8 can be no name of anything this modem knows.
+    // No command that this modem knows has text that is not UTF-8.
     let Ok(line) = std::str::from_utf8(line) else {
         return VecDeque::from([Command::unreadable()]);
     };
@@ -73,7 +73,7 @@ fn next_command(text: &str) -> Option<(Command, &str)> {
         let (name, rest) = text.split_at(end);
         let (kind, rest) = kind_of(rest)?;
         let at_separator = rest.is_empty() || rest.starts_with(';');
-        // Three letters at least: so no extended command can be taken for a basic one of the same name.
+        // An extended name has at least three letters, so it cannot be confused with the name of a basic command.
         let named = name.len() >= 3 && name.bytes().take(3).all(|letter| letter.is_ascii_alphabetic());
         (named && at_separator).then(|| (Command { name: name.to_ascii_uppercase(), kind }, rest))
     } else {
@@ -210,7 +210,7 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// A text, which must be in quotes.
+    /// Text, which must be in quotes.
     pub(crate) fn text(&self, index: usize) -> Result<&'a str, Invalid> {
         match self.list.get(index) {
             Some(Parameter::Quoted(text)) => Ok(text),
@@ -225,7 +225,7 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// A code such as 0X0035; in quotes only where numbers may be.
+    /// A code such as 0X0035; in quotes only if numbers may be.
     pub(crate) fn code(&self, index: usize) -> Result<u16, Invalid> {
         let text = match self.list.get(index) {
             Some(Parameter::Bare(text)) => text,

@@ -1,4 +1,4 @@
-//! Boot, power-down, and what happens by itself later.
+//! Boot, power-down, and scheduled events.
 
 use std::time::{Duration, Instant};
 
@@ -109,21 +109,21 @@ impl Modem {
         }
     }
 
-    /// What other programs have it send comes in turn, where it is configured.
+    /// Schedules the next text that other programs make the modem send, if that is configured.
     fn schedule_others(&mut self, next: usize, now: Instant) {
         if let Some(every) = self.config.others_speak_every.filter(|every| !every.is_zero()) {
             self.schedule(now + every, Event::Others(next));
         }
     }
 
-    /// The modem begins to look for its network.
+    /// The modem begins to search for its network.
     pub(crate) fn search_network(&mut self, now: Instant) {
         self.session.searching_since = Some(now);
         self.schedule_registration(now);
     }
 }
 
-/// What other programs on the same modem may have it send.
+/// Texts that other programs on the same modem make it send.
 const OTHERS: [&str; 6] = [
     "\r\n+QIURC: \"recv\",5,52\r\n\r\n+QSSLURC: \"closed\",0\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX",
     "\r\n+QIURC: \"recv\",5,4,\"192.0.2.7\",5683\r\nABCD",

@@ -1,4 +1,4 @@
-//! A byte queue that is seen as one slice; its users keep it within their limits.
+//! A byte queue whose content is one slice; its users keep it within their limits.
 
 /// Bytes waiting, first in first out.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +21,8 @@ impl Queue {
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        // What was taken is given up only when it is the larger part, so that a byte is moved at most once
-        // on average.
+        // Consumed bytes are removed only when they are the larger part, so that a byte is moved at most once on
+        // average.
         if self.start > self.len() {
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -40,7 +40,7 @@ impl Queue {
         count
     }
 
-    /// Takes bytes off the front and gives them out.
+    /// Takes bytes off the front and returns them.
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         let count = count.min(self.len());
         let taken = self.as_slice()[..count].to_vec();

@@ -1,8 +1,8 @@
 //! What real modules do that is not in the manuals, as switches.
 //!
-//! Every switch is off in a strict modem, which speaks as the manuals read. The field set turns on what is
-//! common in real firmware, so that drivers written against hardware run unchanged. Each switch can be
-//! reached by its name, for a command line.
+//! Every switch is off in a strict modem, which acts as the manuals read. The field set turns on what is
+//! common in real firmware, so that drivers written against hardware run unchanged. A command line can set each
+//! switch by its name.
 
 use std::num::NonZeroU32;
 

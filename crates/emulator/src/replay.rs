@@ -1,25 +1,25 @@
-//! A recording played back: what a modem once sent, sent again to a host that sends the same commands.
+//! Plays a recording back: sends what a modem once sent to a host that sends the same commands.
 //!
 //! The notation is that of transcripts: `>` the host, `<` the modem, `@ +1.250s` a pause, `#` a remark, `[n]
-//! text` n bytes of payload. A host that starts afresh does not send word for word what was recorded: each of
-//! its lines is looked for from the present position on, then from the beginning, and the modem's lines after
-//! it follow. A line that is not in the recording is answered with `OK`. Payload that was left out of the
-//! recording is made up.
+//! text` n bytes of payload. A host that starts afresh does not send exactly what was recorded. So each of its
+//! lines is searched for from the present position on, then from the beginning, and the modem's lines after it
+//! are sent. A line that is not in the recording is answered with `OK`. Payload that was left out of the
+//! recording is filled in.
 
 use std::time::{Duration, Instant};
 
-/// A recording and how far it was played. Bytes in, bytes out, time as an argument.
+/// A recording and the position in it. It does no I/O, and time is an argument.
 #[derive(Debug)]
 pub struct Replay {
     steps: Vec<Step>,
-    /// What follows.
+    /// The next step.
     position: usize,
     line: Vec<u8>,
     /// The port is a stream: what the host sends is payload.
     is_stream: bool,
-    /// So many bytes of the host's payload are still to come.
+    /// This many bytes of the host's payload are still to come.
     payload_left: usize,
-    /// The modem's next line is not sent before.
+    /// The modem's next line is not sent before this time.
     not_before: Option<Instant>,
     output: Vec<u8>,
     unknown_lines: u64,
@@ -40,7 +40,7 @@ impl Replay {
     /// Reads a recording.
     ///
     /// # Errors
-    /// The number of the first line that is not of the notation, from 1.
+    /// The number, from 1, of the first line that is not in the notation.
     pub fn new(text: &str) -> Result<Replay, usize> {
         let mut steps = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -58,7 +58,7 @@ impl Replay {
         })
     }
 
-    /// The host sent this.
+    /// The host has sent these bytes.
     pub fn received(&mut self, bytes: &[u8], now: Instant) {
         for &byte in bytes {
             if self.payload_left > 0 {
@@ -86,12 +86,12 @@ impl Replay {
         }
     }
 
-    /// What waits to be sent.
+    /// The bytes that wait to be sent.
     pub fn output(&self) -> &[u8] {
         &self.output
     }
 
-    /// So many bytes of it were.
+    /// This many bytes of the output have been sent.
     pub fn written(&mut self, count: usize) {
         self.output.drain(..count);
     }
@@ -110,7 +110,7 @@ impl Replay {
         }
     }
 
-    /// How many lines of the host were in no place of the recording.
+    /// How many lines of the host were not in the recording.
     pub fn unknown_lines(&self) -> u64 {
         self.unknown_lines
     }
@@ -129,7 +129,7 @@ impl Replay {
                 self.position = index + 1;
                 self.play(now);
             }
-            // A lone AT asks whether the modem answers, and data mode has no lines.
+            // Data mode has no lines, so a line that matches nothing is payload.
             None if self.is_stream => {}
             None => {
                 log::info!("not in the recording: {line}");
@@ -139,7 +139,7 @@ impl Replay {
         }
     }
 
-    /// Sends what the modem sent until it was the host's turn.
+    /// Sends the modem's lines up to the next one of the host.
     fn play(&mut self, now: Instant) {
         while let Some(step) = self.steps.get(self.position) {
             match step {
@@ -157,7 +157,7 @@ impl Replay {
                     self.line.clear();
                 }
                 Step::Pause(pause) => {
-                    // A pause of the host is its own affair.
+                    // A pause before a line of the host is not waited for: the host keeps its own time.
                     if matches!(self.steps.get(self.position + 1), Some(Step::Modem(_) | Step::Stream)) {
                         self.not_before = Some(now + *pause);
                         return;
@@ -169,7 +169,7 @@ impl Replay {
     }
 }
 
-/// Adds the meaning of a line of a recording; `None`: it is none.
+/// Adds the steps of a line of a recording; `None` if the line is not in the notation.
 fn add_steps(line: &str, steps: &mut Vec<Step>) -> Option<()> {
     let Some((sign, text)) = line.split_at_checked(1) else { return Some(()) };
     let text = text.strip_prefix(' ').unwrap_or(text);
@@ -214,14 +214,14 @@ fn add_steps(line: &str, steps: &mut Vec<Step>) -> Option<()> {
     Some(())
 }
 
-/// `[n]` or `[n] text`: the length, and what it consists of if that was recorded.
+/// `[n]` or `[n] text`: the length, and the bytes if they were recorded.
 fn payload(text: &str) -> Option<(usize, Vec<u8>)> {
     let (length, rest) = text.strip_prefix('[')?.split_once(']')?;
     let length = length.parse().ok().filter(|length| *length <= PAYLOAD_LIMIT_BYTES)?;
     Some((length, unescaped(rest.strip_prefix(' ').unwrap_or(rest))))
 }
 
-/// So many bytes, those that are known first.
+/// `length` bytes, beginning with those that are known.
 fn made_up(mut content: Vec<u8>, length: usize) -> Vec<u8> {
     content.resize(length, b'.');
     content
@@ -256,7 +256,7 @@ fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// A line of the host that is longer is none.
+/// A longer line of the host is not a line.
 const LINE_LIMIT_BYTES: usize = 4096;
 /// More than any message announces.
 const PAYLOAD_LIMIT_BYTES: usize = 1 << 20;
@@ -272,7 +272,7 @@ mod tests {
         < +QSSLOPEN: 4,0\n@ +9.000s\n> AT+QSSLSEND=4,5\n< >\n> [5]\n< SEND OK\n< +QSSLURC: \"recv\",4,4\n< [4] \\r\\nOK\n\
         < +QSSLURC: \"recv\",4,3\n< [3]\n";
 
-    /// What is answered to this, pauses left out.
+    /// The answer to these bytes, without waiting for pauses.
     fn said(replay: &mut Replay, host: &[u8]) -> String {
         replay.received(host, start());
         while let Some(deadline) = replay.next_deadline() {

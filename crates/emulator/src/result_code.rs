@@ -41,7 +41,7 @@ pub(crate) mod cme {
     pub(crate) const FILE_TIMEOUT: u16 = 421;
 }
 
-/// The result code for a connection that never came to be. In practice 566 stands for every TLS failure.
+/// The result code for a connection that was not established. In practice 566 stands for every TLS failure.
 pub(crate) fn open_failure(failure: &OpenFailure) -> u16 {
     match failure {
         OpenFailure::Dns => socket::DNS_FAILED,

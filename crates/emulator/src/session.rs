@@ -1,4 +1,4 @@
-//! What a modem forgets when it reboots: sockets, contexts, settings, registration.
+//! The state that a reboot resets: sockets, contexts, settings, registration.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -9,7 +9,7 @@ use crate::network::ConnectionId;
 use crate::socket::Socket;
 use crate::ssl_settings::SslSettings;
 
-/// Everything volatile but the ports.
+/// All volatile state except that of the ports.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) sockets: Vec<Socket>,
@@ -23,14 +23,14 @@ pub(crate) struct Session {
     pub(crate) last_transparent: Option<ConnectionId>,
     /// Sockets opened since the boot.
     pub(crate) opens: u32,
-    /// A fault: no close works any more.
+    /// A fault: every close is refused.
     pub(crate) closes_refused: bool,
     /// The connection that was pushed last; the next one is another's turn.
     pub(crate) pushed_last: Option<ConnectionId>,
     /// AT+CFUN: 0, 1 or 4
     pub(crate) functionality: u8,
     pub(crate) sim_usable: bool,
-    /// Since when the modem looks for a network.
+    /// Since when the modem searches for a network.
     pub(crate) searching_since: Option<Instant>,
     /// AT+CREG, AT+CGREG and AT+CEREG: 0 no URC, 1 URC, 2 URC with location
     pub(crate) registration_urcs: [u8; 3],
@@ -49,7 +49,7 @@ pub(crate) struct PdpContext {
     pub(crate) settings: Option<PdpSettings>,
     /// Its address while it is active.
     pub(crate) address: Option<Ipv4Addr>,
-    /// It claims to be active and carries nothing.
+    /// It is reported active, but no traffic gets through.
     pub(crate) worn_out: bool,
     pub(crate) activations: u8,
     pub(crate) name_servers: Vec<String>,
@@ -65,7 +65,7 @@ pub(crate) struct PdpSettings {
     pub(crate) authentication: u8,
 }
 
-/// AT+QICFG: how payload is written.
+/// AT+QICFG: the form of payload and results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct DataFormat {
     /// "viewmode": payload after its header on one line
@@ -92,7 +92,7 @@ pub(crate) enum UrcPort {
 impl Session {
     pub(crate) fn new(config: &Config) -> Session {
         let has = |port| config.ports.contains(&port);
-        // Not in the SSL manuals: usbat where there is one, else uart1, else what there is.
+        // The SSL manuals do not define this default: usbat if the modem has it, else uart1, else the first port.
         let urc_port = [PortName::UsbAt, PortName::Uart1].into_iter().find(|port| has(*port));
         Session {
             sockets: Vec::new(),

@@ -16,7 +16,7 @@ pub(crate) struct Socket {
     pub(crate) pdp_context: u8,
     pub(crate) ssl_context: u8,
     pub(crate) access: AccessMode,
-    /// Index of the port it was opened on, or that carries it.
+    /// Index of the port it was opened on, or whose stream it is.
     pub(crate) port: usize,
     pub(crate) remote_port: u16,
     pub(crate) remote: Option<IpAddr>,
@@ -26,19 +26,19 @@ pub(crate) struct Socket {
     pub(crate) linked: bool,
     /// From the host, not yet taken by the network.
     pub(crate) outgoing: Queue,
-    /// Bytes that the network took and the far end has not, when last asked.
+    /// Bytes that the network had taken and the far end had not, at the last check.
     pub(crate) unsent: usize,
     /// From the far end, not yet taken by the host.
     pub(crate) incoming: Queue,
     /// All bytes that were ever put into `incoming`.
     pub(crate) received_total: u64,
-    /// Whether the bytes in `incoming` were announced to the host, which happens again only after it read 0.
+    /// Whether the bytes in `incoming` were announced to the host. It is announced again only after a read of 0 bytes.
     pub(crate) announced: bool,
     /// Whether `incoming` waits for the next arrival.
     pub(crate) held: bool,
 }
 
-/// What kind of connection.
+/// The kind of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     /// AT+QSSLOPEN
@@ -64,9 +64,9 @@ pub(crate) enum AccessMode {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Under way since `since`; its outcome, once known, is reported no sooner than `told_at`, and without
-    /// one it is given up at `given_up_at`. A silent one is never reported. One that is `predetermined` fails
-    /// with that code whatever the network reports.
+    /// Under way. Its outcome, once known, is reported no sooner than `told_at`; without an outcome it is given
+    /// up at `given_up_at`. A silent one is never reported. A `predetermined` one fails with that code, whatever
+    /// the network reports.
     Opening {
         told_at: Instant,
         given_up_at: Instant,
@@ -74,13 +74,13 @@ pub(crate) enum State {
         predetermined: Option<u16>,
     },
     Connected,
-    /// Gone. `told`: whether the host knows by a URC.
+    /// Ended. `told`: whether a URC has reported it to the host.
     Ended {
         how: End,
         told: bool,
     },
-    /// AT+QSSLCLOSE was given; at `until` the rest is dropped. `answers` is the port that gets a late
-    /// result where closing is asynchronous.
+    /// Closing by AT+QSSLCLOSE; at `until` the rest is dropped. `answers` is the port that gets the late result
+    /// if closing is asynchronous.
     Closing {
         until: Instant,
         answers: Option<usize>,
@@ -150,8 +150,8 @@ impl Socket {
         self.outgoing.len() + self.unsent
     }
 
-    /// Changes the way data reaches the host. What already lies in the buffer is not announced, and if
-    /// leftovers are held it waits for the next arrival.
+    /// Changes how data reaches the host. Bytes that are already in the buffer are not announced; if
+    /// leftovers are held, they wait for the next arrival.
     pub(crate) fn switch(&mut self, access: AccessMode, leftovers_held: bool) {
         self.access = access;
         self.announced = access == AccessMode::Buffer && !self.incoming.is_empty();

@@ -1,6 +1,6 @@
 //! The present settings of SSL contexts, and which keys a family has (both manuals, 2.1.1 and 2.2.1).
 //!
-//! The defaults of the EG800Q are assumed, since its manual lost its underlines.
+//! The defaults of the EG800Q are assumed, because its manual has lost the underlines that mark them.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -22,7 +22,7 @@ pub(crate) struct SslContext {
     pub(crate) texts: BTreeMap<&'static str, Vec<String>>,
 }
 
-/// A key and what it takes.
+/// A key and the form of its values.
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) form: Form,
@@ -37,7 +37,7 @@ pub(crate) enum Form {
     },
     /// One code of the family, or 0XFFFF for all.
     Cipher { default: u16 },
-    /// Texts, of which so many must be given, and their names in the test command.
+    /// Texts, of which `required` must be given, and their names in the test command.
     Texts { required: usize, names: &'static [&'static str] },
     /// A path by certificate number instead of context.
     Chain,

@@ -47,7 +47,7 @@ impl DriveName {
 }
 
 impl FileName {
-    /// Reads a path; `None` if it names no file that could be.
+    /// Parses a path; `None` if it is not a valid name of a file.
     pub(crate) fn parse(path: &str) -> Option<FileName> {
         let (drive, name) = match path.split_once(':') {
             Some((drive, name)) => (DriveName::from_name(drive)?, name),
@@ -91,7 +91,7 @@ impl Store {
         self.get(&FileName::parse(path)?)
     }
 
-    /// Stores a file, which replaces one of that name. The caller has asked whether there is room.
+    /// Stores a file, replacing one of that name. The caller has checked that there is room.
     pub(crate) fn put(&mut self, name: FileName, content: Vec<u8>) {
         self.drive_mut(name.drive).files.insert(name.name, content);
     }
@@ -101,7 +101,7 @@ impl Store {
         self.drive_mut(name.drive).files.remove(&name.name).is_some()
     }
 
-    /// Turns the first pairs of bytes of every file in flash about, so that its checksum stays.
+    /// Swaps the first two pairs of bytes of every file in flash, which keeps its checksum.
     pub(crate) fn forge(&mut self) {
         for content in self.ufs.files.values_mut() {
             if content.len() >= 4 && content[..2] != content[2..4] {
@@ -120,7 +120,7 @@ impl Drive {
         self.size
     }
 
-    /// Bytes in whole blocks that no file takes.
+    /// Free bytes, in whole blocks.
     pub(crate) fn free(&self) -> usize {
         let files: usize = self.files.values().map(|content| blocks(content.len())).sum();
         self.size.saturating_sub(self.occupied).saturating_sub(files)

@@ -1,7 +1,7 @@
-//! TLS servers on loopback, with certificates made on the spot: the far end of demos and end-to-end tests.
+//! TLS servers on loopback, with certificates that are made at run time: the servers of demos and end-to-end tests.
 //!
-//! Each [`TestServer`] has a port of its own and a thread for every connection, is configured by plain data,
-//! and keeps a record of what it saw, which tests can wait for. It is no server for anything else.
+//! Each [`TestServer`] has a port of its own and a thread for every connection. It is configured by plain data,
+//! and keeps a record of what it received, which tests can wait for. It is not meant for other uses.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -27,12 +27,12 @@ pub use self::certificates::{Authority, CertificateRequest, Identity, KeyKind, U
 mod certificates;
 mod http;
 
-/// What a server is.
+/// The options of a server.
 #[derive(Clone, Default)]
 pub struct ServerOptions {
     /// Certificate and key; without them only a pre-shared key is left to authenticate by.
     pub identity: Option<Identity>,
-    /// No TLS at all: plain TCP.
+    /// Plain TCP, without TLS.
     pub plain: bool,
     /// The lowest version accepted; `None` accepts anything OpenSSL has, SSL 3.0 included.
     pub lowest_version: Option<SslVersion>,
@@ -43,14 +43,14 @@ pub struct ServerOptions {
     pub cipher_list: Option<String>,
     /// Clients must show a certificate of this authority.
     pub client_authority: Option<X509>,
-    /// Identity and key that a client may authenticate by instead of looking at a certificate.
+    /// Identity and key of a pre-shared key, which client and server may use instead of a certificate.
     pub psk: Option<(String, Vec<u8>)>,
     /// Clients that offer other protocols are refused in the handshake, those that offer none are cut off
     /// right after it.
     pub alpn: Option<String>,
-    /// Clients that do not send the name that they want are refused in the handshake.
+    /// Clients that do not send a server name are refused in the handshake.
     pub demands_name: bool,
-    /// Negotiates anew right after the handshake, and cuts off clients that will not. Up to TLS 1.2.
+    /// Renegotiates right after the handshake, and cuts off clients that refuse. Up to TLS 1.2.
     pub renegotiates: bool,
     /// What it does with a connection.
     pub behaviour: Behaviour,
@@ -61,20 +61,20 @@ pub struct ServerOptions {
 /// What a server does with a connection once the handshake is over.
 #[derive(Clone, Debug, Default)]
 pub enum Behaviour {
-    /// Sends back what it gets, until the client ends.
+    /// Sends back what it receives, until the client ends.
     #[default]
     Echo,
-    /// Reads so many bytes and answers with their SHA-256 in 64 hexadecimal digits and a line feed.
+    /// Reads this many bytes and answers with their SHA-256 in 64 hexadecimal digits and a line feed.
     Digest {
         /// How many bytes.
         bytes: u64,
     },
-    /// Sends so many bytes of [`fill_pattern`] without waiting for any.
+    /// Sends this many bytes of [`fill_pattern`] without reading.
     Source {
         /// How many bytes.
         bytes: u64,
     },
-    /// Reads so many bytes, waits, and answers.
+    /// Reads this many bytes, waits, and answers.
     Respond {
         /// Length of the request in bytes.
         request_bytes: usize,
@@ -83,8 +83,8 @@ pub enum Behaviour {
         /// The response.
         response: Vec<u8>,
     },
-    /// HTTP/1.1 with keep-alive: `GET /` is a greeting, `GET /bytes/N` gives N bytes of [`fill_pattern`],
-    /// `PUT` or `POST` of a body with a Content-Length gives its SHA-256.
+    /// HTTP/1.1 with keep-alive: `GET /` returns a greeting, `GET /bytes/N` returns N bytes of [`fill_pattern`],
+    /// `PUT` or `POST` of a body with a Content-Length returns its SHA-256.
     Http,
     /// Never reads and never writes, until the server is dropped.
     Silent,
@@ -100,24 +100,24 @@ pub enum Ending {
     Truncated,
     /// RST.
     Reset,
-    /// The server stays, reading, until the client ends.
+    /// The server goes on reading until the client ends.
     Wait,
 }
 
-/// What a server saw of one connection.
+/// What a server has recorded of one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The handshake, or what OpenSSL reported about its failure.
     pub handshake: Option<Result<Handshake, String>>,
-    /// How many bytes came in.
+    /// How many bytes were received.
     pub received_bytes: u64,
     /// How the client ended, once it has.
     pub client_end: Option<ClientEnd>,
-    /// Whether the server has let go of it.
+    /// Whether the server has finished with it.
     pub over: bool,
 }
 
-/// What was agreed upon.
+/// What was negotiated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handshake {
     /// OpenSSL's name of the version, such as `TLSv1.2`; empty for plain TCP.
@@ -126,7 +126,7 @@ pub struct Handshake {
     pub cipher: String,
     /// The name that the client sent.
     pub server_name: Option<String>,
-    /// The protocol agreed upon.
+    /// The negotiated protocol.
     pub alpn: Option<String>,
     /// Whether an earlier session was resumed.
     pub session_reused: bool,
@@ -154,7 +154,7 @@ impl TestServer {
     /// Starts a server on a free port of 127.0.0.1.
     ///
     /// # Errors
-    /// A port that cannot be had, or options that OpenSSL refuses.
+    /// No port is free, or OpenSSL refuses the options.
     pub fn start(options: ServerOptions) -> io::Result<TestServer> {
         let context = if options.plain { None } else { Some(context(&options)?) };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -172,7 +172,7 @@ impl TestServer {
         self.address
     }
 
-    /// What was seen so far, by connection in the order of acceptance.
+    /// The records so far, one per connection, in the order of acceptance.
     pub fn records(&self) -> Vec<Record> {
         self.shared.lock().records.clone()
     }
@@ -195,7 +195,7 @@ impl TestServer {
 impl Drop for TestServer {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
-        // Wakes the acceptor; whether it is there is found out by joining.
+        // Wakes the acceptor. A failure means that it has ended, and joining shows that.
         let _ = TcpStream::connect(self.address);
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
@@ -231,7 +231,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     records: Vec<Record>,
-    /// Handles by which connections are cut when the server is dropped, as long as they live.
+    /// Handles by which open connections are cut when the server is dropped.
     streams: Vec<Option<TcpStream>>,
     /// Threads of connections that have not ended.
     running: usize,
@@ -533,7 +533,7 @@ impl Stream {
     }
 }
 
-/// Whether the client went along with a second handshake. It sends nothing of its own meanwhile.
+/// Whether the client agreed to a second handshake. It sends no payload meanwhile.
 fn renegotiate(stream: &mut Stream) -> bool {
     let Stream::Tls(stream) = stream else { return false };
     let asked = {
@@ -541,7 +541,7 @@ fn renegotiate(stream: &mut Stream) -> bool {
         let asked = unsafe { SSL_renegotiate(stream.ssl().as_ptr()) };
         asked == 1 && stream.do_handshake().is_ok()
     };
-    // Its answer is dealt with while reading.
+    // The client's answer is handled while reading.
     let _ = stream.get_ref().set_read_timeout(Some(RENEGOTIATION_LOOK));
     let began = now();
     let done = loop {
@@ -565,7 +565,7 @@ unsafe extern "C" {
     fn SSL_renegotiate_pending(ssl: *const openssl_sys::SSL) -> std::ffi::c_int;
 }
 
-/// How often to look whether a client has answered.
+/// How often to check whether a client has answered.
 const RENEGOTIATION_LOOK: Duration = Duration::from_millis(20);
 
 fn now() -> Instant {

@@ -1,4 +1,4 @@
-//! What the unit tests share: a beginning of time, and a modem with a simulated world around it.
+//! What the unit tests share: a start time, and a modem with a simulated network.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::modem::Modem;
 use crate::network::Network;
 use crate::network::simulated::{Behaviour, Plan, Simulated};
 
-/// The beginning of a test's time; tests only ever add to it.
+/// The start time of every test; tests only add to it.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn start() -> Instant {
     use std::sync::OnceLock;
@@ -20,14 +20,14 @@ pub(crate) struct Bench {
     pub(crate) modem: Modem,
     pub(crate) network: Simulated,
     pub(crate) now: Instant,
-    /// What each port has sent since it was last looked at.
+    /// What each port has sent since its bytes were last taken.
     heard: Vec<Vec<u8>>,
     /// Ports whose host does not read.
     deaf: Vec<bool>,
 }
 
 impl Bench {
-    /// Servers that echo.
+    /// A modem whose servers echo.
     pub(crate) fn new(config: Config) -> Bench {
         Bench::with(config, Plan::new(Behaviour::echo()))
     }
@@ -78,7 +78,7 @@ impl Bench {
         self.type_on(0, bytes);
     }
 
-    /// What a port has sent since it was last asked.
+    /// What a port has sent since the last call.
     pub(crate) fn heard_bytes(&mut self, port: usize) -> Vec<u8> {
         std::mem::take(&mut self.heard[port])
     }
@@ -91,7 +91,7 @@ impl Bench {
         self.heard_on(0)
     }
 
-    /// A command and what the port answers to it at once.
+    /// Sends a command and returns what the port answers at once.
     pub(crate) fn ask_on(&mut self, port: usize, command: &str) -> String {
         self.type_on(port, command.as_bytes());
         self.type_on(port, b"\r");
@@ -112,20 +112,20 @@ impl Bench {
         assert_eq!(answer, expected);
     }
 
-    /// Sends payload by AT+QSSLSEND and gives the result.
+    /// Sends payload by AT+QSSLSEND and returns the result.
     pub(crate) fn send(&mut self, id: u8, payload: &[u8]) -> String {
         assert_eq!(self.ask(&format!("AT+QSSLSEND={id},{}", payload.len())), "\r\n> ");
         self.type_bytes(payload);
         self.heard()
     }
 
-    /// Makes a far end speak.
+    /// Makes a far end send these bytes.
     pub(crate) fn say(&mut self, record: usize, bytes: &[u8]) {
         self.network.say(record, bytes, self.now);
         self.look();
     }
 
-    /// Lets the modem see that something may have happened.
+    /// Lets the modem check its connections.
     pub(crate) fn look(&mut self) {
         self.modem.network_changed(self.now, &mut self.network);
         self.drain();

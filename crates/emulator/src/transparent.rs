@@ -1,7 +1,7 @@
 //! Data mode: the port is the stream of one connection, until `+++`, DTR or the connection ends it.
 //!
-//! `+++` counts if it is surrounded by silence of at least the guard time and its three characters come
-//! within it (EC20 manual 1.3). While it might be one it is held back; an escape never reaches the far end.
+//! `+++` is an escape if silence of at least the guard time surrounds it and its three characters arrive within
+//! that time (EC20 manual 1.3). What may be an escape is held back; an escape never reaches the far end.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ impl Modem {
         self.config.family != Family::Ec20 || self.ports[port].name != PortName::UsbAt
     }
 
-    /// CONNECT, and from now on the port carries this connection and nothing else.
+    /// Sends CONNECT; from now on the port is the stream of this connection.
     pub(crate) fn enter_data_mode(&mut self, port: usize, connection: ConnectionId) {
         if let Some(socket) = self.socket_of_mut(connection) {
             socket.switch(AccessMode::Transparent, false);
@@ -68,7 +68,7 @@ impl Modem {
         self.counters.bytes_lost_without_flow_control += (bytes.len() - count) as u64;
     }
 
-    /// What looked like an escape was none: it is payload.
+    /// What may have been an escape is payload.
     pub(crate) fn escape_was_payload(&mut self, port: usize) {
         let Mode::Data { connection, escape } = &mut self.ports[port].mode else { return };
         let held = match std::mem::replace(escape, Escape::None) {
@@ -80,7 +80,7 @@ impl Modem {
         self.payload_from_host(connection, &b"+++"[..held]);
     }
 
-    /// An escape was completed by silence.
+    /// Silence has completed an escape.
     pub(crate) fn escaped(&mut self, port: usize) {
         if self.faults.missed_escapes > 0 {
             self.faults.missed_escapes -= 1;
@@ -105,7 +105,7 @@ impl Modem {
         self.ports[port].ok();
     }
 
-    /// The host dropped DTR: ignored under AT&D0, back to commands under AT&D1, hang up under AT&D2.
+    /// The host has dropped DTR: AT&D0 ignores it, AT&D1 returns to commands, AT&D2 hangs up.
     pub(crate) fn dtr_dropped(&mut self, port: usize, now: Instant, network: &mut dyn Network) {
         let Mode::Data { connection, .. } = self.ports[port].mode else { return };
         match self.ports[port].settings.dtr {
@@ -136,7 +136,7 @@ mod tests {
     use crate::testing::{Bench, milliseconds, seconds};
     use crate::{Config, Family, PortName, Quirks};
 
-    /// A transparent connection whose far end sends only what it is made to.
+    /// A transparent connection whose far end sends nothing by itself.
     fn streaming(config: Config) -> Bench {
         let mut bench = Bench::with(config, Plan::new(Behaviour::sink())).get_online();
         bench.open(0, 2);

@@ -22,16 +22,16 @@ mod name_lookup;
 pub(crate) mod tls;
 mod verification;
 
-/// Sends one name to another address, as an entry of /etc/hosts would, but by port too.
+/// Maps one host and port to another address, as an entry of /etc/hosts does for a host.
 ///
-/// The TLS name stays the one that was asked for.
+/// The TLS name stays the requested one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// The name or address asked for, in any case.
+    /// The requested name or address, in upper or lower case.
     pub host: String,
-    /// The port asked for.
+    /// The requested port.
     pub port: u16,
-    /// Where the connection really goes.
+    /// The address to connect to instead.
     pub address: SocketAddr,
 }
 
@@ -43,10 +43,10 @@ pub struct RealNetwork {
     names: NameLookup,
     sessions: SessionCache,
     connections: BTreeMap<ConnectionId, Connection>,
-    /// Closed by the core, not yet by the world.
+    /// Connections that the core has closed and that still have to finish.
     departures: BTreeMap<ConnectionId, Departure>,
-    /// No event reports that the last bytes have left: while the core waits for it, this is when to look
-    /// again.
+    /// When to check again whether the last bytes have left, which no event reports; `None` while the core does
+    /// not wait for that.
     look_again: Option<Instant>,
 }
 
@@ -67,7 +67,7 @@ impl RealNetwork {
         }
     }
 
-    /// Takes an event of the poll; false when it belongs to somebody else.
+    /// Handles an event of the poll; false when it does not belong to this network.
     pub fn handle_event(&mut self, event: &Event, now: Instant) -> bool {
         let Some(number) = event.token().0.checked_sub(self.first_token) else { return false };
         let id = ConnectionId(number as u64);
@@ -98,7 +98,7 @@ impl RealNetwork {
         }
     }
 
-    /// Ends what took too long. Call it when [`Network::next_deadline`] has passed.
+    /// Ends what has taken too long. Call it when [`Network::next_deadline`] has passed.
     pub fn deadline_passed(&mut self, now: Instant) {
         for connection in self.connections.values_mut() {
             connection.deadline_passed(now);
@@ -186,7 +186,7 @@ impl Network for RealNetwork {
         }
     }
 
-    /// Any server is answered for by this machine's clock.
+    /// The time of this machine, whatever the server.
     fn time(&mut self, _server: &str, _now: Instant) -> Option<i64> {
         #[allow(clippy::disallowed_methods, reason = "this is the network's time service")]
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
@@ -200,5 +200,5 @@ impl Network for RealNetwork {
     }
 }
 
-/// How often to look whether the far end takes more.
+/// How often to check whether the far end has taken more.
 const UNSENT_INTERVAL: Duration = Duration::from_millis(10);

@@ -1,4 +1,4 @@
-//! A network in simulated time: deterministic, without threads and without chance.
+//! A network in simulated time: deterministic, without threads and without randomness.
 //!
 //! Each connection has a latency and a bounded window in each direction, so that what a far end does not
 //! read stops the modem, and what the modem does not take stops the far end.
@@ -13,9 +13,9 @@ pub use far_end::{Behaviour, Ending, Ends, FarEnd, Reads, Says, pattern, pattern
 
 use super::{Close, ConnectionId, ConnectionState, Network, OpenFailure, OpenRequest, Received};
 
-/// What becomes of connections to one server.
+/// How connections to one server behave.
 pub struct Plan {
-    /// How opening goes.
+    /// How opening ends.
     pub opening: Opening,
     /// How long a byte takes, each way.
     pub latency: Duration,
@@ -25,12 +25,12 @@ pub struct Plan {
     pub far_end: Box<dyn FnMut(usize) -> Box<dyn FarEnd> + Send>,
 }
 
-/// How opening a connection goes.
+/// How opening a connection ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opening {
-    /// It comes up after so long.
+    /// It comes up after this time.
     Opens(Duration),
-    /// It fails after so long.
+    /// It fails after this time.
     Fails(Duration, OpenFailure),
     /// There is never an answer.
     Never,
@@ -39,7 +39,7 @@ pub enum Opening {
 /// What happened on one connection.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// What was asked for.
+    /// What was requested.
     pub request: OpenRequest,
     /// The bytes that the far end has read, if they are kept.
     pub received: Vec<u8>,
@@ -64,8 +64,8 @@ pub struct Simulated {
 }
 
 impl Plan {
-    /// Connections that come up at once, without latency, with a window of 64 KiB, to far ends that behave
-    /// so.
+    /// Connections that come up at once, without latency, with a window of 64 KiB, to far ends with this
+    /// behaviour.
     pub fn new(behaviour: Behaviour) -> Plan {
         Plan {
             opening: Opening::Opens(Duration::ZERO),
@@ -105,7 +105,7 @@ impl Simulated {
         }
     }
 
-    /// From now on, what becomes of connections to this server.
+    /// Sets how new connections to this server behave.
     pub fn plan(&mut self, host: &str, port: u16, plan: Plan) {
         self.plans.insert((host.into(), port), plan);
     }
@@ -120,7 +120,7 @@ impl Simulated {
         self.time = Some((now, seconds));
     }
 
-    /// All connections so far, in the order they were asked for.
+    /// All connections so far, in the order of their opens.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
@@ -135,8 +135,8 @@ impl Simulated {
         self.links.len()
     }
 
-    /// Makes the far end of a connection, named by its place in [`Simulated::records`], send bytes besides
-    /// those that it sends by itself.
+    /// Makes the far end of a connection, named by its index in [`Simulated::records`], send bytes in addition
+    /// to those of its behaviour.
     pub fn say(&mut self, record: usize, bytes: &[u8], now: Instant) {
         if let Some(link) = self.links.values_mut().find(|link| link.record == record) {
             link.to_say.extend(bytes);
@@ -144,7 +144,7 @@ impl Simulated {
         self.advance(now);
     }
 
-    /// Makes the far end of a connection end it after what it has sent.
+    /// Makes the far end of a connection end it after the bytes that it has sent.
     pub fn end(&mut self, record: usize, how: Ending, now: Instant) {
         if let Some(link) = self.links.values_mut().find(|link| link.record == record) {
             link.told_to_end = Some(how);
@@ -152,7 +152,7 @@ impl Simulated {
         self.advance(now);
     }
 
-    /// Brings everything up to this time. It is done by itself whenever the modem asks something.
+    /// Brings everything up to this time. Every call by the modem does this as well.
     pub fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
         for link in self.links.values_mut() {
@@ -273,7 +273,7 @@ struct Link {
     started: bool,
     to_say: VecDeque<u8>,
     told_to_end: Option<Ending>,
-    /// When the end is known here, and how it is one.
+    /// When the modem's side learns of the end, and which kind of end it is.
     ended: Option<(Instant, Ending)>,
     record: usize,
 }

@@ -27,7 +27,7 @@ pub enum KeyKind {
     Ed25519,
 }
 
-/// What a certificate is good for.
+/// What a certificate may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Usage {
     /// A TLS server.
@@ -123,7 +123,7 @@ impl Authority {
         Ok(Authority { certificate, key, intermediates: Vec::new() })
     }
 
-    /// An authority signed by this one. What it issues carries its certificate in the chain.
+    /// An authority signed by this one. What it issues has its certificate in the chain.
     ///
     /// # Errors
     /// What OpenSSL refuses.
@@ -135,7 +135,7 @@ impl Authority {
         Ok(Authority { certificate, key, intermediates })
     }
 
-    /// Somebody who claims to be this authority: what it issues looks the same and is signed with another key.
+    /// A forged copy of this authority: what it issues looks the same and is signed with another key.
     ///
     /// # Errors
     /// What OpenSSL refuses.
@@ -194,7 +194,7 @@ impl Identity {
         pem.expect("a key in memory can be written as PEM")
     }
 
-    /// A server that forgets to send the certificates between its own and the root.
+    /// The same without the certificates between its own and the root, as if a server did not send them.
     pub fn without_intermediates(mut self) -> Self {
         self.chain.truncate(1);
         self

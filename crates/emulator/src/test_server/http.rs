@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as curl needs to fetch and to deliver bytes.
+//! As much of HTTP/1.1 as curl needs to download and upload bytes.
 
 use std::io;
 

@@ -1,7 +1,7 @@
-//! The registered codes of cipher suites, and what OpenSSL calls them.
+//! The registered codes of cipher suites and OpenSSL's names for them.
 //!
 //! The modem's manuals name suites by code (section 2.1.1 in both). OpenSSL no longer has static ECDH, so
-//! those codes have no name here: a modem that is set to offer nothing else finds no common cipher.
+//! those codes have no name here: a modem that is set to offer only these finds no common cipher.
 
 /// OpenSSL's name of a suite, or `None` where OpenSSL does not have it.
 pub(super) fn openssl_name(code: u16) -> Option<&'static str> {

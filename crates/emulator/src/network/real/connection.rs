@@ -28,7 +28,7 @@ pub(super) struct Connection {
     writable: bool,
     /// Bytes taken from the core that are not in the kernel yet; at most one TLS record.
     pending: Vec<u8>,
-    /// What ended the far end's stream, once it has ended.
+    /// How the far end's stream ended, once it has ended.
     end: Option<Received>,
 }
 
@@ -37,7 +37,7 @@ enum Stage {
     Connecting {
         stream: TcpStream,
         remote: SocketAddr,
-        /// Where to go when this address does not answer.
+        /// Addresses to try when this one does not answer.
         others: Vec<SocketAddr>,
         preparation: Option<Preparation>,
         negotiate: Duration,
@@ -55,7 +55,7 @@ enum Stage {
     Failed(OpenFailure),
 }
 
-/// What [`Connection::advance`] brought besides a new stage.
+/// A session that [`Connection::advance`] brought besides a new stage.
 pub(super) type NewSession = Option<(SessionSlot, SslSession)>;
 
 impl Connection {
@@ -150,8 +150,8 @@ impl Connection {
             }
             let chunk = &bytes[taken..bytes.len().min(taken + RECORD_BYTES)];
             if !self.writable {
-                // OpenSSL wants to see the same bytes again once it has seen them, and the core makes no
-                // such promise: a chunk that has to wait is waited for here.
+                // After a write that would block, OpenSSL needs the same bytes again. The core does not promise
+                // that, so a chunk that has to wait is kept here.
                 self.pending.extend_from_slice(chunk);
                 return taken + chunk.len();
             }
@@ -162,7 +162,7 @@ impl Connection {
                     self.pending.extend_from_slice(chunk);
                     return taken + chunk.len();
                 }
-                // The read side will report it. Until then these bytes go where a modem's bytes go.
+                // A read will report the error. Until then the bytes count as taken, as in a modem.
                 Err(_) => taken += chunk.len(),
             }
         }
@@ -193,9 +193,9 @@ impl Connection {
         end
     }
 
-    /// Bytes that the far end's window keeps here. Those under way are not counted, although they are not
-    /// acknowledged yet: on loopback, acknowledgements come up to 40 ms late, which no radio link is to blame
-    /// for. Under TLS the kernel's part counts records, a little more than the bytes in them.
+    /// Bytes that could not be sent yet. Bytes under way are not counted, although they are not acknowledged
+    /// yet: on loopback, acknowledgements come up to 40 ms late, which no radio link would cause. Under TLS the
+    /// kernel's part counts records, a little more than the bytes in them.
     pub(super) fn unsent(&self) -> usize {
         let Stage::Open { stream, .. } = &self.stage else { return 0 };
         self.pending.len() + not_sent(stream.tcp())
@@ -209,11 +209,11 @@ impl Connection {
             Stage::Open { stream, .. } => stream.tcp(),
             Stage::Resolving(..) | Stage::Failed(_) => return,
         };
-        // Failing is no harm: the connection then ends with FIN.
+        // A failure does no harm: the connection then ends with FIN.
         let _ = sockopt::set_socket_linger(tcp, Some(Duration::ZERO));
     }
 
-    /// Gives up the connection in order; what is left to do is in the departure.
+    /// Closes the connection in order; the departure holds what is left to do.
     pub(super) fn depart(self, now: Instant) -> Option<Departure> {
         let Stage::Open { stream, .. } = self.stage else { return None };
         let departure = Departure {
@@ -329,7 +329,7 @@ impl Connection {
         let local_port = stream.tcp().local_addr().map_or(0, |address| address.port());
         self.stage = Stage::Open { stream, remote, local_port };
         self.deadline = None;
-        // Bytes may have come in after the handshake without another event.
+        // Bytes may have arrived after the handshake without another event.
         self.readable = true;
         self.writable = true;
     }
@@ -352,7 +352,7 @@ pub(super) struct Departure {
     pending: Vec<u8>,
     stage: Leaving,
     discarded_bytes: usize,
-    /// When patience ends.
+    /// When to give up.
     pub(super) deadline: Instant,
 }
 
@@ -388,7 +388,7 @@ impl Departure {
                 Err(_) => return true,
             }
         }
-        // A far end that sends on and on is stopped by RST.
+        // A far end that does not stop sending gets RST.
         true
     }
 }
@@ -441,7 +441,7 @@ impl Stream {
         {
             return false;
         }
-        // Failing means that the far end is gone; reading will show it.
+        // A failure means that the far end is gone; a read will show it.
         let _ = self.tcp().shutdown(std::net::Shutdown::Write);
         true
     }
@@ -449,13 +449,13 @@ impl Stream {
 
 /// Plaintext in one TLS record, bytes.
 const RECORD_BYTES: usize = 16_384;
-/// The kernel's buffers, bytes each way: small, since a modem's are, but no brake on a fast line.
+/// The kernel's buffers, in bytes each way: small, as a modem's are, but large enough for a fast line.
 const SOCKET_BUFFER_BYTES: usize = 65_536;
 /// Both manuals' limit for the part of opening that is not negotiation (AT+QSSLOPEN).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(150);
 /// How much a far end may still send into a closed connection.
 const DISCARD_LIMIT_BYTES: usize = 1 << 20;
-/// How long a closed connection may take over its goodbyes.
+/// How long a closed connection may take to finish.
 const DEPARTURE_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn begin(remote: SocketAddr, token: Token, registry: &Registry) -> io::Result<TcpStream> {

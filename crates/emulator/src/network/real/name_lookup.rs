@@ -1,4 +1,4 @@
-//! Host names become addresses on threads of their own, since the system's resolver blocks.
+//! Resolves host names on threads of their own, because the system's resolver blocks.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) struct NameLookup {
     running: usize,
 }
 
-/// What a look-up brought; no addresses means that the name could not be resolved.
+/// The result of a look-up; no addresses means that the name could not be resolved.
 pub(super) struct Outcome {
     pub(super) id: ConnectionId,
     pub(super) addresses: Vec<SocketAddr>,
@@ -60,5 +60,5 @@ impl NameLookup {
     }
 }
 
-/// A resolver may take half a minute over a name, and the modem may give up and ask again meanwhile.
+/// A resolver may take half a minute for a name, and the modem may give up and try again meanwhile.
 const LOOKUPS_AT_ONCE: usize = 32;

@@ -1,7 +1,7 @@
-//! The settings of an SSL context, made real: `TlsParameters` become an OpenSSL handle ready to connect.
+//! Turns the settings of an SSL context, `TlsParameters`, into an OpenSSL handle that is ready to connect.
 //!
-//! Everything old that the manuals offer is switched on (SSL 3.0, RC4, security level 0), since the point is
-//! to act like a module of 2015; TLS 1.3 is never offered. Sessions are kept here for resumption.
+//! Everything old that the manuals offer is switched on (SSL 3.0, RC4, security level 0), to act like a module of
+//! 2015; TLS 1.3 is never offered. Sessions are kept here for resumption.
 
 use std::ffi::CString;
 use std::net::IpAddr;
@@ -21,13 +21,13 @@ use super::cipher_suites;
 use super::verification::{self, Leniency};
 use crate::network::{OpenFailure, TlsParameters};
 
-/// One handshake about to begin.
+/// Everything for one handshake.
 pub(super) struct Preparation {
     /// Ready for `SslStream::connect`.
     pub(super) ssl: Ssl,
     /// Why the server's certificate was refused, once it was.
     pub(super) objection: Objection,
-    /// Where the session goes when the handshake succeeded; `None` without resumption.
+    /// Where the session is stored after a successful handshake; `None` without resumption.
     pub(super) session_slot: Option<SessionSlot>,
 }
 
@@ -46,7 +46,7 @@ impl Objection {
     }
 }
 
-/// Names the place of one session in the [`SessionCache`].
+/// Names one session in the [`SessionCache`].
 pub(super) struct SessionSlot {
     generation: u64,
     host: String,
@@ -131,7 +131,7 @@ impl SessionCache {
         ssl_context_id: u8,
         parameters: &TlsParameters,
     ) -> Result<&CachedContext, OpenFailure> {
-        // The clock moves on and is set per handshake: it makes no difference between settings.
+        // The time is set per handshake, so a different time does not make different settings.
         let timeless = TlsParameters { check_time: parameters.check_time.map(|_| 0), ..parameters.clone() };
         let position = self.contexts.iter().position(|cached| cached.ssl_context_id == ssl_context_id);
         if let Some(position) = position {
@@ -150,7 +150,7 @@ impl SessionCache {
     }
 }
 
-/// Loads the provider of RC4 and single DES, which OpenSSL keeps apart. Later calls do nothing.
+/// Loads OpenSSL's separate provider for RC4 and single DES. Later calls do nothing.
 pub(crate) fn load_old_algorithms() {
     static LEGACY: OnceLock<Option<Provider>> = OnceLock::new();
     LEGACY.get_or_init(|| match Provider::try_load(None, "legacy", true) {
@@ -168,7 +168,7 @@ const SESSIONS_PER_CONTEXT: usize = 16;
 fn build_context(parameters: &TlsParameters) -> Result<SslContext, OpenFailure> {
     load_old_algorithms();
     let mut context = SslContext::builder(SslMethod::tls_client()).map_err(internal)?;
-    // First of all: everything set later is judged by this level.
+    // This comes first: everything that is set later is checked against this level.
     context.set_security_level(0);
     context
         .set_mode(SslMode::AUTO_RETRY | SslMode::ENABLE_PARTIAL_WRITE | SslMode::ACCEPT_MOVING_WRITE_BUFFER);
@@ -202,7 +202,7 @@ fn set_versions(context: &mut SslContextBuilder, version: u8) -> Result<(), Erro
 fn set_suites(context: &mut SslContextBuilder, parameters: &TlsParameters) -> Result<(), OpenFailure> {
     let mut names: Vec<&str> =
         parameters.cipher_suites.iter().filter_map(|code| cipher_suites::openssl_name(*code)).collect();
-    // One suite by its code is just that one; the whole list, with a key at hand, has the key's suites too.
+    // A single code selects just that suite. The whole list, with a key set, includes the suites for the key.
     if parameters.psk.is_some() && parameters.cipher_suites.len() > 1 {
         names.push(cipher_suites::PRE_SHARED_KEY);
     }
@@ -269,7 +269,7 @@ fn set_pre_shared_key(context: &mut SslContextBuilder, identity: &str, key: &str
     let key = key.as_bytes().to_vec();
     context.set_psk_client_callback(move |_, _, identity_buffer, key_buffer| {
         let identity = identity.as_bytes_with_nul();
-        // No key at all makes OpenSSL end the handshake, which is right for one that does not fit.
+        // Without a key OpenSSL ends the handshake, which is right for one that does not fit.
         if identity.len() > identity_buffer.len() || key.len() > key_buffer.len() {
             return Ok(0);
         }

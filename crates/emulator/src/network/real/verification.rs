@@ -1,7 +1,7 @@
-//! Which complaints about a server's certificate count, and which the settings wave through.
+//! Decides which errors of a server's certificate count, and which the settings ignore.
 //!
-//! OpenSSL reports each complaint to a callback. The bits of "ignorecertitem" are mbedTLS's, so each of
-//! OpenSSL's error numbers is put under the bit that mbedTLS would have set for it.
+//! OpenSSL reports each error to a callback. The bits of "ignorecertitem" are mbedTLS's, so each of OpenSSL's
+//! error numbers is mapped to the bit that mbedTLS would have set for it.
 
 use openssl::nid::Nid;
 use openssl::x509::verify::X509VerifyFlags;
@@ -24,7 +24,7 @@ use openssl_sys::{
 
 use crate::network::TlsParameters;
 
-/// The settings that decide about a complaint, cut loose from the rest.
+/// The settings that decide whether an error is ignored, copied from the rest.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leniency {
     ignore_items: u32,
@@ -41,7 +41,7 @@ impl Leniency {
         }
     }
 
-    /// `None` when the complaint that `context` holds is ignored, else its text.
+    /// `None` when the error that `context` holds is ignored, else its text.
     pub(super) fn objection(self, context: &X509StoreContextRef) -> Option<String> {
         let error = context.error();
         let code = error.as_raw();
@@ -52,10 +52,10 @@ impl Leniency {
         Some(format!("{}{subject}", error.error_string()))
     }
 
-    /// `misused` finds out which usage extension is at fault; only asked where OpenSSL does not report it.
+    /// `misused` finds out which usage extension is at fault; it is only called if OpenSSL does not report it.
     fn ignores(self, code: i32, misused: impl FnOnce() -> u32) -> bool {
-        // An incomplete chain is waved through by "ignoremulticertchainverify"; a chain that is complete
-        // and ends in a root that is not ours is not.
+        // "ignoremulticertchainverify" ignores an incomplete chain, but not a complete chain that ends in
+        // an unknown root.
         if self.ignore_chain && CHAIN_INCOMPLETE.contains(&code) {
             return true;
         }

@@ -2,20 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-/// The other end of a simulated connection. It has no part in timing but its own: the network asks it at
-/// the times that matter.
+/// The other end of a simulated connection. It keeps only its own timing: the network calls it at the times
+/// that matter.
 pub trait FarEnd: Send {
     /// The connection is up.
     fn opened(&mut self, now: Instant);
-    /// How many bytes it would read now.
+    /// How many bytes it can read now.
     fn wants(&self, now: Instant) -> usize;
     /// Bytes that it wanted.
     fn received(&mut self, bytes: &[u8], now: Instant);
-    /// What it sends now, at most so many bytes.
+    /// What it sends now, at most `room` bytes.
     fn send(&mut self, room: usize, now: Instant) -> Vec<u8>;
     /// Whether it ends the connection after what it sent.
     fn ending(&self, now: Instant) -> Option<Ending>;
-    /// When it does something by itself, later than now.
+    /// When it next does something without input, later than now.
     fn next_deadline(&self, now: Instant) -> Option<Instant>;
 }
 
@@ -44,11 +44,11 @@ pub struct Behaviour {
 /// What a far end reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
-    /// Whatever comes.
+    /// Everything.
     All,
     /// Nothing, ever.
     Nothing,
-    /// So many bytes each time the interval has passed.
+    /// This many bytes each time the interval has passed.
     Drip {
         /// Bytes each time.
         bytes: usize,
@@ -84,7 +84,7 @@ pub enum Says {
         /// Which pattern.
         seed: u64,
     },
-    /// For each so many bytes read, so many of the pattern, some time later.
+    /// A response from the pattern for each request of this many bytes, some time later.
     Reply {
         /// Size of a request.
         request_bytes: u64,
@@ -102,11 +102,11 @@ pub enum Says {
 pub enum Ends {
     /// Never by itself.
     Never,
-    /// When it has read so many bytes, and sent its answers to them.
+    /// When it has read this many bytes, and sent its answers to them.
     AfterReading(u64),
-    /// When it has sent so many bytes.
+    /// When it has sent this many bytes.
     AfterSaying(u64),
-    /// So long after the connection came up.
+    /// This long after the connection came up.
     After(Duration),
 }
 
@@ -121,7 +121,7 @@ impl Behaviour {
         Behaviour { says: Says::Echo, ..Behaviour::sink() }
     }
 
-    /// Sends so many bytes of a pattern and closes.
+    /// Sends this many bytes of a pattern and closes.
     pub fn source(bytes: u64, seed: u64) -> Behaviour {
         let says = Says::Pattern { bytes, seed };
         Behaviour { says, ends: Ends::AfterSaying(bytes), ..Behaviour::sink() }
@@ -132,7 +132,7 @@ impl Behaviour {
         Behaviour { reads: Reads::Nothing, ..Behaviour::sink() }
     }
 
-    /// The far end that behaves so.
+    /// Starts a far end with this behaviour.
     pub fn start(self) -> Box<dyn FarEnd> {
         let text = match &self.says {
             Says::Text(text) => text.clone(),
@@ -164,15 +164,15 @@ pub fn pattern(seed: u64, offset: u64, count: usize) -> Vec<u8> {
     (offset..).take(count).map(|offset| pattern_byte(seed, offset)).collect()
 }
 
-/// A behaviour being acted out.
+/// A far end that follows a behaviour.
 struct Actor {
     behaviour: Behaviour,
     opened_at: Option<Instant>,
     read: u64,
     said: u64,
-    /// Echo and text that waits for room; bounded by the window it came through.
+    /// Echo and text that wait for room; echo is bounded because nothing more is read meanwhile.
     to_say: Vec<u8>,
-    /// When how many bytes of the pattern may have been sent in all.
+    /// Times, and how many bytes of the pattern may have been sent in all from each on.
     replies: Vec<(Instant, u64)>,
 }
 
@@ -218,7 +218,7 @@ impl FarEnd for Actor {
 
     fn wants(&self, now: Instant) -> usize {
         match self.behaviour.reads {
-            // An echo that cannot be sent is not added to.
+            // Nothing more is read while an echo waits to be sent.
             _ if self.behaviour.says == Says::Echo && !self.to_say.is_empty() => 0,
             Reads::All => usize::MAX,
             Reads::Nothing => 0,
@@ -237,7 +237,7 @@ impl FarEnd for Actor {
             Says::Reply { request_bytes, response_bytes, after, .. } => {
                 let requests = self.read / (*request_bytes).max(1);
                 if requests > before / (*request_bytes).max(1) {
-                    // Only the last is needed of those that have been answered.
+                    // Entries that have been sent in full are no longer needed.
                     let said = self.said;
                     self.replies.retain(|(_, allowed)| *allowed > said);
                     self.replies.push((now + *after, requests.saturating_mul(*response_bytes)));
