@@ -1,4 +1,4 @@
-//! A simulated client: what of its bytes is there to be taken, what its kernel holds for it, how it leaves.
+//! A simulated client: the bytes it has written, the bytes its kernel holds for it, and how it leaves.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,27 +8,27 @@ use qssl_modem_emulator::network::simulated::pattern;
 
 use super::wiring::{Client, Leaves, Reads, Sends};
 
-/// A client at work.
+/// A client and its state.
 #[derive(Debug)]
 pub struct Actor {
     plan: Client,
     seed: u64,
-    /// Its name with the core, while it is there.
+    /// Its id in the core, once it has been accepted.
     pub id: Option<ClientId>,
     accepted_at: Option<Instant>,
     /// How many bytes the core has taken.
     pub sent: u64,
-    /// Bytes that were written to it and that it has not read.
+    /// Bytes that the core has written to it and that it has not read.
     inbox: VecDeque<u8>,
-    /// There was no room for all that was written last.
+    /// The last write did not fit in full.
     was_full: bool,
     /// What it has read, in order.
     pub received: Vec<u8>,
-    /// When it has read how much: the time and the sum.
+    /// Each read: its time, and the sum of the bytes read by then.
     pub progress: Vec<(Instant, u64)>,
-    /// It will not send any more, and the core knows it.
+    /// Whether the core was informed that it will send nothing more.
     pub finish_told: bool,
-    /// What it had written when it closed both directions.
+    /// How many bytes it had written when it closed both directions.
     written_at_close: Option<u64>,
     /// The core has shut down its direction.
     pub shut: bool,
@@ -36,7 +36,7 @@ pub struct Actor {
     pub outcome: Option<Outcome>,
     /// When that was.
     pub ended_at: Option<Instant>,
-    /// It was shown the end before that.
+    /// Whether it saw the end of file before it closed.
     pub saw_end: bool,
 }
 
@@ -73,7 +73,7 @@ impl Actor {
         }
     }
 
-    /// Its seed: its pattern is that of this number.
+    /// The seed of its pattern.
     pub fn seed(&self) -> u64 {
         self.seed
     }
@@ -126,7 +126,7 @@ impl Actor {
         })
     }
 
-    /// What it sends from one place to another, as far as it has been taken.
+    /// What it sends from one offset to another, as far as the core has taken it.
     pub fn sent_bytes(&self, from: usize, to: usize) -> Vec<u8> {
         let to = to.min(self.sent as usize);
         self.bytes(from as u64, to.saturating_sub(from))
@@ -147,7 +147,7 @@ impl Actor {
         }
     }
 
-    /// Takes what there is to be read from it, up to `limit`; empty where a read would block.
+    /// Takes what can be read from it, up to `limit`; empty where a read would block.
     pub fn read(&mut self, limit: usize, now: Instant) -> Vec<u8> {
         let count = (self.written(now) - self.sent).min(limit as u64);
         let bytes = self.bytes(self.sent, count as usize);
@@ -185,7 +185,7 @@ impl Actor {
         self.inbox.len()
     }
 
-    /// Reads, leaves, sees the end. Returns whether it did anything.
+    /// Lets it read, see the end, and leave, as planned. Returns whether it did anything.
     pub fn act(&mut self, now: Instant) -> bool {
         let Some(since) = self.accepted_at else { return false };
         if self.outcome.is_some() {
@@ -229,7 +229,7 @@ impl Actor {
         did
     }
 
-    /// How many bytes it reads that reads so many per interval, at this time after it was accepted.
+    /// How many bytes a client reads now that reads `bytes` per interval and was accepted this long ago.
     fn dripped(&self, passed: Duration, bytes: usize, every: Duration) -> usize {
         let allowed = (passed.as_nanos() / every.as_nanos().max(1)) as u64 * bytes as u64;
         (allowed.saturating_sub(self.received.len() as u64) as usize).min(self.inbox.len())
@@ -240,8 +240,7 @@ impl Actor {
         self.written_at_close.is_some()
     }
 
-    /// Whether a reset of its is due: it asked for one, or it closed with bytes unread, or bytes came after
-    /// that.
+    /// Whether its reset is due: the plan says so, or it closed with bytes unread, or bytes came after that.
     pub fn breaks(&self, now: Instant) -> bool {
         let passed = self.accepted_at.map(|since| now.saturating_duration_since(since));
         let resets = matches!((self.plan.leaves, passed),
@@ -249,12 +248,12 @@ impl Actor {
         self.outcome.is_none() && (resets || self.has_closed() && !self.inbox.is_empty())
     }
 
-    /// Whether it can be known that the client is gone.
+    /// Whether the host can see that the client is gone.
     pub fn is_seen_gone(&self) -> bool {
         self.plan.is_seen_leaving && self.has_closed()
     }
 
-    /// The core has let go of it.
+    /// The core has ended its connection.
     pub fn ended(&mut self, outcome: Outcome, now: Instant) {
         if outcome == Outcome::Eof && !self.has_closed() {
             let rest = std::mem::take(&mut self.inbox);
@@ -265,7 +264,7 @@ impl Actor {
         self.ended_at = Some(now);
     }
 
-    /// When it does something next by itself, later than now.
+    /// When it next does something without input, later than now.
     pub fn next_deadline(&self, start: Instant, now: Instant) -> Option<Instant> {
         let Some(since) = self.accepted_at else { return Some(start + self.plan.at).filter(|at| *at > now) };
         if self.outcome.is_some() || self.has_closed() {

@@ -1,8 +1,8 @@
-//! The core with a modem that is played by hand: it answers by rote what a modem in order would, and sends
-//! between and instead of that whatever a test gives it.
+//! The core with a modem that a test plays by hand. The modem gives fixed answers, as a working modem would, and a
+//! test can add other bytes between them or in their place.
 //!
-//! It is simpler than the emulated modem: it neither keeps to the manuals nor knows what it has sent. What
-//! must hold of the core whatever a modem sends is checked after every step.
+//! It is simpler than the emulated modem: it neither follows the manuals nor remembers what it has sent. After
+//! every step the limits are checked that the core must keep whatever a modem sends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use qssl_core::{ClientInput, Input, PortInput};
 use super::wiring::Wiring;
 use super::{HOST_CLOCK, Outcome, SERVER_PORT, base, trace};
 
-/// A core, and the two shores of it that a test plays.
+/// A core, with the modem and the clients that a test plays.
 pub struct ByHand {
     /// The core.
     pub relay: Relay,
     /// The time now.
     pub now: Instant,
     start: Instant,
-    /// The ports, each a modem that answers by rote.
+    /// The ports, each a modem with fixed answers.
     pub ports: Vec<Rote>,
     /// The clients that connected, in order.
     pub clients: Vec<HandClient>,
@@ -33,51 +33,51 @@ pub struct ByHand {
     pub stopped: Option<Kind>,
     /// How often sockets could be opened for the first time.
     pub times_ready: usize,
-    /// The most bytes that are shown to the core at once.
+    /// The most bytes that the core is given at once.
     pub piece_bytes: usize,
     /// How many bytes the core has taken from all ports.
     pub heard_bytes: usize,
-    /// How often the next candidate for a device was asked for.
+    /// How often the core has asked for the next candidate for a device.
     pub next_devices: usize,
     idle_steps: u32,
 }
 
-/// A modem that answers by rote.
+/// A modem with fixed answers.
 #[derive(Default)]
 pub struct Rote {
     /// The core has it open.
     pub is_open: bool,
-    /// It sends nothing by itself.
+    /// It sends no messages; what a test puts on the port still passes.
     pub is_mute: bool,
-    /// It answers ERROR to what begins so.
+    /// It answers ERROR to commands that begin with one of these.
     pub refuses: Vec<&'static str>,
-    /// Commands that begin so are answered with these bytes, once each, in this order.
+    /// Commands that begin like this are answered with these bytes, once each, in this order.
     pub instead: VecDeque<(&'static str, Vec<u8>)>,
     /// What each socket has for AT+QSSLRECV.
     pub waiting: [VecDeque<u8>; 12],
     /// What each socket has taken.
     pub taken: [Vec<u8>; 12],
-    /// Sockets whose far end is gone: sends are refused.
+    /// Sockets whose far end has closed: sends are refused.
     pub closed: [bool; 12],
     /// Sockets whose number is in use.
     pub in_use: [bool; 12],
-    /// What each open asked for: socket and mode.
+    /// The socket and mode of each open.
     pub opened: Vec<(usize, u8)>,
-    /// Everything that it was sent, commands only.
+    /// All commands that it has received.
     pub commands: Vec<String>,
     /// How many messages it has sent by itself.
     pub messages: usize,
-    /// Before the message of this number it reports that the far end of this socket has closed.
+    /// Before the message of the first number, it reports that the far end of the second, a socket, has closed.
     pub closes_before: Option<(usize, usize)>,
-    /// What is stored, by name.
+    /// The stored files, by name.
     files: BTreeMap<String, Vec<u8>>,
-    /// The file that is being stored: its name, and how long it will be.
+    /// The file that is being stored: its name and its length.
     upload: Option<(String, usize)>,
     /// TLS settings: key with its quotes, context, value.
     tls: BTreeMap<(String, String), String>,
     heard: Vec<u8>,
     payload: Option<(usize, usize)>,
-    /// What follows the next answer from `instead`.
+    /// The payload, as socket and length, that follows the next answer from `instead`.
     payload_next: Option<(usize, usize)>,
     stream: Option<usize>,
     to_say: VecDeque<u8>,
@@ -86,7 +86,7 @@ pub struct Rote {
 
 /// A client that a test plays.
 pub struct HandClient {
-    /// Its name with the core; of a client that has ended, it may be another's by now.
+    /// Its id in the core; after it has ended, another client may have the same id.
     id: ClientId,
     /// What it has read.
     pub received: Vec<u8>,
@@ -100,7 +100,7 @@ pub struct HandClient {
 }
 
 impl ByHand {
-    /// A core with a tunnel for each of these modes, and so many ports. `traced`: what passes is kept, to be
+    /// A core with a tunnel for each of these modes, and this many ports. `traced`: what passes is kept, to be
     /// printed if the run fails.
     pub fn new(modes: &[Mode], ports: usize, traced: bool, change: impl FnOnce(&mut Settings)) -> ByHand {
         trace::begin(traced);
@@ -140,12 +140,12 @@ impl ByHand {
         self.now - self.start
     }
 
-    /// Goes on until sockets can be opened.
+    /// Runs until sockets can be opened.
     pub fn run_until_ready(&mut self) {
         self.run_until("the heart is ready", Duration::from_secs(600), |hand| hand.relay.modem().is_up());
     }
 
-    /// Goes on until `goal` is reached, and fails if that takes longer than `limit`.
+    /// Runs until `goal` is reached, and fails if that takes longer than `limit`.
     pub fn run_until(&mut self, what: &str, limit: Duration, goal: impl Fn(&ByHand) -> bool) {
         let end = self.now + limit;
         self.settle();
@@ -154,7 +154,7 @@ impl ByHand {
         }
     }
 
-    /// Lets so much time pass.
+    /// Lets this much time pass.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         self.settle();
@@ -183,7 +183,7 @@ impl ByHand {
         self.settle();
     }
 
-    /// The modem sends a message as it sends its answers: with what belongs in front of it.
+    /// The modem sends a message as it sends its answers: `closes_before` and `is_mute` apply.
     pub fn says_message(&mut self, port: usize, bytes: &[u8]) {
         self.ports[port].message(bytes);
         self.settle();
@@ -215,7 +215,7 @@ impl ByHand {
         self.settle();
     }
 
-    /// The port is gone; the core may open it again when it likes.
+    /// The port is lost; the core may open it again at any time.
     pub fn lose_port(&mut self, port: usize) {
         if std::mem::take(&mut self.ports[port].is_open) {
             self.ports[port].to_say.clear();
@@ -238,7 +238,7 @@ impl ByHand {
         Some(self.clients.len() - 1)
     }
 
-    /// A client sends as much of this as is wanted of it; returns how much that was.
+    /// A client sends as many of these bytes as the core wants; returns how many.
     pub fn send(&mut self, client: usize, bytes: &[u8]) -> usize {
         let Some(id) = self.there(client).filter(|_| !self.clients[client].finished) else { return 0 };
         let count = bytes.len().min(self.relay.wants_client_bytes(id));
@@ -249,7 +249,7 @@ impl ByHand {
         count
     }
 
-    /// A client closes its direction; `gone`: and it reads no more.
+    /// A client closes its direction; with `gone`, it also reads no more.
     pub fn finish(&mut self, client: usize, gone: bool) {
         let Some(id) = self.there(client) else { return };
         if !std::mem::replace(&mut self.clients[client].finished, true) {
@@ -262,7 +262,7 @@ impl ByHand {
         }
     }
 
-    /// A client breaks off.
+    /// A client resets its connection.
     pub fn lose(&mut self, client: usize) {
         let Some(id) = self.there(client) else { return };
         self.clients[client].outcome = Some(Outcome::Left);
@@ -270,7 +270,7 @@ impl ByHand {
         self.settle();
     }
 
-    /// A client's name, while it is there.
+    /// A client's id, while it is connected.
     fn there(&self, client: usize) -> Option<ClientId> {
         self.clients.get(client).filter(|client| client.outcome.is_none()).map(|client| client.id)
     }
@@ -279,7 +279,7 @@ impl ByHand {
         self.clients.iter_mut().rev().find(|client| client.id == id && client.outcome.is_none())
     }
 
-    /// Moves everything that can be moved, and checks what always holds.
+    /// Moves everything that can be moved, and checks what must always hold.
     pub fn settle(&mut self) {
         for rounds in 0.. {
             assert!(rounds < ROUNDS_MAX, "things move for ever without any time passing");
@@ -406,7 +406,7 @@ impl ByHand {
         !output.is_empty()
     }
 
-    /// Nothing holds more than it may, whatever the modem sends.
+    /// Checks that no queue exceeds its limit, whatever the modem sends.
     fn check(&self) {
         let heart = self.relay.modem();
         for socket in SocketId::all() {
@@ -430,7 +430,7 @@ impl Drop for ByHand {
 }
 
 impl Rote {
-    /// The host sent this.
+    /// Handles bytes from the host.
     fn hears(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if let Some((socket, left)) = &mut self.payload {
@@ -453,14 +453,14 @@ impl Rote {
                 }
                 continue;
             }
-            // ESC and Ctrl-Z end nothing that it waits for.
+            // ESC and Ctrl-Z discard the line so far; no send waits for them here.
             if self.stream.is_none() && matches!(byte, 0x1A | 0x1B) {
                 self.heard.clear();
                 continue;
             }
             self.heard.push(byte);
             if let Some(socket) = self.stream {
-                // Data mode is left by the three signs alone; guard times are nothing to a modem of rote.
+                // `+++` alone ends data mode; this modem knows no guard times.
                 match self.heard.as_slice() {
                     b"+" | b"++" => {}
                     b"+++" => self.leaves_data_mode(),
@@ -483,7 +483,7 @@ impl Rote {
         }
     }
 
-    /// Sends a message, with what belongs in front of it, unless it is mute.
+    /// Sends a message, after a `closed` that is due before it, unless the modem is mute.
     fn message(&mut self, bytes: &[u8]) {
         if self.is_mute {
             return;
@@ -495,7 +495,7 @@ impl Rote {
         self.to_say.extend(bytes);
     }
 
-    /// So many bytes are payload for this socket.
+    /// This many bytes after the next answer from `instead` are payload for this socket.
     pub fn takes_payload(&mut self, socket: usize, length: usize) {
         self.payload_next = Some((socket, length));
     }
@@ -612,7 +612,7 @@ impl Rote {
 }
 
 impl Rote {
-    /// AT+QFLST, AT+QFDEL, AT+QFUPL and AT+QFDWL: there is always room.
+    /// AT+QFLST, AT+QFDEL, AT+QFUPL and AT+QFDWL. There is always room for a file.
     fn file_command(&mut self, command: &str, name: &str, rest: &str) {
         let missing = b"\r\n+CME ERROR: 405\r\n";
         match (command, self.files.get(name)) {
@@ -654,7 +654,7 @@ fn checksum(file: &[u8]) -> u16 {
     pairs.fold(0, |sum, pair| sum ^ pair)
 }
 
-/// What is known by rote.
+/// The fixed answers.
 const KNOWN: [(&str, &str); 6] = [
     ("+CMEE?", "+CMEE: 1"),
     ("ATI", "Quectel\r\nEG800Q\r\nRevision: EG800QEULCR07A06M04"),
@@ -666,7 +666,7 @@ const KNOWN: [(&str, &str); 6] = [
 
 const IDLE_STEPS_MAX: u32 = 20;
 const ROUNDS_MAX: u32 = 1_000_000;
-/// A modem of rote needs no longer lines.
+/// Most bytes of a line; no command of the core is longer.
 const HEARD_MAX: usize = 4_096;
 /// A command line, a file being stored, or one send: 64 kB at most.
 const PORT_OUTPUT_MAX: usize = 64 * 1024;

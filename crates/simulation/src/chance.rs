@@ -1,6 +1,6 @@
-//! Chance that repeats itself: splitmix64 from a seed.
+//! Random numbers that repeat for the same seed: splitmix64.
 
-/// A source of numbers that look random and follow from the seed alone.
+/// A source of pseudorandom numbers that depend on the seed alone.
 #[derive(Clone, Debug)]
 pub struct Chance {
     state: u64,
@@ -31,7 +31,7 @@ impl Chance {
         range.start() + self.below(range.end() - range.start() + 1)
     }
 
-    /// Whether something happens that happens once in `of` times.
+    /// True once in `of` times.
     pub fn once_in(&mut self, of: u64) -> bool {
         self.below(of) == 0
     }

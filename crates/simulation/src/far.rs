@@ -1,4 +1,4 @@
-//! A far end that remembers what it sent and read, and that can be made to send more or to end.
+//! A far end that records what it sent and read, and that a test can make send more or end.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, FarEnd};
 
-/// What is known of a far end, shared between the network that acts it and the test that looks.
+/// The record of a far end, shared between the network that runs it and the test that reads it.
 #[derive(Clone, Debug, Default)]
 pub struct Far(Arc<Mutex<Memory>>);
 
@@ -26,7 +26,7 @@ pub struct Memory {
 }
 
 impl Far {
-    /// What is known of it.
+    /// Its record.
     pub fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().expect("only one thread runs a simulation")
     }
@@ -57,7 +57,7 @@ impl FarEnd for Remembering {
         let mut memory = self.far.memory();
         memory.opened += 1;
         if memory.opened > 1 {
-            // The connection before this one was not given to its client.
+            // The connection before this one was not given to the client, so only this one is recorded.
             (memory.read, memory.said, memory.ended) = (Vec::new(), Vec::new(), None);
         }
         drop(memory);

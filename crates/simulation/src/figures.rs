@@ -1,4 +1,4 @@
-//! Figures in simulated time: core, line and emulated modem without a system, so that they are exact.
+//! Figures in simulated time, from core, line and emulated modem alone, so that they are exact.
 //!
 //! The program's bench prints them, and its `tests/figures.rs` asserts them.
 
@@ -12,7 +12,7 @@ use qssl_modem_emulator::network::simulated::Behaviour;
 use crate::Simulation;
 use crate::wiring::{Connection, Port, Sends, Wiring, millis, seconds};
 
-/// Which way payload goes.
+/// The direction of payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// From the client to the far end.
@@ -27,7 +27,7 @@ impl fmt::Display for Way {
     }
 }
 
-/// What the modem itself takes besides the wire.
+/// The time that the modem itself needs, in addition to the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Modem {
     /// Nothing.
@@ -39,7 +39,7 @@ pub enum Modem {
 /// The payload of one message, in bytes.
 const CHUNK: u64 = 1_460;
 
-/// What one chunk takes at least: its bytes on the wire at ten bits each (echo off, numbers of one digit), and
+/// The least time of one chunk: its bytes on the wire at ten bits each (echo off, numbers of one digit), and
 /// the modem's own time.
 pub fn least_time_per_chunk(mode: Mode, way: Way, baud: u32, modem: Modem) -> Duration {
     let (bytes, latency) = match (mode, way) {
@@ -55,7 +55,7 @@ pub fn least_time_per_chunk(mode: Mode, way: Way, baud: u32, modem: Modem) -> Du
     Duration::from_nanos(bytes * 10 * 1_000_000_000 / u64::from(baud)) + latency
 }
 
-/// Goodput ÷ what the dialogue allows, of one client that always has something to send, or to receive.
+/// Goodput ÷ what the dialogue allows, for one client that always has something to send or to receive.
 pub fn utilisation(mode: Mode, way: Way, baud: u32, modem: Modem) -> f64 {
     let connection = match way {
         Way::Up => Connection::new(mode).sends(Sends::Pattern(ENDLESS)),
@@ -67,7 +67,7 @@ pub fn utilisation(mode: Mode, way: Way, baud: u32, modem: Modem) -> f64 {
     least / time.as_secs_f64()
 }
 
-/// Both ways at once in byte/s: on one port, or on two of which the second carries no URCs.
+/// Both ways at once in byte/s: on one port, or on two of which the second gets no URCs.
 pub fn both_ways(mode: Mode, baud: u32, ports: usize) -> (f64, f64) {
     let up = Connection::new(mode).sends(Sends::Pattern(ENDLESS));
     let down = Connection::new(mode).far_end(Behaviour::source(ENDLESS, 7));
@@ -84,7 +84,7 @@ pub fn both_ways(mode: Mode, baud: u32, ports: usize) -> (f64, f64) {
     ((after.0 - before.0) / time, (after.1 - before.1) / time)
 }
 
-/// Jain's index of twelve bulk transfers over 30 s at 115200 baud: 1 is the same for all, 1/12 all for one.
+/// Jain's index of twelve bulk transfers over 30 s at 115200 baud: 1 means equal shares, 1/12 all for one.
 pub fn jains_index(mode: Mode, way: Way) -> f64 {
     let connection = match way {
         Way::Up => Connection::new(mode).sends(Sends::Pattern(ENDLESS)),
@@ -100,13 +100,13 @@ pub fn jains_index(mode: Mode, way: Way) -> f64 {
     sum * sum / (12.0 * squares)
 }
 
-/// What a sparse client waits among eleven bulk ones.
+/// The effects of a sparse client and eleven bulk clients on each other.
 #[derive(Clone, Copy, Debug)]
 pub struct Sparse {
-    /// Its wait at p99, in times of one chunk: from its bytes to their arrival, without the network and without
-    /// what its own message takes on an idle line.
+    /// The 99th percentile of the sparse client's wait, in times of one chunk: from its bytes to their arrival,
+    /// without the network's time and the time that its own message needs on an idle line.
     pub wait_in_chunks: f64,
-    /// What the bulk clients get, in parts of what they get without it and its own bytes' share of the wire.
+    /// The bulk clients' throughput, as a fraction of that without the sparse client, less its share of the wire.
     pub bulk: f64,
 }
 
@@ -140,7 +140,7 @@ pub fn sparse_among_bulk(mode: Mode, way: Way) -> Sparse {
         let there = carried(&sim, way)[11];
         let due = match way {
             Way::Up => {
-                // It speaks at whole intervals from when it was accepted.
+                // It sends at whole intervals, counted from when it was accepted.
                 let since = sim.clients[11].accepted_at().expect("it is connected");
                 let spoken =
                     (sim.now.saturating_duration_since(since).as_nanos() / SPARSE_INTERVAL.as_nanos()) as u32;
@@ -181,7 +181,7 @@ pub struct StartUp {
     pub time: Duration,
 }
 
-/// The start-up dialogue with this module, which has its files already or needs none.
+/// Measures the start-up dialogue with this module, which has its files already or needs none.
 pub fn start_up(wiring: Wiring) -> StartUp {
     let mut sim = wiring.start_quietly();
     let time = sim.run_until_ready();
@@ -199,7 +199,7 @@ pub fn wiring(baud: u32, modem: Modem) -> Wiring {
     })
 }
 
-/// From the first of the steady bytes to the last of them, as the receiver sees them.
+/// The bytes after the warm-up and their time, measured at the receiver.
 fn steady(sim: &mut Simulation, way: Way) -> (usize, Duration) {
     sim.run_until_ready();
     let mut reach = |bytes: usize| -> (usize, Instant) {
@@ -211,7 +211,7 @@ fn steady(sim: &mut Simulation, way: Way) -> (usize, Duration) {
     (last - first, end - begin)
 }
 
-/// What each receiver has.
+/// How many bytes each receiver has.
 fn carried(sim: &Simulation, way: Way) -> Vec<usize> {
     match way {
         Way::Up => sim.fars.iter().map(|far| far.memory().read.len()).collect(),
@@ -229,7 +229,7 @@ fn paced_ports(count: usize) -> Vec<Port> {
     names.into_iter().take(count).map(|name| Port { name, ..Port::uart() }).collect()
 }
 
-/// A network that holds nothing up.
+/// A connection through a network with little latency.
 fn near(connection: Connection) -> Connection {
     Connection { latency: NETWORK_LATENCY, ..connection }
 }

@@ -1,13 +1,12 @@
-//! What is fuzzed: one function for each target, which takes any bytes and panics if something that must hold
-//! does not.
+//! The fuzz targets: one function each, which takes any bytes and panics if something that must hold does not.
 //!
-//! cargo-fuzz runs them without end (`fuzz_targets/`), tests/fuzz_smoke.rs runs the checked-in corpus and some
-//! mutations of it in every `cargo test`:
+//! cargo-fuzz runs them without end (`fuzz_targets/`). In every `cargo test`, tests/fuzz_smoke.rs runs the
+//! checked-in corpus and some mutations of it:
 //! ```text
 //! cargo install cargo-fuzz
 //! cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none decoder -- -max_total_time=1800
 //! ```
-//! There is next to no unsafe code to watch, so no sanitizer is needed and a stable compiler does.
+//! There is almost no unsafe code, so no sanitizer is needed and a stable compiler is enough.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -38,7 +37,7 @@ use crate::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, milli
 /// A target: bytes in, a panic if something is wrong.
 pub type Target = fn(&[u8]);
 
-/// All targets by name, which is also that of their corpus.
+/// All targets by name, which is also the name of their corpus.
 pub const TARGETS: [(&str, Target); 8] = [
     ("answers", answers),
     ("config", config),
@@ -55,8 +54,8 @@ pub static TRACED: AtomicBool = AtomicBool::new(false);
 
 // The decoder.
 
-/// What the modem sends means the same however its bytes are split, and after the rest of what it announced
-/// has come, the next `OK` is understood.
+/// The modem's bytes mean the same however they are split. After the rest of what the modem announced has
+/// come, the next `OK` is understood.
 ///
 /// The first byte decides what the host does meanwhile, the second how long the pieces are.
 pub fn decoder(data: &[u8]) {
@@ -108,13 +107,13 @@ fn decoded(said: &[u8], step: usize, host: u8) -> Vec<String> {
 
 fn understands_ok(decoder: &mut Decoder) -> bool {
     decoder.expect_prompt(false);
-    // What is left of a payload, then the end of a line, which may announce a payload in its turn.
+    // First the rest of a payload and the end of a line. That line may announce a payload, so the same again.
     for _ in 0..2 {
         let filler = vec![b'\n'; decoder.payload_left() + 1];
         let mut filler = filler.as_slice();
         while decoder.decode(&mut filler).is_some() {}
     }
-    // A text of another program that has no end is over in time.
+    // The text of another program that has no end is given up after some time.
     decoder.give_up_foreign();
     let mut ok: &[u8] = b"\r\nOK\r\n";
     std::iter::from_fn(|| decoder.decode(&mut ok).map(|message| message == Message::Final(Final::Ok)))
@@ -123,7 +122,7 @@ fn understands_ok(decoder: &mut Decoder) -> bool {
 
 // Transcripts.
 
-/// No text is too strange for the two readers of transcripts, and what the flight recorder writes is one.
+/// Both readers of transcripts take any text without a panic, and what the flight recorder writes is a transcript.
 pub fn transcript(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     match Transcript::parse(&text) {
@@ -149,7 +148,7 @@ pub fn transcript(data: &[u8]) {
     assert!(transcript.entries.len() <= recorded.lines().count());
 }
 
-/// What the flight recorder makes of a conversation of these bytes.
+/// The flight recorder's transcript of a conversation of these bytes.
 fn recorded(data: &[u8]) -> String {
     const LIMIT_BYTES: usize = 2_000;
     let mut recorder = Recorder::new(LIMIT_BYTES);
@@ -175,8 +174,8 @@ fn recorded(data: &[u8]) -> String {
 
 // The configuration file.
 
-/// A configuration file is refused in one line that names the file, or it is accepted; and what is then in
-/// effect, written as a file, means the same.
+/// A configuration file is refused in one line that names the file, or it is accepted. In that case the
+/// effective configuration, written as a file, means the same.
 pub fn config(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     match read(&text) {
@@ -203,8 +202,8 @@ fn read(text: &str) -> Result<config::Configuration, String> {
             other => panic!("not run: {other:?}"),
         }
     });
-    // 2100-01-01, when all certificates but an old one are valid. Where cargo-fuzz runs, the store is not
-    // found, which is as good an end as any.
+    // 2100-01-01, when all certificates but an old one are valid. cargo-fuzz runs where the store is not found,
+    // which is an acceptable outcome too.
     let store = "tests/config_files/certificates/second.pem";
     let around = Environment { unix_seconds: 4_102_444_800, ssl_cert_file: Some(store.into()) };
     config::from_text("FILE", text, arguments, &around)
@@ -214,8 +213,8 @@ fn read(text: &str) -> Result<config::Configuration, String> {
 
 // RFC 2217.
 
-/// Payload and answers are the same however the bytes of a device server are split; its questions are answered
-/// in no more bytes than they have; and any payload comes back as it was sent.
+/// Payload and answers are the same however the bytes of a device server are split. The answers are not longer
+/// than the questions. Any payload comes back as it was sent.
 pub fn rfc2217(data: &[u8]) {
     let (&step, received) = match data.split_first() {
         Some(split) => split,
@@ -231,7 +230,7 @@ pub fn rfc2217(data: &[u8]) {
     assert_eq!(unframed(&escaped, usize::from(step).max(1)), (received.to_vec(), Vec::new()));
 }
 
-/// Payload and answers of what a device server sends in pieces of this length.
+/// Payload and answers when a device server sends these bytes in pieces of this length.
 fn unframed(received: &[u8], step: usize) -> (Vec<u8>, Vec<u8>) {
     let mut hello = Vec::new();
     let mut telnet = Telnet::new(115_200, FlowControl::RtsCts, &mut hello);
@@ -246,7 +245,7 @@ fn unframed(received: &[u8], step: usize) -> (Vec<u8>, Vec<u8>) {
 
 // The emulated modem.
 
-/// Whatever a host types, the emulated modem keeps to its limits, and after a reboot it answers `AT`.
+/// Whatever a host types, the emulated modem keeps its limits, and after a reboot it answers `AT`.
 pub fn emulator(data: &[u8]) {
     let mut now = start();
     let config = emulator::Config {
@@ -263,7 +262,7 @@ pub fn emulator(data: &[u8]) {
     let mut modem = emulator::Modem::new(config, now);
     let mut heard = Vec::new();
     for line in data.split(|byte| *byte == b'\n') {
-        // The last byte of a line decides where it is typed and how much time passes after it.
+        // The last byte of a line decides on which port it is typed and how much time passes after it.
         let (hint, typed) = line.split_last().unwrap_or((&b' ', &[]));
         let port = usize::from(hint & 1);
         modem.received(port, typed, now, &mut network);
@@ -310,18 +309,18 @@ fn pass(
     *now = end;
 }
 
-// The core, and a modem that sends anything.
+// The core and a modem that sends anything.
 
 /// Something that happens to the core.
 #[derive(Arbitrary, Debug)]
 enum Event {
     /// The modem sends these bytes.
     Says(u8, Vec<u8>),
-    /// The modem sends something that exists, about any socket and of any length.
+    /// The modem sends a URC or answer that exists, about any socket and of any length.
     Urc(u8, u8, i32),
     /// The modem answers the next of these commands with one of these.
     Instead(u8, u8, u8),
-    /// So much time passes, in milliseconds.
+    /// This much time passes, in milliseconds.
     Pass(u16),
     /// The next deadline passes.
     Wait,
@@ -338,8 +337,8 @@ enum Event {
     Shutdown,
 }
 
-/// The core meets a modem that answers by rote and sends anything besides: nothing that it holds outgrows its
-/// limit, no deadline spins, and when it is to end, every client ends and so does it.
+/// The core talks to a modem that gives fixed answers and sends anything besides. No queue of the core exceeds
+/// its limit, no deadline spins, and at shutdown every client ends and so does the core.
 pub fn heart(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let Ok(ports) = input.int_in_range(1..=2_u8) else { return };
@@ -351,7 +350,7 @@ pub fn heart(data: &[u8]) {
             Arc::make_mut(tunnel).limits.lifetime = seconds(600);
         }
     });
-    // Most of what there is to see comes after the set-up.
+    // Most runs begin after the set-up, where most of the behaviour is.
     if input.ratio(7, 8).unwrap_or(true) {
         hand.run_until_ready();
     }
@@ -382,7 +381,7 @@ fn happen(hand: &mut ByHand, event: Event, ports: usize) {
     let client = |hand: &ByHand, number: u8| hand.clients.len().saturating_sub(1 + usize::from(number) % 14);
     match event {
         Event::Says(at, bytes) => {
-            // A tty holds so much, and no more comes while it is not read.
+            // A tty holds this much, and no more comes while it is not read.
             if hand.held(port(at)) + bytes.len() < 64 * 1024 {
                 hand.says(port(at), &bytes);
             }
@@ -437,7 +436,7 @@ fn happen(hand: &mut ByHand, event: Event, ports: usize) {
     }
 }
 
-/// A line that there is, about any socket and of any length, with as much payload as a tty holds.
+/// A line that exists, about any socket and of any length, with as much payload as a tty holds.
 fn urc(which: u8, value: i32) -> Vec<u8> {
     let (id, length) = (value.rem_euclid(13), value / 13);
     let text = match which % 14 {
@@ -502,8 +501,8 @@ const EVENTS_MAX: usize = 400;
 
 // Numbers.
 
-/// A modem, a device server or a daemon puts any numbers into everything that it sends: each is read into its
-/// range or not at all, and no calculation can overflow.
+/// A modem, a device server or a daemon puts any numbers into everything that it sends. Each number is parsed
+/// into its range or rejected, and no calculation can overflow.
 ///
 /// Each byte chooses the next number; the eight bytes after a `RAW` are the number itself.
 pub fn answers(data: &[u8]) {
@@ -512,7 +511,7 @@ pub fn answers(data: &[u8]) {
         ByHand::new(&[Mode::Push, Mode::Buffer], 1, TRACED.load(Ordering::Relaxed), |configuration| {
             configuration.modem.ntp = Some(AtText::new("pool.ntp.org").expect("a text"));
             if numbers.next_byte() & 1 == 0 {
-                // A file to be stored: the modem is asked for its files and its storage.
+                // With a file to be stored, the core asks the modem for its files and its storage.
                 let pem = settings::Pem { source: "ca.pem".into(), bytes: b"a certificate".to_vec() };
                 for tunnel in &mut configuration.tunnels {
                     Arc::make_mut(tunnel).tls.authentication = Authentication::Authorities(vec![pem.clone()]);
@@ -554,7 +553,7 @@ pub fn answers(data: &[u8]) {
     }
 }
 
-/// Numbers from the input, as long as there is any.
+/// Numbers from the input, until it is used up.
 struct Numbers<'a> {
     input: &'a [u8],
 }
@@ -566,7 +565,7 @@ impl Numbers<'_> {
         *first
     }
 
-    /// A number in the place of every `#`.
+    /// The text with a number in place of every `#`.
     fn fill(&mut self, text: &str) -> String {
         let mut filled = String::new();
         for (index, part) in text.split('#').enumerate() {
@@ -593,7 +592,7 @@ impl Numbers<'_> {
 
 const RAW: u8 = 255;
 
-/// The ends of all kinds of numbers, and what lies beyond them.
+/// The limits of all integer types, and values beyond them.
 const EXTREMES: [&str; 24] = [
     "-1",
     "-128",
@@ -621,7 +620,7 @@ const EXTREMES: [&str; 24] = [
     "",
 ];
 
-/// Every answer in which numbers are read, with the beginning of its command.
+/// Every answer from which numbers are parsed, with the beginning of its command.
 const NUMBERED: [(&str, &str); 24] = [
     ("AT+CCLK?", "\r\n+CCLK: \"26/11/26,17:00:00#\"\r\n\r\nOK\r\n"),
     ("AT+CCLK?", "\r\n+CCLK: \"#/#/#,#:#:##\"\r\n\r\nOK\r\n"),
@@ -649,7 +648,7 @@ const NUMBERED: [(&str, &str); 24] = [
     ("AT+QSSLSEND", "\r\nCONNECT #\r\n"),
 ];
 
-/// What comes unasked and has numbers in it.
+/// URCs with numbers in them.
 const NUMBERED_URCS: [&str; 7] = [
     "\r\n+QSSLOPEN: #,#\r\n",
     "\r\n+QIOPEN: #,#\r\n",
@@ -669,7 +668,7 @@ const STATUS: &str = r##"{"uptime_seconds":#,"modem":{"signal_dbm":-57,"heard_se
 
 // Core and emulated modem.
 
-/// What a run is made of.
+/// The parts of a run.
 #[derive(Arbitrary, Debug)]
 struct Run {
     uart: bool,
@@ -723,8 +722,8 @@ enum Mishap {
     Noise(u8, u8),
 }
 
-/// A core, a line, an emulated modem, clients and far ends, and whatever goes wrong between them: what always
-/// holds in a simulation holds, everybody comes to an end, and a client that comes late is served.
+/// A core, a line, an emulated modem, clients and far ends, and any faults between them. What must always hold
+/// in a simulation holds, every client ends, and a client that comes late is served.
 pub fn simulation(data: &[u8]) {
     let Ok(run) = Run::arbitrary_take_rest(Unstructured::new(data)) else { return };
     let wiring = wiring(&run);
@@ -772,7 +771,7 @@ fn wiring(run: &Run) -> Wiring {
     let ports = wiring.ports.len();
     let has_streams = wiring.connections.iter().any(|connection| connection.mode == Mode::Transparent);
     for (at, mishap) in run.faults.iter().take(8) {
-        // Half a URC after the words of a reboot is payload, as far as can be known.
+        // Half a URC after the words of a reboot cannot be distinguished from payload.
         if has_streams && matches!(mishap, Mishap::CutHead(_)) {
             continue;
         }
@@ -781,7 +780,7 @@ fn wiring(run: &Run) -> Wiring {
         }
     }
     wiring = wiring.fault(seconds(120), Fault::Calm);
-    // A data session that was lost unheard takes three failed opens to be missed.
+    // The loss of a data session that was not reported is noticed after three failed opens.
     for at in [300, 350, 400, 450] {
         let late = Connection::new(Mode::Push).at(seconds(at)).far_end(Behaviour::source(3_000, at));
         wiring = wiring.connect(late.limits(|limits| limits.queue_timeout = seconds(60)));
@@ -869,7 +868,7 @@ fn fault(mishap: &Mishap, connections: usize, ports: usize) -> Option<Fault> {
     })
 }
 
-/// A beginning of time; nothing here depends on which.
+/// A start time; nothing here depends on its value.
 #[allow(clippy::disallowed_methods)]
 fn start() -> Instant {
     static START: OnceLock<Instant> = OnceLock::new();

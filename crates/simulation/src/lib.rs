@@ -1,10 +1,10 @@
-//! Core, line and modem in one simulated time: what the event loop does, without a system.
+//! Core, line and modem in one simulated time: does what the event loop does, without I/O.
 //!
 //! ```text
 //!   actors ◄──► Relay (the core) ◄──► Wire ◄──► Modem (the emulator) ◄──► Simulated network ◄──► Far
 //! ```
 //! After each change everything that can move is moved; then time jumps to the next deadline of any part.
-//! What must hold always is checked after every step, so that no test has to ask for it.
+//! What must always hold is checked after every step, so that tests need not check it.
 
 mod actor;
 pub mod by_hand;
@@ -55,35 +55,35 @@ pub struct Simulation {
     network: Simulated,
     wires: Vec<Wire>,
     witnesses: Vec<Witness>,
-    /// The clients, as the wiring's connections.
+    /// The clients, in the order of the wiring's connections.
     pub clients: Vec<Actor>,
     /// Their far ends.
     pub fars: Vec<Far>,
-    /// How many bytes of each were compared already: what the far end read, what the client received.
+    /// How many bytes of each connection were compared already: read by the far end, received by the client.
     compared: Vec<(usize, usize)>,
-    /// To which far ends an escape went as payload while the client did not know of an end.
+    /// The connections where an escape reached the far end as payload while the client knew of no end.
     spoiled: Vec<bool>,
-    /// Which clients were connected through a port that lost bytes for want of room at the host, which cannot know.
+    /// The clients that may miss bytes, because their port lost some for lack of room and does not count losses.
     met_overrun: Vec<bool>,
     faults: Vec<(Instant, Fault)>,
-    /// How many opens have been looked at, and what is wrong with the TLS settings of each connection's last one.
+    /// How many opens have been checked, and what is wrong with the TLS settings of each connection's last one.
     opens_seen: usize,
     weak: Vec<Option<String>>,
     /// By how many seconds the host's clock has jumped.
     pub host_clock_ahead: i64,
-    /// When another program sent something last.
+    /// When the last command of another program took or takes effect.
     meddled_at: Option<Instant>,
-    /// The modem does nothing before: what it was told takes effect then.
+    /// The end of the last stall: commands sent during it take effect then.
     stalled_until: Instant,
     /// When the core reported that sockets can be opened, each time.
     pub ready_at: Vec<Instant>,
-    /// When the user's reset command was to be run, each time.
+    /// When the core asked to run the user's reset command, each time.
     pub reset_commands: Vec<Instant>,
     /// The status that it ended with.
     pub stopped: Option<Kind>,
     /// Bytes from the host to the modem and back, per port.
     pub carried: Vec<(u64, u64)>,
-    /// Every command line and payload that the host sent, in order, as far as it is text.
+    /// Everything that the host sent, in order, one entry per write.
     pub host_said: Vec<Vec<u8>>,
     /// The modem's counters when the core was ready for the first time.
     counters_when_ready: Option<emulator::Counters>,
@@ -129,7 +129,7 @@ impl Simulation {
         let mut now = start;
         for bytes in &wiring.typed_before {
             modem.received(0, bytes, now, &mut network);
-            // The other program has its time, and takes what it is given.
+            // The other program waits 3 s and takes everything that the modem sends.
             let until = now + Duration::from_secs(3);
             while now < until {
                 let due = modem.next_deadline().into_iter().chain(network.next_deadline()).min();
@@ -151,7 +151,7 @@ impl Simulation {
         let no_limit = wiring.connections.iter().any(|it| it.limits.connect_timeout.is_zero());
         let stream_open =
             if no_limit { Duration::from_secs(450) } else { longest.max(Duration::from_secs(10)) };
-        // Deadlines count the line's time, and a modem that boots may speak more slowly.
+        // Deadlines include the line's time, and a modem that boots may use a lower speed.
         let baud = wiring.settings.baud.min(wiring.modem.baud);
         let limits = witness::Limits { command: wiring.settings.command_timeout, stream_open };
         let witness = |port: &Port| Witness::new(port.alters_unseen(), port.is_uart, baud, limits, now);
@@ -193,9 +193,9 @@ impl Simulation {
         }
     }
 
-    // Going on.
+    // Running.
 
-    /// Lets so much time pass.
+    /// Lets this much time pass.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         self.settle();
@@ -204,7 +204,7 @@ impl Simulation {
         }
     }
 
-    /// Goes on until `goal` is reached, and fails if that takes longer than `limit`. Returns how long it took.
+    /// Runs until `goal` is reached, and fails if that takes longer than `limit`. Returns how long it took.
     pub fn run_until(&mut self, what: &str, limit: Duration, goal: impl Fn(&Simulation) -> bool) -> Duration {
         let (begin, end) = (self.now, self.now + limit);
         self.settle();
@@ -215,24 +215,24 @@ impl Simulation {
         self.now - begin
     }
 
-    /// Goes on until the core is ready for connections.
+    /// Runs until the core is ready for connections.
     pub fn run_until_ready(&mut self) -> Duration {
         self.run_until("the heart is ready", Duration::from_secs(120), |sim| sim.relay.modem().is_up())
     }
 
-    /// Goes on until every client has ended, and then until every socket is free again.
+    /// Runs until every client has ended, and then until every socket is free again.
     pub fn run_to_the_end(&mut self, limit: Duration) {
         self.run_until("every client ends", limit, |sim| {
             sim.clients.iter().all(|client| client.outcome.is_some())
         });
-        // A module that does not close what it opens gives it up itself, after 150 s and negotiatetime.
+        // A module that refuses to close an opening socket gives it up itself, after 150 s and negotiatetime.
         let patience = if self.wiring.modem.quirks.close_of_opening_refused { 300 } else { 200 };
         self.run_until("every socket is given back", Duration::from_secs(patience), |sim| {
             sim.modem.sockets_in_use().is_empty() && sim.relay.client_count() == 0
         });
     }
 
-    /// Everything that must hold in a run without faults: nothing was swallowed or lost anywhere.
+    /// Checks what must hold in a run without faults: no bytes were dropped or lost anywhere.
     pub fn assert_nothing_swallowed(&self) {
         let before = self.counters_when_ready.expect("the heart was ready");
         let after = self.modem.counters();
@@ -248,7 +248,7 @@ impl Simulation {
         assert_eq!(after.urcs_lost, before.urcs_lost, "urcs lost");
     }
 
-    /// Everything was delivered in both directions, and the client saw the end.
+    /// Checks that everything was delivered in both directions, and that the client was not reset.
     pub fn assert_complete(&self, connection: usize) {
         let (client, far) = (&self.clients[connection], self.fars[connection].memory());
         assert_eq!(client.received.len(), far.said.len(), "connection {connection}: down");
@@ -272,13 +272,13 @@ impl Simulation {
         self.drain();
     }
 
-    /// Something goes wrong now.
+    /// Injects a fault now.
     pub fn inject(&mut self, fault: Fault) {
         self.go_wrong(fault);
         self.drain();
     }
 
-    /// What was logged and would be shown without `-v`.
+    /// The log messages that are shown without `-v`.
     pub fn logged(&self) -> Vec<String> {
         trace::logged()
     }
@@ -295,17 +295,17 @@ impl Simulation {
         records.find(|record| record.request.host == host.as_str())?.closed
     }
 
-    /// How many bytes the host has written that have not reached the modem.
+    /// How many bytes from the host have not reached the modem yet.
     pub fn on_its_way(&self, port: usize) -> usize {
         self.wires[port].on_its_way(self.now)
     }
 
-    /// How many commands of the host begin so.
+    /// How many writes of the host begin like this.
     pub fn said(&self, beginning: &str) -> usize {
         self.host_said.iter().filter(|line| line.starts_with(beginning.as_bytes())).count()
     }
 
-    /// What was seen on all ports together.
+    /// The sum of what the witnesses of all ports have seen.
     pub fn seen(&self) -> Seen {
         self.witnesses.iter().fold(Seen::default(), |sum, witness| Seen {
             commands: sum.commands + witness.seen.commands,
@@ -316,7 +316,7 @@ impl Simulation {
 
     // One step.
 
-    /// Moves what can be moved, and checks what always holds.
+    /// Moves what can be moved, and checks what must always hold.
     fn settle(&mut self) {
         self.drain();
         self.check();
@@ -392,7 +392,7 @@ impl Simulation {
                 moved |= self.move_client(index);
             }
             for port in self.wires.len()..self.wiring.modem.ports.len() {
-                // The other program reads whatever it is given.
+                // The other program reads everything that the modem sends.
                 let count = self.modem.output(port).len();
                 self.modem.written(port, count, self.now);
             }
@@ -442,14 +442,14 @@ impl Simulation {
                     self.counters_when_ready.get_or_insert(self.modem.counters());
                 }
                 Action::Stop(status) => self.stopped = Some(status),
-                // Answers to questions that are not asked here.
+                // Answers to questions that are never asked here.
                 _ => {}
             }
         }
         acted
     }
 
-    /// What the host knows of a port.
+    /// What the host knows about a port.
     fn port_facts(&self, port: usize) -> PortFacts {
         let wire = &self.wires[port];
         PortFacts {
@@ -507,7 +507,7 @@ impl Simulation {
                 self.relay.handle(Input::HostClock(HOST_CLOCK + self.host_clock_ahead + passed), self.now);
             }
             modem::Action::RunResetCommand => self.reset_commands.push(self.now),
-            // There is one device for each port.
+            // Each port has one device, so there are no further candidates.
             _ => {}
         }
     }
@@ -709,21 +709,21 @@ impl Simulation {
         self.modem.network_changed(now, &mut self.network);
     }
 
-    /// Whether the modem would say this where nothing tells it from payload (docs/RELIABILITY.md): it is not said then.
+    /// Whether the modem's bytes would look like payload (docs/RELIABILITY.md). Such a fault is left out.
     fn would_be_payload(&self, fault: &Fault) -> bool {
         let boots_silently = self.wiring.modem.quirks.boots_silently;
         match fault {
-            // What a modem that is down has announced and not sent is still due, and this would be part of it.
+            // The host still expects the payload that a modem announced before it went down; this would be part of it.
             Fault::Urc(_) | Fault::Noise(..) | Fault::Foreign(_) | Fault::Sms(_) if !self.modem.is_up() => {
                 true
             }
-            // A stream that was opened before the port was read is none any more.
+            // The modem may boot while a port is unread; the host then does not know that the stream has ended.
             Fault::Urc(_) if boots_silently && self.can_boot_unread() => true,
-            // Nor one whose `CONNECT` was on its way when the module booted: its DCD was never seen on.
+            // The same holds for a stream whose `CONNECT` was on its way at the boot: its DCD was never seen on.
             Fault::Urc(_) | Fault::Foreign(_) | Fault::Sms(_) => {
                 boots_silently && self.streams_ended_unseen()
             }
-            // The rest of announced payload may stay away.
+            // The rest of announced payload may never come.
             Fault::CutUrcHead(_) => boots_silently,
             Fault::Noise(port, _) => {
                 let heart = self.relay.modem();
@@ -735,25 +735,25 @@ impl Simulation {
         }
     }
 
-    /// A port that is a stream to the host, and none to the modem.
+    /// Whether a port is a stream for the host, but no longer for the modem.
     fn streams_ended_unseen(&self) -> bool {
         let is_stream = |port: usize| self.relay.modem().port_state(port) == "data";
         (0..self.wires.len()).any(|port| is_stream(port) && !self.modem.modem_lines(port).dcd)
     }
 
-    // What always holds.
+    // What must always hold.
 
-    /// Bytes come out as they went in, in order, in both directions; nothing holds more than it may; the
-    /// conversation keeps its rules.
+    /// Checks that bytes come out as they went in, in order, in both directions, that no queue exceeds its limit,
+    /// and that the conversation follows its rules.
     fn check(&mut self) {
         self.look_at_opens();
-        // Before it has rebooted, nothing of a reboot is excused.
+        // The effects of a reboot are excused only after a reboot.
         let has_rebooted = self.modem.counters().boots > 1;
         let (garbled, echoes) = (self.can_be_garbled(), has_rebooted && self.can_be_echoed());
         let boots_unread = has_rebooted && self.can_boot_unread();
         let has_gone_down = has_rebooted || self.modem.counters().boots > 0 && !self.modem.is_up();
         let stops_short = has_gone_down && self.wiring.ports.iter().any(|port| !port.has_dcd);
-        // Where nothing counts what a line does to the bytes, nothing can be promised of them.
+        // On a line that alters bytes and does not count it, nothing can be guaranteed.
         let alters_unseen = self.wiring.ports.iter().any(Port::alters_unseen);
         for index in 0..self.clients.len() {
             let (client, far) = (&self.clients[index], self.fars[index].memory());
@@ -769,13 +769,13 @@ impl Simulation {
             }
             if far.read.len() > *up {
                 let (new, expected) = (&far.read[*up..], client.sent_bytes(*up, far.read.len()));
-                // A send or an escape that was interrupted can only be ended by more bytes, and the client has
-                // ended before that.
+                // Only more bytes can end an interrupted send or escape, and the client has ended before they are
+                // sent.
                 let is_stream = self.wiring.connections[index].mode == Mode::Transparent;
                 let right = match client.outcome {
                     Some(_) => is_filled_up(new, &expected),
-                    // Whether a stream has ended, only an escape shows where DCD does not, and a modem that
-                    // stalls may take it for payload. Then nothing of the client's may follow.
+                    // Without DCD only an escape shows whether a stream has ended, and a modem that stalls may
+                    // take it for payload. After that no byte of the client may follow.
                     None if is_stream && new != expected => {
                         self.spoiled[index] = true;
                         is_filled_up(new, &expected)
@@ -803,7 +803,7 @@ impl Simulation {
             }
             let boots =
                 || (echoes || boots_unread) && begins_with_boot(&received[*down..], &far.said[*down..]);
-            // What the far end has read went through the modem, and did not come back.
+            // What the far end has read passed the modem, so the modem cannot have echoed it.
             let sent = || client.sent_bytes(far.read.len(), client.sent as usize);
             let stops = || stops_short && is_begun_end(&received[*down..], &far.said[*down..]);
             let is_silent = echoes && self.wiring.modem.quirks.boots_silently;
@@ -812,9 +812,9 @@ impl Simulation {
                 && !far.said[*down..].starts_with(&received[*down..])
                 && (garbled || boots() || stops() || comes_back())
             {
-                // What a modem that boots sends at another speed cannot be distinguished from what was
-                // announced before, nor what it echoes after its `RDY` from payload, nor a few letters of an
-                // end that it did not finish from payload: the client must be reset.
+                // Three things cannot be distinguished from payload: what a booting modem sends at another
+                // speed, what it echoes after its boot, and the first letters of an end that it did not finish.
+                // The client must be reset.
                 assert_ne!(
                     client.outcome,
                     Some(Outcome::Eof),
@@ -848,8 +848,8 @@ impl Simulation {
         }
     }
 
-    /// A line has lost bytes for want of room. What was lost may belong to any client whose bytes come by it:
-    /// a stream's that it is, or else of all that are connected and not streams, as long as they are.
+    /// A line has lost bytes for lack of room. They may belong to any client whose bytes come by it: to the
+    /// client whose stream it is, or else to all connected clients that are not streams.
     fn overran(&mut self, port: usize) {
         if self.wires[port].port.counts {
             return;
@@ -863,8 +863,8 @@ impl Simulation {
         }
     }
 
-    /// Whether what was asked for was in effect in the modem at each open since the last look. In transparent
-    /// mode nothing can be asked after the open: what another program changes just before it is not noticed.
+    /// Checks that the configured TLS settings were in effect in the modem at each open since the last call. In
+    /// transparent mode the core cannot check them after the open, so a change just before it is not noticed.
     fn look_at_opens(&mut self) {
         let tls = &self.wiring.tls;
         let settings::Authentication::Authorities(trusted) = &tls.authentication else { return };
@@ -880,7 +880,7 @@ impl Simulation {
             let unseen = self
                 .meddled_at
                 .is_some_and(|at| self.now.saturating_duration_since(at) < Duration::from_secs(3));
-            // The first of several stands in two places.
+            // The first of several authorities is set in two places.
             let mut authorities = open.authorities.clone();
             authorities.dedup();
             let wrong = open.security_level == 0
@@ -896,22 +896,23 @@ impl Simulation {
         self.opens_seen = self.network.records().len();
     }
 
-    /// After a reboot a UART speaks at its first speed again, into whatever was announced at ours.
+    /// Whether a reboot can garble announced payload: a UART returns to its first speed, which is not ours.
     fn can_be_garbled(&self) -> bool {
         self.wiring.ports.iter().any(|port| port.is_uart)
             && self.wiring.settings.baud != self.wiring.modem.baud
             && self.can_reboot()
     }
 
-    /// Echo is on after a reboot, and payload is still on its way up a line that takes its time. Without DCD nothing
-    /// shows that its echo is no payload, as nothing but whole lines of the modem's own is taken for its words.
-    /// A DCD that was off already when the port was read says nothing either.
+    /// Whether payload can come back as echo: echo is on after a reboot, while payload is still on its way up a paced
+    /// line. Without DCD nothing distinguishes the echo from payload, because only whole lines are taken for the
+    /// modem's own words. A DCD that was already off when the port was read does not help either.
     fn can_be_echoed(&self) -> bool {
         let unread = self.can_boot_unread();
         self.wiring.ports.iter().any(|port| port.paced && (!port.has_dcd || unread)) && self.can_reboot()
     }
 
-    /// The modem boots while the host reads nothing: its words then follow announced payload without a pause.
+    /// Whether the modem can boot while the host reads nothing. Its words then follow announced payload without a
+    /// pause.
     fn can_boot_unread(&self) -> bool {
         let boot_time = self.wiring.modem.boot_time;
         let faults = &self.wiring.faults;
@@ -929,8 +930,7 @@ impl Simulation {
         self.wiring.faults.iter().any(|(_, fault)| is_reboot(fault))
     }
 
-    /// The modem reports `closed` for a connection that is cut, and nothing that could be asked contradicts
-    /// it.
+    /// Whether a cut can look like an end: the modem then reports `closed`, and no answer contradicts it.
     fn can_end_unseen(&self) -> bool {
         let cuts = |fault: &Fault| matches!(fault, Fault::CutSocket(_) | Fault::WearOutPdp);
         self.wiring.faults.iter().any(|(_, fault)| cuts(fault))
@@ -956,8 +956,8 @@ fn is_filled_up(bytes: &[u8], expected: &[u8]) -> bool {
     bytes[same..].iter().all(|byte| FILLING.contains(byte))
 }
 
-/// Whether what was received differs from what was sent where a modem reports that it has booted, and no more
-/// follows than was on its way to it.
+/// Whether the received bytes first differ from the sent ones at a modem's report that it has booted, and no more
+/// follows than can have been on its way to the modem.
 fn begins_with_boot(received: &[u8], said: &[u8]) -> bool {
     let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
     if received.len() - same > ECHO_MAX_BYTES {
@@ -967,8 +967,8 @@ fn begins_with_boot(received: &[u8], said: &[u8]) -> bool {
     around.windows(BOOT.len()).any(|window| window == BOOT)
 }
 
-/// Whether what was received goes on after what was sent with less than half of what a modem sends at the end
-/// of a stream: it lost its power before it had sent more.
+/// Whether the received bytes continue after the sent ones with less than half of `NO CARRIER`: the modem lost
+/// power before it had sent more.
 fn is_begun_end(received: &[u8], said: &[u8]) -> bool {
     let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
     let rest = &received[same..];
@@ -982,8 +982,8 @@ fn is_reboot(fault: &Fault) -> bool {
     }
 }
 
-/// Whether what was received differs from what was sent down, and is from there on what was sent up, as far
-/// as that was on its way.
+/// Whether the received bytes differ from those sent down, and from there on equal bytes that were on their way
+/// up.
 fn is_echo(received: &[u8], said: &[u8], sent: &[u8]) -> bool {
     let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
     let rest = &received[same..];
@@ -1011,7 +1011,7 @@ fn settings(wiring: &Wiring) -> Settings {
     }
 }
 
-/// The beginning of all times; nothing else in a simulation looks at a clock.
+/// The start of simulated time; nothing else in a simulation reads a clock.
 #[allow(clippy::disallowed_methods)]
 fn base() -> Instant {
     use std::sync::OnceLock;
@@ -1019,13 +1019,13 @@ fn base() -> Instant {
     *BASE.get_or_init(Instant::now)
 }
 
-/// The letters of `AT`, `AT+CMEE?`, `AT+IFC=0,0`, `AT+QSSLSTATE=0`, `+++`, ESC, Ctrl-Z and filler, at the right speed
-/// and at a wrong one.
+/// The letters of `AT`, `AT+CMEE?`, `AT+IFC=0,0`, `AT+QSSLSTATE=0`, `+++`, ESC, Ctrl-Z and filler, at the right
+/// speed and at a wrong one.
 const FILLING: &[u8] =
     b"AT\r+CME?IF=0,QSL123456789\x1A\x1B\x8A\xA2\xE8\xD9\x9A\xEA\xAA\xF9\xCA\xB2\xE9\x81\xE1\xD0\xD8";
 const BOOT: &[u8] = b"\r\nRDY\r\n";
 const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
-/// Half a second of the fastest line, and what its ends hold.
+/// Half a second of the fastest line, and the bytes that its ends hold.
 const ECHO_MAX_BYTES: usize = 64 * 1024;
 const SERVER_PORT: u16 = 443;
 const STEPS_MAX: u64 = 20_000_000;
@@ -1044,7 +1044,7 @@ mod tests {
             (b"0123\r\nRDY\r\n", true),
             (b"0123456789", false),
             (b"01234what was sent", false),
-            // The words must be where it differs.
+            // The words must stand where the bytes differ.
             (b"01234 and much later \r\nRDY\r\n", false),
         ] {
             assert_eq!(begins_with_boot(received, said), is_excused, "{}", received.escape_ascii());

@@ -1,8 +1,8 @@
-//! What runs are drawn from: bytes and words that nothing should come of, and what is left out of them.
+//! Material for random runs: bytes and words that must have no effect, and switches that are left out.
 
 use qssl_core::at::transcript::{Event, Transcript};
 
-/// What other programs have the modem send, each with its frame.
+/// Messages that other programs make the modem send, each with its frame.
 pub fn other_programs() -> Vec<Vec<u8>> {
     let text = include_str!("../../core/tests/answers/other-programs.txt");
     let entries = Transcript::parse(text).expect("the file is a transcript").entries;
@@ -29,7 +29,7 @@ pub const NASTY: [&[u8]; 12] = [
     b"\x1A\x1B\0",
 ];
 
-/// What may come unasked and means nothing that matters, or something about sockets that are not open.
+/// URCs without meaning for the core, or about sockets that are not open.
 pub const URCS: [&str; 8] = [
     "+QIND: SMS DONE",
     "RING",
@@ -41,8 +41,7 @@ pub const URCS: [&str; 8] = [
     "+QSSLURC: nonsense",
 ];
 
-/// Switches that take from the core what no core could do without, and one that blocks a port for longer than
-/// a command may take.
+/// Switches with which no core could work, and one that blocks a port for longer than a command may take.
 pub const UNFAIR: [&str; 3] = ["early_payload_kept", "payload_echoed", "open_result_before_ok"];
 
 /// What may be on a line between two messages.

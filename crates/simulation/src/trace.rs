@@ -4,19 +4,19 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Begins anew. Returns whether anything is kept at all.
+/// Starts an empty trace; with `kept` false, nothing is recorded.
 pub fn begin(kept: bool) {
     LINES.with_borrow_mut(|lines| {
         lines.clear();
     });
     KEPT.set(kept);
-    // Another test may have installed it already.
+    // Another test may have installed the logger already.
     if log::set_logger(&LOGGER).is_ok() {
         log::set_max_level(log::LevelFilter::Debug);
     }
 }
 
-/// Sets what the time is in the lines that follow.
+/// Sets the time of the lines that follow.
 pub fn at(time: Duration) {
     TIME.set(time);
 }
@@ -36,14 +36,14 @@ pub fn note(line: impl FnOnce() -> String) {
     }
 }
 
-/// What of the log would be shown without `-v`, among the lines that were kept.
+/// The kept log messages that are shown without `-v`.
 pub fn logged() -> Vec<String> {
     let is_shown =
         |line: &&String| [" ERROR: ", " WARN: ", " INFO: "].iter().any(|level| line.contains(level));
     LINES.with_borrow(|lines| lines.iter().filter(is_shown).cloned().collect())
 }
 
-/// Bytes as a line shows them: text in full, anything else by its ends.
+/// Bytes as a line shows them: text in full, of anything else that is long only its two ends.
 pub fn shown(bytes: &[u8]) -> String {
     let is_text = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b' '..=b'~'));
     match bytes.len() {

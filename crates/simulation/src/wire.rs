@@ -1,4 +1,4 @@
-//! The line between the core and one port of the modem: a tty with its buffers, and what can go wrong on it.
+//! The line between the core and one port of the modem: a tty with its buffers, and the faults of the line.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use super::wiring::Port;
 
 /// A line, both ways.
 pub struct Wire {
-    /// What it is.
+    /// The properties of the port.
     pub port: Port,
     /// The core has it open.
     pub is_open: bool,
     /// It cannot be opened before then.
     pub missing_until: Option<Instant>,
-    /// RTS and CTS count on the host's side.
+    /// RTS and CTS are in effect on the host's side.
     pub host_flow_control: bool,
     /// What the tty has not sent yet.
     waiting: VecDeque<u8>,
@@ -27,17 +27,17 @@ pub struct Wire {
     chance: Chance,
     /// Nothing is shown to the host before then.
     late_until: Option<Instant>,
-    /// It loses and alters bytes.
+    /// It now loses and alters bytes, as its port is set.
     pub is_disturbed: bool,
-    /// Bytes that were lost, and that were altered, since the host asked.
+    /// Bytes that were lost, and that were altered, since the last read of these counts.
     pub lost: u32,
     pub wrong: u32,
     /// The level of DCD that the host can see.
     pub dcd: bool,
-    /// How much of what the modem has to send was searched for its words, and where the last of them are.
+    /// How much of the modem's output was searched for `NO CARRIER`, and where the last one is.
     looked_at: usize,
     words: Option<usize>,
-    /// A level that it will see when what is ahead of it has arrived.
+    /// A level that the host will see when the bytes ahead of it have arrived.
     dcd_due: Option<(Instant, bool)>,
 }
 
@@ -67,7 +67,7 @@ impl Wire {
         }
     }
 
-    /// Forgets everything that is under way.
+    /// Drops everything that is under way, and closes the line.
     pub fn cut(&mut self) {
         let speed = |baud| if self.port.paced { baud } else { 0 };
         self.waiting.clear();
@@ -135,8 +135,8 @@ impl Wire {
         bytes
     }
 
-    /// How much of what the modem has to send may leave in one piece: DCD falls between the last payload and
-    /// the words after it.
+    /// How much of the modem's output may leave in one piece: DCD falls between the last payload and the words
+    /// after it.
     pub fn piece(&mut self, output: &[u8]) -> usize {
         if output.len() < self.looked_at {
             (self.looked_at, self.words) = (0, None);
@@ -148,7 +148,7 @@ impl Wire {
         self.words.filter(|at| *at > 0).unwrap_or(output.len())
     }
 
-    /// So much of that has left.
+    /// This much of that output has left.
     pub fn took(&mut self, count: usize) {
         self.looked_at -= count;
         self.words = self.words.and_then(|at| at.checked_sub(count));
@@ -186,7 +186,7 @@ impl Wire {
         }
     }
 
-    /// The speed that counts once the host has read what was sent before.
+    /// The speed that takes effect once the host has read what was sent before.
     pub fn set_modem_baud(&mut self, baud: u32, now: Instant) {
         if baud != self.modem_baud && self.down.is_empty() {
             self.modem_baud = baud;
@@ -196,7 +196,7 @@ impl Wire {
         }
     }
 
-    /// What the host can read now, at most so many bytes.
+    /// What the host can read now, at most `limit` bytes.
     pub fn take_for_host(&mut self, limit: usize, now: Instant) -> Vec<u8> {
         if self.late_until.is_some_and(|until| until > now) {
             return Vec::new();
@@ -253,7 +253,7 @@ impl Wire {
         }
     }
 
-    /// When something arrives next that somebody waits for.
+    /// When something next arrives that the modem or the host waits for.
     pub fn next_deadline(&self, host_reads: bool, now: Instant) -> Option<Instant> {
         let up = self.up.deadline_for(self.up.arrived(now).len() + STEP_BYTES);
         let down = match host_reads {
@@ -270,7 +270,7 @@ fn under_way(line: &Line, now: Instant) -> usize {
     TTY_BYTES - line.room() - line.arrived(now).len()
 }
 
-/// What comes of bytes that are read at the wrong speed.
+/// Turns bytes into what is read at the wrong speed.
 fn garble(bytes: &mut [u8]) {
     for byte in bytes {
         *byte = byte.rotate_left(3) | 0x80;
@@ -280,7 +280,7 @@ fn garble(bytes: &mut [u8]) {
 const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
 /// What a tty holds in each direction.
 const TTY_BYTES: usize = 4_096;
-/// Bytes that are on the line ahead of what a flow control stops.
+/// Bytes that are still sent after flow control stops the line.
 const WINDOW_BYTES: usize = 128;
-/// A UART reports its bytes in such portions.
+/// A UART reports its bytes in portions of this many.
 const STEP_BYTES: usize = 64;

@@ -1,6 +1,6 @@
-//! What a run is made of, as plain data: ports, connections with both their ends, and faults with their times.
+//! The parts of a run, as plain data: ports, connections with both their ends, and faults with their times.
 //!
-//! A wiring decides everything: started twice, it runs twice the same, byte for byte.
+//! A wiring decides everything: two runs of the same wiring are equal, byte for byte.
 
 use std::time::Duration;
 
@@ -10,28 +10,28 @@ use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Opening};
 
-/// Everything that a run is made of.
+/// All parts of a run.
 #[derive(Clone, Debug)]
 pub struct Wiring {
-    /// Decides everything that is left to chance.
+    /// The seed of everything random.
     pub seed: u64,
     /// The modem.
     pub modem: emulator::Config,
-    /// How the core is set to treat it; its devices follow from `ports`.
+    /// The core's settings for the modem; its devices follow from `ports`.
     pub settings: settings::Modem,
     /// The TLS settings of every tunnel.
     pub tls: settings::Tls,
-    /// What concerns the process as a whole.
+    /// The shutdown timeout of the whole process.
     pub shutdown_timeout: Duration,
     /// Which modem the ports may lead to.
     pub identity: settings::Identity,
     /// One entry for each port of the modem that the core uses.
     pub ports: Vec<Port>,
-    /// Each is a tunnel of its own with one client and a server of its own.
+    /// The connections. Each has its own tunnel, client and server.
     pub connections: Vec<Connection>,
-    /// What goes wrong, and when, counted from the start.
+    /// The faults, each with its time from the start.
     pub faults: Vec<(Duration, Fault)>,
-    /// Lines that another program typed before us, on port 0.
+    /// Lines that another program has sent on port 0 before the core starts.
     pub typed_before: Vec<Vec<u8>>,
 }
 
@@ -42,11 +42,11 @@ pub struct Port {
     pub name: PortName,
     /// The core knows that name.
     pub is_named: bool,
-    /// It takes this for the name.
+    /// The core takes this for its name.
     pub believed: Option<&'static str>,
-    /// Bytes take their time: ten bits each.
+    /// Each byte takes the time of ten bits.
     pub paced: bool,
-    /// A speed and modem lines matter.
+    /// Speed and flow control matter.
     pub is_uart: bool,
     /// DCD reaches the host.
     pub has_dcd: bool,
@@ -56,15 +56,15 @@ pub struct Port {
     pub without_cts: bool,
     /// RTS is not wired: with flow control on, nothing leaves the modem.
     pub without_rts: bool,
-    /// What lies between, if that is more than a tty.
+    /// The device server on the way, if there is more than a tty.
     pub server: Option<DeviceServer>,
     /// The host's driver has no flow control.
     pub lacks_flow_control: bool,
     /// Bytes arrive at the host in pieces of any size, some of them late.
     pub splits: bool,
-    /// While it is disturbed, one byte of so many is lost on its way to the host; 0 is none.
+    /// While it is disturbed, one of this many bytes is lost on its way to the host; 0 means none.
     pub loses_one_of: u64,
-    /// Likewise, one byte of so many arrives as another.
+    /// Likewise, one of this many bytes is altered.
     pub alters_one_of: u64,
     /// The host's UART counts what it loses or receives wrongly.
     pub counts: bool,
@@ -75,7 +75,7 @@ pub struct Port {
 pub struct DeviceServer {
     /// What they hold on the way to the modem, in bytes.
     pub holds_bytes: usize,
-    /// The host can find out how much that is (RFC 2217).
+    /// The host can find out how many bytes they hold (RFC 2217).
     pub tells: bool,
 }
 
@@ -90,7 +90,7 @@ pub struct Connection {
     pub client: Client,
     /// The far end.
     pub far_end: Behaviour,
-    /// How opening goes.
+    /// How opening ends.
     pub opening: Opening,
     /// How long a byte takes through the network, each way.
     pub latency: Duration,
@@ -111,9 +111,9 @@ pub struct Client {
     pub leaves: Leaves,
     /// What its kernel holds for it, in bytes.
     pub buffer_bytes: usize,
-    /// Once that is full, the kernel takes nothing before there is room for so many bytes.
+    /// Once that is full, the kernel takes nothing before it has room for this many bytes.
     pub room_min_bytes: usize,
-    /// Whether it can be known that the client is gone.
+    /// Whether the host can see that the client is gone.
     pub is_seen_leaving: bool,
 }
 
@@ -122,7 +122,7 @@ pub struct Client {
 pub enum Sends {
     /// Nothing.
     Nothing,
-    /// So many bytes of its pattern, as fast as they are taken.
+    /// This many bytes of its pattern, as fast as they are taken.
     Pattern(u64),
     /// Some of its pattern each time the interval has passed.
     Drip {
@@ -146,9 +146,9 @@ pub enum Reads {
     Nothing,
     /// Nothing before this time, then everything.
     After(Duration),
-    /// So many bytes each time the interval has passed.
+    /// This many bytes each time the interval has passed.
     Drip(usize, Duration),
-    /// So many bytes every second before this time, then nothing.
+    /// This many bytes every second before this time, then nothing.
     Until(Duration, usize),
 }
 
@@ -163,7 +163,7 @@ pub enum Leaves {
     HalfClosesAfter(Duration),
     /// It closes when it has sent everything.
     WhenSent,
-    /// It closes when it has read so many bytes.
+    /// It closes when it has read this many bytes.
     WhenRead(u64),
     /// It closes at this time.
     After(Duration),
@@ -182,27 +182,27 @@ pub enum Fault {
     CutSocket(u8),
     /// The far end of this connection ends it.
     EndFarEnd(usize, Ending),
-    /// The far end of this connection sends this besides.
+    /// The far end of this connection sends these bytes in addition.
     Say(usize, Vec<u8>),
-    /// The network takes the data session away.
+    /// The network ends the data session.
     DropPdp,
-    /// What the mobile network makes of the modem from now on.
+    /// How the mobile network treats the modem from now on.
     Network(emulator::Registration),
-    /// From now on the network gives no data session but by this access point.
+    /// From now on the network gives a data session only through this access point.
     RequireApn(Option<String>),
-    /// The data session claims to be active and carries nothing.
+    /// The data session is reported active, but no traffic gets through.
     WearOutPdp,
     /// The modem reboots as after a crash.
     Reboot,
     /// Another program types this on a port of its own.
     OtherProgram(Vec<u8>),
-    /// The modem does nothing for so long.
+    /// The modem does nothing for this time.
     Stall(Duration),
-    /// The next command is answered so much later.
+    /// The answer to the next command is delayed by this time.
     DelayAnswer(Duration),
-    /// Something unasked, given without its frame.
+    /// The modem sends a URC, given without its frame.
     Urc(String),
-    /// So many bytes are cut off the head of the next URC.
+    /// This many bytes are cut off the head of the next URC.
     CutUrcHead(usize),
     /// The next open fails with this code.
     FailOpen(u16),
@@ -220,27 +220,27 @@ pub enum Fault {
     RefuseCloses(u32),
     /// The next escapes are missed.
     MissEscapes(u32),
-    /// The port is gone, and can be opened again after so long.
+    /// The port is lost, and can be opened again after this time.
     LosePort(usize, Duration),
-    /// Bytes that mean nothing come out of the port.
+    /// The modem sends these bytes on the port, as they are.
     Noise(usize, Vec<u8>),
     /// The lines lose and alter bytes from now on, as their ports are set.
     Disturb,
-    /// Nothing lies in wait any more.
+    /// All faults that are set but have not happened yet are removed, and the lines are undisturbed.
     Calm,
     /// SIGTERM.
     Shutdown,
     /// The final results of the next commands are lost.
     LoseResults(u32),
-    /// Nothing comes out of the port for so long; then everything does.
+    /// Nothing comes out of the port for this time; then everything does.
     HoldLine(usize, Duration),
-    /// The next send is answered with SEND FAIL, and so much later with SEND OK.
+    /// The next send is answered with SEND FAIL, and this much later with SEND OK.
     SendFailsFor(Duration),
-    /// The data session is lost, and the modem reports it only when it is asked.
+    /// The data session is lost, and the modem shows that only when it is asked.
     LosePdpSilently,
-    /// Another program is the reason that the modem sends this, given with its frame.
+    /// Another program makes the modem send this, given with its frame.
     Foreign(Vec<u8>),
-    /// An SMS with this text has come.
+    /// An SMS with this text arrives.
     Sms(String),
     /// Every close is refused until the modem boots.
     RefuseClosesUntilBoot,
@@ -315,13 +315,13 @@ impl Wiring {
         self
     }
 
-    /// With something that goes wrong.
+    /// With one more fault.
     pub fn fault(mut self, at: Duration, fault: Fault) -> Self {
         self.faults.push((at, fault));
         self
     }
 
-    /// With lines that were typed before us.
+    /// With lines that another program has sent before the core starts.
     pub fn typed_before(mut self, bytes: &[u8]) -> Self {
         self.typed_before.push(bytes.to_vec());
         self
@@ -365,12 +365,12 @@ impl Port {
         Port { is_named: false, ..self }
     }
 
-    /// The core takes another name for its.
+    /// The core takes another name for its name.
     pub fn believed(self, name: &'static str) -> Self {
         Port { believed: Some(name), ..self }
     }
 
-    /// It may lose and alter bytes, and the host cannot know.
+    /// Whether it may lose or alter bytes without the host knowing.
     pub fn alters_unseen(&self) -> bool {
         self.loses_one_of + self.alters_one_of > 0 && !self.counts
     }
@@ -404,7 +404,7 @@ impl Connection {
         }
     }
 
-    /// With a client that connects then.
+    /// With a client that connects at this time.
     pub fn at(mut self, at: Duration) -> Self {
         self.client.at = at;
         self
@@ -416,13 +416,13 @@ impl Connection {
         self
     }
 
-    /// With a client that reads so.
+    /// With a client that reads like this.
     pub fn reads(mut self, reads: Reads) -> Self {
         self.client.reads = reads;
         self
     }
 
-    /// With a client that leaves so.
+    /// With a client that leaves like this.
     pub fn leaves(mut self, leaves: Leaves) -> Self {
         self.client.leaves = leaves;
         self

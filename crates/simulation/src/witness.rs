@@ -1,41 +1,41 @@
-//! A witness on a port, between core and line: it sees what the core writes and what it is shown, and knows the
-//! rules of the conversation from PROTOCOL and not from the core.
+//! A witness on a port, between core and line. It sees what the core writes and receives, and takes the rules of
+//! the conversation from docs/PROTOCOL.md, not from the core.
 //!
-//! Nothing is written while a command is in flight, but its payload: after the prompt, and no more of it than
-//! was announced. No command is in flight for longer than it may take; after one was given up, the modem must
-//! answer `AT` before anything else is sent. Whatever could be a result or a prompt in what the core is
-//! given, payload included, counts as one, so that no fault is reported wrongly.
+//! While a command is in flight, only its payload is written, after the prompt, and no more of it than was
+//! announced. No command is in flight for longer than it may take. After one was given up, the modem must answer
+//! `AT` before anything else is sent. Anything in the received bytes that could be a result or a prompt counts as
+//! one, even in payload, so that no fault is reported wrongly.
 
 use std::time::{Duration, Instant};
 
-/// What it knows of a port.
+/// The witness of one port.
 pub struct Witness {
     /// The line alters words, so that what the modem meant cannot be known.
     is_blind: bool,
-    /// What comes in meanwhile takes the line's time.
+    /// Other bytes that come in take time on the line.
     is_paced: bool,
     state: State,
     /// The command line so far.
     line: Vec<u8>,
-    /// The end of what the core was shown since the last line left: words may go on.
+    /// The end of what the core has received since the last command line; it may be the beginning of a word.
     tail: Vec<u8>,
     checked_at: Instant,
-    /// The core did not read the port then.
+    /// The core did not read the port at that time.
     was_unread: bool,
-    /// The core awaited the rest of announced payload then.
+    /// The core awaited the rest of announced payload at that time.
     awaited_payload: bool,
     read_at: Instant,
-    /// Deadlines count the time of the line by this speed, in bit/s.
+    /// The speed by which deadlines include the time on the line, in bit/s.
     baud: u32,
     limits: Limits,
-    /// What it has seen: a witness that sees nothing proves nothing.
+    /// What it has seen; a witness that has seen nothing proves nothing.
     pub seen: Seen,
 }
 
 /// How long commands may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most of them: `--command-timeout`.
+    /// Most commands: `--command-timeout`.
     pub command: Duration,
     /// An open in transparent mode.
     pub stream_open: Duration,
@@ -54,13 +54,13 @@ pub struct Seen {
 
 #[derive(Debug)]
 enum State {
-    /// The modem is being brought to answer; `answered`: it has, since `AT` was last written.
+    /// A resync is under way; `answered`: the modem has answered since `AT` was last written.
     Asking { answered: bool },
     /// Nothing is in flight.
     Idle,
     /// A command line has left.
     InFlight(InFlight),
-    /// What may be a result came while payload was due: it may be either's turn.
+    /// A possible result came while payload was due: payload or the next command may follow.
     Unsure,
 }
 
@@ -69,18 +69,18 @@ struct InFlight {
     line: String,
     /// When the modem has taken too long.
     due: Instant,
-    /// The same, whatever else it sends meanwhile.
+    /// The same, whatever other bytes come meanwhile.
     latest: Instant,
     /// Announced payload that has not been written.
     left: usize,
-    /// What it waits for.
+    /// The prompt that it waits for.
     prompt: &'static [u8],
     prompted: bool,
     answered: bool,
 }
 
 impl Witness {
-    /// Of a port that is not open yet.
+    /// A witness of a port that is not open yet.
     pub fn new(is_blind: bool, is_paced: bool, baud: u32, limits: Limits, now: Instant) -> Self {
         Witness {
             is_blind,
@@ -98,7 +98,7 @@ impl Witness {
         }
     }
 
-    /// The core, for which the port is `closed`, `waking`, `command` or `data`, writes.
+    /// The core writes bytes. `state`: the port is `closed`, `waking`, `command` or `data` for the core.
     pub fn host_writes(&mut self, bytes: &[u8], state: &str, now: Instant) {
         self.follow(state);
         match state {
@@ -125,7 +125,7 @@ impl Witness {
         }
     }
 
-    /// Takes some of what is written, and returns how much.
+    /// Handles a part of the written bytes, and returns its length.
     fn written(&mut self, bytes: &[u8], now: Instant) -> usize {
         if let State::InFlight(it) = &mut self.state {
             match (it.prompted && it.left > 0, it.answered) {
@@ -157,7 +157,7 @@ impl Witness {
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
         if let State::Asking { answered } = self.state {
             if matches!(line.as_str(), "" | "AT" | "AT+CMEE?" | "AT+IFC=0,0") {
-                // It had not left when the answer came.
+                // This is the rest of the resync, which had not left when the answer came.
                 return end + 1;
             }
             assert!(answered, "{line} to a modem that has not answered AT");
@@ -174,12 +174,12 @@ impl Witness {
         end + 1
     }
 
-    /// The core is given what the modem sent.
+    /// The core receives bytes from the modem.
     pub fn host_reads(&mut self, bytes: &[u8], now: Instant) {
         let pause = now.saturating_duration_since(self.read_at);
         self.read_at = now;
         self.tail.extend_from_slice(bytes);
-        // A line may have lost the one or the other.
+        // A line end may have lost its CR or its LF.
         let line_ends = self.tail.iter().enumerate().filter(|(_, byte)| matches!(byte, b'\r' | b'\n'));
         for behind in line_ends.map(|(at, _)| &self.tail[at + 1..]) {
             match &mut self.state {
@@ -193,7 +193,7 @@ impl Witness {
             }
         }
         if let State::InFlight(it) = &mut self.state {
-            // Other bytes count for the time that they needed, and never for more than has passed.
+            // Other bytes put the deadline off by the time that they needed, and never by more than has passed.
             let busy = match (self.awaited_payload, self.is_paced) {
                 (true, _) => pause,
                 (false, true) => wire_time(bytes.len(), self.baud).min(pause),
@@ -205,9 +205,8 @@ impl Witness {
         self.tail.drain(..more);
     }
 
-    /// Time has passed. `is_unread`: the core leaves the port unread, and the modem's time stands still;
-    /// `next_deadline`: when the core wants to be given the time.
-    /// `awaits_payload`: the rest of announced payload comes first.
+    /// Time has passed. `is_unread`: the core leaves the port unread, and the command's time stands still.
+    /// `awaits_payload`: the rest of announced payload comes first. `next_deadline`: the core's next deadline.
     pub fn check(
         &mut self,
         state: &str,
@@ -235,7 +234,8 @@ impl Witness {
         }
     }
 
-    /// In data mode everything is payload; a command that the core no longer waits for was given up.
+    /// Follows the state of the port: in data mode everything is payload; a command that the core no longer waits
+    /// for was given up.
     fn follow(&mut self, state: &str) {
         match (state, &self.state) {
             ("command", _) | (_, State::Asking { .. }) if state != "data" => {}
@@ -268,7 +268,7 @@ impl Witness {
     }
 }
 
-/// How much payload a command announces, and what it waits for.
+/// How much payload a command announces, and the prompt that it waits for.
 fn payload(line: &str) -> (usize, &'static [u8]) {
     let mut values = line.split(['=', ',']).skip(2);
     let length = values.next().and_then(|length| length.parse().ok());
@@ -283,18 +283,18 @@ fn wire_time(count: usize, baud: u32) -> Duration {
     Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud))
 }
 
-/// What ends a command, after a line end.
+/// The words that end a command, after a line end.
 const RESULTS: [&[u8]; 7] =
     [b"OK\r", b"ERROR\r", b"+CME ERROR:", b"SEND OK\r", b"SEND FAIL\r", b"CONNECT", b"NO CARRIER\r"];
-/// As many bytes as may be the beginning of one of them.
+/// The most bytes that may be the beginning of one of them.
 const WORDS_MAX: usize = 12;
 /// How long the result of a send may take (PROTOCOL section 7).
 const AFTER_PAYLOAD: Duration = Duration::from_secs(60);
 /// How long a switch of mode may take (PROTOCOL section 3).
 const SWITCH: Duration = Duration::from_secs(20);
-/// By how much other bytes may put that off.
+/// By how much other bytes may put a command's deadline off.
 const BUSY_MAX: Duration = Duration::from_secs(30);
-/// How long it may take to store or hand out a file.
+/// How long it may take to store or read a file.
 const FILE: Duration = Duration::from_secs(15);
 /// The most bytes that a send announces.
 const PAYLOAD_MAX: usize = 1_460;
