@@ -1,4 +1,4 @@
-//! The configuration file: see `config` in targets.rs.
+//! The configuration file: see `qssl_simulation::fuzz::config`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::config(data));

@@ -1,4 +1,4 @@
-//! What the modem says: see `decoder` in targets.rs.
+//! What the modem sends: see `qssl_simulation::fuzz::decoder`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::decoder(data));

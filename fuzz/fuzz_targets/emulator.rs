@@ -1,4 +1,4 @@
-//! What a host types into the emulated modem: see `emulator` in targets.rs.
+//! What a host types into the emulated modem: see `qssl_simulation::fuzz::emulator`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::emulator(data));

@@ -1,4 +1,4 @@
-//! What a device server says: see `rfc2217` in targets.rs.
+//! What a device server sends: see `qssl_simulation::fuzz::rfc2217`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::rfc2217(data));

@@ -1,4 +1,4 @@
-//! A heart, an emulated modem, and what goes wrong between them: see `simulation` in targets.rs.
+//! The core, an emulated modem, and faults between them: see `qssl_simulation::fuzz::simulation`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::simulation(data));

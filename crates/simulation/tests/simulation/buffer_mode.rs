@@ -1,4 +1,4 @@
-//! Goal of this test: in buffer mode everything is read, whatever the `recv` URC does or does not say.
+//! Goal of this test: in buffer mode everything is read, whatever the `recv` URC does or does not report.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
@@ -72,7 +72,7 @@ fn both_directions_share_the_channel() {
 
 #[test]
 fn a_length_in_the_recv_urc_only_announces() {
-    // As AT+QICFG="recvind",1 leaves it.
+    // AT+QICFG="recvind",1 makes the URC report a length.
     let far = Behaviour { ends: Ends::AfterReading(3_000), ..Behaviour::echo() };
     let connection = Connection::new(Mode::Buffer).at(seconds(10)).sends(Sends::Pattern(3_000)).far_end(far);
     let left_behind = Fault::OtherProgram(b"AT+QICFG=\"recvind\",1\r".to_vec());

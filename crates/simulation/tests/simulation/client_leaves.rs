@@ -1,4 +1,4 @@
-//! Goal of this test: a client that half-closes hears its answer; one that leaves frees its socket.
+//! Goal of this test: a client that half-closes gets its answer; one that leaves frees its socket.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::Close;

@@ -1,5 +1,5 @@
-//! Goal of this test: where dates are checked the modem's clock is right before the first connection, by the
-//! network's time or by the host's, and none of that takes for ever.
+//! Goal of this test: where dates are checked, the modem's clock is set right before the first connection, from the
+//! network's time or the host's, and none of that takes too long.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn runs(wiring: &Wiring) -> (Simulation, Duration) {
 fn the_host_sets_it() {
     let (sim, _) = runs(&unset());
     assert_eq!(sim.said("AT+CCLK="), 1);
-    // Where no dates are checked the clock is not asked for.
+    // Where no dates are checked, the clock is not read.
     let mut careless = unset();
     careless.tls.check_time = Some(false);
     let mut sim = careless.start();
@@ -96,7 +96,7 @@ fn a_jump_of_the_hosts_clock_is_noticed() {
     assert!(sim.modem.clock(sim.now).abs_diff(host_clock) <= 1);
 }
 
-/// Certificates of all servers are refused then.
+/// With the wrong clock, the certificates of all servers are refused.
 #[test]
 fn a_clock_that_another_program_has_changed_is_set_right_when_an_open_fails() {
     for code in [566, 552] {

@@ -1,6 +1,6 @@
-//! Goal of this test: the far end may close at any moment. Wherever `closed` stands between the messages of an
-//! exchange, the client gets every byte that came, in order, and an end of file only if its own bytes were taken
-//! too.
+//! Goal of this test: the far end may close at any moment. Wherever `closed` comes between the messages of an
+//! exchange, the client gets every byte that came, in order. It gets an end of file only if its own bytes were
+//! taken too.
 
 use qssl_core::settings::Mode;
 
@@ -8,14 +8,14 @@ use qssl_simulation::Outcome;
 use qssl_simulation::by_hand::ByHand;
 use qssl_simulation::wiring::{millis, seconds};
 
-/// What a client sends: several sends.
+/// What a client sends, which needs several sends.
 const UP_BYTES: usize = 3_500;
-/// What its far end says, in so many pushes or arrivals.
+/// What its far end sends, one push or arrival for each.
 const PIECES: [usize; 3] = [700, 1, 1_600];
 
-/// How an exchange came out.
+/// The outcome of an exchange.
 struct Came {
-    /// How many messages the modem said by itself.
+    /// How many messages the modem sent.
     messages: usize,
     outcome: Option<Outcome>,
 }
@@ -35,7 +35,7 @@ fn exchange(mode: Mode, closes_before: usize, piece_bytes: usize, leaves: bool) 
     for (number, length) in PIECES.into_iter().enumerate() {
         hand.run_for(millis(50));
         up += hand.send(client, &sent[up..]);
-        // A far end that has closed says nothing.
+        // A far end that has closed sends nothing.
         if hand.ports[0].closed[0] || hand.ports[0].opened.is_empty() {
             continue;
         }
@@ -80,7 +80,7 @@ fn exchange(mode: Mode, closes_before: usize, piece_bytes: usize, leaves: bool) 
         assert_eq!(outcome, Some(expected), "{name}: {} of {up} bytes were taken", taken.len());
     }
 
-    // The socket is free again, and the next client has nothing of the old one.
+    // The socket is free again, and the next client gets no bytes of the old one.
     hand.ports[0].closes_before = None;
     let opens = hand.ports[0].opened.len();
     let next = hand.connect(0).expect("the heart takes clients");

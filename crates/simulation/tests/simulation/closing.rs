@@ -1,4 +1,4 @@
-//! Goal of this test: sockets are given back, whatever the module makes of AT+QSSLCLOSE.
+//! Goal of this test: sockets become free again, however the module treats AT+QSSLCLOSE.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use qssl_simulation::by_hand::ByHand;
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
-/// A client that comes at this time, asks, is answered, and leaves.
+/// A client that connects at this time, sends a request, gets the response, and leaves.
 fn visit(mode: Mode, at: Duration) -> Connection {
     let asks = Connection::new(mode).at(at).sends(Sends::Pattern(3_000)).far_end(Behaviour::echo());
     asks.leaves(Leaves::WhenRead(3_000))
@@ -50,7 +50,7 @@ fn a_module_that_lists_nothing_and_refuses_a_time_is_not_told_one_again() {
         let client = hand.connect(0).expect("there is room");
         hand.run_for(seconds(1));
         if client == 0 {
-            // Of what it has refused to close it says so.
+            // The module reports the socket that it refused to close as in use.
             hand.ports[0].instead.push_back(("AT+QSSLSTATE=", IN_USE.to_vec()));
         }
         hand.finish(client, true);
@@ -68,7 +68,7 @@ fn a_close_that_is_refused_once_is_repeated_soon() {
         let wiring = Wiring::new().uart(115_200).connect(visit(mode, seconds(2)));
         let mut sim = wiring.fault(Duration::ZERO, Fault::RefuseCloses(1)).start();
         sim.run_until("the client has left", seconds(60), |sim| sim.outcome(0).is_some());
-        // What a stream's end takes comes on top.
+        // For a stream, this includes the time that its end takes.
         let took =
             sim.run_until("its socket is free", seconds(60), |sim| sim.modem.sockets_in_use().is_empty());
         assert!(took < seconds(5), "{mode:?}: {took:?}");
@@ -91,7 +91,7 @@ fn a_module_that_closes_nothing_any_more_is_rebooted_for_those_who_wait() {
     assert!(said.iter().any(|line| line.contains("AT+QSSLCLOSE is refused")), "{said:#?}");
 }
 
-/// A module that does not show the states of its sockets any more says nothing against an end, nor for one.
+/// A module that no longer shows the states of its sockets neither contradicts an end nor confirms it.
 #[test]
 fn clients_are_served_while_the_states_of_sockets_are_refused_for_ever() {
     for from_the_start in [true, false] {
@@ -109,7 +109,7 @@ fn clients_are_served_while_the_states_of_sockets_are_refused_for_ever() {
     }
 }
 
-/// A module that closes nothing and does not show what it has open: its sockets looked free, and every client met 563.
+/// The module closes nothing and does not show its open sockets. They once looked free, and every open failed with 563.
 #[test]
 fn a_module_that_closes_nothing_and_shows_no_states_is_rebooted() {
     for refused in [vec!["AT+QSSLCLOSE"], vec!["AT+QSSLCLOSE", "AT+QSSLSTATE"]] {
@@ -140,7 +140,7 @@ fn a_module_that_closes_nothing_and_shows_no_states_is_rebooted() {
     }
 }
 
-/// A client asks, is answered, and leaves or meets the far end's end.
+/// A client sends a request, gets the response, and leaves, or its far end closes.
 #[track_caller]
 fn is_answered(hand: &mut ByHand, turn: usize, what: &str) {
     let tunnel = turn % 2;
@@ -199,7 +199,7 @@ fn what_a_client_sent_before_it_left_is_given_up_only_for_those_who_wait() {
     let mut sim = starving(Mode::Push, Sends::Pattern(100), false).start();
     sim.run_until("the third is served", seconds(60), |sim| sim.clients[2].received.len() == 3_000);
     assert!(sim.elapsed() < seconds(15), "{:?}", sim.elapsed());
-    // No other client waits: an open that takes its time still delivers what its client sent before it left.
+    // While no other client waits, a slow open still delivers what its client sent before it left.
     let sends =
         Connection::new(Mode::Push).at(seconds(2)).sends(Sends::Pattern(100)).leaves(Leaves::WhenSent);
     let slow = qssl_modem_emulator::network::simulated::Opening::Opens(seconds(40));
@@ -233,6 +233,6 @@ fn starving(mode: Mode, sends: Sends, refuses: bool) -> Wiring {
     wiring.connect_many(2, &impatient.leaves(Leaves::After(seconds(1)))).connect(other)
 }
 
-/// What AT+QSSLSTATE says of socket 0 while it is closing.
+/// The answer to AT+QSSLSTATE while socket 0 is closing.
 const IN_USE: &[u8] =
     b"\r\n+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.2\",443,0,4,1,0,1,\"usbat\",1\r\n\r\nOK\r\n";

@@ -1,5 +1,5 @@
-//! Goal of this test: an answer that is lost is noticed in time, whatever else comes in meanwhile, and a
-//! pause of the line harms no client.
+//! Goal of this test: a lost answer is noticed in time, whatever else comes in meanwhile, and a pause of the
+//! line harms no client.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 use qssl_simulation::Outcome;
 use qssl_simulation::wiring::{Connection, Fault, Reads, Sends, Wiring, millis, seconds};
 
-/// A far end that sends more than the line carries, for as long as its client reads.
+/// A far end that sends more than the line can carry, for as long as its client reads.
 fn endless() -> Connection {
     let says = Says::Drip { bytes: 4_000, every: millis(100), total: 1_000_000_000, seed: 1 };
     let far = Behaviour { says, ends: Ends::Never, ..Behaviour::sink() };
@@ -121,7 +121,7 @@ fn an_open_that_is_refused_for_want_of_a_data_session_settles_whether_it_stands(
     assert_eq!(sim.outcome(0), Some(Outcome::Reset), "its connection is gone with the session");
 }
 
-/// A client that reads nothing until then, with so much under way in the modem.
+/// A client that reads nothing until `until`, with `under_way` bytes in the modem.
 fn asleep(under_way: usize, until: Duration) -> (Wiring, Connection) {
     let wiring = Wiring::new().modem(|modem| {
         modem.port_buffer_bytes = under_way;

@@ -1,5 +1,5 @@
-//! Goal of this test: on a device server, which takes megabytes, little more is on its way to the modem than
-//! the line carries in half a second, and the line is kept busy all the same.
+//! Goal of this test: a device server takes megabytes, but little more is on its way to the modem than the line
+//! carries in half a second. The line is kept busy all the same.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, pattern};
@@ -15,7 +15,7 @@ fn ports() -> [Port; 2] {
     })
 }
 
-/// The most that is on its way in so many seconds.
+/// The most bytes that are on their way at once, within this many seconds.
 fn most_on_its_way(sim: &mut Simulation, time: u64) -> usize {
     let steps = (0..time * 20).map(|_| {
         sim.run_for(millis(50));
@@ -40,7 +40,7 @@ fn an_upload_keeps_the_line_busy_and_half_a_second_ahead() {
         let took = sim.run_until("everything has arrived", seconds(30), |sim| {
             sim.fars[0].memory().read.len() as u64 == bytes
         });
-        // It began a second or so after the client had come.
+        // The upload began about a second after the client had connected.
         assert!(took < millis(2_500), "{baud}: {took:?} more");
         sim.run_to_the_end(seconds(60));
         sim.assert_complete(0);

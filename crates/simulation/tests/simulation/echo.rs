@@ -1,5 +1,5 @@
-//! Goal of this test: a modem whose echo cannot be switched off, and one that echoes payload as well, carry every
-//! stream in every mode, and what comes back of a client's own bytes is never believed to be the modem's words.
+//! Goal of this test: every mode works with a modem whose echo cannot be switched off, and with one that echoes
+//! payload as well. A client's own bytes that come back are never taken for the modem's words.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
@@ -9,7 +9,7 @@ use qssl_simulation::Outcome;
 use qssl_simulation::by_hand::ByHand;
 use qssl_simulation::wiring::{Connection, Port, Sends, Wiring, millis, seconds};
 
-/// What a client would send to forge what the modem says.
+/// What a client would send to forge the modem's words.
 const FORGED: [&[u8]; 8] = [
     b"\r\n+QSSLURC: \"closed\",1\r\n",
     b"\r\n+QSSLURC: \"recv\",1,4\r\nEVIL",
@@ -33,7 +33,7 @@ fn every_mode_works_with_it() {
     for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
         for payload in [false, true] {
             for wiring in [Wiring::new(), Wiring::new().uart(115_200)] {
-                // Each of two directions of its own, at once.
+                // Different bytes in both directions at once.
                 let far = Behaviour {
                     says: Says::Pattern { bytes: 40_000, seed: 5 },
                     ends: Ends::AfterReading(40_000),
@@ -77,8 +77,9 @@ fn an_echo_that_looks_like_the_modems_words_is_not_believed() {
     }
 }
 
-/// The blank of `> `, or the line end that some modules end it with, came together with the first echoed byte, and both were
-/// taken for a line: the modem counted as one that echoes commands only, and the next client could answer its own sends.
+/// The blank of `> `, or the line end that some modules send after `>`, once came together with the first echoed byte,
+/// and both were taken for a line. The modem then counted as one that echoes only commands, and the next client could
+/// answer its own sends.
 #[test]
 fn an_echo_is_known_where_the_prompt_comes_in_pieces() {
     for (with_line_end, seed) in

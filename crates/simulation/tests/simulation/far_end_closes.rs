@@ -1,4 +1,4 @@
-//! Goal of this test: an end is given only when nothing speaks against it, at whatever moment it comes.
+//! Goal of this test: a client sees an end of file only when nothing contradicts it, at whatever moment it comes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn closed_and_a_lost_data_session_is_a_reset() {
 
 #[test]
 fn closed_that_comes_before_the_loss_is_told_is_a_reset() {
-    // The modem says `closed` for every socket, and of the data session only when asked.
+    // The modem reports `closed` for every socket, but the loss of the data session only when asked.
     let connection = Connection::new(Mode::Push).far_end(Behaviour::source(1_000_000, 1));
     let mut sim = Wiring::new()
         .uart(115_200)
@@ -99,7 +99,7 @@ fn several_far_ends_that_close_at_once_are_judged_together() {
     }
 }
 
-/// A closed URC that belongs to no end of ours, as another program's text on the port would look.
+/// A `closed` URC without an end of a connection, as another program's text could contain it.
 fn stray_closed(socket: u8) -> Fault {
     Fault::Urc(format!("+QSSLURC: \"closed\",{socket}"))
 }
@@ -133,15 +133,15 @@ fn a_quiet_stream_survives_it_too_and_is_not_asked_about_for_ever() {
         sim.run_for(seconds(400));
         assert_eq!(sim.outcome(0), None, "{mode:?}");
         let asked = sim.said("AT+QSSLSTATE=0\r");
-        // Within a minute after that `closed`, and then once for each minute of silence.
+        // It is asked within a minute after that `closed`, and then once in each minute of silence.
         assert!((2..=16).contains(&asked), "{mode:?}: asked {asked} times");
     }
 }
 
 #[test]
 fn a_foreign_closed_is_no_end_while_the_module_still_pushes_what_came_before_the_real_one() {
-    // The far end has closed long before the line has carried everything. With a second port the question about the
-    // socket can be answered while the first one is busy with a long push.
+    // The far end has closed long before everything has passed the line. With a second port, the socket's state can be
+    // read while the first port is busy with a long push.
     for (count, push_limit) in [(1, 1_460), (2, 1_460), (2, 16_384)] {
         for ms in (1_000..8_000).step_by(100) {
             let names = [PortName::UsbAt, PortName::UsbModem];
@@ -167,7 +167,7 @@ fn a_foreign_closed_is_no_end_while_the_module_still_pushes_what_came_before_the
     }
 }
 
-/// The question for the state was asked by the other port, which the answer came by at once.
+/// The state was once read on the other port, which answered at once.
 #[test]
 fn nor_where_the_port_of_the_pushes_stands_still_just_after_it() {
     for ms in [6_000, 6_500, 7_000] {
@@ -225,8 +225,8 @@ fn without_a_witness_the_end_is_a_reset() {
     }
 }
 
-/// Such a text can hold an `OK`. It is taken for the answer to the command in flight, whose own `OK` then answers the
-/// question for the state.
+/// Such a text can contain an `OK`. It is taken for the answer to the command in flight, whose own `OK` then looks like
+/// the answer to the query of the state.
 #[test]
 fn where_texts_of_others_are_shown_an_ok_alone_confirms_no_end() {
     for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
@@ -290,7 +290,7 @@ fn an_end_costs_one_question_about_the_socket() {
         let mut sim = Wiring::new().connect(connection).start();
         sim.run_to_the_end(seconds(60));
         assert_eq!(sim.outcome(0), Some(Outcome::Eof));
-        // The other one is asked when the socket has been closed: is its number free?
+        // The second query comes after the close, to check that the socket's number is free.
         assert_eq!(sim.said("AT+QSSLSTATE=0\r"), 2, "{mode:?}");
     }
 }
@@ -355,13 +355,13 @@ fn a_send_that_a_connected_module_refuses_breaks_the_stream_and_is_not_repeated(
     }
 }
 
-/// What a module says of socket 0: the port of its far end, and its state.
+/// The answer about socket 0, with the port of its far end and its state.
 fn state_line(port: u16, state: u8) -> Vec<u8> {
     format!("\r\n+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.2\",{port},0,{state},1,0,1,\"uart1\",0\r\n\r\nOK\r\n")
         .into_bytes()
 }
 
-/// The next answers to a command, all the same.
+/// The next answers to a command, all of them equal.
 fn answered_alike(command: &'static str, answer: &[u8], times: usize) -> VecDeque<(&'static str, Vec<u8>)> {
     (0..times).map(|_| (command, answer.to_vec())).collect()
 }

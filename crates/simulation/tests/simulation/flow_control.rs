@@ -1,6 +1,6 @@
-//! Goal of this test: in push mode a client that reads nothing does not stop its neighbours, holds no more
-//! memory than it may, and gets every byte when it wakes up; one that reads slowly is not taken for one that does not
-//! read.
+//! Goal of this test: in push mode a client that reads nothing does not stop the others, uses no more memory than
+//! its limit, and gets every byte when it reads again. A client that reads slowly is not taken for one that does
+//! not read.
 
 use qssl_core::settings::{FlowControl, Mode};
 use qssl_modem_emulator::network::simulated::Behaviour;
@@ -23,7 +23,7 @@ fn asleep_until(at: u64) -> Connection {
     connection
 }
 
-/// How long the eleven need for everything.
+/// How long the eleven clients take to receive everything.
 fn time_of_eleven(sim: &mut Simulation) -> f64 {
     sim.run_for(seconds(5));
     let took = sim.run_until("the eleven end", seconds(600), |sim| {
@@ -58,7 +58,7 @@ fn eleven_fast_clients_beside_one_that_reads_nothing_keep_their_rate() {
     }
 }
 
-/// A client beside one that does not read, at a module that refuses to switch modes.
+/// A client that reads and one that does not, with a module that refuses to switch modes.
 fn only_the_slow_one_is_reset(wiring: Wiring, slow: Connection) -> Simulation {
     let fast = Connection::new(Mode::Push).at(seconds(10)).far_end(Behaviour::source(TOTAL, 4));
     let mut sim = wiring
@@ -119,7 +119,7 @@ fn a_switch_to_buffer_mode_that_a_stalled_modem_makes_late_leaves_nothing_behind
         let mut sim = wiring.fault(seconds(1) + moment, Fault::Stall(seconds(8))).start();
         sim.run_to_the_end(seconds(200));
         late += sim.seen().given_up;
-        // A switch that is refused may have been made before: what is left then is unknown.
+        // A refused switch may have been carried out before, when its command was given up: then the state is unknown.
         if sim.outcome(0) == Some(Outcome::Eof) {
             sim.assert_complete(0);
             complete += 1;

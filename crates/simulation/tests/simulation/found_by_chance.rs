@@ -1,5 +1,5 @@
-//! Goal of this test: what random runs found once stays fixed. Each is told as a wiring, because a seed means something
-//! else as soon as a draw changes; times that decided are gone through in steps.
+//! Goal of this test: bugs that random runs have found stay fixed. Each test builds the wiring itself, because a seed
+//! gives another run as soon as a draw changes. Times that mattered are tried in steps.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
@@ -8,7 +8,7 @@ use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
-/// A UART without DCD: only the modem's words tell that a stream is over.
+/// A UART without DCD: only the modem's words show that a stream is over.
 fn without_dcd() -> Port {
     Port { has_dcd: false, ..Port::uart() }
 }
@@ -17,12 +17,12 @@ fn stream() -> Connection {
     Connection::new(Mode::Transparent)
 }
 
-/// One that is served when everything is over.
+/// A client that is served when everything is over.
 fn later(mode: Mode) -> Connection {
     Connection::new(mode).at(seconds(100)).far_end(Behaviour::source(3_000, 9))
 }
 
-/// Runs it; the last connection is served.
+/// Runs a wiring, whose last connection must be served.
 fn serves(wiring: &Wiring, name: &str) -> Simulation {
     let mut sim = wiring.start();
     sim.run_to_the_end(seconds(400));
@@ -30,7 +30,7 @@ fn serves(wiring: &Wiring, name: &str) -> Simulation {
     sim
 }
 
-/// A line straight after pushed payload, as some modules send the result of an open, was taken for lost bytes.
+/// A line directly after pushed payload, as some modules send the result of an open, was once taken for lost bytes.
 #[test]
 fn the_result_of_an_open_straight_after_payload_is_no_lost_byte() {
     let pushed = Connection::new(Mode::Push).far_end(Behaviour::source(3_000, 1));
@@ -51,7 +51,7 @@ fn the_result_of_an_open_straight_after_payload_is_no_lost_byte() {
     }
 }
 
-/// What was said of a socket on the port that was lost is lost with it: the client hung.
+/// URCs of a socket are lost together with their port. The client once hung.
 #[test]
 fn a_push_client_hears_that_the_port_of_its_urcs_was_lost() {
     let ports = [PortName::UsbAt, PortName::UsbModem].map(Port::usb);
@@ -66,7 +66,7 @@ fn a_push_client_hears_that_the_port_of_its_urcs_was_lost() {
     }
 }
 
-/// What a module says that has booted, in the middle of announced payload, was delivered as its rest.
+/// The words of a module that boots in the middle of announced payload were once delivered as its rest.
 #[test]
 fn a_reboot_in_the_middle_of_announced_payload_adds_nothing_to_it() {
     for after in (0..300).step_by(10) {
@@ -81,8 +81,8 @@ fn a_reboot_in_the_middle_of_announced_payload_adds_nothing_to_it() {
     }
 }
 
-/// A module that boots without a word echoes what is sent to it, and answers: both were delivered as the rest of announced
-/// payload.
+/// A module that boots silently echoes what is sent to it, and answers. Both were once delivered as the rest of
+/// announced payload.
 #[test]
 fn nor_do_the_echo_and_the_answer_of_a_module_that_has_booted_without_a_word() {
     for (after, asks) in (0..100).step_by(4).zip((0..25).map(|turn| 1_000 + 150 * turn)) {
@@ -92,10 +92,10 @@ fn nor_do_the_echo_and_the_answer_of_a_module_that_has_booted_without_a_word() {
             modem.quirks.boots_silently = true;
             modem.boot_time = seconds(1);
         });
-        // Opened, closed and asked about while the payload stands still.
+        // This socket is opened, closed and queried while no payload comes.
         let other = Connection::new(Mode::Push).at(reboots + millis(asks)).leaves(Leaves::After(millis(500)));
         wiring = wiring.connect(Connection::new(Mode::Push).far_end(far)).connect(other);
-        // Its open shows that there is no data session.
+        // The open of this client shows that the data session is lost.
         wiring =
             wiring.connect(Connection::new(Mode::Push).at(seconds(60)).leaves(Leaves::After(seconds(10))));
         wiring = wiring.connect(later(Mode::Push)).fault(reboots, Fault::Reboot);
@@ -105,14 +105,14 @@ fn nor_do_the_echo_and_the_answer_of_a_module_that_has_booted_without_a_word() {
     }
 }
 
-/// A module that loses its power in the middle of the words of an end does not finish them: they were delivered.
+/// A module that loses power in the middle of `NO CARRIER` does not finish it. The letters were once delivered.
 #[test]
 fn half_of_the_words_of_an_end_is_no_payload() {
-    // The words are longer than a step on the line.
+    // `NO CARRIER` takes longer on the line than a step of this loop.
     for after in (0..400).step_by(4) {
         let far = Behaviour::source(3_000, 1);
         let wiring = Wiring::new().uart(9_600).ports([without_dcd()]);
-        // The next client is served at once: the reboot is known, even where its words were not read as such.
+        // The next client is served at once: the reboot is known, even if its words were not recognised.
         let wiring = wiring.connect(stream().far_end(far)).connect(later(Mode::Push));
         let mut sim = wiring.start();
         sim.run_until("most has come", seconds(60), |sim| sim.clients[0].received.len() > 2_600);
@@ -124,8 +124,8 @@ fn half_of_the_words_of_an_end_is_no_payload() {
     }
 }
 
-/// Where others are pushed without a pause, the `OK` of an escape was not looked for in time: it was delivered, and what
-/// they were pushed with it.
+/// While data of other sockets was pushed without a pause, the `OK` of an escape was once not recognised in time. It
+/// was delivered, together with the pushed data.
 #[test]
 fn what_others_are_pushed_behind_the_ok_of_an_escape_is_no_payload() {
     let says = |text: &[u8]| Says::Text(text.to_vec());
@@ -152,7 +152,7 @@ fn what_others_are_pushed_behind_the_ok_of_an_escape_is_no_payload() {
     }
 }
 
-/// `RING` hid the `OK` of an escape, or of a drop of DTR: the stream was taken for ended, in order and too soon.
+/// `RING` once hid the `OK` of an escape or of a drop of DTR. The stream then ended in order, but too soon.
 #[test]
 fn a_word_of_the_modem_after_the_ok_of_an_escape_does_not_hide_it() {
     let words = b"\r\nERROR\r\n\r\n> \r\nNO CARRIER\r\n";
@@ -178,7 +178,7 @@ fn a_word_of_the_modem_after_the_ok_of_an_escape_does_not_hide_it() {
     }
 }
 
-/// What a modem says that reboots was payload of a stream in which nothing had been said.
+/// The words of a modem that reboots were once payload of a stream that had been silent.
 #[test]
 fn a_reboot_adds_nothing_to_a_quiet_stream() {
     for port in [Port::usb(PortName::UsbModem), without_dcd(), Port::uart()] {

@@ -1,5 +1,5 @@
-//! Goal of this test: clients that send a byte a second, or never read, or come and go, take no more than their
-//! share of the line from one that is at work.
+//! Goal of this test: clients that send a byte per second, or never read, or come and go, take no more than their
+//! share of the line from a busy client.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
@@ -14,7 +14,7 @@ fn a_byte_a_second_from_eleven_clients_beside_one_at_work() {
         let drip = Connection::new(mode)
             .sends(Sends::Drip { bytes: 1, every: seconds(1), total })
             .far_end(Behaviour { ends: Ends::AfterReading(total), ..Behaviour::echo() });
-        // Half a minute of the line when it is alone.
+        // Alone on the line, this takes half a minute.
         let bytes = 300_000;
         let far_end = Behaviour { ends: Ends::AfterReading(bytes), ..Behaviour::sink() };
         let work = Connection::new(mode).at(seconds(5)).sends(Sends::Pattern(bytes)).far_end(far_end);

@@ -1,5 +1,5 @@
-//! Goal of this test: whatever a modem says, the core keeps to its limits, notices, resets the clients that are
-//! concerned rather than giving them something wrong, and serves again when the modem behaves.
+//! Goal of this test: whatever a modem sends, the core keeps its limits and notices. It resets the clients concerned
+//! rather than giving them wrong bytes, and serves again when the modem works.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn ready() -> ByHand {
     hand
 }
 
-/// A client of a tunnel, and the socket that it got.
+/// Connects a client to a tunnel, and returns it and its socket.
 fn connect(hand: &mut ByHand, tunnel: usize) -> (usize, usize) {
     let opens = hand.ports[0].opened.len();
     let client = hand.connect(tunnel).expect("the heart takes clients");
@@ -26,7 +26,7 @@ fn connect(hand: &mut ByHand, tunnel: usize) -> (usize, usize) {
     (client, hand.ports[0].opened[opens].0)
 }
 
-/// The modem behaves: two clients exchange bytes and see an end.
+/// The modem works again: two clients exchange bytes and see an end.
 fn serves(hand: &mut ByHand, after: &str) {
     hand.run_until("the heart is up again", seconds(300), |hand| hand.relay.modem().is_up());
     hand.run_for(seconds(30));
@@ -49,7 +49,7 @@ fn serves(hand: &mut ByHand, after: &str) {
     }
 }
 
-/// How often a conversation had to be brought back.
+/// How many resyncs there were.
 fn resyncs(hand: &ByHand) -> u64 {
     hand.relay.modem().counters().resyncs
 }
@@ -67,7 +67,7 @@ fn a_megabyte_without_a_line_end() {
         hand.run_for(seconds(60));
         let is_noise = matches!(byte, b'\0' | 0xFF | b' ');
         assert_eq!(resyncs(&hand) > before, !is_noise, "byte {byte:#x}");
-        // Noise before a line means nothing; a line without an end does.
+        // Noise before a line has no effect; a line without an end has.
         let outcome = if is_noise { None } else { Some(Outcome::Reset) };
         assert_eq!(hand.clients[client].outcome, outcome, "byte {byte:#x}");
         hand.says(0, b"\r\n");
@@ -117,7 +117,7 @@ fn numbers_that_no_socket_and_no_length_has() {
     assert_eq!(hand.clients[client].outcome, None);
     serves(&mut hand, "strange numbers");
 
-    // A length that cannot be has lost the framing: whatever follows may be payload or not.
+    // After an impossible length the framing is lost: what follows may be payload or not.
     for line in ["+QSSLURC: \"recv\",0,N", "+QSSLRECV: N"] {
         for number in ["-1", "16385", "4294967296", "99999999999999999999999999", "1e3", "one"] {
             let mut hand = ready();
@@ -176,7 +176,7 @@ fn bytes_for_sockets_that_were_never_opened() {
     for id in (0..12).filter(|id| *id != socket).chain([12, 77, 255]) {
         for length in [1, 1_460, 16_384] {
             let mut bytes = format!("\r\n+QSSLURC: \"recv\",{id},{length}\r\n").into_bytes();
-            // What looks like the client's own is payload of somebody else.
+            // What looks like a URC for this client is payload of another socket.
             let inner = format!("\r\n+QSSLURC: \"recv\",{socket},3\r\nbad");
             bytes.extend(inner.bytes().cycle().take(length));
             hand.says(0, &bytes);
@@ -201,7 +201,7 @@ fn a_flood_of_results_that_nobody_asked_for() {
         }
         let before = resyncs(&hand);
         assert_eq!(before, 0, "{word}: nothing was in flight");
-        // Results that come in front of the right one end a command too early, which is what shows.
+        // Results before the right one end a command too early, and that is noticed.
         hand.send(client, &[b'x'; 3_000]);
         hand.says(0, flood.as_bytes());
         hand.run_for(seconds(60));
@@ -224,7 +224,7 @@ fn urcs_at_line_rate_for_an_hour() {
     let sent = (0..=255).cycle().take(360_000).collect::<Vec<u8>>();
     let mut position = 0;
     for step in 0..36_000 {
-        // Whole lines only: the modem's answers go in between.
+        // Whole lines only, because the modem's answers come in between.
         let whole = flood.len() - flood.iter().rev().position(|byte| *byte == b'\n').unwrap_or(0);
         hand.says(0, &flood[..whole]);
         if step % 10 == 0 {
@@ -299,11 +299,11 @@ fn a_switch_of_mode_that_is_refused_although_others_were_not_is_asked_for_with_p
     let switches = |hand: &ByHand| {
         hand.ports[0].commands.iter().filter(|command| command.starts_with("AT+QISWTMD")).count()
     };
-    // It was not known before whether URCs are heard.
+    // The switches so far were made because the core did not know yet whether URCs reach it.
     let before = switches(&hand);
     let switches = |hand: &ByHand| switches(hand) - before;
     hand.ports[0].instead.push_back(("AT+QISWTMD", b"\r\nOK\r\n".to_vec()));
-    // Back to push mode it is not switched, and then not to buffer mode again.
+    // At first the switch back to push mode is refused, and later the next switch to buffer mode.
     for _ in 0..6 {
         hand.ports[0].instead.push_back(("AT+QISWTMD", b"\r\nERROR\r\n".to_vec()));
     }
@@ -415,7 +415,7 @@ fn what_is_refused_and_not_needed_keeps_no_tunnel_down() {
     }
 }
 
-/// `AT` was repeated every half second, for ever.
+/// `AT` was once repeated every half second, for ever.
 #[test]
 fn a_modem_that_answers_every_at_with_an_error_is_asked_more_and_more_rarely() {
     for from_the_start in [true, false] {
@@ -440,8 +440,8 @@ fn a_modem_that_answers_every_at_with_an_error_is_asked_more_and_more_rarely() {
     }
 }
 
-/// Every number in an answer of the modem, at the place where it is asked for: none that it can give ends the process,
-/// and the tunnel serves when it gives sensible ones again.
+/// Every number in an answer of the modem, when the core asks for it: no value ends the process, and the tunnel serves
+/// when the modem sends sensible values again.
 #[test]
 fn numbers_in_answers_that_nothing_has() {
     const ANSWERS: [(&str, &str); 32] = [
@@ -497,7 +497,7 @@ fn numbers_in_answers_that_nothing_has() {
         for number in NUMBERS {
             let name = format!("{command} answered with {answer}, # = {number}");
             let words = answer.replace('#', number);
-            // Files are stored, and the network is asked for the time.
+            // With these settings, files are stored and the network is asked for the time.
             let mut hand = ByHand::new(&[Mode::Push, Mode::Buffer], 1, false, |settings| {
                 settings.modem.ntp = Some(AtText::new("pool.ntp.org").expect("a text"));
                 let pem = settings::Pem { source: "ca.pem".into(), bytes: b"a certificate".to_vec() };
@@ -522,11 +522,11 @@ fn numbers_in_answers_that_nothing_has() {
                 assert!(hand.ports[0].instead.len() < 3, "{command} was never asked");
             }
             hand.ports[0].instead.clear();
-            // Limits that a module claims hold until it is asked again.
+            // Limits that a module reports hold until it is asked again.
             hand.says(0, b"\r\nRDY\r\n");
             hand.run_for(seconds(120));
             match hand.stopped {
-                // What it said means that no tunnel can work with it.
+                // Its answer means that no tunnel can work with it.
                 Some(_) => {}
                 None => serves(&mut hand, &name),
             }
@@ -590,7 +590,7 @@ fn a_stream_that_is_nothing_but_the_words_of_its_end() {
             let received = &hand.clients[client].received;
             assert!(said.as_bytes().starts_with(received), "{words:?} with {pause:?} between");
 
-            // A new stream has its own bytes and nothing else.
+            // A new stream gets its own bytes and nothing else.
             hand.run_until("the heart is up", seconds(300), |hand| hand.relay.modem().is_up());
             hand.run_for(seconds(30));
             let (client, socket) = connect(&mut hand, 0);

@@ -1,4 +1,4 @@
-//! Goal of this test: every limit of a tunnel ends the clients that it is for, at its time, and no others.
+//! Goal of this test: every limit of a tunnel ends the clients that it applies to, at its time, and no others.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn lived(sim: &Simulation, client: usize) -> Option<Duration> {
     Some(actor.ended_at? - actor.accepted_at()?)
 }
 
-/// That the client was reset at this age, or not more than a second later.
+/// Asserts that the client was reset at this age, or not more than a second later.
 #[track_caller]
 fn assert_reset_at(sim: &Simulation, client: usize, age: Duration) {
     assert_eq!(sim.outcome(client), Some(Outcome::Reset), "client {client}");
@@ -23,7 +23,7 @@ fn assert_reset_at(sim: &Simulation, client: usize, age: Duration) {
     assert!(lived >= age && lived <= age + seconds(1), "client {client}: {lived:?}");
 }
 
-/// A byte a second, and the same back.
+/// One byte per second, and its echo.
 fn chatting(mode: Mode) -> Connection {
     let sends = Sends::Drip { bytes: 1, every: seconds(1), total: 1_000_000 };
     Connection::new(mode).at(seconds(2)).sends(sends).far_end(Behaviour::echo())
@@ -134,7 +134,7 @@ fn a_half_closed_client_of_whom_nothing_is_taken_any_more_is_reset() {
     for mode in [Mode::Push, Mode::Buffer] {
         let deaf = Connection::new(mode).at(seconds(2)).sends(Sends::Pattern(200_000));
         let mut deaf = deaf.far_end(Behaviour::deaf()).leaves(Leaves::HalfClosesAfter(seconds(1)));
-        // Twenty bytes short of what is taken, so that the client comes to its end.
+        // Modem and core can hold all of this, so that the client can half-close.
         deaf.client.sends = Sends::Pattern(60_000);
         deaf.window_bytes = 20_000;
         let mut sim = Wiring::new().modem(|modem| modem.send_buffer_bytes = 20_000).connect(deaf).start();

@@ -1,7 +1,7 @@
-//! Goal of this test: a serial line that loses or alters bytes harms no client unnoticed where its UART
-//! counts that, and ends nothing for good where it does not.
+//! Goal of this test: where the UART counts lost and altered bytes, they harm no client unnoticed. Where it does
+//! not, the tunnel still serves when the line is good again.
 //!
-//! This is a family of its own: the other runs promise every byte, and a line without flow control cannot.
+//! These runs are separate: the other runs check every byte, which such a line cannot deliver.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::Behaviour;
@@ -34,7 +34,7 @@ fn draw(seed: u64, counts: bool) -> Wiring {
         wiring =
             wiring.connect(Connection::new(mode).at(seconds(at)).far_end(Behaviour::source(10_000, seed)));
     }
-    // A module that is misheard at the very start is another one, which may lack what is needed.
+    // If the first answers were altered, the module would be taken for another one, which may lack what is needed.
     wiring.fault(seconds(5), Fault::Disturb).fault(seconds(60), Fault::Calm)
 }
 
@@ -43,7 +43,7 @@ fn survives(seed: u64, counts: bool) -> usize {
     let mut sim = wiring.start_quietly();
     sim.run_to_the_end(seconds(900));
     let count = wiring.connections.len();
-    // An address that was misheard unnoticed when the data session was set up costs one more client.
+    // An address that was altered unnoticed when the data session was set up costs one more client.
     let served = if counts { 2 } else { 1 };
     for late in count - served..count {
         assert_eq!(sim.outcome(late), Some(Outcome::Eof), "seed {seed}: the line is good again");
@@ -56,7 +56,7 @@ fn survives(seed: u64, counts: bool) -> usize {
 
 #[test]
 fn what_the_uart_counts_is_delivered_to_nobody_and_ends_nothing_in_order() {
-    // That every delivered byte is right, and every end true, is checked at each step.
+    // Each step checks that every delivered byte is right and every end is true.
     let resets: usize = (1..=RUNS).map(|seed| survives(seed, true)).sum();
     assert!(resets > RUNS as usize / 4, "clients were reset: {resets}");
 }

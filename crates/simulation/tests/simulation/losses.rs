@@ -1,4 +1,4 @@
-//! Goal of this test: when modem, data session or port are lost, every client hears so, and work goes on after.
+//! Goal of this test: when the modem, the data session or a port is lost, every client ends, and later ones are served.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ fn a_reboot_that_says_so() {
     }
 }
 
-/// From then on `recv` and `closed` leave by a port that is not read, as after an unnoticed reboot.
+/// From some time on, `recv` and `closed` leave by a port that is not read, as after an unnoticed reboot.
 #[test]
 fn words_that_leave_by_another_port_leave_no_client_waiting() {
     for (mode, outcome) in [(Mode::Push, Outcome::Reset), (Mode::Buffer, Outcome::Eof)] {
@@ -67,11 +67,11 @@ fn after_a_reboot_without_a_word_nothing_counts_as_set() {
     {
         let fetches = |at| Connection::new(mode).at(seconds(at)).far_end(Behaviour::source(10_000, 2));
         let mut wiring = Wiring::new().uart(115_200).fault(seconds(20), Fault::Reboot);
-        // A fresh module's URCs leave by a port that is not read.
+        // After a boot, the module's URCs leave by a port that is not read.
         wiring.modem.ports.push(PortName::UsbAt);
         wiring.modem.quirks.boots_silently = true;
         wiring.modem.quirks.urc_port_all_refused = refuses_all;
-        // The first one shows that the data session is gone.
+        // The first client shows that the data session is lost.
         let mut sim = wiring.connect(fetches(40)).connect(fetches(100)).start();
         sim.run_for(seconds(120));
         assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{mode:?}, all refused: {refuses_all}");
@@ -130,7 +130,7 @@ fn a_loss_at_any_moment_of_the_set_up() {
     }
 }
 
-/// Clients that come one after the other while the data session carries nothing, and one at the end.
+/// Clients that come one after the other while no traffic gets through the data session, and one at the end.
 fn in_a_session_that_lies(wiring: Wiring) -> Simulation {
     let client = Connection::new(Mode::Push).far_end(Behaviour::source(1_000, 2));
     let wiring = (0..4).fold(wiring, |wiring, turn| wiring.connect(client.clone().at(seconds(5 + turn))));

@@ -1,6 +1,6 @@
-//! Core, line and emulated modem in simulated time: one behaviour a file.
+//! Core, line and emulated modem in simulated time: one behaviour per file.
 //!
-//! Nothing here sleeps or looks at a clock, and chance follows from a seed that is printed when a run fails.
+//! Nothing here sleeps or reads a clock, and everything random follows from a seed that is printed when a run fails.
 
 mod buffer_mode;
 mod client_leaves;

@@ -1,4 +1,4 @@
-//! Goal of this test: twelve clients are served side by side, a thirteenth in its turn or not at all.
+//! Goal of this test: twelve clients are served at the same time, a thirteenth in its turn or not at all.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
@@ -18,7 +18,7 @@ fn twelve_handshakes_of_two_seconds_take_about_two_seconds() {
             sim.fars.iter().all(|far| far.memory().opened == 1)
         });
         assert!(took < millis(2_500), "{took:?}");
-        // The far end is there before the modem says so.
+        // The far end is connected before the modem reports it.
         sim.run_for(seconds(3));
         assert_eq!(sim.modem.counters().opened, 12);
     }

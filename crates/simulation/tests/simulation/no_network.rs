@@ -1,5 +1,5 @@
-//! Goal of this test: ten minutes without network do no harm: clients are reset, the modem is not asked too
-//! often, the log stays readable, and a client that comes after that is served soon.
+//! Goal of this test: ten minutes without network do no lasting harm. Clients are reset, the modem is not asked too
+//! often, the log stays readable, and a client that comes afterwards is served soon.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use qssl_simulation::{Outcome, Simulation};
 const GONE: Duration = seconds(60);
 const BACK: Duration = seconds(660);
 
-/// A client in the midst of a transfer when the network goes, one every ten seconds while it is gone, and one that
-/// comes when it is back.
+/// A client in the middle of a transfer when the network is lost, one every ten seconds while it is lost, and one
+/// that comes when it is back.
 fn ten_minutes(seed: u64, gone: Fault, back: Fault) -> Simulation {
     let transfer = Connection::new(Mode::Push)
         .at(seconds(30))
@@ -53,7 +53,7 @@ fn out_of_coverage() {
         Fault::Network(Registration::Searching),
         Fault::Network(Registration::After(Duration::ZERO)),
     );
-    // Asking the modem costs no radio traffic, so it is asked every two seconds, and no more.
+    // The query causes no radio traffic, so it is sent every two seconds, but not more often.
     assert!(sim.said("AT+CEREG?") < 310, "{}", sim.said("AT+CEREG?"));
     assert_eq!(sim.said("AT+QSSLOPEN"), 1, "nothing is opened without network");
     let log: Vec<String> = sim.logged().into_iter().filter(|line| !line.contains("client ")).collect();
@@ -78,7 +78,7 @@ fn a_network_that_refuses_and_thinks_better_of_it() {
     assert!(served_after(&mut sim, seconds(10)) < seconds(5));
 }
 
-/// When AT+QIACT= was said while the network gave no data session.
+/// How often AT+QIACT=1 was sent.
 fn attempts(sim: &Simulation) -> usize {
     sim.said("AT+QIACT=1")
 }
@@ -109,9 +109,9 @@ fn registered_but_without_a_data_session() {
         assert!(log.len() < 20, "{log:#?}");
         assert!(log.iter().any(|line| line.contains("check --apn")), "{log:#?}");
     }
-    // 5, 10, 20, … 120 s: each attempt takes the network's time and the operator's patience.
+    // The pauses are 5, 10, 20, … 120 s, because each attempt loads the network.
     assert!(counts.iter().all(|count| (6..=30).contains(count)), "{counts:?}");
-    // Devices that lost the network together do not come back together.
+    // Devices that lost the network at the same time do not try again at the same time.
     times.sort_unstable();
     times.dedup();
     assert_eq!(times.len(), 8, "{times:?}");

@@ -1,4 +1,4 @@
-//! Goal of this test: opens run side by side, are repeated where that helps, and fail so that the client sees.
+//! Goal of this test: opens run in parallel, are repeated where that helps, and fail so that the client notices.
 
 use qssl_core::settings::{Mode, WhenFull};
 use qssl_modem_emulator::network::OpenFailure;

@@ -1,4 +1,4 @@
-//! Goal of this test: in push mode every byte arrives, both ways, and the end is an end.
+//! Goal of this test: in push mode every byte arrives, both ways, and the client sees the far end's end.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
@@ -74,7 +74,7 @@ fn a_stray_announcement_of_a_socket_that_is_pushed_breaks_nothing() {
     sim.assert_complete(0);
 }
 
-/// A USB device keeps what its host does not fetch, with AT+IFC or without.
+/// A USB device keeps what its host does not read, with or without AT+IFC.
 #[test]
 fn a_usb_port_that_is_not_read_for_a_while_loses_nothing() {
     let port = Port { lacks_flow_control: true, ..Port::usb(PortName::UsbAt) };

@@ -1,11 +1,11 @@
-//! Goal of this test: whatever meets whatever, nothing is lost, nothing is invented, everybody comes to an end,
-//! and once nothing goes wrong any more, new clients are served.
+//! Goal of this test: in any combination of clients, modules and faults, no byte is lost or invented and every client
+//! ends. Once the faults are over, new clients are served.
 //!
-//! `SIMULATION_SEED=N cargo test -p qssl-simulation --test simulation random` repeats one run exactly and prints what was said.
-//! `SIMULATION_RUNS=N` makes more runs than usual, `SIMULATION_FIRST=N` begins with another seed; with
-//! `--nocapture` the sum of what went on is printed. In runs of seeds above 2^32 the core does not know which of the
-//! modem's ports it has. In runs of seeds above 2^33 other programs use the same modem, its settings are not what the
-//! tunnel left there, and modules differ more.
+//! `SIMULATION_SEED=N cargo test -p qssl-simulation --test simulation random` repeats one run exactly and prints its
+//! trace. `SIMULATION_RUNS=N` makes more runs than usual, `SIMULATION_FIRST=N` begins with another seed; with
+//! `--nocapture` the sums over all runs are printed. In runs of seeds above 2^32 the core does not know which of the
+//! modem's ports it has. In runs of seeds above 2^33 other programs use the same modem and change its settings, and
+//! modules differ more.
 
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
@@ -69,7 +69,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// What went on in all runs together.
+/// The sums over all runs.
 #[derive(Debug, Default)]
 struct Tally {
     runs: u64,
@@ -82,7 +82,7 @@ struct Tally {
     payloads: u64,
     commands_given_up: u64,
     simulated_hours: f64,
-    /// By kind.
+    /// How many faults of each kind.
     faults: BTreeMap<String, usize>,
 }
 
@@ -106,7 +106,7 @@ impl Tally {
     }
 }
 
-/// Runs a seed; when it fails, once more with everything that is said.
+/// Runs a seed; if it fails, runs it once more with a trace.
 fn try_seed(seed: u64, tally: &Mutex<Tally>) {
     let wiring = draw(seed);
     let result = catch_unwind(|| run(&wiring, false));
@@ -150,12 +150,12 @@ fn run(wiring: &Wiring, traced: bool) -> Simulation {
     sim
 }
 
-/// How long the line is busy with what the late clients get, when the module pushes it in its smallest pieces.
+/// How long the line is busy with the late clients' bytes, when the module pushes them in its smallest pieces.
 fn late_work(wiring: &Wiring) -> Duration {
     line_time(wiring, LATE_CLIENTS.len() as u64 * u64::from(LATE_BYTES))
 }
 
-/// Likewise with everything that all clients and far ends say.
+/// Likewise with everything that all clients and far ends send.
 fn work(wiring: &Wiring) -> Duration {
     let said = |connection: &Connection| {
         let up = match &connection.client.sends {
@@ -229,13 +229,13 @@ fn draw(seed: u64) -> Wiring {
             wiring.faults.push((at, fault));
         }
         wiring.faults.push((seconds(120), Fault::Calm));
-        // What a far end sends just after an escape that was missed is its answer, as far as can be known.
+        // After a missed escape, an `OK` from the far end cannot be distinguished from the escape's answer.
         if wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::MissEscapes(_))) {
             let is_ok = |fault: &Fault| matches!(fault, Fault::Say(_, words) if words == b"\r\nOK\r\n");
             wiring.faults.retain(|(_, fault)| !is_ok(fault));
         }
     }
-    // A data session that carries nothing shows when opens fail.
+    // That no traffic gets through a data session is noticed when opens fail.
     for at in LATE_CLIENTS {
         let far_end = Behaviour::source(u64::from(LATE_BYTES), seed);
         let late = Connection::new(*chance.pick(modes)).at(seconds(at)).far_end(far_end);
@@ -248,8 +248,8 @@ fn draw(seed: u64) -> Wiring {
     wiring
 }
 
-/// What other programs on the modem, its leftover settings and uncommon modules add. Drawn apart from everything else,
-/// so that other seeds keep their meaning.
+/// Adds other programs on the modem, leftover settings and uncommon modules. They are drawn separately, so that other
+/// seeds keep their meaning.
 fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_lost_answers(wiring, chance);
     draw_other_programs(wiring, chance);
@@ -266,7 +266,7 @@ fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_refused_questions(wiring, &mut Chance::new(wiring.seed.rotate_left(37)));
 }
 
-/// Device servers, which take much more than a tty; some are reached by plain TCP, which carries bytes and nothing else.
+/// Device servers, which hold much more than a tty. Some are reached by plain TCP, which transmits nothing but bytes.
 fn draw_device_servers(wiring: &mut Wiring, chance: &mut Chance) {
     if !chance.once_in(4) {
         return;
@@ -280,15 +280,14 @@ fn draw_device_servers(wiring: &mut Wiring, chance: &mut Chance) {
     }
 }
 
-/// Modules that say nothing when they boot.
+/// Modules that send nothing when they boot.
 fn draw_silent_boots(wiring: &mut Wiring, chance: &mut Chance) {
-    // What it sends later on a port that has been a quiet stream cannot be distinguished from payload without
-    // DCD.
+    // Without DCD, what such a module sends later on a port that was a quiet stream looks like payload.
     let has_dcd = wiring.ports.iter().all(|port| port.has_dcd && port.server.is_none());
     wiring.modem.quirks.boots_silently = chance.once_in(8) && (has_dcd || !has_streams(wiring));
 }
 
-/// Modules that do not tell which data sessions they have, or show every SMS.
+/// Modules that do not report their data sessions, or that show every SMS.
 fn draw_refused_questions(wiring: &mut Wiring, chance: &mut Chance) {
     wiring.modem.quirks.session_query_refused = chance.once_in(6);
     wiring.modem.quirks.messages_shown = chance.once_in(6);
@@ -330,7 +329,7 @@ fn draw_recv_forms(wiring: &mut Wiring, chance: &mut Chance) {
 
 /// Echo that cannot be switched off, of payload too.
 fn draw_echo(wiring: &mut Wiring, chance: &mut Chance) {
-    // What a modem echoes that has left a stream by itself cannot be distinguished from payload.
+    // The echo of a modem that has left a stream by itself cannot be distinguished from payload.
     if has_streams(wiring) || !chance.once_in(3) {
         return;
     }
@@ -338,12 +337,12 @@ fn draw_echo(wiring: &mut Wiring, chance: &mut Chance) {
     wiring.modem.quirks.payload_echoed = chance.once_in(2);
 }
 
-/// Modules that close as others do not, or not at all.
+/// Modules that close in uncommon ways, or not at all.
 fn draw_closes(wiring: &mut Wiring, chance: &mut Chance) {
     wiring.modem.quirks.close_without_time = chance.once_in(4);
     if chance.once_in(4) {
         wiring.modem.quirks.close_of_opening_refused = true;
-        // Where an open never ends, only a reboot would give its socket back.
+        // If an open never ended, only a reboot would free its socket.
         wiring.faults.retain(|(_, fault)| !matches!(fault, Fault::NeverOpen));
         for connection in &mut wiring.connections {
             if connection.opening == Opening::Never {
@@ -352,8 +351,8 @@ fn draw_closes(wiring: &mut Wiring, chance: &mut Chance) {
         }
     }
     if chance.once_in(8) && wiring.connections.len() >= 8 {
-        // Few sockets, so that none is left soon and the recovery ladder is climbed. How soon depends on what else
-        // goes wrong, so somebody reboots the module before the last clients come.
+        // With few sockets, none is left soon, and recovery climbs its ladder. How soon depends on the other faults,
+        // so a reboot is set before the last clients come.
         wiring.settings.sockets = IdSet::first(2);
         wiring.settings.recovery = Recovery::Reboot;
         wiring.faults.push((millis(chance.below(60_000)), Fault::RefuseClosesUntilBoot));
@@ -361,8 +360,7 @@ fn draw_closes(wiring: &mut Wiring, chance: &mut Chance) {
     }
 }
 
-/// Results that are lost while payload is pushed, pauses in the middle of it, reboots quicker than others, and SEND FAIL
-/// that SEND OK follows.
+/// Lost results while payload is pushed, pauses in its middle, quicker reboots, and SEND FAIL followed by SEND OK.
 fn draw_lost_answers(wiring: &mut Wiring, chance: &mut Chance) {
     wiring.modem.boot_time = millis(chance.within(700..=6_000));
     wiring.modem.quirks.sleeps = chance.once_in(5);
@@ -374,7 +372,7 @@ fn draw_lost_answers(wiring: &mut Wiring, chance: &mut Chance) {
         let port = chance.below(wiring.ports.len() as u64) as usize;
         let at = Duration::from_micros(chance.below(60_000_000));
         let fault = match chance.below(5) {
-            // The result of a stream's open is its beginning.
+            // A stream begins with the result of its open, so that is not lost.
             0 | 1 if !has_streams(wiring) => Fault::LoseResults(chance.within(1..=3) as u32),
             0..=2 => Fault::SendFailsFor(millis(chance.within(1..=400))),
             3 => Fault::HoldLine(port, millis(chance.below(14_000))),
@@ -387,23 +385,23 @@ fn draw_lost_answers(wiring: &mut Wiring, chance: &mut Chance) {
     }
 }
 
-/// Ports that the core has no name for or a wrong one, and modules that do not let URCs be moved.
+/// Single ports whose name the core does not know, and modules that do not let URCs be moved.
 fn draw_port_names(wiring: &mut Wiring, chance: &mut Chance) {
     let is_only = wiring.ports.len() == 1;
     if is_only && chance.once_in(3) {
         wiring.ports[0].is_named = false;
         let refusal = *chance.pick(&["urc_port_refused", "urc_port_all_refused", "local_port_zero"]);
         wiring.modem.quirks.set(refusal, true);
-        // An open whose result is heard nowhere cannot be told from one that never ends.
+        // An open whose result the core never receives cannot be distinguished from one that never ends.
         wiring.modem.quirks.open_result_on_urc_port = false;
-        // The modem has other ports, which the host has not.
+        // The modem has another port, to which the host is not connected.
         let name = wiring.ports[0].name;
         wiring.modem.ports =
             vec![name, if name == PortName::UsbAt { PortName::Uart1 } else { PortName::UsbAt }];
     }
 }
 
-/// What other programs have the modem send, and texts that anyone can send it.
+/// What other programs make the modem send, and texts that anyone can send it.
 fn draw_other_programs(wiring: &mut Wiring, chance: &mut Chance) {
     // A message that lost its head can be anything.
     if chance.once_in(3) || wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::CutUrcHead(_))) {
@@ -422,9 +420,9 @@ fn draw_other_programs(wiring: &mut Wiring, chance: &mut Chance) {
     }
 }
 
-/// `closed` for sockets that are connected, as other programs' words look.
+/// `closed` for connected sockets, as other programs' texts may contain it.
 fn draw_stray_closed(wiring: &mut Wiring, chance: &mut Chance) {
-    // In a stream it is payload that was never sent.
+    // In a stream it would be payload that no far end sent.
     if has_streams(wiring) || !chance.once_in(2) {
         return;
     }
@@ -435,8 +433,7 @@ fn draw_stray_closed(wiring: &mut Wiring, chance: &mut Chance) {
     }
 }
 
-/// Servers are verified, and the module and other programs make that hard: settings that are not stored, or changed, and
-/// files that are replaced or deleted.
+/// Tunnels that verify their servers, while settings are changed or not stored, and files are replaced or deleted.
 fn draw_trust(wiring: &mut Wiring, chance: &mut Chance) {
     if chance.once_in(3) {
         return;
@@ -444,7 +441,7 @@ fn draw_trust(wiring: &mut Wiring, chance: &mut Chance) {
     let pem = |name: &str| Pem { source: format!("{name}.pem"), bytes: name.as_bytes().to_vec() };
     let roots = if chance.once_in(3) { vec![pem("the root"), pem("another")] } else { vec![pem("the root")] };
     wiring.tls = Tls::new(Authentication::Authorities(roots));
-    // Its USB AT port has no transparent mode.
+    // The EC20's USB AT port has no transparent mode.
     if chance.once_in(4) && !has_streams(wiring) {
         wiring.modem.family = emulator::Family::Ec20;
     }
@@ -463,7 +460,7 @@ fn draw_trust(wiring: &mut Wiring, chance: &mut Chance) {
             0 => wiring.faults.push((at, Fault::LoseSettings(chance.within(1..=4) as u32))),
             1 => wiring.faults.push((at, Fault::DeleteFiles)),
             2 => {
-                // In a session that stands their bytes are not looked at again.
+                // The core checks the bytes of files only once per session, so a reboot follows.
                 wiring.faults.push((at, Fault::ForgeFiles));
                 wiring.faults.push((at, Fault::Reboot));
             }
@@ -589,7 +586,7 @@ fn draw_connection(mode: Mode, chance: &mut Chance) -> Connection {
         _ => Ends::AfterSaying(all),
     };
     let reads = match chance.below(8) {
-        // A stream whose far end takes nothing holds its port for as long as it likes.
+        // A stream whose far end reads nothing would block its port without limit.
         _ if mode == Mode::Transparent => FarReads::All,
         0 => FarReads::Nothing,
         1 => FarReads::Drip { bytes: chance.within(1..=2_000) as usize, every },
@@ -634,12 +631,12 @@ fn draw_fault(wiring: &Wiring, chance: &mut Chance) -> Fault {
         // After the end of a stream, what is left of a URC without its head looks like payload.
         14 if !has_streams(wiring) => Fault::CutUrcHead(chance.below(40) as usize),
         15 => Fault::FailOpen(*chance.pick(&[550, 552, 563, 564, 565, 566, 568, 569])),
-        // The open of a stream has no other end than its answer.
+        // Only its answer ends the open of a stream.
         16 if !has_streams(wiring) => Fault::NeverOpen,
         17 => Fault::RefuseCloses(chance.within(1..=3) as u32),
-        // A missed escape that the module takes for payload is one: no stream can be left then without that.
+        // An escape that the module takes for payload reaches the far end, and no stream could be left without that.
         18 if !wiring.modem.quirks.missed_escape_is_payload => {
-            // Nor can one that misses all of them be distinguished from one that has left data mode.
+            // A module that misses all escapes cannot be distinguished from one that has left data mode.
             Fault::MissEscapes((chance.within(1..=4) as u32).min(2))
         }
         19 => Fault::LosePort(port, millis(chance.below(20_000))),
@@ -652,29 +649,29 @@ fn has_streams(wiring: &Wiring) -> bool {
     wiring.connections.iter().any(|connection| connection.mode == Mode::Transparent)
 }
 
-/// When clients come after everything went wrong, in seconds, and what each of them gets.
+/// When clients come after all faults, in seconds, and how many bytes each of them gets.
 const LATE_CLIENTS: [u64; 4] = [400, 430, 460, 500];
 const LATE_BYTES: u32 = 3_000;
 
 /// How long a connection may last.
 const LIFETIME: Duration = seconds(200);
 
-/// Runs of an ordinary `cargo test`, and further ones with ports whose names the core does not know.
+/// Runs of an ordinary `cargo test`, and further runs with ports whose names the core does not know.
 const RUNS: u64 = 3_000;
 const UNNAMED_RUNS: u64 = 500;
 const UNNAMED_ABOVE: u64 = 1 << 32;
 
-/// Further ones with a modem that others use too.
+/// Further runs with a modem that other programs use too.
 const SHARED_RUNS: u64 = 500;
 const SHARED_ABOVE: u64 = 1 << 33;
 
 /// The emulated modem's first switches, from which every seed draws. Later ones belong to `draw_shared_modem`.
 const COMMON_SWITCHES: usize = 39;
 
-/// Long series say how far they are.
+/// Long series report their progress after this many runs.
 const REPORT_EVERY: u64 = 10_000;
 
-/// Further seeds that have failed once, each with what it showed. When the cause has a test of its own, the seed goes.
+/// Further seeds that once failed, each with its bug. When the bug gets a test of its own, the seed is removed.
 #[rustfmt::skip]
 const REGRESSIONS: &[(u64, &str)] = &[
     (508_598, "what another socket is pushed after the end of a stream, taken for the stream's"),

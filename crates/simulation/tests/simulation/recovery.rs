@@ -1,5 +1,5 @@
-//! Goal of this test: recovery climbs as far as it is allowed and no further, takes its time between steps that cost
-//! something, and gives up only where that is wanted, with the status of the cause.
+//! Goal of this test: recovery climbs as far as it is allowed and no further, and waits between costly steps. It gives
+//! up only where that is configured, with the status of the cause.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use qssl_simulation::{Outcome, Simulation};
 const SILENT_FROM: Duration = seconds(10);
 const SILENT_FOR: Duration = seconds(3600);
 
-/// A modem that says nothing for an hour, and a client that comes when it speaks again.
+/// A modem that sends nothing for an hour, and a client that comes when it answers again.
 fn silent_for_an_hour(recovery: Recovery, has_reset_command: bool) -> Simulation {
     let client = Connection::new(Mode::Push).at(SILENT_FROM + SILENT_FOR + seconds(1));
     let mut sim = Wiring::new()
@@ -36,7 +36,7 @@ fn a_silent_modem_is_reset_by_the_users_command_in_growing_intervals() {
     let sim = silent_for_an_hour(Recovery::Reboot, true);
     let times = &sim.reset_commands;
     let first = times.first().expect("it is run").duration_since(sim.ready_at[0]);
-    // The liveness question comes after a minute.
+    // The liveness probe comes after a minute.
     assert!(first < SILENT_FROM + seconds(200), "{first:?}");
     let pauses: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(pauses.iter().all(|pause| *pause >= seconds(40)), "a modem needs time to boot: {pauses:?}");
@@ -70,8 +70,8 @@ fn a_dead_data_session_is_left_where_only_the_port_may_be_opened_anew() {
     }
 }
 
-/// A module that activates its data session by itself may have rebooted without a word, and what a reboot takes along
-/// besides the session was not set again.
+/// A module that activates its data session by itself may have rebooted silently. The other settings that a reboot
+/// resets were once not set again.
 #[test]
 fn a_data_session_is_rebuilt_from_the_first_step_on() {
     let mut hand = ByHand::new(&[Mode::Push], 1, true, |_| {});
@@ -94,7 +94,7 @@ fn a_data_session_is_rebuilt_from_the_first_step_on() {
     }
 }
 
-/// The next client found that the data session was gone, and was reset.
+/// The next client once found the data session lost, and was reset.
 #[test]
 fn a_reboot_without_a_word_is_noticed_by_its_echo_before_a_client_comes() {
     for echo_stays in [false, true] {
@@ -109,15 +109,15 @@ fn a_reboot_without_a_word_is_noticed_by_its_echo_before_a_client_comes() {
             .fault(seconds(30), Fault::Reboot)
             .start();
         sim.run_to_the_end(seconds(300));
-        // Where commands always come back, their echo tells nothing.
+        // Where commands are always echoed, an echo shows nothing.
         let outcome = if echo_stays { Outcome::Reset } else { Outcome::Eof };
         assert_eq!(sim.outcome(0), Some(outcome), "echo stays: {echo_stays}");
-        // It is set up twice, and not again and again.
+        // The session is set up twice, and not again and again.
         assert_eq!(sim.said("AT+QIACT=1\r"), 2, "echo stays: {echo_stays}");
     }
 }
 
-/// Only the data session was set up again, so that a line that was not read for a moment lost bytes.
+/// Only the data session was once set up again, so a line that was not read for a moment lost bytes.
 #[test]
 fn after_a_reboot_without_a_word_the_line_has_flow_control_again() {
     for mode in [Mode::Push, Mode::Buffer] {
@@ -125,7 +125,7 @@ fn after_a_reboot_without_a_word_the_line_has_flow_control_again() {
         let mut sim = Wiring::new()
             .uart(115_200)
             .modem(|modem| modem.quirks.boots_silently = true)
-            // The data session is gone: this one's open fails.
+            // The data session is lost, so the open of this client fails.
             .connect(client(40))
             .connect(client(70))
             .fault(seconds(30), Fault::Reboot)
@@ -168,8 +168,8 @@ fn whoever_does_not_want_to_wait_is_told_the_cause() {
     }
 }
 
-/// The port vanished with a modem whose USB side had died, and nothing but its power brought it back: the command was
-/// only run for modems whose ports could be opened.
+/// The USB side of a modem failed, its port vanished, and only a power cycle helped. The reset command was once run
+/// only for modems whose ports could be opened.
 #[test]
 fn the_reset_command_is_run_for_a_modem_that_stays_away() {
     let away_at = |at, reset_after, time| {
@@ -187,7 +187,7 @@ fn the_reset_command_is_run_for_a_modem_that_stays_away() {
         sim.reset_commands.iter().map(|at| at.duration_since(lost_at).as_secs()).collect::<Vec<_>>()
     };
     let away = |reset_after, time| away_at(seconds(20), reset_after, time);
-    // It may have died before this program was started.
+    // The modem may have failed before this program was started.
     for at in [seconds(0), seconds(20)] {
         let times = away_at(at, seconds(60), seconds(290));
         assert!(times.first().is_some_and(|first| (60..=64).contains(first)), "lost after {at:?}: {times:?}");

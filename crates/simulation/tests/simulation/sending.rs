@@ -1,5 +1,5 @@
-//! Goal of this test: what a client sends is handed over once, in full chunks under load, at once when idle,
-//! and never again when it is unknown whether it was sent.
+//! Goal of this test: what a client sends is handed over once, in full chunks under load and at once when idle. It
+//! is never sent again when it is unknown whether it was sent.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
@@ -35,7 +35,7 @@ fn a_single_byte_goes_out_at_once_when_nothing_else_is_under_way() {
     let opened = |sim: &qssl_simulation::Simulation| sim.fars[0].memory().opened > 0;
     sim.run_until("it is open", seconds(10), opened);
     let took = sim.run_until("it arrives", seconds(10), |sim| sim.fars[0].memory().read.len() == 1);
-    // Open result, command, prompt, byte on the line, and 30 ms of the network.
+    // The time is that of the open's result, command, prompt and byte on the line, and 30 ms of the network.
     assert!(took < millis(50), "{took:?}");
 }
 
@@ -154,7 +154,7 @@ fn a_prompt_that_comes_too_late_swallows_nothing_that_counts() {
 
 #[test]
 fn a_late_answer_never_becomes_that_of_the_next_command() {
-    // Each of these comes while another command is in flight, later than we wait.
+    // Each of these answers comes after its time limit, while another command is in flight.
     for at in [700, 900, 1_100, 1_300, 1_500, 2_000] {
         let mut sim = Wiring::new()
             .modem(|modem| modem.send_latency = millis(20))
@@ -163,7 +163,7 @@ fn a_late_answer_never_becomes_that_of_the_next_command() {
             .connect(Connection::new(Mode::Buffer).far_end(Behaviour::source(50_000, 2)))
             .fault(millis(at), Fault::DelayAnswer(seconds(7)))
             .start();
-        // What is promised is checked at every step; here only that everybody comes to an end.
+        // The bytes are checked at every step; here, only that every client ends.
         sim.run_to_the_end(seconds(200));
     }
 }

@@ -1,4 +1,4 @@
-//! Goal of this test: two ports of one modem are two channels: they work side by side, and one is enough.
+//! Goal of this test: two ports of one modem are two channels. They work in parallel, and one is enough.
 
 use qssl_core::at::IdSet;
 use qssl_core::settings::Mode;
@@ -99,8 +99,8 @@ fn losing_both_ports_and_getting_them_back() {
     assert_eq!(sim.outcome(1), Some(Outcome::Eof));
 }
 
-/// What was pushed by a port until it became a stream, or after the end of that stream, could be read after
-/// what was pushed by the next.
+/// Data that a port pushed before it became a stream, or after that stream ended, could once be read after data
+/// that the next port pushed.
 #[test]
 fn urcs_leave_by_another_port_before_theirs_becomes_a_stream() {
     for seed in 1..=20 {
@@ -109,7 +109,7 @@ fn urcs_leave_by_another_port_before_theirs_becomes_a_stream() {
         let port = |name| Port::usb(name).splits();
         let mut sim = Wiring { seed, ..Wiring::new() }
             .ports([port(PortName::UsbAt), port(PortName::UsbModem)])
-            // Whose USB AT port cannot be one.
+            // An EC20's USB AT port cannot be a stream.
             .modem(|modem| modem.family = emulator::Family::Ec20)
             .connect(pushed.clone())
             .connect(stream(seconds(21)))
@@ -126,8 +126,8 @@ fn urcs_leave_by_another_port_before_theirs_becomes_a_stream() {
     }
 }
 
-/// URCs leave by all ports where the host does not know which is which, and one of them is listened to: not one that
-/// becomes a stream.
+/// Where the host does not know the names of its ports, URCs leave by all of them. It uses the URCs of one port, which
+/// must not become a stream.
 #[test]
 fn what_is_pushed_beside_a_stream_is_heard_where_no_port_has_a_name() {
     for seed in 1..=10 {
@@ -147,7 +147,7 @@ fn what_is_pushed_beside_a_stream_is_heard_where_no_port_has_a_name() {
     }
 }
 
-/// A far end sends what a modem sends at the end of a stream, and so much after it that the answers to
+/// A far end sends what a modem sends at the end of a stream, and so many bytes after it that the answers to
 /// escapes stay unread.
 #[test]
 fn a_far_end_does_not_speak_for_the_modem() {
@@ -170,8 +170,8 @@ fn a_far_end_does_not_speak_for_the_modem() {
     }
 }
 
-/// The switch to buffer mode was asked for on one port while bytes that had been pushed were still on their way
-/// out of another: what was then read overtook them.
+/// The switch to buffer mode was once sent on one port while pushed bytes were still on their way out of another.
+/// What was then read overtook them.
 #[test]
 fn bytes_that_were_pushed_before_a_switch_stay_in_front_of_those_that_are_read_after_it() {
     for seed in 1..=20 {
@@ -194,8 +194,8 @@ fn bytes_that_were_pushed_before_a_switch_stay_in_front_of_those_that_are_read_a
     }
 }
 
-/// A port was lost while the modem was slow to carry out what had been asked for there. By the time it did, the
-/// socket had been given back, and it stayed in use in the modem.
+/// A port was once lost while the modem was slow to carry out an open there. By the time it did, the host counted the
+/// socket as free, but it stayed in use in the modem.
 #[test]
 fn what_a_lost_port_opens_late_is_closed_when_it_is_back() {
     for mode in [Mode::Transparent, Mode::Buffer] {
@@ -210,8 +210,8 @@ fn what_a_lost_port_opens_late_is_closed_when_it_is_back() {
     }
 }
 
-/// A send that had been asked for on a lost port was carried out when the number belonged to the next client, and
-/// what the port was brought back with went to that client's server.
+/// A send on a lost port was once carried out when the socket's number belonged to the next client, and the bytes of
+/// the resync went to that client's server.
 #[test]
 fn what_a_lost_port_carries_out_late_does_not_meet_the_next_client() {
     let speaks = Connection::new(Mode::Buffer).sends(Sends::Steps(vec![(seconds(3), b"x".to_vec())]));
@@ -232,7 +232,7 @@ fn what_a_lost_port_carries_out_late_does_not_meet_the_next_client() {
     assert_eq!(sim.outcome(2), Some(Outcome::Left));
 }
 
-/// A modem with two ports, of which the host has one that it has no name for, or a wrong one.
+/// A modem with two ports, of which the host has one, without a name or with a wrong one.
 fn one_of_two(port: Port) -> Wiring {
     let mut wiring = Wiring::new().ports([port]);
     wiring.modem.ports = vec![port_name(&wiring), PortName::UsbAt];
@@ -243,8 +243,8 @@ fn port_name(wiring: &Wiring) -> PortName {
     wiring.ports[0].name
 }
 
-/// On a device server nothing shows which of the modem's ports it is. Opens succeeded there, and nothing ever
-/// reported what came.
+/// On a device server nothing shows which of the modem's ports it is. Opens once succeeded there, but no URC ever
+/// reported received data.
 #[test]
 fn a_port_without_a_name_learns_it_from_its_own_socket() {
     for quirk in [None, Some("urc_port_all_refused")] {
@@ -278,7 +278,7 @@ fn a_name_that_the_module_lists_is_preferred_to_one_that_is_guessed() {
     }
 }
 
-/// Nor was the result of an open ever heard there, where the module sends that like other URCs.
+/// The result of an open never arrived there either, if the module sends it like other URCs.
 #[test]
 fn an_open_whose_result_leaves_by_an_unknown_port_is_asked_about() {
     for refusal in ["urc_port_all_refused", "urc_port_refused"] {
@@ -297,7 +297,7 @@ fn an_open_whose_result_leaves_by_an_unknown_port_is_asked_about() {
     }
 }
 
-/// The name that was expected of it was another port's.
+/// The core expected the name of another port.
 #[test]
 fn a_port_with_another_name_than_expected_is_heard_all_the_same() {
     for (mode, first) in [(Mode::Push, Outcome::Reset), (Mode::Buffer, Outcome::Eof)] {
@@ -317,7 +317,7 @@ fn a_port_with_another_name_than_expected_is_heard_all_the_same() {
     }
 }
 
-/// URCs leave by a port that the host has not, and cannot be told to leave by another.
+/// URCs leave by a port to which the host is not connected, and they cannot be moved.
 #[test]
 fn where_nothing_is_heard_sockets_are_read_unasked() {
     for mode in [Mode::Push, Mode::Buffer] {
@@ -343,8 +343,8 @@ fn stubborn(quirk: &str, is_named: bool, seed: u64) -> Wiring {
 
 const STUBBORN: [&str; 2] = ["urcs_by_opener", "urcs_by_every_port"];
 
-/// URCs left by the port that a socket was opened on, although `all` was accepted: half of the streams hung. Where they
-/// left by every port although one was set, bytes came twice.
+/// URCs once left by the port that a socket was opened on, although `all` was accepted, and half of the connections
+/// hung. Where they left by every port although one was set, bytes came twice.
 #[test]
 fn a_module_that_chooses_the_ports_of_urcs_itself_is_heard() {
     for (quirk, is_named, seed) in runs() {
@@ -367,8 +367,8 @@ fn a_module_that_chooses_the_ports_of_urcs_itself_is_heard() {
     }
 }
 
-/// The name of the port that is left was guessed. When it became known, a client was reset whose bytes had come by that
-/// port all the time: `what the modem pushed left by another of its ports`.
+/// The name of the remaining port was once guessed. When it became known, a client was reset although all its bytes had
+/// come by that port: `what the modem pushed left by another of its ports`.
 #[test]
 fn learning_the_name_of_a_port_breaks_nothing_that_comes_by_it() {
     for ((quirk, is_named, seed), lost) in runs().flat_map(|run| [(run, 0), (run, 1)]) {
@@ -378,10 +378,10 @@ fn learning_the_name_of_a_port_breaks_nothing_that_comes_by_it() {
         let stream = Connection::new(Mode::Transparent).far_end(Behaviour::source(100, seed));
         let mut sim = stubborn(quirk, is_named, seed)
             .connect(pushed.clone().at(seconds(1)))
-            // The port whose name is known by now is set for URCs.
+            // By now the port whose name is known is set for URCs.
             .fault(seconds(20), Fault::Reboot)
             .fault(seconds(40), Fault::LosePort(lost, millis(100)))
-            // Its URCs show that pushes arrive, and its end comes too soon for a question.
+            // The URCs of this client show that pushes arrive, and its end comes too soon for a query.
             .connect(Connection::new(Mode::Push).at(seconds(50)).far_end(Behaviour::source(3_000, seed)))
             .connect(pushed.at(seconds(60)))
             .connect(stream.at(seconds(80)))
@@ -395,7 +395,7 @@ fn learning_the_name_of_a_port_breaks_nothing_that_comes_by_it() {
     }
 }
 
-/// The port that carries what sockets are pushed does not become a stream, or they would hear nothing while it is one.
+/// The port by which data of sockets is pushed does not become a stream, or their clients would get nothing meanwhile.
 #[test]
 fn a_stream_leaves_the_ports_alone_that_carry_urcs_of_others() {
     for (quirk, is_named, seed) in runs() {

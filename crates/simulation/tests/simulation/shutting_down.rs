@@ -1,4 +1,5 @@
-//! Goal of this test: the end is orderly: clients are served to theirs, and the modem is left as it was found.
+//! Goal of this test: the shutdown is orderly. Clients are served to their end, and the modem is left as it was
+//! found.
 
 use qssl_core::Kind;
 use qssl_core::at::IdSet;
@@ -83,7 +84,7 @@ fn an_open_that_hangs_keeps_nothing_from_stopping_in_time() {
             sim.run_for(seconds(5));
             sim.shutdown();
             let took = sim.run_until("it stops", seconds(100), |sim| sim.stopped.is_some());
-            // The open of a stream blocks its port, and nothing can be said there.
+            // The open of a stream blocks its port, so no command can be sent there.
             let limit = if mode == Mode::Transparent { seconds(35) } else { limit };
             assert!(took <= limit, "{mode:?}, {leaves:?}: {took:?}");
             if mode != Mode::Transparent {
@@ -123,7 +124,7 @@ fn a_client_that_stays_after_its_end_delays_nothing() {
     }
 }
 
-/// It kept the end waiting for --shutdown-timeout: nothing of it had been sent, and nothing would be.
+/// Such a client once delayed the end by --shutdown-timeout, although nothing of it could ever be sent.
 #[test]
 fn a_client_that_only_waits_for_an_unusable_modem_delays_nothing() {
     let no_sim = Wiring::new().modem(|modem| modem.sim = Sim::Absent);
@@ -165,7 +166,7 @@ fn a_client_that_waits_for_another_to_end_is_served_before_the_end() {
     assert_eq!((sim.outcome(0), sim.outcome(1)), (Some(Outcome::Eof), Some(Outcome::Eof)));
 }
 
-/// A stream's loss leaves those who wait without a modem.
+/// After the loss, the waiting clients have no modem.
 #[test]
 fn a_modem_that_is_lost_while_clients_are_served_to_their_end_delays_nothing() {
     let busy = Connection::new(Mode::Push).at(seconds(2));

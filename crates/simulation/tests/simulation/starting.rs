@@ -1,4 +1,4 @@
-//! Goal of this test: whatever state the modem was left in, the core brings it to serve connections.
+//! Goal of this test: whatever state the modem was left in, the core sets it up to serve connections.
 
 use qssl_core::Kind;
 use qssl_core::at::{AtText, IdSet};
@@ -10,9 +10,9 @@ use qssl_simulation::by_hand::ByHand;
 use qssl_simulation::wiring::{Connection, DeviceServer, Fault, Port, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
-/// One connection that fetches something: if it works, everything was set up.
+/// Adds one connection that downloads something: if it works, everything was set up.
 fn fetching(wiring: Wiring) -> Wiring {
-    // Trying every speed takes its time.
+    // It comes late, because trying every speed takes time.
     wiring.connect(Connection::new(Mode::Push).at(seconds(45)).far_end(Behaviour::source(5_000, 3)))
 }
 
@@ -82,7 +82,7 @@ fn flow_control_that_the_driver_does_not_have_is_not_asked_of_the_modem() {
     assert!(!flow.rts && !flow.cts);
 }
 
-/// A device server answers a while after the port was opened; by then the modem may have been told to use RTS and CTS.
+/// A device server answers some time after the port was opened; by then the modem may already use RTS and CTS.
 #[test]
 fn flow_control_that_a_device_server_refuses_is_taken_back_from_the_modem() {
     let server = Some(DeviceServer { holds_bytes: 100_000, tells: true });
@@ -186,7 +186,7 @@ fn sockets_of_an_earlier_run_are_closed_and_foreign_ones_are_not_touched() {
 #[test]
 fn a_module_that_does_not_tell_its_data_sessions_serves_all_the_same() {
     type Start = fn(Wiring) -> Wiring;
-    // Nothing is active, an earlier run has activated it, and the access point is named.
+    // Nothing is active; an earlier run has activated the session; or the access point is configured.
     let starts: [Start; 3] = [
         |wiring| wiring,
         |wiring| wiring.typed_before(b"AT+QIACT=1\r"),
@@ -281,7 +281,7 @@ fn the_urcs_of_a_socket_come_although_they_were_set_to_another_port() {
     serves(wiring);
 }
 
-/// The modem of this number is meant; the one that is there has the emulator's.
+/// The settings name the modem with this IMEI; the modem has the emulator's.
 fn meaning(imei: &str, wiring: Wiring) -> Wiring {
     Wiring { identity: settings::Identity::Imei(imei.to_owned()), ..wiring }
 }
@@ -335,7 +335,7 @@ fn a_pin_is_entered_once_and_never_again_if_it_was_wrong() {
 
 #[test]
 fn the_last_attempt_for_a_pin_is_never_used() {
-    // Where AT+QPINC is refused, AT+CPINR shows how many there are: the last one was used there.
+    // Where AT+QPINC is refused, AT+CPINR shows the attempts left. The last one was once used there.
     for pin_count_refused in [false, true] {
         let locked = |wrong: &[u8]| {
             let pin = Secret(AtText::new("1234").expect("digits"));
@@ -372,7 +372,7 @@ fn a_module_that_reports_no_attempts_is_given_the_pin_exactly_once() {
     assert_eq!(hand.stopped, Some(Kind::SimFailed));
 }
 
-/// A PIN that is given for a SIM that wants its PUK could only be taken for a PUK.
+/// A SIM that wants its PUK could take a PIN for a wrong PUK.
 #[test]
 fn a_sim_that_wants_its_puk_is_given_nothing() {
     let pin = Secret(AtText::new("1234").expect("digits"));
@@ -386,7 +386,7 @@ fn a_sim_that_wants_its_puk_is_given_nothing() {
     assert!(sim.said("AT+CPIN?") > 0 && sim.ready_at.is_empty());
 }
 
-/// Where another program had URCs leave, how it had payload shown and SMS told is as before once we have gone.
+/// Another program's settings for URCs, the form of payload and SMS are restored at the end.
 #[test]
 fn what_was_found_in_the_modem_is_put_back() {
     let found =
@@ -411,7 +411,7 @@ fn what_was_found_in_the_modem_is_put_back() {
     }
 }
 
-/// What `--device auto` finds: a port that is silent is given up for the next, and so is a device of another maker.
+/// `--device auto` goes on to the next candidate after a silent port, and after a device of another maker.
 #[test]
 fn auto_goes_on_to_the_next_candidate_until_a_quectel_modem_answers() {
     let auto = |configuration: &mut settings::Settings| {
@@ -438,7 +438,7 @@ fn auto_goes_on_to_the_next_candidate_until_a_quectel_modem_answers() {
     }
 }
 
-/// They have no AT+QSSLOPEN, and were taken for modules that refuse it.
+/// Such modules have no AT+QSSLOPEN, and were once taken for modules that refuse it.
 #[test]
 fn a_module_with_another_set_of_commands_is_named_as_such() {
     let whole = "\r\nQuectel_Ltd\r\nQuectel_BC660K-GL\r\nRevision: BC660KGLAAR01A05\r\n\r\nOK\r\n";

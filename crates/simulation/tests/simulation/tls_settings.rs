@@ -1,5 +1,5 @@
-//! Goal of this test: no connection is ever opened without the TLS settings of its tunnel, whatever the modem has
-//! forgotten meanwhile; tunnels share an SSL context where they can, and there are never too many.
+//! Goal of this test: no connection is ever opened without the TLS settings of its tunnel, whatever settings the modem
+//! has lost meanwhile. Tunnels share an SSL context where they can, and there are never too many.
 
 use qssl_core::Kind;
 use qssl_core::at::IdSet;
@@ -23,7 +23,7 @@ fn fetches() -> Connection {
     Connection::new(Mode::Push).far_end(Behaviour::source(2_000, 5))
 }
 
-/// Everything is fetched, and every open found the authority in place.
+/// All clients end in order, and the authority was set at every open.
 fn stays_authenticated(wiring: Wiring) {
     let count = wiring.connections.len();
     let mut sim = wiring.start();
@@ -47,14 +47,14 @@ fn a_module_that_forgets_a_context_with_its_last_socket_is_told_again() {
         for turn in 0..4 {
             wiring = wiring.connect(Connection { mode, ..fetches().at(seconds(5 + 10 * turn)) });
         }
-        // Others come while one is being closed.
+        // These two come while another is being closed.
         wiring = wiring.connect(fetches().at(seconds(60))).connect(fetches().at(seconds(61)));
         stays_authenticated(wiring);
     }
 }
 
-/// On a line that is full of what is pushed each setting takes seconds to read. When a connection beside it was closed,
-/// all were read again, and the client was reset when its time was over.
+/// On a line that is busy with pushed data, reading each setting takes seconds. When another connection was closed, all
+/// settings were once read again, and the client was reset at its time limit.
 #[test]
 fn closing_one_connection_does_not_begin_the_verification_of_another_anew() {
     for bytes in (1_000..2_400).step_by(200) {
@@ -95,7 +95,7 @@ fn a_module_with_its_files_in_a_directory_is_verified_all_the_same() {
 
 #[test]
 fn a_stream_is_not_opened_by_what_a_module_has_forgotten_with_a_failed_open() {
-    // The number is free at once, so that closing it is refused, and with it the context's settings are gone.
+    // The socket's number is free at once, so closing it is refused, and the context's settings are reset.
     let mut wiring = trusting().uart(115_200).modem(|modem| {
         modem.quirks.context_forgotten_on_last_close = true;
         modem.quirks.closing_free_socket_is_ok = false;
@@ -106,7 +106,7 @@ fn a_stream_is_not_opened_by_what_a_module_has_forgotten_with_a_failed_open() {
         let refused = Opening::Fails(millis(300), OpenFailure::Refused);
         wiring = wiring.connect(if turn % 2 == 0 { stream.opening(refused) } else { stream });
     }
-    // By which settings it was opened is looked at in every run.
+    // Every run checks the settings of each open.
     let mut sim = wiring.start();
     sim.run_to_the_end(seconds(200));
     for served in [1, 3, 5] {
@@ -114,7 +114,7 @@ fn a_stream_is_not_opened_by_what_a_module_has_forgotten_with_a_failed_open() {
     }
 }
 
-/// The next open did not wait for the failed one's socket to be closed.
+/// The next open once did not wait until the failed one's socket was closed.
 #[test]
 fn nor_is_one_that_waited_for_the_same_port_as_the_failed_open() {
     for held in [0, 1] {
@@ -135,8 +135,8 @@ fn nor_is_one_that_waited_for_the_same_port_as_the_failed_open() {
     }
 }
 
-/// The module put the settings back with an open that failed, and a stream was opened before the host heard of that: it
-/// was given to its client.
+/// The module reset the settings when an open failed, and a stream was opened before the host received that result. The
+/// stream was once given to its client.
 #[test]
 fn nor_is_one_given_to_its_client_that_another_open_has_failed_beside() {
     let mut wiring = trusting().ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)]);
@@ -156,8 +156,8 @@ fn nor_is_one_given_to_its_client_that_another_open_has_failed_beside() {
     assert_eq!(sim.outcome(2), Some(Outcome::Eof));
 }
 
-/// What a port was told before it was lost, or before the module stalled, is carried out late, and over what another port has
-/// stored meanwhile: the authority was an empty file, or one that held the words which bring a port back.
+/// A command from before the loss of its port, or before a stall, is carried out late and can overwrite what another
+/// port has stored meanwhile. The authority was once an empty file, or a file with the bytes of a resync.
 #[test]
 fn a_file_is_not_trusted_while_a_transfer_that_was_given_up_may_still_change_it() {
     let lost = Fault::LosePort(0, seconds(40));
@@ -174,7 +174,7 @@ fn a_file_is_not_trusted_while_a_transfer_that_was_given_up_may_still_change_it(
         sim.run_until("a file is stored", seconds(30), |sim| sim.said("AT+QFUPL") > 0);
         sim.run_for(millis(after));
         sim.inject(fault.clone());
-        // What was trusted at each open is looked at in every run.
+        // Every run checks the trusted authorities at each open.
         sim.run_to_the_end(seconds(200));
         for index in 0..4 {
             assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{fault:?} {after} ms later: client {index}");
@@ -182,8 +182,8 @@ fn a_file_is_not_trusted_while_a_transfer_that_was_given_up_may_still_change_it(
     }
 }
 
-/// An authority had vanished, and the modem stalled while it was stored again: the words which brought the port back became
-/// its content, and the file that had its name and size was not compared.
+/// An authority was deleted, and the modem stalled while the file was stored again. The bytes of the resync became its
+/// content, and the file with the right name and size was once not compared.
 #[test]
 fn a_file_that_was_stored_anew_and_given_up_is_compared() {
     for stall in 19..28 {
@@ -195,7 +195,7 @@ fn a_file_that_was_stored_anew_and_given_up_is_compared() {
         let mut sim = wiring.start();
         sim.run_until("the file is stored again", seconds(30), |sim| sim.said("AT+QFUPL") > 1);
         sim.inject(Fault::Stall(seconds(stall)));
-        // What was trusted at each open is looked at in every run.
+        // Every run checks the trusted authorities at each open.
         sim.run_to_the_end(seconds(200));
         for index in [3, 4] {
             assert_eq!(sim.outcome(index), Some(Outcome::Eof), "a stall of {stall} s: client {index}");
@@ -203,7 +203,7 @@ fn a_file_that_was_stored_anew_and_given_up_is_compared() {
     }
 }
 
-/// What had been read for a client that left was not read again for the next one.
+/// Settings that were read for a client that left were once not read again for the next one.
 #[test]
 fn settings_that_are_changed_after_a_reading_that_nobody_waited_for_any_more_are_noticed() {
     for leaves in [30, 60, 90, 120, 200, 300] {
@@ -244,7 +244,7 @@ fn known_by_name() -> Wiring {
     wiring
 }
 
-/// Connections at these times, each opened by the same settings and with the same files.
+/// Runs a wiring; each connection must be opened with the same settings and the same files.
 fn stays_as_it_was(wiring: Wiring, name: &str) -> Simulation {
     let count = wiring.connections.len();
     let mut sim = wiring.start();
@@ -297,7 +297,7 @@ fn each_setting_that_trust_depends_on_is_read_again_before_the_next_open() {
 fn an_authority_that_was_spoilt_on_its_way_is_never_trusted_here_or_in_a_later_run() {
     let spoilt = || Fault::SpoilUploads(1);
     stays_authenticated(trusting().connect(fetches()).fault(seconds(0), spoilt()));
-    // A run that does not wait leaves nothing that the next run would take for the right file.
+    // A run that does not wait leaves no file that the next run would take for the right one.
     let wiring = trusting().settings(|settings| settings.wait = Wait::Not).connect(fetches());
     let mut sim = wiring.fault(seconds(0), spoilt()).start();
     sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
@@ -306,7 +306,7 @@ fn an_authority_that_was_spoilt_on_its_way_is_never_trusted_here_or_in_a_later_r
     assert_eq!(sim.settings_at_opens(), []);
 }
 
-/// A run that ends because of the TLS settings, without one connection opened; the last that was said of it.
+/// Runs until the core gives up because of the TLS settings, with no connection opened. Returns its message.
 fn refuses(wiring: Wiring) -> String {
     let mut sim = wiring.settings(|settings| settings.wait = Wait::Not).start();
     sim.run_until("it gives up", seconds(60), |sim| sim.stopped.is_some());
@@ -320,7 +320,7 @@ fn a_setting_that_is_taken_and_not_stored_is_an_error_that_names_it() {
     let loses =
         |count| trusting().connect(fetches().at(seconds(40))).fault(seconds(0), Fault::LoseSettings(count));
     assert!(refuses(loses(u32::MAX)).contains("\"sslversion\""));
-    // Where the tunnel does not give up, clients wait, and are served when it is over.
+    // Where the tunnel does not give up, clients wait, and are served when the fault is over.
     stays_authenticated(loses(u32::MAX).fault(seconds(20), Fault::Calm));
     for count in 1..6 {
         stays_authenticated(loses(count));
@@ -343,7 +343,7 @@ fn an_ignored_error_that_cannot_be_reset_is_an_error_that_names_it() {
 fn while_ignored_errors_are_not_reset_no_client_is_served_however_long_it_waits() {
     for error in [false, true] {
         let wiring = trusting().connect(fetches()).typed_before(b"AT+QSSLCFG=\"ignorecertitem\",0,1048575\r");
-        // Without an ERROR nothing is stored once the line above has been carried out.
+        // Without an ERROR, settings after the line above are answered with OK but not stored.
         let wiring = match error {
             true => wiring.typed_before(b"AT\r").modem(|modem| modem.quirks.ignored_items_stay = true),
             false => wiring.fault(seconds(0), Fault::LoseSettings(u32::MAX)),
@@ -383,10 +383,10 @@ fn no_client_gets_a_connection_that_was_opened_while_the_settings_were_changed()
             let wiring = wiring.connect(connection()).connect(connection().at(seconds(5)));
             let wiring = wiring.connect(connection().at(seconds(20)));
             let mut sim = wiring.fault(seconds(5) + millis(10 * step), meddles).start();
-            // That no client is given another than a verified one is checked after every step.
+            // Every step checks that clients get only verified connections.
             sim.run_to_the_end(seconds(60));
             let outcome = |client| sim.outcome(client);
-            // The one in the middle may come just then.
+            // The middle client may come at that moment, so it may also be reset.
             assert!(outcome(1).is_some(), "{mode:?}, step {step}");
             if outcome(1) == Some(Outcome::Reset) {
                 assert!(
@@ -406,7 +406,7 @@ fn a_file_of_the_right_name_size_and_checksum_is_compared_byte_for_byte() {
     let wiring = trusting().connect(fetches()).connect(fetches().at(seconds(60)));
     let wiring = wiring.fault(seconds(30), Fault::ForgeFiles).fault(seconds(30), Fault::Reboot);
     stays_authenticated(wiring.clone());
-    // So are client certificate and key, and all of them once in each session.
+    // The same holds for client certificate and key. Each file is handled once per session.
     let mut all = known_by_name();
     for at in [5, 20, 60, 80] {
         all = all.connect(fetches().at(seconds(at)));
@@ -416,7 +416,7 @@ fn a_file_of_the_right_name_size_and_checksum_is_compared_byte_for_byte() {
         "forged files",
     );
     assert_eq!([sim.said("AT+QFDWL="), sim.said("AT+QFDEL="), sim.said("AT+QFUPL=")], [3, 3, 6]);
-    // What cannot be read back is stored anew, once a session.
+    // A file that cannot be read back is stored anew once per session.
     sim = wiring.modem(|modem| modem.quirks.file_download_refused = true).start();
     sim.run_to_the_end(seconds(300));
     assert_eq!((sim.said("AT+QFDEL"), sim.said("AT+QFUPL")), (1, 2));
@@ -448,7 +448,7 @@ fn an_authority_of_another_program_is_taken_away_or_refused() {
     assert!(why.contains("theirs.pem") && why.contains("cacertex"), "{why}");
 }
 
-/// So many tunnels that differ.
+/// This many tunnels with different settings.
 fn different(count: u64) -> Wiring {
     let tunnel = |index| fetches().limits(|limits| limits.connect_timeout = seconds(20 + index));
     (0..count).fold(trusting(), |wiring, index| wiring.connect(tunnel(index)))

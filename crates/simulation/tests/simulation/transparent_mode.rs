@@ -1,5 +1,5 @@
-//! Goal of this test: in transparent mode no byte of payload is lost, added or misread, and none of it escapes
-//! the modem.
+//! Goal of this test: in transparent mode no byte of payload is lost, added or misread, and none is taken for an
+//! escape.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use qssl_modem_emulator::{Family, PortName};
 use qssl_simulation::Outcome;
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
 
-/// Ports with all modem lines, without DCD, without any.
+/// Ports with all modem lines, without DCD, and with neither DCD nor DTR.
 fn ports() -> [Port; 3] {
     [
         Port::uart(),
@@ -40,7 +40,7 @@ fn a_download_to_its_last_byte_and_its_end() {
     }
 }
 
-/// Without DCD the words of the end can be payload. The modem is asked, and nothing waits for three missed escapes.
+/// Without DCD, `NO CARRIER` can be payload, so the modem is asked. The end does not wait for three missed escapes.
 #[test]
 fn without_dcd_an_end_reaches_the_client_within_three_seconds() {
     for port in ports().into_iter().filter(|port| !port.has_dcd) {
@@ -102,7 +102,7 @@ fn a_client_that_leaves_and_another_that_comes_after_it() {
     }
 }
 
-/// Anyone can send the modem an SMS that holds an `OK`, and another program may have it shown.
+/// Anyone can send the modem an SMS that contains an `OK`, and another program may have it shown.
 #[test]
 fn a_text_with_an_ok_in_it_is_not_payload_when_it_comes_while_an_end_is_doubted() {
     let text = b"\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\"\r\n> \r\nOK\r\n";
@@ -125,7 +125,7 @@ fn a_text_with_an_ok_in_it_is_not_payload_when_it_comes_while_an_end_is_doubted(
     }
 }
 
-/// The modem misses the escapes, so that nothing comes back until it reports the real end: the same words once more.
+/// The modem misses the escapes, so nothing comes back until it reports the real end with the same words.
 #[test]
 fn an_end_that_comes_while_the_same_words_in_the_payload_are_doubted_is_not_given_in_their_place() {
     for port in ports().into_iter().filter(|port| !port.has_dcd) {
@@ -160,7 +160,7 @@ fn a_modem_that_stalls_while_an_end_is_doubted_breaks_the_stream() {
         sim = sim.fault(millis(11_000), Fault::Stall(seconds(stall)));
         let mut sim = sim.start();
         sim.run_to_the_end(seconds(120));
-        // The escapes that waited in the modem came to it as payload.
+        // The escapes that waited in the modem reached the far end as payload.
         assert_ne!(sim.fars[0].memory().read, b"", "{stall} s");
         assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{stall} s");
         assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{stall} s");
@@ -169,7 +169,7 @@ fn a_modem_that_stalls_while_an_end_is_doubted_breaks_the_stream() {
 
 #[test]
 fn a_far_end_that_ends_in_such_a_stall_is_no_end_if_it_got_an_escape() {
-    // In the second the end is taken for what is announced.
+    // With the second text, the end is taken for announced payload.
     for text in [&b"\r\nNO CARRIER\r\n"[..], b"\r\nNO CARRIER\r\n\r\n+QSSLURC: \"recv\",0,4\r\n"] {
         let mut spoiled = 0;
         for (stall, ends) in (5..13).flat_map(|stall| (1..18).map(move |ends| (stall, ends))) {
@@ -195,9 +195,10 @@ fn a_far_end_that_ends_in_such_a_stall_is_no_end_if_it_got_an_escape() {
 #[test]
 fn a_stream_that_comes_when_its_open_has_been_given_up_is_left_and_nothing_in_it_believed() {
     for port in ports() {
-        // The shortest is just longer than the open may take, the longest lasts through every remedy but other speeds.
+        // The shortest stall is just longer than the open may take. The longest outlasts every resync step but
+        // other speeds.
         for stall in (15_000..25_000).step_by(410).map(millis) {
-            // What the far end says would answer the `AT` that brings the port back, and end the other connection.
+            // The far end's bytes would answer the `AT` of the resync, and end the other connection.
             let words = b"\r\nOK\r\n\r\n+QSSLURC: \"closed\",0\r\n".repeat(9);
             let late = stream()
                 .at(seconds(3))
@@ -281,7 +282,7 @@ fn data_that_arrives_while_escaping_harms_nobody() {
     }
 }
 
-/// What a client sends in pieces, and what a far end must get of it.
+/// What a client sends, in pieces at these times.
 fn steps(pieces: &[(u64, &[u8])]) -> Sends {
     Sends::Steps(pieces.iter().map(|(at, bytes)| (millis(*at), bytes.to_vec())).collect())
 }
@@ -511,7 +512,7 @@ fn opens_and_bytes_of_streams_are_counted_like_any_others() {
     }
 }
 
-/// Opens of streams that failed added up whatever came between them, and the data session was rebuilt.
+/// Failed opens of streams once added up, whatever came between them, and the data session was rebuilt.
 #[test]
 fn a_stream_that_opens_shows_that_the_data_session_carries() {
     for (comes, rebuilds) in [(true, 0), (false, 1)] {
@@ -528,7 +529,7 @@ fn a_stream_that_opens_shows_that_the_data_session_carries() {
     }
 }
 
-/// What a client sends that a modem in command mode would take for commands.
+/// Payload that a modem in command mode would take for commands.
 fn commanding_payload(bytes: usize) -> Vec<u8> {
     b"some text and then\r\nAT+CSQ\r\nATI\r\nAT+QSSLURC\r\n".iter().copied().cycle().take(bytes).collect()
 }
@@ -569,7 +570,7 @@ fn a_reboot_without_a_word_that_only_echoes_is_a_reset_soon() {
         let sends = Sends::Drip { bytes: 300, every: millis(100), total: 400_000 };
         let far = Behaviour { ends: Ends::After(seconds(300)), ..Behaviour::sink() };
         let client = stream().at(seconds(12)).sends(sends).far_end(far);
-        // That the data session is gone is known by then.
+        // By then the loss of the data session is known.
         let later = stream().at(seconds(100)).far_end(Behaviour::source(20_000, 3));
         let mut sim = wiring(port.clone())
             .modem(|modem| (modem.quirks.boots_silently, modem.quirks.everything_echoed) = (true, true))
@@ -594,7 +595,7 @@ fn a_far_end_that_echoes_words_of_ends_in_bulk_keeps_its_stream() {
         ["\r\nNO CARRIER\r\n", "\r\nRDY\r\n", "\r\nPOWERED DOWN\r\n", "some text\r\nOK\r\nAT+CSQ\r\n"];
     for port in ports() {
         for text in [words.concat(), words[0].repeat(4), format!("{}{}", "x".repeat(3_000), words[0])] {
-            // Such words right before the end itself would make that uncertain.
+            // Such words directly before the end would make the end uncertain.
             let mut bytes: Vec<u8> = text.bytes().cycle().take(12_000).collect();
             bytes.extend(b"... and no more");
             let far = Behaviour { ends: Ends::After(seconds(60)), ..Behaviour::echo() };

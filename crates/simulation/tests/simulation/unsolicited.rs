@@ -1,4 +1,4 @@
-//! Goal of this test: what the modem says unasked can stand anywhere and harms nothing.
+//! Goal of this test: URCs and other unsolicited bytes can come anywhere and do no harm.
 
 use qssl_core::settings::{Authentication, Mode, Pem, Tls};
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
@@ -39,7 +39,7 @@ fn at_every_seam() {
     }
 }
 
-/// In buffer mode: where it follows pushed payload, what is cut off may as well be the end of that.
+/// This test uses buffer mode: after pushed payload, the cut-off bytes could also be the end of that payload.
 #[test]
 fn with_its_head_cut_off() {
     for cut in 1..30 {
@@ -116,8 +116,8 @@ fn prompts_and_tails_of_all_shapes() {
     }
 }
 
-/// Words in the payload of another program's connection, in an SMS or in an MQTT message were taken for the modem's:
-/// they ended a stream in order, and added bytes to it.
+/// Words in the payload of another program's connection, in an SMS or in an MQTT message were once taken for the
+/// modem's. They ended a stream in order, or added bytes to it.
 #[test]
 fn of_other_programs_beside_a_stream() {
     let said = other_programs();
@@ -142,7 +142,7 @@ fn of_other_programs_beside_a_stream() {
             let mut sim = wiring.start();
             sim.run_to_the_end(seconds(120));
             for connection in 0..2 {
-                // What is pushed after the first text may be a part of it.
+                // Data that is pushed after the first text may be a part of that text.
                 if mode == Mode::Push && connection == 0 && sim.outcome(0) == Some(Outcome::Reset) {
                     continue;
                 }
@@ -160,8 +160,7 @@ fn of_other_programs_beside_a_stream() {
     }
 }
 
-/// An announced payload or text that does not come holds no client up for long, and hides no more than one
-/// answer.
+/// An announced payload or text that does not come delays no client for long, and hides no more than one answer.
 #[test]
 fn of_other_programs_without_their_end() {
     for said in [
@@ -187,7 +186,8 @@ fn of_other_programs_without_their_end() {
     }
 }
 
-/// Where it cannot be helped that they are shown: nothing in them is believed. In push mode bytes were added to streams.
+/// Where the module always shows SMS, nothing in them is taken for the modem's words. In push mode they once added
+/// bytes to streams.
 #[test]
 fn sms_that_a_module_insists_on_showing_add_nothing_to_a_stream() {
     let text = "hello\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX\r\n\r\n+QSSLURC: \"closed\",0";
@@ -204,8 +204,8 @@ fn sms_that_a_module_insists_on_showing_add_nothing_to_a_stream() {
     }
 }
 
-/// The client waits while the settings of its SSL context are read: what names the number of its socket meanwhile is not
-/// about its connection. Such bytes were the first that it received.
+/// The client waits while the settings of its SSL context are read. URCs with its socket's number are not about its
+/// connection meanwhile. Their bytes were once the first that it received.
 #[test]
 fn nothing_is_received_before_the_open_has_left() {
     let text = "hello\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX";
@@ -225,8 +225,8 @@ fn nothing_is_received_before_the_open_has_left() {
     }
 }
 
-/// Nothing can have them kept: once an MQTT client is known, nothing in its messages is believed. In push mode bytes were
-/// added to streams.
+/// MQTT messages cannot be switched off. Once an MQTT client is known, nothing in its messages is taken for the modem's
+/// words. In push mode they once added bytes to streams.
 #[test]
 fn mqtt_messages_of_another_program_add_nothing_to_a_stream() {
     let message =
@@ -241,7 +241,7 @@ fn mqtt_messages_of_another_program_add_nothing_to_a_stream() {
                 .ports(ports.clone())
                 .connect(Connection::new(Mode::Push).far_end(drip.clone()))
                 .connect(Connection::new(Mode::Push).at(seconds(5)).far_end(Behaviour::source(20_000, 2)));
-            // The first message of a client that has connected later shows it.
+            // A client that connects later is known by its first message.
             let from = match is_known_at_start {
                 true => {
                     wiring.modem.others_speak_every = Some(seconds(100_000));
@@ -267,8 +267,8 @@ fn mqtt_messages_of_another_program_add_nothing_to_a_stream() {
     }
 }
 
-/// Of a client that connects after set-up the first message may be the forged one, and another program may have SMS shown
-/// again. What is pushed after the first text, and before the switch to buffer mode, was given to a client.
+/// The first message of an MQTT client that connects after the set-up may be a forged one, and another program may have
+/// SMS shown again. Data after the first text and before the switch to buffer mode was once given to a client.
 #[test]
 fn the_first_text_of_another_program_adds_nothing_to_a_stream() {
     let forged = "x\"\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX\r\n\r\n+QSSLURC: \"closed\",0\r\n";
@@ -276,7 +276,7 @@ fn the_first_text_of_another_program_adds_nothing_to_a_stream() {
     let drip = Behaviour { ends: Ends::AfterSaying(50_000), says, ..Behaviour::source(0, 1) };
     let first_texts: [&[Fault]; 4] = [
         &[Fault::Foreign(format!("\r\n+QMTRECV: 0,0,\"alerts\",\"{forged}").into_bytes())],
-        // The topic can hold whatever the text can.
+        // The topic can contain whatever the text can.
         &[Fault::Foreign(format!("\r\n+QMTRECV: 0,0,\"a\",1,\"{forged}\",\"b\"\r\n").into_bytes())],
         &[Fault::OtherProgram(b"AT+CNMI=2,2\r".to_vec()), Fault::Sms(forged.into())],
         &[Fault::Foreign(format!("\r\n+CBM: 1,2,\"\",1,1\r\n{forged}").into_bytes())],
@@ -296,11 +296,11 @@ fn the_first_text_of_another_program_adds_nothing_to_a_stream() {
                 for (turn, text) in (0_u64..).zip(*texts) {
                     wiring = wiring.fault(millis(3_000 + turn * 40), text.clone());
                 }
-                // What is no text has shown nothing before.
+                // Before the first text, nothing shows that there is another program.
                 let mut sim = wiring.start();
                 sim.run_to_the_end(seconds(120));
                 let name = format!("{family:?}, text {case}, switches: {switches}");
-                // Nothing tells what is pushed next from what is forged; that it is as was said, each step checks.
+                // Pushed and forged bytes look alike, so it is reset. Each step checks the delivered bytes.
                 assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
                 let received = sim.clients[0].received.len();
                 assert!((1_000..40_000).contains(&received), "{name}: {received} bytes");
@@ -311,7 +311,7 @@ fn the_first_text_of_another_program_adds_nothing_to_a_stream() {
     }
 }
 
-/// What only tells of another program's MQTT client has no text: its connections go on.
+/// A line that only reports the state of another program's MQTT client has no text: connections go on.
 #[test]
 fn a_line_without_a_text_of_another_program_resets_nobody() {
     let says = Says::Drip { bytes: 500, every: millis(10), total: 100_000, seed: 1 };
@@ -329,7 +329,7 @@ fn a_line_without_a_text_of_another_program_resets_nobody() {
     }
 }
 
-/// A text can hold whole messages, and nothing tells them from the modem's: it is not shown.
+/// A text can contain whole messages that look like the modem's, so SMS are not shown.
 #[test]
 fn sms_are_not_shown_while_streams_are_open() {
     let text = "hello\r\n\r\n+QSSLURC: \"recv\",0,4\r\nBADX\r\n\r\n+QSSLURC: \"closed\",0";
@@ -345,7 +345,7 @@ fn sms_are_not_shown_while_streams_are_open() {
     }
 }
 
-/// Nothing tells where an SMS without a text ends, and the answer to a question is taken for it.
+/// The end of an SMS without a text cannot be seen, so the answer to a query is taken for the text.
 #[test]
 fn an_answer_that_is_lost_in_an_empty_sms_ends_no_connection() {
     for step in 0..12 {
@@ -359,7 +359,7 @@ fn an_answer_that_is_lost_in_an_empty_sms_ends_no_connection() {
             .fault(at, Fault::Foreign(sms))
             .fault(at + millis(200), Fault::Noise(0, b"\0".to_vec()))
             .start();
-        // Whether the server has ended is looked at in every run.
+        // Every run checks whether the server has ended.
         sim.run_to_the_end(seconds(100));
         assert_eq!(sim.outcome(0), Some(Outcome::Left), "{step}");
     }
