@@ -106,7 +106,7 @@ pub(crate) enum Wait {
 /// The payload of a send.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
-    /// The socket as it was when the command came; `None` if the collected bytes go nowhere.
+    /// The connection that the socket had when the command came.
     pub(crate) connection: ConnectionId,
     pub(crate) bytes: Vec<u8>,
     pub(crate) end: PayloadEnd,
@@ -156,7 +156,7 @@ pub(crate) enum Escape {
 pub(crate) enum Carrier {
     Down,
     Up(ConnectionId),
-    /// It falls when so many bytes of output have left, the last payload being among them.
+    /// It falls when this many bytes of output have left, which include the last payload.
     FallingAfter(usize),
 }
 

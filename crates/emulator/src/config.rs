@@ -41,7 +41,7 @@ pub struct Config {
     pub pdp_address: Ipv4Addr,
     /// Whether all name look-ups fail.
     pub dns_fails: bool,
-    /// What becomes of AT+QNTP.
+    /// How AT+QNTP ends.
     pub time_service: TimeService,
     /// From AT+QNTP to its result.
     pub time_latency: Duration,
@@ -218,7 +218,7 @@ pub enum Registration {
     Searching,
 }
 
-/// What becomes of AT+QNTP.
+/// How AT+QNTP ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum TimeService {
     /// The network reports the time.

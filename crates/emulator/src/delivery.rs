@@ -78,7 +78,7 @@ impl Modem {
         }
     }
 
-    /// The ports that URCs and data of a socket leave by that was opened on `opener`.
+    /// The ports by which URCs and data leave for a socket that was opened on `opener`.
     fn socket_urc_targets(&self, opener: usize) -> Vec<usize> {
         match self.config.quirks.urcs_by_opener {
             true => vec![opener],

@@ -335,7 +335,8 @@ impl Port {
 }
 
 impl Socket {
-    /// When this socket has something to do without input; for times that have been handled it waits for the network.
+    /// When this socket has something to do without input. After a time that has been handled, it waits for the
+    /// network.
     fn due(&self, looked_at: Instant) -> Option<Instant> {
         match self.state {
             State::Opening { silent: true, .. } => None,

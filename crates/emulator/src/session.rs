@@ -25,7 +25,7 @@ pub(crate) struct Session {
     pub(crate) opens: u32,
     /// A fault: every close is refused.
     pub(crate) closes_refused: bool,
-    /// The connection that was pushed last; the next one is another's turn.
+    /// The connection whose data was pushed last; the next turn is another's.
     pub(crate) pushed_last: Option<ConnectionId>,
     /// AT+CFUN: 0, 1 or 4
     pub(crate) functionality: u8,

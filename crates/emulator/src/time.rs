@@ -116,7 +116,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 
 /// Year, month and day, by the inverse of `days_since_1970`.
 fn civil_date(days: i64) -> (i64, i64, i64) {
-    // The estimate is never too late by more than a year, and steps forward to the right one.
+    // The estimate is never too late for the dates of this clock; the loop steps forward to the right year.
     let mut year = 1970 + days.div_euclid(366) - 1;
     while days_since_1970(year + 1, 1, 1) <= days {
         year += 1;

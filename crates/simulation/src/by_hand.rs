@@ -65,7 +65,7 @@ pub struct Rote {
     pub opened: Vec<(usize, u8)>,
     /// All commands that it has received.
     pub commands: Vec<String>,
-    /// How many messages it has sent by itself.
+    /// How many messages it has sent, answers included.
     pub messages: usize,
     /// Before the message of the first number, it reports that the far end of the second, a socket, has closed.
     pub closes_before: Option<(usize, usize)>,

@@ -106,7 +106,8 @@ pub struct Sparse {
     /// The 99th percentile of the sparse client's wait, in times of one chunk: from its bytes to their arrival,
     /// without the network's time and the time that its own message needs on an idle line.
     pub wait_in_chunks: f64,
-    /// The bulk clients' throughput, as a fraction of that without the sparse client, less its share of the wire.
+    /// The bulk clients' throughput, as a fraction of that without the sparse client, whose share of the wire is
+    /// deducted.
     pub bulk: f64,
 }
 

@@ -226,7 +226,7 @@ pub enum Fault {
     Noise(usize, Vec<u8>),
     /// The lines lose and alter bytes from now on, as their ports are set.
     Disturb,
-    /// All faults that are set but have not happened yet are removed, and the lines are undisturbed.
+    /// All faults that have not happened yet are removed, and the lines no longer lose or alter bytes.
     Calm,
     /// SIGTERM.
     Shutdown,

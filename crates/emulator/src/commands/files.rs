@@ -40,7 +40,7 @@ impl Modem {
         self.stored_as(path).ok_or(Failure::Cme(cme::INVALID_FILE_NAME))
     }
 
-    /// Under which name a path is stored; `None` if it names no file that could be.
+    /// The name under which a path is stored; `None` if it is not a valid name of a file.
     pub(crate) fn stored_as(&self, path: &str) -> Option<FileName> {
         match self.config.quirks.files_in_security {
             true => FileName::parse(path.strip_prefix(DIRECTORY)?),
@@ -48,7 +48,7 @@ impl Modem {
         }
     }
 
-    /// `AT+QFUPL="<name>"[,<size>[,<timeout s>[,<ackmode>]]]`. The timeout runs anew with every byte.
+    /// `AT+QFUPL="<name>"[,<size>[,<timeout s>[,<ackmode>]]]`. Every byte restarts the timeout.
     fn upload(&mut self, list: &[Parameter], call: &Call) -> Answer {
         let parameters = self.parameters(list);
         parameters.at_most(4)?;

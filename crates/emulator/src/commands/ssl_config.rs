@@ -189,7 +189,7 @@ fn quoted(texts: &[String]) -> String {
     texts.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(",")
 }
 
-/// Values whose range fits a byte.
+/// Converts a number whose range fits a byte.
 fn small(number: u32) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
 }

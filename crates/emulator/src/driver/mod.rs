@@ -231,7 +231,7 @@ impl Driver {
     /// Ends the loop on SIGINT and SIGTERM, and logs a report on SIGUSR1.
     ///
     /// # Errors
-    /// What the system refuses.
+    /// The system refuses a signal handler.
     pub fn heed_signals(&mut self) -> anyhow::Result<()> {
         use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
         let (receiver, sender) = UnixStream::pair()?;

@@ -42,7 +42,7 @@ impl Player {
     /// Reads the recording that `--replay` names and makes the pseudoterminal, with the link if there is one.
     ///
     /// # Errors
-    /// A file that cannot be read or is no recording; no pseudoterminal.
+    /// The file cannot be read or is not a recording, or there is no pseudoterminal.
     pub fn new(options: &Options, file: &Path) -> anyhow::Result<Player> {
         let text =
             std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;

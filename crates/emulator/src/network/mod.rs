@@ -41,7 +41,7 @@ pub trait Network {
     /// The time now in seconds since 1970, for AT+QNTP; `None` where there is no such service.
     fn time(&mut self, server: &str, now: Instant) -> Option<i64>;
 
-    /// The earliest time at which something may happen by itself; real networks answer `None`.
+    /// The earliest time at which something may happen without an event; `None` if there is none.
     fn next_deadline(&self) -> Option<Instant>;
 }
 
@@ -56,7 +56,7 @@ pub struct OpenRequest {
     pub tls: Option<TlsParameters>,
 }
 
-/// The settings of an SSL context, with files already read and the modem's clock already looked at.
+/// The settings of an SSL context, with the contents of its files and the modem's time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsParameters {
     /// Value of "sslversion": 0 SSL 3.0, 1 TLS 1.0, 2 TLS 1.1, 3 TLS 1.2, 4 all.
@@ -112,11 +112,11 @@ pub enum ConnectionState {
         /// Our port.
         local_port: u16,
     },
-    /// It never came to be.
+    /// It was not established.
     Failed(OpenFailure),
 }
 
-/// Why a connection never came to be.
+/// Why a connection was not established.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenFailure {
     /// The name could not be resolved.
@@ -136,13 +136,13 @@ pub enum OpenFailure {
 /// The outcome of a receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// So many bytes were put into the buffer; at least one.
+    /// This many bytes were put into the buffer; at least one.
     Bytes(usize),
-    /// Nothing now.
+    /// There are no bytes at present.
     Nothing,
     /// The far end closed in order, and everything it sent has been taken.
     Ended,
-    /// The connection broke, and what can still be had has been taken.
+    /// The connection broke, and everything that could still be read has been taken.
     Broken,
 }
 

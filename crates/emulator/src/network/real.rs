@@ -72,7 +72,7 @@ impl RealNetwork {
         let Some(number) = event.token().0.checked_sub(self.first_token) else { return false };
         let id = ConnectionId(number as u64);
         if let Some(connection) = self.connections.get_mut(&id) {
-            // An error is found by reading and by writing.
+            // A read or a write will report an error.
             let error = event.is_error();
             connection.ready(
                 error || event.is_readable() || event.is_read_closed(),

@@ -69,12 +69,12 @@ impl CertificateRequest {
         CertificateRequest { usage: Usage::Client, ..CertificateRequest::server(name) }
     }
 
-    /// The same, ended a day ago.
+    /// The same, but expired a day ago.
     pub fn expired(self) -> Self {
         CertificateRequest { valid_from_days: -30, valid_until_days: -1, ..self }
     }
 
-    /// The same, beginning in a day.
+    /// The same, but not valid before tomorrow.
     pub fn not_yet_valid(self) -> Self {
         CertificateRequest { valid_from_days: 1, valid_until_days: 90, ..self }
     }
@@ -108,7 +108,7 @@ impl Authority {
     /// A root with a P-256 key, valid for a year.
     ///
     /// # Errors
-    /// What OpenSSL refuses.
+    /// OpenSSL reports an error.
     pub fn new(name: &str) -> Result<Self, ErrorStack> {
         Authority::with_key(name, KeyKind::Ec)
     }
@@ -116,7 +116,7 @@ impl Authority {
     /// A root with a key of the kind given.
     ///
     /// # Errors
-    /// What OpenSSL refuses.
+    /// OpenSSL reports an error.
     pub fn with_key(name: &str, kind: KeyKind) -> Result<Self, ErrorStack> {
         let key = new_key(kind)?;
         let certificate = build_authority(name, &key, None)?;
@@ -126,7 +126,7 @@ impl Authority {
     /// An authority signed by this one. What it issues has its certificate in the chain.
     ///
     /// # Errors
-    /// What OpenSSL refuses.
+    /// OpenSSL reports an error.
     pub fn intermediate(&self, name: &str) -> Result<Self, ErrorStack> {
         let key = new_key(KeyKind::Ec)?;
         let certificate = build_authority(name, &key, Some(self))?;
@@ -138,7 +138,7 @@ impl Authority {
     /// A forged copy of this authority: what it issues looks the same and is signed with another key.
     ///
     /// # Errors
-    /// What OpenSSL refuses.
+    /// OpenSSL reports an error.
     pub fn forger(&self) -> Result<Self, ErrorStack> {
         Ok(Authority { key: new_key(KeyKind::Ec)?, ..self.clone() })
     }
@@ -146,7 +146,7 @@ impl Authority {
     /// Signs a certificate.
     ///
     /// # Errors
-    /// What OpenSSL refuses.
+    /// OpenSSL reports an error.
     pub fn issue(&self, request: &CertificateRequest) -> Result<Identity, ErrorStack> {
         let key = new_key(request.key)?;
         let mut chain = vec![build(request, &key, Some(self))?];

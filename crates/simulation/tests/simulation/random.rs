@@ -248,7 +248,7 @@ fn draw(seed: u64) -> Wiring {
     wiring
 }
 
-/// Adds other programs on the modem, leftover settings and uncommon modules. They are drawn separately, so that other
+/// Adds other programs on the modem, changed settings and uncommon modules. They are drawn separately, so that other
 /// seeds keep their meaning.
 fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_lost_answers(wiring, chance);

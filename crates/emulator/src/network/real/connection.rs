@@ -86,7 +86,7 @@ impl Connection {
 
     /// The name has been looked up; an empty list means that it has no address.
     pub(super) fn resolved(&mut self, addresses: Vec<SocketAddr>, registry: &Registry) {
-        // Anything but Resolving has timed out meanwhile.
+        // In any other stage the opening has timed out meanwhile.
         if !matches!(self.stage, Stage::Resolving(..)) {
             return;
         }

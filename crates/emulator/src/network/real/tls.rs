@@ -162,7 +162,7 @@ pub(crate) fn load_old_algorithms() {
     });
 }
 
-/// The highest number of sessions kept for one SSL context; the oldest goes first.
+/// The highest number of sessions kept for one SSL context; the oldest is dropped first.
 const SESSIONS_PER_CONTEXT: usize = 16;
 
 fn build_context(parameters: &TlsParameters) -> Result<SslContext, OpenFailure> {

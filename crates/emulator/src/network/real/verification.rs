@@ -70,8 +70,8 @@ impl Leniency {
     }
 }
 
-/// Validity dates are not looked at, the first trusted certificate ends the chain (as in mbedTLS, where a
-/// CA need not be a root), and errors are reported one by one.
+/// The first trusted certificate ends the chain, as in mbedTLS, where a CA need not be a root. Without
+/// `check_time`, validity dates are ignored.
 pub(super) fn flags(check_time: bool) -> X509VerifyFlags {
     let flags = X509VerifyFlags::PARTIAL_CHAIN | X509VerifyFlags::TRUSTED_FIRST;
     if check_time { flags } else { flags | X509VerifyFlags::NO_CHECK_TIME }
