@@ -33,9 +33,9 @@ pub enum CloseAnswer {
     Nothing,
     /// An open that is under way cannot be ended.
     OpenGoesOn,
-    /// An open that was under way since then is ended.
+    /// The open that was under way has been ended.
     OpenEnded {
-        /// When its number was given out.
+        /// When the open began.
         since: Instant,
     },
     /// Refused, so often now. `was_eof`: its client waits to learn whether its stream ended or was cut.
@@ -77,9 +77,8 @@ impl Closing {
         self.confirms_eof = false;
     }
 
-    /// What is sent to close a socket: how long it may block its port, and which time the command has for
-    /// that. The form without a time is for modules that have none: with it, one that has would end in order
-    /// what is broken off.
+    /// How a socket is closed: for how many seconds the command may block its port, and the time that it is given. The
+    /// form without a time is for modules that take none. A module that takes one would end a broken stream in order.
     pub(super) fn command(self, form: CloseForm) -> (u16, Option<u16>) {
         let without_time = match form.time {
             CloseTime::Never => true,
@@ -159,8 +158,8 @@ impl Socket {
         }
     }
 
-    /// Whether this client's end waits for the question whether the data session is active, `asked` or still
-    /// to be asked.
+    /// Whether the end of this client depends on whether the data session is active. `asked`: that question has been
+    /// sent; otherwise it is due.
     pub fn eof_waits_for_session(&self, asked: bool) -> bool {
         self.phase == Phase::ConfirmingEof { asked }
     }
@@ -217,12 +216,12 @@ impl Socket {
     }
 }
 
-/// A close that is refused is repeated after REPEAT_PAUSE, and each time after twice as long, so often.
+/// A refused close is repeated after REPEAT_PAUSE. The pause is doubled this many times.
 const CLOSE_PAUSES_MAX: u32 = 6;
 
 /// How often a module that has a close time refuses it before the form without is tried.
 const TIMED_CLOSES: u32 = 3;
 
-/// How long a socket may take to become free after AT+QSSLCLOSE, in questions and the pause between them.
+/// How often AT+QSSLSTATE is asked after AT+QSSLCLOSE until the socket is free, and the pause in between.
 const CHECK_TRIES: u32 = 20;
 const CHECK_PAUSE: Duration = Duration::from_millis(500);

@@ -3,14 +3,14 @@
 //! ```text
 //!            `closed`, or a refused send             not connected, `closed` has come
 //!   There ────────────────────────────────► Unconfirmed ─────────────────────────────────► Gone
-//!     ▲          connected, no send refused    │ not connected, no `closed` yet              ▲
-//!     └────────────────────────────────────────┤                                             │ `closed`
-//!                                              └───────────► AwaitingClosed ─────────────────┘
+//!     ▲          connected, no send refused    │ ▲ │ not connected, no `closed` yet
+//!     └────────────────────────────────────────┘ │ └──► AwaitingClosed
+//!                                                └────────────┘ `closed`
 //! ```
-//! Where the `closed` may have been another's, `Gone` is reached by `Emptying`: until nothing more is pushed.
+//! Where the `closed` may have been another program's, `Emptying` comes before `Gone`, until nothing more is pushed.
 //!
 //! An end needs two witnesses: the URC `closed`, which comes after everything that was pushed, and the module's own
-//! state of the socket (AT+QSSLSTATE), in push mode asked for by the port of the pushes.
+//! state of the socket (AT+QSSLSTATE). In push mode the state is asked for on the port that pushes.
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,11 @@ use crate::failure::Cut;
 /// What is known of the far end of an open socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FarEnd {
-    /// Nothing speaks against its being there.
+    /// The server is connected, as far as is known.
     There,
-    /// Something does: the module is asked whether the socket is connected.
+    /// A sign says that it may have closed: the module is asked whether the socket is connected.
     Unconfirmed {
-        /// What it was.
+        /// The sign.
         sign: Sign,
         /// The question to the module.
         question: Question,
@@ -39,16 +39,16 @@ pub enum FarEnd {
     /// The module reports that the socket is not connected, and has not sent `closed` yet, which comes after
     /// what it still pushes.
     AwaitingClosed {
-        /// When it no longer counts as being on its way.
+        /// When `closed` is no longer waited for.
         until: Instant,
-        /// What the stream is broken by then.
+        /// Why the stream is broken in that case.
         cut: Cut,
     },
     /// The module has reported both. What it still holds is read.
     Gone,
 }
 
-/// What speaks against a far end.
+/// A sign that the server may have closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
     /// The URC `closed`.
@@ -57,7 +57,7 @@ pub enum Sign {
     RefusedSend,
     /// Both of them.
     Both,
-    /// Nothing, but `closed` would not reach us.
+    /// No sign at all, but a `closed` would not reach us.
     Silence,
 }
 
@@ -68,10 +68,10 @@ pub enum Witness {
     Connected,
     /// It is not.
     Ended,
-    /// `OK` and nothing else, which may be the end of another program's text, or the answer to a command before, whose
+    /// `OK` and nothing else: it may be the end of another program's text, or the answer to an earlier command whose
     /// place such a text has taken.
     Forgeable,
-    /// The module refuses the question, or the number is somebody else's by now.
+    /// The module refuses the question, or the number belongs to another program by now.
     Unclear,
 }
 
@@ -106,8 +106,7 @@ pub enum Verdict {
 }
 
 impl FarEnd {
-    /// Whether bytes are sent to it. A `closed` that the module did not confirm when it was first asked keeps
-    /// nothing back.
+    /// Whether bytes are sent to the server. After the first answer that contradicts a `closed`, sending goes on.
     pub fn takes_bytes(self) -> bool {
         match self {
             FarEnd::There => true,
@@ -129,12 +128,11 @@ impl FarEnd {
         }
     }
 
-    /// The URC `closed`. Returns whether it was the second witness.
-    pub(super) fn closed(&mut self, now: Instant) -> bool {
+    /// The URC `closed`. It may be another's whatever was known before, so the module is asked after it.
+    pub(super) fn closed(&mut self, now: Instant) {
         match self {
             FarEnd::There => {
                 *self = FarEnd::Unconfirmed { sign: Sign::Closed, question: Question::default() };
-                false
             }
             FarEnd::Unconfirmed { sign, question } => {
                 question.hasten(now);
@@ -142,10 +140,13 @@ impl FarEnd {
                     Sign::RefusedSend | Sign::Both => Sign::Both,
                     Sign::Closed | Sign::Silence => Sign::Closed,
                 };
-                false
             }
-            FarEnd::AwaitingClosed { .. } | FarEnd::Emptying { .. } => true,
-            FarEnd::Gone => false,
+            FarEnd::AwaitingClosed { cut, .. } => {
+                let sign = if *cut == Cut::SendRefused { Sign::Both } else { Sign::Closed };
+                *self = FarEnd::Unconfirmed { sign, question: Question::default() };
+            }
+            FarEnd::Emptying { question, .. } => question.hasten(now),
+            FarEnd::Gone => {}
         }
     }
 
@@ -263,10 +264,12 @@ impl Question {
 const QUESTION_PAUSE: Duration = Duration::from_millis(500);
 const QUESTION_DOUBLINGS_MAX: u32 = 6;
 
-/// Answers that the socket is connected after which a `closed` counts as foreign: within about a minute.
+/// After this many answers that the socket is connected, a `closed` counts as another program's. They take about a
+/// minute.
 const FOREIGN_CLOSED_ANSWERS: u32 = 8;
 
-/// The same after which a refused send, or the end of a stream that was seen in data mode, is a cut: within some seconds.
+/// After this many such answers, a refused send, or the end of a stream that was seen in data mode, is a cut. They take
+/// some seconds.
 pub(super) const CONNECTED_ANSWERS_MAX: u32 = 4;
 
 /// How long `closed` may stay away when the module has reported that the socket is not connected and pushes
@@ -298,15 +301,25 @@ mod tests {
             (FarEnd::Gone, FarEnd::Gone, FarEnd::Gone),
         ] {
             let (mut after_closed, mut after_refused) = (before, before);
-            assert!(!after_closed.closed(now), "{before:?}: one witness is not enough");
+            after_closed.closed(now);
             after_refused.send_refused();
             assert_eq!((after_closed, after_refused), (closed, refused), "{before:?}");
         }
-        let awaiting = FarEnd::AwaitingClosed { until: now, cut: Cut::SendRefused };
-        let emptying = FarEnd::Emptying { pushed: true, question: Question::default() };
-        for mut second in [awaiting, emptying] {
-            assert!(second.closed(now), "{second:?}");
-        }
+    }
+
+    #[test]
+    fn a_closed_that_comes_while_a_server_that_has_closed_still_pushes_is_anothers() {
+        let now = now();
+        let mut far_end = unconfirmed(Sign::RefusedSend, 0);
+        assert_eq!(far_end.answered(Witness::Ended, true, now), Verdict::ReadOn);
+        far_end.closed(now);
+        assert_eq!(far_end, unconfirmed(Sign::Both, 0), "the module is asked once more");
+        let mut own = far_end;
+        assert_eq!(own.answered(Witness::Ended, true, now), Verdict::Gone);
+        far_end.received(now);
+        assert_eq!(far_end.answered(Witness::Ended, true, now), Verdict::GoesOn { is_first: false });
+        far_end.closed(now);
+        assert_eq!(far_end.answered(Witness::Ended, true, now), Verdict::Gone, "nothing more was pushed");
     }
 
     #[test]

@@ -5,25 +5,23 @@ use std::time::{Duration, Instant};
 /// How received bytes come out of the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// By themselves.
+    /// They are pushed.
     Push,
-    /// They should come by themselves, and something waits to be read all the same: a `recv` URC came without a length.
+    /// They should be pushed, and yet some wait to be read: a `recv` URC came without a length.
     Announced,
-    /// They came by themselves; the switch to buffer mode is due or in flight. `unanswered`: it has been given up
-    /// before, and may have been made.
+    /// They were pushed; the switch to buffer mode is due or in flight.
     ToBuffer {
-        /// Whether they may wait to be read.
+        /// An earlier switch was not answered, and may have been made: some may wait to be read.
         unanswered: bool,
     },
-    /// They wait to be read. `readable`: there may be some.
+    /// They wait to be read.
     Buffer {
-        /// Whether a read may give something.
+        /// Whether a read may yield some.
         readable: bool,
     },
-    /// Read to the end; the switch back to push mode is due or in flight. `readable`: a `recv` URC came
-    /// meanwhile, so something may be left inside.
+    /// All of them have been read; the switch back to push mode is due or in flight.
     ToPush {
-        /// Whether something may be left inside.
+        /// A `recv` URC came meanwhile: some may be left in the module.
         readable: bool,
     },
     /// They are the bytes of this channel.
@@ -38,7 +36,7 @@ pub enum Flow {
 pub struct Switching {
     /// The module has not refused AT+QISWTMD.
     pub is_possible: bool,
-    /// What is pushed comes to us, and no other program's text can look like it.
+    /// Pushed bytes reach us, and no other program's text can look like them.
     pub pushes_count: bool,
     /// Other programs have texts shown that could look like payload.
     pub texts_are_shown: bool,
@@ -118,12 +116,12 @@ impl Flow {
     /// The switch that was due was answered.
     pub(super) fn switched(&mut self, worked: bool) {
         *self = match (*self, worked) {
-            // Bytes may lie inside without a `recv` URC: read unasked.
+            // Bytes may wait in the module without a `recv` URC: they are read unasked.
             (Flow::ToBuffer { .. }, true) | (Flow::ToBuffer { unanswered: true }, false) => {
                 Flow::Buffer { readable: true }
             }
             (Flow::ToBuffer { unanswered: false }, false) => Flow::Push,
-            // Something came between the last read and the switch, and may be held until more comes.
+            // Bytes came between the last read and the switch. The module may hold them until more come.
             (Flow::ToPush { readable: true }, true) => Flow::ToBuffer { unanswered: false },
             (Flow::ToPush { readable: false }, true) => Flow::Push,
             (Flow::ToPush { .. }, false) => Flow::Buffer { readable: true },

@@ -1,8 +1,8 @@
-//! Where the URCs of a socket are listened to, and what each port has carried of it.
+//! Which port's URCs count for a socket, and how many of its bytes each port has carried.
 
 use std::time::Instant;
 
-/// Where the URCs of a socket are listened to, and what it was pushed by each port.
+/// Which port's URCs count for a socket, and how many of its bytes each port has carried.
 #[derive(Debug, Default)]
 pub struct Listening {
     /// The channel by which the module last pushed bytes of it; before that, the one where they are expected.
@@ -13,8 +13,8 @@ pub struct Listening {
     behind: Option<Behind>,
 }
 
-/// What has come by a port that is not listened to, before any copy of it by the one that is. Ports that carry the same
-/// are seldom equally far, so what counts is how long the copy of the same bytes takes.
+/// Another port is ahead of the one that is listened to. Ports that carry copies are seldom equally far, so what counts
+/// is how long the same bytes take to arrive here as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behind {
     /// The bytes that the other port had carried.
@@ -23,14 +23,14 @@ pub struct Behind {
     pub since: Instant,
 }
 
-/// What comes by another port, once the one that was listened to does not carry URCs any more.
+/// What the next bytes of another port are, once the port that was listened to carries no URCs any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takeover {
     /// The next bytes.
     Next,
     /// Bytes that have come already.
     Copy,
-    /// Later bytes: those before them were taken for copies.
+    /// Later bytes: those before them were taken for copies, and are lost.
     Gap,
 }
 
@@ -52,7 +52,7 @@ impl Listening {
         }
     }
 
-    /// So many bytes come by this channel; `counts`: they are no copy of what comes by another.
+    /// `bytes` bytes come by this channel. `counts`: they are no copy of what comes by another.
     pub fn pushed(&mut self, port: usize, bytes: usize, counts: bool, now: Instant) {
         if counts && bytes > 0 {
             self.port = Some(port);
@@ -88,7 +88,7 @@ impl Listening {
         self.behind
     }
 
-    /// The missing bytes may wait in the port, which is not read: their time begins anew.
+    /// The missing bytes may wait in the port, which is not read: the time for them begins anew.
     pub fn waits_for_port(&mut self, now: Instant) {
         self.behind = self.behind.map(|behind| Behind { since: now, ..behind });
     }

@@ -1,5 +1,5 @@
-//! One socket: a TLS connection in the modem, from the moment its number is given out until it is known to
-//! be free again.
+//! One socket: a TLS connection in the modem, from the moment its number is taken until the modem confirms that it is
+//! free.
 //!
 //! ```text
 //!            begin             result 0, CONNECT        stream ended
@@ -23,9 +23,9 @@
 //! AT+QSSLSTATE=\<id> on every channel: the modem has then reported that the number is free, and no late URC
 //! of the old connection can be on its way on any channel.
 //!
-//! Every transition is a method of [`Socket`]. It takes what happened and returns what follows for others:
-//! what the client is given, that the stream is broken ([`Cut`]), or that nothing does. What an open socket
-//! knows of the server's side is in [`far_end`], how its bytes come in [`flow`].
+//! Every transition is a method of [`Socket`]. It takes what happened and returns what follows for others: what the
+//! client learns, that the stream is broken ([`Cut`]), or nothing. What an open socket knows of the server's side is in
+//! [`far_end`], how its bytes arrive is in [`flow`].
 
 mod closing;
 pub mod far_end;
@@ -63,22 +63,22 @@ pub struct Socket {
     phase: Phase,
     /// The tunnel it was last opened for.
     tunnel: Option<Arc<Tunnel>>,
-    /// How its bytes are carried: as its tunnel has it, or, once data mode had to be left, in buffer mode.
+    /// How its bytes are carried: as its tunnel has it, or in buffer mode once data mode had to be left.
     mode: Option<Mode>,
     /// Whether the relay still wants events of it.
     is_attached: bool,
     /// The channel with a command about this socket in flight.
     busy: Option<usize>,
-    /// The channels (a bit each) that were given up with a command about it unanswered: until they answer again
-    /// it may still be carried out.
+    /// The channels (a bit each) on which a command about it was given up. Until they answer again, the modem may still
+    /// carry it out.
     unanswered: u32,
-    /// By which channel it is spoken of.
+    /// Which port's URCs count for it.
     pub listening: Listening,
     /// The channel that it was opened by.
     opened_by: Option<usize>,
-    /// Its tunnel is in push mode and it is in buffer mode, opened so or switched to it: nothing is pushed to it.
+    /// Its tunnel is in push mode, but it was opened in buffer mode or switched to it: nothing is pushed.
     only_announces: bool,
-    /// When it is read without a URC, or asked whether it is open, if it is silent until then.
+    /// If it is silent until then, it is read without a URC, or the module is asked whether it is open.
     poll_at: Option<Instant>,
     /// From the client, to be sent. What is in flight stays here until `SEND OK`.
     pub outgoing: ByteQueue,
@@ -94,9 +94,9 @@ pub struct Socket {
     pub sent_bytes: u64,
     /// Bytes that have arrived since the socket was opened.
     pub received_bytes: u64,
-    /// When it was last given back.
+    /// When it last became free.
     free_since: Instant,
-    /// When it was last given out.
+    /// When its last open began.
     opening_since: Instant,
 }
 
@@ -105,9 +105,9 @@ pub struct Socket {
 enum Phase {
     /// The modem has not reported its state yet; no client may use it.
     Unknown,
-    /// Somebody else's (`--sockets`), or taken by somebody else and not ours to close.
+    /// For other programs (`--sockets`), or in use by one and not ours to close.
     Foreign,
-    /// Ready to be given out.
+    /// Ready for a new connection.
     Free,
     /// AT+QSSLOPEN is due, in flight, or its URC is awaited.
     Opening(Opening),
@@ -117,9 +117,9 @@ enum Phase {
     ConfirmingEnd(Question),
     /// AT+QSSLCLOSE is due or in flight.
     Closing(Closing),
-    /// The far end closed in what may be good order: the data session is being asked about.
+    /// The server seems to have closed in order: the module is asked whether the data session is active.
     ConfirmingEof {
-        /// Whether the question has left already.
+        /// Whether the question has been sent.
         asked: bool,
     },
     /// AT+QSSLSTATE is due or in flight on these channels (a bit each).
@@ -144,7 +144,7 @@ pub struct Open {
     pub far_end: FarEnd,
 }
 
-/// What a client whose socket is lost is given, if it was given nothing yet.
+/// What a client learns whose socket is lost, if it has learnt of no end yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// Its connection was not opened.
@@ -266,23 +266,23 @@ impl Socket {
         self.mode
     }
 
-    /// When it was last given out.
+    /// When its last open began.
     pub fn opening_since(&self) -> Instant {
         self.opening_since
     }
 
-    /// Its tunnel is in push mode and it is in buffer mode: nothing is pushed to it.
+    /// Its tunnel is in push mode and it is in buffer mode: nothing is pushed.
     pub fn only_announces(&self) -> bool {
         self.only_announces
     }
 
-    /// Whether its number can be given out.
+    /// Whether a new connection may use its number.
     pub fn is_free(&self) -> bool {
         self.phase == Phase::Free
     }
 
-    /// Orders free sockets: the one that has been free longest first, one that an old command may still be carried out
-    /// for last.
+    /// The order in which free sockets are used: the longest free first; last those for which a command that was given
+    /// up may still be carried out.
     pub fn readiness(&self) -> (bool, Instant) {
         (self.unanswered != 0, self.free_since)
     }
@@ -328,7 +328,7 @@ impl Socket {
         }
     }
 
-    /// Whether bytes can come without being asked for.
+    /// Whether bytes can come unasked.
     pub fn is_pushing(&self) -> bool {
         match &self.phase {
             Phase::Open(open) => open.flow.is_pushing(),
@@ -380,13 +380,8 @@ impl Socket {
         self.unanswered |= 1 << port;
     }
 
-    /// The modem has rebooted: nothing that it was asked is carried out any more.
-    pub fn rebooted(&mut self) {
-        self.unanswered = 0;
-    }
-
-    /// What these channels (a bit each) had been asked for when they were given up has been carried out now that they
-    /// answer again, the opening of a socket that has been given back meanwhile included.
+    /// These channels (a bit each) answer again, so every command that was given up on them has been carried out by
+    /// now. It may have opened a socket that has become free meanwhile.
     pub fn channels_answer(&mut self, answering: u32) {
         let late = self.unanswered & answering;
         if late == 0 || self.phase == Phase::Unknown {
@@ -451,8 +446,8 @@ impl Socket {
         }
     }
 
-    /// Pushing sockets whose clients read too slowly are switched to buffer mode, and back; so are all, for good, once
-    /// others have texts shown that could look like payload.
+    /// Switches a pushing socket to buffer mode while its client reads too slowly, and back. Once other programs have
+    /// texts shown that could look like payload, it is switched for good.
     pub fn adjust_flow(&mut self, switching: Switching, now: Instant) {
         let Switching { pushes_count, texts_are_shown, poll_interval, .. } = switching;
         let silence_max = switching.silence_max;
@@ -511,11 +506,11 @@ impl Socket {
         }
     }
 
-    /// AT+QISWTMD was answered, on the channel by which it is pushed (`by_its_port`) or another.
+    /// AT+QISWTMD was answered, on the channel that pushes its bytes (`by_its_port`) or on another.
     pub fn mode_switched(&mut self, worked: bool, by_its_port: bool, now: Instant) {
         self.switch_again = (!worked).then(|| SwitchAgain::after(self.switch_again, now));
         let Phase::Open(open) = &mut self.phase else { return };
-        // By the same port, what was pushed before has come before the answer.
+        // On the same port, everything that was pushed has come before the answer.
         self.only_announces |= worked && by_its_port && matches!(open.flow, Flow::ToBuffer { .. });
         open.flow.switched(worked);
         if open.far_end == FarEnd::Gone && open.flow == Flow::Push {
@@ -530,7 +525,7 @@ impl Socket {
         }
     }
 
-    /// URCs went to a port that is not ours: what was pushed is lost, what waits in the module is not.
+    /// URCs went to a port that is not ours: pushed bytes are lost, bytes that wait in the module are not.
     pub fn urcs_were_elsewhere(&mut self) -> Result<(), Cut> {
         match &mut self.phase {
             Phase::Open(Open { flow: flow @ Flow::Buffer { .. }, far_end }) => {
@@ -548,17 +543,11 @@ impl Socket {
 
     /// The URC `closed`.
     pub fn closed(&mut self, now: Instant) {
-        let is_gone = match &mut self.phase {
-            // A stream has its own words for that, and asks for itself.
-            Phase::Open(open) => !open.flow.is_stream() && open.far_end.closed(now),
-            Phase::Opening(opening) => {
-                opening.closed();
-                false
-            }
-            _ => false,
-        };
-        if is_gone {
-            self.far_end_gone();
+        match &mut self.phase {
+            // In data mode the end has other words (`NO CARRIER`), and the channel confirms it.
+            Phase::Open(open) if !open.flow.is_stream() => open.far_end.closed(now),
+            Phase::Opening(opening) => opening.closed(),
+            _ => {}
         }
     }
 
@@ -589,7 +578,8 @@ impl Socket {
         Ok(Witnessed::Nothing)
     }
 
-    /// `closed` stays away: broken once that has lasted, unless it may wait in a port that is not read.
+    /// `closed` does not come. After a while the stream counts as broken, unless `closed` may wait in a port that is
+    /// not read.
     pub fn closed_stays_away(&mut self, is_unread: bool, now: Instant) -> Result<(), Cut> {
         let Phase::Open(Open { far_end: FarEnd::AwaitingClosed { until, cut }, .. }) = &mut self.phase else {
             return Ok(());
@@ -614,7 +604,8 @@ impl Socket {
 
     // The client.
 
-    /// Its client is given an end or a failed open, and nothing more. `None`: no client waits for that.
+    /// Detaches its client, which learns of an end or a failed open, and of nothing after that. `None`: it has no
+    /// client.
     pub fn detach(&mut self) -> Option<Told> {
         let told = match self.opening() {
             Some(_) => Told::OpenFailed,
@@ -638,7 +629,7 @@ impl Socket {
                     self.phase = Phase::Free;
                 }
                 opening::GivenUp::Close => self.close(0),
-                // The number comes back when the modem has answered.
+                // The number becomes free when the modem has answered.
                 opening::GivenUp::Wait => {}
             },
             Phase::Open(Open { flow: Flow::Transparent { channel }, .. }) => return Some(*channel),
@@ -682,7 +673,7 @@ impl Socket {
         }
         match (is_ours, is_open) {
             (false, _) => self.phase = Phase::Foreign,
-            // What is still in flight may open it yet: no other client may get that.
+            // The command in flight may still open it: no other client may get that connection.
             (true, false) if self.busy.is_some() => self.close(0),
             (true, false) => self.phase = Phase::Free,
             (true, true) => {
@@ -707,7 +698,7 @@ impl Socket {
         }
     }
 
-    /// The data session is lost, and with it what was known of it.
+    /// The data session is lost: what became of the socket is unknown.
     pub fn session_lost(&mut self) {
         if self.phase != Phase::Foreign {
             self.phase = Phase::Unknown;
@@ -717,7 +708,7 @@ impl Socket {
         }
     }
 
-    /// The port is lost in the middle of what came for it, or with its stream.
+    /// The port is lost, in the middle of payload for this socket or with its stream.
     pub fn port_lost(&mut self, port: usize) {
         // A send on another port goes on, and its payload must stay.
         if self.busy.is_none_or(|by| by == port) {
@@ -726,7 +717,7 @@ impl Socket {
         self.close(0);
     }
 
-    /// Gives out its number for a connection of this tunnel.
+    /// Takes its number for a connection of this tunnel.
     pub fn begin(&mut self, tunnel: Arc<Tunnel>, ssl: SslContextId, now: Instant) {
         self.clear();
         self.is_attached = true;
@@ -737,13 +728,13 @@ impl Socket {
         self.phase = Phase::Opening(Opening::new());
     }
 
-    /// It is free: it holds its SSL context no more.
+    /// It is free, and no longer holds its SSL context.
     pub fn release_context(&mut self) {
         self.ssl = None;
     }
 }
 
-/// What waits to be sent, per socket, in bytes: some chunks, so that there is always a full one.
+/// What waits to be sent, per socket, in bytes: several chunks, so that a full one is ready at any time.
 pub const OUTGOING_LIMIT_BYTES: usize = 32 * 1024;
 
 /// What waits for a client, per socket, in bytes.

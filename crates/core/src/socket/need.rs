@@ -62,7 +62,7 @@ impl Socket {
             return None;
         }
         let (port, now) = (view.port, view.now);
-        // Asked for on another channel, the answer could overtake what is pushed.
+        // On another channel, the answer could overtake pushed bytes.
         let is_in_order =
             || self.listening.port().is_none_or(|on| on == port || view.speaking & (1 << on) == 0);
         let close_at_once = || Ask::Close(view.close.time.at_most(0));
@@ -92,8 +92,8 @@ impl Socket {
             Phase::Opening(opening) => match opening.stage() {
                 OpenStage::Awaited { .. } if self.poll_at.is_some_and(|at| at <= now) => (2, Ask::State),
                 OpenStage::CloseFirst => (1, close_at_once()),
-                // No client waits for it any more; a module that has refused that is asked again where it
-                // matters.
+                // Its client has left. A module that has refused such a close is asked again only when a client waits
+                // for a socket.
                 OpenStage::Abandoned { refused_at: None }
                     if view.is_wanted || view.closes_opening != Some(false) =>
                 {
@@ -128,7 +128,7 @@ impl Socket {
             })
     }
 
-    /// When something is due. `waits` drops what was due when it was last looked at.
+    /// When something is due. `waits` drops times that had passed when the socket was last looked at.
     pub fn deadline(&self, is_wanted: bool, waits: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
         let settled = self.failed_send_settles_at().and_then(&waits);
         self.phase_deadline(is_wanted, waits).into_iter().chain(settled).min()
@@ -173,5 +173,5 @@ impl Socket {
     }
 }
 
-/// How long after a refusal AT+QSSLCLOSE of an open that was abandoned is tried again, where somebody waits.
+/// How long after a refusal AT+QSSLCLOSE of an abandoned open is tried again, if a client waits for a socket.
 const ABANDONED_PAUSE: Duration = Duration::from_secs(5);

@@ -21,7 +21,7 @@ use crate::settings::Mode;
 pub struct Opening {
     /// What is next.
     stage: OpenStage,
-    /// When the far end counts as unreachable; set when the command leaves.
+    /// When the server counts as unreachable; set when the command leaves.
     deadline: Option<Instant>,
     /// The one repetition after 563, 564 or 568 has been used up.
     is_repeated: bool,
@@ -48,7 +48,7 @@ pub enum OpenStage {
     },
     /// The same, and the client has left: AT+QSSLCLOSE is due or in flight.
     Abandoned {
-        /// When that was refused; it is due again only when somebody waits for a socket.
+        /// When that was refused; it is due again only when a client waits for a socket.
         refused_at: Option<Instant>,
     },
     /// It is open, and nothing of it is given to the client before the SSL context's settings have been read again.
@@ -63,7 +63,7 @@ pub enum OpenStage {
     },
     /// The number is taken (563): close it first.
     CloseFirst,
-    /// Once more, at this time.
+    /// The open is repeated at this time.
     Again {
         /// When.
         at: Instant,
@@ -86,7 +86,7 @@ pub enum OpenAnswer {
 /// What the result of an open means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenResult {
-    /// It is open. By which settings is to be shown first.
+    /// It is open. First it is checked by which settings.
     Proving,
     /// It is open, and its client may have it.
     Open,
@@ -101,9 +101,9 @@ pub enum OpenResult {
 /// What the URC `+QSSLOPEN` means for a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UrcOpened {
-    /// It is not ours: asked for from outside.
+    /// It is not ours: a user's command asked for it.
     Another,
-    /// It came up long after its open had been given up, and is closed.
+    /// It opened long after its open had been given up, and is closed.
     Late,
     /// The result of its open.
     Result,
@@ -118,7 +118,7 @@ pub(super) enum GivenUp {
     Wait,
 }
 
-/// By what a socket is opened.
+/// How a socket is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Opener {
     /// The channel of the command.
@@ -143,12 +143,12 @@ impl Opening {
         self.stage
     }
 
-    /// When the far end counts as unreachable.
+    /// When the server counts as unreachable.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// The URC `closed`, before the open's own, which left by another port, or later.
+    /// The URC `closed` came before the open's own: that one left by another port, or is late.
     pub(super) fn closed(&mut self) {
         self.is_closed |= self.stage != OpenStage::Due;
     }
@@ -161,8 +161,8 @@ impl Opening {
         )
     }
 
-    /// Whether what the modem sends about its number can be about it: before its open has left, whatever
-    /// names it is about another connection, or forged.
+    /// Whether a URC with its number can be about it. Before its open has been sent, such a URC is about another
+    /// connection, or forged.
     pub fn is_spoken_of(&self) -> bool {
         self.is_under_way() || self.is_proving()
     }
@@ -211,7 +211,7 @@ impl Socket {
         }
         self.listening.expect(opener.speaks_by);
         self.opened_by = Some(opener.port);
-        // What is pushed to a port that is not ours is lost; what waits in the module is not.
+        // Bytes that are pushed to a port that is not ours are lost; bytes that wait in the module are not.
         self.only_announces = self.mode() == Some(Mode::Push) && !opener.pushes_count;
         match self.mode() {
             Some(Mode::Transparent) => AccessMode::Transparent,
@@ -289,7 +289,7 @@ impl Socket {
                 OpenStage::InFlight { generation, .. } | OpenStage::Awaited { generation }
                     if is_guarded && is_attached =>
                 {
-                    // By which settings it was opened only shows afterwards.
+                    // By which settings it was opened can only be checked afterwards.
                     opening.stage = OpenStage::Proving { generation };
                     OpenResult::Proving
                 }
@@ -310,7 +310,8 @@ impl Socket {
         OpenResult::Again
     }
 
-    /// How often the settings of its SSL context had been found wrong when its open left, if that is to be shown.
+    /// How often the settings of its SSL context had been found wrong when its open left, if they are still to be
+    /// checked.
     pub fn proving(&self) -> Option<u32> {
         match self.opening()?.stage {
             OpenStage::Proving { generation } => Some(generation),

@@ -14,8 +14,8 @@ pub(super) struct Backoff {
     pause: Duration,
     /// The first of these SEND FAILs in a row.
     since: Instant,
-    /// The send that failed last, as long as it may have been taken after all: until the module has answered something
-    /// that it was asked later than `SEND OK` can come.
+    /// The last failed send, while the module may have taken its bytes after all: until it has answered a command that
+    /// was sent after the time in which `SEND OK` can follow.
     failed: Option<FailedSend>,
 }
 
@@ -31,14 +31,14 @@ pub struct FailedSend {
 }
 
 impl FailedSend {
-    /// From then on an answer on its channel shows that no `SEND OK` follows.
+    /// The answer to a command that is sent on its channel after this time shows that no `SEND OK` follows.
     pub fn settles_at(&self) -> Instant {
         self.at + SEND_OK_LATE_MAX
     }
 }
 
 impl Backoff {
-    /// What remains of it for the number's next connection: `SEND OK` may still come, and is not its own.
+    /// What remains of it for the number's next connection: a `SEND OK` that may still come belongs to the old one.
     pub(super) fn of_next_connection(self) -> Option<Backoff> {
         self.failed.map(|failed| Backoff {
             at: failed.at + BACKOFF_MIN,
@@ -50,7 +50,7 @@ impl Backoff {
 }
 
 impl Socket {
-    /// Whether an AT+QSSLSEND is worth while now.
+    /// Whether AT+QSSLSEND may be sent for it now.
     pub fn wants_to_send(&self, now: Instant) -> bool {
         self.busy.is_none()
             && !self.outgoing.is_empty()
@@ -58,7 +58,7 @@ impl Socket {
             && self.open().is_some_and(|open| open.far_end.takes_bytes() && !open.flow.is_stream())
     }
 
-    /// `SEND OK`: the module has taken so many bytes.
+    /// `SEND OK`: the module has taken `length` bytes.
     pub fn sent(&mut self, length: usize) {
         self.outgoing.consume(length);
         self.sent_bytes += length as u64;
@@ -87,35 +87,35 @@ impl Socket {
         }
     }
 
-    /// What is unsent is not wanted any more.
+    /// Drops unsent bytes that are not wanted any more.
     pub fn drop_unwanted_bytes(&mut self) {
         if !self.is_attached && self.open().is_none() {
             self.outgoing.reset();
         }
     }
 
-    /// The send on this channel that failed, and may have been taken after all; of no length if its bytes are
-    /// no longer kept, because they are not wanted any more.
+    /// The failed send on this channel whose bytes may have been taken after all. Its length is 0 if the bytes are not
+    /// wanted any more, and so no longer kept.
     pub fn send_just_failed(&self, port: usize) -> Option<FailedSend> {
         let failed = self.backoff?.failed.filter(|it| it.port == port)?;
         let is_kept = self.outgoing.len() >= failed.length;
         Some(FailedSend { length: if is_kept { failed.length } else { 0 }, ..failed })
     }
 
-    /// When the fate of a send that failed is settled by the next answer on its channel: a stream may wait for that.
+    /// From when on an answer on its channel settles a failed send: a stream may wait for that.
     pub(super) fn failed_send_settles_at(&self) -> Option<Instant> {
         Some(self.backoff?.failed?.settles_at())
     }
 
-    /// Whether only an answer on this channel is missing before the same bytes are sent again: `SEND OK`, if it came,
-    /// is on its way in front of that, however long the line takes.
+    /// Whether the same bytes are sent again as soon as this channel answers. If a `SEND OK` is under way, it arrives
+    /// before that answer, however slow the line is.
     pub fn awaits_send_ok(&self, port: usize, now: Instant) -> bool {
         let is_due =
             |backoff: &Backoff| backoff.at <= now && backoff.failed.is_some_and(|it| it.port == port);
         self.open().is_some() && !self.outgoing.is_empty() && self.backoff.is_some_and(|it| is_due(&it))
     }
 
-    /// The module has answered on this channel what it was asked then.
+    /// The module has answered a command that was sent on this channel at `asked_at`.
     pub fn answered_on(&mut self, port: usize, asked_at: Instant) {
         if let Some(backoff) = &mut self.backoff {
             backoff.failed.take_if(|it| it.port == port && it.settles_at() <= asked_at);

@@ -10,12 +10,12 @@ impl Socket {
         self.phase = Phase::Open(Open { flow: Flow::Transparent { channel }, far_end: FarEnd::There });
     }
 
-    /// Data mode was left, and what looked like the end was payload: from now on it is in buffer mode, which an escape
-    /// leaves it in. `speaks_by`: the channel by which it will be spoken of.
+    /// Data mode was left, and what looked like the end was payload. The escape has put the socket in buffer mode, and
+    /// it stays there. `speaks_by`: the channel by which its URCs will come.
     pub fn stream_goes_on(&mut self, speaks_by: Option<usize>) {
         self.mode = Some(Mode::Buffer);
         self.listening.expect(speaks_by);
-        // What came meanwhile waits unannounced.
+        // Bytes that came meanwhile wait in the module, unannounced.
         let flow = Flow::Buffer { readable: true };
         self.phase = Phase::Open(Open { flow, far_end: FarEnd::There });
     }
@@ -25,7 +25,7 @@ impl Socket {
         self.close(timeout_seconds);
     }
 
-    /// The stream ended in data mode: that is asked about, if its client waits.
+    /// The stream ended in data mode. If its client waits, the module is asked whether that is so.
     pub fn stream_ended(&mut self) {
         self.outgoing.reset();
         match self.is_attached {

@@ -324,6 +324,29 @@ fn what_a_server_says_before_it_closes_on_an_upload_arrives() {
     }
 }
 
+/// The send had been refused, the module reported the socket as closed, and still pushed what it held: another's `closed`
+/// counted as the second witness, and the client read an end too early.
+#[test]
+fn a_foreign_closed_is_no_end_while_a_server_that_has_refused_more_still_sends() {
+    for mode in MODES {
+        for ms in (1_000..6_000).step_by(100) {
+            let name = format!("{mode:?}, {ms} ms");
+            let says = Says::Pattern { bytes: 30_000, seed: 3 };
+            let far = Behaviour { says, ends: Ends::After(millis(300)), ..Behaviour::sink() };
+            let connection = Connection::new(mode).sends(Sends::Pattern(200_000)).far_end(far);
+            let mut sim = Wiring::new()
+                .uart(115_200)
+                .modem(|modem| modem.receive_buffer_bytes = 100_000)
+                .connect(connection)
+                .fault(millis(ms), stray_closed(0))
+                .start();
+            sim.run_to_the_end(seconds(600));
+            assert_eq!(sim.clients[0].received.len(), sim.fars[0].memory().said.len(), "{name}");
+            assert!(sim.clients[0].saw_end, "{name}");
+        }
+    }
+}
+
 #[test]
 fn a_refused_send_whose_closed_never_comes_is_a_reset() {
     for mode in MODES {
