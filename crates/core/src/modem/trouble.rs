@@ -255,13 +255,13 @@ impl Modem {
         self.setup.settle_late_changes(answering);
     }
 
-    /// The modem has rebooted: nothing of what it knew is left.
+    /// The modem has rebooted: nothing of what it knew is left. Another's text can look like `RDY`, so what it was asked may
+    /// still be carried out until it answers again.
     pub(super) fn rebooted(&mut self, sign: RebootSign, now: Instant) {
         if self.reboot.shows(sign, now) {
             self.counters.reboots += 1;
         }
         self.ladder.rebooted();
-        self.sockets.iter_mut().for_each(Socket::rebooted);
         for port in 0..self.channels.len() {
             if !self.channels[port].is_open() {
                 continue;
@@ -270,10 +270,11 @@ impl Modem {
             if self.channels[port].stream().is_some() {
                 self.actions.push_back(Action::SetDtr(port, true));
             }
-            if let Some(in_flight) = self.channels[port].rebooted(now)
-                && let Some(id) = in_flight.command.socket()
-            {
-                self.sockets[id.index()].command_done();
+            if let Some(in_flight) = self.channels[port].rebooted(now) {
+                self.setup.file_change_given_up(port, &in_flight.command);
+                if let Some(id) = in_flight.command.socket() {
+                    self.sockets[id.index()].command_unanswered(port);
+                }
             }
         }
         self.session_lost(Cut::Rebooted, SetupStep::Down, now);

@@ -432,7 +432,6 @@ impl SetUp {
         self.unanswered.clear();
         self.activated = false;
         self.found_active = false;
-        self.late_changes.clear();
         self.found.forget();
     }
 

@@ -182,6 +182,27 @@ fn a_file_is_not_trusted_while_a_transfer_that_was_given_up_may_still_change_it(
     }
 }
 
+/// A text that looked like `RDY` came during an upload. The file was stored on the other port. Then the escapes that left
+/// data mode on the first port became its content.
+#[test]
+fn a_transfer_may_still_change_a_file_after_a_reboot_that_was_none() {
+    for after in (0..40).step_by(4) {
+        let mut wiring = trusting().ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)]);
+        wiring.modem.command_latency = millis(20);
+        wiring.modem.prompt_latency = millis(20);
+        for at in [1, 20, 45] {
+            wiring = wiring.connect(fetches().at(seconds(at)));
+        }
+        let mut sim = wiring.start();
+        sim.run_until("a file is stored", seconds(30), |sim| sim.said("AT+QFUPL") > 0);
+        sim.run_for(millis(after));
+        sim.inject(Fault::Noise(1, b"\r\nRDY\r\n".to_vec()));
+        // What was trusted at each open is looked at in every run.
+        sim.run_to_the_end(seconds(200));
+        assert_eq!(sim.outcome(2), Some(Outcome::Eof), "{after} ms later");
+    }
+}
+
 /// An authority was deleted, and the modem stalled while the file was stored again. The bytes of the resync became its
 /// content, and the file with the right name and size was once not compared.
 #[test]
