@@ -58,7 +58,7 @@ pub enum Heard {
     Answered(Answered),
     /// `CONNECT` of a command that has been given up.
     UnwantedStream,
-    /// `NO CARRIER` while it is being brought to answer: it was a stream until now.
+    /// `NO CARRIER` during a resync: the channel was a stream until now.
     StreamOver,
     /// `SEND OK` while no payload has left that it could be the answer to.
     SendOk,
@@ -108,7 +108,7 @@ impl Channel {
                 }
             }
             Message::Foreign(line) => {
-                // What it is about concerns others, as does the number of a caller in it.
+                // It concerns other programs, and may hold a caller's number.
                 self.recorder.answer(line, true, now);
                 self.payload_for = Destination::Nobody;
                 self.answer.has_gaps = true;
@@ -287,7 +287,7 @@ impl Channel {
         self.habit.command_came_back() && self.wire.are_made()
     }
 
-    /// The socket whose payload is in flight and may come back.
+    /// The socket whose payload is in flight and may be echoed.
     pub fn may_echo(&self) -> Option<SocketId> {
         let may_come =
             matches!(self.habit, Habit::Unknown | Habit::Payload) && !self.decoder.is_inside_message();
@@ -297,7 +297,7 @@ impl Channel {
         }
     }
 
-    /// Takes from `input` what of the payload in flight comes back. `outgoing` begins with that payload.
+    /// Takes the echo of the payload in flight from `input`. `outgoing` begins with that payload.
     pub fn take_echo(&mut self, outgoing: &[u8], input: &mut &[u8]) -> EchoTaken {
         let Some(in_flight) = &mut self.in_flight else { return EchoTaken::Nothing };
         let sent = in_flight.payload_sent();
@@ -315,7 +315,7 @@ impl Channel {
         EchoTaken::Some
     }
 
-    /// Skips a byte before what is still to come back, if it belongs to no line. Whether there was one.
+    /// Skips one byte in front of the rest of the echo, if no line begins with it. Returns whether there was one.
     fn skip_before_echo(&mut self, input: &mut &[u8]) -> bool {
         let Some(&first) = input.first() else { return false };
         let is_skipped = self.owes_echo() && self.decoder.skip_before_echo(input);
@@ -325,7 +325,7 @@ impl Channel {
         is_skipped
     }
 
-    /// Whether more of the payload in flight is still to come back: it could be taken for the modem's words.
+    /// Whether more of the payload in flight is still to be echoed: it could be taken for the modem's words.
     pub fn owes_echo(&self) -> bool {
         self.habit != Habit::CommandsOnly && self.in_flight.as_ref().is_some_and(InFlight::owes_echo)
     }

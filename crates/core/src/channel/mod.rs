@@ -39,9 +39,9 @@ pub struct Channel {
     /// Where the payload that the decoder yields belongs.
     payload_for: Destination,
     line: Line,
-    /// The line was seen to carry so many bits per second at least.
+    /// The line has carried at least this many bits per second.
     carried_baud: u32,
-    /// The speed that the modem answered at last: carrying a stream, it can be escaped only there.
+    /// The speed at which the modem last answered. A stream can be escaped only at that speed.
     answered_at: Option<u32>,
     wire: WireSettings,
     /// When a byte last came, or the port was opened.
@@ -56,9 +56,9 @@ pub struct Channel {
     times_deaf: u32,
     /// The port was lost in data mode, and the modem has not answered since.
     was_stream: bool,
-    /// What was given up on it may still be answered.
+    /// Commands that were given up on it may still be answered.
     owes_answers: bool,
-    /// The stream that it carried, until it is certain whether it does no longer.
+    /// The socket whose stream may still be active here: its end was seen, not confirmed.
     unconfirmed: Option<SocketId>,
     recorder: Recorder,
     /// Whether the modem echoes, as far as its echo cannot be switched off.
@@ -83,12 +83,12 @@ pub struct Line {
     pub is_paced: bool,
 }
 
-/// What a channel is good for at the moment.
+/// The state of a channel.
 #[derive(Debug)]
 pub enum ChannelState {
     /// Its port is not open.
     Closed,
-    /// It is being brought to answer.
+    /// A resync brings the modem back to answering.
     Resync(Resync),
     /// It takes commands.
     Command,
@@ -96,13 +96,13 @@ pub enum ChannelState {
     Data(Box<Stream>),
 }
 
-/// A send whose prompt did not come, on a channel that is being brought back: nothing of it has left, and as
-/// long as what is sent there cannot fill it up, nothing wrong has either.
+/// A send whose prompt did not come before a resync. None of its payload has left. A module that waits for the payload
+/// all the same takes what the resync sends instead; nothing wrong reaches the server unless that fills the payload up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Unprompted {
     /// The socket, whose bytes wait.
     socket: SocketId,
-    /// A module that waits for the payload all the same waits for so many more bytes.
+    /// How many more bytes such a module waits for.
     left: usize,
 }
 
@@ -192,7 +192,7 @@ impl Channel {
         }
     }
 
-    /// Whether the stream that it was is, perhaps, this socket's still.
+    /// The socket whose stream may still be active here.
     pub fn unconfirmed(&self) -> Option<SocketId> {
         self.unconfirmed
     }
@@ -202,7 +202,7 @@ impl Channel {
         self.line.baud
     }
 
-    /// The speed that the line was seen to have at least, in bit/s.
+    /// The speed that the line has at least, as seen so far, in bit/s.
     pub fn baud_at_least(&self) -> u32 {
         self.line.baud.max(self.carried_baud)
     }
@@ -262,7 +262,7 @@ impl Channel {
 
     // The transitions of the diagram.
 
-    /// Its port is open: it is to be brought to answer, and to be given its settings.
+    /// Its port is open: a resync begins, and then the wire settings are made.
     pub fn port_opened(&mut self, line: Line, now: Instant) {
         self.forget();
         self.last_heard = now;
@@ -277,7 +277,7 @@ impl Channel {
         self.line = Line { is_uart, is_paced, ..self.line };
     }
 
-    /// Its port is closed. The command that was in flight is given back.
+    /// Its port is closed. Returns the command that was in flight.
     pub fn port_closed(&mut self) -> Option<InFlight> {
         let in_flight = self.forget();
         self.was_stream |= self.stream().is_some();
@@ -285,16 +285,16 @@ impl Channel {
         in_flight
     }
 
-    /// It did not answer, or sent what cannot be framed: it is to be resynchronised. What the modem still
-    /// sends keeps its framing, unless that is what has been lost. The command that was in flight is given
-    /// back.
+    /// It did not answer, or sent what cannot be framed: a resync begins. What the modem still sends keeps its framing,
+    /// unless that is what has been lost (`unframed`). Returns the command that was in flight.
     pub fn bring_back(&mut self, unframed: bool, now: Instant) -> Option<InFlight> {
         let in_flight = if unframed { self.forget() } else { self.abandon() };
         self.begin_resync(now);
         in_flight
     }
 
-    /// The modem has rebooted: it has forgotten its settings, and what it had been asked.
+    /// The modem has rebooted: it has forgotten its settings and what it was asked. Returns the command that was in
+    /// flight.
     pub fn rebooted(&mut self, now: Instant) -> Option<InFlight> {
         self.was_stream = false;
         let in_flight = self.forget();
@@ -305,13 +305,13 @@ impl Channel {
         in_flight
     }
 
-    /// Nothing brings it back, and its port stays open: it is asked at this speed again from then on.
+    /// The resync failed, and the port stays open: the next one begins at `at`, at this speed.
     pub fn begin_over(&mut self, baud: u32, at: Instant) {
         let resync = Resync::new(self.line.is_uart, baud, true, at);
         self.state = ChannelState::Resync(resync.after_refusals(self.refusals));
     }
 
-    /// Its port is opened anew, perhaps with another device: nothing of what it was is left. Whether it has answered.
+    /// Its port is opened anew, perhaps with another device: forgets the modem. Returns whether it had answered.
     pub fn forget_modem(&mut self) -> bool {
         self.answered_at.take().is_some()
     }
@@ -333,7 +333,7 @@ impl Channel {
         self.line.baud = baud;
     }
 
-    /// What is due, to bring it to answer.
+    /// What the resync has to do now.
     pub fn resync_due(&mut self, now: Instant) -> resync::Next {
         let baud = self.line.baud;
         let ChannelState::Resync(resync) = &mut self.state else { return resync::Next::Wait };
@@ -345,7 +345,7 @@ impl Channel {
         next
     }
 
-    /// The modem answers at this speed. Whether it had another one, so that it must have rebooted.
+    /// The modem answers at this speed. Returns whether it had another speed before, which shows that it has rebooted.
     pub fn answers(&mut self, baud: u32) -> bool {
         self.line.baud = baud;
         self.was_stream = false;
@@ -355,13 +355,13 @@ impl Channel {
         let before = self.answered_at.replace(baud);
         // Its settings may have been under way when it rebooted.
         let had_speed = before.is_some() || self.wire.are_made();
-        // It may have rebooted unheard while it was looked for: echo is on then, and flow control off.
+        // It may have rebooted without a message during the resync: echo is on then, and flow control off.
         self.wire.go_on();
         self.state = ChannelState::Command;
         had_speed && before != Some(baud)
     }
 
-    /// `CONNECT`: it is this stream from now on.
+    /// `CONNECT`: the channel is this stream from now on.
     pub fn becomes(&mut self, stream: Stream) {
         self.decoder.reset();
         self.state = ChannelState::Data(Box::new(stream));
@@ -388,17 +388,17 @@ impl Channel {
         Some(ended)
     }
 
-    /// Whether the stream of this socket is over is not certain.
+    /// It is uncertain whether the stream of this socket is over.
     pub fn leaves_unconfirmed(&mut self, id: SocketId) {
         self.unconfirmed = Some(id);
     }
 
-    /// The same is certain now, or settled otherwise.
+    /// That is certain now, or settled in another way.
     pub fn take_unconfirmed(&mut self) -> Option<SocketId> {
         self.unconfirmed.take()
     }
 
-    /// It is to be brought to answer, at the speed it has now.
+    /// A resync begins, at the present speed.
     fn begin_resync(&mut self, now: Instant) {
         let Line { is_uart, baud, .. } = self.line;
         let resync = match self.was_stream {
@@ -441,8 +441,8 @@ impl Channel {
         self.times_deaf = 0;
     }
 
-    /// The modem has answered when its flow control was switched off. Whether that is no chance: one that has only been
-    /// slow answers again when it is on.
+    /// The modem has answered when its flow control was switched off. Returns whether that has happened too often to be
+    /// chance: a modem that was only slow answers again with flow control.
     pub fn seems_deaf(&mut self) -> bool {
         self.times_deaf = self.times_deaf.saturating_add(1);
         self.times_deaf >= TIMES_DEAF_MAX
@@ -500,7 +500,7 @@ impl Channel {
         }
     }
 
-    /// The port took `count` bytes of what [`Channel::output`] showed. The socket whose stream they belong to.
+    /// The port took `count` bytes of what [`Channel::output`] showed. Returns the socket whose stream they belong to.
     pub fn written<'a>(
         &mut self,
         count: usize,
@@ -571,7 +571,8 @@ impl Channel {
         }
     }
 
-    /// Takes the command in flight away without an answer, what of it waits to leave, and what payload came for.
+    /// Gives up the command in flight without an answer: the rest of it is not sent, and its payload is no longer
+    /// taken.
     fn abandon(&mut self) -> Option<InFlight> {
         self.output.clear();
         self.output_written = 0;
@@ -582,8 +583,8 @@ impl Channel {
         self.in_flight.take()
     }
 
-    /// The prompt of this send did not come, and when the channel answers it shows whether the send was
-    /// received. A module that waits for the payload all the same waits for so many bytes.
+    /// The prompt of this send did not come. When the channel answers, it shows whether the send was received. A module
+    /// that waits for the payload all the same waits for `length` bytes.
     pub fn leaves_unprompted(&mut self, socket: SocketId, length: usize) {
         self.unprompted = Some(Unprompted { socket, left: length });
         self.decoder.expect_prompt(true);
@@ -596,8 +597,8 @@ impl Channel {
         Some(socket)
     }
 
-    /// So many bytes are about to be sent that a module may take for the payload of a send, or an unknown number. Whether
-    /// they could fill it up.
+    /// `count` bytes, or an unknown number, are about to be sent that a module may take for the payload of a send.
+    /// Returns whether they could fill it up.
     pub fn may_fill(&mut self, count: Option<usize>) -> bool {
         let Some(unprompted) = &mut self.unprompted else { return false };
         match count.and_then(|count| unprompted.left.checked_sub(count)) {
@@ -625,8 +626,8 @@ impl Channel {
         self.payload_deadline = Some(Deadline::new(PAYLOAD_WAIT, delay_max, now));
     }
 
-    /// What another program has the modem send, and what has not come in time, is given up, and what comes
-    /// next is ours. Whether that was so.
+    /// Gives up the rest of another program's text that has not come in time: what comes next is ours. Returns whether
+    /// there was such a text.
     pub fn give_up_foreign(&mut self, now: Instant) -> bool {
         let is_given_up = self.payload_overdue(now) && self.decoder.give_up_foreign();
         if is_given_up {
@@ -645,8 +646,8 @@ impl Channel {
         is_settled
     }
 
-    /// A payload that no longer comes would hide the answer to the next question; the socket that it was for is
-    /// given back. Half a line hides nothing: an answer begins with a line end, and the line may go on.
+    /// Gives up a payload whose rest does not come: it would hide the answer to the next question. Returns the socket
+    /// that it was for. Half a line hides nothing: an answer begins with a line end, and the line may go on.
     pub fn drop_half_payload(&mut self, now: Instant) -> Option<SocketId> {
         let is_awaited = self.decoder.payload_left() > 0 || self.decoder.is_inside_foreign();
         if !is_awaited || self.last_heard + PAYLOAD_PAUSE_MAX > now {
@@ -677,8 +678,8 @@ impl Channel {
         self.abandon()
     }
 
-    /// Bytes arrive, and have not been looked at. After a pause in announced payload its rest may come, or
-    /// what a module sends that has booted; until then no answer could come.
+    /// Bytes have arrived, and are about to be decoded. After a pause in announced payload its rest may come, or what a
+    /// module sends that has booted; until then no answer could come.
     pub fn hears(&mut self, now: Instant) {
         let pause = now.saturating_duration_since(self.last_heard);
         if pause >= PAUSE_MIN && self.payload_deadline.is_some() {
@@ -689,7 +690,7 @@ impl Channel {
         }
     }
 
-    /// Bytes have come that are not a stream's: while it is being brought to answer, it is not quiet.
+    /// Bytes have come that are not a stream's: a resync waits until none do.
     pub fn hears_words(&mut self, now: Instant) {
         if let ChannelState::Resync(resync) = &mut self.state {
             resync.heard_bytes(now);
@@ -771,7 +772,7 @@ fn wire_time(count: usize, baud: u32) -> Duration {
     Duration::from_micros(count as u64 * 10_000_000 / u64::from(baud.max(1)))
 }
 
-/// After so many times that is no chance.
+/// After this many times it is not chance.
 const TIMES_DEAF_MAX: u32 = 2;
 
 /// A payload without a byte for this long does not hold up the question whether the modem answers.

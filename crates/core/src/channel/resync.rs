@@ -143,7 +143,7 @@ impl Resync {
         }
     }
 
-    /// The same of a modem that has answered `AT` with an error so often in a row.
+    /// The same for a modem that has answered `AT` with an error this often in a row.
     pub fn after_refusals(self, refusals: u32) -> Self {
         Resync { refusals, ..self }
     }
@@ -153,7 +153,7 @@ impl Resync {
         self.refusals
     }
 
-    /// Of a modem that was in data mode when it last answered: `AT` would be payload.
+    /// For a modem that was in data mode when it last answered: `AT` would be payload.
     pub fn in_data_mode(is_uart: bool, baud: u32, now: Instant) -> Self {
         let resync = Resync::new(is_uart, baud, true, now);
         Resync { step: ResyncStep::Guard, remedy: Remedy::Escape, due: now + GUARD, ..resync }
@@ -176,7 +176,7 @@ impl Resync {
         }
     }
 
-    /// The line was taken up for so long, which is not counted against the modem.
+    /// The line was busy for this long, which is not counted against the modem.
     pub fn line_was_busy(&mut self, wire_time: Duration) {
         if matches!(self.step, ResyncStep::Marking { answered: false, .. }) {
             self.due = (self.due + wire_time).min(self.patience_ends);
@@ -243,7 +243,7 @@ impl Resync {
                 self.due = now + ESCAPE_WAIT;
                 Next::Escape(b"+++")
             }
-            // What never pauses may be payload, in which anything can be read, and `AT` would be payload too.
+            // A line that never pauses may carry payload. Anything can be read in that, and `AT` would be payload too.
             ResyncStep::Quiet if self.remedy == Remedy::None && self.patience_ends <= now => {
                 self.next_remedy(now, wire_time)
             }
@@ -323,7 +323,7 @@ impl Resync {
     }
 }
 
-/// The pause after an error to `AT`, when so many have come in a row before it.
+/// The pause after an error to `AT` that follows `refusals` others in a row.
 fn refused_pause(refusals: u32) -> Duration {
     let doubled = 1_u32.checked_shl(refusals).and_then(|times| REFUSED_PAUSE_MIN.checked_mul(times));
     doubled.map_or(REFUSED_PAUSE_MAX, |pause| pause.min(REFUSED_PAUSE_MAX))
@@ -357,7 +357,7 @@ const ASKS_AT_FIRST: u32 = 3;
 const REFUSED_PAUSE_MIN: Duration = Duration::from_millis(500);
 const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// ESC gives up what was typed, Ctrl-Z sends it: both end a send without an announced length (QSSLSEND in both manuals).
+/// ESC drops what was typed, Ctrl-Z sends it: both end a send without an announced length (QSSLSEND in both manuals).
 const KEYS: [&[u8]; 2] = [b"\x1B", b"\x1A"];
 
 /// `AT`s after each of them.

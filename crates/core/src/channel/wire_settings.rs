@@ -8,7 +8,7 @@
 pub struct WireSettings {
     /// The one to be made next, by its place in the list; `None` once all are made.
     step: Option<usize>,
-    /// How often each was not answered since it last was.
+    /// How often in a row each was not answered.
     unanswered: [u32; SETTINGS_MAX],
 }
 
@@ -77,7 +77,7 @@ impl WireSettings {
         self.step = None;
     }
 
-    /// The one that was sent was not answered. Whether it is done without from now on.
+    /// The one that was sent was not answered. Returns whether it is left out from now on.
     pub fn not_answered(&mut self) -> bool {
         let Some(times) = self.times_unanswered() else { return false };
         *times = times.saturating_add(1);
@@ -111,7 +111,7 @@ impl Wanted {
     }
 }
 
-/// Whether it is not left out, however often it is not answered.
+/// Whether it is sent again however often it is not answered.
 pub fn is_needed(line: &str) -> bool {
     line == SERIAL_NUMBER || line.starts_with(SPEED)
 }

@@ -113,7 +113,7 @@ enum StateAnswer {
 }
 
 impl Leaving {
-    /// Not yet.
+    /// A stream that is not being left.
     pub fn new(has_dtr: bool) -> Self {
         Leaving {
             stage: Stage::Flowing,
@@ -190,7 +190,7 @@ impl Leaving {
         }
     }
 
-    /// So many bytes are in the port.
+    /// The port still holds this many bytes.
     pub fn queue_is(&mut self, bytes: usize, now: Instant) {
         if let Stage::Draining { since, least } = &mut self.stage
             && bytes < *least
@@ -200,8 +200,8 @@ impl Leaving {
         }
     }
 
-    /// More is held, so many bytes in all. The modem waits for its own guard time before it answers: bytes
-    /// that came earlier are no answer.
+    /// More is held, `held` bytes in all. The modem waits for its own guard time before it answers: bytes that came
+    /// earlier are no answer.
     pub fn more_is_held(&mut self, held: usize, now: Instant) {
         if let Stage::Escaped { since, by_dtr: false, from, .. } = &mut self.stage
             && now < *since + OK_NOT_BEFORE
@@ -210,7 +210,7 @@ impl Leaving {
         }
     }
 
-    /// The first `count` bytes of what is held were given out.
+    /// The first `count` bytes of what is held were delivered.
     pub fn given_out(&mut self, count: usize) {
         self.escaped_from = self.escaped_from.map(|from| from.saturating_sub(count));
         self.ok_from = self.ok_from.map(|from| from.saturating_sub(count));

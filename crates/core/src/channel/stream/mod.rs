@@ -154,7 +154,7 @@ impl Stream {
         self.incoming.sent(bytes, now);
     }
 
-    /// The port has so many bytes that have not left yet.
+    /// The port holds `bytes` bytes that have not left yet.
     pub fn queue_answered(&mut self, bytes: usize, now: Instant, wire_time: Duration) {
         if self.outgoing.queue_answered(bytes, now, wire_time) {
             self.leaving.queue_is(bytes, now);

@@ -1,5 +1,5 @@
-//! What may be written to a stream: all but `+`es that would make an escape of what comes before them, and on
-//! a port of a device server no more than the line carries in about half a second.
+//! What may be written to a stream: everything but a `+` that would complete an escape, and on a port of a device
+//! server no more than the line carries in about half a second.
 //!
 //! The bytes on the line never end in `+++` before a pause, or the modem would take them for the escape.
 
@@ -60,7 +60,7 @@ impl Outgoing {
         }
     }
 
-    /// How many of so many bytes may be on their way.
+    /// How many of `count` bytes may be written, so that not too many are on their way.
     pub fn allowed(&self, count: usize) -> usize {
         self.pace.map_or(count, |pace| pace.allows(count))
     }
@@ -127,7 +127,7 @@ impl Outgoing {
         is_due
     }
 
-    /// The port has so many bytes that have not left yet. Whether that answers the question if everything has.
+    /// The port holds `bytes` bytes that have not left yet. Returns whether this answers the question if all have left.
     pub fn queue_answered(&mut self, bytes: usize, now: Instant, wire_time: Duration) -> bool {
         if let Some(pace) = &mut self.pace {
             pace.queue_answered(bytes, now);

@@ -31,12 +31,12 @@ impl Pace {
         self.baud
     }
 
-    /// How many of so many bytes may be written: all of them, or no tiny piece.
+    /// How many of `count` bytes may be written: all of them, or at least a piece of useful size.
     pub fn allows(&self, count: usize) -> usize {
         if self.room < count.min(self.piece()) { 0 } else { self.room.min(count) }
     }
 
-    /// So many bytes were written.
+    /// `count` bytes were written.
     pub fn written(&mut self, count: usize, now: Instant) {
         self.room = self.room.saturating_sub(count);
         self.free_at = self.free_at.max(now) + self.time_of(count);
@@ -54,7 +54,7 @@ impl Pace {
         self.asked_at = now;
     }
 
-    /// The port knows of so many bytes on their way; there may be more where it cannot see them.
+    /// The port knows of `bytes` bytes on their way; there may be more where it cannot see them.
     pub fn queue_answered(&mut self, bytes: usize, now: Instant) {
         let by_speed = self.bytes_in(self.free_at.saturating_duration_since(now));
         self.room = self.window().saturating_sub(bytes.max(by_speed));
@@ -65,7 +65,8 @@ impl Pace {
         self.bytes_in(AHEAD).clamp(AHEAD_MIN_BYTES, AHEAD_MAX_BYTES)
     }
 
-    /// So that a byte alone causes no wake-up; more than a run of `+` that may be held back.
+    /// The smallest piece that is written: no wake-up for a single byte, and more than a run of `+` that may be held
+    /// back.
     fn piece(&self) -> usize {
         (self.window() / PIECES).max(PIECE_MIN_BYTES)
     }
@@ -80,13 +81,14 @@ impl Pace {
     }
 }
 
-/// What is on its way to the modem takes the line no longer.
+/// The line needs at most this long for what is on its way to the modem.
 const AHEAD: Duration = Duration::from_millis(500);
-/// And it is at least and at most so much: less than is kept of what was sent, to be known again when it is echoed.
+/// The least and the most that may be on its way. Less than is kept of what was sent, so that an echo of all of it is
+/// recognised.
 const AHEAD_MIN_BYTES: usize = 128;
 const AHEAD_MAX_BYTES: usize = 16 * 1024;
 
-/// It is written in so many pieces.
+/// The window is written in this many pieces.
 const PIECES: usize = 10;
 const PIECE_MIN_BYTES: usize = 32;
 

@@ -1,7 +1,8 @@
-//! What has just been sent in data mode, to be known again where it comes back.
+//! What has just been sent in data mode, to recognise it if it is echoed.
 //!
 //! A modem that has rebooted is in command mode with echo on, and echoes what was still on its way to it. The line is
-//! then never quiet after its words. A far end may echo as well, but then its words were among what it was sent.
+//! then never quiet after its words. A server may echo as well, but then the words of an end were among what it was
+//! sent.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ pub struct Sent {
 struct Echo {
     /// Where in `bytes` it goes on.
     next: Option<usize>,
-    /// So many bytes were equal without a gap.
+    /// How many bytes were equal without a gap.
     run: usize,
     /// The last bytes that were received.
     tail: Vec<u8>,
@@ -52,7 +53,7 @@ impl Sent {
         self.bytes.extend(bytes);
     }
 
-    /// What was sent so long ago is no longer on its way.
+    /// Forgets what was sent so long ago that it is no longer on its way.
     pub fn forget_old(&mut self, now: Instant) {
         if self.last + UNDER_WAY_MAX < now {
             self.bytes.clear();
@@ -83,7 +84,7 @@ impl Sent {
             return 0;
         }
         echo.unsearched = 0;
-        // What repeats itself is found as early as it may still be on its way.
+        // Of bytes that were sent several times, the earliest that may still be on their way count.
         let sent = sent.make_contiguous();
         let from = sent.len().saturating_sub(ECHO_LAG_MAX_BYTES);
         let found = sent[from..].windows(ECHO_HEAD_BYTES).position(|window| window == echo.tail);
@@ -107,9 +108,9 @@ impl Sent {
         all.windows(what.len()).any(|window| window == what)
     }
 
-    /// Whether all of `heard`, which came after what may be the end of a stream, may be a modem's: its lines,
-    /// echo of what was sent, and answers to commands that it saw in that. `is_word`: whether a line, or the
-    /// beginning of one, is such that modems send it.
+    /// Whether all of `heard`, which came after what may be the end of a stream, may come from a modem: its lines, echo
+    /// of what was sent, and answers to commands that it saw in that. `is_word`: whether modems send such a line, or
+    /// one that begins so.
     pub fn may_explain(&self, heard: &[u8], is_word: impl Fn(&[u8]) -> bool) -> bool {
         if self.bytes.is_empty() {
             return false;
@@ -174,7 +175,7 @@ fn commands(bytes: &[u8]) -> usize {
     lines.filter(|line| line.windows(2).any(|pair| pair.eq_ignore_ascii_case(b"AT"))).count()
 }
 
-/// Which beginnings of a run there may be among many bytes, so that few are looked for without success.
+/// Which bytes a run can begin with, so that few searches are in vain.
 struct Index {
     bits: Vec<u64>,
 }
@@ -205,12 +206,13 @@ impl Index {
 /// How many of the sent bytes are kept: more than is under way on a line.
 const SENT_KEPT_BYTES: usize = 24 * 1024;
 
-/// An echo is known by so many bytes, which are looked for so often, in so many that were sent.
+/// An echo is recognised by this many bytes. It is looked for each time this many have come, among this many that were
+/// sent.
 const ECHO_HEAD_BYTES: usize = 16;
 const SEARCH_EVERY_BYTES: usize = 512;
 const ECHO_LAG_MAX_BYTES: usize = 22 * 1024;
 
-/// A modem that boots may leave what it was sent waiting on the line for as long.
+/// While a modem boots, what it was sent may wait on the line for this long.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
 
 /// Fewer equal bytes in a row may be a coincidence.
