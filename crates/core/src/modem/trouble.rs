@@ -157,7 +157,7 @@ impl Modem {
             Origin::Wire | Origin::Context(_) if cut != Cut::Silent => {}
             Origin::Wire => self.wire_unanswered(port, &in_flight.command),
             Origin::Context(index) => {
-                if self.setup.context_unanswered() {
+                if self.setup.context_unanswered(index) {
                     let refused = CommandOutcome::Refused(Refusal::Plain);
                     self.context_answered(index, &refused, &[], now);
                 }

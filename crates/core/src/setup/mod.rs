@@ -280,7 +280,11 @@ impl SetUp {
     }
 
     /// That line was not answered. Whether it counts as refused from now on.
-    pub fn context_unanswered(&mut self) -> bool {
+    pub fn context_unanswered(&mut self, index: usize) -> bool {
+        if let Some(context) = self.contexts.get_mut(index) {
+            // What was read before may be changed until it answers again.
+            context.doubt();
+        }
         self.contexts_unanswered += 1;
         self.contexts_unanswered >= UNANSWERED_MAX
     }

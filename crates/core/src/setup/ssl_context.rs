@@ -249,6 +249,10 @@ impl SslContext {
         // about now.
         let Some(said) = self.said.take() else { return Reading::Unfinished };
         if said.asks {
+            if self.read_at.is_some_and(|at| now.saturating_duration_since(at) > READING_GAP_MAX) {
+                // What was read before the gap may have been changed in it.
+                self.doubt();
+            }
             self.read_at = Some(now);
         }
         let reading = match said.asks {
@@ -398,6 +402,9 @@ const JOINED_LINE_BYTES: usize = 255;
 
 /// For how long a reading is good enough to open a connection by.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// After a longer pause between two answers, a reading begins anew. Other commands on a slow line take their time as well.
+const READING_GAP_MAX: Duration = Duration::from_secs(30);
 
 /// How often settings that are not as they were written are written again.
 const TRIES_MAX: u32 = 2;

@@ -243,6 +243,26 @@ fn settings_that_are_changed_after_a_reading_that_nobody_waited_for_any_more_are
     }
 }
 
+/// The line stood still while settings were read. What had been read before was not read again, and another program had
+/// changed it meanwhile.
+#[test]
+fn settings_that_are_changed_while_a_reading_is_interrupted_are_noticed() {
+    for held in (100..1_500).step_by(40) {
+        let mut wiring = trusting().modem(|modem| {
+            modem.quirks.joined_settings_lost = true;
+            modem.command_latency = millis(20);
+        });
+        let stream = Connection { mode: Mode::Transparent, ..fetches() };
+        let meddles = b"AT+QSSLCFG=\"sslversion\",0,0\r".to_vec();
+        wiring = wiring.connect(stream.clone().at(seconds(2))).connect(stream.at(seconds(60)));
+        wiring = wiring.fault(millis(held), Fault::HoldLine(0, seconds(11)));
+        let mut sim = wiring.fault(seconds(6), Fault::OtherProgram(meddles)).start();
+        sim.run_to_the_end(seconds(200));
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "held after {held} ms");
+        assert!(sim.settings_at_opens().iter().all(|open| open.version == 3), "held after {held} ms");
+    }
+}
+
 #[test]
 fn a_module_that_has_rebooted_is_told_again() {
     let wiring = trusting().connect(fetches().at(seconds(5))).connect(fetches().at(seconds(60)));
