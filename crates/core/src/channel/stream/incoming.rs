@@ -282,6 +282,8 @@ impl Incoming {
         let ok_from = escapes.ok_from.map(|from| all.len().min(delivered + from));
         let is_answered_late =
             asked_from.is_none() && ok_from.is_some_and(|from| words::ends_in_ok(&all[from..]).is_some());
+        // What follows an answer to an escape are the modem's own words, even if it reboots then.
+        let answered_at = ok_from.and_then(|from| find(&all[from..], OK).map(|at| from + at));
         // The answer to the question that showed the end is no part of it, nor is what was sent for other
         // sockets meanwhile.
         let after = all.split_off(asked_from.unwrap_or(all.len()));
@@ -336,8 +338,12 @@ impl Incoming {
             && ends.len() == 1
             && all.len() >= delivered
             && !words.starts_with(OK);
-        let escape_missed =
-            is_answered_late || escapes.is_unanswered || escaped_from.is_some_and(|from| all.len() >= from);
+        let answered_at = answered_at.filter(|at| *at < all.len());
+        let escape_missed = answered_at.is_some()
+            || is_answered_late
+            || escapes.is_unanswered
+            || escaped_from.is_some_and(|from| all.len() >= from);
+        all.truncate(answered_at.unwrap_or(all.len()));
         let payload = all.split_off(delivered.min(all.len()));
         Ended { socket, payload, words, certain: certain && !is_ambiguous, escape_missed, is_missing_words }
     }

@@ -358,6 +358,30 @@ fn an_end_while_it_is_left_and_what_follows_is_kept_apart_from_payload() {
     }
 }
 
+/// The modem had left data mode and announced what it received without a pause when it rebooted: its words were delivered.
+#[test]
+fn what_follows_the_answer_to_an_escape_is_no_payload_even_if_the_modem_reboots_then() {
+    let says = [&b"last\r\nOK\r\n"[..], &b"\r\n+QSSLURC: \"recv\",0\r\n".repeat(9), b"\r\nRDY\r\n"].concat();
+    for (step, dcd_drops_at) in [(1, 0), (7, 50), (says.len(), 0)] {
+        let (_, now) = mode(true);
+        let mut mode = Stream::new(SocketId::new(0), true, true, None, now);
+        mode.dcd_changed(true, now);
+        mode.leave(now);
+        assert_eq!(mode.deadline_passed(now, false), Next::SetDtr(false));
+        let mut got = Vec::new();
+        for (at, piece) in says.chunks(step).enumerate() {
+            got.extend(receive(&mut mode, piece, now));
+            if at * step >= dcd_drops_at {
+                mode.dcd_changed(false, now);
+            }
+        }
+        let ended = mode.take_ended();
+        assert!(!ended.certain || ended.escape_missed);
+        got.extend(ended.payload);
+        assert!(b"last".starts_with(&got[..]), "{:?}", got.escape_ascii().to_string());
+    }
+}
+
 #[test]
 fn an_ok_behind_pluses_that_a_busy_modem_may_have_seen_without_their_pause_is_settled_by_escaping() {
     for has_dcd in [false, true] {
