@@ -13,7 +13,7 @@ impl FromStr for Budget {
             None => (text, false),
             Some((size, "warn")) => (size, false),
             Some((size, "stop")) => (size, true),
-            Some(_) => return Err(GrammarError::new("behind the comma stands warn or stop")),
+            Some(_) => return Err(GrammarError::new("after the comma write warn or stop")),
         };
         let digits = size.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = size.split_at(digits);
@@ -25,7 +25,7 @@ impl FromStr for Budget {
         match bytes {
             Some(bytes @ 1..) => Ok(Budget { bytes, stop }),
             Some(0) => Err(GrammarError::new("a budget of nothing would stop everything")),
-            None => Err(GrammarError::new("more than can be counted")),
+            None => Err(GrammarError::new("the amount is too large")),
         }
     }
 }

@@ -37,9 +37,7 @@ impl FromStr for Cidr {
         };
         let network = Cidr { address: masked(address, prefix), prefix };
         if network.address != address {
-            return Err(GrammarError::new(format!(
-                "bits are set behind the prefix: did you mean {network}?"
-            )));
+            return Err(GrammarError::new(format!("bits are set after the prefix: did you mean {network}?")));
         }
         Ok(network)
     }
@@ -102,7 +100,7 @@ mod tests {
     #[test]
     fn a_slip_is_corrected_and_not_guessed() {
         let error = "192.168.1.5/24".parse::<Cidr>().unwrap_err();
-        assert_eq!(error.to_string(), "bits are set behind the prefix: did you mean 192.168.1.0/24?");
+        assert_eq!(error.to_string(), "bits are set after the prefix: did you mean 192.168.1.0/24?");
         for text in
             ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0/8", "10.0.0.0/-1", "10.0.0.0/+8", "lan"]
         {

@@ -33,7 +33,7 @@ impl Notifier {
             variable("WATCHDOG_PID").as_deref(),
         );
         notifier.unwrap_or_else(|error| {
-            log::warn!("NOTIFY_SOCKET cannot be used: {error}; the service manager will hear nothing");
+            log::warn!("NOTIFY_SOCKET cannot be used: {error}; the service manager will get no notification");
             Notifier::silent()
         })
     }

@@ -137,10 +137,10 @@ impl EventLoop {
                 }
                 true
             }
-            Err(AcceptError::Exhausted { name, source }) => {
+            Err(error @ AcceptError::Exhausted { .. }) => {
                 if slot.exhausted_since.is_none() {
                     slot.exhausted_since = Some(self.now);
-                    log::warn!("{name}: cannot accept clients for now: {source}");
+                    log::warn!("{error}");
                 }
                 self.relay.clients_refused(&tunnel, slot.newly_waiting());
                 slot.paused_until = Some(self.now + ACCEPT_PAUSE);

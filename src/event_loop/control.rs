@@ -58,7 +58,7 @@ impl EventLoop {
                     self.reply(connection, &Reply::error("timeout", message));
                 }
                 Waits::Open { .. } => {
-                    let message = "the modem did not say in time how the open ended";
+                    let message = "the modem did not report the result of the open in time";
                     self.reply(connection, &Reply::error("timeout", message));
                 }
                 Waits::Status { .. } => self.reply_status(connection),

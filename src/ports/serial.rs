@@ -74,7 +74,7 @@ impl Serial {
             // A ttyS without a chip returns this.
             Errno::IO => OpenError::Missing {
                 name: path.display().to_string(),
-                hint: ": there is no UART behind this name".to_owned(),
+                hint: ": this name has no UART".to_owned(),
             },
             error => io_error(path, error),
         };

@@ -163,6 +163,8 @@ fn without_descriptors_the_listener_neither_spins_nor_dies() {
     waiting.write_all(b"hello").expect("the kernel takes it");
     daemon.wait_for("cannot accept clients for now");
     let mut more: Vec<TcpStream> = (0..6).map(|_| connect(address)).collect();
+    let mut asks = UnixStream::connect(daemon.path("control")).expect("the kernel takes it");
+    asks.write_all(b"{\"request\":\"status\"}\n").expect("the kernel takes it");
     // The client is not served for two seconds, and the daemon does not retry all the time.
     waiting.set_read_timeout(Some(Duration::from_secs(2))).expect("the limit is not zero");
     let nothing = waiting.read(&mut [0; 5]).expect_err("there is no descriptor for it");
@@ -176,6 +178,9 @@ fn without_descriptors_the_listener_neither_spins_nor_dies() {
     waiting.read_exact(&mut [0; 5]).unwrap_or_else(|error| panic!("{error}: {}", daemon.log()));
     echo(&mut connect(address), b"hello");
     more.iter_mut().for_each(|client| echo(client, b"hello"));
+    // No further connection to the control socket is needed for the one that waits.
+    asks.set_read_timeout(Some(PATIENCE)).expect("the limit is not zero");
+    asks.read_exact(&mut [0; 10]).unwrap_or_else(|error| panic!("{error}: {}", daemon.log()));
     assert_eq!(
         daemon.status().tunnels[0].counters.refused,
         7,

@@ -73,7 +73,7 @@
 //! | [`relay`] | Clients attached to sockets: the waiting line, half-closes, ends, and every limit of time |
 //! | [`settings`] | What the core takes: tunnels, the modem, TLS, limits |
 //! | `setup` | From a modem that answers to a data session that carries sockets: one step after another |
-//! | `socket` | One socket: a TLS connection in the modem, from the moment its number is given out until it is known to be free again |
+//! | `socket` | One socket: a TLS connection in the modem, from the moment its number is taken until the modem confirms that it is free |
 //!
 //! # Invariants
 //!

@@ -257,7 +257,7 @@ impl Doctor<'_> {
         }
         let profile = &self.profile;
         if profile.model.is_empty() {
-            self.report.failed("identity", Kind::Failed, "the modem does not say what it is", "");
+            self.report.failed("identity", Kind::Failed, "the modem does not report what it is", "");
             return Ok(());
         }
         let sockets = profile.sockets.count_below(qssl_core::at::SOCKET_COUNT);
@@ -516,7 +516,7 @@ impl Doctor<'_> {
     fn doubt(&self) -> String {
         match self.session_is_found {
             true => format!(
-                "; or the data session, which was there before, carries nothing: AT+QIDEACT={} ends it, --apn lets a \
+                "; or the data session, which was active before, gets no traffic through: AT+QIDEACT={} ends it, --apn lets a \
                  tunnel set it up anew",
                 self.modem.pdp.context
             ),

@@ -35,7 +35,7 @@ pub fn trials(tls: &config::Tls, profile: &Profile, clock_is_right: bool) -> Vec
             _ => add(
                 "sni",
                 "0".into(),
-                "the server does not know the name that it is told (SNI)",
+                "the server does not know the name that it is sent (SNI)",
                 "check the name, or give --no-sni",
             ),
         }

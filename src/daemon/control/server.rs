@@ -23,7 +23,7 @@ use qssl_core::modem::UserCommand;
 pub(crate) struct Server {
     listener: Listener,
     path: PathBuf,
-    ready: bool,
+    attention: Attention,
     connections: Vec<Option<Connection>>,
     /// The users for whom connections are kept: the daemon's and root.
     owners: [u32; 2],
@@ -48,6 +48,17 @@ struct Connection {
     /// The results of opens that it has not taken yet, newest last: the number and the result.
     opened: Vec<(u8, u16)>,
     opens: bool,
+}
+
+/// When the listener is to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attention {
+    /// After its next event.
+    AfterEvent,
+    /// At once.
+    Now,
+    /// Then: a client waits, and could not be accepted.
+    At(Instant),
 }
 
 /// What a connection's reply waits for.
@@ -93,7 +104,7 @@ impl Server {
         let mut bound = Listener::bind(listen)?;
         let listener = bound.listeners.pop().expect("a Unix socket is one listener");
         let owners = [rustix::process::geteuid().as_raw(), 0];
-        Ok(Server { listener, path, ready: true, connections: Vec::new(), owners })
+        Ok(Server { listener, path, attention: Attention::Now, connections: Vec::new(), owners })
     }
 
     /// The path of the control socket.
@@ -107,7 +118,7 @@ impl Server {
 
     /// A client may want to connect.
     pub(crate) fn mark_listener(&mut self) {
-        self.ready = true;
+        self.attention = Attention::Now;
     }
 
     /// A connection may be read or written. `gone`: the other side has closed it.
@@ -132,14 +143,26 @@ impl Server {
     ) -> bool {
         let free = self.connections.iter().position(Option::is_none);
         let index = free.unwrap_or(self.connections.len());
-        if !self.ready || index >= CONNECTIONS_MAX {
+        let is_due = match self.attention {
+            Attention::AfterEvent => false,
+            Attention::Now => true,
+            Attention::At(at) => at <= now,
+        };
+        if !is_due || index >= CONNECTIONS_MAX {
             // Further ones wait in the kernel until another connection ends.
             return false;
         }
-        let Ok(Some((mut stream, _))) = self.listener.accept() else {
-            // If descriptors have run out, the next event of the listener causes the next attempt.
-            self.ready = false;
-            return false;
+        let mut stream = match self.listener.accept() {
+            Ok(Some((stream, _))) => stream,
+            Ok(None) => {
+                self.attention = Attention::AfterEvent;
+                return false;
+            }
+            // It still waits in the kernel, and no further event reports it.
+            Err(_) => {
+                self.attention = Attention::At(now + ACCEPT_PAUSE);
+                return false;
+            }
         };
         // Control connections end in order, not by a reset: they carry no client's stream.
         stream.end_in_order();
@@ -252,7 +275,11 @@ impl Server {
     /// When the first wait ends, or the first idle connection is dropped.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let idle = self.connections.iter().flatten().filter_map(Connection::idle_until);
-        self.waiting().map(|(_, waits)| waits.until()).chain(idle).min()
+        let accept = match self.attention {
+            Attention::At(at) => Some(at),
+            Attention::AfterEvent | Attention::Now => None,
+        };
+        self.waiting().map(|(_, waits)| waits.until()).chain(idle).chain(accept).min()
     }
 }
 
@@ -329,6 +356,9 @@ fn line(reply: &Reply) -> Vec<u8> {
 
 /// How long a connection may last without a complete request, or without reading its reply.
 pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The pause after a connection that could not be accepted, because descriptors have run out for example.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The most connections of other users than the daemon's and root. The rest are kept for those two.
 const OTHERS_MAX: usize = CONNECTIONS_MAX - 2;
