@@ -106,11 +106,11 @@ pub enum Cut {
     PortLost,
     /// The modem rebooted.
     Rebooted,
-    /// The modem stopped answering and had to be brought back.
+    /// The modem stopped answering, and a resync was needed.
     Silent,
     /// The modem sent something that cannot be framed.
     Garbled,
-    /// Payload was pushed after a text that somebody else wrote, and may be a part of that.
+    /// Payload was pushed after another program's text, and may be a part of that.
     Forgeable,
     /// The module's URCs left by a port that is not in use here.
     Unheard,

@@ -16,7 +16,7 @@ pub enum Way {
     Down,
 }
 
-/// The account of who has had how much.
+/// How much each flow has had.
 #[derive(Debug, Default)]
 pub struct FairQueue {
     /// The latest start tag of a flow that was served, in bytes.
@@ -36,7 +36,7 @@ impl FairQueue {
         (self.finish[socket][way].max(owed), self.last_service[socket][way])
     }
 
-    /// The flow is served with a message of so many bytes.
+    /// The flow is served with a message of `bytes` bytes.
     pub fn served(&mut self, socket: SocketId, way: Way, bytes: usize) {
         let (start, _) = self.rank(socket, way);
         let (socket, way) = (socket.index(), way as usize);

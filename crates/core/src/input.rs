@@ -8,13 +8,13 @@ use crate::relay::ClientId;
 pub enum Input {
     /// At this port, by its place in [`crate::settings::Settings::ports`].
     Port(usize, PortInput),
-    /// At this client. One that is no more is no fault.
+    /// At this client, which may be gone already.
     Client(ClientId, ClientInput),
     /// The host's clock, in seconds since 1970: the answer to [`crate::ModemAction::TellTime`].
     HostClock(i64),
     /// [`crate::Relay::next_deadline`] has come.
     Deadline,
-    /// SIGTERM or SIGINT: the clients that are there are served, then the end begins; a second one ends at once.
+    /// SIGTERM or SIGINT: present clients are served, then the process ends; a second signal ends it at once.
     Shutdown {
         /// The signal's number, for the exit status.
         signal: u8,
@@ -28,7 +28,7 @@ pub enum PortInput {
     Opened(PortFacts),
     /// It could not be opened; it is tried again later.
     Failed {
-        /// There is no such device, or nothing of what there is answers.
+        /// There is no such device, or none of the candidates answers.
         is_missing: bool,
     },
     /// It is gone.
@@ -60,6 +60,6 @@ pub enum ClientInput {
     Gone,
     /// The connection to it broke.
     Lost,
-    /// Its system still holds so many of the bytes that were written to it; 0 where that is unknown.
+    /// How many of the bytes that were written to it its system still holds; 0 where that is unknown.
     Queue(usize),
 }

@@ -61,14 +61,14 @@ pub struct Profile {
 pub enum CloseTime {
     /// The module has not reported it.
     Unknown,
-    /// As many seconds at most.
+    /// At most this many seconds.
     UpTo(u16),
     /// Nothing: it takes the number of the socket alone (BG770A).
     Never,
 }
 
 impl CloseTime {
-    /// What is sent where so many seconds are wanted; `None`: no time at all.
+    /// What is sent where `seconds` are wanted; `None`: no time at all.
     pub fn at_most(self, seconds: u64) -> Option<u16> {
         let most = match self {
             CloseTime::Unknown => u16::MAX,
@@ -91,7 +91,8 @@ impl Profile {
         self.close_time = CloseTime::Never;
     }
 
-    /// AT+QISWTMD of an open socket has worked, or not. Whether this is the first time that it shows that it cannot.
+    /// AT+QISWTMD of an open socket has worked, or not. Returns whether the module has now shown for the first time
+    /// that it cannot.
     pub(crate) fn has_switched_mode(&mut self, worked: bool) -> bool {
         let is_new = !worked && self.switches_mode.is_none();
         self.switches_mode = Some(worked || self.switches_mode == Some(true));

@@ -1,4 +1,4 @@
-//! The flight recorder: the last that passed on a port, kept in memory as readable text.
+//! The flight recorder: the last messages on a port, kept in memory as readable text.
 //!
 //! The notation is that of tests/transcripts: `>` the host, `<` the modem, `@ +1.250s` a pause, `#` a remark,
 //! `[n]` so many bytes of payload. It is the only code that sees the whole conversation: what is logged under
@@ -22,7 +22,7 @@ pub struct Recorder {
     text: String,
     entry: String,
     last_line: Option<Instant>,
-    /// Payload of which more is to come.
+    /// Payload whose rest is still to come.
     unfinished: Option<Unfinished>,
     records_payload: bool,
 }

@@ -46,7 +46,7 @@ impl Default for Settings {
 /// A way to reach the modem, as far as the core needs to know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Port {
-    /// Several devices can be meant, which the caller opens in turn; one that never answers is left for the next.
+    /// There are several candidates, which the caller opens in turn; one that never answers is left for the next.
     pub has_candidates: bool,
     /// Which modem may be there.
     pub identity: Identity,
@@ -380,7 +380,7 @@ pub enum WhenFull {
 /// `--on-closed`: how a client learns of a `closed` URC, which does not distinguish an end from a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnClosed {
-    /// as an end of file, if nothing known speaks against it
+    /// as an end of file, if nothing known contradicts it
     Eof,
     /// as a reset
     Reset,

@@ -113,7 +113,7 @@ pub enum Expects {
     Prompt,
     /// `CONNECT`, upon which the file is due.
     ConnectThenUpload,
-    /// `CONNECT`, upon which so many bytes come.
+    /// `CONNECT`, after which this many bytes come.
     ConnectThenDownload(usize),
     /// `CONNECT` is the final result: the port is in data mode.
     ConnectThenData,
@@ -173,7 +173,7 @@ impl Command {
     /// Whether it must not be lost to a module that sleeps: it could not be known whether it was carried out.
     pub(crate) fn must_arrive(&self) -> bool {
         match self {
-            // What a longer one is followed by before its prompt comes cannot fill it up.
+            // A longer one cannot be filled up by what follows it before its prompt comes.
             Command::Send { length, .. } => *length <= SHORT_SEND_BYTES,
             Command::Receive { .. } | Command::Open { .. } | Command::SwitchMode { .. } => true,
             _ => false,
@@ -276,7 +276,7 @@ pub const USUAL_PATIENCE: Duration = Duration::from_secs(5);
 /// AT+QISWTMD has taken up to 18 s on a busy EG91 (PROTOCOL section 3).
 const SWITCH_WAIT: Duration = Duration::from_secs(20);
 
-/// A send of up to so many bytes can be filled up by what a resync sends to a module that waits for payload.
+/// A send of at most this many bytes can be filled up by what a resync sends to a module that waits for payload.
 const SHORT_SEND_BYTES: usize = 16;
 
 /// The module ends an upload that has stalled for this long (FILE application note, AT+QFUPL).

@@ -268,7 +268,8 @@ impl Decoder {
         }
     }
 
-    /// No more has come: it is payload, which [`Decoder::decode`] gives out without further input. Whether it was.
+    /// No more has come, so it is payload, which [`Decoder::decode`] returns without further input. Returns whether
+    /// there was any.
     pub(crate) fn settle_late_payload(&mut self) -> bool {
         let is_whole = self.late_payload_may_be_whole();
         if is_whole {
@@ -284,7 +285,7 @@ impl Decoder {
         DecoderState::LatePayload { left, framing: framing.len() }
     }
 
-    /// Whether more is awaited of what another program has the modem send.
+    /// Whether more of another program's text or payload is awaited.
     pub(crate) fn is_inside_foreign(&self) -> bool {
         match self.state {
             DecoderState::HeaderLf { owner, .. } | DecoderState::Payload { owner, .. } => {
@@ -300,7 +301,8 @@ impl Decoder {
         matches!(self.state, DecoderState::ForeignText(text, _) if text.may_be_over())
     }
 
-    /// What is awaited of another program no longer comes: the next byte begins a line. Whether something was.
+    /// The rest of another program's text or payload does not come: the next byte begins a line. Returns whether any
+    /// was awaited.
     pub fn give_up_foreign(&mut self) -> bool {
         let is_inside = self.is_inside_foreign();
         if is_inside {
@@ -463,7 +465,8 @@ impl Decoder {
                             self.line_done = true;
                             return Some(Message::Urc(urc));
                         }
-                        // One that boots without a word, or has lost the rest: whose bytes are missing is not known.
+                        // A module that boots without a message, or has lost the rest: it is unknown whose bytes are
+                        // missing.
                         Boot::Another => {
                             self.line_done = true;
                             self.state = DecoderState::Discarding;
@@ -624,7 +627,7 @@ fn boot_words(bytes: &[u8]) -> Boot {
     }
 }
 
-/// A module that has booted echoes what is sent to it. `left`: so much payload is still to come.
+/// A module that has booted echoes what is sent to it. `left`: how much payload is still to come.
 fn boot_echo(bytes: &[u8], sent: &[u8], left: usize) -> Boot {
     match bytes.strip_suffix(b"\r") {
         Some(line) if line == sent && !sent.is_empty() && bytes.len() <= left => Boot::Another,
@@ -636,7 +639,7 @@ fn boot_echo(bytes: &[u8], sent: &[u8], left: usize) -> Boot {
 /// The longest name of a command or URC, in letters.
 const NAME_MAX: usize = 16;
 
-/// So few bytes of them, with the line end in front, can be the end of payload by coincidence.
+/// This few bytes of them, with the line end in front, can be the end of payload by coincidence.
 const BOOT_CHANCE_BYTES: usize = 4;
 
 /// The first words of a module that has booted, or goes down.

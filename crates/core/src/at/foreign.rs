@@ -12,9 +12,9 @@ use super::fields;
 /// What follows a line that is not about our sockets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Follows {
-    /// So many bytes after the line's end.
+    /// This many bytes after the line's end.
     Payload(usize),
-    /// So many bytes after the first byte of the line's end: payload that began in the line.
+    /// This many bytes after the first byte of the line's end: payload that began in the line.
     Rest(usize),
     Text(Text),
     /// A length that no module announces.
@@ -191,7 +191,7 @@ pub(super) fn follows(line: &[u8], terminator: Option<u8>) -> Option<Follows> {
     }
 }
 
-/// Whether `line` begins a text of somebody else whose end cannot be distinguished from a message inside it.
+/// Whether `line` begins another program's text whose end cannot be distinguished from a message inside it.
 pub fn begins_text(line: &str) -> bool {
     let Some((name, values)) = line.split_once(':') else { return false };
     match name {
@@ -306,7 +306,7 @@ const TEXT_MAX: usize = 16_384;
 /// The longest single SMS, in characters.
 const SMS_CHARACTERS_MAX: usize = 160;
 
-/// Names of lines whose quotes hold nothing that somebody else chose.
+/// Names of lines whose quotes hold nothing that another program or its peer chose.
 const OURS: [&[u8]; 6] = [b"+QSSL", b"+QI", b"+QNTP", b"+CME ERROR", b"+CMS ERROR", b"+CPIN"];
 
 /// What comes before the numbers where payload is announced.

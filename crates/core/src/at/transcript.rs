@@ -38,7 +38,7 @@ pub enum Event {
     Host(Bytes),
     /// The modem sent this.
     Modem(Bytes),
-    /// So much time passed.
+    /// This much time passed.
     Pause(Duration),
 }
 
@@ -47,7 +47,7 @@ pub enum Event {
 pub enum Bytes {
     /// These.
     Exact(Vec<u8>),
-    /// So many; payload that was left out.
+    /// This many; payload that was left out.
     Any(usize),
 }
 

@@ -98,7 +98,7 @@ impl Modem {
                     && self.channels[port].habit() == Habit::Payload;
                 self.send_answered(id, length, in_flight.stage, outcome, port, now);
                 if is_cut_short {
-                    // What still comes back would be taken for the modem's words.
+                    // The rest of the echo would be taken for the modem's words.
                     self.channel_silent(port, Cut::Garbled, now);
                 }
             }
@@ -145,7 +145,7 @@ impl Modem {
             _ => {
                 socket.send_refused();
                 if matches!(stage, CommandStage::Payload(_)) {
-                    // It stopped taking payload half-way: what still leaves would be read as commands.
+                    // It stopped taking payload half-way: the rest would be read as commands.
                     self.channel_silent(port, Cut::SendUncertain, now);
                 }
             }
@@ -205,7 +205,7 @@ impl Modem {
         self.open_answer_settled(id, answer, now);
     }
 
-    /// What was answered to an open, or would have been.
+    /// The answer to an open, or what takes its place.
     pub(super) fn open_answer_settled(&mut self, id: SocketId, answer: OpenAnswer, now: Instant) {
         match answer {
             OpenAnswer::Pending => {}
@@ -360,7 +360,7 @@ impl Modem {
         }
     }
 
-    /// An open whose client left was ended before its time. What it hung counts as if it had timed out.
+    /// An open whose client left was ended before its time. The time that it hung counts as if it had timed out.
     fn open_abandoned(&mut self, hung: Duration, now: Instant) {
         let climbs = self.ladder.open_abandoned(hung, self.connections_stand(), now);
         self.climb_for(climbs, now);
@@ -448,7 +448,7 @@ impl Modem {
     ) {
         let worked = outcome == CommandOutcome::Ok;
         let closed = self.sockets[id.index()].open().is_some_and(|open| open.far_end != FarEnd::There);
-        // Whose far end has closed can be refused anything.
+        // A socket whose far end has closed can be refused anything.
         if (worked || !closed) && self.setup.profile_mut().has_switched_mode(worked) {
             log::warn!(
                 "{} cannot switch a socket's mode (AT+QISWTMD): a client that does not read can hold up others",

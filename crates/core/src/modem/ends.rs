@@ -1,8 +1,8 @@
-//! How streams end: the far end's close, a client that gives up, and every way to be cut.
+//! How streams end: the server closes, the client gives up, or the stream is cut.
 //!
-//! A socket's client is given its end once: as an end of file if nothing known contradicts it, as a cut
-//! otherwise. `closed` alone ends nothing: other programs use our port too, and the far ends of their
-//! connections. The module is asked for the state of the socket first.
+//! A client is given the end of its socket once: as an end of file if nothing known contradicts it, as a cut otherwise.
+//! `closed` alone ends nothing, since other programs, and the servers of their connections, can make it appear on our
+//! port. The module is asked for the state of the socket first.
 
 use std::time::Instant;
 
@@ -58,7 +58,7 @@ impl Modem {
         }
     }
 
-    /// The stream is broken, and its socket is given back.
+    /// The stream is broken, and its socket is closed.
     pub(super) fn break_off(&mut self, id: SocketId, cut: Cut) {
         self.cut(id, cut);
         self.close_or_free(id, GiveUp::Abort);
@@ -88,7 +88,7 @@ impl Modem {
             socket.tunnel().is_some_and(|tunnel| tunnel.limits.on_closed == settings::OnClosed::Reset);
         let end = match end {
             End::Eof if is_strict => End::Cut(Cut::ClosedUncertain),
-            // All of a stream comes before its end, by each port that carries it.
+            // Every port that carries a stream carries all of it before its end.
             End::Eof if socket.listening.behind().is_some() => End::Cut(Cut::Unheard),
             end => end,
         };

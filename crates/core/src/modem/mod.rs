@@ -75,7 +75,7 @@ pub struct Modem {
     fair: FairQueue,
     events: VecDeque<Event>,
     actions: VecDeque<Action>,
-    /// No further sockets and ports: the end is near. The sockets that are not free by this time go with the data
+    /// The process is ending: no further sockets and ports. Sockets that are not free by this time end with the data
     /// session.
     releasing: Option<Instant>,
     /// Clients wait for a socket.
@@ -102,7 +102,7 @@ pub struct Modem {
 enum UrcPort {
     /// Not known yet.
     Unknown,
-    /// By all, the same ones; the copies of this port count.
+    /// By all ports, in copies. Those of one port count.
     All {
         /// The port.
         heard: usize,
@@ -124,13 +124,13 @@ impl UrcPort {
 /// What a port is, as the event loop found when it opened it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortFacts {
-    /// For messages.
+    /// Its name in messages.
     pub name: String,
     /// It has a speed and modem lines that matter.
     pub is_uart: bool,
     /// Its bytes take the time of a line of the set speed: a UART, here or on a device server.
     pub is_paced: bool,
-    /// A device server is between: what it and the network hold is not seen from here, and much.
+    /// A device server is in between. What it and the network hold cannot be seen from here, and can be much.
     pub is_remote: bool,
     /// A DCD line that can be read.
     pub has_dcd: bool,
@@ -149,13 +149,13 @@ pub struct PortFacts {
 pub(crate) enum Event {
     /// Sockets can be opened.
     Up,
-    /// They no longer can; every socket has ended.
+    /// Sockets can no longer be opened; every socket has ended.
     Down,
     /// The socket carries bytes now.
     Opened(SocketId),
-    /// It never will.
+    /// The socket could not be opened.
     OpenFailed(SocketId, OpenFailure),
-    /// No more bytes will come. The ones that came are in [`Modem::received`], for the last time.
+    /// No more bytes will come. The last ones are in [`Modem::received`].
     Ended(SocketId, End),
     /// The module has taken bytes of a client that is done with its socket.
     SentLate {
@@ -164,7 +164,7 @@ pub(crate) enum Event {
         /// How many.
         bytes: usize,
     },
-    /// Waiting any longer is not wanted, or cannot help.
+    /// The modem is given up: waiting longer is not wanted, or cannot help.
     GaveUp(Failure),
     /// After [`Modem::release`]: the modem is as it was found.
     Released,
@@ -355,7 +355,7 @@ impl Modem {
                 .min()
                 .unwrap_or(INCOMING_LIMIT_BYTES),
         };
-        // Less than this is not worth a system call, and a client that reads makes more soon.
+        // Less than this is not worth a system call, and a client that reads soon makes more room.
         if room < READ_MIN_BYTES { 0 } else { room }
     }
 
@@ -658,7 +658,7 @@ impl Modem {
 
     /// The client is done with the socket; no more events come for it.
     pub(crate) fn give_up(&mut self, socket: SocketId, how: GiveUp, now: Instant) {
-        // It knows by itself.
+        // The client is not told: it gave up itself.
         let _ = self.sockets[socket.index()].detach();
         self.close_or_free(socket, how);
         self.run(now);
@@ -676,8 +676,8 @@ impl Modem {
         Some(id)
     }
 
-    /// Leave the modem as it was found; [`Event::Released`] reports when that is done. Nothing is done after
-    /// `until`.
+    /// Leaves the modem as it was found; [`Event::Released`] reports when that is done. After `until`, nothing more is
+    /// done.
     pub(crate) fn release(&mut self, now: Instant, until: Instant) {
         self.releasing = Some(until.checked_sub(DEACTIVATION_TIME).unwrap_or(now).max(now));
         for id in SocketId::all() {
@@ -690,7 +690,7 @@ impl Modem {
         self.run(now);
     }
 
-    /// Whether clients wait for a socket: what is only being kept then makes way.
+    /// Whether clients wait for a socket. If so, sockets that are only kept for a while are given up.
     pub(crate) fn want_sockets(&mut self, wanted: bool, now: Instant) {
         if std::mem::replace(&mut self.is_wanted, wanted) != wanted {
             self.run(now);
@@ -726,8 +726,8 @@ impl Modem {
 
     // Inside.
 
-    /// No more of what a module sends that has booted has come after its first bytes, which were payload
-    /// then.
+    /// After bytes that could begin the words of a module that has booted, no more of these words have come: the bytes
+    /// were payload.
     fn settle_late_payload(&mut self, port: usize, now: Instant) {
         if self.channels[port].settle_late_payload(now) {
             self.decode(port, &mut &[][..], now);
@@ -794,7 +794,7 @@ impl Modem {
 
     /// Something unsolicited. It may come out of any channel, whichever its socket's commands go to.
     fn urc(&mut self, port: usize, urc: Urc, now: Instant) {
-        // The same comes out of the port whose copies count.
+        // The port whose copies count carries the same.
         if matches!(urc, Urc::PdpDeactivated(_) | Urc::NetworkTime(_))
             && matches!(self.urc_port, UrcPort::All { heard } if heard != port)
         {
@@ -896,7 +896,8 @@ impl Modem {
             .then(|| channel.last_heard() + interval)
     }
 
-    /// The socket that has been free longest; one that an old command may still be carried out for is the last.
+    /// The socket that has been free longest. One for which a command that was given up may still be carried out comes
+    /// last.
     fn free_socket(&self) -> Option<SocketId> {
         let free = SocketId::all().filter(|id| self.sockets[id.index()].is_free());
         free.min_by_key(|id| self.sockets[id.index()].readiness())
@@ -939,14 +940,14 @@ impl Modem {
         self.commanding_channels() != 0
     }
 
-    /// The SSL context that this socket was given out on.
+    /// The SSL context that this socket was opened on.
     fn context_of(&self, id: SocketId) -> Option<&SslContext> {
         let ssl = self.sockets[id.index()].ssl();
         self.setup.contexts().iter().find(|context| Some(context.id) == ssl)
     }
 }
 
-/// So many bytes of payload have come for this socket: the network carries.
+/// `count` bytes of payload have come for this socket, which shows that traffic gets through.
 fn count_received(socket: &mut Socket, counters: &mut Counters, ladder: &mut Ladder, count: usize) {
     socket.received_bytes += count as u64;
     counters.received_bytes += count as u64;

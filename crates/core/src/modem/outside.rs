@@ -1,4 +1,4 @@
-//! Commands from outside that open and close TLS sockets: the numbers they name are theirs until they are closed.
+//! Commands from outside that open and close TLS sockets: the sockets they name are theirs until they are closed.
 
 use super::Modem;
 use crate::at::{Command, SocketId, fields};

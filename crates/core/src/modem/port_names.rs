@@ -20,7 +20,7 @@ pub(super) struct Routing {
     names: Vec<Name>,
     /// The name of the port that URCs were set to leave by.
     told: String,
-    /// One of a socket of ours has come by the port where it was expected since the session began: they reach us.
+    /// A URC of one of our sockets has come by the port where it was expected, since the session began: URCs reach us.
     is_proven: bool,
     /// Which port the module chooses for those of a socket.
     choice: Choice,
@@ -54,7 +54,7 @@ enum Name {
 }
 
 impl Routing {
-    /// For so many ports.
+    /// For this many ports.
     pub(super) fn new(ports: usize) -> Self {
         Routing { names: vec![Name::Unasked; ports], ..Routing::default() }
     }
@@ -150,7 +150,7 @@ impl Modem {
         !is_copy || (matches!(urc, Urc::Receivable(_)) && !self.routing.is_proven)
     }
 
-    /// The port by which a socket that is opened by `opener` will be spoken of.
+    /// The port by which the URCs of a socket that is opened by `opener` will come.
     pub(super) fn speaks_by(&self, opener: usize) -> Option<usize> {
         match (self.routing.choice, self.urc_port) {
             (Choice::Opener, _) | (Choice::Unknown | Choice::AsTold, UrcPort::All { .. }) => Some(opener),
@@ -193,8 +193,8 @@ impl Modem {
         })
     }
 
-    /// What other ports carry of a socket is more than what has come by the one that is listened to: it was no copy, or
-    /// the port has lost something.
+    /// Breaks sockets of which other ports have carried more than the one that is listened to: that was no copy, or
+    /// this port has lost something.
     pub(super) fn break_unheard(&mut self, now: Instant) {
         for id in SocketId::all() {
             let listening = &self.sockets[id.index()].listening;
@@ -215,8 +215,7 @@ impl Modem {
         behind.map(|behind| behind.since + UNHEARD_MAX).min()
     }
 
-    /// Whether sockets are opened in push mode for those who want it: what is pushed comes to us, and no
-    /// other program's text can look like it.
+    /// Whether sockets may be in push mode: pushed bytes reach us, and no other program's text can look like them.
     pub(super) fn pushes_count(&self) -> bool {
         self.urcs_reach_us() && !self.setup.found().texts.are_shown()
     }
@@ -297,7 +296,7 @@ impl Modem {
         }
     }
 
-    /// URCs leave by a port that is not the one that they are listened to on, or by more than that one.
+    /// Whether URCs leave by another port than the one that is listened to, or by others as well.
     pub(super) fn is_misrouted(&self, port: usize) -> bool {
         let name = match &self.routing.names[port] {
             Name::Is(name) => Some(name),
@@ -357,8 +356,8 @@ impl Modem {
 
 const STATE: &str = "AT+QSSLSTATE=";
 
-/// After an open, no URC must come for so long before the port's name is asked for. Nor need what another
-/// port has carried before it counts as lost.
+/// If no URC comes for this long after an open, the port's name is asked for. Bytes that another port has carried, and
+/// that have not come by the right one in this time, count as lost.
 const UNHEARD_MAX: Duration = Duration::from_secs(5);
 
 /// How often a socket in buffer mode is read where URCs may not reach us.

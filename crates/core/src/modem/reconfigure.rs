@@ -13,9 +13,9 @@ use crate::setup::ssl_context::{CaStorage, SslContext};
 /// Why new tunnels are not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reluctance {
-    /// The modem is in the middle of something: again a moment later.
+    /// The modem is busy with something: try again a moment later.
     NotNow,
-    /// In words.
+    /// The reason, in words.
     Never(String),
 }
 
@@ -58,7 +58,7 @@ impl Modem {
         CaStorage::of(&self.tunnels, self.setup.profile(), self.owns_chain())
     }
 
-    /// A new session begins: what waited for it holds now. Returns whether there was something.
+    /// A new session begins: settings that waited for it hold now. Returns whether there were any.
     pub(super) fn take_next_settings(&mut self) -> bool {
         match self.next_settings.take() {
             Some(settings) => {

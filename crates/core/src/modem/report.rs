@@ -1,4 +1,4 @@
-//! What can be seen of a modem from outside, as plain data, and the line in which outside commands wait.
+//! What can be seen of a modem from outside, as plain data, and the queue of commands from outside.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub struct PortReport {
 }
 
 impl Modem {
-    /// How it is.
+    /// Its state.
     pub fn report(&self) -> Report {
         let port = |(port, facts): (usize, &super::PortFacts)| PortReport {
             name: facts.name.clone(),
@@ -53,7 +53,7 @@ impl Modem {
         }
     }
 
-    /// How a port is: closed, waking, command or data.
+    /// The state of a port: closed, waking, command or data.
     pub fn port_state(&self, port: usize) -> &'static str {
         match self.channels[port].state() {
             ChannelState::Closed => "closed",
@@ -80,7 +80,7 @@ impl Modem {
         }
     }
 
-    /// Takes a command from outside out of the line. One that is in flight is answered all the same.
+    /// Takes a command from outside out of the queue. One that is in flight is answered all the same.
     pub fn cancel_command(&mut self, command: UserCommand) {
         self.user_commands.retain(|(id, _)| *id != command);
     }

@@ -67,7 +67,8 @@ impl Modem {
     /// Whether the next command could be one that must not be lost, and the module may sleep: `AT` wakes it.
     fn must_wake(&self, port: usize, now: Instant) -> bool {
         let channel = &self.channels[port];
-        // Lost again and again, each time on another port that has fallen asleep meanwhile, nothing would be done.
+        // If it were lost again and again, each time on another port that has fallen asleep meanwhile, nothing would
+        // get done.
         let is_anything_due = || {
             !self.setup.is_up()
                 || !self.user_commands.is_empty()
@@ -334,8 +335,8 @@ impl Modem {
         commands.any(|command| is_urc_port(command) && *command == self.leave_by(port))
     }
 
-    /// Is the data session still active, now that a far end has closed, or an open was refused for want of
-    /// it?
+    /// Asks whether the data session is still active, now that a server has closed, or an open was refused for want of
+    /// it.
     fn judge_command(&mut self) -> Option<Command> {
         let doubt = self.setup.doubt();
         let is_judging = |asked| self.sockets.iter().any(|socket| socket.eof_waits_for_session(asked));
@@ -437,7 +438,7 @@ impl Modem {
         })
     }
 
-    /// A send or a receive: the flow that has had least comes first.
+    /// A send or a receive: the flow that has had the least of the line comes first.
     fn byte_command(&mut self, port: usize, now: Instant) -> Option<Command> {
         let (_, way, id) = SocketId::all()
             .flat_map(|id| [(Way::Up, id), (Way::Down, id)])
@@ -500,7 +501,7 @@ impl Modem {
     }
 }
 
-/// The number in the answer to AT+GSN: alone, in quotes, or after the command's name.
+/// The number in the answer to AT+GSN, which comes alone, in quotes, or after the command's name.
 fn serial_number(line: &str) -> &str {
     line.rsplit(':').next().unwrap_or(line).trim().trim_matches('"')
 }

@@ -191,16 +191,15 @@ impl Modem {
             Next::Left(reason) => self.data_mode_left(port, reason, now),
             Next::Ended => self.data_mode_ended(port, true, false, now),
             Next::Lost => {
-                // No OK to any escape: the modem was in command mode already, so the words were its own. If
-                // it was only silent, it is still in data mode, and its answer to AT will have to wait for an
-                // escape. Or it answers after what is held and cannot be read on: then nothing is trusted
-                // until that is known.
+                // No escape was answered with OK: the modem was in command mode already, so the words were its own. If
+                // it was only silent, it is still in data mode, and answers AT only after an escape. Or its answer
+                // comes after what is held and cannot be read on: then nothing is trusted until that is known.
                 let is_read = !data.is_paused();
                 if id.is_none() && data.holds_ok() {
                     self.end_unconfirmed(port, Cut::CarrierLost);
                 }
                 self.data_mode_ended(port, is_read, true, now);
-                // Only now: another end than this one's own words shows that it was none.
+                // Only now, because a later end would show that these words were payload.
                 if let Some(id) = id {
                     self.channels[port].leaves_unconfirmed(id);
                 }
@@ -215,7 +214,7 @@ impl Modem {
         self.actions.push_back(Action::SetDtr(port, true));
         let id = left.socket;
         if let Some(id) = id {
-            // There would be no `OK` if the modem had left data mode before: what looked like its words was not.
+            // There would be no `OK` if the modem had left data mode before, so what looked like its words was payload.
             self.deliver(id, &left.payload);
             let socket = &self.sockets[id.index()];
             // The client may have left while the end was unconfirmed.
@@ -248,7 +247,7 @@ impl Modem {
     fn data_mode_ended(&mut self, port: usize, is_believed: bool, owes_answers: bool, now: Instant) {
         let Some(ended) = self.channels[port].stream_is_over(owes_answers, now) else { return };
         let id = ended.socket;
-        // The end may have come while it was being left.
+        // The end may have come during the escape.
         self.actions.push_back(Action::SetDtr(port, true));
         if !is_believed {
             self.enter_data_mode(port, None, now);
@@ -264,7 +263,8 @@ impl Modem {
             self.sockets[id.index()].stream_ended();
         }
         if !ended.certain || ended.is_missing_words || !is_believed {
-            // What others were pushed here may have been taken for this stream's payload, or is dropped with the rest.
+            // Bytes that were pushed here for others may have been taken for this stream's payload, or are dropped with
+            // the rest.
             for other in SocketId::all().filter(|other| Some(*other) != id) {
                 let socket = &mut self.sockets[other.index()];
                 let is_told_here = socket.listening.port().is_none_or(|on| on == port);

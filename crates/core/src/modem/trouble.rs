@@ -1,6 +1,6 @@
 //! When the modem does not behave: silence, nonsense, reboots, lost ports, and the way back up.
 //!
-//! Whatever was in flight is settled first, by what can be known of it; then the channel is brought back, and
+//! What was in flight is settled first, as far as anything is known of it. Then a resync brings the channel back, and
 //! the recovery ladder decides whether that is enough.
 
 use std::time::Instant;
@@ -13,8 +13,8 @@ use super::{
 use crate::at::AccessMode;
 
 impl Modem {
-    /// The channel did not answer, or sent what cannot be framed: whatever was in flight on it is settled,
-    /// and it is brought back.
+    /// The channel did not answer, or sent what cannot be framed: what was in flight on it is settled, and a resync
+    /// begins.
     pub(super) fn channel_silent(&mut self, port: usize, cut: Cut, now: Instant) {
         self.settle_unprompted(port, false);
         let is_excused = self.channels[port].in_flight().is_some_and(|it| self.is_excused(it));
@@ -68,7 +68,7 @@ impl Modem {
     pub(super) fn port_garbled(&mut self, port: usize, lost: u32, wrong: u32, now: Instant) {
         match self.channels[port].state() {
             ChannelState::Closed => return,
-            // A modem that is looked for at its speed is received wrongly until it is found.
+            // While the speed of a modem is being found, bytes are received wrongly.
             ChannelState::Resync(_) if !self.sockets.iter().any(Socket::is_attached) => return,
             ChannelState::Resync(_) => self.cut_all(Cut::LineError),
             ChannelState::Command => self.channel_silent(port, Cut::LineError, now),
@@ -94,7 +94,7 @@ impl Modem {
         }
     }
 
-    /// `SEND OK` after SEND FAIL can no longer be heard on this port, or told from another's.
+    /// A `SEND OK` after SEND FAIL can no longer come on this port, or cannot be distinguished from another's.
     pub(super) fn cut_failed_sends(&mut self, port: usize) {
         for id in SocketId::all() {
             if self.sockets[id.index()].send_just_failed(port).is_some_and(|send| send.length > 0) {
@@ -230,7 +230,8 @@ impl Modem {
         self.sockets[id.index()].drop_unwanted_bytes();
     }
 
-    /// So many bytes are about to be sent to a module that may wait for the payload of a send.
+    /// The bytes of this question, or an unknown number, are about to be sent to a module that may wait for the payload
+    /// of a send.
     fn beware_of_filling(&mut self, port: usize, question: Option<usize>) {
         if self.channels[port].may_fill(question) {
             self.settle_unprompted(port, false);
@@ -247,16 +248,16 @@ impl Modem {
         is_optional || in_flight.may_have_woken
     }
 
-    /// What a channel had been asked for when it was given up has been carried out once it answers again, the
-    /// opening of sockets that have been given back meanwhile included.
+    /// When a channel answers again, the commands that were given up on it have been carried out. They may have opened
+    /// sockets that have become free meanwhile.
     pub(super) fn close_what_came_late(&mut self) {
         let answering = self.commanding_channels();
         self.sockets.iter_mut().for_each(|socket| socket.channels_answer(answering));
         self.setup.settle_late_changes(answering);
     }
 
-    /// The modem has rebooted: nothing of what it knew is left. Another's text can look like `RDY`, so what it was asked may
-    /// still be carried out until it answers again.
+    /// The modem has rebooted: nothing that it knew is left. But another program's text can look like `RDY`, so what it
+    /// was asked may still be carried out until it answers again.
     pub(super) fn rebooted(&mut self, sign: RebootSign, now: Instant) {
         if self.reboot.shows(sign, now) {
             self.counters.reboots += 1;
@@ -281,7 +282,7 @@ impl Modem {
         self.setup.context_gone();
     }
 
-    /// The modem may have rebooted without a word: the data session is asked about.
+    /// The modem may have rebooted without a message: the data session is asked about.
     pub(super) fn echo_is_back(&mut self) {
         self.wire_settings_are_gone();
         if self.setup.is_serving() {
@@ -322,7 +323,7 @@ impl Modem {
                 let socket = &self.sockets[id.index()];
                 let is_spoken_of = match (socket.open(), socket.opening()) {
                     (Some(open), _) => !matches!(open.flow, Flow::Transparent { .. }),
-                    // What it was pushed can come before the result of its open.
+                    // Its bytes can come before the result of its open.
                     (_, Some(opening)) => {
                         socket.mode() != Some(settings::Mode::Transparent) && opening.is_spoken_of()
                     }
@@ -336,7 +337,7 @@ impl Modem {
         self.actions.push_back(Action::ClosePort(port));
     }
 
-    /// The modem did not answer as one in command mode does: it may carry the stream on, with `AT` in it.
+    /// The modem did not answer as it would in command mode: the stream may go on, with `AT` in it.
     pub(super) fn end_unconfirmed(&mut self, port: usize, cut: Cut) {
         if let Some(id) = self.channels[port].take_unconfirmed()
             && self.sockets[id.index()].confirms_end()
@@ -447,7 +448,7 @@ impl Modem {
 
     /// Nothing brings this channel back: its port is opened anew.
     pub(super) fn silent(&mut self, port: usize, failure: Failure, now: Instant) {
-        // One that has answered before is silent itself; of others it may not be the AT port.
+        // If it has answered before, the modem is silent. Otherwise this may not be its AT port.
         let has_answered = self.channels[port].forget_modem();
         let is_next_due = !has_answered && self.port_settings[port].has_candidates;
         let rung = match is_next_due {

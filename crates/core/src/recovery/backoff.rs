@@ -12,7 +12,7 @@ pub struct Backoff {
     most: Duration,
     /// Pauses since the last success.
     count: u32,
-    /// Where chance is.
+    /// The state of the random number generator.
     chance: u64,
 }
 
@@ -27,7 +27,7 @@ impl Backoff {
         self.chance = seed;
     }
 
-    /// All is well: the next pause is the first again.
+    /// An attempt has succeeded: the next pause is the first one again.
     pub fn reset(&mut self) {
         self.count = 0;
     }

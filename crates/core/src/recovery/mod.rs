@@ -49,9 +49,9 @@ pub enum Absence {
     /// It has answered, or nothing is known yet.
     #[default]
     Present,
-    /// None of them can be opened, or none of them answers: the modem may have died before we came.
+    /// None of them can be opened, or none of them answers: the modem may have died before the start.
     Away {
-        /// Since then, or since the command was run last.
+        /// Since when, or when the command was last run.
         since: Instant,
         /// How often it was run.
         resets: u32,
@@ -59,7 +59,8 @@ pub enum Absence {
 }
 
 impl Absence {
-    /// No port can be opened. Whether the reset command is due: after `limit`, then after pauses twice as long each.
+    /// No port can be opened. Returns whether the reset command is due: after `limit`, then after pauses twice as long
+    /// each.
     pub fn wants_reset(&mut self, limit: Duration, now: Instant) -> bool {
         match self {
             Absence::Present => {
@@ -80,11 +81,11 @@ impl Absence {
     }
 }
 
-/// The pause between two runs of the reset command for ports that stay away is doubled so often, up to this.
+/// How often the pause between two runs of the reset command is doubled for ports that stay away.
 const ABSENCE_DOUBLINGS_MAX: u32 = 5;
 const ABSENCE_PAUSE_MAX: Duration = Duration::from_secs(1_800);
 
-/// Where on the ladder we are.
+/// The present rung.
 #[derive(Debug)]
 pub struct Ladder {
     highest: Rung,
@@ -106,7 +107,7 @@ pub struct Ladder {
     has_worked: bool,
     /// Between two steps that cut connections.
     backoff: Backoff,
-    /// The next of them is not taken before.
+    /// The next of these steps is not taken before this time.
     costly_from: Option<Instant>,
 }
 
@@ -129,12 +130,12 @@ impl Ladder {
         }
     }
 
-    /// Chance decides the pauses by this.
+    /// Pauses are drawn with this seed.
     pub fn set_seed(&mut self, seed: u64) {
         self.backoff.set_seed(seed);
     }
 
-    /// From now on it may go so far.
+    /// From now on it may climb to this rung.
     pub fn allow(&mut self, recovery: Recovery, has_reset_command: bool) {
         self.highest = highest(recovery, has_reset_command);
         self.rung = self.rung.min(self.highest);
@@ -187,12 +188,12 @@ impl Ladder {
         self.taken_opens = 0;
         self.heard();
         self.descend();
-        // What was done last has helped.
+        // The last step has helped.
         self.backoff.reset();
         self.costly_from = None;
     }
 
-    /// Bytes came from a far end: the data session is alive.
+    /// Bytes came from a server: traffic gets through the data session.
     pub fn heard(&mut self) {
         self.dead_opens = 0;
         self.dead_since = None;
@@ -244,7 +245,7 @@ impl Ladder {
                     "the module refuses every open with 552 although opens have worked: it needs a reboot",
                 ),
                 _ => (
-                    // It harms no client then, though it is unlikely to help.
+                    // This harms no client, though it is unlikely to help.
                     if others_stand { Rung::Resync } else { Rung::Session },
                     "the module refuses every open with 552 although opens have worked: it needs a reboot, which \
                      --recovery reboot would allow",
@@ -267,8 +268,8 @@ impl Ladder {
         }
     }
 
-    /// An open was ended after it had hung for so long, because its client had left. Impatient clients must not
-    /// hide that nothing gets through: what adds up counts as an open that timed out.
+    /// An open was ended after it had hung for this long, because its client had left. Impatient clients must not hide
+    /// that no traffic gets through: such times add up, and count as an open that timed out.
     pub fn open_abandoned(
         &mut self,
         hung: Duration,

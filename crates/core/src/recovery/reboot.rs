@@ -17,7 +17,7 @@ pub enum Reboot {
     None,
     /// AT+CFUN=1,1 is due on the next channel that takes commands.
     Due,
-    /// It has said that it reboots, or been told to, and has answered nothing since.
+    /// It has reported that it reboots, or was made to, and has answered nothing since.
     UnderWay {
         /// Nothing is sent to it before this time, if that is still to come.
         quiet_until: Option<Instant>,
@@ -50,7 +50,8 @@ impl Reboot {
         is_due
     }
 
-    /// The modem shows that it reboots. Whether this is the first sign of it: several report the same reboot.
+    /// The modem shows that it reboots. Returns whether this is the first sign of it: several signs report the same
+    /// reboot.
     pub fn shows(&mut self, sign: RebootSign, now: Instant) -> bool {
         let is_first = !matches!(self, Reboot::UnderWay { .. });
         let pause = match sign {

@@ -14,7 +14,7 @@ use crate::byte_queue::ByteQueue;
 use crate::modem::Carried;
 use crate::settings::Tunnel;
 
-/// Names a client while it lives.
+/// Names a client as long as it is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub usize);
 
@@ -25,13 +25,13 @@ pub struct Client {
     pub number: u64,
     /// The tunnel that it came through.
     pub tunnel: Arc<Tunnel>,
-    /// Who it is, for logs.
+    /// Its address or process, for logs.
     pub peer: String,
     /// Where in the diagram it is.
     pub state: ClientState,
     /// It has sent its last byte.
     pub finished: bool,
-    /// The client is gone: it would not read what we write.
+    /// It has closed both directions: it would not read what is written to it.
     pub gone: bool,
     /// How many bytes of it could not be delivered: it must not end cleanly.
     pub undelivered: u64,
@@ -66,7 +66,7 @@ pub enum ClientState {
     Attached {
         /// The socket.
         socket: SocketId,
-        /// The far end is there.
+        /// The socket is open.
         open: bool,
         /// What the module had taken and given when that was last looked at.
         carried: Carried,
@@ -76,7 +76,7 @@ pub enum ClientState {
         /// What is left.
         rest: ByteQueue,
     },
-    /// It has been given the end; its own is awaited.
+    /// It has been given the end, and has not closed yet.
     Lingering,
 }
 

@@ -1,7 +1,7 @@
-//! Clients attached to sockets: the waiting line, half-closes, ends, and every limit of time.
+//! Clients attached to sockets: waiting for one, half-closes, ends, and every limit of time.
 //!
-//! This is the object that the event loop holds: it passes on what happened, moves the bytes that are
-//! offered, and does the actions that are asked for. The modem is inside.
+//! The event loop holds the [`Relay`]: it reports what happened, moves the bytes that are offered, and does the actions
+//! that are asked for. The modem is inside.
 
 mod client;
 mod probe;
@@ -38,7 +38,7 @@ pub struct Relay {
     accepted_clients: u64,
     /// Clients without a socket, in the order of their arrival.
     waiting: VecDeque<ClientId>,
-    /// Whose each socket is.
+    /// The client of each socket.
     client_of: [Option<ClientId>; SOCKET_COUNT],
     actions: VecDeque<Action>,
     ending: Ending,
@@ -49,7 +49,7 @@ pub struct Relay {
     failure: Option<Failure>,
     /// `connect`: the cause of a failed open is being looked for.
     probe: Option<Probe>,
-    /// What each tunnel has done: the configured ones in order, then those that still have clients.
+    /// What each tunnel has done: the configured ones in order, then removed ones that still have clients.
     accounts: Vec<Account>,
     /// When the data session came up, or went down.
     session_since: Instant,
@@ -150,7 +150,7 @@ impl Relay {
         let limit = tunnel.limits.max_clients;
         let is_its = |client: &&Client| Arc::ptr_eq(&client.tunnel, tunnel);
         let of_tunnel = || self.clients.iter().flatten().filter(is_its).count();
-        // What is still to be done for an old client must not meet a new one of the same name.
+        // Actions for an old client must not reach a new one with the same id.
         self.ending == Ending::Not
             && self.actions.is_empty()
             && self.waiting.len() < LINE_MAX
@@ -167,7 +167,7 @@ impl Relay {
         match client.state {
             ClientState::Silent => client.early.room(),
             ClientState::Waiting => 0,
-            // Room comes in small pieces while the port is busy; what is queued lasts until they are one.
+            // While the port is busy, room comes in small pieces. What is queued lasts until there is more.
             ClientState::Attached { socket, .. } => match self.modem.room(socket) {
                 room if room < CLIENT_READ_MIN_BYTES => 0,
                 room => room,
@@ -257,7 +257,7 @@ impl Relay {
             }
             ClientState::Attached { socket, .. } => {
                 let taken = self.modem.send(*socket, bytes, now);
-                // The far end may have closed in this very turn.
+                // The server may have closed in this turn.
                 client.undelivered += (bytes.len() - taken) as u64;
             }
             ClientState::Waiting | ClientState::Ending { .. } | ClientState::Lingering => {
@@ -346,7 +346,7 @@ impl Relay {
         self.settle(now);
     }
 
-    /// The client's system still holds so many of the bytes that were written to it; 0 where that is unknown.
+    /// How many of the bytes that were written to the client its system still holds; 0 where that is unknown.
     fn client_queue(&mut self, id: ClientId, bytes: usize, now: Instant) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         let taken = Taken { at: now, bytes: client.down_bytes.saturating_sub(bytes as u64) };
@@ -471,7 +471,7 @@ impl Relay {
                 let status = if self.settings.is_single { self.last_end } else { Kind::Done };
                 self.begin_release(status, now);
             }
-            // What was just done may have come to something already.
+            // What was just done may have results already.
             match self.modem.poll_event() {
                 Some(event) => self.event(event, now),
                 None => break,
@@ -567,7 +567,7 @@ impl Relay {
         true
     }
 
-    /// The socket has ended: what is left of it belongs to the client alone.
+    /// The socket has ended: its last bytes are moved to the client.
     fn socket_ended(&mut self, socket: SocketId, end: End, now: Instant) {
         let Some(id) = self.client_of[socket.index()].take() else { return };
         self.note_carried(id, now);
@@ -593,7 +593,7 @@ impl Relay {
         }
     }
 
-    /// A client whose stream ended in order, as far as it has taken its bytes.
+    /// Ends a client whose stream ended in order, once it has taken all bytes.
     fn conclude(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients[id.0].as_mut() else { return };
         match &client.state {
@@ -616,14 +616,14 @@ impl Relay {
         }
     }
 
-    /// A client that has read everything up to the end, and whose own last bytes were not taken.
+    /// Ends a client that has read everything, but whose own last bytes the module did not take.
     fn end_with_loss(&mut self, id: ClientId, now: Instant) {
         let lost = self.get(id).map_or(0, |client| client.undelivered);
         let reason = format!("the far end closed and did not take the last {lost} bytes of the client");
         self.reset(id, &reason, Kind::StreamCut, now);
     }
 
-    /// Counts what the module has taken of an attached client and given for it: that moves as well.
+    /// Counts what the module has taken from an attached client and given to it: that is movement too.
     fn note_carried(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients[id.0].as_mut() else { return };
         let ClientState::Attached { socket, carried, .. } = &mut client.state else { return };
@@ -638,7 +638,7 @@ impl Relay {
         account_of(&mut self.accounts, &client.tunnel).moved_up(taken);
     }
 
-    /// What follows for an attached client from its state and that of its socket.
+    /// Does what an attached client's state and that of its socket call for.
     fn look_after(&mut self, id: ClientId, now: Instant) {
         self.note_carried(id, now);
         let loses = self.modem.loses_unread_bytes();
@@ -749,7 +749,7 @@ impl Relay {
         };
         let stall = client.stall.and_then(|stall| {
             let is_stuck = client.socket().is_some_and(|socket| self.modem.holds_up_its_relief(socket));
-            // Slowly read is not enough where everybody else waits until all of it is.
+            // A client that reads slowly is not spared where all others wait until it has read everything.
             let (from, length) = match is_stuck {
                 true => (stall.since, limits.stall_timeout.min(RELIEF_MAX)),
                 false => (stall.moved, limits.stall_timeout),
@@ -813,7 +813,7 @@ impl Relay {
         self.ended(status, now);
     }
 
-    /// Ends a client so that it notices.
+    /// Resets a client, so that it does not take this for an end.
     fn reset(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
         let Some(client) = self.remove(id) else { return };
         log::warn!("{} [{status}]", self.account(&client, reason, now));
@@ -937,7 +937,7 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long a half-closed client must have been quiet before its socket is taken back for those who wait.
 const RECLAIM_AFTER: Duration = Duration::from_secs(5);
 
-/// For so long a client that does not read may hold up the answer that would let the others go on without it.
+/// For this long, a client that does not read may hold up the answer that would let the others go on without it.
 const RELIEF_MAX: Duration = Duration::from_secs(1);
 
 /// How long a client may take to close after it has been given the end.
@@ -949,11 +949,11 @@ const LINGER_AT_THE_END: Duration = Duration::from_secs(1);
 /// How long nothing of what a half-closed client has sent may be taken.
 const UNSENT_LIMIT: Duration = SEND_STUCK_LIMIT;
 
-/// How often it is looked whether a half-closed client has closed fully: the longer it is quiet the rarer.
+/// How often to look whether a half-closed client has closed fully: the longer it is quiet, the less often.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(100);
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(5);
 
-/// How long the modem may take to be left as it was found: so long, and so long beyond --shutdown-timeout.
+/// How long it may take to leave the modem as it was found: at most, and at most after --shutdown-timeout.
 const RELEASE_LIMIT: Duration = Duration::from_secs(45);
 const RELEASE_EXTRA: Duration = Duration::from_secs(5);
 

@@ -1,5 +1,5 @@
-//! A new configuration for tunnels that are in use: connections of tunnels that are unchanged, and those that are
-//! open under old settings, live on.
+//! A new configuration for tunnels that are in use: connections of unchanged tunnels, and those that are open under old
+//! settings, go on.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,7 +24,7 @@ impl Relay {
             return Err(Reluctance::Never("the daemon is about to end".into()));
         }
         for tunnel in &mut new.tunnels {
-            // One that was changed and is changed back while somebody holds it is the same again.
+            // A tunnel that was changed and is changed back while a client holds it is the same again.
             if let Some(unchanged) = self.accounts.iter().find(|account| account.tunnel == *tunnel) {
                 *tunnel = unchanged.tunnel.clone();
             }
@@ -59,7 +59,7 @@ impl Relay {
         }
     }
 
-    /// The configured tunnels come first. Others are kept as long as somebody holds them.
+    /// The configured tunnels come first. Others are kept as long as a client holds them.
     fn rearrange_accounts(&mut self) {
         let mut old = std::mem::take(&mut self.accounts);
         for tunnel in &self.settings.tunnels {

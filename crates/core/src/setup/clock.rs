@@ -9,9 +9,9 @@ use crate::at::answers::{Answer, Clock};
 /// How far AT+QNTP is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NetworkTime {
-    /// Asked for; the URC is awaited.
+    /// It was asked for; the URC is awaited.
     Awaited,
-    /// It came, with 0 or the reason why the clock was not set.
+    /// The URC came, with 0 or the reason why the clock was not set.
     Told(u16),
 }
 
@@ -84,7 +84,7 @@ impl SetUp {
     }
 }
 
-/// What is to be thought of the modem's clock.
+/// Whether the modem's clock can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockFinding {
     /// It is plausible.

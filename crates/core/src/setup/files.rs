@@ -12,13 +12,13 @@ use crate::failure::Failure;
 /// What is known of the files in the module while they are looked after.
 #[derive(Debug, Default)]
 pub struct Files {
-    /// They are there by name and size: their bytes are to be compared.
+    /// Listed with the right name and size: their bytes are to be compared.
     pub(super) unread: Vec<File>,
-    /// They are to be deleted.
+    /// To be deleted.
     pub(super) wrong: Vec<AtText>,
-    /// They are to be stored.
+    /// To be stored.
     pub(super) missing: Vec<File>,
-    /// One was stored and came to be something else; it is being deleted.
+    /// Why a file that was stored is not the right one; it is being deleted.
     pub(super) spoiled: Option<Failure>,
 }
 
@@ -28,7 +28,7 @@ pub struct Files {
 pub struct LateChange {
     /// The port that it was sent on. When that answers, it has been carried out.
     port: usize,
-    /// When it has been, where that port does not answer and another does.
+    /// When it counts as carried out, where that port does not answer and another does.
     over_at: Option<Instant>,
 }
 
@@ -52,7 +52,7 @@ impl SetUp {
         self.go_or_skip(given, SetupStep::LookAtClock);
     }
 
-    /// A command was given up on this port. Where it changes a file, nothing shows yet what will be there.
+    /// A command was given up on this port. If it changes a file, it is unknown what will be stored.
     pub fn file_change_given_up(&mut self, port: usize, command: &Command) {
         let changes_file = match command {
             Command::Upload { .. } => true,
@@ -61,7 +61,7 @@ impl SetUp {
         };
         if changes_file {
             self.late_changes.push(LateChange { port, over_at: None });
-            // What brings the port back may have become the content of the file, and be as long.
+            // The bytes of the resync may have become the content of the file, with the right length.
             self.compared_at = None;
         }
     }

@@ -71,15 +71,15 @@ pub struct SetUp {
     found_active: bool,
     /// The reason for waiting that was logged last: it is logged once.
     said: Option<String>,
-    /// There was one since the start, with this modem.
+    /// There has been a session since the start, with this modem.
     has_stood: bool,
     /// Since when there has been no session.
     down_since: Instant,
     /// Failed attempts in a row.
     failures: u32,
-    /// Between two of them.
+    /// The pause between two of them.
     backoff: Backoff,
-    /// What is being done about the files in the modem.
+    /// The files in the modem, while they are compared and stored.
     files: Files,
     /// Changes of files that were given up, and may still be carried out.
     late_changes: Vec<LateChange>,
@@ -105,7 +105,7 @@ pub struct SetUp {
     doubt: Doubt,
     /// What the modem's shared settings were.
     found: Found,
-    /// Several TLS settings go into one line; until the module has shown that this does not work.
+    /// Whether several TLS settings go into one line, until the module has shown that this does not work.
     joins: Joins,
     /// Steps whose command was not answered since it last was, and how often.
     unanswered: Vec<(SetupStep, u32)>,
@@ -187,7 +187,7 @@ impl std::fmt::Display for Address {
 /// Whether a data session that is in use may be gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// Nothing speaks against it.
+    /// Nothing contradicts it.
     None,
     /// An open was refused for want of one: AT+QIACT? is due.
     Due,
@@ -279,7 +279,7 @@ impl SetUp {
         }
     }
 
-    /// That line was not answered. Whether it counts as refused from now on.
+    /// That line was not answered. Returns whether it counts as refused from now on.
     pub fn context_unanswered(&mut self, index: usize) -> bool {
         if let Some(context) = self.contexts.get_mut(index) {
             // What was read before may be changed until it answers again.
@@ -289,7 +289,7 @@ impl SetUp {
         self.contexts_unanswered >= UNANSWERED_MAX
     }
 
-    /// Settings of a context cannot be established. Whether the set-up was waiting for them, and goes on.
+    /// Settings of a context cannot be established. Returns whether the set-up was waiting for them, and goes on.
     pub fn goes_on_without_context(&mut self) -> bool {
         let goes_on = self.step == SetupStep::Contexts;
         if goes_on {
@@ -315,7 +315,7 @@ impl SetUp {
         self.doubt
     }
 
-    /// Something speaks against the session.
+    /// Something contradicts the session.
     pub fn doubt_arises(&mut self) {
         if self.doubt == Doubt::None {
             self.doubt = Doubt::Due;
@@ -351,7 +351,7 @@ impl SetUp {
         matches!(self.step, SetupStep::Ended | SetupStep::Deactivate)
     }
 
-    /// A data session of ours that is active is to be torn down: it carries nothing.
+    /// A data session of ours that is reported active is to be torn down: no traffic gets through.
     pub fn rebuild_is_due(&mut self) {
         self.rebuild = true;
     }
@@ -456,7 +456,7 @@ impl SetUp {
         seconds.checked_add(i64::try_from(passed).ok()?)
     }
 
-    /// The command of this step was not answered: how often in a row.
+    /// The command of this step was not answered. Returns how often in a row.
     fn missed(&mut self, step: SetupStep) -> u32 {
         match self.unanswered.iter_mut().find(|(missed, _)| *missed == step) {
             Some((_, times)) => {
@@ -649,7 +649,7 @@ impl SetUp {
             }
             SetupStep::Shared { alone } => {
                 self.found.learn(&lines);
-                // One that is never answered holds up the others for long.
+                // A command that is never answered holds up the others for long.
                 let is_refused = refused.is_some() && !self.never_answers(SetupStep::Shared { alone: None });
                 match next_alone(alone, is_refused, SHARED.len()) {
                     Some(index) => self.go(SetupStep::Shared { alone: Some(index) }),
@@ -837,7 +837,7 @@ impl SetUp {
     pub fn contexts_made(&mut self, given: &Given<'_>, made: Result<(), Failure>, now: Instant) {
         match made {
             Ok(()) => self.go(SetupStep::Shared { alone: None }),
-            // What did before can have been misheard now.
+            // What worked before may have been garbled now.
             Err(failure) => self.failed(given, failure, !self.has_stood, now),
         }
     }
@@ -900,7 +900,7 @@ fn next_alone(alone: Option<usize>, is_refused: bool, count: usize) -> Option<us
     (next < count).then_some(next)
 }
 
-/// A command that was not answered so often in a row is not sent any more, where it can be done without.
+/// A command that was not answered this often in a row is not sent any more, if the set-up can do without it.
 pub(super) const UNANSWERED_MAX: u32 = 3;
 
 /// The pause after a failed attempt, doubled up to the limit.

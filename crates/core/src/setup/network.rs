@@ -155,7 +155,7 @@ impl SetUp {
             Some(Registration::Denied) => "the network denied the registration",
             Some(Registration::Searching) => "the modem searches for a network",
             Some(_) => "the modem is not registered in a network",
-            // It is asked again after a pause that grows.
+            // The question is repeated after a growing pause.
             None => {
                 let message =
                     "the modem does not tell whether it is registered (AT+CREG?, AT+CGREG?, AT+CEREG?)";

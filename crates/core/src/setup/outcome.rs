@@ -1,4 +1,4 @@
-//! How the set-up comes out: up, failed for now, lost again, and at the end released.
+//! How the set-up ends: up, failed for now, lost again, and released at the end.
 
 use std::time::Instant;
 
@@ -8,8 +8,8 @@ use crate::failure::{Cut, Failure};
 use crate::settings::Wait;
 
 impl SetUp {
-    /// A step of the set-up was not answered; the channel is being brought back, and the step is repeated. A port that
-    /// was lost or a modem that rebooted would have answered no other command either.
+    /// A step of the set-up was not answered; a resync is under way, and the step is repeated. A port that was lost or
+    /// a modem that rebooted would have answered no other command either.
     pub fn not_answered(&mut self, given: &Given<'_>, cut: Cut, now: Instant) {
         if self.asked != self.step {
             return;
@@ -22,12 +22,12 @@ impl SetUp {
                 self.effects.push_back(Effect::Released);
             }
             SetupStep::Activate | SetupStep::TearDown => {
-                // It was inactive before, so whatever comes of this is ours.
+                // It was inactive before, so an active session is ours.
                 self.activated |= self.step == SetupStep::Activate;
                 let message = "no data session: the modem did not answer its activation".to_owned();
                 self.failed(given, Failure::new(Kind::NoDataSession, message), false, now);
             }
-            // It cannot be read, whatever is there.
+            // The file cannot be read.
             SetupStep::Compare => self.compared(None, &[]),
             // It may be carried out all the same, and late.
             SetupStep::Upload | SetupStep::DeleteFile => self.go(SetupStep::ListFiles),

@@ -427,13 +427,13 @@ enum ContextState {
 /// How much depends on a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
-    /// Whether the far end is who it should be.
+    /// Whether the server is the right one.
     Trust,
     /// What the user has asked for.
     Asked,
     /// It must be so where the module takes it.
     IfItCan,
-    /// Nothing that is promised.
+    /// Nothing that is promised depends on it.
     Wish,
 }
 
@@ -489,7 +489,7 @@ impl Setting {
         setting
     }
 
-    /// Where nothing is wanted in the common list, it is looked at first: it may be somebody's.
+    /// Where nothing is wanted in the common list, it is read first: the entry may be another program's.
     fn initial_state(&self) -> ContextState {
         if self.ca_id.is_some() && self.may_lack { ContextState::Written } else { ContextState::Due }
     }
@@ -531,7 +531,7 @@ impl Setting {
         }
     }
 
-    /// Whether a connection without it would not be what the user asked for.
+    /// Whether a connection needs it to be what the user asked for.
     pub fn is_needed(&self) -> bool {
         matches!(self.need, Need::Trust | Need::Asked) && !self.may_lack
     }
@@ -548,7 +548,7 @@ impl Setting {
         self.state == ContextState::Refused
     }
 
-    /// Why the value that it has must stay as it is. Files of ours in the common list are ours to take away.
+    /// Why its present value must stay. Our own files may be removed from the common list.
     fn cannot_be_changed(&self, value: &str, owns_chain: bool) -> Option<String> {
         let path = file_in(value);
         let is_ours = owns_chain || path.is_empty() || is_ours(path);
@@ -622,7 +622,7 @@ impl File {
         FileSum::of_content(&self.content)
     }
 
-    /// What came of its upload: the answer to AT+QFUPL.
+    /// What the answer to AT+QFUPL shows about its upload.
     pub fn upload_answered(&self, outcome: Option<&CommandOutcome>, lines: &[String]) -> Upload {
         match (FileSum::first(lines), outcome) {
             (Some(sum), Some(CommandOutcome::Ok)) if sum == self.sum() => Upload::Whole,
@@ -637,16 +637,16 @@ impl File {
     }
 }
 
-/// What came of the upload of a file.
+/// The result of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upload {
-    /// It is there, whole.
+    /// It is stored, whole.
     Whole,
-    /// There was a file of this name, and it is as it was.
+    /// There was a file of this name already, which is unchanged.
     Exists,
-    /// This is there instead of it, or a refusal came after it.
+    /// This was stored instead of it, or a refusal came after it.
     Different(FileSum),
-    /// The module does not report what is there.
+    /// The module does not report what was stored.
     Unconfirmed,
 }
 
@@ -1071,7 +1071,7 @@ mod tests {
         for (line, outcome, wanted) in [
             (right, Some(CommandOutcome::Ok), Upload::Whole),
             (wrong, Some(CommandOutcome::Ok), different(2, 0x1234)),
-            // A part is stored all the same.
+            // A part of it is stored all the same.
             (wrong, cme("421"), different(2, 0x1234)),
             (right, cme("421"), different(3, 0x4434)),
             ("", cme("407"), Upload::Exists),

@@ -18,7 +18,7 @@ impl Bench {
         Bench { setup: SetUp::new(true, now()), settings, effects: Vec::new(), now: now() }
     }
 
-    /// At this step, whatever led there.
+    /// At this step, without the steps before it.
     fn at(step: SetupStep) -> Self {
         let mut bench = Bench::new(settings::Modem::default());
         bench.setup.go(step);
