@@ -179,15 +179,19 @@ impl Profile {
         let mut parts = Vec::new();
         for line in lines {
             let line = line.trim();
+            // Some answer AT+CGMR as `+CGMR: …`, and AT+CGMM likewise. Other such lines are URCs.
+            let line = match line.strip_prefix('+').map(|line| line.split_once(": ")) {
+                None => line,
+                Some(Some(("CGMM" | "CGMR" | "GMM" | "GMR", value))) => value,
+                Some(_) => continue,
+            };
             // NB-IoT and 2G modules answer `Quectel_Ltd`, `Quectel_BC660K-GL`, `Revision: …`.
             let is_maker = ["Quectel", "Quectel_Ltd"].iter().any(|maker| line.eq_ignore_ascii_case(maker));
             if line.is_empty() || is_maker || line.starts_with("AT") {
                 continue;
             }
             let line = line.strip_prefix("Quectel_").unwrap_or(line);
-            let revision = line.strip_prefix("Revision:").unwrap_or(line).trim();
-            // Some answer AT+CGMR as `+CGMR: …`, and AT+CGMM likewise.
-            parts.push(revision.split_once(": ").map_or(revision, |(_, rest)| rest).to_owned());
+            parts.push(line.strip_prefix("Revision:").unwrap_or(line).trim().to_owned());
         }
         if parts.is_empty() {
             return;
@@ -525,6 +529,7 @@ mod tests {
         assert_eq!((profile.model.as_str(), profile.identity_is_incomplete()), ("EG915QNALA", false));
         assert!(identified("Quectel\nEC20F").identity_is_incomplete());
         assert_eq!(identified("+CGMM: BG96\n+CGMR: BG96MAR02A07M1G").name, "BG96 BG96MAR02A07M1G");
+        assert_eq!(identified("Quectel\n+QIND: SMS DONE\nEC20F\nRevision: EC20R1").name, "EC20F EC20R1");
         assert!(identified("").identity_is_incomplete());
     }
 
