@@ -215,6 +215,11 @@ impl Modem {
         self.faults.answer_delay = delay;
     }
 
+    /// The delay of the next answer.
+    pub fn answer_delay(&self) -> Duration {
+        self.faults.answer_delay
+    }
+
     /// Removes all faults that are set, except a stall.
     pub fn calm_down(&mut self) {
         let stalled_until = self.faults.stalled_until;

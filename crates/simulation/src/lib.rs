@@ -657,7 +657,7 @@ impl Simulation {
             Fault::WearOutPdp => self.modem.wear_out_pdp(1, now),
             Fault::Reboot => self.modem.reboot(now),
             Fault::OtherProgram(bytes) => {
-                self.meddled_at = Some(now.max(self.stalled_until));
+                self.meddled_at = Some(now.max(self.stalled_until) + self.modem.answer_delay());
                 let port = self.wires.len();
                 self.modem.received(port, &bytes, now, &mut self.network);
             }
