@@ -107,6 +107,11 @@ impl Modem {
     /// Whether this URC of a socket counts, which has come by this port: not if it is a copy of one that
     /// comes by another. What the module does decides, not what it was set to.
     pub(super) fn is_listened_to(&mut self, port: usize, id: SocketId, urc: Urc, now: Instant) -> bool {
+        if matches!(urc, Urc::Pushed(_, length) if length > 0) && self.sockets[id.index()].may_be_stale(port)
+        {
+            self.break_off(id, Cut::Unheard);
+            return false;
+        }
         let speaks = |port: usize| self.channels[port].speaks();
         let socket = &mut self.sockets[id.index()];
         let opener = socket.opened_by();

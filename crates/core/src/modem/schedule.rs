@@ -416,6 +416,7 @@ impl Modem {
     fn open_command(&mut self, port: usize, id: SocketId, now: Instant) -> Option<Command> {
         let pushes_count = self.pushes_count();
         let speaks_by = self.speaks_by(port);
+        let streams = self.channels_that(|channel| channel.stream().is_some());
         let (ssl, generation) = self.context_of(id).map(|context| (context.id, context.generation))?;
         let socket = &mut self.sockets[id.index()];
         let tunnel = socket.tunnel()?.clone();
@@ -424,7 +425,7 @@ impl Modem {
             true => std::time::Duration::from_secs(OPEN_MAX_SECONDS),
             false => timeout.max(std::time::Duration::from_secs(1)),
         };
-        let opener = Opener { port, speaks_by, generation, patience, pushes_count };
+        let opener = Opener { port, speaks_by, generation, patience, pushes_count, streams };
         let mode = socket.open_sent(opener, now);
         let negotiate = std::time::Duration::from_secs(negotiate_seconds(timeout));
         Some(Command::Open {

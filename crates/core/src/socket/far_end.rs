@@ -145,7 +145,11 @@ impl FarEnd {
                 let sign = if *cut == Cut::SendRefused { Sign::Both } else { Sign::Closed };
                 *self = FarEnd::Unconfirmed { sign, question: Question::default() };
             }
-            FarEnd::Emptying { question, .. } => question.hasten(now),
+            FarEnd::Emptying { question, .. } => {
+                // The pause after the next answer is the shortest again.
+                question.answers = 0;
+                question.hasten(now);
+            }
             FarEnd::Gone => {}
         }
     }

@@ -72,6 +72,9 @@ pub struct Socket {
     /// The channels (a bit each) on which a command about it was given up. Until they answer again, the modem may still
     /// carry it out.
     unanswered: u32,
+    /// The channels (a bit each) that were streams when its open left, and have not answered since. Bytes that follow the
+    /// end of such a stream may have been pushed for the number's previous connection.
+    stale: u32,
     /// Which port's URCs count for it.
     pub listening: Listening,
     /// The channel that it was opened by.
@@ -203,6 +206,7 @@ impl Socket {
             is_attached: false,
             busy: None,
             unanswered: 0,
+            stale: 0,
             listening: Listening::default(),
             opened_by: None,
             only_announces: false,
@@ -383,6 +387,7 @@ impl Socket {
     /// These channels (a bit each) answer again, so every command that was given up on them has been carried out by
     /// now. It may have opened a socket that has become free meanwhile.
     pub fn channels_answer(&mut self, answering: u32) {
+        self.stale &= !answering;
         let late = self.unanswered & answering;
         if late == 0 || self.phase == Phase::Unknown {
             return;
@@ -396,6 +401,11 @@ impl Socket {
     }
 
     // Receiving.
+
+    /// Whether bytes that are pushed by this channel may be for the number's previous connection.
+    pub fn may_be_stale(&self, port: usize) -> bool {
+        self.stale & (1 << port) != 0 && self.listening.port() != Some(port)
+    }
 
     /// The URC `recv` without a length.
     pub fn announced(&mut self) {

@@ -131,6 +131,8 @@ pub struct Opener {
     pub patience: Duration,
     /// What is pushed comes to us, and no other program's text can look like it.
     pub pushes_count: bool,
+    /// The channels that are streams, a bit each.
+    pub streams: u32,
 }
 
 impl Opening {
@@ -211,6 +213,7 @@ impl Socket {
         }
         self.listening.expect(opener.speaks_by);
         self.opened_by = Some(opener.port);
+        self.stale = opener.streams;
         // Bytes that are pushed to a port that is not ours are lost; bytes that wait in the module are not.
         self.only_announces = self.mode() == Some(Mode::Push) && !opener.pushes_count;
         match self.mode() {

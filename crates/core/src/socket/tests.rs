@@ -22,7 +22,14 @@ fn tunnel(mode: Mode) -> Arc<Tunnel> {
 }
 
 fn opener() -> Opener {
-    Opener { port: 0, speaks_by: None, generation: 7, patience: Duration::from_secs(60), pushes_count: true }
+    Opener {
+        port: 0,
+        speaks_by: None,
+        generation: 7,
+        patience: Duration::from_secs(60),
+        pushes_count: true,
+        streams: 0,
+    }
 }
 
 fn opening(mode: Mode, now: Instant) -> Socket {

@@ -395,6 +395,32 @@ fn learning_the_name_of_a_port_breaks_nothing_that_comes_by_it() {
     }
 }
 
+/// Copies of what one connection was pushed came after the end of a stream on another port. They were read when the number
+/// belonged to the next connection, and its client received them.
+#[test]
+fn what_follows_the_end_of_a_stream_is_not_for_a_connection_that_was_opened_meanwhile() {
+    for (quirk, is_named, seed) in runs() {
+        for late in (0..16).map(|step| 4_200 + 150 * step) {
+            let says = |bytes, ends| {
+                let says = Says::Pattern { bytes, seed };
+                Behaviour { says, ends: Ends::After(millis(ends)), ..Behaviour::sink() }
+            };
+            let pushed = |at| Connection::new(Mode::Push).at(millis(at)).far_end(says(1_500, 300));
+            let mut sim = stubborn(quirk, is_named, seed)
+                .settings(|settings| settings.sockets = IdSet::first(2))
+                .connect(Connection::new(Mode::Transparent).at(seconds(3)).far_end(says(100, 300)))
+                .connect(pushed(3_600))
+                .connect(pushed(late))
+                .start();
+            // What each client receives is looked at in every run.
+            sim.run_to_the_end(seconds(90));
+            let name = format!("{quirk}, named {is_named}, seed {seed}, {late} ms");
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{name}");
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{name}");
+        }
+    }
+}
+
 /// The port by which data of sockets is pushed does not become a stream, or their clients would get nothing meanwhile.
 #[test]
 fn a_stream_leaves_the_ports_alone_that_carry_urcs_of_others() {
