@@ -180,9 +180,9 @@ impl Profile {
         for line in lines {
             let line = line.trim();
             // Some answer AT+CGMR as `+CGMR: …`, and AT+CGMM likewise. Other such lines are URCs.
-            let line = match line.strip_prefix('+').map(|line| line.split_once(": ")) {
+            let line = match line.strip_prefix('+').map(|line| line.split_once(':')) {
                 None => line,
-                Some(Some(("CGMM" | "CGMR" | "GMM" | "GMR", value))) => value,
+                Some(Some(("CGMM" | "CGMR" | "GMM" | "GMR", value))) => value.trim(),
                 Some(_) => continue,
             };
             // NB-IoT and 2G modules answer `Quectel_Ltd`, `Quectel_BC660K-GL`, `Revision: …`.
@@ -191,7 +191,8 @@ impl Profile {
                 continue;
             }
             let line = line.strip_prefix("Quectel_").unwrap_or(line);
-            parts.push(line.strip_prefix("Revision:").unwrap_or(line).trim().to_owned());
+            let value = line.strip_prefix("Revision:").unwrap_or(line).trim();
+            parts.push(value.split_once(": ").map_or(value, |(_, value)| value).to_owned());
         }
         if parts.is_empty() {
             return;
@@ -528,7 +529,7 @@ mod tests {
         let profile = identified("EG915QNALA\nEG915QNALAR01A01M02");
         assert_eq!((profile.model.as_str(), profile.identity_is_incomplete()), ("EG915QNALA", false));
         assert!(identified("Quectel\nEC20F").identity_is_incomplete());
-        assert_eq!(identified("+CGMM: BG96\n+CGMR: BG96MAR02A07M1G").name, "BG96 BG96MAR02A07M1G");
+        assert_eq!(identified("+CGMM:BG96\n+CGMR: BG96MAR02A07M1G").name, "BG96 BG96MAR02A07M1G");
         assert_eq!(identified("Quectel\n+QIND: SMS DONE\nEC20F\nRevision: EC20R1").name, "EC20F EC20R1");
         assert!(identified("").identity_is_incomplete());
     }

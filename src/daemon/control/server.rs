@@ -153,7 +153,10 @@ impl Server {
             return false;
         }
         let mut stream = match self.listener.accept() {
-            Ok(Some((stream, _))) => stream,
+            Ok(Some((stream, _))) => {
+                self.attention = Attention::Now;
+                stream
+            }
             Ok(None) => {
                 self.attention = Attention::AfterEvent;
                 return false;
@@ -444,6 +447,20 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(replies.next().unwrap().unwrap(), r#"{"reply":"opened","connection":1,"code":0}"#);
         }
+    }
+
+    #[test]
+    fn an_accept_that_was_put_off_is_due_once() {
+        let mut fixture = Fixture::new();
+        fixture.server.attention = Attention::At(fixture.now);
+        assert_eq!(fixture.server.next_deadline(), Some(fixture.now));
+        // As many as there is room for: the listener is not looked at after the last one.
+        let streams: Vec<UnixStream> =
+            (0..CONNECTIONS_MAX).map(|_| UnixStream::connect(fixture.server.path()).unwrap()).collect();
+        for _ in &streams {
+            fixture.accept();
+        }
+        assert_eq!(fixture.server.next_deadline(), Some(fixture.now + IDLE_LIMIT));
     }
 
     #[test]

@@ -151,6 +151,9 @@ impl Modem {
     /// A command will never have its answer; the modem may carry it out all the same, and late.
     pub(super) fn unanswered(&mut self, port: usize, in_flight: InFlight, cut: Cut, now: Instant) {
         self.setup.file_change_given_up(port, &in_flight.command);
+        if let Origin::Context(index) = in_flight.origin {
+            self.setup.context_interrupted(index);
+        }
         match in_flight.origin {
             Origin::Liveness | Origin::Reboot => {}
             // A lost port or a reboot is no fault of the command.

@@ -109,8 +109,6 @@ pub struct SetUp {
     joins: Joins,
     /// Steps whose command was not answered since it last was, and how often.
     unanswered: Vec<(SetupStep, u32)>,
-    /// Settings of SSL contexts that were not answered in a row.
-    contexts_unanswered: u32,
     /// What this module can do, as far as it has reported.
     profile: Profile,
     /// The SSL contexts of the tunnels.
@@ -226,7 +224,6 @@ impl SetUp {
             doubt: Doubt::None,
             joins: Joins { writing: true, asking: true },
             unanswered: Vec::new(),
-            contexts_unanswered: 0,
             profile: Profile::unknown(),
             contexts: Vec::new(),
             effects: VecDeque::new(),
@@ -272,21 +269,22 @@ impl SetUp {
         owns_chain: bool,
         now: Instant,
     ) -> Reading {
-        self.contexts_unanswered = 0;
         match self.contexts.get_mut(index) {
             Some(context) => context.answered(refusal, lines, &mut self.joins, owns_chain, now),
             None => Reading::Unfinished,
         }
     }
 
+    /// That line was given up, for whatever reason.
+    pub fn context_interrupted(&mut self, index: usize) {
+        if let Some(context) = self.contexts.get_mut(index) {
+            context.interrupted();
+        }
+    }
+
     /// That line was not answered. Returns whether it counts as refused from now on.
     pub fn context_unanswered(&mut self, index: usize) -> bool {
-        if let Some(context) = self.contexts.get_mut(index) {
-            // What was read before may be changed until it answers again.
-            context.doubt();
-        }
-        self.contexts_unanswered += 1;
-        self.contexts_unanswered >= UNANSWERED_MAX
+        self.contexts.get_mut(index).is_some_and(|context| context.unanswered() >= UNANSWERED_MAX)
     }
 
     /// Settings of a context cannot be established. Returns whether the set-up was waiting for them, and goes on.

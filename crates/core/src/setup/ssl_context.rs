@@ -46,6 +46,8 @@ pub struct SslContext {
     pub generation: u32,
     /// The settings whose line is in flight.
     said: Option<Said>,
+    /// The line that was last given up, and how often in a row it was.
+    given_up: Option<(Said, u32)>,
     /// How often they were found different since they were last in effect.
     tries: u32,
     /// Some were written by a joined line, which has not been shown to work by reading them back.
@@ -104,6 +106,7 @@ impl SslContext {
             files,
             generation: 0,
             said: None,
+            given_up: None,
             tries: 0,
             joined_unproven: false,
             read_at: None,
@@ -131,16 +134,29 @@ impl SslContext {
 
     /// Another program may have changed it: what matters is read again.
     pub(crate) fn doubt(&mut self) {
+        self.interrupted();
+        if self.said.as_ref().is_some_and(|said| said.asks) {
+            // What is in flight was asked before.
+            self.said = None;
+        }
+    }
+
+    /// The line in flight was given up. What was read before it may be changed until the module answers again.
+    pub(crate) fn interrupted(&mut self) {
         for setting in self.settings.iter_mut().filter(|setting| setting.is_checked) {
             if setting.state == ContextState::Stands {
                 setting.state = ContextState::Written;
             }
         }
-        if self.said.as_ref().is_some_and(|said| said.asks) {
-            // What is in flight was asked before.
-            self.said = None;
-        }
         self.read_at = None;
+    }
+
+    /// The line in flight was not answered. Returns how often in a row.
+    pub(crate) fn unanswered(&mut self) -> u32 {
+        let Some(said) = self.said.clone() else { return 0 };
+        let before = self.given_up.take().filter(|(line, _)| *line == said).map_or(0, |(_, times)| times);
+        self.given_up = Some((said, before + 1));
+        before + 1
     }
 
     /// A socket of it was closed or failed to open, and the module may have put its settings back.
@@ -248,6 +264,7 @@ impl SslContext {
         // The answer is from before the session was lost, or before a connection was opened: it shows nothing
         // about now.
         let Some(said) = self.said.take() else { return Reading::Unfinished };
+        self.given_up.take_if(|(line, _)| *line == said);
         if said.asks {
             if self.read_at.is_some_and(|at| now.saturating_duration_since(at) > READING_GAP_MAX) {
                 // What was read before the gap may have been changed in it.

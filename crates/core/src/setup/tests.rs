@@ -212,3 +212,27 @@ fn a_session_that_is_lost_before_the_module_was_known_begins_from_the_start() {
         assert_eq!(changed.setup.step(), SetupStep::Down, "with new settings, from {step:?}");
     }
 }
+
+#[test]
+fn a_context_whose_file_is_found_to_be_another_is_not_used_until_the_right_one_is_stored() {
+    let mut bench = Bench::at(SetupStep::ListFiles);
+    let pem = settings::Pem { source: "root.pem".into(), bytes: b"the root\n".to_vec() };
+    let tls = settings::Tls::new(settings::Authentication::Authorities(vec![pem]));
+    let id = SslContextId::new(0).expect("it is one");
+    let limit = std::time::Duration::from_secs(60);
+    let profile = Profile::unknown();
+    let mut context = ssl_context::SslContext::new(id, &tls, limit, &profile, ssl_context::CaStorage::Bundle)
+        .expect("the module has the keys");
+    context.files_stand = true;
+    let (name, bytes) = (context.files[0].name.clone(), context.files[0].content.len());
+    bench.setup.contexts_mut().push(context);
+    let stands = |bench: &Bench| bench.setup.contexts()[0].files_stand;
+    bench.asks();
+    bench.answers(&format!("+QFLST: \"UFS:{name}\",{bytes}\nOK"));
+    assert_eq!((bench.setup.step(), stands(&bench)), (SetupStep::Compare, true));
+    bench.setup.compared(Some(&CommandOutcome::Ok), b"another\n\n");
+    assert_eq!((bench.setup.step(), stands(&bench)), (SetupStep::DeleteFile, false));
+    bench.setup.go(SetupStep::ListFiles);
+    bench.answers("OK");
+    assert_eq!((bench.setup.step(), stands(&bench)), (SetupStep::Space, false), "nor if it is missing");
+}

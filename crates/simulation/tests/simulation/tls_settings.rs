@@ -264,6 +264,17 @@ fn settings_that_are_changed_while_a_reading_is_interrupted_are_noticed() {
 }
 
 #[test]
+fn a_question_about_settings_that_is_never_answered_counts_as_refused() {
+    let mut wiring = trusting().connect(fetches().at(seconds(1)).limits(|limits| {
+        limits.queue_timeout = seconds(200);
+    }));
+    wiring.modem.mute = vec!["+QSSLCFG=\"cacertex\"".to_owned()];
+    let mut sim = wiring.start();
+    sim.run_to_the_end(seconds(300));
+    assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+}
+
+#[test]
 fn a_module_that_has_rebooted_is_told_again() {
     let wiring = trusting().connect(fetches().at(seconds(5))).connect(fetches().at(seconds(60)));
     stays_authenticated(wiring.fault(seconds(20), Fault::Reboot));
