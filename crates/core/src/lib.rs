@@ -68,9 +68,9 @@
 //! | `input` | What can happen to the core, beside bytes that move: the one entrance, for event loop, simulation and fuzzing alike |
 //! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and which command is next |
 //! | `profile` | What this module can do: learnt from its own answers, with the manuals' tables as the fallback |
-//! | [`recorder`] | The flight recorder: the last that passed on a port, kept in memory as readable text |
+//! | [`recorder`] | The flight recorder: the last messages on a port, kept in memory as readable text |
 //! | `recovery` | The recovery ladder: what is tried when a modem misbehaves, mildest first |
-//! | [`relay`] | Clients attached to sockets: the waiting line, half-closes, ends, and every limit of time |
+//! | [`relay`] | Clients attached to sockets: waiting for one, half-closes, ends, and every limit of time |
 //! | [`settings`] | What the core takes: tunnels, the modem, TLS, limits |
 //! | `setup` | From a modem that answers to a data session that carries sockets: one step after another |
 //! | `socket` | One socket: a TLS connection in the modem, from the moment its number is taken until the modem confirms that it is free |
