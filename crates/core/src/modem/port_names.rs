@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Cut, Modem, PortFacts, UrcPort, Witness};
-use crate::at::answers::{Answer, SocketStatus};
+use crate::at::answers::{Answer, SocketState, SocketStatus};
 use crate::at::{Command, SocketId, Urc};
 use crate::settings::Mode;
 use crate::socket::listening::Takeover;
@@ -273,7 +273,9 @@ impl Modem {
     }
 
     fn learn_names(&mut self, lines: &[String]) {
-        for socket in SocketStatus::all(lines) {
+        // Of a free number a module may list anything.
+        let in_use = SocketStatus::all(lines).filter(|socket| socket.state != SocketState::Free);
+        for socket in in_use {
             let Some(name) = socket.at_port else { continue };
             let Some(port) = self.sockets[socket.id.index()].opened_by() else { continue };
             if self.name_of(port) != Some(name) {

@@ -2,7 +2,7 @@
 
 use qssl_core::at::IdSet;
 use qssl_core::settings::Mode;
-use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Opening, Says};
 use qssl_modem_emulator::{self as emulator, PortName};
 
 use qssl_simulation::Outcome;
@@ -260,6 +260,26 @@ fn a_port_without_a_name_learns_it_from_its_own_socket() {
             assert_eq!(sim.modem.urc_port(), "usbmodem", "URCs leave by no more ports than needed");
         }
     }
+}
+
+/// After a reboot during an open, the module listed the free socket with another port's name. That was believed, and pushed
+/// bytes never arrived again.
+#[test]
+fn the_line_of_a_free_socket_names_no_port() {
+    let mut wiring = one_of_two(Port::usb(PortName::UsbModem).unnamed());
+    for quirk in ["free_sockets_listed", "boots_silently", "urc_port_all_refused"] {
+        assert!(wiring.modem.quirks.set(quirk, true));
+    }
+    let pushed = Connection::new(Mode::Push).far_end(Behaviour::source(50_000, 1));
+    let mut sim = wiring
+        .connect(pushed.clone().at(seconds(5)).opening(Opening::Opens(seconds(30))))
+        .fault(seconds(6), Fault::Reboot)
+        .connect(pushed.at(seconds(90)))
+        .start();
+    sim.run_to_the_end(seconds(200));
+    assert_eq!(sim.outcome(1), Some(Outcome::Eof));
+    sim.assert_complete(1);
+    assert_eq!(sim.modem.urc_port(), "usbmodem");
 }
 
 #[test]
