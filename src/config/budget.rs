@@ -25,7 +25,7 @@ impl FromStr for Budget {
         match bytes {
             Some(bytes @ 1..) => Ok(Budget { bytes, stop }),
             Some(0) => Err(GrammarError::new("a budget of nothing would stop everything")),
-            None => Err(GrammarError::new("the amount is too large")),
+            None => Err(GrammarError::new("more bytes than can be counted")),
         }
     }
 }
