@@ -415,7 +415,7 @@ fn a_data_session_that_was_there_before_and_carries_nothing_comes_under_suspicio
         &finished,
         12,
         "dns",
-        &["cannot be resolved", "the data session, which was there before", "--apn"],
+        &["cannot be resolved", "the data session, which was active before", "--apn"],
     );
 }
 
