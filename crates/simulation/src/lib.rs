@@ -808,15 +808,15 @@ impl Simulation {
             let stops = || stops_short && is_begun_end(&received[*down..], &far.said[*down..]);
             let is_silent = echoes && self.wiring.modem.quirks.boots_silently;
             let comes_back = || is_silent && is_echo(&received[*down..], &far.said[*down..], &sent());
-            let is_next = boots_unread && self.wiring.modem.quirks.boots_silently;
-            let answers = || is_next && is_answer_to_at(&received[*down..], &far.said[*down..]);
+            let is_unread = boots_unread && self.wiring.modem.quirks.boots_silently;
+            let answers = || is_unread && begins_with_answer(&received[*down..], &far.said[*down..]);
             if received.len() > *down
                 && !far.said[*down..].starts_with(&received[*down..])
                 && (garbled || boots() || stops() || comes_back() || answers())
             {
                 // Four things cannot be distinguished from payload: what a booting modem sends at another
-                // speed, what it echoes after its boot, what it sends next after a boot without a message that was
-                // not read, and the first letters of an end that it did not finish.
+                // speed, what it echoes after its boot, what it answers after a boot without a message that nobody
+                // read, and the first letters of an end that it did not finish.
                 // The client must be reset.
                 assert_ne!(
                     client.outcome,
@@ -834,8 +834,8 @@ impl Simulation {
                 trace::shown(expected)
             );
             *down = received.len();
-            let can_end_early = self.can_end_unseen() || self.can_be_ended_by_another();
-            if client.saw_end && client.outcome != Some(Outcome::Reset) && !can_end_early {
+            let is_excused = self.can_end_unseen() || self.can_be_ended_by_another();
+            if client.saw_end && client.outcome != Some(Outcome::Reset) && !is_excused {
                 assert!(far.ended.is_some(), "connection {index}: an end that nobody made");
                 assert_eq!(received.len(), far.said.len(), "connection {index}: an end before the last byte");
             }
@@ -868,7 +868,8 @@ impl Simulation {
     }
 
     /// Checks that the configured TLS settings were in effect in the modem at each open since the last call. In
-    /// transparent mode the core cannot check them after the open, so a change just before it is not noticed.
+    /// transparent mode the core cannot check them after the open, so a change just before it is not noticed. It is
+    /// just before it as well if the modem took its time with the open.
     fn look_at_opens(&mut self) {
         let tls = &self.wiring.tls;
         let settings::Authentication::Authorities(trusted) = &tls.authentication else { return };
@@ -881,9 +882,9 @@ impl Simulation {
                 continue;
             };
             let is_stream = self.wiring.connections[index].mode == Mode::Transparent;
-            let unseen = self
-                .meddled_at
-                .is_some_and(|at| self.now.saturating_duration_since(at) < Duration::from_secs(3));
+            let unseen_time = Duration::from_secs(3) + self.longest_delay();
+            let unseen =
+                self.meddled_at.is_some_and(|at| self.now.saturating_duration_since(at) < unseen_time);
             // The first of several authorities is set in two places.
             let mut authorities = open.authorities.clone();
             authorities.dedup();
@@ -898,6 +899,15 @@ impl Simulation {
             self.weak[index] = (wrong && !(is_stream && unseen)).then(|| format!("{open:?}"));
         }
         self.opens_seen = self.network.records().len();
+    }
+
+    /// The longest time by which the modem delays an answer.
+    fn longest_delay(&self) -> Duration {
+        let delays = self.wiring.faults.iter().filter_map(|(_, fault)| match fault {
+            Fault::DelayAnswer(time) => Some(*time),
+            _ => None,
+        });
+        delays.max().unwrap_or_default()
     }
 
     /// Whether a reboot can garble announced payload: a UART returns to its first speed, which is not ours.
@@ -934,12 +944,12 @@ impl Simulation {
         self.wiring.faults.iter().any(|(_, fault)| is_reboot(fault))
     }
 
-    /// Whether another program's `closed`, just sent, can look like the end of a socket whose bytes the modem holds back: it
-    /// sends everything by all ports, as it was set to or by itself, and one is blocked.
+    /// Whether another program's `closed` can look like the end of a socket whose bytes the modem holds back: it
+    /// sends everything by all ports, as it was set to or by itself, and one of them may be blocked.
     fn can_be_ended_by_another(&self) -> bool {
-        let is_recent = |at: &Duration| self.elapsed().saturating_sub(*at) < Duration::from_secs(10);
         let is_closed = |fault: &Fault| matches!(fault, Fault::Urc(text) if text.contains("closed"));
-        self.wires.len() > 1 && self.wiring.faults.iter().any(|(at, fault)| is_closed(fault) && is_recent(at))
+        let sends_by_all = self.wiring.modem.quirks.urcs_by_every_port || self.modem.urc_port() == "all";
+        self.wires.len() > 1 && sends_by_all && self.wiring.faults.iter().any(|(_, fault)| is_closed(fault))
     }
 
     /// Whether a cut can look like an end: the modem then reports `closed`, and no answer contradicts it.
@@ -979,6 +989,14 @@ fn begins_with_boot(received: &[u8], said: &[u8]) -> bool {
     around.windows(BOOT.len()).any(|window| window == BOOT)
 }
 
+/// Whether the received bytes continue after the sent ones with the echo of `AT` and its answer. What follows are the
+/// answers to the next commands.
+fn begins_with_answer(received: &[u8], said: &[u8]) -> bool {
+    let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
+    let rest = &received[same..];
+    (1..=ECHO_MAX_BYTES).contains(&rest.len()) && (ANSWER.starts_with(rest) || rest.starts_with(ANSWER))
+}
+
 /// Whether the received bytes continue after the sent ones with less than half of `NO CARRIER`: the modem lost
 /// power before it had sent more.
 fn is_begun_end(received: &[u8], said: &[u8]) -> bool {
@@ -992,14 +1010,6 @@ fn is_reboot(fault: &Fault) -> bool {
         Fault::OtherProgram(bytes) => !bytes.starts_with(b"AT+QSSLCFG"),
         fault => matches!(fault, Fault::Reboot),
     }
-}
-
-/// Whether the received bytes continue after the sent ones with the answer to an `AT` that is echoed.
-fn is_answer_to_at(received: &[u8], said: &[u8]) -> bool {
-    let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
-    let rest = &received[same..];
-    let answers = b"AT\r\r\nOK\r\n".repeat(rest.len() / 9 + 2);
-    !rest.is_empty() && answers.windows(rest.len()).any(|window| window == rest)
 }
 
 /// Whether the received bytes differ from those sent down, and from there on equal bytes that were on their way
@@ -1044,6 +1054,7 @@ fn base() -> Instant {
 const FILLING: &[u8] =
     b"AT\r+CME?IF=0,QSL123456789\x1A\x1B\x8A\xA2\xE8\xD9\x9A\xEA\xAA\xF9\xCA\xB2\xE9\x81\xE1\xD0\xD8";
 const BOOT: &[u8] = b"\r\nRDY\r\n";
+const ANSWER: &[u8] = b"AT\r\r\nOK\r\n";
 const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
 /// Half a second of the fastest line, and the bytes that its ends hold.
 const ECHO_MAX_BYTES: usize = 64 * 1024;
