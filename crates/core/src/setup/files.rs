@@ -114,20 +114,16 @@ impl SetUp {
         if compares {
             self.compared_at = Some(now);
         }
-        self.doubt_missing_files();
         self.next_file();
-    }
-
-    /// Nothing is opened on a context until all its files are the right ones again.
-    fn doubt_missing_files(&mut self) {
-        for context in &mut self.contexts {
-            context.files_stand &= !context.files.iter().any(|file| self.files.missing.contains(file));
-        }
     }
 
     /// What is due next about the files: compare, delete, store.
     fn next_file(&mut self) {
         let files = &self.files;
+        // Nothing is opened on a context until all its files are the right ones again.
+        for context in &mut self.contexts {
+            context.files_stand &= !context.files.iter().any(|file| files.missing.contains(file));
+        }
         if !files.unread.is_empty() {
             self.go(SetupStep::Compare);
         } else if !files.wrong.is_empty() {
@@ -162,7 +158,6 @@ impl SetUp {
             }
             files.wrong.push(file.name.clone());
             files.missing.push(file);
-            self.doubt_missing_files();
         }
         self.next_file();
     }
