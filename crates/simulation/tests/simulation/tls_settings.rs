@@ -1,6 +1,8 @@
 //! Goal of this test: no connection is ever opened without the TLS settings of its tunnel, whatever settings the modem
 //! has lost meanwhile. Tunnels share an SSL context where they can, and there are never too many.
 
+use std::time::Duration;
+
 use qssl_core::Kind;
 use qssl_core::at::IdSet;
 use qssl_core::settings::{Authentication, ClientCertificate, Mode, Pem, Tls, Wait};
@@ -224,22 +226,28 @@ fn a_file_that_was_stored_anew_and_given_up_is_compared() {
     }
 }
 
+/// Settings are read one by one, and slowly, and another program changes one at this time. The second client is served, and
+/// no connection is opened by what the other program set.
+fn notices_a_change(wiring: Wiring, at: Duration, name: &str) {
+    let wiring = wiring.modem(|modem| {
+        modem.quirks.joined_settings_lost = true;
+        modem.command_latency = millis(20);
+    });
+    let meddles = b"AT+QSSLCFG=\"sslversion\",0,0\r".to_vec();
+    let mut sim = wiring.fault(at, Fault::OtherProgram(meddles)).start();
+    sim.run_to_the_end(seconds(200));
+    assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{name}");
+    assert!(sim.settings_at_opens().iter().all(|open| open.version == 3), "{name}");
+}
+
 /// Settings that were read for a client that left were once not read again for the next one.
 #[test]
 fn settings_that_are_changed_after_a_reading_that_nobody_waited_for_any_more_are_noticed() {
     for leaves in [30, 60, 90, 120, 200, 300] {
-        let mut wiring = trusting().uart(115_200).modem(|modem| {
-            modem.quirks.joined_settings_lost = true;
-            modem.command_latency = millis(20);
-        });
         let stream = Connection { mode: Mode::Transparent, ..fetches() };
         let hasty = stream.clone().at(seconds(20)).leaves(Leaves::ResetsAfter(millis(leaves)));
-        wiring = wiring.connect(hasty).connect(stream.at(seconds(60)));
-        let meddles = b"AT+QSSLCFG=\"sslversion\",0,0\r".to_vec();
-        let mut sim = wiring.fault(seconds(30), Fault::OtherProgram(meddles)).start();
-        sim.run_to_the_end(seconds(200));
-        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{leaves} ms");
-        assert!(sim.settings_at_opens().iter().all(|open| open.version == 3), "{leaves} ms");
+        let wiring = trusting().uart(115_200).connect(hasty).connect(stream.at(seconds(60)));
+        notices_a_change(wiring, seconds(30), &format!("{leaves} ms"));
     }
 }
 
@@ -248,18 +256,10 @@ fn settings_that_are_changed_after_a_reading_that_nobody_waited_for_any_more_are
 #[test]
 fn settings_that_are_changed_while_a_reading_is_interrupted_are_noticed() {
     for held in (100..1_500).step_by(40) {
-        let mut wiring = trusting().modem(|modem| {
-            modem.quirks.joined_settings_lost = true;
-            modem.command_latency = millis(20);
-        });
         let stream = Connection { mode: Mode::Transparent, ..fetches() };
-        let meddles = b"AT+QSSLCFG=\"sslversion\",0,0\r".to_vec();
-        wiring = wiring.connect(stream.clone().at(seconds(2))).connect(stream.at(seconds(60)));
-        wiring = wiring.fault(millis(held), Fault::HoldLine(0, seconds(11)));
-        let mut sim = wiring.fault(seconds(6), Fault::OtherProgram(meddles)).start();
-        sim.run_to_the_end(seconds(200));
-        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "held after {held} ms");
-        assert!(sim.settings_at_opens().iter().all(|open| open.version == 3), "held after {held} ms");
+        let wiring = trusting().connect(stream.clone().at(seconds(2))).connect(stream.at(seconds(60)));
+        let wiring = wiring.fault(millis(held), Fault::HoldLine(0, seconds(11)));
+        notices_a_change(wiring, seconds(6), &format!("held after {held} ms"));
     }
 }
 
