@@ -516,8 +516,8 @@ impl Doctor<'_> {
     fn doubt(&self) -> String {
         match self.session_is_found {
             true => format!(
-                "; or the data session, which was active before, gets no traffic through: AT+QIDEACT={} ends it, --apn lets a \
-                 tunnel set it up anew",
+                "; or the data session, which was active before, gets no traffic through: AT+QIDEACT={} ends it, \
+                 --apn lets a tunnel set it up anew",
                 self.modem.pdp.context
             ),
             false => String::new(),
