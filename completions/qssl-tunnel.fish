@@ -44,7 +44,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s t -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s T -l idle-timeout -d 'Reset a connection that has carried no data for this long [default: off]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l lifetime -d 'Reset a connection that is this old [default: off]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l close-timeout -d 'How long the modem may take to close a connection, 0-65535 whole seconds [default: 10s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l on-closed -d 'How the end of a connection is passed on when the modem reports `closed` [default: eof]' -r -f -a "eof\t'as an end of file, if nothing known speaks against it'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l on-closed -d 'How the end of a connection is passed on when the modem reports `closed` [default: eof]' -r -f -a "eof\t'as an end of file, unless something known contradicts it'
 reset\t'as a reset'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l allow -d 'Serve clients from this network only; may be repeated or separated by commas [default: all]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-clients -d 'Serve at most this many clients of the tunnel at once, waiting ones included [default: no limit]' -r
@@ -128,7 +128,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s t -l
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s T -l idle-timeout -d 'Reset a connection that has carried no data for this long [default: off]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l lifetime -d 'Reset a connection that is this old [default: off]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l close-timeout -d 'How long the modem may take to close a connection, 0-65535 whole seconds [default: 10s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l on-closed -d 'How the end of a connection is passed on when the modem reports `closed` [default: eof]' -r -f -a "eof\t'as an end of file, if nothing known speaks against it'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l on-closed -d 'How the end of a connection is passed on when the modem reports `closed` [default: eof]' -r -f -a "eof\t'as an end of file, unless something known contradicts it'
 reset\t'as a reset'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ca -d 'Authenticate the server against this certificate authority; may be repeated [default: system]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cert -d 'Client certificate, PEM; needs --key' -r -F

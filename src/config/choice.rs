@@ -82,7 +82,7 @@ impl Choice for WhenFull {
 
 impl Choice for OnClosed {
     const ALL: &'static [(Self, &'static str, &'static str)] = &[
-        (OnClosed::Eof, "eof", "as an end of file, if nothing known speaks against it"),
+        (OnClosed::Eof, "eof", "as an end of file, unless something known contradicts it"),
         (OnClosed::Reset, "reset", "as a reset"),
     ];
 }

@@ -97,7 +97,7 @@ fn a_data_session_that_claims_to_stand_and_carries_nothing_is_rebuilt() {
     for _ in 0..3 {
         assert_eq!(read_to_end(&mut connect(daemon.address())).2, Ended::Reset, "{}", daemon.log());
     }
-    daemon.wait_for("the data session claims to be active and carries nothing");
+    daemon.wait_for("the data session is reported active, but no traffic gets through");
     daemon.wait_for_count("ready after", 2);
     Clients::start(daemon.address(), 1).all_end_in_order();
 }

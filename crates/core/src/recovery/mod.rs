@@ -258,7 +258,7 @@ impl Ladder {
             let rung = self.take(rung.max(Rung::Session), now)?;
             self.heard();
             self.last_strike = Some(now);
-            Some((rung, "the data session claims to be active and carries nothing"))
+            Some((rung, "the data session is reported active, but no traffic gets through"))
         } else if self.taken_opens >= FAILED_OPENS_MAX && !others_stand {
             let (rung, _) = self.close_refused(now)?;
             self.taken_opens = 0;
