@@ -784,7 +784,7 @@ impl Modem {
                 let outgoing = outgoing.map_or(&[][..], ByteQueue::as_slice);
                 self.channels[port].learn_habit(&in_flight, &outcome, outgoing);
                 self.answered(port, in_flight, outcome, answer, now);
-                self.sockets.iter_mut().for_each(|socket| socket.answered_on(port, asked_at));
+                self.sockets.iter_mut().for_each(|socket| socket.answered_on(port, asked_at, now));
             }
             Heard::UnwantedStream => self.connected_unwanted(port, now),
             Heard::StreamOver => self.end_unconfirmed(port, Cut::CarrierLost),

@@ -115,16 +115,24 @@ impl Socket {
         self.open().is_some() && !self.outgoing.is_empty() && self.backoff.is_some_and(|it| is_due(&it))
     }
 
-    /// The module has answered a command that was sent on this channel at `asked_at`.
-    pub fn answered_on(&mut self, port: usize, asked_at: Instant) {
+    /// The module has answered a command that was sent on this channel at `asked_at`. If that took long, it stood still,
+    /// and what it had to do before may still be to be done: it is asked once more, for some time.
+    pub fn answered_on(&mut self, port: usize, asked_at: Instant, now: Instant) {
+        let is_late = |failed: &FailedSend| {
+            now.saturating_duration_since(asked_at) > SEND_OK_LATE_MAX
+                && asked_at < failed.at + STANDS_STILL_MAX
+        };
         if let Some(backoff) = &mut self.backoff {
-            backoff.failed.take_if(|it| it.port == port && it.settles_at() <= asked_at);
+            backoff.failed.take_if(|it| it.port == port && it.settles_at() <= asked_at && !is_late(it));
         }
     }
 }
 
 /// SEND OK can follow SEND FAIL within this time: then the bytes were taken. The line's time comes on top.
 const SEND_OK_LATE_MAX: Duration = Duration::from_millis(500);
+
+/// After a failed send, a module whose answers come late is asked again for this long.
+const STANDS_STILL_MAX: Duration = Duration::from_secs(10);
 
 /// The pause before the same bytes are sent again, doubled each time.
 pub(super) const BACKOFF_MIN: Duration = SEND_OK_LATE_MAX;

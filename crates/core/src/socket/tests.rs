@@ -243,8 +243,17 @@ fn the_same_bytes_are_sent_again_only_once_send_ok_can_no_longer_come() {
     let later = now + BACKOFF_MIN;
     assert!(!socket.wants_to_send(later), "it may have been taken after all");
     assert!(socket.awaits_send_ok(0, later) && !socket.awaits_send_ok(1, later));
-    socket.answered_on(0, later);
-    assert!(socket.wants_to_send(later));
+    let stood_still = later + Duration::from_secs(3);
+    socket.answered_on(0, later, stood_still);
+    assert!(!socket.wants_to_send(stood_still), "the module stood still, and had to do it before");
+    socket.answered_on(0, stood_still, stood_still + Duration::from_millis(20));
+    assert!(socket.wants_to_send(stood_still));
+    let mut slow = open(Mode::Push, now);
+    slow.outgoing.append(b"once");
+    assert_eq!(slow.send_failed(0, 4, now), Ok(()));
+    let last = now + Duration::from_secs(10);
+    slow.answered_on(0, last, last + Duration::from_secs(3));
+    assert!(slow.wants_to_send(last), "it is always that slow");
     assert_eq!(socket.send_failed(0, 4, now + SEND_STUCK_LIMIT), Err(Cut::SendStuck));
 }
 

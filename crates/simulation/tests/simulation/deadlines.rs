@@ -91,6 +91,22 @@ fn send_fail_that_is_followed_by_send_ok_is_not_sent_again() {
     }
 }
 
+/// A modem that stands still at that time answers the question before it says what was due first.
+#[test]
+fn send_ok_that_is_held_up_with_the_modem_is_not_sent_again() {
+    for stalls_after in (100..700).step_by(20).map(millis) {
+        let mut wiring = Wiring::new().uart(115_200).connect(uploads(100_000));
+        for round in 1..8 {
+            let at = seconds(4 * round);
+            wiring = wiring.fault(at, Fault::SendFailsFor(millis(480)));
+            wiring = wiring.fault(at + stalls_after, Fault::Stall(millis(2_500)));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(100));
+        sim.assert_complete(0);
+    }
+}
+
 #[test]
 fn a_modem_may_take_as_long_to_answer_as_it_is_given() {
     for (command_timeout, resyncs) in [(seconds(5), 1), (seconds(30), 0)] {
