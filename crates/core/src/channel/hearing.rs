@@ -60,6 +60,8 @@ pub enum Heard {
     UnwantedStream,
     /// `NO CARRIER` during a resync: the channel was a stream until now.
     StreamOver,
+    /// `NO CARRIER` that answers nothing: a stream on another channel of the line may be over.
+    StreamOverElsewhere,
     /// `SEND OK` while no payload has left that it could be the answer to.
     SendOk,
 }
@@ -169,6 +171,7 @@ impl Channel {
     fn result(&mut self, result: CommandOutcome, now: Instant) -> Heard {
         self.answer_is_whole(now);
         let (is_connect, is_send_ok) = (result == CommandOutcome::Connect, result == CommandOutcome::SendOk);
+        let is_no_carrier = result == CommandOutcome::NoCarrier;
         if let ChannelState::Resync(resync) = &mut self.state {
             match result {
                 CommandOutcome::Ok => resync.heard_ok(now),
@@ -195,6 +198,7 @@ impl Channel {
             }),
             None if is_connect => Heard::UnwantedStream,
             None if is_send_ok => Heard::SendOk,
+            None if is_no_carrier => Heard::StreamOverElsewhere,
             None => Heard::Nothing,
         }
     }

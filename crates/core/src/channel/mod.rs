@@ -272,6 +272,11 @@ impl Channel {
         self.begin_resync(now);
     }
 
+    /// It was one of several channels of a line, and is opened anew: whatever stream it was, it takes commands.
+    pub fn forget_stream(&mut self) {
+        self.was_stream = false;
+    }
+
     /// More has become known of its line.
     pub fn line_changed(&mut self, is_uart: bool, is_paced: bool) {
         self.line = Line { is_uart, is_paced, ..self.line };

@@ -30,7 +30,7 @@ fn command() -> Channel {
 
 fn data() -> Channel {
     let mut channel = command();
-    channel.becomes(Stream::new(Some(socket(3)), true, true, None, now()));
+    channel.becomes(Stream::new(Some(socket(3)), true, stream::Exit::Dtr, None, now()));
     channel
 }
 
@@ -53,7 +53,7 @@ fn each_event_leads_to_the_state_that_the_diagram_shows() {
     let garbled: Event = |it| drop(it.bring_back(true, now()));
     let rebooted: Event = |it| drop(it.rebooted(now()));
     let answers: Event = |it| assert!(!it.answers(115_200));
-    let connect: Event = |it| it.becomes(Stream::new(None, true, true, None, now()));
+    let connect: Event = |it| it.becomes(Stream::new(None, true, stream::Exit::Dtr, None, now()));
     let left: Event = |it| drop(it.leave_stream(now()));
     let over: Event = |it| drop(it.stream_is_over(true, now()));
     let table: [Row; 17] = [
@@ -85,7 +85,7 @@ fn each_event_leads_to_the_state_that_the_diagram_shows() {
 #[test]
 fn a_stream_that_nobody_wants_goes_on_being_brought_back_when_it_is_left() {
     let mut channel = command();
-    channel.becomes(Stream::new(None, true, true, None, now()));
+    channel.becomes(Stream::new(None, true, stream::Exit::Dtr, None, now()));
     channel.leave_stream(now());
     assert_eq!(name(&channel), "resync");
 }

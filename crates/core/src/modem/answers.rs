@@ -401,6 +401,9 @@ impl Modem {
         match self.sockets[id.index()].witnessed(witness, now) {
             Ok(Witnessed::Nothing) => {}
             Ok(Witnessed::Unheard) => self.closed_was_unheard(),
+            Ok(Witnessed::Beside { channel, is_connected }) => {
+                self.stream_told_beside(channel, is_connected, now);
+            }
             Ok(Witnessed::Contradicted) => log::warn!(
                 "the modem says that socket {id} was closed and that it is connected; its stream goes on \
                  (does another program use the modem?)"

@@ -140,6 +140,9 @@ pub struct PortFacts {
     pub has_dtr: bool,
     /// Nothing stops the modem when the host does not read: RTS/CTS is not wanted, or the driver has none.
     pub lacks_flow_control: bool,
+    /// It is one of several channels of a line: a stream on it is not left by `+++`, and another channel answers what
+    /// has become of it.
+    pub is_shared: bool,
     /// What the modem calls this port, where that is known: "usbat", "usbmodem" or "uart1".
     pub at_port: Option<&'static str>,
 }
@@ -453,6 +456,9 @@ impl Modem {
             self.channels[port].recorder_mut().set_label(&facts.name);
         }
         let line = Line { baud, is_uart: facts.is_uart, is_paced: facts.is_paced };
+        if facts.is_shared {
+            self.channels[port].forget_stream();
+        }
         self.channels[port].port_opened(line, now);
         self.ports[port] = facts;
         self.routing.port_opened(port);
@@ -788,6 +794,7 @@ impl Modem {
             }
             Heard::UnwantedStream => self.connected_unwanted(port, now),
             Heard::StreamOver => self.end_unconfirmed(port, Cut::CarrierLost),
+            Heard::StreamOverElsewhere => self.streams_may_be_over(None, now),
             Heard::SendOk => self.sent_after_all(port, now),
         }
     }
@@ -843,7 +850,10 @@ impl Modem {
                 self.sockets[id.index()].announced();
                 self.channels.iter_mut().for_each(|channel| channel.receivable(id));
             }
-            Urc::Closed(id) => self.sockets[id.index()].closed(now),
+            Urc::Closed(id) => {
+                self.sockets[id.index()].closed(now);
+                self.streams_may_be_over(Some(id), now);
+            }
             Urc::Opened(id, result) => match self.sockets[id.index()].urc_opened(result) {
                 UrcOpened::Another => self.events.push_back(Event::TlsOpened(id, result)),
                 UrcOpened::Late => {

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
-use super::{Action, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, UrcPort, count_received};
+use super::{
+    Action, Channel, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, UrcPort, count_received,
+};
 use crate::at::SocketId;
-use crate::channel::stream::{Next, Pace, Reason, Stream};
+use crate::channel::stream::{Exit, Next, Pace, Reason, Stream};
 use crate::error::Kind;
 use crate::settings::Mode;
 
@@ -121,7 +123,12 @@ impl Modem {
         }
         let channel = &mut self.channels[port];
         let pace = facts.is_remote.then(|| Pace::new(channel.baud_at_least(), now));
-        channel.becomes(Stream::new(id, facts.dcd_is_live, facts.has_dtr, pace, now));
+        let exit = match (facts.is_shared, facts.has_dtr) {
+            (true, _) => Exit::Beside,
+            (false, true) => Exit::Dtr,
+            (false, false) => Exit::Escape,
+        };
+        channel.becomes(Stream::new(id, facts.dcd_is_live, exit, pace, now));
     }
 
     pub(super) fn data_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
@@ -162,7 +169,7 @@ impl Modem {
 
     pub(super) fn data_deadline(&mut self, port: usize, now: Instant) {
         let Some(data) = self.channels[port].stream() else { return };
-        let (id, holds) = (data.socket(), self.holds_plus(data));
+        let holds = self.holds_plus(data);
         let asks_for_room = data.pace_due(self.pending(data)).is_some_and(|due| due <= now);
         let Some(data) = self.channels[port].stream_mut() else { return };
         if asks_for_room {
@@ -172,8 +179,18 @@ impl Modem {
         if data.deadline(holds).is_none_or(|deadline| deadline > now) {
             return;
         }
-        match data.deadline_passed(now, holds) {
+        let next = data.deadline_passed(now, holds);
+        self.stream_due(port, next, now);
+    }
+
+    /// Does what is due with a stream.
+    fn stream_due(&mut self, port: usize, next: Next, now: Instant) {
+        let Some(data) = self.channels[port].stream_mut() else { return };
+        let id = data.socket();
+        match next {
             Next::Wait => {}
+            Next::AskBeside(id) => self.sockets[id.index()].ask_beside(),
+            Next::Abandon => self.abandon_stream(port, now),
             Next::AskQueue => self.actions.push_back(Action::AskQueue(port)),
             Next::AskLines => self.actions.push_back(Action::AskLines(port)),
             Next::SendEscape => self.channels[port].send_raw(b"+++", now),
@@ -205,6 +222,37 @@ impl Modem {
                 }
             }
         }
+    }
+
+    /// Another channel has reported what may be the end of the stream of this socket, or of any.
+    pub(super) fn streams_may_be_over(&mut self, id: Option<SocketId>, now: Instant) {
+        for stream in self.channels.iter_mut().filter_map(Channel::stream_mut) {
+            if id.is_none() || stream.socket() == id {
+                stream.may_be_over(now);
+            }
+        }
+    }
+
+    /// Another channel was asked whether the socket of this channel's stream is connected.
+    pub(super) fn stream_told_beside(&mut self, port: usize, is_connected: Option<bool>, now: Instant) {
+        let Some(stream) = self.channels[port].stream_mut() else { return };
+        let next = stream.told_beside(is_connected, now);
+        self.stream_due(port, next, now);
+    }
+
+    /// The stream cannot be left: its channel is opened anew, and its socket is closed by another channel.
+    fn abandon_stream(&mut self, port: usize, now: Instant) {
+        let Some(stream) = self.channels[port].stream() else { return };
+        let is_aborted = stream.is_aborted();
+        if let Some(id) = stream.socket() {
+            self.cut(id, Cut::Silent);
+            let timeout_seconds = if is_aborted { 0 } else { self.close_timeout(id) };
+            self.sockets[id.index()].stream_left(timeout_seconds);
+        }
+        log::debug!("{} does not leave its stream; opening it anew", self.ports[port].name);
+        self.channels[port].port_closed();
+        self.actions.push_back(Action::ClosePort(port));
+        self.reopen_at[port] = Some(now);
     }
 
     /// The modem answered the escape with `OK`: the channel takes commands, the socket is in buffer mode.

@@ -174,6 +174,13 @@ pub enum Witnessed {
     Contradicted,
     /// It has ended, and no `closed` has come: URCs may leave by a port that is not ours.
     Unheard,
+    /// What this channel asked about its stream: whether it is connected, if that is known.
+    Beside {
+        /// The channel.
+        channel: usize,
+        /// Whether it is connected.
+        is_connected: Option<bool>,
+    },
 }
 
 /// How a socket is given up.
@@ -564,6 +571,17 @@ impl Socket {
     /// AT+QSSLSTATE was answered about a socket whose far end is unconfirmed, or whose stream ended in data mode.
     pub fn witnessed(&mut self, witness: Witness, now: Instant) -> Result<Witnessed, Cut> {
         match &mut self.phase {
+            Phase::Open(Open { flow: Flow::Transparent { channel }, far_end }) => {
+                // The bytes of the stream are where its channel is, and it decides what they mean.
+                if std::mem::replace(far_end, FarEnd::There) != FarEnd::There {
+                    let is_connected = match witness {
+                        Witness::Connected => Some(true),
+                        Witness::Ended => Some(false),
+                        Witness::Forgeable | Witness::Unclear => None,
+                    };
+                    return Ok(Witnessed::Beside { channel: *channel, is_connected });
+                }
+            }
             Phase::Open(open) => {
                 let is_pushed = !matches!(open.flow, Flow::Buffer { .. });
                 match open.far_end.answered(witness, is_pushed, now) {

@@ -69,7 +69,7 @@ impl Socket {
         let (rank, ask) = match &self.phase {
             Phase::Open(open) => match (open.far_end, open.flow) {
                 (FarEnd::Unconfirmed { question, .. }, flow)
-                    if question.is_due(now) && (!flow.is_pushing() || is_in_order()) =>
+                    if question.is_due(now) && (!flow.is_pushing() || flow.is_stream() || is_in_order()) =>
                 {
                     (0, Ask::State)
                 }

@@ -10,6 +10,13 @@ impl Socket {
         self.phase = Phase::Open(Open { flow: Flow::Transparent { channel }, far_end: FarEnd::There });
     }
 
+    /// Its stream may be over: the module is asked on another channel.
+    pub fn ask_beside(&mut self) {
+        if let Phase::Open(Open { flow: Flow::Transparent { .. }, far_end }) = &mut self.phase {
+            far_end.ask();
+        }
+    }
+
     /// Data mode was left, and what looked like the end was payload. The escape has put the socket in buffer mode, and
     /// it stays there. `speaks_by`: the channel by which its URCs will come.
     pub fn stream_goes_on(&mut self, speaks_by: Option<usize>) {

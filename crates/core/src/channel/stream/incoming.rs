@@ -131,6 +131,18 @@ impl Incoming {
         };
     }
 
+    /// Whether DCD was on, and has dropped.
+    pub fn dcd_is_off(&self) -> bool {
+        self.dcd == Dcd::Off
+    }
+
+    /// The socket is connected, whatever DCD shows.
+    pub fn dcd_is_wrong(&mut self) {
+        if self.dcd == Dcd::Off {
+            self.dcd = Dcd::Unproven;
+        }
+    }
+
     /// Whether DCD shows that the stream is over. A report may be late, and be about an earlier stream: it
     /// needs the modem's words beside it.
     pub fn has_hung_up(&self) -> bool {
@@ -272,7 +284,14 @@ impl Incoming {
     }
 
     /// The modem left data mode by itself: what is payload, and what are its words, by what became of the escapes.
-    pub fn take_ended(&mut self, socket: Option<SocketId>, escapes: Escapes, terminators: Ends) -> Ended {
+    /// `is_confirmed`: another channel has reported that the socket is not connected.
+    pub fn take_ended(
+        &mut self,
+        socket: Option<SocketId>,
+        escapes: Escapes,
+        is_confirmed: bool,
+        terminators: Ends,
+    ) -> Ended {
         let delivered = self.delivered_tail.len();
         let mut all = std::mem::take(&mut self.delivered_tail);
         all.append(&mut self.held);
@@ -293,12 +312,12 @@ impl Incoming {
         let tail = self.words_in(&all, all.len(), terminators).map_or(all.len(), |(start, _)| start);
         let first = terminators.iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
         let Some(first) = first.map(|at| tail + at) else {
-            // Without the modem's words nothing shows that the rest is payload.
+            // Without the modem's words nothing shows that the rest is payload, unless they come by another channel.
             return Ended {
                 socket,
-                payload: Vec::new(),
+                payload: if is_confirmed { all.split_off(delivered) } else { Vec::new() },
                 words: Vec::new(),
-                certain: false,
+                certain: is_confirmed,
                 escape_missed: false,
                 is_missing_words,
             };

@@ -8,7 +8,8 @@
 //!      │                                                         └► Asked ──► left, ended, or lost
 //!      └── the suspicion was wrong
 //! ```
-//! Where the stream may go on, the socket's state is asked for before anything that is held counts as
+//! On a channel that shares its line with others, there is no escape by `+++`: `Flowing ──► Beside ──► ended, or Flowing`
+//! asks another channel, and a leave by DTR that is not answered gives the channel up. Elsewhere, where the stream may go on, the socket's state is asked for before anything that is held counts as
 //! payload: an `OK` can be in a text of another program.
 
 use std::time::{Duration, Instant};
@@ -30,14 +31,34 @@ pub struct Leaving {
     escaped_from: Option<usize>,
     /// The same of the first escape of any kind, by DTR or `+++`.
     ok_from: Option<usize>,
-    has_dtr: bool,
+    exit: Exit,
+    /// When another channel was last asked.
+    asked_beside: Option<Instant>,
     /// Since then the port is deliberately not read.
     paused_since: Option<Instant>,
+}
+
+/// By what a stream is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By `+++`: the port has nothing but the stream.
+    Escape,
+    /// By DTR, and if that has no effect, by `+++`.
+    Dtr,
+    /// By DTR alone. The line has other channels, and one of them answers what has become of the socket.
+    Beside,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Flowing,
+    /// Another channel is asked what has become of the socket.
+    Beside {
+        /// When; `None`: it has been asked.
+        asks_at: Option<Instant>,
+        /// How often it was asked in vain.
+        tries: u32,
+    },
     /// Since the port last had fewer bytes than the `least` it had before.
     Draining {
         since: Instant,
@@ -114,13 +135,14 @@ enum StateAnswer {
 
 impl Leaving {
     /// A stream that is not being left.
-    pub fn new(has_dtr: bool) -> Self {
+    pub fn new(exit: Exit) -> Self {
         Leaving {
             stage: Stage::Flowing,
             reason: Reason::Done,
             escaped_from: None,
             ok_from: None,
-            has_dtr,
+            exit,
+            asked_beside: None,
             paused_since: None,
         }
     }
@@ -130,9 +152,11 @@ impl Leaving {
         match self.stage {
             Stage::Flowing => Manner::Flowing,
             Stage::HungUp { .. } => Manner::HungUp,
-            Stage::Draining { .. } | Stage::Guard { .. } | Stage::Escaped { .. } | Stage::Asked { .. } => {
-                Manner::Leaving
-            }
+            Stage::Beside { .. }
+            | Stage::Draining { .. }
+            | Stage::Guard { .. }
+            | Stage::Escaped { .. }
+            | Stage::Asked { .. } => Manner::Leaving,
         }
     }
 
@@ -169,11 +193,60 @@ impl Leaving {
 
     /// The stream is to be left, or the modem is to be asked what was received.
     pub fn begin(&mut self, reason: Reason, outgoing: &mut Outgoing, now: Instant) {
-        if self.manner() == Manner::Flowing {
-            self.reason = reason;
+        if self.manner() != Manner::Flowing {
+            return;
+        }
+        self.reason = reason;
+        if self.exit == Exit::Beside && self.reason != Reason::Done {
+            self.ask_beside(now);
+        } else {
             self.stage = Stage::Draining { since: now, least: usize::MAX };
             outgoing.ask_soon(now);
         }
+    }
+
+    /// By what the stream is left.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// DCD or another channel shows that the stream may be over. What still comes is waited for, then another channel is
+    /// asked.
+    pub fn may_be_over(&mut self, now: Instant) {
+        match &mut self.stage {
+            Stage::Flowing => {
+                self.reason = Reason::Suspicion;
+                self.ask_beside(now + HANG_UP_TAIL);
+            }
+            Stage::Beside { asks_at: Some(at), .. } => *at = (*at).max(now + HANG_UP_TAIL),
+            _ => {}
+        }
+    }
+
+    /// Asks another channel at this time, and at most once in a while: payload can look like an end again and again.
+    fn ask_beside(&mut self, at: Instant) {
+        let soonest = self.asked_beside.map_or(at, |asked| asked + ASK_BESIDE_PAUSE);
+        self.stage = Stage::Beside { asks_at: Some(at.max(soonest)), tries: 0 };
+    }
+
+    /// Whether another channel has been asked, and has not answered.
+    pub fn is_asking_beside(&self) -> bool {
+        matches!(self.stage, Stage::Beside { asks_at: None, .. })
+    }
+
+    /// It has answered that the socket is connected: the stream goes on.
+    pub fn goes_on(&mut self) {
+        if self.is_asking_beside() {
+            self.stage = Stage::Flowing;
+        }
+    }
+
+    /// It has not answered, or not clearly. Returns whether it is asked again.
+    pub fn asks_again(&mut self, now: Instant) -> bool {
+        let Stage::Beside { asks_at, tries } = &mut self.stage else { return false };
+        *tries += 1;
+        *asks_at = Some(now + ASK_BESIDE_PAUSE);
+        *tries < ASKS_BESIDE_MAX
     }
 
     /// DCD shows that it is over.
@@ -220,7 +293,11 @@ impl Leaving {
                 *from -= count;
                 *ok_at = ok_at.map(|at| at - count);
             }
-            Stage::Flowing | Stage::Draining { .. } | Stage::Guard { .. } | Stage::HungUp { .. } => {}
+            Stage::Flowing
+            | Stage::Beside { .. }
+            | Stage::Draining { .. }
+            | Stage::Guard { .. }
+            | Stage::HungUp { .. } => {}
         }
     }
 
@@ -251,6 +328,7 @@ impl Leaving {
     ) -> Option<Instant> {
         match self.stage {
             Stage::Flowing => None,
+            Stage::Beside { asks_at, .. } => asks_at,
             Stage::Draining { since, .. } => Some(outgoing.drained_since().unwrap_or(since + DRAIN_LIMIT)),
             Stage::HungUp { .. } if self.is_paused() => None,
             Stage::Guard { until, .. } | Stage::HungUp { until, .. } => Some(until),
@@ -277,6 +355,16 @@ impl Leaving {
     ) -> Next {
         match self.stage {
             Stage::Flowing => Next::Wait,
+            Stage::Beside { asks_at: Some(at), tries } if at <= now => match socket {
+                Some(id) => {
+                    self.stage = Stage::Beside { asks_at: None, tries };
+                    self.asked_beside = Some(now);
+                    Next::AskBeside(id)
+                }
+                // Nobody waits to learn what it was.
+                None => Next::Abandon,
+            },
+            Stage::Beside { .. } => Next::Wait,
             // The far end may take nothing any more, and so the modem does not either.
             Stage::Draining { since, .. }
                 if outgoing.drained_since().is_some() || since + DRAIN_LIMIT <= now =>
@@ -308,9 +396,12 @@ impl Leaving {
                 if since + self.escape_wait(socket) > now {
                     return Next::Wait;
                 }
+                if self.exit == Exit::Beside {
+                    return Next::Abandon;
+                }
                 if by_dtr {
                     // The pin may not be wired: fall back on the characters.
-                    self.has_dtr = false;
+                    self.exit = Exit::Escape;
                     self.stage = Stage::Guard { until: outgoing.guarded_until(now), tries: 1 };
                     return Next::SetDtr(true);
                 }
@@ -370,7 +461,11 @@ impl Leaving {
                 let answer = self.state_answer(socket, incoming);
                 tries > 1 || !matches!(answer, Some(StateAnswer::Connected { was_escaped: true, .. }))
             }
-            Stage::Flowing | Stage::Draining { .. } | Stage::Guard { .. } | Stage::HungUp { .. } => false,
+            Stage::Flowing
+            | Stage::Beside { .. }
+            | Stage::Draining { .. }
+            | Stage::Guard { .. }
+            | Stage::HungUp { .. } => false,
         }
     }
 
@@ -389,7 +484,7 @@ impl Leaving {
     }
 
     fn begin_escape(&mut self, tries: u32, incoming: &Incoming, outgoing: &Outgoing, now: Instant) -> Next {
-        if self.has_dtr && tries == 1 {
+        if self.exit != Exit::Escape && tries == 1 {
             self.ok_from.get_or_insert(incoming.held().len());
             self.stage = Stage::Escaped { since: now, tries, by_dtr: true, from: incoming.held().len() };
             return Next::SetDtr(false);
@@ -517,6 +612,12 @@ pub const QUIET_MAX: Duration = Duration::from_secs(1);
 
 /// How long after `OK` the quiet must last before the `OK` counts.
 pub const OK_QUIET: Duration = Duration::from_millis(100);
+
+/// Another channel is asked at most once in this time what has become of the socket of a stream.
+const ASK_BESIDE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is asked in vain before the stream is given up.
+const ASKS_BESIDE_MAX: u32 = 3;
 
 /// What still arrives after DCD has dropped: the modem's words.
 pub const HANG_UP_TAIL: Duration = Duration::from_millis(200);

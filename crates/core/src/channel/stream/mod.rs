@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use incoming::READ_MIN_BYTES;
 use incoming::{Due, Incoming};
+pub use leaving::Exit;
 use leaving::{Leaving, Manner};
 use outgoing::Outgoing;
 pub use pace::Pace;
@@ -62,6 +63,10 @@ pub enum Next {
     SendEscape,
     /// Ask for the state of this socket.
     AskState(SocketId),
+    /// Ask another channel for the state of this socket, and give the answer to [`Stream::told_beside`].
+    AskBeside(SocketId),
+    /// The stream cannot be left: open its channel anew, and close the socket by another one.
+    Abandon,
     /// Set DTR.
     SetDtr(bool),
     /// What was held back is payload now: [`Stream::deliverable`].
@@ -80,7 +85,7 @@ impl Stream {
     pub fn new(
         socket: Option<SocketId>,
         dcd_is_live: bool,
-        has_dtr: bool,
+        exit: Exit,
         pace: Option<Pace>,
         now: Instant,
     ) -> Self {
@@ -90,13 +95,18 @@ impl Stream {
             line_feed_due: true,
             outgoing: Outgoing::new(pace, now),
             incoming: Incoming::new(dcd_is_live, now),
-            leaving: Leaving::new(has_dtr),
+            leaving: Leaving::new(exit),
         }
     }
 
     /// The socket whose stream it is; `None` if the stream is not wanted any more.
     pub fn socket(&self) -> Option<SocketId> {
         self.socket
+    }
+
+    /// Whether the client broke off.
+    pub fn is_aborted(&self) -> bool {
+        self.is_aborted
     }
 
     /// The client broke off.
@@ -177,7 +187,10 @@ impl Stream {
         match self.leaving.manner() {
             Manner::Flowing => {
                 let escaped = self.outgoing.may_have_escaped();
-                if let Some(reason) = self.incoming.received(bytes, escaped, ends, now, payload) {
+                let doubt = self.incoming.received(bytes, escaped, ends, now, payload);
+                // A modem that boots ends the channel itself, and echoes nothing on it.
+                let counts = |reason: &Reason| self.leaving.exit() != Exit::Beside || *reason != Reason::Echo;
+                if let Some(reason) = doubt.filter(counts) {
                     self.leaving.begin(reason, &mut self.outgoing, now);
                 }
             }
@@ -300,7 +313,32 @@ impl Stream {
     /// What was held back when the modem left data mode by itself.
     pub fn take_ended(&mut self) -> Ended {
         let escapes = self.leaving.escapes(self.socket, &self.incoming);
-        self.incoming.take_ended(self.socket, escapes, self.outgoing.ends())
+        let is_confirmed = self.leaving.is_asking_beside();
+        self.incoming.take_ended(self.socket, escapes, is_confirmed, self.outgoing.ends())
+    }
+
+    /// Another channel has reported something that may be the end of this stream.
+    pub fn may_be_over(&mut self, now: Instant) {
+        if self.leaving.exit() == Exit::Beside {
+            self.leaving.may_be_over(now);
+        }
+    }
+
+    /// The answer to [`Next::AskBeside`]: whether the socket is connected, or `None` if that is not known.
+    pub fn told_beside(&mut self, is_connected: Option<bool>, now: Instant) -> Next {
+        if !self.leaving.is_asking_beside() {
+            return Next::Wait;
+        }
+        match is_connected {
+            Some(true) => {
+                self.incoming.dcd_is_wrong();
+                self.leaving.goes_on();
+                Next::Deliver
+            }
+            Some(false) => Next::Ended,
+            None if self.leaving.asks_again(now) => Next::Wait,
+            None => Next::Abandon,
+        }
     }
 
     /// The first `count` bytes of what is held are payload.
@@ -312,8 +350,11 @@ impl Stream {
     }
 
     fn hang_up_if_dropped(&mut self, now: Instant) {
-        if self.incoming.has_hung_up() {
-            self.leaving.hang_up(now);
+        match self.leaving.exit() {
+            Exit::Beside if self.incoming.dcd_is_off() => self.leaving.may_be_over(now),
+            Exit::Beside => {}
+            Exit::Escape | Exit::Dtr if self.incoming.has_hung_up() => self.leaving.hang_up(now),
+            Exit::Escape | Exit::Dtr => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::test_clock;
 
 fn mode(has_dcd: bool) -> (Stream, Instant) {
     let now = test_clock::now();
-    let mut mode = Stream::new(SocketId::new(0), true, false, None, now);
+    let mut mode = Stream::new(SocketId::new(0), true, Exit::Escape, None, now);
     if has_dcd {
         mode.dcd_changed(true, now);
     }
@@ -127,7 +127,8 @@ const SMS: &[u8] = b"\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\"\r\n> \r\
 /// when the socket's state was asked for.
 fn asked_after_a_text(by_dtr: bool) -> (Stream, Instant) {
     let now = test_clock::now();
-    let mut mode = Stream::new(SocketId::new(0), true, by_dtr, None, now);
+    let mut mode =
+        Stream::new(SocketId::new(0), true, if by_dtr { Exit::Dtr } else { Exit::Escape }, None, now);
     assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
     let mut now = now + SUSPICION_QUIET;
     if by_dtr {
@@ -285,7 +286,7 @@ fn a_dcd_that_has_not_been_on_says_nothing() {
 #[test]
 fn a_late_report_of_dcd_ends_nothing_without_the_modems_words() {
     let now = test_clock::now();
-    let mut mode = Stream::new(SocketId::new(0), false, false, None, now);
+    let mut mode = Stream::new(SocketId::new(0), false, Exit::Escape, None, now);
     // Of the stream before.
     mode.dcd_changed(true, now);
     mode.dcd_changed(false, now);
@@ -364,7 +365,7 @@ fn what_follows_the_answer_to_an_escape_is_no_payload_even_if_the_modem_reboots_
     let says = [&b"last\r\nOK\r\n"[..], &b"\r\n+QSSLURC: \"recv\",0\r\n".repeat(9), b"\r\nRDY\r\n"].concat();
     for (step, dcd_drops_at) in [(1, 0), (7, 50), (says.len(), 0)] {
         let (_, now) = mode(true);
-        let mut mode = Stream::new(SocketId::new(0), true, true, None, now);
+        let mut mode = Stream::new(SocketId::new(0), true, Exit::Dtr, None, now);
         mode.dcd_changed(true, now);
         mode.leave(now);
         assert_eq!(mode.deadline_passed(now, false), Next::SetDtr(false));
@@ -682,7 +683,7 @@ fn a_far_end_that_takes_nothing_does_not_hold_the_port_for_ever() {
 #[test]
 fn an_end_that_follows_the_answer_to_a_drop_of_dtr_does_not_make_an_end_of_payload() {
     let now = test_clock::now();
-    let mut mode = Stream::new(SocketId::new(0), true, true, None, now);
+    let mut mode = Stream::new(SocketId::new(0), true, Exit::Dtr, None, now);
     mode.skip_line_feed(b"\n");
     // What the server has sent reads like an end, and is held.
     assert_eq!(receive(&mut mode, b"\r\nNO CARRIER\r\n", now), b"");
@@ -695,4 +696,105 @@ fn an_end_that_follows_the_answer_to_a_drop_of_dtr_does_not_make_an_end_of_paylo
     assert_eq!(mode.deadline_passed(doubted + HANG_UP_TAIL, false), Next::Ended);
     let ended = mode.take_ended();
     assert!(!ended.certain || ended.escape_missed, "the words were payload: {ended:?}");
+}
+
+/// A stream on one of several channels of a line.
+fn beside() -> (Stream, Instant) {
+    let now = test_clock::now();
+    (Stream::new(SocketId::new(0), true, Exit::Beside, None, now), now)
+}
+
+/// What is next once something is due.
+fn next(mode: &mut Stream) -> (Next, Instant) {
+    let now = mode.deadline(false).expect("something is due");
+    (mode.deadline_passed(now, false), now)
+}
+
+#[test]
+fn beside_other_channels_the_modules_answer_decides_what_the_words_were() {
+    for (is_connected, payload, is_end) in
+        [(true, &b"text\r\nNO CARRIER\r\n"[..], false), (false, b"text", true)]
+    {
+        let (mut mode, now) = beside();
+        let mut all = receive(&mut mode, b"text\r\nNO CARRIER\r\n", now);
+        let (asked, now) = next(&mut mode);
+        assert_eq!(asked, Next::AskBeside(SocketId::all().next().expect("a socket")));
+        let told = mode.told_beside(Some(is_connected), now);
+        assert_eq!(told, if is_end { Next::Ended } else { Next::Deliver });
+        match is_end {
+            true => {
+                let ended = mode.take_ended();
+                assert!(ended.certain && !ended.escape_missed);
+                all.extend(ended.payload);
+            }
+            false => all.extend(mode.deliverable()),
+        }
+        assert_eq!(all, payload, "{is_connected}");
+        assert_eq!(mode.is_flowing(), !is_end);
+    }
+}
+
+#[test]
+fn hostile_payload_is_asked_about_once_a_second() {
+    let (mut mode, mut now) = beside();
+    let mut asked: Vec<Instant> = Vec::new();
+    for _ in 0..5 {
+        receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+        now = loop {
+            let (next, at) = next(&mut mode);
+            if let Next::AskBeside(_) = next {
+                break at;
+            }
+        };
+        asked.push(now);
+        mode.told_beside(Some(true), now);
+        assert_eq!(mode.deliverable(), b"\r\nNO CARRIER\r\n");
+    }
+    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(1)), "{asked:?}");
+}
+
+#[test]
+fn dcd_alone_or_another_channels_words_end_a_stream_without_words_of_its_own() {
+    let dcd_drops: fn(&mut Stream, Instant) = |mode, now| mode.dcd_changed(false, now);
+    let told_elsewhere: fn(&mut Stream, Instant) = |mode, now| mode.may_be_over(now);
+    for sign in [dcd_drops, told_elsewhere] {
+        let (mut mode, now) = beside();
+        mode.dcd_changed(true, now);
+        assert_eq!(receive(&mut mode, b"text", now), b"text");
+        sign(&mut mode, now);
+        assert_eq!(receive(&mut mode, b" and the last bytes", now), b"", "held until it is known");
+        let (asked, now) = next(&mut mode);
+        assert!(matches!(asked, Next::AskBeside(_)));
+        assert_eq!(mode.told_beside(Some(false), now), Next::Ended);
+        let ended = mode.take_ended();
+        assert!(ended.certain);
+        assert_eq!(ended.payload, b" and the last bytes");
+    }
+}
+
+#[test]
+fn a_stream_that_nobody_answers_for_is_given_up() {
+    let (mut mode, now) = beside();
+    receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let (asked, now) = next(&mut mode);
+        assert!(matches!(asked, Next::AskBeside(_)));
+        answers.push(mode.told_beside(None, now));
+    }
+    assert_eq!(answers, [Next::Wait, Next::Wait, Next::Abandon]);
+}
+
+#[test]
+fn beside_other_channels_a_stream_is_left_by_dtr_and_never_by_an_escape() {
+    for is_answered in [true, false] {
+        let (mut mode, now) = beside();
+        mode.leave(now);
+        assert_eq!(next(&mut mode).0, Next::SetDtr(false));
+        if is_answered {
+            receive(&mut mode, b"\r\nOK\r\n", now);
+        }
+        let expected = if is_answered { Next::Left(Reason::Done) } else { Next::Abandon };
+        assert_eq!(next(&mut mode).0, expected);
+    }
 }
