@@ -13,12 +13,20 @@ pub struct ByteQueue {
     /// Index of the first byte that is still queued.
     start: usize,
     limit_bytes: usize,
+    /// How much memory is taken at a time; 0: as much again as there is.
+    step_bytes: usize,
 }
 
 impl ByteQueue {
     /// An empty queue that will hold at most `limit_bytes`. Memory is taken when the first byte arrives.
     pub fn new(limit_bytes: usize) -> Self {
-        ByteQueue { bytes: Vec::new(), start: 0, limit_bytes }
+        ByteQueue { bytes: Vec::new(), start: 0, limit_bytes, step_bytes: 0 }
+    }
+
+    /// The same, but its memory grows by `step_bytes` at a time. For queues whose memory has a limit as well: never more
+    /// than a step beyond what was queued at once.
+    pub fn with_step(limit_bytes: usize, step_bytes: usize) -> Self {
+        ByteQueue { step_bytes, ..ByteQueue::new(limit_bytes) }
     }
 
     /// Everything that is queued, oldest byte first.
@@ -48,6 +56,9 @@ impl ByteQueue {
             self.bytes.drain(..self.start);
             self.start = 0;
         }
+        if self.step_bytes > 0 && self.bytes.len() + count > self.bytes.capacity() {
+            self.bytes.reserve_exact(count.next_multiple_of(self.step_bytes));
+        }
         self.bytes.extend_from_slice(&bytes[..count]);
         count
     }
@@ -64,6 +75,11 @@ impl ByteQueue {
             self.bytes.clear();
             self.start = 0;
         }
+    }
+
+    /// How many bytes of memory it has taken.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Removes everything and gives the memory back.
@@ -99,5 +115,17 @@ mod tests {
             queue.consume(queue.len() - 1);
         }
         assert!(queue.bytes.capacity() <= 2048, "capacity {}", queue.bytes.capacity());
+    }
+
+    #[test]
+    fn memory_in_steps_stays_within_a_step_of_what_was_queued() {
+        let mut queue = ByteQueue::with_step(10_000, 512);
+        for _ in 0..1000 {
+            queue.append(&[7; 700]);
+            queue.consume(queue.len().saturating_sub(4000));
+        }
+        assert!((4700..4700 + 1024).contains(&queue.capacity()), "capacity {}", queue.capacity());
+        queue.reset();
+        assert_eq!(queue.capacity(), 0);
     }
 }

@@ -61,6 +61,7 @@
 //! |---|---|
 //! | [`at`] | The language of the modem: command → bytes, bytes → message |
 //! | `byte_queue` | A byte queue with a limit |
+//! | `cmux` | Several channels on one serial line: frames, messages and the multiplexer's states |
 //! | `channel` | One AT conversation: a port, at most one command in flight, and the bytes that wait to leave |
 //! | `error` | Kinds of failure and of endings: how programs distinguish them |
 //! | `failure` | Why the modem cannot do what it was asked: words for people and an exit status for scripts |
@@ -92,6 +93,7 @@
 pub mod at;
 mod byte_queue;
 mod channel;
+mod cmux;
 mod error;
 mod failure;
 mod fair_queue;
@@ -111,6 +113,12 @@ mod socket;
 #[cfg(test)]
 mod test_clock;
 
+#[doc(hidden)]
+pub use cmux::{
+    CHANNELS_MAX, Decoder as FrameDecoder, DecoderCounters as FrameDecoderCounters, Dlci, DlciNumber, DlciState,
+    Event as MuxEvent, FLAG, Frame, HOLD_MARK_BYTES, HeldTimes, INCOMING_LIMIT_BYTES, Kind as FrameKind, Lost as MuxLost,
+    Mux, MuxCounters, OVERHEAD_BYTES, Piece as FramePiece, RELEASE_MARK_BYTES, State as MuxState, V24,
+};
 pub use error::Kind;
 pub use failure::Failure;
 pub use input::{ClientInput, Input, PortInput};

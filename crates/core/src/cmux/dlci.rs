@@ -1,0 +1,661 @@
+//! One DLCI: whether it is open, its V.24 lines, its flow control both ways, and its queues.
+//!
+//! Everything here is told what happened and returns what is to be done. When an answer is due is the multiplexer's
+//! knowledge, so it is passed in as `due`.
+
+use std::time::{Duration, Instant};
+
+use super::message::V24;
+use crate::byte_queue::ByteQueue;
+
+/// A DLCI that can be a channel: 1 to [`CHANNELS_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DlciNumber(u8);
+
+impl DlciNumber {
+    /// The first channel, which is for commands and URCs.
+    pub const FIRST: DlciNumber = DlciNumber(1);
+
+    /// The DLCI of this number, if it is one of a channel.
+    pub fn new(number: u8) -> Option<Self> {
+        (1..=CHANNELS_MAX as u8).contains(&number).then_some(DlciNumber(number))
+    }
+
+    /// The first `count` of them.
+    pub fn first(count: usize) -> impl Iterator<Item = DlciNumber> {
+        (1..=count.min(CHANNELS_MAX) as u8).map(DlciNumber)
+    }
+
+    /// Its number on the wire, 1 to [`CHANNELS_MAX`].
+    pub fn get(self) -> u8 {
+        self.0
+    }
+
+    /// Its place among the channels, from 0.
+    pub fn index(self) -> usize {
+        usize::from(self.0) - 1
+    }
+}
+
+/// A DLCI.
+#[derive(Debug)]
+pub struct Dlci {
+    state: DlciState,
+    /// Bytes from the module. They outlast the state: what came before the end is still delivered.
+    incoming: ByteQueue,
+    /// Bytes to the module.
+    outgoing: ByteQueue,
+    /// N1 of this DLCI, in bytes.
+    frame_size: usize,
+    /// Times of earlier holds.
+    held: HeldTimes,
+}
+
+/// The state of a DLCI.
+///
+/// ```text
+///            open()              UA                 close()              UA, DM, no answer
+///  Closed ───────────► Opening ──────────► Open ───────────────► Closing ───────────────► Closed
+///    │                    │ refused,        ▲ │ DISC, DM
+///    │                    │ no answer       │ └─────────────────► Closed
+///    │                    └──► Closed       │
+///    └──────────────SABM of the module──────┘
+/// ```
+#[derive(Debug)]
+pub enum DlciState {
+    /// Not in use.
+    Closed,
+    /// SABM is on its way.
+    Opening(Opening),
+    /// It carries bytes.
+    Open(Open),
+    /// DISC is on its way.
+    Closing(Attempt),
+}
+
+/// An open that is under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    attempt: Attempt,
+    /// DM came after the last SABM. It may be the answer to something older.
+    refused: bool,
+    /// How often the module's own SABM was answered meanwhile. If that SABM was our own, as an echo, as many UA come
+    /// back, and they do not count.
+    echoes_max: u8,
+}
+
+/// Something that is sent again until it is answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// How often it was sent.
+    sent: u8,
+    /// When it counts as not answered.
+    due: Instant,
+}
+
+/// What an open DLCI knows.
+#[derive(Debug)]
+pub struct Open {
+    /// The lines that we show.
+    ours: V24,
+    /// They were sent, and not answered yet.
+    unanswered: Option<Attempt>,
+    /// The lines that the module showed last.
+    theirs: Option<V24>,
+    sending: Sending,
+    taking: Taking,
+}
+
+/// Whether the module takes our data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    Free,
+    /// FC is set.
+    FlowOff { since: Instant },
+    /// RTR went off. Modules do that by mistake, so it counts only until then.
+    NotReady { since: Instant, until: Instant },
+}
+
+/// Whether we take the module's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taking {
+    All,
+    /// FC is set.
+    Holding { since: Instant },
+    /// What comes is dropped: the module did not stop in time, and the stream is broken.
+    Dropping,
+}
+
+/// For how long the flow control of a DLCI held data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldTimes {
+    /// Ours, by the module.
+    pub by_module: Duration,
+    /// The module's, by us.
+    pub by_us: Duration,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send SABM.
+    Sabm,
+    /// Send UA.
+    Ua,
+    /// Send DM.
+    Dm,
+    /// Send DISC, with P/F set or clear: some modules answer only one of them.
+    Disc {
+        /// P/F.
+        is_polled: bool,
+    },
+    /// Send MSC.
+    Lines(V24),
+    /// Find out whether the module is still alive.
+    AskAlive,
+    /// It is open: report that and send MSC.
+    Opened(V24),
+    /// It is closed: report that.
+    Closed,
+    /// The same, and send UA.
+    ClosedByModule,
+    /// Report the module's lines.
+    Changed(V24),
+}
+
+impl Attempt {
+    /// The first.
+    pub fn new(due: Instant) -> Self {
+        Attempt { sent: 1, due }
+    }
+
+    /// When it counts as not answered.
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Whether it was not repeated yet.
+    pub fn is_first(&self) -> bool {
+        self.sent == 1
+    }
+
+    /// One more, to be answered by `due`; false: it was the last.
+    pub fn repeat(&mut self, due: Instant) -> bool {
+        let may_repeat = self.sent <= REPEATS_MAX;
+        if may_repeat {
+            *self = Attempt { sent: self.sent + 1, due };
+        }
+        may_repeat
+    }
+}
+
+impl Opening {
+    /// The first SABM was sent.
+    pub fn new(due: Instant) -> Self {
+        Opening { attempt: Attempt::new(due), refused: false, echoes_max: 0 }
+    }
+
+    /// When the SABM counts as not answered.
+    pub fn due(&self) -> Instant {
+        self.attempt.due
+    }
+
+    /// The module sent SABM, and it is answered.
+    pub fn sabm(&mut self) {
+        self.echoes_max = self.echoes_max.saturating_add(1);
+    }
+
+    /// UA came. Whether it is the answer.
+    pub fn ua(&mut self) -> bool {
+        let is_answer = self.echoes_max == 0;
+        self.echoes_max = self.echoes_max.saturating_sub(1);
+        is_answer
+    }
+
+    /// DM came.
+    pub fn dm(&mut self) {
+        self.refused = true;
+    }
+
+    /// The SABM was not answered. Whether it is sent again, to be answered by `again`.
+    pub fn repeat(&mut self, again: Instant) -> Result<(), NotOpened> {
+        if self.refused && self.attempt.sent >= REFUSALS_MIN {
+            return Err(NotOpened::Refused);
+        }
+        self.refused = false;
+        if self.attempt.repeat(again) { Ok(()) } else { Err(NotOpened::NoAnswer) }
+    }
+}
+
+/// Why a DLCI could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// DM.
+    Refused,
+    /// Nothing came.
+    NoAnswer,
+}
+
+impl Dlci {
+    /// A closed one, for frames of up to `frame_size` bytes.
+    pub fn new(frame_size: usize) -> Self {
+        Dlci {
+            state: DlciState::Closed,
+            incoming: ByteQueue::with_step(INCOMING_LIMIT_BYTES, STEP_BYTES),
+            outgoing: ByteQueue::with_step((2 * frame_size).min(OUTGOING_LIMIT_BYTES.max(frame_size)), STEP_BYTES),
+            frame_size,
+            held: HeldTimes::default(),
+        }
+    }
+
+    // What it knows.
+
+    /// Its state.
+    pub fn state(&self) -> &DlciState {
+        &self.state
+    }
+
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, DlciState::Open(_))
+    }
+
+    /// The lines that the module showed last.
+    pub fn lines(&self) -> Option<V24> {
+        self.open_state().and_then(|open| open.theirs)
+    }
+
+    /// The lines that we show.
+    pub fn our_lines(&self) -> Option<V24> {
+        self.open_state().map(|open| open.ours)
+    }
+
+    /// Whether lines that we sent are not answered.
+    pub fn waits_for_lines(&self) -> bool {
+        self.open_state().is_some_and(|open| open.unanswered.is_some())
+    }
+
+    /// For how long data was held.
+    pub fn held(&self, now: Instant) -> HeldTimes {
+        let mut held = self.held;
+        if let Some(open) = self.open_state() {
+            held.by_module += open.sending.lasted(now);
+            held.by_us += open.taking.lasted(now);
+        }
+        held
+    }
+
+    /// N1 in bytes.
+    pub fn frame_size(&self) -> usize {
+        self.frame_size
+    }
+
+    /// What came and was not consumed.
+    pub fn incoming(&self) -> &[u8] {
+        self.incoming.as_slice()
+    }
+
+    /// What the next frame carries, if the module takes it.
+    pub fn next_frame(&self) -> &[u8] {
+        match &self.state {
+            DlciState::Open(Open { sending: Sending::Free, .. }) => {
+                let outgoing = self.outgoing.as_slice();
+                &outgoing[..outgoing.len().min(self.frame_size)]
+            }
+            _ => &[],
+        }
+    }
+
+    /// How many bytes [`Dlci::send`] takes.
+    pub fn room(&self) -> usize {
+        if self.is_open() { self.outgoing.room() } else { 0 }
+    }
+
+    /// Whether it can take a frame of `frame_max` bytes, and, as long as the module is not held, is below the mark.
+    pub fn may_take(&self, frame_max: usize) -> bool {
+        match self.open_state().map(|open| open.taking) {
+            Some(Taking::All) => self.incoming.len() < HOLD_MARK_BYTES && self.incoming.room() >= frame_max,
+            Some(Taking::Holding { .. }) => self.incoming.room() >= frame_max,
+            Some(Taking::Dropping) | None => true,
+        }
+    }
+
+    /// When [`Dlci::deadline_passed`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match &self.state {
+            DlciState::Closed => None,
+            DlciState::Opening(opening) => Some(opening.due()),
+            DlciState::Closing(attempt) => Some(attempt.due),
+            DlciState::Open(open) => {
+                let held_until = match open.sending {
+                    Sending::NotReady { until, .. } => Some(until),
+                    Sending::Free | Sending::FlowOff { .. } => None,
+                };
+                open.unanswered.map(|attempt| attempt.due).into_iter().chain(held_until).min()
+            }
+        }
+    }
+
+    // What happens to it.
+
+    /// It is opened, and nothing of earlier times is left in it.
+    pub fn open(&mut self, due: Instant) -> Option<Effect> {
+        if !matches!(self.state, DlciState::Closed) {
+            return None;
+        }
+        self.incoming.reset();
+        self.state = DlciState::Opening(Opening::new(due));
+        Some(Effect::Sabm)
+    }
+
+    /// It is closed. What waits to leave is dropped.
+    pub fn close(&mut self, due: Instant, now: Instant) -> Option<Effect> {
+        if !matches!(self.state, DlciState::Open(_) | DlciState::Opening(_)) {
+            return None;
+        }
+        self.leave_open(now);
+        self.state = DlciState::Closing(Attempt::new(due));
+        Some(Effect::Disc { is_polled: true })
+    }
+
+    /// The multiplexer is left or lost.
+    pub fn end(&mut self, now: Instant) {
+        self.leave_open(now);
+        self.state = DlciState::Closed;
+    }
+
+    /// SABM of the module.
+    pub fn sabm(&mut self, due: Instant) -> [Option<Effect>; 2] {
+        match &mut self.state {
+            DlciState::Opening(opening) => opening.sabm(),
+            DlciState::Closed => return [Some(Effect::Ua), self.opened(due)],
+            DlciState::Open(_) | DlciState::Closing(_) => {}
+        }
+        [Some(Effect::Ua), None]
+    }
+
+    /// UA.
+    pub fn ua(&mut self, due: Instant) -> Option<Effect> {
+        match &mut self.state {
+            DlciState::Opening(opening) => {
+                if opening.ua() {
+                    self.opened(due)
+                } else {
+                    None
+                }
+            }
+            DlciState::Closing(_) => self.closed(),
+            DlciState::Open(_) | DlciState::Closed => None,
+        }
+    }
+
+    /// DM.
+    pub fn dm(&mut self, now: Instant) -> Option<Effect> {
+        match &mut self.state {
+            DlciState::Opening(opening) => {
+                opening.dm();
+                None
+            }
+            DlciState::Open(_) => {
+                self.leave_open(now);
+                self.closed()
+            }
+            DlciState::Closing(_) => self.closed(),
+            DlciState::Closed => None,
+        }
+    }
+
+    /// DISC of the module.
+    pub fn disc(&mut self, now: Instant) -> Option<Effect> {
+        match &self.state {
+            DlciState::Closed => Some(Effect::Ua),
+            // It crossed our own SABM, which is answered after it.
+            DlciState::Opening(_) => Some(Effect::Ua),
+            DlciState::Open(_) | DlciState::Closing(_) => {
+                self.leave_open(now);
+                self.closed();
+                Some(Effect::ClosedByModule)
+            }
+        }
+    }
+
+    /// Data came. The caller has made sure of [`Dlci::may_take`].
+    pub fn data(&mut self, bytes: &[u8]) -> Option<Effect> {
+        let DlciState::Open(open) = &self.state else {
+            // While it is being opened or closed the module may have sent it before it knew.
+            return matches!(self.state, DlciState::Closed).then_some(Effect::Dm);
+        };
+        if open.taking != Taking::Dropping {
+            self.incoming.append(bytes);
+        }
+        None
+    }
+
+    /// The module shows its lines.
+    pub fn lines_came(&mut self, lines: V24, now: Instant) -> Option<Effect> {
+        let DlciState::Open(open) = &mut self.state else { return None };
+        let before = open.theirs.replace(lines);
+        let was_ready = before.is_none_or(V24::rtr);
+        let sending = match open.sending {
+            before @ Sending::FlowOff { .. } if lines.flow_is_off() => before,
+            _ if lines.flow_is_off() => Sending::FlowOff { since: now },
+            before @ Sending::NotReady { .. } if !lines.rtr() => before,
+            // It counts once: lines that are repeated do not hold data again.
+            _ if !lines.rtr() && was_ready => Sending::NotReady { since: now, until: now + NOT_READY_MAX },
+            _ => Sending::Free,
+        };
+        if sending != open.sending {
+            self.held.by_module += open.sending.lasted(now);
+            open.sending = sending;
+        }
+        (before != Some(lines)).then_some(Effect::Changed(lines))
+    }
+
+    /// The module answered MSC with these lines.
+    pub fn lines_answered(&mut self, lines: V24) {
+        if let DlciState::Open(open) = &mut self.state {
+            // The answer to earlier lines does not end the repetition of the last.
+            if lines.octet() == open.ours.octet() {
+                open.unanswered = None;
+            }
+        }
+    }
+
+    /// DTR is set or clear. Nothing happens on a DLCI that is not open: it opens with DTR set.
+    pub fn set_dtr(&mut self, is_set: bool, due: Instant) -> Option<Effect> {
+        let DlciState::Open(open) = &mut self.state else { return None };
+        let lines = open.ours.with_rtc(is_set);
+        (lines != open.ours).then(|| open.show(lines, due))
+    }
+
+    /// The lines are sent once more.
+    pub fn show_again(&mut self, due: Instant) -> Option<Effect> {
+        let DlciState::Open(open) = &mut self.state else { return None };
+        Some(open.show(open.ours, due))
+    }
+
+    /// Bytes to be sent. Returns how many it took.
+    pub fn send(&mut self, bytes: &[u8]) -> usize {
+        if self.is_open() { self.outgoing.append(bytes) } else { 0 }
+    }
+
+    /// So many of the bytes of [`Dlci::next_frame`] are in a frame.
+    pub fn framed(&mut self, count: usize) {
+        self.outgoing.consume(count);
+    }
+
+    /// The user had the chance to consume: if as much as ever waits, the module is held.
+    pub fn hold_if_full(&mut self, due: Instant, now: Instant) -> Option<Effect> {
+        let DlciState::Open(open) = &mut self.state else { return None };
+        if open.taking != Taking::All || self.incoming.len() < HOLD_MARK_BYTES {
+            return None;
+        }
+        open.taking = Taking::Holding { since: now };
+        Some(open.show(open.ours.with_flow_off(true), due))
+    }
+
+    /// The user took `count` bytes.
+    ///
+    /// # Panics
+    /// If fewer were in [`Dlci::incoming`].
+    pub fn consume(&mut self, count: usize, due: Instant, now: Instant) -> Option<Effect> {
+        self.incoming.consume(count);
+        if self.incoming.is_empty() && self.incoming.capacity() > KEPT_BYTES {
+            self.incoming.reset();
+        }
+        let DlciState::Open(open) = &mut self.state else { return None };
+        if !matches!(open.taking, Taking::Holding { .. }) || self.incoming.len() >= RELEASE_MARK_BYTES {
+            return None;
+        }
+        self.held.by_us += open.taking.lasted(now);
+        open.taking = Taking::All;
+        Some(open.show(open.ours.with_flow_off(false), due))
+    }
+
+    /// What waits is dropped, and what comes until it is closed: the module did not stop, and the user does not read.
+    pub fn overrun(&mut self, due: Instant, now: Instant) -> Option<Effect> {
+        self.incoming.reset();
+        let DlciState::Open(open) = &mut self.state else { return None };
+        self.held.by_us += open.taking.lasted(now);
+        open.taking = Taking::Dropping;
+        Some(open.show(open.ours.with_flow_off(false), due))
+    }
+
+    /// A new conversation begins: nothing of earlier ones is left.
+    pub fn begin_anew(&mut self, frame_size: usize) {
+        self.state = DlciState::Closed;
+        self.incoming.reset();
+        self.outgoing.reset();
+        self.frame_size = frame_size;
+    }
+
+    /// A smaller N1 was agreed on.
+    pub fn limit_frame_size(&mut self, frame_size: usize) {
+        self.frame_size = self.frame_size.min(frame_size.max(1));
+    }
+
+    /// The deadline has passed. `again`: when an answer to what is sent now is due.
+    pub fn deadline_passed(&mut self, again: Instant, now: Instant) -> Option<Effect> {
+        if self.next_deadline().is_none_or(|deadline| now < deadline) {
+            return None;
+        }
+        match &mut self.state {
+            DlciState::Closed => None,
+            DlciState::Opening(opening) => match opening.repeat(again) {
+                Ok(()) => Some(Effect::Sabm),
+                Err(_) => self.closed(),
+            },
+            DlciState::Closing(attempt) => {
+                let is_polled = attempt.sent.is_multiple_of(2);
+                if attempt.repeat(again) { Some(Effect::Disc { is_polled }) } else { self.closed() }
+            }
+            DlciState::Open(open) => {
+                if let Sending::NotReady { until, .. } = open.sending
+                    && until <= now
+                {
+                    self.held.by_module += open.sending.lasted(now);
+                    open.sending = Sending::Free;
+                    return Some(Effect::AskAlive);
+                }
+                let attempt = open.unanswered.as_mut()?;
+                if attempt.repeat(again) {
+                    return Some(Effect::Lines(open.ours));
+                }
+                // Some modules never answer MSC.
+                open.unanswered = None;
+                None
+            }
+        }
+    }
+
+    // Its transitions.
+
+    fn opened(&mut self, due: Instant) -> Option<Effect> {
+        let ours = V24::HOST;
+        self.state = DlciState::Open(Open {
+            ours,
+            unanswered: Some(Attempt::new(due)),
+            theirs: None,
+            sending: Sending::Free,
+            taking: Taking::All,
+        });
+        Some(Effect::Opened(ours))
+    }
+
+    fn closed(&mut self) -> Option<Effect> {
+        self.state = DlciState::Closed;
+        Some(Effect::Closed)
+    }
+
+    /// What only an open one has is over.
+    fn leave_open(&mut self, now: Instant) {
+        self.held = self.held(now);
+        self.outgoing.reset();
+    }
+
+    fn open_state(&self) -> Option<&Open> {
+        match &self.state {
+            DlciState::Open(open) => Some(open),
+            _ => None,
+        }
+    }
+}
+
+impl Open {
+    /// Other lines are shown.
+    fn show(&mut self, lines: V24, due: Instant) -> Effect {
+        self.ours = lines;
+        self.unanswered = Some(Attempt::new(due));
+        Effect::Lines(lines)
+    }
+}
+
+impl Sending {
+    fn lasted(self, now: Instant) -> Duration {
+        match self {
+            Sending::Free => Duration::ZERO,
+            Sending::FlowOff { since } | Sending::NotReady { since, .. } => now.saturating_duration_since(since),
+        }
+    }
+}
+
+impl Taking {
+    fn lasted(self, now: Instant) -> Duration {
+        match self {
+            Taking::All | Taking::Dropping => Duration::ZERO,
+            Taking::Holding { since } => now.saturating_duration_since(since),
+        }
+    }
+}
+
+/// How many channels a module has.
+pub const CHANNELS_MAX: usize = 4;
+
+/// N2: so often something is sent again when it is not answered.
+pub const REPEATS_MAX: u8 = 3;
+
+/// DM counts as a refusal only from this SABM on: the first may have been the answer to something older.
+const REFUSALS_MIN: u8 = 2;
+
+/// The module is held when so much waits for the user.
+pub const HOLD_MARK_BYTES: usize = 16 * 1024;
+
+/// It is released when less than this waits.
+pub const RELEASE_MARK_BYTES: usize = 6 * 1024;
+
+const _: () = assert!(RELEASE_MARK_BYTES < HOLD_MARK_BYTES / 2, "a module that was held must be released in time");
+
+/// What the queue from the module holds at most: the mark, and what comes before the module stops.
+pub const INCOMING_LIMIT_BYTES: usize = HOLD_MARK_BYTES + 8 * 1024;
+
+/// A queue that held more gives its memory back when it is empty.
+const KEPT_BYTES: usize = 4 * 1024;
+
+/// The memory of a queue grows by so much at a time.
+const STEP_BYTES: usize = 512;
+
+/// What the queue to the module holds at most: two frames, but not more than this unless a frame is longer.
+const OUTGOING_LIMIT_BYTES: usize = 2 * 1024;
+
+/// For so long RTR that is off holds data.
+pub const NOT_READY_MAX: Duration = Duration::from_secs(2);

@@ -1,0 +1,1057 @@
+//! The multiplexer: up to four channels on one serial line (TS 27.010, basic option), the host's side.
+//!
+//! ```text
+//!   bytes of the line ──► Decoder ──► DLCI 0: messages ──► Mux: states, TEST, flow control of all
+//!                            │        DLCI 1-4 ──► Dlci: state, V.24 lines, flow control, queues ──► a channel's bytes
+//!                            └ outside frames ──► Text: the words of a module that has reset
+//! ```
+//! It knows nothing of modems or channels: it turns the bytes of one line into bytes and lines of DLCIs, and back.
+//! Nothing here does I/O, and time is an argument.
+//!
+//! A module that has reset takes commands and sends back what it gets. So nothing that could be an echo of ours counts
+//! as a sign of life, and after words of a reset no data leaves before the module has answered.
+
+mod dlci;
+mod frame;
+mod message;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::byte_queue::ByteQueue;
+pub use dlci::{
+    CHANNELS_MAX, Dlci, DlciNumber, DlciState, HOLD_MARK_BYTES, HeldTimes, INCOMING_LIMIT_BYTES, RELEASE_MARK_BYTES,
+};
+use dlci::{Attempt, Effect, NotOpened, Opening};
+pub use frame::{Decoder, DecoderCounters, FLAG, Frame, Kind, OVERHEAD_BYTES, Piece};
+use frame::{LENGTH_MAX, Poll, encode};
+pub use message::V24;
+use message::{Message, Type};
+use text::{Text, tells_of_reboot};
+
+/// The multiplexer of one line.
+#[derive(Debug)]
+pub struct Mux {
+    state: State,
+    /// N1 in bytes, as the module accepted it: no frame to it carries more.
+    frame_size: usize,
+    /// How many DLCIs are opened, from 1 on.
+    channels: usize,
+    dlcis: [Dlci; CHANNELS_MAX],
+    turns: Turns,
+    decoder: Decoder,
+    text: Text,
+    pause: Pause,
+    /// Since when the line is not read because a user does not read.
+    stalled_since: Option<Instant>,
+    /// The module takes no data at all since then.
+    stopped_since: Option<Instant>,
+    output: ByteQueue,
+    line: Line,
+    events: VecDeque<Event>,
+    /// The last TEST.
+    test: [u8; 3],
+    counters: MuxCounters,
+}
+
+/// The state of a multiplexer.
+///
+/// ```text
+///            open()             UA 0                every DLCI is open or refused
+///  Plain ─────────────► Opening ─────► Channels ─────────────────────────────────► Running
+///   │ ▲                  ▲  │ no answer    │ none is open                             │
+///   │ │ silence          │  │ refused      │ CLD           reset, silence, echo, CLD  │
+///   │ │                  │  └──────────────┴──────────► Lost ◄────────────────────────┘
+///   ▼ │         answer   │ open()
+///  Probing ───────────► Found
+///
+///  any of these but Plain and Lost ── leave() ──► Closing ── CLD answered, or 1 s ──► Plain
+/// ```
+/// `Lost` takes open() and probe() as `Plain` does. In both, the line is the caller's.
+#[derive(Clone, Copy, Debug)]
+pub enum State {
+    /// The line carries no frames.
+    Plain,
+    /// The module was asked whether it is in multiplexer mode.
+    Probing(Attempt),
+    /// It is, and nothing is known of its DLCIs.
+    Found,
+    /// DLCI 0 is being opened.
+    Opening(Opening),
+    /// The others are, one after the other.
+    Channels {
+        /// The place of the next, among the channels.
+        next: usize,
+    },
+    /// The channels carry bytes.
+    Running(Running),
+    /// It is being left.
+    Closing {
+        /// It counts as left then.
+        due: Instant,
+    },
+    /// The module is not in multiplexer mode any more, or never was.
+    Lost(Lost),
+}
+
+/// What a running multiplexer knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    /// When a good frame came last.
+    last_frame: Instant,
+    question: Option<Question>,
+}
+
+/// The module was asked for a sign of life: TEST, and the lines of a DLCI.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    sent: u8,
+    due: Instant,
+    why: Why,
+}
+
+/// Why it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Nothing came for some time, or something odd.
+    Silence,
+    /// It sent the words of a reset.
+    Reboot,
+}
+
+/// Why a multiplexer is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// SABM was not answered.
+    NoAnswer,
+    /// The module refused to open DLCI 0, or every channel.
+    Refused,
+    /// It sent the words of a reset, and then no frame.
+    Rebooted,
+    /// It does not answer TEST.
+    Silent,
+    /// It sends back what it gets: it takes commands.
+    Echo,
+    /// It left: CLD, or DISC on DLCI 0.
+    LeftByModule,
+}
+
+/// What the user has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A probe was answered: the module is in multiplexer mode. [`Mux::open`] or [`Mux::leave`] is next.
+    Found,
+    /// A probe was not answered. The line is the caller's again.
+    NotFound,
+    /// A DLCI is open.
+    Opened(DlciNumber),
+    /// A DLCI is closed, by either side, or could not be opened. What came before is still in [`Mux::incoming`].
+    Closed(DlciNumber),
+    /// The module shows other lines.
+    Lines(DlciNumber, V24),
+    /// Every channel is open, but for those that are closed.
+    Running,
+    /// The module sent more than there was room for, although it was told to stop, and the user did not read for
+    /// two seconds. What waited is dropped, and so is what comes: the stream is broken until the DLCI is closed.
+    Overrun(DlciNumber),
+    /// A line of text came outside of frames.
+    Text(String),
+    /// It was left. The line is the caller's again.
+    Left,
+    /// It is lost. The line is the caller's again.
+    Lost(Lost),
+}
+
+/// What has passed since the multiplexer was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MuxCounters {
+    /// Frames to the module.
+    pub frames_out: u64,
+    /// Frames from it.
+    pub frames_in: u64,
+    /// Frames that did not count: a wrong FCS, or no flag at the end.
+    pub bad_fcs: u64,
+    /// Bytes in which there was no frame.
+    pub garbage_bytes: u64,
+    /// Frames of our own that were not sent for lack of room: the line does not move.
+    pub unsent: u64,
+    /// Answers to our own questions since the multiplexer was opened.
+    pub answers: u64,
+    /// For how long FCoff held the data of all channels.
+    pub stopped: Duration,
+}
+
+/// What is known of the line's time.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    /// What a byte takes.
+    byte: Duration,
+    /// When what was written has left.
+    free_at: Instant,
+}
+
+/// A frame whose rest does not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    None,
+    /// It lasts until then.
+    Until(Instant),
+    /// It has lasted. The host may have stood still, and the rest be there: the line is read once more before then.
+    Over(Instant),
+}
+
+/// Whose turn it is: start-time fair queueing, by bytes on the line. Who had nothing to send for a while is owed a frame,
+/// so a command waits for one frame at most.
+#[derive(Debug, Default)]
+struct Turns {
+    /// The latest start of a frame.
+    virtual_time: u64,
+    /// Where the last frame of each ended.
+    finish: [u64; CHANNELS_MAX],
+    /// A count of frames, so that equals take turns.
+    frames: u64,
+    last_frame: [u64; CHANNELS_MAX],
+}
+
+impl Turns {
+    fn rank(&self, index: usize, credit: u64) -> (u64, u64) {
+        (self.finish[index].max(self.virtual_time.saturating_sub(credit)), self.last_frame[index])
+    }
+
+    fn served(&mut self, index: usize, bytes: usize, credit: u64) {
+        let (start, _) = self.rank(index, credit);
+        self.virtual_time = self.virtual_time.max(start);
+        self.finish[index] = start + bytes as u64;
+        self.frames += 1;
+        self.last_frame[index] = self.frames;
+    }
+}
+
+impl Mux {
+    /// A line that carries no frames yet. `frame_size`: N1 in bytes, as the module accepted it, 1 to 32767. `channels`:
+    /// how many it opens, 1 to 4. `baud`: the line's speed, or one that it has at least; answers may take as long as
+    /// it needs.
+    pub fn new(frame_size: usize, channels: usize, baud: u32, now: Instant) -> Self {
+        let frame_size = frame_size.clamp(1, LENGTH_MAX);
+        let frame_max = frame_size + OVERHEAD_BYTES;
+        Mux {
+            state: State::Plain,
+            frame_size,
+            channels: channels.clamp(1, CHANNELS_MAX),
+            dlcis: std::array::from_fn(|_| Dlci::new(frame_size)),
+            turns: Turns::default(),
+            decoder: Decoder::new(frame_size + LONGER_MAX_BYTES),
+            text: Text::default(),
+            pause: Pause::None,
+            stalled_since: None,
+            stopped_since: None,
+            output: ByteQueue::with_step(frame_max.max(PROBE_FLAGS) + CONTROL_LIMIT_BYTES, 512),
+            line: Line { byte: Duration::from_secs(10) / baud.max(BAUD_MIN), free_at: now },
+            events: VecDeque::new(),
+            test: *b"q\0\0",
+            counters: MuxCounters::default(),
+        }
+    }
+
+    // What it knows.
+
+    /// Where in the diagram it is.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether what the line receives goes to [`Mux::received`].
+    pub fn is_framed(&self) -> bool {
+        !matches!(self.state, State::Plain | State::Lost(_))
+    }
+
+    /// Whether the channels carry bytes.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
+    /// A DLCI, for its state and its lines.
+    pub fn dlci(&self, dlci: DlciNumber) -> &Dlci {
+        &self.dlcis[dlci.index()]
+    }
+
+    /// What has passed.
+    pub fn counters(&self, now: Instant) -> MuxCounters {
+        let decoder = self.decoder.counters();
+        let stopped = self.stopped_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        MuxCounters {
+            frames_in: decoder.frames,
+            bad_fcs: decoder.bad_fcs,
+            garbage_bytes: decoder.garbage_bytes,
+            stopped: self.counters.stopped + stopped,
+            ..self.counters
+        }
+    }
+
+    /// What happened. To be called until there is nothing more, after everything else.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    // Coming and going.
+
+    /// The module is in multiplexer mode, as `AT+CMUX` was sent or a probe was answered: its DLCIs are opened. Does
+    /// nothing while the multiplexer is on its way or running.
+    pub fn open(&mut self, now: Instant) {
+        if !matches!(self.state, State::Plain | State::Found | State::Lost(_)) {
+            return;
+        }
+        let was_found = matches!(self.state, State::Found);
+        self.begin_anew(now);
+        self.counters.answers = 0;
+        if was_found {
+            // Nobody knows what is open, and for whom.
+            self.disconnect_all();
+        }
+        self.send(0, Kind::Sabm, Poll::Set, &[]);
+        self.state = State::Opening(Opening::new(self.answer_due(now)));
+    }
+
+    /// Whether the module is in multiplexer mode is to be found out: enough flags to end any frame, TEST, and an `AT` on
+    /// channel 1, twice. Does nothing while the multiplexer is on its way or running.
+    pub fn probe(&mut self, now: Instant) {
+        if matches!(self.state, State::Plain | State::Found | State::Lost(_)) {
+            self.begin_anew(now);
+            self.send_probe();
+            self.state = State::Probing(Attempt::new(self.due_in(PROBE_WAIT, now)));
+        }
+    }
+
+    /// The multiplexer is left: DISC on every channel, CLD, and at most a second. What waits to be sent is dropped.
+    pub fn leave(&mut self, now: Instant) {
+        if !self.is_framed() || matches!(self.state, State::Closing { .. }) {
+            return;
+        }
+        self.end_all(now);
+        self.disconnect_all();
+        self.send_message(Message::command(Type::CloseDown, &[]));
+        self.state = State::Closing { due: self.due_in(LEAVE_WAIT, now) };
+    }
+
+    /// The port is closed, or the module has lost its power: nothing that was known holds any more. No event follows.
+    pub fn forget(&mut self, now: Instant) {
+        self.begin_anew(now);
+        self.output.reset();
+        self.events.clear();
+        self.state = State::Plain;
+    }
+
+    /// A closed DLCI is opened while the multiplexer runs. [`Event::Opened`] or [`Event::Closed`] follows.
+    pub fn open_channel(&mut self, dlci: DlciNumber, now: Instant) {
+        if self.is_running() && dlci.index() < self.channels {
+            let due = self.answer_due(now);
+            let effect = self.dlcis[dlci.index()].open(due);
+            self.apply(dlci, effect, now);
+        }
+    }
+
+    /// An open DLCI is closed. What waits to be sent on it is dropped, and so is what still comes. [`Event::Closed`]
+    /// follows.
+    pub fn close_channel(&mut self, dlci: DlciNumber, now: Instant) {
+        if self.is_running() {
+            let due = self.answer_due(now);
+            let effect = self.dlcis[dlci.index()].close(due, now);
+            self.apply(dlci, effect, now);
+        }
+    }
+
+    /// DTR of an open DLCI. It is set when a DLCI is opened.
+    pub fn set_dtr(&mut self, dlci: DlciNumber, is_set: bool, now: Instant) {
+        let due = self.answer_due(now);
+        let effect = self.dlcis[dlci.index()].set_dtr(is_set, due);
+        self.apply(dlci, effect, now);
+    }
+
+    /// The user doubts that the module is still in multiplexer mode, as a command was not answered: it is asked.
+    pub fn ask_alive(&mut self, now: Instant) {
+        self.ask(Why::Silence, now);
+    }
+
+    // Bytes of the line.
+
+    /// Takes bytes that the line received, and returns how many.
+    ///
+    /// If it takes fewer than it was given, and [`Mux::is_framed`], a user's queue is full or events wait: what can be
+    /// consumed is to be consumed, events are to be polled, and then it takes the rest. If it takes none even then, the rest has to wait for a
+    /// [`Mux::consume`]. If not [`Mux::is_framed`], the rest is the caller's.
+    pub fn received(&mut self, bytes: &[u8], now: Instant) -> usize {
+        if !self.is_framed() {
+            return 0;
+        }
+        for dlci in DlciNumber::first(self.channels) {
+            let due = self.answer_due(now);
+            let effect = self.dlcis[dlci.index()].hold_if_full(due, now);
+            self.apply(dlci, effect, now);
+        }
+        let mut input = bytes;
+        self.decode(&mut input, now);
+        let count = bytes.len() - input.len();
+        if self.is_framed() {
+            let is_stalled = !input.is_empty() && !self.has_room();
+            self.stalled_since = is_stalled.then(|| self.stalled_since.filter(|_| count == 0).unwrap_or(now));
+            self.pause = match self.decoder.is_inside_frame() && !is_stalled {
+                true if count == 0 => self.pause,
+                true => Pause::Until(now + PAUSE_MAX),
+                false => Pause::None,
+            };
+        }
+        self.fill_output();
+        count
+    }
+
+    /// What is to be sent on the line. It also holds what is left of an answer after the multiplexer was left.
+    pub fn output(&self) -> &[u8] {
+        self.output.as_slice()
+    }
+
+    /// So many bytes of [`Mux::output`] were sent.
+    ///
+    /// # Panics
+    /// If there were fewer.
+    pub fn written(&mut self, count: usize, now: Instant) {
+        self.output.consume(count);
+        let latest = now + self.line.takes(AHEAD_MAX_BYTES);
+        self.line.free_at = (self.line.free_at.max(now) + self.line.takes(count)).min(latest);
+        self.fill_output();
+    }
+
+    // Bytes of a DLCI.
+
+    /// What came on a DLCI and was not consumed.
+    pub fn incoming(&self, dlci: DlciNumber) -> &[u8] {
+        self.dlcis[dlci.index()].incoming()
+    }
+
+    /// The user took so many bytes of [`Mux::incoming`].
+    ///
+    /// # Panics
+    /// If there were fewer.
+    pub fn consume(&mut self, dlci: DlciNumber, count: usize, now: Instant) {
+        let due = self.answer_due(now);
+        let effect = self.dlcis[dlci.index()].consume(count, due, now);
+        self.apply(dlci, effect, now);
+        if self.has_room() {
+            self.stalled_since = None;
+        }
+    }
+
+    /// How many bytes [`Mux::send`] takes for a DLCI.
+    pub fn room(&self, dlci: DlciNumber) -> usize {
+        self.dlcis[dlci.index()].room()
+    }
+
+    /// Bytes to be sent on a DLCI. Returns how many it took.
+    pub fn send_bytes(&mut self, dlci: DlciNumber, bytes: &[u8]) -> usize {
+        let count = self.dlcis[dlci.index()].send(bytes);
+        self.fill_output();
+        count
+    }
+
+    // Time.
+
+    /// When [`Mux::deadline_passed`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let state = match &self.state {
+            State::Plain | State::Lost(_) => return None,
+            State::Found | State::Channels { .. } => None,
+            State::Probing(attempt) => Some(attempt.due()),
+            State::Opening(opening) => Some(opening.due()),
+            State::Running(running) => Some(running.next_deadline()),
+            State::Closing { due } => Some(*due),
+        };
+        let pause = match self.pause {
+            Pause::None => None,
+            Pause::Until(until) | Pause::Over(until) => Some(until),
+        };
+        let stall = self.stalled_since.map(|since| since + STALL_MAX);
+        let dlcis = self.dlcis.iter().filter_map(Dlci::next_deadline);
+        dlcis.chain(state).chain(pause).chain(stall).min()
+    }
+
+    /// Time has passed. Nothing happens before [`Mux::next_deadline`].
+    pub fn deadline_passed(&mut self, now: Instant) {
+        self.end_stall(now);
+        self.end_pause(now);
+        let due = self.answer_due(now);
+        for dlci in DlciNumber::first(self.channels) {
+            let effect = self.dlcis[dlci.index()].deadline_passed(due, now);
+            self.apply(dlci, effect, now);
+        }
+        match &mut self.state {
+            State::Probing(attempt) if attempt.due() <= now => {
+                if attempt.is_first() {
+                    self.send_probe();
+                    let due = self.due_in(PROBE_WAIT, now);
+                    if let State::Probing(attempt) = &mut self.state {
+                        attempt.repeat(due);
+                    }
+                } else {
+                    self.end(State::Plain, Event::NotFound, now);
+                }
+            }
+            State::Opening(opening) if opening.due() <= now => match opening.repeat(due) {
+                Ok(()) => self.send(0, Kind::Sabm, Poll::Set, &[]),
+                Err(NotOpened::Refused) => self.lose(Lost::Refused, now),
+                Err(NotOpened::NoAnswer) => self.lose(Lost::NoAnswer, now),
+            },
+            State::Running(running) if running.next_deadline() <= now => match running.question {
+                None => self.ask(Why::Silence, now),
+                Some(question) => self.not_answered(question, now),
+            },
+            State::Closing { due } if *due <= now => self.end(State::Plain, Event::Left, now),
+            _ => {}
+        }
+        self.continue_opening(now);
+        self.fill_output();
+    }
+
+    // Frames of the module.
+
+    fn decode(&mut self, input: &mut &[u8], now: Instant) {
+        // It is put aside, as what it finds is borrowed from it.
+        let mut decoder = std::mem::take(&mut self.decoder);
+        while self.may_decode() {
+            match decoder.decode(input) {
+                Some(Piece::Frame(frame)) => {
+                    self.text.interrupted();
+                    self.frame_came(frame, now);
+                }
+                Some(Piece::Outside(bytes)) => self.text_came(bytes, now),
+                None => break,
+            }
+        }
+        self.decoder = decoder;
+        if !self.is_framed() {
+            self.decoder.begin_anew();
+        }
+    }
+
+    fn frame_came(&mut self, frame: Frame<'_>, now: Instant) {
+        if self.is_echo(&frame) {
+            if self.is_running() {
+                self.lose(Lost::Echo, now);
+            }
+            return;
+        }
+        match &mut self.state {
+            State::Probing(_) => {
+                self.state = State::Found;
+                self.events.push_back(Event::Found);
+            }
+            State::Running(running) => running.frame_came(now),
+            _ => {}
+        }
+        if frame.dlci == 0 {
+            self.own_frame_came(frame, now);
+        } else if let Some(dlci) = DlciNumber::new(frame.dlci).filter(|dlci| dlci.index() < self.channels) {
+            self.channel_frame_came(dlci, frame, now);
+        } else if !matches!(frame.kind, Kind::Ua | Kind::Dm) {
+            self.send(frame.dlci, Kind::Dm, Poll::Set, &[]);
+        }
+        self.continue_opening(now);
+    }
+
+    /// Whether it is one of the questions that find out whether the module is there. Its answers look different.
+    fn is_echo(&self, frame: &Frame<'_>) -> bool {
+        let is_information = matches!(frame.kind, Kind::Uih | Kind::Ui);
+        let own_test = Message::command(Type::Test, &self.test);
+        let is_test = frame.dlci == 0
+            && Message::parse(frame.information).is_some_and(|(message, _)| message == own_test);
+        let is_at = matches!(self.state, State::Probing(_)) && frame.dlci == 1 && frame.information == PROBE_COMMAND;
+        is_information && (is_test || is_at)
+    }
+
+    /// A frame of DLCI 0.
+    fn own_frame_came(&mut self, frame: Frame<'_>, now: Instant) {
+        match (frame.kind, &mut self.state) {
+            (Kind::Uih | Kind::Ui, _) => self.messages_came(frame.information, now),
+            (Kind::Sabm, state) => {
+                if let State::Opening(opening) = state {
+                    opening.sabm();
+                }
+                self.send(0, Kind::Ua, Poll::Set, &[]);
+            }
+            (Kind::Ua, State::Opening(opening)) => {
+                if opening.ua() {
+                    self.state = State::Channels { next: 0 };
+                }
+            }
+            (Kind::Dm, State::Opening(opening)) => opening.dm(),
+            // It may be the answer to something older.
+            (Kind::Dm, State::Running(_)) => self.ask(Why::Silence, now),
+            (Kind::Disc, State::Running(_) | State::Channels { .. } | State::Closing { .. }) => {
+                self.module_left(now);
+                self.send(0, Kind::Ua, Poll::Set, &[]);
+            }
+            (Kind::Disc, _) => self.send(0, Kind::Ua, Poll::Set, &[]),
+            (Kind::Ua | Kind::Dm, _) => {}
+        }
+    }
+
+    /// A frame of a channel.
+    fn channel_frame_came(&mut self, dlci: DlciNumber, frame: Frame<'_>, now: Instant) {
+        let due = self.answer_due(now);
+        let is_in_use = matches!(self.state, State::Channels { .. } | State::Running(_));
+        let channel = &mut self.dlcis[dlci.index()];
+        let effects = match frame.kind {
+            Kind::Sabm | Kind::Disc if !is_in_use => [Some(Effect::Ua), None],
+            _ if !is_in_use => [None, None],
+            Kind::Sabm => channel.sabm(due),
+            Kind::Ua => [channel.ua(due), None],
+            Kind::Dm => [channel.dm(now), None],
+            Kind::Disc => [channel.disc(now), None],
+            Kind::Uih | Kind::Ui => [channel.data(frame.information), None],
+        };
+        for effect in effects {
+            self.apply(dlci, effect, now);
+        }
+    }
+
+    /// The messages in a frame of DLCI 0.
+    fn messages_came(&mut self, mut information: &[u8], now: Instant) {
+        let mut is_first = true;
+        while let Some((message, rest)) = Message::parse(information) {
+            match Type::parse(message.octet) {
+                Some(kind) if message.is_command => self.command_came(kind, message.values, now),
+                Some(kind) => self.answer_came(kind, message.values, now),
+                // Some modules send MSC with octets after it.
+                None if !is_first => return,
+                None if message.is_command => {
+                    let octet = information[0];
+                    self.send_message(Message::answer(Type::NotSupported, &[octet]));
+                }
+                None => {}
+            }
+            if !self.is_framed() {
+                return;
+            }
+            is_first = false;
+            information = rest;
+        }
+    }
+
+    fn command_came(&mut self, kind: Type, values: &[u8], now: Instant) {
+        match kind {
+            Type::ModemStatus => {
+                let Some((dlci, lines)) = message::modem_status(values) else { return };
+                // The answer goes first: until it comes some modules hold the data of that channel.
+                self.send_message(Message::answer(kind, values));
+                if let Some(dlci) = DlciNumber::new(dlci) {
+                    let effect = self.dlcis[dlci.index()].lines_came(lines, now);
+                    self.apply(dlci, effect, now);
+                }
+            }
+            Type::FlowOn => {
+                self.end_stop(now);
+                self.send_message(Message::answer(kind, values));
+            }
+            Type::FlowOff => {
+                self.stopped_since.get_or_insert(now);
+                self.send_message(Message::answer(kind, values));
+            }
+            Type::CloseDown => {
+                let was_used = !matches!(self.state, State::Opening(_) | State::Found);
+                if was_used {
+                    self.module_left(now);
+                }
+                self.send_message(Message::answer(kind, values));
+            }
+            Type::Parameters => {
+                let Some((dlci, frame_size)) = message::parameters(values) else { return };
+                let Some(dlci) = DlciNumber::new(dlci) else { return };
+                self.dlcis[dlci.index()].limit_frame_size(frame_size);
+                let values = message::with_frame_size(values, frame_size.min(self.frame_size));
+                self.send_message(Message::answer(kind, &values));
+            }
+            Type::RemotePort => match values {
+                [dlci] => {
+                    let settings = [&[*dlci][..], &message::REMOTE_PORT].concat();
+                    self.send_message(Message::answer(kind, &settings));
+                }
+                _ => self.send_message(Message::answer(kind, values)),
+            },
+            Type::Test | Type::PowerSaving | Type::RemoteLine | Type::Service => {
+                self.send_message(Message::answer(kind, values));
+            }
+            // It is an answer only.
+            Type::NotSupported => {}
+        }
+    }
+
+    fn answer_came(&mut self, kind: Type, values: &[u8], now: Instant) {
+        let is_answer = match kind {
+            Type::ModemStatus => {
+                let Some((dlci, lines)) = message::modem_status(values) else { return };
+                if let Some(dlci) = DlciNumber::new(dlci) {
+                    self.dlcis[dlci.index()].lines_answered(lines);
+                }
+                true
+            }
+            Type::Test => values == self.test,
+            Type::NotSupported => true,
+            Type::CloseDown if matches!(self.state, State::Closing { .. }) => {
+                self.end(State::Plain, Event::Left, now);
+                return;
+            }
+            _ => false,
+        };
+        if is_answer {
+            self.counters.answers += 1;
+            if let State::Running(running) = &mut self.state {
+                running.question = None;
+            }
+        }
+    }
+
+    /// Bytes came outside of frames.
+    fn text_came(&mut self, mut bytes: &[u8], now: Instant) {
+        while let Some(line) = self.text.take(&mut bytes) {
+            let why = if tells_of_reboot(&line) { Why::Reboot } else { Why::Silence };
+            if self.events.len() < TEXT_EVENTS_MAX {
+                self.events.push_back(Event::Text(line));
+            }
+            self.ask(why, now);
+        }
+    }
+
+    // Its transitions.
+
+    /// The next channel is opened, or all are.
+    fn continue_opening(&mut self, now: Instant) {
+        while let State::Channels { next } = self.state {
+            if self.dlcis.iter().any(|dlci| matches!(dlci.state(), DlciState::Opening(_))) {
+                return;
+            }
+            if let Some(dlci) = DlciNumber::first(self.channels).nth(next) {
+                self.state = State::Channels { next: next + 1 };
+                let due = self.answer_due(now);
+                let effect = self.dlcis[dlci.index()].open(due);
+                self.apply(dlci, effect, now);
+            } else if self.dlcis.iter().any(Dlci::waits_for_lines) {
+                return;
+            } else if self.dlcis.iter().any(Dlci::is_open) {
+                self.state = State::Running(Running { last_frame: now, question: None });
+                self.events.push_back(Event::Running);
+            } else {
+                self.lose(Lost::Refused, now);
+            }
+        }
+    }
+
+    /// The module is asked for a sign of life, if it is not being asked.
+    fn ask(&mut self, why: Why, now: Instant) {
+        let State::Running(running) = &self.state else { return };
+        if running.question.is_some_and(|question| question.why == why || question.why == Why::Reboot) {
+            return;
+        }
+        self.send_question(Question { sent: 1, due: now, why }, now);
+    }
+
+    fn not_answered(&mut self, question: Question, now: Instant) {
+        match question.why {
+            Why::Reboot => self.lose(Lost::Rebooted, now),
+            Why::Silence if question.sent < TESTS_MAX => {
+                self.send_question(Question { sent: question.sent + 1, ..question }, now);
+            }
+            Why::Silence if self.counters.answers > 0 => self.lose(Lost::Silent, now),
+            // It has never answered such a question, so its silence has no meaning.
+            Why::Silence => {
+                if let State::Running(running) = &mut self.state {
+                    *running = Running { last_frame: now, question: None };
+                }
+            }
+        }
+    }
+
+    fn send_question(&mut self, question: Question, now: Instant) {
+        let [_, high, low] = self.test;
+        let [high, low] = u16::from_be_bytes([high, low]).wrapping_add(1).to_be_bytes();
+        self.test = [self.test[0], high, low];
+        self.send_message(Message::command(Type::Test, &self.test.clone()));
+        let due = self.due_in(TEST_WAIT, now);
+        // Some modules do not know TEST.
+        if (question.sent > 1 || question.why == Why::Reboot)
+            && let Some(dlci) = DlciNumber::first(self.channels).find(|dlci| self.dlci(*dlci).is_open())
+        {
+            let effect = self.dlcis[dlci.index()].show_again(due);
+            self.apply(dlci, effect, now);
+        }
+        if let State::Running(running) = &mut self.state {
+            running.question = Some(Question { due, ..question });
+        }
+    }
+
+    /// CLD, or DISC on DLCI 0.
+    fn module_left(&mut self, now: Instant) {
+        match self.state {
+            State::Closing { .. } => self.end(State::Plain, Event::Left, now),
+            _ => self.lose(Lost::LeftByModule, now),
+        }
+    }
+
+    fn lose(&mut self, why: Lost, now: Instant) {
+        self.end(State::Lost(why), Event::Lost(why), now);
+    }
+
+    /// The line carries no frames any more. What came on the DLCIs can still be consumed.
+    fn end(&mut self, state: State, event: Event, now: Instant) {
+        self.end_all(now);
+        // Payload must not reach a module that takes commands.
+        self.output.reset();
+        self.state = state;
+        self.events.push_back(event);
+    }
+
+    fn end_all(&mut self, now: Instant) {
+        for dlci in &mut self.dlcis {
+            dlci.end(now);
+        }
+        self.end_stop(now);
+        self.text = Text::default();
+        self.pause = Pause::None;
+        self.stalled_since = None;
+    }
+
+    /// A new conversation begins.
+    fn begin_anew(&mut self, now: Instant) {
+        self.end_all(now);
+        self.decoder.begin_anew();
+        self.turns = Turns::default();
+        for dlci in &mut self.dlcis {
+            dlci.begin_anew(self.frame_size);
+        }
+    }
+
+    fn end_stop(&mut self, now: Instant) {
+        if let Some(since) = self.stopped_since.take() {
+            self.counters.stopped += now.saturating_duration_since(since);
+        }
+    }
+
+    /// A user has not read for too long, and the module did not stop: its stream is given up for the sake of the others.
+    fn end_stall(&mut self, now: Instant) {
+        if self.stalled_since.is_none_or(|since| now < since + STALL_MAX) {
+            return;
+        }
+        self.stalled_since = None;
+        let Some(dlci) = DlciNumber::first(self.channels).max_by_key(|dlci| self.incoming(*dlci).len()) else { return };
+        let due = self.answer_due(now);
+        let effect = self.dlcis[dlci.index()].overrun(due, now);
+        self.apply(dlci, effect, now);
+        self.events.push_back(Event::Overrun(dlci));
+    }
+
+    /// The rest of a frame has not come: it has lost bytes, and may hide a good one.
+    fn end_pause(&mut self, now: Instant) {
+        match self.pause {
+            Pause::Until(until) if until <= now => self.pause = Pause::Over(now + READ_ONCE_MORE),
+            Pause::Over(until) if until <= now => {
+                self.pause = Pause::None;
+                while self.decoder.is_inside_frame() && self.may_decode() {
+                    self.decoder.give_up_frame();
+                    self.decode(&mut &[][..], now);
+                }
+                self.ask(Why::Silence, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Does what a DLCI needs.
+    fn apply(&mut self, dlci: DlciNumber, effect: Option<Effect>, now: Instant) {
+        let number = dlci.get();
+        match effect {
+            None => return,
+            Some(Effect::Sabm) => self.send(number, Kind::Sabm, Poll::Set, &[]),
+            Some(Effect::Ua) => self.send(number, Kind::Ua, Poll::Set, &[]),
+            Some(Effect::Dm) => self.send(number, Kind::Dm, Poll::Set, &[]),
+            Some(Effect::Disc { is_polled }) => {
+                self.send(number, Kind::Disc, if is_polled { Poll::Set } else { Poll::Clear }, &[]);
+            }
+            Some(Effect::Lines(lines)) => self.send_lines(dlci, lines),
+            Some(Effect::AskAlive) => self.ask(Why::Silence, now),
+            Some(Effect::Opened(lines)) => {
+                self.send_lines(dlci, lines);
+                self.events.push_back(Event::Opened(dlci));
+            }
+            Some(Effect::Closed) => self.events.push_back(Event::Closed(dlci)),
+            Some(Effect::ClosedByModule) => {
+                self.send(number, Kind::Ua, Poll::Set, &[]);
+                self.events.push_back(Event::Closed(dlci));
+            }
+            Some(Effect::Changed(lines)) => self.events.push_back(Event::Lines(dlci, lines)),
+        }
+        self.fill_output();
+    }
+
+    // Frames to the module.
+
+    fn send_lines(&mut self, dlci: DlciNumber, lines: V24) {
+        let values = message::modem_status_values(dlci.get(), lines);
+        self.send_message(Message::command(Type::ModemStatus, &values));
+    }
+
+    fn send_message(&mut self, message: Message<'_>) {
+        let information = message.emit();
+        if information.len() <= self.frame_size {
+            self.send(0, Kind::Uih, Poll::Clear, &information);
+        } else {
+            self.counters.unsent += 1;
+        }
+    }
+
+    fn send_probe(&mut self) {
+        self.output.reset();
+        self.output.append(&[FLAG; PROBE_FLAGS]);
+        self.send_message(Message::command(Type::Test, &self.test.clone()));
+        self.send(1, Kind::Uih, Poll::Clear, PROBE_COMMAND);
+    }
+
+    /// DISC on every channel, which nothing waits for.
+    fn disconnect_all(&mut self) {
+        for dlci in DlciNumber::first(self.channels) {
+            self.send(dlci.get(), Kind::Disc, Poll::Set, &[]);
+        }
+    }
+
+    /// A frame that is not data. It goes before data, after the frame that is on its way.
+    fn send(&mut self, dlci: u8, kind: Kind, poll: Poll, information: &[u8]) {
+        if encode(dlci, kind, poll, information, &mut self.output) {
+            self.counters.frames_out += 1;
+        } else {
+            // All that matters is sent again.
+            self.counters.unsent += 1;
+        }
+    }
+
+    /// Data is framed, never more ahead than one longest frame, so that a command need not wait for more.
+    fn fill_output(&mut self) {
+        let frame_max = self.frame_size + OVERHEAD_BYTES;
+        let credit = frame_max as u64;
+        while self.may_send_data() {
+            let ready = (0..self.channels).filter(|index| !self.dlcis[*index].next_frame().is_empty());
+            let Some(index) = ready.min_by_key(|index| self.turns.rank(*index, credit)) else { return };
+            let bytes = self.dlcis[index].next_frame();
+            let count = bytes.len();
+            let is_ahead = !self.output.is_empty() && self.output.len() + count + OVERHEAD_BYTES > frame_max;
+            if is_ahead || !encode(index as u8 + 1, Kind::Uih, Poll::Clear, bytes, &mut self.output) {
+                return;
+            }
+            self.dlcis[index].framed(count);
+            self.turns.served(index, count + OVERHEAD_BYTES, credit);
+            self.counters.frames_out += 1;
+        }
+    }
+
+    fn may_send_data(&self) -> bool {
+        let State::Running(running) = &self.state else { return false };
+        let has_reset = running.question.is_some_and(|question| question.why == Why::Reboot);
+        self.stopped_since.is_none() && !has_reset
+    }
+
+    // Room and time.
+
+    /// Whether a frame can be taken, whatever it is.
+    fn may_decode(&self) -> bool {
+        self.is_framed() && self.has_room() && self.events.len() < EVENTS_MAX
+    }
+
+    /// Whether a frame of any channel finds room, and none has reached the mark at which its module is held.
+    fn has_room(&self) -> bool {
+        let frame_max = self.frame_size + LONGER_MAX_BYTES;
+        let total: usize = self.dlcis.iter().map(|dlci| dlci.incoming().len()).sum();
+        total + frame_max <= INCOMING_TOTAL_BYTES && self.dlcis.iter().all(|dlci| dlci.may_take(frame_max))
+    }
+
+    /// When the answer to what is sent now is due.
+    fn answer_due(&self, now: Instant) -> Instant {
+        self.due_in(T1, now)
+    }
+
+    /// `wait` after what is to be sent has left, and with a frame in front of the answer.
+    fn due_in(&self, wait: Duration, now: Instant) -> Instant {
+        let bytes = self.output.len() + self.frame_size + OVERHEAD_BYTES;
+        self.line.free_at.max(now) + self.line.takes(bytes) + wait
+    }
+}
+
+impl Running {
+    fn next_deadline(&self) -> Instant {
+        self.question.map_or(self.last_frame + SILENCE_MAX, |question| question.due)
+    }
+
+    fn frame_came(&mut self, now: Instant) {
+        self.last_frame = now;
+        if self.question.is_some_and(|question| question.why == Why::Silence) {
+            self.question = None;
+        }
+    }
+}
+
+impl Line {
+    fn takes(&self, bytes: usize) -> Duration {
+        self.byte * u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+}
+
+/// T1: in such a time a command is answered, beside what the line takes.
+const T1: Duration = Duration::from_millis(100);
+
+/// TEST is sent when nothing came for so long.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// It counts as missed after this, beside what the line takes.
+const TEST_WAIT: Duration = Duration::from_secs(1);
+
+/// So many missed in a row, and the module is lost.
+const TESTS_MAX: u8 = 3;
+
+/// CLD counts as answered after this, beside what the line takes.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
+
+/// A probe is answered in this time, beside what the line takes.
+const PROBE_WAIT: Duration = Duration::from_millis(300);
+
+/// So many flags end any frame that the module may be waiting for: N1 1509 and what goes around it.
+const PROBE_FLAGS: usize = 1516;
+
+/// What a probe says on channel 1.
+const PROBE_COMMAND: &[u8] = b"AT\r";
+
+/// Frames of the module may be longer than N1 by this: some modules send such.
+const LONGER_MAX_BYTES: usize = 64;
+
+/// What waits for the users of all channels at most. Three streams that are held, and what comes before they stop.
+const INCOMING_TOTAL_BYTES: usize = 52 * 1024;
+
+/// For so long the line is not read for the sake of one user who does not read.
+const STALL_MAX: Duration = Duration::from_secs(2);
+
+/// The bytes of a frame follow each other. Device servers pause, but not for so long.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// In this time the event loop reads what has come while the host stood still.
+const READ_ONCE_MORE: Duration = Duration::from_millis(50);
+
+/// Control frames that wait to be sent, beside a frame of data.
+const CONTROL_LIMIT_BYTES: usize = 1024;
+
+/// So much can wait in the kernel or a device server after it was written.
+const AHEAD_MAX_BYTES: usize = 8 * 1024;
+
+/// No line is slower, in bit/s.
+const BAUD_MIN: u32 = 300;
+
+/// The line is not read while so many events wait.
+const EVENTS_MAX: usize = 64;
+
+/// Lines of text are not reported while so many events wait.
+const TEXT_EVENTS_MAX: usize = 32;
