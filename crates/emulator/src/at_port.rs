@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::config::{Config, PortName};
+use crate::mux::{Mux, MuxSettings};
 use crate::network::ConnectionId;
 use crate::parser::Command;
 use crate::queue::Queue;
@@ -13,6 +14,7 @@ use crate::store::FileName;
 #[derive(Clone, Debug)]
 pub(crate) struct Port {
     pub(crate) name: PortName,
+    pub(crate) reach: Reach,
     pub(crate) settings: Settings,
     pub(crate) mode: Mode,
     /// Bytes on their way to the host.
@@ -38,6 +40,19 @@ pub(crate) struct Port {
     pub(crate) carrier: Carrier,
     /// A speed that comes into force when the answer to AT+IPR has left.
     pub(crate) next_baud: Option<u32>,
+    /// A multiplexer that begins when AT+CMUX has been answered.
+    pub(crate) next_mux: Option<MuxSettings>,
+}
+
+/// How a port reaches the host.
+#[derive(Clone, Debug)]
+pub(crate) enum Reach {
+    /// It is a line of its own.
+    Line,
+    /// It is a line, and its bytes are the frames of a multiplexer.
+    Mux(Box<Mux>),
+    /// It is a channel of the multiplexer on that line, whenever there is one.
+    Channel { line: usize, dlci: u8 },
 }
 
 /// The settings of one port that commands change; a boot resets them.
@@ -164,6 +179,7 @@ impl Port {
     pub(crate) fn new(name: PortName, config: &Config) -> Port {
         Port {
             name,
+            reach: Reach::Line,
             settings: Settings::new(config),
             mode: Mode::Command,
             output: Queue::default(),
@@ -180,12 +196,18 @@ impl Port {
             rts: true,
             carrier: Carrier::Down,
             next_baud: None,
+            next_mux: None,
         }
     }
 
-    /// Resets what a reboot resets. What is on its way to the host stays.
+    /// Resets what a reboot resets, a multiplexer too. What is on its way to the host stays on a line; the end of a
+    /// channel drops it.
     pub(crate) fn reset(&mut self, config: &Config) {
         let old = std::mem::replace(self, Port::new(self.name, config));
+        if let Reach::Channel { .. } = old.reach {
+            self.reach = old.reach;
+            return;
+        }
         self.output = old.output;
         self.dtr = old.dtr;
         self.rts = old.rts;

@@ -46,7 +46,7 @@ impl Modem {
         let framed = format!("{head}{text}\r\n");
         let targets = match self.config.quirks.open_result_on_urc_port {
             true => self.socket_urc_targets(port),
-            false => vec![port],
+            false => self.conversations(port),
         };
         for port in targets {
             self.queue_urc(port, framed.as_bytes());
@@ -55,7 +55,8 @@ impl Modem {
 
     /// Sends something by one port, as soon as it may be sent.
     pub(crate) fn urc_by(&mut self, port: usize, text: &str) {
-        self.queue_urc(port, format!("\r\n{text}\r\n").as_bytes());
+        let targets = self.conversations(port);
+        self.urc_to(&targets, format!("\r\n{text}\r\n").as_bytes());
     }
 
     fn queue_urc(&mut self, port: usize, framed: &[u8]) {
@@ -71,17 +72,18 @@ impl Modem {
 
     /// The ports that URCs leave by; none if there is no port of that name.
     fn urc_targets(&self) -> Vec<usize> {
-        match self.session.urc_port {
-            _ if self.config.quirks.urcs_by_every_port => (0..self.ports.len()).collect(),
-            UrcPort::All => (0..self.ports.len()).collect(),
-            UrcPort::One(name) => self.first_port_named(name).into_iter().collect(),
-        }
+        let lines = match self.session.urc_port {
+            _ if self.config.quirks.urcs_by_every_port => 0..self.config.ports.len(),
+            UrcPort::All => 0..self.config.ports.len(),
+            UrcPort::One(name) => self.first_port_named(name).map_or(0..0, |port| port..port + 1),
+        };
+        lines.flat_map(|line| self.conversations(line)).collect()
     }
 
     /// The ports by which URCs and data leave for a socket that was opened on `opener`.
     fn socket_urc_targets(&self, opener: usize) -> Vec<usize> {
         match self.config.quirks.urcs_by_opener {
-            true => vec![opener],
+            true => self.conversations(opener),
             false => self.urc_targets(),
         }
     }
@@ -95,6 +97,7 @@ impl Modem {
         let state = &self.ports[port];
         let quirks = &self.config.quirks;
         match state.mode {
+            _ if !self.has_conversation(port) => false,
             Mode::Command => state.line.is_empty() || !state.settings.echo || quirks.urc_before_echo,
             Mode::Executing { .. } | Mode::Waiting(_) => quirks.urc_before_answer,
             // What is being echoed is not interrupted.
@@ -110,12 +113,12 @@ impl Modem {
 
     /// Puts all waiting URCs into the output.
     pub(crate) fn emit_urcs(&mut self, port: usize) -> bool {
-        let state = &mut self.ports[port];
-        let any = !state.urcs.is_empty();
-        while let Some(urc) = state.urcs.pop_front() {
-            if !state.emit(&urc) {
+        let any = !self.ports[port].urcs.is_empty();
+        while let Some(urc) = self.ports[port].urcs.pop_front() {
+            if !self.ports[port].emit(&urc) {
                 self.counters.urcs_lost += 1;
             }
+            self.ring(port, &urc);
         }
         any
     }
@@ -179,7 +182,17 @@ impl Modem {
         let state = &mut self.ports[port];
         state.mode = Mode::Command;
         state.carrier_falls_behind_output();
-        state.no_carrier();
+        let quirks = &self.config.quirks;
+        let is_told_there = quirks.mux_end_told_on_first || quirks.mux_end_told_on_first_only;
+        match self.first_channel_beside(port).filter(|_| is_told_there) {
+            Some(first) => {
+                if !self.config.quirks.mux_end_told_on_first_only {
+                    self.ports[port].no_carrier();
+                }
+                self.queue_urc(first, b"\r\nNO CARRIER\r\n");
+            }
+            None => self.ports[port].no_carrier(),
+        }
     }
 
     /// The ports that get the pushed data of a socket that was opened on `opener`; `None` if they cannot take it now.
@@ -212,6 +225,7 @@ impl Modem {
             }
             for port in commanded {
                 self.ports[port].emit(&message);
+                self.ring(port, &message);
             }
         }
     }

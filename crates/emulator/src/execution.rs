@@ -83,7 +83,7 @@ impl Modem {
         let mode = std::mem::replace(&mut self.ports[port].mode, Mode::Command);
         let Mode::Executing { mut commands, .. } = mode else { return };
         let Some(command) = commands.pop_front() else {
-            self.conclude(port);
+            self.conclude(port, now);
             return;
         };
         let outcome = self.run(&mut Call { port, command: &command, now, network });
@@ -110,16 +110,21 @@ impl Modem {
 
     fn go_on(&mut self, port: usize, commands: VecDeque<Command>, now: Instant) {
         if commands.is_empty() {
-            self.conclude(port);
+            self.conclude(port, now);
         } else {
             self.make_due(port, commands, now);
         }
     }
 
     /// The last command of a line is done.
-    fn conclude(&mut self, port: usize) {
-        if !self.loses_result() {
+    fn conclude(&mut self, port: usize, now: Instant) {
+        let mux = self.ports[port].next_mux.take();
+        let is_silent = mux.is_some() && self.config.quirks.mux_begins_silently;
+        if !self.loses_result() && !is_silent {
             self.ports[port].ok();
+        }
+        if let Some(settings) = mux {
+            self.enter_mux(port, settings, now);
         }
     }
 
@@ -162,6 +167,7 @@ impl Modem {
     pub(crate) fn fail(&mut self, port: usize, failure: Failure) {
         let quirks = &self.config.quirks;
         let state = &mut self.ports[port];
+        state.next_mux = None;
         match failure {
             Failure::Error => state.error(),
             Failure::Cme(code) => state.cme_error(code, cme_text(code), quirks.errors_as_text),

@@ -21,6 +21,12 @@ pub(crate) struct Faults {
     pub(crate) answer_delay: Duration,
     /// Bytes cut off the head of the next URC.
     pub(crate) urc_head_lost: usize,
+    /// This many frames of a multiplexer leave with a wrong FCS.
+    pub(crate) spoiled_frames: u32,
+    /// The next frame of a multiplexer has this in its length field.
+    pub(crate) frame_length: Option<u16>,
+    /// Bytes that are lost at the beginning of the information of the next frame that has any.
+    pub(crate) frame_bytes_lost: usize,
     /// The modem does nothing until then.
     pub(crate) stalled_until: Option<Instant>,
 }

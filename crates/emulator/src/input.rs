@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use crate::at_port::{Mode, Payload, PayloadEnd, Upload};
+use crate::at_port::{Mode, Payload, PayloadEnd, Reach, Upload};
 use crate::events::Power;
 use crate::modem::{ASLEEP_AFTER, LONGEST_SEND_BYTES, Modem};
 use crate::network::Network;
@@ -14,6 +14,7 @@ impl Modem {
     /// Takes all of the bytes, carrying out what they complete.
     pub(crate) fn take_input(&mut self, port: usize, bytes: &[u8], now: Instant, network: &mut dyn Network) {
         let mut rest = bytes;
+        let mut unframed;
         if matches!(self.ports[port].mode, Mode::Payload(_) | Mode::Upload(_) | Mode::Data { .. }) {
             // After the prompt every byte counts as payload, even a line feed.
             self.ports[port].after_return = false;
@@ -22,6 +23,12 @@ impl Modem {
             if self.power != Power::On {
                 self.counters.bytes_dropped_while_busy += rest.len() as u64;
                 return;
+            }
+            if let Reach::Mux(_) = self.ports[port].reach {
+                // What comes after the end of the multiplexer is for the line itself.
+                unframed = self.take_frames(port, rest, now, network);
+                rest = &unframed;
+                continue;
             }
             let count = self.take_some(port, rest, now);
             self.ports[port].last_byte_at = Some(now);

@@ -200,6 +200,30 @@ impl Modem {
         self.faults.lost_settings = count;
     }
 
+    /// The next frames of a multiplexer have a wrong FCS.
+    pub fn spoil_next_frames(&mut self, count: u32) {
+        self.faults.spoiled_frames = count;
+    }
+
+    /// The length field of a multiplexer's next frame has this value, at most 32767, in two octets; what follows it
+    /// is as it should be.
+    pub fn falsify_next_frame_length(&mut self, length: u16) {
+        self.faults.frame_length = Some(length.min(32_767));
+    }
+
+    /// So many bytes at the beginning of the information of a multiplexer's next frame that has any are lost on the
+    /// line; its length still counts them.
+    pub fn lose_bytes_in_next_frame(&mut self, bytes: usize) {
+        self.faults.frame_bytes_lost = bytes;
+    }
+
+    /// FC of the module is set on a channel of a multiplexed port, whatever room there is, until the host sends TEST.
+    /// False if the channel is not open.
+    pub fn hold_channel_until_test(&mut self, port: usize, dlci: u8, now: Instant) -> bool {
+        self.work_since = Some(now);
+        self.stick_channel(port, dlci)
+    }
+
     /// Every file in flash with at least 4 bytes gets other content of the same size and checksum.
     pub fn forge_files(&mut self) {
         self.store.forge();

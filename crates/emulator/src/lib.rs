@@ -13,6 +13,7 @@
 //! - [`modem`]: the parts, the interface, the order in which things happen; [`config`], [`quirks`]
 //! - `at_port`, `input`, `parser`, `execution`: a port, from bytes to commands and back to answers
 //! - `commands`: what each command does
+//! - `mux`: a UART that carries four conversations (AT+CMUX)
 //! - `socket`, `connections`, `delivery`, `transparent`: connections, and how their bytes reach the host
 //! - `session`, `ssl_settings`: what a reboot resets; `power`, `events`: boot, power-down, and scheduled events
 //! - `interventions`, `faults`: what a test can do to a modem, and the faults that it sets
@@ -35,6 +36,7 @@ mod input;
 mod interventions;
 pub mod line;
 pub mod modem;
+mod mux;
 pub mod network;
 mod parser;
 mod power;
@@ -55,4 +57,5 @@ mod transparent;
 
 pub use config::{Config, Family, PortName, Registration, Sim, TimeService};
 pub use modem::{Counters, FlowControl, Modem, ModemLines};
+pub use mux::{ChannelView, MuxView};
 pub use quirks::Quirks;

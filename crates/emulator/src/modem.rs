@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::at_port::{Carrier, Escape, Mode, Port};
+use crate::at_port::{Carrier, Escape, Mode, Port, Reach};
 use crate::config::Config;
 use crate::events::{Event, Power};
 use crate::faults::Faults;
@@ -22,6 +22,7 @@ use crate::time::Clock;
 #[derive(Debug)]
 pub struct Modem {
     pub(crate) config: Config,
+    /// The configured ports, and after them the channels of multiplexers.
     pub(crate) ports: Vec<Port>,
     pub(crate) power: Power,
     /// What a reboot resets.
@@ -40,7 +41,7 @@ pub struct Modem {
     /// The time of a call without a network that left work to do.
     pub(crate) work_since: Option<Instant>,
     /// The time up to which everything due has been carried out.
-    looked_at: Instant,
+    pub(crate) looked_at: Instant,
 }
 
 /// The lines a modem drives, true for asserted.
@@ -89,6 +90,14 @@ pub struct Counters {
     pub send_fails: u64,
     /// Boots, the first one included.
     pub boots: u64,
+    /// Frames that multiplexers have taken from the host.
+    pub mux_frames_taken: u64,
+    /// Frames that multiplexers have sent.
+    pub mux_frames_sent: u64,
+    /// Frames from the host that were longer than N1: none was taken.
+    pub mux_frames_too_long: u64,
+    /// Flags from the host that no frame followed: garbage, a wrong FCS, bytes lost inside a frame.
+    pub mux_flags_without_frame: u64,
 }
 
 impl Modem {
@@ -144,13 +153,16 @@ impl Modem {
 
     /// The line has taken `count` bytes of [`Modem::output`].
     pub fn written(&mut self, port: usize, count: usize, now: Instant) {
-        let port = &mut self.ports[port];
-        port.written(count);
+        let state = &mut self.ports[port];
+        state.written(count);
         if count > 0 {
-            port.last_left_at = Some(now);
+            state.last_left_at = Some(now);
         }
-        let room = port.output.len() < self.config.port_buffer_bytes;
-        let waits = !port.urcs.is_empty()
+        self.fill(port, now);
+        let conversations = self.mux_of(port).map_or(port..port + 1, |mux| mux.ports());
+        let mut conversations = self.ports[conversations].iter();
+        let room = conversations.clone().any(|port| port.output.len() < self.config.port_buffer_bytes);
+        let waits = conversations.any(|port| !port.urcs.is_empty())
             || self.session.sockets.iter().any(|socket| {
                 !socket.incoming.is_empty() || matches!(socket.state, State::Ended { told: false, .. })
             });
@@ -183,6 +195,8 @@ impl Modem {
                 self.socket_of(*connection)
                     .map_or(INPUT_LIMIT_BYTES, |socket| self.send_room(socket).saturating_sub(held))
             }
+            // Each channel stops the host by FC.
+            _ if matches!(state.reach, Reach::Mux(_)) => INPUT_LIMIT_BYTES,
             _ if state.output.len() > ANSWERS_LIMIT_BYTES => 0,
             _ => INPUT_LIMIT_BYTES,
         };
@@ -246,7 +260,8 @@ impl Modem {
         let ports = self.ports.iter().filter_map(|port| port.due(self.config.escape_guard));
         let sockets = self.session.sockets.iter().filter_map(|socket| socket.due(self.looked_at));
         let events = self.events.first().map(|(at, _)| *at);
-        ports.chain(sockets).chain(events).chain(self.work_since).min()
+        let muxes = (0..self.config.ports.len()).filter_map(|line| self.mux_of(line)?.due());
+        ports.chain(muxes).chain(sockets).chain(events).chain(self.work_since).min()
     }
 
     /// What happened so far.
@@ -274,6 +289,7 @@ impl Modem {
                 moved |= self.carry_out(port, now, network);
             }
             moved |= self.deliver();
+            moved |= self.run_muxes(now);
             if !moved {
                 break;
             }
@@ -354,8 +370,8 @@ pub(crate) const LONGEST_SEND_BYTES: usize = 1_460;
 pub(crate) const ASLEEP_AFTER: Duration = Duration::from_secs(5);
 /// Host bytes that a port takes at a time.
 const INPUT_LIMIT_BYTES: usize = 4_096;
-/// Output beyond which a port with CTS flow control reads no more commands.
-const ANSWERS_LIMIT_BYTES: usize = 65_536;
+/// Output beyond which a port with CTS flow control, or a channel, reads no more commands.
+pub(crate) const ANSWERS_LIMIT_BYTES: usize = 65_536;
 
 #[cfg(test)]
 mod tests {

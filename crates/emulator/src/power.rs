@@ -63,10 +63,14 @@ impl Modem {
     }
 
     fn go_down(&mut self, restart: bool, now: Instant) {
-        self.power_lost();
-        for port in &mut self.ports {
-            port.emit(b"\r\nPOWERED DOWN\r\n");
+        // A multiplexer lasts until the power is off.
+        for port in 0..self.ports.len() {
+            if self.has_conversation(port) {
+                self.ports[port].emit(b"\r\nPOWERED DOWN\r\n");
+            }
         }
+        self.flush_muxes(now);
+        self.power_lost();
         if restart {
             self.power_up(now);
         }
@@ -87,7 +91,7 @@ impl Modem {
         if self.config.quirks.boots_silently {
             return;
         }
-        for port in &mut self.ports {
+        for port in &mut self.ports[..self.config.ports.len()] {
             port.emit(b"\r\nRDY\r\n");
         }
         let sim = match &self.config.sim {

@@ -166,6 +166,49 @@ quirks! {
     files_in_security: false,
     /// AT+QPINC is refused; AT+CPINR of 3GPP 27.007 shows the attempts that are left for a PIN.
     pin_count_refused: false,
+    /// CMUX: every frame with payload or messages has P/F set.
+    mux_final_always: false,
+    /// CMUX: UA and DM have F clear, whatever P was.
+    mux_final_never: false,
+    /// CMUX: the answer to a message has the P/F bit of the message.
+    mux_final_in_kind: false,
+    /// CMUX: only DISC and CLD with P/F clear are taken, as on a BG96.
+    mux_wants_poll_clear: false,
+    /// CMUX: frames with payload or messages have C/R set, as if the host had sent them.
+    mux_command_bit_set: false,
+    /// CMUX: SABM is answered with UA twice.
+    mux_answers_sabm_twice: false,
+    /// CMUX: after the UA of a channel that was closed the modem sends SABM itself.
+    mux_sends_sabm: false,
+    /// CMUX: MSC of the modem has 8 octets.
+    mux_long_msc: false,
+    /// CMUX: MSC of the modem has a break octet.
+    mux_msc_with_break: false,
+    /// CMUX: MSC that the host does not answer within 1 s is sent again, and payload of its channel waits.
+    mux_awaits_msc_answer: false,
+    /// CMUX: a URC asserts IC and clears RTC and RTR until the host's MSC or TEST, unless AT+QCFG="urc/ri/..." is off,
+    /// as on an EG800Q.
+    mux_ring_clears_lines: false,
+    /// CMUX: a frame longer than N1 freezes the multiplexer until a boot, as on an EG25-G.
+    mux_freezes_on_long_frame: false,
+    /// CMUX: frames with payload are up to 64 bytes longer than N1, as on a BG95.
+    mux_exceeds_frame_length: false,
+    /// CMUX: AT+CMUX is not answered with OK.
+    mux_begins_silently: false,
+    /// CMUX: DV is never set.
+    mux_carrier_never: false,
+    /// CMUX: a socket is closed only by the channel that opened it.
+    mux_close_by_opener_only: false,
+    /// CMUX: URCs leave by every open channel, whatever AT+QCFG="cmux/urcport" sets.
+    mux_urcs_everywhere: false,
+    /// CMUX: NO CARRIER of a stream comes on channel 1 as well.
+    mux_end_told_on_first: false,
+    /// CMUX: NO CARRIER of a stream comes on channel 1 and not on its own.
+    mux_end_told_on_first_only: false,
+    /// CMUX: CLD is not answered.
+    mux_close_down_unanswered: false,
+    /// CMUX: what comes within 100 ms after the OK to AT+CMUX is lost, as on a BG96.
+    mux_needs_pause: false,
 }
 
 impl Quirks {

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use crate::at_port::{Carrier, Escape, Mode};
+use crate::at_port::{Carrier, Escape, Mode, Reach};
 use crate::config::{Family, PortName};
 use crate::modem::Modem;
 use crate::network::{Close, ConnectionId, Network};
@@ -58,7 +58,12 @@ impl Modem {
 
     /// Takes payload into the socket's buffer; what finds no room is lost.
     fn payload_from_host(&mut self, connection: ConnectionId, bytes: &[u8]) {
-        let limit = self.config.send_buffer_bytes;
+        let Some(socket) = self.socket_of(connection) else { return };
+        let slack = match self.ports[socket.port].reach {
+            Reach::Channel { .. } => CHANNEL_SLACK_BYTES,
+            Reach::Line | Reach::Mux(_) => 0,
+        };
+        let limit = self.config.send_buffer_bytes + slack;
         let Some(socket) = self.socket_of_mut(connection) else { return };
         if socket.state != State::Connected {
             return;
@@ -113,22 +118,34 @@ impl Modem {
                 self.escape_was_payload(port);
                 self.leave_data_mode(port);
             }
-            2 => {
-                if let Some(socket) = self.socket_of_mut(connection) {
-                    socket.linked = false;
-                    network.close(connection, Close::Orderly, now);
-                }
-                self.connection_ended(connection, End::Cut);
-                if let Some(socket) = self.socket_of_mut(connection) {
-                    socket.incoming.clear();
-                    socket.state = State::Ended { how: End::Cut, told: true };
-                }
-                self.leave_with_no_carrier(port);
-            }
+            2 => self.hang_up(port, connection, now, network),
             _ => {}
         }
     }
+
+    /// Ends the connection whose stream a port is.
+    pub(crate) fn hang_up(
+        &mut self,
+        port: usize,
+        connection: ConnectionId,
+        now: Instant,
+        network: &mut dyn Network,
+    ) {
+        if let Some(socket) = self.socket_of_mut(connection) {
+            socket.linked = false;
+            network.close(connection, Close::Orderly, now);
+        }
+        self.connection_ended(connection, End::Cut);
+        if let Some(socket) = self.socket_of_mut(connection) {
+            socket.incoming.clear();
+            socket.state = State::Ended { how: End::Cut, told: true };
+        }
+        self.leave_with_no_carrier(port);
+    }
 }
+
+/// What the send buffer of a channel's stream takes beyond its limit: what is under way when the module sets FC.
+const CHANNEL_SLACK_BYTES: usize = 16_384;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Commands about the conversation and the module itself.
 
-use crate::at_port::Settings;
+use crate::at_port::{Reach, Settings};
 use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
 use crate::config::{Family, PortName};
 use crate::events::Event;
@@ -146,6 +146,9 @@ impl Modem {
 
     /// The answer still leaves at the old speed.
     fn set_baud(&mut self, port: usize, list: &[Parameter]) -> Answer {
+        if let Reach::Channel { .. } = self.ports[port].reach {
+            return Err(Failure::Cme(cme::NOT_ALLOWED));
+        }
         let parameters = self.parameters(list);
         parameters.at_most(1)?;
         let baud = parameters.number(0, 0..=u32::MAX)?;
@@ -202,7 +205,8 @@ impl Modem {
         ok()
     }
 
-    /// Keys that drivers set; the values are kept and shown, and change nothing here.
+    /// Keys that drivers set; the values are kept and shown. Those about URCs count in a multiplexer, the others
+    /// change nothing here.
     fn configure(&mut self, list: &[Parameter]) -> Answer {
         let parameters = self.parameters(list);
         let key = parameters.text(0)?;
@@ -210,6 +214,11 @@ impl Modem {
         if parameters.len() == 1 {
             let value = self.session.kept.get(key).map_or(*default, String::as_str);
             return line(format!("+QCFG: \"{key}\",{value}"));
+        }
+        if key == "cmux/urcport" {
+            parameters.at_most(3)?;
+            parameters.small(1, 0..=4)?;
+            parameters.optional_small(2, 0..=1)?;
         }
         self.session.kept.insert(key.into(), written(&list[1..]));
         ok()
@@ -264,7 +273,7 @@ pub(crate) fn written(list: &[Parameter]) -> String {
 
 const BAUDS: [u32; 9] = [4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600];
 
-const QCFG_KEYS: [(&str, &str); 8] = [
+const QCFG_KEYS: [(&str, &str); 10] = [
     ("nwscanmode", "0"),
     ("nwscanseq", "00"),
     ("roamservice", "2"),
@@ -272,6 +281,8 @@ const QCFG_KEYS: [(&str, &str); 8] = [
     ("usbnet", "0"),
     ("cmux/urcport", "0"),
     ("urc/ri/other", "\"pulse\",120,1"),
+    ("urc/ri/ring", "\"auto\",120,1000,5000,\"off\",1"),
+    ("urc/ri/smsincoming", "\"pulse\",120,1"),
     ("risignaltype", "\"respective\""),
 ];
 

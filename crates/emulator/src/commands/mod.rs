@@ -3,6 +3,7 @@
 pub(crate) mod access_modes;
 pub(crate) mod files;
 pub(crate) mod general;
+pub(crate) mod mux;
 pub(crate) mod pdp;
 pub(crate) mod sim_and_network;
 pub(crate) mod sockets;
@@ -68,6 +69,7 @@ impl Modem {
     /// Carries out one command. A command that no file knows is answered with ERROR.
     pub(crate) fn run(&mut self, call: &mut Call) -> Answer {
         general::run(self, call)
+            .or_else(|| mux::run(self, call))
             .or_else(|| sim_and_network::run(self, call))
             .or_else(|| pdp::run(self, call))
             .or_else(|| files::run(self, call))

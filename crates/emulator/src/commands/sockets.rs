@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::at_port::Wait;
+use crate::at_port::{Reach, Wait};
 use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
 use crate::config::Family;
 use crate::faults::OpenFault;
@@ -165,6 +165,13 @@ impl Modem {
             self.faults.refused_closes -= 1;
             return Err(Failure::Socket(code::UNKNOWN));
         }
+        let opener = self.socket_of(connection).map(|socket| socket.port);
+        if self.config.quirks.mux_close_by_opener_only
+            && let (Some(opener), Reach::Channel { .. }) = (opener, &self.ports[call.port].reach)
+            && opener != call.port
+        {
+            return Err(Failure::Socket(code::NOT_ALLOWED));
+        }
         let keeps_opening = self.config.quirks.close_of_opening_refused;
         let Some(socket) = self.socket_of_mut(connection) else { return Err(Failure::Socket(code::CLOSED)) };
         match socket.state {
@@ -211,13 +218,21 @@ impl Modem {
             socket.state_number(closing),
             socket.pdp_context,
             socket.access.number(),
-            self.ports[socket.port].name.name(),
+            self.port_name(socket.port),
             id = socket.id,
         );
         if socket.service == Service::Tls {
             text += &format!(",{}", socket.ssl_context);
         }
         text
+    }
+
+    /// A port as the lists of sockets name it.
+    fn port_name(&self, port: usize) -> String {
+        match self.ports[port].reach {
+            Reach::Channel { dlci, .. } => format!("cmux{dlci}"),
+            Reach::Line | Reach::Mux(_) => self.ports[port].name.name().into(),
+        }
     }
 
     /// The sockets of a service in the order of their numbers.

@@ -1,4 +1,4 @@
-//! Plain TCP as far as a reachability test needs it: open, state, close. Of MQTT, whether a client is connected.
+//! Plain TCP as far as a reachability test and a transparent stream need it: open, state, close. Of MQTT, whether a client is connected.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let contexts = modem.config.family.pdp_contexts();
     let answer = match (call.command.name.as_str(), &call.command.kind) {
         ("QIOPEN", Kind::Test) => line(format!(
-            "+QIOPEN: (1-{contexts}),(0-11),\"TCP\",<IP_address>/<domain_name>,<remote_port>,<local_port>,(0,1)"
+            "+QIOPEN: (1-{contexts}),(0-11),\"TCP\",<IP_address>/<domain_name>,<remote_port>,<local_port>,(0-2)"
         )),
         ("QIOPEN", Kind::Write(list)) => modem.tcp_open(list, call),
         ("QICLOSE", Kind::Test) => line("+QICLOSE: (0-11),(0-65535)"),
@@ -42,7 +42,7 @@ impl Modem {
             return Err(Failure::Error);
         }
         parameters.optional_number(5, 0..=65_535)?;
-        let access = AccessMode::from_number(parameters.optional_small(6, 0..=1)?.unwrap_or(0));
+        let access = AccessMode::from_number(parameters.optional_small(6, 0..=2)?.unwrap_or(0));
         let open = Open {
             service: Service::Tcp,
             pdp_context: parameters.small(0, 1..=self.config.family.pdp_contexts())?,
