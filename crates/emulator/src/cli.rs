@@ -16,6 +16,8 @@ use crate::quirks::Quirks;
 ///
 /// Prints where its ports are, one a line, and runs until it is interrupted. SIGUSR1 prints what was done
 /// and what was lost. Durations are seconds, or have a unit: 500ms, 2s, 5min.
+///
+/// The ports uart1 and uart2 can be multiplexed by AT+CMUX (3GPP TS 27.010, basic option, four channels).
 #[derive(Clone, Debug, Parser)]
 #[command(name = "qssl-modem-emulator", version, disable_help_subcommand = true)]
 pub struct Options {
@@ -118,8 +120,8 @@ pub struct Options {
     /// Act as modules in the field commonly do, where the manuals are stricter.
     #[arg(long)]
     pub field: bool,
-    /// Switch on one deviation from the manuals, or give it a value; `--quirk help` lists them. May be
-    /// repeated.
+    /// Switch on one deviation from the manuals, or give it a value; `--quirk help` lists them. Those of AT+CMUX
+    /// begin with mux-. May be repeated.
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub quirk: Vec<String>,
 

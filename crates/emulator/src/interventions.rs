@@ -248,6 +248,7 @@ impl Modem {
     pub fn calm_down(&mut self) {
         let stalled_until = self.faults.stalled_until;
         self.faults = Faults { stalled_until, ..Faults::default() };
+        self.release_stuck_channels();
     }
 
     /// A TLS connection is cut, as if the network had reset it.

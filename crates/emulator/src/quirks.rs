@@ -207,6 +207,8 @@ quirks! {
     mux_end_told_on_first_only: false,
     /// CMUX: CLD is not answered.
     mux_close_down_unanswered: false,
+    /// CMUX: only commands with C/R set are taken, as on Telit's modules.
+    mux_wants_command_bit: false,
     /// CMUX: what comes within 100 ms after the OK to AT+CMUX is lost, as on a BG96.
     mux_needs_pause: false,
 }

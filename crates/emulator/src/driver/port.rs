@@ -292,7 +292,14 @@ impl Port {
             self.losses.wrong_speed_bytes += output.len() as u64;
             output.len()
         } else {
-            pacing.to_host.push(output, now)
+            let on_the_line = LINE_BYTES - pacing.to_host.room();
+            let room = if modem.mux_of(number).is_some() {
+                // The next frame is made late, so that an answer does not wait for what is ahead of it.
+                (quantum_bytes(modem.baud(number)) * MUX_QUANTA_AHEAD).saturating_sub(on_the_line)
+            } else {
+                output.len()
+            };
+            pacing.to_host.push(&output[..output.len().min(room)], now)
         };
         if taken > 0 {
             modem.written(number, taken, now);
@@ -475,5 +482,7 @@ fn quantum_bytes(baud: u32) -> usize {
     (baud / 10_000).max(1) as usize
 }
 
+/// Portions of 1 ms that a multiplexed line holds towards the host.
+const MUX_QUANTA_AHEAD: usize = 16;
 /// What one direction of a line holds: 11 ms at 921600 baud, so that the loop need not be punctual.
 const LINE_BYTES: usize = 1024;

@@ -37,8 +37,10 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Frame(Frame),
-    /// The header of a frame longer than the limit. Its bytes are passed over up to the next flag.
-    TooLong,
+    /// The header of a frame of this channel that is longer than the limit. The search goes on after its flag.
+    TooLong {
+        dlci: u8,
+    },
     /// A flag that no frame follows: garbage, a wrong FCS, bytes lost inside. The search goes on after it.
     Garbled,
 }
@@ -113,9 +115,9 @@ impl Decoder {
                 self.bytes.drain(..1);
                 Some(Found::Garbled)
             }
-            Read::TooLong => {
+            Read::TooLong { dlci } => {
                 self.bytes.drain(..1);
-                Some(Found::TooLong)
+                Some(Found::TooLong { dlci })
             }
             Read::Frame(frame, count) => {
                 // The closing flag stays: it may open the next frame.
@@ -139,7 +141,9 @@ impl Decoder {
 enum Read {
     Incomplete,
     Garbled,
-    TooLong,
+    TooLong {
+        dlci: u8,
+    },
     /// A frame, and the number of its bytes between the flags.
     Frame(Frame, usize),
 }
@@ -166,7 +170,7 @@ fn read(bytes: &[u8], longest: usize) -> Read {
         return Read::Garbled;
     }
     if length > longest {
-        return Read::TooLong;
+        return Read::TooLong { dlci: address >> 2 };
     }
     let end = header_bytes + length;
     let (Some(&check_octet), Some(&closing)) = (bytes.get(end), bytes.get(end + 1)) else {
@@ -256,7 +260,7 @@ mod tests {
         decoder.push(&bytes);
         assert_eq!(decoder.next(1_460), Some(Found::Frame(long)));
         decoder.push(&bytes);
-        assert_eq!(decoder.next(1_459), Some(Found::TooLong));
+        assert_eq!(decoder.next(1_459), Some(Found::TooLong { dlci: 2 }));
     }
 
     #[test]
@@ -277,7 +281,7 @@ mod tests {
         let mut bytes = vec![0xF9, 0x07, 0xEF, 60 << 1 | 1];
         bytes.extend(good.encoded());
         bytes.resize(80, b'.');
-        assert_eq!(frames(&bytes, 1), [good.clone()]);
+        assert_eq!(frames(&bytes, 1), std::slice::from_ref(&good));
         // Bytes lost inside a frame: the one after it is found.
         let mut bytes = frame(1, Kind::Uih, false, b"0123456789").encoded();
         bytes.drain(5..8);

@@ -33,7 +33,7 @@ impl Modem {
             match mux.decoder.next(longest) {
                 None => return Vec::new(),
                 Some(Found::Garbled) => self.counters.mux_flags_without_frame += 1,
-                Some(Found::TooLong) => self.too_long(line),
+                Some(Found::TooLong { dlci }) => self.too_long(line, dlci),
                 Some(Found::Frame(frame)) => {
                     self.counters.mux_frames_taken += 1;
                     if let Some(rest) = self.take_frame(line, frame, now, network) {
@@ -45,11 +45,11 @@ impl Modem {
     }
 
     /// A frame from the host is longer than N1: it is dropped, or freezes the multiplexer by a quirk.
-    fn too_long(&mut self, line: usize) {
+    fn too_long(&mut self, line: usize, dlci: u8) {
         self.counters.mux_frames_too_long += 1;
-        if self.config.quirks.mux_freezes_on_long_frame
-            && let Some(mux) = self.mux_of_mut(line)
-        {
+        let freezes = self.config.quirks.mux_freezes_on_long_frame;
+        // Garbage is rarely the header of a frame of an open channel.
+        if let Some(mux) = self.mux_of_mut(line).filter(|mux| freezes && mux.is_open(dlci)) {
             mux.state = State::Frozen;
         }
     }
@@ -67,6 +67,10 @@ impl Modem {
         let is_open = if dlci == 0 { mux.state == State::Open } else { mux.is_open(dlci) };
         // No channel is opened before channel 0 (TS 27.010 5.8.1).
         let can_open = dlci == 0 || (dlci <= LAST_CHANNEL && mux.state == State::Open);
+        let is_response = matches!(kind, Kind::Ua | Kind::Dm);
+        if self.config.quirks.mux_wants_command_bit && !frame.command && !is_response {
+            return None;
+        }
         match kind {
             Kind::Sabm if !can_open => self.send_answer(line, dlci, Kind::Dm, poll),
             Kind::Sabm => {
@@ -98,7 +102,7 @@ impl Modem {
             Kind::Uih | Kind::Ui if !is_open => self.send_answer(line, dlci, Kind::Dm, true),
             Kind::Uih | Kind::Ui if dlci == 0 => return self.take_messages(line, &frame, now, network),
             Kind::Uih | Kind::Ui if frame.information.len() > mux.longest[usize::from(dlci) - 1] => {
-                self.too_long(line);
+                self.too_long(line, dlci);
             }
             Kind::Uih | Kind::Ui => {
                 let port = mux.port(dlci);

@@ -218,6 +218,17 @@ impl Modem {
         }
     }
 
+    /// No channel's FC stays set for want of a TEST.
+    pub(crate) fn release_stuck_channels(&mut self) {
+        for line in 0..self.config.ports.len() {
+            for dlci in 1..=LAST_CHANNEL {
+                if let Some(channel) = self.channel_mut(line, dlci) {
+                    channel.stuck = false;
+                }
+            }
+        }
+    }
+
     /// FC of a channel stays set until TEST; false if the channel is not open.
     pub(crate) fn stick_channel(&mut self, line: usize, dlci: u8) -> bool {
         let channel = self.channel_mut(line, dlci);
