@@ -201,6 +201,8 @@ quirks! {
     mux_close_by_opener_only: false,
     /// CMUX: URCs leave by every open channel, whatever AT+QCFG="cmux/urcport" sets.
     mux_urcs_everywhere: false,
+    /// CMUX: the key of AT+QCFG is "emux/urcport", and "cmux/urcport" is refused, as on a BG770A.
+    mux_urc_key_differs: false,
     /// CMUX: NO CARRIER of a stream comes on channel 1 as well.
     mux_end_told_on_first: false,
     /// CMUX: NO CARRIER of a stream comes on channel 1 and not on its own.

@@ -210,12 +210,14 @@ impl Modem {
     fn configure(&mut self, list: &[Parameter]) -> Answer {
         let parameters = self.parameters(list);
         let key = parameters.text(0)?;
-        let (_, default) = QCFG_KEYS.iter().find(|(known, _)| *known == key).ok_or(Failure::Error)?;
+        let unknown = if self.config.quirks.mux_urc_key_differs { MUX_URC_KEYS[0] } else { MUX_URC_KEYS[1] };
+        let known = QCFG_KEYS.iter().find(|(known, _)| *known == key && key != unknown);
+        let (_, default) = known.ok_or(Failure::Error)?;
         if parameters.len() == 1 {
             let value = self.session.kept.get(key).map_or(*default, String::as_str);
             return line(format!("+QCFG: \"{key}\",{value}"));
         }
-        if key == "cmux/urcport" {
+        if MUX_URC_KEYS.contains(&key) {
             parameters.at_most(3)?;
             parameters.small(1, 0..=4)?;
             parameters.optional_small(2, 0..=1)?;
@@ -273,13 +275,17 @@ pub(crate) fn written(list: &[Parameter]) -> String {
 
 const BAUDS: [u32; 9] = [4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600];
 
-const QCFG_KEYS: [(&str, &str); 10] = [
+/// The channel of a multiplexer's URCs: the usual key, and the BG770A's.
+pub(crate) const MUX_URC_KEYS: [&str; 2] = ["cmux/urcport", "emux/urcport"];
+
+const QCFG_KEYS: [(&str, &str); 11] = [
     ("nwscanmode", "0"),
     ("nwscanseq", "00"),
     ("roamservice", "2"),
     ("servicedomain", "2"),
     ("usbnet", "0"),
     ("cmux/urcport", "0"),
+    ("emux/urcport", "0"),
     ("urc/ri/other", "\"pulse\",120,1"),
     ("urc/ri/ring", "\"auto\",120,1000,5000,\"off\",1"),
     ("urc/ri/smsincoming", "\"pulse\",120,1"),

@@ -393,6 +393,16 @@ impl fmt::Display for Report {
         if wrong_speed > 0 {
             write!(formatter, "; bytes at a wrong speed {wrong_speed}")?;
         }
+        if counters.mux_frames_taken > 0 {
+            write!(
+                formatter,
+                "; frames taken {}, sent {}, too long {}, flags without a frame {}",
+                counters.mux_frames_taken,
+                counters.mux_frames_sent,
+                counters.mux_frames_too_long,
+                counters.mux_flags_without_frame,
+            )?;
+        }
         Ok(())
     }
 }

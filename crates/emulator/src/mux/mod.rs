@@ -16,6 +16,7 @@ mod tests;
 use std::time::Instant;
 
 use crate::at_port::{Mode, Port, Reach, Wait};
+use crate::commands::general::MUX_URC_KEYS;
 use crate::config::PortName;
 use crate::modem::{Modem, ModemLines};
 use crate::mux::frame::{Decoder, LONGEST_INFORMATION_BYTES};
@@ -368,9 +369,10 @@ impl Modem {
 
     /// The channel of AT+QCFG="cmux/urcport"; 0 for all.
     fn mux_urc_channel(&self) -> u8 {
-        let kept = self.session.kept.get("cmux/urcport").filter(|_| !self.config.quirks.mux_urcs_everywhere);
+        let kept = MUX_URC_KEYS.iter().find_map(|key| self.session.kept.get(*key));
+        let kept = kept.filter(|_| !self.config.quirks.mux_urcs_everywhere);
         let first = kept.and_then(|value| value.split(',').next());
-        first.and_then(|number| number.parse().ok()).unwrap_or(0)
+        first.and_then(|number| number.trim_matches('"').parse().ok()).unwrap_or(0)
     }
 
     /// The port of channel 1 beside this one, if it is open and another.

@@ -514,6 +514,19 @@ fn urcs_leave_by_the_channel_that_cmux_urcport_names_and_by_all_for_0() {
 }
 
 #[test]
+fn the_key_of_the_urc_channel_differs_by_a_switch() {
+    let mut host = Host::simple(Config::default(), 1);
+    assert_eq!(host.ask(1, "AT+QCFG=\"emux/urcport\",2"), "\r\nERROR\r\n");
+    let mut host = Host::quirky("mux_urc_key_differs", 2);
+    assert_eq!(host.ask(1, "AT+QCFG=\"cmux/urcport\",2"), "\r\nERROR\r\n");
+    assert_eq!(host.ask(1, "AT+QCFG=\"emux/urcport\",\"2\""), "\r\nERROR\r\n");
+    assert_eq!(host.ask(1, "AT+QCFG=\"emux/urcport\",2"), "\r\nOK\r\n");
+    host.bench.modem.inject_urc("+QIND: x", host.bench.now);
+    host.bench.look();
+    assert_eq!((host.heard(1), host.heard(2)), (String::new(), "\r\n+QIND: x\r\n".into()));
+}
+
+#[test]
 fn a_urc_waits_for_an_open_channel_and_does_not_enter_a_stream() {
     let mut host = Host::simple(Config::default(), 0);
     host.bench.modem.inject_urc("+QIND: early", host.bench.now);
