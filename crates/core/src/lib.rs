@@ -115,9 +115,10 @@ mod test_clock;
 
 #[doc(hidden)]
 pub use cmux::{
-    CHANNELS_MAX, Decoder as FrameDecoder, DecoderCounters as FrameDecoderCounters, Dlci, DlciNumber, DlciState,
-    Event as MuxEvent, FLAG, Frame, HOLD_MARK_BYTES, HeldTimes, INCOMING_LIMIT_BYTES, Kind as FrameKind, Lost as MuxLost,
-    Mux, MuxCounters, OVERHEAD_BYTES, Piece as FramePiece, RELEASE_MARK_BYTES, State as MuxState, V24,
+    CHANNELS_MAX, Decoder as FrameDecoder, DecoderCounters as FrameDecoderCounters, Dlci, DlciNumber,
+    DlciState, Event as MuxEvent, FLAG, Frame, HOLD_MARK_BYTES, HeldTimes, INCOMING_LIMIT_BYTES,
+    Kind as FrameKind, Lost as MuxLost, Mux, MuxCounters, OVERHEAD_BYTES, Piece as FramePiece,
+    RELEASE_MARK_BYTES, State as MuxState, V24,
 };
 pub use error::Kind;
 pub use failure::Failure;

@@ -111,9 +111,14 @@ pub struct Open {
 enum Sending {
     Free,
     /// FC is set.
-    FlowOff { since: Instant },
+    FlowOff {
+        since: Instant,
+    },
     /// RTR went off. Modules do that by mistake, so it counts only until then.
-    NotReady { since: Instant, until: Instant },
+    NotReady {
+        since: Instant,
+        until: Instant,
+    },
 }
 
 /// Whether we take the module's data.
@@ -121,7 +126,9 @@ enum Sending {
 enum Taking {
     All,
     /// FC is set.
-    Holding { since: Instant },
+    Holding {
+        since: Instant,
+    },
     /// What comes is dropped: the module did not stop in time, and the stream is broken.
     Dropping,
 }
@@ -242,7 +249,10 @@ impl Dlci {
         Dlci {
             state: DlciState::Closed,
             incoming: ByteQueue::with_step(INCOMING_LIMIT_BYTES, STEP_BYTES),
-            outgoing: ByteQueue::with_step((2 * frame_size).min(OUTGOING_LIMIT_BYTES.max(frame_size)), STEP_BYTES),
+            outgoing: ByteQueue::with_step(
+                (2 * frame_size).min(OUTGOING_LIMIT_BYTES.max(frame_size)),
+                STEP_BYTES,
+            ),
             frame_size,
             held: HeldTimes::default(),
         }
@@ -304,6 +314,11 @@ impl Dlci {
             }
             _ => &[],
         }
+    }
+
+    /// How many bytes of memory its queues have taken.
+    pub fn memory_bytes(&self) -> usize {
+        self.incoming.capacity() + self.outgoing.capacity()
     }
 
     /// How many bytes [`Dlci::send`] takes.
@@ -614,7 +629,9 @@ impl Sending {
     fn lasted(self, now: Instant) -> Duration {
         match self {
             Sending::Free => Duration::ZERO,
-            Sending::FlowOff { since } | Sending::NotReady { since, .. } => now.saturating_duration_since(since),
+            Sending::FlowOff { since } | Sending::NotReady { since, .. } => {
+                now.saturating_duration_since(since)
+            }
         }
     }
 }
@@ -643,7 +660,8 @@ pub const HOLD_MARK_BYTES: usize = 16 * 1024;
 /// It is released when less than this waits.
 pub const RELEASE_MARK_BYTES: usize = 6 * 1024;
 
-const _: () = assert!(RELEASE_MARK_BYTES < HOLD_MARK_BYTES / 2, "a module that was held must be released in time");
+const _: () =
+    assert!(RELEASE_MARK_BYTES < HOLD_MARK_BYTES / 2, "a module that was held must be released in time");
 
 /// What the queue from the module holds at most: the mark, and what comes before the module stops.
 pub const INCOMING_LIMIT_BYTES: usize = HOLD_MARK_BYTES + 8 * 1024;

@@ -122,7 +122,9 @@ pub fn modem_status_values(dlci: u8, lines: V24) -> [u8; 2] {
 /// The values of PN: a DLCI's number, 0-63, and its N1 in bytes.
 pub fn parameters(values: &[u8]) -> Option<(u8, usize)> {
     match values {
-        [dlci, _, _, _, low, high, _, _, ..] => Some((dlci & 63, usize::from(u16::from_le_bytes([*low, *high])))),
+        [dlci, _, _, _, low, high, _, _, ..] => {
+            Some((dlci & 63, usize::from(u16::from_le_bytes([*low, *high]))))
+        }
         _ => None,
     }
 }
@@ -263,7 +265,10 @@ mod tests {
         for more in 0..7 {
             let values = [&[0x0B, 0x8D][..], &vec![0xFF; more]].concat();
             let (dlci, lines) = modem_status(&values).expect("lines");
-            assert_eq!((dlci, lines.dcd(), lines.ring(), lines.rtr(), lines.flow_is_off()), (2, true, false, true, false));
+            assert_eq!(
+                (dlci, lines.dcd(), lines.ring(), lines.rtr(), lines.flow_is_off()),
+                (2, true, false, true, false)
+            );
         }
         assert_eq!(modem_status_values(1, V24::HOST), [0x07, 0x0D]);
         assert_eq!(modem_status_values(1, V24::HOST.with_flow_off(true)), [0x07, 0x0F]);

@@ -22,10 +22,11 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::byte_queue::ByteQueue;
-pub use dlci::{
-    CHANNELS_MAX, Dlci, DlciNumber, DlciState, HOLD_MARK_BYTES, HeldTimes, INCOMING_LIMIT_BYTES, RELEASE_MARK_BYTES,
-};
 use dlci::{Attempt, Effect, NotOpened, Opening};
+pub use dlci::{
+    CHANNELS_MAX, Dlci, DlciNumber, DlciState, HOLD_MARK_BYTES, HeldTimes, INCOMING_LIMIT_BYTES,
+    RELEASE_MARK_BYTES,
+};
 pub use frame::{Decoder, DecoderCounters, FLAG, Frame, Kind, OVERHEAD_BYTES, Piece};
 use frame::{LENGTH_MAX, Poll, encode};
 pub use message::V24;
@@ -294,6 +295,12 @@ impl Mux {
     /// What happened. To be called until there is nothing more, after everything else.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// How many bytes of memory its queues have taken.
+    pub fn memory_bytes(&self) -> usize {
+        let dlcis: usize = self.dlcis.iter().map(Dlci::memory_bytes).sum();
+        dlcis + self.output.capacity() + self.decoder.memory_bytes()
     }
 
     // Coming and going.
@@ -565,7 +572,8 @@ impl Mux {
         let own_test = Message::command(Type::Test, &self.test);
         let is_test = frame.dlci == 0
             && Message::parse(frame.information).is_some_and(|(message, _)| message == own_test);
-        let is_at = matches!(self.state, State::Probing(_)) && frame.dlci == 1 && frame.information == PROBE_COMMAND;
+        let is_at =
+            matches!(self.state, State::Probing(_)) && frame.dlci == 1 && frame.information == PROBE_COMMAND;
         is_information && (is_test || is_at)
     }
 
@@ -842,7 +850,10 @@ impl Mux {
             return;
         }
         self.stalled_since = None;
-        let Some(dlci) = DlciNumber::first(self.channels).max_by_key(|dlci| self.incoming(*dlci).len()) else { return };
+        let Some(dlci) = DlciNumber::first(self.channels).max_by_key(|dlci| self.incoming(*dlci).len())
+        else {
+            return;
+        };
         let due = self.answer_due(now);
         let effect = self.dlcis[dlci.index()].overrun(due, now);
         self.apply(dlci, effect, now);
