@@ -677,3 +677,119 @@ const OUTGOING_LIMIT_BYTES: usize = 2 * 1024;
 
 /// For so long RTR that is off holds data.
 pub const NOT_READY_MAX: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_clock::now;
+
+    const WAIT: Duration = Duration::from_millis(100);
+
+    fn dlci(state: &str) -> Dlci {
+        let (mut dlci, now) = (Dlci::new(127), now());
+        if state != "closed" {
+            dlci.open(now + WAIT);
+        }
+        if state == "open" {
+            dlci.ua(now + WAIT);
+        }
+        if state == "closing" {
+            dlci.close(now + WAIT, now);
+        }
+        assert_eq!(name(&dlci), state);
+        dlci
+    }
+
+    fn name(dlci: &Dlci) -> &'static str {
+        match dlci.state() {
+            DlciState::Closed => "closed",
+            DlciState::Opening(_) => "opening",
+            DlciState::Open(_) => "open",
+            DlciState::Closing(_) => "closing",
+        }
+    }
+
+    #[test]
+    fn every_event_has_its_effect_in_every_state() {
+        type Event = fn(&mut Dlci) -> Vec<Effect>;
+        let open: Event = |it| it.open(now() + WAIT).into_iter().collect();
+        let close: Event = |it| it.close(now() + WAIT, now()).into_iter().collect();
+        let sabm: Event = |it| it.sabm(now() + WAIT).into_iter().flatten().collect();
+        let ua: Event = |it| it.ua(now() + WAIT).into_iter().collect();
+        let dm: Event = |it| it.dm(now()).into_iter().collect();
+        let disc: Event = |it| it.disc(now()).into_iter().collect();
+        let data: Event = |it| it.data(b"abc").into_iter().collect();
+        let lines: Event = |it| it.lines_came(V24::from(0x8D), now()).into_iter().collect();
+        let dtr: Event = |it| it.set_dtr(false, now() + WAIT).into_iter().collect();
+        let (no, opened) = (Vec::new, || Effect::Opened(V24::HOST));
+        let disc_sent = || vec![Effect::Disc { is_polled: true }];
+        for (state, event, effects, then) in [
+            ("closed", open, vec![Effect::Sabm], "opening"),
+            ("closed", close, no(), "closed"),
+            ("closed", sabm, vec![Effect::Ua, opened()], "open"),
+            ("closed", ua, no(), "closed"),
+            ("closed", dm, no(), "closed"),
+            ("closed", disc, vec![Effect::Ua], "closed"),
+            ("closed", data, vec![Effect::Dm], "closed"),
+            ("closed", lines, no(), "closed"),
+            ("closed", dtr, no(), "closed"),
+            ("opening", open, no(), "opening"),
+            ("opening", close, disc_sent(), "closing"),
+            ("opening", sabm, vec![Effect::Ua], "opening"),
+            ("opening", ua, vec![opened()], "open"),
+            ("opening", dm, no(), "opening"),
+            ("opening", disc, vec![Effect::Ua], "opening"),
+            ("opening", data, no(), "opening"),
+            ("opening", lines, no(), "opening"),
+            ("opening", dtr, no(), "opening"),
+            ("open", open, no(), "open"),
+            ("open", close, disc_sent(), "closing"),
+            ("open", sabm, vec![Effect::Ua], "open"),
+            ("open", ua, no(), "open"),
+            ("open", dm, vec![Effect::Closed], "closed"),
+            ("open", disc, vec![Effect::ClosedByModule], "closed"),
+            ("open", data, no(), "open"),
+            ("open", lines, vec![Effect::Changed(V24::from(0x8D))], "open"),
+            ("open", dtr, vec![Effect::Lines(V24::HOST.with_rtc(false))], "open"),
+            ("closing", open, no(), "closing"),
+            ("closing", close, no(), "closing"),
+            ("closing", sabm, vec![Effect::Ua], "closing"),
+            ("closing", ua, vec![Effect::Closed], "closed"),
+            ("closing", dm, vec![Effect::Closed], "closed"),
+            ("closing", disc, vec![Effect::ClosedByModule], "closed"),
+            ("closing", data, no(), "closing"),
+            ("closing", lines, no(), "closing"),
+            ("closing", dtr, no(), "closing"),
+        ] {
+            let mut dlci = dlci(state);
+            assert_eq!((event(&mut dlci), name(&dlci)), (effects, then), "when {state}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_answered_is_repeated_three_times() {
+        for (state, ends_as) in [("opening", "closed"), ("closing", "closed"), ("open", "open")] {
+            let mut dlci = dlci(state);
+            let mut effects = Vec::new();
+            while let Some(deadline) = dlci.next_deadline() {
+                assert_eq!(dlci.deadline_passed(deadline + WAIT, deadline - WAIT / 2), None, "too early");
+                effects.extend(dlci.deadline_passed(deadline + WAIT, deadline));
+            }
+            let disc = |is_polled| Effect::Disc { is_polled };
+            let expected = match state {
+                "opening" => vec![Effect::Sabm, Effect::Sabm, Effect::Sabm, Effect::Closed],
+                "closing" => vec![disc(false), disc(true), disc(false), Effect::Closed],
+                _ => vec![Effect::Lines(V24::HOST); 3],
+            };
+            assert_eq!((effects, name(&dlci)), (expected, ends_as));
+        }
+    }
+
+    #[test]
+    fn a_number_is_one_of_a_channel_or_none() {
+        let numbers: Vec<u8> = (0..=255).filter_map(DlciNumber::new).map(DlciNumber::get).collect();
+        assert_eq!(numbers, [1, 2, 3, 4]);
+        assert_eq!(DlciNumber::first(200).map(DlciNumber::index).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(DlciNumber::first(1).collect::<Vec<_>>(), [DlciNumber::FIRST]);
+    }
+}

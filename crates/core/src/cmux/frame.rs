@@ -57,9 +57,15 @@ pub enum Piece<'a> {
 
 impl Kind {
     fn parse(control: u8) -> Option<Kind> {
-        [Kind::Sabm, Kind::Ua, Kind::Dm, Kind::Disc, Kind::Uih, Kind::Ui]
-            .into_iter()
-            .find(|kind| *kind as u8 == control & !POLL)
+        Some(match control & !POLL {
+            0x2F => Kind::Sabm,
+            0x63 => Kind::Ua,
+            0x0F => Kind::Dm,
+            0x43 => Kind::Disc,
+            0xEF => Kind::Uih,
+            0x03 => Kind::Ui,
+            _ => return None,
+        })
     }
 
     /// Whether the host sends it as a response, which has C/R clear (TS 27.010, 5.2.1.2).

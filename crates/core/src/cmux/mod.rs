@@ -14,9 +14,11 @@
 mod dlci;
 mod frame;
 mod message;
+mod receiving;
 #[cfg(test)]
 mod tests;
 mod text;
+mod turns;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -31,7 +33,8 @@ pub use frame::{Decoder, DecoderCounters, FLAG, Frame, Kind, OVERHEAD_BYTES, Pie
 use frame::{LENGTH_MAX, Poll, encode};
 pub use message::V24;
 use message::{Message, Type};
-use text::{Text, tells_of_reboot};
+use text::Text;
+use turns::Turns;
 
 /// The multiplexer of one line.
 #[derive(Debug)]
@@ -204,33 +207,6 @@ enum Pause {
     Over(Instant),
 }
 
-/// Whose turn it is: start-time fair queueing, by bytes on the line. Who had nothing to send for a while is owed a frame,
-/// so a command waits for one frame at most.
-#[derive(Debug, Default)]
-struct Turns {
-    /// The latest start of a frame.
-    virtual_time: u64,
-    /// Where the last frame of each ended.
-    finish: [u64; CHANNELS_MAX],
-    /// A count of frames, so that equals take turns.
-    frames: u64,
-    last_frame: [u64; CHANNELS_MAX],
-}
-
-impl Turns {
-    fn rank(&self, index: usize, credit: u64) -> (u64, u64) {
-        (self.finish[index].max(self.virtual_time.saturating_sub(credit)), self.last_frame[index])
-    }
-
-    fn served(&mut self, index: usize, bytes: usize, credit: u64) {
-        let (start, _) = self.rank(index, credit);
-        self.virtual_time = self.virtual_time.max(start);
-        self.finish[index] = start + bytes as u64;
-        self.frames += 1;
-        self.last_frame[index] = self.frames;
-    }
-}
-
 impl Mux {
     /// A line that carries no frames yet. `frame_size`: N1 in bytes, as the module accepted it, 1 to 32767. `channels`:
     /// how many it opens, 1 to 4. `baud`: the line's speed, or one that it has at least; answers may take as long as
@@ -394,9 +370,11 @@ impl Mux {
             return 0;
         }
         for dlci in DlciNumber::first(self.channels) {
-            let due = self.answer_due(now);
-            let effect = self.dlcis[dlci.index()].hold_if_full(due, now);
-            self.apply(dlci, effect, now);
+            if self.incoming(dlci).len() >= HOLD_MARK_BYTES {
+                let due = self.answer_due(now);
+                let effect = self.dlcis[dlci.index()].hold_if_full(due, now);
+                self.apply(dlci, effect, now);
+            }
         }
         let mut input = bytes;
         self.decode(&mut input, now);
@@ -419,7 +397,7 @@ impl Mux {
         self.output.as_slice()
     }
 
-    /// So many bytes of [`Mux::output`] were sent.
+    /// So many bytes of [`Mux::output`] were sent. To be called before anything else happens to the multiplexer.
     ///
     /// # Panics
     /// If there were fewer.
@@ -518,216 +496,6 @@ impl Mux {
         }
         self.continue_opening(now);
         self.fill_output();
-    }
-
-    // Frames of the module.
-
-    fn decode(&mut self, input: &mut &[u8], now: Instant) {
-        // It is put aside, as what it finds is borrowed from it.
-        let mut decoder = std::mem::take(&mut self.decoder);
-        while self.may_decode() {
-            match decoder.decode(input) {
-                Some(Piece::Frame(frame)) => {
-                    self.text.interrupted();
-                    self.frame_came(frame, now);
-                }
-                Some(Piece::Outside(bytes)) => self.text_came(bytes, now),
-                None => break,
-            }
-        }
-        self.decoder = decoder;
-        if !self.is_framed() {
-            self.decoder.begin_anew();
-        }
-    }
-
-    fn frame_came(&mut self, frame: Frame<'_>, now: Instant) {
-        if self.is_echo(&frame) {
-            if self.is_running() {
-                self.lose(Lost::Echo, now);
-            }
-            return;
-        }
-        match &mut self.state {
-            State::Probing(_) => {
-                self.state = State::Found;
-                self.events.push_back(Event::Found);
-            }
-            State::Running(running) => running.frame_came(now),
-            _ => {}
-        }
-        if frame.dlci == 0 {
-            self.own_frame_came(frame, now);
-        } else if let Some(dlci) = DlciNumber::new(frame.dlci).filter(|dlci| dlci.index() < self.channels) {
-            self.channel_frame_came(dlci, frame, now);
-        } else if !matches!(frame.kind, Kind::Ua | Kind::Dm) {
-            self.send(frame.dlci, Kind::Dm, Poll::Set, &[]);
-        }
-        self.continue_opening(now);
-    }
-
-    /// Whether it is one of the questions that find out whether the module is there. Its answers look different.
-    fn is_echo(&self, frame: &Frame<'_>) -> bool {
-        let is_information = matches!(frame.kind, Kind::Uih | Kind::Ui);
-        let own_test = Message::command(Type::Test, &self.test);
-        let is_test = frame.dlci == 0
-            && Message::parse(frame.information).is_some_and(|(message, _)| message == own_test);
-        let is_at =
-            matches!(self.state, State::Probing(_)) && frame.dlci == 1 && frame.information == PROBE_COMMAND;
-        is_information && (is_test || is_at)
-    }
-
-    /// A frame of DLCI 0.
-    fn own_frame_came(&mut self, frame: Frame<'_>, now: Instant) {
-        match (frame.kind, &mut self.state) {
-            (Kind::Uih | Kind::Ui, _) => self.messages_came(frame.information, now),
-            (Kind::Sabm, state) => {
-                if let State::Opening(opening) = state {
-                    opening.sabm();
-                }
-                self.send(0, Kind::Ua, Poll::Set, &[]);
-            }
-            (Kind::Ua, State::Opening(opening)) => {
-                if opening.ua() {
-                    self.state = State::Channels { next: 0 };
-                }
-            }
-            (Kind::Dm, State::Opening(opening)) => opening.dm(),
-            // It may be the answer to something older.
-            (Kind::Dm, State::Running(_)) => self.ask(Why::Silence, now),
-            (Kind::Disc, State::Running(_) | State::Channels { .. } | State::Closing { .. }) => {
-                self.module_left(now);
-                self.send(0, Kind::Ua, Poll::Set, &[]);
-            }
-            (Kind::Disc, _) => self.send(0, Kind::Ua, Poll::Set, &[]),
-            (Kind::Ua | Kind::Dm, _) => {}
-        }
-    }
-
-    /// A frame of a channel.
-    fn channel_frame_came(&mut self, dlci: DlciNumber, frame: Frame<'_>, now: Instant) {
-        let due = self.answer_due(now);
-        let is_in_use = matches!(self.state, State::Channels { .. } | State::Running(_));
-        let channel = &mut self.dlcis[dlci.index()];
-        let effects = match frame.kind {
-            Kind::Sabm | Kind::Disc if !is_in_use => [Some(Effect::Ua), None],
-            _ if !is_in_use => [None, None],
-            Kind::Sabm => channel.sabm(due),
-            Kind::Ua => [channel.ua(due), None],
-            Kind::Dm => [channel.dm(now), None],
-            Kind::Disc => [channel.disc(now), None],
-            Kind::Uih | Kind::Ui => [channel.data(frame.information), None],
-        };
-        for effect in effects {
-            self.apply(dlci, effect, now);
-        }
-    }
-
-    /// The messages in a frame of DLCI 0.
-    fn messages_came(&mut self, mut information: &[u8], now: Instant) {
-        let mut is_first = true;
-        while let Some((message, rest)) = Message::parse(information) {
-            match Type::parse(message.octet) {
-                Some(kind) if message.is_command => self.command_came(kind, message.values, now),
-                Some(kind) => self.answer_came(kind, message.values, now),
-                // Some modules send MSC with octets after it.
-                None if !is_first => return,
-                None if message.is_command => {
-                    let octet = information[0];
-                    self.send_message(Message::answer(Type::NotSupported, &[octet]));
-                }
-                None => {}
-            }
-            if !self.is_framed() {
-                return;
-            }
-            is_first = false;
-            information = rest;
-        }
-    }
-
-    fn command_came(&mut self, kind: Type, values: &[u8], now: Instant) {
-        match kind {
-            Type::ModemStatus => {
-                let Some((dlci, lines)) = message::modem_status(values) else { return };
-                // The answer goes first: until it comes some modules hold the data of that channel.
-                self.send_message(Message::answer(kind, values));
-                if let Some(dlci) = DlciNumber::new(dlci) {
-                    let effect = self.dlcis[dlci.index()].lines_came(lines, now);
-                    self.apply(dlci, effect, now);
-                }
-            }
-            Type::FlowOn => {
-                self.end_stop(now);
-                self.send_message(Message::answer(kind, values));
-            }
-            Type::FlowOff => {
-                self.stopped_since.get_or_insert(now);
-                self.send_message(Message::answer(kind, values));
-            }
-            Type::CloseDown => {
-                let was_used = !matches!(self.state, State::Opening(_) | State::Found);
-                if was_used {
-                    self.module_left(now);
-                }
-                self.send_message(Message::answer(kind, values));
-            }
-            Type::Parameters => {
-                let Some((dlci, frame_size)) = message::parameters(values) else { return };
-                let Some(dlci) = DlciNumber::new(dlci) else { return };
-                self.dlcis[dlci.index()].limit_frame_size(frame_size);
-                let values = message::with_frame_size(values, frame_size.min(self.frame_size));
-                self.send_message(Message::answer(kind, &values));
-            }
-            Type::RemotePort => match values {
-                [dlci] => {
-                    let settings = [&[*dlci][..], &message::REMOTE_PORT].concat();
-                    self.send_message(Message::answer(kind, &settings));
-                }
-                _ => self.send_message(Message::answer(kind, values)),
-            },
-            Type::Test | Type::PowerSaving | Type::RemoteLine | Type::Service => {
-                self.send_message(Message::answer(kind, values));
-            }
-            // It is an answer only.
-            Type::NotSupported => {}
-        }
-    }
-
-    fn answer_came(&mut self, kind: Type, values: &[u8], now: Instant) {
-        let is_answer = match kind {
-            Type::ModemStatus => {
-                let Some((dlci, lines)) = message::modem_status(values) else { return };
-                if let Some(dlci) = DlciNumber::new(dlci) {
-                    self.dlcis[dlci.index()].lines_answered(lines);
-                }
-                true
-            }
-            Type::Test => values == self.test,
-            Type::NotSupported => true,
-            Type::CloseDown if matches!(self.state, State::Closing { .. }) => {
-                self.end(State::Plain, Event::Left, now);
-                return;
-            }
-            _ => false,
-        };
-        if is_answer {
-            self.counters.answers += 1;
-            if let State::Running(running) = &mut self.state {
-                running.question = None;
-            }
-        }
-    }
-
-    /// Bytes came outside of frames.
-    fn text_came(&mut self, mut bytes: &[u8], now: Instant) {
-        while let Some(line) = self.text.take(&mut bytes) {
-            let why = if tells_of_reboot(&line) { Why::Reboot } else { Why::Silence };
-            if self.events.len() < TEXT_EVENTS_MAX {
-                self.events.push_back(Event::Text(line));
-            }
-            self.ask(why, now);
-        }
     }
 
     // Its transitions.
@@ -997,13 +765,6 @@ impl Mux {
 impl Running {
     fn next_deadline(&self) -> Instant {
         self.question.map_or(self.last_frame + SILENCE_MAX, |question| question.due)
-    }
-
-    fn frame_came(&mut self, now: Instant) {
-        self.last_frame = now;
-        if self.question.is_some_and(|question| question.why == Why::Silence) {
-            self.question = None;
-        }
     }
 }
 

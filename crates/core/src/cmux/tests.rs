@@ -316,7 +316,8 @@ fn a_module_that_never_answers_msc_is_used_all_the_same() {
 
 #[test]
 fn every_frame_has_its_answer_in_every_state() {
-    let states: [(&str, fn() -> Bench); 4] = [
+    type Make = fn() -> Bench;
+    let states: [(&str, Make); 4] = [
         ("found", || {
             let mut bench = Bench::new(127);
             bench.mux.probe(bench.now);
@@ -1013,7 +1014,7 @@ fn no_input_panics_or_takes_more_than_its_limit() {
                         bytes.remove(at);
                     }
                     rest.extend(bytes);
-                    rest.extend_from_slice(*chance.pick(&[
+                    rest.extend_from_slice(chance.pick::<&[u8]>(&[
                         &b""[..],
                         b"\r\nRDY\r\n",
                         &[0xF9; 3],
