@@ -27,6 +27,7 @@ impl Modem {
             if let Reach::Mux(_) = self.ports[port].reach {
                 // What comes after the end of the multiplexer is for the line itself.
                 unframed = self.take_frames(port, rest, now, network);
+                self.ports[port].last_byte_at = Some(now);
                 rest = &unframed;
                 continue;
             }
@@ -84,9 +85,14 @@ impl Modem {
         let limit = self.config.command_line_limit_bytes;
         // Where URCs may come before the echo, the echo waits for the end of the line.
         let echo_waits = self.config.quirks.urc_before_echo;
-        let sleeps = self.config.quirks.sleeps;
+        // What passes on any channel keeps the whole line awake.
+        let line = match self.ports[port].reach {
+            Reach::Channel { line, .. } => line,
+            Reach::Line | Reach::Mux(_) => port,
+        };
+        let asleep = self.config.quirks.sleeps && self.ports[line].is_quiet_for(ASLEEP_AFTER, now);
         let state = &mut self.ports[port];
-        state.wakes |= sleeps && state.is_quiet_for(ASLEEP_AFTER, now);
+        state.wakes |= asleep;
         if state.wakes {
             let end = bytes.iter().position(|byte| *byte == CR);
             state.wakes = end.is_none();

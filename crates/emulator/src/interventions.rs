@@ -248,7 +248,9 @@ impl Modem {
     pub fn calm_down(&mut self) {
         let stalled_until = self.faults.stalled_until;
         self.faults = Faults { stalled_until, ..Faults::default() };
-        self.release_stuck_channels();
+        for line in 0..self.config.ports.len() {
+            self.release_stuck_channels(line);
+        }
     }
 
     /// A TLS connection is cut, as if the network had reset it.

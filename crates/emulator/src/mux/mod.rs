@@ -103,14 +103,22 @@ struct OpenChannel {
     answer: MscAnswer,
     /// FC of the host: no payload is sent to it.
     held_by_host: bool,
-    /// FC of the module: the host is to send no more.
-    holds_host: bool,
-    /// A fault: FC stays set until TEST.
-    stuck: bool,
+    /// FC of the module.
+    hold: HostHold,
     /// RI is asserted until then.
     rings_until: Option<Instant>,
     /// A URC has cleared RTC and RTR, until the host's next MSC or TEST.
     lines_cleared: bool,
+}
+
+/// Why the host is to send no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HostHold {
+    None,
+    /// There is no room, until there is enough again.
+    Full,
+    /// A fault, until TEST.
+    UntilTest,
 }
 
 /// What has become of an MSC.
@@ -174,8 +182,7 @@ impl OpenChannel {
             told: None,
             answer: MscAnswer::NotAwaited,
             held_by_host: false,
-            holds_host: false,
-            stuck: false,
+            hold: HostHold::None,
             rings_until: None,
             lines_cleared: false,
         }
@@ -261,12 +268,13 @@ impl Modem {
                 dtr: state.dtr,
                 rts: state.rts,
                 is_stream: state.in_data_mode(),
-                holds_host: channel.holds_host,
+                holds_host: channel.hold != HostHold::None,
                 held_by_host: channel.held_by_host,
                 waiting_bytes: state.output.len(),
             })
         });
-        Some(MuxView { longest_bytes: mux.settings.longest as usize, channels })
+        let longest_bytes = (mux.settings.longest as usize).min(LONGEST_INFORMATION_BYTES);
+        Some(MuxView { longest_bytes, channels })
     }
 
     /// The answer to AT+CMUX has left: the port is multiplexed from now on.

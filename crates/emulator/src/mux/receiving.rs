@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::modem::Modem;
-use crate::mux::frame::{EA, Found, Frame, Kind};
+use crate::mux::frame::{EA, Found, Frame, Kind, LONGEST_INFORMATION_BYTES};
 use crate::mux::{LAST_CHANNEL, MscAnswer, State, sending};
 use crate::network::Network;
 
@@ -166,12 +166,7 @@ impl Modem {
             }
             sending::TEST => {
                 self.send_message(line, kind, value, poll);
-                for dlci in 1..=LAST_CHANNEL {
-                    if let Some(channel) = self.channel_mut(line, dlci) {
-                        channel.stuck = false;
-                        channel.lines_cleared = false;
-                    }
-                }
+                self.release_stuck_channels(line);
             }
             sending::PN => {
                 let agreed = self.negotiated(line, value);
@@ -227,7 +222,7 @@ impl Modem {
         let (Some(mux), &[dlci, _, priority, time, low, high, _, _]) = (self.mux_of_mut(line), value) else {
             return value.to_vec();
         };
-        let most = mux.settings.longest as usize;
+        let most = (mux.settings.longest as usize).min(LONGEST_INFORMATION_BYTES);
         let asked = usize::from(low) | usize::from(high) << 8;
         let agreed = if asked == 0 { most } else { asked.min(most) };
         if let Some(longest) = mux.longest.get_mut(usize::from(dlci & 0x3F).wrapping_sub(1)) {
@@ -241,17 +236,19 @@ impl Modem {
 /// The first message: its type, its value, and what follows.
 fn message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&kind, rest) = bytes.split_first()?;
-    let (&length, rest) = rest.split_first()?;
-    // No message has a type of two octets, or more than 127 octets.
-    if kind & EA == 0 || length & EA == 0 {
-        return None;
-    }
-    let count = usize::from(length >> 1);
-    let (value, rest) = rest.split_at_checked(count)?;
+    let (&first, rest) = rest.split_first()?;
+    let low = usize::from(first >> 1);
+    let (count, rest) = match (first & EA, rest.split_first()) {
+        (0, Some((second, rest))) if second & EA != 0 => (low | usize::from(second >> 1) << 7, rest),
+        (0, _) => return None,
+        _ => (low, rest),
+    };
+    // No message has a type of two octets.
+    let (value, rest) = rest.split_at_checked(count).filter(|_| kind & EA != 0)?;
     Some((kind, value, rest))
 }
 
 /// The C/R bit of a message's type.
 const COMMAND: u8 = 0x02;
-/// The longest message, a TEST of 127 octets.
+/// Messages of this length are taken whatever N1 is: a TEST of 127 octets.
 const LONGEST_MESSAGE_BYTES: usize = 129;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::at_port::{Mode, Reach};
 use crate::modem::{ANSWERS_LIMIT_BYTES, Modem, ModemLines};
 use crate::mux::frame::{EA, Frame, Kind, LONGEST_INFORMATION_BYTES};
-use crate::mux::{CHANNELS, LAST_CHANNEL, MscAnswer, State};
+use crate::mux::{CHANNELS, HostHold, LAST_CHANNEL, MscAnswer, State};
 
 impl Modem {
     /// UA or DM. The F bit is that of the question.
@@ -24,7 +24,11 @@ impl Modem {
 
     /// The answer to a message.
     pub(super) fn send_message(&mut self, line: usize, kind: u8, value: &[u8], poll: bool) {
-        let mut information = vec![kind, (value.len() as u8) << 1 | EA];
+        let mut information = vec![kind];
+        match value.len() {
+            count @ 0..128 => information.push((count as u8) << 1 | EA),
+            count => information.extend([(count << 1) as u8, (count >> 6) as u8 | EA]),
+        }
         information.extend_from_slice(value);
         let poll = poll && self.config.quirks.mux_final_in_kind;
         self.send_information(line, 0, information, poll);
@@ -84,11 +88,16 @@ impl Modem {
             let awaits = self.config.quirks.mux_awaits_msc_answer;
             let retransmissions = self.mux_of(line).map_or(0, |mux| mux.settings.retransmissions);
             let Some(channel) = self.channel_mut(line, dlci) else { continue };
-            channel.holds_host = is_full.unwrap_or(channel.holds_host);
+            channel.hold = match (channel.hold, is_full) {
+                (HostHold::UntilTest, _) => HostHold::UntilTest,
+                (_, Some(true)) => HostHold::Full,
+                (_, Some(false)) => HostHold::None,
+                (hold, None) => hold,
+            };
             channel.rings_until = channel.rings_until.filter(|until| *until > now);
             let mut v24 = EA;
             for (bit, is_set) in [
-                (FC, channel.holds_host || channel.stuck),
+                (FC, channel.hold != HostHold::None),
                 (RTC | RTR, !channel.lines_cleared),
                 (IC, channel.rings_until.is_some()),
                 (DV, carries),
@@ -218,12 +227,13 @@ impl Modem {
         }
     }
 
-    /// No channel's FC stays set for want of a TEST.
-    pub(crate) fn release_stuck_channels(&mut self) {
-        for line in 0..self.config.ports.len() {
-            for dlci in 1..=LAST_CHANNEL {
-                if let Some(channel) = self.channel_mut(line, dlci) {
-                    channel.stuck = false;
+    /// TEST has come, or the faults are over: FC and the lines of the channels are as they should be.
+    pub(crate) fn release_stuck_channels(&mut self, line: usize) {
+        for dlci in 1..=LAST_CHANNEL {
+            if let Some(channel) = self.channel_mut(line, dlci) {
+                channel.lines_cleared = false;
+                if channel.hold == HostHold::UntilTest {
+                    channel.hold = HostHold::Full;
                 }
             }
         }
@@ -232,7 +242,7 @@ impl Modem {
     /// FC of a channel stays set until TEST; false if the channel is not open.
     pub(crate) fn stick_channel(&mut self, line: usize, dlci: u8) -> bool {
         let channel = self.channel_mut(line, dlci);
-        channel.map(|channel| channel.stuck = true).is_some()
+        channel.map(|channel| channel.hold = HostHold::UntilTest).is_some()
     }
 }
 

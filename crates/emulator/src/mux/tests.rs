@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::line::Line;
 use crate::mux::frame::{Decoder, Found, Frame, Kind};
 use crate::network::simulated::{Behaviour, Ending, Plan, Reads, pattern};
 use crate::testing::{Bench, milliseconds, seconds};
@@ -366,6 +367,34 @@ fn messages_are_answered_and_unknown_ones_named() {
 }
 
 #[test]
+fn a_long_test_comes_back_whole() {
+    let mut host = Host::new(Bench::new(Config::default()), "AT+CMUX=0,0,5,512", 1);
+    for count in [0_usize, 127, 128, 500] {
+        let value = pattern(1, 0, count);
+        let length = match count {
+            0..128 => vec![(count as u8) << 1 | 1],
+            _ => vec![((count & 0x7F) as u8) << 1, ((count >> 7) as u8) << 1 | 1],
+        };
+        host.send(&frame(0, Kind::Uih, &[&[0x23], &length[..], &value].concat()));
+        assert_eq!(host.others.pop().map(|it| it.information), Some([&[0x21], &length[..], &value].concat()));
+    }
+}
+
+#[test]
+fn what_passes_on_one_channel_keeps_the_others_awake() {
+    let mut host = Host::quirky("sleeps", 2);
+    // It has fallen asleep since channel 2 was opened.
+    host.ask(1, "AT");
+    for _ in 0..3 {
+        host.pass(seconds(3));
+        assert_eq!(host.ask(1, "AT"), "\r\nOK\r\n");
+    }
+    assert_eq!(host.ask(2, "AT"), "\r\nOK\r\n");
+    host.pass(seconds(5));
+    assert_eq!((host.ask(2, "AT"), host.ask(2, "AT")), (String::new(), "\r\nOK\r\n".into()));
+}
+
+#[test]
 fn garbage_between_frames_and_frames_with_a_wrong_check_are_passed_over() {
     let mut host = Host::simple(Config::default(), 1);
     host.send(b"AT\r\r\nRING\r\n\xF9\xF9\xF9\xF9");
@@ -670,6 +699,45 @@ fn channels_take_turns_and_no_frame_is_made_ahead() {
     for (record, dlci) in (2..=4).enumerate() {
         assert_eq!(host.heard_bytes(dlci), pattern(record as u64, 0, 5_000));
     }
+}
+
+#[test]
+fn a_command_beside_a_saturated_stream_waits_for_one_frame() {
+    let plan = Plan::new(Behaviour::source(1_000_000, 3));
+    let mut host = Host::new(Bench::with(Config::default(), plan), "AT+CMUX=0,0,5,512", 2);
+    host.bench.host_reads(0, false);
+    host.bench.type_bytes(&frame(2, Kind::Uih, b"AT+QSSLOPEN=1,1,0,\"a.example\",443,2\r"));
+    // The modem's UART holds 16 bytes, which is what 1 ms takes and a little more.
+    let mut line = Line::new(115_200, 16);
+    let (mut asked, mut slowest) = (None, Duration::ZERO);
+    for step in 0..10_000 {
+        if step % 103 == 0 && asked.is_none() {
+            host.bench.type_bytes(&frame(1, Kind::Uih, b"AT\r"));
+            asked = Some(host.bench.now);
+        }
+        while let taken @ 1.. = line.push(host.bench.modem.output(0), host.bench.now) {
+            host.bench.modem.written(0, taken, host.bench.now);
+        }
+        host.bench.pass(milliseconds(1));
+        let arrived = line.arrived(host.bench.now).to_vec();
+        line.consume(arrived.len());
+        host.decoder.push(&arrived);
+        while let Some(Found::Frame(frame)) = host.decoder.next(512) {
+            host.payload[usize::from(frame.dlci)].extend(&frame.information);
+            if frame.dlci == 1 {
+                assert_eq!(frame.information, b"\r\nOK\r\n");
+                let asked = asked.take().expect("an answer follows a question");
+                slowest = slowest.max(host.bench.now - asked);
+            }
+        }
+    }
+    // A frame of 512 bytes and its 7 octets take 45 ms.
+    assert!(slowest <= milliseconds(50), "{slowest:?}");
+    assert!(slowest > milliseconds(40), "{slowest:?}");
+    let share = host.payload[2].len() as f64 / 115_200.0;
+    assert!(share > 0.97, "{share} of the line");
+    let stream = host.payload[2].strip_prefix(b"\r\nCONNECT\r\n").expect("a stream");
+    assert_eq!(stream, pattern(3, 0, stream.len()));
 }
 
 #[test]
