@@ -61,8 +61,8 @@
 //! |---|---|
 //! | [`at`] | The language of the modem: command → bytes, bytes → message |
 //! | `byte_queue` | A byte queue with a limit |
-//! | `cmux` | Several channels on one serial line: frames, messages and the multiplexer's states |
 //! | `channel` | One AT conversation: a port, at most one command in flight, and the bytes that wait to leave |
+//! | `cmux` | Several channels on one serial line: frames, messages and the multiplexer's states |
 //! | `error` | Kinds of failure and of endings: how programs distinguish them |
 //! | `failure` | Why the modem cannot do what it was asked: words for people and an exit status for scripts |
 //! | `fair_queue` | Whose turn it is: start-time fair queueing over the flows of one modem |
@@ -116,9 +116,9 @@ mod test_clock;
 #[doc(hidden)]
 pub use cmux::{
     CHANNELS_MAX, Decoder as FrameDecoder, DecoderCounters as FrameDecoderCounters, Dlci, DlciNumber,
-    DlciState, Event as MuxEvent, FLAG, Frame, HOLD_MARK_BYTES, HeldTimes, INCOMING_LIMIT_BYTES,
-    Kind as FrameKind, Lost as MuxLost, Mux, MuxCounters, OVERHEAD_BYTES, Piece as FramePiece,
-    RELEASE_MARK_BYTES, State as MuxState, V24,
+    DlciState, Event as MuxEvent, FLAG, FRAME_SIZE_MAX, Frame, HOLD_MARK_BYTES, HeldTimes,
+    INCOMING_LIMIT_BYTES, Kind as FrameKind, Lost as MuxLost, Mux, MuxCounters, OVERHEAD_BYTES,
+    Piece as FramePiece, RELEASE_MARK_BYTES, State as MuxState, V24,
 };
 pub use error::Kind;
 pub use failure::Failure;

@@ -30,7 +30,7 @@ pub use dlci::{
     RELEASE_MARK_BYTES,
 };
 pub use frame::{Decoder, DecoderCounters, FLAG, Frame, Kind, OVERHEAD_BYTES, Piece};
-use frame::{LENGTH_MAX, Poll, encode};
+use frame::{Poll, encode};
 pub use message::V24;
 use message::{Message, Type};
 use text::Text;
@@ -208,11 +208,12 @@ enum Pause {
 }
 
 impl Mux {
-    /// A line that carries no frames yet. `frame_size`: N1 in bytes, as the module accepted it, 1 to 32767. `channels`:
+    /// A line that carries no frames yet. `frame_size`: N1 in bytes, as the module accepted it, at least 8 and at most
+    /// [`FRAME_SIZE_MAX`]. `channels`:
     /// how many it opens, 1 to 4. `baud`: the line's speed, or one that it has at least; answers may take as long as
     /// it needs.
     pub fn new(frame_size: usize, channels: usize, baud: u32, now: Instant) -> Self {
-        let frame_size = frame_size.clamp(1, LENGTH_MAX);
+        let frame_size = frame_size.clamp(FRAME_SIZE_MIN, FRAME_SIZE_MAX);
         let frame_max = frame_size + OVERHEAD_BYTES;
         Mux {
             state: State::Plain,
@@ -773,6 +774,14 @@ impl Line {
         self.byte * u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 }
+
+/// A smaller N1 has no room for the multiplexer's own messages.
+const FRAME_SIZE_MIN: usize = 8;
+
+/// The largest N1 to ask a module for, in bytes: frames of this length find room in every queue.
+pub const FRAME_SIZE_MAX: usize = 2048;
+
+const _: () = assert!(HOLD_MARK_BYTES + FRAME_SIZE_MAX + LONGER_MAX_BYTES <= INCOMING_LIMIT_BYTES);
 
 /// T1: in such a time a command is answered, beside what the line takes.
 const T1: Duration = Duration::from_millis(100);

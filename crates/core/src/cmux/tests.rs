@@ -75,7 +75,7 @@ fn says(words: &str) -> Vec<u8> {
 
 /// Frames as `SABM 0`, `UIH 1 abc`, `MSC 1 0d`, `answer MSC 1 0d`.
 fn read(mut bytes: &[u8]) -> Vec<String> {
-    let mut decoder = Decoder::new(LENGTH_MAX);
+    let mut decoder = Decoder::new(32_767);
     let mut all = Vec::new();
     while let Some(piece) = decoder.decode(&mut bytes) {
         let Piece::Frame(frame) = piece else { panic!("no frame: {piece:?}") };
@@ -651,21 +651,41 @@ fn a_module_that_does_not_stop_breaks_one_stream_and_no_other() {
 
 #[test]
 fn three_held_streams_take_no_more_memory_than_allowed() {
-    let mut bench = Bench::running(512);
-    for _ in 0..200 {
-        for number in 2..=4 {
-            let data = says(&format!("UIH {number} {}", "x".repeat(512)));
-            bench.mux.received(&data, bench.now);
-            while bench.mux.send_bytes(dlci(number), &[0; 512]) > 0 {}
+    for frame_size in [127, 512, 1509] {
+        let mut bench = Bench::running(frame_size);
+        for _ in 0..400 {
+            for number in 2..=4 {
+                let data = says(&format!("UIH {number} {}", "x".repeat(frame_size)));
+                bench.mux.received(&data, bench.now);
+                while bench.mux.send_bytes(dlci(number), &vec![0; frame_size]) > 0 {}
+            }
         }
+        let memory = bench.mux.memory_bytes();
+        let waiting: Vec<usize> = DlciNumber::first(4).map(|dlci| bench.mux.incoming(dlci).len()).collect();
+        assert!(
+            waiting[1..].iter().all(|waiting| *waiting >= HOLD_MARK_BYTES),
+            "N1 {frame_size}: {waiting:?}"
+        );
+        assert!(memory <= 64 * 1024, "N1 {frame_size}: {memory} bytes");
+        for number in 2..=4 {
+            bench.mux.consume(dlci(number), bench.mux.incoming(dlci(number)).len(), bench.now);
+        }
+        assert!(bench.mux.memory_bytes() <= 12 * 1024, "N1 {frame_size}: what was taken is given back");
     }
-    let memory = bench.mux.memory_bytes();
-    assert!(DlciNumber::first(4).skip(1).all(|dlci| bench.mux.incoming(dlci).len() >= HOLD_MARK_BYTES));
-    assert!(memory <= 64 * 1024, "{memory} bytes");
-    for number in 2..=4 {
-        bench.mux.consume(dlci(number), bench.mux.incoming(dlci(number)).len(), bench.now);
+}
+
+#[test]
+fn a_stream_of_the_longest_frames_finds_room() {
+    let mut bench = Bench::running(usize::MAX);
+    let data = says(&format!("UIH 2 {}", "x".repeat(FRAME_SIZE_MAX)));
+    let mut count = 0;
+    for _ in 0..100 {
+        bench.hear(&data);
+        let waiting = bench.mux.incoming(dlci(2)).len();
+        count += waiting;
+        bench.mux.consume(dlci(2), waiting, bench.now);
     }
-    assert!(bench.mux.memory_bytes() <= 12 * 1024, "what was taken is given back");
+    assert_eq!(count, 100 * FRAME_SIZE_MAX);
 }
 
 #[test]
