@@ -187,6 +187,11 @@ impl Decoder {
         self.start < self.held.len()
     }
 
+    /// Whether a good frame is to be waited for: it is inside of one, or what came last was none.
+    pub fn is_out_of_step(&self) -> bool {
+        self.is_inside_frame() || matches!(self.place, Place::Garbage | Place::GarbageFlag)
+    }
+
     /// How many bytes it holds.
     pub fn held_bytes(&self) -> usize {
         self.held.len() - self.start

@@ -197,7 +197,7 @@ struct Line {
     free_at: Instant,
 }
 
-/// A frame whose rest does not come.
+/// A frame whose rest does not come, or garbage that no frame follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
     None,
@@ -383,7 +383,7 @@ impl Mux {
         if self.is_framed() {
             let is_stalled = !input.is_empty() && !self.has_room();
             self.stalled_since = is_stalled.then(|| self.stalled_since.filter(|_| count == 0).unwrap_or(now));
-            self.pause = match self.decoder.is_inside_frame() && !is_stalled {
+            self.pause = match self.decoder.is_out_of_step() && !is_stalled {
                 true if count == 0 => self.pause,
                 true => Pause::Until(now + PAUSE_MAX),
                 false => Pause::None,
@@ -629,7 +629,7 @@ impl Mux {
         self.events.push_back(Event::Overrun(dlci));
     }
 
-    /// The rest of a frame has not come: it has lost bytes, and may hide a good one.
+    /// The rest of a frame has not come: it has lost bytes, and may hide a good one. Or garbage was all that came.
     fn end_pause(&mut self, now: Instant) {
         match self.pause {
             Pause::Until(until) if until <= now => self.pause = Pause::Over(now + READ_ONCE_MORE),

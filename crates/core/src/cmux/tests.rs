@@ -815,6 +815,29 @@ fn words_in_a_damaged_frame_are_no_reset() {
 }
 
 #[test]
+fn a_reset_in_the_middle_of_noise_is_noticed_by_the_silence_after_it() {
+    let data = says("UIH 2 payload");
+    for noise in [&b"\xE0\x80\r\nRDY\r\n"[..], &[&data[..9], b"\r\nRDY\r\n"].concat()] {
+        let mut bench = Bench::running(127);
+        bench.hear(&data);
+        let start = bench.now;
+        bench.hear(noise);
+        while bench.mux.is_framed() && bench.now < start + 8 * SECOND {
+            bench.sent();
+            bench.wait(millis(10));
+        }
+        assert_eq!(bench.events().last(), Some(&Event::Lost(Lost::Silent)));
+        assert!(bench.now - start < 6 * SECOND, "{:?}", bench.now - start);
+    }
+    // Noise before a good frame is nothing.
+    let mut bench = Bench::running(127);
+    bench.hear(b"\xE0\x80");
+    bench.hear(&data);
+    bench.wait(5 * SECOND);
+    assert_eq!(bench.sent(), [""; 0]);
+}
+
+#[test]
 fn a_module_that_sends_everything_back_is_lost() {
     let mut bench = Bench::running(127);
     bench.mux.ask_alive(bench.now);
