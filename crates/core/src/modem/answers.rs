@@ -109,7 +109,9 @@ impl Modem {
                 self.receive_answered(id, received, again, outcome, now);
             }
             Command::Open { .. } => self.open_answered(port, id, outcome, now),
-            Command::Close { timeout_seconds, .. } => self.close_answered(id, timeout_seconds, outcome, now),
+            Command::Close { timeout_seconds, .. } => {
+                self.close_answered(port, id, timeout_seconds, outcome, now)
+            }
             Command::State { .. } => self.state_answered(port, id, &outcome, &answer.lines, now),
             Command::SwitchMode { .. } => self.switch_answered(port, id, outcome, now),
             _ => {}
@@ -294,6 +296,7 @@ impl Modem {
 
     pub(super) fn close_answered(
         &mut self,
+        port: usize,
         id: SocketId,
         timeout_seconds: Option<u16>,
         outcome: CommandOutcome,
@@ -302,7 +305,7 @@ impl Modem {
         self.context_perhaps_forgotten(id);
         let (form, speaking) = (self.close_form(id), self.speaking_channels());
         let (is_refused, timed) = (outcome != CommandOutcome::Ok, timeout_seconds.is_some());
-        match self.sockets[id.index()].close_answered(is_refused, timed, form, speaking, now) {
+        match self.sockets[id.index()].close_answered(port, is_refused, timed, form, speaking, now) {
             CloseAnswer::Nothing => {}
             CloseAnswer::OpenGoesOn => {
                 self.setup.profile_mut().has_closed_opening(false);

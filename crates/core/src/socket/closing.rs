@@ -73,6 +73,11 @@ impl Closing {
         self.confirms_eof
     }
 
+    /// Whether it was refused.
+    pub(super) fn was_refused(self) -> bool {
+        self.tries > 0
+    }
+
     pub(super) fn forget_client(&mut self) {
         self.confirms_eof = false;
     }
@@ -110,15 +115,24 @@ impl Socket {
         self.phase = Phase::Checking { channels, again_at: None, tries: 0, refused: None };
     }
 
-    /// AT+QSSLCLOSE was answered; `timed`: it named a time. `speaking`: the channels on which URCs can be on their way.
+    /// Whether it was opened by this channel, or the one that it was opened by takes no commands: some modules close a
+    /// socket only by that. `speaking`: the channels on which URCs can be on their way.
+    pub(super) fn is_best_closed_by(&self, port: usize, speaking: u32) -> bool {
+        self.opened_by.is_none_or(|by| by == port || speaking & (1 << by) == 0)
+    }
+
+    /// AT+QSSLCLOSE was answered on this channel; `timed`: it named a time. `speaking`: the channels on which URCs can be
+    /// on their way.
     pub fn close_answered(
         &mut self,
+        port: usize,
         is_refused: bool,
         timed: bool,
         form: CloseForm,
         speaking: u32,
         now: Instant,
     ) -> CloseAnswer {
+        let is_by_opener = self.is_best_closed_by(port, speaking);
         match &mut self.phase {
             Phase::Opening(opening) => match opening.stage() {
                 OpenStage::Abandoned { .. } if is_refused => {
@@ -134,6 +148,11 @@ impl Socket {
                     CloseAnswer::Nothing
                 }
             },
+            // It is tried again by the channel that opened it.
+            Phase::Closing(closing) if is_refused && !is_by_opener && closing.tries == 0 => {
+                closing.tries += 1;
+                CloseAnswer::Nothing
+            }
             Phase::Closing(closing) if is_refused => {
                 let was_eof = std::mem::take(&mut closing.confirms_eof);
                 closing.tries += 1;

@@ -84,6 +84,12 @@ impl Socket {
             Phase::ConfirmingEnd(_) if view.is_unconfirmed => return None,
             Phase::ConfirmingEnd(question) if question.is_due(now) => (0, Ask::State),
             Phase::Closing(closing) if closing.confirms_eof() && view.is_unconfirmed => return None,
+            // Some modules close a socket only by the channel that opened it.
+            Phase::Closing(closing)
+                if closing.was_refused() && !self.is_best_closed_by(port, view.speaking) =>
+            {
+                return None;
+            }
             Phase::Closing(closing) => {
                 let (seconds, timeout_seconds) = closing.command(view.close);
                 // A close that may block its port goes last.

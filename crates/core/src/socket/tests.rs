@@ -123,7 +123,7 @@ fn an_end_needs_both_witnesses_and_the_client_waits_for_the_session() {
     assert_eq!(socket.witnessed(Witness::Ended, now), Ok(Witnessed::Nothing));
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::Close(Some(0))));
     assert!(socket.confirms_end());
-    let closed = socket.close_answered(false, true, form(), 0b11, now);
+    let closed = socket.close_answered(0, false, true, form(), 0b11, now);
     assert_eq!(closed, CloseAnswer::Closed { never_timed: false });
     assert!(socket.eof_waits_for_session(false));
     assert!(!socket.eof_answered(0b11), "it was not asked yet");
@@ -169,7 +169,7 @@ fn a_number_is_free_when_every_channel_has_said_so() {
     assert_eq!(socket.detach(), Some(Told::Ended));
     assert_eq!(socket.close_or_free(GiveUp::Orderly, ending()), None);
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::Close(Some(10))));
-    socket.close_answered(false, true, form(), 0b11, now);
+    socket.close_answered(0, false, true, form(), 0b11, now);
     assert_eq!(asks(&socket, 1, now), Some(need::Ask::State));
     assert_eq!(socket.check_answered(1, false, 0b11, now), Checked::Nothing);
     assert_eq!(asks(&socket, 1, now), None, "that one has answered");
@@ -193,7 +193,7 @@ fn a_refused_close_is_repeated_in_the_other_form_only_where_the_module_may_have_
             let close = View { close: form, ..view(0, at) };
             let ask = socket.need(&close).map(|need| need.ask);
             assert_eq!(ask, Some(need::Ask::Close(expected)), "{time:?} after {tries} refusals");
-            let answer = socket.close_answered(true, expected.is_some(), form, 0b1, at);
+            let answer = socket.close_answered(0, true, expected.is_some(), form, 0b1, at);
             assert_eq!(answer, CloseAnswer::Refused { tries: tries as u32 + 1, was_eof: false });
             at += Duration::from_secs(600);
             socket.check_answered(0, true, 0b1, at);
