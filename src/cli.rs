@@ -21,8 +21,8 @@ use crate::config::choice::choice;
 use crate::config::cipher;
 use crate::config::values::{at_text, host, pdp_context, whole};
 use crate::config::{
-    ApnAuth, Budget, Cidr, Control, Device, FlowControl, Listen, Mode, OnClosed, OpenOn, PdpType, Recovery,
-    Target, TlsVersion, WhenFull, duration, ranges,
+    ApnAuth, Budget, Cidr, Cmux, Control, Device, FlowControl, Listen, Mode, OnClosed, OpenOn, PdpType,
+    Recovery, Target, TlsVersion, WhenFull, duration, ranges,
 };
 use qssl_core::at::{AtText, IdSet, PdpContextId};
 use qssl_core::settings::Cipher;
@@ -600,6 +600,22 @@ pub struct ModemOptions {
     /// Flow control on the serial line [default: rtscts on UARTs]
     #[arg(long, value_parser = choice::<FlowControl>(), value_name = "HOW", env = "QSSL_TUNNEL_FLOW_CONTROL", hide_env = true)]
     pub flow_control: Option<FlowControl>,
+
+    /// Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]
+    ///
+    /// With it, commands, sends and up to three transparent connections run beside one another on a single
+    /// UART, and opening and closing a transparent connection take no pauses. It is of use where the modem has
+    /// one UART and more than one thing to do; USB modems have several ports instead. It works on a tty and
+    /// through rfc2217:// and tcp://. It was tested with the emulated modem and the Linux kernel's n_gsm, not
+    /// with real modules: try "auto" on yours.
+    #[arg(long, value_parser = choice::<Cmux>(), value_name = "WHEN", env = "QSSL_TUNNEL_CMUX", hide_env = true)]
+    pub cmux: Option<Cmux>,
+
+    /// Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]
+    ///
+    /// Long frames leave more of the line for payload, short ones let the answer to a command pass sooner.
+    #[arg(long, value_name = "BYTES", value_parser = whole(64_u16..=1_509), env = "QSSL_TUNNEL_CMUX_FRAME", hide_env = true)]
+    pub cmux_frame: Option<u16>,
 
     /// Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]
     #[arg(long, value_name = "RANGE", value_parser = ranges::sockets, env = "QSSL_TUNNEL_SOCKETS", hide_env = true)]

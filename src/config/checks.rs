@@ -290,6 +290,8 @@ impl<'a> Checks<'a> {
         Ok(settings::Modem {
             baud: options.baud.unwrap_or(defaults.baud),
             flow_control: options.flow_control,
+            cmux: options.cmux.unwrap_or_default(),
+            cmux_frame: options.cmux_frame,
             sockets: options.sockets.unwrap_or(defaults.sockets),
             ssl_contexts: options.ssl_contexts.unwrap_or(defaults.ssl_contexts),
             sim_pin: read_by(&options.sim_pin_file, "sim-pin-file", secret::read_pin)?,
@@ -726,6 +728,8 @@ fn modem_over(args: &ModemOptions, file: &ModemOptions) -> ModemOptions {
         device: if args.device.is_empty() { file.device } else { args.device },
         baud: args.baud.or(file.baud),
         flow_control: args.flow_control.or(file.flow_control),
+        cmux: args.cmux.or(file.cmux),
+        cmux_frame: args.cmux_frame.or(file.cmux_frame),
         sockets: args.sockets.or(file.sockets),
         ssl_contexts: args.ssl_contexts.or(file.ssl_contexts),
         sim_pin_file: args.sim_pin_file.or(file.sim_pin_file),

@@ -2,7 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use super::{ApnAuth, FlowControl, Mode, OnClosed, OpenOn, PdpType, Recovery, TlsVersion, WhenFull};
+use super::{ApnAuth, Cmux, FlowControl, Mode, OnClosed, OpenOn, PdpType, Recovery, TlsVersion, WhenFull};
 
 /// A type whose values each have a word.
 pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
@@ -45,6 +45,14 @@ impl Choice for FlowControl {
     const ALL: &'static [(Self, &'static str, &'static str)] = &[
         (FlowControl::RtsCts, "rtscts", "RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)"),
         (FlowControl::None, "none", "off on both sides (AT+IFC=0,0)"),
+    ];
+}
+
+impl Choice for Cmux {
+    const ALL: &'static [(Self, &'static str, &'static str)] = &[
+        (Cmux::Auto, "auto", "on a UART, if the modem says that it has it (AT+CMUX=?)"),
+        (Cmux::On, "on", "unless the modem refuses it (AT+CMUX)"),
+        (Cmux::Off, "off", "never"),
     ];
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use qssl_core::settings::Cipher;
 
 use super::choice::Choice;
-use super::{Authentication, Configuration, Control, Limits, Process, Tls, Tunnel, Wait};
+use super::{Authentication, Cmux, Configuration, Control, Limits, Process, Tls, Tunnel, Wait};
 use super::{certificate_items, duration, ranges};
 use crate::terminal::is_printable;
 
@@ -30,6 +30,12 @@ fn modem(out: &mut Document, configuration: &Configuration) {
     out.number("baud", modem.baud);
     if let Some(flow_control) = modem.flow_control {
         out.choice("flow-control", flow_control);
+    }
+    if modem.cmux != Cmux::Off {
+        out.choice("cmux", modem.cmux);
+    }
+    if let Some(frame_bytes) = modem.cmux_frame {
+        out.number("cmux-frame", frame_bytes);
     }
     out.string("sockets", &ranges::format(modem.sockets));
     out.string("ssl-contexts", &ranges::format(modem.ssl_contexts));

@@ -89,6 +89,8 @@ impl EventLoop {
         self.configuration.devices = old.devices;
         self.configuration.modem.baud = old.modem.baud;
         self.configuration.modem.flow_control = old.modem.flow_control;
+        self.configuration.modem.cmux = old.modem.cmux;
+        self.configuration.modem.cmux_frame = old.modem.cmux_frame;
         Ok(())
     }
 
@@ -154,6 +156,7 @@ impl EventLoop {
             ("device", self.configuration.devices != new.devices),
             ("baud", old.baud != modem.baud),
             ("flow-control", old.flow_control != modem.flow_control),
+            ("cmux", (old.cmux, old.cmux_frame) != (modem.cmux, modem.cmux_frame)),
             ("control", self.configuration.process.control != new.process.control),
             ("state-directory", self.configuration.process.state_directory != new.process.state_directory),
             ("hex-dump", self.configuration.process.hex_dump != new.process.hex_dump),

@@ -62,7 +62,7 @@
 //! | [`at`] | The language of the modem: command → bytes, bytes → message |
 //! | `byte_queue` | A byte queue with a limit |
 //! | `channel` | One AT conversation: a port, at most one command in flight, and the bytes that wait to leave |
-//! | `cmux` | Several channels on one serial line: frames, messages and the multiplexer's states |
+//! | [`cmux`] | Several channels on one serial line: frames, messages and the multiplexer's states |
 //! | `error` | Kinds of failure and of endings: how programs distinguish them |
 //! | `failure` | Why the modem cannot do what it was asked: words for people and an exit status for scripts |
 //! | `fair_queue` | Whose turn it is: start-time fair queueing over the flows of one modem |
@@ -74,6 +74,7 @@
 //! | [`relay`] | Clients attached to sockets: waiting for one, half-closes, ends, and every limit of time |
 //! | [`settings`] | What the core takes: tunnels, the modem, TLS, limits |
 //! | `setup` | From a modem that answers to a data session that carries sockets: one step after another |
+//! | `shared_port` | A port whose line carries several channels (CMUX): to the modem, each channel is a port |
 //! | `socket` | One socket: a TLS connection in the modem, from the moment its number is taken until the modem confirms that it is free |
 //!
 //! # Invariants
@@ -93,7 +94,8 @@
 pub mod at;
 mod byte_queue;
 mod channel;
-mod cmux;
+#[doc(hidden)]
+pub mod cmux;
 mod error;
 mod failure;
 mod fair_queue;
@@ -109,21 +111,15 @@ mod recovery;
 pub mod relay;
 pub mod settings;
 mod setup;
+mod shared_port;
 mod socket;
 #[cfg(test)]
 mod test_clock;
 
-#[doc(hidden)]
-pub use cmux::{
-    CHANNELS_MAX, Decoder as FrameDecoder, DecoderCounters as FrameDecoderCounters, Dlci, DlciNumber,
-    DlciState, Event as MuxEvent, FLAG, FRAME_SIZE_MAX, Frame, HOLD_MARK_BYTES, HeldTimes,
-    INCOMING_LIMIT_BYTES, Kind as FrameKind, Lost as MuxLost, Mux, MuxCounters, OVERHEAD_BYTES,
-    Piece as FramePiece, RELEASE_MARK_BYTES, State as MuxState, V24,
-};
 pub use error::Kind;
 pub use failure::Failure;
 pub use input::{ClientInput, Input, PortInput};
-pub use modem::{Action as ModemAction, Counters, PortFacts, UserAnswer, UserCommand};
+pub use modem::{Action as ModemAction, Counters, PortFacts, Sharing, UserAnswer, UserCommand};
 pub use relay::{Action, ClientId, Connection, Relay, TunnelCounters};
 pub use settings::Settings;
 

@@ -100,6 +100,22 @@ pub struct Modem {
     pub command_timeout: Duration,
     /// `--send-timeout`: how long it may take to confirm that it has taken bytes.
     pub send_timeout: Duration,
+    /// `--cmux`: whether one port carries several channels.
+    pub cmux: Cmux,
+    /// `--cmux-frame`: the most bytes of payload in a frame; `None`: 512 where the module takes that, else 127.
+    pub cmux_frame: Option<u16>,
+}
+
+/// `--cmux`: whether one port carries several channels (CMUX, 3GPP TS 27.010).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cmux {
+    /// On a UART whose module says that it has it.
+    Auto,
+    /// Wherever the module does not refuse it.
+    On,
+    /// Never.
+    #[default]
+    Off,
 }
 
 /// The data session (PDP context) that carries the sockets.
@@ -431,6 +447,8 @@ impl Default for Modem {
             liveness_interval: Duration::from_secs(60),
             command_timeout: USUAL_PATIENCE,
             send_timeout: Duration::from_secs(60),
+            cmux: Cmux::Off,
+            cmux_frame: None,
         }
     }
 }

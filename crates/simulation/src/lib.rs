@@ -154,7 +154,10 @@ impl Simulation {
         // Deadlines include the line's time, and a modem that boots may use a lower speed.
         let baud = wiring.settings.baud.min(wiring.modem.baud);
         let limits = witness::Limits { command: wiring.settings.command_timeout, stream_open };
-        let witness = |port: &Port| Witness::new(port.alters_unseen(), port.is_uart, baud, limits, now);
+        // It does not read frames.
+        let is_framed = wiring.settings.cmux != settings::Cmux::Off;
+        let is_blind = |port: &Port| port.alters_unseen() || is_framed;
+        let witness = |port: &Port| Witness::new(is_blind(port), port.is_uart, baud, limits, now);
         let witnesses = wiring.ports.iter().map(witness).collect();
         let clients = wiring.connections.iter().enumerate();
         let clients =
@@ -459,6 +462,7 @@ impl Simulation {
             is_remote: wire.port.server.is_some(),
             has_dcd: wire.port.has_dcd,
             dcd_is_live: wire.port.server.is_none(),
+            sharing: qssl_core::Sharing::Alone,
             has_dtr: wire.port.has_dtr,
             lacks_flow_control: wire.port.lacks_flow_control,
             at_port: match wire.port.is_named {

@@ -291,6 +291,12 @@ impl Wiring {
         self.ports([Port::uart()])
     }
 
+    /// Several channels on its UART.
+    pub fn cmux(mut self) -> Self {
+        self.settings.cmux = settings::Cmux::On;
+        self
+    }
+
     /// With another modem.
     pub fn modem(mut self, change: impl FnOnce(&mut emulator::Config)) -> Self {
         change(&mut self.modem);

@@ -321,6 +321,11 @@ impl Dlci {
         self.incoming.capacity() + self.outgoing.capacity()
     }
 
+    /// How many bytes wait to be framed.
+    pub fn unsent(&self) -> usize {
+        self.outgoing.len()
+    }
+
     /// How many bytes [`Dlci::send`] takes.
     pub fn room(&self) -> usize {
         if self.is_open() { self.outgoing.room() } else { 0 }

@@ -21,6 +21,7 @@ mod text;
 mod turns;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::byte_queue::ByteQueue;
@@ -141,6 +142,19 @@ pub enum Lost {
     Echo,
     /// It left: CLD, or DISC on DLCI 0.
     LeftByModule,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Lost::NoAnswer => "as it does not answer SABM",
+            Lost::Refused => "as it refuses to open them",
+            Lost::Rebooted => "as it has rebooted",
+            Lost::Silent => "as it does not answer TEST",
+            Lost::Echo => "as it takes commands again",
+            Lost::LeftByModule => "as it has closed them",
+        })
+    }
 }
 
 /// What the user has to know.

@@ -140,11 +140,23 @@ pub struct PortFacts {
     pub has_dtr: bool,
     /// Nothing stops the modem when the host does not read: RTS/CTS is not wanted, or the driver has none.
     pub lacks_flow_control: bool,
-    /// It is one of several channels of a line: a stream on it is not left by `+++`, and another channel answers what
-    /// has become of it.
-    pub is_shared: bool,
+    /// Whether it has its line alone.
+    pub sharing: Sharing,
     /// What the modem calls this port, where that is known: "usbat", "usbmodem" or "uart1".
     pub at_port: Option<&'static str>,
+}
+
+/// Whether a port has its line alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// It has.
+    #[default]
+    Alone,
+    /// It has until its wire settings are made: then the line is to carry several channels ([`Modem::hand_over`]).
+    Wanted,
+    /// It is one of several channels of a line: a stream on it is not left by `+++`, and another channel answers what has
+    /// become of it.
+    Shared,
 }
 
 /// What the relay must know.
@@ -386,7 +398,7 @@ impl Modem {
     /// Whether bytes that the port cannot deliver are lost: the line has no flow control.
     pub(crate) fn loses_unread_bytes(&self) -> bool {
         self.settings.flow_control == Some(settings::FlowControl::None)
-            || self.ports.iter().any(|facts| facts.lacks_flow_control)
+            || self.ports.iter().any(|facts| facts.lacks_flow_control && facts.sharing != Sharing::Shared)
     }
 
     /// Whether RTS and CTS hold both sides of a port.
@@ -456,7 +468,7 @@ impl Modem {
             self.channels[port].recorder_mut().set_label(&facts.name);
         }
         let line = Line { baud, is_uart: facts.is_uart, is_paced: facts.is_paced };
-        if facts.is_shared {
+        if facts.sharing == Sharing::Shared {
             self.channels[port].forget_stream();
         }
         self.channels[port].port_opened(line, now);
@@ -464,6 +476,18 @@ impl Modem {
         self.routing.port_opened(port);
         self.reopen_at[port] = None;
         self.run(now);
+    }
+
+    /// Whether the line of this port can carry several channels from now on: the modem answers, and nothing is under way.
+    pub(crate) fn is_line_ready(&self, port: usize) -> bool {
+        let channel = &self.channels[port];
+        self.ports[port].sharing == Sharing::Wanted && channel.is_idle() && channel.wire().are_made()
+    }
+
+    /// The line of this port will carry several channels: each is opened as a port.
+    pub(crate) fn hand_over(&mut self, port: usize) {
+        debug_assert!(self.is_line_ready(port), "nothing is under way");
+        self.channels[port].port_closed();
     }
 
     /// The port could not be opened; it is tried again later. `is_missing`: there is no such device, or nothing of

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Modem, UrcPort};
+use super::{Modem, Sharing, UrcPort};
 use crate::at::{Command, CommandOutcome, SocketId};
 use crate::channel::Habit;
 use crate::channel::wire_settings::{self, IDENTITY, SERIAL_NUMBER, SPEED, is_needed};
@@ -99,6 +99,10 @@ impl Modem {
             if let Some(line) = self.channels[port].wire_mut().next(&lines) {
                 return Some((Command::line(line), Origin::Wire));
             }
+        }
+        // Its line is about to carry several channels.
+        if self.ports[port].sharing == Sharing::Wanted {
+            return None;
         }
         let serves = |channel: &Channel| channel.takes_commands() && channel.wire().are_made();
         let is_first = self.channels.iter().position(serves) == Some(port);

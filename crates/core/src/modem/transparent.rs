@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    Action, Channel, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, UrcPort, count_received,
+    Action, Channel, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Sharing, UrcPort,
+    count_received,
 };
 use crate::at::SocketId;
 use crate::channel::stream::{Exit, Next, Pace, Reason, Stream};
@@ -123,10 +124,10 @@ impl Modem {
         }
         let channel = &mut self.channels[port];
         let pace = facts.is_remote.then(|| Pace::new(channel.baud_at_least(), now));
-        let exit = match (facts.is_shared, facts.has_dtr) {
-            (true, _) => Exit::Beside,
-            (false, true) => Exit::Dtr,
-            (false, false) => Exit::Escape,
+        let exit = match (facts.sharing, facts.has_dtr) {
+            (Sharing::Shared, _) => Exit::Beside,
+            (Sharing::Alone | Sharing::Wanted, true) => Exit::Dtr,
+            (Sharing::Alone | Sharing::Wanted, false) => Exit::Escape,
         };
         channel.becomes(Stream::new(id, facts.dcd_is_live, exit, pace, now));
     }

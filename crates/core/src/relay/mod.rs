@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::at::{Command, ResultCode, SOCKET_COUNT, SocketId};
+use crate::cmux::CHANNELS_MAX;
 use crate::counted;
 use crate::error::Kind;
 use crate::input::{ClientInput, Input};
@@ -21,6 +22,7 @@ use crate::modem::{
     SEND_STUCK_LIMIT, UserAnswer, UserCommand,
 };
 use crate::settings::{OpenOn, Settings, Tunnel, WhenFull};
+use crate::shared_port::SharedPort;
 use client::{Client, ClientState, Stall, Taken};
 use probe::Probe;
 
@@ -32,6 +34,8 @@ pub use report::{Connection, Moved, TunnelCounters, TunnelReport};
 #[derive(Debug)]
 pub struct Relay {
     modem: Modem,
+    /// The port, where its line carries several channels: each is a port of the modem.
+    shared_port: Option<SharedPort>,
     settings: Settings,
     clients: Vec<Option<Client>>,
     /// How many clients there have been.
@@ -107,9 +111,15 @@ impl Relay {
     /// A relay whose ports are not open yet.
     pub fn new(settings: Settings, now: Instant) -> Self {
         let accounts = settings.tunnels.iter().map(Account::new).collect();
-        let modem = Modem::new(settings.ports.clone(), settings.modem.clone(), settings.tunnels.clone(), now);
+        let shared_port = SharedPort::new(&settings.modem, settings.ports.len(), now);
+        let channels = match (&shared_port, &settings.ports[..]) {
+            (Some(_), [port]) => vec![port.clone(); CHANNELS_MAX],
+            (_, ports) => ports.to_vec(),
+        };
+        let modem = Modem::new(channels, settings.modem.clone(), settings.tunnels.clone(), now);
         let mut relay = Relay {
             modem,
+            shared_port,
             settings,
             clients: Vec::new(),
             accepted_clients: 0,
@@ -178,12 +188,16 @@ impl Relay {
 
     /// How many bytes the port may deliver now.
     pub fn wants_port_bytes(&self, port: usize) -> usize {
-        self.modem.wants_port_bytes(port)
+        match &self.shared_port {
+            Some(shared) => shared.wants_bytes(&self.modem),
+            None => self.modem.wants_port_bytes(port),
+        }
     }
 
     /// Whether the port's DCD line matters now.
     pub fn wants_port_lines(&self, port: usize) -> bool {
-        self.modem.wants_port_lines(port)
+        // Channels of a line have lines of their own.
+        self.shared_port.as_ref().is_none_or(SharedPort::is_plain) && self.modem.wants_port_lines(port)
     }
 
     /// When [`Input::Deadline`] is due.
@@ -195,7 +209,8 @@ impl Relay {
         };
         let reclaim = self.reclaimable().map(|(_, at)| at);
         let reclaim = reclaim.into_iter().chain(self.probe.map(|probe| probe.until));
-        clients.chain(ending).chain(reclaim).chain(self.modem.next_deadline()).min()
+        let shared = self.shared_port.as_ref().and_then(SharedPort::next_deadline);
+        clients.chain(ending).chain(reclaim).chain(shared).chain(self.modem.next_deadline()).min()
     }
 
     // What happened.
@@ -204,7 +219,10 @@ impl Relay {
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
             Input::Port(port, input) => {
-                self.modem.port(port, input, now);
+                match &mut self.shared_port {
+                    Some(shared) => shared.happened(input, &mut self.modem, now),
+                    None => self.modem.port(port, input, now),
+                }
                 self.settle(now);
             }
             Input::Client(id, ClientInput::Finished) => self.client_finished(id, now),
@@ -366,18 +384,27 @@ impl Relay {
 
     /// Bytes came out of the port.
     pub fn port_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
-        self.modem.port_received(port, bytes, now);
+        match &mut self.shared_port {
+            Some(shared) => shared.received(bytes, &mut self.modem, now),
+            None => self.modem.port_received(port, bytes, now),
+        }
         self.settle(now);
     }
 
     /// Bytes that wait to leave by this port.
     pub fn port_output(&self, port: usize) -> &[u8] {
-        self.modem.port_output(port)
+        match &self.shared_port {
+            Some(shared) => shared.output(&self.modem),
+            None => self.modem.port_output(port),
+        }
     }
 
     /// The port took `count` bytes of [`Relay::port_output`].
     pub fn port_written(&mut self, port: usize, count: usize, now: Instant) {
-        self.modem.port_written(port, count, now);
+        match &mut self.shared_port {
+            Some(shared) => shared.written(count, &mut self.modem, now),
+            None => self.modem.port_written(port, count, now),
+        }
         self.settle(now);
     }
 
@@ -386,6 +413,9 @@ impl Relay {
     /// Something is due.
     fn deadline_passed(&mut self, now: Instant) {
         self.modem.deadline_passed(now);
+        if let Some(shared) = &mut self.shared_port {
+            shared.deadline_passed(&mut self.modem, now);
+        }
         self.settle(now);
         if self.probe.is_some_and(|probe| probe.until <= now) {
             self.end_probe(false, now);
@@ -442,7 +472,17 @@ impl Relay {
 
     /// The next thing that the event loop must do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.modem.poll_action().map(Action::Modem).or_else(|| self.actions.pop_front())
+        let action = match &mut self.shared_port {
+            Some(shared) => shared.poll_action(),
+            None => self.modem.poll_action(),
+        };
+        if let Some(action) = action {
+            return Some(Action::Modem(action));
+        }
+        // The process ends when the module has left the mode.
+        let waits = self.shared_port.as_ref().is_some_and(|shared| !shared.has_left());
+        let is_stop = matches!(self.actions.front(), Some(Action::Stop(_)));
+        if waits && is_stop { None } else { self.actions.pop_front() }
     }
 
     // Inside.
@@ -474,9 +514,19 @@ impl Relay {
             // What was just done may have results already.
             match self.modem.poll_event() {
                 Some(event) => self.event(event, now),
-                None => break,
+                None if !self.settle_shared_port(now) => break,
+                None => {}
             }
         }
+    }
+
+    /// Brings the bytes of the channels to their line and back. Returns whether that may have consequences.
+    fn settle_shared_port(&mut self, now: Instant) -> bool {
+        let Some(shared) = &mut self.shared_port else { return false };
+        if self.ending == Ending::Over {
+            shared.leave(now);
+        }
+        shared.settle(&mut self.modem, now)
     }
 
     fn event(&mut self, event: Event, now: Instant) {

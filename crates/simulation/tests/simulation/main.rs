@@ -7,6 +7,7 @@ mod client_leaves;
 mod clock;
 mod closed_everywhere;
 mod closing;
+mod cmux;
 mod deadlines;
 mod device_server;
 mod echo;

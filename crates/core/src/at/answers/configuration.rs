@@ -84,6 +84,23 @@ impl<'a> Answer<'a> for UrcPorts<'a> {
     }
 }
 
+/// What AT+CMUX takes, from AT+CMUX=?: `+CMUX: (0),(0-2),(1-8),(1-32768),…` (PROTOCOL section 12).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CmuxRanges {
+    /// N1: how many bytes of payload a frame may carry.
+    pub frame_bytes: std::ops::RangeInclusive<u16>,
+}
+
+impl<'a> Answer<'a> for CmuxRanges {
+    fn of(line: &'a str) -> Option<Self> {
+        let (_, list) = text(line, "+CMUX")?.split_once('(')?;
+        // The groups are parted by commas, and there may be some inside them.
+        let group = list.split(')').nth(3)?.trim_start_matches([',', ' ', '(']);
+        let (least, most) = group.split_once('-').unwrap_or((group, group));
+        Some(CmuxRanges { frame_bytes: least.trim().parse().ok()?..=most.trim().parse().ok()? })
+    }
+}
+
 /// What becomes of messages that arrive, the values of AT+CNMI: `<mode>,<messages>,<broadcasts>,<reports>,<buffer>`
 /// (3GPP TS 27.005, 3.4.1). Those that are left out are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,9 @@ mod sim;
 mod sockets;
 
 pub use clock::Clock;
-pub use configuration::{MessageSettings, MqttClient, SharedSetting, TlsSetting, UrcPorts, file_in};
+pub use configuration::{
+    CmuxRanges, MessageSettings, MqttClient, SharedSetting, TlsSetting, UrcPorts, file_in,
+};
 pub use files::{FileSum, ListedFile, Storage, without_storage};
 pub use network::{AccessPoint, ContextAddress, NameServers, Operator, PdpContext, Registration, Signal};
 pub use sim::{PinAttempts, SimState};
@@ -75,6 +77,7 @@ mod tests {
             "+QSSLCFG",
             "+CNMI",
             "+QICFG",
+            "+CMUX",
             "+QURCCFG",
             "+QMTCONN",
             "",

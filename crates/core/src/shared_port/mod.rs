@@ -1,0 +1,646 @@
+//! A port whose line carries several channels (CMUX): to the modem, each channel is a port.
+//!
+//! ```text
+//!          opened              answers, or nothing does          wire settings made
+//!  Closed ────────► Probing ──────────────────────────► Plain ───────────────────────► Starting
+//!    ▲                 │ frames are answered             ▲ ▲                             │   │
+//!    │                 └──► Leaving ─────────────────────┘ └────── refused ──────────────┘   │ started
+//!    │ lost                 (CLD)                          │                                 ▼
+//!    └── from anywhere                                     └── left, lost ── Leaving ◄──── Muxed
+//! ```
+//! Nothing above knows which channels share a line. In `Plain`, the first channel has it alone.
+
+mod starting;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::byte_queue::ByteQueue;
+use crate::cmux::{CHANNELS_MAX, DlciNumber, Event, Lost, Mux, V24};
+use crate::input::PortInput;
+use crate::modem::{Action, Modem, PortFacts, Sharing};
+use crate::settings::{self, Cmux};
+use starting::Starting;
+
+/// A port that may carry several channels.
+#[derive(Debug)]
+pub struct SharedPort {
+    state: State,
+    /// Whether a module that does not answer AT+CMUX=? is asked all the same.
+    insists: bool,
+    /// The most bytes of payload in a frame, if that was set.
+    frame_bytes: Option<u16>,
+    /// What the port is.
+    facts: PortFacts,
+    /// The speed of the line in bit/s.
+    baud: u32,
+    /// What came and was not taken yet.
+    input: ByteQueue,
+    /// When what was written has left the line, by its speed.
+    line_free_at: Instant,
+    /// How often in a row the mode was entered, and no frame was answered.
+    failures: u32,
+    /// What the program has to do.
+    actions: VecDeque<Action>,
+    /// When something last happened.
+    now: Instant,
+}
+
+/// What the line is.
+#[derive(Debug)]
+enum State {
+    /// The port is not open.
+    Closed,
+    /// Is a module there that still has several channels, of an earlier run? At the end: does it take commands?
+    Probing(Probe, Then),
+    /// The first channel has it alone.
+    Plain,
+    /// It is to carry several channels.
+    Starting(Starting, Vec<u8>),
+    /// It carries them.
+    Muxed(Box<Mux>),
+    /// It is about to carry one channel again.
+    Leaving(Box<Mux>, Then),
+}
+
+/// What follows once the module has left the mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// The modem begins on the first channel.
+    Begin,
+    /// The program ends.
+    End,
+}
+
+/// Whether a module is in the mode.
+#[derive(Debug)]
+enum Probe {
+    /// `AT` was sent.
+    Plain {
+        /// How often.
+        tries: u32,
+        /// When it is not waited for any more.
+        due: Instant,
+        /// What is to be sent.
+        output: Vec<u8>,
+        /// The end of what has come.
+        heard: Vec<u8>,
+    },
+    /// Frames were sent.
+    Framed(Box<Mux>),
+}
+
+impl SharedPort {
+    /// A port that is not open yet; `None` where one channel is wanted.
+    pub fn new(settings: &settings::Modem, ports: usize, now: Instant) -> Option<Self> {
+        (settings.cmux != Cmux::Off && ports == 1).then(|| SharedPort {
+            state: State::Closed,
+            insists: settings.cmux == Cmux::On,
+            frame_bytes: settings.cmux_frame,
+            facts: PortFacts::default(),
+            baud: settings.baud,
+            input: ByteQueue::new(READ_BYTES),
+            line_free_at: now,
+            failures: 0,
+            actions: VecDeque::new(),
+            now,
+        })
+    }
+
+    // Bytes.
+
+    /// How many bytes the port may deliver now.
+    pub fn wants_bytes(&self, modem: &Modem) -> usize {
+        match &self.state {
+            State::Closed => 0,
+            State::Plain => modem.wants_port_bytes(FIRST),
+            State::Probing(..) | State::Starting(..) | State::Leaving(..) => self.input.room(),
+            // What did not fit waits for a client to read.
+            State::Muxed(_) if !self.input.is_empty() => 0,
+            State::Muxed(_) => self.input.room(),
+        }
+    }
+
+    /// Bytes came out of the port, no more than [`SharedPort::wants_bytes`] allowed.
+    pub fn received(&mut self, bytes: &[u8], modem: &mut Modem, now: Instant) {
+        if let State::Plain = self.state {
+            modem.port_received(FIRST, bytes, now);
+        } else {
+            self.input.append(bytes);
+        }
+        self.settle(modem, now);
+    }
+
+    /// Bytes that wait to leave by the port.
+    pub fn output<'a>(&'a self, modem: &'a Modem) -> &'a [u8] {
+        match &self.state {
+            State::Closed => &[],
+            State::Plain => modem.port_output(FIRST),
+            State::Probing(Probe::Plain { output, .. }, _) | State::Starting(_, output) => output,
+            State::Muxed(_) | State::Leaving(..) if self.paced_until().is_some() => &[],
+            State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
+                mux.output()
+            }
+        }
+    }
+
+    /// The port took `count` bytes of [`SharedPort::output`].
+    pub fn written(&mut self, count: usize, modem: &mut Modem, now: Instant) {
+        match &mut self.state {
+            State::Closed => {}
+            State::Plain => modem.port_written(FIRST, count, now),
+            State::Probing(Probe::Plain { output, .. }, _) | State::Starting(_, output) => {
+                drop(output.drain(..count))
+            }
+            State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
+                mux.written(count, now);
+            }
+        }
+        let bits = 10 * count as u64;
+        let wire_time = Duration::from_micros(bits * 1_000_000 / u64::from(self.baud.max(1)));
+        self.line_free_at = self.line_free_at.max(now) + wire_time;
+        self.settle(modem, now);
+    }
+
+    /// Until when nothing is written, so that a command of another channel has only the frame on the line in front of
+    /// it, and not what the system has queued.
+    fn paced_until(&self) -> Option<Instant> {
+        let until = self.line_free_at.checked_sub(AHEAD).unwrap_or(self.now);
+        (self.facts.is_paced && until > self.now).then_some(until)
+    }
+
+    /// Whether one channel has the line alone.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.state, State::Plain)
+    }
+
+    // What happens at the port.
+
+    /// Something happened at the port.
+    pub fn happened(&mut self, input: PortInput, modem: &mut Modem, now: Instant) {
+        match (&mut self.state, input) {
+            (_, PortInput::Opened(facts)) => {
+                self.facts = facts;
+                self.line_free_at = now;
+                self.probe(Then::Begin, now);
+            }
+            (_, PortInput::Lost) => {
+                self.state = State::Closed;
+                self.end_channels(modem, now);
+            }
+            (_, PortInput::Facts(facts)) => {
+                self.facts = facts;
+                if let State::Plain = self.state {
+                    modem.port(FIRST, PortInput::Facts(self.facts_of_line(Sharing::Alone)), now);
+                }
+            }
+            (State::Muxed(_), PortInput::Garbled { lost, wrong }) => {
+                log::debug!("{}: {lost} bytes lost, {wrong} wrong", self.facts.name);
+                self.line_damaged(modem, now);
+            }
+            (State::Plain | State::Closed, input) => modem.port(FIRST, input, now),
+            // The lines of the port mean nothing while it carries frames.
+            (
+                _,
+                PortInput::Lines { .. }
+                | PortInput::Queue(_)
+                | PortInput::Garbled { .. }
+                | PortInput::Failed { .. },
+            ) => {}
+        }
+        self.settle(modem, now);
+    }
+
+    /// When [`SharedPort::deadline_passed`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let state = match &self.state {
+            State::Closed | State::Plain => None,
+            State::Probing(Probe::Plain { due, .. }, _) => Some(*due),
+            State::Starting(starting, _) => Some(starting.deadline()),
+            State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
+                let pace = self.paced_until().filter(|_| !mux.output().is_empty());
+                mux.next_deadline().into_iter().chain(pace).min()
+            }
+        };
+        state
+    }
+
+    /// Something is due.
+    pub fn deadline_passed(&mut self, modem: &mut Modem, now: Instant) {
+        self.now = now;
+        match &mut self.state {
+            State::Closed | State::Plain => {}
+            State::Probing(Probe::Plain { tries, due, output, .. }, then) if *due <= now => match *then {
+                _ if *tries < ASKS => {
+                    *tries += 1;
+                    *due = now + ASK_WAIT;
+                    output.extend_from_slice(ASK);
+                }
+                Then::Begin => self.probe_by_frames(now),
+                Then::End => self.state = State::Closed,
+            },
+            State::Probing(Probe::Plain { .. }, _) => {}
+            State::Starting(starting, _) => {
+                let next = starting.due(now);
+                self.started(next, modem, now);
+            }
+            State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
+                mux.deadline_passed(now);
+            }
+        }
+        self.settle(modem, now);
+    }
+
+    // What the program has to do.
+
+    /// The next of it.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The program is about to end: the module is to leave the mode.
+    pub fn leave(&mut self, now: Instant) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Muxed(mux) => self.leave_by(mux, Then::End, now),
+            other => self.state = other,
+        }
+    }
+
+    /// Whether nothing is left to be done before the program ends.
+    pub fn has_left(&self) -> bool {
+        !matches!(self.state, State::Leaving(..) | State::Probing(_, Then::End))
+    }
+
+    // Inside.
+
+    /// Moves bytes between the line and the channels, and does what the modem asks for, until nothing is left to do.
+    /// Returns whether there was anything.
+    pub fn settle(&mut self, modem: &mut Modem, now: Instant) -> bool {
+        self.now = now;
+        let mut has_moved = false;
+        loop {
+            let mut moves = self.take_input(modem, now);
+            while let Some(action) = modem.poll_action() {
+                self.act(action, modem, now);
+                moves = true;
+            }
+            moves |= self.move_bytes(modem, now) || self.begin(modem, now);
+            while let Some(event) = self.mux_mut().and_then(Mux::poll_event) {
+                self.happened_in_mux(event, modem, now);
+                moves = true;
+            }
+            if !moves {
+                return has_moved;
+            }
+            has_moved = true;
+        }
+    }
+
+    fn mux_mut(&mut self) -> Option<&mut Mux> {
+        match &mut self.state {
+            State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => Some(mux),
+            State::Closed | State::Probing(Probe::Plain { .. }, _) | State::Plain | State::Starting(..) => {
+                None
+            }
+        }
+    }
+
+    /// Gives what came to whom it is for. Returns whether any of it was taken.
+    fn take_input(&mut self, modem: &mut Modem, now: Instant) -> bool {
+        let bytes = self.input.as_slice();
+        if bytes.is_empty() {
+            return false;
+        }
+        let count = match &mut self.state {
+            State::Closed => bytes.len(),
+            State::Plain => {
+                let count = modem.wants_port_bytes(FIRST).min(bytes.len());
+                modem.port_received(FIRST, &bytes[..count], now);
+                count
+            }
+            State::Probing(Probe::Plain { heard, .. }, then) => {
+                let then = *then;
+                heard.extend_from_slice(bytes);
+                let is_answer =
+                    ANSWERS.iter().any(|answer| heard.windows(answer.len()).any(|it| it == *answer));
+                heard.drain(..heard.len().saturating_sub(HEARD_BYTES));
+                let count = bytes.len();
+                self.input.consume(count);
+                match then {
+                    Then::Begin if is_answer => self.become_plain(modem, now),
+                    Then::End if is_answer => self.state = State::Closed,
+                    _ => {}
+                }
+                return true;
+            }
+            State::Starting(starting, _) => {
+                let next = starting.received(bytes, now);
+                let count = bytes.len();
+                self.input.consume(count);
+                self.started(next, modem, now);
+                return true;
+            }
+            State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
+                let damage = |mux: &Mux| mux.counters(now).bad_fcs + mux.counters(now).garbage_bytes;
+                let before = damage(mux);
+                let count = match mux.is_framed() {
+                    true => mux.received(bytes, now),
+                    // It was left or lost in the middle of this.
+                    false => bytes.len(),
+                };
+                let is_damaged = mux.is_running() && damage(mux) > before;
+                self.input.consume(count);
+                if is_damaged {
+                    // Nothing shows whose bytes are missing.
+                    self.line_damaged(modem, now);
+                }
+                return count > 0;
+            }
+        };
+        self.input.consume(count);
+        count > 0
+    }
+
+    /// Moves bytes between the channels and their frames. Returns whether there were any.
+    fn move_bytes(&mut self, modem: &mut Modem, now: Instant) -> bool {
+        let State::Muxed(mux) = &mut self.state else { return false };
+        let mut moves = false;
+        for dlci in DlciNumber::first(CHANNELS_MAX) {
+            let channel = dlci.index();
+            let count = mux.incoming(dlci).len().min(modem.wants_port_bytes(channel));
+            if count > 0 {
+                modem.port_received(channel, &mux.incoming(dlci)[..count], now);
+                mux.consume(dlci, count, now);
+                moves = true;
+            }
+            let count = modem.port_output(channel).len().min(mux.room(dlci));
+            if count > 0 {
+                mux.send_bytes(dlci, &modem.port_output(channel)[..count]);
+                modem.port_written(channel, count, now);
+                moves = true;
+            }
+        }
+        moves
+    }
+
+    // From state to state.
+
+    /// Is the module in command mode, or still in the mode of an earlier run?
+    fn probe(&mut self, then: Then, now: Instant) {
+        let (due, output) = (now + ASK_WAIT, ASK.to_vec());
+        self.state = State::Probing(Probe::Plain { tries: 1, due, output, heard: Vec::new() }, then);
+    }
+
+    fn probe_by_frames(&mut self, now: Instant) {
+        let mut mux = self.new_mux(FRAME_BYTES_MIN, now);
+        mux.probe(now);
+        self.state = State::Probing(Probe::Framed(mux), Then::Begin);
+    }
+
+    fn new_mux(&self, frame_bytes: u16, now: Instant) -> Box<Mux> {
+        Box::new(Mux::new(usize::from(frame_bytes), CHANNELS_MAX, self.baud, now))
+    }
+
+    /// The first channel has the line alone.
+    fn become_plain(&mut self, modem: &mut Modem, now: Instant) {
+        self.state = State::Plain;
+        let is_line = self.facts.is_uart || self.facts.is_remote;
+        let is_tried = (is_line || self.insists) && self.failures < FAILURES_MAX;
+        let sharing = if is_tried { Sharing::Wanted } else { Sharing::Alone };
+        modem.port(FIRST, PortInput::Opened(self.facts_of_line(sharing)), now);
+    }
+
+    /// What follows in the dialogue that begins the mode.
+    fn started(&mut self, next: starting::Next, modem: &mut Modem, now: Instant) {
+        match next {
+            starting::Next::Wait => {}
+            starting::Next::Send(text) => {
+                if let State::Starting(_, output) = &mut self.state {
+                    output.extend_from_slice(text.as_bytes());
+                }
+            }
+            starting::Next::Started(frame_bytes) => {
+                let mut mux = self.new_mux(frame_bytes, now);
+                mux.open(now);
+                self.state = State::Muxed(mux);
+            }
+            starting::Next::Refused => {
+                match self.insists {
+                    true => log::warn!(
+                        "the modem on {} refuses AT+CMUX: going on with one channel",
+                        self.facts.name
+                    ),
+                    false => {
+                        log::info!("the modem on {} has no CMUX: going on with one channel", self.facts.name)
+                    }
+                }
+                self.failures = FAILURES_MAX;
+                self.become_plain(modem, now);
+            }
+        }
+    }
+
+    /// Begins the mode as soon as the modem has made its settings on the line. Returns whether it did.
+    fn begin(&mut self, modem: &mut Modem, now: Instant) -> bool {
+        let is_ready = matches!(self.state, State::Plain) && modem.is_line_ready(FIRST);
+        if is_ready {
+            modem.hand_over(FIRST);
+            let (starting, text) = Starting::new(self.baud, self.frame_bytes, self.insists, now);
+            self.state = State::Starting(starting, text.as_bytes().to_vec());
+        }
+        is_ready
+    }
+
+    fn leave_by(&mut self, mut mux: Box<Mux>, then: Then, now: Instant) {
+        mux.leave(now);
+        self.state = match mux.is_framed() {
+            true => State::Leaving(mux, then),
+            false => State::Closed,
+        };
+    }
+
+    /// The line has lost bytes, or carried wrong ones.
+    fn line_damaged(&mut self, modem: &mut Modem, now: Instant) {
+        for channel in 0..CHANNELS_MAX {
+            modem.port(channel, PortInput::Garbled { lost: 1, wrong: 0 }, now);
+        }
+    }
+
+    /// Every channel is gone.
+    fn end_channels(&mut self, modem: &mut Modem, now: Instant) {
+        for channel in 0..CHANNELS_MAX {
+            modem.port(channel, PortInput::Lost, now);
+        }
+    }
+
+    fn happened_in_mux(&mut self, event: Event, modem: &mut Modem, now: Instant) {
+        match event {
+            Event::Found => {
+                if let State::Probing(Probe::Framed(mux), _) =
+                    std::mem::replace(&mut self.state, State::Closed)
+                {
+                    log::info!(
+                        "the modem on {} still has several channels, of an earlier run",
+                        self.facts.name
+                    );
+                    self.leave_by(mux, Then::Begin, now);
+                }
+            }
+            Event::NotFound => self.become_plain(modem, now),
+            Event::Opened(dlci) => {
+                modem.port(dlci.index(), PortInput::Opened(self.facts_of(dlci)), now);
+            }
+            Event::Closed(dlci) => {
+                modem.port(dlci.index(), PortInput::Lost, now);
+                // Where the modem closed it, it is opened again all the same.
+                modem.port(dlci.index(), PortInput::Failed { is_missing: false }, now);
+            }
+            Event::Lines(dlci, lines) => {
+                modem.port(dlci.index(), PortInput::Lines { dcd: lines.dcd() }, now);
+            }
+            Event::Running => {
+                self.failures = 0;
+                log::info!("{} carries {CHANNELS_MAX} channels (CMUX)", self.facts.name);
+            }
+            Event::Overrun(dlci) => modem.port(dlci.index(), PortInput::Garbled { lost: 1, wrong: 0 }, now),
+            Event::Text(text) => log::debug!("{} outside of frames: {text:?}", self.facts.name),
+            Event::Left => self.left(modem, now),
+            Event::Lost(why) => self.lost(why, modem, now),
+        }
+    }
+
+    /// The module takes commands again.
+    fn left(&mut self, modem: &mut Modem, now: Instant) {
+        match &self.state {
+            State::Leaving(_, Then::Begin) => self.become_plain(modem, now),
+            State::Leaving(_, Then::End) => self.probe(Then::End, now),
+            _ => {}
+        }
+    }
+
+    fn lost(&mut self, why: Lost, modem: &mut Modem, now: Instant) {
+        log::warn!("{}: its channels (CMUX) are lost, {why}; beginning anew", self.facts.name);
+        if matches!(self.state, State::Leaving(_, Then::End)) {
+            self.state = State::Closed;
+            return;
+        }
+        self.end_channels(modem, now);
+        match why {
+            Lost::NoAnswer | Lost::Refused => {
+                self.failures += 1;
+                self.probe(Then::Begin, now);
+            }
+            Lost::Silent => self.probe(Then::Begin, now),
+            // It takes commands.
+            Lost::Rebooted | Lost::Echo | Lost::LeftByModule => self.become_plain(modem, now),
+        }
+    }
+
+    /// Does what the modem asks for at one of its ports, or has the program do it.
+    fn act(&mut self, action: Action, modem: &mut Modem, now: Instant) {
+        let channel = match &action {
+            Action::OpenPort(channel)
+            | Action::ClosePort(channel)
+            | Action::SetBaud(channel, _)
+            | Action::SetDtr(channel, _)
+            | Action::DropFlowControl(channel)
+            | Action::AskQueue(channel)
+            | Action::AskLines(channel)
+            | Action::NextDevice(channel) => *channel,
+            Action::TellTime | Action::RunResetCommand | Action::RememberPin => {
+                return self.actions.push_back(action);
+            }
+        };
+        let State::Muxed(mux) = &mut self.state else {
+            return self.act_on_line(action, channel);
+        };
+        let Some(dlci) = DlciNumber::first(CHANNELS_MAX).nth(channel) else { return };
+        match action {
+            Action::OpenPort(_) => mux.open_channel(dlci, now),
+            Action::ClosePort(_) => mux.close_channel(dlci, now),
+            Action::SetDtr(_, on) => mux.set_dtr(dlci, on, now),
+            Action::AskQueue(_) => {
+                let bytes = mux.dlci(dlci).unsent() + mux.output().len();
+                modem.port(channel, PortInput::Queue(bytes), now);
+            }
+            Action::AskLines(_) => {
+                let dcd = mux.dlci(dlci).lines().is_some_and(V24::dcd);
+                modem.port(channel, PortInput::Lines { dcd }, now);
+            }
+            Action::NextDevice(_) => {
+                self.state = State::Closed;
+                self.actions.push_back(Action::NextDevice(FIRST));
+            }
+            // A channel has no speed and no flow control of its own.
+            _ => {}
+        }
+    }
+
+    /// The same while the line has one channel.
+    fn act_on_line(&mut self, action: Action, channel: usize) {
+        if channel != FIRST {
+            return;
+        }
+        match action {
+            Action::OpenPort(_) if !matches!(self.state, State::Closed) => {}
+            Action::SetBaud(_, baud) => {
+                self.baud = baud;
+                self.actions.push_back(action);
+            }
+            Action::ClosePort(_) if matches!(self.state, State::Plain) => {
+                self.state = State::Closed;
+                self.actions.push_back(action);
+            }
+            // The modem no longer has the line, or not yet.
+            Action::ClosePort(_) => {}
+            action => self.actions.push_back(action),
+        }
+    }
+
+    /// The line, as a port of one channel.
+    fn facts_of_line(&self, sharing: Sharing) -> PortFacts {
+        PortFacts { sharing, ..self.facts.clone() }
+    }
+
+    /// A channel, as a port.
+    fn facts_of(&self, dlci: DlciNumber) -> PortFacts {
+        PortFacts {
+            name: format!("{} channel {}", self.facts.name, dlci.get()),
+            is_uart: false,
+            is_remote: false,
+            has_dcd: true,
+            dcd_is_live: false,
+            has_dtr: true,
+            sharing: Sharing::Shared,
+            ..self.facts.clone()
+        }
+    }
+}
+
+/// The channel that has the line alone, where there is one.
+const FIRST: usize = 0;
+
+/// The most that is read at once, in bytes.
+const READ_BYTES: usize = 4 * 1024;
+
+/// So much may be on its way to the line when more is written.
+const AHEAD: Duration = Duration::from_millis(5);
+
+/// Asks a module that takes commands.
+const ASK: &[u8] = b"AT\r";
+
+/// What it answers, whatever was asked before.
+const ANSWERS: [&[u8]; 2] = [b"\r\nOK\r\n", b"ERROR\r\n"];
+
+/// How often it is asked, and for how long each time.
+const ASKS: u32 = 2;
+const ASK_WAIT: Duration = Duration::from_millis(300);
+
+/// How often the mode is entered in vain before the line keeps one channel.
+const FAILURES_MAX: u32 = 2;
+
+/// How much of what came is looked at for an answer.
+const HEARD_BYTES: usize = 32;
+
+/// Frames of this size are taken by every module; a probe needs no longer ones.
+const FRAME_BYTES_MIN: u16 = 31;

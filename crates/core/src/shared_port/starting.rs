@@ -1,0 +1,255 @@
+//! How a port is made to carry several channels: AT+CMUX=? and AT+CMUX.
+//!
+//! ```text
+//!   Asking ──ranges, or none──► Entering ──OK, or silence──► Settling ──► started
+//!                                  │  ▲ ERROR: shorter frames, then none named
+//!                                  │  └──────┐
+//!                                  └─────────┴──► refused
+//! ```
+//! All of it is plain data, and time is an argument.
+
+use std::time::{Duration, Instant};
+
+use crate::at::answers::{Answer, CmuxRanges};
+
+/// The dialogue.
+#[derive(Debug)]
+pub struct Starting {
+    step: Step,
+    /// When the step is over if nothing more comes.
+    due: Instant,
+    /// The speed of the line in bit/s.
+    baud: u32,
+    /// How much a frame may carry, in bytes, in the order in which it is tried; `None`: the module's default.
+    frame_sizes: Vec<Option<u16>>,
+    /// Whether a module that does not answer AT+CMUX=? is asked all the same.
+    insists: bool,
+    /// The line that has not ended yet.
+    line: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Asking,
+    Entering {
+        frame_size: Option<u16>,
+    },
+    /// Some modules need a pause before the first frame.
+    Settling {
+        frame_bytes: u16,
+    },
+}
+
+/// What is next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing before [`Starting::deadline`].
+    Wait,
+    /// Send this.
+    Send(String),
+    /// Frames of at most so many bytes of payload can be sent now.
+    Started(u16),
+    /// The module has no CMUX here.
+    Refused,
+}
+
+impl Starting {
+    /// Begins with the question what the module can do, which is to be sent. `frame_bytes`: how much a frame carries if
+    /// the module allows it. `insists`: also on a module that does not answer the question.
+    pub fn new(baud: u32, frame_bytes: Option<u16>, insists: bool, now: Instant) -> (Self, &'static str) {
+        let mut frame_sizes: Vec<Option<u16>> = match frame_bytes {
+            Some(frame_bytes) => vec![Some(frame_bytes)],
+            None => FRAME_BYTES.into_iter().map(Some).collect(),
+        };
+        if frame_sizes.last() != Some(&Some(FRAME_BYTES_DEFAULT)) {
+            frame_sizes.push(Some(FRAME_BYTES_DEFAULT));
+        }
+        frame_sizes.push(None);
+        let starting = Starting {
+            step: Step::Asking,
+            due: now + ASK_WAIT,
+            baud,
+            frame_sizes,
+            insists,
+            line: Vec::new(),
+        };
+        (starting, "AT+CMUX=?\r")
+    }
+
+    /// When [`Starting::due`] is due.
+    pub fn deadline(&self) -> Instant {
+        self.due
+    }
+
+    /// Bytes came.
+    pub fn received(&mut self, bytes: &[u8], now: Instant) -> Next {
+        for byte in bytes {
+            if !matches!(byte, b'\r' | b'\n') {
+                self.line.push(*byte);
+                self.line.truncate(LINE_MAX_BYTES);
+                continue;
+            }
+            let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
+            match self.heard(&line, now) {
+                Next::Wait => {}
+                next => return next,
+            }
+        }
+        Next::Wait
+    }
+
+    fn heard(&mut self, line: &str, now: Instant) -> Next {
+        let is_error = line == "ERROR" || line.starts_with("+CME ERROR");
+        match self.step {
+            Step::Asking if line == "OK" => self.enter(now),
+            Step::Asking if is_error => self.cannot_be_asked(now),
+            Step::Asking => {
+                if let Some(CmuxRanges { frame_bytes }) = CmuxRanges::of(line) {
+                    self.frame_sizes.retain(|size| size.is_none_or(|size| frame_bytes.contains(&size)));
+                }
+                Next::Wait
+            }
+            Step::Entering { frame_size } if line == "OK" => self.entered(frame_size, now),
+            Step::Entering { .. } if is_error => self.enter(now),
+            Step::Entering { .. } | Step::Settling { .. } => Next::Wait,
+        }
+    }
+
+    /// The step is over.
+    pub fn due(&mut self, now: Instant) -> Next {
+        if now < self.due {
+            return Next::Wait;
+        }
+        match self.step {
+            Step::Asking => self.cannot_be_asked(now),
+            // Some modules do not answer it, and are there all the same.
+            Step::Entering { frame_size } => self.entered(frame_size, now),
+            Step::Settling { frame_bytes } => Next::Started(frame_bytes),
+        }
+    }
+
+    fn cannot_be_asked(&mut self, now: Instant) -> Next {
+        if self.insists { self.enter(now) } else { Next::Refused }
+    }
+
+    fn enter(&mut self, now: Instant) -> Next {
+        if self.frame_sizes.is_empty() {
+            return Next::Refused;
+        }
+        let frame_size = self.frame_sizes.remove(0);
+        self.step = Step::Entering { frame_size };
+        self.due = now + ENTER_WAIT;
+        let speed = SPEEDS.iter().position(|baud| *baud == self.baud).map(|index| index + 1);
+        Next::Send(match (frame_size, speed) {
+            (Some(frame_bytes), Some(speed)) => format!("AT+CMUX=0,0,{speed},{frame_bytes}\r"),
+            _ => "AT+CMUX=0\r".to_owned(),
+        })
+    }
+
+    fn entered(&mut self, frame_size: Option<u16>, now: Instant) -> Next {
+        // Without the speed's number, no size was named either.
+        let named = frame_size.filter(|_| SPEEDS.contains(&self.baud));
+        self.step = Step::Settling { frame_bytes: named.unwrap_or(FRAME_BYTES_DEFAULT) };
+        self.due = now + SETTLE_TIME;
+        Next::Wait
+    }
+}
+
+/// What a frame carries, in bytes: long frames leave more of the line, short ones let answers pass sooner.
+const FRAME_BYTES: [u16; 2] = [512, FRAME_BYTES_DEFAULT];
+
+/// What it carries unless another number is agreed upon (AT+CMUX, N1; the manuals' default).
+const FRAME_BYTES_DEFAULT: u16 = 127;
+
+/// The speeds that AT+CMUX has numbers for, from 1 on, in bit/s.
+const SPEEDS: [u32; 8] = [9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600];
+
+/// How long the answer to AT+CMUX=? may take.
+const ASK_WAIT: Duration = Duration::from_secs(1);
+
+/// How long the answer to AT+CMUX may take; without one, the module is taken to have entered the mode.
+const ENTER_WAIT: Duration = Duration::from_millis(500);
+
+/// The pause before the first frame: BG96 takes none at once.
+const SETTLE_TIME: Duration = Duration::from_millis(100);
+
+/// A longer line is cut.
+const LINE_MAX_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_clock::now;
+
+    /// What is sent to a module that gives these answers, and what comes of it.
+    fn dialogue(baud: u32, wanted: Option<u16>, insists: bool, answers: &[&str]) -> (Vec<String>, Next) {
+        let mut time = now();
+        let (mut starting, first) = Starting::new(baud, wanted, insists, time);
+        let mut sent = vec![first.to_owned()];
+        let mut answers = answers.iter();
+        let mut answer = answers.next();
+        loop {
+            let next = match answer.take() {
+                Some(answer) if !answer.is_empty() => starting.received(answer.as_bytes(), time),
+                _ => {
+                    time = starting.deadline();
+                    starting.due(time)
+                }
+            };
+            match next {
+                Next::Wait => {}
+                Next::Send(text) => {
+                    sent.push(text);
+                    answer = answers.next();
+                }
+                end => return (sent, end),
+            }
+        }
+    }
+
+    const RANGES: &str =
+        "\r\n+CMUX: (0),(0-2),(1-8),(1-32768),(1-255),(0-100),(2-255),(1-255),(1-7)\r\n\r\nOK\r\n";
+
+    #[test]
+    fn long_frames_are_asked_for_first_and_then_the_default() {
+        let (sent, end) = dialogue(115_200, None, false, &[RANGES, "\r\nOK\r\n"]);
+        assert_eq!(sent, ["AT+CMUX=?\r", "AT+CMUX=0,0,5,512\r"]);
+        assert_eq!(end, Next::Started(512));
+        let (sent, end) =
+            dialogue(115_200, None, false, &[RANGES, "\r\nERROR\r\n", "\r\n+CME ERROR: 4\r\n", "\r\nOK\r\n"]);
+        assert_eq!(sent[1..], ["AT+CMUX=0,0,5,512\r", "AT+CMUX=0,0,5,127\r", "AT+CMUX=0\r"]);
+        assert_eq!(end, Next::Started(127));
+    }
+
+    #[test]
+    fn what_the_module_does_not_list_is_not_asked_for() {
+        let short = RANGES.replace("32768", "200");
+        let (sent, end) = dialogue(921_600, None, false, &[&short, "\r\nOK\r\n"]);
+        assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0,0,8,127\r", Next::Started(127)));
+        let (sent, end) = dialogue(115_200, Some(1_509), false, &[&short, "\r\nOK\r\n"]);
+        assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0,0,5,127\r", Next::Started(127)));
+    }
+
+    #[test]
+    fn silence_after_the_command_is_taken_for_consent() {
+        assert_eq!(dialogue(115_200, None, false, &[RANGES, ""]).1, Next::Started(512));
+    }
+
+    #[test]
+    fn a_module_without_cmux_is_asked_only_if_that_is_insisted_on() {
+        for answer in ["\r\nERROR\r\n", ""] {
+            let (sent, end) = dialogue(115_200, None, false, &[answer]);
+            assert_eq!((sent.len(), end), (1, Next::Refused));
+            let (sent, end) = dialogue(115_200, None, true, &[answer, "\r\nOK\r\n"]);
+            assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0,0,5,512\r", Next::Started(512)));
+        }
+        let refusals = ["\r\nERROR\r\n"; 4];
+        assert_eq!(dialogue(115_200, None, true, &refusals).1, Next::Refused);
+    }
+
+    #[test]
+    fn a_speed_without_a_number_leaves_the_default() {
+        let (sent, end) = dialogue(3_000_000, None, false, &[RANGES, "\r\nOK\r\n"]);
+        assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0\r", Next::Started(127)));
+    }
+}

@@ -1,0 +1,157 @@
+//! Goal of this test: over one UART that carries several channels, clients get every byte and the right end, in every
+//! mode, and what real modules do differently costs none of it.
+
+use qssl_core::settings::Mode;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends};
+
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
+use qssl_simulation::{Outcome, Simulation};
+
+const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
+
+fn wiring() -> Wiring {
+    Wiring::new().uart(115_200).ports([Port::uart()]).cmux()
+}
+
+/// A server that sends so much and ends.
+fn download(mode: Mode, bytes: u64) -> Connection {
+    Connection::new(mode).far_end(Behaviour::source(bytes, 3))
+}
+
+/// A client that sends so much and closes.
+fn upload(mode: Mode, bytes: u64) -> Connection {
+    Connection::new(mode).sends(Sends::Pattern(bytes)).leaves(Leaves::WhenSent)
+}
+
+/// A client that leaves when all that it sent has come back.
+fn echo(mode: Mode, bytes: u64) -> Connection {
+    let connection = Connection::new(mode).sends(Sends::Pattern(bytes)).far_end(Behaviour::echo());
+    connection.leaves(Leaves::WhenRead(bytes))
+}
+
+fn is_muxed(sim: &Simulation) -> bool {
+    sim.logged().iter().any(|line| line.contains("carries 4 channels"))
+}
+
+#[test]
+fn every_mode_carries_its_bytes_both_ways_and_the_end() {
+    for mode in MODES {
+        let wiring = wiring().connect(download(mode, 50_000)).connect(upload(mode, 50_000));
+        let mut sim = wiring.connect(echo(mode, 30_000)).start();
+        sim.run_to_the_end(seconds(120));
+        assert!(is_muxed(&sim), "{mode:?}");
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
+        assert_eq!(sim.clients[0].received.len(), 50_000, "{mode:?}");
+        sim.assert_complete(1);
+        assert_eq!(sim.clients[2].received.len(), 30_000, "{mode:?}");
+    }
+}
+
+#[test]
+fn three_streams_run_beside_commands() {
+    let stream = || download(Mode::Transparent, 400_000);
+    let mut sim = wiring().connect(stream()).connect(stream()).connect(stream()).start();
+    sim.run_until("all three run", seconds(60), |sim| {
+        sim.clients.iter().all(|client| client.received.len() > 10_000)
+    });
+    sim.run_to_the_end(seconds(300));
+    for index in 0..3 {
+        assert_eq!(sim.outcome(index), Some(Outcome::Eof));
+    }
+}
+
+/// What real modules do differently.
+const HABITS: [&str; 23] = [
+    "mux_final_always",
+    "mux_final_never",
+    "mux_final_in_kind",
+    "mux_wants_poll_clear",
+    "mux_command_bit_set",
+    "mux_answers_sabm_twice",
+    "mux_sends_sabm",
+    "mux_long_msc",
+    "mux_msc_with_break",
+    "mux_awaits_msc_answer",
+    "mux_ring_clears_lines",
+    "mux_freezes_on_long_frame",
+    "mux_exceeds_frame_length",
+    "mux_begins_silently",
+    "mux_carrier_never",
+    "mux_close_by_opener_only",
+    "mux_urcs_everywhere",
+    "mux_urc_key_differs",
+    "mux_end_told_on_first",
+    "mux_end_told_on_first_only",
+    "mux_close_down_unanswered",
+    "mux_wants_command_bit",
+    "mux_needs_pause",
+];
+
+#[test]
+fn what_modules_do_differently_costs_nothing() {
+    for habit in HABITS {
+        for mode in MODES {
+            let wiring = wiring().modem(|modem| assert!(modem.quirks.set(habit, true), "{habit}"));
+            let wiring = wiring.connect(download(mode, 20_000)).connect(upload(mode, 20_000));
+            let mut sim = wiring.connect(echo(mode, 10_000)).start();
+            let name = format!("{habit} {mode:?}");
+            sim.run_to_the_end(seconds(120));
+            assert!(is_muxed(&sim), "{name}");
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{name}");
+            assert_eq!(sim.clients[0].received.len(), 20_000, "{name}");
+            sim.assert_complete(1);
+            assert_eq!(sim.clients[2].received.len(), 10_000, "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_end_in_payload_is_no_end() {
+    let text = b"\r\nNO CARRIER\r\n\r\nOK\r\n+++\xF9\r\nRDY\r\n\r\nCONNECT\r\n".repeat(20);
+    for habit in ["", "mux_carrier_never", "mux_end_told_on_first_only"] {
+        for pause in [millis(0), millis(700), seconds(3)] {
+            let wiring = wiring().modem(|modem| {
+                modem.quirks.set(habit, true);
+            });
+            let far = Behaviour { ends: Ends::Never, ..Behaviour::sink() };
+            let mut sim = wiring.connect(Connection::new(Mode::Transparent).far_end(far)).start();
+            sim.run_until("it is connected", seconds(30), |sim| sim.on_its_way(0) == 0 && is_muxed(sim));
+            sim.run_for(seconds(5));
+            for piece in text.chunks(text.len() / 4) {
+                sim.inject(Fault::Say(0, piece.to_vec()));
+                sim.run_for(pause);
+            }
+            sim.run_for(seconds(30));
+            let name = format!("{habit} {pause:?}");
+            assert_eq!(sim.outcome(0), None, "{name}");
+            assert_eq!(sim.clients[0].received.len(), text.len(), "{name}");
+            sim.inject(Fault::EndFarEnd(0, Ending::Closed));
+            sim.run_to_the_end(seconds(30));
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_reboot_resets_every_client_and_the_channels_come_back() {
+    for mode in MODES {
+        for silent in [false, true] {
+            let wiring = wiring().modem(|modem| modem.quirks.boots_silently = silent);
+            let wiring = wiring.connect(echo(mode, 100_000)).connect(download(mode, 5_000).at(seconds(60)));
+            let mut sim = wiring.fault(seconds(8), Fault::Reboot).start();
+            sim.run_to_the_end(seconds(300));
+            let name = format!("{mode:?}, silently: {silent}");
+            assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_module_takes_commands_again_at_the_end() {
+    let mut sim = wiring().connect(download(Mode::Push, 5_000)).start();
+    sim.run_to_the_end(seconds(60));
+    sim.shutdown();
+    sim.run_until("the process ends", seconds(10), |sim| sim.stopped.is_some());
+    assert!(sim.modem.mux(0).is_none(), "the module has left the mode");
+}
