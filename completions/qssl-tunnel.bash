@@ -91,7 +91,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__at)
-            opts="-d -b -v -q -h --force --timeout --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
+            opts="-d -b -v -q -h --force --timeout --control --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -156,6 +156,14 @@ _qssl__tunnel() {
                     ;;
                 --flow-control)
                     COMPREPLY=($(compgen -W "rtscts none" -- "${cur}"))
+                    return 0
+                    ;;
+                --cmux)
+                    COMPREPLY=($(compgen -W "auto on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --cmux-frame)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --sockets)
@@ -268,7 +276,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__cert)
-            opts="-o -d -b -v -q -h --key --output --json --config --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help put list get remove prune check"
+            opts="-o -d -b -v -q -h --key --output --json --config --control --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help put list get remove prune check"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -391,6 +399,14 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -W "rtscts none" -- "${cur}"))
                     return 0
                     ;;
+                --cmux)
+                    COMPREPLY=($(compgen -W "auto on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --cmux-frame)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --sockets)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -501,7 +517,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__connect)
-            opts="-w -t -T -d -b -x -r -R -v -q -h --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
+            opts="-w -t -T -d -b -x -r -R -v -q -h --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -682,6 +698,14 @@ _qssl__tunnel() {
                     ;;
                 --flow-control)
                     COMPREPLY=($(compgen -W "rtscts none" -- "${cur}"))
+                    return 0
+                    ;;
+                --cmux)
+                    COMPREPLY=($(compgen -W "auto on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --cmux-frame)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --sockets)
@@ -898,7 +922,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__doctor)
-            opts="-w -d -b -v -q -h --json --connect-timeout --control --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
+            opts="-w -d -b -v -q -h --json --connect-timeout --control --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1062,6 +1086,14 @@ _qssl__tunnel() {
                     ;;
                 --flow-control)
                     COMPREPLY=($(compgen -W "rtscts none" -- "${cur}"))
+                    return 0
+                    ;;
+                --cmux)
+                    COMPREPLY=($(compgen -W "auto on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --cmux-frame)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --sockets)
@@ -1314,7 +1346,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__listen)
-            opts="-w -t -T -d -b -x -r -R -v -q -h --to --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --allow --max-clients --when-full --queue-timeout --stall-timeout --open-on --first-byte-timeout --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
+            opts="-w -t -T -d -b -x -r -R -v -q -h --to --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --allow --max-clients --when-full --queue-timeout --stall-timeout --open-on --first-byte-timeout --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1529,6 +1561,14 @@ _qssl__tunnel() {
                     COMPREPLY=($(compgen -W "rtscts none" -- "${cur}"))
                     return 0
                     ;;
+                --cmux)
+                    COMPREPLY=($(compgen -W "auto on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --cmux-frame)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --sockets)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1729,7 +1769,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__run)
-            opts="-d -b -x -r -R -v -q -h --config --check --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
+            opts="-d -b -x -r -R -v -q -h --config --check --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1790,6 +1830,14 @@ _qssl__tunnel() {
                     ;;
                 --flow-control)
                     COMPREPLY=($(compgen -W "rtscts none" -- "${cur}"))
+                    return 0
+                    ;;
+                --cmux)
+                    COMPREPLY=($(compgen -W "auto on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --cmux-frame)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --sockets)
@@ -1992,7 +2040,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__status)
-            opts="-d -b -v -q -h --json --prometheus --watch --kill --dump-recorder --record-payload --control --device --baud --flow-control --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
+            opts="-d -b -v -q -h --json --prometheus --watch --kill --dump-recorder --record-payload --control --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2076,6 +2124,14 @@ _qssl__tunnel() {
                     ;;
                 --flow-control)
                     COMPREPLY=($(compgen -W "rtscts none" -- "${cur}"))
+                    return 0
+                    ;;
+                --cmux)
+                    COMPREPLY=($(compgen -W "auto on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --cmux-frame)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --sockets)

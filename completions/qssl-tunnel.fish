@@ -73,6 +73,10 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s d -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+on\t'unless the modem refuses it (AT+CMUX)'
+off\t'never'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
@@ -148,6 +152,10 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s d -l
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+on\t'unless the modem refuses it (AT+CMUX)'
+off\t'never'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
@@ -200,6 +208,10 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s d -l dev
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+on\t'unless the modem refuses it (AT+CMUX)'
+off\t'never'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
@@ -248,6 +260,10 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s d -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+on\t'unless the modem refuses it (AT+CMUX)'
+off\t'never'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
@@ -288,6 +304,10 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s d -l devi
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+on\t'unless the modem refuses it (AT+CMUX)'
+off\t'never'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
@@ -340,6 +360,10 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s d -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+on\t'unless the modem refuses it (AT+CMUX)'
+off\t'never'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
@@ -389,6 +413,10 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s d -l de
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+on\t'unless the modem refuses it (AT+CMUX)'
+off\t'never'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F

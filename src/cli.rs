@@ -606,8 +606,8 @@ pub struct ModemOptions {
     /// With it, commands, sends and up to three transparent connections run beside one another on a single
     /// UART, and opening and closing a transparent connection take no pauses. It is of use where the modem has
     /// one UART and more than one thing to do; USB modems have several ports instead. It works on a tty and
-    /// through rfc2217:// and tcp://. It was tested with the emulated modem and the Linux kernel's n_gsm, not
-    /// with real modules: try "auto" on yours.
+    /// through rfc2217:// and tcp://. It was tested with the emulated modem, not with real modules: try "auto"
+    /// on yours.
     #[arg(long, value_parser = choice::<Cmux>(), value_name = "WHEN", env = "QSSL_TUNNEL_CMUX", hide_env = true)]
     pub cmux: Option<Cmux>,
 

@@ -13,9 +13,9 @@ use super::ca::CaSource;
 use super::certificate_items::{self, names_of};
 use super::file::{FileOptions, Section};
 use super::{
-    ApnAuth, Authentication, Checked, ClientCertificate, ConfigError, Configuration, Device, Environment,
-    Limits, Listen, Mode, Pdp, Pem, Process, Psk, Recovery, Secret, Target, Tls, Tunnel, Verbosity, Wait,
-    file, secret,
+    ApnAuth, Authentication, Checked, ClientCertificate, Cmux, ConfigError, Configuration, Device,
+    Environment, Limits, Listen, Mode, Pdp, Pem, Process, Psk, Recovery, Secret, Target, Tls, Tunnel,
+    Verbosity, Wait, file, secret,
 };
 use crate::cli::{
     ClientOptions, ConnectArgs, DoctorArgs, ListenArgs, LoggingOptions, ModemOptions, ProcessOptions,
@@ -274,6 +274,14 @@ impl<'a> Checks<'a> {
             if device.is_one_port() && options.device[..index].contains(device) {
                 return Err(Complaint::new("device", format!("{device} is given twice")));
             }
+        }
+        if options.cmux == Some(Cmux::On) && options.device.len() > 1 {
+            let message = format!("needs a single {}", self.option("device"));
+            return Err(Complaint::new("cmux", message));
+        }
+        if options.cmux_frame.is_some() && options.cmux.unwrap_or_default() == Cmux::Off {
+            let message = format!("needs {} to be auto or on", self.option("cmux"));
+            return Err(Complaint::new("cmux-frame", message));
         }
         if options.reset_command.is_some() && options.recovery != Some(Recovery::Reboot) {
             let message = format!("needs {} to be reboot", self.option("recovery"));

@@ -336,7 +336,7 @@ impl Kind {
     fn of(option: &Arg) -> Kind {
         let parsed = option.get_value_parser().type_id();
         let is = |types: &[TypeId]| types.iter().any(|known| parsed == *known);
-        if is(&[TypeId::of::<u32>(), TypeId::of::<PdpContextId>()]) {
+        if is(&[TypeId::of::<u16>(), TypeId::of::<u32>(), TypeId::of::<PdpContextId>()]) {
             Kind::Number
         } else if is(&[TypeId::of::<Duration>(), TypeId::of::<Listen>(), TypeId::of::<IdSet>()]) {
             Kind::Either

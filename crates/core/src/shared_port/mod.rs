@@ -213,7 +213,7 @@ impl SharedPort {
 
     /// When [`SharedPort::deadline_passed`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let state = match &self.state {
+        match &self.state {
             State::Closed | State::Plain => None,
             State::Probing(Probe::Plain { due, .. }, _) => Some(*due),
             State::Starting(starting, _) => Some(starting.deadline()),
@@ -221,8 +221,7 @@ impl SharedPort {
                 let pace = self.paced_until().filter(|_| !mux.output().is_empty());
                 mux.next_deadline().into_iter().chain(pace).min()
             }
-        };
-        state
+        }
     }
 
     /// Something is due.

@@ -572,15 +572,14 @@ impl Socket {
     pub fn witnessed(&mut self, witness: Witness, now: Instant) -> Result<Witnessed, Cut> {
         match &mut self.phase {
             Phase::Open(Open { flow: Flow::Transparent { channel }, far_end }) => {
+                *far_end = FarEnd::There;
                 // The bytes of the stream are where its channel is, and it decides what they mean.
-                if std::mem::replace(far_end, FarEnd::There) != FarEnd::There {
-                    let is_connected = match witness {
-                        Witness::Connected => Some(true),
-                        Witness::Ended => Some(false),
-                        Witness::Forgeable | Witness::Unclear => None,
-                    };
-                    return Ok(Witnessed::Beside { channel: *channel, is_connected });
-                }
+                let is_connected = match witness {
+                    Witness::Connected => Some(true),
+                    Witness::Ended => Some(false),
+                    Witness::Forgeable | Witness::Unclear => None,
+                };
+                return Ok(Witnessed::Beside { channel: *channel, is_connected });
             }
             Phase::Open(open) => {
                 let is_pushed = !matches!(open.flow, Flow::Buffer { .. });
