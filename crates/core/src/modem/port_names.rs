@@ -155,6 +155,11 @@ impl Modem {
         !is_copy || (matches!(urc, Urc::Receivable(_)) && !self.routing.is_proven)
     }
 
+    /// Whether the module may push by several ports, and nothing has shown yet that it does.
+    pub(super) fn leaves_ports_out(&self) -> bool {
+        self.routing.choice == Choice::Unknown && self.channels.len() > 1
+    }
+
     /// The port by which the URCs of a socket that is opened by `opener` will come.
     pub(super) fn speaks_by(&self, opener: usize) -> Option<usize> {
         match (self.routing.choice, self.urc_port) {

@@ -130,6 +130,10 @@ impl Modem {
             (Sharing::Alone | Sharing::Wanted, false) => Exit::Escape,
         };
         channel.becomes(Stream::new(id, facts.dcd_is_live, exit, pace, now));
+        // A module that sends what it pushes by every port leaves this one out as long as it is a stream.
+        if self.leaves_ports_out() {
+            self.sockets.iter_mut().for_each(|socket| socket.is_left_out_on(port));
+        }
     }
 
     pub(super) fn data_received(&mut self, port: usize, bytes: &[u8], now: Instant) {

@@ -72,8 +72,9 @@ pub struct Socket {
     /// The channels (a bit each) on which a command about it was given up. Until they answer again, the modem may still
     /// carry it out.
     unanswered: u32,
-    /// The channels (a bit each) that were streams when its open left, and have not answered since. Bytes that follow the
-    /// end of such a stream may have been pushed for the number's previous connection.
+    /// The channels (a bit each) that have been streams since its open left, and have not answered since. Bytes that follow
+    /// the end of such a stream may have been pushed for the number's previous connection, or others may be missing
+    /// before them.
     stale: u32,
     /// Which port's URCs count for it.
     pub listening: Listening,
@@ -409,7 +410,14 @@ impl Socket {
 
     // Receiving.
 
-    /// Whether bytes that are pushed by this channel may be for the number's previous connection.
+    /// This channel has become a stream: what is pushed meanwhile does not come by it.
+    pub fn is_left_out_on(&mut self, port: usize) {
+        if self.is_spoken_of() {
+            self.stale |= 1 << port;
+        }
+    }
+
+    /// Whether bytes that are pushed by this channel may be for the number's previous connection, or not the next ones.
     pub fn may_be_stale(&self, port: usize) -> bool {
         self.stale & (1 << port) != 0 && self.listening.port() != Some(port)
     }
