@@ -6,6 +6,8 @@
 
 mod authorities;
 mod certificates;
+mod cmux_frames;
+mod cmux_killed;
 mod connect_mode;
 mod curl;
 mod devices;

@@ -9,6 +9,7 @@ mod log;
 mod nginx;
 mod process;
 mod script;
+mod serial_line;
 mod site;
 mod through;
 mod tunnel;
@@ -27,6 +28,7 @@ pub use self::gate::Gate;
 pub use self::nginx::{Nginx, PAGE};
 pub use self::process::{Finished, Running, program, run, run_with_input};
 pub use self::script::{FarEnd, Step, Told, play_client};
+pub use self::serial_line::{Cut, Passed, SerialLine};
 pub use self::site::{
     Modem, NAME, Site, authority, certificate_file, free_address, identity, temporary_directory,
 };
