@@ -62,7 +62,7 @@
 //! | [`at`] | The language of the modem: command → bytes, bytes → message |
 //! | `byte_queue` | A byte queue with a limit |
 //! | `channel` | One AT conversation: a port, at most one command in flight, and the bytes that wait to leave |
-//! | [`cmux`] | Several channels on one serial line: frames, messages and the multiplexer's states |
+//! | [`cmux`] | The multiplexer: up to four channels on one serial line (TS 27.010, basic option), the host's side |
 //! | `error` | Kinds of failure and of endings: how programs distinguish them |
 //! | `failure` | Why the modem cannot do what it was asked: words for people and an exit status for scripts |
 //! | `fair_queue` | Whose turn it is: start-time fair queueing over the flows of one modem |

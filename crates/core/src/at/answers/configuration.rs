@@ -84,7 +84,7 @@ impl<'a> Answer<'a> for UrcPorts<'a> {
     }
 }
 
-/// What AT+CMUX takes, from AT+CMUX=?: `+CMUX: (0),(0-2),(1-8),(1-32768),…` (PROTOCOL section 12).
+/// What AT+CMUX takes, from AT+CMUX=?: `+CMUX: (0),(0-2),(1-8),(1-32768),…` (PROTOCOL section 10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CmuxRanges {
     /// N1: how many bytes of payload a frame may carry.
