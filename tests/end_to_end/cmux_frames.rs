@@ -199,6 +199,7 @@ struct Read {
     kind: String,
     length: String,
     has_two_octets_of_length: bool,
+    /// `1`, or `True` since version 4.2.
     checksum_is_correct: String,
     /// What it marks as malformed, or as worth a look.
     complaints: String,
@@ -206,7 +207,9 @@ struct Read {
 
 impl Read {
     fn is_right(&self) -> bool {
-        self.checksum_is_correct == "1" && !self.kind.is_empty() && self.complaints.is_empty()
+        ["1", "True"].contains(&&*self.checksum_is_correct)
+            && !self.kind.is_empty()
+            && self.complaints.is_empty()
     }
 }
 
