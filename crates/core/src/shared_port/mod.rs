@@ -20,7 +20,7 @@ use crate::cmux::{CHANNELS_MAX, DlciNumber, Event, Lost, Mux, V24};
 use crate::input::PortInput;
 use crate::modem::{Action, Modem, PortFacts, Sharing};
 use crate::settings::{self, Cmux};
-use starting::Starting;
+use starting::{Changed, Starting};
 
 /// A port that may carry several channels.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct SharedPort {
     input: ByteQueue,
     /// When what was written has left the line, by its speed.
     line_free_at: Instant,
+    /// The settings that were changed for the channels, to be put back at the end.
+    changed: Vec<Changed>,
     /// How often in a row the mode was entered, and no frame was answered.
     failures: u32,
     /// What the program has to do.
@@ -101,6 +103,7 @@ impl SharedPort {
             baud: settings.baud,
             input: ByteQueue::new(READ_BYTES),
             line_free_at: now,
+            changed: Vec::new(),
             failures: 0,
             actions: VecDeque::new(),
             now,
@@ -386,7 +389,14 @@ impl SharedPort {
 
     /// Is the module in command mode, or still in the mode of an earlier run?
     fn probe(&mut self, then: Then, now: Instant) {
-        let (due, output) = (now + ASK_WAIT, ASK.to_vec());
+        let output = match then {
+            Then::End if !self.changed.is_empty() => {
+                let lines: Vec<String> = self.changed.drain(..).map(|setting| setting.line()).collect();
+                format!("AT{}\r", lines.join(";")).into_bytes()
+            }
+            _ => ASK.to_vec(),
+        };
+        let due = now + ASK_WAIT;
         self.state = State::Probing(Probe::Plain { tries: 1, due, output, heard: Vec::new() }, then);
     }
 
@@ -419,6 +429,11 @@ impl SharedPort {
                 }
             }
             starting::Next::Started(frame_bytes) => {
+                if let State::Starting(starting, _) = &mut self.state
+                    && self.changed.is_empty()
+                {
+                    self.changed = starting.take_changed();
+                }
                 let mut mux = self.new_mux(frame_bytes, now);
                 mux.open(now);
                 self.state = State::Muxed(mux);

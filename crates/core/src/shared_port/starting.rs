@@ -1,16 +1,16 @@
-//! How a port is made to carry several channels: AT+CMUX=? and AT+CMUX.
+//! How a port is made to carry several channels: AT+CMUX=?, what AT+QCFG says of channels, and AT+CMUX.
 //!
 //! ```text
-//!   Asking ──ranges, or none──► Entering ──OK, or silence──► Settling ──► started
-//!                                  │  ▲ ERROR: shorter frames, then none named
-//!                                  │  └──────┐
-//!                                  └─────────┴──► refused
+//!   Asking ──ranges, or none──► Reading ──► Entering ──OK, or silence──► Settling ──► started
+//!      │                         ▲   │ differs │  ▲ ERROR: shorter frames, then none named
+//!      │                         └ Setting     │  └──────┐
+//!      └───────────────────────────────────────┴─────────┴──► refused
 //! ```
 //! All of it is plain data, and time is an argument.
 
 use std::time::{Duration, Instant};
 
-use crate::at::answers::{Answer, CmuxRanges};
+use crate::at::answers::{Answer, CmuxRanges, SharedSetting};
 
 /// The dialogue.
 #[derive(Debug)]
@@ -26,11 +26,35 @@ pub struct Starting {
     insists: bool,
     /// The line that has not ended yet.
     line: Vec<u8>,
+    /// The settings that were changed, and what was found.
+    changed: Vec<Changed>,
+}
+
+/// A setting of AT+QCFG that was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    key: &'static str,
+    found: String,
+}
+
+impl Changed {
+    /// What puts it back, without `AT`.
+    pub fn line(&self) -> String {
+        format!("+QCFG=\"{}\",{}", self.key, self.found)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Asking,
+    /// What is this setting of [`SETTINGS`]?
+    Reading {
+        index: usize,
+    },
+    /// It is being set.
+    Setting {
+        index: usize,
+    },
     Entering {
         frame_size: Option<u16>,
     },
@@ -72,8 +96,14 @@ impl Starting {
             frame_sizes,
             insists,
             line: Vec::new(),
+            changed: Vec::new(),
         };
         (starting, "AT+CMUX=?\r")
+    }
+
+    /// The settings that were changed.
+    pub fn take_changed(&mut self) -> Vec<Changed> {
+        std::mem::take(&mut self.changed)
     }
 
     /// When [`Starting::due`] is due.
@@ -101,7 +131,7 @@ impl Starting {
     fn heard(&mut self, line: &str, now: Instant) -> Next {
         let is_error = line == "ERROR" || line.starts_with("+CME ERROR");
         match self.step {
-            Step::Asking if line == "OK" => self.enter(now),
+            Step::Asking if line == "OK" => self.read(0, now),
             Step::Asking if is_error => self.cannot_be_asked(now),
             Step::Asking => {
                 if let Some(CmuxRanges { frame_bytes }) = CmuxRanges::of(line) {
@@ -109,6 +139,29 @@ impl Starting {
                 }
                 Next::Wait
             }
+            Step::Reading { index } if line == "OK" => {
+                match self.changed.iter().any(|it| it.key == SETTINGS[index].key) {
+                    true => self.set(index, now),
+                    false => self.after(index, true, now),
+                }
+            }
+            Step::Reading { index } | Step::Setting { index } if is_error => {
+                self.not_set(index);
+                self.after(index, false, now)
+            }
+            Step::Reading { index } => {
+                let Setting { key, value, .. } = SETTINGS[index];
+                if let Some(setting) = SharedSetting::of(line)
+                    && setting.is_asked_by(&format!("+QCFG=\"{key}\""))
+                    && setting.value != value
+                {
+                    self.not_set(index);
+                    self.changed.push(Changed { key, found: setting.value.to_owned() });
+                }
+                Next::Wait
+            }
+            Step::Setting { index } if line == "OK" => self.after(index, true, now),
+            Step::Setting { .. } => Next::Wait,
             Step::Entering { frame_size } if line == "OK" => self.entered(frame_size, now),
             Step::Entering { .. } if is_error => self.enter(now),
             Step::Entering { .. } | Step::Settling { .. } => Next::Wait,
@@ -122,6 +175,7 @@ impl Starting {
         }
         match self.step {
             Step::Asking => self.cannot_be_asked(now),
+            Step::Reading { index } | Step::Setting { index } => self.after(index, false, now),
             // Some modules do not answer it, and are there all the same.
             Step::Entering { frame_size } => self.entered(frame_size, now),
             Step::Settling { frame_bytes } => Next::Started(frame_bytes),
@@ -129,7 +183,33 @@ impl Starting {
     }
 
     fn cannot_be_asked(&mut self, now: Instant) -> Next {
-        if self.insists { self.enter(now) } else { Next::Refused }
+        if self.insists { self.read(0, now) } else { Next::Refused }
+    }
+
+    /// Asks for this setting.
+    fn read(&mut self, index: usize, now: Instant) -> Next {
+        let Some(setting) = SETTINGS.get(index) else { return self.enter(now) };
+        self.step = Step::Reading { index };
+        self.due = now + ASK_WAIT;
+        Next::Send(format!("AT+QCFG=\"{}\"\r", setting.key))
+    }
+
+    fn set(&mut self, index: usize, now: Instant) -> Next {
+        let Setting { key, value, .. } = SETTINGS[index];
+        self.step = Step::Setting { index };
+        self.due = now + ASK_WAIT;
+        Next::Send(format!("AT+QCFG=\"{key}\",{value}\r"))
+    }
+
+    /// It was not changed.
+    fn not_set(&mut self, index: usize) {
+        self.changed.retain(|it| it.key != SETTINGS[index].key);
+    }
+
+    /// The next setting is due. Of two names of one setting, a module has one.
+    fn after(&mut self, index: usize, is_known: bool, now: Instant) -> Next {
+        let skips = is_known && SETTINGS[index].has_another_name;
+        self.read(index + 1 + usize::from(skips), now)
     }
 
     fn enter(&mut self, now: Instant) -> Next {
@@ -154,6 +234,25 @@ impl Starting {
         Next::Wait
     }
 }
+
+/// A setting of AT+QCFG.
+#[derive(Clone, Copy)]
+struct Setting {
+    key: &'static str,
+    value: &'static str,
+    /// The next one is the same, as other modules call it.
+    has_another_name: bool,
+}
+
+/// What the channels need: URCs on the first alone, and no ring indicator for URCs, at which some modules take the lines
+/// of their channels away. A module without the key answers ERROR, which is as good.
+const SETTINGS: [Setting; 5] = [
+    Setting { key: "cmux/urcport", value: "1", has_another_name: true },
+    Setting { key: "emux/urcport", value: "1", has_another_name: false },
+    Setting { key: "urc/ri/other", value: "\"off\"", has_another_name: false },
+    Setting { key: "urc/ri/ring", value: "\"off\"", has_another_name: false },
+    Setting { key: "urc/ri/smsincoming", value: "\"off\"", has_another_name: false },
+];
 
 /// What a frame carries, in bytes: long frames leave more of the line, short ones let answers pass sooner.
 const FRAME_BYTES: [u16; 2] = [512, FRAME_BYTES_DEFAULT];
@@ -181,7 +280,7 @@ mod tests {
     use super::*;
     use crate::test_clock::now;
 
-    /// What is sent to a module that gives these answers, and what comes of it.
+    /// What is sent to a module that gives these answers, and what comes of it. Questions about settings are refused.
     fn dialogue(baud: u32, wanted: Option<u16>, insists: bool, answers: &[&str]) -> (Vec<String>, Next) {
         let mut time = now();
         let (mut starting, first) = Starting::new(baud, wanted, insists, time);
@@ -198,6 +297,7 @@ mod tests {
             };
             match next {
                 Next::Wait => {}
+                Next::Send(text) if text.starts_with("AT+QCFG") => answer = Some(&"\r\nERROR\r\n"),
                 Next::Send(text) => {
                     sent.push(text);
                     answer = answers.next();
@@ -245,6 +345,31 @@ mod tests {
         }
         let refusals = ["\r\nERROR\r\n"; 4];
         assert_eq!(dialogue(115_200, None, true, &refusals).1, Next::Refused);
+    }
+
+    #[test]
+    fn settings_that_differ_are_set_and_can_be_put_back() {
+        let time = now();
+        let (mut starting, _) = Starting::new(115_200, None, false, time);
+        let mut next = starting.received(RANGES.as_bytes(), time);
+        let mut sent = Vec::new();
+        while let Next::Send(text) = &next {
+            sent.push(text.trim_end().to_owned());
+            let answer = match text.trim_end() {
+                "AT+QCFG=\"cmux/urcport\"" => "\r\n+QCFG: \"cmux/urcport\",0\r\n\r\nOK\r\n",
+                "AT+QCFG=\"urc/ri/other\"" => "\r\n+QCFG: \"urc/ri/other\",\"pulse\",120,1\r\n\r\nOK\r\n",
+                "AT+QCFG=\"urc/ri/ring\"" => "\r\n+QCFG: \"urc/ri/ring\",\"off\"\r\n\r\nOK\r\n",
+                "AT+QCFG=\"urc/ri/smsincoming\"" => "\r\nERROR\r\n",
+                _ => "\r\nOK\r\n",
+            };
+            next = starting.received(answer.as_bytes(), time);
+        }
+        let set: Vec<_> =
+            sent.iter().filter(|line| line.starts_with("AT+QCFG") && line.contains(',')).collect();
+        assert_eq!(set, ["AT+QCFG=\"cmux/urcport\",1", "AT+QCFG=\"urc/ri/other\",\"off\""]);
+        assert!(!sent.iter().any(|line| line.contains("emux")), "it has the other name");
+        let back: Vec<_> = starting.take_changed().iter().map(Changed::line).collect();
+        assert_eq!(back, ["+QCFG=\"cmux/urcport\",0", "+QCFG=\"urc/ri/other\",\"pulse\",120,1"]);
     }
 
     #[test]
