@@ -1,5 +1,7 @@
 //! Goal of this test: the figures in the documentation are right, in simulated time and in counts.
 
+use std::time::Duration;
+
 use qssl_core::settings::Mode;
 use qssl_simulation::figures::{self, Modem, Way};
 use qssl_simulation::wiring::Connection;
@@ -77,5 +79,37 @@ fn the_start_up_dialogue_takes_few_round_trips() {
         let start = figures::start_up(wiring.connect(Connection::new(Mode::Push)));
         println!("{name}: {start:?}");
         assert!(start.round_trips <= most, "{name}: {start:?}");
+    }
+}
+
+/// A frame takes its payload, an address, a control octet, a length of one or two octets, a check sum and a flag, for the
+/// next frame shares the other flag or not.
+#[test]
+fn channels_of_a_uart_leave_a_stream_what_their_frames_leave() {
+    for (frame_bytes, left) in [(127, 0.9549), (512, 0.9865), (1_509, 0.9953)] {
+        for way in [Way::Up, Way::Down] {
+            let share = figures::one_way_multiplexed(way, frame_bytes);
+            assert!(share >= 0.999 * left, "{way}, N1 {frame_bytes}: {share:.4}");
+        }
+    }
+}
+
+#[test]
+fn channels_of_a_uart_carry_both_ways_at_once() {
+    let (up, down) = figures::both_ways_multiplexed(Mode::Transparent, 512, Modem::Instant, Duration::ZERO);
+    assert!(up >= 0.98 && down >= 0.98, "transparent: {up:.3} up, {down:.3} down");
+    for (frame_bytes, up_min, down_min) in [(127, 0.92, 0.92), (512, 0.83, 0.95), (1_509, 0.63, 0.96)] {
+        let (up, down) =
+            figures::both_ways_multiplexed(Mode::Push, frame_bytes, Modem::Instant, Duration::ZERO);
+        println!("push, N1 {frame_bytes}: {up:.3} up, {down:.3} down");
+        assert!(up >= up_min && down >= down_min, "push, N1 {frame_bytes}: {up:.3} up, {down:.3} down");
+    }
+}
+
+#[test]
+fn streams_on_channels_of_a_uart_share_it_equally() {
+    for way in [Way::Up, Way::Down] {
+        let index = figures::jains_index_of_streams(way);
+        assert!(index >= 0.99, "{way}: {index:.4}");
     }
 }

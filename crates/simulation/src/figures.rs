@@ -10,7 +10,7 @@ use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::Behaviour;
 
 use crate::Simulation;
-use crate::wiring::{Connection, Port, Sends, Wiring, millis, seconds};
+use crate::wiring::{Connection, Leaves, Port, Sends, Wiring, millis, seconds};
 
 /// The direction of payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,77 @@ pub fn both_ways(mode: Mode, baud: u32, ports: usize) -> (f64, f64) {
     let after = state(&sim);
     let time = BOTH_WAYS_TIME.as_secs_f64();
     ((after.0 - before.0) / time, (after.1 - before.1) / time)
+}
+
+/// What two clients that send and one that receives get at once on a UART with several channels, as shares of the line up
+/// and down. `frame_bytes`: N1.
+pub fn both_ways_multiplexed(mode: Mode, frame_bytes: u16, modem: Modem, answer: Duration) -> (f64, f64) {
+    let up = Connection::new(mode).sends(Sends::Pattern(ENDLESS));
+    let down = Connection::new(mode).far_end(Behaviour::source(ENDLESS, 7));
+    let wiring = wiring(BAUD, modem).ports([Port::uart()]).cmux();
+    let wiring = wiring.settings(|settings| settings.cmux_frame = Some(frame_bytes));
+    let wiring = wiring.modem(|config| config.command_latency = answer);
+    let wiring = wiring.connect(near(up.clone())).connect(near(up)).connect(near(down));
+    let mut sim = wiring.start_quietly();
+    all_open(&mut sim);
+    let state = |sim: &Simulation| {
+        let up: usize = sim.fars[..2].iter().map(|far| far.memory().read.len()).sum();
+        (up as f64, sim.clients[2].received.len() as f64)
+    };
+    let before = state(&sim);
+    sim.run_for(BOTH_WAYS_TIME);
+    let after = state(&sim);
+    let line = BOTH_WAYS_TIME.as_secs_f64() * f64::from(BAUD) / 10.0;
+    ((after.0 - before.0) / line, (after.1 - before.1) / line)
+}
+
+/// One way alone on a UART with several channels, in transparent mode, as a share of the line.
+pub fn one_way_multiplexed(way: Way, frame_bytes: u16) -> f64 {
+    let connection = match way {
+        Way::Up => Connection::new(Mode::Transparent).sends(Sends::Pattern(ENDLESS)),
+        Way::Down => Connection::new(Mode::Transparent).far_end(Behaviour::source(ENDLESS, 7)),
+    };
+    let wiring = wiring(BAUD, Modem::Instant).ports([Port::uart()]).cmux();
+    let wiring = wiring.settings(|settings| settings.cmux_frame = Some(frame_bytes));
+    let mut sim = wiring.connect(near(connection)).start_quietly();
+    let (bytes, time) = steady(&mut sim, way);
+    bytes as f64 / time.as_secs_f64() * 10.0 / f64::from(BAUD)
+}
+
+/// Jain's index of three streams over 30 s on one UART.
+pub fn jains_index_of_streams(way: Way) -> f64 {
+    let connection = match way {
+        Way::Up => Connection::new(Mode::Transparent).sends(Sends::Pattern(ENDLESS)),
+        Way::Down => Connection::new(Mode::Transparent).far_end(Behaviour::source(ENDLESS, 7)),
+    };
+    let wiring = wiring(BAUD, Modem::Instant).ports([Port::uart()]).cmux();
+    let mut sim = wiring.connect_many(3, &near(connection)).start_quietly();
+    all_open(&mut sim);
+    let before = carried(&sim, way);
+    sim.run_for(seconds(30));
+    let shares: Vec<f64> =
+        carried(&sim, way).iter().zip(&before).map(|(after, before)| (after - before) as f64).collect();
+    let (sum, squares): (f64, f64) = (shares.iter().sum(), shares.iter().map(|share| share * share).sum());
+    sum * sum / (3.0 * squares)
+}
+
+/// How long a transparent connection takes to open and to close on a UART, from the client's arrival to its first byte
+/// and from its leaving to the server's end, with a server that answers at once.
+pub fn open_and_close(is_multiplexed: bool) -> (Duration, Duration) {
+    let echo = Connection::new(Mode::Transparent).sends(Sends::Pattern(64)).far_end(Behaviour::echo());
+    let wiring = wiring(BAUD, Modem::Instant).ports([Port::uart()]);
+    let wiring = if is_multiplexed { wiring.cmux() } else { wiring };
+    let wiring = wiring.connect(near(echo.clone()).at(seconds(10)).leaves(Leaves::After(seconds(20))));
+    let mut sim =
+        wiring.connect(near(echo).at(seconds(60)).leaves(Leaves::After(seconds(20)))).start_quietly();
+    sim.run_until("the second arrives", seconds(100), |sim| sim.clients[1].accepted_at().is_some());
+    let arrived = sim.now;
+    sim.run_until("it is served", seconds(100), |sim| sim.fars[1].memory().opened == 1);
+    let opened = sim.now - arrived;
+    sim.run_for((arrived + seconds(20)).saturating_duration_since(sim.now));
+    let leaves = sim.now;
+    sim.run_until("it ends", seconds(100), |sim| sim.server_saw(1).is_some());
+    (opened, sim.now - leaves)
 }
 
 /// Jain's index of twelve bulk transfers over 30 s at 115200 baud: 1 means equal shares, 1/12 all for one.
@@ -235,6 +306,7 @@ fn near(connection: Connection) -> Connection {
     Connection { latency: NETWORK_LATENCY, ..connection }
 }
 
+const BAUD: u32 = 115_200;
 const ENDLESS: u64 = 1 << 40;
 const NETWORK_LATENCY: Duration = millis(1);
 const WARM_UP_CHUNKS: usize = 20;
