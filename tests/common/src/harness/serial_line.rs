@@ -129,8 +129,12 @@ impl SerialLine {
         let waits = |state: &mut State| state.next_cut.is_some() || !matches!(state.cutting, Cutting::Done);
         let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), PATIENCE, waits);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let sent = String::from_utf8_lossy(&state.passed.to_modem);
-        assert!(matches!(state.cutting, Cutting::Done), "the host never came to {:?}: {sent}", state.cutting);
+        let sent = state.passed.to_modem.len();
+        assert!(
+            matches!(state.cutting, Cutting::Done),
+            "the host sent {sent} bytes and never came to {:?}",
+            state.cutting
+        );
     }
 }
 
@@ -143,7 +147,12 @@ impl Shared {
         host.set_nodelay(true).expect("it is TCP");
         let mut state = self.lock();
         let host_for_modem = host.try_clone().expect("there are descriptors");
-        let cutting = state.next_cut.take().map_or(Cutting::Never, Cutting::At);
+        let cutting = match (state.next_cut.take(), state.cutting) {
+            (Some(cut), _) => Cutting::At(cut),
+            // The program has opened its port once more.
+            (None, Cutting::At(cut)) => Cutting::At(cut),
+            (None, Cutting::Never | Cutting::Done) => Cutting::Never,
+        };
         *state = State { host: Some(host_for_modem), cutting, ..State::default() };
         drop(state);
         let mut buffer = [0; 4_096];
