@@ -23,8 +23,12 @@ const FLAG: &[u8] = b"\xF9";
 #[test]
 fn while_the_channels_are_being_made() {
     let moments = [
-        // Half of AT+CMUX.
+        // AT+CMUX, and nothing after it.
+        Cut { after: ENTERING, bytes: 0 },
+        // Half of it.
         Cut { after: ENTERING.split_at(12).0, bytes: 0 },
+        // Half of a SABM.
+        Cut { after: FLAG, bytes: 3 },
         // Some of the channels.
         Cut { after: FLAG, bytes: 20 },
         Cut { after: FLAG, bytes: 61 },

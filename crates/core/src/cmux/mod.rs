@@ -328,7 +328,12 @@ impl Mux {
         if !self.is_framed() || matches!(self.state, State::Closing { .. }) {
             return;
         }
+        let was_found = matches!(self.state, State::Found);
         self.end_all(now);
+        if was_found {
+            // CLD counts only once DLCI 0 is open, and whoever began the mode may not have opened it.
+            self.send(0, Kind::Sabm, Poll::Set, &[]);
+        }
         self.disconnect_all();
         self.send_message(Message::command(Type::CloseDown, &[]));
         self.state = State::Closing { due: self.due_in(LEAVE_WAIT, now) };

@@ -936,7 +936,8 @@ fn a_multiplexer_that_runs_is_found_and_opened_anew_or_left() {
     bench.sent_bytes();
     bench.answer("TEST");
     bench.mux.leave(bench.now);
-    assert_eq!(bench.sent(), ["DISC 1", "DISC 2", "DISC 3", "DISC 4", "CloseDown"]);
+    // Where DLCI 0 was never opened, CLD would be refused.
+    assert_eq!(bench.sent(), ["SABM 0", "DISC 1", "DISC 2", "DISC 3", "DISC 4", "CloseDown"]);
 }
 
 #[test]
