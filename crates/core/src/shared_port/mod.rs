@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::byte_queue::ByteQueue;
-use crate::cmux::{CHANNELS_MAX, DlciNumber, Event, Lost, Mux, V24};
+use crate::cmux::{CHANNELS_MAX, DlciNumber, Event, FLAG, Lost, Mux, V24};
 use crate::input::PortInput;
 use crate::modem::{Action, Modem, PortFacts, Sharing};
 use crate::settings::{self, Cmux};
@@ -319,6 +319,13 @@ impl SharedPort {
                 let count = modem.wants_port_bytes(FIRST).min(bytes.len());
                 modem.port_received(FIRST, &bytes[..count], now);
                 count
+            }
+            State::Probing(Probe::Plain { .. }, Then::Begin) if bytes.contains(&FLAG) => {
+                // A frame of an earlier run, in which an answer would be none to us.
+                let count = bytes.len();
+                self.input.consume(count);
+                self.probe_by_frames(now);
+                return true;
             }
             State::Probing(Probe::Plain { heard, .. }, then) => {
                 let then = *then;
@@ -658,3 +665,36 @@ const HEARD_BYTES: usize = 32;
 
 /// Frames of this size are taken by every module; a probe needs no longer ones.
 const FRAME_BYTES_MIN: u16 = 31;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_clock::now;
+
+    /// A port that was opened, and its modem.
+    fn opened(now: Instant) -> (SharedPort, Modem) {
+        let settings = settings::Modem { cmux: Cmux::On, ..settings::Modem::default() };
+        let mut port = SharedPort::new(&settings, 1, now).expect("several channels are wanted");
+        let ports = vec![settings::Port::default(); CHANNELS_MAX];
+        let mut modem = Modem::new(ports, settings, Vec::new(), now);
+        port.happened(PortInput::Opened(PortFacts::default()), &mut modem, now);
+        assert_eq!(port.output(&modem), ASK);
+        (port, modem)
+    }
+
+    #[test]
+    fn an_answer_counts_if_it_is_in_no_frame() {
+        let now = now();
+        let (mut port, mut modem) = opened(now);
+        port.received(b"AT\r\r\nOK\r\n", &mut modem, now);
+        assert!(port.is_plain());
+
+        // What the module had to say to an earlier run comes whole, or from its middle.
+        for framed in [&b"\xF9\x05\xEF\x0D\r\nOK\r\n\x46\xF9"[..], b"\n\r\nOK\r\n\x46\xF9\x05"] {
+            let (mut port, mut modem) = opened(now);
+            port.received(framed, &mut modem, now);
+            assert!(!port.is_plain(), "{framed:?}");
+            assert!(port.output(&modem).starts_with(&[FLAG, FLAG]), "it is asked by frames");
+        }
+    }
+}
