@@ -302,8 +302,13 @@ impl Modem {
     /// The port that URCs leave by is lost, or has become a stream: they leave by this one from now on. Only
     /// one port is set so, or what is pushed by the first could be overtaken by what is pushed by the next.
     fn urc_port_command(&self, port: usize) -> Option<Command> {
-        if self.is_misrouted(port) {
+        // AT+QURCCFG does not distinguish the channels of a line.
+        let is_shared = self.ports[port].sharing == Sharing::Shared;
+        if self.is_misrouted(port) && (!is_shared || self.urcs_told().is_empty()) {
             return Some(self.leave_by(port));
+        }
+        if is_shared {
+            return None;
         }
         if self.urcs_stand_in_the_way(port)
             && let Some(aside) = self.urcs_moved_aside(port)
@@ -319,7 +324,7 @@ impl Modem {
     /// commands. The command is sent on the port that they move from: its `OK` comes after all that was
     /// pushed by it.
     fn urcs_moved_aside(&self, port: usize) -> Option<Command> {
-        if self.urc_port != UrcPort::One(port) {
+        if self.urc_port != UrcPort::One(port) || self.ports[port].sharing == Sharing::Shared {
             return None;
         }
         let is_other = |other: &usize| {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Event, Modem, UrcPort};
+use super::{Action, Event, Modem, Sharing, UrcPort};
 use crate::at::{Command, CommandOutcome, SocketId, SslContextId};
 use crate::channel::{Channel, Origin};
 use crate::error::Kind;
@@ -130,9 +130,11 @@ impl Modem {
         self.setup.pin_is_refused();
     }
 
-    /// URCs have been set to leave by the port of this name.
+    /// URCs have been set to leave by the port of this name. Where several channels share its line, they leave by the
+    /// first.
     pub(super) fn urcs_leave_by(&mut self, urc_port: UrcPort, name: &str) {
-        self.urc_port = urc_port;
+        let is_shared = urc_port.heard().is_some_and(|port| self.ports[port].sharing == Sharing::Shared);
+        self.urc_port = if is_shared { UrcPort::One(0) } else { urc_port };
         self.routing.told(name);
         self.setup.urcs_leave_by(name);
     }
