@@ -1,6 +1,6 @@
 //! The modem's side of transparent mode: which port a stream gets, and what leaving it means.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Action, Channel, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Sharing, UrcPort,
@@ -22,7 +22,11 @@ impl Modem {
                 && (socket.open().is_some() || socket.opening().is_some())
                 && socket.mode() != Some(Mode::Transparent)
         });
-        let only_transparent = !others && self.tunnels.iter().all(|tunnel| tunnel.mode == Mode::Transparent);
+        // Where several channels share a line, another one shows the end of a stream.
+        let needs_none = |port: usize| self.ports[port].sharing != Sharing::Shared;
+        let only_transparent = !others
+            && takers.clone().all(needs_none)
+            && self.tunnels.iter().all(|tunnel| tunnel.mode == Mode::Transparent);
         if commanding == 1 && (self.channels.len() > 1 || others) && !only_transparent {
             return None;
         }
@@ -240,8 +244,10 @@ impl Modem {
 
     /// Another channel was asked whether the socket of this channel's stream is connected.
     pub(super) fn stream_told_beside(&mut self, port: usize, is_connected: Option<bool>, now: Instant) {
-        let Some(stream) = self.channels[port].stream_mut() else { return };
-        let next = stream.told_beside(is_connected, now);
+        let channel = &mut self.channels[port];
+        let turn = Duration::from_micros(TURN_BITS * 1_000_000 / u64::from(channel.baud_at_least().max(1)));
+        let Some(stream) = channel.stream_mut() else { return };
+        let next = stream.told_beside(is_connected, turn, now);
         self.stream_due(port, next, now);
     }
 
@@ -351,3 +357,6 @@ impl Modem {
         }
     }
 }
+
+/// What the other channels of a line send at most before it is a channel's turn: a longest frame each, in bits.
+const TURN_BITS: u64 = 3 * (2_048 + 64 + 7) * 10;

@@ -353,7 +353,11 @@ impl SharedPort {
                 let damage = |mux: &Mux| mux.counters(now).bad_fcs + mux.counters(now).garbage_bytes;
                 let before = damage(mux);
                 let count = match mux.is_framed() {
-                    true => mux.received(bytes, now),
+                    // A frame at a time: what a channel is sent must not overtake what came before on another.
+                    true => {
+                        let end = bytes.iter().position(|byte| *byte == FLAG);
+                        mux.received(&bytes[..end.map_or(bytes.len(), |end| end + 1)], now)
+                    }
                     // It was left or lost in the middle of this.
                     false => bytes.len(),
                 };

@@ -293,6 +293,8 @@ impl Incoming {
         terminators: Ends,
     ) -> Ended {
         let delivered = self.delivered_tail.len();
+        // More may wait for room in the port.
+        let is_all = !is_confirmed || self.room() > 0;
         let mut all = std::mem::take(&mut self.delivered_tail);
         all.append(&mut self.held);
         self.verdict = Verdict::default();
@@ -312,12 +314,15 @@ impl Incoming {
         let tail = self.words_in(&all, all.len(), terminators).map_or(all.len(), |(start, _)| start);
         let first = terminators.iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
         let Some(first) = first.map(|at| tail + at) else {
-            // Without the modem's words nothing shows that the rest is payload, unless they come by another channel.
+            // Without the modem's words nothing shows that the rest is payload, unless they come by another channel. URCs
+            // that waited for the end of the stream can follow it even then.
+            let urcs = find(&all, b"\r\n+");
+            all.truncate(urcs.unwrap_or(all.len()));
             return Ended {
                 socket,
-                payload: if is_confirmed { all.split_off(delivered) } else { Vec::new() },
+                payload: if is_confirmed { all.split_off(delivered.min(all.len())) } else { Vec::new() },
                 words: Vec::new(),
-                certain: is_confirmed,
+                certain: is_confirmed && is_all && urcs.is_none(),
                 escape_missed: false,
                 is_missing_words,
             };
@@ -349,8 +354,14 @@ impl Incoming {
             // What follows the last end is the modem's own in any case; before it, a line may be payload.
             words.drain(..last_end);
         }
+        // Frames keep noise away: where another channel has shown the end, noise after one here is payload, and so may
+        // that end be.
+        let is_noisy = is_confirmed
+            && Lines::of(&words).any(|(_, line)| !matches!(line.first(), Some(b'\r' | b'\n' | 0x21..0x7F)));
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
         let certain = is_whole
+            && !is_noisy
+            && is_all
             && !is_echoed
             && !escapes.may_be_answered
             && !has_ended_later

@@ -88,6 +88,8 @@ enum Stage {
     HungUp {
         until: Instant,
         latest: Instant,
+        /// How long nothing may come before all has.
+        tail: Duration,
     },
 }
 
@@ -178,12 +180,12 @@ impl Leaving {
     /// The port is, or is no longer, deliberately left unread: what follows the end of the stream is still
     /// in it.
     pub fn set_paused(&mut self, paused: bool, now: Instant) {
-        if let Stage::HungUp { until, latest } = &mut self.stage
+        if let Stage::HungUp { until, latest, tail } = &mut self.stage
             && let Some(since) = self.paused_since
             && !paused
         {
             *latest += now.saturating_duration_since(since);
-            *until = (*until).max((now + HANG_UP_TAIL).min(*latest));
+            *until = (*until).max((now + *tail).min(*latest));
         }
         if let (Stage::Asked { since, .. }, Some(_), false) = (&mut self.stage, self.paused_since, paused) {
             *since = now;
@@ -252,14 +254,27 @@ impl Leaving {
     /// DCD shows that it is over.
     pub fn hang_up(&mut self, now: Instant) {
         if self.manner() != Manner::HungUp {
-            self.stage = Stage::HungUp { until: now + HANG_UP_TAIL, latest: now + HANG_UP_MAX };
+            let (until, latest) = (now + HANG_UP_TAIL, now + HANG_UP_MAX);
+            self.stage = Stage::HungUp { until, latest, tail: HANG_UP_TAIL };
         }
+    }
+
+    /// Another channel has answered that the socket is not connected. Its answer may have overtaken payload, which waits
+    /// in the module for this channel's turn: the stream is over when nothing has come for `tail`.
+    pub fn is_over(&mut self, tail: Duration, now: Instant) {
+        self.stage = Stage::HungUp { until: now + tail, latest: now + OVERTAKEN_MAX, tail };
+    }
+
+    /// Whether another channel has shown that it is over.
+    pub fn is_confirmed(&self) -> bool {
+        self.exit == Exit::Beside && matches!(self.stage, Stage::HungUp { .. })
     }
 
     /// The modem's last words come, or are all there.
     pub fn last_words_come(&mut self, are_all: bool, now: Instant) {
-        if let Stage::HungUp { until, latest } = &mut self.stage {
-            *until = if are_all { now } else { (*latest).min(now + HANG_UP_TAIL) };
+        let is_confirmed = self.is_confirmed();
+        if let Stage::HungUp { until, latest, tail } = &mut self.stage {
+            *until = if are_all && !is_confirmed { now } else { (*latest).min(now + *tail) };
         }
     }
 
@@ -330,7 +345,7 @@ impl Leaving {
             Stage::Flowing => None,
             Stage::Beside { asks_at, .. } => asks_at,
             Stage::Draining { since, .. } => Some(outgoing.drained_since().unwrap_or(since + DRAIN_LIMIT)),
-            Stage::HungUp { .. } if self.is_paused() => None,
+            Stage::HungUp { .. } if self.may_wait_unread(incoming) => None,
             Stage::Guard { until, .. } | Stage::HungUp { until, .. } => Some(until),
             Stage::Escaped { .. } if self.answer_begins_at(incoming).is_some() => {
                 Some(self.answered_at(incoming))
@@ -431,7 +446,7 @@ impl Leaving {
                 None if since + state_wait(ok_at) <= now => Next::Lost,
                 Some(StateAnswer::TakesCommands) | None => Next::Wait,
             },
-            Stage::HungUp { until, .. } if until <= now && !self.is_paused() => Next::Ended,
+            Stage::HungUp { until, .. } if until <= now && !self.may_wait_unread(incoming) => Next::Ended,
             Stage::HungUp { .. } => Next::Wait,
         }
     }
@@ -528,7 +543,7 @@ impl Leaving {
     /// Where in what is held the modem's own words begin, once the state of the socket was asked for.
     fn asked_at(&self) -> Option<usize> {
         match self.stage {
-            Stage::Asked { ok_at, from, .. } => Some(ok_at.unwrap_or(from)),
+            Stage::Asked { ok_at: Some(at), .. } | Stage::Asked { ok_at: None, from: at, .. } => Some(at),
             _ => None,
         }
     }
@@ -618,6 +633,9 @@ const ASK_BESIDE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often it is asked in vain before the stream is given up.
 const ASKS_BESIDE_MAX: u32 = 3;
+
+/// How long payload may go on arriving after another channel has shown the end: the rest of what the module held.
+const OVERTAKEN_MAX: Duration = Duration::from_secs(60);
 
 /// What still arrives after DCD has dropped: the modem's words.
 pub const HANG_UP_TAIL: Duration = Duration::from_millis(200);

@@ -313,7 +313,7 @@ impl Stream {
     /// What was held back when the modem left data mode by itself.
     pub fn take_ended(&mut self) -> Ended {
         let escapes = self.leaving.escapes(self.socket, &self.incoming);
-        let is_confirmed = self.leaving.is_asking_beside();
+        let is_confirmed = self.leaving.is_confirmed();
         self.incoming.take_ended(self.socket, escapes, is_confirmed, self.outgoing.ends())
     }
 
@@ -324,8 +324,9 @@ impl Stream {
         }
     }
 
-    /// The answer to [`Next::AskBeside`]: whether the socket is connected, or `None` if that is not known.
-    pub fn told_beside(&mut self, is_connected: Option<bool>, now: Instant) -> Next {
+    /// The answer to [`Next::AskBeside`]: whether the socket is connected, or `None` if that is not known. `turn`: for how
+    /// long other channels may have the line before it is this one's turn.
+    pub fn told_beside(&mut self, is_connected: Option<bool>, turn: Duration, now: Instant) -> Next {
         if !self.leaving.is_asking_beside() {
             return Next::Wait;
         }
@@ -335,7 +336,12 @@ impl Stream {
                 self.leaving.goes_on();
                 Next::Deliver
             }
-            Some(false) => Next::Ended,
+            Some(false) => {
+                // After the words of the end nothing follows; if they are payload, the next of it is close.
+                let tail = leaving::HANG_UP_TAIL + if self.is_suspicious() { Duration::ZERO } else { turn };
+                self.leaving.is_over(tail, now);
+                Next::Wait
+            }
             None if self.leaving.asks_again(now) => Next::Wait,
             None => Next::Abandon,
         }

@@ -698,6 +698,9 @@ fn an_end_that_follows_the_answer_to_a_drop_of_dtr_does_not_make_an_end_of_paylo
     assert!(!ended.certain || ended.escape_missed, "the words were payload: {ended:?}");
 }
 
+/// What other channels may send before it is this one's turn.
+const TURN: Duration = Duration::from_millis(500);
+
 /// A stream on one of several channels of a line.
 fn beside() -> (Stream, Instant) {
     let now = test_clock::now();
@@ -719,10 +722,11 @@ fn beside_other_channels_the_modules_answer_decides_what_the_words_were() {
         let mut all = receive(&mut mode, b"text\r\nNO CARRIER\r\n", now);
         let (asked, now) = next(&mut mode);
         assert_eq!(asked, Next::AskBeside(SocketId::all().next().expect("a socket")));
-        let told = mode.told_beside(Some(is_connected), now);
-        assert_eq!(told, if is_end { Next::Ended } else { Next::Deliver });
+        let told = mode.told_beside(Some(is_connected), TURN, now);
+        assert_eq!(told, if is_end { Next::Wait } else { Next::Deliver });
         match is_end {
             true => {
+                assert_eq!(next(&mut mode), (Next::Ended, now + HANG_UP_TAIL));
                 let ended = mode.take_ended();
                 assert!(ended.certain && !ended.escape_missed);
                 all.extend(ended.payload);
@@ -747,7 +751,7 @@ fn hostile_payload_is_asked_about_once_a_second() {
             }
         };
         asked.push(now);
-        mode.told_beside(Some(true), now);
+        mode.told_beside(Some(true), TURN, now);
         assert_eq!(mode.deliverable(), b"\r\nNO CARRIER\r\n");
     }
     assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(1)), "{asked:?}");
@@ -765,11 +769,25 @@ fn dcd_alone_or_another_channels_words_end_a_stream_without_words_of_its_own() {
         assert_eq!(receive(&mut mode, b" and the last bytes", now), b"", "held until it is known");
         let (asked, now) = next(&mut mode);
         assert!(matches!(asked, Next::AskBeside(_)));
-        assert_eq!(mode.told_beside(Some(false), now), Next::Ended);
+        assert_eq!(mode.told_beside(Some(false), TURN, now), Next::Wait);
+        // The answer has overtaken what waited for this channel's turn.
+        assert_eq!(receive(&mut mode, b", and what was overtaken", now + TURN), b"");
+        assert_eq!(next(&mut mode), (Next::Ended, now + TURN + HANG_UP_TAIL + TURN));
         let ended = mode.take_ended();
         assert!(ended.certain);
-        assert_eq!(ended.payload, b" and the last bytes");
+        assert_eq!(ended.payload, b" and the last bytes, and what was overtaken");
     }
+}
+
+#[test]
+fn noise_after_the_words_of_an_end_shows_that_they_may_be_payload() {
+    let (mut mode, now) = beside();
+    receive(&mut mode, b"text\r\nNO CARRIER\r\n\xF9\xF9", now);
+    mode.may_be_over(now);
+    let (_, now) = next(&mut mode);
+    mode.told_beside(Some(false), TURN, now);
+    assert_eq!(next(&mut mode).0, Next::Ended);
+    assert!(!mode.take_ended().certain);
 }
 
 #[test]
@@ -780,7 +798,7 @@ fn a_stream_that_nobody_answers_for_is_given_up() {
     for _ in 0..3 {
         let (asked, now) = next(&mut mode);
         assert!(matches!(asked, Next::AskBeside(_)));
-        answers.push(mode.told_beside(None, now));
+        answers.push(mode.told_beside(None, TURN, now));
     }
     assert_eq!(answers, [Next::Wait, Next::Wait, Next::Abandon]);
 }
