@@ -46,3 +46,28 @@ pub const UNFAIR: [&str; 3] = ["early_payload_kept", "payload_echoed", "open_res
 
 /// What may be on a line between two messages.
 pub const NOISE: [&[u8]; 4] = [b"\0", b"\xE0\xFF", b"\r\n", b"\r\n\r\n"];
+
+/// Payload that looks like frames, or like the words of a module that leaves them.
+pub const NASTY_IN_FRAMES: [&[u8]; 8] = [
+    b"\xF9",
+    b"\xF9\xF9\xF9\xF9\xF9\xF9\xF9\xF9",
+    b"\r\nCONNECT\r\n",
+    b"\r\nNO CARRIER\r\n",
+    b"\r\nRDY\r\n",
+    // CLD, DISC of channel 1, and the beginning of a long frame.
+    b"\xF9\x03\xEF\x05\xC3\x01\xF2\xF9",
+    b"\xF9\x07\x53\x01\x3F\xF9",
+    b"\xF9\x0B\xEF\xFE\xFF",
+];
+
+/// What may be on a line between two frames.
+pub const NOISE_BETWEEN_FRAMES: [&[u8]; 7] = [
+    b"\0",
+    b"\xE0\xFF",
+    b"\r\n",
+    b"\xF9\xF9\xF9",
+    // The beginnings of frames.
+    b"\xF9\x07\xEF",
+    b"\xF9\x0B\xEF\x68\x0B",
+    b"\xF9\x0B\xEF\xFE\xFF",
+];

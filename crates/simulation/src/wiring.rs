@@ -246,6 +246,14 @@ pub enum Fault {
     RefuseClosesUntilBoot,
     /// A device server reports late that it has set no flow control on the line of this port.
     LacksFlowControl(usize),
+    /// The next frames of a multiplexer have a wrong FCS.
+    SpoilFrames(u32),
+    /// The next frame of a multiplexer has this in its length field.
+    FalsifyLength(u16),
+    /// So many bytes are lost at the beginning of what the next frame of a multiplexer carries.
+    LoseInFrame(usize),
+    /// FC of the module stops the host on this channel, whatever room there is, until the host sends TEST.
+    HoldChannel(u8),
 }
 
 impl Default for Wiring {

@@ -2,8 +2,9 @@
 //! mode, and what real modules do differently costs none of it.
 
 use qssl_core::settings::Mode;
-use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Says};
 
+use qssl_simulation::material::NOISE_BETWEEN_FRAMES;
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
@@ -154,4 +155,79 @@ fn the_module_takes_commands_again_at_the_end() {
     sim.shutdown();
     sim.run_until("the process ends", seconds(10), |sim| sim.stopped.is_some());
     assert!(sim.modem.mux(0).is_none(), "the module has left the mode");
+}
+
+#[test]
+fn what_other_clients_are_sent_is_no_payload_of_a_stream_that_has_ended() {
+    for habit in ["", "mux_end_told_on_first", "mux_end_told_on_first_only", "mux_carrier_never"] {
+        let wiring = wiring().modem(|modem| {
+            modem.quirks.set(habit, true);
+        });
+        let wiring = (0..4).fold(wiring, |wiring, at| {
+            wiring.connect(download(Mode::Transparent, 5_000).at(seconds(2 + 5 * at)))
+        });
+        let beside = Behaviour {
+            says: Says::Drip { bytes: 40, every: millis(20), total: 40_000, seed: 5 },
+            ..Behaviour::source(40_000, 5)
+        };
+        let mut sim = wiring.connect(Connection::new(Mode::Push).far_end(beside)).start();
+        sim.run_to_the_end(seconds(200));
+        for index in 0..5 {
+            assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{habit}, connection {index}");
+            sim.assert_complete(index);
+        }
+    }
+}
+
+#[test]
+fn the_first_channel_is_no_stream_even_if_all_clients_want_one() {
+    let stream = |at| {
+        let far = Behaviour { ends: Ends::Never, ..Behaviour::sink() };
+        Connection::new(Mode::Transparent).at(seconds(at)).far_end(far).leaves(Leaves::After(seconds(30)))
+    };
+    let mut sim = (0..5).fold(wiring(), |wiring, at| wiring.connect(stream(2 + at))).start();
+    sim.run_for(seconds(20));
+    let channels = sim.modem.mux(0).expect("the line has several channels").channels;
+    let streams = channels.map(|channel| channel.is_some_and(|channel| channel.is_stream));
+    assert_eq!(streams, [false, true, true, true]);
+    sim.run_to_the_end(seconds(200));
+}
+
+/// What goes wrong on the line or in the module, and whether clients may have to be reset.
+fn damage() -> Vec<(Fault, bool)> {
+    let mut faults = vec![(Fault::SpoilFrames(1), true), (Fault::SpoilFrames(20), true)];
+    faults.extend([0, 1, 100, 511, 513, 2_000, 32_767].map(|length| (Fault::FalsifyLength(length), true)));
+    faults.extend([1, 3, 40, 500].map(|bytes| (Fault::LoseInFrame(bytes), true)));
+    faults.extend([1, 2, 4].map(|dlci| (Fault::HoldChannel(dlci), true)));
+    faults.extend(NOISE_BETWEEN_FRAMES.map(|noise| (Fault::Noise(0, noise.to_vec()), true)));
+    // Flags between frames are no damage.
+    faults.push((Fault::Noise(0, vec![0xF9; 3_000]), false));
+    faults
+}
+
+#[test]
+fn after_damage_a_stream_is_whole_or_reset_and_new_clients_are_served() {
+    for (fault, may_reset) in damage() {
+        for mode in MODES {
+            let wiring = wiring().connect(download(mode, 60_000)).connect(download(mode, 60_000));
+            let wiring = wiring.connect(upload(mode, 40_000)).connect(download(mode, 5_000).at(seconds(40)));
+            let mut sim = wiring.connect(upload(mode, 5_000).at(seconds(40))).start();
+            sim.run_until("bytes flow", seconds(30), |sim| sim.clients[0].received.len() > 5_000);
+            sim.inject(fault.clone());
+            sim.run_to_the_end(seconds(300));
+            let name = format!("{fault:?}, {mode:?}");
+            for index in 0..2 {
+                match sim.outcome(index) {
+                    Some(Outcome::Reset) => assert!(may_reset, "{name}, connection {index}"),
+                    Some(Outcome::Eof) => sim.assert_complete(index),
+                    other => panic!("{name}, connection {index}: {other:?}"),
+                }
+            }
+            for index in 3..5 {
+                assert_ne!(sim.outcome(index), Some(Outcome::Reset), "{name}, connection {index}");
+                sim.assert_complete(index);
+            }
+            assert!(is_muxed(&sim), "{name}");
+        }
+    }
 }

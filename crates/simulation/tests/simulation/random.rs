@@ -5,7 +5,9 @@
 //! trace. `SIMULATION_RUNS=N` makes more runs than usual, `SIMULATION_FIRST=N` begins with another seed; with
 //! `--nocapture` the sums over all runs are printed. In runs of seeds above 2^32 the core does not know which of the
 //! modem's ports it has. In runs of seeds above 2^33 other programs use the same modem and change its settings, and
-//! modules differ more.
+//! modules differ more. In runs of seeds above 3 * 2^33 one UART carries several channels (CMUX).
+
+mod multiplexed;
 
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
@@ -13,7 +15,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use qssl_core::at::IdSet;
-use qssl_core::settings::{Authentication, Mode, Pem, Recovery, Tls};
+use qssl_core::settings::{Authentication, Cmux, Mode, Pem, Recovery, Tls};
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::OpenFailure;
@@ -41,7 +43,13 @@ fn runs_of_many_seeds() {
         None => {
             let unnamed = UNNAMED_ABOVE + first..UNNAMED_ABOVE + first + UNNAMED_RUNS;
             let shared = SHARED_ABOVE + first..SHARED_ABOVE + first + SHARED_RUNS;
-            (first..first + runs).chain(unnamed).chain(shared).chain(failed_once()).collect()
+            let multiplexed = MULTIPLEXED_ABOVE + first..MULTIPLEXED_ABOVE + first + MULTIPLEXED_RUNS;
+            (first..first + runs)
+                .chain(unnamed)
+                .chain(shared)
+                .chain(multiplexed)
+                .chain(failed_once())
+                .collect()
         }
         Some(_) => (first..first + runs).collect(),
     };
@@ -146,6 +154,9 @@ fn run(wiring: &Wiring, traced: bool) -> Simulation {
         if !has_streams(wiring) {
             sim.assert_nothing_swallowed();
         }
+        if wiring.settings.cmux == Cmux::On {
+            assert!(sim.modem.mux(0).is_some(), "several channels are in use");
+        }
     }
     sim
 }
@@ -213,6 +224,9 @@ fn everybody_reads(wiring: &Wiring) -> bool {
 
 /// The wiring of a seed.
 fn draw(seed: u64) -> Wiring {
+    if seed > MULTIPLEXED_ABOVE {
+        return multiplexed::draw(seed);
+    }
     let chance = &mut Chance::new(seed);
     let mut wiring = Wiring { seed, ..Wiring::new() };
     draw_ports(&mut wiring, chance);
@@ -241,17 +255,21 @@ fn draw(seed: u64) -> Wiring {
             wiring.faults.retain(|(_, fault)| !is_ok(fault));
         }
     }
-    // That no traffic gets through a data session is noticed when opens fail.
-    for at in LATE_CLIENTS {
-        let far_end = Behaviour::source(late_bytes(&wiring), seed);
-        let late = Connection::new(*chance.pick(modes)).at(seconds(at)).far_end(far_end);
-        let patience = seconds(50) + late_work(&wiring);
-        wiring.connections.push(late.limits(|limits| limits.queue_timeout = patience));
-    }
+    draw_late_clients(&mut wiring, modes, chance);
     if seed > SHARED_ABOVE {
         draw_shared_modem(&mut wiring, &mut Chance::new(seed.rotate_left(17)));
     }
     wiring
+}
+
+/// Clients that come after all faults. That no traffic gets through a data session is noticed when opens fail.
+fn draw_late_clients(wiring: &mut Wiring, modes: &[Mode], chance: &mut Chance) {
+    for at in LATE_CLIENTS {
+        let far_end = Behaviour::source(late_bytes(wiring), wiring.seed);
+        let late = Connection::new(*chance.pick(modes)).at(seconds(at)).far_end(far_end);
+        let patience = seconds(50) + late_work(wiring);
+        wiring.connections.push(late.limits(|limits| limits.queue_timeout = patience));
+    }
 }
 
 /// Adds other programs on the modem, changed settings and uncommon modules. They are drawn separately, so that other
@@ -670,6 +688,10 @@ const UNNAMED_ABOVE: u64 = 1 << 32;
 /// Further runs with a modem that other programs use too.
 const SHARED_RUNS: u64 = 500;
 const SHARED_ABOVE: u64 = 1 << 33;
+
+/// Further runs with several channels on one UART.
+const MULTIPLEXED_RUNS: u64 = 200;
+const MULTIPLEXED_ABOVE: u64 = 3 << 33;
 
 /// The emulated modem's first switches, from which every seed draws. Later ones belong to `draw_shared_modem`.
 const COMMON_SWITCHES: usize = 39;
