@@ -190,6 +190,8 @@ impl SharedPort {
             (_, PortInput::Lost) => {
                 self.state = State::Closed;
                 self.end_channels(modem, now);
+                // While the line belonged to no channel, the modem has lost none.
+                modem.port(FIRST, PortInput::Failed { is_missing: false }, now);
             }
             (_, PortInput::Facts(facts)) => {
                 self.facts = facts;
