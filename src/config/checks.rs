@@ -851,11 +851,13 @@ mod tests {
                 "all",
             ];
             match default {
+                "off" if long == "cmux" => typed.push("--cmux=off".to_owned()),
                 "off" => typed.push(format!("--{long}=0")),
                 "no limit"
                 | "rtscts on UARTs"
                 | "pap with --apn-user, else none"
                 | "from this machine's clock"
+                | "512, or 127 if the modem refuses it"
                 | "5s where it is not certain which of the modem's ports is in use, else never" => {}
                 "ipv4" => typed.extend(["--apn=internet".to_owned(), "--pdp-type=ipv4".to_owned()]),
                 default if in_words.contains(&default) => {}
