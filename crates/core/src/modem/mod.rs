@@ -152,7 +152,7 @@ pub enum Sharing {
     /// It has.
     #[default]
     Alone,
-    /// It has until its wire settings are made: then the line is to carry several channels ([`Modem::hand_over`]).
+    /// It has until its wire settings are made; then the line is to carry several channels.
     Wanted,
     /// It is one of several channels of a line: a stream on it is not left by `+++`, and another channel answers what has
     /// become of it.
