@@ -339,14 +339,6 @@ impl Mux {
         self.state = State::Closing { due: self.due_in(LEAVE_WAIT, now) };
     }
 
-    /// The port is closed, or the module has lost its power: nothing that was known holds any more. No event follows.
-    pub fn forget(&mut self, now: Instant) {
-        self.begin_anew(now);
-        self.output.reset();
-        self.events.clear();
-        self.state = State::Plain;
-    }
-
     /// A closed DLCI is opened while the multiplexer runs. [`Event::Opened`] or [`Event::Closed`] follows.
     pub fn open_channel(&mut self, dlci: DlciNumber, now: Instant) {
         if self.is_running() && dlci.index() < self.channels {

@@ -352,7 +352,10 @@ impl SharedPort {
                 return true;
             }
             State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
-                let damage = |mux: &Mux| mux.counters(now).bad_fcs + mux.counters(now).garbage_bytes;
+                let damage = |mux: &Mux| {
+                    let counters = mux.counters(now);
+                    counters.bad_fcs + counters.garbage_bytes
+                };
                 let before = damage(mux);
                 let count = match mux.is_framed() {
                     // A frame at a time: what a channel is sent must not overtake what came before on another.
@@ -488,15 +491,17 @@ impl SharedPort {
 
     /// The line has lost bytes, or carried wrong ones.
     fn line_damaged(&mut self, modem: &mut Modem, now: Instant) {
-        for channel in 0..CHANNELS_MAX {
-            modem.port(channel, PortInput::Garbled { lost: 1, wrong: 0 }, now);
-        }
+        self.tell_channels(&PortInput::Garbled { lost: 1, wrong: 0 }, modem, now);
     }
 
     /// Every channel is gone.
     fn end_channels(&mut self, modem: &mut Modem, now: Instant) {
+        self.tell_channels(&PortInput::Lost, modem, now);
+    }
+
+    fn tell_channels(&self, input: &PortInput, modem: &mut Modem, now: Instant) {
         for channel in 0..CHANNELS_MAX {
-            modem.port(channel, PortInput::Lost, now);
+            modem.port(channel, input.clone(), now);
         }
     }
 

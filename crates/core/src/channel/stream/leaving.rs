@@ -9,7 +9,8 @@
 //!      └── the suspicion was wrong
 //! ```
 //! On a channel that shares its line with others, there is no escape by `+++`: `Flowing ──► Beside ──► ended, or Flowing`
-//! asks another channel, and a leave by DTR that is not answered gives the channel up. Elsewhere, where the stream may go on, the socket's state is asked for before anything that is held counts as
+//! asks another channel, and a leave by DTR that is not answered gives the channel up. Elsewhere, where the stream may go
+//! on, the socket's state is asked for before anything that is held counts as
 //! payload: an `OK` can be in a text of another program.
 
 use std::time::{Duration, Instant};
