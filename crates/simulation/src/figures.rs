@@ -10,7 +10,7 @@ use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::Behaviour;
 
 use crate::Simulation;
-use crate::wiring::{Connection, Leaves, Port, Sends, Wiring, millis, seconds};
+use crate::wiring::{Connection, Port, Sends, Wiring, millis, seconds};
 
 /// The direction of payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +57,7 @@ pub fn least_time_per_chunk(mode: Mode, way: Way, baud: u32, modem: Modem) -> Du
 
 /// Goodput ÷ what the dialogue allows, for one client that always has something to send or to receive.
 pub fn utilisation(mode: Mode, way: Way, baud: u32, modem: Modem) -> f64 {
-    let connection = match way {
-        Way::Up => Connection::new(mode).sends(Sends::Pattern(ENDLESS)),
-        Way::Down => Connection::new(mode).far_end(Behaviour::source(ENDLESS, 7)),
-    };
+    let connection = endless(mode, way);
     let mut sim = wiring(baud, modem).connect(near(connection)).start_quietly();
     let (bytes, time) = steady(&mut sim, way);
     let least = least_time_per_chunk(mode, way, baud, modem).as_secs_f64() * bytes as f64 / CHUNK as f64;
@@ -69,8 +66,7 @@ pub fn utilisation(mode: Mode, way: Way, baud: u32, modem: Modem) -> f64 {
 
 /// Both ways at once in byte/s: on one port, or on two of which the second gets no URCs.
 pub fn both_ways(mode: Mode, baud: u32, ports: usize) -> (f64, f64) {
-    let up = Connection::new(mode).sends(Sends::Pattern(ENDLESS));
-    let down = Connection::new(mode).far_end(Behaviour::source(ENDLESS, 7));
+    let (up, down) = (endless(mode, Way::Up), endless(mode, Way::Down));
     let wiring = wiring(baud, Modem::Instant).ports(paced_ports(ports));
     let mut sim = wiring.connect(near(up)).connect(near(down)).start_quietly();
     sim.run_until_ready();
@@ -87,8 +83,7 @@ pub fn both_ways(mode: Mode, baud: u32, ports: usize) -> (f64, f64) {
 /// What two clients that send and one that receives get at once on a UART with several channels, as shares of the line up
 /// and down. `frame_bytes`: N1.
 pub fn both_ways_multiplexed(mode: Mode, frame_bytes: u16, modem: Modem, answer: Duration) -> (f64, f64) {
-    let up = Connection::new(mode).sends(Sends::Pattern(ENDLESS));
-    let down = Connection::new(mode).far_end(Behaviour::source(ENDLESS, 7));
+    let (up, down) = (endless(mode, Way::Up), endless(mode, Way::Down));
     let wiring = wiring(BAUD, modem).ports([Port::uart()]).cmux();
     let wiring = wiring.settings(|settings| settings.cmux_frame = Some(frame_bytes));
     let wiring = wiring.modem(|config| config.command_latency = answer);
@@ -108,10 +103,7 @@ pub fn both_ways_multiplexed(mode: Mode, frame_bytes: u16, modem: Modem, answer:
 
 /// One way alone on a UART with several channels, in transparent mode, as a share of the line.
 pub fn one_way_multiplexed(way: Way, frame_bytes: u16) -> f64 {
-    let connection = match way {
-        Way::Up => Connection::new(Mode::Transparent).sends(Sends::Pattern(ENDLESS)),
-        Way::Down => Connection::new(Mode::Transparent).far_end(Behaviour::source(ENDLESS, 7)),
-    };
+    let connection = endless(Mode::Transparent, way);
     let wiring = wiring(BAUD, Modem::Instant).ports([Port::uart()]).cmux();
     let wiring = wiring.settings(|settings| settings.cmux_frame = Some(frame_bytes));
     let mut sim = wiring.connect(near(connection)).start_quietly();
@@ -121,54 +113,35 @@ pub fn one_way_multiplexed(way: Way, frame_bytes: u16) -> f64 {
 
 /// Jain's index of three streams over 30 s on one UART.
 pub fn jains_index_of_streams(way: Way) -> f64 {
-    let connection = match way {
-        Way::Up => Connection::new(Mode::Transparent).sends(Sends::Pattern(ENDLESS)),
-        Way::Down => Connection::new(Mode::Transparent).far_end(Behaviour::source(ENDLESS, 7)),
-    };
+    let connection = endless(Mode::Transparent, way);
     let wiring = wiring(BAUD, Modem::Instant).ports([Port::uart()]).cmux();
-    let mut sim = wiring.connect_many(3, &near(connection)).start_quietly();
-    all_open(&mut sim);
-    let before = carried(&sim, way);
-    sim.run_for(seconds(30));
-    let shares: Vec<f64> =
-        carried(&sim, way).iter().zip(&before).map(|(after, before)| (after - before) as f64).collect();
-    let (sum, squares): (f64, f64) = (shares.iter().sum(), shares.iter().map(|share| share * share).sum());
-    sum * sum / (3.0 * squares)
-}
-
-/// How long a transparent connection takes to open and to close on a UART, from the client's arrival to its first byte
-/// and from its leaving to the server's end, with a server that answers at once.
-pub fn open_and_close(is_multiplexed: bool) -> (Duration, Duration) {
-    let echo = Connection::new(Mode::Transparent).sends(Sends::Pattern(64)).far_end(Behaviour::echo());
-    let wiring = wiring(BAUD, Modem::Instant).ports([Port::uart()]);
-    let wiring = if is_multiplexed { wiring.cmux() } else { wiring };
-    let wiring = wiring.connect(near(echo.clone()).at(seconds(10)).leaves(Leaves::After(seconds(20))));
-    let mut sim =
-        wiring.connect(near(echo).at(seconds(60)).leaves(Leaves::After(seconds(20)))).start_quietly();
-    sim.run_until("the second arrives", seconds(100), |sim| sim.clients[1].accepted_at().is_some());
-    let arrived = sim.now;
-    sim.run_until("it is served", seconds(100), |sim| sim.fars[1].memory().opened == 1);
-    let opened = sim.now - arrived;
-    sim.run_for((arrived + seconds(20)).saturating_duration_since(sim.now));
-    let leaves = sim.now;
-    sim.run_until("it ends", seconds(100), |sim| sim.server_saw(1).is_some());
-    (opened, sim.now - leaves)
+    equality(&mut wiring.connect_many(3, &near(connection)).start_quietly(), way)
 }
 
 /// Jain's index of twelve bulk transfers over 30 s at 115200 baud: 1 means equal shares, 1/12 all for one.
 pub fn jains_index(mode: Mode, way: Way) -> f64 {
-    let connection = match way {
-        Way::Up => Connection::new(mode).sends(Sends::Pattern(ENDLESS)),
-        Way::Down => Connection::new(mode).far_end(Behaviour::source(ENDLESS, 7)),
-    };
-    let mut sim = wiring(115_200, Modem::Instant).connect_many(12, &near(connection)).start_quietly();
-    all_open(&mut sim);
-    let before = carried(&sim, way);
+    let connection = endless(mode, way);
+    let wiring = wiring(115_200, Modem::Instant).connect_many(12, &near(connection));
+    equality(&mut wiring.start_quietly(), way)
+}
+
+/// Jain's index of what all connections get in 30 s.
+fn equality(sim: &mut Simulation, way: Way) -> f64 {
+    all_open(sim);
+    let before = carried(sim, way);
     sim.run_for(seconds(30));
     let shares: Vec<f64> =
-        carried(&sim, way).iter().zip(&before).map(|(after, before)| (after - before) as f64).collect();
+        carried(sim, way).iter().zip(&before).map(|(after, before)| (after - before) as f64).collect();
     let (sum, squares): (f64, f64) = (shares.iter().sum(), shares.iter().map(|share| share * share).sum());
-    sum * sum / (12.0 * squares)
+    sum * sum / (shares.len() as f64 * squares)
+}
+
+/// A connection that always has something to send or to receive.
+fn endless(mode: Mode, way: Way) -> Connection {
+    match way {
+        Way::Up => Connection::new(mode).sends(Sends::Pattern(ENDLESS)),
+        Way::Down => Connection::new(mode).far_end(Behaviour::source(ENDLESS, 7)),
+    }
 }
 
 /// The effects of a sparse client and eleven bulk clients on each other.

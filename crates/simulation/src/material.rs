@@ -71,3 +71,9 @@ pub const NOISE_BETWEEN_FRAMES: [&[u8]; 7] = [
     b"\xF9\x0B\xEF\x68\x0B",
     b"\xF9\x0B\xEF\xFE\xFF",
 ];
+
+/// The names of what real modules do differently where a line carries several channels.
+pub fn mux_habits() -> Vec<&'static str> {
+    let names = qssl_modem_emulator::Quirks::SWITCHES.iter().map(|(name, _)| *name);
+    names.filter(|name| name.starts_with("mux_")).collect()
+}

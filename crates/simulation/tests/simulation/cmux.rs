@@ -4,7 +4,7 @@
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Says};
 
-use qssl_simulation::material::NOISE_BETWEEN_FRAMES;
+use qssl_simulation::material::{NOISE_BETWEEN_FRAMES, mux_habits};
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
@@ -61,36 +61,10 @@ fn three_streams_run_beside_commands() {
     }
 }
 
-/// What real modules do differently.
-const HABITS: [&str; 23] = [
-    "mux_final_always",
-    "mux_final_never",
-    "mux_final_in_kind",
-    "mux_wants_poll_clear",
-    "mux_command_bit_set",
-    "mux_answers_sabm_twice",
-    "mux_sends_sabm",
-    "mux_long_msc",
-    "mux_msc_with_break",
-    "mux_awaits_msc_answer",
-    "mux_ring_clears_lines",
-    "mux_freezes_on_long_frame",
-    "mux_exceeds_frame_length",
-    "mux_begins_silently",
-    "mux_carrier_never",
-    "mux_close_by_opener_only",
-    "mux_urcs_everywhere",
-    "mux_urc_key_differs",
-    "mux_end_told_on_first",
-    "mux_end_told_on_first_only",
-    "mux_close_down_unanswered",
-    "mux_wants_command_bit",
-    "mux_needs_pause",
-];
-
 #[test]
 fn what_modules_do_differently_costs_nothing() {
-    for habit in HABITS {
+    assert!(mux_habits().len() >= 23, "what is known of modules");
+    for habit in mux_habits() {
         for mode in MODES {
             let wiring = wiring().modem(|modem| assert!(modem.quirks.set(habit, true), "{habit}"));
             let wiring = wiring.connect(download(mode, 20_000)).connect(upload(mode, 20_000));

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use qssl_core::settings::{Cmux, Mode};
-use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 
 use qssl_simulation::Chance;
-use qssl_simulation::material::{NASTY, NASTY_IN_FRAMES, NOISE_BETWEEN_FRAMES};
+use qssl_simulation::material::{NASTY, NASTY_IN_FRAMES, NOISE_BETWEEN_FRAMES, mux_habits};
 use qssl_simulation::wiring::{Connection, DeviceServer, Fault, Port, Sends, Wiring, millis, seconds};
 
 /// The wiring of a seed.
@@ -71,8 +70,7 @@ fn draw_line(wiring: &mut Wiring, chance: &mut Chance) {
 
 /// What modules do differently in the mode, one to three of it.
 fn draw_habits(wiring: &mut Wiring, chance: &mut Chance) {
-    let habits: Vec<&str> = emulator::Quirks::SWITCHES.iter().map(|(name, _)| *name).collect();
-    let habits: Vec<&str> = habits.into_iter().filter(|name| name.starts_with("mux_")).collect();
+    let habits = mux_habits();
     if !chance.once_in(3) {
         for _ in 0..chance.within(1..=3) {
             let habit: &str = chance.pick::<&str>(&habits);
