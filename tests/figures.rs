@@ -1,9 +1,7 @@
 //! Goal of this test: the figures in the documentation are right, in simulated time and in counts.
 
-use std::time::Duration;
-
 use qssl_core::settings::Mode;
-use qssl_simulation::figures::{self, Modem, Way};
+use qssl_simulation::figures::{self, Clients, Modem, Way};
 use qssl_simulation::wiring::Connection;
 
 const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
@@ -96,14 +94,30 @@ fn channels_of_a_uart_leave_a_stream_what_their_frames_leave() {
 
 #[test]
 fn channels_of_a_uart_carry_both_ways_at_once() {
-    let (up, down) = figures::both_ways_multiplexed(Mode::Transparent, 512, Modem::Instant, Duration::ZERO);
+    let streams = Clients { up: 2, down: 1 };
+    let (up, down) = figures::multiplexed(Mode::Transparent, streams, 512, Modem::Instant);
     assert!(up >= 0.98 && down >= 0.98, "transparent: {up:.3} up, {down:.3} down");
-    for (frame_bytes, up_min, down_min) in [(127, 0.92, 0.92), (512, 0.83, 0.95), (1_509, 0.63, 0.96)] {
-        let (up, down) =
-            figures::both_ways_multiplexed(Mode::Push, frame_bytes, Modem::Instant, Duration::ZERO);
-        println!("push, N1 {frame_bytes}: {up:.3} up, {down:.3} down");
-        assert!(up >= up_min && down >= down_min, "push, N1 {frame_bytes}: {up:.3} up, {down:.3} down");
+    for (senders, frame_bytes, up_min, down_min) in [
+        (2, 127, 0.93, 0.92),
+        (2, 512, 0.92, 0.95),
+        (3, 512, 0.96, 0.95),
+        (2, 1_509, 0.63, 0.96),
+        (3, 1_509, 0.79, 0.96),
+    ] {
+        let clients = Clients { up: senders, down: 1 };
+        let (up, down) = figures::multiplexed(Mode::Push, clients, frame_bytes, Modem::Instant);
+        let what = format!("push, {senders} senders, N1 {frame_bytes}: {up:.3} up, {down:.3} down");
+        println!("{what}");
+        assert!(up >= up_min && down >= down_min, "{what}");
     }
+}
+
+/// Without channels, the module's own time for a prompt and a result leaves 0.82 of the line.
+#[test]
+fn sends_on_two_channels_fill_the_time_that_the_module_needs() {
+    let (up, _) = figures::multiplexed(Mode::Push, Clients { up: 2, down: 0 }, 512, Modem::AsInTheField);
+    println!("push up, two senders, a module with its own times: {up:.3}");
+    assert!(up >= 0.94, "{up:.3}");
 }
 
 #[test]

@@ -80,19 +80,26 @@ pub fn both_ways(mode: Mode, baud: u32, ports: usize) -> (f64, f64) {
     ((after.0 - before.0) / time, (after.1 - before.1) / time)
 }
 
-/// What two clients that send and one that receives get at once on a UART with several channels, as shares of the line up
-/// and down. `frame_bytes`: N1.
-pub fn both_ways_multiplexed(mode: Mode, frame_bytes: u16, modem: Modem, answer: Duration) -> (f64, f64) {
-    let (up, down) = (endless(mode, Way::Up), endless(mode, Way::Down));
+/// Which clients a UART with several channels has, each with endless payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clients {
+    /// Those that send.
+    pub up: usize,
+    /// Those that receive.
+    pub down: usize,
+}
+
+/// What these clients get at once on a UART with several channels, as shares of the line up and down. `frame_bytes`: N1.
+pub fn multiplexed(mode: Mode, clients: Clients, frame_bytes: u16, modem: Modem) -> (f64, f64) {
     let wiring = wiring(BAUD, modem).ports([Port::uart()]).cmux();
     let wiring = wiring.settings(|settings| settings.cmux_frame = Some(frame_bytes));
-    let wiring = wiring.modem(|config| config.command_latency = answer);
-    let wiring = wiring.connect(near(up.clone())).connect(near(up)).connect(near(down));
-    let mut sim = wiring.start_quietly();
+    let wiring = wiring.connect_many(clients.up, &near(endless(mode, Way::Up)));
+    let mut sim = wiring.connect_many(clients.down, &near(endless(mode, Way::Down))).start_quietly();
     all_open(&mut sim);
     let state = |sim: &Simulation| {
-        let up: usize = sim.fars[..2].iter().map(|far| far.memory().read.len()).sum();
-        (up as f64, sim.clients[2].received.len() as f64)
+        let up: usize = sim.fars[..clients.up].iter().map(|far| far.memory().read.len()).sum();
+        let down: usize = sim.clients[clients.up..].iter().map(|client| client.received.len()).sum();
+        (up as f64, down as f64)
     };
     let before = state(&sim);
     sim.run_for(BOTH_WAYS_TIME);

@@ -113,6 +113,8 @@ enum Sending {
     /// FC is set.
     FlowOff {
         since: Instant,
+        /// The module may have lost sight of it, and is asked then.
+        ask: Instant,
     },
     /// RTR went off. Modules do that by mistake, so it counts only until then.
     NotReady {
@@ -181,9 +183,9 @@ impl Attempt {
         self.due
     }
 
-    /// Whether it was not repeated yet.
-    pub fn is_first(&self) -> bool {
-        self.sent == 1
+    /// How often it was sent.
+    pub fn sent(&self) -> u8 {
+        self.sent
     }
 
     /// One more, to be answered by `due`; false: it was the last.
@@ -348,8 +350,8 @@ impl Dlci {
             DlciState::Closing(attempt) => Some(attempt.due),
             DlciState::Open(open) => {
                 let held_until = match open.sending {
-                    Sending::NotReady { until, .. } => Some(until),
-                    Sending::Free | Sending::FlowOff { .. } => None,
+                    Sending::FlowOff { ask: until, .. } | Sending::NotReady { until, .. } => Some(until),
+                    Sending::Free => None,
                 };
                 open.unanswered.map(|attempt| attempt.due).into_iter().chain(held_until).min()
             }
@@ -458,7 +460,7 @@ impl Dlci {
         let was_ready = before.is_none_or(V24::rtr);
         let sending = match open.sending {
             before @ Sending::FlowOff { .. } if lines.flow_is_off() => before,
-            _ if lines.flow_is_off() => Sending::FlowOff { since: now },
+            _ if lines.flow_is_off() => Sending::FlowOff { since: now, ask: now + FLOW_OFF_ASK },
             before @ Sending::NotReady { .. } if !lines.rtr() => before,
             // It counts once: lines that are repeated do not hold data again.
             _ if !lines.rtr() && was_ready => Sending::NotReady { since: now, until: now + NOT_READY_MAX },
@@ -570,12 +572,17 @@ impl Dlci {
                 if attempt.repeat(again) { Some(Effect::Disc { is_polled }) } else { self.closed() }
             }
             DlciState::Open(open) => {
-                if let Sending::NotReady { until, .. } = open.sending
-                    && until <= now
-                {
-                    self.held.by_module += open.sending.lasted(now);
-                    open.sending = Sending::Free;
-                    return Some(Effect::AskAlive);
+                match &mut open.sending {
+                    Sending::NotReady { until, .. } if *until <= now => {
+                        self.held.by_module += open.sending.lasted(now);
+                        open.sending = Sending::Free;
+                        return Some(Effect::AskAlive);
+                    }
+                    Sending::FlowOff { ask, .. } if *ask <= now => {
+                        *ask = now + FLOW_OFF_ASK;
+                        return Some(Effect::AskAlive);
+                    }
+                    _ => {}
                 }
                 let attempt = open.unanswered.as_mut()?;
                 if attempt.repeat(again) {
@@ -634,7 +641,7 @@ impl Sending {
     fn lasted(self, now: Instant) -> Duration {
         match self {
             Sending::Free => Duration::ZERO,
-            Sending::FlowOff { since } | Sending::NotReady { since, .. } => {
+            Sending::FlowOff { since, .. } | Sending::NotReady { since, .. } => {
                 now.saturating_duration_since(since)
             }
         }
@@ -682,6 +689,10 @@ const OUTGOING_LIMIT_BYTES: usize = 2 * 1024;
 
 /// For so long RTR that is off holds data.
 pub const NOT_READY_MAX: Duration = Duration::from_secs(2);
+
+/// A module that has held a channel for so long is asked whether it is still there. FC itself may last for ever: a server
+/// need not read.
+const FLOW_OFF_ASK: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

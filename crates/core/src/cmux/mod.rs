@@ -209,6 +209,8 @@ struct Line {
     byte: Duration,
     /// When what was written has left.
     free_at: Instant,
+    /// Whether data waits for that.
+    is_paced: bool,
 }
 
 /// A frame whose rest does not come, or garbage that no frame follows.
@@ -241,11 +243,17 @@ impl Mux {
             stalled_since: None,
             stopped_since: None,
             output: ByteQueue::with_step(frame_max.max(PROBE_FLAGS) + CONTROL_LIMIT_BYTES, 512),
-            line: Line { byte: Duration::from_secs(10) / baud.max(BAUD_MIN), free_at: now },
+            line: Line { byte: Duration::from_secs(10) / baud.max(BAUD_MIN), free_at: now, is_paced: false },
             events: VecDeque::new(),
             test: *b"q\0\0",
             counters: MuxCounters::default(),
         }
+    }
+
+    /// The line has the speed that it was made with: data is framed only when what was written has nearly left, so that a
+    /// command of another channel has only one frame in front of it.
+    pub fn pace(&mut self) {
+        self.line.is_paced = true;
     }
 
     // What it knows.
@@ -314,7 +322,7 @@ impl Mux {
     }
 
     /// Whether the module is in multiplexer mode is to be found out: enough flags to end any frame, TEST, and an `AT` on
-    /// channel 1, twice. Does nothing while the multiplexer is on its way or running.
+    /// channel 1, twice, and SABM on DLCI 0 at last. Does nothing while the multiplexer is on its way or running.
     pub fn probe(&mut self, now: Instant) {
         if matches!(self.state, State::Plain | State::Found | State::Lost(_)) {
             self.begin_anew(now);
@@ -365,11 +373,6 @@ impl Mux {
         self.apply(dlci, effect, now);
     }
 
-    /// The user doubts that the module is still in multiplexer mode, as a command was not answered: it is asked.
-    pub fn ask_alive(&mut self, now: Instant) {
-        self.ask(Why::Silence, now);
-    }
-
     // Bytes of the line.
 
     /// Takes bytes that the line received, and returns how many.
@@ -400,7 +403,7 @@ impl Mux {
                 false => Pause::None,
             };
         }
-        self.fill_output();
+        self.fill_output(now);
         count
     }
 
@@ -417,7 +420,7 @@ impl Mux {
         self.output.consume(count);
         let latest = now + self.line.takes(AHEAD_MAX_BYTES);
         self.line.free_at = (self.line.free_at.max(now) + self.line.takes(count)).min(latest);
-        self.fill_output();
+        self.fill_output(now);
     }
 
     // Bytes of a DLCI.
@@ -446,9 +449,9 @@ impl Mux {
     }
 
     /// Bytes to be sent on a DLCI. Returns how many it took.
-    pub fn send_bytes(&mut self, dlci: DlciNumber, bytes: &[u8]) -> usize {
+    pub fn send_bytes(&mut self, dlci: DlciNumber, bytes: &[u8], now: Instant) -> usize {
         let count = self.dlcis[dlci.index()].send(bytes);
-        self.fill_output();
+        self.fill_output(now);
         count
     }
 
@@ -469,8 +472,10 @@ impl Mux {
             Pause::Until(until) | Pause::Over(until) => Some(until),
         };
         let stall = self.stalled_since.map(|since| since + STALL_MAX);
+        let has_data = self.output.is_empty() && self.dlcis.iter().any(|dlci| !dlci.next_frame().is_empty());
+        let data = self.data_due().filter(|_| has_data && self.may_send_data());
         let dlcis = self.dlcis.iter().filter_map(Dlci::next_deadline);
-        dlcis.chain(state).chain(pause).chain(stall).min()
+        dlcis.chain(state).chain(pause).chain(stall).chain(data).min()
     }
 
     /// Time has passed. Nothing happens before [`Mux::next_deadline`].
@@ -484,15 +489,15 @@ impl Mux {
         }
         match &mut self.state {
             State::Probing(attempt) if attempt.due() <= now => {
-                if attempt.is_first() {
-                    self.send_probe();
-                    let due = self.due_in(PROBE_WAIT, now);
-                    if let State::Probing(attempt) = &mut self.state {
-                        attempt.repeat(due);
-                    }
-                } else {
-                    self.end(State::Plain, Event::NotFound, now);
+                let mut attempt = *attempt;
+                match attempt.sent() {
+                    1 => self.send_probe(),
+                    // Where DLCI 0 was never opened, some modules answer to nothing else.
+                    2 => self.send(0, Kind::Sabm, Poll::Set, &[]),
+                    _ => return self.end(State::Plain, Event::NotFound, now),
                 }
+                attempt.repeat(self.due_in(PROBE_WAIT, now));
+                self.state = State::Probing(attempt);
             }
             State::Opening(opening) if opening.due() <= now => match opening.repeat(due) {
                 Ok(()) => self.send(0, Kind::Sabm, Poll::Set, &[]),
@@ -507,7 +512,7 @@ impl Mux {
             _ => {}
         }
         self.continue_opening(now);
-        self.fill_output();
+        self.fill_output(now);
     }
 
     // Its transitions.
@@ -680,7 +685,7 @@ impl Mux {
             }
             Some(Effect::Changed(lines)) => self.events.push_back(Event::Lines(dlci, lines)),
         }
-        self.fill_output();
+        self.fill_output(now);
     }
 
     // Frames to the module.
@@ -724,22 +729,28 @@ impl Mux {
     }
 
     /// Data is framed, never more ahead than one longest frame, so that a command need not wait for more.
-    fn fill_output(&mut self) {
+    fn fill_output(&mut self, now: Instant) {
         let frame_max = self.frame_size + OVERHEAD_BYTES;
-        let credit = frame_max as u64;
-        while self.may_send_data() {
+        while self.may_send_data() && self.data_due().is_none_or(|due| due <= now) {
             let ready = (0..self.channels).filter(|index| !self.dlcis[*index].next_frame().is_empty());
-            let Some(index) = ready.min_by_key(|index| self.turns.rank(*index, credit)) else { return };
+            let rank = |index: &usize| self.turns.rank(*index, self.dlcis[*index].unsent());
+            let Some(index) = ready.min_by_key(rank) else { return };
             let bytes = self.dlcis[index].next_frame();
             let count = bytes.len();
-            let is_ahead = !self.output.is_empty() && self.output.len() + count + OVERHEAD_BYTES > frame_max;
+            let is_ahead = !self.output.is_empty()
+                && (self.line.is_paced || self.output.len() + count + OVERHEAD_BYTES > frame_max);
             if is_ahead || !encode(index as u8 + 1, Kind::Uih, Poll::Clear, bytes, &mut self.output) {
                 return;
             }
+            self.turns.served(index, self.dlcis[index].unsent(), count + OVERHEAD_BYTES);
             self.dlcis[index].framed(count);
-            self.turns.served(index, count + OVERHEAD_BYTES, credit);
             self.counters.frames_out += 1;
         }
+    }
+
+    /// When data may be framed.
+    fn data_due(&self) -> Option<Instant> {
+        if self.line.is_paced { self.line.free_at.checked_sub(AHEAD) } else { None }
     }
 
     fn may_send_data(&self) -> bool {
@@ -835,6 +846,9 @@ const READ_ONCE_MORE: Duration = Duration::from_millis(50);
 
 /// Control frames that wait to be sent, beside a frame of data.
 const CONTROL_LIMIT_BYTES: usize = 1024;
+
+/// On a line of known speed, the next frame of data is written so long before the last one has left.
+const AHEAD: Duration = Duration::from_millis(5);
 
 /// So much can wait in the kernel or a device server after it was written.
 const AHEAD_MAX_BYTES: usize = 8 * 1024;

@@ -56,6 +56,9 @@ impl Mux {
 
     /// Whether it is one of the questions that find out whether the module is there. Its answers look different.
     fn is_echo(&self, frame: &Frame<'_>) -> bool {
+        if matches!(self.state, State::Probing(_)) && frame.dlci == 0 && frame.kind == Kind::Sabm {
+            return true;
+        }
         let is_information = matches!(frame.kind, Kind::Uih | Kind::Ui);
         let own_test = Message::command(Type::Test, &self.test);
         let is_test = frame.dlci == 0

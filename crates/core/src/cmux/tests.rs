@@ -441,7 +441,7 @@ fn bytes_pass_both_ways_in_frames_of_at_most_n1() {
     let mut sent = Vec::new();
     let mut rest = &bytes[..];
     while !rest.is_empty() || !bench.mux.output().is_empty() {
-        rest = &rest[bench.mux.send_bytes(dlci(2), rest)..];
+        rest = &rest[bench.mux.send_bytes(dlci(2), rest, bench.now)..];
         assert!(bench.mux.output().len() <= 127 + OVERHEAD_BYTES);
         sent.extend_from_slice(bench.mux.output());
         bench.mux.written(bench.mux.output().len(), bench.now);
@@ -468,7 +468,7 @@ fn a_smaller_n1_that_the_module_asks_for_is_kept() {
     let mut bench = Bench::running(127);
     bench.hear(&says("UIH 0 0x8311020000001f000302"));
     bench.sent();
-    bench.mux.send_bytes(dlci(2), &[b'x'; 40]);
+    bench.mux.send_bytes(dlci(2), &[b'x'; 40], bench.now);
     assert_eq!(bench.sent(), [format!("UIH 2 {}", "x".repeat(31)), format!("UIH 2 {}", "x".repeat(9))]);
 }
 
@@ -481,10 +481,10 @@ fn a_command_waits_for_one_frame_and_streams_share_the_line() {
         for number in 2..=4 {
             // One stream has its bytes in small pieces.
             let count = if number == 3 { 100 } else { 512 };
-            while bench.mux.send_bytes(dlci(number), &vec![number; count]) > 0 {}
+            while bench.mux.send_bytes(dlci(number), &vec![number; count], bench.now) > 0 {}
         }
         if round % 50 == 49 {
-            bench.mux.send_bytes(dlci(1), b"AT+CSQ\r");
+            bench.mux.send_bytes(dlci(1), b"AT+CSQ\r", bench.now);
             let mut before = bench.mux.output().len();
             if read(bench.mux.output()).iter().any(|frame| frame.starts_with("UIH 1")) {
                 before = 0;
@@ -511,7 +511,7 @@ fn a_command_waits_for_one_frame_and_streams_share_the_line() {
 #[test]
 fn control_goes_before_data_after_the_frame_on_its_way() {
     let mut bench = Bench::running(127);
-    bench.mux.send_bytes(dlci(2), &[b'x'; 254]);
+    bench.mux.send_bytes(dlci(2), &[b'x'; 254], bench.now);
     // The first frame has left in part.
     let begun = bench.mux.output()[..20].to_vec();
     bench.mux.written(20, bench.now);
@@ -528,8 +528,8 @@ fn fc_holds_one_channel_and_fcoff_all_of_them() {
     let mut bench = Bench::running(127);
     // FC on channel 2.
     bench.hear(&says("UIH 0 0xe3050b0f"));
-    assert_eq!(bench.mux.send_bytes(dlci(2), b"held"), 4);
-    bench.mux.send_bytes(dlci(3), b"free");
+    assert_eq!(bench.mux.send_bytes(dlci(2), b"held", bench.now), 4);
+    bench.mux.send_bytes(dlci(3), b"free", bench.now);
     assert_eq!(bench.sent(), ["answer MSC 2 0f", "UIH 3 free"]);
     bench.wait(5 * SECOND);
     bench.hear(&says("UIH 0 0xe3050b0d"));
@@ -538,8 +538,8 @@ fn fc_holds_one_channel_and_fcoff_all_of_them() {
     assert_eq!((held.by_module, held.by_us), (5 * SECOND, Duration::ZERO));
     // FCoff, twice.
     bench.hear(&[says("UIH 0 0x6301"), says("UIH 0 0x6301")].concat());
-    bench.mux.send_bytes(dlci(2), b"a");
-    bench.mux.send_bytes(dlci(1), b"b");
+    bench.mux.send_bytes(dlci(2), b"a", bench.now);
+    bench.mux.send_bytes(dlci(1), b"b", bench.now);
     assert_eq!(bench.sent(), ["answer FlowOff"; 2]);
     bench.wait(SECOND);
     bench.hear(&says("UIH 0 0xa301"));
@@ -554,7 +554,7 @@ fn rtr_that_is_off_holds_for_two_seconds_and_then_the_module_is_asked() {
     let mut bench = Bench::running(127);
     // RTC and RTR are off, as on a ring.
     bench.hear(&says("UIH 0 0xe3050b01"));
-    bench.mux.send_bytes(dlci(2), b"held");
+    bench.mux.send_bytes(dlci(2), b"held", bench.now);
     assert_eq!(bench.sent(), ["answer MSC 2 01"]);
     bench.wait(millis(1_900));
     // Told once more, it does not hold for longer.
@@ -563,11 +563,11 @@ fn rtr_that_is_off_holds_for_two_seconds_and_then_the_module_is_asked() {
     bench.wait(millis(200));
     assert_eq!(bench.sent(), ["TEST", "UIH 2 held"]);
     bench.hear(&says("UIH 0 0xe3050b01"));
-    bench.mux.send_bytes(dlci(2), b"more");
+    bench.mux.send_bytes(dlci(2), b"more", bench.now);
     assert_eq!(bench.sent(), ["answer MSC 2 01", "UIH 2 more"]);
     assert_eq!(bench.mux.dlci(dlci(2)).held(bench.now).by_module, NOT_READY);
     bench.hear(&[says("UIH 0 0xe3050b0d"), says("UIH 0 0xe3050b05")].concat());
-    bench.mux.send_bytes(dlci(2), b"held");
+    bench.mux.send_bytes(dlci(2), b"held", bench.now);
     assert_eq!(bench.sent(), ["answer MSC 2 0d", "answer MSC 2 05"], "it went off once more");
 }
 
@@ -657,7 +657,7 @@ fn three_held_streams_take_no_more_memory_than_allowed() {
             for number in 2..=4 {
                 let data = says(&format!("UIH {number} {}", "x".repeat(frame_size)));
                 bench.mux.received(&data, bench.now);
-                while bench.mux.send_bytes(dlci(number), &vec![0; frame_size]) > 0 {}
+                while bench.mux.send_bytes(dlci(number), &vec![0; frame_size], bench.now) > 0 {}
             }
         }
         let memory = bench.mux.memory_bytes();
@@ -712,7 +712,7 @@ fn a_channel_is_closed_by_either_side_and_what_came_before_is_kept() {
     assert_eq!(bench.sent(), ["UA 2", "DM 2"]);
     assert_eq!(bench.events(), [Event::Closed(dlci(2))]);
     assert_eq!(bench.mux.incoming(dlci(2)), b"last");
-    assert_eq!(bench.mux.send_bytes(dlci(2), b"x"), 0);
+    assert_eq!(bench.mux.send_bytes(dlci(2), b"x", bench.now), 0);
     // Some modules answer DISC only if P/F is clear.
     bench.mux.close_channel(dlci(3), bench.now);
     assert_eq!(hex(&bench.sent_bytes())[..6], *"f90f53");
@@ -760,7 +760,7 @@ fn after_words_of_a_reset_no_payload_leaves_and_the_line_is_given_back() {
     for words in ["\r\nRDY\r\n", "\r\n+CFUN: 1\r\n", "\r\nAPP RDY\r\n", "\r\nPOWERED DOWN\r\n"] {
         let mut bench = Bench::running(127);
         bench.hear(words.as_bytes());
-        bench.mux.send_bytes(dlci(2), b"AT+CFUN=0\r");
+        bench.mux.send_bytes(dlci(2), b"AT+CFUN=0\r", bench.now);
         assert_eq!(bench.sent(), ["TEST", "MSC 1 0d"]);
         bench.wait(millis(1_200));
         assert_eq!(bench.events(), [Event::Text(words.trim().to_owned()), Event::Lost(Lost::Rebooted)]);
@@ -773,7 +773,7 @@ fn after_words_of_a_reset_no_payload_leaves_and_the_line_is_given_back() {
 fn words_of_a_reset_count_for_nothing_if_the_module_still_answers() {
     let mut bench = Bench::running(127);
     bench.hear(b"\r\nRDY\r\n");
-    bench.mux.send_bytes(dlci(2), b"payload");
+    bench.mux.send_bytes(dlci(2), b"payload", bench.now);
     assert_eq!(bench.sent(), ["TEST", "MSC 1 0d"]);
     // Payload could be an echo.
     bench.hear(&says("UIH 2 payload"));
@@ -788,7 +788,7 @@ fn words_of_a_reset_count_for_nothing_if_the_module_still_answers() {
 fn other_text_makes_it_ask_and_payload_goes_on() {
     let mut bench = Bench::running(127);
     bench.hear(b"\r\n+CME ERROR: 3\r\n");
-    bench.mux.send_bytes(dlci(2), b"payload");
+    bench.mux.send_bytes(dlci(2), b"payload", bench.now);
     assert_eq!(bench.sent(), ["TEST", "UIH 2 payload"]);
     bench.wait(SECOND * 2);
     bench.sent();
@@ -838,9 +838,23 @@ fn a_reset_in_the_middle_of_noise_is_noticed_by_the_silence_after_it() {
 }
 
 #[test]
+fn a_module_that_holds_one_channel_for_long_is_asked_while_others_carry_data() {
+    let mut bench = Bench::running(127);
+    bench.hear(&says("UIH 0 0xe3050b8f"));
+    bench.sent();
+    for second in 1..=25 {
+        bench.hear(&says("UIH 3 data"));
+        bench.wait(SECOND);
+        let asked: &[&str] = if second % 10 == 0 { &["TEST"] } else { &[] };
+        assert_eq!(bench.sent(), asked, "after {second} s");
+        bench.answer("TEST");
+    }
+}
+
+#[test]
 fn a_module_that_sends_everything_back_is_lost() {
     let mut bench = Bench::running(127);
-    bench.mux.ask_alive(bench.now);
+    bench.wait(10 * SECOND);
     let echo = bench.sent_bytes();
     bench.mux.received(&echo, bench.now);
     assert_eq!(bench.events(), [Event::Lost(Lost::Echo)]);
@@ -876,7 +890,7 @@ fn a_host_that_stood_still_reads_before_it_gives_a_frame_up() {
 #[test]
 fn it_is_left_by_disc_and_cld_and_what_comes_after_is_the_callers() {
     let mut bench = Bench::running(127);
-    bench.mux.send_bytes(dlci(2), b"begun");
+    bench.mux.send_bytes(dlci(2), b"begun", bench.now);
     let begun = bench.mux.output()[..3].to_vec();
     bench.mux.written(3, bench.now);
     bench.mux.leave(bench.now);
@@ -903,7 +917,7 @@ fn cld_that_is_not_answered_is_waited_for_one_second() {
 #[test]
 fn a_module_that_leaves_gets_its_answer() {
     let mut bench = Bench::running(127);
-    bench.mux.send_bytes(dlci(2), b"payload");
+    bench.mux.send_bytes(dlci(2), b"payload", bench.now);
     bench.mux.received(&says("UIH 0 0xc301"), bench.now);
     assert_eq!(bench.events(), [Event::Lost(Lost::LeftByModule)]);
     assert_eq!(bench.sent(), ["answer CloseDown"], "and no payload");
@@ -941,7 +955,20 @@ fn a_multiplexer_that_runs_is_found_and_opened_anew_or_left() {
 }
 
 #[test]
-fn a_probe_without_answer_ends_after_two_attempts_and_an_echo_is_no_answer() {
+fn a_module_whose_dlci_0_was_never_opened_is_found_by_sabm() {
+    let mut bench = Bench::new(127);
+    bench.mux.probe(bench.now);
+    for _ in 0..2 {
+        assert!(bench.sent_bytes().starts_with(&[FLAG; 1516]));
+        bench.wait(millis(500));
+    }
+    assert_eq!(bench.sent(), ["SABM 0"]);
+    bench.hear(&says("UA 0"));
+    assert_eq!(bench.events(), [Event::Found]);
+}
+
+#[test]
+fn a_probe_without_answer_ends_after_three_attempts_and_an_echo_is_no_answer() {
     for echoes in [false, true] {
         let mut bench = Bench::new(127);
         let start = bench.now;
@@ -956,8 +983,8 @@ fn a_probe_without_answer_ends_after_two_attempts_and_an_echo_is_no_answer() {
             }
             bench.wait(millis(10));
         }
-        assert_eq!(attempts, 2);
-        assert!((millis(600)..millis(1_000)).contains(&(bench.now - start)), "{:?}", bench.now - start);
+        assert_eq!(attempts, 3);
+        assert!((millis(900)..millis(1_300)).contains(&(bench.now - start)), "{:?}", bench.now - start);
         assert_eq!(bench.events().last(), Some(&Event::NotFound));
     }
 }
@@ -970,7 +997,7 @@ fn answers_are_not_late_on_a_slow_line() {
     bench.module_answers();
     // Eight frames wait in the kernel before the question.
     for _ in 0..8 {
-        bench.mux.send_bytes(dlci(2), &[0; 512]);
+        bench.mux.send_bytes(dlci(2), &[0; 512], bench.now);
         bench.mux.written(bench.mux.output().len(), bench.now);
     }
     bench.mux.set_dtr(dlci(1), false, bench.now);
@@ -1030,7 +1057,7 @@ fn no_input_panics_or_takes_more_than_its_limit() {
                 1 if chance.below(4) == 0 => bench.mux.probe(bench.now),
                 2 if chance.below(8) == 0 => bench.mux.leave(bench.now),
                 3 => bench.module_answers_anything(),
-                4 => drop(bench.mux.send_bytes(dlci(number), &vec![7; chance.below(3000)])),
+                4 => drop(bench.mux.send_bytes(dlci(number), &vec![7; chance.below(3000)], bench.now)),
                 5 => bench.mux.set_dtr(dlci(number), chance.below(2) == 0, bench.now),
                 6 => bench.mux.close_channel(dlci(number), bench.now),
                 7 => bench.mux.open_channel(dlci(number), bench.now),

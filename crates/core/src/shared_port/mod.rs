@@ -36,8 +36,6 @@ pub struct SharedPort {
     baud: u32,
     /// What came and was not taken yet.
     input: ByteQueue,
-    /// When what was written has left the line, by its speed.
-    line_free_at: Instant,
     /// The settings that were changed for the channels, to be put back at the end.
     changed: Vec<Changed>,
     /// How often in a row the mode was entered, and no frame was answered.
@@ -102,7 +100,6 @@ impl SharedPort {
             facts: PortFacts::default(),
             baud: settings.baud,
             input: ByteQueue::new(READ_BYTES),
-            line_free_at: now,
             changed: Vec::new(),
             failures: 0,
             actions: VecDeque::new(),
@@ -140,7 +137,6 @@ impl SharedPort {
             State::Closed => &[],
             State::Plain => modem.port_output(FIRST),
             State::Probing(Probe::Plain { output, .. }, _) | State::Starting(_, output) => output,
-            State::Muxed(_) | State::Leaving(..) if self.paced_until().is_some() => &[],
             State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
                 mux.output()
             }
@@ -159,17 +155,7 @@ impl SharedPort {
                 mux.written(count, now);
             }
         }
-        let bits = 10 * count as u64;
-        let wire_time = Duration::from_micros(bits * 1_000_000 / u64::from(self.baud.max(1)));
-        self.line_free_at = self.line_free_at.max(now) + wire_time;
         self.settle(modem, now);
-    }
-
-    /// Until when nothing is written, so that a command of another channel has only the frame on the line in front of
-    /// it, and not what the system has queued.
-    fn paced_until(&self) -> Option<Instant> {
-        let until = self.line_free_at.checked_sub(AHEAD).unwrap_or(self.now);
-        (self.facts.is_paced && until > self.now).then_some(until)
     }
 
     /// Whether one channel has the line alone.
@@ -184,7 +170,6 @@ impl SharedPort {
         match (&mut self.state, input) {
             (_, PortInput::Opened(facts)) => {
                 self.facts = facts;
-                self.line_free_at = now;
                 self.probe(Then::Begin, now);
             }
             (_, PortInput::Lost) => {
@@ -223,8 +208,7 @@ impl SharedPort {
             State::Probing(Probe::Plain { due, .. }, _) => Some(*due),
             State::Starting(starting, _) => Some(starting.deadline()),
             State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
-                let pace = self.paced_until().filter(|_| !mux.output().is_empty());
-                mux.next_deadline().into_iter().chain(pace).min()
+                mux.next_deadline()
             }
         }
     }
@@ -393,7 +377,7 @@ impl SharedPort {
             }
             let count = modem.port_output(channel).len().min(mux.room(dlci));
             if count > 0 {
-                mux.send_bytes(dlci, &modem.port_output(channel)[..count]);
+                mux.send_bytes(dlci, &modem.port_output(channel)[..count], now);
                 modem.port_written(channel, count, now);
                 moves = true;
             }
@@ -423,7 +407,11 @@ impl SharedPort {
     }
 
     fn new_mux(&self, frame_bytes: u16, now: Instant) -> Box<Mux> {
-        Box::new(Mux::new(usize::from(frame_bytes), CHANNELS_MAX, self.baud, now))
+        let mut mux = Mux::new(usize::from(frame_bytes), CHANNELS_MAX, self.baud, now);
+        if self.facts.is_paced {
+            mux.pace();
+        }
+        Box::new(mux)
     }
 
     /// The first channel has the line alone.
@@ -654,9 +642,6 @@ const FIRST: usize = 0;
 
 /// The most that is read at once, in bytes.
 const READ_BYTES: usize = 4 * 1024;
-
-/// So much may be on its way to the line when more is written.
-const AHEAD: Duration = Duration::from_millis(5);
 
 /// Asks a module that takes commands.
 const ASK: &[u8] = b"AT\r";

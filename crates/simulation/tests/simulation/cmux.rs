@@ -208,8 +208,7 @@ fn after_damage_a_stream_is_whole_or_reset_and_new_clients_are_served() {
 
 #[test]
 fn a_port_that_is_lost_while_the_mode_begins_is_opened_again() {
-    // Later the module may have taken AT+CMUX.
-    for at in (0..=200).step_by(10) {
+    for at in (0..=1_000).step_by(10) {
         let wiring = wiring().connect(download(Mode::Push, 5_000).at(seconds(20)));
         let mut sim = wiring.fault(millis(at), Fault::LosePort(0, seconds(2))).start();
         sim.run_to_the_end(seconds(120));
