@@ -461,8 +461,11 @@ impl Modem {
                 self.setup.profile().name
             );
         }
+        // Until it is known which port pushes its bytes, it may be the one that has opened it.
+        let leaves_ports_out = self.leaves_ports_out();
         let socket = &mut self.sockets[id.index()];
-        let by_its_port = socket.listening.port().is_none_or(|on| on == port);
+        let by_its_port = socket.listening.port().is_none_or(|on| on == port)
+            && (!leaves_ports_out || socket.opened_by() == Some(port));
         socket.mode_switched(worked, by_its_port, now);
     }
 }

@@ -732,4 +732,5 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (8_611_044_260, "the same, where the module sleeps"),
     (8_612_004_422, "the answer about a socket lost in an SMS without a text, and the socket taken for closed"),
     (8_611_024_026, "an end and the words of a push in a stream's payload: the real end went to a push client"),
+    (8_920_054_801, "what was pushed before the switch to buffer mode, which another port had answered, taken for announced"),
 ];
