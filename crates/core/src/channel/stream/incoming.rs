@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::leaving::Escapes;
+use super::leaving::{Escapes, Shown};
 use super::sent::Sent;
 use super::words::{self, ENDS, Ends, Lines, OK, find, find_last, is_all_unsolicited, is_unsolicited};
 use super::{Ended, Reason};
@@ -284,14 +284,15 @@ impl Incoming {
     }
 
     /// The modem left data mode by itself: what is payload, and what are its words, by what became of the escapes.
-    /// `is_confirmed`: another channel has reported that the socket is not connected.
+    /// `shown`: what other channels have shown.
     pub fn take_ended(
         &mut self,
         socket: Option<SocketId>,
         escapes: Escapes,
-        is_confirmed: bool,
+        shown: Shown,
         terminators: Ends,
     ) -> Ended {
+        let is_confirmed = shown != Shown::Nothing;
         let delivered = self.delivered_tail.len();
         // More may wait for room in the port.
         let is_all = !is_confirmed || self.room() > 0;
@@ -358,9 +359,13 @@ impl Incoming {
         // that end be.
         let is_noisy = is_confirmed
             && Lines::of(&words).any(|(_, line)| !matches!(line.first(), Some(b'\r' | b'\n' | 0x21..0x7F)));
+        // A module that has told the end by another channel may tell it there alone: then what looks like it here is
+        // payload. The end and nothing else is taken for the module's, as some tell it by both.
+        let is_doubled = shown == Shown::Told && words != ENDS[0];
         // Of two ends in a row the first may have been payload; and what was delivered cannot be taken back.
         let certain = is_whole
             && !is_noisy
+            && !is_doubled
             && is_all
             && !is_echoed
             && !escapes.may_be_answered

@@ -35,6 +35,8 @@ pub struct Leaving {
     exit: Exit,
     /// When another channel was last asked.
     asked_beside: Option<Instant>,
+    /// The words of an end have come by another channel.
+    is_told_beside: bool,
     /// Since then the port is deliberately not read.
     paused_since: Option<Instant>,
 }
@@ -120,6 +122,17 @@ pub struct Escapes {
     pub is_unanswered: bool,
 }
 
+/// What other channels have shown of a stream's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Nothing.
+    Nothing,
+    /// The socket is not connected.
+    State,
+    /// The same, and the words of the end have come there.
+    Told,
+}
+
 /// What the modem answers when it is asked for the state of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StateAnswer {
@@ -146,6 +159,7 @@ impl Leaving {
             ok_from: None,
             exit,
             asked_beside: None,
+            is_told_beside: false,
             paused_since: None,
         }
     }
@@ -239,6 +253,7 @@ impl Leaving {
 
     /// It has answered that the socket is connected: the stream goes on.
     pub fn goes_on(&mut self) {
+        self.is_told_beside = false;
         if self.is_asking_beside() {
             self.stage = Stage::Flowing;
         }
@@ -266,14 +281,24 @@ impl Leaving {
         self.stage = Stage::HungUp { until: now + tail, latest: now + OVERTAKEN_MAX, tail };
     }
 
-    /// Whether another channel has shown that it is over.
-    pub fn is_confirmed(&self) -> bool {
-        self.exit == Exit::Beside && matches!(self.stage, Stage::HungUp { .. })
+    /// The words of an end have come by another channel.
+    pub fn told_beside(&mut self, now: Instant) {
+        self.is_told_beside = true;
+        self.may_be_over(now);
+    }
+
+    /// What other channels have shown of its end.
+    pub fn shown(&self) -> Shown {
+        match (self.exit, self.stage) {
+            (Exit::Beside, Stage::HungUp { .. }) if self.is_told_beside => Shown::Told,
+            (Exit::Beside, Stage::HungUp { .. }) => Shown::State,
+            _ => Shown::Nothing,
+        }
     }
 
     /// The modem's last words come, or are all there.
     pub fn last_words_come(&mut self, are_all: bool, now: Instant) {
-        let is_confirmed = self.is_confirmed();
+        let is_confirmed = self.shown() != Shown::Nothing;
         if let Stage::HungUp { until, latest, tail } = &mut self.stage {
             *until = if are_all && !is_confirmed { now } else { (*latest).min(now + *tail) };
         }

@@ -313,14 +313,14 @@ impl Stream {
     /// What was held back when the modem left data mode by itself.
     pub fn take_ended(&mut self) -> Ended {
         let escapes = self.leaving.escapes(self.socket, &self.incoming);
-        let is_confirmed = self.leaving.is_confirmed();
-        self.incoming.take_ended(self.socket, escapes, is_confirmed, self.outgoing.ends())
+        let shown = self.leaving.shown();
+        self.incoming.take_ended(self.socket, escapes, shown, self.outgoing.ends())
     }
 
     /// Another channel has reported something that may be the end of this stream.
     pub fn may_be_over(&mut self, now: Instant) {
         if self.leaving.exit() == Exit::Beside {
-            self.leaving.may_be_over(now);
+            self.leaving.told_beside(now);
         }
     }
 

@@ -791,6 +791,22 @@ fn noise_after_the_words_of_an_end_shows_that_they_may_be_payload() {
 }
 
 #[test]
+fn where_the_end_was_told_by_another_channel_it_is_taken_for_the_modules_only_if_nothing_follows_it() {
+    let closed = "\r\n+QSSLURC: \"closed\",0\r\n";
+    for (is_told, after, certain) in [(true, "", true), (true, closed, false), (false, closed, true)] {
+        let (mut mode, now) = beside();
+        receive(&mut mode, format!("text\r\nNO CARRIER\r\n{after}").as_bytes(), now);
+        if is_told {
+            mode.may_be_over(now);
+        }
+        let (_, now) = next(&mut mode);
+        mode.told_beside(Some(false), TURN, now);
+        assert_eq!(next(&mut mode).0, Next::Ended);
+        assert_eq!(mode.take_ended().certain, certain, "told: {is_told}, then {after:?}");
+    }
+}
+
+#[test]
 fn a_stream_that_nobody_answers_for_is_given_up() {
     let (mut mode, now) = beside();
     receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
