@@ -57,6 +57,8 @@ pub struct Mux {
     output: ByteQueue,
     line: Line,
     events: VecDeque<Event>,
+    /// The bad frames and the garbage that [`Mux::take_damage`] has told of.
+    damage_told: u64,
     /// The last TEST.
     test: [u8; 3],
     counters: MuxCounters,
@@ -245,6 +247,7 @@ impl Mux {
             output: ByteQueue::with_step(frame_max.max(PROBE_FLAGS) + CONTROL_LIMIT_BYTES, 512),
             line: Line { byte: Duration::from_secs(10) / baud.max(BAUD_MIN), free_at: now, is_paced: false },
             events: VecDeque::new(),
+            damage_told: 0,
             test: *b"q\0\0",
             counters: MuxCounters::default(),
         }
@@ -289,6 +292,15 @@ impl Mux {
             stopped: self.counters.stopped + stopped,
             ..self.counters
         }
+    }
+
+    /// Whether bytes of a running line were lost or wrong since the last call. Nothing shows whose they were. To be asked
+    /// before anything is consumed.
+    pub fn take_damage(&mut self) -> bool {
+        let counters = self.decoder.counters();
+        let damage = counters.bad_fcs + counters.garbage_bytes;
+        let before = std::mem::replace(&mut self.damage_told, damage);
+        self.is_running() && damage > before
     }
 
     /// What happened. To be called until there is nothing more, after everything else.

@@ -152,6 +152,8 @@ pub enum Sharing {
     /// It has.
     #[default]
     Alone,
+    /// It has, and there is no other port: the line was to carry several channels, and does not.
+    Only,
     /// It has until its wire settings are made; then the line is to carry several channels.
     Wanted,
     /// It is one of several channels of a line: a stream on it is not left by `+++`, and another channel answers what has
@@ -476,6 +478,11 @@ impl Modem {
         self.routing.port_opened(port);
         self.reopen_at[port] = None;
         self.run(now);
+    }
+
+    /// Whether there are other ports than the one that is open, now or later.
+    pub(super) fn has_several_ports(&self) -> bool {
+        self.channels.len() > 1 && self.ports.iter().all(|facts| facts.sharing != Sharing::Only)
     }
 
     /// Whether the line of this port can carry several channels from now on: the modem answers, and nothing is under way.

@@ -157,7 +157,7 @@ impl Modem {
 
     /// Whether the module may push by several ports, and nothing has shown yet that it does.
     pub(super) fn leaves_ports_out(&self) -> bool {
-        self.routing.choice == Choice::Unknown && self.channels.len() > 1
+        self.routing.choice == Choice::Unknown && self.has_several_ports()
     }
 
     /// The port by which the URCs of a socket that is opened by `opener` will come.

@@ -27,7 +27,7 @@ impl Modem {
         let only_transparent = !others
             && takers.clone().all(needs_none)
             && self.tunnels.iter().all(|tunnel| tunnel.mode == Mode::Transparent);
-        if commanding == 1 && (self.channels.len() > 1 || others) && !only_transparent {
+        if commanding == 1 && (self.has_several_ports() || others) && !only_transparent {
             return None;
         }
         let is_heard = |port| commanding > 1 && self.carries_urcs_of_others(port);
@@ -130,8 +130,8 @@ impl Modem {
         let pace = facts.is_remote.then(|| Pace::new(channel.baud_at_least(), now));
         let exit = match (facts.sharing, facts.has_dtr) {
             (Sharing::Shared, _) => Exit::Beside,
-            (Sharing::Alone | Sharing::Wanted, true) => Exit::Dtr,
-            (Sharing::Alone | Sharing::Wanted, false) => Exit::Escape,
+            (Sharing::Alone | Sharing::Only | Sharing::Wanted, true) => Exit::Dtr,
+            (Sharing::Alone | Sharing::Only | Sharing::Wanted, false) => Exit::Escape,
         };
         channel.becomes(Stream::new(id, facts.dcd_is_live, exit, pace, now));
         // A module that sends what it pushes by every port leaves this one out as long as it is a stream.

@@ -181,7 +181,7 @@ impl SharedPort {
             (_, PortInput::Facts(facts)) => {
                 self.facts = facts;
                 if let State::Plain = self.state {
-                    modem.port(FIRST, PortInput::Facts(self.facts_of_line(Sharing::Alone)), now);
+                    modem.port(FIRST, PortInput::Facts(self.facts_of_line()), now);
                 }
             }
             (State::Muxed(_), PortInput::Garbled { lost, wrong }) => {
@@ -268,6 +268,9 @@ impl SharedPort {
         let mut has_moved = false;
         loop {
             let mut moves = self.take_input(modem, now);
+            if self.mux_mut().is_some_and(Mux::take_damage) {
+                self.line_damaged(modem, now);
+            }
             while let Some(action) = modem.poll_action() {
                 self.act(action, modem, now);
                 moves = true;
@@ -336,12 +339,7 @@ impl SharedPort {
                 return true;
             }
             State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
-                let damage = |mux: &Mux| {
-                    let counters = mux.counters(now);
-                    counters.bad_fcs + counters.garbage_bytes
-                };
-                let before = damage(mux);
-                let count = match mux.is_framed() {
+                match mux.is_framed() {
                     // A frame at a time: what a channel is sent must not overtake what came before on another.
                     true => {
                         let end = bytes.iter().position(|byte| *byte == FLAG);
@@ -349,14 +347,7 @@ impl SharedPort {
                     }
                     // It was left or lost in the middle of this.
                     false => bytes.len(),
-                };
-                let is_damaged = mux.is_running() && damage(mux) > before;
-                self.input.consume(count);
-                if is_damaged {
-                    // Nothing shows whose bytes are missing.
-                    self.line_damaged(modem, now);
                 }
-                return count > 0;
             }
         };
         self.input.consume(count);
@@ -417,10 +408,7 @@ impl SharedPort {
     /// The first channel has the line alone.
     fn become_plain(&mut self, modem: &mut Modem, now: Instant) {
         self.state = State::Plain;
-        let is_line = self.facts.is_uart || self.facts.is_remote;
-        let is_tried = (is_line || self.insists) && self.failures < FAILURES_MAX;
-        let sharing = if is_tried { Sharing::Wanted } else { Sharing::Alone };
-        modem.port(FIRST, PortInput::Opened(self.facts_of_line(sharing)), now);
+        modem.port(FIRST, PortInput::Opened(self.facts_of_line()), now);
     }
 
     /// What follows in the dialogue that begins the mode.
@@ -618,7 +606,10 @@ impl SharedPort {
     }
 
     /// The line, as a port of one channel.
-    fn facts_of_line(&self, sharing: Sharing) -> PortFacts {
+    fn facts_of_line(&self) -> PortFacts {
+        let is_line = self.facts.is_uart || self.facts.is_remote;
+        let is_tried = (is_line || self.insists) && self.failures < FAILURES_MAX;
+        let sharing = if is_tried { Sharing::Wanted } else { Sharing::Only };
         PortFacts { sharing, ..self.facts.clone() }
     }
 
