@@ -161,8 +161,12 @@ struct Member {
 }
 
 /// The files that define a status.
-const STATUS_FILES: [&str; 3] =
-    ["src/daemon/status/mod.rs", "crates/core/src/modem/counters.rs", "crates/core/src/relay/report.rs"];
+const STATUS_FILES: [&str; 4] = [
+    "src/daemon/status/mod.rs",
+    "crates/core/src/modem/counters.rs",
+    "crates/core/src/relay/report.rs",
+    "crates/core/src/shared_port/report.rs",
+];
 
 /// The public structs and enums of a source file.
 fn documented(path: &str) -> Vec<Documented> {
@@ -279,8 +283,13 @@ fn metrics() -> String {
     let mut full = status::Status::default();
     full.modem.signal_dbm = Some(-57);
     full.sockets = one("open");
-    full.ports =
-        vec![status::Port { overruns: Some(0), utilisation: Some([0.0; 2]), ..status::Port::default() }];
+    let channels = vec![status::LineChannel::default()];
+    full.ports = vec![status::Port {
+        overruns: Some(0),
+        utilisation: Some([0.0; 2]),
+        multiplexer: Some(status::Multiplexer { channels, ..status::Multiplexer::default() }),
+        ..status::Port::default()
+    }];
     full.tunnels = vec![status::Tunnel { clients: one("open"), ..status::Tunnel::default() }];
     full.counters.modem.open_failures = [("cause".to_owned(), 1)].into();
     full.counters.modem.open_seconds = Some([0.0; 3]);
@@ -319,7 +328,9 @@ fn the_synopsis_lists_every_subcommand() {
 fn what_programs_read_stands_in_the_manual_page() {
     let page = fs::read_to_string("man/qssl-tunnel.1").expect("it is checked in");
     let mut status = status::Status::default();
-    status.ports.push(status::Port::default());
+    let channels = vec![status::LineChannel::default()];
+    let multiplexer = Some(status::Multiplexer { channels, ..status::Multiplexer::default() });
+    status.ports.push(status::Port { multiplexer, ..status::Port::default() });
     status.tunnels.push(status::Tunnel::default());
     status.connections.push(status::Connection::default());
     let json = serde_json::to_value(&status).expect("plain data");

@@ -281,13 +281,15 @@ impl EventLoop {
         let module = &self.relay.modem().profile().name;
         let names = self.relay.modem().report().ports.into_iter().map(|port| port.name).enumerate();
         names
-            .map(|(index, name)| {
-                let port = if name.is_empty() { self.ports[index].finder.device().to_string() } else { name };
+            .filter_map(|(index, name)| {
+                // A channel that was never open has recorded nothing.
+                let device = || self.ports.get(index).map(|slot| slot.finder.device().to_string());
+                let port = if name.is_empty() { device()? } else { name };
                 let version = env!("CARGO_PKG_VERSION");
                 let text =
                     self.relay.modem().recorder(index).map_or(String::new(), |recorder| recorder.text());
                 let head = format!("# qssl-tunnel {version}, {module} on {port}, {reason}");
-                PortTranscript { text: format!("{}\n{text}", printable(&head)), port }
+                Some(PortTranscript { text: format!("{}\n{text}", printable(&head)), port })
             })
             .collect()
     }

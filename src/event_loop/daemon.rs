@@ -227,7 +227,9 @@ impl EventLoop {
         daemon.data_usage.add(self.relay.take_moved(), today, now);
         let modem = self.relay.modem();
         let report = modem.report();
-        let bauds: u64 = report.ports.iter().filter_map(|port| port.baud).map(u64::from).sum();
+        let line_baud = self.relay.line_baud();
+        let bauds: u64 =
+            report.ports.iter().filter_map(|port| port.baud).chain(line_baud).map(u64::from).sum();
         let utilisation = daemon.gauge.utilisation(bauds, now);
         let ports = report.ports.iter().zip(&self.ports).map(|(port, slot)| status::Port {
             name: match port.name.is_empty() {
@@ -238,7 +240,16 @@ impl EventLoop {
             baud: port.baud,
             overruns: slot.port.as_ref().and_then(|port| port.line_counters().map(|line| line.lost)),
             utilisation: port.baud.and(utilisation),
+            multiplexer: None,
         });
+        let mut ports: Vec<status::Port> = ports.collect();
+        if let (Some(multiplexer), [line]) = (self.relay.multiplexer(now), &mut ports[..]) {
+            line.name = self.ports[0].finder.device().to_string();
+            line.state = "channels".to_owned();
+            line.baud = line_baud;
+            line.utilisation = line_baud.and(utilisation);
+            line.multiplexer = Some(multiplexer);
+        }
         let listeners = |tunnel: &Arc<Tunnel>| {
             let own = self.listeners.iter().filter(|slot| Arc::ptr_eq(&slot.tunnel, tunnel));
             own.map(|slot| slot.listener.name().to_owned()).collect()
@@ -272,7 +283,7 @@ impl EventLoop {
                 session_seconds: self.relay.session_age(now).as_secs_f64(),
                 ..radio.known.clone()
             },
-            ports: ports.collect(),
+            ports,
             sockets: report.sockets,
             tunnels: tunnels.collect(),
             connections: self.relay.connections(now),

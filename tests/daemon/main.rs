@@ -8,6 +8,7 @@ mod activation;
 mod at;
 mod budget;
 mod certificate_files;
+mod channels;
 mod connect;
 mod escapes;
 mod flood;

@@ -17,7 +17,7 @@ use qssl_core::modem::Counters;
 use qssl_core::relay::TunnelCounters;
 
 pub use prometheus::metrics;
-pub use qssl_core::relay::Connection;
+pub use qssl_core::relay::{Connection, LineChannel, Multiplexer};
 pub use table::{size, table};
 
 /// The daemon and its modem at one moment.
@@ -73,7 +73,7 @@ pub struct Modem {
 pub struct Port {
     /// Its name; as configured while it is not open.
     pub name: String,
-    /// closed, waking, command, data.
+    /// closed, waking, command, data; channels: it carries several.
     pub state: String,
     /// Bits per second, where the port has a speed.
     pub baud: Option<u32>,
@@ -82,6 +82,8 @@ pub struct Port {
     pub overruns: Option<u32>,
     /// The share of the last minute that the line was busy, towards the modem and back, 0-1; `None` without a speed.
     pub utilisation: Option<[f64; 2]>,
+    /// Its channels, while it carries several (CMUX).
+    pub multiplexer: Option<Multiplexer>,
 }
 
 /// A tunnel.

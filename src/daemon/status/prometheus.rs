@@ -46,6 +46,7 @@ pub fn metrics(status: &Status) -> String {
             page.sample("line_utilisation_ratio", &[("port", &port.name), ("direction", "down")], down);
         }
     }
+    channels(&mut page, status);
     page.family("opens_total", "counter", "TLS connections opened.");
     page.sample("opens_total", none, counters.opens as f64);
     page.family("open_failures_total", "counter", "TLS connections that could not be opened, by cause.");
@@ -109,6 +110,48 @@ pub fn metrics(status: &Status) -> String {
         }
     }
     page.text
+}
+
+/// The frames and channels of a line that carries several (CMUX).
+fn channels(page: &mut Page, status: &Status) {
+    let lines = status.ports.iter().filter_map(|port| Some((&*port.name, port.multiplexer.as_ref()?)));
+    if lines.clone().next().is_none() {
+        return;
+    }
+    page.family("frames_total", "counter", "CMUX frames.");
+    for (port, line) in lines.clone() {
+        page.sample("frames_total", &[("port", port), ("direction", "up")], line.frames_out as f64);
+        page.sample("frames_total", &[("port", port), ("direction", "down")], line.frames_in as f64);
+    }
+    page.family(
+        "bad_frames_total",
+        "counter",
+        "CMUX frames that did not count: a wrong check sum, or no flag.",
+    );
+    for (port, line) in lines.clone() {
+        page.sample("bad_frames_total", &[("port", port)], line.bad_frames as f64);
+    }
+    page.family("channel_held_seconds_total", "counter", "For how long flow control held a channel's data.");
+    for (port, line) in lines.clone() {
+        for channel in &line.channels {
+            let number = channel.number.to_string();
+            for (by, seconds) in
+                [("module", channel.held_by_module_seconds), ("client", channel.held_by_us_seconds)]
+            {
+                let labels = [("port", port), ("channel", &*number), ("by", by)];
+                page.sample("channel_held_seconds_total", &labels, seconds);
+            }
+        }
+    }
+    page.family("channel_info", "gauge", "The channels, and the V.24 lines that the module shows.");
+    for (port, line) in lines {
+        for channel in &line.channels {
+            let (number, lines) = (channel.number.to_string(), channel.lines_in.join(" "));
+            let labels =
+                [("port", port), ("channel", &*number), ("state", &*channel.state), ("lines", &*lines)];
+            page.sample("channel_info", &labels, 1.0);
+        }
+    }
 }
 
 /// A page of metrics that is being written.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::terminal::{printable, wrapped};
 use qssl_core::counted;
 
-use super::{Connection, NO_DAEMON, Status, Tunnel};
+use super::{Connection, LineChannel, Multiplexer, NO_DAEMON, Status, Tunnel};
 
 /// The status in lines of at most 80 columns, except for long words and rows of tables. With `before`, an earlier
 /// status and its age, rates are shown.
@@ -60,6 +60,12 @@ fn modem(status: &Status) -> String {
             let _ = write!(text, ", {lost} bytes lost by the host");
         }
         line("port", text + ")");
+        if let Some(multiplexer) = &port.multiplexer {
+            line("frames", frames(multiplexer));
+            for channel in &multiplexer.channels {
+                line("channel", format!("{} ({})", channel.number, channel_in_words(channel)));
+            }
+        }
     }
     out
 }
@@ -69,6 +75,38 @@ fn add_line(out: &mut String, head: &str, text: &str) {
         out.push_str(&wrapped(&printable(text), Some(COLUMNS), &format!("{head:<10} "), &" ".repeat(11)));
         out.push('\n');
     }
+}
+
+/// What has passed on a line with several channels.
+fn frames(multiplexer: &Multiplexer) -> String {
+    let Multiplexer { frame_bytes, frames_out, frames_in, bad_frames, garbage_bytes, held_seconds, .. } =
+        multiplexer;
+    let mut text =
+        format!("{frames_out} out, {frames_in} in, of at most {frame_bytes} bytes; {bad_frames} bad");
+    if *garbage_bytes > 0 {
+        let _ = write!(text, ", {} outside of frames", size(*garbage_bytes));
+    }
+    if *held_seconds > 0.0 {
+        let _ = write!(text, "; held for {}", span(*held_seconds));
+    }
+    text
+}
+
+fn channel_in_words(channel: &LineChannel) -> String {
+    let mut text = channel.state.clone();
+    for (whose, lines) in [("shows", &channel.lines_in), ("gets", &channel.lines_out)] {
+        if !lines.is_empty() {
+            let _ = write!(text, ", {whose} {}", lines.join(" "));
+        }
+    }
+    for (by, seconds) in
+        [("by the module", channel.held_by_module_seconds), ("by a client", channel.held_by_us_seconds)]
+    {
+        if seconds > 0.0 {
+            let _ = write!(text, ", held for {} {by}", span(seconds));
+        }
+    }
+    text
 }
 
 /// Sockets and counts since the start.

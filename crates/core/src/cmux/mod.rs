@@ -281,6 +281,11 @@ impl Mux {
         &self.dlcis[dlci.index()]
     }
 
+    /// N1 in bytes.
+    pub fn frame_size(&self) -> usize {
+        self.frame_size
+    }
+
     /// What has passed.
     pub fn counters(&self, now: Instant) -> MuxCounters {
         let decoder = self.decoder.counters();

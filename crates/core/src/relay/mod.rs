@@ -23,6 +23,7 @@ use crate::modem::{
 };
 use crate::settings::{OpenOn, Settings, Tunnel, WhenFull};
 use crate::shared_port::SharedPort;
+pub use crate::shared_port::{LineChannel, Multiplexer};
 use client::{Client, ClientState, Stall, Taken};
 use probe::Probe;
 
@@ -198,6 +199,16 @@ impl Relay {
     pub fn wants_port_lines(&self, port: usize) -> bool {
         // Channels of a line have lines of their own.
         self.shared_port.as_ref().is_none_or(SharedPort::is_plain) && self.modem.wants_port_lines(port)
+    }
+
+    /// The channels of the line, where one line carries several.
+    pub fn multiplexer(&self, now: Instant) -> Option<Multiplexer> {
+        self.shared_port.as_ref().and_then(|shared| shared.report(&self.modem, now))
+    }
+
+    /// The speed of that line in bit/s, if it is a UART.
+    pub fn line_baud(&self) -> Option<u32> {
+        self.shared_port.as_ref().and_then(SharedPort::baud)
     }
 
     /// When [`Input::Deadline`] is due.

@@ -10,6 +10,7 @@
 //! ```
 //! Nothing above knows which channels share a line. In `Plain`, the first channel has it alone.
 
+mod report;
 mod starting;
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use crate::cmux::{CHANNELS_MAX, DlciNumber, Event, FLAG, Lost, Mux, V24};
 use crate::input::PortInput;
 use crate::modem::{Action, Modem, PortFacts, Sharing};
 use crate::settings::{self, Cmux};
+pub use report::{LineChannel, Multiplexer};
 use starting::{Changed, Starting};
 
 /// A port that may carry several channels.

@@ -55,6 +55,15 @@ fn three_streams_run_beside_commands() {
     sim.run_until("all three run", seconds(60), |sim| {
         sim.clients.iter().all(|client| client.received.len() > 10_000)
     });
+    let line = sim.relay.multiplexer(sim.now).expect("it has channels");
+    let shown: Vec<_> = line.channels.iter().map(|channel| (channel.number, &*channel.state)).collect();
+    assert_eq!(shown, [(1, "command"), (2, "data"), (3, "data"), (4, "data")]);
+    for channel in &line.channels[1..] {
+        assert_eq!(channel.lines_out, ["DTR", "RTS"]);
+        assert!(channel.lines_in.contains(&"DCD".to_owned()), "{channel:?}");
+    }
+    assert_eq!((line.bad_frames, line.garbage_bytes), (0, 0));
+    assert!(line.frames_in > 3 * 10_000 / line.frame_bytes as u64, "{line:?}");
     sim.run_to_the_end(seconds(300));
     for index in 0..3 {
         assert_eq!(sim.outcome(index), Some(Outcome::Eof));
