@@ -198,6 +198,7 @@ mod tests {
                 baud: Some(115_200),
                 overruns: Some(3),
                 utilisation: Some([0.51, 0.02]),
+                multiplexer: None,
             }],
             sockets: counts(&[("free", 10), ("open", 2), ("closing", 0)]),
             tunnels: vec![Tunnel {

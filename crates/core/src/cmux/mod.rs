@@ -750,7 +750,7 @@ impl Mux {
         let frame_max = self.frame_size + OVERHEAD_BYTES;
         while self.may_send_data() && self.data_due().is_none_or(|due| due <= now) {
             let ready = (0..self.channels).filter(|index| !self.dlcis[*index].next_frame().is_empty());
-            let rank = |index: &usize| self.turns.rank(*index, self.dlcis[*index].unsent());
+            let rank = |index: &usize| self.turns.rank(*index, self.dlcis[*index].unsent(), self.frame_size);
             let Some(index) = ready.min_by_key(rank) else { return };
             let bytes = self.dlcis[index].next_frame();
             let count = bytes.len();
@@ -759,7 +759,7 @@ impl Mux {
             if is_ahead || !encode(index as u8 + 1, Kind::Uih, Poll::Clear, bytes, &mut self.output) {
                 return;
             }
-            self.turns.served(index, self.dlcis[index].unsent(), count + OVERHEAD_BYTES);
+            self.turns.served(index, self.dlcis[index].unsent(), count + OVERHEAD_BYTES, self.frame_size);
             self.dlcis[index].framed(count);
             self.counters.frames_out += 1;
         }

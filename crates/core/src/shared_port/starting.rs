@@ -85,6 +85,7 @@ impl Starting {
             Some(frame_bytes) => vec![Some(frame_bytes)],
             None => FRAME_BYTES.into_iter().map(Some).collect(),
         };
+        frame_sizes.retain(|size| size.is_none_or(|size| u32::from(size) <= baud / 10 / FRAMES_PER_SECOND_MIN));
         if frame_sizes.last() != Some(&Some(FRAME_BYTES_DEFAULT)) {
             frame_sizes.push(Some(FRAME_BYTES_DEFAULT));
         }
@@ -257,6 +258,9 @@ const SETTINGS: [Setting; 5] = [
 /// What a frame carries, in bytes: long frames leave more of the line, short ones let answers pass sooner.
 const FRAME_BYTES: [u16; 2] = [512, FRAME_BYTES_DEFAULT];
 
+/// A longer frame is not asked for where the line carries fewer of them in a second: answers of other channels wait for it.
+const FRAMES_PER_SECOND_MIN: u32 = 4;
+
 /// What it carries unless another number is agreed upon (AT+CMUX, N1; the manuals' default).
 const FRAME_BYTES_DEFAULT: u16 = 127;
 
@@ -319,6 +323,18 @@ mod tests {
             dialogue(115_200, None, false, &[RANGES, "\r\nERROR\r\n", "\r\n+CME ERROR: 4\r\n", "\r\nOK\r\n"]);
         assert_eq!(sent[1..], ["AT+CMUX=0,0,5,512\r", "AT+CMUX=0,0,5,127\r", "AT+CMUX=0\r"]);
         assert_eq!(end, Next::Started(127));
+    }
+
+    #[test]
+    fn a_frame_takes_a_quarter_of_a_second_at_the_most() {
+        for (baud, sent_first) in [(9_600, "AT+CMUX=0,0,1,127\r"), (57_600, "AT+CMUX=0,0,4,127\r")] {
+            let (sent, end) = dialogue(baud, Some(1_509), false, &[RANGES, "\r\nOK\r\n"]);
+            assert_eq!((sent[1].as_str(), end), (sent_first, Next::Started(127)));
+        }
+        let (sent, _) = dialogue(57_600, None, false, &[RANGES, "\r\nOK\r\n"]);
+        assert_eq!(sent[1], "AT+CMUX=0,0,4,512\r");
+        let (sent, _) = dialogue(9_600, None, false, &[RANGES, "\r\nOK\r\n"]);
+        assert_eq!(sent[1], "AT+CMUX=0,0,1,127\r");
     }
 
     #[test]

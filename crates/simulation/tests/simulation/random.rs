@@ -151,7 +151,8 @@ fn run(wiring: &Wiring, traced: bool) -> Simulation {
                 sim.assert_complete(index);
             }
         }
-        if !has_streams(wiring) {
+        // With copies of everything that is pushed, answers wait for longer than any deadline on a slow line.
+        if !has_streams(wiring) && !wiring.modem.quirks.mux_urcs_everywhere {
             sim.assert_nothing_swallowed();
         }
         if wiring.settings.cmux == Cmux::On {

@@ -316,8 +316,10 @@ impl Incoming {
         let first = terminators.iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
         let Some(first) = first.map(|at| tail + at) else {
             // Without the modem's words nothing shows that the rest is payload, unless they come by another channel. URCs
-            // that waited for the end of the stream can follow it even then.
-            let urcs = find(&all, b"\r\n+");
+            // that waited for the end of the stream can follow it even then, and what the modem answers to bytes that
+            // were still on their way to the server.
+            let answers = [&b"\r\n+"[..], OK, b"\r\nERROR\r\n", b"\r\n> "];
+            let urcs = answers.iter().filter_map(|answer| find(&all, answer)).min();
             all.truncate(urcs.unwrap_or(all.len()));
             return Ended {
                 socket,

@@ -807,6 +807,18 @@ fn where_the_end_was_told_by_another_channel_it_is_taken_for_the_modules_only_if
 }
 
 #[test]
+fn an_answer_to_what_was_still_on_its_way_is_no_payload_of_a_stream_that_has_ended() {
+    let (mut mode, now) = beside();
+    mode.may_be_over(now);
+    receive(&mut mode, b"the rest\r\nERROR\r\n", now);
+    let (_, now) = next(&mut mode);
+    mode.told_beside(Some(false), TURN, now);
+    assert_eq!(next(&mut mode).0, Next::Ended);
+    let ended = mode.take_ended();
+    assert_eq!((&ended.payload[..], ended.certain), (&b"the rest"[..], false));
+}
+
+#[test]
 fn a_stream_that_nobody_answers_for_is_given_up() {
     let (mut mode, now) = beside();
     receive(&mut mode, b"\r\nNO CARRIER\r\n", now);

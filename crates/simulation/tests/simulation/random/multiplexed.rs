@@ -77,9 +77,10 @@ fn draw_habits(wiring: &mut Wiring, chance: &mut Chance) {
             wiring.modem.quirks.set(habit, true);
         }
     }
-    // Where nothing on its channel shows the end of a stream, the URCs that follow it cannot be distinguished from payload.
+    // Where no words on its channel show the end of a stream, URCs that follow it cannot be distinguished from payload:
+    // the lines may change after them.
     let quirks = &mut wiring.modem.quirks;
-    quirks.mux_urcs_everywhere &= !(quirks.mux_end_told_on_first_only && quirks.mux_carrier_never);
+    quirks.mux_urcs_everywhere &= !quirks.mux_end_told_on_first_only;
 }
 
 /// With payload that looks like something else.
