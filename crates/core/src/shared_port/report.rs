@@ -95,6 +95,7 @@ fn set(lines: V24, [rtc, rtr]: [&str; 2]) -> Vec<String> {
         ("FC", lines.flow_is_off()),
     ]
     .into_iter()
-    .filter_map(|(name, is_set)| is_set.then(|| name.to_owned()))
+    .filter(|(_, is_set)| *is_set)
+    .map(|(name, _)| name.to_owned())
     .collect()
 }

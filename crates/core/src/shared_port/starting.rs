@@ -85,7 +85,8 @@ impl Starting {
             Some(frame_bytes) => vec![Some(frame_bytes)],
             None => FRAME_BYTES.into_iter().map(Some).collect(),
         };
-        frame_sizes.retain(|size| size.is_none_or(|size| u32::from(size) <= baud / 10 / FRAMES_PER_SECOND_MIN));
+        frame_sizes
+            .retain(|size| size.is_none_or(|size| u32::from(size) <= baud / 10 / FRAMES_PER_SECOND_MIN));
         if frame_sizes.last() != Some(&Some(FRAME_BYTES_DEFAULT)) {
             frame_sizes.push(Some(FRAME_BYTES_DEFAULT));
         }
