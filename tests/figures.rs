@@ -120,6 +120,16 @@ fn sends_on_two_channels_fill_the_time_that_the_module_needs() {
     assert!(up >= 0.94, "{up:.3}");
 }
 
+/// It waits for a frame of ours, and its answer for one of the module's; both together take some 7 ms themselves.
+#[test]
+fn a_command_on_another_channel_waits_for_a_frame() {
+    for (frame_bytes, most_ms) in [(127, 42), (512, 105), (1_509, 175)] {
+        let took = figures::command_beside_streams(frame_bytes).as_millis();
+        println!("a command beside streams both ways, N1 {frame_bytes}: {took} ms");
+        assert!(took <= most_ms, "N1 {frame_bytes}: {took} ms");
+    }
+}
+
 #[test]
 fn streams_on_channels_of_a_uart_share_it_equally() {
     for way in [Way::Up, Way::Down] {

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use qssl_core::at::Command;
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::Behaviour;
@@ -116,6 +117,30 @@ pub fn one_way_multiplexed(way: Way, frame_bytes: u16) -> f64 {
     let mut sim = wiring.connect(near(connection)).start_quietly();
     let (bytes, time) = steady(&mut sim, way);
     bytes as f64 / time.as_secs_f64() * 10.0 / f64::from(BAUD)
+}
+
+/// How long 99 of 100 commands take at most on the first channel of a UART, beside a stream up and one down that fill the
+/// line.
+pub fn command_beside_streams(frame_bytes: u16) -> Duration {
+    let wiring = wiring(BAUD, Modem::Instant).ports([Port::uart()]).cmux();
+    let wiring = wiring.settings(|settings| settings.cmux_frame = Some(frame_bytes));
+    let wiring = wiring.connect(near(endless(Mode::Transparent, Way::Up)));
+    let mut sim = wiring.connect(near(endless(Mode::Transparent, Way::Down))).start_quietly();
+    all_open(&mut sim);
+    sim.run_for(seconds(5));
+    let mut times: Vec<Duration> = (0..COMMANDS)
+        .map(|count| {
+            // At ever other places of the frames.
+            sim.run_for(millis(101 + count % 37));
+            let (asked, answered) = (sim.now, sim.answered);
+            let now = sim.now;
+            assert!(sim.relay.command(Command::line("AT+CSQ"), now).is_some(), "none waits");
+            sim.run_until("the command is answered", seconds(5), |sim| sim.answered > answered);
+            sim.now - asked
+        })
+        .collect();
+    times.sort();
+    times[times.len() * 99 / 100 - 1]
 }
 
 /// Jain's index of three streams over 30 s on one UART.
@@ -285,6 +310,9 @@ fn paced_ports(count: usize) -> Vec<Port> {
 fn near(connection: Connection) -> Connection {
     Connection { latency: NETWORK_LATENCY, ..connection }
 }
+
+/// Commands of a figure.
+const COMMANDS: u64 = 200;
 
 const BAUD: u32 = 115_200;
 const ENDLESS: u64 = 1 << 40;

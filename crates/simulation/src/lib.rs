@@ -79,6 +79,8 @@ pub struct Simulation {
     pub ready_at: Vec<Instant>,
     /// When the core asked to run the user's reset command, each time.
     pub reset_commands: Vec<Instant>,
+    /// How many commands from outside were answered.
+    pub answered: u64,
     /// The status that it ended with.
     pub stopped: Option<Kind>,
     /// Bytes from the host to the modem and back, per port.
@@ -186,6 +188,7 @@ impl Simulation {
             faults,
             ready_at: Vec::new(),
             reset_commands: Vec::new(),
+            answered: 0,
             stopped: None,
             carried: vec![(0, 0); wiring.ports.len()],
             host_said: Vec::new(),
@@ -444,6 +447,7 @@ impl Simulation {
                     self.ready_at.push(self.now);
                     self.counters_when_ready.get_or_insert(self.modem.counters());
                 }
+                Action::Answered(..) => self.answered += 1,
                 Action::Stop(status) => self.stopped = Some(status),
                 // Answers to questions that are never asked here.
                 _ => {}
