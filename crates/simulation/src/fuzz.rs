@@ -17,6 +17,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use qssl_core::Input;
 use qssl_core::at::transcript::Transcript;
 use qssl_core::at::{AtText, Decoder, Final, Message};
+use qssl_core::cmux::{self, DlciNumber, HOLD_MARK_BYTES, INCOMING_LIMIT_BYTES, Mux, Piece};
 use qssl_core::recorder::{Recorder, Side};
 use qssl_core::settings::{self, Authentication, FlowControl, Mode, OpenOn};
 use qssl_modem_emulator as emulator;
@@ -38,12 +39,14 @@ use crate::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, milli
 pub type Target = fn(&[u8]);
 
 /// All targets by name, which is also the name of their corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("answers", answers),
     ("config", config),
     ("decoder", decoder),
     ("emulator", emulator),
+    ("frames", frames),
     ("heart", heart),
+    ("multiplexer", multiplexer),
     ("rfc2217", rfc2217),
     ("simulation", simulation),
     ("transcript", transcript),
@@ -118,6 +121,107 @@ fn understands_ok(decoder: &mut Decoder) -> bool {
     let mut ok: &[u8] = b"\r\nOK\r\n";
     std::iter::from_fn(|| decoder.decode(&mut ok).map(|message| message == Message::Final(Final::Ok)))
         .any(|is_ok| is_ok)
+}
+
+// Several channels on one line.
+
+/// Bytes are in frames or outside of them in the same way however they are split, no more is held than a frame, and of
+/// good frames that follow, one is found.
+///
+/// The first byte decides how long frames may be, the second how long the pieces are.
+pub fn frames(data: &[u8]) {
+    let (Some(&[size, step]), Some(said)) = (data.first_chunk(), data.get(2..)) else { return };
+    let limit = 31 + 8 * usize::from(size) + 64;
+    let whole = framed(said, said.len().max(1), limit);
+    assert_eq!(whole, framed(said, 1, limit), "byte by byte");
+    assert_eq!(whole, framed(said, usize::from(step).max(2), limit), "in pieces of {step}");
+}
+
+/// All frames, and what was outside of them; the bytes come in pieces of this length.
+fn framed(said: &[u8], step: usize, limit: usize) -> Vec<String> {
+    let mut decoder = cmux::Decoder::new(limit);
+    let (mut all, mut outside) = (Vec::new(), Vec::new());
+    for mut piece in said.chunks(step) {
+        while let Some(found) = decoder.decode(&mut piece) {
+            match found {
+                Piece::Frame(frame) => {
+                    assert!(frame.information.len() <= limit, "{} bytes in a frame", frame.information.len());
+                    all.push(format!("after {:?}: {frame:?}", outside.escape_ascii().to_string()));
+                    outside.clear();
+                }
+                Piece::Outside(bytes) => outside.extend_from_slice(bytes),
+            }
+        }
+        assert!(piece.is_empty(), "bytes were left");
+        assert!(
+            decoder.held_bytes() <= limit + cmux::OVERHEAD_BYTES,
+            "{} bytes are held",
+            decoder.held_bytes()
+        );
+    }
+    all.push(format!("then {:?}", outside.escape_ascii().to_string()));
+    // A length that was never sent can swallow as much as a frame may carry.
+    let good = b"\xF9\x07\xEF\x05\x41\x54\x30\xF9".repeat(limit / 8 + 4);
+    let (mut rest, mut is_found) = (&good[..], false);
+    while let Some(found) = decoder.decode(&mut rest) {
+        is_found |= matches!(found, Piece::Frame(frame) if frame.dlci == 1 && frame.information == b"AT");
+    }
+    assert!(is_found, "no good frame is found behind");
+    all
+}
+
+/// Whatever a module sends and a user does, a multiplexer holds a bounded amount, and what is due is done.
+///
+/// Each step begins with a byte that decides what happens, and one that decides how much.
+pub fn multiplexer(data: &[u8]) {
+    let Some((&size, mut rest)) = data.split_first() else { return };
+    let mut now = start();
+    let mut mux = Mux::new([31, 127, 512, 1_509][usize::from(size % 4)], 4, 115_200, now);
+    if size & 4 != 0 {
+        mux.pace();
+    }
+    let mut input: Vec<u8> = Vec::new();
+    while let Some((&[what, count], more)) = rest.split_first_chunk() {
+        rest = more;
+        let dlci = DlciNumber::first(4).nth(usize::from(what >> 6)).expect("there are four");
+        match what & 15 {
+            0 => mux.open(now),
+            1 => mux.probe(now),
+            2 => mux.leave(now),
+            3 => drop(mux.send_bytes(dlci, &vec![what; 8 * usize::from(count)], now)),
+            4 => mux.set_dtr(dlci, count & 1 != 0, now),
+            5 => mux.close_channel(dlci, now),
+            6 => mux.open_channel(dlci, now),
+            7 => {
+                let count = mux.incoming(dlci).len().min(64 * usize::from(count));
+                mux.consume(dlci, count, now);
+            }
+            8 => {
+                now += millis(u64::from(count) * 20);
+                mux.deadline_passed(now);
+            }
+            9 => while mux.poll_event().is_some() {},
+            10 => mux.written(mux.output().len().min(16 * usize::from(count)), now),
+            _ => {
+                let (said, more) = rest.split_at(rest.len().min(usize::from(count)));
+                rest = more;
+                input.extend_from_slice(said);
+            }
+        }
+        let taken = mux.received(&input, now);
+        input.drain(..taken);
+        if !mux.is_framed() {
+            input.clear();
+        }
+        let waiting: usize = DlciNumber::first(4).map(|dlci| mux.incoming(dlci).len()).sum();
+        assert!(waiting <= 3 * HOLD_MARK_BYTES + INCOMING_LIMIT_BYTES, "{waiting} bytes wait for users");
+        assert!(mux.output().len() <= 4 * 1024, "{} bytes wait for the line", mux.output().len());
+        for _ in 0..8 {
+            mux.deadline_passed(now);
+        }
+        let is_over = mux.next_deadline().is_some_and(|due| due <= now);
+        assert!(!is_over, "something is due again and again");
+    }
 }
 
 // Transcripts.
