@@ -1,8 +1,5 @@
 //! What can happen to the core, beside bytes that move: the one entrance, for event loop, simulation and fuzzing alike.
 
-use crate::modem::PortFacts;
-use crate::relay::ClientId;
-
 /// What happened. [`crate::Relay::handle`] takes it; bytes and new clients have functions of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -62,4 +59,48 @@ pub enum ClientInput {
     Lost,
     /// How many of the bytes that were written to it its system still holds; 0 where that is unknown.
     Queue(usize),
+}
+
+/// Names a client as long as it is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub usize);
+
+/// What a port is, as the event loop found when it opened it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortFacts {
+    /// Its name in messages.
+    pub name: String,
+    /// It has a speed and modem lines that matter.
+    pub is_uart: bool,
+    /// Its bytes take the time of a line of the set speed: a UART, here or on a device server.
+    pub is_paced: bool,
+    /// A device server is in between. What it and the network hold cannot be seen from here, and can be much.
+    pub is_remote: bool,
+    /// A DCD line that can be read.
+    pub has_dcd: bool,
+    /// DCD is read at this moment, not as a device server last reported it.
+    pub dcd_is_live: bool,
+    /// A DTR line that can be set.
+    pub has_dtr: bool,
+    /// Nothing stops the modem when the host does not read: RTS/CTS is not wanted, or the driver has none.
+    pub lacks_flow_control: bool,
+    /// Whether it has its line alone.
+    pub sharing: Sharing,
+    /// What the modem calls this port, where that is known: "usbat", "usbmodem" or "uart1".
+    pub at_port: Option<&'static str>,
+}
+
+/// Whether a port has its line alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// It has.
+    #[default]
+    Alone,
+    /// It has, and there is no other port: the line was to carry several channels, and does not.
+    Only,
+    /// It has until its wire settings are made; then the line is to carry several channels.
+    Wanted,
+    /// It is one of several channels of a line: a stream on it is not left by `+++`, and another channel answers what has
+    /// become of it.
+    Shared,
 }

@@ -118,9 +118,9 @@ mod test_clock;
 
 pub use error::Kind;
 pub use failure::Failure;
-pub use input::{ClientInput, Input, PortInput};
-pub use modem::{Action as ModemAction, Counters, PortFacts, Sharing, UserAnswer, UserCommand};
-pub use relay::{Action, ClientId, Connection, Relay, TunnelCounters};
+pub use input::{ClientId, ClientInput, Input, PortFacts, PortInput, Sharing};
+pub use modem::{Action as ModemAction, Counters, UserAnswer, UserCommand};
+pub use relay::{Action, Connection, Relay, TunnelCounters};
 pub use settings::Settings;
 
 /// `1 client`, `2 clients`.

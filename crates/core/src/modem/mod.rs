@@ -47,6 +47,7 @@ use crate::channel::{
 use crate::error::Kind;
 use crate::fair_queue::{FairQueue, Way};
 use crate::input::PortInput;
+pub use crate::input::{PortFacts, Sharing};
 use crate::recorder::LIMIT_BYTES;
 use crate::recovery::{Absence, Ladder, Reboot, RebootSign, Rung};
 use crate::settings::{self, Mode};
@@ -119,46 +120,6 @@ impl UrcPort {
             UrcPort::Unknown => None,
         }
     }
-}
-
-/// What a port is, as the event loop found when it opened it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PortFacts {
-    /// Its name in messages.
-    pub name: String,
-    /// It has a speed and modem lines that matter.
-    pub is_uart: bool,
-    /// Its bytes take the time of a line of the set speed: a UART, here or on a device server.
-    pub is_paced: bool,
-    /// A device server is in between. What it and the network hold cannot be seen from here, and can be much.
-    pub is_remote: bool,
-    /// A DCD line that can be read.
-    pub has_dcd: bool,
-    /// DCD is read at this moment, not as a device server last reported it.
-    pub dcd_is_live: bool,
-    /// A DTR line that can be set.
-    pub has_dtr: bool,
-    /// Nothing stops the modem when the host does not read: RTS/CTS is not wanted, or the driver has none.
-    pub lacks_flow_control: bool,
-    /// Whether it has its line alone.
-    pub sharing: Sharing,
-    /// What the modem calls this port, where that is known: "usbat", "usbmodem" or "uart1".
-    pub at_port: Option<&'static str>,
-}
-
-/// Whether a port has its line alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sharing {
-    /// It has.
-    #[default]
-    Alone,
-    /// It has, and there is no other port: the line was to carry several channels, and does not.
-    Only,
-    /// It has until its wire settings are made; then the line is to carry several channels.
-    Wanted,
-    /// It is one of several channels of a line: a stream on it is not left by `+++`, and another channel answers what has
-    /// become of it.
-    Shared,
 }
 
 /// What the relay must know.

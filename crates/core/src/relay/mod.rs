@@ -17,17 +17,14 @@ use crate::cmux::CHANNELS_MAX;
 use crate::counted;
 use crate::error::Kind;
 use crate::input::{ClientInput, Input};
-use crate::modem::{
-    self, Carried, Cut, End, Event, Failure, GiveUp, Modem, OUTGOING_LIMIT_BYTES, OpenFailure,
-    SEND_STUCK_LIMIT, UserAnswer, UserCommand,
-};
-use crate::settings::{OpenOn, Settings, Tunnel, WhenFull};
+use crate::modem::{self, Cut, End, Event, Failure, GiveUp, Modem, OpenFailure, UserAnswer, UserCommand};
+use crate::settings::{Settings, Tunnel, WhenFull};
 use crate::shared_port::SharedPort;
 pub use crate::shared_port::{LineChannel, Multiplexer};
-use client::{Client, ClientState, Stall, Taken};
+use client::{Client, Destination, Effect, Limit, View};
 use probe::Probe;
 
-pub use client::ClientId;
+pub use crate::input::ClientId;
 use report::{Account, account_of};
 pub use report::{Connection, Moved, TunnelCounters, TunnelReport};
 
@@ -159,7 +156,7 @@ impl Relay {
     /// Whether this tunnel accepts another client; the rest waits in the kernel's backlog.
     pub fn wants_clients(&self, tunnel: &Arc<Tunnel>) -> bool {
         let limit = tunnel.limits.max_clients;
-        let is_its = |client: &&Client| Arc::ptr_eq(&client.tunnel, tunnel);
+        let is_its = |client: &&Client| Arc::ptr_eq(client.tunnel(), tunnel);
         let of_tunnel = || self.clients.iter().flatten().filter(is_its).count();
         // Actions for an old client must not reach a new one with the same id.
         self.ending == Ending::Not
@@ -171,20 +168,7 @@ impl Relay {
 
     /// How many bytes this client may send now.
     pub fn wants_client_bytes(&self, client: ClientId) -> usize {
-        let Some(client) = self.get(client) else { return 0 };
-        if client.finished {
-            return 0;
-        }
-        match client.state {
-            ClientState::Silent => client.early.room(),
-            ClientState::Waiting => 0,
-            // While the port is busy, room comes in small pieces. What is queued lasts until there is more.
-            ClientState::Attached { socket, .. } => match self.modem.room(socket) {
-                room if room < CLIENT_READ_MIN_BYTES => 0,
-                room => room,
-            },
-            ClientState::Ending { .. } | ClientState::Lingering => DISCARD_BYTES,
-        }
+        self.get(client).map_or(0, |client| client.wants_bytes(|socket| self.modem.room(socket)))
     }
 
     /// How many bytes the port may deliver now.
@@ -213,7 +197,7 @@ impl Relay {
 
     /// When [`Input::Deadline`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let clients = self.clients.iter().flatten().filter_map(|client| self.client_deadline(client));
+        let clients = self.clients.iter().flatten().filter_map(|client| client.deadline(self.view(client)));
         let ending = match self.ending {
             Ending::Draining { until } | Ending::Releasing { until, .. } => Some(until),
             Ending::Not | Ending::Over => None,
@@ -256,11 +240,10 @@ impl Relay {
             self.clients.push(None);
         }
         self.accepted_clients += 1;
-        let mut client = Client::new(self.accepted_clients, tunnel.clone(), peer, now);
+        let client = Client::new(self.accepted_clients, tunnel.clone(), peer, now);
         account_of(&mut self.accounts, tunnel).counters.accepted += 1;
-        match tunnel.limits.open_on {
-            OpenOn::FirstByte => client.state = ClientState::Silent,
-            OpenOn::Accept => self.waiting.push_back(id),
+        if client.is_waiting() {
+            self.waiting.push_back(id);
         }
         self.clients[id.0] = Some(client);
         self.settle(now);
@@ -275,57 +258,30 @@ impl Relay {
     /// The client sent bytes, no more than [`Relay::wants_client_bytes`] allowed.
     pub fn client_received(&mut self, id: ClientId, bytes: &[u8], now: Instant) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
-        client.last_byte = now;
-        client.silent_since = None;
-        match &mut client.state {
-            ClientState::Silent => {
-                let taken = client.early.append(bytes);
-                debug_assert_eq!(taken, bytes.len(), "no more than wanted");
-                client.state = ClientState::Waiting;
-                self.waiting.push_back(id);
-            }
-            ClientState::Attached { socket, .. } => {
-                let taken = self.modem.send(*socket, bytes, now);
+        match client.received(bytes, now) {
+            Destination::Kept => self.waiting.push_back(id),
+            Destination::Socket(socket) => {
+                let taken = self.modem.send(socket, bytes, now);
                 // The server may have closed in this turn.
-                client.undelivered += (bytes.len() - taken) as u64;
+                client.not_delivered(bytes.len() - taken);
             }
-            ClientState::Waiting | ClientState::Ending { .. } | ClientState::Lingering => {
-                client.undelivered += bytes.len() as u64;
-            }
+            Destination::Nowhere => {}
         }
         self.settle(now);
     }
 
     /// The client will send nothing more; it may still read.
     fn client_finished(&mut self, id: ClientId, now: Instant) {
-        let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
-        if client.finished {
-            return;
-        }
-        client.finished = true;
-        client.last_byte = now;
-        client.look_at = Some(now + LOOK_AGAIN_MIN);
+        let Some(effect) = self.get_mut(id).and_then(|client| client.finished(now)) else { return };
         self.actions.push_back(Action::LookForClient(id));
-        match client.state {
-            ClientState::Lingering => self.conclude(id, now),
-            ClientState::Silent => self.close(id, "the client left without a word", now),
-            _ => {}
-        }
+        self.follow(id, effect, now);
         self.settle(now);
     }
 
     /// The client is gone: it has closed both directions.
     fn client_gone(&mut self, id: ClientId, now: Instant) {
-        let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
-        client.gone = true;
-        client.look_at = None;
-        match client.state {
-            ClientState::Ending { .. } => {
-                self.close(id, "the client closed before it had read everything", now)
-            }
-            ClientState::Lingering => self.close(id, FAR_END_CLOSED, now),
-            ClientState::Silent | ClientState::Waiting | ClientState::Attached { .. } => {}
-        }
+        let Some(effect) = self.get_mut(id).map(Client::gone) else { return };
+        self.follow(id, effect, now);
         self.settle(now);
     }
 
@@ -344,7 +300,7 @@ impl Relay {
     /// Resets the client with this number. False: there is none.
     pub fn kill(&mut self, number: u64, now: Instant) -> bool {
         let has_number =
-            |client: &Option<Client>| client.as_ref().is_some_and(|client| client.number == number);
+            |client: &Option<Client>| client.as_ref().is_some_and(|client| client.number() == number);
         let Some(index) = self.clients.iter().position(has_number) else { return false };
         self.cut_off(ClientId(index), "ended by status --kill", now);
         self.settle(now);
@@ -353,40 +309,25 @@ impl Relay {
 
     /// Bytes for this client.
     pub fn client_output(&self, id: ClientId) -> &[u8] {
-        match self.get(id).map(|client| &client.state) {
-            Some(ClientState::Attached { socket, .. }) => self.modem.received(*socket),
-            Some(ClientState::Ending { rest }) => rest.as_slice(),
-            _ => &[],
-        }
+        let Some(client) = self.get(id) else { return &[] };
+        client.socket().map_or(client.rest(), |socket| self.modem.received(socket))
     }
 
     /// The client took `count` bytes of [`Relay::client_output`].
     pub fn client_written(&mut self, id: ClientId, count: usize, now: Instant) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
-        client.down_bytes += count as u64;
-        account_of(&mut self.accounts, &client.tunnel).moved_down(count);
-        client.last_byte = now;
-        match &mut client.state {
-            ClientState::Attached { socket, .. } => self.modem.consume(*socket, count, now),
-            ClientState::Ending { rest } => rest.consume(count),
-            ClientState::Silent | ClientState::Waiting | ClientState::Lingering => {}
+        account_of(&mut self.accounts, client.tunnel()).moved_down(count);
+        match client.written(count, now) {
+            Ok(socket) => self.modem.consume(socket, count, now),
+            Err(effect) => self.follow(id, effect, now),
         }
-        self.conclude(id, now);
         self.settle(now);
     }
 
     /// How many of the bytes that were written to the client its system still holds; 0 where that is unknown.
     fn client_queue(&mut self, id: ClientId, bytes: usize, now: Instant) {
-        let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
-        let taken = Taken { at: now, bytes: client.down_bytes.saturating_sub(bytes as u64) };
-        let before = std::mem::replace(&mut client.taken, taken);
-        // Once all of it is taken, it is unknown since when.
-        if bytes > 0 && taken.bytes > before.bytes {
-            client.last_byte = now;
-            if let Some(stall) = &mut client.stall {
-                stall.moved = now;
-            }
-        }
+        let Some(client) = self.get_mut(id) else { return };
+        client.queue(bytes, now);
         self.client_due(id, now);
         self.settle(now);
     }
@@ -502,6 +443,10 @@ impl Relay {
         self.clients.get(id.0)?.as_ref()
     }
 
+    fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.clients.get_mut(id.0)?.as_mut()
+    }
+
     /// Draws the consequences of a change, until nothing changes any more.
     fn settle(&mut self, now: Instant) {
         loop {
@@ -551,16 +496,11 @@ impl Relay {
             Event::Down => self.session_since = now,
             Event::Opened(socket) => {
                 let Some(id) = self.client_of[socket.index()] else { return };
-                if let Some(Client { state: ClientState::Attached { open, .. }, tunnel, .. }) =
-                    &mut self.clients[id.0]
-                {
-                    *open = true;
-                    account_of(&mut self.accounts, tunnel).opened();
-                }
-                if let Some(client) = self.get(id) {
-                    let seconds = now.saturating_duration_since(client.since).as_secs_f64();
-                    log::info!("{}: open after {seconds:.1} s, socket {socket}", self.between(client));
-                }
+                let Some(client) = self.clients[id.0].as_mut() else { return };
+                client.opened();
+                account_of(&mut self.accounts, client.tunnel()).opened();
+                let seconds = client.age(now).as_secs_f64();
+                log::info!("{}: open after {seconds:.1} s, socket {socket}", client.between());
             }
             Event::OpenFailed(socket, failure) => {
                 let Some(id) = self.client_of[socket.index()].take() else { return };
@@ -610,19 +550,16 @@ impl Relay {
         let Some(place) = self
             .waiting
             .iter()
-            .position(|id| self.get(*id).is_some_and(|client| self.modem.can_open(&client.tunnel)))
+            .position(|id| self.get(*id).is_some_and(|client| self.modem.can_open(client.tunnel())))
         else {
             return false;
         };
         let id = self.waiting[place];
         let Some(client) = self.clients[id.0].as_mut() else { return false };
-        let Some(socket) = self.modem.open(&client.tunnel, now) else { return false };
+        let Some(socket) = self.modem.open(client.tunnel(), now) else { return false };
         self.waiting.remove(place);
-        client.state = ClientState::Attached { socket, open: false, carried: Carried::default() };
-        client.last_byte = now;
-        client.silent_since = client.silent_since.map(|_| now);
+        let early = client.attached_to(socket, now);
         self.client_of[socket.index()] = Some(id);
-        let early = std::mem::replace(&mut client.early, crate::byte_queue::ByteQueue::new(0));
         let taken = self.modem.send(socket, early.as_slice(), now);
         debug_assert_eq!(taken, early.len(), "an empty socket has room for what a client may send early");
         true
@@ -632,15 +569,30 @@ impl Relay {
     fn socket_ended(&mut self, socket: SocketId, end: End, now: Instant) {
         let Some(id) = self.client_of[socket.index()].take() else { return };
         self.note_carried(id, now);
-        let unsent = self.modem.unsent(socket) as u64;
+        let unsent = self.modem.unsent(socket);
         let rest = self.modem.take_rest(socket);
-        let Some(client) = self.clients[id.0].as_mut() else { return };
-        client.undelivered += unsent;
-        client.stall = None;
-        let gone = client.gone;
-        client.state = ClientState::Ending { rest };
-        match end {
-            End::Cut(cut) => {
+        let Some(client) = self.get_mut(id) else { return };
+        let effect = client.stream_ended(end, rest, unsent, now);
+        self.follow(id, effect, now);
+    }
+
+    /// Does what follows for a client.
+    fn follow(&mut self, id: ClientId, effect: Effect, now: Instant) {
+        match effect {
+            Effect::Nothing => {}
+            Effect::Finish => {
+                self.actions.push_back(Action::FinishClient(id));
+                if let Some(effect) = self.get(id).map(Client::given_the_end) {
+                    self.follow(id, effect, now);
+                }
+            }
+            Effect::Close(reason) => self.leave(id, reason, Kind::Done, now),
+            Effect::ResetWithLoss(lost) => {
+                let reason =
+                    format!("the far end closed and did not take the last {lost} bytes of the client");
+                self.reset(id, &reason, Kind::StreamCut, now);
+            }
+            Effect::ResetCut(cut) => {
                 let status = match cut {
                     Cut::ShuttingDown => Kind::DrainTimeout,
                     Cut::PortLost | Cut::Rebooted | Cut::Silent => Kind::ModemLost,
@@ -648,76 +600,52 @@ impl Relay {
                 };
                 self.reset(id, &cut.to_string(), status, now);
             }
-            End::Eof if gone && client.undelivered > 0 => self.end_with_loss(id, now),
-            End::Eof if gone => self.close(id, "both sides closed", now),
-            End::Eof => self.conclude(id, now),
+            Effect::Over(limit) => self.limit_over(id, limit, now),
+            Effect::Ask => self.actions.push_back(Action::AskClient(id)),
+            Effect::Look => self.actions.push_back(Action::LookForClient(id)),
         }
     }
 
-    /// Ends a client whose stream ended in order, once it has taken all bytes.
-    fn conclude(&mut self, id: ClientId, now: Instant) {
-        let Some(client) = self.clients[id.0].as_mut() else { return };
-        match &client.state {
-            ClientState::Ending { rest } if rest.is_empty() => {
-                client.state = ClientState::Lingering;
-                client.last_byte = now;
-                self.actions.push_back(Action::FinishClient(id));
-                if client.finished {
-                    self.conclude(id, now);
-                }
-            }
-            ClientState::Lingering if client.finished => {
-                if client.undelivered > 0 {
-                    self.end_with_loss(id, now);
-                } else {
-                    self.close(id, FAR_END_CLOSED, now);
-                }
-            }
-            _ => {}
+    /// The client has reached a limit of time.
+    fn limit_over(&mut self, id: ClientId, limit: Limit, now: Instant) {
+        if let Some(socket) = self.get(id).and_then(Client::socket) {
+            // To the server a client that has sent everything has ended in order; only its answer is not waited for.
+            let how = if limit == Limit::HalfClosed { GiveUp::Orderly } else { GiveUp::Abort };
+            self.leave_socket(socket, how, now);
         }
-    }
-
-    /// Ends a client that has read everything, but whose own last bytes the module did not take.
-    fn end_with_loss(&mut self, id: ClientId, now: Instant) {
-        let lost = self.get(id).map_or(0, |client| client.undelivered);
-        let reason = format!("the far end closed and did not take the last {lost} bytes of the client");
+        let reason = match limit {
+            Limit::Queue if !self.modem.is_up() => {
+                format!("the modem was not ready in time (--queue-timeout): {}", self.cause_of_waiting())
+            }
+            _ => limit.to_string(),
+        };
         self.reset(id, &reason, Kind::StreamCut, now);
     }
 
-    /// Counts what the module has taken from an attached client and given to it: that is movement too.
+    /// Counts what the module has taken from an attached client and given to it.
     fn note_carried(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients[id.0].as_mut() else { return };
-        let ClientState::Attached { socket, carried, .. } = &mut client.state else { return };
-        let (before, after) = (*carried, self.modem.carried(*socket));
-        if before == after {
-            return;
+        let taken = client.carried(|socket| self.modem.carried(socket), now);
+        if taken > 0 {
+            account_of(&mut self.accounts, client.tunnel()).moved_up(taken);
         }
-        *carried = after;
-        client.last_byte = after.line_free_at.map_or(now, |at| at.max(now));
-        let taken = after.up_bytes.saturating_sub(before.up_bytes);
-        client.up_bytes += taken;
-        account_of(&mut self.accounts, &client.tunnel).moved_up(taken);
     }
 
     /// Does what an attached client's state and that of its socket call for.
     fn look_after(&mut self, id: ClientId, now: Instant) {
         self.note_carried(id, now);
-        let loses = self.modem.loses_unread_bytes();
         let Some(client) = self.clients[id.0].as_mut() else { return };
-        let ClientState::Attached { socket, .. } = client.state else { return };
+        let Some(socket) = client.socket() else { return };
         let holds_up = self.modem.holds_up_port(socket);
-        match (holds_up, client.stall) {
-            (true, None) => client.stall = Some(Stall { since: now, moved: now }),
-            (false, Some(_)) => client.stall = None,
-            _ => {}
-        }
-        if holds_up && (loses || client.gone) {
+        client.set_holds_up_port(holds_up, now);
+        let is_gone = client.is_gone();
+        if holds_up && (is_gone || self.modem.loses_unread_bytes()) {
             return self.cut_off(id, "the client does not read", now);
         }
         // A client that has closed fully frees its socket as soon as its bytes are out.
-        if client.gone && client.finished && self.modem.unsent(socket) == 0 {
+        if is_gone && self.modem.unsent(socket) == 0 {
             self.leave_socket(socket, GiveUp::Orderly, now);
-            self.close(id, "the client closed", now);
+            self.leave(id, "the client closed", Kind::Done, now);
         }
     }
 
@@ -729,32 +657,27 @@ impl Relay {
     }
 
     /// The half-closed client that has been quiet longest, and when its socket may be taken back for those
-    /// who wait. A client that left while its connection was being opened is one too, even if it had sent something.
+    /// who wait.
     fn reclaimable(&self) -> Option<(ClientId, Instant)> {
         if self.waiting.is_empty() {
             return None;
         }
-        self.client_of
-            .iter()
-            .flatten()
-            .filter_map(|id| Some((*id, self.get(*id)?)))
-            .filter(|(_, client)| match client.state {
-                ClientState::Attached { open: false, .. } if client.gone => true,
-                ClientState::Attached { socket, .. } => client.finished && self.modem.unsent(socket) == 0,
-                _ => false,
-            })
-            .map(|(id, client)| (id, client.last_byte + RECLAIM_AFTER))
+        let is_sent = |socket| self.modem.unsent(socket) == 0;
+        let attached = self.client_of.iter().flatten().filter_map(|id| Some((*id, self.get(*id)?)));
+        attached
+            .filter(|(_, client)| client.is_reclaimable(is_sent))
+            .map(|(id, client)| (id, client.reclaimable_at()))
             .min_by_key(|(_, at)| *at)
     }
 
     /// Takes back the socket of a client that has been quiet since long before `at`, as far as that is known.
     fn reclaim(&mut self, id: ClientId, at: Instant, now: Instant) {
         let Some(client) = self.get(id) else { return };
-        if client.taken.at < at {
+        if !client.was_quiet_until(at) {
             self.actions.push_back(Action::AskClient(id));
             return;
         }
-        let reason = match client.gone {
+        let reason = match client.is_gone() {
             true => "the client left before there was a connection, and others wait",
             false => "half-closed and quiet while others wait",
         };
@@ -764,126 +687,37 @@ impl Relay {
         self.reset(id, reason, Kind::StreamCut, now);
     }
 
-    /// When something is due for this client.
-    fn client_deadline(&self, client: &Client) -> Option<Instant> {
-        self.client_limits(client).map(|(at, _)| at).chain(client.look_at).chain(asks_at(client)).min()
-    }
-
-    /// The limits of time that hold for this client now, and what each is called.
-    fn client_limits<'a>(&'a self, client: &'a Client) -> impl Iterator<Item = (Instant, &'static str)> + 'a {
-        let limits = &client.tunnel.limits;
-        let limit =
-            |from: Instant, length: Duration, reason| (!length.is_zero()).then(|| (from + length, reason));
-        // A client that waits in the queue is not read from, and may have sent something.
-        let listens = matches!(client.state, ClientState::Silent | ClientState::Attached { .. });
-        let first_byte = client
-            .silent_since
-            .filter(|_| listens && !client.finished)
-            .and_then(|since| limit(since, limits.first_byte_timeout, SILENT));
-        let by_state = match &client.state {
-            ClientState::Silent => None,
-            ClientState::Waiting => limit(client.since, limits.queue_timeout, WAITED),
-            // Its upload goes out first, for as long as that moves.
-            ClientState::Attached { open: true, carried: Carried { is_sending: true, .. }, .. }
-                if client.finished =>
-            {
-                limit(
-                    client.last_byte,
-                    UNSENT_LIMIT,
-                    "half-closed, and nothing of the rest is taken any more",
-                )
-            }
-            ClientState::Attached { open: true, .. } if client.finished => {
-                limit(client.last_byte, limits.half_close_timeout, HALF_CLOSED)
-            }
-            ClientState::Attached { open: true, .. } => {
-                limit(client.last_byte, limits.idle_timeout, "idle (--idle-timeout)")
-            }
-            ClientState::Attached { .. } => None,
-            ClientState::Ending { .. } => {
-                limit(client.last_byte, limits.stall_timeout, "the client does not read")
-            }
-            ClientState::Lingering => match self.ending {
-                Ending::Not => limit(client.last_byte, LINGER, LINGERED),
-                _ => limit(client.last_byte, LINGER_AT_THE_END, LINGERED),
-            },
-        };
-        let stall = client.stall.and_then(|stall| {
-            let is_stuck = client.socket().is_some_and(|socket| self.modem.holds_up_its_relief(socket));
-            // A client that reads slowly is not spared where all others wait until it has read everything.
-            let (from, length) = match is_stuck {
-                true => (stall.since, limits.stall_timeout.min(RELIEF_MAX)),
-                false => (stall.moved, limits.stall_timeout),
-            };
-            limit(from, length, "the client does not read and holds up others (--stall-timeout)")
-        });
-        let lifetime = limit(client.since, limits.lifetime, "too old (--lifetime)");
-        by_state.into_iter().chain(first_byte).chain(stall).chain(lifetime)
+    /// What the limits of this client depend on, beside the client.
+    fn view(&self, client: &Client) -> View {
+        let socket = client.socket().filter(|_| client.holds_up_port());
+        View {
+            is_draining: self.ending != Ending::Not,
+            hides_relief: socket.is_some_and(|socket| self.modem.holds_up_its_relief(socket)),
+        }
     }
 
     /// Does what is due for this client.
     fn client_due(&mut self, id: ClientId, now: Instant) {
-        let Some(client) = self.get(id) else { return };
-        let over = self.client_limits(client).find(|(at, _)| *at <= now);
-        let looks = client.look_at.is_some_and(|at| at <= now);
-        let may_have_moved =
-            matches!(client.state, ClientState::Attached { .. } | ClientState::Ending { .. });
-        if asks_at(client).is_some_and(|at| at <= now)
-            || may_have_moved && over.is_some_and(|(at, _)| client.taken.at < at)
-        {
-            self.actions.push_back(Action::AskClient(id));
-            return;
-        }
-        if let Some((_, reason)) = over {
-            if reason == LINGERED {
-                return match client.undelivered {
-                    0 => self.close(id, FAR_END_CLOSED, now),
-                    _ => self.end_with_loss(id, now),
-                };
-            }
-            if let Some(socket) = client.socket() {
-                // To the server a client that has sent everything has ended in order; only its answer is not waited for.
-                let how = if reason == HALF_CLOSED { GiveUp::Orderly } else { GiveUp::Abort };
-                self.leave_socket(socket, how, now);
-            }
-            if reason == WAITED && !self.modem.is_up() {
-                let cause = self.cause_of_waiting();
-                let reason = format!("the modem was not ready in time (--queue-timeout): {cause}");
-                return self.reset(id, &reason, Kind::StreamCut, now);
-            }
-            return self.reset(id, reason, Kind::StreamCut, now);
-        }
-        if looks && let Some(client) = self.clients[id.0].as_mut() {
-            let quiet = now.saturating_duration_since(client.last_byte);
-            client.look_at = Some(now + quiet.clamp(LOOK_AGAIN_MIN, LOOK_AGAIN_MAX));
-            self.actions.push_back(Action::LookForClient(id));
-        }
-        self.conclude(id, now);
-    }
-
-    /// Ends a client in order.
-    fn close(&mut self, id: ClientId, reason: &str, now: Instant) {
-        self.leave(id, reason, Kind::Done, now);
+        let Some(view) = self.get(id).map(|client| self.view(client)) else { return };
+        let Some(client) = self.get_mut(id) else { return };
+        let effect = client.due(view, now);
+        self.follow(id, effect, now);
     }
 
     /// Closes a client that has no more to expect.
     fn leave(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
         let Some(client) = self.remove(id) else { return };
         self.actions.push_back(Action::CloseClient(id));
-        log::info!("{}", self.account(&client, reason, now));
+        log::info!("{}", client.account(reason, now));
         self.ended(status, now);
     }
 
     /// Resets a client, so that it does not take this for an end.
     fn reset(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
         let Some(client) = self.remove(id) else { return };
-        log::warn!("{} [{status}]", self.account(&client, reason, now));
-        account_of(&mut self.accounts, &client.tunnel).counters.resets += 1;
-        let rest = match client.state {
-            ClientState::Ending { rest } => rest.as_slice().to_vec(),
-            _ => Vec::new(),
-        };
-        self.actions.push_back(Action::ResetClient { client: id, rest });
+        log::warn!("{} [{status}]", client.account(reason, now));
+        account_of(&mut self.accounts, client.tunnel()).counters.resets += 1;
+        self.actions.push_back(Action::ResetClient { client: id, rest: client.rest().to_vec() });
         self.ended(status, now);
     }
 
@@ -891,22 +725,6 @@ impl Relay {
         self.waiting.retain(|waiting| *waiting != id);
         self.probe = self.probe.filter(|probe| probe.client != id);
         self.clients.get_mut(id.0).and_then(Option::take)
-    }
-
-    /// The one line that is logged at the end of a connection.
-    fn account(&self, client: &Client, reason: &str, now: Instant) -> String {
-        let seconds = now.saturating_duration_since(client.since).as_secs_f64();
-        let (up, down) = (client.up_bytes, client.down_bytes);
-        let carried = match (up, down) {
-            (0, 0) => String::new(),
-            _ => format!("{up} bytes up, {down} down, "),
-        };
-        format!("{}: {carried}{seconds:.1} s: {reason}", self.between(client))
-    }
-
-    /// Who is connected to what.
-    fn between(&self, client: &Client) -> String {
-        format!("{} to {}", client.peer, client.tunnel.target)
     }
 
     /// A client has ended. With `connect` that is the end of everything.
@@ -939,10 +757,7 @@ impl Relay {
         }
         for index in 0..self.clients.len() {
             let id = ClientId(index);
-            if self
-                .get(id)
-                .is_some_and(|client| matches!(client.state, ClientState::Silent | ClientState::Waiting))
-            {
+            if self.get(id).is_some_and(Client::is_unserved) {
                 let reason =
                     format!("shutting down, and the modem is not ready: {}", self.cause_of_waiting());
                 self.reset(id, &reason, Kind::StreamCut, now);
@@ -972,54 +787,12 @@ impl Relay {
     }
 }
 
-/// When to ask how much a client has taken that does not take all at once.
-fn asks_at(client: &Client) -> Option<Instant> {
-    match (&client.state, client.stall) {
-        (ClientState::Ending { .. }, _) | (_, Some(_)) => Some(client.taken.at + ASK_EVERY),
-        _ => None,
-    }
-}
-
 /// The most clients that wait for a socket; further ones wait in the kernel's backlog.
 const LINE_MAX: usize = 64;
 
 /// The most clients at all.
 pub const CLIENTS_MAX: usize = 512;
 
-/// A read of less is not worth its system call, in bytes; a full queue holds this and more.
-const CLIENT_READ_MIN_BYTES: usize = OUTGOING_LIMIT_BYTES / 2;
-
-/// How much is read at once of a client whose bytes go nowhere any more.
-const DISCARD_BYTES: usize = 4 * 1024;
-
-/// How often it is asked how much a client has taken that is slow to read.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-
-/// How long a half-closed client must have been quiet before its socket is taken back for those who wait.
-const RECLAIM_AFTER: Duration = Duration::from_secs(5);
-
-/// For this long, a client that does not read may hold up the answer that would let the others go on without it.
-const RELIEF_MAX: Duration = Duration::from_secs(1);
-
-/// How long a client may take to close after it has been given the end.
-const LINGER: Duration = Duration::from_secs(10);
-
-/// The same once the process is to end: what was written is with the client's system by then.
-const LINGER_AT_THE_END: Duration = Duration::from_secs(1);
-
-/// How long nothing of what a half-closed client has sent may be taken.
-const UNSENT_LIMIT: Duration = SEND_STUCK_LIMIT;
-
-/// How often to look whether a half-closed client has closed fully: the longer it is quiet, the less often.
-const LOOK_AGAIN_MIN: Duration = Duration::from_millis(100);
-const LOOK_AGAIN_MAX: Duration = Duration::from_secs(5);
-
 /// How long it may take to leave the modem as it was found: at most, and at most after --shutdown-timeout.
 const RELEASE_LIMIT: Duration = Duration::from_secs(45);
 const RELEASE_EXTRA: Duration = Duration::from_secs(5);
-
-const FAR_END_CLOSED: &str = "the far end closed";
-const SILENT: &str = "the client sent nothing in time (--first-byte-timeout)";
-const WAITED: &str = "no free socket in time (--queue-timeout)";
-const HALF_CLOSED: &str = "half-closed and quiet (--half-close-timeout)";
-const LINGERED: &str = "the far end closed and the client stayed";

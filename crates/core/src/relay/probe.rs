@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ClientId, Relay};
+use super::{Client, ClientId, Relay};
 use crate::at::{Command, ResultCode};
 use crate::error::Kind;
 use crate::modem::{OpenFailure, UserAnswer, UserCommand};
@@ -25,7 +25,7 @@ impl Relay {
         if !self.settings.is_single || *failure != OpenFailure::Code(ResultCode::CONNECT_FAILED) {
             return false;
         }
-        let Some(tunnel) = self.get(client).map(|client| &client.tunnel) else {
+        let Some(tunnel) = self.get(client).map(Client::tunnel) else {
             return false;
         };
         let (pdp, target) = (self.settings.modem.pdp.context, &tunnel.target);
@@ -67,7 +67,7 @@ impl Relay {
 
     /// What to do where the module's memory does not suffice.
     pub(super) fn memory_advice(&self, id: ClientId) -> String {
-        let bytes = self.get(id).map_or(0, |client| self.modem.certificate_bytes(&client.tunnel));
+        let bytes = self.get(id).map_or(0, |client| self.modem.certificate_bytes(client.tunnel()));
         match bytes {
             0 => String::new(),
             bytes => format!(
@@ -80,8 +80,8 @@ impl Relay {
     /// How to find the cause. What the tunnel's settings make likely is logged with `-v`.
     pub(super) fn see_doctor(&self, id: ClientId) -> String {
         let Some(client) = self.get(id) else { return String::new() };
-        let target = &client.tunnel.target;
-        log::debug!("if TLS fails at {target}, then likely {}", self.modem.likely_causes(&client.tunnel));
+        let target = &client.tunnel().target;
+        log::debug!("if TLS fails at {target}, then likely {}", self.modem.likely_causes(client.tunnel()));
         format!("; see: qssl-tunnel doctor {target}")
     }
 }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::client::ClientState;
 use super::report::Account;
 use super::{ClientId, Ending, Relay};
 use crate::error::Kind;
@@ -46,11 +45,11 @@ impl Relay {
     fn move_waiting_clients(&mut self, tunnels: &[Arc<Tunnel>], now: Instant) {
         for index in 0..self.clients.len() {
             let Some(client) = &mut self.clients[index] else { continue };
-            if !matches!(client.state, ClientState::Silent | ClientState::Waiting) {
+            if !client.is_unserved() {
                 continue;
             }
-            match tunnels.iter().find(|tunnel| tunnel.name == client.tunnel.name) {
-                Some(tunnel) => client.tunnel = tunnel.clone(),
+            match tunnels.iter().find(|tunnel| tunnel.name == client.tunnel().name) {
+                Some(tunnel) => client.moves_to(tunnel),
                 None => {
                     let reason = "its tunnel is no longer configured";
                     self.reset(ClientId(index), reason, Kind::StreamCut, now);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::client::ClientState;
 use super::{ClientId, Ending, Relay};
 use crate::settings::Tunnel;
 
@@ -131,8 +130,8 @@ impl Relay {
     /// How many clients of this tunnel are in each state.
     fn clients_of(&self, tunnel: &Arc<Tunnel>) -> BTreeMap<String, usize> {
         let mut clients = BTreeMap::new();
-        for client in self.clients.iter().flatten().filter(|client| Arc::ptr_eq(&client.tunnel, tunnel)) {
-            *clients.entry(state_in_words(&client.state).to_owned()).or_default() += 1;
+        for client in self.clients.iter().flatten().filter(|client| Arc::ptr_eq(client.tunnel(), tunnel)) {
+            *clients.entry(client.state_name().to_owned()).or_default() += 1;
         }
         clients
     }
@@ -142,13 +141,13 @@ impl Relay {
         let clients = self.clients.iter().flatten();
         let mut all: Vec<_> = clients
             .map(|client| Connection {
-                id: client.number,
-                tunnel: client.tunnel.name.clone(),
-                peer: client.peer.clone(),
-                state: state_in_words(&client.state).to_owned(),
-                age_seconds: now.saturating_duration_since(client.since).as_secs_f64(),
-                up_bytes: client.up_bytes,
-                down_bytes: client.down_bytes,
+                id: client.number(),
+                tunnel: client.tunnel().name.clone(),
+                peer: client.peer().to_owned(),
+                state: client.state_name().to_owned(),
+                age_seconds: client.age(now).as_secs_f64(),
+                up_bytes: client.up_bytes(),
+                down_bytes: client.down_bytes(),
             })
             .collect();
         all.sort_unstable_by_key(|connection| connection.id);
@@ -192,16 +191,6 @@ impl Relay {
 
     /// Who this client is, and its tunnel.
     pub fn client(&self, id: ClientId) -> Option<(&str, &Arc<Tunnel>)> {
-        self.get(id).map(|client| (client.peer.as_str(), &client.tunnel))
-    }
-}
-
-fn state_in_words(state: &ClientState) -> &'static str {
-    match state {
-        ClientState::Silent => "silent",
-        ClientState::Waiting => "waiting",
-        ClientState::Attached { open: false, .. } => "opening",
-        ClientState::Attached { open: true, .. } => "open",
-        ClientState::Ending { .. } | ClientState::Lingering => "ending",
+        self.get(id).map(|client| (client.peer(), client.tunnel()))
     }
 }

@@ -1,0 +1,263 @@
+//! State × event → state and effect of a client.
+
+use super::*;
+use crate::settings::test_tunnel;
+use crate::test_clock::now;
+
+/// A client in the state of this name; "ending" has one byte left.
+fn client(state: &str, now: Instant) -> Client {
+    let mut tunnel = test_tunnel();
+    if state == "silent" {
+        tunnel.limits.open_on = OpenOn::FirstByte;
+    }
+    let mut client = Client::new(1, Arc::new(tunnel), "peer".into(), now);
+    if matches!(state, "silent" | "waiting") {
+        return client;
+    }
+    client.attached_to(socket(), now);
+    if state == "opening" {
+        return client;
+    }
+    client.opened();
+    if state == "open" {
+        return client;
+    }
+    let left = if state == "ending" { 1 } else { 0 };
+    client.stream_ended(End::Eof, rest(left), 0, now);
+    client
+}
+
+fn socket() -> SocketId {
+    SocketId::all().next().expect("there are sockets")
+}
+
+fn rest(length: usize) -> ByteQueue {
+    let mut rest = ByteQueue::new(10);
+    rest.append(&vec![0; length]);
+    rest
+}
+
+/// Its state by a name that distinguishes them all.
+fn name(client: &Client) -> &'static str {
+    match client.state {
+        ClientState::Lingering => "lingering",
+        _ => client.state_name(),
+    }
+}
+
+const STATES: [&str; 6] = ["silent", "waiting", "opening", "open", "ending", "lingering"];
+
+#[test]
+fn bytes_go_to_the_socket_and_those_that_come_too_late_are_counted_as_lost() {
+    let now = now();
+    let to_socket = Destination::Socket(socket());
+    for (state, destination, after, undelivered) in [
+        ("silent", Destination::Kept, "waiting", 0),
+        ("waiting", Destination::Nowhere, "waiting", 3),
+        ("opening", to_socket, "opening", 0),
+        ("open", to_socket, "open", 0),
+        ("ending", Destination::Nowhere, "ending", 3),
+        ("lingering", Destination::Nowhere, "lingering", 3),
+    ] {
+        let mut client = client(state, now);
+        assert_eq!(client.received(b"abc", now), destination, "{state}");
+        assert_eq!((name(&client), client.undelivered), (after, undelivered), "{state}");
+    }
+    let mut early = client("silent", now);
+    early.received(b"abc", now);
+    assert_eq!(early.attached_to(socket(), now).as_slice(), b"abc", "sent before there was a socket");
+}
+
+#[test]
+fn a_client_that_closes_ends_only_where_nothing_is_under_way() {
+    let now = now();
+    let unread = Effect::Close("the client closed before it had read everything");
+    let in_order = Effect::Close(FAR_END_CLOSED);
+    for (state, finished, gone) in [
+        ("silent", Effect::Close(LEFT_SILENT), Effect::Close(LEFT_SILENT)),
+        ("waiting", Effect::Nothing, Effect::Nothing),
+        ("opening", Effect::Nothing, Effect::Nothing),
+        ("open", Effect::Nothing, Effect::Nothing),
+        ("ending", Effect::Nothing, unread),
+        ("lingering", in_order, in_order),
+    ] {
+        let mut client = client(state, now);
+        assert_eq!(client.finished(now), Some(finished), "{state}");
+        assert_eq!(client.finished(now), None, "{state}: known");
+        assert_eq!(client.wants_bytes(|_| usize::MAX), 0, "{state}: it has sent its last byte");
+        assert_eq!(client.gone(), gone, "{state}");
+        assert_eq!(name(&client), state, "it stays where it was");
+    }
+}
+
+#[test]
+fn an_end_is_given_once_everything_is_written_and_in_order_only_if_all_its_bytes_were_taken() {
+    let now = now();
+    for state in ["opening", "open"] {
+        for (left, unsent, closed, effects) in [
+            (0, 0, false, vec![Effect::Finish, Effect::Nothing]),
+            (0, 0, true, vec![Effect::Finish, Effect::Close(FAR_END_CLOSED)]),
+            (0, 5, true, vec![Effect::Finish, Effect::ResetWithLoss(5)]),
+            (2, 0, true, vec![Effect::Nothing, Effect::Finish, Effect::Close(FAR_END_CLOSED)]),
+            (2, 5, true, vec![Effect::Nothing, Effect::Finish, Effect::ResetWithLoss(5)]),
+        ] {
+            let mut client = client(state, now);
+            if closed {
+                client.finished(now);
+            }
+            let mut seen = vec![client.stream_ended(End::Eof, rest(left), unsent, now)];
+            if left > 0 {
+                assert_eq!(client.rest().len(), left);
+                seen.extend(client.written(left, now).err());
+            }
+            seen.push(client.given_the_end());
+            assert_eq!(seen, effects, "{state}, {left} bytes left, {unsent} unsent, closed: {closed}");
+            assert_eq!(name(&client), "lingering");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_is_not_written_to_any_more() {
+    let now = now();
+    for (unsent, effect) in [(0, Effect::Close("both sides closed")), (7, Effect::ResetWithLoss(7))] {
+        let mut client = client("open", now);
+        client.finished(now);
+        client.gone();
+        assert_eq!(client.stream_ended(End::Eof, rest(3), unsent, now), effect);
+    }
+    let mut cut = client("open", now);
+    assert_eq!(cut.stream_ended(End::Cut(Cut::Silent), rest(3), 0, now), Effect::ResetCut(Cut::Silent));
+    assert_eq!(cut.rest().len(), 3, "what came in order before the cut is still for it");
+}
+
+#[test]
+fn what_is_written_comes_from_the_socket_as_long_as_there_is_one() {
+    let now = now();
+    for state in STATES {
+        let mut client = client(state, now);
+        let expected = match state {
+            "opening" | "open" => Ok(socket()),
+            "ending" => Err(Effect::Finish),
+            _ => Err(Effect::Nothing),
+        };
+        let count = usize::from(matches!(state, "opening" | "open" | "ending"));
+        assert_eq!(client.written(count, now), expected, "{state}");
+        assert_eq!(client.down_bytes(), count as u64);
+    }
+}
+
+#[test]
+fn each_state_has_its_own_limit_of_time() {
+    let start = now();
+    let at = |second| start + Duration::from_secs(second);
+    let view = View { is_draining: false, hides_relief: false };
+    for (state, closed, second, limit) in [
+        ("waiting", false, 30, Limit::Queue),
+        ("open", true, 60, Limit::HalfClosed),
+        ("ending", false, 60, Limit::Unread),
+    ] {
+        let mut client = client(state, start);
+        if closed {
+            client.finished(start);
+        }
+        client.queue(0, at(second - 1));
+        assert!(!matches!(client.due(view, at(second - 1)), Effect::Over(_)), "{state}");
+        client.queue(0, at(second));
+        assert_eq!(client.due(view, at(second)), Effect::Over(limit), "{state}");
+    }
+    for state in ["silent", "opening", "open"] {
+        assert_eq!(client(state, start).deadline(view), None, "{state} has none unless an option sets it");
+    }
+    let mut lingering = client("lingering", start);
+    assert_eq!(lingering.due(view, at(10)), Effect::Close(FAR_END_CLOSED), "it did not close by itself");
+    let draining = View { is_draining: true, ..view };
+    assert_eq!(lingering.deadline(draining), Some(at(1)), "the process does not wait so long for it");
+    lingering.received(b"abc", start);
+    assert_eq!(lingering.due(view, at(10)), Effect::ResetWithLoss(3));
+}
+
+#[test]
+fn a_limit_holds_only_once_it_is_known_that_nothing_has_moved() {
+    let start = now();
+    let at = |second| start + Duration::from_secs(second);
+    let view = View { is_draining: false, hides_relief: false };
+    let mut slow = client("ending", start);
+    assert_eq!(slow.due(view, at(60)), Effect::Ask);
+    slow.down_bytes = 1000;
+    slow.queue(400, at(60));
+    assert_eq!(slow.due(view, at(60)), Effect::Nothing, "it has read 600 of them meanwhile");
+    slow.queue(400, at(120));
+    assert_eq!(slow.due(view, at(120)), Effect::Over(Limit::Unread));
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_up_others_for_a_second_where_it_hides_their_relief() {
+    let start = now();
+    let at = |second| start + Duration::from_secs(second);
+    let mut client = client("open", start);
+    client.set_holds_up_port(true, start);
+    client.set_holds_up_port(true, at(1));
+    client.queue(0, at(1));
+    let view = |hides_relief| View { is_draining: false, hides_relief };
+    assert_eq!(client.due(view(false), at(1)), Effect::Nothing);
+    assert_eq!(client.due(view(true), at(1)), Effect::Over(Limit::HoldsUp), "since it was first seen");
+    client.set_holds_up_port(false, at(1));
+    assert_eq!(client.due(view(true), at(1)), Effect::Nothing);
+}
+
+#[test]
+fn a_half_closed_client_is_looked_for_less_and_less_often() {
+    let start = now();
+    let view = View { is_draining: false, hides_relief: false };
+    let mut client = client("opening", start);
+    client.finished(start);
+    let mut pauses = Vec::new();
+    let mut before = start;
+    for _ in 0..10 {
+        let at = client.deadline(view).expect("it is looked for");
+        assert_eq!(client.due(view, at), Effect::Look);
+        pauses.push((at - before).as_millis());
+        before = at;
+    }
+    assert_eq!(pauses[..5], [100, 100, 200, 400, 800]);
+    assert_eq!(pauses[9], 5000);
+    client.gone();
+    assert_eq!(client.deadline(view), None);
+}
+
+#[test]
+fn the_socket_of_a_client_that_has_left_or_sent_everything_may_be_taken_back() {
+    let now = now();
+    for (state, finished, gone, unsent, expected) in [
+        ("open", false, false, 0, false),
+        ("open", true, false, 0, true),
+        ("open", true, false, 1, false),
+        ("open", true, true, 1, false),
+        ("opening", true, false, 1, false),
+        ("opening", true, true, 1, true),
+        ("waiting", true, true, 0, false),
+        ("ending", true, false, 0, false),
+    ] {
+        let mut client = client(state, now);
+        if finished {
+            client.finished(now);
+        }
+        if gone {
+            client.gone();
+        }
+        let context = format!("{state}, finished: {finished}, gone: {gone}, {unsent} unsent");
+        assert_eq!(client.is_reclaimable(|_| unsent == 0), expected, "{context}");
+    }
+}
+
+#[test]
+fn bytes_that_the_module_takes_are_counted_once_and_are_movement() {
+    let start = now();
+    let later = start + Duration::from_secs(1);
+    let mut client = client("open", start);
+    let carried = Carried { up_bytes: 10, ..Carried::default() };
+    assert_eq!(client.carried(|_| carried, later), 10);
+    assert_eq!(client.carried(|_| carried, later + Duration::from_secs(1)), 0);
+    assert_eq!((client.up_bytes(), client.last_byte), (10, later));
+}
