@@ -12,7 +12,7 @@ use super::{
 };
 use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
 use crate::channel::Habit;
-use crate::socket::{Checked, CloseAnswer, CloseForm, FarEnd, Opening, Witnessed};
+use crate::socket::{Checked, CloseAnswer, CloseForm, Opening, Witnessed};
 
 impl Modem {
     /// A command has its answer.
@@ -350,8 +350,7 @@ impl Modem {
 
     /// Whether there are connections that the recovery ladder would cut.
     fn connections_stand(&self) -> bool {
-        let stands = |socket: &Socket| socket.open().is_some_and(|open| open.far_end.takes_bytes());
-        self.sockets.iter().any(stands)
+        self.sockets.iter().any(Socket::is_open_both_ways)
     }
 
     /// Takes the step of the recovery ladder that has come due, if one has.
@@ -428,7 +427,7 @@ impl Modem {
     pub(super) fn context_perhaps_forgotten(&mut self, id: SocketId) {
         let ssl = self.sockets[id.index()].ssl();
         let is_held = |(index, socket): (usize, &Socket)| {
-            let is_open = socket.open().is_some() || socket.opening().is_some_and(Opening::is_proving);
+            let is_open = socket.is_open() || socket.opening().is_some_and(Opening::is_proving);
             index != id.index() && socket.ssl() == ssl && is_open
         };
         if self.sockets.iter().enumerate().any(is_held) {
@@ -453,7 +452,7 @@ impl Modem {
         now: Instant,
     ) {
         let worked = outcome == CommandOutcome::Ok;
-        let closed = self.sockets[id.index()].open().is_some_and(|open| open.far_end != FarEnd::There);
+        let closed = self.sockets[id.index()].is_open_in_doubt();
         // A socket whose far end has closed can be refused anything.
         if (worked || !closed) && self.setup.profile_mut().has_switched_mode(worked) {
             log::warn!(

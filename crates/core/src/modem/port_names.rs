@@ -11,7 +11,6 @@ use crate::at::answers::{Answer, SocketState, SocketStatus};
 use crate::at::{Command, SocketId, Urc};
 use crate::settings::Mode;
 use crate::socket::listening::Takeover;
-use crate::socket::{FarEnd, Flow, OpenStage};
 
 /// How URCs come to us.
 #[derive(Debug, Default)]
@@ -187,20 +186,8 @@ impl Modem {
             return true;
         }
         let obeys = self.routing.choice == Choice::AsTold && !is_told_all;
-        self.sockets.iter().any(|socket| {
-            let is_open = match (socket.open(), socket.opening()) {
-                (Some(open), _) => !open.flow.is_stream(),
-                (_, Some(opening)) => opening.stage() != OpenStage::Due,
-                _ => false,
-            };
-            let leaves_here = socket.listening.port() == Some(port)
-                || (socket.opened_by() == Some(port) && self.routing.choice != Choice::Every);
-            is_open
-                && socket.is_attached()
-                && !obeys
-                && leaves_here
-                && socket.mode() != Some(Mode::Transparent)
-        })
+        let every_port = self.routing.choice == Choice::Every;
+        !obeys && self.sockets.iter().any(|socket| socket.is_told_by(port, every_port))
     }
 
     /// Breaks sockets of which other ports have carried more than the one that is listened to: that was no copy, or
@@ -242,10 +229,7 @@ impl Modem {
 
     fn asks_name_by(&self, id: SocketId) -> Option<usize> {
         let socket = &self.sockets[id.index()];
-        let is_calm = socket.open().is_some_and(|open| {
-            matches!(open.flow, Flow::Push | Flow::Buffer { .. }) && open.far_end == FarEnd::There
-        });
-        let port = socket.opened_by().filter(|_| is_calm && socket.is_attached())?;
+        let port = socket.opened_by().filter(|_| socket.is_calm() && socket.is_attached())?;
         let is_open = self.routing.names[port] == Name::Unasked
             && (self.ports[port].at_port.is_none() || !self.routing.is_proven);
         (is_open && self.urc_port.heard().is_none_or(|heard| heard == port)).then_some(port)

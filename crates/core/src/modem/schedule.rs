@@ -15,7 +15,7 @@ use crate::fair_queue::Way;
 use crate::settings::{self, Mode};
 use crate::setup::ssl_context::negotiate_seconds;
 use crate::setup::{Doubt, SetupStep};
-use crate::socket::{Flow, OpenStage, Opener, Opening, Socket, Switching, View};
+use crate::socket::{Opener, Opening, Socket, Switching, View};
 
 impl Modem {
     /// Gives every idle channel its next command. Called after every change.
@@ -78,13 +78,9 @@ impl Modem {
         };
         let is_due = |id: &SocketId| {
             let socket = &self.sockets[id.index()];
-            let switches = |flow: Flow| matches!(flow, Flow::ToBuffer { .. } | Flow::ToPush { .. });
-            if socket.open().is_some_and(|open| switches(open.flow)) || socket.wants_to_receive() > 0 {
-                return true;
-            }
             let length = socket.outgoing.len().clamp(1, self.setup.profile().send_max);
             let command = Command::Send { socket: *id, length };
-            socket.wants_to_send(now) && command.must_arrive()
+            socket.must_wake() || socket.wants_to_send(now) && command.must_arrive()
         };
         channel.wire().are_made()
             && channel.may_be_asleep(now)
@@ -182,10 +178,7 @@ impl Modem {
     /// The socket whose open this channel has just refused without a reason: the answer to AT+QIGETERROR
     /// speaks of the last command, so nothing may come in between.
     fn refused_open(&self, port: usize) -> Option<SocketId> {
-        SocketId::all().find(|id| {
-            let stage = self.sockets[id.index()].opening().map(Opening::stage);
-            stage == Some(OpenStage::Refused { port })
-        })
+        SocketId::all().find(|id| self.sockets[id.index()].was_refused_on(port))
     }
 
     /// What the settings that fix the wire format of a channel depend on.
@@ -450,13 +443,14 @@ impl Modem {
 
     /// A send or a receive: the flow that has had the least of the line comes first.
     fn byte_command(&mut self, port: usize, now: Instant) -> Option<Command> {
+        let speaking = self.speaking_channels();
         let (_, way, id) = SocketId::all()
             .flat_map(|id| [(Way::Up, id), (Way::Down, id)])
             .filter(|(way, id)| {
                 let socket = &self.sockets[id.index()];
                 match way {
                     Way::Up => socket.wants_to_send(now),
-                    Way::Down => socket.wants_to_receive() > 0 && self.reads_in_order(socket, port),
+                    Way::Down => socket.wants_to_receive() > 0 && socket.reads_in_order(port, speaking),
                 }
             })
             .map(|(way, id)| (self.fair.rank(id, way), way, id))
@@ -477,13 +471,6 @@ impl Modem {
                 length: socket.wants_to_receive().min(self.setup.profile().receive_max),
             },
         })
-    }
-
-    /// Whether what is read on this port cannot overtake what was pushed before by another.
-    fn reads_in_order(&self, socket: &Socket, port: usize) -> bool {
-        let speaking = self.speaking_channels();
-        socket.open().is_none_or(|open| open.flow != Flow::Announced)
-            || socket.listening.port().is_none_or(|on| on == port || speaking & (1 << on) == 0)
     }
 
     /// Sockets are switched between push and buffer mode, and read unasked where URCs may not reach us.

@@ -19,7 +19,7 @@ impl Modem {
         let commanding = takers.clone().count();
         let others = self.sockets.iter().any(|socket| {
             socket.is_attached()
-                && (socket.open().is_some() || socket.opening().is_some())
+                && (socket.is_open() || socket.opening().is_some())
                 && socket.mode() != Some(Mode::Transparent)
         });
         // Where several channels share a line, another one shows the end of a stream.

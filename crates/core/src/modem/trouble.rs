@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::{
     Absence, Action, Channel, ChannelState, Command, CommandOutcome, CommandStage, Cut, Event, FILLER,
-    Failure, Flow, InFlight, Kind, Modem, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, Rung,
-    SetupStep, Socket, SocketId, UrcPort, UserAnswer, Without, resync, settings,
+    Failure, InFlight, Kind, Modem, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, Rung, SetupStep,
+    Socket, SocketId, UrcPort, UserAnswer, Without, resync, settings,
 };
 use crate::at::AccessMode;
 
@@ -323,16 +323,8 @@ impl Modem {
         // URCs that were on their way out of this port are lost with it.
         if self.channels.iter().any(Channel::is_open) {
             for id in SocketId::all() {
-                let socket = &self.sockets[id.index()];
-                let is_spoken_of = match (socket.open(), socket.opening()) {
-                    (Some(open), _) => !matches!(open.flow, Flow::Transparent { .. }),
-                    // Its bytes can come before the result of its open.
-                    (_, Some(opening)) => {
-                        socket.mode() != Some(settings::Mode::Transparent) && opening.is_spoken_of()
-                    }
-                    _ => false,
-                };
-                if is_spoken_of {
+                // Bytes of one that is being opened can come before the result of its open.
+                if self.sockets[id.index()].is_told_by_urcs() {
                     self.break_off(id, cut);
                 }
             }

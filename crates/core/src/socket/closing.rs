@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::opening::REPEAT_PAUSE;
-use super::{OpenStage, Phase, Socket};
+use super::opening::{OpenClosed, REPEAT_PAUSE};
+use super::{Phase, Socket};
 use crate::profile::CloseTime;
 
 /// A socket that is being closed.
@@ -115,6 +115,11 @@ impl Socket {
         self.phase = Phase::Checking { channels, again_at: None, tries: 0, refused: None };
     }
 
+    /// A new connection may use its number.
+    pub(super) fn becomes_free(&mut self) {
+        self.phase = Phase::Free;
+    }
+
     /// Whether it was opened by this channel, or the one that it was opened by takes no commands: some modules close a
     /// socket only by that. `speaking`: the channels on which URCs can be on their way.
     pub(super) fn is_best_closed_by(&self, port: usize, speaking: u32) -> bool {
@@ -134,19 +139,13 @@ impl Socket {
     ) -> CloseAnswer {
         let is_by_opener = self.is_best_closed_by(port, speaking);
         match &mut self.phase {
-            Phase::Opening(opening) => match opening.stage() {
-                OpenStage::Abandoned { .. } if is_refused => {
-                    opening.set_stage(OpenStage::Abandoned { refused_at: Some(now) });
-                    CloseAnswer::OpenGoesOn
-                }
-                OpenStage::Abandoned { .. } => {
+            Phase::Opening(opening) => match opening.close_answered(is_refused, now) {
+                OpenClosed::GoesOn => CloseAnswer::OpenGoesOn,
+                OpenClosed::Ended => {
                     self.check(speaking);
                     CloseAnswer::OpenEnded { since: self.opening_since }
                 }
-                _ => {
-                    opening.set_stage(OpenStage::Again { at: now + REPEAT_PAUSE, alone: false });
-                    CloseAnswer::Nothing
-                }
+                OpenClosed::Again => CloseAnswer::Nothing,
             },
             // It is tried again by the channel that opened it.
             Phase::Closing(closing) if is_refused && !is_by_opener && closing.tries == 0 => {
@@ -229,7 +228,7 @@ impl Socket {
             return Checked::Nothing;
         }
         self.clear();
-        self.phase = Phase::Free;
+        self.becomes_free();
         self.free_since = now;
         Checked::Free
     }

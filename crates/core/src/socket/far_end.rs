@@ -128,6 +128,21 @@ impl FarEnd {
         }
     }
 
+    /// The module was asked beside a stream: the answer is about the stream, whose channel decides.
+    pub(super) fn asked_beside(&mut self) {
+        *self = FarEnd::There;
+    }
+
+    /// `closed` does not come. After a while the stream counts as broken, unless `closed` may wait in a port that is
+    /// not read.
+    pub(super) fn closed_stays_away(&mut self, is_unread: bool, now: Instant) -> Result<(), Cut> {
+        let FarEnd::AwaitingClosed { until, cut } = self else { return Ok(()) };
+        if is_unread {
+            *until = now + CLOSED_WAIT;
+        }
+        if *until <= now { Err(*cut) } else { Ok(()) }
+    }
+
     /// The URC `closed`. It may be another's whatever was known before, so the module is asked after it.
     pub(super) fn closed(&mut self, now: Instant) {
         match self {
@@ -183,6 +198,14 @@ impl FarEnd {
 
     /// The module was asked for the socket's state. `is_pushed`: what comes from the server comes by itself.
     pub(super) fn answered(&mut self, witness: Witness, is_pushed: bool, now: Instant) -> Verdict {
+        let verdict = self.verdict(witness, is_pushed, now);
+        if matches!(verdict, Verdict::Gone | Verdict::GoneUnheard) {
+            *self = FarEnd::Gone;
+        }
+        verdict
+    }
+
+    fn verdict(&mut self, witness: Witness, is_pushed: bool, now: Instant) -> Verdict {
         let goes_on = Verdict::GoesOn { is_first: false };
         if let FarEnd::Emptying { pushed, question } = self {
             return match witness {
@@ -278,7 +301,7 @@ pub(super) const CONNECTED_ANSWERS_MAX: u32 = 4;
 
 /// How long `closed` may stay away when the module has reported that the socket is not connected and pushes
 /// nothing more.
-pub(super) const CLOSED_WAIT: Duration = Duration::from_secs(10);
+const CLOSED_WAIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::FarEnd;
+
 /// How received bytes come out of the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
@@ -47,6 +49,19 @@ pub struct Switching {
     pub silence_max: Option<Duration>,
 }
 
+/// What a switch of mode depends on in the socket itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    /// How many bytes wait for the client.
+    pub waiting_bytes: usize,
+    /// A command about it is in flight.
+    pub is_busy: bool,
+    /// A switch may be asked for now.
+    pub can_switch: bool,
+    /// Its tunnel is in push mode.
+    pub wants_push: bool,
+}
+
 /// The pause after a switch of mode that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SwitchAgain {
@@ -87,6 +102,20 @@ impl Flow {
         matches!(self, Flow::Announced | Flow::Buffer { readable: true })
     }
 
+    /// Whether a switch of mode is due or in flight.
+    pub fn is_switching(self) -> bool {
+        matches!(self, Flow::ToBuffer { .. } | Flow::ToPush { .. })
+    }
+
+    /// How long it may be silent before it is read, or asked about, without a URC.
+    pub(super) fn silence_max(self, switching: &Switching) -> Option<Duration> {
+        match self {
+            Flow::Buffer { readable: false } => switching.poll_interval.or(switching.silence_max),
+            Flow::Push => switching.silence_max,
+            _ => None,
+        }
+    }
+
     /// The URC `recv` without a length: something waits to be read.
     pub(super) fn announced(&mut self) {
         match self {
@@ -113,6 +142,43 @@ impl Flow {
         }
     }
 
+    /// A read was refused: in push mode there is nothing to be read. Returns whether that explains it.
+    pub(super) fn read_refused(&mut self) -> bool {
+        let was_announced = *self == Flow::Announced;
+        if was_announced {
+            *self = Flow::Push;
+        }
+        was_announced
+    }
+
+    /// A pushing socket is switched to buffer mode while its client reads too slowly, and back. Once other programs have
+    /// texts shown that could look like payload, it is switched for good.
+    pub(super) fn adjust(&mut self, load: Load, far_end: FarEnd, switching: &Switching) {
+        let is_relieved = load.waiting_bytes <= INCOMING_LOW_BYTES && far_end.takes_bytes() && !load.is_busy;
+        let is_full = load.waiting_bytes >= INCOMING_HIGH_BYTES;
+        match self {
+            Flow::Push if load.can_switch && (is_full || switching.texts_are_shown) && !far_end.is_over() => {
+                *self = Flow::ToBuffer { unanswered: false };
+            }
+            Flow::ToBuffer { unanswered: false } if is_relieved && !switching.texts_are_shown => {
+                *self = Flow::Push;
+            }
+            Flow::Buffer { readable: false }
+                if is_relieved && load.wants_push && load.can_switch && switching.pushes_count =>
+            {
+                *self = Flow::ToPush { readable: false };
+            }
+            _ => {}
+        }
+    }
+
+    /// The switch to buffer mode was not answered: it may have been made.
+    pub(super) fn switch_unanswered(&mut self) {
+        if let Flow::ToBuffer { unanswered } = self {
+            *unanswered = true;
+        }
+    }
+
     /// The switch that was due was answered.
     pub(super) fn switched(&mut self, worked: bool) {
         *self = match (*self, worked) {
@@ -129,6 +195,12 @@ impl Flow {
         };
     }
 }
+
+/// Above this many waiting bytes a pushing socket is switched to buffer mode.
+pub(super) const INCOMING_HIGH_BYTES: usize = 32 * 1024;
+
+/// Below this many waiting bytes it may be switched back.
+const INCOMING_LOW_BYTES: usize = 4 * 1024;
 
 /// The pauses before the next switch of mode when one was refused.
 const SWITCH_PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -177,6 +249,60 @@ mod tests {
             assert!(again.is_readable(), "{flow:?}: announced again meanwhile");
             now.read_empty(false);
             assert_eq!(now, empty, "{flow:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_switched_by_what_waits_for_its_client_and_by_what_others_have_shown() {
+        let switching = |pushes_count, texts_are_shown| Switching {
+            is_possible: true,
+            pushes_count,
+            texts_are_shown,
+            poll_interval: None,
+            silence_max: None,
+        };
+        let (alone, shown) = (switching(true, false), switching(false, true));
+        let load =
+            |waiting_bytes, is_busy| Load { waiting_bytes, is_busy, can_switch: true, wants_push: true };
+        let (empty, full) = (load(0, false), load(INCOMING_HIGH_BYTES, false));
+        let (to_buffer, to_push) = (Flow::ToBuffer { unanswered: false }, Flow::ToPush { readable: false });
+        let late = Flow::ToBuffer { unanswered: true };
+        let (read, unread) = (Flow::Buffer { readable: false }, Flow::Buffer { readable: true });
+        for (flow, load, far_end, switching, after) in [
+            (Flow::Push, empty, FarEnd::There, alone, Flow::Push),
+            (Flow::Push, full, FarEnd::There, alone, to_buffer),
+            (Flow::Push, empty, FarEnd::There, shown, to_buffer),
+            (Flow::Push, full, FarEnd::Gone, alone, Flow::Push),
+            (Flow::Push, Load { can_switch: false, ..full }, FarEnd::There, alone, Flow::Push),
+            (Flow::Announced, full, FarEnd::There, alone, Flow::Announced),
+            (to_buffer, empty, FarEnd::There, alone, Flow::Push),
+            (to_buffer, load(0, true), FarEnd::There, alone, to_buffer),
+            (to_buffer, empty, FarEnd::There, shown, to_buffer),
+            (to_buffer, full, FarEnd::There, alone, to_buffer),
+            (late, empty, FarEnd::There, alone, late),
+            (read, empty, FarEnd::There, alone, to_push),
+            (read, load(0, true), FarEnd::There, alone, read),
+            (read, full, FarEnd::There, alone, read),
+            (read, empty, FarEnd::Gone, alone, read),
+            (read, empty, FarEnd::There, shown, read),
+            (read, Load { wants_push: false, ..empty }, FarEnd::There, alone, read),
+            (unread, empty, FarEnd::There, alone, unread),
+        ] {
+            let mut adjusted = flow;
+            adjusted.adjust(load, far_end, &switching);
+            assert_eq!(adjusted, after, "{flow:?} {load:?} {far_end:?} {switching:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_read_shows_that_it_pushes_only_where_something_was_announced() {
+        let mut announced = Flow::Announced;
+        assert!(announced.read_refused());
+        assert_eq!(announced, Flow::Push);
+        for flow in [Flow::Push, Flow::Buffer { readable: true }, Flow::ToBuffer { unanswered: false }] {
+            let mut refused = flow;
+            assert!(!refused.read_refused());
+            assert_eq!(refused, flow);
         }
     }
 }

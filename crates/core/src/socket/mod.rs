@@ -24,14 +24,17 @@
 //! of the old connection can be on its way on any channel.
 //!
 //! Every transition is a method of [`Socket`]. It takes what happened and returns what follows for others: what the
-//! client learns, that the stream is broken ([`Cut`]), or nothing. What an open socket knows of the server's side is in
-//! [`far_end`], how its bytes arrive is in [`flow`].
+//! client learns, that the stream is broken ([`Cut`]), or nothing. Each phase is assigned in one file: `Opening` in
+//! [`opening`], `Open` in [`open`], `ConfirmingEnd` in [`stream`], those from `Closing` to `Free` in [`closing`], and
+//! the two in which it is not ours here. What an open socket knows of the server's side is in [`far_end`], how its bytes
+//! arrive is in [`flow`].
 
 mod closing;
-pub mod far_end;
-pub mod flow;
+mod far_end;
+mod flow;
 pub mod listening;
 mod need;
+mod open;
 mod opening;
 mod sending;
 mod stream;
@@ -40,8 +43,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use closing::{Checked, CloseAnswer, CloseForm};
-pub use far_end::{FarEnd, Question, Witness};
-pub use flow::{Flow, Switching};
+pub use far_end::Witness;
+pub use flow::Switching;
 pub use need::View;
 pub use opening::{OpenAnswer, OpenResult, OpenStage, Opener, Opening, UrcOpened};
 pub use sending::{FailedSend, SEND_STUCK_LIMIT};
@@ -51,9 +54,10 @@ use crate::byte_queue::ByteQueue;
 use crate::failure::Cut;
 use crate::settings::{Mode, Tunnel};
 use closing::Closing;
-use far_end::{CLOSED_WAIT, CONNECTED_ANSWERS_MAX, Verdict};
-use flow::SwitchAgain;
+use far_end::{CONNECTED_ANSWERS_MAX, FarEnd, Question};
+use flow::{Flow, Load, SwitchAgain};
 use listening::Listening;
+use open::Open;
 use sending::Backoff;
 
 /// A socket and what waits in it.
@@ -137,15 +141,6 @@ enum Phase {
         /// The close that was refused, and is due again where the number turns out not to be free.
         refused: Option<Closing>,
     },
-}
-
-/// An open socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Open {
-    /// How received bytes come.
-    pub flow: Flow,
-    /// What is known of its far end.
-    pub far_end: FarEnd,
 }
 
 /// What a client learns whose socket is lost, if it has learnt of no end yet.
@@ -304,8 +299,51 @@ impl Socket {
         !matches!(self.phase, Phase::Free | Phase::Foreign | Phase::Unknown)
     }
 
+    /// Whether bytes flow.
+    pub fn is_open(&self) -> bool {
+        self.open().is_some()
+    }
+
+    /// Whether bytes flow in both directions, as far as is known.
+    pub fn is_open_both_ways(&self) -> bool {
+        self.open().is_some_and(|open| open.far_end().takes_bytes())
+    }
+
+    /// Whether it is open, and something speaks against its server.
+    pub fn is_open_in_doubt(&self) -> bool {
+        self.open().is_some_and(|open| open.far_end() != FarEnd::There)
+    }
+
+    /// Whether it is open, and nothing about it is under way.
+    pub fn is_calm(&self) -> bool {
+        self.open().is_some_and(|open| {
+            matches!(open.flow(), Flow::Push | Flow::Buffer { .. }) && open.far_end() == FarEnd::There
+        })
+    }
+
+    /// Whether what the modem has to report about it comes as URCs, and not in a stream.
+    pub fn is_told_by_urcs(&self) -> bool {
+        match (&self.phase, self.mode) {
+            (Phase::Open(open), _) => !open.flow().is_stream(),
+            (Phase::Opening(opening), mode) => mode != Some(Mode::Transparent) && opening.is_spoken_of(),
+            _ => false,
+        }
+    }
+
+    /// Whether URCs of it leave by this port. `every_port`: they leave by each port, in copies.
+    pub fn is_told_by(&self, port: usize, every_port: bool) -> bool {
+        let is_in_module = match &self.phase {
+            Phase::Open(open) => !open.flow().is_stream(),
+            Phase::Opening(opening) => opening.stage() != OpenStage::Due,
+            _ => false,
+        };
+        let leaves_here =
+            self.listening.port() == Some(port) || (self.opened_by == Some(port) && !every_port);
+        is_in_module && self.is_attached && leaves_here && self.mode != Some(Mode::Transparent)
+    }
+
     /// Its state, if it is open.
-    pub fn open(&self) -> Option<&Open> {
+    fn open(&self) -> Option<&Open> {
         match &self.phase {
             Phase::Open(open) => Some(open),
             _ => None,
@@ -343,7 +381,7 @@ impl Socket {
     /// Whether bytes can come unasked.
     pub fn is_pushing(&self) -> bool {
         match &self.phase {
-            Phase::Open(open) => open.flow.is_pushing(),
+            Phase::Open(open) => open.flow().is_pushing(),
             Phase::Opening(_) => true,
             _ => false,
         }
@@ -359,14 +397,14 @@ impl Socket {
         self.is_attached
             && match &self.phase {
                 Phase::Opening(_) => true,
-                Phase::Open(open) => open.far_end.takes_bytes(),
+                Phase::Open(open) => open.far_end().takes_bytes(),
                 _ => false,
             }
     }
 
     /// How many bytes an AT+QSSLRECV should ask for now; 0 is none.
     pub fn wants_to_receive(&self) -> usize {
-        let readable = self.open().is_some_and(|open| open.flow.is_readable());
+        let readable = self.open().is_some_and(|open| open.flow().is_readable());
         if !readable || self.busy.is_some() {
             return 0;
         }
@@ -425,7 +463,7 @@ impl Socket {
     /// The URC `recv` without a length.
     pub fn announced(&mut self) {
         if let Phase::Open(open) = &mut self.phase {
-            open.flow.announced();
+            open.announced();
         }
     }
 
@@ -433,7 +471,7 @@ impl Socket {
     pub fn received(&mut self, now: Instant) {
         if let Phase::Open(open) = &mut self.phase {
             self.poll_at = None;
-            open.far_end.received(now);
+            open.received(now);
         }
     }
 
@@ -447,88 +485,36 @@ impl Socket {
         now: Instant,
     ) -> Result<Received, Cut> {
         let Phase::Open(open) = &mut self.phase else { return Ok(Received::Nothing) };
-        match (outcome, length) {
-            (CommandOutcome::Ok, Some(0)) => {
-                open.flow.read_empty(announced_again);
-                if open.far_end == FarEnd::Gone && !announced_again {
-                    self.begin_closing(true);
-                }
-                Ok(Received::Bytes(0))
-            }
-            (CommandOutcome::Ok, Some(count)) => {
-                open.far_end.received(now);
-                Ok(Received::Bytes(count))
-            }
-            // In push mode there is nothing to be read.
-            (CommandOutcome::Refused(_), None) if open.flow == Flow::Announced => {
-                open.flow = Flow::Push;
-                if open.far_end == FarEnd::Gone {
-                    self.begin_closing(true);
-                }
-                Ok(Received::Nothing)
-            }
-            _ => Err(Cut::ReceiveFailed),
-        }
+        let received = open.receive_answered(length, announced_again, outcome, now)?;
+        self.close_if_read();
+        Ok(received)
     }
 
     /// Switches a pushing socket to buffer mode while its client reads too slowly, and back. Once other programs have
     /// texts shown that could look like payload, it is switched for good.
     pub fn adjust_flow(&mut self, switching: Switching, now: Instant) {
-        let Switching { pushes_count, texts_are_shown, poll_interval, .. } = switching;
-        let silence_max = switching.silence_max;
-        let waiting = self.incoming.len();
-        let busy = self.busy.is_some();
-        let wants_push = self.mode() == Some(Mode::Push);
-        let can_switch = switching.is_possible && self.switch_again.is_none_or(|again| again.at <= now);
         if self.awaits_open() {
-            self.poll_at = poll_interval.map(|interval| self.poll_at.unwrap_or(now + interval));
+            let interval = switching.poll_interval;
+            self.poll_at = interval.map(|interval| self.poll_at.unwrap_or(now + interval));
         }
-        let Phase::Open(open) = &mut self.phase else { return };
-        let interval = match open.flow {
-            Flow::Buffer { readable: false } => poll_interval.or(silence_max),
-            Flow::Push => silence_max,
-            _ => None,
+        let load = Load {
+            waiting_bytes: self.incoming.len(),
+            is_busy: self.busy.is_some(),
+            can_switch: switching.is_possible && self.switch_again.is_none_or(|again| again.at <= now),
+            wants_push: self.mode() == Some(Mode::Push),
         };
-        let soonest = interval.map(|interval| now + interval);
+        let Phase::Open(open) = &mut self.phase else { return };
+        let soonest = open.silence_max(&switching).map(|silence| now + silence);
         self.poll_at = match (soonest, self.poll_at) {
             (Some(_), Some(at)) if at <= now => {
-                open.flow.read_unasked();
-                // Nor would `closed` reach us.
-                open.far_end.ask();
+                open.was_silent();
                 None
             }
             (Some(soonest), at) => Some(at.map_or(soonest, |at| at.min(soonest))),
             (None, _) => None,
         };
-        match open.flow {
-            Flow::Push
-                if can_switch
-                    && (waiting >= INCOMING_HIGH_BYTES || texts_are_shown)
-                    && !open.far_end.is_over() =>
-            {
-                open.flow = Flow::ToBuffer { unanswered: false };
-            }
-            Flow::ToBuffer { unanswered: false }
-                if !busy
-                    && !texts_are_shown
-                    && waiting <= INCOMING_LOW_BYTES
-                    && open.far_end.takes_bytes() =>
-            {
-                open.flow = Flow::Push;
-            }
-            Flow::Buffer { readable: false }
-                if wants_push
-                    && can_switch
-                    && pushes_count
-                    && waiting <= INCOMING_LOW_BYTES
-                    && open.far_end.takes_bytes()
-                    && !busy =>
-            {
-                open.flow = Flow::ToPush { readable: false };
-                self.only_announces = false;
-            }
-            _ => {}
-        }
+        open.adjust(load, &switching);
+        self.only_announces &= !matches!(open.flow(), Flow::ToPush { .. });
     }
 
     /// AT+QISWTMD was answered, on the channel that pushes its bytes (`by_its_port`) or on another.
@@ -536,30 +522,22 @@ impl Socket {
         self.switch_again = (!worked).then(|| SwitchAgain::after(self.switch_again, now));
         let Phase::Open(open) = &mut self.phase else { return };
         // On the same port, everything that was pushed has come before the answer.
-        self.only_announces |= worked && by_its_port && matches!(open.flow, Flow::ToBuffer { .. });
-        open.flow.switched(worked);
-        if open.far_end == FarEnd::Gone && open.flow == Flow::Push {
-            self.begin_closing(true);
-        }
+        self.only_announces |= worked && by_its_port && matches!(open.flow(), Flow::ToBuffer { .. });
+        open.mode_switched(worked);
+        self.close_if_read();
     }
 
     /// The switch to buffer mode was not answered: it may have been made.
     pub fn switch_unanswered(&mut self) {
-        if let Phase::Open(Open { flow: Flow::ToBuffer { unanswered }, .. }) = &mut self.phase {
-            *unanswered = true;
+        if let Phase::Open(open) = &mut self.phase {
+            open.switch_unanswered();
         }
     }
 
     /// URCs went to a port that is not ours: pushed bytes are lost, bytes that wait in the module are not.
     pub fn urcs_were_elsewhere(&mut self) -> Result<(), Cut> {
         match &mut self.phase {
-            Phase::Open(Open { flow: flow @ Flow::Buffer { .. }, far_end }) => {
-                flow.read_unasked();
-                // `closed` may have been sent as well.
-                far_end.ask();
-                Ok(())
-            }
-            Phase::Open(Open { flow: Flow::Push, .. }) => Err(Cut::Unheard),
+            Phase::Open(open) => open.urcs_were_elsewhere(),
             _ => Ok(()),
         }
     }
@@ -569,8 +547,7 @@ impl Socket {
     /// The URC `closed`.
     pub fn closed(&mut self, now: Instant) {
         match &mut self.phase {
-            // In data mode the end has other words (`NO CARRIER`), and the channel confirms it.
-            Phase::Open(open) if !open.flow.is_stream() => open.far_end.closed(now),
+            Phase::Open(open) => open.closed(now),
             Phase::Opening(opening) => opening.closed(),
             _ => {}
         }
@@ -579,29 +556,10 @@ impl Socket {
     /// AT+QSSLSTATE was answered about a socket whose far end is unconfirmed, or whose stream ended in data mode.
     pub fn witnessed(&mut self, witness: Witness, now: Instant) -> Result<Witnessed, Cut> {
         match &mut self.phase {
-            Phase::Open(Open { flow: Flow::Transparent { channel }, far_end }) => {
-                *far_end = FarEnd::There;
-                // The bytes of the stream are where its channel is, and it decides what they mean.
-                let is_connected = match witness {
-                    Witness::Connected => Some(true),
-                    Witness::Ended => Some(false),
-                    Witness::Forgeable | Witness::Unclear => None,
-                };
-                return Ok(Witnessed::Beside { channel: *channel, is_connected });
-            }
             Phase::Open(open) => {
-                let is_pushed = !matches!(open.flow, Flow::Buffer { .. });
-                match open.far_end.answered(witness, is_pushed, now) {
-                    Verdict::GoesOn { is_first: true } => return Ok(Witnessed::Contradicted),
-                    Verdict::GoesOn { is_first: false } | Verdict::Unheard => {}
-                    Verdict::Gone => self.far_end_gone(),
-                    Verdict::GoneUnheard => {
-                        self.far_end_gone();
-                        return Ok(Witnessed::Unheard);
-                    }
-                    Verdict::ReadOn => open.flow.read_unasked(),
-                    Verdict::Broken(cut) => return Err(cut),
-                }
+                let witnessed = open.witnessed(witness, now)?;
+                self.close_if_read();
+                return Ok(witnessed);
             }
             Phase::ConfirmingEnd(question) => match witness {
                 Witness::Ended => self.begin_closing(true),
@@ -616,24 +574,9 @@ impl Socket {
     /// `closed` does not come. After a while the stream counts as broken, unless `closed` may wait in a port that is
     /// not read.
     pub fn closed_stays_away(&mut self, is_unread: bool, now: Instant) -> Result<(), Cut> {
-        let Phase::Open(Open { far_end: FarEnd::AwaitingClosed { until, cut }, .. }) = &mut self.phase else {
-            return Ok(());
-        };
-        if is_unread {
-            *until = now + CLOSED_WAIT;
-        }
-        if *until <= now { Err(*cut) } else { Ok(()) }
-    }
-
-    /// The far end has closed, by both witnesses.
-    fn far_end_gone(&mut self) {
-        let Phase::Open(open) = &mut self.phase else { return };
-        open.far_end = FarEnd::Gone;
-        match open.flow {
-            Flow::Push => self.begin_closing(true),
-            // Received bytes can still wait in the module: read to 0 first, unasked.
-            Flow::Buffer { .. } => open.flow = Flow::Buffer { readable: true },
-            Flow::Announced | Flow::ToBuffer { .. } | Flow::ToPush { .. } | Flow::Transparent { .. } => {}
+        match &mut self.phase {
+            Phase::Open(open) => open.closed_stays_away(is_unread, now),
+            _ => Ok(()),
         }
     }
 
@@ -661,16 +604,18 @@ impl Socket {
             Phase::Opening(opening) => match opening.given_up(in_flight, ending.is_releasing) {
                 opening::GivenUp::Free => {
                     self.clear();
-                    self.phase = Phase::Free;
+                    self.becomes_free();
                 }
                 opening::GivenUp::Close => self.close(0),
                 // The number becomes free when the modem has answered.
                 opening::GivenUp::Wait => {}
             },
-            Phase::Open(Open { flow: Flow::Transparent { channel }, .. }) => return Some(*channel),
             Phase::Open(open) => {
+                if let Flow::Transparent { channel } = open.flow() {
+                    return Some(channel);
+                }
                 let timeout_seconds = match how {
-                    GiveUp::Orderly if open.far_end.takes_bytes() => ending.close_timeout_seconds,
+                    GiveUp::Orderly if open.far_end().takes_bytes() => ending.close_timeout_seconds,
                     _ => 0,
                 };
                 self.close(timeout_seconds);
@@ -702,7 +647,7 @@ impl Socket {
 
     /// The module was asked which sockets are open (`is_open`). Returns whether an earlier run has left it open.
     pub fn found(&mut self, is_ours: bool, is_open: bool) -> bool {
-        let is_stream = matches!(self.phase, Phase::Open(Open { flow: Flow::Transparent { .. }, .. }));
+        let is_stream = self.open().is_some_and(|open| open.flow().is_stream());
         if self.is_attached || is_stream {
             return false;
         }
@@ -710,7 +655,7 @@ impl Socket {
             (false, _) => self.phase = Phase::Foreign,
             // The command in flight may still open it: no other client may get that connection.
             (true, false) if self.busy.is_some() => self.close(0),
-            (true, false) => self.phase = Phase::Free,
+            (true, false) => self.becomes_free(),
             (true, true) => {
                 self.close(0);
                 return true;
@@ -752,17 +697,6 @@ impl Socket {
         self.close(0);
     }
 
-    /// Takes its number for a connection of this tunnel.
-    pub fn begin(&mut self, tunnel: Arc<Tunnel>, ssl: SslContextId, now: Instant) {
-        self.clear();
-        self.is_attached = true;
-        self.ssl = Some(ssl);
-        self.mode = Some(tunnel.mode);
-        self.tunnel = Some(tunnel);
-        self.opening_since = now;
-        self.phase = Phase::Opening(Opening::new());
-    }
-
     /// It is free, and no longer holds its SSL context.
     pub fn release_context(&mut self) {
         self.ssl = None;
@@ -773,14 +707,8 @@ impl Socket {
 pub const OUTGOING_LIMIT_BYTES: usize = 32 * 1024;
 
 /// What waits for a client, per socket, in bytes.
-/// Above `INCOMING_HIGH_BYTES` there is room for what a module still pushes until it has switched to buffer mode.
+/// Above the limit at which a socket is switched to buffer mode there is room for what a module still pushes until it has switched to buffer mode.
 pub const INCOMING_LIMIT_BYTES: usize = 160 * 1024;
-
-/// Above this many waiting bytes a pushing socket is switched to buffer mode.
-const INCOMING_HIGH_BYTES: usize = 32 * 1024;
-
-/// Below this many waiting bytes it may be switched back.
-const INCOMING_LOW_BYTES: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -63,11 +63,10 @@ impl Socket {
         }
         let (port, now) = (view.port, view.now);
         // On another channel, the answer could overtake pushed bytes.
-        let is_in_order =
-            || self.listening.port().is_none_or(|on| on == port || view.speaking & (1 << on) == 0);
+        let is_in_order = || self.is_in_order(port, view.speaking);
         let close_at_once = || Ask::Close(view.close.time.at_most(0));
         let (rank, ask) = match &self.phase {
-            Phase::Open(open) => match (open.far_end, open.flow) {
+            Phase::Open(open) => match (open.far_end(), open.flow()) {
                 (FarEnd::Unconfirmed { question, .. }, flow)
                     if question.is_due(now) && (!flow.is_pushing() || flow.is_stream() || is_in_order()) =>
                 {
@@ -124,6 +123,27 @@ impl Socket {
         Some(Need { rank, ask })
     }
 
+    /// Whether a command about it is due that a module which sleeps must not lose.
+    pub fn must_wake(&self) -> bool {
+        self.open().is_some_and(|open| open.flow().is_switching()) || self.wants_to_receive() > 0
+    }
+
+    /// Whether what is read on this port cannot overtake what was pushed before by another. `speaking`: the channels on
+    /// which URCs can be on their way.
+    pub fn reads_in_order(&self, port: usize, speaking: u32) -> bool {
+        self.open().is_none_or(|open| open.flow() != Flow::Announced) || self.is_in_order(port, speaking)
+    }
+
+    /// Whether what is answered on this port cannot overtake what was pushed before by another.
+    fn is_in_order(&self, port: usize, speaking: u32) -> bool {
+        self.listening.port().is_none_or(|on| on == port || speaking & (1 << on) == 0)
+    }
+
+    /// Whether this port has just refused its open without a reason.
+    pub fn was_refused_on(&self, port: usize) -> bool {
+        self.opening().is_some_and(|opening| opening.stage() == OpenStage::Refused { port })
+    }
+
     /// Whether its open is due on a channel that takes opens. `others_open`: others are being opened.
     pub fn open_is_due(&self, others_open: impl Fn() -> bool, now: Instant) -> bool {
         self.busy.is_none()
@@ -156,7 +176,7 @@ impl Socket {
                 own.and_then(waits).into_iter().chain(deadline).min()
             }
             Phase::Open(open) => {
-                let question = match open.far_end {
+                let question = match open.far_end() {
                     FarEnd::AwaitingClosed { until, .. } => return Some(until),
                     FarEnd::Unconfirmed { question, .. } | FarEnd::Emptying { question, .. } => {
                         question.again_at

@@ -9,12 +9,13 @@
 //!   CloseFirst (the number is taken)
 //! ```
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{FarEnd, Flow, Open, Phase, Socket};
-use crate::at::{AccessMode, CommandOutcome, ResultCode};
+use super::{Flow, Phase, Socket};
+use crate::at::{AccessMode, CommandOutcome, ResultCode, SslContextId};
 use crate::failure::OpenFailure;
-use crate::settings::Mode;
+use crate::settings::{Mode, Tunnel};
 
 /// A socket that is being opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +119,16 @@ pub(super) enum GivenUp {
     Wait,
 }
 
+/// What the answer to AT+QSSLCLOSE means for an open.
+pub(super) enum OpenClosed {
+    /// It cannot be ended.
+    GoesOn,
+    /// It has been ended.
+    Ended,
+    /// The number was taken; the open is tried again.
+    Again,
+}
+
 /// How a socket is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Opener {
@@ -194,12 +205,34 @@ impl Opening {
         }
     }
 
-    pub(super) fn set_stage(&mut self, stage: OpenStage) {
-        self.stage = stage;
+    /// AT+QSSLCLOSE was answered.
+    pub(super) fn close_answered(&mut self, is_refused: bool, now: Instant) -> OpenClosed {
+        match self.stage {
+            OpenStage::Abandoned { .. } if is_refused => {
+                self.stage = OpenStage::Abandoned { refused_at: Some(now) };
+                OpenClosed::GoesOn
+            }
+            OpenStage::Abandoned { .. } => OpenClosed::Ended,
+            _ => {
+                self.stage = OpenStage::Again { at: now + REPEAT_PAUSE, alone: false };
+                OpenClosed::Again
+            }
+        }
     }
 }
 
 impl Socket {
+    /// Takes its number for a connection of this tunnel.
+    pub fn begin(&mut self, tunnel: Arc<Tunnel>, ssl: SslContextId, now: Instant) {
+        self.clear();
+        self.is_attached = true;
+        self.ssl = Some(ssl);
+        self.mode = Some(tunnel.mode);
+        self.tunnel = Some(tunnel);
+        self.opening_since = now;
+        self.phase = Phase::Opening(Opening::new());
+    }
+
     /// Whether the result of its open is to come by URC.
     pub fn awaits_open(&self) -> bool {
         self.opening().is_some_and(|opening| matches!(opening.stage, OpenStage::Awaited { .. }))
@@ -338,7 +371,7 @@ impl Socket {
             Some(Mode::Push | Mode::Transparent) if !self.only_announces => Flow::Push,
             _ => Flow::Buffer { readable: true },
         };
-        self.phase = Phase::Open(Open { flow, far_end: FarEnd::There });
+        self.becomes_open(flow);
         if is_closed {
             self.closed(now);
         }

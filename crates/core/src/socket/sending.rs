@@ -55,7 +55,7 @@ impl Socket {
         self.busy.is_none()
             && !self.outgoing.is_empty()
             && self.backoff.is_none_or(|backoff| backoff.at <= now && backoff.failed.is_none())
-            && self.open().is_some_and(|open| open.far_end.takes_bytes() && !open.flow.is_stream())
+            && self.open().is_some_and(|open| open.far_end().takes_bytes() && !open.flow().is_stream())
     }
 
     /// `SEND OK`: the module has taken `length` bytes.
@@ -83,7 +83,7 @@ impl Socket {
     /// may still be under way.
     pub fn send_refused(&mut self) {
         if let Phase::Open(open) = &mut self.phase {
-            open.far_end.send_refused();
+            open.send_refused();
         }
     }
 

@@ -1,19 +1,19 @@
 //! Transparent mode, the socket's side: when its bytes begin and cease to be those of a channel. What those bytes mean is
 //! `channel/stream/`; what follows for others is `modem/transparent.rs`.
 
-use super::{FarEnd, Flow, Open, Phase, Question, Socket};
+use super::{Flow, Phase, Question, Socket};
 use crate::settings::Mode;
 
 impl Socket {
     /// The channel answered `CONNECT`: it is this socket's stream.
     pub fn stream_begins(&mut self, channel: usize) {
-        self.phase = Phase::Open(Open { flow: Flow::Transparent { channel }, far_end: FarEnd::There });
+        self.becomes_open(Flow::Transparent { channel });
     }
 
     /// Its stream may be over: the module is asked on another channel.
     pub fn ask_beside(&mut self) {
-        if let Phase::Open(Open { flow: Flow::Transparent { .. }, far_end }) = &mut self.phase {
-            far_end.ask();
+        if let Phase::Open(open) = &mut self.phase {
+            open.ask_beside();
         }
     }
 
@@ -23,8 +23,7 @@ impl Socket {
         self.mode = Some(Mode::Buffer);
         self.listening.expect(speaks_by);
         // Bytes that came meanwhile wait in the module, unannounced.
-        let flow = Flow::Buffer { readable: true };
-        self.phase = Phase::Open(Open { flow, far_end: FarEnd::There });
+        self.becomes_open(Flow::Buffer { readable: true });
     }
 
     /// Data mode was left, and the stream does not go on.

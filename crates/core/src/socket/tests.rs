@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::flow::INCOMING_HIGH_BYTES;
 use super::sending::BACKOFF_MIN;
 use super::*;
 use crate::at::{AccessMode, Refusal, ResultCode, SslContextId};
