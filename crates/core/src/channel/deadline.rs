@@ -53,6 +53,10 @@ impl Deadline {
     }
 }
 
+/// By how much other bytes on the line can put off the answer to a command, and the rest of announced
+/// payload: what a module has ready to send takes no longer, at any speed.
+pub const LINE_BUSY_MAX: Duration = Duration::from_secs(30);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::echo::{self, Echo};
-use super::in_flight::{Answer, CommandStage, InFlight};
+use super::in_flight::{Answer, CommandStage, InFlight, Transfer};
 use super::{Channel, ChannelState, Destination, Habit};
 use crate::at::{Command, CommandOutcome, Expects, Message, SocketId, Urc, begins_text};
 use crate::recorder::Side;
@@ -207,7 +207,7 @@ impl Channel {
     fn concluded(&mut self, result: CommandOutcome) -> Option<(InFlight, CommandOutcome)> {
         let in_flight = self.in_flight.as_ref()?;
         let expects = in_flight.command.expects();
-        let payload_left = in_flight.stage == CommandStage::AfterPayload;
+        let payload_left = in_flight.stage() == CommandStage::AfterPayload;
         let ends = match (&result, expects) {
             (CommandOutcome::Refused(_), _) => true,
             (CommandOutcome::SendOk, Expects::Prompt) => payload_left,
@@ -231,23 +231,15 @@ impl Channel {
 
     /// `CONNECT` of a file command arrived.
     fn connected(&mut self, now: Instant) -> bool {
-        let Some(in_flight) = &mut self.in_flight else { return false };
-        if in_flight.stage != CommandStage::Prompt {
-            return false;
-        }
-        match in_flight.command.expects() {
-            Expects::ConnectThenUpload => {
-                self.prompted(now);
-                true
-            }
-            Expects::ConnectThenDownload(size) => {
-                in_flight.stage = CommandStage::AfterPayload;
+        match self.in_flight.as_mut().and_then(|in_flight| in_flight.connected(now)) {
+            None => false,
+            Some(Transfer::Upload) => true,
+            Some(Transfer::Download(size)) => {
                 self.payload_for = Destination::Answer;
                 self.decoder.expect_raw(size);
                 self.announced(size, now);
                 true
             }
-            _ => false,
         }
     }
 

@@ -1,11 +1,11 @@
 //! A command on its way: what was sent, who wants its answer, how far it is, and what has been answered so
 //! far.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::deadline::Deadline;
+use super::deadline::{Deadline, LINE_BUSY_MAX};
 use super::echo::Echo;
-use crate::at::{Command, SocketId};
+use crate::at::{Command, Expects, SocketId};
 
 /// The command that was sent and not yet answered.
 #[derive(Debug)]
@@ -15,12 +15,12 @@ pub struct InFlight {
     /// Who wants its answer.
     pub origin: Origin,
     /// How far it is.
-    pub stage: CommandStage,
+    stage: CommandStage,
     /// The command line has come back, and so much of its payload.
     pub(super) echo: Option<Echo>,
     /// The line had been quiet: a module that slept may have woken by it, and lost it.
     pub may_have_woken: bool,
-    pub(super) patience: Patience,
+    patience: Patience,
     /// When it counts as silent.
     pub(super) deadline: Deadline,
 }
@@ -61,7 +61,109 @@ pub enum Origin {
     User(UserCommand),
 }
 
+/// What `CONNECT` begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transfer {
+    /// The payload of an upload is due.
+    Upload,
+    /// So many bytes of a file follow.
+    Download(usize),
+}
+
 impl InFlight {
+    /// A command that leaves now, and takes `wire_time` for that.
+    pub(super) fn new(
+        command: Command,
+        origin: Origin,
+        patience: Patience,
+        may_have_woken: bool,
+        wire_time: Duration,
+        now: Instant,
+    ) -> Self {
+        let stage = match command.expects() {
+            Expects::Prompt | Expects::ConnectThenUpload | Expects::ConnectThenDownload(_) => {
+                CommandStage::Prompt
+            }
+            Expects::Result | Expects::ConnectThenData => CommandStage::Result,
+        };
+        let wait = command.patience(patience.usual) + wire_time;
+        let deadline = Deadline::new(wait, LINE_BUSY_MAX, now);
+        InFlight { command, origin, stage, echo: None, may_have_woken, patience, deadline }
+    }
+
+    /// How far it is.
+    pub fn stage(&self) -> CommandStage {
+        self.stage
+    }
+
+    /// How much of the file that it uploads has left, and how much there is, in bytes.
+    pub fn upload_progress(&self) -> Option<(usize, usize)> {
+        let Command::Upload { content, .. } = &self.command else { return None };
+        match self.stage {
+            CommandStage::Payload(sent) => Some((sent, content.len())),
+            CommandStage::AfterPayload => Some((content.len(), content.len())),
+            CommandStage::Result | CommandStage::Prompt => None,
+        }
+    }
+
+    /// What of its payload waits to leave. `outgoing`: what a socket has to send.
+    pub(super) fn payload_left<'a>(&'a self, outgoing: impl Fn(SocketId) -> &'a [u8]) -> &'a [u8] {
+        let CommandStage::Payload(sent) = self.stage else { return &[] };
+        match &self.command {
+            Command::Send { socket, length } => &outgoing(*socket)[sent..*length],
+            Command::Upload { content, .. } => &content[sent..],
+            _ => &[],
+        }
+    }
+
+    /// The prompt was seen: the payload is due.
+    pub(super) fn prompted(&mut self, now: Instant) {
+        if self.stage == CommandStage::Prompt {
+            self.stage = CommandStage::Payload(0);
+            self.deadline = Deadline::new(self.command.patience(self.patience.usual), LINE_BUSY_MAX, now);
+        }
+    }
+
+    /// `CONNECT` came. `None`: it is not about a file.
+    pub(super) fn connected(&mut self, now: Instant) -> Option<Transfer> {
+        if self.stage != CommandStage::Prompt {
+            return None;
+        }
+        match self.command.expects() {
+            Expects::ConnectThenUpload => {
+                self.prompted(now);
+                Some(Transfer::Upload)
+            }
+            Expects::ConnectThenDownload(size) => {
+                self.stage = CommandStage::AfterPayload;
+                Some(Transfer::Download(size))
+            }
+            Expects::Prompt | Expects::Result | Expects::ConnectThenData => None,
+        }
+    }
+
+    /// The port took `count` bytes of payload, all of which needs `wire_time` on the line.
+    pub(super) fn payload_written(&mut self, count: usize, wire_time: Duration, now: Instant) {
+        let CommandStage::Payload(sent) = self.stage else { return };
+        let (all_sent, length) = (sent + count, self.command.payload_length());
+        debug_assert!(all_sent <= length, "no more than announced");
+        let wait = wire_time
+            + match self.command {
+                Command::Send { .. } => self.patience.send,
+                _ => self.command.patience(self.patience.usual),
+            };
+        if all_sent == length {
+            self.stage = CommandStage::AfterPayload;
+            self.deadline = Deadline::new(wait, LINE_BUSY_MAX, now);
+        } else {
+            if sent == 0 {
+                self.deadline = Deadline::new(wait, LINE_BUSY_MAX + wire_time, now);
+            }
+            self.stage = CommandStage::Payload(all_sent);
+            self.deadline.renew(wait, now);
+        }
+    }
+
     /// How much of the payload of a send has left.
     pub fn payload_sent(&self) -> usize {
         match (self.stage, &self.command) {
@@ -130,3 +232,45 @@ impl Answer {
 
 /// The most information lines kept of one answer.
 const ANSWER_LINES_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_clock::now;
+
+    fn in_flight(command: Command) -> InFlight {
+        let patience = Patience { usual: Duration::from_secs(5), send: Duration::from_secs(20) };
+        InFlight::new(command, Origin::Socket, patience, false, Duration::ZERO, now())
+    }
+
+    fn send(length: usize) -> Command {
+        Command::Send { socket: SocketId::all().next().expect("there are sockets"), length }
+    }
+
+    #[test]
+    fn payload_leaves_after_the_prompt_alone_and_is_counted_until_all_of_it_has_left() {
+        let now = now();
+        let bytes = [7; 10];
+        let mut sent = in_flight(send(10));
+        assert_eq!((sent.stage(), sent.payload_left(|_| &bytes)), (CommandStage::Prompt, &[][..]));
+        assert_eq!(sent.connected(now), None, "a send has a prompt");
+        sent.prompted(now);
+        assert_eq!(sent.payload_left(|_| &bytes).len(), 10);
+        sent.payload_written(4, Duration::ZERO, now);
+        sent.prompted(now);
+        assert_eq!(sent.payload_left(|_| &bytes).len(), 6, "a second prompt begins nothing anew");
+        sent.payload_written(6, Duration::ZERO, now);
+        assert_eq!((sent.stage(), sent.payload_sent()), (CommandStage::AfterPayload, 10));
+        assert_eq!(sent.deadline.due(), now + Duration::from_secs(20), "--send-timeout for SEND OK");
+    }
+
+    #[test]
+    fn a_prompt_or_connect_means_nothing_to_a_command_that_awaits_neither() {
+        let now = now();
+        let mut line = in_flight(Command::line("AT"));
+        line.prompted(now);
+        assert_eq!(line.connected(now), None);
+        line.payload_written(1, Duration::ZERO, now);
+        assert_eq!(line.stage(), CommandStage::Result);
+    }
+}

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::at::{Command, Decoder, Expects, SocketId};
 use crate::recorder::{Recorder, Side};
-use deadline::Deadline;
+use deadline::{Deadline, LINE_BUSY_MAX};
 pub use echo::Habit;
 pub use hearing::{Answered, EchoTaken, Heard};
 pub use in_flight::{Answer, CommandStage, InFlight, Origin, Patience, UserCommand};
@@ -459,20 +459,12 @@ impl Channel {
         self.recorder.line(Side::Host, &command, now);
         command.encode(&mut self.output);
         self.decoder.expect_echo(self.output.trim_ascii_end());
-        let stage = match command.expects() {
-            Expects::Prompt => {
-                self.decoder.expect_prompt(true);
-                CommandStage::Prompt
-            }
-            Expects::ConnectThenUpload | Expects::ConnectThenDownload(_) => CommandStage::Prompt,
-            Expects::Result | Expects::ConnectThenData => CommandStage::Result,
-        };
+        if command.expects() == Expects::Prompt {
+            self.decoder.expect_prompt(true);
+        }
         self.answer = Answer { has_gaps: self.decoder.is_inside_foreign(), ..Answer::default() };
-        let wait = command.patience(patience.usual) + self.wire_time(self.output.len());
-        let deadline = Deadline::new(wait, LINE_BUSY_MAX, now);
-        let may_have_woken = self.may_be_asleep(now);
-        self.in_flight =
-            Some(InFlight { command, origin, stage, echo: None, patience, may_have_woken, deadline });
+        let (may_have_woken, wire_time) = (self.may_be_asleep(now), self.wire_time(self.output.len()));
+        self.in_flight = Some(InFlight::new(command, origin, patience, may_have_woken, wire_time, now));
         self.last_said = now;
     }
 
@@ -496,12 +488,8 @@ impl Channel {
         }
         match (&self.state, &self.in_flight) {
             (ChannelState::Data(stream), _) => stream.output(stream.socket().map_or(&[], outgoing)),
-            (_, Some(InFlight { stage: CommandStage::Payload(sent), command, .. })) => match command {
-                Command::Send { socket, length } => &outgoing(*socket)[*sent..*length],
-                Command::Upload { content, .. } => &content[*sent..],
-                _ => &[],
-            },
-            _ => &[],
+            (_, Some(in_flight)) => in_flight.payload_left(outgoing),
+            (_, None) => &[],
         }
     }
 
@@ -525,54 +513,29 @@ impl Channel {
             self.recorder.payload(Side::Host, bytes, 0, now);
             stream.sent(bytes, now, wire_time(count, baud));
             return Some(id);
-        } else if let Some(InFlight { command, stage: CommandStage::Payload(sent), .. }) = &self.in_flight {
-            let (sent, length) = (*sent, command.payload_length());
-            match command {
+        } else if let Some(in_flight) = &self.in_flight
+            && let CommandStage::Payload(sent) = in_flight.stage()
+        {
+            let length = in_flight.command.payload_length();
+            match &in_flight.command {
                 Command::Send { socket, .. } => {
                     let bytes = &outgoing(*socket)[sent..sent + count];
                     self.recorder.payload(Side::Host, bytes, length - sent - count, now);
                 }
                 _ => self.recorder.file(Side::Host, count, length - sent - count, now),
             }
-            self.payload_written(count, length, now);
+            let wire_time = self.wire_time(length);
+            if let Some(in_flight) = &mut self.in_flight {
+                in_flight.payload_written(count, wire_time, now);
+            }
         }
         None
     }
 
     /// The prompt was seen: the payload is due.
     fn prompted(&mut self, now: Instant) {
-        if let Some(in_flight) = &mut self.in_flight
-            && in_flight.stage == CommandStage::Prompt
-        {
-            in_flight.stage = CommandStage::Payload(0);
-            in_flight.deadline =
-                Deadline::new(in_flight.command.patience(in_flight.patience.usual), LINE_BUSY_MAX, now);
-        }
-    }
-
-    /// The port took `count` bytes of payload, of `length` in all.
-    fn payload_written(&mut self, count: usize, length: usize, now: Instant) {
-        let wire_time = self.wire_time(length);
-        if let Some(in_flight) = &mut self.in_flight
-            && let CommandStage::Payload(sent) = in_flight.stage
-        {
-            let all_sent = sent + count;
-            debug_assert!(all_sent <= length, "no more than announced");
-            let wait = wire_time
-                + match in_flight.command {
-                    Command::Send { .. } => in_flight.patience.send,
-                    _ => in_flight.command.patience(in_flight.patience.usual),
-                };
-            if all_sent == length {
-                in_flight.stage = CommandStage::AfterPayload;
-                in_flight.deadline = Deadline::new(wait, LINE_BUSY_MAX, now);
-            } else {
-                if sent == 0 {
-                    in_flight.deadline = Deadline::new(wait, LINE_BUSY_MAX + wire_time, now);
-                }
-                in_flight.stage = CommandStage::Payload(all_sent);
-                in_flight.deadline.renew(wait, now);
-            }
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.prompted(now);
         }
     }
 
@@ -803,10 +766,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 
 /// The rest of what a module sends that has booted follows its first bytes within this time.
 const BOOT_WORDS_WAIT: Duration = Duration::from_millis(500);
-
-/// By how much other bytes on the line can put off the answer to a command, and the rest of announced
-/// payload: what a module has ready to send takes no longer, at any speed.
-const LINE_BUSY_MAX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

@@ -96,7 +96,7 @@ impl Modem {
                 let is_cut_short = matches!(outcome, CommandOutcome::Refused(_))
                     && in_flight.owes_echo()
                     && self.channels[port].habit() == Habit::Payload;
-                self.send_answered(id, length, in_flight.stage, outcome, port, now);
+                self.send_answered(id, length, in_flight.stage(), outcome, port, now);
                 if is_cut_short {
                     // The rest of the echo would be taken for the modem's words.
                     self.channel_silent(port, Cut::Garbled, now);

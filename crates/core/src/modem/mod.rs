@@ -277,14 +277,7 @@ impl Modem {
 
     /// How much of the file that is being uploaded has left, and how much there is, in bytes.
     pub fn upload_progress(&self) -> Option<(usize, usize)> {
-        self.channels.iter().find_map(|channel| match channel.in_flight()? {
-            InFlight { command: Command::Upload { content, .. }, stage, .. } => match stage {
-                CommandStage::Payload(sent) => Some((*sent, content.len())),
-                CommandStage::AfterPayload => Some((content.len(), content.len())),
-                CommandStage::Result | CommandStage::Prompt => None,
-            },
-            _ => None,
-        })
+        self.channels.iter().find_map(|channel| channel.in_flight()?.upload_progress())
     }
 
     /// What has happened so far.

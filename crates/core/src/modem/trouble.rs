@@ -6,9 +6,9 @@
 use std::time::Instant;
 
 use super::{
-    Absence, Action, Channel, ChannelState, Command, CommandOutcome, CommandStage, Cut, Event, FILLER,
-    Failure, InFlight, Kind, Modem, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, Rung, SetupStep,
-    Socket, SocketId, UrcPort, UserAnswer, Without, resync, settings,
+    Action, Channel, ChannelState, Command, CommandOutcome, CommandStage, Cut, Event, FILLER, Failure,
+    InFlight, Kind, Modem, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, Rung, SetupStep, Socket,
+    SocketId, UrcPort, UserAnswer, Without, resync, settings,
 };
 use crate::at::AccessMode;
 
@@ -177,7 +177,7 @@ impl Modem {
             Origin::Socket => {
                 let Some(id) = in_flight.command.socket() else { return };
                 if let (Command::Send { length, .. }, CommandStage::Prompt, Cut::Silent) =
-                    (&in_flight.command, in_flight.stage, cut)
+                    (&in_flight.command, in_flight.stage(), cut)
                 {
                     // Nothing has left. Whether the module waits for it all the same shows when it is asked.
                     return self.channels[port].leaves_unprompted(id, *length);
@@ -390,7 +390,7 @@ impl Modem {
                 self.reboot.answers();
                 self.setup.modem_answers();
                 let has_rebooted = self.channels[port].answers(baud) && baud != self.settings.baud;
-                self.absence = Absence::Present;
+                self.absence.answers();
                 if has_rebooted {
                     // It forgets its speed only then; its `RDY` came at the wrong one.
                     log::warn!("the modem has rebooted: it is back at {baud} baud");

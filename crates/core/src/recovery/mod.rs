@@ -59,6 +59,11 @@ pub enum Absence {
 }
 
 impl Absence {
+    /// The modem answers.
+    pub fn answers(&mut self) {
+        *self = Absence::Present;
+    }
+
     /// No port can be opened. Returns whether the reset command is due: after `limit`, then after pauses twice as long
     /// each.
     pub fn wants_reset(&mut self, limit: Duration, now: Instant) -> bool {

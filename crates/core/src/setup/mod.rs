@@ -300,7 +300,7 @@ impl SetUp {
     /// Other tunnels have other contexts, whose files are to be looked after.
     pub fn contexts_changed(&mut self) {
         self.refreshing = true;
-        self.step = SetupStep::ListFiles;
+        self.go(SetupStep::ListFiles);
     }
 
     /// The address that the network gave.

@@ -51,7 +51,7 @@ impl SetUp {
         self.failures += 1;
         let pause = self.backoff.next();
         if self.step != SetupStep::Unwanted {
-            self.step = SetupStep::Failed;
+            self.go(SetupStep::Failed);
             self.not_before = Some(now + pause);
         }
         let gives_up = final_word
