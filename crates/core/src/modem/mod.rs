@@ -81,7 +81,6 @@ pub struct Modem {
     is_wanted: bool,
     /// A command that came after a quiet time was lost: the module sleeps, and `AT` has to wake it.
     may_sleep: bool,
-    urc_port: UrcPort,
     routing: Routing,
     /// Commands from outside, waiting for their turn.
     user_commands: VecDeque<(UserCommand, Command)>,
@@ -94,30 +93,6 @@ pub struct Modem {
     next_user_command: u64,
     counters: Counters,
     open_times: OpenTimes,
-}
-
-/// By which ports URCs leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum UrcPort {
-    /// Not known yet.
-    Unknown,
-    /// By all ports, in copies. Those of one port count.
-    All {
-        /// The port.
-        heard: usize,
-    },
-    /// By this one alone.
-    One(usize),
-}
-
-impl UrcPort {
-    /// The port whose URCs are listened to.
-    fn heard(self) -> Option<usize> {
-        match self {
-            UrcPort::One(port) | UrcPort::All { heard: port } => Some(port),
-            UrcPort::Unknown => None,
-        }
-    }
 }
 
 /// What the relay must know.
@@ -236,7 +211,6 @@ impl Modem {
             releasing: None,
             is_wanted: false,
             may_sleep: false,
-            urc_port: UrcPort::Unknown,
             routing: Routing::new(count),
             user_commands: VecDeque::new(),
             ladder: Ladder::new(settings.recovery, settings.has_reset_command),
@@ -785,9 +759,7 @@ impl Modem {
     /// Something unsolicited. It may come out of any channel, whichever its socket's commands go to.
     fn urc(&mut self, port: usize, urc: Urc, now: Instant) {
         // The port whose copies count carries the same.
-        if matches!(urc, Urc::PdpDeactivated(_) | Urc::NetworkTime(_))
-            && matches!(self.urc_port, UrcPort::All { heard } if heard != port)
-        {
+        if matches!(urc, Urc::PdpDeactivated(_) | Urc::NetworkTime(_)) && self.routing.carries_copies(port) {
             return;
         }
         let before = match urc {

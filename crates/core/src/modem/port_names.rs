@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Cut, Modem, PortFacts, UrcPort, Witness};
+use super::{Cut, Modem, PortFacts, Witness};
 use crate::at::answers::{Answer, SocketState, SocketStatus};
 use crate::at::{Command, SocketId, Urc};
 use crate::settings::Mode;
@@ -15,6 +15,8 @@ use crate::socket::listening::Takeover;
 /// How URCs come to us.
 #[derive(Debug, Default)]
 pub(super) struct Routing {
+    /// By which ports they were set to leave.
+    urc_port: UrcPort,
     /// What each of our ports is called, as far as the module was asked.
     names: Vec<Name>,
     /// The name of the port that URCs were set to leave by.
@@ -23,6 +25,21 @@ pub(super) struct Routing {
     is_proven: bool,
     /// Which port the module chooses for those of a socket.
     choice: Choice,
+}
+
+/// By which ports URCs were set to leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum UrcPort {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// By all ports, in copies. Those of one port count.
+    All {
+        /// The port.
+        counts: usize,
+    },
+    /// By this one alone.
+    One(usize),
 }
 
 /// Which port the module chooses for the URCs of a socket, as its URCs have shown: some accept AT+QURCCFG and do not
@@ -65,10 +82,56 @@ impl Routing {
         self.choice = Choice::Unknown;
     }
 
-    /// URCs have been set to leave by the port of this name.
-    pub(super) fn told(&mut self, name: &str) {
+    /// This one is closed, and `another` is open, if any is.
+    pub(super) fn port_closed(&mut self, port: usize, another: Option<usize>) {
+        if self.urc_port == (UrcPort::All { counts: port })
+            && let Some(counts) = another
+        {
+            self.urc_port = UrcPort::All { counts };
+        }
+    }
+
+    /// The module has no such setting.
+    pub(super) fn leave_anywhere(&mut self) {
+        self.urc_port = UrcPort::Unknown;
+    }
+
+    /// URCs have been set to leave by the port of this name, which is this one; or by all, of which this one counts.
+    pub(super) fn leave_by(&mut self, port: usize, name: &str) {
+        self.urc_port = if name == "all" { UrcPort::All { counts: port } } else { UrcPort::One(port) };
+        self.told(name);
+    }
+
+    /// URCs have been set to leave by the line of this name, which several channels share.
+    pub(super) fn leave_by_first_channel(&mut self, name: &str) {
+        self.urc_port = UrcPort::One(0);
+        self.told(name);
+    }
+
+    fn told(&mut self, name: &str) {
         name.clone_into(&mut self.told);
         self.is_proven = false;
+    }
+
+    /// The port whose URCs count, as far as they were set to leave by it.
+    pub(super) fn port(&self) -> Option<usize> {
+        match self.urc_port {
+            UrcPort::One(port) | UrcPort::All { counts: port } => Some(port),
+            UrcPort::Unknown => None,
+        }
+    }
+
+    /// The port that URCs were set to leave by alone.
+    pub(super) fn only_port(&self) -> Option<usize> {
+        match self.urc_port {
+            UrcPort::One(port) => Some(port),
+            UrcPort::All { .. } | UrcPort::Unknown => None,
+        }
+    }
+
+    /// Whether URCs were set to leave by every port, and those of another one than this count.
+    pub(super) fn carries_copies(&self, port: usize) -> bool {
+        matches!(self.urc_port, UrcPort::All { counts } if counts != port)
     }
 
     /// What the module calls this port, as it reported, or as the port's kind suggests.
@@ -89,7 +152,7 @@ impl Modem {
     /// Whether the modem's URCs are known to reach us, or nothing contradicts it.
     pub(super) fn urcs_reach_us(&self) -> bool {
         self.routing.is_proven
-            || match self.urc_port {
+            || match self.routing.urc_port {
                 // The setting alone proves nothing: some modules accept it, and go on as before.
                 UrcPort::All { .. } => false,
                 UrcPort::One(port) => self.name_of(port).is_some_and(|name| name == self.routing.told),
@@ -116,7 +179,7 @@ impl Modem {
         let opener = socket.opened_by();
         let expected = socket.listening.port().filter(|expected| speaks(*expected));
         let pushed = if let Urc::Pushed(_, length) = urc { length } else { 0 };
-        let copies_come = matches!(self.urc_port, UrcPort::All { .. })
+        let copies_come = matches!(self.routing.urc_port, UrcPort::All { .. })
             || self.routing.choice == Choice::Every
             || socket.listening.bytes() > 0;
         // The port that was listened to has become a stream.
@@ -133,7 +196,7 @@ impl Modem {
         let is_copy =
             takeover == Takeover::Copy || copies_come && expected.is_some_and(|expected| expected != port);
         socket.listening.pushed(port, pushed, !is_copy, now);
-        self.routing.choice = match (self.routing.choice, self.urc_port) {
+        self.routing.choice = match (self.routing.choice, self.routing.urc_port) {
             (Choice::Every, _) => Choice::Every,
             _ if is_copy && pushed > 0 => Choice::Every,
             (_, UrcPort::One(told)) if port == told && opener.is_some_and(|opener| opener != told) => {
@@ -161,9 +224,9 @@ impl Modem {
 
     /// The port by which the URCs of a socket that is opened by `opener` will come.
     pub(super) fn speaks_by(&self, opener: usize) -> Option<usize> {
-        match (self.routing.choice, self.urc_port) {
+        match (self.routing.choice, self.routing.urc_port) {
             (Choice::Opener, _) | (Choice::Unknown | Choice::AsTold, UrcPort::All { .. }) => Some(opener),
-            (Choice::Unknown | Choice::AsTold | Choice::Every, told) => told.heard(),
+            (Choice::Unknown | Choice::AsTold | Choice::Every, _) => self.routing.port(),
         }
     }
 
@@ -171,18 +234,18 @@ impl Modem {
     /// URCs are set to leave by, its URCs come there whether the module follows that or not.
     pub(super) fn opener(&self) -> Option<usize> {
         let has_streams = self.tunnels.iter().any(|tunnel| tunnel.mode == Mode::Transparent);
-        let opener = match (self.routing.choice, self.urc_port) {
+        let opener = match (self.routing.choice, self.routing.urc_port) {
             (Choice::AsTold | Choice::Every, _) | (_, UrcPort::Unknown) => None,
             (Choice::Unknown, UrcPort::One(_)) if !has_streams => None,
-            (Choice::Unknown | Choice::Opener, told) => told.heard(),
+            (Choice::Unknown | Choice::Opener, _) => self.routing.port(),
         };
         opener.filter(|port| self.channels[*port].takes_commands())
     }
 
     /// Whether the URCs of others leave by this port, and cannot be moved away from it: it must not become a stream.
     pub(super) fn carries_urcs_of_others(&self, port: usize) -> bool {
-        let is_told_all = matches!(self.urc_port, UrcPort::All { .. });
-        if (is_told_all || self.routing.choice == Choice::Every) && self.urc_port.heard() == Some(port) {
+        let is_told_all = matches!(self.routing.urc_port, UrcPort::All { .. });
+        if (is_told_all || self.routing.choice == Choice::Every) && self.routing.port() == Some(port) {
             return true;
         }
         let obeys = self.routing.choice == Choice::AsTold && !is_told_all;
@@ -232,7 +295,7 @@ impl Modem {
         let port = socket.opened_by().filter(|_| socket.is_calm() && socket.is_attached())?;
         let is_open = self.routing.names[port] == Name::Unasked
             && (self.ports[port].at_port.is_none() || !self.routing.is_proven);
-        (is_open && self.urc_port.heard().is_none_or(|heard| heard == port)).then_some(port)
+        (is_open && self.routing.port().is_none_or(|counts| counts == port)).then_some(port)
     }
 
     fn name_due(&self, id: SocketId) -> Instant {
@@ -298,10 +361,10 @@ impl Modem {
             Name::Is(name) => Some(name),
             Name::Unasked | Name::Asked => None,
         };
-        match self.urc_port {
-            UrcPort::One(heard) if self.routing.told.is_empty() => heard == port,
-            UrcPort::One(heard) => heard == port && name.is_some_and(|name| *name != self.routing.told),
-            UrcPort::All { heard } => heard == port && self.channels.len() == 1 && name.is_some(),
+        match self.routing.urc_port {
+            UrcPort::One(only) if self.routing.told.is_empty() => only == port,
+            UrcPort::One(only) => only == port && name.is_some_and(|name| *name != self.routing.told),
+            UrcPort::All { counts } => counts == port && self.channels.len() == 1 && name.is_some(),
             UrcPort::Unknown => false,
         }
     }
@@ -312,7 +375,7 @@ impl Modem {
         if self.urcs_reach_us() {
             log::debug!("a connection has ended without a word of the modem");
             self.routing.is_proven = false;
-            if let UrcPort::One(_) = self.urc_port {
+            if let UrcPort::One(_) = self.routing.urc_port {
                 self.routing.told.clear();
             }
         }
@@ -358,3 +421,40 @@ const UNHEARD_MAX: Duration = Duration::from_secs(5);
 
 /// How often a socket in buffer mode is read where URCs may not reach us.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_whose_urcs_count_follows_the_setting_and_the_ports_that_are_there() {
+        let mut routing = Routing::new(3);
+        assert_eq!((routing.port(), routing.only_port()), (None, None));
+        routing.leave_by(1, "all");
+        assert_eq!((routing.port(), routing.only_port()), (Some(1), None));
+        let copies = |routing: &Routing| (0..3).map(|port| routing.carries_copies(port)).collect::<Vec<_>>();
+        assert_eq!(copies(&routing), [true, false, true]);
+        routing.port_closed(2, Some(0));
+        assert_eq!(routing.port(), Some(1), "another than the one that counts");
+        routing.port_closed(1, None);
+        assert_eq!(routing.port(), Some(1), "there is no other");
+        routing.port_closed(1, Some(2));
+        assert_eq!(routing.port(), Some(2));
+        routing.leave_by(1, "usbat");
+        assert_eq!((routing.only_port(), copies(&routing)), (Some(1), vec![false; 3]));
+        routing.port_closed(1, Some(0));
+        assert_eq!(routing.only_port(), Some(1), "the setting stays, and is made anew");
+        routing.leave_by_first_channel("uart1");
+        assert_eq!(routing.only_port(), Some(0));
+        routing.leave_anywhere();
+        assert_eq!(routing.port(), None);
+    }
+
+    #[test]
+    fn a_setting_proves_nothing_before_a_urc_has_come() {
+        let mut routing = Routing::new(1);
+        routing.is_proven = true;
+        routing.leave_by(0, "usbat");
+        assert!(!routing.is_proven);
+    }
+}

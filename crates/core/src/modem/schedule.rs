@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Modem, Sharing, UrcPort};
+use super::{Modem, Sharing};
 use crate::at::{Command, CommandOutcome, SocketId};
 use crate::channel::Habit;
 use crate::channel::wire_settings::{self, IDENTITY, SERIAL_NUMBER, SPEED, is_needed};
@@ -30,7 +30,7 @@ impl Modem {
         // Where pushed payload comes out, prompt and result of a send come only after it: that port comes
         // last.
         let patience = Patience { usual: self.settings.command_timeout, send: self.settings.send_timeout };
-        let last = self.urc_port.heard().unwrap_or(0);
+        let last = self.routing.port().unwrap_or(0);
         let count = self.channels.len();
         for port in (0..count).map(|turn| (last + 1 + turn) % count) {
             self.leave_if_drained(port, now);
@@ -225,11 +225,10 @@ impl Modem {
             // Whether or not it has such a setting: there is no other port to try.
             let mut ports = std::iter::once(port).chain(0..self.channels.len());
             let named = ports.find(|port| self.leave_by(*port) == *command).unwrap_or(port);
-            let (before, told) = (self.urc_port, self.urcs_told().to_owned());
+            let (before, told) = (self.routing.only_port(), self.urcs_told().to_owned());
             let name = self.name_of(named).unwrap_or("uart1").to_owned();
-            let were_elsewhere =
-                before == UrcPort::One(named) && told != name && !self.urcs_have_reached_us();
-            self.urcs_leave_by(UrcPort::One(named), &name);
+            let were_elsewhere = before == Some(named) && told != name && !self.urcs_have_reached_us();
+            self.urcs_leave_by(named, &name);
             if were_elsewhere {
                 self.urcs_were_elsewhere(&told);
             }
@@ -308,7 +307,7 @@ impl Modem {
         {
             return Some(aside);
         }
-        let UrcPort::One(gone) = self.urc_port else { return None };
+        let gone = self.routing.only_port()?;
         let is_told = |channel: &Channel| channel.is_asking(is_urc_port);
         (!self.channels[gone].speaks() && !self.channels.iter().any(is_told)).then(|| self.leave_by(port))
     }
@@ -317,7 +316,7 @@ impl Modem {
     /// commands. The command is sent on the port that they move from: its `OK` comes after all that was
     /// pushed by it.
     fn urcs_moved_aside(&self, port: usize) -> Option<Command> {
-        if self.urc_port != UrcPort::One(port) || self.ports[port].sharing == Sharing::Shared {
+        if self.routing.only_port() != Some(port) || self.ports[port].sharing == Sharing::Shared {
             return None;
         }
         let is_other = |other: &usize| {

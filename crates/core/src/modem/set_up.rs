@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Event, Modem, Sharing, UrcPort};
+use super::{Action, Event, Modem, Sharing};
 use crate::at::{Command, CommandOutcome, SocketId, SslContextId};
 use crate::channel::{Channel, Origin};
 use crate::error::Kind;
@@ -70,11 +70,11 @@ impl Modem {
                     }
                 }
             }
-            Effect::UrcsLeaveBy(None) => self.urc_port = UrcPort::Unknown,
+            Effect::UrcsLeaveBy(None) => self.routing.leave_anywhere(),
             Effect::UrcsLeaveBy(Some(name)) => {
-                let Some(port) = port else { return };
-                let urc_port = if name == "all" { UrcPort::All { heard: port } } else { UrcPort::One(port) };
-                self.urcs_leave_by(urc_port, &name);
+                if let Some(port) = port {
+                    self.urcs_leave_by(port, &name);
+                }
             }
             Effect::RefuseOpens(contexts, why) => {
                 self.refuse_opens(
@@ -130,12 +130,13 @@ impl Modem {
         self.setup.pin_is_refused();
     }
 
-    /// URCs have been set to leave by the port of this name. Where several channels share its line, they leave by the
-    /// first.
-    pub(super) fn urcs_leave_by(&mut self, urc_port: UrcPort, name: &str) {
-        let is_shared = urc_port.heard().is_some_and(|port| self.ports[port].sharing == Sharing::Shared);
-        self.urc_port = if is_shared { UrcPort::One(0) } else { urc_port };
-        self.routing.told(name);
+    /// URCs have been set to leave by the port of this name, or by all; this one is asked. Where several channels share
+    /// its line, they leave by the first.
+    pub(super) fn urcs_leave_by(&mut self, port: usize, name: &str) {
+        match self.ports[port].sharing {
+            Sharing::Shared => self.routing.leave_by_first_channel(name),
+            Sharing::Alone | Sharing::Wanted => self.routing.leave_by(port, name),
+        }
         self.setup.urcs_leave_by(name);
     }
 

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Channel, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Sharing, UrcPort,
-    count_received,
+    Action, Channel, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Sharing, count_received,
 };
 use crate::at::SocketId;
 use crate::channel::stream::{Exit, Next, Pace, Reason, Stream};
@@ -46,7 +45,7 @@ impl Modem {
     /// The port that URCs leave by is the only one that can be a stream, and another could carry them: they are moved
     /// before sockets depend on it.
     pub(super) fn urcs_stand_in_the_way(&self, port: usize) -> bool {
-        self.urc_port == UrcPort::One(port)
+        self.routing.only_port() == Some(port)
             && self.tunnels.iter().any(|tunnel| tunnel.mode == Mode::Transparent)
             && self.can_be_transparent(port)
             && (0..self.channels.len()).all(|other| {

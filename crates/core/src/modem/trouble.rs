@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{
     Action, Channel, ChannelState, Command, CommandOutcome, CommandStage, Cut, Event, FILLER, Failure,
     InFlight, Kind, Modem, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, Rung, SetupStep, Socket,
-    SocketId, UrcPort, UserAnswer, Without, resync, settings,
+    SocketId, UserAnswer, Without, resync, settings,
 };
 use crate::at::AccessMode;
 
@@ -308,11 +308,7 @@ impl Modem {
         self.settle_unprompted(port, false);
         self.cut_failed_sends(port);
         let in_flight = self.channels[port].port_closed();
-        if self.urc_port == (UrcPort::All { heard: port })
-            && let Some(heard) = self.channels.iter().position(Channel::is_open)
-        {
-            self.urc_port = UrcPort::All { heard };
-        }
+        self.routing.port_closed(port, self.channels.iter().position(Channel::is_open));
         for id in broken.into_iter().chain(data_socket) {
             self.cut(id, cut);
             self.sockets[id.index()].port_lost(port);
