@@ -42,6 +42,7 @@ use crate::settings::{self, Mode};
 use clock::NetworkTime;
 use files::{Files, LateChange};
 use found::{Found, SHARED};
+use network::Activation;
 use ssl_context::{Joins, Reading, SslContext};
 
 pub use clock::{CLOCK_TOLERANCE_SECONDS, ClockFinding, PLAUSIBLE_UNIX_SECONDS};
@@ -65,10 +66,8 @@ pub struct SetUp {
     is_silent: bool,
     /// The address that the network gave; a session with another address is another session.
     address: Option<Address>,
-    /// We activated the PDP context, so it is ours to be torn down.
-    activated: bool,
-    /// It was active when we came, so it is left active at the end.
-    found_active: bool,
+    /// Who activated the PDP context.
+    activation: Activation,
     /// The reason for waiting that was logged last: it is logged once.
     said: Option<String>,
     /// There has been a session since the start, with this modem.
@@ -202,8 +201,7 @@ impl SetUp {
             not_before: None,
             is_silent: false,
             address: None,
-            activated: false,
-            found_active: false,
+            activation: Activation::Unknown,
             said: None,
             has_stood: false,
             down_since: now,
@@ -432,8 +430,7 @@ impl SetUp {
     /// The modem has rebooted, and no PDP context is active any more.
     pub fn context_gone(&mut self) {
         self.unanswered.clear();
-        self.activated = false;
-        self.found_active = false;
+        self.activation.context_gone();
         self.found.forget();
     }
 
@@ -723,7 +720,7 @@ impl SetUp {
             },
             SetupStep::Activate => match refused {
                 None => {
-                    self.activated = true;
+                    self.activation.activated();
                     self.go(SetupStep::Address);
                 }
                 // ERROR also means that it is active already, or claims to be.
@@ -810,7 +807,7 @@ impl SetUp {
                 }
             }
             SetupStep::Deactivate => {
-                self.activated = false;
+                self.activation.context_gone();
                 self.go(SetupStep::Ended);
                 self.effects.push_back(Effect::Released);
             }

@@ -13,13 +13,55 @@ use crate::error::Kind;
 use crate::failure::Failure;
 use crate::settings::{self, ApnAuth, PdpType, Wait};
 
+/// Who activated the PDP context: it is left at the end as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activation {
+    /// Nobody, as far as is known.
+    Unknown,
+    /// Others: it was active when we came.
+    Others,
+    /// We did.
+    Ours,
+    /// We did, after it had been found active: it is ours to be torn down, and is left active at the end.
+    Again,
+}
+
+impl Activation {
+    /// The module reports that it is active.
+    pub(super) fn found_active(&mut self) {
+        if *self == Activation::Unknown {
+            *self = Activation::Others;
+        }
+    }
+
+    /// We have activated it, or may have.
+    pub(super) fn activated(&mut self) {
+        *self = match self {
+            Activation::Unknown | Activation::Ours => Activation::Ours,
+            Activation::Others | Activation::Again => Activation::Again,
+        };
+    }
+
+    /// It is no longer active: we have deactivated it, or the modem has rebooted.
+    pub(super) fn context_gone(&mut self) {
+        *self = Activation::Unknown;
+    }
+
+    /// Whether it was last activated by us.
+    pub(super) fn is_ours(self) -> bool {
+        matches!(self, Activation::Ours | Activation::Again)
+    }
+}
+
 impl SetUp {
     pub(super) fn pdp_state_answered(&mut self, given: &Given<'_>, lines: &[String]) {
         self.address = Address::of(given.settings.pdp.context, lines);
         let (pdp, is_active) = (&given.settings.pdp, self.address.is_some());
-        self.found_active |= is_active && !self.activated;
+        if is_active {
+            self.activation.found_active();
+        }
         // With --apn it is set up as configured, whichever program has activated it.
-        let is_ours = self.activated || pdp.apn.is_some();
+        let is_ours = self.activation.is_ours() || pdp.apn.is_some();
         let rebuild = std::mem::take(&mut self.rebuild);
         if rebuild && is_active && !is_ours {
             log::warn!(
@@ -30,7 +72,7 @@ impl SetUp {
         }
         let next = match (is_active, &pdp.apn) {
             (true, _) if rebuild && is_ours => SetupStep::TearDown,
-            (true, Some(_)) if !self.activated => SetupStep::ActiveApn,
+            (true, Some(_)) if !self.activation.is_ours() => SetupStep::ActiveApn,
             (true, _) => SetupStep::Messages,
             (false, Some(_)) => SetupStep::Apn,
             (false, None) => SetupStep::Activate,

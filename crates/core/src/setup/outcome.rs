@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::network::Activation;
 use super::{Doubt, Effect, Given, SetUp, SetupStep, UNANSWERED_MAX};
 use crate::error::Kind;
 use crate::failure::{Cut, Failure};
@@ -23,7 +24,9 @@ impl SetUp {
             }
             SetupStep::Activate | SetupStep::TearDown => {
                 // It was inactive before, so an active session is ours.
-                self.activated |= self.step == SetupStep::Activate;
+                if self.step == SetupStep::Activate {
+                    self.activation.activated();
+                }
                 let message = "no data session: the modem did not answer its activation".to_owned();
                 self.failed(given, Failure::new(Kind::NoDataSession, message), false, now);
             }
@@ -139,7 +142,7 @@ impl SetUp {
             _ if given.has_commander && !self.found.lines().is_empty() => {
                 self.go(SetupStep::Restore { alone: None });
             }
-            _ if self.activated && !self.found_active && given.is_open => {
+            _ if self.activation == Activation::Ours && given.is_open => {
                 self.go(SetupStep::Deactivate);
             }
             _ => {
