@@ -48,7 +48,7 @@ pub enum Origin {
     /// The settings of an SSL context, by its place in the list.
     Context(usize),
     /// The question whether the data session is active.
-    Judge,
+    ConfirmSession,
     /// The question why the open of this socket was refused.
     Reason(SocketId),
     /// The socket that the command names.

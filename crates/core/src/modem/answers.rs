@@ -26,7 +26,7 @@ impl Modem {
     ) {
         // A bare `OK` would mean that there is no such socket, or no data session.
         let is_question =
-            matches!(in_flight.command, Command::State { .. }) || in_flight.origin == Origin::Judge;
+            matches!(in_flight.command, Command::State { .. }) || in_flight.origin == Origin::ConfirmSession;
         if is_question && outcome == CommandOutcome::Ok && answer.lines.is_empty() && answer.has_gaps {
             return self.asked_in_vain(&in_flight);
         }
@@ -47,7 +47,7 @@ impl Modem {
             Origin::Context(index) => {
                 self.context_answered(index, &outcome, &answer.lines, now);
             }
-            Origin::Judge => {
+            Origin::ConfirmSession => {
                 let stands = match &outcome {
                     CommandOutcome::Ok => {
                         let address = Address::of(self.settings.pdp.context, &answer.lines);
@@ -76,7 +76,7 @@ impl Modem {
         log::debug!("the answer to {} may be incomplete; asking again", in_flight.command);
         match in_flight.command.socket() {
             Some(id) => self.sockets[id.index()].command_done(),
-            None => self.judgement_is_lost(),
+            None => self.confirmation_is_lost(),
         }
     }
 

@@ -122,8 +122,8 @@ impl Modem {
         if let Some(command) = self.urc_port_command(port).or_else(|| self.name_question(now)) {
             return Some((command, Origin::Wire));
         }
-        if let Some(command) = self.judge_command() {
-            return Some((command, Origin::Judge));
+        if let Some(command) = self.confirm_session_command() {
+            return Some((command, Origin::ConfirmSession));
         }
         // A stream begins once an answer shows that SEND OK would have come before.
         if self.stream_is_due() && self.send_ok_may_follow(port).is_some_and(|settles_at| settles_at <= now) {
@@ -338,11 +338,11 @@ impl Modem {
 
     /// Asks whether the data session is still active, now that a server has closed, or an open was refused for want of
     /// it.
-    fn judge_command(&mut self) -> Option<Command> {
+    fn confirm_session_command(&mut self) -> Option<Command> {
         let doubt = self.setup.doubt();
-        let is_judging = |asked| self.sockets.iter().any(|socket| socket.eof_waits_for_session(asked));
-        let asked = doubt == Doubt::Asked || is_judging(true);
-        let due = doubt == Doubt::Due || is_judging(false);
+        let is_confirming = |asked| self.sockets.iter().any(|socket| socket.eof_waits_for_session(asked));
+        let asked = doubt == Doubt::Asked || is_confirming(true);
+        let due = doubt == Doubt::Due || is_confirming(false);
         if asked || !due {
             return None;
         }

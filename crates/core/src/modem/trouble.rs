@@ -173,7 +173,7 @@ impl Modem {
                 self.set_up(Some(port), now, |setup, given| setup.not_answered(given, cut, now));
             }
             Origin::Reason(id) => self.reason_answered(id, &[], now),
-            Origin::Judge => self.judgement_is_lost(),
+            Origin::ConfirmSession => self.confirmation_is_lost(),
             Origin::Socket => {
                 let Some(id) = in_flight.command.socket() else { return };
                 if let (Command::Send { length, .. }, CommandStage::Prompt, Cut::Silent) =
@@ -216,7 +216,7 @@ impl Modem {
     }
 
     /// The answer to the question whether the data session is active is lost.
-    pub(super) fn judgement_is_lost(&mut self) {
+    pub(super) fn confirmation_is_lost(&mut self) {
         self.setup.doubt_unanswered();
         self.sockets.iter_mut().for_each(Socket::eof_unanswered);
     }

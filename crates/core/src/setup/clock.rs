@@ -1,4 +1,4 @@
-//! The modem's clock, by which certificates are judged: set by the network's time or by the host's.
+//! The modem's clock, by which certificates are checked: set by the network's time or by the host's.
 
 use std::time::{Duration, Instant};
 

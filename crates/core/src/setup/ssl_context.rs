@@ -749,8 +749,8 @@ pub fn settings(
 ) -> Result<Vec<Setting>, Failure> {
     let mut settings = Settings { profile, all: Vec::new() };
     let authenticated = tls.authentication != settings::Authentication::Insecure;
-    // Without authentication nothing depends on how certificates are judged.
-    let (judging, asked, basic) = match authenticated {
+    // Without authentication nothing depends on how certificates are checked.
+    let (checking, asked, basic) = match authenticated {
         true => (Need::Trust, Need::Trust, Need::Trust),
         false => (Need::Wish, Need::Asked, Need::IfItCan),
     };
@@ -806,12 +806,12 @@ pub fn settings(
     for key in chain_keys.into_iter().filter(|key| profile.may_have_key(key) || !has_chain_key) {
         // Where it has only one of them, that one does.
         let wanted = tls.ignore_chain && (profile.has_key(key) || !has_chain_key);
-        settings.number(Some("--ignore-chain"), key, u32::from(wanted), 0, judging)?;
+        settings.number(Some("--ignore-chain"), key, u32::from(wanted), 0, checking)?;
     }
     let signature = u32::from(tls.ignore_signature);
-    settings.number(Some("--ignore-signature"), "ignoreinvalidcertsign", signature, 0, judging)?;
+    settings.number(Some("--ignore-signature"), "ignoreinvalidcertsign", signature, 0, checking)?;
     let items = tls.ignore_certificate_items;
-    settings.number(Some("--ignore-certificate"), "ignorecertitem", items, 0, judging)?;
+    settings.number(Some("--ignore-certificate"), "ignorecertitem", items, 0, checking)?;
     let others: Vec<String> = profile
         .keys
         .iter()
@@ -819,11 +819,11 @@ pub fn settings(
         .map(|key| key.name.clone())
         .collect();
     for key in others {
-        settings.put(key, "0".to_owned(), judging);
+        settings.put(key, "0".to_owned(), checking);
     }
     if profile.may_have_key("checkhost") {
         let ignores_name = tls.ignore_certificate_items & settings::IGNORE_COMMON_NAME != 0;
-        settings.put("checkhost", u8::from(authenticated && !ignores_name).to_string(), judging);
+        settings.put("checkhost", u8::from(authenticated && !ignores_name).to_string(), checking);
     }
     match &tls.alpn {
         None if !profile.has_key("alpn") => {}

@@ -191,7 +191,7 @@ impl Incoming {
     /// Takes bytes of which nothing is known yet.
     pub fn hold(&mut self, bytes: &[u8], ends: Ends) {
         self.held.extend_from_slice(bytes);
-        self.judge(ends);
+        self.look_through(ends);
     }
 
     /// The same, of a stream that is being left: it is not quiet.
@@ -220,7 +220,7 @@ impl Incoming {
         payload(&self.held[..count]);
         let given: Vec<u8> = self.delivered_tail.drain(..).chain(self.held.drain(..count)).collect();
         self.passed(&given);
-        self.judge(ends);
+        self.look_through(ends);
     }
 
     /// When [`Incoming::due`] is due for a stream that flows.
@@ -405,7 +405,7 @@ impl Incoming {
         payload(&all[delivered..begins_at.max(delivered)]);
         self.delivered_tail = all[begins_at.min(delivered)..delivered].to_vec();
         self.held = all[begins_at.max(delivered)..].to_vec();
-        self.judge(ends);
+        self.look_through(ends);
         let goes_on = self.suspected_since.filter(|_| begins_at == 0);
         self.suspected_since = self.is_suspicious().then(|| goes_on.unwrap_or(now));
         if !waited || begins_at > 0 || self.is_suspicious() {
@@ -422,7 +422,7 @@ impl Incoming {
     }
 
     /// Looks through what is held, whenever that has changed.
-    fn judge(&mut self, ends: Ends) {
+    fn look_through(&mut self, ends: Ends) {
         self.verdict = Verdict::default();
         if self.held.is_empty() {
             return;
