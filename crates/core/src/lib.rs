@@ -8,7 +8,7 @@
 //!                 ┌────────────────────────────────────────────────────────────────────────────┐
 //!   TCP  ───────► │ Relay           Modem                                                      │
 //!   Unix          │  Client ─attached─ Socket ── needs ──► next_command ──► Channel ──► Command  │ ───► Port ───► UART, USB,
-//!   stdio ◄────── │  waiting line     outgoing (bounded)  (the only        Message ◄── Decoder │ ◄───           RFC 2217, TCP,
+//!   stdio ◄────── │  waiting          outgoing (bounded)  (the only        Message ◄── Decoder │ ◄───           RFC 2217, TCP,
 //!                 │  half-close       incoming (bounded)   scheduler)      Stream            │                emulator
 //!                 └────────────────────────────────────────────────────────────────────────────┘
 //!                              ▲ now              │ next_deadline, poll_action

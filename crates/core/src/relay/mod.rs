@@ -161,7 +161,7 @@ impl Relay {
         // Actions for an old client must not reach a new one with the same id.
         self.ending == Ending::Not
             && self.actions.is_empty()
-            && self.waiting.len() < LINE_MAX
+            && self.waiting.len() < WAITING_MAX
             && self.client_count() < CLIENTS_MAX
             && limit.is_none_or(|limit| of_tunnel() < limit)
     }
@@ -395,7 +395,7 @@ impl Relay {
         self.settle(now);
     }
 
-    /// Puts a command from outside in line; its answer comes as [`Action::Answered`]. `None`: too many wait.
+    /// Queues a command from outside; its answer comes as [`Action::Answered`]. `None`: too many wait.
     pub fn command(&mut self, command: Command, now: Instant) -> Option<UserCommand> {
         let id = self.modem.command(command, now);
         self.settle(now);
@@ -788,7 +788,7 @@ impl Relay {
 }
 
 /// The most clients that wait for a socket; further ones wait in the kernel's backlog.
-const LINE_MAX: usize = 64;
+const WAITING_MAX: usize = 64;
 
 /// The most clients at all.
 pub const CLIENTS_MAX: usize = 512;
