@@ -67,7 +67,7 @@ impl OpenFailure {
     }
 
     /// Whether the module reports that there is no data session.
-    pub(crate) fn doubts_session(&self) -> bool {
+    pub(crate) fn contradicts_session(&self) -> bool {
         matches!(self.code(), Some(ResultCode::PDP_BROKEN | ResultCode::PDP_OPEN_FAILED))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Quiet ──► Asking ──OK──► Settling ──quiet──► awake
-//!               │ silent        │ in doubt         ▲
+//!               │ silent        │ unconfirmed      ▲
 //!               │               └──► Marking ──────┘
 //!               ▼                      │ silent
 //!   Guard ──► Escaped ──► Asking   (it was in data mode: +++)
@@ -42,7 +42,7 @@ pub struct Resync {
     /// Something has been asked.
     has_asked: bool,
     /// Answers to earlier questions may be under way.
-    in_doubt: bool,
+    has_late_answers: bool,
     /// The last question, whose answer no earlier question has, was refused once.
     was_refused: bool,
     /// How often in a row `AT` was answered with an error.
@@ -125,8 +125,8 @@ pub enum Next {
 }
 
 impl Resync {
-    /// Begins with waiting for quiet. `in_doubt`: answers to what was asked before may be under way.
-    pub fn new(is_uart: bool, baud: u32, in_doubt: bool, now: Instant) -> Self {
+    /// Begins with waiting for quiet. `has_late_answers`: answers to what was asked before may be under way.
+    pub fn new(is_uart: bool, baud: u32, has_late_answers: bool, now: Instant) -> Self {
         Resync {
             step: ResyncStep::Quiet,
             remedy: Remedy::None,
@@ -137,7 +137,7 @@ impl Resync {
             configured_baud: baud,
             baud,
             has_asked: false,
-            in_doubt,
+            has_late_answers,
             was_refused: false,
             refusals: 0,
         }
@@ -226,7 +226,7 @@ impl Resync {
         }
         match self.step {
             // Quiet or not, late answers may still be under way.
-            ResyncStep::Settling if self.in_doubt || self.patience_ends <= now => {
+            ResyncStep::Settling if self.has_late_answers || self.patience_ends <= now => {
                 self.step = ResyncStep::Marking { seen: false, answered: false, refused: false };
                 self.due = now + MARK_WAIT;
                 self.patience_ends = now + MARK_WAIT_MAX;
@@ -264,7 +264,7 @@ impl Resync {
 
     fn ask(&mut self, now: Instant) -> Next {
         self.step = ResyncStep::Asking { refused: false };
-        self.in_doubt |= std::mem::replace(&mut self.has_asked, true);
+        self.has_late_answers |= std::mem::replace(&mut self.has_asked, true);
         self.asks_left = self.asks_left.saturating_sub(1);
         self.due = now + ANSWER_WAIT;
         Next::Ask(b"AT\r")

@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Address, Command, CommandOutcome, CommandStage, Cut, Doubt, End, Event, FailedSend, GiveUp, InFlight,
-    Modem, OpenAnswer, OpenFailure, OpenResult, Origin, RebootSign, Received, Refusal, Rung, SetupStep,
-    Socket, SocketId, UserAnswer, Way,
+    Address, Command, CommandOutcome, CommandStage, Confirmation, Cut, End, Event, FailedSend, GiveUp,
+    InFlight, Modem, OpenAnswer, OpenFailure, OpenResult, Origin, RebootSign, Received, Refusal, Rung,
+    SetupStep, Socket, SocketId, UserAnswer, Way,
 };
 use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
 use crate::channel::Habit;
@@ -55,7 +55,7 @@ impl Modem {
                     }
                     // A module that never reports it: only a refused open shows that the session is lost.
                     CommandOutcome::Refused(_) if self.setup.address().is_none() => {
-                        self.setup.doubt() != Doubt::Asked
+                        self.setup.confirmation() != Confirmation::Asked
                     }
                     _ => false,
                 };
@@ -238,7 +238,7 @@ impl Modem {
         let context = self.setup.contexts_mut().iter_mut().find(|context| Some(context.id) == ssl);
         let guarded = context.filter(|context| context.is_guarded());
         match (socket.open_result(result, guarded.is_some(), now), guarded) {
-            (OpenResult::Proving, Some(context)) => context.doubt(),
+            (OpenResult::Proving, Some(context)) => context.becomes_unconfirmed(),
             (OpenResult::Open | OpenResult::Proving, _) => self.now_open(id, now),
             (OpenResult::Failed(failure), _) => self.open_failed(id, failure, now),
             (OpenResult::Again, _) => {
@@ -274,8 +274,8 @@ impl Modem {
 
     pub(super) fn open_failed(&mut self, id: SocketId, failure: OpenFailure, now: Instant) {
         let others_stand = self.connections_stand();
-        if failure.doubts_session() && self.setup.is_serving() {
-            self.setup.doubt_arises();
+        if failure.contradicts_session() && self.setup.is_serving() {
+            self.setup.becomes_unconfirmed();
         }
         let climbs = self.ladder.open_failed(&failure, others_stand, now);
         let socket = &mut self.sockets[id.index()];
@@ -370,7 +370,7 @@ impl Modem {
 
     /// The data session is active, or not, now that these far ends have closed.
     pub(super) fn session_answered_for(&mut self, stands: bool, now: Instant) {
-        self.setup.doubt_settled();
+        self.setup.confirmed();
         let speaking = self.speaking_channels();
         for id in SocketId::all() {
             if !self.sockets[id.index()].eof_answered(speaking) {
@@ -452,7 +452,7 @@ impl Modem {
         now: Instant,
     ) {
         let worked = outcome == CommandOutcome::Ok;
-        let closed = self.sockets[id.index()].is_open_in_doubt();
+        let closed = self.sockets[id.index()].is_open_unconfirmed();
         // A socket whose far end has closed can be refused anything.
         if (worked || !closed) && self.setup.profile_mut().has_switched_mode(worked) {
             log::warn!(

@@ -52,7 +52,7 @@ use crate::recorder::LIMIT_BYTES;
 use crate::recovery::{Absence, Ladder, Reboot, RebootSign, Rung};
 use crate::settings::{self, Mode};
 use crate::setup::ssl_context::SslContext;
-use crate::setup::{Doubt, SetUp, SetupStep, Texts};
+use crate::setup::{Confirmation, SetUp, SetupStep, Texts};
 use crate::socket::{Ending, FailedSend, OpenAnswer, OpenResult, Received, Socket, Told, UrcOpened, Witness};
 use counters::OpenTimes;
 use port_names::Routing;

@@ -14,7 +14,7 @@ use crate::channel::{Channel, Origin, Patience};
 use crate::fair_queue::Way;
 use crate::settings::{self, Mode};
 use crate::setup::ssl_context::negotiate_seconds;
-use crate::setup::{Doubt, SetupStep};
+use crate::setup::{Confirmation, SetupStep};
 use crate::socket::{Opener, Opening, Socket, Switching, View};
 
 impl Modem {
@@ -72,7 +72,7 @@ impl Modem {
         let is_anything_due = || {
             !self.setup.is_up()
                 || !self.user_commands.is_empty()
-                || self.setup.doubt() == Doubt::Due
+                || self.setup.confirmation() == Confirmation::Due
                 || self.sockets.iter().any(|socket| socket.eof_waits_for_session(false))
                 || self.socket_command(port, now).is_some()
         };
@@ -147,7 +147,7 @@ impl Modem {
                 return Some((command, Origin::Session));
             }
             if !context_busy && context.is_stale(now) {
-                context.doubt();
+                context.becomes_unconfirmed();
             }
         }
         if !context_busy {
@@ -339,14 +339,14 @@ impl Modem {
     /// Asks whether the data session is still active, now that a server has closed, or an open was refused for want of
     /// it.
     fn confirm_session_command(&mut self) -> Option<Command> {
-        let doubt = self.setup.doubt();
+        let confirmation = self.setup.confirmation();
         let is_confirming = |asked| self.sockets.iter().any(|socket| socket.eof_waits_for_session(asked));
-        let asked = doubt == Doubt::Asked || is_confirming(true);
-        let due = doubt == Doubt::Due || is_confirming(false);
+        let asked = confirmation == Confirmation::Asked || is_confirming(true);
+        let due = confirmation == Confirmation::Due || is_confirming(false);
         if asked || !due {
             return None;
         }
-        self.setup.doubt_asked();
+        self.setup.confirmation_asked();
         self.sockets.iter_mut().for_each(Socket::eof_asked);
         Some(self.setup.address_question(self.settings.pdp.context))
     }

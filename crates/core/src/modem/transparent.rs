@@ -316,7 +316,7 @@ impl Modem {
             if !ended.certain || ended.escape_missed || unsent {
                 self.cut(id, Cut::CarrierLost);
                 // The module may have rebooted, and its RDY been lost or taken for payload.
-                self.setup.doubt_arises();
+                self.setup.becomes_unconfirmed();
             }
             self.sockets[id.index()].stream_ended();
         }

@@ -217,7 +217,7 @@ impl Modem {
 
     /// The answer to the question whether the data session is active is lost.
     pub(super) fn confirmation_is_lost(&mut self) {
-        self.setup.doubt_unanswered();
+        self.setup.confirmation_unanswered();
         self.sockets.iter_mut().for_each(Socket::eof_unanswered);
     }
 
@@ -289,7 +289,7 @@ impl Modem {
     pub(super) fn echo_is_back(&mut self) {
         self.wire_settings_are_gone();
         if self.setup.is_serving() {
-            self.setup.doubt_arises();
+            self.setup.becomes_unconfirmed();
         }
     }
 

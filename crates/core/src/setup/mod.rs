@@ -100,8 +100,8 @@ pub struct SetUp {
     refreshing: bool,
     /// A context of ours that is active must be deactivated: no traffic gets through.
     rebuild: bool,
-    /// Whether the module has contradicted it.
-    doubt: Doubt,
+    /// Whether it must be confirmed.
+    confirmation: Confirmation,
     /// What the modem's shared settings were.
     found: Found,
     /// Whether several TLS settings go into one line, until the module has shown that this does not work.
@@ -181,11 +181,11 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// Whether a data session that is in use may be gone.
+/// Whether a data session that is in use may be gone, and is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum Confirmation {
     /// Nothing contradicts it.
-    None,
+    Settled,
     /// An open was refused for want of one: AT+QIACT? is due.
     Due,
     /// It is in flight.
@@ -219,7 +219,7 @@ impl SetUp {
             refreshing: false,
             rebuild: false,
             found: Found::default(),
-            doubt: Doubt::None,
+            confirmation: Confirmation::Settled,
             joins: Joins { writing: true, asking: true },
             unanswered: Vec::new(),
             profile: Profile::unknown(),
@@ -306,35 +306,35 @@ impl SetUp {
         self.address.as_ref()
     }
 
-    /// Whether the module has contradicted the session.
-    pub fn doubt(&self) -> Doubt {
-        self.doubt
+    /// Whether the session must be confirmed.
+    pub fn confirmation(&self) -> Confirmation {
+        self.confirmation
     }
 
     /// Something contradicts the session.
-    pub fn doubt_arises(&mut self) {
-        if self.doubt == Doubt::None {
-            self.doubt = Doubt::Due;
+    pub fn becomes_unconfirmed(&mut self) {
+        if self.confirmation == Confirmation::Settled {
+            self.confirmation = Confirmation::Due;
         }
     }
 
     /// It is asked whether the session is active.
-    pub fn doubt_asked(&mut self) {
-        if self.doubt == Doubt::Due {
-            self.doubt = Doubt::Asked;
+    pub fn confirmation_asked(&mut self) {
+        if self.confirmation == Confirmation::Due {
+            self.confirmation = Confirmation::Asked;
         }
     }
 
     /// The answer is lost.
-    pub fn doubt_unanswered(&mut self) {
-        if self.doubt == Doubt::Asked {
-            self.doubt = Doubt::Due;
+    pub fn confirmation_unanswered(&mut self) {
+        if self.confirmation == Confirmation::Asked {
+            self.confirmation = Confirmation::Due;
         }
     }
 
     /// It is answered.
-    pub fn doubt_settled(&mut self) {
-        self.doubt = Doubt::None;
+    pub fn confirmed(&mut self) {
+        self.confirmation = Confirmation::Settled;
     }
 
     /// There was a session since the start, with this modem.

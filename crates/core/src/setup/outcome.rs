@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::network::Activation;
-use super::{Doubt, Effect, Given, SetUp, SetupStep, UNANSWERED_MAX};
+use super::{Confirmation, Effect, Given, SetUp, SetupStep, UNANSWERED_MAX};
 use crate::error::Kind;
 use crate::failure::{Cut, Failure};
 use crate::settings::Wait;
@@ -89,7 +89,7 @@ impl SetUp {
             context.forget();
         }
         self.address = None;
-        self.doubt = Doubt::None;
+        self.confirmation = Confirmation::Settled;
         // Nothing of the set-up is left out because it was not reached: the module's identity, the SSL contexts
         // that follow from it, the format on the wire.
         let is_known = !matches!(

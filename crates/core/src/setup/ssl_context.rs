@@ -5,7 +5,7 @@
 //!   Due ────────────────► Written ────────────────────────────► Stands
 //!    │ ▲                   │  ▲                                  │
 //!    │ └───────────────────┘  └──────────────────────────────────┘
-//!    │    another value            doubt: a connection was opened or closed
+//!    │    another value            a connection was opened or closed
 //!    │ refused            no such setting
 //!    └────────► Refused ──────────────────► Lacks
 //! ```
@@ -52,7 +52,7 @@ pub struct SslContext {
     tries: u32,
     /// Some were written by a joined line, which has not been shown to work by reading them back.
     joined_unproven: bool,
-    /// When one of them was read last, since all of them became doubtful.
+    /// When one of them was read last, since all of them became unconfirmed.
     read_at: Option<Instant>,
     /// The module may have put them back with the last socket of the context, and they have not been read since.
     may_be_forgotten: bool,
@@ -133,7 +133,7 @@ impl SslContext {
     }
 
     /// Another program may have changed it: what matters is read again.
-    pub(crate) fn doubt(&mut self) {
+    pub(crate) fn becomes_unconfirmed(&mut self) {
         self.interrupted();
         if self.said.as_ref().is_some_and(|said| said.asks) {
             // What is in flight was asked before.
@@ -161,7 +161,7 @@ impl SslContext {
 
     /// A socket of it was closed or failed to open, and the module may have put its settings back.
     pub(crate) fn perhaps_forgotten(&mut self) {
-        self.doubt();
+        self.becomes_unconfirmed();
         self.may_be_forgotten = true;
     }
 
@@ -268,7 +268,7 @@ impl SslContext {
         if said.asks {
             if self.read_at.is_some_and(|at| now.saturating_duration_since(at) > READING_GAP_MAX) {
                 // What was read before the gap may have been changed in it.
-                self.doubt();
+                self.becomes_unconfirmed();
             }
             self.read_at = Some(now);
         }

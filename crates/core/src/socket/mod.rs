@@ -310,7 +310,7 @@ impl Socket {
     }
 
     /// Whether it is open, and something speaks against its server.
-    pub fn is_open_in_doubt(&self) -> bool {
+    pub fn is_open_unconfirmed(&self) -> bool {
         self.open().is_some_and(|open| open.far_end() != FarEnd::There)
     }
 

@@ -185,7 +185,7 @@ impl Incoming {
             }
             _ => {}
         }
-        (echoed >= ECHO_DOUBTED_BYTES && !self.is_suspicious()).then_some(Reason::Echo)
+        (echoed >= ECHO_SUSPICIOUS_BYTES && !self.is_suspicious()).then_some(Reason::Echo)
     }
 
     /// Takes bytes of which nothing is known yet.
@@ -503,7 +503,7 @@ const ECHO_HELD_MAX: usize = 28 * 1024;
 const ECHO_BYTES: usize = 32;
 
 /// If so many sent bytes come back without a gap, the modem may have booted without a message.
-const ECHO_DOUBTED_BYTES: usize = 2 * 1024;
+const ECHO_SUSPICIOUS_BYTES: usize = 2 * 1024;
 
 /// How many bytes before the words of an end are compared to find out whether a far end echoes them.
 const CONTEXT_BYTES: usize = 16;

@@ -187,10 +187,10 @@ impl Stream {
         match self.leaving.manner() {
             Manner::Flowing => {
                 let escaped = self.outgoing.may_have_escaped();
-                let doubt = self.incoming.received(bytes, escaped, ends, now, payload);
+                let suspicion = self.incoming.received(bytes, escaped, ends, now, payload);
                 // A modem that boots ends the channel itself, and echoes nothing on it.
                 let counts = |reason: &Reason| self.leaving.exit() != Exit::Beside || *reason != Reason::Echo;
-                if let Some(reason) = doubt.filter(counts) {
+                if let Some(reason) = suspicion.filter(counts) {
                     self.leaving.begin(reason, &mut self.outgoing, now);
                 }
             }

@@ -468,7 +468,7 @@ fn words_whose_head_was_delivered_as_payload_are_an_uncertain_end() {
 }
 
 #[test]
-fn half_of_an_end_is_doubted_like_a_whole_one() {
+fn half_of_an_end_is_unconfirmed_like_a_whole_one() {
     let (mut mode, now) = mode(false);
     assert_eq!(receive(&mut mode, b"x\r\nNO CAR", now), b"x");
     assert_eq!(mode.deadline_passed(now + HOLD, false), Next::Wait);
@@ -514,7 +514,7 @@ fn an_end_behind_an_escape_shows_that_it_was_missed() {
 }
 
 #[test]
-fn a_doubted_end_is_none_while_neither_escape_nor_question_is_answered() {
+fn an_unconfirmed_end_is_none_while_neither_escape_nor_question_is_answered() {
     let (mut mode, now) = mode(false);
     receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
     let escaped = now + SUSPICION_QUIET + GUARD;
@@ -654,7 +654,7 @@ fn a_peer_that_keeps_sending_holds_up_no_end() {
 }
 
 #[test]
-fn a_peer_that_keeps_sending_holds_up_no_doubt_and_no_escape() {
+fn a_peer_that_keeps_sending_holds_up_no_question_and_no_escape() {
     let (mut mode, now) = mode(false);
     receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
     let (at, next) = settled_beside(&mut mode, b"\n", now).expect("it is escaped");
@@ -687,13 +687,13 @@ fn an_end_that_follows_the_answer_to_a_drop_of_dtr_does_not_make_an_end_of_paylo
     mode.skip_line_feed(b"\n");
     // What the server has sent reads like an end, and is held.
     assert_eq!(receive(&mut mode, b"\r\nNO CARRIER\r\n", now), b"");
-    let doubted = now + SUSPICION_QUIET;
-    assert_eq!(mode.deadline_passed(doubted, false), Next::SetDtr(false));
+    let hung_up = now + SUSPICION_QUIET;
+    assert_eq!(mode.deadline_passed(hung_up, false), Next::SetDtr(false));
     // The modem leaves data mode for that, and then the server closes: DCD drops with that, late.
-    mode.dcd_changed(true, doubted);
-    receive(&mut mode, b"\r\nOK\r\n\r\n+QSSLURC: \"closed\",0\r\n", doubted);
-    mode.dcd_changed(false, doubted);
-    assert_eq!(mode.deadline_passed(doubted + HANG_UP_TAIL, false), Next::Ended);
+    mode.dcd_changed(true, hung_up);
+    receive(&mut mode, b"\r\nOK\r\n\r\n+QSSLURC: \"closed\",0\r\n", hung_up);
+    mode.dcd_changed(false, hung_up);
+    assert_eq!(mode.deadline_passed(hung_up + HANG_UP_TAIL, false), Next::Ended);
     let ended = mode.take_ended();
     assert!(!ended.certain || ended.escape_missed, "the words were payload: {ended:?}");
 }
