@@ -10,11 +10,11 @@ mod ends;
 mod outside;
 mod port_names;
 mod reconfigure;
+mod recovery;
 mod report;
 mod schedule;
 mod set_up;
 mod transparent;
-mod trouble;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
