@@ -113,7 +113,7 @@ pub enum Cut {
     /// Payload was pushed after another program's text, and may be a part of that.
     Forgeable,
     /// The module's URCs left by a port that is not in use here.
-    Unheard,
+    UrcsMissed,
     /// The modem stopped in the middle of what it had announced.
     Unfinished,
     /// The line lost or altered bytes on their way to the host.
@@ -146,7 +146,7 @@ impl std::fmt::Display for Cut {
             Cut::Silent => "the modem stopped answering",
             Cut::Garbled => "the modem sent what cannot be understood",
             Cut::Forgeable => "what was pushed may be part of a text that another program received",
-            Cut::Unheard => "what the modem pushed left by another of its ports",
+            Cut::UrcsMissed => "what the modem pushed left by another of its ports",
             Cut::Unfinished => "the modem stopped in the middle of announced data",
             Cut::LineError => "bytes were lost on the serial line",
             Cut::SessionLost => "the data session was lost",

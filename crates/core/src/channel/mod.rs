@@ -9,8 +9,8 @@
 
 mod deadline;
 mod echo;
-mod hearing;
 mod in_flight;
+mod receiving;
 pub mod resync;
 pub mod stream;
 pub mod wire_settings;
@@ -21,8 +21,8 @@ use crate::at::{Command, Decoder, Expects, SocketId};
 use crate::recorder::{Recorder, Side};
 use deadline::{Deadline, LINE_BUSY_MAX};
 pub use echo::Habit;
-pub use hearing::{Answered, EchoTaken, Heard};
 pub use in_flight::{Answer, CommandStage, InFlight, Origin, Patience, UserCommand};
+pub use receiving::{Answered, ChannelEvent, EchoTaken};
 use resync::Resync;
 use stream::{Ended, Left, Stream};
 use wire_settings::WireSettings;
@@ -45,7 +45,7 @@ pub struct Channel {
     answered_at: Option<u32>,
     wire: WireSettings,
     /// When a byte last came, or the port was opened.
-    last_heard: Instant,
+    last_received: Instant,
     /// When a command last left.
     last_said: Instant,
     /// The send whose fate is settled when the channel answers again.
@@ -130,7 +130,7 @@ impl Channel {
             carried_baud: 0,
             answered_at: None,
             wire: WireSettings::new(),
-            last_heard: now,
+            last_received: now,
             last_said: now,
             unprompted: None,
             owes_answers: false,
@@ -158,7 +158,7 @@ impl Channel {
     /// Whether the rest of announced payload has been away for so long that the module may have booted.
     pub fn payload_pauses(&self, now: Instant) -> bool {
         let is_announced = self.decoder.payload_left() > 0 && !self.decoder.is_inside_foreign();
-        is_announced && now.saturating_duration_since(self.last_heard) >= PAUSE_MIN
+        is_announced && now.saturating_duration_since(self.last_received) >= PAUSE_MIN
     }
 
     /// Whether its port is open.
@@ -223,8 +223,8 @@ impl Channel {
     }
 
     /// When a byte last came, or the port was opened.
-    pub fn last_heard(&self) -> Instant {
-        self.last_heard
+    pub fn last_received(&self) -> Instant {
+        self.last_received
     }
 
     /// How often in a row `AT` was answered with an error.
@@ -265,7 +265,7 @@ impl Channel {
     /// Its port is open: a resync begins, and then the wire settings are made.
     pub fn port_opened(&mut self, line: Line, now: Instant) {
         self.forget();
-        self.last_heard = now;
+        self.last_received = now;
         self.line = line;
         self.carried_baud = 0;
         self.wire.begin_anew();
@@ -423,7 +423,7 @@ impl Channel {
 
     /// Whether a module that sleeps when its line is quiet may sleep now: it loses the command that wakes it.
     pub fn may_be_asleep(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_heard.max(self.last_said)) >= AWAKE_MIN
+        now.saturating_duration_since(self.last_received.max(self.last_said)) >= AWAKE_MIN
     }
 
     /// The command in flight.
@@ -618,7 +618,7 @@ impl Channel {
     /// that it was for. Half a line hides nothing: an answer begins with a line end, and the line may go on.
     pub fn drop_half_payload(&mut self, now: Instant) -> Option<SocketId> {
         let is_awaited = self.decoder.payload_left() > 0 || self.decoder.is_inside_foreign();
-        if !is_awaited || self.last_heard + PAYLOAD_PAUSE_MAX > now {
+        if !is_awaited || self.last_received + PAYLOAD_PAUSE_MAX > now {
             return None;
         }
         self.decoder.reset();
@@ -648,8 +648,8 @@ impl Channel {
 
     /// Bytes have arrived, and are about to be decoded. After a pause in announced payload its rest may come, or what a
     /// module sends that has booted; until then no answer could come.
-    pub fn hears(&mut self, now: Instant) {
-        let pause = now.saturating_duration_since(self.last_heard);
+    pub fn bytes_come(&mut self, now: Instant) {
+        let pause = now.saturating_duration_since(self.last_received);
         if pause >= PAUSE_MIN && self.payload_deadline.is_some() {
             self.decoder.resumes();
             if let Some(in_flight) = &mut self.in_flight {
@@ -659,16 +659,16 @@ impl Channel {
     }
 
     /// Bytes have come that are not a stream's: a resync waits until none do.
-    pub fn hears_words(&mut self, now: Instant) {
+    pub fn words_come(&mut self, now: Instant) {
         if let ChannelState::Resync(resync) = &mut self.state {
-            resync.heard_bytes(now);
+            resync.bytes_received(now);
         }
     }
 
     /// Bytes have arrived: what they took of the line's time is not counted against the modem.
-    pub fn heard(&mut self, count: usize, now: Instant) {
-        let pause = now.saturating_duration_since(self.last_heard);
-        self.last_heard = now;
+    pub fn bytes_taken(&mut self, count: usize, now: Instant) {
+        let pause = now.saturating_duration_since(self.last_received);
+        self.last_received = now;
         if self.line.is_paced {
             let line_time = self.wire_time(count);
             if let Some(in_flight) = &mut self.in_flight {

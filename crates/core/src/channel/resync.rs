@@ -170,7 +170,7 @@ impl Resync {
     }
 
     /// Bytes arrived, whatever they are: it is not quiet.
-    pub fn heard_bytes(&mut self, now: Instant) {
+    pub fn bytes_received(&mut self, now: Instant) {
         if matches!(self.step, ResyncStep::Quiet | ResyncStep::Settling) {
             self.due = (now + QUIET).min(self.patience_ends);
         }
@@ -184,7 +184,7 @@ impl Resync {
     }
 
     /// `OK` arrived.
-    pub fn heard_ok(&mut self, now: Instant) {
+    pub fn ok_received(&mut self, now: Instant) {
         if let ResyncStep::Asking { .. } = self.step {
             // An OK may be late, of an older command; the one that was asked for then still follows.
             self.step = ResyncStep::Settling;
@@ -200,14 +200,14 @@ impl Resync {
     }
 
     /// A line of an answer arrived.
-    pub fn heard_line(&mut self, line: &str) {
+    pub fn line_received(&mut self, line: &str) {
         if let ResyncStep::Marking { seen, .. } = &mut self.step {
             *seen |= line.starts_with(MARK_ANSWER);
         }
     }
 
     /// An error or another result arrived: the modem answers, and may have been in the middle of something.
-    pub fn heard_other_result(&mut self, now: Instant) {
+    pub fn other_result_received(&mut self, now: Instant) {
         match &mut self.step {
             ResyncStep::Asking { refused: refused @ false } => {
                 *refused = true;
@@ -417,10 +417,10 @@ mod tests {
     fn a_modem_that_was_in_data_mode_is_escaped_before_it_is_asked() {
         let mut time = now();
         let mut resync = Resync::in_data_mode(false, 115_200, time);
-        resync.heard_ok(time);
+        resync.ok_received(time);
         time = resync.deadline();
         assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Escape(b"+++"));
-        resync.heard_ok(time + Duration::from_millis(870));
+        resync.ok_received(time + Duration::from_millis(870));
         assert_eq!(resync.deadline(), time + ESCAPE_WAIT, "that OK was payload");
         time = resync.deadline();
         assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
@@ -433,12 +433,12 @@ mod tests {
         let end = time + QUIET_MAX;
         while time < end {
             assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Wait);
-            resync.heard_ok(time);
-            resync.heard_bytes(time);
+            resync.ok_received(time);
+            resync.bytes_received(time);
             time += QUIET / 2;
         }
         assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "the guard time");
-        resync.heard_bytes(end);
+        resync.bytes_received(end);
         assert_eq!(resync.deadline_passed(end + GUARD, |_| Duration::ZERO), Next::Escape(b"+++"));
     }
 
@@ -448,19 +448,19 @@ mod tests {
         let mut resync = Resync::new(false, 115_200, false, time);
         time = resync.deadline();
         assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
-        resync.heard_ok(time);
+        resync.ok_received(time);
         let end = time + QUIET_MAX;
         while time < end {
             assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Wait);
-            resync.heard_bytes(time);
+            resync.bytes_received(time);
             time += QUIET / 2;
         }
         assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), Next::Ask(b"AT+CMEE?\r"));
-        resync.heard_ok(end);
+        resync.ok_received(end);
         assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "that OK was late");
-        resync.heard_line("+CMEE: 1");
+        resync.line_received("+CMEE: 1");
         assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "its own is still to come");
-        resync.heard_ok(end);
+        resync.ok_received(end);
         let awake = resync.deadline_passed(end, |_| Duration::ZERO);
         assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
     }
@@ -472,7 +472,7 @@ mod tests {
             time = resync.deadline();
             assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
         }
-        resync.heard_ok(time);
+        resync.ok_received(time);
         time += QUIET;
         assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(MARK));
         (resync, time)
@@ -485,10 +485,10 @@ mod tests {
         for (resync, asks) in [(never_answered, 2), (command_given_up, 1)] {
             let (mut resync, mut time) = marking(resync, asks);
             time += Duration::from_secs(1);
-            resync.heard_ok(time);
+            resync.ok_received(time);
             assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Wait, "that OK was late");
-            resync.heard_line("+CMEE: 2");
-            resync.heard_ok(time);
+            resync.line_received("+CMEE: 2");
+            resync.ok_received(time);
             let awake = resync.deadline_passed(time, |_| Duration::ZERO);
             assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
         }
@@ -504,8 +504,8 @@ mod tests {
             resync.line_was_busy(pushed);
         }
         assert_eq!(resync.deadline(), time + MARK_WAIT_MAX, "but it does not go on for ever");
-        resync.heard_line("+CMEE: 1");
-        resync.heard_ok(time + pushed);
+        resync.line_received("+CMEE: 1");
+        resync.ok_received(time + pushed);
         resync.line_was_busy(pushed);
         assert_eq!(resync.deadline(), time + pushed, "once it has come, nothing is waited for");
     }
@@ -513,16 +513,16 @@ mod tests {
     #[test]
     fn a_modem_that_does_not_answer_unmistakably_is_asked_again_and_one_that_cannot_is_believed() {
         let (mut resync, time) = marking(Resync::new(false, 115_200, true, now()), 1);
-        resync.heard_ok(time);
+        resync.ok_received(time);
         assert_eq!(resync.deadline_passed(time + MARK_WAIT, |_| Duration::ZERO), Next::Ask(b"AT\r"));
         let (mut resync, time) = marking(Resync::new(false, 115_200, true, now()), 1);
-        resync.heard_other_result(time);
+        resync.other_result_received(time);
         assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Wait, "it may be late as well");
         let time = time + MARK_WAIT;
         assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
-        resync.heard_ok(time);
+        resync.ok_received(time);
         assert_eq!(resync.deadline_passed(time + QUIET, |_| Duration::ZERO), Next::Ask(MARK));
-        resync.heard_other_result(time + QUIET);
+        resync.other_result_received(time + QUIET);
         let awake = resync.deadline_passed(time + QUIET + MARK_WAIT, |_| Duration::ZERO);
         assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
     }
@@ -533,9 +533,9 @@ mod tests {
         let mut resync = Resync::new(false, 115_200, false, start);
         let mut time = resync.deadline();
         assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
-        resync.heard_ok(time);
+        resync.ok_received(time);
         time += QUIET / 2;
-        resync.heard_bytes(time);
+        resync.bytes_received(time);
         assert_eq!(resync.deadline_passed(time + QUIET / 2, |_| Duration::ZERO), Next::Wait);
         let awake = resync.deadline_passed(time + QUIET, |_| Duration::ZERO);
         assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });

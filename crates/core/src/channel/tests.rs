@@ -137,12 +137,12 @@ fn an_answer_is_handed_over_whole_with_the_command_it_belongs_to() {
     let mut channel = command();
     channel.start(Command::line("AT+CSQ"), Origin::Session, PATIENCE, now());
     let mut input = &b"\r\n+CSQ: 23,99\r\n\r\n+QIND: \"act\"\r\n\r\nOK\r\n"[..];
-    let mut heard = Vec::new();
+    let mut events = Vec::new();
     while !input.is_empty() {
-        heard.push(channel.hear(&mut input, 0, now(), &mut |_, _| panic!("no payload")));
+        events.push(channel.receive(&mut input, 0, now(), &mut |_, _| panic!("no payload")));
     }
-    let answers = heard.into_iter().filter_map(|heard| match heard {
-        Heard::Answered(answered) => Some((answered.outcome, answered.answer.lines)),
+    let answers = events.into_iter().filter_map(|event| match event {
+        ChannelEvent::Answered(answered) => Some((answered.outcome, answered.answer.lines)),
         _ => None,
     });
     assert_eq!(answers.collect::<Vec<_>>(), [(CommandOutcome::Ok, vec!["+CSQ: 23,99".to_owned()])]);
@@ -156,11 +156,11 @@ fn payload_goes_to_the_socket_that_the_modem_named_and_to_nobody_else() {
         let mut input = &b"\r\n+QSSLURC: \"recv\",4,4\r\nabcd"[..];
         let mut got = Vec::new();
         while !input.is_empty() {
-            let heard = channel.hear(&mut input, 0, now(), &mut |id, bytes| {
+            let event = channel.receive(&mut input, 0, now(), &mut |id, bytes| {
                 assert_eq!(id, socket(4));
                 got.extend_from_slice(bytes);
             });
-            if let Heard::Urc(Urc::Pushed(..)) = heard {
+            if let ChannelEvent::Urc(Urc::Pushed(..)) = event {
                 channel.payload_is_for(whose);
             }
         }
@@ -180,7 +180,7 @@ fn a_send_leaves_only_after_its_prompt_and_exactly_as_long_as_announced() {
     assert_eq!(out(&channel), b"", "nothing before the prompt");
     let mut input = &b"\r\n> "[..];
     while !input.is_empty() {
-        channel.hear(&mut input, 0, now(), &mut |_, _| {});
+        channel.receive(&mut input, 0, now(), &mut |_, _| {});
     }
     assert_eq!(out(&channel), b"twelve bytes");
     channel.written(5, |_| outgoing, now());

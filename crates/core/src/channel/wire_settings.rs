@@ -58,7 +58,7 @@ impl WireSettings {
     }
 
     /// The modem has answered the one that was sent.
-    pub fn heard(&mut self) {
+    pub fn answer_came(&mut self) {
         if let Some(times) = self.times_unanswered() {
             *times = 0;
         }
@@ -153,7 +153,7 @@ mod tests {
         while let Some(line) = settings.next(&wanted().lines()) {
             match answer(&line) {
                 Some(is_ok) => {
-                    settings.heard();
+                    settings.answer_came();
                     settings.answered(is_ok);
                 }
                 None => drop(settings.not_answered()),

@@ -399,10 +399,10 @@ impl Modem {
         now: Instant,
     ) {
         let witness = self.witness(id, outcome, lines);
-        self.unheard_open_answered(id, witness, lines, now);
+        self.missed_open_answered(id, witness, lines, now);
         match self.sockets[id.index()].witnessed(witness, now) {
             Ok(Witnessed::Nothing) => {}
-            Ok(Witnessed::Unheard) => self.closed_was_unheard(),
+            Ok(Witnessed::WithoutClosed) => self.closed_was_missed(),
             Ok(Witnessed::Beside { channel, is_connected }) => {
                 self.stream_told_beside(channel, is_connected, now);
             }

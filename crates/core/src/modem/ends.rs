@@ -39,8 +39,8 @@ impl Modem {
         let is_unread = (0..self.channels.len())
             .any(|port| self.channels[port].is_open() && self.wants_port_bytes(port) == 0);
         if let Err(cut) = self.sockets[id.index()].closed_stays_away(is_unread, now) {
-            if cut == Cut::Unheard {
-                self.closed_was_unheard();
+            if cut == Cut::UrcsMissed {
+                self.closed_was_missed();
             }
             self.break_off(id, cut);
         }
@@ -89,7 +89,7 @@ impl Modem {
         let end = match end {
             End::Eof if is_strict => End::Cut(Cut::ClosedUncertain),
             // Every port that carries a stream carries all of it before its end.
-            End::Eof if socket.listening.behind().is_some() => End::Cut(Cut::Unheard),
+            End::Eof if socket.listening.behind().is_some() => End::Cut(Cut::UrcsMissed),
             end => end,
         };
         self.events.push_back(Event::Ended(id, end));

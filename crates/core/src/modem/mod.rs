@@ -42,7 +42,7 @@ use crate::byte_queue::ByteQueue;
 use crate::channel::resync::{FILLER, Without};
 use crate::channel::stream::{READ_MIN_BYTES, Stream};
 use crate::channel::{
-    Answered, Channel, ChannelState, CommandStage, EchoTaken, Heard, InFlight, Line, Origin, resync,
+    Answered, Channel, ChannelEvent, ChannelState, CommandStage, EchoTaken, InFlight, Line, Origin, resync,
 };
 use crate::error::Kind;
 use crate::fair_queue::{FairQueue, Way};
@@ -354,13 +354,13 @@ impl Modem {
         let session = self.setup.deadline().and_then(waits).filter(|_| self.has_commander());
         let name = self.next_name_due().and_then(waits).filter(|_| self.setup.is_up());
         let releasing = self.releasing.and_then(waits);
-        let unheard = self.next_unheard().and_then(waits);
+        let missed = self.next_missed().and_then(waits);
         channels
             .chain(sockets)
             .chain(reopen)
             .chain(session)
             .chain(name)
-            .chain(unheard)
+            .chain(missed)
             .chain(self.reboot.quiet_until())
             .chain(releasing)
             .chain(self.setup.host_clock_due())
@@ -489,7 +489,7 @@ impl Modem {
         self.counters.wire_bytes_in += bytes.len() as u64;
         self.channels[port].give_up_foreign(now);
         self.settle_late_payload(port, now);
-        self.channels[port].hears(now);
+        self.channels[port].bytes_come(now);
         let mut input = bytes;
         while !input.is_empty() {
             if self.channels[port].stream().is_some() {
@@ -499,10 +499,10 @@ impl Modem {
             if !self.channels[port].is_open() {
                 break;
             }
-            self.channels[port].hears_words(now);
+            self.channels[port].words_come(now);
             self.decode(port, &mut input, now);
         }
-        self.channels[port].heard(bytes.len(), now);
+        self.channels[port].bytes_taken(bytes.len(), now);
         self.run(now);
     }
 
@@ -553,7 +553,7 @@ impl Modem {
                 ChannelState::Data(_) => self.data_deadline(port, now),
             }
         }
-        self.break_unheard(now);
+        self.break_missed(now);
         for id in SocketId::all() {
             self.end_where_closed_stays_away(id, now);
             if self.sockets[id.index()].open_is_overdue(now) {
@@ -713,7 +713,7 @@ impl Modem {
         }
         let announcing = self.announcing_sockets();
         let mut overflowed = None;
-        let heard = self.channels[port].hear(input, announcing, now, &mut |id, bytes| {
+        let event = self.channels[port].receive(input, announcing, now, &mut |id, bytes| {
             let socket = &mut self.sockets[id.index()];
             // However long ago it was announced: more may follow it.
             socket.received(now);
@@ -725,23 +725,23 @@ impl Modem {
         if let Some(id) = overflowed {
             self.overflowed(id);
         }
-        match heard {
-            Heard::Nothing => {}
-            Heard::Header(id) => {
+        match event {
+            ChannelEvent::Nothing => {}
+            ChannelEvent::Header(id) => {
                 if self.sockets[id.index()].is_attached() {
                     self.channels[port].payload_is_for(Some(id));
                 }
             }
             // It has received the command after all, and may have taken what came after it for payload.
-            Heard::Prompt => self.settle_unprompted(port, false),
-            Heard::EchoAgain => self.echo_is_back(),
-            Heard::OthersLine(line) => self.setup.others_said(&line),
-            Heard::Malformed(text) => {
+            ChannelEvent::Prompt => self.settle_unprompted(port, false),
+            ChannelEvent::EchoAgain => self.echo_is_back(),
+            ChannelEvent::OthersLine(line) => self.setup.others_said(&line),
+            ChannelEvent::Malformed(text) => {
                 log::warn!("{} says what cannot be understood: {text:?}", self.ports[port].name);
                 self.channel_silent(port, Cut::Garbled, now);
             }
-            Heard::Urc(urc) => self.urc(port, urc, now),
-            Heard::Answered(answered) => {
+            ChannelEvent::Urc(urc) => self.urc(port, urc, now),
+            ChannelEvent::Answered(answered) => {
                 let Answered { in_flight, outcome, answer, asked_at } = answered;
                 let outgoing = in_flight.command.socket().map(|id| &self.sockets[id.index()].outgoing);
                 let outgoing = outgoing.map_or(&[][..], ByteQueue::as_slice);
@@ -749,10 +749,10 @@ impl Modem {
                 self.answered(port, in_flight, outcome, answer, now);
                 self.sockets.iter_mut().for_each(|socket| socket.answered_on(port, asked_at, now));
             }
-            Heard::UnwantedStream => self.connected_unwanted(port, now),
-            Heard::StreamOver => self.end_unconfirmed(port, Cut::CarrierLost),
-            Heard::StreamOverElsewhere => self.streams_may_be_over(None, now),
-            Heard::SendOk => self.sent_after_all(port, now),
+            ChannelEvent::UnwantedStream => self.connected_unwanted(port, now),
+            ChannelEvent::StreamOver => self.end_unconfirmed(port, Cut::CarrierLost),
+            ChannelEvent::StreamOverElsewhere => self.streams_may_be_over(None, now),
+            ChannelEvent::SendOk => self.sent_after_all(port, now),
         }
     }
 
@@ -858,7 +858,7 @@ impl Modem {
     fn liveness_due(&self, channel: &Channel) -> Option<Instant> {
         let interval = self.settings.liveness_interval;
         (self.setup.is_up() && channel.is_idle() && !interval.is_zero())
-            .then(|| channel.last_heard() + interval)
+            .then(|| channel.last_received() + interval)
     }
 
     /// The socket that has been free longest. One for which a command that was given up may still be carried out comes
@@ -916,7 +916,7 @@ impl Modem {
 fn count_received(socket: &mut Socket, counters: &mut Counters, ladder: &mut Ladder, count: usize) {
     socket.received_bytes += count as u64;
     counters.received_bytes += count as u64;
-    ladder.heard();
+    ladder.traffic_came_through();
 }
 
 /// Commands from outside that may wait.

@@ -171,7 +171,7 @@ impl Modem {
     pub(super) fn is_listened_to(&mut self, port: usize, id: SocketId, urc: Urc, now: Instant) -> bool {
         if matches!(urc, Urc::Pushed(_, length) if length > 0) && self.sockets[id.index()].may_be_stale(port)
         {
-            self.break_off(id, Cut::Unheard);
+            self.break_off(id, Cut::UrcsMissed);
             return false;
         }
         let speaks = |port: usize| self.channels[port].speaks();
@@ -190,7 +190,7 @@ impl Modem {
             _ => Takeover::Next,
         };
         if takeover == Takeover::Gap {
-            self.break_off(id, Cut::Unheard);
+            self.break_off(id, Cut::UrcsMissed);
             return false;
         }
         let is_copy =
@@ -255,24 +255,24 @@ impl Modem {
 
     /// Breaks sockets of which other ports have carried more than the one that is listened to: that was no copy, or
     /// this port has lost something.
-    pub(super) fn break_unheard(&mut self, now: Instant) {
+    pub(super) fn break_missed(&mut self, now: Instant) {
         for id in SocketId::all() {
             let listening = &self.sockets[id.index()].listening;
             let (Some(behind), Some(port)) = (listening.behind(), listening.port()) else { continue };
             if self.wants_port_bytes(port) == 0 {
                 // It may wait in the port.
                 self.sockets[id.index()].listening.waits_for_port(now);
-            } else if behind.since + UNHEARD_MAX <= now {
+            } else if behind.since + MISSED_MAX <= now {
                 self.sockets[id.index()].listening.give_up();
-                self.break_off(id, Cut::Unheard);
+                self.break_off(id, Cut::UrcsMissed);
             }
         }
     }
 
-    /// When [`Modem::break_unheard`] is due.
-    pub(super) fn next_unheard(&self) -> Option<Instant> {
+    /// When [`Modem::break_missed`] is due.
+    pub(super) fn next_missed(&self) -> Option<Instant> {
         let behind = self.sockets.iter().filter_map(|socket| socket.listening.behind());
-        behind.map(|behind| behind.since + UNHEARD_MAX).min()
+        behind.map(|behind| behind.since + MISSED_MAX).min()
     }
 
     /// Whether sockets may be in push mode: pushed bytes reach us, and no other program's text can look like them.
@@ -299,7 +299,7 @@ impl Modem {
     }
 
     fn name_due(&self, id: SocketId) -> Instant {
-        self.sockets[id.index()].opening_since() + UNHEARD_MAX
+        self.sockets[id.index()].opening_since() + MISSED_MAX
     }
 
     /// When a port by which no URC has come is asked for its name.
@@ -338,7 +338,7 @@ impl Modem {
     }
 
     /// The answer to AT+QSSLSTATE about an open whose result may have left by a port that is not ours.
-    pub(super) fn unheard_open_answered(
+    pub(super) fn missed_open_answered(
         &mut self,
         id: SocketId,
         witness: Witness,
@@ -371,7 +371,7 @@ impl Modem {
 
     /// A far end has closed, and no `closed` has come: the module no longer has the setting, like one that
     /// has rebooted without a message. It is set again.
-    pub(super) fn closed_was_unheard(&mut self) {
+    pub(super) fn closed_was_missed(&mut self) {
         if self.urcs_reach_us() {
             log::debug!("a connection has ended without a word of the modem");
             self.routing.is_proven = false;
@@ -417,7 +417,7 @@ const STATE: &str = "AT+QSSLSTATE=";
 
 /// If no URC comes for this long after an open, the port's name is asked for. Bytes that another port has carried, and
 /// that have not come by the right one in this time, count as lost.
-const UNHEARD_MAX: Duration = Duration::from_secs(5);
+const MISSED_MAX: Duration = Duration::from_secs(5);
 
 /// How often a socket in buffer mode is read where URCs may not reach us.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);

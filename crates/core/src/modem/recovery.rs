@@ -223,10 +223,10 @@ impl Modem {
 
     /// A send whose prompt did not come was never received, if the module answers `AT` instead of taking it
     /// for payload. Otherwise the stream is broken before anything else can become part of it.
-    pub(super) fn settle_unprompted(&mut self, port: usize, was_unheard: bool) {
+    pub(super) fn settle_unprompted(&mut self, port: usize, was_not_received: bool) {
         let Some(id) = self.channels[port].take_unprompted() else { return };
         self.sockets[id.index()].command_done();
-        if !was_unheard {
+        if !was_not_received {
             self.sockets[id.index()].command_unanswered(port);
             self.break_off(id, Cut::SendUncertain);
         }

@@ -57,6 +57,7 @@ impl Modem {
     pub fn port_state(&self, port: usize) -> &'static str {
         match self.channels[port].state() {
             ChannelState::Closed => "closed",
+            // The word is part of the format of `status --json`.
             ChannelState::Resync(_) => "waking",
             ChannelState::Command => "command",
             ChannelState::Data(_) => "data",

@@ -211,7 +211,7 @@ impl Modem {
         if let CommandOutcome::Refused(refusal) = outcome {
             log::debug!("{} refused {command}: {refusal}", self.ports[port].name);
         }
-        self.channels[port].wire_mut().heard();
+        self.channels[port].wire_mut().answer_came();
         if let Command::Line(line) = command
             && self.is_another_device(port, &line.text, outcome, lines)
         {

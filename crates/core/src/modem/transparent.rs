@@ -29,9 +29,11 @@ impl Modem {
         if commanding == 1 && (self.has_several_ports() || others) && !only_transparent {
             return None;
         }
-        let is_heard = |port| commanding > 1 && self.carries_urcs_of_others(port);
+        let is_needed_for_urcs = |port| commanding > 1 && self.carries_urcs_of_others(port);
         takers.rev().find(|port| {
-            self.can_be_transparent(*port) && !is_heard(*port) && self.send_ok_may_follow(*port).is_none()
+            self.can_be_transparent(*port)
+                && !is_needed_for_urcs(*port)
+                && self.send_ok_may_follow(*port).is_none()
         })
     }
 
@@ -297,7 +299,7 @@ impl Modem {
                 }
             }
         }
-        self.hear_words(port, &left.words, now);
+        self.receive_words(port, &left.words, now);
     }
 
     /// The connection is gone: `NO CARRIER`, or DCD dropped. `is_believed`: what is held are the modem's words.
@@ -335,12 +337,12 @@ impl Modem {
             }
         }
         if is_believed {
-            self.hear_words(port, &ended.words, now);
+            self.receive_words(port, &ended.words, now);
         }
     }
 
     /// Words of the modem that followed the payload.
-    fn hear_words(&mut self, port: usize, words: &[u8], now: Instant) {
+    fn receive_words(&mut self, port: usize, words: &[u8], now: Instant) {
         let mut input = words;
         while !input.is_empty() {
             self.decode(port, &mut input, now);

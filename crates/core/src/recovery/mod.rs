@@ -191,7 +191,7 @@ impl Ladder {
         self.has_worked = true;
         self.invalid_opens = 0;
         self.taken_opens = 0;
-        self.heard();
+        self.traffic_came_through();
         self.descend();
         // The last step has helped.
         self.backoff.reset();
@@ -199,7 +199,7 @@ impl Ladder {
     }
 
     /// Bytes came from a server: traffic gets through the data session.
-    pub fn heard(&mut self) {
+    pub fn traffic_came_through(&mut self) {
         self.dead_opens = 0;
         self.dead_since = None;
         self.hung = Duration::ZERO;
@@ -210,7 +210,7 @@ impl Ladder {
         self.has_worked = false;
         self.taken_opens = 0;
         self.invalid_opens = 0;
-        self.heard();
+        self.traffic_came_through();
     }
 
     /// An open failed while others were open or not. `Some`: it was one too many of its kind; the rung that
@@ -238,7 +238,7 @@ impl Ladder {
             _ => {
                 self.invalid_opens = 0;
                 self.taken_opens = 0;
-                self.heard();
+                self.traffic_came_through();
             }
         }
         let silence = self.dead_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
@@ -261,7 +261,7 @@ impl Ladder {
         } else if self.dead_opens >= FAILED_OPENS_MAX && (!others_stand || silence >= SILENCE) {
             let rung = if self.strikes < STRIKES_PER_RUNG { self.rung } else { self.rung.next() };
             let rung = self.take(rung.max(Rung::Session), now)?;
-            self.heard();
+            self.traffic_came_through();
             self.last_strike = Some(now);
             Some((rung, "the data session is reported active, but no traffic gets through"))
         } else if self.taken_opens >= FAILED_OPENS_MAX && !others_stand {
@@ -499,7 +499,7 @@ mod tests {
         };
         let mut ladder = Ladder::new(Recovery::Reboot, false);
         assert_eq!((0..100).find_map(|second| fails(&mut ladder, true, second)), None);
-        ladder.heard();
+        ladder.traffic_came_through();
         assert_eq!((100..219).find_map(|second| fails(&mut ladder, true, second)), None);
         assert_eq!(fails(&mut ladder, true, 220), Some(Rung::Session), "nothing has come for two minutes");
         let mut alone = Ladder::new(Recovery::Reboot, false);

@@ -96,11 +96,11 @@ pub enum Verdict {
     Gone,
     /// The server has closed, and `closed` was sent by a port that is not ours, or not at all. What waits in
     /// the module can be read.
-    GoneUnheard,
+    GoneWithoutClosed,
     /// What waits in the module can be read, and `closed` is awaited.
     ReadOn,
     /// `closed` is awaited, and may have been sent by a port that is not ours.
-    Unheard,
+    WithoutClosed,
     /// It is broken.
     Broken(Cut),
 }
@@ -199,7 +199,7 @@ impl FarEnd {
     /// The module was asked for the socket's state. `is_pushed`: what comes from the server comes by itself.
     pub(super) fn answered(&mut self, witness: Witness, is_pushed: bool, now: Instant) -> Verdict {
         let verdict = self.verdict(witness, is_pushed, now);
-        if matches!(verdict, Verdict::Gone | Verdict::GoneUnheard) {
+        if matches!(verdict, Verdict::Gone | Verdict::GoneWithoutClosed) {
             *self = FarEnd::Gone;
         }
         verdict
@@ -240,10 +240,10 @@ impl FarEnd {
             }
             // What was pushed may have left by a port that is not ours, as `closed` did.
             (Witness::Ended, Sign::Silence) if is_pushed => {
-                *self = FarEnd::AwaitingClosed { until: now + CLOSED_WAIT, cut: Cut::Unheard };
-                Verdict::Unheard
+                *self = FarEnd::AwaitingClosed { until: now + CLOSED_WAIT, cut: Cut::UrcsMissed };
+                Verdict::WithoutClosed
             }
-            (Witness::Ended, Sign::Silence) => Verdict::GoneUnheard,
+            (Witness::Ended, Sign::Silence) => Verdict::GoneWithoutClosed,
             (Witness::Connected | Witness::Unclear, Sign::Silence) => {
                 *self = FarEnd::There;
                 goes_on
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn the_modules_answer_decides_by_what_was_seen_before() {
-        use Verdict::{Broken, GoesOn, Gone, ReadOn, Unheard};
+        use Verdict::{Broken, GoesOn, Gone, ReadOn, WithoutClosed};
         use Witness::{Connected, Ended, Forgeable, Unclear};
         let now = now();
         let goes_on = GoesOn { is_first: false };
@@ -368,7 +368,7 @@ mod tests {
             (Sign::RefusedSend, CONNECTED_ANSWERS_MAX - 1, Connected, Broken(Cut::SendRefused)),
             (Sign::RefusedSend, 0, Ended, ReadOn),
             (Sign::RefusedSend, 0, Unclear, Broken(Cut::SendRefused)),
-            (Sign::Silence, 0, Ended, Unheard),
+            (Sign::Silence, 0, Ended, WithoutClosed),
             (Sign::Silence, 0, Connected, goes_on),
             (Sign::Silence, 0, Unclear, goes_on),
             (Sign::Silence, 0, Forgeable, Broken(Cut::Forgeable)),
@@ -397,6 +397,6 @@ mod tests {
             "in buffer mode it is read to 0"
         );
         let mut silent = unconfirmed(Sign::Silence, 0);
-        assert_eq!(silent.answered(Witness::Ended, false, now), Verdict::GoneUnheard);
+        assert_eq!(silent.answered(Witness::Ended, false, now), Verdict::GoneWithoutClosed);
     }
 }

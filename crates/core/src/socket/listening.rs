@@ -61,10 +61,10 @@ impl Listening {
             self.carried.resize(port + 1, 0);
         }
         self.carried[port] = self.carried[port].saturating_add(bytes as u64);
-        let (heard, most) = (self.bytes(), self.carried.iter().copied().max().unwrap_or(0));
+        let (counted, most) = (self.bytes(), self.carried.iter().copied().max().unwrap_or(0));
         self.behind = match self.behind {
-            Some(behind) if heard < behind.bytes => Some(behind),
-            _ => (heard < most).then_some(Behind { bytes: most, since: now }),
+            Some(behind) if counted < behind.bytes => Some(behind),
+            _ => (counted < most).then_some(Behind { bytes: most, since: now }),
         };
     }
 

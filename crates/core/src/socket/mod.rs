@@ -169,7 +169,7 @@ pub enum Witnessed {
     /// A `closed` was contradicted for the first time.
     Contradicted,
     /// It has ended, and no `closed` has come: URCs may leave by a port that is not ours.
-    Unheard,
+    WithoutClosed,
     /// What this channel asked about its stream: whether it is connected, if that is known.
     Beside {
         /// The channel.

@@ -124,7 +124,7 @@ impl Open {
                 self.was_silent();
                 Ok(())
             }
-            Flow::Push => Err(Cut::Unheard),
+            Flow::Push => Err(Cut::UrcsMissed),
             _ => Ok(()),
         }
     }
@@ -144,12 +144,12 @@ impl Open {
         let is_pushed = !matches!(self.flow, Flow::Buffer { .. });
         match self.far_end.answered(witness, is_pushed, now) {
             Verdict::GoesOn { is_first: true } => return Ok(Witnessed::Contradicted),
-            Verdict::GoesOn { is_first: false } | Verdict::Unheard => {}
+            Verdict::GoesOn { is_first: false } | Verdict::WithoutClosed => {}
             // Received bytes can still wait in the module: they are read to 0 first.
             Verdict::Gone | Verdict::ReadOn => self.flow.read_unasked(),
-            Verdict::GoneUnheard => {
+            Verdict::GoneWithoutClosed => {
                 self.flow.read_unasked();
-                return Ok(Witnessed::Unheard);
+                return Ok(Witnessed::WithoutClosed);
             }
             Verdict::Broken(cut) => return Err(cut),
         }

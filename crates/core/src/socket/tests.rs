@@ -302,7 +302,7 @@ fn a_stream_that_had_to_be_left_goes_on_in_buffer_mode_and_its_rest_is_read_befo
 }
 
 #[test]
-fn a_socket_of_which_nothing_is_heard_is_asked_about() {
+fn a_silent_socket_is_asked_about() {
     let now = now();
     let silence = Duration::from_secs(60);
     let switching = Switching {
@@ -312,31 +312,32 @@ fn a_socket_of_which_nothing_is_heard_is_asked_about() {
         poll_interval: None,
         silence_max: Some(silence),
     };
-    for (mode, unheard) in [(Mode::Push, Witnessed::Nothing), (Mode::Buffer, Witnessed::Unheard)] {
+    for (mode, without_closed) in [(Mode::Push, Witnessed::Nothing), (Mode::Buffer, Witnessed::WithoutClosed)]
+    {
         let mut socket = open(mode, now);
         socket.receive_answered(Some(0), false, &CommandOutcome::Ok, now).expect("it is read");
         socket.adjust_flow(switching, now);
         assert_eq!(asks(&socket, 0, now), None);
         assert_eq!(socket.deadline(false, Some), Some(now + silence), "{mode:?}");
-        let heard = now + silence / 2;
-        socket.received(heard);
-        socket.adjust_flow(switching, heard);
-        assert_eq!(socket.deadline(false, Some), Some(heard + silence), "{mode:?}");
-        let late = heard + silence;
+        let received_at = now + silence / 2;
+        socket.received(received_at);
+        socket.adjust_flow(switching, received_at);
+        assert_eq!(socket.deadline(false, Some), Some(received_at + silence), "{mode:?}");
+        let late = received_at + silence;
         socket.adjust_flow(switching, late);
         assert_eq!(asks(&socket, 0, late), Some(need::Ask::State), "{mode:?}");
         assert_eq!(socket.witnessed(Witness::Connected, late), Ok(Witnessed::Nothing));
         socket.receive_answered(Some(0), false, &CommandOutcome::Ok, late).expect("it is read");
         socket.adjust_flow(switching, late);
         socket.adjust_flow(switching, late + silence * 2);
-        assert_eq!(socket.witnessed(Witness::Ended, late + silence * 2), Ok(unheard), "{mode:?}");
+        assert_eq!(socket.witnessed(Witness::Ended, late + silence * 2), Ok(without_closed), "{mode:?}");
     }
     let mut pushed = open(Mode::Push, now);
     pushed.adjust_flow(switching, now);
     pushed.adjust_flow(switching, now + silence);
     assert_eq!(pushed.witnessed(Witness::Ended, now + silence), Ok(Witnessed::Nothing));
     assert_eq!(pushed.closed_stays_away(false, now + silence), Ok(()), "`closed` may be on its way");
-    assert_eq!(pushed.closed_stays_away(false, now + silence * 2), Err(Cut::Unheard));
+    assert_eq!(pushed.closed_stays_away(false, now + silence * 2), Err(Cut::UrcsMissed));
 }
 
 #[test]

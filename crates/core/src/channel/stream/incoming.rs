@@ -167,7 +167,7 @@ impl Incoming {
         payload: &mut impl FnMut(&[u8]),
     ) -> Option<Reason> {
         self.sent.forget_old(now);
-        let echoed = self.sent.heard(bytes);
+        let echoed = self.sent.came_back(bytes);
         self.part(bytes, ends, now, payload);
         match (self.dcd_tells_payload(may_have_escaped), self.is_suspicious()) {
             // DCD distinguishes an end from payload; only a whole match waits for it.

@@ -62,7 +62,7 @@ impl Sent {
     }
 
     /// These bytes were received. Returns how many of the last ones were sent, without a gap.
-    pub fn heard(&mut self, bytes: &[u8]) -> usize {
+    pub fn came_back(&mut self, bytes: &[u8]) -> usize {
         let Sent { bytes: sent, echo, .. } = self;
         if sent.is_empty() {
             return 0;
@@ -108,34 +108,34 @@ impl Sent {
         all.windows(what.len()).any(|window| window == what)
     }
 
-    /// Whether all of `heard`, which came after what may be the end of a stream, may come from a modem: its lines, echo
+    /// Whether all of `received`, which came after what may be the end of a stream, may come from a modem: its lines, echo
     /// of what was sent, and answers to commands that it saw in that. `is_word`: whether modems send such a line, or
     /// one that begins so.
-    pub fn may_explain(&self, heard: &[u8], is_word: impl Fn(&[u8]) -> bool) -> bool {
+    pub fn may_explain(&self, received: &[u8], is_word: impl Fn(&[u8]) -> bool) -> bool {
         if self.bytes.is_empty() {
             return false;
         }
         let sent: Vec<u8> = self.bytes.iter().copied().collect();
         let most = OTHER_MAX_BYTES + commands(&sent) * ANSWER_BYTES;
-        compare(&sent, heard, most, is_word).other <= most
+        compare(&sent, received, most, is_word).other <= most
     }
 
-    /// Compares `heard` with what was sent.
-    pub fn compare(&self, heard: &[u8], is_word: impl Fn(&[u8]) -> bool) -> Comparison {
+    /// Compares `received` with what was sent.
+    pub fn compare(&self, received: &[u8], is_word: impl Fn(&[u8]) -> bool) -> Comparison {
         let sent: Vec<u8> = self.bytes.iter().copied().collect();
-        compare(&sent, heard, usize::MAX, is_word)
+        compare(&sent, received, usize::MAX, is_word)
     }
 }
 
 /// Stops when there is more that is not explained than `most`.
-fn compare(sent: &[u8], heard: &[u8], most: usize, is_word: impl Fn(&[u8]) -> bool) -> Comparison {
+fn compare(sent: &[u8], received: &[u8], most: usize, is_word: impl Fn(&[u8]) -> bool) -> Comparison {
     let index = Index::new(sent);
     let mut comparison = Comparison::default();
     // Echo goes on after what was echoed last, or further on: a busy modem loses some of what it is sent.
     let mut from = 0;
     let mut at = 0;
-    while at < heard.len() && comparison.other <= most {
-        let rest = &heard[at..];
+    while at < received.len() && comparison.other <= most {
+        let rest = &received[at..];
         let run = common(rest, &sent[from..]);
         let goes_on = from > 0 && (run >= RUN_MIN_BYTES || (run > 0 && run == rest.len()));
         let found = match rest.get(..RUN_MIN_BYTES) {
@@ -152,7 +152,7 @@ fn compare(sent: &[u8], heard: &[u8], most: usize, is_word: impl Fn(&[u8]) -> bo
             at += run;
             continue;
         }
-        let begins_line = at == 0 || matches!(heard[at - 1], b'\r' | b'\n');
+        let begins_line = at == 0 || matches!(received[at - 1], b'\r' | b'\n');
         let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
         let line = &rest[..end.map_or(rest.len(), |end| end + 1)];
         if begins_line && is_word(line) {
@@ -268,32 +268,32 @@ mod tests {
                 sent.push(&all[4_000..], sent.last);
                 let mut run = 0;
                 for bytes in all[100..6_000].chunks(piece) {
-                    run = sent.heard(bytes);
+                    run = sent.came_back(bytes);
                 }
                 assert!(run > 2_000, "{run} in pieces of {piece}");
-                assert_eq!(sent.heard(b"an answer"), 0);
+                assert_eq!(sent.came_back(b"an answer"), 0);
             }
         }
         let mut sent = sent(&noise(1, 9_000));
-        assert!(noise(2, 9_000).chunks(64).all(|bytes| sent.heard(bytes) == 0));
+        assert!(noise(2, 9_000).chunks(64).all(|bytes| sent.came_back(bytes) == 0));
     }
 
     #[test]
     fn payload_of_a_far_end_is_no_echo() {
         let sent = sent(&noise(1, 20_000));
-        let heard = noise(2, 2_000);
-        assert_eq!(sent.compare(&heard, nothing), Comparison { echoed: 0, other: 2_000 });
-        assert!(!sent.may_explain(&heard, nothing));
-        assert!(sent.may_explain(&heard[..500], nothing), "it is too early to tell");
+        let received = noise(2, 2_000);
+        assert_eq!(sent.compare(&received, nothing), Comparison { echoed: 0, other: 2_000 });
+        assert!(!sent.may_explain(&received, nothing));
+        assert!(sent.may_explain(&received[..500], nothing), "it is too early to tell");
     }
 
     #[test]
     fn a_modems_lines_between_echoed_ones_are_explained() {
         let sent = sent(&b"upload\r\nAT+NOTHING\r\nupload".repeat(50));
-        let heard = b"upload\r\nAT+NOTHING\r\r\nERROR\r\n\nupload".repeat(50);
+        let received = b"upload\r\nAT+NOTHING\r\r\nERROR\r\n\nupload".repeat(50);
         let is_word = |line: &[u8]| matches!(line, b"\r" | b"\n" | b"ERROR\r");
-        assert!(sent.compare(&heard, is_word).echoed > 1_000);
-        assert!(sent.may_explain(&heard, is_word));
+        assert!(sent.compare(&received, is_word).echoed > 1_000);
+        assert!(sent.may_explain(&received, is_word));
     }
 
     #[test]

@@ -244,10 +244,10 @@ fn nothing_that_follows_the_ok_of_an_escape_is_payload_however_much_it_is() {
         got.extend(receive(&mut mode, piece, now + GUARD * 2));
     }
     assert_eq!(mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false), Next::Left(Reason::Done));
-    let Left { payload, words: heard, .. } = mode.take_left();
+    let Left { payload, words: received, .. } = mode.take_left();
     got.extend(payload);
     assert_eq!(got, [b'd'; 2_000]);
-    assert_eq!(heard, words);
+    assert_eq!(received, words);
 }
 
 #[test]
@@ -601,9 +601,9 @@ fn what_a_modem_says_by_itself_behind_the_ok_of_an_escape_does_not_hide_it() {
         got.extend(receive(&mut mode, &words, now + GUARD * 2));
         let left = mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false);
         assert_eq!(left, Next::Left(Reason::Done), "{}", behind.escape_ascii());
-        let Left { payload, words: heard, .. } = mode.take_left();
+        let Left { payload, words: received, .. } = mode.take_left();
         assert_eq!([got, payload].concat(), b"last");
-        assert_eq!(heard, words);
+        assert_eq!(received, words);
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Answered {
     clippy::large_enum_variant,
     reason = "it lives for a moment, and a box would be an allocation per message"
 )]
-pub enum Heard {
+pub enum ChannelEvent {
     /// Nothing of that kind.
     Nothing,
     /// The bytes that this socket is read for follow.
@@ -69,15 +69,15 @@ pub enum Heard {
 impl Channel {
     /// Decodes a message from the front of `input`, and takes it in. Payload of a socket goes to `payload`. `announcing`:
     /// the sockets that nothing is pushed to, a bit each.
-    pub fn hear(
+    pub fn receive(
         &mut self,
         input: &mut &[u8],
         announcing: u16,
         now: Instant,
         payload: &mut impl FnMut(SocketId, &[u8]),
-    ) -> Heard {
+    ) -> ChannelEvent {
         self.decoder.set_announcing(announcing);
-        let Some(message) = self.decoder.decode(input) else { return Heard::Nothing };
+        let Some(message) = self.decoder.decode(input) else { return ChannelEvent::Nothing };
         if let Some(InFlight { echo: Some(echo), .. }) = &mut self.in_flight {
             echo.message_read();
         }
@@ -102,11 +102,11 @@ impl Channel {
             Message::Prompt => {
                 self.recorder.prompt(now);
                 self.prompted(now);
-                return Heard::Prompt;
+                return ChannelEvent::Prompt;
             }
             Message::Echo => {
                 if self.echoed() {
-                    return Heard::EchoAgain;
+                    return ChannelEvent::EchoAgain;
                 }
             }
             Message::Foreign(line) => {
@@ -114,13 +114,13 @@ impl Channel {
                 self.recorder.answer(line, true, now);
                 self.payload_for = Destination::Nobody;
                 self.answer.has_gaps = true;
-                return Heard::OthersLine(line.to_owned());
+                return ChannelEvent::OthersLine(line.to_owned());
             }
             Message::Information(line) => {
                 let secret = self.in_flight.as_ref().is_some_and(InFlight::is_secret);
                 self.recorder.answer(line, secret, now);
                 if let ChannelState::Resync(resync) = &mut self.state {
-                    resync.heard_line(line);
+                    resync.line_received(line);
                 }
                 let is_answer = self.answer.take_line(self.in_flight.as_ref(), line);
                 if !is_answer {
@@ -128,16 +128,16 @@ impl Channel {
                 }
                 // A text with its length may be in one line, and look like a line of the answer.
                 if !is_answer || begins_text(line) {
-                    return Heard::OthersLine(line.to_owned());
+                    return ChannelEvent::OthersLine(line.to_owned());
                 }
             }
-            Message::Malformed(text) => return Heard::Malformed(text.to_owned()),
+            Message::Malformed(text) => return ChannelEvent::Malformed(text.to_owned()),
             Message::Urc(urc) => {
                 self.recorder.line(Side::Modem, urc, now);
                 if let Urc::Pushed(_, length @ 1..) = urc {
                     self.announced(length, now);
                 }
-                return Heard::Urc(urc);
+                return ChannelEvent::Urc(urc);
             }
             Message::Final(result) => {
                 self.recorder.line(Side::Modem, result, now);
@@ -145,11 +145,11 @@ impl Channel {
                 return self.result(result, now);
             }
         }
-        Heard::Nothing
+        ChannelEvent::Nothing
     }
 
     /// `+QSSLRECV: <length>`: what was asked for follows.
-    fn header(&mut self, length: usize, now: Instant) -> Heard {
+    fn header(&mut self, length: usize, now: Instant) -> ChannelEvent {
         self.recorder.line(Side::Modem, format_args!("+QSSLRECV: {length}"), now);
         if length > 0 {
             self.announced(length, now);
@@ -157,49 +157,49 @@ impl Channel {
         self.payload_for = Destination::Nobody;
         let Some(InFlight { command: Command::Receive { socket, length: asked }, .. }) = &self.in_flight
         else {
-            return Heard::Nothing;
+            return ChannelEvent::Nothing;
         };
         self.answer.contradicts |= self.answer.received.is_some() || length > *asked;
         self.answer.received.get_or_insert(length);
         if length == 0 || self.answer.contradicts {
-            return Heard::Nothing;
+            return ChannelEvent::Nothing;
         }
-        Heard::Header(*socket)
+        ChannelEvent::Header(*socket)
     }
 
     /// A final result came.
-    fn result(&mut self, result: CommandOutcome, now: Instant) -> Heard {
+    fn result(&mut self, result: CommandOutcome, now: Instant) -> ChannelEvent {
         self.answer_is_whole(now);
         let (is_connect, is_send_ok) = (result == CommandOutcome::Connect, result == CommandOutcome::SendOk);
         let is_no_carrier = result == CommandOutcome::NoCarrier;
         if let ChannelState::Resync(resync) = &mut self.state {
             match result {
-                CommandOutcome::Ok => resync.heard_ok(now),
-                CommandOutcome::Connect => return Heard::UnwantedStream,
+                CommandOutcome::Ok => resync.ok_received(now),
+                CommandOutcome::Connect => return ChannelEvent::UnwantedStream,
                 result => {
-                    resync.heard_other_result(now);
+                    resync.other_result_received(now);
                     if result == CommandOutcome::NoCarrier {
-                        return Heard::StreamOver;
+                        return ChannelEvent::StreamOver;
                     }
                 }
             }
-            return Heard::Nothing;
+            return ChannelEvent::Nothing;
         }
         if is_connect && self.connected(now) {
             // The file is due, or comes.
-            return Heard::Nothing;
+            return ChannelEvent::Nothing;
         }
         match self.concluded(result) {
-            Some((in_flight, outcome)) => Heard::Answered(Answered {
+            Some((in_flight, outcome)) => ChannelEvent::Answered(Answered {
                 in_flight,
                 outcome,
                 answer: std::mem::take(&mut self.answer),
                 asked_at: self.last_said,
             }),
-            None if is_connect => Heard::UnwantedStream,
-            None if is_send_ok => Heard::SendOk,
-            None if is_no_carrier => Heard::StreamOverElsewhere,
-            None => Heard::Nothing,
+            None if is_connect => ChannelEvent::UnwantedStream,
+            None if is_send_ok => ChannelEvent::SendOk,
+            None if is_no_carrier => ChannelEvent::StreamOverElsewhere,
+            None => ChannelEvent::Nothing,
         }
     }
 
