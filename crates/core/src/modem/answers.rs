@@ -12,7 +12,7 @@ use super::{
 };
 use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
 use crate::channel::Habit;
-use crate::socket::{Checked, CloseAnswer, CloseForm, Opening, Witnessed};
+use crate::socket::{Checked, CloseAnswer, CloseForm, Witnessed};
 
 impl Modem {
     /// A command has its answer.
@@ -251,7 +251,7 @@ impl Modem {
     /// It is open by the right settings: its client may have it.
     pub(super) fn now_open(&mut self, id: SocketId, now: Instant) {
         let socket = &mut self.sockets[id.index()];
-        if socket.opening().is_none() {
+        if !socket.is_opening() {
             return;
         }
         socket.opened(now);
@@ -427,8 +427,7 @@ impl Modem {
     pub(super) fn context_perhaps_forgotten(&mut self, id: SocketId) {
         let ssl = self.sockets[id.index()].ssl();
         let is_held = |(index, socket): (usize, &Socket)| {
-            let is_open = socket.is_open() || socket.opening().is_some_and(Opening::is_proving);
-            index != id.index() && socket.ssl() == ssl && is_open
+            index != id.index() && socket.ssl() == ssl && socket.is_open_in_modem()
         };
         if self.sockets.iter().enumerate().any(is_held) {
             return;

@@ -293,7 +293,7 @@ impl Modem {
                 .sockets
                 .iter()
                 // What is pushed to one that is being opened must not keep the answers from being read.
-                .filter(|socket| socket.is_attached() && socket.is_pushing() && socket.opening().is_none())
+                .filter(|socket| socket.is_attached() && socket.is_pushing() && !socket.is_opening())
                 .map(|socket| socket.incoming.room())
                 .min()
                 .unwrap_or(INCOMING_LIMIT_BYTES),
@@ -600,11 +600,8 @@ impl Modem {
     /// What has come from the far end, once it is known that it is the right one.
     pub fn received(&self, socket: SocketId) -> &[u8] {
         let socket = &self.sockets[socket.index()];
-        match socket.opening() {
-            // What was pushed can come by another port than the result of the open, and before it.
-            Some(_) => &[],
-            None => socket.incoming.as_slice(),
-        }
+        // What was pushed can come by another port than the result of the open, and before it.
+        if socket.is_opening() { &[] } else { socket.incoming.as_slice() }
     }
 
     /// The client took `count` of [`Modem::received`].
@@ -646,7 +643,7 @@ impl Modem {
         for id in SocketId::all() {
             if self.sockets[id.index()].is_attached() {
                 self.break_off(id, Cut::ShuttingDown);
-            } else if self.sockets[id.index()].opening().is_some() {
+            } else if self.sockets[id.index()].is_opening() {
                 self.close_or_free(id, GiveUp::Abort);
             }
         }

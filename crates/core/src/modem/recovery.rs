@@ -193,7 +193,7 @@ impl Modem {
                         self.break_off(id, Cut::ReceiveFailed);
                     }
                     Command::Open { mode: AccessMode::Transparent, .. }
-                        if self.sockets[id.index()].opening().is_some() =>
+                        if self.sockets[id.index()].is_opening() =>
                     {
                         let failure = match cut {
                             Cut::Silent => OpenFailure::TimedOut,

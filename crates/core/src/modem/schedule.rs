@@ -15,7 +15,7 @@ use crate::fair_queue::Way;
 use crate::settings::{self, Mode};
 use crate::setup::ssl_context::negotiate_seconds;
 use crate::setup::{Confirmation, SetupStep};
-use crate::socket::{Opener, Opening, Socket, Switching, View};
+use crate::socket::{Opener, Socket, Switching, View};
 
 impl Modem {
     /// Gives every idle channel its next command. Called after every change.
@@ -373,10 +373,7 @@ impl Modem {
 
     /// Whether the open of a socket that becomes a stream is due.
     fn stream_is_due(&self) -> bool {
-        SocketId::all().any(|id| {
-            self.is_for_stream(id)
-                && self.sockets[id.index()].opening().is_some_and(Opening::waits_for_context)
-        })
+        SocketId::all().any(|id| self.is_for_stream(id) && self.sockets[id.index()].waits_for_context())
     }
 
     /// Whether the settings of this socket's SSL context are known to be in effect.
@@ -395,8 +392,7 @@ impl Modem {
     /// The socket whose open is next on this channel, once the settings of its SSL context are in effect. One
     /// whose settings already are comes first.
     fn open_due(&self, port: usize, now: Instant) -> Option<SocketId> {
-        let is_under_way =
-            |other: SocketId| self.sockets[other.index()].opening().is_some_and(Opening::is_under_way);
+        let is_under_way = |other: SocketId| self.sockets[other.index()].is_opening_in_modem();
         let others_open = |id: SocketId| SocketId::all().any(|other| other != id && is_under_way(other));
         let opener = self.opener();
         let is_due = |id: &SocketId| {

@@ -11,7 +11,7 @@ use crate::profile::CloseTime;
 use crate::settings::{self, Authentication};
 use crate::setup::ssl_context::{Reading, SslContext, likely_causes};
 use crate::setup::{Effect, Given, SetUp, SetupStep};
-use crate::socket::{Opening, Socket};
+use crate::socket::Socket;
 
 impl Modem {
     /// Lets the set-up do something that concerns this port, and carries out what follows from it.
@@ -186,8 +186,7 @@ impl Modem {
             socket.open_generation().is_some() && socket.mode() == Some(settings::Mode::Transparent)
         };
         let waits = |socket: &Socket| {
-            socket.opening().is_some_and(Opening::waits_for_context)
-                || context.may_be_forgotten() && becomes_stream(socket)
+            socket.waits_for_context() || context.may_be_forgotten() && becomes_stream(socket)
         };
         !context.stands()
             && self.sockets.iter().any(|socket| socket.ssl() == Some(context.id) && waits(socket))
@@ -263,8 +262,7 @@ impl Modem {
     pub(super) fn refuse_opens(&mut self, concerned: impl Fn(&Socket) -> bool, why: &str, now: Instant) {
         for id in SocketId::all() {
             let socket = &self.sockets[id.index()];
-            let waits = socket.opening().is_some_and(Opening::waits_for_context);
-            if waits && concerned(socket) {
+            if socket.waits_for_context() && concerned(socket) {
                 self.open_failed(id, OpenFailure::Untrusted(why.to_owned()), now);
             }
         }

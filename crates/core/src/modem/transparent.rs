@@ -18,7 +18,7 @@ impl Modem {
         let commanding = takers.clone().count();
         let others = self.sockets.iter().any(|socket| {
             socket.is_attached()
-                && (socket.is_open() || socket.opening().is_some())
+                && (socket.is_open() || socket.is_opening())
                 && socket.mode() != Some(Mode::Transparent)
         });
         // Where several channels share a line, another one shows the end of a stream.

@@ -46,7 +46,7 @@ pub use closing::{Checked, CloseAnswer, CloseForm};
 pub use far_end::Witness;
 pub use flow::Switching;
 pub use need::View;
-pub use opening::{OpenAnswer, OpenResult, OpenStage, Opener, Opening, UrcOpened};
+pub use opening::{OpenAnswer, OpenResult, Opener, UrcOpened};
 pub use sending::{FailedSend, SEND_STUCK_LIMIT};
 
 use crate::at::{CHUNK_MAX, CommandOutcome, SslContextId};
@@ -58,6 +58,7 @@ use far_end::{CONNECTED_ANSWERS_MAX, FarEnd, Question};
 use flow::{Flow, Load, SwitchAgain};
 use listening::Listening;
 use open::Open;
+use opening::{OpenStage, Opening};
 use sending::Backoff;
 
 /// A socket and what waits in it.
@@ -350,8 +351,28 @@ impl Socket {
         }
     }
 
+    /// Whether it is being opened.
+    pub fn is_opening(&self) -> bool {
+        self.opening().is_some()
+    }
+
+    /// Whether it is being opened, and the modem works on that, as far as is known.
+    pub fn is_opening_in_modem(&self) -> bool {
+        self.opening().is_some_and(Opening::is_under_way)
+    }
+
+    /// Whether it is open in the modem, and given to its client or not yet.
+    pub fn is_open_in_modem(&self) -> bool {
+        self.is_open() || self.opening().is_some_and(Opening::is_proving)
+    }
+
+    /// Whether it is being opened, and waits until the settings of its SSL context are known to be in effect.
+    pub fn waits_for_context(&self) -> bool {
+        self.opening().is_some_and(Opening::waits_for_context)
+    }
+
     /// Its state, if it is being opened.
-    pub fn opening(&self) -> Option<&Opening> {
+    fn opening(&self) -> Option<&Opening> {
         match &self.phase {
             Phase::Opening(opening) => Some(opening),
             _ => None,

@@ -11,6 +11,8 @@ use crate::profile::CloseTime;
 use crate::settings::Mode;
 use crate::test_clock::now;
 
+mod phases;
+
 fn fresh(now: Instant) -> Socket {
     let mut socket = Socket::new(true, now);
     assert!(!socket.found(true, false));
@@ -140,7 +142,7 @@ fn a_closed_that_is_contradicted_ends_nothing() {
     let mut socket = open(Mode::Push, now);
     socket.closed(now);
     assert_eq!(socket.witnessed(Witness::Connected, now), Ok(Witnessed::Contradicted));
-    assert!(socket.takes_bytes() && socket.open().is_some());
+    assert!(socket.takes_bytes() && socket.is_open());
     let mut unclear = open(Mode::Push, now);
     unclear.closed(now);
     assert_eq!(unclear.witnessed(Witness::Unclear, now), Err(Cut::ClosedUncertain));
