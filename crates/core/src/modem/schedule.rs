@@ -141,7 +141,7 @@ impl Modem {
             let ssl = self.sockets[id.index()].ssl();
             let is_up = self.setup.is_up();
             let context = self.setup.contexts_mut().iter_mut().find(|context| Some(context.id) == ssl)?;
-            if !context.files_stand && !context_busy && is_up {
+            if !context.files_stand() && !context_busy && is_up {
                 self.set_up(Some(port), now, |setup, given| setup.look_after_trust(given));
                 let command = self.setup_command(port, now)?;
                 return Some((command, Origin::Session));
@@ -386,7 +386,7 @@ impl Modem {
         // by cannot be asked afterwards.
         let is_changing =
             context.is_guarded() && self.is_for_stream(id) && self.sockets.iter().any(is_being_closed);
-        context.stands() && context.files_stand && !context.is_stale(self.last_run) && !is_changing
+        context.stands() && context.files_stand() && !context.is_stale(self.last_run) && !is_changing
     }
 
     /// The socket whose open is next on this channel, once the settings of its SSL context are in effect. One
@@ -414,7 +414,7 @@ impl Modem {
         let pushes_count = self.pushes_count();
         let speaks_by = self.speaks_by(port);
         let streams = self.channels_that(|channel| channel.stream().is_some());
-        let (ssl, generation) = self.context_of(id).map(|context| (context.id, context.generation))?;
+        let (ssl, generation) = self.context_of(id).map(|context| (context.id, context.generation()))?;
         let socket = &mut self.sockets[id.index()];
         let tunnel = socket.tunnel()?.clone();
         let timeout = tunnel.limits.connect_timeout;

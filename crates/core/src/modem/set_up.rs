@@ -229,7 +229,7 @@ impl Modem {
     /// The settings of this context are in effect: connections that were opened by them are given to their
     /// clients.
     fn context_stands(&mut self, index: usize, now: Instant) {
-        let (ssl, present) = (self.setup.contexts()[index].id, self.setup.contexts()[index].generation);
+        let (ssl, present) = (self.setup.contexts()[index].id, self.setup.contexts()[index].generation());
         for id in SocketId::all() {
             let socket = &self.sockets[id.index()];
             let Some(generation) = socket.proving().filter(|_| socket.ssl() == Some(ssl)) else { continue };

@@ -105,7 +105,7 @@ impl Modem {
     fn context_stood(&self, id: SocketId) -> bool {
         let socket = &self.sockets[id.index()];
         self.context_of(id).filter(|context| context.is_guarded()).is_none_or(|context| {
-            !context.may_be_forgotten() && socket.open_generation() == Some(context.generation)
+            !context.may_be_forgotten() && socket.open_generation() == Some(context.generation())
         })
     }
 

@@ -95,7 +95,7 @@ impl SetUp {
         }
         let files = &mut self.files;
         *files = Files::default();
-        let compares = self.contexts.iter().any(|context| !context.files_stand)
+        let compares = self.contexts.iter().any(|context| !context.files_stand())
             || self.compared_at.is_none_or(|at| now.saturating_duration_since(at) > COMPARE_PAUSE);
         for file in self.contexts.iter().flat_map(|context| &context.files) {
             let listed = ListedFile::all(lines).find(|listed| listed.name == file.name.as_str());
@@ -122,7 +122,7 @@ impl SetUp {
         let files = &self.files;
         // Nothing is opened on a context until all its files are the right ones again.
         for context in &mut self.contexts {
-            context.files_stand &= !context.files.iter().any(|file| files.missing.contains(file));
+            context.files_missing(&files.missing);
         }
         if !files.unread.is_empty() {
             self.go(SetupStep::Compare);
@@ -132,7 +132,7 @@ impl SetUp {
             self.go(SetupStep::Space);
         } else {
             for context in &mut self.contexts {
-                context.files_stand = true;
+                context.files_compared();
             }
             self.go(SetupStep::Contexts);
         }

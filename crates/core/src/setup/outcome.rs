@@ -47,7 +47,7 @@ impl SetUp {
         if std::mem::take(&mut self.refreshing) {
             log::error!("{failure}; tunnels that need it cannot connect until that is fixed");
             self.go(SetupStep::Up);
-            let lacking = self.contexts.iter().filter(|it| !it.files_stand).map(|it| it.id).collect();
+            let lacking = self.contexts.iter().filter(|it| !it.files_stand()).map(|it| it.id).collect();
             self.effects.push_back(Effect::RefuseOpens(lacking, failure.message));
             return;
         }

@@ -40,10 +40,10 @@ pub struct SslContext {
     /// The files that must be in the modem before it is used.
     pub files: Vec<File>,
     /// Their bytes have been compared or stored since the session began. Without that nothing is opened.
-    pub files_stand: bool,
+    files_stand: bool,
     /// How often the settings were found to be other than wanted. A connection that was opened before the last time
     /// is not given to a client.
-    pub generation: u32,
+    generation: u32,
     /// The settings whose line is in flight.
     said: Option<Said>,
     /// The line that was last given up, and how often in a row it was.
@@ -112,6 +112,26 @@ impl SslContext {
             read_at: None,
             may_be_forgotten: false,
         })
+    }
+
+    /// Whether the bytes of its files have been compared or stored since the session began.
+    pub(crate) fn files_stand(&self) -> bool {
+        self.files_stand
+    }
+
+    /// These files are not in the modem.
+    pub(crate) fn files_missing(&mut self, missing: &[File]) {
+        self.files_stand &= !self.files.iter().any(|file| missing.contains(file));
+    }
+
+    /// All files are in the modem.
+    pub(crate) fn files_compared(&mut self) {
+        self.files_stand = true;
+    }
+
+    /// How often its settings were found to be other than wanted.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// The modem knows nothing of it any more.

@@ -223,10 +223,10 @@ fn a_context_whose_file_is_found_to_be_another_is_not_used_until_the_right_one_i
     let profile = Profile::unknown();
     let mut context = ssl_context::SslContext::new(id, &tls, limit, &profile, ssl_context::CaStorage::Bundle)
         .expect("the module has the keys");
-    context.files_stand = true;
+    context.files_compared();
     let (name, bytes) = (context.files[0].name.clone(), context.files[0].content.len());
     bench.setup.contexts_mut().push(context);
-    let stands = |bench: &Bench| bench.setup.contexts()[0].files_stand;
+    let stands = |bench: &Bench| bench.setup.contexts()[0].files_stand();
     bench.asks();
     bench.answers(&format!("+QFLST: \"UFS:{name}\",{bytes}\nOK"));
     assert_eq!((bench.setup.step(), stands(&bench)), (SetupStep::Compare, true));

@@ -6,7 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::leaving::{Escapes, Shown};
 use super::sent::Sent;
 use super::words::{self, ENDS, Ends, Lines, OK, find, find_last, is_all_unsolicited, is_unsolicited};
 use super::{Ended, Reason};
@@ -77,6 +76,32 @@ pub enum Due {
     Deliver,
     /// It looks like the end, and must be settled.
     Settle,
+}
+
+/// What other channels have shown of a stream's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Nothing.
+    Nothing,
+    /// The socket is not connected.
+    State,
+    /// The same, and the words of the end have come there.
+    Told,
+}
+
+/// What became of the escapes of a stream that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Escapes {
+    /// How much was held when the first `+++` left, which may have become payload.
+    pub from: Option<usize>,
+    /// How much was held at the first escape of any kind: an `OK` after that answers it.
+    pub ok_from: Option<usize>,
+    /// Where in what is held the modem's own words begin, once the state of the socket was asked for.
+    pub asked_from: Option<usize>,
+    /// An `OK` may have been the answer, and then the words of the end were payload.
+    pub may_be_answered: bool,
+    /// The modem was in data mode still when it came, or does not answer in command mode.
+    pub is_unanswered: bool,
 }
 
 impl Incoming {
