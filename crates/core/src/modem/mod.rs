@@ -517,9 +517,7 @@ impl Modem {
         let sockets = &self.sockets;
         let outgoing = |id: SocketId| sockets[id.index()].outgoing.as_slice();
         if let Some(id) = self.channels[port].written(count, outgoing, now) {
-            let socket = &mut self.sockets[id.index()];
-            socket.outgoing.consume(count);
-            socket.sent_bytes += count as u64;
+            self.sockets[id.index()].stream_sent(count);
             self.counters.sent_bytes += count as u64;
         }
         self.run(now);
@@ -665,8 +663,8 @@ impl Modem {
             _ => None,
         });
         Carried {
-            up_bytes: socket.sent_bytes,
-            down_bytes: socket.received_bytes,
+            up_bytes: socket.sent_bytes(),
+            down_bytes: socket.received_bytes(),
             is_sending: !socket.outgoing.is_empty(),
             line_free_at,
         }
@@ -911,7 +909,7 @@ impl Modem {
 
 /// `count` bytes of payload have come for this socket, which shows that traffic gets through.
 fn count_received(socket: &mut Socket, counters: &mut Counters, ladder: &mut Ladder, count: usize) {
-    socket.received_bytes += count as u64;
+    socket.count_received(count);
     counters.received_bytes += count as u64;
     ladder.traffic_came_through();
 }

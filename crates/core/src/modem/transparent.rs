@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Channel, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Sharing, count_received,
+    Action, Channel, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Sharing, Socket, count_received,
 };
 use crate::at::SocketId;
 use crate::channel::stream::{Exit, Next, Pace, Reason, Stream};
@@ -16,11 +16,7 @@ impl Modem {
     pub(super) fn port_for_transparent(&self) -> Option<usize> {
         let takers = (0..self.channels.len()).filter(|port| self.channels[*port].takes_commands());
         let commanding = takers.clone().count();
-        let others = self.sockets.iter().any(|socket| {
-            socket.is_attached()
-                && (socket.is_open() || socket.is_opening())
-                && socket.mode() != Some(Mode::Transparent)
-        });
+        let others = self.sockets.iter().any(Socket::needs_commands);
         // Where several channels share a line, another one shows the end of a stream.
         let needs_none = |port: usize| self.ports[port].sharing != Sharing::Shared;
         let only_transparent = !others

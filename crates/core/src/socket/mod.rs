@@ -100,9 +100,9 @@ pub struct Socket {
     /// After a refused switch of mode: when the next may be asked for.
     switch_again: Option<SwitchAgain>,
     /// Bytes that the module has taken since the socket was opened.
-    pub sent_bytes: u64,
+    sent_bytes: u64,
     /// Bytes that have arrived since the socket was opened.
-    pub received_bytes: u64,
+    received_bytes: u64,
     /// When it last became free.
     free_since: Instant,
     /// When its last open began.
@@ -300,6 +300,21 @@ impl Socket {
         !matches!(self.phase, Phase::Free | Phase::Foreign | Phase::Unknown)
     }
 
+    /// Bytes that the module has taken since the socket was opened.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// Bytes that have arrived since the socket was opened.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// Whether its client's bytes are carried by commands, or will be.
+    pub fn needs_commands(&self) -> bool {
+        self.is_attached && (self.is_open() || self.is_opening()) && self.mode != Some(Mode::Transparent)
+    }
+
     /// Whether bytes flow.
     pub fn is_open(&self) -> bool {
         self.open().is_some()
@@ -486,6 +501,11 @@ impl Socket {
         if let Phase::Open(open) = &mut self.phase {
             open.announced();
         }
+    }
+
+    /// So many bytes came for it.
+    pub fn count_received(&mut self, count: usize) {
+        self.received_bytes += count as u64;
     }
 
     /// Bytes came for it: its `closed` is still to come.

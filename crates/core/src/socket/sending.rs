@@ -65,6 +65,12 @@ impl Socket {
         self.backoff = None;
     }
 
+    /// `length` bytes have left in its stream.
+    pub fn stream_sent(&mut self, length: usize) {
+        self.outgoing.consume(length);
+        self.sent_bytes += length as u64;
+    }
+
     /// SEND FAIL: nothing was taken, unless SEND OK follows soon. An error, once this has gone on for too long.
     pub fn send_failed(&mut self, port: usize, length: usize, now: Instant) -> Result<(), Cut> {
         let (pause, since) = match self.backoff {
