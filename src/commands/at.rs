@@ -14,7 +14,7 @@ use crate::daemon::exit_status::ExitStatus;
 use crate::terminal::printable;
 use qssl_core::Kind;
 use qssl_core::at::{Command, Line};
-use qssl_core::modem::{CommandOutcome, Failure};
+use qssl_core::modem::Failure;
 
 /// Sends one command and shows its answer; the exit status distinguishes `OK` from everything else.
 ///
@@ -50,19 +50,8 @@ pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
     let Some(outcome) = answer.outcome else {
         return Err(Failure::new(Kind::ModemSilent, "the modem did not answer").into());
     };
-    let (text, status) = match outcome {
-        CommandOutcome::Ok => ("OK".to_owned(), ExitStatus::Done),
-        CommandOutcome::SendOk => ("SEND OK".to_owned(), ExitStatus::Done),
-        CommandOutcome::Connect => ("CONNECT".to_owned(), ExitStatus::Done),
-        CommandOutcome::SendFail => ("SEND FAIL".to_owned(), ExitStatus::Failed),
-        CommandOutcome::NoCarrier => ("NO CARRIER".to_owned(), ExitStatus::Failed),
-        CommandOutcome::Refused(qssl_core::modem::Refusal::Plain) => ("ERROR".to_owned(), ExitStatus::Failed),
-        CommandOutcome::Refused(qssl_core::modem::Refusal::Cme(error)) => {
-            (format!("+CME ERROR: {}", error.0), ExitStatus::Failed)
-        }
-    };
-    writeln!(out, "{}", shown(&text))?;
-    Ok(status)
+    writeln!(out, "{}", shown(&outcome.to_string()))?;
+    Ok(if outcome.is_done() { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
 /// How long the modem may take, according to `--timeout`.

@@ -15,8 +15,8 @@ use crate::event_loop::Commanded;
 use crate::ports::holder;
 use crate::terminal::in_full;
 use qssl_core::Kind;
-use qssl_core::at::{CmeError, Command, Line, SslContextId, USUAL_PATIENCE};
-use qssl_core::modem::{CommandOutcome, Failure, Refusal, UserAnswer};
+use qssl_core::at::{Command, Line, SslContextId, USUAL_PATIENCE};
+use qssl_core::modem::{Failure, UserAnswer};
 
 /// A conversation with one modem.
 pub struct Conversation {
@@ -236,9 +236,9 @@ impl Conversation {
             Way::Daemon(client) => {
                 let limit = command.patience(USUAL_PATIENCE) + control::TURN_LIMIT + LATENCY;
                 match client.ask(&request(&command, force), limit) {
-                    Ok(Reply::Answer { result, lines, content, .. }) => {
+                    Ok(Reply::Answer { outcome, lines, content }) => {
                         let file = control::from_hex(&content).unwrap_or_default();
-                        Ok(UserAnswer { outcome: Some(outcome(&result)), lines, file })
+                        Ok(UserAnswer { outcome: Some(outcome), lines, file })
                     }
                     Err(ControlError::Refused { id, .. }) if id == Kind::ModemSilent.id() => {
                         Ok(UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() })
@@ -299,21 +299,6 @@ fn request(command: &Command, force: bool) -> Request {
     }
 }
 
-/// Parses the result as the modem sent it.
-fn outcome(result: &str) -> CommandOutcome {
-    match result {
-        "OK" => CommandOutcome::Ok,
-        "SEND OK" => CommandOutcome::SendOk,
-        "SEND FAIL" => CommandOutcome::SendFail,
-        "NO CARRIER" => CommandOutcome::NoCarrier,
-        "CONNECT" => CommandOutcome::Connect,
-        other => match other.split_once("ERROR:") {
-            Some((_, text)) => CommandOutcome::Refused(Refusal::Cme(CmeError(text.trim().to_owned()))),
-            None => CommandOutcome::Refused(Refusal::Plain),
-        },
-    }
-}
-
 /// The failure for a reply that is not the expected one.
 fn unexpected(reply: Result<Reply, ControlError>) -> Failure {
     match reply {
@@ -364,14 +349,6 @@ const LATENCY: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_result_means_the_same_through_a_daemon() {
-        assert_eq!(outcome("OK"), CommandOutcome::Ok);
-        assert_eq!(outcome("ERROR"), CommandOutcome::Refused(Refusal::Plain));
-        assert_eq!(outcome("+CME ERROR: 10"), CommandOutcome::Refused(Refusal::Cme(CmeError("10".into()))));
-        assert_eq!(outcome("+CMS ERROR: 500"), CommandOutcome::Refused(Refusal::Cme(CmeError("500".into()))));
-    }
 
     #[test]
     fn none_is_no_daemon_of_that_name() {

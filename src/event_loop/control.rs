@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::{EventLoop, Place};
 use crate::daemon::control::server::{Server, Turn, Waits};
 use crate::daemon::control::{
-    self, ControlOutcome, FILE_LIMIT_BYTES, PortTranscript, Reply, Request, StoredFile, TURN_LIMIT, policy,
+    self, FILE_LIMIT_BYTES, PortTranscript, Reply, Request, StoredFile, TURN_LIMIT, policy,
 };
 use crate::daemon::status;
 use crate::terminal::printable;
 use qssl_core::at::{AtText, Command};
-use qssl_core::modem::{self, Refusal, UserAnswer, UserCommand};
+use qssl_core::modem::{UserAnswer, UserCommand};
 
 impl EventLoop {
     /// Serves the control connections: accepts one, and takes one request of each. Returns whether there was
@@ -262,18 +262,7 @@ impl EventLoop {
                 false => Reply::error("port-unavailable", "the modem's port was lost"),
             };
         };
-        let (outcome, result) = match outcome {
-            modem::CommandOutcome::Ok => (ControlOutcome::Ok, "OK".to_owned()),
-            modem::CommandOutcome::SendOk => (ControlOutcome::Ok, "SEND OK".to_owned()),
-            modem::CommandOutcome::Connect => (ControlOutcome::Ok, "CONNECT".to_owned()),
-            modem::CommandOutcome::SendFail => (ControlOutcome::Error, "SEND FAIL".to_owned()),
-            modem::CommandOutcome::NoCarrier => (ControlOutcome::Error, "NO CARRIER".to_owned()),
-            modem::CommandOutcome::Refused(Refusal::Plain) => (ControlOutcome::Error, "ERROR".to_owned()),
-            modem::CommandOutcome::Refused(Refusal::Cme(error)) => {
-                (ControlOutcome::Error, format!("+CME ERROR: {}", error.0))
-            }
-        };
-        Reply::Answer { outcome, result, lines: answer.lines, content: control::to_hex(&answer.file) }
+        Reply::Answer { outcome, lines: answer.lines, content: control::to_hex(&answer.file) }
     }
 
     /// The recording of each port, with a first line that names its origin.

@@ -4,8 +4,9 @@
 use std::io::{Read as _, Write as _};
 use std::thread;
 
+use qssl_core::at::CommandOutcome;
 use qssl_modem_emulator::test_server::Behaviour;
-use qssl_tunnel::daemon::control::{ControlError, ControlOutcome, Reply, Request};
+use qssl_tunnel::daemon::control::{ControlError, Reply, Request};
 
 use crate::daemon::Daemon;
 use qssl_test_common::harness::{Site, connect, run, tunnel_command};
@@ -113,7 +114,7 @@ fn answers_are_not_mixed_up_under_load() {
                 let mut control = daemon.control();
                 for _ in 0..30 {
                     match control.ask(&at(command), qssl_test_common::harness::PATIENCE) {
-                        Ok(Reply::Answer { outcome: ControlOutcome::Ok, lines, .. }) => {
+                        Ok(Reply::Answer { outcome: CommandOutcome::Ok, lines, .. }) => {
                             assert!(lines.len() == 1 && lines[0].starts_with(begins), "{command}: {lines:?}");
                         }
                         other => panic!("{command}: {other:?}\n{}", daemon.log()),
@@ -133,13 +134,13 @@ fn files_go_to_the_modem_and_back() {
     let upload =
         Request::Upload { name: "a.bin".into(), content: qssl_tunnel::daemon::control::to_hex(&content) };
     match daemon.ask(&upload) {
-        Ok(Reply::Answer { outcome: ControlOutcome::Ok, lines, .. }) => {
+        Ok(Reply::Answer { outcome: CommandOutcome::Ok, lines, .. }) => {
             assert!(lines[0].starts_with("+QFUPL: 3000,"), "{lines:?}");
         }
         other => panic!("{other:?}\n{}", daemon.log()),
     }
     match daemon.ask(&Request::Download { name: "a.bin".into(), size: 3000 }) {
-        Ok(Reply::Answer { outcome: ControlOutcome::Ok, content: hex, .. }) => {
+        Ok(Reply::Answer { outcome: CommandOutcome::Ok, content: hex, .. }) => {
             assert_eq!(qssl_tunnel::daemon::control::from_hex(&hex), Some(content));
         }
         other => panic!("{other:?}\n{}", daemon.log()),

@@ -24,6 +24,7 @@ mod wire;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use qssl_core::at::CommandOutcome;
 use qssl_core::modem::DIRECTORIES;
 use qssl_core::modem::ssl_context::{self, CaStorage, File};
 use serde::{Deserialize, Serialize};
@@ -95,10 +96,10 @@ pub enum Reply {
     },
     /// The modem's answer.
     Answer {
-        /// How it ended.
-        outcome: ControlOutcome,
-        /// The result in the modem's words, such as `OK` or `+CME ERROR: 10`.
-        result: String,
+        /// How it ended: `outcome` is `ok` or `error`, and `result` is as the modem sent it, such as `OK` or
+        /// `+CME ERROR: 10`.
+        #[serde(flatten, serialize_with = "wire::outcome")]
+        outcome: CommandOutcome,
         /// The information lines, in order.
         lines: Vec<String>,
         /// To `download`: the bytes, two hexadecimal digits each.
@@ -131,16 +132,6 @@ pub enum Reply {
         /// Who is to blame, what happened, and what to do.
         message: String,
     },
-}
-
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ControlOutcome {
-    /// `OK`, `SEND OK`, `CONNECT`
-    Ok,
-    /// `ERROR`, `+CME ERROR`, `SEND FAIL`, `NO CARRIER`
-    Error,
 }
 
 /// A file with certificates or a key of a tunnel.
@@ -254,6 +245,8 @@ pub const TURN_LIMIT: Duration = Duration::from_secs(30);
 mod tests {
     use std::path::Path;
 
+    use qssl_core::at::Refusal;
+
     use super::*;
 
     #[test]
@@ -276,14 +269,21 @@ mod tests {
     #[test]
     fn replies_are_as_documented() {
         let reply = Reply::Answer {
-            outcome: ControlOutcome::Ok,
-            result: "OK".into(),
+            outcome: CommandOutcome::Ok,
             lines: vec!["+CSQ: 28,99".into()],
             content: String::new(),
         };
         assert_eq!(
             serde_json::to_string(&reply).unwrap(),
             r#"{"reply":"answer","outcome":"ok","result":"OK","lines":["+CSQ: 28,99"]}"#
+        );
+        let refused: Reply = serde_json::from_str(
+            r#"{"reply":"answer","outcome":"error","result":"+CMS ERROR: 500","lines":[]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            serde_json::to_string(&refused).unwrap(),
+            r#"{"reply":"answer","outcome":"error","result":"+CME ERROR: 500","lines":[]}"#
         );
     }
 
@@ -305,8 +305,7 @@ mod tests {
         let replies = [
             Reply::Status { status: Box::default() },
             Reply::Answer {
-                outcome: ControlOutcome::Error,
-                result: "ERROR".into(),
+                outcome: CommandOutcome::Refused(Refusal::Plain),
                 lines: vec![],
                 content: "00".into(),
             },

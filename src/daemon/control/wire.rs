@@ -2,9 +2,11 @@
 //!
 //! The code that serde derives for a tagged enum copies everything it reads, and is many times as large.
 
-use serde::Deserialize;
+use qssl_core::at::{CommandOutcome, Refusal};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serializer};
 
-use super::{ControlOutcome, PortTranscript, Reply, Request, StoredFile};
+use super::{PortTranscript, Reply, Request, StoredFile};
 use crate::daemon::status::Status;
 
 /// The fields of all requests.
@@ -28,7 +30,6 @@ pub struct RequestFields {
 pub struct ReplyFields {
     reply: Option<String>,
     status: Option<Box<Status>>,
-    outcome: Option<ControlOutcome>,
     result: Option<String>,
     lines: Option<Vec<String>>,
     content: Option<String>,
@@ -78,8 +79,10 @@ impl TryFrom<ReplyFields> for Reply {
         Ok(match name.as_str() {
             "status" => Reply::Status { status: needed(fields.status, "status")? },
             "answer" => Reply::Answer {
-                outcome: needed(fields.outcome, "outcome")?,
-                result: needed(fields.result, "result")?,
+                // A result that this version does not know is none of those that are good.
+                outcome: needed(fields.result, "result")?
+                    .parse()
+                    .unwrap_or(CommandOutcome::Refused(Refusal::Plain)),
                 lines: needed(fields.lines, "lines")?,
                 content: fields.content.unwrap_or_default(),
             },
@@ -96,6 +99,14 @@ impl TryFrom<ReplyFields> for Reply {
             _ => return Err(format!("there is no reply {name:?}")),
         })
     }
+}
+
+/// `"outcome":"ok","result":"SEND OK"`: in short for scripts, and in the modem's words.
+pub fn outcome<S: Serializer>(outcome: &CommandOutcome, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut fields = serializer.serialize_struct("CommandOutcome", 2)?;
+    fields.serialize_field("outcome", if outcome.is_done() { "ok" } else { "error" })?;
+    fields.serialize_field("result", &outcome.to_string())?;
+    fields.end()
 }
 
 fn needed<T>(field: Option<T>, name: &str) -> Result<T, String> {

@@ -654,7 +654,7 @@ const BOOT_WORDS: [(&str, Urc); 7] = [
 ];
 
 /// What a complete line means, and how many bytes of payload follow it.
-fn message(line: &[u8]) -> (Message<'_>, Option<usize>) {
+pub(super) fn message(line: &[u8]) -> (Message<'_>, Option<usize>) {
     let line = text(line).trim_end();
     let plain = |message| (message, None);
     match line {

@@ -20,7 +20,7 @@ pub use command::{AccessMode, Command, Line, USUAL_PATIENCE};
 pub(crate) use command::{Expects, UPLOAD_TIMEOUT_SECONDS};
 pub use decoder::{Decoder, Final, Message, Urc};
 pub(crate) use foreign::{begins_text, foreign_length};
-pub use outcome::{CommandOutcome, Refusal};
+pub use outcome::{CommandOutcome, NoResult, Refusal};
 pub(crate) use parse::fields;
 pub use result_code::{CmeError, ResultCode};
 pub use value::{
