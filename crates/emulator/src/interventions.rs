@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::{Registration, Sim};
+use crate::config::Registration;
 use crate::events::{Event, Power};
 use crate::faults::{Faults, OpenFault};
 use crate::modem::Modem;
@@ -63,17 +63,6 @@ impl Modem {
     /// Changes the access point without which no PDP context is activated; active ones stay.
     pub fn require_apn(&mut self, name: Option<String>) {
         self.config.required_apn = name;
-    }
-
-    /// Changes the first value of AT+CSQ.
-    pub fn set_signal(&mut self, signal: u8) {
-        self.config.signal = signal;
-    }
-
-    /// Inserts another SIM, which takes effect at the next boot.
-    pub fn set_sim(&mut self, sim: Sim) {
-        self.config.sim = sim;
-        self.wrong_pins = 0;
     }
 
     /// Sets the modem's clock, in seconds since 1970.

@@ -125,11 +125,6 @@ impl Simulated {
         &self.records
     }
 
-    /// The connections to one server.
-    pub fn records_of<'a>(&'a self, host: &'a str, port: u16) -> impl Iterator<Item = &'a Record> {
-        self.records.iter().filter(move |record| record.request.host == host && record.request.port == port)
-    }
-
     /// How many connections are neither closed nor failed.
     pub fn open_connections(&self) -> usize {
         self.links.len()
