@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::config::{Config, PortName};
-use crate::mux::{Mux, MuxSettings};
+use crate::mux::state::{Mux, MuxSettings};
 use crate::network::ConnectionId;
 use crate::parser::Command;
 use crate::queue::Queue;

@@ -114,4 +114,14 @@ impl Session {
             kept: BTreeMap::new(),
         }
     }
+
+    /// The channel of AT+QCFG="cmux/urcport"; 0 for all.
+    pub(crate) fn mux_urc_channel(&self) -> u8 {
+        let kept = MUX_URC_KEYS.iter().find_map(|key| self.kept.get(*key));
+        let first = kept.and_then(|value| value.split(',').next());
+        first.and_then(|number| number.trim_matches('"').parse().ok()).unwrap_or(0)
+    }
 }
+
+/// The channel of a multiplexer's URCs: the usual key, and the BG770A's.
+pub(crate) const MUX_URC_KEYS: [&str; 2] = ["cmux/urcport", "emux/urcport"];

@@ -7,7 +7,7 @@ use crate::events::Event;
 use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
 use crate::result_code::{cme, socket_text};
-use crate::session::UrcPort;
+use crate::session::{MUX_URC_KEYS, UrcPort};
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let name = call.command.name.as_str();
@@ -274,9 +274,6 @@ pub(crate) fn written(list: &[Parameter]) -> String {
 }
 
 const BAUDS: [u32; 9] = [4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600];
-
-/// The channel of a multiplexer's URCs: the usual key, and the BG770A's.
-pub(crate) const MUX_URC_KEYS: [&str; 2] = ["cmux/urcport", "emux/urcport"];
 
 const QCFG_KEYS: [(&str, &str); 11] = [
     ("nwscanmode", "0"),

@@ -3,7 +3,7 @@
 use crate::at_port::Reach;
 use crate::commands::{Answer, Call, Failure, line, ok};
 use crate::modem::Modem;
-use crate::mux::MuxSettings;
+use crate::mux::state::MuxSettings;
 use crate::parser::{Kind, Parameter};
 use crate::result_code::cme;
 

@@ -10,127 +10,18 @@
 mod frame;
 mod receiving;
 mod sending;
+pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 
 use std::time::Instant;
 
 use crate::at_port::{Mode, Port, Reach, Wait};
-use crate::commands::general::MUX_URC_KEYS;
 use crate::config::PortName;
 use crate::modem::{Modem, ModemLines};
 use crate::mux::frame::{Decoder, LONGEST_INFORMATION_BYTES};
+use crate::mux::state::{CHANNELS, Channel, HostHold, LAST_CHANNEL, Mux, MuxSettings, OpenChannel, State};
 use crate::network::{Close, Network};
-
-/// A UART that is multiplexed.
-///
-/// ```text
-///         AT+CMUX, OK            SABM 0          CLD, DISC 0
-/// (a line) ─────────► Entered ──────────► Open ──────────────► (a line)
-///                        │                  │ a frame that is too long, by a quirk
-///                        │                  └──► Frozen
-///                        └── a boot ends each of them ──► (a line)
-/// ```
-#[derive(Clone, Debug)]
-pub(crate) struct Mux {
-    pub(crate) settings: MuxSettings,
-    state: State,
-    decoder: Decoder,
-    /// The index of the port of channel 1; the others follow.
-    first_port: usize,
-    channels: [Channel; CHANNELS],
-    /// Most bytes of payload in a frame, by channel: as AT+CMUX set it, or less by PN.
-    longest: [usize; CHANNELS],
-    /// FCoff of the host: nothing is sent but messages.
-    all_held: bool,
-    /// The channel that was served last; the next turn is another's.
-    served: usize,
-    /// Frames with payload so far.
-    payload_frames: usize,
-}
-
-/// How far a multiplexer has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Channel 0 is not open. Before `listens_at` nothing is read.
-    Entered {
-        listens_at: Instant,
-    },
-    Open,
-    /// It answers nothing until a boot.
-    Frozen,
-}
-
-/// The values of AT+CMUX.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MuxSettings {
-    /// 0 UIH frames, 1 UI, 2 I; UIH are sent in any case.
-    pub(crate) subset: u32,
-    /// 1 to 8 for 9600 to 921600 baud; kept and shown, without effect.
-    pub(crate) port_speed: u32,
-    /// N1: most bytes of information in a frame.
-    pub(crate) longest: u32,
-    /// T1 in 10 ms
-    pub(crate) acknowledgement_time: u32,
-    /// N2
-    pub(crate) retransmissions: u32,
-    /// T2 in 10 ms
-    pub(crate) response_time: u32,
-    /// T3 in seconds
-    pub(crate) wake_up_time: u32,
-    /// k
-    pub(crate) window: u32,
-}
-
-/// One channel of a multiplexer.
-///
-/// ```text
-///         SABM            DISC, DM, the end of the multiplexer
-/// Closed ──────► Open ─────────────────────────────────────────► Closed
-/// ```
-#[derive(Clone, Debug)]
-enum Channel {
-    Closed,
-    Open(OpenChannel),
-}
-
-/// What an open channel has besides its port.
-#[derive(Clone, Debug)]
-struct OpenChannel {
-    /// The V.24 octet that the host was told last.
-    told: Option<u8>,
-    /// The host's answer to the last MSC, where data waits for it.
-    answer: MscAnswer,
-    /// FC of the host: no payload is sent to it.
-    held_by_host: bool,
-    /// FC of the module.
-    hold: HostHold,
-    /// RI is asserted until then.
-    rings_until: Option<Instant>,
-    /// A URC has cleared RTC and RTR, until the host's next MSC or TEST.
-    lines_cleared: bool,
-}
-
-/// Why the host is to send no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HostHold {
-    None,
-    /// There is no room, until there is enough again.
-    Full,
-    /// A fault, until TEST.
-    UntilTest,
-}
-
-/// What has become of an MSC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MscAnswer {
-    NotAwaited,
-    /// Without an answer it is sent again at `due`, at most `repeats` times more.
-    Awaited {
-        due: Instant,
-        repeats: u32,
-    },
-}
 
 /// What a test can see of a multiplexer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,78 +49,6 @@ pub struct ChannelView {
     pub held_by_host: bool,
     /// Bytes that wait to leave, not yet in a frame.
     pub waiting_bytes: usize,
-}
-
-impl Default for MuxSettings {
-    /// The EC25's.
-    fn default() -> MuxSettings {
-        MuxSettings {
-            subset: 0,
-            port_speed: 5,
-            longest: 127,
-            acknowledgement_time: 10,
-            retransmissions: 3,
-            response_time: 30,
-            wake_up_time: 10,
-            window: 2,
-        }
-    }
-}
-
-impl OpenChannel {
-    fn new() -> OpenChannel {
-        OpenChannel {
-            told: None,
-            answer: MscAnswer::NotAwaited,
-            held_by_host: false,
-            hold: HostHold::None,
-            rings_until: None,
-            lines_cleared: false,
-        }
-    }
-}
-
-impl Mux {
-    /// The index of a channel's port.
-    fn port(&self, dlci: u8) -> usize {
-        self.first_port + usize::from(dlci) - 1
-    }
-
-    /// The ports of all channels, open or not.
-    pub(crate) fn ports(&self) -> std::ops::Range<usize> {
-        self.first_port..self.first_port + CHANNELS
-    }
-
-    fn channel(&self, dlci: u8) -> Option<&OpenChannel> {
-        match self.channels.get(usize::from(dlci).wrapping_sub(1)) {
-            Some(Channel::Open(channel)) => Some(channel),
-            _ => None,
-        }
-    }
-
-    fn channel_mut(&mut self, dlci: u8) -> Option<&mut OpenChannel> {
-        match self.channels.get_mut(usize::from(dlci).wrapping_sub(1)) {
-            Some(Channel::Open(channel)) => Some(channel),
-            _ => None,
-        }
-    }
-
-    fn is_open(&self, dlci: u8) -> bool {
-        self.channel(dlci).is_some()
-    }
-
-    /// When something is to be done without input.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        let open = (1..=LAST_CHANNEL).filter_map(|dlci| self.channel(dlci));
-        let times = open.flat_map(|channel| {
-            let again = match channel.answer {
-                MscAnswer::Awaited { due, .. } => Some(due),
-                MscAnswer::NotAwaited => None,
-            };
-            again.into_iter().chain(channel.rings_until)
-        });
-        if self.state == State::Frozen { None } else { times.min() }
-    }
 }
 
 impl Modem {
@@ -367,20 +186,13 @@ impl Modem {
             Reach::Line | Reach::Mux(_) => port,
         };
         let Some(mux) = self.mux_of(line) else { return vec![line] };
-        let wanted = match self.mux_urc_channel() {
+        let chosen = if self.config.quirks.mux_urcs_everywhere { 0 } else { self.session.mux_urc_channel() };
+        let wanted = match chosen {
             0 => 1..=LAST_CHANNEL,
             dlci => dlci..=dlci,
         };
         let open: Vec<usize> = wanted.filter(|dlci| mux.is_open(*dlci)).map(|dlci| mux.port(dlci)).collect();
         if open.is_empty() { vec![line] } else { open }
-    }
-
-    /// The channel of AT+QCFG="cmux/urcport"; 0 for all.
-    fn mux_urc_channel(&self) -> u8 {
-        let kept = MUX_URC_KEYS.iter().find_map(|key| self.session.kept.get(*key));
-        let kept = kept.filter(|_| !self.config.quirks.mux_urcs_everywhere);
-        let first = kept.and_then(|value| value.split(',').next());
-        first.and_then(|number| number.trim_matches('"').parse().ok()).unwrap_or(0)
     }
 
     /// The port of channel 1 beside this one, if it is open and another.
@@ -390,10 +202,6 @@ impl Modem {
         Some(mux.port(1))
     }
 }
-
-/// The channels with a conversation.
-pub(crate) const CHANNELS: usize = 4;
-const LAST_CHANNEL: u8 = CHANNELS as u8;
 
 /// How long a module that needs a pause reads nothing after the OK to AT+CMUX.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);

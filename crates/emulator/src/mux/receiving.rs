@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use crate::modem::Modem;
 use crate::mux::frame::{EA, Found, Frame, Kind, LONGEST_INFORMATION_BYTES};
-use crate::mux::{LAST_CHANNEL, MscAnswer, State, sending};
+use crate::mux::sending;
+use crate::mux::state::{LAST_CHANNEL, MscAnswer, State};
 use crate::network::Network;
 
 impl Modem {

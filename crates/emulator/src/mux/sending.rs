@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::at_port::{Mode, Reach};
 use crate::modem::{ANSWERS_LIMIT_BYTES, Modem, ModemLines};
 use crate::mux::frame::{EA, Frame, Kind, LONGEST_INFORMATION_BYTES};
-use crate::mux::{CHANNELS, HostHold, LAST_CHANNEL, MscAnswer, State};
+use crate::mux::state::{CHANNELS, HostHold, LAST_CHANNEL, MscAnswer, State};
 
 impl Modem {
     /// UA or DM. The F bit is that of the question.
