@@ -363,7 +363,7 @@ fn facts(port: &Port) -> PortFacts {
         has_dcd: kind.has_dcd,
         dcd_is_live: matches!(port, Port::Serial(_)),
         has_dtr: kind.has_dtr,
-        sharing: qssl_core::Sharing::Alone,
+        sharing: qssl_core::modem::Sharing::Alone,
         lacks_flow_control: kind.is_uart && port.flow_control() == FlowControl::None,
         // On a device server it may be any port of the modem.
         at_port: match port {

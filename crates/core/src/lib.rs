@@ -91,6 +91,8 @@
 //! - A socket's number is given out again only when the modem has reported on every channel that it is free.
 //! - Every queue, line, wait and retry has a named limit.
 
+// What is hidden here is for the other crates of this project, which look further in than a user needs to.
+#[doc(hidden)]
 pub mod at;
 mod byte_queue;
 mod channel;
@@ -100,7 +102,6 @@ mod error;
 mod failure;
 mod fair_queue;
 mod input;
-// For the other crates of this project, which look further in than a user needs to.
 #[doc(hidden)]
 pub mod modem;
 mod profile;
@@ -118,9 +119,9 @@ mod test_clock;
 
 pub use error::Kind;
 pub use failure::Failure;
-pub use input::{ClientId, ClientInput, Input, PortFacts, PortInput, Sharing};
-pub use modem::{Action as ModemAction, Counters, UserAnswer, UserCommand};
-pub use relay::{Action, Connection, Relay, TunnelCounters};
+pub use input::{ClientId, ClientInput, Input, PortFacts, PortInput};
+pub use modem::Action as ModemAction;
+pub use relay::{Action, Relay};
 pub use settings::Settings;
 
 /// `1 client`, `2 clients`.

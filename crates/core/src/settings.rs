@@ -1,17 +1,35 @@
 //! What the core takes: tunnels, the modem, TLS, limits. Plain data, complete and in range; the program that
 //! makes it has checked it, and nothing in this crate checks it again.
 //!
-//! The options that the comments name are those of the program `qssl-tunnel`.
+//! The options that the comments name are those of the program `qssl-tunnel`. Everything has a default but what a
+//! tunnel leads to and whom it trusts:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use qssl_core::Settings;
+//! use qssl_core::settings::{AtText, Authentication, Mode, Pem, Tls, Tunnel};
+//!
+//! # fn from(ca: Vec<Pem>) -> Result<Settings, Box<dyn std::error::Error>> {
+//! let tls = Tls::new(Authentication::Authorities(ca));
+//! let tunnel = Tunnel { mode: Mode::Buffer, ..Tunnel::new("web", "example.org:443".parse()?, tls) };
+//! let mut settings = Settings { tunnels: vec![Arc::new(tunnel)], ..Settings::default() };
+//! settings.modem.pdp.apn = Some(AtText::new("internet")?);
+//! # Ok(settings)
+//! # }
+//! ```
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::at::{AtText, IdSet, PdpContextId, SOCKET_COUNT, SSL_CONTEXT_COUNT, USUAL_PATIENCE};
+use crate::at::{SOCKET_COUNT, SSL_CONTEXT_COUNT, USUAL_PATIENCE};
 
 mod cipher;
+#[doc(hidden)]
 pub mod target;
 
+pub use crate::at::{AtText, AtTextError, IdSet, PdpContextId};
 pub use cipher::{CIPHERS, Cipher};
 pub use target::{GrammarError, Target};
 
@@ -84,9 +102,10 @@ pub struct Modem {
     /// `--recovery`: how far the recovery ladder may climb.
     pub recovery: Recovery,
     /// `--reset-command`: whether the caller can reset the modem by other means than AT commands
-    /// ([`Action::ResetModem`](crate::modem::Action)). Used when everything else has failed and `recovery` allows a reboot.
+    /// ([`RunResetCommand`](crate::ModemAction::RunResetCommand)). Used when everything else has failed and `recovery` allows a reboot.
     pub has_reset_command: bool,
-    /// `--reset-after`: for how long the modem's ports may be away before `reset_command` is run; zero is for ever.
+    /// `--reset-after`: for how long the modem's ports may be away before
+    /// [`RunResetCommand`](crate::ModemAction::RunResetCommand) is asked for; zero is for ever.
     pub reset_after: Duration,
     /// `--poll-interval`: how often a silent socket in buffer mode is read; zero is never, `None` 5 s
     /// where it is not certain that URCs reach us.

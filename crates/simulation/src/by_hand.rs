@@ -312,7 +312,7 @@ impl ByHand {
                         is_remote: false,
                         has_dcd: true,
                         dcd_is_live: true,
-                        sharing: qssl_core::Sharing::Alone,
+                        sharing: qssl_core::modem::Sharing::Alone,
                         has_dtr: true,
                         lacks_flow_control: false,
                         at_port: None,

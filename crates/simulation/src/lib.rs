@@ -466,7 +466,7 @@ impl Simulation {
             is_remote: wire.port.server.is_some(),
             has_dcd: wire.port.has_dcd,
             dcd_is_live: wire.port.server.is_none(),
-            sharing: qssl_core::Sharing::Alone,
+            sharing: qssl_core::modem::Sharing::Alone,
             has_dtr: wire.port.has_dtr,
             lacks_flow_control: wire.port.lacks_flow_control,
             at_port: match wire.port.is_named {
