@@ -20,6 +20,7 @@ mod hostile_clients;
 mod hostile_payload;
 mod killed;
 mod many_clients;
+mod minimal;
 mod mqtt;
 mod payload;
 mod short_connections;
