@@ -45,6 +45,8 @@ fn everything_is_where_debian_wants_it() {
         ("-rw-r--r--", "usr/lib/udev/rules.d/70-qssl-tunnel.rules"),
         ("-rw-r--r--", "usr/share/bash-completion/completions/qssl-tunnel"),
         ("-rw-r--r--", "usr/share/doc/qssl-tunnel/README.md"),
+        ("-rw-r--r--", "usr/share/doc/qssl-tunnel/changelog.Debian.gz"),
+        ("-rw-r--r--", "usr/share/doc/qssl-tunnel/copyright"),
         ("-rw-r--r--", "usr/share/doc/qssl-tunnel/examples/lan-listeners.conf"),
         ("-rw-r--r--", "usr/share/doc/qssl-tunnel/examples/rfc2217.conf"),
         ("-rw-r--r--", "usr/share/doc/qssl-tunnel/examples/socket-owners.conf"),
@@ -55,6 +57,25 @@ fn everything_is_where_debian_wants_it() {
     ];
     let expected = expected.map(|(mode, path)| (mode.to_owned(), path.to_owned()));
     assert_eq!(contents(&package), BTreeSet::from(expected));
+}
+
+/// Debian wants both in every package: who made it under which licence, and what came with this version.
+#[test]
+fn copyright_and_changelog_are_those_of_this_version() {
+    let (_folder, package) = package();
+    let in_it = |path: &str| {
+        let script = format!("dpkg-deb --fsys-tarfile \"$1\" | tar -xO ./usr/share/doc/qssl-tunnel/{path}");
+        let mut shell = Command::new("sh");
+        said(&run(shell.arg("-c").arg(script).arg("sh").arg(&package))).0
+    };
+    let copyright = in_it("copyright");
+    assert!(
+        copyright.starts_with("Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/")
+    );
+    assert!(copyright.contains("\nFiles: *\nCopyright: 2026 The qssl-tunnel authors\n"), "{copyright}");
+    let changelog = in_it("changelog.Debian.gz | gzip -d");
+    let this_version = concat!("qssl-tunnel (", env!("CARGO_PKG_VERSION"), "-1) ");
+    assert!(changelog.starts_with(this_version), "{changelog}");
 }
 
 #[test]

@@ -15,6 +15,9 @@ struct Metadata {
     /// Source, target in the package, and permission bits; patterns already resolved.
     assets: Vec<(PathBuf, PathBuf, u32)>,
     conf_files: Vec<String>,
+    /// Its licence and those of the crates in the program, in Debian's format.
+    copyright: PathBuf,
+    changelog: PathBuf,
     summary: String,
     description: String,
     maintainer: String,
@@ -58,6 +61,8 @@ fn metadata() -> Metadata {
     }
     Metadata {
         assets,
+        copyright: top().join(string("license-file")),
+        changelog: top().join(string("changelog")),
         conf_files: list("conf-files").iter().map(|value| text_of(value.get_ref())).collect(),
         summary: text_of(table(&["package"]).get("description").expect("cargo asks for it").get_ref()),
         description: string("extended-description"),
@@ -95,13 +100,20 @@ fn sources(pattern: &str) -> Vec<PathBuf> {
 pub fn build(folder: &Path, version: &str, program: &Path, units: impl Fn(&str) -> String) -> PathBuf {
     let tree = folder.join(format!("tree-{version}"));
     let metadata = metadata();
-    for (source, target, mode) in &metadata.assets {
+    let mut assets = metadata.assets;
+    for (source, name) in [(metadata.copyright, "copyright"), (metadata.changelog, "changelog.Debian")] {
+        assets.push((source, Path::new("usr/share/doc/qssl-tunnel").join(name), 0o644));
+    }
+    for (source, target, mode) in &assets {
         let target = tree.join(target);
         fs::create_dir_all(target.parent().expect("a folder")).expect("the tree is ours");
         let source = if target.ends_with("usr/bin/qssl-tunnel") { program } else { source };
         fs::copy(source, &target).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         fs::set_permissions(&target, fs::Permissions::from_mode(*mode)).expect("the tree is ours");
     }
+    let changelog = tree.join("usr/share/doc/qssl-tunnel/changelog.Debian");
+    let output = run(Command::new("gzip").arg("-9n").arg(changelog));
+    assert!(output.status.success(), "{:?}", said(&output));
     let control = tree.join("DEBIAN");
     let description = metadata.description.replace('\n', "\n ");
     write(
