@@ -8,7 +8,8 @@ use qssl_modem_emulator::test_server::{
     Authority, Behaviour, CertificateRequest, ServerOptions, SslVersion, TestServer,
 };
 use qssl_test_common::harness::{
-    self, Finished, Modem, NAME, Running, Site, Tunnel, ask, authority, certificate_file, run, tunnel_command,
+    self, Finished, Modem, NAME, Running, Site, Tunnel, ask, authority, certificate_file, free_address, run,
+    tunnel_command,
 };
 use rustix::process::Signal;
 
@@ -245,9 +246,7 @@ fn a_name_that_cannot_be_resolved_is_told_from_a_server_that_refuses() {
     failed(&finished, 12, "dns", &["server.test cannot be resolved"]);
     assert!(line(&finished.text(), "tls").contains("not tried"));
 
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = closed.local_addr().expect("an address");
-    drop(closed);
+    let address = free_address();
     let modem = Modem::start(address, "--clock host");
     let finished = doctor_to_server(&modem, &[]);
     failed(&finished, 13, "tcp", &["refuses the connection"]);

@@ -340,16 +340,21 @@ mod tests {
         }
     }
 
+    /// What the kernel and its table report, which must be the same.
+    fn by_both(local: SocketAddr, remote: SocketAddr) -> Found {
+        let found = ask_kernel(local, remote).unwrap();
+        assert_eq!(read_table(local, remote).unwrap(), found);
+        found
+    }
+
     #[test]
     fn the_kernel_and_the_table_agree() {
         for (listen, connect) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")] {
             let (_accepted, peer) = tcp_pair(listen, connect);
             let (local, remote) = (peer.local_addr().unwrap(), peer.peer_addr().unwrap());
-            assert_eq!(ask_kernel(local, remote).unwrap(), Found::Held);
-            assert_eq!(read_table(local, remote).unwrap(), Found::Held);
+            assert_eq!(by_both(local, remote), Found::Held);
             drop(peer);
-            assert_eq!(ask_kernel(local, remote).unwrap(), Found::Nobodys);
-            assert_eq!(read_table(local, remote).unwrap(), Found::Nobodys);
+            assert_eq!(by_both(local, remote), Found::Nobodys);
         }
     }
 
@@ -359,8 +364,7 @@ mod tests {
         let (local, remote) = (peer.local_addr().unwrap(), peer.peer_addr().unwrap());
         client(accepted).abort();
         drop(peer);
-        assert_eq!(ask_kernel(local, remote).unwrap(), Found::Nobodys);
-        assert_eq!(read_table(local, remote).unwrap(), Found::Nobodys);
+        assert_eq!(by_both(local, remote), Found::Nobodys);
     }
 
     #[test]

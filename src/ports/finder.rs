@@ -116,13 +116,19 @@ mod tests {
     use super::*;
     use crate::ports::discover::tests::TestHost;
 
+    /// The finder of a port that has been open, and its path.
+    fn opened_once(host: &TestHost, name: &str) -> (Finder, PathBuf) {
+        let path = host.0.dev.join(name);
+        let mut finder = Finder::new(Device::Path(path.clone()), host.0.clone());
+        finder.known = usb_ttys(&host.0).into_iter().find(|tty| tty.path == path).and_then(|tty| tty.usb);
+        (finder, path)
+    }
+
     #[test]
     fn a_modem_that_comes_back_under_another_name_is_found() {
         let host = TestHost::new("renamed");
         host.plug_modem("1-1", 0);
-        let path = host.0.dev.join("ttyUSB2");
-        let mut finder = Finder::new(Device::Path(path.clone()), host.0.clone());
-        finder.known = usb_ttys(&host.0).into_iter().find(|tty| tty.path == path).and_then(|tty| tty.usb);
+        let (mut finder, path) = opened_once(&host, "ttyUSB2");
         assert_eq!(finder.path().unwrap(), path);
         host.unplug("1-1");
         // While no modem is plugged in, the error is about the path that the user typed.
@@ -135,9 +141,7 @@ mod tests {
     fn another_modem_in_another_place_is_not_taken_for_it() {
         let host = TestHost::new("stranger");
         host.plug_modem("1-1", 0);
-        let path = host.0.dev.join("ttyUSB2");
-        let mut finder = Finder::new(Device::Path(path.clone()), host.0.clone());
-        finder.known = usb_ttys(&host.0).into_iter().find(|tty| tty.path == path).and_then(|tty| tty.usb);
+        let (mut finder, path) = opened_once(&host, "ttyUSB2");
         host.unplug("1-1");
         host.plug_modem("1-2", 5);
         assert_eq!(finder.path().unwrap(), path);

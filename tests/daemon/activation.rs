@@ -62,8 +62,7 @@ fn a_configuration_names_its_sockets_and_their_files_are_left_alone() {
     // The activator has become the daemon.
     drop((unix, tcp));
     running.signal(Signal::TERM);
-    let (status, log) = running.wait();
-    assert_eq!(status, 0, "{log}");
+    running.ends_with(0);
     assert!(path.exists(), "it is not ours to remove");
 }
 
@@ -84,8 +83,7 @@ fn clients_are_turned_away_while_the_configuration_is_wrong() {
     command.args(["bash", env!("CARGO_BIN_EXE_qssl-tunnel"), "run", "--config"]).arg(&configuration);
     let running = Running::start(&mut command);
     assert_eq!(read_to_end(&mut waiting).2, Ended::Reset);
-    let (status, log) = running.wait();
-    assert_eq!(status, 2, "{log}");
+    running.ends_with(2);
 
     let _next = connect(address);
     socket.accept().expect("the next client waits for the next start");

@@ -112,8 +112,7 @@ fn serves(addresses: &[SocketAddr], tunnel: &Tunnel) {
 
 fn ends(tunnel: &Tunnel, line: &SerialLine) {
     tunnel.signal(Signal::TERM);
-    let (status, log) = tunnel.wait();
-    assert_eq!(status, 0, "{log}");
+    tunnel.ends_with(0);
     line.wait_until_free();
 }
 

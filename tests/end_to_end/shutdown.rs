@@ -21,8 +21,7 @@ fn sigterm_without_clients_ends_at_once_and_closes_the_data_session() {
     let tunnel = site.tunnel(&["-v"]);
     tunnel.wait_until_ready();
     tunnel.signal(Signal::TERM);
-    let (status, log) = tunnel.wait();
-    assert_eq!(status, 0, "{log}");
+    let log = tunnel.ends_with(0);
     assert!(log.contains("AT+QIDEACT=1"), "the session was ours: {log}");
     assert!(log.contains("SIGTERM: stopping"), "{log}");
     assert!(!log.contains("draining"), "there is nothing to drain: {log}");
@@ -33,8 +32,7 @@ fn sigterm_before_the_modem_is_there_ends_at_once() {
     let tunnel = Tunnel::listen(&["--to", "server.test:443", "--insecure", "-d", "/nonexistent/modem"]);
     tunnel.wait_for("waiting for it");
     tunnel.signal(Signal::TERM);
-    let (status, log) = tunnel.wait();
-    assert_eq!(status, 0, "{log}");
+    tunnel.ends_with(0);
 }
 
 /// The device server neither accepts nor refuses connections.
@@ -56,9 +54,8 @@ fn sigterm_while_the_connection_to_a_device_server_hangs_ends_at_once() {
     }
     let stopped = Instant::now();
     tunnel.signal(Signal::TERM);
-    let (status, log) = tunnel.wait();
+    let log = tunnel.ends_with(0);
     let took = stopped.elapsed();
-    assert_eq!(status, 0, "{log}");
     assert!(took < Duration::from_secs(2), "{took:?}: {log}");
 }
 
@@ -74,8 +71,7 @@ fn sigterm_lets_a_client_finish() {
     assert!(TcpStream::connect(address).is_err(), "new clients are refused while draining");
     echo(&mut client, b"ping");
     drop(client);
-    let (status, log) = tunnel.wait();
-    assert_eq!(status, 0, "{log}");
+    tunnel.ends_with(0);
 }
 
 #[test]
@@ -103,8 +99,7 @@ fn listen_ends_with_its_terminal() {
     tunnel.wait_for("draining 1 connection");
     echo(&mut client, b"ping");
     drop(client);
-    let (status, log) = tunnel.wait();
-    assert_eq!(status, 0, "{log}");
+    tunnel.ends_with(0);
 }
 
 #[test]
@@ -127,8 +122,7 @@ fn under_nohup_listen_outlives_its_terminal() {
     running.signal(Signal::USR1);
     running.wait_for("TUNNEL");
     running.signal(Signal::TERM);
-    let (status, log) = running.wait();
-    assert_eq!(status, 0, "{log}");
+    running.ends_with(0);
 }
 
 #[test]
@@ -139,8 +133,7 @@ fn draining_ends_with_the_shutdown_timeout() {
     echo(&mut client, b"ping");
     tunnel.signal(Signal::TERM);
     assert_eq!(read_to_end(&mut client).2, Ended::Reset);
-    let (status, log) = tunnel.wait();
-    assert_eq!(status, 124, "{log}");
+    tunnel.ends_with(124);
 }
 
 #[test]
@@ -167,8 +160,7 @@ fn what_is_still_moving_on_several_connections_goes_on_to_its_end() {
             let seen = reader.join().expect("reading does not panic");
             assert_eq!(seen, (bytes, digest(bytes), Ended::InOrder), "{mode}: {}", tunnel.log());
         }
-        let (status, log) = tunnel.wait();
-        assert_eq!(status, 0, "{log}");
+        tunnel.ends_with(0);
     }
 }
 

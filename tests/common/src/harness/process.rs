@@ -144,6 +144,17 @@ impl Running {
         (shell_status(status), self.log.whole())
     }
 
+    /// Waits for its end with this exit status. Returns the whole output.
+    ///
+    /// # Panics
+    /// If it ends in another way, or not in time.
+    #[track_caller]
+    pub fn ends_with(&self, status: i32) -> String {
+        let (ended, log) = self.wait();
+        assert_eq!(ended, status, "{log}");
+        log
+    }
+
     fn child(&self) -> MutexGuard<'_, Child> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
