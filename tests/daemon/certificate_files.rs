@@ -38,6 +38,13 @@ impl Generation {
         Generation { authority, client, server: TestServer::start(options).expect("the server starts") }
     }
 
+    /// A generation, and a directory with its files.
+    fn written(key: KeyKind) -> (Generation, tempfile::TempDir) {
+        let (generation, directory) = (Generation::new(key), temporary_directory());
+        generation.write(directory.path());
+        (generation, directory)
+    }
+
     /// The content of the files of the configuration.
     fn files(&self) -> [(&'static str, Vec<u8>); 3] {
         [("ca", self.authority.pem()), ("cert", self.client.chain_pem()), ("key", self.client.key_pem())]
@@ -135,9 +142,7 @@ fn everything_is_regenerated() {
 
 #[test]
 fn a_listing_through_the_daemon_says_whose_each_file_is() {
-    let generation = Generation::new(KeyKind::Ec);
-    let directory = temporary_directory();
-    generation.write(directory.path());
+    let (generation, directory) = Generation::written(KeyKind::Ec);
     let (_modem, daemon) = started(generation.server.address(), directory.path());
     assert!(is_served(daemon.address()), "{}", daemon.log());
     let listing = daemon.tool(&["cert", "list"]).expect_success().text();
@@ -156,9 +161,7 @@ fn a_listing_through_the_daemon_says_whose_each_file_is() {
 #[test]
 fn one_file_alone_is_swapped() {
     // The same authority signs a new client certificate; first the certificate changes, and then the key.
-    let generation = Generation::new(KeyKind::Rsa);
-    let directory = temporary_directory();
-    generation.write(directory.path());
+    let (generation, directory) = Generation::written(KeyKind::Rsa);
     let (_modem, daemon) = started(generation.server.address(), directory.path());
     beside_transfers(daemon.address(), || {
         let renewed =
@@ -177,9 +180,7 @@ fn one_file_alone_is_swapped() {
 
 #[test]
 fn what_is_broken_changes_nothing_until_it_is_repaired() {
-    let generation = Generation::new(KeyKind::Ec);
-    let directory = temporary_directory();
-    generation.write(directory.path());
+    let (generation, directory) = Generation::written(KeyKind::Ec);
     let (_modem, daemon) = started(generation.server.address(), directory.path());
     beside_transfers(daemon.address(), || {
         for (option, content) in generation.files() {
@@ -276,9 +277,7 @@ impl Break {
 
 #[test]
 fn a_file_that_was_broken_at_the_start_is_named_and_nothing_runs() {
-    let generation = Generation::new(KeyKind::Ec);
-    let directory = temporary_directory();
-    generation.write(directory.path());
+    let (_, directory) = Generation::written(KeyKind::Ec);
     fs::write(file(directory.path(), "ca"), b"").expect("the directory is ours");
     let config = directory.path().join("run.toml");
     fs::write(&config, tunnel(directory.path())).expect("the directory is ours");
