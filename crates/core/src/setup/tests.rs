@@ -176,6 +176,17 @@ fn a_command_that_is_never_answered_is_left_out_after_three_tries_if_it_can_be()
     assert_eq!(needed.setup.step(), SetupStep::Failed);
 }
 
+/// A port that is lost would have answered no other command either.
+#[test]
+fn a_question_that_is_lost_with_its_port_is_asked_again_each_time() {
+    let mut bench = Bench::at(SetupStep::Messages);
+    for _ in 0..=UNANSWERED_MAX {
+        assert_eq!(bench.asks().as_deref(), Some("AT+CNMI?"));
+        bench.with(|setup, given, now| setup.not_answered(given, Cut::PortLost, now));
+        assert_eq!(bench.setup.step(), SetupStep::Messages);
+    }
+}
+
 #[test]
 fn at_the_end_what_was_changed_is_put_back_and_a_session_of_ours_deactivated() {
     let mut bench = Bench::at(SetupStep::Shared { alone: None });
