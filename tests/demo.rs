@@ -57,7 +57,7 @@ fn the_printed_curl_command_works_and_sigint_ends_the_demo() {
     let page = Command::new("sh").args(["-c", &format!("{} -sS --max-time 60", curl.trim())]).output();
     let page = page.expect("a shell starts");
     let complaints = String::from_utf8_lossy(&page.stderr);
-    assert_eq!(String::from_utf8_lossy(&page.stdout), "hello from the far end\n", "{curl}{complaints}");
+    assert_eq!(String::from_utf8_lossy(&page.stdout), "hello from the server\n", "{curl}{complaints}");
 
     let pid = rustix::process::Pid::from_child(&child.0);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it still runs");

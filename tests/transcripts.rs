@@ -306,7 +306,7 @@ fn the_heart_says_what_the_host_says() {
     }
 }
 
-/// Plays a transcript against the emulated modem, whose far end echoes, and closes where the transcript has a close.
+/// Plays a transcript against the emulated modem, whose server echoes, and closes where the transcript has a close.
 fn play_against_the_emulator(name: &str, step: usize) {
     let transcript = transcript(name);
     let mut now = now();

@@ -14,7 +14,7 @@ use crate::quirks::Quirks;
 
 /// A Quectel cellular modem with real TLS.
 ///
-/// Prints where its ports are, one a line, and runs until it is interrupted. SIGUSR1 prints what was done
+/// Prints where its ports are, one per line, and runs until it is interrupted. SIGUSR1 prints what was done
 /// and what was lost. Durations are seconds, or have a unit: 500ms, 2s, 5min.
 ///
 /// The ports uart1 and uart2 can be multiplexed by AT+CMUX (3GPP TS 27.010, basic option, four channels).
@@ -65,13 +65,13 @@ pub struct Options {
     /// From a reset to RDY.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "4")]
     pub boot_time: Duration,
-    /// Let other programs on the same modem have it send something so often: pushed payload, SMS, MQTT.
+    /// Let other programs on the same modem have it send something at this interval: pushed payload, SMS, MQTT.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub others_speak: Option<Duration>,
     /// Bytes a socket takes before SEND FAIL.
     #[arg(long, value_name = "BYTES", value_parser = whole::<usize>, default_value_t = Config::default().send_buffer_bytes)]
     pub send_buffer: usize,
-    /// Bytes a socket holds for the host before the far end is stopped.
+    /// Bytes a socket holds for the host before the server is stopped.
     #[arg(long, value_name = "BYTES", value_parser = whole::<usize>, default_value_t = Config::default().receive_buffer_bytes)]
     pub receive_buffer: usize,
     /// Bytes of the file storage, the module's own files included.
@@ -294,7 +294,7 @@ impl Options {
         Ok(quirks)
     }
 
-    /// Every quirk and what it does, one a line; `None` unless `--quirk help` was given.
+    /// Every quirk and what it does, one per line; `None` unless `--quirk help` was given.
     pub fn quirk_list(&self) -> Option<String> {
         if !self.quirk.iter().any(|name| name == "help") {
             return None;

@@ -47,7 +47,7 @@ pub struct Config {
     pub time_latency: Duration,
     /// Bytes a socket takes from the host before SEND FAIL; not less than one full send, 1460.
     pub send_buffer_bytes: usize,
-    /// Bytes a socket holds for the host before the far end is stopped; at least 1.
+    /// Bytes a socket holds for the host before the server is stopped; at least 1.
     pub receive_buffer_bytes: usize,
     /// Most bytes in one pushed message, 1 to 16,384.
     pub push_limit_bytes: usize,

@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_does_not_read_stops_the_far_end_of_a_push_socket() {
+    fn a_host_that_does_not_read_stops_the_server_of_a_push_socket() {
         let plan = Plan::new(Behaviour::source(300_000, 8)).window(8_000);
         let mut bench = Bench::with(Config::default(), plan).get_online();
         bench.host_reads(0, false);

@@ -101,7 +101,7 @@ quirks! {
     file_list_empty: false,
     /// ATO always answers NO CARRIER.
     return_unreliable: false,
-    /// A +++ that the modem misses reaches the far end as payload.
+    /// A +++ that the modem misses reaches the server as payload.
     missed_escape_is_payload: false,
     /// AT+QIACT of an active context is answered with OK.
     second_activation_is_ok: false,

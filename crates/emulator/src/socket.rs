@@ -26,9 +26,9 @@ pub(crate) struct Socket {
     pub(crate) linked: bool,
     /// From the host, not yet taken by the network.
     pub(crate) outgoing: Queue,
-    /// Bytes that the network had taken and the far end had not, at the last check.
+    /// Bytes that the network had taken and the server had not, at the last check.
     pub(crate) unsent: usize,
-    /// From the far end, not yet taken by the host.
+    /// From the server, not yet taken by the host.
     pub(crate) incoming: Queue,
     /// All bytes that were ever put into `incoming`.
     pub(crate) received_total: u64,
@@ -90,7 +90,7 @@ pub(crate) enum State {
 /// How a connection came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The far end closed in order.
+    /// The server closed in order.
     Closed,
     /// It was cut.
     Cut,

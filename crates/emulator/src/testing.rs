@@ -119,7 +119,7 @@ impl Bench {
         self.heard()
     }
 
-    /// Makes a far end send these bytes.
+    /// Makes a server send these bytes.
     pub(crate) fn say(&mut self, record: usize, bytes: &[u8]) {
         self.network.say(record, bytes, self.now);
         self.look();

@@ -1,7 +1,7 @@
 //! Data mode: the port is the stream of one connection, until `+++`, DTR or the connection ends it.
 //!
 //! `+++` is an escape if silence of at least the guard time surrounds it and its three characters arrive within
-//! that time (EC20 manual 1.3). What may be an escape is held back; an escape never reaches the far end.
+//! that time (EC20 manual 1.3). What may be an escape is held back; an escape never reaches the server.
 
 use std::time::Instant;
 
@@ -153,7 +153,7 @@ mod tests {
     use crate::testing::{Bench, milliseconds, seconds};
     use crate::{Config, Family, PortName, Quirks};
 
-    /// A transparent connection whose far end sends nothing by itself.
+    /// A transparent connection whose server sends nothing by itself.
     fn streaming(config: Config) -> Bench {
         let mut bench = Bench::with(config, Plan::new(Behaviour::sink())).get_online();
         bench.open(0, 2);
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_does_not_read_stops_the_far_end_and_gets_every_byte_later() {
+    fn a_host_that_does_not_read_stops_the_server_and_gets_every_byte_later() {
         let plan = Plan::new(Behaviour::source(200_000, 4)).window(8_000);
         let mut bench = Bench::with(Config::default(), plan).get_online();
         bench.host_reads(0, false);

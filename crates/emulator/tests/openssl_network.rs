@@ -556,7 +556,7 @@ fn an_orderly_close_delivers_everything_and_an_abort_does_not_look_like_an_end()
 }
 
 #[test]
-fn a_far_end_that_does_not_read_stops_the_sender() {
+fn a_server_that_does_not_read_stops_the_sender() {
     let mut options = server_of(good_identity().1);
     options.behaviour = Behaviour::Silent;
     let mut world = World::new(options);

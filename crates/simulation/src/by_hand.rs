@@ -57,7 +57,7 @@ pub struct Rote {
     pub waiting: [VecDeque<u8>; 12],
     /// What each socket has taken.
     pub taken: [Vec<u8>; 12],
-    /// Sockets whose far end has closed: sends are refused.
+    /// Sockets whose server has closed: sends are refused.
     pub closed: [bool; 12],
     /// Sockets whose number is in use.
     pub in_use: [bool; 12],
@@ -67,7 +67,7 @@ pub struct Rote {
     pub commands: Vec<String>,
     /// How many messages it has sent, answers included.
     pub messages: usize,
-    /// Before the message of the first number, it reports that the far end of the second, a socket, has closed.
+    /// Before the message of the first number, it reports that the server of the second, a socket, has closed.
     pub closes_before: Option<(usize, usize)>,
     /// The stored files, by name.
     files: BTreeMap<String, Vec<u8>>,
@@ -189,7 +189,7 @@ impl ByHand {
         self.settle();
     }
 
-    /// The far end of a socket closes, and the modem reports it.
+    /// The server of a socket closes, and the modem reports it.
     pub fn far_end_closes(&mut self, port: usize, socket: usize) {
         self.ports[port].closes(socket);
         self.settle();
@@ -501,7 +501,7 @@ impl Rote {
         self.payload_next = Some((socket, length));
     }
 
-    /// The far end of a socket closes.
+    /// The server of a socket closes.
     pub fn closes(&mut self, socket: usize) {
         self.closed[socket] = true;
         self.to_say.extend(format!("\r\n+QSSLURC: \"closed\",{socket}\r\n").bytes());

@@ -1,4 +1,4 @@
-//! A far end that records what it sent and read, and that a test can make send more or end.
+//! A server that records what it sent and read, and that a test can make send more or end.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, FarEnd};
 
-/// The record of a far end, shared between the network that runs it and the test that reads it.
+/// The record of a server, shared between the network that runs it and the test that reads it.
 #[derive(Clone, Debug, Default)]
 pub struct Far(Arc<Mutex<Memory>>);
 
-/// What a far end did.
+/// What a server did.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// Connections that came up.

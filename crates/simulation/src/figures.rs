@@ -16,9 +16,9 @@ use crate::wiring::{Connection, Port, Sends, Wiring, millis, seconds};
 /// The direction of payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// From the client to the far end.
+    /// From the client to the server.
     Up,
-    /// From the far end to the client.
+    /// From the server to the client.
     Down,
 }
 

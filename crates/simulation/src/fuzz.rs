@@ -790,7 +790,7 @@ struct Run {
     faults: Vec<(u16, Mishap)>,
 }
 
-/// A client and its far end.
+/// A client and its server.
 #[derive(Arbitrary, Debug)]
 struct Pair {
     mode: u8,
@@ -826,7 +826,7 @@ enum Mishap {
     Noise(u8, u8),
 }
 
-/// A core, a line, an emulated modem, clients and far ends, and any faults between them. What must always hold
+/// A core, a line, an emulated modem, clients and servers, and any faults between them. What must always hold
 /// in a simulation holds, every client ends, and a client that comes late is served.
 pub fn simulation(data: &[u8]) {
     let Ok(run) = Run::arbitrary_take_rest(Unstructured::new(data)) else { return };

@@ -57,11 +57,11 @@ pub struct Simulation {
     witnesses: Vec<Witness>,
     /// The clients, in the order of the wiring's connections.
     pub clients: Vec<Actor>,
-    /// Their far ends.
+    /// Their servers.
     pub fars: Vec<Far>,
-    /// How many bytes of each connection were compared already: read by the far end, received by the client.
+    /// How many bytes of each connection were compared already: read by the server, received by the client.
     compared: Vec<(usize, usize)>,
-    /// The connections where an escape reached the far end as payload while the client knew of no end.
+    /// The connections where an escape reached the server as payload while the client knew of no end.
     spoiled: Vec<bool>,
     /// The clients that may miss bytes, because their port lost some for lack of room and does not count losses.
     met_overrun: Vec<bool>,
@@ -817,7 +817,7 @@ impl Simulation {
             }
             let boots =
                 || (echoes || boots_unread) && begins_with_boot(&received[*down..], &far.said[*down..]);
-            // What the far end has read passed the modem, so the modem cannot have echoed it.
+            // What the server has read passed the modem, so the modem cannot have echoed it.
             let sent = || client.sent_bytes(far.read.len(), client.sent as usize);
             let stops = || stops_short && is_begun_end(&received[*down..], &far.said[*down..]);
             let is_silent = echoes && self.wiring.modem.quirks.boots_silently;

@@ -88,7 +88,7 @@ pub struct Connection {
     pub limits: settings::Limits,
     /// The client.
     pub client: Client,
-    /// The far end.
+    /// The server.
     pub far_end: Behaviour,
     /// How opening ends.
     pub opening: Opening,
@@ -180,9 +180,9 @@ pub enum Fault {
     SendFails(u32),
     /// The connection on this socket is cut in the modem.
     CutSocket(u8),
-    /// The far end of this connection ends it.
+    /// The server of this connection ends it.
     EndFarEnd(usize, Ending),
-    /// The far end of this connection sends these bytes in addition.
+    /// The server of this connection sends these bytes in addition.
     Say(usize, Vec<u8>),
     /// The network ends the data session.
     DropPdp,
@@ -396,7 +396,7 @@ impl Port {
 }
 
 impl Connection {
-    /// A connection in this mode that comes up after `open_latency`, with a client and a far end that do
+    /// A connection in this mode that comes up after `open_latency`, with a client and a server that do
     /// nothing.
     pub fn new(mode: settings::Mode) -> Self {
         Connection {
@@ -442,7 +442,7 @@ impl Connection {
         self
     }
 
-    /// With this far end.
+    /// With this server.
     pub fn far_end(mut self, far_end: Behaviour) -> Self {
         self.far_end = far_end;
         self

@@ -414,7 +414,7 @@ const SIGNALS: Token = Token(2);
 const PORT_TOKENS: usize = 16;
 /// The connections' tokens follow.
 const NETWORK_TOKENS: usize = 1024;
-/// A fast host and a fast far end can keep a modem busy for ever, and other events must get their turn.
+/// A fast host and a fast server can keep a modem busy for ever, and other events must get their turn.
 const ROUNDS_BETWEEN_EVENTS: usize = 64;
 const EVENTS_AT_ONCE: usize = 256;
 const BUFFER_BYTES: usize = 16_384;

@@ -29,10 +29,10 @@ pub trait Network {
     fn send(&mut self, id: ConnectionId, bytes: &[u8], now: Instant) -> usize;
 
     /// Takes received bytes. What is not taken stays in the connection, whose receive window then fills up
-    /// and stops the far end.
+    /// and stops the server.
     fn receive(&mut self, id: ConnectionId, buffer: &mut [u8], now: Instant) -> Received;
 
-    /// How many bytes were handed over and have not yet been acknowledged by the far end.
+    /// How many bytes were handed over and have not yet been acknowledged by the server.
     fn unsent(&mut self, id: ConnectionId, now: Instant) -> usize;
 
     /// Ends the connection: orderly (close_notify, FIN) or at once (RST). The id is forgotten.
@@ -140,7 +140,7 @@ pub enum Received {
     Bytes(usize),
     /// There are no bytes at present.
     Nothing,
-    /// The far end closed in order, and everything it sent has been taken.
+    /// The server closed in order, and everything it sent has been taken.
     Ended,
     /// The connection broke, and everything that could still be read has been taken.
     Broken,

@@ -200,5 +200,5 @@ impl Network for RealNetwork {
     }
 }
 
-/// How often to check whether the far end has taken more.
+/// How often to check whether the server has taken more.
 const UNSENT_INTERVAL: Duration = Duration::from_millis(10);

@@ -1,7 +1,7 @@
 //! A network in simulated time: deterministic, without threads and without randomness.
 //!
-//! Each connection has a latency and a bounded window in each direction, so that what a far end does not
-//! read stops the modem, and what the modem does not take stops the far end.
+//! Each connection has a latency and a bounded window in each direction, so that what a server does not
+//! read stops the modem, and what the modem does not take stops the server.
 
 mod far_end;
 
@@ -21,7 +21,7 @@ pub struct Plan {
     pub latency: Duration,
     /// Most bytes under way or unread, each way.
     pub window_bytes: usize,
-    /// Makes the far end of a connection, given how many connections there were before it in all.
+    /// Makes the server of a connection, given how many connections there were before it in all.
     pub far_end: Box<dyn FnMut(usize) -> Box<dyn FarEnd> + Send>,
 }
 
@@ -41,11 +41,11 @@ pub enum Opening {
 pub struct Record {
     /// What was requested.
     pub request: OpenRequest,
-    /// The bytes that the far end has read, if they are kept.
+    /// The bytes that the server has read, if they are kept.
     pub received: Vec<u8>,
     /// How many those were, kept or not.
     pub received_bytes: u64,
-    /// How many bytes the far end has sent.
+    /// How many bytes the server has sent.
     pub said_bytes: u64,
     /// How the modem ended it.
     pub closed: Option<Close>,
@@ -64,7 +64,7 @@ pub struct Simulated {
 }
 
 impl Plan {
-    /// Connections that come up at once, without latency, with a window of 64 KiB, to far ends with this
+    /// Connections that come up at once, without latency, with a window of 64 KiB, to servers with this
     /// behaviour.
     pub fn new(behaviour: Behaviour) -> Plan {
         Plan {
@@ -110,7 +110,7 @@ impl Simulated {
         self.plans.insert((host.into(), port), plan);
     }
 
-    /// Whether records keep the bytes that far ends read; they do by default.
+    /// Whether records keep the bytes that servers read; they do by default.
     pub fn keep_bytes(&mut self, keep: bool) {
         self.keep_bytes = keep;
     }
@@ -130,7 +130,7 @@ impl Simulated {
         self.links.len()
     }
 
-    /// Makes the far end of a connection, named by its index in [`Simulated::records`], send bytes in addition
+    /// Makes the server of a connection, named by its index in [`Simulated::records`], send bytes in addition
     /// to those of its behaviour.
     pub fn say(&mut self, record: usize, bytes: &[u8], now: Instant) {
         if let Some(link) = self.links.values_mut().find(|link| link.record == record) {
@@ -139,7 +139,7 @@ impl Simulated {
         self.advance(now);
     }
 
-    /// Makes the far end of a connection end it after the bytes that it has sent.
+    /// Makes the server of a connection end it after the bytes that it has sent.
     pub fn end(&mut self, record: usize, how: Ending, now: Instant) {
         if let Some(link) = self.links.values_mut().find(|link| link.record == record) {
             link.told_to_end = Some(how);
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_far_end_that_does_not_read_stops_the_sender() {
+    fn a_server_that_does_not_read_stops_the_sender() {
         let mut network = Simulated::new(start(), Plan::new(Behaviour::deaf()).window(1_000));
         let id = open(&mut network);
         assert_eq!(network.send(id, &[0; 1_460], start()), 1_000);

@@ -66,7 +66,7 @@ impl<'a> Request<'a> {
     }
 }
 
-const GREETING: &str = "hello from the far end\n";
+const GREETING: &str = "hello from the server\n";
 const HEAD_LIMIT_BYTES: usize = 16_384;
 const HEAD_END: &[u8] = b"\r\n\r\n";
 

@@ -37,7 +37,7 @@ fn bytes_that_come_while_it_is_read_are_not_forgotten() {
 }
 
 #[test]
-fn a_far_end_that_closed_with_bytes_unread_is_read_to_the_end_first() {
+fn a_server_that_closed_with_bytes_unread_is_read_to_the_end_first() {
     let connection =
         Connection::new(Mode::Buffer).far_end(Behaviour::source(9_000, 2)).reads(Reads::After(seconds(20)));
     let mut sim = Wiring::new().connect(connection).start();
@@ -47,7 +47,7 @@ fn a_far_end_that_closed_with_bytes_unread_is_read_to_the_end_first() {
 }
 
 #[test]
-fn a_client_that_reads_nothing_stops_its_far_end_and_nobody_else() {
+fn a_client_that_reads_nothing_stops_its_server_and_no_other() {
     let mut deaf =
         Connection::new(Mode::Buffer).far_end(Behaviour::source(2_000_000, 1)).reads(Reads::Nothing);
     deaf.client.buffer_bytes = 10_000;
@@ -56,7 +56,7 @@ fn a_client_that_reads_nothing_stops_its_far_end_and_nobody_else() {
     sim.run_until("the other one ends", seconds(60), |sim| sim.outcome(1).is_some());
     assert_eq!(sim.outcome(1), Some(Outcome::Eof));
     sim.run_for(seconds(60));
-    assert!(sim.fars[0].memory().said.len() < 300_000, "the far end is stopped");
+    assert!(sim.fars[0].memory().said.len() < 300_000, "the server is stopped");
     assert_eq!(sim.outcome(0), None, "nobody is held up, so nobody is reset");
 }
 

@@ -91,7 +91,7 @@ fn a_client_that_stays_after_the_end_is_let_go() {
 }
 
 #[test]
-fn a_slow_client_gets_every_byte_of_a_far_end_that_closed_long_ago() {
+fn a_slow_client_gets_every_byte_of_a_server_that_closed_long_ago() {
     for mode in MODES {
         let connection = Connection::new(mode)
             .far_end(Behaviour::source(150_000, 8))

@@ -1,4 +1,4 @@
-//! Goal of this test: the far end may close at any moment. Wherever `closed` comes between the messages of an
+//! Goal of this test: the server may close at any moment. Wherever `closed` comes between the messages of an
 //! exchange, the client gets every byte that came, in order. It gets an end of file only if its own bytes were
 //! taken too.
 
@@ -10,7 +10,7 @@ use qssl_simulation::wiring::{millis, seconds};
 
 /// What a client sends, which needs several sends.
 const UP_BYTES: usize = 3_500;
-/// What its far end sends, one push or arrival for each.
+/// What its server sends, one push or arrival for each.
 const PIECES: [usize; 3] = [700, 1, 1_600];
 
 /// The outcome of an exchange.
@@ -20,7 +20,7 @@ struct Came {
     outcome: Option<Outcome>,
 }
 
-/// An exchange in which the far end closes before the message of this number, or at the end.
+/// An exchange in which the server closes before the message of this number, or at the end.
 fn exchange(mode: Mode, closes_before: usize, piece_bytes: usize, leaves: bool) -> Came {
     let name = format!("{mode:?}, closed before message {closes_before}, leaves {leaves}");
     let mut hand = ByHand::new(&[mode], 1, true, |_| {});
@@ -35,7 +35,7 @@ fn exchange(mode: Mode, closes_before: usize, piece_bytes: usize, leaves: bool) 
     for (number, length) in PIECES.into_iter().enumerate() {
         hand.run_for(millis(50));
         up += hand.send(client, &sent[up..]);
-        // A far end that has closed sends nothing.
+        // A server that has closed sends nothing.
         if hand.ports[0].closed[0] || hand.ports[0].opened.is_empty() {
             continue;
         }

@@ -140,7 +140,7 @@ fn a_module_that_closes_nothing_and_shows_no_states_is_rebooted() {
     }
 }
 
-/// A client sends a request, gets the response, and leaves, or its far end closes.
+/// A client sends a request, gets the response, and leaves, or its server closes.
 #[track_caller]
 fn is_answered(hand: &mut ByHand, turn: usize, what: &str) {
     let tunnel = turn % 2;

@@ -9,7 +9,7 @@ use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 use qssl_simulation::Outcome;
 use qssl_simulation::wiring::{Connection, Fault, Reads, Sends, Wiring, millis, seconds};
 
-/// A far end that sends more than the line can carry, for as long as its client reads.
+/// A server that sends more than the line can carry, for as long as its client reads.
 fn endless() -> Connection {
     let says = Says::Drip { bytes: 4_000, every: millis(100), total: 1_000_000_000, seed: 1 };
     let far = Behaviour { says, ends: Ends::Never, ..Behaviour::sink() };

@@ -53,7 +53,7 @@ fn closed_that_comes_before_the_loss_is_told_is_a_reset() {
 }
 
 #[test]
-fn a_far_end_that_closes_at_any_moment_of_an_exchange_leaves_nobody_hanging() {
+fn a_server_that_closes_at_any_moment_of_an_exchange_leaves_no_client_hanging() {
     for mode in MODES {
         for ms in (0..400).step_by(7) {
             let says = Says::Drip { bytes: 700, every: millis(11), total: 1_000_000, seed: 3 };
@@ -89,7 +89,7 @@ fn a_close_that_the_modem_refuses_is_no_end() {
 }
 
 #[test]
-fn several_far_ends_that_close_at_once_are_judged_together() {
+fn several_servers_that_close_at_once_are_judged_together() {
     let far = Behaviour { ends: Ends::AfterSaying(5_000), ..Behaviour::source(5_000, 1) };
     let connection = Connection::new(Mode::Push).far_end(far);
     let mut sim = Wiring::new().connect_many(12, &connection).start();
@@ -140,7 +140,7 @@ fn a_quiet_stream_survives_it_too_and_is_not_asked_about_for_ever() {
 
 #[test]
 fn a_foreign_closed_is_no_end_while_the_module_still_pushes_what_came_before_the_real_one() {
-    // The far end has closed long before everything has passed the line. With a second port, the socket's state can be
+    // The server has closed long before everything has passed the line. With a second port, the socket's state can be
     // read while the first port is busy with a long push.
     for (count, push_limit) in [(1, 1_460), (2, 1_460), (2, 16_384)] {
         for ms in (1_000..8_000).step_by(100) {
@@ -378,7 +378,7 @@ fn a_send_that_a_connected_module_refuses_breaks_the_stream_and_is_not_repeated(
     }
 }
 
-/// The answer about socket 0, with the port of its far end and its state.
+/// The answer about socket 0, with the port of its server and its state.
 fn state_line(port: u16, state: u8) -> Vec<u8> {
     format!("\r\n+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.2\",{port},0,{state},1,0,1,\"uart1\",0\r\n\r\nOK\r\n")
         .into_bytes()

@@ -49,7 +49,7 @@ fn eleven_fast_clients_beside_one_that_reads_nothing_keep_their_rate() {
             .start();
         let with = time_of_eleven(&mut sim);
         assert!(without / with >= 0.95, "alone {without} s, beside it {with} s");
-        assert!(sim.fars[11].memory().said.len() < 300_000, "its far end is stopped");
+        assert!(sim.fars[11].memory().said.len() < 300_000, "its server is stopped");
         assert_eq!(sim.outcome(11), None);
         sim.run_to_the_end(seconds(400));
         assert_eq!(sim.outcome(11), Some(Outcome::Eof));
@@ -129,7 +129,7 @@ fn a_switch_to_buffer_mode_that_a_stalled_modem_makes_late_leaves_nothing_behind
 }
 
 #[test]
-fn a_far_end_that_ends_while_its_socket_is_switched_is_heard() {
+fn a_server_that_ends_while_its_socket_is_switched_is_heard() {
     for bytes in (32_000..36_000).step_by(100) {
         let mut slow =
             Connection::new(Mode::Push).far_end(Behaviour::source(bytes, 5)).reads(Reads::After(seconds(6)));

@@ -18,7 +18,7 @@ fn twelve_handshakes_of_two_seconds_take_about_two_seconds() {
             sim.fars.iter().all(|far| far.memory().opened == 1)
         });
         assert!(took < millis(2_500), "{took:?}");
-        // The far end is connected before the modem reports it.
+        // The server is connected before the modem reports it.
         sim.run_for(seconds(3));
         assert_eq!(sim.modem.counters().opened, 12);
     }

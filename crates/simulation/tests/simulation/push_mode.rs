@@ -1,4 +1,4 @@
-//! Goal of this test: in push mode every byte arrives, both ways, and the client sees the far end's end.
+//! Goal of this test: in push mode every byte arrives, both ways, and the client sees the server's end.
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
@@ -9,7 +9,7 @@ use qssl_simulation::by_hand::ByHand;
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 
 #[test]
-fn a_far_end_closes_after_a_large_answer() {
+fn a_server_closes_after_a_large_answer() {
     let connection = Connection::new(Mode::Push).far_end(Behaviour::source(300_000, 7));
     let mut sim = Wiring::new().uart(115_200).connect(connection).start();
     sim.run_to_the_end(seconds(120));

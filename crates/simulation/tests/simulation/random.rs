@@ -173,7 +173,7 @@ fn late_bytes(wiring: &Wiring) -> u64 {
     if line_time(wiring, LATE_BYTES) > seconds(20) { LATE_BYTES / 10 } else { LATE_BYTES }
 }
 
-/// Likewise with everything that all clients and far ends send.
+/// Likewise with everything that all clients and servers send.
 fn work(wiring: &Wiring) -> Duration {
     let said = |connection: &Connection| {
         let up = match &connection.client.sends {
@@ -250,7 +250,7 @@ fn draw(seed: u64) -> Wiring {
             wiring.faults.push((at, fault));
         }
         wiring.faults.push((seconds(120), Fault::Calm));
-        // After a missed escape, an `OK` from the far end cannot be distinguished from the escape's answer.
+        // After a missed escape, an `OK` from the server cannot be distinguished from the escape's answer.
         if wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::MissEscapes(_))) {
             let is_ok = |fault: &Fault| matches!(fault, Fault::Say(_, words) if words == b"\r\nOK\r\n");
             wiring.faults.retain(|(_, fault)| !is_ok(fault));
@@ -447,7 +447,7 @@ fn draw_other_programs(wiring: &mut Wiring, chance: &mut Chance) {
 
 /// `closed` for connected sockets, as other programs' texts may contain it.
 fn draw_stray_closed(wiring: &mut Wiring, chance: &mut Chance) {
-    // In a stream it would be payload that no far end sent.
+    // In a stream it would be payload that no server sent.
     if has_streams(wiring) || !chance.once_in(2) {
         return;
     }
@@ -611,7 +611,7 @@ fn draw_connection(mode: Mode, chance: &mut Chance) -> Connection {
         _ => Ends::AfterSaying(all),
     };
     let reads = match chance.below(8) {
-        // A stream whose far end reads nothing would block its port without limit.
+        // A stream whose server reads nothing would block its port without limit.
         _ if mode == Mode::Transparent => FarReads::All,
         0 => FarReads::Nothing,
         1 => FarReads::Drip { bytes: chance.within(1..=2_000) as usize, every },
@@ -659,7 +659,7 @@ fn draw_fault(wiring: &Wiring, chance: &mut Chance) -> Fault {
         // Only its answer ends the open of a stream.
         16 if !has_streams(wiring) => Fault::NeverOpen,
         17 => Fault::RefuseCloses(chance.within(1..=3) as u32),
-        // An escape that the module takes for payload reaches the far end, and no stream could be left without that.
+        // An escape that the module takes for payload reaches the server, and no stream could be left without that.
         18 if !wiring.modem.quirks.missed_escape_is_payload => {
             // A module that misses all escapes cannot be distinguished from one that has left data mode.
             Fault::MissEscapes((chance.within(1..=4) as u32).min(2))

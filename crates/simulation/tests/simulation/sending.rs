@@ -104,7 +104,7 @@ fn silence_after_the_payload_is_never_answered_by_sending_it_again() {
 }
 
 #[test]
-fn send_ok_that_waits_for_the_far_end_is_waited_for() {
+fn send_ok_that_waits_for_the_server_is_waited_for() {
     let connection = uploads(6_000);
     let mut sim = Wiring::new().modem(|modem| modem.send_latency = seconds(13)).connect(connection).start();
     sim.run_to_the_end(seconds(100));

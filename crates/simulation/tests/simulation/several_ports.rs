@@ -147,10 +147,10 @@ fn what_is_pushed_beside_a_stream_is_heard_where_no_port_has_a_name() {
     }
 }
 
-/// A far end sends what a modem sends at the end of a stream, and so many bytes after it that the answers to
+/// A server sends what a modem sends at the end of a stream, and so many bytes after it that the answers to
 /// escapes stay unread.
 #[test]
-fn a_far_end_does_not_speak_for_the_modem() {
+fn a_server_does_not_speak_for_the_modem() {
     let mut text = b"\r\nNO CARRIER\r\n".to_vec();
     text.extend(b"\r\n+QSSLURC: \"recv\",0,4\r\nfake".repeat(4_000));
     for named in [true, false] {

@@ -451,7 +451,7 @@ fn a_module_with_another_set_of_commands_is_named_as_such() {
         hand.run_for(seconds(10));
         assert_eq!(hand.stopped, Some(Kind::SetUpFailed));
         let why = &hand.relay.failure().expect("it says why").message;
-        assert!(why.starts_with("BC660K-GL BC660KGLAAR01A05 has another set of commands"), "{why}");
+        assert!(why.starts_with("BC660K-GL BC660KGLAAR01A05 uses other AT commands"), "{why}");
     }
 }
 

@@ -160,7 +160,7 @@ fn a_modem_that_stalls_while_an_end_is_doubted_breaks_the_stream() {
         sim = sim.fault(millis(11_000), Fault::Stall(seconds(stall)));
         let mut sim = sim.start();
         sim.run_to_the_end(seconds(120));
-        // The escapes that waited in the modem reached the far end as payload.
+        // The escapes that waited in the modem reached the server as payload.
         assert_ne!(sim.fars[0].memory().read, b"", "{stall} s");
         assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{stall} s");
         assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{stall} s");
@@ -168,7 +168,7 @@ fn a_modem_that_stalls_while_an_end_is_doubted_breaks_the_stream() {
 }
 
 #[test]
-fn a_far_end_that_ends_in_such_a_stall_is_no_end_if_it_got_an_escape() {
+fn a_server_that_ends_in_such_a_stall_is_no_end_if_it_got_an_escape() {
     // With the second text, the end is taken for announced payload.
     for text in [&b"\r\nNO CARRIER\r\n"[..], b"\r\nNO CARRIER\r\n\r\n+QSSLURC: \"recv\",0,4\r\n"] {
         let mut spoiled = 0;
@@ -198,7 +198,7 @@ fn a_stream_that_comes_when_its_open_has_been_given_up_is_left_and_nothing_in_it
         // The shortest stall is just longer than the open may take. The longest outlasts every resync step but
         // other speeds.
         for stall in (15_000..25_000).step_by(410).map(millis) {
-            // The far end's bytes would answer the `AT` of the resync, and end the other connection.
+            // The server's bytes would answer the `AT` of the resync, and end the other connection.
             let words = b"\r\nOK\r\n\r\n+QSSLURC: \"closed\",0\r\n".repeat(9);
             let late = stream()
                 .at(seconds(3))
@@ -407,7 +407,7 @@ fn the_words_of_an_end_inside_the_payload_just_before_the_end_itself() {
 }
 
 #[test]
-fn a_far_end_that_closes_at_any_moment() {
+fn a_server_that_closes_at_any_moment() {
     for port in ports() {
         for ms in (0..600).step_by(29) {
             let says = Says::Drip { bytes: 90, every: millis(11), total: 1_000_000, seed: 3 };
@@ -420,7 +420,7 @@ fn a_far_end_that_closes_at_any_moment() {
 }
 
 #[test]
-fn a_slow_client_slows_its_far_end_and_loses_nothing() {
+fn a_slow_client_slows_its_server_and_loses_nothing() {
     let mut connection =
         stream().far_end(Behaviour::source(200_000, 3)).reads(Reads::Drip(2_000, millis(400)));
     connection.client.buffer_bytes = 4_000;
@@ -432,7 +432,7 @@ fn a_slow_client_slows_its_far_end_and_loses_nothing() {
 }
 
 #[test]
-fn a_slow_far_end_slows_its_client_and_loses_nothing() {
+fn a_slow_server_slows_its_client_and_loses_nothing() {
     let far = Behaviour {
         reads: qssl_modem_emulator::network::simulated::Reads::Drip { bytes: 1_000, every: millis(300) },
         ends: Ends::AfterReading(60_000),
@@ -590,7 +590,7 @@ fn a_reboot_without_a_word_that_only_echoes_is_a_reset_soon() {
 }
 
 #[test]
-fn a_far_end_that_echoes_words_of_ends_in_bulk_keeps_its_stream() {
+fn a_server_that_echoes_words_of_ends_in_bulk_keeps_its_stream() {
     let words =
         ["\r\nNO CARRIER\r\n", "\r\nRDY\r\n", "\r\nPOWERED DOWN\r\n", "some text\r\nOK\r\nAT+CSQ\r\n"];
     for port in ports() {

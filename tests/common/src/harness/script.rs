@@ -1,6 +1,6 @@
 //! Both ends of a connection play scripts: what each does, step by step, and what it saw of the other.
 //!
-//! The far end uses TLS by OpenSSL, and the client plain TCP to the program in between. Each sends its own pattern,
+//! The server uses TLS by OpenSSL, and the client plain TCP to the program in between. Each sends its own pattern,
 //! so that a lost, doubled, swapped, altered or invented byte is detected.
 
 use std::collections::HashSet;
@@ -39,9 +39,9 @@ pub enum Step {
     ReadToEnd,
     /// The same, but at most 32 KiB in 10 ms.
     ReadToEndSlowly,
-    /// Ends its own direction with FIN, and goes on reading. The far end sends close_notify first.
+    /// Ends its own direction with FIN, and goes on reading. The server sends close_notify first.
     Finish,
-    /// The far end ends its direction with FIN alone, as if the stream had been cut.
+    /// The server ends its direction with FIN alone, as if the stream had been cut.
     Cut,
     /// Closes both directions.
     Close,
@@ -70,9 +70,9 @@ enum End {
     NotSeen,
     /// FIN at the client.
     Eof,
-    /// close_notify at the far end.
+    /// close_notify at the server.
     CloseNotify,
-    /// FIN without close_notify at the far end.
+    /// FIN without close_notify at the server.
     FinAlone,
     Reset,
     NoHandshake,
@@ -174,7 +174,7 @@ impl FarEnd {
             self.players.1.wait_timeout_while(players, PATIENCE, |players| players.len() < connections);
         let (mut players, _) = waited.unwrap_or_else(PoisonError::into_inner);
         assert!(players.len() >= connections, "{} of {connections} connections came", players.len());
-        players.drain(..).map(|player| player.join().expect("the far end can play its script")).collect()
+        players.drain(..).map(|player| player.join().expect("the server can play its script")).collect()
     }
 }
 
@@ -289,8 +289,8 @@ impl Player {
         wire.tcp().set_read_timeout(Some(PATIENCE)).expect("the limit is not zero");
         wire.tcp().set_write_timeout(Some(PATIENCE)).expect("the limit is not zero");
         let (sent, awaited) = match &wire {
-            Wire::Plain(_) => (Pattern::of_client(), Pattern::of_far_end()),
-            Wire::Tls(_) => (Pattern::of_far_end(), Pattern::of_client()),
+            Wire::Plain(_) => (Pattern::of_client(), Pattern::of_server()),
+            Wire::Tls(_) => (Pattern::of_server(), Pattern::of_client()),
         };
         Player { wire, told, sent, awaited, came: Sha256::new(), should_come: Sha256::new(), end: None }
     }
@@ -429,7 +429,7 @@ impl Pattern {
         Pattern { start: 0, at: 0 }
     }
 
-    fn of_far_end() -> Pattern {
+    fn of_server() -> Pattern {
         Pattern { start: FAR_END_START, at: FAR_END_START }
     }
 

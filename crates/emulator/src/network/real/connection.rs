@@ -28,7 +28,7 @@ pub(super) struct Connection {
     writable: bool,
     /// Bytes taken from the core that are not in the kernel yet; at most one TLS record.
     pending: Vec<u8>,
-    /// How the far end's stream ended, once it has ended.
+    /// How the server's stream ended, once it has ended.
     end: Option<Received>,
 }
 
@@ -345,7 +345,7 @@ impl Connection {
 /// A connection that the core has closed in order and that still has to finish its end.
 ///
 /// ```text
-/// Flushing ──► Notifying (close_notify) ──► AwaitingEnd (FIN sent, reading until the far end's)
+/// Flushing ──► Notifying (close_notify) ──► AwaitingEnd (FIN sent, reading until the server's)
 /// ```
 pub(super) struct Departure {
     stream: Stream,
@@ -372,7 +372,7 @@ impl Departure {
         if self.stage == Leaving::Notifying && self.stream.notify_close() {
             self.stage = Leaving::AwaitingEnd;
         }
-        // Closing with unread bytes in the kernel would send RST, and that could destroy what the far end
+        // Closing with unread bytes in the kernel would send RST, and that could destroy what the server
         // has not read yet.
         self.discard()
     }
@@ -388,7 +388,7 @@ impl Departure {
                 Err(_) => return true,
             }
         }
-        // A far end that does not stop sending gets RST.
+        // A server that does not stop sending gets RST.
         true
     }
 }
@@ -441,7 +441,7 @@ impl Stream {
         {
             return false;
         }
-        // A failure means that the far end is gone; a read will show it.
+        // A failure means that the server is gone; a read will show it.
         let _ = self.tcp().shutdown(std::net::Shutdown::Write);
         true
     }
@@ -453,7 +453,7 @@ const RECORD_BYTES: usize = 16_384;
 const SOCKET_BUFFER_BYTES: usize = 65_536;
 /// Both manuals' limit for the part of opening that is not negotiation (AT+QSSLOPEN).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(150);
-/// How much a far end may still send into a closed connection.
+/// How much a server may still send into a closed connection.
 const DISCARD_LIMIT_BYTES: usize = 1 << 20;
 /// How long a closed connection may take to finish.
 const DEPARTURE_TIMEOUT: Duration = Duration::from_secs(30);

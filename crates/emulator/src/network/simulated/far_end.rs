@@ -19,7 +19,7 @@ pub trait FarEnd: Send {
     fn next_deadline(&self, now: Instant) -> Option<Instant>;
 }
 
-/// How a far end ends a connection.
+/// How a server ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// close_notify and FIN.
@@ -28,7 +28,7 @@ pub enum Ending {
     Cut,
 }
 
-/// A far end as plain data.
+/// A server as plain data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Behaviour {
     /// What it reads.
@@ -41,7 +41,7 @@ pub struct Behaviour {
     pub how: Ending,
 }
 
-/// What a far end reads.
+/// What a server reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
     /// Everything.
@@ -57,7 +57,7 @@ pub enum Reads {
     },
 }
 
-/// What a far end sends.
+/// What a server sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Says {
     /// Nothing.
@@ -97,7 +97,7 @@ pub enum Says {
     },
 }
 
-/// When a far end ends the connection.
+/// When a server ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
     /// Never by itself.
@@ -132,7 +132,7 @@ impl Behaviour {
         Behaviour { reads: Reads::Nothing, ..Behaviour::sink() }
     }
 
-    /// Starts a far end with this behaviour.
+    /// Starts a server with this behaviour.
     pub fn start(self) -> Box<dyn FarEnd> {
         let text = match &self.says {
             Says::Text(text) => text.clone(),
@@ -164,7 +164,7 @@ pub fn pattern(seed: u64, offset: u64, count: usize) -> Vec<u8> {
     (offset..).take(count).map(|offset| pattern_byte(seed, offset)).collect()
 }
 
-/// A far end that follows a behaviour.
+/// A server that follows a behaviour.
 struct Actor {
     behaviour: Behaviour,
     opened_at: Option<Instant>,
