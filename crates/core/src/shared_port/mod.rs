@@ -8,7 +8,9 @@
 //!    │ lost                 (CLD)                          │                                 ▼
 //!    └── from anywhere                                     └── left, lost ── Leaving ◄──── Muxed
 //! ```
-//! Nothing above knows which channels share a line. In `Plain`, the first channel has it alone.
+//! The modem code treats each channel as a port. It asks whether the port shares its line (`Sharing::Shared`) only to
+//! decide when a stream may begin, how it is left, by which port URCs leave, and whether unread bytes are lost. In
+//! `Plain`, the first channel has the line alone.
 
 mod report;
 mod starting;
