@@ -48,7 +48,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l on-cl
 reset\t'as a reset'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l allow -d 'Serve clients from this network only; may be repeated or separated by commas [default: all]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-clients -d 'Serve at most this many clients of the tunnel at once, waiting ones included [default: no limit]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l when-full -d 'What happens to a new client when all connections of the modem are in use [default: wait]' -r -f -a "wait\t'it waits in line'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l when-full -d 'What happens to a new client when all connections of the modem are in use [default: wait]' -r -f -a "wait\t'it waits'
 reset\t'it is reset'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l queue-timeout -d 'How long a client waits for a free connection [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l stall-timeout -d 'How long a client may hold up the others by not reading [default: 60s]' -r
@@ -73,7 +73,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s d -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -95,7 +95,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ntp -
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
 port\t'close the port and open it again'
 session\t'rebuild the data session'
-reboot\t'reboot the modem, which also cuts whatever else uses it'"
+reboot\t'reboot the modem, which also interrupts other programs that use it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
@@ -104,7 +104,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal ends them at once [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l control -d 'Make the control socket here, or none' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
@@ -152,7 +152,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s d -l
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -174,7 +174,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ntp 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
 port\t'close the port and open it again'
 session\t'rebuild the data session'
-reboot\t'reboot the modem, which also cuts whatever else uses it'"
+reboot\t'reboot the modem, which also interrupts other programs that use it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
@@ -183,7 +183,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l max-
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal ends them at once [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l control -d 'Make the control socket here, or none' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
@@ -208,7 +208,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s d -l dev
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -230,7 +230,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l ntp -d '
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
 port\t'close the port and open it again'
 session\t'rebuild the data session'
-reboot\t'reboot the modem, which also cuts whatever else uses it'"
+reboot\t'reboot the modem, which also interrupts other programs that use it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
@@ -239,7 +239,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l max-retr
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal ends them at once [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l control -d 'Make the control socket here, or none' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
@@ -260,7 +260,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s d -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -282,7 +282,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l ntp -
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
 port\t'close the port and open it again'
 session\t'rebuild the data session'
-reboot\t'reboot the modem, which also cuts whatever else uses it'"
+reboot\t'reboot the modem, which also interrupts other programs that use it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
@@ -304,7 +304,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s d -l devi
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -326,7 +326,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l ntp -d 'S
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
 port\t'close the port and open it again'
 session\t'rebuild the data session'
-reboot\t'reboot the modem, which also cuts whatever else uses it'"
+reboot\t'reboot the modem, which also interrupts other programs that use it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
@@ -360,7 +360,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s d -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -382,7 +382,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ntp -
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
 port\t'close the port and open it again'
 session\t'rebuild the data session'
-reboot\t'reboot the modem, which also cuts whatever else uses it'"
+reboot\t'reboot the modem, which also interrupts other programs that use it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
@@ -413,7 +413,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s d -l de
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem says that it has it (AT+CMUX=?)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -435,7 +435,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l ntp -d 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
 port\t'close the port and open it again'
 session\t'rebuild the data session'
-reboot\t'reboot the modem, which also cuts whatever else uses it'"
+reboot\t'reboot the modem, which also interrupts other programs that use it'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r

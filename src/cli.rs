@@ -604,8 +604,8 @@ pub struct ModemOptions {
     /// Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]
     ///
     /// With it, commands, sends and up to three transparent connections run beside one another on a single
-    /// UART, and opening and closing a transparent connection take no pauses. It is of use where the modem has
-    /// one UART and more than one thing to do; USB modems have several ports instead. It works on a tty and
+    /// UART, and opening and closing a transparent connection need no pauses. It helps where one UART carries
+    /// several connections, or commands beside transfers; USB modems have several ports instead. It works on a tty and
     /// through rfc2217:// and tcp://. It was tested with the emulated modem, not with real modules: try "auto"
     /// on yours.
     #[arg(long, value_parser = choice::<Cmux>(), value_name = "WHEN", env = "QSSL_TUNNEL_CMUX", hide_env = true)]
@@ -736,7 +736,7 @@ pub struct ModemOptions {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Process options")]
 pub struct ProcessOptions {
-    /// How long connections may still run after SIGTERM or SIGINT; a second signal cuts [default: 30s]
+    /// How long connections may still run after SIGTERM or SIGINT; a second signal ends them at once [default: 30s]
     ///
     /// Clients that wait for a modem that is not ready are reset at once, because none of their data has been
     /// sent.

@@ -215,7 +215,7 @@ fn a_stored_file_with_other_bytes_is_named_and_not_trusted() {
 #[test]
 fn a_module_with_another_set_of_commands_is_named_as_such() {
     let modem = Modem::with_options("--identity BC660K-GL --clock host");
-    failed(&doctor(&modem, &[]), 8, "identity", &["BC660K-GL", "has another set of commands for TLS"]);
+    failed(&doctor(&modem, &[]), 8, "identity", &["BC660K-GL", "uses other AT commands for TLS"]);
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn the_cause_of_a_566_is_named() {
 fn a_server_that_wants_its_name_or_an_older_version_is_recognised_as_such() {
     let named = ServerOptions { demands_name: true, ..ServerOptions::default() };
     let named = Site::with_server(named, "--clock host");
-    failed(&doctor_to_server(&named.modem, &["--no-sni"]), 14, "tls", &["wants to be told its name (SNI)"]);
+    failed(&doctor_to_server(&named.modem, &["--no-sni"]), 14, "tls", &["requires the host name (SNI)"]);
     assert_eq!(doctor_to_server(&named.modem, &[]).status, 0);
 
     // On a terminal, each trial is shown while it runs, and then erased.
@@ -378,7 +378,12 @@ fn a_server_that_wants_its_name_or_an_older_version_is_recognised_as_such() {
         ServerOptions { demands_name: true, ..ServerOptions::default() },
         "--clock host --family ec20",
     );
-    failed(&doctor_to_server(&site.modem, &[]), 14, "tls", &["whatever is changed", "(SNI), which EC20F"]);
+    failed(
+        &doctor_to_server(&site.modem, &[]),
+        14,
+        "tls",
+        &["with every setting that was tried", "(SNI), which EC20F"],
+    );
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl ClientStream {
         }
         if let Err(error) = SockRef::from(&stream).set_linger(Some(Duration::ZERO)) {
             log::warn!(
-                "client: SO_LINGER cannot be set, so it will not see if this process is killed: {error}"
+                "client: SO_LINGER cannot be set, so it is not reset if this process is killed: {error}"
             );
         }
         ClientStream::Tcp(stream)

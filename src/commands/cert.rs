@@ -446,7 +446,9 @@ fn judge_file(path: &Path, key: Option<&Path>, unix_seconds: i64) -> anyhow::Res
             (Ok(key), Some(own)) => match key.belongs_to(&own) {
                 Some(true) => Judgement::good(&name, format!("belongs to {}", own.name())),
                 Some(false) => Judgement::bad(&name, format!("does not belong to {}", own.name())),
-                None => Judgement::good(&name, "a private key; whether it belongs there cannot be told"),
+                None => {
+                    Judgement::good(&name, "a private key; whether it belongs there cannot be determined")
+                }
             },
         });
     }

@@ -85,7 +85,8 @@ fn carry(mut stream: TcpStream) -> anyhow::Result<ExitStatus> {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                let message = format!("the connection was cut ({error}); the daemon's log says why");
+                let message =
+                    format!("the connection was cut ({error}); see the daemon's log for the reason");
                 return Err(Failure::new(Kind::StreamCut, message).into());
             }
         }

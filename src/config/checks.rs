@@ -554,7 +554,7 @@ impl<'a> Checks<'a> {
             }
             None => self
                 .warnings
-                .push(format!("{key_name}: cannot tell whether it belongs to {certificate_name}")),
+                .push(format!("{key_name}: whether it belongs to {certificate_name} cannot be determined")),
         }
         let bytes = chain.into_iter().flat_map(|certificate| certificate.pem.into_bytes()).collect();
         Ok(Some(ClientCertificate {

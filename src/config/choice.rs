@@ -50,7 +50,7 @@ impl Choice for FlowControl {
 
 impl Choice for Cmux {
     const ALL: &'static [(Self, &'static str, &'static str)] = &[
-        (Cmux::Auto, "auto", "on a UART, if the modem says that it has it (AT+CMUX=?)"),
+        (Cmux::Auto, "auto", "on a UART, if the modem lists AT+CMUX"),
         (Cmux::On, "on", "unless the modem refuses it (AT+CMUX)"),
         (Cmux::Off, "off", "never"),
     ];
@@ -61,7 +61,7 @@ impl Choice for Recovery {
         (Recovery::Resync, "resync", "drain and resynchronise the conversation"),
         (Recovery::Port, "port", "close the port and open it again"),
         (Recovery::Session, "session", "rebuild the data session"),
-        (Recovery::Reboot, "reboot", "reboot the modem, which also cuts whatever else uses it"),
+        (Recovery::Reboot, "reboot", "reboot the modem, which also interrupts other programs that use it"),
     ];
 }
 
@@ -85,7 +85,7 @@ impl Choice for TlsVersion {
 
 impl Choice for WhenFull {
     const ALL: &'static [(Self, &'static str, &'static str)] =
-        &[(WhenFull::Wait, "wait", "it waits in line"), (WhenFull::Reset, "reset", "it is reset")];
+        &[(WhenFull::Wait, "wait", "it waits"), (WhenFull::Reset, "reset", "it is reset")];
 }
 
 impl Choice for OnClosed {

@@ -166,7 +166,7 @@ impl Reader<'_> {
             let DeValue::Table(table) = value.get_ref() else {
                 return Err(self.error(
                     key.span(),
-                    format!("`{profile}` stands in [tls]: give the section a name, [tls.NAME]"),
+                    format!("`{profile}` is directly in [tls]: give the section a name, [tls.NAME]"),
                 ));
             };
             let section = self.section(table, key.span(), &format!("[tls.{profile}]"))?;

@@ -48,7 +48,7 @@ pub(super) fn read(path: &Path) -> Result<Secret, String> {
         0 => Err(named("empty".to_owned())),
         1..=LONGEST_TEXT => {
             let broken =
-                |position: usize| named(format!("character {position} cannot stand in an AT command"));
+                |position: usize| named(format!("character {position} is not allowed in an AT command"));
             AtText::new(text).map(Secret).map_err(|error| broken(error.position))
         }
         _ => Err(named(format!("longer than {LONGEST_TEXT} characters"))),
@@ -97,14 +97,14 @@ mod tests {
         assert_eq!(secret("none", b" hunter2 ").as_deref(), Ok(" hunter2 "));
         assert_eq!(
             secret("two", b"hunter2\n\n"),
-            Err("FILE: character 8 cannot stand in an AT command".to_owned())
+            Err("FILE: character 8 is not allowed in an AT command".to_owned())
         );
     }
 
     #[test]
     fn a_message_never_shows_the_secret() {
         let error = secret("quote", b"hunter\"2").unwrap_err();
-        assert_eq!(error, "FILE: character 7 cannot stand in an AT command");
+        assert_eq!(error, "FILE: character 7 is not allowed in an AT command");
         assert_eq!(secret("empty", b"\n"), Err("FILE: empty".to_owned()));
         assert_eq!(secret("binary", b"\xff\xfe"), Err("FILE: not text".to_owned()));
         assert_eq!(secret("long", &[b'a'; 256]), Err("FILE: longer than 255 characters".to_owned()));

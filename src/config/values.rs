@@ -63,7 +63,7 @@ mod tests {
     fn a_text_that_breaks_out_of_the_command_names_the_character() {
         assert_eq!(
             at_text("a\"").unwrap_err().to_string(),
-            "'\"' at position 2 cannot stand in an AT command"
+            "'\"' at position 2 is not allowed in an AT command"
         );
         assert!(at_text("").is_err());
         assert!(at_text(&"a".repeat(256)).is_err());

@@ -65,7 +65,7 @@ pub const TABLE: &[Row] = &[
     row(ExitStatus::PortUnavailable, 7, "the port is missing or cannot be opened"),
     row(ExitStatus::SetUpFailed, 8, "the modem refused a setting that is needed"),
     row(ExitStatus::SimFailed, 9, "the SIM is missing, locked, or refused the PIN"),
-    row(ExitStatus::NoRegistration, 10, "the network did not take the modem in"),
+    row(ExitStatus::NoRegistration, 10, "the modem is not registered in the network"),
     row(ExitStatus::NoDataSession, 11, "the data session (PDP context) could not be set up"),
     row(ExitStatus::DnsFailed, 12, "the modem could not resolve the host name"),
     row(ExitStatus::ConnectFailed, 13, "the connection was refused or timed out"),
@@ -83,10 +83,10 @@ pub const SIGNAL_MEANING: &str = "a second signal ended it before it had drained
 
 /// Ids that only replies of the control socket have, with their meanings. No process ends with them.
 pub const REPLY_IDS: &[(&str, &str)] = &[
-    ("bad-request", "the request to the daemon makes no sense"),
+    ("bad-request", "the request is invalid"),
     ("refused", "the command would break the daemon's tunnels"),
     ("busy", "the only port is in data mode, or too many commands wait"),
-    ("timeout", "the modem did not come to the command in time"),
+    ("timeout", "the command was not sent in time"),
 ];
 
 /// Whether this is the id of some error.

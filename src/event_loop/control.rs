@@ -54,7 +54,7 @@ impl EventLoop {
             match waits {
                 Waits::Command { id, .. } => {
                     self.cancel(id);
-                    let message = "the modem did not come to it in time: other commands take long; try again";
+                    let message = "the command was not sent in time: other commands take long; try again";
                     self.reply(connection, &Reply::error("timeout", message));
                 }
                 Waits::Open { .. } => {
@@ -191,7 +191,7 @@ impl EventLoop {
             return self.reply(connection, &Reply::error("busy", message));
         }
         if !self.ports.iter().any(|slot| slot.connected) {
-            let message = "the modem's port is not open; the daemon's log says why";
+            let message = "the modem's port is not open; see the daemon's log for the reason";
             return self.reply(connection, &Reply::error("port-unavailable", message));
         }
         let until = self.now + TURN_LIMIT + command.patience(self.configuration.modem.command_timeout);

@@ -186,7 +186,7 @@ fn a_server_that_demands_a_client_certificate() {
     judge(&server, BOTH, &["--cert", &certificate, "--key", &key], &Accepted);
     judge(&server, BOTH, &["--cert", &strange, "--key", &strange_key], &Refused(&[ClientCertificate]));
     let with_password = ["--cert", &certificate, "--key", &locked, "--key-password-file", &password];
-    judge(&server, &[EG800Q], &with_password, &AcceptedWith("cannot tell whether it belongs to"));
+    judge(&server, &[EG800Q], &with_password, &AcceptedWith("cannot be determined"));
     judge(&server, &[EC20], &with_password, &Unsupported("--key-password-file"));
 }
 
@@ -208,7 +208,7 @@ fn a_client_certificate_with_an_ed25519_key() {
 
     judge(&server, BOTH, &[], &Refused(&[]));
     // Such a key does not contain its public half, so only the server notices a wrong key.
-    let unknown = "cannot tell whether it belongs to";
+    let unknown = "cannot be determined";
     judge(&server, BOTH, &["--cert", &certificate, "--key", &key], &AcceptedWith(unknown));
     judge(&server, BOTH, &["--cert", &strange, "--key", &other_key], &Refused(&[ClientCertificate]));
     let mixed = ["--cert", &certificate, "--key", &other_key];

@@ -170,7 +170,7 @@ fn status_15_a_modem_that_says_nothing() {
 fn status_17_a_stream_that_ends_and_may_not_have_to() {
     let site = Site::new(Behaviour::Source { bytes: 10_000 }, "");
     let finished = pipe(&site, &["--on-closed", "reset"], b"");
-    fails(&finished, 17, "the far end closed, cleanly or not");
+    fails(&finished, 17, "the server closed the connection, cleanly or not");
 }
 
 /// Asserts a failure: this message on one line, the exit status, and nothing on standard output.

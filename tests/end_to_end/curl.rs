@@ -64,7 +64,7 @@ fn openssl_s_server_in_every_mode() {
         let page = run(&mut curl(&tunnel.tunnel, "/page.html"));
         assert_eq!(page.expect_success().text(), PAGE, "{mode}");
         let account = tunnel.tunnel.wait_for("bytes up");
-        assert!(account.contains("the far end closed"), "{mode}: {account}");
+        assert!(account.contains("the server closed the connection"), "{mode}: {account}");
     }
 }
 

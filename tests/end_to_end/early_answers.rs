@@ -33,7 +33,7 @@ fn everyone_gets_the_whole_answer_of_a_server_that_closes() {
         let tunnel = &through.tunnel;
         assert_eq!(everyone(tunnel.address()), whole, "{mode}: {}", tunnel.log());
         // The bytes that did not reach the server are reported.
-        tunnel.wait_for("the far end closed and did not take the last");
+        tunnel.wait_for("the server closed the connection and did not take the last");
     }
 }
 

@@ -49,14 +49,18 @@ fn a_half_closed_client_that_hears_nothing_more_is_reset() {
 }
 
 #[test]
-fn a_far_end_that_closes_after_much_is_heard_to_the_end() {
+fn a_server_that_closes_after_much_is_read_to_the_end() {
     for mode in MODES {
         let site = Site::new(Behaviour::Source { bytes: MUCH_BYTES }, "");
         let tunnel = site.tunnel(&["--mode", mode]);
         let (count, sha256, ended) = read_to_end(&mut connect(tunnel.address()));
         assert_eq!((count, ended), (MUCH_BYTES, Ended::InOrder), "{mode}: {}", tunnel.log());
         assert_eq!(sha256, digest(MUCH_BYTES), "{mode}");
-        assert!(tunnel.wait_for("bytes up").contains("the far end closed"), "{mode}: {}", tunnel.log());
+        assert!(
+            tunnel.wait_for("bytes up").contains("the server closed the connection"),
+            "{mode}: {}",
+            tunnel.log()
+        );
     }
 }
 

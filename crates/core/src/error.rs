@@ -20,7 +20,7 @@ pub enum Kind {
     SetUpFailed,
     /// The SIM is missing, locked, or refused the PIN.
     SimFailed,
-    /// The network did not take the modem in.
+    /// The modem is not registered in the network.
     NoRegistration,
     /// The data session (PDP context) could not be set up.
     NoDataSession,

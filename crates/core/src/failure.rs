@@ -130,7 +130,7 @@ pub enum Cut {
     ReceiveFailed,
     /// The client did not read, and its buffer is full or holds up others.
     ClientStalled,
-    /// The far end closed, and `--on-closed reset` is in force or AT+QSSLCLOSE failed.
+    /// The server closed, and `--on-closed reset` is in force or AT+QSSLCLOSE failed.
     ClosedUncertain,
     /// The connection ended in data mode, and how cannot be known.
     CarrierLost,
@@ -144,7 +144,7 @@ impl std::fmt::Display for Cut {
             Cut::PortLost => "the port is gone",
             Cut::Rebooted => "the modem rebooted",
             Cut::Silent => "the modem stopped answering",
-            Cut::Garbled => "the modem sent what cannot be understood",
+            Cut::Garbled => "the modem sent what cannot be parsed",
             Cut::Forgeable => "what was pushed may be part of a text that another program received",
             Cut::UrcsMissed => "what the modem pushed left by another of its ports",
             Cut::Unfinished => "the modem stopped in the middle of announced data",
@@ -155,7 +155,7 @@ impl std::fmt::Display for Cut {
             Cut::SendStuck => "the modem's send buffer stayed full",
             Cut::ReceiveFailed => "a receive failed before the end",
             Cut::ClientStalled => "the client did not read",
-            Cut::ClosedUncertain => "the far end closed, cleanly or not",
+            Cut::ClosedUncertain => "the server closed the connection, cleanly or not",
             Cut::CarrierLost => "the connection was lost",
             Cut::ShuttingDown => "shutting down",
         })

@@ -274,8 +274,8 @@ impl Profile {
         let mut others = ["BC2", "BC3", "BC6", "BC9", "M95", "M66", "M26", "MC60"].iter();
         others.any(|other| model.starts_with(other)).then(|| {
             format!(
-                "{} has another set of commands for TLS than this program speaks (AT+QSSLOPEN of EC2x, EG9x, EG800Q, \
-                 BG9x and their relatives)",
+                "{} uses other AT commands for TLS than this program (AT+QSSLOPEN of EC2x, EG9x, EG800Q, BG9x and their \
+                 relatives)",
                 self.name
             )
         })

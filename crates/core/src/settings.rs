@@ -406,7 +406,7 @@ pub struct Limits {
 /// `--when-full`: what a client meets when all sockets are busy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// it waits in line
+    /// it waits
     Wait,
     /// it is reset
     Reset,

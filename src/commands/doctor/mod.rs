@@ -281,7 +281,7 @@ impl Doctor<'_> {
                 self.report.failed("sim", failed, "locked after wrong PINs", advice);
             }
             (Some(SimState::Other(other)), ..) => {
-                self.report.failed("sim", failed, format!("says {other:?}"), "");
+                self.report.failed("sim", failed, format!("reports {other:?}"), "");
             }
             (None, Some(10), _) => self.report.failed("sim", failed, "not inserted", "insert one"),
             (None, Some(14), _) => self.report.failed("sim", failed, "busy", "try again in a moment"),
@@ -532,7 +532,8 @@ impl Doctor<'_> {
         let shown = modem.map_or("the modem does not report the time".to_owned(), clock_words);
         match (ClockFinding::of(modem, host), host) {
             (ClockFinding::Right, Some(host)) if modem.is_some_and(|modem| !is_near(modem, host)) => {
-                self.report.ok("clock", format!("{shown}; this machine's is behind: {}", clock_words(host)));
+                self.report
+                    .ok("clock", format!("{shown}; this machine's clock is slow: {}", clock_words(host)));
             }
             (ClockFinding::Right, Some(_)) => self.report.ok("clock", shown),
             (ClockFinding::Right, None) => {

@@ -42,7 +42,7 @@ impl Doctor<'_> {
             Some(Storage { free_bytes, total_bytes: Some(total) }) => {
                 format!("{free_bytes} of {total} bytes free")
             }
-            _ => "the modem does not tell its storage".to_owned(),
+            _ => "the modem does not report its storage".to_owned(),
         };
         seen.push_str(&format!("; {} there, {ours} of this program", counted(stored.len(), "file")));
         // A daemon manages its own files.
@@ -168,7 +168,7 @@ impl Doctor<'_> {
             return Ok(());
         }
         let Some(mut spare) = self.spare()? else {
-            self.report.skipped("tls", "no SSL context or no connection of the modem is spare");
+            self.report.skipped("tls", "no SSL context or no connection of the modem is free");
             return Ok(());
         };
         let wanted = match self.wanted(tunnel)? {
@@ -210,7 +210,7 @@ impl Doctor<'_> {
                     self.report.failed("tls", ExitStatus::TlsFailed, trial.cause, trial.advice);
                 }
                 None => {
-                    let seen = "the handshake fails whatever is changed, one setting at a time";
+                    let seen = "the handshake failed with every setting that was tried";
                     let likely = ssl_context::likely_causes(&wanted.tls, &self.profile);
                     let advice = format!("likely port {port} does not speak TLS; or {likely}");
                     self.report.failed("tls", ExitStatus::TlsFailed, seen, advice);

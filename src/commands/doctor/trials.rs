@@ -30,7 +30,7 @@ pub fn trials(tls: &config::Tls, profile: &Profile, clock_is_right: bool) -> Vec
     if profile.has_key("sni") {
         match tls.sni {
             Some(false) => {
-                add("sni", "1".into(), "the server wants to be told its name (SNI)", "leave --no-sni out");
+                add("sni", "1".into(), "the server requires the host name (SNI)", "leave --no-sni out");
             }
             _ => add(
                 "sni",

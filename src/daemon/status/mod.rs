@@ -28,7 +28,7 @@ pub struct Status {
     pub version: String,
     /// How long it has been running.
     pub uptime_seconds: f64,
-    /// [`NO_DAEMON`], or what clients meet: waiting (the modem cannot open connections yet, or no longer), up, or draining.
+    /// [`NO_DAEMON`], waiting (the modem cannot open connections yet, or no longer), up, or draining.
     pub state: String,
     /// The modem and its network.
     pub modem: Modem,
@@ -73,7 +73,7 @@ pub struct Modem {
 pub struct Port {
     /// Its name; as configured while it is not open.
     pub name: String,
-    /// closed, waking, command, data; channels: it carries several.
+    /// closed, waking (being brought back to answering), command, data; channels: it carries several.
     pub state: String,
     /// Bits per second, where the port has a speed.
     pub baud: Option<u32>,

@@ -65,7 +65,7 @@ pub fn metrics(status: &Status) -> String {
         ("wire_out_bytes_total", "Bytes written to ports.", counters.wire_bytes_out),
         ("wire_in_bytes_total", "Bytes read from ports.", counters.wire_bytes_in),
         ("send_fails_total", "SEND FAIL answers.", counters.send_fails),
-        ("resyncs_total", "Conversations brought back.", counters.resyncs),
+        ("resyncs_total", "How often a port was resynchronised.", counters.resyncs),
         ("port_opens_total", "Ports opened.", counters.port_opens),
         ("reboots_total", "Reboots of the module seen.", counters.reboots),
     ] {

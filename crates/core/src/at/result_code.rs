@@ -95,7 +95,7 @@ const TABLE: [(u16, &str, &str); 26] = [
     (0, "operation successful", ""),
     (550, "unknown error", "the module gives no reason"),
     (551, "operation blocked", ""),
-    (552, "invalid parameter", "a module that says so to every open needs a reboot"),
+    (552, "invalid parameter", "a module that answers every open with this code needs a reboot"),
     (553, "memory not enough", "fewer sockets or smaller certificates help"),
     (554, "create socket failed", ""),
     (555, "operation not supported", "this module or firmware cannot do it"),

@@ -200,7 +200,7 @@ fn unescaped(text: &str) -> Result<Vec<u8>, &'static str> {
                 rest = rest.get(2..).unwrap_or_default();
                 byte.ok_or("`\\x` wants two hexadecimal digits")?
             }
-            _ => return Err("an unknown escape behind the backslash"),
+            _ => return Err("an unknown escape after the backslash"),
         });
     }
     Ok(bytes)

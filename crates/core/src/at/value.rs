@@ -90,7 +90,7 @@ pub struct AtText(String);
 
 /// A character that would break out of a quoted AT string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{character:?} at position {position} cannot stand in an AT command")]
+#[error("{character:?} at position {position} is not allowed in an AT command")]
 pub struct AtTextError {
     /// The character in question.
     pub character: char,

@@ -50,7 +50,7 @@ pub enum ChannelEvent {
     OthersLine(String),
     /// The command in flight, on a channel whose echo had been switched off.
     EchoAgain,
-    /// What cannot be understood.
+    /// What cannot be parsed.
     Malformed(String),
     /// Something unsolicited.
     Urc(Urc),

@@ -368,7 +368,7 @@ impl Modem {
         self.climb_for(climbs, now);
     }
 
-    /// The data session is active, or not, now that these far ends have closed.
+    /// The data session is active, or not, now that these servers have closed.
     pub(super) fn session_answered_for(&mut self, stands: bool, now: Instant) {
         self.setup.confirmed();
         let speaking = self.speaking_channels();
@@ -407,7 +407,7 @@ impl Modem {
                 self.stream_told_beside(channel, is_connected, now);
             }
             Ok(Witnessed::Contradicted) => log::warn!(
-                "the modem says that socket {id} was closed and that it is connected; its stream goes on \
+                "the modem reported socket {id} as closed and then as connected; its stream goes on \
                  (does another program use the modem?)"
             ),
             Err(cut) => self.break_off(id, cut),

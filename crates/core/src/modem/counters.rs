@@ -13,7 +13,7 @@ pub struct Counters {
     pub opens: u64,
     /// Opens that failed, by their cause.
     pub open_failures: BTreeMap<String, u64>,
-    /// How long opens took, of the last 64: the shares 0.5, 0.9 and 1.
+    /// How long opens took, of the last 64: median, 90th percentile and maximum.
     pub open_seconds: Option<[f64; 3]>,
     /// Payload that the module has taken.
     pub sent_bytes: u64,

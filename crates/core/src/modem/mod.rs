@@ -141,7 +141,7 @@ pub struct UserAnswer {
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The far end closed, and nothing known shows that it has not sent everything.
+    /// The server closed, and nothing known shows that it has not sent everything.
     Eof,
     /// The stream is broken.
     Cut(Cut),
@@ -179,7 +179,7 @@ pub enum Action {
 pub(crate) struct Carried {
     /// Bytes that the module has taken.
     pub up_bytes: u64,
-    /// Bytes that have come from the far end.
+    /// Bytes that have come from the server.
     pub down_bytes: u64,
     /// There are bytes that have not left yet.
     pub is_sending: bool,
@@ -582,7 +582,7 @@ impl Modem {
         if socket.takes_bytes() { socket.outgoing.room() } else { 0 }
     }
 
-    /// Hands over bytes for the far end and returns how many were taken.
+    /// Hands over bytes for the server and returns how many were taken.
     pub(crate) fn send(&mut self, socket: SocketId, bytes: &[u8], now: Instant) -> usize {
         let taken = self.room(socket).min(bytes.len());
         self.sockets[socket.index()].outgoing.append(&bytes[..taken]);
@@ -595,7 +595,7 @@ impl Modem {
         self.sockets[socket.index()].outgoing.len()
     }
 
-    /// What has come from the far end, once it is known that it is the right one.
+    /// What has come from the server, once it is known that it is the right one.
     pub fn received(&self, socket: SocketId) -> &[u8] {
         let socket = &self.sockets[socket.index()];
         // What was pushed can come by another port than the result of the open, and before it.

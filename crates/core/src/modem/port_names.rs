@@ -206,7 +206,7 @@ impl Modem {
                 if port != told && opener == Some(port) && expected == Some(told) =>
             {
                 log::info!(
-                    "the modem speaks of a socket by the port that opened it, whatever AT+QURCCFG says"
+                    "the modem sends a socket's URCs on the port that opened it and ignores AT+QURCCFG"
                 );
                 Choice::Opener
             }
@@ -369,11 +369,11 @@ impl Modem {
         }
     }
 
-    /// A far end has closed, and no `closed` has come: the module no longer has the setting, like one that
+    /// A server has closed, and no `closed` has come: the module no longer has the setting, like one that
     /// has rebooted without a message. It is set again.
     pub(super) fn closed_was_missed(&mut self) {
         if self.urcs_reach_us() {
-            log::debug!("a connection has ended without a word of the modem");
+            log::debug!("a connection ended, and the modem did not report it");
             self.routing.is_proven = false;
             if let UrcPort::One(_) = self.routing.urc_port {
                 self.routing.told.clear();
@@ -386,7 +386,7 @@ impl Modem {
     pub(super) fn urcs_were_elsewhere(&mut self, before: &str) {
         let is_certain = !before.is_empty();
         if is_certain {
-            log::warn!("what the modem said unasked left by its port {before}, which is not the one in use");
+            log::warn!("URCs were sent on the modem's port {before}, which is not in use here");
         }
         for id in SocketId::all() {
             if !is_certain && self.sockets[id.index()].listening.bytes() > 0 {

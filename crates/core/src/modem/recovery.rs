@@ -79,7 +79,7 @@ impl Modem {
             }
         }
         log::warn!(
-            "{}: {lost} bytes lost on the line, {wrong} received wrongly: see to RTS and CTS \
+            "{}: {lost} bytes lost on the line, {wrong} received wrongly: check RTS and CTS \
              (--flow-control rtscts) and to the wires, or lower --baud",
             self.ports[port].name
         );
@@ -432,7 +432,7 @@ impl Modem {
     pub(super) fn port_stays_away(&mut self, now: Instant) {
         let may_reset = self.settings.has_reset_command && self.releasing.is_none();
         if may_reset && self.absence.wants_reset(self.settings.reset_after, now) {
-            log::warn!("recovery: the modem stays away: running --reset-command");
+            log::warn!("recovery: the modem's ports do not come back: running --reset-command");
             self.actions.push_back(Action::RunResetCommand);
         }
     }

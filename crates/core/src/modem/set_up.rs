@@ -323,7 +323,7 @@ impl Modem {
             match self.setup.profile().close_time {
                 CloseTime::UpTo(most) if tunnel.limits.close_timeout > Duration::from_secs(most.into()) => {
                     log::warn!(
-                        "{}: {} takes no longer than {most} s to close a connection, so --close-timeout is that",
+                        "{}: {} takes no longer than {most} s to close a connection; --close-timeout is limited to that",
                         tunnel.name,
                         self.setup.profile().name,
                     );

@@ -106,9 +106,12 @@ impl Modem {
     }
 
     /// `CONNECT` of a command that had been given up, perhaps by an earlier run of this program: what comes is a
-    /// far end's payload, whatever it looks like, until the stream is left.
+    /// server's payload, whatever it looks like, until the stream is left.
     pub(super) fn connected_unwanted(&mut self, port: usize, now: Instant) {
-        log::warn!("{} has become a stream that nobody wants any more; leaving it", self.ports[port].name);
+        log::warn!(
+            "{} entered data mode for an open that was given up; leaving data mode",
+            self.ports[port].name
+        );
         self.end_unconfirmed(port, Cut::Silent);
         let in_flight = self.channels[port].forget();
         self.enter_data_mode(port, None, now);

@@ -348,7 +348,7 @@ const FAILED_OPENS_MAX: u32 = 3;
 /// How long opens that were abandoned must have hung together to count as one that timed out.
 const HUNG_OPEN: Duration = Duration::from_secs(60);
 
-/// How long nothing may come from any far end before open connections are given up for failed opens: longer
+/// How long nothing may come from any server before open connections are given up for failed opens: longer
 /// than the keep-alives of most protocols.
 const SILENCE: Duration = Duration::from_secs(120);
 
@@ -444,7 +444,7 @@ mod tests {
         assert_eq!(
             (0..10).find_map(|_| ladder.open_failed(&refused, false, now)),
             None,
-            "a far end may be down"
+            "a server may be down"
         );
     }
 

@@ -96,7 +96,7 @@ fn check_host(host: &str) -> Result<(), GrammarError> {
     }
     let strange = |c: &char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | '_' | ':');
     match host.chars().find(strange) {
-        Some(c) => Err(GrammarError::new(format!("{c:?} cannot stand in a host name"))),
+        Some(c) => Err(GrammarError::new(format!("{c:?} is not allowed in a host name"))),
         None => Ok(()),
     }
 }

@@ -127,8 +127,8 @@ impl Found {
         if !self.texts.are_shown() {
             let name = line.split(':').next().unwrap_or(line);
             log::info!(
-                "{module} shows what others send to another program ({name}): a text in it can look like its own \
-                 words, so connections in push mode are made in buffer mode"
+                "{module} shows what others send to another program ({name}): such text can look like a message of \
+                 the modem, so connections in push mode are made in buffer mode"
             );
             self.texts = Texts::Shown;
         }
@@ -169,8 +169,8 @@ impl SetUp {
             _ => {
                 self.found.texts = self.found.texts.max(Texts::Shown);
                 log::warn!(
-                    "{} refused to keep SMS instead of showing them (AT+CNMI): a text in them can look like its own \
-                     words, so connections in push mode are made in buffer mode",
+                    "{} refused to keep SMS instead of showing them (AT+CNMI): such text can look like a message \
+                     of the modem, so connections in push mode are made in buffer mode",
                     self.profile.name
                 );
             }

@@ -133,7 +133,7 @@ impl SetUp {
                 self.failed(given, Failure::new(Kind::SimFailed, message), false, now);
             }
             (Some(SimState::Other(state)), _) => {
-                let message = format!("the SIM cannot be used: it says {state:?}");
+                let message = format!("the SIM cannot be used: it reports {state:?}");
                 self.failed(given, Failure::new(Kind::SimFailed, message), false, now);
             }
             // A module that cannot report it may have one all the same: registration shows it.
@@ -148,7 +148,7 @@ impl SetUp {
                     self.failed(given, Failure::new(Kind::SimFailed, message), false, now);
                 }
             }
-            (None, _) => self.wait("the modem says nothing of its SIM".into(), now + POLL),
+            (None, _) => self.wait("the modem does not report the state of its SIM".into(), now + POLL),
         }
     }
 
@@ -200,7 +200,7 @@ impl SetUp {
             // The question is repeated after a growing pause.
             None => {
                 let message =
-                    "the modem does not tell whether it is registered (AT+CREG?, AT+CGREG?, AT+CEREG?)";
+                    "the modem does not report whether it is registered (AT+CREG?, AT+CGREG?, AT+CEREG?)";
                 let failure = Failure::new(Kind::NoRegistration, message);
                 return self.failed(given, failure, false, now);
             }

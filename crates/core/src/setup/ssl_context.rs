@@ -386,7 +386,7 @@ impl SslContext {
         let refusal = refusal.map_or(String::new(), |refusal| format!(": {refusal}"));
         Some(match is_refused {
             true => format!("refused the TLS setting {key:?}{refusal}"),
-            false => format!("took the TLS setting {key:?} and does not tell what it is{refusal}"),
+            false => format!("took the TLS setting {key:?} and does not report its value{refusal}"),
         })
     }
 

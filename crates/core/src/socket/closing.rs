@@ -11,7 +11,7 @@ use crate::profile::CloseTime;
 pub struct Closing {
     /// The timeout of AT+QSSLCLOSE, where the module takes one; 0 drops what it has not sent yet.
     timeout_seconds: u16,
-    /// The far end closed first, and the client waits to learn whether that was an end or a cut.
+    /// The server closed first, and the client waits to learn whether that was an end or a cut.
     confirms_eof: bool,
     /// How often it was refused.
     tries: u32,
@@ -98,7 +98,7 @@ impl Closing {
 }
 
 impl Socket {
-    /// AT+QSSLCLOSE is next. `confirms_eof`: the far end closed first.
+    /// AT+QSSLCLOSE is next. `confirms_eof`: the server closed first.
     pub(super) fn begin_closing(&mut self, confirms_eof: bool) {
         if self.is_in_use() {
             self.phase = Phase::Closing(Closing::new(0, confirms_eof && self.is_attached));

@@ -91,7 +91,7 @@ pub struct Socket {
     poll_at: Option<Instant>,
     /// From the client, to be sent. What is in flight stays here until `SEND OK`.
     pub outgoing: ByteQueue,
-    /// From the far end, for the client.
+    /// From the server, for the client.
     pub incoming: ByteQueue,
     /// The SSL context that it was opened on.
     ssl: Option<SslContextId>,

@@ -79,7 +79,7 @@ impl Socket {
                 (_, Flow::ToPush { .. }) => (0, Ask::Switch(AccessMode::Push)),
                 _ => return None,
             },
-            // Closed on another channel, it would look as if the far end had ended it.
+            // Closed on another channel, it would look as if the server had ended it.
             Phase::ConfirmingEnd(_) if view.is_unconfirmed => return None,
             Phase::ConfirmingEnd(question) if question.is_due(now) => (0, Ask::State),
             Phase::Closing(closing) if closing.confirms_eof() && view.is_unconfirmed => return None,

@@ -373,7 +373,7 @@ impl Incoming {
         let last_end = ends.last().copied().unwrap_or(0);
         let is_ambiguous = last.is_some_and(|last| last > last_end);
         if is_ambiguous {
-            // An end in what a socket is pushed: either that is payload, or the stream's far end has written both an end
+            // An end in what a socket is pushed: either that is payload, or the stream's server has written both an end
             // and the words of a push, to have what follows taken for another's.
             is_missing_words = true;
             let whole = terminators.iter().find(|terminator| words.starts_with(terminator));
@@ -493,7 +493,7 @@ impl Incoming {
         if !self.sent.may_explain(after, is_unsolicited) {
             return false;
         }
-        // A far end that echoes has been sent its words as well, and what comes before them.
+        // A server that echoes has been sent its words as well, and what comes before them.
         let mut echoed = [&self.context[..], before].concat();
         echoed.drain(..echoed.len().saturating_sub(CONTEXT_BYTES));
         let is_known = echoed.len() >= CONTEXT_BYTES / 2;
@@ -530,7 +530,7 @@ const ECHO_BYTES: usize = 32;
 /// If so many sent bytes come back without a gap, the modem may have booted without a message.
 const ECHO_SUSPICIOUS_BYTES: usize = 2 * 1024;
 
-/// How many bytes before the words of an end are compared to find out whether a far end echoes them.
+/// How many bytes before the words of an end are compared to find out whether a server echoes them.
 const CONTEXT_BYTES: usize = 16;
 
 /// How long the beginning of an end is held back.

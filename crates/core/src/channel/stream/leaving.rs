@@ -380,7 +380,7 @@ impl Leaving {
                 None => Next::Abandon,
             },
             Stage::Beside { .. } => Next::Wait,
-            // The far end may take nothing any more, and so the modem does not either.
+            // The server may take nothing any more, and so the modem does not either.
             Stage::Draining { since, .. }
                 if outgoing.drained_since().is_some() || since + DRAIN_LIMIT <= now =>
             {

@@ -30,7 +30,7 @@ use crate::at::SocketId;
 pub struct Stream {
     /// The socket whose stream it is; `None` if the stream is not wanted any more.
     socket: Option<SocketId>,
-    /// The client broke off: the far end must not see an end in order.
+    /// The client broke off: the server must not see an end in order.
     is_aborted: bool,
     /// The LF that ends `CONNECT` has not come yet.
     line_feed_due: bool,
@@ -46,7 +46,7 @@ pub enum Reason {
     Done,
     /// Something that looks like `NO CARRIER` arrived: is the socket still connected?
     Suspicion,
-    /// What was sent comes back: does the far end echo, or a modem that has booted?
+    /// What was sent comes back: does the server echo, or a modem that has booted?
     Echo,
 }
 

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn payload_of_a_far_end_is_no_echo() {
+    fn payload_of_a_server_is_no_echo() {
         let sent = sent(&noise(1, 20_000));
         let received = noise(2, 2_000);
         assert_eq!(sent.compare(&received, nothing), Comparison { echoed: 0, other: 2_000 });

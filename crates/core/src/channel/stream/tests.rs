@@ -189,7 +189,7 @@ fn an_end_that_comes_after_the_question_makes_payload_of_the_words_before_it() {
     assert_eq!(mode.deadline_passed(asked, false), ask());
     receive(&mut mode, b"\r\nNO CARRIER\r\n\r\n+QSSLOPEN: 3,0\r\n", asked);
     assert_eq!(mode.deadline_passed(asked + STATE_WAIT, false), Next::Lost);
-    assert!(!mode.take_ended().certain, "the first words came from the far end");
+    assert!(!mode.take_ended().certain, "the first words came from the server");
 }
 
 #[test]
@@ -510,7 +510,7 @@ fn an_end_behind_an_escape_shows_that_it_was_missed() {
     receive(&mut mode, b"payload\r\nNO CARRIER\r\n", escaped + ESCAPE_WAIT);
     let ended = mode.take_ended();
     assert_eq!(ended.payload, b"\r\nNO CARRIER\r\npayload");
-    assert!(ended.certain && ended.escape_missed, "the far end may have got `+++`");
+    assert!(ended.certain && ended.escape_missed, "the server may have got `+++`");
 }
 
 #[test]
@@ -668,7 +668,7 @@ fn a_peer_that_keeps_sending_holds_up_no_question_and_no_escape() {
 }
 
 #[test]
-fn a_far_end_that_takes_nothing_does_not_hold_the_port_for_ever() {
+fn a_server_that_takes_nothing_does_not_hold_the_port_for_ever() {
     let (mut mode, now) = mode(false);
     mode.sent(b"payload", now, Duration::ZERO);
     mode.leave(now);
