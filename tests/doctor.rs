@@ -142,13 +142,13 @@ fn no_port_and_a_silent_port_are_told_apart() {
 #[test]
 fn a_sim_that_wants_its_pin_costs_none_of_its_attempts() {
     let modem = Modem::with_options("--sim-pin 1234 --clock host");
-    failed(&doctor(&modem, &[]), 9, "sim", &["wants its PIN, 3 attempts left", "--sim-pin-file"]);
+    failed(&doctor(&modem, &[]), 9, "sim", &["requires its PIN, 3 attempts left", "--sim-pin-file"]);
     let directory = harness::temporary_directory();
     let pin = directory.path().join("pin");
     let pin_file = pin.to_str().expect("text");
     for content in ["0000\n", "1234\n"] {
         fs::write(&pin, content).expect("the directory is ours");
-        let said = ["wants its PIN, 3 attempts left", "a tunnel with --sim-pin-file enters it"];
+        let said = ["requires its PIN, 3 attempts left", "a tunnel with --sim-pin-file enters it"];
         failed(&doctor(&modem, &["--sim-pin-file", pin_file]), 9, "sim", &said);
     }
     assert_eq!(ask(&modem, &["AT+CPIN?", "AT+QPINC=\"SC\""]), ["+CPIN: SIM PIN", "+QPINC: \"SC\",3,10"]);
@@ -170,13 +170,13 @@ fn a_pin_that_a_tunnel_was_refused_is_known_to_be_wrong() {
     let connected = with_state(&["connect", "server.test:443", "--insecure"]);
     assert_eq!(connected.status, 9, "{}", connected.stderr);
     let said =
-        ["wants its PIN, 2 attempts left", "refused the PIN of --sim-pin-file before", "give the right one"];
+        ["requires its PIN, 2 attempts left", "refused the PIN of --sim-pin-file before", "give the right one"];
     failed(&with_state(&["doctor"]), 9, "sim", &said);
     // After the second wrong PIN one attempt is left, which only the user may use.
     fs::write(&pin, "1111\n").expect("the directory is ours");
     assert_eq!(with_state(&["connect", "server.test:443", "--insecure"]).status, 9);
     fs::write(&pin, "1234\n").expect("the directory is ours");
-    let said = ["wants its PIN, 1 attempt left", "does not use the last one", "by hand"];
+    let said = ["requires its PIN, 1 attempt left", "does not use the last one", "by hand"];
     failed(&with_state(&["doctor"]), 9, "sim", &said);
     assert_eq!(ask(&modem, &["AT+QPINC=\"SC\""]), ["+QPINC: \"SC\",1,10"]);
 }

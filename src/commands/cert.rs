@@ -241,7 +241,7 @@ impl Store {
         }
         let answer = self.conversation.insist(Command::Download { name: name.clone(), size })?;
         if answer.outcome != Some(CommandOutcome::Ok) {
-            let message = format!("the modem did not hand out {name}: {}", refusal(&answer));
+            let message = format!("the modem did not return {name}: {}", refusal(&answer));
             return Err(Failure::new(Kind::Failed, message));
         }
         let came = FileSum::of_content(&answer.file);

@@ -112,7 +112,7 @@ impl DataUsage {
             Err(error) => {
                 if !std::mem::replace(&mut self.write_failed, true) {
                     log::warn!(
-                        "{} cannot be written: {error}; volumes are lost at the next start",
+                        "{} cannot be written: {error}; the data usage is lost at the next start",
                         path.display()
                     );
                 }

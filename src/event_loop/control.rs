@@ -122,7 +122,7 @@ impl EventLoop {
                     self.reply(connection, &Reply::error("bad-request", message));
                 }
                 (Ok(_), None) => {
-                    let message = "content is no sequence of hexadecimal digits in pairs";
+                    let message = "content is not a sequence of pairs of hexadecimal digits";
                     self.reply(connection, &Reply::error("bad-request", message));
                 }
                 (Err(why), _) => {

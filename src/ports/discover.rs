@@ -286,10 +286,10 @@ fn hint(device: &Device, host: &Host) -> String {
         .collect();
     match plugged.first() {
         Some(product) => format!(
-            ": usb {wanted:04x}:{product:04x} is plugged in, but no tty fits: is the kernel's option driver \
+            ": usb {wanted:04x}:{product:04x} is plugged in, but no tty matches: is the kernel's option driver \
              loaded, and are product and interface right"
         ),
-        None => ": nothing like it is plugged in".to_owned(),
+        None => ": no such device is plugged in".to_owned(),
     }
 }
 
@@ -479,10 +479,10 @@ pub(super) mod tests {
     #[test]
     fn a_modem_without_tty_is_told_from_no_modem() {
         let host = TestHost::new("driver");
-        assert!(host.error(&EC25).ends_with(": nothing like it is plugged in"));
-        assert_eq!(host.error(&Device::Auto), "no Quectel modem found: nothing like it is plugged in");
+        assert!(host.error(&EC25).ends_with(": no such device is plugged in"));
+        assert_eq!(host.error(&Device::Auto), "no Quectel modem found: no such device is plugged in");
         host.plug("1-1", ("2c7c", "0125"), "none", &[]);
-        assert!(host.error(&EC25).contains("2c7c:0125 is plugged in, but no tty fits"));
+        assert!(host.error(&EC25).contains("2c7c:0125 is plugged in, but no tty matches"));
         let message = host.error(&Device::Imei("867698041234567".to_owned()));
         assert!(!message.contains("1234567"), "{message}");
     }

@@ -196,7 +196,7 @@ impl Rfc2217 {
     /// Queues a command after the payload that was written before it.
     fn command(&mut self, append: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         if self.pending.len() > PENDING_BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the device server takes no commands"));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the device server does not take commands"));
         }
         append(&mut self.pending);
         self.flush()
@@ -216,7 +216,7 @@ impl Rfc2217 {
         let name = self.connection.name();
         self.has_warned = true;
         if self.telnet.com_port == Agreement::Refused {
-            log::warn!("{name}: the server refuses COM port control: speed and lines stay as it has them");
+            log::warn!("{name}: the server refuses COM port control: speed and lines stay as they are");
         } else if self.telnet.sends_binary == Agreement::Refused
             || self.telnet.takes_binary == Agreement::Refused
         {

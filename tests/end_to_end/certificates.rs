@@ -66,7 +66,7 @@ fn likely_causes(family: &str, because: &[Because]) -> String {
         causes.push("no common cipher suite: EC20F EC20EFAR02A04M4G has no ECDHE, which most servers demand");
     }
     if ec20 {
-        causes.push("the server wants its name (SNI), which EC20F EC20EFAR02A04M4G cannot send");
+        causes.push("the server requires its name (SNI), which EC20F EC20EFAR02A04M4G cannot send");
     }
     causes.push(match ec20 {
         true => {

@@ -146,7 +146,7 @@ impl std::fmt::Display for Cut {
             Cut::Silent => "the modem stopped answering",
             Cut::Garbled => "the modem sent what cannot be parsed",
             Cut::Forgeable => "what was pushed may be part of a text that another program received",
-            Cut::UrcsMissed => "what the modem pushed left by another of its ports",
+            Cut::UrcsMissed => "the modem sent pushed data on another of its ports",
             Cut::Unfinished => "the modem stopped in the middle of announced data",
             Cut::LineError => "bytes were lost on the serial line",
             Cut::SessionLost => "the data session was lost",

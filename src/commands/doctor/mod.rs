@@ -216,13 +216,13 @@ impl Doctor<'_> {
                 let check = self.report.next();
                 let advice = match failure.status {
                     Kind::PortUnavailable if self.conversation.is_shared() => {
-                        "see that the modem is plugged in and has power; qssl-tunnel status shows the port that the daemon \
+                        "check that the modem is plugged in and has power; qssl-tunnel status shows the port that the daemon \
                          waits for"
                     }
                     Kind::PortUnavailable if self.conversation.is_named() => {
-                        "see that it is plugged in and has power, and that -d names its port"
+                        "check that it is plugged in and has power, and that -d names its port"
                     }
-                    Kind::PortUnavailable => "see that it is plugged in and has power, or name its port: -d",
+                    Kind::PortUnavailable => "check that it is plugged in and has power, or name its port: -d",
                     _ => "",
                 };
                 self.report.failed(check, failure.status, failure.message, advice);
@@ -287,7 +287,7 @@ impl Doctor<'_> {
             (None, Some(14), _) => self.report.failed("sim", failed, "busy", "try again in a moment"),
             (None, _, error) => {
                 let seen = format!("cannot be used: {}", error.unwrap_or("no answer"));
-                self.report.failed("sim", failed, seen, "check that it sits well, or try another");
+                self.report.failed("sim", failed, seen, "check that it is inserted correctly, or try another");
             }
         }
         Ok(())
@@ -303,8 +303,8 @@ impl Doctor<'_> {
             };
         }
         let seen = match attempts {
-            Some(left) => format!("wants its PIN, {} left", counted(usize::from(left), "attempt")),
-            None => "wants its PIN".to_owned(),
+            Some(left) => format!("requires its PIN, {} left", counted(usize::from(left), "attempt")),
+            None => "requires its PIN".to_owned(),
         };
         let pin = self.modem.sim_pin.as_ref().map(|pin| pin.0.as_str());
         let is_refused =
@@ -417,7 +417,7 @@ impl Doctor<'_> {
         }
         if let Some(refusal) = self.set_access_point()? {
             let seen = format!("the modem refused the access point: {refusal}");
-            self.report.failed("session", failed, seen, "check --apn and what goes with it");
+            self.report.failed("session", failed, seen, "check --apn, its user, password and authentication");
             return Ok(());
         }
         let mut activated = self.insist(activation(context))?;
@@ -537,7 +537,7 @@ impl Doctor<'_> {
             }
             (ClockFinding::Right, Some(_)) => self.report.ok("clock", shown),
             (ClockFinding::Right, None) => {
-                self.report.ok("clock", format!("{shown}; this machine's is not set"));
+                self.report.ok("clock", format!("{shown}; this machine's clock is not set"));
             }
             (ClockFinding::Behind, Some(host)) if self.conversation.is_shared() => {
                 self.clock_is_right = false;
@@ -549,7 +549,7 @@ impl Doctor<'_> {
                 Some(why) => self.wrong_clock(format!("{shown}, and it cannot be set: {why}")),
             },
             (ClockFinding::Unknown, _) => {
-                self.wrong_clock(format!("{shown}; this machine's is not set either"));
+                self.wrong_clock(format!("{shown}; this machine's clock is not set either"));
             }
         }
         Ok(())

@@ -240,7 +240,7 @@ mod tests {
     fn the_first_failure_decides_the_exit_status() {
         let (text, status) = shown(WIDE, |report| {
             report.ok("port", "/dev/ttyUSB2");
-            report.failed("sim", ExitStatus::SimFailed, "wants a PIN", "give --sim-pin-file");
+            report.failed("sim", ExitStatus::SimFailed, "requires a PIN", "give --sim-pin-file");
             report.failed("registration", ExitStatus::NoRegistration, "not registered", "");
             report.skipped("tcp", "no data session");
         });
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(
             text,
             "✓ port          /dev/ttyUSB2\n\
-             ✗ sim           wants a PIN [sim-failed]\n                → give --sim-pin-file\n\
+             ✗ sim           requires a PIN [sim-failed]\n                → give --sim-pin-file\n\
              ✗ registration  not registered [no-registration]\n\
              – tcp           not tried: no data session\n"
         );

@@ -71,8 +71,8 @@ impl Doctor<'_> {
             _ if !spoilt.is_empty() => {
                 let names = spoilt.join(", ");
                 let seen = format!("{seen}; not the bytes that this program has stored: {names}");
-                let advice = "another program or a fault has changed them: a tunnel stores its own anew at the next data \
-                              session, cert remove takes away the others";
+                let advice = "another program or a fault has changed them: a tunnel stores its own again at the next data \
+                              session, cert remove deletes the others";
                 self.report.failed("certificates", ExitStatus::SetUpFailed, seen, advice);
             }
             (false, _) => {
@@ -220,7 +220,7 @@ impl Doctor<'_> {
                 let status = OpenFailure::Code(ResultCode(code)).status();
                 let advice = match ResultCode(code) {
                     ResultCode::TIMED_OUT => {
-                        "the server accepts TCP and does not answer to TLS: is this its TLS port?"
+                        "the server accepts TCP but does not answer TLS: is this its TLS port?"
                     }
                     _ => "",
                 };

@@ -142,7 +142,7 @@ impl Command {
             "+COPS" | "+CGATT" | "+CGACT" | "+QIACT" | "+QIDEACT" | "+CGDCONT" | "+QICSGP"
             | "+QNETDEVCTL" => "changes the data session that carries the connections",
             "+IPR" | "+IFC" | "+ICF" | "+CMUX" | "+QURCCFG" | "+QICFG" | "+CMEE" | "+QSCLK" | "+QCFG" => {
-                "changes how the modem talks"
+                "changes how the modem answers"
             }
             "+QISWTMD" | "+QSSLSEND" | "+QSSLRECV" | "+QSSLCLOSE" | "+QSSLOPEN" => {
                 "may be about a connection of the tunnels"
@@ -150,11 +150,11 @@ impl Command {
             "+QSSLCFG" => "may change TLS settings of the tunnels",
             "+QFUPL" | "+QFDWL" | "+QFREAD" | "+QFWRITE" | "+QFOPEN" | "+QISEND" | "+CMGS" | "+CMGW"
             | "+QSMTPBODY" | "+QHTTPURL" | "+QHTTPPOST" | "+QMTPUB" => {
-                "moves data that is no text; see qssl-tunnel cert for files"
+                "moves data that is not text; see qssl-tunnel cert for files"
             }
             "+QFDEL" => "may delete certificates of the tunnels",
             "+CPIN" | "+CLCK" | "+CPWD" => "can lock the SIM",
-            _ => "is not known to ask only",
+            _ => "is not known to be a mere query",
         })
     }
 
@@ -162,7 +162,7 @@ impl Command {
     fn basic(&self) -> Option<&'static str> {
         match self.name.as_str() {
             "" | "I" | "I0" | "E0" | "&V" => None,
-            _ => Some("changes how the modem talks, or dials, hangs up or resets"),
+            _ => Some("changes how the modem answers, or dials, hangs up or resets"),
         }
     }
 }

@@ -122,14 +122,14 @@ pub struct Counts {
     pub waiting_clients: usize,
     /// Commands from outside that wait for their turn.
     pub waiting_commands: usize,
-    /// The month's budget in bytes, and what is used of it.
+    /// The month's budget in bytes, and how much of it is used.
     pub budget: Option<Budget>,
 }
 
 /// The monthly budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Budget {
-    /// What may be used in a calendar month (UTC), in bytes.
+    /// The budget of a calendar month (UTC), in bytes.
     pub limit_bytes: u64,
     /// What has been used: payload both ways and an estimate for each TLS handshake.
     pub used_bytes: u64,

@@ -61,7 +61,7 @@ pub fn metrics(status: &Status) -> String {
     }
     for (name, help, count) in [
         ("sent_bytes_total", "Payload that the module has taken.", counters.sent_bytes),
-        ("received_bytes_total", "Payload that has come.", counters.received_bytes),
+        ("received_bytes_total", "Payload received.", counters.received_bytes),
         ("wire_out_bytes_total", "Bytes written to ports.", counters.wire_bytes_out),
         ("wire_in_bytes_total", "Bytes read from ports.", counters.wire_bytes_in),
         ("send_fails_total", "SEND FAIL answers.", counters.send_fails),
@@ -77,9 +77,9 @@ pub fn metrics(status: &Status) -> String {
     page.family("waiting_commands", "gauge", "AT commands from outside that wait for the modem.");
     page.sample("waiting_commands", none, counts.waiting_commands as f64);
     if let Some(budget) = counts.budget {
-        page.family("budget_bytes", "gauge", "What may be used in a month.");
+        page.family("budget_bytes", "gauge", "The monthly budget.");
         page.sample("budget_bytes", none, budget.limit_bytes as f64);
-        page.family("budget_used_bytes", "gauge", "What was used of it this month.");
+        page.family("budget_used_bytes", "gauge", "How much of the budget was used this month.");
         page.sample("budget_used_bytes", none, budget.used_bytes as f64);
     }
     page.family("clients", "gauge", "Clients by state.");
@@ -94,7 +94,7 @@ pub fn metrics(status: &Status) -> String {
         (
             "tunnel_refused_total",
             "counter",
-            "Clients turned away, or left waiting for want of descriptors.",
+            "Clients refused, or left waiting because there were no descriptors.",
             |tunnel| tunnel.counters.refused,
         ),
         ("tunnel_opens_total", "counter", "TLS connections opened.", |tunnel| tunnel.counters.opens),

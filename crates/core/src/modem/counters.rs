@@ -17,7 +17,7 @@ pub struct Counters {
     pub open_seconds: Option<[f64; 3]>,
     /// Payload that the module has taken.
     pub sent_bytes: u64,
-    /// Payload that has come.
+    /// Payload received.
     pub received_bytes: u64,
     /// Everything written to ports.
     pub wire_bytes_out: u64,
@@ -25,7 +25,7 @@ pub struct Counters {
     pub wire_bytes_in: u64,
     /// SEND FAIL answers.
     pub send_fails: u64,
-    /// How often a port's conversation had to be brought back.
+    /// How often a port had to be resynchronised.
     pub resyncs: u64,
     /// How often a port was opened.
     pub port_opens: u64,

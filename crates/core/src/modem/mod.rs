@@ -701,7 +701,7 @@ impl Modem {
                 EchoTaken::Some => return,
                 EchoTaken::Garbled => {
                     let name = &self.ports[port].name;
-                    log::warn!("{name} echoes payload, and other bytes than it was sent");
+                    log::warn!("{name} echoed payload, but not the bytes that it was sent");
                     return self.channel_silent(port, Cut::Garbled, now);
                 }
             }

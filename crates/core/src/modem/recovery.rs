@@ -29,7 +29,7 @@ impl Modem {
             matches!(cut, Cut::Garbled | Cut::Unfinished | Cut::LineError) || self.channels[port].owes_echo();
         if cut == Cut::Unfinished {
             log::warn!(
-                "{} stopped in the middle of announced data, {} bytes before its end; bringing it back",
+                "{} stopped in the middle of announced data, {} bytes before its end; resynchronising",
                 self.ports[port].name,
                 self.channels[port].payload_left()
             );
@@ -53,7 +53,7 @@ impl Modem {
                 );
             } else if cut == Cut::Silent {
                 log::warn!(
-                    "{} did not answer {}; bringing it back",
+                    "{} did not answer {}; resynchronising",
                     self.ports[port].name,
                     in_flight.command
                 );
@@ -80,7 +80,7 @@ impl Modem {
         }
         log::warn!(
             "{}: {lost} bytes lost on the line, {wrong} received wrongly: check RTS and CTS \
-             (--flow-control rtscts) and to the wires, or lower --baud",
+             (--flow-control rtscts) and the wires, or lower --baud",
             self.ports[port].name
         );
     }
@@ -401,7 +401,7 @@ impl Modem {
                 let message = match refusals {
                     0 => format!(
                         "the modem on {name} does not answer: check that it has power, that this is its AT port, and \
-                         that no other program (ModemManager?) talks to it"
+                         that no other program (ModemManager?) uses it"
                     ),
                     _ => format!(
                         "the modem on {name} answers AT with ERROR ({refusals} times): check that this is its AT \

@@ -329,7 +329,7 @@ impl Modem {
                     );
                 }
                 CloseTime::Never => log::warn!(
-                    "{}: {} closes connections without a time, so the server may take a client that breaks off for \
+                    "{}: {} cannot close a connection at once, so a client that breaks off may look to the server like \
                      one that ended in order",
                     tunnel.name,
                     self.setup.profile().name,
@@ -340,7 +340,7 @@ impl Modem {
             if authenticates && !self.setup.profile().checks_host_name() {
                 log::warn!(
                     "{}: {} does not compare the server's certificate with its name: any certificate of the given \
-                     authority is accepted; a private authority is the answer",
+                     authority is accepted; use a private authority",
                     tunnel.name,
                     self.setup.profile().name
                 );

@@ -387,7 +387,7 @@ impl Relay {
                 self.begin_release(Kind::DrainTimeout, now);
             }
             Ending::Releasing { status, until } if until <= now => {
-                log::warn!("the modem could not be left as it was found");
+                log::warn!("the modem was not put back as it was found in time");
                 self.stop(status);
             }
             _ => {}

@@ -26,7 +26,7 @@ impl SetUp {
         let jumped = expected.is_some_and(|expected| expected.abs_diff(unix_seconds) > tolerance);
         let due = jumped && self.checks_time() && self.is_up();
         if due {
-            log::info!("the host's clock has jumped; looking at the modem's");
+            log::info!("the host's clock has jumped; checking the modem's");
             self.look_after_trust(given);
         }
         due

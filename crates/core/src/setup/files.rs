@@ -154,7 +154,7 @@ impl SetUp {
                     file.name,
                     file.source
                 ),
-                false => log::info!("the modem does not hand out {}: storing it anew", file.name),
+                false => log::info!("the modem does not return {}: storing it again", file.name),
             }
             files.wrong.push(file.name.clone());
             files.missing.push(file);

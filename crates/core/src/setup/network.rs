@@ -65,7 +65,7 @@ impl SetUp {
         let rebuild = std::mem::take(&mut self.rebuild);
         if rebuild && is_active && !is_ours {
             log::warn!(
-                "PDP context {0} was active before this program came, and may be in use by others: it is left as it \
+                "PDP context {0} was active before this program started, and may be in use by others: it is left as it \
                  is; --apn lets it be set up anew, AT+QIDEACT={0} deactivates it",
                 pdp.context
             );
@@ -123,12 +123,12 @@ impl SetUp {
                         "the SIM has refused the PIN of --sim-pin-file before, and it is not tried again: give the right \
                          one"
                     }
-                    false => "the SIM wants a PIN: give --sim-pin-file",
+                    false => "the SIM requires a PIN: give --sim-pin-file",
                 };
                 self.failed(given, Failure::new(Kind::SimFailed, message), true, now);
             }
             (Some(SimState::WantsPuk), _) => {
-                let message = "the SIM is locked after wrong PINs and wants its PUK: unlock it by hand (qssl-tunnel at \
+                let message = "the SIM is locked after wrong PINs and requires its PUK: unlock it by hand (qssl-tunnel at \
                                --force 'AT+CPIN=\"PUK\",\"NEW PIN\"'), or in a telephone";
                 self.failed(given, Failure::new(Kind::SimFailed, message), false, now);
             }

@@ -592,7 +592,7 @@ impl Setting {
         let ca_id = self.ca_id.filter(|_| !is_ours)?;
         Some(format!(
             "has an authority of another program ({path}, \"cacertex\" {ca_id}) that would vouch for servers in all \
-             SSL contexts: have that program take it away, or leave --ssl-contexts out"
+             SSL contexts: let that program remove it, or leave --ssl-contexts out"
         ))
     }
 
@@ -888,9 +888,9 @@ pub fn likely_causes(tls: &settings::Tls, profile: &Profile) -> String {
         causes.push(format!("no common cipher suite: {name} has no ECDHE, which most servers demand"));
     }
     match tls.sni {
-        Some(false) => causes.push("the server wants its name (leave --no-sni out)".to_owned()),
+        Some(false) => causes.push("the server requires its name (leave --no-sni out)".to_owned()),
         _ if !profile.has_key("sni") => {
-            causes.push(format!("the server wants its name (SNI), which {name} cannot send"));
+            causes.push(format!("the server requires its name (SNI), which {name} cannot send"));
         }
         _ => {}
     }

@@ -388,7 +388,7 @@ fn a_module_that_chooses_the_ports_of_urcs_itself_is_heard() {
 }
 
 /// The name of the remaining port was once guessed. When it became known, a client was reset although all its bytes had
-/// come by that port: `what the modem pushed left by another of its ports`.
+/// come by that port: `the modem sent pushed data on another of its ports`.
 #[test]
 fn learning_the_name_of_a_port_breaks_nothing_that_comes_by_it() {
     for ((quirk, is_named, seed), lost) in runs().flat_map(|run| [(run, 0), (run, 1)]) {
