@@ -169,8 +169,11 @@ fn a_pin_that_a_tunnel_was_refused_is_known_to_be_wrong() {
     fs::write(&pin, "0000\n").expect("the directory is ours");
     let connected = with_state(&["connect", "server.test:443", "--insecure"]);
     assert_eq!(connected.status, 9, "{}", connected.stderr);
-    let said =
-        ["requires its PIN, 2 attempts left", "refused the PIN of --sim-pin-file before", "give the right one"];
+    let said = [
+        "requires its PIN, 2 attempts left",
+        "refused the PIN of --sim-pin-file before",
+        "give the right one",
+    ];
     failed(&with_state(&["doctor"]), 9, "sim", &said);
     // After the second wrong PIN one attempt is left, which only the user may use.
     fs::write(&pin, "1111\n").expect("the directory is ours");

@@ -343,7 +343,9 @@ pub enum OpenError {
         hint: String,
     },
     /// More than one modem fits.
-    #[error("{name}: more than one modem matches ({found}): name one by its path, by usb:VID:PID or by imei:")]
+    #[error(
+        "{name}: more than one modem matches ({found}): name one by its path, by usb:VID:PID or by imei:"
+    )]
     Ambiguous {
         /// The device as configured.
         name: String,

@@ -128,7 +128,7 @@ pub struct Modem {
 /// `--cmux`: whether one port carries several channels (CMUX, 3GPP TS 27.010).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cmux {
-    /// On a UART whose module says that it has it.
+    /// On a UART whose module lists AT+CMUX.
     Auto,
     /// Wherever the module does not refuse it.
     On,

@@ -95,13 +95,13 @@ pub struct Options {
     /// Model, and after a space the revision, for ATI, AT+CGMM and AT+CGMR.
     #[arg(long, value_name = "TEXT")]
     pub identity: Option<String>,
-    /// The SIM card wants this PIN.
+    /// The SIM card requires this PIN.
     #[arg(long, value_name = "PIN", conflicts_with = "no_sim")]
     pub sim_pin: Option<String>,
     /// There is no SIM card.
     #[arg(long)]
     pub no_sim: bool,
-    /// Register so long after the SIM became usable.
+    /// From the moment the SIM is usable to the registration.
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "registration_denied")]
     pub registration_after: Option<Duration>,
     /// Never register: the network refuses.
@@ -114,7 +114,7 @@ pub struct Options {
     #[arg(long, value_name = "TIME", value_parser = starting_clock, default_value = "unset")]
     pub clock: StartingClock,
 
-    /// Act as the manuals read; this is the default.
+    /// Follow the manuals strictly; this is the default.
     #[arg(long, conflicts_with = "field")]
     pub strict: bool,
     /// Act as modules in the field commonly do, where the manuals are stricter.
@@ -330,7 +330,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err("not a time, write 500ms, 2s, 5min or plain seconds".into()),
     };
     let number: f64 = number.parse().map_err(|_| "not a time, write 500ms, 2s, 5min or plain seconds")?;
-    let time = Duration::try_from_secs_f64(number * factor).map_err(|_| "longer than time itself")?;
+    let time = Duration::try_from_secs_f64(number * factor).map_err(|_| "too long a time")?;
     if time > LONGEST_TIME { Err("longer than a day".into()) } else { Ok(time) }
 }
 
@@ -353,7 +353,7 @@ fn mapping(text: &str) -> Result<Mapping, String> {
         return Err("the host before the equals sign is missing".into());
     }
     let port = port.parse().map_err(|_| "the port before the equals sign is not one of 0 to 65535")?;
-    let address = to.parse().map_err(|_| "write ADDR:PORT behind the equals sign, with a numeric address")?;
+    let address = to.parse().map_err(|_| "write ADDR:PORT after the equals sign, with a numeric address")?;
     Ok(Mapping { host: host.to_owned(), port, address })
 }
 

@@ -1,6 +1,6 @@
 //! What real modules do that is not in the manuals, as switches.
 //!
-//! Every switch is off in a strict modem, which acts as the manuals read. The field set turns on what is
+//! Every switch is off in a strict modem, which follows the manuals. The field set turns on what is
 //! common in real firmware, so that drivers written against hardware run unchanged. A command line can set each
 //! switch by its name.
 
@@ -12,7 +12,7 @@ macro_rules! quirks {
         #[derive(Clone, Debug, PartialEq, Eq, Default)]
         pub struct Quirks {
             $($(#[doc = $text])+ pub $name: bool,)+
-            /// After so many opens since the last boot every further one fails with 552; `None` never does.
+            /// After this many opens since the last boot every further one fails with 552; `None` never does.
             pub opens_until_degraded: Option<NonZeroU32>,
             /// With more opens of a named host than this under way at once, the next fails with 564, DNS
             /// busy.
@@ -216,7 +216,7 @@ quirks! {
 }
 
 impl Quirks {
-    /// As the manuals read: every switch off.
+    /// As in the manuals: every switch off.
     pub fn strict() -> Quirks {
         Quirks::default()
     }

@@ -187,7 +187,7 @@ impl TestServer {
             .changed
             .wait_timeout_while(self.shared.lock(), PATIENCE, |state| !condition(&state.records));
         let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        assert!(!timeout.timed_out(), "the test server waited in vain, it saw {:#?}", state.records);
+        assert!(!timeout.timed_out(), "the test server waited too long, it saw {:#?}", state.records);
         state.records.clone()
     }
 }

@@ -75,7 +75,7 @@ impl Driver {
         String::from_utf8(heard).expect("this server sends text")
     }
 
-    /// What is said, and exactly what is answered.
+    /// What is sent, and exactly what is answered.
     #[track_caller]
     fn run(&mut self, dialogue: &[(&str, &str)]) {
         for (said, answer) in dialogue {
@@ -230,7 +230,7 @@ fn cipher_codes_and_other_numbers_in_quotes() {
 
 #[test]
 fn what_a_driver_sets_about_the_form_of_payload_takes_effect() {
-    // viewmode: what is pushed or read stands on one line with its header.
+    // viewmode: what is pushed or read is on one line with its header.
     let mut driver = Driver::connected("", 1);
     driver.run(&[
         ("AT+QICFG=\"viewmode\",1\r", OK),

@@ -542,7 +542,7 @@ fn an_orderly_close_delivers_everything_and_an_abort_does_not_look_like_an_end()
     let id = world.open(parameters()).expect("it opens");
     world.send_all(id, &[7; 300_000]);
     world.network.close(id, Close::Orderly, now());
-    // The goodbyes are said as the poll turns.
+    // close_notify goes both ways while the network is polled.
     world.until(|network| network.next_deadline().is_none().then_some(()));
     let records = world.server.wait_for(|records| records[0].client_end.is_some());
     assert_eq!(records[0].received_bytes, 300_000);

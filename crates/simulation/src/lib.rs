@@ -808,7 +808,7 @@ impl Simulation {
                 assert_ne!(
                     client.outcome,
                     Some(Outcome::Eof),
-                    "connection {index}: an end behind a stray escape"
+                    "connection {index}: an end after a stray escape"
                 );
             }
             let received = &client.received;
@@ -829,7 +829,7 @@ impl Simulation {
                 && (garbled || boots() || stops() || comes_back() || answers())
             {
                 // Four things cannot be distinguished from payload: what a booting modem sends at another
-                // speed, what it echoes after its boot, what it answers after a boot without a message that nobody
+                // speed, what it echoes after its boot, what it answers after a boot whose message was not
                 // read, and the first letters of an end that it did not finish.
                 // The client must be reset.
                 assert_ne!(
@@ -851,8 +851,8 @@ impl Simulation {
             let is_excused = self.can_end_unseen() || self.can_be_ended_by_another();
             if client.saw_end && client.outcome != Some(Outcome::Reset) && !is_excused {
                 assert!(far.ended.is_some(), "connection {index}: an end that nobody made");
-                // A module that tells the end on the first channel alone cannot be distinguished from one that tells it
-                // on both: what looks like the end in the stream's own channel is its last payload then.
+                // A module that reports the end on the first channel alone cannot be distinguished from one that reports
+                // it on both: what looks like the end in the stream's own channel is its last payload then.
                 let is_told_elsewhere = self.wiring.modem.quirks.mux_end_told_on_first_only;
                 if is_told_elsewhere && far.said[received.len()..] == *NO_CARRIER {
                     continue;
@@ -1095,7 +1095,7 @@ mod tests {
             (b"0123\r\nRDY\r\n", true),
             (b"0123456789", false),
             (b"01234what was sent", false),
-            // The words must stand where the bytes differ.
+            // The words must begin where the bytes differ.
             (b"01234 and much later \r\nRDY\r\n", false),
         ] {
             assert_eq!(begins_with_boot(received, said), is_excused, "{}", received.escape_ascii());

@@ -181,13 +181,13 @@ impl Witness {
         self.tail.extend_from_slice(bytes);
         // A line end may have lost its CR or its LF.
         let line_ends = self.tail.iter().enumerate().filter(|(_, byte)| matches!(byte, b'\r' | b'\n'));
-        for behind in line_ends.map(|(at, _)| &self.tail[at + 1..]) {
+        for after in line_ends.map(|(at, _)| &self.tail[at + 1..]) {
             match &mut self.state {
-                State::Asking { answered } => *answered |= behind.starts_with(b"OK\r"),
+                State::Asking { answered } => *answered |= after.starts_with(b"OK\r"),
                 State::InFlight(it) => {
-                    let ends = |word: &&[u8]| *word != it.prompt && behind.starts_with(word);
+                    let ends = |word: &&[u8]| *word != it.prompt && after.starts_with(word);
                     it.answered |= RESULTS.iter().any(ends);
-                    it.prompted |= behind.starts_with(it.prompt);
+                    it.prompted |= after.starts_with(it.prompt);
                 }
                 State::Idle | State::Unsure => {}
             }

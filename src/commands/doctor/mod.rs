@@ -222,7 +222,9 @@ impl Doctor<'_> {
                     Kind::PortUnavailable if self.conversation.is_named() => {
                         "check that it is plugged in and has power, and that -d names its port"
                     }
-                    Kind::PortUnavailable => "check that it is plugged in and has power, or name its port: -d",
+                    Kind::PortUnavailable => {
+                        "check that it is plugged in and has power, or name its port: -d"
+                    }
                     _ => "",
                 };
                 self.report.failed(check, failure.status, failure.message, advice);
@@ -287,7 +289,12 @@ impl Doctor<'_> {
             (None, Some(14), _) => self.report.failed("sim", failed, "busy", "try again in a moment"),
             (None, _, error) => {
                 let seen = format!("cannot be used: {}", error.unwrap_or("no answer"));
-                self.report.failed("sim", failed, seen, "check that it is inserted correctly, or try another");
+                self.report.failed(
+                    "sim",
+                    failed,
+                    seen,
+                    "check that it is inserted correctly, or try another",
+                );
             }
         }
         Ok(())

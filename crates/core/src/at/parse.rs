@@ -19,8 +19,8 @@ impl<'a> Iterator for Fields<'a> {
     fn next(&mut self) -> Option<&'a str> {
         let rest = self.rest?.trim_start_matches(' ');
         if let Some(quoted) = rest.strip_prefix('"') {
-            let (text, behind) = quoted.split_once('"').unwrap_or((quoted, ""));
-            self.rest = behind.split_once(',').map(|(_, rest)| rest);
+            let (text, after) = quoted.split_once('"').unwrap_or((quoted, ""));
+            self.rest = after.split_once(',').map(|(_, rest)| rest);
             Some(text)
         } else {
             let (field, rest) = match rest.split_once(',') {

@@ -180,14 +180,14 @@ fn unquoted(text: &str) -> Result<Vec<u8>, &'static str> {
 fn unescaped(text: &str) -> Result<Vec<u8>, &'static str> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
         if byte != b'\\' {
             bytes.push(byte);
             continue;
         }
-        let (&escape, behind) = rest.split_first().ok_or("a backslash at the end")?;
-        rest = behind;
+        let (&escape, after) = rest.split_first().ok_or("a backslash at the end")?;
+        rest = after;
         bytes.push(match escape {
             b'r' => b'\r',
             b'n' => b'\n',

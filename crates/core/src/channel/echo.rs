@@ -147,7 +147,7 @@ impl Habit {
 mod tests {
     use super::*;
 
-    /// What is left of what a modem sends when the echo of `sent` is taken away, in steps of so many bytes.
+    /// What is left of what a modem sends when the echo of `sent` is taken away, in steps of `step` bytes.
     /// As in the channel, nothing is looked for inside a message.
     fn words(sent: &[u8], said: &[u8], step: usize) -> Option<Vec<u8>> {
         let (mut echo, mut words, mut is_inside) = (Echo::default(), Vec::new(), false);

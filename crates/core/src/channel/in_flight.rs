@@ -191,7 +191,7 @@ pub enum CommandStage {
     Result,
     /// The prompt, or the `CONNECT` of an upload, is awaited: no payload has left.
     Prompt,
-    /// The payload is leaving; so many bytes of it have.
+    /// The payload is being written: how many bytes of it have left.
     Payload(usize),
     /// The whole payload has left.
     AfterPayload,

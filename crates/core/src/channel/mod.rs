@@ -698,7 +698,7 @@ impl Channel {
         }
     }
 
-    /// The port is, or is no longer, deliberately left unread; deadlines stand still meanwhile.
+    /// The port is, or is no longer, deliberately left unread; deadlines do not run meanwhile.
     pub fn set_paused(&mut self, paused: bool, now: Instant) {
         match (paused, self.paused_since) {
             (true, None) => self.paused_since = Some(now),

@@ -149,13 +149,13 @@ enum Place {
 /// What the next bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
-    /// So many bytes before a flag, or all. Between frames: so many of text.
+    /// How many bytes come before a flag, or all. Between frames: how many are text.
     Outside(usize),
     /// Neither a flag nor text.
     NoText,
     /// So many flags.
     Flags(usize),
-    /// Unknown before so many bytes are there.
+    /// Unknown until this many bytes have arrived.
     More(usize),
     /// No frame begins here.
     NoFrame,

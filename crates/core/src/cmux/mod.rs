@@ -174,7 +174,7 @@ pub enum Event {
     Lines(DlciNumber, V24),
     /// Every channel is open, but for those that are closed.
     Running,
-    /// The module sent more than there was room for, although it was told to stop, and the user did not read for
+    /// The module sent more than there was room for, although FC held it, and the user did not read for
     /// two seconds. What waited is dropped, and so is what comes: the stream is broken until the DLCI is closed.
     Overrun(DlciNumber),
     /// A line of text came outside of frames.
@@ -221,7 +221,7 @@ enum Pause {
     None,
     /// It lasts until then.
     Until(Instant),
-    /// It has lasted. The host may have stood still, and the rest be there: the line is read once more before then.
+    /// The time is over. If the host was suspended, the rest may have arrived: the line is read once more before then.
     Over(Instant),
 }
 
@@ -356,7 +356,7 @@ impl Mux {
         let was_found = matches!(self.state, State::Found);
         self.end_all(now);
         if was_found {
-            // CLD counts only once DLCI 0 is open, and whoever began the mode may not have opened it.
+            // CLD counts only once DLCI 0 is open, and the program that began the mode may not have opened it.
             self.send(0, Kind::Sabm, Poll::Set, &[]);
         }
         self.disconnect_all();
@@ -447,7 +447,7 @@ impl Mux {
         self.dlcis[dlci.index()].incoming()
     }
 
-    /// The user took so many bytes of [`Mux::incoming`].
+    /// The user took this many bytes of [`Mux::incoming`].
     ///
     /// # Panics
     /// If there were fewer.

@@ -52,11 +52,7 @@ impl Modem {
                     in_flight.command
                 );
             } else if cut == Cut::Silent {
-                log::warn!(
-                    "{} did not answer {}; resynchronising",
-                    self.ports[port].name,
-                    in_flight.command
-                );
+                log::warn!("{} did not answer {}; resynchronising", self.ports[port].name, in_flight.command);
             }
             self.unanswered(port, in_flight, cut, now);
         }

@@ -176,7 +176,7 @@ impl Modem {
     }
 
     /// The socket whose open this channel has just refused without a reason: the answer to AT+QIGETERROR
-    /// speaks of the last command, so nothing may come in between.
+    /// is about the last command, so nothing may be sent in between.
     fn refused_open(&self, port: usize) -> Option<SocketId> {
         SocketId::all().find(|id| self.sockets[id.index()].was_refused_on(port))
     }
@@ -336,7 +336,7 @@ impl Modem {
         commands.any(|command| is_urc_port(command) && *command == self.leave_by(port))
     }
 
-    /// Asks whether the data session is still active, now that a server has closed, or an open was refused for want of
+    /// Asks whether the data session is still active, now that a server has closed, or an open was refused without
     /// it.
     fn confirm_session_command(&mut self) -> Option<Command> {
         let confirmation = self.setup.confirmation();

@@ -186,7 +186,7 @@ impl std::fmt::Display for Address {
 pub enum Confirmation {
     /// Nothing contradicts it.
     Settled,
-    /// An open was refused for want of one: AT+QIACT? is due.
+    /// An open was refused because there was none: AT+QIACT? is due.
     Due,
     /// It is in flight.
     Asked,

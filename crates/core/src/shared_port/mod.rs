@@ -680,7 +680,7 @@ mod tests {
         port.received(b"AT\r\r\nOK\r\n", &mut modem, now);
         assert!(port.is_plain());
 
-        // What the module had to say to an earlier run comes whole, or from its middle.
+        // Frames for an earlier run arrive whole, or from their middle on.
         for framed in [&b"\xF9\x05\xEF\x0D\r\nOK\r\n\x46\xF9"[..], b"\n\r\nOK\r\n\x46\xF9\x05"] {
             let (mut port, mut modem) = opened(now);
             port.received(framed, &mut modem, now);

@@ -71,7 +71,7 @@ pub enum Next {
     Wait,
     /// Send this.
     Send(String),
-    /// Frames of at most so many bytes of payload can be sent now.
+    /// Frames with at most this many bytes of payload can be sent now.
     Started(u16),
     /// The module has no CMUX here.
     Refused,

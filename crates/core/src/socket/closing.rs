@@ -38,7 +38,7 @@ pub enum CloseAnswer {
         /// When the open began.
         since: Instant,
     },
-    /// Refused, so often now. `was_eof`: its client waits to learn whether its stream ended or was cut.
+    /// Refused. `was_eof`: its client waits to learn whether its stream ended or was cut.
     Refused {
         /// How often.
         tries: u32,

@@ -121,7 +121,7 @@ impl Socket {
         self.open().is_some() && !self.outgoing.is_empty() && self.backoff.is_some_and(|it| is_due(&it))
     }
 
-    /// The module has answered a command that was sent on this channel at `asked_at`. If that took long, it stood still,
+    /// The module has answered a command that was sent on this channel at `asked_at`. If that took long, it was busy,
     /// and what it had to do before may still be to be done: it is asked once more, for some time.
     pub fn answered_on(&mut self, port: usize, asked_at: Instant, now: Instant) {
         let is_late = |failed: &FailedSend| {

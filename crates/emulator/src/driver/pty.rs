@@ -31,7 +31,7 @@ impl Pty {
     /// Makes a pseudoterminal, raw, set to `baud`, and a symbolic link to its slave if asked.
     pub(super) fn new(link: Option<&Path>, baud: u32) -> anyhow::Result<Self> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-            .context("no pseudoterminal to be had")?;
+            .context("no pseudoterminal is available")?;
         grantpt(&master)?;
         unlockpt(&master)?;
         let path = PathBuf::from(OsString::from_vec(ptsname(&master, Vec::new())?.into_bytes()));

@@ -177,7 +177,7 @@ impl Modem {
         }
     }
 
-    /// The conversations that stand for a port now: itself, or the URC channels of its multiplexer, or the line if
+    /// The conversations that a port consists of now: itself, or the URC channels of its multiplexer, or the line if
     /// its multiplexer has ended. Without an open channel it is the line itself, whose URCs wait.
     pub(crate) fn conversations(&self, port: usize) -> Vec<usize> {
         let line = match self.ports[port].reach {

@@ -18,7 +18,7 @@ struct Shared {
 }
 
 struct State {
-    behind: SocketAddr,
+    target: SocketAddr,
     /// How many bytes may still pass, of all connections together.
     allowance: u64,
     streams: Vec<TcpStream>,
@@ -28,31 +28,31 @@ struct State {
 
 impl Gate {
     /// An open gate.
-    pub fn open(behind: SocketAddr) -> Gate {
-        Gate::with_allowance(behind, u64::MAX)
+    pub fn open(target: SocketAddr) -> Gate {
+        Gate::with_allowance(target, u64::MAX)
     }
 
     /// A closed gate.
-    pub fn closed(behind: SocketAddr) -> Gate {
-        Gate::with_allowance(behind, 0)
+    pub fn closed(target: SocketAddr) -> Gate {
+        Gate::with_allowance(target, 0)
     }
 
-    fn with_allowance(behind: SocketAddr, allowance: u64) -> Gate {
+    fn with_allowance(target: SocketAddr, allowance: u64) -> Gate {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let state = State { behind, allowance, streams: Vec::new(), is_shut: false };
+        let state = State { target, allowance, streams: Vec::new(), is_shut: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let for_thread = Arc::clone(&shared);
         // The threads end with their connections, the acceptor with the test program.
         thread::spawn(move || {
             for front in listener.incoming().flatten() {
                 let state = for_thread.lock();
-                let (behind, is_shut) = (state.behind, state.is_shut);
+                let (target, is_shut) = (state.target, state.is_shut);
                 drop(state);
                 if is_shut {
                     continue;
                 }
-                let Ok(back) = TcpStream::connect(behind) else { continue };
+                let Ok(back) = TcpStream::connect(target) else { continue };
                 for_thread.relay(&front, &back);
             }
         });
@@ -72,8 +72,8 @@ impl Gate {
     }
 
     /// Connects new clients to another address from now on.
-    pub fn redirect(&self, behind: SocketAddr) {
-        self.shared.lock().behind = behind;
+    pub fn redirect(&self, target: SocketAddr) {
+        self.shared.lock().target = target;
     }
 
     /// Lets new clients through again from now on.

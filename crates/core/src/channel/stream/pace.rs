@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::test_clock::now;
 
-    /// What is written in so many seconds to a line that carries so many bytes per second, and the most that
+    /// What is written in `seconds` to a line that carries this many bytes per second, and the most that
     /// is ahead.
     fn write(baud: u32, carries: u64, seconds: u64, port_knows: bool) -> (u64, u64) {
         let start = now();

@@ -587,7 +587,7 @@ fn an_ok_in_the_payload_is_not_taken_for_the_answer_to_the_escape() {
 
 #[test]
 fn what_a_modem_says_by_itself_behind_the_ok_of_an_escape_does_not_hide_it() {
-    for behind in [
+    for after in [
         &b"\r\nRING\r\n"[..],
         b"\r\n+QSSLOPEN: 3,0\r\n\r\n+QSSLURC: \"recv\",3,1\r\n<",
         b"\r\n+QSSLURC: \"recv\",3,6\r\n\r\nOK\r\n\r\n+QSSLURC: \"closed\",3\r\n",
@@ -596,7 +596,7 @@ fn what_a_modem_says_by_itself_behind_the_ok_of_an_escape_does_not_hide_it() {
         mode.leave(now);
         assert_eq!(mode.deadline_passed(now, false), Next::Wait);
         assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
-        let words = [OK, behind].concat();
+        let words = [OK, after].concat();
         let mut got = receive(&mut mode, b"last", now + GUARD);
         got.extend(receive(&mut mode, &words, now + GUARD * 2));
         let left = mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false);
