@@ -208,7 +208,7 @@ impl Host {
             self.now = self.now.max(deadline);
             self.relay.handle(Input::Deadline, self.now);
         }
-        panic!("the heart goes round in circles");
+        panic!("the core does not come to rest");
     }
 
     /// Returns whether there was output.
@@ -263,7 +263,7 @@ fn play_against_the_heart(name: &str, mode: Mode, cuts: &[usize]) {
                 }
                 while said.len() < expected.len() {
                     let more = host.says();
-                    assert!(!more.is_empty(), "{name}:{}: the heart says nothing more", entry.line);
+                    assert!(!more.is_empty(), "{name}:{}: the core sends nothing more", entry.line);
                     said.extend(more);
                 }
                 assert_eq!(

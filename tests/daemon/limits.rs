@@ -146,7 +146,7 @@ fn limits_of_time_hold_in_a_running_daemon() {
         daemon.wait_for(why);
     }
     let opens: Vec<u64> = daemon.status().tunnels.iter().map(|tunnel| tunnel.counters.opens).collect();
-    assert_eq!(opens, [1, 1, 0], "whoever says nothing costs no handshake");
+    assert_eq!(opens, [1, 1, 0], "a client that sends nothing costs no handshake");
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl ByHand {
 
     /// Runs until sockets can be opened.
     pub fn run_until_ready(&mut self) {
-        self.run_until("the heart is ready", Duration::from_secs(600), |hand| hand.relay.modem().is_up());
+        self.run_until("the core is ready", Duration::from_secs(600), |hand| hand.relay.modem().is_up());
     }
 
     /// Runs until `goal` is reached, and fails if that takes longer than `limit`.
@@ -409,10 +409,10 @@ impl ByHand {
 
     /// Checks that no queue exceeds its limit, whatever the modem sends.
     fn check(&self) {
-        let heart = self.relay.modem();
+        let modem = self.relay.modem();
         for socket in SocketId::all() {
-            assert!(heart.received(socket).len() <= INCOMING_LIMIT_BYTES, "socket {socket}: too much held");
-            assert!(heart.unsent(socket) <= OUTGOING_LIMIT_BYTES, "socket {socket}: too much held");
+            assert!(modem.received(socket).len() <= INCOMING_LIMIT_BYTES, "socket {socket}: too much held");
+            assert!(modem.unsent(socket) <= OUTGOING_LIMIT_BYTES, "socket {socket}: too much held");
         }
         for port in 0..self.ports.len() {
             let waiting = self.relay.port_output(port).len();

@@ -45,7 +45,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("decoder", decoder),
     ("emulator", emulator),
     ("frames", frames),
-    ("heart", heart),
+    ("core", core),
     ("multiplexer", multiplexer),
     ("rfc2217", rfc2217),
     ("simulation", simulation),
@@ -443,7 +443,7 @@ enum Event {
 
 /// The core talks to a modem that gives fixed answers and sends anything besides. No queue of the core exceeds
 /// its limit, no deadline spins, and at shutdown every client ends and so does the core.
-pub fn heart(data: &[u8]) {
+pub fn core(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let Ok(ports) = input.int_in_range(1..=2_u8) else { return };
     let ports = usize::from(ports);

@@ -223,7 +223,7 @@ impl Simulation {
 
     /// Runs until the core is ready for connections.
     pub fn run_until_ready(&mut self) -> Duration {
-        self.run_until("the heart is ready", Duration::from_secs(120), |sim| sim.relay.modem().is_up())
+        self.run_until("the core is ready", Duration::from_secs(120), |sim| sim.relay.modem().is_up())
     }
 
     /// Runs until every client has ended, and then until every socket is free again.
@@ -240,7 +240,7 @@ impl Simulation {
 
     /// Checks what must hold in a run without faults: no bytes were dropped or lost anywhere.
     pub fn assert_nothing_swallowed(&self) {
-        let before = self.counters_when_ready.expect("the heart was ready");
+        let before = self.counters_when_ready.expect("the core was ready");
         let after = self.modem.counters();
         assert_eq!(
             after.bytes_dropped_while_busy, before.bytes_dropped_while_busy,
@@ -366,7 +366,7 @@ impl Simulation {
     }
 
     fn next_deadline(&self) -> Option<(Instant, &'static str)> {
-        let relay = self.relay.next_deadline().map(|due| (due, "the heart"));
+        let relay = self.relay.next_deadline().map(|due| (due, "the core"));
         let modem = self.modem.next_deadline().map(|due| (due, "the modem"));
         let network = self.network.next_deadline().map(|due| (due, "the network"));
         let wires = self.wires.iter().enumerate().filter_map(|(port, wire)| {
@@ -740,10 +740,10 @@ impl Simulation {
             // The rest of announced payload may never come.
             Fault::CutUrcHead(_) => boots_silently,
             Fault::Noise(port, _) => {
-                let heart = self.relay.modem();
-                heart.port_state(*port) == "data"
+                let modem = self.relay.modem();
+                modem.port_state(*port) == "data"
                     || self.modem.modem_lines(*port).dcd
-                    || boots_silently && heart.awaits_payload(*port)
+                    || boots_silently && modem.awaits_payload(*port)
             }
             _ => false,
         }
@@ -860,15 +860,15 @@ impl Simulation {
                 assert_eq!(received.len(), far.said.len(), "connection {index}: an end before the last byte");
             }
         }
-        let heart = self.relay.modem();
+        let modem = self.relay.modem();
         for (port, witness) in self.witnesses.iter_mut().enumerate() {
-            let is_unread = heart.wants_port_bytes(port) == 0;
-            let (state, awaits_payload) = (heart.port_state(port), heart.awaits_payload(port));
+            let is_unread = modem.wants_port_bytes(port) == 0;
+            let (state, awaits_payload) = (modem.port_state(port), modem.awaits_payload(port));
             witness.check(state, is_unread, awaits_payload, self.relay.next_deadline(), self.now);
         }
         for socket in SocketId::all() {
-            assert!(heart.received(socket).len() <= INCOMING_LIMIT_BYTES, "socket {socket}: too much held");
-            assert!(heart.unsent(socket) <= OUTGOING_LIMIT_BYTES, "socket {socket}: too much held");
+            assert!(modem.received(socket).len() <= INCOMING_LIMIT_BYTES, "socket {socket}: too much held");
+            assert!(modem.unsent(socket) <= OUTGOING_LIMIT_BYTES, "socket {socket}: too much held");
         }
     }
 

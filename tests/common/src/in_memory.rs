@@ -2,7 +2,7 @@
 //!
 //! The cost of the core is measured separately: [`in_heart`] shows whether the core is running.
 
-#![allow(clippy::disallowed_methods, reason = "what the heart takes is measured")]
+#![allow(clippy::disallowed_methods, reason = "what the core takes is measured")]
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use qssl_modem_emulator::PortName;
 use crate::world::{FarEnd, World};
 
 thread_local! {
-    static IN_HEART: Cell<bool> = const { Cell::new(false) };
+    static IN_CORE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether this thread is inside the core.
 pub fn in_heart() -> bool {
-    IN_HEART.get()
+    IN_CORE.get()
 }
 
 /// Core and modem, with clients that always read.
@@ -99,12 +99,12 @@ impl Rig {
         let now = self.now;
         let id = self.clients.remove(0);
         let opened = self.world.opened;
-        self.heart(|relay| {
+        self.timed(|relay| {
             relay.handle(Input::Client(id, ClientInput::Finished), now);
             relay.handle(Input::Client(id, ClientInput::Gone), now);
         });
         let tunnel = self.relay.tunnels()[0].clone();
-        let id = self.heart(|relay| relay.client_accepted(&tunnel, String::new(), now));
+        let id = self.timed(|relay| relay.client_accepted(&tunnel, String::new(), now));
         self.clients.push(id);
         while self.world.opened == opened {
             self.step(&mut 0);
@@ -117,23 +117,23 @@ impl Rig {
     fn step(&mut self, to_send: &mut u64) -> bool {
         let mut moved = false;
         let now = self.now;
-        while let Some(action) = self.heart(Relay::poll_action) {
+        while let Some(action) = self.timed(Relay::poll_action) {
             moved = true;
             match action {
                 Action::Modem(modem::Action::OpenPort(port)) => {
                     let facts = PortFacts { at_port: Some("usbmodem"), ..PortFacts::default() };
-                    self.heart(|relay| relay.handle(Input::Port(port, PortInput::Opened(facts)), now));
+                    self.timed(|relay| relay.handle(Input::Port(port, PortInput::Opened(facts)), now));
                 }
                 Action::Modem(modem::Action::TellTime) => {
-                    self.heart(|relay| relay.handle(Input::HostClock(HOST_CLOCK), now));
+                    self.timed(|relay| relay.handle(Input::HostClock(HOST_CLOCK), now));
                 }
                 Action::Modem(modem::Action::AskQueue(port)) => {
-                    self.heart(|relay| relay.handle(Input::Port(port, PortInput::Queue(0)), now));
+                    self.timed(|relay| relay.handle(Input::Port(port, PortInput::Queue(0)), now));
                 }
                 Action::AskClient(client) => {
-                    self.heart(|relay| relay.handle(Input::Client(client, ClientInput::Queue(0)), now))
+                    self.timed(|relay| relay.handle(Input::Client(client, ClientInput::Queue(0)), now))
                 }
-                Action::Stop(status) => panic!("the heart stopped: {status}"),
+                Action::Stop(status) => panic!("the core stopped: {status}"),
                 _ => {}
             }
         }
@@ -141,7 +141,7 @@ impl Rig {
         if !output.is_empty() {
             let count = output.len().min(self.modem.wants_bytes(0));
             self.modem.received(0, &output[..count], now, &mut self.world);
-            self.heart(|relay| relay.port_written(0, count, now));
+            self.timed(|relay| relay.port_written(0, count, now));
             moved |= count > 0;
         }
         let output = self.modem.output(0);
@@ -150,7 +150,7 @@ impl Rig {
             let mut buffer = std::mem::take(&mut self.buffer);
             buffer[..count].copy_from_slice(&output[..count]);
             self.modem.written(0, count, now);
-            self.heart(|relay| relay.port_received(0, &buffer[..count], now));
+            self.timed(|relay| relay.port_received(0, &buffer[..count], now));
             self.buffer = buffer;
             moved = true;
         }
@@ -159,14 +159,14 @@ impl Rig {
             let count = self.relay.client_output(id).len();
             if count > 0 {
                 self.received += count as u64;
-                self.heart(|relay| relay.client_written(id, count, now));
+                self.timed(|relay| relay.client_written(id, count, now));
                 moved = true;
             }
             let count = self.relay.wants_client_bytes(id).min(*to_send as usize).min(CLIENT_BYTES);
             if count > 0 {
                 *to_send -= count as u64;
                 let buffer = std::mem::take(&mut self.buffer);
-                self.heart(|relay| relay.client_received(id, &buffer[..count], now));
+                self.timed(|relay| relay.client_received(id, &buffer[..count], now));
                 self.buffer = buffer;
                 moved = true;
             }
@@ -178,17 +178,17 @@ impl Rig {
                 self.modem.deadline_passed(now, &mut self.world);
             }
             if self.relay.next_deadline().is_some_and(|at| at <= now) {
-                self.heart(|relay| relay.handle(Input::Deadline, now));
+                self.timed(|relay| relay.handle(Input::Deadline, now));
             }
         }
         moved
     }
 
-    fn heart<T>(&mut self, act: impl FnOnce(&mut Relay) -> T) -> T {
+    fn timed<T>(&mut self, act: impl FnOnce(&mut Relay) -> T) -> T {
         let begin = Instant::now();
-        IN_HEART.set(true);
+        IN_CORE.set(true);
         let result = act(&mut self.relay);
-        IN_HEART.set(false);
+        IN_CORE.set(false);
         self.spent += begin.elapsed();
         result
     }

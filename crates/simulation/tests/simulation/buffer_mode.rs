@@ -83,7 +83,7 @@ fn a_length_in_the_recv_urc_only_announces() {
     for length in [1, 700, 16_384, 99_999] {
         let mut hand = ByHand::new(&[Mode::Buffer], 1, true, |_| {});
         hand.run_until_ready();
-        let client = hand.connect(0).expect("the heart takes clients");
+        let client = hand.connect(0).expect("the core takes clients");
         hand.run_for(seconds(1));
         hand.ports[0].waiting[0].extend(b"answer");
         hand.says(0, format!("\r\n+QSSLURC: \"recv\",0,{length}\r\n").as_bytes());

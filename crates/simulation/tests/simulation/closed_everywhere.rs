@@ -28,7 +28,7 @@ fn exchange(mode: Mode, closes_before: usize, piece_bytes: usize, leaves: bool) 
     hand.piece_bytes = piece_bytes;
     hand.ports[0].messages = 0;
     hand.ports[0].closes_before = Some((closes_before, 0));
-    let client = hand.connect(0).expect("the heart takes clients");
+    let client = hand.connect(0).expect("the core takes clients");
     let sent: Vec<u8> = (0..UP_BYTES).map(|index| (index % 251) as u8).collect();
     let mut up = hand.send(client, &sent);
     let mut said = Vec::new();
@@ -83,7 +83,7 @@ fn exchange(mode: Mode, closes_before: usize, piece_bytes: usize, leaves: bool) 
     // The socket is free again, and the next client gets no bytes of the old one.
     hand.ports[0].closes_before = None;
     let opens = hand.ports[0].opened.len();
-    let next = hand.connect(0).expect("the heart takes clients");
+    let next = hand.connect(0).expect("the core takes clients");
     hand.run_until(&format!("the next one is served: {name}"), seconds(60), |hand| {
         hand.ports[0].opened.len() > opens
     });

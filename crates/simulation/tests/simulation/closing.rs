@@ -145,7 +145,7 @@ fn a_module_that_closes_nothing_and_shows_no_states_is_rebooted() {
 fn is_answered(hand: &mut ByHand, turn: usize, what: &str) {
     let tunnel = turn % 2;
     let opens = hand.ports[0].opened.len();
-    let client = hand.connect(tunnel).expect("the heart takes clients");
+    let client = hand.connect(tunnel).expect("the core takes clients");
     hand.run_until("its socket opens", seconds(60), |hand| hand.ports[0].opened.len() > opens);
     let socket = hand.ports[0].opened[opens].0;
     hand.run_for(seconds(1));

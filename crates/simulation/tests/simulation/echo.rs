@@ -105,7 +105,7 @@ fn an_echo_straight_after_pushed_payload_is_no_lost_byte() {
     // As seen in the field: AT+QSSLSEND comes back after pushed payload, without a line end between them.
     let mut hand = ByHand::new(&[Mode::Push], 1, true, |_| {});
     hand.run_until_ready();
-    let client = hand.connect(0).expect("the heart takes clients");
+    let client = hand.connect(0).expect("the core takes clients");
     hand.run_for(seconds(1));
     hand.says(0, b"\r\n+QSSLURC: \"recv\",0,4\r\n");
     let prompt = b"dataAT+QSSLSEND=0,5\r\r\n> ".to_vec();

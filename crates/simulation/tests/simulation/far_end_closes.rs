@@ -197,7 +197,7 @@ fn a_module_whose_state_lags_behind_its_closed_gives_an_end() {
     for mode in MODES {
         let mut hand = ByHand::new(&[mode], 1, true, |_| {});
         hand.run_until_ready();
-        let client = hand.connect(0).expect("the heart takes clients");
+        let client = hand.connect(0).expect("the core takes clients");
         hand.run_for(seconds(1));
         hand.ports[0].instead = answered_alike("AT+QSSLSTATE=0", &state_line(443, 2), 3);
         hand.far_end_closes(0, 0);
@@ -214,7 +214,7 @@ fn without_a_witness_the_end_is_a_reset() {
         for answer in [b"\r\nERROR\r\n".to_vec(), somebody_else.clone(), opening.clone()] {
             let mut hand = ByHand::new(&[mode], 1, true, |_| {});
             hand.run_until_ready();
-            let client = hand.connect(0).expect("the heart takes clients");
+            let client = hand.connect(0).expect("the core takes clients");
             hand.run_for(seconds(1));
             hand.ports[0].instead = answered_alike("AT+QSSLSTATE=0", &answer, 1);
             hand.far_end_closes(0, 0);
@@ -237,7 +237,7 @@ fn where_texts_of_others_are_shown_an_ok_alone_confirms_no_end() {
                 hand.says(0, b"\r\n+QMTRECV: 0,0,\"alerts\",\"plain\"\r\n");
                 hand.run_for(seconds(1));
             }
-            let client = hand.connect(0).expect("the heart takes clients");
+            let client = hand.connect(0).expect("the core takes clients");
             hand.set_dcd(0, mode == Mode::Transparent);
             hand.run_for(seconds(1));
             hand.ports[0].instead = answered_alike("AT+QSSLSTATE=0", b"\r\nOK\r\n", 1);
@@ -260,7 +260,7 @@ fn a_line_that_cannot_be_read_confirms_no_end() {
         for altered in ["443,0,?,1,0,1,\"uart1\",0", "44?,0,4,1,0,1,\"uart1\",0", "443,0,260", "443"] {
             let mut hand = ByHand::new(&[mode], 1, true, |_| {});
             hand.run_until_ready();
-            let client = hand.connect(0).expect("the heart takes clients");
+            let client = hand.connect(0).expect("the core takes clients");
             hand.run_for(seconds(1));
             let answer = format!("\r\n+QSSLSTATE: 0,\"SSLClient\",\"192.0.2.2\",{altered}\r\n\r\nOK\r\n");
             hand.ports[0].instead = answered_alike("AT+QSSLSTATE=0", answer.as_bytes(), 1);
@@ -275,7 +275,7 @@ fn a_line_that_cannot_be_read_confirms_no_end() {
 fn a_witness_that_is_silent_at_first_is_asked_again() {
     let mut hand = ByHand::new(&[Mode::Push], 1, true, |_| {});
     hand.run_until_ready();
-    let client = hand.connect(0).expect("the heart takes clients");
+    let client = hand.connect(0).expect("the core takes clients");
     hand.run_for(seconds(1));
     hand.ports[0].instead = answered_alike("AT+QSSLSTATE=0", b"", 1);
     hand.far_end_closes(0, 0);
@@ -352,7 +352,7 @@ fn a_refused_send_whose_closed_never_comes_is_a_reset() {
     for mode in MODES {
         let mut hand = ByHand::new(&[mode], 1, true, |_| {});
         hand.run_until_ready();
-        let client = hand.connect(0).expect("the heart takes clients");
+        let client = hand.connect(0).expect("the core takes clients");
         hand.run_for(seconds(1));
         hand.ports[0].closed[0] = true;
         hand.send(client, b"too late");
@@ -366,7 +366,7 @@ fn a_send_that_a_connected_module_refuses_breaks_the_stream_and_is_not_repeated(
     for mode in MODES {
         let mut hand = ByHand::new(&[mode], 1, true, |_| {});
         hand.run_until_ready();
-        let client = hand.connect(0).expect("the heart takes clients");
+        let client = hand.connect(0).expect("the core takes clients");
         hand.run_for(seconds(1));
         hand.ports[0].instead = answered_alike("AT+QSSLSEND=0", b"\r\nERROR\r\n", 1);
         hand.send(client, b"refused");
@@ -394,7 +394,7 @@ fn the_end_of_a_stream_needs_the_same_witness() {
     for (state, outcome) in [(4, Outcome::Eof), (2, Outcome::Reset)] {
         let mut hand = ByHand::new(&[Mode::Transparent], 1, true, |_| {});
         hand.run_until_ready();
-        let client = hand.connect(0).expect("the heart takes clients");
+        let client = hand.connect(0).expect("the core takes clients");
         hand.set_dcd(0, true);
         hand.run_for(seconds(1));
         hand.ports[0].instead = answered_alike("AT+QSSLSTATE=0", &state_line(443, state), 10);

@@ -20,7 +20,7 @@ fn ready() -> ByHand {
 /// Connects a client to a tunnel, and returns it and its socket.
 fn connect(hand: &mut ByHand, tunnel: usize) -> (usize, usize) {
     let opens = hand.ports[0].opened.len();
-    let client = hand.connect(tunnel).expect("the heart takes clients");
+    let client = hand.connect(tunnel).expect("the core takes clients");
     hand.run_until("the socket opens", seconds(60), |hand| hand.ports[0].opened.len() > opens);
     hand.run_for(seconds(1));
     (client, hand.ports[0].opened[opens].0)
@@ -28,7 +28,7 @@ fn connect(hand: &mut ByHand, tunnel: usize) -> (usize, usize) {
 
 /// The modem works again: two clients exchange bytes and see an end.
 fn serves(hand: &mut ByHand, after: &str) {
-    hand.run_until("the heart is up again", seconds(300), |hand| hand.relay.modem().is_up());
+    hand.run_until("the core is up again", seconds(300), |hand| hand.relay.modem().is_up());
     hand.run_for(seconds(30));
     for tunnel in [0, 1] {
         let (client, socket) = connect(hand, tunnel);
@@ -435,7 +435,7 @@ fn a_modem_that_answers_every_at_with_an_error_is_asked_more_and_more_rarely() {
         assert!(minutes[0] <= 15 && minutes[5..].iter().all(|minute| *minute <= 4), "{minutes:?}");
         assert!(minutes[5..].windows(2).all(|pair| pair[0] + pair[1] > 0), "it is not given up: {minutes:?}");
         hand.ports[0].refuses.clear();
-        hand.run_until("the heart is up again", seconds(60), |hand| hand.relay.modem().is_up());
+        hand.run_until("the core is up again", seconds(60), |hand| hand.relay.modem().is_up());
         serves(&mut hand, "errors to every AT");
     }
 }
@@ -574,7 +574,7 @@ fn a_stream_that_is_nothing_but_the_words_of_its_end() {
         for pause in [Duration::ZERO, Duration::from_millis(400)] {
             let mut hand = ByHand::new(&[Mode::Transparent], 1, true, |_| {});
             hand.run_until_ready();
-            let client = hand.connect(0).expect("the heart takes clients");
+            let client = hand.connect(0).expect("the core takes clients");
             hand.run_for(seconds(2));
             let mut said = String::new();
             for _ in 0..500 {
@@ -591,7 +591,7 @@ fn a_stream_that_is_nothing_but_the_words_of_its_end() {
             assert!(said.as_bytes().starts_with(received), "{words:?} with {pause:?} between");
 
             // A new stream gets its own bytes and nothing else.
-            hand.run_until("the heart is up", seconds(300), |hand| hand.relay.modem().is_up());
+            hand.run_until("the core is up", seconds(300), |hand| hand.relay.modem().is_up());
             hand.run_for(seconds(30));
             let (client, socket) = connect(&mut hand, 0);
             hand.send(client, b"question");

@@ -44,7 +44,7 @@ fn what_is_announced_without_a_length_is_read() {
     for closes_at_once in [false, true] {
         let mut hand = ByHand::new(&[Mode::Push], 1, true, |_| {});
         hand.run_until_ready();
-        let client = hand.connect(0).expect("the heart takes clients");
+        let client = hand.connect(0).expect("the core takes clients");
         hand.run_for(seconds(1));
         hand.says(0, b"\r\n+QSSLURC: \"recv\",0,6\r\npushed");
         hand.ports[0].waiting[0].extend(b", and read");

@@ -1,4 +1,0 @@
-//! The core and a modem that sends anything: see `qssl_simulation::fuzz::heart`.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::heart(data));
