@@ -20,7 +20,7 @@ thread_local! {
 // of the thread have no destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if in_memory::in_heart() {
+        if in_memory::in_core() {
             ALLOCATIONS.set(ALLOCATIONS.get() + 1);
             BYTES.set(BYTES.get() + layout.size() as i64);
         }
@@ -29,7 +29,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        if in_memory::in_heart() {
+        if in_memory::in_core() {
             BYTES.set(BYTES.get() - layout.size() as i64);
         }
         // SAFETY: the caller's promises are passed on as they are.
@@ -48,7 +48,7 @@ fn allocations(act: impl FnOnce()) -> u64 {
 }
 
 #[test]
-fn no_message_allocates_on_its_way_through_the_heart() {
+fn no_message_allocates_on_its_way_through_the_core() {
     for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
         for far_end in [FarEnd::Sink, FarEnd::Source] {
             let clients = if mode == Mode::Transparent { 1 } else { 12 };

@@ -241,7 +241,7 @@ fn rote(command: &str) -> String {
 }
 
 /// Plays a transcript against the core; the modem's bytes are cut at these offsets.
-fn play_against_the_heart(name: &str, mode: Mode, cuts: &[usize]) {
+fn play_against_the_core(name: &str, mode: Mode, cuts: &[usize]) {
     let transcript = transcript(name);
     let mut host = Host::new(mode);
     let mut said = host.says();
@@ -291,17 +291,17 @@ fn play_against_the_heart(name: &str, mode: Mode, cuts: &[usize]) {
 }
 
 #[test]
-fn the_heart_says_what_the_host_says() {
+fn the_core_sends_what_the_host_sends() {
     for (name, mode) in [
         ("manual-push.txt", Mode::Push),
         ("manual-buffer.txt", Mode::Buffer),
         ("manual-transparent.txt", Mode::Transparent),
     ] {
-        play_against_the_heart(name, mode, &[]);
+        play_against_the_core(name, mode, &[]);
         let length = modem_bytes(&transcript(name));
-        play_against_the_heart(name, mode, &(0..length).collect::<Vec<_>>());
+        play_against_the_core(name, mode, &(0..length).collect::<Vec<_>>());
         for cut in 1..length {
-            play_against_the_heart(name, mode, &[cut]);
+            play_against_the_core(name, mode, &[cut]);
         }
     }
 }

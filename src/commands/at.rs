@@ -20,8 +20,8 @@ use qssl_core::modem::Failure;
 ///
 /// # Errors
 /// The options are wrong, or the modem or the daemon does not answer.
-pub fn run(args: &AtArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
-    let checked = config::from_modem(&args.modem, &args.logging, around)?;
+pub fn run(args: &AtArgs, environment: &Environment) -> anyhow::Result<ExitStatus> {
+    let checked = config::from_modem(&args.modem, &args.logging, environment)?;
     start_logging(checked.verbosity);
     if let Err(why) = policy::check_line(&args.command) {
         return Err(Failure::new(Kind::Usage, format!("the command {why}")).into());

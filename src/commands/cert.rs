@@ -29,20 +29,21 @@ use qssl_core::modem::{CommandOutcome, Failure, Profile, UserAnswer};
 ///
 /// # Errors
 /// A [`Failure`] with its exit status, or what is wrong with the options or a file.
-pub fn run(args: &CertArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
-    let Checked { configuration, verbosity, .. } = config::from_modem(&args.modem, &args.logging, around)?;
+pub fn run(args: &CertArgs, environment: &Environment) -> anyhow::Result<ExitStatus> {
+    let Checked { configuration, verbosity, .. } =
+        config::from_modem(&args.modem, &args.logging, environment)?;
     if verbosity > Verbosity::Normal {
         logging::start(verbosity);
     }
     check_arguments(args)?;
     let mut out = io::stdout().lock();
     if let (CertAction::Check, Some(file)) = (args.action, &args.file) {
-        let judgements = judge_file(Path::new(file), args.key.as_deref(), around.unix_seconds)?;
+        let judgements = judge_file(Path::new(file), args.key.as_deref(), environment.unix_seconds)?;
         return Ok(show(&mut out, &judgements, args.json)?);
     }
     // Checked before a port is opened.
     let wanted = match (args.action, &args.file) {
-        (CertAction::Put, Some(file)) => Some(file_to_put(Path::new(file), around.unix_seconds)?),
+        (CertAction::Put, Some(file)) => Some(file_to_put(Path::new(file), environment.unix_seconds)?),
         _ => None,
     };
     let access = Access::new(args.control.as_deref(), &args.modem);
@@ -58,7 +59,7 @@ pub fn run(args: &CertArgs, around: &Environment) -> anyhow::Result<ExitStatus> 
         }
         (CertAction::List, _) => {
             let mut listing = store.list()?;
-            let known = known_files(&mut store.conversation, args, around)?;
+            let known = known_files(&mut store.conversation, args, environment)?;
             listing.find_owners(&known, &store.used_in_modem()?);
             listing.show(&mut out, args.json)?;
         }
@@ -77,7 +78,7 @@ pub fn run(args: &CertArgs, around: &Environment) -> anyhow::Result<ExitStatus> 
         (CertAction::Prune, _) => {
             let mut kept: Vec<String> = store.used_in_modem()?.into_iter().map(|used| used.name).collect();
             kept.extend(
-                known_files(&mut store.conversation, args, around)?.into_iter().map(|file| file.name),
+                known_files(&mut store.conversation, args, environment)?.into_iter().map(|file| file.name),
             );
             let removed = store.prune(&kept)?;
             for name in &removed {
@@ -88,7 +89,7 @@ pub fn run(args: &CertArgs, around: &Environment) -> anyhow::Result<ExitStatus> 
             }
         }
         (CertAction::Check, _) => {
-            let judgements = store.judge(around.unix_seconds)?;
+            let judgements = store.judge(environment.unix_seconds)?;
             return Ok(show(&mut out, &judgements, args.json)?);
         }
     }
@@ -484,10 +485,10 @@ fn file_to_put(path: &Path, unix_seconds: i64) -> anyhow::Result<File> {
 fn known_files(
     conversation: &mut Conversation,
     args: &CertArgs,
-    around: &Environment,
+    environment: &Environment,
 ) -> anyhow::Result<Vec<StoredFile>> {
     let mut known = conversation.stored_files()?;
-    for file in StoredFile::of_tunnels(&configured_tunnels(args.config.as_deref(), around)?) {
+    for file in StoredFile::of_tunnels(&configured_tunnels(args.config.as_deref(), environment)?) {
         if !known.contains(&file) {
             known.push(file);
         }
@@ -496,7 +497,7 @@ fn known_files(
 }
 
 /// The tunnels of a configuration file; none if no file is named and the default one does not exist.
-fn configured_tunnels(path: Option<&Path>, around: &Environment) -> anyhow::Result<Vec<Tunnel>> {
+fn configured_tunnels(path: Option<&Path>, environment: &Environment) -> anyhow::Result<Vec<Tunnel>> {
     if path.is_none() && !Path::new(config::DEFAULT_PATH).exists() {
         return Ok(Vec::new());
     }
@@ -507,7 +508,7 @@ fn configured_tunnels(path: Option<&Path>, around: &Environment) -> anyhow::Resu
         process: Default::default(),
         logging: Default::default(),
     };
-    Ok(config::from_run(&args, around)?.configuration.tunnels)
+    Ok(config::from_run(&args, environment)?.configuration.tunnels)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -33,7 +33,7 @@ use crate::terminal;
 ///
 /// # Errors
 /// The transfer was not complete and correct.
-pub fn run(args: &DemoArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
+pub fn run(args: &DemoArgs, environment: &Environment) -> anyhow::Result<ExitStatus> {
     logging::start(match (args.logging.quiet, args.logging.verbose) {
         (true, _) | (_, 0) => Verbosity::Quiet,
         (_, 1) => Verbosity::Commands,
@@ -41,7 +41,7 @@ pub fn run(args: &DemoArgs, around: &Environment) -> anyhow::Result<ExitStatus> 
     });
     let (server, authority) = start_server().context("cannot start the TLS server")?;
     let address = free_address().context("no free port on 127.0.0.1")?;
-    let tunnel = Tunnel::start(configuration(address, server.address(), authority, around)?)?;
+    let tunnel = Tunnel::start(configuration(address, server.address(), authority, environment)?)?;
     say(&format!(
         "client ──► qssl-tunnel, {address} ──► emulated modem ══ TLS ══► {HOST}, {}",
         server.address()
@@ -152,7 +152,7 @@ fn configuration(
     address: SocketAddr,
     server: SocketAddr,
     authority: Vec<u8>,
-    around: &Environment,
+    environment: &Environment,
 ) -> anyhow::Result<Configuration> {
     let text = format!(
         "[modem]\n\
@@ -173,7 +173,7 @@ fn configuration(
         process: ProcessOptions::default(),
         logging: LoggingOptions::default(),
     };
-    let Checked { mut configuration, .. } = config::from_text("demo", &text, &args, around)?;
+    let Checked { mut configuration, .. } = config::from_text("demo", &text, &args, environment)?;
     let pem = Pem { source: "the demo's certificate authority".to_owned(), bytes: authority };
     // `insecure` only stood in for an authority that is in no file. From here on, the server is authenticated.
     configuration.tunnels[0].settings.tls.authentication = Authentication::Authorities(vec![pem]);

@@ -23,17 +23,17 @@ use crate::daemon::logging;
 /// # Errors
 /// The command cannot be done. The error contains its exit status, unless it is a plain failure.
 pub fn run(command: Command) -> anyhow::Result<ExitStatus> {
-    let around = environment();
+    let environment = environment();
     match command {
-        Command::Listen(args) => tunnel::listen(&args, &around),
-        Command::Connect(args) => tunnel::connect(&args, &around),
-        Command::Run(args) => tunnel::run(*args, &around),
-        Command::Status(args) => status::run(&args, &around),
-        Command::At(args) => at::run(&args, &around),
-        Command::Cert(args) => cert::run(&args, &around),
-        Command::Doctor(args) => doctor::run(&args, &around),
+        Command::Listen(args) => tunnel::listen(&args, &environment),
+        Command::Connect(args) => tunnel::connect(&args, &environment),
+        Command::Run(args) => tunnel::run(*args, &environment),
+        Command::Status(args) => status::run(&args, &environment),
+        Command::At(args) => at::run(&args, &environment),
+        Command::Cert(args) => cert::run(&args, &environment),
+        Command::Doctor(args) => doctor::run(&args, &environment),
         #[cfg(feature = "emulator")]
-        Command::Demo(args) => demo::run(&args, &around),
+        Command::Demo(args) => demo::run(&args, &environment),
         #[cfg(not(feature = "emulator"))]
         Command::Demo(_) => {
             let message =

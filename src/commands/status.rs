@@ -24,8 +24,8 @@ use qssl_core::modem::{Failure, Profile};
 /// # Errors
 /// The options are wrong, or neither a daemon nor a modem answers.
 #[allow(clippy::disallowed_methods, reason = "an edge: it lets time pass between two looks, and measures it")]
-pub fn run(args: &StatusArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
-    let checked = config::from_modem(&args.modem, &args.logging, around)?;
+pub fn run(args: &StatusArgs, environment: &Environment) -> anyhow::Result<ExitStatus> {
+    let checked = config::from_modem(&args.modem, &args.logging, environment)?;
     start_logging(checked.verbosity);
     let access = Access::new(args.control.as_deref(), &args.modem);
     let Some((mut client, _)) = access.daemon()? else {
@@ -40,7 +40,7 @@ pub fn run(args: &StatusArgs, around: &Environment) -> anyhow::Result<ExitStatus
         return Ok(ExitStatus::Done);
     };
     if args.dump_recorder.is_some() || args.record_payload.is_some() {
-        dump(&mut client, args.dump_recorder.as_deref(), args.record_payload)?;
+        capture(&mut client, args.dump_recorder.as_deref(), args.record_payload)?;
         return Ok(ExitStatus::Done);
     }
     if let Some(number) = args.kill {
@@ -82,7 +82,7 @@ fn show(args: &StatusArgs, status: &Status, before: Option<(&Status, Duration)>)
 }
 
 /// Fetches the flight recorder. Further ports are written to files with `.1`, `.2` and so on after the name.
-fn dump(client: &mut Client, file: Option<&Path>, payload: Option<bool>) -> anyhow::Result<()> {
+fn capture(client: &mut Client, file: Option<&Path>, payload: Option<bool>) -> anyhow::Result<()> {
     let ports = match client.ask(&Request::Transcript { payload }, REPLY_LIMIT)? {
         Reply::Transcript { ports } => ports,
         other => anyhow::bail!("the daemon answered something else than was asked: {other:?}"),

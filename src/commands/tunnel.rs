@@ -13,8 +13,8 @@ use crate::event_loop::{self, DaemonOptions};
 ///
 /// # Errors
 /// The options are wrong, or the event loop cannot be set up.
-pub fn listen(args: &ListenArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
-    serve(config::from_listen(args, around)?, DaemonOptions::default())
+pub fn listen(args: &ListenArgs, environment: &Environment) -> anyhow::Result<ExitStatus> {
+    serve(config::from_listen(args, environment)?, DaemonOptions::default())
 }
 
 /// Connects standard input and output to the server, through the tunnel of a running daemon or directly through a
@@ -22,8 +22,8 @@ pub fn listen(args: &ListenArgs, around: &Environment) -> anyhow::Result<ExitSta
 ///
 /// # Errors
 /// The options are wrong, or the connection cannot be made or was cut.
-pub fn connect(args: &ConnectArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
-    let checked = config::from_connect(args, around)?;
+pub fn connect(args: &ConnectArgs, environment: &Environment) -> anyhow::Result<ExitStatus> {
+    let checked = config::from_connect(args, environment)?;
     match connect::through_daemon(args, checked.verbosity)? {
         Some(status) => Ok(status),
         None => serve(checked, DaemonOptions::default()),
@@ -34,8 +34,8 @@ pub fn connect(args: &ConnectArgs, around: &Environment) -> anyhow::Result<ExitS
 ///
 /// # Errors
 /// The options or the file are wrong, or the event loop cannot be set up.
-pub fn run(args: RunArgs, around: &Environment) -> anyhow::Result<ExitStatus> {
-    let checked = config::from_run(&args, around)?;
+pub fn run(args: RunArgs, environment: &Environment) -> anyhow::Result<ExitStatus> {
+    let checked = config::from_run(&args, environment)?;
     if args.check {
         if !args.logging.quiet {
             print!("{}", checked.configuration.render());

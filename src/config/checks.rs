@@ -27,8 +27,8 @@ use crate::config::trust::{Certificate, PrivateKey, TrustStore, Validity};
 ///
 /// # Errors
 /// One line that names the option.
-pub fn from_listen(args: &ListenArgs, around: &Environment) -> Result<Checked, ConfigError> {
-    of_command_line(&args.logging, around, |checks| {
+pub fn from_listen(args: &ListenArgs, environment: &Environment) -> Result<Checked, ConfigError> {
+    of_command_line(&args.logging, environment, |checks| {
         no_collisions(&args.listen, &[])?;
         let settings = settings::Tunnel {
             name: tunnel_name(&args.listen),
@@ -47,8 +47,8 @@ pub fn from_listen(args: &ListenArgs, around: &Environment) -> Result<Checked, C
 ///
 /// # Errors
 /// One line that names the option.
-pub fn from_connect(args: &ConnectArgs, around: &Environment) -> Result<Checked, ConfigError> {
-    of_command_line(&args.logging, around, |checks| {
+pub fn from_connect(args: &ConnectArgs, environment: &Environment) -> Result<Checked, ConfigError> {
+    of_command_line(&args.logging, environment, |checks| {
         let limits = checks.limits(&args.stream, &ClientOptions::default())?;
         let settings = settings::Tunnel {
             name: tunnel_name(&[Listen::Stdio]),
@@ -68,9 +68,9 @@ pub fn from_connect(args: &ConnectArgs, around: &Environment) -> Result<Checked,
 ///
 /// # Errors
 /// One line that names the option.
-pub fn from_doctor(args: &DoctorArgs, around: &Environment) -> Result<Checked, ConfigError> {
+pub fn from_doctor(args: &DoctorArgs, environment: &Environment) -> Result<Checked, ConfigError> {
     let stream = StreamOptions { connect_timeout: args.connect_timeout, ..StreamOptions::default() };
-    of_command_line(&args.logging, around, |checks| {
+    of_command_line(&args.logging, environment, |checks| {
         let tunnel = |to: &Target| {
             let settings = settings::Tunnel {
                 name: to.to_string(),
@@ -94,9 +94,9 @@ pub fn from_doctor(args: &DoctorArgs, around: &Environment) -> Result<Checked, C
 pub fn from_modem(
     modem: &ModemOptions,
     logging: &LoggingOptions,
-    around: &Environment,
+    environment: &Environment,
 ) -> Result<Checked, ConfigError> {
-    of_command_line(logging, around, |checks| {
+    of_command_line(logging, environment, |checks| {
         checks.configuration(modem, Wait::Not, Vec::new(), Process::default())
     })
 }
@@ -104,10 +104,10 @@ pub fn from_modem(
 /// The configuration from a command line. `make` reads all options except those about logging.
 fn of_command_line(
     logging: &LoggingOptions,
-    around: &Environment,
+    environment: &Environment,
     make: impl FnOnce(&mut Checks<'_>) -> Result<Configuration, Complaint>,
 ) -> Result<Checked, ConfigError> {
-    let mut checks = Checks::new(around, Style::CommandLine);
+    let mut checks = Checks::new(environment, Style::CommandLine);
     let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
     let verbosity = checks.verbosity(logging).map_err(Complaint::on_command_line)?;
     Ok(Checked { configuration, verbosity, warnings: checks.warnings })
@@ -133,13 +133,13 @@ const ANSWER_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(
 ///
 /// # Errors
 /// One line that names the file and the position in it, or the option.
-pub fn from_run(args: &RunArgs, around: &Environment) -> Result<Checked, ConfigError> {
+pub fn from_run(args: &RunArgs, environment: &Environment) -> Result<Checked, ConfigError> {
     let path = args.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
     let name = path.display().to_string();
     let bytes = secret::read_limited(path, LARGEST_CONFIG_BYTES)
         .map_err(|why| ConfigError(format!("{name}: {why}")))?;
     let text = String::from_utf8(bytes).map_err(|_| ConfigError(format!("{name}: not text in UTF-8")))?;
-    from_text(&name, &text, args, around)
+    from_text(&name, &text, args, environment)
 }
 
 /// The configuration from `text`, the content of the file called `name`. The options in `args` for modem,
@@ -151,10 +151,10 @@ pub fn from_text(
     name: &str,
     text: &str,
     args: &RunArgs,
-    around: &Environment,
+    environment: &Environment,
 ) -> Result<Checked, ConfigError> {
     let file = file::parse(name, text)?;
-    let mut checks = Checks::new(around, Style::File);
+    let mut checks = Checks::new(environment, Style::File);
     let configure =
         |options: &_| checks.configuration(options, Wait::Forever, Vec::new(), Process::default());
     let modem = modem_over(&args.modem, &file.modem.options);
@@ -203,10 +203,10 @@ impl Complaint {
     /// The error about a section of the file. An option that is not in the section came from the command line or
     /// the environment, or is missing.
     fn at<A>(self, section: &Section<A>) -> ConfigError {
-        match section.place_of(self.option) {
-            Some(place) => ConfigError(format!("{place}: {}: {}", self.option, self.reason)),
+        match section.location_of(self.option) {
+            Some(location) => ConfigError(format!("{location}: {}: {}", self.option, self.reason)),
             None if section.allows_overrides => self.on_command_line(),
-            None => ConfigError(format!("{}: {}: {}", section.place, self.option, self.reason)),
+            None => ConfigError(format!("{}: {}: {}", section.location, self.option, self.reason)),
         }
     }
 }
@@ -219,7 +219,7 @@ enum Style {
 }
 
 struct Checks<'a> {
-    around: &'a Environment,
+    environment: &'a Environment,
     style: Style,
     warnings: Vec<String>,
     /// Read at most once, and only if it is needed.
@@ -227,8 +227,8 @@ struct Checks<'a> {
 }
 
 impl<'a> Checks<'a> {
-    fn new(around: &'a Environment, style: Style) -> Self {
-        Checks { around, style, warnings: Vec::new(), store: None }
+    fn new(environment: &'a Environment, style: Style) -> Self {
+        Checks { environment, style, warnings: Vec::new(), store: None }
     }
 
     /// The name of an option as the user writes it.
@@ -517,7 +517,7 @@ impl<'a> Checks<'a> {
     fn store(&mut self) -> Result<&TrustStore, Complaint> {
         let store = match self.store.take() {
             Some(store) => store,
-            None => TrustStore::read(self.around.ssl_cert_file.as_deref())
+            None => TrustStore::read(self.environment.ssl_cert_file.as_deref())
                 .map_err(|error| Complaint::new("ca", error.to_string()))?,
         };
         Ok(self.store.insert(store))
@@ -616,7 +616,7 @@ impl<'a> Checks<'a> {
 
     /// The host's clock, unless it was never set.
     fn clock(&self) -> Option<i64> {
-        Some(self.around.unix_seconds).filter(|now| *now >= START_OF_2024)
+        Some(self.environment.unix_seconds).filter(|now| *now >= START_OF_2024)
     }
 
     fn tunnels(&mut self, file: &FileOptions) -> Result<Vec<Tunnel>, ConfigError> {
@@ -625,7 +625,7 @@ impl<'a> Checks<'a> {
             let tls = self.tls(&section.options, Some(&format!("tls.{name}")));
             profiles.push((name, tls.map_err(|complaint| complaint.at(section))?));
             if !file.tunnels.iter().any(|tunnel| tunnel.options.head.tls.as_ref() == Some(name)) {
-                self.warnings.push(format!("{}: no tunnel uses [tls.{name}]", section.place));
+                self.warnings.push(format!("{}: no tunnel uses [tls.{name}]", section.location));
             }
         }
         let mut tunnels: Vec<Tunnel> = Vec::new();
@@ -656,7 +656,8 @@ impl<'a> Checks<'a> {
         }
         let tls = match &options.head.tls {
             Some(wanted) => {
-                if let Some(key) = file::tls_keys().into_iter().find(|key| section.place_of(key).is_some()) {
+                if let Some(key) = file::tls_keys().into_iter().find(|key| section.location_of(key).is_some())
+                {
                     return Err(Complaint::new(
                         "tls",
                         format!("excludes `{key}` here: put it into [tls.{wanted}]"),
@@ -805,23 +806,23 @@ mod tests {
     }
 
     /// 2100-01-01.
-    fn around() -> Environment {
+    fn environment() -> Environment {
         let store = certificate("store.pem");
         Environment { unix_seconds: 4_102_444_800, ssl_cert_file: Some(store.into()) }
     }
 
-    fn checked_in(around: &Environment, args: &[&str]) -> Result<Checked, String> {
+    fn checked_in(environment: &Environment, args: &[&str]) -> Result<Checked, String> {
         let args = ["qssl-tunnel"].iter().chain(args);
         let checked = match Cli::try_parse_from(args).map_err(|error| crate::cli::one_line(&error))?.command {
-            Command::Listen(args) => from_listen(&args, around),
-            Command::Connect(args) => from_connect(&args, around),
+            Command::Listen(args) => from_listen(&args, environment),
+            Command::Connect(args) => from_connect(&args, environment),
             other => panic!("not a subcommand of these tests: {other:?}"),
         };
         checked.map_err(|error| error.to_string())
     }
 
     fn checked(args: &[&str]) -> Result<Checked, String> {
-        checked_in(&around(), args)
+        checked_in(&environment(), args)
     }
 
     fn listen(args: &[&str]) -> Result<Checked, String> {
@@ -961,7 +962,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_never_set_judges_no_certificate() {
-        let unset = Environment { unix_seconds: 0, ..around() };
+        let unset = Environment { unix_seconds: 0, ..environment() };
         let old = certificate("old.pem");
         let checked = checked_in(&unset, &["listen", "1", "--to", "a:1", "--ca", &old]);
         assert_eq!(checked.expect("a configuration").warnings, Vec::<String>::new());
@@ -969,7 +970,7 @@ mod tests {
 
     #[test]
     fn a_certificate_that_is_about_to_expire_or_is_no_authority_is_warned_about() {
-        let soon = Environment { unix_seconds: 4_733_510_400 - 12 * 24 * 3600, ..around() };
+        let soon = Environment { unix_seconds: 4_733_510_400 - 12 * 24 * 3600, ..environment() };
         let checked =
             checked_in(&soon, &["listen", "1", "--to", "a:1", "--ca", ROOT]).expect("a configuration");
         assert_eq!(checked.warnings, [format!("{ROOT}: Example Root CA expires in 12 days, on 2120-01-01")]);

@@ -39,10 +39,10 @@ pub struct Section<A> {
     /// Its options.
     pub options: A,
     /// `FILE:LINE:COLUMN` of its header.
-    pub place: String,
+    pub location: String,
     /// Whether the command line takes precedence over it.
     pub allows_overrides: bool,
-    places: BTreeMap<String, String>,
+    key_locations: BTreeMap<String, String>,
 }
 
 /// The keys of `[[tunnel]]`.
@@ -93,8 +93,8 @@ pub struct ProcessSection {
 
 impl<A> Section<A> {
     /// `FILE:LINE:COLUMN` of a key, if it is in the section.
-    pub fn place_of(&self, key: &str) -> Option<&str> {
-        self.places.get(key).map(String::as_str)
+    pub fn location_of(&self, key: &str) -> Option<&str> {
+        self.key_locations.get(key).map(String::as_str)
     }
 }
 
@@ -210,7 +210,7 @@ impl Reader<'_> {
         head: &str,
     ) -> Result<Section<A>, ConfigError> {
         let command = command::<A>();
-        let mut places = BTreeMap::new();
+        let mut key_locations = BTreeMap::new();
         let mut all = Vec::new();
         for (key, value) in in_order(table) {
             let name = key.get_ref().as_ref();
@@ -226,14 +226,14 @@ impl Reader<'_> {
                 }
                 all.push(words);
             }
-            places.insert(name.to_owned(), self.place(key.span().start));
+            key_locations.insert(name.to_owned(), self.location(key.span().start));
         }
-        let place = self.place(span.start);
+        let location = self.location(span.start);
         let matches = command.try_get_matches_from(all.iter().filter(|words| !words.is_empty()));
         let options = matches.and_then(|matches| A::from_arg_matches(&matches));
         let options =
-            options.map_err(|error| ConfigError(format!("{place}: {}", crate::cli::one_line(&error))))?;
-        Ok(Section { options, place, allows_overrides: false, places })
+            options.map_err(|error| ConfigError(format!("{location}: {}", crate::cli::one_line(&error))))?;
+        Ok(Section { options, location, allows_overrides: false, key_locations })
     }
 
     /// The value as words for clap, each with its position.
@@ -289,7 +289,7 @@ impl Reader<'_> {
     }
 
     fn unknown_key(&self, key: &str, span: Range<usize>, section: Option<(&str, &[String])>) -> ConfigError {
-        let (place, known) = match section {
+        let (container, known) = match section {
             Some((head, keys)) => (format!(" in {head}"), keys.iter().map(String::as_str).collect()),
             None => (String::new(), vec!["modem", "process", "tls", "tunnel"]),
         };
@@ -299,15 +299,15 @@ impl Reader<'_> {
             (_, Some((home, _))) => format!("it belongs in {home}"),
             _ => format!("one of {}", known.join(", ")),
         };
-        self.error(span, format!("unknown key `{key}`{place}: {hint}"))
+        self.error(span, format!("unknown key `{key}`{container}: {hint}"))
     }
 
     fn error(&self, span: Range<usize>, message: String) -> ConfigError {
-        ConfigError(format!("{}: {message}", self.place(span.start)))
+        ConfigError(format!("{}: {message}", self.location(span.start)))
     }
 
     /// `FILE:LINE:COLUMN`, both counted from 1, columns in characters.
-    fn place(&self, offset: usize) -> String {
+    fn location(&self, offset: usize) -> String {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

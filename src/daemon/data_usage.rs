@@ -1,4 +1,4 @@
-//! The data volume of each tunnel on each day, kept over restarts, and the budget of a calendar month.
+//! The data usage of each tunnel on each day, kept over restarts, and the budget of a calendar month.
 //!
 //! Days and months are in UTC, by the host's clock. The file `volume` in the state directory is text, with one line
 //! per day and tunnel: `2026-11-21 NAME UP DOWN OPENS`, in bytes and TLS handshakes. It is replaced as a whole, so that
@@ -22,7 +22,7 @@ use crate::config::Budget;
 use qssl_core::modem::PLAUSIBLE_UNIX_SECONDS;
 use qssl_core::relay::Moved;
 
-/// Data volumes by day and tunnel.
+/// Data usage by day and tunnel.
 #[derive(Debug)]
 pub struct DataUsage {
     days: BTreeMap<(Date, String), Moved>,
@@ -39,11 +39,11 @@ pub struct DataUsage {
 }
 
 impl DataUsage {
-    /// Reads the volumes from the state directory, if there is one. A file or a line that cannot be read causes a
+    /// Reads the usage from the state directory, if there is one. A file or a line that cannot be read causes a
     /// warning and is left out.
     pub fn open(state_directory: Option<&Path>, budget: Option<Budget>) -> DataUsage {
         let file = state_directory.map(|directory| directory.join(FILE_NAME));
-        let mut volume = DataUsage {
+        let mut usage = DataUsage {
             days: BTreeMap::new(),
             budget,
             file,
@@ -53,14 +53,14 @@ impl DataUsage {
             warned: (0, 0, 0),
             write_failed: false,
         };
-        if let Some(path) = &volume.file {
+        if let Some(path) = &usage.file {
             match read(path) {
-                Ok(text) => volume.days = parse(&text, &path.display().to_string()),
+                Ok(text) => usage.days = parse(&text, &path.display().to_string()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => log::warn!("{} cannot be read, counting from zero: {error}", path.display()),
             }
         }
-        volume
+        usage
     }
 
     /// Changes the budget.
@@ -262,7 +262,7 @@ fn parse(text: &[u8], name: &str) -> BTreeMap<(Date, String), Moved> {
             Some((day, moved)) => {
                 days.insert(day, moved);
             }
-            None => log::warn!("{name}:{}: not a day's volume; left out", index + 1),
+            None => log::warn!("{name}:{}: not a day's usage; left out", index + 1),
         }
         if days.len() > ENTRIES_MAX {
             days.pop_first();
@@ -312,7 +312,7 @@ const ENTRIES_MAX: usize = 30_000;
 
 const FILE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 
-/// The estimated data volume of a TLS handshake.
+/// The estimated data usage of a TLS handshake.
 const HANDSHAKE_BYTES: u64 = 7_000;
 
 /// All that was moved is in the file after this time.
@@ -342,20 +342,20 @@ mod tests {
     }
 
     #[test]
-    fn volumes_are_kept_over_restarts() {
+    fn usage_is_kept_over_restarts() {
         let directory = tempfile::tempdir().unwrap();
-        let mut volume = DataUsage::open(Some(directory.path()), None);
-        assert_eq!(volume.write_at(), None);
+        let mut usage = DataUsage::open(Some(directory.path()), None);
+        assert_eq!(usage.write_at(), None);
         let now = now();
-        volume.add(vec![("web".into(), moved(1, 10, 1)), ("mail".into(), moved(5, 5, 0))], NOON - DAY, now);
-        volume.add(vec![("web".into(), moved(2, 20, 0))], NOON, now + Duration::from_secs(5));
-        volume.add(vec![("web".into(), moved(4, 40, 0))], NOON - 40 * DAY, now);
-        assert_eq!(volume.write_at(), Some(now + WRITE_INTERVAL));
-        volume.write(now);
-        assert_eq!(volume.write_at(), None);
+        usage.add(vec![("web".into(), moved(1, 10, 1)), ("mail".into(), moved(5, 5, 0))], NOON - DAY, now);
+        usage.add(vec![("web".into(), moved(2, 20, 0))], NOON, now + Duration::from_secs(5));
+        usage.add(vec![("web".into(), moved(4, 40, 0))], NOON - 40 * DAY, now);
+        assert_eq!(usage.write_at(), Some(now + WRITE_INTERVAL));
+        usage.write(now);
+        assert_eq!(usage.write_at(), None);
 
         let again = DataUsage::open(Some(directory.path()), None);
-        assert_eq!(again.days, volume.days);
+        assert_eq!(again.days, usage.days);
         assert_eq!(again.of_tunnel("web", NOON), (22, 33));
         assert_eq!(again.of_tunnel("mail", NOON), (0, 10));
         assert_eq!(again.of_tunnel("web", NOON + 10 * DAY), (0, 0), "another month has begun");
@@ -379,91 +379,91 @@ mod tests {
     #[test]
     fn a_budget_counts_payload_and_handshakes_of_the_month() {
         let budget = Budget { bytes: 100_000, stop: true };
-        let mut volume = DataUsage::open(None, Some(budget));
-        volume.add(vec![("web".into(), moved(10_000, 19_999, 10))], NOON, now());
-        assert_eq!(volume.used(NOON), Some((budget, 99_999)));
-        assert!(!volume.is_spent(NOON));
-        volume.add(vec![("mail".into(), moved(1, 0, 0))], NOON + DAY, now());
-        assert!(volume.is_spent(NOON + DAY) && volume.is_spent(NOON));
-        assert!(!volume.is_spent(NOON + 20 * DAY), "another month has begun");
-        volume.set_budget(Some(Budget { stop: false, ..budget }));
-        assert!(!volume.is_spent(NOON), "a warning is all that was asked for");
-        volume.set_budget(None);
-        assert_eq!(volume.used(NOON), None);
+        let mut usage = DataUsage::open(None, Some(budget));
+        usage.add(vec![("web".into(), moved(10_000, 19_999, 10))], NOON, now());
+        assert_eq!(usage.used(NOON), Some((budget, 99_999)));
+        assert!(!usage.is_spent(NOON));
+        usage.add(vec![("mail".into(), moved(1, 0, 0))], NOON + DAY, now());
+        assert!(usage.is_spent(NOON + DAY) && usage.is_spent(NOON));
+        assert!(!usage.is_spent(NOON + 20 * DAY), "another month has begun");
+        usage.set_budget(Some(Budget { stop: false, ..budget }));
+        assert!(!usage.is_spent(NOON), "a warning is all that was asked for");
+        usage.set_budget(None);
+        assert_eq!(usage.used(NOON), None);
     }
 
     #[test]
     fn a_budget_that_is_spent_stays_spent_while_the_clock_is_not_set() {
         let budget = Some(Budget { bytes: 1000, stop: true });
         let directory = tempfile::tempdir().unwrap();
-        let mut volume = DataUsage::open(Some(directory.path()), budget);
-        volume.add(vec![("web".into(), moved(600, 0, 0))], NOON, now());
-        volume.write(now());
+        let mut usage = DataUsage::open(Some(directory.path()), budget);
+        usage.add(vec![("web".into(), moved(600, 0, 0))], NOON, now());
+        usage.write(now());
         // After the next boot, the host's clock begins in 1970, or is far ahead.
-        let mut volume = DataUsage::open(Some(directory.path()), budget);
+        let mut usage = DataUsage::open(Some(directory.path()), budget);
         for (clock, used) in [(0, 600), (i64::MAX, 800)] {
-            assert_eq!(volume.used(clock).unwrap().1, used);
-            volume.add(vec![("web".into(), moved(200, 0, 0))], clock, now());
+            assert_eq!(usage.used(clock).unwrap().1, used);
+            usage.add(vec![("web".into(), moved(200, 0, 0))], clock, now());
         }
-        assert!(volume.is_spent(0) && volume.is_spent(i64::MAX) && volume.is_spent(NOON));
-        assert!(!volume.is_spent(NOON + 20 * DAY), "another month has begun");
+        assert!(usage.is_spent(0) && usage.is_spent(i64::MAX) && usage.is_spent(NOON));
+        assert!(!usage.is_spent(NOON + 20 * DAY), "another month has begun");
     }
 
     #[test]
     fn what_was_carried_before_any_day_was_known_counts_for_the_first_that_is() {
-        let mut volume = DataUsage::open(None, Some(Budget { bytes: 1000, stop: true }));
-        volume.add(vec![("web".into(), moved(600, 0, 0))], 0, now());
-        volume.add(vec![("web".into(), moved(300, 0, 0))], 5 * DAY, now());
-        assert_eq!(volume.of_tunnel("web", 0), (900, 900));
-        volume.add(vec![("web".into(), moved(100, 0, 0))], NOON, now());
-        assert_eq!(volume.of_tunnel("web", NOON), (1000, 1000));
-        assert!(volume.is_spent(NOON));
+        let mut usage = DataUsage::open(None, Some(Budget { bytes: 1000, stop: true }));
+        usage.add(vec![("web".into(), moved(600, 0, 0))], 0, now());
+        usage.add(vec![("web".into(), moved(300, 0, 0))], 5 * DAY, now());
+        assert_eq!(usage.of_tunnel("web", 0), (900, 900));
+        usage.add(vec![("web".into(), moved(100, 0, 0))], NOON, now());
+        assert_eq!(usage.of_tunnel("web", NOON), (1000, 1000));
+        assert!(usage.is_spent(NOON));
     }
 
     #[test]
     fn a_kill_costs_a_thousandth_of_the_budget_or_a_few_seconds() {
         let budget = Some(Budget { bytes: 1_000_000, stop: true });
-        let mut volume = DataUsage::open(Some(Path::new("/nonexistent")), budget);
+        let mut usage = DataUsage::open(Some(Path::new("/nonexistent")), budget);
         let start = now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        volume.add(vec![("web".into(), moved(999, 0, 0))], NOON, at(0));
-        assert_eq!(volume.write_at(), Some(at(60)));
-        volume.add(vec![("web".into(), moved(1, 0, 0))], NOON, at(1));
-        assert_eq!(volume.write_at(), Some(at(0)), "at once");
-        volume.write(at(1));
-        volume.add(vec![("web".into(), moved(0, 5000, 0))], NOON, at(2));
-        assert_eq!(volume.write_at(), Some(at(6)), "not so soon again");
-        volume.write(at(6));
-        volume.add(vec![("web".into(), moved(0, 0, 1))], NOON, at(20));
-        assert_eq!(volume.write_at(), Some(at(20)), "a handshake costs more than it carries");
+        usage.add(vec![("web".into(), moved(999, 0, 0))], NOON, at(0));
+        assert_eq!(usage.write_at(), Some(at(60)));
+        usage.add(vec![("web".into(), moved(1, 0, 0))], NOON, at(1));
+        assert_eq!(usage.write_at(), Some(at(0)), "at once");
+        usage.write(at(1));
+        usage.add(vec![("web".into(), moved(0, 5000, 0))], NOON, at(2));
+        assert_eq!(usage.write_at(), Some(at(6)), "not so soon again");
+        usage.write(at(6));
+        usage.add(vec![("web".into(), moved(0, 0, 1))], NOON, at(20));
+        assert_eq!(usage.write_at(), Some(at(20)), "a handshake costs more than it carries");
     }
 
     #[test]
     fn each_share_of_the_budget_is_warned_about_once_a_month() {
-        let mut volume = DataUsage::open(None, Some(Budget { bytes: 1000, stop: false }));
+        let mut usage = DataUsage::open(None, Some(Budget { bytes: 1000, stop: false }));
         let mut warnings = Vec::new();
         for (time, bytes) in [(0, 799), (0, 1), (0, 1), (0, 198), (0, 1), (0, 5000), (20, 799), (20, 1)] {
-            let before = volume.warned;
-            volume.add(vec![("web".into(), moved(bytes, 0, 0))], NOON + time * DAY, now());
-            warnings.push(volume.warned != before);
+            let before = usage.warned;
+            usage.add(vec![("web".into(), moved(bytes, 0, 0))], NOON + time * DAY, now());
+            warnings.push(usage.warned != before);
         }
         assert_eq!(warnings, [false, true, false, false, true, false, false, true]);
     }
 
     #[test]
     fn a_clock_beyond_all_calendars_still_counts() {
-        let mut volume = DataUsage::open(None, None);
-        volume.add(vec![("web".into(), moved(u64::MAX, 1, 1))], i64::MAX, now());
-        volume.add(vec![("web".into(), moved(u64::MAX, 1, 1))], i64::MAX, now());
-        assert_eq!(volume.of_tunnel("web", i64::MAX).0, u64::MAX);
+        let mut usage = DataUsage::open(None, None);
+        usage.add(vec![("web".into(), moved(u64::MAX, 1, 1))], i64::MAX, now());
+        usage.add(vec![("web".into(), moved(u64::MAX, 1, 1))], i64::MAX, now());
+        assert_eq!(usage.of_tunnel("web", i64::MAX).0, u64::MAX);
     }
 
     #[test]
     fn a_directory_that_cannot_be_written_stops_nothing() {
-        let mut volume = DataUsage::open(Some(Path::new("/nonexistent")), None);
-        volume.add(vec![("web".into(), moved(1, 1, 1))], NOON, now());
-        volume.write(now());
-        assert!(volume.write_failed);
-        assert_eq!(volume.of_tunnel("web", NOON), (2, 2));
+        let mut usage = DataUsage::open(Some(Path::new("/nonexistent")), None);
+        usage.add(vec![("web".into(), moved(1, 1, 1))], NOON, now());
+        usage.write(now());
+        assert!(usage.write_failed);
+        assert_eq!(usage.of_tunnel("web", NOON), (2, 2));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::daemon::Daemon;
-use super::{EventLoop, Place, unix_seconds};
+use super::{EventLoop, Source, unix_seconds};
 use crate::clients::listener::{AcceptError, Listener};
 use crate::clients::peer::Peer;
 use crate::clients::stream::{ClientStream, Stdio};
@@ -85,7 +85,7 @@ impl EventLoop {
                     log::warn!("{warning}");
                 }
                 for mut listener in bound.listeners {
-                    let token = Place::Listener(self.listeners.len()).token();
+                    let token = Source::Listener(self.listeners.len()).token();
                     listener.register(self.poll.registry(), token).context("cannot wait for clients")?;
                     let listen = listen.clone();
                     let slot = ListenerSlot::new(listener, listen, tunnel.clone(), wanted.allow.clone());
@@ -156,7 +156,7 @@ impl EventLoop {
 
     pub(super) fn add_client(&mut self, tunnel: &Arc<Tunnel>, mut stream: ClientStream, peer: Peer) {
         let id = self.relay.client_accepted(tunnel, peer.to_string(), self.now);
-        let token = Place::Client(id.0).token();
+        let token = Source::Client(id.0).token();
         let always = match stream.register(self.poll.registry(), token) {
             Ok(always) => always,
             Err(error) => {

@@ -80,8 +80,8 @@ impl Commanded {
         let until = Instant::now() + limit;
         self.wait(Some(until), |event_loop| {
             let opened = &mut event_loop.outside.as_mut()?.opened;
-            let place = opened.iter().position(|open| (open.0, open.1) == (is_tls, id))?;
-            Some(opened.remove(place).2)
+            let index = opened.iter().position(|open| (open.0, open.1) == (is_tls, id))?;
+            Some(opened.remove(index).2)
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{EventLoop, Place};
+use super::{EventLoop, Source};
 use crate::daemon::control::server::{Server, Turn, Waits};
 use crate::daemon::control::{
     self, FILE_LIMIT_BYTES, PortTranscript, Reply, Request, StoredFile, TURN_LIMIT, policy,
@@ -20,8 +20,8 @@ impl EventLoop {
         let Some(server) = self.daemon.as_mut().and_then(|daemon| daemon.control.as_mut()) else {
             return false;
         };
-        let mut moved = server.accept(registry, |index| Place::Control(index + 1).token(), self.now);
-        for connection in 0..server.places() {
+        let mut moved = server.accept(registry, |index| Source::Control(index + 1).token(), self.now);
+        for connection in 0..server.slots() {
             let now = self.now;
             let Some(server) = self.server() else { break };
             moved |= match server.turn(connection, now) {

@@ -1,4 +1,4 @@
-//! What a process has besides a modem and clients: the service manager, the control socket, volumes, recordings.
+//! What a process has besides a modem and clients: the service manager, the control socket, data usage, recordings.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::radio::Radio;
-use super::{EventLoop, Place, unix_seconds};
+use super::{EventLoop, Source, unix_seconds};
 use crate::config::{Checked, ConfigError, Process};
 use crate::daemon::capture::Capture;
 use crate::daemon::control::server::Server;
@@ -49,7 +49,7 @@ pub(super) struct Daemon {
     pub reload_at: Option<Instant>,
     state_directory: Option<PathBuf>,
     /// Resyncs and reboots up to the last turn: when there are more, the flight recorder is written.
-    troubles: u64,
+    recoveries: u64,
     recorded_at: Option<Instant>,
 }
 
@@ -75,7 +75,7 @@ impl EventLoop {
             reload: options.reload,
             reload_at: None,
             state_directory,
-            troubles: 0,
+            recoveries: 0,
             recorded_at: None,
         };
         let pin = self.configuration.modem.sim_pin.as_ref();
@@ -108,7 +108,7 @@ impl EventLoop {
             let _ = std::fs::create_dir_all(directory);
         }
         let bound = Server::bind(&listen).map_err(anyhow::Error::from).and_then(|mut server| {
-            server.register(self.poll.registry(), Place::Control(0).token())?;
+            server.register(self.poll.registry(), Source::Control(0).token())?;
             Ok(server)
         });
         match bound {
@@ -148,12 +148,12 @@ impl EventLoop {
         }
         let counters = self.relay.modem().counters();
         daemon.gauge.note(counters.wire_bytes_out, counters.wire_bytes_in, now);
-        let troubles = counters.resyncs + counters.reboots;
+        let recoveries = counters.resyncs + counters.reboots;
         daemon.data_usage.add(self.relay.take_moved(), unix_seconds(), now);
         if daemon.data_usage.write_at().is_some_and(|at| at <= now) {
             daemon.data_usage.write(now);
         }
-        if troubles > std::mem::replace(&mut daemon.troubles, troubles)
+        if recoveries > std::mem::replace(&mut daemon.recoveries, recoveries)
             && daemon.recorded_at.is_none_or(|at| now.saturating_duration_since(at) >= RECORD_INTERVAL)
         {
             daemon.recorded_at = Some(now);

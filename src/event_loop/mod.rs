@@ -203,8 +203,8 @@ impl EventLoop {
 
     /// Notes what an event reports.
     fn mark(&mut self, event: &mio::event::Event) {
-        match Place::of(event.token()) {
-            Place::Port(index) => {
+        match Source::of(event.token()) {
+            Source::Port(index) => {
                 let Some(slot) = self.ports.get_mut(index) else { return };
                 slot.hung_up |= event.is_read_closed() || event.is_error();
                 slot.readable |= event.is_readable() || slot.hung_up;
@@ -216,12 +216,12 @@ impl EventLoop {
                     self.finish_connecting(index);
                 }
             }
-            Place::Signal(index) => {
+            Source::Signal(index) => {
                 if let Some(slot) = self.signals.get_mut(index) {
                     slot.ready = true;
                 }
             }
-            Place::Control(index) => {
+            Source::Control(index) => {
                 let Some(server) = self.daemon.as_mut().and_then(|daemon| daemon.control.as_mut()) else {
                     return;
                 };
@@ -233,12 +233,12 @@ impl EventLoop {
                     }
                 }
             }
-            Place::Listener(index) => {
+            Source::Listener(index) => {
                 if let Some(slot) = self.listeners.get_mut(index) {
                     slot.ready = true;
                 }
             }
-            Place::Client(index) => {
+            Source::Client(index) => {
                 let Some(Some(slot)) = self.clients.get_mut(index) else { return };
                 slot.readable |= event.is_readable() || event.is_read_closed();
                 slot.writable |= event.is_writable();
@@ -394,7 +394,7 @@ impl EventLoop {
     fn catch_signals(&mut self, signals: &[i32]) -> anyhow::Result<()> {
         for &signal in signals {
             let (mut receiver, sender) = UnixStream::pair().context("cannot catch signals")?;
-            let token = Place::Signal(self.signals.len()).token();
+            let token = Source::Signal(self.signals.len()).token();
             self.poll.registry().register(&mut receiver, token, Interest::READABLE)?;
             signal_hook::low_level::pipe::register(signal, std::os::unix::net::UnixStream::from(sender))
                 .context("cannot catch signals")?;
@@ -486,8 +486,8 @@ fn unix_seconds() -> i64 {
     i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// What a token stands for.
-enum Place {
+/// What an event comes from.
+enum Source {
     Port(usize),
     Signal(usize),
     /// 0 is the control socket itself, its connections follow.
@@ -496,24 +496,24 @@ enum Place {
     Client(usize),
 }
 
-impl Place {
+impl Source {
     fn token(&self) -> Token {
         Token(match self {
-            Place::Port(index) => *index,
-            Place::Signal(index) => FIRST_SIGNAL + index,
-            Place::Control(index) => FIRST_CONTROL + index,
-            Place::Client(index) => FIRST_CLIENT + index,
-            Place::Listener(index) => FIRST_LISTENER + index,
+            Source::Port(index) => *index,
+            Source::Signal(index) => FIRST_SIGNAL + index,
+            Source::Control(index) => FIRST_CONTROL + index,
+            Source::Client(index) => FIRST_CLIENT + index,
+            Source::Listener(index) => FIRST_LISTENER + index,
         })
     }
 
     fn of(Token(number): Token) -> Self {
         match number {
-            FIRST_LISTENER.. => Place::Listener(number - FIRST_LISTENER),
-            FIRST_CLIENT.. => Place::Client(number - FIRST_CLIENT),
-            FIRST_CONTROL.. => Place::Control(number - FIRST_CONTROL),
-            FIRST_SIGNAL.. => Place::Signal(number - FIRST_SIGNAL),
-            _ => Place::Port(number),
+            FIRST_LISTENER.. => Source::Listener(number - FIRST_LISTENER),
+            FIRST_CLIENT.. => Source::Client(number - FIRST_CLIENT),
+            FIRST_CONTROL.. => Source::Control(number - FIRST_CONTROL),
+            FIRST_SIGNAL.. => Source::Signal(number - FIRST_SIGNAL),
+            _ => Source::Port(number),
         }
     }
 }

@@ -74,8 +74,8 @@ impl EventLoop {
     fn open_device(&mut self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
         if let (Device::Emulator(_), Some(emulator)) = (self.ports[index].finder.device(), &self.emulator) {
             let is_emulated = |slot: &&PortSlot| matches!(slot.finder.device(), Device::Emulator(_));
-            let place = self.ports[..index].iter().filter(is_emulated);
-            if let Some(path) = emulator.paths().get(place.count()) {
+            let before = self.ports[..index].iter().filter(is_emulated);
+            if let Some(path) = emulator.paths().get(before.count()) {
                 return Port::open_path(path, settings);
             }
         }

@@ -31,8 +31,8 @@ impl Radio {
 
     /// Takes the answer to one of [`status::NETWORK_QUESTIONS`]; returns whether it was one.
     pub fn answered(&mut self, id: UserCommand, answer: &UserAnswer, now: Instant) -> bool {
-        let Some(place) = self.asked.iter().position(|asked| *asked == id) else { return false };
-        self.asked.remove(place);
+        let Some(index) = self.asked.iter().position(|asked| *asked == id) else { return false };
+        self.asked.remove(index);
         self.known.learn(&answer.lines);
         if answer.outcome.is_some() {
             self.heard_at = Some(now);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{EventLoop, ListenerSlot, Place};
+use super::{EventLoop, ListenerSlot, Source};
 use crate::clients::listener::Listener;
 use crate::config::{Configuration, Listen, Tunnel};
 use crate::daemon::notify::monotonic_usec;
@@ -137,7 +137,8 @@ impl EventLoop {
         for (index, slot) in kept.iter_mut().enumerate() {
             // A client that came in the meantime caused an event only for the old token.
             slot.ready = true;
-            if let Err(error) = slot.listener.register(self.poll.registry(), Place::Listener(index).token()) {
+            if let Err(error) = slot.listener.register(self.poll.registry(), Source::Listener(index).token())
+            {
                 log::error!(
                     "cannot wait for clients of {}: {error} [{}]",
                     slot.listener.name(),

@@ -123,13 +123,13 @@ impl Server {
 
     /// A connection may be read or written. `gone`: the other side has closed it.
     pub(crate) fn mark(&mut self, index: usize, readable: bool, writable: bool, gone: bool) {
-        if let Some(place) = self.connections.get_mut(index)
-            && let Some(connection) = place
+        if let Some(slot) = self.connections.get_mut(index)
+            && let Some(connection) = slot
         {
             connection.readable |= readable;
             connection.writable |= writable;
             if gone {
-                *place = None;
+                *slot = None;
             }
         }
     }
@@ -205,7 +205,7 @@ impl Server {
     }
 
     /// The number of slots for connections; some may be free.
-    pub(crate) fn places(&self) -> usize {
+    pub(crate) fn slots(&self) -> usize {
         self.connections.len()
     }
 
@@ -232,9 +232,9 @@ impl Server {
 
     /// Drops every connection that has sent no request for too long, or does not read its reply.
     pub(crate) fn drop_idle(&mut self, now: Instant) {
-        for place in &mut self.connections {
-            if place.as_ref().and_then(Connection::idle_until).is_some_and(|until| until <= now) {
-                *place = None;
+        for slot in &mut self.connections {
+            if slot.as_ref().and_then(Connection::idle_until).is_some_and(|until| until <= now) {
+                *slot = None;
             }
         }
     }
@@ -248,7 +248,7 @@ impl Server {
 
     /// The connections that wait, and what they wait for.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = (usize, Waits)> + '_ {
-        let waits = |(index, place): (usize, &Option<Connection>)| Some((index, place.as_ref()?.waits?));
+        let waits = |(index, slot): (usize, &Option<Connection>)| Some((index, slot.as_ref()?.waits?));
         self.connections.iter().enumerate().filter_map(waits)
     }
 
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_few_and_further_ones_wait_for_a_place() {
+    fn connections_are_few_and_further_ones_wait_for_a_free_slot() {
         let mut fixture = Fixture::new();
         let mut streams: Vec<UnixStream> = (0..CONNECTIONS_MAX).map(|_| fixture.connect()).collect();
         let mut waiting = fixture.connect();

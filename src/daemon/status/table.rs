@@ -212,8 +212,8 @@ fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
     let between =
         |tunnel: &Tunnel| format!("{} → {}, {}", tunnel.listen.join(" "), tunnel.target, tunnel.mode);
     let mut lines = columns(&rows);
-    for (place, tunnel) in status.tunnels.iter().enumerate().rev() {
-        lines.insert(place + 2, wrapped(&printable(&between(tunnel)), Some(COLUMNS), "  ", "    "));
+    for (index, tunnel) in status.tunnels.iter().enumerate().rev() {
+        lines.insert(index + 2, wrapped(&printable(&between(tunnel)), Some(COLUMNS), "  ", "    "));
     }
     lines.join("\n") + "\n"
 }

@@ -1,6 +1,6 @@
 //! The core in memory: bytes move between client and emulated modem without system calls or a serial line.
 //!
-//! The cost of the core is measured separately: [`in_heart`] shows whether the core is running.
+//! The cost of the core is measured separately: [`in_core`] shows whether the core is running.
 
 #![allow(clippy::disallowed_methods, reason = "what the core takes is measured")]
 
@@ -23,7 +23,7 @@ thread_local! {
 }
 
 /// Whether this thread is inside the core.
-pub fn in_heart() -> bool {
+pub fn in_core() -> bool {
     IN_CORE.get()
 }
 

@@ -18,7 +18,7 @@ use anyhow::Context;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use self::port::{Link, Pace, Port, Surroundings};
+use self::port::{Environment, Link, Pace, Port};
 use self::pty::Pty;
 use self::server::{Protocol, Server};
 use self::timer::Timer;
@@ -301,14 +301,14 @@ impl Driver {
                 self.modem.deadline_passed(now, &mut self.network);
                 moved = true;
             }
-            let mut around = Surroundings {
+            let mut environment = Environment {
                 modem: &mut self.modem,
                 network: &mut self.network,
                 buffer: &mut self.buffer,
                 now,
             };
             for port in &mut self.ports {
-                moved |= port.pump(&mut around);
+                moved |= port.pump(&mut environment);
             }
             if !moved {
                 return true;
@@ -342,13 +342,13 @@ impl Driver {
             Token(number) if number < NETWORK_TOKENS => {
                 let (number, part) = ((number - PORT_TOKENS) / 2, (number - PORT_TOKENS) % 2);
                 let Some(port) = self.ports.get_mut(number) else { return };
-                let mut around = Surroundings {
+                let mut environment = Environment {
                     modem: &mut self.modem,
                     network: &mut self.network,
                     buffer: &mut self.buffer,
                     now,
                 };
-                if !port.link_changed(part, self.poll.registry(), &mut around) {
+                if !port.link_changed(part, self.poll.registry(), &mut environment) {
                     let gone = event.is_error() || event.is_read_closed();
                     port.ready(event.is_readable() || gone, event.is_writable());
                 }

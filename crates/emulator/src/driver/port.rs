@@ -71,7 +71,7 @@ struct Pacing {
 }
 
 /// Everything outside a port that it moves bytes to and from.
-pub(super) struct Surroundings<'a> {
+pub(super) struct Environment<'a> {
     pub(super) modem: &'a mut Modem,
     pub(super) network: &'a mut dyn Network,
     pub(super) buffer: &'a mut [u8],
@@ -110,44 +110,44 @@ impl Port {
         &mut self,
         part: usize,
         registry: &Registry,
-        around: &mut Surroundings<'_>,
+        environment: &mut Environment<'_>,
     ) -> bool {
         match (&mut self.link, part) {
             (Link::Pty(pty), 1) => pty.host_closed(),
-            (Link::Server(_), 0) => self.accept(registry, around),
+            (Link::Server(_), 0) => self.accept(registry, environment),
             _ => return false,
         }
         true
     }
 
-    fn accept(&mut self, registry: &Registry, around: &mut Surroundings<'_>) {
+    fn accept(&mut self, registry: &Registry, environment: &mut Environment<'_>) {
         // A client that connects again may be seen before the end of its last connection.
         self.readable = true;
-        self.pump(around);
+        self.pump(environment);
         let Link::Server(server) = &mut self.link else { return };
-        if server.accept(registry, around.modem.baud(self.number)) {
+        if server.accept(registry, environment.modem.baud(self.number)) {
             self.readable = true;
             self.writable = true;
             if server.carries_lines() {
-                around.modem.host_lines(self.number, true, true, around.now, around.network);
+                environment.modem.host_lines(self.number, true, true, environment.now, environment.network);
             }
         }
     }
 
     /// Moves bytes as far as they go now; true if any moved.
-    pub(super) fn pump(&mut self, around: &mut Surroundings<'_>) -> bool {
+    pub(super) fn pump(&mut self, environment: &mut Environment<'_>) -> bool {
         let mut moved = false;
-        self.follow_speed(around);
-        while self.read(around) {
+        self.follow_speed(environment);
+        while self.read(environment) {
             moved = true;
         }
-        while self.deliver_to_modem(around) {
+        while self.deliver_to_modem(environment) {
             moved = true;
         }
-        while self.write(around) {
+        while self.write(environment) {
             moved = true;
         }
-        self.show_lines(around);
+        self.show_lines(environment);
         moved
     }
 
@@ -168,12 +168,12 @@ impl Port {
     }
 
     /// A changed speed holds for bytes that begin later than the change.
-    fn follow_speed(&mut self, around: &Surroundings<'_>) {
+    fn follow_speed(&mut self, environment: &Environment<'_>) {
         let Some(pacing) = &mut self.pacing else { return };
-        let baud = around.modem.baud(self.number);
+        let baud = environment.modem.baud(self.number);
         for line in [&mut pacing.from_host, &mut pacing.to_host] {
             if line.is_empty() {
-                line.set_baud(baud, around.now);
+                line.set_baud(baud, environment.now);
             }
         }
         if pacing.check_speed
@@ -189,12 +189,12 @@ impl Port {
     }
 
     /// From the host onto the line, or into the modem where there is none.
-    fn read(&mut self, around: &mut Surroundings<'_>) -> bool {
-        let wanted = around.modem.wants_bytes(self.number);
+    fn read(&mut self, environment: &mut Environment<'_>) -> bool {
+        let wanted = environment.modem.wants_bytes(self.number);
         let room = match &self.pacing {
             // A link without pace never has to lose anything: it waits, as USB does.
             None => wanted,
-            Some(pacing) if around.modem.flow_control(self.number).cts => {
+            Some(pacing) if environment.modem.flow_control(self.number).cts => {
                 let under_way = LINE_BYTES - pacing.from_host.room();
                 pacing.from_host.room().min(wanted.saturating_sub(under_way))
             }
@@ -203,47 +203,47 @@ impl Port {
         if !self.readable || room == 0 {
             return false;
         }
-        let room = room.min(around.buffer.len());
-        let count = match self.link.read(&mut around.buffer[..room]) {
+        let room = room.min(environment.buffer.len());
+        let count = match self.link.read(&mut environment.buffer[..room]) {
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::Interrupted => return true,
             Err(error) => {
                 self.readable = false;
                 if error.kind() == ErrorKind::NotConnected {
-                    self.host_gone(around);
+                    self.host_gone(environment);
                 }
                 return false;
             }
         };
-        self.apply_requests(around);
-        let bytes = &around.buffer[..count];
+        self.apply_requests(environment);
+        let bytes = &environment.buffer[..count];
         match &mut self.pacing {
             None => Self::receive(
                 &mut self.transcript,
                 self.number,
-                around.modem,
-                around.network,
+                environment.modem,
+                environment.network,
                 bytes,
-                around.now,
+                environment.now,
             ),
-            Some(pacing) if pacing.speeds_differ(around.modem, self.number) => {
+            Some(pacing) if pacing.speeds_differ(environment.modem, self.number) => {
                 self.losses.wrong_speed_bytes += count as u64;
             }
             Some(pacing) => {
-                pacing.from_host.push(bytes, around.now);
+                pacing.from_host.push(bytes, environment.now);
             }
         }
         true
     }
 
     /// From the line into the modem.
-    fn deliver_to_modem(&mut self, around: &mut Surroundings<'_>) -> bool {
+    fn deliver_to_modem(&mut self, environment: &mut Environment<'_>) -> bool {
         let Some(pacing) = &mut self.pacing else { return false };
-        let quantum = quantum_bytes(around.modem.baud(self.number));
-        let arrived = due(&pacing.from_host, quantum, around.now);
+        let quantum = quantum_bytes(environment.modem.baud(self.number));
+        let arrived = due(&pacing.from_host, quantum, environment.now);
         // Without flow control the modem gets what arrives, and loses and counts what it has no room for.
-        let limit = match around.modem.flow_control(self.number).cts {
-            true => around.modem.wants_bytes(self.number),
+        let limit = match environment.modem.flow_control(self.number).cts {
+            true => environment.modem.wants_bytes(self.number),
             false => usize::MAX,
         };
         let count = arrived.len().min(limit);
@@ -253,10 +253,10 @@ impl Port {
         Self::receive(
             &mut self.transcript,
             self.number,
-            around.modem,
-            around.network,
+            environment.modem,
+            environment.network,
             &arrived[..count],
-            around.now,
+            environment.now,
         );
         pacing.from_host.consume(count);
         true
@@ -277,8 +277,8 @@ impl Port {
     }
 
     /// From the modem onto the line, and from the line to the host.
-    fn write(&mut self, around: &mut Surroundings<'_>) -> bool {
-        let (modem, number, now) = (&mut *around.modem, self.number, around.now);
+    fn write(&mut self, environment: &mut Environment<'_>) -> bool {
+        let (modem, number, now) = (&mut *environment.modem, self.number, environment.now);
         let Some(pacing) = &mut self.pacing else {
             let count = self.write_to_host_from(modem, now);
             // If nothing was written, there is nothing to report: the modem would handle its sockets in vain.
@@ -304,7 +304,7 @@ impl Port {
         if taken > 0 {
             modem.written(number, taken, now);
         }
-        self.write_arrived(around.modem, now) || taken > 0
+        self.write_arrived(environment.modem, now) || taken > 0
     }
 
     /// Without pace: straight to the host.
@@ -363,13 +363,13 @@ impl Port {
         true
     }
 
-    fn apply_requests(&mut self, around: &mut Surroundings<'_>) {
+    fn apply_requests(&mut self, environment: &mut Environment<'_>) {
         let Link::Server(server) = &mut self.link else { return };
         for request in server.requests() {
             match request {
                 Request::Dtr(_) | Request::Rts(_) => {
                     let (dtr, rts) = server.host_lines();
-                    around.modem.host_lines(self.number, dtr, rts, around.now, around.network);
+                    environment.modem.host_lines(self.number, dtr, rts, environment.now, environment.network);
                 }
                 Request::Baud(baud) => {
                     if let Some(pacing) = &mut self.pacing {
@@ -379,13 +379,13 @@ impl Port {
                 Request::Suspend(suspended) => self.writable |= !suspended,
                 Request::PurgeTowardsHost => {
                     if let Some(pacing) = &mut self.pacing {
-                        let count = pacing.to_host.arrived(around.now).len();
+                        let count = pacing.to_host.arrived(environment.now).len();
                         pacing.to_host.consume(count);
                     }
                 }
                 Request::PurgeTowardsModem => {
                     if let Some(pacing) = &mut self.pacing {
-                        let count = pacing.from_host.arrived(around.now).len();
+                        let count = pacing.from_host.arrived(environment.now).len();
                         pacing.from_host.consume(count);
                     }
                 }
@@ -394,26 +394,26 @@ impl Port {
     }
 
     /// The same as a pulled cable: DTR and RTS fall.
-    fn host_gone(&mut self, around: &mut Surroundings<'_>) {
+    fn host_gone(&mut self, environment: &mut Environment<'_>) {
         if let Some(pacing) = &mut self.pacing {
             pacing.host_baud = None;
         }
         if let Link::Server(server) = &self.link
             && server.carries_lines()
         {
-            around.modem.host_lines(self.number, false, false, around.now, around.network);
+            environment.modem.host_lines(self.number, false, false, environment.now, environment.network);
         }
         self.writable = true;
     }
 
     /// Shows a change of the modem's lines only after the bytes that left before it.
-    fn show_lines(&mut self, around: &Surroundings<'_>) {
+    fn show_lines(&mut self, environment: &Environment<'_>) {
         let line_is_empty = self.pacing.as_ref().is_none_or(|pacing| pacing.to_host.is_empty());
         if let Link::Server(server) = &mut self.link
             && line_is_empty
-            && around.modem.output(self.number).is_empty()
+            && environment.modem.output(self.number).is_empty()
         {
-            server.set_lines(around.modem.modem_lines(self.number));
+            server.set_lines(environment.modem.modem_lines(self.number));
         }
     }
 }
