@@ -80,7 +80,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cmux-
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
@@ -106,7 +106,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l comma
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal ends them at once [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l control -d 'Make the control socket here, or none' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l state-directory -d 'Keep data usage and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
@@ -159,7 +159,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cmux
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
@@ -185,7 +185,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l comm
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal ends them at once [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l control -d 'Make the control socket here, or none' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l state-directory -d 'Keep data usage and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
@@ -215,7 +215,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l cmux-fra
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
@@ -241,7 +241,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l command-
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal ends them at once [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l control -d 'Make the control socket here, or none' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l state-directory -d 'Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l state-directory -d 'Keep data usage and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
@@ -267,7 +267,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l cmux-
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
@@ -311,7 +311,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l cmux-fram
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
@@ -367,7 +367,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cmux-
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
@@ -420,7 +420,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l cmux-fr
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l apn -d 'Access point name [default: what the modem has]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'

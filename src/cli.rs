@@ -633,7 +633,7 @@ pub struct ModemOptions {
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_SIM_PIN_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub sim_pin_file: Option<PathBuf>,
 
-    /// Access point name [default: what the modem has]
+    /// Access point name [default: the modem's setting]
     ///
     /// With this option this program sets up the data session: a session that is already active, but through
     /// which no traffic gets, is deactivated and set up again. Without the option this is done only to a
@@ -753,7 +753,7 @@ pub struct ProcessOptions {
     #[arg(long, value_name = "PATH|none", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<Control>,
 
-    /// Keep data volumes and flight recordings in this directory; by default run uses $STATE_DIRECTORY
+    /// Keep data usage and flight recordings in this directory; by default run uses $STATE_DIRECTORY
     #[arg(long, value_name = "DIRECTORY", env = "QSSL_TUNNEL_STATE_DIRECTORY", hide_env = true, value_hint = ValueHint::DirPath)]
     pub state_directory: Option<PathBuf>,
 

@@ -846,7 +846,7 @@ mod tests {
             let in_words = [
                 "if the module can",
                 "unless --insecure",
-                "what the modem has",
+                "the modem's setting",
                 "the network's",
                 "never",
                 "all",

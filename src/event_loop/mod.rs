@@ -404,7 +404,7 @@ impl EventLoop {
     }
 
     /// Handles the signals that came. Only SIGTERM and SIGINT count twice: the first lets connections end, and the
-    /// second cuts them.
+    /// second ends them at once.
     fn take_signals(&mut self) {
         for index in 0..self.signals.len() {
             let SignalSlot { signal, receiver, ready } = &mut self.signals[index];

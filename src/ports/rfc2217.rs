@@ -276,7 +276,7 @@ impl Marks {
 /// that are due.
 #[derive(Debug)]
 pub struct Telnet {
-    state: State,
+    state: TelnetState,
     subnegotiation: Vec<u8>,
     com_port: Agreement,
     /// Ours: what we send is binary.
@@ -314,7 +314,7 @@ enum Agreement {
 ///                       └──IAC (payload 0xFF) or others──► Payload
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum TelnetState {
     Payload,
     Command,
     Option(u8),
@@ -343,7 +343,7 @@ impl Telnet {
             output.extend_from_slice(&[IAC, DO, TIMING_MARK]);
         }
         Telnet {
-            state: State::Payload,
+            state: TelnetState::Payload,
             subnegotiation: Vec::with_capacity(SUBNEGOTIATION_BYTES_MAX),
             com_port: Agreement::Asked,
             sends_binary: Agreement::Asked,
@@ -365,7 +365,7 @@ impl Telnet {
         let mut payload = 0;
         let mut position = 0;
         while position < bytes.len() {
-            if self.state == State::Payload {
+            if self.state == TelnetState::Payload {
                 // The usual case in one move: everything up to the next command.
                 let rest = &bytes[position..];
                 let run = rest.iter().position(|byte| *byte == IAC).unwrap_or(rest.len());
@@ -389,35 +389,35 @@ impl Telnet {
     /// Takes one byte that is not plain payload. Returns true if it completes an escaped 0xFF.
     fn step(&mut self, byte: u8, output: &mut Vec<u8>) -> bool {
         match (self.state, byte) {
-            (State::Payload, _) => self.state = State::Command,
-            (State::Command, IAC) => {
-                self.state = State::Payload;
+            (TelnetState::Payload, _) => self.state = TelnetState::Command,
+            (TelnetState::Command, IAC) => {
+                self.state = TelnetState::Payload;
                 return true;
             }
-            (State::Command, WILL | WONT | DO | DONT) => self.state = State::Option(byte),
-            (State::Command, SB) => {
+            (TelnetState::Command, WILL | WONT | DO | DONT) => self.state = TelnetState::Option(byte),
+            (TelnetState::Command, SB) => {
                 self.subnegotiation.clear();
-                self.state = State::Subnegotiation;
+                self.state = TelnetState::Subnegotiation;
             }
             // NOP, GA and the like require no action.
-            (State::Command, _) => self.state = State::Payload,
-            (State::Option(verb), option) => {
+            (TelnetState::Command, _) => self.state = TelnetState::Payload,
+            (TelnetState::Option(verb), option) => {
                 self.negotiated(verb, option, output);
-                self.state = State::Payload;
+                self.state = TelnetState::Payload;
             }
-            (State::Subnegotiation, IAC) => self.state = State::SubnegotiationCommand,
-            (State::Subnegotiation, _) => self.keep(byte),
-            (State::SubnegotiationCommand, IAC) => {
+            (TelnetState::Subnegotiation, IAC) => self.state = TelnetState::SubnegotiationCommand,
+            (TelnetState::Subnegotiation, _) => self.keep(byte),
+            (TelnetState::SubnegotiationCommand, IAC) => {
                 self.keep(byte);
-                self.state = State::Subnegotiation;
+                self.state = TelnetState::Subnegotiation;
             }
-            (State::SubnegotiationCommand, SE) => {
+            (TelnetState::SubnegotiationCommand, SE) => {
                 self.subnegotiated();
-                self.state = State::Payload;
+                self.state = TelnetState::Payload;
             }
             // The server broke off the subnegotiation: this byte is a command.
-            (State::SubnegotiationCommand, _) => {
-                self.state = State::Command;
+            (TelnetState::SubnegotiationCommand, _) => {
+                self.state = TelnetState::Command;
                 return self.step(byte, output);
             }
         }

@@ -144,7 +144,7 @@ pub struct Pdp {
     pub context: PdpContextId,
     /// `--pdp-type`.
     pub kind: PdpType,
-    /// `--apn`: `None` leaves what the modem has.
+    /// `--apn`: `None` leaves the modem's setting.
     pub apn: Option<AtText>,
     /// `--apn-user`.
     pub user: Option<AtText>,

@@ -6,7 +6,7 @@ use crate::at_port::{Mode, Wait};
 use crate::modem::Modem;
 use crate::network::{Close, ConnectionId, ConnectionState, Network, Received};
 use crate::result_code::{open_failure, socket as code};
-use crate::socket::{AccessMode, End, Socket, State};
+use crate::socket::{AccessMode, End, Socket, SocketState};
 
 impl Modem {
     /// Does what is due for every connection; true if anything happened.
@@ -19,15 +19,15 @@ impl Modem {
         while let Some(socket) = self.session.sockets.get(index) {
             let connection = socket.connection;
             moved |= match socket.state {
-                State::Opening { silent: true, .. } => false,
-                State::Opening { told_at, .. } if told_at > now => false,
-                State::Opening { given_up_at, predetermined, .. } => {
+                SocketState::Opening { silent: true, .. } => false,
+                SocketState::Opening { told_at, .. } if told_at > now => false,
+                SocketState::Opening { given_up_at, predetermined, .. } => {
                     self.poll_opening(connection, predetermined, now >= given_up_at, now, network)
                 }
-                State::Connected => self.pump(connection, now, network),
-                State::Ended { how: End::Closed, .. } => self.pump_out(connection, now, network),
-                State::Ended { how: End::Cut, .. } => false,
-                State::Closing { until, answers } => {
+                SocketState::Connected => self.pump(connection, now, network),
+                SocketState::Ended { how: End::Closed, .. } => self.pump_out(connection, now, network),
+                SocketState::Ended { how: End::Cut, .. } => false,
+                SocketState::Closing { until, answers } => {
                     self.poll_closing(connection, until, answers, now, network)
                 }
             };
@@ -58,14 +58,14 @@ impl Modem {
         let Some(socket) = self.socket_of_mut(connection) else { return false };
         let code = match outcome {
             Ok((remote, local_port)) => {
-                socket.state = State::Connected;
+                socket.state = SocketState::Connected;
                 socket.remote = Some(remote);
                 socket.local_port = local_port;
                 self.counters.opened += 1;
                 code::OK
             }
             Err(code) => {
-                socket.state = State::Ended { how: End::Cut, told: true };
+                socket.state = SocketState::Ended { how: End::Cut, told: true };
                 if std::mem::replace(&mut socket.linked, false) {
                     network.close(connection, Close::Abort, now);
                 }
@@ -138,7 +138,7 @@ impl Modem {
                 Received::Broken => self.connection_ended(connection, End::Cut),
             }
             moved = true;
-            if self.socket_of(connection).is_none_or(|socket| socket.state != State::Connected) {
+            if self.socket_of(connection).is_none_or(|socket| socket.state != SocketState::Connected) {
                 return moved;
             }
         }
@@ -245,13 +245,13 @@ impl Modem {
         let Some(socket) = self.socket_of_mut(connection) else { return };
         let was_linked = std::mem::replace(&mut socket.linked, false);
         match &mut socket.state {
-            State::Opening { told_at, predetermined, .. } => {
+            SocketState::Opening { told_at, predetermined, .. } => {
                 *predetermined = Some(code::PDP_BROKEN);
                 *told_at = (*told_at).min(now);
             }
-            State::Connected => self.connection_ended(connection, End::Cut),
-            State::Ended { .. } => {}
-            State::Closing { until, .. } => *until = now,
+            SocketState::Connected => self.connection_ended(connection, End::Cut),
+            SocketState::Ended { .. } => {}
+            SocketState::Closing { until, .. } => *until = now,
         }
         if was_linked {
             self.doomed.push(connection);

@@ -11,7 +11,7 @@ use crate::config::PortName;
 use crate::modem::Modem;
 use crate::network::ConnectionId;
 use crate::session::UrcPort;
-use crate::socket::{AccessMode, End, State};
+use crate::socket::{AccessMode, End, SocketState};
 
 impl Modem {
     /// Sends a URC by the URC port.
@@ -143,7 +143,7 @@ impl Modem {
     fn tell_ends(&mut self) -> bool {
         let mut texts = Vec::new();
         for socket in &mut self.session.sockets {
-            let State::Ended { told, .. } = &mut socket.state else { continue };
+            let SocketState::Ended { told, .. } = &mut socket.state else { continue };
             let ready = match socket.access {
                 AccessMode::Buffer => true,
                 AccessMode::Push => socket.incoming.is_empty(),
@@ -165,7 +165,7 @@ impl Modem {
         let room = self.config.port_buffer_bytes.saturating_sub(self.ports[port].output.len());
         let Some(socket) = self.socket_of_mut(connection) else { return false };
         let bytes = socket.incoming.take(room);
-        if let State::Ended { told, .. } = &mut socket.state
+        if let SocketState::Ended { told, .. } = &mut socket.state
             && socket.incoming.is_empty()
         {
             *told = true;
@@ -259,7 +259,7 @@ impl Modem {
     /// A connection has ended.
     pub(crate) fn connection_ended(&mut self, connection: ConnectionId, how: End) {
         let Some(socket) = self.socket_of_mut(connection) else { return };
-        socket.state = State::Ended { how, told: false };
+        socket.state = SocketState::Ended { how, told: false };
         socket.held = false;
         if how == End::Cut {
             socket.outgoing.clear();
@@ -288,7 +288,7 @@ impl Modem {
 
 impl crate::socket::Socket {
     fn has_something_to_push(&self) -> bool {
-        let alive = matches!(self.state, State::Connected | State::Ended { .. });
+        let alive = matches!(self.state, SocketState::Connected | SocketState::Ended { .. });
         alive && self.access == AccessMode::Push && !self.held && !self.incoming.is_empty()
     }
 }

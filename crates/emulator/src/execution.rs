@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::at_port::{Escape, Mode, Payload, PayloadEnd, Upload, Wait};
-use crate::commands::{Call, Failure, Outcome};
+use crate::commands::{Call, CommandOutcome, Failure};
 use crate::events::Event;
 use crate::modem::{LONGEST_SEND_BYTES, Modem};
 use crate::network::Network;
 use crate::parser::{Command, parse};
 use crate::result_code::{cme, cme_text, socket, socket_text};
-use crate::socket::State;
+use crate::socket::SocketState;
 use crate::store::checksum;
 
 impl Modem {
@@ -88,22 +88,22 @@ impl Modem {
         };
         let outcome = self.run(&mut Call { port, command: &command, now, network });
         match outcome {
-            Ok(Outcome::Done(lines)) => {
+            Ok(CommandOutcome::Done(lines)) => {
                 self.information(port, &lines);
                 self.go_on(port, commands, now);
             }
-            Ok(Outcome::Raw(bytes)) => {
+            Ok(CommandOutcome::Raw(bytes)) => {
                 self.ports[port].emit(&bytes);
                 self.go_on(port, commands, now);
             }
-            Ok(Outcome::Prompt(payload)) => self.prompt(port, payload, now),
-            Ok(Outcome::Upload(mut upload)) => {
+            Ok(CommandOutcome::Prompt(payload)) => self.prompt(port, payload, now),
+            Ok(CommandOutcome::Upload(mut upload)) => {
                 self.ports[port].connect();
                 upload.due = if upload.size == 0 { now } else { now + upload.timeout };
                 self.ports[port].mode = Mode::Upload(upload);
             }
-            Ok(Outcome::Stream(connection)) => self.enter_data_mode(port, connection),
-            Ok(Outcome::Wait(wait)) => self.ports[port].mode = Mode::Waiting(wait),
+            Ok(CommandOutcome::Stream(connection)) => self.enter_data_mode(port, connection),
+            Ok(CommandOutcome::Wait(wait)) => self.ports[port].mode = Mode::Waiting(wait),
             Err(failure) => self.fail(port, failure),
         }
     }
@@ -263,7 +263,7 @@ impl Modem {
         let limit = self.config.send_buffer_bytes;
         let ordered_to_fail = self.faults.failing_sends > 0;
         let target = self.socket_of_mut(payload.connection);
-        let target = target.filter(|target| target.state == State::Connected);
+        let target = target.filter(|target| target.state == SocketState::Connected);
         let target = target.ok_or(Failure::Socket(socket::CLOSED))?;
         target.unsent = network.unsent(target.connection, now);
         let full = target.send_buffer_used() + bytes.len() > limit;

@@ -8,7 +8,7 @@ use crate::events::{Event, Power};
 use crate::faults::Faults;
 use crate::network::{ConnectionId, Network};
 use crate::session::Session;
-use crate::socket::{Service, Socket, State};
+use crate::socket::{Service, Socket, SocketState};
 use crate::store::Store;
 use crate::time::Clock;
 
@@ -164,7 +164,7 @@ impl Modem {
         let room = conversations.clone().any(|port| port.output.len() < self.config.port_buffer_bytes);
         let waits = conversations.any(|port| !port.urcs.is_empty())
             || self.session.sockets.iter().any(|socket| {
-                !socket.incoming.is_empty() || matches!(socket.state, State::Ended { told: false, .. })
+                !socket.incoming.is_empty() || matches!(socket.state, SocketState::Ended { told: false, .. })
             });
         if room && waits {
             self.work_since.get_or_insert(now);
@@ -355,11 +355,11 @@ impl Socket {
     /// network.
     fn due(&self, looked_at: Instant) -> Option<Instant> {
         match self.state {
-            State::Opening { silent: true, .. } => None,
-            State::Opening { told_at, .. } if told_at > looked_at => Some(told_at),
-            State::Opening { given_up_at, .. } => Some(given_up_at),
-            State::Closing { until, .. } => Some(until),
-            State::Connected | State::Ended { .. } => None,
+            SocketState::Opening { silent: true, .. } => None,
+            SocketState::Opening { told_at, .. } if told_at > looked_at => Some(told_at),
+            SocketState::Opening { given_up_at, .. } => Some(given_up_at),
+            SocketState::Closing { until, .. } => Some(until),
+            SocketState::Connected | SocketState::Ended { .. } => None,
         }
     }
 }

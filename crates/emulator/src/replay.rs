@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// A recording and the position in it. It does no I/O, and time is an argument.
 #[derive(Debug)]
 pub struct Replay {
-    steps: Vec<Step>,
+    steps: Vec<ReplayStep>,
     /// The next step.
     position: usize,
     line: Vec<u8>,
@@ -27,7 +27,7 @@ pub struct Replay {
 
 /// A line of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+enum ReplayStep {
     Host(String),
     HostPayload(usize),
     Modem(Vec<u8>),
@@ -120,7 +120,7 @@ impl Replay {
         if line.is_empty() {
             return;
         }
-        let said = |step: &Step| matches!(step, Step::Host(text) if text == line);
+        let said = |step: &ReplayStep| matches!(step, ReplayStep::Host(text) if text == line);
         let ahead = self.steps[self.position..].iter().position(said).map(|index| self.position + index);
         match ahead.or_else(|| self.steps.iter().position(said)) {
             Some(index) => {
@@ -143,22 +143,25 @@ impl Replay {
     fn play(&mut self, now: Instant) {
         while let Some(step) = self.steps.get(self.position) {
             match step {
-                Step::Host(_) => return,
-                Step::HostPayload(_) if self.is_stream => {}
-                Step::HostPayload(length) => {
+                ReplayStep::Host(_) => return,
+                ReplayStep::HostPayload(_) if self.is_stream => {}
+                ReplayStep::HostPayload(length) => {
                     self.payload_left = *length;
                     self.position += 1;
                     return;
                 }
-                Step::Modem(bytes) => self.output.extend_from_slice(bytes),
-                Step::Stream => {
+                ReplayStep::Modem(bytes) => self.output.extend_from_slice(bytes),
+                ReplayStep::Stream => {
                     self.output.extend_from_slice(b"\r\nCONNECT\r\n");
                     self.is_stream = true;
                     self.line.clear();
                 }
-                Step::Pause(pause) => {
+                ReplayStep::Pause(pause) => {
                     // A pause before a line of the host is not waited for: the host keeps its own time.
-                    if matches!(self.steps.get(self.position + 1), Some(Step::Modem(_) | Step::Stream)) {
+                    if matches!(
+                        self.steps.get(self.position + 1),
+                        Some(ReplayStep::Modem(_) | ReplayStep::Stream)
+                    ) {
                         self.not_before = Some(now + *pause);
                         return;
                     }
@@ -170,42 +173,42 @@ impl Replay {
 }
 
 /// Adds the steps of a line of a recording; `None` if the line is not in the notation.
-fn add_steps(line: &str, steps: &mut Vec<Step>) -> Option<()> {
+fn add_steps(line: &str, steps: &mut Vec<ReplayStep>) -> Option<()> {
     let Some((sign, text)) = line.split_at_checked(1) else { return Some(()) };
     let text = text.strip_prefix(' ').unwrap_or(text);
     match sign {
         "#" => {}
         "@" => {
             let seconds: f64 = text.strip_prefix('+')?.strip_suffix('s')?.parse().ok()?;
-            steps.push(Step::Pause(Duration::try_from_secs_f64(seconds).ok()?.min(LONGEST_PAUSE)));
+            steps.push(ReplayStep::Pause(Duration::try_from_secs_f64(seconds).ok()?.min(LONGEST_PAUSE)));
         }
         ">" => steps.push(match payload(text) {
-            Some((length, _)) => Step::HostPayload(length),
-            None => Step::Host(text.to_owned()),
+            Some((length, _)) => ReplayStep::HostPayload(length),
+            None => ReplayStep::Host(text.to_owned()),
         }),
         "<" => {
             let is_upload = steps.iter().rev().find_map(|step| match step {
-                Step::Host(text) => Some(text.to_ascii_uppercase().contains("+QFUPL=")),
+                ReplayStep::Host(text) => Some(text.to_ascii_uppercase().contains("+QFUPL=")),
                 _ => None,
             });
             let is_download = steps.iter().rev().find_map(|step| match step {
-                Step::Host(text) => Some(text.to_ascii_uppercase().contains("+QFDWL=")),
+                ReplayStep::Host(text) => Some(text.to_ascii_uppercase().contains("+QFDWL=")),
                 _ => None,
             });
             steps.push(match payload(text) {
-                Some((length, content)) => Step::Modem(made_up(content, length)),
-                None if text == ">" => Step::Modem(b"\r\n> ".to_vec()),
+                Some((length, content)) => ReplayStep::Modem(made_up(content, length)),
+                None if text == ">" => ReplayStep::Modem(b"\r\n> ".to_vec()),
                 None if text.starts_with("CONNECT")
                     && is_upload != Some(true)
                     && is_download != Some(true) =>
                 {
-                    Step::Stream
+                    ReplayStep::Stream
                 }
                 None => {
                     let mut bytes = b"\r\n".to_vec();
                     bytes.extend(unescaped(text));
                     bytes.extend_from_slice(b"\r\n");
-                    Step::Modem(bytes)
+                    ReplayStep::Modem(bytes)
                 }
             });
         }

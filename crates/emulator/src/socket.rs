@@ -21,7 +21,7 @@ pub(crate) struct Socket {
     pub(crate) remote_port: u16,
     pub(crate) remote: Option<IpAddr>,
     pub(crate) local_port: u16,
-    pub(crate) state: State,
+    pub(crate) state: SocketState,
     /// Whether the network knows the connection.
     pub(crate) linked: bool,
     /// From the host, not yet taken by the network.
@@ -63,7 +63,7 @@ pub(crate) enum AccessMode {
 ///    └─► (free), or Ended where a quirk keeps failed opens
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum SocketState {
     /// Under way. Its outcome, once known, is reported no sooner than `told_at`; without an outcome it is given
     /// up at `given_up_at`. A silent one is never reported. A `predetermined` one fails with that code, whatever
     /// the network reports.
@@ -139,9 +139,9 @@ impl Socket {
     /// The number of the state in AT+QSSLSTATE.
     pub(crate) fn state_number(&self, closing: u8) -> u8 {
         match self.state {
-            State::Opening { .. } => 1,
-            State::Connected => 2,
-            State::Ended { .. } | State::Closing { .. } => closing,
+            SocketState::Opening { .. } => 1,
+            SocketState::Connected => 2,
+            SocketState::Ended { .. } | SocketState::Closing { .. } => closing,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::at_port::{Carrier, Escape, Mode, Reach};
 use crate::config::{Family, PortName};
 use crate::modem::Modem;
 use crate::network::{Close, ConnectionId, Network};
-use crate::socket::{AccessMode, End, State};
+use crate::socket::{AccessMode, End, SocketState};
 
 impl Modem {
     /// Whether a port can be a stream: the EC20's USB AT port cannot.
@@ -65,7 +65,7 @@ impl Modem {
         };
         let limit = self.config.send_buffer_bytes + slack;
         let Some(socket) = self.socket_of_mut(connection) else { return };
-        if socket.state != State::Connected {
+        if socket.state != SocketState::Connected {
             return;
         }
         let count = bytes.len().min(limit.saturating_sub(socket.send_buffer_used()));
@@ -138,7 +138,7 @@ impl Modem {
         self.connection_ended(connection, End::Cut);
         if let Some(socket) = self.socket_of_mut(connection) {
             socket.incoming.clear();
-            socket.state = State::Ended { how: End::Cut, told: true };
+            socket.state = SocketState::Ended { how: End::Cut, told: true };
         }
         self.leave_with_no_carrier(port);
     }

@@ -2,13 +2,13 @@
 
 use crate::commands::general::written;
 use crate::commands::tls_sockets::access;
-use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
+use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::config::Family;
 use crate::modem::Modem;
 use crate::network::ConnectionId;
 use crate::parser::{Kind, Parameter};
 use crate::result_code::socket as code;
-use crate::socket::{AccessMode, State};
+use crate::socket::{AccessMode, SocketState};
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let answer = match (call.command.name.as_str(), &call.command.kind) {
@@ -52,13 +52,13 @@ impl Modem {
             return Err(Failure::Socket(code::NOT_ALLOWED));
         }
         self.session.last_error = code::OK;
-        Ok(Outcome::Stream(connection))
+        Ok(CommandOutcome::Stream(connection))
     }
 
     /// ATO: back to the connection that left transparent mode last.
     pub(crate) fn return_to_stream(&mut self, port: usize) -> Answer {
         let last = self.session.last_transparent.and_then(|connection| self.socket_of(connection));
-        let alive = last.filter(|socket| socket.state == State::Connected);
+        let alive = last.filter(|socket| socket.state == SocketState::Connected);
         let connection = alive.map(|socket| socket.connection).ok_or(Failure::NoCarrier)?;
         if self.config.quirks.return_unreliable {
             return Err(Failure::NoCarrier);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::at_port::Upload;
-use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
+use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
 use crate::result_code::cme;
@@ -64,7 +64,14 @@ impl Modem {
             return Err(Failure::Cme(cme::DRIVE_FULL));
         }
         let timeout = Duration::from_secs(seconds.into());
-        Ok(Outcome::Upload(Upload { name, size, bytes: Vec::new(), timeout, due: call.now, acknowledged }))
+        Ok(CommandOutcome::Upload(Upload {
+            name,
+            size,
+            bytes: Vec::new(),
+            timeout,
+            due: call.now,
+            acknowledged,
+        }))
     }
 
     fn download(&mut self, port: usize, list: &[Parameter]) -> Answer {
@@ -82,7 +89,7 @@ impl Modem {
         }
         answer.extend(content);
         answer.extend(format!("\r\n+QFDWL: {},{:x}\r\n", content.len(), checksum(content)).as_bytes());
-        Ok(Outcome::Raw(answer))
+        Ok(CommandOutcome::Raw(answer))
     }
 
     /// `*` lists flash, `RAM:*` and `UFS:*` a storage, anything else one file.
@@ -109,7 +116,7 @@ impl Modem {
                 vec![format!("+QFLST: \"{}\",{}", name.path(), content.len())]
             }
         };
-        Ok(Outcome::Done(lines))
+        Ok(CommandOutcome::Done(lines))
     }
 
     fn storage_used(&self, drive: DriveName) -> Answer {

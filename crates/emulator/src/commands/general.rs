@@ -1,7 +1,7 @@
 //! Commands about the conversation and the module itself.
 
 use crate::at_port::{Reach, Settings};
-use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
+use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::config::{Family, PortName};
 use crate::events::Event;
 use crate::modem::Modem;
@@ -124,7 +124,7 @@ impl Modem {
 
     fn identify(&self) -> Answer {
         let (model, revision) = self.model_and_revision();
-        Ok(Outcome::Done(vec!["Quectel".into(), model, format!("Revision: {revision}")]))
+        Ok(CommandOutcome::Done(vec!["Quectel".into(), model, format!("Revision: {revision}")]))
     }
 
     fn set_flow_control(&mut self, port: usize, list: &[Parameter]) -> Answer {

@@ -28,7 +28,7 @@ pub(crate) struct Call<'a> {
 
 /// The outcome of a command that did not fail.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum CommandOutcome {
     /// Lines of information, perhaps none; then the next command of the line, or OK.
     Done(Vec<String>),
     /// The same with information that has its own frame.
@@ -57,7 +57,7 @@ pub(crate) enum Failure {
 }
 
 /// The result of a command.
-pub(crate) type Answer = Result<Outcome, Failure>;
+pub(crate) type Answer = Result<CommandOutcome, Failure>;
 
 impl From<Invalid> for Failure {
     fn from(_: Invalid) -> Failure {
@@ -87,10 +87,10 @@ impl Modem {
 
 /// Just OK.
 pub(crate) fn ok() -> Answer {
-    Ok(Outcome::Done(Vec::new()))
+    Ok(CommandOutcome::Done(Vec::new()))
 }
 
 /// One line of information.
 pub(crate) fn line(text: impl Into<String>) -> Answer {
-    Ok(Outcome::Done(vec![text.into()]))
+    Ok(CommandOutcome::Done(vec![text.into()]))
 }

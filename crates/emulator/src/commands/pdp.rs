@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
+use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::config::TimeService;
 use crate::events::Event;
 use crate::modem::Modem;
@@ -39,7 +39,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         }
         ("CGPADDR", Kind::Execute) => {
             let all = (1..=contexts).filter(|context| modem.active_context(*context).is_some());
-            Ok(Outcome::Done(all.map(|context| modem.address_line(context)).collect()))
+            Ok(CommandOutcome::Done(all.map(|context| modem.address_line(context)).collect()))
         }
         ("CGPADDR", Kind::Write(list)) => {
             modem.context_number(list, 1).map_or_else(Err, |context| line(modem.address_line(context)))
@@ -122,7 +122,7 @@ impl Modem {
             let kind = ["IP", "IPV6", "IPV4V6"][usize::from(set.kind) - 1];
             Some(format!("+CGDCONT: {number},\"{kind}\",\"{}\",\"0.0.0.0\",0,0", set.apn))
         });
-        Ok(Outcome::Done(lines.collect()))
+        Ok(CommandOutcome::Done(lines.collect()))
     }
 
     fn list_active(&self) -> Answer {
@@ -132,7 +132,7 @@ impl Modem {
             let kind = pdp.settings.as_ref().map_or(1, |set| set.kind);
             Some(format!("+QIACT: {number},1,{kind},\"{address}\""))
         });
-        Ok(Outcome::Done(lines.collect()))
+        Ok(CommandOutcome::Done(lines.collect()))
     }
 
     fn address_line(&self, context: u8) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
+use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::config::{Family, Registration, Sim};
 use crate::events::Event;
 use crate::modem::Modem;
@@ -102,7 +102,7 @@ impl Modem {
         let all = [("SIM PIN", pin, PIN_ATTEMPTS), ("SIM PUK", 10, 10)];
         let told = all.iter().filter(|(name, ..)| code.is_none_or(|code| code == *name));
         let lines = told.map(|(name, left, most)| format!("+CPINR: {name},{left},{most}"));
-        Ok(Outcome::Done(lines.collect()))
+        Ok(CommandOutcome::Done(lines.collect()))
     }
 
     fn sim_present(&self) -> Result<(), Failure> {

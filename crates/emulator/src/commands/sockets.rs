@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::at_port::{Reach, Wait};
-use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
+use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::config::Family;
 use crate::faults::OpenFault;
 use crate::modem::Modem;
 use crate::network::{Close, ConnectionId, OpenRequest};
 use crate::queue::Queue;
 use crate::result_code::socket as code;
-use crate::socket::{AccessMode, Service, Socket, State};
+use crate::socket::{AccessMode, Service, Socket, SocketState};
 
 /// What an open command asks for.
 pub(crate) struct Open<'a> {
@@ -62,7 +62,7 @@ impl Modem {
             remote_port: open.port,
             remote: open.host.parse().ok(),
             local_port: 0,
-            state: State::Opening {
+            state: SocketState::Opening {
                 told_at: call.now + self.config.open_latency,
                 given_up_at: call.now + limit,
                 silent,
@@ -82,10 +82,10 @@ impl Modem {
                 if self.config.quirks.ok_before_connect {
                     self.ports[call.port].ok();
                 }
-                Ok(Outcome::Wait(Wait::Open(connection)))
+                Ok(CommandOutcome::Wait(Wait::Open(connection)))
             }
             _ if self.config.quirks.open_result_before_ok => {
-                Ok(Outcome::Wait(Wait::OpenBeforeOk(connection)))
+                Ok(CommandOutcome::Wait(Wait::OpenBeforeOk(connection)))
             }
             _ => ok(),
         }
@@ -119,7 +119,7 @@ impl Modem {
             .session
             .sockets
             .iter()
-            .filter(|socket| matches!(socket.state, State::Opening { .. }))
+            .filter(|socket| matches!(socket.state, SocketState::Opening { .. }))
             .count();
         let named = open.host.parse::<IpAddr>().is_err();
         let quirks = &self.config.quirks;
@@ -175,30 +175,30 @@ impl Modem {
         let keeps_opening = self.config.quirks.close_of_opening_refused;
         let Some(socket) = self.socket_of_mut(connection) else { return Err(Failure::Socket(code::CLOSED)) };
         match socket.state {
-            State::Opening { .. } if keeps_opening => {
+            SocketState::Opening { .. } if keeps_opening => {
                 return Err(Failure::Socket(code::NOT_ALLOWED));
             }
-            State::Opening { .. } => self.free(connection, Close::Abort, call.now, call.network),
-            State::Ended { .. } => self.free(connection, Close::Orderly, call.now, call.network),
-            State::Connected if timeout.is_zero() => {
+            SocketState::Opening { .. } => self.free(connection, Close::Abort, call.now, call.network),
+            SocketState::Ended { .. } => self.free(connection, Close::Orderly, call.now, call.network),
+            SocketState::Connected if timeout.is_zero() => {
                 self.free(connection, Close::Abort, call.now, call.network);
             }
-            State::Connected => {
+            SocketState::Connected => {
                 let later = self.session.data_format.close_later;
                 let answers = later.then_some(call.port);
                 let until = call.now + timeout;
                 if let Some(socket) = self.socket_of_mut(connection) {
-                    socket.state = State::Closing { until, answers };
+                    socket.state = SocketState::Closing { until, answers };
                     socket.incoming.clear();
                 }
                 self.detach_ports(connection);
                 self.session.last_error = code::OK;
                 return match later {
                     true => ok(),
-                    false => Ok(Outcome::Wait(Wait::Close(connection))),
+                    false => Ok(CommandOutcome::Wait(Wait::Close(connection))),
                 };
             }
-            State::Closing { .. } => return Err(Failure::Socket(code::BUSY)),
+            SocketState::Closing { .. } => return Err(Failure::Socket(code::BUSY)),
         }
         self.session.last_error = code::OK;
         ok()

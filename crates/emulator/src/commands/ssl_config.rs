@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
+use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::config::Family;
 use crate::modem::Modem;
 use crate::network::TlsParameters;
@@ -13,7 +13,7 @@ use crate::ssl_settings::{ALL_CIPHERS, Form, Key, cipher_codes, keys};
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let answer = match (call.command.name.as_str(), &call.command.kind) {
-        ("QSSLCFG", Kind::Test) => Ok(Outcome::Done(modem.list_keys())),
+        ("QSSLCFG", Kind::Test) => Ok(CommandOutcome::Done(modem.list_keys())),
         ("QSSLCFG", Kind::Write(list)) => modem.ssl_setting(list),
         _ => return None,
     };
@@ -58,7 +58,9 @@ impl Modem {
         let family = self.config.family;
         let key = keys(family).iter().find(|key| key.name == name).ok_or(Failure::Error)?;
         if matches!(key.form, Form::Chain) && parameters.len() == 1 {
-            return Ok(Outcome::Done((0..6).map(|index| self.session.ssl.chain_line(index)).collect()));
+            return Ok(CommandOutcome::Done(
+                (0..6).map(|index| self.session.ssl.chain_line(index)).collect(),
+            ));
         }
         let index = usize::from(parameters.small(1, 0..=5)?);
         let quotes = self.config.quirks.setting_values_quoted;

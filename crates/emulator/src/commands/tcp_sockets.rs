@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::commands::sockets::Open;
-use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
+use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
 use crate::result_code::socket as code;
@@ -80,7 +80,7 @@ impl Modem {
                 let id = parameters.small(1, 0..=11)?;
                 let socket = self.socket(Service::Tcp, id);
                 let lines = socket.map(|socket| format!("+QISTATE: {}", self.state_line(socket)));
-                Ok(Outcome::Done(lines.into_iter().collect()))
+                Ok(CommandOutcome::Done(lines.into_iter().collect()))
             }
         }
     }
@@ -89,7 +89,7 @@ impl Modem {
         let sockets = self.sockets(Service::Tcp).into_iter();
         let listed = sockets.filter(|socket| context.is_none_or(|context| socket.pdp_context == context));
         let lines = listed.map(|socket| format!("+QISTATE: {}", self.state_line(socket)));
-        Ok(Outcome::Done(lines.collect()))
+        Ok(CommandOutcome::Done(lines.collect()))
     }
 }
 

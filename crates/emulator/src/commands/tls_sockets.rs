@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::at_port::{Payload, PayloadEnd};
 use crate::commands::sockets::Open;
-use crate::commands::{Answer, Call, Failure, Outcome, line, ok};
+use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::delivery::payload_text;
 use crate::modem::{LONGEST_SEND_BYTES, Modem};
 use crate::parser::{Kind, Parameter};
 use crate::result_code::socket as code;
-use crate::socket::{AccessMode, End, Service, Socket, State};
+use crate::socket::{AccessMode, End, Service, Socket, SocketState};
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let contexts = modem.config.family.pdp_contexts();
@@ -29,7 +29,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("QSSLSTATE", Kind::Execute) => {
             let sockets = modem.sockets(Service::Tls).into_iter();
             let lines = sockets.map(|socket| format!("+QSSLSTATE: {}", modem.state_line(socket)));
-            Ok(Outcome::Done(lines.collect()))
+            Ok(CommandOutcome::Done(lines.collect()))
         }
         ("QSSLSTATE", Kind::Write(list)) => modem.tls_state(list),
         _ => return None,
@@ -67,7 +67,7 @@ impl Modem {
 
     /// The socket that a command names, if it is connected.
     pub(crate) fn connected(&self, list: &[Parameter]) -> Result<&Socket, Failure> {
-        let socket = self.tls_socket(list)?.filter(|socket| socket.state == State::Connected);
+        let socket = self.tls_socket(list)?.filter(|socket| socket.state == SocketState::Connected);
         socket.ok_or(Failure::Socket(code::CLOSED))
     }
 
@@ -84,7 +84,7 @@ impl Modem {
         if socket.access == AccessMode::Transparent {
             return Err(Failure::Socket(code::NOT_ALLOWED));
         }
-        Ok(Outcome::Prompt(Payload { connection: socket.connection, bytes: Vec::new(), end }))
+        Ok(CommandOutcome::Prompt(Payload { connection: socket.connection, bytes: Vec::new(), end }))
     }
 
     /// `AT+QSSLRECV=<clientID>,<length>`. What was received before an orderly end can be read after it.
@@ -99,8 +99,8 @@ impl Modem {
         let socket = self.tls_socket(list)?.ok_or(Failure::Socket(code::CLOSED))?;
         let connection = socket.connection;
         match socket.state {
-            State::Connected | State::Ended { how: End::Closed, .. } => {}
-            State::Ended { how: End::Cut, .. } if !cut_loses_unread => {}
+            SocketState::Connected | SocketState::Ended { how: End::Closed, .. } => {}
+            SocketState::Ended { how: End::Cut, .. } if !cut_loses_unread => {}
             _ => return Err(Failure::Socket(code::CLOSED)),
         }
         if socket.access != AccessMode::Buffer {
@@ -126,7 +126,7 @@ impl Modem {
         if !quirks.receive_tail_short {
             answer.extend(b"\r\n");
         }
-        Ok(Outcome::Raw(answer))
+        Ok(CommandOutcome::Raw(answer))
     }
 
     /// `AT+QSSLCLOSE=<clientID>[,<timeout>]`, 10 s by default.

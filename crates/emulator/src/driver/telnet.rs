@@ -8,7 +8,7 @@ use crate::modem::ModemLines;
 /// One client's Telnet conversation.
 #[derive(Debug)]
 pub(super) struct Telnet {
-    state: State,
+    state: TelnetState,
     replies: Vec<u8>,
     /// Options for which we have sent WILL.
     ours: Vec<u8>,
@@ -41,7 +41,7 @@ impl Telnet {
     /// A conversation that begins with our offers.
     pub(super) fn new(baud: u32, lines: ModemLines) -> Self {
         let mut telnet = Telnet {
-            state: State::Payload,
+            state: TelnetState::Payload,
             replies: Vec::new(),
             ours: Vec::new(),
             theirs: Vec::new(),
@@ -66,45 +66,45 @@ impl Telnet {
     /// Takes bytes as they arrived; they may be split anywhere.
     pub(super) fn received(&mut self, bytes: &[u8], payload: &mut Vec<u8>, requests: &mut Vec<Request>) {
         for &byte in bytes {
-            self.state = match std::mem::replace(&mut self.state, State::Payload) {
-                State::Payload if byte == IAC => State::Command,
-                State::Payload => {
+            self.state = match std::mem::replace(&mut self.state, TelnetState::Payload) {
+                TelnetState::Payload if byte == IAC => TelnetState::Command,
+                TelnetState::Payload => {
                     payload.push(byte);
-                    State::Payload
+                    TelnetState::Payload
                 }
-                State::Command => match byte {
+                TelnetState::Command => match byte {
                     IAC => {
                         payload.push(IAC);
-                        State::Payload
+                        TelnetState::Payload
                     }
-                    WILL | WONT | DO | DONT => State::Option(byte),
-                    SB => State::Subnegotiation(Vec::new()),
+                    WILL | WONT | DO | DONT => TelnetState::Option(byte),
+                    SB => TelnetState::Subnegotiation(Vec::new()),
                     // NOP, break, are-you-there and the like mean nothing to a modem.
-                    _ => State::Payload,
+                    _ => TelnetState::Payload,
                 },
-                State::Option(verb) => {
+                TelnetState::Option(verb) => {
                     self.negotiate(verb, byte);
-                    State::Payload
+                    TelnetState::Payload
                 }
-                State::Subnegotiation(text) if byte == IAC => State::SubnegotiationCommand(text),
-                State::Subnegotiation(mut text) => {
+                TelnetState::Subnegotiation(text) if byte == IAC => TelnetState::SubnegotiationCommand(text),
+                TelnetState::Subnegotiation(mut text) => {
                     collect(&mut text, byte);
-                    State::Subnegotiation(text)
+                    TelnetState::Subnegotiation(text)
                 }
-                State::SubnegotiationCommand(mut text) => match byte {
+                TelnetState::SubnegotiationCommand(mut text) => match byte {
                     IAC => {
                         collect(&mut text, IAC);
-                        State::Subnegotiation(text)
+                        TelnetState::Subnegotiation(text)
                     }
                     SE => {
                         if let [COM_PORT, command, value @ ..] = text.as_slice() {
                             self.com_port_command(*command, value, requests);
                         }
-                        State::Payload
+                        TelnetState::Payload
                     }
                     // Not a legal end; the subnegotiation is dropped, and the command counts.
-                    WILL | WONT | DO | DONT => State::Option(byte),
-                    _ => State::Payload,
+                    WILL | WONT | DO | DONT => TelnetState::Option(byte),
+                    _ => TelnetState::Payload,
                 },
             };
         }
@@ -291,7 +291,7 @@ pub(super) fn escape(payload: &[u8], output: &mut Vec<u8>) {
 }
 
 #[derive(Debug)]
-enum State {
+enum TelnetState {
     Payload,
     /// After IAC.
     Command,
@@ -455,7 +455,7 @@ mod tests {
         let mut telnet = telnet();
         feed(&mut telnet, &[IAC, SB, COM_PORT], 3);
         feed(&mut telnet, &[7; 100_000], 1000);
-        let State::Subnegotiation(text) = &telnet.state else { panic!("{:?}", telnet.state) };
+        let TelnetState::Subnegotiation(text) = &telnet.state else { panic!("{:?}", telnet.state) };
         assert_eq!(text.len(), SUBNEGOTIATION_LIMIT_BYTES);
     }
 }

@@ -600,7 +600,7 @@ fn what_a_modem_says_by_itself_behind_the_ok_of_an_escape_does_not_hide_it() {
         let mut got = receive(&mut mode, b"last", now + GUARD);
         got.extend(receive(&mut mode, &words, now + GUARD * 2));
         let left = mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false);
-        assert_eq!(left, Next::Left(Reason::Done), "{}", behind.escape_ascii());
+        assert_eq!(left, Next::Left(Reason::Done), "{}", after.escape_ascii());
         let Left { payload, words: received, .. } = mode.take_left();
         assert_eq!([got, payload].concat(), b"last");
         assert_eq!(received, words);

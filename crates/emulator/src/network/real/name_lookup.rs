@@ -11,13 +11,13 @@ use crate::network::ConnectionId;
 /// The look-ups under way.
 pub(super) struct NameLookup {
     waker: Arc<Waker>,
-    sender: Sender<Outcome>,
-    outcomes: Receiver<Outcome>,
+    sender: Sender<LookupOutcome>,
+    outcomes: Receiver<LookupOutcome>,
     running: usize,
 }
 
 /// The result of a look-up; no addresses means that the name could not be resolved.
-pub(super) struct Outcome {
+pub(super) struct LookupOutcome {
     pub(super) id: ConnectionId,
     pub(super) addresses: Vec<SocketAddr>,
 }
@@ -43,7 +43,7 @@ impl NameLookup {
                 }
             };
             // Both fail only when the network is gone, and then the result is not wanted.
-            if sender.send(Outcome { id, addresses }).is_ok() {
+            if sender.send(LookupOutcome { id, addresses }).is_ok() {
                 let _ = waker.wake();
             }
         };
@@ -53,7 +53,7 @@ impl NameLookup {
     }
 
     /// The next look-up that has ended.
-    pub(super) fn finished(&mut self) -> Option<Outcome> {
+    pub(super) fn finished(&mut self) -> Option<LookupOutcome> {
         let outcome = self.outcomes.try_recv().ok()?;
         self.running -= 1;
         Some(outcome)
