@@ -1,7 +1,7 @@
 //! One DLCI: whether it is open, its V.24 lines, its flow control both ways, and its queues.
 //!
-//! Everything here is told what happened and returns what is to be done. When an answer is due is the multiplexer's
-//! knowledge, so it is passed in as `due`.
+//! Every method takes what happened and returns what is to be done. The multiplexer knows when an answer is due, and
+//! passes it in as `due`.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ impl DlciNumber {
         self.0
     }
 
-    /// Its place among the channels, from 0.
+    /// Its index among the channels, from 0.
     pub fn index(self) -> usize {
         usize::from(self.0) - 1
     }
@@ -360,7 +360,7 @@ impl Dlci {
 
     // What happens to it.
 
-    /// It is opened, and nothing of earlier times is left in it.
+    /// It is opened: bytes of an earlier conversation are dropped.
     pub fn open(&mut self, due: Instant) -> Option<Effect> {
         if !matches!(self.state, DlciState::Closed) {
             return None;
@@ -501,7 +501,7 @@ impl Dlci {
         if self.is_open() { self.outgoing.append(bytes) } else { 0 }
     }
 
-    /// So many of the bytes of [`Dlci::next_frame`] are in a frame.
+    /// This many bytes of [`Dlci::next_frame`] are in a frame.
     pub fn framed(&mut self, count: usize) {
         self.outgoing.consume(count);
     }
@@ -543,7 +543,7 @@ impl Dlci {
         Some(open.show(open.ours.with_flow_off(false), due))
     }
 
-    /// A new conversation begins: nothing of earlier ones is left.
+    /// A new conversation begins: bytes of earlier ones are dropped.
     pub fn begin_anew(&mut self, frame_size: usize) {
         self.state = DlciState::Closed;
         self.incoming.reset();
@@ -660,34 +660,34 @@ impl Taking {
 /// How many channels a module has.
 pub const CHANNELS_MAX: usize = 4;
 
-/// N2: so often something is sent again when it is not answered.
+/// N2: how often something that is not answered is sent again.
 pub const REPEATS_MAX: u8 = 3;
 
 /// DM counts as a refusal only from this SABM on: the first may have been the answer to something older.
 const REFUSALS_MIN: u8 = 2;
 
-/// The module is held when so much waits for the user.
+/// The module is held when this many bytes wait for the user.
 pub const HOLD_MARK_BYTES: usize = 16 * 1024;
 
-/// It is released when less than this waits.
+/// The module is released when fewer bytes than this wait.
 pub const RELEASE_MARK_BYTES: usize = 6 * 1024;
 
 const _: () =
     assert!(RELEASE_MARK_BYTES < HOLD_MARK_BYTES / 2, "a module that was held must be released in time");
 
-/// What the queue from the module holds at most: the mark, and what comes before the module stops.
+/// The limit of the queue from the module: the mark, and what arrives before the module stops.
 pub const INCOMING_LIMIT_BYTES: usize = HOLD_MARK_BYTES + 8 * 1024;
 
-/// A queue that held more gives its memory back when it is empty.
+/// An empty queue keeps at most this much memory.
 const KEPT_BYTES: usize = 4 * 1024;
 
-/// The memory of a queue grows by so much at a time.
+/// The memory of a queue grows in steps of this size.
 const STEP_BYTES: usize = 512;
 
-/// What the queue to the module holds at most: two frames, but not more than this unless a frame is longer.
+/// The limit of the queue to the module: two frames, but not more than this unless a frame is longer.
 const OUTGOING_LIMIT_BYTES: usize = 2 * 1024;
 
-/// For so long RTR that is off holds data.
+/// How long RTR that is off holds data.
 pub const NOT_READY_MAX: Duration = Duration::from_secs(2);
 
 /// A module that has held a channel for so long is asked whether it is still there. FC itself may last for ever: a server

@@ -3,16 +3,16 @@
 //! ```text
 //!  F9 | address | control | length, 1 or 2 octets | information | FCS | F9
 //! ```
-//! One flag may stand between two frames. The information may hold flags, so only the length shows where a frame ends,
+//! One flag may be enough between two frames. The information may hold flags, so only the length shows where a frame ends,
 //! and a wrong length would swallow what follows. So a frame counts only if its FCS is right and a flag follows, and
-//! after one that does not count the search goes on at the byte after its first flag.
+//! after a frame that does not count, the search goes on at the byte after its first flag.
 
 use crate::byte_queue::ByteQueue;
 
 /// Begins and ends a frame.
 pub const FLAG: u8 = 0xF9;
 
-/// What a frame takes beside its information, at most: two flags, address, control, two octets of length, FCS.
+/// How many bytes a frame has besides its information, at most: two flags, address, control, two octets of length, FCS.
 pub const OVERHEAD_BYTES: usize = 7;
 
 /// The largest length that its field can hold (TS 27.010, 5.2.1.5).
@@ -84,7 +84,7 @@ pub enum Poll {
 }
 
 /// Appends a frame of the host to `output`. Returns false, and appends nothing, if there is no room for all of it, or if
-/// the information is longer than a length can tell.
+/// the information is longer than the length field can hold.
 #[must_use]
 pub fn encode(dlci: u8, kind: Kind, poll: Poll, information: &[u8], output: &mut ByteQueue) -> bool {
     let length = information.len();
@@ -121,7 +121,7 @@ pub struct Decoder {
     counters: DecoderCounters,
 }
 
-/// What a decoder has met.
+/// What a decoder has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DecoderCounters {
     /// Good frames.
@@ -153,7 +153,7 @@ enum Look {
     Outside(usize),
     /// Neither a flag nor text.
     NoText,
-    /// So many flags.
+    /// This many flags.
     Flags(usize),
     /// Unknown until this many bytes have arrived.
     More(usize),
@@ -177,7 +177,7 @@ impl Decoder {
         Decoder { limit_bytes: limit_bytes.min(LENGTH_MAX), ..Decoder::default() }
     }
 
-    /// What it has met.
+    /// What it has counted.
     pub fn counters(&self) -> DecoderCounters {
         self.counters
     }

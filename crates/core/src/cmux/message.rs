@@ -15,11 +15,11 @@ pub enum Type {
     PowerSaving = 0x41,
     /// Leave the multiplexer mode.
     CloseDown = 0xC1,
-    /// To be sent back as it is.
+    /// The other side sends it back unchanged.
     Test = 0x21,
     /// The sender takes data again, on all DLCIs.
     FlowOn = 0xA1,
-    /// It does not.
+    /// The sender takes no data, on any DLCI.
     FlowOff = 0x61,
     /// The V.24 lines of a DLCI.
     ModemStatus = 0xE1,
@@ -38,14 +38,14 @@ pub enum Type {
 pub struct Message<'a> {
     /// Its type octet without C/R.
     pub octet: u8,
-    /// C/R: it asks, or it answers.
+    /// C/R: a command, or an answer to one.
     pub is_command: bool,
     /// Its values.
     pub values: &'a [u8],
 }
 
 impl Type {
-    /// What a type octet without C/R stands for.
+    /// The type of an octet without C/R.
     pub fn parse(octet: u8) -> Option<Type> {
         use Type::*;
         let all = [
@@ -228,7 +228,7 @@ mod tests {
                 let mut information = message.emit();
                 information.push(0xE3);
                 assert_eq!(Message::parse(&information), Some((message, &[0xE3][..])), "{length} bytes");
-                // A cut message is none.
+                // A message that is cut short is ignored.
                 for cut in 0..information.len() - 1 {
                     assert_eq!(Message::parse(&information[..cut]), None, "{length} bytes cut to {cut}");
                 }

@@ -5,7 +5,7 @@
 //!                            │        DLCI 1-4 ──► Dlci: state, V.24 lines, flow control, queues ──► a channel's bytes
 //!                            └ outside frames ──► Text: the words of a module that has reset
 //! ```
-//! It knows nothing of modems or channels: it turns the bytes of one line into bytes and lines of DLCIs, and back.
+//! It does not depend on modems or channels: it turns the bytes of one line into bytes and lines of DLCIs, and back.
 //! Nothing here does I/O, and time is an argument.
 //!
 //! A module that has reset takes commands and sends back what it gets. So nothing that could be an echo of ours counts
@@ -84,20 +84,20 @@ pub enum State {
     Plain,
     /// The module was asked whether it is in multiplexer mode.
     Probing(Attempt),
-    /// It is, and nothing is known of its DLCIs.
+    /// The module is in multiplexer mode; the state of its DLCIs is unknown.
     Found,
     /// DLCI 0 is being opened.
     Opening(Opening),
-    /// The others are, one after the other.
+    /// DLCI 1 and the others are being opened, one after the other.
     Channels {
-        /// The place of the next, among the channels.
+        /// The index of the next one, from 0.
         next: usize,
     },
     /// The channels carry bytes.
     Running(Running),
-    /// It is being left.
+    /// The mode is being left.
     Closing {
-        /// It counts as left then.
+        /// When it counts as left, with or without an answer.
         due: Instant,
     },
     /// The module is not in multiplexer mode any more, or never was.
@@ -120,12 +120,12 @@ struct Question {
     why: Why,
 }
 
-/// Why it was asked.
+/// Why the module was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
-    /// Nothing came for some time, or something odd.
+    /// Nothing arrived for some time, or bytes that fit nothing.
     Silence,
-    /// It sent the words of a reset.
+    /// The module sent the words of a reset.
     Reboot,
 }
 
@@ -136,30 +136,30 @@ pub enum Lost {
     NoAnswer,
     /// The module refused to open DLCI 0, or every channel.
     Refused,
-    /// It sent the words of a reset, and then no frame.
+    /// The module sent the words of a reset, and then no frame.
     Rebooted,
-    /// It does not answer TEST.
+    /// The module does not answer TEST.
     Silent,
-    /// It sends back what it gets: it takes commands.
+    /// The module echoes: it takes commands.
     Echo,
-    /// It left: CLD, or DISC on DLCI 0.
+    /// The module left the mode: CLD, or DISC on DLCI 0.
     LeftByModule,
 }
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Lost::NoAnswer => "as it does not answer SABM",
-            Lost::Refused => "as it refuses to open them",
-            Lost::Rebooted => "as it has rebooted",
-            Lost::Silent => "as it does not answer TEST",
-            Lost::Echo => "as it takes commands again",
-            Lost::LeftByModule => "as it has closed them",
+            Lost::NoAnswer => "the modem does not answer SABM",
+            Lost::Refused => "the modem refuses to open them",
+            Lost::Rebooted => "the modem has rebooted",
+            Lost::Silent => "the modem does not answer TEST",
+            Lost::Echo => "the modem takes commands again",
+            Lost::LeftByModule => "the modem has closed them",
         })
     }
 }
 
-/// What the user has to know.
+/// What the user must be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A probe was answered: the module is in multiplexer mode. [`Mux::open`] or [`Mux::leave`] is next.
@@ -207,9 +207,9 @@ pub struct MuxCounters {
 /// What is known of the line's time.
 #[derive(Clone, Copy, Debug)]
 struct Line {
-    /// What a byte takes.
+    /// How long a byte takes.
     byte: Duration,
-    /// When what was written has left.
+    /// When the bytes that were written have left.
     free_at: Instant,
     /// Whether data waits for that.
     is_paced: bool,
@@ -331,7 +331,7 @@ impl Mux {
         self.begin_anew(now);
         self.counters.answers = 0;
         if was_found {
-            // Nobody knows what is open, and for whom.
+            // Which DLCIs are open, and for which program, is unknown.
             self.disconnect_all();
         }
         self.send(0, Kind::Sabm, Poll::Set, &[]);
@@ -394,8 +394,8 @@ impl Mux {
 
     /// Takes bytes that the line received, and returns how many.
     ///
-    /// If it takes fewer than it was given, and [`Mux::is_framed`], a user's queue is full or events wait: what can be
-    /// consumed is to be consumed, events are to be polled, and then it takes the rest. If it takes none even then, the rest has to wait for a
+    /// If it takes fewer than it was given, and [`Mux::is_framed`], a user's queue is full or events wait: consume what
+    /// can be consumed, poll the events, and give it the rest. If it takes none even then, the rest has to wait for a
     /// [`Mux::consume`]. If not [`Mux::is_framed`], the rest is the caller's.
     pub fn received(&mut self, bytes: &[u8], now: Instant) -> usize {
         if !self.is_framed() {
@@ -429,7 +429,7 @@ impl Mux {
         self.output.as_slice()
     }
 
-    /// So many bytes of [`Mux::output`] were sent. To be called before anything else happens to the multiplexer.
+    /// This many bytes of [`Mux::output`] were sent. To be called before anything else happens to the multiplexer.
     ///
     /// # Panics
     /// If there were fewer.
@@ -822,46 +822,47 @@ pub const FRAME_SIZE_MAX: usize = 2048;
 
 const _: () = assert!(HOLD_MARK_BYTES + FRAME_SIZE_MAX + LONGER_MAX_BYTES <= INCOMING_LIMIT_BYTES);
 
-/// T1: in such a time a command is answered, beside what the line takes.
+/// T1: how long the answer to a command may take, in addition to its time on the line.
 const T1: Duration = Duration::from_millis(100);
 
-/// TEST is sent when nothing came for so long.
+/// TEST is sent after this time without a byte.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// It counts as missed after this, beside what the line takes.
+/// How long its answer may take, in addition to its time on the line.
 const TEST_WAIT: Duration = Duration::from_secs(1);
 
-/// So many missed in a row, and the module is lost.
+/// After this many missed answers in a row, the module is lost.
 const TESTS_MAX: u8 = 3;
 
-/// CLD counts as answered after this, beside what the line takes.
+/// After this time CLD counts as answered, in addition to its time on the line.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
 
-/// A probe is answered in this time, beside what the line takes.
+/// How long the answer to a probe may take, in addition to its time on the line.
 const PROBE_WAIT: Duration = Duration::from_millis(300);
 
-/// So many flags end any frame that the module may be waiting for: N1 1509 and what goes around it.
+/// This many flags end any frame that the module may be waiting for: N1 1509 and the rest of a frame.
 const PROBE_FLAGS: usize = 1516;
 
-/// What a probe says on channel 1.
+/// What a probe sends on channel 1.
 const PROBE_COMMAND: &[u8] = b"AT\r";
 
 /// Frames of the module may be longer than N1 by this: some modules send such.
 const LONGER_MAX_BYTES: usize = 64;
 
-/// What waits for the users of all channels at most. Three streams that are held, and what comes before they stop.
+/// The most bytes that wait for the users of all channels: three streams that are held, and what arrives before the
+/// module stops them.
 const INCOMING_TOTAL_BYTES: usize = 52 * 1024;
 
-/// For so long the line is not read for the sake of one user who does not read.
+/// How long the line is left unread because one user does not read.
 const STALL_MAX: Duration = Duration::from_secs(2);
 
-/// The bytes of a frame follow each other. Device servers pause, but not for so long.
+/// The longest pause between the bytes of a frame. Device servers make pauses, but shorter ones.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// In this time the event loop reads what has come while the host stood still.
+/// How long the event loop may take to read what arrived while the host was suspended.
 const READ_ONCE_MORE: Duration = Duration::from_millis(50);
 
-/// Control frames that wait to be sent, beside a frame of data.
+/// The most bytes of control frames that wait to be sent, in addition to a frame of data.
 const CONTROL_LIMIT_BYTES: usize = 1024;
 
 /// On a line of known speed, the next frame of data is written so long before the last one has left.
@@ -870,11 +871,11 @@ const AHEAD: Duration = Duration::from_millis(5);
 /// So much can wait in the kernel or a device server after it was written.
 const AHEAD_MAX_BYTES: usize = 8 * 1024;
 
-/// No line is slower, in bit/s.
+/// The slowest line, in bit/s.
 const BAUD_MIN: u32 = 300;
 
-/// The line is not read while so many events wait.
+/// The line is not read while this many events wait.
 const EVENTS_MAX: usize = 64;
 
-/// Lines of text are not reported while so many events wait.
+/// Lines of text are not reported while this many events wait.
 const TEXT_EVENTS_MAX: usize = 32;

@@ -11,7 +11,7 @@ use super::{Event, Lost, Mux, PROBE_COMMAND, Running, State, TEXT_EVENTS_MAX, Wh
 impl Mux {
     /// Takes what it can of `input`.
     pub(super) fn decode(&mut self, input: &mut &[u8], now: Instant) {
-        // It is put aside, as what it finds is borrowed from it.
+        // Taken out of `self`, because its results borrow from it.
         let mut decoder = std::mem::take(&mut self.decoder);
         while self.may_decode() {
             match decoder.decode(input) {

@@ -38,7 +38,7 @@ pub struct SharedPort {
     facts: PortFacts,
     /// The speed of the line in bit/s.
     baud: u32,
-    /// What came and was not taken yet.
+    /// Bytes that arrived and were not taken yet.
     input: ByteQueue,
     /// The settings that were changed for the channels, to be put back at the end.
     changed: Vec<Changed>,
@@ -50,20 +50,20 @@ pub struct SharedPort {
     now: Instant,
 }
 
-/// What the line is.
+/// How the line is in use.
 #[derive(Debug)]
 enum State {
     /// The port is not open.
     Closed,
-    /// Is a module there that still has several channels, of an earlier run? At the end: does it take commands?
+    /// Finds out whether a module still has several channels from an earlier run; at the end, whether it takes commands.
     Probing(Probe, Then),
-    /// The first channel has it alone.
+    /// The first channel has the line alone.
     Plain,
-    /// It is to carry several channels.
+    /// The dialogue that begins the mode.
     Starting(Starting, Vec<u8>),
-    /// It carries them.
+    /// The line carries several channels.
     Muxed(Box<Mux>),
-    /// It is about to carry one channel again.
+    /// The mode is being left.
     Leaving(Box<Mux>, Then),
 }
 
@@ -83,11 +83,11 @@ enum Probe {
     Plain {
         /// How often.
         tries: u32,
-        /// When it is not waited for any more.
+        /// When the answer counts as missing.
         due: Instant,
-        /// What is to be sent.
+        /// Bytes to send.
         output: Vec<u8>,
-        /// The end of what has come.
+        /// The last bytes that arrived.
         heard: Vec<u8>,
     },
     /// Frames were sent.
@@ -300,7 +300,8 @@ impl SharedPort {
         }
     }
 
-    /// Gives what came to whom it is for. Returns whether any of it was taken.
+    /// Gives the bytes that arrived to the channel, the frames or the dialogue that they are for. Returns whether any were
+    /// taken.
     fn take_input(&mut self, modem: &mut Modem, now: Instant) -> bool {
         let bytes = self.input.as_slice();
         if bytes.is_empty() {
@@ -314,7 +315,7 @@ impl SharedPort {
                 count
             }
             State::Probing(Probe::Plain { .. }, Then::Begin) if bytes.contains(&FLAG) => {
-                // A frame of an earlier run, in which an answer would be none to us.
+                // In a frame of an earlier run, where an answer is not one to our command.
                 let count = bytes.len();
                 self.input.consume(count);
                 self.probe_by_frames(now);
@@ -531,7 +532,7 @@ impl SharedPort {
     }
 
     fn lost(&mut self, why: Lost, modem: &mut Modem, now: Instant) {
-        log::warn!("{}: its channels (CMUX) are lost, {why}; beginning anew", self.facts.name);
+        log::warn!("{}: its channels (CMUX) are lost: {why}; opening them again", self.facts.name);
         if matches!(self.state, State::Leaving(_, Then::End)) {
             self.state = State::Closed;
             return;
@@ -641,17 +642,17 @@ const READ_BYTES: usize = 4 * 1024;
 /// Asks a module that takes commands.
 const ASK: &[u8] = b"AT\r";
 
-/// What it answers, whatever was asked before.
+/// Its answers, also to an earlier command.
 const ANSWERS: [&[u8]; 2] = [b"\r\nOK\r\n", b"ERROR\r\n"];
 
 /// How often it is asked, and for how long each time.
 const ASKS: u32 = 2;
 const ASK_WAIT: Duration = Duration::from_millis(300);
 
-/// How often the mode is entered in vain before the line keeps one channel.
+/// How often entering the mode fails before the line keeps one channel.
 const FAILURES_MAX: u32 = 2;
 
-/// How much of what came is looked at for an answer.
+/// How many of the last bytes are searched for an answer.
 const HEARD_BYTES: usize = 32;
 
 /// Frames of this size are taken by every module; a probe needs no longer ones.

@@ -1,4 +1,4 @@
-//! How a port is made to carry several channels: AT+CMUX=?, what AT+QCFG says of channels, and AT+CMUX.
+//! How a port is made to carry several channels: AT+CMUX=?, the settings of AT+QCFG about channels, and AT+CMUX.
 //!
 //! ```text
 //!   Asking ──ranges, or none──► Reading ──► Entering ──OK, or silence──► Settling ──► started
