@@ -23,7 +23,7 @@ use crate::daemon::logging;
 /// # Errors
 /// The command cannot be done. The error contains its exit status, unless it is a plain failure.
 pub fn run(command: Command) -> anyhow::Result<ExitStatus> {
-    let environment = environment();
+    let environment = read_environment();
     match command {
         Command::Listen(args) => tunnel::listen(&args, &environment),
         Command::Connect(args) => tunnel::connect(&args, &environment),
@@ -45,7 +45,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitStatus> {
 
 /// What the checks of a configuration need to know about the host.
 #[allow(clippy::disallowed_methods)] // Certificates are judged by the clock at the start.
-fn environment() -> Environment {
+fn read_environment() -> Environment {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Environment {
         unix_seconds: i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX),

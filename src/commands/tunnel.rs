@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{connect, environment};
+use super::{connect, read_environment};
 use crate::cli::{ConnectArgs, ListenArgs, RunArgs};
 use crate::config::{self, Checked, Environment};
 use crate::daemon::exit_status::ExitStatus;
@@ -44,7 +44,7 @@ pub fn run(args: RunArgs, environment: &Environment) -> anyhow::Result<ExitStatu
     }
     // Only `run` has a file to reload, and default paths for its control socket and its state.
     let options = DaemonOptions {
-        reload: Some(Box::new(move || config::from_run(&args, &environment()))),
+        reload: Some(Box::new(move || config::from_run(&args, &read_environment()))),
         default_control_path: control::usual_paths().into_iter().next(),
         default_state_directory: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
     };
