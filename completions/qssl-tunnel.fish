@@ -79,7 +79,7 @@ off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; not tried again if refused' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
@@ -158,7 +158,7 @@ off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; not tried again if refused' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
@@ -214,7 +214,7 @@ off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; not tried again if refused' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
@@ -266,7 +266,7 @@ off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; not tried again if refused' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
@@ -310,7 +310,7 @@ off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; not tried again if refused' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
@@ -366,7 +366,7 @@ off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; not tried again if refused' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
@@ -419,7 +419,7 @@ off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; tried once, never again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; not tried again if refused' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l apn -d 'Access point name [default: the modem\'s setting]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l apn-user -d 'User name at the access point; needs --apn' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F

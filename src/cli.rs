@@ -625,11 +625,12 @@ pub struct ModemOptions {
     #[arg(long, value_name = "RANGE", value_parser = ranges::ssl_contexts, env = "QSSL_TUNNEL_SSL_CONTEXTS", hide_env = true)]
     pub ssl_contexts: Option<IdSet>,
 
-    /// File with the PIN of the SIM, 4-8 digits; tried once, never again if refused
+    /// File with the PIN of the SIM, 4-8 digits; not tried again if refused
     ///
     /// The module is asked first how many attempts are left (AT+QPINC, AT+CPINR), and the last one is not
     /// used. If the module does not report a number, the PIN is entered all the same, exactly once: a wrong
-    /// PIN uses up an attempt, which may be the last.
+    /// PIN uses up an attempt, which may be the last. That a PIN was refused is kept in the state directory.
+    /// Without one it is forgotten when the program ends, and the next start tries the PIN again.
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_SIM_PIN_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub sim_pin_file: Option<PathBuf>,
 

@@ -99,7 +99,9 @@ pub fn metrics(status: &Status) -> String {
         ),
         ("tunnel_opens_total", "counter", "TLS connections opened.", |tunnel| tunnel.counters.opens),
         ("tunnel_resets_total", "counter", "Connections reset.", |tunnel| tunnel.counters.resets),
-        ("tunnel_up_bytes_total", "counter", "Payload from clients.", |tunnel| tunnel.counters.up_bytes),
+        ("tunnel_up_bytes_total", "counter", "Payload from clients that the module has taken.", |tunnel| {
+            tunnel.counters.up_bytes
+        }),
         ("tunnel_down_bytes_total", "counter", "Payload to clients.", |tunnel| tunnel.counters.down_bytes),
         ("tunnel_month_bytes", "gauge", "Payload both ways this month.", |tunnel| tunnel.month_bytes),
     ];

@@ -20,7 +20,7 @@ pub struct TunnelCounters {
     pub opens: u64,
     /// Connections that were reset since the start.
     pub resets: u64,
-    /// Payload from clients since the start.
+    /// Payload from clients that the module has taken since the start.
     pub up_bytes: u64,
     /// Payload to clients since the start.
     pub down_bytes: u64,
@@ -62,7 +62,7 @@ pub struct Connection {
     pub state: String,
     /// How long ago the client was accepted.
     pub age_seconds: f64,
-    /// Payload from the client.
+    /// Payload from the client that the module has taken.
     pub up_bytes: u64,
     /// Payload to the client.
     pub down_bytes: u64,
