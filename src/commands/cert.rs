@@ -19,11 +19,11 @@ use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::logging;
 use crate::terminal::upload_bar::UploadBar;
 use crate::terminal::{self, printable, printable_json};
-use qssl_core::Kind;
 use qssl_core::at::answers::{Answer, FileSum, ListedFile, Storage, TlsSetting, without_storage};
 use qssl_core::at::{AtText, Command, SslContextId};
 use qssl_core::modem::ssl_context::{self, File, Upload};
 use qssl_core::modem::{CommandOutcome, Failure, Profile, UserAnswer};
+use qssl_core::{Kind, counted};
 
 /// Does what `args` request.
 ///
@@ -197,9 +197,10 @@ impl Store {
             (Some(_), _) => self.remove(&file.name)?,
             (None, Some(free)) if free < size as u64 => {
                 let message = format!(
-                    "{} takes {size} bytes and the modem has {free} left: remove what is not needed (cert prune), or \
+                    "{} takes {} and the modem has {free} left: remove what is not needed (cert prune), or \
                      give the one root",
-                    file.source
+                    file.source,
+                    counted(size, "byte")
                 );
                 return Err(Failure::new(Kind::Failed, message));
             }
@@ -219,12 +220,16 @@ impl Store {
         }
         let why = match upload {
             Upload::Different(FileSum { size, checksum }) if answer.outcome == Some(CommandOutcome::Ok) => {
-                format!("it has {size} bytes with the checksum {checksum:04x}")
+                format!("it has {} with the checksum {checksum:04x}", counted(size, "byte"))
             }
             _ => refusal(&answer),
         };
-        let message =
-            format!("the modem did not store {} as {} ({size} bytes): {why}", file.source, file.name);
+        let message = format!(
+            "the modem did not store {} as {} ({}): {why}",
+            file.source,
+            file.name,
+            counted(size, "byte")
+        );
         Err(Failure::new(Kind::Failed, message))
     }
 
@@ -394,7 +399,8 @@ impl Judgement {
                 Judgement::good(file, format!("{who}, valid until {}", certificate.last_day()))
             }
             Validity::EndsSoon(days) => {
-                let seen = format!("{who}, expires in {days} days, on {}", certificate.last_day());
+                let days = counted(days, "day");
+                let seen = format!("{who}, expires in {days}, on {}", certificate.last_day());
                 Judgement::good(file, seen)
             }
             Validity::NotYet => {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use qssl_core::counted;
 use qssl_modem_emulator::test_server::{
     Authority, Behaviour, CertificateRequest, ServerOptions, SslVersion, TestServer, fill_pattern,
 };
@@ -256,7 +257,7 @@ fn download(client: &mut BufReader<TcpStream>) -> anyhow::Result<Moved> {
     while missing > 0 {
         let wanted = missing.min(CHUNK_BYTES as u64) as usize;
         let count = client.read(&mut buffer[..wanted])?;
-        ensure!(count > 0, "the connection ended {missing} bytes early");
+        ensure!(count > 0, "the connection ended {} early", counted(missing, "byte"));
         sha.update(&buffer[..count]);
         missing -= count as u64;
         progress.inc(count as u64);

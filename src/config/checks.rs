@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use qssl_core::settings;
+use qssl_core::{counted, settings};
 
 use super::ca::CaSource;
 use super::certificate_items::{self, names_of};
@@ -592,7 +592,8 @@ impl<'a> Checks<'a> {
             }
             Validity::EndsSoon(days) => {
                 let last = certificate.last_day();
-                self.warnings.push(format!("{file}: {who} expires in {days} days, on {last}"));
+                let days = counted(days, "day");
+                self.warnings.push(format!("{file}: {who} expires in {days}, on {last}"));
             }
         }
         Ok(())

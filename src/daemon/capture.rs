@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use qssl_core::counted;
 
 use crate::config::Process;
 use crate::daemon::data_usage;
@@ -77,7 +78,7 @@ fn hex_dump(way: Way, peer: &str, bytes: &[u8]) -> String {
         Way::Up => '>',
         Way::Down => '<',
     };
-    let mut out = format!("{sign} {peer}: {} bytes\n", bytes.len());
+    let mut out = format!("{sign} {peer}: {}\n", counted(bytes.len(), "byte"));
     for (index, row) in bytes.chunks(ROW_BYTES).enumerate() {
         // Writing to a String cannot fail.
         let _ = write!(out, "{sign} {:08x} ", index * ROW_BYTES);
@@ -112,7 +113,7 @@ mod tests {
         );
         assert_eq!(
             hex_dump(Way::Down, "a", b"\xff"),
-            format!("< a: 1 bytes\n< 00000000  ff{}  |.|\n", " ".repeat(46))
+            format!("< a: 1 byte\n< 00000000  ff{}  |.|\n", " ".repeat(46))
         );
     }
 

@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
+use crate::counted;
+
 /// The last lines of one port's conversation. Once it is full it takes no more memory from the system.
 #[derive(Debug)]
 pub struct Recorder {
@@ -134,7 +136,7 @@ impl Recorder {
     pub fn text(&self) -> String {
         let mut text: String = self.kept.iter().copied().map(char::from).collect();
         if let Some(unfinished) = &self.unfinished {
-            let _ = writeln!(text, "# then {} bytes of payload, unfinished", unfinished.length);
+            let _ = writeln!(text, "# then {} of payload, unfinished", counted(unfinished.length, "byte"));
         }
         text
     }

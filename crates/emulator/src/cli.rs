@@ -256,7 +256,7 @@ impl Options {
 
     fn port_names(&self, ports: usize) -> anyhow::Result<Vec<PortName>> {
         if self.port_name.len() > ports {
-            bail!("--port-name is given {} times, but there are {ports} ports", self.port_name.len());
+            bail!("{} port names (--port-name) are too many, number of ports: {ports}", self.port_name.len());
         }
         let mut names = self.port_name.clone();
         for name in USUAL_NAMES {

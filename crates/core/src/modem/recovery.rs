@@ -11,6 +11,7 @@ use super::{
     SocketId, UserAnswer, Without, resync, settings,
 };
 use crate::at::AccessMode;
+use crate::counted;
 
 impl Modem {
     /// The channel did not answer, or sent what cannot be framed: what was in flight on it is settled, and a resync
@@ -29,9 +30,9 @@ impl Modem {
             matches!(cut, Cut::Garbled | Cut::Unfinished | Cut::LineError) || self.channels[port].owes_echo();
         if cut == Cut::Unfinished {
             log::warn!(
-                "{} stopped in the middle of announced data, {} bytes before its end; resynchronising",
+                "{} stopped in the middle of announced data, {} before its end; resynchronising",
                 self.ports[port].name,
-                self.channels[port].payload_left()
+                counted(self.channels[port].payload_left(), "byte")
             );
         }
         let in_flight = self.channels[port].bring_back(unframed, now);
@@ -75,9 +76,10 @@ impl Modem {
             }
         }
         log::warn!(
-            "{}: {lost} bytes lost on the line, {wrong} received wrongly: check RTS and CTS \
+            "{}: {} lost on the line, {wrong} received wrongly: check RTS and CTS \
              (--flow-control rtscts) and the wires, or lower --baud",
-            self.ports[port].name
+            self.ports[port].name,
+            counted(lost, "byte")
         );
     }
 
@@ -400,8 +402,9 @@ impl Modem {
                          that no other program (ModemManager?) uses it"
                     ),
                     _ => format!(
-                        "the modem on {name} answers AT with ERROR ({refusals} times): check that this is its AT \
-                         port, and switch it off and on"
+                        "the modem on {name} answers AT with ERROR ({}): check that this is its AT port, and switch \
+                         it off and on",
+                        counted(refusals, "time")
                     ),
                 };
                 self.silent(port, Failure::new(Kind::ModemSilent, message), now);

@@ -6,6 +6,7 @@ use super::ssl_context::{File, Upload};
 use super::{Effect, Given, SetUp, SetupStep};
 use crate::at::answers::{Answer, ListedFile, Storage};
 use crate::at::{AtText, Command, CommandOutcome, UPLOAD_TIMEOUT_SECONDS};
+use crate::counted;
 use crate::error::Kind;
 use crate::failure::Failure;
 
@@ -169,8 +170,9 @@ impl SetUp {
         match free {
             Some(free) if needed > free => {
                 let message = format!(
-                    "the modem has {free} bytes of storage left and the certificates of {} take {needed}: give the \
+                    "the modem has {} of storage left and the certificates of {} take {needed}: give the \
                      one root that is needed with --ca FILE or --ca system:NAME, or --insecure",
+                    counted(free, "byte"),
                     self.files.missing.first().map_or("", |file| file.source.as_str())
                 );
                 self.failed(given, Failure::new(Kind::SetUpFailed, message), true, now);

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::byte_queue::ByteQueue;
 use crate::cmux::{CHANNELS_MAX, DlciNumber, Event, FLAG, Lost, Mux, V24};
+use crate::counted;
 use crate::input::PortInput;
 use crate::modem::{Action, Modem, PortFacts, Sharing};
 use crate::settings::{self, Cmux};
@@ -189,7 +190,7 @@ impl SharedPort {
                 }
             }
             (State::Muxed(_), PortInput::Garbled { lost, wrong }) => {
-                log::debug!("{}: {lost} bytes lost, {wrong} wrong", self.facts.name);
+                log::debug!("{}: {} lost, {wrong} wrong", self.facts.name, counted(lost, "byte"));
                 self.line_damaged(modem, now);
             }
             (State::Plain | State::Closed, input) => modem.port(FIRST, input, now),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Answer, values};
+use crate::counted;
 
 /// `+QFLDS: <free>,<total>`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl FileSum {
 
 impl fmt::Display for FileSum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes, checksum {:04x}", self.size, self.checksum)
+        write!(f, "{}, checksum {:04x}", counted(self.size, "byte"), self.checksum)
     }
 }
 
