@@ -31,8 +31,8 @@ pub enum OpenFailure {
     TimedOut,
     /// The modem was lost, rebooted or lost its data session meanwhile.
     Lost(Cut),
-    /// Its TLS settings or files are not as they must be, in words.
-    Untrusted(String),
+    /// Its TLS settings or files are not as they must be.
+    Untrusted(Distrust),
 }
 
 impl OpenFailure {
@@ -81,7 +81,7 @@ impl OpenFailure {
         match (self.code(), self) {
             (Some(code), _) => format!("{} {}", code.0, code.words()),
             (None, OpenFailure::TimedOut) => "no answer in time".into(),
-            (None, OpenFailure::Untrusted(_)) => "TLS settings not as wanted".into(),
+            (None, OpenFailure::Untrusted(_)) => Distrust::NotAsWanted.in_words().into(),
             (None, _) => self.to_string(),
         }
     }
@@ -94,7 +94,25 @@ impl std::fmt::Display for OpenFailure {
             OpenFailure::Refused(refusal) => refusal.fmt(f),
             OpenFailure::TimedOut => f.write_str("no answer in time (see --connect-timeout)"),
             OpenFailure::Lost(cut) => cut.fmt(f),
-            OpenFailure::Untrusted(why) => f.write_str(why),
+            OpenFailure::Untrusted(distrust) => f.write_str(distrust.in_words()),
+        }
+    }
+}
+
+/// What is wrong with the TLS settings of a socket; the log has had the setting or the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// A setting or a file cannot be made what it must be.
+    NotAsWanted,
+    /// By which settings it was opened is not known.
+    Changed,
+}
+
+impl Distrust {
+    fn in_words(self) -> &'static str {
+        match self {
+            Distrust::NotAsWanted => "TLS settings not as wanted",
+            Distrust::Changed => "TLS settings changed during the open",
         }
     }
 }
@@ -147,7 +165,7 @@ impl std::fmt::Display for Cut {
             Cut::Garbled => "the modem sent what cannot be parsed",
             Cut::Forgeable => "what was pushed may be part of a text that another program received",
             Cut::UrcsMissed => "the modem sent pushed data on another of its ports",
-            Cut::Unfinished => "the modem stopped in the middle of announced data",
+            Cut::Unfinished => "the modem stopped in the middle of data",
             Cut::LineError => "bytes were lost on the serial line",
             Cut::SessionLost => "the data session was lost",
             Cut::SendUncertain => "a send was not confirmed, its bytes may be lost",

@@ -109,7 +109,7 @@ const TABLE: [(u16, &str, &str); 26] = [
     (563, "socket identity has been used", "another program uses this socket; see --sockets"),
     (564, "DNS busy", "another look-up is under way"),
     (565, "DNS parse failed", "check the host name, the data session and --dns"),
-    (566, "socket connect failed", "refused, unreachable, or TLS failed"),
+    (566, "socket connect failed", "refused, unreachable or TLS failed"),
     (567, "socket has been closed", ""),
     (568, "operation busy", "another operation is under way"),
     (569, "operation timeout", "the server or the network did not answer in time"),

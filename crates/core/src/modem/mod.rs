@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use crate::at::{CommandOutcome, Refusal};
 pub use crate::channel::UserCommand;
-pub(crate) use crate::failure::Cut;
+pub(crate) use crate::failure::{Cut, Distrust};
 pub use crate::failure::{Failure, OpenFailure};
 pub(crate) use crate::profile::Family;
 pub use crate::profile::{DIRECTORIES, Profile, QUESTIONS};
@@ -44,6 +44,7 @@ use crate::channel::stream::{READ_MIN_BYTES, Stream};
 use crate::channel::{
     Answered, Channel, ChannelEvent, ChannelState, CommandStage, EchoTaken, InFlight, Line, Origin, resync,
 };
+use crate::counted;
 use crate::error::Kind;
 use crate::fair_queue::{FairQueue, Way};
 use crate::input::PortInput;
@@ -732,7 +733,7 @@ impl Modem {
             ChannelEvent::EchoAgain => self.echo_is_back(),
             ChannelEvent::OthersLine(line) => self.setup.others_said(&line),
             ChannelEvent::Malformed(text) => {
-                log::warn!("{} says what cannot be understood: {text:?}", self.ports[port].name);
+                log::warn!("{}: the modem sent what cannot be parsed: {text:?}", self.ports[port].name);
                 self.channel_silent(port, Cut::Garbled, now);
             }
             ChannelEvent::Urc(urc) => self.urc(port, urc, now),
@@ -789,7 +790,10 @@ impl Modem {
                     known = None;
                 }
                 if known.is_none() && length > 0 {
-                    log::debug!("{length} bytes for a socket that is not open are dropped");
+                    log::debug!(
+                        "payload of {} for a socket that is not open is dropped",
+                        counted(length, "byte")
+                    );
                 }
                 if let Some(id) = known {
                     self.sockets[id.index()].received(now);

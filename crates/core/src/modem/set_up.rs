@@ -6,7 +6,7 @@ use super::{Action, Event, Modem, Sharing};
 use crate::at::{Command, CommandOutcome, SocketId, SslContextId};
 use crate::channel::{Channel, Origin};
 use crate::error::Kind;
-use crate::failure::{Cut, Failure, OpenFailure};
+use crate::failure::{Cut, Distrust, Failure, OpenFailure};
 use crate::profile::CloseTime;
 use crate::settings::{self, Authentication};
 use crate::setup::ssl_context::{Reading, SslContext, likely_causes};
@@ -76,12 +76,8 @@ impl Modem {
                     self.urcs_leave_by(port, &name);
                 }
             }
-            Effect::RefuseOpens(contexts, why) => {
-                self.refuse_opens(
-                    |socket| socket.ssl().is_some_and(|ssl| contexts.contains(&ssl)),
-                    &why,
-                    now,
-                );
+            Effect::RefuseOpens(contexts) => {
+                self.refuse_opens(|socket| socket.ssl().is_some_and(|ssl| contexts.contains(&ssl)), now);
             }
         }
     }
@@ -237,8 +233,7 @@ impl Modem {
                 self.now_open(id, now);
             } else {
                 // Its number is not used again before every channel has shown that nothing more comes of it.
-                let why = "another program changes the TLS settings while connections are opened".to_owned();
-                self.open_failed(id, OpenFailure::Untrusted(why), now);
+                self.open_failed(id, OpenFailure::Untrusted(Distrust::Changed), now);
             }
         }
     }
@@ -251,19 +246,17 @@ impl Modem {
             self.session_failed(Failure::new(Kind::SetUpFailed, message), false, now);
             return;
         }
-        self.refuse_opens(|socket| socket.ssl() == Some(ssl), &message, now);
-        if self.setup.goes_on_without_context() {
-            // The others go on.
-            log::error!("{message}");
-        }
+        log::error!("{message}");
+        self.refuse_opens(|socket| socket.ssl() == Some(ssl), now);
+        self.setup.go_on_without_context();
     }
 
     /// Connections that have not been given to their clients never will be.
-    pub(super) fn refuse_opens(&mut self, concerned: impl Fn(&Socket) -> bool, why: &str, now: Instant) {
+    pub(super) fn refuse_opens(&mut self, concerned: impl Fn(&Socket) -> bool, now: Instant) {
         for id in SocketId::all() {
             let socket = &self.sockets[id.index()];
             if socket.waits_for_context() && concerned(socket) {
-                self.open_failed(id, OpenFailure::Untrusted(why.to_owned()), now);
+                self.open_failed(id, OpenFailure::Untrusted(Distrust::NotAsWanted), now);
             }
         }
     }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Channel, Cut, Event, Failure, Family, GiveUp, Modem, OpenFailure, Sharing, Socket, count_received,
+    Action, Channel, Cut, Distrust, Event, Failure, Family, GiveUp, Modem, OpenFailure, Sharing, Socket,
+    count_received,
 };
 use crate::at::SocketId;
 use crate::channel::stream::{Exit, Next, Pace, Reason, Stream};
@@ -90,8 +91,7 @@ impl Modem {
         if is_trusted || self.sockets[id.index()].detach().is_none() {
             return self.opened(id, now);
         }
-        let why = "the TLS settings in the modem changed while the connection was opened".to_owned();
-        let failure = OpenFailure::Untrusted(why);
+        let failure = OpenFailure::Untrusted(Distrust::Changed);
         self.counters.open_failed(&failure);
         self.events.push_back(Event::OpenFailed(id, failure));
         self.close_or_free(id, GiveUp::Abort);

@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 
 use crate::at::SocketId;
 use crate::byte_queue::ByteQueue;
+use crate::counted;
 use crate::failure::Cut;
 use crate::modem::{Carried, End, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
-use crate::settings::{OpenOn, Tunnel};
+use crate::settings::{OpenOn, Target, Tunnel};
 
 /// A client.
 #[derive(Debug)]
@@ -321,12 +322,8 @@ impl Client {
 
     /// The one line that is logged at the end of a connection.
     pub fn account(&self, reason: &str, now: Instant) -> String {
-        let seconds = self.age(now).as_secs_f64();
-        let carried = match (self.up_bytes, self.down_bytes) {
-            (0, 0) => String::new(),
-            (up, down) => format!("{up} bytes up, {down} down, "),
-        };
-        format!("{}: {carried}{seconds:.1} s: {reason}", self.between())
+        let moved = (self.up_bytes, self.down_bytes);
+        account(&self.peer, &self.tunnel.target, moved, self.age(now).as_secs_f64(), reason)
     }
 
     // What the client did.
@@ -377,7 +374,7 @@ impl Client {
         match self.state {
             ClientState::Silent => Effect::Close(LEFT_SILENT),
             ClientState::Ending { .. } => Effect::Close("the client closed before it had read everything"),
-            ClientState::Lingering => Effect::Close(FAR_END_CLOSED),
+            ClientState::Lingering => Effect::Close(SERVER_CLOSED),
             _ => Effect::Nothing,
         }
     }
@@ -486,7 +483,7 @@ impl Client {
     /// It has read everything. Only if all its own bytes were taken is it closed.
     fn ends_in_order(&self) -> Effect {
         match self.undelivered {
-            0 => Effect::Close(FAR_END_CLOSED),
+            0 => Effect::Close(SERVER_CLOSED),
             lost => Effect::ResetWithLoss(lost),
         }
     }
@@ -585,7 +582,7 @@ impl fmt::Display for Limit {
             Limit::HalfClosed => "half-closed and quiet (--half-close-timeout)",
             Limit::Idle => "idle (--idle-timeout)",
             Limit::Unread => "the client does not read",
-            Limit::Linger => "the far end closed and the client stayed",
+            Limit::Linger => "the server closed the connection and the client stayed",
             Limit::HoldsUp => "the client does not read and holds up others (--stall-timeout)",
             Limit::Lifetime => "too old (--lifetime)",
         })
@@ -623,8 +620,17 @@ const UNSENT_LIMIT: Duration = SEND_STUCK_LIMIT;
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(100);
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(5);
 
-const FAR_END_CLOSED: &str = "the far end closed";
-const LEFT_SILENT: &str = "the client left without a word";
+const SERVER_CLOSED: &str = "the server closed the connection";
+const LEFT_SILENT: &str = "the client left without sending anything";
+
+/// The one line of a client's end: who was connected to what, the bytes up and down, for how long, and why it ended.
+pub fn account(peer: &str, target: &Target, (up, down): (u64, u64), seconds: f64, reason: &str) -> String {
+    let carried = match (up, down) {
+        (0, 0) => String::new(),
+        _ => format!("{} up, {down} down, ", counted(up, "byte")),
+    };
+    format!("{peer} to {target}: {carried}{seconds:.1} s: {reason}")
+}
 
 #[cfg(test)]
 mod tests;

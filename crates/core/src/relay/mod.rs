@@ -507,13 +507,10 @@ impl Relay {
                 if self.begin_probe(id, &failure, now) {
                     return;
                 }
-                let mut reason = format!("cannot connect: {}", probe::cause(&failure));
                 if failure == OpenFailure::Code(ResultCode::NO_MEMORY) {
-                    reason.push_str(&self.memory_advice(id));
-                } else {
-                    reason.push_str(&self.see_doctor(id));
+                    self.advise_on_memory(id);
                 }
-                self.reset(id, &reason, failure.status(), now);
+                self.cannot_connect(id, &probe::cause(&failure), failure.status(), now);
             }
             Event::Ended(socket, end) => self.socket_ended(socket, end, now),
             Event::SentLate { tunnel, bytes } => {
@@ -588,8 +585,10 @@ impl Relay {
             }
             Effect::Close(reason) => self.leave(id, reason, Kind::Done, now),
             Effect::ResetWithLoss(lost) => {
-                let reason =
-                    format!("the far end closed and did not take the last {lost} bytes of the client");
+                let lost = counted(lost, "byte");
+                let reason = format!(
+                    "the server closed the connection and did not take the last {lost} of the client"
+                );
                 self.reset(id, &reason, Kind::StreamCut, now);
             }
             Effect::ResetCut(cut) => {

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::{Client, ClientId, Relay};
 use crate::at::{Command, ResultCode};
+use crate::counted;
 use crate::error::Kind;
 use crate::modem::{OpenFailure, UserAnswer, UserCommand};
+use crate::settings::Target;
 
 /// A plain TCP connection that is being tried for a client whose TLS connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,42 +64,104 @@ impl Relay {
             true => ("the TLS handshake failed".to_owned(), Kind::TlsFailed),
             false => (cause(&OpenFailure::Code(ResultCode::CONNECT_FAILED)), Kind::ConnectFailed),
         };
-        self.reset(id, &format!("cannot connect: {reason}{}", self.see_doctor(id)), status, now);
+        self.cannot_connect(id, &reason, status, now);
+    }
+
+    /// The client of an open that failed is reset, and told of in one line. What the tunnel's settings make likely is
+    /// logged with `-v`.
+    pub(super) fn cannot_connect(&mut self, id: ClientId, cause: &str, status: Kind, now: Instant) {
+        let Some(client) = self.get(id) else { return };
+        let target = &client.tunnel().target;
+        log::debug!("if TLS fails at {target}, then likely {}", self.modem.likely_causes(client.tunnel()));
+        let words = words(cause, target);
+        self.reset(id, &words, status, now);
     }
 
     /// What to do where the module's memory does not suffice.
-    pub(super) fn memory_advice(&self, id: ClientId) -> String {
-        let bytes = self.get(id).map_or(0, |client| self.modem.certificate_bytes(client.tunnel()));
-        match bytes {
-            0 => String::new(),
-            bytes => format!(
-                "; the certificates for this tunnel have {bytes} bytes: give the one root that is needed with --ca \
-                 FILE or --ca system:NAME"
-            ),
+    pub(super) fn advise_on_memory(&self, id: ClientId) {
+        let Some(client) = self.get(id) else { return };
+        let bytes = self.modem.certificate_bytes(client.tunnel());
+        if bytes > 0 {
+            log::warn!(
+                "the certificates for {} have {}: give the one root that is needed with --ca FILE or --ca system:NAME",
+                client.tunnel().name,
+                counted(bytes, "byte")
+            );
         }
-    }
-
-    /// How to find the cause. What the tunnel's settings make likely is logged with `-v`.
-    pub(super) fn see_doctor(&self, id: ClientId) -> String {
-        let Some(client) = self.get(id) else { return String::new() };
-        let target = &client.tunnel().target;
-        log::debug!("if TLS fails at {target}, then likely {}", self.modem.likely_causes(client.tunnel()));
-        format!("; see: qssl-tunnel doctor {target}")
     }
 }
 
-/// Why an open failed, after "cannot connect": the manual's words for 566 would only repeat that.
+/// The line of a failed connection, after who was connected to what.
+fn words(cause: &str, target: &Target) -> String {
+    format!("cannot connect: {cause}; see: qssl-tunnel doctor {target}")
+}
+
+/// Why an open failed, after "cannot connect": the manual's words for 566 would only repeat that. The advice is doctor's,
+/// and the line stays short whatever the module calls its error.
 pub(super) fn cause(failure: &OpenFailure) -> String {
     match failure {
         OpenFailure::Code(code) if *code == ResultCode::CONNECT_FAILED => {
             format!("{} {}", code.0, code.hint())
         }
-        other => other.to_string(),
+        other => other.in_short().chars().take(CAUSE_CHARACTERS_MAX).collect(),
     }
 }
+
+/// The longest cause in the line of a failed connection.
+const CAUSE_CHARACTERS_MAX: usize = 40;
 
 /// The highest of the numbers of plain TCP connections, which few programs reach.
 const PROBE_ID: u8 = 11;
 
 /// How long a plain TCP connection may take; TLS has been tried before it.
 const PROBE_LIMIT: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::account;
+    use super::*;
+    use crate::at::{CmeError, Refusal};
+    use crate::failure::{Cut, Distrust};
+
+    /// What the program writes before the message where the journal does not.
+    const TIME_AND_LEVEL: &str = "2026-11-21T10:00:00.123Z warn  ";
+
+    #[test]
+    fn a_failed_connection_is_one_short_line_with_cause_id_and_what_to_do() {
+        let codes = (550..=574).chain([999]).map(ResultCode);
+        let cme = |words: &str| Refusal::Cme(CmeError(words.into()));
+        let refusals = [
+            Refusal::Plain,
+            cme("3"),
+            cme("406"),
+            cme("561"),
+            cme("no such thing on this module, whatever it was"),
+        ];
+        // How a port or the modem is lost while a connection is opened.
+        let cuts = [
+            Cut::PortLost,
+            Cut::Rebooted,
+            Cut::Silent,
+            Cut::Garbled,
+            Cut::Unfinished,
+            Cut::LineError,
+            Cut::SessionLost,
+        ];
+        let failures = codes
+            .map(OpenFailure::Code)
+            .chain(refusals.map(OpenFailure::Refused))
+            .chain(cuts.map(OpenFailure::Lost))
+            .chain([Distrust::NotAsWanted, Distrust::Changed].map(OpenFailure::Untrusted))
+            .chain([OpenFailure::TimedOut]);
+        let target: Target = "mqtt.example.com:8883".parse().expect("a target");
+        for failure in failures {
+            let (cause, id) = (cause(&failure), failure.status());
+            let account = account("127.0.0.1:54321", &target, (0, 0), 12.3, &words(&cause, &target));
+            let line = format!("{TIME_AND_LEVEL}{account} [{id}]");
+            assert!(line.len() < 200, "{} bytes: {line}", line.len());
+            assert!(line.contains("cannot connect: ") && !cause.is_empty(), "{line}");
+            let end = format!("; see: qssl-tunnel doctor mqtt.example.com:8883 [{id}]");
+            assert!(line.ends_with(&end), "{line}");
+        }
+    }
+}

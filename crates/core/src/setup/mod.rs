@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 use crate::at::answers::{Answer, Clock, ContextAddress, LastError, PdpContext, Registration, SimState};
 use crate::at::{Command, CommandOutcome, PdpContextId, Refusal, SOCKET_COUNT, SslContextId};
 use crate::channel;
+use crate::counted;
 use crate::error::Kind;
 use crate::failure::Failure;
 use crate::profile::{Profile, QUESTIONS};
@@ -153,7 +154,7 @@ pub enum Effect {
     /// URCs leave by the port of this name, or wherever the module has them leave.
     UrcsLeaveBy(Option<String>),
     /// Opens that wait for one of these contexts are refused.
-    RefuseOpens(Vec<SslContextId>, String),
+    RefuseOpens(Vec<SslContextId>),
 }
 
 /// The address that the network gave, by the question that the module answers.
@@ -285,14 +286,12 @@ impl SetUp {
         self.contexts.get_mut(index).is_some_and(|context| context.unanswered() >= UNANSWERED_MAX)
     }
 
-    /// Settings of a context cannot be established. Returns whether the set-up was waiting for them, and goes on.
-    pub fn goes_on_without_context(&mut self) -> bool {
-        let goes_on = self.step == SetupStep::Contexts;
-        if goes_on {
+    /// Settings of a context cannot be established. If the set-up was waiting for them, it goes on with the others.
+    pub fn go_on_without_context(&mut self) {
+        if self.step == SetupStep::Contexts {
             self.refreshing = false;
             self.go(SetupStep::Up);
         }
-        goes_on
     }
 
     /// Other tunnels have other contexts, whose files are to be looked after.
@@ -588,7 +587,11 @@ impl SetUp {
             }
             SetupStep::Upload => {
                 let file = self.files.missing.first()?;
-                log::info!("uploading {} to the modem ({} bytes)", file.source, file.content.len());
+                log::info!(
+                    "uploading {} to the modem ({})",
+                    file.source,
+                    counted(file.content.len(), "byte")
+                );
                 Some(Command::Upload { name: file.name.clone(), content: file.content.clone() })
             }
             SetupStep::Unwanted | SetupStep::Contexts | SetupStep::Up | SetupStep::Ended => None,

@@ -48,7 +48,7 @@ impl SetUp {
             log::error!("{failure}; tunnels that need it cannot connect until that is fixed");
             self.go(SetupStep::Up);
             let lacking = self.contexts.iter().filter(|it| !it.files_stand()).map(|it| it.id).collect();
-            self.effects.push_back(Effect::RefuseOpens(lacking, failure.message));
+            self.effects.push_back(Effect::RefuseOpens(lacking));
             return;
         }
         self.failures += 1;
