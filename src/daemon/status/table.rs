@@ -8,8 +8,8 @@ use qssl_core::counted;
 
 use super::{Connection, LineChannel, Multiplexer, NO_DAEMON, Status, Tunnel};
 
-/// The status in lines of at most 80 columns, except for long words and rows of tables. With `before`, an earlier
-/// status and its age, rates are shown.
+/// The status in lines of at most 80 columns, except for long words and rows of tunnels with much in them. With `before`,
+/// an earlier status and its age, rates are shown.
 pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
     let mut out = modem(status);
     if status.state == NO_DAEMON {
@@ -57,7 +57,7 @@ fn modem(status: &Status) -> String {
             let _ = write!(text, ", line {:.0} % busy up, {:.0} % down", up * 100.0, down * 100.0);
         }
         if let Some(lost @ 1..) = port.overruns {
-            let _ = write!(text, ", {lost} bytes lost by the host");
+            let _ = write!(text, ", {} lost by the host", counted(lost, "byte"));
         }
         line("port", text + ")");
         if let Some(multiplexer) = &port.multiplexer {
@@ -138,9 +138,9 @@ fn counts(status: &Status) -> String {
         format!(
             "{} SEND FAIL, {}, {}, {}",
             counters.send_fails,
-            counted(counters.resyncs as usize, "resync"),
-            counted(counters.port_opens as usize, "port opening"),
-            counted(counters.reboots as usize, "reboot")
+            counted(counters.resyncs, "resync"),
+            counted(counters.port_opens, "port opening"),
+            counted(counters.reboots, "reboot")
         ),
     );
     line(
@@ -211,7 +211,7 @@ fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
     }
     let between =
         |tunnel: &Tunnel| format!("{} → {}, {}", tunnel.listen.join(" "), tunnel.target, tunnel.mode);
-    let mut lines = columns(&rows);
+    let mut lines = columns(&rows, &[0]);
     for (index, tunnel) in status.tunnels.iter().enumerate().rev() {
         lines.insert(index + 2, wrapped(&printable(&between(tunnel)), Some(COLUMNS), "  ", "    "));
     }
@@ -246,7 +246,8 @@ fn connections(status: &Status, before: Option<(&Status, Duration)>) -> String {
             rate,
         ]);
     }
-    columns(&rows).join("\n") + "\n"
+    // Most peers differ in their last digits, and tunnels in their first letters.
+    columns(&rows, &[2, 1]).join("\n") + "\n"
 }
 
 /// Bytes per second.
@@ -258,18 +259,41 @@ fn rate(now: u64, then: u64, time: Duration) -> String {
 /// The usual width of a terminal and of a printed page.
 const COLUMNS: usize = 80;
 
-/// Aligns the columns, each as wide as its widest cell.
-fn columns<const COUNT: usize>(rows: &[[String; COUNT]]) -> Vec<String> {
+/// The narrowest that a column is made.
+const COLUMN_MIN: usize = 9;
+
+/// Aligns the columns, each as wide as its widest cell. Where a row is too long, these columns lose from the middle of
+/// their cells, one after the other.
+fn columns<const COUNT: usize>(rows: &[[String; COUNT]], shortened: &[usize]) -> Vec<String> {
     let shown = |row: &[String; COUNT]| row.each_ref().map(|cell| printable(cell).into_owned());
-    let rows: Vec<[String; COUNT]> = rows.iter().map(shown).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..COUNT).map(width).collect();
+    let mut rows: Vec<[String; COUNT]> = rows.iter().map(shown).collect();
+    let width = |rows: &[[String; COUNT]], column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+    };
+    for column in shortened {
+        let line = (0..COUNT).map(|column| width(&rows, column)).sum::<usize>() + 2 * (COUNT - 1);
+        let limit = width(&rows, *column).saturating_sub(line.saturating_sub(COLUMNS)).max(COLUMN_MIN);
+        rows.iter_mut().for_each(|row| row[*column] = without_middle(&row[*column], limit));
+    }
+    let widths: Vec<usize> = (0..COUNT).map(|column| width(&rows, column)).collect();
     let line = |row: &[String; COUNT]| {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         cells.join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+/// The text in at most this many characters, with `…` in the place of its middle where it is longer.
+fn without_middle(text: &str, limit: usize) -> String {
+    let count = text.chars().count();
+    if count <= limit {
+        return text.to_owned();
+    }
+    let (before, after) = ((limit - 1) / 2, limit / 2);
+    let head: String = text.chars().take(before).collect();
+    let tail: String = text.chars().skip(count - after).collect();
+    format!("{head}…{tail}")
 }
 
 /// Bytes for users: `999 B`, `1.5 MB`.
@@ -355,6 +379,30 @@ mod tests {
             ),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn a_connection_with_a_long_peer_fits_as_well() {
+        let mut status = example();
+        let mut far = status.connections[0].clone();
+        far.peer = "[2001:db8:1234:5678:9abc:def0:1234:5678]:54321".into();
+        status.connections.push(far.clone());
+        let shown = table(&status, None);
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        assert!(shown.contains("  [2001:db8:12") && shown.contains("5678]:54321  "), "{shown}");
+        assert!(shown.contains("  web     127.0.0.1:50312"), "what is short is whole: {shown}");
+        far = Connection {
+            id: 12_345,
+            tunnel: "mqtt.example.com:8883".into(),
+            state: "lingering".into(),
+            age_seconds: 86_340.0,
+            up_bytes: 999_000_000,
+            down_bytes: 999_000_000,
+            ..far
+        };
+        status.connections.push(far);
+        let shown = table(&status, None);
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn bytes_go_to_the_socket_and_those_that_come_too_late_are_counted_as_lost() {
 fn a_client_that_closes_ends_only_where_nothing_is_under_way() {
     let now = now();
     let unread = Effect::Close("the client closed before it had read everything");
-    let in_order = Effect::Close(FAR_END_CLOSED);
+    let in_order = Effect::Close(SERVER_CLOSED);
     for (state, finished, gone) in [
         ("silent", Effect::Close(LEFT_SILENT), Effect::Close(LEFT_SILENT)),
         ("waiting", Effect::Nothing, Effect::Nothing),
@@ -96,9 +96,9 @@ fn an_end_is_given_once_everything_is_written_and_in_order_only_if_all_its_bytes
     for state in ["opening", "open"] {
         for (left, unsent, closed, effects) in [
             (0, 0, false, vec![Effect::Finish, Effect::Nothing]),
-            (0, 0, true, vec![Effect::Finish, Effect::Close(FAR_END_CLOSED)]),
+            (0, 0, true, vec![Effect::Finish, Effect::Close(SERVER_CLOSED)]),
             (0, 5, true, vec![Effect::Finish, Effect::ResetWithLoss(5)]),
-            (2, 0, true, vec![Effect::Nothing, Effect::Finish, Effect::Close(FAR_END_CLOSED)]),
+            (2, 0, true, vec![Effect::Nothing, Effect::Finish, Effect::Close(SERVER_CLOSED)]),
             (2, 5, true, vec![Effect::Nothing, Effect::Finish, Effect::ResetWithLoss(5)]),
         ] {
             let mut client = client(state, now);
@@ -170,7 +170,7 @@ fn each_state_has_its_own_limit_of_time() {
         assert_eq!(client(state, start).deadline(view), None, "{state} has none unless an option sets it");
     }
     let mut lingering = client("lingering", start);
-    assert_eq!(lingering.due(view, at(10)), Effect::Close(FAR_END_CLOSED), "it did not close by itself");
+    assert_eq!(lingering.due(view, at(10)), Effect::Close(SERVER_CLOSED), "it did not close by itself");
     let draining = View { is_draining: true, ..view };
     assert_eq!(lingering.deadline(draining), Some(at(1)), "the process does not wait so long for it");
     lingering.received(b"abc", start);
