@@ -755,6 +755,9 @@ pub struct ProcessOptions {
     pub control: Option<Control>,
 
     /// Keep data usage and flight recordings in this directory; by default run uses $STATE_DIRECTORY
+    ///
+    /// A daemon that is killed may lose up to a minute of the counted data; with --monthly-budget it loses
+    /// less.
     #[arg(long, value_name = "DIRECTORY", env = "QSSL_TUNNEL_STATE_DIRECTORY", hide_env = true, value_hint = ValueHint::DirPath)]
     pub state_directory: Option<PathBuf>,
 
