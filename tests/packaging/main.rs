@@ -4,6 +4,7 @@
 //!
 //! The real tools are run. If one is missing, the test fails and names it; `./check` installs them all.
 
+mod check_script;
 mod completions;
 mod configuration;
 mod debian;
