@@ -213,6 +213,8 @@ quirks! {
     mux_wants_command_bit: false,
     /// CMUX: what comes within 100 ms after the OK to AT+CMUX is lost, as on a BG96.
     mux_needs_pause: false,
+    /// AT+QSSLCFG also has "checkhost", without which no host name is checked, and "ignorecertchain", as on a BG96.
+    host_check_set: false,
 }
 
 impl Quirks {

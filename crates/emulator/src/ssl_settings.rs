@@ -89,7 +89,16 @@ static EG800Q_KEYS: [Key; 20] = [
     texts("alpn", 1, &["<ALPN_name>"]),
 ];
 
-pub(crate) fn keys(family: Family) -> &'static [Key] {
+/// What a BG96 has beside these.
+static HOST_CHECK_KEYS: [Key; 2] = [switch("checkhost", 0), switch("ignorecertchain", 0)];
+
+/// The keys of a family, or of one of its modules whose check of the host name is a setting.
+pub(crate) fn keys(family: Family, host_check_set: bool) -> impl Iterator<Item = &'static Key> {
+    let further: &[Key] = if host_check_set { &HOST_CHECK_KEYS } else { &[] };
+    keys_of_manual(family).iter().chain(further)
+}
+
+fn keys_of_manual(family: Family) -> &'static [Key] {
     match family {
         Family::Ec20 => &EC20_KEYS,
         Family::Eg800q => &EG800Q_KEYS,
@@ -136,7 +145,7 @@ impl SslSettings {
 impl SslContext {
     pub(crate) fn new(family: Family) -> SslContext {
         let (mut numbers, mut texts) = (BTreeMap::new(), BTreeMap::new());
-        for key in keys(family) {
+        for key in keys_of_manual(family) {
             match &key.form {
                 Form::Number { default, .. } => drop(numbers.insert(key.name, *default)),
                 Form::Cipher { default } => drop(numbers.insert(key.name, (*default).into())),

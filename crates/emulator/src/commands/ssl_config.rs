@@ -48,7 +48,11 @@ impl Modem {
         };
         let is_short = self.config.quirks.key_list_short;
         let is_listed = |key: &&Key| !is_short || key.name != "cacertex" && !key.name.starts_with("ignore");
-        keys(family).iter().filter(is_listed).map(key_line).collect()
+        self.keys().filter(is_listed).map(key_line).collect()
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &'static Key> + use<> {
+        keys(self.config.family, self.config.quirks.host_check_set)
     }
 
     /// `AT+QSSLCFG="<key>",<context>[,<value>…]`: without a value it answers the one in force.
@@ -56,7 +60,7 @@ impl Modem {
         let parameters = self.parameters(list);
         let name = parameters.text(0)?;
         let family = self.config.family;
-        let key = keys(family).iter().find(|key| key.name == name).ok_or(Failure::Error)?;
+        let key = self.keys().find(|key| key.name == name).ok_or(Failure::Error)?;
         if matches!(key.form, Form::Chain) && parameters.len() == 1 {
             return Ok(CommandOutcome::Done(
                 (0..6).map(|index| self.session.ssl.chain_line(index)).collect(),
@@ -158,7 +162,10 @@ impl Modem {
         }
         let ignore_items = context.number("ignorecertitem");
         let psk = (context.text("psk", 0), context.text("psk", 1));
-        let own_names = self.config.family == Family::Eg800q;
+        let own_names = match self.config.quirks.host_check_set {
+            true => context.number("checkhost") == 1,
+            false => self.config.family == Family::Eg800q,
+        };
         Ok(TlsParameters {
             version: small(context.number("sslversion")),
             cipher_suites: match u16::try_from(context.number("ciphersuite")) {
@@ -180,7 +187,8 @@ impl Modem {
             check_time: (context.number("ignorelocaltime") == 0).then(|| self.clock.seconds(now)),
             check_host: own_names && security_level >= 1 && ignore_items & IGNORE_NAME == 0,
             ignore_items,
-            ignore_chain: context.number("ignoremulticertchainverify") == 1,
+            ignore_chain: context.number("ignoremulticertchainverify") == 1
+                || context.number("ignorecertchain") == 1,
             ignore_signature: context.number("ignoreinvalidcertsign") == 1,
             negotiate_seconds: u16::try_from(context.number("negotiatetime")).unwrap_or(u16::MAX),
         })
@@ -327,6 +335,21 @@ mod tests {
         assert_eq!(set.check_time, Some(1_786_082_042));
         bench.ask("AT+QSSLCFG=\"ignorecertitem\",1,4");
         assert!(!opened_with(&mut bench).check_host);
+    }
+
+    #[test]
+    fn where_the_check_of_the_name_is_a_setting_it_is_off_until_it_is_set() {
+        let quirks = Quirks { host_check_set: true, ..Quirks::strict() };
+        let mut bench = Bench::online(Config { quirks, ..Config::default() });
+        assert!(bench.ask("AT+QSSLCFG=?").contains("+QSSLCFG: \"checkhost\",(0-5),(0,1)\r\n"));
+        bench.modem.put_file("ca.pem", b"CA");
+        bench.ask("AT+QSSLCFG=\"cacert\",1,\"ca.pem\"");
+        bench.ask("AT+QSSLCFG=\"seclevel\",1,1");
+        assert!(!opened_with(&mut bench).check_host);
+        bench.ask("AT+QSSLCFG=\"checkhost\",1,1");
+        bench.ask("AT+QSSLCFG=\"ignorecertchain\",1,1");
+        let set = opened_with(&mut bench);
+        assert!(set.check_host && set.ignore_chain);
     }
 
     #[test]

@@ -332,16 +332,21 @@ fn each_setting_that_trust_depends_on_is_read_again_before_the_next_open() {
         "\"ignorecertitem\",0,1048575",
         "\"sni\",0,0",
     ];
-    let newer = of_the_newer.map(|setting| (Family::Eg800q, setting));
+    let of_a_bg96 = ["\"checkhost\",0,0", "\"ignorecertchain\",0,1"];
+    let newer = of_the_newer.map(|setting| (Family::Eg800q, false, setting));
     let families = [Family::Eg800q, Family::Ec20];
-    let both = families.into_iter().flat_map(|family| of_both.map(|setting| (family, setting)));
-    for (family, setting) in both.chain(newer) {
+    let both = families.into_iter().flat_map(|family| of_both.map(|setting| (family, false, setting)));
+    let bg96 = of_a_bg96.map(|setting| (Family::Eg800q, true, setting));
+    for (family, host_check_set, setting) in both.chain(newer).chain(bg96) {
         let mut wiring = known_by_name().connect(fetches().at(seconds(5))).connect(fetches().at(seconds(60)));
         wiring.modem.family = family;
+        wiring.modem.quirks.host_check_set = host_check_set;
         let meddles = format!("AT+QSSLCFG={setting}\r").into_bytes();
         let sim = stays_as_it_was(wiring.fault(seconds(30), Fault::OtherProgram(meddles)), setting);
         let warned = sim.logged().iter().any(|line| line.contains("another program has changed it"));
         assert!(warned, "{family:?}, {setting}: {:?}", sim.logged());
+        let checks = sim.settings_at_opens().iter().all(|open| open.check_host);
+        assert_eq!(checks, family == Family::Eg800q, "{family:?}, {setting}");
     }
 }
 
