@@ -4,8 +4,8 @@ use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::Close;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
 
-use qssl_simulation::Outcome;
 use qssl_simulation::wiring::{Connection, Leaves, Reads, Sends, Wiring, millis, seconds};
+use qssl_simulation::{Outcome, Simulation};
 
 const MODES: [Mode; 2] = [Mode::Push, Mode::Buffer];
 
@@ -132,10 +132,22 @@ fn bytes_up_are_those_that_the_module_has_taken() {
         let resets =
             Connection::new(mode).sends(Sends::Pattern(200_000)).leaves(Leaves::ResetsAfter(seconds(5)));
         let mut sim = Wiring::new().uart(9_600).connect(resets).start();
+        let taken = |sim: &Simulation| sim.relay.modem().counters().sent_bytes;
+        sim.run_until("some of it is taken", seconds(60), |sim| taken(sim) > 1_000);
+        let row = sim.relay.connections(sim.now)[0].clone();
+        assert_eq!(row.up_bytes, taken(&sim), "{mode:?}: connections[].up_bytes");
+        sim.run_until("it resets", seconds(60), |sim| sim.outcome(0).is_some());
+        let at_its_end = taken(&sim);
         sim.run_to_the_end(seconds(60));
         sim.run_for(seconds(10));
+        // The module may answer the last send when the client is gone.
         let counted: u64 = sim.relay.take_moved().iter().map(|(_, moved)| moved.up_bytes).sum();
-        assert_eq!(counted, sim.relay.modem().counters().sent_bytes, "{mode:?}");
-        assert!(counted > 1_000 && counted < 20_000, "{mode:?}: {counted}");
+        assert_eq!(counted, taken(&sim), "{mode:?}: the budget");
+        let tunnel = sim.relay.tunnel_reports()[0].counters;
+        assert_eq!(tunnel.up_bytes, taken(&sim), "{mode:?}: tunnels[].up_bytes");
+        assert!(counted < 20_000, "{mode:?}: {counted}");
+        let closing = format!(": {at_its_end} bytes up, 0 down, ");
+        let lines = sim.logged();
+        assert!(lines.iter().any(|line| line.contains(&closing)), "{mode:?}: {closing:?}: {lines:?}");
     }
 }

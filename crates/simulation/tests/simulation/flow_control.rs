@@ -5,7 +5,9 @@
 use qssl_core::settings::{FlowControl, Mode};
 use qssl_modem_emulator::network::simulated::Behaviour;
 
-use qssl_simulation::wiring::{Connection, Fault, Leaves, Reads, Sends, Wiring, millis, seconds};
+use qssl_simulation::wiring::{
+    Connection, DeviceServer, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds,
+};
 use qssl_simulation::{Outcome, Simulation};
 
 const TOTAL: u64 = 400_000;
@@ -61,12 +63,8 @@ fn eleven_fast_clients_beside_one_that_reads_nothing_keep_their_rate() {
 /// A client that reads and one that does not, with a module that refuses to switch modes.
 fn only_the_slow_one_is_reset(wiring: Wiring, slow: Connection) -> Simulation {
     let fast = Connection::new(Mode::Push).at(seconds(10)).far_end(Behaviour::source(TOTAL, 4));
-    let mut sim = wiring
-        .uart(921_600)
-        .modem(|modem| modem.quirks.mode_switch_refused = true)
-        .connect(slow)
-        .connect(fast)
-        .start();
+    let mut sim =
+        wiring.modem(|modem| modem.quirks.mode_switch_refused = true).connect(slow).connect(fast).start();
     sim.run_to_the_end(seconds(200));
     assert_eq!(sim.outcome(0), Some(Outcome::Reset));
     assert_eq!(sim.outcome(1), Some(Outcome::Eof));
@@ -76,14 +74,25 @@ fn only_the_slow_one_is_reset(wiring: Wiring, slow: Connection) -> Simulation {
 #[test]
 fn a_module_that_refuses_the_switch_holds_everybody_up_until_the_stall_timeout() {
     let slow = asleep_until(1_000).limits(|limits| limits.stall_timeout = seconds(30));
-    only_the_slow_one_is_reset(Wiring::new(), slow).assert_nothing_swallowed();
+    only_the_slow_one_is_reset(Wiring::new().uart(921_600), slow).assert_nothing_swallowed();
 }
 
 #[test]
 fn without_flow_control_on_the_line_the_client_that_does_not_read_is_reset_alone() {
-    let wiring = Wiring::new().settings(|settings| settings.flow_control = Some(FlowControl::None));
-    let sim = only_the_slow_one_is_reset(wiring, asleep_until(1_000));
-    assert_eq!(sim.modem.counters().bytes_lost_without_flow_control, 0);
+    let uart = || Wiring::new().uart(921_600);
+    let server = Some(DeviceServer { holds_bytes: 100_000, tells: true });
+    let lines = [
+        uart().settings(|settings| settings.flow_control = Some(FlowControl::None)),
+        // The driver refused it when the port was opened.
+        uart().ports([Port { lacks_flow_control: true, ..Port::uart() }]),
+        // A device server refuses it some time later.
+        uart().ports([Port { server, ..Port::uart() }]).fault(millis(300), Fault::LacksFlowControl(0)),
+    ];
+    for (number, wiring) in lines.into_iter().enumerate() {
+        let sim = only_the_slow_one_is_reset(wiring, asleep_until(1_000));
+        assert_eq!(sim.modem.counters().bytes_lost_without_flow_control, 0, "line {number}");
+        sim.assert_complete(1);
+    }
 }
 
 #[test]

@@ -352,6 +352,40 @@ fn where_nothing_is_heard_sockets_are_read_unasked() {
     }
 }
 
+/// `--poll-interval`
+#[test]
+fn a_silent_connection_is_read_as_often_as_is_set_and_with_0_never() {
+    let reads = |wiring: Wiring, interval: u64| {
+        let quiet = Connection::new(Mode::Buffer).leaves(Leaves::After(seconds(300)));
+        let mut sim = wiring
+            .settings(|settings| {
+                settings.poll_interval = Some(seconds(interval));
+                // Such a look at a silent connection is another matter.
+                settings.liveness_interval = seconds(0);
+            })
+            .connect(quiet)
+            .start();
+        sim.run_for(seconds(20));
+        let before = sim.said("AT+QSSLRECV=");
+        sim.run_for(seconds(120));
+        sim.said("AT+QSSLRECV=") - before
+    };
+    // Where URCs may not reach the tunnel, it would read every 5 s by itself.
+    let unheard = || {
+        let mut wiring = one_of_two(Port::usb(PortName::UsbModem).unnamed());
+        assert!(wiring.modem.quirks.set("urc_port_refused", true));
+        wiring
+    };
+    for interval in [2, 10, 30] {
+        let often = 120 / interval as usize;
+        for (wiring, name) in [(Wiring::new(), "heard"), (unheard(), "unheard")] {
+            let count = reads(wiring, interval);
+            assert!((often - 1..=often + 1).contains(&count), "{name}, {interval} s: {count} times");
+        }
+    }
+    assert_eq!((reads(Wiring::new(), 0), reads(unheard(), 0)), (0, 0));
+}
+
 /// Modules that choose the port of a socket's URCs by themselves, with two ports that have names or not.
 fn stubborn(quirk: &str, is_named: bool, seed: u64) -> Wiring {
     let port = |name| Port { is_named, ..Port::usb(name).splits() };

@@ -411,13 +411,26 @@ fn what_was_found_in_the_modem_is_put_back() {
     }
 }
 
+/// `--device auto`
+fn auto(configuration: &mut settings::Settings) {
+    configuration.ports[0] = settings::Port { has_candidates: true, identity: settings::Identity::Quectel };
+}
+
+/// Another program may need a port that is not the modem's AT port.
+#[test]
+fn a_candidate_that_does_not_answer_is_closed_before_the_next_one_is_opened() {
+    let mut hand = ByHand::new(&[Mode::Push], 1, true, auto);
+    hand.ports[0].is_mute = true;
+    for asked in 1..=4 {
+        hand.run_until("it is given up", seconds(120), |hand| hand.next_devices == asked);
+        assert!(!hand.ports[0].is_open, "candidate {asked} is held");
+        hand.run_until("the next one is opened", seconds(60), |hand| hand.ports[0].is_open);
+    }
+}
+
 /// `--device auto` goes on to the next candidate after a silent port, and after a device of another maker.
 #[test]
 fn auto_goes_on_to_the_next_candidate_until_a_quectel_modem_answers() {
-    let auto = |configuration: &mut settings::Settings| {
-        configuration.ports[0] =
-            settings::Port { has_candidates: true, identity: settings::Identity::Quectel };
-    };
     for is_silent in [true, false] {
         let mut hand = ByHand::new(&[Mode::Push], 1, true, auto);
         hand.ports[0].is_mute = is_silent;
