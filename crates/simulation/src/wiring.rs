@@ -256,6 +256,9 @@ pub enum Fault {
     HoldChannel(u8),
 }
 
+/// The families that the emulated modem can be.
+pub const FAMILIES: [emulator::Family; 2] = [emulator::Family::Eg800q, emulator::Family::Ec20];
+
 impl Default for Wiring {
     fn default() -> Self {
         Wiring::new()
@@ -309,6 +312,11 @@ impl Wiring {
     pub fn modem(mut self, change: impl FnOnce(&mut emulator::Config)) -> Self {
         change(&mut self.modem);
         self
+    }
+
+    /// With a module of this family.
+    pub fn family(self, family: emulator::Family) -> Self {
+        self.modem(|modem| modem.family = family)
     }
 
     /// With other settings of the core.

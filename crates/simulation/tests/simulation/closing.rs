@@ -7,7 +7,7 @@ use qssl_modem_emulator::network::Close;
 use qssl_modem_emulator::network::simulated::Behaviour;
 
 use qssl_simulation::by_hand::ByHand;
-use qssl_simulation::wiring::{Connection, Fault, Leaves, Sends, Wiring, millis, seconds};
+use qssl_simulation::wiring::{Connection, FAMILIES, Fault, Leaves, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
 /// A client that connects at this time, sends a request, gets the response, and leaves.
@@ -28,15 +28,15 @@ fn closes_with_a_time(sim: &Simulation) -> usize {
 
 #[test]
 fn a_module_without_a_close_time_serves_more_clients_than_it_has_sockets() {
-    for mode in [Mode::Push, Mode::Buffer] {
-        let mut wiring = Wiring::new().modem(|modem| modem.quirks.close_without_time = true);
+    for (family, mode) in FAMILIES.into_iter().flat_map(|it| [(it, Mode::Push), (it, Mode::Buffer)]) {
+        let mut wiring = Wiring::new().family(family).modem(|modem| modem.quirks.close_without_time = true);
         for turn in 0..30 {
             wiring = wiring.connect(visit(mode, seconds(2) + millis(300) * turn));
         }
         let mut sim = wiring.start();
         sim.run_to_the_end(seconds(120));
         (0..30).for_each(|client| assert_served(&sim, client));
-        assert_eq!(closes_with_a_time(&sim), 0, "what AT+QSSLCLOSE=? does not list is not sent");
+        assert_eq!(closes_with_a_time(&sim), 0, "{family:?}: what AT+QSSLCLOSE=? does not list is not sent");
     }
 }
 
@@ -64,31 +64,35 @@ fn a_module_that_lists_nothing_and_refuses_a_time_is_not_told_one_again() {
 
 #[test]
 fn a_close_that_is_refused_once_is_repeated_soon() {
-    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
-        let wiring = Wiring::new().uart(115_200).connect(visit(mode, seconds(2)));
+    let modes = [Mode::Push, Mode::Buffer, Mode::Transparent];
+    for (family, mode) in FAMILIES.into_iter().flat_map(|family| modes.map(|mode| (family, mode))) {
+        let wiring = Wiring::new().family(family).uart(115_200).connect(visit(mode, seconds(2)));
         let mut sim = wiring.fault(Duration::ZERO, Fault::RefuseCloses(1)).start();
         sim.run_until("the client has left", seconds(60), |sim| sim.outcome(0).is_some());
         // For a stream, this includes the time that its end takes.
         let took =
             sim.run_until("its socket is free", seconds(60), |sim| sim.modem.sockets_in_use().is_empty());
-        assert!(took < seconds(5), "{mode:?}: {took:?}");
-        assert_eq!(sim.server_saw(0), Some(Close::Orderly), "{mode:?}: it had ended in order");
+        assert!(took < seconds(5), "{family:?}, {mode:?}: {took:?}");
+        assert_eq!(sim.server_saw(0), Some(Close::Orderly), "{family:?}, {mode:?}: it had ended in order");
     }
 }
 
 #[test]
 fn a_module_that_closes_nothing_any_more_is_rebooted_for_those_who_wait() {
-    let mut wiring = Wiring::new().settings(|settings| settings.recovery = Recovery::Reboot);
-    for turn in 0..15 {
-        let patient = visit(Mode::Push, seconds(3) + seconds(2) * turn);
-        wiring = wiring.connect(patient.limits(|limits| limits.queue_timeout = seconds(600)));
+    for family in FAMILIES {
+        let mut wiring =
+            Wiring::new().family(family).settings(|settings| settings.recovery = Recovery::Reboot);
+        for turn in 0..15 {
+            let patient = visit(Mode::Push, seconds(3) + seconds(2) * turn);
+            wiring = wiring.connect(patient.limits(|limits| limits.queue_timeout = seconds(600)));
+        }
+        let mut sim = wiring.fault(seconds(2), Fault::RefuseClosesUntilBoot).start();
+        sim.run_to_the_end(seconds(600));
+        (0..15).for_each(|client| assert_served(&sim, client));
+        assert_eq!(sim.said("AT+CFUN=1,1"), 1, "{family:?}");
+        let said = sim.logged();
+        assert!(said.iter().any(|line| line.contains("AT+QSSLCLOSE is refused")), "{family:?}: {said:#?}");
     }
-    let mut sim = wiring.fault(seconds(2), Fault::RefuseClosesUntilBoot).start();
-    sim.run_to_the_end(seconds(600));
-    (0..15).for_each(|client| assert_served(&sim, client));
-    assert_eq!(sim.said("AT+CFUN=1,1"), 1);
-    let said = sim.logged();
-    assert!(said.iter().any(|line| line.contains("AT+QSSLCLOSE is refused")), "{said:#?}");
 }
 
 /// A module that no longer shows the states of its sockets neither contradicts an end nor confirms it.

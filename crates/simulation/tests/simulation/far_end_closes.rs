@@ -4,36 +4,43 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use qssl_core::settings::{Mode, OnClosed};
-use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Says};
+use qssl_modem_emulator::{Family, PortName};
 
 use qssl_simulation::Outcome;
 use qssl_simulation::by_hand::ByHand;
-use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
+use qssl_simulation::wiring::{
+    Connection, FAMILIES, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds,
+};
 
 const MODES: [Mode; 2] = [Mode::Push, Mode::Buffer];
 
+/// Every mode with every family.
+fn of_each_family() -> impl Iterator<Item = (Family, Mode)> {
+    FAMILIES.into_iter().flat_map(|family| MODES.map(|mode| (family, mode)))
+}
+
 #[test]
 fn strict_users_get_a_reset_for_every_closed() {
-    for mode in MODES {
+    for (family, mode) in of_each_family() {
         let connection = Connection::new(mode)
             .far_end(Behaviour::source(1_000, 1))
             .limits(|limits| limits.on_closed = OnClosed::Reset);
-        let mut sim = Wiring::new().connect(connection).start();
+        let mut sim = Wiring::new().family(family).connect(connection).start();
         sim.run_to_the_end(seconds(60));
-        assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{family:?}, {mode:?}");
         assert_eq!(sim.clients[0].received.len(), 1_000, "and every byte that came before it");
     }
 }
 
 #[test]
 fn closed_and_a_lost_data_session_is_a_reset() {
-    for mode in MODES {
+    for (family, mode) in of_each_family() {
         let connection = Connection::new(mode).far_end(Behaviour::source(1_000_000, 1));
-        let mut sim =
-            Wiring::new().uart(115_200).connect(connection).fault(seconds(6), Fault::DropPdp).start();
+        let wiring = Wiring::new().family(family).uart(115_200).connect(connection);
+        let mut sim = wiring.fault(seconds(6), Fault::DropPdp).start();
         sim.run_until("the client ends", seconds(60), |sim| sim.outcome(0).is_some());
-        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{mode:?}");
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{family:?}, {mode:?}");
         sim.run_until("the session is back", seconds(120), |sim| sim.relay.modem().is_up());
     }
 }
@@ -92,10 +99,12 @@ fn a_close_that_the_modem_refuses_is_no_end() {
 fn several_servers_that_close_at_once_are_judged_together() {
     let far = Behaviour { ends: Ends::AfterSaying(5_000), ..Behaviour::source(5_000, 1) };
     let connection = Connection::new(Mode::Push).far_end(far);
-    let mut sim = Wiring::new().connect_many(12, &connection).start();
-    sim.run_to_the_end(seconds(60));
-    for index in 0..12 {
-        assert_eq!(sim.outcome(index), Some(Outcome::Eof), "client {index}");
+    for family in FAMILIES {
+        let mut sim = Wiring::new().family(family).connect_many(12, &connection).start();
+        sim.run_to_the_end(seconds(60));
+        for index in 0..12 {
+            assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{family:?}, client {index}");
+        }
     }
 }
 
@@ -106,22 +115,22 @@ fn stray_closed(socket: u8) -> Fault {
 
 #[test]
 fn a_closed_that_the_module_does_not_confirm_ends_nothing() {
-    for mode in MODES {
+    for (family, mode) in of_each_family() {
         let says = Says::Drip { bytes: 400, every: millis(100), total: 30_000, seed: 7 };
         let far = Behaviour { says, ends: Ends::AfterReading(60_000), ..Behaviour::sink() };
         let connection = Connection::new(mode)
             .sends(Sends::Drip { bytes: 300, every: millis(40), total: 60_000 })
             .far_end(far);
-        let mut wiring = Wiring::new().uart(115_200).connect(connection);
+        let mut wiring = Wiring::new().family(family).uart(115_200).connect(connection);
         for ms in (2_500..9_000).step_by(333) {
             wiring = wiring.fault(millis(ms), stray_closed(0));
         }
         let mut sim = wiring.start();
         sim.run_to_the_end(seconds(120));
         sim.assert_complete(0);
-        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}: and its own end is one");
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{family:?}, {mode:?}: and its own end is one");
         let warnings = sim.logged().iter().filter(|line| line.contains("its stream goes on")).count();
-        assert!((1..=3).contains(&warnings), "{mode:?}: {warnings} warnings");
+        assert!((1..=3).contains(&warnings), "{family:?}, {mode:?}: {warnings} warnings");
     }
 }
 

@@ -466,7 +466,8 @@ fn draw_trust(wiring: &mut Wiring, chance: &mut Chance) {
     let pem = |name: &str| Pem { source: format!("{name}.pem"), bytes: name.as_bytes().to_vec() };
     let roots = if chance.once_in(3) { vec![pem("the root"), pem("another")] } else { vec![pem("the root")] };
     wiring.tls = Tls::new(Authentication::Authorities(roots));
-    // The EC20's USB AT port has no transparent mode.
+    // The EC20's USB AT port has no transparent mode (docs/PROTOCOL.md, 3), and every wiring with USB has it. Seeds that do not
+    // come here are of the other family, because a further draw would make another run of each.
     if chance.once_in(4) && !has_streams(wiring) {
         wiring.modem.family = emulator::Family::Ec20;
     }

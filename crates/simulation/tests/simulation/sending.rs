@@ -6,7 +6,7 @@ use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Reads as FarReads};
 
 use qssl_simulation::Outcome;
-use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
+use qssl_simulation::wiring::{Connection, FAMILIES, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 
 fn far_that_reads(bytes: u64) -> Behaviour {
     Behaviour { ends: Ends::AfterReading(bytes), ..Behaviour::sink() }
@@ -18,12 +18,14 @@ fn uploads(bytes: u64) -> Connection {
 
 #[test]
 fn chunks_are_full_under_load_and_never_longer() {
-    let mut sim = Wiring::new().uart(115_200).connect(uploads(146_000)).start();
-    sim.run_to_the_end(seconds(60));
-    sim.assert_complete(0);
-    let full = sim.said("AT+QSSLSEND=0,1460\r");
-    assert!(full >= 99, "{full} of 100 chunks are full");
-    assert!(sim.said("AT+QSSLSEND") <= 102, "{}", sim.said("AT+QSSLSEND"));
+    for family in FAMILIES {
+        let mut sim = Wiring::new().family(family).uart(115_200).connect(uploads(146_000)).start();
+        sim.run_to_the_end(seconds(60));
+        sim.assert_complete(0);
+        let full = sim.said("AT+QSSLSEND=0,1460\r");
+        assert!(full >= 99, "{family:?}: {full} of 100 chunks are full");
+        assert!(sim.said("AT+QSSLSEND") <= 102, "{family:?}: {}", sim.said("AT+QSSLSEND"));
+    }
 }
 
 #[test]
@@ -41,16 +43,18 @@ fn a_single_byte_goes_out_at_once_when_nothing_else_is_under_way() {
 
 #[test]
 fn a_storm_of_send_fails_loses_nothing_and_doubles_nothing() {
-    let mut wiring = Wiring::new().connect(uploads(200_000)).connect(uploads(50_000));
-    for round in 1..60u64 {
-        wiring = wiring.fault(millis(round * 100), Fault::SendFails(1 + (round % 5) as u32));
+    for family in FAMILIES {
+        let mut wiring = Wiring::new().family(family).connect(uploads(200_000)).connect(uploads(50_000));
+        for round in 1..60u64 {
+            wiring = wiring.fault(millis(round * 100), Fault::SendFails(1 + (round % 5) as u32));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(300));
+        sim.assert_complete(0);
+        sim.assert_complete(1);
+        sim.assert_nothing_swallowed();
+        assert!(sim.modem.counters().send_fails > 20, "{family:?}");
     }
-    let mut sim = wiring.start();
-    sim.run_to_the_end(seconds(300));
-    sim.assert_complete(0);
-    sim.assert_complete(1);
-    sim.assert_nothing_swallowed();
-    assert!(sim.modem.counters().send_fails > 20);
 }
 
 #[test]
@@ -69,12 +73,14 @@ fn a_full_send_buffer_delays_one_socket_and_not_its_neighbour() {
 fn send_fail_for_two_minutes_without_progress_ends_in_a_reset() {
     let far = Behaviour::deaf();
     let connection = Connection { window_bytes: 2_000, ..uploads(60_000).far_end(far) };
-    let mut sim = Wiring::new().connect(connection).start();
-    let took = sim.run_until("it is reset", seconds(300), |sim| sim.outcome(0).is_some());
-    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
-    assert!(took > seconds(120) && took < seconds(130), "{took:?}");
-    // The first pause is 500 ms, the longest 1 s.
-    assert!(sim.said("AT+QSSLSEND") < 160, "{}", sim.said("AT+QSSLSEND"));
+    for family in FAMILIES {
+        let mut sim = Wiring::new().family(family).connect(connection.clone()).start();
+        let took = sim.run_until("it is reset", seconds(300), |sim| sim.outcome(0).is_some());
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{family:?}");
+        assert!(took > seconds(120) && took < seconds(130), "{family:?}: {took:?}");
+        // The first pause is 500 ms, the longest 1 s.
+        assert!(sim.said("AT+QSSLSEND") < 160, "{family:?}: {}", sim.said("AT+QSSLSEND"));
+    }
 }
 
 #[test]
