@@ -1,11 +1,19 @@
 //! Goal of this test: `status` shows what the daemon does, as a table, as JSON and as metrics.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::time::Duration;
 
 use qssl_modem_emulator::test_server::Behaviour;
+use serde_json::Value;
+use socket2::SockRef;
 
 use crate::daemon::Daemon;
-use qssl_test_common::harness::{Ended, Site, connect, read_to_end, run, tunnel_command};
+use qssl_test_common::harness::{
+    Ended, Site, Tunnel, connect, read_to_end, run, temporary_directory, tunnel_command,
+};
 
 #[test]
 fn what_a_client_does_shows_in_the_status() {
@@ -138,6 +146,77 @@ fn beside_a_listener_without_a_control_socket_the_error_says_what_is_missing() {
         assert_eq!(finished.stderr.lines().count(), 1, "said once: {}", finished.stderr);
     }
 }
+
+#[test]
+fn the_daemon_of_an_ordinary_user_is_found_without_a_path() {
+    // A device server: ttys belong to root here.
+    let site = Site::new(Behaviour::Echo, "--rfc2217 127.0.0.1:0 --port-name uart1 --baud 115200");
+    let directory = temporary_directory();
+    let (config, runtime) = (directory.path().join("run.toml"), directory.path().join("runtime"));
+    let tunnel =
+        "[[tunnel]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\nto = \"server.test:443\"\ninsecure = true\n";
+    let text = format!("[modem]\ndevice = \"{}\"\n{tunnel}", site.modem.device(0));
+    fs::write(&config, text).expect("the directory is ours");
+    fs::create_dir(&runtime).expect("the directory is ours");
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        chown(&runtime, Some(NOBODY), Some(NOBODY)).expect("root may");
+    }
+    let as_user = |arguments: &[&str]| {
+        let mut command = tunnel_command(arguments);
+        command.env("XDG_RUNTIME_DIR", &runtime);
+        if is_root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    };
+    let config = config.to_str().expect("temporary paths are text");
+    let daemon = Tunnel::start(&mut as_user(&["run", "--config", config]));
+    daemon.wait_for("ready after");
+    let shown = run(&mut as_user(&["status", "--json"])).expect_success().text();
+    let status: Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!((&status["state"], &status["tunnels"][0]["name"]), (&"up".into(), &"web".into()), "{shown}");
+    assert!(runtime.join("qssl-tunnel/control").exists());
+}
+
+#[test]
+fn bytes_up_of_a_client_that_resets_are_those_that_the_module_has_taken() {
+    let site = Site::new(
+        Behaviour::Digest { bytes: 1_000_000 },
+        "--rfc2217 127.0.0.1:0 --port-name uart1 --baud 115200",
+    );
+    let daemon = Daemon::start(&site);
+    let client = connect(daemon.address());
+    (&client).write_all(&[7; 60_000]).expect("the tunnel reads");
+    let status = daemon.wait_until("some bytes", |status| status.counters.modem.sent_bytes > 0);
+    let up = |status: &Value, list: &str| status[list][0]["up_bytes"].as_u64();
+    let json = || -> Value {
+        let text = daemon.tool(&["status", "--json"]).expect_success().text();
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let now = json();
+    let taken = now["counters"]["sent_bytes"].as_u64();
+    assert!(taken >= Some(status.counters.modem.sent_bytes), "{now}");
+    assert_eq!((up(&now, "connections"), up(&now, "tunnels")), (taken, taken), "{now}");
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("it is a socket");
+    drop(client);
+    let line = daemon.wait_for(" bytes up, 0 down, ");
+    daemon.wait_until("a free socket", |status| status.sockets.get("free") == Some(&12));
+    let after = json();
+    let taken = after["counters"]["sent_bytes"].as_u64();
+    assert_eq!(up(&after, "tunnels"), taken, "{after}");
+    let counted =
+        line.split_once(" bytes up, ").and_then(|(before, _)| before.rsplit(' ').next()?.parse().ok());
+    // The module may answer the last send when the client is gone.
+    assert!(
+        counted <= taken && counted.map(|up: u64| up + 1_460) >= taken && taken < Some(60_000),
+        "{line}, {after}"
+    );
+}
+
+/// A user without any rights.
+const NOBODY: u32 = 65_534;
 
 #[test]
 fn a_control_socket_is_for_its_owner_alone_and_goes_with_the_daemon() {

@@ -59,6 +59,7 @@ fn status_6_a_locked_port_and_who_holds_it() {
     let device = site.modem.device(0);
     fails(&finished, 6, &format!("{device}: locked by "));
     fails(&finished, 6, &format!("qssl-tunnel (pid {})", tunnel.id()));
+    fails(&finished, 6, "start it with --control PATH");
     // The program that holds the port is not disturbed.
     drop(connect(tunnel.address()));
     tunnel.wait_for("the client closed");
