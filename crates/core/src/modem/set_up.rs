@@ -131,7 +131,7 @@ impl Modem {
     pub(super) fn urcs_leave_by(&mut self, port: usize, name: &str) {
         match self.ports[port].sharing {
             Sharing::Shared => self.routing.leave_by_first_channel(name),
-            Sharing::Alone | Sharing::Wanted => self.routing.leave_by(port, name),
+            Sharing::Alone | Sharing::Only | Sharing::Wanted => self.routing.leave_by(port, name),
         }
         self.setup.urcs_leave_by(name);
     }
