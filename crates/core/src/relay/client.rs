@@ -578,7 +578,7 @@ impl fmt::Display for Limit {
         f.write_str(match self {
             Limit::FirstByte => "the client sent nothing in time (--first-byte-timeout)",
             Limit::Queue => "no free socket in time (--queue-timeout)",
-            Limit::Unsent => "half-closed, and nothing of the rest is taken any more",
+            Limit::Unsent => "half-closed, and the modem takes no more of its data",
             Limit::HalfClosed => "half-closed and quiet (--half-close-timeout)",
             Limit::Idle => "idle (--idle-timeout)",
             Limit::Unread => "the client does not read",

@@ -20,7 +20,7 @@ use crate::at_port::{Mode, Port, Reach, Wait};
 use crate::config::PortName;
 use crate::modem::{Modem, ModemLines};
 use crate::mux::frame::{Decoder, LONGEST_INFORMATION_BYTES};
-use crate::mux::state::{CHANNELS, Channel, HostHold, LAST_CHANNEL, Mux, MuxSettings, OpenChannel, State};
+use crate::mux::state::{CHANNELS, Channel, HostHold, LAST_CHANNEL, Mux, MuxSettings, MuxState, OpenChannel};
 use crate::network::{Close, Network};
 
 /// What a test can see of a multiplexer.
@@ -113,7 +113,7 @@ impl Modem {
         let longest = (settings.longest as usize).min(LONGEST_INFORMATION_BYTES);
         self.ports[line].reach = Reach::Mux(Box::new(Mux {
             settings,
-            state: State::Entered { listens_at: now + pause },
+            state: MuxState::Entered { listens_at: now + pause },
             decoder: Decoder::default(),
             first_port,
             channels: [const { Channel::Closed }; CHANNELS],

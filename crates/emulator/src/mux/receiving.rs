@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::modem::Modem;
 use crate::mux::frame::{EA, Found, Frame, Kind, LONGEST_INFORMATION_BYTES};
 use crate::mux::sending;
-use crate::mux::state::{LAST_CHANNEL, MscAnswer, State};
+use crate::mux::state::{LAST_CHANNEL, MscAnswer, MuxState};
 use crate::network::Network;
 
 impl Modem {
@@ -19,14 +19,14 @@ impl Modem {
     ) -> Vec<u8> {
         let Some(mux) = self.mux_of_mut(line) else { return bytes.to_vec() };
         match mux.state {
-            State::Frozen => return Vec::new(),
-            State::Entered { listens_at } if now < listens_at => return Vec::new(),
-            State::Entered { .. } | State::Open => {}
+            MuxState::Frozen => return Vec::new(),
+            MuxState::Entered { listens_at } if now < listens_at => return Vec::new(),
+            MuxState::Entered { .. } | MuxState::Open => {}
         }
         mux.decoder.push(bytes);
         loop {
             let Some(mux) = self.mux_of_mut(line) else { return Vec::new() };
-            if mux.state == State::Frozen {
+            if mux.state == MuxState::Frozen {
                 return Vec::new();
             }
             // A message must fit, however short the frames with payload are.
@@ -51,7 +51,7 @@ impl Modem {
         let freezes = self.config.quirks.mux_freezes_on_long_frame;
         // Garbage is rarely the header of a frame of an open channel.
         if let Some(mux) = self.mux_of_mut(line).filter(|mux| freezes && mux.is_open(dlci)) {
-            mux.state = State::Frozen;
+            mux.state = MuxState::Frozen;
         }
     }
 
@@ -65,9 +65,9 @@ impl Modem {
     ) -> Option<Vec<u8>> {
         let Frame { dlci, kind, poll, .. } = frame;
         let mux = self.mux_of(line)?;
-        let is_open = if dlci == 0 { mux.state == State::Open } else { mux.is_open(dlci) };
+        let is_open = if dlci == 0 { mux.state == MuxState::Open } else { mux.is_open(dlci) };
         // No channel is opened before channel 0 (TS 27.010 5.8.1).
-        let can_open = dlci == 0 || (dlci <= LAST_CHANNEL && mux.state == State::Open);
+        let can_open = dlci == 0 || (dlci <= LAST_CHANNEL && mux.state == MuxState::Open);
         let is_response = matches!(kind, Kind::Ua | Kind::Dm);
         if self.config.quirks.mux_wants_command_bit && !frame.command && !is_response {
             return None;
@@ -76,7 +76,7 @@ impl Modem {
             Kind::Sabm if !can_open => self.send_answer(line, dlci, Kind::Dm, poll),
             Kind::Sabm => {
                 match self.mux_of_mut(line) {
-                    Some(mux) if dlci == 0 => mux.state = State::Open,
+                    Some(mux) if dlci == 0 => mux.state = MuxState::Open,
                     _ if is_open => {}
                     _ => self.open_channel(line, dlci),
                 }

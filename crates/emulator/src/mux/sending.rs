@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::at_port::{Mode, Reach};
 use crate::modem::{ANSWERS_LIMIT_BYTES, Modem, ModemLines};
 use crate::mux::frame::{EA, Frame, Kind, LONGEST_INFORMATION_BYTES};
-use crate::mux::state::{CHANNELS, HostHold, LAST_CHANNEL, MscAnswer, State};
+use crate::mux::state::{CHANNELS, HostHold, LAST_CHANNEL, MscAnswer, MuxState};
 
 impl Modem {
     /// UA or DM. The F bit is that of the question.
@@ -67,7 +67,7 @@ impl Modem {
     pub(crate) fn run_muxes(&mut self, now: Instant) -> bool {
         let mut moved = false;
         for line in 0..self.config.ports.len() {
-            if self.mux_of(line).is_some_and(|mux| mux.state != State::Frozen) {
+            if self.mux_of(line).is_some_and(|mux| mux.state != MuxState::Frozen) {
                 moved |= self.show_lines(line, now);
                 moved |= self.fill(line, now);
             }
@@ -170,7 +170,7 @@ impl Modem {
 
     /// The channel whose turn it is; `None` if no channel may send or has anything.
     fn next_turn(&self, line: usize) -> Option<u8> {
-        let mux = self.mux_of(line).filter(|mux| mux.state == State::Open && !mux.all_held)?;
+        let mux = self.mux_of(line).filter(|mux| mux.state == MuxState::Open && !mux.all_held)?;
         let turns = (1..=CHANNELS).map(|step| ((mux.served + step - 1) % CHANNELS + 1) as u8);
         turns.into_iter().find(|dlci| {
             let Some(channel) = mux.channel(*dlci) else { return false };

@@ -16,7 +16,7 @@ use crate::mux::frame::Decoder;
 #[derive(Clone, Debug)]
 pub(crate) struct Mux {
     pub(crate) settings: MuxSettings,
-    pub(super) state: State,
+    pub(super) state: MuxState,
     pub(super) decoder: Decoder,
     /// The index of the port of channel 1; the others follow.
     pub(super) first_port: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Mux {
 
 /// How far a multiplexer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum MuxState {
     /// Channel 0 is not open. Before `listens_at` nothing is read.
     Entered {
         listens_at: Instant,
@@ -182,7 +182,7 @@ impl Mux {
             };
             again.into_iter().chain(channel.rings_until)
         });
-        if self.state == State::Frozen { None } else { times.min() }
+        if self.state == MuxState::Frozen { None } else { times.min() }
     }
 }
 
