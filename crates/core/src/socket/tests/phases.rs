@@ -212,6 +212,10 @@ fn a_close_frees_the_number_or_lets_the_open_go_on() {
         let context = format!("{before}, refused: {is_refused}");
         assert_eq!(socket.close_answered(0, is_refused, true, form(), 0b11, now), answer, "{context}");
         assert_eq!(name(&socket), after, "{context}");
+        if is_refused && before.starts_with("closing") {
+            socket.check_answered(0, true, 0b11, now);
+            assert_eq!(name(&socket), "closing", "{context}: its client has learnt of its end meanwhile");
+        }
     }
 }
 
