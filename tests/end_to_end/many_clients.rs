@@ -236,7 +236,8 @@ fn a_half_close_while_most_of_the_echo_is_under_way_loses_none_of_it() {
 
 /// The number of bytes up in the line about a connection's end.
 fn bytes_up(line: &str) -> Option<u64> {
-    let (before, _) = line.split_once(" bytes up, ")?;
+    let before =
+        ["bytes", "byte"].iter().find_map(|unit| Some(line.split_once(&format!(" {unit} up, "))?.0))?;
     before.rsplit(' ').next()?.parse().ok()
 }
 

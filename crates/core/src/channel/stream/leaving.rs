@@ -574,7 +574,10 @@ impl Leaving {
     fn answered_at(&self, incoming: &Incoming) -> Instant {
         let quiet = incoming.held_since() + OK_QUIET;
         match self.stage {
-            Stage::Escaped { since, .. } => quiet.min(since + ESCAPE_WAIT + QUIET_MAX),
+            Stage::Escaped { since, by_dtr, .. } => {
+                let from = if by_dtr { since } else { since + OK_COUNTS_FROM };
+                quiet.max(from).min(since + ESCAPE_WAIT + QUIET_MAX)
+            }
             _ => quiet,
         }
     }
@@ -615,6 +618,10 @@ pub const LATE_STATE: Duration = Duration::from_millis(300);
 
 /// The modem waits for its own guard time, a second or a little more, before it answers `+++`.
 pub const OK_NOT_BEFORE: Duration = Duration::from_millis(900);
+
+/// A command before the modem's guard time is over would undo `+++`, and become payload. So an `OK` counts only then: an
+/// earlier one may be payload.
+pub const OK_COUNTS_FROM: Duration = Duration::from_millis(1_150);
 
 /// How long nothing of what was written may leave the port before data mode is left all the same.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);

@@ -140,9 +140,21 @@ fn asked_after_a_text(by_dtr: bool) -> (Stream, Instant) {
         now += OK_NOT_BEFORE;
     }
     assert_eq!(receive(&mut mode, SMS, now), b"");
-    let asked = now + OK_QUIET;
-    assert_eq!(mode.deadline_passed(asked, false), ask());
-    (mode, asked)
+    let (asked, asked_at) = next(&mut mode);
+    assert_eq!(asked, ask());
+    (mode, asked_at)
+}
+
+#[test]
+fn an_ok_before_the_guard_time_of_the_modem_is_over_brings_no_command() {
+    let (mut mode, now) = mode(false);
+    mode.leave(now);
+    mode.deadline_passed(now, false);
+    let escaped = now + GUARD;
+    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    receive(&mut mode, OK, escaped + OK_NOT_BEFORE);
+    // It is payload: the modem's own comes after its guard time.
+    assert_eq!(next(&mut mode), (Next::Left(Reason::Done), escaped + OK_COUNTS_FROM));
 }
 
 #[test]
