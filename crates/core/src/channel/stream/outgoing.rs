@@ -134,8 +134,11 @@ impl Outgoing {
         }
         let is_answer = self.drained == Drained::Asked;
         if is_answer {
+            // A device server does not tell what it still holds; by the speed of its line it is known.
+            let free_at = self.pace.map_or(now, |pace| pace.free_at());
             self.drained = match bytes {
-                0 => Drained::Since(now),
+                0 if free_at <= now => Drained::Since(now),
+                0 => Drained::AskAt(free_at),
                 _ => Drained::AskAt(now + wire_time.clamp(ASK_AGAIN_MIN, ASK_AGAIN_MAX)),
             };
         }

@@ -31,6 +31,11 @@ impl Pace {
         self.baud
     }
 
+    /// When everything written has left the line, by its speed.
+    pub fn free_at(&self) -> Instant {
+        self.free_at
+    }
+
     /// How many of `count` bytes may be written: all of them, or at least a piece of useful size.
     pub fn allows(&self, count: usize) -> usize {
         if self.room < count.min(self.piece()) { 0 } else { self.room.min(count) }

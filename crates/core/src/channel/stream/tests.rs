@@ -146,6 +146,22 @@ fn asked_after_a_text(by_dtr: bool) -> (Stream, Instant) {
 }
 
 #[test]
+fn the_guard_time_begins_when_the_line_of_a_device_server_is_free() {
+    let now = test_clock::now();
+    let mut mode = Stream::new(SocketId::new(0), false, Exit::Escape, Some(Pace::new(115_200, now)), now);
+    mode.sent(&[0; 5_760], now, Duration::ZERO);
+    mode.leave(now);
+    assert_eq!(mode.deadline_passed(now, false), Next::AskQueue);
+    // The server has taken all of it, and sends it for half a second.
+    mode.queue_answered(0, now, Duration::ZERO);
+    let (asked, free_at) = next(&mut mode);
+    assert_eq!((asked, free_at), (Next::AskQueue, now + Duration::from_millis(500)));
+    mode.queue_answered(0, free_at, Duration::ZERO);
+    while next(&mut mode).0 == Next::Wait {}
+    assert_eq!(mode.deadline(false), Some(free_at + GUARD + ESCAPE_WAIT));
+}
+
+#[test]
 fn an_ok_before_the_guard_time_of_the_modem_is_over_brings_no_command() {
     let (mut mode, now) = mode(false);
     mode.leave(now);
