@@ -151,6 +151,10 @@ impl Modem {
 
     /// Whether the modem's URCs are known to reach us, or nothing contradicts it.
     pub(super) fn urcs_reach_us(&self) -> bool {
+        // While the port that they leave by is lost, they are lost with it, until they leave by another.
+        if self.routing.port().is_some_and(|port| !self.channels[port].speaks()) {
+            return false;
+        }
         self.routing.is_proven
             || match self.routing.urc_port {
                 // The setting alone proves nothing: some modules accept it, and go on as before.
