@@ -81,7 +81,7 @@ impl OpenFailure {
         match (self.code(), self) {
             (Some(code), _) => format!("{} {}", code.0, code.words()),
             (None, OpenFailure::TimedOut) => "no answer in time".into(),
-            (None, OpenFailure::Untrusted(_)) => Distrust::NotAsWanted.in_words().into(),
+            (None, OpenFailure::Untrusted(distrust)) => distrust.in_words().into(),
             (None, _) => self.to_string(),
         }
     }
@@ -112,7 +112,7 @@ impl Distrust {
     fn in_words(self) -> &'static str {
         match self {
             Distrust::NotAsWanted => "TLS settings not as wanted",
-            Distrust::Changed => "TLS settings changed during the open",
+            Distrust::Changed => "TLS settings may have changed meanwhile",
         }
     }
 }
