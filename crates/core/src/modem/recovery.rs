@@ -180,7 +180,10 @@ impl Modem {
                     // Nothing has left. Whether the module waits for it all the same shows when it is asked.
                     return self.channels[port].leaves_unprompted(id, *length);
                 }
-                self.sockets[id.index()].command_unanswered(port);
+                match in_flight.command {
+                    Command::Send { .. } => self.sockets[id.index()].send_unanswered(port),
+                    _ => self.sockets[id.index()].command_unanswered(port),
+                }
                 if matches!(in_flight.command, Command::Close { .. }) {
                     self.context_perhaps_forgotten(id);
                 }

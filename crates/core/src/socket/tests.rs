@@ -223,6 +223,17 @@ fn what_a_client_leaves_behind_depends_on_how_far_its_open_is() {
 }
 
 #[test]
+fn a_number_is_not_used_while_a_channel_may_wait_for_payload_for_it() {
+    let mut socket = fresh(now());
+    socket.command_sent(1);
+    socket.send_unanswered(1);
+    socket.channels_answer(0b01);
+    assert!(!socket.is_free(), "what the other channel is sent next would go to its new server");
+    socket.channels_answer(0b10);
+    assert!(socket.is_being_closed(), "and then free");
+}
+
+#[test]
 fn a_command_that_was_given_up_may_still_open_a_number_that_was_given_back() {
     let now = now();
     let mut socket = fresh(now);

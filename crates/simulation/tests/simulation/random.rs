@@ -709,6 +709,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (1_450_927, "an escape while payload waits in the tty: sockets are not given back"),
     (94_368, "what was pushed after a stream's end overtaken by what came out of another port"),
     (8_600_011_038, "a line that was not read overran after a reboot, and the module's RDY with it"),
+    (8_950_108_667, "a port lost in the payload of a send: what it was sent later went to the next server of that number"),
     (8_940_016_188, "pushed while the port of URCs was lost and they had not been moved yet: the first bytes were missing"),
     (8_930_118_971, "an `OK` in payload before the guard time of an escape was over: a command became payload"),
     (8_920_054_801, "what was pushed before the switch to buffer mode, which another port had answered, taken for announced"),
