@@ -297,11 +297,6 @@ impl Dlci {
         held
     }
 
-    /// N1 in bytes.
-    pub fn frame_size(&self) -> usize {
-        self.frame_size
-    }
-
     /// What came and was not consumed.
     pub fn incoming(&self) -> &[u8] {
         self.incoming.as_slice()
