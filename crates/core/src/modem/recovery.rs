@@ -180,10 +180,7 @@ impl Modem {
                     // Nothing has left. Whether the module waits for it all the same shows when it is asked.
                     return self.channels[port].leaves_unprompted(id, *length);
                 }
-                match in_flight.command {
-                    Command::Send { .. } => self.sockets[id.index()].send_unanswered(port),
-                    _ => self.sockets[id.index()].command_unanswered(port),
-                }
+                self.sockets[id.index()].command_unanswered(&in_flight.command, port);
                 if matches!(in_flight.command, Command::Close { .. }) {
                     self.context_perhaps_forgotten(id);
                 }
@@ -228,7 +225,7 @@ impl Modem {
         let Some(id) = self.channels[port].take_unprompted() else { return };
         self.sockets[id.index()].command_done();
         if !was_not_received {
-            self.sockets[id.index()].command_unanswered(port);
+            self.sockets[id.index()].send_unanswered(port);
             self.break_off(id, Cut::SendUncertain);
         }
         self.sockets[id.index()].drop_unwanted_bytes();
@@ -278,7 +275,7 @@ impl Modem {
             if let Some(in_flight) = self.channels[port].rebooted(now) {
                 self.setup.file_change_given_up(port, &in_flight.command);
                 if let Some(id) = in_flight.command.socket() {
-                    self.sockets[id.index()].command_unanswered(port);
+                    self.sockets[id.index()].command_unanswered(&in_flight.command, port);
                 }
             }
         }

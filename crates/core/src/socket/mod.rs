@@ -49,7 +49,7 @@ pub use need::View;
 pub use opening::{OpenAnswer, OpenResult, Opener, UrcOpened};
 pub use sending::{FailedSend, SEND_STUCK_LIMIT};
 
-use crate::at::{CHUNK_MAX, CommandOutcome, SslContextId};
+use crate::at::{CHUNK_MAX, Command, CommandOutcome, SslContextId};
 use crate::byte_queue::ByteQueue;
 use crate::failure::Cut;
 use crate::settings::{Mode, Tunnel};
@@ -465,14 +465,18 @@ impl Socket {
     }
 
     /// The command about it on this channel was given up: it may still be carried out.
-    pub fn command_unanswered(&mut self, port: usize) {
+    pub fn command_unanswered(&mut self, command: &Command, port: usize) {
+        if let Command::Send { .. } = command {
+            return self.send_unanswered(port);
+        }
         self.busy = None;
         self.unanswered |= 1 << port;
     }
 
     /// The same of a send: the module may wait for its payload until the channel answers again.
     pub fn send_unanswered(&mut self, port: usize) {
-        self.command_unanswered(port);
+        self.busy = None;
+        self.unanswered |= 1 << port;
         self.payload_awaited |= 1 << port;
     }
 

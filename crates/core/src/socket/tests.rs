@@ -226,7 +226,8 @@ fn what_a_client_leaves_behind_depends_on_how_far_its_open_is() {
 fn a_number_is_not_used_while_a_channel_may_wait_for_payload_for_it() {
     let mut socket = fresh(now());
     socket.command_sent(1);
-    socket.send_unanswered(1);
+    let send = Command::Send { socket: crate::at::SocketId::new(0).expect("a number"), length: 1 };
+    socket.command_unanswered(&send, 1);
     socket.channels_answer(0b01);
     assert!(!socket.is_free(), "what the other channel is sent next would go to its new server");
     socket.channels_answer(0b10);
@@ -238,7 +239,8 @@ fn a_command_that_was_given_up_may_still_open_a_number_that_was_given_back() {
     let now = now();
     let mut socket = fresh(now);
     socket.command_sent(1);
-    socket.command_unanswered(1);
+    let question = Command::State { socket: crate::at::SocketId::new(0).expect("a number") };
+    socket.command_unanswered(&question, 1);
     socket.channels_answer(0b01);
     assert!(socket.is_free(), "another channel");
     socket.channels_answer(0b10);
