@@ -285,6 +285,9 @@ impl Modem {
             self.counters.open_failed(&failure);
             self.events.push_back(Event::OpenFailed(id, failure));
         }
+        if let Some(channel) = socket.stream() {
+            self.leave_data_mode(channel, id, GiveUp::Abort);
+        }
         let needs_files = |context: &&super::SslContext| {
             Some(context.id) == ssl && (!context.files.is_empty() || context.is_guarded())
         };

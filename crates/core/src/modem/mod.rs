@@ -509,14 +509,14 @@ impl Modem {
 
     /// Bytes that wait to leave by this port.
     pub(crate) fn port_output(&self, port: usize) -> &[u8] {
-        self.channels[port].output(|id| self.sockets[id.index()].outgoing.as_slice())
+        self.channels[port].output(|id| self.sockets[id.index()].sendable())
     }
 
     /// The port took `count` bytes of [`Modem::port_output`].
     pub(crate) fn port_written(&mut self, port: usize, count: usize, now: Instant) {
         self.counters.wire_bytes_out += count as u64;
         let sockets = &self.sockets;
-        let outgoing = |id: SocketId| sockets[id.index()].outgoing.as_slice();
+        let outgoing = |id: SocketId| sockets[id.index()].sendable();
         if let Some(id) = self.channels[port].written(count, outgoing, now) {
             self.sockets[id.index()].stream_sent(count);
             self.counters.sent_bytes += count as u64;
@@ -844,7 +844,7 @@ impl Modem {
 
     /// What waits to be written to this stream.
     fn pending(&self, data: &Stream) -> &[u8] {
-        data.socket().map_or(&[][..], |id| self.sockets[id.index()].outgoing.as_slice())
+        data.socket().map_or(&[][..], |id| self.sockets[id.index()].sendable())
     }
 
     /// Whether a `+` at the end waits in the socket of this stream for the line to be quiet.

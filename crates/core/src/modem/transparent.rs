@@ -11,6 +11,16 @@ use crate::channel::stream::{Exit, Next, Pace, Reason, Stream};
 use crate::error::Kind;
 use crate::settings::Mode;
 
+/// What is known of the settings by which a stream was opened.
+enum Trust {
+    /// They have been in effect since its open left.
+    Stood,
+    /// The module may have put them back, and they have not been read since.
+    Unconfirmed,
+    /// They were found to be other than wanted.
+    Changed,
+}
+
 impl Modem {
     /// The port that the next transparent stream gets: the last one that can, so that the first stays for
     /// commands; the only one if no other use needs it.
@@ -82,27 +92,44 @@ impl Modem {
         Ok(())
     }
 
-    /// `CONNECT`: the channel is the stream now. Its client gets it only if the settings of its SSL context cannot have
-    /// changed since its open left: by which it was opened is not known then, and cannot be asked.
+    /// `CONNECT`: the channel is the stream now. Its client gets it once it is known that the settings of its SSL context
+    /// have not changed since its open left. Where they may have, only another channel can be asked, and only where
+    /// several share a line is there always one.
     pub(super) fn connected(&mut self, port: usize, id: SocketId, now: Instant) {
-        let is_trusted = self.context_stood(id);
+        let trust = self.trust_in_open(id);
+        let asks_beside = self.ports[port].sharing == Sharing::Shared;
         self.enter_data_mode(port, Some(id), now);
-        self.sockets[id.index()].stream_begins(port);
-        if is_trusted || self.sockets[id.index()].detach().is_none() {
-            return self.opened(id, now);
+        let socket = &mut self.sockets[id.index()];
+        socket.stream_begins(port);
+        match trust {
+            _ if !socket.is_attached() => self.opened(id, now),
+            Trust::Stood => self.now_open(id, now),
+            Trust::Unconfirmed if asks_beside => {}
+            Trust::Unconfirmed | Trust::Changed => {
+                self.open_failed(id, OpenFailure::Untrusted(Distrust::Changed), now);
+            }
         }
-        let failure = OpenFailure::Untrusted(Distrust::Changed);
-        self.counters.open_failed(&failure);
-        self.events.push_back(Event::OpenFailed(id, failure));
-        self.close_or_free(id, GiveUp::Abort);
     }
 
-    /// Whether the settings of this socket's SSL context have been in effect since its open left.
-    fn context_stood(&self, id: SocketId) -> bool {
-        let socket = &self.sockets[id.index()];
-        self.context_of(id).filter(|context| context.is_guarded()).is_none_or(|context| {
-            !context.may_be_forgotten() && socket.open_generation() == Some(context.generation())
-        })
+    /// What is known of the settings of this socket's SSL context since its open left.
+    fn trust_in_open(&self, id: SocketId) -> Trust {
+        let Some(context) = self.context_of(id).filter(|context| context.is_guarded()) else {
+            return Trust::Stood;
+        };
+        if self.sockets[id.index()].open_generation() != Some(context.generation()) {
+            return Trust::Changed;
+        }
+        if context.may_be_forgotten() { Trust::Unconfirmed } else { Trust::Stood }
+    }
+
+    /// The stream ended before it was known by which settings it was opened: its client never gets it.
+    fn unproven_ends(&mut self, id: SocketId) {
+        if self.sockets[id.index()].is_opening() && self.sockets[id.index()].detach().is_some() {
+            let failure = OpenFailure::Untrusted(Distrust::Changed);
+            self.counters.open_failed(&failure);
+            self.sockets[id.index()].outgoing.reset();
+            self.events.push_back(Event::OpenFailed(id, failure));
+        }
     }
 
     /// `CONNECT` of a command that had been given up, perhaps by an earlier run of this program: what comes is a
@@ -273,6 +300,7 @@ impl Modem {
         self.actions.push_back(Action::SetDtr(port, true));
         let id = left.socket;
         if let Some(id) = id {
+            self.unproven_ends(id);
             // There would be no `OK` if the modem had left data mode before, so what looked like its words was payload.
             self.deliver(id, &left.payload);
             let socket = &self.sockets[id.index()];
@@ -312,6 +340,7 @@ impl Modem {
             self.enter_data_mode(port, None, now);
         }
         if let Some(id) = id {
+            self.unproven_ends(id);
             self.deliver(id, &ended.payload);
             let unsent = !self.sockets[id.index()].outgoing.is_empty();
             if !ended.certain || ended.escape_missed || unsent {

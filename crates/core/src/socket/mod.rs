@@ -432,6 +432,11 @@ impl Socket {
         self.is_attached && self.opening().is_none_or(Opening::is_spoken_of)
     }
 
+    /// What may be sent of the bytes from its client: nothing before it is known by which settings it was opened.
+    pub fn sendable(&self) -> &[u8] {
+        if self.is_opening() { &[] } else { self.outgoing.as_slice() }
+    }
+
     /// Whether the relay may still hand over bytes.
     pub fn takes_bytes(&self) -> bool {
         self.is_attached
@@ -663,6 +668,11 @@ impl Socket {
                     self.becomes_free();
                 }
                 opening::GivenUp::Close => self.close(0),
+                opening::GivenUp::Leave(channel) => {
+                    self.outgoing.reset();
+                    self.is_left_by(channel);
+                    return Some(channel);
+                }
                 // The number becomes free when the modem has answered.
                 opening::GivenUp::Wait => {}
             },

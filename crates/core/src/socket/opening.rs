@@ -1,7 +1,7 @@
 //! A socket that is being opened: AT+QSSLOPEN, its result, and what becomes of it when its client leaves.
 //!
 //! ```text
-//!   Due ──► InFlight ──OK──► Awaited ──URC 0──► (Proving) ──► open
+//!   Due ──► InFlight ──OK──► Awaited ──URC 0──► (Proving) ──► open      CONNECT: InFlight ──► Proving
 //!    ▲         │ ERROR          │ client left
 //!    │         ▼                ▼
 //!   Again ◄─ Refused        Abandoned ──► closed
@@ -26,7 +26,7 @@ pub struct Opening {
     deadline: Option<Instant>,
     /// The one repetition after 563, 564 or 568 has been used up.
     is_repeated: bool,
-    /// `closed` came already: it can overtake the open's own URC on another port.
+    /// `closed` came already, since it can overtake the open's own URC on another port; or its stream may be over.
     is_closed: bool,
 }
 
@@ -52,10 +52,13 @@ pub enum OpenStage {
         /// When that was refused; it is due again only when a client waits for a socket.
         refused_at: Option<Instant>,
     },
-    /// It is open, and nothing of it is given to the client before the SSL context's settings have been read again.
+    /// It is open, and nothing of it is given to the client before the SSL context's settings have been read again, nor
+    /// anything of the client to the server.
     Proving {
         /// How often the SSL context's settings had been found wrong when it left.
         generation: u32,
+        /// The channel that is its stream.
+        stream: Option<usize>,
     },
     /// Refused without a reason, which is to be asked for on the same channel.
     Refused {
@@ -117,6 +120,8 @@ pub(super) enum GivenUp {
     Free,
     Close,
     Wait,
+    /// This channel is its stream, which has to be left first.
+    Leave(usize),
 }
 
 /// What the answer to AT+QSSLCLOSE means for an open.
@@ -161,7 +166,8 @@ impl Opening {
         self.deadline
     }
 
-    /// The URC `closed` came before the open's own: that one left by another port, or is late.
+    /// The URC `closed` came before the open's own: that one left by another port, or is late. Or its stream may be over
+    /// already.
     pub(super) fn closed(&mut self) {
         self.is_closed |= self.stage != OpenStage::Due;
     }
@@ -185,6 +191,21 @@ impl Opening {
         matches!(self.stage, OpenStage::Proving { .. })
     }
 
+    /// The channel that is its stream, while it is not given to its client yet.
+    pub(super) fn stream(&self) -> Option<usize> {
+        match self.stage {
+            OpenStage::Proving { stream, .. } => stream,
+            _ => None,
+        }
+    }
+
+    /// `CONNECT`: it is open, and this channel is its stream.
+    pub(super) fn connected(&mut self, channel: usize) {
+        if let OpenStage::InFlight { generation, .. } = self.stage {
+            self.stage = OpenStage::Proving { generation, stream: Some(channel) };
+        }
+    }
+
     /// Whether it waits until the settings of its SSL context are known to be in effect.
     pub fn waits_for_context(&self) -> bool {
         matches!(self.stage, OpenStage::Due | OpenStage::Again { .. } | OpenStage::Proving { .. })
@@ -195,7 +216,8 @@ impl Opening {
             // The modem knows nothing of it yet.
             OpenStage::Due => GivenUp::Free,
             OpenStage::Again { .. } if !in_flight => GivenUp::Close,
-            OpenStage::CloseFirst | OpenStage::Proving { .. } => GivenUp::Close,
+            OpenStage::Proving { stream: Some(channel), .. } => GivenUp::Leave(channel),
+            OpenStage::CloseFirst | OpenStage::Proving { stream: None, .. } => GivenUp::Close,
             _ if is_releasing => GivenUp::Close,
             OpenStage::Awaited { .. } => {
                 self.stage = OpenStage::Abandoned { refused_at: None };
@@ -326,7 +348,7 @@ impl Socket {
                     if is_guarded && is_attached =>
                 {
                     // By which settings it was opened can only be checked afterwards.
-                    opening.stage = OpenStage::Proving { generation };
+                    opening.stage = OpenStage::Proving { generation, stream: None };
                     OpenResult::Proving
                 }
                 _ => OpenResult::Open,
@@ -350,7 +372,7 @@ impl Socket {
     /// checked.
     pub fn proving(&self) -> Option<u32> {
         match self.opening()?.stage {
-            OpenStage::Proving { generation } => Some(generation),
+            OpenStage::Proving { generation, .. } => Some(generation),
             _ => None,
         }
     }
@@ -363,17 +385,20 @@ impl Socket {
         }
     }
 
-    /// It is open in push or buffer mode by the right settings: bytes flow.
+    /// It is open by the right settings: bytes flow.
     pub fn opened(&mut self, now: Instant) {
         let Phase::Opening(opening) = &self.phase else { return };
         let is_closed = opening.is_closed;
-        let flow = match self.mode() {
-            Some(Mode::Push | Mode::Transparent) if !self.only_announces => Flow::Push,
-            _ => Flow::Buffer { readable: true },
+        let flow = match (opening.stream(), self.mode()) {
+            (Some(channel), _) => Flow::Transparent { channel },
+            (None, Some(Mode::Push | Mode::Transparent)) if !self.only_announces => Flow::Push,
+            (None, _) => Flow::Buffer { readable: true },
         };
         self.becomes_open(flow);
-        if is_closed {
-            self.closed(now);
+        match flow {
+            _ if !is_closed => {}
+            Flow::Transparent { .. } => self.ask_beside(),
+            _ => self.closed(now),
         }
     }
 
@@ -382,11 +407,15 @@ impl Socket {
         self.poll_at = None;
     }
 
-    /// Its open failed: the number has to be closed all the same. Returns whether its client waits for that.
+    /// Its open failed: the number has to be closed all the same, after its stream was left. Returns whether its client
+    /// waits for that.
     pub fn open_failed(&mut self) -> bool {
         self.incoming.reset();
         let waits = std::mem::take(&mut self.is_attached);
-        self.begin_closing(false);
+        match self.opening().and_then(Opening::stream) {
+            Some(channel) => self.is_left_by(channel),
+            None => self.begin_closing(false),
+        }
         waits
     }
 

@@ -5,15 +5,35 @@ use super::{Flow, Phase, Question, Socket};
 use crate::settings::Mode;
 
 impl Socket {
-    /// The channel answered `CONNECT`: it is this socket's stream.
+    /// The channel answered `CONNECT`: it is this socket's stream. Its client gets it by [`Socket::opened`]. Without one, it
+    /// is left.
     pub fn stream_begins(&mut self, channel: usize) {
+        match &mut self.phase {
+            Phase::Opening(opening) if self.is_attached => opening.connected(channel),
+            _ => self.is_left_by(channel),
+        }
+    }
+
+    /// This channel is its stream, which is being left.
+    pub(super) fn is_left_by(&mut self, channel: usize) {
         self.becomes_open(Flow::Transparent { channel });
+    }
+
+    /// The channel whose stream it is.
+    pub fn stream(&self) -> Option<usize> {
+        match self.open()?.flow() {
+            Flow::Transparent { channel } => Some(channel),
+            _ => None,
+        }
     }
 
     /// Its stream may be over: the module is asked on another channel.
     pub fn ask_beside(&mut self) {
-        if let Phase::Open(open) = &mut self.phase {
-            open.ask_beside();
+        match &mut self.phase {
+            Phase::Open(open) => open.ask_beside(),
+            // As soon as it is known whether its client may have it.
+            Phase::Opening(opening) => opening.closed(),
+            _ => {}
         }
     }
 

@@ -219,6 +219,7 @@ fn what_a_client_leaves_behind_depends_on_how_far_its_open_is() {
     assert_eq!(asks(&awaited, 0, now), Some(need::Ask::Close(Some(0))));
     let mut stream = opening(Mode::Transparent, now);
     stream.stream_begins(3);
+    stream.opened(now);
     assert_eq!(stream.close_or_free(GiveUp::Abort, ending()), Some(3), "data mode is left first");
 }
 
@@ -304,6 +305,7 @@ fn a_stream_that_had_to_be_left_goes_on_in_buffer_mode_and_its_rest_is_read_befo
     let now = now();
     let mut socket = opening(Mode::Transparent, now);
     socket.stream_begins(0);
+    socket.opened(now);
     assert!(!socket.wants_to_send(now) && socket.wants_to_receive() == 0, "its bytes are the channel's");
     socket.stream_goes_on(Some(1));
     assert_eq!((socket.mode(), socket.listening.port()), (Some(Mode::Buffer), Some(1)));

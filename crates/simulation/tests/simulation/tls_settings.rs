@@ -10,7 +10,7 @@ use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
 use qssl_modem_emulator::network::{OpenFailure, TlsParameters};
 use qssl_modem_emulator::{Family, PortName};
 
-use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Wiring, millis, seconds};
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
 /// Tunnels that trust one authority.
@@ -156,6 +156,52 @@ fn nor_is_one_given_to_its_client_that_another_open_has_failed_beside() {
     assert_eq!(weak, 1, "the stream was opened without a check of its server");
     assert_eq!((sim.outcome(1), sim.clients[1].received.len()), (Some(Outcome::Reset), 0));
     assert_eq!(sim.outcome(2), Some(Outcome::Eof));
+}
+
+/// Where channels share a line, the settings are read while the stream waits for its client. It was once reset, as on a
+/// port of its own.
+#[test]
+fn beside_other_channels_a_stream_goes_on_though_another_connection_ends_while_it_is_opened() {
+    for ends_at in (0..600).step_by(20) {
+        let mut wiring = trusting().uart(115_200).ports([Port::uart()]).cmux();
+        let first = Connection { mode: Mode::Transparent, ..fetches().at(seconds(10)) };
+        let first = first.leaves(Leaves::After(millis(5_000 + ends_at)));
+        let second = Connection::new(Mode::Transparent).at(seconds(15)).opening(Opening::Opens(millis(600)));
+        let second = second.sends(Sends::Pattern(3_000)).far_end(Behaviour::echo());
+        wiring =
+            wiring.connect(first.far_end(Behaviour::sink())).connect(second.leaves(Leaves::WhenRead(3_000)));
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(200));
+        assert_eq!(
+            sim.clients[1].received.len(),
+            3_000,
+            "the first ends {ends_at} ms after the second began"
+        );
+    }
+}
+
+#[test]
+fn beside_other_channels_nothing_is_sent_to_a_server_that_was_not_verified() {
+    let mut unverified = 0;
+    for opens_at in 10_330..10_370 {
+        let mut wiring = trusting().uart(115_200).ports([Port::uart()]).cmux();
+        wiring.modem.quirks.context_forgotten_on_last_close = true;
+        wiring.modem.quirks.failed_open_keeps_socket = false;
+        let stream = |at| Connection { mode: Mode::Transparent, ..fetches().at(millis(at)) };
+        let refused = Opening::Fails(millis(300), OpenFailure::Refused);
+        wiring = wiring.connect(fetches().at(millis(10_000)).opening(refused));
+        wiring = wiring.connect(stream(opens_at).sends(Sends::Pattern(3_000))).connect(stream(60_000));
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(200));
+        let weak = sim.settings_at_opens().iter().filter(|open| open.security_level == 0).count();
+        if weak > 0 {
+            assert_eq!((sim.outcome(1), sim.clients[1].received.len()), (Some(Outcome::Reset), 0));
+            assert_eq!(sim.fars[1].memory().read.len(), 0, "{opens_at}");
+        }
+        assert_eq!(sim.outcome(2), Some(Outcome::Eof), "{opens_at}");
+        unverified += weak;
+    }
+    assert!(unverified >= 3, "{unverified}: streams that were opened without a check of their server");
 }
 
 /// A command from before the loss of its port, or before a stall, is carried out late and can overwrite what another

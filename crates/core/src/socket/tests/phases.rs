@@ -5,7 +5,7 @@ use crate::at::CmeError;
 use need::Ask;
 
 /// Every phase, those of an open by its stages.
-const PHASES: [&str; 18] = [
+const PHASES: [&str; 19] = [
     "unknown",
     "foreign",
     "free",
@@ -14,6 +14,7 @@ const PHASES: [&str; 18] = [
     "awaited",
     "abandoned",
     "proving",
+    "proving stream",
     "refused",
     "close first",
     "again",
@@ -35,7 +36,7 @@ fn socket(phase: &str, now: Instant) -> Socket {
         "in flight" | "awaited" | "abandoned" | "proving" | "refused" | "close first" | "again" => {
             opening(Mode::Push, now)
         }
-        "stream" | "confirming end" => opening(Mode::Transparent, now),
+        "proving stream" | "stream" | "confirming end" => opening(Mode::Transparent, now),
         _ => open(Mode::Push, now),
     };
     let ok = CommandOutcome::Ok;
@@ -53,10 +54,13 @@ fn socket(phase: &str, now: Instant) -> Socket {
         }
         "close first" => assert_eq!(socket.open_result(563, false, now), OpenResult::Again),
         "again" => assert_eq!(socket.open_result(568, false, now), OpenResult::Again),
-        "stream" => socket.stream_begins(3),
-        "confirming end" => {
+        "proving stream" => socket.stream_begins(3),
+        "stream" | "confirming end" => {
             socket.stream_begins(3);
-            socket.stream_ended();
+            socket.opened(now);
+            if phase == "confirming end" {
+                socket.stream_ended();
+            }
         }
         "closing" => socket.close(0),
         "closing at eof" | "confirming eof" => {
@@ -87,7 +91,8 @@ fn name(socket: &Socket) -> &'static str {
             OpenStage::InFlight { .. } => "in flight",
             OpenStage::Awaited { .. } => "awaited",
             OpenStage::Abandoned { .. } => "abandoned",
-            OpenStage::Proving { .. } => "proving",
+            OpenStage::Proving { stream: None, .. } => "proving",
+            OpenStage::Proving { stream: Some(_), .. } => "proving stream",
             OpenStage::Refused { .. } => "refused",
             OpenStage::CloseFirst => "close first",
             OpenStage::Again { .. } => "again",
@@ -116,7 +121,7 @@ fn leads(event: impl Fn(&mut Socket), changes: &[(&str, &str)], now: Instant) {
 fn whatever_its_phase_a_socket_that_is_no_longer_wanted_ends_up_free() {
     let now = now();
     let gives_up = |socket: &mut Socket| {
-        let is_stream = name(socket) == "stream";
+        let is_stream = matches!(name(socket), "stream" | "proving stream");
         let left = socket.close_or_free(GiveUp::Abort, ending());
         assert_eq!(left, is_stream.then_some(3), "data mode has to be left first");
     };
@@ -124,6 +129,7 @@ fn whatever_its_phase_a_socket_that_is_no_longer_wanted_ends_up_free() {
         ("due", "free"),
         ("awaited", "abandoned"),
         ("proving", "closing"),
+        ("proving stream", "stream"),
         ("close first", "closing"),
         ("again", "closing"),
         ("open", "closing"),
@@ -146,7 +152,7 @@ fn a_lost_session_leaves_every_socket_unknown_and_a_lost_port_has_it_closed() {
     let now = now();
     let unknown: Vec<_> = PHASES.iter().filter(|it| **it != "foreign").map(|it| (*it, "unknown")).collect();
     leads(Socket::session_lost, &unknown, now);
-    for phase in ["in flight", "proving", "open", "stream", "confirming end"] {
+    for phase in ["in flight", "proving", "proving stream", "open", "stream", "confirming end"] {
         let mut socket = socket(phase, now);
         socket.port_lost(0);
         assert_eq!(name(&socket), "closing", "{phase}");
@@ -162,9 +168,10 @@ fn the_urc_of_an_open_counts_only_while_its_result_is_awaited() {
             let (answer, after) = match (phase, result) {
                 ("free" | "checking", 0) => (UrcOpened::Late, "closing"),
                 ("awaited" | "abandoned", _) => (UrcOpened::Result, phase),
-                ("due" | "in flight" | "proving" | "refused" | "close first" | "again", _) => {
-                    (UrcOpened::Nothing, phase)
-                }
+                (
+                    "due" | "in flight" | "proving" | "proving stream" | "refused" | "close first" | "again",
+                    _,
+                ) => (UrcOpened::Nothing, phase),
                 _ => (UrcOpened::Another, phase),
             };
             assert_eq!((socket.urc_opened(result), name(&socket)), (answer, after), "{phase}, {result}");
@@ -268,6 +275,7 @@ fn bytes_are_taken_from_the_client_before_they_can_be_sent() {
                 | "in flight"
                 | "awaited"
                 | "proving"
+                | "proving stream"
                 | "refused"
                 | "close first"
                 | "again"
@@ -277,6 +285,8 @@ fn bytes_are_taken_from_the_client_before_they_can_be_sent() {
         assert_eq!(socket.takes_bytes(), takes, "{phase}");
         socket.outgoing.append(b"bytes");
         assert_eq!(socket.wants_to_send(now), phase == "open", "{phase}");
+        let is_opening = phase == "abandoned" || takes && !matches!(phase, "open" | "stream");
+        assert_eq!(socket.sendable().is_empty(), is_opening, "{phase}");
         assert!(!socket.must_wake(), "{phase}");
     }
 }
@@ -320,4 +330,39 @@ fn urcs_are_expected_of_what_is_open_in_the_modem_and_no_stream() {
         assert_eq!(socket.is_told_by(0, false), by_opener, "{phase}");
         assert!(!socket.is_told_by(1, false), "{phase}: it was opened by another port");
     }
+}
+
+#[test]
+fn a_stream_that_its_client_does_not_get_is_left_before_its_socket_is_closed() {
+    let now = now();
+    leads(|socket| socket.opened(now), &OPENED, now);
+    for (phase, after, stream) in [("proving stream", "stream", Some(3)), ("proving", "closing", None)] {
+        let mut socket = socket(phase, now);
+        socket.incoming.append(b"what it was sent");
+        assert!(socket.open_failed(), "its client waits for that");
+        assert_eq!((name(&socket), socket.stream(), socket.incoming.len()), (after, stream, 0));
+    }
+}
+
+/// What becomes of an open whose settings stand.
+const OPENED: [(&str, &str); 9] = [
+    ("due", "open"),
+    ("in flight", "open"),
+    ("awaited", "open"),
+    ("abandoned", "open"),
+    ("proving", "open"),
+    ("proving stream", "stream"),
+    ("refused", "open"),
+    ("close first", "open"),
+    ("again", "open"),
+];
+
+#[test]
+fn the_end_of_a_stream_is_asked_about_once_its_client_has_it() {
+    let now = now();
+    let mut socket = socket("proving stream", now);
+    socket.ask_beside();
+    assert_eq!(asks(&socket, 0, now), None);
+    socket.opened(now);
+    assert_eq!(asks(&socket, 0, now), Some(Ask::State));
 }
