@@ -1,5 +1,7 @@
 //! Goal of this test: the figures in the documentation are right, in simulated time and in counts.
 
+use std::time::Duration;
+
 use qssl_core::settings::Mode;
 use qssl_simulation::figures::{self, Clients, Modem, Way};
 use qssl_simulation::wiring::Connection;
@@ -128,6 +130,18 @@ fn a_command_on_another_channel_waits_for_a_frame() {
         println!("a command beside streams both ways, N1 {frame_bytes}: {took} ms");
         assert!(took <= most_ms, "N1 {frame_bytes}: {took} ms");
     }
+}
+
+/// Opening reads the TLS settings back, which takes most of the time. Where the client leaves, the module's OK must stand
+/// for 100 ms, since it could be payload.
+#[test]
+fn streams_on_channels_of_a_uart_open_and_end_soon() {
+    let times = figures::stream_times();
+    println!("a verified stream on a channel: {times:?}");
+    let [open, by_server, by_client] = [times.open, times.end_by_server, times.end_by_client];
+    assert!(open <= Duration::from_millis(80), "{open:?}");
+    assert!(by_server <= Duration::from_millis(35), "{by_server:?}");
+    assert!(by_client <= Duration::from_millis(110), "{by_client:?}");
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use qssl_core::at::Command;
-use qssl_core::settings::Mode;
+use qssl_core::settings::{Authentication, Mode, Pem, Tls};
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::Behaviour;
 
 use crate::Simulation;
-use crate::wiring::{Connection, Port, Sends, Wiring, millis, seconds};
+use crate::wiring::{Connection, Leaves, Port, Sends, Wiring, millis, seconds};
 
 /// The direction of payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +141,35 @@ pub fn command_beside_streams(frame_bytes: u16) -> Duration {
         .collect();
     times.sort();
     times[times.len() * 99 / 100 - 1]
+}
+
+/// How long a transparent connection on one of several channels takes, beyond what the module itself needs.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamTimes {
+    /// From the client's arrival to the first byte that it is given.
+    pub open: Duration,
+    /// From the last byte that the server sends to the end of file.
+    pub end_by_server: Duration,
+    /// From the client's last byte, with which it leaves, to the end that the server sees.
+    pub end_by_client: Duration,
+}
+
+/// Opens and closes verified streams, one after the other.
+pub fn stream_times() -> StreamTimes {
+    let mut wiring = wiring(BAUD, Modem::Instant).ports([Port::uart()]).cmux();
+    let root = Pem { source: "root.pem".to_owned(), bytes: b"the root".to_vec() };
+    wiring.tls = Tls::new(Authentication::Authorities(vec![root]));
+    let module = wiring.modem.open_latency;
+    let fetch = Connection::new(Mode::Transparent).far_end(Behaviour::source(1, 1)).at(seconds(20));
+    let send = Connection::new(Mode::Transparent).sends(Sends::Pattern(1)).leaves(Leaves::WhenSent);
+    let mut sim = wiring.connect(near(fetch)).connect(near(send.at(seconds(40)))).start_quietly();
+    sim.run_for(seconds(20));
+    let limit = seconds(10);
+    let open = sim.run_until("the first byte comes", limit, |sim| !sim.clients[0].received.is_empty());
+    let end_by_server = sim.run_until("the end comes", limit, |sim| sim.outcome(0).is_some());
+    sim.run_until("the last byte leaves", seconds(30), |sim| !sim.fars[1].memory().read.is_empty());
+    let end_by_client = sim.run_until("the server sees the end", limit, |sim| sim.server_saw(1).is_some());
+    StreamTimes { open: open - module, end_by_server, end_by_client }
 }
 
 /// Jain's index of three streams over 30 s on one UART.
