@@ -252,6 +252,13 @@ impl Leaving {
         true
     }
 
+    /// No answer of another channel is waited for any more: the stream is left like one that flows.
+    pub fn ask_nobody(&mut self) {
+        if let Stage::Beside { .. } = self.stage {
+            self.stage = Stage::Flowing;
+        }
+    }
+
     /// It has not answered, or not clearly. Returns whether it is asked again.
     pub fn asks_again(&mut self, now: Instant) -> bool {
         let Stage::Beside { asks_at, tries, .. } = &mut self.stage else { return false };

@@ -117,10 +117,11 @@ impl Stream {
         self.is_aborted = true;
     }
 
-    /// Its socket is given to another client: the stream is not wanted any more.
+    /// Its socket is lost, and may be given to another client: the stream is not wanted any more.
     pub fn disown(&mut self) {
         self.socket = None;
         self.is_aborted = true;
+        self.leaving.ask_nobody();
     }
 
     // What may be written.

@@ -852,6 +852,21 @@ fn where_dcd_drops_before_the_module_knows_of_the_end_it_is_asked_again() {
     assert!(mode.is_flowing());
 }
 
+/// The answer was once waited for although its socket had been lost with the data session, and the channel was never used
+/// again.
+#[test]
+fn a_stream_whose_socket_is_lost_while_another_channel_is_asked_is_left() {
+    let (mut mode, now) = beside();
+    receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+    let (asked, now) = next(&mut mode);
+    assert!(matches!(asked, Next::AskBeside(_)));
+    mode.disown();
+    mode.leave(now);
+    let (left, _) = next(&mut mode);
+    assert_eq!(left, Next::SetDtr(false));
+    assert_eq!(next(&mut mode).0, Next::Abandon, "and if that is not answered, the channel is opened anew");
+}
+
 #[test]
 fn noise_after_the_words_of_an_end_shows_that_they_may_be_payload() {
     let (mut mode, now) = beside();
