@@ -70,9 +70,11 @@ impl Modem {
             ChannelState::Resync(_) => self.cut_all(Cut::LineError),
             ChannelState::Command => self.channel_silent(port, Cut::LineError, now),
             ChannelState::Data(data) => {
-                if let Some(id) = data.socket() {
-                    self.break_off(id, Cut::LineError);
-                }
+                // A stream that nobody wants any more has nothing to lose.
+                let Some(id) = data.socket().filter(|id| self.sockets[id.index()].is_attached()) else {
+                    return;
+                };
+                self.break_off(id, Cut::LineError);
             }
         }
         log::warn!(
