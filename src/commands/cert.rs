@@ -18,7 +18,7 @@ use crate::daemon::data_usage;
 use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::logging;
 use crate::terminal::upload_bar::UploadBar;
-use crate::terminal::{self, printable, printable_json};
+use crate::terminal::{self, indented_json, printable};
 use qssl_core::at::answers::{Answer, FileSum, ListedFile, Storage, TlsSetting, without_storage};
 use qssl_core::at::{AtText, Command, SslContextId};
 use qssl_core::modem::ssl_context::{self, File, Upload};
@@ -349,7 +349,7 @@ impl Listing {
 
     fn show(&self, out: &mut dyn Write, as_json: bool) -> io::Result<()> {
         if as_json {
-            return writeln!(out, "{}", printable_json(serde_json::to_string_pretty(self)?));
+            return writeln!(out, "{}", indented_json(self)?);
         }
         if self.files.is_empty() {
             writeln!(out, "there is no file in the modem")?;
@@ -416,7 +416,7 @@ impl Judgement {
 
 fn show(out: &mut dyn Write, judgements: &[Judgement], as_json: bool) -> io::Result<ExitStatus> {
     if as_json {
-        writeln!(out, "{}", printable_json(serde_json::to_string_pretty(judgements)?))?;
+        writeln!(out, "{}", indented_json(judgements)?)?;
     } else {
         let unicode = terminal::takes_unicode();
         if judgements.is_empty() {

@@ -85,6 +85,59 @@ pub fn printable_json(json: String) -> String {
     escaped
 }
 
+/// JSON for people, as serde_json's own: a line for each value, and two blanks for each level. One serialiser for both
+/// forms takes less room in the program than two.
+///
+/// # Errors
+/// The value cannot be serialised.
+pub fn indented_json(value: &(impl serde::Serialize + ?Sized)) -> serde_json::Result<String> {
+    serde_json::to_string(value).map(|json| printable_json(indented(&json)))
+}
+
+fn indented(json: &str) -> String {
+    let mut lines = String::with_capacity(json.len() * 2);
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    let begin_line = |lines: &mut String, depth: usize| {
+        lines.push('\n');
+        lines.extend(std::iter::repeat_n("  ", depth));
+    };
+    let mut chars = json.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            _ if in_string => {
+                in_string = is_escaped || c != '"';
+                is_escaped = c == '\\' && !is_escaped;
+                lines.push(c);
+            }
+            '{' | '[' => {
+                lines.push(c);
+                match chars.next_if(|next| matches!(next, '}' | ']')) {
+                    Some(end) => lines.push(end),
+                    None => {
+                        depth += 1;
+                        begin_line(&mut lines, depth);
+                    }
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                begin_line(&mut lines, depth);
+                lines.push(c);
+            }
+            ',' => {
+                lines.push(c);
+                begin_line(&mut lines, depth);
+            }
+            ':' => lines.push_str(": "),
+            _ => {
+                in_string = c == '"';
+                lines.push(c);
+            }
+        }
+    }
+    lines
+}
+
 /// Whether this is neither a control character (C0, DEL, C1) nor a character that ends a line, changes the direction
 /// of text, or is invisible.
 pub fn is_printable(c: char) -> bool {
@@ -180,9 +233,18 @@ mod tests {
 
     #[test]
     fn json_means_the_same_and_has_nothing_raw() {
-        let json = printable_json(serde_json::to_string_pretty(&[NASTY]).expect("a string"));
+        let json = indented_json(&[NASTY]).expect("a string");
         assert!(json.chars().all(|c| is_printable(c) || c == '\n'), "{json:?}");
         assert_eq!(serde_json::from_str::<[String; 1]>(&json).expect("JSON")[0], NASTY);
+    }
+
+    #[test]
+    fn json_is_indented_as_serde_json_does_it() {
+        let text = r#"{"a":[],"b":{},"c":[1,-2.5e3,null,true,["\\",",:[]{}","\"}"]],"d":{"e\\\"":{"f":""}},"g":"é"}"#;
+        let value: serde_json::Value = serde_json::from_str(text).expect("JSON");
+        let pretty = serde_json::to_string_pretty(&value).expect("JSON");
+        assert_eq!(indented_json(&value).expect("JSON"), pretty);
+        assert_eq!(indented_json(&[0_u8; 0]).expect("JSON"), "[]");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::daemon::exit_status::ExitStatus;
-use crate::terminal::{self, printable, printable_json};
+use crate::terminal::{self, indented_json, printable};
 
 /// The checks in their order, by their names in lines and JSON.
 pub const CHECKS: &[&str] = &[
@@ -150,7 +150,7 @@ impl<'a> Report<'a> {
             return Err(error);
         }
         if self.form == Form::Json {
-            writeln!(self.out, "{}", printable_json(serde_json::to_string_pretty(&self.findings)?))?;
+            writeln!(self.out, "{}", indented_json(&self.findings)?)?;
         }
         Ok(self.first_failure.unwrap_or(ExitStatus::Done))
     }

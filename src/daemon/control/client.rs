@@ -115,7 +115,7 @@ impl Client {
             }
         }
         let line = self.receive().map_err(|source| self.lost(source))?;
-        match serde_json::from_str(&line) {
+        match serde_json::from_slice(line.as_bytes()) {
             Ok(Reply::Error { id, message }) => Err(ControlError::Refused { id, message }),
             Ok(reply) => Ok(reply),
             Err(source) => Err(ControlError::Foreign { path: self.path.clone(), source }),

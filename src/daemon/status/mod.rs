@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::terminal::printable_json;
+use crate::terminal::indented_json;
 use qssl_core::at::answers::{Answer, Operator, Registration, Signal};
 use qssl_core::modem::Counters;
 use qssl_core::relay::TunnelCounters;
@@ -160,7 +160,7 @@ impl Modem {
 impl Status {
     /// The status for programs: one JSON object, indented.
     pub fn json(&self) -> String {
-        printable_json(serde_json::to_string_pretty(self).expect("plain data without keys that are no text"))
+        indented_json(self).expect("plain data without keys that are no text")
     }
 }
 
