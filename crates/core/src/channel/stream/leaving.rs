@@ -37,8 +37,6 @@ pub struct Leaving {
     exit: Exit,
     /// When another channel was last asked.
     asked_beside: Option<Instant>,
-    /// The words of an end have come by another channel.
-    is_told_beside: bool,
     /// Since then the port is deliberately not read.
     paused_since: Option<Instant>,
 }
@@ -65,6 +63,8 @@ enum Stage {
         tries: u32,
         /// When the end showed, if it may not be known everywhere yet: that the socket is connected counts only later.
         shown_at: Option<Instant>,
+        /// The words of an end have come by another channel.
+        is_told: bool,
     },
     /// Since the port last had fewer bytes than the `least` it had before.
     Draining {
@@ -97,6 +97,8 @@ enum Stage {
         latest: Instant,
         /// How long nothing may come before all has.
         tail: Duration,
+        /// What other channels have shown.
+        shown: Shown,
         /// The question on this channel whose answer shows sooner that all has come.
         question: Option<Question>,
     },
@@ -151,7 +153,6 @@ impl Leaving {
             ok_from: None,
             exit,
             asked_beside: None,
-            is_told_beside: false,
             paused_since: None,
         }
     }
@@ -230,7 +231,7 @@ impl Leaving {
     /// Asks another channel, and at most once in a while: payload can look like an end again and again.
     fn ask_beside(&mut self, shown_at: Option<Instant>, now: Instant) {
         let soonest = self.asked_beside.map_or(now, |asked| asked + ASK_BESIDE_PAUSE);
-        self.stage = Stage::Beside { asks_at: Some(soonest.max(now)), tries: 0, shown_at };
+        self.stage = Stage::Beside { asks_at: Some(soonest.max(now)), tries: 0, shown_at, is_told: false };
     }
 
     /// Whether another channel has been asked, and has not answered.
@@ -247,7 +248,6 @@ impl Leaving {
             *asks_at = Some(shown_at + HANG_UP_TAIL);
             return false;
         }
-        self.is_told_beside = false;
         self.stage = Stage::Flowing;
         true
     }
@@ -271,7 +271,8 @@ impl Leaving {
     pub fn hang_up(&mut self, now: Instant) {
         if self.manner() != Manner::HungUp {
             let (until, latest) = (now + HANG_UP_TAIL, now + HANG_UP_MAX);
-            self.stage = Stage::HungUp { until, latest, tail: HANG_UP_TAIL, question: None };
+            let shown = Shown::Nothing;
+            self.stage = Stage::HungUp { until, latest, tail: HANG_UP_TAIL, shown, question: None };
         }
     }
 
@@ -280,7 +281,9 @@ impl Leaving {
     /// for `tail`. `held`: how much is held.
     pub fn is_over(&mut self, tail: Duration, held: usize, now: Instant) {
         let question = Some(Question { asked_at: now, from: held });
-        self.stage = Stage::HungUp { until: now + tail, latest: now + OVERTAKEN_MAX, tail, question };
+        let is_told = matches!(self.stage, Stage::Beside { is_told: true, .. });
+        let shown = if is_told { Shown::Told } else { Shown::State };
+        self.stage = Stage::HungUp { until: now + tail, latest: now + OVERTAKEN_MAX, tail, shown, question };
     }
 
     /// Where in what is held the answer to [`LAST_QUESTION`] is, if all of it has come.
@@ -294,15 +297,18 @@ impl Leaving {
 
     /// The words of an end have come by another channel.
     pub fn told_beside(&mut self, now: Instant) {
-        self.is_told_beside = true;
         self.may_be_over(now);
+        match &mut self.stage {
+            Stage::Beside { is_told, .. } => *is_told = true,
+            Stage::HungUp { shown: shown @ Shown::State, .. } => *shown = Shown::Told,
+            _ => {}
+        }
     }
 
     /// What other channels have shown of its end.
     pub fn shown(&self) -> Shown {
-        match (self.exit, self.stage) {
-            (Exit::Beside, Stage::HungUp { .. }) if self.is_told_beside => Shown::Told,
-            (Exit::Beside, Stage::HungUp { .. }) => Shown::State,
+        match self.stage {
+            Stage::HungUp { shown, .. } => shown,
             _ => Shown::Nothing,
         }
     }
@@ -411,9 +417,9 @@ impl Leaving {
     ) -> Next {
         match self.stage {
             Stage::Flowing => Next::Wait,
-            Stage::Beside { asks_at: Some(at), tries, shown_at } if at <= now => match socket {
+            Stage::Beside { asks_at: Some(at), tries, shown_at, is_told } if at <= now => match socket {
                 Some(id) => {
-                    self.stage = Stage::Beside { asks_at: None, tries, shown_at };
+                    self.stage = Stage::Beside { asks_at: None, tries, shown_at, is_told };
                     self.asked_beside = Some(now);
                     Next::AskBeside(id)
                 }
