@@ -21,6 +21,7 @@ fn shellcheck_has_nothing_to_say() {
         packaging().join("debian/prerm"),
         packaging().join("debian/postrm"),
         packaging().join("debian/make-copyright"),
+        top.join("tests/line_discipline/image"),
         top.join("tests/machine/image"),
         top.join("tests/machine/guest"),
         openwrt.join("init.d/qssl-tunnel"),
