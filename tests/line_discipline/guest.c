@@ -1,5 +1,6 @@
 /*
- * Process 1 inside the machine: puts the kernel's own multiplexer (n_gsm) on the serial line, as module or as host.
+ * Process 1 inside the machine: puts the kernel's own multiplexer (n_gsm) on the serial line, as module or as host, or
+ * as the module of a whole modem, whose ports are other lines.
  * `main.rs` reads the output: `ready`, lines that begin with `ok`, and `through`; or `not ok` and the reason.
  */
 #define _GNU_SOURCE
@@ -93,14 +94,14 @@ static void make_raw(int fd, int ignores_carrier)
 		fail("tcsetattr");
 }
 
-static int open_line(void)
+static int open_line(const char *path)
 {
 	double limit = now_s() + PATIENCE_S;
 	int fd;
 
-	while ((fd = open(LINE, O_RDWR | O_NOCTTY)) < 0) {
+	while ((fd = open(path, O_RDWR | O_NOCTTY)) < 0) {
 		if (now_s() > limit)
-			fail("open " LINE);
+			fail("open %s", path);
 		pause_ms(10);
 	}
 	make_raw(fd, 1);
@@ -221,7 +222,7 @@ __attribute__((noreturn)) static void echo(int dlci)
 
 static void be_module(void)
 {
-	int line = open_line();
+	int line = open_line(LINE);
 
 	multiplex(line, 0, number("frame_size"));
 	for (int dlci = 1; dlci <= number("echoes"); dlci++)
@@ -231,8 +232,6 @@ static void be_module(void)
 	for (;;)
 		pause();
 }
-
-/* As host. */
 
 /* An AT command and its answer, up to a line that ends with `last`. */
 static const char *ask(int fd, const char *command, const char *last)
@@ -336,6 +335,85 @@ static void connect_stream(int fd, int dlci, const char *server)
 	ask(fd, command, "CONNECT\r\n");
 	wait_for_carrier(fd, 1);
 }
+
+/* As the module of a modem. */
+
+/* Moves what can be read to the other file. False at the end of the file. */
+static int move(int from, int to)
+{
+	char bytes[CHUNK];
+	size_t count = read_some(from, bytes, sizeof(bytes));
+
+	return count > 0 && write_all(to, bytes, count);
+}
+
+/* One port of the modem is the other end of this channel. */
+__attribute__((noreturn)) static void relay(int dlci, int port)
+{
+	for (;;) {
+		int channel = open_channel(dlci);
+		struct pollfd both[] = { { .fd = channel, .events = POLLIN }, { .fd = port, .events = POLLIN } };
+
+		do {
+			if (poll(both, 2, -1) < 0)
+				fail("poll");
+			if (both[1].revents && !move(port, channel))
+				break;
+		} while (!both[0].revents || move(channel, port));
+		close(channel);
+	}
+}
+
+/* Passes commands to the modem's first port until one begins the mode. Returns its N1. */
+static int pass_until_cmux(int line, int port)
+{
+	char command[256] = "";
+	size_t length = 0;
+	struct pollfd both[] = { { .fd = line, .events = POLLIN }, { .fd = port, .events = POLLIN } };
+	int frame_size;
+
+	for (;;) {
+		if (poll(both, 2, -1) < 0)
+			fail("poll");
+		if (both[1].revents)
+			move(port, line);
+		if (!both[0].revents)
+			continue;
+		length += read_some(line, command + length, 1);
+		command[length] = 0;
+		if (command[length - 1] != '\r' && length < sizeof(command) - 1)
+			continue;
+		if (sscanf(command, "AT+CMUX=0,0,%*d,%d", &frame_size) == 1) {
+			write_all(line, "\r\nOK\r\n", 6);
+			return frame_size;
+		}
+		write_all(port, command, length);
+		length = 0;
+	}
+}
+
+static void be_modem(void)
+{
+	int line = open_line(LINE), ports[4];
+
+	for (int dlci = 1; dlci <= 4; dlci++) {
+		char path[32];
+
+		snprintf(path, sizeof(path), "/dev/hvc%d", dlci);
+		ports[dlci - 1] = open_line(path);
+	}
+	/* As AT+QCFG="cmux/urcport",1 does where the modem itself has the channels. */
+	ask(ports[0], "AT+QURCCFG=\"urcport\",\"uart1\"", "OK\r\n");
+	printf("ready\n");
+	multiplex(line, 0, pass_until_cmux(line, ports[0]));
+	for (int dlci = 1; dlci <= 4; dlci++)
+		if (fork() == 0)
+			relay(dlci, ports[dlci - 1]);
+	for (;;)
+		pause();
+}
+
+/* As host. */
 
 static void set_up(int fd)
 {
@@ -466,7 +544,7 @@ static void open_and_close(int dlci, long count)
 static void be_host(void)
 {
 	int frame_size = number("frame_size");
-	int line = open_line();
+	int line = open_line(LINE);
 	char command[64];
 	int commands;
 	double since = now_s();
@@ -524,7 +602,9 @@ int main(void)
 	load_modules();
 	if (role && !strcmp(role, "module"))
 		be_module();
-	else if (role && !strcmp(role, "host"))
+	if (role && !strcmp(role, "modem"))
+		be_modem();
+	if (role && !strcmp(role, "host"))
 		be_host();
-	fail("role is module or host");
+	fail("role is module, modem or host");
 }

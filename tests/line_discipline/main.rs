@@ -20,8 +20,9 @@ use qssl_modem_emulator::driver::PortLocation;
 use qssl_modem_emulator::test_server::{Behaviour, ServerOptions, TestServer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
+use rustix::process::Signal;
 
-use qssl_test_common::harness::{Site, identity};
+use qssl_test_common::harness::{Site, Tunnel, connect, free_address, identity, patterned_bytes};
 use qssl_test_common::packaging::{folder, run, said};
 use qssl_test_common::top;
 
@@ -30,6 +31,10 @@ const MIB: usize = 16;
 
 /// How often a channel is opened and closed.
 const OPENS: usize = 1_000;
+
+/// Clients of the program, and what each sends and gets back. Not more: it takes some 10 s.
+const CLIENTS: usize = 3;
+const CLIENT_BYTES: u64 = 32 << 10;
 
 /// Channels whose device sends back what it receives, where the kernel is the module.
 const ECHOES: u8 = 3;
@@ -45,7 +50,7 @@ fn the_kernel_as_module() {
         let machine = Machine::start(
             &image,
             &format!("role=module frame_size={frame_bytes} echoes={ECHOES}"),
-            &format!("path={}", path.display()),
+            &[format!("path={}", path.display())],
         );
         let (line, _) = listener.accept().expect("QEMU connects");
         machine.wait_for("ready");
@@ -75,11 +80,57 @@ fn the_kernel_as_host() {
     let machine = Machine::start(
         &image,
         &format!("role=host frame_size=512 streams=2 mib={MIB} opens={OPENS}"),
-        &format!("host={},port={},nodelay=on", port.ip(), port.port()),
+        &[format!("host={},port={},nodelay=on", port.ip(), port.port())],
     );
     machine.wait_for("through");
     let counters = site.modem.embedded.report().expect("it runs").counters;
     assert_eq!((counters.mux_frames_too_long, counters.mux_flags_without_frame), (0, 0));
+}
+
+/// The program with a modem whose channels are the kernel's. In push mode, because the modem's own ports behind it show no
+/// carrier and take no DTR.
+#[test]
+fn the_program_and_the_kernel_as_module() {
+    let image = image();
+    let ports = "--tcp 127.0.0.1:0 ".repeat(4);
+    let site = Site::new(
+        Behaviour::Echo,
+        &format!("{ports} --port-name uart1 --port-name usbmodem --port-name usbat --port-name uart2"),
+    );
+    let line = free_address();
+    let mut sockets = vec![format!("host={},port={},server=on,wait=off,nodelay=on", line.ip(), line.port())];
+    for location in site.modem.embedded.locations() {
+        let PortLocation::Tcp(port) = location else { panic!("it has TCP ports") };
+        sockets.push(format!("host={},port={},nodelay=on", port.ip(), port.port()));
+    }
+    let machine = Machine::start(&image, "role=modem", &sockets);
+    machine.wait_for("ready");
+    let since = Instant::now();
+    let tunnel = Tunnel::verified(&[&format!("tcp://{line}")], &["--cmux", "on", "--mode", "push"]);
+
+    let clients = [(); CLIENTS].map(|()| connect(tunnel.address()));
+    let clients = clients.map(|mut client| {
+        let mut writer = client.try_clone().expect("there are descriptors");
+        let bytes = patterned_bytes(CLIENT_BYTES);
+        let expected = bytes.clone();
+        let writing = thread::spawn(move || writer.write_all(&bytes));
+        thread::spawn(move || {
+            let mut come = vec![0; expected.len()];
+            client.read_exact(&mut come).expect("all of it comes back");
+            assert!(come == expected, "other bytes came back");
+            writing.join().expect("it does not panic").expect("all of it is sent");
+        })
+    });
+    for client in clients {
+        client.join().unwrap_or_else(|_| panic!("{}", tunnel.log()));
+    }
+    tunnel.wait_for("carries 4 channels (CMUX)");
+    println!(
+        "ok {CLIENTS} clients, {CLIENT_BYTES} bytes each way each, {:.1} s",
+        since.elapsed().as_secs_f64()
+    );
+    tunnel.signal(Signal::TERM);
+    tunnel.ends_with(0);
 }
 
 /// Kernel and initrd, made if they do not exist.
@@ -97,8 +148,8 @@ struct Machine {
 }
 
 impl Machine {
-    /// Starts a machine whose process 1 gets `variables`, and whose serial line is the socket that QEMU connects to.
-    fn start(image: &Path, variables: &str, socket: &str) -> Machine {
+    /// Starts a machine whose process 1 gets `variables`, and whose serial lines are these sockets.
+    fn start(image: &Path, variables: &str, sockets: &[String]) -> Machine {
         // The machine ends with this process, however that ends.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "qemu-system-x86_64"]);
@@ -108,8 +159,11 @@ impl Machine {
         command.arg("-kernel").arg(image.join("kernel")).arg("-initrd").arg(image.join("initrd"));
         let kernel = "console=ttyS0 quiet panic=-1 random.trust_cpu=on mitigations=off";
         command.arg("-append").arg(format!("{kernel} {variables}")).args(["-serial", "stdio"]);
-        command.arg("-chardev").arg(format!("socket,id=line,{socket}"));
-        command.args(["-device", "virtio-serial-pci", "-device", "virtconsole,chardev=line"]);
+        command.args(["-device", "virtio-serial-pci"]);
+        for (index, socket) in sockets.iter().enumerate() {
+            command.arg("-chardev").arg(format!("socket,id=line{index},{socket}"));
+            command.arg("-device").arg(format!("virtconsole,chardev=line{index}"));
+        }
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut child = child.expect("setpriv is part of every Debian");
         let output = child.stdout.take().expect("it is piped");
