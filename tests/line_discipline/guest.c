@@ -212,6 +212,7 @@ __attribute__((noreturn)) static void echo(int dlci)
 		size_t count;
 
 		fcntl(fd, F_SETFL, O_RDWR);
+		write_all(fd, "!", 1);
 		while ((count = read_some(fd, bytes, sizeof(bytes))) > 0)
 			if (!write_all(fd, bytes, count))
 				break;
