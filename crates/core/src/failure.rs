@@ -180,34 +180,29 @@ impl std::fmt::Display for Cut {
     }
 }
 
-/// The cause in a message, without the explanation and advice after it, for a line that has room for little.
-pub(crate) fn first_clause(message: &str) -> &str {
-    // A name alone, as of a device, is no cause.
-    let is_end = |at: &usize| message[..*at].contains(' ');
-    let ends = [": ", "; "].into_iter().flat_map(|mark| message.match_indices(mark)).map(|(at, _)| at);
-    let clause = &message[..ends.filter(is_end).min().unwrap_or(message.len())];
-    let most = clause.char_indices().nth(CLAUSE_MAX_CHARS).map_or(clause.len(), |(at, _)| at);
-    &clause[..most]
+/// A message for a line that has room for little: if it is long, without its last clauses, which explain and advise.
+pub(crate) fn shortened(message: &str) -> &str {
+    let Some((most, _)) = message.char_indices().nth(SHORT_MAX_CHARS) else { return message };
+    let ends = [": ", "; ", ", "].into_iter().filter_map(|mark| message[..most].rfind(mark));
+    &message[..ends.max().unwrap_or(most)]
 }
 
-/// With it, the line about a connection that failed stays under 200 characters.
-const CLAUSE_MAX_CHARS: usize = 80;
+/// With so much of it, the line about a connection that failed stays under 200 characters.
+const SHORT_MAX_CHARS: usize = 80;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn of_a_message_the_cause_is_left() {
-        for (message, cause) in [
-            ("the modem searches for a network", "the modem searches for a network"),
-            ("the SIM wants its PIN: give --pin; see man qssl-tunnel", "the SIM wants its PIN"),
-            ("/dev/ttyS1: there is no answer: is it on?", "/dev/ttyS1: there is no answer"),
-            ("EG800Q has no SIM; put one in", "EG800Q has no SIM"),
-            ("", ""),
-        ] {
-            assert_eq!(first_clause(message), cause);
-        }
-        assert_eq!(first_clause(&"ä".repeat(300)).chars().count(), 80);
+    fn of_a_long_message_whole_clauses_are_left() {
+        let short = "the SIM cannot be used: CME error 10 SIM not inserted";
+        assert_eq!(shortened(short), short);
+        let long = "EG800Q has no room for the file: it needs 2,000 bytes, and 1,000 are left; delete others by qssl-tunnel cert";
+        assert_eq!(
+            shortened(long),
+            "EG800Q has no room for the file: it needs 2,000 bytes, and 1,000 are left"
+        );
+        assert_eq!(shortened(&"ä".repeat(300)).chars().count(), SHORT_MAX_CHARS);
     }
 }

@@ -767,7 +767,7 @@ impl Relay {
     /// What the modem waits for, in words.
     fn cause_of_waiting(&self) -> String {
         let state = self.modem.session_in_words();
-        crate::failure::first_clause(state.strip_prefix("waiting: ").unwrap_or(&state)).to_owned()
+        crate::failure::shortened(state.strip_prefix("waiting: ").unwrap_or(&state)).to_owned()
     }
 
     fn begin_release(&mut self, status: Kind, now: Instant) {
