@@ -808,14 +808,20 @@ impl Modem {
                 self.sockets[id.index()].closed(now);
                 self.streams_may_be_over(Some(id), now);
             }
-            Urc::Opened(id, result) => match self.sockets[id.index()].urc_opened(result) {
-                UrcOpened::Another => self.events.push_back(Event::TlsOpened(id, result)),
-                UrcOpened::Late => {
-                    log::warn!("socket {id} came up long after its open had been given up; closing it");
+            Urc::Opened(id, result) => {
+                if result != 0 {
+                    // Its open may have been given up long ago.
+                    self.context_perhaps_forgotten(id);
                 }
-                UrcOpened::Result => self.open_settled(id, result, now),
-                UrcOpened::Nothing => {}
-            },
+                match self.sockets[id.index()].urc_opened(result) {
+                    UrcOpened::Another => self.events.push_back(Event::TlsOpened(id, result)),
+                    UrcOpened::Late => {
+                        log::warn!("socket {id} came up long after its open had been given up; closing it");
+                    }
+                    UrcOpened::Result => self.open_settled(id, result, now),
+                    UrcOpened::Nothing => {}
+                }
+            }
             Urc::TcpOpened(id, result) => self.events.push_back(Event::TcpOpened(id, result)),
             Urc::PdpDeactivated(context) => {
                 if context == self.settings.pdp.context.number() && self.setup.has_address() {

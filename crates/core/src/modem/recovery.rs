@@ -227,7 +227,7 @@ impl Modem {
         let Some(id) = self.channels[port].take_unprompted() else { return };
         self.sockets[id.index()].command_done();
         if !was_not_received {
-            self.sockets[id.index()].send_unanswered(port);
+            self.sockets[id.index()].carrier_unanswered(port);
             self.break_off(id, Cut::SendUncertain);
         }
         self.sockets[id.index()].drop_unwanted_bytes();

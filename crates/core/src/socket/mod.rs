@@ -77,9 +77,9 @@ pub struct Socket {
     /// The channels (a bit each) on which a command about it was given up. Until they answer again, the modem may still
     /// carry it out.
     unanswered: u32,
-    /// The channels, a bit each, on which the module may still wait for payload for this number: what they are sent next
-    /// would become part of its next connection.
-    payload_awaited: u32,
+    /// The channels, a bit each, on which a send or a read of this number was given up. The module may still wait for
+    /// payload there, or may still read: that would add to the bytes of the number's next connection, or take from them.
+    late_carriers: u32,
     /// The channels (a bit each) that have been streams since its open left, and have not answered since. Bytes that follow
     /// the end of such a stream may have been pushed for the number's previous connection, or others may be missing
     /// before them.
@@ -213,7 +213,7 @@ impl Socket {
             is_attached: false,
             busy: None,
             unanswered: 0,
-            payload_awaited: 0,
+            late_carriers: 0,
             stale: 0,
             listening: Listening::default(),
             opened_by: None,
@@ -290,7 +290,7 @@ impl Socket {
 
     /// Whether a new connection may use its number.
     pub fn is_free(&self) -> bool {
-        self.phase == Phase::Free && self.payload_awaited == 0
+        self.phase == Phase::Free && self.late_carriers == 0
     }
 
     /// The order in which free sockets are used: the longest free first; last those for which a command that was given
@@ -471,25 +471,25 @@ impl Socket {
 
     /// The command about it on this channel was given up: it may still be carried out.
     pub fn command_unanswered(&mut self, command: &Command, port: usize) {
-        if let Command::Send { .. } = command {
-            return self.send_unanswered(port);
+        if let Command::Send { .. } | Command::Receive { .. } = command {
+            return self.carrier_unanswered(port);
         }
         self.busy = None;
         self.unanswered |= 1 << port;
     }
 
-    /// The same of a send: the module may wait for its payload until the channel answers again.
-    pub fn send_unanswered(&mut self, port: usize) {
+    /// The same of a send or a read: until the channel answers again, it may still carry bytes.
+    pub fn carrier_unanswered(&mut self, port: usize) {
         self.busy = None;
         self.unanswered |= 1 << port;
-        self.payload_awaited |= 1 << port;
+        self.late_carriers |= 1 << port;
     }
 
     /// These channels (a bit each) answer again, so every command that was given up on them has been carried out by
     /// now. It may have opened a socket that has become free meanwhile.
     pub fn channels_answer(&mut self, answering: u32) {
         self.stale &= !answering;
-        self.payload_awaited &= !answering;
+        self.late_carriers &= !answering;
         let late = self.unanswered & answering;
         if late == 0 || self.phase == Phase::Unknown {
             return;

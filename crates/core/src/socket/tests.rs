@@ -224,15 +224,17 @@ fn what_a_client_leaves_behind_depends_on_how_far_its_open_is() {
 }
 
 #[test]
-fn a_number_is_not_used_while_a_channel_may_wait_for_payload_for_it() {
-    let mut socket = fresh(now());
-    socket.command_sent(1);
-    let send = Command::Send { socket: crate::at::SocketId::new(0).expect("a number"), length: 1 };
-    socket.command_unanswered(&send, 1);
-    socket.channels_answer(0b01);
-    assert!(!socket.is_free(), "what the other channel is sent next would go to its new server");
-    socket.channels_answer(0b10);
-    assert!(socket.is_being_closed(), "and then free");
+fn a_number_is_not_used_while_a_send_or_a_read_that_was_given_up_may_still_carry_bytes() {
+    let id = crate::at::SocketId::new(0).expect("a number");
+    for command in [Command::Send { socket: id, length: 1 }, Command::Receive { socket: id, length: 1_460 }] {
+        let mut socket = fresh(now());
+        socket.command_sent(1);
+        socket.command_unanswered(&command, 1);
+        socket.channels_answer(0b01);
+        assert!(!socket.is_free(), "{command:?} would be about its next connection");
+        socket.channels_answer(0b10);
+        assert!(socket.is_being_closed(), "{command:?}: and then free");
+    }
 }
 
 #[test]

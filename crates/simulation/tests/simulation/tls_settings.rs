@@ -158,6 +158,25 @@ fn nor_is_one_given_to_its_client_that_another_open_has_failed_beside() {
     assert_eq!(sim.outcome(2), Some(Outcome::Eof));
 }
 
+/// Its result was once taken for that of another program's open.
+#[test]
+fn nor_by_what_was_forgotten_with_an_open_that_had_been_given_up_long_before() {
+    for opens_at in (39_900..40_200).step_by(10) {
+        let mut wiring = trusting().ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)]);
+        wiring.modem.quirks.context_forgotten_on_last_close = true;
+        wiring.modem.quirks.failed_open_keeps_socket = false;
+        wiring.modem.quirks.close_of_opening_refused = true;
+        let given_up = fetches().at(seconds(10)).opening(Opening::Fails(seconds(30), OpenFailure::Refused));
+        wiring = wiring.connect(given_up.limits(|limits| limits.connect_timeout = seconds(15)));
+        let stream = Connection { mode: Mode::Transparent, ..fetches().at(millis(opens_at)) };
+        wiring = wiring.connect(stream.limits(|limits| limits.connect_timeout = seconds(15)));
+        // Every run checks the settings of each open.
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(300));
+        assert!(sim.outcome(1).is_some(), "{opens_at}");
+    }
+}
+
 /// Where channels share a line, the settings are read while the stream waits for its client. It was once reset, as on a
 /// port of its own.
 #[test]
