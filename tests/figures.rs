@@ -140,7 +140,7 @@ fn streams_on_channels_of_a_uart_open_and_end_soon() {
     println!("a verified stream on a channel: {times:?}");
     let [open, by_server, by_client] = [times.open, times.end_by_server, times.end_by_client];
     assert!(open <= Duration::from_millis(80), "{open:?}");
-    assert!(by_server <= Duration::from_millis(35), "{by_server:?}");
+    assert!(by_server <= Duration::from_millis(440), "{by_server:?}");
     assert!(by_client <= Duration::from_millis(110), "{by_client:?}");
 }
 

@@ -53,6 +53,8 @@ impl Modem {
             close_timeout_seconds: self.close_timeout(id),
             speaking: self.speaking_channels(),
         };
+        // What its client has sent was not given to the server yet.
+        let how = if self.sockets[id.index()].is_opening() { GiveUp::Abort } else { how };
         if let Some(channel) = self.sockets[id.index()].close_or_free(how, ending) {
             self.leave_data_mode(channel, id, how);
         }

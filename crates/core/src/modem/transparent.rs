@@ -7,7 +7,7 @@ use super::{
     count_received,
 };
 use crate::at::SocketId;
-use crate::channel::stream::{Exit, LAST_QUESTION, Next, Pace, Reason, Stream};
+use crate::channel::stream::{Exit, Next, Pace, Reason, Stream};
 use crate::error::Kind;
 use crate::settings::Mode;
 
@@ -234,7 +234,6 @@ impl Modem {
                 self.actions.push_back(Action::SetDtr(port, true));
                 self.channels[port].send_raw(format!("AT+QSSLSTATE={id}\r").as_bytes(), now);
             }
-            Next::AskLast => self.channels[port].send_raw(LAST_QUESTION.as_bytes(), now),
             Next::SetDtr(on) => self.actions.push_back(Action::SetDtr(port, on)),
             Next::Deliver => {
                 let bytes = data.deliverable();

@@ -199,6 +199,11 @@ impl Opening {
         }
     }
 
+    /// Whether it may have ended already.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// `CONNECT`: it is open, and this channel is its stream.
     pub(super) fn connected(&mut self, channel: usize) {
         if let OpenStage::InFlight { generation, .. } = self.stage {

@@ -1,6 +1,7 @@
 //! Transparent mode, the socket's side: when its bytes begin and cease to be those of a channel. What those bytes mean is
 //! `channel/stream/`; what follows for others is `modem/transparent.rs`.
 
+use super::opening::Opening;
 use super::{Flow, Phase, Question, Socket};
 use crate::settings::Mode;
 
@@ -16,7 +17,12 @@ impl Socket {
 
     /// This channel is its stream, which is being left.
     pub(super) fn is_left_by(&mut self, channel: usize) {
+        let may_be_over = self.opening().is_some_and(Opening::is_closed);
         self.becomes_open(Flow::Transparent { channel });
+        if may_be_over {
+            // Its channel waits for that answer.
+            self.ask_beside();
+        }
     }
 
     /// The channel whose stream it is.

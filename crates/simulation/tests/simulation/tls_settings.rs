@@ -161,8 +161,9 @@ fn nor_is_one_given_to_its_client_that_another_open_has_failed_beside() {
 /// Its result was once taken for that of another program's open.
 #[test]
 fn nor_by_what_was_forgotten_with_an_open_that_had_been_given_up_long_before() {
-    for opens_at in (39_900..40_200).step_by(10) {
-        let mut wiring = trusting().ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)]);
+    for opens_at in (39_800..40_400).step_by(10) {
+        let port = |name| Port { paced: true, ..Port::usb(name) };
+        let mut wiring = trusting().ports([port(PortName::UsbAt), port(PortName::UsbModem)]);
         wiring.modem.quirks.context_forgotten_on_last_close = true;
         wiring.modem.quirks.failed_open_keeps_socket = false;
         wiring.modem.quirks.close_of_opening_refused = true;

@@ -4,12 +4,11 @@
 //! port has a DCD line, DCD shows it. Otherwise the tunnel waits for a pause, and then asks for the socket's
 //! state.
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::sent::Sent;
 use super::words::{self, ENDS, Ends, Lines, OK, find, find_last, is_all_unsolicited, is_unsolicited};
-use super::{Ended, LAST_QUESTION, Reason};
+use super::{Ended, Reason};
 use crate::at::SocketId;
 
 /// The received bytes of a stream that may be payload or the modem's words.
@@ -307,17 +306,6 @@ impl Incoming {
         let mut held = std::mem::take(&mut self.held);
         let words = answer.map_or(Vec::new(), |at| held.split_off(at));
         (held, words)
-    }
-
-    /// This part of what is held is the answer to [`LAST_QUESTION`]. It goes, with an echo of the question, and so does
-    /// what follows it, which is returned.
-    pub fn split_off(&mut self, answer: Range<usize>) -> Vec<u8> {
-        let after = self.held.split_off(answer.end);
-        self.held.truncate(answer.start);
-        if self.held.ends_with(LAST_QUESTION.as_bytes()) {
-            self.held.truncate(answer.start - LAST_QUESTION.len());
-        }
-        after
     }
 
     /// The modem left data mode by itself: what is payload, and what are its words, by what became of the escapes.

@@ -9,17 +9,15 @@
 //!      └── the suspicion was wrong
 //! ```
 //! On a channel that shares its line with others, there is no escape by `+++`: `Flowing ──► Beside ──► ended, or Flowing`
-//! asks another channel. Where that shows the end, a question on the stream's own channel shows that all of it has come. A
-//! leave by DTR that is not answered gives the channel up. Elsewhere, where the stream may go
+//! asks another channel. A leave by DTR that is not answered gives the channel up. Elsewhere, where the stream may go
 //! on, the socket's state is asked for before anything that is held counts as
 //! payload: an `OK` can be in a text of another program.
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::incoming::{Escapes, Incoming, Shown};
 use super::outgoing::{GUARD, Outgoing};
-use super::words::{Lines, OK, ends_in_ok, find, is_all_unsolicited, oks};
+use super::words::{Lines, OK, ends_in_ok, is_all_unsolicited, oks};
 use super::{Next, Reason};
 use crate::at::SocketId;
 use crate::at::answers::{Answer, SocketState, SocketStatus};
@@ -61,8 +59,6 @@ enum Stage {
         asks_at: Option<Instant>,
         /// How often it was asked in vain.
         tries: u32,
-        /// When the end showed, if it may not be known everywhere yet: that the socket is connected counts only later.
-        shown_at: Option<Instant>,
         /// The words of an end have come by another channel.
         is_told: bool,
     },
@@ -99,22 +95,8 @@ enum Stage {
         tail: Duration,
         /// What other channels have shown.
         shown: Shown,
-        /// The question on this channel whose answer shows sooner that all has come.
-        question: Option<Question>,
     },
 }
-
-/// A question on the channel of a stream that has ended, as another channel has shown. What a module sends on a channel
-/// stays in order, so what comes before the answer is the rest of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Question {
-    asked_at: Instant,
-    /// Where in what is held the answer can begin.
-    from: usize,
-}
-
-/// That question. Its answer has a line that neither a text nor another answer has.
-pub const LAST_QUESTION: &str = "AT+CMEE?\r";
 
 /// The stage of the leave, as far as it decides what happens to received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +190,7 @@ impl Leaving {
         }
         self.reason = reason;
         if self.exit == Exit::Beside && self.reason != Reason::Done {
-            self.ask_beside(None, now);
+            self.ask_beside(now);
         } else {
             self.stage = Stage::Draining { since: now, least: usize::MAX };
             outgoing.ask_soon(now);
@@ -220,18 +202,23 @@ impl Leaving {
         self.exit
     }
 
-    /// DCD or another channel shows that the stream may be over: another channel is asked.
+    /// DCD or another channel shows that the stream may be over. What still comes is waited for, then another channel is
+    /// asked.
     pub fn may_be_over(&mut self, now: Instant) {
-        if let Stage::Flowing = self.stage {
-            self.reason = Reason::Suspicion;
-            self.ask_beside(Some(now), now);
+        match &mut self.stage {
+            Stage::Flowing => {
+                self.reason = Reason::Suspicion;
+                self.ask_beside(now + HANG_UP_TAIL);
+            }
+            Stage::Beside { asks_at: Some(at), .. } => *at = (*at).max(now + HANG_UP_TAIL),
+            _ => {}
         }
     }
 
-    /// Asks another channel, and at most once in a while: payload can look like an end again and again.
-    fn ask_beside(&mut self, shown_at: Option<Instant>, now: Instant) {
-        let soonest = self.asked_beside.map_or(now, |asked| asked + ASK_BESIDE_PAUSE);
-        self.stage = Stage::Beside { asks_at: Some(soonest.max(now)), tries: 0, shown_at, is_told: false };
+    /// Asks another channel at this time, and at most once in a while: payload can look like an end again and again.
+    fn ask_beside(&mut self, at: Instant) {
+        let soonest = self.asked_beside.map_or(at, |asked| asked + ASK_BESIDE_PAUSE);
+        self.stage = Stage::Beside { asks_at: Some(at.max(soonest)), tries: 0, is_told: false };
     }
 
     /// Whether another channel has been asked, and has not answered.
@@ -239,17 +226,11 @@ impl Leaving {
         matches!(self.stage, Stage::Beside { asks_at: None, .. })
     }
 
-    /// It has answered that the socket is connected. Returns whether the stream goes on; else it is asked once more.
-    pub fn goes_on(&mut self) -> bool {
-        if let Stage::Beside { asks_at, shown_at, .. } = &mut self.stage
-            && let Some(shown_at) =
-                shown_at.take().filter(|at| self.asked_beside.is_none_or(|asked| asked < *at + HANG_UP_TAIL))
-        {
-            *asks_at = Some(shown_at + HANG_UP_TAIL);
-            return false;
+    /// It has answered that the socket is connected: the stream goes on.
+    pub fn goes_on(&mut self) {
+        if self.is_asking_beside() {
+            self.stage = Stage::Flowing;
         }
-        self.stage = Stage::Flowing;
-        true
     }
 
     /// No answer of another channel is waited for any more: the stream is left like one that flows.
@@ -272,27 +253,16 @@ impl Leaving {
         if self.manner() != Manner::HungUp {
             let (until, latest) = (now + HANG_UP_TAIL, now + HANG_UP_MAX);
             let shown = Shown::Nothing;
-            self.stage = Stage::HungUp { until, latest, tail: HANG_UP_TAIL, shown, question: None };
+            self.stage = Stage::HungUp { until, latest, tail: HANG_UP_TAIL, shown };
         }
     }
 
     /// Another channel has answered that the socket is not connected. Its answer may have overtaken payload, which waits
-    /// in the module for this channel's turn: the stream is over when [`LAST_QUESTION`] is answered, or nothing has come
-    /// for `tail`. `held`: how much is held.
-    pub fn is_over(&mut self, tail: Duration, held: usize, now: Instant) {
-        let question = Some(Question { asked_at: now, from: held });
+    /// in the module for this channel's turn: the stream is over when nothing has come for `tail`.
+    pub fn is_over(&mut self, tail: Duration, now: Instant) {
         let is_told = matches!(self.stage, Stage::Beside { is_told: true, .. });
         let shown = if is_told { Shown::Told } else { Shown::State };
-        self.stage = Stage::HungUp { until: now + tail, latest: now + OVERTAKEN_MAX, tail, shown, question };
-    }
-
-    /// Where in what is held the answer to [`LAST_QUESTION`] is, if all of it has come.
-    pub fn last_answer(&self, incoming: &Incoming) -> Option<Range<usize>> {
-        let Stage::HungUp { question: Some(question), .. } = self.stage else { return None };
-        let held = &incoming.held()[question.from..];
-        let begin = find(held, LAST_ANSWER)?;
-        let end = begin + find(&held[begin..], OK)? + OK.len();
-        Some(question.from + begin..question.from + end)
+        self.stage = Stage::HungUp { until: now + tail, latest: now + OVERTAKEN_MAX, tail, shown };
     }
 
     /// The words of an end have come by another channel.
@@ -347,7 +317,6 @@ impl Leaving {
         self.ok_from = self.ok_from.map(|from| from.saturating_sub(count));
         match &mut self.stage {
             Stage::Escaped { from, .. } => *from = from.saturating_sub(count),
-            Stage::HungUp { question: Some(Question { from, .. }), .. } => *from = from.saturating_sub(count),
             Stage::Asked { ok_at, from, .. } => {
                 *from -= count;
                 *ok_at = ok_at.map(|at| at - count);
@@ -389,9 +358,6 @@ impl Leaving {
             Stage::Flowing => None,
             Stage::Beside { asks_at, .. } => asks_at,
             Stage::Draining { since, .. } => Some(outgoing.drained_since().unwrap_or(since + DRAIN_LIMIT)),
-            Stage::HungUp { question: Some(question), .. } if self.last_answer(incoming).is_some() => {
-                Some(question.asked_at)
-            }
             Stage::HungUp { .. } if self.may_wait_unread(incoming) => None,
             Stage::Guard { until, .. } | Stage::HungUp { until, .. } => Some(until),
             Stage::Escaped { .. } if self.answer_begins_at(incoming).is_some() => {
@@ -417,9 +383,9 @@ impl Leaving {
     ) -> Next {
         match self.stage {
             Stage::Flowing => Next::Wait,
-            Stage::Beside { asks_at: Some(at), tries, shown_at, is_told } if at <= now => match socket {
+            Stage::Beside { asks_at: Some(at), tries, is_told } if at <= now => match socket {
                 Some(id) => {
-                    self.stage = Stage::Beside { asks_at: None, tries, shown_at, is_told };
+                    self.stage = Stage::Beside { asks_at: None, tries, is_told };
                     self.asked_beside = Some(now);
                     Next::AskBeside(id)
                 }
@@ -493,7 +459,6 @@ impl Leaving {
                 None if since + state_wait(ok_at) <= now => Next::Lost,
                 Some(StateAnswer::TakesCommands) | None => Next::Wait,
             },
-            Stage::HungUp { .. } if self.last_answer(incoming).is_some() => Next::Ended,
             Stage::HungUp { until, .. } if until <= now && !self.may_wait_unread(incoming) => Next::Ended,
             Stage::HungUp { .. } => Next::Wait,
         }
@@ -640,9 +605,6 @@ fn takes_commands_at(asked: Instant, incoming: &Incoming) -> Instant {
 fn state_wait(ok_at: Option<usize>) -> Duration {
     if ok_at.is_some() { STATE_WAIT_ESCAPED } else { STATE_WAIT }
 }
-
-/// How the answer to [`LAST_QUESTION`] begins.
-const LAST_ANSWER: &[u8] = b"\r\n+CMEE: ";
 
 const CME_ERROR: &[u8] = b"+CME ERROR:";
 const STATE: &[u8] = b"+QSSLSTATE:";

@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 pub use incoming::READ_MIN_BYTES;
 use incoming::{Due, Incoming};
 pub use leaving::Exit;
-pub use leaving::LAST_QUESTION;
 use leaving::{Leaving, Manner};
 use outgoing::Outgoing;
 pub use pace::Pace;
@@ -66,8 +65,6 @@ pub enum Next {
     AskState(SocketId),
     /// Ask another channel for the state of this socket, and give the answer to [`Stream::told_beside`].
     AskBeside(SocketId),
-    /// Send [`LAST_QUESTION`] on this channel.
-    AskLast,
     /// The stream cannot be left: open its channel anew, and close the socket by another one.
     Abandon,
     /// Set DTR.
@@ -318,11 +315,7 @@ impl Stream {
     pub fn take_ended(&mut self) -> Ended {
         let escapes = self.leaving.escapes(self.socket, &self.incoming);
         let shown = self.leaving.shown();
-        let answer = self.leaving.last_answer(&self.incoming);
-        let after = answer.map(|answer| self.incoming.split_off(answer));
-        let mut ended = self.incoming.take_ended(self.socket, escapes, shown, self.outgoing.ends());
-        ended.words.extend(after.into_iter().flatten());
-        ended
+        self.incoming.take_ended(self.socket, escapes, shown, self.outgoing.ends())
     }
 
     /// Another channel has reported something that may be the end of this stream.
@@ -340,17 +333,15 @@ impl Stream {
         }
         match is_connected {
             Some(true) => {
-                if !self.leaving.goes_on() {
-                    return Next::Wait;
-                }
                 self.incoming.dcd_is_wrong();
+                self.leaving.goes_on();
                 Next::Deliver
             }
             Some(false) => {
                 // After the words of the end nothing follows; if they are payload, the next of it is close.
                 let tail = leaving::HANG_UP_TAIL + if self.is_suspicious() { Duration::ZERO } else { turn };
-                self.leaving.is_over(tail, self.incoming.held().len(), now);
-                Next::AskLast
+                self.leaving.is_over(tail, now);
+                Next::Wait
             }
             None if self.leaving.asks_again(now) => Next::Wait,
             None => Next::Abandon,

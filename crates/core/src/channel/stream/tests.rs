@@ -751,7 +751,7 @@ fn beside_other_channels_the_modules_answer_decides_what_the_words_were() {
         let (asked, now) = next(&mut mode);
         assert_eq!(asked, Next::AskBeside(SocketId::all().next().expect("a socket")));
         let told = mode.told_beside(Some(is_connected), TURN, now);
-        assert_eq!(told, if is_end { Next::AskLast } else { Next::Deliver });
+        assert_eq!(told, if is_end { Next::Wait } else { Next::Deliver });
         match is_end {
             true => {
                 assert_eq!(next(&mut mode), (Next::Ended, now + HANG_UP_TAIL));
@@ -797,7 +797,7 @@ fn dcd_alone_or_another_channels_words_end_a_stream_without_words_of_its_own() {
         assert_eq!(receive(&mut mode, b" and the last bytes", now), b"", "held until it is known");
         let (asked, now) = next(&mut mode);
         assert!(matches!(asked, Next::AskBeside(_)));
-        assert_eq!(mode.told_beside(Some(false), TURN, now), Next::AskLast);
+        assert_eq!(mode.told_beside(Some(false), TURN, now), Next::Wait);
         // The answer has overtaken what waited for this channel's turn.
         assert_eq!(receive(&mut mode, b", and what was overtaken", now + TURN), b"");
         assert_eq!(next(&mut mode), (Next::Ended, now + TURN + HANG_UP_TAIL + TURN));
@@ -805,51 +805,6 @@ fn dcd_alone_or_another_channels_words_end_a_stream_without_words_of_its_own() {
         assert!(ended.certain);
         assert_eq!(ended.payload, b" and the last bytes, and what was overtaken");
     }
-}
-
-/// What a module sends on one channel stays in order.
-#[test]
-fn a_stream_has_come_to_its_end_when_its_own_channel_answers_a_last_question() {
-    let words = "\r\n+QSSLURC: \"closed\",3\r\n";
-    for (echo, rest, more) in
-        [("", " rest", ""), ("AT+CMEE?\r", "\r\nNO CARRIER\r\n", ""), ("", " \r\nOK\r\n", words)]
-    {
-        let (mut mode, now) = beside();
-        mode.dcd_changed(true, now);
-        receive(&mut mode, b"text", now);
-        mode.dcd_changed(false, now);
-        let (asked, now) = next(&mut mode);
-        assert!(matches!(asked, Next::AskBeside(_)));
-        assert_eq!(mode.told_beside(Some(false), TURN, now), Next::AskLast);
-        receive(&mut mode, format!("{rest}{echo}\r\n+CMEE: 1\r\n").as_bytes(), now);
-        assert_ne!(mode.deadline_passed(now, false), Next::Ended, "the rest of the answer is still to come");
-        receive(&mut mode, format!("\r\nOK\r\n{more}").as_bytes(), now);
-        assert_eq!(next(&mut mode).0, Next::Ended);
-        assert!(mode.deadline(false).is_some_and(|at| at <= now), "nothing more is waited for");
-        let ended = mode.take_ended();
-        let is_end = rest.contains("CARRIER");
-        assert_eq!(
-            String::from_utf8_lossy(&ended.payload),
-            if is_end { "" } else { rest.split('\r').next().unwrap() }
-        );
-        assert_eq!(ended.certain, !rest.contains("OK"), "{rest:?}");
-        assert!(String::from_utf8_lossy(&ended.words).ends_with(more));
-    }
-}
-
-#[test]
-fn where_dcd_drops_before_the_module_knows_of_the_end_it_is_asked_again() {
-    let (mut mode, now) = beside();
-    mode.dcd_changed(true, now);
-    mode.dcd_changed(false, now);
-    let (asked, at) = next(&mut mode);
-    assert_eq!((matches!(asked, Next::AskBeside(_)), at), (true, now));
-    assert_eq!(mode.told_beside(Some(true), TURN, now), Next::Wait);
-    assert!(!mode.is_flowing());
-    let (asked, at) = next(&mut mode);
-    assert_eq!((matches!(asked, Next::AskBeside(_)), at), (true, now + HANG_UP_TAIL));
-    assert_eq!(mode.told_beside(Some(true), TURN, at), Next::Deliver, "it was the line");
-    assert!(mode.is_flowing());
 }
 
 /// The answer was once waited for although its socket had been lost with the data session, and the channel was never used

@@ -366,3 +366,20 @@ fn the_end_of_a_stream_is_asked_about_once_its_client_has_it() {
     socket.opened(now);
     assert_eq!(asks(&socket, 0, now), Some(Ask::State));
 }
+
+/// Its channel once waited for that answer for ever.
+#[test]
+fn the_end_of_a_stream_is_asked_about_also_where_its_client_does_not_get_it() {
+    let now = now();
+    let fails: fn(&mut Socket) = |socket| assert!(socket.open_failed());
+    let is_given_up: fn(&mut Socket) = |socket| {
+        socket.detach();
+        assert_eq!(socket.close_or_free(GiveUp::Abort, ending()), Some(3));
+    };
+    for ends in [fails, is_given_up] {
+        let mut socket = socket("proving stream", now);
+        socket.ask_beside();
+        ends(&mut socket);
+        assert_eq!((name(&socket), asks(&socket, 0, now)), ("stream", Some(Ask::State)));
+    }
+}
