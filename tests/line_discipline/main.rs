@@ -7,11 +7,11 @@
 #![allow(clippy::disallowed_methods, reason = "a serial line is at the edge")]
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use rustix::process::Signal;
 
 use qssl_test_common::harness::{Site, Tunnel, connect, free_address, identity, patterned_bytes};
 use qssl_test_common::packaging::{folder, run, said};
+use qssl_test_common::qemu::Machine;
 use qssl_test_common::top;
 
 /// How much is carried each way in a test, in MiB.
@@ -47,7 +48,7 @@ fn the_kernel_as_module() {
         let folder = folder();
         let path = folder.path().join("line");
         let listener = UnixListener::bind(&path).expect("the folder is ours");
-        let machine = Machine::start(
+        let machine = Guest::start(
             &image,
             &format!("role=module frame_size={frame_bytes} echoes={ECHOES}"),
             &[format!("path={}", path.display())],
@@ -77,7 +78,7 @@ fn the_kernel_as_host() {
     let map = format!("--tcp 127.0.0.1:0 --map silent.test:443={}", silent.address());
     let site = Site::new(Behaviour::Echo, &map);
     let [PortLocation::Tcp(port)] = site.modem.embedded.locations() else { panic!("it has one port") };
-    let machine = Machine::start(
+    let machine = Guest::start(
         &image,
         &format!("role=host frame_size=512 streams=2 mib={MIB} opens={OPENS}"),
         &[format!("host={},port={},nodelay=on", port.ip(), port.port())],
@@ -103,7 +104,7 @@ fn the_program_and_the_kernel_as_module() {
         let PortLocation::Tcp(port) = location else { panic!("it has TCP ports") };
         sockets.push(format!("host={},port={},nodelay=on", port.ip(), port.port()));
     }
-    let machine = Machine::start(&image, "role=modem", &sockets);
+    let machine = Guest::start(&image, "role=modem", &sockets);
     machine.wait_for("ready");
     let since = Instant::now();
     let tunnel = Tunnel::verified(&[&format!("tcp://{line}")], &["--cmux", "on", "--mode", "push"]);
@@ -141,42 +142,25 @@ fn image() -> PathBuf {
     folder
 }
 
-/// The running machine. Dropping it ends it.
-struct Machine {
-    child: Child,
+/// The kernel in its machine.
+struct Guest {
     lines: Receiver<String>,
+    _machine: Machine,
 }
 
-impl Machine {
+impl Guest {
     /// Starts a machine whose process 1 gets `variables`, and whose serial lines are these sockets.
-    fn start(image: &Path, variables: &str, sockets: &[String]) -> Machine {
-        // The machine ends with this process, however that ends.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "qemu-system-x86_64"]);
+    fn start(image: &Path, variables: &str, sockets: &[String]) -> Guest {
         // Not KVM, which may exist inside other virtual machines and not work.
-        command.args(["-M", "q35", "-accel", "tcg", "-cpu", "max"]);
-        command.args(["-m", "128", "-nodefaults", "-display", "none", "-no-reboot", "-nic", "none"]);
-        command.arg("-kernel").arg(image.join("kernel")).arg("-initrd").arg(image.join("initrd"));
-        let kernel = "console=ttyS0 quiet panic=-1 random.trust_cpu=on mitigations=off";
-        command.arg("-append").arg(format!("{kernel} {variables}")).args(["-serial", "stdio"]);
-        command.args(["-device", "virtio-serial-pci"]);
-        for (index, socket) in sockets.iter().enumerate() {
-            command.arg("-chardev").arg(format!("socket,id=line{index},{socket}"));
-            command.arg("-device").arg(format!("virtconsole,chardev=line{index}"));
-        }
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-        let mut child = child.expect("setpriv is part of every Debian");
-        let output = child.stdout.take().expect("it is piped");
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                println!("{line}");
-                if sender.send(line.trim_end().to_owned()).is_err() {
-                    break;
-                }
-            }
+        let machine = ["-accel", "tcg", "-m", "128", "-serial", "stdio", "-device", "virtio-serial-pci"];
+        let lines = sockets.iter().enumerate().flat_map(|(index, socket)| {
+            let chardev = format!("socket,id=line{index},{socket}");
+            let device = format!("virtconsole,chardev=line{index}");
+            ["-chardev".to_owned(), chardev, "-device".to_owned(), device]
         });
-        Machine { child, lines }
+        let arguments = machine.map(str::to_owned).into_iter().chain(lines);
+        let mut machine = Machine::start(image, &format!("quiet {variables}"), arguments);
+        Guest { lines: machine.lines(), _machine: machine }
     }
 
     /// Waits for this line.
@@ -192,17 +176,6 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.child),
-            rustix::process::Signal::TERM,
-        );
-        let _ = self.child.wait();
-    }
-}
-
 /// Our multiplexer at the other end of the line.
 struct Host {
     mux: Mux,
@@ -211,11 +184,11 @@ struct Host {
     input: Vec<u8>,
     events: VecDeque<Event>,
     frame_bytes: usize,
-    machine: Machine,
+    machine: Guest,
 }
 
 impl Host {
-    fn new(line: UnixStream, frame_bytes: usize, machine: Machine) -> Host {
+    fn new(line: UnixStream, frame_bytes: usize, machine: Guest) -> Host {
         line.set_nonblocking(true).expect("it is a socket");
         // What is under way when the kernel holds a channel must find room there.
         sockopt::set_socket_send_buffer_size(&line, LINE_BYTES).expect("it is a socket");

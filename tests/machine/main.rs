@@ -7,14 +7,12 @@
 //! set, it names the tests that are run, in order; most need `installed` first.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
+use std::process::Command;
 use std::time::Duration;
 
 use qssl_test_common::packaging::{folder, package, read, run, said, write};
+use qssl_test_common::qemu::Machine;
 use qssl_test_common::top;
 
 /// Kernel, initrd and root file system, built if they do not exist.
@@ -100,53 +98,16 @@ fn payload(folder: &Path) -> PathBuf {
     tar
 }
 
-/// The running machine. Dropping it ends it.
-struct Machine(Child);
-
-impl Machine {
-    /// Starts a machine with this disk. It ends when it is powered off or reboots.
-    fn start(image: &Path, disk: &Path, payload: &Path, console: &Path) -> Machine {
-        let drive =
-            |file: &Path, options: &str| format!("file={},format=raw,if=virtio,{options}", file.display());
-        // The machine ends with this process, however that ends.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "qemu-system-x86_64"]);
-        // Not KVM, which may exist inside other virtual machines and not work.
-        command.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]);
-        command.args(["-m", "640", "-nodefaults", "-display", "none", "-no-reboot", "-nic", "none"]);
-        command.arg("-kernel").arg(image.join("kernel")).arg("-initrd").arg(image.join("initrd"));
-        command.args(["-append", "console=ttyS0 panic=-1 random.trust_cpu=on mitigations=off"]);
-        command.arg("-drive").arg(drive(disk, "cache=unsafe"));
-        command.arg("-drive").arg(drive(payload, "readonly=on"));
-        command.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-        Machine(child.expect("setpriv is part of every Debian"))
-    }
-
-    /// The output of the tests, line by line, until the machine ends or is silent for too long.
-    fn lines(&mut self) -> impl Iterator<Item = String> {
-        let output = self.0.stdout.take().expect("piped, and read once");
-        let (sender, receiver) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        std::iter::from_fn(move || receiver.recv_timeout(SILENCE_LIMIT).ok())
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.0),
-            rustix::process::Signal::TERM,
-        );
-        let _ = self.0.wait();
-    }
+/// Starts a machine with this disk.
+fn start(image: &Path, disk: &Path, payload: &Path, console: &Path) -> Machine {
+    let drive =
+        |file: &Path, options: &str| format!("file={},format=raw,if=virtio,{options}", file.display());
+    // Not KVM, which may exist inside other virtual machines and not work.
+    let processor = ["-accel", "tcg,thread=multi", "-smp", "2", "-m", "640"].map(str::to_owned);
+    let drives = [("-drive", drive(disk, "cache=unsafe")), ("-drive", drive(payload, "readonly=on"))];
+    let serials = [("-serial", format!("file:{}", console.display())), ("-serial", "stdio".to_owned())];
+    let devices = drives.into_iter().chain(serials).flat_map(|(kind, what)| [kind.to_owned(), what]);
+    Machine::start(image, "", processor.into_iter().chain(devices))
 }
 
 #[test]
@@ -161,10 +122,11 @@ fn the_package_works_on_a_debian_with_systemd() {
     let mut failed = Vec::new();
     let mut last = "rebooting".to_owned();
     while last == "rebooting" {
-        let mut machine = Machine::start(&image, &disk, &payload, &console);
-        for line in machine.lines() {
-            last = line.trim_end().to_owned();
-            println!("{last}");
+        let mut machine = start(&image, &disk, &payload, &console);
+        let lines = machine.lines();
+        // Until it ends or is silent for too long.
+        while let Ok(line) = lines.recv_timeout(SILENCE_LIMIT) {
+            last = line;
             if let Some(name) = last.strip_prefix("not ok ") {
                 failed.push(name.to_owned());
             }

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`harness`] | the program end to end: modems with ports, servers, clients, other programs |
 //! | [`packaging`] | the tools of the system, the files that are shipped, the Debian package |
+//! | [`qemu`] | a virtual machine |
 //! | [`in_memory`] | core and emulated modem in one thread, to measure the core |
 //! | [`world`] | servers without cost, for measurements without the network |
 
 pub mod harness;
 pub mod in_memory;
 pub mod packaging;
+pub mod qemu;
 pub mod world;
 
 use std::path::{Path, PathBuf};
