@@ -115,6 +115,7 @@ impl Client {
             }
         }
         let line = self.receive().map_err(|source| self.lost(source))?;
+        // From bytes, as the server reads: one reader takes less room in the program than two.
         match serde_json::from_slice(line.as_bytes()) {
             Ok(Reply::Error { id, message }) => Err(ControlError::Refused { id, message }),
             Ok(reply) => Ok(reply),

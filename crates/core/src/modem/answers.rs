@@ -230,9 +230,6 @@ impl Modem {
 
     /// The result of an open in push or buffer mode, or the reason of a refusal.
     pub(super) fn open_settled(&mut self, id: SocketId, result: u16, now: Instant) {
-        if result != 0 {
-            self.context_perhaps_forgotten(id);
-        }
         let socket = &mut self.sockets[id.index()];
         let ssl = socket.ssl();
         let context = self.setup.contexts_mut().iter_mut().find(|context| Some(context.id) == ssl);
@@ -272,6 +269,12 @@ impl Modem {
         }
     }
 
+    /// Its client, which has been detached, learns that its open failed.
+    pub(super) fn tell_open_failed(&mut self, id: SocketId, failure: OpenFailure) {
+        self.counters.open_failed(&failure);
+        self.events.push_back(Event::OpenFailed(id, failure));
+    }
+
     pub(super) fn open_failed(&mut self, id: SocketId, failure: OpenFailure, now: Instant) {
         let others_stand = self.connections_stand();
         if failure.contradicts_session() && self.setup.is_serving() {
@@ -281,12 +284,12 @@ impl Modem {
         let socket = &mut self.sockets[id.index()];
         let ssl = socket.ssl();
         let tells_of_trust = failure.may_be_lost_files();
-        if socket.open_failed() {
-            self.counters.open_failed(&failure);
-            self.events.push_back(Event::OpenFailed(id, failure));
-        }
+        let waits = socket.open_failed();
         if let Some(channel) = socket.stream() {
             self.leave_data_mode(channel, id, GiveUp::Abort);
+        }
+        if waits {
+            self.tell_open_failed(id, failure);
         }
         let needs_files = |context: &&super::SslContext| {
             Some(context.id) == ssl && (!context.files.is_empty() || context.is_guarded())

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Channel, Cut, Distrust, Event, Failure, Family, GiveUp, Modem, OpenFailure, Sharing, Socket,
+    Action, Channel, Cut, Distrust, Failure, Family, GiveUp, Modem, OpenFailure, Sharing, Socket,
     count_received,
 };
 use crate::at::SocketId;
@@ -125,10 +125,8 @@ impl Modem {
     /// The stream ended before it was known by which settings it was opened: its client never gets it.
     fn unproven_ends(&mut self, id: SocketId) {
         if self.sockets[id.index()].is_opening() && self.sockets[id.index()].detach().is_some() {
-            let failure = OpenFailure::Untrusted(Distrust::Changed);
-            self.counters.open_failed(&failure);
             self.sockets[id.index()].outgoing.reset();
-            self.events.push_back(Event::OpenFailed(id, failure));
+            self.tell_open_failed(id, OpenFailure::Untrusted(Distrust::Changed));
         }
     }
 

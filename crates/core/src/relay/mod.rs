@@ -16,6 +16,7 @@ use crate::at::{Command, ResultCode, SOCKET_COUNT, SocketId};
 use crate::cmux::CHANNELS_MAX;
 use crate::counted;
 use crate::error::Kind;
+use crate::failure::shortened;
 use crate::input::{ClientInput, Input};
 use crate::modem::{self, Cut, End, Event, Failure, GiveUp, Modem, OpenFailure, UserAnswer, UserCommand};
 use crate::settings::{Settings, Tunnel, WhenFull};
@@ -767,7 +768,7 @@ impl Relay {
     /// What the modem waits for, in words.
     fn cause_of_waiting(&self) -> String {
         let state = self.modem.session_in_words();
-        crate::failure::shortened(state.strip_prefix("waiting: ").unwrap_or(&state)).to_owned()
+        shortened(state.strip_prefix("waiting: ").unwrap_or(&state)).to_owned()
     }
 
     fn begin_release(&mut self, status: Kind, now: Instant) {

@@ -669,8 +669,7 @@ impl Socket {
                 }
                 opening::GivenUp::Close => self.close(0),
                 opening::GivenUp::Leave(channel) => {
-                    self.outgoing.reset();
-                    self.is_left_by(channel);
+                    self.becomes_stream(channel);
                     return Some(channel);
                 }
                 // The number becomes free when the modem has answered.
@@ -713,8 +712,7 @@ impl Socket {
 
     /// The module was asked which sockets are open (`is_open`). Returns whether an earlier run has left it open.
     pub fn found(&mut self, is_ours: bool, is_open: bool) -> bool {
-        let is_stream = self.open().is_some_and(|open| open.flow().is_stream());
-        if self.is_attached || is_stream {
+        if self.is_attached || self.stream().is_some() {
             return false;
         }
         match (is_ours, is_open) {

@@ -393,17 +393,17 @@ impl Socket {
     /// It is open by the right settings: bytes flow.
     pub fn opened(&mut self, now: Instant) {
         let Phase::Opening(opening) = &self.phase else { return };
+        if let Some(channel) = opening.stream() {
+            return self.becomes_stream(channel);
+        }
         let is_closed = opening.is_closed;
-        let flow = match (opening.stream(), self.mode()) {
-            (Some(channel), _) => Flow::Transparent { channel },
-            (None, Some(Mode::Push | Mode::Transparent)) if !self.only_announces => Flow::Push,
-            (None, _) => Flow::Buffer { readable: true },
+        let flow = match self.mode() {
+            Some(Mode::Push | Mode::Transparent) if !self.only_announces => Flow::Push,
+            _ => Flow::Buffer { readable: true },
         };
         self.becomes_open(flow);
-        match flow {
-            _ if !is_closed => {}
-            Flow::Transparent { .. } => self.ask_beside(),
-            _ => self.closed(now),
+        if is_closed {
+            self.closed(now);
         }
     }
 
@@ -418,7 +418,7 @@ impl Socket {
         self.incoming.reset();
         let waits = std::mem::take(&mut self.is_attached);
         match self.opening().and_then(Opening::stream) {
-            Some(channel) => self.is_left_by(channel),
+            Some(channel) => self.becomes_stream(channel),
             None => self.begin_closing(false),
         }
         waits

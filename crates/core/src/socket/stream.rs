@@ -11,12 +11,12 @@ impl Socket {
     pub fn stream_begins(&mut self, channel: usize) {
         match &mut self.phase {
             Phase::Opening(opening) if self.is_attached => opening.connected(channel),
-            _ => self.is_left_by(channel),
+            _ => self.becomes_stream(channel),
         }
     }
 
-    /// This channel is its stream, which is being left.
-    pub(super) fn is_left_by(&mut self, channel: usize) {
+    /// This channel is its stream: its client's, or one that is left.
+    pub(super) fn becomes_stream(&mut self, channel: usize) {
         let may_be_over = self.opening().is_some_and(Opening::is_closed);
         self.becomes_open(Flow::Transparent { channel });
         if may_be_over {

@@ -9,7 +9,7 @@
 //!      └── the suspicion was wrong
 //! ```
 //! On a channel that shares its line with others, there is no escape by `+++`: `Flowing ──► Beside ──► ended, or Flowing`
-//! asks another channel. A leave by DTR that is not answered gives the channel up. Elsewhere, where the stream may go
+//! asks another channel, and a leave by DTR that is not answered gives the channel up. Elsewhere, where the stream may go
 //! on, the socket's state is asked for before anything that is held counts as
 //! payload: an `OK` can be in a text of another program.
 
@@ -226,15 +226,8 @@ impl Leaving {
         matches!(self.stage, Stage::Beside { asks_at: None, .. })
     }
 
-    /// It has answered that the socket is connected: the stream goes on.
+    /// It has answered that the socket is connected, or its answer is of no use any more: the stream is as before.
     pub fn goes_on(&mut self) {
-        if self.is_asking_beside() {
-            self.stage = Stage::Flowing;
-        }
-    }
-
-    /// No answer of another channel is waited for any more: the stream is left like one that flows.
-    pub fn ask_nobody(&mut self) {
         if let Stage::Beside { .. } = self.stage {
             self.stage = Stage::Flowing;
         }

@@ -118,7 +118,7 @@ impl Stream {
     pub fn disown(&mut self) {
         self.socket = None;
         self.is_aborted = true;
-        self.leaving.ask_nobody();
+        self.leaving.goes_on();
     }
 
     // What may be written.
