@@ -269,6 +269,7 @@ impl Modem {
         let full = target.send_buffer_used() + bytes.len() > limit;
         if !full && !ordered_to_fail {
             target.outgoing.push(bytes);
+            target.sent_total += bytes.len() as u64;
             return Ok(Sent::All(target.id, bytes.len()));
         }
         self.faults.failing_sends = self.faults.failing_sends.saturating_sub(1);

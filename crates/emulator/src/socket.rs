@@ -32,6 +32,8 @@ pub(crate) struct Socket {
     pub(crate) incoming: Queue,
     /// All bytes that were ever put into `incoming`.
     pub(crate) received_total: u64,
+    /// All bytes that were ever put into `outgoing`.
+    pub(crate) sent_total: u64,
     /// Whether the bytes in `incoming` were announced to the host. It is announced again only after a read of 0 bytes.
     pub(crate) announced: bool,
     /// Whether `incoming` waits for the next arrival.
@@ -110,6 +112,14 @@ impl Service {
         match self {
             Service::Tls => "+QSSLURC",
             Service::Tcp => "+QIURC",
+        }
+    }
+
+    /// The name of its header for received bytes.
+    pub(crate) fn receive_header(self) -> &'static str {
+        match self {
+            Service::Tls => "+QSSLRECV",
+            Service::Tcp => "+QIRD",
         }
     }
 

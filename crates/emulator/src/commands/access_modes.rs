@@ -8,7 +8,7 @@ use crate::modem::Modem;
 use crate::network::ConnectionId;
 use crate::parser::{Kind, Parameter};
 use crate::result_code::socket as code;
-use crate::socket::{AccessMode, SocketState};
+use crate::socket::{AccessMode, Service, SocketState};
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let answer = match (call.command.name.as_str(), &call.command.kind) {
@@ -29,7 +29,8 @@ impl Modem {
         let parameters = self.parameters(list);
         parameters.at_most(2)?;
         let access = access(Some(parameters.small(1, 0..=2)?))?;
-        let socket = self.connected(list)?;
+        // Two connections of different services can have the same number; no manual says which one is meant.
+        let socket = self.connected(Service::Tls, list).or_else(|_| self.connected(Service::Tcp, list))?;
         let connection = socket.connection;
         if access == AccessMode::Transparent {
             return self.stream_on(port, connection);

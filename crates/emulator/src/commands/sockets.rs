@@ -3,15 +3,17 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::at_port::{Reach, Wait};
+use crate::at_port::{Payload, PayloadEnd, Reach, Wait};
 use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::config::Family;
+use crate::delivery::payload_text;
 use crate::faults::OpenFault;
-use crate::modem::Modem;
+use crate::modem::{LONGEST_SEND_BYTES, Modem};
 use crate::network::{Close, ConnectionId, OpenRequest};
+use crate::parser::Parameter;
 use crate::queue::Queue;
 use crate::result_code::socket as code;
-use crate::socket::{AccessMode, Service, Socket, SocketState};
+use crate::socket::{AccessMode, End, Service, Socket, SocketState};
 
 /// What an open command asks for.
 pub(crate) struct Open<'a> {
@@ -73,6 +75,7 @@ impl Modem {
             unsent: 0,
             incoming: Queue::default(),
             received_total: 0,
+            sent_total: 0,
             announced: false,
             held: false,
         });
@@ -204,6 +207,82 @@ impl Modem {
         ok()
     }
 
+    /// The socket of this service that a command names.
+    pub(crate) fn named_socket(
+        &self,
+        service: Service,
+        list: &[Parameter],
+    ) -> Result<Option<&Socket>, Failure> {
+        Ok(self.socket(service, self.parameters(list).small(0, 0..=11)?))
+    }
+
+    /// The socket that a command names, if it is connected.
+    pub(crate) fn connected(&self, service: Service, list: &[Parameter]) -> Result<&Socket, Failure> {
+        let socket =
+            self.named_socket(service, list)?.filter(|socket| socket.state == SocketState::Connected);
+        socket.ok_or(Failure::Socket(code::CLOSED))
+    }
+
+    /// `AT+QSSLSEND=<clientID>[,<length>]`, or AT+QISEND. A socket that cannot take data is an ERROR before the prompt.
+    pub(crate) fn begin_send(&mut self, service: Service, list: &[Parameter]) -> Answer {
+        let parameters = self.parameters(list);
+        parameters.at_most(2)?;
+        let longest = LONGEST_SEND_BYTES as u32;
+        let end = match parameters.optional_number(1, 1..=longest)? {
+            Some(length) => PayloadEnd::Length(length as usize),
+            None => PayloadEnd::Mark,
+        };
+        let socket = self.connected(service, list)?;
+        if socket.access == AccessMode::Transparent {
+            return Err(Failure::Socket(code::NOT_ALLOWED));
+        }
+        Ok(CommandOutcome::Prompt(Payload { connection: socket.connection, bytes: Vec::new(), end }))
+    }
+
+    /// `AT+QSSLRECV=<clientID>,<length>`, or AT+QIRD. What was received before an orderly end can be read after it.
+    pub(crate) fn receive(&mut self, service: Service, list: &[Parameter]) -> Answer {
+        let quirks = self.config.quirks.clone();
+        let header = service.receive_header();
+        let parameters = self.parameters(list);
+        parameters.at_most(2)?;
+        // The counters are a documented form of AT+QIRD.
+        let lowest = if quirks.unread_query || service == Service::Tcp { 0 } else { 1 };
+        let highest = if quirks.long_reads { u32::MAX } else { 1_500 };
+        let wanted = parameters.number(1, lowest..=highest)?;
+        let cut_loses_unread = self.cut_loses_unread();
+        let socket = self.named_socket(service, list)?.ok_or(Failure::Socket(code::CLOSED))?;
+        let connection = socket.connection;
+        match socket.state {
+            SocketState::Connected | SocketState::Ended { how: End::Closed, .. } => {}
+            SocketState::Ended { how: End::Cut, .. } if !cut_loses_unread => {}
+            _ => return Err(Failure::Socket(code::CLOSED)),
+        }
+        if socket.access != AccessMode::Buffer {
+            return Err(Failure::Socket(code::NOT_ALLOWED));
+        }
+        if wanted == 0 {
+            let (total, unread) = (socket.received_total, socket.incoming.len() as u64);
+            return line(format!("{header}: {total},{},{unread}", total - unread));
+        }
+        let format = self.session.data_format;
+        let socket = self.socket_of_mut(connection).ok_or(Failure::Socket(code::CLOSED))?;
+        let bytes = socket.incoming.take((wanted as usize).min(LONGEST_RECEIVE_BYTES));
+        self.session.last_error = code::OK;
+        if bytes.is_empty() {
+            if let Some(socket) = self.socket_of_mut(connection) {
+                socket.announced = false;
+            }
+            return line(format!("{header}: 0"));
+        }
+        let separator = if format.one_line { "," } else { "\r\n" };
+        let mut answer = format!("\r\n{header}: {}{separator}", bytes.len()).into_bytes();
+        answer.extend(payload_text(&bytes, format.hex_to_host));
+        if !quirks.receive_tail_short {
+            answer.extend(b"\r\n");
+        }
+        Ok(CommandOutcome::Raw(answer))
+    }
+
     /// The line of AT+QSSLSTATE and AT+QISTATE about one socket, from its address on.
     pub(crate) fn state_line(&self, socket: &Socket) -> String {
         let quirks = &self.config.quirks;
@@ -252,6 +331,9 @@ impl Modem {
 
 /// Longest network response of an open, without "negotiatetime".
 const OPEN_LIMIT: Duration = Duration::from_secs(150);
+
+/// Most bytes of one AT+QSSLRECV or AT+QIRD (both manuals).
+const LONGEST_RECEIVE_BYTES: usize = 1_500;
 
 #[cfg(test)]
 mod tests {

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use crate::at_port::{Payload, PayloadEnd};
 use crate::commands::sockets::Open;
 use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
-use crate::delivery::payload_text;
-use crate::modem::{LONGEST_SEND_BYTES, Modem};
+use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
 use crate::result_code::socket as code;
-use crate::socket::{AccessMode, End, Service, Socket, SocketState};
+use crate::socket::{AccessMode, Service};
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let contexts = modem.config.family.pdp_contexts();
@@ -19,9 +17,9 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         }
         ("QSSLOPEN", Kind::Write(list)) => modem.tls_open(list, call),
         ("QSSLSEND", Kind::Test) => line("+QSSLSEND: (0-11)[,(1-1460)]"),
-        ("QSSLSEND", Kind::Write(list)) => modem.tls_send(list),
+        ("QSSLSEND", Kind::Write(list)) => modem.begin_send(Service::Tls, list),
         ("QSSLRECV", Kind::Test) => line("+QSSLRECV: (0-11),(1-1500)"),
-        ("QSSLRECV", Kind::Write(list)) => modem.tls_receive(list),
+        ("QSSLRECV", Kind::Write(list)) => modem.receive(Service::Tls, list),
         ("QSSLCLOSE", Kind::Test) if modem.config.quirks.close_without_time => line("+QSSLCLOSE: (0-11)"),
         ("QSSLCLOSE", Kind::Test) => line("+QSSLCLOSE: (0-11),(0-65535)"),
         ("QSSLCLOSE", Kind::Write(list)) => modem.tls_close(list, call),
@@ -61,80 +59,12 @@ impl Modem {
         self.open(&open, call)
     }
 
-    fn tls_socket(&self, list: &[Parameter]) -> Result<Option<&Socket>, Failure> {
-        Ok(self.socket(Service::Tls, self.parameters(list).small(0, 0..=11)?))
-    }
-
-    /// The socket that a command names, if it is connected.
-    pub(crate) fn connected(&self, list: &[Parameter]) -> Result<&Socket, Failure> {
-        let socket = self.tls_socket(list)?.filter(|socket| socket.state == SocketState::Connected);
-        socket.ok_or(Failure::Socket(code::CLOSED))
-    }
-
-    /// `AT+QSSLSEND=<clientID>[,<length>]`. A socket that cannot take data is an ERROR before the prompt.
-    fn tls_send(&mut self, list: &[Parameter]) -> Answer {
-        let parameters = self.parameters(list);
-        parameters.at_most(2)?;
-        let longest = LONGEST_SEND_BYTES as u32;
-        let end = match parameters.optional_number(1, 1..=longest)? {
-            Some(length) => PayloadEnd::Length(length as usize),
-            None => PayloadEnd::Mark,
-        };
-        let socket = self.connected(list)?;
-        if socket.access == AccessMode::Transparent {
-            return Err(Failure::Socket(code::NOT_ALLOWED));
-        }
-        Ok(CommandOutcome::Prompt(Payload { connection: socket.connection, bytes: Vec::new(), end }))
-    }
-
-    /// `AT+QSSLRECV=<clientID>,<length>`. What was received before an orderly end can be read after it.
-    fn tls_receive(&mut self, list: &[Parameter]) -> Answer {
-        let quirks = self.config.quirks.clone();
-        let parameters = self.parameters(list);
-        parameters.at_most(2)?;
-        let lowest = if quirks.unread_query { 0 } else { 1 };
-        let highest = if quirks.long_reads { u32::MAX } else { 1_500 };
-        let wanted = parameters.number(1, lowest..=highest)?;
-        let cut_loses_unread = self.cut_loses_unread();
-        let socket = self.tls_socket(list)?.ok_or(Failure::Socket(code::CLOSED))?;
-        let connection = socket.connection;
-        match socket.state {
-            SocketState::Connected | SocketState::Ended { how: End::Closed, .. } => {}
-            SocketState::Ended { how: End::Cut, .. } if !cut_loses_unread => {}
-            _ => return Err(Failure::Socket(code::CLOSED)),
-        }
-        if socket.access != AccessMode::Buffer {
-            return Err(Failure::Socket(code::NOT_ALLOWED));
-        }
-        if wanted == 0 {
-            let (total, unread) = (socket.received_total, socket.incoming.len() as u64);
-            return line(format!("+QSSLRECV: {total},{},{unread}", total - unread));
-        }
-        let format = self.session.data_format;
-        let socket = self.socket_of_mut(connection).ok_or(Failure::Socket(code::CLOSED))?;
-        let bytes = socket.incoming.take((wanted as usize).min(LONGEST_RECEIVE_BYTES));
-        self.session.last_error = code::OK;
-        if bytes.is_empty() {
-            if let Some(socket) = self.socket_of_mut(connection) {
-                socket.announced = false;
-            }
-            return line("+QSSLRECV: 0");
-        }
-        let separator = if format.one_line { "," } else { "\r\n" };
-        let mut answer = format!("\r\n+QSSLRECV: {}{separator}", bytes.len()).into_bytes();
-        answer.extend(payload_text(&bytes, format.hex_to_host));
-        if !quirks.receive_tail_short {
-            answer.extend(b"\r\n");
-        }
-        Ok(CommandOutcome::Raw(answer))
-    }
-
     /// `AT+QSSLCLOSE=<clientID>[,<timeout>]`, 10 s by default.
     fn tls_close(&mut self, list: &[Parameter], call: &mut Call) -> Answer {
         let parameters = self.parameters(list);
         parameters.at_most(if self.config.quirks.close_without_time { 1 } else { 2 })?;
         let timeout = parameters.optional_number(1, 0..=65_535)?.unwrap_or(DEFAULT_CLOSE_TIMEOUT);
-        let Some(socket) = self.tls_socket(list)? else {
+        let Some(socket) = self.named_socket(Service::Tls, list)? else {
             return match self.config.quirks.closing_free_socket_is_ok {
                 true => ok(),
                 false => Err(Failure::Socket(code::CLOSED)),
@@ -170,8 +100,6 @@ pub(crate) fn access(number: Option<u8>) -> Result<AccessMode, Failure> {
 }
 
 const DEFAULT_CLOSE_TIMEOUT: u32 = 10;
-/// Most bytes of one AT+QSSLRECV (both manuals).
-const LONGEST_RECEIVE_BYTES: usize = 1_500;
 
 #[cfg(test)]
 mod tests {

@@ -152,7 +152,7 @@ impl Transcript {
         self.line('>', &text, now);
         let upper = text.to_ascii_uppercase();
         let parameters = |name: &str| upper.rsplit_once(name).map(|(_, values)| values);
-        self.announced = if let Some(values) = parameters("+QSSLSEND=") {
+        self.announced = if let Some(values) = parameters("+QSSLSEND=").or_else(|| parameters("+QISEND=")) {
             Announced::Send(number_at(values, 1))
         } else if let Some(values) = parameters("+QFUPL=") {
             number_at(values, 1).map_or(Announced::Nothing, Announced::Upload)
@@ -173,9 +173,10 @@ impl Transcript {
             return;
         }
         self.line('<', &text, now);
-        if let Some(count) = text.strip_prefix("+QSSLRECV: ") {
+        let pushed = |name: &str| text.strip_prefix(name).and_then(|rest| rest.strip_prefix(": \"recv\","));
+        if let Some(count) = text.strip_prefix("+QSSLRECV: ").or_else(|| text.strip_prefix("+QIRD: ")) {
             self.modem.mode = payload_of(count.parse().ok());
-        } else if let Some(values) = text.strip_prefix("+QSSLURC: \"recv\",") {
+        } else if let Some(values) = pushed("+QSSLURC").or_else(|| pushed("+QIURC")) {
             self.modem.mode = payload_of(number_at(values, 1));
         } else if text == "CONNECT" {
             match self.announced {
