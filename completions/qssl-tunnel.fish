@@ -35,7 +35,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "doctor" -d 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l to -d 'TLS server that the modem connects to; an IPv6 address in brackets' -r -f -a "(__fish_print_hostnames)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l to -d 'Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without' -r -f -a "(__fish_print_hostnames)"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l mode -d 'How the modem hands over what it receives [default: push]' -r -f -a "buffer\t'the module keeps received bytes until they are read (mode 0)'
 push\t'the module sends received bytes as they come (mode 1)'
 transparent\t'the port becomes the stream of one connection (mode 2)'"

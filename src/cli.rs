@@ -22,7 +22,7 @@ use crate::config::cipher;
 use crate::config::values::{at_text, host, pdp_context, whole};
 use crate::config::{
     ApnAuth, Budget, Cidr, Cmux, Control, Device, FlowControl, Listen, Mode, OnClosed, OpenOn, PdpType,
-    Recovery, Target, TlsVersion, WhenFull, duration, ranges,
+    Recovery, Server, TlsVersion, WhenFull, duration, ranges,
 };
 use qssl_core::at::{AtText, IdSet, PdpContextId};
 use qssl_core::settings::Cipher;
@@ -95,9 +95,11 @@ pub struct ListenArgs {
     #[arg(required = true, value_name = "LISTEN")]
     pub listen: Vec<Listen>,
 
-    /// TLS server that the modem connects to; an IPv6 address in brackets
+    /// Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without
+    ///
+    /// An IPv6 address is given in brackets. Over tcp:// nothing is encrypted unless the client does it.
     #[arg(long, required = true, value_name = "HOST:PORT", env = "QSSL_TUNNEL_TO", hide_env = true, value_hint = ValueHint::Hostname)]
-    pub to: Target,
+    pub to: Server,
 
     /// How a connection is carried and ended.
     #[command(flatten)]
@@ -132,9 +134,11 @@ Examples:
 
 Where a daemon has the modem, connect goes through its tunnel to the server, with that tunnel's settings.")]
 pub struct ConnectArgs {
-    /// TLS server that the modem connects to; an IPv6 address in brackets
+    /// Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without
+    ///
+    /// An IPv6 address is given in brackets. Over tcp:// nothing is encrypted unless the client does it.
     #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
-    pub to: Target,
+    pub to: Server,
 
     /// How the connection is carried and ended.
     #[command(flatten)]
@@ -276,13 +280,13 @@ Examples:
   qssl-tunnel doctor
   qssl-tunnel doctor example.org:443 --ca 'system:ISRG Root X1' -d /dev/ttyUSB2")]
 pub struct DoctorArgs {
-    /// TLS server to connect to in the end, without a client: TCP first, then TLS
+    /// Server to connect to in the end, without a client: TCP first, then TLS unless it is tcp://HOST:PORT
     ///
     /// If TLS fails, settings are changed one at a time to find the one that makes the difference. If the
     /// modem's clock is wrong, it is set, as a tunnel does; everything else is restored afterwards. If a
     /// daemon has a tunnel to this server and no TLS option is given, that tunnel's settings are examined.
     #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
-    pub to: Option<Target>,
+    pub to: Option<Server>,
 
     /// Print the findings as JSON
     #[arg(long, env = "QSSL_TUNNEL_JSON", hide_env = true, value_parser = BoolishValueParser::new())]

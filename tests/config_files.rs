@@ -129,7 +129,7 @@ fn secrets_are_read_from_their_files_and_shown_nowhere() {
     let pdp_password = configuration.modem.pdp.password.as_ref().expect("a password");
     assert_eq!(pdp_password.0.as_str(), "open sesame");
     assert_eq!(configuration.modem.sim_pin.as_ref().expect("a PIN").0.as_str(), "2468");
-    let tls = &configuration.tunnels[0].settings.tls;
+    let tls = configuration.tunnels[0].settings.tls().expect("TLS");
     assert_eq!(tls.psk.as_ref().expect("a pre-shared key").key.0.as_str(), "c0ffee00c0ffee");
 
     for shown in [configuration.render(), format!("{configuration:?}")] {

@@ -123,13 +123,13 @@ fn every_split_of_every_transcript_means_the_same() {
 #[test]
 fn what_the_field_transcripts_say_is_understood() {
     let buffer = decoded(&transcript("eg800k-buffer-mode.txt"), &[]).join("\n");
-    assert!(buffer.contains("Prompt\nFinal(SendOk)\nUrc(Receivable(SocketId(4)))"), "{buffer}");
+    assert!(buffer.contains("Prompt\nFinal(SendOk)\nUrc(Receivable(Ssl, SocketId(4)))"), "{buffer}");
     assert!(
         buffer.contains("ReceivedHeader { length: 15 }\npayload NuModem-P5-SSL\\n\nFinal(Ok)"),
         "{buffer}"
     );
     let push = decoded(&transcript("eg800k-direct-push.txt"), &[]).join("\n");
-    assert!(push.ends_with("Urc(Pushed(Some(SocketId(4)), 16))\npayload NuModem-P5-PUSH\\n"), "{push}");
+    assert!(push.ends_with("Urc(Pushed(Ssl, Some(SocketId(4)), 16))\npayload NuModem-P5-PUSH\\n"), "{push}");
     let reboot = decoded(&transcript("bg96-reboot.txt"), &[]).join("\n");
     let production = decoded(&transcript("transparent-in-production.txt"), &[]).join("\n");
     assert!(production.ends_with("Final(Ok)\nFinal(Connect)\nFinal(NoCarrier)\nFinal(Ok)"), "{production}");

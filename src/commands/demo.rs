@@ -24,7 +24,9 @@ use qssl_modem_emulator::test_server::{
 use sha2::{Digest as _, Sha256};
 
 use crate::cli::{DemoArgs, LoggingOptions, ModemOptions, ProcessOptions, RunArgs};
-use crate::config::{self, Authentication, Checked, Configuration, Environment, Pem, Verbosity};
+use crate::config::{
+    self, Authentication, Checked, Configuration, Environment, Pem, Tls, Transport, Verbosity,
+};
 use crate::daemon::exit_status::{self, ExitStatus};
 use crate::daemon::logging;
 use crate::event_loop::{self, DaemonOptions};
@@ -177,7 +179,8 @@ fn configuration(
     let Checked { mut configuration, .. } = config::from_text("demo", &text, &args, environment)?;
     let pem = Pem { source: "the demo's certificate authority".to_owned(), bytes: authority };
     // `insecure` only stood in for an authority that is in no file. From here on, the server is authenticated.
-    configuration.tunnels[0].settings.tls.authentication = Authentication::Authorities(vec![pem]);
+    configuration.tunnels[0].settings.transport =
+        Transport::Tls(Tls::new(Authentication::Authorities(vec![pem])));
     Ok(configuration)
 }
 

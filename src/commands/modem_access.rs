@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::ModemOptions;
-use crate::config::{Configuration, Process, Target};
+use crate::config::{Configuration, Process, Server};
 use crate::daemon::control::{self, Client, ControlError, Reply, Request, StoredFile};
 use crate::daemon::exit_status;
 use crate::event_loop::Commanded;
 use crate::ports::holder;
 use crate::terminal::in_full;
 use qssl_core::Kind;
-use qssl_core::at::{Command, Line, SslContextId, USUAL_PATIENCE};
+use qssl_core::at::{Command, CommandSet, Line, SslContextId, USUAL_PATIENCE};
 use qssl_core::modem::{Failure, UserAnswer};
 
 /// A conversation with one modem.
@@ -88,15 +88,6 @@ impl Access {
     }
 }
 
-/// The kind of connection that is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// AT+QIOPEN
-    Tcp,
-    /// AT+QSSLOPEN
-    Tls,
-}
-
 impl Conversation {
     /// Begins a conversation through the daemon that `access` names or that runs, or else with the modem on its
     /// port, which is opened at the first command.
@@ -155,11 +146,11 @@ impl Conversation {
     ///
     /// # Errors
     /// The daemon is gone.
-    pub fn ssl_context_to(&mut self, target: &Target) -> Result<Option<SslContextId>, Failure> {
+    pub fn ssl_context_to(&mut self, server: &Server) -> Result<Option<SslContextId>, Failure> {
         let Way::Daemon(client) = &mut self.way else { return Ok(None) };
         match client.ask(&Request::Status, LATENCY + control::TURN_LIMIT) {
             Ok(Reply::Status { status }) => {
-                let target = target.to_string();
+                let target = server.to_string();
                 let of_target = status.tunnels.iter().find(|tunnel| tunnel.target == target);
                 Ok(of_target.and_then(|tunnel| SslContextId::new(tunnel.ssl_context?)))
             }
@@ -254,11 +245,9 @@ impl Conversation {
     ///
     /// # Errors
     /// As [`Conversation::ask`].
-    pub fn await_open(&mut self, service: Service, id: u8, limit: Duration) -> Result<Option<u16>, Failure> {
+    pub fn await_open(&mut self, set: CommandSet, id: u8, limit: Duration) -> Result<Option<u16>, Failure> {
         match &mut self.way {
-            Way::Port { modem, .. } => {
-                modem.await_open(service == Service::Tls, id, limit).map_err(internal)?
-            }
+            Way::Port { modem, .. } => modem.await_open(set, id, limit).map_err(internal)?,
             Way::Daemon(client) => {
                 let timeout_seconds = seconds(limit);
                 match client.ask(&Request::AwaitOpen { timeout_seconds }, limit + LATENCY) {
@@ -393,6 +382,7 @@ mod tests {
             Request::At { command: "AT+QIACT=1".into(), force: false, timeout_seconds: Some(150) }
         );
         let close = Command::Close {
+            set: CommandSet::Ssl,
             socket: qssl_core::at::SocketId::new(3).expect("0-11"),
             timeout_seconds: Some(0),
         };

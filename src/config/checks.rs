@@ -14,8 +14,8 @@ use super::certificate_items::{self, names_of};
 use super::file::{FileOptions, Section};
 use super::{
     ApnAuth, Authentication, Checked, ClientCertificate, Cmux, ConfigError, Configuration, Device,
-    Environment, Limits, Listen, Mode, Pdp, Pem, Process, Psk, Recovery, Secret, Target, Tls, Tunnel,
-    Verbosity, Wait, file, secret,
+    Environment, Limits, Listen, Mode, Pdp, Pem, Process, Psk, Recovery, Scheme, Secret, Server, Tls,
+    Transport, Tunnel, Verbosity, Wait, file, secret,
 };
 use crate::cli::{
     ClientOptions, ConnectArgs, DoctorArgs, ListenArgs, LoggingOptions, ModemOptions, ProcessOptions,
@@ -32,9 +32,9 @@ pub fn from_listen(args: &ListenArgs, environment: &Environment) -> Result<Check
         no_collisions(&args.listen, &[])?;
         let settings = settings::Tunnel {
             name: tunnel_name(&args.listen),
-            target: args.to.clone(),
+            target: args.to.target.clone(),
             mode: args.stream.mode.unwrap_or_default(),
-            tls: checks.tls(&args.tls, None)?,
+            transport: checks.transport(&args.to, &args.tls, None)?,
             limits: checks.limits(&args.stream, &args.clients)?,
         };
         let tunnel = Tunnel { listen: args.listen.clone(), allow: args.clients.allow.clone(), settings };
@@ -52,9 +52,9 @@ pub fn from_connect(args: &ConnectArgs, environment: &Environment) -> Result<Che
         let limits = checks.limits(&args.stream, &ClientOptions::default())?;
         let settings = settings::Tunnel {
             name: tunnel_name(&[Listen::Stdio]),
-            target: args.to.clone(),
+            target: args.to.target.clone(),
             mode: args.stream.mode.unwrap_or_default(),
-            tls: checks.tls(&args.tls, None)?,
+            transport: checks.transport(&args.to, &args.tls, None)?,
             // There are no other clients to wait for; only the options about waiting for the modem apply.
             limits: Limits { stall_timeout: Duration::ZERO, queue_timeout: Duration::ZERO, ..limits },
         };
@@ -71,12 +71,12 @@ pub fn from_connect(args: &ConnectArgs, environment: &Environment) -> Result<Che
 pub fn from_doctor(args: &DoctorArgs, environment: &Environment) -> Result<Checked, ConfigError> {
     let stream = StreamOptions { connect_timeout: args.connect_timeout, ..StreamOptions::default() };
     of_command_line(&args.logging, environment, |checks| {
-        let tunnel = |to: &Target| {
+        let tunnel = |to: &Server| {
             let settings = settings::Tunnel {
                 name: to.to_string(),
-                target: to.clone(),
+                target: to.target.clone(),
                 mode: Mode::Buffer,
-                tls: checks.tls(&args.tls, None)?,
+                transport: checks.transport(to, &args.tls, None)?,
                 limits: checks.limits(&stream, &ClientOptions::default())?,
             };
             Ok(Tunnel { listen: Vec::new(), allow: Vec::new(), settings })
@@ -406,6 +406,26 @@ impl<'a> Checks<'a> {
         })
     }
 
+    /// What the modem's connections to this server are. `whose` names them in warnings where there can be several.
+    fn transport(
+        &mut self,
+        server: &Server,
+        options: &TlsOptions,
+        whose: Option<&str>,
+    ) -> Result<Transport, Complaint> {
+        if server.scheme == Scheme::Tls {
+            return self.tls(options, whose).map(Transport::Tls);
+        }
+        if *options != TlsOptions::default() {
+            return Err(Complaint::new("to", NO_TLS));
+        }
+        let whose = whose.map(|whose| format!("{whose}: ")).unwrap_or_default();
+        self.warnings.push(format!(
+            "{whose}{server} has no TLS: anybody on the way can read and alter everything, unless the client encrypts it"
+        ));
+        Ok(Transport::Tcp)
+    }
+
     /// TLS settings; `whose` names them in warnings where there can be several.
     fn tls(&mut self, options: &TlsOptions, whose: Option<&str>) -> Result<Tls, Complaint> {
         if options.dtls || options.dtls_version.is_some() {
@@ -645,7 +665,7 @@ impl<'a> Checks<'a> {
         earlier: &[Tunnel],
     ) -> Result<Tunnel, Complaint> {
         let options = &section.options;
-        let target: Target = options.head.to.clone().ok_or_else(|| Complaint::new("to", "is missing"))?;
+        let server = options.head.to.clone().ok_or_else(|| Complaint::new("to", "is missing"))?;
         let listen = options.head.listen.clone();
         if listen.is_empty() {
             return Err(Complaint::new("listen", "is missing"));
@@ -655,7 +675,8 @@ impl<'a> Checks<'a> {
         if earlier.iter().any(|tunnel| tunnel.settings.name == name) {
             return Err(Complaint::new("name", format!("another tunnel is called {name}")));
         }
-        let tls = match &options.head.tls {
+        let transport = match &options.head.tls {
+            Some(_) if server.scheme == Scheme::Tcp => return Err(Complaint::new("tls", NO_TLS)),
             Some(wanted) => {
                 if let Some(key) = file::tls_keys().into_iter().find(|key| section.location_of(key).is_some())
                 {
@@ -665,24 +686,28 @@ impl<'a> Checks<'a> {
                     ));
                 }
                 let known = profiles.iter().find(|(name, _)| name == wanted);
-                known.map(|(_, tls)| tls.clone()).ok_or_else(|| {
+                let known = known.map(|(_, tls)| Transport::Tls(tls.clone()));
+                known.ok_or_else(|| {
                     let nearest = super::nearest(wanted, profiles.iter().map(|(name, _)| *name));
                     let hint = nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
                     Complaint::new("tls", format!("there is no [tls.{wanted}]{hint}"))
                 })?
             }
-            None => self.tls(&options.tls, Some(&format!("tunnel {name}")))?,
+            None => self.transport(&server, &options.tls, Some(&format!("tunnel {name}")))?,
         };
         let settings = settings::Tunnel {
             limits: self.limits(&options.stream, &options.clients)?,
             mode: options.stream.mode.unwrap_or_default(),
             name,
-            target,
-            tls,
+            target: server.target,
+            transport,
         };
         Ok(Tunnel { listen, allow: options.clients.allow.clone(), settings })
     }
 }
+
+/// Why an option about TLS has no place in a tunnel.
+const NO_TLS: &str = "tcp:// has no TLS: leave the TLS options away";
 
 /// Complains about an address that is listened on twice.
 fn no_collisions(listen: &[Listen], earlier: &[Tunnel]) -> Result<(), Complaint> {
@@ -879,7 +904,8 @@ mod tests {
         let authentication = |args: &[&str]| {
             listen(args).expect("a configuration").configuration.tunnels[0]
                 .settings
-                .tls
+                .tls()
+                .expect("TLS")
                 .authentication
                 .clone()
         };
@@ -896,6 +922,13 @@ mod tests {
         assert_eq!(authentication(&["--insecure"]), Authentication::Insecure);
         let warnings = listen(&["--insecure"]).expect("a configuration").warnings;
         assert!(warnings[0].starts_with("--insecure: the server is not authenticated"), "{warnings:?}");
+        let plain = checked(&["listen", "8443", "--to", "tcp://a:1"]).expect("a configuration");
+        assert_eq!(plain.configuration.tunnels[0].settings.transport, Transport::Tcp);
+        assert!(
+            plain.warnings[0].starts_with("tcp://a:1 has no TLS: anybody on the way"),
+            "{:?}",
+            plain.warnings
+        );
     }
 
     #[test]
@@ -927,6 +960,10 @@ mod tests {
             error(&["--dtls"]),
             "--dtls: datagrams are not carried: a tunnel carries TCP streams only"
         );
+        for options in [&["--insecure"][..], &["--ca", ROOT], &["--alpn", "mqtt"], &["--no-sni"]] {
+            let args = [&["listen", "8443", "--to", "tcp://a:1"], options].concat();
+            assert_eq!(checked(&args).unwrap_err(), "--to: tcp:// has no TLS: leave the TLS options away");
+        }
         let twice = checked(&["listen", "8443", "[::1]:8443", "--to", "a:1", "--insecure"]);
         assert_eq!(twice.unwrap_err(), "LISTEN: [::1]:8443 is given twice");
     }
@@ -988,8 +1025,11 @@ mod tests {
     fn a_client_certificate_comes_with_its_own_key() {
         let (certificate, key) = (certificate("client-ec.pem"), certificate("key-ec-pkcs8.pem"));
         let checked = listen(&["--cert", &certificate, "--key", &key]).expect("a configuration");
-        let client =
-            checked.configuration.tunnels[0].settings.tls.client.clone().expect("a client certificate");
+        let client = checked.configuration.tunnels[0]
+            .settings
+            .tls()
+            .and_then(|tls| tls.client.clone())
+            .expect("a client certificate");
         assert_eq!(client.certificate.bytes, std::fs::read(&certificate).expect("the file exists"));
         assert_eq!(client.key.bytes, std::fs::read(&key).expect("the file exists"));
         assert_eq!(checked.warnings, Vec::<String>::new());
@@ -1017,7 +1057,7 @@ mod tests {
     fn checks_of_the_certificate_that_are_off_are_warned_about() {
         let args = ["--ca", ROOT, "--ignore-certificate", "common-name,expired", "--ignore-chain"];
         let checked = listen(&args).expect("a configuration");
-        assert_eq!(checked.configuration.tunnels[0].settings.tls.ignore_certificate_items, 5);
+        assert_eq!(checked.configuration.tunnels[0].settings.tls().expect("TLS").ignore_certificate_items, 5);
         assert_eq!(
             checked.warnings,
             [

@@ -16,7 +16,7 @@ use clap::{Arg, ArgAction, Args, Command};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, GrammarError, Listen, Target, nearest};
+use super::{ConfigError, GrammarError, Listen, Server, nearest};
 use crate::cli::{ClientOptions, LoggingOptions, ModemOptions, ProcessOptions, StreamOptions, TlsOptions};
 use qssl_core::at::{IdSet, PdpContextId};
 
@@ -72,9 +72,9 @@ pub struct TunnelHead {
     /// Where clients connect: PORT (loopback), ADDRESS:PORT, unix:/PATH or systemd:NAME; required
     #[arg(long, value_name = "LISTEN")]
     pub listen: Vec<Listen>,
-    /// TLS server that the modem connects to; an IPv6 address in brackets; required
+    /// Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without; required
     #[arg(long, value_name = "HOST:PORT")]
-    pub to: Option<Target>,
+    pub to: Option<Server>,
     /// Use the TLS settings of [tls.NAME]; else they may be given in the tunnel itself
     #[arg(long, value_name = "NAME")]
     pub tls: Option<String>,

@@ -19,7 +19,8 @@ use std::time::Duration;
 use qssl_core::settings::{self, Settings};
 pub use qssl_core::settings::{
     ApnAuth, Authentication, ClientCertificate, Cmux, FlowControl, GrammarError, Limits, Mode, OnClosed,
-    OpenOn, Pdp, PdpType, Pem, Psk, Recovery, Secret, Target, Tls, TlsVersion, Wait, WhenFull,
+    OpenOn, Pdp, PdpType, Pem, Psk, Recovery, Scheme, Secret, Server, Target, Tls, TlsVersion, Transport,
+    Wait, WhenFull,
 };
 
 use crate::terminal::printable;

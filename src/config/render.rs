@@ -83,9 +83,11 @@ fn tunnel(out: &mut Document, tunnel: &Tunnel) {
     out.section("[[tunnel]]");
     out.string("name", &tunnel.settings.name);
     out.list("listen", tunnel.listen.iter().map(|address| address.to_string()));
-    out.string("to", &tunnel.settings.target.to_string());
+    out.string("to", &tunnel.settings.server().to_string());
     out.choice("mode", tunnel.settings.mode);
-    tls(out, &tunnel.settings.tls);
+    if let Some(of_tunnel) = tunnel.settings.tls() {
+        tls(out, of_tunnel);
+    }
     limits(out, &tunnel.settings.limits);
     if !tunnel.allow.is_empty() {
         out.list("allow", tunnel.allow.iter().map(|network| network.to_string()));

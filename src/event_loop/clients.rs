@@ -94,7 +94,7 @@ impl EventLoop {
             }
             let own: Vec<&str> = self.listeners[first..].iter().map(|slot| slot.listener.name()).collect();
             if !own.is_empty() {
-                log::info!("listening on {} for {}", own.join(", "), wanted.settings.target);
+                log::info!("listening on {} for {}", own.join(", "), wanted.settings.server());
             }
         }
         Ok(())

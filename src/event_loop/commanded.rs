@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::EventLoop;
 use crate::config::Configuration;
 use qssl_core::Kind;
-use qssl_core::at::Command;
+use qssl_core::at::{Command, CommandSet};
 use qssl_core::modem::{Failure, UserAnswer, UserCommand};
 
 /// A modem that only answers commands: no tunnels and no data session. Only the ports and their wire format are set up.
@@ -73,14 +73,14 @@ impl Commanded {
     /// As [`Commanded::wait_until_ready`].
     pub fn await_open(
         &mut self,
-        is_tls: bool,
+        set: CommandSet,
         id: u8,
         limit: Duration,
     ) -> anyhow::Result<Result<Option<u16>, Failure>> {
         let until = Instant::now() + limit;
         self.wait(Some(until), |event_loop| {
             let opened = &mut event_loop.outside.as_mut()?.opened;
-            let index = opened.iter().position(|open| (open.0, open.1) == (is_tls, id))?;
+            let index = opened.iter().position(|open| (open.0, open.1) == (set, id))?;
             Some(opened.remove(index).2)
         })
     }
@@ -139,7 +139,7 @@ impl Commanded {
 pub(super) struct Outside {
     pub answered: Option<(UserCommand, UserAnswer)>,
     /// Whether it is TLS, the number, and the result.
-    pub opened: Vec<(bool, u8, u16)>,
+    pub opened: Vec<(CommandSet, u8, u16)>,
     /// A signal that came and has not been reported yet.
     pub signal: Option<u8>,
 }

@@ -260,7 +260,7 @@ impl EventLoop {
             status::Tunnel {
                 name: settings.name.clone(),
                 listen: listeners(settings),
-                target: settings.target.to_string(),
+                target: settings.server().to_string(),
                 mode: mode_in_words(settings.mode).to_owned(),
                 ssl_context: modem.ssl_context_of(settings).map(|id| id.index() as u32),
                 clients: tunnel.clients,

@@ -44,6 +44,7 @@ use commanded::{OPENED_MAX, Outside};
 use daemon::Daemon;
 use ports::PortSlot;
 use qssl_core::Kind;
+use qssl_core::at::CommandSet;
 use qssl_core::modem::{self, Failure};
 use qssl_core::relay::{Action, CLIENTS_MAX, ClientId, Relay};
 use qssl_core::{ClientInput, Input, PortInput};
@@ -333,18 +334,17 @@ impl EventLoop {
                 Some(outside) => outside.answered = Some((id, answer)),
                 None => self.control_answered(id, answer),
             },
-            Action::TcpOpened(id, result) => self.opened_outside(false, id, result),
-            Action::TlsOpened(id, result) => self.opened_outside(true, id, result),
+            Action::OpenedOutside(set, id, result) => self.opened_outside(set, id.index() as u8, result),
             Action::Stop(status) => self.stopped = Some(status),
         }
     }
 
-    fn opened_outside(&mut self, is_tls: bool, id: u8, result: u16) {
+    fn opened_outside(&mut self, set: CommandSet, id: u8, result: u16) {
         self.control_opened(id, result);
         if let Some(outside) = &mut self.outside
             && outside.opened.len() < OPENED_MAX
         {
-            outside.opened.push((is_tls, id, result));
+            outside.opened.push((set, id, result));
         }
     }
 

@@ -23,6 +23,7 @@ mod many_clients;
 mod minimal;
 mod mqtt;
 mod payload;
+mod plain_tcp;
 mod short_connections;
 mod shutdown;
 mod ssh;

@@ -23,7 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::at::{SOCKET_COUNT, SSL_CONTEXT_COUNT, USUAL_PATIENCE};
+use crate::at::{CommandSet, SOCKET_COUNT, SSL_CONTEXT_COUNT, USUAL_PATIENCE};
 
 mod cipher;
 #[doc(hidden)]
@@ -31,7 +31,7 @@ pub mod target;
 
 pub use crate::at::{AtText, AtTextError, IdSet, PdpContextId};
 pub use cipher::{CIPHERS, Cipher};
-pub use target::{GrammarError, Target};
+pub use target::{GrammarError, Scheme, Server, Target};
 
 /// Everything that a [`Relay`](crate::relay::Relay) is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,20 +221,35 @@ pub enum Wait {
 pub struct Tunnel {
     /// The name in logs and status: from the configuration file, else the first listening address.
     pub name: String,
-    /// The TLS server that the modem connects to.
+    /// The server that the modem connects to.
     pub target: Target,
     /// `--mode`.
     pub mode: Mode,
-    /// TLS settings of the modem's connection.
-    pub tls: Tls,
+    /// What the modem's connections to it are.
+    pub transport: Transport,
     /// Limits and habits.
     pub limits: Limits,
 }
 
 impl Tunnel {
-    /// A tunnel in the usual mode, with the usual limits.
+    /// A tunnel to a TLS server, in the usual mode, with the usual limits.
     pub fn new(name: impl Into<String>, target: Target, tls: Tls) -> Self {
-        Tunnel { name: name.into(), target, mode: Mode::default(), tls, limits: Limits::default() }
+        let transport = Transport::Tls(tls);
+        Tunnel { name: name.into(), target, mode: Mode::default(), transport, limits: Limits::default() }
+    }
+
+    /// The server that the modem connects to, and how.
+    pub fn server(&self) -> Server {
+        let scheme = match self.transport {
+            Transport::Tls(_) => Scheme::Tls,
+            Transport::Tcp => Scheme::Tcp,
+        };
+        Server { scheme, target: self.target.clone() }
+    }
+
+    /// The TLS settings, if the modem's connections have TLS.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.transport.tls()
     }
 }
 
@@ -254,6 +269,42 @@ pub enum Mode {
     Push,
     /// the port becomes the stream of one connection (mode 2)
     Transparent,
+}
+
+/// What the modem's connections are: the scheme of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "there is one for each tunnel, and few tunnels")]
+pub enum Transport {
+    /// `HOST:PORT`: TLS over TCP.
+    Tls(Tls),
+    /// `tcp://HOST:PORT`: plain TCP, which anyone in between can read and change.
+    Tcp,
+}
+
+impl Transport {
+    /// The TLS settings, if there is TLS.
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            Transport::Tls(tls) => Some(tls),
+            Transport::Tcp => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn tls_mut(&mut self) -> Option<&mut Tls> {
+        match self {
+            Transport::Tls(tls) => Some(tls),
+            Transport::Tcp => None,
+        }
+    }
+
+    /// The AT commands of such a connection.
+    pub(crate) fn command_set(&self) -> CommandSet {
+        match self {
+            Transport::Tls(_) => CommandSet::Ssl,
+            Transport::Tcp => CommandSet::Ip,
+        }
+    }
 }
 
 /// TLS settings: the rows of both manuals' AT+QSSLCFG tables.

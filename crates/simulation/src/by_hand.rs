@@ -108,7 +108,7 @@ impl ByHand {
             name: format!("t{index}"),
             target: settings::Target { host: Wiring::host(index), port: SERVER_PORT },
             mode: *mode,
-            tls: Tls::new(Authentication::Insecure),
+            transport: settings::Transport::Tls(Tls::new(Authentication::Insecure)),
             limits: Limits::default(),
         };
         let mut settings = Settings {

@@ -19,7 +19,7 @@ use qssl_core::at::transcript::Transcript;
 use qssl_core::at::{AtText, Decoder, Final, Message};
 use qssl_core::cmux::{self, DlciNumber, HOLD_MARK_BYTES, INCOMING_LIMIT_BYTES, Mux, Piece};
 use qssl_core::recorder::{Recorder, Side};
-use qssl_core::settings::{self, Authentication, FlowControl, Mode, OpenOn};
+use qssl_core::settings::{self, Authentication, FlowControl, Mode, OpenOn, Tls, Transport};
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::Network as _;
@@ -618,7 +618,8 @@ pub fn answers(data: &[u8]) {
                 // With a file to be stored, the core asks the modem for its files and its storage.
                 let pem = settings::Pem { source: "ca.pem".into(), bytes: b"a certificate".to_vec() };
                 for tunnel in &mut configuration.tunnels {
-                    Arc::make_mut(tunnel).tls.authentication = Authentication::Authorities(vec![pem.clone()]);
+                    Arc::make_mut(tunnel).transport =
+                        Transport::Tls(Tls::new(Authentication::Authorities(vec![pem.clone()])));
                 }
             }
         });

@@ -36,7 +36,7 @@ pub use actor::{Actor, Outcome};
 pub use chance::Chance;
 pub use far::Far;
 use wire::Wire;
-use wiring::{Fault, Port, Wiring};
+use wiring::{Fault, Port, Security, Wiring};
 use witness::{Seen, Witness};
 
 /// What the host's clock shows at the start, in seconds since 1970.
@@ -1049,7 +1049,10 @@ fn settings(wiring: &Wiring) -> Settings {
         name: format!("t{index}"),
         target: settings::Target { host: Wiring::host(index), port: SERVER_PORT },
         mode: connection.mode,
-        tls: wiring.tls.clone(),
+        transport: match connection.security {
+            Security::Tls => settings::Transport::Tls(wiring.tls.clone()),
+            Security::Plain => settings::Transport::Tcp,
+        },
         limits: connection.limits.clone(),
     });
     Settings {

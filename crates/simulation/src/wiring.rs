@@ -84,6 +84,8 @@ pub struct DeviceServer {
 pub struct Connection {
     /// The access mode of the tunnel.
     pub mode: settings::Mode,
+    /// Whether its connection has TLS.
+    pub security: Security,
     /// The limits of the tunnel.
     pub limits: settings::Limits,
     /// The client.
@@ -96,6 +98,15 @@ pub struct Connection {
     pub latency: Duration,
     /// Most bytes under way or unread in the network, each way.
     pub window_bytes: usize,
+}
+
+/// Whether a connection has TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// TLS, with the settings of the wiring.
+    Tls,
+    /// Plain TCP.
+    Plain,
 }
 
 /// What a client does.
@@ -409,6 +420,7 @@ impl Connection {
     pub fn new(mode: settings::Mode) -> Self {
         Connection {
             mode,
+            security: Security::Tls,
             limits: settings::Limits::default(),
             client: Client {
                 at: Duration::ZERO,
@@ -447,6 +459,12 @@ impl Connection {
     /// With a client that leaves like this.
     pub fn leaves(mut self, leaves: Leaves) -> Self {
         self.client.leaves = leaves;
+        self
+    }
+
+    /// Without TLS.
+    pub fn plain(mut self) -> Self {
+        self.security = Security::Plain;
         self
     }
 

@@ -255,9 +255,9 @@ impl Witness {
         let quick = self.limits.command;
         let last = values.rsplit(',').next().and_then(|value| value.parse::<u64>().ok());
         match (name, last) {
-            ("AT+QSSLCLOSE", _) if !values.contains(',') => quick + Duration::from_secs(10),
-            ("AT+QSSLCLOSE", Some(timeout)) => quick + Duration::from_secs(timeout),
-            ("AT+QSSLOPEN", Some(2)) => quick + self.limits.stream_open,
+            ("AT+QSSLCLOSE" | "AT+QICLOSE", _) if !values.contains(',') => quick + Duration::from_secs(10),
+            ("AT+QSSLCLOSE" | "AT+QICLOSE", Some(timeout)) => quick + Duration::from_secs(timeout),
+            ("AT+QSSLOPEN" | "AT+QIOPEN", Some(2)) => quick + self.limits.stream_open,
             ("AT+QISWTMD", _) => SWITCH.max(quick),
             ("AT+QIACT", Some(_)) => Duration::from_secs(150),
             ("AT+QIDEACT", Some(_)) => Duration::from_secs(40),
@@ -273,7 +273,7 @@ fn payload(line: &str) -> (usize, &'static [u8]) {
     let mut values = line.split(['=', ',']).skip(2);
     let length = values.next().and_then(|length| length.parse().ok());
     match (line.split('=').next(), length) {
-        (Some("AT+QSSLSEND"), Some(length)) => (length, b">"),
+        (Some("AT+QSSLSEND" | "AT+QISEND"), Some(length)) => (length, b">"),
         (Some("AT+QFUPL"), Some(length)) => (length, b"CONNECT"),
         _ => (0, b">"),
     }

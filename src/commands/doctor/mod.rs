@@ -162,7 +162,7 @@ impl Doctor<'_> {
             return Ok(());
         }
         if let Some(tunnel) = self.tunnel.filter(|_| !has_tls_options)
-            && let Some(context) = self.conversation.ssl_context_to(&tunnel.target)?
+            && let Some(context) = self.conversation.ssl_context_to(&tunnel.server())?
         {
             self.settings = SettingsOf::DaemonsTunnel(context);
         }
@@ -184,7 +184,13 @@ impl Doctor<'_> {
             return Ok(());
         };
         self.judge_tcp(tunnel, tcp);
-        self.tls(tunnel, tcp)
+        match tunnel.tls() {
+            Some(tls) => self.tls(tunnel, tls, tcp),
+            None => {
+                self.report.skipped("tls", "tcp:// has none");
+                Ok(())
+            }
+        }
     }
 
     /// Sends a line.
@@ -584,7 +590,7 @@ impl Doctor<'_> {
         self.clock_is_right = false;
         let advice = "certificates look expired or not yet valid to the modem: --ntp HOST lets a tunnel set its clock \
                       from the network";
-        match self.tunnel.is_none_or(|tunnel| tunnel.tls.checks_time()) {
+        match self.tunnel.is_none_or(|tunnel| tunnel.tls().is_some_and(|tls| tls.checks_time())) {
             true => self.report.failed("clock", Kind::Failed, seen, advice),
             false => self.report.ok("clock", format!("{seen}; dates are not checked")),
         }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::trials::{Trial, trials};
 use super::{Doctor, Heard, SettingsOf};
 use crate::commands::cert::LARGEST_FILE_BYTES;
-use crate::commands::modem_access::Service;
 use crate::config::{self, Authentication, Target};
 use crate::daemon::exit_status::ExitStatus;
-use qssl_core::at::answers::{Answer, ListedFile, SocketStatus, Storage, TcpSocket, TlsSetting};
-use qssl_core::at::{AccessMode, AtText, Command, ResultCode, SOCKET_COUNT, SocketId, SslContextId};
+use qssl_core::at::answers::{Answer, ListedFile, SocketStatus, Storage, TlsSetting};
+use qssl_core::at::{
+    AccessMode, AtText, Command, CommandSet, ResultCode, SOCKET_COUNT, Security, SocketId, SslContextId,
+};
 use qssl_core::counted;
 use qssl_core::modem::ssl_context::{self, CaStorage, File, Setting, Upload};
 use qssl_core::modem::{CommandOutcome, Failure, OpenFailure};
@@ -47,7 +48,7 @@ impl Doctor<'_> {
         seen.push_str(&format!("; {} there, {ours} of this program", counted(stored.len(), "file")));
         // A daemon manages its own files.
         let tunnel = self.tunnel.filter(|_| self.settings == SettingsOf::Options);
-        let tls = tunnel.map(|tunnel| &tunnel.tls);
+        let tls = tunnel.and_then(|tunnel| tunnel.tls());
         let files = tls
             .map_or(Vec::new(), |tls| ssl_context::files(tls, CaStorage::Bundle, self.profile.directory()));
         let spoilt = self.spoilt_files(&stored)?;
@@ -114,7 +115,8 @@ impl Doctor<'_> {
     /// Opens a plain TCP connection to the server, and closes it at once. Returns its result code.
     pub(super) fn open_tcp(&mut self, target: &Target, limit: Duration) -> Result<u16, Failure> {
         let states = self.say("AT+QISTATE")?;
-        let is_used = |id: u8| TcpSocket::all(&states.lines).any(|socket| socket.id == id);
+        let is_used =
+            |id: u8| SocketStatus::all(&states.lines).any(|socket| socket.id.index() == usize::from(id));
         let Some(id) = (0..SOCKET_COUNT as u8).rev().find(|id| !is_used(*id)) else {
             return Ok(ResultCode::IDENTITY_IN_USE.0);
         };
@@ -124,7 +126,7 @@ impl Doctor<'_> {
         self.conversation.forget_opens();
         self.undo.push(close.clone());
         let answer = self.conversation.insist(Command::line(open))?;
-        let code = self.open_result(Service::Tcp, id, answer.outcome, limit)?;
+        let code = self.open_result(CommandSet::Ip, id, answer.outcome, limit)?;
         self.undo.pop();
         // Also after a failure: the id may still be in use, and closing a free one does no harm.
         self.insist(close)?;
@@ -154,7 +156,12 @@ impl Doctor<'_> {
     }
 
     /// Checks TLS as a tunnel would use it, in an unused context. If it fails, finds the setting that causes it.
-    pub(super) fn tls(&mut self, tunnel: &settings::Tunnel, tcp: u16) -> Result<(), Failure> {
+    pub(super) fn tls(
+        &mut self,
+        tunnel: &settings::Tunnel,
+        tls: &config::Tls,
+        tcp: u16,
+    ) -> Result<(), Failure> {
         if tcp != 0 {
             let why = match tcp {
                 564 | 565 => "the name cannot be resolved",
@@ -171,7 +178,7 @@ impl Doctor<'_> {
             self.report.skipped("tls", "no SSL context or no connection of the modem is free");
             return Ok(());
         };
-        let wanted = match self.wanted(tunnel)? {
+        let wanted = match self.wanted(tunnel, tls)? {
             Ok(wanted) => wanted,
             Err(failure) => {
                 self.report.failed("tls", failure.status, failure.message, "");
@@ -231,7 +238,11 @@ impl Doctor<'_> {
     }
 
     /// The TLS settings to examine. Inner `Err`: the module does not support them.
-    fn wanted(&mut self, tunnel: &settings::Tunnel) -> Result<Result<Wanted, Failure>, Failure> {
+    fn wanted(
+        &mut self,
+        tunnel: &settings::Tunnel,
+        tls: &config::Tls,
+    ) -> Result<Result<Wanted, Failure>, Failure> {
         if let SettingsOf::DaemonsTunnel(context) = self.settings {
             let mut settings = Vec::new();
             for key in COPIED_KEYS {
@@ -244,7 +255,7 @@ impl Doctor<'_> {
             let tls = read_back(&settings);
             return Ok(Ok(Wanted { tls, settings, files: Vec::new(), stands_in: Some(context) }));
         }
-        let tls = tunnel.tls.clone();
+        let tls = tls.clone();
         let limit = tunnel.limits.connect_timeout;
         let settings = ssl_context::settings(&tls, limit, &self.profile, CaStorage::Bundle);
         let files = ssl_context::files(&tls, CaStorage::Bundle, self.profile.directory());
@@ -406,18 +417,18 @@ impl Doctor<'_> {
             let open = Command::Open {
                 socket,
                 pdp: self.modem.pdp.context,
-                ssl: context,
+                security: Security::Tls(context),
                 host: target.host.clone(),
                 port: target.port,
                 mode: AccessMode::Buffer,
                 patience: limit,
             };
             let timeout_seconds = self.profile.close_time.at_most(0);
-            let close = Command::Close { socket, timeout_seconds };
+            let close = Command::Close { set: CommandSet::Ssl, socket, timeout_seconds };
             self.conversation.forget_opens();
             self.undo.push(close.clone());
             let answer = self.conversation.insist(open)?;
-            let code = self.open_result(Service::Tls, socket.index() as u8, answer.outcome, limit)?;
+            let code = self.open_result(CommandSet::Ssl, socket.index() as u8, answer.outcome, limit)?;
             self.undo.pop();
             if code != ResultCode::IDENTITY_IN_USE.0 {
                 self.insist(close)?;
@@ -433,7 +444,7 @@ impl Doctor<'_> {
     /// The result code of an open: that of its URC, or the reason for its refusal.
     fn open_result(
         &mut self,
-        service: Service,
+        set: CommandSet,
         id: u8,
         outcome: Option<CommandOutcome>,
         limit: Duration,
@@ -441,7 +452,7 @@ impl Doctor<'_> {
         let limit = if limit.is_zero() { OPEN_LIMIT } else { limit };
         match outcome {
             Some(CommandOutcome::Ok) => {
-                let result = self.conversation.await_open(service, id, limit)?;
+                let result = self.conversation.await_open(set, id, limit)?;
                 Ok(result.unwrap_or(ResultCode::TIMED_OUT.0))
             }
             Some(CommandOutcome::Refused(refusal)) => match refusal.result_code() {

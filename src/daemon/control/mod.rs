@@ -150,9 +150,9 @@ impl StoredFile {
     pub(crate) fn of_tunnels(tunnels: &[Tunnel]) -> Vec<StoredFile> {
         let mut files: Vec<StoredFile> = Vec::new();
         for tunnel in tunnels {
+            let Some(tls) = tunnel.settings.tls() else { continue };
             let of_tunnel = DIRECTORIES.iter().flat_map(|directory| {
-                [CaStorage::Bundle, CaStorage::Chain]
-                    .map(|how| ssl_context::files(&tunnel.settings.tls, how, directory))
+                [CaStorage::Bundle, CaStorage::Chain].map(|how| ssl_context::files(tls, how, directory))
             });
             for File { name, source, .. } in of_tunnel.flatten() {
                 let file =

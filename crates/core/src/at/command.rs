@@ -3,33 +3,37 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::{AtText, PdpContextId, SocketId, SslContextId};
+use super::{AtText, CommandSet, PdpContextId, SocketId, SslContextId};
 
 /// A command line. The ones of the data path are plain numbers, so that carrying bytes allocates nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// AT+QSSLSEND=\<id>,\<len>: a prompt, then exactly `length` bytes (both manuals, 2.1.3 and 2.2.3).
+    /// AT+QSSLSEND=\<id>,\<len>, AT+QISEND: a prompt, then exactly `length` bytes (both manuals, 2.1.3 and 2.2.3).
     Send {
+        /// The commands of its connection.
+        set: CommandSet,
         /// The socket that the bytes go to.
         socket: SocketId,
         /// 1–[`super::CHUNK_MAX`].
         length: usize,
     },
-    /// AT+QSSLRECV=\<id>,\<len>: `+QSSLRECV: <n>` and n bytes (2.1.4 and 2.2.4).
+    /// AT+QSSLRECV=\<id>,\<len>, AT+QIRD: `+QSSLRECV: <n>` and n bytes (2.1.4 and 2.2.4).
     Receive {
+        /// The commands of its connection.
+        set: CommandSet,
         /// The socket that is read.
         socket: SocketId,
         /// The most bytes wanted, 1–[`super::CHUNK_MAX`].
         length: usize,
     },
-    /// AT+QSSLOPEN (2.1.2 and 2.2.2).
+    /// AT+QSSLOPEN (2.1.2 and 2.2.2), AT+QIOPEN.
     Open {
         /// The socket number to use.
         socket: SocketId,
         /// The data session that carries it.
         pdp: PdpContextId,
-        /// The TLS settings to use.
-        ssl: SslContextId,
+        /// What secures it.
+        security: Security,
         /// Name or address of the server.
         host: AtText,
         /// Its port.
@@ -39,15 +43,19 @@ pub enum Command {
         /// How long the module may take in transparent mode, where the answer itself waits.
         patience: Duration,
     },
-    /// AT+QSSLCLOSE=\<id>,\<timeout> (2.1.5 and 2.2.5).
+    /// AT+QSSLCLOSE=\<id>,\<timeout> (2.1.5 and 2.2.5), AT+QICLOSE.
     Close {
+        /// The commands of its connection.
+        set: CommandSet,
         /// The socket to close.
         socket: SocketId,
         /// 0–65535; 0 is at once, and what the module has not sent yet is dropped.
         timeout_seconds: Option<u16>,
     },
-    /// AT+QSSLSTATE=\<id> (2.1.6 and 2.2.6).
+    /// AT+QSSLSTATE=\<id> (2.1.6 and 2.2.6), AT+QISTATE=1,\<id>.
     State {
+        /// The commands of its connection.
+        set: CommandSet,
         /// The socket asked about.
         socket: SocketId,
     },
@@ -74,6 +82,25 @@ pub enum Command {
         /// Its size as AT+QFLST reported it, which is what frames the bytes.
         size: usize,
     },
+}
+
+/// What secures a connection that is opened, and so by which commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// TLS, with the settings of this SSL context.
+    Tls(SslContextId),
+    /// Nothing: plain TCP.
+    Plain,
+}
+
+impl Security {
+    /// The commands of such a connection.
+    pub fn command_set(self) -> CommandSet {
+        match self {
+            Security::Tls(_) => CommandSet::Ssl,
+            Security::Plain => CommandSet::Ip,
+        }
+    }
 }
 
 /// A command line given as text.
@@ -196,7 +223,7 @@ impl Command {
             | Command::Receive { socket, .. }
             | Command::Open { socket, .. }
             | Command::Close { socket, .. }
-            | Command::State { socket }
+            | Command::State { socket, .. }
             | Command::SwitchMode { socket, .. } => Some(*socket),
             _ => None,
         }
@@ -206,11 +233,11 @@ impl Command {
     /// is part of the answer.
     pub(crate) fn answer_prefix(&self) -> &str {
         match self {
-            Command::Send { .. } => "+QSSLSEND",
-            Command::Receive { .. } => "+QSSLRECV",
-            Command::Open { .. } => "+QSSLOPEN",
-            Command::Close { .. } => "+QSSLCLOSE",
-            Command::State { .. } => "+QSSLSTATE",
+            Command::Send { set, .. } => set.names().send,
+            Command::Receive { set, .. } => set.names().receive,
+            Command::Open { security, .. } => security.command_set().names().open,
+            Command::Close { set, .. } => set.names().close,
+            Command::State { set, .. } => set.names().state,
             Command::SwitchMode { .. } => "+QISWTMD",
             Command::Upload { .. } => "+QFUPL",
             Command::Download { .. } => "+QFDWL",
@@ -244,16 +271,27 @@ struct Plain<'a>(&'a Command);
 impl std::fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            Command::Send { socket, length } => write!(f, "AT+QSSLSEND={socket},{length}"),
-            Command::Receive { socket, length } => write!(f, "AT+QSSLRECV={socket},{length}"),
-            Command::Open { socket, pdp, ssl, host, port, mode, .. } => {
+            Command::Send { set, socket, length } => write!(f, "AT{}={socket},{length}", set.names().send),
+            Command::Receive { set, socket, length } => {
+                write!(f, "AT{}={socket},{length}", set.names().receive)
+            }
+            Command::Open { socket, pdp, security: Security::Tls(ssl), host, port, mode, .. } => {
                 write!(f, "AT+QSSLOPEN={pdp},{ssl},{socket},\"{host}\",{port},{}", *mode as u8)
             }
-            Command::Close { socket, timeout_seconds: Some(seconds) } => {
-                write!(f, "AT+QSSLCLOSE={socket},{seconds}")
+            // A local port of 0 is chosen by the module.
+            Command::Open { socket, pdp, security: Security::Plain, host, port, mode, .. } => {
+                write!(f, "AT+QIOPEN={pdp},{socket},\"TCP\",\"{host}\",{port},0,{}", *mode as u8)
             }
-            Command::Close { socket, timeout_seconds: None } => write!(f, "AT+QSSLCLOSE={socket}"),
-            Command::State { socket } => write!(f, "AT+QSSLSTATE={socket}"),
+            Command::Close { set, socket, timeout_seconds: Some(seconds) } => {
+                write!(f, "AT{}={socket},{seconds}", set.names().close)
+            }
+            Command::Close { set, socket, timeout_seconds: None } => {
+                write!(f, "AT{}={socket}", set.names().close)
+            }
+            Command::State { set, socket } => {
+                let names = set.names();
+                write!(f, "AT{}{}{socket}", names.state, names.state_of_one)
+            }
             Command::SwitchMode { socket, mode } => write!(f, "AT+QISWTMD={socket},{}", *mode as u8),
             Command::Line(line) => f.write_str(&line.text),
             Command::Upload { name, content } => {
@@ -296,30 +334,62 @@ mod tests {
     fn what_the_user_allows_is_for_commands_that_have_no_time_of_their_own() {
         let socket = SocketId::new(4).unwrap();
         let (short, long) = (Duration::from_secs(5), Duration::from_secs(90));
-        let asks = Command::State { socket };
+        let asks = Command::State { set: CommandSet::Ssl, socket };
         assert_eq!((asks.patience(short), asks.patience(long)), (short, long));
         let switches = Command::SwitchMode { socket, mode: AccessMode::Buffer };
         assert_eq!((switches.patience(short), switches.patience(long)), (Duration::from_secs(20), long));
-        let closes = Command::Close { socket, timeout_seconds: Some(7) };
+        let closes = Command::Close { set: CommandSet::Ssl, socket, timeout_seconds: Some(7) };
         assert_eq!(closes.patience(short), Duration::from_secs(12));
     }
 
     #[test]
     fn commands_are_written_as_in_the_manuals() {
         let socket = SocketId::new(4).unwrap();
-        assert_eq!(bytes(&Command::Send { socket, length: 18 }), "AT+QSSLSEND=4,18\r");
-        assert_eq!(bytes(&Command::Close { socket, timeout_seconds: Some(0) }), "AT+QSSLCLOSE=4,0\r");
-        assert_eq!(bytes(&Command::Close { socket, timeout_seconds: None }), "AT+QSSLCLOSE=4\r");
+        assert_eq!(bytes(&Command::Send { set: CommandSet::Ssl, socket, length: 18 }), "AT+QSSLSEND=4,18\r");
+        assert_eq!(
+            bytes(&Command::Close { set: CommandSet::Ssl, socket, timeout_seconds: Some(0) }),
+            "AT+QSSLCLOSE=4,0\r"
+        );
+        assert_eq!(
+            bytes(&Command::Close { set: CommandSet::Ssl, socket, timeout_seconds: None }),
+            "AT+QSSLCLOSE=4\r"
+        );
         let open = Command::Open {
             socket,
             pdp: PdpContextId::new(1).unwrap(),
-            ssl: SslContextId::new(1).unwrap(),
+            security: Security::Tls(SslContextId::new(1).unwrap()),
             host: AtText::new("220.180.239.201").unwrap(),
             port: 8011,
             mode: AccessMode::Push,
             patience: Duration::ZERO,
         };
         assert_eq!(bytes(&open), "AT+QSSLOPEN=1,1,4,\"220.180.239.201\",8011,1\r");
+    }
+
+    #[test]
+    fn plain_connections_have_commands_of_their_own() {
+        let (set, socket) = (CommandSet::Ip, SocketId::new(4).unwrap());
+        for (command, line) in [
+            (Command::Send { set, socket, length: 18 }, "AT+QISEND=4,18\r"),
+            (Command::Receive { set, socket, length: 1460 }, "AT+QIRD=4,1460\r"),
+            (Command::Close { set, socket, timeout_seconds: Some(0) }, "AT+QICLOSE=4,0\r"),
+            (Command::Close { set, socket, timeout_seconds: None }, "AT+QICLOSE=4\r"),
+            (Command::State { set, socket }, "AT+QISTATE=1,4\r"),
+            (Command::SwitchMode { socket, mode: AccessMode::Buffer }, "AT+QISWTMD=4,0\r"),
+        ] {
+            assert_eq!(bytes(&command), line);
+        }
+        let open = Command::Open {
+            socket,
+            pdp: PdpContextId::new(1).unwrap(),
+            security: Security::Plain,
+            host: AtText::new("220.180.239.201").unwrap(),
+            port: 8011,
+            mode: AccessMode::Push,
+            patience: Duration::ZERO,
+        };
+        assert_eq!(bytes(&open), "AT+QIOPEN=1,4,\"TCP\",\"220.180.239.201\",8011,0,1\r");
+        assert_eq!(open.answer_prefix(), "+QIOPEN");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::foreign::{self, Follows, ForeignStep, Text};
-use super::{SocketId, fields};
+use super::{CommandSet, SocketId, fields};
 
 /// Something the modem sent. Texts and payload are borrowed from the input or from the decoder.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum Message<'a> {
     /// What another program has the modem send: payload may follow it, which is dropped; a text that follows
     /// is skipped.
     Foreign(&'a str),
-    /// `+QSSLRECV: <n>`; its payload follows unless n is 0.
+    /// `+QSSLRECV: <n>` or `+QIRD: <n>`; its payload follows unless n is 0.
     ReceivedHeader {
         /// How many bytes follow.
         length: usize,
@@ -76,16 +76,14 @@ pub enum Final<'a> {
 /// An unsolicited result code that matters to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urc {
-    /// `+QSSLURC: "recv",<id>`: bytes wait in the module (buffer mode).
-    Receivable(SocketId),
+    /// `+QSSLURC: "recv",<id>`, or `+QIURC`: bytes wait in the module (buffer mode).
+    Receivable(CommandSet, SocketId),
     /// `+QSSLURC: "recv",<id>,<len>`: the payload follows (push mode). `None`: a number no socket has.
-    Pushed(Option<SocketId>, usize),
+    Pushed(CommandSet, Option<SocketId>, usize),
     /// `+QSSLURC: "closed",<id>`
-    Closed(SocketId),
-    /// `+QSSLOPEN: <id>,<err>`; 0 is success.
-    Opened(SocketId, u16),
-    /// `+QIOPEN: <id>,<err>`: a plain TCP connection; 0 is success.
-    TcpOpened(u8, u16),
+    Closed(CommandSet, SocketId),
+    /// `+QSSLOPEN: <id>,<err>` or `+QIOPEN: <id>,<err>`; 0 is success.
+    Opened(CommandSet, SocketId, u16),
     /// `+QIURC: "pdpdeact",<ctx>`
     PdpDeactivated(u8),
     /// `+QNTP: <err>[,"<time>"]`: the clock was set from the network (0), or not.
@@ -113,12 +111,11 @@ impl fmt::Display for Final<'_> {
 impl fmt::Display for Urc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Urc::Receivable(id) => write!(f, "+QSSLURC: \"recv\",{id}"),
-            Urc::Pushed(Some(id), length) => write!(f, "+QSSLURC: \"recv\",{id},{length}"),
-            Urc::Pushed(None, length) => write!(f, "+QSSLURC: \"recv\",?,{length}"),
-            Urc::Closed(id) => write!(f, "+QSSLURC: \"closed\",{id}"),
-            Urc::Opened(id, result) => write!(f, "+QSSLOPEN: {id},{result}"),
-            Urc::TcpOpened(id, result) => write!(f, "+QIOPEN: {id},{result}"),
+            Urc::Receivable(set, id) => write!(f, "{}: \"recv\",{id}", set.names().urc),
+            Urc::Pushed(set, Some(id), length) => write!(f, "{}: \"recv\",{id},{length}", set.names().urc),
+            Urc::Pushed(set, None, length) => write!(f, "{}: \"recv\",?,{length}", set.names().urc),
+            Urc::Closed(set, id) => write!(f, "{}: \"closed\",{id}", set.names().urc),
+            Urc::Opened(set, id, result) => write!(f, "{}: {id},{result}", set.names().open),
             Urc::PdpDeactivated(context) => write!(f, "+QIURC: \"pdpdeact\",{context}"),
             Urc::NetworkTime(result) => write!(f, "+QNTP: {result}"),
             Urc::Ready => f.write_str("RDY"),
@@ -140,8 +137,26 @@ pub struct Decoder {
     follows_payload: bool,
     /// The last lines that were sent, which a modem whose echo is on sends right after pushed payload.
     echoes: [Vec<u8>; ECHOES],
-    /// Sockets whose `recv` URCs only announce, a bit each.
-    announcing: u16,
+    /// What is known of our sockets.
+    sockets: Numbers,
+}
+
+/// What decides of which connection a URC with a number is, and what follows it. A bit for each number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// Their `recv` URCs only announce, even with a length: no payload follows.
+    pub announcing: u16,
+    /// Those of our plain connections. As numbers of the other command set they are another program's; so is every
+    /// number of a plain connection that is not here.
+    pub plain: u16,
+}
+
+impl Numbers {
+    /// Whether the connection of this set and number is ours, if it is anybody's.
+    fn are_ours(self, set: CommandSet, id: Option<SocketId>) -> bool {
+        let is_plain = id.is_some_and(|id| self.plain & (1 << id.index()) != 0);
+        is_plain == (set == CommandSet::Ip)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +215,7 @@ impl Decoder {
             prompt_expected: false,
             follows_payload: false,
             echoes: Default::default(),
-            announcing: 0,
+            sockets: Numbers::default(),
         }
     }
 
@@ -209,9 +224,9 @@ impl Decoder {
         self.prompt_expected = expected;
     }
 
-    /// The `recv` URCs of these sockets (a bit each) only announce, even with a length: no payload follows.
-    pub(crate) fn set_announcing(&mut self, sockets: u16) {
-        self.announcing = sockets;
+    /// What is known of our sockets from now on.
+    pub(crate) fn set_sockets(&mut self, sockets: Numbers) {
+        self.sockets = sockets;
     }
 
     /// This line has been sent, and may come back.
@@ -317,7 +332,7 @@ impl Decoder {
     pub(crate) fn is_inside_header(&self) -> bool {
         matches!(self.state, DecoderState::Line | DecoderState::LateLine)
             && !self.line_done
-            && self.line.starts_with(b"+QSSLURC: \"recv\",")
+            && (self.line.starts_with(HEADS[0]) || self.sockets.plain != 0 && self.line.starts_with(HEADS[1]))
     }
 
     /// Whether some part of a line or payload has arrived and the rest has not.
@@ -385,7 +400,7 @@ impl Decoder {
                     self.line.extend_from_slice(&input[..count]);
                     *input = &input[count..];
                     if self.line.len() > LINE_MAX {
-                        let follows = foreign::follows(&self.line, None);
+                        let follows = foreign::follows(&self.line, None, false);
                         self.line.truncate(SHOWN_MAX);
                         make_text(&mut self.line);
                         self.line_done = true;
@@ -399,17 +414,19 @@ impl Decoder {
                     let &terminator = input.first()?;
                     *input = &input[1..];
                     self.line_done = true;
-                    let follows = foreign::follows(&self.line, Some(terminator));
+                    let socket_urc = socket_urc_of(&self.line);
+                    let is_ours = socket_urc.is_some_and(|(set, id)| self.sockets.are_ours(set, id));
+                    let follows = foreign::follows(&self.line, Some(terminator), is_ours);
                     make_text(&mut self.line);
                     if std::mem::take(&mut self.follows_payload)
-                        && !self.line.starts_with(b"+QSSLOPEN:")
+                        && !OPENED.iter().any(|opened| self.line.starts_with(opened))
                         && !self.echoes.contains(&self.line)
                     {
                         return Some(Message::Malformed(MISFRAMED));
                     }
                     let late = self.state == DecoderState::LateLine;
                     let after_header = |length, owner| match terminator {
-                        b'\r' => DecoderState::HeaderLf { length, late, owner },
+                        b'\r' => DecoderState::HeaderLf { length, late: late && owner == Owner::Ours, owner },
                         _ => DecoderState::Payload { left: length, owner },
                     };
                     if let Some(follows) = follows {
@@ -426,11 +443,16 @@ impl Decoder {
                             false => Message::Foreign(text(&self.line).trim_end()),
                         });
                     }
+                    if socket_urc.is_some() && !is_ours {
+                        self.state = DecoderState::Line;
+                        // It is another program's, and nothing follows it.
+                        return Some(Message::Information(text(&self.line).trim_end()));
+                    }
                     let (mut message, mut payload) = message(&self.line);
-                    if let Some(id) = receivable(text(&self.line))
-                        && self.announcing & (1 << id.index()) != 0
+                    if let Some((set, id)) = receivable(text(&self.line))
+                        && self.sockets.announcing & (1 << id.index()) != 0
                     {
-                        (message, payload) = (Message::Urc(Urc::Receivable(id)), None);
+                        (message, payload) = (Message::Urc(Urc::Receivable(set, id)), None);
                     }
                     self.state = match payload {
                         Some(length) => after_header(length, Owner::Ours),
@@ -580,6 +602,12 @@ impl Default for Decoder {
     }
 }
 
+/// What announces payload of a socket.
+const HEADS: [&[u8]; 2] = [b"+QSSLURC: \"recv\",", b"+QIURC: \"recv\","];
+
+/// What may follow payload without a line end between them.
+const OPENED: [&[u8]; 2] = [b"+QSSLOPEN:", b"+QIOPEN:"];
+
 const MISFRAMED: &str = "payload of another length than announced";
 const CUT_SHORT: &str = "a message before the end of announced payload";
 
@@ -681,12 +709,15 @@ pub(super) fn message(line: &[u8]) -> (Message<'_>, Option<usize>) {
     let rest = rest.strip_prefix(' ').unwrap_or(rest);
     let understood = match name {
         "+CME ERROR" | "+CMS ERROR" => Some((Message::Final(Final::CmeError(rest)), None)),
-        "+QSSLURC" => ssl_urc(rest),
-        "+QSSLRECV" => received_header(rest),
-        "+QSSLOPEN" => opened(rest).map(|urc| (Message::Urc(urc), None)),
-        "+QIOPEN" => tcp_opened(rest).map(|urc| (Message::Urc(urc), None)),
+        "+QSSLURC" => socket_urc(CommandSet::Ssl, rest),
+        "+QIURC" => match pdp_deactivated(rest) {
+            Some(urc) => Some((Message::Urc(urc), None)),
+            None => socket_urc(CommandSet::Ip, rest),
+        },
+        "+QSSLRECV" | "+QIRD" => received_header(rest),
+        "+QSSLOPEN" => opened(CommandSet::Ssl, rest).map(|urc| (Message::Urc(urc), None)),
+        "+QIOPEN" => opened(CommandSet::Ip, rest).map(|urc| (Message::Urc(urc), None)),
         "+QNTP" => network_time(rest).map(|urc| (Message::Urc(urc), None)),
-        "+QIURC" => pdp_deactivated(rest).map(|urc| (Message::Urc(urc), None)),
         _ if name.len() >= 2 && name.as_bytes()[..2].eq_ignore_ascii_case(b"AT") => {
             Some((Message::Echo, None))
         }
@@ -703,19 +734,30 @@ fn without_name(line: &str) -> Message<'_> {
     }
 }
 
+/// `+QSSLURC: "recv",4,16` · `+QIURC: "closed",4`: of which connection it is. The number is none that a socket has where
+/// it is missing or out of range.
+fn socket_urc_of(line: &[u8]) -> Option<(CommandSet, Option<SocketId>)> {
+    let line = std::str::from_utf8(line).ok()?;
+    let (name, rest) = line.split_once(':')?;
+    let set = CommandSet::ALL.into_iter().find(|set| set.names().urc == name)?;
+    let mut fields = fields(rest.trim_end());
+    matches!(fields.next()?, "recv" | "closed").then_some(())?;
+    Some((set, fields.number().and_then(SocketId::new)))
+}
+
 /// `"recv",4` · `"recv",4,16` · `"closed",4`
-fn ssl_urc(rest: &str) -> Option<(Message<'_>, Option<usize>)> {
+fn socket_urc(set: CommandSet, rest: &str) -> Option<(Message<'_>, Option<usize>)> {
     let mut fields = fields(rest);
     match fields.next()? {
         "recv" => {
             let socket = fields.next()?;
             let id = socket.parse().ok().and_then(SocketId::new);
             match fields.next() {
-                None => Some((Message::Urc(Urc::Receivable(id?)), None)),
+                None => Some((Message::Urc(Urc::Receivable(set, id?)), None)),
                 Some(length) => match length.parse::<usize>() {
-                    Ok(0) => Some((Message::Urc(Urc::Pushed(id, 0)), None)),
+                    Ok(0) => Some((Message::Urc(Urc::Pushed(set, id, 0)), None)),
                     Ok(length) if length <= PUSH_LENGTH_MAX => {
-                        Some((Message::Urc(Urc::Pushed(id, length)), Some(length)))
+                        Some((Message::Urc(Urc::Pushed(set, id, length)), Some(length)))
                     }
                     _ => Some((Message::Malformed(rest), None)),
                 },
@@ -723,17 +765,19 @@ fn ssl_urc(rest: &str) -> Option<(Message<'_>, Option<usize>)> {
         }
         "closed" => {
             let id = fields.number().and_then(SocketId::new)?;
-            Some((Message::Urc(Urc::Closed(id)), None))
+            Some((Message::Urc(Urc::Closed(set, id)), None))
         }
         _ => None,
     }
 }
 
 /// The socket of a `recv` URC, whatever its length.
-fn receivable(line: &str) -> Option<SocketId> {
-    let mut fields = fields(line.strip_prefix("+QSSLURC:")?);
+fn receivable(line: &str) -> Option<(CommandSet, SocketId)> {
+    let (name, rest) = line.split_once(':')?;
+    let set = CommandSet::ALL.into_iter().find(|set| set.names().urc == name)?;
+    let mut fields = fields(rest);
     (fields.next()? == "recv").then_some(())?;
-    fields.number().and_then(SocketId::new)
+    Some((set, fields.number().and_then(SocketId::new)?))
 }
 
 /// `15`, but not the `(0-11),(1-1500)` of the test command nor the `120,100,20` of an unread count.
@@ -751,17 +795,11 @@ fn received_header(rest: &str) -> Option<(Message<'_>, Option<usize>)> {
 }
 
 /// `4,0`, but not the `(1-16),(0-5),…` of the test command.
-fn opened(rest: &str) -> Option<Urc> {
+fn opened(set: CommandSet, rest: &str) -> Option<Urc> {
     let mut fields = fields(rest);
     let id: u32 = fields.number()?;
     let error = fields.number()?;
-    Some(Urc::Opened(SocketId::new(id)?, error))
-}
-
-/// `11,0`, but not the `(1-15),(0-11),…` of the test command.
-fn tcp_opened(rest: &str) -> Option<Urc> {
-    let mut fields = fields(rest);
-    Some(Urc::TcpOpened(fields.number()?, fields.number()?))
+    Some(Urc::Opened(set, SocketId::new(id)?, error))
 }
 
 /// `0,"2026/08/07,05:54:02+00"` · `565`, but not the `"pool.ntp.org",123` of the read command.
@@ -863,7 +901,7 @@ mod tests {
     #[test]
     fn behind_a_pause_inside_payload_comes_its_rest_or_what_a_module_says_that_has_booted() {
         let header = "\r\n+QSSLURC: \"recv\",4,16\r\n";
-        let pushed = "Urc(Pushed(Some(SocketId(4)), 16))";
+        let pushed = "Urc(Pushed(Ssl, Some(SocketId(4)), 16))";
         for step in 1..12 {
             for pause in header.len() - 3..=header.len() {
                 // In the line that announces it, after its CR, after its LF.
@@ -967,11 +1005,15 @@ mod tests {
     fn payload_is_framed_by_its_length_and_by_nothing_else() {
         decodes_to(
             b"\r\n+QSSLURC: \"recv\",4,18\r\n\r\nOK\r\nNO CARRIER\r\n\r\nOK\r\n",
-            &["Urc(Pushed(Some(SocketId(4)), 18))", "payload \\r\\nOK\\r\\nNO CARRIER\\r\\n", "Final(Ok)"],
+            &[
+                "Urc(Pushed(Ssl, Some(SocketId(4)), 18))",
+                "payload \\r\\nOK\\r\\nNO CARRIER\\r\\n",
+                "Final(Ok)",
+            ],
         );
         decodes_to(
             b"\r\n+QSSLURC: \"recv\",0,2\r\n\n>\r\n+QSSLURC: \"closed\",0\r\n",
-            &["Urc(Pushed(Some(SocketId(0)), 2))", "payload \\n>", "Urc(Closed(SocketId(0)))"],
+            &["Urc(Pushed(Ssl, Some(SocketId(0)), 2))", "payload \\n>", "Urc(Closed(Ssl, SocketId(0)))"],
         );
     }
 
@@ -990,10 +1032,12 @@ mod tests {
             }
         }
         // Some modules put no empty line before this one.
-        let expected = ["Urc(Pushed(Some(SocketId(0)), 2))", "payload ok", "Urc(Opened(SocketId(1), 0))"];
+        let expected =
+            ["Urc(Pushed(Ssl, Some(SocketId(0)), 2))", "payload ok", "Urc(Opened(Ssl, SocketId(1), 0))"];
         decodes_to(b"\r\n+QSSLURC: \"recv\",0,2\r\nok+QSSLOPEN: 1,0\r\n", &expected);
         // What an idle line lets through is not part of anything.
-        let expected = ["Urc(Pushed(Some(SocketId(0)), 2))", "payload ok", "Urc(Closed(SocketId(0)))"];
+        let expected =
+            ["Urc(Pushed(Ssl, Some(SocketId(0)), 2))", "payload ok", "Urc(Closed(Ssl, SocketId(0)))"];
         decodes_to(b"\r\n+QSSLURC: \"recv\",0,2\r\nok\0\xFF\r\n+QSSLURC: \"closed\",0\r\n", &expected);
     }
 
@@ -1022,15 +1066,15 @@ mod tests {
         let said = b"\r\n+QSSLURC: \"recv\",3,1460\r\n\r\n+QSSLURC: \"recv\",4,2\r\nOK\r\nOK\r\n";
         for step in 1..said.len() {
             let mut decoder = Decoder::new();
-            decoder.set_announcing(1 << 3);
+            decoder.set_sockets(Numbers { announcing: 1 << 3, plain: 0 });
             let mut all = Vec::new();
             for mut piece in said.chunks(step) {
                 while let Some(message) = decoder.decode(&mut piece) {
                     all.push(format!("{message:?}"));
                 }
             }
-            assert_eq!(all[0], "Urc(Receivable(SocketId(3)))");
-            assert_eq!(all[1], "Urc(Pushed(Some(SocketId(4)), 2))");
+            assert_eq!(all[0], "Urc(Receivable(Ssl, SocketId(3)))");
+            assert_eq!(all[1], "Urc(Pushed(Ssl, Some(SocketId(4)), 2))");
             assert_eq!(all.last().map(String::as_str), Some("Final(Ok)"));
             assert_eq!(all.iter().filter(|message| message.starts_with("Final")).count(), 1);
         }
@@ -1059,8 +1103,8 @@ mod tests {
 
     #[test]
     fn open_results_in_any_shape() {
-        decodes_to(b"\r\nOK\r\n\r\n+QSSLOPEN: 1,0\r\n", &["Final(Ok)", "Urc(Opened(SocketId(1), 0))"]);
-        decodes_to(b"\r\nOK\r\n+QSSLOPEN: 0,559\r\n", &["Final(Ok)", "Urc(Opened(SocketId(0), 559))"]);
+        decodes_to(b"\r\nOK\r\n\r\n+QSSLOPEN: 1,0\r\n", &["Final(Ok)", "Urc(Opened(Ssl, SocketId(1), 0))"]);
+        decodes_to(b"\r\nOK\r\n+QSSLOPEN: 0,559\r\n", &["Final(Ok)", "Urc(Opened(Ssl, SocketId(0), 559))"]);
     }
 
     #[test]
@@ -1131,7 +1175,7 @@ mod tests {
         }
         decodes_to(
             b"\r\n+QSSLURC: \"recv\",77,2\r\nOK\r\nOK\r\n",
-            &["Urc(Pushed(None, 2))", "payload OK", "Final(Ok)"],
+            &["Urc(Pushed(Ssl, None, 2))", "payload OK", "Final(Ok)"],
         );
     }
 
@@ -1157,6 +1201,44 @@ mod tests {
 
     /// What the modem sends for others between two messages of ours, however its bytes are split.
     #[test]
+    fn a_number_is_of_one_command_set_at_a_time() {
+        let said = b"\r\n+QIURC: \"recv\",3,2\r\nhi\r\n+QSSLURC: \"recv\",3,4\r\n\r\nOK\r\n+QSSLURC: \"closed\",3\r\n\
+                     \r\n+QIURC: \"recv\",3\r\n\r\n+QIURC: \"closed\",3\r\n\r\n+QIURC: \"pdpdeact\",1\r\n";
+        let of_plain = [
+            "Urc(Pushed(Ip, Some(SocketId(3)), 2))",
+            "payload hi",
+            "Foreign(\"+QSSLURC: \\\"recv\\\",3,4\")",
+            "payload \\r\\nOK",
+            "Information(\"+QSSLURC: \\\"closed\\\",3\")",
+            "Urc(Receivable(Ip, SocketId(3)))",
+            "Urc(Closed(Ip, SocketId(3)))",
+            "Urc(PdpDeactivated(1))",
+        ];
+        let of_tls = [
+            "Foreign(\"+QIURC: \\\"recv\\\",3,2\")",
+            "payload hi",
+            "Urc(Pushed(Ssl, Some(SocketId(3)), 4))",
+            "payload \\r\\nOK",
+            "Urc(Closed(Ssl, SocketId(3)))",
+            "Information(\"+QIURC: \\\"recv\\\",3\")",
+            "Information(\"+QIURC: \\\"closed\\\",3\")",
+            "Urc(PdpDeactivated(1))",
+        ];
+        for (plain, expected) in [(1 << 3, of_plain), (0, of_tls)] {
+            let mut decoder = Decoder::new();
+            decoder.set_sockets(Numbers { announcing: 0, plain });
+            let (mut input, mut all) = (&said[..], Vec::new());
+            while let Some(message) = decoder.decode(&mut input) {
+                all.push(match message {
+                    Message::Payload { bytes, .. } => format!("payload {}", bytes.escape_ascii()),
+                    other => format!("{other:?}"),
+                });
+            }
+            assert_eq!(all, expected, "{plain}");
+        }
+    }
+
+    #[test]
     fn what_other_programs_make_the_modem_say_is_not_about_us() {
         let file = include_str!("../../tests/answers/other-programs.txt");
         let entries = super::super::transcript::Transcript::parse(file).unwrap().entries;
@@ -1171,7 +1253,7 @@ mod tests {
                 };
                 all.into_iter().filter(is_ours).collect()
             };
-            let expected = ["Urc(Pushed(Some(SocketId(1)), 2))", "payload hi", "Final(Ok)"];
+            let expected = ["Urc(Pushed(Ssl, Some(SocketId(1)), 2))", "payload hi", "Final(Ok)"];
             for step in 1..=input.len() {
                 assert_eq!(
                     ours(decode_all(&input, step)),
@@ -1249,7 +1331,7 @@ mod tests {
                         all.push(format!("{message:?}"));
                     }
                 }
-                assert_eq!(all[1..], ["Echo", "Urc(Closed(SocketId(0)))"], "{input} in steps of {step}");
+                assert_eq!(all[1..], ["Echo", "Urc(Closed(Ssl, SocketId(0)))"], "{input} in steps of {step}");
             }
         }
         let mut decoder = Decoder::new();

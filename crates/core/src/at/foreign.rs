@@ -157,8 +157,9 @@ impl Quotes {
     }
 }
 
-/// What follows `line`, which was ended by `terminator`, or has become too long where that is `None`.
-pub(super) fn follows(line: &[u8], terminator: Option<u8>) -> Option<Follows> {
+/// What follows `line`, which was ended by `terminator`, or has become too long where that is `None`. `is_ours`: it is a
+/// URC of one of our connections.
+pub(super) fn follows(line: &[u8], terminator: Option<u8>, is_ours: bool) -> Option<Follows> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, values) = (&line[..colon], line[colon + 1..].trim_ascii_start());
     let start = line.len() - values.len();
@@ -168,7 +169,7 @@ pub(super) fn follows(line: &[u8], terminator: Option<u8>) -> Option<Follows> {
     };
     let text = |until| Some(Follows::Text(Text::new(until, end)));
     match name {
-        b"+QIURC" => received(values),
+        b"+QIURC" | b"+QSSLURC" if !is_ours => received(values),
         b"+QMTRECV" => published(line, start, terminator),
         b"+CMT" => {
             let owed = characters(values);
@@ -206,7 +207,7 @@ pub fn begins_text(line: &str) -> bool {
 /// end, begins that.
 pub fn foreign_length(line: &[u8], after: &[u8]) -> usize {
     let Some((&terminator, text)) = line.split_last() else { return 0 };
-    match follows(text, Some(terminator)) {
+    match follows(text, Some(terminator), false) {
         Some(Follows::Payload(length)) => {
             let line_feed = usize::from(terminator == b'\r' && after.starts_with(b"\n"));
             after.len().min(line_feed + length)

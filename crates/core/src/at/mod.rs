@@ -7,6 +7,7 @@
 
 pub mod answers;
 mod command;
+mod command_set;
 mod decoder;
 mod foreign;
 mod outcome;
@@ -16,9 +17,10 @@ mod result_code;
 pub mod transcript;
 mod value;
 
-pub use command::{AccessMode, Command, Line, USUAL_PATIENCE};
+pub use command::{AccessMode, Command, Line, Security, USUAL_PATIENCE};
 pub(crate) use command::{Expects, UPLOAD_TIMEOUT_SECONDS};
-pub use decoder::{Decoder, Final, Message, Urc};
+pub use command_set::{CommandSet, Names};
+pub use decoder::{Decoder, Final, Message, Numbers, Urc};
 pub(crate) use foreign::{begins_text, foreign_length};
 pub use outcome::{CommandOutcome, NoResult, Refusal};
 pub(crate) use parse::fields;

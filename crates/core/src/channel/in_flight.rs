@@ -110,7 +110,7 @@ impl InFlight {
     pub(super) fn payload_left<'a>(&'a self, outgoing: impl Fn(SocketId) -> &'a [u8]) -> &'a [u8] {
         let CommandStage::Payload(sent) = self.stage else { return &[] };
         match &self.command {
-            Command::Send { socket, length } => &outgoing(*socket)[sent..*length],
+            Command::Send { socket, length, .. } => &outgoing(*socket)[sent..*length],
             Command::Upload { content, .. } => &content[sent..],
             _ => &[],
         }
@@ -244,7 +244,11 @@ mod tests {
     }
 
     fn send(length: usize) -> Command {
-        Command::Send { socket: SocketId::all().next().expect("there are sockets"), length }
+        Command::Send {
+            set: crate::at::CommandSet::Ssl,
+            socket: SocketId::all().next().expect("there are sockets"),
+            length,
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::echo::{self, Echo};
 use super::in_flight::{Answer, CommandStage, InFlight, Transfer};
 use super::{Channel, ChannelState, Destination, Habit};
-use crate::at::{Command, CommandOutcome, Expects, Message, SocketId, Urc, begins_text};
+use crate::at::{Command, CommandOutcome, CommandSet, Expects, Message, Numbers, SocketId, Urc, begins_text};
 use crate::recorder::Side;
 
 /// What of an echo was taken.
@@ -67,16 +67,15 @@ pub enum ChannelEvent {
 }
 
 impl Channel {
-    /// Decodes a message from the front of `input`, and takes it in. Payload of a socket goes to `payload`. `announcing`:
-    /// the sockets that nothing is pushed to, a bit each.
+    /// Decodes a message from the front of `input`, and takes it in. Payload of a socket goes to `payload`.
     pub fn receive(
         &mut self,
         input: &mut &[u8],
-        announcing: u16,
+        sockets: Numbers,
         now: Instant,
         payload: &mut impl FnMut(SocketId, &[u8]),
     ) -> ChannelEvent {
-        self.decoder.set_announcing(announcing);
+        self.decoder.set_sockets(sockets);
         let Some(message) = self.decoder.decode(input) else { return ChannelEvent::Nothing };
         if let Some(InFlight { echo: Some(echo), .. }) = &mut self.in_flight {
             echo.message_read();
@@ -134,7 +133,7 @@ impl Channel {
             Message::Malformed(text) => return ChannelEvent::Malformed(text.to_owned()),
             Message::Urc(urc) => {
                 self.recorder.line(Side::Modem, urc, now);
-                if let Urc::Pushed(_, length @ 1..) = urc {
+                if let Urc::Pushed(_, _, length @ 1..) = urc {
                     self.announced(length, now);
                 }
                 return ChannelEvent::Urc(urc);
@@ -148,14 +147,18 @@ impl Channel {
         ChannelEvent::Nothing
     }
 
-    /// `+QSSLRECV: <length>`: what was asked for follows.
+    /// `+QSSLRECV: <length>` or `+QIRD: <length>`: what was asked for follows.
     fn header(&mut self, length: usize, now: Instant) -> ChannelEvent {
-        self.recorder.line(Side::Modem, format_args!("+QSSLRECV: {length}"), now);
+        let name = match &self.in_flight {
+            Some(InFlight { command: command @ Command::Receive { .. }, .. }) => command.answer_prefix(),
+            _ => CommandSet::Ssl.names().receive,
+        };
+        self.recorder.line(Side::Modem, format_args!("{name}: {length}"), now);
         if length > 0 {
             self.announced(length, now);
         }
         self.payload_for = Destination::Nobody;
-        let Some(InFlight { command: Command::Receive { socket, length: asked }, .. }) = &self.in_flight
+        let Some(InFlight { command: Command::Receive { socket, length: asked, .. }, .. }) = &self.in_flight
         else {
             return ChannelEvent::Nothing;
         };

@@ -139,7 +139,10 @@ fn an_answer_is_handed_over_whole_with_the_command_it_belongs_to() {
     let mut input = &b"\r\n+CSQ: 23,99\r\n\r\n+QIND: \"act\"\r\n\r\nOK\r\n"[..];
     let mut events = Vec::new();
     while !input.is_empty() {
-        events.push(channel.receive(&mut input, 0, now(), &mut |_, _| panic!("no payload")));
+        events.push(
+            channel
+                .receive(&mut input, crate::at::Numbers::default(), now(), &mut |_, _| panic!("no payload")),
+        );
     }
     let answers = events.into_iter().filter_map(|event| match event {
         ChannelEvent::Answered(answered) => Some((answered.outcome, answered.answer.lines)),
@@ -156,10 +159,11 @@ fn payload_goes_to_the_socket_that_the_modem_named_and_to_nobody_else() {
         let mut input = &b"\r\n+QSSLURC: \"recv\",4,4\r\nabcd"[..];
         let mut got = Vec::new();
         while !input.is_empty() {
-            let event = channel.receive(&mut input, 0, now(), &mut |id, bytes| {
-                assert_eq!(id, socket(4));
-                got.extend_from_slice(bytes);
-            });
+            let event =
+                channel.receive(&mut input, crate::at::Numbers::default(), now(), &mut |id, bytes| {
+                    assert_eq!(id, socket(4));
+                    got.extend_from_slice(bytes);
+                });
             if let ChannelEvent::Urc(Urc::Pushed(..)) = event {
                 channel.payload_is_for(whose);
             }
@@ -173,14 +177,19 @@ fn a_send_leaves_only_after_its_prompt_and_exactly_as_long_as_announced() {
     let mut channel = command();
     let outgoing = b"twelve bytes and more";
     let out = |channel: &Channel| channel.output(|_| &outgoing[..]).to_vec();
-    channel.start(Command::Send { socket: socket(2), length: 12 }, Origin::Socket, PATIENCE, now());
+    channel.start(
+        Command::Send { set: crate::at::CommandSet::Ssl, socket: socket(2), length: 12 },
+        Origin::Socket,
+        PATIENCE,
+        now(),
+    );
     let line = out(&channel);
     assert_eq!(line, b"AT+QSSLSEND=2,12\r");
     assert_eq!(channel.written(line.len(), |_| outgoing, now()), None);
     assert_eq!(out(&channel), b"", "nothing before the prompt");
     let mut input = &b"\r\n> "[..];
     while !input.is_empty() {
-        channel.receive(&mut input, 0, now(), &mut |_, _| {});
+        channel.receive(&mut input, crate::at::Numbers::default(), now(), &mut |_, _| {});
     }
     assert_eq!(out(&channel), b"twelve bytes");
     channel.written(5, |_| outgoing, now());

@@ -405,6 +405,7 @@ impl Modem {
         now: Instant,
     ) {
         let witness = self.witness(id, outcome, lines);
+        let set = self.sockets[id.index()].set();
         self.missed_open_answered(id, witness, lines, now);
         match self.sockets[id.index()].witnessed(witness, now) {
             Ok(Witnessed::Nothing) => {}
@@ -418,7 +419,8 @@ impl Modem {
             ),
             Err(cut) => self.break_off(id, cut),
         }
-        let mut states = SocketStatus::all(lines).filter(|socket| socket.id == id).map(|socket| socket.state);
+        let mut states =
+            SocketStatus::all(lines).filter(|it| (it.set, it.id) == (set, id)).map(|it| it.state);
         let is_in_use = states.any(|state| state != SocketState::Free);
         let speaking = self.speaking_channels();
         match self.sockets[id.index()].check_answered(port, is_in_use, speaking, now) {

@@ -17,8 +17,9 @@ impl Modem {
         if *outcome != CommandOutcome::Ok {
             return Witness::Unclear;
         }
+        let set = self.sockets[id.index()].set();
         let ours = self.sockets[id.index()].tunnel().map(|tunnel| tunnel.target.port);
-        let Some(socket) = SocketStatus::all(lines).find(|socket| socket.id == id) else {
+        let Some(socket) = SocketStatus::all(lines).find(|it| (it.set, it.id) == (set, id)) else {
             return match self.setup.found().texts.are_shown() {
                 true => Witness::Forgeable,
                 false => Witness::Ended,

@@ -37,7 +37,7 @@ pub use counters::Counters;
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
 
-use crate::at::{Command, SOCKET_COUNT, SocketId, Urc};
+use crate::at::{Command, CommandSet, Numbers, SOCKET_COUNT, SocketId, Urc};
 use crate::byte_queue::ByteQueue;
 use crate::channel::resync::{FILLER, Without};
 use crate::channel::stream::{READ_MIN_BYTES, Stream};
@@ -120,10 +120,9 @@ pub(crate) enum Event {
     GaveUp(Failure),
     /// After [`Modem::release`]: the modem is as it was found.
     Released,
-    /// `+QIOPEN: <id>,<err>`: a plain TCP connection, asked for from outside, came to be (0) or not.
-    TcpOpened(u8, u16),
-    /// `+QSSLOPEN: <id>,<err>` of a socket that no tunnel opens: asked for from outside as well.
-    TlsOpened(SocketId, u16),
+    /// `+QSSLOPEN: <id>,<err>` or `+QIOPEN: <id>,<err>` of a connection that no tunnel opens: one that was asked for from
+    /// outside came to be (0) or not.
+    OpenedOutside(CommandSet, SocketId, u16),
     /// A command from outside is done.
     Answered(UserCommand, UserAnswer),
 }
@@ -570,7 +569,10 @@ impl Modem {
             return None;
         }
         let id = self.free_socket()?;
-        let ssl = self.ssl_context_of(tunnel)?;
+        let ssl = self.ssl_context_of(tunnel);
+        if ssl.is_none() && tunnel.tls().is_some() {
+            return None;
+        }
         self.sockets[id.index()].begin(tunnel.clone(), ssl, now);
         self.fair.forget(id);
         self.run(now);
@@ -707,9 +709,9 @@ impl Modem {
                 }
             }
         }
-        let announcing = self.announcing_sockets();
+        let numbers = Numbers { announcing: self.announcing_sockets(), plain: self.plain_sockets() };
         let mut overflowed = None;
-        let event = self.channels[port].receive(input, announcing, now, &mut |id, bytes| {
+        let event = self.channels[port].receive(input, numbers, now, &mut |id, bytes| {
             let socket = &mut self.sockets[id.index()];
             // However long ago it was announced: more may follow it.
             socket.received(now);
@@ -759,7 +761,7 @@ impl Modem {
             return;
         }
         let before = match urc {
-            Urc::Pushed(Some(id), _) | Urc::Receivable(id) | Urc::Closed(id)
+            Urc::Pushed(_, Some(id), _) | Urc::Receivable(_, id) | Urc::Closed(_, id)
                 if self.sockets[id.index()].is_spoken_of() =>
             {
                 let before = self.sockets[id.index()].listening.port();
@@ -774,7 +776,7 @@ impl Modem {
             _ => None,
         };
         match urc {
-            Urc::Pushed(id, length) => {
+            Urc::Pushed(_, id, length) => {
                 let mut known = id.filter(|id| self.sockets[id.index()].is_spoken_of());
                 if let Some(id) = known
                     && self.earlier_pushes_are_held(before)
@@ -800,21 +802,24 @@ impl Modem {
                 }
                 self.channels[port].payload_is_for(known.filter(|_| length > 0));
             }
-            Urc::Receivable(id) => {
+            Urc::Receivable(_, id) => {
                 self.sockets[id.index()].announced();
                 self.channels.iter_mut().for_each(|channel| channel.receivable(id));
             }
-            Urc::Closed(id) => {
+            Urc::Closed(_, id) => {
                 self.sockets[id.index()].closed(now);
                 self.streams_may_be_over(Some(id), now);
             }
-            Urc::Opened(id, result) => {
+            Urc::Opened(set, id, result) if set != self.sockets[id.index()].set() => {
+                self.events.push_back(Event::OpenedOutside(set, id, result));
+            }
+            Urc::Opened(set, id, result) => {
                 if result != 0 {
                     // Its open may have been given up long ago.
                     self.context_perhaps_forgotten(id);
                 }
                 match self.sockets[id.index()].urc_opened(result) {
-                    UrcOpened::Another => self.events.push_back(Event::TlsOpened(id, result)),
+                    UrcOpened::Another => self.events.push_back(Event::OpenedOutside(set, id, result)),
                     UrcOpened::Late => {
                         log::warn!("socket {id} came up long after its open had been given up; closing it");
                     }
@@ -822,7 +827,6 @@ impl Modem {
                     UrcOpened::Nothing => {}
                 }
             }
-            Urc::TcpOpened(id, result) => self.events.push_back(Event::TcpOpened(id, result)),
             Urc::PdpDeactivated(context) => {
                 if context == self.settings.pdp.context.number() && self.setup.has_address() {
                     self.session_lost(Cut::SessionLost, SetupStep::Sim, now);
@@ -894,6 +898,13 @@ impl Modem {
         };
         let all = self.sockets.iter().enumerate().filter(|(_, socket)| never_pushes(socket));
         all.fold(0, |bits, (index, _)| bits | 1 << index)
+    }
+
+    /// The numbers of our plain connections, a bit each.
+    fn plain_sockets(&self) -> u16 {
+        let is_plain = |socket: &Socket| socket.is_in_use() && socket.set() == CommandSet::Ip;
+        let plain = self.sockets.iter().enumerate().filter(|(_, socket)| is_plain(socket));
+        plain.fold(0, |bits, (index, _)| bits | 1 << index)
     }
 
     /// The channels on which URCs can still be on their way, a bit each.

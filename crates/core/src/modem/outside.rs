@@ -1,21 +1,30 @@
-//! Commands from outside that open and close TLS sockets: the sockets they name are theirs until they are closed.
+//! Commands from outside that open and close sockets: the sockets they name are theirs until they are closed.
 
 use super::Modem;
-use crate::at::{Command, SocketId, fields};
+use crate::at::{Command, CommandSet, SocketId, fields};
 
 impl Modem {
     /// A command from outside is about to leave. A free socket that it opens is not ours meanwhile: it is neither given
     /// to a client nor closed.
     pub(super) fn lend_socket(&mut self, command: &Command) {
         if let Some(id) = named_socket(command, "+QSSLOPEN=", 2) {
-            self.sockets[id.index()].lend();
+            self.sockets[id.index()].lend(CommandSet::Ssl);
+        }
+        if self.has_plain_tunnels()
+            && let Some(id) = named_socket(command, "+QIOPEN=", 1)
+        {
+            self.sockets[id.index()].lend(CommandSet::Ip);
         }
     }
 
     /// A command from outside was answered. A socket of ours that it closed is free again once every channel
     /// reports so. A refused close is as good: the modem refuses it for a socket that never opened.
     pub(super) fn take_socket_back(&mut self, command: &Command) {
-        if let Some(id) = named_socket(command, "+QSSLCLOSE=", 0)
+        let closed = CommandSet::ALL.into_iter().find_map(|set| {
+            let id = named_socket(command, &format!("{}=", set.names().close), 0)?;
+            (self.sockets[id.index()].set() == set).then_some(id)
+        });
+        if let Some(id) = closed
             && self.settings.sockets.contains(id.index())
         {
             let speaking = self.speaking_channels();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Cut, Modem, PortFacts, Witness};
 use crate::at::answers::{Answer, SocketState, SocketStatus};
-use crate::at::{Command, SocketId, Urc};
+use crate::at::{Command, CommandSet, SocketId, Urc};
 use crate::settings::Mode;
 use crate::socket::listening::Takeover;
 
@@ -173,7 +173,8 @@ impl Modem {
     /// Whether this URC of a socket counts, which has come by this port: not if it is a copy of one that
     /// comes by another. What the module does decides, not what it was set to.
     pub(super) fn is_listened_to(&mut self, port: usize, id: SocketId, urc: Urc, now: Instant) -> bool {
-        if matches!(urc, Urc::Pushed(_, length) if length > 0) && self.sockets[id.index()].may_be_stale(port)
+        if matches!(urc, Urc::Pushed(_, _, length) if length > 0)
+            && self.sockets[id.index()].may_be_stale(port)
         {
             self.break_off(id, Cut::UrcsMissed);
             return false;
@@ -182,7 +183,7 @@ impl Modem {
         let socket = &mut self.sockets[id.index()];
         let opener = socket.opened_by();
         let expected = socket.listening.port().filter(|expected| speaks(*expected));
-        let pushed = if let Urc::Pushed(_, length) = urc { length } else { 0 };
+        let pushed = if let Urc::Pushed(_, _, length) = urc { length } else { 0 };
         let copies_come = matches!(self.routing.urc_port, UrcPort::All { .. })
             || self.routing.choice == Choice::Every
             || socket.listening.bytes() > 0;
@@ -218,7 +219,7 @@ impl Modem {
         };
         self.routing.is_proven |= !is_copy && expected.is_none_or(|expected| expected == port);
         // It only announces that something may wait to be read.
-        !is_copy || (matches!(urc, Urc::Receivable(_)) && !self.routing.is_proven)
+        !is_copy || (matches!(urc, Urc::Receivable(..)) && !self.routing.is_proven)
     }
 
     /// Whether the module may push by several ports, and nothing has shown yet that it does.
@@ -315,13 +316,14 @@ impl Modem {
     pub(super) fn name_question(&mut self, now: Instant) -> Option<Command> {
         let (port, id) = self.nameless(now)?;
         self.routing.names[port] = Name::Asked;
-        Some(Command::line(format!("{STATE}{id}")))
+        let set = self.sockets[id.index()].set();
+        Some(Command::line(Command::State { set, socket: id }.to_string()))
     }
 
     /// The answer to [`Modem::name_question`]. `false`: it was another command.
     pub(super) fn name_answered(&mut self, command: &Command, lines: &[String]) -> bool {
         let Command::Line(line) = command else { return false };
-        if !line.text.starts_with(STATE) {
+        if !CommandSet::ALL.iter().any(|set| line.text[2..].starts_with(set.names().state)) {
             return false;
         }
         self.learn_names(lines);
@@ -333,7 +335,8 @@ impl Modem {
         let in_use = SocketStatus::all(lines).filter(|socket| socket.state != SocketState::Free);
         for socket in in_use {
             let Some(name) = socket.at_port else { continue };
-            let Some(port) = self.sockets[socket.id.index()].opened_by() else { continue };
+            let of = &self.sockets[socket.id.index()];
+            let Some(port) = of.opened_by().filter(|_| of.set() == socket.set) else { continue };
             if self.name_of(port) != Some(name) {
                 log::info!("{} is the modem's {name}", self.ports[port].name);
             }
@@ -416,8 +419,6 @@ impl Modem {
         }
     }
 }
-
-const STATE: &str = "AT+QSSLSTATE=";
 
 /// If no URC comes for this long after an open, the port's name is asked for. Bytes that another port has carried, and
 /// that have not come by the right one in this time, count as lost.

@@ -31,8 +31,9 @@ impl Modem {
         tunnels: Vec<Arc<settings::Tunnel>>,
         now: Instant,
     ) -> Result<(), Reluctance> {
-        // Before the module has reported what it can do there are no contexts, and later steps make them.
-        if !self.setup.contexts().is_empty() {
+        // Before the module has reported what it can do there are no contexts, and later steps make them. Plain tunnels have
+        // none at all.
+        if !self.setup.contexts().is_empty() || self.setup.is_up() {
             self.change_contexts(&tunnels)?;
         }
         self.tunnels = tunnels;
@@ -113,6 +114,7 @@ impl Modem {
             .collect();
         let mut made: Vec<(usize, SslContext)> = Vec::new();
         for tunnel in tunnels {
+            let Some(tls) = tunnel.tls() else { continue };
             let mut present = self.setup.contexts().iter().zip(&kept).filter(|(_, kept)| **kept);
             if present.any(|(context, _)| context.fits(tunnel))
                 || made.iter().any(|(_, context)| context.fits(tunnel))
@@ -143,7 +145,7 @@ impl Modem {
                 }
             };
             let timeout = tunnel.limits.connect_timeout;
-            let context = SslContext::new(id, &tunnel.tls, timeout, self.setup.profile(), authorities)
+            let context = SslContext::new(id, tls, timeout, self.setup.profile(), authorities)
                 .map_err(|failure| Reluctance::Never(failure.message))?;
             match index < kept.len() {
                 true => kept[index] = true,

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Modem, Sharing};
-use crate::at::{Command, CommandOutcome, SocketId};
+use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, Security, SocketId};
 use crate::channel::Habit;
 use crate::channel::wire_settings::{self, IDENTITY, SERIAL_NUMBER, SPEED, is_needed};
 use crate::channel::{Channel, Origin, Patience};
@@ -78,8 +78,8 @@ impl Modem {
         };
         let is_due = |id: &SocketId| {
             let socket = &self.sockets[id.index()];
-            let length = socket.outgoing.len().clamp(1, self.setup.profile().send_max);
-            let command = Command::Send { socket: *id, length };
+            let length = socket.outgoing.len().clamp(1, self.send_max(socket.set()));
+            let command = Command::Send { set: socket.set(), socket: *id, length };
             socket.must_wake() || socket.wants_to_send(now) && command.must_arrive()
         };
         channel.wire().are_made()
@@ -137,10 +137,10 @@ impl Modem {
             .iter()
             .any(|channel| channel.is_asking_for(|origin| matches!(origin, Origin::Context(_))));
         let due = self.open_due(port, now);
-        if let Some(id) = due {
-            let ssl = self.sockets[id.index()].ssl();
+        let ssl = due.and_then(|id| self.sockets[id.index()].ssl());
+        if let Some(ssl) = ssl {
             let is_up = self.setup.is_up();
-            let context = self.setup.contexts_mut().iter_mut().find(|context| Some(context.id) == ssl)?;
+            let context = self.setup.contexts_mut().iter_mut().find(|context| context.id == ssl)?;
             if !context.files_stand() && !context_busy && is_up {
                 self.set_up(Some(port), now, |setup, given| setup.look_after_trust(given));
                 let command = self.setup_command(port, now)?;
@@ -368,7 +368,7 @@ impl Modem {
         };
         let used = SocketId::all().filter(|id| self.sockets[id.index()].is_in_use());
         let (id, need) = used.filter_map(need).min_by_key(|(_, need)| need.rank)?;
-        Some(need.ask.command(id))
+        Some(need.ask.command(self.sockets[id.index()].set(), id))
     }
 
     /// Whether the open of a socket that becomes a stream is due.
@@ -378,7 +378,9 @@ impl Modem {
 
     /// Whether the settings of this socket's SSL context are known to be in effect.
     fn context_stands_for(&self, id: SocketId) -> bool {
-        let Some(context) = self.context_of(id) else { return false };
+        let Some(context) = self.context_of(id) else {
+            return self.sockets[id.index()].set() == CommandSet::Ip;
+        };
         let is_being_closed = |socket: &Socket| {
             socket.ssl() == Some(context.id) && socket.busy().is_some() && socket.is_being_closed()
         };
@@ -414,7 +416,13 @@ impl Modem {
         let pushes_count = self.pushes_count();
         let speaks_by = self.speaks_by(port);
         let streams = self.channels_that(|channel| channel.stream().is_some());
-        let (ssl, generation) = self.context_of(id).map(|context| (context.id, context.generation()))?;
+        let (security, generation) = match self.sockets[id.index()].set() {
+            CommandSet::Ssl => {
+                let context = self.context_of(id)?;
+                (Security::Tls(context.id), context.generation())
+            }
+            CommandSet::Ip => (Security::Plain, 0),
+        };
         let socket = &mut self.sockets[id.index()];
         let tunnel = socket.tunnel()?.clone();
         let timeout = tunnel.limits.connect_timeout;
@@ -428,7 +436,7 @@ impl Modem {
         Some(Command::Open {
             socket: id,
             pdp: self.settings.pdp.context,
-            ssl,
+            security,
             host: tunnel.target.host.clone(),
             port: tunnel.target.port,
             mode,
@@ -457,15 +465,27 @@ impl Modem {
                 let most = if self.channels[port].habit() == Habit::Unknown {
                     1
                 } else {
-                    self.setup.profile().send_max
+                    self.send_max(socket.set())
                 };
-                Command::Send { socket: id, length: socket.outgoing.len().min(most) }
+                Command::Send { set: socket.set(), socket: id, length: socket.outgoing.len().min(most) }
             }
             Way::Down => Command::Receive {
+                set: socket.set(),
                 socket: id,
-                length: socket.wants_to_receive().min(self.setup.profile().receive_max),
+                length: socket.wants_to_receive().min(match socket.set() {
+                    CommandSet::Ssl => self.setup.profile().receive_max,
+                    CommandSet::Ip => CHUNK_MAX,
+                }),
             },
         })
+    }
+
+    /// The most bytes that a send of these commands takes.
+    fn send_max(&self, set: CommandSet) -> usize {
+        match set {
+            CommandSet::Ssl => self.setup.profile().send_max,
+            CommandSet::Ip => CHUNK_MAX,
+        }
     }
 
     /// Sockets are switched between push and buffer mode, and read unasked where URCs may not reach us.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Action, Event, Modem, Sharing};
-use crate::at::{Command, CommandOutcome, SocketId, SslContextId};
+use crate::at::{Command, CommandOutcome, CommandSet, SocketId, SslContextId};
 use crate::channel::{Channel, Origin};
 use crate::error::Kind;
 use crate::failure::{Cut, Distrust, Failure, OpenFailure};
@@ -40,6 +40,11 @@ impl Modem {
         while let Some(effect) = self.setup.poll_effect() {
             self.follow(effect, port, now);
         }
+    }
+
+    /// Whether some tunnel has plain connections.
+    pub(super) fn has_plain_tunnels(&self) -> bool {
+        self.tunnels.iter().any(|tunnel| tunnel.transport.command_set() == CommandSet::Ip)
     }
 
     /// Whether a command of the set-up is in flight.
@@ -154,7 +159,7 @@ impl Modem {
 
     /// What is likely wrong where TLS fails and TCP does not, with the settings of this tunnel.
     pub(crate) fn likely_causes(&self, tunnel: &settings::Tunnel) -> String {
-        likely_causes(&tunnel.tls, self.setup.profile())
+        tunnel.tls().map_or(String::new(), |tls| likely_causes(tls, self.setup.profile()))
     }
 
     /// The line about settings of an SSL context that is due: of all of them while the session is set up, and then of
@@ -271,6 +276,7 @@ impl Modem {
         let authorities = self.authorities();
         self.setup.contexts_mut().clear();
         for tunnel in &self.tunnels {
+            let Some(tls) = tunnel.tls() else { continue };
             if self.setup.contexts().iter().any(|context| context.fits(tunnel)) {
                 continue;
             }
@@ -284,7 +290,7 @@ impl Modem {
                 return Err(Failure::new(Kind::Usage, message));
             };
             let timeout = tunnel.limits.connect_timeout;
-            let context = SslContext::new(*id, &tunnel.tls, timeout, self.setup.profile(), authorities)?;
+            let context = SslContext::new(*id, tls, timeout, self.setup.profile(), authorities)?;
             self.setup.contexts_mut().push(context);
         }
         self.warn_of_shortcomings();
@@ -329,7 +335,8 @@ impl Modem {
                 ),
                 CloseTime::UpTo(_) | CloseTime::Unknown => {}
             }
-            let authenticates = tunnel.tls.authentication != Authentication::Insecure;
+            let authenticates =
+                tunnel.tls().is_some_and(|tls| tls.authentication != Authentication::Insecure);
             if authenticates && !self.setup.profile().checks_host_name() {
                 log::warn!(
                     "{}: {} does not compare the server's certificate with its name: any certificate of the given \

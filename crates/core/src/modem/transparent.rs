@@ -6,7 +6,7 @@ use super::{
     Action, Channel, Cut, Distrust, Failure, Family, GiveUp, Modem, OpenFailure, Sharing, Socket,
     count_received,
 };
-use crate::at::SocketId;
+use crate::at::{Command, SocketId};
 use crate::channel::stream::{Exit, Next, Pace, Reason, Stream};
 use crate::error::Kind;
 use crate::settings::Mode;
@@ -230,7 +230,10 @@ impl Modem {
             Next::SendEscape => self.channels[port].send_raw(b"+++", now),
             Next::AskState(id) => {
                 self.actions.push_back(Action::SetDtr(port, true));
-                self.channels[port].send_raw(format!("AT+QSSLSTATE={id}\r").as_bytes(), now);
+                let set = self.sockets[id.index()].set();
+                let mut line = Vec::new();
+                Command::State { set, socket: id }.encode(&mut line);
+                self.channels[port].send_raw(&line, now);
             }
             Next::SetDtr(on) => self.actions.push_back(Action::SetDtr(port, on)),
             Next::Deliver => {

@@ -22,7 +22,7 @@ use crate::byte_queue::ByteQueue;
 use crate::counted;
 use crate::failure::Cut;
 use crate::modem::{Carried, End, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
-use crate::settings::{OpenOn, Target, Tunnel};
+use crate::settings::{OpenOn, Server, Tunnel};
 
 /// A client.
 #[derive(Debug)]
@@ -317,13 +317,13 @@ impl Client {
 
     /// Who is connected to what.
     pub fn between(&self) -> String {
-        format!("{} to {}", self.peer, self.tunnel.target)
+        format!("{} to {}", self.peer, self.tunnel.server())
     }
 
     /// The one line that is logged at the end of a connection.
     pub fn account(&self, reason: &str, now: Instant) -> String {
         let moved = (self.up_bytes, self.down_bytes);
-        account(&self.peer, &self.tunnel.target, moved, self.age(now).as_secs_f64(), reason)
+        account(&self.peer, &self.tunnel.server(), moved, self.age(now).as_secs_f64(), reason)
     }
 
     // What the client did.
@@ -624,12 +624,12 @@ const SERVER_CLOSED: &str = "the server closed the connection";
 const LEFT_SILENT: &str = "the client left without sending anything";
 
 /// The one line of a client's end: who was connected to what, the bytes up and down, for how long, and why it ended.
-pub fn account(peer: &str, target: &Target, (up, down): (u64, u64), seconds: f64, reason: &str) -> String {
+pub fn account(peer: &str, server: &Server, (up, down): (u64, u64), seconds: f64, reason: &str) -> String {
     let carried = match (up, down) {
         (0, 0) => String::new(),
         _ => format!("{} up, {down} down, ", counted(up, "byte")),
     };
-    format!("{peer} to {target}: {carried}{seconds:.1} s: {reason}")
+    format!("{peer} to {server}: {carried}{seconds:.1} s: {reason}")
 }
 
 #[cfg(test)]

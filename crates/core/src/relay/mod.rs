@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::at::{Command, ResultCode, SOCKET_COUNT, SocketId};
+use crate::at::{Command, CommandSet, ResultCode, SOCKET_COUNT, SocketId};
 use crate::cmux::CHANNELS_MAX;
 use crate::counted;
 use crate::error::Kind;
@@ -96,10 +96,8 @@ pub enum Action {
     AskClient(ClientId),
     /// Sockets can be opened now.
     Ready,
-    /// A plain TCP connection, asked for by a command from outside, came to be (0) or not.
-    TcpOpened(u8, u16),
-    /// A TLS connection, asked for by a command from outside, came to be (0) or not.
-    TlsOpened(u8, u16),
+    /// A connection that was asked for by a command from outside came to be (0) or not.
+    OpenedOutside(CommandSet, SocketId, u16),
     /// The answer to a command that came from outside.
     Answered(UserCommand, UserAnswer),
     /// End the process with this status.
@@ -522,12 +520,9 @@ impl Relay {
                 self.stop(failure.status);
                 self.failure = Some(failure);
             }
-            Event::TlsOpened(id, result) => {
-                self.actions.push_back(Action::TlsOpened(id.index() as u8, result));
-            }
-            Event::TcpOpened(id, result) => {
-                if !self.probe_opened(id, result, now) {
-                    self.actions.push_back(Action::TcpOpened(id, result));
+            Event::OpenedOutside(set, id, result) => {
+                if set != CommandSet::Ip || !self.probe_opened(id, result, now) {
+                    self.actions.push_back(Action::OpenedOutside(set, id, result));
                 }
             }
             Event::Answered(id, answer) => {

@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use super::{Client, ClientId, Relay};
-use crate::at::{Command, ResultCode};
+use crate::at::{Command, ResultCode, SocketId};
 use crate::counted;
 use crate::error::Kind;
 use crate::modem::{OpenFailure, UserAnswer, UserCommand};
-use crate::settings::Target;
+use crate::settings::Server;
 
 /// A plain TCP connection that is being tried for a client whose TLS connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,8 @@ impl Relay {
         if !self.settings.is_single || *failure != OpenFailure::Code(ResultCode::CONNECT_FAILED) {
             return false;
         }
-        let Some(tunnel) = self.get(client).map(Client::tunnel) else {
+        let Some(tunnel) = self.get(client).map(Client::tunnel).filter(|tunnel| tunnel.tls().is_some())
+        else {
             return false;
         };
         let (pdp, target) = (self.settings.modem.pdp.context, &tunnel.target);
@@ -48,8 +49,8 @@ impl Relay {
     }
 
     /// The plain TCP connection came to be, or not. Returns whether it was ours.
-    pub(super) fn probe_opened(&mut self, id: u8, result: u16, now: Instant) -> bool {
-        let ours = id == PROBE_ID && self.probe.is_some();
+    pub(super) fn probe_opened(&mut self, id: SocketId, result: u16, now: Instant) -> bool {
+        let ours = id.index() == PROBE_ID && self.probe.is_some();
         if ours {
             self.modem.command(Command::line(format!("AT+QICLOSE={PROBE_ID},0")), now);
             self.end_probe(result == 0, now);
@@ -71,9 +72,14 @@ impl Relay {
     /// logged with `-v`.
     pub(super) fn cannot_connect(&mut self, id: ClientId, cause: &str, status: Kind, now: Instant) {
         let Some(client) = self.get(id) else { return };
-        let target = &client.tunnel().target;
-        log::debug!("if TLS fails at {target}, then likely {}", self.modem.likely_causes(client.tunnel()));
-        let words = words(cause, target);
+        let server = client.tunnel().server();
+        if client.tunnel().tls().is_some() {
+            log::debug!(
+                "if TLS fails at {server}, then likely {}",
+                self.modem.likely_causes(client.tunnel())
+            );
+        }
+        let words = words(cause, &server);
         self.reset(id, &words, status, now);
     }
 
@@ -92,8 +98,8 @@ impl Relay {
 }
 
 /// The line of a failed connection, after who was connected to what.
-fn words(cause: &str, target: &Target) -> String {
-    format!("cannot connect: {cause}; see: qssl-tunnel doctor {target}")
+fn words(cause: &str, server: &Server) -> String {
+    format!("cannot connect: {cause}; see: qssl-tunnel doctor {server}")
 }
 
 /// Why an open failed, after "cannot connect": the manual's words for 566 would only repeat that. The advice is doctor's,
@@ -111,7 +117,7 @@ pub(super) fn cause(failure: &OpenFailure) -> String {
 const CAUSE_CHARACTERS_MAX: usize = 40;
 
 /// The highest of the numbers of plain TCP connections, which few programs reach.
-const PROBE_ID: u8 = 11;
+const PROBE_ID: usize = 11;
 
 /// How long a plain TCP connection may take; TLS has been tried before it.
 const PROBE_LIMIT: Duration = Duration::from_secs(20);
@@ -153,10 +159,10 @@ mod tests {
             .chain(cuts.map(OpenFailure::Lost))
             .chain([Distrust::NotAsWanted, Distrust::Changed].map(OpenFailure::Untrusted))
             .chain([OpenFailure::TimedOut]);
-        let target: Target = "mqtt.example.com:8883".parse().expect("a target");
+        let server: Server = "mqtt.example.com:8883".parse().expect("a target");
         for failure in failures {
             let (cause, id) = (cause(&failure), failure.status());
-            let account = account("127.0.0.1:54321", &target, (0, 0), 12.3, &words(&cause, &target));
+            let account = account("127.0.0.1:54321", &server, (0, 0), 12.3, &words(&cause, &server));
             let line = format!("{TIME_AND_LEVEL}{account} [{id}]");
             assert!(line.len() < 200, "{} bytes: {line}", line.len());
             assert!(line.contains("cannot connect: ") && !cause.is_empty(), "{line}");

@@ -1,4 +1,4 @@
-//! Targets as people type them: `HOST:PORT`, an IPv6 address in brackets.
+//! Targets as people type them: `HOST:PORT`, an IPv6 address in brackets; and servers, whose scheme comes before that.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -13,6 +13,24 @@ pub struct Target {
     pub host: AtText,
     /// 1–65535.
     pub port: u16,
+}
+
+/// A server, and how the modem connects to it: `HOST:PORT` for TLS, `tcp://HOST:PORT` for plain TCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// How.
+    pub scheme: Scheme,
+    /// To where.
+    pub target: Target,
+}
+
+/// How the modem connects to a server. What has no TLS must be typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// TLS over TCP: nothing before `HOST:PORT`.
+    Tls,
+    /// Plain TCP: `tcp://`.
+    Tcp,
 }
 
 /// Why an option's value is not one. The message does not have the value in it: the code that shows the
@@ -34,6 +52,27 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, GrammarError> {
         let (name, port) = split(text)?;
         Ok(Target { host: host(name)?, port })
+    }
+}
+
+impl FromStr for Server {
+    type Err = GrammarError;
+
+    fn from_str(text: &str) -> Result<Self, GrammarError> {
+        let (scheme, target) = match text.strip_prefix(TCP) {
+            Some(rest) => (Scheme::Tcp, rest),
+            None => (Scheme::Tls, text),
+        };
+        Ok(Server { scheme, target: target.parse()? })
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scheme {
+            Scheme::Tls => write!(f, "{}", self.target),
+            Scheme::Tcp => write!(f, "{TCP}{}", self.target),
+        }
     }
 }
 
@@ -111,6 +150,9 @@ impl fmt::Display for Target {
     }
 }
 
+/// What comes before a server without TLS.
+const TCP: &str = "tcp://";
+
 /// The longest name that DNS has, in characters.
 const LONGEST_HOST: usize = 253;
 
@@ -153,6 +195,11 @@ mod tests {
         assert_eq!(error("2001:db8::1:443"), "an IPv6 address needs brackets: [2001:db8::1]:443");
         assert_eq!(error("[2001:db8::1:443"), "the bracket is not closed: [::1]:443");
         assert_eq!(error("[::1]"), "the port is missing: give HOST:PORT");
+        let server = |text: &str| text.parse::<Server>();
+        assert_eq!(server("tcp://https://a:1").unwrap_err().to_string(), error("https://a:1"));
+        for text in ["tcp://example.org:80", "tcp://[2001:db8::1]:22", "example.org:443"] {
+            assert_eq!(server(text).expect("a server").to_string(), text);
+        }
         for port in ["0", "65536", "", "+1", "-1", "https", "4 43"] {
             assert_eq!(error(&format!("a:{port}")), format!("`{port}` is not a port: 1-65535"));
         }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::at::answers::{Answer, Clock, ContextAddress, LastError, PdpContext, Registration, SimState};
-use crate::at::{Command, CommandOutcome, PdpContextId, Refusal, SOCKET_COUNT, SslContextId};
+use crate::at::{Command, CommandOutcome, CommandSet, PdpContextId, Refusal, SOCKET_COUNT, SslContextId};
 use crate::channel;
 use crate::counted;
 use crate::error::Kind;
@@ -133,6 +133,17 @@ pub struct Given<'a> {
     pub is_asking: bool,
 }
 
+impl Given<'_> {
+    /// Which sockets are open? Of plain ones only where tunnels have such.
+    fn leftover_questions(&self) -> &'static str {
+        let is_plain = |tunnel: &Arc<settings::Tunnel>| tunnel.transport.command_set() == CommandSet::Ip;
+        match self.tunnels.iter().any(is_plain) {
+            true => "+QSSLSTATE;+QISTATE?",
+            false => "+QSSLSTATE",
+        }
+    }
+}
+
 /// What follows from a step, and is done by others.
 #[derive(Debug)]
 pub enum Effect {
@@ -150,7 +161,7 @@ pub enum Effect {
     /// called.
     MakeContexts,
     /// These sockets are in use in the modem.
-    Leftovers([bool; SOCKET_COUNT]),
+    Leftovers([Option<CommandSet>; SOCKET_COUNT]),
     /// URCs leave by the port of this name, or wherever the module has them leave.
     UrcsLeaveBy(Option<String>),
     /// Opens that wait for one of these contexts are refused.
@@ -538,7 +549,7 @@ impl SetUp {
             SetupStep::Messages => line("AT+CNMI?".into()),
             SetupStep::KeepMessages(reports) => line(self.found.keep_messages(reports)?),
             SetupStep::Mqtt => line("AT+QMTCONN?".into()),
-            SetupStep::Glance => line("AT+CPIN?;+CEREG?;+QSSLSTATE;+QIACT?".into()),
+            SetupStep::Glance => line(format!("AT+CPIN?;+CEREG?;{};+QIACT?", given.leftover_questions())),
             SetupStep::Sim => line("AT+CPIN?".into()),
             SetupStep::PinAttempts(index) => line(PIN_ATTEMPTS[index].into()),
             SetupStep::EnterPin => {
@@ -546,7 +557,7 @@ impl SetUp {
                 Some(Command::secret_line(format!("AT+CPIN=\"{}\"", pin.0)))
             }
             SetupStep::Registration(index) => line(REGISTRATION[index].into()),
-            SetupStep::Leftovers => line("AT+QSSLSTATE".into()),
+            SetupStep::Leftovers => line(format!("AT{}", given.leftover_questions())),
             SetupStep::PdpState | SetupStep::Address => line(address_questions(context)[0].clone()),
             SetupStep::OtherAddress => line(address_questions(context)[1].clone()),
             // The answer has the password in it.

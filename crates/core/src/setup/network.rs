@@ -215,11 +215,11 @@ impl SetUp {
         self.wait(words.into(), now + POLL);
     }
 
-    /// Lines of AT+QSSLSTATE: which sockets are in use.
+    /// Lines of AT+QSSLSTATE and AT+QISTATE: which sockets are in use.
     pub(super) fn leftovers(&mut self, lines: &[String]) {
-        let mut open = [false; SOCKET_COUNT];
-        for socket in SocketStatus::all(lines) {
-            open[socket.id.index()] = socket.state != SocketState::Free;
+        let mut open = [None; SOCKET_COUNT];
+        for socket in SocketStatus::all(lines).filter(|socket| socket.state != SocketState::Free) {
+            open[socket.id.index()].get_or_insert(socket.set);
         }
         self.effects.push_back(Effect::Leftovers(open));
     }

@@ -83,7 +83,7 @@ pub enum Reading {
 impl SslContext {
     /// Whether this tunnel's connections can be opened on it.
     pub(crate) fn fits(&self, tunnel: &settings::Tunnel) -> bool {
-        self.tls == tunnel.tls && self.connect_timeout == tunnel.limits.connect_timeout
+        Some(&self.tls) == tunnel.tls() && self.connect_timeout == tunnel.limits.connect_timeout
     }
 
     /// A context for which nothing has been set in the modem yet.
@@ -722,7 +722,7 @@ impl CaStorage {
     /// "cacertex" is one list for all contexts, so it serves only tunnels that all trust the same, and only
     /// as many as it has numbers; and not where other programs have contexts of their own (`owns_chain` is not set).
     pub(crate) fn of(tunnels: &[Arc<settings::Tunnel>], profile: &Profile, owns_chain: bool) -> Self {
-        let mut sets = tunnels.iter().map(|tunnel| &tunnel.tls.authentication);
+        let mut sets = tunnels.iter().filter_map(|tunnel| Some(&tunnel.tls()?.authentication));
         let Some(settings::Authentication::Authorities(first)) = sets.next() else {
             return CaStorage::Bundle;
         };
@@ -1281,7 +1281,10 @@ mod tests {
 
     #[test]
     fn authorities_that_all_tunnels_share_go_into_the_modules_one_chain() {
-        let tunnel = |tls| Arc::new(settings::Tunnel { tls, ..settings::test_tunnel() });
+        let tunnel = |tls| {
+            let transport = settings::Transport::Tls(tls);
+            Arc::new(settings::Tunnel { transport, ..settings::test_tunnel() })
+        };
         let (one, two, many) = (trusting(&["a"]), trusting(&["a", "b"]), trusting(&["a"; 7]));
         let chain = |tunnels: &[&settings::Tls], module: &Profile| {
             let tunnels: Vec<_> = tunnels.iter().map(|tls| tunnel((*tls).clone())).collect();

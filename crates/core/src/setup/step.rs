@@ -48,7 +48,7 @@ pub enum SetupStep {
     EnterPin,
     /// AT+CEREG?, AT+CGREG?, AT+CREG?
     Registration(usize),
-    /// AT+QSSLSTATE
+    /// AT+QSSLSTATE, and AT+QISTATE? for plain connections
     Leftovers,
     /// AT+QIACT?
     PdpState,

@@ -49,7 +49,7 @@ pub use need::View;
 pub use opening::{OpenAnswer, OpenResult, Opener, UrcOpened};
 pub use sending::{FailedSend, SEND_STUCK_LIMIT};
 
-use crate::at::{CHUNK_MAX, Command, CommandOutcome, SslContextId};
+use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, SslContextId};
 use crate::byte_queue::ByteQueue;
 use crate::failure::Cut;
 use crate::settings::{Mode, Tunnel};
@@ -96,6 +96,9 @@ pub struct Socket {
     pub outgoing: ByteQueue,
     /// From the server, for the client.
     pub incoming: ByteQueue,
+    /// The commands of its connection, or of the last one. A number is used for one set at a time, as AT+QISWTMD and ATO
+    /// name a number alone.
+    set: CommandSet,
     /// The SSL context that it was opened on.
     ssl: Option<SslContextId>,
     /// After SEND FAIL: when the same bytes are sent again.
@@ -221,6 +224,7 @@ impl Socket {
             poll_at: None,
             outgoing: ByteQueue::new(OUTGOING_LIMIT_BYTES),
             incoming: ByteQueue::new(INCOMING_LIMIT_BYTES),
+            set: CommandSet::Ssl,
             ssl: None,
             backoff: None,
             switch_again: None,
@@ -261,6 +265,11 @@ impl Socket {
     /// The channel that it was opened by.
     pub fn opened_by(&self) -> Option<usize> {
         self.opened_by
+    }
+
+    /// The commands of its connection, or of the last one.
+    pub fn set(&self) -> CommandSet {
+        self.set
     }
 
     /// The SSL context that it was opened on.
@@ -710,17 +719,19 @@ impl Socket {
 
     // Whose it is.
 
-    /// The module was asked which sockets are open (`is_open`). Returns whether an earlier run has left it open.
-    pub fn found(&mut self, is_ours: bool, is_open: bool) -> bool {
+    /// The module was asked which sockets are open: `open` are the commands of this number's connection. Returns whether
+    /// an earlier run has left it open.
+    pub fn found(&mut self, is_ours: bool, open: Option<CommandSet>) -> bool {
         if self.is_attached || self.stream().is_some() {
             return false;
         }
-        match (is_ours, is_open) {
+        match (is_ours, open) {
             (false, _) => self.phase = Phase::Foreign,
             // The command in flight may still open it: no other client may get that connection.
-            (true, false) if self.busy.is_some() => self.close(0),
-            (true, false) => self.becomes_free(),
-            (true, true) => {
+            (true, None) if self.busy.is_some() => self.close(0),
+            (true, None) => self.becomes_free(),
+            (true, Some(set)) => {
+                self.set = set;
                 self.close(0);
                 return true;
             }
@@ -729,9 +740,10 @@ impl Socket {
     }
 
     /// A command from outside is about to open it.
-    pub fn lend(&mut self) {
+    pub fn lend(&mut self, set: CommandSet) {
         if self.phase == Phase::Free {
             self.phase = Phase::Foreign;
+            self.set = set;
         }
     }
 

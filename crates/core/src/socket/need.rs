@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{CloseForm, FarEnd, Flow, OpenStage, Phase, Socket};
-use crate::at::{AccessMode, Command, SocketId};
+use crate::at::{AccessMode, Command, CommandSet, SocketId};
 
 /// What a socket must know of its modem to decide what it needs.
 #[derive(Clone, Copy, Debug)]
@@ -46,11 +46,11 @@ pub enum Ask {
 
 impl Ask {
     /// As a command about this socket.
-    pub fn command(self, socket: SocketId) -> Command {
+    pub fn command(self, set: CommandSet, socket: SocketId) -> Command {
         match self {
-            Ask::State => Command::State { socket },
+            Ask::State => Command::State { set, socket },
             Ask::Switch(mode) => Command::SwitchMode { socket, mode },
-            Ask::Close(timeout_seconds) => Command::Close { socket, timeout_seconds },
+            Ask::Close(timeout_seconds) => Command::Close { set, socket, timeout_seconds },
         }
     }
 }

@@ -250,10 +250,11 @@ impl Opening {
 
 impl Socket {
     /// Takes its number for a connection of this tunnel.
-    pub fn begin(&mut self, tunnel: Arc<Tunnel>, ssl: SslContextId, now: Instant) {
+    pub fn begin(&mut self, tunnel: Arc<Tunnel>, ssl: Option<SslContextId>, now: Instant) {
         self.clear();
         self.is_attached = true;
-        self.ssl = Some(ssl);
+        self.set = tunnel.transport.command_set();
+        self.ssl = ssl;
         self.mode = Some(tunnel.mode);
         self.tunnel = Some(tunnel);
         self.opening_since = now;

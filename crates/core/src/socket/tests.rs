@@ -15,7 +15,7 @@ mod phases;
 
 fn fresh(now: Instant) -> Socket {
     let mut socket = Socket::new(true, now);
-    assert!(!socket.found(true, false));
+    assert!(!socket.found(true, None));
     assert!(socket.is_free());
     socket
 }
@@ -37,7 +37,7 @@ fn opener() -> Opener {
 
 fn opening(mode: Mode, now: Instant) -> Socket {
     let mut socket = fresh(now);
-    socket.begin(tunnel(mode), SslContextId::all().next().expect("there is one"), now);
+    socket.begin(tunnel(mode), SslContextId::all().next(), now);
     socket.open_sent(opener(), now);
     socket
 }
@@ -208,7 +208,7 @@ fn a_refused_close_is_repeated_in_the_other_form_only_where_the_module_may_have_
 fn what_a_client_leaves_behind_depends_on_how_far_its_open_is() {
     let now = now();
     let mut due = fresh(now);
-    due.begin(tunnel(Mode::Push), SslContextId::all().next().expect("there is one"), now);
+    due.begin(tunnel(Mode::Push), SslContextId::all().next(), now);
     due.close_or_free(GiveUp::Abort, ending());
     assert!(due.is_free(), "the modem knows nothing of it");
     let mut awaited = opening(Mode::Push, now);
@@ -226,7 +226,10 @@ fn what_a_client_leaves_behind_depends_on_how_far_its_open_is() {
 #[test]
 fn a_number_is_not_used_while_a_send_or_a_read_that_was_given_up_may_still_carry_bytes() {
     let id = crate::at::SocketId::new(0).expect("a number");
-    for command in [Command::Send { socket: id, length: 1 }, Command::Receive { socket: id, length: 1_460 }] {
+    for command in [
+        Command::Send { set: crate::at::CommandSet::Ssl, socket: id, length: 1 },
+        Command::Receive { set: crate::at::CommandSet::Ssl, socket: id, length: 1_460 },
+    ] {
         let mut socket = fresh(now());
         socket.command_sent(1);
         socket.command_unanswered(&command, 1);
@@ -242,7 +245,10 @@ fn a_command_that_was_given_up_may_still_open_a_number_that_was_given_back() {
     let now = now();
     let mut socket = fresh(now);
     socket.command_sent(1);
-    let question = Command::State { socket: crate::at::SocketId::new(0).expect("a number") };
+    let question = Command::State {
+        set: crate::at::CommandSet::Ssl,
+        socket: crate::at::SocketId::new(0).expect("a number"),
+    };
     socket.command_unanswered(&question, 1);
     socket.channels_answer(0b01);
     assert!(socket.is_free(), "another channel");

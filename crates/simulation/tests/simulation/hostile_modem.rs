@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use qssl_core::at::AtText;
-use qssl_core::settings::{self, Authentication, Mode};
+use qssl_core::settings::{self, Authentication, Mode, Tls, Transport};
 
 use qssl_simulation::Outcome;
 use qssl_simulation::by_hand::ByHand;
@@ -502,8 +502,8 @@ fn numbers_in_answers_that_nothing_has() {
                 settings.modem.ntp = Some(AtText::new("pool.ntp.org").expect("a text"));
                 let pem = settings::Pem { source: "ca.pem".into(), bytes: b"a certificate".to_vec() };
                 for tunnel in &mut settings.tunnels {
-                    std::sync::Arc::make_mut(tunnel).tls.authentication =
-                        Authentication::Authorities(vec![pem.clone()]);
+                    let tls = Tls::new(Authentication::Authorities(vec![pem.clone()]));
+                    std::sync::Arc::make_mut(tunnel).transport = Transport::Tls(tls);
                 }
             });
             if command == "AT+QFDWL" {

@@ -22,6 +22,7 @@ mod losses;
 mod many_clients;
 mod no_network;
 mod opening;
+mod plain;
 mod push_mode;
 mod random;
 mod recovery;

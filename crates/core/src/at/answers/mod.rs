@@ -17,7 +17,7 @@ pub use configuration::{
 pub use files::{FileSum, ListedFile, Storage, without_storage};
 pub use network::{AccessPoint, ContextAddress, NameServers, Operator, PdpContext, Registration, Signal};
 pub use sim::{PinAttempts, SimState};
-pub use sockets::{LastError, SocketState, SocketStatus, TcpSocket};
+pub use sockets::{LastError, SocketState, SocketStatus};
 
 use super::parse::{Fields, fields};
 
@@ -104,7 +104,6 @@ mod tests {
         ];
         for line in names.iter().flat_map(|name| rests.iter().map(move |rest| format!("{name}{rest}"))) {
             assert_eq!(SocketStatus::of(&line), None, "{line}");
-            assert_eq!(TcpSocket::of(&line), None, "{line}");
             assert_eq!(LastError::of(&line), None, "{line}");
             assert_eq!(PdpContext::of(&line), None, "{line}");
             assert_eq!(Registration::of(&line), None, "{line}");

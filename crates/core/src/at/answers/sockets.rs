@@ -1,12 +1,15 @@
 //! Sockets, and why the last command about one was refused.
 
 use super::{Answer, values};
-use crate::at::{ResultCode, SocketId, SslContextId};
+use crate::at::{CommandSet, ResultCode, SocketId, SslContextId};
 
-/// A TLS socket as the modem sees it: `+QSSLSTATE: <id>,"SSLClient","<ip>",<remote port>,<local port>,<state>,<PDP
-/// context>,<server id>,<mode>,"<AT port>",<SSL context>` (PROTOCOL section 2, AT+QSSLSTATE).
+/// A socket as the modem sees it: `+QSSLSTATE: <id>,"SSLClient","<ip>",<remote port>,<local port>,<state>,<PDP
+/// context>,<server id>,<mode>,"<AT port>",<SSL context>` (PROTOCOL section 2, AT+QSSLSTATE), or `+QISTATE` with the same
+/// fields but the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketStatus<'a> {
+    /// The commands of its connection, which reported it.
+    pub set: CommandSet,
     /// Its number.
     pub id: SocketId,
     /// The port of its server.
@@ -19,7 +22,7 @@ pub struct SocketStatus<'a> {
     pub ssl: Option<SslContextId>,
 }
 
-/// How far a TLS socket is (both manuals, 2.1.6 and 2.2.6).
+/// How far a socket is (both manuals, 2.1.6 and 2.2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketState {
     /// 0: its number is free.
@@ -36,7 +39,8 @@ pub enum SocketState {
 
 impl<'a> Answer<'a> for SocketStatus<'a> {
     fn of(line: &'a str) -> Option<Self> {
-        let mut all = values(line, "+QSSLSTATE")?;
+        let set = CommandSet::ALL.into_iter().find(|set| line.starts_with(set.names().state))?;
+        let mut all = values(line, set.names().state)?;
         let id = all.number().and_then(SocketId::new)?;
         let remote_port = all.nth(2).and_then(|port| port.parse().ok());
         let state = match all.nth(1).and_then(|state| state.parse::<u8>().ok()) {
@@ -48,25 +52,12 @@ impl<'a> Answer<'a> for SocketStatus<'a> {
         };
         let at_port = all.nth(3).filter(|name| is_port_name(name));
         let ssl = all.number().and_then(SslContextId::new);
-        Some(SocketStatus { id, remote_port, state, at_port, ssl })
+        Some(SocketStatus { set, id, remote_port, state, at_port, ssl })
     }
 }
 
 fn is_port_name(name: &str) -> bool {
     (1..=PORT_NAME_MAX_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-/// A TCP socket that is in use: `+QISTATE: <id>,"TCP",…`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TcpSocket {
-    /// Its number.
-    pub id: u8,
-}
-
-impl Answer<'_> for TcpSocket {
-    fn of(line: &str) -> Option<Self> {
-        Some(TcpSocket { id: values(line, "+QISTATE")?.number()? })
-    }
 }
 
 /// Why the last command about sockets was refused: `+QIGETERROR: <code>,<text>`. 0 where the modem has no reason
@@ -127,18 +118,21 @@ mod tests {
             ("(0-11)", None),
         ] {
             let line = format!("+QSSLSTATE: {rest}");
-            let read =
-                SocketStatus::of(&line).map(|SocketStatus { id, remote_port, state, at_port, ssl }| {
+            let read = SocketStatus::of(&line).map(
+                |SocketStatus { id, remote_port, state, at_port, ssl, .. }| {
                     (id.index(), remote_port, state, at_port, ssl.map(SslContextId::index))
-                });
+                },
+            );
             assert_eq!(read, wanted, "{rest}");
         }
-        assert_eq!(SocketStatus::of("+QISTATE: 4,\"TCP\""), None);
+        let plain = "+QISTATE: 0,\"TCP\",\"192.0.2.2\",443,49154,2,1,0,0,\"uart1\"";
+        let read =
+            SocketStatus::of(plain).map(|it| (it.set, it.id.index(), it.remote_port, it.state, it.at_port));
+        assert_eq!(read, Some((CommandSet::Ip, 0, Some(443), Connected, Some("uart1"))));
     }
 
     #[test]
-    fn the_numbers_of_tcp_sockets_and_the_last_error_are_read() {
-        assert_eq!(TcpSocket::of("+QISTATE: 0,\"TCP\",\"1.2.3.4\",80"), Some(TcpSocket { id: 0 }));
+    fn the_last_error_is_read() {
         assert_eq!(LastError::of("+QIGETERROR: 566,connect failed"), Some(LastError(ResultCode(566))));
         let lines = |code: u32| [format!("+QIGETERROR: {code},\"\"")];
         assert_eq!(LastError::reason(&lines(552)), Some(ResultCode(552)));

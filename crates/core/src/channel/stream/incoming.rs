@@ -336,7 +336,8 @@ impl Incoming {
         let after = all.split_off(asked_from.unwrap_or(all.len()));
         // Where the end came only then, the words before it were payload.
         let has_ended_later = ENDS.iter().any(|end| find(&after, end).is_some());
-        let mut is_missing_words = Lines::of(&after).any(|(_, line)| line.starts_with(SOCKET_URC));
+        let mut is_missing_words =
+            Lines::of(&after).any(|(_, line)| SOCKET_URCS.iter().any(|urc| line.starts_with(urc)));
         let tail = self.words_in(&all, all.len(), terminators).map_or(all.len(), |(start, _)| start);
         let first = terminators.iter().filter_map(|terminator| find(&all[tail..], terminator)).min();
         let Some(first) = first.map(|at| tail + at) else {
@@ -513,7 +514,7 @@ impl Incoming {
     }
 }
 
-const SOCKET_URC: &[u8] = b"+QSSLURC:";
+const SOCKET_URCS: [&[u8]; 2] = [b"+QSSLURC:", b"+QIURC:"];
 
 /// The most bytes that are taken for an end and the unsolicited lines after it.
 const WORDS_MAX: usize = 8 * 1_024;

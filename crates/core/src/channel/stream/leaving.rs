@@ -527,7 +527,7 @@ impl Leaving {
                 (b"OK", Some(_)) => is_done = true,
                 (b"ERROR", None) => is_done = true,
                 (_, None) if text.starts_with(CME_ERROR) => is_done = true,
-                (_, None) if text.starts_with(STATE) => state = Some((at, text)),
+                (_, None) if STATES.iter().any(|state| text.starts_with(state)) => state = Some((at, text)),
                 _ => {}
             }
         }
@@ -600,7 +600,7 @@ fn state_wait(ok_at: Option<usize>) -> Duration {
 }
 
 const CME_ERROR: &[u8] = b"+CME ERROR:";
-const STATE: &[u8] = b"+QSSLSTATE:";
+const STATES: [&[u8]; 2] = [b"+QSSLSTATE:", b"+QISTATE:"];
 
 /// How long the `OK` of `+++` may take, its guard time included: up to 3 s in the field.
 pub const ESCAPE_WAIT: Duration = Duration::from_millis(3_500);

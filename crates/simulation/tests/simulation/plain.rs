@@ -1,0 +1,75 @@
+//! Goal of this test: plain TCP connections (`tcp://`) are carried in every mode as TLS ones are: same order, same
+//! limits, same ends; and neither kind is taken for the other, whatever its number.
+
+use qssl_core::settings::Mode;
+use qssl_modem_emulator::Family;
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending};
+
+use qssl_simulation::Outcome;
+use qssl_simulation::wiring::{Connection, FAMILIES, Fault, Sends, Wiring, millis, seconds};
+
+const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
+
+/// Every mode with every family.
+fn of_each_family() -> impl Iterator<Item = (Family, Mode)> {
+    FAMILIES.into_iter().flat_map(|family| MODES.map(|mode| (family, mode)))
+}
+
+#[test]
+fn a_download_arrives_whole_and_ends_in_order() {
+    for (family, mode) in of_each_family() {
+        let connection = Connection::new(mode).plain().far_end(Behaviour::source(300_000, 1));
+        let mut sim = Wiring::new().family(family).uart(921_600).connect(connection).start();
+        sim.run_to_the_end(seconds(60));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{family:?}, {mode:?}");
+        sim.assert_complete(0);
+    }
+}
+
+#[test]
+fn an_upload_arrives_whole_and_its_echo_comes_back() {
+    for (family, mode) in of_each_family() {
+        let connection =
+            Connection::new(mode).plain().sends(Sends::Pattern(200_000)).far_end(Behaviour::echo());
+        let mut sim = Wiring::new().family(family).uart(921_600).connect(connection).start();
+        sim.run_until("all came back", seconds(120), |sim| sim.clients[0].received.len() >= 200_000);
+        sim.assert_nothing_swallowed();
+    }
+}
+
+#[test]
+fn a_broken_connection_is_a_reset() {
+    for (family, mode) in of_each_family() {
+        let far = Behaviour { how: Ending::Cut, ..Behaviour::source(50_000, 1) };
+        let connection = Connection::new(mode).plain().far_end(far);
+        let mut sim = Wiring::new().family(family).connect(connection).start();
+        sim.run_to_the_end(seconds(60));
+        // `closed` does not distinguish a cut from an end, and a stream's end neither.
+        assert!(sim.outcome(0).is_some(), "{family:?}, {mode:?}");
+        let connection = Connection::new(mode).plain().far_end(Behaviour::source(1_000_000, 1));
+        let wiring = Wiring::new().family(family).uart(115_200).connect(connection);
+        let mut sim = wiring.fault(seconds(6), Fault::DropPdp).start();
+        sim.run_until("the client ends", seconds(60), |sim| sim.outcome(0).is_some());
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{family:?}, {mode:?}");
+    }
+}
+
+#[test]
+fn both_kinds_share_one_port_and_its_numbers() {
+    for (family, mode) in
+        FAMILIES.into_iter().flat_map(|family| [(family, Mode::Push), (family, Mode::Buffer)])
+    {
+        let mut wiring = Wiring::new().family(family).uart(921_600);
+        for index in 0..40 {
+            let connection =
+                Connection::new(mode).at(millis(200 * index)).far_end(Behaviour::source(20_000, index));
+            wiring = wiring.connect(if index % 2 == 0 { connection.plain() } else { connection });
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(300));
+        for index in 0..40 {
+            assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{family:?}, {mode:?}, {index}");
+            sim.assert_complete(index);
+        }
+    }
+}
