@@ -5,7 +5,8 @@
 //! trace. `SIMULATION_RUNS=N` makes more runs than usual, `SIMULATION_FIRST=N` begins with another seed; with
 //! `--nocapture` the sums over all runs are printed. In runs of seeds above 2^32 the core does not know which of the
 //! modem's ports it has. In runs of seeds above 2^33 other programs use the same modem and change its settings, and
-//! modules differ more. In runs of seeds above 3 * 2^33 one UART carries several channels (CMUX).
+//! modules differ more. In runs of seeds above 3 * 2^33 one UART carries several channels (CMUX). In runs of seeds above
+//! 4 * 2^33 some connections have no TLS.
 
 mod multiplexed;
 
@@ -23,7 +24,7 @@ use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, 
 
 use qssl_simulation::material::{NASTY, NOISE, UNFAIR, URCS, other_programs};
 use qssl_simulation::wiring::{
-    Connection, DeviceServer, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds,
+    Connection, DeviceServer, Fault, Leaves, Port, Reads, Security, Sends, Wiring, millis, seconds,
 };
 use qssl_simulation::{Chance, Outcome, Simulation, trace};
 
@@ -44,10 +45,12 @@ fn runs_of_many_seeds() {
             let unnamed = UNNAMED_ABOVE + first..UNNAMED_ABOVE + first + UNNAMED_RUNS;
             let shared = SHARED_ABOVE + first..SHARED_ABOVE + first + SHARED_RUNS;
             let multiplexed = MULTIPLEXED_ABOVE + first..MULTIPLEXED_ABOVE + first + MULTIPLEXED_RUNS;
+            let plain = PLAIN_ABOVE + first..PLAIN_ABOVE + first + PLAIN_RUNS;
             (first..first + runs)
                 .chain(unnamed)
                 .chain(shared)
                 .chain(multiplexed)
+                .chain(plain)
                 .chain(failed_once())
                 .collect()
         }
@@ -225,7 +228,7 @@ fn everybody_reads(wiring: &Wiring) -> bool {
 
 /// The wiring of a seed.
 fn draw(seed: u64) -> Wiring {
-    if seed > MULTIPLEXED_ABOVE {
+    if (MULTIPLEXED_ABOVE + 1..=PLAIN_ABOVE).contains(&seed) {
         return multiplexed::draw(seed);
     }
     let chance = &mut Chance::new(seed);
@@ -257,10 +260,22 @@ fn draw(seed: u64) -> Wiring {
         }
     }
     draw_late_clients(&mut wiring, modes, chance);
-    if seed > SHARED_ABOVE {
+    if seed > PLAIN_ABOVE {
+        draw_plain(&mut wiring, &mut Chance::new(seed.rotate_left(13)));
+    } else if seed > SHARED_ABOVE {
         draw_shared_modem(&mut wiring, &mut Chance::new(seed.rotate_left(17)));
     }
     wiring
+}
+
+/// Takes the TLS from some connections, or from all.
+fn draw_plain(wiring: &mut Wiring, chance: &mut Chance) {
+    let all = chance.once_in(4);
+    for connection in &mut wiring.connections {
+        if all || chance.once_in(2) {
+            connection.security = Security::Plain;
+        }
+    }
 }
 
 /// Clients that come after all faults. That no traffic gets through a data session is noticed when opens fail.
@@ -694,6 +709,10 @@ const SHARED_ABOVE: u64 = 1 << 33;
 /// Further runs with several channels on one UART.
 const MULTIPLEXED_RUNS: u64 = 200;
 const MULTIPLEXED_ABOVE: u64 = 3 << 33;
+
+/// Further runs in which some connections have no TLS.
+const PLAIN_RUNS: u64 = 300;
+const PLAIN_ABOVE: u64 = 4 << 33;
 
 /// The emulated modem's first switches, from which every seed draws. Later ones belong to `draw_shared_modem`.
 const COMMON_SWITCHES: usize = 39;
