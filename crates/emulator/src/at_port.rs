@@ -8,6 +8,7 @@ use crate::mux::state::{Mux, MuxSettings};
 use crate::network::ConnectionId;
 use crate::parser::Command;
 use crate::queue::Queue;
+use crate::socket::Service;
 use crate::store::FileName;
 
 /// One port.
@@ -121,6 +122,7 @@ pub(crate) enum Wait {
 /// The payload of a send.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
+    pub(crate) service: Service,
     /// The connection that the socket had when the command came.
     pub(crate) connection: ConnectionId,
     pub(crate) bytes: Vec<u8>,
@@ -134,6 +136,8 @@ pub(crate) enum PayloadEnd {
     Length(usize),
     /// With Ctrl+Z, or with ESC, which cancels.
     Mark,
+    /// It was given in the command, in hexadecimal digits.
+    InCommand,
     /// It was cancelled.
     Cancelled,
 }

@@ -85,7 +85,7 @@ impl Modem {
         network: &mut dyn Network,
     ) {
         let Some(socket) = self.socket_of(connection) else { return };
-        let text = format!("{}: {},{code}", socket.service.open_result(), socket.id);
+        let text = format!("{}: {},{code}", socket.service.names().open, socket.id);
         let port = socket.port;
         let waiting = self.ports.iter().position(|port| port.connection() == Some(connection));
         let waits = waiting.map(|waiting| (waiting, self.ports[waiting].mode.clone()));
@@ -155,7 +155,7 @@ impl Modem {
                 true => format!(",{}", socket.incoming.len()),
                 false => String::new(),
             };
-            let text = format!("{}: \"recv\",{}{length}", socket.service.urc(), socket.id);
+            let text = format!("{}: \"recv\",{}{length}", socket.service.names().urc, socket.id);
             let opener = socket.port;
             self.socket_urc(opener, &text);
         }
@@ -206,7 +206,7 @@ impl Modem {
         }
         let Some(socket) = self.socket_of(connection) else { return false };
         let sent = socket.send_buffer_used() == 0;
-        let text = format!("+QSSLCLOSE: {},0", socket.id);
+        let text = format!("{}: {},0", socket.service.names().close, socket.id);
         if !sent && !cut && now < until {
             return false;
         }
@@ -230,12 +230,15 @@ impl Modem {
         let sockets = &mut self.session.sockets;
         let Some(index) = sockets.iter().position(|socket| socket.connection == connection) else { return };
         let Socket { linked, ssl_context, .. } = sockets.remove(index);
-        let last_of_context = !sockets.iter().any(|socket| socket.ssl_context == ssl_context);
+        let released =
+            ssl_context.filter(|_| !sockets.iter().any(|socket| socket.ssl_context == ssl_context));
         if linked {
             network.close(connection, how, now);
         }
-        if last_of_context && self.config.quirks.context_forgotten_on_last_close {
-            self.session.ssl.forget(ssl_context, self.config.family);
+        if let Some(released) = released
+            && self.config.quirks.context_forgotten_on_last_close
+        {
+            self.session.ssl.forget(released, self.config.family);
         }
         self.detach_ports(connection);
     }

@@ -101,7 +101,7 @@ impl Modem {
             Mode::Command => state.line.is_empty() || !state.settings.echo || quirks.urc_before_echo,
             Mode::Executing { .. } | Mode::Waiting(_) => quirks.urc_before_answer,
             // What is being echoed is not interrupted.
-            Mode::Payload(_) if quirks.payload_echoed && state.settings.echo => false,
+            Mode::Payload(ref payload) if self.is_echoed(port, payload) => false,
             Mode::Payload(_) | Mode::Sending { .. } => quirks.urc_before_send_result,
             Mode::Upload(_) | Mode::Data { .. } => false,
         }
@@ -151,7 +151,8 @@ impl Modem {
             };
             if ready && !*told {
                 *told = true;
-                texts.push((socket.port, format!("{}: \"closed\",{}", socket.service.urc(), socket.id)));
+                texts
+                    .push((socket.port, format!("{}: \"closed\",{}", socket.service.names().urc, socket.id)));
             }
         }
         for (opener, text) in &texts {
@@ -247,7 +248,7 @@ impl Modem {
         let bytes = socket.incoming.take(limit);
         let mut message = Vec::with_capacity(bytes.len() + 32);
         let separator = if format.one_line { "," } else { "\r\n" };
-        let (name, id) = (socket.service.urc(), socket.id);
+        let (name, id) = (socket.service.names().urc, socket.id);
         message.extend(format!("\r\n{name}: \"recv\",{id},{}{separator}", bytes.len()).as_bytes());
         message.extend(payload_text(&bytes, format.hex_to_host));
         if format.one_line || self.config.quirks.push_ends_with_line_end {

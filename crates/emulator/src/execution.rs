@@ -8,9 +8,9 @@ use crate::commands::{Call, CommandOutcome, Failure};
 use crate::events::Event;
 use crate::modem::{LONGEST_SEND_BYTES, Modem};
 use crate::network::Network;
-use crate::parser::{Command, parse};
+use crate::parser::{Command, Kind, parse};
 use crate::result_code::{cme, cme_text, socket, socket_text};
-use crate::socket::SocketState;
+use crate::socket::{Service, SocketState};
 use crate::store::checksum;
 
 impl Modem {
@@ -42,12 +42,13 @@ impl Modem {
 
     fn make_due(&mut self, port: usize, commands: VecDeque<Command>, now: Instant) {
         let latency = match commands.front() {
-            Some(command) if command.is_write("QSSLSEND") => self.config.prompt_latency,
-            Some(command) if command.is_write("QSSLRECV") => self.config.receive_latency,
-            Some(command) if command.is_write("QSSLCLOSE") => self.config.close_latency,
-            Some(command) if command.is_write("QIACT") || command.is_write("QIDEACT") => {
-                self.config.activation_latency
-            }
+            Some(Command { name, kind: Kind::Write(_) }) => match name.as_str() {
+                "QSSLSEND" | "QISEND" => self.config.prompt_latency,
+                "QSSLRECV" | "QIRD" => self.config.receive_latency,
+                "QSSLCLOSE" | "QICLOSE" => self.config.close_latency,
+                "QIACT" | "QIDEACT" => self.config.activation_latency,
+                _ => self.config.command_latency,
+            },
             _ => self.config.command_latency,
         };
         let due = now + latency + std::mem::take(&mut self.faults.answer_delay);
@@ -97,6 +98,7 @@ impl Modem {
                 self.go_on(port, commands, now);
             }
             Ok(CommandOutcome::Prompt(payload)) => self.prompt(port, payload, now),
+            Ok(CommandOutcome::Send(payload)) => self.begin_sending(port, payload, now),
             Ok(CommandOutcome::Upload(mut upload)) => {
                 self.ports[port].connect();
                 upload.due = if upload.size == 0 { now } else { now + upload.timeout };
@@ -207,7 +209,12 @@ impl Modem {
     /// The last byte of a payload has arrived.
     pub(crate) fn payload_complete(&mut self, port: usize, now: Instant) {
         let mode = std::mem::replace(&mut self.ports[port].mode, Mode::Command);
-        let Mode::Payload(payload) = mode else { return };
+        if let Mode::Payload(payload) = mode {
+            self.begin_sending(port, payload, now);
+        }
+    }
+
+    fn begin_sending(&mut self, port: usize, payload: Payload, now: Instant) {
         let bytes = u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX);
         let per_byte: Duration = self.config.send_latency_per_byte * bytes;
         let due = now + self.config.send_latency + per_byte;
@@ -217,6 +224,7 @@ impl Modem {
     fn finish_send(&mut self, port: usize, now: Instant, network: &mut dyn Network) {
         let mode = std::mem::replace(&mut self.ports[port].mode, Mode::Command);
         let Mode::Sending { payload, .. } = mode else { return };
+        let info = self.session.data_format.send_info;
         match self.send(&payload, now, network) {
             Ok(Sent::All(id, count)) => {
                 self.counters.send_oks += 1;
@@ -226,15 +234,19 @@ impl Modem {
                     self.information(port, &["SEND FAIL".into()]);
                 } else if self.loses_result() {
                     // SEND OK would have come here.
-                } else if self.session.data_format.send_info {
-                    self.information(port, &[format!("+QISEND: {id},{count}")]);
+                } else if info {
+                    self.send_info(port, id, socket::OK, count);
                 } else {
                     self.information(port, &["SEND OK".into()]);
                 }
             }
-            Ok(Sent::Nothing) => {
+            Ok(Sent::Nothing(id, count)) => {
                 self.counters.send_fails += 1;
-                self.information(port, &["SEND FAIL".into()]);
+                if info {
+                    self.send_info(port, id, socket::WRITE_FAILED, count);
+                } else {
+                    self.information(port, &["SEND FAIL".into()]);
+                }
             }
             // The manuals do not document the answer to a cancelled send.
             Ok(Sent::Cancelled) => {
@@ -245,13 +257,27 @@ impl Modem {
         }
     }
 
+    /// The result of a send under AT+QICFG="sendinfo". Its code is 0 if the bytes were taken; what it is otherwise is
+    /// assumed.
+    fn send_info(&mut self, port: usize, id: u8, code: u16, count: usize) {
+        self.ports[port].ok();
+        self.information(port, &[format!("+QISEND: {id},{code},{count}")]);
+    }
+
+    /// Whether the bytes of a payload are echoed as they come: those of AT+QISEND as AT+QISDE sets, those of AT+QSSLSEND
+    /// by a quirk. Assumed: without the echo of commands there is none of payload.
+    pub(crate) fn is_echoed(&self, port: usize, payload: &Payload) -> bool {
+        let by_setting = payload.service == Service::Plain && self.session.sends_echoed;
+        self.ports[port].settings.echo && (by_setting || self.config.quirks.payload_echoed)
+    }
+
     /// Hands a payload to its socket: all of it or nothing.
     fn send(&mut self, payload: &Payload, now: Instant, network: &mut dyn Network) -> Result<Sent, Failure> {
         if payload.end == PayloadEnd::Cancelled {
             return Ok(Sent::Cancelled);
         }
         let decoded;
-        let bytes = if self.session.data_format.hex_to_modem {
+        let bytes = if self.session.data_format.hex_to_modem && payload.end != PayloadEnd::InCommand {
             decoded = from_hex(&payload.bytes).ok_or(Failure::Socket(socket::INVALID_PARAMETER))?;
             &decoded
         } else {
@@ -268,12 +294,12 @@ impl Modem {
         target.unsent = network.unsent(target.connection, now);
         let full = target.send_buffer_used() + bytes.len() > limit;
         if !full && !ordered_to_fail {
-            target.outgoing.push(bytes);
-            target.sent_total += bytes.len() as u64;
+            target.queue(bytes);
             return Ok(Sent::All(target.id, bytes.len()));
         }
+        let id = target.id;
         self.faults.failing_sends = self.faults.failing_sends.saturating_sub(1);
-        Ok(Sent::Nothing)
+        Ok(Sent::Nothing(id, bytes.len()))
     }
 
     /// A file is complete, or the wait for the rest of it is over; what arrived is stored in both cases.
@@ -301,12 +327,13 @@ impl Modem {
 enum Sent {
     /// The socket of this number took this many bytes, which are all.
     All(u8, usize),
-    /// The socket had no room.
-    Nothing,
+    /// The socket of this number had no room for this many bytes, and took none of them.
+    Nothing(u8, usize),
     Cancelled,
 }
 
-fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
+/// The bytes of hexadecimal digits; `None` if they are no such digits.
+pub(crate) fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) {
         return None;
     }

@@ -58,9 +58,7 @@ impl Modem {
             }
             Mode::Payload(payload) => {
                 let (count, complete) = payload.take(bytes);
-                if self.config.quirks.payload_echoed && state.settings.echo {
-                    state.emit(&bytes[..count]);
-                }
+                self.echo_payload(port, &bytes[..count]);
                 if complete {
                     self.payload_complete(port, now);
                 }
@@ -77,6 +75,14 @@ impl Modem {
                 self.data_from_host(port, bytes, now);
                 bytes.len()
             }
+        }
+    }
+
+    fn echo_payload(&mut self, port: usize, bytes: &[u8]) {
+        if let Mode::Payload(payload) = &self.ports[port].mode
+            && self.is_echoed(port, payload)
+        {
+            self.ports[port].emit(bytes);
         }
     }
 
@@ -156,6 +162,7 @@ impl Payload {
                 self.bytes.extend_from_slice(&bytes[..count]);
                 (count, self.bytes.len() == length)
             }
+            PayloadEnd::InCommand => (0, true),
             PayloadEnd::Mark | PayloadEnd::Cancelled => {
                 let end = bytes.iter().position(|byte| matches!(*byte, CTRL_Z | ESC));
                 // One byte above the limit is kept, to show that the payload was too long.

@@ -244,7 +244,16 @@ impl Modem {
 
     /// A TLS connection is cut, as if the network had reset it.
     pub fn close_socket(&mut self, id: u8, now: Instant) {
-        if let Some(connection) = self.socket(Service::Tls, id).map(|socket| socket.connection) {
+        self.cut_socket(Service::Tls, id, now);
+    }
+
+    /// The same with a connection of AT+QIOPEN.
+    pub fn close_plain_socket(&mut self, id: u8, now: Instant) {
+        self.cut_socket(Service::Plain, id, now);
+    }
+
+    fn cut_socket(&mut self, service: Service, id: u8, now: Instant) {
+        if let Some(connection) = self.socket(service, id).map(|socket| socket.connection) {
             self.cut_connection(connection, now);
             self.work_since = Some(now);
         }
@@ -252,10 +261,16 @@ impl Modem {
 
     /// The numbers of the TLS sockets that are not free.
     pub fn sockets_in_use(&self) -> Vec<u8> {
-        let tls = self.session.sockets.iter().filter(|socket| socket.service == Service::Tls);
-        let mut numbers: Vec<u8> = tls.map(|socket| socket.id).collect();
-        numbers.sort_unstable();
-        numbers
+        self.numbers(Service::Tls)
+    }
+
+    /// The numbers of the sockets of AT+QIOPEN that are not free.
+    pub fn plain_sockets_in_use(&self) -> Vec<u8> {
+        self.numbers(Service::Plain)
+    }
+
+    fn numbers(&self, service: Service) -> Vec<u8> {
+        self.sockets(service).into_iter().map(|socket| socket.id).collect()
     }
 
     /// Whether a PDP context is active.

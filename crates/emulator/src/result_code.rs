@@ -9,6 +9,7 @@ pub(crate) mod socket {
     pub(crate) const UNKNOWN: u16 = 550;
     pub(crate) const INVALID_PARAMETER: u16 = 552;
     pub(crate) const NOT_SUPPORTED: u16 = 555;
+    pub(crate) const WRITE_FAILED: u16 = 558;
     pub(crate) const PDP_OPEN_FAILED: u16 = 561;
     pub(crate) const IN_USE: u16 = 563;
     pub(crate) const DNS_BUSY: u16 = 564;

@@ -37,6 +37,8 @@ pub(crate) struct Session {
     /// The state that was last reported by URC.
     pub(crate) registration_told: u8,
     pub(crate) data_format: DataFormat,
+    /// AT+QISDE: whether the payload of AT+QISEND is echoed.
+    pub(crate) sends_echoed: bool,
     /// AT+CNMI
     pub(crate) message_indications: [u8; 5],
     /// Values of AT+QCFG by key, AT+CTZU, AT+CTZR and the like: kept and shown, without effect.
@@ -110,6 +112,7 @@ impl Session {
             registration_urcs: [0; 3],
             registration_told: 0,
             data_format: DataFormat::default(),
+            sends_echoed: true,
             message_indications: [2, if config.quirks.messages_shown { 2 } else { 1 }, 0, 0, 0],
             kept: BTreeMap::new(),
         }

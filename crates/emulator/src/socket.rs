@@ -14,7 +14,8 @@ pub(crate) struct Socket {
     pub(crate) id: u8,
     pub(crate) connection: ConnectionId,
     pub(crate) pdp_context: u8,
-    pub(crate) ssl_context: u8,
+    /// Only TLS has one.
+    pub(crate) ssl_context: Option<u8>,
     pub(crate) access: AccessMode,
     /// Index of the port it was opened on, or whose stream it is.
     pub(crate) port: usize,
@@ -40,13 +41,27 @@ pub(crate) struct Socket {
     pub(crate) held: bool,
 }
 
-/// The kind of a connection.
+/// The commands that a connection belongs to. Each service has numbers of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
-    /// AT+QSSLOPEN
+    /// AT+QSSLOPEN and its relatives: with TLS.
     Tls,
-    /// AT+QIOPEN
-    Tcp,
+    /// AT+QIOPEN and its relatives: without TLS (TCP/IP application notes).
+    Plain,
+}
+
+/// How a service begins its answers and URCs.
+pub(crate) struct Names {
+    /// The result of an open.
+    pub(crate) open: &'static str,
+    /// Received bytes that the host has read.
+    pub(crate) receive: &'static str,
+    /// The result of a close that was answered before.
+    pub(crate) close: &'static str,
+    /// A line about one socket.
+    pub(crate) state: &'static str,
+    /// Arrivals and ends.
+    pub(crate) urc: &'static str,
 }
 
 /// How received data reaches the host.
@@ -99,37 +114,24 @@ pub(crate) enum End {
 }
 
 impl Service {
-    /// The name in AT+QSSLSTATE and AT+QISTATE.
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn names(self) -> &'static Names {
         match self {
-            Service::Tls => "SSLClient",
-            Service::Tcp => "TCP",
-        }
-    }
-
-    /// The name of its URC for arrivals and ends.
-    pub(crate) fn urc(self) -> &'static str {
-        match self {
-            Service::Tls => "+QSSLURC",
-            Service::Tcp => "+QIURC",
-        }
-    }
-
-    /// The name of its header for received bytes.
-    pub(crate) fn receive_header(self) -> &'static str {
-        match self {
-            Service::Tls => "+QSSLRECV",
-            Service::Tcp => "+QIRD",
-        }
-    }
-
-    pub(crate) fn open_result(self) -> &'static str {
-        match self {
-            Service::Tls => "+QSSLOPEN",
-            Service::Tcp => "+QIOPEN",
+            Service::Tls => &TLS_NAMES,
+            Service::Plain => &PLAIN_NAMES,
         }
     }
 }
+
+const TLS_NAMES: Names = Names {
+    open: "+QSSLOPEN",
+    receive: "+QSSLRECV",
+    close: "+QSSLCLOSE",
+    state: "+QSSLSTATE",
+    urc: "+QSSLURC",
+};
+
+const PLAIN_NAMES: Names =
+    Names { open: "+QIOPEN", receive: "+QIRD", close: "+QICLOSE", state: "+QISTATE", urc: "+QIURC" };
 
 impl AccessMode {
     pub(crate) fn number(self) -> u8 {
@@ -153,6 +155,20 @@ impl Socket {
             SocketState::Connected => 2,
             SocketState::Ended { .. } | SocketState::Closing { .. } => closing,
         }
+    }
+
+    /// The name of its kind in AT+QSSLSTATE and AT+QISTATE.
+    pub(crate) fn kind_name(&self) -> &'static str {
+        match self.service {
+            Service::Tls => "SSLClient",
+            Service::Plain => "TCP",
+        }
+    }
+
+    /// Takes bytes of the host.
+    pub(crate) fn queue(&mut self, bytes: &[u8]) {
+        self.outgoing.push(bytes);
+        self.sent_total += bytes.len() as u64;
     }
 
     /// Bytes of the send buffer in use.

@@ -29,8 +29,13 @@ impl Modem {
         let parameters = self.parameters(list);
         parameters.at_most(2)?;
         let access = access(Some(parameters.small(1, 0..=2)?))?;
-        // Two connections of different services can have the same number; no manual says which one is meant.
-        let socket = self.connected(Service::Tls, list).or_else(|_| self.connected(Service::Tcp, list))?;
+        // Two connections of different services can have the same number, and no manual says which one is meant.
+        // Assumed: the TLS one, unless its number is free.
+        let service = match self.named_socket(Service::Tls, list)? {
+            Some(_) => Service::Tls,
+            None => Service::Plain,
+        };
+        let socket = self.connected(service, list)?;
         let connection = socket.connection;
         if access == AccessMode::Transparent {
             return self.stream_on(port, connection);
@@ -151,7 +156,7 @@ mod tests {
         bench.say(0, b"Hi");
         assert_eq!(bench.heard(), "\r\n+QSSLURC: \"recv\",0,2,4869\r\n");
         assert_eq!(bench.ask("AT+QICFG=\"sendinfo\",1"), "\r\nOK\r\n");
-        assert_eq!(bench.send(0, b"4F6B"), "\r\n+QISEND: 0,2\r\n");
+        assert_eq!(bench.send(0, b"4F6B"), "\r\nOK\r\n\r\n+QISEND: 0,0,2\r\n");
         assert_eq!(bench.send(0, b"4F6"), "\r\nERROR\r\n");
         assert_eq!(bench.network.records()[0].received, b"Ok");
         assert_eq!(bench.ask("AT+QICFG=\"close/mode\",1"), "\r\nOK\r\n");

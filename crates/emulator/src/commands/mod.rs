@@ -5,11 +5,12 @@ pub(crate) mod files;
 pub(crate) mod general;
 pub(crate) mod mux;
 pub(crate) mod pdp;
+pub(crate) mod plain_sockets;
 pub(crate) mod sim_and_network;
 pub(crate) mod sockets;
 pub(crate) mod ssl_config;
-pub(crate) mod tcp_sockets;
 pub(crate) mod tls_sockets;
+pub(crate) mod transfer;
 
 use std::time::Instant;
 
@@ -35,6 +36,8 @@ pub(crate) enum CommandOutcome {
     Raw(Vec<u8>),
     /// The send prompt, then payload.
     Prompt(Payload),
+    /// The result of a send whose payload is there.
+    Send(Payload),
     /// CONNECT, then a file.
     Upload(Upload),
     /// CONNECT, then the stream of a connection.
@@ -76,7 +79,7 @@ impl Modem {
             .or_else(|| ssl_config::run(self, call))
             .or_else(|| tls_sockets::run(self, call))
             .or_else(|| access_modes::run(self, call))
-            .or_else(|| tcp_sockets::run(self, call))
+            .or_else(|| plain_sockets::run(self, call))
             .unwrap_or(Err(Failure::Error))
     }
 

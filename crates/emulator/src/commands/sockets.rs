@@ -3,24 +3,24 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::at_port::{Payload, PayloadEnd, Reach, Wait};
+use crate::at_port::{Reach, Wait};
 use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::config::Family;
-use crate::delivery::payload_text;
 use crate::faults::OpenFault;
-use crate::modem::{LONGEST_SEND_BYTES, Modem};
+use crate::modem::Modem;
 use crate::network::{Close, ConnectionId, OpenRequest};
 use crate::parser::Parameter;
 use crate::queue::Queue;
 use crate::result_code::socket as code;
-use crate::socket::{AccessMode, End, Service, Socket, SocketState};
+use crate::socket::{AccessMode, Service, Socket, SocketState};
 
 /// What an open command asks for.
 pub(crate) struct Open<'a> {
     pub(crate) service: Service,
     pub(crate) id: u8,
     pub(crate) pdp_context: u8,
-    pub(crate) ssl_context: u8,
+    /// Only TLS has one.
+    pub(crate) ssl_context: Option<u8>,
     pub(crate) host: &'a str,
     pub(crate) port: u16,
     pub(crate) access: AccessMode,
@@ -97,10 +97,7 @@ impl Modem {
     /// The request to the network; the code with which the open fails in any case, if it does; and whether it never
     /// gets an answer.
     fn open_request(&mut self, open: &Open, now: Instant) -> (OpenRequest, Option<u16>, bool) {
-        let tls = match open.service {
-            Service::Tls => self.tls_parameters(open.ssl_context, now).map(Some),
-            Service::Tcp => Ok(None),
-        };
+        let tls = open.ssl_context.map(|context| self.tls_parameters(context, now)).transpose();
         let named = open.host.parse::<IpAddr>().is_err();
         let worn_out = self.active_context(open.pdp_context).is_some_and(|pdp| pdp.worn_out);
         let limit = self.config.quirks.opens_until_degraded;
@@ -143,7 +140,7 @@ impl Modem {
         if !self.config.quirks.urc_failures_forgotten {
             self.session.last_error = code;
         }
-        let text = format!("{}: {},{code}", open.service.open_result(), open.id);
+        let text = format!("{}: {},{code}", open.service.names().open, open.id);
         if self.config.quirks.open_result_before_ok {
             return line(text);
         }
@@ -152,15 +149,12 @@ impl Modem {
     }
 
     fn negotiate_seconds(&self, open: &Open) -> u32 {
-        match open.service {
-            Service::Tls => self.session.ssl.negotiate_seconds(open.ssl_context),
-            Service::Tcp => 0,
-        }
+        open.ssl_context.map_or(0, |context| self.session.ssl.negotiate_seconds(context))
     }
 
     /// Closes a socket, waiting up to the timeout for what is unsent; the port is blocked meanwhile. With a
     /// timeout of 0, what is unsent is dropped and the connection is reset.
-    pub(crate) fn close(&mut self, connection: ConnectionId, timeout: Duration, call: &mut Call) -> Answer {
+    fn close(&mut self, connection: ConnectionId, timeout: Duration, call: &mut Call) -> Answer {
         if self.session.closes_refused {
             return Err(Failure::Socket(code::UNKNOWN));
         }
@@ -207,6 +201,28 @@ impl Modem {
         ok()
     }
 
+    /// `AT+QSSLCLOSE=<clientID>[,<timeout>]`, or AT+QICLOSE; 10 s by default.
+    pub(crate) fn close_named(&mut self, service: Service, list: &[Parameter], call: &mut Call) -> Answer {
+        let quirks = &self.config.quirks;
+        let parameters = self.parameters(list);
+        let is_timed = service == Service::Plain || !quirks.close_without_time;
+        parameters.at_most(if is_timed { 2 } else { 1 })?;
+        let timeout = parameters.optional_number(1, 0..=65_535)?.unwrap_or(DEFAULT_CLOSE_TIMEOUT);
+        let Some(socket) = self.named_socket(service, list)? else {
+            // AT+QICLOSE of a free number is harmless on real modules.
+            return match service == Service::Plain || quirks.closing_free_socket_is_ok {
+                true => ok(),
+                false => Err(Failure::Socket(code::CLOSED)),
+            };
+        };
+        let is_fine = |context| self.session.ssl.closes_in_milliseconds(context);
+        let timeout = match socket.ssl_context.is_some_and(is_fine) {
+            true => Duration::from_millis(timeout.into()),
+            false => Duration::from_secs(timeout.into()),
+        };
+        self.close(socket.connection, timeout, call)
+    }
+
     /// The socket of this service that a command names.
     pub(crate) fn named_socket(
         &self,
@@ -223,76 +239,22 @@ impl Modem {
         socket.ok_or(Failure::Socket(code::CLOSED))
     }
 
-    /// `AT+QSSLSEND=<clientID>[,<length>]`, or AT+QISEND. A socket that cannot take data is an ERROR before the prompt.
-    pub(crate) fn begin_send(&mut self, service: Service, list: &[Parameter]) -> Answer {
-        let parameters = self.parameters(list);
-        parameters.at_most(2)?;
-        let longest = LONGEST_SEND_BYTES as u32;
-        let end = match parameters.optional_number(1, 1..=longest)? {
-            Some(length) => PayloadEnd::Length(length as usize),
-            None => PayloadEnd::Mark,
-        };
-        let socket = self.connected(service, list)?;
-        if socket.access == AccessMode::Transparent {
-            return Err(Failure::Socket(code::NOT_ALLOWED));
-        }
-        Ok(CommandOutcome::Prompt(Payload { connection: socket.connection, bytes: Vec::new(), end }))
+    /// The lines of AT+QSSLSTATE and AT+QISTATE about some sockets.
+    pub(crate) fn states<'a>(&self, sockets: impl IntoIterator<Item = &'a Socket>) -> Answer {
+        let lines = sockets.into_iter().map(|socket| self.state_line(socket));
+        Ok(CommandOutcome::Done(lines.collect()))
     }
 
-    /// `AT+QSSLRECV=<clientID>,<length>`, or AT+QIRD. What was received before an orderly end can be read after it.
-    pub(crate) fn receive(&mut self, service: Service, list: &[Parameter]) -> Answer {
-        let quirks = self.config.quirks.clone();
-        let header = service.receive_header();
-        let parameters = self.parameters(list);
-        parameters.at_most(2)?;
-        // The counters are a documented form of AT+QIRD.
-        let lowest = if quirks.unread_query || service == Service::Tcp { 0 } else { 1 };
-        let highest = if quirks.long_reads { u32::MAX } else { 1_500 };
-        let wanted = parameters.number(1, lowest..=highest)?;
-        let cut_loses_unread = self.cut_loses_unread();
-        let socket = self.named_socket(service, list)?.ok_or(Failure::Socket(code::CLOSED))?;
-        let connection = socket.connection;
-        match socket.state {
-            SocketState::Connected | SocketState::Ended { how: End::Closed, .. } => {}
-            SocketState::Ended { how: End::Cut, .. } if !cut_loses_unread => {}
-            _ => return Err(Failure::Socket(code::CLOSED)),
-        }
-        if socket.access != AccessMode::Buffer {
-            return Err(Failure::Socket(code::NOT_ALLOWED));
-        }
-        if wanted == 0 {
-            let (total, unread) = (socket.received_total, socket.incoming.len() as u64);
-            return line(format!("{header}: {total},{},{unread}", total - unread));
-        }
-        let format = self.session.data_format;
-        let socket = self.socket_of_mut(connection).ok_or(Failure::Socket(code::CLOSED))?;
-        let bytes = socket.incoming.take((wanted as usize).min(LONGEST_RECEIVE_BYTES));
-        self.session.last_error = code::OK;
-        if bytes.is_empty() {
-            if let Some(socket) = self.socket_of_mut(connection) {
-                socket.announced = false;
-            }
-            return line(format!("{header}: 0"));
-        }
-        let separator = if format.one_line { "," } else { "\r\n" };
-        let mut answer = format!("\r\n{header}: {}{separator}", bytes.len()).into_bytes();
-        answer.extend(payload_text(&bytes, format.hex_to_host));
-        if !quirks.receive_tail_short {
-            answer.extend(b"\r\n");
-        }
-        Ok(CommandOutcome::Raw(answer))
-    }
-
-    /// The line of AT+QSSLSTATE and AT+QISTATE about one socket, from its address on.
-    pub(crate) fn state_line(&self, socket: &Socket) -> String {
+    fn state_line(&self, socket: &Socket) -> String {
         let quirks = &self.config.quirks;
         let closing = if quirks.closing_is_state_three { 3 } else { 4 };
         let remote = socket.remote.map_or_else(|| "0.0.0.0".into(), |remote| remote.to_string());
         let local_port = if quirks.local_port_zero { 0 } else { socket.local_port };
         // The server number is reserved; the manuals' examples show the socket's own.
         let mut text = format!(
-            "{id},\"{}\",\"{remote}\",{},{local_port},{},{},{id},{},\"{}\"",
-            socket.service.name(),
+            "{}: {id},\"{}\",\"{remote}\",{},{local_port},{},{},{id},{},\"{}\"",
+            socket.service.names().state,
+            socket.kind_name(),
             socket.remote_port,
             socket.state_number(closing),
             socket.pdp_context,
@@ -300,8 +262,8 @@ impl Modem {
             self.port_name(socket.port),
             id = socket.id,
         );
-        if socket.service == Service::Tls {
-            text += &format!(",{}", socket.ssl_context);
+        if let Some(context) = socket.ssl_context {
+            text += &format!(",{context}");
         }
         text
     }
@@ -332,8 +294,8 @@ impl Modem {
 /// Longest network response of an open, without "negotiatetime".
 const OPEN_LIMIT: Duration = Duration::from_secs(150);
 
-/// Most bytes of one AT+QSSLRECV or AT+QIRD (both manuals).
-const LONGEST_RECEIVE_BYTES: usize = 1_500;
+/// Seconds.
+const DEFAULT_CLOSE_TIMEOUT: u32 = 10;
 
 #[cfg(test)]
 mod tests {

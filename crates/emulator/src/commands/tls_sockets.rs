@@ -1,9 +1,7 @@
 //! The commands of TLS sockets: open, send, receive, close, state.
 
-use std::time::Duration;
-
 use crate::commands::sockets::Open;
-use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
+use crate::commands::{Answer, Call, Failure, line, ok};
 use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
 use crate::result_code::socket as code;
@@ -19,16 +17,12 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("QSSLSEND", Kind::Test) => line("+QSSLSEND: (0-11)[,(1-1460)]"),
         ("QSSLSEND", Kind::Write(list)) => modem.begin_send(Service::Tls, list),
         ("QSSLRECV", Kind::Test) => line("+QSSLRECV: (0-11),(1-1500)"),
-        ("QSSLRECV", Kind::Write(list)) => modem.receive(Service::Tls, list),
+        ("QSSLRECV", Kind::Write(list)) => modem.read_received(Service::Tls, list),
         ("QSSLCLOSE", Kind::Test) if modem.config.quirks.close_without_time => line("+QSSLCLOSE: (0-11)"),
         ("QSSLCLOSE", Kind::Test) => line("+QSSLCLOSE: (0-11),(0-65535)"),
-        ("QSSLCLOSE", Kind::Write(list)) => modem.tls_close(list, call),
+        ("QSSLCLOSE", Kind::Write(list)) => modem.close_named(Service::Tls, list, call),
         ("QSSLSTATE", Kind::Test) => ok(),
-        ("QSSLSTATE", Kind::Execute) => {
-            let sockets = modem.sockets(Service::Tls).into_iter();
-            let lines = sockets.map(|socket| format!("+QSSLSTATE: {}", modem.state_line(socket)));
-            Ok(CommandOutcome::Done(lines.collect()))
-        }
+        ("QSSLSTATE", Kind::Execute) => modem.states(modem.sockets(Service::Tls)),
         ("QSSLSTATE", Kind::Write(list)) => modem.tls_state(list),
         _ => return None,
     };
@@ -47,7 +41,7 @@ impl Modem {
         let open = Open {
             service: Service::Tls,
             pdp_context: parameters.small(0, 1..=self.config.family.pdp_contexts())?,
-            ssl_context: parameters.small(1, 0..=5)?,
+            ssl_context: Some(parameters.small(1, 0..=5)?),
             id: parameters.small(2, 0..=11)?,
             host,
             port: u16::try_from(parameters.number(4, 1..=65_535)?).map_err(|_| Failure::Error)?,
@@ -59,25 +53,6 @@ impl Modem {
         self.open(&open, call)
     }
 
-    /// `AT+QSSLCLOSE=<clientID>[,<timeout>]`, 10 s by default.
-    fn tls_close(&mut self, list: &[Parameter], call: &mut Call) -> Answer {
-        let parameters = self.parameters(list);
-        parameters.at_most(if self.config.quirks.close_without_time { 1 } else { 2 })?;
-        let timeout = parameters.optional_number(1, 0..=65_535)?.unwrap_or(DEFAULT_CLOSE_TIMEOUT);
-        let Some(socket) = self.named_socket(Service::Tls, list)? else {
-            return match self.config.quirks.closing_free_socket_is_ok {
-                true => ok(),
-                false => Err(Failure::Socket(code::CLOSED)),
-            };
-        };
-        let (connection, context) = (socket.connection, socket.ssl_context);
-        let timeout = match self.session.ssl.closes_in_milliseconds(context) {
-            true => Duration::from_millis(timeout.into()),
-            false => Duration::from_secs(timeout.into()),
-        };
-        self.close(connection, timeout, call)
-    }
-
     /// `AT+QSSLSTATE=<clientID>`: nothing but OK for a free socket.
     fn tls_state(&mut self, list: &[Parameter]) -> Answer {
         let parameters = self.parameters(list);
@@ -85,7 +60,7 @@ impl Modem {
         parameters.at_most(if typed { 2 } else { 1 })?;
         let id = parameters.small(usize::from(typed), 0..=11)?;
         match self.socket(Service::Tls, id) {
-            Some(socket) => line(format!("+QSSLSTATE: {}", self.state_line(socket))),
+            Some(socket) => self.states([socket]),
             None if self.config.quirks.free_sockets_listed => {
                 line(format!("+QSSLSTATE: {id},\"SSLClient\",\"0.0.0.0\",0,0,0,1,{id},0,\"uart1\",0"))
             }
@@ -98,8 +73,6 @@ impl Modem {
 pub(crate) fn access(number: Option<u8>) -> Result<AccessMode, Failure> {
     AccessMode::from_number(number.unwrap_or(0)).ok_or(Failure::Error)
 }
-
-const DEFAULT_CLOSE_TIMEOUT: u32 = 10;
 
 #[cfg(test)]
 mod tests {

@@ -32,8 +32,13 @@ pub trait Network {
     /// and stops the server.
     fn receive(&mut self, id: ConnectionId, buffer: &mut [u8], now: Instant) -> Received;
 
-    /// How many bytes were handed over and have not yet been acknowledged by the server.
+    /// How many bytes were handed over and still take room in the send buffer.
     fn unsent(&mut self, id: ConnectionId, now: Instant) -> usize;
+
+    /// How many bytes of a TCP connection were handed over and have not yet been acknowledged by the server's side.
+    fn unacknowledged(&mut self, id: ConnectionId, now: Instant) -> usize {
+        self.unsent(id, now)
+    }
 
     /// Ends the connection: orderly (close_notify, FIN) or at once (RST). The id is forgotten.
     fn close(&mut self, id: ConnectionId, how: Close, now: Instant);

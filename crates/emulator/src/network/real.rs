@@ -172,6 +172,10 @@ impl Network for RealNetwork {
         unsent
     }
 
+    fn unacknowledged(&mut self, id: ConnectionId, _now: Instant) -> usize {
+        self.connections.get(&id).map_or(0, Connection::unacknowledged)
+    }
+
     fn close(&mut self, id: ConnectionId, how: Close, now: Instant) {
         let Some(connection) = self.connections.remove(&id) else { return };
         match how {

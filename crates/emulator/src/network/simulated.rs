@@ -177,6 +177,7 @@ impl Network for Simulated {
             local_port,
             latency: plan.latency,
             up: Pipe::new(plan.window_bytes),
+            acknowledgements: VecDeque::new(),
             down: Pipe::new(plan.window_bytes),
             far: (plan.far_end)(order),
             started: false,
@@ -206,6 +207,7 @@ impl Network for Simulated {
         let Some(link) = self.link(id, now) else { return 0 };
         let count = bytes.len().min(link.up.room());
         link.up.push(&bytes[..count], now + link.latency);
+        link.await_acknowledgement(count, now);
         count
     }
 
@@ -227,6 +229,13 @@ impl Network for Simulated {
 
     fn unsent(&mut self, id: ConnectionId, now: Instant) -> usize {
         self.link(id, now).map_or(0, |link| link.up.under_way(now))
+    }
+
+    fn unacknowledged(&mut self, id: ConnectionId, now: Instant) -> usize {
+        self.link(id, now).map_or(0, |link| {
+            let missing = link.acknowledgements.iter().filter(|(at, _)| *at > now);
+            missing.map(|(_, count)| count).sum()
+        })
     }
 
     /// An orderly close still delivers what is under way; an abort drops it.
@@ -263,6 +272,8 @@ struct Link {
     local_port: u16,
     latency: Duration,
     up: Pipe,
+    /// When acknowledgements come, and of how many bytes each.
+    acknowledgements: VecDeque<(Instant, usize)>,
     down: Pipe,
     far: Box<dyn FarEnd>,
     started: bool,
@@ -282,6 +293,18 @@ impl Link {
             }
             Opening::Fails(time, failure) if passed(*time) => ConnectionState::Failed(failure.clone()),
             _ => ConnectionState::Opening,
+        }
+    }
+
+    /// The server's side acknowledges what has arrived, whether the server reads it or not.
+    fn await_acknowledgement(&mut self, count: usize, now: Instant) {
+        while self.acknowledgements.front().is_some_and(|(at, _)| *at <= now) {
+            self.acknowledgements.pop_front();
+        }
+        let at = now + 2 * self.latency;
+        match self.acknowledgements.back_mut() {
+            Some((last, bytes)) if *last == at => *bytes += count,
+            _ => self.acknowledgements.push_back((at, count)),
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Connection {
     writable: bool,
     /// Bytes taken from the core that are not in the kernel yet; at most one TLS record.
     pending: Vec<u8>,
+    /// Bytes that count as taken although the kernel refused them, because the connection is broken.
+    refused_bytes: usize,
     /// How the server's stream ended, once it has ended.
     end: Option<Received>,
 }
@@ -73,6 +75,7 @@ impl Connection {
             readable: false,
             writable: false,
             pending: Vec::new(),
+            refused_bytes: 0,
             end: None,
         }
     }
@@ -163,7 +166,10 @@ impl Connection {
                     return taken + chunk.len();
                 }
                 // A read will report the error. Until then the bytes count as taken, as in a modem.
-                Err(_) => taken += chunk.len(),
+                Err(_) => {
+                    self.refused_bytes += chunk.len();
+                    taken += chunk.len();
+                }
             }
         }
         taken
@@ -199,6 +205,12 @@ impl Connection {
     pub(super) fn unsent(&self) -> usize {
         let Stage::Open { stream, .. } = &self.stage else { return 0 };
         self.pending.len() + not_sent(stream.tcp())
+    }
+
+    /// Bytes that the server's side has not acknowledged. Under TLS the kernel's part counts records.
+    pub(super) fn unacknowledged(&self) -> usize {
+        let Stage::Open { stream, .. } = &self.stage else { return 0 };
+        self.pending.len() + self.refused_bytes + not_acknowledged(stream.tcp())
     }
 
     /// Gives up the connection: at once, with RST.
@@ -481,11 +493,27 @@ fn write_pending(stream: &mut Stream, pending: &mut Vec<u8>) -> bool {
 }
 
 fn not_sent(tcp: &TcpStream) -> usize {
-    /// The same number on every architecture (linux/sockios.h).
-    const SIOCOUTQNSD: rustix::ioctl::Opcode = 0x894B;
-    // SAFETY: SIOCOUTQNSD writes one int to its argument.
-    let getter = unsafe { rustix::ioctl::Getter::<SIOCOUTQNSD, std::ffi::c_int>::new() };
-    // SAFETY: `tcp` is a TCP socket, and there the number means SIOCOUTQNSD.
+    // SIOCOUTQNSD, the same number on every architecture (linux/sockios.h).
+    queue_length::<0x894B>(tcp)
+}
+
+fn not_acknowledged(tcp: &TcpStream) -> usize {
+    /// SIOCOUTQ, which has the number of TIOCOUTQ (asm/sockios.h, asm/ioctls.h).
+    const SIOCOUTQ: rustix::ioctl::Opcode = if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
+        0x7472
+    } else if cfg!(any(target_arch = "powerpc", target_arch = "powerpc64", target_arch = "sparc64")) {
+        0x4004_7473
+    } else {
+        0x5411
+    };
+    queue_length::<SIOCOUTQ>(tcp)
+}
+
+/// The length of a queue of the kernel, in bytes; `OPCODE` is SIOCOUTQNSD or SIOCOUTQ.
+fn queue_length<const OPCODE: rustix::ioctl::Opcode>(tcp: &TcpStream) -> usize {
+    // SAFETY: both write one int to their argument.
+    let getter = unsafe { rustix::ioctl::Getter::<OPCODE, std::ffi::c_int>::new() };
+    // SAFETY: `tcp` is a TCP socket, and there the number means that.
     let count = unsafe { rustix::ioctl::ioctl(tcp, getter) };
     count.ok().and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
 }
