@@ -4,14 +4,17 @@ use qssl_core::settings::Target;
 
 use crate::{Credentials, Outcome, Then};
 
-/// A status of ours.
+/// A status of ours (RFC 9110, 15, but for one).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Established,
     BadRequest,
     NotAllowed,
+    /// With `Allow`, as RFC 9110, 15.5.6 asks for.
     OnlyConnect,
+    /// With `Proxy-Authenticate`, as RFC 9110, 15.5.8 asks for.
     NeedsPassword,
+    /// RFC 6585, 5
     TooLarge,
     BadGateway,
     Busy,

@@ -15,6 +15,7 @@ mod credentials;
 mod http;
 mod socks5;
 
+use std::fmt;
 use std::sync::Arc;
 
 pub use allowed::{AllowedTarget, AllowedTargetError};
@@ -73,8 +74,8 @@ pub enum Outcome {
     Failed,
 }
 
-/// The beginning of a client's connection, until its request is answered.
-#[derive(Debug)]
+/// The beginning of a client's connection, until its request is answered. `Debug` shows how much is held, but not what:
+/// a password can be in it.
 pub struct Handshake {
     state: State,
     /// Received, and not used yet.
@@ -123,7 +124,14 @@ impl Handshake {
 
     /// Bytes came, no more than [`Handshake::room`].
     pub fn receive(&mut self, bytes: &[u8]) -> Step {
-        self.held.extend_from_slice(&bytes[..bytes.len().min(self.room())]);
+        let bytes = &bytes[..bytes.len().min(self.room())];
+        let length = self.held.len() + bytes.len();
+        if length > self.held.capacity() {
+            // A vector that grows by itself may double beyond the limit.
+            let capacity = (2 * length).min(HELD_MAX_BYTES);
+            self.held.reserve_exact(capacity - self.held.len());
+        }
+        self.held.extend_from_slice(bytes);
         let mut answer = Vec::new();
         let then = self.advance(&mut answer);
         if matches!(then, Then::Refused(_)) {
@@ -181,6 +189,17 @@ impl Handshake {
     /// What the client has sent after its request: the first bytes of its connection.
     pub fn take_early(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
+    }
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Handshake { state, held, credentials } = self;
+        f.debug_struct("Handshake")
+            .field("state", state)
+            .field("held_bytes", &held.len())
+            .field("credentials", credentials)
+            .finish()
     }
 }
 

@@ -85,16 +85,14 @@ fn first_byte(held: &[u8], version: u8, reason: &'static str) -> Then {
 
 /// `VER CMD RSV ATYP DST.ADDR DST.PORT` (RFC 1928, 4 and 5).
 fn request(held: &mut Vec<u8>, answer: &mut Vec<u8>) -> Then {
-    let [version, command, _, kind, rest @ ..] = &held[..] else {
-        return first_byte(held, VERSION, NOT_SOCKS5);
-    };
     let refuse = |code, reason, answer: &mut Vec<u8>| {
         reply_code(code, answer);
         Then::Refused(reason)
     };
-    if *version != VERSION {
+    if held.first().is_some_and(|version| *version != VERSION) {
         return refuse(GENERAL_FAILURE, NOT_SOCKS5, answer);
     }
+    let [_, command, _, kind, rest @ ..] = &held[..] else { return Then::More };
     let (host, rest) = match *kind {
         IPV4 => {
             let Some((bytes, rest)) = rest.split_first_chunk::<4>() else { return Then::More };
@@ -117,8 +115,10 @@ fn request(held: &mut Vec<u8>, answer: &mut Vec<u8>) -> Then {
     if command != CONNECT {
         return refuse(UNKNOWN_COMMAND, "it wants something else than CONNECT", answer);
     }
+    // As in HTTP, where brackets keep them apart: a colon is part of an IPv6 address or of nothing.
+    let is_plain = !host.contains(':') || host.parse::<Ipv6Addr>().is_ok();
     match target::host(&host) {
-        Ok(host) if port > 0 => Then::Request(Target { host, port }),
+        Ok(host) if is_plain && port > 0 => Then::Request(Target { host, port }),
         _ => refuse(GENERAL_FAILURE, "its target is neither a name nor an address", answer),
     }
 }
