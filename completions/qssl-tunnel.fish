@@ -35,7 +35,12 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "doctor" -d 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l to -d 'Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without' -r -f -a "(__fish_print_hostnames)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l to -d 'Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without; needed unless --dynamic is given' -r -f -a "(__fish_print_hostnames)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l dynamic -d 'Let each client name its own target, in this protocol, instead of --to' -r -f -a "socks5\t'SOCKS5 (RFC 1928)'
+http\t'HTTP CONNECT (RFC 9110)'
+auto\t'whichever of these a client speaks'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l allow-target -d 'A target that clients may choose: example.org:443, \'*.example.org:80,443\' or \'*:443\'; may be repeated' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l proxy-user-file -d 'File with the users of the proxy, a line USER:PASSWORD each; without it, anyone who can connect may use it' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l mode -d 'How the modem hands over what it receives [default: push]' -r -f -a "buffer\t'the module keeps received bytes until they are read (mode 0)'
 push\t'the module sends received bytes as they come (mode 1)'
 transparent\t'the port becomes the stream of one connection (mode 2)'"
@@ -110,6 +115,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l state
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l dynamic-tls -d 'Connect to the targets by the modem\'s TLS, with the TLS options, instead of plain TCP'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l insecure -d 'Do not authenticate the server: anyone on the way can read and alter everything'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sni -d 'Send the server the host name (SNI); an error if the module cannot [default: if the module can]'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-sni -d 'Do not send the server the host name (SNI)'

@@ -21,8 +21,8 @@ use crate::config::choice::choice;
 use crate::config::cipher;
 use crate::config::values::{at_text, host, pdp_context, whole};
 use crate::config::{
-    ApnAuth, Budget, Cidr, Cmux, Control, Device, FlowControl, Listen, Mode, OnClosed, OpenOn, PdpType,
-    Recovery, Server, TlsVersion, WhenFull, duration, ranges,
+    AllowedTarget, ApnAuth, Budget, Cidr, Cmux, Control, Device, FlowControl, Listen, Mode, OnClosed, OpenOn,
+    PdpType, Protocol, Recovery, Server, TlsVersion, WhenFull, duration, ranges,
 };
 use qssl_core::at::{AtText, IdSet, PdpContextId};
 use qssl_core::settings::Cipher;
@@ -95,11 +95,15 @@ pub struct ListenArgs {
     #[arg(required = true, value_name = "LISTEN")]
     pub listen: Vec<Listen>,
 
-    /// Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without
+    /// Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without; needed unless --dynamic is given
     ///
     /// An IPv6 address is given in brackets. Over tcp:// nothing is encrypted unless the client does it.
-    #[arg(long, required = true, value_name = "HOST:PORT", env = "QSSL_TUNNEL_TO", hide_env = true, value_hint = ValueHint::Hostname)]
-    pub to: Server,
+    #[arg(long, value_name = "HOST:PORT", env = "QSSL_TUNNEL_TO", hide_env = true, value_hint = ValueHint::Hostname)]
+    pub to: Option<Server>,
+
+    /// Whether clients choose their targets.
+    #[command(flatten)]
+    pub dynamic: DynamicOptions,
 
     /// How a connection is carried and ended.
     #[command(flatten)]
@@ -387,6 +391,34 @@ pub struct DemoArgs {
     /// Logging.
     #[command(flatten)]
     pub logging: LoggingOptions,
+}
+
+/// Whether clients choose their targets, and which.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "Proxy options")]
+pub struct DynamicOptions {
+    /// Let each client name its own target, in this protocol, instead of --to
+    ///
+    /// Names are passed to the modem as they are; nothing is looked up on this machine. An open proxy is a way into
+    /// the operator's private network and a cost, so --allow-target is required, and --allow wherever others than this
+    /// machine can connect.
+    #[arg(long, value_parser = choice::<Protocol>(), value_name = "PROTOCOL", env = "QSSL_TUNNEL_DYNAMIC", hide_env = true)]
+    pub dynamic: Option<Protocol>,
+
+    /// A target that clients may choose: example.org:443, '*.example.org:80,443' or '*:443'; may be repeated
+    ///
+    /// The pattern * stands for every name and address, *.NAME for every name below NAME, 10.0.0.0/8 for a network.
+    /// Ports are separated by commas; 8000-8100 is a range. Names are never compared by the addresses they lead to.
+    #[arg(long, value_name = "PATTERN:PORTS", env = "QSSL_TUNNEL_ALLOW_TARGET", hide_env = true)]
+    pub allow_target: Vec<AllowedTarget>,
+
+    /// File with the users of the proxy, a line USER:PASSWORD each; without it, anyone who can connect may use it
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_PROXY_USER_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub proxy_user_file: Option<PathBuf>,
+
+    /// Connect to the targets by the modem's TLS, with the TLS options, instead of plain TCP
+    #[arg(long, env = "QSSL_TUNNEL_DYNAMIC_TLS", hide_env = true, value_parser = BoolishValueParser::new())]
+    pub dynamic_tls: bool,
 }
 
 /// How a connection is carried and ended.
@@ -1005,7 +1037,7 @@ mod tests {
             said(&["1", "--to", "a:1", "--mode", "pull"]),
             "invalid value 'pull' for '--mode <MODE>' [possible values: buffer, push, transparent]"
         );
-        assert_eq!(said(&["1"]), "the following required arguments were not provided: --to <HOST:PORT>");
+        assert_eq!(said(&["--to", "a:1"]), "the following required arguments were not provided: <LISTEN>...");
         let unknown = said(&["1", "--to", "a:1", "--devcie", "x"]);
         assert_eq!(unknown, "unexpected argument '--devcie' found; a similar argument exists: '--device'");
         assert_eq!(said(&["1", "--to", "a:1", "--bogus"]), "unexpected argument '--bogus' found");

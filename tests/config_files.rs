@@ -95,6 +95,7 @@ fn every_key_that_there_is_stands_in_the_file_with_everything() {
         "key-password-file",
         "psk-identity",
         "psk-key-file",
+        "proxy-user-file",
     ];
     for (section, command) in config::file::sections() {
         for option in command.get_arguments() {

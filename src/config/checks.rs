@@ -5,6 +5,7 @@
 //! differ.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use qssl_core::{counted, settings};
@@ -13,13 +14,13 @@ use super::ca::CaSource;
 use super::certificate_items::{self, names_of};
 use super::file::{FileOptions, Section};
 use super::{
-    ApnAuth, Authentication, Checked, ClientCertificate, Cmux, ConfigError, Configuration, Device,
-    Environment, Limits, Listen, Mode, Pdp, Pem, Process, Psk, Recovery, Scheme, Secret, Server, Tls,
-    Transport, Tunnel, Verbosity, Wait, file, secret,
+    ApnAuth, Authentication, Checked, Cidr, ClientCertificate, Cmux, ConfigError, Configuration, Credentials,
+    Device, Dynamic, Environment, Limits, Listen, Mode, Pdp, Pem, Process, Psk, Recovery, Scheme, Secret,
+    Server, Tls, Transport, Tunnel, Verbosity, Wait, file, secret,
 };
 use crate::cli::{
-    ClientOptions, ConnectArgs, DoctorArgs, ListenArgs, LoggingOptions, ModemOptions, ProcessOptions,
-    RunArgs, StreamOptions, TlsOptions,
+    ClientOptions, ConnectArgs, DoctorArgs, DynamicOptions, ListenArgs, LoggingOptions, ModemOptions,
+    ProcessOptions, RunArgs, StreamOptions, TlsOptions,
 };
 use crate::config::trust::{Certificate, PrivateKey, TrustStore, Validity};
 
@@ -30,14 +31,19 @@ use crate::config::trust::{Certificate, PrivateKey, TrustStore, Validity};
 pub fn from_listen(args: &ListenArgs, environment: &Environment) -> Result<Checked, ConfigError> {
     of_command_line(&args.logging, environment, |checks| {
         no_collisions(&args.listen, &[])?;
+        let dynamic = checks.dynamic(&args.dynamic, args.to.as_ref(), &args.listen, &args.clients.allow)?;
         let settings = settings::Tunnel {
             name: tunnel_name(&args.listen),
-            target: args.to.target.clone(),
+            target: args.to.as_ref().map(|server| server.target.clone()),
             mode: args.stream.mode.unwrap_or_default(),
-            transport: checks.transport(&args.to, &args.tls, None)?,
+            transport: match &args.to {
+                Some(server) => checks.transport(server, &args.tls, None)?,
+                None => checks.dynamic_transport(&args.dynamic, &args.tls, None)?,
+            },
             limits: checks.limits(&args.stream, &args.clients)?,
         };
-        let tunnel = Tunnel { listen: args.listen.clone(), allow: args.clients.allow.clone(), settings };
+        let allow = args.clients.allow.clone();
+        let tunnel = Tunnel { listen: args.listen.clone(), allow, dynamic, settings };
         checks.configuration(&args.modem, Wait::Forever, vec![tunnel], checks.process(&args.process)?)
     })
 }
@@ -52,13 +58,13 @@ pub fn from_connect(args: &ConnectArgs, environment: &Environment) -> Result<Che
         let limits = checks.limits(&args.stream, &ClientOptions::default())?;
         let settings = settings::Tunnel {
             name: tunnel_name(&[Listen::Stdio]),
-            target: args.to.target.clone(),
+            target: Some(args.to.target.clone()),
             mode: args.stream.mode.unwrap_or_default(),
             transport: checks.transport(&args.to, &args.tls, None)?,
             // There are no other clients to wait for; only the options about waiting for the modem apply.
             limits: Limits { stall_timeout: Duration::ZERO, queue_timeout: Duration::ZERO, ..limits },
         };
-        let tunnel = Tunnel { listen: vec![Listen::Stdio], allow: Vec::new(), settings };
+        let tunnel = Tunnel { listen: vec![Listen::Stdio], allow: Vec::new(), dynamic: None, settings };
         checks.configuration(&args.modem, Wait::Not, vec![tunnel], checks.process(&args.process)?)
     })
 }
@@ -74,12 +80,12 @@ pub fn from_doctor(args: &DoctorArgs, environment: &Environment) -> Result<Check
         let tunnel = |to: &Server| {
             let settings = settings::Tunnel {
                 name: to.to_string(),
-                target: to.target.clone(),
+                target: Some(to.target.clone()),
                 mode: Mode::Buffer,
                 transport: checks.transport(to, &args.tls, None)?,
                 limits: checks.limits(&stream, &ClientOptions::default())?,
             };
-            Ok(Tunnel { listen: Vec::new(), allow: Vec::new(), settings })
+            Ok(Tunnel { listen: Vec::new(), allow: Vec::new(), dynamic: None, settings })
         };
         let tunnels = args.to.as_ref().map(tunnel).transpose()?.into_iter().collect();
         checks.configuration(&args.modem, Wait::Not, tunnels, Process::default())
@@ -426,6 +432,58 @@ impl<'a> Checks<'a> {
         Ok(Transport::Tcp)
     }
 
+    /// How clients name their targets, if the tunnel has none.
+    fn dynamic(
+        &self,
+        options: &DynamicOptions,
+        server: Option<&Server>,
+        listen: &[Listen],
+        allow: &[Cidr],
+    ) -> Result<Option<Arc<Dynamic>>, Complaint> {
+        let Some(protocol) = options.dynamic else {
+            if server.is_none() {
+                return Err(Complaint::new("to", format!("is missing: give it, or {}", self.option("dynamic"))));
+            }
+            self.needs(!options.allow_target.is_empty(), "allow-target", false, "dynamic")?;
+            self.needs(options.proxy_user_file.is_some(), "proxy-user-file", false, "dynamic")?;
+            self.needs(options.dynamic_tls, "dynamic-tls", false, "dynamic")?;
+            return Ok(None);
+        };
+        self.excludes(true, "dynamic", server.is_some(), "to")?;
+        self.needs(true, "dynamic", !options.allow_target.is_empty(), "allow-target")?;
+        let is_open =
+            |listen: &&Listen| matches!(listen, Listen::Address(address) if !address.ip().is_loopback());
+        if let Some(open) = listen.iter().find(is_open).filter(|_| allow.is_empty()) {
+            let reason =
+                format!("others than this machine can connect to {open}: name them with --allow NETWORK");
+            return Err(Complaint::new("dynamic", reason));
+        }
+        let users = read_by(&options.proxy_user_file, "proxy-user-file", |path| {
+            let named = |reason: String| format!("{}: {reason}", path.display());
+            let bytes = secret::read_limited(path, LARGEST_USER_FILE_BYTES).map_err(named)?;
+            let text = String::from_utf8(bytes).map_err(|_| named("not text".to_owned()))?;
+            Credentials::parse(&text).map_err(|error| named(error.to_string()))
+        })?;
+        let (allowed, users) = (options.allow_target.clone(), users.map(Arc::new));
+        Ok(Some(Arc::new(Dynamic { protocol, allowed, users })))
+    }
+
+    /// What the modem's connections to targets that clients name are.
+    fn dynamic_transport(
+        &mut self,
+        options: &DynamicOptions,
+        tls: &TlsOptions,
+        whose: Option<&str>,
+    ) -> Result<Transport, Complaint> {
+        if options.dynamic_tls {
+            return self.tls(tls, whose).map(Transport::Tls);
+        }
+        match *tls == TlsOptions::default() {
+            true => Ok(Transport::Tcp),
+            false => Err(Complaint::new("dynamic", "TLS options need --dynamic-tls")),
+        }
+    }
+
     /// TLS settings; `whose` names them in warnings where there can be several.
     fn tls(&mut self, options: &TlsOptions, whose: Option<&str>) -> Result<Tls, Complaint> {
         if options.dtls || options.dtls_version.is_some() {
@@ -665,7 +723,7 @@ impl<'a> Checks<'a> {
         earlier: &[Tunnel],
     ) -> Result<Tunnel, Complaint> {
         let options = &section.options;
-        let server = options.head.to.clone().ok_or_else(|| Complaint::new("to", "is missing"))?;
+        let server = options.head.to.clone();
         let listen = options.head.listen.clone();
         if listen.is_empty() {
             return Err(Complaint::new("listen", "is missing"));
@@ -675,8 +733,13 @@ impl<'a> Checks<'a> {
         if earlier.iter().any(|tunnel| tunnel.settings.name == name) {
             return Err(Complaint::new("name", format!("another tunnel is called {name}")));
         }
+        let dynamic = self.dynamic(&options.dynamic, server.as_ref(), &listen, &options.clients.allow)?;
+        let has_tls = match &server {
+            Some(server) => server.scheme == Scheme::Tls,
+            None => options.dynamic.dynamic_tls,
+        };
         let transport = match &options.head.tls {
-            Some(_) if server.scheme == Scheme::Tcp => return Err(Complaint::new("tls", NO_TLS)),
+            Some(_) if !has_tls => return Err(Complaint::new("tls", NO_TLS)),
             Some(wanted) => {
                 if let Some(key) = file::tls_keys().into_iter().find(|key| section.location_of(key).is_some())
                 {
@@ -693,21 +756,27 @@ impl<'a> Checks<'a> {
                     Complaint::new("tls", format!("there is no [tls.{wanted}]{hint}"))
                 })?
             }
-            None => self.transport(&server, &options.tls, Some(&format!("tunnel {name}")))?,
+            None => {
+                let whose = format!("tunnel {name}");
+                match &server {
+                    Some(server) => self.transport(server, &options.tls, Some(&whose))?,
+                    None => self.dynamic_transport(&options.dynamic, &options.tls, Some(&whose))?,
+                }
+            }
         };
         let settings = settings::Tunnel {
             limits: self.limits(&options.stream, &options.clients)?,
             mode: options.stream.mode.unwrap_or_default(),
             name,
-            target: server.target,
+            target: server.map(|server| server.target),
             transport,
         };
-        Ok(Tunnel { listen, allow: options.clients.allow.clone(), settings })
+        Ok(Tunnel { listen, allow: options.clients.allow.clone(), dynamic, settings })
     }
 }
 
 /// Why an option about TLS has no place in a tunnel.
-const NO_TLS: &str = "tcp:// has no TLS: leave the TLS options away";
+const NO_TLS: &str = "plain TCP has no TLS: leave the TLS options away";
 
 /// Complains about an address that is listened on twice.
 fn no_collisions(listen: &[Listen], earlier: &[Tunnel]) -> Result<(), Complaint> {
@@ -815,6 +884,7 @@ const LONGEST_CLOSE_TIMEOUT: Duration = Duration::from_secs(65_535);
 const MOST_NAME_SERVERS: usize = 2;
 const LARGEST_CONFIG_BYTES: u64 = 1 << 20;
 const LARGEST_PEM_BYTES: u64 = 1 << 20;
+const LARGEST_USER_FILE_BYTES: u64 = 1 << 16;
 /// A clock before 2024-01-01 was never set; in seconds since 1970.
 const START_OF_2024: i64 = 1_704_067_200;
 
@@ -962,7 +1032,7 @@ mod tests {
         );
         for options in [&["--insecure"][..], &["--ca", ROOT], &["--alpn", "mqtt"], &["--no-sni"]] {
             let args = [&["listen", "8443", "--to", "tcp://a:1"], options].concat();
-            assert_eq!(checked(&args).unwrap_err(), "--to: tcp:// has no TLS: leave the TLS options away");
+            assert_eq!(checked(&args).unwrap_err(), "--to: plain TCP has no TLS: leave the TLS options away");
         }
         let twice = checked(&["listen", "8443", "[::1]:8443", "--to", "a:1", "--insecure"]);
         assert_eq!(twice.unwrap_err(), "LISTEN: [::1]:8443 is given twice");

@@ -2,7 +2,9 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use super::{ApnAuth, Cmux, FlowControl, Mode, OnClosed, OpenOn, PdpType, Recovery, TlsVersion, WhenFull};
+use super::{
+    ApnAuth, Cmux, FlowControl, Mode, OnClosed, OpenOn, PdpType, Protocol, Recovery, TlsVersion, WhenFull,
+};
 
 /// A type whose values each have a word.
 pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
@@ -80,6 +82,14 @@ impl Choice for TlsVersion {
         (TlsVersion::Tls11, "1.1", "TLS 1.1"),
         (TlsVersion::Tls12, "1.2", "TLS 1.2"),
         (TlsVersion::Any, "any", "whichever of these the server takes"),
+    ];
+}
+
+impl Choice for Protocol {
+    const ALL: &'static [(Self, &'static str, &'static str)] = &[
+        (Protocol::Socks5, "socks5", "SOCKS5 (RFC 1928)"),
+        (Protocol::Http, "http", "HTTP CONNECT (RFC 9110)"),
+        (Protocol::Auto, "auto", "whichever of these a client speaks"),
     ];
 }
 

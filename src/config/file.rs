@@ -17,7 +17,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{ConfigError, GrammarError, Listen, Server, nearest};
-use crate::cli::{ClientOptions, LoggingOptions, ModemOptions, ProcessOptions, StreamOptions, TlsOptions};
+use crate::cli::{
+    ClientOptions, DynamicOptions, LoggingOptions, ModemOptions, ProcessOptions, StreamOptions, TlsOptions,
+};
 use qssl_core::at::{IdSet, PdpContextId};
 
 /// The content of a file, section by section, before the rules between options are applied.
@@ -51,6 +53,9 @@ pub struct TunnelSection {
     /// What is a positional argument or an argument of its own on the command line.
     #[command(flatten)]
     pub head: TunnelHead,
+    /// Whether clients choose their targets.
+    #[command(flatten)]
+    pub dynamic: DynamicOptions,
     /// How a connection is carried and ended.
     #[command(flatten)]
     pub stream: StreamOptions,
@@ -72,7 +77,7 @@ pub struct TunnelHead {
     /// Where clients connect: PORT (loopback), ADDRESS:PORT, unix:/PATH or systemd:NAME; required
     #[arg(long, value_name = "LISTEN")]
     pub listen: Vec<Listen>,
-    /// Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without; required
+    /// Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without; required unless dynamic is given
     #[arg(long, value_name = "HOST:PORT")]
     pub to: Option<Server>,
     /// Use the TLS settings of [tls.NAME]; else they may be given in the tunnel itself

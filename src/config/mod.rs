@@ -23,6 +23,8 @@ pub use qssl_core::settings::{
     Wait, WhenFull,
 };
 
+pub use qssl_proxy::{AllowedTarget, Credentials, Protocol};
+
 use crate::terminal::printable;
 
 mod budget;
@@ -132,8 +134,21 @@ pub struct Tunnel {
     pub listen: Vec<Listen>,
     /// `--allow`: the networks that clients may connect from; empty allows all.
     pub allow: Vec<Cidr>,
+    /// `--dynamic`: how clients name their targets, where the tunnel has none.
+    pub dynamic: Option<Arc<Dynamic>>,
     /// The target, and how it is reached.
     pub settings: settings::Tunnel,
+}
+
+/// How clients name their targets, and which they may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dynamic {
+    /// `--dynamic`.
+    pub protocol: Protocol,
+    /// `--allow-target`: at least one.
+    pub allowed: Vec<AllowedTarget>,
+    /// `--proxy-user-file`: who may use it; `None`: anyone who can connect.
+    pub users: Option<Arc<Credentials>>,
 }
 
 /// A way to reach the modem, as typed after `--device`.

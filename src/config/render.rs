@@ -83,7 +83,15 @@ fn tunnel(out: &mut Document, tunnel: &Tunnel) {
     out.section("[[tunnel]]");
     out.string("name", &tunnel.settings.name);
     out.list("listen", tunnel.listen.iter().map(|address| address.to_string()));
-    out.string("to", &tunnel.settings.server().to_string());
+    if let Some(server) = tunnel.settings.server() {
+        out.string("to", &server.to_string());
+    }
+    if let Some(dynamic) = &tunnel.dynamic {
+        out.choice("dynamic", dynamic.protocol);
+        out.list("allow-target", dynamic.allowed.iter().map(|target| target.to_string()));
+        out.secret("proxy-user-file", dynamic.users.is_some());
+        out.switch("dynamic-tls", tunnel.settings.tls().is_some());
+    }
     out.choice("mode", tunnel.settings.mode);
     if let Some(of_tunnel) = tunnel.settings.tls() {
         tls(out, of_tunnel);

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::daemon::Daemon;
+use super::greetings::{GREETINGS_MAX, Requested};
 use super::{EventLoop, Source, unix_seconds};
 use crate::clients::listener::{AcceptError, Listener};
 use crate::clients::peer::Peer;
 use crate::clients::stream::{ClientStream, Stdio};
-use crate::config::{Cidr, Listen};
+use crate::config::{self, Cidr, Dynamic, Listen};
 use crate::daemon::capture::Way;
 use qssl_core::Kind;
 use qssl_core::settings::Tunnel;
 use qssl_core::{ClientId, ClientInput, Input, Relay};
+use qssl_proxy::Outcome;
 
 /// A listening socket.
 pub(super) struct ListenerSlot {
@@ -25,6 +27,8 @@ pub(super) struct ListenerSlot {
     pub tunnel: Arc<Tunnel>,
     /// `--allow` of its tunnel.
     pub allow: Vec<Cidr>,
+    /// `--dynamic` of its tunnel.
+    pub dynamic: Option<Arc<Dynamic>>,
     /// Clients may be waiting in the kernel.
     pub ready: bool,
     /// Accepting has failed: it is not tried again before this time.
@@ -37,12 +41,18 @@ pub(super) struct ListenerSlot {
 
 impl ListenerSlot {
     /// Clients may be waiting already.
-    pub(super) fn new(listener: Listener, listen: Listen, tunnel: Arc<Tunnel>, allow: Vec<Cidr>) -> Self {
+    pub(super) fn new(
+        listener: Listener,
+        listen: Listen,
+        tunnel: Arc<Tunnel>,
+        wanted: &config::Tunnel,
+    ) -> Self {
         ListenerSlot {
             listener,
             listen,
             tunnel,
-            allow,
+            allow: wanted.allow.clone(),
+            dynamic: wanted.dynamic.clone(),
             ready: true,
             paused_until: None,
             exhausted_since: None,
@@ -67,6 +77,25 @@ pub(super) struct ClientSlot {
     /// Reading or writing never blocks, so no event will ever report it.
     pub always_readable: bool,
     pub always_writable: bool,
+    /// It has named its server itself, and its request is not over.
+    pub requested: Option<Requested>,
+}
+
+impl ClientSlot {
+    /// The client is about to be reset. Where its request was not granted, it gets the answer to that instead: returns
+    /// whether that is so.
+    pub(super) fn end_request(&mut self) -> bool {
+        let Some(mut requested) = self.requested.take() else { return false };
+        // An answer that was begun is that it is open.
+        if requested.is_granted() {
+            return false;
+        }
+        requested.decided(Outcome::Failed);
+        let _ = self.stream.write(requested.unwritten().unwrap_or_default());
+        let _ = self.stream.shutdown_write();
+        self.stream.end_in_order();
+        true
+    }
 }
 
 impl EventLoop {
@@ -88,13 +117,13 @@ impl EventLoop {
                     let token = Source::Listener(self.listeners.len()).token();
                     listener.register(self.poll.registry(), token).context("cannot wait for clients")?;
                     let listen = listen.clone();
-                    let slot = ListenerSlot::new(listener, listen, tunnel.clone(), wanted.allow.clone());
+                    let slot = ListenerSlot::new(listener, listen, tunnel.clone(), wanted);
                     self.listeners.push(slot);
                 }
             }
             let own: Vec<&str> = self.listeners[first..].iter().map(|slot| slot.listener.name()).collect();
             if !own.is_empty() {
-                log::info!("listening on {} for {}", own.join(", "), wanted.settings.server());
+                log::info!("listening on {} for {}", own.join(", "), destination(wanted));
             }
         }
         Ok(())
@@ -102,7 +131,8 @@ impl EventLoop {
 
     pub(super) fn accept(&mut self, index: usize) -> bool {
         let slot = &mut self.listeners[index];
-        if !slot.ready || slot.paused_until.is_some() || !self.relay.wants_clients(&slot.tunnel) {
+        let is_full = slot.dynamic.is_some() && self.greetings.iter().flatten().count() >= GREETINGS_MAX;
+        if !slot.ready || slot.paused_until.is_some() || is_full || !self.relay.wants_clients(&slot.tunnel) {
             return false;
         }
         let tunnel = slot.tunnel.clone();
@@ -129,7 +159,10 @@ impl EventLoop {
                 let allowed = allow.is_empty()
                     || peer.ip().is_none_or(|ip| allow.iter().any(|network| network.contains(ip)));
                 if allowed {
-                    self.add_client(&tunnel, stream, peer);
+                    match self.listeners[index].dynamic.clone() {
+                        Some(dynamic) => self.greet(&tunnel, &dynamic, stream, peer),
+                        None => self.add_client(&tunnel, stream, peer),
+                    }
                 } else {
                     log::warn!("{peer} may not connect (--allow); reset");
                     self.relay.clients_refused(&tunnel, 1);
@@ -154,8 +187,19 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn add_client(&mut self, tunnel: &Arc<Tunnel>, mut stream: ClientStream, peer: Peer) {
+    pub(super) fn add_client(&mut self, tunnel: &Arc<Tunnel>, stream: ClientStream, peer: Peer) {
         let id = self.relay.client_accepted(tunnel, peer.to_string(), self.now);
+        self.add_slot(id, stream, &peer, None);
+    }
+
+    /// Waits for what a client of the core does.
+    pub(super) fn add_slot(
+        &mut self,
+        id: ClientId,
+        mut stream: ClientStream,
+        peer: &Peer,
+        requested: Option<Requested>,
+    ) {
         let token = Source::Client(id.0).token();
         let always = match stream.register(self.poll.registry(), token) {
             Ok(always) => always,
@@ -175,6 +219,7 @@ impl EventLoop {
             writable: always.write,
             always_readable: always.read,
             always_writable: always.write,
+            requested,
         });
     }
 
@@ -189,6 +234,22 @@ impl EventLoop {
         let Some(slot) = &mut self.clients[index] else { return false };
         if !slot.writable {
             return false;
+        }
+        if let Some(requested) = &mut slot.requested {
+            let Some(answer) = requested.unwritten() else { return false };
+            if !answer.is_empty() {
+                return match slot.stream.write(answer) {
+                    Ok(count) => {
+                        requested.written(count);
+                        true
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        slot.writable = slot.always_writable;
+                        false
+                    }
+                    Err(_) => self.client_lost(index),
+                };
+            }
         }
         let output = self.relay.client_output(ClientId(index));
         if output.is_empty() {
@@ -211,7 +272,20 @@ impl EventLoop {
 
     pub(super) fn read_client(&mut self, index: usize) -> bool {
         let Some(slot) = &mut self.clients[index] else { return false };
-        if !slot.readable {
+        if let Some(requested) = &mut slot.requested {
+            let wanted = self.relay.wants_client_bytes(ClientId(index));
+            let early = requested.take_early(wanted);
+            if requested.is_over() {
+                slot.requested = None;
+            }
+            if !early.is_empty() {
+                capture(&mut self.daemon, &self.relay, ClientId(index), Way::Up, &early);
+                self.relay.client_received(ClientId(index), &early, self.now);
+                return true;
+            }
+        }
+        let Some(slot) = &mut self.clients[index] else { return false };
+        if !slot.readable || slot.requested.as_ref().is_some_and(Requested::has_early) {
             return false;
         }
         let wanted = self.relay.wants_client_bytes(ClientId(index)).min(self.buffer.len());
@@ -249,6 +323,14 @@ impl EventLoop {
         self.daemon.as_ref().is_some_and(|daemon| daemon.data_usage.is_spent(unix_seconds()))
     }
 }
+
+/// Where the clients of a tunnel are connected to, in words.
+fn destination(tunnel: &config::Tunnel) -> String {
+    tunnel.settings.server().map_or_else(|| CHOSEN.to_owned(), |server| server.to_string())
+}
+
+/// The server of a tunnel whose clients name it themselves.
+pub(super) const CHOSEN: &str = "targets that clients name";
 
 /// Records bytes of a client, if a recording is wanted.
 fn capture(daemon: &mut Option<Daemon>, relay: &Relay, client: ClientId, way: Way, bytes: &[u8]) {

@@ -260,7 +260,9 @@ impl EventLoop {
             status::Tunnel {
                 name: settings.name.clone(),
                 listen: listeners(settings),
-                target: settings.server().to_string(),
+                target: settings
+                    .server()
+                    .map_or_else(|| super::clients::CHOSEN.to_owned(), |server| server.to_string()),
                 mode: mode_in_words(settings.mode).to_owned(),
                 ssl_context: modem.ssl_context_of(settings).map(|id| id.index() as u32),
                 clients: tunnel.clients,
@@ -394,7 +396,7 @@ mod tests {
             devices: vec![device],
             reset_command: None,
             modem: settings::Modem::default(),
-            tunnels: vec![config::Tunnel { listen: Vec::new(), allow: Vec::new(), settings }],
+            tunnels: vec![config::Tunnel { listen: Vec::new(), allow: Vec::new(), dynamic: None, settings }],
             process: Process { control: config::Control::Off, ..Process::default() },
         };
         let mut event_loop = EventLoop::new(configuration, &[]).expect("nothing that could be missing");

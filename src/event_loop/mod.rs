@@ -19,6 +19,7 @@ mod clients;
 mod commanded;
 mod control;
 mod daemon;
+mod greetings;
 mod ports;
 mod radio;
 mod reload;
@@ -42,12 +43,14 @@ use crate::terminal::upload_bar::UploadBar;
 use clients::{ClientSlot, ListenerSlot};
 use commanded::{OPENED_MAX, Outside};
 use daemon::Daemon;
+use greetings::{GREETINGS_MAX, Greeting};
 use ports::PortSlot;
 use qssl_core::Kind;
 use qssl_core::at::CommandSet;
 use qssl_core::modem::{self, Failure};
 use qssl_core::relay::{Action, CLIENTS_MAX, ClientId, Relay};
 use qssl_core::{ClientInput, Input, PortInput};
+use qssl_proxy::Outcome;
 
 pub use commanded::Commanded;
 pub use daemon::DaemonOptions;
@@ -83,6 +86,7 @@ struct EventLoop {
     ports: Vec<PortSlot>,
     listeners: Vec<ListenerSlot>,
     clients: Vec<Option<ClientSlot>>,
+    greetings: Vec<Option<Greeting>>,
     signals: Vec<SignalSlot>,
     #[cfg(feature = "emulator")]
     emulator: Option<qssl_modem_emulator::driver::Embedded>,
@@ -120,6 +124,7 @@ impl EventLoop {
             ports: Vec::new(),
             listeners: Vec::new(),
             clients: Vec::new(),
+            greetings: Vec::new(),
             signals: Vec::new(),
             #[cfg(feature = "emulator")]
             emulator: None,
@@ -185,6 +190,7 @@ impl EventLoop {
             for slot in &mut self.listeners {
                 slot.paused_until = slot.paused_until.filter(|until| *until > self.now);
             }
+            self.end_greetings();
         }
         self.look_after_daemon();
         Ok(())
@@ -198,7 +204,11 @@ impl EventLoop {
 
     fn next_deadline(&self) -> Option<Instant> {
         let listeners = self.listeners.iter().filter_map(|slot| slot.paused_until);
-        let others = self.daemon_deadline().into_iter().chain(logging::next_summary());
+        let others = self
+            .daemon_deadline()
+            .into_iter()
+            .chain(logging::next_summary())
+            .chain(self.greetings_deadline());
         listeners.chain(self.relay.next_deadline()).chain(others).min()
     }
 
@@ -237,6 +247,11 @@ impl EventLoop {
             Source::Listener(index) => {
                 if let Some(slot) = self.listeners.get_mut(index) {
                     slot.ready = true;
+                }
+            }
+            Source::Greeting(index) => {
+                if let Some(Some(greeting)) = self.greetings.get_mut(index) {
+                    greeting.readable = true;
                 }
             }
             Source::Client(index) => {
@@ -282,6 +297,9 @@ impl EventLoop {
         for index in 0..self.listeners.len() {
             moved |= self.accept(index);
         }
+        for index in 0..self.greetings.len() {
+            moved |= self.read_greeting(index);
+        }
         for index in 0..self.clients.len() {
             moved |= self.write_client(index);
             moved |= self.read_client(index);
@@ -303,8 +321,23 @@ impl EventLoop {
                     slot.stream.end_in_order();
                 }
             }
+            Action::ClientOpened(ClientId(index)) => {
+                if let Some(Some(ClientSlot { requested: Some(requested), .. })) = self.clients.get_mut(index)
+                {
+                    requested.decided(Outcome::Open);
+                }
+            }
+            Action::ClientNotOpened(ClientId(index), why) => {
+                if let Some(Some(ClientSlot { requested: Some(requested), .. })) = self.clients.get_mut(index)
+                {
+                    requested.decided(greetings::outcome(&why));
+                }
+            }
             Action::ResetClient { client: ClientId(index), rest } => {
                 if let Some(mut slot) = self.drop_client(index) {
+                    if slot.end_request() {
+                        return;
+                    }
                     if !rest.is_empty() {
                         // The stream is broken; what came in order before that still goes to the client.
                         let _ = slot.stream.write(&rest);
@@ -439,6 +472,7 @@ impl EventLoop {
                     log::info!("{}: stopping", signal_name(signal).unwrap_or("signal"));
                 }
                 self.relay.handle(Input::Shutdown { signal: signal as u8 }, self.now);
+                self.drop_greetings();
             }
         }
         // A client that connects from now on is refused at once instead of waiting in the backlog.
@@ -494,6 +528,7 @@ enum Source {
     Control(usize),
     Listener(usize),
     Client(usize),
+    Greeting(usize),
 }
 
 impl Source {
@@ -503,6 +538,7 @@ impl Source {
             Source::Signal(index) => FIRST_SIGNAL + index,
             Source::Control(index) => FIRST_CONTROL + index,
             Source::Client(index) => FIRST_CLIENT + index,
+            Source::Greeting(index) => FIRST_GREETING + index,
             Source::Listener(index) => FIRST_LISTENER + index,
         })
     }
@@ -510,6 +546,7 @@ impl Source {
     fn of(Token(number): Token) -> Self {
         match number {
             FIRST_LISTENER.. => Source::Listener(number - FIRST_LISTENER),
+            FIRST_GREETING.. => Source::Greeting(number - FIRST_GREETING),
             FIRST_CLIENT.. => Source::Client(number - FIRST_CLIENT),
             FIRST_CONTROL.. => Source::Control(number - FIRST_CONTROL),
             FIRST_SIGNAL.. => Source::Signal(number - FIRST_SIGNAL),
@@ -521,7 +558,8 @@ impl Source {
 const FIRST_SIGNAL: usize = 1_000;
 const FIRST_CONTROL: usize = 1_500;
 const FIRST_CLIENT: usize = 2_000;
-const FIRST_LISTENER: usize = FIRST_CLIENT + CLIENTS_MAX;
+const FIRST_GREETING: usize = FIRST_CLIENT + CLIENTS_MAX;
+const FIRST_LISTENER: usize = FIRST_GREETING + GREETINGS_MAX;
 
 /// The most that one read of a port or a client takes, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;

@@ -123,6 +123,7 @@ impl EventLoop {
             if let Some(heir) = heir {
                 slot.tunnel = self.relay.tunnels()[*heir].clone();
                 slot.allow.clone_from(&new.tunnels[*heir].allow);
+                slot.dynamic.clone_from(&new.tunnels[*heir].dynamic);
                 kept.push(slot);
             } else {
                 log::info!("{} takes no more clients", slot.listener.name());
@@ -130,9 +131,8 @@ impl EventLoop {
         }
         for (position, listen, listener) in bound {
             log::info!("listening on {}", listener.name());
-            let (tunnel, allow) =
-                (self.relay.tunnels()[position].clone(), new.tunnels[position].allow.clone());
-            kept.push(ListenerSlot::new(listener, listen, tunnel, allow));
+            let tunnel = self.relay.tunnels()[position].clone();
+            kept.push(ListenerSlot::new(listener, listen, tunnel, &new.tunnels[position]));
         }
         for (index, slot) in kept.iter_mut().enumerate() {
             // A client that came in the meantime caused an event only for the old token.

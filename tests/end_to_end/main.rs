@@ -24,6 +24,7 @@ mod minimal;
 mod mqtt;
 mod payload;
 mod plain_tcp;
+mod proxy;
 mod short_connections;
 mod shutdown;
 mod ssh;

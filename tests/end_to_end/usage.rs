@@ -19,7 +19,7 @@ fn one_line_and_status_2() {
     let cases: &[(&[&str], &str)] = &[
         (&[], "a command is missing"),
         (&["listne"], "unrecognized subcommand 'listne'"),
-        (&["listen", "8443"], "--to <HOST:PORT>"),
+        (&["listen", "8443"], "--to: is missing: give it, or --dynamic"),
         (&["listen", "--to", "server.test:443"], "<LISTEN>"),
         (&["listen", "70000", target[0], target[1]], "`70000` is not a port: 1-65535"),
         (&["listen", "0", target[0], target[1]], "`0` is not a port"),

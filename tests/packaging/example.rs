@@ -13,7 +13,10 @@ fn the_example_is_accepted_as_shipped() {
     let configuration = configuration(&example()).expect("a configuration");
     let tunnel = &configuration.tunnels[0];
     assert_eq!(tunnel.settings.name, "web");
-    assert!(tunnel.settings.target.host.as_str().ends_with(".example"), "nobody is connected to by accident");
+    assert!(
+        tunnel.settings.target.as_ref().expect("a target").host.as_str().ends_with(".example"),
+        "nobody is connected to by accident"
+    );
     assert_eq!(tunnel.listen[0].to_string(), "8443", "loopback only");
 }
 

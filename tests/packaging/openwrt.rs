@@ -100,7 +100,10 @@ fn what_is_shipped_is_off_and_right_once_it_is_on() {
     assert_eq!(router.call("start_service", false).len(), 8);
     let configuration = configuration(&router.config_file().expect("a file")).expect("a configuration");
     assert_eq!(configuration.tunnels[0].settings.name, "web");
-    assert_eq!(configuration.tunnels[0].settings.target.to_string(), "server.example:443");
+    assert_eq!(
+        configuration.tunnels[0].settings.server().expect("a server").to_string(),
+        "server.example:443"
+    );
     assert_eq!(configuration.tunnels[0].listen[0].to_string(), "8443");
 }
 

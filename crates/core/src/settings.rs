@@ -221,8 +221,8 @@ pub enum Wait {
 pub struct Tunnel {
     /// The name in logs and status: from the configuration file, else the first listening address.
     pub name: String,
-    /// The server that the modem connects to.
-    pub target: Target,
+    /// The server that the modem connects to; `None`: each client names its own (`--dynamic`).
+    pub target: Option<Target>,
     /// `--mode`.
     pub mode: Mode,
     /// What the modem's connections to it are.
@@ -235,16 +235,27 @@ impl Tunnel {
     /// A tunnel to a TLS server, in the usual mode, with the usual limits.
     pub fn new(name: impl Into<String>, target: Target, tls: Tls) -> Self {
         let transport = Transport::Tls(tls);
-        Tunnel { name: name.into(), target, mode: Mode::default(), transport, limits: Limits::default() }
+        Tunnel {
+            name: name.into(),
+            target: Some(target),
+            mode: Mode::default(),
+            transport,
+            limits: Limits::default(),
+        }
     }
 
-    /// The server that the modem connects to, and how.
-    pub fn server(&self) -> Server {
+    /// The server that the modem connects to, and how; `None`: each client names its own.
+    pub fn server(&self) -> Option<Server> {
+        self.target.clone().map(|target| self.server_at(target))
+    }
+
+    /// This target as a server of the tunnel.
+    pub fn server_at(&self, target: Target) -> Server {
         let scheme = match self.transport {
             Transport::Tls(_) => Scheme::Tls,
             Transport::Tcp => Scheme::Tcp,
         };
-        Server { scheme, target: self.target.clone() }
+        Server { scheme, target }
     }
 
     /// The TLS settings, if the modem's connections have TLS.

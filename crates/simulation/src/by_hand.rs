@@ -106,7 +106,7 @@ impl ByHand {
         trace::begin(traced);
         let tunnel = |(index, mode): (usize, &Mode)| Tunnel {
             name: format!("t{index}"),
-            target: settings::Target { host: Wiring::host(index), port: SERVER_PORT },
+            target: Some(settings::Target { host: Wiring::host(index), port: SERVER_PORT }),
             mode: *mode,
             transport: settings::Transport::Tls(Tls::new(Authentication::Insecure)),
             limits: Limits::default(),

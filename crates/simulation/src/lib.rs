@@ -1047,7 +1047,7 @@ fn settings(wiring: &Wiring) -> Settings {
     };
     let tunnels = wiring.connections.iter().enumerate().map(|(index, connection)| Tunnel {
         name: format!("t{index}"),
-        target: settings::Target { host: Wiring::host(index), port: SERVER_PORT },
+        target: Some(settings::Target { host: Wiring::host(index), port: SERVER_PORT }),
         mode: connection.mode,
         transport: match connection.security {
             Security::Tls => settings::Transport::Tls(wiring.tls.clone()),

@@ -162,7 +162,8 @@ impl Doctor<'_> {
             return Ok(());
         }
         if let Some(tunnel) = self.tunnel.filter(|_| !has_tls_options)
-            && let Some(context) = self.conversation.ssl_context_to(&tunnel.server())?
+            && let Some(server) = tunnel.server()
+            && let Some(context) = self.conversation.ssl_context_to(&server)?
         {
             self.settings = SettingsOf::DaemonsTunnel(context);
         }
@@ -172,7 +173,10 @@ impl Doctor<'_> {
         self.registration()?;
         self.session()?;
         let tcp = match self.tunnel.filter(|_| self.report.is_ok("session")) {
-            Some(tunnel) => Some(self.open_tcp(&tunnel.target, tunnel.limits.connect_timeout)?),
+            Some(tunnel) => match &tunnel.target {
+                Some(target) => Some(self.open_tcp(target, tunnel.limits.connect_timeout)?),
+                None => None,
+            },
             None => None,
         };
         self.dns(tcp)?;
@@ -183,7 +187,9 @@ impl Doctor<'_> {
             self.report.skip_rest(true, "there is no data session");
             return Ok(());
         };
-        self.judge_tcp(tunnel, tcp);
+        if let Some(target) = &tunnel.target {
+            self.judge_tcp(target, tcp);
+        }
         match tunnel.tls() {
             Some(tls) => self.tls(tunnel, tls, tcp),
             None => {
@@ -510,7 +516,7 @@ impl Doctor<'_> {
             }
             _ => "name servers unknown".to_owned(),
         };
-        let host = self.tunnel.map(|tunnel| tunnel.target.host.as_str());
+        let host = self.tunnel.and_then(|tunnel| Some(tunnel.target.as_ref()?.host.as_str()));
         match (tcp, host) {
             (Some(code @ (564 | 565)), Some(host)) => {
                 let seen = format!("{host} cannot be resolved ({code}); {listed}");

@@ -133,8 +133,8 @@ impl Doctor<'_> {
         Ok(code)
     }
 
-    pub(super) fn judge_tcp(&mut self, tunnel: &settings::Tunnel, code: u16) {
-        let Target { host, port } = &tunnel.target;
+    pub(super) fn judge_tcp(&mut self, target: &Target, code: u16) {
+        let Target { host, port } = target;
         match code {
             0 => self.report.ok("tcp", format!("{host} port {port} answers")),
             564 | 565 => self.report.skipped("tcp", "the name cannot be resolved"),
@@ -194,9 +194,10 @@ impl Doctor<'_> {
             return Ok(());
         }
         let limit = tunnel.limits.connect_timeout;
-        let Target { host, port } = &tunnel.target;
+        let Some(target) = &tunnel.target else { return Ok(()) };
+        let Target { host, port } = target;
         let context = wanted.stands_in.unwrap_or(spare.context);
-        match self.open_tls(&mut spare, context, &tunnel.target, limit)? {
+        match self.open_tls(&mut spare, context, target, limit)? {
             0 => {
                 let mut seen = format!("{host} port {port} is connected");
                 if wanted.stands_in.is_some() {
@@ -269,6 +270,7 @@ impl Doctor<'_> {
         tunnel: &settings::Tunnel,
         wanted: &Wanted,
     ) -> Result<Option<Trial>, Failure> {
+        let Some(target) = &tunnel.target else { return Ok(None) };
         let trials = trials(&wanted.tls, &self.profile, self.clock_is_right);
         let count = trials.len();
         for (index, trial) in trials.into_iter().enumerate() {
@@ -281,7 +283,7 @@ impl Doctor<'_> {
                 continue;
             }
             let context = spare.context;
-            let code = self.open_tls(spare, context, &tunnel.target, tunnel.limits.connect_timeout)?;
+            let code = self.open_tls(spare, context, target, tunnel.limits.connect_timeout)?;
             if code == 0 {
                 return Ok(Some(trial));
             }

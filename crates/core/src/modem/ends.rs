@@ -18,7 +18,7 @@ impl Modem {
             return Witness::Unclear;
         }
         let set = self.sockets[id.index()].set();
-        let ours = self.sockets[id.index()].tunnel().map(|tunnel| tunnel.target.port);
+        let ours = self.sockets[id.index()].target().map(|target| target.port);
         let Some(socket) = SocketStatus::all(lines).find(|it| (it.set, it.id) == (set, id)) else {
             return match self.setup.found().texts.are_shown() {
                 true => Witness::Forgeable,

@@ -563,8 +563,13 @@ impl Modem {
 
     // What the relay wants.
 
-    /// Begins a connection for this tunnel, on the socket that has been free longest.
-    pub(crate) fn open(&mut self, tunnel: &Arc<settings::Tunnel>, now: Instant) -> Option<SocketId> {
+    /// Begins a connection of this tunnel to this server, on the socket that has been free longest.
+    pub(crate) fn open(
+        &mut self,
+        tunnel: &Arc<settings::Tunnel>,
+        target: &settings::Target,
+        now: Instant,
+    ) -> Option<SocketId> {
         if !self.can_open(tunnel) {
             return None;
         }
@@ -573,7 +578,7 @@ impl Modem {
         if ssl.is_none() && tunnel.tls().is_some() {
             return None;
         }
-        self.sockets[id.index()].begin(tunnel.clone(), ssl, now);
+        self.sockets[id.index()].begin(tunnel.clone(), target.clone(), ssl, now);
         self.fair.forget(id);
         self.run(now);
         Some(id)

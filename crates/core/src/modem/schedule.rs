@@ -424,7 +424,7 @@ impl Modem {
             CommandSet::Ip => (Security::Plain, 0),
         };
         let socket = &mut self.sockets[id.index()];
-        let tunnel = socket.tunnel()?.clone();
+        let (tunnel, target) = (socket.tunnel()?.clone(), socket.target()?.clone());
         let timeout = tunnel.limits.connect_timeout;
         let patience = match timeout.is_zero() {
             true => std::time::Duration::from_secs(OPEN_MAX_SECONDS),
@@ -437,8 +437,8 @@ impl Modem {
             socket: id,
             pdp: self.settings.pdp.context,
             security,
-            host: tunnel.target.host.clone(),
-            port: tunnel.target.port,
+            host: target.host,
+            port: target.port,
             mode,
             patience: patience.max(negotiate),
         })

@@ -22,7 +22,7 @@ use crate::byte_queue::ByteQueue;
 use crate::counted;
 use crate::failure::Cut;
 use crate::modem::{Carried, End, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
-use crate::settings::{OpenOn, Server, Tunnel};
+use crate::settings::{OpenOn, Server, Target, Tunnel};
 
 /// A client.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(super) struct Client {
     number: u64,
     /// The tunnel that it came through.
     tunnel: Arc<Tunnel>,
+    /// The server that it is for.
+    target: Target,
     /// Its address or process, for logs.
     peer: String,
     /// Where in the diagram it is.
@@ -167,8 +169,8 @@ pub(super) struct View {
 }
 
 impl Client {
-    /// A client that has just been accepted.
-    pub fn new(number: u64, tunnel: Arc<Tunnel>, peer: String, now: Instant) -> Self {
+    /// A client that has just been accepted, for this server.
+    pub fn new(number: u64, tunnel: Arc<Tunnel>, target: Target, peer: String, now: Instant) -> Self {
         Client {
             state: match tunnel.limits.open_on {
                 OpenOn::FirstByte => ClientState::Silent,
@@ -176,6 +178,7 @@ impl Client {
             },
             number,
             tunnel,
+            target,
             peer,
             closed: Closed::Nothing,
             undelivered: 0,
@@ -200,6 +203,16 @@ impl Client {
     /// The tunnel that it came through.
     pub fn tunnel(&self) -> &Arc<Tunnel> {
         &self.tunnel
+    }
+
+    /// The server that it is for.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The same, and how the modem connects to it.
+    pub fn server(&self) -> Server {
+        self.tunnel.server_at(self.target.clone())
     }
 
     /// Its address or process, for logs.
@@ -317,13 +330,13 @@ impl Client {
 
     /// Who is connected to what.
     pub fn between(&self) -> String {
-        format!("{} to {}", self.peer, self.tunnel.server())
+        format!("{} to {}", self.peer, self.server())
     }
 
     /// The one line that is logged at the end of a connection.
     pub fn account(&self, reason: &str, now: Instant) -> String {
         let moved = (self.up_bytes, self.down_bytes);
-        account(&self.peer, &self.tunnel.server(), moved, self.age(now).as_secs_f64(), reason)
+        account(&self.peer, &self.server(), moved, self.age(now).as_secs_f64(), reason)
     }
 
     // What the client did.
@@ -410,6 +423,9 @@ impl Client {
     pub fn moves_to(&mut self, tunnel: &Arc<Tunnel>) {
         debug_assert!(self.is_unserved(), "a socket keeps the settings that it was opened with");
         self.tunnel = tunnel.clone();
+        if let Some(target) = &tunnel.target {
+            self.target = target.clone();
+        }
     }
 
     // What its socket did.

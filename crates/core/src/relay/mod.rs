@@ -19,7 +19,7 @@ use crate::error::Kind;
 use crate::failure::shortened;
 use crate::input::{ClientInput, Input};
 use crate::modem::{self, Cut, End, Event, Failure, GiveUp, Modem, OpenFailure, UserAnswer, UserCommand};
-use crate::settings::{Settings, Tunnel, WhenFull};
+use crate::settings::{Settings, Target, Tunnel, WhenFull};
 use crate::shared_port::SharedPort;
 pub use crate::shared_port::{LineChannel, Multiplexer};
 use client::{Client, Destination, Effect, Limit, View};
@@ -74,6 +74,15 @@ enum Ending {
     Over,
 }
 
+/// Why a client gets no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// The modem could not open it.
+    Failed(OpenFailure),
+    /// All sockets are in use.
+    NoFreeSocket,
+}
+
 /// What the event loop must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -81,6 +90,10 @@ pub enum Action {
     Modem(modem::Action),
     /// No more bytes will be written to this client: shut down that direction.
     FinishClient(ClientId),
+    /// Its connection is open.
+    ClientOpened(ClientId),
+    /// Its connection cannot be opened. It is reset next.
+    ClientNotOpened(ClientId, NotOpened),
     /// Close it in order.
     CloseClient(ClientId),
     /// Write what of `rest` can be written at once, then reset it.
@@ -232,14 +245,29 @@ impl Relay {
     // What happened to clients.
 
     /// A client was accepted.
+    ///
+    /// # Panics
+    /// If clients of this tunnel name their servers themselves: [`Relay::client_accepted_for`] is for those.
     pub fn client_accepted(&mut self, tunnel: &Arc<Tunnel>, peer: String, now: Instant) -> ClientId {
+        let target = tunnel.target.clone().expect("the tunnel has a target");
+        self.client_accepted_for(tunnel, target, peer, now)
+    }
+
+    /// A client has connected, and has named its server.
+    pub fn client_accepted_for(
+        &mut self,
+        tunnel: &Arc<Tunnel>,
+        target: Target,
+        peer: String,
+        now: Instant,
+    ) -> ClientId {
         let free = self.clients.iter().position(Option::is_none);
         let id = ClientId(free.unwrap_or(self.clients.len()));
         if free.is_none() {
             self.clients.push(None);
         }
         self.accepted_clients += 1;
-        let client = Client::new(self.accepted_clients, tunnel.clone(), peer, now);
+        let client = Client::new(self.accepted_clients, tunnel.clone(), target, peer, now);
         account_of(&mut self.accounts, tunnel).counters.accepted += 1;
         if client.is_waiting() {
             self.waiting.push_back(id);
@@ -248,6 +276,7 @@ impl Relay {
         self.settle(now);
         if tunnel.limits.when_full == WhenFull::Reset && self.waiting.contains(&id) {
             account_of(&mut self.accounts, tunnel).counters.refused += 1;
+            self.actions.push_back(Action::ClientNotOpened(id, NotOpened::NoFreeSocket));
             self.reset(id, "all sockets are busy (--when-full reset)", Kind::Failed, now);
         }
         self.settle(now);
@@ -497,12 +526,14 @@ impl Relay {
                 let Some(id) = self.client_of[socket.index()] else { return };
                 let Some(client) = self.clients[id.0].as_mut() else { return };
                 client.opened();
+                self.actions.push_back(Action::ClientOpened(id));
                 account_of(&mut self.accounts, client.tunnel()).opened();
                 let seconds = client.age(now).as_secs_f64();
                 log::info!("{}: open after {seconds:.1} s, socket {socket}", client.between());
             }
             Event::OpenFailed(socket, failure) => {
                 let Some(id) = self.client_of[socket.index()].take() else { return };
+                self.actions.push_back(Action::ClientNotOpened(id, NotOpened::Failed(failure.clone())));
                 if self.begin_probe(id, &failure, now) {
                     return;
                 }
@@ -549,7 +580,7 @@ impl Relay {
         };
         let id = self.waiting[place];
         let Some(client) = self.clients[id.0].as_mut() else { return false };
-        let Some(socket) = self.modem.open(client.tunnel(), now) else { return false };
+        let Some(socket) = self.modem.open(client.tunnel(), client.target(), now) else { return false };
         self.waiting.remove(place);
         let early = client.attached_to(socket, now);
         self.client_of[socket.index()] = Some(id);
@@ -607,6 +638,9 @@ impl Relay {
             // To the server a client that has sent everything has ended in order; only its answer is not waited for.
             let how = if limit == Limit::HalfClosed { GiveUp::Orderly } else { GiveUp::Abort };
             self.leave_socket(socket, how, now);
+        }
+        if limit == Limit::Queue {
+            self.actions.push_back(Action::ClientNotOpened(id, NotOpened::NoFreeSocket));
         }
         let reason = match limit {
             Limit::Queue if !self.modem.is_up() => {

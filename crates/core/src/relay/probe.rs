@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Client, ClientId, Relay};
+use super::{ClientId, Relay};
 use crate::at::{Command, ResultCode, SocketId};
 use crate::counted;
 use crate::error::Kind;
@@ -27,11 +27,10 @@ impl Relay {
         if !self.settings.is_single || *failure != OpenFailure::Code(ResultCode::CONNECT_FAILED) {
             return false;
         }
-        let Some(tunnel) = self.get(client).map(Client::tunnel).filter(|tunnel| tunnel.tls().is_some())
-        else {
+        let Some(of) = self.get(client).filter(|client| client.tunnel().tls().is_some()) else {
             return false;
         };
-        let (pdp, target) = (self.settings.modem.pdp.context, &tunnel.target);
+        let (pdp, target) = (self.settings.modem.pdp.context, of.target());
         let open = format!("AT+QIOPEN={pdp},{PROBE_ID},\"TCP\",\"{}\",{},0,0", target.host, target.port);
         let until = now + PROBE_LIMIT;
         let command = self.modem.command(Command::line(open), now);
@@ -72,7 +71,7 @@ impl Relay {
     /// logged with `-v`.
     pub(super) fn cannot_connect(&mut self, id: ClientId, cause: &str, status: Kind, now: Instant) {
         let Some(client) = self.get(id) else { return };
-        let server = client.tunnel().server();
+        let server = client.server();
         if client.tunnel().tls().is_some() {
             log::debug!(
                 "if TLS fails at {server}, then likely {}",

@@ -52,7 +52,7 @@ pub use sending::{FailedSend, SEND_STUCK_LIMIT};
 use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, SslContextId};
 use crate::byte_queue::ByteQueue;
 use crate::failure::Cut;
-use crate::settings::{Mode, Tunnel};
+use crate::settings::{Mode, Target, Tunnel};
 use closing::Closing;
 use far_end::{CONNECTED_ANSWERS_MAX, FarEnd, Question};
 use flow::{Flow, Load, SwitchAgain};
@@ -68,6 +68,8 @@ pub struct Socket {
     phase: Phase,
     /// The tunnel it was last opened for.
     tunnel: Option<Arc<Tunnel>>,
+    /// The server that it was last opened to.
+    target: Option<Target>,
     /// How its bytes are carried: as its tunnel has it, or in buffer mode once data mode had to be left.
     mode: Option<Mode>,
     /// Whether the relay still wants events of it.
@@ -212,6 +214,7 @@ impl Socket {
         Socket {
             phase: if is_ours { Phase::Unknown } else { Phase::Foreign },
             tunnel: None,
+            target: None,
             mode: None,
             is_attached: false,
             busy: None,
@@ -280,6 +283,11 @@ impl Socket {
     /// The tunnel that it was last opened for.
     pub fn tunnel(&self) -> Option<&Arc<Tunnel>> {
         self.tunnel.as_ref()
+    }
+
+    /// The server that it was last opened to.
+    pub fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
     }
 
     /// How its bytes are carried, if it was ever opened.

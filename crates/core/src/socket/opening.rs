@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::{Flow, Phase, Socket};
 use crate::at::{AccessMode, CommandOutcome, ResultCode, SslContextId};
 use crate::failure::OpenFailure;
-use crate::settings::{Mode, Tunnel};
+use crate::settings::{Mode, Target, Tunnel};
 
 /// A socket that is being opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,13 +249,14 @@ impl Opening {
 }
 
 impl Socket {
-    /// Takes its number for a connection of this tunnel.
-    pub fn begin(&mut self, tunnel: Arc<Tunnel>, ssl: Option<SslContextId>, now: Instant) {
+    /// Takes its number for a connection of this tunnel to this server.
+    pub fn begin(&mut self, tunnel: Arc<Tunnel>, target: Target, ssl: Option<SslContextId>, now: Instant) {
         self.clear();
         self.is_attached = true;
         self.set = tunnel.transport.command_set();
         self.ssl = ssl;
         self.mode = Some(tunnel.mode);
+        self.target = Some(target);
         self.tunnel = Some(tunnel);
         self.opening_since = now;
         self.phase = Phase::Opening(Opening::new());

@@ -37,7 +37,7 @@ fn opener() -> Opener {
 
 fn opening(mode: Mode, now: Instant) -> Socket {
     let mut socket = fresh(now);
-    socket.begin(tunnel(mode), SslContextId::all().next(), now);
+    socket.begin(tunnel(mode), "a:1".parse().expect("a target"), SslContextId::all().next(), now);
     socket.open_sent(opener(), now);
     socket
 }
@@ -208,7 +208,7 @@ fn a_refused_close_is_repeated_in_the_other_form_only_where_the_module_may_have_
 fn what_a_client_leaves_behind_depends_on_how_far_its_open_is() {
     let now = now();
     let mut due = fresh(now);
-    due.begin(tunnel(Mode::Push), SslContextId::all().next(), now);
+    due.begin(tunnel(Mode::Push), "a:1".parse().expect("a target"), SslContextId::all().next(), now);
     due.close_or_free(GiveUp::Abort, ending());
     assert!(due.is_free(), "the modem knows nothing of it");
     let mut awaited = opening(Mode::Push, now);

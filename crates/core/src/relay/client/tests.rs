@@ -10,7 +10,7 @@ fn client(state: &str, now: Instant) -> Client {
     if state == "silent" {
         tunnel.limits.open_on = OpenOn::FirstByte;
     }
-    let mut client = Client::new(1, Arc::new(tunnel), "peer".into(), now);
+    let mut client = Client::new(1, Arc::new(tunnel), "a:1".parse().expect("a target"), "peer".into(), now);
     if matches!(state, "silent" | "waiting") {
         return client;
     }

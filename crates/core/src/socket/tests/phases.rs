@@ -41,7 +41,12 @@ fn socket(phase: &str, now: Instant) -> Socket {
     };
     let ok = CommandOutcome::Ok;
     match phase {
-        "due" => socket.begin(tunnel(Mode::Push), SslContextId::all().next(), now),
+        "due" => socket.begin(
+            tunnel(Mode::Push),
+            "a:1".parse().expect("a target"),
+            SslContextId::all().next(),
+            now,
+        ),
         "awaited" => assert_eq!(socket.open_answered(0, ok), OpenAnswer::Pending),
         "abandoned" => {
             socket.open_answered(0, ok);

@@ -1,0 +1,228 @@
+//! Clients that name their own server (`--dynamic`): until they have, the core does not know of them.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{EventLoop, Source};
+use crate::clients::peer::Peer;
+use crate::clients::stream::ClientStream;
+use crate::config::Dynamic;
+use qssl_core::at::ResultCode;
+use qssl_core::modem::OpenFailure;
+use qssl_core::relay::NotOpened;
+use qssl_core::settings::{Target, Tunnel};
+use qssl_core::{Kind, counted};
+use qssl_proxy::{Handshake, Outcome, Then};
+
+/// A client that has not named its server yet.
+pub(super) struct Greeting {
+    stream: ClientStream,
+    peer: Peer,
+    tunnel: Arc<Tunnel>,
+    dynamic: Arc<Dynamic>,
+    handshake: Handshake,
+    /// Bytes may have come.
+    pub readable: bool,
+    /// When it counts as silent.
+    pub until: Instant,
+}
+
+/// A client that has named its server, and waits for the answer to its request.
+pub(super) struct Requested {
+    handshake: Handshake,
+    /// What it has sent after its request, and the core has not taken yet.
+    early: Vec<u8>,
+    /// The answer, once there is one.
+    answer: Option<Answer>,
+}
+
+/// The answer to a request.
+struct Answer {
+    outcome: Outcome,
+    /// What is left of it to be written.
+    unwritten: Vec<u8>,
+}
+
+impl Requested {
+    /// The request is decided, unless it was before.
+    pub fn decided(&mut self, outcome: Outcome) {
+        if self.answer.is_none() {
+            self.answer = Some(Answer { outcome, unwritten: self.handshake.reply(outcome) });
+        }
+    }
+
+    /// What is to be written to the client before anything of its server; `None`: nothing may be written yet.
+    pub fn unwritten(&self) -> Option<&[u8]> {
+        self.answer.as_ref().map(|answer| &answer.unwritten[..])
+    }
+
+    /// So much of it was written.
+    pub fn written(&mut self, count: usize) {
+        if let Some(answer) = &mut self.answer {
+            answer.unwritten.drain(..count);
+        }
+    }
+
+    /// The client's first bytes, as many as the core takes now.
+    pub fn take_early(&mut self, wanted: usize) -> Vec<u8> {
+        self.early.drain(..wanted.min(self.early.len())).collect()
+    }
+
+    /// Whether some of the client's first bytes wait.
+    pub fn has_early(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// Whether its connection was opened.
+    pub fn is_granted(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.outcome == Outcome::Open)
+    }
+
+    /// Whether nothing of it is left.
+    pub fn is_over(&self) -> bool {
+        self.early.is_empty() && self.unwritten().is_some_and(<[u8]>::is_empty)
+    }
+}
+
+impl EventLoop {
+    /// A client of a tunnel whose clients name their servers.
+    pub(super) fn greet(
+        &mut self,
+        tunnel: &Arc<Tunnel>,
+        dynamic: &Arc<Dynamic>,
+        mut stream: ClientStream,
+        peer: Peer,
+    ) {
+        let free = self.greetings.iter().position(Option::is_none).unwrap_or(self.greetings.len());
+        if let Err(error) = stream.register(self.poll.registry(), Source::Greeting(free).token()) {
+            log::warn!("{peer}: cannot wait for it: {error}");
+            return stream.abort();
+        }
+        if free == self.greetings.len() {
+            self.greetings.push(None);
+        }
+        self.greetings[free] = Some(Greeting {
+            stream,
+            peer,
+            tunnel: tunnel.clone(),
+            dynamic: dynamic.clone(),
+            handshake: Handshake::new(dynamic.protocol, dynamic.users.clone()),
+            readable: false,
+            until: self.now + GREETING_LIMIT,
+        });
+    }
+
+    /// When the next client counts as silent.
+    pub(super) fn greetings_deadline(&self) -> Option<Instant> {
+        self.greetings.iter().flatten().map(|greeting| greeting.until).min()
+    }
+
+    /// Refuses clients that have not named their server in time.
+    pub(super) fn end_greetings(&mut self) {
+        for index in 0..self.greetings.len() {
+            if self.greetings[index].as_ref().is_some_and(|greeting| greeting.until <= self.now) {
+                self.refuse_greeting(index, "it has not named its target in time", &[]);
+            }
+        }
+    }
+
+    /// Reads what a client has sent of its request. Returns whether there was anything.
+    pub(super) fn read_greeting(&mut self, index: usize) -> bool {
+        let Some(greeting) = self.greetings[index].as_mut().filter(|greeting| greeting.readable) else {
+            return false;
+        };
+        let wanted = greeting.handshake.room().min(self.buffer.len());
+        let count = match greeting.stream.read(&mut self.buffer[..wanted]) {
+            Ok(0) => return self.refuse_greeting(index, "it left before it had named its target", &[]),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                greeting.readable = false;
+                return false;
+            }
+            Err(_) => return self.refuse_greeting(index, "the connection to it broke", &[]),
+        };
+        self.moved_bytes += count;
+        let step = greeting.handshake.receive(&self.buffer[..count]);
+        match step.then {
+            Then::Refused(reason) => return self.refuse_greeting(index, reason, &step.answer),
+            Then::Request(target)
+                if !greeting.dynamic.allowed.iter().any(|allowed| allowed.allows(&target)) =>
+            {
+                let answer = greeting.handshake.reply(Outcome::NotAllowed);
+                let reason = format!("{target} is not allowed (--allow-target)");
+                return self.refuse_greeting(index, &reason, &answer);
+            }
+            Then::More | Then::Request(_) => {}
+        }
+        // These few bytes find room in the socket's buffer.
+        if !step.answer.is_empty() && greeting.stream.write(&step.answer).ok() != Some(step.answer.len()) {
+            return self.refuse_greeting(index, "it does not read", &[]);
+        }
+        if let Then::Request(target) = step.then {
+            self.has_named(index, target);
+        }
+        true
+    }
+
+    /// The client has named its server: from now on it is a client like others.
+    fn has_named(&mut self, index: usize, target: Target) {
+        let Some(mut greeting) = self.greetings[index].take() else { return };
+        let _ = greeting.stream.deregister(self.poll.registry());
+        let early = greeting.handshake.take_early();
+        let requested = Requested { handshake: greeting.handshake, early, answer: None };
+        let id =
+            self.relay.client_accepted_for(&greeting.tunnel, target, greeting.peer.to_string(), self.now);
+        self.add_slot(id, greeting.stream, &greeting.peer, Some(requested));
+    }
+
+    /// The client is not served. Always `true`: something was done.
+    fn refuse_greeting(&mut self, index: usize, reason: &str, answer: &[u8]) -> bool {
+        let Some(mut greeting) = self.greetings[index].take() else { return true };
+        let _ = greeting.stream.deregister(self.poll.registry());
+        log::warn!("{} is refused: {reason} [{}]", greeting.peer, Kind::Failed);
+        self.relay.clients_refused(&greeting.tunnel, 1);
+        match answer.is_empty() {
+            true => greeting.stream.abort(),
+            false => {
+                let _ = greeting.stream.write(answer);
+                let _ = greeting.stream.shutdown_write();
+                greeting.stream.end_in_order();
+            }
+        }
+        true
+    }
+
+    /// At the end, clients that have not named their server are reset.
+    pub(super) fn drop_greetings(&mut self) {
+        let count = self.greetings.iter().flatten().count();
+        if count > 0 {
+            log::info!("{} had not named a target", counted(count as u64, "client"));
+        }
+        for greeting in self.greetings.drain(..).flatten() {
+            greeting.stream.abort();
+        }
+    }
+}
+
+/// Why a client gets no connection, as its protocol has it.
+pub(super) fn outcome(why: &NotOpened) -> Outcome {
+    match why {
+        NotOpened::NoFreeSocket => Outcome::Busy,
+        NotOpened::Failed(OpenFailure::TimedOut | OpenFailure::Code(ResultCode::TIMED_OUT)) => {
+            Outcome::TimedOut
+        }
+        NotOpened::Failed(failure) => match failure.status() {
+            Kind::DnsFailed => Outcome::HostUnreachable,
+            Kind::ConnectFailed | Kind::TlsFailed => Outcome::Refused,
+            Kind::NoDataSession | Kind::ModemLost => Outcome::NetworkUnreachable,
+            _ => Outcome::Failed,
+        },
+    }
+}
+
+/// How long a client may take to name its server.
+const GREETING_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many clients may be about to name their server at once. Further ones wait in the kernel.
+pub(super) const GREETINGS_MAX: usize = 256;
