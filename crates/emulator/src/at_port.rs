@@ -1,6 +1,7 @@
 //! One port of the modem: its settings, its current work, and the output that waits to leave.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::config::{Config, PortName};
@@ -125,6 +126,8 @@ pub(crate) struct Payload {
     pub(crate) service: Service,
     /// The connection that the socket had when the command came.
     pub(crate) connection: ConnectionId,
+    /// Where a datagram of a UDP service goes.
+    pub(crate) to: Option<SocketAddr>,
     pub(crate) bytes: Vec<u8>,
     pub(crate) end: PayloadEnd,
 }

@@ -10,7 +10,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::config::{Config, Family, PortName, Registration, Sim, TimeService};
 use crate::network::real::Mapping;
-use crate::quirks::Quirks;
+use crate::quirks::{Quirks, ShortRead};
 
 /// A Quectel cellular modem with real TLS.
 ///
@@ -279,6 +279,13 @@ impl Options {
                 "opens_until_degraded" => quirks.opens_until_degraded = number()?.try_into().ok(),
                 "dns_busy_beyond" => quirks.dns_busy_beyond = Some(number()? as usize),
                 "opens_busy_beyond" => quirks.opens_busy_beyond = Some(number()? as usize),
+                "short_read" => {
+                    quirks.short_read = match value {
+                        "keeps-rest" => ShortRead::KeepsRest,
+                        "drops-rest" => ShortRead::DropsRest,
+                        _ => bail!("--quirk {name} is keeps-rest or drops-rest, not {value:?}"),
+                    }
+                }
                 _ => {
                     let on = match value {
                         "on" => true,
@@ -299,12 +306,13 @@ impl Options {
         if !self.quirk.iter().any(|name| name == "help") {
             return None;
         }
-        let numbers = [
+        let with_values = [
             ("opens_until_degraded=N", "After N opens every further one fails with 552 until a reboot."),
             ("dns_busy_beyond=N", "With more than N opens by name under way the next fails with 564."),
             ("opens_busy_beyond=N", "With more than N opens under way the next fails with 568."),
+            ("short_read=drops-rest", "AT+QIRD of a part of a datagram loses the rest of it."),
         ];
-        let all = Quirks::SWITCHES.iter().chain(&numbers);
+        let all = Quirks::SWITCHES.iter().chain(&with_values);
         let lines =
             all.map(|(name, meaning)| format!("{}\n    {}\n", name.replace('_', "-"), meaning.trim()));
         Some(lines.collect())

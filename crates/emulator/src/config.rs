@@ -49,7 +49,9 @@ pub struct Config {
     pub send_buffer_bytes: usize,
     /// Bytes a socket holds for the host before the server is stopped; at least 1.
     pub receive_buffer_bytes: usize,
-    /// Most bytes in one pushed message, 1 to 16,384.
+    /// Datagrams a socket holds for the host; `receive_buffer_bytes` counts as well, and what does not fit is dropped.
+    pub receive_buffer_datagrams: usize,
+    /// Most bytes of a stream in one pushed message, 1 to 16,384.
     pub push_limit_bytes: usize,
     /// Bytes of output above which the modem hands no more received data to a port.
     pub port_buffer_bytes: usize,
@@ -113,6 +115,7 @@ impl Default for Config {
             time_latency: Duration::ZERO,
             send_buffer_bytes: 10_240,
             receive_buffer_bytes: 10_240,
+            receive_buffer_datagrams: 32,
             push_limit_bytes: 1_460,
             port_buffer_bytes: 2_048,
             command_line_limit_bytes: 1_024,

@@ -1,10 +1,11 @@
 //! The modem's side of its network: outcomes of opens, bytes both ways, ends and closes.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::at_port::{Mode, Wait};
 use crate::modem::Modem;
-use crate::network::{Close, ConnectionId, ConnectionState, Network, Received};
+use crate::network::{Arrival, Close, ConnectionId, ConnectionState, Network, Received, Transport};
 use crate::result_code::{open_failure, socket as code};
 use crate::socket::{AccessMode, End, Socket, SocketState};
 
@@ -23,6 +24,9 @@ impl Modem {
                 SocketState::Opening { told_at, .. } if told_at > now => false,
                 SocketState::Opening { given_up_at, predetermined, .. } => {
                     self.poll_opening(connection, predetermined, now >= given_up_at, now, network)
+                }
+                SocketState::Connected if socket.transport != Transport::Tcp => {
+                    self.pump_datagrams(connection, now, network)
                 }
                 SocketState::Connected => self.pump(connection, now, network),
                 SocketState::Ended { how: End::Closed, .. } => self.pump_out(connection, now, network),
@@ -59,7 +63,9 @@ impl Modem {
         let code = match outcome {
             Ok((remote, local_port)) => {
                 socket.state = SocketState::Connected;
-                socket.remote = Some(remote);
+                if socket.transport != Transport::UdpService {
+                    socket.remote = Some(remote);
+                }
                 socket.local_port = local_port;
                 self.counters.opened += 1;
                 code::OK
@@ -130,7 +136,7 @@ impl Modem {
             }
             match network.receive(connection, &mut buffer[..room], now) {
                 Received::Bytes(count) => {
-                    socket.arrived(&buffer[..count.min(room)]);
+                    socket.arrived(&buffer[..count.min(room)], None);
                     self.announce(connection);
                 }
                 Received::Nothing => return moved,
@@ -142,6 +148,38 @@ impl Modem {
                 return moved;
             }
         }
+    }
+
+    /// Moves datagrams both ways. Nothing stops who sends them: what finds no room is dropped.
+    fn pump_datagrams(&mut self, connection: ConnectionId, now: Instant, network: &mut dyn Network) -> bool {
+        let mut moved = self.pump_out(connection, now, network);
+        while self.socket_of(connection).is_some_and(|socket| socket.state == SocketState::Connected) {
+            match network.receive_datagram(connection, now) {
+                Arrival::Datagram(bytes, from) => self.datagram_arrived(connection, &bytes, from),
+                Arrival::Nothing => break,
+                Arrival::Ended => self.connection_ended(connection, End::Closed),
+                Arrival::Broken => self.connection_ended(connection, End::Cut),
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    fn datagram_arrived(&mut self, connection: ConnectionId, bytes: &[u8], from: SocketAddr) {
+        let (most_bytes, most) = (self.config.receive_buffer_bytes, self.config.receive_buffer_datagrams);
+        let Some(socket) = self.socket_of_mut(connection) else { return };
+        // Assumed: an empty datagram is nothing to a module.
+        if bytes.is_empty() {
+            return;
+        }
+        let has_room =
+            socket.incoming.len() + bytes.len() <= most_bytes && socket.incoming.datagrams() < most;
+        if bytes.len() > LONGEST_DATAGRAM_BYTES || !has_room {
+            self.counters.datagrams_dropped += 1;
+            return;
+        }
+        socket.arrived(bytes, Some(from).filter(|_| socket.transport == Transport::UdpService));
+        self.announce(connection);
     }
 
     /// Reports an arrival in buffer mode: once until a read returns 0 bytes, or each time by a quirk.
@@ -164,8 +202,13 @@ impl Modem {
     fn pump_out(&mut self, connection: ConnectionId, now: Instant, network: &mut dyn Network) -> bool {
         let Some(socket) = self.socket_of_mut(connection) else { return false };
         let mut moved = false;
-        while !socket.outgoing.is_empty() {
-            let count = network.send(connection, socket.outgoing.as_slice(), now);
+        while let Some((bytes, to)) = socket.outgoing.front() {
+            let count = match socket.transport {
+                Transport::Tcp => network.send(connection, bytes, now),
+                Transport::Udp | Transport::UdpService => {
+                    if network.send_datagram(connection, bytes, to, now) { bytes.len() } else { 0 }
+                }
+            };
             if count == 0 {
                 break;
             }
@@ -273,9 +316,12 @@ impl Modem {
 
 impl Socket {
     /// Received bytes go into the buffer; what was held there goes with them.
-    fn arrived(&mut self, bytes: &[u8]) {
-        self.incoming.push(bytes);
+    fn arrived(&mut self, bytes: &[u8], from: Option<SocketAddr>) {
+        self.incoming.push(bytes, from);
         self.received_total += bytes.len() as u64;
         self.held = false;
     }
 }
+
+/// Longest datagram that a module takes from its network; assumed, as the longest read.
+const LONGEST_DATAGRAM_BYTES: usize = 1_500;

@@ -5,8 +5,10 @@
 //! messages.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 use crate::at_port::{Carrier, Mode};
+use crate::buffer::Piece;
 use crate::config::PortName;
 use crate::modem::Modem;
 use crate::network::ConnectionId;
@@ -165,7 +167,7 @@ impl Modem {
     fn stream(&mut self, port: usize, connection: ConnectionId) -> bool {
         let room = self.config.port_buffer_bytes.saturating_sub(self.ports[port].output.len());
         let Some(socket) = self.socket_of_mut(connection) else { return false };
-        let bytes = socket.incoming.take(room);
+        let bytes = socket.incoming.take_message(room).bytes;
         if let SocketState::Ended { told, .. } = &mut socket.state
             && socket.incoming.is_empty()
         {
@@ -245,11 +247,11 @@ impl Modem {
             .min_by_key(|connection| (last.is_some_and(|last| *connection <= last), *connection))?;
         self.session.pushed_last = Some(next);
         let socket = sockets.iter_mut().find(|socket| socket.connection == next)?;
-        let bytes = socket.incoming.take(limit);
+        let Piece { bytes, peer } = socket.incoming.take_message(limit);
         let mut message = Vec::with_capacity(bytes.len() + 32);
         let separator = if format.one_line { "," } else { "\r\n" };
-        let (name, id) = (socket.service.names().urc, socket.id);
-        message.extend(format!("\r\n{name}: \"recv\",{id},{}{separator}", bytes.len()).as_bytes());
+        let (name, id, peer) = (socket.service.names().urc, socket.id, peer_text(peer));
+        message.extend(format!("\r\n{name}: \"recv\",{id},{}{peer}{separator}", bytes.len()).as_bytes());
         message.extend(payload_text(&bytes, format.hex_to_host));
         if format.one_line || self.config.quirks.push_ends_with_line_end {
             message.extend(b"\r\n");
@@ -292,6 +294,11 @@ impl crate::socket::Socket {
         let alive = matches!(self.state, SocketState::Connected | SocketState::Ended { .. });
         alive && self.access == AccessMode::Push && !self.held && !self.incoming.is_empty()
     }
+}
+
+/// The sender of a datagram where a header names it: `,"<address>",<port>`.
+pub(crate) fn peer_text(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(String::new, |peer| format!(",\"{}\",{}", peer.ip(), peer.port()))
 }
 
 /// Payload as the host wants it: as it is, or as hexadecimal digits.

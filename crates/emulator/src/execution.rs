@@ -294,7 +294,7 @@ impl Modem {
         target.unsent = network.unsent(target.connection, now);
         let full = target.send_buffer_used() + bytes.len() > limit;
         if !full && !ordered_to_fail {
-            target.queue(bytes);
+            target.queue(bytes, payload.to);
             return Ok(Sent::All(target.id, bytes.len()));
         }
         let id = target.id;

@@ -17,10 +17,11 @@
 //! - `socket`, `connections`, `delivery`, `transparent`: connections, and how their bytes reach the host
 //! - `session`, `ssl_settings`: what a reboot resets; `power`, `events`: boot, power-down, and scheduled events
 //! - `interventions`, `faults`: what a test can do to a modem, and the faults that it sets
-//! - `store`, `time`, `result_code`, `queue`: files, clock, numbers and words, bytes
+//! - `store`, `time`, `result_code`, `buffer`, `queue`: files, clock, numbers and words, bytes
 //! - [`mod@line`], [`network`]: a serial line and the world beyond the antenna
 
 mod at_port;
+mod buffer;
 #[cfg(feature = "program")]
 pub mod cli;
 mod commands;

@@ -80,6 +80,8 @@ pub struct Counters {
     pub urcs_lost: u64,
     /// Received bytes that were pushed to a URC port that does not exist.
     pub pushed_bytes_lost: u64,
+    /// Received datagrams that were too long or found no room.
+    pub datagrams_dropped: u64,
     /// Commands to open a socket.
     pub opens: u64,
     /// Sockets that came up.
@@ -472,7 +474,58 @@ mod tests {
             b"AT+CMEE=\"",
             b"AT+CSQ;+CREG=2;;+CGREG=,,",
         ];
-        for seed in 0..60 {
+        break_with(&PIECES, 0..60);
+    }
+
+    #[test]
+    fn nothing_that_is_typed_about_plain_connections_breaks_the_modem() {
+        const PIECES: [&[u8]; 40] = [
+            b"AT",
+            b"ATE0",
+            b"ATO",
+            b"AT&D1",
+            b"AT+IFC=2,2",
+            b"\r",
+            b"\r",
+            b"\r",
+            b"\r",
+            b"\r",
+            b"\r",
+            b"\r",
+            b"+++",
+            b"+",
+            b"AT+QIACT=1",
+            b"AT+QIACT=1",
+            b"AT+QIDEACT=1",
+            b"AT+QIOPEN=1,0,\"TCP\",\"a\",1,0,0",
+            b"AT+QIOPEN=1,1,\"TCP\",\"b\",1,0,2",
+            b"AT+QIOPEN=1,2,\"UDP\",\"c\",1,0,0",
+            b"AT+QIOPEN=1,3,\"UDP\",\"d\",1,0,1",
+            b"AT+QIOPEN=1,4,\"UDP SERVICE\",\"127.0.0.1\",0,7,1",
+            b"AT+QIOPEN=1,5,\"UDP SERVICE\",\"127.0.0.1\",0,0,0",
+            b"AT+QISEND=2,5",
+            b"AT+QISEND=3",
+            b"AT+QISEND=4,3,\"192.0.2.7\",7",
+            b"AT+QISEND=0,1460",
+            b"AT+QISENDEX=0,\"4142\"",
+            b"AT+QISEND=0,0",
+            b"\x1A",
+            b"\x1B",
+            b"AT+QIRD=2,3",
+            b"AT+QIRD=5",
+            b"AT+QICLOSE=2",
+            b"AT+QICLOSE=0,0",
+            b"AT+QISWTMD=2,1",
+            b"AT+QISWTMD=0,2",
+            b"AT+QISTATE",
+            b"AT+QICFG=\"dataformat\",1,1",
+            b"AT+QICFG=\"sendinfo\",1",
+        ];
+        break_with(&PIECES, 0..60);
+    }
+
+    fn break_with(pieces: &[&[u8]; 40], seeds: std::ops::Range<u64>) {
+        for seed in seeds {
             let mut step = 0u64;
             let mut roll = |sides: u64| {
                 step += 1;
@@ -508,7 +561,7 @@ mod tests {
                     10 => bench.modem.fail_next_open(550 + roll(25) as u16),
                     11 => bench.type_on(port, &[roll(256) as u8, roll(256) as u8, b'\r']),
                     12..20 => bench.pass(milliseconds(roll(1_100))),
-                    _ => bench.type_on(port, PIECES[roll(40) as usize]),
+                    _ => bench.type_on(port, pieces[roll(40) as usize]),
                 }
                 for port in 0..2 {
                     assert!(bench.modem.output(port).len() <= 1 << 21, "seed {seed}");

@@ -40,14 +40,6 @@ impl Queue {
         count
     }
 
-    /// Takes bytes off the front and returns them.
-    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
-        let count = count.min(self.len());
-        let taken = self.as_slice()[..count].to_vec();
-        self.consume(count);
-        taken
-    }
-
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.start = 0;
@@ -64,9 +56,11 @@ mod tests {
         let mut left = Vec::new();
         for round in 0u8..=255 {
             queue.push(&[round, round, round]);
-            left.extend(queue.take(2));
+            left.extend_from_slice(&queue.as_slice()[..2]);
+            queue.consume(2);
         }
-        left.extend(queue.take(1000));
+        left.extend_from_slice(queue.as_slice());
+        queue.consume(1000);
         let expected: Vec<u8> = (0u8..=255).flat_map(|round| [round; 3]).collect();
         assert_eq!(left, expected);
         assert!(queue.is_empty());

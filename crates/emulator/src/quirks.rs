@@ -19,6 +19,8 @@ macro_rules! quirks {
             pub dns_busy_beyond: Option<usize>,
             /// With more opens than this under way at once, the next fails with 568, operation busy.
             pub opens_busy_beyond: Option<usize>,
+            /// What becomes of a datagram that AT+QIRD reads only a part of.
+            pub short_read: ShortRead,
         }
 
         impl Quirks {
@@ -215,6 +217,16 @@ quirks! {
     mux_needs_pause: false,
     /// AT+QSSLCFG also has "checkhost", without which no host name is checked, and "ignorecertchain", as on a BG96.
     host_check_set: false,
+}
+
+/// What becomes of the rest of a datagram when a read asks for less. No manual says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ShortRead {
+    /// The next read gets it.
+    #[default]
+    KeepsRest,
+    /// It is lost, as with recvfrom.
+    DropsRest,
 }
 
 impl Quirks {

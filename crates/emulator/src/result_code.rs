@@ -9,6 +9,7 @@ pub(crate) mod socket {
     pub(crate) const UNKNOWN: u16 = 550;
     pub(crate) const INVALID_PARAMETER: u16 = 552;
     pub(crate) const NOT_SUPPORTED: u16 = 555;
+    pub(crate) const BIND_FAILED: u16 = 556;
     pub(crate) const WRITE_FAILED: u16 = 558;
     pub(crate) const PDP_OPEN_FAILED: u16 = 561;
     pub(crate) const IN_USE: u16 = 563;
@@ -47,6 +48,7 @@ pub(crate) fn open_failure(failure: &OpenFailure) -> u16 {
     match failure {
         OpenFailure::Dns => socket::DNS_FAILED,
         OpenFailure::TimedOut => socket::TIMEOUT,
+        OpenFailure::Bind => socket::BIND_FAILED,
         OpenFailure::Refused
         | OpenFailure::Handshake(_)
         | OpenFailure::Verification(_)

@@ -1,10 +1,10 @@
 //! One connection of the modem as the host sees it: its number, its state, and its two buffers.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::network::ConnectionId;
-use crate::queue::Queue;
+use crate::buffer::Buffer;
+use crate::network::{ConnectionId, Transport};
 
 /// One connection, from its open to its close.
 #[derive(Clone, Debug)]
@@ -13,6 +13,7 @@ pub(crate) struct Socket {
     /// The host's number for it, 0 to 11.
     pub(crate) id: u8,
     pub(crate) connection: ConnectionId,
+    pub(crate) transport: Transport,
     pub(crate) pdp_context: u8,
     /// Only TLS has one.
     pub(crate) ssl_context: Option<u8>,
@@ -20,17 +21,18 @@ pub(crate) struct Socket {
     /// Index of the port it was opened on, or whose stream it is.
     pub(crate) port: usize,
     pub(crate) remote_port: u16,
+    /// The server's address, once known; of a UDP service the modem's own.
     pub(crate) remote: Option<IpAddr>,
     pub(crate) local_port: u16,
     pub(crate) state: SocketState,
     /// Whether the network knows the connection.
     pub(crate) linked: bool,
     /// From the host, not yet taken by the network.
-    pub(crate) outgoing: Queue,
+    pub(crate) outgoing: Buffer,
     /// Bytes that the network had taken and the server had not, at the last check.
     pub(crate) unsent: usize,
     /// From the server, not yet taken by the host.
-    pub(crate) incoming: Queue,
+    pub(crate) incoming: Buffer,
     /// All bytes that were ever put into `incoming`.
     pub(crate) received_total: u64,
     /// All bytes that were ever put into `outgoing`.
@@ -159,15 +161,17 @@ impl Socket {
 
     /// The name of its kind in AT+QSSLSTATE and AT+QISTATE.
     pub(crate) fn kind_name(&self) -> &'static str {
-        match self.service {
-            Service::Tls => "SSLClient",
-            Service::Plain => "TCP",
+        match (self.service, self.transport) {
+            (Service::Tls, _) => "SSLClient",
+            (Service::Plain, Transport::Tcp) => "TCP",
+            (Service::Plain, Transport::Udp) => "UDP",
+            (Service::Plain, Transport::UdpService) => "UDP SERVICE",
         }
     }
 
-    /// Takes bytes of the host.
-    pub(crate) fn queue(&mut self, bytes: &[u8]) {
-        self.outgoing.push(bytes);
+    /// Takes bytes of the host, for this address if each datagram has its own.
+    pub(crate) fn queue(&mut self, bytes: &[u8], to: Option<SocketAddr>) {
+        self.outgoing.push(bytes, to);
         self.sent_total += bytes.len() as u64;
     }
 

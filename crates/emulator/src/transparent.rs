@@ -69,7 +69,7 @@ impl Modem {
             return;
         }
         let count = bytes.len().min(limit.saturating_sub(socket.send_buffer_used()));
-        socket.queue(&bytes[..count]);
+        socket.queue(&bytes[..count], None);
         self.counters.bytes_lost_without_flow_control += (bytes.len() - count) as u64;
     }
 

@@ -246,7 +246,7 @@ fn what_a_driver_sets_about_the_form_of_payload_takes_effect() {
         // sendinfo: how much was sent, in place of SEND OK.
         ("AT+QICFG=\"dataformat\",0,0;+QICFG=\"sendinfo\",1\r", OK),
         ("AT+QSSLSEND=0,2\r", "\r\n> "),
-        ("Hi", "\r\n+QISEND: 0,2\r\n\r\n+QSSLURC: \"recv\",0,2\r\nHi"),
+        ("Hi", "\r\nOK\r\n\r\n+QISEND: 0,0,2\r\n\r\n+QSSLURC: \"recv\",0,2\r\nHi"),
         // close/mode: OK at once, and the end of the closing unasked.
         ("AT+QICFG=\"close/mode\",1\r", OK),
         ("AT+QSSLCLOSE=0\r", "\r\nOK\r\n\r\n+QSSLCLOSE: 0,0\r\n"),

@@ -10,6 +10,7 @@ use mio::{Events, Poll, Token, Waker};
 use qssl_modem_emulator::network::real::{Mapping, RealNetwork};
 use qssl_modem_emulator::network::{
     Close, ConnectionId, ConnectionState, Network, OpenFailure, OpenRequest, Received, TlsParameters,
+    Transport,
 };
 use qssl_modem_emulator::test_server::{
     Authority, Behaviour, CertificateRequest, ClientEnd, Ending, Handshake, Identity, KeyKind, Record,
@@ -40,7 +41,11 @@ impl World {
     fn start(&mut self, host: &str, port: u16, tls: Option<TlsParameters>) -> ConnectionId {
         self.opened += 1;
         let id = ConnectionId(self.opened);
-        self.network.open(id, OpenRequest { host: host.into(), port, tls }, now());
+        self.network.open(
+            id,
+            OpenRequest { host: host.into(), port, tls, transport: Transport::Tcp, local_port: 0 },
+            now(),
+        );
         id
     }
 

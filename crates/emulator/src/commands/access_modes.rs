@@ -5,7 +5,7 @@ use crate::commands::tls_sockets::access;
 use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::config::Family;
 use crate::modem::Modem;
-use crate::network::ConnectionId;
+use crate::network::{ConnectionId, Transport};
 use crate::parser::{Kind, Parameter};
 use crate::result_code::socket as code;
 use crate::socket::{AccessMode, Service, SocketState};
@@ -37,6 +37,9 @@ impl Modem {
         };
         let socket = self.connected(service, list)?;
         let connection = socket.connection;
+        if access == AccessMode::Transparent && socket.transport != Transport::Tcp {
+            return Err(Failure::Socket(code::NOT_SUPPORTED));
+        }
         if access == AccessMode::Transparent {
             return self.stream_on(port, connection);
         }

@@ -5,6 +5,7 @@ use crate::commands::sockets::Open;
 use crate::commands::tls_sockets::access;
 use crate::commands::{Answer, Call, Failure, line, ok};
 use crate::modem::Modem;
+use crate::network::Transport;
 use crate::parser::{Kind, Parameter};
 use crate::result_code::socket as code;
 use crate::socket::Service;
@@ -13,7 +14,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let contexts = modem.config.family.pdp_contexts();
     let answer = match (call.command.name.as_str(), &call.command.kind) {
         ("QIOPEN", Kind::Test) => line(format!(
-            "+QIOPEN: (1-{contexts}),(0-11),\"TCP\",<IP_address>/<domain_name>,<remote_port>,<local_port>,(0-2)"
+            "+QIOPEN: (1-{contexts}),(0-11),\"TCP/UDP/UDP SERVICE\",<IP_address>/<domain_name>,<remote_port>,<local_port>,(0-2)"
         )),
         ("QIOPEN", Kind::Write(list)) => modem.plain_open(list, call),
         ("QISEND", Kind::Test) => line("+QISEND: (0-11),(0-1460)"),
@@ -48,23 +49,31 @@ fn asks_for_counts(list: &[Parameter]) -> bool {
 }
 
 impl Modem {
-    /// `AT+QIOPEN=<PDP>,<connectID>,"TCP","<host>",<port>[,<local port>[,<mode>]]`; without a mode: buffer. The local port is
-    /// read, and the network chooses one all the same.
+    /// `AT+QIOPEN=<PDP>,<connectID>,"<service>","<host>",<port>[,<local port>[,<mode>]]`; without a mode: buffer. The local
+    /// port of TCP is read, and the network chooses one all the same. Host and port of a UDP service mean nothing.
     fn plain_open(&mut self, list: &[Parameter], call: &mut Call) -> Answer {
         let parameters = self.parameters(list);
         parameters.at_most(7)?;
-        let host = parameters.text(3)?;
-        if host.is_empty() || parameters.text(2)? != "TCP" {
+        let (host, text) = (parameters.text(3)?, parameters.text(2)?);
+        let (transport, host, lowest_port) = match text {
+            "TCP" => (Transport::Tcp, host, 1),
+            "UDP" => (Transport::Udp, host, 1),
+            "UDP SERVICE" => (Transport::UdpService, "0.0.0.0", 0),
+            _ => return Err(Failure::Error),
+        };
+        if host.is_empty() {
             return Err(Failure::Error);
         }
-        parameters.optional_number(5, 0..=65_535)?;
+        let port = |number| u16::try_from(number).map_err(|_| Failure::Error);
         let open = Open {
             service: Service::Plain,
+            transport,
             pdp_context: parameters.small(0, 1..=self.config.family.pdp_contexts())?,
             ssl_context: None,
             id: parameters.small(1, 0..=11)?,
             host,
-            port: u16::try_from(parameters.number(4, 1..=65_535)?).map_err(|_| Failure::Error)?,
+            port: port(parameters.number(4, lowest_port..=65_535)?)?,
+            local_port: port(parameters.optional_number(5, 0..=65_535)?.unwrap_or(0))?,
             access: access(parameters.optional_small(6, 0..=2)?)?,
         };
         self.open(&open, call)

@@ -4,25 +4,28 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::at_port::{Reach, Wait};
+use crate::buffer::Buffer;
 use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::config::Family;
 use crate::faults::OpenFault;
 use crate::modem::Modem;
-use crate::network::{Close, ConnectionId, OpenRequest};
+use crate::network::{Close, ConnectionId, OpenRequest, Transport};
 use crate::parser::Parameter;
-use crate::queue::Queue;
 use crate::result_code::socket as code;
 use crate::socket::{AccessMode, Service, Socket, SocketState};
 
 /// What an open command asks for.
 pub(crate) struct Open<'a> {
     pub(crate) service: Service,
+    pub(crate) transport: Transport,
     pub(crate) id: u8,
     pub(crate) pdp_context: u8,
     /// Only TLS has one.
     pub(crate) ssl_context: Option<u8>,
     pub(crate) host: &'a str,
     pub(crate) port: u16,
+    /// 0 if the network chooses it.
+    pub(crate) local_port: u16,
     pub(crate) access: AccessMode,
 }
 
@@ -30,12 +33,17 @@ impl Modem {
     /// Starts a connection. Transparent ones block their port until the outcome is known.
     pub(crate) fn open(&mut self, open: &Open, call: &mut Call) -> Answer {
         self.counters.opens += 1;
+        // Assumed: datagrams cannot be a stream.
+        if open.access == AccessMode::Transparent && open.transport != Transport::Tcp {
+            return Err(Failure::Socket(code::NOT_SUPPORTED));
+        }
         if open.access == AccessMode::Transparent && !self.can_be_transparent(call.port) {
             return Err(Failure::Socket(code::NOT_ALLOWED));
         }
-        if self.active_context(open.pdp_context).is_none() {
+        let Some(context) = self.active_context(open.pdp_context) else {
             return Err(Failure::Socket(code::PDP_OPEN_FAILED));
-        }
+        };
+        let address = context.address;
         if self.socket(open.service, open.id).is_some() {
             if self.config.quirks.used_socket_refused_at_once {
                 return Err(Failure::Socket(code::IN_USE));
@@ -57,12 +65,16 @@ impl Modem {
             service: open.service,
             id: open.id,
             connection,
+            transport: open.transport,
             pdp_context: open.pdp_context,
             ssl_context: open.ssl_context,
             access: open.access,
             port: call.port,
             remote_port: open.port,
-            remote: open.host.parse().ok(),
+            remote: match open.transport {
+                Transport::UdpService => address.map(IpAddr::V4),
+                Transport::Tcp | Transport::Udp => open.host.parse().ok(),
+            },
             local_port: 0,
             state: SocketState::Opening {
                 told_at: call.now + self.config.open_latency,
@@ -71,9 +83,9 @@ impl Modem {
                 predetermined,
             },
             linked,
-            outgoing: Queue::default(),
+            outgoing: Buffer::new(open.transport),
             unsent: 0,
-            incoming: Queue::default(),
+            incoming: Buffer::new(open.transport),
             received_total: 0,
             sent_total: 0,
             announced: false,
@@ -109,7 +121,13 @@ impl Modem {
             _ if worn_out => Some(code::CONNECT_FAILED),
             _ => tls.as_ref().err().copied(),
         };
-        let request = OpenRequest { host: open.host.into(), port: open.port, tls: tls.unwrap_or_default() };
+        let request = OpenRequest {
+            host: open.host.into(),
+            port: open.port,
+            tls: tls.unwrap_or_default(),
+            transport: open.transport,
+            local_port: open.local_port,
+        };
         (request, predetermined, fault == Some(OpenFault::Silence))
     }
 

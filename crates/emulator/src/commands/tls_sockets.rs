@@ -3,6 +3,7 @@
 use crate::commands::sockets::Open;
 use crate::commands::{Answer, Call, Failure, line, ok};
 use crate::modem::Modem;
+use crate::network::Transport;
 use crate::parser::{Kind, Parameter};
 use crate::result_code::socket as code;
 use crate::socket::{AccessMode, Service};
@@ -40,6 +41,8 @@ impl Modem {
         let host = parameters.text(3)?;
         let open = Open {
             service: Service::Tls,
+            transport: Transport::Tcp,
+            local_port: 0,
             pdp_context: parameters.small(0, 1..=self.config.family.pdp_contexts())?,
             ssl_context: Some(parameters.small(1, 0..=5)?),
             id: parameters.small(2, 0..=11)?,

@@ -393,6 +393,9 @@ impl fmt::Display for Report {
         if wrong_speed > 0 {
             write!(formatter, "; bytes at a wrong speed {wrong_speed}")?;
         }
+        if counters.datagrams_dropped > 0 {
+            write!(formatter, "; datagrams dropped {}", counters.datagrams_dropped)?;
+        }
         if counters.mux_frames_taken > 0 {
             write!(
                 formatter,

@@ -174,8 +174,10 @@ impl Transcript {
         }
         self.line('<', &text, now);
         let pushed = |name: &str| text.strip_prefix(name).and_then(|rest| rest.strip_prefix(": \"recv\","));
-        if let Some(count) = text.strip_prefix("+QSSLRECV: ").or_else(|| text.strip_prefix("+QIRD: ")) {
-            self.modem.mode = payload_of(count.parse().ok());
+        if let Some(values) = text.strip_prefix("+QSSLRECV: ").or_else(|| text.strip_prefix("+QIRD: ")) {
+            // The sender of a datagram can follow; two further numbers are counts, and nothing comes after them.
+            let length = values.split(",\"").next().unwrap_or(values);
+            self.modem.mode = payload_of(length.parse().ok());
         } else if let Some(values) = pushed("+QSSLURC").or_else(|| pushed("+QIURC")) {
             self.modem.mode = payload_of(number_at(values, 1));
         } else if text == "CONNECT" {
@@ -308,6 +310,24 @@ mod tests {
         ];
         let expected = "> AT+QSSLSEND=4,8\n< >\n> [8] \\r\\nOK\\r\\n> \n< SEND OK\n< +QSSLURC: \"recv\",4,6\n\
                         < [6] \\r\\nOK\\r\\n\n> AT+QSSLRECV=4,1500\n< +QSSLRECV: 2\n< [2] > \n< OK\n";
+        for size in [1, 2, 3, 7, 1000] {
+            assert_eq!(written(&dialogue, size), expected, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn datagrams_are_payload_and_counts_are_not() {
+        let dialogue: [(char, &[u8]); 6] = [
+            ('>', b"AT+QISEND=2,4,\"192.0.2.7\",7\r"),
+            ('<', b"\r\n> "),
+            ('>', b"AT\r\n"),
+            ('<', b"\r\nSEND OK\r\n\r\n+QIURC: \"recv\",2,4,\"192.0.2.7\",7\r\n\r\n> "),
+            ('>', b"AT+QIRD=2,0\r"),
+            ('<', b"\r\n+QIRD: 4,4,0\r\n\r\nOK\r\n\r\n+QIRD: 2,\"192.0.2.7\",7\r\n> \r\n\r\nOK\r\n"),
+        ];
+        let expected = "> AT+QISEND=2,4,\"192.0.2.7\",7\n< >\n> [4] AT\\r\\n\n< SEND OK\n\
+                        < +QIURC: \"recv\",2,4,\"192.0.2.7\",7\n< [4] \\r\\n> \n> AT+QIRD=2,0\n< +QIRD: 4,4,0\n< OK\n\
+                        < +QIRD: 2,\"192.0.2.7\",7\n< [2] > \n< OK\n";
         for size in [1, 2, 3, 7, 1000] {
             assert_eq!(written(&dialogue, size), expected, "pieces of {size}");
         }

@@ -1,9 +1,9 @@
 //! The world beyond the modem's antenna, as its core sees it.
 //!
-//! The core opens TLS connections and moves bytes. The caller chooses the network: `simulated` for tests in
-//! simulated time, `real` for OpenSSL and TCP.
+//! The core opens connections and moves their bytes and datagrams. The caller chooses the network: `simulated` for tests in
+//! simulated time, `real` for OpenSSL, TCP and UDP.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 #[cfg(feature = "openssl")]
@@ -14,7 +14,7 @@ pub mod simulated;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// TLS connections, and the few other services a modem uses of its network.
+/// Connections, and the few other services a modem uses of its network.
 ///
 /// Nothing here blocks. The caller drives the network and then calls `Modem::network_changed`, upon which the
 /// core asks about its connections again.
@@ -31,6 +31,23 @@ pub trait Network {
     /// Takes received bytes. What is not taken stays in the connection, whose receive window then fills up
     /// and stops the server.
     fn receive(&mut self, id: ConnectionId, buffer: &mut [u8], now: Instant) -> Received;
+
+    /// Hands over one datagram of a [`Transport`] that has them, to the server or, of a service, to this address; false
+    /// while there is no room for it. A network without datagrams loses it.
+    fn send_datagram(
+        &mut self,
+        _id: ConnectionId,
+        _bytes: &[u8],
+        _to: Option<SocketAddr>,
+        _now: Instant,
+    ) -> bool {
+        true
+    }
+
+    /// Takes a received datagram. Those that are not taken may be dropped.
+    fn receive_datagram(&mut self, _id: ConnectionId, _now: Instant) -> Arrival {
+        Arrival::Nothing
+    }
 
     /// How many bytes were handed over and still take room in the send buffer.
     fn unsent(&mut self, id: ConnectionId, now: Instant) -> usize;
@@ -57,8 +74,24 @@ pub struct OpenRequest {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// The TLS settings in force at this moment; `None` asks for plain TCP.
+    /// The TLS settings in force at this moment; `None` asks for a plain connection.
     pub tls: Option<TlsParameters>,
+    /// What carries it.
+    pub transport: Transport,
+    /// Our port of datagrams; 0 lets the network choose.
+    pub local_port: u16,
+}
+
+/// What carries a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// A stream of bytes.
+    #[default]
+    Tcp,
+    /// Datagrams to and from one server.
+    Udp,
+    /// Datagrams to and from anyone; host and port of the request mean nothing.
+    UdpService,
 }
 
 /// The settings of an SSL context, with the contents of its files and the modem's time.
@@ -128,6 +161,8 @@ pub enum OpenFailure {
     Dns,
     /// TCP was refused or reset.
     Refused,
+    /// Our port is taken, or not allowed.
+    Bind,
     /// TCP or TLS took too long.
     TimedOut,
     /// The handshake failed; the text shows how.
@@ -148,6 +183,19 @@ pub enum Received {
     /// The server closed in order, and everything it sent has been taken.
     Ended,
     /// The connection broke, and everything that could still be read has been taken.
+    Broken,
+}
+
+/// The outcome of a receive of datagrams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// One datagram, perhaps empty, and who sent it.
+    Datagram(Vec<u8>, SocketAddr),
+    /// There is none at present.
+    Nothing,
+    /// The server has ended the connection, which only DTLS has.
+    Ended,
+    /// The connection broke.
     Broken,
 }
 

@@ -1,4 +1,4 @@
-//! The real network: TCP, name look-up and OpenSSL, without ever blocking.
+//! The real network: TCP, UDP, name look-up and OpenSSL, without ever blocking.
 //!
 //! The driver's poll watches the sockets; events come in through [`RealNetwork::handle_event`], and the core
 //! then asks as it would ask any [`Network`].
@@ -12,12 +12,14 @@ use mio::event::Event;
 use mio::{Registry, Token, Waker};
 
 use self::connection::{Connection, Departure};
+use self::datagrams::{DatagramSocket, Read};
 use self::name_lookup::NameLookup;
 use self::tls::SessionCache;
-use super::{Close, ConnectionId, ConnectionState, Network, OpenRequest, Received};
+use super::{Arrival, Close, ConnectionId, ConnectionState, Network, OpenRequest, Received, Transport};
 
 mod cipher_suites;
 mod connection;
+mod datagrams;
 mod name_lookup;
 pub(crate) mod tls;
 mod verification;
@@ -35,7 +37,7 @@ pub struct Mapping {
     pub address: SocketAddr,
 }
 
-/// TLS and TCP connections of this machine.
+/// Connections of this machine: TLS, TCP and UDP.
 pub struct RealNetwork {
     registry: Registry,
     first_token: usize,
@@ -43,10 +45,11 @@ pub struct RealNetwork {
     names: NameLookup,
     sessions: SessionCache,
     connections: BTreeMap<ConnectionId, Connection>,
+    datagrams: BTreeMap<ConnectionId, DatagramSocket>,
     /// Connections that the core has closed and that still have to finish.
     departures: BTreeMap<ConnectionId, Departure>,
-    /// When to check again whether the last bytes have left, which no event reports; `None` while the core does
-    /// not wait for that.
+    /// When to check again whether the last bytes have left, which no event reports, or to read more datagrams; `None`
+    /// while the core does not wait for that.
     look_again: Option<Instant>,
 }
 
@@ -62,6 +65,7 @@ impl RealNetwork {
             names: NameLookup::new(waker),
             sessions: SessionCache::default(),
             connections: BTreeMap::new(),
+            datagrams: BTreeMap::new(),
             departures: BTreeMap::new(),
             look_again: None,
         }
@@ -71,16 +75,17 @@ impl RealNetwork {
     pub fn handle_event(&mut self, event: &Event, now: Instant) -> bool {
         let Some(number) = event.token().0.checked_sub(self.first_token) else { return false };
         let id = ConnectionId(number as u64);
+        // A read or a write will report an error.
+        let error = event.is_error();
+        let readable = error || event.is_readable() || event.is_read_closed();
+        let writable = error || event.is_writable() || event.is_write_closed();
         if let Some(connection) = self.connections.get_mut(&id) {
-            // A read or a write will report an error.
-            let error = event.is_error();
-            connection.ready(
-                error || event.is_readable() || event.is_read_closed(),
-                error || event.is_writable() || event.is_write_closed(),
-            );
+            connection.ready(readable, writable);
             if let Some((slot, session)) = connection.advance(&self.registry, now) {
                 self.sessions.store(&slot, &session);
             }
+        } else if let Some(socket) = self.datagrams.get_mut(&id) {
+            socket.ready(readable, writable);
         } else if let Some(departure) = self.departures.get_mut(&id)
             && departure.advance()
         {
@@ -94,6 +99,8 @@ impl RealNetwork {
         while let Some(outcome) = self.names.finished() {
             if let Some(connection) = self.connections.get_mut(&outcome.id) {
                 connection.resolved(outcome.addresses, &self.registry);
+            } else if let Some(socket) = self.datagrams.get_mut(&outcome.id) {
+                socket.resolved(&outcome.addresses, &self.registry);
             }
         }
     }
@@ -102,6 +109,9 @@ impl RealNetwork {
     pub fn deadline_passed(&mut self, now: Instant) {
         for connection in self.connections.values_mut() {
             connection.deadline_passed(now);
+        }
+        for socket in self.datagrams.values_mut() {
+            socket.deadline_passed(now);
         }
         self.departures.retain(|_, departure| departure.deadline > now);
         if self.look_again.is_some_and(|time| time <= now) {
@@ -116,12 +126,45 @@ impl RealNetwork {
             .find(|mapping| mapping.port == port && mapping.host.eq_ignore_ascii_case(host));
         mapping.map(|mapping| mapping.address)
     }
+
+    /// The address that the host knows a sender by.
+    fn unmapped(&self, address: SocketAddr) -> SocketAddr {
+        let mut names = self.mappings.iter().filter(|mapping| mapping.address == address);
+        let known = names.find_map(|mapping| Some(SocketAddr::new(mapping.host.parse().ok()?, mapping.port)));
+        known.unwrap_or(address)
+    }
+
+    /// Where a host and a port lead without a look-up.
+    fn literal(&self, host: &str, port: u16) -> Option<SocketAddr> {
+        let literal = host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port));
+        self.mapped(host, port).or(literal)
+    }
+
+    fn open_datagrams(&mut self, id: ConnectionId, token: Token, request: &OpenRequest, now: Instant) {
+        if request.transport == Transport::UdpService {
+            let socket = DatagramSocket::service(token, request.local_port, &self.registry, now);
+            self.datagrams.insert(id, socket);
+            return;
+        }
+        let mut socket = DatagramSocket::resolving(token, request.local_port, now);
+        let (host, port) = (bare(&request.host), request.port);
+        match self.literal(host, port) {
+            Some(address) => socket.resolved(&[address], &self.registry),
+            None if self.names.start(id, host.to_owned(), port) => {}
+            None => socket.resolved(&[], &self.registry),
+        }
+        self.datagrams.insert(id, socket);
+    }
 }
 
 impl Network for RealNetwork {
     fn open(&mut self, id: ConnectionId, request: OpenRequest, now: Instant) {
         let token = Token(self.first_token + id.0 as usize);
-        let (host, port) = (request.host.trim_start_matches('[').trim_end_matches(']'), request.port);
+        if request.transport != Transport::Tcp {
+            self.open_datagrams(id, token, &request, now);
+            return;
+        }
+        let (host, port) = (bare(&request.host), request.port);
         let (preparation, negotiate) = match &request.tls {
             None => (Ok(None), Duration::ZERO),
             Some(parameters) => {
@@ -137,8 +180,7 @@ impl Network for RealNetwork {
             }
         };
         let mut connection = Connection::resolving(token, preparation, negotiate, now);
-        let literal = host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port));
-        match self.mapped(host, port).or(literal) {
+        match self.literal(host, port) {
             Some(address) => connection.resolved(vec![address], &self.registry),
             None => {
                 if !self.names.start(id, host.to_owned(), port) {
@@ -150,9 +192,10 @@ impl Network for RealNetwork {
     }
 
     fn state(&mut self, id: ConnectionId, _now: Instant) -> ConnectionState {
-        match self.connections.get(&id) {
-            Some(connection) => connection.state(),
-            None => ConnectionState::Failed(super::OpenFailure::Refused),
+        match (self.connections.get(&id), self.datagrams.get(&id)) {
+            (Some(connection), _) => connection.state(),
+            (None, Some(socket)) => socket.state(),
+            (None, None) => ConnectionState::Failed(super::OpenFailure::Refused),
         }
     }
 
@@ -162,6 +205,29 @@ impl Network for RealNetwork {
 
     fn receive(&mut self, id: ConnectionId, buffer: &mut [u8], _now: Instant) -> Received {
         self.connections.get_mut(&id).map_or(Received::Broken, |connection| connection.receive(buffer))
+    }
+
+    fn send_datagram(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        to: Option<SocketAddr>,
+        _now: Instant,
+    ) -> bool {
+        let to = to.map(|to| self.mapped(&to.ip().to_string(), to.port()).unwrap_or(to));
+        self.datagrams.get_mut(&id).is_none_or(|socket| socket.send(bytes, to))
+    }
+
+    fn receive_datagram(&mut self, id: ConnectionId, now: Instant) -> Arrival {
+        let Some(socket) = self.datagrams.get_mut(&id) else { return Arrival::Broken };
+        match socket.receive() {
+            Read::Datagram(bytes, from) => Arrival::Datagram(bytes, self.unmapped(from)),
+            Read::Nothing => Arrival::Nothing,
+            Read::TurnOver => {
+                self.look_again = Some(now);
+                Arrival::Nothing
+            }
+        }
     }
 
     fn unsent(&mut self, id: ConnectionId, now: Instant) -> usize {
@@ -177,6 +243,7 @@ impl Network for RealNetwork {
     }
 
     fn close(&mut self, id: ConnectionId, how: Close, now: Instant) {
+        self.datagrams.remove(&id);
         let Some(connection) = self.connections.remove(&id) else { return };
         match how {
             Close::Abort => connection.abort(),
@@ -200,8 +267,14 @@ impl Network for RealNetwork {
     fn next_deadline(&self) -> Option<Instant> {
         let openings = self.connections.values().filter_map(Connection::deadline);
         let departures = self.departures.values().map(|departure| departure.deadline);
-        openings.chain(departures).chain(self.look_again).min()
+        let look_ups = self.datagrams.values().filter_map(|socket| socket.deadline);
+        openings.chain(look_ups).chain(departures).chain(self.look_again).min()
     }
+}
+
+/// An address of IPv6 can be in brackets.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// How often to check whether the server has taken more.

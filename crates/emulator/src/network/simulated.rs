@@ -1,17 +1,22 @@
-//! A network in simulated time: deterministic, without threads and without randomness.
+//! A network in simulated time: deterministic, without threads, and without randomness but what a plan's seed decides.
 //!
-//! Each connection has a latency and a bounded window in each direction, so that what a server does not
+//! Each connection of a stream has a latency and a bounded window in each direction, so that what a server does not
 //! read stops the modem, and what the modem does not take stops the server.
 
+mod datagrams;
 mod far_end;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+pub use datagrams::{DatagramBehaviour, DatagramPlan, DatagramSays};
 pub use far_end::{Behaviour, Ending, Ends, FarEnd, Reads, Says, pattern, pattern_byte};
 
-use super::{Close, ConnectionId, ConnectionState, Network, OpenFailure, OpenRequest, Received};
+use self::datagrams::{DatagramLink, PORT_TAKEN};
+use super::{
+    Arrival, Close, ConnectionId, ConnectionState, Network, OpenFailure, OpenRequest, Received, Transport,
+};
 
 /// How connections to one server behave.
 pub struct Plan {
@@ -43,7 +48,9 @@ pub struct Record {
     pub request: OpenRequest,
     /// The bytes that the server has read, if they are kept.
     pub received: Vec<u8>,
-    /// How many those were, kept or not.
+    /// The datagrams that servers have received, if they are kept.
+    pub received_datagrams: Vec<Vec<u8>>,
+    /// How many bytes those were, kept or not.
     pub received_bytes: u64,
     /// How many bytes the server has sent.
     pub said_bytes: u64,
@@ -57,6 +64,9 @@ pub struct Simulated {
     plans: BTreeMap<(String, u16), Plan>,
     otherwise: Plan,
     links: BTreeMap<ConnectionId, Link>,
+    datagram_plans: BTreeMap<(String, u16), DatagramPlan>,
+    otherwise_datagrams: DatagramPlan,
+    datagram_links: BTreeMap<ConnectionId, DatagramLink>,
     records: Vec<Record>,
     keep_bytes: bool,
     /// Seconds since 1970 at an instant.
@@ -99,6 +109,9 @@ impl Simulated {
             plans: BTreeMap::new(),
             otherwise,
             links: BTreeMap::new(),
+            datagram_plans: BTreeMap::new(),
+            otherwise_datagrams: DatagramPlan::new(DatagramBehaviour::echo()),
+            datagram_links: BTreeMap::new(),
             records: Vec::new(),
             keep_bytes: true,
             time: None,
@@ -108,6 +121,17 @@ impl Simulated {
     /// Sets how new connections to this server behave.
     pub fn plan(&mut self, host: &str, port: u16, plan: Plan) {
         self.plans.insert((host.into(), port), plan);
+    }
+
+    /// Sets how datagrams of this server behave, for sockets that do not know it yet; `host` is an address for those
+    /// of a UDP service.
+    pub fn plan_datagrams(&mut self, host: &str, port: u16, plan: DatagramPlan) {
+        self.datagram_plans.insert((host.into(), port), plan);
+    }
+
+    /// Sets how the datagrams of all other servers behave; they echo at first.
+    pub fn plan_other_datagrams(&mut self, plan: DatagramPlan) {
+        self.otherwise_datagrams = plan;
     }
 
     /// Whether records keep the bytes that servers read; they do by default.
@@ -127,7 +151,7 @@ impl Simulated {
 
     /// How many connections are neither closed nor failed.
     pub fn open_connections(&self) -> usize {
-        self.links.len()
+        self.links.len() + self.datagram_links.len()
     }
 
     /// Makes the server of a connection, named by its index in [`Simulated::records`], send bytes in addition
@@ -139,10 +163,26 @@ impl Simulated {
         self.advance(now);
     }
 
+    /// Makes `from` send a datagram to a socket, named by its index in [`Simulated::records`].
+    pub fn say_datagram(&mut self, record: usize, from: SocketAddr, bytes: &[u8], now: Instant) {
+        let latency = self.datagram_plan(&from.ip().to_string(), from.port()).latency;
+        if let Some(link) = self.datagram_links.values_mut().find(|link| link.record == record) {
+            link.say(from, bytes, latency, now);
+        }
+        self.advance(now);
+    }
+
+    fn datagram_plan(&self, host: &str, port: u16) -> &DatagramPlan {
+        self.datagram_plans.get(&(host.into(), port)).unwrap_or(&self.otherwise_datagrams)
+    }
+
     /// Makes the server of a connection end it after the bytes that it has sent.
     pub fn end(&mut self, record: usize, how: Ending, now: Instant) {
         if let Some(link) = self.links.values_mut().find(|link| link.record == record) {
             link.told_to_end = Some(how);
+        }
+        if let Some(link) = self.datagram_links.values_mut().find(|link| link.record == record) {
+            link.end(how, now);
         }
         self.advance(now);
     }
@@ -151,6 +191,9 @@ impl Simulated {
     pub fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
         for link in self.links.values_mut() {
+            link.advance(self.now, &mut self.records, self.keep_bytes);
+        }
+        for link in self.datagram_links.values_mut() {
             link.advance(self.now, &mut self.records, self.keep_bytes);
         }
     }
@@ -163,13 +206,53 @@ impl Simulated {
     }
 }
 
+impl Simulated {
+    fn open_datagrams(&mut self, id: ConnectionId, request: &OpenRequest, record: usize, now: Instant) {
+        let server = match request.transport {
+            Transport::UdpService => None,
+            Transport::Tcp | Transport::Udp => Some(SocketAddr::new(address_of(&request.host), request.port)),
+        };
+        let asked = Some(request.local_port).filter(|port| *port != 0);
+        let is_taken =
+            asked.is_some_and(|asked| self.datagram_links.values().any(|link| link.local_port == asked));
+        let opening = match (is_taken, server) {
+            (true, _) => PORT_TAKEN,
+            (false, Some(_)) => self.datagram_plan(&request.host, request.port).opening.clone(),
+            (false, None) => Opening::Opens(Duration::ZERO),
+        };
+        let port = asked.unwrap_or(port_of(id));
+        self.datagram_links.insert(id, DatagramLink::new(opening, now, server, port, record));
+    }
+}
+
+/// The address of a server that is given by name or address.
+fn address_of(host: &str) -> IpAddr {
+    host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)))
+}
+
+/// The port that the network chooses for a connection.
+fn port_of(id: ConnectionId) -> u16 {
+    49_152 + (id.0 % 16_384) as u16
+}
+
 impl Network for Simulated {
     fn open(&mut self, id: ConnectionId, request: OpenRequest, now: Instant) {
         self.now = self.now.max(now);
         let order = self.records.len();
+        self.records.push(Record {
+            request: request.clone(),
+            received: Vec::new(),
+            received_datagrams: Vec::new(),
+            received_bytes: 0,
+            said_bytes: 0,
+            closed: None,
+        });
+        if request.transport != Transport::Tcp {
+            self.open_datagrams(id, &request, order, now);
+            return;
+        }
         let plan = self.plans.get_mut(&(request.host.clone(), request.port)).unwrap_or(&mut self.otherwise);
-        let remote = request.host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
-        let local_port = 49_152 + (id.0 % 16_384) as u16;
+        let (remote, local_port) = (address_of(&request.host), port_of(id));
         let link = Link {
             outcome: plan.opening.clone(),
             asked_at: now,
@@ -187,16 +270,12 @@ impl Network for Simulated {
             record: order,
         };
         self.links.insert(id, link);
-        self.records.push(Record {
-            request,
-            received: Vec::new(),
-            received_bytes: 0,
-            said_bytes: 0,
-            closed: None,
-        });
     }
 
     fn state(&mut self, id: ConnectionId, now: Instant) -> ConnectionState {
+        if let Some(link) = self.datagram_links.get(&id) {
+            return link.state(now);
+        }
         match self.link(id, now) {
             None => ConnectionState::Failed(OpenFailure::Refused),
             Some(link) => link.state(now),
@@ -227,6 +306,37 @@ impl Network for Simulated {
         }
     }
 
+    fn send_datagram(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        to: Option<SocketAddr>,
+        now: Instant,
+    ) -> bool {
+        self.now = self.now.max(now);
+        let Some(link) = self.datagram_links.get(&id) else { return true };
+        let request = &self.records[link.record].request;
+        let host = match (request.transport, to) {
+            (Transport::UdpService, Some(to)) => (to.ip().to_string(), to.port()),
+            _ => (request.host.clone(), request.port),
+        };
+        let plan = self.datagram_plan(&host.0, host.1).clone();
+        if let Some(link) = self.datagram_links.get_mut(&id)
+            && let Some(to) = link.destination(to)
+        {
+            link.send(to, bytes, || plan, now);
+            link.advance(now, &mut self.records, self.keep_bytes);
+        }
+        true
+    }
+
+    fn receive_datagram(&mut self, id: ConnectionId, now: Instant) -> Arrival {
+        self.now = self.now.max(now);
+        let Some(link) = self.datagram_links.get_mut(&id) else { return Arrival::Broken };
+        link.advance(self.now, &mut self.records, self.keep_bytes);
+        link.receive(self.now)
+    }
+
     fn unsent(&mut self, id: ConnectionId, now: Instant) -> usize {
         self.link(id, now).map_or(0, |link| link.up.under_way(now))
     }
@@ -241,6 +351,9 @@ impl Network for Simulated {
     /// An orderly close still delivers what is under way; an abort drops it.
     fn close(&mut self, id: ConnectionId, how: Close, now: Instant) {
         self.now = self.now.max(now);
+        if let Some(link) = self.datagram_links.remove(&id) {
+            self.records[link.record].closed = Some(how);
+        }
         let Some(mut link) = self.links.remove(&id) else { return };
         if how == Close::Orderly && link.started {
             let rest = link.up.take(usize::MAX, now + link.latency);
@@ -260,7 +373,9 @@ impl Network for Simulated {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.links.values().filter_map(|link| link.next_deadline(self.now)).min()
+        let streams = self.links.values().filter_map(|link| link.next_deadline(self.now));
+        let datagrams = self.datagram_links.values().filter_map(|link| link.next_deadline(self.now));
+        streams.chain(datagrams).min()
     }
 }
 
@@ -426,7 +541,17 @@ mod tests {
 
     fn open(network: &mut Simulated) -> ConnectionId {
         let id = ConnectionId(network.records().len() as u64);
-        network.open(id, OpenRequest { host: "a.example".into(), port: 443, tls: None }, start());
+        network.open(
+            id,
+            OpenRequest {
+                host: "a.example".into(),
+                port: 443,
+                tls: None,
+                transport: Transport::Tcp,
+                local_port: 0,
+            },
+            start(),
+        );
         id
     }
 

@@ -5,5 +5,6 @@
 #![cfg(feature = "program")]
 
 mod host;
+mod plain;
 mod pty;
 mod rfc2217;
