@@ -23,36 +23,80 @@ pub enum Status {
 
 /// Takes a whole request from the front of `held`.
 pub fn hear(held: &mut Vec<u8>, credentials: Option<&Credentials>, answer: &mut Vec<u8>) -> Then {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut headers);
     let refuse = |status, reason, answer: &mut Vec<u8>| {
         self::answer(status, answer);
         Then::Refused(reason)
     };
-    let length = match request.parse(held) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Then::More,
-        Err(httparse::Error::TooManyHeaders) => {
-            return refuse(Status::TooLarge, "its request has too many headers", answer);
-        }
-        Err(_) => return refuse(Status::BadRequest, "it does not speak HTTP", answer),
+    let whole = head(held);
+    if !whole.unwrap_or(held).iter().all(|byte| is_text(*byte)) {
+        return refuse(Status::BadRequest, NOT_HTTP, answer);
+    }
+    let Some(head) = whole else { return Then::More };
+    let length = head.len();
+    let Some(Request { method, target, fields }) = std::str::from_utf8(head).ok().and_then(Request::of)
+    else {
+        return refuse(Status::BadRequest, NOT_HTTP, answer);
     };
-    if request.method != Some("CONNECT") {
+    if method != "CONNECT" {
         return refuse(Status::OnlyConnect, "it wants something else than CONNECT", answer);
     }
+    if fields.clone().count() > FIELDS_MAX {
+        return refuse(Status::TooLarge, "its request has too many header fields", answer);
+    }
     if let Some(known) = credentials {
-        let given =
-            request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("proxy-authorization"));
-        if !given.is_some_and(|header| is_known(known, header.value)) {
+        let given = fields.filter_map(|field| field.split_once(':'));
+        let mut given = given.filter(|(name, _)| name.eq_ignore_ascii_case("proxy-authorization"));
+        if !given.next().is_some_and(|(_, value)| is_known(known, value.trim().as_bytes())) {
             return refuse(Status::NeedsPassword, crate::credentials::UNKNOWN, answer);
         }
     }
-    let target = request.path.and_then(|path| path.parse::<Target>().ok());
+    let target = target.parse::<Target>();
     held.drain(..length);
     match target {
-        Some(target) => Then::Request(target),
-        None => refuse(Status::BadRequest, "its target is not HOST:PORT", answer),
+        Ok(target) => Then::Request(target),
+        Err(_) => refuse(Status::BadRequest, "its target is not HOST:PORT", answer),
     }
+}
+
+/// The head of a request (RFC 9112, 2 and 3).
+struct Request<'a, Fields> {
+    method: &'a str,
+    target: &'a str,
+    /// Its header fields, a line each.
+    fields: Fields,
+}
+
+impl<'a> Request<'a, std::str::Lines<'a>> {
+    fn of(head: &'a str) -> Option<Self> {
+        let mut fields = head.trim_end().lines();
+        let mut words = fields.next()?.split(' ');
+        let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+        let is_token = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_field = |field: &str| field.split_once(':').is_some_and(|(name, _)| is_token(name));
+        let is_http = matches!(version, "HTTP/1.0" | "HTTP/1.1") && words.next().is_none();
+        (is_http && is_token(method) && fields.clone().all(is_field)).then_some(Request {
+            method,
+            target,
+            fields,
+        })
+    }
+}
+
+/// The bytes up to the empty line, with it. A line may end with LF alone (RFC 9112, 2.2).
+fn head(held: &[u8]) -> Option<&[u8]> {
+    let mut at = 0;
+    for line in held.split_inclusive(|byte| *byte == b'\n') {
+        at += line.len();
+        if matches!(line, b"\r\n" | b"\n") && at > line.len() {
+            return Some(&held[..at]);
+        }
+    }
+    None
+}
+
+/// Whether a head may have this byte (RFC 9110, 5.5).
+fn is_text(byte: u8) -> bool {
+    byte >= b' ' && byte != 0x7F || matches!(byte, b'\t' | b'\r' | b'\n')
 }
 
 /// `Basic dXNlcjpwYXNzd29yZA==`
@@ -126,7 +170,9 @@ pub fn answer(status: Status, answer: &mut Vec<u8>) {
     answer.extend(head.as_bytes());
 }
 
-/// The most header lines of a request.
-const HEADERS_MAX: usize = 64;
+/// The most header fields of a request.
+const FIELDS_MAX: usize = 64;
+
+const NOT_HTTP: &str = "it does not speak HTTP";
 
 const BASIC: &[u8] = b"Basic ";
