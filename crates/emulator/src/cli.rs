@@ -50,13 +50,13 @@ pub struct Options {
     /// From a command to its answer.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
     pub command_latency: Duration,
-    /// From AT+QSSLSEND to its prompt.
+    /// From AT+QSSLSEND or AT+QISEND to its prompt.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
     pub prompt_latency: Duration,
     /// From the last byte of payload to SEND OK.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
     pub send_latency: Duration,
-    /// From AT+QSSLRECV to its answer.
+    /// From AT+QSSLRECV or AT+QIRD to its answer.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
     pub receive_latency: Duration,
     /// The least time that an open takes.

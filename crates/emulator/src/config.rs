@@ -71,17 +71,17 @@ pub struct Config {
     pub booted: bool,
     /// From the end of a command line to its answer, where none of the others applies.
     pub command_latency: Duration,
-    /// From AT+QSSLSEND to its prompt.
+    /// From AT+QSSLSEND or AT+QISEND to its prompt.
     pub prompt_latency: Duration,
     /// From the last byte of payload to SEND OK.
     pub send_latency: Duration,
     /// Added to `send_latency` for every byte of payload.
     pub send_latency_per_byte: Duration,
-    /// From AT+QSSLRECV to its answer.
+    /// From AT+QSSLRECV or AT+QIRD to its answer.
     pub receive_latency: Duration,
-    /// The least time from AT+QSSLOPEN to its outcome.
+    /// The least time from AT+QSSLOPEN or AT+QIOPEN to its outcome.
     pub open_latency: Duration,
-    /// The least time from AT+QSSLCLOSE to its answer.
+    /// The least time from AT+QSSLCLOSE or AT+QICLOSE to its answer.
     pub close_latency: Duration,
     /// From AT+QIACT or AT+QIDEACT to the answer.
     pub activation_latency: Duration,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use crate::config::Family;
+use crate::network::Transport;
 
 /// All SSL contexts of a modem.
 #[derive(Clone, Debug)]
@@ -130,6 +131,15 @@ impl SslSettings {
     pub(crate) fn closes_in_milliseconds(&self, context: u8) -> bool {
         let context = self.contexts.get(usize::from(context));
         context.is_some_and(|context| context.number("closetimemode") == 1)
+    }
+
+    /// What a connection of this context is carried by: "dtls".
+    pub(crate) fn transport(&self, context: u8) -> Transport {
+        let context = self.contexts.get(usize::from(context));
+        match context.is_some_and(|context| context.number("dtls") == 1) {
+            true => Transport::Udp,
+            false => Transport::Tcp,
+        }
     }
 
     /// "negotiatetime" in seconds.

@@ -68,7 +68,7 @@ impl World {
             self.poll.poll(&mut events, Some(patience)).expect("polling works");
             for event in &events {
                 if !self.network.handle_event(event, now()) {
-                    self.network.woken();
+                    self.network.woken(now());
                 }
             }
             self.network.deadline_passed(now());

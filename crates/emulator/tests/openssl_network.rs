@@ -76,7 +76,7 @@ impl World {
             self.poll.poll(&mut events, Some(patience)).expect("polling works");
             for event in &events {
                 if !self.network.handle_event(event, now()) {
-                    self.network.woken();
+                    self.network.woken(now());
                 }
             }
             self.network.deadline_passed(now());
@@ -131,6 +131,7 @@ fn unix_now() -> i64 {
 fn parameters() -> TlsParameters {
     TlsParameters {
         version: 4,
+        dtls_version: 2,
         cipher_suites: vec![
             0x0035, 0x002F, 0x0005, 0x0004, 0x000A, 0x003D, 0xC002, 0xC003, 0xC004, 0xC005, 0xC007, 0xC008,
             0xC009, 0xC00A, 0xC011, 0xC012, 0xC013, 0xC014, 0xC00C, 0xC00D, 0xC00E, 0xC00F, 0xC023, 0xC024,

@@ -133,9 +133,6 @@ impl Modem {
     pub(crate) fn tls_parameters(&self, index: u8, now: Instant) -> Result<TlsParameters, u16> {
         let ssl = &self.session.ssl;
         let context = ssl.contexts.get(usize::from(index)).ok_or(socket::INVALID_PARAMETER)?;
-        if context.number("dtls") == 1 {
-            return Err(socket::NOT_SUPPORTED);
-        }
         let file = |path: &str| match path {
             "" => Ok(None),
             path => {
@@ -168,6 +165,7 @@ impl Modem {
         };
         Ok(TlsParameters {
             version: small(context.number("sslversion")),
+            dtls_version: small(context.number("dtlsversion")),
             cipher_suites: match u16::try_from(context.number("ciphersuite")) {
                 Ok(ALL_CIPHERS) | Err(_) => cipher_codes(self.config.family).to_vec(),
                 Ok(code) => vec![code],

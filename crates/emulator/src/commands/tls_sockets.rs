@@ -3,7 +3,6 @@
 use crate::commands::sockets::Open;
 use crate::commands::{Answer, Call, Failure, line, ok};
 use crate::modem::Modem;
-use crate::network::Transport;
 use crate::parser::{Kind, Parameter};
 use crate::result_code::socket as code;
 use crate::socket::{AccessMode, Service};
@@ -39,12 +38,13 @@ impl Modem {
         let parameters = self.parameters(list);
         parameters.at_most(6)?;
         let host = parameters.text(3)?;
+        let ssl_context = parameters.small(1, 0..=5)?;
         let open = Open {
             service: Service::Tls,
-            transport: Transport::Tcp,
+            transport: self.session.ssl.transport(ssl_context),
             local_port: 0,
             pdp_context: parameters.small(0, 1..=self.config.family.pdp_contexts())?,
-            ssl_context: Some(parameters.small(1, 0..=5)?),
+            ssl_context: Some(ssl_context),
             id: parameters.small(2, 0..=11)?,
             host,
             port: u16::try_from(parameters.number(4, 1..=65_535)?).map_err(|_| Failure::Error)?,

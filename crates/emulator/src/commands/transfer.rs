@@ -149,7 +149,8 @@ const LONGEST_SEND_IN_COMMAND_BYTES: usize = 256;
 mod tests {
     use std::net::SocketAddr;
 
-    use crate::network::simulated::{DatagramBehaviour, DatagramPlan, DatagramSays, pattern};
+    use crate::network::Transport;
+    use crate::network::simulated::{DatagramBehaviour, DatagramPlan, DatagramSays, Ending, pattern};
     use crate::quirks::ShortRead;
     use crate::testing::{Bench, milliseconds, seconds};
     use crate::{Config, Family, PortName, Quirks};
@@ -347,6 +348,34 @@ mod tests {
         assert_eq!(bench.heard(), "\r\n+QIURC: \"pdpdeact\",1\r\n\r\n+QIURC: \"closed\",2\r\n");
         assert_eq!(bench.ask("AT+QISEND=2,5"), ERROR);
         assert_eq!(bench.network.open_connections(), 0);
+    }
+
+    #[test]
+    fn dtls_keeps_its_records_apart_and_ends_as_tls_does() {
+        for mode in [0, 1] {
+            let mut bench = Bench::online(Config::default());
+            bench.ask("AT+QSSLCFG=\"dtls\",1,1;+QSSLCFG=\"dtlsversion\",1,1");
+            assert_eq!(bench.ask("AT+QSSLOPEN=1,1,0,\"a.example\",5684,2"), ERROR, "it cannot be a stream");
+            bench.open(0, mode);
+            let request = &bench.network.records()[0].request;
+            assert_eq!(request.transport, Transport::Udp);
+            assert_eq!(request.tls.as_ref().map(|tls| tls.dtls_version), Some(1));
+            let first = bench.send(0, b"first");
+            let second = bench.send(0, b"second");
+            if mode == 0 {
+                assert_eq!(first, "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n");
+                assert_eq!(bench.ask("AT+QSSLRECV=0,1500"), "\r\n+QSSLRECV: 5\r\nfirst\r\n\r\nOK\r\n");
+                assert_eq!(bench.ask("AT+QSSLRECV=0,1500"), "\r\n+QSSLRECV: 6\r\nsecond\r\n\r\nOK\r\n");
+            } else {
+                assert_eq!(first, "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0,5\r\nfirst");
+                assert_eq!(second, "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0,6\r\nsecond");
+            }
+            assert!(bench.ask("AT+QSSLSTATE=0").contains(": 0,\"SSLClient\",\"192.0.2.2\",443,"));
+            bench.network.end(0, Ending::Closed, bench.now);
+            bench.look();
+            assert_eq!(bench.heard(), "\r\n+QSSLURC: \"closed\",0\r\n");
+            assert_eq!(bench.ask("AT+QSSLCLOSE=0"), "\r\nOK\r\n");
+        }
     }
 
     #[test]

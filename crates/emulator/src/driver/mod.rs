@@ -327,7 +327,7 @@ impl Driver {
         match event.token() {
             TIMER => self.timer.rang(),
             WAKER => {
-                self.network.woken();
+                self.network.woken(now);
                 while let Ok(task) = self.tasks.try_recv() {
                     task(self, now);
                 }

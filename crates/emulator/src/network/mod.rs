@@ -99,6 +99,8 @@ pub enum Transport {
 pub struct TlsParameters {
     /// Value of "sslversion": 0 SSL 3.0, 1 TLS 1.0, 2 TLS 1.1, 3 TLS 1.2, 4 all.
     pub version: u8,
+    /// Value of "dtlsversion", which counts over datagrams: 0 DTLS 1.0, 1 DTLS 1.2, 2 all.
+    pub dtls_version: u8,
     /// The suites to offer, by their registered codes; never empty ("all" is spelled out by the core).
     pub cipher_suites: Vec<u16>,
     /// Value of "seclevel".

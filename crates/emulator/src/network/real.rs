@@ -14,12 +14,15 @@ use mio::{Registry, Token, Waker};
 use self::connection::{Connection, Departure};
 use self::datagrams::{DatagramSocket, Read};
 use self::name_lookup::NameLookup;
-use self::tls::SessionCache;
-use super::{Arrival, Close, ConnectionId, ConnectionState, Network, OpenRequest, Received, Transport};
+use self::tls::{Preparation, SessionCache};
+use super::{
+    Arrival, Close, ConnectionId, ConnectionState, Network, OpenFailure, OpenRequest, Received, Transport,
+};
 
 mod cipher_suites;
 mod connection;
 mod datagrams;
+mod dtls;
 mod name_lookup;
 pub(crate) mod tls;
 mod verification;
@@ -37,7 +40,7 @@ pub struct Mapping {
     pub address: SocketAddr,
 }
 
-/// Connections of this machine: TLS, TCP and UDP.
+/// Connections of this machine: TCP and UDP, with TLS and without.
 pub struct RealNetwork {
     registry: Registry,
     first_token: usize,
@@ -86,6 +89,9 @@ impl RealNetwork {
             }
         } else if let Some(socket) = self.datagrams.get_mut(&id) {
             socket.ready(readable, writable);
+            if let Some((slot, session)) = socket.advance() {
+                self.sessions.store(&slot, &session);
+            }
         } else if let Some(departure) = self.departures.get_mut(&id)
             && departure.advance()
         {
@@ -95,12 +101,13 @@ impl RealNetwork {
     }
 
     /// Takes the results of name look-ups.
-    pub fn woken(&mut self) {
+    pub fn woken(&mut self, now: Instant) {
         while let Some(outcome) = self.names.finished() {
             if let Some(connection) = self.connections.get_mut(&outcome.id) {
                 connection.resolved(outcome.addresses, &self.registry);
             } else if let Some(socket) = self.datagrams.get_mut(&outcome.id) {
-                socket.resolved(&outcome.addresses, &self.registry);
+                socket.resolved(&outcome.addresses, &self.registry, now);
+                socket.advance();
             }
         }
     }
@@ -146,14 +153,32 @@ impl RealNetwork {
             self.datagrams.insert(id, socket);
             return;
         }
-        let mut socket = DatagramSocket::resolving(token, request.local_port, now);
         let (host, port) = (bare(&request.host), request.port);
+        let (preparation, negotiate) = match self.prepare(request) {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                self.datagrams.insert(id, DatagramSocket::failed(token, failure, now));
+                return;
+            }
+        };
+        let mut socket = DatagramSocket::resolving(token, request.local_port, preparation, negotiate, now);
         match self.literal(host, port) {
-            Some(address) => socket.resolved(&[address], &self.registry),
+            Some(address) => socket.resolved(&[address], &self.registry, now),
             None if self.names.start(id, host.to_owned(), port) => {}
-            None => socket.resolved(&[], &self.registry),
+            None => socket.resolved(&[], &self.registry, now),
         }
+        // Nothing of the handshake can be over yet.
+        socket.advance();
         self.datagrams.insert(id, socket);
+    }
+
+    /// What a handshake needs, if there is one, and how long it may take.
+    fn prepare(&mut self, request: &OpenRequest) -> Result<(Option<Preparation>, Duration), OpenFailure> {
+        let Some(parameters) = &request.tls else { return Ok((None, Duration::ZERO)) };
+        let negotiate = Duration::from_secs(parameters.negotiate_seconds.into());
+        let (host, port) = (bare(&request.host), request.port);
+        let preparation = self.sessions.prepare(host, port, request.transport, parameters)?;
+        Ok((Some(preparation), negotiate))
     }
 }
 
@@ -165,15 +190,8 @@ impl Network for RealNetwork {
             return;
         }
         let (host, port) = (bare(&request.host), request.port);
-        let (preparation, negotiate) = match &request.tls {
-            None => (Ok(None), Duration::ZERO),
-            Some(parameters) => {
-                let negotiate = Duration::from_secs(parameters.negotiate_seconds.into());
-                (self.sessions.prepare(host, port, parameters).map(Some), negotiate)
-            }
-        };
-        let preparation = match preparation {
-            Ok(preparation) => preparation,
+        let (preparation, negotiate) = match self.prepare(&request) {
+            Ok(prepared) => prepared,
             Err(failure) => {
                 self.connections.insert(id, Connection::failed(token, failure, now));
                 return;
@@ -195,7 +213,7 @@ impl Network for RealNetwork {
         match (self.connections.get(&id), self.datagrams.get(&id)) {
             (Some(connection), _) => connection.state(),
             (None, Some(socket)) => socket.state(),
-            (None, None) => ConnectionState::Failed(super::OpenFailure::Refused),
+            (None, None) => ConnectionState::Failed(OpenFailure::Refused),
         }
     }
 
@@ -223,6 +241,8 @@ impl Network for RealNetwork {
         match socket.receive() {
             Read::Datagram(bytes, from) => Arrival::Datagram(bytes, self.unmapped(from)),
             Read::Nothing => Arrival::Nothing,
+            Read::Ended => Arrival::Ended,
+            Read::Broken => Arrival::Broken,
             Read::TurnOver => {
                 self.look_again = Some(now);
                 Arrival::Nothing
@@ -243,7 +263,9 @@ impl Network for RealNetwork {
     }
 
     fn close(&mut self, id: ConnectionId, how: Close, now: Instant) {
-        self.datagrams.remove(&id);
+        if let Some(socket) = self.datagrams.remove(&id) {
+            socket.close(how);
+        }
         let Some(connection) = self.connections.remove(&id) else { return };
         match how {
             Close::Abort => connection.abort(),
@@ -267,7 +289,7 @@ impl Network for RealNetwork {
     fn next_deadline(&self) -> Option<Instant> {
         let openings = self.connections.values().filter_map(Connection::deadline);
         let departures = self.departures.values().map(|departure| departure.deadline);
-        let look_ups = self.datagrams.values().filter_map(|socket| socket.deadline);
+        let look_ups = self.datagrams.values().filter_map(DatagramSocket::deadline);
         openings.chain(look_ups).chain(departures).chain(self.look_again).min()
     }
 }

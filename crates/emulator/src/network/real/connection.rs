@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token};
 use openssl::ssl::{ErrorCode, SslSession, SslStream};
 use rustix::net::sockopt;
 
-use super::tls::{Objection, Preparation, SessionSlot, error_text};
+use super::tls::{Objection, Preparation, SessionSlot, error_text, handshake, handshake_text};
 use crate::network::{ConnectionState, OpenFailure, Received};
 
 /// A connection that the core holds.
@@ -306,19 +306,9 @@ impl Connection {
 
     fn finish_handshake(&mut self) -> NewSession {
         let Stage::Handshaking { stream, objection, .. } = &mut self.stage else { return None };
-        match stream.connect() {
-            Ok(()) => {}
-            Err(error) if matches!(error.code(), ErrorCode::WANT_READ | ErrorCode::WANT_WRITE) => {
-                return None;
-            }
-            Err(error) => {
-                let failure = match objection.text() {
-                    Some(text) => OpenFailure::Verification(text),
-                    None => OpenFailure::Handshake(handshake_text(&error)),
-                };
-                self.fail(failure);
-                return None;
-            }
+        if let Err(failure) = handshake(stream, objection)? {
+            self.fail(failure);
+            return None;
         }
         let placeholder = Stage::Failed(OpenFailure::Refused);
         let Stage::Handshaking { stream, session_slot, .. } = std::mem::replace(&mut self.stage, placeholder)
@@ -530,13 +520,5 @@ fn io_error(error: openssl::ssl::Error) -> io::Error {
     match error.code() {
         ErrorCode::WANT_READ | ErrorCode::WANT_WRITE => ErrorKind::WouldBlock.into(),
         _ => error.into_io_error().unwrap_or_else(|error| io::Error::other(handshake_text(&error))),
-    }
-}
-
-fn handshake_text(error: &openssl::ssl::Error) -> String {
-    match (error.ssl_error(), error.io_error()) {
-        (Some(stack), _) if !stack.errors().is_empty() => error_text(stack),
-        (_, Some(error)) => error.to_string(),
-        _ => "server closed the connection".to_owned(),
     }
 }

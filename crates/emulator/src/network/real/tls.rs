@@ -4,6 +4,7 @@
 //! 2015; TLS 1.3 is never offered. Sessions are kept here for resumption.
 
 use std::ffi::CString;
+use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -11,15 +12,15 @@ use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::provider::Provider;
 use openssl::ssl::{
-    Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSession, SslSessionRef,
-    SslVerifyMode, SslVersion,
+    ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSession, SslSessionRef,
+    SslStream, SslVerifyMode, SslVersion,
 };
 use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 
 use super::cipher_suites;
 use super::verification::{self, Leniency};
-use crate::network::{OpenFailure, TlsParameters};
+use crate::network::{OpenFailure, TlsParameters, Transport};
 
 /// Everything for one handshake.
 pub(super) struct Preparation {
@@ -67,6 +68,7 @@ struct CachedContext {
     ssl_context_id: u8,
     /// Distinguishes this OpenSSL context from all others that the cache has held.
     generation: u64,
+    transport: Transport,
     parameters: TlsParameters,
     context: SslContext,
     sessions: Vec<CachedSession>,
@@ -88,13 +90,15 @@ impl SessionCache {
         &mut self,
         host: &str,
         port: u16,
+        transport: Transport,
         parameters: &TlsParameters,
     ) -> Result<Preparation, OpenFailure> {
         let Some(ssl_context_id) = parameters.session_cache else {
-            let (ssl, objection) = handle(&build_context(parameters)?, host, parameters).map_err(internal)?;
+            let context = build_context(transport, parameters)?;
+            let (ssl, objection) = handle(&context, host, parameters).map_err(internal)?;
             return Ok(Preparation { ssl, objection, session_slot: None });
         };
-        let cached = self.context(ssl_context_id, parameters)?;
+        let cached = self.context(ssl_context_id, transport, parameters)?;
         let (mut ssl, objection) = handle(&cached.context, host, parameters).map_err(internal)?;
         if let Some(known) = cached.sessions.iter().find(|known| known.host == host && known.port == port) {
             // SAFETY: a session is stored only under the generation of the context that made it, and `ssl`
@@ -129,22 +133,31 @@ impl SessionCache {
     fn context(
         &mut self,
         ssl_context_id: u8,
+        transport: Transport,
         parameters: &TlsParameters,
     ) -> Result<&CachedContext, OpenFailure> {
         // The time is set per handshake, so a different time does not make different settings.
         let timeless = TlsParameters { check_time: parameters.check_time.map(|_| 0), ..parameters.clone() };
         let position = self.contexts.iter().position(|cached| cached.ssl_context_id == ssl_context_id);
         if let Some(position) = position {
-            if self.contexts[position].parameters == timeless {
+            let cached = &self.contexts[position];
+            if cached.transport == transport && cached.parameters == timeless {
                 return Ok(&self.contexts[position]);
             }
             self.contexts.remove(position);
         }
         let generation = self.next_generation;
         self.next_generation += 1;
-        let context = build_context(parameters)?;
-        let cached =
-            CachedContext { ssl_context_id, generation, parameters: timeless, context, sessions: Vec::new() };
+        let context = build_context(transport, parameters)?;
+        let parameters = timeless;
+        let cached = CachedContext {
+            ssl_context_id,
+            generation,
+            transport,
+            parameters,
+            context,
+            sessions: Vec::new(),
+        };
         self.contexts.push(cached);
         Ok(&self.contexts[self.contexts.len() - 1])
     }
@@ -165,14 +178,21 @@ pub(crate) fn load_old_algorithms() {
 /// The highest number of sessions kept for one SSL context; the oldest is dropped first.
 const SESSIONS_PER_CONTEXT: usize = 16;
 
-fn build_context(parameters: &TlsParameters) -> Result<SslContext, OpenFailure> {
+fn build_context(transport: Transport, parameters: &TlsParameters) -> Result<SslContext, OpenFailure> {
     load_old_algorithms();
-    let mut context = SslContext::builder(SslMethod::tls_client()).map_err(internal)?;
+    let (method, (lowest, highest)) = match transport {
+        Transport::Tcp => (SslMethod::tls_client(), tls_versions(parameters.version)),
+        Transport::Udp | Transport::UdpService => {
+            (SslMethod::dtls_client(), dtls_versions(parameters.dtls_version))
+        }
+    };
+    let mut context = SslContext::builder(method).map_err(internal)?;
     // This comes first: everything that is set later is checked against this level.
     context.set_security_level(0);
     context
         .set_mode(SslMode::AUTO_RETRY | SslMode::ENABLE_PARTIAL_WRITE | SslMode::ACCEPT_MOVING_WRITE_BUFFER);
-    set_versions(&mut context, parameters.version).map_err(internal)?;
+    context.set_min_proto_version(Some(lowest)).map_err(internal)?;
+    context.set_max_proto_version(Some(highest)).map_err(internal)?;
     set_suites(&mut context, parameters)?;
     set_options(&mut context, parameters).map_err(internal)?;
     if parameters.security_level >= 1 {
@@ -187,16 +207,24 @@ fn build_context(parameters: &TlsParameters) -> Result<SslContext, OpenFailure> 
     Ok(context.build())
 }
 
-fn set_versions(context: &mut SslContextBuilder, version: u8) -> Result<(), ErrorStack> {
-    let (lowest, highest) = match version {
+/// The lowest and the highest version of a value of "sslversion".
+fn tls_versions(version: u8) -> (SslVersion, SslVersion) {
+    match version {
         0 => (SslVersion::SSL3, SslVersion::SSL3),
         1 => (SslVersion::TLS1, SslVersion::TLS1),
         2 => (SslVersion::TLS1_1, SslVersion::TLS1_1),
         3 => (SslVersion::TLS1_2, SslVersion::TLS1_2),
         _ => (SslVersion::SSL3, SslVersion::TLS1_2),
-    };
-    context.set_min_proto_version(Some(lowest))?;
-    context.set_max_proto_version(Some(highest))
+    }
+}
+
+/// The same of a value of "dtlsversion".
+fn dtls_versions(version: u8) -> (SslVersion, SslVersion) {
+    match version {
+        0 => (SslVersion::DTLS1, SslVersion::DTLS1),
+        1 => (SslVersion::DTLS1_2, SslVersion::DTLS1_2),
+        _ => (SslVersion::DTLS1, SslVersion::DTLS1_2),
+    }
 }
 
 fn set_suites(context: &mut SslContextBuilder, parameters: &TlsParameters) -> Result<(), OpenFailure> {
@@ -215,6 +243,8 @@ fn set_suites(context: &mut SslContextBuilder, parameters: &TlsParameters) -> Re
 }
 
 fn set_options(context: &mut SslContextBuilder, parameters: &TlsParameters) -> Result<(), ErrorStack> {
+    // A datagram's length is not asked of the kernel.
+    context.set_options(SslOptions::NO_QUERY_MTU);
     if !parameters.renegotiation {
         context.set_options(SslOptions::NO_RENEGOTIATION);
     }
@@ -350,6 +380,29 @@ fn not_a_certificate(what: &str) -> OpenFailure {
 
 fn internal(error: ErrorStack) -> OpenFailure {
     OpenFailure::Setting(error_text(&error))
+}
+
+/// Takes a handshake as far as it goes; `None` while it is under way.
+pub(super) fn handshake<S: Read + Write>(
+    stream: &mut SslStream<S>,
+    objection: &Objection,
+) -> Option<Result<(), OpenFailure>> {
+    match stream.connect() {
+        Ok(()) => Some(Ok(())),
+        Err(error) if matches!(error.code(), ErrorCode::WANT_READ | ErrorCode::WANT_WRITE) => None,
+        Err(error) => Some(Err(match objection.text() {
+            Some(text) => OpenFailure::Verification(text),
+            None => OpenFailure::Handshake(handshake_text(&error)),
+        })),
+    }
+}
+
+pub(super) fn handshake_text(error: &openssl::ssl::Error) -> String {
+    match (error.ssl_error(), error.io_error()) {
+        (Some(stack), _) if !stack.errors().is_empty() => error_text(stack),
+        (_, Some(error)) => error.to_string(),
+        _ => "server closed the connection".to_owned(),
+    }
 }
 
 /// OpenSSL's reasons, without its file names and numbers.
