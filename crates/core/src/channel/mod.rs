@@ -46,6 +46,8 @@ pub struct Channel {
     wire: WireSettings,
     /// When a byte last came, or the port was opened.
     last_received: Instant,
+    /// When bytes last came after a pause in which the module may have booted.
+    pause_ended: Instant,
     /// When a command last left.
     last_said: Instant,
     /// The send whose fate is settled when the channel answers again.
@@ -131,6 +133,7 @@ impl Channel {
             answered_at: None,
             wire: WireSettings::new(),
             last_received: now,
+            pause_ended: now,
             last_said: now,
             unprompted: None,
             owes_answers: false,
@@ -158,7 +161,14 @@ impl Channel {
     /// Whether the rest of announced payload has been away for so long that the module may have booted.
     pub fn payload_pauses(&self, now: Instant) -> bool {
         let is_announced = self.decoder.payload_left() > 0 && !self.decoder.is_inside_foreign();
-        is_announced && now.saturating_duration_since(self.last_received) >= PAUSE_MIN
+        is_announced && self.may_have_booted_since(now)
+    }
+
+    /// Whether the module may have booted since it sent what came last: nothing has come for long, or that itself came
+    /// at the end of a long pause, and may have been held in it.
+    fn may_have_booted_since(&self, now: Instant) -> bool {
+        let is_held = self.last_received.saturating_duration_since(self.pause_ended) < HELD_MAX;
+        is_held || now.saturating_duration_since(self.last_received) >= PAUSE_MIN
     }
 
     /// Whether its port is open.
@@ -650,7 +660,7 @@ impl Channel {
     /// module sends that has booted; until then no answer could come.
     pub fn bytes_come(&mut self, now: Instant) {
         let pause = now.saturating_duration_since(self.last_received);
-        if pause >= PAUSE_MIN && self.payload_deadline.is_some() {
+        if self.may_have_booted_since(now) && self.payload_deadline.is_some() {
             self.decoder.resumes();
             if let Some(in_flight) = &mut self.in_flight {
                 in_flight.deadline.line_was_busy(pause, now);
@@ -669,6 +679,9 @@ impl Channel {
     pub fn bytes_taken(&mut self, count: usize, now: Instant) {
         let pause = now.saturating_duration_since(self.last_received);
         self.last_received = now;
+        if pause >= PAUSE_MIN {
+            self.pause_ended = now;
+        }
         if self.line.is_paced {
             let line_time = self.wire_time(count);
             if let Some(in_flight) = &mut self.in_flight {
@@ -763,6 +776,9 @@ const AWAKE_MIN: Duration = Duration::from_secs(4);
 
 /// In a shorter pause no module has booted.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// What was held in a pause comes within this time once it is over.
+const HELD_MAX: Duration = Duration::from_millis(100);
 
 /// The rest of what a module sends that has booted follows its first bytes within this time.
 const BOOT_WORDS_WAIT: Duration = Duration::from_millis(500);

@@ -77,6 +77,29 @@ fn a_reboot_inside_pushed_payload_is_heard_however_quick_it_is() {
     }
 }
 
+/// What the modem had sent before it booted comes with the rest that was held, and ends in the middle of a payload. What
+/// it answers then is none of it.
+#[test]
+fn a_reboot_while_the_line_is_held_up_adds_nothing_to_payload() {
+    for moment in (5_000..5_400).step_by(20).map(millis) {
+        let mut sim = Wiring::new()
+            .uart(115_200)
+            .modem(|modem| modem.quirks.boots_silently = true)
+            .connect(downloads(200_000))
+            .connect(downloads(200_000))
+            .connect(uploads(200_000))
+            // Its open shows that there is no data session any more.
+            .connect(downloads(1_000).at(seconds(60)))
+            .connect(downloads(1_000).at(seconds(90)))
+            .fault(moment, Fault::HoldLine(0, seconds(11)))
+            .fault(moment + seconds(4), Fault::Reboot)
+            .start();
+        sim.run_to_the_end(seconds(200));
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "held at {moment:?}");
+        assert_eq!(sim.outcome(4), Some(Outcome::Eof), "held at {moment:?}");
+    }
+}
+
 #[test]
 fn send_fail_that_is_followed_by_send_ok_is_not_sent_again() {
     for late in [0, 20, 200, 480].map(millis) {
